@@ -1,0 +1,1 @@
+"""The outside world as it is: one module for each neighbour."""

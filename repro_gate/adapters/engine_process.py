@@ -1,0 +1,153 @@
+"""An engine's process: one line in, one line out, and never a longer wait than allowed."""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from repro_gate.core.text import printable
+from repro_gate.errors import EngineFailed
+from repro_gate.protocol import MAX_LINE_BYTES
+
+_CHUNK = 1 << 16
+_LAST_WORDS = 2000
+"""How many bytes of a dead engine's stderr are worth quoting."""
+_GRACE_S = 1.0
+
+
+class EngineProcess:
+    """A child that answers lines; every failure of it is an `EngineFailed`."""
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._buffer = bytearray()
+        # A file and not a pipe: nobody has to read it for the engine to go on.
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the child
+        self._start_error: OSError | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        try:
+            # A session of its own keeps Ctrl-C at the terminal for us: we decide who ends when.
+            self._child = subprocess.Popen(  # noqa: S603 -- the matrix file names the program
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=dict(env),
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            self._start_error = error
+        else:
+            for stream in (self._child.stdin, self._child.stdout):
+                if stream is not None:
+                    os.set_blocking(stream.fileno(), False)
+
+    def exchange(self, line: bytes, *, doing: str) -> bytes:
+        """Send one line and return the line that answers it.
+
+        Args:
+            line: without the newline.
+            doing: what the engine is asked, for the message of a failure.
+
+        Raises:
+            EngineFailed: the engine could not be started, died, took too long or did not stop
+                writing.
+        """
+        child = self._child
+        if child is None or child.stdin is None or child.stdout is None:
+            raise EngineFailed(f"the engine could not be started: {self._start_error}")
+        deadline = time.monotonic() + self._timeout_s
+        outgoing = memoryview(line + b"\n")
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            selector.register(child.stdin, selectors.EVENT_WRITE)
+            while True:
+                events = selector.select(max(0.0, deadline - time.monotonic()))
+                if not events:
+                    self.kill()
+                    raise EngineFailed(
+                        f"the engine did not answer {doing!r} within {self._timeout_s:g} s "
+                        f"and was killed{self._last_words()}"
+                    )
+                for key, _ in events:
+                    if key.fileobj is child.stdout:
+                        answer = self._receive(child.stdout, doing)
+                        if answer is not None:
+                            return answer
+                    else:
+                        outgoing = outgoing[self._send(child.stdin, outgoing) :]
+                        if not outgoing:
+                            selector.unregister(child.stdin)
+
+    def kill(self) -> None:
+        """End the engine and everything that it started, at once."""
+        if self._child is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def close(self) -> None:
+        """End the engine; safe to call more than once."""
+        # It has nothing to save, and a farewell would make every check wait for it.
+        self.kill()
+        child, self._child = self._child, None
+        if child is not None:
+            for stream in (child.stdin, child.stdout):
+                if stream is not None:
+                    stream.close()
+        self._stderr.close()
+
+    def _send(self, stdin: IO[bytes], data: memoryview) -> int:
+        try:
+            return os.write(stdin.fileno(), data[:_CHUNK])
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            # Its death is told by the end of its stdout.
+            return len(data)
+
+    def _receive(self, stdout: IO[bytes], doing: str) -> bytes | None:
+        chunk = os.read(stdout.fileno(), _CHUNK)
+        if not chunk:
+            raise EngineFailed(self._death(doing))
+        self._buffer += chunk
+        line, newline, rest = self._buffer.partition(b"\n")
+        if newline:
+            self._buffer = rest
+            return bytes(line)
+        if len(self._buffer) > MAX_LINE_BYTES:
+            self.kill()
+            raise EngineFailed(
+                f"the engine answered {doing!r} with more than {MAX_LINE_BYTES} bytes"
+            )
+        return None
+
+    def _death(self, doing: str) -> str:
+        """Return how the engine ended, once its stdout has."""
+        child = self._child
+        if child is None:
+            return "the engine is closed"
+        try:
+            code = child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return f"the engine closed its stdout at {doing!r} and was killed{self._last_words()}"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                name = signal.Signals(-code).name
+                return f"the engine was ended by {name} at {doing!r}{self._last_words()}"
+        return f"the engine ended with exit code {code} at {doing!r}{self._last_words()}"
+
+    def _last_words(self) -> str:
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _LAST_WORDS))
+        lines = self._stderr.read().decode("utf-8", errors="replace").strip().splitlines()
+        said = [printable(line.strip()) for line in lines[-3:]]
+        return f"; it last said: {' / '.join(said)}" if said else ""

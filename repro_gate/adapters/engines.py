@@ -1,0 +1,206 @@
+"""Engines as the checks need them: protocol v1 over a child process."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from repro_gate.adapters.engine_process import EngineProcess
+from repro_gate.core.cells import Cell, require_name
+from repro_gate.core.goldens import Facts
+from repro_gate.core.matrix import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.report import EngineReport
+from repro_gate.core.text import printable
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.ports import Engine, LoadedModel, ModelFile, TimedGeneration
+from repro_gate.protocol import PROTOCOL, Method, request
+
+_BUILT_IN = (sys.executable, "-m", "repro_gate.engines.llama_cpp")
+_SHOWN = 120
+
+# Everything else could change results, or is a secret that an engine has no use for.
+_ENV_ALLOWED = frozenset(
+    {
+        "CUDA_CACHE_PATH",
+        "CUDA_HOME",
+        "CUDA_PATH",
+        "CUDA_VISIBLE_DEVICES",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "LD_LIBRARY_PATH",
+        "NVIDIA_DRIVER_CAPABILITIES",
+        "NVIDIA_VISIBLE_DEVICES",
+        "PATH",
+        "PYTHONPATH",
+        "TMPDIR",
+        "TZ",
+        "VIRTUAL_ENV",
+    }
+)
+_ENV_SET = {
+    # With a debugger installed, an abort would print a backtrace for seconds.
+    "GGML_NO_BACKTRACE": "1",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class EngineProcesses:
+    """Starts engines as child processes."""
+
+    def start(self, spec: EngineSpec) -> Engine:
+        """Start a fresh process without waiting for it; a failure shows at the first request."""
+        argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
+        process = EngineProcess(argv, env=_environment(spec, os.environ), timeout_s=spec.timeout_s)
+        return ProtocolEngine(spec, process)
+
+
+def _environment(spec: EngineSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    allowed = _ENV_ALLOWED | set(spec.pass_env)
+    return {name: value for name, value in environ.items() if name in allowed} | _ENV_SET
+
+
+class ProtocolEngine:
+    """One engine process, asked through protocol v1."""
+
+    def __init__(self, spec: EngineSpec, process: EngineProcess) -> None:
+        self._spec = spec
+        self._process = process
+        self._number = 0
+
+    def describe(self) -> EngineReport:
+        """Return what the engine is and the profile that its results belong to."""
+        answer = self._ask(Method.DESCRIBE, {"device": self._spec.device})
+        try:
+            require_name(answer["profile"])
+            facts = _facts(answer["facts"])
+            return EngineReport(
+                name=self._spec.name,
+                profile=answer["profile"],
+                facts={"engine": _text(answer["engine"]), **facts},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._broken(Method.DESCRIBE, error) from error
+
+    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
+        """Load a model; a layer that is not on the device asked for makes it unavailable."""
+        answer = self._ask(
+            Method.LOAD,
+            {
+                "model": model.name,
+                "path": str(file.path),
+                "sha256": file.sha256,
+                "device": self._spec.device,
+                "settings": dict(self._spec.settings),
+            },
+        )
+        try:
+            layers, on_device = int(answer["layers"]), int(answer["layers_on_device"])
+            loaded = LoadedModel(
+                sha256=_text(answer["sha256"]),
+                facts={**_facts(answer["facts"]), "model.sha256": _text(answer["sha256"])},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._broken(Method.LOAD, error) from error
+        if on_device != layers:
+            raise MeasurementUnavailable(
+                f"{self._spec.device} was asked for, but only {on_device} of {layers} layers of "
+                f"{model.name} are on it",
+                remedy="repro-gate doctor",
+            )
+        return loaded
+
+    def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
+        """Run the cell once, cold, on the loaded model."""
+        sampler = cell.sampler
+        answer = self._ask(
+            Method.GENERATE,
+            {
+                "prompt": cell.text,
+                "seed": cell.seed,
+                "max_tokens": cell.max_tokens,
+                "temperature": sampler.temperature,
+                "top_k": sampler.top_k,
+                "top_p": sampler.top_p,
+                "min_p": sampler.min_p,
+                "trace": trace,
+            },
+        )
+        try:
+            generation = _generation(answer)
+            if len(generation.tokens) > cell.max_tokens:
+                raise ValueError(f"more than {cell.max_tokens} tokens")  # noqa: TRY301 -- one exit for every broken answer
+            timing = answer["timing"]
+            return TimedGeneration(
+                generation=generation,
+                engine_s=float(timing["decode_s"]) + float(timing["sample_s"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._broken(Method.GENERATE, error) from error
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+    def _ask(self, method: Method, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._number += 1
+        line = json.dumps(request(self._number, method, params)).encode()
+        answer = self._process.exchange(line, doing=method.value)
+        try:
+            message = json.loads(answer)
+            if message["protocol"] != PROTOCOL or message["id"] != self._number:
+                raise ValueError("another protocol or another id")  # noqa: TRY301 -- one exit for every broken answer
+            refusal = message.get("error")
+            result: Mapping[str, Any] = message["result"] if refusal is None else refusal
+            kind = None if refusal is None else _text(refusal["kind"])
+        except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+            self._process.kill()
+            shown = printable(answer[:_SHOWN].decode("utf-8", errors="replace"))
+            raise EngineFailed(
+                f"the engine answered {method.value!r} with something that is not protocol v1: "
+                f"{shown}"
+            ) from error
+        if kind is not None:
+            raise MeasurementUnavailable(f"{kind}: {_text(result.get('message'))}")
+        return result
+
+    def _broken(self, method: Method, error: Exception) -> EngineFailed:
+        self._process.kill()
+        return EngineFailed(
+            f"the engine's answer to {method.value!r} breaks protocol v1: "
+            f"{type(error).__name__}: {printable(str(error))}"
+        )
+
+
+def _generation(answer: Mapping[str, Any]) -> Generation:
+    return Generation(
+        prompt=_tokens(answer["prompt"]),
+        tokens=_tokens(answer["tokens"]),
+        stop=Stop(answer["stop"]),
+        trace=tuple(
+            Choice(
+                logprob=float(choice["logprob"]),
+                best=tuple((int(token), float(logprob)) for token, logprob in choice["best"]),
+            )
+            for choice in answer.get("trace", ())
+        ),
+    )
+
+
+def _tokens(pairs: Any) -> tuple[Token, ...]:
+    return tuple(Token(token, bytes.fromhex(data)) for token, data in pairs)
+
+
+def _facts(facts: Mapping[str, Any]) -> Facts:
+    return {_text(name): _text(value) for name, value in facts.items()}
+
+
+def _text(value: object) -> str:
+    """Return a text of the engine as one safe line: it is foreign, and ends in reports."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, found {type(value).__name__}")
+    return printable(value)

@@ -1,0 +1,140 @@
+"""Goldens in syrupy's storage: one JSON file for each cell, one folder for each profile.
+
+The only module that touches syrupy's extension interface, which moves between its majors. The
+same class serves pytest's `snapshot` fixture, so both ways write the same bytes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from syrupy.data import Snapshot, SnapshotCollection
+from syrupy.extensions.json import JSONSnapshotExtension
+from syrupy.location import PyTestLocation
+
+from repro_gate.adapters.atomic import write_atomically
+from repro_gate.adapters.documents import read_json
+from repro_gate.core.divergence import first_divergence
+from repro_gate.core.golden_format import from_data, to_data
+from repro_gate.core.goldens import Golden, definition_changes
+from repro_gate.errors import InputInvalid
+
+
+class GoldenExtension(JSONSnapshotExtension):
+    """Syrupy's JSON format, kept where the gate keeps it and compared as the gate compares it."""
+
+    folder: ClassVar[Path]
+
+    @classmethod
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
+        """Return the folder of the profile, whichever test asks."""
+        del test_location
+        return str(cls.folder)
+
+    @classmethod
+    def get_file_basename(cls, *, test_location: PyTestLocation, index: object) -> str:
+        """Return the cell id, which is the id of the test's parameter."""
+        del index
+        _, _, cell_id = test_location.snapshot_name.rstrip("]").partition("[")
+        return cell_id
+
+    @classmethod
+    def matches_test_location(
+        cls, *, test_location: PyTestLocation, snapshot_location: str
+    ) -> bool:
+        """Tell syrupy that the place is meant: it looks for the test's name in the path."""
+        return snapshot_location == cls.get_location(test_location=test_location, index=0)
+
+    @classmethod
+    def discovery_dirname(cls, *, test_location: PyTestLocation) -> str:
+        """Return a folder that does not exist.
+
+        Syrupy deletes what it discovers and no test used, which would be the goldens of every
+        other suite; the gate finds and prunes its orphans itself.
+        """
+        return str(Path(cls.dirname(test_location=test_location)) / ".not-discovered")
+
+    def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
+        """Compare what is exact: definition, prompt and tokens. The rest is evidence."""
+        try:
+            observed, golden = _parse(serialized_data), _parse(snapshot_data)
+        except (LookupError, TypeError, ValueError):
+            return False
+        return not definition_changes(golden.cell, observed.cell) and not first_divergence(
+            golden.generation, observed.generation
+        )
+
+    @classmethod
+    def write_snapshot_collection(
+        cls, *, snapshot_collection: SnapshotCollection, name_order: dict[str, int] | None = None
+    ) -> None:
+        """Write the file in one step: a reader, or a crash, meets the old one or the new one."""
+        del name_order
+        snapshot = next(iter(snapshot_collection))
+        write_atomically(Path(snapshot_collection.location), str(snapshot.data))
+
+
+def golden_extension(folder: Path) -> type[GoldenExtension]:
+    """Return the extension whose goldens are the files of one folder."""
+    return type("ProfileGoldenExtension", (GoldenExtension,), {"folder": folder})
+
+
+def serialize(golden: Golden) -> str:
+    """Return the text of a golden file."""
+    return str(GoldenExtension().serialize(to_data(golden)))
+
+
+def read_golden(file: Path, *, profile: str, cell_id: str) -> Golden:
+    """Return the golden of a file; raises `InputInvalid` when it is broken or another's."""
+    data = read_json(file, schema="golden-v1")
+    try:
+        golden = from_data(data)
+    except ValueError as error:
+        raise InputInvalid.at(file, "", expected="a consistent golden", found=str(error)) from error
+    if golden.profile != profile:
+        raise InputInvalid.at(file, "profile", expected=repr(profile), found=repr(golden.profile))
+    if golden.cell.id != cell_id:
+        raise InputInvalid.at(
+            file, "cell", expected=f"the cell {cell_id}", found=f"the cell {golden.cell.id}"
+        )
+    return golden
+
+
+class SyrupyGoldens:
+    """The goldens below one folder: `FOLDER/PROFILE/CELL-ID.json`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def profiles(self) -> frozenset[str]:
+        """Return the profiles that have any golden."""
+        return frozenset(file.parent.name for file in self._folder.glob("*/*.json"))
+
+    def recorded(self, profile: str) -> frozenset[str]:
+        """Return the ids of the cells that have a golden under this very profile."""
+        return frozenset(file.stem for file in (self._folder / profile).glob("[!.]*.json"))
+
+    def read(self, profile: str, cell_id: str) -> Golden:
+        """Return a recorded golden, or raise `InputInvalid`."""
+        return read_golden(self.file(profile, cell_id), profile=profile, cell_id=cell_id)
+
+    def write(self, golden: Golden) -> None:
+        """Write a golden."""
+        file = self.file(golden.profile, golden.cell.id)
+        collection = SnapshotCollection(location=str(file))
+        collection.add(Snapshot(name=golden.cell.id, data=serialize(golden)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        GoldenExtension.write_snapshot_collection(snapshot_collection=collection)
+
+    def remove(self, profile: str, cell_id: str) -> None:
+        """Remove a golden."""
+        self.file(profile, cell_id).unlink()
+
+    def file(self, profile: str, cell_id: str) -> Path:
+        """Return where the golden of a cell is kept."""
+        return self._folder / profile / f"{cell_id}.json"
+
+
+def _parse(text: str) -> Golden:
+
+    return from_data(json.loads(text))

@@ -1,0 +1,53 @@
+"""The model hub, through huggingface_hub: an optional extra."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro_gate.core.text import printable
+from repro_gate.errors import MeasurementUnavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubFile:
+    """A file of a repository of the hub."""
+
+    repository: str
+    """`OWNER/REPO`."""
+    file: str
+
+
+def fetch(hub_file: HubFile, *, into: Path) -> Path:
+    """Download a file below `into` and return its path.
+
+    The hub's address and a token come from `HF_ENDPOINT` and `HF_TOKEN`, as everywhere.
+
+    Raises:
+        MeasurementUnavailable: the extra is not installed, or the file cannot be had.
+    """
+    try:
+        import huggingface_hub  # noqa: PLC0415 -- an extra that most users do not install
+    except ImportError as error:
+        raise MeasurementUnavailable(
+            "fetching from a hub needs the package huggingface_hub",
+            remedy="pip install 'repro-gate[hub]'",
+        ) from error
+    name = f"{hub_file.repository}/{hub_file.file}"
+    try:
+        path = huggingface_hub.hf_hub_download(hub_file.repository, hub_file.file, local_dir=into)
+    except Exception as error:
+        # The hub's library lets through the exceptions of several others.
+        raise MeasurementUnavailable(
+            f"{name} could not be fetched: {type(error).__name__}: {_first_line(error)}"
+        ) from error
+    return Path(path)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return printable(lines[0]) if lines else "no reason given"
+
+
+def is_installed() -> bool:
+    """Tell whether fetching is possible."""
+    return importlib.util.find_spec("huggingface_hub") is not None

@@ -1,0 +1,130 @@
+"""The matrix file, `repro-gate.toml`."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from repro_gate.adapters.documents import read_toml
+from repro_gate.core.cells import Sampler
+from repro_gate.core.matrix import (
+    EngineKind,
+    EngineSpec,
+    Matrix,
+    ModelSpec,
+    PromptSpec,
+    Setting,
+    Suite,
+    build_cells,
+)
+from repro_gate.errors import InputInvalid
+
+
+def read_matrix(file: Path) -> Matrix:
+    """Return the matrix of a file.
+
+    Raises:
+        InputInvalid: the file cannot be read, breaks its schema, names something that it does
+            not define, or sets a value to NaN or infinity.
+    """
+    document = read_toml(file, schema="matrix-v1")
+    for place, value in _numbers(document):
+        if not math.isfinite(value):
+            raise InputInvalid.at(file, place, expected="a finite number", found=str(value))
+    engines = {name: _engine(name, table) for name, table in document["engines"].items()}
+    models = {
+        name: ModelSpec(
+            name=name,
+            engine=engines[_known(file, f"models.{name}.engine", table["engine"], engines)],
+            source=table["source"],
+            sha256=table.get("sha256"),
+        )
+        for name, table in document["models"].items()
+    }
+    prompts = {
+        name: _prompt(table, document["sampler"]) for name, table in document["prompts"].items()
+    }
+    suites = {
+        name: _suite(file, name, table, models=models, prompts=prompts)
+        for name, table in document["suites"].items()
+    }
+    for name in document["default_suites"]:
+        _known(file, "default_suites", name, suites)
+    return Matrix(
+        models=models,
+        suites=suites,
+        default_suites=tuple(document["default_suites"]),
+        snapshots=document.get("snapshots", "snapshots"),
+    )
+
+
+def _engine(name: str, table: Mapping[str, Any]) -> EngineSpec:
+    settings: dict[str, Setting] = dict(table["settings"])
+    return EngineSpec(
+        name=name,
+        kind=EngineKind(table["kind"]),
+        command=tuple(table.get("command", ())),
+        device=table.get("device", "cpu"),
+        settings=settings,
+        timeout_s=float(table.get("timeout_s", 120)),
+        pass_env=tuple(table.get("pass_env", ())),
+    )
+
+
+def _prompt(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> PromptSpec:
+    values = {**defaults, **table}
+    return PromptSpec(
+        text=values["text"],
+        max_tokens=values["max_tokens"],
+        sampler=Sampler(
+            temperature=float(values["temperature"]),
+            top_k=values["top_k"],
+            top_p=float(values["top_p"]),
+            min_p=float(values["min_p"]),
+        ),
+    )
+
+
+def _suite(
+    file: Path,
+    name: str,
+    table: Mapping[str, Any],
+    *,
+    models: Mapping[str, ModelSpec],
+    prompts: Mapping[str, PromptSpec],
+) -> Suite:
+    place = f"suites.{name}"
+    for model, names in table["prompts"].items():
+        _known(file, f"{place}.prompts", model, models)
+        for prompt in names:
+            _known(file, f"{place}.prompts.{model}", prompt, prompts)
+    fresh_runs = table.get("fresh_runs", min(1, table["runs"] - 1))
+    if fresh_runs >= table["runs"]:
+        expected = f"less than the {table['runs']} runs"
+        raise InputInvalid.at(file, f"{place}.fresh_runs", expected=expected, found=str(fresh_runs))
+    return Suite(
+        name=name,
+        runs=table["runs"],
+        fresh_runs=fresh_runs,
+        cells=build_cells(prompts_of=table["prompts"], prompts=prompts, seeds=table["seeds"]),
+    )
+
+
+def _known(file: Path, place: str, name: str, names: Iterable[str]) -> str:
+    known = list(names)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputInvalid.at(
+        file, place, expected=f"one of {', '.join(known)}", found=f"{name!r}{hint}"
+    )
+
+
+def _numbers(value: object, place: str = "") -> Iterable[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
+            yield from _numbers(inner, f"{place}.{key}".lstrip("."))  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(value, float):
+        yield place, value

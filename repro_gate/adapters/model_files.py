@@ -1,0 +1,131 @@
+"""Model files: made by us, fetched from a hub, or lying beside the matrix."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro_gate.adapters.hub import HubFile, fetch
+from repro_gate.core.matrix import ModelSpec
+from repro_gate.core.text import printable
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import ModelFile
+
+_MAKING_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedModels:
+    """The model files of a matrix; those that are not the user's live in a cache folder."""
+
+    beside: Path
+    """The folder of the matrix file, which a plain path is relative to."""
+    cache: Path
+    pins: Mapping[str, str]
+    """The digests that the first recording pinned, by model."""
+
+    def locate(self, model: ModelSpec) -> ModelFile:
+        """Return the file of a model; a built-in one is made when it is not there.
+
+        Raises:
+            MeasurementUnavailable: it is not there; the remedy is the command that gets it.
+        """
+        path = self.path_of(model)
+        if model.source.startswith("builtin:"):
+            self._make(model, path)
+        elif not path.exists():
+            remedy = None
+            if model.source.startswith("hf:"):
+                remedy = f"repro-gate models fetch {model.name}"
+            raise MeasurementUnavailable(
+                f"the model {model.name} is not here: there is no file {path}", remedy=remedy
+            )
+        return ModelFile(path=path, sha256=self.expected_sha256(model))
+
+    def fetch(self, model: ModelSpec) -> ModelFile:
+        """Get the file of a model, and make sure that it is the pinned one.
+
+        Raises:
+            MeasurementUnavailable: it cannot be had, or is not the pinned file; nothing of it
+                is kept then.
+        """
+        path = self.path_of(model)
+        if model.source.startswith("hf:") and not path.exists():
+            self._fetch_from_hub(model, path)
+        return self.locate(model)
+
+    def path_of(self, model: ModelSpec) -> Path:
+        """Return where the file of a model is, or would be."""
+        kind, _, rest = model.source.partition(":")
+        if kind == "builtin":
+            # The digest in the name lets two versions of a recipe live side by side.
+            digest = (self.expected_sha256(model) or "unpinned")[:16]
+            return self.cache / "builtin" / f"{rest}-{digest}.gguf"
+        if kind == "hf":
+            hub_file = _hub_file(model)
+            return self.cache / "hf" / hub_file.repository / hub_file.file
+        return (self.beside / model.source).resolve()
+
+    def expected_sha256(self, model: ModelSpec) -> str | None:
+        """Return what the matrix, or else the first recording, says that the file must be."""
+        return model.sha256 or self.pins.get(model.name)
+
+    def _make(self, model: ModelSpec, path: Path) -> None:
+        expected = self.expected_sha256(model)
+        if path.exists() and (expected is None or sha256_of(path) == expected):
+            return
+        name = model.source.partition(":")[2]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A process of its own: making a model needs numpy, and the gate does not.
+        command = [sys.executable, "-m", "repro_gate.tiny_models", name, str(path)]
+        try:
+            made = subprocess.run(  # noqa: S603 -- our own module
+                command, capture_output=True, text=True, timeout=_MAKING_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise MeasurementUnavailable(f"making {model.name} took too long") from error
+        if made.returncode != 0:
+            reason = printable(made.stderr.strip().splitlines()[-1] if made.stderr else "")
+            raise MeasurementUnavailable(f"the built-in model {name} could not be made: {reason}")
+        digest = str(json.loads(made.stdout)["sha256"])
+        if expected is not None and digest != expected:
+            raise MeasurementUnavailable(
+                f"this repro-gate makes {name} with the sha256 {digest}, but the matrix wants "
+                f"{expected}"
+            )
+
+    def _fetch_from_hub(self, model: ModelSpec, path: Path) -> None:
+        fetched = fetch(_hub_file(model), into=self.cache / "hf" / _hub_file(model).repository)
+        expected = self.expected_sha256(model)
+        digest = sha256_of(fetched) if expected else None
+        if digest != expected:
+            fetched.unlink()
+            raise MeasurementUnavailable(
+                f"the file fetched for {model.name} has the sha256 {digest}, but {expected} is "
+                f"pinned; it was not kept"
+            )
+        if fetched != path:
+            fetched.replace(path)
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; raises `MeasurementUnavailable`."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise MeasurementUnavailable(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _hub_file(model: ModelSpec) -> HubFile:
+    owner, _, rest = model.source.removeprefix("hf:").partition("/")
+    repository, _, file = rest.partition("/")
+    parts = [owner, repository, *file.split("/")]
+    if not all(parts) or any(part in {".", ".."} or "\\" in part for part in parts):
+        raise MeasurementUnavailable(
+            f"the source of {model.name} must be hf:OWNER/REPO/FILE, and is {model.source!r}"
+        )
+    return HubFile(repository=f"{owner}/{repository}", file=file)

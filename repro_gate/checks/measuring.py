@@ -1,0 +1,199 @@
+"""Run every cell as often as the plan says, and keep what is needed to judge it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from repro_gate.checks.bench import Bench
+from repro_gate.core.cells import MAX_SEED, Cell
+from repro_gate.core.goldens import Facts
+from repro_gate.core.judgement import Repetition
+from repro_gate.core.matrix import ModelSpec, Plan
+from repro_gate.core.report import EngineReport, Timing
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Inconclusive
+from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.ports import EngineStarter, ModelFile, ModelFiles, Progress
+
+_FAILURES_IN_A_ROW = 3
+"""After so many dead engines in a row the model is the cause, not the cell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """A run with another seed, which is expected to say something else than its cell."""
+
+    cell: Cell
+    seed: int
+    generation: Generation
+
+
+@dataclass(slots=True, kw_only=True)
+class Measurement:
+    """What has been seen so far; it can be read at any time, also after an interruption."""
+
+    engines: dict[str, EngineReport] = field(default_factory=dict[str, EngineReport])
+    models: dict[str, Facts] = field(default_factory=dict[str, Facts])
+    repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
+    problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
+    controls: dict[str, Control] = field(default_factory=dict[str, Control])
+    engine_s: float = 0.0
+    load_s: float = 0.0
+    generated_tokens: int = 0
+    interrupted: bool = False
+
+    def facts_of(self, model: ModelSpec) -> Facts:
+        """Return the provenance of everything that a model said."""
+        engine = self.engines[model.engine.name]
+        return {**engine.facts, **self.models.get(model.name, {})}
+
+    def timing(self, *, wall_s: float) -> Timing:
+        """Return where the time went."""
+        return Timing(
+            wall_s=wall_s,
+            load_s=self.load_s,
+            engine_s=self.engine_s,
+            generated_tokens=self.generated_tokens,
+        )
+
+
+class Measurer:
+    """Works through a plan; each engine is described first, then measured, then measured fresh."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        starter: EngineStarter,
+        files: ModelFiles,
+        progress: Progress,
+        clock: Callable[[], float],
+    ) -> None:
+        self._plan = plan
+        self._files = files
+        self._progress = progress
+        self.seen = Measurement()
+        self._located: dict[str, ModelFile] = {}
+        specs = {model.engine.name: model.engine for model in plan.models.values()}
+        self._benches = {
+            name: Bench(spec, starter=starter, clock=clock) for name, spec in specs.items()
+        }
+
+    def describe(self) -> None:
+        """Ask every engine what it is; the cells of one that cannot say are given up."""
+        for name, bench in self._benches.items():
+            try:
+                self.seen.engines[name] = bench.describe()
+            except MeasurementUnavailable as error:
+                self._give_up(self._cells_on(name), error)
+
+    def measure(self) -> None:
+        """Run every cell: most runs one after the other, the last ones in a fresh process."""
+        cells = self._plan.cells
+        runs = sum(map(self._plan.runs_of, cells))
+        self._progress.started(cells=len(cells), runs=runs)
+        for name, bench in self._benches.items():
+            models = [m for m in self._plan.models.values() if m.engine.name == name]
+            bench.start_fresh()
+            for model in models:
+                self._measure_model(bench, model)
+            bench.turn_fresh()
+            for model in models:
+                self._measure_again(bench, model)
+
+    def close(self) -> None:
+        """End every engine."""
+        for bench in self._benches.values():
+            bench.close()
+        self.seen.load_s = sum(bench.load_s for bench in self._benches.values())
+
+    def _cells_on(self, engine: str) -> list[Cell]:
+        return [c for c in self._plan.cells if self._plan.model_of(c).engine.name == engine]
+
+    def _cells_of(self, model: ModelSpec) -> list[Cell]:
+        return [cell for cell in self._plan.cells if cell.model == model.name]
+
+    def _measure_model(self, bench: Bench, model: ModelSpec) -> None:
+        cells = self._open(self._cells_of(model))
+        if not cells:
+            return
+        try:
+            file = self._located[model.name] = self._files.locate(model)
+            self.seen.models[model.name] = bench.load(model, file).facts
+        except MeasurementUnavailable as error:
+            self._give_up(cells, error)
+            return
+
+        def first_runs(cell: Cell) -> None:
+            suite = self._plan.suites[cell]
+            for run in range(suite.runs - suite.fresh_runs):
+                self._run(bench, model, cell, trace=run == 0)
+
+        self._attempt_each(cells, first_runs)
+        self._attempt_each(
+            self._control_cells(cells), lambda cell: self._control(bench, model, cell)
+        )
+
+    def _measure_again(self, bench: Bench, model: ModelSpec) -> None:
+        def last_runs(cell: Cell) -> None:
+            for _ in range(self._plan.suites[cell].fresh_runs):
+                self._run(bench, model, cell, in_fresh_process=True)
+
+        # Backwards, so that each cell follows another neighbour than it did before.
+        self._attempt_each(self._open(reversed(self._cells_of(model))), last_runs)
+
+    def _open(self, cells: Iterable[Cell]) -> list[Cell]:
+        return [cell for cell in cells if cell not in self.seen.problems]
+
+    def _control_cells(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return the first sampled cell: at temperature 0 another seed changes nothing."""
+        return [cell for cell in self._open(cells) if not cell.sampler.is_greedy][:1]
+
+    def _attempt_each(self, cells: Iterable[Cell], attempt: Callable[[Cell], None]) -> None:
+        failures = 0
+        for cell in cells:
+            if failures == _FAILURES_IN_A_ROW:
+                reason = f"not tried: the engine failed on the {failures} cells before"
+                self._give_up([cell], MeasurementUnavailable(reason))
+                continue
+            try:
+                attempt(cell)
+                failures = 0
+            except MeasurementUnavailable as error:
+                self._give_up([cell], error)
+                failures += isinstance(error, EngineFailed)
+
+    def _run(
+        self,
+        bench: Bench,
+        model: ModelSpec,
+        cell: Cell,
+        *,
+        trace: bool = False,
+        in_fresh_process: bool = False,
+    ) -> None:
+        generation = self._generate(bench, model, cell, trace=trace)
+        before = self.seen.repetitions.get(cell)
+        self.seen.repetitions[cell] = (
+            Repetition(first=generation, runs=1)
+            if before is None
+            else before.with_run(generation, in_fresh_process=in_fresh_process)
+        )
+        self._progress.ran(cell, tokens=len(generation.tokens))
+
+    def _control(self, bench: Bench, model: ModelSpec, cell: Cell) -> None:
+        seed = cell.seed % MAX_SEED + 1
+        generation = self._generate(bench, model, replace(cell, seed=seed), trace=False)
+        self.seen.controls[model.name] = Control(cell=cell, seed=seed, generation=generation)
+
+    def _generate(self, bench: Bench, model: ModelSpec, cell: Cell, *, trace: bool) -> Generation:
+        timed = bench.generate(model, self._located[model.name], cell, trace=trace)
+        self.seen.engine_s += timed.engine_s
+        self.seen.generated_tokens += len(timed.generation.tokens)
+        return timed.generation
+
+    def _give_up(self, cells: Iterable[Cell], error: MeasurementUnavailable) -> None:
+        for cell in cells:
+            self.seen.problems[cell] = Inconclusive(reason=error.reason, remedy=error.remedy)
+            done = self.seen.repetitions.get(cell)
+            runs = self._plan.runs_of(cell) - (done.runs if done else 0)
+            self._progress.skipped(cell, runs=runs)

@@ -1,0 +1,214 @@
+"""Turning what was observed into goldens: what would change, and then the change."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import assert_never
+
+from repro_gate.core.divergence import first_divergence
+from repro_gate.core.goldens import Facts, Golden, definition_changes
+from repro_gate.core.matrix import Matrix
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphaned,
+    Unrecorded,
+    Vacuous,
+)
+from repro_gate.errors import InputInvalid
+from repro_gate.ports import GoldenReader, GoldenStore, ModelPins
+
+
+class ChangeKind(StrEnum):
+    """What an update does to one golden."""
+
+    NEW = "new"
+    TOKENS = "tokens"
+    DEFINITION = "definition"
+    """The matrix now says something else of the cell."""
+    REPAIRED = "repaired"
+    """The file could not be read."""
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenChange:
+    """One golden that an update writes or removes."""
+
+    kind: ChangeKind
+    profile: str
+    cell_id: str
+    before: Golden | None
+    after: Golden | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Everything that an update would do, to be looked at before it is done."""
+
+    changes: tuple[GoldenChange, ...]
+    unchanged: int
+    """How many goldens already say the same; they are not rewritten."""
+    pins: dict[str, str]
+    """Digests of models that nothing pinned so far."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to do."""
+        return not self.changes and not self.pins
+
+
+class ForgivingGoldens:
+    """Goldens of which a broken one counts as missing: an update is what repairs it."""
+
+    def __init__(self, goldens: GoldenReader) -> None:
+        self._goldens = goldens
+
+    def profiles(self) -> frozenset[str]:
+        """Return the profiles that have any golden."""
+        return self._goldens.profiles()
+
+    def recorded(self, profile: str) -> frozenset[str]:
+        """Return the ids of the cells that have a readable golden."""
+        return frozenset(
+            cell_id
+            for cell_id in self._goldens.recorded(profile)
+            if _read(self._goldens, profile, cell_id) is not None
+        )
+
+    def read(self, profile: str, cell_id: str) -> Golden:
+        """Return a recorded golden."""
+        return self._goldens.read(profile, cell_id)
+
+
+def observed_goldens(report: GateReport) -> list[Golden]:
+    """Return what a check observed, in golden form, for each cell that may become a golden."""
+    facts = {engine.profile: engine.facts for engine in report.engines}
+    return [
+        Golden(
+            cell=cell.cell,
+            profile=cell.profile,
+            generation=cell.generation,
+            provenance={**facts[cell.profile], **report.models[cell.cell.model]},
+        )
+        for cell in report.cells
+        if cell.cell and cell.generation and cell.profile and _may_be_recorded(cell)
+    ]
+
+
+def refused(report: GateReport) -> list[CellReport]:
+    """Return the cells of which nothing is recorded: unmeasured, unstable or vacuous."""
+    return [cell for cell in report.cells if cell.cell and not _may_be_recorded(cell)]
+
+
+def propose(
+    observed: Sequence[Golden],
+    *,
+    goldens: GoldenReader,
+    digests: dict[str, str],
+    orphans: Iterable[tuple[str, str]] = (),
+) -> Proposal:
+    """Return what recording `observed` would change.
+
+    Args:
+        observed: the new truth.
+        goldens: the old truth.
+        digests: the sha256 of models that are not pinned yet.
+        orphans: (profile, cell id) of goldens to remove.
+    """
+    recorded = {profile: goldens.recorded(profile) for profile in {g.profile for g in observed}}
+    changes = [
+        _change(new, goldens, known=new.cell.id in recorded[new.profile]) for new in observed
+    ]
+    written = [change for change in changes if change is not None]
+    removed = [
+        GoldenChange(
+            kind=ChangeKind.REMOVED,
+            profile=profile,
+            cell_id=cell_id,
+            before=_read(goldens, profile, cell_id),
+            after=None,
+        )
+        for profile, cell_id in orphans
+    ]
+    return Proposal(
+        changes=(*written, *removed), unchanged=len(changes) - len(written), pins=digests
+    )
+
+
+def orphans_of(
+    matrix: Matrix, *, profiles: Iterable[str], goldens: GoldenReader, only: str | None
+) -> list[tuple[str, str]]:
+    """Return (profile, cell id) of every golden of these profiles that no cell claims."""
+    claimed = {cell.id for cell in matrix.cells()}
+    return [
+        (profile, cell_id)
+        for profile in sorted(set(profiles))
+        for cell_id in sorted(goldens.recorded(profile) - claimed)
+        if only is None or fnmatchcase(cell_id, only)
+    ]
+
+
+def unpinned(models: Mapping[str, Facts], *, matrix: Matrix, pins: ModelPins) -> dict[str, str]:
+    """Return the digests of the loaded models that neither the matrix nor a pin fixes."""
+    pinned = pins.pinned()
+    return {
+        name: facts["model.sha256"]
+        for name, facts in models.items()
+        if name in matrix.models
+        and matrix.models[name].sha256 is None
+        and name not in pinned
+        and "model.sha256" in facts
+    }
+
+
+def apply(proposal: Proposal, *, store: GoldenStore, pins: ModelPins) -> None:
+    """Write and remove goldens; each file is at any moment the old one or the new one."""
+    for change in proposal.changes:
+        if change.after is None:
+            store.remove(change.profile, change.cell_id)
+        else:
+            store.write(change.after)
+    if proposal.pins:
+        pins.pin(proposal.pins)
+
+
+def _may_be_recorded(cell: CellReport) -> bool:
+    match cell.verdict:
+        case Match() | Drift() | Unrecorded():
+            return True
+        case Nondeterministic() | Vacuous() | Inconclusive() | Orphaned():
+            return False
+        case _:
+            assert_never(cell.verdict)
+
+
+def _change(new: Golden, goldens: GoldenReader, *, known: bool) -> GoldenChange | None:
+    before = _read(goldens, new.profile, new.cell.id) if known else None
+    kind = _kind(before, new, known=known)
+    if kind is None:
+        return None
+    return GoldenChange(
+        kind=kind, profile=new.profile, cell_id=new.cell.id, before=before, after=new
+    )
+
+
+def _kind(before: Golden | None, new: Golden, *, known: bool) -> ChangeKind | None:
+    if before is None:
+        return ChangeKind.REPAIRED if known else ChangeKind.NEW
+    if definition_changes(before.cell, new.cell):
+        return ChangeKind.DEFINITION
+    if first_divergence(before.generation, new.generation):
+        return ChangeKind.TOKENS
+    return None
+
+
+def _read(goldens: GoldenReader, profile: str, cell_id: str) -> Golden | None:
+    try:
+        return goldens.read(profile, cell_id)
+    except InputInvalid:
+        return None

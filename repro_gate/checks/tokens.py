@@ -1,0 +1,159 @@
+"""The token gate: does this machine still say what the goldens say?"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import repro_gate
+from repro_gate.checks.measuring import Control, Measurement, Measurer
+from repro_gate.core.cells import Cell
+from repro_gate.core.divergence import first_divergence
+from repro_gate.core.goldens import Golden
+from repro_gate.core.judgement import judge, vacuities
+from repro_gate.core.matrix import Plan
+from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.verdicts import Inconclusive, Nondeterministic, Orphaned, Verdict
+from repro_gate.errors import InputInvalid
+from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
+
+_INTERRUPTED = Inconclusive(reason="the check was interrupted", remedy=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPorts:
+    """The neighbours of a check."""
+
+    starter: EngineStarter
+    files: ModelFiles
+    goldens: GoldenReader
+    progress: Progress
+    clock: Callable[[], float]
+    """Seconds, never going back."""
+
+
+def check_tokens(plan: Plan, *, ports: CheckPorts, started: float, started_at: str) -> GateReport:
+    """Return a verdict on every cell of the plan, and on every golden that no cell claims.
+
+    An interruption (`KeyboardInterrupt`) ends the measurement, not the report.
+
+    Args:
+        plan: what to measure.
+        ports: the neighbours.
+        started: when the command began, by `ports.clock`.
+        started_at: the same by the calendar, ISO 8601.
+
+    Raises:
+        InputInvalid: goldens are broken; raised before anything is measured, naming each.
+    """
+    measurer = Measurer(
+        plan,
+        starter=ports.starter,
+        files=ports.files,
+        progress=ports.progress,
+        clock=ports.clock,
+    )
+    goldens: dict[Cell, Golden] = {}
+    orphans: list[CellReport] = []
+    try:
+        measurer.describe()
+        goldens = _read_goldens(plan, measurer.seen, ports.goldens)
+        orphans = _orphans(plan, measurer.seen, ports.goldens)
+        measurer.measure()
+    except KeyboardInterrupt:
+        measurer.seen.interrupted = True
+    finally:
+        measurer.close()
+    seen = measurer.seen
+    return GateReport(
+        tool_version=repro_gate.__version__,
+        started_at=started_at,
+        suites=tuple({suite.name: None for suite in plan.suites.values()}),
+        cells=(*_cell_reports(plan, seen, goldens), *orphans),
+        controls=tuple(_control_report(c, goldens, seen) for c in seen.controls.values()),
+        engines=tuple(seen.engines.values()),
+        models=seen.models,
+        timing=seen.timing(wall_s=ports.clock() - started),
+        interrupted=seen.interrupted,
+    )
+
+
+def _read_goldens(plan: Plan, seen: Measurement, goldens: GoldenReader) -> dict[Cell, Golden]:
+    found: dict[Cell, Golden] = {}
+    errors: list[InputInvalid] = []
+    for name, engine in seen.engines.items():
+        recorded = goldens.recorded(engine.profile)
+        for cell in plan.cells:
+            if plan.model_of(cell).engine.name == name and cell.id in recorded:
+                try:
+                    found[cell] = goldens.read(engine.profile, cell.id)
+                except InputInvalid as error:
+                    errors.append(error)
+    if errors:
+        raise InputInvalid("\n".join(map(str, errors)))
+    return found
+
+
+def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[CellReport]:
+    # Syrupy can miss an unused golden, depending on how pytest was called.
+    profiles = sorted({engine.profile for engine in seen.engines.values()})
+    return [
+        CellReport(
+            id=cell_id,
+            suite=None,
+            cell=None,
+            verdict=Orphaned(),
+            runs=0,
+            generation=None,
+            profile=profile,
+        )
+        for profile in profiles
+        for cell_id in sorted(goldens.recorded(profile) - plan.claimed)
+    ]
+
+
+def _cell_reports(
+    plan: Plan, seen: Measurement, goldens: Mapping[Cell, Golden]
+) -> list[CellReport]:
+    vacuous = vacuities({cell: done.first for cell, done in seen.repetitions.items()})
+    reports: list[CellReport] = []
+    for cell in plan.cells:
+        done = seen.repetitions.get(cell)
+        engine = seen.engines.get(plan.model_of(cell).engine.name)
+        reports.append(
+            CellReport(
+                id=cell.id,
+                suite=plan.suites[cell].name,
+                cell=cell,
+                verdict=_verdict(plan, cell, seen, goldens.get(cell), vacuous.get(cell)),
+                runs=done.runs if done else 0,
+                generation=done.first if done else None,
+                profile=engine.profile if engine else None,
+            )
+        )
+    return reports
+
+
+def _verdict(
+    plan: Plan, cell: Cell, seen: Measurement, golden: Golden | None, vacuity: str | None
+) -> Verdict:
+    done = seen.repetitions.get(cell)
+    complete = done is not None and done.runs == plan.runs_of(cell)
+    problem = seen.problems.get(cell) or (None if complete else _INTERRUPTED)
+    if done is None:
+        return problem or _INTERRUPTED
+    facts = seen.facts_of(plan.model_of(cell))
+    verdict = judge(done, cell=cell, golden=golden, vacuity=vacuity, facts=facts)
+    # Runs that differ are a finding whether or not the others were made.
+    return verdict if problem is None or isinstance(verdict, Nondeterministic) else problem
+
+
+def _control_report(
+    control: Control, goldens: Mapping[Cell, Golden], seen: Measurement
+) -> ControlReport:
+    golden = goldens.get(control.cell)
+    expected = golden.generation if golden else seen.repetitions[control.cell].first
+    return ControlReport(
+        model=control.cell.model,
+        cell=control.cell.id,
+        seed=control.seed,
+        divergence=first_divergence(expected, control.generation),
+    )

@@ -1,0 +1,1 @@
+"""Parse, wire, call, render, exit."""

@@ -1,0 +1,222 @@
+"""The command line: what can be asked, and what the exit code will say."""
+
+import importlib
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, NoReturn
+
+import typer
+
+import repro_gate
+from repro_gate.core.outcome import ExitCode
+from repro_gate.errors import (
+    InputInvalid,
+    MeasurementUnavailable,
+    ReproGateError,
+    UsageInvalid,
+)
+
+_STARTED = time.monotonic()
+
+app = typer.Typer(
+    name="repro-gate",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="""Prove that an inference stack still says what it said.
+
+    repro-gate runs a fixed matrix of model x prompt x seed several times on this machine. The
+    runs must equal each other, and they must equal the committed golden, token for token.
+    """,
+    epilog="""Exit codes: 0 all agrees, 2 wrong command line, 3 an invalid file,
+    4 inconclusive, 10 findings, 130 interrupted.""",
+)
+models_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify the model files.")
+app.add_typer(models_app, name="models")
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="The matrix file.", envvar="REPRO_GATE_CONFIG")
+]
+Suites = Annotated[
+    list[str] | None,
+    typer.Option("--suite", "-s", help="A suite of the matrix; may be given several times."),
+]
+Only = Annotated[
+    str | None,
+    typer.Option("--only", help="Only the cells whose id matches, such as 'tiny-qwen2--*'."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="cpu, cuda or cuda:N, instead of what the matrix says.",
+        envvar="REPRO_GATE_DEVICE",
+    ),
+]
+ModelNames = Annotated[
+    list[str] | None, typer.Argument(help="Models of the matrix; all of them by default.")
+]
+DEFAULT_CONFIG = Path("repro-gate.toml")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- typer calls it with a position
+    if wanted:
+        typer.echo(f"repro-gate {repro_gate.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def check(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = DEFAULT_CONFIG,
+    suite: Suites = None,
+    only: Only = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Runs per cell, instead of what the suite says.")
+    ] = None,
+    device: Device = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder for the reports.")
+    ] = Path(".repro-gate"),
+    json: Annotated[bool, typer.Option("--json", help="Print report.json, and only it.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print one line.")] = False,
+    exit_zero: Annotated[
+        bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")
+    ] = False,
+) -> None:
+    """Run the matrix and compare it with the committed goldens.
+
+    Writes report.json, report.md and junit.xml, and keeps what it observed, in golden form,
+    below observed/.
+    """
+    module = _load("check")
+    options = module.CheckOptions(
+        selection=_selection(config, suite, only, runs, device),
+        output=output,
+        json=json,
+        quiet=quiet,
+        exit_zero=exit_zero,
+    )
+    _exit_with(lambda: module.run_check(options, started=_STARTED))
+
+
+@app.command("update-snapshots")
+def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = DEFAULT_CONFIG,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Accept what a check elsewhere observed: its report folder."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also remove goldens that no cell claims.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Accept what the models say now as the new goldens.
+
+    Shows what would change and asks before it writes. Records nothing for a cell whose runs
+    differ, and never runs under CI.
+    """
+    module = _load("update")
+    options = module.UpdateOptions(
+        selection=_selection(config, suite, only, None, device),
+        source=source,
+        prune=prune,
+        yes=yes,
+    )
+    _exit_with(lambda: module.run_update(options, started=_STARTED))
+
+
+@app.command()
+def doctor(*, config: Config = DEFAULT_CONFIG, device: Device = None) -> None:
+    """Print what is installed, which device is used, and what would be checked."""
+    _exit_with(lambda: _load("doctor").run_doctor(config, device=device))
+
+
+@models_app.command("list")
+def models_list(
+    *,
+    config: Config = DEFAULT_CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print each model: where it is, what it must be, whether it is there."""
+    _exit_with(lambda: _load("models").run_list(config, as_json=json))
+
+
+@models_app.command("fetch")
+def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
+    """Make or download models."""
+    _exit_with(lambda: _load("models").run_fetch(config, names or []))
+
+
+@models_app.command("verify")
+def models_verify(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
+    """Compare each model file with its pinned digest."""
+    _exit_with(lambda: _load("models").run_verify(config, names or []))
+
+
+def main() -> None:
+    """Run the command line."""
+    # A cancelled CI job sends SIGTERM: what was measured so far is kept as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    app()
+
+
+def _load(name: str) -> ModuleType:
+    # Not imported above: pytest, jsonschema and the rest would make `--help` wait.
+    return importlib.import_module(f"repro_gate.cli.{name}")
+
+
+def _selection(
+    config: Path,
+    suite: list[str] | None,
+    only: str | None,
+    runs: int | None,
+    device: str | None,
+) -> object:
+    return _load("check").Selection(
+        config=config, suites=tuple(suite or ()), only=only, runs=runs, device=device
+    )
+
+
+def _exit_with(command: Callable[[], ExitCode]) -> NoReturn:
+    """Run a command and exit with its code, or with the code of what stopped it."""
+    try:
+        code = command()
+    except UsageInvalid as error:
+        code = _told(error, ExitCode.USAGE_INVALID)
+    except InputInvalid as error:
+        code = _told(error, ExitCode.INPUT_INVALID)
+    except MeasurementUnavailable as error:
+        code = _told(error, ExitCode.INCONCLUSIVE)
+        if error.remedy:
+            typer.echo(f"  try: {error.remedy}", err=True)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+        typer.echo("repro-gate: interrupted", err=True)
+    raise typer.Exit(code)
+
+
+def _told(error: ReproGateError, code: ExitCode) -> ExitCode:
+    for line in str(error).splitlines():
+        typer.echo(f"repro-gate: {line}", err=True)
+    return code

@@ -1,0 +1,76 @@
+"""`repro-gate doctor`: the text that one pastes into a bug report."""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import repro_gate
+from repro_gate.adapters.hub import is_installed as hub_is_installed
+from repro_gate.cli import wiring
+from repro_gate.core.matrix import EngineSpec
+from repro_gate.core.outcome import ExitCode
+from repro_gate.errors import MeasurementUnavailable
+
+_PACKAGES = ("llama-cpp-python", "syrupy", "gguf", "numpy", "jsonschema", "typer")
+
+
+def run_doctor(config: Path, *, device: str | None) -> ExitCode:
+    """Print what is here and what would be checked; 4 when an engine cannot be asked."""
+    print("\n".join(_installed()))
+    workspace = wiring.open_workspace(config, device=device)
+    print("\n".join(_matrix(workspace)))
+    failed = False
+    specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
+    for spec in specs.values():
+        try:
+            print("\n".join(_engine(workspace, spec)))
+        except MeasurementUnavailable as error:
+            failed = True
+            print(f"\nengine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
+    return ExitCode.INCONCLUSIVE if failed else ExitCode.PASSED
+
+
+def _installed() -> Iterator[str]:
+    yield f"repro-gate {repro_gate.__version__}"
+    yield f"python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    for package in _PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            yield f"{package} is not installed"
+    yield f"huggingface_hub {'is' if hub_is_installed() else 'is not'} installed"
+    yield f"nvidia-smi {'is' if shutil.which('nvidia-smi') else 'is not'} on the PATH"
+    yield f"CI is {os.environ['CI']!r}" if "CI" in os.environ else "CI is not set"
+
+
+def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
+    matrix = workspace.matrix
+    yield f"\nmatrix {workspace.config}"
+    for suite in matrix.suites.values():
+        default = ", by default" if suite.name in matrix.default_suites else ""
+        yield f"  suite {suite.name}: {len(suite.cells)} cells x {suite.runs} runs{default}"
+    for model in matrix.models.values():
+        path = workspace.models.path_of(model)
+        pinned = workspace.models.expected_sha256(model)
+        yield f"  model {model.name}: {'here' if path.exists() else 'not here'}, {path}"
+        yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
+
+
+def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
+    engine = workspace.engines.start(spec)
+    try:
+        described = engine.describe()
+    finally:
+        engine.close()
+    recorded = workspace.goldens.recorded(described.profile)
+    claimed = {cell.id for cell in workspace.matrix.cells()}
+    yield f"\nengine {spec.name} ({spec.kind.value} on {spec.device})"
+    yield (
+        f"  profile {described.profile}: {len(recorded & claimed)} goldens, "
+        f"{len(recorded - claimed)} orphaned"
+    )
+    for name, value in sorted(described.facts.items()):
+        yield f"  {name} = {value}"

@@ -1,0 +1,77 @@
+"""`repro-gate models`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro_gate.adapters.model_files import sha256_of
+from repro_gate.cli import wiring
+from repro_gate.core.matrix import ModelSpec
+from repro_gate.core.outcome import ExitCode
+from repro_gate.errors import MeasurementUnavailable, UsageInvalid
+
+
+def run_list(config: Path, *, as_json: bool) -> ExitCode:
+    """Print every model of the matrix: where it is, what it must be, whether it is there."""
+    workspace = wiring.open_workspace(config)
+    rows = [
+        {
+            "name": model.name,
+            "source": model.source,
+            "path": str(workspace.models.path_of(model)),
+            "sha256": workspace.models.expected_sha256(model),
+            "present": workspace.models.path_of(model).exists(),
+        }
+        for model in workspace.matrix.models.values()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            print(f"{row['name']}: {'present' if row['present'] else 'absent'}, {row['source']}")
+            print(f"  {row['path']}")
+            print(f"  sha256 {row['sha256'] or 'not pinned'}")
+    return ExitCode.PASSED
+
+
+def run_fetch(config: Path, names: Sequence[str]) -> ExitCode:
+    """Make or download models, all of them when none is named."""
+    workspace = wiring.open_workspace(config)
+    for model in _named(workspace, names):
+        print(f"{model.name}: {workspace.models.fetch(model).path}")
+    return ExitCode.PASSED
+
+
+def run_verify(config: Path, names: Sequence[str]) -> ExitCode:
+    """Compare the digest of each model that is there with the pinned one."""
+    workspace = wiring.open_workspace(config)
+    good = True
+    for model in _named(workspace, names):
+        verdict = _verify(workspace, model)
+        good = good and verdict is None
+        print(f"{model.name}: {verdict or 'is the pinned file'}")
+    return ExitCode.PASSED if good else ExitCode.INCONCLUSIVE
+
+
+def _verify(workspace: wiring.Workspace, model: ModelSpec) -> str | None:
+    path = workspace.models.path_of(model)
+    expected = workspace.models.expected_sha256(model)
+    if not path.exists():
+        return f"absent; repro-gate models fetch {model.name}"
+    try:
+        digest = sha256_of(path)
+    except MeasurementUnavailable as error:
+        return str(error)
+    if expected is None:
+        return f"not pinned yet; its sha256 is {digest}"
+    return None if digest == expected else f"has the sha256 {digest}, expected {expected}"
+
+
+def _named(workspace: wiring.Workspace, names: Sequence[str]) -> list[ModelSpec]:
+    models = workspace.matrix.models
+    unknown = [name for name in names if name not in models]
+    if unknown:
+        raise UsageInvalid(
+            f"there is no model {unknown[0]!r} in the matrix; it has: {', '.join(models)}"
+        )
+    return [models[name] for name in names or models]

@@ -1,0 +1,106 @@
+"""What someone sees while a check is at work: on stderr, so that stdout stays a result."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from repro_gate.core.cells import Cell
+from repro_gate.ports import Progress
+
+_LINES = 10
+"""How many lines a log gets in all."""
+
+
+@contextmanager
+def shown_progress(console: Console, *, quiet: bool) -> Iterator[Progress]:
+    """Yield a bar on a terminal, a few plain lines elsewhere, and nothing when `quiet`."""
+    if quiet:
+        yield _Tally()
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[pace]}"),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=console, transient=True) as bar:
+            yield _Bar(bar)
+    else:
+        yield _Lines(console)
+
+
+class _Tally:
+    """Counts, and says nothing."""
+
+    def __init__(self) -> None:
+        self._cells = 0
+        self._begun: set[Cell] = set()
+        self._runs = 0
+        self._done = 0
+        self._tokens = 0
+        self._since = time.monotonic()
+
+    def started(self, *, cells: int, runs: int) -> None:
+        """Tell how much there is to do."""
+        self._cells, self._runs = cells, runs
+        self._since = time.monotonic()
+        self._show()
+
+    def ran(self, cell: Cell, *, tokens: int) -> None:
+        """Tell that one run of a cell is finished."""
+        self._begun.add(cell)
+        self._done += 1
+        self._tokens += tokens
+        self._show()
+
+    def skipped(self, cell: Cell, *, runs: int) -> None:
+        """Tell that the remaining runs of a cell will not happen."""
+        self._begun.add(cell)
+        self._done += runs
+        self._show()
+
+    def _pace(self) -> str:
+        elapsed = max(time.monotonic() - self._since, 1e-9)
+        return f"{len(self._begun)}/{self._cells} cells, {self._tokens / elapsed:.0f} tokens/s"
+
+    def _seconds_left(self) -> float:
+        elapsed = time.monotonic() - self._since
+        return elapsed / max(self._done, 1) * (self._runs - self._done)
+
+    def _show(self) -> None:
+        """Say nothing."""
+
+
+class _Bar(_Tally):
+    """A bar that rich draws a few times a second."""
+
+    def __init__(self, bar: RichProgress) -> None:
+        super().__init__()
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    def _show(self) -> None:
+        if self._task is None:
+            self._task = self._bar.add_task("checking", total=self._runs, pace="")
+        self._bar.update(self._task, completed=self._done, pace=self._pace())
+
+
+class _Lines(_Tally):
+    """A line for every tenth of the work."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._lines = 0
+
+    def _show(self) -> None:
+        if self._done * _LINES < (self._lines + 1) * self._runs:
+            return
+        self._lines = self._done * _LINES // self._runs
+        left = f"{self._seconds_left():.0f} s left"
+        line = f"{self._done}/{self._runs} runs, {self._pace()}, {left}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)

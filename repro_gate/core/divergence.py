@@ -1,0 +1,47 @@
+"""Exact comparison: where two generations part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import zip_longest
+
+from repro_gate.core.tokens import Generation, Token
+
+
+class Place(StrEnum):
+    """The part of a generation in which two of them differ."""
+
+    PROMPT = "prompt"
+    """The same text became other prompt tokens: the tokenizer moved, not the model."""
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """The first position at which two generations differ."""
+
+    place: Place
+    position: int
+    """Counted from 0 within `place`."""
+    expected: Token | None
+    """None when the expected sequence had already ended."""
+    observed: Token | None
+    """None when the observed sequence had already ended."""
+
+
+def first_divergence(expected: Generation, observed: Generation) -> Divergence | None:
+    """Return where `observed` first differs from `expected`, or None when they are equal.
+
+    The prompt is compared first, because after another prompt the output says nothing. A
+    sequence that ends early differs at its own end.
+    """
+    return _first(Place.PROMPT, expected.prompt, observed.prompt) or _first(
+        Place.OUTPUT, expected.tokens, observed.tokens
+    )
+
+
+def _first(place: Place, expected: Sequence[Token], observed: Sequence[Token]) -> Divergence | None:
+    for position, (want, got) in enumerate(zip_longest(expected, observed)):
+        if want != got:
+            return Divergence(place=place, position=position, expected=want, observed=got)
+    return None

@@ -1,0 +1,116 @@
+"""The shape of a golden file: one token on one line, and everything that explains it.
+
+`git diff` of two goldens shows the first divergence by itself, because a token is one line and
+says its id and its bytes. Schema: `repro_gate/schemas/golden-v1.json`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.goldens import Golden
+from repro_gate.core.text import spell, unspell
+from repro_gate.core.tokens import Choice, Generation, Stop, Token, text_of
+
+SCHEMA = "repro-gate/golden/v1"
+
+_DECIMALS = 4
+"""Log-probabilities are evidence; more digits would only record the machine."""
+_TOKEN = re.compile(r"(\d+) (.*)")
+
+
+def to_data(golden: Golden) -> dict[str, Any]:
+    """Return the golden as plain JSON data."""
+    generation = golden.generation
+    return {
+        "schema": SCHEMA,
+        "profile": golden.profile,
+        "cell": cell_to_data(golden.cell),
+        "prompt_tokens": [_token_line(token) for token in generation.prompt],
+        "tokens": [_token_line(token) for token in generation.tokens],
+        "stop": generation.stop.value,
+        "text": text_of(generation.tokens),
+        "logprobs": [_choice_line(choice) for choice in generation.trace],
+        "provenance": dict(golden.provenance),
+    }
+
+
+def from_data(data: Mapping[str, Any]) -> Golden:
+    """Return the golden that data of the right schema describes.
+
+    Raises:
+        ValueError: a value is of the right shape, but says something that cannot be.
+    """
+    generation = Generation(
+        prompt=_tokens("prompt_tokens", data["prompt_tokens"]),
+        tokens=_tokens("tokens", data["tokens"]),
+        stop=Stop(data["stop"]),
+        trace=tuple(map(_choice, data["logprobs"])),
+    )
+    if data["text"] != text_of(generation.tokens):
+        raise ValueError("'text' does not say what 'tokens' spell")
+    return Golden(
+        cell=cell_from_data(data["cell"]),
+        profile=data["profile"],
+        generation=generation,
+        provenance=data["provenance"],
+    )
+
+
+def cell_to_data(cell: Cell) -> dict[str, Any]:
+    """Return the definition of a cell as plain JSON data."""
+    return {
+        "model": cell.model,
+        "prompt": cell.prompt,
+        "text": cell.text,
+        "seed": cell.seed,
+        "max_tokens": cell.max_tokens,
+        "sampler": {
+            "temperature": cell.sampler.temperature,
+            "top_k": cell.sampler.top_k,
+            "top_p": cell.sampler.top_p,
+            "min_p": cell.sampler.min_p,
+        },
+    }
+
+
+def cell_from_data(data: Mapping[str, Any]) -> Cell:
+    """Return the cell that `cell_to_data` described.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+    return Cell(**{**data, "sampler": Sampler(**data["sampler"])})
+
+
+def _token_line(token: Token) -> str:
+    return f"{token.id} {spell(token.data)}"
+
+
+def _tokens(place: str, lines: Sequence[str]) -> tuple[Token, ...]:
+    tokens = []
+    for number, line in enumerate(lines):
+        parts = _TOKEN.fullmatch(line)
+        if parts is None:
+            raise ValueError(f"'{place}[{number}]' is not an id, a space and a text: {line!r}")
+        tokens.append(Token(int(parts[1]), unspell(parts[2])))
+    return tuple(tokens)
+
+
+def _choice_line(choice: Choice) -> str:
+    best = " ".join(f"{token}:{_rounded(logprob)}" for token, logprob in choice.best)
+    return f"{_rounded(choice.logprob)} | {best}"
+
+
+def _rounded(logprob: float) -> str:
+    # Adding 0.0 turns -0.0, which prints as "-0.0000", into 0.0.
+    return f"{round(logprob, _DECIMALS) + 0.0:.{_DECIMALS}f}"
+
+
+def _choice(line: str) -> Choice:
+    logprob, _, best = line.partition(" | ")
+    pairs = (entry.split(":") for entry in best.split())
+    return Choice(
+        logprob=float(logprob), best=tuple((int(token), float(value)) for token, value in pairs)
+    )

@@ -1,0 +1,59 @@
+"""A golden: the committed tokens of one cell on one class of machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.tokens import Generation
+
+Facts = Mapping[str, str]
+"""Flat provenance, such as `{"device.name": "NVIDIA H200"}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """What a golden file says; it explains itself without the matrix."""
+
+    cell: Cell
+    profile: str
+    generation: Generation
+    """Its tokens are the truth; its log-probabilities are evidence and never compared."""
+    provenance: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactChange:
+    """One fact of the provenance that is not what it was when the golden was recorded."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+def provenance_changes(before: Facts, after: Facts) -> tuple[FactChange, ...]:
+    """Return the facts that differ, by name."""
+    return tuple(
+        FactChange(name=name, before=before.get(name), after=after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
+
+
+def definition_changes(recorded: Cell, planned: Cell) -> tuple[FactChange, ...]:
+    """Return what the matrix says otherwise than the golden: no reason to call it drift."""
+    return provenance_changes(definition(recorded), definition(planned))
+
+
+def definition(cell: Cell) -> dict[str, str]:
+    """Return the definition of a cell as flat facts."""
+    return {
+        "model": cell.model,
+        "prompt": cell.prompt,
+        "text": cell.text,
+        "seed": str(cell.seed),
+        "max_tokens": str(cell.max_tokens),
+        "temperature": str(cell.sampler.temperature),
+        "top_k": str(cell.sampler.top_k),
+        "top_p": str(cell.sampler.top_p),
+        "min_p": str(cell.sampler.min_p),
+    }

@@ -1,0 +1,174 @@
+"""The fixed matrix: what is measured, on which engine, and how often."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+from repro_gate.core.cells import Cell, Sampler
+from repro_gate.errors import UsageInvalid
+
+Setting: TypeAlias = bool | int | float | str
+
+
+class EngineKind(StrEnum):
+    """How an engine is started."""
+
+    LLAMA_CPP = "llama_cpp"
+    COMMAND = "command"
+    """Any program that speaks the engine protocol."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """An inference stack, with every setting that can change its results."""
+
+    name: str
+    kind: EngineKind
+    command: tuple[str, ...]
+    """Empty for the built-in kind."""
+    device: str
+    """`cpu`, `cuda` or `cuda:N`; a device that is asked for and not used is an error."""
+    settings: Mapping[str, Setting]
+    timeout_s: float
+    """The longest that one request may take before the engine is killed."""
+    pass_env: tuple[str, ...]
+    """Environment variables that the engine sees besides the few that every engine sees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A model file: where it comes from and what it must be."""
+
+    name: str
+    engine: EngineSpec
+    source: str
+    """`builtin:NAME`, `hf:OWNER/REPO/FILE`, or a path relative to the matrix file."""
+    sha256: str | None
+    """None until the first recording pins it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSpec:
+    """What a model is asked, and how its answer is drawn."""
+
+    text: str
+    max_tokens: int
+    sampler: Sampler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A named part of the matrix that is checked as one."""
+
+    name: str
+    runs: int
+    fresh_runs: int
+    """How many of the runs happen in a fresh engine process, at the end."""
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """Everything that a matrix file says."""
+
+    models: Mapping[str, ModelSpec]
+    suites: Mapping[str, Suite]
+    default_suites: tuple[str, ...]
+    snapshots: str
+    """The folder of the goldens, relative to the matrix file."""
+
+    def __post_init__(self) -> None:
+        by_id: dict[str, Cell] = {}
+        for cell in self.cells():
+            if by_id.setdefault(cell.id, cell) != cell:
+                raise ValueError(f"two different cells share the id {cell.id}")
+
+    def cells(self) -> Iterable[Cell]:
+        """Yield the cells of every suite; a cell that two suites share comes twice."""
+        for suite in self.suites.values():
+            yield from suite.cells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one invocation measures."""
+
+    suites: Mapping[Cell, Suite]
+    """Every cell to measure, once, in the order of the matrix, with the suite that asks for it."""
+    models: Mapping[str, ModelSpec]
+    """The models of those cells."""
+    claimed: frozenset[str]
+    """The ids of every cell of the matrix: a golden outside them is orphaned."""
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell to measure, in order."""
+        return tuple(self.suites)
+
+    def model_of(self, cell: Cell) -> ModelSpec:
+        """Return the model of a cell."""
+        return self.models[cell.model]
+
+    def runs_of(self, cell: Cell) -> int:
+        """Return how often a cell is run."""
+        return self.suites[cell].runs
+
+
+def build_cells(
+    *,
+    prompts_of: Mapping[str, Sequence[str]],
+    prompts: Mapping[str, PromptSpec],
+    seeds: Sequence[int],
+) -> tuple[Cell, ...]:
+    """Return models x prompts x seeds, in that order; `prompts_of` names each model's prompts."""
+    return tuple(
+        Cell(
+            model=model,
+            prompt=name,
+            text=prompts[name].text,
+            seed=seed,
+            max_tokens=prompts[name].max_tokens,
+            sampler=prompts[name].sampler,
+        )
+        for model, names in prompts_of.items()
+        for name in names
+        for seed in seeds
+    )
+
+
+def plan(
+    matrix: Matrix,
+    *,
+    suites: Collection[str] = (),
+    only: str | None = None,
+    runs: int | None = None,
+) -> Plan:
+    """Return what to measure: the named suites, or the default ones, cut to the cells of `only`.
+
+    Raises:
+        UsageInvalid: a suite is not in the matrix.
+    """
+    unknown = [name for name in suites if name not in matrix.suites]
+    if unknown:
+        known = ", ".join(matrix.suites)
+        raise UsageInvalid(f"there is no suite {unknown[0]!r} in the matrix; it has: {known}")
+    planned: dict[Cell, Suite] = {}
+    for name in suites or matrix.default_suites:
+        suite = _with_runs(matrix.suites[name], runs)
+        for cell in suite.cells:
+            if only is None or fnmatchcase(cell.id, only):
+                planned.setdefault(cell, suite)
+    wanted = {cell.model for cell in planned}
+    return Plan(
+        suites=planned,
+        models={name: model for name, model in matrix.models.items() if name in wanted},
+        claimed=frozenset(cell.id for cell in matrix.cells()),
+    )
+
+
+def _with_runs(suite: Suite, runs: int | None) -> Suite:
+    if runs is None:
+        return suite
+    return replace(suite, runs=runs, fresh_runs=min(suite.fresh_runs, runs - 1))

@@ -1,0 +1,95 @@
+"""The one value that every report is rendered from."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.divergence import Divergence
+from repro_gate.core.goldens import Facts
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellReport:
+    """What is known of one cell, or of one golden without a cell."""
+
+    id: str
+    suite: str | None
+    """None for an orphaned golden."""
+    cell: Cell | None
+    """None for an orphaned golden."""
+    verdict: Verdict
+    runs: int
+    """How many runs were finished."""
+    generation: Generation | None
+    """The first run; None when there was none."""
+    profile: str | None
+    """None when the engine could not say on what it would run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlReport:
+    """One generation per model that is expected to differ: another seed against the golden."""
+
+    model: str
+    cell: str
+    seed: int
+    """The seed that the control used instead of the cell's."""
+    divergence: Divergence | None
+    """None when the control did not differ."""
+
+    @property
+    def failed(self) -> bool:
+        """A control that does not differ shows a check that cannot fail."""
+        return self.divergence is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineReport:
+    """An engine as it described itself."""
+
+    name: str
+    profile: str
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where the time went; seconds by the wall clock."""
+
+    wall_s: float
+    load_s: float
+    """Starting engines and loading models."""
+    engine_s: float
+    """Decoding and sampling, as the engine counts it."""
+    generated_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateReport:
+    """Everything that a check found."""
+
+    tool_version: str
+    started_at: str
+    """ISO 8601, UTC."""
+    suites: tuple[str, ...]
+    cells: tuple[CellReport, ...]
+    controls: tuple[ControlReport, ...]
+    engines: tuple[EngineReport, ...]
+    models: Mapping[str, Facts]
+    """What each loaded model is and how it was set up, by name."""
+    timing: Timing
+    interrupted: bool
+    """True when the check was stopped: what it did not reach is inconclusive."""
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether any cell was run at all."""
+        return any(cell.runs for cell in self.cells)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many cells have each verdict, by its word."""
+        return Counter(cell.verdict.word for cell in self.cells)

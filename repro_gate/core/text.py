@@ -1,0 +1,54 @@
+"""Untrusted bytes as text that is safe to print, and that still says every byte."""
+
+import re
+
+_NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|([\\nrt]))")
+_UNNAMED = {"\\": b"\\", "n": b"\n", "r": b"\r", "t": b"\t"}
+
+
+def spell(data: bytes) -> str:
+    r"""Return `data` as one line of printable text, reversible by `unspell`.
+
+    Valid printable UTF-8 stands for itself; control, bidirectional, zero-width and invalid
+    bytes are written as `\xNN`, so nothing that a model says can move a cursor, hide text or
+    reorder it.
+    """
+    text = data.decode("utf-8", errors="surrogateescape")
+    return "".join(_spell_character(character) for character in text)
+
+
+def unspell(text: str) -> bytes:
+    r"""Return the bytes that `spell` was given.
+
+    Raises:
+        ValueError: `text` holds a backslash that `spell` would not have written.
+    """
+    data = bytearray()
+    position = 0
+    for escape in _ESCAPE.finditer(text):
+        data += _plain(text[position : escape.start()])
+        code, named = escape.groups()
+        data += bytes.fromhex(code) if code else _UNNAMED[named]
+        position = escape.end()
+    return bytes(data + _plain(text[position:]))
+
+
+def printable(text: str) -> str:
+    """Return foreign text, such as a message of an engine, as one safe line."""
+    return spell(text.encode("utf-8", errors="surrogatepass"))
+
+
+def _plain(text: str) -> bytes:
+    if "\\" in text:
+        raise ValueError(f"a backslash that starts no escape in {text!r}")
+    return text.encode("utf-8")
+
+
+def _spell_character(character: str) -> str:
+    if character in _NAMED:
+        return _NAMED[character]
+    if character.isprintable():
+        return character
+    raw = character.encode("utf-8", errors="surrogateescape")
+    return "".join(f"\\x{byte:02x}" for byte in raw)

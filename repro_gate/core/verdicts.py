@@ -1,0 +1,78 @@
+"""What the check says of one cell: one of these, and never an exception."""
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from repro_gate.core.divergence import Divergence
+from repro_gate.core.goldens import FactChange, Golden
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The runs equal each other, and they equal the golden."""
+
+    word: ClassVar[str] = "match"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nondeterministic:
+    """The runs differ from each other, on this machine and within this check."""
+
+    word: ClassVar[str] = "nondeterministic"
+
+    run: int
+    """The first run, counted from 1, that differs from run 1."""
+    in_fresh_process: bool
+    divergence: Divergence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """The runs agree with each other, but not with the golden."""
+
+    word: ClassVar[str] = "drift"
+
+    divergence: Divergence
+    golden: Golden
+    provenance: tuple[FactChange, ...]
+    """What is not as it was when the golden was recorded: the first suspects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrecorded:
+    """No golden speaks for this cell on this class of machine."""
+
+    word: ClassVar[str] = "unrecorded"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vacuous:
+    """Nothing could have differed here, so agreement proves nothing."""
+
+    word: ClassVar[str] = "vacuous"
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inconclusive:
+    """Not measured: neither a pass nor drift."""
+
+    word: ClassVar[str] = "inconclusive"
+
+    reason: str
+    remedy: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """A golden that no cell of the matrix claims."""
+
+    word: ClassVar[str] = "orphaned"
+
+
+Verdict: TypeAlias = (
+    Match | Nondeterministic | Drift | Unrecorded | Vacuous | Inconclusive | Orphaned
+)

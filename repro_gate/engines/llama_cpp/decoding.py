@@ -1,0 +1,108 @@
+"""Tokens into a context, logits out of it: one sequence, always from a cold start."""
+
+import ctypes
+from collections.abc import Sequence
+from time import perf_counter
+
+import numpy as np
+
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.logits import Logits, are_finite
+from repro_gate.protocol import Refusal, RequestRefused
+
+_DATA_TOO = True
+_NO_EMBEDDINGS = 0
+_ONE_SEQUENCE = 1
+_FAULTS = {
+    1: "no room in the context",
+    2: "aborted",
+    -1: "the batch is invalid",
+    -2: "out of memory",
+    -3: "the computation failed",
+}
+
+
+class Decoder:
+    """Decodes for one context; owns a batch that is made once."""
+
+    def __init__(self, context: native.Context, *, vocabulary: int) -> None:
+        self._context = context
+        self._vocabulary = vocabulary
+        self._capacity = native.n_batch(context)
+        self._batch = native.new_batch(self._capacity, _NO_EMBEDDINGS, _ONE_SEQUENCE)
+        for place in range(self._capacity):
+            self._batch.n_seq_id[place] = _ONE_SEQUENCE
+            self._batch.seq_id[place][0] = 0
+        self._views: dict[int, Logits] = {}
+        self._position = 0
+        self.seconds = 0.0
+        """Spent decoding since the last start."""
+
+    def close(self) -> None:
+        """Free the batch."""
+        native.free_batch(self._batch)
+
+    def start(self, tokens: Sequence[int], *, outputs: int = 1) -> None:
+        """Forget everything, then decode all tokens in one batch.
+
+        Args:
+            tokens: the beginning of the sequence.
+            outputs: how many of the last tokens predict their next one. More than one is another
+                numeric mode: the last layers then compute for several tokens at a time.
+        """
+        if len(tokens) > self._capacity:
+            raise RequestRefused(
+                Refusal.OUT_OF_CONTEXT,
+                f"{len(tokens)} tokens do not fit in one batch of n_batch = {self._capacity}",
+            )
+        memory = native.get_memory(self._context)
+        if memory is not None:
+            native.clear_memory(memory, _DATA_TOO)
+        self.seconds = 0.0
+        self._position = 0
+        first_output = len(tokens) - outputs
+        for place, token in enumerate(tokens):
+            self._put(place, token, is_output=place >= first_output)
+        self._decode(len(tokens))
+
+    def step(self, token: int) -> None:
+        """Decode one more token."""
+        self._put(0, token, is_output=True)
+        self._decode(1)
+
+    def logits(self, place: int = native.LAST_OUTPUT) -> Logits:
+        """Return the logits after a token of the last batch, without a copy.
+
+        They are overwritten by the next decode. Refused unless every one is finite.
+        """
+        address = native.logits_address(self._context, place)
+        if address is None:
+            raise RequestRefused(Refusal.INTERNAL, "llama.cpp gave no logits")
+        view = self._views.get(address)
+        if view is None:
+            row = (ctypes.c_float * self._vocabulary).from_address(address)
+            view = self._views[address] = np.ctypeslib.as_array(row)
+        if not are_finite(view):
+            last = self._position - 1 if place == native.LAST_OUTPUT else place
+            raise RequestRefused(
+                Refusal.NOT_FINITE, f"the logits after position {last} hold a NaN or an infinity"
+            )
+        return view
+
+    def _put(self, place: int, token: int, *, is_output: bool) -> None:
+        batch = self._batch
+        batch.token[place] = token
+        batch.pos[place] = self._position + place
+        batch.logits[place] = is_output
+
+    def _decode(self, count: int) -> None:
+        self._batch.n_tokens = count
+        started = perf_counter()
+        fault = native.decode(self._context, self._batch)
+        # A GPU goes on computing when llama_decode has returned.
+        native.synchronize(self._context)
+        self.seconds += perf_counter() - started
+        if fault:
+            why = _FAULTS.get(fault, "unknown")
+            raise RequestRefused(Refusal.INTERNAL, f"llama_decode returned {fault}: {why}")
+        self._position += count

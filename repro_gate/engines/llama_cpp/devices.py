@@ -1,0 +1,133 @@
+"""The devices that llama.cpp can compute on, and the class of machine that each belongs to."""
+
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repro_gate.engines.llama_cpp import cuda, native
+from repro_gate.engines.llama_cpp.fields import bad_request
+from repro_gate.protocol import Refusal, RequestRefused
+
+_NAME = re.compile(r"(?P<cpu>cpu)|cuda(?::(?P<index>\d{1,3}))?")
+_CPU_PART = re.compile(r"CPU : (.*)")
+
+# Best first: the last level that a build has decides which of its kernels are used.
+_INSTRUCTION_SETS = {
+    "AMX_INT8": "amx",
+    "AVX512": "avx512",
+    "AVX2": "avx2",
+    "AVX": "avx",
+    "SSSE3": "ssse3",
+    "SSE3": "sse3",
+    "SME": "sme",
+    "SVE": "sve",
+    "MATMUL_INT8": "i8mm",
+    "DOTPROD": "dotprod",
+    "NEON": "neon",
+    "RISCV_V": "rvv",
+    "VSX": "vsx",
+    "VXE": "vxe",
+    "WASM_SIMD": "wasm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRequest:
+    """The device that the gate asks for."""
+
+    name: str
+    """As the gate wrote it."""
+    cuda_index: int | None
+    """None for the CPU."""
+
+    @classmethod
+    def parse(cls, name: str) -> "DeviceRequest":
+        """Return the device, or refuse a name that is none."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise bad_request(f"'device' must be cpu, cuda or cuda:N, got {name!r}")
+        return cls(name, None if match["cpu"] else int(match["index"] or 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device that is there."""
+
+    handle: native.DeviceHandle
+    name: str
+    """What llama.cpp calls it in its log: `CPU`, `CUDA0`."""
+    description: str
+    """What its maker calls it."""
+    cuda_index: int | None
+
+    def profile(self) -> str:
+        """Return the class of machine that goldens made on this device hold for."""
+        if self.cuda_index is None:
+            return f"cpu-{platform.machine().lower()}-{instruction_set()}"
+        chip = _chip(self.cuda_index)
+        return f"cuda-sm{chip.major}{chip.minor}-{chip.multiprocessors}sm"
+
+    def facts(self) -> dict[str, str]:
+        """Return what is known about the device."""
+        known: dict[str, str | None] = {"name": self.name, "description": self.description}
+        if self.cuda_index is not None:
+            chip = _chip(self.cuda_index)
+            known["compute_capability"] = f"{chip.major}.{chip.minor}"
+            known["multiprocessors"] = str(chip.multiprocessors)
+            known |= cuda.versions()
+        return {f"device.{name}": value for name, value in known.items() if value is not None}
+
+
+def find(request: DeviceRequest) -> Device:
+    """Return the device asked for; one that is not there is refused, never replaced."""
+    devices = list(_devices())
+    wanted = "CPU" if request.cuda_index is None else f"CUDA{request.cuda_index}"
+    for device in devices:
+        if device.name == wanted:
+            return device
+    found = ", ".join(device.name for device in devices) or "none"
+    errors = " / ".join(native.LOG.errors_since(0)[-3:])
+    raise RequestRefused(
+        Refusal.DEVICE_UNAVAILABLE,
+        f"{request.name} is not among the devices of this llama.cpp ({found})"
+        + (f"; it said: {errors}" if errors else ""),
+    )
+
+
+def instruction_set() -> str:
+    """Return the best instruction set that the library, not the machine, was built for."""
+    part = _CPU_PART.search(native.system_info().decode())
+    features = dict(_features(part.group(1))) if part else {}
+    return next((name for flag, name in _INSTRUCTION_SETS.items() if flag in features), "generic")
+
+
+def _features(text: str) -> Iterator[tuple[str, str]]:
+    for feature in text.split("|"):
+        name, equals, value = feature.partition("=")
+        if equals:
+            yield name.strip(), value.strip()
+
+
+def _devices() -> Iterator[Device]:
+    for place in range(native.device_count()):
+        handle = native.get_device(place)
+        name = native.device_name(handle).decode()
+        index = re.fullmatch(r"CUDA(\d+)", name)
+        yield Device(
+            handle=handle,
+            name=name,
+            description=native.device_description(handle).decode("utf-8", errors="replace"),
+            cuda_index=int(index.group(1)) if index else None,
+        )
+
+
+def _chip(index: int) -> cuda.Chip:
+    chip = cuda.chip(index)
+    if chip is None:
+        raise RequestRefused(
+            Refusal.DEVICE_UNAVAILABLE,
+            f"the compute capability and the number of multiprocessors of cuda:{index} "
+            "cannot be read, so nobody can say which goldens hold for it",
+        )
+    return chip

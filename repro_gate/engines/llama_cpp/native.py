@@ -1,0 +1,189 @@
+"""The C functions of llama.cpp that the engine calls, with their types.
+
+What ctypes and the bindings leave untyped stays in this module. Functions that the bindings
+lack are looked up through the handle of libllama itself: the wheel holds three copies of each
+library, and any other handle could belong to a second instance that nothing else uses.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NewType
+
+import llama_cpp
+
+from repro_gate.engines.llama_cpp.native_log import NativeLog
+
+_bindings: Any = llama_cpp.llama_cpp
+
+Model = NewType("Model", int)
+Context = NewType("Context", int)
+Vocabulary = NewType("Vocabulary", int)
+Memory = NewType("Memory", int)
+DeviceHandle = NewType("DeviceHandle", int)
+Sampler = NewType("Sampler", object)
+Struct = Any
+"""A C structure of the bindings: batch, model parameters, context parameters."""
+CType = Any
+"""A type of ctypes."""
+
+BINDINGS_VERSION: str = llama_cpp.__version__
+LIBRARY_FOLDER = Path(_bindings._lib._name).resolve().parent  # noqa: SLF001 -- nobody else says it
+FLASH_ATTENTION_OFF: int = _bindings.LLAMA_FLASH_ATTN_TYPE_DISABLED
+FLASH_ATTENTION_ON: int = _bindings.LLAMA_FLASH_ATTN_TYPE_ENABLED
+ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
+TYPE_F32: int = _bindings.GGML_TYPE_F32
+TYPE_F16: int = _bindings.GGML_TYPE_F16
+DEVICE_TYPE_CPU = 0
+"""`GGML_BACKEND_DEVICE_TYPE_CPU`."""
+LAST_OUTPUT = -1
+"""The index of the last logits of a decode."""
+
+load_model: Callable[[bytes, Struct], Model | None] = _bindings.llama_model_load_from_file
+free_model: Callable[[Model], None] = _bindings.llama_model_free
+model_params: Callable[[], Struct] = _bindings.llama_model_default_params
+new_context: Callable[[Model, Struct], Context | None] = _bindings.llama_init_from_model
+free_context: Callable[[Context], None] = _bindings.llama_free
+context_params: Callable[[], Struct] = _bindings.llama_context_default_params
+
+n_ctx: Callable[[Context], int] = _bindings.llama_n_ctx
+n_ctx_seq: Callable[[Context], int] = _bindings.llama_n_ctx_seq
+n_batch: Callable[[Context], int] = _bindings.llama_n_batch
+n_ubatch: Callable[[Context], int] = _bindings.llama_n_ubatch
+n_seq_max: Callable[[Context], int] = _bindings.llama_n_seq_max
+n_threads: Callable[[Context], int] = _bindings.llama_n_threads
+n_threads_batch: Callable[[Context], int] = _bindings.llama_n_threads_batch
+
+n_layer: Callable[[Model], int] = _bindings.llama_model_n_layer
+n_params: Callable[[Model], int] = _bindings.llama_model_n_params
+has_encoder: Callable[[Model], bool] = _bindings.llama_model_has_encoder
+has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
+
+get_vocabulary: Callable[[Model], Vocabulary] = _bindings.llama_model_get_vocab
+n_tokens: Callable[[Vocabulary], int] = _bindings.llama_vocab_n_tokens
+is_end_of_generation: Callable[[Vocabulary, int], bool] = _bindings.llama_vocab_is_eog
+adds_bos: Callable[[Vocabulary], bool] = _bindings.llama_vocab_get_add_bos
+tokenize: Callable[[Vocabulary, bytes, int, Any, int, bool, bool], int] = _bindings.llama_tokenize
+token_to_piece: Callable[[Vocabulary, int, Any, int, int, bool], int] = (
+    _bindings.llama_token_to_piece
+)
+
+get_memory: Callable[[Context], Memory | None] = _bindings.llama_get_memory
+clear_memory: Callable[[Memory, bool], None] = _bindings.llama_memory_clear
+new_batch: Callable[[int, int, int], Struct] = _bindings.llama_batch_init
+free_batch: Callable[[Struct], None] = _bindings.llama_batch_free
+decode: Callable[[Context, Struct], int] = _bindings.llama_decode
+synchronize: Callable[[Context], None] = _bindings.llama_synchronize
+
+chain_params: Callable[[], Struct] = _bindings.llama_sampler_chain_default_params
+new_chain: Callable[[Struct], Sampler] = _bindings.llama_sampler_chain_init
+add_to_chain: Callable[[Sampler, Sampler], None] = _bindings.llama_sampler_chain_add
+free_sampler: Callable[[Sampler], None] = _bindings.llama_sampler_free
+greedy: Callable[[], Sampler] = _bindings.llama_sampler_init_greedy
+top_k: Callable[[int], Sampler] = _bindings.llama_sampler_init_top_k
+top_p: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_top_p
+min_p: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_min_p
+temperature: Callable[[float], Sampler] = _bindings.llama_sampler_init_temp
+dist: Callable[[int], Sampler] = _bindings.llama_sampler_init_dist
+sample: Callable[[Sampler, Context, int], int] = _bindings.llama_sampler_sample
+
+llama_version: Callable[[], bytes] = _bindings.llama_version
+system_info: Callable[[], bytes] = _bindings.llama_print_system_info
+
+
+def find_function(name: str, result: CType, *arguments: CType) -> Callable[..., Any] | None:
+    """Return a C function of libllama or of a library that it needs; None when there is none."""
+    try:
+        function: Any = _bindings._lib[name]  # noqa: SLF001 -- the instance in use
+    except AttributeError:
+        return None
+    function.restype = result
+    function.argtypes = arguments
+    found: Callable[..., Any] = function
+    return found
+
+
+def _function(name: str, result: CType, *arguments: CType) -> Callable[..., Any]:
+    function = find_function(name, result, *arguments)
+    if function is None:
+        raise RuntimeError(f"llama.cpp has no function {name}")
+    return function
+
+
+_pointer = ctypes.c_void_p
+ggml_version: Callable[[], bytes] = _function("ggml_version", ctypes.c_char_p)
+ggml_commit: Callable[[], bytes] = _function("ggml_commit", ctypes.c_char_p)
+device_count: Callable[[], int] = _function("ggml_backend_dev_count", ctypes.c_size_t)
+get_device: Callable[[int], DeviceHandle] = _function(
+    "ggml_backend_dev_get", _pointer, ctypes.c_size_t
+)
+device_type: Callable[[DeviceHandle], int] = _function(
+    "ggml_backend_dev_type", ctypes.c_int, _pointer
+)
+device_name: Callable[[DeviceHandle], bytes] = _function(
+    "ggml_backend_dev_name", ctypes.c_char_p, _pointer
+)
+device_description: Callable[[DeviceHandle], bytes] = _function(
+    "ggml_backend_dev_description", ctypes.c_char_p, _pointer
+)
+logits_address: Callable[[Context, int], int | None] = _function(
+    "llama_get_logits_ith", _pointer, _pointer, ctypes.c_int32
+)
+
+
+def device_list(*devices: DeviceHandle) -> ctypes.Array[ctypes.c_void_p]:
+    """Return the list of devices that model parameters point at; keep it as long as the model."""
+    return (_pointer * (len(devices) + 1))(*devices, None)
+
+
+def address(array: ctypes.Array[Any]) -> int:
+    """Return where an array lies."""
+    return ctypes.addressof(array)
+
+
+def metadata(model: Model, key: str) -> str | None:
+    """Return a value of the model file as text; None when it has none under that key."""
+    room = 256
+    while True:
+        buffer = ctypes.create_string_buffer(room)
+        size: int = _bindings.llama_model_meta_val_str(model, key.encode(), buffer, room)
+        if size < room:
+            return None if size < 0 else buffer.value.decode("utf-8", errors="replace")
+        room = size + 1
+
+
+def description(model: Model) -> str:
+    """Return what llama.cpp calls the model."""
+    buffer = ctypes.create_string_buffer(256)
+    _bindings.llama_model_desc(model, buffer, len(buffer))
+    return buffer.value.decode("utf-8", errors="replace")
+
+
+def file_type(model: Model) -> str:
+    """Return the name of the type that most weights have."""
+    name: bytes | None = _bindings.llama_ftype_name(_bindings.llama_model_ftype(model))
+    return name.decode() if name else "unknown"
+
+
+LOG = NativeLog()
+
+
+def _on_log(level: int, text: bytes | None, _user_data: object) -> None:
+    LOG.receive(level, text or b"")
+
+
+def _on_abort(message: bytes | None) -> None:
+    os.write(2, (message or b"llama.cpp aborts") + b"\n")
+
+
+# llama.cpp keeps their addresses and nothing that would keep them alive.
+_LOG_CALLBACK: Any = _bindings.llama_log_callback(_on_log)
+_ABORT_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_on_abort)
+
+
+def start() -> None:
+    """Take over the log and the last words of llama.cpp, and find its devices."""
+    _bindings.llama_log_set(_LOG_CALLBACK, _pointer(0))
+    _function("ggml_set_abort_callback", _pointer, _pointer)(_ABORT_CALLBACK)
+    _bindings.llama_backend_init()

@@ -1,0 +1,84 @@
+"""What produces the results, besides the model, the device and the settings."""
+
+import hashlib
+import os
+import platform
+import re
+from functools import cache
+from pathlib import Path
+
+from repro_gate.engines.llama_cpp import native
+
+_MAPS = Path("/proc/self/maps")
+_RESULT_CHANGING = re.compile(
+    r"GGML_(?:CUDA_.+|OP_OFFLOAD_MIN_BATCH|CPU_DISABLE_FUSION|BACKEND_PATH)"
+    r"|LLAMA_(?:ATTN_ROT_DISABLE|GRAPH_REUSE_DISABLE|CPP_LIB_PATH)"
+    r"|CUDA_(?:VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING|FORCE_PTX_JIT|DISABLE_PTX_JIT)"
+    r"|NVIDIA_TF32_OVERRIDE|CUBLAS_.+|CUBLASLT_.+"
+    r"|(?:OMP|GOMP|KMP|OPENBLAS|MKL|BLIS)_.+"
+    r"|GLIBC_TUNABLES|LD_PRELOAD|LD_LIBRARY_PATH"
+)
+
+
+def facts() -> dict[str, str]:
+    """Return every fact that can be had; what cannot be had is left out."""
+    return _engine() | _library_digests() | _host() | _environment()
+
+
+def _engine() -> dict[str, str]:
+    return {
+        "engine.llama_cpp_python": native.BINDINGS_VERSION,
+        "engine.llama": native.llama_version().decode(),
+        "engine.ggml": native.ggml_version().decode(),
+        "engine.ggml_commit": native.ggml_commit().decode(),
+        "build.features": native.system_info().decode().strip(" |"),
+    }
+
+
+@cache
+def _library_digests() -> dict[str, str]:
+    # The commit says "dirty" for every build from the source archive; only the bytes are sure.
+    digests: dict[str, str] = {}
+    for path in sorted(_loaded_libraries()):
+        with path.open("rb") as file:
+            digests[f"library.{path.name}.sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _loaded_libraries() -> set[Path]:
+    try:
+        lines = _MAPS.read_text(errors="replace").splitlines()
+    except OSError:
+        return set()
+    paths = {Path(fields[5]) for line in lines if len(fields := line.split(maxsplit=5)) > 5}  # noqa: PLR2004
+    return {
+        path
+        for path in paths
+        if path.parent == native.LIBRARY_FOLDER and path.name.startswith("lib")
+    }
+
+
+def _host() -> dict[str, str]:
+    known = {
+        "machine": platform.machine(),
+        "libc": " ".join(platform.libc_ver()).strip(),
+        "cpu": _cpu(),
+    }
+    return {f"host.{name}": value for name, value in known.items() if value}
+
+
+def _cpu() -> str:
+    for place in range(native.device_count()):
+        handle = native.get_device(place)
+        if native.device_type(handle) == native.DEVICE_TYPE_CPU:
+            return native.device_description(handle).decode("utf-8", errors="replace").strip()
+    return ""
+
+
+def _environment() -> dict[str, str]:
+    home = os.path.expanduser("~")  # noqa: PTH111 -- it is cut out of lists of paths
+    return {
+        f"env.{name}": value.replace(home, "~") if len(home) > 1 else value
+        for name, value in sorted(os.environ.items())
+        if _RESULT_CHANGING.fullmatch(name)
+    }

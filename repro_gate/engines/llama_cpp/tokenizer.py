@@ -1,0 +1,72 @@
+"""Text to tokens and tokens to bytes, as the loaded model has them."""
+
+import ctypes
+
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.fields import bad_request
+from repro_gate.protocol import WireToken
+
+_ADD_SPECIAL = True
+_PARSE_SPECIAL = True
+_SHOW_SPECIAL = True
+_STRIP_NOTHING = 0
+
+
+class Tokenizer:
+    """The vocabulary of a model."""
+
+    def __init__(self, vocabulary: native.Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self.size = native.n_tokens(vocabulary)
+        self._pieces: dict[int, bytes] = {}
+
+    def encode(self, prompt: str) -> list[int]:
+        """Return the tokens of a prompt: special tokens are parsed, and added as the model asks."""
+        text = prompt.encode()
+        room = len(text) + 8
+        while True:
+            tokens = (ctypes.c_int32 * room)()
+            count = native.tokenize(
+                self._vocabulary, text, len(text), tokens, room, _ADD_SPECIAL, _PARSE_SPECIAL
+            )
+            if count >= 0:
+                break
+            room = -count
+        if count == 0:
+            raise bad_request("the prompt has no tokens, so nothing could predict the first one")
+        return tokens[:count]
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes of a token; a special token has its name, `<|endoftext|>`, as bytes.
+
+        To a reader of a diff, a name says more than the nothing that it would add to a text.
+        """
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._piece(token)
+        return known
+
+    def to_wire(self, tokens: list[int]) -> list[list[int | str]]:
+        """Return the tokens with their bytes in the form of the protocol."""
+        return [WireToken(token, self.piece(token)).to_wire() for token in tokens]
+
+    def require_known(self, tokens: tuple[int, ...]) -> None:
+        """Refuse ids that the vocabulary does not have; llama.cpp would end the process."""
+        unknown = [token for token in tokens if not 0 <= token < self.size]
+        if unknown:
+            raise bad_request(f"token {unknown[0]} is not one of the {self.size} of the model")
+
+    def is_end_of_generation(self, token: int) -> bool:
+        """Say whether a generation ends at this token."""
+        return native.is_end_of_generation(self._vocabulary, token)
+
+    def _piece(self, token: int) -> bytes:
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            size = native.token_to_piece(
+                self._vocabulary, token, buffer, room, _STRIP_NOTHING, _SHOW_SPECIAL
+            )
+            if size >= 0:
+                return buffer.raw[:size]
+            room = -size

@@ -1,0 +1,78 @@
+"""The engine protocol, v1: JSON Lines between the gate and an engine process.
+
+The gate writes one request on a line of the engine's stdin and reads one answer from its
+stdout; the engine writes nothing else there. Schema: `repro_gate/schemas/engine-v1.json`,
+reference: `docs/reference/engine-protocol.md`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+PROTOCOL = "repro-gate/engine/v1"
+MAX_LINE_BYTES = 16 * 2**20
+"""A longer line is not an answer, it is an engine out of control."""
+
+Json: TypeAlias = Mapping[str, Any]
+
+
+class Method(StrEnum):
+    """What an engine can be asked."""
+
+    DESCRIBE = "describe"
+    LOAD = "load"
+    GENERATE = "generate"
+    SCORE = "score"
+
+
+class Refusal(StrEnum):
+    """Why an engine that is alive and well does not give what it was asked for."""
+
+    BAD_REQUEST = "bad_request"
+    MODEL_INVALID = "model_invalid"
+    DIGEST_MISMATCH = "digest_mismatch"
+    DEVICE_UNAVAILABLE = "device_unavailable"
+    OUT_OF_CONTEXT = "out_of_context"
+    NOT_FINITE = "not_finite"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class WireToken:
+    """A token on the wire: `[id, hex]`."""
+
+    id: int
+    data: bytes
+
+    def to_wire(self) -> list[int | str]:
+        """Return the JSON form."""
+        return [self.id, self.data.hex()]
+
+
+class RequestRefused(Exception):
+    """Raised inside an engine to answer with a typed error."""
+
+    def __init__(self, kind: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+def request(number: int, method: Method, params: Json) -> dict[str, Any]:
+    """Return a request as JSON data."""
+    return {"protocol": PROTOCOL, "id": number, "method": method.value, "params": dict(params)}
+
+
+def result(number: int, value: Json) -> dict[str, Any]:
+    """Return a successful answer as JSON data."""
+    return {"protocol": PROTOCOL, "id": number, "result": dict(value)}
+
+
+def refusal(number: int | None, kind: Refusal, message: str) -> dict[str, Any]:
+    """Return a typed error as JSON data; `number` is None when the request had no readable id."""
+    return {
+        "protocol": PROTOCOL,
+        "id": number,
+        "error": {"kind": kind.value, "message": message},
+    }

@@ -1,0 +1,1 @@
+"""One `GateReport` in, text out."""

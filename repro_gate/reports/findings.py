@@ -1,0 +1,102 @@
+"""What needs a reader's attention: every cell that does not match, told once for all alike."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from os.path import commonprefix
+from typing import assert_never
+
+from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphaned,
+    Unrecorded,
+    Vacuous,
+)
+from repro_gate.reports import foreign
+from repro_gate.reports.describe import WORDS, describe
+from repro_gate.reports.explain import explain
+from repro_gate.reports.summary import plural
+
+_UPDATE = "repro-gate update-snapshots"
+_EACH = "ID"
+"""Stands for each id in turn where no pattern selects them and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One cell that does not match, or several of which the same is to be said."""
+
+    cells: tuple[CellReport, ...]
+    """At least one; what holds for the first holds for all."""
+    command: str | None
+    """What accepts the finding; None when nothing but a cure would do."""
+
+    @property
+    def first(self) -> CellReport:
+        """The cell to describe."""
+        return self.cells[0]
+
+    @property
+    def count_words(self) -> str:
+        """How many cells, or goldens without a cell, the finding is about."""
+        return plural(len(self.cells), "golden" if self.first.cell is None else "cell")
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What the finding is about, in printable text."""
+        return tuple(foreign.one_line(cell.id) for cell in self.cells)
+
+
+def findings(report: GateReport) -> tuple[Finding, ...]:
+    """Return what does not match: the worst verdicts first, and what is unknown last."""
+    groups: dict[Hashable, list[CellReport]] = defaultdict(list)
+    for cell in sorted(_unmatched(report.cells), key=_rank):
+        groups[_key(cell)].append(cell)
+    return tuple(
+        Finding(cells=tuple(cells), command=_command(cells, report)) for cells in groups.values()
+    )
+
+
+def _unmatched(cells: Iterable[CellReport]) -> Iterable[CellReport]:
+    return (cell for cell in cells if not isinstance(cell.verdict, Match))
+
+
+def _rank(cell: CellReport) -> tuple[bool, int]:
+    is_unknown = outcome_of_verdict(cell.verdict) is Outcome.INCONCLUSIVE
+    return is_unknown, WORDS.index(cell.verdict.word)
+
+
+def _key(cell: CellReport) -> Hashable:
+    """Return what two cells share when one block can speak for both."""
+    return cell.verdict.word, describe(cell) if explain(cell) is None else cell.id
+
+
+def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
+    match cells[0].verdict:
+        case Drift() | Unrecorded():
+            return f"{_UPDATE} --only {_quoted(_pattern([cell.id for cell in cells], report))}"
+        case Orphaned():
+            return f"{_UPDATE} --prune"
+        case Match() | Nondeterministic() | Vacuous() | Inconclusive():
+            return None
+        case _:
+            assert_never(cells[0].verdict)
+
+
+def _pattern(ids: Sequence[str], report: GateReport) -> str:
+    """Return what selects these cells, and no other that an update would change."""
+    start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
+    pattern = ids[0] if len(ids) == 1 else f"{start}*"
+    caught = {cell.id for cell in _unmatched(report.cells) if fnmatchcase(cell.id, pattern)}
+    return pattern if caught <= set(ids) else _EACH
+
+
+def _quoted(text: str) -> str:
+    """Return one word of a shell command, whatever the text holds."""
+    return "'" + foreign.one_line(text).replace("'", "'\\''") + "'"

@@ -1,0 +1,147 @@
+"""The report that programs read: `repro-gate/report/v1`."""
+
+import json
+from collections.abc import Mapping
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.outcome import decide, exit_code_for
+from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Timing
+from repro_gate.core.text import spell
+from repro_gate.core.tokens import Token, text_of
+from repro_gate.reports import foreign
+from repro_gate.reports.describe import WORDS, describe
+from repro_gate.reports.explain import Explanation, explain
+from repro_gate.reports.json_types import (
+    CellEntry,
+    ControlEntry,
+    DefinitionEntry,
+    DivergenceEntry,
+    EngineEntry,
+    FactChangeEntry,
+    ReportEntry,
+    TimingEntry,
+    TokenEntry,
+)
+
+SCHEMA = "repro-gate/report/v1"
+
+_DECIMALS = 6
+"""Enough for a microsecond and for a log-probability; more would only record the machine."""
+
+
+def render_json(report: GateReport, *, observed: Mapping[str, str] = {}) -> str:
+    """Return the report as JSON in pure ASCII.
+
+    `observed` tells, by cell id, the sha256 of the golden file that was written of what was
+    observed, for those who want to accept it without measuring again.
+    """
+    entry = _report(report, observed)
+    return json.dumps(entry, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _report(report: GateReport, observed: Mapping[str, str]) -> ReportEntry:
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "repro-gate", "version": report.tool_version},
+        "outcome": decide(report).value,
+        "exit_code": exit_code_for(report).value,
+        "partial": report.interrupted,
+        "started_at": report.started_at,
+        "suites": [foreign.one_line(suite) for suite in report.suites],
+        "counts": {word: report.counts.get(word, 0) for word in WORDS},
+        "cells": [_cell(cell, observed.get(cell.id)) for cell in report.cells],
+        "controls": [_control(control) for control in report.controls],
+        "engines": [_engine(engine) for engine in report.engines],
+        "models": {foreign.one_line(m): foreign.facts(f) for m, f in report.models.items()},
+        "timing": _timing(report.timing),
+    }
+
+
+def _cell(cell: CellReport, sha256: str | None) -> CellEntry:
+    said = describe(cell)
+    explanation = explain(cell)
+    generation = cell.generation
+    return {
+        "id": foreign.one_line(cell.id),
+        "suite": None if cell.suite is None else foreign.one_line(cell.suite),
+        "definition": None if cell.cell is None else _definition(cell.cell),
+        "profile": None if cell.profile is None else foreign.one_line(cell.profile),
+        "verdict": cell.verdict.word,
+        "reason": said.reason,
+        "remedy": said.remedy,
+        "runs": cell.runs,
+        "prompt_tokens": [token.id for token in generation.prompt] if generation else [],
+        "tokens": [token.id for token in generation.tokens] if generation else [],
+        "text": text_of(generation.tokens) if generation else None,
+        "stop": generation.stop.value if generation else None,
+        "divergence": None if explanation is None else _divergence(explanation),
+        "provenance": [_fact_change(change) for change in said.suspects],
+        "observed_sha256": sha256,
+    }
+
+
+def _definition(cell: Cell) -> DefinitionEntry:
+    sampler = cell.sampler
+    return {
+        "model": cell.model,
+        "prompt": cell.text,
+        "prompt_name": cell.prompt,
+        "seed": cell.seed,
+        "temperature": sampler.temperature,
+        "max_tokens": cell.max_tokens,
+        "sampler": {"top_k": sampler.top_k, "top_p": sampler.top_p, "min_p": sampler.min_p},
+    }
+
+
+def _divergence(explanation: Explanation) -> DivergenceEntry:
+    divergence = explanation.divergence
+    margin = explanation.margin
+    return {
+        "place": divergence.place.value,
+        "position": divergence.position,
+        "expected": _token(divergence.expected),
+        "observed": _token(divergence.observed),
+        "context": explanation.context,
+        "expected_continuation": explanation.expected_continuation,
+        "observed_continuation": explanation.observed_continuation,
+        "margin": None if margin is None else round(margin, _DECIMALS),
+        "run": explanation.run,
+        "in_fresh_process": explanation.in_fresh_process,
+    }
+
+
+def _token(token: Token | None) -> TokenEntry | None:
+    return None if token is None else {"id": token.id, "text": spell(token.data)}
+
+
+def _fact_change(change: FactChange) -> FactChangeEntry:
+    return {"name": change.name, "before": change.before, "after": change.after}
+
+
+def _control(control: ControlReport) -> ControlEntry:
+    divergence = control.divergence
+    return {
+        "model": foreign.one_line(control.model),
+        "cell": foreign.one_line(control.cell),
+        "seed": control.seed,
+        "differed": not control.failed,
+        "position": None if divergence is None else divergence.position,
+    }
+
+
+def _engine(engine: EngineReport) -> EngineEntry:
+    return {
+        "name": foreign.one_line(engine.name),
+        "profile": foreign.one_line(engine.profile),
+        "facts": foreign.facts(engine.facts),
+    }
+
+
+def _timing(timing: Timing) -> TimingEntry:
+    return {
+        "wall_s": round(timing.wall_s, _DECIMALS),
+        "load_s": round(timing.load_s, _DECIMALS),
+        "engine_s": round(timing.engine_s, _DECIMALS),
+        "generated_tokens": timing.generated_tokens,
+    }

@@ -1,0 +1,129 @@
+"""The report that programs read, `repro-gate/report/v1`: its own types, promised to others.
+
+They are a translation of `repro_gate.core`, so that the core can change without breaking a
+reader. What every field means: `repro_gate/schemas/report-v1.json`.
+"""
+
+from typing import TypedDict
+
+
+class Tool(TypedDict):
+    """What wrote the report."""
+
+    name: str
+    version: str
+
+
+class TokenEntry(TypedDict):
+    """One token."""
+
+    id: int
+    text: str
+
+
+class DivergenceEntry(TypedDict):
+    """Where two sides part."""
+
+    place: str
+    position: int
+    expected: TokenEntry | None
+    observed: TokenEntry | None
+    context: str
+    expected_continuation: str
+    observed_continuation: str | None
+    margin: float | None
+    run: int | None
+    in_fresh_process: bool | None
+
+
+class SamplerEntry(TypedDict):
+    """How tokens are drawn, besides the temperature."""
+
+    top_k: int
+    top_p: float
+    min_p: float
+
+
+class DefinitionEntry(TypedDict):
+    """What the matrix says of a cell."""
+
+    model: str
+    prompt: str
+    prompt_name: str
+    seed: int
+    temperature: float
+    max_tokens: int
+    sampler: SamplerEntry
+
+
+class FactChangeEntry(TypedDict):
+    """One fact that changed since the golden was recorded."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class CellEntry(TypedDict):
+    """One cell, or one golden without a cell."""
+
+    id: str
+    suite: str | None
+    definition: DefinitionEntry | None
+    profile: str | None
+    verdict: str
+    reason: str | None
+    remedy: str | None
+    runs: int
+    prompt_tokens: list[int]
+    tokens: list[int]
+    text: str | None
+    stop: str | None
+    divergence: DivergenceEntry | None
+    provenance: list[FactChangeEntry]
+    observed_sha256: str | None
+
+
+class ControlEntry(TypedDict):
+    """One generation that has to differ."""
+
+    model: str
+    cell: str
+    seed: int
+    differed: bool
+    position: int | None
+
+
+class EngineEntry(TypedDict):
+    """One engine, as it described itself."""
+
+    name: str
+    profile: str
+    facts: dict[str, str]
+
+
+class TimingEntry(TypedDict):
+    """Where the time went."""
+
+    wall_s: float
+    load_s: float
+    engine_s: float
+    generated_tokens: int
+
+
+class ReportEntry(TypedDict):
+    """The whole report."""
+
+    schema: str
+    tool: Tool
+    outcome: str
+    exit_code: int
+    partial: bool
+    started_at: str
+    suites: list[str]
+    counts: dict[str, int]
+    cells: list[CellEntry]
+    controls: list[ControlEntry]
+    engines: list[EngineEntry]
+    models: dict[str, dict[str, str]]
+    timing: TimingEntry

@@ -1,0 +1,136 @@
+"""The report for test dashboards: JUnit XML as Jenkins, GitLab and GitHub actions read it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.reports import foreign, summary
+from repro_gate.reports.describe import advise, describe, describe_control
+from repro_gate.reports.explain import evidence, explain
+
+_ORPHANS = "repro-gate.orphans"
+_CONTROLS = "repro-gate.controls"
+_CHECK = "repro-gate.check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One test case; every text in it is printable, and so allowed in XML."""
+
+    classname: str
+    name: str
+    outcome: Outcome
+    kind: str = ""
+    message: str = ""
+    body: Sequence[str] = ()
+
+
+def render_junit(report: GateReport) -> str:
+    """Return the report as JUnit XML."""
+    suites = _suites(report)
+    root = ET.Element(
+        "testsuites",
+        {
+            "name": "repro-gate",
+            **_counts([case for _, cases in suites for case in cases]),
+            "time": f"{report.timing.wall_s:.6f}",
+        },
+    )
+    for name, cases in suites:
+        _add_suite(root, name, cases, report)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _suites(report: GateReport) -> list[tuple[str, list[_Case]]]:
+    names = dict.fromkeys([*report.suites, *(cell.suite for cell in report.cells if cell.suite)])
+    suites = [
+        (foreign.one_line(name), [_cell_case(cell) for cell in report.cells if cell.suite == name])
+        for name in names
+    ]
+    orphans = [_cell_case(cell) for cell in report.cells if cell.suite is None]
+    suites.append((_ORPHANS, orphans))
+    suites.append((_CONTROLS, [_control_case(control) for control in report.controls]))
+    cases = [case for _, found in suites for case in found]
+    suites.append((_CHECK, list(_check_case(report, cases))))
+    return [(name, found) for name, found in suites if found]
+
+
+def _cell_case(cell: CellReport) -> _Case:
+    said = describe(cell)
+    suite = _ORPHANS if cell.suite is None else cell.suite
+    explanation = explain(cell)
+    lines = evidence(explanation) if explanation else ()
+    changed = tuple(("changed", foreign.change_line(change)) for change in said.suspects)
+    remedy = (("remedy", said.remedy),) if said.remedy is not None else ()
+    advice = ("what to do", advise(cell.verdict))
+    return _Case(
+        classname=foreign.one_line(f"{suite}.{cell.cell.model}" if cell.cell else suite),
+        name=foreign.one_line(cell.id),
+        outcome=outcome_of_verdict(cell.verdict),
+        kind=cell.verdict.word,
+        message=said.claim if said.reason is None else f"{said.claim}: {said.reason}",
+        body=[f"{label}: {text}" for label, text in (*lines, *changed, *remedy, advice)],
+    )
+
+
+def _control_case(control: ControlReport) -> _Case:
+    return _Case(
+        classname=f"{_CONTROLS}.{foreign.one_line(control.model)}",
+        name=f"{foreign.one_line(control.cell)} with seed {control.seed}",
+        outcome=Outcome.FAILED if control.failed else Outcome.PASSED,
+        kind="control",
+        message=describe_control(control),
+    )
+
+
+def _check_case(report: GateReport, cases: Iterable[_Case]) -> Iterable[_Case]:
+    """Yield the check itself when no case says why it did not pass: no tests look like a pass."""
+    outcome = decide(report)
+    if outcome is not Outcome.PASSED and all(case.outcome is Outcome.PASSED for case in cases):
+        message = summary.outcome_words(report)
+        yield _Case(
+            classname=_CHECK, name="check", outcome=outcome, kind=outcome.value, message=message
+        )
+
+
+def _add_suite(root: ET.Element, name: str, cases: Sequence[_Case], report: GateReport) -> None:
+    attributes = {"name": name, **_counts(cases), "timestamp": foreign.one_line(report.started_at)}
+    suite = ET.SubElement(root, "testsuite", attributes)
+    properties = ET.SubElement(suite, "properties")
+    for key, value in _properties(report):
+        ET.SubElement(properties, "property", {"name": key, "value": value})
+    for case in cases:
+        _add_case(suite, case)
+
+
+def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
+    """Yield what is known of the check as a whole; the cells are not timed one by one."""
+    timing = report.timing
+    yield "check.outcome", decide(report).value
+    yield "check.tool_version", foreign.one_line(report.tool_version)
+    yield "check.wall_s", f"{timing.wall_s:.6f}"
+    yield "check.load_s", f"{timing.load_s:.6f}"
+    yield "check.engine_s", f"{timing.engine_s:.6f}"
+    yield "check.generated_tokens", str(timing.generated_tokens)
+
+
+def _add_case(suite: ET.Element, case: _Case) -> None:
+    element = ET.SubElement(suite, "testcase", {"classname": case.classname, "name": case.name})
+    if case.outcome is not Outcome.PASSED:
+        # Dashboards show <skipped> as nearly a pass, and what was not measured is none.
+        tag = "failure" if case.outcome is Outcome.FAILED else "error"
+        child = ET.SubElement(element, tag, {"type": case.kind, "message": case.message})
+        child.text = "\n".join(case.body)
+
+
+def _counts(cases: Sequence[_Case]) -> dict[str, str]:
+    outcomes = [case.outcome for case in cases]
+    return {
+        "tests": str(len(outcomes)),
+        "failures": str(outcomes.count(Outcome.FAILED)),
+        "errors": str(outcomes.count(Outcome.INCONCLUSIVE)),
+        "skipped": "0",
+    }

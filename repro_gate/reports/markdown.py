@@ -1,0 +1,168 @@
+"""The report for people: the reproducibility report of story LT-036, findings first."""
+
+from collections.abc import Iterator, Sequence
+from typing import assert_never
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.goldens import Facts
+from repro_gate.core.outcome import Outcome, decide, exit_code_for, outcome_of_verdict
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.text import printable
+from repro_gate.core.tokens import text_of
+from repro_gate.core.verdicts import Nondeterministic
+from repro_gate.reports import foreign, summary
+from repro_gate.reports.describe import WORDS, describe, describe_control
+from repro_gate.reports.markdown_findings import finding_blocks
+from repro_gate.reports.markdown_text import code, details, document, fence, table
+
+Block = Sequence[str]
+
+
+def render_markdown(report: GateReport) -> str:
+    """Return the report as Markdown that is well-formed whatever a model says."""
+    return document(
+        [
+            *_head(report),
+            *finding_blocks(report),
+            *_models(report),
+            *_nondeterminism(report),
+            *_controls(report),
+            *_overall(report),
+            *_timing(report),
+            *_provenance(report),
+        ]
+    )
+
+
+def _head(report: GateReport) -> Iterator[Block]:
+    yield ["# Reproducibility report"]
+    mark, outcome = _mark(decide(report)), decide(report).value
+    yield [f"{mark} **{outcome.capitalize()}**: {summary.outcome_words(report)}."]
+    if report.interrupted:
+        yield ["**Partial**: the check was interrupted, and what it did not reach is inconclusive."]
+    suites = ", ".join(map(code, report.suites)) or "none"
+    version, began = code(report.tool_version), code(report.started_at)
+    yield [f"Suites: {suites}. Begun {began} with repro-gate {version}."]
+    yield table(["verdict", "cells"], [[word, str(report.counts.get(word, 0))] for word in WORDS])
+
+
+def _models(report: GateReport) -> Iterator[Block]:
+    for model, cells in summary.by_model(report).items():
+        yield [f"## Model {code(model)}"]
+        profiles = dict.fromkeys(cell.profile or "unknown" for _, cell in cells)
+        yield [f"Profile: {', '.join(map(code, profiles))}"]
+        prompts: dict[object, list[tuple[Cell, CellReport]]] = {}
+        for cell, found in cells:
+            prompts.setdefault((cell.prompt, cell.text, cell.sampler), []).append((cell, found))
+        for same_prompt in prompts.values():
+            yield from _prompt(same_prompt)
+        results = [found for _, found in cells]
+        words = f"{summary.run_words(results)}, {summary.agreement_words(results)}"
+        yield [f"**Summary of {code(model)}**: {words}."]
+
+
+def _prompt(cells: Sequence[tuple[Cell, CellReport]]) -> Iterator[Block]:
+    cell, sampler = cells[0][0], cells[0][0].sampler
+    yield [f"### Prompt {code(cell.prompt)}"]
+    yield fence([printable(cell.text)], "text")
+    drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
+    limit = summary.plural(cell.max_tokens, "token")
+    yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]
+    for same_seed, found in cells:
+        yield [f"#### Seed {same_seed.seed}"]
+        yield _seed(found)
+
+
+def _seed(found: CellReport) -> Block:
+    mark = _mark(outcome_of_verdict(found.verdict))
+    lines = [
+        f"- **Runs**: {found.runs}",
+        f"- **Result**: {mark} {found.verdict.word}: {describe(found).claim}",
+    ]
+    generation = found.generation
+    if generation is not None:
+        ids = ", ".join(str(token.id) for token in generation.tokens)
+        lines.append(f"- **Token sequence**: {code(f'[{ids}]')}")
+        lines.append(f"- **Output**: {code(text_of(generation.tokens))}")
+        lines.append(f"- **Stop**: {code(generation.stop.value)}")
+    return lines
+
+
+def _nondeterminism(report: GateReport) -> Iterator[Block]:
+    yield ["## Non-deterministic behaviour"]
+    differing = [cell for cell in report.cells if isinstance(cell.verdict, Nondeterministic)]
+    repeated = [cell for cell in report.cells if cell.runs > 1]
+    if differing:
+        yield [f"- {code(cell.id)}: {describe(cell).claim}" for cell in differing]
+    elif repeated:
+        cells = summary.plural(len(repeated), "repeated cell")
+        yield [f"None was seen: every run of {cells} equals its first run."]
+    else:
+        yield ["None could be seen: no cell was run more than once."]
+
+
+def _controls(report: GateReport) -> Iterator[Block]:
+    yield ["## Controls"]
+    if not report.controls:
+        yield ["No control was run, so nothing here shows that this check can fail."]
+        return
+    yield ["A control uses another seed than the golden, and has to differ from it."]
+    yield table(
+        ["cell", "result"],
+        [
+            [code(control.cell), f"{'❌' if control.failed else '✅'} {describe_control(control)}"]
+            for control in report.controls
+        ],
+    )
+
+
+def _overall(report: GateReport) -> Iterator[Block]:
+    cells = summary.measured_cells(report)
+    yield ["## Overall summary"]
+    yield [
+        f"- **Cells**: {len(cells)}",
+        f"- **Runs**: {sum(cell.runs for cell in cells)}",
+        f"- **Repetition**: {summary.repetition_words(cells)}",
+        f"- **Verdicts**: {summary.count_words(report.cells) or 'none'}",
+        f"- **Controls**: {summary.control_words(report)}",
+        f"- **Outcome**: {decide(report).value}, exit code {exit_code_for(report).value}",
+    ]
+
+
+def _timing(report: GateReport) -> Iterator[Block]:
+    timing = report.timing
+    yield ["## Timing"]
+    yield [
+        f"- **Wall time**: {summary.seconds(timing.wall_s)}",
+        f"- **Engine time**: {summary.seconds(timing.engine_s)} of decoding and sampling",
+        f"- **Engine / wall**: {summary.ratio_words(timing)}",
+        f"- **Loading**: {summary.seconds(timing.load_s)}",
+        f"- **Generated**: {summary.plural(timing.generated_tokens, 'token')}",
+    ]
+
+
+def _provenance(report: GateReport) -> Iterator[Block]:
+    yield ["## Provenance"]
+    for engine in report.engines:
+        yield [f"Engine {code(engine.name)}, profile {code(engine.profile)}:"]
+        yield _facts(engine.facts)
+    for model, facts in report.models.items():
+        yield [f"Model {code(model)}:"]
+        yield _facts(facts)
+
+
+def _facts(facts: Facts) -> Block:
+    rows = [[code(name), code(value)] for name, value in foreign.facts(facts).items()]
+    return details("Facts", table(["fact", "value"], rows))
+
+
+def _mark(outcome: Outcome) -> str:
+    match outcome:
+        case Outcome.PASSED:
+            return "✅"
+        case Outcome.FAILED:
+            return "❌"
+        case Outcome.INCONCLUSIVE:
+            return "❔"
+        case _:
+            assert_never(outcome)

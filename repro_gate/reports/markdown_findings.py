@@ -1,0 +1,100 @@
+"""The findings of the Markdown report: what was seen, where to look, and what to do."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.tokens import Token
+from repro_gate.core.verdicts import Drift
+from repro_gate.reports.describe import advise, describe, describe_control
+from repro_gate.reports.explain import Explanation, evidence, explain, spell_token
+from repro_gate.reports.findings import Finding, findings
+from repro_gate.reports.markdown_text import code, fence, table
+
+Block = Sequence[str]
+
+_BEFORE = 3
+_AFTER = 4
+"""Tokens shown on each side from the divergence on; behind it the two are not aligned."""
+
+
+def finding_blocks(report: GateReport) -> Iterator[Block]:
+    """Yield a section for each finding and each control that did not differ."""
+    failed = [control for control in report.controls if control.failed]
+    found = findings(report)
+    if found or failed:
+        yield ["## Findings"]
+        yield from chain.from_iterable(map(_finding, found))
+        yield from chain.from_iterable(map(_control, failed))
+
+
+def _finding(finding: Finding) -> Iterator[Block]:
+    cell, said = finding.first, describe(finding.first)
+    several = len(finding.cells) > 1
+    yield [f"### {cell.verdict.word}: {finding.count_words if several else code(cell.id)}"]
+    yield [f"{said.claim[0].upper()}{said.claim[1:]}."]
+    if said.reason is not None:
+        yield [f"Reason: {code(said.reason)}"]
+    if several:
+        yield [f"- {code(cell_id)}" for cell_id in finding.ids]
+    explanation = explain(cell)
+    if explanation is not None:
+        yield from _divergence(explanation)
+        yield from _suspects(cell)
+    yield from _what_to_do(finding)
+
+
+def _divergence(explanation: Explanation) -> Iterator[Block]:
+    yield fence(_diff(explanation), "diff")
+    lines = evidence(explanation)
+    width = max(len(label) for label, _ in lines)
+    yield fence([f"{label:<{width}}  {text}" for label, text in lines], "text")
+
+
+def _diff(explanation: Explanation) -> Iterator[str]:
+    """Yield the tokens around the divergence, one on a line as in a golden."""
+    position = explanation.divergence.position
+    yield f"--- {explanation.expected_by}"
+    yield f"+++ {explanation.observed_by}"
+    before = explanation.before[-_BEFORE:]
+    yield from _token_lines(" ", position - len(before), before)
+    # Where nothing more is kept, the divergence still holds the token, or that it ended there.
+    expected = explanation.expected[:_AFTER] or [explanation.divergence.expected]
+    observed = (explanation.observed or ())[:_AFTER] or [explanation.divergence.observed]
+    yield from _token_lines("-", position, expected)
+    yield from _token_lines("+", position, observed)
+
+
+def _token_lines(sign: str, start: int, tokens: Sequence[Token | None]) -> Iterator[str]:
+    for position, token in enumerate(tokens, start):
+        yield f"{sign} [{position}] {spell_token(token)}"
+
+
+def _suspects(cell: CellReport) -> Iterator[Block]:
+    changes = describe(cell).suspects
+    if changes:
+        yield ["Changed since the golden was recorded:"]
+        yield table(
+            ["fact", "golden", "now"],
+            [[code(change.name), *map(_fact, (change.before, change.after))] for change in changes],
+        )
+    elif isinstance(cell.verdict, Drift):
+        yield ["Nothing in the provenance has changed since the golden was recorded."]
+
+
+def _fact(value: str | None) -> str:
+    return "(not said)" if value is None else code(value)
+
+
+def _what_to_do(finding: Finding) -> Iterator[Block]:
+    remedy = describe(finding.first).remedy
+    yield [f"What to do: {advise(finding.first.verdict)}"]
+    if remedy is not None:
+        yield [f"Remedy: {code(remedy)}"]
+    if finding.command is not None:
+        yield fence([finding.command], "sh")
+
+
+def _control(control: ControlReport) -> Iterator[Block]:
+    yield [f"### control: {code(control.cell)}"]
+    yield [f"The control did not differ: {describe_control(control)}."]

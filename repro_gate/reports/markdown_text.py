@@ -1,0 +1,61 @@
+"""The few pieces of Markdown that foreign text may be put in, and never leaves.
+
+Nothing but a code span and a fence takes text as it is: there no mention, link, HTML or emphasis
+comes alive, whoever renders it. Everything else in a report is our own words.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from repro_gate.reports.foreign import one_line
+
+_BACKTICKS = re.compile(r"`+")
+_SHORTEST_FENCE = 3
+
+
+def code(text: str) -> str:
+    """Return foreign text as a code span that holds all of it."""
+    line = _inert(text)
+    if not line:
+        return "(empty)"
+    ticks = "`" * (_longest_run(line) + 1)
+    # A backtick at an end would join the delimiter, and a space at both ends is taken off one.
+    pad = " " if line[0] in "` " or line[-1] in "` " else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def fence(lines: Iterable[str], info: str) -> list[str]:
+    """Return lines of foreign text as a fenced block that holds all of them."""
+    inner = [_inert(line) for line in lines]
+    ticks = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, inner), default=0))
+    return [f"{ticks}{info}", *inner, ticks]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table of Markdown cells."""
+    return [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
+
+
+def details(summary: str, body: Iterable[str]) -> list[str]:
+    """Return a collapsed block under a summary in our own words."""
+    # Without the empty lines the body would be HTML, where a code span protects nothing.
+    return ["<details>", f"<summary>{summary}</summary>", "", *body, "", "</details>"]
+
+
+def document(blocks: Iterable[Sequence[str]]) -> str:
+    """Return the blocks as one text, with an empty line between each two."""
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    # A table is cut at every bar, inside a code span too; how `\|` is read differs by renderer.
+    return "| " + " | ".join(cell.replace("|", r"\x7c") for cell in cells) + " |"
+
+
+def _inert(text: str) -> str:
+    # Someone may look for a marker, which is a comment, in the source and not in the rendering.
+    return one_line(text).replace("<!--", r"\x3c!--")
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, _BACKTICKS.findall(text)), default=0)

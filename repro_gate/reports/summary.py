@@ -1,0 +1,112 @@
+"""What is to be said of a check as a whole, in the same words in every report."""
+
+from collections.abc import Mapping, Sequence
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.report import CellReport, GateReport, Timing
+from repro_gate.core.verdicts import Match, Nondeterministic
+from repro_gate.reports.describe import WORDS
+
+
+def render_summary(report: GateReport) -> str:
+    """Return the check in one plain line."""
+    partial = " (partial)" if report.interrupted else ""
+    parts = [count_words(report.cells) or "nothing was checked"]
+    if any(control.failed for control in report.controls):
+        parts.append(control_words(report))
+    return f"{decide(report).value}{partial}: {'; '.join(parts)}; {time_words(report.timing)}"
+
+
+def outcome_words(report: GateReport) -> str:
+    """Return why the outcome is what it is."""
+    cells = measured_cells(report)
+    outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
+    findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
+    orphans = len(report.cells) - len(cells)
+    reasons = (
+        (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
+        (orphans, f"{plural(orphans, 'golden')} without a cell"),
+        (any(control.failed for control in report.controls), control_words(report)),
+        (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
+        (report.interrupted, "interrupted before the end"),
+        (not report.measured, "nothing was measured"),
+    )
+    said = [words for holds, words in reasons if holds]
+    return "; ".join(said) or f"{plural(len(cells), 'cell')} measured, and all match"
+
+
+def count_words(cells: Sequence[CellReport]) -> str:
+    """Return how many cells have each verdict that was given at all."""
+    given = [cell.verdict.word for cell in cells]
+    return ", ".join(f"{given.count(word)} {word}" for word in WORDS if word in given)
+
+
+def measured_cells(report: GateReport) -> tuple[CellReport, ...]:
+    """Return what the matrix asked for: everything but the goldens without a cell."""
+    return tuple(cell for cell in report.cells if cell.cell is not None)
+
+
+def by_model(report: GateReport) -> Mapping[str, Sequence[tuple[Cell, CellReport]]]:
+    """Return the cells of each model, in the order of the report."""
+    models: dict[str, list[tuple[Cell, CellReport]]] = {}
+    for cell in report.cells:
+        if cell.cell is not None:
+            models.setdefault(cell.cell.model, []).append((cell.cell, cell))
+    return models
+
+
+def run_words(cells: Sequence[CellReport]) -> str:
+    """Return how many cells were run how often."""
+    runs = [cell.runs for cell in cells]
+    if len(set(runs)) == 1:
+        return f"{plural(len(cells), 'cell')} x {plural(runs[0], 'run')}"
+    return f"{plural(len(cells), 'cell')}, {plural(sum(runs), 'run')}"
+
+
+def agreement_words(cells: Sequence[CellReport]) -> str:
+    """Return how far runs equalled each other, and how far they equalled the golden."""
+    matching = [cell for cell in cells if isinstance(cell.verdict, Match)]
+    verdicts = "all match" if len(matching) == len(cells) else count_words(cells)
+    return f"{repetition_words(cells)}, {verdicts}"
+
+
+def repetition_words(cells: Sequence[CellReport]) -> str:
+    """Return how far runs equalled each other; one run has nothing to equal."""
+    repeated = [cell for cell in cells if cell.runs > 1]
+    if not repeated:
+        return "none repeated"
+    identical = [cell for cell in repeated if not isinstance(cell.verdict, Nondeterministic)]
+    if len(identical) == len(cells):
+        return "all identical"
+    return f"{len(identical)} of {len(cells)} identical"
+
+
+def control_words(report: GateReport) -> str:
+    """Return how many controls did what a control must do."""
+    failed = [control for control in report.controls if control.failed]
+    if not report.controls:
+        return "no control was run"
+    if failed:
+        return f"{len(failed)} of {plural(len(report.controls), 'control')} did not differ"
+    return f"{plural(len(report.controls), 'control')}, all differ"
+
+
+def time_words(timing: Timing) -> str:
+    """Return the time by the clock, and how much of it was the engine's."""
+    return f"wall {seconds(timing.wall_s)}, engine {seconds(timing.engine_s)}"
+
+
+def ratio_words(timing: Timing) -> str:
+    """Return the engine's part of the time; above 1 when devices worked side by side."""
+    return f"{timing.engine_s / timing.wall_s:.2f}" if timing.wall_s > 0 else "not known"
+
+
+def seconds(value: float) -> str:
+    """Return a time; milliseconds show when nothing was really run."""
+    return f"{value:.3f} s"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

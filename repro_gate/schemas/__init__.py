@@ -1,0 +1,1 @@
+"""The JSON Schemas that we publish and validate with."""

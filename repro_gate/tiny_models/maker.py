@@ -1,0 +1,88 @@
+"""Writes a recipe's GGUF file, whole or not at all."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gguf import GGUFValueType, GGUFWriter
+
+from repro_gate.tiny_models.recipes import Recipe
+from repro_gate.tiny_models.vocabulary import MetadataValue
+from repro_gate.tiny_models.weights import encoded, layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeModel:
+    """A model file that was just written."""
+
+    path: Path
+    """As given to `make`."""
+
+    sha256: str
+    """Lower-case hexadecimal digest of the whole file."""
+
+    size: int
+    """Bytes."""
+
+
+def make(recipe: Recipe, path: Path) -> MadeModel:
+    """Write the model of `recipe` to `path`, and return what was written.
+
+    The folder must exist. A file that is there already is replaced in one step, so two makers at
+    once or a kill never leave a torn one under that name. Raises `OSError`.
+    """
+    with _replacing(path) as partial:
+        _write(recipe, partial)
+        with partial.open("rb") as file:
+            # Without this a power cut soon after could leave an empty file under the name.
+            os.fsync(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = partial.stat().st_size
+    return MadeModel(path=path, sha256=digest, size=size)
+
+
+@contextmanager
+def _replacing(path: Path) -> Generator[Path, None, None]:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(recipe: Recipe, path: Path) -> None:
+    writer = GGUFWriter(path, recipe.architecture.name)
+    layouts = [layout(tensor, recipe.encoding) for tensor in recipe.tensors()]
+    for key, value in recipe.metadata().items():
+        _add(writer, key, value)
+    for target in layouts:
+        writer.add_tensor_info(
+            target.tensor.name, target.shape, target.dtype, target.size, raw_dtype=target.kind
+        )
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for target in layouts:
+            writer.write_tensor_data(encoded(target, seed=recipe.seed))
+    finally:
+        writer.close()
+
+
+def _add(writer: GGUFWriter, key: str, value: MetadataValue) -> None:
+    match value:
+        case bool():
+            writer.add_bool(key, value)
+        case int():
+            writer.add_uint32(key, value)
+        case float():
+            writer.add_float32(key, value)
+        case str():
+            writer.add_string(key, value)
+        case tuple():
+            writer.add_key_value(key, value, GGUFValueType.ARRAY)

@@ -1,0 +1,58 @@
+"""The committed goldens, asserted the ordinary way: `pytest tests/golden [--snapshot-update]`."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from syrupy.assertion import SnapshotAssertion
+
+from repro_gate.adapters.goldens import golden_extension
+from repro_gate.checks.recording import ForgivingGoldens, observed_goldens
+from repro_gate.checks.tokens import check_tokens
+from repro_gate.cli import wiring
+from repro_gate.cli.progress import shown_progress
+from repro_gate.core.golden_format import to_data
+from repro_gate.core.goldens import Golden
+from repro_gate.core.matrix import plan
+
+_CONFIG = Path(__file__).parents[2] / "repro-gate.toml"
+_WORKSPACE = wiring.open_workspace(_CONFIG)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every cell of the embedded suite a test whose id is the id of the cell."""
+    if "cell_id" in metafunc.fixturenames:
+        cells = _WORKSPACE.matrix.suites["embedded"].cells
+        metafunc.parametrize("cell_id", [cell.id for cell in cells])
+
+
+@pytest.fixture(name="observed", scope="session")
+def _observed() -> Mapping[str, Golden]:
+    """Run every cell once and return what was observed, in golden form."""
+    goldens = ForgivingGoldens(_WORKSPACE.goldens)
+    with shown_progress(Console(stderr=True), quiet=True) as progress:
+        report = check_tokens(
+            plan(_WORKSPACE.matrix, suites=["embedded"], runs=1),
+            ports=wiring.ports_for_check(_WORKSPACE, progress=progress, goldens=goldens),
+            started=time.monotonic(),
+            started_at="",
+        )
+    return {golden.cell.id: golden for golden in observed_goldens(report)}
+
+
+@pytest.fixture(name="tokens")
+def _tokens(cell_id: str, observed: Mapping[str, Golden]) -> dict[str, Any]:
+    """Return what one cell said."""
+    return to_data(observed[cell_id])
+
+
+@pytest.fixture
+def snapshot(
+    snapshot: SnapshotAssertion, cell_id: str, observed: Mapping[str, Golden]
+) -> SnapshotAssertion:
+    """Return syrupy's fixture, at home in the folder of this machine's profile."""
+    folder = _WORKSPACE.snapshots / "goldens" / observed[cell_id].profile
+    return snapshot.with_defaults(extension_class=golden_extension(folder))

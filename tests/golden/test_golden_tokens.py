@@ -1,0 +1,10 @@
+"""Every golden of this machine's profile, with syrupy's own fixture."""
+
+from typing import Any
+
+from syrupy.assertion import SnapshotAssertion
+
+
+def test_tokens(tokens: dict[str, Any], snapshot: SnapshotAssertion) -> None:
+    """A cell says what its golden says."""
+    assert tokens == snapshot
