@@ -52,11 +52,24 @@ _ENV_SET = {
 class EngineProcesses:
     """Starts engines as child processes."""
 
+    def __init__(self) -> None:
+        self._early: dict[str, Engine] = {}
+
     def start(self, spec: EngineSpec) -> Engine:
         """Start a fresh process without waiting for it; a failure shows at the first request."""
-        argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
-        process = EngineProcess(argv, env=_environment(spec, os.environ), timeout_s=spec.timeout_s)
-        return ProtocolEngine(spec, process)
+        early = self._early.pop(spec.name, None)
+        return early or _started(spec)
+
+    def start_early(self, spec: EngineSpec) -> None:
+        """Start the process that the next `start` of this engine will return."""
+        if spec.name not in self._early:
+            self._early[spec.name] = _started(spec)
+
+
+def _started(spec: EngineSpec) -> Engine:
+    argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
+    process = EngineProcess(argv, env=_environment(spec, os.environ), timeout_s=spec.timeout_s)
+    return ProtocolEngine(spec, process)
 
 
 def _environment(spec: EngineSpec, environ: Mapping[str, str]) -> dict[str, str]:

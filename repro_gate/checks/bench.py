@@ -5,7 +5,7 @@ from collections.abc import Callable
 from repro_gate.core.cells import Cell
 from repro_gate.core.matrix import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
-from repro_gate.errors import EngineFailed
+from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import Engine, EngineStarter, LoadedModel, ModelFile, TimedGeneration
 
 
@@ -56,6 +56,11 @@ class Bench:
             raise
         finally:
             self.load_s += self._clock() - started
+        if file.sha256 not in {None, loaded.sha256}:
+            raise MeasurementUnavailable(
+                f"the engine loaded a {model.name} with the sha256 {loaded.sha256}, but "
+                f"{file.sha256} is pinned"
+            )
         self._held = model.name
         return loaded
 

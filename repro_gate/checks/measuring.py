@@ -69,17 +69,22 @@ class Measurer:
         clock: Callable[[], float],
     ) -> None:
         self._plan = plan
+        self._starter = starter
         self._files = files
         self._progress = progress
+        self._clock = clock
         self.seen = Measurement()
         self._located: dict[str, ModelFile] = {}
-        specs = {model.engine.name: model.engine for model in plan.models.values()}
-        self._benches = {
-            name: Bench(spec, starter=starter, clock=clock) for name, spec in specs.items()
-        }
+        self._benches: dict[str, Bench] = {}
 
     def describe(self) -> None:
         """Ask every engine what it is; the cells of one that cannot say are given up."""
+        cells = self._plan.cells
+        runs = sum(map(self._plan.runs_of, cells))
+        self._progress.started(cells=len(cells), runs=runs)
+        specs = {model.engine.name: model.engine for model in self._plan.models.values()}
+        for name, spec in specs.items():
+            self._benches[name] = Bench(spec, starter=self._starter, clock=self._clock)
         for name, bench in self._benches.items():
             try:
                 self.seen.engines[name] = bench.describe()
@@ -88,17 +93,20 @@ class Measurer:
 
     def measure(self) -> None:
         """Run every cell: most runs one after the other, the last ones in a fresh process."""
-        cells = self._plan.cells
-        runs = sum(map(self._plan.runs_of, cells))
-        self._progress.started(cells=len(cells), runs=runs)
         for name, bench in self._benches.items():
             models = [m for m in self._plan.models.values() if m.engine.name == name]
-            bench.start_fresh()
+            cells = self._open(self._cells_on(name))
+            wants_fresh = any(self._plan.suites[cell].fresh_runs for cell in cells)
+            if wants_fresh:
+                bench.start_fresh()
             for model in models:
                 self._measure_model(bench, model)
-            bench.turn_fresh()
-            for model in models:
-                self._measure_again(bench, model)
+            if wants_fresh:
+                bench.turn_fresh()
+                for model in models:
+                    self._measure_again(bench, model)
+            # A model that is still loaded would take the memory that the next engine needs.
+            bench.close()
 
     def close(self) -> None:
         """End every engine."""
@@ -174,7 +182,7 @@ class Measurer:
         generation = self._generate(bench, model, cell, trace=trace)
         before = self.seen.repetitions.get(cell)
         self.seen.repetitions[cell] = (
-            Repetition(first=generation, runs=1)
+            Repetition(first=generation)
             if before is None
             else before.with_run(generation, in_fresh_process=in_fresh_process)
         )

@@ -87,16 +87,17 @@ class ForgivingGoldens:
 
 def observed_goldens(report: GateReport) -> list[Golden]:
     """Return what a check observed, in golden form, for each cell that may become a golden."""
-    facts = {engine.profile: engine.facts for engine in report.engines}
+    # By name: two engines may well share a profile.
+    facts = {engine.name: engine.facts for engine in report.engines}
     return [
         Golden(
             cell=cell.cell,
             profile=cell.profile,
             generation=cell.generation,
-            provenance={**facts[cell.profile], **report.models[cell.cell.model]},
+            provenance={**facts[cell.engine], **report.models[cell.cell.model]},
         )
         for cell in report.cells
-        if cell.cell and cell.generation and cell.profile and _may_be_recorded(cell)
+        if cell.cell and cell.engine and cell.generation and cell.profile and _may_be_recorded(cell)
     ]
 
 

@@ -117,7 +117,8 @@ def _cell_reports(
     reports: list[CellReport] = []
     for cell in plan.cells:
         done = seen.repetitions.get(cell)
-        engine = seen.engines.get(plan.model_of(cell).engine.name)
+        name = plan.model_of(cell).engine.name
+        engine = seen.engines.get(name)
         reports.append(
             CellReport(
                 id=cell.id,
@@ -127,6 +128,7 @@ def _cell_reports(
                 runs=done.runs if done else 0,
                 generation=done.first if done else None,
                 profile=engine.profile if engine else None,
+                engine=name,
             )
         )
     return reports

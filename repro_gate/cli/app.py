@@ -1,11 +1,12 @@
-"""The command line: what can be asked, and what the exit code will say."""
+"""The command line: what can be asked, and what the exit code will say.
 
-import importlib
+Each command imports what it needs when it runs: `--help` must not wait for what it does not use.
+"""
+
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, NoReturn
 
 import typer
@@ -24,7 +25,8 @@ _STARTED = time.monotonic()
 app = typer.Typer(
     name="repro-gate",
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="""Prove that an inference stack still says what it said.
 
     repro-gate runs a fixed matrix of model x prompt x seed several times on this machine. The
@@ -104,15 +106,19 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     Writes report.json, report.md and junit.xml, and keeps what it observed, in golden form,
     below observed/.
     """
-    module = _load("check")
-    options = module.CheckOptions(
-        selection=_selection(config, suite, only, runs, device),
-        output=output,
-        json=json,
-        quiet=quiet,
-        exit_zero=exit_zero,
-    )
-    _exit_with(lambda: module.run_check(options, started=_STARTED))
+
+    def command() -> ExitCode:
+        from repro_gate.cli.opening import Selection, open_and_start
+
+        suites = tuple(suite or ())
+        selection = Selection(config=config, suites=suites, only=only, runs=runs, device=device)
+        opening = open_and_start(selection)
+        from repro_gate.cli.check import CheckOptions, run_check
+
+        options = CheckOptions(output=output, json=json, quiet=quiet, exit_zero=exit_zero)
+        return run_check(opening, options, started=_STARTED)
+
+    _exit_with(command)
 
 
 @app.command("update-snapshots")
@@ -136,20 +142,30 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     Shows what would change and asks before it writes. Records nothing for a cell whose runs
     differ, and never runs under CI.
     """
-    module = _load("update")
-    options = module.UpdateOptions(
-        selection=_selection(config, suite, only, None, device),
-        source=source,
-        prune=prune,
-        yes=yes,
-    )
-    _exit_with(lambda: module.run_update(options, started=_STARTED))
+
+    def command() -> ExitCode:
+        from repro_gate.cli.opening import Selection, open_matrix
+        from repro_gate.cli.update import UpdateOptions, run_update
+
+        suites = tuple(suite or ())
+        opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+        options = UpdateOptions(source=source, prune=prune, yes=yes)
+        return run_update(opening, options, started=_STARTED)
+
+    _exit_with(command)
 
 
 @app.command()
 def doctor(*, config: Config = DEFAULT_CONFIG, device: Device = None) -> None:
     """Print what is installed, which device is used, and what would be checked."""
-    _exit_with(lambda: _load("doctor").run_doctor(config, device=device))
+
+    def command() -> ExitCode:
+        from repro_gate.cli.doctor import run_doctor
+        from repro_gate.cli.opening import Selection, open_matrix
+
+        return run_doctor(open_matrix(Selection(config=config, device=device)))
+
+    _exit_with(command)
 
 
 @models_app.command("list")
@@ -159,19 +175,40 @@ def models_list(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print each model: where it is, what it must be, whether it is there."""
-    _exit_with(lambda: _load("models").run_list(config, as_json=json))
+
+    def command() -> ExitCode:
+        from repro_gate.cli.models import run_list
+        from repro_gate.cli.opening import Selection, open_matrix
+
+        return run_list(open_matrix(Selection(config=config)), as_json=json)
+
+    _exit_with(command)
 
 
 @models_app.command("fetch")
 def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
     """Make or download models."""
-    _exit_with(lambda: _load("models").run_fetch(config, names or []))
+
+    def command() -> ExitCode:
+        from repro_gate.cli.models import run_fetch
+        from repro_gate.cli.opening import Selection, open_matrix
+
+        return run_fetch(open_matrix(Selection(config=config)), names or [])
+
+    _exit_with(command)
 
 
 @models_app.command("verify")
 def models_verify(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
     """Compare each model file with its pinned digest."""
-    _exit_with(lambda: _load("models").run_verify(config, names or []))
+
+    def command() -> ExitCode:
+        from repro_gate.cli.models import run_verify
+        from repro_gate.cli.opening import Selection, open_matrix
+
+        return run_verify(open_matrix(Selection(config=config)), names or [])
+
+    _exit_with(command)
 
 
 def main() -> None:
@@ -179,23 +216,6 @@ def main() -> None:
     # A cancelled CI job sends SIGTERM: what was measured so far is kept as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
-
-
-def _load(name: str) -> ModuleType:
-    # Not imported above: pytest, jsonschema and the rest would make `--help` wait.
-    return importlib.import_module(f"repro_gate.cli.{name}")
-
-
-def _selection(
-    config: Path,
-    suite: list[str] | None,
-    only: str | None,
-    runs: int | None,
-    device: str | None,
-) -> object:
-    return _load("check").Selection(
-        config=config, suites=tuple(suite or ()), only=only, runs=runs, device=device
-    )
 
 
 def _exit_with(command: Callable[[], ExitCode]) -> NoReturn:

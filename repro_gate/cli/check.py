@@ -12,8 +12,8 @@ from repro_gate.adapters.observed import write_observed
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
+from repro_gate.cli.opening import Opening
 from repro_gate.cli.progress import shown_progress
-from repro_gate.core.matrix import Matrix, Plan, plan
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
@@ -23,53 +23,32 @@ from repro_gate.reports.terminal import render_terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """What part of which matrix is meant, and where it runs."""
-
-    config: Path
-    suites: tuple[str, ...]
-    only: str | None
-    runs: int | None
-    device: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions:
     """The command line of `check`."""
 
-    selection: Selection
     output: Path
     json: bool
     quiet: bool
     exit_zero: bool
 
 
-def run_check(options: CheckOptions, *, started: float) -> ExitCode:
+def run_check(opening: Opening, options: CheckOptions, *, started: float) -> ExitCode:
     """Check, write the reports, say the result, and return the exit code."""
-    workspace = wiring.open_workspace(options.selection.config, device=options.selection.device)
-    planned = plan_cells(workspace.matrix, options.selection)
+    workspace = wiring.workspace_of(opening)
     _prepare(options.output)
     with shown_progress(Console(stderr=True), quiet=options.quiet or options.json) as progress:
         report = check_tokens(
-            planned,
+            opening.plan(),
             ports=wiring.ports_for_check(workspace, progress=progress),
             started=started,
             started_at=now(),
         )
-    _write(report, options.output)
+    written = _write(report, options.output)
     _say(report, options)
-    return ExitCode.PASSED if options.exit_zero else exit_code_for(report)
-
-
-def plan_cells(matrix: Matrix, selection: Selection) -> Plan:
-    """Return the plan of a selection; an empty one is no success."""
-    planned = plan(matrix, suites=selection.suites, only=selection.only, runs=selection.runs)
-    if not planned.cells:
-        raise MeasurementUnavailable(
-            f"nothing was checked: no cell matches --only {selection.only!r}",
-            remedy="repro-gate doctor",
-        )
-    return planned
+    code = exit_code_for(report)
+    if code is ExitCode.PASSED and not written:
+        code = ExitCode.INCONCLUSIVE
+    return ExitCode.PASSED if options.exit_zero else code
 
 
 def now() -> str:
@@ -89,7 +68,8 @@ def _prepare(output: Path) -> None:
         raise _unwritable(output, error) from error
 
 
-def _write(report: GateReport, output: Path) -> None:
+def _write(report: GateReport, output: Path) -> bool:
+    """Write the reports and tell whether that went well."""
     try:
         digests = write_observed(output, observed_goldens(report))
         for name, render in wiring.REPORTS.items():
@@ -97,8 +77,10 @@ def _write(report: GateReport, output: Path) -> None:
         # Last, because it vouches for the rest.
         write_atomically(output / "report.json", render_json(report, observed=digests))
     except OSError as error:
-        # The verdict is known: it is said all the same, and decides the exit code.
+        # The verdict is known, and is said all the same.
         print(f"repro-gate: {_unwritable(output, error)}", file=sys.stderr)
+        return False
+    return True
 
 
 def _unwritable(output: Path, error: OSError) -> MeasurementUnavailable:

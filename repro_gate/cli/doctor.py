@@ -5,11 +5,11 @@ import platform
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import repro_gate
 from repro_gate.adapters.hub import is_installed as hub_is_installed
 from repro_gate.cli import wiring
+from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import EngineSpec
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import MeasurementUnavailable
@@ -17,10 +17,10 @@ from repro_gate.errors import MeasurementUnavailable
 _PACKAGES = ("llama-cpp-python", "syrupy", "gguf", "numpy", "jsonschema", "typer")
 
 
-def run_doctor(config: Path, *, device: str | None) -> ExitCode:
+def run_doctor(opening: Opening) -> ExitCode:
     """Print what is here and what would be checked; 4 when an engine cannot be asked."""
     print("\n".join(_installed()))
-    workspace = wiring.open_workspace(config, device=device)
+    workspace = wiring.workspace_of(opening)
     print("\n".join(_matrix(workspace)))
     failed = False
     specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
@@ -48,7 +48,7 @@ def _installed() -> Iterator[str]:
 
 def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     matrix = workspace.matrix
-    yield f"\nmatrix {workspace.config}"
+    yield f"\nmatrix {workspace.opening.selection.config}"
     for suite in matrix.suites.values():
         default = ", by default" if suite.name in matrix.default_suites else ""
         yield f"  suite {suite.name}: {len(suite.cells)} cells x {suite.runs} runs{default}"
@@ -60,7 +60,7 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
 
 
 def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
-    engine = workspace.engines.start(spec)
+    engine = workspace.opening.engines.start(spec)
     try:
         described = engine.describe()
     finally:

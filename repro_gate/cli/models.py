@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.cli import wiring
+from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import ModelSpec
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 
 
-def run_list(config: Path, *, as_json: bool) -> ExitCode:
+def run_list(opening: Opening, *, as_json: bool) -> ExitCode:
     """Print every model of the matrix: where it is, what it must be, whether it is there."""
-    workspace = wiring.open_workspace(config)
+    workspace = wiring.workspace_of(opening)
     rows = [
         {
             "name": model.name,
@@ -34,17 +34,17 @@ def run_list(config: Path, *, as_json: bool) -> ExitCode:
     return ExitCode.PASSED
 
 
-def run_fetch(config: Path, names: Sequence[str]) -> ExitCode:
+def run_fetch(opening: Opening, names: Sequence[str]) -> ExitCode:
     """Make or download models, all of them when none is named."""
-    workspace = wiring.open_workspace(config)
+    workspace = wiring.workspace_of(opening)
     for model in _named(workspace, names):
         print(f"{model.name}: {workspace.models.fetch(model).path}")
     return ExitCode.PASSED
 
 
-def run_verify(config: Path, names: Sequence[str]) -> ExitCode:
+def run_verify(opening: Opening, names: Sequence[str]) -> ExitCode:
     """Compare the digest of each model that is there with the pinned one."""
-    workspace = wiring.open_workspace(config)
+    workspace = wiring.workspace_of(opening)
     good = True
     for model in _named(workspace, names):
         verdict = _verify(workspace, model)

@@ -24,7 +24,8 @@ from repro_gate.checks.recording import (
 )
 from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
-from repro_gate.cli.check import Selection, now, plan_cells
+from repro_gate.cli.check import now
+from repro_gate.cli.opening import Opening
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
@@ -40,7 +41,6 @@ _SHOWN = 60
 class UpdateOptions:
     """The command line of `update-snapshots`."""
 
-    selection: Selection
     source: Path | None
     prune: bool
     yes: bool
@@ -57,10 +57,10 @@ class _Seen:
     interrupted: bool
 
 
-def run_update(options: UpdateOptions, *, started: float) -> ExitCode:
+def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> ExitCode:
     """Show what would change, ask, change it, and return the exit code."""
-    _refuse_under_ci(os.environ)
-    workspace = wiring.open_workspace(options.selection.config, device=options.selection.device)
+    refuse_under_ci(os.environ)
+    workspace = wiring.workspace_of(opening)
     with wiring.update_lock(workspace):
         sweep(workspace.snapshots)
         seen = _seen(workspace, options, started=started)
@@ -80,7 +80,8 @@ def run_update(options: UpdateOptions, *, started: float) -> ExitCode:
     return _exit_code(seen.refused)
 
 
-def _refuse_under_ci(environ: Mapping[str, str]) -> None:
+def refuse_under_ci(environ: Mapping[str, str]) -> None:
+    """Raise `UsageInvalid` where nobody would look at what changes."""
     for name in ("CI", "GITHUB_ACTIONS"):
         if environ.get(name, "").lower() not in {"", "0", "false"}:
             raise UsageInvalid(
@@ -91,12 +92,11 @@ def _refuse_under_ci(environ: Mapping[str, str]) -> None:
 
 def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> _Seen:
     if options.source is not None:
-        return _seen_elsewhere(workspace, options.source, options.selection)
-    planned = plan_cells(workspace.matrix, options.selection)
+        return _seen_elsewhere(workspace, options.source)
     forgiving = ForgivingGoldens(workspace.goldens)
     with shown_progress(Console(stderr=True), quiet=False) as progress:
         report = check_tokens(
-            planned,
+            workspace.opening.plan(),
             ports=wiring.ports_for_check(workspace, progress=progress, goldens=forgiving),
             started=started,
             started_at=now(),
@@ -110,9 +110,9 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
     )
 
 
-def _seen_elsewhere(workspace: wiring.Workspace, source: Path, selection: Selection) -> _Seen:
+def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
     observed = read_observed(source, matrix=workspace.matrix)
-    wanted = {cell.id for cell in plan_cells(workspace.matrix, selection).cells}
+    wanted = {cell.id for cell in workspace.opening.plan().cells}
     goldens = [golden for golden in observed.goldens if golden.cell.id in wanted]
     return _Seen(
         goldens=goldens,
@@ -132,7 +132,7 @@ def _orphans(
         workspace.matrix,
         profiles=seen.profiles,
         goldens=workspace.goldens,
-        only=options.selection.only,
+        only=workspace.opening.selection.only,
     )
 
 

@@ -1,27 +1,26 @@
-"""The one place that picks adapters and reports."""
+"""The one place that picks adapters and reports; `opening` is the part of it that comes first."""
 
 import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from repro_gate.adapters.engines import EngineProcesses
 from repro_gate.adapters.goldens import SyrupyGoldens
-from repro_gate.adapters.matrix_file import read_matrix
 from repro_gate.adapters.model_files import CachedModels
 from repro_gate.adapters.model_pins import ModelPinsFile
 from repro_gate.checks.tokens import CheckPorts
+from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import EngineStarter, GoldenReader, Progress
+from repro_gate.ports import GoldenReader, Progress
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
@@ -36,34 +35,29 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
 class Workspace:
     """A matrix and everything around it."""
 
-    config: Path
-    matrix: Matrix
+    opening: Opening
     snapshots: Path
     goldens: SyrupyGoldens
     pins: ModelPinsFile
     models: CachedModels
-    engines: EngineStarter
+
+    @property
+    def matrix(self) -> Matrix:
+        """The matrix."""
+        return self.opening.matrix
 
 
-def open_workspace(config: Path, *, device: str | None = None) -> Workspace:
-    """Return the workspace of a matrix file, with every engine on `device` when one is given.
-
-    Raises:
-        InputInvalid: the matrix or the pins are broken.
-    """
-    matrix = read_matrix(config)
-    if device is not None:
-        matrix = _on_device(matrix, device)
-    snapshots = config.parent / matrix.snapshots
+def workspace_of(opening: Opening) -> Workspace:
+    """Return the workspace around a matrix; raises `InputInvalid` when its pins are broken."""
+    folder = opening.selection.config.parent
+    snapshots = folder / opening.matrix.snapshots
     pins = ModelPinsFile(snapshots / "models.json")
     return Workspace(
-        config=config,
-        matrix=matrix,
+        opening=opening,
         snapshots=snapshots,
         goldens=SyrupyGoldens(snapshots / "goldens"),
         pins=pins,
-        models=CachedModels(beside=config.parent, cache=_cache() / "models", pins=pins.pinned()),
-        engines=EngineProcesses(),
+        models=CachedModels(beside=folder, cache=_cache() / "models", pins=pins.pinned()),
     )
 
 
@@ -72,7 +66,7 @@ def ports_for_check(
 ) -> CheckPorts:
     """Return the neighbours of a check in this workspace."""
     return CheckPorts(
-        starter=workspace.engines,
+        starter=workspace.opening.engines,
         files=workspace.models,
         goldens=goldens or workspace.goldens,
         progress=progress,
@@ -100,11 +94,3 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
 def _cache() -> Path:
     override = os.environ.get("REPRO_GATE_CACHE")
     return Path(override) if override else user_cache_path("repro-gate", appauthor=False)
-
-
-def _on_device(matrix: Matrix, device: str) -> Matrix:
-    models = {
-        name: replace(model, engine=replace(model.engine, device=device))
-        for name, model in matrix.models.items()
-    }
-    return replace(matrix, models=models)

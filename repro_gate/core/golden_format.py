@@ -48,7 +48,8 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         stop=Stop(data["stop"]),
         trace=tuple(map(_choice, data["logprobs"])),
     )
-    if data["text"] != text_of(generation.tokens):
+    # Not the spelling: which characters are printable depends on the version of Python.
+    if unspell(data["text"]) != b"".join(token.data for token in generation.tokens):
         raise ValueError("'text' does not say what 'tokens' spell")
     return Golden(
         cell=cell_from_data(data["cell"]),
@@ -81,7 +82,21 @@ def cell_from_data(data: Mapping[str, Any]) -> Cell:
     Raises:
         ValueError: a value is out of its range.
     """
-    return Cell(**{**data, "sampler": Sampler(**data["sampler"])})
+    sampler = data["sampler"]
+    return Cell(
+        model=data["model"],
+        prompt=data["prompt"],
+        text=data["text"],
+        seed=data["seed"],
+        max_tokens=data["max_tokens"],
+        # JSON tools write 1.0 as 1, and the two would count as different definitions.
+        sampler=Sampler(
+            temperature=float(sampler["temperature"]),
+            top_k=sampler["top_k"],
+            top_p=float(sampler["top_p"]),
+            min_p=float(sampler["min_p"]),
+        ),
+    )
 
 
 def _token_line(token: Token) -> str:
@@ -99,8 +114,8 @@ def _tokens(place: str, lines: Sequence[str]) -> tuple[Token, ...]:
 
 
 def _choice_line(choice: Choice) -> str:
-    best = " ".join(f"{token}:{_rounded(logprob)}" for token, logprob in choice.best)
-    return f"{_rounded(choice.logprob)} | {best}"
+    best = "".join(f" {token}:{_rounded(logprob)}" for token, logprob in choice.best)
+    return f"{_rounded(choice.logprob)} |{best}"
 
 
 def _rounded(logprob: float) -> str:
@@ -109,7 +124,7 @@ def _rounded(logprob: float) -> str:
 
 
 def _choice(line: str) -> Choice:
-    logprob, _, best = line.partition(" | ")
+    logprob, _, best = line.partition(" |")
     pairs = (entry.split(":") for entry in best.split())
     return Choice(
         logprob=float(logprob), best=tuple((int(token), float(value)) for token, value in pairs)

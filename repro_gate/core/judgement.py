@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repro_gate.core.cells import Cell
-from repro_gate.core.divergence import Divergence, first_divergence
+from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import Facts, Golden, definition_changes, provenance_changes
-from repro_gate.core.tokens import Generation, Token
+from repro_gate.core.tokens import Generation, Stop, Token
 from repro_gate.core.verdicts import (
     Drift,
     Match,
@@ -23,23 +23,20 @@ class Repetition:
     """The runs of one cell, told by the first of them and the first that differs."""
 
     first: Generation
-    runs: int
-    differing_run: int | None = None
-    """Counted from 1; None while every run equals the first."""
-    in_fresh_process: bool = False
-    divergence: Divergence | None = None
+    runs: int = 1
+    difference: Nondeterministic | None = None
+    """None while every run equals the first."""
 
     def with_run(self, generation: Generation, *, in_fresh_process: bool) -> "Repetition":
         """Return the repetition after one more run; memory does not grow with their number."""
-        divergence = self.divergence or first_divergence(self.first, generation)
-        differs_now = divergence is not None and self.divergence is None
-        return Repetition(
-            first=self.first,
-            runs=self.runs + 1,
-            differing_run=self.runs + 1 if differs_now else self.differing_run,
-            in_fresh_process=in_fresh_process if differs_now else self.in_fresh_process,
-            divergence=divergence,
+        run = self.runs + 1
+        divergence = first_divergence(self.first, generation)
+        if self.difference is not None or divergence is None:
+            return replace(self, runs=run)
+        difference = Nondeterministic(
+            run=run, in_fresh_process=in_fresh_process, divergence=divergence
         )
+        return replace(self, runs=run, difference=difference)
 
 
 def judge(
@@ -50,12 +47,8 @@ def judge(
     What is wrong with this machine comes before what is wrong with the golden, and a
     difference that was seen comes before the suspicion that none could be.
     """
-    if repetition.divergence is not None and repetition.differing_run is not None:
-        return Nondeterministic(
-            run=repetition.differing_run,
-            in_fresh_process=repetition.in_fresh_process,
-            divergence=repetition.divergence,
-        )
+    if repetition.difference is not None:
+        return repetition.difference
     against_golden = _compare(repetition.first, cell=cell, golden=golden, facts=facts)
     if vacuity is not None and not isinstance(against_golden, Drift):
         return Vacuous(reason=vacuity)
@@ -107,7 +100,7 @@ def _same_for_all_seeds(observed: Mapping[Cell, Generation]) -> Iterable[tuple[C
         if not cell.sampler.is_greedy:
             prompts[cell.model, cell.prompt].append(cell)
     for cells in prompts.values():
-        if _all_alike([observed[cell].tokens for cell in cells]):
+        if _all_alike([observed[cell] for cell in cells]):
             for cell in cells:
                 yield cell, f"all {len(cells)} seeds of this prompt give the same tokens"
 
@@ -117,13 +110,22 @@ def _same_for_all_prompts(observed: Mapping[Cell, Generation]) -> Iterable[tuple
     for cell in observed:
         seeds[cell.model, cell.seed].append(cell)
     for cells in seeds.values():
-        if _all_alike([observed[cell].tokens for cell in cells]):
+        # Prompts of one text, with other samplers or lengths, may well begin alike.
+        texts = {cell.text for cell in cells}
+        if len(texts) > 1 and _all_alike([observed[cell] for cell in cells]):
             for cell in cells:
                 yield cell, f"all {len(cells)} prompts give the same tokens at this seed"
 
 
-def _all_alike(sequences: Sequence[Sequence[Token]]) -> bool:
-    """Tell whether two or more sequences agree as far as the shortest of them goes."""
-    shortest = min(map(len, sequences))
-    starts = {tuple(sequence[:shortest]) for sequence in sequences}
-    return len(sequences) > 1 and shortest > 0 and len(starts) == 1
+def _all_alike(generations: Sequence[Generation]) -> bool:
+    """Tell whether two or more generations agree as far as the shortest of them goes."""
+    said = [_with_end(generation) for generation in generations]
+    shortest = min(map(len, said))
+    return len(said) > 1 and len({tokens[:shortest] for tokens in said}) == 1
+
+
+def _with_end(generation: Generation) -> tuple[Token | None, ...]:
+    """Return the tokens, and None unless they were cut short: to end is an answer too."""
+    if generation.stop is Stop.LENGTH and generation.tokens:
+        return generation.tokens
+    return (*generation.tokens, None)

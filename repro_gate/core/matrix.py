@@ -68,6 +68,14 @@ class Suite:
     """How many of the runs happen in a fresh engine process, at the end."""
     cells: tuple[Cell, ...]
 
+    def __post_init__(self) -> None:
+        if self.runs < 1:
+            raise ValueError(f"runs must be at least 1, got {self.runs}")
+        if not 0 <= self.fresh_runs < self.runs:
+            raise ValueError(
+                f"fresh_runs must lie between 0 and {self.runs - 1}, got {self.fresh_runs}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
@@ -96,7 +104,10 @@ class Plan:
     """What one invocation measures."""
 
     suites: Mapping[Cell, Suite]
-    """Every cell to measure, once, in the order of the matrix, with the suite that asks for it."""
+    """Every cell to measure, once, in the order of the matrix, with the suite that asks for it.
+
+    Of several suites it is the one with the most runs.
+    """
     models: Mapping[str, ModelSpec]
     """The models of those cells."""
     claimed: frozenset[str]
@@ -159,7 +170,9 @@ def plan(
         suite = _with_runs(matrix.suites[name], runs)
         for cell in suite.cells:
             if only is None or fnmatchcase(cell.id, only):
-                planned.setdefault(cell, suite)
+                asked = planned.setdefault(cell, suite)
+                if suite.runs > asked.runs:
+                    planned[cell] = suite
     wanted = {cell.model for cell in planned}
     return Plan(
         suites=planned,

@@ -27,6 +27,8 @@ class CellReport:
     """The first run; None when there was none."""
     profile: str | None
     """None when the engine could not say on what it would run."""
+    engine: str | None = None
+    """The name of the engine in the matrix; None for an orphaned golden."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

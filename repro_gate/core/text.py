@@ -5,6 +5,11 @@ import re
 _NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|([\\nrt]))")
 _UNNAMED = {"\\": b"\\", "n": b"\n", "r": b"\r", "t": b"\t"}
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+"""What Unicode displays as nothing (Default_Ignorable_Code_Point) and Python calls printable."""
 
 
 def spell(data: bytes) -> str:
@@ -48,7 +53,7 @@ def _plain(text: str) -> bytes:
 def _spell_character(character: str) -> str:
     if character in _NAMED:
         return _NAMED[character]
-    if character.isprintable():
+    if character.isprintable() and not _INVISIBLE.match(character):
         return character
     raw = character.encode("utf-8", errors="surrogateescape")
     return "".join(f"\\x{byte:02x}" for byte in raw)

@@ -40,6 +40,8 @@ class Choice:
         values = [self.logprob, *(logprob for _, logprob in self.best)]
         if not all(math.isfinite(value) for value in values):
             raise ValueError(f"log-probabilities must be finite, got {values}")
+        if any(token < 0 for token, _ in self.best):
+            raise ValueError(f"a token id must be at least 0, got {self.best}")
 
     @property
     def margin(self) -> float | None:

@@ -86,19 +86,21 @@ def spell_token(token: Token | None) -> str:
 def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
     """Return a divergence as labelled lines of printable text."""
     expected, observed = explanation.expected_by, explanation.observed_by
+    divergence = explanation.divergence
     lines = [
-        ("context", f'"{explanation.context}"' if explanation.before else "none: the first token"),
-        (expected, spell_token(explanation.divergence.expected)),
-        (observed, spell_token(explanation.divergence.observed)),
-        (f"{expected} goes on", f'"{explanation.expected_continuation}"'),
+        ("context", f'"{explanation.context}"' if divergence.position else "none: the first token"),
+        (expected, spell_token(divergence.expected)),
+        (observed, spell_token(divergence.observed)),
     ]
-    if explanation.observed is not None:
+    if explanation.expected:
+        lines.append((f"{expected} goes on", f'"{explanation.expected_continuation}"'))
+    if explanation.observed:
         lines.append((f"{observed} goes on", f'"{explanation.observed_continuation}"'))
-    margin = margin_words(explanation)
+    margin = _margin_words(explanation)
     return tuple(lines) if margin is None else (*lines, ("margin", margin))
 
 
-def margin_words(explanation: Explanation) -> str | None:
+def _margin_words(explanation: Explanation) -> str | None:
     """Return how far the best token was ahead of the second, as far as that was traced."""
     margins = (("here", explanation.margin), ("in the golden", explanation.golden_margin))
     said = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]

@@ -24,8 +24,6 @@ from repro_gate.reports.explain import explain
 from repro_gate.reports.summary import plural
 
 _UPDATE = "repro-gate update-snapshots"
-_EACH = "ID"
-"""Stands for each id in turn where no pattern selects them and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +78,7 @@ def _key(cell: CellReport) -> Hashable:
 def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
     match cells[0].verdict:
         case Drift() | Unrecorded():
-            return f"{_UPDATE} --only {_quoted(_pattern([cell.id for cell in cells], report))}"
+            return _accepting(cells, report)
         case Orphaned():
             return f"{_UPDATE} --prune"
         case Match() | Nondeterministic() | Vacuous() | Inconclusive():
@@ -89,12 +87,22 @@ def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
             assert_never(cells[0].verdict)
 
 
-def _pattern(ids: Sequence[str], report: GateReport) -> str:
-    """Return what selects these cells, and no other that an update would change."""
+def _accepting(cells: Sequence[CellReport], report: GateReport) -> str:
+    # Without its suite a cell is not found, unless the suite is one of the default ones.
+    names = dict.fromkeys(cell.suite for cell in cells if cell.suite is not None)
+    command = " ".join([_UPDATE, *(f"--suite {_quoted(name)}" for name in names)])
+    pattern = _pattern([cell.id for cell in cells], report)
+    if pattern is None:
+        return f"{command} --only 'ID'  # for each of these ids"
+    return f"{command} --only {_quoted(pattern)}"
+
+
+def _pattern(ids: Sequence[str], report: GateReport) -> str | None:
+    """Return what selects these cells, and no other that an update could change."""
     start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
     pattern = ids[0] if len(ids) == 1 else f"{start}*"
     caught = {cell.id for cell in _unmatched(report.cells) if fnmatchcase(cell.id, pattern)}
-    return pattern if caught <= set(ids) else _EACH
+    return pattern if caught <= set(ids) else None
 
 
 def _quoted(text: str) -> str:

@@ -10,19 +10,21 @@ _LONGEST_MESSAGE = 1000
 
 
 def one_line(text: str) -> str:
-    """Return the text without control, bidirectional or zero-width characters.
+    """Return the text with what is not printable, such as control characters, escaped.
 
     Unlike `printable` it leaves backslashes alone, so that text which an adapter has already
     made safe stays as it is.
     """
-    return "".join(char if char.isprintable() else printable(char) for char in text)
+    return "".join(char if char == "\\" else printable(char) for char in text)
 
 
 def message(text: str) -> str:
     """Return a reason or a remedy as one line of bounded length."""
     if len(text) <= _LONGEST_MESSAGE:
         return one_line(text)
-    return f"{one_line(text[:_LONGEST_MESSAGE])}... and {len(text) - _LONGEST_MESSAGE} characters"
+    return (
+        f"{one_line(text[:_LONGEST_MESSAGE])}... and {len(text) - _LONGEST_MESSAGE} more characters"
+    )
 
 
 def facts(foreign: Mapping[str, str]) -> dict[str, str]:

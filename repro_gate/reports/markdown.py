@@ -42,7 +42,7 @@ def _head(report: GateReport) -> Iterator[Block]:
         yield ["**Partial**: the check was interrupted, and what it did not reach is inconclusive."]
     suites = ", ".join(map(code, report.suites)) or "none"
     version, began = code(report.tool_version), code(report.started_at)
-    yield [f"Suites: {suites}. Begun {began} with repro-gate {version}."]
+    yield [f"Suites: {suites}. Started {began} with repro-gate {version}."]
     yield table(["verdict", "cells"], [[word, str(report.counts.get(word, 0))] for word in WORDS])
 
 

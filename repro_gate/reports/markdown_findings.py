@@ -58,9 +58,10 @@ def _diff(explanation: Explanation) -> Iterator[str]:
     yield f"+++ {explanation.observed_by}"
     before = explanation.before[-_BEFORE:]
     yield from _token_lines(" ", position - len(before), before)
-    # Where nothing more is kept, the divergence still holds the token, or that it ended there.
-    expected = explanation.expected[:_AFTER] or [explanation.divergence.expected]
-    observed = (explanation.observed or ())[:_AFTER] or [explanation.divergence.observed]
+    # Of a run that was not kept there is one token; more on the other side would look like an end.
+    after = 1 if explanation.observed is None else _AFTER
+    expected = explanation.expected[:after] or [explanation.divergence.expected]
+    observed = (explanation.observed or ())[:after] or [explanation.divergence.observed]
     yield from _token_lines("-", position, expected)
     yield from _token_lines("+", position, observed)
 

@@ -20,7 +20,7 @@ def code(text: str) -> str:
         return "(empty)"
     ticks = "`" * (_longest_run(line) + 1)
     # A backtick at an end would join the delimiter, and a space at both ends is taken off one.
-    pad = " " if line[0] in "` " or line[-1] in "` " else ""
+    pad = " " if line.strip() and (line[0] in "` " or line[-1] in "` ") else ""
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 

@@ -13,13 +13,14 @@ from repro_gate.adapters.goldens import golden_extension
 from repro_gate.checks.recording import ForgivingGoldens, observed_goldens
 from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
+from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.golden_format import to_data
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import plan
 
 _CONFIG = Path(__file__).parents[2] / "repro-gate.toml"
-_WORKSPACE = wiring.open_workspace(_CONFIG)
+_WORKSPACE = wiring.workspace_of(open_matrix(Selection(config=_CONFIG)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,6 +1,7 @@
 """Runs the engine, `python -m repro_gate.engines.llama_cpp`: a request a line, an answer a line."""
 
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 @cache
 def _engine() -> "LlamaCppEngine":
-    # Loading llama.cpp takes a third of a second and can fail, on a machine without the CUDA
-    # libraries for example: done at the first request, the failure becomes an answer.
+    # Loading llama.cpp can fail, on a machine without the CUDA libraries for example: asked for
+    # again at the first request, the failure becomes an answer.
     from repro_gate.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415
 
     return LlamaCppEngine()
@@ -29,6 +30,9 @@ def main() -> int:
     """Answer requests until stdin ends."""
     answers = process.claim_stdout()
     process.prepare()
+    # Before the first request, because an engine is often started well before it is needed.
+    with suppress(Exception):
+        _engine()
     serve(sys.stdin.buffer, answers, _handle)
     if _engine.cache_info().currsize:
         _engine().close()

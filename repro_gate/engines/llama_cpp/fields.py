@@ -91,6 +91,10 @@ class Fields:
         return bad_request(f"{self._of}: {name!r} must be {expected}, got {short(value)}")
 
 
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
+
+
 def _are_integers(value: object) -> TypeGuard[list[int]]:
     # A boolean is an int to Python, but not to JSON.
-    return isinstance(value, list) and all(type(item) is int for item in value)
+    return _is_list(value) and all(type(item) is int for item in value)

@@ -1,0 +1,78 @@
+"""The part of the wiring that comes first: the matrix is read and its engines are started.
+
+An engine needs a third of a second to load its libraries. It does so while the gate imports the
+rest of itself, so nothing slow may be imported here.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repro_gate.adapters.engines import EngineProcesses
+from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.core.matrix import Matrix, Plan, plan
+from repro_gate.errors import MeasurementUnavailable, UsageInvalid
+
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What part of which matrix is meant, and where it runs."""
+
+    config: Path
+    suites: tuple[str, ...] = ()
+    only: str | None = None
+    runs: int | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A matrix that has been read, and the engines that are starting for it."""
+
+    selection: Selection
+    matrix: Matrix
+    engines: EngineProcesses
+
+    def plan(self) -> Plan:
+        """Return what the selection means; raises when that is nothing."""
+        chosen = self.selection
+        planned = plan(self.matrix, suites=chosen.suites, only=chosen.only, runs=chosen.runs)
+        if not planned.cells:
+            raise MeasurementUnavailable(
+                f"nothing was checked: no cell matches --only {chosen.only!r}",
+                remedy="repro-gate doctor",
+            )
+        return planned
+
+
+def open_matrix(selection: Selection) -> Opening:
+    """Read the matrix of a selection, with every engine on its device when it names one.
+
+    Raises:
+        InputInvalid: the matrix is broken.
+        UsageInvalid: there is no such device.
+    """
+    matrix = read_matrix(selection.config)
+    if selection.device is not None:
+        if not _DEVICE.fullmatch(selection.device):
+            raise UsageInvalid(f"a device is cpu, cuda or cuda:N, not {selection.device!r}")
+        matrix = _on_device(matrix, selection.device)
+    return Opening(selection=selection, matrix=matrix, engines=EngineProcesses())
+
+
+def open_and_start(selection: Selection) -> Opening:
+    """Do the same, and start the engines that the selection will ask first."""
+    opening = open_matrix(selection)
+    for model in opening.plan().models.values():
+        opening.engines.start_early(model.engine)
+    return opening
+
+
+def _on_device(matrix: Matrix, device: str) -> Matrix:
+    models = {
+        name: replace(model, engine=replace(model.engine, device=device))
+        for name, model in matrix.models.items()
+    }
+    return replace(matrix, models=models)

@@ -1,0 +1,124 @@
+"""A golden file says everything, one token on one line."""
+
+import json
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+
+from repro_gate.core.golden_format import cell_from_data, from_data, to_data
+from repro_gate.core.goldens import Golden, definition_changes
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from tests.fakes import strategies
+from tests.fakes.values import cell_of, generation_of, golden_of
+
+SCHEMA = json.loads(files("repro_gate.schemas").joinpath("golden-v1.json").read_text())
+
+GOLDEN = golden_of(
+    cell_of(),
+    Generation(
+        prompt=(Token(1, b""), Token(2, b"Say")),
+        tokens=(Token(50, b" \xf0\x9f"), Token(60, b"\x8d\x81"), Token(7, b"\n")),
+        stop=Stop.END_OF_GENERATION,
+        trace=(
+            Choice(logprob=-0.12345, best=((50, -0.12345), (51, -2.0))),
+            Choice(logprob=-0.00001, best=((60, -0.00001),)),
+            Choice(logprob=-1.0, best=()),
+        ),
+    ),
+    provenance={"device.name": "TEST"},
+)
+
+
+@given(strategies.goldens(strategies.four_decimals))
+def test_a_golden_is_read_as_it_was_written(golden: Golden) -> None:
+    """With log-probabilities of four decimals nothing at all is lost, JSON included."""
+    assert from_data(json.loads(json.dumps(to_data(golden)))) == golden
+
+
+@given(strategies.goldens(strategies.finite))
+def test_writing_again_changes_nothing(golden: Golden) -> None:
+    """Whatever is rounded is rounded the first time."""
+    data = to_data(golden)
+
+    assert to_data(from_data(data)) == data
+
+
+@given(strategies.goldens(strategies.finite))
+def test_every_golden_obeys_the_published_schema(golden: Golden) -> None:
+    """The gate can read back whatever golden it may ever write."""
+    jsonschema.validate(to_data(golden), SCHEMA)
+
+
+def test_a_golden_file_is_readable() -> None:
+    """A token is a line of its id and its bytes, and the file explains itself."""
+    assert to_data(GOLDEN) == {
+        "schema": "repro-gate/golden/v1",
+        "profile": "cpu-test",
+        "cell": {
+            "model": "tiny",
+            "prompt": "haiku",
+            "text": "Say haiku",
+            "seed": 42,
+            "max_tokens": 4,
+            "sampler": {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "min_p": 0.05},
+        },
+        "prompt_tokens": ["1 ", "2 Say"],
+        "tokens": ["50  \\xf0\\x9f", "60 \\x8d\\x81", "7 \\n"],
+        "stop": "end_of_generation",
+        "text": " 🍁\\n",
+        "logprobs": ["-0.1235 | 50:-0.1235 51:-2.0000", "0.0000 | 60:0.0000", "-1.0000 |"],
+        "provenance": {"device.name": "TEST"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": ["50"]}, r"'tokens\[0\]' is not an id, a space and a text: '50'"),
+        ({"prompt_tokens": ["1 ", "x Say"]}, r"'prompt_tokens\[1\]' is not an id"),
+        ({"tokens": ["50 \\"]}, "a backslash that starts no escape"),
+        ({"text": "another"}, "'text' does not say what 'tokens' spell"),
+        ({"text": "\\"}, "a backslash that starts no escape"),
+        ({"stop": "bored"}, "'bored' is not a valid Stop"),
+        ({"logprobs": ["-0.1 |"]}, "1 trace entries for 3 tokens"),
+        ({"logprobs": ["nan |"] * 3}, "log-probabilities must be finite"),
+        ({"logprobs": ["often"] * 3}, "could not convert string to float: 'often'"),
+        ({"logprobs": ["-0.1 | 5"] * 3}, "not enough values to unpack"),
+    ],
+)
+def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:
+    """Data of the right shape that cannot be true is a ValueError that says what is wrong."""
+    with pytest.raises(ValueError, match=message):
+        from_data({**to_data(GOLDEN), **change})
+
+
+def test_a_cell_out_of_range_is_refused() -> None:
+    """The cell in a golden is held to the same rules as the one in a matrix."""
+    data = to_data(GOLDEN)
+    with pytest.raises(ValueError, match="a seed must lie between"):
+        from_data({**data, "cell": {**data["cell"], "seed": 0}})
+
+
+def test_a_text_may_be_spelled_by_another_python() -> None:
+    """Which characters are printable grows with Unicode; a golden holds for all versions."""
+    data = {**to_data(GOLDEN), "text": " \\xf0\\x9f\\x8d\\x81\\x0a"}
+
+    assert from_data(data).generation == from_data(to_data(GOLDEN)).generation
+
+
+def test_a_whole_number_is_the_same_definition() -> None:
+    """A JSON tool that writes 1.0 as 1 makes no other cell of it."""
+    cell = replace(cell_of(), sampler=replace(cell_of().sampler, temperature=1.0, top_p=1.0))
+    data = to_data(golden_of(cell))["cell"]
+    data["sampler"] |= {"temperature": 1, "top_p": 1}
+
+    assert definition_changes(cell_from_data(data), cell) == ()
+
+
+def test_a_golden_without_a_trace_has_no_evidence() -> None:
+    """A run that was not traced leaves the list of log-probabilities empty."""
+    assert to_data(golden_of(cell_of(), generation_of(5, 6)))["logprobs"] == []

@@ -1,0 +1,72 @@
+"""What changed since a golden was recorded."""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+
+from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.goldens import (
+    FactChange,
+    Facts,
+    definition,
+    definition_changes,
+    provenance_changes,
+)
+from tests.fakes import strategies
+from tests.fakes.values import GREEDY, SAMPLED, cell_of
+
+
+def test_facts_that_differ_come_back_by_name() -> None:
+    """Changed, vanished and new facts are told in the order of their names."""
+    before = {"same": "1", "driver": "550", "gone": "x"}
+    after = {"same": "1", "driver": "560", "added": "y"}
+
+    assert provenance_changes(before, after) == (
+        FactChange(name="added", before=None, after="y"),
+        FactChange(name="driver", before="550", after="560"),
+        FactChange(name="gone", before="x", after=None),
+    )
+
+
+@given(strategies.facts, strategies.facts)
+def test_nothing_changed_only_between_equal_facts(before: Facts, after: Facts) -> None:
+    """There is a change exactly when the facts are not the same."""
+    assert (provenance_changes(before, after) == ()) == (before == after)
+
+
+@pytest.mark.parametrize(
+    ("planned", "expected"),
+    [
+        (replace(cell_of(), model="other"), FactChange(name="model", before="tiny", after="other")),
+        (
+            replace(cell_of(), text="Shout"),
+            FactChange(name="text", before="Say haiku", after="Shout"),
+        ),
+        (cell_of(seed=7), FactChange(name="seed", before="42", after="7")),
+        (cell_of(max_tokens=9), FactChange(name="max_tokens", before="4", after="9")),
+        (cell_of(sampler=GREEDY), FactChange(name="temperature", before="0.7", after="0.0")),
+        (
+            cell_of(sampler=replace(SAMPLED, top_k=1)),
+            FactChange(name="top_k", before="40", after="1"),
+        ),
+        (
+            cell_of(sampler=replace(SAMPLED, top_p=0.5)),
+            FactChange(name="top_p", before="0.95", after="0.5"),
+        ),
+        (
+            cell_of(sampler=replace(SAMPLED, min_p=0.5)),
+            FactChange(name="min_p", before="0.05", after="0.5"),
+        ),
+    ],
+)
+def test_a_changed_definition_is_told(planned: Cell, expected: FactChange) -> None:
+    """Each part of a cell's definition that the matrix now says otherwise is found."""
+    assert definition_changes(cell_of(), planned) == (expected,)
+
+
+def test_a_definition_says_everything_in_a_cell() -> None:
+    """No field of a cell or of its sampler is left out of the comparison."""
+    known = {field.name for field in (*fields(Cell), *fields(Sampler))}
+
+    assert set(definition(cell_of())) == known - {"sampler"}

@@ -1,0 +1,140 @@
+"""From what was observed to a verdict."""
+
+import pickle
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.divergence import Divergence, Place, first_divergence
+from repro_gate.core.goldens import FactChange, Golden
+from repro_gate.core.judgement import Repetition, judge
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import (
+    Drift,
+    Match,
+    Nondeterministic,
+    Unrecorded,
+    Vacuous,
+    Verdict,
+)
+from tests.fakes.strategies import near_generations
+from tests.fakes.values import cell_of, generation_of, golden_of, provenance_of, tokens_of
+
+CELL = cell_of()
+SAID = generation_of(5, 6, 7)
+FIRST_TOKEN_MOVED = Divergence(
+    place=Place.OUTPUT, position=0, expected=tokens_of(8)[0], observed=tokens_of(5)[0]
+)
+UNSTABLE = Nondeterministic(
+    run=2,
+    in_fresh_process=True,
+    divergence=Divergence(
+        place=Place.OUTPUT, position=2, expected=tokens_of(7)[0], observed=tokens_of(9)[0]
+    ),
+)
+
+_later_runs = st.lists(st.tuples(near_generations, st.booleans()), max_size=6)
+
+
+def _judge(
+    repetition: Repetition, *, golden: Golden | None, vacuity: str | None = None, cell: Cell = CELL
+) -> Verdict:
+    facts = provenance_of("tiny")
+    return judge(repetition, cell=cell, golden=golden, vacuity=vacuity, facts=facts)
+
+
+@given(near_generations, _later_runs)
+def test_counting_runs_equals_comparing_each_with_the_first(
+    first: Generation, later: list[tuple[Generation, bool]]
+) -> None:
+    """The first run that differs from run 1 is remembered, as if all of them had been kept."""
+    repetition = Repetition(first=first)
+    for generation, is_fresh in later:
+        repetition = repetition.with_run(generation, in_fresh_process=is_fresh)
+
+    differences = [
+        Nondeterministic(run=run, in_fresh_process=is_fresh, divergence=divergence)
+        for run, (generation, is_fresh) in enumerate(later, start=2)
+        if (divergence := first_divergence(first, generation)) is not None
+    ]
+    assert repetition == Repetition(
+        first=first, runs=1 + len(later), difference=next(iter(differences), None)
+    )
+
+
+@pytest.mark.parametrize("last", [SAID, generation_of(5, 6, 9)])
+def test_ten_thousand_runs_are_kept_in_the_room_of_two(last: Generation) -> None:
+    """Only the number grows, not what is remembered of the runs."""
+    few = Repetition(first=SAID).with_run(last, in_fresh_process=False)
+    many = few
+    for _ in range(10_000):
+        many = many.with_run(replace(last), in_fresh_process=False)
+
+    assert many == replace(few, runs=10_002)
+    assert len(pickle.dumps(many)) - len(pickle.dumps(few)) <= 1
+
+
+def test_runs_that_equal_the_golden_match() -> None:
+    """Equal tokens are a match, whatever else the golden recorded."""
+    golden = golden_of(CELL, generation_of(5, 6, 7, is_traced=True), provenance={"old": "yes"})
+
+    assert _judge(Repetition(first=SAID), golden=golden) == Match()
+
+
+def test_runs_that_differ_come_before_the_golden() -> None:
+    """A machine that contradicts itself is told, whatever the golden says."""
+    repetition = Repetition(first=SAID, runs=2, difference=UNSTABLE)
+
+    for golden in (None, golden_of(CELL, SAID), golden_of(CELL, generation_of(8))):
+        assert _judge(repetition, golden=golden, vacuity="all alike") == UNSTABLE
+
+
+def test_drift_brings_the_golden_and_the_suspects() -> None:
+    """The verdict says where, against what, and what changed since."""
+    golden = golden_of(
+        CELL, generation_of(8, 6, 7), provenance={**provenance_of("tiny"), "device.name": "OLD"}
+    )
+
+    assert _judge(Repetition(first=SAID), golden=golden) == Drift(
+        divergence=FIRST_TOKEN_MOVED,
+        golden=golden,
+        provenance=(FactChange(name="device.name", before="OLD", after="TEST"),),
+    )
+
+
+def test_drift_comes_before_vacuity() -> None:
+    """A difference that was seen beats the suspicion that none could be."""
+    golden = golden_of(CELL, generation_of(8, 6, 7))
+
+    assert _judge(Repetition(first=SAID), golden=golden, vacuity="all alike") == Drift(
+        divergence=FIRST_TOKEN_MOVED, golden=golden, provenance=()
+    )
+
+
+@pytest.mark.parametrize("golden", [None, golden_of(CELL, SAID)])
+def test_vacuity_comes_before_a_match_and_before_recording(golden: Golden | None) -> None:
+    """Agreement that proves nothing neither passes nor becomes a golden."""
+    verdict = _judge(Repetition(first=SAID), golden=golden, vacuity="all alike")
+
+    assert verdict == Vacuous(reason="all alike")
+
+
+def test_a_cell_without_a_golden_is_unrecorded() -> None:
+    """There is nothing to agree with."""
+    assert _judge(Repetition(first=SAID), golden=None) == Unrecorded(
+        reason="there is no golden for this profile"
+    )
+
+
+def test_a_golden_of_another_definition_says_nothing() -> None:
+    """A cell that was changed on purpose is unrecorded, and never called drift."""
+    golden = golden_of(cell_of(max_tokens=9), generation_of(8))
+    planned = replace(CELL, text="Shout")
+
+    assert _judge(Repetition(first=SAID), golden=golden, cell=planned) == Unrecorded(
+        reason="the golden is for another definition of the cell: "
+        "max_tokens was 9; text was Say haiku"
+    )

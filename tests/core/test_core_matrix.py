@@ -1,0 +1,160 @@
+"""What is measured, and how often."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.matrix import Plan, PromptSpec, build_cells, plan
+from repro_gate.errors import UsageInvalid
+from tests.fakes.counting import calls_in
+from tests.fakes.values import GREEDY, SAMPLED, cell_of, matrix_of, suite_of
+
+HAIKU, FOX = cell_of("haiku"), cell_of("fox")
+OTHER = cell_of("haiku", model="other")
+
+
+def test_cells_are_models_by_prompts_by_seeds() -> None:
+    """Each model is asked its own prompts at every seed, in that order."""
+    prompts = {
+        "haiku": PromptSpec(text="Say haiku", max_tokens=4, sampler=SAMPLED),
+        "fox": PromptSpec(text="Say fox", max_tokens=9, sampler=GREEDY),
+    }
+    cells = build_cells(
+        prompts_of={"tiny": ["haiku", "fox"], "other": ["haiku"]}, prompts=prompts, seeds=[7, 1]
+    )
+
+    assert cells == (
+        cell_of("haiku", seed=7),
+        cell_of("haiku", seed=1),
+        cell_of("fox", seed=7, max_tokens=9, sampler=GREEDY),
+        cell_of("fox", seed=1, max_tokens=9, sampler=GREEDY),
+        cell_of("haiku", seed=7, model="other"),
+        cell_of("haiku", seed=1, model="other"),
+    )
+
+
+def test_the_default_suites_are_planned() -> None:
+    """Without a wish, what the matrix calls its default is measured, and all of it is claimed."""
+    quick, release = suite_of(HAIKU, FOX), suite_of(OTHER, name="release")
+    matrix = matrix_of(quick, release)
+
+    assert plan(matrix) == Plan(
+        suites={HAIKU: quick, FOX: quick},
+        models={"tiny": matrix.models["tiny"]},
+        claimed=frozenset({HAIKU.id, FOX.id, OTHER.id}),
+    )
+
+
+def test_named_suites_are_planned_in_their_order() -> None:
+    """Asking for suites leaves the default ones out."""
+    matrix = matrix_of(
+        suite_of(HAIKU), suite_of(OTHER, name="release"), suite_of(FOX, name="extra")
+    )
+
+    assert plan(matrix, suites=["extra", "release"]).cells == (FOX, OTHER)
+
+
+def test_a_plan_knows_its_cells() -> None:
+    """The model and the number of runs of each cell can be asked for."""
+    matrix = matrix_of(suite_of(HAIKU, OTHER, runs=5))
+    planned = plan(matrix)
+
+    assert planned.cells == (HAIKU, OTHER)
+    assert planned.model_of(OTHER) == matrix.models["other"]
+    assert planned.runs_of(OTHER) == 5
+
+
+@pytest.mark.parametrize(
+    ("only", "cells"),
+    [
+        (None, (HAIKU, FOX, OTHER)),
+        ("*", (HAIKU, FOX, OTHER)),
+        ("tiny--*", (HAIKU, FOX)),
+        ("*--haiku--*", (HAIKU, OTHER)),
+        ("TINY--*", ()),
+        ("tiny", ()),
+    ],
+)
+def test_a_pattern_cuts_the_plan_but_not_what_is_claimed(
+    only: str | None, cells: tuple[object, ...]
+) -> None:
+    """A pattern is for whole ids in their own case, and a golden outside it is no orphan."""
+    planned = plan(matrix_of(suite_of(HAIKU, FOX, OTHER)), only=only)
+
+    assert planned.cells == cells
+    assert planned.claimed == {HAIKU.id, FOX.id, OTHER.id}
+
+
+def test_only_the_models_of_planned_cells_are_planned() -> None:
+    """No engine is started for a model that nobody asks."""
+    assert set(plan(matrix_of(suite_of(HAIKU, OTHER)), only="other--*").models) == {"other"}
+
+
+@pytest.mark.parametrize(("runs", "fresh_runs"), [(1, 0), (2, 1), (3, 2), (10, 2)])
+def test_the_number_of_runs_can_be_overridden(runs: int, fresh_runs: int) -> None:
+    """Fresh runs stay fresh, as long as one run is left to come before them."""
+    quick = suite_of(HAIKU, runs=5, fresh_runs=2)
+
+    assert plan(matrix_of(quick), runs=runs).suites == {
+        HAIKU: replace(quick, runs=runs, fresh_runs=fresh_runs)
+    }
+
+
+def test_a_shared_cell_is_measured_once_as_often_as_any_suite_asks() -> None:
+    """Of two suites the more demanding one decides, whichever comes first."""
+    quick, deep = suite_of(HAIKU, FOX, runs=2), suite_of(FOX, name="deep", runs=10)
+    matrix = matrix_of(quick, deep)
+
+    for names in (["quick", "deep"], ["deep", "quick"]):
+        assert plan(matrix, suites=names).suites == {HAIKU: quick, FOX: deep}
+
+
+def test_the_first_of_equal_suites_keeps_a_shared_cell() -> None:
+    """Suites that ask for as many runs are told apart by their order."""
+    quick, twin = suite_of(HAIKU), suite_of(HAIKU, name="twin")
+
+    assert plan(matrix_of(quick, twin), suites=["quick", "twin"]).suites == {HAIKU: quick}
+
+
+def test_an_unknown_suite_is_refused() -> None:
+    """The message names it and the suites that there are."""
+    matrix = matrix_of(suite_of(HAIKU), suite_of(FOX, name="release"))
+    message = "there is no suite 'nightly' in the matrix; it has: quick, release"
+    with pytest.raises(UsageInvalid, match=re.escape(message)):
+        plan(matrix, suites=["quick", "nightly"])
+
+
+def test_two_cells_of_one_id_are_refused() -> None:
+    """A golden could speak for only one of them."""
+    with pytest.raises(ValueError, match=f"two different cells share the id {HAIKU.id}"):
+        matrix_of(suite_of(HAIKU), suite_of(replace(HAIKU, text="Shout"), name="loud"))
+
+
+def test_suites_may_share_a_cell() -> None:
+    """The same cell twice is one cell."""
+    assert list(matrix_of(suite_of(HAIKU), suite_of(HAIKU, name="twin")).cells()) == [HAIKU, HAIKU]
+
+
+@pytest.mark.parametrize(
+    ("runs", "fresh_runs", "message"),
+    [
+        (0, 0, "runs must be at least 1, got 0"),
+        (3, 3, "fresh_runs must lie between 0 and 2, got 3"),
+        (3, -1, "fresh_runs must lie between 0 and 2, got -1"),
+    ],
+)
+def test_a_suite_without_a_first_run_is_refused(runs: int, fresh_runs: int, message: str) -> None:
+    """Fresh runs are compared with a run before them, so there must be one."""
+    with pytest.raises(ValueError, match=message):
+        suite_of(HAIKU, runs=runs, fresh_runs=fresh_runs)
+
+
+def test_planning_takes_as_many_steps_as_there_are_cells() -> None:
+    """Ten times the cells are ten times the work, not a hundred times."""
+
+    def calls_for(cells: int) -> int:
+        suite = suite_of(*(cell_of(seed=seed) for seed in range(1, cells + 1)))
+        return calls_in(lambda: plan(matrix_of(suite), only="*seed1*"))
+
+    assert calls_for(10_000) <= 10.5 * calls_for(1_000)

@@ -1,0 +1,184 @@
+"""From verdicts to one outcome and one exit code."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.outcome import (
+    ExitCode,
+    Outcome,
+    decide,
+    exit_code_for,
+    outcome_of_verdict,
+)
+from repro_gate.core.report import CellReport, ControlReport, GateReport, Timing
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphaned,
+    Unrecorded,
+    Vacuous,
+    Verdict,
+)
+from tests.fakes.values import PROFILE, answer_to, cell_of, golden_of, tokens_of
+
+CELL = cell_of()
+PARTED = Divergence(
+    place=Place.OUTPUT, position=0, expected=tokens_of(1)[0], observed=tokens_of(2)[0]
+)
+UNKNOWN = Inconclusive(reason="the engine died", remedy=None)
+FINDINGS: tuple[Verdict, ...] = (
+    Nondeterministic(run=2, in_fresh_process=False, divergence=PARTED),
+    Drift(divergence=PARTED, golden=golden_of(CELL), provenance=()),
+    Unrecorded(reason="there is no golden for this profile"),
+    Orphaned(),
+    Vacuous(reason="all alike"),
+)
+DIFFERED = ControlReport(model="tiny", cell=CELL.id, seed=43, divergence=PARTED)
+DID_NOT = ControlReport(model="tiny", cell=CELL.id, seed=43, divergence=None)
+
+verdicts = st.lists(st.sampled_from((Match(), UNKNOWN, *FINDINGS)), min_size=1, max_size=6)
+
+
+def _report(
+    *found: Verdict, controls: tuple[ControlReport, ...] = (), interrupted: bool = False
+) -> GateReport:
+    return GateReport(
+        tool_version="0",
+        started_at="",
+        suites=("quick",),
+        cells=tuple(map(_cell_report, found)),
+        controls=controls,
+        engines=(),
+        models={},
+        timing=Timing(wall_s=1.0, load_s=0.0, engine_s=0.0, generated_tokens=0),
+        interrupted=interrupted,
+    )
+
+
+def _cell_report(verdict: Verdict) -> CellReport:
+    is_run = not isinstance(verdict, Inconclusive | Orphaned)
+    return CellReport(
+        id=CELL.id,
+        suite="quick",
+        cell=CELL,
+        verdict=verdict,
+        runs=3 if is_run else 0,
+        generation=answer_to(CELL) if is_run else None,
+        profile=PROFILE,
+    )
+
+
+def test_every_verdict_has_an_outcome() -> None:
+    """A match passes, the unmeasured is unknown, and everything else is a finding."""
+    every = (Match(), UNKNOWN, *FINDINGS)
+
+    assert set(map(type, every)) == set(get_args(Verdict))
+    assert [outcome_of_verdict(verdict) for verdict in every] == [
+        Outcome.PASSED,
+        Outcome.INCONCLUSIVE,
+        *[Outcome.FAILED] * len(FINDINGS),
+    ]
+
+
+def test_every_verdict_has_a_word_of_its_own() -> None:
+    """A report can count verdicts by their words."""
+    words = [kind.word for kind in get_args(Verdict)]
+
+    assert sorted(words) == sorted(
+        ["match", "nondeterministic", "drift", "unrecorded", "vacuous", "inconclusive", "orphaned"]
+    )
+
+
+@given(verdicts)
+def test_a_finding_beats_the_unknown_which_beats_agreement(found: list[Verdict]) -> None:
+    """Exit 10 beats 4, which beats 0, in whatever order the cells come."""
+    outcomes = [outcome_of_verdict(verdict) for verdict in found]
+    worst = next(
+        outcome
+        for outcome in (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED)
+        if outcome in outcomes
+    )
+
+    assert decide(_report(*found)) == worst
+
+
+def test_nothing_checked_is_inconclusive() -> None:
+    """An empty report is no pass."""
+    assert decide(_report()) == Outcome.INCONCLUSIVE
+    assert exit_code_for(_report()) == ExitCode.INCONCLUSIVE
+
+
+def test_a_match_of_no_run_is_inconclusive() -> None:
+    """Agreement that nobody measured, however it came about, is no pass."""
+    unrun = replace(_cell_report(Match()), runs=0, generation=None)
+
+    assert decide(replace(_report(), cells=(unrun,))) == Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("verdict", [Match(), UNKNOWN])
+def test_a_control_that_does_not_differ_is_a_finding(verdict: Verdict) -> None:
+    """A check that cannot fail does not pass, and it is known that it cannot."""
+    assert decide(_report(verdict, controls=(DIFFERED, DID_NOT))) == Outcome.FAILED
+    assert decide(_report(Match(), controls=(DIFFERED,))) == Outcome.PASSED
+
+
+def test_an_interrupted_check_does_not_pass() -> None:
+    """What was measured agrees, but not everything was asked."""
+    assert decide(_report(Match(), interrupted=True)) == Outcome.INCONCLUSIVE
+    assert decide(_report(FINDINGS[0], interrupted=True)) == Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        (_report(Match()), ExitCode.PASSED),
+        (_report(Match(), UNKNOWN), ExitCode.INCONCLUSIVE),
+        (_report(Match(), UNKNOWN, FINDINGS[1]), ExitCode.FINDINGS),
+        (_report(Match(), interrupted=True), ExitCode.INTERRUPTED),
+        (_report(FINDINGS[1], interrupted=True), ExitCode.INTERRUPTED),
+        (_report(interrupted=True), ExitCode.INTERRUPTED),
+    ],
+)
+def test_the_exit_code_says_what_happened(report: GateReport, code: ExitCode) -> None:
+    """An interruption is told before anything else, because the rest is partial."""
+    assert exit_code_for(report) == code
+
+
+def test_a_crash_is_no_exit_code_of_ours() -> None:
+    """1 belongs to an uncaught exception, and every code is another."""
+    assert {code.name: int(code) for code in ExitCode} == {
+        "PASSED": 0,
+        "USAGE_INVALID": 2,
+        "INPUT_INVALID": 3,
+        "INCONCLUSIVE": 4,
+        "FINDINGS": 10,
+        "INTERRUPTED": 130,
+    }
+
+
+def test_a_report_counts_its_verdicts() -> None:
+    """Only verdicts that were given are counted."""
+    report = _report(Match(), Match(), UNKNOWN, Orphaned())
+
+    assert report.counts == {"match": 2, "inconclusive": 1, "orphaned": 1}
+
+
+def test_a_report_of_orphans_alone_measured_nothing() -> None:
+    """A golden without a cell is found, not measured."""
+    assert [_report(*found).measured for found in ((), (Orphaned(), UNKNOWN), (Match(),))] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_control_fails_when_it_does_not_differ() -> None:
+    """A control is there to differ."""
+    assert (DIFFERED.failed, DID_NOT.failed) == (False, True)

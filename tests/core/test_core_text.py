@@ -1,0 +1,92 @@
+"""Untrusted bytes become one safe line that still says every byte."""
+
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.core.text import printable, spell, unspell
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_spelling_loses_no_byte(data: bytes) -> None:
+    """Whatever bytes are spelled, unspelling gives them back."""
+    assert unspell(spell(data)) == data
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_a_spelling_is_one_printable_line(data: bytes) -> None:
+    """No bytes can move a cursor or begin a second line."""
+    spelled = spell(data)
+
+    assert spelled.isprintable()
+    assert len(spelled.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("data", "spelled"),
+    [
+        (b"", ""),
+        (b" autumn leaves", " autumn leaves"),
+        ("Blätter 叶 🍁".encode(), "Blätter 叶 🍁"),
+        (b"a\nb\rc\td", r"a\nb\rc\td"),
+        (rb"C:\x41", r"C:\\x41"),
+        (b"\x1b[2J\x00", r"\x1b[2J\x00"),
+        (b"\xff\xe5\x8f", r"\xff\xe5\x8f"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}".encode(), r"\xe2\x80\xae"),
+        ("\N{ZERO WIDTH SPACE}".encode(), r"\xe2\x80\x8b"),
+        ("\N{LINE SEPARATOR}".encode(), r"\xe2\x80\xa8"),
+        (b"\xed\xa0\x80", r"\xed\xa0\x80"),
+    ],
+)
+def test_bytes_are_spelled_readably(data: bytes, spelled: str) -> None:
+    """Printable UTF-8 stands for itself, and everything else is escaped byte by byte."""
+    assert spell(data) == spelled
+
+
+@pytest.mark.parametrize(
+    "character",
+    [
+        "\N{COMBINING GRAPHEME JOINER}",
+        "\N{HANGUL FILLER}",
+        "\N{HALFWIDTH HANGUL FILLER}",
+        "\N{VARIATION SELECTOR-16}",
+        "\N{VARIATION SELECTOR-256}",
+    ],
+)
+def test_what_is_displayed_as_nothing_is_escaped(character: str) -> None:
+    """A character that Python calls printable and nobody sees cannot hide text."""
+    assert character.isprintable()
+    assert spell(character.encode()) == "".join(f"\\x{byte:02x}" for byte in character.encode())
+
+
+def test_no_formatting_character_is_left() -> None:
+    """Of all of Unicode, no control or format character stands for itself."""
+    left = [
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"}
+        and character in spell(character.encode())
+    ]
+
+    assert left == []
+
+
+@pytest.mark.parametrize("text", ["\\", "\\q", "a\\x4", "\\xZZ", "\\x4G", "\\\\\\"])
+def test_a_stray_backslash_is_refused(text: str) -> None:
+    """Text that no spelling can have produced is not guessed at."""
+    with pytest.raises(ValueError, match="a backslash that starts no escape in "):
+        unspell(text)
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    """JSON can hold half a character, which no bytes spell."""
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        unspell("\ud800")
+
+
+def test_a_foreign_message_becomes_one_safe_line() -> None:
+    """An engine's message can neither add lines nor colours, nor smuggle in half characters."""
+    assert printable("oh\n\x1b[31mno\ud800") == r"oh\n\x1b[31mno\xed\xa0\x80"

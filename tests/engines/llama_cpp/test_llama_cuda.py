@@ -1,0 +1,80 @@
+"""The same on an NVIDIA GPU: every layer is on it, and cold runs agree to the bit."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from repro_gate.protocol import Method
+
+if TYPE_CHECKING:
+    from tests.engines.llama_cpp.conftest import (
+        DrivenEngine,
+        EngineStarter,
+        LoadParams,
+        ModelMaker,
+    )
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def describe(fresh_engine: "DrivenEngine") -> Any:
+    """Return what the engine says about the first GPU; skip where there is none."""
+    fresh_engine.send(Method.DESCRIBE, {"device": "cuda"})
+    answer = fresh_engine.receive()
+    if answer.get("error", {}).get("kind") == "device_unavailable":
+        pytest.skip(answer["error"]["message"])
+    return answer["result"]
+
+
+def test_the_profile_is_architecture_and_size_of_the_gpu(describe: Any) -> None:
+    """The number of multiprocessors changes how sums are split, so it is part of the name."""
+    facts = describe["facts"]
+    capability = facts["device.compute_capability"].replace(".", "")
+    assert describe["profile"] == f"cuda-sm{capability}-{facts['device.multiprocessors']}sm"
+    assert facts["device.name"] == "CUDA0"
+    assert re.search(r"NVIDIA", facts["device.description"])
+    assert {"device.cuda_driver", "device.nvidia_driver"} <= facts.keys()
+    assert "library.libggml-cuda.so.0.sha256" in facts
+
+
+@pytest.mark.parametrize("name", ["tiny-qwen2", "tiny-phi3"])
+def test_every_layer_is_on_the_gpu(
+    describe: Any,
+    fresh_engine: "DrivenEngine",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+    name: str,
+) -> None:
+    """The two layers, the output layer and the KV cache are where they were asked to be."""
+    params = engine_load_params(tiny_model(name).path) | {"device": "cuda"}
+    answer = fresh_engine.ask(Method.LOAD, **params)
+    assert (answer["layers"], answer["layers_on_device"]) == (3, 3)
+    assert "CUDA0" in answer["facts"]["memory.model"]
+    assert answer["facts"]["memory.kv"].startswith("CUDA0 ")
+
+
+def test_a_cpu_run_of_a_gpu_build_stays_on_the_cpu(
+    describe: Any, fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """Nothing of the model or its context is on the GPU."""
+    facts = fresh_engine.load(tiny_model("tiny-qwen2").path)["facts"]
+    places = [value for name, value in facts.items() if name.startswith("memory.")]
+    assert not [place for place in places if "CUDA" in place]
+
+
+def test_cold_runs_on_the_gpu_agree_to_the_bit(
+    describe: Any,
+    start_engine: "EngineStarter",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+) -> None:
+    """Five runs in each of two processes have the same tokens and log-probabilities."""
+    results = []
+    for _ in range(2):
+        engine = start_engine()
+        params = engine_load_params(tiny_model("tiny-qwen2").path) | {"device": "cuda"}
+        engine.ask(Method.LOAD, **params)
+        results += [engine.generate(trace=True) for _ in range(5)]
+    assert results == results[:1] * 10

@@ -1,0 +1,94 @@
+"""`describe` says what the engine is, and which class of machine its results hold for."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import llama_cpp
+import pytest
+
+from repro_gate.protocol import Method
+
+if TYPE_CHECKING:
+    from tests.engines.llama_cpp.conftest import DrivenEngine, EngineStarter
+
+
+def test_the_cpu_profile_is_machine_and_instruction_set(idle_engine: "DrivenEngine") -> None:
+    """The instruction set is the one that the library was built for, not what the CPU has."""
+    answer = idle_engine.ask(Method.DESCRIBE, device="cpu")
+    features = answer["facts"]["build.features"]
+    expected = next(
+        (
+            name
+            for flag, name in {"AVX512": "avx512", "AVX2": "avx2", "NEON": "neon"}.items()
+            if f"| {flag} = 1" in features
+        ),
+        "?",
+    )
+    assert (answer["engine"], answer["profile"]) == (
+        "llama_cpp",
+        f"cpu-{platform.machine().lower()}-{expected}",
+    )
+
+
+def test_every_loaded_library_is_named_by_its_digest(idle_engine: "DrivenEngine") -> None:
+    """The digests are those of the files in the package's own folder."""
+    facts = idle_engine.ask(Method.DESCRIBE, device="cpu")["facts"]
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    digests = {name: value for name, value in facts.items() if name.startswith("library.")}
+    expected = {
+        name: hashlib.sha256((folder / name.split(".", 1)[1][: -len(".sha256")]).read_bytes())
+        for name in digests
+    }
+    assert digests == {name: digest.hexdigest() for name, digest in expected.items()}
+    assert {name.split(".")[1] for name in digests} >= {"libllama", "libggml-base", "libggml-cpu"}
+
+
+def test_facts_name_neither_host_nor_user(start_engine: "EngineStarter") -> None:
+    """A home folder in a search path is written as a tilde."""
+    home = str(Path("~").expanduser())
+    engine = start_engine(LD_LIBRARY_PATH=f"{home}/lib:/usr/lib", HOSTNAME="secret-host")
+    facts = engine.ask(Method.DESCRIBE, device="cpu")["facts"]
+    text = json.dumps(facts)
+    assert facts["env.LD_LIBRARY_PATH"] == "~/lib:/usr/lib"
+    assert not [word for word in (platform.node(), "secret-host", home) if word in text]
+
+
+def test_variables_that_change_results_are_facts(
+    start_engine: "EngineStarter", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what is set, and only what llama.cpp or its libraries read."""
+    for name in list(os.environ):
+        if re.match(r"OMP_|OPENBLAS_|MKL_|CUDA_|LD_|GGML_", name):
+            monkeypatch.delenv(name)
+    variables = {"GGML_CUDA_DISABLE_GRAPHS": "", "OMP_NUM_THREADS": "3", "UNRELATED": "1"}
+    facts = start_engine(**variables).ask(Method.DESCRIBE, device="cpu")["facts"]
+    assert {name: value for name, value in facts.items() if name.startswith("env.")} == {
+        "env.GGML_CUDA_DISABLE_GRAPHS": "",
+        "env.OMP_NUM_THREADS": "3",
+    }
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "cuda:127"])
+def test_a_device_that_is_not_there_is_unavailable(
+    idle_engine: "DrivenEngine", device: str
+) -> None:
+    """The message names the device asked for, and what there is."""
+    kind, message = idle_engine.refusal(Method.DESCRIBE, device=device)
+    assert kind == "device_unavailable"
+    assert message.startswith(f"{device} is not among the devices of this llama.cpp (")
+    assert "CPU" in message
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:0:1", "CPU", "", 0])
+def test_a_name_that_is_no_device_is_a_bad_request(
+    idle_engine: "DrivenEngine", device: object
+) -> None:
+    """The message says what a device is."""
+    kind, message = idle_engine.refusal(Method.DESCRIBE, device=device)
+    assert kind == "bad_request"
+    assert "device" in message

@@ -1,0 +1,244 @@
+"""`generate` runs a cell cold: the same tokens whatever came before, drawn as documented."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from repro_gate.protocol import Method
+
+if TYPE_CHECKING:
+    from tests.engines.llama_cpp.conftest import DrivenEngine, EngineStarter, ModelMaker
+
+CELL = {
+    "prompt": "The quick brown fox",
+    "seed": 42,
+    "max_tokens": 20,
+    "temperature": 0.8,
+    "top_k": 40,
+    "top_p": 0.95,
+    "min_p": 0.05,
+    "trace": False,
+}
+
+
+def test_a_repeated_cell_gives_the_same_tokens(engine: "DrivenEngine") -> None:
+    """Ten runs agree in every token, in the prompt's tokens, and in why they stop."""
+    first = engine.generate()
+    assert [engine.generate() for _ in range(9)] == [first] * 9
+
+
+def test_a_fresh_process_gives_the_same_tokens(
+    start_engine: "EngineStarter", tiny_model: "ModelMaker"
+) -> None:
+    """Two processes agree, log-probabilities to the last bit included."""
+    results = []
+    for _ in range(2):
+        engine = start_engine()
+        engine.load(tiny_model("tiny-qwen2").path)
+        results.append(engine.generate(trace=True))
+    assert results[0] == results[1]
+
+
+def test_earlier_cells_change_nothing(engine: "DrivenEngine") -> None:
+    """A cell after others that share its prompt or the beginning of it is as cold as alone."""
+    alone = engine.generate(trace=True)
+    engine.generate(prompt="The quick brown dog", seed=7)
+    engine.generate(max_tokens=1)
+    engine.ask(Method.SCORE, prompt="The quick brown fox", response=[5, 6])
+    assert engine.generate(trace=True) == alone
+
+
+def test_a_refused_cell_changes_nothing(engine: "DrivenEngine") -> None:
+    """A cell after one that was too long is as cold as alone."""
+    alone = engine.generate()
+    engine.refusal(Method.GENERATE, **(CELL | {"max_tokens": 1000}))
+    assert engine.generate() == alone
+
+
+def test_a_trace_changes_no_token(engine: "DrivenEngine") -> None:
+    """A traced run equals an untraced one in all but the trace."""
+    traced = engine.generate(trace=True)
+    assert len(traced.pop("trace")) == len(traced["tokens"])
+    assert engine.generate() == traced
+
+
+def test_seeds_differ(engine: "DrivenEngine") -> None:
+    """Eight seeds give more than one sequence, or a drift could not be seen."""
+    sequences = {str(engine.generate(seed=seed)["tokens"]) for seed in range(1, 9)}
+    assert len(sequences) > 1
+
+
+def test_a_longer_run_begins_like_a_shorter_one(engine: "DrivenEngine") -> None:
+    """The limit ends a run and changes nothing else."""
+    longer = engine.generate(max_tokens=8)["tokens"]
+    shorter = engine.generate(max_tokens=5)
+    assert (shorter["tokens"], shorter["stop"]) == (longer[:5], "length")
+
+
+def test_temperature_zero_takes_the_likeliest_token(engine: "DrivenEngine") -> None:
+    """At temperature 0 every token is the best of its trace, at any seed."""
+    runs = [engine.generate(temperature=0, seed=seed, trace=True) for seed in (1, 2)]
+    best = [entry["best"][0][0] for entry in runs[0]["trace"]]
+    assert [[token for token, _ in run["tokens"]] for run in runs] == [best, best]
+
+
+def test_a_trace_has_raw_log_probabilities(engine: "DrivenEngine") -> None:
+    """The five best are sorted, and the chosen token has its own value among them or below."""
+    result = engine.generate(trace=True)
+    for (token, _), entry in zip(result["tokens"], result["trace"], strict=True):
+        best = dict(entry["best"])
+        logprobs = list(best.values())
+        assert len(best) == 5
+        assert logprobs == sorted(logprobs, reverse=True)
+        assert entry["logprob"] == best.get(token, entry["logprob"])
+        assert entry["logprob"] <= logprobs[0]
+        assert np.exp(logprobs).sum() < 1
+
+
+@pytest.mark.parametrize("seed", [1, 42, 123, 999, 2**32 - 2])
+@pytest.mark.parametrize("temperature", [0.5, 0.9])
+def test_an_independent_sampler_draws_the_same_tokens(
+    engine: "DrivenEngine", seed: int, temperature: float
+) -> None:
+    """MT19937 and top_k, top_p, min_p, temperature in this order reproduce every draw."""
+    sampler: dict[str, Any] = {"temperature": temperature, "top_k": 5, "top_p": 0.9, "min_p": 0.1}
+    result = engine.generate(seed=seed, max_tokens=60, trace=True, **sampler)
+    uniform = _mt19937(seed)
+    expected = [_draw(entry["best"], next(uniform), **sampler) for entry in result["trace"]]
+    assert [token for token, _ in result["tokens"]] == expected
+
+
+def _draw(
+    best: list[Any], uniform: float, *, temperature: float, top_k: int, top_p: float, min_p: float
+) -> int:
+    ids = [token for token, _ in best[:top_k]]
+    # The distance to the best log-probability is the distance to the best logit.
+    logits = np.array([logprob - best[0][1] for _, logprob in best[:top_k]], dtype=np.float32)
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    kept = int(np.searchsorted(np.cumsum(probabilities), np.float32(top_p))) + 1
+    logits = logits[:kept]
+    logits = logits[logits >= np.log(np.float32(min_p))]
+    weights = np.exp(logits / np.float32(temperature))
+    running = np.cumsum(weights.astype(np.float64))
+    return int(ids[int(np.searchsorted(running, running[-1] * uniform))])
+
+
+def _mt19937(seed: int) -> Any:
+    """Yield the doubles of C++'s `uniform_real_distribution` over `mt19937(seed)`."""
+    key = [seed]
+    for place in range(1, 624):
+        key.append((1812433253 * (key[-1] ^ (key[-1] >> 30)) + place) % 2**32)
+    generator = np.random.MT19937()
+    generator.state = {
+        "bit_generator": "MT19937",
+        "state": {"key": np.array(key, dtype=np.uint32), "pos": 624},
+    }
+    while True:
+        low, high = (int(word) for word in generator.random_raw(2))
+        yield (low + high * 2**32) / 2**64
+
+
+def test_the_token_that_ends_a_generation_is_part_of_it(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """A run that ends early says so, and its last token shows its name."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    runs = [fresh_engine.generate(seed=seed, max_tokens=100) for seed in range(1, 40)]
+    ended = [run for run in runs if run["stop"] == "end_of_generation"]
+    assert {run["tokens"][-1][1] for run in ended} <= {
+        b"<|im_end|>".hex(),
+        b"<|endoftext|>".hex(),
+    }
+    assert 0 < len(ended) < len(runs)
+
+
+def test_special_tokens_of_a_prompt_are_parsed(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """`<|im_start|>` is one token of a prompt, with its name as bytes."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    prompt = fresh_engine.generate(prompt="<|im_start|>the", max_tokens=1)["prompt"]
+    assert prompt[0] == [638, b"<|im_start|>".hex()]
+
+
+def test_the_bytes_of_a_prompt_are_its_text(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """Any text comes back from its tokens, a NUL and a part of an emoji's bytes included."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    text = "naïve \0 🍁 end\n"
+    prompt = fresh_engine.generate(prompt=text, max_tokens=1)["prompt"]
+    assert b"".join(bytes.fromhex(data) for _, data in prompt) == text.encode()
+
+
+def test_a_prompt_without_tokens_is_a_bad_request(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """A model that adds no token of its own has nothing to predict the first one from."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    kind, message = fresh_engine.refusal(Method.GENERATE, **(CELL | {"prompt": ""}))
+    assert kind == "bad_request"
+    assert "no tokens" in message
+
+
+def test_a_cell_that_fits_exactly_is_run(engine: "DrivenEngine") -> None:
+    """The last place of the context can be used."""
+    room = 256 - len(engine.generate()["prompt"])
+    result = engine.generate(max_tokens=room, seed=5)
+    assert len(result["tokens"]) == room or result["stop"] == "end_of_generation"
+
+
+def test_a_cell_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") -> None:
+    """The message has the three numbers."""
+    prompt = len(engine.generate()["prompt"])
+    more = 257 - prompt
+    assert engine.refusal(Method.GENERATE, **(CELL | {"max_tokens": more})) == (
+        "out_of_context",
+        f"{prompt} tokens of prompt and {more} more do not fit in n_ctx = 256",
+    )
+
+
+def test_a_prompt_goes_in_one_batch_or_not_at_all(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """A prompt in pieces would be another numeric mode."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path, n_batch=4)
+    tokens = len("!?!?!?")
+    assert fresh_engine.refusal(Method.GENERATE, **(CELL | {"prompt": "!?!?!?"})) == (
+        "out_of_context",
+        f"{tokens} tokens do not fit in one batch of n_batch = 4",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 0}, "'seed'"),
+        ({"seed": 2**32 - 1}, "'seed'"),
+        ({"seed": 1.0}, "'seed'"),
+        ({"max_tokens": 0}, "'max_tokens'"),
+        ({"temperature": -0.1}, "'temperature'"),
+        ({"temperature": 1e-30}, "'temperature'"),
+        ({"top_k": -1}, "'top_k'"),
+        ({"top_p": 0}, "'top_p'"),
+        ({"top_p": 1.1}, "'top_p'"),
+        ({"min_p": 2}, "'min_p'"),
+        ({"trace": 1}, "'trace'"),
+        ({"prompt": 1}, "'prompt'"),
+        ({"prompt": "\ud800"}, "'prompt'"),
+        ({"typical_p": 1}, "'typical_p'"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(
+    engine: "DrivenEngine", change: dict[str, Any], named: str
+) -> None:
+    """A wrong value is a bad request, never a silent default."""
+    kind, message = engine.refusal(Method.GENERATE, **(CELL | change))
+    assert kind == "bad_request"
+    assert named in message
+
+
+def test_nothing_is_generated_without_a_model(fresh_engine: "DrivenEngine") -> None:
+    """A cell before any load is a bad request."""
+    assert fresh_engine.refusal(Method.GENERATE, **CELL) == ("bad_request", "no model is loaded")

@@ -1,0 +1,245 @@
+"""`load` takes one model file with explicit settings, or says why not."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from repro_gate.protocol import Method
+
+if TYPE_CHECKING:
+    from tests.engines.llama_cpp.conftest import DrivenEngine, LoadParams, ModelMaker
+
+
+def test_the_answer_says_what_is_loaded_and_where(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """Two layers and the output layer are on the CPU, as asked."""
+    made = tiny_model("tiny-qwen2")
+    answer = fresh_engine.load(made.path)
+    facts = answer.pop("facts")
+    assert answer == {"sha256": made.sha256, "size": made.size, "layers": 3, "layers_on_device": 3}
+    assert {name: value for name, value in facts.items() if name.startswith("model.")} == {
+        "model.sha256": made.sha256,
+        "model.size_bytes": str(made.size),
+        "model.description": "qwen2 ?B all F32",
+        "model.parameters": "156224",
+        "model.architecture": "qwen2",
+        "model.name": "tiny-qwen2",
+        "model.file_type": "all F32",
+        "model.tokenizer": "gpt2 qwen2",
+        "model.vocabulary": "640",
+    }
+
+
+def test_settings_are_reported_as_they_are_in_effect(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """llama.cpp rounds a context of 300 places up to 512, and the facts say so."""
+    facts = fresh_engine.load(
+        tiny_model("tiny-phi3").path,
+        n_ctx=300, n_batch=128, threads=2, flash_attention=True, kv_type="f16", repack=False,
+    )["facts"]  # fmt: skip
+    assert {name: value for name, value in facts.items() if name.startswith("setting.")} == {
+        "setting.device": "CPU",
+        "setting.n_ctx": "512",
+        "setting.n_batch": "128",
+        "setting.n_ubatch": "128",
+        "setting.n_seq_max": "1",
+        "setting.threads": "2",
+        "setting.threads_batch": "2",
+        "setting.flash_attention": "true",
+        "setting.kv_type": "f16",
+        "setting.kv_unified": "false",
+        "setting.load_mode": "mmap",
+        "setting.no_host": "false",
+        "setting.offload_kqv": "false",
+        "setting.op_offload": "false",
+        "setting.repack": "false",
+        "setting.rope": "model",
+        "setting.split_mode": "none",
+        "setting.swa_full": "true",
+    }
+
+
+def test_a_second_model_takes_the_place_of_the_first(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """What a model generates does not depend on the models before it."""
+    fresh_engine.load(tiny_model("tiny-phi3").path)
+    alone = fresh_engine.generate()
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    other = fresh_engine.generate()
+    fresh_engine.load(tiny_model("tiny-phi3").path)
+    assert fresh_engine.generate() == alone
+    assert other != alone
+
+
+def test_the_expected_digest_is_no_obstacle(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", engine_load_params: "LoadParams"
+) -> None:
+    """The right sha256 loads."""
+    made = tiny_model("tiny-qwen2")
+    params = engine_load_params(made.path) | {"sha256": made.sha256}
+    assert fresh_engine.ask(Method.LOAD, **params)["sha256"] == made.sha256
+
+
+def test_another_digest_is_refused_before_llama_cpp_reads_the_file(
+    idle_engine: "DrivenEngine", tmp_path: Path, engine_load_params: "LoadParams"
+) -> None:
+    """A file that is no model at all is told apart by its digest, not by its content."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    params = engine_load_params(path) | {"sha256": "0" * 64}
+    assert idle_engine.refusal(Method.LOAD, **params) == (
+        "digest_mismatch",
+        f"{path}: expected sha256 {'0' * 64}, found {empty}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda _: b"", "refuses the model"),
+        (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "refuses the model"),
+        (lambda data: b"JUNK" + data[4:], "refuses the model"),
+        (lambda data: data[:40], "refuses the model"),
+        (lambda data: data[:-1], "not within the file bounds"),
+        (lambda data: data[:-4] + b"\x00\x00\xc0\x7f", "'output.weight' has invalid data"),
+    ],
+    ids=["empty", "lfs-pointer", "bad-magic", "cut-header", "cut-tensor", "nan-weight"],
+)
+def test_a_file_that_is_no_sound_model_is_invalid(
+    *,
+    idle_engine: "DrivenEngine",
+    tiny_model: "ModelMaker",
+    tmp_path: Path,
+    engine_load_params: "LoadParams",
+    damage: Any,
+    told: str,
+) -> None:
+    """The message has llama.cpp's reason, and the engine goes on."""
+    sound = tiny_model("tiny-qwen2").path
+    path = tmp_path / "model.gguf"
+    path.write_bytes(damage(sound.read_bytes()))
+    kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
+    assert kind == "model_invalid"
+    assert told in message
+    assert idle_engine.load(sound)["layers"] == 3
+
+
+@pytest.mark.parametrize("kind_of_file", ["missing", "folder", "pipe"])
+def test_what_is_not_a_file_is_invalid(
+    idle_engine: "DrivenEngine",
+    tmp_path: Path,
+    engine_load_params: "LoadParams",
+    kind_of_file: str,
+) -> None:
+    """The message names the path and what is wrong with it; a pipe is not waited for."""
+    path = tmp_path / "model.gguf"
+    if kind_of_file == "folder":
+        path.mkdir()
+    elif kind_of_file == "pipe":
+        os.mkfifo(path)
+    told = {
+        "missing": f"{path}: No such file or directory",
+        "folder": f"{path}: Is a directory",
+        "pipe": f"{path}: not a regular file",
+    }
+    assert idle_engine.refusal(Method.LOAD, **engine_load_params(path)) == (
+        "model_invalid",
+        told[kind_of_file],
+    )
+
+
+def test_a_refused_model_leaves_none_loaded(
+    fresh_engine: "DrivenEngine",
+    tiny_model: "ModelMaker",
+    tmp_path: Path,
+    engine_load_params: "LoadParams",
+) -> None:
+    """Nobody can take the old model's tokens for the new one's."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    params = engine_load_params(tmp_path / "missing.gguf")
+    assert fresh_engine.refusal(Method.LOAD, **params)[0] == "model_invalid"
+    kind, message = fresh_engine.refusal(Method.SCORE, prompt="a", response=[1])
+    assert (kind, message) == ("bad_request", "no model is loaded")
+
+
+def test_a_model_is_not_loaded_on_another_device_than_asked_for(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker", engine_load_params: "LoadParams"
+) -> None:
+    """llama.cpp itself would take all layers to a GPU that is not there, and use the CPU."""
+    params = engine_load_params(tiny_model("tiny-qwen2").path) | {"device": "cuda:99"}
+    assert idle_engine.refusal(Method.LOAD, **params)[0] == "device_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"n_gpu_layers": 1}, "unknown 'n_gpu_layers'"),
+        ({"n_ctx": 0}, "'n_ctx'"),
+        ({"n_ctx": 256.0}, "'n_ctx'"),
+        ({"n_ctx": "256"}, "'n_ctx'"),
+        ({"n_ctx": True}, "'n_ctx'"),
+        ({"n_batch": 257}, "'n_batch'"),
+        ({"threads": 513}, "'threads'"),
+        ({"flash_attention": 1}, "'flash_attention'"),
+        ({"kv_type": "q8_0"}, "'kv_type'"),
+        ({"kv_type": ["f32"]}, "'kv_type'"),
+        ({"repack": None}, "'repack'"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(
+    idle_engine: "DrivenEngine",
+    tmp_path: Path,
+    engine_load_params: "LoadParams",
+    settings: dict[str, Any],
+    named: str,
+) -> None:
+    """A wrong setting is a bad request, before any file is looked at."""
+    params = engine_load_params(tmp_path / "missing.gguf", **settings)
+    kind, message = idle_engine.refusal(Method.LOAD, **params)
+    assert kind == "bad_request"
+    assert named in message
+
+
+@pytest.mark.parametrize("name", ["n_ctx", "n_batch", "threads", "flash_attention", "kv_type"])
+def test_a_setting_without_a_value_is_missed(
+    idle_engine: "DrivenEngine", tmp_path: Path, engine_load_params: "LoadParams", name: str
+) -> None:
+    """No setting is left to a default that another version may change."""
+    params = engine_load_params(tmp_path / "missing.gguf")
+    del params["settings"][name]
+    assert idle_engine.refusal(Method.LOAD, **params) == (
+        "bad_request",
+        f"settings: {name!r} is missing",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"path": "model.gguf"}, "'path'"),
+        ({"path": "/tmp/\0"}, "'path'"),  # noqa: S108 -- never opened
+        ({"path": "/\ud800"}, "'path'"),
+        ({"sha256": "ABC"}, "'sha256'"),
+        ({"sha256": 1}, "'sha256'"),
+        ({"settings": []}, "settings"),
+        ({"lora": "x"}, "'lora'"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_named(
+    idle_engine: "DrivenEngine",
+    tmp_path: Path,
+    engine_load_params: "LoadParams",
+    change: dict[str, Any],
+    named: str,
+) -> None:
+    """A wrong parameter is a bad request."""
+    params = engine_load_params(tmp_path / "missing.gguf") | change
+    kind, message = idle_engine.refusal(Method.LOAD, **params)
+    assert kind == "bad_request"
+    assert named in message

@@ -1,0 +1,56 @@
+"""The log of llama.cpp arrives in pieces and is kept as lines."""
+
+import pytest
+
+from repro_gate.engines.llama_cpp.native_log import Level, LogLine, NativeLog
+
+
+def test_pieces_become_lines_with_the_level_of_their_beginning() -> None:
+    """Level 5 continues the line before it; one chunk may hold several lines."""
+    log = NativeLog()
+    for level, chunk in [(2, b"a"), (5, b"."), (5, b".\n"), (1, b"b\nc\n"), (2, b"d")]:
+        log.receive(level, chunk)
+    assert log.since(0) == [
+        LogLine(Level.INFO, "a.."),
+        LogLine(Level.DEBUG, "b"),
+        LogLine(Level.DEBUG, "c"),
+        LogLine(Level.INFO, "d"),
+    ]
+
+
+def test_only_lines_after_the_mark_are_returned() -> None:
+    """What happened before a load does not count for it."""
+    log = NativeLog()
+    log.receive(4, b"old\n")
+    mark = log.mark()
+    log.receive(2, b"new\n")
+    log.receive(4, b"bad\n")
+    assert [line.text for line in log.since(mark)] == ["new", "bad"]
+    assert log.errors_since(mark) == ["bad"]
+
+
+def test_the_oldest_lines_are_forgotten() -> None:
+    """A log without end does not fill the memory, and marks stay right."""
+    log = NativeLog()
+    marks = []
+    for number in range(40_000):
+        marks.append(log.mark())
+        log.receive(1, b"%d\n" % number)
+    assert len(log.since(0)) < 20_000
+    assert [line.text for line in log.since(marks[39_998])] == ["39998", "39999"]
+
+
+def test_a_line_without_end_is_cut() -> None:
+    """Dots of progress do not pile up."""
+    log = NativeLog()
+    for _ in range(10_000):
+        log.receive(5, b"." * 10)
+    assert max(len(line.text) for line in log.since(0)) < 5_000
+
+
+def test_warnings_and_errors_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """The gate quotes the last lines of stderr when an engine dies."""
+    log = NativeLog()
+    for level in (1, 2, 3, 4, 99):
+        log.receive(level, b"level %d\n" % level)
+    assert capsys.readouterr() == ("", "level 3\nlevel 4\n")

@@ -1,0 +1,116 @@
+"""The published schema accepts what the protocol is, and nothing more."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from repro_gate.protocol import Method, Refusal, refusal, request, result
+from repro_gate.schemas import __name__ as schemas
+
+REQUESTS: dict[Method, dict[str, Any]] = {
+    Method.DESCRIBE: {"device": "cuda:1"},
+    Method.LOAD: {
+        "model": "tiny",
+        "path": "/models/tiny.gguf",
+        "sha256": None,
+        "device": "cpu",
+        "settings": {"n_ctx": 256, "flash_attention": False, "kv_type": "f32", "scale": 0.5},
+    },
+    Method.GENERATE: {
+        "prompt": "",
+        "seed": 1,
+        "max_tokens": 1,
+        "temperature": 0,
+        "top_k": 0,
+        "top_p": 1,
+        "min_p": 0,
+        "trace": True,
+    },
+    Method.SCORE: {"prompt": "a", "response": [0]},
+}
+RESULTS: dict[Method, dict[str, Any]] = {
+    Method.DESCRIBE: {"engine": "e", "profile": "cuda-sm90-132sm", "facts": {"a.b": "c"}},
+    Method.LOAD: {
+        "sha256": "0" * 64,
+        "size": 1,
+        "layers": 1,
+        "layers_on_device": 0,
+        "facts": {},
+    },
+    Method.GENERATE: {
+        "prompt": [[1, ""]],
+        "tokens": [[2, "e280"]],
+        "stop": "length",
+        "trace": [{"logprob": -0.5, "best": [[2, -0.5]]}],
+        "timing": {"decode_s": 0.1, "sample_s": 0},
+    },
+    Method.SCORE: {
+        "prompt": [[1, ""]],
+        "response": [[2, "20"]],
+        "logprobs": [0],
+        "timing": {"decode_s": 0.1},
+    },
+}
+Validators = Callable[[str], Draft202012Validator]
+
+
+@pytest.mark.parametrize("method", Method)
+def test_the_messages_of_each_method_are_valid(
+    schema_validator: Validators, method: Method
+) -> None:
+    """A request and an answer fit their own definition and the general one."""
+    for definition in ("request", f"{method}_request"):
+        schema_validator(definition).validate(request(1, method, REQUESTS[method]))
+    for definition in ("answer", f"{method}_answer"):
+        schema_validator(definition).validate(result(1, RESULTS[method]))
+
+
+@pytest.mark.parametrize("kind", Refusal)
+@pytest.mark.parametrize("number", [1, None])
+def test_every_refusal_is_valid(
+    schema_validator: Validators, kind: Refusal, number: int | None
+) -> None:
+    """Each kind of error is in the schema, with and without an id."""
+    schema_validator("answer").validate(refusal(number, kind, "why"))
+
+
+@pytest.mark.parametrize("method", Method)
+def test_no_level_of_a_message_takes_an_unknown_key(
+    schema_validator: Validators, method: Method
+) -> None:
+    """A key that is not in the protocol is invalid at the top and inside."""
+    strict_request = schema_validator(f"{method}_request")
+    strict_answer = schema_validator(f"{method}_answer")
+    message = request(1, method, REQUESTS[method])
+    answer = result(1, RESULTS[method])
+    assert not strict_request.is_valid(message | {"x": 1})
+    assert not strict_request.is_valid(message | {"params": REQUESTS[method] | {"x": 1}})
+    assert not strict_answer.is_valid(answer | {"x": 1})
+    assert not strict_answer.is_valid(answer | {"result": RESULTS[method] | {"x": 1}})
+
+
+@pytest.mark.parametrize("method", Method)
+def test_no_key_but_the_trace_is_optional(schema_validator: Validators, method: Method) -> None:
+    """A message without one of its keys is invalid."""
+    missing = [
+        name
+        for name in RESULTS[method]
+        if not schema_validator(f"{method}_answer").is_valid(
+            result(1, {key: value for key, value in RESULTS[method].items() if key != name})
+        )
+    ]
+    assert missing == [name for name in RESULTS[method] if name != "trace"]
+
+
+def test_a_definition_can_be_used_by_its_urn(schema_validator: Validators) -> None:
+    """Other tools may refer to one message of the protocol."""
+    schema = schema_validator("answer").schema
+    assert isinstance(schema, dict)
+    resource: Resource[Any] = Resource.from_contents(schema)
+    registry: Registry[Any] = Registry().with_resource("urn:repro-gate:engine:v1", resource)
+    reference = {"$ref": "urn:repro-gate:engine:v1#/$defs/error_answer"}
+    assert schemas == "repro_gate.schemas"
+    Draft202012Validator(reference, registry=registry).validate(refusal(1, Refusal.INTERNAL, "why"))

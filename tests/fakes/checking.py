@@ -1,0 +1,72 @@
+"""A token check among fakes."""
+
+from dataclasses import dataclass, field
+
+from repro_gate.checks.tokens import CheckPorts, check_tokens
+from repro_gate.core.cells import Cell
+from repro_gate.core.goldens import Golden
+from repro_gate.core.matrix import Matrix, Plan, plan
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import Verdict
+from repro_gate.ports import GoldenReader
+from tests.fakes.engines import ScriptedStarter
+from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
+from tests.fakes.values import golden_of, matrix_of, suite_of
+from tests.fakes.watching import FakeClock, RecordingProgress
+
+STARTED_AT = "2026-01-02T03:04:05+00:00"
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """A check that waits to be run: everything is well unless a test says otherwise."""
+
+    plan: Plan
+    starter: ScriptedStarter = field(default_factory=ScriptedStarter)
+    goldens: GoldenReader = field(default_factory=MemoryGoldens)
+    files: MemoryModelFiles = field(default_factory=MemoryModelFiles)
+    progress: RecordingProgress = field(default_factory=RecordingProgress)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def check(self) -> GateReport:
+        """Run the check."""
+        ports = CheckPorts(
+            starter=self.starter,
+            files=self.files,
+            goldens=self.goldens,
+            progress=self.progress,
+            clock=self.clock,
+        )
+        return check_tokens(self.plan, ports=ports, started=self.clock.now, started_at=STARTED_AT)
+
+
+def scene_of(
+    *cells: Cell,
+    runs: int = 3,
+    fresh_runs: int = 1,
+    starter: ScriptedStarter | None = None,
+    matrix: Matrix | None = None,
+    goldens: GoldenReader | None = None,
+) -> Scene:
+    """Return the check of one suite of cells; without `goldens` each cell has its right one."""
+    known = matrix or matrix_of(suite_of(*cells, runs=runs, fresh_runs=fresh_runs))
+    return Scene(
+        plan=plan(known),
+        starter=starter or ScriptedStarter(),
+        goldens=MemoryGoldens(recorded_for(*known.cells())) if goldens is None else goldens,
+    )
+
+
+def recorded_for(*cells: Cell) -> list[Golden]:
+    """Return the right golden of each cell."""
+    return [golden_of(cell) for cell in cells]
+
+
+def verdicts_of(report: GateReport) -> dict[str, Verdict]:
+    """Return the verdicts by the id of their cell or golden."""
+    return {cell.id: cell.verdict for cell in report.cells}
+
+
+def report_on(report: GateReport, cell: Cell) -> CellReport:
+    """Return what a report says of one cell."""
+    return next(found for found in report.cells if found.cell == cell)

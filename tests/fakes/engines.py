@@ -1,0 +1,165 @@
+"""Engines that say what a script tells them, and fail where it tells them to."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.matrix import EngineSpec, ModelSpec
+from repro_gate.core.report import EngineReport
+from repro_gate.core.tokens import Generation
+from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
+from tests.fakes.values import (
+    ENGINE_FACTS,
+    PROFILE,
+    answer_to,
+    digest_of,
+    model_facts_of,
+    trace_of,
+)
+
+DEAD = EngineFailed("the engine was ended by SIGKILL")
+REFUSED = MeasurementUnavailable("out_of_context: too long", remedy="raise n_ctx")
+
+GENERATE_S = 0.25
+LOAD_S = 3.0
+DESCRIBE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One thing that was asked of one engine process."""
+
+    process: int
+    """Counted from 1, in the order in which they were started."""
+    what: str
+    """`start`, `describe`, `load`, `generate` or `close`."""
+    about: str = ""
+    """The engine started, the model loaded or the id of the cell generated."""
+    is_traced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What goes wrong."""
+
+    what: str
+    about: str
+    error: BaseException = DEAD
+    time: int | None = None
+    """The how-manieth time it is asked, counted from 1 over all processes; None means always."""
+
+    def strikes(self, asked: Asked, time: int) -> bool:
+        """Tell whether this is the moment."""
+        meant = (self.what, self.about) == (asked.what, asked.about)
+        return meant and self.time in {None, time}
+
+
+def _nothing(seconds: float = 0.0) -> None:
+    """Stand in for a clock or a tripwire that nobody gave."""
+    del seconds
+
+
+@dataclass(slots=True, kw_only=True)
+class ScriptedStarter:
+    """Starts scripted engines, and remembers what was asked of each of them."""
+
+    voice: Callable[[Cell], Generation] = answer_to
+    """What a cell is answered with when no script says otherwise."""
+    script: Mapping[Cell, Sequence[Generation]] = field(default_factory=dict)
+    """The answer to the first, second, ... run of a cell; the last of them for all after it."""
+    faults: Sequence[Fault] = ()
+    reports: Mapping[str, EngineReport] = field(default_factory=dict)
+    """What an engine says of itself, by its name, when it is not the usual."""
+    spend: Callable[[float], None] = _nothing
+    """Told the seconds that each answer takes."""
+    step: Callable[[], None] = _nothing
+    """Called before each answer, which it may prevent by raising."""
+    keeps_log: bool = True
+    log: list[Asked] = field(default_factory=list)
+    engines: list["ScriptedEngine"] = field(default_factory=list)
+    times: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def start(self, spec: EngineSpec) -> "ScriptedEngine":
+        """Start an engine; it becomes one before anything can go wrong."""
+        engine = ScriptedEngine(spec, number=len(self.engines) + 1, starter=self)
+        self.engines.append(engine)
+        self.note(Asked(process=engine.number, what="start", about=spec.name))
+        return engine
+
+    def note(self, asked: Asked) -> int:
+        """Remember a question, raise what is to go wrong with it, or tell how often it came."""
+        self.step()
+        self.times[asked.what, asked.about] += 1
+        time = self.times[asked.what, asked.about]
+        if self.keeps_log:
+            self.log.append(asked)
+        for fault in self.faults:
+            if fault.strikes(asked, time):
+                raise fault.error
+        return time
+
+    def generated(self, *, process: int | None = None) -> list[str]:
+        """Return the ids of the cells that were generated, in order."""
+        return [
+            asked.about
+            for asked in self.log
+            if asked.what == "generate" and process in {None, asked.process}
+        ]
+
+    @property
+    def are_all_closed(self) -> bool:
+        """Tell whether no process was left behind."""
+        return all(engine.is_closed for engine in self.engines)
+
+
+class ScriptedEngine:
+    """One engine process; it holds its caller to the contract of the port."""
+
+    def __init__(self, spec: EngineSpec, *, number: int, starter: ScriptedStarter) -> None:
+        self.number = number
+        self.is_closed = False
+        self._is_dead = False
+        self._held: str | None = None
+        self._spec = spec
+        self._starter = starter
+
+    def describe(self) -> EngineReport:
+        """Return the scripted report of this engine."""
+        self._answer(Asked(process=self.number, what="describe", about=self._spec.name), DESCRIBE_S)
+        usual = EngineReport(name=self._spec.name, profile=PROFILE, facts=ENGINE_FACTS)
+        return self._starter.reports.get(self._spec.name, usual)
+
+    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
+        """Hold a model."""
+        assert file.path.stem == model.name, "the file is another model's"
+        self._held = None
+        self._answer(Asked(process=self.number, what="load", about=model.name), LOAD_S)
+        self._held = model.name
+        return LoadedModel(sha256=digest_of(model.name), facts=model_facts_of(model.name))
+
+    def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
+        """Say what the script says of this run of the cell."""
+        assert self._held == cell.model, f"{cell.id} was asked of an engine with {self._held}"
+        asked = Asked(process=self.number, what="generate", about=cell.id, is_traced=trace)
+        time = self._answer(asked, GENERATE_S)
+        runs = self._starter.script.get(cell)
+        said = runs[min(time, len(runs)) - 1] if runs else self._starter.voice(cell)
+        evidence = trace_of(said.tokens) if trace else ()
+        return TimedGeneration(generation=replace(said, trace=evidence), engine_s=GENERATE_S)
+
+    def close(self) -> None:
+        """End; asking anything afterwards is a mistake of the caller."""
+        self.is_closed = True
+
+    def _answer(self, asked: Asked, seconds: float) -> int:
+        assert not self.is_closed, "a closed engine was asked"
+        assert not self._is_dead, "a dead engine was asked"
+        try:
+            return self._starter.note(asked)
+        except EngineFailed:
+            self._is_dead = True
+            raise
+        finally:
+            self._starter.spend(seconds)

@@ -1,0 +1,104 @@
+"""Goldens, pins and model files that are kept in memory."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from repro_gate.core.goldens import Golden
+from repro_gate.core.matrix import ModelSpec
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from repro_gate.ports import ModelFile
+
+
+def _nothing() -> None:
+    """Stand in for a tripwire that nobody set."""
+
+
+class MemoryGoldens:
+    """Goldens by profile and cell; some of them may be broken."""
+
+    def __init__(
+        self,
+        goldens: Iterable[Golden] = (),
+        *,
+        broken: Iterable[tuple[str, str]] = (),
+        step: Callable[[], None] = _nothing,
+    ) -> None:
+        self.kept = {(golden.profile, golden.cell.id): golden for golden in goldens}
+        self.broken = set(broken)
+        self.log: list[tuple[str, str, str]] = []
+        """What was changed, as (`write` or `remove`, profile, cell id)."""
+        self._step = step
+
+    def profiles(self) -> frozenset[str]:
+        """Return the profiles that have any golden."""
+        return frozenset(profile for profile, _ in (*self.kept, *self.broken))
+
+    def recorded(self, profile: str) -> frozenset[str]:
+        """Return the ids of the goldens of a profile, broken ones included."""
+        self._step()
+        return frozenset(cell_id for kept, cell_id in (*self.kept, *self.broken) if kept == profile)
+
+    def read(self, profile: str, cell_id: str) -> Golden:
+        """Return a golden."""
+        self._step()
+        if (profile, cell_id) in self.broken:
+            raise InputInvalid(f"{profile}/{cell_id}.json: expected JSON, found a tear")
+        return self.kept[profile, cell_id]
+
+    def write(self, golden: Golden) -> None:
+        """Keep a golden."""
+        key = (golden.profile, golden.cell.id)
+        self.log.append(("write", *key))
+        self.broken.discard(key)
+        self.kept[key] = golden
+
+    def remove(self, profile: str, cell_id: str) -> None:
+        """Forget a golden."""
+        self.log.append(("remove", profile, cell_id))
+        self.broken.discard((profile, cell_id))
+        self.kept.pop((profile, cell_id), None)
+
+
+class MemoryPins:
+    """Pinned digests."""
+
+    def __init__(self, digests: Mapping[str, str] | None = None) -> None:
+        self.digests = dict(digests or {})
+        self.log: list[Mapping[str, str]] = []
+        """What each call pinned."""
+
+    def pinned(self) -> Mapping[str, str]:
+        """Return the sha256 of each pinned model."""
+        return self.digests
+
+    def pin(self, digests: Mapping[str, str]) -> None:
+        """Add pins; none is ever replaced."""
+        self.log.append(digests)
+        self.digests = {**digests, **self.digests}
+
+
+class MemoryModelFiles:
+    """Model files that are all there, but for the missing ones."""
+
+    def __init__(
+        self,
+        *,
+        missing: Iterable[str] = (),
+        digests: Mapping[str, str] | None = None,
+        step: Callable[[], None] = _nothing,
+    ) -> None:
+        self._missing = frozenset(missing)
+        self._digests = digests or {}
+        self._step = step
+
+    def locate(self, model: ModelSpec) -> ModelFile:
+        """Return a file, or say what would get it."""
+        self._step()
+        if model.name in self._missing:
+            raise MeasurementUnavailable(
+                f"the model {model.name} is not here",
+                remedy=f"repro-gate models fetch {model.name}",
+            )
+        return ModelFile(
+            path=Path("/models", f"{model.name}.gguf"), sha256=self._digests.get(model.name)
+        )

@@ -1,0 +1,77 @@
+"""What hypothesis draws values of the core from."""
+
+import dataclasses
+
+from hypothesis import strategies as st
+
+from repro_gate.core.cells import MAX_SEED, NAME_PATTERN, Cell, Sampler
+from repro_gate.core.goldens import Golden
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+
+names = st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda name: len(name) <= 64)
+facts = st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+four_decimals = st.integers(-(10**9), 10**9).map(lambda number: number / 10**4)
+
+few_tokens = st.builds(Token, st.integers(0, 1), st.sampled_from([b"a", b"b"]))
+any_tokens = st.builds(Token, st.integers(0, 2**31), st.binary(max_size=6))
+
+samplers = st.builds(
+    Sampler,
+    temperature=st.floats(0, 5),
+    top_k=st.integers(0, 1000),
+    top_p=st.floats(0, 1, exclude_min=True),
+    min_p=st.floats(0, 1),
+)
+cells = st.builds(
+    Cell,
+    model=names,
+    prompt=names,
+    text=st.text(),
+    seed=st.integers(1, MAX_SEED),
+    max_tokens=st.integers(1, 4096),
+    sampler=samplers,
+)
+
+
+def token_runs(tokens: st.SearchStrategy[Token]) -> st.SearchStrategy[tuple[Token, ...]]:
+    """Draw short sequences of tokens."""
+    return st.lists(tokens, max_size=4).map(tuple)
+
+
+near_generations = st.builds(
+    Generation,
+    prompt=token_runs(few_tokens),
+    tokens=token_runs(few_tokens),
+    stop=st.sampled_from(Stop),
+)
+"""Generations that are often equal, or nearly so."""
+
+
+@st.composite
+def traced_generations(draw: st.DrawFn, logprobs: st.SearchStrategy[float]) -> Generation:
+    """Draw a generation with evidence for each of its tokens, or for none."""
+    generation = draw(
+        st.builds(
+            Generation,
+            prompt=token_runs(any_tokens),
+            tokens=token_runs(any_tokens),
+            stop=st.sampled_from(Stop),
+        )
+    )
+    best = st.lists(st.tuples(st.integers(0, 2**31), logprobs), max_size=3).map(tuple)
+    choices = st.builds(Choice, logprob=logprobs, best=best)
+    size = draw(st.sampled_from([0, len(generation.tokens)]))
+    trace = draw(st.lists(choices, min_size=size, max_size=size).map(tuple))
+    return dataclasses.replace(generation, trace=trace)
+
+
+def goldens(logprobs: st.SearchStrategy[float]) -> st.SearchStrategy[Golden]:
+    """Draw goldens whose log-probabilities come from `logprobs`."""
+    return st.builds(
+        Golden,
+        cell=cells,
+        profile=names,
+        generation=traced_generations(logprobs),
+        provenance=facts,
+    )

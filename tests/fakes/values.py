@@ -1,0 +1,146 @@
+"""Small values to test with: cells, generations, goldens and matrices."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.goldens import Facts, Golden
+from repro_gate.core.matrix import EngineKind, EngineSpec, Matrix, ModelSpec, Suite
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+
+PROFILE = "cpu-test"
+ENGINE_FACTS: Facts = {"engine": "scripted", "device.name": "TEST"}
+
+SAMPLED = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
+GREEDY = Sampler(temperature=0.0, top_k=40, top_p=0.95, min_p=0.05)
+
+
+def cell_of(
+    prompt: str = "haiku",
+    *,
+    seed: int = 42,
+    model: str = "tiny",
+    sampler: Sampler = SAMPLED,
+    max_tokens: int = 4,
+) -> Cell:
+    """Return a cell whose text is that of its prompt."""
+    return Cell(
+        model=model,
+        prompt=prompt,
+        text=f"Say {prompt}",
+        seed=seed,
+        max_tokens=max_tokens,
+        sampler=sampler,
+    )
+
+
+def tokens_of(*ids: int) -> tuple[Token, ...]:
+    """Return tokens that spell their own ids."""
+    return tuple(Token(number, f" {number}".encode()) for number in ids)
+
+
+def generation_of(
+    *ids: int,
+    prompt: tuple[int, ...] = (1, 2),
+    stop: Stop = Stop.LENGTH,
+    is_traced: bool = False,
+) -> Generation:
+    """Return a generation of the given token ids."""
+    tokens = tokens_of(*ids)
+    return Generation(
+        prompt=tokens_of(*prompt),
+        tokens=tokens,
+        stop=stop,
+        trace=trace_of(tokens) if is_traced else (),
+    )
+
+
+def trace_of(tokens: Iterable[Token]) -> tuple[Choice, ...]:
+    """Return the evidence for tokens that were each one nat ahead of the next best."""
+    return tuple(
+        Choice(logprob=-0.5, best=((token.id, -0.5), (token.id + 1, -1.5))) for token in tokens
+    )
+
+
+def answer_to(cell: Cell) -> Generation:
+    """Return what a well-behaved model says: it heeds its prompt and, when sampled, its seed."""
+    seed = 0 if cell.sampler.is_greedy else cell.seed
+    digest = hashlib.sha256(f"{cell.model}|{cell.text}|{seed}".encode()).digest()
+    return generation_of(*digest[: cell.max_tokens], prompt=tuple(map(len, cell.text.split())))
+
+
+def golden_of(
+    cell: Cell,
+    generation: Generation | None = None,
+    *,
+    profile: str = PROFILE,
+    provenance: Facts | None = None,
+) -> Golden:
+    """Return the golden of a cell; without a generation it says what `answer_to` says."""
+    return Golden(
+        cell=cell,
+        profile=profile,
+        generation=generation or answer_to(cell),
+        provenance=provenance_of(cell.model) if provenance is None else provenance,
+    )
+
+
+def digest_of(model: str) -> str:
+    """Return the sha256 that every scripted engine reports for a model."""
+    return hashlib.sha256(model.encode()).hexdigest()
+
+
+def model_facts_of(model: str) -> Facts:
+    """Return what a scripted engine says of a model that it holds."""
+    return {"model.name": model, "model.sha256": digest_of(model)}
+
+
+def provenance_of(model: str) -> Facts:
+    """Return the provenance of everything that a scripted engine says with a model."""
+    return {**ENGINE_FACTS, **model_facts_of(model)}
+
+
+def engine_spec_of(name: str = "scripted") -> EngineSpec:
+    """Return the specification of an engine."""
+    return EngineSpec(
+        name=name,
+        kind=EngineKind.LLAMA_CPP,
+        command=(),
+        device="cpu",
+        settings={"threads": 1},
+        timeout_s=1.0,
+        pass_env=(),
+    )
+
+
+def model_spec_of(
+    name: str = "tiny", *, engine: str = "scripted", sha256: str | None = None
+) -> ModelSpec:
+    """Return the specification of a model."""
+    return ModelSpec(
+        name=name, engine=engine_spec_of(engine), source=f"builtin:{name}", sha256=sha256
+    )
+
+
+def suite_of(*cells: Cell, name: str = "quick", runs: int = 3, fresh_runs: int = 1) -> Suite:
+    """Return a suite, of which the last run is a fresh one unless told otherwise."""
+    return Suite(name=name, runs=runs, fresh_runs=fresh_runs, cells=cells)
+
+
+def matrix_of(*suites: Suite, engines: Mapping[str, str] | None = None) -> Matrix:
+    """Return a matrix whose default is its first suite.
+
+    Args:
+        suites: the suites; their cells say which models there are.
+        engines: the engine of each model that is not on `scripted`.
+    """
+    names = dict.fromkeys(cell.model for suite in suites for cell in suite.cells)
+    return Matrix(
+        models={
+            name: model_spec_of(name, engine=(engines or {}).get(name, "scripted"))
+            for name in names
+        },
+        suites={suite.name: suite for suite in suites},
+        default_suites=(suites[0].name,),
+        snapshots="snapshots",
+    )

@@ -1,0 +1,75 @@
+"""Someone who watches, a clock that stands still, and a finger on Ctrl-C."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from repro_gate.core.cells import Cell
+
+Event: TypeAlias = tuple[str, int, int] | tuple[str, str, int]
+
+
+def _nothing() -> None:
+    """Stand in for a tripwire that nobody set."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordingProgress:
+    """Remembers what it was told."""
+
+    step: Callable[[], None] = _nothing
+    keeps_log: bool = True
+    log: list[Event] = field(default_factory=list)
+
+    def started(self, *, cells: int, runs: int) -> None:
+        """Remember how much there is to do."""
+        self._note(("started", cells, runs))
+
+    def ran(self, cell: Cell, *, tokens: int) -> None:
+        """Remember that one run of a cell is finished."""
+        self._note(("ran", cell.id, tokens))
+
+    def skipped(self, cell: Cell, *, runs: int) -> None:
+        """Remember that the remaining runs of a cell will not happen."""
+        self._note(("skipped", cell.id, runs))
+
+    @property
+    def runs_accounted_for(self) -> int:
+        """How many runs were said to be finished or never to happen."""
+        return sum(
+            1 if event[0] == "ran" else event[2] for event in self.log if event[0] != "started"
+        )
+
+    def _note(self, event: Event) -> None:
+        self.step()
+        if self.keeps_log:
+            self.log.append(event)
+
+
+class FakeClock:
+    """Moves only when time is spent on it."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def spend(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+class Tripwire:
+    """Presses Ctrl-C at one step of many."""
+
+    def __init__(self, *, at: int | None = None) -> None:
+        self.steps = 0
+        self._at = at
+
+    def __call__(self) -> None:
+        """Take a step."""
+        self.steps += 1
+        if self.steps == self._at:
+            raise KeyboardInterrupt

@@ -1,0 +1,284 @@
+"""Reports to render: one of every verdict, and one in which every word is hostile."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.divergence import Divergence, Place, first_divergence
+from repro_gate.core.goldens import FactChange, Golden
+from repro_gate.core.report import (
+    CellReport,
+    ControlReport,
+    EngineReport,
+    GateReport,
+    Timing,
+)
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphaned,
+    Unrecorded,
+    Vacuous,
+    Verdict,
+)
+from repro_gate.reports.terminal import render_terminal
+
+PROFILE = "cpu-x86-64"
+SAMPLER = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
+
+
+def tokens_of(text: str) -> tuple[Token, ...]:
+    """Return one token for each word; the same word is always the same token."""
+    words = [f" {word}".encode("utf-8", errors="surrogatepass") for word in text.split(" ")]
+    return tuple(Token(sum(word) % 1000, word) for word in words)
+
+
+def generation_of(text: str, *, prompt: str = "Write a haiku", traced: bool = True) -> Generation:
+    """Return the generation that says `text`; the n-th choice is n hundredths from a tie."""
+    tokens = tokens_of(text)
+    choices = [
+        Choice(logprob=-0.5, best=((token.id, -0.5), (7, -0.5 - number / 100)))
+        for number, token in enumerate(tokens)
+    ]
+    return Generation(
+        prompt=tokens_of(prompt),
+        tokens=tokens,
+        stop=Stop.LENGTH,
+        trace=tuple(choices) if traced else (),
+    )
+
+
+def cell_of(
+    prompt: str = "autumn-leaves",
+    *,
+    seed: int = 42,
+    model: str = "tiny-qwen2",
+    text: str = "Write a haiku",
+) -> Cell:
+    """Return a cell of the matrix."""
+    return Cell(model=model, prompt=prompt, text=text, seed=seed, max_tokens=30, sampler=SAMPLER)
+
+
+def cell_report_of(verdict: Verdict, cell: Cell | None = None, **changes: Any) -> CellReport:
+    """Return what is known of a cell that was measured ten times."""
+    cell = cell or cell_of()
+    report = CellReport(
+        id=cell.id,
+        suite="embedded",
+        cell=cell,
+        verdict=verdict,
+        runs=10,
+        generation=generation_of("red leaves fall down and rest"),
+        profile=PROFILE,
+    )
+    return replace(report, **changes)
+
+
+def orphan_of(golden_id: str) -> CellReport:
+    """Return what is known of a golden that no cell claims."""
+    return CellReport(
+        id=golden_id,
+        suite=None,
+        cell=None,
+        verdict=Orphaned(),
+        runs=0,
+        generation=None,
+        profile=PROFILE,
+    )
+
+
+def gate_report_of(*cells: CellReport, **changes: Any) -> GateReport:
+    """Return the report on a finished check."""
+    report = GateReport(
+        tool_version="0.1.0",
+        started_at="2026-01-02T03:04:05+00:00",
+        suites=("embedded",),
+        cells=cells,
+        controls=(),
+        engines=(),
+        models={},
+        timing=Timing(wall_s=12.5, load_s=1.25, engine_s=10.0, generated_tokens=5300),
+        interrupted=False,
+    )
+    return replace(report, **changes)
+
+
+def drift_of(
+    golden: Generation, observed: Generation, cell: Cell, *changes: FactChange
+) -> CellReport:
+    """Return the report on a cell whose observed generation is not its golden's."""
+    divergence = first_divergence(golden, observed)
+    assert divergence is not None
+    recorded = Golden(cell=cell, profile=PROFILE, generation=golden, provenance={})
+    verdict = Drift(divergence=divergence, golden=recorded, provenance=changes)
+    return cell_report_of(verdict, cell, generation=observed)
+
+
+def differing_run_of(cell: Cell, first: Generation, other: Generation) -> CellReport:
+    """Return the report on a cell whose fourth run, in a fresh process, differs."""
+    divergence = first_divergence(first, other)
+    assert divergence is not None
+    verdict = Nondeterministic(run=4, in_fresh_process=True, divergence=divergence)
+    return cell_report_of(verdict, cell, generation=first, runs=4)
+
+
+def hostile_generation_of(text: str, *ids: int) -> Generation:
+    """Return a generation in which every token says `text`."""
+    data = text.encode("utf-8", errors="surrogatepass")
+    tokens = tuple(Token(number, data) for number in ids)
+    return Generation(prompt=tokens[:1], tokens=tokens, stop=Stop.LENGTH)
+
+
+def hostile_report_of(text: str) -> GateReport:
+    """Return a report in which everything that is not ours to choose is `text`."""
+    cell = cell_of(text=text)
+    said, other = hostile_generation_of(text, 1, 2, 3), hostile_generation_of(text, 1, 9, 3)
+    drifted = drift_of(other, said, cell, FactChange(name=text, before=text, after=text))
+    not_measured = Inconclusive(reason=text, remedy=text)
+    cells = (
+        drifted,
+        cell_report_of(Match(), cell_of(seed=43, text=text), generation=said),
+        differing_run_of(cell_of(seed=44, text=text), said, other),
+        cell_report_of(Unrecorded(reason=text), cell_of(seed=45, text=text), profile=text),
+        cell_report_of(Vacuous(reason=text), cell_of(seed=46, text=text)),
+        cell_report_of(not_measured, cell_of(seed=47, text=text), runs=0, generation=None),
+        orphan_of(text),
+    )
+    return gate_report_of(
+        *(replace(found, suite=text) if found.cell else found for found in cells),
+        suites=(text,),
+        controls=(ControlReport(model=text, cell=text, seed=43, divergence=None),),
+        engines=(EngineReport(name=text, profile=text, facts={text: text}),),
+        models={text: {text: text}},
+    )
+
+
+def rich_report_of() -> GateReport:
+    """Return a report with every verdict, two of each that reports put together."""
+    golden = generation_of("red leaves fall down and rest `here` <b>now</b>")
+    observed = generation_of("red leaves fall upon the cold | wet ground")
+    moved = generation_of("one two", prompt="In a galaxy far")
+    moon, train = (
+        cell_of("moon-visit", model="tiny-phi3"),
+        cell_of("night-train", model="tiny-phi3"),
+    )
+    lost = Inconclusive(reason="the engine died: signal 9 \x1b[31m", remedy="free some memory")
+    cells = (
+        cell_report_of(Match()),
+        drift_of(
+            golden,
+            observed,
+            cell_of(seed=123),
+            FactChange(name="device.driver", before="550.54", after="560.10"),
+            FactChange(name="library.cublas", before=None, after="12.6 | @team"),
+        ),
+        differing_run_of(cell_of(seed=999), golden, observed),
+        cell_report_of(Unrecorded(reason="there is no golden for this profile"), moon),
+        cell_report_of(
+            Unrecorded(reason="there is no golden for this profile"), replace(moon, seed=123)
+        ),
+        drift_of(moved, generation_of("one two", prompt="In a galaxy"), train),
+        cell_report_of(Vacuous(reason="token 5 is repeated throughout"), replace(train, seed=123)),
+        cell_report_of(lost, replace(train, seed=999), runs=0, generation=None),
+        cell_report_of(lost, replace(moon, seed=999), runs=0, generation=None),
+        orphan_of("tiny-qwen2--gone--seed1"),
+        orphan_of("tiny-qwen2--gone--seed2"),
+    )
+    differs = Divergence(place=Place.OUTPUT, position=2, expected=Token(1, b"a"), observed=None)
+    return gate_report_of(
+        *cells,
+        controls=(
+            ControlReport(model="tiny-qwen2", cell=cell_of().id, seed=43, divergence=differs),
+            ControlReport(model="tiny-phi3", cell=moon.id, seed=43, divergence=None),
+        ),
+        engines=(
+            EngineReport(name="exact", profile=PROFILE, facts={"device.name": "EPYC <!-- x -->"}),
+        ),
+        models={"tiny-qwen2": {"model.sha256": "ab" * 32, "n_ctx": "256"}},
+    )
+
+
+VERDICTS: Mapping[str, CellReport] = {
+    found.verdict.word: found for found in reversed(rich_report_of().cells)
+}
+
+
+@pytest.fixture(scope="session", params=sorted(VERDICTS))
+def any_cell(request: pytest.FixtureRequest) -> CellReport:
+    """Return a cell of each verdict in turn."""
+    return VERDICTS[request.param]
+
+
+@pytest.fixture(scope="session")
+def rich_report() -> GateReport:
+    """Return a report with every verdict."""
+    return rich_report_of()
+
+
+@pytest.fixture(scope="session")
+def hostile_report() -> Callable[[str], GateReport]:
+    """Return what builds a report in which every foreign word is the same text."""
+    return hostile_report_of
+
+
+@pytest.fixture(scope="session")
+def gate_report() -> Callable[..., GateReport]:
+    """Return what builds a report of some cells."""
+    return gate_report_of
+
+
+@pytest.fixture(scope="session")
+def cell_report() -> Callable[..., CellReport]:
+    """Return what builds the report on one cell."""
+    return cell_report_of
+
+
+@pytest.fixture(scope="session")
+def orphan() -> Callable[[str], CellReport]:
+    """Return what builds the report on a golden without a cell."""
+    return orphan_of
+
+
+@pytest.fixture(scope="session")
+def drift() -> Callable[..., CellReport]:
+    """Return what builds the report on a drifted cell."""
+    return drift_of
+
+
+@pytest.fixture(scope="session")
+def differing_run() -> Callable[..., CellReport]:
+    """Return what builds the report on a cell whose fourth run differs."""
+    return differing_run_of
+
+
+@pytest.fixture(scope="session")
+def cell() -> Callable[..., Cell]:
+    """Return what builds a cell."""
+    return cell_of
+
+
+@pytest.fixture(scope="session")
+def generation() -> Callable[..., Generation]:
+    """Return what builds a generation."""
+    return generation_of
+
+
+@pytest.fixture(scope="session")
+def on_terminal() -> Callable[[GateReport], str]:
+    """Return what prints a report where there is no terminal, and tells what was printed."""
+
+    def printed(report: GateReport) -> str:
+        console = Console(file=StringIO(), width=40, force_terminal=False)
+        with console.capture() as capture:
+            render_terminal(report, console)
+        return capture.get()
+
+    return printed

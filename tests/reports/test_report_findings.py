@@ -1,0 +1,120 @@
+"""What is told once, in which order, and with which command."""
+
+from collections.abc import Callable
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
+from repro_gate.reports.findings import findings
+
+Found = Callable[..., CellReport]
+Build = Callable[..., GateReport]
+UNRECORDED = Unrecorded(reason="there is no golden for this profile")
+
+
+def test_match_is_no_finding(gate_report: Build, cell_report: Found) -> None:
+    """A check that passed has nothing to find."""
+    assert findings(gate_report(cell_report(Match()))) == ()
+
+
+def test_cells_with_the_same_to_say_are_one_finding(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """One block speaks for all cells with one verdict and one reason."""
+    same = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (1, 2)]
+    other = cell_report(Unrecorded(reason="another definition"), cell(seed=3))
+
+    assert [found.cells for found in findings(gate_report(same[0], other, same[1]))] == [
+        tuple(same),
+        (other,),
+    ]
+
+
+def test_drifts_are_told_one_by_one(
+    gate_report: Build,
+    drift: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """Each divergence has its own block, though the sentence is the same."""
+    cells = [drift(generation("a"), generation("b"), cell(seed=seed)) for seed in (1, 2)]
+
+    assert [len(found.cells) for found in findings(gate_report(*cells))] == [1, 1]
+
+
+def test_unknown_comes_last(rich_report: GateReport) -> None:
+    """What was seen to be wrong is told before what was not seen."""
+    assert [found.first.verdict.word for found in findings(rich_report)] == [
+        "nondeterministic",
+        "drift",
+        "drift",
+        "unrecorded",
+        "vacuous",
+        "orphaned",
+        "inconclusive",
+    ]
+
+
+def test_command_accepts_one_cell(gate_report: Build, cell_report: Found) -> None:
+    """The command of one cell names that cell, and the suite in which it is found."""
+    (found,) = findings(gate_report(cell_report(UNRECORDED)))
+
+    only = "'tiny-qwen2--autumn-leaves--seed42'"
+    assert found.command == f"repro-gate update-snapshots --suite 'embedded' --only {only}"
+
+
+def test_command_accepts_cells_by_what_they_share(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """A pattern may also take in cells that match, for an update leaves them alone."""
+    cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
+    (found,) = findings(gate_report(*cells, cell_report(Match(), cell(seed=13))))
+
+    assert found.command == (
+        "repro-gate update-snapshots --suite 'embedded' --only 'tiny-qwen2--autumn-leaves--seed1*'"
+    )
+
+
+def test_command_accepts_nothing_else(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """No pattern is given that would accept a cell with another finding too."""
+    cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
+    vacuous = cell_report(Vacuous(reason="one token"), cell(seed=13))
+    found = findings(gate_report(*cells, vacuous))
+
+    assert [each.command for each in found] == [
+        "repro-gate update-snapshots --suite 'embedded' --only 'ID'  # for each of these ids",
+        None,
+    ]
+
+
+def test_command_without_a_suite(gate_report: Build, cell_report: Found) -> None:
+    """A cell that says no suite is looked for in the default ones."""
+    (found,) = findings(gate_report(cell_report(UNRECORDED, suite=None)))
+
+    assert found.command == (
+        "repro-gate update-snapshots --only 'tiny-qwen2--autumn-leaves--seed42'"
+    )
+
+
+def test_command_prunes_orphans(gate_report: Build, orphan: Callable[[str], CellReport]) -> None:
+    """The file name of an orphan never becomes part of a command."""
+    (found,) = findings(gate_report(orphan("x'; rm -rf ~; '")))
+
+    assert found.command == "repro-gate update-snapshots --prune"
+
+
+def test_command_quotes_what_it_names(gate_report: Build, cell_report: Found) -> None:
+    """Whatever an id holds, it is one word of the command."""
+    (found,) = findings(gate_report(cell_report(UNRECORDED, id="a'; b")))
+
+    assert found.command == r"repro-gate update-snapshots --suite 'embedded' --only 'a'\''; b'"
+
+
+def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report: Found) -> None:
+    """Nothing that was not measured can be accepted."""
+    (found,) = findings(gate_report(cell_report(Inconclusive(reason="no device", remedy=None))))
+
+    assert found.command is None

@@ -1,0 +1,215 @@
+"""The report for people, section by section."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.reports.markdown import render_markdown
+
+Found = Callable[..., CellReport]
+Build = Callable[..., GateReport]
+Text = Callable[..., Generation]
+
+
+def section_of(text: str, title: str) -> str:
+    """Return what stands under one heading of the second level."""
+    return text.partition(f"\n## {title}\n\n")[2].partition("\n\n## ")[0]
+
+
+def test_pass_has_no_findings(gate_report: Build, cell_report: Found) -> None:
+    """A report on a pass begins with its results."""
+    text = render_markdown(gate_report(cell_report(Match())))
+
+    assert "✅ **Passed**: 1 cell measured, and all match." in text
+    assert "## Findings" not in text
+
+
+def test_findings_come_first(rich_report: GateReport) -> None:
+    """What needs attention stands before what is only for the record."""
+    titles = [line for line in render_markdown(rich_report).splitlines() if line[:3] == "## "]
+
+    assert titles == [
+        "## Findings",
+        "## Model `tiny-qwen2`",
+        "## Model `tiny-phi3`",
+        "## Non-deterministic behaviour",
+        "## Controls",
+        "## Overall summary",
+        "## Timing",
+        "## Provenance",
+    ]
+
+
+def test_drift_is_a_diff(
+    gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
+) -> None:
+    """Both sides are shown from the divergence on, after a little that they share."""
+    golden, observed = generation("a b c d e f g h i j"), generation("a b c d x y")
+    text = render_markdown(gate_report(drift(golden, observed, cell())))
+
+    assert text.split("```diff\n")[1].split("```")[0].splitlines() == [
+        "--- golden",
+        "+++ observed",
+        '  [1] 130 " b"',
+        '  [2] 131 " c"',
+        '  [3] 132 " d"',
+        '- [4] 133 " e"',
+        '- [5] 134 " f"',
+        '- [6] 135 " g"',
+        '- [7] 136 " h"',
+        '+ [4] 152 " x"',
+        '+ [5] 153 " y"',
+    ]
+
+
+def test_early_stop_is_a_diff_that_ends(
+    gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
+) -> None:
+    """A side that has ended says so."""
+    text = render_markdown(gate_report(drift(generation("a b"), generation("a"), cell())))
+
+    assert text.split("```diff\n")[1].split("```")[0].splitlines() == [
+        "--- golden",
+        "+++ observed",
+        '  [0] 129 " a"',
+        '- [1] 130 " b"',
+        "+ [1] nothing: it has ended",
+    ]
+
+
+def test_differing_run_is_a_diff_of_one_token(
+    gate_report: Build, differing_run: Found, cell: Callable[..., Cell], generation: Text
+) -> None:
+    """A run of which one token was kept does not seem to have ended there."""
+    found = differing_run(cell(), generation("a b c"), generation("a x y"))
+    text = render_markdown(gate_report(found))
+
+    assert text.split("```diff\n")[1].split("```")[0].splitlines() == [
+        "--- run 1",
+        "+++ run 4",
+        '  [0] 129 " a"',
+        '- [1] 130 " b"',
+        '+ [1] 152 " x"',
+    ]
+
+
+def test_drift_names_its_suspects(
+    gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
+) -> None:
+    """What changed since the golden was recorded stands beside the drift."""
+    changed = FactChange(name="device.driver", before="550.54", after=None)
+    found = drift(generation("a"), generation("b"), cell(), changed)
+
+    assert "| `device.driver` | `550.54` | (not said) |" in render_markdown(gate_report(found))
+
+
+def test_drift_without_suspects_says_so(
+    gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
+) -> None:
+    """That nothing is known to have changed is worth knowing."""
+    text = render_markdown(gate_report(drift(generation("a"), generation("b"), cell())))
+
+    assert "Nothing in the provenance has changed since the golden was recorded." in text
+
+
+def test_seeds_of_a_prompt_stand_together(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """A prompt is told once, and each of its seeds under it."""
+    cells = [cell_report(Match(), cell(seed=seed)) for seed in (1, 2)]
+    other = cell_report(Match(), cell("once-upon-a-time", text="Once"))
+    section = section_of(
+        render_markdown(gate_report(cells[0], other, cells[1])), "Model `tiny-qwen2`"
+    )
+
+    assert [line for line in section.splitlines() if line[:3] == "###"] == [
+        "### Prompt `autumn-leaves`",
+        "#### Seed 1",
+        "#### Seed 2",
+        "### Prompt `once-upon-a-time`",
+        "#### Seed 42",
+    ]
+
+
+def test_unmeasured_cell_has_no_tokens(gate_report: Build, cell_report: Found) -> None:
+    """A cell without a run has a result, and nothing that it could have said."""
+    lost = Inconclusive(reason="no device", remedy=None)
+    found = cell_report(lost, runs=0, generation=None, profile=None)
+    section = section_of(render_markdown(gate_report(found)), "Model `tiny-qwen2`")
+
+    assert section.startswith("Profile: `unknown`\n")
+    assert section.split("#### Seed 42\n\n")[1].splitlines() == [
+        "- **Runs**: 0",
+        "- **Result**: ❔ inconclusive: not measured, so neither a pass nor drift",
+        "",
+        "**Summary of `tiny-qwen2`**: 1 cell x 0 runs, none repeated, 1 inconclusive.",
+    ]
+
+
+def test_nondeterminism_that_was_not_seen(gate_report: Build, cell_report: Found) -> None:
+    """Where runs were compared, and agreed, the report says how many."""
+    text = render_markdown(gate_report(cell_report(Match())))
+
+    assert section_of(text, "Non-deterministic behaviour") == (
+        "None was seen: every run of 1 repeated cell equals its first run."
+    )
+
+
+def test_nondeterminism_that_could_not_be_seen(gate_report: Build, cell_report: Found) -> None:
+    """A single run shows nothing of determinism."""
+    text = render_markdown(gate_report(cell_report(Match(), runs=1)))
+
+    assert section_of(text, "Non-deterministic behaviour") == (
+        "None could be seen: no cell was run more than once."
+    )
+
+
+def test_dead_control_is_a_finding(gate_report: Build, cell_report: Found) -> None:
+    """A control that did not differ is told as loudly as a drift."""
+    control = ControlReport(model="tiny-qwen2", cell="c", seed=43, divergence=None)
+    text = render_markdown(gate_report(cell_report(Match()), controls=(control,)))
+
+    assert section_of(text, "Findings") == (
+        "### control: `c`\n\nThe control did not differ: "
+        "seed 43 gave the golden's tokens too, so this check cannot fail."
+    )
+
+
+def test_absent_control_is_said_to_be_absent(gate_report: Build, cell_report: Found) -> None:
+    """A report without a control claims nothing for it."""
+    text = render_markdown(gate_report(cell_report(Match())))
+
+    assert section_of(text, "Controls") == (
+        "No control was run, so nothing here shows that this check can fail."
+    )
+
+
+def test_timing_has_both_figures_and_their_ratio(rich_report: GateReport) -> None:
+    """Wall time without engine time could be a check that ran nothing."""
+    assert section_of(render_markdown(rich_report), "Timing").splitlines() == [
+        "- **Wall time**: 12.500 s",
+        "- **Engine time**: 10.000 s of decoding and sampling",
+        "- **Engine / wall**: 0.80",
+        "- **Loading**: 1.250 s",
+        "- **Generated**: 5300 tokens",
+    ]
+
+
+def test_partial_report_says_that_it_is_partial(rich_report: GateReport) -> None:
+    """An interrupted check is not mistaken for a whole one."""
+    text = render_markdown(replace(rich_report, interrupted=True))
+
+    assert "**Partial**: the check was interrupted" in text
+
+
+def test_report_on_nothing(gate_report: Build) -> None:
+    """A check without suites or cells still makes a report, and no pass."""
+    text = render_markdown(gate_report(suites=()))
+
+    assert "❔ **Inconclusive**: nothing was measured." in text
+    assert "Suites: none." in text
+    assert "- **Verdicts**: none" in text

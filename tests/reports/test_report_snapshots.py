@@ -1,0 +1,40 @@
+"""All of what each report says of a check with every verdict."""
+
+from collections.abc import Callable
+
+from syrupy.assertion import SnapshotAssertion
+
+from repro_gate.core.report import GateReport
+from repro_gate.reports.json_report import render_json
+from repro_gate.reports.junit import render_junit
+from repro_gate.reports.markdown import render_markdown
+from repro_gate.reports.summary import render_summary
+
+
+def test_json_of_every_verdict(rich_report: GateReport, snapshot: SnapshotAssertion) -> None:
+    """The JSON report is what it was."""
+    assert render_json(rich_report) == snapshot
+
+
+def test_markdown_of_every_verdict(rich_report: GateReport, snapshot: SnapshotAssertion) -> None:
+    """The Markdown report is what it was."""
+    assert render_markdown(rich_report) == snapshot
+
+
+def test_junit_of_every_verdict(rich_report: GateReport, snapshot: SnapshotAssertion) -> None:
+    """The JUnit report is what it was."""
+    assert render_junit(rich_report) == snapshot
+
+
+def test_terminal_of_every_verdict(
+    rich_report: GateReport,
+    on_terminal: Callable[[GateReport], str],
+    snapshot: SnapshotAssertion,
+) -> None:
+    """The terminal report is what it was."""
+    assert on_terminal(rich_report) == snapshot
+
+
+def test_summary_of_every_verdict(rich_report: GateReport, snapshot: SnapshotAssertion) -> None:
+    """The summary is what it was."""
+    assert render_summary(rich_report) == snapshot

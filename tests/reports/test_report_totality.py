@@ -1,0 +1,60 @@
+"""Every verdict is rendered by every report."""
+
+from collections.abc import Callable
+from typing import get_args
+
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import Match, Verdict
+from repro_gate.reports.describe import WORDS
+from repro_gate.reports.json_report import render_json
+from repro_gate.reports.junit import render_junit
+from repro_gate.reports.markdown import render_markdown
+from repro_gate.reports.summary import render_summary
+
+Build = Callable[..., GateReport]
+
+
+def test_the_sample_has_every_verdict(rich_report: GateReport) -> None:
+    """The cells that these tests render leave no verdict out."""
+    assert {type(cell.verdict) for cell in rich_report.cells} == set(get_args(Verdict))
+
+
+def test_every_verdict_has_a_word() -> None:
+    """The words that reports count by are those of the verdicts."""
+    assert {kind.word for kind in get_args(Verdict)} == set(WORDS)
+
+
+def test_json_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The JSON report names the verdict."""
+    assert f'"verdict": "{any_cell.verdict.word}"' in render_json(gate_report(any_cell))
+
+
+def test_markdown_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The Markdown report counts the verdict, and names the cell."""
+    text = render_markdown(gate_report(any_cell))
+
+    assert f"| {any_cell.verdict.word} | 1 |" in text
+    assert any_cell.id in text or isinstance(any_cell.verdict, Match)
+
+
+def test_junit_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The JUnit report has a case for the cell, and a type for what is wrong with it."""
+    text = render_junit(gate_report(any_cell))
+
+    assert f'name="{any_cell.id}"' in text
+    assert f'type="{any_cell.verdict.word}"' in text or isinstance(any_cell.verdict, Match)
+
+
+def test_terminal_has_every_verdict(
+    any_cell: CellReport, gate_report: Build, on_terminal: Callable[[GateReport], str]
+) -> None:
+    """The terminal report has a block for the cell unless all is well."""
+    text = on_terminal(gate_report(any_cell))
+
+    block = f"{any_cell.verdict.word}  {any_cell.id}\n"
+    assert text.startswith(block) or isinstance(any_cell.verdict, Match)
+
+
+def test_summary_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The summary counts the verdict."""
+    assert f": 1 {any_cell.verdict.word};" in render_summary(gate_report(any_cell))
