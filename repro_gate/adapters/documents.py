@@ -2,15 +2,18 @@
 
 import difflib
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.exceptions import ValidationError, best_match  # pyright: ignore[reportUnknownVariableType]
+from jsonschema.validators import extend  # pyright: ignore[reportUnknownVariableType]
 
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
@@ -19,15 +22,17 @@ MAX_BYTES = 64 * 2**20
 _MAX_SHOWN = 80
 
 
-def read_json(file: Path, *, schema: str) -> Any:
+def read_json(file: Path, *, schema: str, max_bytes: int = MAX_BYTES) -> Any:
     """Return the content of a JSON file that its schema allows; raises `InputInvalid`.
 
-    NaN, Infinity and a key that comes twice are refused: JSON has none of them.
+    NaN, Infinity, a key that comes twice and half a surrogate pair are refused: they are no text
+    or number that could be written again.
     """
+    text = _read(file, max_bytes)
     try:
-        document = json.loads(
-            _read(file), parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
-        )
+        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputInvalid.at(file, place, expected="JSON", found=error.msg) from error
@@ -37,11 +42,12 @@ def read_json(file: Path, *, schema: str) -> Any:
     return document
 
 
-def read_toml(file: Path, *, schema: str) -> Any:
+def read_toml(file: Path, *, schema: str, max_bytes: int = MAX_BYTES) -> Any:
     """Return the content of a TOML file that its schema allows; raises `InputInvalid`."""
+    text = _read(file, max_bytes)
     try:
-        document = tomllib.loads(_read(file))
-    except tomllib.TOMLDecodeError as error:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputInvalid.at(file, "", expected="TOML", found=printable(str(error))) from error
     validate(document, schema=schema, file=file)
     return document
@@ -49,22 +55,22 @@ def read_toml(file: Path, *, schema: str) -> Any:
 
 def validate(document: Any, *, schema: str, file: Path) -> None:
     """Raise `InputInvalid` for the most telling way in which the schema is broken."""
-    error = best_match(_validator(schema).iter_errors(document))
-    if error is not None:
+    error: ValidationError | None = best_match(_validator(schema).iter_errors(document))  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(error, ValidationError):
         expected, found = _told(error)
         raise InputInvalid.at(file, _place(error), expected=expected, found=found) from error
 
 
-def _read(file: Path) -> str:
+def _read(file: Path, max_bytes: int) -> str:
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = stream.read(max_bytes + 1)
     except OSError as error:
         found = error.strerror or str(error)
         raise InputInvalid.at(file, "", expected="a readable file", found=found) from error
-    if len(data) > MAX_BYTES:
+    if len(data) > max_bytes:
         raise InputInvalid.at(
-            file, "", expected=f"at most {MAX_BYTES} bytes", found="a larger file"
+            file, "", expected=f"at most {max_bytes} bytes", found="a larger file"
         )
     try:
         return data.decode("utf-8")
@@ -79,16 +85,38 @@ def _refuse_constant(name: str) -> NoReturn:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!r} twice in one object")
     return document
 
 
+def _is_integer(checker: object, instance: object) -> bool:
+    # To JSON Schema 10.0 is an integer, but nobody can run a cell 10.0 times.
+    del checker
+    return isinstance(instance, int) and not isinstance(instance, bool)
+
+
+def _check_pattern(
+    validator: Any, pattern: str, instance: Any, schema: object
+) -> Iterator[ValidationError]:
+    # To JSON Schema `$` is the very end, to Python also the place before a last newline.
+    del schema
+    is_text = validator.is_type(instance, "string")
+    if is_text and not re.search(pattern.replace("$", r"\Z"), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    validators={"pattern": _check_pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
 @cache
-def _validator(schema: str) -> Draft202012Validator:
+def _validator(schema: str) -> Any:
     text = files("repro_gate.schemas").joinpath(f"{schema}.json").read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text))
+    return _Validator(json.loads(text))
 
 
 def _place(error: ValidationError) -> str:
@@ -102,7 +130,8 @@ def _told(error: ValidationError) -> tuple[str, str]:
     rule: Any = error.validator_value
     schema: Any = error.schema
     instance: Any = error.instance
-    match error.validator:
+    kind: Any = error.validator
+    match kind:
         case "additionalProperties":
             return _told_unknown_key(instance, schema)
         case "required":
@@ -112,14 +141,21 @@ def _told(error: ValidationError) -> tuple[str, str]:
             return f"at least {rule} of them", f"{len(instance)}"
         case None:
             return "no such key here", _shown(instance)
-        case validator:
-            words = _WORDS.get(str(validator), "what the schema says")
-            text = schema.get("description") or words.format(rule=rule)
-            return str(text), _shown(instance)
+        case _:
+            return _told_rule(str(kind), rule, schema), _shown(instance)
+
+
+def _told_rule(kind: str, rule: Any, schema: Any) -> str:
+    # A description that is a sentence tells what the value is for, not what it may be.
+    description = str(schema.get("description", ""))
+    if description[:1].islower():
+        return description
+    if kind == "type":
+        return rule if isinstance(rule, str) else " or ".join(rule)
+    return _WORDS.get(kind, "what the schema says").format(rule=rule)
 
 
 _WORDS = {
-    "type": "{rule}",
     "const": "{rule!r}",
     "enum": "one of {rule}",
     "minimum": "at least {rule}",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 from repro_gate.core.text import printable
@@ -18,6 +18,10 @@ _CHUNK = 1 << 16
 _LAST_WORDS = 2000
 """How many bytes of a dead engine's stderr are worth quoting."""
 _GRACE_S = 1.0
+_REAP_S = 30.0
+"""To give back the memory of a large model takes its time."""
+_GLANCE_S = 0.5
+"""How often a silent engine is looked at: what it started may hold its stdout after its death."""
 
 
 class EngineProcess:
@@ -28,7 +32,7 @@ class EngineProcess:
         self._buffer = bytearray()
         # A file and not a pipe: nobody has to read it for the engine to go on.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the child
-        self._start_error: OSError | None = None
+        self._start_error: Exception | None = None
         self._child: subprocess.Popen[bytes] | None = None
         try:
             # A session of its own keeps Ctrl-C at the terminal for us: we decide who ends when.
@@ -41,7 +45,8 @@ class EngineProcess:
                 start_new_session=True,
                 bufsize=0,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A ValueError is a zero byte in the name of the program.
             self._start_error = error
         else:
             for stream in (self._child.stdin, self._child.stdout):
@@ -61,29 +66,26 @@ class EngineProcess:
         """
         child = self._child
         if child is None or child.stdin is None or child.stdout is None:
-            raise EngineFailed(f"the engine could not be started: {self._start_error}")
+            raise EngineFailed(f"the engine could not be started: {self._start_error or 'closed'}")
         deadline = time.monotonic() + self._timeout_s
         outgoing = memoryview(line + b"\n")
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             selector.register(child.stdin, selectors.EVENT_WRITE)
-            while True:
-                events = selector.select(max(0.0, deadline - time.monotonic()))
-                if not events:
-                    self.kill()
-                    raise EngineFailed(
-                        f"the engine did not answer {doing!r} within {self._timeout_s:g} s "
-                        f"and was killed{self._last_words()}"
-                    )
-                for key, _ in events:
-                    if key.fileobj is child.stdout:
-                        answer = self._receive(child.stdout, doing)
-                        if answer is not None:
-                            return answer
-                    else:
-                        outgoing = outgoing[self._send(child.stdin, outgoing) :]
-                        if not outgoing:
-                            selector.unregister(child.stdin)
+            for stream in self._ready(selector, deadline, doing):
+                if stream is child.stdout:
+                    answer = self._receive(child.stdout, doing)
+                    if answer is not None:
+                        return answer
+                else:
+                    outgoing = outgoing[self._send(child.stdin, outgoing) :]
+                    if not outgoing:
+                        selector.unregister(child.stdin)
+        self.kill()
+        raise EngineFailed(
+            f"the engine did not answer {doing!r} within {self._timeout_s:g} s "
+            f"and was killed{self._last_words()}"
+        )
 
     def kill(self) -> None:
         """End the engine and everything that it started, at once."""
@@ -91,7 +93,9 @@ class EngineProcess:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+        # One that hangs in a driver does not even die, and must not take us along.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_REAP_S)
 
     def close(self) -> None:
         """End the engine; safe to call more than once."""
@@ -103,6 +107,21 @@ class EngineProcess:
                 if stream is not None:
                     stream.close()
         self._stderr.close()
+
+    def _ready(
+        self, selector: selectors.BaseSelector, deadline: float, doing: str
+    ) -> Iterator[object]:
+        """Yield streams as they can go on, until the time is over."""
+        left_s = 1.0
+        # After the deadline one last look is taken: if we were stopped, the answer may be there.
+        while left_s > 0:
+            left_s = deadline - time.monotonic()
+            is_dead = self._child is not None and self._child.poll() is not None
+            events = selector.select(min(max(0.0, left_s), _GLANCE_S))
+            if is_dead and not events:
+                raise EngineFailed(self._death(doing))
+            for key, _ in events:
+                yield key.fileobj
 
     def _send(self, stdin: IO[bytes], data: memoryview) -> int:
         try:

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from repro_gate.adapters import engine_answers as answers
 from repro_gate.adapters.engine_process import EngineProcess
-from repro_gate.core.cells import Cell, require_name
-from repro_gate.core.goldens import Facts
+from repro_gate.core.cells import Cell
 from repro_gate.core.matrix import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import printable
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import Engine, LoadedModel, ModelFile, TimedGeneration
 from repro_gate.protocol import PROTOCOL, Method, request
@@ -89,14 +88,12 @@ class ProtocolEngine:
         """Return what the engine is and the profile that its results belong to."""
         answer = self._ask(Method.DESCRIBE, {"device": self._spec.device})
         try:
-            require_name(answer["profile"])
-            facts = _facts(answer["facts"])
             return EngineReport(
                 name=self._spec.name,
-                profile=answer["profile"],
-                facts={"engine": _text(answer["engine"]), **facts},
+                profile=answers.profile_of(answer),
+                facts={"engine": answers.text(answer["engine"]), **answers.facts_of(answer)},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except answers.BROKEN as error:
             raise self._broken(Method.DESCRIBE, error) from error
 
     def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
@@ -112,12 +109,9 @@ class ProtocolEngine:
             },
         )
         try:
-            layers, on_device = int(answer["layers"]), int(answer["layers_on_device"])
-            loaded = LoadedModel(
-                sha256=_text(answer["sha256"]),
-                facts={**_facts(answer["facts"]), "model.sha256": _text(answer["sha256"])},
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            layers, on_device = answers.layers_of(answer)
+            loaded = answers.loaded_model(answer)
+        except answers.BROKEN as error:
             raise self._broken(Method.LOAD, error) from error
         if on_device != layers:
             raise MeasurementUnavailable(
@@ -144,15 +138,8 @@ class ProtocolEngine:
             },
         )
         try:
-            generation = _generation(answer)
-            if len(generation.tokens) > cell.max_tokens:
-                raise ValueError(f"more than {cell.max_tokens} tokens")  # noqa: TRY301 -- one exit for every broken answer
-            timing = answer["timing"]
-            return TimedGeneration(
-                generation=generation,
-                engine_s=float(timing["decode_s"]) + float(timing["sample_s"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            return answers.timed_generation(answer, max_tokens=cell.max_tokens)
+        except answers.BROKEN as error:
             raise self._broken(Method.GENERATE, error) from error
 
     def close(self) -> None:
@@ -164,56 +151,25 @@ class ProtocolEngine:
         line = json.dumps(request(self._number, method, params)).encode()
         answer = self._process.exchange(line, doing=method.value)
         try:
-            message = json.loads(answer)
+            message = answers.table(json.loads(answer))
             if message["protocol"] != PROTOCOL or message["id"] != self._number:
-                raise ValueError("another protocol or another id")  # noqa: TRY301 -- one exit for every broken answer
-            refusal = message.get("error")
-            result: Mapping[str, Any] = message["result"] if refusal is None else refusal
-            kind = None if refusal is None else _text(refusal["kind"])
-        except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
+                raise ValueError("another protocol or another id")
+            if message.get("error") is None:
+                return answers.table(message["result"])
+            refusal = answers.table(message["error"])
+            reason = f"{answers.text(refusal['kind'])}: {answers.text(refusal['message'])}"
+        except (*answers.BROKEN, RecursionError) as error:
             self._process.kill()
             shown = printable(answer[:_SHOWN].decode("utf-8", errors="replace"))
             raise EngineFailed(
                 f"the engine answered {method.value!r} with something that is not protocol v1: "
                 f"{shown}"
             ) from error
-        if kind is not None:
-            raise MeasurementUnavailable(f"{kind}: {_text(result.get('message'))}")
-        return result
+        raise MeasurementUnavailable(reason)
 
     def _broken(self, method: Method, error: Exception) -> EngineFailed:
         self._process.kill()
         return EngineFailed(
             f"the engine's answer to {method.value!r} breaks protocol v1: "
-            f"{type(error).__name__}: {printable(str(error))}"
+            f"{type(error).__name__}: {answers.text(str(error))}"
         )
-
-
-def _generation(answer: Mapping[str, Any]) -> Generation:
-    return Generation(
-        prompt=_tokens(answer["prompt"]),
-        tokens=_tokens(answer["tokens"]),
-        stop=Stop(answer["stop"]),
-        trace=tuple(
-            Choice(
-                logprob=float(choice["logprob"]),
-                best=tuple((int(token), float(logprob)) for token, logprob in choice["best"]),
-            )
-            for choice in answer.get("trace", ())
-        ),
-    )
-
-
-def _tokens(pairs: Any) -> tuple[Token, ...]:
-    return tuple(Token(token, bytes.fromhex(data)) for token, data in pairs)
-
-
-def _facts(facts: Mapping[str, Any]) -> Facts:
-    return {_text(name): _text(value) for name, value in facts.items()}
-
-
-def _text(value: object) -> str:
-    """Return a text of the engine as one safe line: it is foreign, and ends in reports."""
-    if not isinstance(value, str):
-        raise TypeError(f"expected a text, found {type(value).__name__}")
-    return printable(value)

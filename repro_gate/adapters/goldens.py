@@ -13,11 +13,10 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 
 from repro_gate.adapters.atomic import write_atomically
-from repro_gate.adapters.documents import read_json
+from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.golden_format import from_data, to_data
 from repro_gate.core.goldens import Golden, definition_changes
-from repro_gate.errors import InputInvalid
 
 
 class GoldenExtension(JSONSnapshotExtension):
@@ -58,7 +57,7 @@ class GoldenExtension(JSONSnapshotExtension):
         """Compare what is exact: definition, prompt and tokens. The rest is evidence."""
         try:
             observed, golden = _parse(serialized_data), _parse(snapshot_data)
-        except (LookupError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             return False
         return not definition_changes(golden.cell, observed.cell) and not first_divergence(
             golden.generation, observed.generation
@@ -84,39 +83,8 @@ def serialize(golden: Golden) -> str:
     return str(GoldenExtension().serialize(to_data(golden)))
 
 
-def read_golden(file: Path, *, profile: str, cell_id: str) -> Golden:
-    """Return the golden of a file; raises `InputInvalid` when it is broken or another's."""
-    data = read_json(file, schema="golden-v1")
-    try:
-        golden = from_data(data)
-    except ValueError as error:
-        raise InputInvalid.at(file, "", expected="a consistent golden", found=str(error)) from error
-    if golden.profile != profile:
-        raise InputInvalid.at(file, "profile", expected=repr(profile), found=repr(golden.profile))
-    if golden.cell.id != cell_id:
-        raise InputInvalid.at(
-            file, "cell", expected=f"the cell {cell_id}", found=f"the cell {golden.cell.id}"
-        )
-    return golden
-
-
-class SyrupyGoldens:
-    """The goldens below one folder: `FOLDER/PROFILE/CELL-ID.json`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def profiles(self) -> frozenset[str]:
-        """Return the profiles that have any golden."""
-        return frozenset(file.parent.name for file in self._folder.glob("*/*.json"))
-
-    def recorded(self, profile: str) -> frozenset[str]:
-        """Return the ids of the cells that have a golden under this very profile."""
-        return frozenset(file.stem for file in (self._folder / profile).glob("[!.]*.json"))
-
-    def read(self, profile: str, cell_id: str) -> Golden:
-        """Return a recorded golden, or raise `InputInvalid`."""
-        return read_golden(self.file(profile, cell_id), profile=profile, cell_id=cell_id)
+class SyrupyGoldens(GoldenFiles):
+    """The same goldens, to be changed."""
 
     def write(self, golden: Golden) -> None:
         """Write a golden."""
@@ -129,10 +97,6 @@ class SyrupyGoldens:
     def remove(self, profile: str, cell_id: str) -> None:
         """Remove a golden."""
         self.file(profile, cell_id).unlink()
-
-    def file(self, profile: str, cell_id: str) -> Path:
-        """Return where the golden of a cell is kept."""
-        return self._folder / profile / f"{cell_id}.json"
 
 
 def _parse(text: str) -> Golden:

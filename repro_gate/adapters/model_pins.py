@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from repro_gate.adapters.atomic import write_atomically
-from repro_gate.adapters.documents import read_json
+from repro_gate.adapters.documents import read_json, validate
 
 SCHEMA = "repro-gate/models/v1"
 
@@ -25,7 +25,8 @@ class ModelPinsFile:
         return digests
 
     def pin(self, digests: Mapping[str, str]) -> None:
-        """Add pins; none is ever replaced."""
+        """Add pins; none is ever replaced, and one that is no digest raises `InputInvalid`."""
         document = {"schema": SCHEMA, "sha256": {**digests, **self.pinned()}}
+        validate(document, schema="models-v1", file=self._file)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file, json.dumps(document, indent=2, sort_keys=True) + "\n")

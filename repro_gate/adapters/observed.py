@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters.documents import read_json
-from repro_gate.adapters.goldens import SyrupyGoldens, read_golden
+from repro_gate.adapters.golden_files import GoldenFiles, read_golden
+from repro_gate.adapters.goldens import SyrupyGoldens
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix
 from repro_gate.errors import InputInvalid
@@ -84,7 +85,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
 
 def _read_vouched(directory: Path, entry: Mapping[str, Any]) -> Golden:
     profile, cell_id = entry["profile"], entry["id"]
-    file = SyrupyGoldens(directory / FOLDER).file(profile, cell_id)
+    file = GoldenFiles(directory / FOLDER).file(profile, cell_id)
     _require_plain_file(file)
     digest = _sha256(file)
     if digest != entry["observed_sha256"]:

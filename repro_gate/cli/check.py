@@ -3,16 +3,18 @@
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 from rich.console import Console
 
 from repro_gate.adapters.atomic import write_atomically
-from repro_gate.adapters.observed import write_observed
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening
+from repro_gate.cli.printing import say
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
@@ -20,6 +22,9 @@ from repro_gate.errors import MeasurementUnavailable
 from repro_gate.reports.json_report import render_json
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
+
+_OBSERVED = "repro_gate.adapters.observed"
+"""Imported in a thread while the engines work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,8 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     """Check, write the reports, say the result, and return the exit code."""
     workspace = wiring.workspace_of(opening)
     _prepare(options.output)
+    # Syrupy brings pytest along, and its import takes as long as a hundred generations.
+    Thread(target=import_module, args=[_OBSERVED], daemon=True).start()
     with shown_progress(Console(stderr=True), quiet=options.quiet or options.json) as progress:
         report = check_tokens(
             opening.plan(),
@@ -43,12 +50,14 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
             started=started,
             started_at=now(),
         )
-    written = _write(report, options.output)
-    _say(report, options)
-    code = exit_code_for(report)
-    if code is ExitCode.PASSED and not written:
+    report_json = _write(report, options.output)
+    is_said = say(_result(report, options, report_json or render_json(report)))
+    # An interruption is no verdict, and neither is a report that could not be given.
+    ignored = options.exit_zero and not report.interrupted
+    code = ExitCode.PASSED if ignored else exit_code_for(report)
+    if code is ExitCode.PASSED and not (report_json and is_said):
         code = ExitCode.INCONCLUSIVE
-    return ExitCode.PASSED if options.exit_zero else code
+    return code
 
 
 def now() -> str:
@@ -58,29 +67,33 @@ def now() -> str:
 
 def _prepare(output: Path) -> None:
     """Find out before the work, not after it, that the reports cannot be written."""
+    report = output / "report.json"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        probe = output / "report.json"
-        if not probe.exists():
-            write_atomically(probe, "")
-            probe.unlink()
+        # Whatever ends this check early, the report of the one before must not stand for it.
+        report.unlink(missing_ok=True)
+        write_atomically(report, "")
+        report.unlink()
     except OSError as error:
         raise _unwritable(output, error) from error
 
 
-def _write(report: GateReport, output: Path) -> bool:
-    """Write the reports and tell whether that went well."""
+def _write(report: GateReport, output: Path) -> str | None:
+    """Write the reports and return what report.json says, or None when that did not go well."""
     try:
-        digests = write_observed(output, observed_goldens(report))
+        digests: dict[str, str] = import_module(_OBSERVED).write_observed(
+            output, observed_goldens(report)
+        )
         for name, render in wiring.REPORTS.items():
             write_atomically(output / name, render(report))
         # Last, because it vouches for the rest.
-        write_atomically(output / "report.json", render_json(report, observed=digests))
+        report_json = render_json(report, observed=digests)
+        write_atomically(output / "report.json", report_json)
     except OSError as error:
         # The verdict is known, and is said all the same.
         print(f"repro-gate: {_unwritable(output, error)}", file=sys.stderr)
-        return False
-    return True
+        return None
+    return report_json
 
 
 def _unwritable(output: Path, error: OSError) -> MeasurementUnavailable:
@@ -89,10 +102,12 @@ def _unwritable(output: Path, error: OSError) -> MeasurementUnavailable:
     )
 
 
-def _say(report: GateReport, options: CheckOptions) -> None:
+def _result(report: GateReport, options: CheckOptions, report_json: str) -> str:
     if options.json:
-        print(render_json(report), end="")
-    elif options.quiet:
-        print(render_summary(report))
-    else:
-        render_terminal(report, Console())
+        return report_json
+    if options.quiet:
+        return f"{render_summary(report)}\n"
+    console = Console()
+    with console.capture() as capture:
+        render_terminal(report, console)
+    return capture.get()

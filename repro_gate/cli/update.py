@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from repro_gate.adapters.atomic import sweep
+from repro_gate.adapters.goldens import SyrupyGoldens
 from repro_gate.adapters.observed import read_observed
 from repro_gate.checks.recording import (
     ForgivingGoldens,
@@ -75,7 +76,9 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
         console = Console()
         _show(proposal, seen.refused, console)
         if not proposal.is_empty and _confirmed(options):
-            apply(proposal, store=workspace.goldens, pins=workspace.pins)
+            apply(
+                proposal, store=SyrupyGoldens(workspace.snapshots / "goldens"), pins=workspace.pins
+            )
             _line(console, f"{workspace.snapshots} is up to date; commit it.")
     return _exit_code(seen.refused)
 

@@ -12,7 +12,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.model_files import CachedModels
 from repro_gate.adapters.model_pins import ModelPinsFile
 from repro_gate.checks.tokens import CheckPorts
@@ -37,7 +37,7 @@ class Workspace:
 
     opening: Opening
     snapshots: Path
-    goldens: SyrupyGoldens
+    goldens: GoldenFiles
     pins: ModelPinsFile
     models: CachedModels
 
@@ -55,7 +55,7 @@ def workspace_of(opening: Opening) -> Workspace:
     return Workspace(
         opening=opening,
         snapshots=snapshots,
-        goldens=SyrupyGoldens(snapshots / "goldens"),
+        goldens=GoldenFiles(snapshots / "goldens"),
         pins=pins,
         models=CachedModels(beside=folder, cache=_cache() / "models", pins=pins.pinned()),
     )

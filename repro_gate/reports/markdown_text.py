@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from repro_gate.reports.foreign import one_line
 
 _BACKTICKS = re.compile(r"`+")
+_BAR = re.compile(r"(\\?)\|")
 _SHORTEST_FENCE = 3
 
 
@@ -48,8 +49,13 @@ def document(blocks: Iterable[Sequence[str]]) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    # A table is cut at every bar, inside a code span too; how `\|` is read differs by renderer.
-    return "| " + " | ".join(cell.replace("|", r"\x7c") for cell in cells) + " |"
+    return f"| {' | '.join(_BAR.sub(_escaped_bar, cell) for cell in cells)} |"
+
+
+def _escaped_bar(bar: re.Match[str]) -> str:
+    # A table is cut at every bar, in a code span too. Behind a backslash of the text one more
+    # would escape the bar for some renderers and the backslash for others.
+    return rf"{bar[1]}\x7c" if bar[1] else r"\|"
 
 
 def _inert(text: str) -> str:

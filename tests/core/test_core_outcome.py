@@ -87,6 +87,12 @@ def test_every_verdict_has_an_outcome() -> None:
     ]
 
 
+def test_a_verdict_that_nobody_knows_is_a_crash() -> None:
+    """Whatever is not counted among the verdicts is never taken for a pass."""
+    with pytest.raises(AssertionError, match="unreachable"):
+        outcome_of_verdict("looks fine")  # type: ignore[arg-type]
+
+
 def test_every_verdict_has_a_word_of_its_own() -> None:
     """A report can count verdicts by their words."""
     words = [kind.word for kind in get_args(Verdict)]

@@ -28,8 +28,8 @@ class Scene:
     progress: RecordingProgress = field(default_factory=RecordingProgress)
     clock: FakeClock = field(default_factory=FakeClock)
 
-    def check(self) -> GateReport:
-        """Run the check."""
+    def check(self, *, started: float | None = None) -> GateReport:
+        """Run the check, of a command that began at `started`, or just now."""
         ports = CheckPorts(
             starter=self.starter,
             files=self.files,
@@ -37,7 +37,12 @@ class Scene:
             progress=self.progress,
             clock=self.clock,
         )
-        return check_tokens(self.plan, ports=ports, started=self.clock.now, started_at=STARTED_AT)
+        return check_tokens(
+            self.plan,
+            ports=ports,
+            started=self.clock.now if started is None else started,
+            started_at=STARTED_AT,
+        )
 
 
 def scene_of(

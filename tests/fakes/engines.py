@@ -82,10 +82,11 @@ class ScriptedStarter:
     times: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def start(self, spec: EngineSpec) -> "ScriptedEngine":
-        """Start an engine; it becomes one before anything can go wrong."""
-        engine = ScriptedEngine(spec, number=len(self.engines) + 1, starter=self)
+        """Start an engine; there is none when something goes wrong with that."""
+        number = len(self.engines) + 1
+        self.note(Asked(process=number, what="start", about=spec.name))
+        engine = ScriptedEngine(spec, number=number, starter=self)
         self.engines.append(engine)
-        self.note(Asked(process=engine.number, what="start", about=spec.name))
         return engine
 
     def note(self, asked: Asked) -> int:

@@ -60,6 +60,12 @@ class Device:
     description: str
     """What its maker calls it."""
     cuda_index: int | None
+    """None for everything that is not a CUDA device."""
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether a model goes there, instead of staying on the CPU."""
+        return self.cuda_index is not None
 
     def profile(self) -> str:
         """Return the class of machine that goldens made on this device hold for."""
@@ -87,7 +93,7 @@ def find(request: DeviceRequest) -> Device:
         if device.name == wanted:
             return device
     found = ", ".join(device.name for device in devices) or "none"
-    errors = " / ".join(native.LOG.errors_since(0)[-3:])
+    errors = " / ".join(line for line in native.LOG.errors_since(0) if "CUDA" in line)
     raise RequestRefused(
         Refusal.DEVICE_UNAVAILABLE,
         f"{request.name} is not among the devices of this llama.cpp ({found})"

@@ -28,7 +28,6 @@ def _model(session: Session) -> dict[str, str]:
 
 def _settings(session: Session) -> dict[str, str]:
     context, settings = session.context, session.settings
-    is_gpu = session.device.cuda_index is not None
     effective: dict[str, bool | int | str] = {
         "device": session.device.name,
         "n_ctx": native.n_ctx(context),
@@ -41,8 +40,8 @@ def _settings(session: Session) -> dict[str, str]:
         "kv_type": settings.kv_type.value,
         "kv_unified": False,
         "no_host": False,
-        "offload_kqv": is_gpu,
-        "op_offload": is_gpu,
+        "offload_kqv": session.device.is_gpu,
+        "op_offload": session.device.is_gpu,
         "repack": settings.repack,
         "rope": "model",
         "split_mode": "none",

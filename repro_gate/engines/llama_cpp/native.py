@@ -6,7 +6,6 @@ library, and any other handle could belong to a second instance that nothing els
 """
 
 import ctypes
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NewType
@@ -55,7 +54,6 @@ n_seq_max: Callable[[Context], int] = _bindings.llama_n_seq_max
 n_threads: Callable[[Context], int] = _bindings.llama_n_threads
 n_threads_batch: Callable[[Context], int] = _bindings.llama_n_threads_batch
 
-n_layer: Callable[[Model], int] = _bindings.llama_model_n_layer
 n_params: Callable[[Model], int] = _bindings.llama_model_n_params
 has_encoder: Callable[[Model], bool] = _bindings.llama_model_has_encoder
 has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
@@ -63,7 +61,6 @@ has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
 get_vocabulary: Callable[[Model], Vocabulary] = _bindings.llama_model_get_vocab
 n_tokens: Callable[[Vocabulary], int] = _bindings.llama_vocab_n_tokens
 is_end_of_generation: Callable[[Vocabulary, int], bool] = _bindings.llama_vocab_is_eog
-adds_bos: Callable[[Vocabulary], bool] = _bindings.llama_vocab_get_add_bos
 tokenize: Callable[[Vocabulary, bytes, int, Any, int, bool, bool], int] = _bindings.llama_tokenize
 token_to_piece: Callable[[Vocabulary, int, Any, int, int, bool], int] = (
     _bindings.llama_token_to_piece
@@ -173,17 +170,11 @@ def _on_log(level: int, text: bytes | None, _user_data: object) -> None:
     LOG.receive(level, text or b"")
 
 
-def _on_abort(message: bytes | None) -> None:
-    os.write(2, (message or b"llama.cpp aborts") + b"\n")
-
-
-# llama.cpp keeps their addresses and nothing that would keep them alive.
+# llama.cpp keeps its address and nothing that would keep it alive.
 _LOG_CALLBACK: Any = _bindings.llama_log_callback(_on_log)
-_ABORT_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_on_abort)
 
 
 def start() -> None:
-    """Take over the log and the last words of llama.cpp, and find its devices."""
+    """Take over the log of llama.cpp, and let it find its devices."""
     _bindings.llama_log_set(_LOG_CALLBACK, _pointer(0))
-    _function("ggml_set_abort_callback", _pointer, _pointer)(_ABORT_CALLBACK)
     _bindings.llama_backend_init()

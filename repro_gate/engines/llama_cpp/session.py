@@ -1,5 +1,6 @@
 """One loaded model with one context, made with every parameter explicit."""
 
+import re
 from contextlib import ExitStack
 
 from repro_gate.engines.llama_cpp import native, placement
@@ -16,6 +17,7 @@ _NO_DEVICE = -1
 _FIRST_OF_LIST = 0
 _KV_TYPES = {KvType.F32: native.TYPE_F32, KvType.F16: native.TYPE_F16}
 _ERRORS_TOLD = 3
+_NO_MEMORY = re.compile(r"(?:failed|unable) to allocate|cudaMalloc failed")
 
 
 class Session:
@@ -58,15 +60,14 @@ class Session:
 
 
 def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) -> native.Model:
-    is_gpu = device.cuda_index is not None
     params = native.model_params()
     # The list, and not an index among what llama.cpp finds: it reorders and drops devices. It
     # reads the list during the call only. Without a GPU in it, the weights stay on the CPU.
-    devices = native.device_list(*([device.handle] if is_gpu else []))
+    devices = native.device_list(*([device.handle] if device.is_gpu else []))
     params.devices = native.address(devices)
     params.split_mode = native.ONE_DEVICE
-    params.main_gpu = _FIRST_OF_LIST if is_gpu else _NO_DEVICE
-    params.n_gpu_layers = _ALL_LAYERS if is_gpu else _NO_LAYERS
+    params.main_gpu = _FIRST_OF_LIST if device.is_gpu else _NO_DEVICE
+    params.n_gpu_layers = _ALL_LAYERS if device.is_gpu else _NO_LAYERS
     params.use_extra_bufts = settings.repack
     params.no_host = False
     # Without this, a model of NaNs loads and generates as if nothing were wrong.
@@ -80,7 +81,6 @@ def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) 
 def _new_context(
     model: native.Model, device: Device, settings: Settings, mark: int
 ) -> native.Context:
-    is_gpu = device.cuda_index is not None
     # RoPE and YaRN parameters stay at "as the model says".
     params = native.context_params()
     params.n_ctx = settings.n_ctx
@@ -91,9 +91,9 @@ def _new_context(
         native.FLASH_ATTENTION_ON if settings.flash_attention else native.FLASH_ATTENTION_OFF
     )
     params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
-    params.offload_kqv = is_gpu
+    params.offload_kqv = device.is_gpu
     # On by default, it sends large products of a CPU run to the GPU.
-    params.op_offload = is_gpu
+    params.op_offload = device.is_gpu
     params.swa_full = True
     params.kv_unified = False
     params.embeddings = False
@@ -107,7 +107,7 @@ def _new_context(
 def _refused(what: str, mark: int) -> RequestRefused:
     errors = native.LOG.errors_since(mark)
     told = " / ".join(errors[-_ERRORS_TOLD:]) or "llama.cpp does not say why"
-    if any("alloc" in line for line in errors):
+    if any(map(_NO_MEMORY.search, errors)):
         return RequestRefused(Refusal.DEVICE_UNAVAILABLE, f"no memory for {what}: {told}")
     return model_invalid(f"llama.cpp refuses {what}: {told}")
 

@@ -3,10 +3,11 @@
 import json
 import os
 import select
+import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import cache
 from importlib.resources import files
@@ -59,10 +60,10 @@ def validator(definition: str) -> Draft202012Validator:
 class DrivenEngine:
     """The engine in a child process; every answer is checked against the schema."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], *, command: Sequence[str] = _COMMAND) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- `close` closes it
         self._child = subprocess.Popen(
-            _COMMAND,
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -175,6 +176,16 @@ def start_engine() -> Iterator[EngineStarter]:
             return started.enter_context(closing(DrivenEngine(env)))
 
         yield start
+
+
+@pytest.fixture
+def engine_without_memory() -> Iterator[DrivenEngine]:
+    """Give an engine that may have no more than 12 GiB of address space."""
+    command = ("sh", "-c", f"ulimit -v {12 * 2**20}; exec {shlex.join(_COMMAND)}")
+    # Both a GPU and idle threads reserve address space.
+    env = {"CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
+    with closing(DrivenEngine(env, command=command)) as driven:
+        yield driven
 
 
 @pytest.fixture

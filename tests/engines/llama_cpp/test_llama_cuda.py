@@ -36,7 +36,7 @@ def test_the_profile_is_architecture_and_size_of_the_gpu(describe: Any) -> None:
     assert facts["device.name"] == "CUDA0"
     assert re.search(r"NVIDIA", facts["device.description"])
     assert {"device.cuda_driver", "device.nvidia_driver"} <= facts.keys()
-    assert "library.libggml-cuda.so.0.sha256" in facts
+    assert [name for name in facts if name.startswith("library.libggml-cuda.")]
 
 
 @pytest.mark.parametrize("name", ["tiny-qwen2", "tiny-phi3"])

@@ -154,6 +154,20 @@ def test_what_is_not_a_file_is_invalid(
     )
 
 
+def test_a_lack_of_memory_is_no_fault_of_the_model(
+    engine_without_memory: "DrivenEngine",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+) -> None:
+    """A KV cache of 16 GiB does not fit in 12, and the engine goes on."""
+    path = tiny_model("tiny-phi3").path
+    params = engine_load_params(path, n_ctx=2**24)
+    kind, message = engine_without_memory.refusal(Method.LOAD, **params)
+    assert kind == "device_unavailable"
+    assert message.startswith("no memory for the context: ")
+    assert engine_without_memory.load(path)["layers"] == 3
+
+
 def test_a_refused_model_leaves_none_loaded(
     fresh_engine: "DrivenEngine",
     tiny_model: "ModelMaker",

@@ -1,0 +1,123 @@
+"""What an engine answers, as our values: it is another's program, and nothing is taken on trust."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from repro_gate.core.cells import require_name
+from repro_gate.core.goldens import Facts
+from repro_gate.core.text import printable
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.ports import LoadedModel, TimedGeneration
+
+BROKEN = (KeyError, TypeError, ValueError)
+"""What every function here raises when an answer breaks the protocol."""
+_MAX_TEXT = 1000
+"""A name or a message of more characters is not for a reader."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HUGE = 1e300
+"""Below it a whole number can be a float; infinity and NaN are not below it."""
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
+
+
+def profile_of(answer: Mapping[str, Any]) -> str:
+    """Return the profile of a `describe` answer: it will be the name of a folder."""
+    profile = text(answer["profile"])
+    require_name(profile)
+    return profile
+
+
+def facts_of(answer: Mapping[str, Any]) -> Facts:
+    """Return the flat provenance of an answer."""
+    return {text(name): text(value) for name, value in table(answer["facts"]).items()}
+
+
+def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
+    """Return what a `load` answer says of the model."""
+    digest = text(answer["sha256"])
+    if not _SHA256.fullmatch(digest):
+        raise ValueError(f"no sha256: {digest}")
+    return LoadedModel(sha256=digest, facts={**facts_of(answer), "model.sha256": digest})
+
+
+def layers_of(answer: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many layers a loaded model has, and how many of them are on the device."""
+    return whole(answer["layers"]), whole(answer["layers_on_device"])
+
+
+def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGeneration:
+    """Return what a `generate` answer says."""
+    timing = table(answer["timing"])
+    generation = Generation(
+        prompt=_tokens(answer["prompt"]),
+        tokens=_tokens(answer["tokens"]),
+        stop=Stop(text(answer["stop"])),
+        trace=tuple(map(_choice, answer.get("trace", ()))),
+    )
+    if len(generation.tokens) > max_tokens:
+        raise ValueError(f"{len(generation.tokens)} tokens where {max_tokens} were allowed")
+    return TimedGeneration(
+        generation=generation, engine_s=_seconds(timing["decode_s"]) + _seconds(timing["sample_s"])
+    )
+
+
+def text(value: object) -> str:
+    """Return a text of the engine as one safe line: it is foreign, and ends in reports."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, found {_kind(value)}")
+    shown = printable(value[:_MAX_TEXT])
+    return shown if len(value) <= _MAX_TEXT else f"{shown}..."
+
+
+def whole(value: object) -> int:
+    """Return a whole number; 1.0 and True are none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected a whole number, found {_kind(value)}")
+    return value
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object."""
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, found {_kind(value)}")
+    return value  # pyright: ignore[reportUnknownVariableType] -- JSON, whose keys are texts
+
+
+def _tokens(pairs: Any) -> tuple[Token, ...]:
+    tokens = tuple(Token(whole(token), _bytes(data)) for token, data in pairs)
+    if not tokens:
+        raise ValueError("no tokens at all")
+    return tokens
+
+
+def _bytes(data: object) -> bytes:
+    # bytes.fromhex would let spaces and capitals through.
+    if not isinstance(data, str) or not _HEX.fullmatch(data):
+        raise ValueError("the bytes of a token are not in lower-case hex")
+    return bytes.fromhex(data)
+
+
+def _choice(choice: Any) -> Choice:
+    return Choice(
+        logprob=_number(choice["logprob"]),
+        best=tuple((whole(token), _number(logprob)) for token, logprob in choice["best"]),
+    )
+
+
+def _seconds(value: object) -> float:
+    seconds = _number(value)
+    if seconds < 0:
+        raise ValueError(f"a time before it began: {seconds} s")
+    return seconds
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, found {_kind(value)}")
+    if not -_HUGE < value < _HUGE:
+        raise ValueError(f"expected a finite number, found {str(value)[:20]}")
+    return float(value)
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

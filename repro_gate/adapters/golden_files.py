@@ -1,0 +1,51 @@
+"""Reading goldens: one JSON file for each cell, one folder for each profile.
+
+Apart from writing them, which needs syrupy: that brings pytest along, and a check should not have
+to wait for its import.
+"""
+
+from pathlib import Path
+
+from repro_gate.adapters.documents import read_json
+from repro_gate.core.golden_format import from_data
+from repro_gate.core.goldens import Golden
+from repro_gate.errors import InputInvalid
+
+
+class GoldenFiles:
+    """The goldens below one folder: `FOLDER/PROFILE/CELL-ID.json`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def profiles(self) -> frozenset[str]:
+        """Return the profiles that have any golden."""
+        return frozenset(file.parent.name for file in self._folder.glob("*/[!.]*.json"))
+
+    def recorded(self, profile: str) -> frozenset[str]:
+        """Return the ids of the cells that have a golden under this very profile."""
+        return frozenset(file.stem for file in (self._folder / profile).glob("[!.]*.json"))
+
+    def read(self, profile: str, cell_id: str) -> Golden:
+        """Return a recorded golden, or raise `InputInvalid`."""
+        return read_golden(self.file(profile, cell_id), profile=profile, cell_id=cell_id)
+
+    def file(self, profile: str, cell_id: str) -> Path:
+        """Return where the golden of a cell is kept."""
+        return self._folder / profile / f"{cell_id}.json"
+
+
+def read_golden(file: Path, *, profile: str, cell_id: str) -> Golden:
+    """Return the golden of a file; raises `InputInvalid` when it is broken or another's."""
+    data = read_json(file, schema="golden-v1")
+    try:
+        golden = from_data(data)
+    except (ValueError, OverflowError) as error:
+        raise InputInvalid.at(file, "", expected="a consistent golden", found=str(error)) from error
+    if golden.profile != profile:
+        raise InputInvalid.at(file, "profile", expected=repr(profile), found=repr(golden.profile))
+    if golden.cell.id != cell_id:
+        raise InputInvalid.at(
+            file, "cell", expected=f"the cell {cell_id}", found=f"the cell {golden.cell.id}"
+        )
+    return golden

@@ -1,0 +1,211 @@
+"""What cannot be measured is inconclusive, and costs the others nothing."""
+
+import pytest
+
+from repro_gate.core.outcome import ExitCode, exit_code_for
+from repro_gate.core.report import GateReport
+from repro_gate.core.verdicts import Inconclusive, Match, Nondeterministic, Verdict
+from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from tests.fakes.checking import report_on, scene_of, verdicts_of
+from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
+from tests.fakes.stores import MemoryModelFiles
+from tests.fakes.values import GREEDY, cell_of, digest_of, generation_of, matrix_of, suite_of
+
+A, B, C, D, E = (
+    cell_of(prompt, sampler=GREEDY) for prompt in ("haiku", "fox", "moon", "train", "bread")
+)
+OTHER = cell_of("haiku", model="other", sampler=GREEDY)
+DIED = Inconclusive(reason="the engine was ended by SIGKILL", remedy=None)
+NOT_TRIED = Inconclusive(reason="not tried: the engine failed on the 3 cells before", remedy=None)
+
+
+def _dies_on(*about: str, what: str = "generate", time: int | None = None) -> ScriptedStarter:
+    return ScriptedStarter(faults=[Fault(what=what, about=name, time=time) for name in about])
+
+
+def _verdicts(report: GateReport) -> list[Verdict]:
+    return [cell.verdict for cell in report.cells]
+
+
+@pytest.mark.parametrize("time", [1, 2, 4])
+def test_a_death_costs_the_cell_and_no_other(time: int) -> None:
+    """Whichever of its runs the engine dies in, a fresh engine goes on with the next cell."""
+    scene = scene_of(A, B, C, runs=4, starter=_dies_on(B.id, time=time))
+    report = scene.check()
+
+    assert _verdicts(report) == [Match(), DIED, Match()]
+    assert [cell.runs for cell in report.cells] == [4, time - 1, 4]
+    assert len(scene.starter.engines) == 3
+    assert scene.starter.are_all_closed
+    assert exit_code_for(report) == ExitCode.INCONCLUSIVE
+
+
+def test_a_fresh_engine_loads_the_model_again() -> None:
+    """The engine that takes over after a death holds no model yet."""
+    scene = scene_of(A, B, runs=3, starter=_dies_on(A.id, time=1))
+    scene.check()
+
+    asked = [(asked.process, asked.what) for asked in scene.starter.log if asked.process == 3]
+    assert asked == [(3, "start"), (3, "load"), (3, "generate"), (3, "generate")]
+
+
+def test_a_cell_that_was_given_up_is_not_run_in_the_fresh_process() -> None:
+    """A cell that killed one engine is not given another one."""
+    scene = scene_of(A, B, starter=_dies_on(A.id, time=1))
+    scene.check()
+
+    assert scene.starter.generated(process=2) == [B.id]
+
+
+def test_a_refusal_costs_no_engine() -> None:
+    """An engine that says no is alive, and its remedy is handed on."""
+    faults = [Fault(what="generate", about=A.id, error=REFUSED)]
+    scene = scene_of(A, B, starter=ScriptedStarter(faults=faults))
+    report = scene.check()
+
+    refused = Inconclusive(reason="out_of_context: too long", remedy="raise n_ctx")
+    assert _verdicts(report) == [refused, Match()]
+    assert len(scene.starter.engines) == 2
+
+
+def test_a_difference_that_was_seen_survives_a_death() -> None:
+    """Runs that differ are a finding, whether or not the rest was run."""
+    starter = _dies_on(A.id, time=4)
+    starter.script = {A: [generation_of(5), generation_of(6)]}
+    report = scene_of(A, runs=10, starter=starter).check()
+
+    assert isinstance(report.cells[0].verdict, Nondeterministic)
+    assert report.cells[0].runs == 3
+    assert exit_code_for(report) == ExitCode.FINDINGS
+
+
+def test_three_deaths_in_a_row_end_the_trying() -> None:
+    """When cell after cell kills the engine, the remaining ones would too."""
+    scene = scene_of(A, B, C, D, E, starter=_dies_on(A.id, B.id, C.id))
+    report = scene.check()
+
+    assert _verdicts(report) == [DIED, DIED, DIED, NOT_TRIED, NOT_TRIED]
+    assert scene.starter.generated() == [A.id, B.id, C.id]
+    assert exit_code_for(report) == ExitCode.INCONCLUSIVE
+
+
+def test_deaths_that_are_not_in_a_row_end_nothing() -> None:
+    """A cell that went well starts the count anew."""
+    report = scene_of(A, B, C, D, E, starter=_dies_on(A.id, B.id, D.id, E.id)).check()
+
+    assert _verdicts(report) == [DIED, DIED, Match(), DIED, DIED]
+
+
+def test_refusals_end_nothing() -> None:
+    """Prompts that are too long say nothing about the others."""
+    faults = [Fault(what="generate", about=cell.id, error=REFUSED) for cell in (A, B, C)]
+    report = scene_of(A, B, C, D, starter=ScriptedStarter(faults=faults)).check()
+
+    assert _verdicts(report)[3] == Match()
+
+
+def test_three_deaths_end_the_trying_of_one_model_only() -> None:
+    """The next model gets its chance, with a fresh engine."""
+    report = scene_of(A, B, C, D, OTHER, starter=_dies_on(A.id, B.id, C.id)).check()
+
+    assert _verdicts(report) == [DIED, DIED, DIED, NOT_TRIED, Match()]
+
+
+def test_three_deaths_among_the_fresh_runs_end_the_trying() -> None:
+    """The fresh runs come backwards, so it is the first cells that are not tried again."""
+    starter = _dies_on(C.id, D.id, E.id, time=3)
+    report = scene_of(A, B, C, D, E, starter=starter).check()
+
+    assert _verdicts(report) == [NOT_TRIED, NOT_TRIED, DIED, DIED, DIED]
+
+
+@pytest.mark.parametrize("error", [DEAD, REFUSED])
+def test_a_model_that_cannot_be_loaded_is_inconclusive(error: MeasurementUnavailable) -> None:
+    """Every cell of it gets the reason, it is tried once, and other models are measured."""
+    starter = ScriptedStarter(faults=[Fault(what="load", about="tiny", error=error)])
+    scene = scene_of(A, B, OTHER, starter=starter)
+    report = scene.check()
+
+    unloaded = Inconclusive(reason=error.reason, remedy=error.remedy)
+    assert _verdicts(report) == [unloaded, unloaded, Match()]
+    assert set(report.models) == {"other"}
+    assert scene.starter.times["load", "tiny"] == 1
+
+
+def test_a_model_that_cannot_be_loaded_again_is_inconclusive() -> None:
+    """The fresh process must be able to load it too, or the last runs are missing."""
+    starter = _dies_on("tiny", what="load", time=2)
+    report = scene_of(A, B, OTHER, starter=starter).check()
+
+    assert _verdicts(report) == [Match(), DIED, Match()]
+
+
+def test_a_missing_model_file_is_inconclusive() -> None:
+    """The remedy is the command that gets it, and no engine is asked to load it."""
+    scene = scene_of(A, OTHER)
+    scene.files = MemoryModelFiles(missing=["tiny"])
+    report = scene.check()
+
+    missing = Inconclusive(
+        reason="the model tiny is not here", remedy="repro-gate models fetch tiny"
+    )
+    assert _verdicts(report) == [missing, Match()]
+    assert scene.starter.times["load", "tiny"] == 0
+
+
+def test_another_file_than_the_pinned_one_is_inconclusive() -> None:
+    """An engine that loads what it should not has measured something else."""
+    scene = scene_of(A, OTHER)
+    scene.files = MemoryModelFiles(digests={"tiny": "0" * 64, "other": digest_of("other")})
+    report = scene.check()
+
+    reason = (
+        f"the engine loaded a tiny with the sha256 {digest_of('tiny')}, but {'0' * 64} is pinned"
+    )
+    assert _verdicts(report) == [Inconclusive(reason=reason, remedy=None), Match()]
+
+
+@pytest.mark.parametrize("error", [DEAD, REFUSED])
+def test_an_engine_that_cannot_describe_itself_is_not_used(error: MeasurementUnavailable) -> None:
+    """Without a profile nothing holds, so its cells are inconclusive and the others measured."""
+    matrix = matrix_of(suite_of(A, OTHER), engines={"tiny": "broken"})
+    faults = [Fault(what="describe", about="broken", error=error)]
+    scene = scene_of(matrix=matrix, starter=ScriptedStarter(faults=faults))
+    report = scene.check()
+
+    assert _verdicts(report) == [
+        Inconclusive(reason=error.reason, remedy=error.remedy),
+        Match(),
+    ]
+    assert (report_on(report, A).profile, report_on(report, A).engine) == (None, "broken")
+    assert [engine.name for engine in report.engines] == ["scripted"]
+    assert [asked.what for asked in scene.starter.log if asked.process == 1] == [
+        "start",
+        "describe",
+    ]
+    assert scene.starter.times["start", "broken"] == 1
+
+
+def test_an_engine_that_dies_on_the_control_is_replaced() -> None:
+    """Every cell was run by then, and the next model must not meet a dead engine."""
+    sampled = cell_of("haiku")
+    control = cell_of("haiku", seed=43)
+    report = scene_of(sampled, OTHER, starter=_dies_on(control.id)).check()
+
+    assert verdicts_of(report) == {sampled.id: DIED, OTHER.id: Match()}
+
+
+def test_an_engine_that_always_dies_is_started_a_bounded_number_of_times() -> None:
+    """Hopeless engines are given up, not started for each of a thousand cells."""
+    cells = [cell_of(seed=seed, sampler=GREEDY) for seed in range(1, 1001)]
+    starter = ScriptedStarter(faults=[Fault(what="generate", about=cell.id) for cell in cells])
+    scene = scene_of(*cells, starter=starter)
+    scene.check()
+
+    # The first one, the one for the fresh runs, and one after each of three deaths.
+    assert len(scene.starter.engines) == 5
+
+
+def test_an_engine_failure_is_a_measurement_that_is_unavailable() -> None:
+    """Whoever handles what cannot be measured also handles a death."""
+    assert issubclass(EngineFailed, MeasurementUnavailable)

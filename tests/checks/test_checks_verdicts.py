@@ -1,0 +1,213 @@
+"""The token gate gives each cell its verdict."""
+
+from dataclasses import replace
+
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.outcome import ExitCode, exit_code_for
+from repro_gate.core.tokens import Generation, Stop
+from repro_gate.core.verdicts import Drift, Match, Nondeterministic, Unrecorded, Vacuous
+from tests.fakes.checking import recorded_for, report_on, scene_of, verdicts_of
+from tests.fakes.engines import ScriptedStarter
+from tests.fakes.stores import MemoryGoldens
+from tests.fakes.values import (
+    GREEDY,
+    cell_of,
+    generation_of,
+    golden_of,
+    provenance_of,
+    tokens_of,
+    trace_of,
+)
+
+A, B = cell_of("haiku"), cell_of("fox")
+SAID = generation_of(5, 6, 7)
+
+
+def test_cells_that_say_what_their_goldens_say_match() -> None:
+    """Equal runs that equal the golden are a pass."""
+    report = scene_of(A, B).check()
+
+    assert verdicts_of(report) == {A.id: Match(), B.id: Match()}
+    assert exit_code_for(report) == ExitCode.PASSED
+
+
+def test_a_run_that_differs_is_nondeterministic() -> None:
+    """The verdict names the run, the place and both tokens."""
+    starter = ScriptedStarter(script={A: [SAID, SAID, generation_of(5, 9, 7), SAID]})
+    report = scene_of(A, runs=5, starter=starter, goldens=MemoryGoldens([golden_of(A, SAID)]))
+
+    assert verdicts_of(report.check()) == {
+        A.id: Nondeterministic(
+            run=3,
+            in_fresh_process=False,
+            divergence=Divergence(
+                place=Place.OUTPUT,
+                position=1,
+                expected=tokens_of(6)[0],
+                observed=tokens_of(9)[0],
+            ),
+        )
+    }
+
+
+def test_a_difference_in_a_fresh_process_is_told_as_such() -> None:
+    """That only a fresh process differs points at state that one process carries along."""
+    starter = ScriptedStarter(script={A: [SAID, SAID, generation_of(5, 6)]})
+    report = scene_of(A, starter=starter, goldens=MemoryGoldens([golden_of(A, SAID)]))
+
+    assert verdicts_of(report.check()) == {
+        A.id: Nondeterministic(
+            run=3,
+            in_fresh_process=True,
+            divergence=Divergence(
+                place=Place.OUTPUT, position=2, expected=tokens_of(7)[0], observed=None
+            ),
+        )
+    }
+
+
+def test_a_machine_that_contradicts_itself_is_never_measured_against_the_golden() -> None:
+    """Runs that differ are nondeterministic even where the last ones equal the golden."""
+    starter = ScriptedStarter(script={A: [generation_of(9), SAID]})
+    report = scene_of(A, starter=starter, goldens=MemoryGoldens([golden_of(A, SAID)]))
+
+    assert isinstance(verdicts_of(report.check())[A.id], Nondeterministic)
+
+
+def _divergence_from(golden: Generation, observed: Generation) -> Divergence:
+    recorded = golden_of(A, golden)
+    starter = ScriptedStarter(script={A: [observed]})
+    verdict = verdicts_of(scene_of(A, starter=starter, goldens=MemoryGoldens([recorded])).check())[
+        A.id
+    ]
+    assert isinstance(verdict, Drift)
+    assert verdict == Drift(divergence=verdict.divergence, golden=recorded, provenance=())
+    return verdict.divergence
+
+
+def test_drift_is_where_the_golden_is_first_left() -> None:
+    """Runs that agree with each other, but not with the golden, drift."""
+    assert _divergence_from(SAID, generation_of(5, 8, 9)) == Divergence(
+        place=Place.OUTPUT, position=1, expected=tokens_of(6)[0], observed=tokens_of(8)[0]
+    )
+
+
+def test_a_golden_that_goes_on_is_drift_at_the_end_of_the_output() -> None:
+    """A generation that stops early drifts where its tokens run out."""
+    assert _divergence_from(SAID, generation_of(5, 6)) == Divergence(
+        place=Place.OUTPUT, position=2, expected=tokens_of(7)[0], observed=None
+    )
+
+
+def test_an_output_that_goes_on_is_drift_at_the_end_of_the_golden() -> None:
+    """A generation that does not stop drifts where the golden's tokens run out."""
+    assert _divergence_from(SAID, generation_of(5, 6, 7, 8)) == Divergence(
+        place=Place.OUTPUT, position=3, expected=None, observed=tokens_of(8)[0]
+    )
+
+
+def test_silence_is_drift_from_its_first_token() -> None:
+    """A generation without tokens is shorter than its golden."""
+    silence = generation_of(stop=Stop.END_OF_GENERATION)
+
+    assert _divergence_from(SAID, silence) == Divergence(
+        place=Place.OUTPUT, position=0, expected=tokens_of(5)[0], observed=None
+    )
+
+
+def test_other_prompt_tokens_are_drift_of_the_prompt() -> None:
+    """A tokenizer that moved is drift, even when the output is still the same."""
+    assert _divergence_from(SAID, generation_of(5, 6, 7, prompt=(1, 2, 3))) == Divergence(
+        place=Place.PROMPT, position=2, expected=None, observed=tokens_of(3)[0]
+    )
+
+
+def test_drift_names_what_changed_since_the_recording() -> None:
+    """The provenance of engine and model is compared with the golden's."""
+    old = {**provenance_of("tiny"), "device.name": "OLD", "model.sha256": "0" * 64}
+    golden = golden_of(A, SAID, provenance=old)
+    verdict = verdicts_of(scene_of(A, goldens=MemoryGoldens([golden])).check())[A.id]
+
+    now = provenance_of("tiny")
+    assert isinstance(verdict, Drift)
+    assert verdict.provenance == (
+        FactChange(name="device.name", before="OLD", after="TEST"),
+        FactChange(name="model.sha256", before="0" * 64, after=now["model.sha256"]),
+    )
+
+
+def test_a_stuck_model_is_vacuous() -> None:
+    """One token over and over proves nothing, though it equals its golden."""
+    stuck = generation_of(9, 9, 9)
+    starter = ScriptedStarter(script={A: [stuck]})
+    report = scene_of(A, starter=starter, goldens=MemoryGoldens([golden_of(A, stuck)])).check()
+
+    assert verdicts_of(report) == {A.id: Vacuous(reason="token 9 is repeated throughout")}
+    assert exit_code_for(report) == ExitCode.FINDINGS
+
+
+def test_a_model_that_ignores_its_seed_is_vacuous() -> None:
+    """The same answer to every seed of a sampled prompt proves nothing."""
+    cells = [cell_of(seed=seed) for seed in (1, 2, 3)]
+    starter = ScriptedStarter(voice=lambda _: SAID)
+    goldens = MemoryGoldens([golden_of(cell, SAID) for cell in cells])
+    report = scene_of(*cells, starter=starter, goldens=goldens).check()
+
+    reason = "all 3 seeds of this prompt give the same tokens"
+    assert verdicts_of(report) == {cell.id: Vacuous(reason=reason) for cell in cells}
+
+
+def test_a_model_that_ignores_its_prompt_is_vacuous() -> None:
+    """The same answer to every prompt proves nothing, at temperature 0 too."""
+    cells = [cell_of(prompt, sampler=GREEDY) for prompt in ("haiku", "fox")]
+    starter = ScriptedStarter(voice=lambda _: SAID)
+    goldens = MemoryGoldens([golden_of(cell, SAID) for cell in cells])
+    report = scene_of(*cells, starter=starter, goldens=goldens).check()
+
+    reason = "all 2 prompts give the same tokens at this seed"
+    assert verdicts_of(report) == {cell.id: Vacuous(reason=reason) for cell in cells}
+
+
+def test_a_greedy_prompt_matches_at_every_seed() -> None:
+    """At temperature 0 equal answers to different seeds are as it must be."""
+    cells = [cell_of(prompt, seed=s, sampler=GREEDY) for prompt in ("haiku", "fox") for s in (1, 2)]
+
+    assert set(verdicts_of(scene_of(*cells).check()).values()) == {Match()}
+
+
+def test_a_cell_without_a_golden_is_unrecorded() -> None:
+    """A new cell is a finding until its golden is committed, and others are not touched by it."""
+    report = scene_of(A, B, goldens=MemoryGoldens(recorded_for(B))).check()
+
+    assert verdicts_of(report) == {
+        A.id: Unrecorded(reason="there is no golden for this profile"),
+        B.id: Match(),
+    }
+    assert exit_code_for(report) == ExitCode.FINDINGS
+
+
+def test_a_changed_definition_is_unrecorded_and_says_so() -> None:
+    """Other tokens are expected of another question, so it is not called drift."""
+    golden = golden_of(replace(A, max_tokens=9), SAID)
+    report = scene_of(A, goldens=MemoryGoldens([golden])).check()
+
+    assert verdicts_of(report) == {
+        A.id: Unrecorded(
+            reason="the golden is for another definition of the cell: max_tokens was 9"
+        )
+    }
+
+
+def test_a_report_carries_the_first_run_and_its_evidence() -> None:
+    """What a cell said can be shown, and recorded, without running it again."""
+    found = report_on(scene_of(A, B, runs=4).check(), B)
+
+    expected = golden_of(B).generation
+    assert found.generation == replace(expected, trace=trace_of(expected.tokens))
+    assert (found.suite, found.runs, found.profile, found.engine) == (
+        "quick",
+        4,
+        "cpu-test",
+        "scripted",
+    )

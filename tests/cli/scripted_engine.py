@@ -1,0 +1,118 @@
+"""An engine of protocol v1 that needs no model: it says what a script tells it to.
+
+`python scripted_engine.py SCRIPT.json`. Without rules it heeds model, prompt and seed, as a good
+engine does. The script is read anew for every request; its keys:
+
+* `profile` and `facts`, for `describe`;
+* `log`, a file to which every request is added as a line of JSON;
+* `rules`, of which the first one that fits decides what happens instead of an answer. A rule fits
+  when all of its `method`, `model`, `prompt`, `seed` and `time` do, as far as it has them. `time`
+  counts the equal requests of all processes, from 1.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_PROTOCOL = "repro-gate/engine/v1"
+_FITTED = ("method", "model", "prompt", "seed", "time")
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    script_file = Path(sys.argv[1])
+    model = ""
+    for line in sys.stdin.buffer:
+        script = json.loads(script_file.read_text("utf-8"))
+        request = json.loads(line)
+        params = request["params"]
+        model = params.get("model", model)
+        asked = {
+            "pid": os.getpid(),
+            "method": request["method"],
+            "model": model,
+            "prompt": params.get("prompt"),
+            "seed": params.get("seed"),
+        }
+        rule = _rule(script, {**asked, "time": _logged(script, asked)})
+        answer = {"protocol": _PROTOCOL, "id": request["id"]}
+        said = _obey(rule, {**asked, **params}) if rule else None
+        if said is None:
+            said = {"result": _answer(script, {**asked, **params}, rule)}
+        if isinstance(said, bytes):
+            sys.stdout.buffer.write(said)
+        else:
+            sys.stdout.buffer.write(json.dumps(answer | said).encode() + b"\n")
+        sys.stdout.flush()
+
+
+def _logged(script: dict[str, Any], asked: dict[str, Any]) -> int:
+    """Add a request to the log, and return the how-manieth of its kind it is."""
+    log = Path(script["log"])
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(asked) + "\n")
+    if not any("time" in rule for rule in script["rules"]):
+        return 0
+    entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    kinds = [{**entry, "pid": None} for entry in entries]
+    return kinds.count({**asked, "pid": None})
+
+
+def _rule(script: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | None:
+    for rule in script["rules"]:
+        if all(rule[key] == asked[key] for key in _FITTED if key in rule):
+            return dict(rule)
+    return None
+
+
+def _obey(rule: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | bytes | None:
+    """Do what a rule says; None when the usual answer is still to be given."""
+    time.sleep(rule.get("sleep", 0))
+    sys.stderr.write(rule.get("stderr", ""))
+    sys.stderr.flush()
+    if "signal" in rule:
+        os.kill(asked["pid"], rule["signal"])
+    if "exit" in rule:
+        sys.exit(rule["exit"])
+    if "raw" in rule:
+        return str(rule["raw"]).encode("utf-8", errors="surrogateescape")
+    if "refuse" in rule:
+        return {"error": rule["refuse"]}
+    return None
+
+
+def _answer(script: dict[str, Any], asked: dict[str, Any], rule: dict[str, Any] | None) -> Any:
+    changes = (rule or {}).get("result", {})
+    if asked["method"] == "describe":
+        facts = {"device.name": "TEST", **script["facts"]}
+        return {"engine": "scripted", "profile": script["profile"], "facts": facts} | changes
+    if asked["method"] == "load":
+        digest = hashlib.sha256(Path(asked["path"]).read_bytes()).hexdigest()
+        size = {"size": 1, "layers": 2, "layers_on_device": 2}
+        return {"sha256": digest, **size, "facts": {"model.name": asked["model"]}} | changes
+    said = _generated(asked) | changes
+    choices = [{"logprob": -0.5, "best": [[id, -0.5], [256, -1.5]]} for id, _ in said["tokens"]]
+    return {**said, "trace": choices} if asked["trace"] else said
+
+
+def _generated(asked: dict[str, Any]) -> dict[str, Any]:
+    text = f"{asked['model']}|{asked['prompt']}|{asked['seed'] if asked['temperature'] else 0}"
+    digest = hashlib.sha256(text.encode()).digest()
+    return {
+        "prompt": [_token(ord(character) % 256) for character in asked["prompt"]],
+        "tokens": [_token(number) for number in digest[: asked["max_tokens"]]],
+        "stop": "length",
+        "timing": {"decode_s": 0.001, "sample_s": 0.001},
+    }
+
+
+def _token(number: int) -> list[int | str]:
+    return [number, f" {number}".encode().hex()]
+
+
+if __name__ == "__main__":
+    main()
