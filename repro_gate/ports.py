@@ -1,5 +1,6 @@
 """The outside world as the use cases need it: one small protocol for each neighbour."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ class TimedGeneration:
 
     generation: Generation
     engine_s: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.engine_s) and self.engine_s >= 0):
+            raise ValueError(f"seconds must be finite and at least 0, got {self.engine_s}")
 
 
 class Engine(Protocol):

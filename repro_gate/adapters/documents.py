@@ -2,10 +2,9 @@
 
 import difflib
 import json
-import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -75,7 +74,8 @@ def _read(file: Path, max_bytes: int) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputInvalid.at(file, f"byte {error.start}", expected="UTF-8", found="not") from error
+        found = f"the byte {data[error.start]:#04x}"
+        raise InputInvalid.at(file, f"byte {error.start}", expected="UTF-8", found=found) from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -96,19 +96,8 @@ def _is_integer(checker: object, instance: object) -> bool:
     return isinstance(instance, int) and not isinstance(instance, bool)
 
 
-def _check_pattern(
-    validator: Any, pattern: str, instance: Any, schema: object
-) -> Iterator[ValidationError]:
-    # To JSON Schema `$` is the very end, to Python also the place before a last newline.
-    del schema
-    is_text = validator.is_type(instance, "string")
-    if is_text and not re.search(pattern.replace("$", r"\Z"), instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
-    validators={"pattern": _check_pattern},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 

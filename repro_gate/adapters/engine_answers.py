@@ -57,7 +57,7 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
     if len(generation.tokens) > max_tokens:
         raise ValueError(f"{len(generation.tokens)} tokens where {max_tokens} were allowed")
     return TimedGeneration(
-        generation=generation, engine_s=_seconds(timing["decode_s"]) + _seconds(timing["sample_s"])
+        generation=generation, engine_s=_number(timing["decode_s"]) + _number(timing["sample_s"])
     )
 
 
@@ -102,13 +102,6 @@ def _choice(choice: Any) -> Choice:
         logprob=_number(choice["logprob"]),
         best=tuple((whole(token), _number(logprob)) for token, logprob in choice["best"]),
     )
-
-
-def _seconds(value: object) -> float:
-    seconds = _number(value)
-    if seconds < 0:
-        raise ValueError(f"a time before it began: {seconds} s")
-    return seconds
 
 
 def _number(value: object) -> float:

@@ -102,7 +102,7 @@ class ProtocolEngine:
             Method.LOAD,
             {
                 "model": model.name,
-                "path": str(file.path),
+                "path": str(file.path.absolute()),
                 "sha256": file.sha256,
                 "device": self._spec.device,
                 "settings": dict(self._spec.settings),

@@ -34,7 +34,10 @@ def fetch(hub_file: HubFile, *, into: Path) -> Path:
         ) from error
     name = f"{hub_file.repository}/{hub_file.file}"
     try:
-        path = huggingface_hub.hf_hub_download(hub_file.repository, hub_file.file, local_dir=into)
+        # Its signature names tqdm, which has no types.
+        path = huggingface_hub.hf_hub_download(  # pyright: ignore[reportUnknownMemberType]
+            hub_file.repository, hub_file.file, local_dir=into
+        )
     except Exception as error:
         # The hub's library lets through the exceptions of several others.
         raise MeasurementUnavailable(

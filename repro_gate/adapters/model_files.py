@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.adapters.hub import HubFile, fetch
+from repro_gate.core.cells import require_name
 from repro_gate.core.matrix import ModelSpec
 from repro_gate.core.text import printable
 from repro_gate.errors import MeasurementUnavailable
@@ -36,7 +37,7 @@ class CachedModels:
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
-        elif not path.exists():
+        elif not path.is_file():
             remedy = None
             if model.source.startswith("hf:"):
                 remedy = f"repro-gate models fetch {model.name}"
@@ -53,14 +54,25 @@ class CachedModels:
                 is kept then.
         """
         path = self.path_of(model)
-        if model.source.startswith("hf:") and not path.exists():
+        if model.source.startswith("hf:") and not self._is_right(model, path):
+            path.unlink(missing_ok=True)
             self._fetch_from_hub(model, path)
-        return self.locate(model)
+        file = self.locate(model)
+        if not self._is_right(model, path):
+            raise MeasurementUnavailable(
+                f"{path} has the sha256 {sha256_of(path)}, but {file.sha256} is pinned"
+            )
+        return file
 
     def path_of(self, model: ModelSpec) -> Path:
         """Return where the file of a model is, or would be."""
+        if not model.source.isprintable():
+            raise MeasurementUnavailable(
+                f"the source of {model.name} names no file: {model.source!r}"
+            )
         kind, _, rest = model.source.partition(":")
         if kind == "builtin":
+            _require_recipe_name(model, rest)
             # The digest in the name lets two versions of a recipe live side by side.
             digest = (self.expected_sha256(model) or "unpinned")[:16]
             return self.cache / "builtin" / f"{rest}-{digest}.gguf"
@@ -73,12 +85,21 @@ class CachedModels:
         """Return what the matrix, or else the first recording, says that the file must be."""
         return model.sha256 or self.pins.get(model.name)
 
-    def _make(self, model: ModelSpec, path: Path) -> None:
+    def _is_right(self, model: ModelSpec, path: Path) -> bool:
         expected = self.expected_sha256(model)
-        if path.exists() and (expected is None or sha256_of(path) == expected):
+        return path.is_file() and (expected is None or sha256_of(path) == expected)
+
+    def _make(self, model: ModelSpec, path: Path) -> None:
+        if self._is_right(model, path):
             return
+        expected = self.expected_sha256(model)
         name = model.source.partition(":")[2]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MeasurementUnavailable(
+                f"{model.name} cannot be kept in {path.parent}: {error.strerror}"
+            ) from error
         # A process of its own: making a model needs numpy, and the gate does not.
         command = [sys.executable, "-m", "repro_gate.tiny_models", name, str(path)]
         try:
@@ -118,6 +139,13 @@ def sha256_of(file: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise MeasurementUnavailable(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _require_recipe_name(model: ModelSpec, name: str) -> None:
+    try:
+        require_name(name)
+    except ValueError as error:
+        raise MeasurementUnavailable(f"the source of {model.name}: {error}") from error
 
 
 def _hub_file(model: ModelSpec) -> HubFile:

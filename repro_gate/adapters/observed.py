@@ -1,6 +1,7 @@
 """`DIR/observed/`: what a check saw, in golden form, to be accepted where the GPU is not."""
 
 import hashlib
+import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 from repro_gate.adapters.documents import read_json
 from repro_gate.adapters.golden_files import GoldenFiles, read_golden
 from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.core.cells import require_name
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix
+from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 
 FOLDER = "observed"
@@ -69,7 +72,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
                 report_file,
                 f"cells[{index}].id",
                 expected="a cell of the matrix",
-                found=entry["id"],
+                found=printable(entry["id"]),
             )
         golden = _read_vouched(directory, entry)
         if golden.cell != cells[entry["id"]]:
@@ -85,7 +88,15 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
 
 def _read_vouched(directory: Path, entry: Mapping[str, Any]) -> Golden:
     profile, cell_id = entry["profile"], entry["id"]
+    try:
+        require_name(profile or "")
+    except ValueError as error:
+        raise InputInvalid.at(
+            directory / "report.json", f"the profile of {cell_id}", expected="one", found=str(error)
+        ) from error
     file = GoldenFiles(directory / FOLDER).file(profile, cell_id)
+    for folder in (directory / FOLDER, file.parent):
+        _require_no_link(folder)
     _require_plain_file(file)
     digest = _sha256(file)
     if digest != entry["observed_sha256"]:
@@ -96,21 +107,24 @@ def _read_vouched(directory: Path, entry: Mapping[str, Any]) -> Golden:
 
 
 def _require_plain_file(file: Path) -> None:
-    for path in (file, file.parent):
-        try:
-            mode = path.lstat().st_mode
-        except OSError as error:
-            found = error.strerror or str(error)
-            raise InputInvalid.at(file, "", expected="a readable file", found=found) from error
-        if stat.S_ISLNK(mode):
-            raise InputInvalid.at(path, "", expected="no symbolic link", found="one")
-    status = file.lstat()
+    status = _require_no_link(file)
     if not stat.S_ISREG(status.st_mode):
         raise InputInvalid.at(file, "", expected="a plain file", found="something else")
     if file.name != "report.json" and status.st_size > _MAX_BYTES:
         raise InputInvalid.at(
             file, "", expected=f"at most {_MAX_BYTES} bytes", found=str(status.st_size)
         )
+
+
+def _require_no_link(path: Path) -> os.stat_result:
+    try:
+        status = path.lstat()
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise InputInvalid.at(path, "", expected="a readable file", found=found) from error
+    if stat.S_ISLNK(status.st_mode):
+        raise InputInvalid.at(path, "", expected="no symbolic link", found="one")
+    return status
 
 
 def _sha256(file: Path) -> str:

@@ -4,8 +4,10 @@ Each command imports what it needs when it runs: `--help` must not wait for what
 """
 
 import signal
+import sys
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -22,6 +24,16 @@ from repro_gate.errors import (
 
 _STARTED = time.monotonic()
 
+_EXIT_CODES = """\b
+Exit codes:
+    0  everything asked for was checked, and agrees
+    2  wrong command line
+    3  an invalid file: the matrix, a golden or a report
+    4  inconclusive: something could not be measured or written
+   10  findings: drift, runs that differ, goldens missing or left over
+  130  interrupted; what was measured so far is reported
+"""
+
 app = typer.Typer(
     name="repro-gate",
     no_args_is_help=True,
@@ -32,10 +44,11 @@ app = typer.Typer(
     repro-gate runs a fixed matrix of model x prompt x seed several times on this machine. The
     runs must equal each other, and they must equal the committed golden, token for token.
     """,
-    epilog="""Exit codes: 0 all agrees, 2 wrong command line, 3 an invalid file,
-    4 inconclusive, 10 findings, 130 interrupted.""",
+    epilog=_EXIT_CODES,
 )
-models_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify the model files.")
+models_app = typer.Typer(
+    no_args_is_help=True, help="List, fetch and verify the model files.", epilog=_EXIT_CODES
+)
 app.add_typer(models_app, name="models")
 
 Config = Annotated[
@@ -82,7 +95,7 @@ def _options(
     del version
 
 
-@app.command()
+@app.command(epilog=_EXIT_CODES)
 def check(  # noqa: PLR0913 -- one parameter for each option
     *,
     config: Config = DEFAULT_CONFIG,
@@ -121,7 +134,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     _exit_with(command)
 
 
-@app.command("update-snapshots")
+@app.command("update-snapshots", epilog=_EXIT_CODES)
 def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     *,
     config: Config = DEFAULT_CONFIG,
@@ -155,7 +168,7 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     _exit_with(command)
 
 
-@app.command()
+@app.command(epilog=_EXIT_CODES)
 def doctor(*, config: Config = DEFAULT_CONFIG, device: Device = None) -> None:
     """Print what is installed, which device is used, and what would be checked."""
 
@@ -168,7 +181,7 @@ def doctor(*, config: Config = DEFAULT_CONFIG, device: Device = None) -> None:
     _exit_with(command)
 
 
-@models_app.command("list")
+@models_app.command("list", epilog=_EXIT_CODES)
 def models_list(
     *,
     config: Config = DEFAULT_CONFIG,
@@ -185,7 +198,7 @@ def models_list(
     _exit_with(command)
 
 
-@models_app.command("fetch")
+@models_app.command("fetch", epilog=_EXIT_CODES)
 def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
     """Make or download models."""
 
@@ -198,7 +211,7 @@ def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -
     _exit_with(command)
 
 
-@models_app.command("verify")
+@models_app.command("verify", epilog=_EXIT_CODES)
 def models_verify(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
     """Compare each model file with its pinned digest."""
 
@@ -215,6 +228,10 @@ def main() -> None:
     """Run the command line."""
     # A cancelled CI job sends SIGTERM: what was measured so far is kept as with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        # A console that cannot show a character gets its escape, not a traceback.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 
@@ -230,6 +247,11 @@ def _exit_with(command: Callable[[], ExitCode]) -> NoReturn:
         code = _told(error, ExitCode.INCONCLUSIVE)
         if error.remedy:
             typer.echo(f"  try: {error.remedy}", err=True)
+    except OSError as error:
+        # A full disk, a folder that may not be written: the world's doing, and no crash of ours.
+        where = "" if error.filename is None else f"{error.filename}: "
+        unavailable = MeasurementUnavailable(f"{where}{error.strerror or error}")
+        code = _told(unavailable, ExitCode.INCONCLUSIVE)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
         typer.echo("repro-gate: interrupted", err=True)

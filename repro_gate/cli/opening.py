@@ -42,9 +42,17 @@ class Opening:
         if not planned.cells:
             raise MeasurementUnavailable(
                 f"nothing was checked: no cell matches --only {chosen.only!r}",
-                remedy="repro-gate doctor",
+                remedy=self._other_cells(),
             )
         return planned
+
+    def _other_cells(self) -> str:
+        """Return what to ask for instead of a pattern that no selected cell matches."""
+        for suite in self.matrix.suites.values():
+            if plan(self.matrix, suites=[suite.name], only=self.selection.only).cells:
+                return f"--suite {suite.name}, which has such cells"
+        first = plan(self.matrix, suites=self.selection.suites).cells[0]
+        return f"--only {first.id!r}, or a pattern such as '{first.model}--*'"
 
 
 def open_matrix(selection: Selection) -> Opening:

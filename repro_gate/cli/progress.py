@@ -1,7 +1,7 @@
 """What someone sees while a check is at work: on stderr, so that stdout stays a result."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -16,7 +16,7 @@ _LINES = 10
 
 
 @contextmanager
-def shown_progress(console: Console, *, quiet: bool) -> Iterator[Progress]:
+def shown_progress(console: Console, *, quiet: bool) -> Generator[Progress]:
     """Yield a bar on a terminal, a few plain lines elsewhere, and nothing when `quiet`."""
     if quiet:
         yield _Tally()

@@ -1,14 +1,14 @@
 """`repro-gate update-snapshots`."""
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from repro_gate.adapters.atomic import sweep
 from repro_gate.adapters.goldens import SyrupyGoldens
@@ -32,7 +32,8 @@ from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport
 from repro_gate.core.tokens import text_of
-from repro_gate.errors import UsageInvalid
+from repro_gate.errors import InputInvalid, UsageInvalid
+from repro_gate.reports.foreign import one_line
 
 _SHOWN = 60
 """Characters of an output that stand in a line of the proposal."""
@@ -66,6 +67,7 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
         sweep(workspace.snapshots)
         seen = _seen(workspace, options, started=started)
         if seen.interrupted:
+            print("repro-gate: interrupted; nothing was written", file=sys.stderr)
             return ExitCode.INTERRUPTED
         proposal = propose(
             seen.goldens,
@@ -73,13 +75,9 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
             digests=unpinned(seen.models, matrix=workspace.matrix, pins=workspace.pins),
             orphans=_orphans(workspace, options, seen),
         )
-        console = Console()
-        _show(proposal, seen.refused, console)
-        if not proposal.is_empty and _confirmed(options):
-            apply(
-                proposal, store=SyrupyGoldens(workspace.snapshots / "goldens"), pins=workspace.pins
-            )
-            _line(console, f"{workspace.snapshots} is up to date; commit it.")
+        _show(proposal, seen.refused)
+        if not proposal.is_empty:
+            _apply_if_confirmed(proposal, workspace, options)
     return _exit_code(seen.refused)
 
 
@@ -115,15 +113,34 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
 
 def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
     observed = read_observed(source, matrix=workspace.matrix)
-    wanted = {cell.id for cell in workspace.opening.plan().cells}
+    # The check elsewhere has chosen its suites already; those of this command only narrow them.
+    selection = workspace.opening.selection
+    suites = selection.suites or tuple(workspace.matrix.suites)
+    opening = replace(workspace.opening, selection=replace(selection, suites=suites))
+    wanted = {cell.id for cell in opening.plan().cells}
     goldens = [golden for golden in observed.goldens if golden.cell.id in wanted]
+    models = {golden.cell.model: observed.models[golden.cell.model] for golden in goldens}
+    for name, facts in models.items():
+        _require_model(workspace, name, facts.get("model.sha256", ""), source / "report.json")
     return _Seen(
         goldens=goldens,
         profiles=frozenset(golden.profile for golden in goldens),
-        models=observed.models,
+        models=models,
         refused=(),
         interrupted=False,
     )
+
+
+def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: Path) -> None:
+    """Raise `InputInvalid` unless a report from elsewhere speaks of the model that is pinned."""
+    pinned = workspace.models.expected_sha256(workspace.matrix.models[name])
+    if not re.fullmatch(pinned or "[0-9a-f]{64}", sha256):
+        raise InputInvalid.at(
+            report,
+            f"models.{name}",
+            expected=f"the sha256 {pinned}" if pinned else "a SHA-256",
+            found=one_line(sha256) or "none",
+        )
 
 
 def _orphans(
@@ -139,34 +156,52 @@ def _orphans(
     )
 
 
-def _show(proposal: Proposal, refusals: Sequence[CellReport], console: Console) -> None:
+def _apply_if_confirmed(
+    proposal: Proposal, workspace: wiring.Workspace, options: UpdateOptions
+) -> None:
+    if not _is_confirmed(options):
+        _line("Nothing was written.")
+        return
+    goldens = SyrupyGoldens(workspace.snapshots / "goldens")
+    apply(proposal, store=goldens, pins=workspace.pins)
+    _line(f"{workspace.snapshots} is up to date; commit it.")
+
+
+def _show(proposal: Proposal, refusals: Sequence[CellReport]) -> None:
     for change in proposal.changes:
-        _line(console, f"{change.kind.value:<10} {change.profile}/{change.cell_id}")
+        _line(f"{change.kind.value:<10} {change.profile}/{change.cell_id}")
         for sign, golden in (("-", change.before), ("+", change.after)):
             if golden is not None:
                 text = text_of(golden.generation.tokens)
                 cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-                _line(console, f"           {sign} {cut}")
+                _line(f"           {sign} {cut}")
     for name, digest in proposal.pins.items():
-        _line(console, f"pin        {name} sha256 {digest}")
+        _line(f"pin        {name} sha256 {digest}")
     for cell in refusals:
         reason = getattr(cell.verdict, "reason", "its runs differ from each other")
-        _line(console, f"refused    {cell.id}: {cell.verdict.word}: {reason}")
+        _line(f"refused    {cell.id}: {cell.verdict.word}: {reason}")
     counts = Counter(change.kind.value for change in proposal.changes)
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing to change"
-    _line(console, f"{told}; {proposal.unchanged} unchanged, {len(refusals)} refused")
+    _line(f"{told}; {proposal.unchanged} unchanged, {len(refusals)} refused")
 
 
-def _line(console: Console, text: str) -> None:
-    console.print(Text(text), soft_wrap=True, highlight=False)
+def _line(text: str) -> None:
+    print(one_line(text), flush=True)
 
 
-def _confirmed(options: UpdateOptions) -> bool:
+def _is_confirmed(options: UpdateOptions) -> bool:
     if options.yes:
         return True
-    if not sys.stdin.isatty():
-        raise UsageInvalid("not a terminal, so nobody can be asked: look at the list, pass --yes")
-    return input("Write these goldens? [y/N] ").strip().lower() in {"y", "yes"}
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageInvalid(
+            "nothing was written: this is no terminal, so nobody can be asked; "
+            "look at the list, then pass --yes"
+        )
+    try:
+        return input("Write these goldens? [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        print()
+        return False
 
 
 def _exit_code(refusals: Sequence[CellReport]) -> ExitCode:

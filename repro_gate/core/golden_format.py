@@ -104,7 +104,7 @@ def _token_line(token: Token) -> str:
 
 
 def _tokens(place: str, lines: Sequence[str]) -> tuple[Token, ...]:
-    tokens = []
+    tokens: list[Token] = []
     for number, line in enumerate(lines):
         parts = _TOKEN.fullmatch(line)
         if parts is None:

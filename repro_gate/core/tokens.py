@@ -21,7 +21,7 @@ class Token:
 
     id: int
     data: bytes
-    """The bytes that the token stands for; empty for most control tokens."""
+    """The bytes that the token stands for; of a control token, its name."""
 
     def __post_init__(self) -> None:
         if self.id < 0:

@@ -57,10 +57,10 @@ def _change(
 def test_a_golden_that_is_not_there_is_new() -> None:
     """What was observed is written."""
     new = golden_of(A, SAID)
+    proposal = _propose(new, goldens=MemoryGoldens())
 
-    assert _propose(new, goldens=MemoryGoldens()) == Proposal(
-        changes=(_change(ChangeKind.NEW, None, new),), unchanged=0, pins={}
-    )
+    assert proposal == Proposal(changes=(_change(ChangeKind.NEW, None, new),), unchanged=0, pins={})
+    assert not proposal.is_empty
 
 
 def test_a_golden_of_another_profile_is_not_there() -> None:

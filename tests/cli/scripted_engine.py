@@ -4,7 +4,7 @@
 engine does. The script is read anew for every request; its keys:
 
 * `profile` and `facts`, for `describe`;
-* `log`, a file to which every request is added as a line of JSON;
+* `log`, a file to which every start and every request is added as a line of JSON;
 * `rules`, of which the first one that fits decides what happens instead of an answer. A rule fits
   when all of its `method`, `model`, `prompt`, `seed` and `time` do, as far as it has them. `time`
   counts the equal requests of all processes, from 1.
@@ -25,6 +25,7 @@ _FITTED = ("method", "model", "prompt", "seed", "time")
 def main() -> None:
     """Answer until stdin ends."""
     script_file = Path(sys.argv[1])
+    _log(json.loads(script_file.read_text("utf-8")), {"pid": os.getpid(), "method": "start"})
     model = ""
     for line in sys.stdin.buffer:
         script = json.loads(script_file.read_text("utf-8"))
@@ -50,11 +51,16 @@ def main() -> None:
         sys.stdout.flush()
 
 
-def _logged(script: dict[str, Any], asked: dict[str, Any]) -> int:
-    """Add a request to the log, and return the how-manieth of its kind it is."""
+def _log(script: dict[str, Any], event: dict[str, Any]) -> Path:
     log = Path(script["log"])
     with log.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(asked) + "\n")
+        stream.write(json.dumps(event) + "\n")
+    return log
+
+
+def _logged(script: dict[str, Any], asked: dict[str, Any]) -> int:
+    """Add a request to the log, and return the how-manieth of its kind it is."""
+    log = _log(script, asked)
     if not any("time" in rule for rule in script["rules"]):
         return 0
     entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
@@ -74,6 +80,8 @@ def _obey(rule: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | bytes
     time.sleep(rule.get("sleep", 0))
     sys.stderr.write(rule.get("stderr", ""))
     sys.stderr.flush()
+    sys.stdout.write(rule.get("half", ""))
+    sys.stdout.flush()
     if "signal" in rule:
         os.kill(asked["pid"], rule["signal"])
     if "exit" in rule:

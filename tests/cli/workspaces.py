@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 GATE = (sys.executable, "-m", "repro_gate")
 PATIENCE_S = 60
 PROFILE = "test-cpu"
-_ENGINE = Path(__file__).with_name("scripted_engine.py")
+ENGINE = Path(__file__).with_name("scripted_engine.py")
 _FOREIGN = ("CI", "GITHUB_ACTIONS", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HF_TOKEN")
+_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,29 +40,38 @@ class Workspace:
         ours = {
             name: value
             for name, value in os.environ.items()
-            if name not in _FOREIGN and not name.startswith("REPRO_GATE_")
+            if name not in {*_FOREIGN, _BYTECODE} and not name.startswith("REPRO_GATE_")
         }
-        return ours | {"REPRO_GATE_CACHE": str(self.cache), "TERM": "xterm"} | changes
+        # Compiling every module anew would take longer than most of these commands.
+        bytecode = {"PYTHONPYCACHEPREFIX": str(self.cache / "bytecode")}
+        return ours | bytecode | {"REPRO_GATE_CACHE": str(self.cache), "TERM": "xterm"} | changes
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start the program in the folder, with pipes that are not a terminal."""
-        usual = {
+    def start(
+        self, *arguments: str, after: str | None = None, **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start the program in the folder, with pipes that are no terminal.
+
+        Args:
+            arguments: the command line.
+            after: Python code that its process runs first.
+            options: of `Popen`, instead of the usual ones.
+        """
+        first = (
+            f"import os, sys; {after}; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        )
+        prefix = [sys.executable, "-c", first, *GATE[1:]] if after else GATE
+        usual: dict[str, Any] = {
             "cwd": self.folder,
             "env": self.environment(),
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
         }
-        return subprocess.Popen([*GATE, *arguments], **(usual | options))
+        return subprocess.Popen([*prefix, *arguments], **(usual | options))
 
     def run(self, *arguments: str, **env: str) -> Ran:
         """Run the program to its end."""
-        with self.start(*arguments, env=self.environment(**env)) as gate:
-            try:
-                out, err = gate.communicate(timeout=PATIENCE_S)
-            finally:
-                gate.kill()
-        return Ran(code=gate.returncode, out=out.decode(), err=err.decode())
+        return ended(self.start(*arguments, env=self.environment(**env)))
 
     def record(self, *arguments: str) -> Ran:
         """Make goldens of what the engine says now."""
@@ -72,18 +83,13 @@ class Workspace:
         return self.folder / "snapshots"
 
     @property
-    def goldens(self) -> Path:
-        """The folder of the goldens of all profiles."""
-        return self.snapshots / "goldens"
-
-    def golden(self, cell_id: str, *, profile: str = PROFILE) -> Path:
-        """Return the file of one golden."""
-        return self.goldens / profile / f"{cell_id}.json"
-
-    @property
     def output(self) -> Path:
         """The usual folder of the reports."""
         return self.folder / ".repro-gate"
+
+    def golden(self, cell_id: str, *, profile: str = PROFILE) -> Path:
+        """Return the file of one golden."""
+        return self.snapshots / "goldens" / profile / f"{cell_id}.json"
 
     def report(self) -> Any:
         """Return the report that the last check wrote."""
@@ -97,61 +103,91 @@ class Workspace:
         """Return what the last check reported of one cell."""
         return next(cell for cell in self.report()["cells"] if cell["id"] == cell_id)
 
-    def write_matrix(self, document: Mapping[str, Any]) -> None:
-        """Write the matrix file."""
-        (self.folder / "repro-gate.toml").write_text(toml(document), "utf-8")
+    def engine(self) -> dict[str, Any]:
+        """Return how the usual matrix starts the scripted engine."""
+        command = [sys.executable, "-S", "-E", str(ENGINE), str(self.folder / "script.json")]
+        return {"kind": "command", "command": command, "timeout_s": 20, "settings": {}}
+
+    def write_matrix(self, **changes: Any) -> None:
+        """Write the usual matrix file with changes."""
+        text = toml(matrix_of(self.engine(), **changes))
+        (self.folder / "repro-gate.toml").write_text(text, "utf-8")
 
     def write_script(self, *rules: Mapping[str, Any], **changes: Any) -> None:
         """Tell the scripted engine what to say."""
-        script = {
-            "profile": PROFILE,
-            "facts": {},
-            "log": str(self.folder / "asked.jsonl"),
-            "rules": rules,
-        }
-        (self.folder / "script.json").write_text(json.dumps(script | changes), "utf-8")
+        log = str(self.folder / "asked.jsonl")
+        script = {"profile": PROFILE, "facts": {}, "log": log, "rules": rules} | changes
+        (self.folder / "script.json").write_text(json.dumps(script), "utf-8")
 
-    def asked(self) -> list[dict[str, Any]]:
+    def asked(self, method: str = "generate") -> list[dict[str, Any]]:
         """Return what scripted engines were asked so far."""
         log = self.folder / "asked.jsonl"
-        lines = log.read_text("utf-8").splitlines() if log.exists() else []
-        return [json.loads(line) for line in lines]
+        # An engine may be at work on the last line.
+        lines = log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
+        return [asked for asked in map(json.loads, lines) if asked["method"] == method]
+
+    def wait_until_asked(self, prompt: str) -> None:
+        """Wait until a scripted engine is asked for a prompt."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(asked["prompt"] == prompt for asked in self.asked()):
+            assert time.monotonic() < deadline, "the engine was never asked"
+            time.sleep(0.01)
 
     def engines_alive(self) -> list[int]:
-        """Return the scripted engines that were asked something and still run."""
-        return [pid for pid in {asked["pid"] for asked in self.asked()} if _runs(pid)]
+        """Return the scripted engines that were started, and still run."""
+        return [started["pid"] for started in self.asked("start") if _runs(started["pid"])]
 
-    def copy_to(self, folder: Path) -> "Workspace":
-        """Return the same workspace in another folder, with nothing asked so far."""
+    def engines_alive_after(self, seconds: float) -> list[int]:
+        """Return the scripted engines that do not end within a time."""
+        deadline = time.monotonic() + seconds
+        while self.engines_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.engines_alive()
+
+    def copied_to(self, folder: Path) -> "Workspace":
+        """Return the usual matrix in another folder, with the same models and snapshots."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-        copied = Workspace(folder=folder, cache=self.cache)
         (folder / "asked.jsonl").unlink(missing_ok=True)
-        copied.write_matrix(matrix_of(folder))
-        copied.write_script()
-        return copied
+        copy = Workspace(folder=folder, cache=self.cache)
+        copy.write_matrix()
+        copy.write_script()
+        return copy
+
+
+def ended(gate: subprocess.Popen[bytes], *, within_s: float = PATIENCE_S) -> Ran:
+    """Wait for the end of a program, and do not leave it behind when it does not come."""
+    with gate:
+        try:
+            out, err = gate.communicate(timeout=within_s)
+        finally:
+            gate.kill()
+    return Ran(code=gate.returncode, out=(out or b"").decode(), err=(err or b"").decode())
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder, to see whether anything changes."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def matrix_of(
-    folder: Path,
+    engine: Mapping[str, Any],
     *,
     prompts: Sequence[str] = ("haiku", "fox"),
     seeds: Sequence[int] = (1, 2),
     runs: int = 2,
+    prompts_table: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """Return the matrix of one model on a scripted engine: four cells, unless told otherwise."""
-    command = [sys.executable, "-S", "-E", str(_ENGINE), str(folder / "script.json")]
     return {
         "schema": "repro-gate/matrix/v1",
         "default_suites": ["quick"],
-        "engines": {
-            "scripted": {"kind": "command", "command": command, "timeout_s": 20, "settings": {}}
-        },
+        "engines": {"scripted": engine},
         "models": {"tiny": {"engine": "scripted", "source": "tiny.gguf"}},
         "sampler": {"top_k": 40, "top_p": 0.95, "min_p": 0.05},
-        "prompts": {
-            name: {"text": f"Say {name}", "temperature": 0.7, "max_tokens": 4} for name in prompts
-        },
+        "prompts": prompts_table
+        or {name: {"text": f"Say {name}", "temperature": 0.7, "max_tokens": 4} for name in prompts},
         "suites": {
             "quick": {"runs": runs, "seeds": list(seeds), "prompts": {"tiny": list(prompts)}}
         },
@@ -162,9 +198,10 @@ def toml(table: Mapping[str, Any], path: str = "") -> str:
     """Return a document of tables and plain values as TOML."""
     plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
     lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in plain.items()]
-    for key in table.keys() - plain.keys():
-        inner = f"{path}.{json.dumps(key)}".lstrip(".")
-        lines += [f"[{inner}]", toml(table[key], inner)]
+    for key, inner in table.items():
+        if isinstance(inner, Mapping):
+            place = f"{path}.{json.dumps(key)}".lstrip(".")
+            lines += [f"[{place}]", toml(inner, place)]
     return "\n".join(lines)
 
 

@@ -1,0 +1,50 @@
+"""Fixtures that start real engines."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from repro_gate.adapters.engines import EngineProcesses
+from repro_gate.core.matrix import EngineSpec
+from repro_gate.ports import Engine
+from tests.fakes.processes import (
+    PATIENCE_S,
+    DescribedEngineStarter,
+    EngineStarter,
+    command_spec,
+    failing,
+    speaking,
+)
+
+
+@pytest.fixture
+def start() -> Iterator[EngineStarter]:
+    """Return a function that starts an engine, which is closed after the test."""
+    with ExitStack() as started:
+
+        def start_engine(spec: EngineSpec) -> Engine:
+            return started.enter_context(closing(EngineProcesses().start(spec)))
+
+        yield start_engine
+
+
+@pytest.fixture
+def speaking_engine(start: EngineStarter) -> DescribedEngineStarter:
+    """Return a function that starts an engine whose answers depart from good ones as told."""
+
+    def start_speaking(**changes: Any) -> Engine:
+        return start(command_spec(*speaking(changes)))
+
+    return start_speaking
+
+
+@pytest.fixture
+def failing_engine(start: EngineStarter) -> DescribedEngineStarter:
+    """Return a function that starts an engine which fails as told."""
+
+    def start_failing(*arguments: str, timeout_s: float = PATIENCE_S) -> Engine:
+        return start(command_spec(*failing(*arguments), timeout_s=timeout_s))
+
+    return start_failing

@@ -1,0 +1,146 @@
+"""A file is written in one step, or it is as it was."""
+
+import errno
+import multiprocessing
+import os
+import resource
+import time
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.atomic import sweep, write_atomically
+from tests.fakes.processes import raised_in_a_child
+
+OLD = "old\n" * 50_000
+NEW = "new\n" * 70_000
+NOBODY = 65534
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of everything in a folder."""
+    return sorted(file.name for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_file_is_written_or_replaced(tmp_path: Path, before: str | None) -> None:
+    """Afterwards the file says what was written, with its newlines, and nothing lies beside it."""
+    file = tmp_path / "x.json"
+    if before is not None:
+        file.write_text(before, "utf-8")
+
+    write_atomically(file, "a\nb\r\né\u2028")
+
+    assert file.read_bytes() == "a\nb\r\né\u2028".encode()
+    assert names_in(tmp_path) == ["x.json"]
+
+
+def test_a_file_is_for_everyone_to_read(tmp_path: Path) -> None:
+    """A temporary file is for its owner alone; a golden is checked out by everyone."""
+    write_atomically(tmp_path / "x.json", "x")
+
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o644
+
+
+def rewrite_for_ever(file: Path) -> None:
+    """Replace a file by its other self, again and again."""
+    for text in cycle([NEW, OLD]):
+        write_atomically(file, text)
+
+
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    """However the kill falls, no reader meets a part; what it left beside can be swept."""
+    file = tmp_path / "goldens" / "x.json"
+    file.parent.mkdir()
+    file.write_text(OLD, "ascii")
+    seen = set[str]()
+    for _ in range(500):
+        writer = multiprocessing.get_context("fork").Process(target=rewrite_for_ever, args=[file])
+        writer.start()
+        time.sleep(0.005 + len(names_in(file.parent)) * 0.001)
+        writer.kill()
+        writer.join()
+        seen.add(file.read_text("ascii"))
+        assert seen <= {OLD, NEW}
+        # On a busy machine it takes more kills until enough came at the moment this is about.
+        if seen == {OLD, NEW} and len(names_in(file.parent)) > 20:
+            break
+
+    assert seen == {OLD, NEW}
+    sweep(tmp_path)
+    assert names_in(file.parent) == ["x.json"]
+
+
+def test_a_disk_without_room_leaves_the_old_file(tmp_path: Path) -> None:
+    """When a part could be written and the rest could not, the old one stays, and no part."""
+    file = tmp_path / "x.json"
+    file.write_text("old", "ascii")
+
+    def write_with_little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        write_atomically(file, NEW)
+
+    error = raised_in_a_child(write_with_little_room)
+
+    assert isinstance(error, OSError)
+    assert error.errno == errno.EFBIG
+    assert (names_in(tmp_path), file.read_text("ascii")) == (["x.json"], "old")
+
+
+def test_a_folder_that_may_not_be_written_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only checkout is an `OSError`, before anything was changed."""
+    (tmp_path / "x.json").write_text("old", "ascii")
+    tmp_path.chmod(0o555)
+    # A relative path: the folders above this one are not for everyone to pass.
+    monkeypatch.chdir(tmp_path)
+
+    def write_as_nobody() -> None:
+        if os.geteuid() == 0:
+            os.seteuid(NOBODY)
+        write_atomically(Path("x.json"), "new")
+
+    error = raised_in_a_child(write_as_nobody)
+
+    assert isinstance(error, PermissionError)
+    assert (names_in(tmp_path), Path("x.json").read_text("ascii")) == (["x.json"], "old")
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """Making folders is for those who know which ones are meant."""
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "no" / "x.json", "x")
+
+
+def test_a_text_that_cannot_be_encoded_leaves_nothing(tmp_path: Path) -> None:
+    """Whatever goes wrong in the middle, nothing lies beside the old file."""
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(tmp_path / "x.json", "x\ud800")
+
+    assert names_in(tmp_path) == []
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    """A link in a download cannot make us write somewhere else."""
+    (tmp_path / "target").write_text("untouched", "ascii")
+    (tmp_path / "x.json").symlink_to(tmp_path / "target")
+
+    write_atomically(tmp_path / "x.json", "new")
+
+    assert not (tmp_path / "x.json").is_symlink()
+    assert (tmp_path / "target").read_text("ascii") == "untouched"
+
+
+def test_sweeping_takes_only_what_writers_left(tmp_path: Path) -> None:
+    """The files of others stay, hidden ones too; a folder that is not there is clean."""
+    (tmp_path / "a").mkdir()
+    for name in ("a/.x.json.k3j2.tmp", ".y.json.abcd.tmp", "a/x.json", "a/.hidden", "a/x.tmp"):
+        (tmp_path / name).touch()
+
+    sweep(tmp_path)
+    sweep(tmp_path / "no")
+
+    assert names_in(tmp_path) == ["a"]
+    assert names_in(tmp_path / "a") == [".hidden", "x.json", "x.tmp"]

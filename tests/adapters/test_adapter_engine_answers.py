@@ -1,0 +1,261 @@
+"""Answers that are not protocol v1: an engine that gives one is killed, and never believed."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro_gate.errors import EngineFailed
+from repro_gate.ports import ModelFile
+from tests.fakes.processes import DescribedEngineStarter, is_running
+from tests.fakes.values import cell_of, model_spec_of
+
+CELL = cell_of(max_tokens=2)
+FILE = ModelFile(path=Path("/models/tiny.gguf"), sha256=None)
+GOOD_CHOICE = {"logprob": -0.5, "best": [[7, -0.5], [0, -1.5]]}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "llama_model_loader: loaded meta data",
+        "",
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        "{}",
+        '{"protocol": "repro-gate/engine/v1", "id": 1}',
+        '{"protocol": "repro-gate/engine/v1", "id": 1, "result": []}',
+        '{"protocol": "repro-gate/engine/v1", "id": 1, "result": null}',
+        '{"id": 1, "result": {}}',
+    ],
+)
+def test_a_line_that_is_no_answer_is_shown(
+    speaking_engine: DescribedEngineStarter, raw: str
+) -> None:
+    """Whatever a library prints on stdout is quoted, so that its author can be found."""
+    with pytest.raises(EngineFailed) as caught:
+        speaking_engine(raw=raw).describe()
+
+    assert str(caught.value) == (
+        f"the engine answered 'describe' with something that is not protocol v1: {raw}"
+    )
+
+
+def test_what_is_shown_is_spelled_out_and_bounded(speaking_engine: DescribedEngineStarter) -> None:
+    """A line of garbage can neither clear the screen nor fill it."""
+    with pytest.raises(EngineFailed) as caught:
+        speaking_engine(raw="\x1b[2J" + "é" * 9_000).describe()
+
+    # 120 bytes: 4 of the escape, 58 characters of two bytes each.
+    assert str(caught.value).endswith(f"not protocol v1: \\x1b[2J{'é' * 58}")
+
+
+def test_nesting_without_end_is_no_answer(failing_engine: DescribedEngineStarter) -> None:
+    """A hundred thousand brackets exhaust the parser, not the gate."""
+    with pytest.raises(EngineFailed, match="not protocol v1"):
+        failing_engine("nest").describe()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": 2},
+        {"id": None},
+        {"id": "1"},
+        {"protocol": "repro-gate/engine/v2"},
+        {"protocol": None},
+        {"error": "boom"},
+        {"error": ["boom"]},
+        {"error": {}},
+        {"error": {"kind": "internal"}},
+        {"error": {"message": "boom"}},
+        {"error": {"kind": "internal", "message": None}},
+        {"error": {"kind": 7, "message": "boom"}},
+    ],
+)
+def test_an_answer_to_something_else_is_refused(
+    speaking_engine: DescribedEngineStarter, answer: dict[str, Any]
+) -> None:
+    """Another id, another protocol or an error without kind and message breaks the protocol."""
+    with pytest.raises(EngineFailed, match="not protocol v1"):
+        speaking_engine(answer=answer).describe()
+
+
+def test_two_answers_to_one_request_are_noticed(speaking_engine: DescribedEngineStarter) -> None:
+    """A line too many is taken for the next answer, whose id it does not have."""
+    good = '{"protocol": "repro-gate/engine/v1", "id": 1, "result": {"engine": "e", '
+    good += '"profile": "p", "facts": {}}}'
+    engine = speaking_engine(raw=f"{good}\n{good}")
+    engine.describe()
+
+    with pytest.raises(EngineFailed, match="not protocol v1"):
+        engine.describe()
+
+
+def test_an_engine_that_breaks_the_protocol_is_killed(
+    speaking_engine: DescribedEngineStarter,
+) -> None:
+    """It must not go on using the device while another one takes its place."""
+    engine = speaking_engine(facts="pid", without=["tokens"])
+    pid = int(engine.describe().facts["pid"])
+
+    with pytest.raises(
+        EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
+    ):
+        engine.generate(CELL, trace=False)
+
+    assert not is_running(pid)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [],
+        None,
+        7,
+        "20",
+        {"7": "20"},
+        [7],
+        [[7]],
+        [[7, "20", 0]],
+        [[-1, "20"]],
+        [[7.0, "20"]],
+        [[True, "20"]],
+        [["7", "20"]],
+        [[None, "20"]],
+        [[math.inf, "20"]],
+        [[7, "2"]],
+        [[7, "2 0"]],
+        [[7, "2G"]],
+        [[7, "0A"]],
+        [[7, "20\n"]],
+        [[7, None]],
+        [[7, 20]],
+        [[7, "20"], [8, "20"], [9, "20"]],
+    ],
+)
+def test_tokens_that_cannot_be_are_refused(
+    speaking_engine: DescribedEngineStarter, tokens: object
+) -> None:
+    """A token is a whole number and lower-case hex; there is one, and not more than asked for."""
+    with pytest.raises(
+        EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
+    ):
+        speaking_engine(generate={"tokens": tokens}).generate(CELL, trace=False)
+
+
+@pytest.mark.parametrize("prompt", [[], None, [[-1, ""]], [[1, "x"]]])
+def test_prompt_tokens_that_cannot_be_are_refused(
+    speaking_engine: DescribedEngineStarter, prompt: object
+) -> None:
+    """The tokens of the prompt are compared too, so they are checked like the others."""
+    with pytest.raises(
+        EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
+    ):
+        speaking_engine(generate={"prompt": prompt}).generate(CELL, trace=False)
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        None,
+        7,
+        [GOOD_CHOICE],
+        [GOOD_CHOICE] * 3,
+        [GOOD_CHOICE, GOOD_CHOICE | {"logprob": math.nan}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"logprob": -math.inf}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"logprob": 10**400}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"logprob": "-0.5"}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"logprob": None}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"logprob": True}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"best": [[7, math.nan]]}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"best": [[-7, -0.5]]}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"best": [[math.inf, -0.5]]}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"best": [7]}],
+        [GOOD_CHOICE, GOOD_CHOICE | {"best": None}],
+        [GOOD_CHOICE, {"logprob": -0.5}],
+        [GOOD_CHOICE, "x"],
+    ],
+)
+def test_evidence_that_cannot_be_is_refused(
+    speaking_engine: DescribedEngineStarter, trace: object
+) -> None:
+    """A log-probability is a finite number, and there is one entry for each token."""
+    with pytest.raises(
+        EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
+    ):
+        speaking_engine(generate={"trace": trace}).generate(CELL, trace=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stop": "eos"},
+        {"stop": None},
+        {"timing": None},
+        {"timing": []},
+        {"timing": {"decode_s": 1.0}},
+        {"timing": {"decode_s": math.nan, "sample_s": 0}},
+        {"timing": {"decode_s": math.inf, "sample_s": 0}},
+        {"timing": {"decode_s": -1, "sample_s": 0}},
+        {"timing": {"decode_s": "1", "sample_s": 0}},
+    ],
+)
+def test_an_end_or_a_time_that_cannot_be_is_refused(
+    speaking_engine: DescribedEngineStarter, change: dict[str, Any]
+) -> None:
+    """A generation says why it ended and how long it took, in words and numbers that exist."""
+    with pytest.raises(
+        EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
+    ):
+        speaking_engine(generate=change).generate(CELL, trace=False)
+
+
+@pytest.mark.parametrize("key", ["prompt", "tokens", "stop", "timing"])
+def test_a_generation_without_a_part_is_refused(
+    speaking_engine: DescribedEngineStarter, key: str
+) -> None:
+    """The message names the part that is missing."""
+    with pytest.raises(EngineFailed) as caught:
+        speaking_engine(without=[key]).generate(CELL, trace=False)
+
+    assert str(caught.value) == (
+        f"the engine's answer to 'generate' breaks protocol v1: KeyError: '{key}'"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sha256": None},
+        {"sha256": "x"},
+        {"sha256": "5A" * 32},
+        {"sha256": "5a" * 32 + "\n"},
+        {"layers": None},
+        {"layers": "4"},
+        {"layers": 4.0},
+        {"layers": math.inf},
+        {"layers_on_device": None},
+        {"layers_on_device": math.nan},
+        {"layers": True, "layers_on_device": True},
+        {"facts": None},
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(
+    speaking_engine: DescribedEngineStarter, change: dict[str, Any]
+) -> None:
+    """A loaded model has a digest, which may be pinned, and whole layers."""
+    with pytest.raises(EngineFailed, match=r"^the engine's answer to 'load' breaks protocol v1"):
+        speaking_engine(load=change).load(model_spec_of(), FILE)
+
+
+@pytest.mark.parametrize("key", ["engine", "profile", "facts"])
+def test_a_description_without_a_part_is_refused(
+    speaking_engine: DescribedEngineStarter, key: str
+) -> None:
+    """An engine that does not say what it is cannot be compared with anything."""
+    with pytest.raises(EngineFailed, match=f"breaks protocol v1: KeyError: '{key}'$"):
+        speaking_engine(without=[key]).describe()

@@ -1,0 +1,261 @@
+"""Engines that die, hang or do not stop talking: each is an `EngineFailed` that says how."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.engines import EngineProcesses
+from repro_gate.errors import EngineFailed
+from tests.fakes.processes import (
+    DescribedEngineStarter,
+    EngineStarter,
+    children_of,
+    command_spec,
+    exists,
+    speaking,
+    wait_until_gone,
+)
+from tests.fakes.values import cell_of
+
+HUGE_PROMPT = replace(cell_of(), text="x" * 2**20)
+
+
+@pytest.mark.parametrize("fault", ["silent", "deaf", "drip", "pour"])
+def test_an_engine_that_does_not_answer_in_time_is_killed(
+    failing_engine: DescribedEngineStarter, fault: str
+) -> None:
+    """Neither silence nor a trickle of bytes can hold the gate for longer than was allowed."""
+    engine = failing_engine(fault, timeout_s=0.3)
+    (child,) = children_of(os.getpid())
+
+    with pytest.raises(EngineFailed) as caught:
+        engine.describe()
+
+    assert str(caught.value) == "the engine did not answer 'describe' within 0.3 s and was killed"
+    assert not exists(child)
+
+
+def test_a_request_that_nobody_reads_does_not_block(failing_engine: DescribedEngineStarter) -> None:
+    """A prompt that is larger than a pipe waits for the engine no longer than an answer would."""
+    with pytest.raises(EngineFailed, match=r"^the engine did not answer 'generate' within 0\.3 s"):
+        failing_engine("deaf", timeout_s=0.3).generate(HUGE_PROMPT, trace=False)
+
+
+def test_a_request_that_is_larger_than_a_pipe_arrives(
+    speaking_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """It is written as the engine reads it."""
+    speaking_engine(log=str(tmp_path / "log")).generate(HUGE_PROMPT, trace=False)
+
+    assert HUGE_PROMPT.text.encode() in (tmp_path / "log").read_bytes()
+
+
+def test_a_request_that_breaks_off_is_told_by_the_death(
+    failing_engine: DescribedEngineStarter,
+) -> None:
+    """A broken pipe is no error of its own: the engine died, and that is what is told."""
+    with pytest.raises(EngineFailed, match=r"^the engine ended with exit code 3 at 'generate'$"):
+        failing_engine("leave").generate(HUGE_PROMPT, trace=False)
+
+
+def test_a_line_without_an_end_is_cut_off(failing_engine: DescribedEngineStarter) -> None:
+    """An engine out of control cannot fill our memory."""
+    with pytest.raises(EngineFailed) as caught:
+        failing_engine("flood").describe()
+
+    assert str(caught.value) == "the engine answered 'describe' with more than 16777216 bytes"
+
+
+def test_an_exit_is_told_by_its_code(failing_engine: DescribedEngineStarter) -> None:
+    """A death in the middle of a request says of what."""
+    with pytest.raises(EngineFailed) as caught:
+        failing_engine("exit").generate(cell_of(), trace=False)
+
+    assert str(caught.value) == "the engine ended with exit code 3 at 'generate'"
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("crash", "the engine was ended by SIGSEGV at 'describe'"),
+        (
+            "abort",
+            (
+                "the engine was ended by SIGABRT at 'describe'; it last said: "
+                "GGML_ASSERT(n_tokens > 0) failed"
+            ),
+        ),
+    ],
+)
+def test_a_death_by_signal_is_told_by_its_name(
+    failing_engine: DescribedEngineStarter, fault: str, told: str
+) -> None:
+    """A crash and an assertion of the engine are told apart, with its own last words."""
+    with pytest.raises(EngineFailed) as caught:
+        failing_engine(fault).describe()
+
+    assert str(caught.value) == told
+
+
+def test_the_last_words_are_three_lines_that_are_safe_to_print(
+    failing_engine: DescribedEngineStarter,
+) -> None:
+    """What an engine wrote to stderr is quoted without its power over a terminal."""
+    with pytest.raises(EngineFailed) as caught:
+        failing_engine("complain and exit").describe()
+
+    assert str(caught.value) == (
+        "the engine ended with exit code 3 at 'describe'; it last said: "
+        r"second \x1b[31mred\x1b[0m\xe2\x80\xae / third / CUDA error: out of memory"
+    )
+
+
+def test_the_last_words_are_bounded(failing_engine: DescribedEngineStarter) -> None:
+    """A megabyte on stderr neither blocks the engine nor becomes a message."""
+    with pytest.raises(EngineFailed) as caught:
+        failing_engine("complain at length").describe()
+
+    assert str(caught.value).endswith(f"; it last said: {'x' * 2000}")
+
+
+def test_an_engine_that_hangs_up_is_killed(failing_engine: DescribedEngineStarter) -> None:
+    """Without its stdout it will never answer, however long it lives."""
+    engine = failing_engine("hang up")
+    (child,) = children_of(os.getpid())
+
+    with pytest.raises(EngineFailed, match=r"^the engine closed its stdout at 'describe' and was"):
+        engine.describe()
+
+    assert not exists(child)
+
+
+def test_a_death_is_noticed_although_a_grandchild_holds_the_pipe(
+    failing_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """Stdout does not end with the engine when something that it started still has it."""
+    engine = failing_engine("leave a child", str(tmp_path / "pid"))
+
+    with pytest.raises(EngineFailed, match=r"^the engine ended with exit code 3 at 'describe'$"):
+        engine.describe()
+
+    engine.close()
+    wait_until_gone(int((tmp_path / "pid").read_text("ascii")))
+
+
+def test_a_grandchild_dies_with_the_engine(
+    failing_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """What an engine started is killed along with it."""
+    engine = failing_engine("work with a child", str(tmp_path / "pid"))
+
+    with pytest.raises(EngineFailed, match=r"not protocol v1: nonsense$"):
+        engine.describe()
+
+    wait_until_gone(int((tmp_path / "pid").read_text("ascii")))
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("/no/such/engine", "[Errno 2] No such file or directory: '/no/such/engine'"),
+        ("no-such-engine", "[Errno 2] No such file or directory: 'no-such-engine'"),
+        ("/", "[Errno 13] Permission denied: '/'"),
+        ("a\0b", "embedded null byte"),
+    ],
+)
+def test_a_program_that_cannot_be_started_fails_at_the_first_request(
+    start: EngineStarter, program: str, told: str
+) -> None:
+    """Starting never raises: the cells of the engine become inconclusive, and the check goes on."""
+    engine = start(command_spec(program))
+
+    with pytest.raises(EngineFailed) as caught:
+        engine.describe()
+
+    assert str(caught.value) == f"the engine could not be started: {told}"
+
+
+def test_a_file_that_may_not_be_executed_fails_at_the_first_request(
+    start: EngineStarter, tmp_path: Path
+) -> None:
+    """The message names the file, which needs a chmod."""
+    program = tmp_path / "engine"
+    program.write_text("#!/bin/sh\n", "ascii")
+
+    with pytest.raises(EngineFailed, match=f"Permission denied: '{program}'$"):
+        start(command_spec(str(program))).describe()
+
+
+def test_a_text_without_an_interpreter_fails_at_the_first_request(
+    start: EngineStarter, tmp_path: Path
+) -> None:
+    """An executable file that the kernel cannot execute is no crash of ours."""
+    program = tmp_path / "engine"
+    program.write_text("print('hello')\n", "ascii")
+    program.chmod(0o755)
+
+    with pytest.raises(EngineFailed, match="Exec format error"):
+        start(command_spec(str(program))).describe()
+
+
+def test_a_closed_engine_says_so(speaking_engine: DescribedEngineStarter) -> None:
+    """Asking a closed engine is a failure with a reason, not an accident."""
+    engine = speaking_engine()
+    engine.close()
+
+    with pytest.raises(EngineFailed, match=r"^the engine could not be started: closed$"):
+        engine.describe()
+
+
+def test_closing_leaves_no_process(speaking_engine: DescribedEngineStarter) -> None:
+    """After `close` there is neither an engine nor a zombie, and a second `close` is fine."""
+    engine = speaking_engine(facts="pid")
+    pid = int(engine.describe().facts["pid"])
+    assert children_of(os.getpid()) == [pid]
+
+    engine.close()
+    engine.close()
+
+    assert children_of(os.getpid()) == []
+
+
+def test_closing_an_engine_that_died_leaves_no_process(
+    failing_engine: DescribedEngineStarter,
+) -> None:
+    """A dead engine is closed like a living one."""
+    engine = failing_engine("crash")
+    with pytest.raises(EngineFailed):
+        engine.describe()
+
+    engine.close()
+
+    assert children_of(os.getpid()) == []
+
+
+def test_closing_leaves_no_file_open(speaking_engine: DescribedEngineStarter) -> None:
+    """Hundreds of engines may come and go in one check."""
+    before = set(Path("/proc/self/fd").iterdir())
+    engine = speaking_engine()
+    engine.describe()
+
+    engine.close()
+
+    assert {file for file in Path("/proc/self/fd").iterdir() if file.exists()} <= before
+
+
+def test_an_engine_that_was_started_early_is_used_once() -> None:
+    """`start` returns the process that is already there, and then new ones."""
+    engines = EngineProcesses()
+    spec = command_spec(*speaking({"facts": "pid"}))
+    engines.start_early(spec)
+    engines.start_early(spec)
+    early = children_of(os.getpid())
+    first, second = engines.start(spec), engines.start(spec)
+
+    assert early == [int(first.describe().facts["pid"])]
+    assert int(second.describe().facts["pid"]) not in early
+
+    first.close()
+    second.close()

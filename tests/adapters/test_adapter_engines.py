@@ -1,0 +1,197 @@
+"""An engine that speaks protocol v1, asked through the adapter as the checks ask it."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from repro_gate.core.report import EngineReport
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
+from tests.fakes.processes import DescribedEngineStarter
+from tests.fakes.values import cell_of, model_spec_of
+
+CELL = cell_of(max_tokens=4)
+FILE = ModelFile(path=Path("/models/tiny.gguf"), sha256=None)
+SAID = Generation(
+    prompt=(Token(1, b"Say"), Token(2, b"")),
+    tokens=(Token(7, b" 7"), Token(8, b" 8")),
+    stop=Stop.END_OF_GENERATION,
+)
+EVIDENCE = (
+    Choice(logprob=-0.5, best=((7, -0.5), (0, -1.5))),
+    Choice(logprob=-0.5, best=((8, -0.5), (0, -1.5))),
+)
+
+
+def test_describe_names_the_engine_as_the_matrix_does(
+    speaking_engine: DescribedEngineStarter,
+) -> None:
+    """The report carries the name from the matrix, and what the engine says of itself."""
+    assert speaking_engine().describe() == EngineReport(
+        name="foreign", profile="test-cpu", facts={"engine": "speaking", "device": "cpu"}
+    )
+
+
+def test_load_keeps_the_digest_as_a_fact(speaking_engine: DescribedEngineStarter) -> None:
+    """The provenance of a loaded model says what file it was."""
+    assert speaking_engine().load(model_spec_of(), FILE) == LoadedModel(
+        sha256="5a" * 32, facts={"model.name": "tiny", "model.sha256": "5a" * 32}
+    )
+
+
+def test_generate_returns_what_was_said(speaking_engine: DescribedEngineStarter) -> None:
+    """Bytes come out of their hex, and the time of the engine is the sum of its parts."""
+    said = speaking_engine().generate(CELL, trace=False)
+
+    assert said == TimedGeneration(generation=SAID, engine_s=0.75)
+
+
+def test_a_traced_run_brings_evidence(speaking_engine: DescribedEngineStarter) -> None:
+    """Each token of a traced run comes with its log-probability and the best alternatives."""
+    assert speaking_engine().generate(CELL, trace=True).generation.trace == EVIDENCE
+
+
+def test_the_requests_are_those_of_the_protocol(
+    speaking_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """What the gate writes is protocol v1 to the letter, with every setting of the cell."""
+    engine = speaking_engine(log=str(tmp_path / "log"))
+    engine.describe()
+    engine.load(model_spec_of(), FILE)
+    engine.generate(CELL, trace=True)
+
+    requests = [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
+    protocol = "repro-gate/engine/v1"
+    sampler = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
+    load = {"model": "tiny", "path": "/models/tiny.gguf", "sha256": None, "device": "cpu"}
+    assert [(r["protocol"], r["id"], r["method"], r["params"]) for r in requests] == [
+        (protocol, 1, "describe", {"device": "cpu"}),
+        (protocol, 2, "load", load | {"settings": {"threads": 2, "exact": True}}),
+        (
+            protocol,
+            3,
+            "generate",
+            {"prompt": "Say haiku", "seed": 42, "max_tokens": 4, "trace": True} | sampler,
+        ),
+    ]
+
+
+def test_the_requests_keep_to_the_published_schema(
+    speaking_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """Whoever builds an engine by the schema understands the gate."""
+    engine = speaking_engine(log=str(tmp_path / "log"))
+    engine.describe()
+    engine.load(model_spec_of(), FILE)
+    engine.generate(CELL, trace=True)
+
+    schema = json.loads(files("repro_gate.schemas").joinpath("engine-v1.json").read_text("utf-8"))
+    validator = Draft202012Validator({**schema, "oneOf": [{"$ref": "#/$defs/request"}]})
+    for line in (tmp_path / "log").read_bytes().splitlines():
+        validator.validate(json.loads(line))
+
+
+def test_a_relative_model_file_is_sent_as_an_absolute_path(
+    speaking_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """The protocol promises an absolute path, wherever the cache was said to be."""
+    engine = speaking_engine(log=str(tmp_path / "log"))
+    engine.load(model_spec_of(), ModelFile(path=Path("cache/tiny.gguf"), sha256=None))
+
+    sent = json.loads((tmp_path / "log").read_bytes())["params"]["path"]
+    assert sent == str(Path.cwd() / "cache/tiny.gguf")
+
+
+def test_bytes_that_come_one_by_one_are_an_answer(speaking_engine: DescribedEngineStarter) -> None:
+    """A slow engine is a good engine as long as its line is complete in time."""
+    assert speaking_engine(drip_s=0.0005).describe().profile == "test-cpu"
+
+
+def test_a_long_answer_is_read_whole(speaking_engine: DescribedEngineStarter) -> None:
+    """An answer may be larger than what a pipe holds."""
+    tokens = [[number, ""] for number in range(9_000)]
+
+    engine = speaking_engine(generate={"tokens": tokens})
+    said = engine.generate(cell_of(max_tokens=9_000), trace=False)
+
+    assert [token.id for token in said.generation.tokens] == list(range(9_000))
+
+
+def test_a_typed_error_is_no_failure(speaking_engine: DescribedEngineStarter) -> None:
+    """An engine that refuses is well: the measurement is unavailable, and it can be asked again."""
+    engine = speaking_engine(answer={"error": {"kind": "out_of_context", "message": "too long"}})
+
+    for _ in range(2):
+        with pytest.raises(MeasurementUnavailable, match=r"^out_of_context: too long$") as caught:
+            engine.generate(CELL, trace=False)
+        assert not isinstance(caught.value, EngineFailed)
+
+
+def test_the_message_of_an_error_cannot_move_a_cursor(
+    speaking_engine: DescribedEngineStarter,
+) -> None:
+    """Control characters, ANSI escapes and bidirectional marks of a message are spelled out."""
+    error = {"kind": "internal\x07", "message": "a\x1b[2J\u202eb\nc\ud800"}
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        speaking_engine(answer={"error": error}).describe()
+
+    assert str(caught.value) == r"internal\x07: a\x1b[2J\xe2\x80\xaeb\nc\xed\xa0\x80"
+
+
+def test_the_message_of_an_error_is_bounded(speaking_engine: DescribedEngineStarter) -> None:
+    """A message of many pages is cut: it ends in a comment that somebody reads."""
+    error = {"kind": "internal", "message": "x" * 100_000}
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        speaking_engine(answer={"error": error}).describe()
+
+    assert str(caught.value) == f"internal: {'x' * 1000}..."
+
+
+@pytest.mark.parametrize("on_device", [0, 3, 5])
+def test_layers_that_are_elsewhere_make_a_model_unavailable(
+    speaking_engine: DescribedEngineStarter, on_device: int
+) -> None:
+    """A device that was asked for and is not used is never a measurement on it."""
+    engine = speaking_engine(load={"layers_on_device": on_device})
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        engine.load(model_spec_of(), FILE)
+
+    assert not isinstance(caught.value, EngineFailed)
+    assert (caught.value.reason, caught.value.remedy) == (
+        f"cpu was asked for, but only {on_device} of 4 layers of tiny are on it",
+        "repro-gate doctor",
+    )
+
+
+@pytest.mark.parametrize(
+    "profile", ["../../x", "a/b", "", ".", "..", "-x", "a--b", "Upper", "a\n", "x" * 65, 7, None]
+)
+def test_a_profile_that_could_not_be_a_folder_is_refused(
+    speaking_engine: DescribedEngineStarter, profile: object
+) -> None:
+    """A profile is a name, because goldens are written to the folder of that name."""
+    with pytest.raises(EngineFailed, match=r"^the engine's answer to 'describe' breaks protocol"):
+        speaking_engine(describe={"profile": profile}).describe()
+
+
+def test_facts_are_safe_to_print(speaking_engine: DescribedEngineStarter) -> None:
+    """Names and values of the provenance are spelled out as one line each."""
+    engine = speaking_engine(describe={"engine": "a\nb", "facts": {"x\x1b": "\u2028"}})
+
+    assert engine.describe().facts == {"engine": r"a\nb", r"x\x1b": r"\xe2\x80\xa8"}
+
+
+@pytest.mark.parametrize("facts", [None, [], "x", {"a": 1}, {"a": None}, {"a": {"b": "c"}}])
+def test_facts_that_are_not_flat_are_refused(
+    speaking_engine: DescribedEngineStarter, facts: object
+) -> None:
+    """Provenance is a flat table of texts."""
+    with pytest.raises(EngineFailed, match="breaks protocol v1: TypeError: expected"):
+        speaking_engine(describe={"facts": facts}).describe()

@@ -1,0 +1,220 @@
+"""The same goldens with syrupy's own fixture: `pytest` and `pytest --snapshot-update` for real."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+import repro_gate
+from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.core.golden_format import to_data
+from repro_gate.core.goldens import Golden
+from tests.fakes.values import cell_of, generation_of, golden_of
+
+CONFTEST = """
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.goldens import golden_extension
+
+
+@pytest.fixture
+def snapshot(snapshot):
+    folder = Path(__file__).parent / "goldens" / "cpu-test"
+    return snapshot.with_defaults(extension_class=golden_extension(folder))
+"""
+TEST = """
+import json
+from pathlib import Path
+
+import pytest
+
+OBSERVED = json.loads(Path(__file__).with_name("observed.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("cell_id", list(OBSERVED))
+def test_tokens(cell_id, snapshot):
+    assert OBSERVED[cell_id] == snapshot
+"""
+TRACED = golden_of(cell_of("haiku"), generation_of(7, 8, is_traced=True))
+GOLDENS = (TRACED, golden_of(cell_of("fox")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How pytest ended, and what it said."""
+
+    code: int
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A folder with a test of goldens, and the goldens of several profiles."""
+
+    folder: Path
+
+    @property
+    def goldens(self) -> SyrupyGoldens:
+        """The goldens of the suite."""
+        return SyrupyGoldens(self.folder / "goldens")
+
+    def observe(self, *goldens: Golden) -> None:
+        """Say what the cells of the suite say now."""
+        observed = {golden.cell.id: to_data(golden) for golden in goldens}
+        (self.folder / "observed.json").write_text(json.dumps(observed), "utf-8")
+
+    def pytest(self, *options: str) -> Ran:
+        """Run pytest in the folder, with no other plugin than syrupy: that is twice as fast."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "syrupy", *options],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(repro_gate.__file__).parents[1]),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ran(code=done.returncode, out=done.stdout)
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """Return the content and the age of every golden."""
+        folder = self.folder / "goldens"
+        return {
+            str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns)
+            for file in folder.rglob("*.json")
+        }
+
+
+@pytest.fixture(name="suite")
+def _suite(tmp_path: Path) -> Suite:
+    """Return a suite of two cells, whose goldens are right."""
+    (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
+    (tmp_path / "test_tokens.py").write_text(TEST, "utf-8")
+    suite = Suite(tmp_path)
+    suite.observe(*GOLDENS)
+    for golden in GOLDENS:
+        suite.goldens.write(golden)
+    return suite
+
+
+def test_what_the_gate_wrote_is_accepted(suite: Suite) -> None:
+    """Goldens of the gate are snapshots of syrupy, and no run of pytest touches them."""
+    before = suite.files()
+
+    ran = suite.pytest()
+
+    assert (ran.code, suite.files()) == (0, before)
+    assert "2 snapshots passed" in ran.out
+
+
+def test_both_ways_write_the_same_bytes(suite: Suite, tmp_path: Path) -> None:
+    """A golden can be accepted with either tool, and no diff tells with which."""
+    written = {name: content for name, (content, _) in suite.files().items()}
+    for name in written:
+        (tmp_path / "goldens" / name).unlink()
+
+    ran = suite.pytest("--snapshot-update")
+
+    assert ran.code == 0
+    assert {name: content for name, (content, _) in suite.files().items()} == written
+
+
+def test_tokens_that_moved_fail(suite: Suite) -> None:
+    """The one cell that says something else fails, and its golden stays as it is."""
+    before = suite.files()
+    suite.observe(replace(TRACED, generation=generation_of(7, 9, is_traced=True)), GOLDENS[1])
+
+    ran = suite.pytest()
+
+    assert (ran.code, suite.files()) == (1, before)
+    assert "1 snapshot failed. 1 snapshot passed." in ran.out
+
+
+def test_a_changed_definition_fails(suite: Suite) -> None:
+    """A golden of another definition of the cell is none of this one."""
+    cell = replace(TRACED.cell, max_tokens=9)
+    suite.observe(replace(TRACED, cell=cell), GOLDENS[1])
+
+    assert suite.pytest().code == 1
+
+
+def test_a_missing_golden_fails(suite: Suite) -> None:
+    """What was never recorded cannot pass."""
+    suite.goldens.remove(TRACED.profile, TRACED.cell.id)
+
+    assert suite.pytest().code == 1
+
+
+def test_an_update_rewrites_the_tokens_that_moved(suite: Suite) -> None:
+    """The golden of the other cell is not even touched."""
+    before = suite.files()
+    moved = replace(TRACED, generation=generation_of(7, 9, is_traced=True))
+    suite.observe(moved, GOLDENS[1])
+
+    ran = suite.pytest("--snapshot-update")
+
+    assert ran.code == 0
+    assert suite.goldens.read(moved.profile, moved.cell.id) == moved
+    fox = "cpu-test/tiny--fox--seed42.json"
+    assert suite.files()[fox] == before[fox]
+
+
+def test_evidence_and_provenance_that_moved_pass(suite: Suite) -> None:
+    """They are not compared, and an update does not rewrite a golden for their sake."""
+    before = suite.files()
+    untraced = generation_of(7, 8)
+    suite.observe(replace(TRACED, generation=untraced, provenance={"driver": "new"}), GOLDENS[1])
+
+    assert suite.pytest().code == 0
+    assert suite.pytest("--snapshot-update").code == 0
+    assert suite.files() == before
+
+
+def test_an_update_keeps_out_of_other_profiles(suite: Suite) -> None:
+    """Neither the goldens of another machine nor those without a cell are deleted or reported."""
+    suite.goldens.write(replace(TRACED, profile="gpu-test"))
+    suite.goldens.write(golden_of(cell_of("orphan")))
+    before = suite.files()
+
+    for ran in (suite.pytest(), suite.pytest("--snapshot-update")):
+        assert ran.code == 0
+        assert "2 snapshots passed.\n" in ran.out
+        assert "unused" not in ran.out
+    assert suite.files() == before
+
+
+def test_an_update_of_some_cells_keeps_the_others(suite: Suite) -> None:
+    """A selection with `-k` is no reason to forget the rest."""
+    before = suite.files()
+
+    assert suite.pytest("--snapshot-update", "-k", "fox").code == 0
+    assert suite.files() == before
+
+
+@pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n{}\n", "{}", "[]"])
+def test_a_broken_golden_fails(suite: Suite, broken: str) -> None:
+    """A merge conflict is a difference, not a crash of the assertion."""
+    file = suite.goldens.file(TRACED.profile, TRACED.cell.id)
+    file.write_text(broken, "utf-8")
+
+    ran = suite.pytest()
+
+    assert (ran.code, file.read_text("utf-8")) == (1, broken)
+    assert "1 snapshot failed. 1 snapshot passed." in ran.out
+
+
+def test_an_update_repairs_a_broken_golden(suite: Suite) -> None:
+    """Nobody has to delete it by hand."""
+    suite.goldens.file(TRACED.profile, TRACED.cell.id).write_text("<<<<<<< HEAD\n", "utf-8")
+
+    assert suite.pytest("--snapshot-update").code == 0
+    assert suite.goldens.read(TRACED.profile, TRACED.cell.id) == TRACED

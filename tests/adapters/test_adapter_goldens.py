@@ -1,0 +1,307 @@
+"""Goldens on disk: written and read back, and refused when they are not what they should be."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from repro_gate.adapters.golden_files import GoldenFiles
+from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.core.goldens import Golden
+from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.errors import InputInvalid
+from tests.fakes.strategies import four_decimals, goldens
+from tests.fakes.values import PROFILE, cell_of, golden_of
+
+GOLDEN = Golden(
+    cell=cell_of("haiku", seed=7),
+    profile=PROFILE,
+    generation=Generation(
+        prompt=(Token(1, b"Say"), Token(2, b" haiku")),
+        tokens=(Token(10, b"\n"), Token(11, b'\xff\x00 \\ "'), Token(12, "🍂".encode())),
+        stop=Stop.END_OF_GENERATION,
+        trace=(
+            Choice(logprob=-0.1234, best=((10, -0.1234), (3, -2.5))),
+            Choice(logprob=0.0, best=((11, 0.0),)),
+            Choice(logprob=-9.0, best=()),
+        ),
+    ),
+    provenance={"device.name": "TEST", "model.sha256": "0a" * 32},
+)
+TEXT = r"""{
+  "cell": {
+    "max_tokens": 4,
+    "model": "tiny",
+    "prompt": "haiku",
+    "sampler": {
+      "min_p": 0.05,
+      "temperature": 0.7,
+      "top_k": 40,
+      "top_p": 0.95
+    },
+    "seed": 7,
+    "text": "Say haiku"
+  },
+  "logprobs": [
+    "-0.1234 | 10:-0.1234 3:-2.5000",
+    "0.0000 | 11:0.0000",
+    "-9.0000 |"
+  ],
+  "profile": "cpu-test",
+  "prompt_tokens": [
+    "1 Say",
+    "2  haiku"
+  ],
+  "provenance": {
+    "device.name": "TEST",
+    "model.sha256": "DIGEST"
+  },
+  "schema": "repro-gate/golden/v1",
+  "stop": "end_of_generation",
+  "text": "\\n\\xff\\x00 \\\\ \"🍂",
+  "tokens": [
+    "10 \\n",
+    "11 \\xff\\x00 \\\\ \"",
+    "12 🍂"
+  ]
+}
+""".replace("DIGEST", "0a" * 32)
+
+
+def names_below(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder."""
+    return sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
+
+
+def test_a_golden_is_a_file_that_people_can_read(tmp_path: Path) -> None:
+    """One token is one line with its id and its text; the rest explains where it came from."""
+    SyrupyGoldens(tmp_path).write(GOLDEN)
+
+    assert names_below(tmp_path) == ["cpu-test/tiny--haiku--seed7.json"]
+    assert (tmp_path / "cpu-test/tiny--haiku--seed7.json").read_text("utf-8") == TEXT
+
+
+def test_a_golden_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Nothing is lost on the way."""
+    SyrupyGoldens(tmp_path).write(GOLDEN)
+
+    assert GoldenFiles(tmp_path).read(PROFILE, GOLDEN.cell.id) == GOLDEN
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@given(golden=goldens(four_decimals))
+def test_every_golden_is_read_as_it_was_written(golden: Golden) -> None:
+    """Whatever a model says and a machine is called, the file says the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = SyrupyGoldens(Path(folder))
+        store.write(golden)
+
+        assert store.recorded(golden.profile) == {golden.cell.id}
+        assert store.read(golden.profile, golden.cell.id) == golden
+
+
+def test_goldens_are_kept_apart_by_profile(tmp_path: Path) -> None:
+    """The golden of another class of machine is not even seen."""
+    store = SyrupyGoldens(tmp_path)
+    store.write(golden_of(cell_of("haiku"), profile="cpu"))
+    store.write(golden_of(cell_of("fox"), profile="gpu"))
+
+    assert store.profiles() == {"cpu", "gpu"}
+    assert {profile: store.recorded(profile) for profile in ("cpu", "gpu", "tpu")} == {
+        "cpu": {"tiny--haiku--seed42"},
+        "gpu": {"tiny--fox--seed42"},
+        "tpu": frozenset(),
+    }
+
+
+def test_where_there_is_nothing_nothing_is_recorded(tmp_path: Path) -> None:
+    """A repository without goldens is no error."""
+    goldens_there = GoldenFiles(tmp_path / "no")
+
+    assert (goldens_there.profiles(), goldens_there.recorded(PROFILE)) == (frozenset(), frozenset())
+
+
+def test_what_a_killed_writer_left_is_no_golden(tmp_path: Path) -> None:
+    """Hidden and temporary files, and those of other kinds, are not looked at."""
+    (tmp_path / PROFILE).mkdir()
+    for name in (".a.json", ".x.json.k3j2.tmp", "README.md"):
+        (tmp_path / PROFILE / name).touch()
+
+    assert GoldenFiles(tmp_path).profiles() == frozenset()
+    assert GoldenFiles(tmp_path).recorded(PROFILE) == frozenset()
+
+
+def test_a_removed_golden_is_gone(tmp_path: Path) -> None:
+    """The others of its profile stay."""
+    store = SyrupyGoldens(tmp_path)
+    store.write(golden_of(cell_of("haiku")))
+    store.write(golden_of(cell_of("fox")))
+
+    store.remove(PROFILE, cell_of("fox").id)
+
+    assert names_below(tmp_path) == [f"{PROFILE}/tiny--haiku--seed42.json"]
+
+
+def test_a_golden_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """A file where the folder should be is an `OSError`, which the caller tells."""
+    (tmp_path / PROFILE).touch()
+
+    with pytest.raises(OSError, match="File exists"):
+        SyrupyGoldens(tmp_path).write(GOLDEN)
+
+
+def refusal_of(
+    folder: Path,
+    change: Callable[[str], str],
+    *,
+    profile: str = PROFILE,
+    cell_id: str = GOLDEN.cell.id,
+) -> str:
+    """Return what is said of the golden with its text changed."""
+    store = SyrupyGoldens(folder)
+    file = store.file(profile, cell_id)
+    file.parent.mkdir()
+    file.write_text(change(TEXT), "utf-8")
+    with pytest.raises(InputInvalid) as caught:
+        store.read(profile, cell_id)
+    assert str(caught.value).startswith(f"{file}: ")
+    return str(caught.value).removeprefix(f"{file}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            '  "tokens": [',
+            '<<<<<<< HEAD\n  "tokens": [',
+            (
+                "line 32, column 1: expected JSON, found "
+                "Expecting property name enclosed in double quotes"
+            ),
+        ),
+        ('"seed": 7', '"seed": NaN', "expected JSON, found NaN, which is no number in JSON"),
+        (
+            '"seed": 7',
+            '"seed": 7, "seed": 7',
+            "expected JSON, found the key 'seed' twice in one object",
+        ),
+        (
+            "golden/v1",
+            "golden/v2",
+            "schema: expected 'repro-gate/golden/v1', found 'repro-gate/golden/v2'",
+        ),
+        ('"seed": 7', '"seed": 0', "cell.seed: expected at least 1, found 0"),
+        ('"seed": 7', '"seed": 7.0', "cell.seed: expected integer, found 7.0"),
+        (
+            '"temperature": 0.7',
+            '"temperature": 1e999',
+            "expected a consistent golden, found temperature must be at least 0, got inf",
+        ),
+        (
+            '"temperature": 0.7',
+            f'"temperature": {10**400}',
+            "expected a consistent golden, found int too large to convert to float",
+        ),
+        (
+            "end_of_generation",
+            "eos",
+            "stop: expected one of ['length', 'end_of_generation'], found 'eos'",
+        ),
+        (
+            '"stop"',
+            '"stopp"',
+            (
+                "expected only the keys cell, logprobs, profile, prompt_tokens, provenance, "
+                "schema, stop, text, tokens, found the unknown key 'stopp'; did you mean 'stop'?"
+            ),
+        ),
+        (
+            '"12 🍂"',
+            '"12"',
+            "tokens[2]: expected a token id, a space and the text of the token, found '12'",
+        ),
+        (
+            '"12 🍂"',
+            '"12 🍁"',
+            "expected a consistent golden, found 'text' does not say what 'tokens' spell",
+        ),
+        (
+            r"\"🍂",
+            r"\"🍁",
+            "expected a consistent golden, found 'text' does not say what 'tokens' spell",
+        ),
+        (
+            '"12 🍂"',
+            r'"12 \\q"',
+            r"expected a consistent golden, found a backslash that starts no escape in '\\q'",
+        ),
+        (
+            '"-9.0000 |"',
+            '"-inf |"',
+            (
+                "logprobs[2]: expected a log-probability, a bar and the best alternatives as "
+                "ID:LOGPROB, found '-inf |'"
+            ),
+        ),
+        (
+            '    "-9.0000 |"',
+            '    "-9.0000 |",\n    "-9.0000 |"',
+            "expected a consistent golden, found 4 trace entries for 3 tokens",
+        ),
+        (
+            '"cpu-test"',
+            '"gpu-test"',
+            "profile: expected 'cpu-test', found 'gpu-test'",
+        ),
+        (
+            '"prompt": "haiku"',
+            '"prompt": "fox"',
+            ("cell: expected the cell tiny--haiku--seed7, found the cell tiny--fox--seed7"),
+        ),
+    ],
+)
+def test_a_golden_that_is_not_right_is_refused(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    """A merge conflict, a slip of the hand or another cell's file is named, and never believed."""
+    assert TEXT.count(old) in {1, 2}
+
+    assert refusal_of(tmp_path, lambda text: text.replace(old, new, 1)) == told
+
+
+def test_the_golden_of_another_cell_under_this_name_is_refused(tmp_path: Path) -> None:
+    """Renaming a file does not make a golden of it."""
+    told = refusal_of(tmp_path, str, cell_id="tiny--haiku--seed8")
+
+    assert told == "cell: expected the cell tiny--haiku--seed8, found the cell tiny--haiku--seed7"
+
+
+def test_the_golden_of_another_profile_in_this_folder_is_refused(tmp_path: Path) -> None:
+    """Copying a folder does not make goldens for another class of machine."""
+    told = refusal_of(tmp_path, str, profile="gpu-test")
+
+    assert told == "profile: expected 'gpu-test', found 'cpu-test'"
+
+
+@pytest.mark.parametrize("part", list(json.loads(TEXT)))
+def test_a_golden_without_a_part_is_refused(tmp_path: Path, part: str) -> None:
+    """Every part is needed."""
+
+    def without_part(text: str) -> str:
+        document: dict[str, Any] = json.loads(text)
+        del document[part]
+        return json.dumps(document)
+
+    assert refusal_of(tmp_path, without_part) == f"expected the key '{part}', found none"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, len(TEXT.encode()) - 3])
+def test_a_torn_golden_is_refused(tmp_path: Path, size: int) -> None:
+    """The beginning of a golden is no golden."""
+    told = refusal_of(tmp_path, lambda text: text.encode()[:size].decode())
+
+    assert "expected JSON, found" in told

@@ -1,0 +1,191 @@
+"""`repro-gate models fetch` from a hub on the loopback, with the hub's own library."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import repro_gate
+from tests.fakes.hub import Hub, serving
+
+NAME = "owner/repo/sub/tiny.gguf"
+CONTENT = b"GGUF" + bytes(range(256)) * 400
+OTHER = CONTENT[::-1]
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+MATRIX = """
+schema = "repro-gate/matrix/v1"
+default_suites = ["quick"]
+engines.own = { kind = "command", command = ["engine"], settings = {} }
+models.tiny = { engine = "own", source = "hf:SOURCE"PIN }
+sampler = { top_k = 40, top_p = 0.95, min_p = 0.05 }
+prompts.haiku = { text = "Say haiku", temperature = 0.7, max_tokens = 4 }
+suites.quick = { runs = 2, seeds = [1], prompts = { tiny = ["haiku"] } }
+"""
+# The library waits for half a minute between its attempts, which are none of our business.
+HURRY = "import time\ntime.sleep = lambda seconds: None\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A folder with a matrix and a cache."""
+
+    folder: Path
+    hub: Hub
+
+    @property
+    def file(self) -> Path:
+        """Where the fetched model belongs."""
+        return self.folder / "cache" / "models" / "hf" / NAME
+
+    def fetch(self, *, pin: str | None = DIGEST, **env: str) -> Ran:
+        """Run `repro-gate models fetch`."""
+        text = MATRIX.replace("PIN", f', sha256 = "{pin}"' if pin else "")
+        (self.folder / "repro-gate.toml").write_text(text.replace("SOURCE", NAME), "utf-8")
+        (self.folder / "lib").mkdir(exist_ok=True)
+        (self.folder / "lib" / "sitecustomize.py").write_text(HURRY, "utf-8")
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.upper().startswith(("HF_", "HUGGING", "HTTP", "ALL_PROXY"))
+        }
+        ours = {
+            "HF_ENDPOINT": self.hub.url,
+            "HF_HOME": str(self.folder / "hf-home"),
+            "REPRO_GATE_CACHE": str(self.folder / "cache"),
+            "PYTHONPATH": f"{self.folder / 'lib'}:{Path(repro_gate.__file__).parents[1]}",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "repro_gate", "models", "fetch"],
+            cwd=self.folder,
+            env=inherited | ours | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def kept(self) -> list[bytes]:
+        """Return the content of every file in the cache that could be a part of a model."""
+        files = [file for file in (self.folder / "cache").rglob("*") if file.is_file()]
+        return [file.read_bytes() for file in files if file.stat().st_size > len(CONTENT) // 4]
+
+
+@pytest.fixture(name="machine")
+def _machine(tmp_path: Path) -> Iterator[Machine]:
+    """Give a machine with an empty cache, and a hub that has the model."""
+    with serving({NAME: CONTENT}) as hub:
+        yield Machine(tmp_path, hub)
+
+
+@pytest.mark.parametrize("pin", [DIGEST, None])
+def test_a_model_is_fetched(machine: Machine, pin: str | None) -> None:
+    """The file lies below the cache under its own name, whether it is pinned or will be."""
+    ran = machine.fetch(pin=pin)
+
+    assert (ran.code, ran.out) == (0, f"tiny: {machine.file}\n")
+    assert machine.kept() == [CONTENT]
+
+
+def test_a_model_that_is_there_is_not_fetched_again(machine: Machine) -> None:
+    """A fetch of the right file does not even ask the hub."""
+    machine.file.parent.mkdir(parents=True)
+    machine.file.write_bytes(CONTENT)
+
+    assert machine.fetch().code == 0
+    assert machine.hub.asked == []
+
+
+def test_a_file_that_is_not_the_pinned_one_is_not_kept(machine: Machine) -> None:
+    """What the hub has now is not what was measured then: both digests are named."""
+    machine.hub.files[NAME] = OTHER
+
+    ran = machine.fetch()
+
+    assert (ran.code, machine.kept()) == (4, [])
+    assert (
+        f"the file fetched for tiny has the sha256 {hashlib.sha256(OTHER).hexdigest()}, "
+        f"but {DIGEST} is pinned; it was not kept"
+    ) in ran.err
+
+
+def test_a_fetch_after_a_wrong_file_starts_anew(machine: Machine) -> None:
+    """Nothing of the wrong file stands in the way of the right one."""
+    machine.hub.files[NAME] = OTHER
+    machine.fetch()
+    machine.hub.files[NAME] = CONTENT
+
+    assert machine.fetch().code == 0
+    assert machine.kept() == [CONTENT]
+
+
+def test_a_corrupt_file_is_fetched_again(machine: Machine) -> None:
+    """`fetch` promises the pinned file, and does not take the one that is there on trust."""
+    machine.file.parent.mkdir(parents=True)
+    machine.file.write_bytes(OTHER)
+
+    assert machine.fetch().code == 0
+    assert machine.kept() == [CONTENT]
+
+
+def test_a_file_that_the_hub_does_not_have_is_unavailable(machine: Machine) -> None:
+    """The message names the file and says 404."""
+    machine.hub.files.clear()
+
+    ran = machine.fetch()
+
+    assert (ran.code, machine.kept()) == (4, [])
+    assert f"repro-gate: {NAME} could not be fetched: " in ran.err
+    assert "404" in ran.err
+
+
+def test_a_body_that_ends_in_its_middle_is_unavailable(machine: Machine) -> None:
+    """Half a model is not kept under the name of a whole one, pinned or not."""
+    machine.hub.cut = True
+
+    ran = machine.fetch(pin=None)
+
+    assert (ran.code, machine.file.exists()) == (4, False)
+    assert f"repro-gate: {NAME} could not be fetched: " in ran.err
+
+
+def test_a_hub_that_is_not_there_is_unavailable(machine: Machine) -> None:
+    """A refused connection is told in one line, without a traceback."""
+    ran = machine.fetch(HF_ENDPOINT="http://127.0.0.1:1")
+
+    assert (ran.code, machine.kept()) == (4, [])
+    assert f"repro-gate: {NAME} could not be fetched: " in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_the_token_goes_to_the_hub_and_nowhere_else(machine: Machine) -> None:
+    """A gated model needs `HF_TOKEN`; it is not printed."""
+    ran = machine.fetch(HF_TOKEN="hf_secret")  # noqa: S106 -- opens nothing
+
+    assert machine.hub.tokens == {"Bearer hf_secret"}
+    assert "hf_secret" not in ran.out + ran.err
+
+
+def test_without_the_library_the_remedy_installs_it(machine: Machine) -> None:
+    """The hub's library is an extra, and the message says which."""
+    (machine.folder / "lib").mkdir()
+    (machine.folder / "lib" / "huggingface_hub.py").write_text("raise ImportError", "utf-8")
+
+    ran = machine.fetch()
+
+    assert (ran.code, ran.out) == (4, "")
+    assert "fetching from a hub needs the package huggingface_hub" in ran.err
+    assert "pip install 'repro-gate[hub]'" in ran.err

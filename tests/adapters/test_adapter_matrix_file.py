@@ -1,0 +1,473 @@
+"""The matrix file: what it says, and everything that it may not say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.matrix import EngineKind, EngineSpec, Matrix, ModelSpec, Suite, plan
+from repro_gate.errors import InputInvalid
+
+REPOSITORY = Path(__file__).parents[2] / "repro-gate.toml"
+SMALL = """
+schema = "repro-gate/matrix/v1"
+default_suites = ["quick"]
+
+[engines.exact]
+kind = "llama_cpp"
+
+[engines.exact.settings]
+n_ctx = 256
+n_batch = 128
+threads = 1
+flash_attention = false
+kv_type = "f32"
+
+[engines.own]
+kind = "command"
+command = ["./engine", "--quiet"]
+device = "cuda:1"
+timeout_s = 0.5
+pass_env = ["OMP_NUM_THREADS"]
+settings = { depth = 3, warm = true, rate = 0.5, mode = "x" }
+
+[models.tiny]
+engine = "exact"
+source = "builtin:tiny"
+sha256 = "DIGEST"
+
+[models.mine]
+engine = "own"
+source = "mine.gguf"
+
+[sampler]
+top_k = 40
+top_p = 0.95
+min_p = 0.05
+
+[prompts]
+haiku = { text = "Say haiku", temperature = 0.7, max_tokens = 4 }
+greedy = { text = "Say greedy", temperature = 0, max_tokens = 5, top_k = 0, top_p = 1, min_p = 0 }
+
+[suites.quick]
+runs = 3
+seeds = [1, 4294967294]
+
+[suites.quick.prompts]
+tiny = ["haiku", "greedy"]
+""".replace("DIGEST", "0a" * 32)
+
+SAMPLED = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
+GREEDY = Sampler(temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
+EXACT = EngineSpec(
+    name="exact",
+    kind=EngineKind.LLAMA_CPP,
+    command=(),
+    device="cpu",
+    settings={
+        "n_ctx": 256,
+        "n_batch": 128,
+        "threads": 1,
+        "flash_attention": False,
+        "kv_type": "f32",
+    },
+    timeout_s=120.0,
+    pass_env=(),
+)
+OWN = EngineSpec(
+    name="own",
+    kind=EngineKind.COMMAND,
+    command=("./engine", "--quiet"),
+    device="cuda:1",
+    settings={"depth": 3, "warm": True, "rate": 0.5, "mode": "x"},
+    timeout_s=0.5,
+    pass_env=("OMP_NUM_THREADS",),
+)
+
+
+def matrix_from(folder: Path, *changes: tuple[str, str]) -> Matrix:
+    """Return the small matrix with some of its text replaced."""
+    text = SMALL
+    for old, new in changes:
+        assert text.count(old) == 1, f"{old!r} does not say which place is meant"
+        text = text.replace(old, new)
+    file = folder / "repro-gate.toml"
+    file.write_text(text, "utf-8")
+    return read_matrix(file)
+
+
+def refusal_of(folder: Path, *changes: tuple[str, str]) -> str:
+    """Return what is said of the small matrix with some of its text replaced."""
+    with pytest.raises(InputInvalid) as caught:
+        matrix_from(folder, *changes)
+    return str(caught.value).removeprefix(f"{folder / 'repro-gate.toml'}: ")
+
+
+def quick_cell(prompt: str, seed: int) -> Cell:
+    """Return a cell of the small matrix."""
+    sampler, max_tokens = {"haiku": (SAMPLED, 4), "greedy": (GREEDY, 5)}[prompt]
+    return Cell(
+        model="tiny",
+        prompt=prompt,
+        text=f"Say {prompt}",
+        seed=seed,
+        max_tokens=max_tokens,
+        sampler=sampler,
+    )
+
+
+def test_a_matrix_is_read_whole(tmp_path: Path) -> None:
+    """Every word of the file is in the values, and what it leaves out has its default."""
+    cells = [quick_cell(prompt, s) for prompt in ("haiku", "greedy") for s in (1, 4294967294)]
+
+    assert matrix_from(tmp_path) == Matrix(
+        models={
+            "tiny": ModelSpec(name="tiny", engine=EXACT, source="builtin:tiny", sha256="0a" * 32),
+            "mine": ModelSpec(name="mine", engine=OWN, source="mine.gguf", sha256=None),
+        },
+        suites={"quick": Suite(name="quick", runs=3, fresh_runs=1, cells=tuple(cells))},
+        default_suites=("quick",),
+        snapshots="snapshots",
+    )
+
+
+def lt_036_cells(first: str, second: str) -> tuple[Cell, ...]:
+    """Return the cells of the story LT-036 for two models: 5 prompts each, 3 seeds each."""
+    prompts = {
+        first: [
+            ("autumn-leaves", "Write a haiku about autumn leaves", 0.7, 30),
+            ("quick-brown-fox", "The quick brown fox", 0.8, 20),
+            ("once-upon-a-time", "Once upon a time", 0.5, 25),
+            ("galaxy-far-away", "In a galaxy far, far away", 0.9, 30),
+            ("meaning-of-life", "The meaning of life is", 0.6, 20),
+        ],
+        second: [
+            ("ocean-waves", "Write a haiku about ocean waves", 0.7, 30),
+            ("bread-recipe", "A recipe for bread begins with", 0.5, 25),
+            ("night-train", "The train leaves the station at", 0.6, 20),
+            ("dear-diary", "Dear diary, today I learned", 0.8, 30),
+            ("moon-visit", "Three reasons to visit the moon:", 0.9, 20),
+        ],
+    }
+    return tuple(
+        Cell(
+            model=model,
+            prompt=name,
+            text=text,
+            seed=seed,
+            max_tokens=max_tokens,
+            sampler=replace(SAMPLED, temperature=temperature),
+        )
+        for model, rows in prompts.items()
+        for name, text, temperature, max_tokens in rows
+        for seed in (42, 123, 999)
+    )
+
+
+@pytest.mark.parametrize(
+    ("suite", "models"),
+    [
+        ("embedded", ("tiny-qwen2", "tiny-phi3")),
+        ("release", ("qwen2.5-0.5b", "phi-3-mini-4k")),
+    ],
+)
+def test_the_matrix_of_this_repository_is_that_of_lt_036(
+    suite: str, models: tuple[str, str]
+) -> None:
+    """Two suites of 30 cells, 10 runs each: the prompts, temperatures and seeds of the story."""
+    cells = lt_036_cells(*models)
+
+    assert len(cells) == 30
+    assert read_matrix(REPOSITORY).suites[suite] == Suite(
+        name=suite, runs=10, fresh_runs=1, cells=cells
+    )
+
+
+def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
+    """What is checked when nobody says what is the embedded suite."""
+    matrix = read_matrix(REPOSITORY)
+
+    assert (list(matrix.suites), matrix.default_suites) == (["embedded", "release"], ("embedded",))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            ('engine = "exact"', 'engine = "exacct"'),
+            (
+                "models.tiny.engine: expected one of exact, own, "
+                "found 'exacct'; did you mean 'exact'?"
+            ),
+        ),
+        (
+            ('default_suites = ["quick"]', 'default_suites = ["quickly"]'),
+            "default_suites: expected one of quick, found 'quickly'; did you mean 'quick'?",
+        ),
+        (
+            ("tiny = [", "tinny = ["),
+            "suites.quick.prompts: expected one of tiny, mine, found 'tinny'; did you mean 'tiny'?",
+        ),
+        (
+            ('"haiku", "greedy"', '"haiku", "greed"'),
+            (
+                "suites.quick.prompts.tiny: expected one of haiku, greedy, "
+                "found 'greed'; did you mean 'greedy'?"
+            ),
+        ),
+        (
+            ('"haiku", "greedy"', '"haiku", "zzz"'),
+            "suites.quick.prompts.tiny: expected one of haiku, greedy, found 'zzz'",
+        ),
+        (
+            ("timeout_s = 0.5", "time_out_s = 0.5"),
+            (
+                "engines.own: expected only the keys command, device, kind, pass_env, settings, "
+                "timeout_s, found the unknown key 'time_out_s'; did you mean 'timeout_s'?"
+            ),
+        ),
+        (
+            ("n_batch = 128", "batch = 128"),
+            (
+                "engines.exact.settings: expected only the keys flash_attention, kv_type, n_batch, "
+                "n_ctx, repack, threads, found the unknown key 'batch'; did you mean 'n_batch'?"
+            ),
+        ),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    """A slip of the finger is answered with what was meant."""
+    assert refusal_of(tmp_path, change) == told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            ("[1, 4294967294]", "[0]"),
+            "suites.quick.seeds[0]: expected at least 1, found 0",
+        ),
+        (
+            ("[1, 4294967294]", "[1, 4294967295]"),
+            "suites.quick.seeds[1]: expected at most 4294967294, found 4294967295",
+        ),
+        (("[1, 4294967294]", "[1.0]"), "suites.quick.seeds[0]: expected integer, found 1.0"),
+        (("[1, 4294967294]", "[true]"), "suites.quick.seeds[0]: expected integer, found True"),
+        (("[1, 4294967294]", "[]"), "suites.quick.seeds: expected at least 1 of them, found 0"),
+        (
+            ("[1, 4294967294]", "[7, 8, 7]"),
+            "suites.quick.seeds: expected no entry twice, found [7, 8, 7]",
+        ),
+        (
+            ('"haiku", "greedy"', '"haiku", "haiku"'),
+            "suites.quick.prompts.tiny: expected no entry twice, found ['haiku', 'haiku']",
+        ),
+        (
+            ('tiny = ["haiku", "greedy"]', ""),
+            "suites.quick.prompts: expected at least 1 of them, found 0",
+        ),
+        (("runs = 3", "runs = 0"), "suites.quick.runs: expected at least 1, found 0"),
+        (("runs = 3", "runs = 3.0"), "suites.quick.runs: expected integer, found 3.0"),
+        (
+            ("runs = 3", "runs = 3\nfresh_runs = 3"),
+            "suites.quick.fresh_runs: expected less than the 3 runs, found 3",
+        ),
+        (
+            ("runs = 3", "runs = 3\nfresh_runs = -1"),
+            "suites.quick.fresh_runs: expected at least 0, found -1",
+        ),
+    ],
+)
+def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    """Seeds that mean "draw one at random", duplicates and too many fresh runs are mistakes."""
+    assert refusal_of(tmp_path, change) == told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            ("temperature = 0.7", "temperature = nan"),
+            "prompts.haiku.temperature: expected a finite number, found nan",
+        ),
+        (
+            ("temperature = 0.7", "temperature = inf"),
+            "prompts.haiku.temperature: expected at most 10, found inf",
+        ),
+        (
+            ("top_p = 0.95", "top_p = nan"),
+            "sampler.top_p: expected a finite number, found nan",
+        ),
+        (("min_p = 0.05", "min_p = -inf"), "sampler.min_p: expected at least 0, found -inf"),
+        (
+            ("timeout_s = 0.5", "timeout_s = nan"),
+            "engines.own.timeout_s: expected a finite number, found nan",
+        ),
+        (
+            ("timeout_s = 0.5", "timeout_s = inf"),
+            "engines.own.timeout_s: expected at most 86400, found inf",
+        ),
+        (
+            ("timeout_s = 0.5", "timeout_s = 0"),
+            "engines.own.timeout_s: expected more than 0, found 0",
+        ),
+        (
+            ("rate = 0.5", "rate = nan"),
+            "engines.own.settings.rate: expected a finite number, found nan",
+        ),
+        (
+            ("rate = 0.5", "rate = inf"),
+            "engines.own.settings.rate: expected a finite number, found inf",
+        ),
+        (
+            ("rate = 0.5", "rate = 2026-01-02"),
+            (
+                "engines.own.settings.rate: expected boolean or number or string, "
+                "found datetime.date(2026, 1, 2)"
+            ),
+        ),
+        (("top_p = 0.95", "top_p = 0"), "sampler.top_p: expected more than 0, found 0"),
+        (("top_k = 40", "top_k = 40.0"), "sampler.top_k: expected integer, found 40.0"),
+        (
+            ("max_tokens = 4", "max_tokens = 0"),
+            "prompts.haiku.max_tokens: expected at least 1, found 0",
+        ),
+        (
+            ("n_ctx = 256", "n_ctx = true"),
+            "engines.exact.settings.n_ctx: expected integer, found True",
+        ),
+        (
+            ('"Say haiku"', '""'),
+            "prompts.haiku.text: expected at least 1 of them, found 0",
+        ),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    """NaN and infinity compare as they please, and a float is no count."""
+    assert refusal_of(tmp_path, change) == told
+
+
+@pytest.mark.parametrize("table", ["engines.own", "models.mine", "prompts.greedy", "suites.quick"])
+@pytest.mark.parametrize(
+    "name", ["a--b", "a..b", "Upper", "-a", "a-", "a b", "a/b", "..", "", "é", r"a\n", "x" * 65]
+)
+def test_a_name_that_could_collide_is_refused(tmp_path: Path, table: str, name: str) -> None:
+    """A name becomes a part of ids and file names, where two separators tell the parts."""
+    kind = table.partition(".")[0]
+    extra = {
+        "engines": 'kind = "command"\ncommand = ["x"]\nsettings = {}',
+        "models": 'engine = "own"\nsource = "x"',
+        "prompts": 'text = "x"\ntemperature = 0\nmax_tokens = 1',
+        "suites": 'runs = 1\nseeds = [1]\nprompts = { tiny = ["haiku"] }',
+    }[kind]
+    end = 'tiny = ["haiku", "greedy"]'
+
+    told = refusal_of(tmp_path, (end, f'{end}\n[{kind}."{name}"]\n{extra}'))
+
+    assert told.startswith(f"{kind}: expected a name of lower-case letters and digits with single")
+
+
+def test_the_longest_name_is_allowed(tmp_path: Path) -> None:
+    """64 characters are a name."""
+    name = "x" * 64
+
+    matrix = matrix_from(tmp_path, ("[models.mine]", f"[models.{name}]"))
+
+    assert list(matrix.models) == ["tiny", name]
+
+
+def test_a_built_in_engine_with_a_command_is_refused(tmp_path: Path) -> None:
+    """Which of the two would run could only be guessed."""
+    told = refusal_of(tmp_path, ('kind = "llama_cpp"', 'kind = "llama_cpp"\ncommand = ["prog"]'))
+
+    assert told.startswith("engines.exact")
+    assert told.endswith("found ['prog']")
+
+
+def test_a_command_engine_without_a_command_is_refused(tmp_path: Path) -> None:
+    """The message says what is missing."""
+    told = refusal_of(tmp_path, ('command = ["./engine", "--quiet"]', ""))
+
+    assert told == "engines.own: expected the key 'command', found none"
+
+
+def test_an_empty_command_is_refused(tmp_path: Path) -> None:
+    """There is no program to start."""
+    told = refusal_of(tmp_path, ('["./engine", "--quiet"]', "[]"))
+
+    assert told == "engines.own.command: expected at least 1 of them, found 0"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:100", r"cpu\n", "CPU", ""])
+def test_a_device_that_there_is_not_is_refused(tmp_path: Path, device: str) -> None:
+    """A device is spelled in one way."""
+    told = refusal_of(tmp_path, ('device = "cuda:1"', f'device = "{device}"'))
+
+    assert told.startswith("engines.own.device: expected a device: cpu, cuda or cuda:N, found")
+
+
+def test_another_version_of_the_format_is_refused(tmp_path: Path) -> None:
+    """A matrix of a later repro-gate is not half understood."""
+    told = refusal_of(tmp_path, ("repro-gate/matrix/v1", "repro-gate/matrix/v2"))
+
+    assert told == "schema: expected 'repro-gate/matrix/v1', found 'repro-gate/matrix/v2'"
+
+
+@pytest.mark.parametrize(
+    "table", ["schema", "default_suites", "engines", "models", "sampler", "prompts", "suites"]
+)
+def test_a_matrix_without_a_part_is_refused(tmp_path: Path, table: str) -> None:
+    """The message names the part that is missing."""
+    other = f"x{table}"
+    changed = SMALL.replace(f"[{table}", f"[{other}").replace(f"\n{table} =", f"\n{other} =")
+    file = tmp_path / "repro-gate.toml"
+    file.write_text(changed, "utf-8")
+
+    with pytest.raises(InputInvalid, match=f"{other}|the key '{table}'"):
+        read_matrix(file)
+
+
+def test_a_prompt_may_depart_from_the_sampler(tmp_path: Path) -> None:
+    """What a prompt says itself comes before what the matrix says for all of them."""
+    matrix = matrix_from(tmp_path, ("max_tokens = 4 }", "max_tokens = 4, top_k = 7 }"))
+
+    samplers = {cell.prompt: cell.sampler for cell in matrix.cells()}
+    assert samplers == {"haiku": replace(SAMPLED, top_k=7), "greedy": GREEDY}
+
+
+def test_one_run_is_never_a_fresh_one(tmp_path: Path) -> None:
+    """A fresh run confirms another one, which must have been before it."""
+    matrix = matrix_from(tmp_path, ("runs = 3", "runs = 1"))
+
+    assert (matrix.suites["quick"].runs, matrix.suites["quick"].fresh_runs) == (1, 0)
+
+
+def test_ten_thousand_cells_are_planned(tmp_path: Path) -> None:
+    """A large matrix is read and planned, with an id for each of its cells."""
+    prompts = [f"p{number}" for number in range(1000)]
+    tables = [f'[prompts.{name}]\ntext = "x"\ntemperature = 1\nmax_tokens = 1' for name in prompts]
+    seeds = ", ".join(map(str, range(1, 11)))
+    matrix = matrix_from(
+        tmp_path,
+        ("[1, 4294967294]", f"[{seeds}]"),
+        ('tiny = ["haiku", "greedy"]', f"tiny = {prompts}\n" + "\n".join(tables)),
+    )
+
+    assert len({cell.id for cell in plan(matrix).cells}) == 10_000
+
+
+def test_the_file_may_be_named_as_one_likes(tmp_path: Path) -> None:
+    """Messages name the file that was given."""
+    file = tmp_path / "other.toml"
+    file.write_text("x = 1", "utf-8")
+
+    with pytest.raises(InputInvalid, match=r"^.*other\.toml: expected"):
+        read_matrix(file)

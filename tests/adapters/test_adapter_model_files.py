@@ -1,0 +1,260 @@
+"""Where model files come from: made by us, lying beside the matrix, or absent with a remedy."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.model_files import CachedModels, sha256_of
+from repro_gate.core.matrix import ModelSpec
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import ModelFile
+from tests.fakes.values import model_spec_of
+
+RECIPE = "tiny-phi3"
+
+
+def models_in(folder: Path, pins: Mapping[str, str] | None = None) -> CachedModels:
+    """Return the models of a matrix in a folder."""
+    return CachedModels(beside=folder / "here", cache=folder / "cache", pins=pins or {})
+
+
+def model_from(source: str, *, sha256: str | None = None) -> ModelSpec:
+    """Return a model of some source."""
+    return replace(model_spec_of(sha256=sha256), source=source)
+
+
+@pytest.fixture(name="made", scope="module")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Make a built-in model once, and return what is in its file."""
+    models = models_in(tmp_path_factory.mktemp("made"))
+    return models.locate(model_from(f"builtin:{RECIPE}")).path.read_bytes()
+
+
+@pytest.fixture(name="digest", scope="module")
+def _digest(made: bytes) -> str:
+    """Return the digest of the built-in model."""
+    return hashlib.sha256(made).hexdigest()
+
+
+def test_a_built_in_model_is_made_on_demand(tmp_path: Path, made: bytes, digest: str) -> None:
+    """The first that needs it makes it, with the bytes that the matrix pins."""
+    file = models_in(tmp_path).locate(model_from(f"builtin:{RECIPE}", sha256=digest))
+
+    name = f"{RECIPE}-{digest[:16]}.gguf"
+    assert file == ModelFile(path=tmp_path / "cache" / "builtin" / name, sha256=digest)
+    assert file.path.read_bytes() == made
+
+
+def test_a_built_in_model_that_is_right_is_not_made_again(
+    tmp_path: Path, made: bytes, digest: str
+) -> None:
+    """A check must not write half a megabyte each time."""
+    model = model_from(f"builtin:{RECIPE}", sha256=digest)
+    path = models_in(tmp_path).path_of(model)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(made)
+    before = path.stat()
+
+    models_in(tmp_path).locate(model)
+
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("change", [bytes.upper, lambda made: made[:-1]])
+def test_a_corrupt_built_in_model_is_made_again(
+    tmp_path: Path, made: bytes, digest: str, change: Callable[[bytes], bytes]
+) -> None:
+    """A torn or changed file in the cache repairs itself."""
+    model = model_from(f"builtin:{RECIPE}", sha256=digest)
+    path = models_in(tmp_path).path_of(model)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(change(made))
+
+    models_in(tmp_path).locate(model)
+
+    assert path.read_bytes() == made
+
+
+def test_a_built_in_model_that_cannot_be_what_is_pinned_is_unavailable(
+    tmp_path: Path, digest: str
+) -> None:
+    """Both digests are named: the recipe of this version, and what the matrix wants."""
+    wanted = "0a" * 32
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model_from(f"builtin:{RECIPE}", sha256=wanted))
+
+    assert str(caught.value) == (
+        f"this repro-gate makes {RECIPE} with the sha256 {digest}, but the matrix wants {wanted}"
+    )
+
+
+def test_an_unknown_recipe_is_unavailable(tmp_path: Path) -> None:
+    """The message lists the recipes that there are."""
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model_from("builtin:tiny-gpt"))
+
+    assert str(caught.value) == (
+        "the built-in model tiny-gpt could not be made: python -m repro_gate.tiny_models: error: "
+        "unknown model 'tiny-gpt': expected one of tiny-qwen2, tiny-phi3, qwen2.5-0.5b-shape"
+    )
+
+
+@pytest.mark.parametrize(
+    "source", ["builtin:../../x", "builtin:--help", "builtin:--list", "builtin:", "builtin:a/b"]
+)
+def test_a_recipe_that_is_no_name_is_refused(tmp_path: Path, source: str) -> None:
+    """It would become a path, or an option of the program that makes models."""
+    with pytest.raises(MeasurementUnavailable, match=r"^the source of tiny: a name must be"):
+        models_in(tmp_path).locate(model_from(source))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    """A file where the cache should be is told in one line."""
+    (tmp_path / "cache").touch()
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model_from(f"builtin:{RECIPE}"))
+
+    assert str(caught.value) == (
+        f"tiny cannot be kept in {tmp_path}/cache/builtin: Not a directory"
+    )
+
+
+@pytest.mark.parametrize("source", ["models/my.gguf", "../here/models/./my.gguf"])
+def test_a_path_is_relative_to_the_matrix(tmp_path: Path, source: str) -> None:
+    """From wherever the gate is called, the same file is meant."""
+    file = tmp_path / "here" / "models" / "my.gguf"
+    file.parent.mkdir(parents=True)
+    file.touch()
+
+    assert models_in(tmp_path).locate(model_from(source)) == ModelFile(path=file, sha256=None)
+
+
+def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    """A shared folder of models may lie anywhere."""
+    (tmp_path / "my.gguf").touch()
+
+    file = models_in(tmp_path).locate(model_from(str(tmp_path / "my.gguf")))
+
+    assert file.path == tmp_path / "my.gguf"
+
+
+@pytest.mark.parametrize("source", ["no.gguf", "."])
+def test_a_path_without_a_file_is_unavailable(tmp_path: Path, source: str) -> None:
+    """Nothing but the user can bring it, so there is no remedy to name."""
+    (tmp_path / "here").mkdir()
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model_from(source))
+
+    path = (tmp_path / "here" / source).resolve()
+    assert (caught.value.reason, caught.value.remedy) == (
+        f"the model tiny is not here: there is no file {path}",
+        None,
+    )
+
+
+def test_a_model_of_a_hub_is_never_fetched_by_a_check(tmp_path: Path) -> None:
+    """The remedy is the very command that fetches it."""
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model_from("hf:owner/repo/sub/my.gguf"))
+
+    path = tmp_path / "cache" / "hf" / "owner" / "repo" / "sub" / "my.gguf"
+    assert (caught.value.reason, caught.value.remedy) == (
+        f"the model tiny is not here: there is no file {path}",
+        "repro-gate models fetch tiny",
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "hf:../../x",
+        "hf:owner/repo",
+        "hf:owner/repo/",
+        "hf:owner//my.gguf",
+        "hf:/repo/my.gguf",
+        "hf:owner/repo/../my.gguf",
+        "hf:owner/repo/a/../../../../my.gguf",
+        "hf:owner/../my.gguf",
+        "hf:./repo/my.gguf",
+        "hf:owner/repo//etc/my.gguf",
+        r"hf:owner/repo/..\my.gguf",
+        "hf:",
+    ],
+)
+def test_a_source_that_could_lead_out_of_the_cache_is_refused(tmp_path: Path, source: str) -> None:
+    """Whether to find it or to fetch it: nothing is asked and nothing is written."""
+    expected = f"the source of tiny must be hf:OWNER/REPO/FILE, and is {source!r}"
+    for get in (models_in(tmp_path).locate, models_in(tmp_path).fetch):
+        with pytest.raises(MeasurementUnavailable) as caught:
+            get(model_from(source))
+        assert str(caught.value) == expected
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["a\0b", "hf:a/b/c\0", "builtin:x\0", "\x1b[2J", "a\nb"])
+def test_a_source_that_cannot_be_printed_is_refused(tmp_path: Path, source: str) -> None:
+    """A zero byte is no file name, and an escape sequence is not one that anybody means."""
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model_from(source))
+
+    assert str(caught.value) == f"the source of tiny names no file: {source!r}"
+
+
+def test_the_matrix_pins_before_the_first_recording_does(tmp_path: Path) -> None:
+    """A digest that somebody wrote down by hand is the one that counts."""
+    models = models_in(tmp_path, {"tiny": "0b" * 32})
+
+    assert models.expected_sha256(model_from("x", sha256="0a" * 32)) == "0a" * 32
+    assert models.expected_sha256(model_from("x")) == "0b" * 32
+    assert models_in(tmp_path).expected_sha256(model_from("x")) is None
+
+
+def test_fetching_a_file_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    """`fetch` answers for the digest, also of a file that it did not bring."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "my.gguf").write_bytes(b"GGUF")
+    digest = hashlib.sha256(b"GGUF").hexdigest()
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).fetch(model_from("my.gguf", sha256="0a" * 32))
+
+    assert str(caught.value) == (
+        f"{tmp_path}/here/my.gguf has the sha256 {digest}, but {'0a' * 32} is pinned"
+    )
+
+
+def test_fetching_a_file_that_is_there_returns_it(tmp_path: Path) -> None:
+    """There is nothing to do for the right file."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "my.gguf").write_bytes(b"GGUF")
+    digest = hashlib.sha256(b"GGUF").hexdigest()
+
+    assert models_in(tmp_path).fetch(model_from("my.gguf", sha256=digest)) == ModelFile(
+        path=tmp_path / "here" / "my.gguf", sha256=digest
+    )
+
+
+def test_a_digest_of_a_large_file_is_that_of_all_of_it(tmp_path: Path) -> None:
+    """It is not that of a first block."""
+    content = bytes(3 * 2**20) + b"x"
+    (tmp_path / "my.gguf").write_bytes(content)
+
+    assert sha256_of(tmp_path / "my.gguf") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
+    """A folder under the name of a model is unavailable, and no crash."""
+    with pytest.raises(MeasurementUnavailable) as caught:
+        sha256_of(tmp_path)
+
+    assert str(caught.value) == f"{tmp_path} cannot be read: Is a directory"

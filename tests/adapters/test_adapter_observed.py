@@ -1,0 +1,301 @@
+"""What a check observed, and what of it another machine believes: an untrusted download."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro_gate.adapters.goldens import serialize
+from repro_gate.adapters.observed import Observed, read_observed, write_observed
+from repro_gate.checks.recording import observed_goldens
+from repro_gate.core.cells import Cell
+from repro_gate.core.goldens import Golden
+from repro_gate.core.matrix import Matrix
+from repro_gate.errors import InputInvalid
+from repro_gate.reports.json_report import render_json
+from tests.fakes.checking import scene_of
+from tests.fakes.values import (
+    PROFILE,
+    answer_to,
+    cell_of,
+    golden_of,
+    matrix_of,
+    model_facts_of,
+    suite_of,
+    trace_of,
+)
+
+HAIKU, FOX = cell_of("haiku"), cell_of("fox")
+MATRIX = matrix_of(suite_of(HAIKU, FOX))
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A folder with the report of a check of two cells, and what it observed."""
+
+    folder: Path
+
+    @property
+    def report_file(self) -> Path:
+        """The report."""
+        return self.folder / "report.json"
+
+    @property
+    def file(self) -> Path:
+        """What was observed of the first cell."""
+        return self.folder / "observed" / PROFILE / f"{HAIKU.id}.json"
+
+    def read(self, matrix: Matrix = MATRIX) -> Observed:
+        """Read it."""
+        return read_observed(self.folder, matrix=matrix)
+
+    def refusal(self, matrix: Matrix = MATRIX) -> str:
+        """Return what is said when it is refused, without the name of the folder."""
+        with pytest.raises(InputInvalid) as caught:
+            self.read(matrix)
+        assert str(caught.value).isprintable()
+        return str(caught.value).removeprefix(f"{self.folder}/")
+
+    def change_entry(self, **changes: Any) -> None:
+        """Change what the report says of the first cell."""
+        report = json.loads(self.report_file.read_text("utf-8"))
+        report["cells"][0].update(changes)
+        self.report_file.write_text(json.dumps(report), "utf-8")
+
+    def replace_golden(self, content: bytes) -> None:
+        """Replace what was observed of the first cell, and let the report vouch for it."""
+        self.file.write_bytes(content)
+        self.change_entry(observed_sha256=hashlib.sha256(content).hexdigest())
+
+
+def seen(cell: Cell) -> Golden:
+    """Return what a check sees of a cell: the right tokens, with their evidence."""
+    said = answer_to(cell)
+    return golden_of(cell, replace(said, trace=trace_of(said.tokens)))
+
+
+@pytest.fixture(name="download")
+def _download(tmp_path: Path) -> Download:
+    """Check two cells among fakes, and write what a check writes."""
+    report = scene_of(HAIKU, FOX).check()
+    digests = write_observed(tmp_path, observed_goldens(report))
+    (tmp_path / "report.json").write_text(render_json(report, observed=digests), "utf-8")
+    return Download(tmp_path)
+
+
+def test_what_was_observed_is_read_as_it_was_written(download: Download) -> None:
+    """The goldens and the digests of the models arrive on the other machine."""
+    assert download.read() == Observed(
+        goldens=(seen(HAIKU), seen(FOX)), models={"tiny": dict(model_facts_of("tiny"))}
+    )
+
+
+def test_the_digests_are_those_of_the_files(tmp_path: Path) -> None:
+    """A report vouches for exactly the bytes that were written."""
+    digests = write_observed(tmp_path, [golden_of(HAIKU)])
+
+    written = (tmp_path / "observed" / PROFILE / f"{HAIKU.id}.json").read_bytes()
+    assert digests == {HAIKU.id: hashlib.sha256(written).hexdigest()}
+    assert written.decode() == serialize(golden_of(HAIKU))
+
+
+def test_what_an_earlier_check_observed_is_removed(tmp_path: Path) -> None:
+    """A folder speaks of one check, whatever profile the one before it was on."""
+    gpu = replace(golden_of(HAIKU), profile="gpu")
+    write_observed(tmp_path, [golden_of(HAIKU), golden_of(FOX), gpu])
+    (tmp_path / "observed" / PROFILE / "notes.json").touch()
+
+    write_observed(tmp_path, [golden_of(FOX)])
+
+    files = [str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*") if f.is_file()]
+    assert sorted(files) == [
+        f"observed/{PROFILE}/notes.json",
+        f"observed/{PROFILE}/{FOX.id}.json",
+    ]
+
+
+def test_what_the_report_does_not_vouch_for_is_not_read(download: Download) -> None:
+    """A file without a digest in the report is none of the check's."""
+    download.change_entry(observed_sha256=None)
+    download.file.write_text("garbage", "utf-8")
+
+    assert download.read().goldens == (seen(FOX),)
+
+
+def test_a_folder_that_is_a_link_may_be_named(download: Download, tmp_path: Path) -> None:
+    """The user says which folder; only what is inside of it is not trusted."""
+    link = tmp_path.with_name("link")
+    link.symlink_to(tmp_path)
+
+    assert read_observed(link, matrix=MATRIX) == download.read()
+
+
+def test_a_tampered_file_is_refused(download: Download) -> None:
+    """One byte more than the report vouches for is too much."""
+    before = hashlib.sha256(download.file.read_bytes()).hexdigest()
+    download.file.write_bytes(download.file.read_bytes() + b"\n")
+    after = hashlib.sha256(download.file.read_bytes()).hexdigest()
+
+    assert download.refusal() == (
+        f"observed/{PROFILE}/{HAIKU.id}.json: expected the sha256 {before}, found {after}"
+    )
+
+
+def test_a_missing_file_is_refused(download: Download) -> None:
+    """A part of a download is not half believed."""
+    download.file.unlink()
+
+    assert download.refusal() == (
+        f"observed/{PROFILE}/{HAIKU.id}.json: expected a readable file, "
+        "found No such file or directory"
+    )
+
+
+def test_a_missing_report_is_refused(download: Download) -> None:
+    """Without a report nobody vouches for anything."""
+    download.report_file.unlink()
+
+    assert download.refusal() == (
+        "report.json: expected a readable file, found No such file or directory"
+    )
+
+
+def link_to_a_copy(path: Path) -> None:
+    """Put a symbolic link to an equal file or folder in the place of one."""
+    elsewhere = path.with_name(f"copy-of-{path.name}")
+    shutil.move(path, elsewhere)
+    path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["report.json", "observed", f"observed/{PROFILE}", f"observed/{PROFILE}/{HAIKU.id}.json"],
+)
+def test_a_symbolic_link_is_refused(download: Download, place: str) -> None:
+    """A link could lead to any file of ours, even one that the report describes rightly."""
+    link_to_a_copy(download.folder / place)
+
+    assert download.refusal() == f"{place}: expected no symbolic link, found one"
+
+
+def make_pipe(file: Path) -> None:
+    """Put a named pipe in the place of a file."""
+    file.unlink()
+    os.mkfifo(file)
+
+
+def make_folder(file: Path) -> None:
+    """Put a folder in the place of a file."""
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_folder])
+@pytest.mark.parametrize("place", ["report.json", f"observed/{PROFILE}/{HAIKU.id}.json"])
+def test_what_is_no_plain_file_is_refused(
+    download: Download, place: str, make: Callable[[Path], None]
+) -> None:
+    """Reading a pipe would wait for ever."""
+    make(download.folder / place)
+
+    assert download.refusal() == f"{place}: expected a plain file, found something else"
+
+
+def test_a_huge_file_is_refused(download: Download) -> None:
+    """It is not even read for its digest."""
+    with download.file.open("ab") as file:
+        file.truncate(5 * 2**20)
+
+    assert download.refusal() == (
+        f"observed/{PROFILE}/{HAIKU.id}.json: expected at most 4194304 bytes, found 5242880"
+    )
+
+
+def test_a_cell_that_the_matrix_does_not_have_is_refused(download: Download) -> None:
+    """Goldens are accepted for our own cells only."""
+    other = matrix_of(suite_of(FOX))
+
+    assert download.refusal(other) == (
+        f"report.json: cells[0].id: expected a cell of the matrix, found {HAIKU.id}"
+    )
+
+
+def test_a_cell_of_another_definition_is_refused(download: Download) -> None:
+    """The other machine worked with another matrix file: its tokens answer another question."""
+    other = matrix_of(suite_of(replace(HAIKU, max_tokens=9), FOX))
+
+    assert download.refusal(other) == (
+        "report.json: cells[0]: expected the definition that the matrix gives, "
+        "found another; this check was made with another matrix file"
+    )
+
+
+@pytest.mark.parametrize(
+    "profile", ["../../x", "a/b", "..", ".", "", "/etc", "Upper", "a\n", "\x1b[2J", None]
+)
+def test_a_profile_that_is_no_name_is_refused(download: Download, profile: str | None) -> None:
+    """It becomes the name of a folder here, so it leads nowhere else."""
+    download.change_entry(profile=profile)
+
+    assert download.refusal().startswith("report.json: ")
+
+
+@pytest.mark.parametrize(
+    "cell_id", ["../../x", f"../{PROFILE}/{HAIKU.id}", f"{HAIKU.id}\n", "\x1b[2J", ""]
+)
+@pytest.mark.parametrize("verdict", ["match", "orphaned"])
+def test_an_id_that_is_none_is_refused(download: Download, cell_id: str, verdict: str) -> None:
+    """It becomes the name of a file here; of an orphan the schema allows any text."""
+    changes: dict[str, Any] = {"suite": None, "definition": None} if verdict == "orphaned" else {}
+    download.change_entry(id=cell_id, verdict=verdict, **changes)
+
+    assert download.refusal().startswith("report.json: cells[0].id: expected ")
+
+
+def test_the_golden_of_another_cell_is_refused(download: Download) -> None:
+    """A file that the report vouches for still has to be what its name says."""
+    download.replace_golden(serialize(golden_of(FOX)).encode())
+
+    assert download.refusal() == (
+        f"observed/{PROFILE}/{HAIKU.id}.json: cell: expected the cell {HAIKU.id}, "
+        f"found the cell {FOX.id}"
+    )
+
+
+def test_the_golden_of_another_profile_is_refused(download: Download) -> None:
+    """The tokens of one class of machine are not passed off as another's."""
+    download.replace_golden(serialize(golden_of(HAIKU, profile="gpu")).encode())
+
+    assert download.refusal() == (
+        f"observed/{PROFILE}/{HAIKU.id}.json: profile: expected '{PROFILE}', found 'gpu'"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100_000])
+def test_a_broken_golden_is_refused(download: Download, content: bytes) -> None:
+    """A digest makes no golden of it."""
+    download.replace_golden(content)
+
+    assert download.refusal().startswith(f"observed/{PROFILE}/{HAIKU.id}.json: ")
+
+
+def test_a_golden_whose_text_could_not_be_written_again_is_refused(download: Download) -> None:
+    """Half a surrogate pair in the provenance would crash the update that accepts it."""
+    text = serialize(golden_of(HAIKU)).replace('"TEST"', r'"\ud800"')
+    download.replace_golden(text.encode())
+
+    assert "expected JSON, found" in download.refusal()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "<<<<<<< HEAD", '{"schema": NaN}'])
+def test_a_broken_report_is_refused(download: Download, text: str) -> None:
+    """Nothing of it is believed."""
+    download.report_file.write_text(text, "utf-8")
+
+    assert download.refusal().startswith("report.json: ")

@@ -1,0 +1,66 @@
+"""The schemas that we publish are schemas, and what we commit keeps to them."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from repro_gate.adapters.golden_files import GoldenFiles
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = sorted(
+    file.name for file in files("repro_gate.schemas").iterdir() if file.name.endswith(".json")
+)
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """Return a published schema."""
+    text = files("repro_gate.schemas").joinpath(name).read_text("utf-8")
+    return dict(json.loads(text))
+
+
+def test_there_is_a_schema_for_each_kind_of_file_and_for_the_protocol() -> None:
+    """Nothing is read or exchanged that has no published schema."""
+    assert {"engine-v1.json", "golden-v1.json", "matrix-v1.json", "models-v1.json"} <= set(SCHEMAS)
+    assert "report-v1.json" in SCHEMAS
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_is_valid(name: str) -> None:
+    """Each is a JSON Schema of draft 2020-12."""
+    schema = schema_of(name)
+
+    assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_says_its_own_name(name: str) -> None:
+    """The `$id` tells the kind and the version, as the file name does."""
+    kind, version = name.removesuffix(".json").split("-")
+
+    assert schema_of(name)["$id"] == f"urn:repro-gate:{kind}:{version}"
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_no_pattern_lets_a_last_newline_through(name: str) -> None:
+    """Python and ECMAScript disagree on `$`, so every pattern forbids a newline after it."""
+    text = files("repro_gate.schemas").joinpath(name).read_text("utf-8")
+    ends = [part for part in text.split('"pattern": "')[1:] if '$"' in part.split("\n")[0]]
+
+    assert ends == []
+
+
+def test_the_committed_goldens_are_readable() -> None:
+    """Every golden in this repository is one, and lies where it belongs."""
+    goldens = GoldenFiles(ROOT / "snapshots" / "goldens")
+    read = [
+        goldens.read(profile, cell_id)
+        for profile in goldens.profiles()
+        for cell_id in goldens.recorded(profile)
+    ]
+
+    assert len(read) >= 30

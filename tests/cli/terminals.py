@@ -1,0 +1,55 @@
+"""The program at a terminal, with someone who answers its question."""
+
+import os
+import pty
+import select
+import subprocess
+import time
+
+from tests.cli.workspaces import PATIENCE_S, Ran, Workspace
+
+QUESTION = b"[y/N] "
+
+
+def at_terminal(workspace: Workspace, *arguments: str, answer: str = "", **env: str) -> Ran:
+    """Run the program with a terminal for stdin, stdout and stderr; what it shows is `out`."""
+    ours, theirs = pty.openpty()
+    gate = workspace.start(
+        *arguments,
+        after="os.login_tty(0)",
+        env=workspace.environment(COLUMNS="120", **env),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        shown = _conversation(ours, answer.encode())
+    finally:
+        _end(gate)
+        os.close(ours)
+    return Ran(code=gate.returncode, out=shown.decode().replace("\r\n", "\n"), err="")
+
+
+def _conversation(terminal: int, answer: bytes) -> bytes:
+    """Return what the program shows; its question is answered once."""
+    shown = bytearray()
+    deadline = time.monotonic() + PATIENCE_S
+    while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        try:
+            shown += os.read(terminal, 1 << 16)
+        except OSError:
+            # Linux says so when the last program at the terminal has ended.
+            return bytes(shown)
+        if answer and QUESTION in shown:
+            os.write(terminal, answer)
+            answer = b""
+    raise TimeoutError(f"the program is still there: {bytes(shown)!r}")
+
+
+def _end(gate: subprocess.Popen[bytes]) -> None:
+    try:
+        gate.wait(1)
+    finally:
+        gate.kill()
+        gate.wait()

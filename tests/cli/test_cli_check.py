@@ -1,0 +1,152 @@
+"""The options of `check`, and what it prints and writes."""
+
+import json
+from importlib.resources import files
+
+from jsonschema import Draft202012Validator
+
+from tests.cli.workspaces import Workspace, contents_of
+
+_DRIFT = {
+    "method": "generate",
+    "prompt": "Say fox",
+    "result": {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]},
+}
+
+
+def test_json_prints_the_report_and_only_it(recorded: Workspace) -> None:
+    """With --json stdout is report.json byte for byte, and stderr is silent."""
+    recorded.write_script(_DRIFT)
+
+    ran = recorded.run("check", "--json")
+
+    assert (ran.code, ran.err) == (10, "")
+    assert ran.out == (recorded.output / "report.json").read_text("utf-8")
+
+
+def test_the_report_is_what_its_schema_says(recorded: Workspace) -> None:
+    """A report with a match and a drift is valid by the published schema."""
+    schema = json.loads((files("repro_gate.schemas") / "report-v1.json").read_text("utf-8"))
+    recorded.write_script({**_DRIFT, "seed": 1})
+    recorded.run("check")
+
+    Draft202012Validator(schema).validate(recorded.report())
+    assert {"match", "drift"} == set(recorded.verdicts().values())
+
+
+def test_quiet_prints_one_line(recorded: Workspace) -> None:
+    """With --quiet the outcome is all there is to read."""
+    ran = recorded.run("check", "--quiet")
+
+    assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
+    assert ran.out.startswith("passed: 4 match; wall ")
+
+
+def test_a_log_gets_a_few_lines_of_progress(recorded: Workspace) -> None:
+    """Where stderr is no terminal, progress is plain lines that end with the last run."""
+    ran = recorded.run("check")
+
+    assert ran.err.splitlines()[-1].startswith("8/8 runs, 4/4 cells, ")
+    assert len(ran.err.splitlines()) <= 10
+
+
+def test_runs_replaces_what_the_suite_says(recorded: Workspace) -> None:
+    """With --runs every cell is run that often."""
+    recorded.run("check", "--runs", "3")
+
+    assert {cell["runs"] for cell in recorded.report()["cells"]} == {3}
+
+
+def test_one_run_is_enough_to_compare_with_the_golden(recorded: Workspace) -> None:
+    """With --runs 1 there is no fresh process, and still a verdict."""
+    recorded.write_script(_DRIFT)
+
+    assert recorded.run("check", "--runs", "1").code == 10
+
+
+def test_only_cuts_the_selection(recorded: Workspace) -> None:
+    """With --only a pattern chooses among the cells."""
+    ran = recorded.run("check", "--only", "tiny--fox--*")
+
+    assert (ran.code, list(recorded.verdicts())) == (0, ["tiny--fox--seed1", "tiny--fox--seed2"])
+
+
+def test_only_names_the_suite_that_has_such_cells(recorded: Workspace) -> None:
+    """Who asks for a cell of another suite is told which."""
+    suites = {
+        name: {"runs": 1, "seeds": [1], "prompts": {"tiny": [prompt]}}
+        for name, prompt in (("quick", "haiku"), ("slow", "fox"))
+    }
+    recorded.write_matrix(suites=suites)
+
+    ran = recorded.run("check", "--only", "tiny--fox--*")
+
+    assert (ran.code, "try: --suite slow" in ran.err) == (4, True)
+
+
+def test_suites_add_up(recorded: Workspace) -> None:
+    """A cell of two suites is checked once, as often as the more demanding one says."""
+    suites = {
+        "quick": {"runs": 2, "seeds": [1, 2], "prompts": {"tiny": ["haiku"]}},
+        "slow": {"runs": 3, "seeds": [2], "prompts": {"tiny": ["haiku", "fox"]}},
+    }
+    recorded.write_matrix(suites=suites)
+    recorded.golden("tiny--fox--seed1").unlink()
+
+    ran = recorded.run("check", "--suite", "quick", "--suite", "slow")
+
+    assert (ran.code, {cell["id"]: cell["runs"] for cell in recorded.report()["cells"]}) == (
+        0,
+        {"tiny--haiku--seed1": 2, "tiny--haiku--seed2": 3, "tiny--fox--seed2": 3},
+    )
+
+
+def test_the_reports_are_written_where_they_are_wanted(recorded: Workspace) -> None:
+    """The output folder holds three reports, and what was observed in golden form."""
+    recorded.run("check", "--output", "deep/reports")
+
+    goldens = contents_of(recorded.snapshots / "goldens")
+    written = contents_of(recorded.folder / "deep" / "reports")
+    assert written.keys() == {
+        *("report.json", "report.md", "junit.xml"),
+        *(f"observed/{name}" for name in goldens),
+    }
+    assert {name: written[f"observed/{name}"] for name in goldens} == goldens
+
+
+def test_a_report_speaks_of_one_check(recorded: Workspace) -> None:
+    """What an earlier check observed in the same folder is gone."""
+    earlier = recorded.output / "observed" / "other-gpu" / "tiny--fox--seed1.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+
+    recorded.run("check", "--only", "tiny--fox--seed1")
+
+    assert list(contents_of(recorded.output / "observed")) == ["test-cpu/tiny--fox--seed1.json"]
+
+
+def test_an_earlier_report_does_not_outlive_a_broken_golden(recorded: Workspace) -> None:
+    """A check that ends before its verdict leaves no report of another check behind."""
+    earlier = recorded.output / "report.json"
+    earlier.parent.mkdir()
+    earlier.write_text('{"outcome": "passed"}', "utf-8")
+    recorded.golden("tiny--fox--seed1").write_text("{", "utf-8")
+
+    assert (recorded.run("check").code, earlier.exists()) == (3, False)
+
+
+def test_the_matrix_is_the_centre_of_its_workspace(recorded: Workspace) -> None:
+    """Models and snapshots are found beside the matrix file, wherever the command is given."""
+    (recorded.folder / "elsewhere").mkdir()
+    gate = recorded.start(
+        "check", "--config", "../repro-gate.toml", cwd=recorded.folder / "elsewhere"
+    )
+
+    assert (gate.communicate()[0].split(b":")[0].split(b"\n")[-1], gate.wait()) == (b"passed", 0)
+
+
+def test_the_environment_can_name_the_matrix(recorded: Workspace) -> None:
+    """A CI job sets REPRO_GATE_CONFIG once for all commands."""
+    (recorded.folder / "repro-gate.toml").rename(recorded.folder / "ours.toml")
+
+    assert recorded.run("check", REPRO_GATE_CONFIG="ours.toml").code == 0

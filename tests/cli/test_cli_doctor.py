@@ -1,0 +1,151 @@
+"""`doctor` and `models`: what is here, and what is missing."""
+
+import json
+import tomllib
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import repro_gate
+from tests.cli.workspaces import Ran, Workspace
+
+_OURS = tomllib.loads((Path(__file__).parents[2] / "repro-gate.toml").read_text("utf-8"))
+_DIGEST = sha256(b"weights").hexdigest()
+
+
+def test_the_doctor_says_what_would_be_checked(recorded: Workspace) -> None:
+    """Versions, suites, models with their pins, and the profile with its goldens are told."""
+    recorded.golden("old").write_text("{}", "utf-8")
+
+    ran = recorded.run("doctor")
+
+    assert ran.code == 0
+    for said in (
+        f"repro-gate {repro_gate.__version__}\n",
+        "  suite quick: 4 cells x 2 runs, by default\n",
+        f"  model tiny: here, {recorded.folder / 'tiny.gguf'}\n    pinned to {_DIGEST}\n",
+        "engine scripted (command on cpu)\n  profile test-cpu: 4 goldens, 1 orphaned\n",
+        "  device.name = TEST\n",
+    ):
+        assert said in ran.out
+
+
+def test_the_doctor_names_an_engine_that_is_ill(recorded: Workspace) -> None:
+    """An engine that cannot be asked does not keep the doctor from saying the rest."""
+    recorded.write_script({"method": "describe", "stderr": "no CUDA driver", "exit": 1})
+
+    ran = recorded.run("doctor", "--device", "cuda:1")
+
+    assert (ran.code, "suite quick" in ran.out) == (4, True)
+    assert "engine scripted (command on cuda:1): the engine ended with exit code 1" in ran.out
+    assert "it last said: no CUDA driver" in ran.out
+
+
+def test_the_doctor_cannot_heal_a_broken_matrix(workspace: Workspace) -> None:
+    """A matrix that cannot be read is exit code 3 here too."""
+    workspace.write_matrix(default_suites=["quikc"])
+
+    ran = workspace.run("doctor")
+
+    assert (ran.code, "did you mean 'quick'?" in ran.err) == (3, True)
+
+
+def test_the_list_tells_where_each_model_is(recorded: Workspace) -> None:
+    """Name, presence, source, path and pin are there for people."""
+    ran = recorded.run("models", "list")
+
+    place = recorded.folder / "tiny.gguf"
+    said = f"tiny: present, tiny.gguf\n  {place}\n  sha256 {_DIGEST}\n"
+    assert (ran.code, ran.out) == (0, said)
+
+
+def test_the_list_is_there_for_programs_too(workspace: Workspace) -> None:
+    """With --json the same is a list of objects."""
+    hub = {"engine": "scripted", "source": "hf:some-one/models/deep/tiny.gguf"}
+    workspace.write_matrix(models={"tiny": hub})
+
+    ran = workspace.run("models", "list", "--json")
+
+    place = workspace.cache / "models" / "hf" / "some-one" / "models" / "deep" / "tiny.gguf"
+    entry = {"name": "tiny", "source": hub["source"], "path": str(place), "sha256": None}
+    assert (ran.code, json.loads(ran.out)) == (0, [{**entry, "present": False}])
+
+
+def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
+    """The file that was recorded with is the pinned one."""
+    ran = recorded.run("models", "verify")
+
+    assert (ran.code, ran.out) == (0, "tiny: is the pinned file\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda file: file.write_bytes(b"other"), f"has the sha256 {sha256(b'other').hexdigest()}"),
+        (lambda file: file.unlink(), "absent; repro-gate models fetch tiny"),
+        (lambda file: (file.unlink(), file.mkdir()), "cannot be read: Is a directory"),
+    ],
+    ids=["other", "absent", "folder"],
+)
+def test_what_is_not_the_pinned_file_is_4(recorded: Workspace, change: Any, said: str) -> None:
+    """A file that cannot be what it must be is told, and the shell sees it."""
+    change(recorded.folder / "tiny.gguf")
+
+    ran = recorded.run("models", "verify", "tiny")
+
+    assert (ran.code, said in ran.out) == (4, True)
+
+
+def test_a_file_that_nothing_pins_is_not_verified(workspace: Workspace) -> None:
+    """Without a pin there is nothing to agree with; its digest is shown to be pinned."""
+    ran = workspace.run("models", "verify")
+
+    assert (ran.code, ran.out) == (4, f"tiny: not pinned yet; its sha256 is {_DIGEST}\n")
+
+
+@pytest.fixture(scope="module")
+def made(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Ran]:
+    """Return a workspace of built-in models, and how they were fetched."""
+    workspace = Workspace(folder=tmp_path_factory.mktemp("built-in"), cache=cache)
+    models = {"tiny-qwen2": {**_OURS["models"]["tiny-qwen2"], "engine": "scripted"}}
+    suite = {"runs": 1, "seeds": [1, 2], "prompts": {"tiny-qwen2": ["haiku", "fox"]}}
+    workspace.write_matrix(models=models, suites={"quick": suite})
+    workspace.write_script()
+    return workspace, workspace.run("models", "fetch", "tiny-qwen2")
+
+
+def test_a_built_in_model_is_made_on_fetching(made: tuple[Workspace, Ran]) -> None:
+    """What is fetched is the pinned file, byte for byte."""
+    workspace, ran = made
+
+    file = Path(ran.out.removeprefix("tiny-qwen2: ").strip())
+    assert (ran.code, file.is_relative_to(workspace.cache)) == (0, True)
+    pinned = _OURS["models"]["tiny-qwen2"]["sha256"]
+    assert sha256(file.read_bytes()).hexdigest() == pinned
+
+
+def test_a_built_in_model_that_rotted_is_made_anew(made: tuple[Workspace, Ran]) -> None:
+    """Junk in the cache costs a moment and no verdict."""
+    workspace, ran = made
+    file = Path(ran.out.removeprefix("tiny-qwen2: ").strip())
+    whole = file.read_bytes()
+    file.write_bytes(b"junk")
+
+    workspace.record("--only", "tiny-qwen2--fox--*")
+
+    assert file.read_bytes() == whole
+
+
+def test_a_model_that_cannot_be_fetched_is_4(workspace: Workspace) -> None:
+    """Without a network the model and the reason are named."""
+    models = {"tiny": {"engine": "scripted", "source": "hf:some-one/models/tiny.gguf"}}
+    workspace.write_matrix(models=models)
+    nowhere = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(workspace.folder / "hub")}
+
+    ran = workspace.run("models", "fetch", **nowhere)
+
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("repro-gate: ")
+    assert "could not be fetched" in ran.err or "huggingface_hub" in ran.err

@@ -1,0 +1,194 @@
+"""Every exit code, each reached by what it stands for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.cli.workspaces import Workspace, ended
+
+_FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
+_OTHER_TOKENS = {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}
+_ONE_TOKEN = {"tokens": [[7, b" 7".hex()]] * 4}
+_DRIFT = {**_FOX_1, "result": _OTHER_TOKENS}
+_DEATH = {"method": "generate", "prompt": "Say haiku", "seed": 2, "signal": 9}
+
+
+def test_agreement_is_0(recorded: Workspace) -> None:
+    """A check in which every cell says what its golden says exits with 0."""
+    assert (recorded.run("check").code, set(recorded.verdicts().values())) == (0, {"match"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["chekc"], "No such command 'chekc'"),
+        (["check", "--nope"], "No such option: --nope"),
+        (["check", "--runs", "0"], "Invalid value for '--runs'"),
+        (["check", "--suite", "slow"], "there is no suite 'slow' in the matrix; it has: quick"),
+        (["check", "--device", "tpu"], "a device is cpu, cuda or cuda:N, not 'tpu'"),
+        (["models", "fetch", "huge"], "there is no model 'huge' in the matrix; it has: tiny"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_is_2(workspace: Workspace, arguments: list[str], said: str) -> None:
+    """A command line that asks for something that does not exist says so, and what does."""
+    ran = workspace.run(*arguments)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+def test_a_broken_matrix_is_3(workspace: Workspace) -> None:
+    """The message names the file, the place, what was expected and what was found."""
+    workspace.write_matrix(runs="ten")
+
+    ran = workspace.run("check")
+
+    said = "repro-gate: repro-gate.toml: suites.quick.runs: expected integer, found 'ten'\n"
+    assert (ran.code, ran.out, ran.err) == (3, "", said)
+
+
+def test_a_matrix_that_is_not_there_is_3(workspace: Workspace) -> None:
+    """The file that is missing is named."""
+    ran = workspace.run("check", "--config", "nowhere.toml")
+
+    assert (ran.code, "nowhere.toml: expected a readable file" in ran.err) == (3, True)
+
+
+def test_broken_goldens_are_3_and_all_named(recorded: Workspace) -> None:
+    """Every broken golden is named before anything is generated."""
+    recorded.golden("tiny--fox--seed1").write_text("{", "utf-8")
+    recorded.golden("tiny--haiku--seed2").write_text('{"schema": "other"}', "utf-8")
+
+    ran = recorded.run("check")
+
+    files = [line.split(": ")[1].rpartition("/")[2] for line in ran.err.splitlines()]
+    assert (ran.code, sorted(files)) == (3, ["tiny--fox--seed1.json", "tiny--haiku--seed2.json"])
+    assert recorded.asked() == []
+
+
+def test_a_check_of_nothing_is_4(recorded: Workspace) -> None:
+    """A pattern that matches no cell checks nothing, and says what an id looks like."""
+    ran = recorded.run("check", "--only", "nothing")
+
+    assert (ran.code, ran.out) == (4, "")
+    assert "nothing was checked: no cell matches --only 'nothing'" in ran.err
+    assert "--only 'tiny--haiku--seed1'" in ran.err
+
+
+def test_a_missing_model_is_4_with_the_command_that_gets_it(recorded: Workspace) -> None:
+    """Who has no model is told how to fetch it."""
+    models = {"tiny": {"engine": "scripted", "source": "hf:some-one/some-models/tiny.gguf"}}
+    recorded.write_matrix(models=models)
+
+    ran = recorded.run("check")
+
+    assert (ran.code, recorded.asked()) == (4, [])
+    assert "remedy      repro-gate models fetch tiny\n" in ran.out
+
+
+def test_a_missing_engine_is_4(recorded: Workspace) -> None:
+    """An engine that cannot be started is named, and its cells are inconclusive."""
+    engine = {"kind": "command", "command": ["no-such-engine"], "settings": {}}
+    recorded.write_matrix(engines={"scripted": engine})
+
+    ran = recorded.run("check")
+
+    assert (ran.code, set(recorded.verdicts().values())) == (4, {"inconclusive"})
+    assert "could not be started" in ran.out
+    assert "no-such-engine" in ran.out
+
+
+def test_an_output_folder_that_cannot_be_is_4_before_the_work(recorded: Workspace) -> None:
+    """Nobody waits for a check whose reports could not be written."""
+    (recorded.folder / "file").touch()
+
+    ran = recorded.run("check", "--output", "file/reports")
+
+    said = "repro-gate: the reports cannot be written to file/reports: Not a directory\n"
+    assert (ran.code, ran.out, ran.err) == (4, "", said)
+    assert recorded.asked() == []
+
+
+def test_a_full_output_folder_is_4_after_the_verdict(recorded: Workspace) -> None:
+    """A disk that fills up on the way takes the reports, and not the verdict."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+
+    ran = ended(recorded.start("check", "--quiet", after=limit))
+
+    said = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
+    assert (ran.code, ran.err) == (4, said)
+    assert ran.out.startswith("passed: 4 match")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rule"), [("drift", _DRIFT), ("nondeterministic", {**_DRIFT, "time": 2})]
+)
+def test_other_tokens_are_10(recorded: Workspace, verdict: str, rule: Mapping[str, Any]) -> None:
+    """Other tokens in every run, or in one of them, fail the check."""
+    recorded.write_script(rule)
+
+    assert recorded.run("check").code == 10
+    assert recorded.cell("tiny--fox--seed1")["verdict"] == verdict
+
+
+def test_a_cell_that_cannot_differ_is_10(recorded: Workspace) -> None:
+    """A model that repeats one token for ever proves nothing by being recorded."""
+    recorded.golden("tiny--fox--seed1").unlink()
+    recorded.write_script({**_FOX_1, "result": _ONE_TOKEN})
+
+    assert recorded.run("check").code == 10
+    assert recorded.cell("tiny--fox--seed1")["verdict"] == "vacuous"
+
+
+def test_a_missing_golden_is_10(recorded: Workspace) -> None:
+    """A cell without a golden is no pass."""
+    recorded.golden("tiny--fox--seed1").unlink()
+
+    assert recorded.run("check").code == 10
+    assert recorded.verdicts()["tiny--fox--seed1"] == "unrecorded"
+
+
+def test_a_golden_left_over_is_10(recorded: Workspace) -> None:
+    """A golden whose cell has gone from the matrix is a finding."""
+    recorded.write_matrix(prompts=["haiku"])
+
+    assert recorded.run("check").code == 10
+    assert recorded.verdicts()["tiny--fox--seed1"] == "orphaned"
+
+
+def test_a_control_that_does_not_differ_is_10(workspace: Workspace) -> None:
+    """A model that does not heed its seed fails even where every token matches."""
+    workspace.write_matrix(prompts=["fox"], seeds=[1])
+    workspace.write_script({"method": "generate", "result": _OTHER_TOKENS})
+    workspace.record()
+
+    ran = workspace.run("check")
+
+    assert (ran.code, workspace.verdicts()) == (10, {"tiny--fox--seed1": "match"})
+    assert "seed 2 gave the golden's tokens too, so this check cannot fail" in ran.out
+
+
+def test_10_beats_4(recorded: Workspace) -> None:
+    """A finding is a finding even when something else could not be measured."""
+    recorded.write_script(_DRIFT, _DEATH)
+
+    assert recorded.run("check").code == 10
+    assert {"drift", "inconclusive"} <= set(recorded.verdicts().values())
+
+
+def test_4_beats_0(recorded: Workspace) -> None:
+    """One cell that could not be measured is enough not to pass."""
+    recorded.write_script({**_DEATH, "prompt": "Say fox"})
+
+    assert recorded.run("check").code == 4
+    assert sorted(recorded.verdicts().values()) == ["inconclusive", "match", "match", "match"]
+
+
+def test_exit_zero_hides_a_finding_from_the_shell_only(recorded: Workspace) -> None:
+    """The report still tells the code that the check deserves."""
+    recorded.write_script(_DRIFT)
+
+    assert recorded.run("check", "--exit-zero").code == 0
+    assert (recorded.report()["outcome"], recorded.report()["exit_code"]) == ("failed", 10)

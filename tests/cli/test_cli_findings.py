@@ -1,0 +1,122 @@
+"""What a check says of cells that do not match."""
+
+import json
+import shlex
+from typing import Any
+
+from tests.cli.workspaces import Workspace
+
+_FOX = "tiny--fox--seed1"
+
+
+def _says(*ids: int) -> dict[str, Any]:
+    """Return a rule by which one cell says other tokens."""
+    tokens = [[number, f" {number}".encode().hex()] for number in ids]
+    return {"method": "generate", "prompt": "Say fox", "seed": 1, "result": {"tokens": tokens}}
+
+
+def test_drift_shows_everything_that_is_needed_to_judge_it(workspace: Workspace) -> None:
+    """Both tokens, their position, their context and the command that accepts them are shown."""
+    workspace.write_script(_says(5, 6, 70, 8))
+    workspace.record()
+    workspace.write_script(_says(5, 6, 7, 8), facts={"driver": "2.0"})
+
+    out = workspace.run("check").out
+
+    assert out.startswith(
+        """\
+drift  tiny--fox--seed1
+  2 runs equal each other, but not the golden: they part at output[2]
+  context           " 5 6"
+  golden            70 " 70"
+  observed          7 " 7"
+  golden goes on    " 70 8"
+  observed goes on  " 7 8"
+  margin            1.0000 nats here, 1.0000 nats in the golden (0 is a tie)
+  changed           driver: (not said) -> 2.0
+"""
+    )
+    assert "repro-gate update-snapshots --suite 'quick' --only 'tiny--fox--seed1'\n" in out
+
+
+def test_the_command_of_a_drift_accepts_it(recorded: Workspace) -> None:
+    """Who runs the command that the report shows has a check that passes."""
+    recorded.write_script(_says(1, 2, 3))
+    out = recorded.run("check").out
+    _, program, *arguments = shlex.split(
+        next(line for line in out.splitlines() if line.startswith("  command"))
+    )
+
+    assert program == "repro-gate"
+    assert recorded.run(*arguments, "--yes").code == 0
+    assert recorded.run("check").code == 0
+
+
+def test_a_shorter_answer_drifts_at_its_end(recorded: Workspace) -> None:
+    """An answer that ends early parts from its golden where it has no token any more."""
+    golden = json.loads(recorded.golden(_FOX).read_text("utf-8"))
+    first, second = (int(line.split()[0]) for line in golden["tokens"][:2])
+    recorded.write_script(_says(first, second))
+
+    recorded.run("check")
+
+    divergence = recorded.cell(_FOX)["divergence"]
+    assert (divergence["position"], divergence["observed"]) == (2, None)
+    assert divergence["expected"]["text"] == golden["tokens"][2].partition(" ")[2]
+
+
+def test_another_tokenizer_drifts_at_the_prompt(recorded: Workspace) -> None:
+    """The same text that becomes other prompt tokens is told apart from other output."""
+    recorded.write_script({**_says(), "result": {"prompt": [[1, "20"]]}})
+
+    recorded.run("check")
+
+    divergence = recorded.cell(_FOX)["divergence"]
+    assert (divergence["place"], divergence["position"]) == ("prompt", 0)
+
+
+def test_a_changed_definition_is_unrecorded_and_told(recorded: Workspace) -> None:
+    """A golden for another max_tokens is no golden for this cell, and no drift."""
+    prompts = {
+        name: {"text": f"Say {name}", "temperature": 0.7, "max_tokens": number}
+        for name, number in (("haiku", 4), ("fox", 5))
+    }
+    recorded.write_matrix(prompts_table=prompts)
+
+    assert recorded.run("check").code == 10
+    cell = recorded.cell(_FOX)
+    assert cell["verdict"] == "unrecorded"
+    assert cell["reason"].endswith("another definition of the cell: max_tokens was 4")
+    assert recorded.cell("tiny--haiku--seed1")["verdict"] == "match"
+
+
+def test_another_machine_has_no_golden_yet(recorded: Workspace) -> None:
+    """The golden of one profile says nothing of another, even when the tokens are the same."""
+    recorded.write_script(profile="other-gpu")
+
+    ran = recorded.run("check")
+
+    assert (ran.code, set(recorded.verdicts().values())) == (10, {"unrecorded"})
+    assert {cell["profile"] for cell in recorded.report()["cells"]} == {"other-gpu"}
+    assert "no golden speaks for this cell on this class of machine" in ran.out
+
+
+def test_runs_that_differ_are_told_by_the_run(recorded: Workspace) -> None:
+    """Run 2 of a cell happens in a fresh process, and the report says so."""
+    recorded.write_script({**_says(9), "time": 2})
+
+    out = recorded.run("check").out
+
+    assert out.startswith(
+        "nondeterministic  tiny--fox--seed1\n  run 2, in a fresh process, differs"
+    )
+
+
+def test_a_layer_that_is_elsewhere_is_not_measured(recorded: Workspace) -> None:
+    """A GPU that was asked for and only half used gives no verdict."""
+    recorded.write_script({"method": "load", "result": {"layers_on_device": 1}})
+
+    ran = recorded.run("check", "--device", "cuda")
+
+    assert ran.code == 4
+    assert "cuda was asked for, but only 1 of 2 layers of tiny are on it" in ran.out

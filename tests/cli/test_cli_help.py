@@ -1,0 +1,114 @@
+"""What the command line says of itself, and how little it needs for that."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import repro_gate
+from tests.cli.workspaces import GATE, Ran, Workspace, ended
+
+_COMMANDS = [
+    [],
+    ["check"],
+    ["update-snapshots"],
+    ["doctor"],
+    ["models"],
+    ["models", "list"],
+    ["models", "fetch"],
+    ["models", "verify"],
+]
+
+
+def _imported(workspace: Workspace, *arguments: str) -> tuple[Ran, set[str]]:
+    """Return how a command ended, and the top-level packages that its own process imported."""
+    command = [sys.executable, "-X", "importtime", *GATE[1:], *arguments]
+    gate = subprocess.Popen(
+        command,
+        cwd=workspace.folder,
+        env=workspace.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    ran = ended(gate)
+    lines = [line for line in ran.err.splitlines() if line.startswith("import time:")]
+    return ran, {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.fixture(scope="module", params=_COMMANDS, ids=" ".join)
+def helped(request: pytest.FixtureRequest, recorded_once: Workspace) -> tuple[list[str], Ran]:
+    """Return a command, and its help at a terminal of 80 columns."""
+    return request.param, recorded_once.run(*request.param, "--help", COLUMNS="80")
+
+
+def test_help_is_for_the_command(helped: tuple[list[str], Ran]) -> None:
+    """Help says how the command is called, on stdout, and that is no error."""
+    command, ran = helped
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(f"Usage: python -m repro_gate {' '.join(command)}".rstrip())
+
+
+def test_help_teaches_the_exit_codes(helped: tuple[list[str], Ran]) -> None:
+    """Whoever writes a script finds every exit code with its meaning."""
+    lines = helped[1].out.partition("Exit codes:\n")[2].splitlines()
+
+    codes = {int(line.split()[0]): line.split()[1].rstrip(";:") for line in lines}
+    assert codes == {
+        0: "everything",
+        2: "wrong",
+        3: "an",
+        4: "inconclusive",
+        10: "findings",
+        130: "interrupted",
+    }
+
+
+def test_help_fits_a_narrow_terminal(helped: tuple[list[str], Ran]) -> None:
+    """No line has to be wrapped by a terminal of 80 columns."""
+    assert max(map(len, helped[1].out.splitlines())) <= 80
+
+
+def test_no_command_at_all_shows_the_help(workspace: Workspace) -> None:
+    """Whoever types the bare name learns what can be typed behind it."""
+    ran = workspace.run()
+
+    assert ran.code == 2
+    assert "update-snapshots" in ran.out + ran.err
+
+
+def test_a_version_is_one_line(workspace: Workspace) -> None:
+    """The version is that of the package."""
+    assert workspace.run("--version").out == f"repro-gate {repro_gate.__version__}\n"
+
+
+def test_a_shell_can_be_taught(workspace: Workspace) -> None:
+    """The completion script is printed for the asking."""
+    program = Path(sys.executable).with_name("repro-gate")
+
+    ran = ended(
+        subprocess.Popen(
+            [program],
+            env=workspace.environment(_REPRO_GATE_COMPLETE="source_bash"),
+            stdout=subprocess.PIPE,
+        )
+    )
+
+    assert (ran.code, "complete -o default -F _repro_gate_completion" in ran.out) == (0, True)
+
+
+def test_help_imports_nothing_that_is_slow(workspace: Workspace) -> None:
+    """Help does not wait for an inference library, for pytest or for schemas."""
+    ran, packages = _imported(workspace, "check", "--help")
+
+    assert (ran.code, "typer" in packages) == (0, True)
+    assert packages & {"llama_cpp", "numpy", "gguf", "syrupy", "pytest", "jsonschema"} == set()
+
+
+def test_a_check_imports_no_inference_library(recorded: Workspace) -> None:
+    """The process of the gate itself never loads what an engine loads."""
+    ran, packages = _imported(recorded, "check")
+
+    assert (ran.code, "jsonschema" in packages) == (0, True)
+    assert packages & {"llama_cpp", "numpy", "gguf", "huggingface_hub"} == set()

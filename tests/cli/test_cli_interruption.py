@@ -1,0 +1,98 @@
+"""Ctrl-C and a cancelled job: what was measured is kept, and nothing is left running."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.workspaces import Ran, Workspace, contents_of, ended
+
+_GENEROUS_S = 5.0
+"""The gate needs a fraction of a second; a busy machine may need more."""
+
+
+def _interrupted(workspace: Workspace, number: signal.Signals, *arguments: str) -> Ran:
+    """Run a command whose engine falls asleep over the fox, and stop it there."""
+    workspace.write_script({"method": "generate", "prompt": "Say fox", "sleep": 600})
+    gate = workspace.start(*arguments)
+    workspace.wait_until_asked("Say fox")
+    gate.send_signal(number)
+    return ended(gate, within_s=_GENEROUS_S)
+
+
+def _without_fresh_runs(workspace: Workspace) -> None:
+    prompts = {"tiny": ["haiku", "fox"]}
+    suite = {"runs": 2, "fresh_runs": 0, "seeds": [1, 2], "prompts": prompts}
+    workspace.write_matrix(suites={"quick": suite})
+
+
+@pytest.fixture(scope="module", params=[signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def interrupted(
+    request: pytest.FixtureRequest,
+    recorded_once: Workspace,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Workspace, Ran]:
+    """Return a check that was stopped when half of its cells were measured."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("interrupted"))
+    _without_fresh_runs(workspace)
+    return workspace, _interrupted(workspace, request.param, "check")
+
+
+def test_an_interruption_is_130(interrupted: tuple[Workspace, Ran]) -> None:
+    """Neither a pass nor a finding: the shell sees 130, and a person the word."""
+    _, ran = interrupted
+
+    assert ran.code == 130
+    assert "inconclusive (partial): 2 match, 2 inconclusive;" in ran.out
+
+
+def test_a_partial_report_says_so(interrupted: tuple[Workspace, Ran]) -> None:
+    """The report is written, and does not pass for a whole one."""
+    report = interrupted[0].report()
+
+    assert (report["partial"], report["exit_code"]) == (True, 130)
+    assert "**Partial**" in (interrupted[0].output / "report.md").read_text("utf-8")
+
+
+def test_measured_cells_keep_their_verdict(interrupted: tuple[Workspace, Ran]) -> None:
+    """What was measured before the interruption is known; the rest is inconclusive."""
+    assert interrupted[0].verdicts() == {
+        "tiny--haiku--seed1": "match",
+        "tiny--haiku--seed2": "match",
+        "tiny--fox--seed1": "inconclusive",
+        "tiny--fox--seed2": "inconclusive",
+    }
+
+
+def test_no_engine_is_left_behind(interrupted: tuple[Workspace, Ran]) -> None:
+    """An engine that is busy and does not listen is gone all the same."""
+    workspace, _ = interrupted
+
+    assert workspace.asked("start")
+    assert workspace.engines_alive() == []
+
+
+def test_exit_zero_does_not_hide_an_interruption(recorded: Workspace) -> None:
+    """A check that was cancelled has no verdicts that could be ignored."""
+    assert _interrupted(recorded, signal.SIGTERM, "check", "--exit-zero").code == 130
+
+
+def test_an_interrupted_update_writes_nothing(recorded: Workspace) -> None:
+    """Half a recording is none."""
+    before = contents_of(recorded.snapshots)
+
+    ran = _interrupted(recorded, signal.SIGINT, "update-snapshots", "--yes")
+
+    assert (ran.code, contents_of(recorded.snapshots)) == (130, before)
+    assert ran.err.endswith("repro-gate: interrupted; nothing was written\n")
+
+
+def test_a_killed_gate_leaves_no_working_engine(recorded: Workspace, tmp_path: Path) -> None:
+    """An engine whose gate is gone meets the end of its stdin and ends too."""
+    recorded.write_script({"method": "generate", "prompt": "Say fox", "sleep": 0.3})
+    gate = recorded.start("check")
+    recorded.wait_until_asked("Say fox")
+    gate.kill()
+    ended(gate)
+
+    assert recorded.engines_alive_after(_GENEROUS_S) == []

@@ -1,0 +1,46 @@
+"""What a person at a terminal sees, and what a log gets instead."""
+
+import re
+
+import pytest
+
+from tests.cli.terminals import at_terminal
+from tests.cli.workspaces import Workspace
+
+_ESCAPE = "\x1b["
+_COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])[0-9;]*m")
+
+
+def test_a_terminal_gets_a_bar_and_colours(recorded: Workspace) -> None:
+    """Someone who waits sees cells, pace and time left, and then the outcome in colour."""
+    recorded.write_script({"method": "generate", "sleep": 0.03})
+
+    ran = at_terminal(recorded, "check")
+
+    assert ran.code == 0
+    assert re.search(r"checking .*━.* \d/4 cells, \d+ tokens/s .*\d:\d\d:\d\d", ran.out)
+    assert "\x1b[1;32mpassed: 4 match;" in ran.out
+
+
+def test_no_color_is_obeyed(recorded: Workspace) -> None:
+    """With NO_COLOR a terminal gets no colour, and all the rest."""
+    ran = at_terminal(recorded, "check", NO_COLOR="1")
+
+    assert _COLOUR.search(ran.out) is None
+    assert "passed: 4 match;" in ran.out
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["doctor"], ["update-snapshots", "--yes"]])
+def test_a_log_gets_no_escapes(workspace: Workspace, arguments: list[str]) -> None:
+    """What is no terminal gets plain text, on stdout and on stderr."""
+    ran = workspace.run(*arguments)
+
+    assert _ESCAPE not in ran.out + ran.err
+    assert ran.out
+
+
+def test_json_at_a_terminal_is_still_only_json(recorded: Workspace) -> None:
+    """With --json there is no bar to be in the way."""
+    ran = at_terminal(recorded, "check", "--json")
+
+    assert ran.out == (recorded.output / "report.json").read_text("utf-8")

@@ -1,0 +1,188 @@
+"""`update-snapshots`: it shows, it asks, it writes what was seen, and nothing else."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.terminals import at_terminal
+from tests.cli.workspaces import Workspace, contents_of
+
+_FOX = "tiny--fox--seed1"
+
+
+def _says(*ids: int, seed: int = 1) -> dict[str, Any]:
+    """Return a rule by which one cell says other tokens."""
+    tokens = [[number, f" {number}".encode().hex()] for number in ids]
+    return {"method": "generate", "prompt": "Say fox", "seed": seed, "result": {"tokens": tokens}}
+
+
+def test_a_first_recording_shows_and_writes_every_golden(workspace: Workspace) -> None:
+    """Each new golden is shown with what it says, and the model is pinned."""
+    ran = workspace.record()
+
+    assert ran.code == 0
+    assert f"new        test-cpu/{_FOX}\n           +  " in ran.out
+    assert "\n4 new; 0 unchanged, 0 refused\nsnapshots is up to date; commit it.\n" in ran.out
+    assert len(contents_of(workspace.snapshots / "goldens")) == 4
+
+
+def test_a_change_shows_both_sides(recorded: Workspace) -> None:
+    """A golden with other tokens is shown as it was and as it would be."""
+    before = json.loads(recorded.golden(_FOX).read_text("utf-8"))["text"]
+    recorded.write_script(_says(7, 8))
+
+    out = recorded.record().out
+
+    assert f"tokens     test-cpu/{_FOX}\n           - {before}\n           +  7 8\n" in out
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "perhaps\n"], ids=repr)
+def test_whoever_does_not_say_yes_changes_nothing(recorded: Workspace, answer: str) -> None:
+    """The change is shown before the question, and every answer but yes leaves it there."""
+    before = contents_of(recorded.snapshots)
+    recorded.write_script(_says(7, 8))
+
+    ran = at_terminal(recorded, "update-snapshots", answer=answer)
+
+    shown, question, rest = ran.out.partition("Write these goldens? [y/N] ")
+    assert (ran.code, f"test-cpu/{_FOX}" in shown, question != "") == (0, True, True)
+    assert rest.endswith("Nothing was written.\n")
+    assert contents_of(recorded.snapshots) == before
+
+
+def test_whoever_says_yes_has_new_goldens(recorded: Workspace) -> None:
+    """The answer yes at a terminal writes what was shown."""
+    recorded.write_script(_says(7, 8))
+
+    ran = at_terminal(recorded, "update-snapshots", answer="y\n")
+
+    assert ran.code == 0
+    assert json.loads(recorded.golden(_FOX).read_text("utf-8"))["text"] == " 7 8"
+
+
+def test_ctrl_c_at_the_question_is_130(recorded: Workspace) -> None:
+    """Whoever leaves at the question has changed nothing."""
+    before = contents_of(recorded.snapshots)
+    recorded.write_script(_says(7, 8))
+
+    ran = at_terminal(recorded, "update-snapshots", answer="\x03")
+
+    assert (ran.code, contents_of(recorded.snapshots)) == (130, before)
+
+
+def test_without_a_terminal_the_list_is_shown_and_nothing_written(recorded: Workspace) -> None:
+    """A script that forgets --yes learns what it would have accepted."""
+    before = contents_of(recorded.snapshots)
+    recorded.write_script(_says(7, 8))
+
+    ran = recorded.run("update-snapshots")
+
+    assert (ran.code, f"test-cpu/{_FOX}" in ran.out) == (2, True)
+    assert "nothing was written: this is no terminal" in ran.err
+    assert contents_of(recorded.snapshots) == before
+
+
+@pytest.mark.parametrize("name", ["CI", "GITHUB_ACTIONS"])
+def test_it_is_refused_under_ci(workspace: Workspace, name: str) -> None:
+    """A snapshot that CI writes itself would always pass, so not even --yes helps."""
+    ran = workspace.run("update-snapshots", "--yes", **{name: "true"})
+
+    assert (ran.code, workspace.snapshots.exists()) == (2, False)
+    assert f"goldens are not updated under CI ({name} is set)" in ran.err
+    assert workspace.asked("start") == []
+
+
+def test_ci_that_is_off_is_no_ci(workspace: Workspace) -> None:
+    """Developers who set CI=false are at home."""
+    assert workspace.run("update-snapshots", "--yes", CI="false").code == 0
+
+
+def test_runs_that_differ_are_not_recorded(workspace: Workspace) -> None:
+    """The unstable cell is named and left out, and the others are recorded."""
+    workspace.write_script({**_says(7), "time": 2})
+
+    ran = workspace.record()
+
+    assert ran.code == 10
+    assert f"refused    {_FOX}: nondeterministic: its runs differ from each other\n" in ran.out
+    assert "3 new; 0 unchanged, 1 refused" in ran.out
+    assert not workspace.golden(_FOX).exists()
+    assert workspace.golden("tiny--fox--seed2").exists()
+
+
+def test_what_could_not_be_measured_is_not_recorded(recorded: Workspace) -> None:
+    """A dead engine leaves the golden of its cell as it was."""
+    before = contents_of(recorded.snapshots)
+    recorded.write_script({**_says(7), "signal": 9})
+
+    ran = recorded.record()
+
+    assert (ran.code, contents_of(recorded.snapshots)) == (4, before)
+    assert f"refused    {_FOX}: inconclusive: the engine was ended by SIGKILL" in ran.out
+
+
+def test_equal_tokens_are_not_rewritten(recorded: Workspace) -> None:
+    """Other provenance and a new driver are no reason to touch a golden."""
+    before = contents_of(recorded.snapshots)
+    written = recorded.golden(_FOX).stat().st_mtime_ns
+    recorded.write_script(facts={"driver": "2.0"})
+
+    ran = recorded.record()
+
+    assert (ran.code, ran.out) == (0, "nothing to change; 4 unchanged, 0 refused\n")
+    assert contents_of(recorded.snapshots) == before
+    assert recorded.golden(_FOX).stat().st_mtime_ns == written
+
+
+def test_a_changed_definition_is_recorded_although_the_tokens_are_equal(
+    recorded: Workspace,
+) -> None:
+    """A golden that speaks of another sampler is written anew."""
+    recorded.write_matrix(sampler={"top_k": 41, "top_p": 0.95, "min_p": 0.05})
+
+    ran = recorded.record("--only", _FOX)
+
+    assert "1 definition; 0 unchanged, 0 refused" in ran.out
+    assert json.loads(recorded.golden(_FOX).read_text("utf-8"))["cell"]["sampler"]["top_k"] == 41
+
+
+def test_only_leaves_the_other_goldens_alone(workspace: Workspace) -> None:
+    """With --only nothing but the matching cells is recorded."""
+    workspace.record("--only", "tiny--fox--*")
+
+    names = sorted(name.partition("/")[2] for name in contents_of(workspace.snapshots / "goldens"))
+    assert names == ["tiny--fox--seed1.json", "tiny--fox--seed2.json"]
+
+
+def test_a_broken_golden_is_repaired(recorded: Workspace) -> None:
+    """What no check can read is what an update is for."""
+    whole = recorded.golden(_FOX).read_bytes()
+    recorded.golden(_FOX).write_text("{", "utf-8")
+
+    ran = recorded.record()
+
+    assert (ran.code, f"repaired   test-cpu/{_FOX}\n" in ran.out) == (0, True)
+    assert recorded.golden(_FOX).read_bytes() == whole
+
+
+def test_prune_removes_orphans_of_this_profile_only(recorded: Workspace) -> None:
+    """What another machine recorded is for another machine to prune."""
+    theirs = recorded.golden(_FOX, profile="other-gpu")
+    theirs.parent.mkdir()
+    theirs.write_bytes(recorded.golden(_FOX).read_bytes())
+    recorded.write_matrix(prompts=["haiku"])
+
+    ran = recorded.record("--prune")
+
+    assert f"removed    test-cpu/{_FOX}\n" in ran.out
+    assert (recorded.golden(_FOX).exists(), theirs.exists()) == (False, True)
+    assert recorded.run("check").code == 0
+
+
+def test_without_prune_orphans_stay(recorded: Workspace) -> None:
+    """Goldens are not removed by the way."""
+    recorded.write_matrix(prompts=["haiku"])
+
+    assert recorded.record().out == "nothing to change; 2 unchanged, 0 refused\n"
+    assert recorded.golden(_FOX).exists()

@@ -1,0 +1,128 @@
+"""The example engine is an engine."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from repro_gate.core.outcome import ExitCode
+from repro_gate.protocol import Method, Refusal, request
+from tests.docs.pages import ROOT, page
+
+if TYPE_CHECKING:
+    from tests.docs.conftest import CommandLine
+
+_EXAMPLE = ROOT / "docs" / "examples" / "markov"
+_CORPUS = str(_EXAMPLE / "corpus.txt")
+_LOAD: dict[str, Any] = {
+    "model": "corpus",
+    "path": _CORPUS,
+    "sha256": None,
+    "device": "cpu",
+    "settings": {},
+}
+_GENERATE: dict[str, Any] = {
+    "prompt": "To bake bread",
+    "seed": 42,
+    "max_tokens": 10,
+    "temperature": 0.8,
+    "top_k": 40,
+    "top_p": 0.95,
+    "min_p": 0.05,
+    "trace": True,
+}
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """Return a copy of the example's folder, which is the folder of the test."""
+    shutil.copytree(_EXAMPLE, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture(name="engine")
+def _engine() -> Iterator[subprocess.Popen[str]]:
+    """Start the example as the gate would."""
+    command = [sys.executable, str(_EXAMPLE / "engine.py")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as engine:
+        yield engine
+
+
+def _answer(engine: subprocess.Popen[str], line: str) -> Any:
+    assert engine.stdin
+    assert engine.stdout
+    engine.stdin.write(f"{line}\n")
+    engine.stdin.flush()
+    answer = json.loads(engine.stdout.readline())
+    schema = json.loads((ROOT / "repro_gate" / "schemas" / "engine-v1.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(answer)
+    return answer
+
+
+def _ask(engine: subprocess.Popen[str], method: Method, params: Mapping[str, Any]) -> Any:
+    return _answer(engine, json.dumps(request(1, method, params)))
+
+
+def test_a_check_passes_and_can_fail(example: Path, repro_gate: "CommandLine") -> None:
+    """Recorded, the example matches; with a warm state it is nondeterministic."""
+    assert repro_gate("update-snapshots", "--yes").exit_code == ExitCode.PASSED
+    result = repro_gate("check", "-q")
+    assert result.exit_code == ExitCode.PASSED, result.output
+
+    matrix = example / "repro-gate.toml"
+    matrix.write_text(matrix.read_text().replace("warm = false", "warm = true"))
+    result = repro_gate("check", "-q")
+    assert result.exit_code == ExitCode.FINDINGS
+    assert "4 nondeterministic" in result.output
+
+
+def test_answers_are_protocol_v1(engine: subprocess.Popen[str]) -> None:
+    """Every answer of a conversation fits the published schema."""
+    assert _ask(engine, Method.DESCRIBE, {"device": "cpu"})["result"]["profile"] == "markov-1"
+    assert _ask(engine, Method.LOAD, _LOAD)["result"]["layers_on_device"] == 1
+    said = _ask(engine, Method.GENERATE, _GENERATE)["result"]
+    assert len(said["tokens"]) == len(said["trace"]) == _GENERATE["max_tokens"]
+    assert _ask(engine, Method.GENERATE, _GENERATE)["result"]["tokens"] == said["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "kind"),
+    [
+        (Method.DESCRIBE, {"device": "cuda"}, Refusal.DEVICE_UNAVAILABLE),
+        (Method.LOAD, _LOAD | {"sha256": "0" * 64}, Refusal.DIGEST_MISMATCH),
+        (Method.LOAD, _LOAD | {"path": "/nowhere"}, Refusal.MODEL_INVALID),
+        (Method.LOAD, _LOAD | {"settings": {"ordr": 2}}, Refusal.BAD_REQUEST),
+        (Method.GENERATE, _GENERATE, Refusal.BAD_REQUEST),
+        (Method.SCORE, {"prompt": "", "response": [1]}, Refusal.BAD_REQUEST),
+    ],
+)
+def test_refusals_are_typed(
+    engine: subprocess.Popen[str], method: Method, params: Mapping[str, Any], kind: Refusal
+) -> None:
+    """What the example does not give, it refuses by the kind that says why."""
+    assert _ask(engine, method, params)["error"]["kind"] == kind
+
+
+def test_what_is_no_request_is_answered(engine: subprocess.Popen[str]) -> None:
+    """A line that is no JSON gets an error without an id."""
+    answer = _answer(engine, "hello")
+    assert (answer["id"], answer["error"]["kind"]) == (None, "bad_request")
+
+
+def test_the_howto_shows_what_the_example_says(engine: subprocess.Popen[str]) -> None:
+    """The conversation of the how-to has the messages of the example."""
+    shown = "\n".join(page("docs/how-to/write-an-engine.md").blocks("text"))
+    described = _ask(engine, Method.DESCRIBE, {"device": "cpu"})["result"]
+    loaded = _ask(engine, Method.LOAD, _LOAD)["result"]
+    tokens = _ask(engine, Method.GENERATE, _GENERATE)["result"]["tokens"]
+    assert f'"profile": "{described["profile"]}"' in shown
+    assert f'"size": {loaded["size"]}, "layers": 1' in shown
+    assert f'"tokens": [{json.dumps(tokens[0])}' in shown

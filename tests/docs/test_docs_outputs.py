@@ -1,0 +1,76 @@
+"""Outputs that the documentation shows are what the commands say."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repro_gate.core.outcome import ExitCode
+from tests.docs.pages import ROOT, page
+
+if TYPE_CHECKING:
+    from tests.docs.conftest import CommandLine
+
+_SCRIPT = re.compile(r"<<'END'\n(.*)END", re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "name", ["docs/how-to/run-on-a-gpu.md", "docs/explanation/built-in-models.md"]
+)
+def test_scripts_print_what_the_page_shows(name: str) -> None:
+    """A script that counts something in the goldens prints the block after it."""
+    shell = "\n".join(page(name).blocks("sh"))
+    script = _SCRIPT.search(shell)
+    assert script
+    done = subprocess.run(
+        [sys.executable, "-c", script[1]], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout in page(name).blocks("text")
+
+
+def test_the_count_of_differing_gpu_goldens_is_right() -> None:
+    """The number of goldens that differ on the GPU is the same wherever it stands."""
+    cpu, gpu = (
+        ROOT / "snapshots" / "goldens" / name for name in ("cpu-x86_64-avx2", "cuda-sm90-132sm")
+    )
+    tokens = [
+        [json.loads((folder / file.name).read_text())["tokens"] for folder in (cpu, gpu)]
+        for file in cpu.glob("tiny-*.json")
+    ]
+    differing = sum(one != other for one, other in tokens)
+    for name in (
+        "README.md",
+        "docs/how-to/run-on-a-gpu.md",
+        "docs/explanation/determinism.md",
+        "docs/adr/0005-what-deterministic-promises.md",
+    ):
+        assert f"{differing} of {len(tokens)} cells" in page(name).text.replace("\n", " "), name
+
+
+def test_a_changed_setting_is_the_drift_of_the_readme(
+    tmp_path: Path, repro_gate: "CommandLine"
+) -> None:
+    """With a 16-bit KV cache some cells drift, each names the setting, in the README's form."""
+    shutil.copytree(ROOT / "snapshots", tmp_path / "snapshots")
+    matrix = (ROOT / "repro-gate.toml").read_text().replace('kv_type = "f32"', 'kv_type = "f16"')
+    (tmp_path / "repro-gate.toml").write_text(matrix)
+
+    result = repro_gate("check", "--runs", "1")
+
+    assert result.exit_code == ExitCode.FINDINGS
+    report = json.loads((tmp_path / ".repro-gate" / "report.json").read_text())
+    drifted = [cell for cell in report["cells"] if cell["verdict"] == "drift"]
+    assert 0 < len(drifted) == report["counts"]["drift"]
+    change = {"name": "setting.kv_type", "before": "f32", "after": "f16"}
+    assert all(change in cell["provenance"] for cell in drifted)
+    shown = page("README.md").blocks("text")[0]
+    assert _labels(shown) <= _labels(result.output)
+
+
+def _labels(output: str) -> set[str]:
+    return set(re.findall(r"^  (\S[\w ]*?) {2,}\S", output, re.MULTILINE))

@@ -1,0 +1,85 @@
+"""Each reference of a file names every key that the schema of the file has."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.docs.pages import ROOT, first_column, page
+
+_REFERENCES = {
+    "matrix-v1": "docs/reference/matrix-file.md",
+    "report-v1": "docs/reference/report-v1.md",
+    "golden-v1": "docs/reference/golden-v1.md",
+    "models-v1": "docs/reference/golden-v1.md",
+    "engine-v1": "docs/reference/engine-protocol.md",
+}
+
+
+def _schema(name: str) -> Any:
+    return json.loads((ROOT / "repro_gate" / "schemas" / f"{name}.json").read_text())
+
+
+def _keys(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        for inner in schema.values():
+            yield from _keys(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _keys(inner)
+
+
+def _choices(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from (choice for choice in schema.get("enum", ()) if isinstance(choice, str))
+        for inner in schema.values():
+            yield from _choices(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _choices(inner)
+
+
+@pytest.mark.parametrize(("schema", "reference"), _REFERENCES.items())
+def test_every_key_is_named(schema: str, reference: str) -> None:
+    """A key of the schema stands somewhere on the page, as a whole word."""
+    text = page(reference).text
+    unnamed = [key for key in set(_keys(_schema(schema))) if not _names(text, key)]
+    assert not unnamed
+
+
+@pytest.mark.parametrize(("schema", "reference"), _REFERENCES.items())
+def test_every_choice_is_named(schema: str, reference: str) -> None:
+    """A value out of a fixed list stands somewhere on the page, as a whole word."""
+    text = page(reference).text
+    unnamed = [choice for choice in set(_choices(_schema(schema))) if not _names(text, choice)]
+    assert not unnamed
+
+
+def test_the_matrix_reference_invents_no_key() -> None:
+    """The tables of the matrix file have no key that the schema would refuse."""
+    keys = set(_keys(_schema("matrix-v1")))
+    for section in page("docs/reference/matrix-file.md").sections().values():
+        assert first_column(section) <= keys
+
+
+def test_the_matrix_reference_says_what_is_needed() -> None:
+    """The column "needed" of each table agrees with the schema."""
+    definitions = _schema("matrix-v1")
+    sections = page("docs/reference/matrix-file.md").sections()
+    tables = {
+        "Top level": definitions["required"],
+        "`[engines.NAME]`": definitions["$defs"]["engine"]["required"],
+        "`[models.NAME]`": definitions["$defs"]["model"]["required"],
+        "`[prompts.NAME]`": definitions["$defs"]["prompt"]["required"],
+        "`[suites.NAME]`": definitions["$defs"]["suite"]["required"],
+    }
+    for heading, required in tables.items():
+        rows = [line for line in sections[heading].splitlines() if line.startswith("| `")]
+        needed = [row for row in rows if row.split("|")[2].strip() == "yes"]
+        assert first_column("\n".join(needed)) == set(required), heading
+
+
+def _names(text: str, word: str) -> bool:
+    return f"`{word}`" in text or f'"{word}"' in text
