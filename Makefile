@@ -1,6 +1,6 @@
 # The only list of developer commands.
 .DEFAULT_GOAL := gate
-.PHONY: setup gate test golden fix lint types docs bench check lock clean
+.PHONY: setup gate test golden fix lint types bench check lock clean
 
 PYTHON ?= python3
 VENV := .venv

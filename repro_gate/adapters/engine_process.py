@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 from repro_gate.core.text import printable
@@ -27,7 +28,14 @@ _GLANCE_S = 0.5
 class EngineProcess:
     """A child that answers lines; every failure of it is an `EngineFailed`."""
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], timeout_s: float) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        timeout_s: float,
+        folder: Path = Path(),
+    ) -> None:
         self._timeout_s = timeout_s
         self._buffer = bytearray()
         # A file and not a pipe: nobody has to read it for the engine to go on.
@@ -42,6 +50,7 @@ class EngineProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 env=dict(env),
+                cwd=folder,
                 start_new_session=True,
                 bufsize=0,
             )

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters import engine_answers as answers
@@ -16,7 +17,8 @@ from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import Engine, LoadedModel, ModelFile, TimedGeneration
 from repro_gate.protocol import PROTOCOL, Method, request
 
-_BUILT_IN = (sys.executable, "-m", "repro_gate.engines.llama_cpp")
+# Without -P, a file of the folder where the gate is started could stand in for a library.
+_BUILT_IN = (sys.executable, "-P", "-m", "repro_gate.engines.llama_cpp")
 _SHOWN = 120
 
 # Everything else could change results, or is a secret that an engine has no use for.
@@ -49,26 +51,27 @@ _ENV_SET = {
 
 
 class EngineProcesses:
-    """Starts engines as child processes."""
+    """Starts engines as child processes, in the folder of the matrix file."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = Path()) -> None:
+        self._folder = folder
         self._early: dict[str, Engine] = {}
 
     def start(self, spec: EngineSpec) -> Engine:
         """Start a fresh process without waiting for it; a failure shows at the first request."""
         early = self._early.pop(spec.name, None)
-        return early or _started(spec)
+        return early or self._started(spec)
 
     def start_early(self, spec: EngineSpec) -> None:
         """Start the process that the next `start` of this engine will return."""
         if spec.name not in self._early:
-            self._early[spec.name] = _started(spec)
+            self._early[spec.name] = self._started(spec)
 
-
-def _started(spec: EngineSpec) -> Engine:
-    argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
-    process = EngineProcess(argv, env=_environment(spec, os.environ), timeout_s=spec.timeout_s)
-    return ProtocolEngine(spec, process)
+    def _started(self, spec: EngineSpec) -> Engine:
+        argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
+        env = _environment(spec, os.environ)
+        process = EngineProcess(argv, env=env, timeout_s=spec.timeout_s, folder=self._folder)
+        return ProtocolEngine(spec, process)
 
 
 def _environment(spec: EngineSpec, environ: Mapping[str, str]) -> dict[str, str]:

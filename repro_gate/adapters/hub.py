@@ -15,6 +15,8 @@ class HubFile:
     repository: str
     """`OWNER/REPO`."""
     file: str
+    revision: str | None = None
+    """A branch, a tag or a commit; the hub's main branch when None."""
 
 
 def fetch(hub_file: HubFile, *, into: Path) -> Path:
@@ -30,13 +32,13 @@ def fetch(hub_file: HubFile, *, into: Path) -> Path:
     except ImportError as error:
         raise MeasurementUnavailable(
             "fetching from a hub needs the package huggingface_hub",
-            remedy="pip install 'repro-gate[hub]'",
+            remedy="pip install huggingface_hub",
         ) from error
     name = f"{hub_file.repository}/{hub_file.file}"
     try:
         # Its signature names tqdm, which has no types.
         path = huggingface_hub.hf_hub_download(  # pyright: ignore[reportUnknownMemberType]
-            hub_file.repository, hub_file.file, local_dir=into
+            hub_file.repository, hub_file.file, revision=hub_file.revision, local_dir=into
         )
     except Exception as error:
         # The hub's library lets through the exceptions of several others.

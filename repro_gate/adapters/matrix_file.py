@@ -32,7 +32,7 @@ def read_matrix(file: Path) -> Matrix:
     for place, value in _numbers(document):
         if not math.isfinite(value):
             raise InputInvalid.at(file, place, expected="a finite number", found=str(value))
-    engines = {name: _engine(name, table) for name, table in document["engines"].items()}
+    engines = {name: _engine(file, name, table) for name, table in document["engines"].items()}
     models = {
         name: ModelSpec(
             name=name,
@@ -59,8 +59,15 @@ def read_matrix(file: Path) -> Matrix:
     )
 
 
-def _engine(name: str, table: Mapping[str, Any]) -> EngineSpec:
+def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
     settings: dict[str, Setting] = dict(table["settings"])
+    if table["kind"] == EngineKind.LLAMA_CPP and settings["n_batch"] > settings["n_ctx"]:
+        raise InputInvalid.at(
+            file,
+            f"engines.{name}.settings.n_batch",
+            expected=f"at most n_ctx, which is {settings['n_ctx']}",
+            found=str(settings["n_batch"]),
+        )
     return EngineSpec(
         name=name,
         kind=EngineKind(table["kind"]),

@@ -101,7 +101,7 @@ class CachedModels:
                 f"{model.name} cannot be kept in {path.parent}: {error.strerror}"
             ) from error
         # A process of its own: making a model needs numpy, and the gate does not.
-        command = [sys.executable, "-m", "repro_gate.tiny_models", name, str(path)]
+        command = [sys.executable, "-P", "-m", "repro_gate.tiny_models", name, str(path)]
         try:
             made = subprocess.run(  # noqa: S603 -- our own module
                 command, capture_output=True, text=True, timeout=_MAKING_TIMEOUT_S, check=False
@@ -151,9 +151,11 @@ def _require_recipe_name(model: ModelSpec, name: str) -> None:
 def _hub_file(model: ModelSpec) -> HubFile:
     owner, _, rest = model.source.removeprefix("hf:").partition("/")
     repository, _, file = rest.partition("/")
-    parts = [owner, repository, *file.split("/")]
+    repository, at, revision = repository.partition("@")
+    parts = [owner, repository, *file.split("/"), *([revision] if at else [])]
     if not all(parts) or any(part in {".", ".."} or "\\" in part for part in parts):
         raise MeasurementUnavailable(
-            f"the source of {model.name} must be hf:OWNER/REPO/FILE, and is {model.source!r}"
+            f"the source of {model.name} must be hf:OWNER/REPO[@REVISION]/FILE, "
+            f"and is {model.source!r}"
         )
-    return HubFile(repository=f"{owner}/{repository}", file=file)
+    return HubFile(repository=f"{owner}/{repository}", file=file, revision=revision or None)

@@ -86,9 +86,13 @@ class ForgivingGoldens:
 
 
 def observed_goldens(report: GateReport) -> list[Golden]:
-    """Return what a check observed, in golden form, for each cell that may become a golden."""
+    """Return what a check observed, in golden form, for each cell that may become a golden.
+
+    Of a model whose control did not differ nothing may: its goldens could never fail.
+    """
     # By name: two engines may well share a profile.
     facts = {engine.name: engine.facts for engine in report.engines}
+    distrusted = {control.model for control in report.controls if control.failed}
     return [
         Golden(
             cell=cell.cell,
@@ -97,7 +101,8 @@ def observed_goldens(report: GateReport) -> list[Golden]:
             provenance={**facts[cell.engine], **report.models[cell.cell.model]},
         )
         for cell in report.cells
-        if cell.cell and cell.engine and cell.generation and cell.profile and _may_be_recorded(cell)
+        if cell.cell and cell.engine and cell.generation and cell.profile
+        if _may_be_recorded(cell) and cell.cell.model not in distrusted
     ]
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import repro_gate
 from repro_gate.adapters.hub import is_installed as hub_is_installed
 from repro_gate.cli import wiring
-from repro_gate.cli.opening import Opening
+from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.core.matrix import EngineSpec
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import MeasurementUnavailable
@@ -60,16 +60,14 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
 
 
 def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
-    engine = workspace.opening.engines.start(spec)
-    try:
-        described = engine.describe()
-    finally:
-        engine.close()
+    described = describe_engine(workspace.opening.engines, spec)
+    matrix = workspace.matrix
     recorded = workspace.goldens.recorded(described.profile)
-    claimed = {cell.id for cell in workspace.matrix.cells()}
+    claimed = {cell.id for cell in matrix.cells()}
+    ours = {c.id for c in matrix.cells() if matrix.models[c.model].engine.name == spec.name}
     yield f"\nengine {spec.name} ({spec.kind.value} on {spec.device})"
     yield (
-        f"  profile {described.profile}: {len(recorded & claimed)} goldens, "
+        f"  profile {described.profile}: {len(recorded & ours)} goldens of {len(ours)} cells, "
         f"{len(recorded - claimed)} orphaned"
     )
     for name, value in sorted(described.facts.items()):

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from repro_gate.adapters.engines import EngineProcesses
 from repro_gate.adapters.matrix_file import read_matrix
-from repro_gate.core.matrix import Matrix, Plan, plan
+from repro_gate.core.matrix import EngineSpec, Matrix, Plan, plan
+from repro_gate.core.report import EngineReport
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
+from repro_gate.ports import EngineStarter
 
 _DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
 
@@ -46,6 +48,11 @@ class Opening:
             )
         return planned
 
+    def selects_any(self) -> bool:
+        """Tell whether any cell is selected."""
+        chosen = self.selection
+        return bool(plan(self.matrix, suites=chosen.suites, only=chosen.only).cells)
+
     def _other_cells(self) -> str:
         """Return what to ask for instead of a pattern that no selected cell matches."""
         for suite in self.matrix.suites.values():
@@ -67,7 +74,8 @@ def open_matrix(selection: Selection) -> Opening:
         if not _DEVICE.fullmatch(selection.device):
             raise UsageInvalid(f"a device is cpu, cuda or cuda:N, not {selection.device!r}")
         matrix = _on_device(matrix, selection.device)
-    return Opening(selection=selection, matrix=matrix, engines=EngineProcesses())
+    folder = selection.config.parent
+    return Opening(selection=selection, matrix=matrix, engines=EngineProcesses(folder))
 
 
 def open_and_start(selection: Selection) -> Opening:
@@ -76,6 +84,15 @@ def open_and_start(selection: Selection) -> Opening:
     for model in opening.plan().models.values():
         opening.engines.start_early(model.engine)
     return opening
+
+
+def describe_engine(engines: EngineStarter, spec: EngineSpec) -> EngineReport:
+    """Return what an engine says of itself; raises `MeasurementUnavailable`."""
+    engine = engines.start(spec)
+    try:
+        return engine.describe()
+    finally:
+        engine.close()
 
 
 def _on_device(matrix: Matrix, device: str) -> Matrix:

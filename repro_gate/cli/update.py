@@ -26,13 +26,14 @@ from repro_gate.checks.recording import (
 from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
 from repro_gate.cli.check import now
-from repro_gate.cli.opening import Opening
+from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
-from repro_gate.core.report import CellReport
+from repro_gate.core.report import CellReport, ControlReport
 from repro_gate.core.tokens import text_of
 from repro_gate.errors import InputInvalid, UsageInvalid
+from repro_gate.reports.describe import describe_control
 from repro_gate.reports.foreign import one_line
 
 _SHOWN = 60
@@ -56,6 +57,8 @@ class _Seen:
     profiles: frozenset[str]
     models: Mapping[str, Facts]
     refused: Sequence[CellReport]
+    controls: Sequence[ControlReport]
+    """Those that did not differ."""
     interrupted: bool
 
 
@@ -75,10 +78,10 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
             digests=unpinned(seen.models, matrix=workspace.matrix, pins=workspace.pins),
             orphans=_orphans(workspace, options, seen),
         )
-        _show(proposal, seen.refused)
-        if not proposal.is_empty:
-            _apply_if_confirmed(proposal, workspace, options)
-    return _exit_code(seen.refused)
+        _show(proposal, seen)
+        if not proposal.is_empty and not _apply_if_confirmed(proposal, workspace, options):
+            return ExitCode.INCONCLUSIVE
+    return _exit_code(seen)
 
 
 def refuse_under_ci(environ: Mapping[str, str]) -> None:
@@ -94,6 +97,8 @@ def refuse_under_ci(environ: Mapping[str, str]) -> None:
 def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> _Seen:
     if options.source is not None:
         return _seen_elsewhere(workspace, options.source)
+    if options.prune and not workspace.opening.selects_any():
+        return _seen_by_asking(workspace)
     forgiving = ForgivingGoldens(workspace.goldens)
     with shown_progress(Console(stderr=True), quiet=False) as progress:
         report = check_tokens(
@@ -107,7 +112,22 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
         profiles=frozenset(engine.profile for engine in report.engines),
         models=report.models,
         refused=refused(report),
+        controls=[control for control in report.controls if control.failed],
         interrupted=report.interrupted,
+    )
+
+
+def _seen_by_asking(workspace: wiring.Workspace) -> _Seen:
+    """Return the profiles of this machine: all that pruning an orphan needs to know."""
+    specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
+    profiles = [describe_engine(workspace.opening.engines, spec).profile for spec in specs.values()]
+    return _Seen(
+        goldens=(),
+        profiles=frozenset(profiles),
+        models={},
+        refused=(),
+        controls=(),
+        interrupted=False,
     )
 
 
@@ -127,6 +147,7 @@ def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
         profiles=frozenset(golden.profile for golden in goldens),
         models=models,
         refused=(),
+        controls=(),
         interrupted=False,
     )
 
@@ -158,16 +179,18 @@ def _orphans(
 
 def _apply_if_confirmed(
     proposal: Proposal, workspace: wiring.Workspace, options: UpdateOptions
-) -> None:
+) -> bool:
+    """Do it unless someone says no, and tell which it was."""
     if not _is_confirmed(options):
         _line("Nothing was written.")
-        return
+        return False
     goldens = SyrupyGoldens(workspace.snapshots / "goldens")
     apply(proposal, store=goldens, pins=workspace.pins)
     _line(f"{workspace.snapshots} is up to date; commit it.")
+    return True
 
 
-def _show(proposal: Proposal, refusals: Sequence[CellReport]) -> None:
+def _show(proposal: Proposal, seen: _Seen) -> None:
     for change in proposal.changes:
         _line(f"{change.kind.value:<10} {change.profile}/{change.cell_id}")
         for sign, golden in (("-", change.before), ("+", change.after)):
@@ -177,12 +200,14 @@ def _show(proposal: Proposal, refusals: Sequence[CellReport]) -> None:
                 _line(f"           {sign} {cut}")
     for name, digest in proposal.pins.items():
         _line(f"pin        {name} sha256 {digest}")
-    for cell in refusals:
+    for control in seen.controls:
+        _line(f"refused    every cell of {control.model}: {describe_control(control)}")
+    for cell in seen.refused:
         reason = getattr(cell.verdict, "reason", "its runs differ from each other")
         _line(f"refused    {cell.id}: {cell.verdict.word}: {reason}")
     counts = Counter(change.kind.value for change in proposal.changes)
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing to change"
-    _line(f"{told}; {proposal.unchanged} unchanged, {len(refusals)} refused")
+    _line(f"{told}; {proposal.unchanged} unchanged, {len(seen.refused)} refused")
 
 
 def _line(text: str) -> None:
@@ -204,8 +229,8 @@ def _is_confirmed(options: UpdateOptions) -> bool:
         return False
 
 
-def _exit_code(refusals: Sequence[CellReport]) -> ExitCode:
-    outcomes = {outcome_of_verdict(cell.verdict) for cell in refusals}
-    if Outcome.FAILED in outcomes:
+def _exit_code(seen: _Seen) -> ExitCode:
+    outcomes = {outcome_of_verdict(cell.verdict) for cell in seen.refused}
+    if Outcome.FAILED in outcomes or seen.controls:
         return ExitCode.FINDINGS
     return ExitCode.INCONCLUSIVE if Outcome.INCONCLUSIVE in outcomes else ExitCode.PASSED

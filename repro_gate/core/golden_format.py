@@ -31,7 +31,7 @@ def to_data(golden: Golden) -> dict[str, Any]:
         "tokens": [_token_line(token) for token in generation.tokens],
         "stop": generation.stop.value,
         "text": text_of(generation.tokens),
-        "logprobs": [_choice_line(choice) for choice in generation.trace],
+        "trace": [_choice_line(choice) for choice in generation.trace],
         "provenance": dict(golden.provenance),
     }
 
@@ -46,7 +46,7 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         prompt=_tokens("prompt_tokens", data["prompt_tokens"]),
         tokens=_tokens("tokens", data["tokens"]),
         stop=Stop(data["stop"]),
-        trace=tuple(map(_choice, data["logprobs"])),
+        trace=tuple(map(_choice, data["trace"])),
     )
     # Not the spelling: which characters are printable depends on the version of Python.
     if unspell(data["text"]) != b"".join(token.data for token in generation.tokens):

@@ -10,6 +10,9 @@ Facts = Mapping[str, str]
 """Flat provenance, such as `{"device.name": "NVIDIA H200"}`."""
 
 
+_SUSPECTS = ("setting", "model", "engine", "device", "build", "env")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
     """What a golden file says; it explains itself without the matrix."""
@@ -31,12 +34,18 @@ class FactChange:
 
 
 def provenance_changes(before: Facts, after: Facts) -> tuple[FactChange, ...]:
-    """Return the facts that differ, by name."""
+    """Return the facts that differ, the likeliest causes of other tokens first."""
     return tuple(
         FactChange(name=name, before=before.get(name), after=after.get(name))
-        for name in sorted(before.keys() | after.keys())
+        for name in sorted(before.keys() | after.keys(), key=_suspicion)
         if before.get(name) != after.get(name)
     )
+
+
+def _suspicion(name: str) -> tuple[int, str]:
+    kind = name.partition(".")[0]
+    # The digests of the libraries differ whenever someone compiled them, and say the least.
+    return _SUSPECTS.index(kind) if kind in _SUSPECTS else len(_SUSPECTS), name
 
 
 def definition_changes(recorded: Cell, planned: Cell) -> tuple[FactChange, ...]:

@@ -1,4 +1,4 @@
-"""The report for people: the reproducibility report of story LT-036, findings first."""
+"""The report for people: what was run, what it said, and the findings first."""
 
 from collections.abc import Iterator, Sequence
 from typing import assert_never

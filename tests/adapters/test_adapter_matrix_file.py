@@ -134,7 +134,7 @@ def test_a_matrix_is_read_whole(tmp_path: Path) -> None:
 
 
 def lt_036_cells(first: str, second: str) -> tuple[Cell, ...]:
-    """Return the cells of the story LT-036 for two models: 5 prompts each, 3 seeds each."""
+    """Return the cells for two models: 5 prompts each, 3 seeds each."""
     prompts = {
         first: [
             ("autumn-leaves", "Write a haiku about autumn leaves", 0.7, 30),

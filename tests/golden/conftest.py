@@ -1,5 +1,6 @@
 """The committed goldens, asserted the ordinary way: `pytest tests/golden [--snapshot-update]`."""
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.progress import shown_progress
+from repro_gate.cli.update import refuse_under_ci
 from repro_gate.core.golden_format import to_data
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import plan
@@ -52,8 +54,14 @@ def _tokens(cell_id: str, observed: Mapping[str, Golden]) -> dict[str, Any]:
 
 @pytest.fixture
 def snapshot(
-    snapshot: SnapshotAssertion, cell_id: str, observed: Mapping[str, Golden]
+    request: pytest.FixtureRequest,
+    snapshot: SnapshotAssertion,
+    cell_id: str,
+    observed: Mapping[str, Golden],
 ) -> SnapshotAssertion:
     """Return syrupy's fixture, at home in the folder of this machine's profile."""
+    if request.config.option.update_snapshots:
+        # Syrupy itself would write wherever it is asked to.
+        refuse_under_ci(os.environ)
     folder = _WORKSPACE.snapshots / "goldens" / observed[cell_id].profile
     return snapshot.with_defaults(extension_class=golden_extension(folder))

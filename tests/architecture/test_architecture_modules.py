@@ -1,0 +1,51 @@
+"""The shape of the package: small modules with names that mean something, in their layers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_PACKAGE = _ROOT / "repro_gate"
+_MOST_LINES = 300
+_MEANINGLESS = {
+    *("utils", "util", "helpers", "common"),
+    *("misc", "base", "manager", "constants"),
+}
+MODULES = sorted(_PACKAGE.rglob("*.py"))
+
+
+def _name_of(module: Path) -> str:
+    return str(module.relative_to(_ROOT))
+
+
+def test_there_are_modules_to_look_at() -> None:
+    """The tests of this file would agree with an empty list too."""
+    assert _PACKAGE / "core" / "cells.py" in MODULES
+
+
+@pytest.mark.parametrize("module", MODULES, ids=_name_of)
+def test_a_module_can_be_read_in_one_go(module: Path) -> None:
+    """No module has more than 300 lines."""
+    assert len(module.read_text("utf-8").splitlines()) <= _MOST_LINES
+
+
+@pytest.mark.parametrize("module", MODULES, ids=_name_of)
+def test_a_module_is_named_for_what_it_holds(module: Path) -> None:
+    """No module or package has a name under which everything could be put."""
+    names = module.relative_to(_ROOT).with_suffix("").parts
+
+    assert _MEANINGLESS.isdisjoint(names)
+
+
+def test_the_layers_hold() -> None:
+    """Every contract of import-linter is kept, and there are contracts."""
+    linter = Path(sys.executable).with_name("lint-imports")
+
+    ran = subprocess.run(
+        [linter, "--no-cache"], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stdout
+    assert "Contracts: 4 kept, 0 broken." in ran.stdout

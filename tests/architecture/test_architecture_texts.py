@@ -1,0 +1,81 @@
+"""What the files of the repository say, and what they must not."""
+
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import repro_gate
+
+_ROOT = Path(__file__).parents[2]
+_LOCKS = ("requirements.lock", "requirements-dev.lock")
+_PACKAGE_HOST = re.compile(r"index-url|find-links|pypi\.|pythonhosted|/simple\b", re.IGNORECASE)
+_MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:root|work|home|Users|mnt|scratch)/\w")
+_REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==\S+(?P<rest>(?:.*\\\n)*.*)", re.MULTILINE)
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """Return the text of every file that is committed or would be."""
+    git = shutil.which("git")
+    assert git is not None
+    command = [git, "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=_ROOT, capture_output=True, check=True).stdout.decode()
+    texts: dict[str, str] = {}
+    for name in filter(None, listed.split("\0")):
+        data = (_ROOT / name).read_bytes() if (_ROOT / name).is_file() else b""
+        if b"\0" not in data:
+            texts[name] = data.decode("utf-8")
+    return texts
+
+
+def test_there_are_texts_to_look_at() -> None:
+    """The tests of this file would agree with an empty list too."""
+    assert {"pyproject.toml", "Makefile", *_LOCKS} <= _texts().keys()
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    """What only exists where it was written is in no file."""
+    found = {
+        f"{name}: {path}" for name, text in _texts().items() for path in _MACHINE_PATH.findall(text)
+    }
+
+    assert found == set()
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", *_LOCKS])
+def test_packages_come_from_where_the_user_says(name: str) -> None:
+    """No file of requirements names a package host."""
+    text = _texts()[name].replace("--no-emit-index-url", "")
+
+    assert _PACKAGE_HOST.findall(text) == []
+
+
+@pytest.mark.parametrize("name", _LOCKS)
+def test_every_locked_package_has_hashes(name: str) -> None:
+    """A requirement without a hash would be installed on trust."""
+    requirements = list(_REQUIREMENT.finditer(_texts()[name]))
+
+    assert len(requirements) > 20
+    assert [one["name"] for one in requirements if "--hash=sha256:" not in one["rest"]] == []
+
+
+@pytest.mark.parametrize("name", _LOCKS)
+def test_a_lock_holds_nothing_but_pinned_packages(name: str) -> None:
+    """Every line is a comment, a pinned requirement or one of its hashes."""
+    line = re.compile(
+        r"#.*|[A-Za-z0-9._-]+(\[[a-z,-]+\])?==\S+.*\\|--hash=sha256:[0-9a-f]{64}( \\)?"
+    )
+    lines = map(str.strip, _texts()[name].splitlines())
+
+    assert [text for text in lines if text and not line.fullmatch(text)] == []
+
+
+def test_the_changelog_knows_this_version() -> None:
+    """What is in the package is told under its version, or is still to be released."""
+    headings = re.findall(r"^## \[?([^\]\s]+)", _texts()["CHANGELOG.md"], re.MULTILINE)
+
+    assert {"Unreleased", repro_gate.__version__} & set(headings)
