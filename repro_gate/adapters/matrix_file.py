@@ -14,7 +14,6 @@ from repro_gate.core.matrix import (
     Matrix,
     ModelSpec,
     PromptSpec,
-    Setting,
     Suite,
     build_cells,
 )
@@ -60,7 +59,7 @@ def read_matrix(file: Path) -> Matrix:
 
 
 def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
-    settings: dict[str, Setting] = dict(table["settings"])
+    settings: dict[str, Any] = dict(table["settings"])
     if table["kind"] == EngineKind.LLAMA_CPP and settings["n_batch"] > settings["n_ctx"]:
         raise InputInvalid.at(
             file,

@@ -47,9 +47,9 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             suspects = tuple(map(foreign.change, verdict.provenance))
             return Description(claim=_drifting(verdict, cell.runs), suspects=suspects)
         case Unrecorded(reason=reason):
-            # A profile is a checked name, so it may stand among our own words.
-            claim = f"no golden speaks for this cell on a machine of the profile {cell.profile}"
-            return Description(claim=claim, reason=foreign.message(reason))
+            claim = "no golden speaks for this cell on this class of machine"
+            said = f"{reason} (profile {cell.profile})"
+            return Description(claim=claim, reason=foreign.message(said))
         case Vacuous(reason=reason):
             claim = "nothing could have differed here, so agreement proves nothing"
             return Description(claim=claim, reason=foreign.message(reason))

@@ -132,8 +132,8 @@ def test_drift_names_what_changed_since_the_recording() -> None:
     now = provenance_of("tiny")
     assert isinstance(verdict, Drift)
     assert verdict.provenance == (
-        FactChange(name="device.name", before="OLD", after="TEST"),
         FactChange(name="model.sha256", before="0" * 64, after=now["model.sha256"]),
+        FactChange(name="device.name", before="OLD", after="TEST"),
     )
 
 

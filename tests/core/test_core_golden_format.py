@@ -70,7 +70,7 @@ def test_a_golden_file_is_readable() -> None:
         "tokens": ["50  \\xf0\\x9f", "60 \\x8d\\x81", "7 \\n"],
         "stop": "end_of_generation",
         "text": " 🍁\\n",
-        "logprobs": ["-0.1235 | 50:-0.1235 51:-2.0000", "0.0000 | 60:0.0000", "-1.0000 |"],
+        "trace": ["-0.1235 | 50:-0.1235 51:-2.0000", "0.0000 | 60:0.0000", "-1.0000 |"],
         "provenance": {"device.name": "TEST"},
     }
 
@@ -84,10 +84,10 @@ def test_a_golden_file_is_readable() -> None:
         ({"text": "another"}, "'text' does not say what 'tokens' spell"),
         ({"text": "\\"}, "a backslash that starts no escape"),
         ({"stop": "bored"}, "'bored' is not a valid Stop"),
-        ({"logprobs": ["-0.1 |"]}, "1 trace entries for 3 tokens"),
-        ({"logprobs": ["nan |"] * 3}, "log-probabilities must be finite"),
-        ({"logprobs": ["often"] * 3}, "could not convert string to float: 'often'"),
-        ({"logprobs": ["-0.1 | 5"] * 3}, "not enough values to unpack"),
+        ({"trace": ["-0.1 |"]}, "1 trace entries for 3 tokens"),
+        ({"trace": ["nan |"] * 3}, "log-probabilities must be finite"),
+        ({"trace": ["often"] * 3}, "could not convert string to float: 'often'"),
+        ({"trace": ["-0.1 | 5"] * 3}, "not enough values to unpack"),
     ],
 )
 def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:
@@ -121,4 +121,4 @@ def test_a_whole_number_is_the_same_definition() -> None:
 
 def test_a_golden_without_a_trace_has_no_evidence() -> None:
     """A run that was not traced leaves the list of log-probabilities empty."""
-    assert to_data(golden_of(cell_of(), generation_of(5, 6)))["logprobs"] == []
+    assert to_data(golden_of(cell_of(), generation_of(5, 6)))["trace"] == []
