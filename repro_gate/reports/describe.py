@@ -48,8 +48,8 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             return Description(claim=_drifting(verdict, cell.runs), suspects=suspects)
         case Unrecorded(reason=reason):
             claim = "no golden speaks for this cell on this class of machine"
-            said = f"{reason} (profile {cell.profile})"
-            return Description(claim=claim, reason=foreign.message(said))
+            reason = f"{reason} (profile {cell.profile})"
+            return Description(claim=claim, reason=foreign.message(reason))
         case Vacuous(reason=reason):
             claim = "nothing could have differed here, so agreement proves nothing"
             return Description(claim=claim, reason=foreign.message(reason))

@@ -32,18 +32,20 @@ def at_terminal(workspace: Workspace, *arguments: str, answer: str = "", **env: 
 
 
 def _conversation(terminal: int, answer: bytes) -> bytes:
-    """Return what the program shows; its question is answered once."""
+    """Return what the program shows; whoever is asked answers, and again when nothing happens."""
     shown = bytearray()
+    is_answered = False
     deadline = time.monotonic() + PATIENCE_S
-    while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    while time.monotonic() < deadline:
+        is_readable = select.select([terminal], [], [], 1)[0]
         try:
-            shown += os.read(terminal, 1 << 16)
+            shown += os.read(terminal, 1 << 16) if is_readable else b""
         except OSError:
             # Linux says so when the last program at the terminal has ended.
             return bytes(shown)
-        if answer and QUESTION in shown:
+        if answer and QUESTION in shown and not (is_answered and is_readable):
             os.write(terminal, answer)
-            answer = b""
+            is_answered = True
     raise TimeoutError(f"the program is still there: {bytes(shown)!r}")
 
 
