@@ -46,11 +46,6 @@ TEXT = r"""{
     "seed": 7,
     "text": "Say haiku"
   },
-  "trace": [
-    "-0.1234 | 10:-0.1234 3:-2.5000",
-    "0.0000 | 11:0.0000",
-    "-9.0000 |"
-  ],
   "profile": "cpu-test",
   "prompt_tokens": [
     "1 Say",
@@ -67,6 +62,11 @@ TEXT = r"""{
     "10 \\n",
     "11 \\xff\\x00 \\\\ \"",
     "12 🍂"
+  ],
+  "trace": [
+    "-0.1234 | 10:-0.1234 3:-2.5000",
+    "0.0000 | 11:0.0000",
+    "-9.0000 |"
   ]
 }
 """.replace("DIGEST", "0a" * 32)
@@ -179,7 +179,7 @@ def refusal_of(
             '  "tokens": [',
             '<<<<<<< HEAD\n  "tokens": [',
             (
-                "line 32, column 1: expected JSON, found "
+                "line 27, column 1: expected JSON, found "
                 "Expecting property name enclosed in double quotes"
             ),
         ),
@@ -215,8 +215,8 @@ def refusal_of(
             '"stop"',
             '"stopp"',
             (
-                "expected only the keys cell, logprobs, profile, prompt_tokens, provenance, "
-                "schema, stop, text, tokens, found the unknown key 'stopp'; did you mean 'stop'?"
+                "expected only the keys cell, profile, prompt_tokens, provenance, schema, "
+                "stop, text, tokens, trace, found the unknown key 'stopp'; did you mean 'stop'?"
             ),
         ),
         (
@@ -243,7 +243,7 @@ def refusal_of(
             '"-9.0000 |"',
             '"-inf |"',
             (
-                "logprobs[2]: expected a log-probability, a bar and the best alternatives as "
+                "trace[2]: expected a log-probability, a bar and the best alternatives as "
                 "ID:LOGPROB, found '-inf |'"
             ),
         ),

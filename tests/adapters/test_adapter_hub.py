@@ -188,4 +188,4 @@ def test_without_the_library_the_remedy_installs_it(machine: Machine) -> None:
 
     assert (ran.code, ran.out) == (4, "")
     assert "fetching from a hub needs the package huggingface_hub" in ran.err
-    assert "pip install 'repro-gate[hub]'" in ran.err
+    assert "pip install huggingface_hub" in ran.err

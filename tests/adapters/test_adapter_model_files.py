@@ -192,7 +192,7 @@ def test_a_model_of_a_hub_is_never_fetched_by_a_check(tmp_path: Path) -> None:
 )
 def test_a_source_that_could_lead_out_of_the_cache_is_refused(tmp_path: Path, source: str) -> None:
     """Whether to find it or to fetch it: nothing is asked and nothing is written."""
-    expected = f"the source of tiny must be hf:OWNER/REPO/FILE, and is {source!r}"
+    expected = f"the source of tiny must be hf:OWNER/REPO[@REVISION]/FILE, and is {source!r}"
     for get in (models_in(tmp_path).locate, models_in(tmp_path).fetch):
         with pytest.raises(MeasurementUnavailable) as caught:
             get(model_from(source))

@@ -3,9 +3,10 @@
 import json
 from importlib.resources import files
 
+import pytest
 from jsonschema import Draft202012Validator
 
-from tests.cli.workspaces import Workspace, contents_of
+from tests.cli.workspaces import Ran, Workspace, contents_of, ended
 
 _DRIFT = {
     "method": "generate",
@@ -14,24 +15,30 @@ _DRIFT = {
 }
 
 
-def test_json_prints_the_report_and_only_it(recorded: Workspace) -> None:
-    """With --json stdout is report.json byte for byte, and stderr is silent."""
-    recorded.write_script(_DRIFT)
+@pytest.fixture(scope="module")
+def with_json(
+    recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workspace, Ran]:
+    """Return a check with --json, in which one cell drifts and the others match."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("with-json"))
+    workspace.write_script({**_DRIFT, "seed": 1})
+    return workspace, workspace.run("check", "--json")
 
-    ran = recorded.run("check", "--json")
+
+def test_json_prints_the_report_and_only_it(with_json: tuple[Workspace, Ran]) -> None:
+    """With --json stdout is report.json byte for byte, and stderr is silent."""
+    workspace, ran = with_json
 
     assert (ran.code, ran.err) == (10, "")
-    assert ran.out == (recorded.output / "report.json").read_text("utf-8")
+    assert ran.out == (workspace.output / "report.json").read_text("utf-8")
 
 
-def test_the_report_is_what_its_schema_says(recorded: Workspace) -> None:
+def test_the_report_is_what_its_schema_says(with_json: tuple[Workspace, Ran]) -> None:
     """A report with a match and a drift is valid by the published schema."""
     schema = json.loads((files("repro_gate.schemas") / "report-v1.json").read_text("utf-8"))
-    recorded.write_script({**_DRIFT, "seed": 1})
-    recorded.run("check")
 
-    Draft202012Validator(schema).validate(recorded.report())
-    assert {"match", "drift"} == set(recorded.verdicts().values())
+    Draft202012Validator(schema).validate(with_json[0].report())
+    assert {"match", "drift"} == set(with_json[0].verdicts().values())
 
 
 def test_quiet_prints_one_line(recorded: Workspace) -> None:
@@ -50,18 +57,12 @@ def test_a_log_gets_a_few_lines_of_progress(recorded: Workspace) -> None:
     assert len(ran.err.splitlines()) <= 10
 
 
-def test_runs_replaces_what_the_suite_says(recorded: Workspace) -> None:
-    """With --runs every cell is run that often."""
-    recorded.run("check", "--runs", "3")
-
-    assert {cell["runs"] for cell in recorded.report()["cells"]} == {3}
-
-
 def test_one_run_is_enough_to_compare_with_the_golden(recorded: Workspace) -> None:
-    """With --runs 1 there is no fresh process, and still a verdict."""
+    """With --runs 1 there is one run and no fresh process, and still a verdict."""
     recorded.write_script(_DRIFT)
 
     assert recorded.run("check", "--runs", "1").code == 10
+    assert {cell["runs"] for cell in recorded.report()["cells"]} == {1}
 
 
 def test_only_cuts_the_selection(recorded: Workspace) -> None:
@@ -136,17 +137,10 @@ def test_an_earlier_report_does_not_outlive_a_broken_golden(recorded: Workspace)
 
 
 def test_the_matrix_is_the_centre_of_its_workspace(recorded: Workspace) -> None:
-    """Models and snapshots are found beside the matrix file, wherever the command is given."""
-    (recorded.folder / "elsewhere").mkdir()
-    gate = recorded.start(
-        "check", "--config", "../repro-gate.toml", cwd=recorded.folder / "elsewhere"
-    )
+    """Models and snapshots are found beside the matrix file, which the environment may name."""
+    elsewhere = recorded.folder / "elsewhere"
+    elsewhere.mkdir()
+    env = recorded.environment(REPRO_GATE_CONFIG="../repro-gate.toml")
 
-    assert (gate.communicate()[0].split(b":")[0].split(b"\n")[-1], gate.wait()) == (b"passed", 0)
-
-
-def test_the_environment_can_name_the_matrix(recorded: Workspace) -> None:
-    """A CI job sets REPRO_GATE_CONFIG once for all commands."""
-    (recorded.folder / "repro-gate.toml").rename(recorded.folder / "ours.toml")
-
-    assert recorded.run("check", REPRO_GATE_CONFIG="ours.toml").code == 0
+    assert ended(recorded.start("check", cwd=elsewhere, env=env)).code == 0
+    assert (elsewhere / ".repro-gate" / "report.json").exists()

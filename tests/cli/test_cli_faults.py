@@ -1,11 +1,27 @@
 """Engines that fail: their cells are inconclusive, and every other cell has its verdict."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from tests.cli.workspaces import Ran, Workspace
 
-_FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
-_LOST = ["tiny--fox--seed1"]
+_FAULTS: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "hangs": ({"sleep": 600}, "did not answer 'generate' within 0.5 s and was killed"),
+    "babbles": ({"raw": "loading\n"}, "something that is not protocol v1: loading"),
+    "stutters": (
+        {"half": '{"protocol', "stderr": "out of memory", "signal": 9},
+        "ended by SIGKILL at 'generate'; it last said: out of memory",
+    ),
+    "dies-later": ({"time": 2, "exit": 3}, "ended with exit code 3 at 'generate'"),
+    "refuses": (
+        {"refuse": {"kind": "out_of_context", "message": "too long"}},
+        "out_of_context: too long",
+    ),
+    "overflows": ({"result": {"tokens": [[1, "20"]] * 5}}, "more than 4 tokens"),
+}
+"""What happens to one prompt, and what is said of it."""
 
 
 def _lost(workspace: Workspace) -> list[str]:
@@ -14,57 +30,45 @@ def _lost(workspace: Workspace) -> list[str]:
     return [cell_id for cell_id, verdict in verdicts.items() if verdict == "inconclusive"]
 
 
-def test_an_engine_that_hangs_is_killed(recorded: Workspace) -> None:
-    """After its time-out the engine is ended and the next cell gets a fresh one."""
-    engine = {**recorded.engine(), "timeout_s": 0.5}
-    recorded.write_matrix(engines={"scripted": engine})
-    recorded.write_script({**_FOX_1, "sleep": 600})
-
-    ran = recorded.run("check")
-
-    assert (ran.code, _lost(recorded), recorded.engines_alive()) == (4, _LOST, [])
-    assert "the engine did not answer 'generate' within 0.5 s and was killed" in ran.out
-
-
-def test_an_engine_that_talks_nonsense_is_not_believed(recorded: Workspace) -> None:
-    """A line that is not of the protocol costs its cell, and no other."""
-    recorded.write_script({**_FOX_1, "raw": "llama_model_load: loading\n"})
-
-    ran = recorded.run("check")
-
-    assert (ran.code, _lost(recorded)) == (4, _LOST)
-    assert "something that is not protocol v1: llama_model_load: loading" in ran.out
+@pytest.fixture(scope="module")
+def faulty(
+    recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workspace, Ran]:
+    """Return a check in which every other prompt meets a fault."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("faulty"))
+    prompts = [prompt for fault in _FAULTS for prompt in (fault, f"after-{fault}")]
+    engine = {**workspace.engine(), "timeout_s": 0.5}
+    workspace.write_matrix(prompts=prompts, seeds=[1], engines={"scripted": engine})
+    workspace.record("--prune")
+    (workspace.folder / "asked.jsonl").unlink()
+    faults = [{"prompt": f"Say {name}", **rule} for name, (rule, _) in _FAULTS.items()]
+    workspace.write_script(*({"method": "generate", **fault} for fault in faults))
+    return workspace, workspace.run("check")
 
 
-def test_an_engine_that_dies_within_a_line_is_told_by_its_signal(recorded: Workspace) -> None:
-    """Half an answer and a death are one failure, with the last words of the engine."""
-    recorded.write_script({**_FOX_1, "half": '{"protocol', "stderr": "out of memory", "signal": 9})
+@pytest.mark.parametrize("name", list(_FAULTS))
+def test_a_fault_is_told(faulty: tuple[Workspace, Ran], name: str) -> None:
+    """The cell at which an engine fails is inconclusive, with a reason that says how."""
+    cell = faulty[0].cell(f"tiny--{name}--seed1")
 
-    ran = recorded.run("check")
-
-    assert (ran.code, _lost(recorded)) == (4, _LOST)
-    assert "ended by SIGKILL at 'generate'; it last said: out of memory" in ran.out
-
-
-def test_an_engine_that_dies_later_takes_its_cell_back(recorded: Workspace) -> None:
-    """A cell whose second run never came is not called a match for its first."""
-    recorded.write_script({**_FOX_1, "time": 2, "exit": 3})
-
-    ran = recorded.run("check")
-
-    assert (ran.code, _lost(recorded)) == (4, _LOST)
-    assert "ended with exit code 3 at 'generate'" in ran.out
+    assert cell["verdict"] == "inconclusive"
+    assert _FAULTS[name][1] in cell["reason"]
 
 
-def test_an_engine_that_refuses_stays_at_work(recorded: Workspace) -> None:
-    """A typed error costs one cell, and no process."""
-    recorded.write_script({**_FOX_1, "refuse": {"kind": "out_of_context", "message": "too long"}})
+def test_a_fault_costs_one_cell(faulty: tuple[Workspace, Ran]) -> None:
+    """The cell after each fault has its verdict, and no engine is left behind."""
+    workspace, ran = faulty
 
-    ran = recorded.run("check", "--runs", "1")
+    assert (ran.code, _lost(workspace)) == (4, [f"tiny--{name}--seed1" for name in _FAULTS])
+    assert workspace.engines_alive() == []
 
-    assert (ran.code, _lost(recorded)) == (4, _LOST)
-    assert "out_of_context: too long" in ran.out
-    assert len({asked["pid"] for asked in recorded.asked()}) == 1
+
+def test_a_refusal_costs_no_process(faulty: tuple[Workspace, Ran]) -> None:
+    """An engine that answers with a typed error goes on with the next cell."""
+    asked = faulty[0].asked()
+    at = next(index for index, one in enumerate(asked) if one["prompt"] == "Say refuses")
+
+    assert asked[at + 1]["pid"] == asked[at]["pid"]
 
 
 def test_an_engine_that_cannot_describe_itself_is_given_up(recorded: Workspace) -> None:

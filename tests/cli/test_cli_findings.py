@@ -101,17 +101,6 @@ def test_another_machine_has_no_golden_yet(recorded: Workspace) -> None:
     assert "no golden speaks for this cell on this class of machine" in ran.out
 
 
-def test_runs_that_differ_are_told_by_the_run(recorded: Workspace) -> None:
-    """Run 2 of a cell happens in a fresh process, and the report says so."""
-    recorded.write_script({**_says(9), "time": 2})
-
-    out = recorded.run("check").out
-
-    assert out.startswith(
-        "nondeterministic  tiny--fox--seed1\n  run 2, in a fresh process, differs"
-    )
-
-
 def test_a_layer_that_is_elsewhere_is_not_measured(recorded: Workspace) -> None:
     """A GPU that was asked for and only half used gives no verdict."""
     recorded.write_script({"method": "load", "result": {"layers_on_device": 1}})

@@ -30,10 +30,10 @@ def test_no_color_is_obeyed(recorded: Workspace) -> None:
     assert "passed: 4 match;" in ran.out
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["doctor"], ["update-snapshots", "--yes"]])
-def test_a_log_gets_no_escapes(workspace: Workspace, arguments: list[str]) -> None:
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_a_log_gets_no_escapes(workspace: Workspace, command: str) -> None:
     """What is no terminal gets plain text, on stdout and on stderr."""
-    ran = workspace.run(*arguments)
+    ran = workspace.run(command)
 
     assert _ESCAPE not in ran.out + ran.err
     assert ran.out
