@@ -165,13 +165,27 @@ def test_a_golden_left_over_is_10(recorded: Workspace) -> None:
 def test_a_control_that_does_not_differ_is_10(workspace: Workspace) -> None:
     """A model that does not heed its seed fails even where every token matches."""
     workspace.write_matrix(prompts=["fox"], seeds=[1])
-    workspace.write_script({"method": "generate", "result": _OTHER_TOKENS})
+    workspace.write_script(_DRIFT)
     workspace.record()
+    # Whatever the seed is now, the answer is that of seed 1.
+    workspace.write_script({"method": "generate", "result": _OTHER_TOKENS})
 
     ran = workspace.run("check")
 
     assert (ran.code, workspace.verdicts()) == (10, {"tiny--fox--seed1": "match"})
     assert "seed 2 gave the golden's tokens too, so this check cannot fail" in ran.out
+
+
+def test_nothing_is_recorded_after_a_failed_control(workspace: Workspace) -> None:
+    """A golden of a model that does not heed its seed could never fail."""
+    workspace.write_matrix(prompts=["fox"], seeds=[1])
+    workspace.write_script({"method": "generate", "result": _OTHER_TOKENS})
+
+    ran = workspace.run("update-snapshots", "--yes")
+
+    assert ran.code == 10
+    assert "refused    every cell of tiny: seed 2 gave the golden's tokens too" in ran.out
+    assert not workspace.golden("tiny--fox--seed1").exists()
 
 
 def test_10_beats_4(recorded: Workspace) -> None:

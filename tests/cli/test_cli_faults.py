@@ -19,7 +19,7 @@ _FAULTS: Mapping[str, tuple[Mapping[str, Any], str]] = {
         {"refuse": {"kind": "out_of_context", "message": "too long"}},
         "out_of_context: too long",
     ),
-    "overflows": ({"result": {"tokens": [[1, "20"]] * 5}}, "more than 4 tokens"),
+    "overflows": ({"result": {"tokens": [[1, "20"]] * 5}}, "breaks protocol v1"),
 }
 """What happens to one prompt, and what is said of it."""
 

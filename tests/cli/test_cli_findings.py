@@ -86,7 +86,7 @@ def test_a_changed_definition_is_unrecorded_and_told(recorded: Workspace) -> Non
     assert recorded.run("check").code == 10
     cell = recorded.cell(_FOX)
     assert cell["verdict"] == "unrecorded"
-    assert cell["reason"].endswith("another definition of the cell: max_tokens was 4")
+    assert cell["reason"].endswith(" max_tokens was 4 (profile test-cpu)")
     assert recorded.cell("tiny--haiku--seed1")["verdict"] == "match"
 
 

@@ -46,7 +46,7 @@ def test_whoever_does_not_say_yes_changes_nothing(recorded: Workspace, answer: s
     ran = at_terminal(recorded, "update-snapshots", answer=answer)
 
     shown, question, rest = ran.out.partition("Write these goldens? [y/N] ")
-    assert (ran.code, f"test-cpu/{_FOX}" in shown, question != "") == (0, True, True)
+    assert (ran.code, f"test-cpu/{_FOX}" in shown, question != "") == (4, True, True)
     assert rest.endswith("Nothing was written.\n")
     assert contents_of(recorded.snapshots) == before
 
@@ -181,3 +181,15 @@ def test_without_prune_orphans_stay(recorded: Workspace) -> None:
 
     assert recorded.record().out == "nothing to change; 2 unchanged, 0 refused\n"
     assert recorded.golden(_FOX).exists()
+
+
+def test_an_orphan_is_pruned_without_running_a_cell(recorded: Workspace) -> None:
+    """A pattern that only an orphan matches removes it, and no other change is proposed."""
+    orphan = recorded.golden("tiny--gone--seed1")
+    orphan.write_text(recorded.golden(_FOX).read_text("utf-8"), "utf-8")
+    recorded.write_script(_says(7, 8))
+
+    ran = recorded.run("update-snapshots", "--prune", "--only", "tiny--gone--*", "--yes")
+
+    assert (ran.code, orphan.exists()) == (0, False)
+    assert "1 removed; 0 unchanged, 0 refused" in ran.out
