@@ -18,6 +18,11 @@ class HubFile:
     revision: str | None = None
     """A branch, a tag or a commit; the hub's main branch when None."""
 
+    @property
+    def folder(self) -> str:
+        """Where the repository is kept: two revisions of it side by side."""
+        return self.repository if self.revision is None else f"{self.repository}@{self.revision}"
+
 
 def fetch(hub_file: HubFile, *, into: Path) -> Path:
     """Download a file below `into` and return its path.

@@ -78,7 +78,7 @@ class CachedModels:
             return self.cache / "builtin" / f"{rest}-{digest}.gguf"
         if kind == "hf":
             hub_file = _hub_file(model)
-            return self.cache / "hf" / hub_file.repository / hub_file.file
+            return self.cache / "hf" / hub_file.folder / hub_file.file
         return (self.beside / model.source).resolve()
 
     def expected_sha256(self, model: ModelSpec) -> str | None:
@@ -119,7 +119,8 @@ class CachedModels:
             )
 
     def _fetch_from_hub(self, model: ModelSpec, path: Path) -> None:
-        fetched = fetch(_hub_file(model), into=self.cache / "hf" / _hub_file(model).repository)
+        hub_file = _hub_file(model)
+        fetched = fetch(hub_file, into=self.cache / "hf" / hub_file.folder)
         expected = self.expected_sha256(model)
         digest = sha256_of(fetched) if expected else None
         if digest != expected:

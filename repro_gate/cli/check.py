@@ -70,9 +70,8 @@ def _prepare(output: Path) -> None:
     report = output / "report.json"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        # Whatever ends this check early, the report of the one before must not stand for it.
-        report.unlink(missing_ok=True)
         write_atomically(report, "")
+        # Whatever ends this check early, the report of the one before must not stand for it.
         report.unlink()
     except OSError as error:
         raise _unwritable(output, error) from error

@@ -1,6 +1,7 @@
 """Engines that die, hang or do not stop talking: each is an `EngineFailed` that says how."""
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,6 +244,13 @@ def test_closing_leaves_no_file_open(speaking_engine: DescribedEngineStarter) ->
     engine.close()
 
     assert {file for file in Path("/proc/self/fd").iterdir() if file.exists()} <= before
+
+
+def test_an_engine_runs_in_the_folder_of_the_matrix(tmp_path: Path) -> None:
+    """A relative command means the same wherever the gate is called from."""
+    engine = EngineProcesses(tmp_path).start(command_spec(*speaking({"facts": "folder"})))
+    with closing(engine):
+        assert engine.describe().facts["folder"] == str(tmp_path)
 
 
 def test_an_engine_that_was_started_early_is_used_once() -> None:

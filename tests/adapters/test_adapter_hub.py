@@ -51,10 +51,10 @@ class Machine:
         """Where the fetched model belongs."""
         return self.folder / "cache" / "models" / "hf" / NAME
 
-    def fetch(self, *, pin: str | None = DIGEST, **env: str) -> Ran:
+    def fetch(self, *, source: str = NAME, pin: str | None = DIGEST, **env: str) -> Ran:
         """Run `repro-gate models fetch`."""
         text = MATRIX.replace("PIN", f', sha256 = "{pin}"' if pin else "")
-        (self.folder / "repro-gate.toml").write_text(text.replace("SOURCE", NAME), "utf-8")
+        (self.folder / "repro-gate.toml").write_text(text.replace("SOURCE", source), "utf-8")
         (self.folder / "lib").mkdir(exist_ok=True)
         (self.folder / "lib" / "sitecustomize.py").write_text(HURRY, "utf-8")
         inherited = {
@@ -98,6 +98,20 @@ def test_a_model_is_fetched(machine: Machine, pin: str | None) -> None:
 
     assert (ran.code, ran.out) == (0, f"tiny: {machine.file}\n")
     assert machine.kept() == [CONTENT]
+
+
+def test_another_revision_is_another_file(machine: Machine) -> None:
+    """What was fetched of the main branch is not taken for what a tag has."""
+    tagged = "owner/repo@v1/sub/tiny.gguf"
+    machine.hub.files[tagged] = OTHER
+    machine.file.parent.mkdir(parents=True)
+    machine.file.write_bytes(CONTENT)
+
+    ran = machine.fetch(source=tagged, pin=None)
+
+    fetched = machine.folder / "cache" / "models" / "hf" / tagged
+    assert (ran.code, ran.out) == (0, f"tiny: {fetched}\n")
+    assert (fetched.read_bytes(), machine.file.read_bytes()) == (OTHER, CONTENT)
 
 
 def test_a_model_that_is_there_is_not_fetched_again(machine: Machine) -> None:

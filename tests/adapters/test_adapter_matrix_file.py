@@ -343,6 +343,10 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
             "engines.exact.settings.n_ctx: expected integer, found True",
         ),
         (
+            ("n_batch = 128", "n_batch = 257"),
+            "engines.exact.settings.n_batch: expected at most n_ctx, which is 256, found 257",
+        ),
+        (
             ('"Say haiku"', '""'),
             "prompts.haiku.text: expected at least 1 of them, found 0",
         ),

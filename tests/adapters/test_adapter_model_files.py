@@ -185,6 +185,8 @@ def test_a_model_of_a_hub_is_never_fetched_by_a_check(tmp_path: Path) -> None:
         "hf:owner/repo/a/../../../../my.gguf",
         "hf:owner/../my.gguf",
         "hf:./repo/my.gguf",
+        "hf:owner/repo@/my.gguf",
+        "hf:owner/repo@../my.gguf",
         "hf:owner/repo//etc/my.gguf",
         r"hf:owner/repo/..\my.gguf",
         "hf:",

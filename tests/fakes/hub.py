@@ -1,6 +1,7 @@
 """A model hub on the loopback: as much of it as a download needs, and ways to fail."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, files: Mapping[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = dict(files)
-        """By `OWNER/REPO/FILE`; may be changed at any time."""
+        """By `OWNER/REPO[@REVISION]/FILE`; may be changed at any time."""
         self.cut = False
         """Whether every body ends in its middle."""
         self.asked: list[str] = []
@@ -53,7 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
         return cast("Hub", self.server)
 
     def _start(self) -> bytes:
-        name = self.path.removeprefix("/").replace("/resolve/main/", "/")
+        name = re.sub(r"/resolve/([^/]+)/", r"@\1/", self.path.removeprefix("/"), count=1)
+        name = name.replace("@main/", "/", 1)
         content = self._hub.files.get(name)
         if not self.path.startswith("/api/"):
             self._hub.asked.append(f"{self.command} {name}")

@@ -8,7 +8,7 @@ CHANGES is JSON that says in what it departs from a good engine:
 * `raw`: a text to say instead of the answer;
 * `drip_s`: the seconds to wait after each byte of the answer;
 * `log`: a file to which every request is added as it came;
-* `facts`: `pid` or `environment`, to be told by `describe`.
+* `facts`: `pid`, `folder` or `environment`, to be told by `describe`.
 """
 
 import json
@@ -55,6 +55,7 @@ def _describe(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
     facts = {
         None: {"device": params["device"]},
         "pid": {"pid": str(os.getpid())},
+        "folder": {"folder": str(Path.cwd())},
         "environment": dict(os.environ),
     }
     told = facts[changes.get("facts")]
