@@ -43,7 +43,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 bench: setup
 	$(BIN)/python benchmarks/token_gate.py

@@ -88,10 +88,10 @@ def test_two_answers_to_one_request_are_noticed(speaking_engine: DescribedEngine
     """A line too many is taken for the next answer, whose id it does not have."""
     good = '{"protocol": "repro-gate/engine/v1", "id": 1, "result": {"engine": "e", '
     good += '"profile": "p", "facts": {}}}'
-    engine = speaking_engine(raw=f"{good}\n{good}")
+    engine = speaking_engine(raw=f"{good}\none too many")
     engine.describe()
 
-    with pytest.raises(EngineFailed, match="not protocol v1"):
+    with pytest.raises(EngineFailed, match=r"not protocol v1: one too many$"):
         engine.describe()
 
 

@@ -38,10 +38,13 @@ def test_an_engine_that_does_not_answer_in_time_is_killed(
     assert not exists(child)
 
 
-def test_a_request_that_nobody_reads_does_not_block(failing_engine: DescribedEngineStarter) -> None:
+@pytest.mark.parametrize("fault", ["deaf", "sip", "shut"])
+def test_a_request_that_nobody_reads_does_not_block(
+    failing_engine: DescribedEngineStarter, fault: str
+) -> None:
     """A prompt that is larger than a pipe waits for the engine no longer than an answer would."""
-    with pytest.raises(EngineFailed, match=r"^the engine did not answer 'generate' within 0\.3 s"):
-        failing_engine("deaf", timeout_s=0.3).generate(HUGE_PROMPT, trace=False)
+    with pytest.raises(EngineFailed, match=r"^the engine did not answer 'generate' within 0\.5 s"):
+        failing_engine(fault, timeout_s=0.5).generate(HUGE_PROMPT, trace=False)
 
 
 def test_a_request_that_is_larger_than_a_pipe_arrives(

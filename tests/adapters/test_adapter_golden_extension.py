@@ -72,7 +72,7 @@ class Suite:
     def pytest(self, *options: str) -> Ran:
         """Run pytest in the folder, with no other plugin than syrupy: that is twice as fast."""
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "syrupy", *options],
+            [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "syrupy", *options],
             cwd=self.folder,
             env={
                 **os.environ,

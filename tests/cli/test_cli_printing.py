@@ -12,7 +12,7 @@ def test_a_reader_that_leaves_does_not_change_the_code(recorded: Workspace) -> N
     """`check | head` ends with the code of the check, and without a word of Python's."""
     ours, theirs = os.pipe()
     os.close(ours)
-    gate = recorded.start("check", "--json", stdout=theirs)
+    gate = recorded.start("check", "--quiet", stdout=theirs)
     os.close(theirs)
 
     ran = ended(gate)
@@ -23,7 +23,7 @@ def test_a_reader_that_leaves_does_not_change_the_code(recorded: Workspace) -> N
 def test_a_result_that_cannot_be_printed_is_no_pass(recorded: Workspace) -> None:
     """A full disk behind stdout is told, and a script that redirects does not see 0."""
     with _FULL.open("wb") as full:
-        ran = ended(recorded.start("check", "--json", stdout=full))
+        ran = ended(recorded.start("check", "--quiet", stdout=full))
 
     said = "repro-gate: the result cannot be printed: No space left on device\n"
     assert (ran.code, ran.err) == (4, said)

@@ -15,7 +15,15 @@ GATE = (sys.executable, "-m", "repro_gate")
 PATIENCE_S = 60
 PROFILE = "test-cpu"
 ENGINE = Path(__file__).with_name("scripted_engine.py")
-_FOREIGN = ("CI", "GITHUB_ACTIONS", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HF_TOKEN")
+_FOREIGN = (
+    "CI",
+    "GITHUB_ACTIONS",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "HF_TOKEN",
+    "PYTHONUNBUFFERED",
+)
 _BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 

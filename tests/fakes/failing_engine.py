@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _FOREVER_S = 300
-_STDOUT = 1
+_STDIN, _STDOUT = 0, 1
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     # A core file for each of these deaths would fill the folder of the tests.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     fault = FAULTS[sys.argv[1]]
-    if fault not in {_deaf, _leave}:
+    if fault not in {_deaf, _sip, _shut, _leave}:
         sys.stdin.buffer.readline()
     fault()
     time.sleep(_FOREVER_S)
@@ -30,6 +30,16 @@ def _silent() -> None:
 
 def _deaf() -> None:
     """Not even read the request."""
+
+
+def _sip() -> None:
+    """Read the beginning of the request, so that there is a little room in the pipe."""
+    os.read(_STDIN, 8192)
+
+
+def _shut() -> None:
+    """Let nobody write any more."""
+    os.close(_STDIN)
 
 
 def _leave() -> None:
@@ -112,6 +122,8 @@ def _write(data: bytes) -> None:
 FAULTS: dict[str, Callable[[], None]] = {
     "silent": _silent,
     "deaf": _deaf,
+    "sip": _sip,
+    "shut": _shut,
     "leave": _leave,
     "drip": _drip,
     "pour": _pour,
