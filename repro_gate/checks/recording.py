@@ -174,13 +174,14 @@ def unpinned(models: Mapping[str, Facts], *, matrix: Matrix, pins: ModelPins) ->
 
 def apply(proposal: Proposal, *, store: GoldenStore, pins: ModelPins) -> None:
     """Write and remove goldens; each file is at any moment the old one or the new one."""
+    # First, because a digest that cannot be pinned has to stop the update before it changes a file.
+    if proposal.pins:
+        pins.pin(proposal.pins)
     for change in proposal.changes:
         if change.after is None:
             store.remove(change.profile, change.cell_id)
         else:
             store.write(change.after)
-    if proposal.pins:
-        pins.pin(proposal.pins)
 
 
 def _may_be_recorded(cell: CellReport) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import repro_gate
+from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import (
     InputInvalid,
@@ -73,7 +74,6 @@ Device = Annotated[
 ModelNames = Annotated[
     list[str] | None, typer.Argument(help="Models of the matrix; all of them by default.")
 ]
-DEFAULT_CONFIG = Path("repro-gate.toml")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- typer calls it with a position
@@ -98,7 +98,7 @@ def _options(
 @app.command(epilog=_EXIT_CODES)
 def check(  # noqa: PLR0913 -- one parameter for each option
     *,
-    config: Config = DEFAULT_CONFIG,
+    config: Config = DEFAULT_MATRIX_FILE,
     suite: Suites = None,
     only: Only = None,
     runs: Annotated[
@@ -137,7 +137,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
 @app.command("update-snapshots", epilog=_EXIT_CODES)
 def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     *,
-    config: Config = DEFAULT_CONFIG,
+    config: Config = DEFAULT_MATRIX_FILE,
     suite: Suites = None,
     only: Only = None,
     device: Device = None,
@@ -169,7 +169,7 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
 
 
 @app.command(epilog=_EXIT_CODES)
-def doctor(*, config: Config = DEFAULT_CONFIG, device: Device = None) -> None:
+def doctor(*, config: Config = DEFAULT_MATRIX_FILE, device: Device = None) -> None:
     """Print what is installed, which device is used, and what would be checked."""
 
     def command() -> ExitCode:
@@ -184,7 +184,7 @@ def doctor(*, config: Config = DEFAULT_CONFIG, device: Device = None) -> None:
 @models_app.command("list", epilog=_EXIT_CODES)
 def models_list(
     *,
-    config: Config = DEFAULT_CONFIG,
+    config: Config = DEFAULT_MATRIX_FILE,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print each model: where it is, what it must be, whether it is there."""
@@ -199,7 +199,7 @@ def models_list(
 
 
 @models_app.command("fetch", epilog=_EXIT_CODES)
-def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
+def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FILE) -> None:
     """Make or download models."""
 
     def command() -> ExitCode:
@@ -212,7 +212,7 @@ def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -
 
 
 @models_app.command("verify", epilog=_EXIT_CODES)
-def models_verify(names: ModelNames = None, *, config: Config = DEFAULT_CONFIG) -> None:
+def models_verify(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FILE) -> None:
     """Compare each model file with its pinned digest."""
 
     def command() -> ExitCode:

@@ -1,7 +1,7 @@
 """`repro-gate check`."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -50,6 +50,7 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
             started=started,
             started_at=now(),
         )
+    report = replace(report, repeat_with=opening.options)
     report_json = _write(report, options.output)
     is_said = say(_result(report, options, report_json or render_json(report)))
     # An interruption is no verdict, and neither is a report that could not be given.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from repro_gate.adapters.engines import EngineProcesses
 from repro_gate.adapters.matrix_file import read_matrix
-from repro_gate.core.matrix import EngineSpec, Matrix, Plan, plan
+from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, EngineSpec, Matrix, Plan, plan
 from repro_gate.core.report import EngineReport
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 from repro_gate.ports import EngineStarter
@@ -36,6 +36,14 @@ class Opening:
     selection: Selection
     matrix: Matrix
     engines: EngineProcesses
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What another command needs to mean the same matrix on the same device."""
+        chosen = self.selection
+        config = () if chosen.config == DEFAULT_MATRIX_FILE else ("--config", str(chosen.config))
+        device = () if chosen.device is None else ("--device", chosen.device)
+        return (*config, *device)
 
     def plan(self) -> Plan:
         """Return what the selection means; raises when that is nothing."""

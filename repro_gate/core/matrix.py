@@ -4,10 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TypeAlias
 
 from repro_gate.core.cells import Cell, Sampler
 from repro_gate.errors import UsageInvalid
+
+DEFAULT_MATRIX_FILE = Path("repro-gate.toml")
 
 Setting: TypeAlias = bool | int | float | str
 

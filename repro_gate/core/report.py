@@ -85,6 +85,8 @@ class GateReport:
     timing: Timing
     interrupted: bool
     """True when the check was stopped: what it did not reach is inconclusive."""
+    repeat_with: tuple[str, ...] = ()
+    """Options that a command on the same matrix and device needs, such as `--device`, `cuda`."""
 
     @property
     def measured(self) -> bool:

@@ -80,7 +80,7 @@ def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
         case Drift() | Unrecorded():
             return _accepting(cells, report)
         case Orphaned():
-            return f"{_UPDATE} --prune"
+            return f"{_update(report)} --prune"
         case Match() | Nondeterministic() | Vacuous() | Inconclusive():
             return None
         case _:
@@ -90,11 +90,17 @@ def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
 def _accepting(cells: Sequence[CellReport], report: GateReport) -> str:
     # Without its suite a cell is not found, unless the suite is one of the default ones.
     names = dict.fromkeys(cell.suite for cell in cells if cell.suite is not None)
-    command = " ".join([_UPDATE, *(f"--suite {_quoted(name)}" for name in names)])
+    command = " ".join([_update(report), *(f"--suite {_quoted(name)}" for name in names)])
     pattern = _pattern([cell.id for cell in cells], report)
     if pattern is None:
         return f"{command} --only 'ID'  # for each of these ids"
     return f"{command} --only {_quoted(pattern)}"
+
+
+def _update(report: GateReport) -> str:
+    # An option's name is ours, its value is not.
+    words = [word if word.startswith("--") else _quoted(word) for word in report.repeat_with]
+    return " ".join([_UPDATE, *words])
 
 
 def _pattern(ids: Sequence[str], report: GateReport) -> str | None:

@@ -109,3 +109,14 @@ def test_a_layer_that_is_elsewhere_is_not_measured(recorded: Workspace) -> None:
 
     assert ran.code == 4
     assert "cuda was asked for, but only 1 of 2 layers of tiny are on it" in ran.out
+
+
+def test_the_command_repeats_matrix_and_device(recorded: Workspace) -> None:
+    """Whoever copies the command accepts what was seen, not another matrix or device."""
+    (recorded.folder / "repro-gate.toml").rename(recorded.folder / "mine.toml")
+    recorded.write_script(_says(7, 8))
+
+    ran = recorded.run("check", "--config", "mine.toml", "--device", "cuda:1")
+
+    accepts = "update-snapshots --config 'mine.toml' --device 'cuda:1' --suite 'quick' --only"
+    assert f"repro-gate {accepts} '{_FOX}'" in ran.out
