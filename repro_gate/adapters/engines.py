@@ -67,6 +67,11 @@ class EngineProcesses:
         if spec.name not in self._early:
             self._early[spec.name] = self._started(spec)
 
+    def close(self) -> None:
+        """End the processes that were started early and never asked for."""
+        while self._early:
+            self._early.popitem()[1].close()
+
     def _started(self, spec: EngineSpec) -> Engine:
         argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
         env = _environment(spec, os.environ)

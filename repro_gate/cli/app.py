@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -126,10 +127,11 @@ def check(  # noqa: PLR0913 -- one parameter for each option
         suites = tuple(suite or ())
         selection = Selection(config=config, suites=suites, only=only, runs=runs, device=device)
         opening = open_and_start(selection)
-        from repro_gate.cli.check import CheckOptions, run_check
+        with closing(opening.engines):
+            from repro_gate.cli.check import CheckOptions, run_check
 
-        options = CheckOptions(output=output, json=json, quiet=quiet, exit_zero=exit_zero)
-        return run_check(opening, options, started=_STARTED)
+            options = CheckOptions(output=output, json=json, quiet=quiet, exit_zero=exit_zero)
+            return run_check(opening, options, started=_STARTED)
 
     _exit_with(command)
 

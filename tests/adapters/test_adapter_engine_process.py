@@ -270,3 +270,15 @@ def test_an_engine_that_was_started_early_is_used_once() -> None:
 
     first.close()
     second.close()
+
+
+def test_an_engine_that_nobody_asked_for_is_ended() -> None:
+    """A check that stops before it measures leaves no process behind."""
+    engines = EngineProcesses()
+    before = children_of(os.getpid())
+    engines.start_early(command_spec(*speaking({})))
+    (early,) = set(children_of(os.getpid())) - set(before)
+
+    engines.close()
+
+    assert not exists(early)
