@@ -55,7 +55,7 @@ check: lint types
 
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(UV) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --output-file requirements.lock --quiet
-	$(UV) pip compile pyproject.toml --extra dev --extra hub --universal --generate-hashes --no-emit-index-url --output-file requirements-dev.lock --quiet
+	$(UV) pip compile pyproject.toml --extra dev --extra hub --extra http2 --universal --generate-hashes --no-emit-index-url --output-file requirements-dev.lock --quiet
 
 clean:
 	rm -rf $(VENV) .uv .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
