@@ -1,14 +1,18 @@
 """The outside world as the use cases need it: one small protocol for each neighbour."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
+from repro_gate.core.baselines import Baseline
 from repro_gate.core.cells import Cell
+from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts, Golden
-from repro_gate.core.matrix import EngineSpec, ModelSpec
+from repro_gate.core.models import EngineSpec, ModelSpec
+from repro_gate.core.policies import LogprobCell, Policy
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens import Generation
 
@@ -43,6 +47,28 @@ class TimedGeneration:
             raise ValueError(f"seconds must be finite and at least 0, got {self.engine_s}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """A prompt and a response, each as text or as token ids."""
+
+    prompt: str | tuple[int, ...]
+    response: str | tuple[int, ...]
+    temperature: float | None = None
+    """Asks for sampling log-probabilities too; None asks for the raw ones alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What an engine says of a response, by teacher forcing."""
+
+    encoding: Encoding
+    logprobs: tuple[float, ...]
+    """Raw, one for each token of the response, in nats."""
+    sampling_logprobs: tuple[float, ...] | None
+    """The same at the temperature that was asked for; None when none was."""
+    engine_s: float
+
+
 class Engine(Protocol):
     """One running engine process.
 
@@ -60,6 +86,10 @@ class Engine(Protocol):
 
     def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
         """Run the cell once, cold, on the loaded model."""
+        ...
+
+    def score(self, asked: ScoreRequest) -> Scored:
+        """Return how likely the loaded model holds a response to be, cold."""
         ...
 
     def close(self) -> None:
@@ -136,4 +166,102 @@ class Progress(Protocol):
 
     def skipped(self, cell: Cell, *, runs: int) -> None:
         """Tell that the remaining runs of a cell will not happen."""
+        ...
+
+
+class Purpose(StrEnum):
+    """What a draw is made for."""
+
+    CALIBRATION = "calibration"
+    FIRST_LOOK = "first_look"
+    SECOND_LOOK = "second_look"
+    CONTROL = "control"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawRequest:
+    """One draw to be made."""
+
+    cell: LogprobCell
+    encoding: Encoding
+    purpose: Purpose
+    number: int
+    """Counted from 1 within the purpose; draws that replace an outlier go on counting."""
+    answers_as: str | None = None
+    """What the answer has to call the model; None while no baseline says so."""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells the draw from every other one of a check."""
+        return self.cell.id, self.purpose.value, self.number
+
+
+Seen: TypeAlias = Callable[[DrawRequest, DrawOutcome], None]
+
+
+class Scorer(Protocol):
+    """Something that measures log P(response | prompt) under a policy."""
+
+    def source(self, policy: Policy) -> str:
+        """Return the name under which the policy's baselines hold.
+
+        Raises:
+            MeasurementUnavailable: it cannot be said, such as when an engine does not start.
+        """
+        ...
+
+    def facts(self, policy: Policy) -> Facts:
+        """Return the provenance of the policy's draws, as far as it is known by now."""
+        ...
+
+    def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
+        """Return each cell's prompt and response as the tokens of its model, in order."""
+        ...
+
+    def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
+        """Make the draws, and tell of each as soon as it is there, in any order.
+
+        What cannot be measured is told as a `MissedDraw`. An interruption is let through, after
+        everything that had come before was told.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and processes; safe to call more than once."""
+        ...
+
+
+class BaselineReader(Protocol):
+    """The committed baselines, source by source."""
+
+    def recorded(self, source: str) -> frozenset[str]:
+        """Return the ids of the cells that have a baseline for this very source."""
+        ...
+
+    def read(self, source: str, cell_id: str) -> Baseline:
+        """Return a recorded baseline, or raise `InputInvalid`."""
+        ...
+
+
+class BaselineStore(BaselineReader, Protocol):
+    """The committed baselines, to be changed."""
+
+    def write(self, baseline: Baseline) -> None:
+        """Write a baseline; afterwards the file is the old one or the new one, never a part."""
+        ...
+
+    def remove(self, source: str, cell_id: str) -> None:
+        """Remove a baseline."""
+        ...
+
+
+class DrawLog(Protocol):
+    """Every draw of a check, kept as it comes."""
+
+    def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
+        """Keep a draw; it is there even when the process is killed in the next moment."""
+        ...
+
+    def known(self, request: DrawRequest) -> DrawOutcome | None:
+        """Return the draw that an interrupted check had made, or None."""
         ...

@@ -10,7 +10,7 @@ from typing import Any
 from repro_gate.adapters import engine_answers as answers
 from repro_gate.adapters.engine_process import EngineProcess
 from repro_gate.core.cells import Cell
-from repro_gate.core.matrix import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import printable
 from repro_gate.errors import EngineFailed, MeasurementUnavailable

@@ -8,15 +8,8 @@ from typing import Any
 
 from repro_gate.adapters.documents import read_toml
 from repro_gate.core.cells import Sampler
-from repro_gate.core.matrix import (
-    EngineKind,
-    EngineSpec,
-    Matrix,
-    ModelSpec,
-    PromptSpec,
-    Suite,
-    build_cells,
-)
+from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
+from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.errors import InputInvalid
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from repro_gate.adapters.hub import HubFile, fetch
 from repro_gate.core.cells import require_name
-from repro_gate.core.matrix import ModelSpec
+from repro_gate.core.models import ModelSpec
 from repro_gate.core.text import printable
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from repro_gate.core.cells import Cell
-from repro_gate.core.matrix import EngineSpec, ModelSpec
+from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import Engine, EngineStarter, LoadedModel, ModelFile, TimedGeneration

@@ -7,7 +7,8 @@ from repro_gate.checks.bench import Bench
 from repro_gate.core.cells import MAX_SEED, Cell
 from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
-from repro_gate.core.matrix import ModelSpec, Plan
+from repro_gate.core.matrix import Plan
+from repro_gate.core.models import ModelSpec
 from repro_gate.core.report import EngineReport, Timing
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive

@@ -10,7 +10,7 @@ import repro_gate
 from repro_gate.adapters.hub import is_installed as hub_is_installed
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening, describe_engine
-from repro_gate.core.matrix import EngineSpec
+from repro_gate.core.models import EngineSpec
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import MeasurementUnavailable
 

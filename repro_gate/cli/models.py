@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening
-from repro_gate.core.matrix import ModelSpec
+from repro_gate.core.models import ModelSpec
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 

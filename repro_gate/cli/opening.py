@@ -10,7 +10,8 @@ from pathlib import Path
 
 from repro_gate.adapters.engines import EngineProcesses
 from repro_gate.adapters.matrix_file import read_matrix
-from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, EngineSpec, Matrix, Plan, plan
+from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan
+from repro_gate.core.models import EngineSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 from repro_gate.ports import EngineStarter

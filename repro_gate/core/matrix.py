@@ -1,55 +1,16 @@
 """The fixed matrix: what is measured, on which engine, and how often."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias
 
 from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.models import ModelSpec
+from repro_gate.core.policies import LogprobSuite
 from repro_gate.errors import UsageInvalid
 
 DEFAULT_MATRIX_FILE = Path("repro-gate.toml")
-
-Setting: TypeAlias = bool | int | float | str
-
-
-class EngineKind(StrEnum):
-    """How an engine is started."""
-
-    LLAMA_CPP = "llama_cpp"
-    COMMAND = "command"
-    """Any program that speaks the engine protocol."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSpec:
-    """An inference stack, with every setting that can change its results."""
-
-    name: str
-    kind: EngineKind
-    command: tuple[str, ...]
-    """Empty for the built-in kind."""
-    device: str
-    """`cpu`, `cuda` or `cuda:N`; a device that is asked for and not used is an error."""
-    settings: Mapping[str, Setting]
-    timeout_s: float
-    """The longest that one request may take before the engine is killed."""
-    pass_env: tuple[str, ...]
-    """Environment variables that the engine sees besides the few that every engine sees."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """A model file: where it comes from and what it must be."""
-
-    name: str
-    engine: EngineSpec
-    source: str
-    """`builtin:NAME`, `hf:OWNER/REPO/FILE`, or a path relative to the matrix file."""
-    sha256: str | None
-    """None until the first recording pins it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +49,9 @@ class Matrix:
     suites: Mapping[str, Suite]
     default_suites: tuple[str, ...]
     snapshots: str
-    """The folder of the goldens, relative to the matrix file."""
+    """The folder of the goldens and baselines, relative to the matrix file."""
+    logprob_suites: Mapping[str, LogprobSuite] = field(default_factory=dict[str, LogprobSuite])
+    """Suites whose log-probabilities are checked; no name is that of a suite of tokens."""
 
     def __post_init__(self) -> None:
         by_id: dict[str, Cell] = {}

@@ -3,6 +3,8 @@
 from enum import IntEnum, StrEnum
 from typing import assert_never
 
+from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import (
     Drift,
@@ -35,14 +37,16 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-def outcome_of_verdict(verdict: Verdict) -> Outcome:
+def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
     """Return what one verdict means for the whole."""
     match verdict:
-        case Match():
+        case Match() | Agrees():
             return Outcome.PASSED
         case Inconclusive():
             return Outcome.INCONCLUSIVE
         case Drift() | Nondeterministic() | Unrecorded() | Orphaned() | Vacuous():
+            return Outcome.FAILED
+        case Shifted() | Outlying() | Invalid():
             return Outcome.FAILED
         case _:
             assert_never(verdict)
@@ -54,7 +58,10 @@ def decide(report: GateReport) -> Outcome:
     Nothing checked is inconclusive, never a pass.
     """
     outcomes = {outcome_of_verdict(cell.verdict) for cell in report.cells}
-    if Outcome.FAILED in outcomes or any(control.failed for control in report.controls):
+    for part in report.logprobs:
+        outcomes |= {outcome_of_verdict(cell.verdict) for cell in part.cells}
+    shown = any(control.failed for control in report.controls)
+    if Outcome.FAILED in outcomes or shown or any(map(_fails_as_a_whole, report.logprobs)):
         return Outcome.FAILED
     if Outcome.INCONCLUSIVE in outcomes or report.interrupted or not report.measured:
         return Outcome.INCONCLUSIVE
@@ -70,3 +77,10 @@ def exit_code_for(report: GateReport) -> ExitCode:
         Outcome.FAILED: ExitCode.FINDINGS,
         Outcome.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
     }[decide(report)]
+
+
+def _fails_as_a_whole(part: LogprobReport) -> bool:
+    """Tell whether something beyond the single cells of a suite is a finding."""
+    controls = any(control.failed for control in part.controls)
+    weights = any(found.failed for found in part.weights)
+    return part.matrix.verdict is MatrixVerdict.DRIFT or controls or weights

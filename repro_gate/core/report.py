@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from repro_gate.core.cells import Cell
 from repro_gate.core.divergence import Divergence
 from repro_gate.core.goldens import Facts
+from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Verdict
 
@@ -87,11 +88,14 @@ class GateReport:
     """True when the check was stopped: what it did not reach is inconclusive."""
     repeat_with: tuple[str, ...] = ()
     """Options that a command on the same matrix and device needs, such as `--device`, `cuda`."""
+    logprobs: tuple[LogprobReport, ...] = ()
+    """One for each suite whose log-probabilities were checked."""
 
     @property
     def measured(self) -> bool:
-        """Tell whether any cell was run at all."""
-        return any(cell.runs for cell in self.cells)
+        """Tell whether any cell was run or drawn at all."""
+        drawn = any(part.measured for part in self.logprobs)
+        return drawn or any(cell.runs for cell in self.cells)
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ FOREIGN = f"EngineSpec(kind=EngineKind.COMMAND, command={speaking({})!r}, **REST
 GATE = """
 import sys, time
 from repro_gate.adapters.engines import EngineProcesses
-from repro_gate.core.matrix import EngineKind, EngineSpec
+from repro_gate.core.models import EngineKind, EngineSpec
 
 REST = dict(name="e", device="cpu", settings={{}}, timeout_s=60.0, pass_env=())
 engine = EngineProcesses().start({spec})

@@ -7,7 +7,8 @@ import pytest
 
 from repro_gate.adapters.matrix_file import read_matrix
 from repro_gate.core.cells import Cell, Sampler
-from repro_gate.core.matrix import EngineKind, EngineSpec, Matrix, ModelSpec, Suite, plan
+from repro_gate.core.matrix import Matrix, Suite, plan
+from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.errors import InputInvalid
 
 REPOSITORY = Path(__file__).parents[2] / "repro-gate.toml"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.model_files import CachedModels, sha256_of
-from repro_gate.core.matrix import ModelSpec
+from repro_gate.core.models import ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
 from tests.fakes.values import model_spec_of

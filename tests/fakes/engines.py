@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from repro_gate.core.cells import Cell
-from repro_gate.core.matrix import EngineSpec, ModelSpec
+from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens import Generation
 from repro_gate.errors import EngineFailed, MeasurementUnavailable

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from repro_gate.core.goldens import Golden
-from repro_gate.core.matrix import ModelSpec
+from repro_gate.core.models import ModelSpec
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from repro_gate.core.cells import Cell, Sampler
 from repro_gate.core.goldens import Facts, Golden
-from repro_gate.core.matrix import EngineKind, EngineSpec, Matrix, ModelSpec, Suite
+from repro_gate.core.matrix import Matrix, Suite
+from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.tokens import Choice, Generation, Stop, Token
 
 PROFILE = "cpu-test"

@@ -1,0 +1,113 @@
+"""A baseline: the committed calibration draws of one item under one policy."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from repro_gate.core.draws import Draw, DrawFacts, Encoding
+from repro_gate.core.goldens import Facts
+
+RESOLUTION_NATS = 1e-5
+"""Two draws whose tokens all differ by less are the same: beyond it an API may round."""
+_NORMAL_MAD = 1.4826
+"""The standard deviation of a normal distribution over its MAD: 1 / Phi^-1(3/4)."""
+_SMALLEST_OUTLIER_NATS = 1.0
+_ORDINARY_SHARE = 0.975
+_FLOOR_OVER_ORDINARY = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How the draws of a cell vary by themselves."""
+
+    center: float
+    """The median of the sums, in nats."""
+    scale: float
+    """The median absolute deviation from it, as the standard deviation of a normal, in nats."""
+    deviation: float
+    """The standard deviation of the sums, in nats."""
+    atom: float
+    """The largest share of draws that are identical."""
+    floor: float
+    """What an outlier has to exceed at least, from the noise of all cells of the policy."""
+
+    def outlier_bound(self, factor: float) -> float:
+        """Return how far from the center, in nats, a draw is an outlier."""
+        return max(factor * self.scale, self.floor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What a baseline file says; it explains itself without the matrix."""
+
+    id: str
+    source: str
+    """Where it holds: the name of a provider, or the profile of an engine."""
+    definition: Facts
+    encoding: Encoding
+    draws: tuple[tuple[float, ...], ...]
+    """Calibration draws: a log-probability for each token of the response, in nats."""
+    facts: tuple[DrawFacts, ...]
+    """One for each draw."""
+    noise: Noise
+    answered_as: str
+    """What the answers called the model."""
+    provenance: Facts
+    recorded_at: str
+
+    @property
+    def totals(self) -> tuple[float, ...]:
+        """The sums of the draws, in nats."""
+        return tuple(map(math.fsum, self.draws))
+
+
+def fit_noise(draws: Sequence[Sequence[float]], *, others: Iterable[float] = ()) -> Noise:
+    """Return the noise of calibration draws.
+
+    Args:
+        draws: n x T log-probabilities in nats, n >= 1.
+        others: absolute deviations from their median of draws of the policy's other cells. A
+            service that mostly repeats itself has a MAD of 0, and then they tell what is usual.
+    """
+    totals = [math.fsum(draw) for draw in draws]
+    center = median(totals)
+    mean = math.fsum(totals) / len(totals)
+    return Noise(
+        center=center,
+        scale=_NORMAL_MAD * median(deviations(totals)),
+        deviation=math.sqrt(math.fsum((t - mean) ** 2 for t in totals) / max(1, len(totals) - 1)),
+        atom=max(_times(draws, draw) for draw in draws) / len(draws),
+        floor=max(_SMALLEST_OUTLIER_NATS, _FLOOR_OVER_ORDINARY * _quantile(others)),
+    )
+
+
+def deviations(totals: Sequence[float]) -> list[float]:
+    """Return the absolute deviations from the median, in nats."""
+    center = median(totals)
+    return [abs(total - center) for total in totals]
+
+
+def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Tell whether two draws are identical to the last digit that counts."""
+    return all(abs(a - b) <= RESOLUTION_NATS for a, b in zip(one, other, strict=True))
+
+
+def outliers(draws: Sequence[Draw], noise: Noise, *, factor: float) -> tuple[int, ...]:
+    """Return which draws are further from the center than an ordinary one ever is.
+
+    Where most of them are, the whole has moved and none is an outlier.
+    """
+    bound = noise.outlier_bound(factor)
+    far = [place for place, draw in enumerate(draws) if abs(draw.total - noise.center) > bound]
+    return () if 2 * len(far) > len(draws) else tuple(far)
+
+
+def _times(draws: Sequence[Sequence[float]], draw: Sequence[float]) -> int:
+    return sum(is_same(draw, other) for other in draws)
+
+
+def _quantile(values: Iterable[float]) -> float:
+    """Return the value that all but a few are below; 0 without values."""
+    ordered = sorted(values)
+    return ordered[math.ceil(_ORDINARY_SHARE * len(ordered)) - 1] if ordered else 0.0

@@ -1,0 +1,118 @@
+"""What a tolerance promises for the suite as a whole, before anything is measured.
+
+The stated false-alarm rate is shared: the cells' own tests, the test of the suite as a whole, and
+the outliers each have a part of it, so that together they keep it (the union bound).
+"""
+
+import math
+from typing import Final
+
+from repro_gate.core.policies import Tolerance
+
+CELLS_SHARE: Final = 0.4
+MATRIX_SHARE: Final = 0.4
+OUTLIERS_SHARE: Final = 0.2
+TESTS: Final = 3
+"""Statistics that are looked at in each cell, and in the suite: coincidences, sums, tokens."""
+SCREEN: Final = 0.02
+"""A cell gets a second look when one of its tests is below this in the first."""
+CONFIRMATION: Final = 0.05
+"""And the second look has to say the same by itself, at this level."""
+FIRST_WAVE: Final = 2
+"""Draws that every cell gets before it is asked whether more could change the decision."""
+MOST_LABELINGS: Final = 2_000_000
+"""Of more ways to divide the draws a sample of so many is taken."""
+_MAD_EFFICIENCY = 0.45
+"""Degrees of freedom that a MAD is worth, over those of a standard deviation; see below."""
+_MOST_DRAWS = 100
+
+
+def smallest_p(calibration: int, new: int) -> float:
+    """Return the smallest p-value that a permutation test of these sample sizes can give."""
+    labelings = math.comb(calibration + new, new)
+    # With samples of equal size, exchanging them whole gives the same statistic.
+    attained = (2 if calibration == new else 1) / labelings
+    return max(attained, 1 / (MOST_LABELINGS + 1))
+
+
+def cell_level(tolerance: Tolerance, cells: int) -> float:
+    """Return what the p-value of the first of `cells` cells must not exceed, by Holm."""
+    return CELLS_SHARE * tolerance.false_alarm_rate / cells
+
+
+def matrix_level(tolerance: Tolerance) -> float:
+    """Return what each p-value of the test of the whole must not exceed."""
+    return MATRIX_SHARE * tolerance.false_alarm_rate / TESTS
+
+
+def can_alarm(tolerance: Tolerance, cells: int) -> bool:
+    """Tell whether a cell could ever be found to drift."""
+    calibration, draws = tolerance.calibration_draws, tolerance.draws
+    return (
+        TESTS * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
+        and smallest_p(calibration, draws) <= SCREEN
+    )
+
+
+def sufficient_draws(tolerance: Tolerance, cells: int) -> int | None:
+    """Return the fewest draws in a look with which a cell could alarm, or None."""
+    for draws in range(FIRST_WAVE, _MOST_DRAWS + 1):
+        candidate = Tolerance(
+            calibration_draws=tolerance.calibration_draws,
+            draws=draws,
+            false_alarm_rate=tolerance.false_alarm_rate,
+        )
+        if can_alarm(candidate, cells):
+            return draws
+    return None
+
+
+def outlier_alarm_rate(tolerance: Tolerance, cells: int) -> float:
+    """Return how often outliers would be a finding though all draws are normal.
+
+    A new normal draw over the median and MAD of n calibration draws behaves like Student's t
+    with about 0.45 (n - 1) degrees of freedom; `benchmarks/logprob_power.py` prints the measured
+    tail beside this one.
+    """
+    n = tolerance.calibration_draws
+    degrees = max(1, int(_MAD_EFFICIENCY * (n - 1)))
+    each = student_tail(tolerance.outlier_factor / math.sqrt(1 + 1 / n), degrees)
+    return max(
+        _binomial_tail(cells * draws, each, above=int(tolerance.max_outlier_rate * cells * draws))
+        for draws in (min(FIRST_WAVE, tolerance.draws), tolerance.draws)
+    )
+
+
+def student_tail(t: float, degrees: int) -> float:
+    """Return P(|T| > t) of Student's t with a whole number of degrees of freedom.
+
+    The finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4. (scipy would have to be
+    imported for it by everyone who reads a matrix.)
+    """
+    theta = math.atan(t / math.sqrt(degrees))
+    sine, cosine = math.sin(theta), math.cos(theta)
+    odd = degrees % 2
+    term = cosine if odd else 1.0
+    total = 0.0
+    for step in range(1 + odd, degrees, 2):
+        total += term
+        term *= cosine * cosine * step / (step + 1)
+    inside = 2 / math.pi * (theta + sine * total) if odd else sine * total
+    return max(0.0, 1 - inside)
+
+
+def _binomial_tail(trials: int, chance: float, *, above: int) -> float:
+    """Return P(X > above) of a binomial X."""
+    if chance <= 0 or above >= trials:
+        return 0.0
+    inside = math.fsum(
+        math.exp(
+            math.lgamma(trials + 1)
+            - math.lgamma(count + 1)
+            - math.lgamma(trials - count + 1)
+            + count * math.log(chance)
+            + (trials - count) * math.log1p(-chance)
+        )
+        for count in range(above + 1)
+    )
+    return max(0.0, 1 - inside)

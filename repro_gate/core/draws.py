@@ -1,0 +1,149 @@
+"""One measurement of log P(response | prompt), and whether it may be believed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TypeAlias
+
+from repro_gate.core.goldens import Facts
+from repro_gate.core.text import spell
+
+ROUNDING_NATS = 1e-6
+"""A log-probability may be this much above 0: it is the logarithm of a rounded 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A token as a provider names it: of a provider without ids there is the text alone."""
+
+    id: int | None
+    data: bytes
+
+    def __str__(self) -> str:
+        """Return the token as one safe line."""
+        return f'{"" if self.id is None else f"{self.id} "}"{spell(self.data)}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """Prompt and response of a cell as the model's tokens: what every draw is about."""
+
+    prompt: tuple[Piece, ...]
+    response: tuple[Piece, ...]
+
+    def __post_init__(self) -> None:
+        if not self.response:
+            raise ValueError("a response must have at least one token")
+
+    @property
+    def has_ids(self) -> bool:
+        """Tell whether the provider speaks of tokens by id."""
+        return all(piece.id is not None for piece in (*self.prompt, *self.response))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawFacts:
+    """What is worth keeping of the call behind a draw; never a secret."""
+
+    at: str = ""
+    """When the answer came; ISO 8601, UTC."""
+    model: str = ""
+    """The model as the answer names it."""
+    request_id: str = ""
+    latency_s: float = 0.0
+    attempts: int = 1
+    headers: Facts | None = None
+    """Cached tokens, server times, backend, rate limits: as far as they were sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """A valid measurement."""
+
+    logprobs: tuple[float, ...]
+    """One for each token of the response, in nats."""
+    facts: DrawFacts = DrawFacts()
+
+    @property
+    def total(self) -> float:
+        """Log P(response | prompt), in nats."""
+        return math.fsum(self.logprobs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidDraw:
+    """An answer that is malformed, or speaks of something else than was asked."""
+
+    reason: str
+    position: int | None = None
+    """The token of the response that shows it, counted from 0."""
+    facts: DrawFacts = DrawFacts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedDraw:
+    """No answer."""
+
+    reason: str
+    remedy: str | None = None
+
+
+DrawOutcome: TypeAlias = Draw | InvalidDraw | MissedDraw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The part of an answer that is about the response, as it came."""
+
+    pieces: tuple[Piece, ...]
+    logprobs: tuple[float | None, ...]
+    facts: DrawFacts = DrawFacts()
+
+
+def judge_answer(
+    answered: Answered, encoding: Encoding, *, model: str | None = None
+) -> Draw | InvalidDraw:
+    """Return the draw that an answer is, or why it is none: validity comes before statistics.
+
+    Args:
+        answered: what came back.
+        encoding: what was asked about.
+        model: what the answer has to call the model; None when nothing is known yet.
+    """
+    facts = answered.facts
+    if model is not None and facts.model != model:
+        reason = f"the model {facts.model!r} answered in place of {model!r}"
+        return InvalidDraw(reason=reason, facts=facts)
+    if len(answered.logprobs) != len(answered.pieces):
+        reason = f"{len(answered.logprobs)} log-probabilities for {len(answered.pieces)} tokens"
+        return InvalidDraw(reason=reason, facts=facts)
+    for position, (want, got) in enumerate(zip_longest(encoding.response, answered.pieces)):
+        if not _is_same(want, got):
+            reason = f"the answer is about {_told(got)}, where {_told(want)} was asked"
+            return InvalidDraw(reason=reason, position=position, facts=facts)
+    return _judge_values(answered.logprobs, encoding, facts)
+
+
+def _judge_values(
+    values: Sequence[float | None], encoding: Encoding, facts: DrawFacts
+) -> Draw | InvalidDraw:
+    logprobs: list[float] = []
+    for position, value in enumerate(values):
+        if value is None or not math.isfinite(value) or value > ROUNDING_NATS:
+            shown = "no log-probability" if value is None else f"the log-probability {value:.6g}"
+            reason = f"{shown} for {encoding.response[position]}"
+            return InvalidDraw(reason=reason, position=position, facts=facts)
+        logprobs.append(min(value, 0.0))
+    return Draw(logprobs=tuple(logprobs), facts=facts)
+
+
+def _is_same(want: Piece | None, got: Piece | None) -> bool:
+    if want is None or got is None:
+        return False
+    # Texts of single tokens may be cut within a character; an id says all.
+    return want.id == got.id if want.id is not None else want.data == got.data
+
+
+def _told(piece: Piece | None) -> str:
+    return "nothing" if piece is None else str(piece)

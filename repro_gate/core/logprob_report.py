@@ -1,0 +1,185 @@
+"""What is known of the log-probabilities of one suite: a part of the `GateReport`."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from repro_gate.core.logprob_verdicts import LogprobVerdict, Sameness, TokenShift
+from repro_gate.core.policies import LogprobCell, LogprobKind, Tolerance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierDraw:
+    """A draw that stands apart from the others of its cell; it was drawn again."""
+
+    total: float
+    """In nats."""
+    center: float
+    """The baseline's center, in nats."""
+    bound: float
+    """How far from it an ordinary draw may be, in nats."""
+    tokens: tuple[TokenShift, ...]
+    """Those that caused it, first."""
+    request_id: str
+    """In foreign words; empty when the answer had none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogprobCellReport:
+    """What is known of one cell, or of one baseline without a cell."""
+
+    id: str
+    cell: LogprobCell | None
+    """None for an orphaned baseline."""
+    verdict: LogprobVerdict
+    source: str | None
+    """Where the baseline holds; None when the engine could not say."""
+    center: float | None
+    """Of the baseline, in nats; None when there is none that could be used."""
+    band: float | None
+    """How far from the center the sum may be, in nats."""
+    calibration: tuple[float, ...]
+    """The sums of the calibration draws, in nats."""
+    totals: tuple[float, ...]
+    """The sums of the valid draws without outliers, in nats, in the order in which they came."""
+    outliers: tuple[OutlierDraw, ...] = ()
+
+
+class MatrixVerdict(StrEnum):
+    """What the test over all cells says."""
+
+    AGREES = "agrees"
+    CHANGED = "changed"
+    """A certain change, typically of less than the floor: a note."""
+    DRIFT = "drift"
+    NOT_TESTED = "not tested"
+    """No cell could be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixTest:
+    """One stratified test over all cells: a changed model moves every item a little."""
+
+    verdict: MatrixVerdict
+    cells: int
+    """How many could be compared."""
+    p_value: float
+    """The smallest of the three statistics, times three; of the last look that was taken."""
+    evidence: str
+    """Which statistic it is."""
+    typical_shift: float
+    """The median over the cells of how far the sum moved, in nats, whichever way."""
+    second_look: bool
+    """Whether a second, independent set of draws was taken of every cell."""
+    mean_shift: float
+    """Over the cells, with its sign, in nats."""
+    mean_shift_bound: float
+    """With 95 % confidence the mean shift is no further from 0 than this, in nats (TOST)."""
+    sameness: Sameness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyNoise:
+    """How a policy's draws vary by themselves: policies side by side."""
+
+    policy: str
+    model: str
+    temperature: float
+    logprobs: LogprobKind
+    cells: int
+    calibration_variance: float
+    """Within cells, of the calibration draws, in nats squared."""
+    variance: float
+    """Within cells, of the draws of this check, in nats squared."""
+    atom: float
+    """The share of this check's draws that repeat a calibration draw to the last digit."""
+    draws: int
+    outliers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightReport:
+    """Importance weights w = exp(target - base), one for each item."""
+
+    base: str
+    target: str
+    is_control: bool
+    """The target is the base again: every weight should be 1."""
+    must_be_usable: bool
+    items: int
+    mean_log_ratio: float
+    """In nats."""
+    effective_size: float
+    """(sum w)^2 / sum w^2, between 1 and `items` (Kish)."""
+    largest_share: float
+    """Of the sum of all weights."""
+    mean_weight: float
+    """Its expectation is 1 when the responses were drawn from the base policy."""
+    khat: float | None
+    """The shape of the tail (PSIS); None when there are too few items to fit one."""
+    khat_bar: float | None
+    """What it must not exceed with so many items."""
+    control_p: float | None
+    """How likely log-ratios so far from 0 are when target and base are the same; of a control."""
+    problems: tuple[str, ...]
+    """Why these weights cannot be used; empty when they can."""
+
+    @property
+    def failed(self) -> bool:
+        """A control that is not centred on 0 is a finding, and so are weights that are needed."""
+        return bool(self.problems) and (self.is_control or self.must_be_usable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogprobControl:
+    """One draw per policy that must differ: the same response after another prompt."""
+
+    policy: str
+    cell: str
+    differed: bool
+
+    @property
+    def failed(self) -> bool:
+        """An API that says the same whatever is asked cannot fail this check."""
+        return not self.differed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What the check cost."""
+
+    calls: int
+    """Draws that were made, at hosted APIs and on this machine."""
+    saved: int
+    """Draws of the first look that could not have changed the decision, and were not made."""
+    reused: int
+    """Draws that an interrupted check had made already."""
+    tokens: int
+    """Prompt and response tokens of the draws that were made."""
+    usd: float
+    """By the price in the matrix; 0 when it names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogprobReport:
+    """Everything that a check found about the log-probabilities of one suite."""
+
+    suite: str
+    tolerance: Tolerance
+    cells: tuple[LogprobCellReport, ...]
+    matrix: MatrixTest
+    policies: tuple[PolicyNoise, ...]
+    weights: tuple[WeightReport, ...]
+    controls: tuple[LogprobControl, ...]
+    spending: Spending
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many cells have each verdict, by its word."""
+        return Counter(cell.verdict.word for cell in self.cells)
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether anything was drawn at all."""
+        return any(cell.totals for cell in self.cells)

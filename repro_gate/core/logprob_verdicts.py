@@ -1,0 +1,114 @@
+"""What the logprob gate says of one cell: one of these, and never an exception."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, TypeAlias
+
+from repro_gate.core.draws import Piece
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+
+
+class Evidence(StrEnum):
+    """The statistic that showed a difference."""
+
+    COINCIDENCES = "coincidences"
+    """The draws no longer repeat the calibration draws to the last digit."""
+    SUM = "sum"
+    """The log-probability of the response as a whole has moved."""
+    TOKENS = "tokens"
+    """That of a single token has moved, which the sum may hide."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenShift:
+    """How far one token of the response has moved, by the medians, in nats."""
+
+    position: int
+    """Counted from 0."""
+    piece: Piece
+    expected: float
+    observed: float
+
+    @property
+    def shift(self) -> float:
+        """Observed minus expected."""
+        return self.observed - self.expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A difference that is significant in the suite as a whole and was seen in both looks."""
+
+    evidence: Evidence
+    p_value: float
+    """After Holm's correction over the cells of the suite."""
+    shift: float
+    """Of the sum, by the medians, in nats."""
+    band: float
+    """How far the sum may be from the baseline's center, in nats."""
+    tokens: tuple[TokenShift, ...]
+    """Those that moved most, first."""
+
+
+class Sameness(StrEnum):
+    """What is claimed of a cell that agrees."""
+
+    IDENTICAL = "identical"
+    """Every draw repeats a calibration draw to the last digit."""
+    EQUIVALENT = "equivalent"
+    """Two one-sided tests place the shift within the floor, at 5 %."""
+    NOT_SHOWN = "not shown"
+    """No difference was found; that there is none was not shown either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agrees:
+    """The draws are within what the baseline allows."""
+
+    word: ClassVar[str] = "agrees"
+
+    sameness: Sameness
+    changed: Effect | None = None
+    """A certain change that is too small to count; None when none was found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shifted:
+    """The draws have moved away from the baseline, certainly and by more than is allowed."""
+
+    word: ClassVar[str] = "drift"
+
+    effect: Effect
+    provenance: tuple[FactChange, ...]
+    """What is not as it was when the baseline was recorded: the first suspects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlying:
+    """Outliers are more frequent than is allowed."""
+
+    word: ClassVar[str] = "outlier"
+
+    rate: float
+    """The share of outliers among all draws of the suite."""
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid:
+    """An answer is malformed, or speaks of something else than was asked."""
+
+    word: ClassVar[str] = "invalid"
+
+    reason: str
+    """In foreign words."""
+    position: int | None
+    """The token of the response that shows it, counted from 0."""
+    count: int
+    """How many draws of the cell are invalid."""
+
+
+LogprobVerdict: TypeAlias = (
+    Agrees | Shifted | Outlying | Invalid | Unrecorded | Inconclusive | Orphaned
+)

@@ -1,0 +1,45 @@
+"""Engines and models: what runs, with which settings, and on which file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+Setting: TypeAlias = bool | int | float | str
+
+
+class EngineKind(StrEnum):
+    """How an engine is started."""
+
+    LLAMA_CPP = "llama_cpp"
+    COMMAND = "command"
+    """Any program that speaks the engine protocol."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """An inference stack, with every setting that can change its results."""
+
+    name: str
+    kind: EngineKind
+    command: tuple[str, ...]
+    """Empty for the built-in kind."""
+    device: str
+    """`cpu`, `cuda` or `cuda:N`; a device that is asked for and not used is an error."""
+    settings: Mapping[str, Setting]
+    timeout_s: float
+    """The longest that one request may take before the engine is killed."""
+    pass_env: tuple[str, ...]
+    """Environment variables that the engine sees besides the few that every engine sees."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A model file: where it comes from and what it must be."""
+
+    name: str
+    engine: EngineSpec
+    source: str
+    """`builtin:NAME`, `hf:OWNER/REPO/FILE`, or a path relative to the matrix file."""
+    sha256: str | None
+    """None until the first recording pins it."""
