@@ -1,14 +1,15 @@
 """What an engine answers, as our values: it is another's program, and nothing is taken on trust."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from repro_gate.core.cells import require_name
+from repro_gate.core.draws import Encoding, Piece
 from repro_gate.core.goldens import Facts
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import Choice, Generation, Stop, Token
-from repro_gate.ports import LoadedModel, TimedGeneration
+from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
 
 BROKEN = (KeyError, TypeError, ValueError)
 """What every function here raises when an answer breaks the protocol."""
@@ -61,6 +62,27 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
     )
 
 
+def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
+    """Return what a `score` answer says; whether its values may be believed is not asked here."""
+    if ("sampling_logprobs" in answer) != (asked.temperature is not None):
+        raise ValueError("'sampling_logprobs' belong to an answer when a temperature was sent")
+    encoding = Encoding(
+        prompt=_pieces(answer["prompt"], sent=asked.prompt),
+        response=_pieces(answer["response"], sent=asked.response),
+    )
+    count = len(encoding.response)
+    return Scored(
+        encoding=encoding,
+        logprobs=_numbers(answer["logprobs"], count=count),
+        sampling_logprobs=(
+            None
+            if asked.temperature is None
+            else _numbers(answer["sampling_logprobs"], count=count)
+        ),
+        engine_s=_seconds(table(answer["timing"])["decode_s"]),
+    )
+
+
 def text(value: object) -> str:
     """Return a text of the engine as one safe line: it is foreign, and ends in reports."""
     if not isinstance(value, str):
@@ -90,6 +112,13 @@ def _tokens(pairs: Any) -> tuple[Token, ...]:
     return tokens
 
 
+def _pieces(pairs: Any, *, sent: str | Sequence[int]) -> tuple[Piece, ...]:
+    pieces = tuple(Piece(token.id, token.data) for token in _tokens(pairs))
+    if not isinstance(sent, str) and [piece.id for piece in pieces] != list(sent):
+        raise ValueError("the answer is about other tokens than were sent")
+    return pieces
+
+
 def _bytes(data: object) -> bytes:
     # bytes.fromhex would let spaces and capitals through.
     if not isinstance(data, str) or not _HEX.fullmatch(data):
@@ -102,6 +131,20 @@ def _choice(choice: Any) -> Choice:
         logprob=_number(choice["logprob"]),
         best=tuple((whole(token), _number(logprob)) for token, logprob in choice["best"]),
     )
+
+
+def _numbers(values: Any, *, count: int) -> tuple[float, ...]:
+    numbers = tuple(map(_number, values))
+    if len(numbers) != count:
+        raise ValueError(f"{len(numbers)} log-probabilities for {count} tokens")
+    return numbers
+
+
+def _seconds(value: object) -> float:
+    seconds = _number(value)
+    if seconds < 0:
+        raise ValueError(f"expected seconds, found {seconds}")
+    return seconds
 
 
 def _number(value: object) -> float:

@@ -14,7 +14,14 @@ from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import printable
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
-from repro_gate.ports import Engine, LoadedModel, ModelFile, TimedGeneration
+from repro_gate.ports import (
+    Engine,
+    LoadedModel,
+    ModelFile,
+    Scored,
+    ScoreRequest,
+    TimedGeneration,
+)
 from repro_gate.protocol import PROTOCOL, Method, request
 
 # Without -P, a file of the folder where the gate is started could stand in for a library.
@@ -149,6 +156,17 @@ class ProtocolEngine:
             return answers.timed_generation(answer, max_tokens=cell.max_tokens)
         except answers.BROKEN as error:
             raise self._broken(Method.GENERATE, error) from error
+
+    def score(self, asked: ScoreRequest) -> Scored:
+        """Return how likely the loaded model holds a response to be, cold."""
+        params: dict[str, Any] = {"prompt": asked.prompt, "response": asked.response}
+        if asked.temperature is not None:
+            params["temperature"] = asked.temperature
+        answer = self._ask(Method.SCORE, params)
+        try:
+            return answers.scored(answer, asked=asked)
+        except answers.BROKEN as error:
+            raise self._broken(Method.SCORE, error) from error
 
     def close(self) -> None:
         """End the process."""

@@ -9,13 +9,15 @@ from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens import Generation
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
-from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
+from repro_gate.ports import LoadedModel, ModelFile, Scored, ScoreRequest, TimedGeneration
 from tests.fakes.values import (
     ENGINE_FACTS,
     PROFILE,
+    SCORE_S,
     answer_to,
     digest_of,
     model_facts_of,
+    scored_of,
     trace_of,
 )
 
@@ -34,9 +36,9 @@ class Asked:
     process: int
     """Counted from 1, in the order in which they were started."""
     what: str
-    """`start`, `describe`, `load`, `generate` or `close`."""
+    """`start`, `describe`, `load`, `generate`, `score` or `close`."""
     about: str = ""
-    """The engine started, the model loaded or the id of the cell generated."""
+    """The engine started, the model loaded, the id of the cell generated or what was scored."""
     is_traced: bool = False
 
 
@@ -69,6 +71,8 @@ class ScriptedStarter:
     """What a cell is answered with when no script says otherwise."""
     script: Mapping[Cell, Sequence[Generation]] = field(default_factory=dict)
     """The answer to the first, second, ... run of a cell; the last of them for all after it."""
+    judge: Callable[[str, ScoreRequest], Scored] = scored_of
+    """What a response is scored with, by the name of the loaded model."""
     faults: Sequence[Fault] = ()
     reports: Mapping[str, EngineReport] = field(default_factory=dict)
     """What an engine says of itself, by its name, when it is not the usual."""
@@ -149,6 +153,13 @@ class ScriptedEngine:
         said = runs[min(time, len(runs)) - 1] if runs else self._starter.voice(cell)
         evidence = trace_of(said.tokens) if trace else ()
         return TimedGeneration(generation=replace(said, trace=evidence), engine_s=GENERATE_S)
+
+    def score(self, asked: ScoreRequest) -> Scored:
+        """Say how likely the loaded model holds a response to be."""
+        assert self._held is not None, "a score was asked of an engine without a model"
+        about = f"{self._held}: {asked.response}"
+        self._answer(Asked(process=self.number, what="score", about=about), SCORE_S)
+        return self._starter.judge(self._held, asked)
 
     def close(self) -> None:
         """End; asking anything afterwards is a mistake of the caller."""

@@ -4,12 +4,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.draws import Encoding, Piece
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix, Suite
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.ports import Scored, ScoreRequest
 
 PROFILE = "cpu-test"
+SCORE_S = 0.125
 ENGINE_FACTS: Facts = {"engine": "scripted", "device.name": "TEST"}
 
 SAMPLED = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
@@ -68,6 +71,27 @@ def answer_to(cell: Cell) -> Generation:
     seed = 0 if cell.sampler.is_greedy else cell.seed
     digest = hashlib.sha256(f"{cell.model}|{cell.text}|{seed}".encode()).digest()
     return generation_of(*digest[: cell.max_tokens], prompt=tuple(map(len, cell.text.split())))
+
+
+def pieces_of(sent: str | tuple[int, ...]) -> tuple[Piece, ...]:
+    """Return what the scripted tokenizer, one token for each byte, makes of a text or of ids."""
+    return tuple(
+        Piece(id, bytes([id])) for id in (sent.encode() if isinstance(sent, str) else sent)
+    )
+
+
+def scored_of(model: str, asked: ScoreRequest) -> Scored:
+    """Return what a well-behaved model says: it heeds itself, its prompt and what came before."""
+    encoding = Encoding(prompt=pieces_of(asked.prompt), response=pieces_of(asked.response))
+    heeded = f"{model}|{bytes(piece.data[0] for piece in encoding.prompt).hex()}"
+    logprobs: list[float] = []
+    for piece in encoding.response:
+        heeded += f"|{piece.id}"
+        logprobs.append(-hashlib.sha256(heeded.encode()).digest()[0] / 64)
+    warmed = None if asked.temperature is None else tuple(p / asked.temperature for p in logprobs)
+    return Scored(
+        encoding=encoding, logprobs=tuple(logprobs), sampling_logprobs=warmed, engine_s=SCORE_S
+    )
 
 
 def golden_of(
