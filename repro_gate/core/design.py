@@ -1,7 +1,8 @@
 """What a tolerance promises for the suite as a whole, before anything is measured.
 
-The stated false-alarm rate is shared: the cells' own tests, the test of the suite as a whole, and
-the outliers each have a part of it, so that together they keep it (the union bound).
+The stated false-alarm rate is shared: the cells' own tests, the test of the suite as a whole, the
+outliers and the A/A controls each have a part of it, so that together they keep it (the union
+bound).
 """
 
 import math
@@ -11,10 +12,11 @@ from repro_gate.core.policies import Tolerance
 
 CELLS_SHARE: Final = 0.4
 MATRIX_SHARE: Final = 0.4
-OUTLIERS_SHARE: Final = 0.2
+OUTLIERS_SHARE: Final = 0.1
+CONTROLS_SHARE: Final = 0.1
 TESTS: Final = 3
 """Statistics that are looked at in each cell, and in the suite: coincidences, sums, tokens."""
-SCREEN: Final = 0.02
+SCREEN: Final = 0.012
 """A cell gets a second look when one of its tests is below this in the first."""
 CONFIRMATION: Final = 0.05
 """And the second look has to say the same by itself, at this level."""

@@ -150,7 +150,7 @@ class Tolerance:
     """For the suite as a whole: how often it may fail though nothing has changed."""
     floor_nats: float = 0.1
     """A smaller shift of a cell is a note, never drift."""
-    outlier_factor: float = 15.0
+    outlier_factor: float = 20.0
     """An outlier is further from the median than this many robust standard deviations."""
     max_outlier_rate: float = 0.05
     """The share of outliers among the draws above which they are a finding."""

@@ -1,0 +1,61 @@
+"""May more draws still change the decision? If not, they are not made."""
+
+import math
+
+import numpy as np
+
+from repro_gate.core.design import MOST_LABELINGS, SCREEN
+from repro_gate.statistics.labelings import Floats, labelings
+from repro_gate.statistics.two_samples import same_pairs, standardised
+
+_TIE = 1e-9
+
+
+def is_decided(calibration: Floats, drawn: Floats, *, planned: int) -> bool:
+    """Tell whether a first look of `planned` draws cannot become suspicious any more.
+
+    The bound is strict: it grants the remaining draws whatever values would help most.
+    """
+    remaining = planned - len(drawn)
+    if remaining <= 0:
+        return False
+    pooled = np.concatenate([calibration, drawn])
+    return (
+        min(_best_location(pooled, drawn, remaining), _best_coincidence(pooled, drawn, remaining))
+        > SCREEN
+    )
+
+
+def _best_coincidence(pooled: Floats, drawn: Floats, remaining: int) -> float:
+    """Return the p-value of the coincidences when no remaining draw repeats anything."""
+    n, new = len(pooled) + remaining, len(drawn) + remaining
+    same = np.eye(n)
+    same[: len(pooled), : len(pooled)] = same_pairs(pooled)
+    ways = labelings(n - new, new, most=MOST_LABELINGS)
+    observed = (np.arange(n) >= n - new).astype(np.float64)
+    crossing = observed @ same @ (1 - observed)
+    extreme = sum(
+        int((((rows @ same) * (1 - rows)).sum(axis=1) <= crossing + _TIE).sum())
+        for rows in ways.chunks()
+    )
+    return ways.p_value(extreme)
+
+
+def _best_location(pooled: Floats, drawn: Floats, remaining: int) -> float:
+    """Return a bound below the p-values of sum and tokens.
+
+    Remaining draws that are infinitely far off are new in every division that is as extreme as the
+    observed one, and the draws that are there decide among those: as many divisions are at least
+    as extreme as there are choices of so many of them whose sum is at least as large.
+    """
+    n, j = len(pooled), len(drawn)
+    columns = standardised(pooled)
+    ways = labelings(n - j, j, most=MOST_LABELINGS)
+    observed = columns[n - j :].sum(axis=0)
+    above, below = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+    for rows in ways.chunks():
+        sums = rows @ columns
+        above += (sums >= observed - _TIE).sum(axis=0)
+        below += (sums <= observed + _TIE).sum(axis=0)
+    share = float(min(above.min(), below.min())) / len(ways.rows)
+    return share * math.comb(n, j) / math.comb(n + remaining, j + remaining)

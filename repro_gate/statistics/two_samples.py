@@ -1,0 +1,122 @@
+"""Have the draws of one cell changed? Three exact permutation tests on the same divisions.
+
+* Coincidences: how many pairs of a calibration draw and a new one are identical. A service that
+  mostly repeats itself to the last digit gives itself away by the first digit that differs.
+* Sum: the difference of the mean log-probability of the whole response.
+* Tokens: the largest standardised difference of the means over the single tokens, which is maxT of
+  Westfall and Young (1993); it finds what the sum hides, and corrects for the number of tokens.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from repro_gate.core.baselines import RESOLUTION_NATS
+from repro_gate.core.design import MOST_LABELINGS
+from repro_gate.core.logprob_verdicts import Evidence
+from repro_gate.statistics.labelings import Floats, Labelings, labelings
+
+_DECIMALS = 5
+"""Of `RESOLUTION_NATS`: what is below it is no difference."""
+_TIE = 1e-9
+"""Sums of the same numbers in another order may differ by so much, relatively."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoSamples:
+    """Calibration draws and new ones of a cell, pooled, in that order."""
+
+    pooled: Floats
+    """n x T, in nats."""
+    new: int
+
+    @property
+    def calibration(self) -> int:
+        """How many are calibration draws."""
+        return len(self.pooled) - self.new
+
+    def is_constant(self) -> bool:
+        """Tell whether every draw is the same."""
+        return bool((np.ptp(self.pooled, axis=0) <= RESOLUTION_NATS).all())
+
+
+def two_samples(calibration: Floats, new: Floats) -> TwoSamples:
+    """Return the pooled draws; both are draws x tokens, in nats."""
+    return TwoSamples(pooled=np.concatenate([calibration, new]), new=len(new))
+
+
+def p_values(samples: TwoSamples, *, most: int = MOST_LABELINGS) -> dict[Evidence, float]:
+    """Return the p-value of each of the three tests."""
+    if samples.is_constant():
+        return dict.fromkeys(Evidence, 1.0)
+    ways = labelings(samples.calibration, samples.new, most=most)
+    extreme = dict.fromkeys(Evidence, 0)
+    same, columns = same_pairs(samples.pooled), standardised(samples.pooled)
+    observed = _statistics(_observed(samples)[np.newaxis], same, columns)
+    for rows in ways.chunks():
+        for evidence, values in _statistics(rows, same, columns).items():
+            least = observed[evidence][0]
+            extreme[evidence] += int((values >= least - _TIE * max(1.0, abs(least))).sum())
+    return {evidence: ways.p_value(count) for evidence, count in extreme.items()}
+
+
+def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]:
+    """Return what a cell adds to the statistics of the whole suite.
+
+    Returns:
+        The observed values of the three statistics, in the order of `Evidence`, and R x 3 values
+        for the divisions `ways`. Each is at least 0, about 1 by chance, and large when extreme:
+        the share of pairs that do not coincide; the squared standardised shift of the sum, and its
+        mean over the tokens.
+    """
+    same, columns = same_pairs(samples.pooled), standardised(samples.pooled)
+    rows = np.concatenate([_observed(samples)[np.newaxis], ways.rows.astype(np.float64)])
+    k, n = samples.new, len(samples.pooled)
+    pairs = k * (n - k)
+    # Under exchangeability the sum of k of n standardised values has this variance.
+    squares = np.square(rows @ columns) * (n - 1) / pairs
+    varying = max(1, int((columns[:, 1:] != 0).any(axis=0).sum()))
+    values = np.empty((len(rows), len(Evidence)))
+    values[:, 0] = 1 - _coincidences(rows, same) / pairs
+    values[:, 1] = squares[:, 0]
+    values[:, 2] = squares[:, 1:].sum(axis=1) / varying
+    return values[0], values[1:]
+
+
+def same_pairs(pooled: Floats) -> Floats:
+    """Return n x n: 1 where two draws are identical to the last digit that counts."""
+    apart = np.abs(pooled[:, np.newaxis] - pooled[np.newaxis]).max(axis=2)
+    same: Floats = (apart <= RESOLUTION_NATS).astype(np.float64)
+    return same
+
+
+def standardised(pooled: Floats) -> Floats:
+    """Return n x (1 + T): the sum and each token, with mean 0 and variance 1, or all 0."""
+    rounded = np.round(pooled, _DECIMALS)
+    columns = np.column_stack([np.round(rounded.sum(axis=1), _DECIMALS), rounded])
+    columns -= columns.mean(axis=0)
+    spread = columns.std(axis=0)
+    constant = spread <= RESOLUTION_NATS / len(pooled)
+    columns[:, constant] = 0.0
+    scaled: Floats = columns / np.where(constant, 1.0, spread)
+    return scaled
+
+
+def _observed(samples: TwoSamples) -> Floats:
+    return (np.arange(len(samples.pooled)) >= samples.calibration).astype(np.float64)
+
+
+def _statistics(rows: Floats, same: Floats, columns: Floats) -> dict[Evidence, Floats]:
+    """Return R values of each statistic; the larger, the more extreme."""
+    sums = np.abs(rows @ columns)
+    return {
+        Evidence.COINCIDENCES: -_coincidences(rows, same),
+        Evidence.SUM: sums[:, 0],
+        Evidence.TOKENS: sums[:, 1:].max(axis=1),
+    }
+
+
+def _coincidences(rows: Floats, same: Floats) -> Floats:
+    """Return R numbers of identical pairs across the division."""
+    crossing: Floats = ((rows @ same) * (1 - rows)).sum(axis=1)
+    return crossing

@@ -1,0 +1,79 @@
+"""Can importance weights w = exp(target - base) be used?"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from repro_gate.statistics.labelings import Floats
+
+FEWEST_FOR_KHAT = 100
+"""Below it the bar for k-hat is under 0.5 and the tail has too few weights to be fitted."""
+_LOWEST_SIZE_SHARE = 0.1
+_HIGHEST_SHARE = 0.5
+_FEWEST_FOR_SHARE = 3
+"""Of two weights one always has half."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What is to be said of a set of weights; computed from their logarithms."""
+
+    items: int
+    effective_size: float
+    largest_share: float
+    mean_weight: float
+    """Infinite where it exceeds every float."""
+    khat: float | None
+    khat_bar: float | None
+
+    def problems(self) -> list[str]:
+        """Return why they cannot be used, in our own words."""
+        found: list[str] = []
+        if self.effective_size < _LOWEST_SIZE_SHARE * self.items:
+            size = f"{self.effective_size:.1f} of {self.items}"
+            found.append(f"the effective sample size is only {size} items")
+        if self.items >= _FEWEST_FOR_SHARE and self.largest_share > _HIGHEST_SHARE:
+            found.append(f"one item has {self.largest_share:.0%} of the whole weight")
+        if self.khat is not None and self.khat_bar is not None and self.khat > self.khat_bar:
+            found.append(f"k-hat is {self.khat:.2f}, above its bar of {self.khat_bar:.2f}")
+        return found
+
+
+def weights_of(log_ratios: Floats) -> Weights:
+    """Return the diagnostics of log-ratios, one for each item, in nats.
+
+    The effective sample size is Kish's, (sum w)^2 / sum w^2; k-hat and its bar
+    min(1 - 1 / log10 S, 0.7) are those of Vehtari et al. (2024), "Pareto smoothed importance
+    sampling". A good k-hat alone proves little: on pairs of calls to one and the same model it
+    passed while the effective sample size was a fifth.
+    """
+    shifted = log_ratios - log_ratios.max()
+    weights = np.exp(shifted)
+    total = float(weights.sum())
+    items = len(log_ratios)
+    khat = _khat(log_ratios)
+    # The mean in logarithms first: a weight may well be exp(116) or beyond every float.
+    log_mean = float(log_ratios.max()) + math.log(total / items)
+    return Weights(
+        items=items,
+        effective_size=total**2 / float(np.square(weights).sum()),
+        largest_share=1 / total,
+        mean_weight=math.exp(log_mean)
+        if log_mean < math.log(np.finfo(np.float64).max)
+        else math.inf,
+        khat=khat,
+        khat_bar=None if khat is None else min(1 - 1 / math.log10(items), 0.7),
+    )
+
+
+def _khat(log_ratios: Floats) -> float | None:
+    if len(log_ratios) < FEWEST_FOR_KHAT or np.ptp(log_ratios) == 0:
+        return None
+    # Its import takes longer than most checks, and few have so many items.
+    from arviz_stats.base.array import BaseArray  # noqa: PLC0415
+
+    smoothed: Any = BaseArray().psislw(log_ratios)  # pyright: ignore[reportUnknownMemberType]
+    value = float(smoothed[1])
+    return value if math.isfinite(value) else None
