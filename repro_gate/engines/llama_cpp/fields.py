@@ -35,6 +35,10 @@ class Fields:
             raise bad_request(f"{self._of}: {name!r} is missing")
         return self._data[name]
 
+    def has(self, name: str) -> bool:
+        """Say whether a field that may be left out is there."""
+        return name in self._data
+
     def text(self, name: str) -> str:
         """Return a string that has an UTF-8 form."""
         value = self.value(name)
@@ -73,11 +77,13 @@ class Fields:
             raise self._unfit(name, "true or false", value)
         return value
 
-    def integers(self, name: str) -> list[int]:
-        """Return a list of at least one integer."""
+    def text_or_integers(self, name: str) -> str | list[int]:
+        """Return a string that has an UTF-8 form, or a list of at least one integer."""
         value = self.value(name)
+        if isinstance(value, str):
+            return self.text(name)
         if not _are_integers(value) or not value:
-            raise self._unfit(name, "a list of at least one integer", value)
+            raise self._unfit(name, "a string or a list of at least one integer", value)
         return value
 
     def choice(self, name: str, choices: Collection[str]) -> str:

@@ -18,10 +18,11 @@ def are_finite(logits: Logits) -> bool:
     return bool(np.isfinite(total)) or bool(np.isfinite(logits).all())
 
 
-def log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
-    """Return the log-probabilities of every token, in nats, before any sampler."""
+def log_softmax(logits: Logits, *, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """Return the log-probabilities of every token, in nats, before any other sampler."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max()
+    shifted /= temperature
     shifted -= np.log(np.exp(shifted).sum())
     return shifted
 

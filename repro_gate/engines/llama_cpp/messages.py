@@ -16,6 +16,7 @@ _MAX_SEED = 2**32 - 2
 _MAX_INT32 = 2**31 - 1
 _COLDEST = 0.001
 """Below this, logits divided by the temperature leave the range of a float32."""
+_HOTTEST = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +73,28 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """A prompt, and the tokens whose probability after it is asked for."""
+    """A prompt, and a response whose probability after it is asked for."""
 
-    prompt: str
-    response: tuple[int, ...]
+    prompt: str | list[int]
+    response: str | list[int]
+    """Text only after a prompt that is text: the two are read together."""
+    temperature: float | None
+    """None when the log-probabilities of the model itself are enough."""
 
     @classmethod
     def parse(cls, params: Json) -> "ScoreRequest":
         """Return the request, or refuse what does not fit."""
-        fields = Fields(params, of="score", known=("prompt", "response"))
-        return cls(prompt=fields.text("prompt"), response=tuple(fields.integers("response")))
+        fields = Fields(params, of="score", known=("prompt", "response", "temperature"))
+        prompt = fields.text_or_integers("prompt")
+        response = fields.text_or_integers("response")
+        if not response:
+            raise bad_request("score: 'response' must not be empty")
+        if isinstance(response, str) and not isinstance(prompt, str):
+            raise bad_request("score: a 'response' of text needs a 'prompt' of text")
+        temperature = None
+        if fields.has("temperature"):
+            temperature = fields.number("temperature", low=_COLDEST, high=_HOTTEST)
+        return cls(prompt=prompt, response=response, temperature=temperature)
 
 
 def _sha256(fields: Fields) -> str | None:
@@ -94,7 +107,7 @@ def _sha256(fields: Fields) -> str | None:
 
 
 def _sampler(fields: Fields) -> Sampler:
-    temperature = fields.number("temperature", low=0.0, high=1000.0)
+    temperature = fields.number("temperature", low=0.0, high=_HOTTEST)
     if 0 < temperature < _COLDEST:
         raise bad_request(
             f"generate: 'temperature' must be 0 or at least {_COLDEST}, got {temperature}"

@@ -1,33 +1,88 @@
-"""`score`: how likely a model holds given tokens to be, by teacher forcing.
+"""`score`: how likely a model holds a given response to be, by teacher forcing.
 
 One decode takes the prompt and the response together, with logits for every position that
 predicts a token of the response. That is another numeric mode than generation, where a decode
 has logits for one token only: the log-probabilities agree with a trace closely, not to the bit.
 """
 
+from reprlib import repr as short
+from typing import Any
+
+from repro_gate.engines.llama_cpp.fields import bad_request
 from repro_gate.engines.llama_cpp.logits import log_softmax
 from repro_gate.engines.llama_cpp.messages import ScoreRequest
 from repro_gate.engines.llama_cpp.session import Session
+from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.protocol import Json
 
 
 def score(session: Session, request: ScoreRequest) -> Json:
-    """Return the raw log-probability of each token of the response, in nats."""
+    """Return the log-probability of each token of the response, in nats.
+
+    They are the model's own; where a temperature is sent, those that it makes of them come too.
+    """
     tokenizer, decoder = session.tokenizer, session.decoder
-    tokenizer.require_known(request.response)
-    prompt = tokenizer.encode(request.prompt)
-    response = list(request.response)
+    prompt, response = _tokens(tokenizer, request)
     session.require_room(len(prompt), len(response))
 
     # The last token predicts nothing that is asked for.
     decoder.start([*prompt, *response[:-1]], outputs=len(response))
-    logprobs = [
-        float(log_softmax(decoder.logits(place))[token])
-        for place, token in enumerate(response, start=len(prompt) - 1)
-    ]
-    return {
+    answer: dict[str, Any] = {
         "prompt": tokenizer.to_wire(prompt),
         "response": tokenizer.to_wire(response),
-        "logprobs": logprobs,
+        "logprobs": _logprobs(session, len(prompt), response),
         "timing": {"decode_s": decoder.seconds},
     }
+    if request.temperature is not None:
+        answer["sampling_logprobs"] = _logprobs(
+            session, len(prompt), response, temperature=request.temperature
+        )
+    return answer
+
+
+def _logprobs(
+    session: Session, start: int, response: list[int], *, temperature: float = 1.0
+) -> list[float]:
+    return [
+        float(log_softmax(session.decoder.logits(place), temperature=temperature)[token])
+        for place, token in enumerate(response, start=start - 1)
+    ]
+
+
+def _tokens(tokenizer: Tokenizer, request: ScoreRequest) -> tuple[list[int], list[int]]:
+    prompt = _encoded(tokenizer, request.prompt)
+    if not isinstance(request.prompt, str) or not isinstance(request.response, str):
+        return prompt, _encoded(tokenizer, request.response)
+    # Alone, a response would begin with what a tokenizer puts before a text.
+    both = tokenizer.encode(request.prompt + request.response)
+    for alone, together in zip(prompt, both, strict=False):
+        if alone != together:
+            raise bad_request(
+                "score: the boundary between prompt and response falls within a token: together "
+                f"they have {_shown(tokenizer, together)} where the prompt alone has "
+                f"{_shown(tokenizer, alone)}"
+            )
+    response = both[len(prompt) :]
+    _require_spelled(tokenizer, response, request.response)
+    return prompt, response
+
+
+def _encoded(tokenizer: Tokenizer, given: str | list[int]) -> list[int]:
+    if isinstance(given, str):
+        return tokenizer.encode(given)
+    tokenizer.require_known(given)
+    return given
+
+
+def _require_spelled(tokenizer: Tokenizer, response: list[int], text: str) -> None:
+    """Refuse tokens that say something else, such as those of a tokenizer that drops spaces."""
+    spelled, wanted = b"".join(map(tokenizer.piece, response)), text.encode()
+    # SentencePiece puts a space before a text, and takes what follows a special token for one.
+    if spelled not in {wanted, b" " + wanted}:
+        raise bad_request(
+            f"score: the tokens of the response spell {short(spelled)}, not {short(wanted)}"
+        )
+
+
+def _shown(tokenizer: Tokenizer, token: int) -> str:
+    return f"{token} {short(tokenizer.piece(token))}"

@@ -50,7 +50,7 @@ class Tokenizer:
         """Return the tokens with their bytes in the form of the protocol."""
         return [WireToken(token, self.piece(token)).to_wire() for token in tokens]
 
-    def require_known(self, tokens: tuple[int, ...]) -> None:
+    def require_known(self, tokens: list[int]) -> None:
         """Refuse ids that the vocabulary does not have; llama.cpp would end the process."""
         unknown = [token for token in tokens if not 0 <= token < self.size]
         if unknown:

@@ -15,6 +15,21 @@ def test_log_probabilities_of_large_logits_do_not_overflow() -> None:
     assert log_softmax(logits) == pytest.approx([-total, -total, -1 - total], abs=1e-12)
 
 
+def test_a_temperature_divides_the_logits() -> None:
+    """Half the temperature doubles every difference, and what comes out is a distribution."""
+    logits = np.array([2.0, 1.0, 0.0], dtype=np.float32)
+    doubled = np.array([4.0, 2.0, 0.0], dtype=np.float32)
+    assert log_softmax(logits, temperature=0.5) == pytest.approx(log_softmax(doubled), abs=1e-12)
+
+
+def test_the_coldest_temperature_does_not_overflow() -> None:
+    """Finite logits of any size give finite log-probabilities, none above 0."""
+    logits = np.array([3e38, -3e38], dtype=np.float32)
+    values = log_softmax(logits, temperature=0.001)
+    assert np.isfinite(values).all()
+    assert values.max() == 0
+
+
 def test_among_equals_the_lower_id_comes_first() -> None:
     """The order of the best does not depend on how they were found."""
     logits = np.array([0, 3, 1, 3, 1, 1, 3, 1, 0], dtype=np.float32)

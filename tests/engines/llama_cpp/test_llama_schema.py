@@ -29,7 +29,7 @@ REQUESTS: dict[Method, dict[str, Any]] = {
         "min_p": 0,
         "trace": True,
     },
-    Method.SCORE: {"prompt": "a", "response": [0]},
+    Method.SCORE: {"prompt": "a", "response": [0], "temperature": 0.7},
 }
 RESULTS: dict[Method, dict[str, Any]] = {
     Method.DESCRIBE: {"engine": "e", "profile": "cuda-sm90-132sm", "facts": {"a.b": "c"}},
@@ -51,9 +51,12 @@ RESULTS: dict[Method, dict[str, Any]] = {
         "prompt": [[1, ""]],
         "response": [[2, "20"]],
         "logprobs": [0],
+        "sampling_logprobs": [-0.5],
         "timing": {"decode_s": 0.1},
     },
 }
+OPTIONAL = {"trace", "sampling_logprobs"}
+"""What an answer has only when it was asked for."""
 Validators = Callable[[str], Draft202012Validator]
 
 
@@ -93,8 +96,10 @@ def test_no_level_of_a_message_takes_an_unknown_key(
 
 
 @pytest.mark.parametrize("method", Method)
-def test_no_key_but_the_trace_is_optional(schema_validator: Validators, method: Method) -> None:
-    """A message without one of its keys is invalid."""
+def test_only_what_has_to_be_asked_for_is_optional(
+    schema_validator: Validators, method: Method
+) -> None:
+    """A message without one of its other keys is invalid."""
     missing = [
         name
         for name in RESULTS[method]
@@ -102,7 +107,40 @@ def test_no_key_but_the_trace_is_optional(schema_validator: Validators, method: 
             result(1, {key: value for key, value in RESULTS[method].items() if key != name})
         )
     ]
-    assert missing == [name for name in RESULTS[method] if name != "trace"]
+    assert missing == [name for name in RESULTS[method] if name not in OPTIONAL]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "is_valid"),
+    [
+        ("a", " b", True),
+        ("", " b", True),
+        ("a", [1], True),
+        ([1], [1], True),
+        ([1], " b", False),
+        ("a", "", False),
+        ("a", [], False),
+        ([], [1], False),
+        ("a", [-1], False),
+        ([1.5], [1], False),
+        (None, [1], False),
+    ],
+)
+def test_a_score_is_asked_by_text_or_by_ids(
+    schema_validator: Validators, prompt: object, response: object, *, is_valid: bool
+) -> None:
+    """A response of text needs a prompt of text, and neither list is empty."""
+    message = request(1, Method.SCORE, {"prompt": prompt, "response": response})
+    assert schema_validator("score_request").is_valid(message) is is_valid
+
+
+@pytest.mark.parametrize("temperature", [0, -1, "1", None])
+def test_a_score_has_a_temperature_above_0(
+    schema_validator: Validators, temperature: object
+) -> None:
+    """At 0 there is no distribution to score with; a temperature that is not wanted is left out."""
+    params = {"prompt": "a", "response": [1], "temperature": temperature}
+    assert not schema_validator("score_request").is_valid(request(1, Method.SCORE, params))
 
 
 def test_a_definition_can_be_used_by_its_urn(schema_validator: Validators) -> None:

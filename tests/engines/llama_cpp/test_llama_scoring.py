@@ -1,15 +1,16 @@
-"""`score` gives log-probabilities of given tokens by teacher forcing."""
+"""`score` gives log-probabilities of given responses by teacher forcing."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine
+    from tests.engines.llama_cpp.conftest import DrivenEngine, ModelMaker
 
 PROMPT = "The quick brown fox"
+RESPONSE = " jumps over \u00e9t\u00e9 \U0001f600"
 
 
 def test_a_score_agrees_with_the_trace_of_the_same_tokens(engine: "DrivenEngine") -> None:
@@ -46,12 +47,147 @@ def test_a_token_that_the_model_lacks_is_a_bad_request(engine: "DrivenEngine", t
     assert str(token) in message
 
 
-@pytest.mark.parametrize("response", [[], [True], ["1"], [1.0], None, 3])
-def test_a_response_is_a_list_of_token_ids(engine: "DrivenEngine", response: object) -> None:
-    """Anything else is a bad request that names the field."""
-    kind, message = engine.refusal(Method.SCORE, prompt=PROMPT, response=response)
+@pytest.mark.parametrize("token", [-1, 704, 2**31])
+def test_a_prompt_token_that_the_model_lacks_is_a_bad_request(
+    engine: "DrivenEngine", token: int
+) -> None:
+    """Ids of a prompt are looked at as those of a response are."""
+    kind, message = engine.refusal(Method.SCORE, prompt=[1, token], response=[1])
     assert kind == "bad_request"
-    assert "'response'" in message
+    assert str(token) in message
+
+
+@pytest.mark.parametrize("field", ["prompt", "response"])
+@pytest.mark.parametrize("value", [[], [True], ["1"], [1.0], None, 3, {}, "\ud800"])
+def test_prompt_and_response_are_text_or_token_ids(
+    engine: "DrivenEngine", field: str, value: object
+) -> None:
+    """Anything else is a bad request that names the field."""
+    params = {"prompt": PROMPT, "response": [7]} | {field: value}
+    kind, message = engine.refusal(Method.SCORE, **params)
+    assert kind == "bad_request"
+    assert f"{field!r}" in message
+
+
+def test_an_empty_response_is_a_bad_request(engine: "DrivenEngine") -> None:
+    """There is nothing to say about nothing."""
+    assert engine.refusal(Method.SCORE, prompt=PROMPT, response="") == (
+        "bad_request",
+        "score: 'response' must not be empty",
+    )
+
+
+def test_a_response_of_text_needs_a_prompt_of_text(engine: "DrivenEngine") -> None:
+    """The two are made tokens together, which ids cannot be."""
+    assert engine.refusal(Method.SCORE, prompt=[1, 2], response=RESPONSE) == (
+        "bad_request",
+        "score: a 'response' of text needs a 'prompt' of text",
+    )
+
+
+@pytest.mark.parametrize("prompt", [PROMPT, "Say:", "a", "\n"])
+def test_the_tokens_of_a_response_spell_it(engine: "DrivenEngine", prompt: str) -> None:
+    """Whatever a tokenizer puts before a text goes to the prompt."""
+    scored = engine.ask(Method.SCORE, prompt=prompt, response=RESPONSE)
+    alone = engine.generate(prompt=prompt, max_tokens=1)["prompt"]
+    assert bytes.fromhex("".join(data for _, data in scored["response"])) == RESPONSE.encode()
+    assert scored["prompt"] == alone
+    assert len(scored["logprobs"]) == len(scored["response"])
+
+
+def test_ids_are_scored_as_the_text_that_they_come_from(engine: "DrivenEngine") -> None:
+    """Nothing is added to ids: sent back, the tokens of a text give the same to the bit."""
+    by_text = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE)
+    ids = {part: [token for token, _ in by_text[part]] for part in ("prompt", "response")}
+    by_ids = engine.ask(Method.SCORE, **ids)
+    assert _without_timing(by_ids) == _without_timing(by_text)
+
+
+def test_a_prompt_of_one_token_is_enough(engine: "DrivenEngine") -> None:
+    """Ids get no token before them, whatever the model would put before a text."""
+    scored = engine.ask(Method.SCORE, prompt=[7], response=[8])
+    assert [token for token, _ in scored["prompt"]] == [7]
+
+
+def test_a_boundary_within_a_token_is_a_bad_request(engine: "DrivenEngine") -> None:
+    """Such a response has no first token; the message shows the one that holds the boundary."""
+    ((token, data),) = engine.ask(Method.SCORE, prompt="The", response=" fox")["response"]
+    kind, message = engine.refusal(Method.SCORE, prompt="The quick brown fo", response="x jumps")
+    assert kind == "bad_request"
+    assert message.startswith(
+        "score: the boundary between prompt and response falls within a token: together they have "
+        f"{token} {bytes.fromhex(data)!r} where the prompt alone has "
+    )
+
+
+def test_the_boundary_is_shown_safely(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """What a token holds cannot break a line or move a cursor: its bytes are spelled out."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    assert fresh_engine.refusal(Method.SCORE, prompt="Hello.\n", response="\nBye") == (
+        "bad_request",
+        "score: the boundary between prompt and response falls within a token: together they have "
+        "329 b'.\\n\\n' where the prompt alone has 432 b'.\\n'",
+    )
+
+
+def test_a_response_that_its_tokens_do_not_spell_is_a_bad_request(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """Phi-3's special tokens swallow the space after them: that would score another text."""
+    fresh_engine.load(tiny_model("tiny-phi3").path)
+    refused = fresh_engine.refusal(Method.SCORE, prompt="<|assistant|>", response="\nHello")
+    assert refused == (
+        "bad_request",
+        "score: the tokens of the response spell b' Hello', not b'\\nHello'",
+    )
+
+
+def test_the_space_before_a_text_may_belong_to_a_response(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """SentencePiece puts one behind a special token, as in every chat with such a model."""
+    fresh_engine.load(tiny_model("tiny-phi3").path)
+    scored = fresh_engine.ask(Method.SCORE, prompt="<|assistant|>", response="Hello")
+    assert bytes.fromhex("".join(data for _, data in scored["response"])) == b" Hello"
+
+
+def test_special_tokens_are_parsed_in_a_response(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """The end of a turn is one token, spelled by its name."""
+    fresh_engine.load(tiny_model("tiny-phi3").path)
+    scored = fresh_engine.ask(Method.SCORE, prompt=PROMPT, response=" jumps<|end|>")
+    assert bytes.fromhex(scored["response"][-1][1]) == b"<|end|>"
+
+
+def test_raw_and_sampling_values_are_apart(engine: "DrivenEngine") -> None:
+    """The raw values stay as they are; without a temperature there are no others."""
+    raw = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE)
+    both = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE, temperature=0.7)
+    sampling = both.pop("sampling_logprobs")
+    assert _without_timing(both) == _without_timing(raw)
+    assert len(sampling) == len(raw["logprobs"])
+    assert all(one != other for one, other in zip(sampling, raw["logprobs"], strict=True))
+
+
+def test_at_temperature_1_sampling_values_are_the_raw_ones(engine: "DrivenEngine") -> None:
+    """To divide by 1 changes nothing."""
+    both = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE, temperature=1)
+    assert both["sampling_logprobs"] == both["logprobs"]
+
+
+@pytest.mark.parametrize(
+    "temperature", [0, -1, 0.0009, 1001, True, "1", None, [1]], ids=lambda value: f"{value!r}"
+)
+def test_a_temperature_is_within_its_limits(engine: "DrivenEngine", temperature: object) -> None:
+    """At 0 there is one token with the probability 1, which is no distribution to score with."""
+    kind, message = engine.refusal(
+        Method.SCORE, prompt=PROMPT, response=[7], temperature=temperature
+    )
+    assert kind == "bad_request"
+    assert "'temperature' must be a number from 0.001 to 1000.0" in message
 
 
 def test_a_response_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") -> None:
@@ -59,3 +195,7 @@ def test_a_response_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") 
     kind, message = engine.refusal(Method.SCORE, prompt=PROMPT, response=[1] * 256)
     assert kind == "out_of_context"
     assert "256 more do not fit in n_ctx = 256" in message
+
+
+def _without_timing(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result.items() if name != "timing"}
