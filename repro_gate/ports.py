@@ -160,11 +160,11 @@ class Progress(Protocol):
         """Tell how much there is to do."""
         ...
 
-    def ran(self, cell: Cell, *, tokens: int) -> None:
-        """Tell that one run of a cell is finished."""
+    def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
+        """Tell that one run, or one draw, of a cell is finished."""
         ...
 
-    def skipped(self, cell: Cell, *, runs: int) -> None:
+    def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
         """Tell that the remaining runs of a cell will not happen."""
         ...
 

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.policies import LogprobCell
 from repro_gate.ports import Progress
 
 _LINES = 10
@@ -38,7 +39,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self._cells = 0
-        self._begun: set[Cell] = set()
+        self._begun: set[Cell | LogprobCell] = set()
         self._runs = 0
         self._done = 0
         self._tokens = 0
@@ -50,14 +51,14 @@ class _Tally:
         self._since = time.monotonic()
         self._show()
 
-    def ran(self, cell: Cell, *, tokens: int) -> None:
+    def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
         """Tell that one run of a cell is finished."""
         self._begun.add(cell)
         self._done += 1
         self._tokens += tokens
         self._show()
 
-    def skipped(self, cell: Cell, *, runs: int) -> None:
+    def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
         """Tell that the remaining runs of a cell will not happen."""
         self._begun.add(cell)
         self._done += runs

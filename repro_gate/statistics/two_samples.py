@@ -93,7 +93,9 @@ def same_pairs(pooled: Floats) -> Floats:
 def standardised(pooled: Floats) -> Floats:
     """Return n x (1 + T): the sum and each token, with mean 0 and variance 1, or all 0."""
     rounded = np.round(pooled, _DECIMALS)
-    columns = np.column_stack([np.round(rounded.sum(axis=1), _DECIMALS), rounded])
+    columns = np.empty((len(pooled), 1 + pooled.shape[1]))
+    columns[:, 1:] = rounded
+    columns[:, 0] = np.round(rounded.sum(axis=1), _DECIMALS)
     columns -= columns.mean(axis=0)
     spread = columns.std(axis=0)
     constant = spread <= RESOLUTION_NATS / len(pooled)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,6 @@ def _khat(log_ratios: Floats) -> float | None:
     if len(log_ratios) < FEWEST_FOR_KHAT or np.ptp(log_ratios) == 0:
         return None
     # Its import takes longer than most checks, and few have so many items.
-    from arviz_stats.base.array import BaseArray  # noqa: PLC0415
-
-    smoothed: Any = BaseArray().psislw(log_ratios)  # pyright: ignore[reportUnknownMemberType]
-    value = float(smoothed[1])
+    library: Any = import_module("arviz_stats.base.array")
+    value = float(library.BaseArray().psislw(log_ratios)[1])
     return value if math.isfinite(value) else None

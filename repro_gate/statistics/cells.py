@@ -1,0 +1,114 @@
+"""Has one cell drifted? Two looks, each at draws of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from repro_gate.core.baselines import RESOLUTION_NATS
+from repro_gate.core.design import CONFIRMATION, SCREEN, TESTS
+from repro_gate.core.draws import Encoding
+from repro_gate.core.logprob_verdicts import Effect, Evidence, Sameness, TokenShift
+from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
+from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.two_samples import p_values, two_samples
+
+_MOST_TOKENS = 5
+"""Tokens of an effect that are worth naming."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """What both looks together say of a cell that was suspicious in the first."""
+
+    evidence: Evidence
+    p_value: float
+    """Of the draws of both looks against the calibration, corrected for the three tests."""
+
+
+def is_suspicious(calibration: Floats, first: Floats) -> bool:
+    """Tell whether a first look makes a second one necessary."""
+    return min(p_values(two_samples(calibration, first)).values()) <= SCREEN
+
+
+def confirm(calibration: Floats, first: Floats, second: Floats) -> Confirmed | None:
+    """Return what both looks say, or None when the second does not say what the first did.
+
+    The p-value of both looks together is valid for every cell, looked at or not, so that asking
+    for more, suspicion and confirmation, only lowers the rate of false alarms.
+    """
+    alone = p_values(two_samples(calibration, second))
+    confirmed = [evidence for evidence in Evidence if alone[evidence] <= CONFIRMATION]
+    if not confirmed:
+        return None
+    together = p_values(two_samples(calibration, np.concatenate([first, second])))
+    evidence = min(confirmed, key=together.__getitem__)
+    return Confirmed(evidence=evidence, p_value=min(1.0, TESTS * together[evidence]))
+
+
+def effect_of(
+    found: Confirmed, *, p_value: float, draws: tuple[Floats, Floats], floor: float, of: Encoding
+) -> tuple[Effect, bool]:
+    """Return how large a confirmed difference is, and whether it is beyond what is allowed.
+
+    Args:
+        found: the difference.
+        p_value: the same after Holm's correction.
+        draws: the calibration draws and the new ones, in nats.
+        floor: how far a median may move in any case, in nats.
+        of: the tokens of the response.
+    """
+    calibration, new = draws
+    moved = shifts(calibration, new)
+    allowed = bands(calibration, len(new), floor=floor)
+    beyond = np.abs(moved) > allowed
+    looked_at = {
+        Evidence.COINCIDENCES: beyond,
+        Evidence.SUM: beyond[:1],
+        Evidence.TOKENS: beyond[1:],
+    }
+    effect = Effect(
+        evidence=found.evidence,
+        p_value=p_value,
+        shift=float(moved[0]),
+        band=float(allowed[0]),
+        tokens=token_shifts(calibration, new, of),
+    )
+    return effect, bool(looked_at[found.evidence].any())
+
+
+def token_shifts(calibration: Floats, new: Floats, of: Encoding) -> tuple[TokenShift, ...]:
+    """Return the tokens whose medians moved most, first; those that did not move are left out."""
+    expected, observed = np.median(calibration, axis=0), np.median(new, axis=0)
+    moved = np.abs(observed - expected)
+    order: list[int] = np.argsort(-moved, kind="stable")[:_MOST_TOKENS].tolist()
+    return tuple(
+        TokenShift(
+            position=place,
+            piece=of.response[place],
+            expected=float(expected[place]),
+            observed=float(observed[place]),
+        )
+        for place in order
+        if moved[place] > RESOLUTION_NATS
+    )
+
+
+def band_of(calibration: Floats, new: int, *, floor: float) -> float:
+    """Return how far the median of the sum may move, in nats."""
+    return float(bands(calibration, new, floor=floor)[0])
+
+
+def sameness_of(calibration: Floats, new: Floats, *, floor: float) -> Sameness:
+    """Return what may be claimed of a cell in which no difference was found."""
+    if repeated(calibration, new) == len(new):
+        return Sameness.IDENTICAL
+    totals = columns_of(calibration)[:, 0], columns_of(new)[:, 0]
+    if difference_bound(*totals) <= floor:
+        return Sameness.EQUIVALENT
+    return Sameness.NOT_SHOWN
+
+
+def repeated(calibration: Floats, new: Floats) -> int:
+    """Return how many new draws repeat a calibration draw to the last digit."""
+    apart = np.abs(new[:, np.newaxis] - calibration[np.newaxis]).max(axis=2)
+    return int((apart <= RESOLUTION_NATS).any(axis=1).sum())
