@@ -1,13 +1,19 @@
 """An engine of protocol v1 that needs no model: it says what a script tells it to.
 
-`python scripted_engine.py SCRIPT.json`. Without rules it heeds model, prompt and seed, as a good
-engine does. The script is read anew for every request; its keys:
+`python scripted_engine.py SCRIPT.json`. Without rules it heeds model, prompt and seed, and in a
+score the response, as a good engine does. In a text that is scored each byte is a token, whose id
+is its value. The script is read anew for every request; its keys:
 
 * `profile` and `facts`, for `describe`;
 * `log`, a file to which every start and every request is added as a line of JSON;
 * `rules`, of which the first one that fits decides what happens instead of an answer. A rule fits
-  when all of its `method`, `model`, `prompt`, `seed` and `time` do, as far as it has them. `time`
-  counts the equal requests of all processes, from 1.
+  when all of its `method`, `model`, `prompt`, `response`, `seed` and `time` do, as far as it has
+  them. `time` counts the equal requests of all processes, from 1. Prompt and response are meant as
+  texts, also where token ids were sent.
+
+What a rule may do: `sleep` so many seconds; say `stderr` or a `half` line; `exit`, or send itself
+a `signal`; say something `raw`; `refuse` with an error; put values of its `result` in place of the
+usual ones; `shift` every log-probability of a score by so many nats.
 """
 
 import hashlib
@@ -19,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 _PROTOCOL = "repro-gate/engine/v1"
-_FITTED = ("method", "model", "prompt", "seed", "time")
+_FITTED = ("method", "model", "prompt", "response", "seed", "time")
 
 
 def main() -> None:
@@ -36,7 +42,8 @@ def main() -> None:
             "pid": os.getpid(),
             "method": request["method"],
             "model": model,
-            "prompt": params.get("prompt"),
+            "prompt": _text(params.get("prompt")),
+            "response": _text(params.get("response")),
             "seed": params.get("seed"),
         }
         rule = _rule(script, {**asked, "time": _logged(script, asked)})
@@ -102,6 +109,8 @@ def _answer(script: dict[str, Any], asked: dict[str, Any], rule: dict[str, Any] 
         digest = hashlib.sha256(Path(asked["path"]).read_bytes()).hexdigest()
         size = {"size": 1, "layers": 2, "layers_on_device": 2}
         return {"sha256": digest, **size, "facts": {"model.name": asked["model"]}} | changes
+    if asked["method"] == "score":
+        return _scored(asked, shift=(rule or {}).get("shift", 0)) | changes
     said = _generated(asked) | changes
     choices = [{"logprob": -0.5, "best": [[id, -0.5], [256, -1.5]]} for id, _ in said["tokens"]]
     return {**said, "trace": choices} if asked["trace"] else said
@@ -116,6 +125,32 @@ def _generated(asked: dict[str, Any]) -> dict[str, Any]:
         "stop": "length",
         "timing": {"decode_s": 0.001, "sample_s": 0.001},
     }
+
+
+def _scored(asked: dict[str, Any], *, shift: float) -> dict[str, Any]:
+    prompt, response = _ids(asked["prompt"]), _ids(asked["response"])
+    temperature = asked.get("temperature")
+    logprobs: list[float] = []
+    for place in range(len(response)):
+        text = f"{asked['model']}|{prompt}|{response[: place + 1]}"
+        logprobs.append(shift - hashlib.sha256(text.encode()).digest()[0] / 64)
+    said = {
+        "prompt": [[number, f"{number:02x}"] for number in prompt],
+        "response": [[number, f"{number:02x}"] for number in response],
+        "logprobs": logprobs,
+        "timing": {"decode_s": 0.001},
+    }
+    if temperature is None:
+        return said
+    return {**said, "sampling_logprobs": [value / temperature for value in logprobs]}
+
+
+def _ids(sent: str | list[int]) -> list[int]:
+    return list(sent.encode()) if isinstance(sent, str) else sent
+
+
+def _text(sent: str | list[int] | None) -> str | None:
+    return bytes(sent).decode(errors="replace") if isinstance(sent, list) else sent
 
 
 def _token(number: int) -> list[int | str]:

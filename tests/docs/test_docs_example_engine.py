@@ -37,6 +37,7 @@ _GENERATE: dict[str, Any] = {
     "min_p": 0.05,
     "trace": True,
 }
+_SCORE: dict[str, Any] = {"prompt": "To bake bread", "response": ", mix", "temperature": 0.5}
 
 
 @pytest.fixture
@@ -93,6 +94,20 @@ def test_answers_are_protocol_v1(engine: subprocess.Popen[str]) -> None:
     assert _ask(engine, Method.GENERATE, _GENERATE)["result"]["tokens"] == said["tokens"]
 
 
+def test_scores_agree_with_the_trace(engine: subprocess.Popen[str]) -> None:
+    """What was generated is as likely as its trace says, sent as text or as ids."""
+    _ask(engine, Method.LOAD, _LOAD)
+    said = _ask(engine, Method.GENERATE, _GENERATE)["result"]
+    text = bytes(token for token, _ in said["tokens"]).decode()
+    by_text = _ask(engine, Method.SCORE, _SCORE | {"response": text})["result"]
+    ids = {part: [token for token, _ in by_text[part]] for part in ("prompt", "response")}
+    by_ids = _ask(engine, Method.SCORE, {**ids, "temperature": 1})["result"]
+    trace = [entry["logprob"] for entry in said["trace"]]
+    assert (by_text["prompt"], by_text["response"]) == (said["prompt"], said["tokens"])
+    assert by_text["logprobs"] == by_ids["logprobs"] == pytest.approx(trace)
+    assert by_ids["sampling_logprobs"] == by_ids["logprobs"] != by_text["sampling_logprobs"]
+
+
 @pytest.mark.parametrize(
     ("method", "params", "kind"),
     [
@@ -101,7 +116,7 @@ def test_answers_are_protocol_v1(engine: subprocess.Popen[str]) -> None:
         (Method.LOAD, _LOAD | {"path": "/nowhere"}, Refusal.MODEL_INVALID),
         (Method.LOAD, _LOAD | {"settings": {"ordr": 2}}, Refusal.BAD_REQUEST),
         (Method.GENERATE, _GENERATE, Refusal.BAD_REQUEST),
-        (Method.SCORE, {"prompt": "", "response": [1]}, Refusal.BAD_REQUEST),
+        (Method.SCORE, _SCORE, Refusal.BAD_REQUEST),
     ],
 )
 def test_refusals_are_typed(
@@ -109,6 +124,23 @@ def test_refusals_are_typed(
 ) -> None:
     """What the example does not give, it refuses by the kind that says why."""
     assert _ask(engine, method, params)["error"]["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"prompt": ""}, Refusal.BAD_REQUEST),
+        ({"response": ""}, Refusal.BAD_REQUEST),
+        ({"response": [256]}, Refusal.BAD_REQUEST),
+        ({"response": "\0"}, Refusal.NOT_FINITE),
+    ],
+)
+def test_a_response_without_a_finite_score_is_refused(
+    engine: subprocess.Popen[str], change: Mapping[str, Any], kind: Refusal
+) -> None:
+    """A byte that never follows has no log-probability, and no token has none."""
+    _ask(engine, Method.LOAD, _LOAD)
+    assert _ask(engine, Method.SCORE, {**_SCORE, **change})["error"]["kind"] == kind
 
 
 def test_what_is_no_request_is_answered(engine: subprocess.Popen[str]) -> None:

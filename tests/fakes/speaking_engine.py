@@ -2,7 +2,7 @@
 
 CHANGES is JSON that says in what it departs from a good engine:
 
-* `describe`, `load` and `generate`: values of the result to put in place of the good ones;
+* `describe`, `load`, `generate` and `score`: values of the result to put in place of the good ones;
 * `without`: keys of the result to leave out;
 * `answer`: values of the whole answer, such as its `id`;
 * `raw`: a text to say instead of the answer;
@@ -80,7 +80,18 @@ def _generate(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
     } | ({"trace": trace} if params["trace"] else {})
 
 
-_RESULTS = {"describe": _describe, "load": _load, "generate": _generate}
+def _score(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    del changes
+    warmed = {"sampling_logprobs": [-1.0, -0.5]} if "temperature" in params else {}
+    return {
+        "prompt": [[1, b"Say".hex()], [2, ""]],
+        "response": [[7, b" 7".hex()], [8, b" 8".hex()]],
+        "logprobs": [-0.5, -0.25],
+        "timing": {"decode_s": 0.25},
+    } | warmed
+
+
+_RESULTS = {"describe": _describe, "load": _load, "generate": _generate, "score": _score}
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ class MarkovEngine:
                 return self.load(params)
             case "generate":
                 return self.generate(params)
+            case "score":
+                return self.score(params)
             case _:
                 raise Refused("bad_request", f"there is no method {method!r}")
 
@@ -105,6 +107,26 @@ class MarkovEngine:
         }
         return answer | {"trace": trace} if params["trace"] else answer
 
+    def score(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Say how likely a response is after a prompt; each is a text or a list of ids."""
+        if not self._next:
+            raise Refused("bad_request", "no model is loaded")
+        started = perf_counter()
+        prompt, response = _bytes(params["prompt"]), _bytes(params["response"])
+        if not prompt or not response:
+            raise Refused("bad_request", "a prompt and a response have at least one token")
+        counts = [self._after(prompt + response[:place]) for place in range(len(response))]
+        answer: dict[str, Any] = {
+            "prompt": _tokens(prompt),
+            "response": _tokens(response),
+            "logprobs": list(map(_logprob, counts, response)),
+            "timing": {"decode_s": perf_counter() - started},
+        }
+        if "temperature" in params:
+            temperatures = [params["temperature"]] * len(response)
+            answer["sampling_logprobs"] = list(map(_logprob, counts, response, temperatures))
+        return answer
+
     def _after(self, text: bytes) -> Counter[int]:
         """Return what follows the longest known end of a text; of nothing, every byte does."""
         ends = (text[len(text) - size :] for size in range(min(self._order, len(text)), -1, -1))
@@ -157,6 +179,18 @@ def _evidence(counts: Counter[int], token: int) -> dict[str, Any]:
     total = counts.total()
     best = [[other, math.log(count / total)] for other, count in _ranked(counts)[:BEST]]
     return {"logprob": math.log(counts[token] / total), "best": best}
+
+
+def _logprob(counts: Counter[int], token: int, temperature: float = 1) -> float:
+    if token not in counts:
+        raise Refused("not_finite", f"the model holds {bytes([token])!r} to be impossible there")
+    best = max(counts.values())
+    total = sum((count / best) ** (1 / temperature) for count in counts.values())
+    return math.log(counts[token] / best) / temperature - math.log(total)
+
+
+def _bytes(given: str | list[int]) -> bytes:
+    return given.encode() if isinstance(given, str) else bytes(given)
 
 
 def _tokens(data: bytes) -> list[list[int | str]]:

@@ -125,10 +125,10 @@ def test_the_boundary_is_shown_safely(
 ) -> None:
     """What a token holds cannot break a line or move a cursor: its bytes are spelled out."""
     fresh_engine.load(tiny_model("tiny-qwen2").path)
-    assert fresh_engine.refusal(Method.SCORE, prompt="Hello.\n", response="\nBye") == (
-        "bad_request",
-        "score: the boundary between prompt and response falls within a token: together they have "
-        "329 b'.\\n\\n' where the prompt alone has 432 b'.\\n'",
+    kind, message = fresh_engine.refusal(Method.SCORE, prompt="Hello.\n", response="\nBye")
+    assert kind == "bad_request"
+    assert message.endswith(
+        "together they have 329 b'.\\n\\n' where the prompt alone has 432 b'.\\n'"
     )
 
 
