@@ -4,7 +4,7 @@ import difflib
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -58,6 +58,17 @@ def validate(document: Any, *, schema: str, file: Path) -> None:
     if isinstance(error, ValidationError):
         expected, found = _told(error)
         raise InputInvalid.at(file, _place(error), expected=expected, found=found) from error
+
+
+def require_known(file: Path, place: str, name: str, names: Iterable[str]) -> str:
+    """Return a name that another part of the file defines; raises `InputInvalid`."""
+    known = list(names)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    expected = f"one of {', '.join(known)}" if known else "a name that the file defines"
+    raise InputInvalid.at(file, place, expected=expected, found=f"{name!r}{hint}")
 
 
 def _read(file: Path, max_bytes: int) -> str:
@@ -131,7 +142,7 @@ def _told(error: ValidationError) -> tuple[str, str]:
         case None:
             return "no such key here", _shown(instance)
         case _:
-            return _told_rule(str(kind), rule, schema), _shown(instance)
+            return _told_rule(str(kind), rule, schema), _found(instance, schema)
 
 
 def _told_rule(kind: str, rule: Any, schema: Any) -> str:
@@ -161,6 +172,12 @@ def _told_unknown_key(instance: Any, schema: Any) -> tuple[str, str]:
     near = difflib.get_close_matches(unknown, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"only the keys {', '.join(known)}", f"the unknown key {_shown(unknown)}{hint}"
+
+
+def _found(value: Any, schema: Any) -> str:
+    # Where a secret is easily put by mistake, what was put there must not reach a log.
+    is_hidden = schema.get("writeOnly", False) and isinstance(value, str)
+    return "a text that is not shown, in case it is secret" if is_hidden else _shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -1,12 +1,12 @@
 """The matrix file, `repro-gate.toml`."""
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from repro_gate.adapters.documents import read_toml
+from repro_gate.adapters.documents import read_toml, require_known
+from repro_gate.adapters.matrix_logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.core.cells import Sampler
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
@@ -18,37 +18,55 @@ def read_matrix(file: Path) -> Matrix:
 
     Raises:
         InputInvalid: the file cannot be read, breaks its schema, names something that it does
-            not define, or sets a value to NaN or infinity.
+            not define, sets a value to NaN or infinity, or promises what it cannot keep.
     """
     document = read_toml(file, schema="matrix-v1")
     for place, value in _numbers(document):
         if not math.isfinite(value):
             raise InputInvalid.at(file, place, expected="a finite number", found=str(value))
-    engines = {name: _engine(file, name, table) for name, table in document["engines"].items()}
-    models = {
+    for name in document["default_suites"]:
+        require_known(file, "default_suites", name, document["suites"])
+    models = _models(file, document)
+    return Matrix(
+        models=models,
+        suites=_suites(file, document, models),
+        default_suites=tuple(document["default_suites"]),
+        snapshots=document.get("snapshots", "snapshots"),
+        logprob_suites=read_logprob_suites(file, document, models),
+    )
+
+
+def _models(file: Path, document: Mapping[str, Any]) -> Mapping[str, ModelSpec]:
+    engines = {
+        name: _engine(file, name, table) for name, table in document.get("engines", {}).items()
+    }
+    return {
         name: ModelSpec(
             name=name,
-            engine=engines[_known(file, f"models.{name}.engine", table["engine"], engines)],
+            engine=engines[require_known(file, f"models.{name}.engine", table["engine"], engines)],
             source=table["source"],
             sha256=table.get("sha256"),
         )
-        for name, table in document["models"].items()
+        for name, table in document.get("models", {}).items()
     }
+
+
+def _suites(
+    file: Path, document: Mapping[str, Any], models: Mapping[str, ModelSpec]
+) -> Mapping[str, Suite]:
+    tables = {
+        name: table for name, table in document["suites"].items() if not is_logprob_suite(table)
+    }
+    # Without a suite of tokens nobody samples, and there may be no [sampler].
     prompts = {
-        name: _prompt(table, document["sampler"]) for name, table in document["prompts"].items()
+        name: _prompt(table, document["sampler"])
+        for name, table in document.get("prompts", {}).items()
+        if tables
     }
-    suites = {
+    return {
         name: _suite(file, name, table, models=models, prompts=prompts)
-        for name, table in document["suites"].items()
+        for name, table in tables.items()
     }
-    for name in document["default_suites"]:
-        _known(file, "default_suites", name, suites)
-    return Matrix(
-        models=models,
-        suites=suites,
-        default_suites=tuple(document["default_suites"]),
-        snapshots=document.get("snapshots", "snapshots"),
-    )
 
 
 def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
@@ -95,9 +113,9 @@ def _suite(
 ) -> Suite:
     place = f"suites.{name}"
     for model, names in table["prompts"].items():
-        _known(file, f"{place}.prompts", model, models)
+        require_known(file, f"{place}.prompts", model, models)
         for prompt in names:
-            _known(file, f"{place}.prompts.{model}", prompt, prompts)
+            require_known(file, f"{place}.prompts.{model}", prompt, prompts)
     fresh_runs = table.get("fresh_runs", min(1, table["runs"] - 1))
     if fresh_runs >= table["runs"]:
         expected = f"less than the {table['runs']} runs"
@@ -107,17 +125,6 @@ def _suite(
         runs=table["runs"],
         fresh_runs=fresh_runs,
         cells=build_cells(prompts_of=table["prompts"], prompts=prompts, seeds=table["seeds"]),
-    )
-
-
-def _known(file: Path, place: str, name: str, names: Iterable[str]) -> str:
-    known = list(names)
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputInvalid.at(
-        file, place, expected=f"one of {', '.join(known)}", found=f"{name!r}{hint}"
     )
 
 

@@ -52,6 +52,10 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     for suite in matrix.suites.values():
         default = ", by default" if suite.name in matrix.default_suites else ""
         yield f"  suite {suite.name}: {len(suite.cells)} cells x {suite.runs} runs{default}"
+    for logprobs in matrix.logprob_suites.values():
+        default = ", by default" if logprobs.name in matrix.default_suites else ""
+        draws = f"{logprobs.tolerance.draws} draws of log-probabilities"
+        yield f"  suite {logprobs.name}: {len(logprobs.cells)} cells x {draws}{default}"
     for model in matrix.models.values():
         path = workspace.models.path_of(model)
         pinned = workspace.models.expected_sha256(model)

@@ -65,6 +65,7 @@ class _Seen:
 def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> ExitCode:
     """Show what would change, ask, change it, and return the exit code."""
     refuse_under_ci(os.environ)
+    _refuse_logprobs_alone(opening, options)
     workspace = wiring.workspace_of(opening)
     with wiring.update_lock(workspace):
         sweep(workspace.snapshots)
@@ -92,6 +93,17 @@ def refuse_under_ci(environ: Mapping[str, str]) -> None:
                 f"goldens are not updated under CI ({name} is set): a snapshot that CI writes "
                 f"itself always passes; run this where a person looks at the change"
             )
+
+
+def _refuse_logprobs_alone(opening: Opening, options: UpdateOptions) -> None:
+    """Raise `UsageInvalid` when nothing is selected that a golden could be made of."""
+    # What a check elsewhere observed is accepted whatever the default suites are here.
+    is_asked = opening.selection.suites or options.source is None
+    if is_asked and not options.prune and not opening.selects_any() and opening.logprob_plans():
+        raise UsageInvalid(
+            "only log-probabilities are selected, and update-snapshots records tokens; "
+            "repro-gate record-baseline records log-probabilities"
+        )
 
 
 def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> _Seen:

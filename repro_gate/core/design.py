@@ -107,6 +107,8 @@ def _binomial_tail(trials: int, chance: float, *, above: int) -> float:
     """Return P(X > above) of a binomial X."""
     if chance <= 0 or above >= trials:
         return 0.0
+    if chance >= 1:
+        return 1.0
     inside = math.fsum(
         math.exp(
             math.lgamma(trials + 1)

@@ -124,15 +124,20 @@ def plan(
 ) -> Plan:
     """Return what to measure: the named suites, or the default ones, cut to the cells of `only`.
 
+    Suites of log-probabilities have no part in it; `plan_logprobs` gives theirs.
+
     Raises:
         UsageInvalid: a suite is not in the matrix.
     """
-    unknown = [name for name in suites if name not in matrix.suites]
+    known = (*matrix.suites, *matrix.logprob_suites)
+    unknown = [name for name in suites if name not in known]
     if unknown:
-        known = ", ".join(matrix.suites)
-        raise UsageInvalid(f"there is no suite {unknown[0]!r} in the matrix; it has: {known}")
+        told = ", ".join(known)
+        raise UsageInvalid(f"there is no suite {unknown[0]!r} in the matrix; it has: {told}")
     planned: dict[Cell, Suite] = {}
     for name in suites or matrix.default_suites:
+        if name not in matrix.suites:
+            continue
         suite = _with_runs(matrix.suites[name], runs)
         for cell in suite.cells:
             if only is None or fnmatchcase(cell.id, only):
