@@ -30,6 +30,11 @@ class Look:
     missed: Inconclusive | None = None
 
     @property
+    def has_failed(self) -> bool:
+        """Tell whether there will be no verdict by statistics."""
+        return self.invalid is not None or self.missed is not None
+
+    @property
     def draws(self) -> list[Draw]:
         """Every valid draw, in the order in which they were asked for."""
         return [self.made[number] for number in sorted(self.made)]
@@ -48,7 +53,7 @@ class Look:
 
     def requests(self, wanted: int) -> list[DrawRequest]:
         """Return what has to be drawn until `wanted` draws are usable, outliers replaced."""
-        if self.invalid or self.missed:
+        if self.has_failed:
             return []
         # Where every other draw is an outlier, drawing on would not end.
         lacking = min(wanted - len(self.usable), 2 * wanted + 2 - self.asked)

@@ -10,6 +10,8 @@ from repro_gate.core.goldens import Facts
 
 RESOLUTION_NATS = 1e-5
 """Two draws whose tokens all differ by less are the same: beyond it an API may round."""
+DECIMALS = 6
+"""Of a log-probability in a baseline file; a finer one would only record the machine."""
 _NORMAL_MAD = 1.4826
 """The standard deviation of a normal distribution over its MAD: 1 / Phi^-1(3/4)."""
 _SMALLEST_OUTLIER_NATS = 1.0

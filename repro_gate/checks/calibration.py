@@ -1,0 +1,244 @@
+"""Recording baselines: calibration draws, refused when they hold outliers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import assert_never
+
+from repro_gate.checks.looks import Drawer, Look
+from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
+from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.logprob_verdicts import Invalid
+from repro_gate.core.policies import LogprobCell, LogprobPlan
+from repro_gate.core.verdicts import Inconclusive
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
+
+
+class BaselineState(StrEnum):
+    """What the committed baselines say of a cell."""
+
+    MISSING = "new"
+    DEFINITION = "definition"
+    """The matrix now says something else of the cell."""
+    BROKEN = "repaired"
+    """The file could not be read."""
+    RECORDED = "again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A cell that could get a baseline."""
+
+    cell: LogprobCell
+    source: str
+    state: BaselineState
+    changes: tuple[FactChange, ...] = ()
+    before: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A cell that gets none, and why."""
+
+    cell: LogprobCell
+    reason: str
+    is_finding: bool
+    """Outliers and invalid answers are; what could not be measured is not."""
+    totals: tuple[float, ...] = ()
+    """Of all its draws, in nats, in the order in which they were asked for."""
+    outlying: tuple[float, ...] = ()
+    """Those of the outliers among them."""
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """What calibration draws made of the candidates."""
+
+    baselines: tuple[Baseline, ...]
+    refused: tuple[Refused, ...]
+
+
+def candidates(
+    plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader, again: bool
+) -> tuple[list[Candidate], list[Refused]]:
+    """Return the cells without a baseline that speaks for them, or with `again` all cells.
+
+    Those of a policy whose source cannot be said are refused.
+    """
+    found: list[Candidate] = []
+    refused: list[Refused] = []
+    for policy in plan.policies:
+        cells = [cell for cell in plan.cells if cell.policy == policy]
+        try:
+            source = scorer.source(policy)
+        except MeasurementUnavailable as error:
+            refused += [
+                Refused(cell=cell, reason=error.reason, is_finding=False, remedy=error.remedy)
+                for cell in cells
+            ]
+            continue
+        recorded = baselines.recorded(source)
+        found += [_candidate(cell, source, recorded, baselines) for cell in cells]
+    wanted = [one for one in found if again or one.state is not BaselineState.RECORDED]
+    return wanted, refused
+
+
+def orphans_of(
+    plan: LogprobPlan, *, sources: Sequence[str], baselines: BaselineReader, only: str | None
+) -> list[tuple[str, str]]:
+    """Return (source, id) of every baseline of these sources that no cell claims."""
+    return [
+        (source, cell_id)
+        for source in sorted(set(sources))
+        for cell_id in sorted(baselines.recorded(source) - plan.claimed)
+        if only is None or fnmatchcase(cell_id, only)
+    ]
+
+
+def calibrate(
+    wanted: Sequence[Candidate], plan: LogprobPlan, *, drawer: Drawer, now: Callable[[], str]
+) -> Calibrated:
+    """Make the calibration draws of each candidate, and a baseline of those that are sound.
+
+    An interruption is let through; what was drawn is in the log by then.
+    """
+    looks, refused = _encoded(wanted, plan, drawer.scorer)
+    drawer.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
+    sound: list[Baseline] = []
+    for one in wanted:
+        if one.cell.id in looks:
+            made = _made_of(one, looks, scorer=drawer.scorer, now=now)
+            if isinstance(made, Refused):
+                refused.append(made)
+            else:
+                sound.append(made)
+    return Calibrated(baselines=tuple(sound), refused=tuple(refused))
+
+
+def _encoded(
+    wanted: Sequence[Candidate], plan: LogprobPlan, scorer: Scorer
+) -> tuple[dict[str, Look], list[Refused]]:
+    """Return a look for each cell whose prompt and response could be made tokens."""
+    looks: dict[str, Look] = {}
+    refused: list[Refused] = []
+    cells = [one.cell for one in wanted]
+    for cell, encoding in zip(cells, scorer.encode(cells), strict=True):
+        match encoding:
+            case Encoding():
+                looks[cell.id] = _look(cell, encoding, plan)
+            case InvalidDraw(reason=reason):
+                refused.append(Refused(cell=cell, reason=reason, is_finding=True))
+            case MissedDraw(reason=reason, remedy=remedy):
+                missed = Refused(cell=cell, reason=reason, is_finding=False, remedy=remedy)
+                refused.append(missed)
+            case _:
+                assert_never(encoding)
+    return looks, refused
+
+
+def apply_baselines(
+    baselines: Sequence[Baseline], orphans: Sequence[tuple[str, str]], *, store: BaselineStore
+) -> None:
+    """Write and remove baselines; each file is at any moment the old one or the new one."""
+    for baseline in baselines:
+        store.write(baseline)
+    for source, cell_id in orphans:
+        store.remove(source, cell_id)
+
+
+def _candidate(
+    cell: LogprobCell, source: str, recorded: frozenset[str], baselines: BaselineReader
+) -> Candidate:
+    if cell.id not in recorded:
+        return Candidate(cell=cell, source=source, state=BaselineState.MISSING)
+    try:
+        before = baselines.read(source, cell.id)
+    except InputInvalid:
+        return Candidate(cell=cell, source=source, state=BaselineState.BROKEN)
+    changes = cell.changes_since(before.definition)
+    state = BaselineState.DEFINITION if changes else BaselineState.RECORDED
+    return Candidate(cell=cell, source=source, state=state, changes=changes, before=before)
+
+
+def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> Look:
+    return Look(
+        cell=cell,
+        encoding=encoding,
+        purpose=Purpose.CALIBRATION,
+        answers_as=None,
+        noise=None,
+        factor=plan.suite.tolerance.outlier_factor,
+    )
+
+
+def _problem(look: Look) -> Refused | None:
+    totals = tuple(draw.total for draw in look.draws)
+    match look.invalid or look.missed:
+        case Invalid(reason=reason):
+            return Refused(cell=look.cell, reason=reason, is_finding=True, totals=totals)
+        case Inconclusive(reason=reason, remedy=remedy):
+            return Refused(
+                cell=look.cell, reason=reason, is_finding=False, totals=totals, remedy=remedy
+            )
+        case None:
+            return None
+
+
+def _others(cell: LogprobCell, looks: Mapping[str, Look]) -> list[float]:
+    """Return how far the draws of the policy's other cells are from their medians, in nats."""
+    return [
+        deviation
+        for look in looks.values()
+        if look.cell.policy == cell.policy and look.cell != cell and look.made
+        for deviation in deviations([draw.total for draw in look.draws])
+    ]
+
+
+def _made_of(
+    one: Candidate, looks: Mapping[str, Look], *, scorer: Scorer, now: Callable[[], str]
+) -> Baseline | Refused:
+    look = looks[one.cell.id]
+    problem = _problem(look)
+    if problem is not None:
+        return problem
+    draws = tuple(tuple(round(value, DECIMALS) for value in draw.logprobs) for draw in look.draws)
+    baseline = Baseline(
+        id=one.cell.id,
+        source=one.source,
+        definition=one.cell.definition,
+        encoding=look.encoding,
+        draws=draws,
+        facts=tuple(draw.facts for draw in look.draws),
+        noise=fit_noise(draws, others=_others(one.cell, looks)),
+        answered_as=look.draws[0].facts.model,
+        provenance=scorer.facts(one.cell.policy),
+        recorded_at=now(),
+    )
+    return _unsound(look, baseline) or baseline
+
+
+def _unsound(look: Look, baseline: Baseline) -> Refused | None:
+    """Return why draws that are each valid make no baseline, or None when they do."""
+    draws, noise = look.draws, baseline.noise
+    totals = tuple(draw.total for draw in draws)
+    models = sorted({draw.facts.model for draw in draws})
+    if len(models) > 1:
+        reason = f"two models answered: {models[0]!r} and {models[1]!r}"
+        return Refused(cell=look.cell, reason=reason, is_finding=True, totals=totals)
+    places = outliers(draws, noise, factor=look.factor)
+    if not places:
+        return None
+    return Refused(
+        cell=look.cell,
+        reason=(
+            f"{len(places)} of {len(draws)} calibration draws are outliers, further than "
+            f"{noise.outlier_bound(look.factor):.3g} nats from the median {noise.center:.3f}"
+        ),
+        is_finding=True,
+        totals=totals,
+        outlying=tuple(totals[place] for place in places),
+    )

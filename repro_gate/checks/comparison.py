@@ -1,0 +1,72 @@
+"""What is known of one cell while its log-probabilities are being compared."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from repro_gate.checks.looks import Look
+from repro_gate.core.baselines import Baseline
+from repro_gate.core.draws import Draw
+from repro_gate.core.logprob_report import OutlierDraw
+from repro_gate.core.logprob_verdicts import Invalid, Sameness
+from repro_gate.core.policies import LogprobCell
+from repro_gate.core.verdicts import Inconclusive
+from repro_gate.statistics.cells import Confirmed, band_of, repeated, sameness_of, token_shifts
+from repro_gate.statistics.labelings import Floats
+
+
+@dataclass(slots=True, kw_only=True)
+class Comparison:
+    """One cell: the few numbers that are kept of it, and its draws only while they are needed."""
+
+    cell: LogprobCell
+    source: str
+    center: float
+    calibration_totals: tuple[float, ...]
+    totals: list[float] = field(default_factory=list[float])
+    outliers: list[OutlierDraw] = field(default_factory=list[OutlierDraw])
+    made: int = 0
+    """Valid draws, outliers among them."""
+    repeats: int = 0
+    """How many of `totals` repeat a calibration draw to the last digit."""
+    band: float = 0.0
+    sameness: Sameness = Sameness.NOT_SHOWN
+    problem: Invalid | Inconclusive | None = None
+    is_decided: bool = False
+    baseline: Baseline | None = None
+    """Kept of a suspicious cell alone."""
+    first: Floats | None = None
+    """The same: the draws of its first look."""
+    new: Floats | None = None
+    """The draws of both looks of a cell whose suspicion was confirmed."""
+    confirmed: Confirmed | None = None
+
+    def take(self, look: Look, baseline: Baseline, *, floor: float) -> Floats:
+        """Add the draws of a look, and return them: draws x tokens, in nats."""
+        self.problem = self.problem or look.invalid or look.missed
+        calibration = as_array(baseline.draws)
+        self.made += len(look.draws)
+        for draw in look.outlying:
+            self.outliers.append(_outlier(draw, look, baseline))
+        new = as_array([draw.logprobs for draw in look.usable])
+        if len(new):
+            self.totals += [draw.total for draw in look.usable]
+            self.repeats += repeated(calibration, new)
+            self.band = band_of(calibration, len(new), floor=floor)
+            self.sameness = sameness_of(calibration, new, floor=floor)
+        return new
+
+
+def as_array(draws: object) -> Floats:
+    """Return draws x tokens, in nats."""
+    return np.asarray(draws, dtype=np.float64)
+
+
+def _outlier(draw: Draw, look: Look, baseline: Baseline) -> OutlierDraw:
+    return OutlierDraw(
+        total=draw.total,
+        center=baseline.noise.center,
+        bound=baseline.noise.outlier_bound(look.factor),
+        tokens=token_shifts(as_array(baseline.draws), as_array([draw.logprobs]), baseline.encoding),
+        request_id=draw.facts.request_id,
+    )

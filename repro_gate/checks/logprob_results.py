@@ -1,0 +1,141 @@
+"""From what was drawn to verdicts: the `LogprobReport` of a suite."""
+
+from collections.abc import Iterable, Mapping
+
+from repro_gate.checks.comparison import Comparison, as_array
+from repro_gate.checks.logprobs import LogprobMeasurer
+from repro_gate.checks.policy_noise import policy_noises
+from repro_gate.checks.survey import Survey
+from repro_gate.checks.weighing import weigh
+from repro_gate.core.design import CELLS_SHARE
+from repro_gate.core.goldens import provenance_changes
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, Spending
+from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Outlying, Shifted
+from repro_gate.core.policies import LogprobCell, LogprobPlan, ProviderKind, Tolerance
+from repro_gate.core.verdicts import Inconclusive, Orphaned
+from repro_gate.ports import Scorer
+from repro_gate.statistics.cells import effect_of
+from repro_gate.statistics.holm import holm
+
+_INTERRUPTED = Inconclusive(reason="the check was interrupted", remedy=None)
+
+
+def report_on(
+    plan: LogprobPlan, found: Survey, measured: LogprobMeasurer, *, scorer: Scorer
+) -> LogprobReport:
+    """Return a verdict on every cell, on every orphaned baseline, and on the suite as a whole."""
+    tolerance = plan.suite.tolerance
+    seen = measured.seen
+    p_values = {name: c.confirmed.p_value for name, c in seen.items() if c.confirmed is not None}
+    adjusted = holm(p_values, tests=len(found.comparable))
+    rate = _outlier_rate(seen.values())
+    cells = [
+        _cell_report(
+            cell,
+            seen.get(cell.id),
+            found,
+            _verdict(cell, seen.get(cell.id), found, (adjusted, rate, tolerance, scorer)),
+        )
+        for cell in plan.cells
+    ]
+    return LogprobReport(
+        suite=plan.suite.name,
+        tolerance=tolerance,
+        cells=(*cells, *_orphans(found)),
+        matrix=measured.whole.result(tolerance),
+        policies=policy_noises(plan.policies, seen.values()),
+        weights=weigh(plan.suite, {c.cell.id: c for c in seen.values()}),
+        controls=tuple(measured.controls.values()),
+        spending=_spending(plan, measured),
+    )
+
+
+def _verdict(
+    cell: LogprobCell,
+    seen: Comparison | None,
+    found: Survey,
+    judged: tuple[Mapping[str, float], float, Tolerance, Scorer],
+) -> LogprobVerdict:
+    adjusted, rate, tolerance, scorer = judged
+    if cell.id in found.settled:
+        return found.settled[cell.id]
+    if seen is None:
+        return _INTERRUPTED
+    if seen.problem is not None:
+        return seen.problem
+    if not seen.is_decided:
+        return _INTERRUPTED
+    by_effect = _by_effect(seen, adjusted.get(cell.id, 1.0), tolerance, scorer)
+    is_drift = isinstance(by_effect, Shifted)
+    if seen.outliers and rate > tolerance.max_outlier_rate and not is_drift:
+        return Outlying(rate=rate, allowed=tolerance.max_outlier_rate)
+    return by_effect
+
+
+def _by_effect(
+    seen: Comparison, p_value: float, tolerance: Tolerance, scorer: Scorer
+) -> Agrees | Shifted:
+    is_certain = p_value <= CELLS_SHARE * tolerance.false_alarm_rate
+    if not is_certain or seen.confirmed is None or seen.baseline is None or seen.new is None:
+        return Agrees(sameness=seen.sameness)
+    effect, is_beyond = effect_of(
+        seen.confirmed,
+        p_value=p_value,
+        draws=(as_array(seen.baseline.draws), seen.new),
+        floor=tolerance.floor_nats,
+        of=seen.baseline.encoding,
+    )
+    if not is_beyond:
+        return Agrees(sameness=seen.sameness, changed=effect)
+    provenance = provenance_changes(seen.baseline.provenance, scorer.facts(seen.cell.policy))
+    return Shifted(effect=effect, provenance=provenance)
+
+
+def _cell_report(
+    cell: LogprobCell, seen: Comparison | None, found: Survey, verdict: LogprobVerdict
+) -> LogprobCellReport:
+    return LogprobCellReport(
+        id=cell.id,
+        cell=cell,
+        verdict=verdict,
+        source=found.sources.get(cell.policy.name),
+        center=seen.center if seen else None,
+        band=seen.band if seen and seen.totals else None,
+        calibration=seen.calibration_totals if seen else (),
+        totals=tuple(seen.totals) if seen else (),
+        outliers=tuple(seen.outliers) if seen else (),
+    )
+
+
+def _orphans(found: Survey) -> Iterable[LogprobCellReport]:
+    for source, cell_id in found.orphans:
+        yield LogprobCellReport(
+            id=cell_id,
+            cell=None,
+            verdict=Orphaned(),
+            source=source,
+            center=None,
+            band=None,
+            calibration=(),
+            totals=(),
+        )
+
+
+def _outlier_rate(seen: Iterable[Comparison]) -> float:
+    """Return the share of outliers among all valid draws."""
+    pairs = [(len(comparison.outliers), comparison.made) for comparison in seen]
+    return sum(count for count, _ in pairs) / max(1, sum(made for _, made in pairs))
+
+
+def _spending(plan: LogprobPlan, measured: LogprobMeasurer) -> Spending:
+    drawer, planned = measured.drawer, plan.suite.tolerance.draws
+    early = (c for c in measured.seen.values() if c.is_decided and c.problem is None)
+    price = max((policy.provider.usd_per_million_tokens for policy in plan.policies), default=0.0)
+    hosted = any(p.provider.kind is not ProviderKind.LOCAL for p in plan.policies)
+    return Spending(
+        calls=drawer.calls,
+        saved=sum(max(0, planned - len(c.totals)) for c in early),
+        reused=drawer.reused,
+        tokens=drawer.tokens,
+        usd=drawer.tokens * price / 1e6 if hosted else 0.0,
+    )

@@ -1,0 +1,192 @@
+"""The logprob gate: does this API still give the log-probabilities that were recorded?"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from repro_gate.checks.comparison import Comparison, as_array
+from repro_gate.checks.looks import Drawer, Look
+from repro_gate.checks.survey import Survey
+from repro_gate.checks.whole import WholeLook
+from repro_gate.core.baselines import Baseline, is_same
+from repro_gate.core.design import FIRST_WAVE
+from repro_gate.core.draws import Draw, DrawOutcome, Encoding, Piece
+from repro_gate.core.logprob_report import LogprobControl
+from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.ports import BaselineReader, DrawLog, DrawRequest, Progress, Purpose, Scorer
+from repro_gate.statistics.cells import confirm, is_suspicious
+from repro_gate.statistics.curtailment import is_decided
+from repro_gate.statistics.labelings import Floats
+
+_AT_ONCE = 256
+"""Cells whose draws and baselines are held at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogprobPorts:
+    """The neighbours of a logprob check."""
+
+    scorer: Scorer
+    baselines: BaselineReader
+    log: DrawLog
+    progress: Progress
+
+
+class LogprobMeasurer:
+    """Works through the comparable cells of a suite: a first look at each, a second where needed.
+
+    What has been seen can be read at any time, also after an interruption.
+    """
+
+    def __init__(self, plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> None:
+        self._plan = plan
+        self._found = found
+        self._ports = ports
+        self.drawer = Drawer(scorer=ports.scorer, log=ports.log, progress=ports.progress)
+        self.seen: dict[str, Comparison] = {}
+        """By the id of the cell."""
+        self.controls: dict[str, LogprobControl] = {}
+        """By the name of the policy."""
+        self.whole = WholeLook(seed=found.fingerprint, second_look=False)
+        """The test over all cells, of the last look that was taken of all of them."""
+
+    @property
+    def _tolerance(self) -> Tolerance:
+        return self._plan.suite.tolerance
+
+    def measure(self) -> None:
+        """Draw until every cell is decided."""
+        cells = self._found.comparable
+        self._ports.progress.started(cells=len(cells), runs=len(cells) * self._tolerance.draws)
+        for some in _in_parts(cells):
+            self._first_look(self._read(some))
+        if self.whole.is_suspicious:
+            second = WholeLook(seed=self._found.fingerprint, second_look=True)
+            for some in _in_parts(c.cell for c in self.seen.values() if c.problem is None):
+                self._second_look(self._read(some), whole=second)
+            self.whole = second
+        else:
+            doubtful = [c.cell for c in self.seen.values() if c.baseline is not None]
+            for some in _in_parts(doubtful):
+                self._second_look(self._read(some), whole=None)
+
+    def _read(self, cells: Iterable[LogprobCell]) -> dict[str, Baseline]:
+        read: dict[str, Baseline] = {}
+        for cell in cells:
+            source = self._found.sources[cell.policy.name]
+            baseline = read[cell.id] = self._ports.baselines.read(source, cell.id)
+            self.seen.setdefault(
+                cell.id,
+                Comparison(
+                    cell=cell,
+                    source=source,
+                    center=baseline.noise.center,
+                    calibration_totals=baseline.totals,
+                ),
+            )
+        return read
+
+    def _first_look(self, baselines: Mapping[str, Baseline]) -> None:
+        looks = self._looks(baselines, Purpose.FIRST_LOOK)
+        planned = self._tolerance.draws
+        calibration = {name: as_array(baseline.draws) for name, baseline in baselines.items()}
+        self.drawer.fill(dict.fromkeys(looks, FIRST_WAVE), looks)
+        going_on = [name for name, look in looks.items() if not look.has_failed]
+        for name in going_on:
+            # The same number of draws of every cell: a number that depends on them would bias it.
+            self.whole.add(calibration[name], _usable(looks[name])[:FIRST_WAVE])
+        self._controls(baselines, [looks[name] for name in going_on])
+        for count in range(FIRST_WAVE + 1, planned + 1):
+            going_on = [
+                name
+                for name in going_on
+                if not looks[name].has_failed
+                and not is_decided(calibration[name], _usable(looks[name]), planned=planned)
+            ]
+            self.drawer.fill(dict.fromkeys(going_on, count), looks)
+        for name, look in looks.items():
+            self._finish_first(look, baselines[name], calibration[name])
+
+    def _finish_first(self, look: Look, baseline: Baseline, calibration: np.ndarray) -> None:
+        seen = self.seen[look.cell.id]
+        new = seen.take(look, baseline, floor=self._tolerance.floor_nats)
+        if (
+            seen.problem is None
+            and len(new) >= self._tolerance.draws
+            and is_suspicious(calibration, new)
+        ):
+            seen.baseline, seen.first = baseline, new
+        else:
+            seen.is_decided = True
+
+    def _second_look(self, baselines: Mapping[str, Baseline], *, whole: WholeLook | None) -> None:
+        looks = self._looks(baselines, Purpose.SECOND_LOOK)
+        self.drawer.fill(dict.fromkeys(looks, self._tolerance.draws), looks)
+        for name, look in looks.items():
+            seen, baseline = self.seen[name], baselines[name]
+            calibration = as_array(baseline.draws)
+            second = seen.take(look, baseline, floor=self._tolerance.floor_nats)
+            if whole is not None and seen.problem is None:
+                whole.add(calibration, second[: self._tolerance.draws])
+            if seen.first is not None and seen.problem is None:
+                seen.confirmed = confirm(calibration, seen.first, second)
+                seen.new = np.concatenate([seen.first, second])
+            seen.is_decided = True
+
+    def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, Look]:
+        return {
+            name: Look(
+                cell=self.seen[name].cell,
+                encoding=baseline.encoding,
+                purpose=purpose,
+                answers_as=baseline.answered_as,
+                noise=baseline.noise,
+                factor=self._tolerance.outlier_factor,
+            )
+            for name, baseline in baselines.items()
+        }
+
+    def _controls(self, baselines: Mapping[str, Baseline], looks: Iterable[Look]) -> None:
+        """Score a response of each policy after another prompt, which has to make a difference."""
+        chosen: dict[str, Look] = {}
+        for look in looks:
+            if look.cell.policy.name not in self.controls:
+                chosen.setdefault(look.cell.policy.name, look)
+        requests = [
+            DrawRequest(
+                cell=look.cell,
+                encoding=_after_another_prompt(look.encoding),
+                purpose=Purpose.CONTROL,
+                number=1,
+            )
+            for look in chosen.values()
+        ]
+
+        def take(request: DrawRequest, outcome: DrawOutcome) -> None:
+            if isinstance(outcome, Draw):
+                recorded = baselines[request.cell.id].draws
+                differed = not any(is_same(outcome.logprobs, draw) for draw in recorded)
+                self.controls[request.cell.policy.name] = LogprobControl(
+                    policy=request.cell.policy.name, cell=request.cell.id, differed=differed
+                )
+
+        self.drawer.draw(requests, take)
+
+
+def _usable(look: Look) -> Floats:
+    return as_array([draw.logprobs for draw in look.usable])
+
+
+def _after_another_prompt(encoding: Encoding) -> Encoding:
+    """Return the same response after the same prompt backwards, or twice if it is a palindrome."""
+    backwards = encoding.prompt[::-1]
+    other: tuple[Piece, ...] = backwards if backwards != encoding.prompt else encoding.prompt * 2
+    return replace(encoding, prompt=other)
+
+
+def _in_parts(cells: Iterable[LogprobCell]) -> Iterator[Sequence[LogprobCell]]:
+    rest = iter(cells)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some

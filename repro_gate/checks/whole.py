@@ -1,0 +1,86 @@
+"""One look at all cells of a suite together."""
+
+import numpy as np
+
+from repro_gate.core.design import CONFIRMATION, TESTS, matrix_level
+from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
+from repro_gate.core.logprob_verdicts import Sameness
+from repro_gate.core.policies import Tolerance
+from repro_gate.statistics.bands import difference_bound, mean_bound
+from repro_gate.statistics.cells import repeated
+from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.two_samples import two_samples
+from repro_gate.statistics.whole_suite import WholeSuite
+
+_SEED_DIGITS = 8
+
+
+class WholeLook:
+    """The test over all cells, and how far they moved on average."""
+
+    def __init__(self, *, seed: str, second_look: bool) -> None:
+        """Start with no cell.
+
+        Args:
+            seed: hexadecimal digits, so that the same draws give the same report.
+            second_look: whether this is the look that confirms.
+        """
+        self._second_look = second_look
+        self._suite = WholeSuite(seed=int(seed[:_SEED_DIGITS], 16) + second_look)
+        self._shifts: list[float] = []
+        self._differences: list[float] = []
+        self._last: tuple[Floats, Floats] | None = None
+        self._all_repeat = True
+
+    def add(self, calibration: Floats, new: Floats) -> None:
+        """Add a cell with its calibration draws and its new ones; without new ones, nothing."""
+        if not len(new):
+            return
+        self._suite.add(two_samples(calibration, new))
+        before, after = calibration.sum(axis=1), new.sum(axis=1)
+        self._shifts.append(float(np.median(after) - np.median(before)))
+        self._differences.append(float(after.mean() - before.mean()))
+        self._last = before, after
+        self._all_repeat = self._all_repeat and repeated(calibration, new) == len(new)
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Tell whether a second look at all cells is necessary."""
+        return TESTS * min(self._suite.p_values().values()) <= CONFIRMATION
+
+    def result(self, tolerance: Tolerance) -> MatrixTest:
+        """Return what the test says."""
+        p_values = self._suite.p_values()
+        evidence = min(p_values, key=p_values.__getitem__)
+        typical = float(np.median(np.abs(self._shifts))) if self._shifts else 0.0
+        bound = self._bound()
+        return MatrixTest(
+            verdict=self._verdict(p_values[evidence], typical, tolerance),
+            cells=self._suite.cells,
+            p_value=min(1.0, TESTS * p_values[evidence]),
+            evidence=evidence.value,
+            typical_shift=typical,
+            second_look=self._second_look,
+            mean_shift=float(np.mean(self._differences)) if self._differences else 0.0,
+            mean_shift_bound=bound,
+            sameness=self._sameness(bound, tolerance),
+        )
+
+    def _verdict(self, smallest: float, typical: float, tolerance: Tolerance) -> MatrixVerdict:
+        if not self._suite.cells:
+            return MatrixVerdict.NOT_TESTED
+        if not self._second_look or smallest > matrix_level(tolerance):
+            return MatrixVerdict.AGREES
+        if typical > tolerance.floor_nats:
+            return MatrixVerdict.DRIFT
+        return MatrixVerdict.CHANGED
+
+    def _bound(self) -> float:
+        if self._last is not None and len(self._differences) == 1:
+            return difference_bound(*self._last)
+        return mean_bound(np.asarray(self._differences))
+
+    def _sameness(self, bound: float, tolerance: Tolerance) -> Sameness:
+        if self._suite.cells and self._all_repeat:
+            return Sameness.IDENTICAL
+        return Sameness.EQUIVALENT if bound <= tolerance.floor_nats else Sameness.NOT_SHOWN
