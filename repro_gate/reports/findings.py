@@ -3,8 +3,6 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from os.path import commonprefix
 from typing import assert_never
 
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
@@ -18,10 +16,10 @@ from repro_gate.core.verdicts import (
     Unrecorded,
     Vacuous,
 )
-from repro_gate.reports import foreign
+from repro_gate.reports import commands, foreign
 from repro_gate.reports.describe import WORDS, describe
 from repro_gate.reports.explain import explain
-from repro_gate.reports.summary import plural
+from repro_gate.reports.figures import plural
 
 _UPDATE = "repro-gate update-snapshots"
 
@@ -90,27 +88,10 @@ def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
 def _accepting(cells: Sequence[CellReport], report: GateReport) -> str:
     # Without its suite a cell is not found, unless the suite is one of the default ones.
     names = dict.fromkeys(cell.suite for cell in cells if cell.suite is not None)
-    command = " ".join([_update(report), *(f"--suite {_quoted(name)}" for name in names)])
-    pattern = _pattern([cell.id for cell in cells], report)
-    if pattern is None:
-        return f"{command} --only 'ID'  # for each of these ids"
-    return f"{command} --only {_quoted(pattern)}"
+    suites = [f"--suite {commands.quoted(name)}" for name in names]
+    others = [cell.id for cell in _unmatched(report.cells)]
+    return " ".join([_update(report), *suites, commands.only([cell.id for cell in cells], others)])
 
 
 def _update(report: GateReport) -> str:
-    # An option's name is ours, its value is not.
-    words = [word if word.startswith("--") else _quoted(word) for word in report.repeat_with]
-    return " ".join([_UPDATE, *words])
-
-
-def _pattern(ids: Sequence[str], report: GateReport) -> str | None:
-    """Return what selects these cells, and no other that an update could change."""
-    start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
-    pattern = ids[0] if len(ids) == 1 else f"{start}*"
-    caught = {cell.id for cell in _unmatched(report.cells) if fnmatchcase(cell.id, pattern)}
-    return pattern if caught <= set(ids) else None
-
-
-def _quoted(text: str) -> str:
-    """Return one word of a shell command, whatever the text holds."""
-    return "'" + foreign.one_line(text).replace("'", "'\\''") + "'"
+    return commands.command(_UPDATE, report.repeat_with)

@@ -3,19 +3,23 @@
 from collections.abc import Mapping, Sequence
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.verdicts import Match, Nondeterministic
+from repro_gate.reports import foreign, logprob_summary
 from repro_gate.reports.describe import WORDS
+from repro_gate.reports.figures import plural
 
 
 def render_summary(report: GateReport) -> str:
     """Return the check in one plain line."""
     partial = " (partial)" if report.interrupted else ""
-    parts = [count_words(report.cells) or "nothing was checked"]
+    parts = [count_words(report.cells) or "nothing was checked"] if has_tokens(report) else []
     if any(control.failed for control in report.controls):
         parts.append(control_words(report))
-    return f"{decide(report).value}{partial}: {'; '.join(parts)}; {time_words(report.timing)}"
+    parts.extend(map(logprob_summary.summary_words, report.logprobs))
+    return f"{decide(report).value}{partial}: {'; '.join(parts)}; {time_words(report)}"
 
 
 def outcome_words(report: GateReport) -> str:
@@ -29,11 +33,17 @@ def outcome_words(report: GateReport) -> str:
         (orphans, f"{plural(orphans, 'golden')} without a cell"),
         (any(control.failed for control in report.controls), control_words(report)),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
+        *map(_logprob_reason, report.logprobs),
         (report.interrupted, "interrupted before the end"),
         (not report.measured, "nothing was measured"),
     )
     said = [words for holds, words in reasons if holds]
-    return "; ".join(said) or f"{plural(len(cells), 'cell')} measured, and all match"
+    return "; ".join(said) or _pass_words(report)
+
+
+def has_tokens(report: GateReport) -> bool:
+    """Tell whether anything is to be said of tokens: not when log-probabilities are all there is."""
+    return bool(report.cells) or not report.logprobs
 
 
 def count_words(cells: Sequence[CellReport]) -> str:
@@ -92,9 +102,16 @@ def control_words(report: GateReport) -> str:
     return f"{plural(len(report.controls), 'control')}, all differ"
 
 
-def time_words(timing: Timing) -> str:
-    """Return the time by the clock, and how much of it was the engine's."""
-    return f"wall {seconds(timing.wall_s)}, engine {seconds(timing.engine_s)}"
+def time_words(report: GateReport) -> str:
+    """Return the time by the clock, and how much of it was the engine's, where there was one."""
+    timing = report.timing
+    wall = f"wall {seconds(timing.wall_s)}"
+    return f"{wall}, engine {seconds(timing.engine_s)}" if has_engine(report) else wall
+
+
+def has_engine(report: GateReport) -> bool:
+    """Tell whether an engine's time means anything: not when all was drawn at hosted APIs."""
+    return has_tokens(report) or report.timing.engine_s > 0
 
 
 def ratio_words(timing: Timing) -> str:
@@ -107,6 +124,16 @@ def seconds(value: float) -> str:
     return f"{value:.3f} s"
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _logprob_reason(part: LogprobReport) -> tuple[bool, str]:
+    reasons = logprob_summary.reasons(part)
+    return bool(reasons), f"{foreign.one_line(part.suite)}: {reasons}"
+
+
+def _pass_words(report: GateReport) -> str:
+    cells = plural(len(measured_cells(report)), "cell")
+    tokens = [f"{cells} measured, and all match"] if has_tokens(report) else []
+    parts = (
+        f"{foreign.one_line(part.suite)}: {logprob_summary.pass_words(part)}"
+        for part in report.logprobs
+    )
+    return "; ".join([*tokens, *parts])

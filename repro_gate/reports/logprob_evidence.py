@@ -1,0 +1,94 @@
+"""What was seen of the log-probabilities of a cell, as labelled lines of printable text."""
+
+from collections.abc import Iterable, Iterator
+from statistics import median
+from typing import assert_never
+
+from repro_gate.core.logprob_report import LogprobCellReport, OutlierDraw
+from repro_gate.core.logprob_verdicts import (
+    Agrees,
+    Effect,
+    Evidence,
+    Invalid,
+    Outlying,
+    Shifted,
+    TokenShift,
+)
+from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.reports import foreign
+from repro_gate.reports.draw_plot import plot
+from repro_gate.reports.figures import chance, nats, plural, shifted
+from repro_gate.reports.labelled import Line, cut
+
+
+def logprob_evidence(cell: LogprobCellReport) -> tuple[Line, ...]:
+    """Return what a reader needs to judge a verdict."""
+    match cell.verdict:
+        case Shifted(effect=effect):
+            return (*_effect(effect), *_draws(cell), *_tokens(effect.tokens), *outlier_lines(cell))
+        case Outlying():
+            return (*_draws(cell), *outlier_lines(cell))
+        case Invalid(position=position, count=count):
+            place = () if position is None else (("token", f"[{position}] of the response"),)
+            return (*place, ("draws", plural(count, "invalid draw")))
+        case Agrees() | Unrecorded() | Inconclusive() | Orphaned():
+            return ()
+        case _:
+            assert_never(cell.verdict)
+
+
+def outlier_lines(cell: LogprobCellReport) -> tuple[Line, ...]:
+    """Return every outlier of a cell with the tokens that caused it."""
+    return tuple(line for outlier in cell.outliers for line in _outlier(outlier))
+
+
+def effect_words(effect: Effect) -> str:
+    """Return an effect in one line of our own words."""
+    return f"{shifted(effect.shift)} nats, {_p_words(effect)}"
+
+
+def shift_of(cell: LogprobCellReport) -> float | None:
+    """Return how far the median of the draws is from the center; None without draws or center."""
+    return median(cell.totals) - cell.center if cell.totals and cell.center is not None else None
+
+
+def _effect(effect: Effect) -> Iterator[Line]:
+    yield "evidence", f"{_p_words(effect)}, in two looks"
+    yield "shift", f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
+
+
+def _p_words(effect: Effect) -> str:
+    match effect.evidence:
+        case Evidence.COINCIDENCES:
+            shown_by = "coincidences"
+        case Evidence.SUM:
+            shown_by = "the sum"
+        case Evidence.TOKENS:
+            shown_by = "single tokens"
+        case _:
+            assert_never(effect.evidence)
+    return f"p = {chance(effect.p_value)} after Holm, by {shown_by}"
+
+
+def _draws(cell: LogprobCellReport) -> Iterator[Line]:
+    return (("draws", row) for row in plot(cell))
+
+
+def _tokens(tokens: Iterable[TokenShift]) -> Iterator[Line]:
+    return cut("token", [_token(token) for token in tokens])
+
+
+def _token(token: TokenShift) -> str:
+    piece = foreign.message(str(token.piece))
+    values = f"{nats(token.expected)} -> {nats(token.observed)} nats ({shifted(token.shift)})"
+    return f"[{token.position}] {piece}  {values}"
+
+
+def _outlier(outlier: OutlierDraw) -> Iterator[Line]:
+    distance = abs(outlier.total - outlier.center)
+    place = f"{nats(distance)} from the center {nats(outlier.center)}"
+    ordinary = f"where {nats(outlier.bound)} is ordinary"
+    yield "outlier", f"{nats(outlier.total)} nats, {place}, {ordinary}; drawn again"
+    yield from _tokens(outlier.tokens)
+    if outlier.request_id:
+        yield "request", foreign.message(outlier.request_id)

@@ -1,0 +1,197 @@
+"""What of a suite's log-probabilities needs attention, and what is only worth a note."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_verdicts import Agrees, Invalid, Outlying, Shifted
+from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.report import GateReport
+from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.reports import commands, foreign
+from repro_gate.reports.describe import Description
+from repro_gate.reports.figures import nats, plural
+from repro_gate.reports.labelled import Line, cut
+from repro_gate.reports.logprob_evidence import effect_words, logprob_evidence, outlier_lines
+from repro_gate.reports.logprob_summary import changes
+from repro_gate.reports.logprob_words import (
+    LOGPROB_WORDS,
+    NUMERIC_CHANGE,
+    advise_logprobs,
+    describe_logprob_control,
+    describe_logprobs,
+)
+from repro_gate.reports.matrix_words import describe_matrix, matrix_evidence
+from repro_gate.reports.weight_words import (
+    NOT_USABLE,
+    advise_weights,
+    pair_words,
+    reason,
+    weight_evidence,
+)
+
+_RECORD = "repro-gate record-baseline"
+_MOST_STRANGE = 3
+"""Cells whose outliers are told in a note; report.json has all."""
+_DEAD = "Find out whether the API reads the prompt at all; until then a pass means nothing."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogprobFinding:
+    """One thing that is wrong, or not known, or several of which the same is to be said."""
+
+    word: str
+    """The verdict, or what it is that failed."""
+    subject: str
+    """In foreign words: one printable line."""
+    ids: tuple[str, ...] = ()
+    """Of the cells, in printable text, when there are several."""
+    outcome: Outcome = Outcome.FAILED
+    said: Description
+    lines: tuple[Line, ...] = ()
+    """In foreign words, but for the labels."""
+    advice: str
+    command: str | None = None
+    """What accepts the finding; None when nothing but a cure would do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is worth knowing, and no reason to fail."""
+
+    claim: str
+    """In our own words."""
+    subject: str
+    """In foreign words: one printable line."""
+    lines: tuple[Line, ...]
+    """In foreign words, but for the labels."""
+
+
+def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[LogprobFinding, ...]:
+    """Return what does not agree: the whole first, the worst verdicts next, the unknown last."""
+    found = [*_whole(part, report), *_cells(part, report), *_controls(part), *_weights(part)]
+    return tuple(sorted(found, key=lambda finding: finding.outcome is Outcome.INCONCLUSIVE))
+
+
+def logprob_notes(part: LogprobReport) -> Iterator[Note]:
+    """Yield changes that are too small to count, and outliers that are too few."""
+    if part.matrix.verdict is MatrixVerdict.CHANGED:
+        figures = matrix_evidence(part.matrix, part.tolerance)
+        yield Note(claim=NUMERIC_CHANGE, subject="the suite as a whole", lines=figures)
+    changed = changes(part)
+    if changed:
+        told = [f"{foreign.one_line(cell.id)}  {effect_words(effect)}" for cell, effect in changed]
+        floor = f"{NUMERIC_CHANGE} ({nats(part.tolerance.floor_nats)} nats)"
+        yield Note(claim=floor, subject=plural(len(changed), "cell"), lines=tuple(cut("cell", told)))
+    strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]
+    if strange:
+        claim = "outliers were drawn again, and there are no more of them than may be"
+        told = [line for cell in strange[:_MOST_STRANGE] for line in _outliers_of(cell)]
+        if len(strange) > _MOST_STRANGE:
+            told.append(("cell", f"and {len(strange) - _MOST_STRANGE} more"))
+        yield Note(claim=claim, subject=plural(len(strange), "cell"), lines=tuple(told))
+
+
+def _is_told(cell: LogprobCellReport) -> bool:
+    """Tell whether the outliers of a cell stand in its own finding."""
+    return isinstance(cell.verdict, Outlying | Shifted)
+
+
+def _outliers_of(cell: LogprobCellReport) -> Iterator[Line]:
+    yield "cell", foreign.one_line(cell.id)
+    yield from outlier_lines(cell)
+
+
+def _whole(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
+    if part.matrix.verdict is MatrixVerdict.DRIFT:
+        yield LogprobFinding(
+            word="drift",
+            subject=f"{foreign.one_line(part.suite)} as a whole",
+            said=Description(claim=describe_matrix(part.matrix.verdict)),
+            lines=matrix_evidence(part.matrix, part.tolerance),
+            advice="If the change is intended, accept it; if not, begin with the provider's news.",
+            command=f"{_record(report)} {_suite(part)} --again",
+        )
+
+
+def _cells(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
+    groups: dict[Hashable, list[LogprobCellReport]] = defaultdict(list)
+    differing = [cell for cell in part.cells if not isinstance(cell.verdict, Agrees)]
+    for cell in sorted(differing, key=lambda cell: LOGPROB_WORDS.index(cell.verdict.word)):
+        groups[cell.verdict.word, describe_logprobs(cell), logprob_evidence(cell)].append(cell)
+    for cells in groups.values():
+        yield _cell_finding(cells, part, report)
+
+
+def _cell_finding(
+    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport
+) -> LogprobFinding:
+    first = cells[0]
+    ids = tuple(foreign.one_line(cell.id) for cell in cells)
+    several = len(cells) > 1
+    noun = "baseline" if first.cell is None else "cell"
+    return LogprobFinding(
+        word=first.verdict.word,
+        subject=plural(len(cells), noun) if several else ids[0],
+        ids=ids if several else (),
+        outcome=outcome_of_verdict(first.verdict),
+        said=describe_logprobs(first),
+        lines=logprob_evidence(first),
+        advice=advise_logprobs(first.verdict),
+        command=_command(cells, part, report),
+    )
+
+
+def _command(
+    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport
+) -> str | None:
+    ids = [cell.id for cell in cells]
+    match cells[0].verdict:
+        case Shifted():
+            # Recording again changes every cell that the pattern selects.
+            selected = commands.only(ids, [cell.id for cell in part.cells], "--again")
+            return f"{_record(report)} {_suite(part)} {selected}"
+        case Unrecorded():
+            others = [cell.id for cell in part.cells if not isinstance(cell.verdict, Agrees)]
+            return f"{_record(report)} {_suite(part)} {commands.only(ids, others)}"
+        case Orphaned():
+            return f"{_record(report)} --prune"
+        case Agrees() | Outlying() | Invalid() | Inconclusive():
+            return None
+        case _:
+            assert_never(cells[0].verdict)
+
+
+def _record(report: GateReport) -> str:
+    return commands.command(_RECORD, report.repeat_with)
+
+
+def _suite(part: LogprobReport) -> str:
+    return f"--suite {commands.quoted(part.suite)}"
+
+
+def _controls(part: LogprobReport) -> Iterator[LogprobFinding]:
+    for control in part.controls:
+        if control.failed:
+            yield LogprobFinding(
+                word="control",
+                subject=foreign.one_line(control.cell),
+                said=Description(claim=describe_logprob_control(control)),
+                advice=_DEAD,
+            )
+
+
+def _weights(part: LogprobReport) -> Iterator[LogprobFinding]:
+    for found in part.weights:
+        if found.failed:
+            yield LogprobFinding(
+                word="weights",
+                subject=pair_words(found),
+                said=Description(
+                    claim=f"{NOT_USABLE[0].lower()}{NOT_USABLE[1:]}", reason=reason(found)
+                ),
+                lines=weight_evidence(found),
+                advice=advise_weights(found),
+            )

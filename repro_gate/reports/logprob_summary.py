@@ -1,0 +1,155 @@
+"""What is to be said of a suite's log-probabilities as a whole, in the same words everywhere."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from repro_gate.core.logprob_report import (
+    LogprobCellReport,
+    LogprobReport,
+    MatrixVerdict,
+    PolicyNoise,
+    Spending,
+)
+from repro_gate.core.logprob_verdicts import Agrees, Effect, Sameness
+from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.report import GateReport
+from repro_gate.reports import foreign
+from repro_gate.reports.figures import plural, usd
+from repro_gate.reports.logprob_words import LOGPROB_WORDS
+from repro_gate.reports.weight_words import pair_words
+
+
+def outcome_of_part(part: LogprobReport, report: GateReport) -> Outcome:
+    """Return the outcome that the check would have if this suite were all of it."""
+    return decide(
+        GateReport(
+            tool_version=report.tool_version,
+            started_at=report.started_at,
+            suites=(part.suite,),
+            cells=(),
+            controls=(),
+            engines=(),
+            models={},
+            timing=report.timing,
+            interrupted=report.interrupted,
+            logprobs=(part,),
+        )
+    )
+
+
+def count_words(cells: Sequence[LogprobCellReport]) -> str:
+    """Return how many cells have each verdict that was given at all."""
+    given = Counter(cell.verdict.word for cell in cells)
+    return ", ".join(_counted(given[word], word) for word in LOGPROB_WORDS if word in given)
+
+
+def part_words(part: LogprobReport) -> str:
+    """Return how a suite's cells did, as the head of all that is said of them."""
+    cells = checked_cells(part)
+    orphans = len(part.cells) - len(cells)
+    said = f"{plural(len(cells), 'cell')}: {count_words(cells) or 'nothing was checked'}"
+    return f"{said}; {plural(orphans, 'baseline')} orphaned" if orphans else said
+
+
+def summary_words(part: LogprobReport) -> str:
+    """Return a suite in one line, with its name."""
+    counted = count_words(part.cells) or "nothing was checked"
+    return f"{foreign.one_line(part.suite)}: {', '.join([counted, *alarms(part)])}"
+
+
+def reasons(part: LogprobReport) -> str:
+    """Return why a suite does not pass; empty when it does."""
+    cells = checked_cells(part)
+    outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
+    findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
+    orphans = len(part.cells) - len(cells)
+    counted = (
+        (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
+        (orphans, f"{plural(orphans, 'baseline')} without a cell"),
+        (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
+    )
+    return ", ".join([*(words for count, words in counted if count), *alarms(part)])
+
+
+def pass_words(part: LogprobReport) -> str:
+    """Return what a pass rests on, and what was noted all the same."""
+    noted = len(changes(part))
+    said = f"{plural(len(checked_cells(part)), 'cell')} measured, and all agree"
+    return f"{said}, {noted} with a change below the floor" if noted else said
+
+
+def alarms(part: LogprobReport) -> Iterator[str]:
+    """Yield what is wrong with a suite beyond its single cells."""
+    if part.matrix.verdict is MatrixVerdict.DRIFT:
+        yield "drift of the whole"
+    if any(control.failed for control in part.controls):
+        yield control_words(part)
+    for found in part.weights:
+        if found.failed:
+            yield f"weights {pair_words(found)} cannot be used"
+
+
+def control_words(part: LogprobReport) -> str:
+    """Return how many controls did what a control must do."""
+    failed = [control for control in part.controls if control.failed]
+    if not part.controls:
+        return "no control was run, so nothing here shows that this check can fail"
+    if failed:
+        return f"{len(failed)} of {plural(len(part.controls), 'control')} did not differ"
+    return f"{plural(len(part.controls), 'control')}, all differ"
+
+
+def sameness_words(part: LogprobReport) -> str | None:
+    """Return how much is claimed of the cells that agree; None when none does."""
+    verdicts = [cell.verdict for cell in part.cells]
+    given = Counter(verdict.sameness for verdict in verdicts if isinstance(verdict, Agrees))
+    words = {
+        Sameness.IDENTICAL: "identical",
+        Sameness.EQUIVALENT: "equivalent",
+        Sameness.NOT_SHOWN: "without a difference, but equivalence was not shown",
+    }
+    said = [f"{given[same]} {word}" for same, word in words.items() if given[same]]
+    return ", ".join(said) or None
+
+
+def policy_words(noise: PolicyNoise) -> str:
+    """Return how much was drawn of a policy, and how much of it repeats the calibration."""
+    identical = round(noise.atom * noise.draws)
+    drawn = f"{plural(noise.cells, 'cell')}, {plural(noise.draws, 'draw')}"
+    outliers = f", {plural(noise.outliers, 'outlier')}" if noise.outliers else ""
+    return f"{drawn}, {identical} identical{outliers}"
+
+
+def agreement_words(part: LogprobReport, policy: str) -> str:
+    """Return how the cells of a policy did."""
+    cells = [cell for cell in checked_cells(part) if _policy_of(cell) == policy]
+    agreeing = [cell for cell in cells if isinstance(cell.verdict, Agrees)]
+    return "all agree" if len(agreeing) == len(cells) else count_words(cells)
+
+
+def spending_words(spent: Spending) -> str:
+    """Return what the check cost, and what it did not."""
+    saved = f"{spent.saved} saved by stopping early"
+    reused = f", {spent.reused} reused" if spent.reused else ""
+    price = f", {usd(spent.usd)}" if spent.usd else ""
+    return f"{plural(spent.calls, 'call')} ({saved}{reused}), {plural(spent.tokens, 'token')}{price}"
+
+
+def checked_cells(part: LogprobReport) -> tuple[LogprobCellReport, ...]:
+    """Return what the matrix asked for: everything but the baselines without a cell."""
+    return tuple(cell for cell in part.cells if cell.cell is not None)
+
+
+def changes(part: LogprobReport) -> tuple[tuple[LogprobCellReport, Effect], ...]:
+    """Return the cells that agree, and have changed all the same: by less than the floor."""
+    agreeing = [(cell, cell.verdict) for cell in part.cells if isinstance(cell.verdict, Agrees)]
+    return tuple((cell, found.changed) for cell, found in agreeing if found.changed is not None)
+
+
+def _policy_of(cell: LogprobCellReport) -> str | None:
+    return None if cell.cell is None else cell.cell.policy.name
+
+
+def _counted(count: int, word: str) -> str:
+    # The one verdict that is a verb.
+    return f"{count} agree" if word == Agrees.word and count != 1 else f"{count} {word}"

@@ -1,0 +1,108 @@
+"""What the logprob gate's verdicts say, and what to do: the same sentences in every report."""
+
+from typing import Final, assert_never, get_args
+
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobControl
+from repro_gate.core.logprob_verdicts import (
+    Agrees,
+    Evidence,
+    Invalid,
+    LogprobVerdict,
+    Outlying,
+    Sameness,
+    Shifted,
+)
+from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.reports import foreign
+from repro_gate.reports.describe import Description, advise
+from repro_gate.reports.figures import percent
+
+LOGPROB_WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(LogprobVerdict))
+"""Every verdict, in the order in which reports count them."""
+
+NUMERIC_CHANGE: Final = (
+    "the service changed numerically, by less than the floor that matters to you"
+)
+"""A note, and never drift."""
+
+
+def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 -- one for each
+    """Return what the verdict on a cell says."""
+    match cell.verdict:
+        case Agrees() as verdict:
+            return Description(claim=describe_sameness(verdict.sameness))
+        case Shifted() as verdict:
+            suspects = tuple(map(foreign.change, verdict.provenance))
+            claim = f"{_moved(verdict.effect.evidence)}, certainly and by more than is allowed"
+            return Description(claim=claim, suspects=suspects)
+        case Outlying(rate=rate, allowed=allowed):
+            share = f"{percent(rate)} of the suite's draws, where {percent(allowed)} may be"
+            return Description(claim=f"outliers are more frequent than is allowed: {share}")
+        case Invalid(reason=reason):
+            claim = "an answer is malformed, or speaks of something else than was asked"
+            return Description(claim=claim, reason=foreign.message(reason))
+        case Unrecorded(reason=reason):
+            reason = f"{reason} (source {cell.source})"
+            claim = "no baseline speaks for this cell at this source"
+            return Description(claim=claim, reason=foreign.message(reason))
+        case Inconclusive(reason=reason, remedy=remedy):
+            said = None if remedy is None else foreign.message(remedy)
+            claim = "not measured, so neither a pass nor drift"
+            return Description(claim=claim, reason=foreign.message(reason), remedy=said)
+        case Orphaned():
+            return Description(claim="no cell of the matrix claims this baseline")
+        case _:
+            assert_never(cell.verdict)
+
+
+def advise_logprobs(verdict: LogprobVerdict) -> str:  # noqa: PLR0911 -- one for each verdict
+    """Return what to do about a verdict, in our own words."""
+    match verdict:
+        case Agrees():
+            return "Nothing is left to do."
+        case Shifted():
+            return "If the change is intended, accept it; if not, begin with what changed."
+        case Outlying():
+            return "Ask the provider about these requests; the draws that replaced them are fine."
+        case Invalid():
+            return "Find out what the API answers instead; until it answers, nothing can be judged."
+        case Unrecorded():
+            return "Record a baseline, and commit it."
+        case Inconclusive():
+            return advise(verdict)
+        case Orphaned():
+            return "Remove the baseline, or give the matrix its cell back."
+        case _:
+            assert_never(verdict)
+
+
+def describe_sameness(sameness: Sameness) -> str:
+    """Return what is claimed of draws that agree, and what is not."""
+    match sameness:
+        case Sameness.IDENTICAL:
+            return "every draw repeats a calibration draw to the last digit"
+        case Sameness.EQUIVALENT:
+            return "two one-sided tests place the shift within the floor, at 5 %"
+        case Sameness.NOT_SHOWN:
+            return "no difference was found; equivalence was not shown"
+        case _:
+            assert_never(sameness)
+
+
+def describe_logprob_control(control: LogprobControl) -> str:
+    """Return what a control shows, in our own words."""
+    if control.failed:
+        return "another prompt gave the same log-probabilities too, so this check cannot fail"
+    return "another prompt gives other log-probabilities, as it must"
+
+
+def _moved(evidence: Evidence) -> str:
+    match evidence:
+        case Evidence.COINCIDENCES:
+            return "the draws no longer repeat the calibration draws and have moved"
+        case Evidence.SUM:
+            return "the log-probability of the response has moved"
+        case Evidence.TOKENS:
+            return "log-probabilities of single tokens have moved, which the sum may hide"
+        case _:
+            assert_never(evidence)

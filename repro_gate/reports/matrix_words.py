@@ -1,0 +1,80 @@
+"""What the test over a whole suite says, and what all its numbers promise."""
+
+from typing import assert_never
+
+from repro_gate.core import design
+from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
+from repro_gate.core.outcome import Outcome
+from repro_gate.core.policies import Tolerance
+from repro_gate.reports import foreign
+from repro_gate.reports.figures import chance, nats, percent, plural, shifted
+from repro_gate.reports.labelled import Line
+from repro_gate.reports.logprob_words import NUMERIC_CHANGE, describe_sameness
+
+
+def describe_matrix(verdict: MatrixVerdict) -> str:
+    """Return what the test over the whole says, in our own words."""
+    match verdict:
+        case MatrixVerdict.AGREES:
+            return "the suite as a whole agrees with its baselines"
+        case MatrixVerdict.CHANGED:
+            return NUMERIC_CHANGE
+        case MatrixVerdict.DRIFT:
+            return "the suite as a whole has moved: a changed model moves every item a little"
+        case MatrixVerdict.NOT_TESTED:
+            return "the suite as a whole was not tested, for no cell could be compared"
+        case _:
+            assert_never(verdict)
+
+
+def outcome_of_matrix(verdict: MatrixVerdict) -> Outcome:
+    """Return what the test over the whole means by itself."""
+    match verdict:
+        case MatrixVerdict.AGREES | MatrixVerdict.CHANGED:
+            return Outcome.PASSED
+        case MatrixVerdict.DRIFT:
+            return Outcome.FAILED
+        case MatrixVerdict.NOT_TESTED:
+            return Outcome.INCONCLUSIVE
+        case _:
+            assert_never(verdict)
+
+
+def matrix_words(matrix: MatrixTest) -> str:
+    """Return the test over the whole in one line."""
+    if matrix.verdict is MatrixVerdict.NOT_TESTED:
+        return describe_matrix(matrix.verdict)
+    shift = f"typical shift {nats(matrix.typical_shift)} nats"
+    cells = plural(matrix.cells, "cell")
+    return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}, {shift}"
+
+
+def matrix_evidence(matrix: MatrixTest, tolerance: Tolerance) -> tuple[Line, ...]:
+    """Return the figures of the test over the whole as labelled lines; none without a test."""
+    if matrix.verdict is MatrixVerdict.NOT_TESTED:
+        return ()
+    cells = plural(matrix.cells, "cell")
+    level = percent(design.MATRIX_SHARE * tolerance.false_alarm_rate)
+    p_value = f"p = {chance(matrix.p_value)}, by the {foreign.one_line(matrix.evidence)}"
+    shift = f"{nats(matrix.typical_shift)} nats in the median cell"
+    floor = f"where {nats(tolerance.floor_nats)} would matter"
+    bound = f"within {nats(matrix.mean_shift_bound)} of 0 with 95 % confidence (TOST)"
+    return (
+        ("evidence", f"{p_value}, over {cells}; significant at {level}"),
+        ("shift", f"{shift}, {floor}"),
+        ("mean shift", f"{shifted(matrix.mean_shift)} nats, {bound}"),
+        ("sameness", describe_sameness(matrix.sameness)),
+        ("second look", "taken, of every cell" if matrix.second_look else "not needed"),
+    )
+
+
+def promise(tolerance: Tolerance) -> str:
+    """Return the stated error rate, and how it is shared."""
+    rate = tolerance.false_alarm_rate
+    parts = (
+        (design.CELLS_SHARE, "cells"),
+        (design.MATRIX_SHARE, "whole"),
+        (design.OUTLIERS_SHARE, "outliers"),
+    )
+    shared = ", ".join(f"{percent(share * rate)} {name}" for share, name in parts)
+    return f"at most {percent(rate)} for the suite as a whole ({shared})"
