@@ -1,0 +1,210 @@
+"""The service without its socket: what each request is answered with, and why."""
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from tests.fakes.fireworks import headers
+from tests.fakes.fireworks.answers import Answer, body_of, without_extensions
+from tests.fakes.fireworks.bodies import Ask, Body, Question, Refused, read_body
+from tests.fakes.fireworks.conduct import Asked, Conduct, Dialect
+from tests.fakes.fireworks.effects import (
+    CutOff,
+    Effect,
+    Fail,
+    OnBody,
+    Rule,
+    Rulebook,
+    Say,
+    Swap,
+    Wait,
+)
+from tests.fakes.fireworks.hosting import HostedModel, answer_to
+from tests.fakes.fireworks.noise import dice_for
+from tests.fakes.fireworks.telling import told
+from tests.fakes.fireworks.weights import Weights
+from tests.fakes.fireworks.wire import CutResponse, error_body, json_response, raw_response
+
+_KNOWN_ANSWERS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One request that is being answered."""
+
+    number: int
+    """Counted from 1."""
+    started: float
+    headers: dict[str, str]
+    """Which every answer to it has."""
+
+
+class Service:
+    """Answers requests; all but `requests` and `follow` belongs to the thread of the server."""
+
+    def __init__(
+        self, models: Sequence[HostedModel], *, conduct: Conduct, rules: Sequence[Rule]
+    ) -> None:
+        self._models = {model.name: model for model in models}
+        self._conduct = conduct
+        self._book = Rulebook(tuple(rules))
+        self._asked: deque[Asked] = deque(maxlen=conduct.remembers)
+        self._remembering = threading.Lock()
+        self._calls = 0
+        self._draws: Counter[tuple[str, str | tuple[int, ...]]] = Counter()
+        self._known: dict[tuple[Question, Weights, int], Answer] = {}
+        self._scoring = asyncio.Lock()
+
+    @property
+    def requests(self) -> list[Asked]:
+        """What was asked so far, oldest first."""
+        with self._remembering:
+            return list(self._asked)
+
+    def follow(self, *rules: Rule) -> None:
+        """Follow these rules from now on, in place of those before, and count from 1."""
+        self._book = Rulebook(rules)
+
+    async def respond(self, request: Request, kind: type[Body]) -> ASGIApp:
+        """Return the response to a request."""
+        call = self._begun(request)
+        asked = _asked(request, await request.body(), key=self._conduct.key)
+        with self._remembering:
+            self._asked.append(asked)
+        try:
+            response = await self._answered(_read(asked, kind), call)
+        except Refused as refused:
+            body = error_body(
+                refused.status, str(refused), param=refused.param, dialect=self._conduct.dialect
+            )
+            response = json_response(body, headers=call.headers, status=refused.status)
+        await asyncio.sleep(self._conduct.latency_s - (time.perf_counter() - call.started))
+        return response
+
+    def _begun(self, request: Request) -> _Call:
+        self._calls += 1
+        named = headers.naming_headers(request.headers, number=self._calls)
+        if self._conduct.dialect is Dialect.GENERIC:
+            named = {"x-request-id": named["x-request-id"]}
+        else:
+            named |= headers.limit_headers(number=self._calls)
+        return _Call(number=self._calls, started=time.perf_counter(), headers=named)
+
+    async def _answered(self, ask: Ask, call: _Call) -> ASGIApp:
+        model = self._model_of(ask)
+        effects = self._book.strike(model.name, _text_of(ask.question, model.weights))
+        await asyncio.sleep(sum(x.seconds for x in effects if isinstance(x, Wait)))
+        for effect in effects:
+            if isinstance(effect, Fail | Say):
+                return self._replaced(effect, call)
+        response = await self._measured(ask, _behind(model, effects), effects, call)
+        for effect in effects:
+            if isinstance(effect, CutOff):
+                return CutResponse(response, effect.after)
+        return response
+
+    def _model_of(self, ask: Ask) -> HostedModel:
+        model = self._models.get(ask.model)
+        if model is None:
+            message = "Model not found, inaccessible, and/or not deployed"
+            raise Refused(404, message, param="model")
+        if ask.question.max_tokens == 0 and not self._conduct.allows_no_tokens:
+            raise Refused(400, "Input should be at least 1, field: 'max_tokens', value: 0")
+        return model
+
+    def _replaced(self, effect: Fail | Say, call: _Call) -> Response:
+        named = {**call.headers, **effect.headers}
+        if isinstance(effect, Say):
+            return raw_response(effect.body, headers=named, status=effect.status)
+        body = error_body(effect.status, effect.message, dialect=self._conduct.dialect)
+        return json_response(body, headers=named, status=effect.status)
+
+    async def _measured(
+        self, ask: Ask, model: HostedModel, effects: Sequence[Effect], call: _Call
+    ) -> Response:
+        answer = await self._scored(ask.question, model)
+        item = (model.name, ask.question.prompt)
+        self._draws[item] += 1
+        draw = self._draws[item]
+        answer = told(
+            answer,
+            first=self._conduct.first_position,
+            shape=ask.shape,
+            noise=(model.noise, dice_for(self._conduct.seed, *item, draw)),
+            effects=effects,
+        )
+        # Asked again, everything but the last token is there already.
+        cached = 0 if draw == 1 else len(answer.prompt) - 1
+        measured = headers.metrics(
+            prompt=len(answer.prompt), cached=cached, seconds=time.perf_counter() - call.started
+        )
+        body = body_of(answer, ask, number=call.number, cached=cached)
+        named = call.headers
+        if self._conduct.dialect is Dialect.GENERIC:
+            body = without_extensions(body)
+        else:
+            named = {**named, **headers.metric_headers(measured)}
+            body |= {"perf_metrics": measured} if ask.wants_metrics else {}
+        for effect in effects:
+            if isinstance(effect, OnBody):
+                effect.apply(body)
+        return json_response(body, headers=named)
+
+    async def _scored(self, question: Question, model: HostedModel) -> Answer:
+        key = (question, model.weights, model.context)
+        if key not in self._known:
+            # Away from the loop, which has other requests to answer; one at a time.
+            async with self._scoring:
+                if key not in self._known:
+                    if len(self._known) >= _KNOWN_ANSWERS:
+                        self._known.clear()
+                    self._known[key] = await asyncio.to_thread(answer_to, *key)
+        return self._known[key]
+
+
+def _asked(request: Request, data: bytes, *, key: str | None) -> Asked:
+    try:
+        body: Any = json.loads(data)
+    except ValueError:
+        body = None
+    borne = request.headers.get("authorization")
+    return Asked(
+        path=request.url.path,
+        is_authorized=key is None or borne == f"Bearer {key}",
+        headers={name: value for name, value in request.headers.items() if name != "authorization"},
+        body=body,
+    )
+
+
+def _read(asked: Asked, kind: type[Body]) -> Ask:
+    if not asked.is_authorized:
+        raise Refused(401, "The API key you provided is invalid.")
+    return read_body(kind, asked.body)
+
+
+def _behind(model: HostedModel, effects: Sequence[Effect]) -> HostedModel:
+    """Return what is behind the name of a model now."""
+    for effect in effects:
+        if isinstance(effect, Swap):
+            model = replace(
+                model, weights=effect.weights or model.weights, noise=effect.noise or model.noise
+            )
+    return model
+
+
+def _text_of(question: Question, weights: Weights) -> str:
+    """Return the text that rules look at."""
+    if isinstance(question.prompt, str):
+        return question.prompt
+    known = range(len(weights.vocabulary))
+    data = b"".join(weights.vocabulary[id].data for id in question.prompt if id in known)
+    return data.decode("utf-8", errors="replace")
