@@ -68,17 +68,25 @@ def test_the_matrix_reference_says_what_is_needed() -> None:
     """The column "needed" of each table agrees with the schema."""
     definitions = _schema("matrix-v1")
     sections = page("docs/reference/matrix-file.md").sections()
+    suite = definitions["$defs"]["logprob_suite"]
     tables = {
-        "Top level": definitions["required"],
-        "`[engines.NAME]`": definitions["$defs"]["engine"]["required"],
-        "`[models.NAME]`": definitions["$defs"]["model"]["required"],
-        "`[prompts.NAME]`": definitions["$defs"]["prompt"]["required"],
-        "`[suites.NAME]`": definitions["$defs"]["suite"]["required"],
+        "Top level": definitions,
+        "`[engines.NAME]`": definitions["$defs"]["engine"],
+        "`[models.NAME]`": definitions["$defs"]["model"],
+        "`[prompts.NAME]`": definitions["$defs"]["prompt"],
+        "`[suites.NAME]`": definitions["$defs"]["suite"],
+        "`[providers.NAME]`": definitions["$defs"]["provider"],
+        "`[policies.NAME]`": definitions["$defs"]["policy"],
+        "`[items.NAME]`": definitions["$defs"]["item"],
+        "`[suites.NAME]` of log-probabilities": suite,
+        "`budget`": suite["properties"]["budget"],
+        "`weights`": suite["properties"]["weights"],
     }
-    for heading, required in tables.items():
+    for heading, table in tables.items():
         rows = [line for line in sections[heading].splitlines() if line.startswith("| `")]
         needed = [row for row in rows if row.split("|")[2].strip() == "yes"]
-        assert first_column("\n".join(needed)) == set(required), heading
+        assert first_column("\n".join(needed)) == set(table.get("required", ())), heading
+        assert first_column(sections[heading]) == set(table["properties"]), heading
 
 
 def _names(text: str, word: str) -> bool:

@@ -1,0 +1,587 @@
+"""The part of the matrix file about log-probabilities: what it says, and what it may not say."""
+
+import json
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.core.design import SCREEN
+from repro_gate.core.matrix import Matrix
+from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.policies import (
+    Budget,
+    Item,
+    LogprobCell,
+    LogprobKind,
+    LogprobSuite,
+    Policy,
+    ProviderKind,
+    ProviderSpec,
+    Tolerance,
+    WeightPlan,
+)
+from repro_gate.errors import InputInvalid
+
+SMALL = """
+schema = "repro-gate/matrix/v1"
+default_suites = ["hosted"]
+
+[providers.fireworks]
+kind = "fireworks"
+
+[providers.own]
+kind = "openai"
+base_url = "http://127.0.0.1:8000/v1/"
+api_key_env = "OWN_KEY"
+concurrency = 2
+attempts = 3
+timeout_s = 5
+deadline_s = 6
+http2 = true
+usd_per_million_tokens = 1
+
+[policies.base]
+provider = "fireworks"
+model = "accounts/x"
+temperature = 0.7
+logprobs = "raw"
+
+[policies.clone]
+provider = "own"
+model = "x"
+system = "Be brief."
+template = "<s>{system}</s>{prompt}"
+temperature = 0
+logprobs = "raw"
+
+[policies.warm]
+provider = "own"
+model = "x"
+temperature = 1
+logprobs = "sampling"
+
+[items.plane]
+prompt = "How?"
+response = "So."
+
+[items.boat]
+prompt = "Where?"
+response = "There."
+
+[suites.hosted]
+kind = "logprobs"
+policies = ["base", "clone"]
+items = ["plane", "boat"]
+calibration_draws = 12
+draws = 4
+false_alarm_rate = 0.02
+floor_nats = 1
+outlier_factor = 25
+max_outlier_rate = 0.1
+budget = { max_calls = 2000 }
+weights = { base = "base", clones = ["clone"] }
+"""
+LOCAL_SUITE = """
+[engines.exact]
+kind = "command"
+command = ["x"]
+settings = {}
+
+[models.tiny]
+engine = "exact"
+source = "tiny.gguf"
+
+[policies.here]
+provider = "local"
+model = "tiny"
+temperature = 1
+logprobs = "sampling"
+
+[suites.embedded]
+kind = "logprobs"
+policies = ["here"]
+items = ["plane"]
+"""
+QUICK_SUITE = """
+[suites.quick]
+kind = "tokens"
+runs = 1
+seeds = [1]
+prompts = { tiny = ["haiku"] }
+"""
+FIREWORKS = ProviderSpec(
+    name="fireworks",
+    kind=ProviderKind.FIREWORKS,
+    base_url="https://api.fireworks.ai/inference/v1",
+    api_key_env="FIREWORKS_API_KEY",
+)
+OWN = ProviderSpec(
+    name="own",
+    kind=ProviderKind.OPENAI,
+    base_url="http://127.0.0.1:8000/v1",
+    api_key_env="OWN_KEY",
+    concurrency=2,
+    attempts=3,
+    timeout_s=5.0,
+    deadline_s=6.0,
+    http2=True,
+    usd_per_million_tokens=1.0,
+)
+BASE = Policy(
+    name="base",
+    provider=FIREWORKS,
+    model="accounts/x",
+    system="",
+    template="{prompt}",
+    temperature=0.7,
+    logprobs=LogprobKind.RAW,
+)
+CLONE = Policy(
+    name="clone",
+    provider=OWN,
+    model="x",
+    system="Be brief.",
+    template="<s>{system}</s>{prompt}",
+    temperature=0.0,
+    logprobs=LogprobKind.RAW,
+)
+PLANE = Item(name="plane", prompt="How?", response="So.")
+BOAT = Item(name="boat", prompt="Where?", response="There.")
+
+
+def matrix_from(folder: Path, *changes: tuple[str, str], more: str = "") -> Matrix:
+    """Return the small matrix with some of its text replaced and some added."""
+    text = SMALL + more
+    for old, new in changes:
+        assert text.count(old) == 1, f"{old!r} does not say which place is meant"
+        text = text.replace(old, new)
+    file = folder / "repro-gate.toml"
+    file.write_text(text, "utf-8")
+    return read_matrix(file)
+
+
+def refusal_of(folder: Path, *changes: tuple[str, str], more: str = "") -> str:
+    """Return what is said of the small matrix with some of its text replaced and some added."""
+    with pytest.raises(InputInvalid) as caught:
+        matrix_from(folder, *changes, more=more)
+    return str(caught.value).removeprefix(f"{folder / 'repro-gate.toml'}: ")
+
+
+def test_a_suite_of_log_probabilities_is_read_whole(tmp_path: Path) -> None:
+    """Every word of the file is in the values, and no part for tokens has to be there."""
+    cells = [LogprobCell(policy=policy, item=i) for policy in (BASE, CLONE) for i in (PLANE, BOAT)]
+
+    assert matrix_from(tmp_path) == Matrix(
+        models={},
+        suites={},
+        default_suites=("hosted",),
+        snapshots="snapshots",
+        logprob_suites={
+            "hosted": LogprobSuite(
+                name="hosted",
+                cells=tuple(cells),
+                tolerance=Tolerance(
+                    calibration_draws=12,
+                    draws=4,
+                    false_alarm_rate=0.02,
+                    floor_nats=1.0,
+                    outlier_factor=25.0,
+                    max_outlier_rate=0.1,
+                ),
+                budget=Budget(max_calls=2000),
+                weights=WeightPlan(base="base", clones=("clone",)),
+            )
+        },
+    )
+
+
+def test_whole_numbers_are_read_as_the_fractions_that_they_are(tmp_path: Path) -> None:
+    """A temperature of 0 is the same fact as one of 0.0, and so is a floor."""
+    suite = matrix_from(tmp_path).logprob_suites["hosted"]
+
+    assert (suite.tolerance.floor_nats.hex(), type(suite.tolerance.draws)) == ((1.0).hex(), int)
+    assert suite.cells[-1].definition["temperature"] == "0.0"
+
+
+def test_what_a_suite_leaves_out_has_its_default(tmp_path: Path) -> None:
+    """A suite of two lists is a whole suite, and the local provider is there without a table."""
+    engine = EngineSpec(
+        name="exact",
+        kind=EngineKind.COMMAND,
+        command=("x",),
+        device="cpu",
+        settings={},
+        timeout_s=120.0,
+        pass_env=(),
+    )
+    here = Policy(
+        name="here",
+        provider=ProviderSpec(name="local", kind=ProviderKind.LOCAL),
+        model="tiny",
+        system="",
+        template="{prompt}",
+        temperature=1.0,
+        logprobs=LogprobKind.SAMPLING,
+        local_model=ModelSpec(name="tiny", engine=engine, source="tiny.gguf", sha256=None),
+    )
+
+    assert matrix_from(tmp_path, more=LOCAL_SUITE).logprob_suites["embedded"] == LogprobSuite(
+        name="embedded", cells=(LogprobCell(policy=here, item=PLANE),)
+    )
+
+
+def test_the_defaults_of_the_schema_are_those_of_the_values() -> None:
+    """What an editor shows as the default is what a file without the key means."""
+    schema = json.loads(files("repro_gate.schemas").joinpath("matrix-v1.json").read_text("utf-8"))
+    values = {"logprob_suite": Tolerance(), "provider": ProviderSpec(name="x", kind=OWN.kind)}
+    for name, value in values.items():
+        shown = {
+            key: told["default"]
+            for key, told in schema["$defs"][name]["properties"].items()
+            if "default" in told
+        }
+        assert len(shown) >= 6
+        assert {key: getattr(value, key) for key in shown} == shown
+
+
+def test_both_kinds_of_suites_stand_side_by_side(tmp_path: Path) -> None:
+    """One file may have suites of tokens and of log-probabilities, and check both by default."""
+    more = f"""{LOCAL_SUITE}{QUICK_SUITE}
+[sampler]
+top_k = 40
+top_p = 0.95
+min_p = 0.05
+[prompts]
+haiku = {{ text = "Say haiku", temperature = 0.7, max_tokens = 4 }}
+"""
+    matrix = matrix_from(
+        tmp_path, ('suites = ["hosted"]', 'suites = ["hosted", "quick"]'), more=more
+    )
+
+    assert (list(matrix.suites), list(matrix.logprob_suites)) == (["quick"], ["hosted", "embedded"])
+    assert matrix.default_suites == ("hosted", "quick")
+
+
+@pytest.mark.parametrize("part", ["engines", "models", "sampler", "prompts"])
+def test_a_suite_of_tokens_needs_its_parts(tmp_path: Path, part: str) -> None:
+    """What suites of log-probabilities do not need is still asked for by those of tokens."""
+    parts = {
+        "engines": '[engines.own]\nkind = "command"\ncommand = ["x"]\nsettings = {}\n',
+        "models": '[models.tiny]\nengine = "own"\nsource = "x"\n',
+        "sampler": "[sampler]\ntop_k = 40\ntop_p = 0.95\nmin_p = 0.05\n",
+        "prompts": '[prompts]\nhaiku = { text = "x", temperature = 0, max_tokens = 1 }\n',
+    }
+    del parts[part]
+
+    told = refusal_of(tmp_path, more=QUICK_SUITE + "".join(parts.values()))
+
+    assert told == f"expected the key '{part}', found none"
+
+
+@pytest.mark.parametrize("part", ["policies", "items"])
+def test_a_suite_of_log_probabilities_needs_its_parts(tmp_path: Path, part: str) -> None:
+    """A matrix without any policy or item says so, not that a name is unknown."""
+    head, *tables = SMALL.split("\n[")
+    kept = [table for table in tables if not table.startswith(part)]
+    (tmp_path / "repro-gate.toml").write_text("\n[".join([head, *kept]))
+
+    with pytest.raises(InputInvalid, match=f"toml: expected the key '{part}', found none"):
+        read_matrix(tmp_path / "repro-gate.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            ('provider = "fireworks"', 'provider = "firework"'),
+            (
+                "policies.base.provider: expected one of local, fireworks, own, "
+                "found 'firework'; did you mean 'fireworks'?"
+            ),
+        ),
+        (
+            ('["base", "clone"]', '["base", "klone"]'),
+            (
+                "suites.hosted.policies: expected one of base, clone, warm, "
+                "found 'klone'; did you mean 'clone'?"
+            ),
+        ),
+        (
+            ('["plane", "boat"]', '["plain", "boat"]'),
+            (
+                "suites.hosted.items: expected one of plane, boat, "
+                "found 'plain'; did you mean 'plane'?"
+            ),
+        ),
+        (
+            ('{ base = "base"', '{ base = "bass"'),
+            (
+                "suites.hosted.weights.base: expected one of base, clone, "
+                "found 'bass'; did you mean 'base'?"
+            ),
+        ),
+        (
+            ('{ base = "base"', '{ base = "warm"'),
+            "suites.hosted.weights.base: expected one of base, clone, found 'warm'",
+        ),
+        (
+            ('clones = ["clone"]', 'clones = ["base"]'),
+            "suites.hosted.weights.clones: expected one of clone, found 'base'",
+        ),
+        (
+            ('clones = ["clone"]', 'must_be_usable = ["warm"]'),
+            "suites.hosted.weights.must_be_usable: expected one of clone, found 'warm'",
+        ),
+        (
+            ('default_suites = ["hosted"]', 'default_suites = ["hosed"]'),
+            "default_suites: expected one of hosted, found 'hosed'; did you mean 'hosted'?",
+        ),
+        (
+            ('kind = "logprobs"', 'kind = "logprob"'),
+            "suites.hosted.kind: expected one of ['tokens', 'logprobs'], found 'logprob'",
+        ),
+        (
+            ("floor_nats = 1", "floor = 1"),
+            (
+                "suites.hosted: expected only the keys budget, calibration_draws, draws, "
+                "false_alarm_rate, floor_nats, items, kind, max_outlier_rate, outlier_factor, "
+                "policies, weights, found the unknown key 'floor'; did you mean 'floor_nats'?"
+            ),
+        ),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    """A slip of the finger is answered with what was meant."""
+    assert refusal_of(tmp_path, change) == told
+
+
+def test_a_local_policy_names_a_model_of_the_file(tmp_path: Path) -> None:
+    """The local provider has the models of the matrix and no others."""
+    change = (
+        'provider = "own"\nmodel = "x"\ntemperature',
+        'provider = "local"\nmodel = "x"\ntemperature',
+    )
+
+    assert refusal_of(tmp_path, change) == (
+        "policies.warm.model: expected a name that the file defines, found 'x'"
+    )
+
+
+def test_the_local_provider_cannot_be_replaced(tmp_path: Path) -> None:
+    """What is measured on this machine is never sent elsewhere by a table of that name."""
+    assert refusal_of(tmp_path, ("[providers.own]", "[providers.local]")) == (
+        "providers: expected another name: the engines of this file are the local provider, "
+        "found 'local'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{system}", "expected {prompt} in it exactly once, found it nowhere"),
+        ("{system}{prompt}{prompt}", "expected {prompt} in it exactly once, found it 2 times"),
+        ("{system}{system}{prompt}", "expected {system} in it at most once, found it 2 times"),
+        ("{prompt}", "expected {system} in it, because 'system' is not empty, found '{prompt}'"),
+    ],
+)
+def test_a_template_that_loses_something_is_refused(
+    tmp_path: Path, template: str, told: str
+) -> None:
+    """Prompt and system prompt both reach the model, once."""
+    change = ('"<s>{system}</s>{prompt}"', f'"{template}"')
+
+    assert refusal_of(tmp_path, change) == f"policies.clone.template: {told}"
+
+
+def test_a_template_may_ignore_an_empty_system_prompt(tmp_path: Path) -> None:
+    """Whoever has no system prompt may keep its place or leave it out."""
+    for template in ("{system}|{prompt}", "{prompt}"):
+        change = ('template = "<s>{system}</s>{prompt}"', f'template = "{template}"')
+        matrix = matrix_from(tmp_path, ('system = "Be brief."\n', ""), change)
+
+        policy = matrix.logprob_suites["hosted"].cells[-1].policy
+        assert policy == replace(CLONE, system="", template=template)
+
+
+def test_nothing_is_sampled_at_temperature_0(tmp_path: Path) -> None:
+    """The log-probability of a choice that is no choice would always be 0."""
+    assert refusal_of(tmp_path, ("temperature = 1", "temperature = 0")) == (
+        "policies.warm.logprobs: expected 'raw', because at temperature 0 nothing is sampled, "
+        "found 'sampling'"
+    )
+
+
+def test_kinds_of_log_probabilities_are_not_subtracted_from_each_other(tmp_path: Path) -> None:
+    """A weight between a raw and a sampling log-probability would mean nothing."""
+    told = refusal_of(tmp_path, ('["base", "clone"]', '["base", "clone", "warm"]'))
+
+    assert told == (
+        "suites.hosted.weights: expected policies of raw log-probabilities, as 'base' is, "
+        "found 'warm' of sampling ones"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://example.com/v1", "http on another host, where all on the way could read the key"),
+        ("http://127.0.0.1.example.com", "http on another host, where all on the way"),
+        ("https://me:hunter2@example.com/v1", "one with a user or a password; a key belongs in"),
+        ("https://hunter2@example.com/v1", "one with a user or a password; a key belongs in"),
+        ("https://example.com/v1?key=hunter2", "one with a query or a fragment"),
+        ("https://example.com/v1?", "one with a query or a fragment"),
+        ("https://example.com/v1#hunter2", "one with a query or a fragment"),
+        ("https://example.com/v1/completions", "one with /completions, which is added to it"),
+        ("https:///v1", "one without a host"),
+        ("https://[hunter2", "a malformed one"),
+        ("https://example.com:hunter2/v1", "a malformed one"),
+        ("https://example.com:65536/v1", "a malformed one"),
+        ("hunter2", "a text that is not shown, in case it is secret"),
+        ("ftp://hunter2", "a text that is not shown, in case it is secret"),
+        ("https://exa mple.com/hunter2", "a text that is not shown, in case it is secret"),
+        (r"https://example.com/hunter2\n", "a text that is not shown, in case it is secret"),
+    ],
+)
+def test_a_url_that_a_key_must_not_be_sent_to_is_refused(
+    tmp_path: Path, url: str, found: str
+) -> None:
+    """The message says what is wrong with it, and repeats nothing that could be a secret."""
+    told = refusal_of(tmp_path, ('"http://127.0.0.1:8000/v1/"', f'"{url}"'))
+
+    assert told.startswith("providers.own.base_url: expected a")
+    assert f", found {found}" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://[::1]/v1", "https://a.b/x"])
+def test_a_url_on_this_machine_or_with_tls_is_allowed(tmp_path: Path, url: str) -> None:
+    """Without TLS nothing leaves this machine."""
+    matrix = matrix_from(tmp_path, ('"http://127.0.0.1:8000/v1/"', f'"{url}"'))
+
+    assert matrix.logprob_suites["hosted"].cells[-1].policy.provider.base_url == url
+
+
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """A key that was pasted into the file does not reach the log of CI as well."""
+    told = refusal_of(tmp_path, ('"OWN_KEY"', '"fw_3ZkQhunter2"'))
+
+    assert told == (
+        "providers.own.api_key_env: expected the name of an environment variable, in capitals, "
+        "found a text that is not shown, in case it is secret"
+    )
+
+
+def test_an_api_of_ones_own_needs_its_url_and_no_key(tmp_path: Path) -> None:
+    """There is no default for where it is, and a server of one's own may want no key."""
+    told = refusal_of(tmp_path, ('base_url = "http://127.0.0.1:8000/v1/"\n', ""))
+    keyless = matrix_from(tmp_path, ('api_key_env = "OWN_KEY"\n', ""))
+
+    assert told == "providers.own: expected the key 'base_url', found none"
+    provider = keyless.logprob_suites["hosted"].cells[-1].policy.provider
+    assert provider == replace(OWN, api_key_env=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("calibration_draws = 12", "calibration_draws = 1"), "at least 2, found 1"),
+        (("calibration_draws = 12", "calibration_draws = 1001"), "at most 1000, found 1001"),
+        (("draws = 4", "draws = 0"), "at least 1, found 0"),
+        (("draws = 4", "draws = 101"), "at most 100, found 101"),
+        (("draws = 4", "draws = 4.0"), "integer, found 4.0"),
+        (("false_alarm_rate = 0.02", "false_alarm_rate = 0"), "more than 0, found 0"),
+        (("false_alarm_rate = 0.02", "false_alarm_rate = 0.6"), "at most 0.5, found 0.6"),
+        (("false_alarm_rate = 0.02", "false_alarm_rate = nan"), "a finite number, found nan"),
+        (("floor_nats = 1", "floor_nats = -0.1"), "at least 0, found -0.1"),
+        (("outlier_factor = 25", "outlier_factor = 0"), "more than 0, found 0"),
+        (("max_outlier_rate = 0.1", "max_outlier_rate = 1.1"), "at most 1, found 1.1"),
+        (("max_calls = 2000", "max_calls = 0"), "at least 1, found 0"),
+        (("concurrency = 2", "concurrency = 0"), "at least 1, found 0"),
+        (("timeout_s = 5", "timeout_s = 0"), "more than 0, found 0"),
+        (("timeout_s = 5", "timeout_s = nan"), "a finite number, found nan"),
+        (("temperature = 0.7", "temperature = 11"), "at most 10, found 11"),
+        (("temperature = 0.7", "temperature = -1"), "at least 0, found -1"),
+        (('response = "So."', 'response = ""'), "at least 1 of them, found 0"),
+        (('prompt = "How?"', 'prompt = ""'), "at least 1 of them, found 0"),
+        (('["plane", "boat"]', "[]"), "at least 1 of them, found 0"),
+        (
+            ('["plane", "boat"]', '["boat", "boat"]'),
+            "no entry twice, found ['boat', 'boat']",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    """What could not be measured, or would be measured twice, is a mistake."""
+    start = "\n" if change[0].startswith("draws") else ""
+
+    refused = refusal_of(tmp_path, (start + change[0], start + change[1]))
+
+    assert refused.partition(": expected ")[2] == told
+
+
+def test_a_suite_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
+    """A gate that cannot fail is no gate; the message says how many draws would make it one."""
+    few = ("\ndraws = 4", "\ndraws = 2")
+
+    assert refusal_of(tmp_path, few, ("rate = 0.02", "rate = 0.01")) == (
+        "suites.hosted.draws: expected at least 3 draws, so that a cell of 4 could be found to "
+        "drift, found 2, whose smallest p-value is 0.00165, not at most 0.001"
+    )
+
+
+def test_a_single_cell_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
+    """Each look has to be able to say something by itself."""
+    lone = (
+        ('["base", "clone"]', '["base"]'),
+        ('["plane", "boat"]', '["boat"]'),
+        ('weights = { base = "base", clones = ["clone"] }', ""),
+        ("calibration_draws = 12", "calibration_draws = 2"),
+    )
+
+    assert refusal_of(tmp_path, *lone) == (
+        "suites.hosted.draws: expected at least 13 draws, so that its only cell could be found to "
+        f"drift, found 4, whose smallest p-value in one look is 0.0667, not at most {SCREEN}"
+    )
+
+
+def test_a_suite_that_no_number_of_draws_could_save_is_refused(tmp_path: Path) -> None:
+    """The message says what else would."""
+    assert refusal_of(tmp_path, ("rate = 0.02", "rate = 1e-9")) == (
+        "suites.hosted.draws: expected fewer cells, more calibration_draws or a larger "
+        "false_alarm_rate, because with no number of draws a cell of 4 could be found to drift, "
+        "found 4, whose smallest p-value is 2.38e-05, not at most 1e-10"
+    )
+
+
+def test_a_suite_whose_outliers_alarm_by_chance_is_refused(tmp_path: Path) -> None:
+    """Mean +- 3 sd would be a finding in most checks of a service that has not changed."""
+    assert refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 3")) == (
+        "suites.hosted.outlier_factor: expected a larger one, or a larger max_outlier_rate, so "
+        "that outliers are a finding in at most 0.002 of the checks in which nothing has changed, "
+        "found 3, with which they are in 0.308 of them"
+    )
+
+
+def test_the_smallest_factor_is_refused_like_any_small_one(tmp_path: Path) -> None:
+    """A rule by which every draw is an outlier alarms in every check."""
+    told = refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 1e-300"))
+
+    assert told.endswith("found 1e-300, with which they are in 1 of them")
+
+
+def test_ten_thousand_items_are_read(tmp_path: Path) -> None:
+    """A large suite is read, when its false-alarm rate leaves each cell something."""
+    names = [f"i{number}" for number in range(10_000)]
+    items = "".join(f'[items.{name}]\nprompt = "p"\nresponse = "r"\n' for name in names)
+    suite = f'[suites.large]\nkind = "logprobs"\npolicies = ["base"]\nitems = {names}\n'
+
+    matrix = matrix_from(tmp_path, more=f"{suite}false_alarm_rate = 0.05\ndraws = 10\n{items}")
+
+    assert len({cell.id for cell in matrix.logprob_suites["large"].cells}) == 10_000
