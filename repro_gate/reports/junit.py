@@ -1,7 +1,6 @@
 """The report for test dashboards: JUnit XML as Jenkins, GitLab and GitHub actions read it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
@@ -9,22 +8,12 @@ from repro_gate.core.report import CellReport, ControlReport, GateReport
 from repro_gate.reports import foreign, summary
 from repro_gate.reports.describe import advise, describe, describe_control
 from repro_gate.reports.explain import evidence, explain
+from repro_gate.reports.junit_cases import Case
+from repro_gate.reports.junit_logprobs import logprob_cases
 
 _ORPHANS = "repro-gate.orphans"
 _CONTROLS = "repro-gate.controls"
 _CHECK = "repro-gate.check"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """One test case; every text in it is printable, and so allowed in XML."""
-
-    classname: str
-    name: str
-    outcome: Outcome
-    kind: str = ""
-    message: str = ""
-    body: Sequence[str] = ()
 
 
 def render_junit(report: GateReport) -> str:
@@ -44,7 +33,7 @@ def render_junit(report: GateReport) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suites(report: GateReport) -> list[tuple[str, list[_Case]]]:
+def _suites(report: GateReport) -> list[tuple[str, list[Case]]]:
     names = dict.fromkeys([*report.suites, *(cell.suite for cell in report.cells if cell.suite)])
     suites = [
         (foreign.one_line(name), [_cell_case(cell) for cell in report.cells if cell.suite == name])
@@ -53,12 +42,13 @@ def _suites(report: GateReport) -> list[tuple[str, list[_Case]]]:
     orphans = [_cell_case(cell) for cell in report.cells if cell.suite is None]
     suites.append((_ORPHANS, orphans))
     suites.append((_CONTROLS, [_control_case(control) for control in report.controls]))
+    suites.extend((foreign.one_line(part.suite), logprob_cases(part)) for part in report.logprobs)
     cases = [case for _, found in suites for case in found]
     suites.append((_CHECK, list(_check_case(report, cases))))
     return [(name, found) for name, found in suites if found]
 
 
-def _cell_case(cell: CellReport) -> _Case:
+def _cell_case(cell: CellReport) -> Case:
     said = describe(cell)
     suite = _ORPHANS if cell.suite is None else cell.suite
     explanation = explain(cell)
@@ -66,7 +56,7 @@ def _cell_case(cell: CellReport) -> _Case:
     changed = tuple(("changed", foreign.change_line(change)) for change in said.suspects)
     remedy = (("remedy", said.remedy),) if said.remedy is not None else ()
     advice = ("what to do", advise(cell.verdict))
-    return _Case(
+    return Case(
         classname=foreign.one_line(f"{suite}.{cell.cell.model}" if cell.cell else suite),
         name=foreign.one_line(cell.id),
         outcome=outcome_of_verdict(cell.verdict),
@@ -76,8 +66,8 @@ def _cell_case(cell: CellReport) -> _Case:
     )
 
 
-def _control_case(control: ControlReport) -> _Case:
-    return _Case(
+def _control_case(control: ControlReport) -> Case:
+    return Case(
         classname=f"{_CONTROLS}.{foreign.one_line(control.model)}",
         name=f"{foreign.one_line(control.cell)} with seed {control.seed}",
         outcome=Outcome.FAILED if control.failed else Outcome.PASSED,
@@ -86,17 +76,17 @@ def _control_case(control: ControlReport) -> _Case:
     )
 
 
-def _check_case(report: GateReport, cases: Iterable[_Case]) -> Iterable[_Case]:
+def _check_case(report: GateReport, cases: Iterable[Case]) -> Iterable[Case]:
     """Yield the check itself when no case says why it did not pass: no tests look like a pass."""
     outcome = decide(report)
     if outcome is not Outcome.PASSED and all(case.outcome is Outcome.PASSED for case in cases):
         message = summary.outcome_words(report)
-        yield _Case(
+        yield Case(
             classname=_CHECK, name="check", outcome=outcome, kind=outcome.value, message=message
         )
 
 
-def _add_suite(root: ET.Element, name: str, cases: Sequence[_Case], report: GateReport) -> None:
+def _add_suite(root: ET.Element, name: str, cases: Sequence[Case], report: GateReport) -> None:
     attributes = {"name": name, **_counts(cases), "timestamp": foreign.one_line(report.started_at)}
     suite = ET.SubElement(root, "testsuite", attributes)
     properties = ET.SubElement(suite, "properties")
@@ -117,7 +107,7 @@ def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
     yield "check.generated_tokens", str(timing.generated_tokens)
 
 
-def _add_case(suite: ET.Element, case: _Case) -> None:
+def _add_case(suite: ET.Element, case: Case) -> None:
     element = ET.SubElement(suite, "testcase", {"classname": case.classname, "name": case.name})
     if case.outcome is not Outcome.PASSED:
         # Dashboards show <skipped> as nearly a pass, and what was not measured is none.
@@ -126,7 +116,7 @@ def _add_case(suite: ET.Element, case: _Case) -> None:
         child.text = "\n".join(case.body)
 
 
-def _counts(cases: Sequence[_Case]) -> dict[str, str]:
+def _counts(cases: Sequence[Case]) -> dict[str, str]:
     outcomes = [case.outcome for case in cases]
     return {
         "tests": str(len(outcomes)),

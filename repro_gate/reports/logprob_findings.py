@@ -75,23 +75,30 @@ def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[LogprobFi
     return tuple(sorted(found, key=lambda finding: finding.outcome is Outcome.INCONCLUSIVE))
 
 
-def logprob_notes(part: LogprobReport) -> Iterator[Note]:
-    """Yield changes that are too small to count, and outliers that are too few."""
+def whole_notes(part: LogprobReport) -> Iterator[Note]:
+    """Yield the change of a suite as a whole that is too small to count."""
     if part.matrix.verdict is MatrixVerdict.CHANGED:
+        subject = f"{foreign.one_line(part.suite)} as a whole"
         figures = matrix_evidence(part.matrix, part.tolerance)
-        yield Note(claim=NUMERIC_CHANGE, subject="the suite as a whole", lines=figures)
+        yield Note(claim=NUMERIC_CHANGE, subject=subject, lines=figures)
+
+
+def logprob_notes(part: LogprobReport) -> Iterator[Note]:
+    """Yield changes of cells that are too small to count, and outliers that are too few."""
     changed = changes(part)
     if changed:
         told = [f"{foreign.one_line(cell.id)}  {effect_words(effect)}" for cell, effect in changed]
         floor = f"{NUMERIC_CHANGE} ({nats(part.tolerance.floor_nats)} nats)"
-        yield Note(claim=floor, subject=plural(len(changed), "cell"), lines=tuple(cut("cell", told)))
+        yield Note(
+            claim=floor, subject=plural(len(changed), "cell"), lines=tuple(cut("cell", told))
+        )
     strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]
     if strange:
         claim = "outliers were drawn again, and there are no more of them than may be"
-        told = [line for cell in strange[:_MOST_STRANGE] for line in _outliers_of(cell)]
+        lines = [line for cell in strange[:_MOST_STRANGE] for line in _outliers_of(cell)]
         if len(strange) > _MOST_STRANGE:
-            told.append(("cell", f"and {len(strange) - _MOST_STRANGE} more"))
-        yield Note(claim=claim, subject=plural(len(strange), "cell"), lines=tuple(told))
+            lines.append(("cell", f"and {len(strange) - _MOST_STRANGE} more"))
+        yield Note(claim=claim, subject=plural(len(strange), "cell"), lines=tuple(lines))
 
 
 def _is_told(cell: LogprobCellReport) -> bool:

@@ -132,7 +132,9 @@ def spending_words(spent: Spending) -> str:
     saved = f"{spent.saved} saved by stopping early"
     reused = f", {spent.reused} reused" if spent.reused else ""
     price = f", {usd(spent.usd)}" if spent.usd else ""
-    return f"{plural(spent.calls, 'call')} ({saved}{reused}), {plural(spent.tokens, 'token')}{price}"
+    return (
+        f"{plural(spent.calls, 'call')} ({saved}{reused}), {plural(spent.tokens, 'token')}{price}"
+    )
 
 
 def checked_cells(part: LogprobReport) -> tuple[LogprobCellReport, ...]:

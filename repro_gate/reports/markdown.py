@@ -1,19 +1,20 @@
 """The report for people: what was run, what it said, and the findings first."""
 
 from collections.abc import Iterator, Sequence
-from typing import assert_never
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import Facts
-from repro_gate.core.outcome import Outcome, decide, exit_code_for, outcome_of_verdict
-from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.outcome import decide, exit_code_for, outcome_of_verdict
+from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import text_of
 from repro_gate.core.verdicts import Nondeterministic
-from repro_gate.reports import foreign, summary
+from repro_gate.reports import foreign, logprob_summary, summary
 from repro_gate.reports.describe import WORDS, describe, describe_control
+from repro_gate.reports.figures import plural
 from repro_gate.reports.markdown_findings import finding_blocks
-from repro_gate.reports.markdown_text import code, details, document, fence, table
+from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
+from repro_gate.reports.markdown_text import code, details, document, fence, mark, table
 
 Block = Sequence[str]
 
@@ -24,9 +25,8 @@ def render_markdown(report: GateReport) -> str:
         [
             *_head(report),
             *finding_blocks(report),
-            *_models(report),
-            *_nondeterminism(report),
-            *_controls(report),
+            *(_tokens(report) if summary.has_tokens(report) else ()),
+            *logprob_blocks(report),
             *_overall(report),
             *_timing(report),
             *_provenance(report),
@@ -36,14 +36,24 @@ def render_markdown(report: GateReport) -> str:
 
 def _head(report: GateReport) -> Iterator[Block]:
     yield ["# Reproducibility report"]
-    mark, outcome = _mark(decide(report)), decide(report).value
-    yield [f"{mark} **{outcome.capitalize()}**: {summary.outcome_words(report)}."]
+    outcome = decide(report)
+    yield [f"{mark(outcome)} **{outcome.capitalize()}**: {summary.outcome_words(report)}."]
     if report.interrupted:
         yield ["**Partial**: the check was interrupted, and what it did not reach is inconclusive."]
     suites = ", ".join(map(code, report.suites)) or "none"
     version, began = code(report.tool_version), code(report.started_at)
     yield [f"Suites: {suites}. Started {began} with repro-gate {version}."]
-    yield table(["verdict", "cells"], [[word, str(report.counts.get(word, 0))] for word in WORDS])
+    if summary.has_tokens(report):
+        yield table(
+            ["verdict", "cells"], [[word, str(report.counts.get(word, 0))] for word in WORDS]
+        )
+    yield [f"- {code(part.suite)}: {part_line(part, report)}" for part in report.logprobs]
+
+
+def _tokens(report: GateReport) -> Iterator[Block]:
+    yield from _models(report)
+    yield from _nondeterminism(report)
+    yield from _controls(report)
 
 
 def _models(report: GateReport) -> Iterator[Block]:
@@ -66,7 +76,7 @@ def _prompt(cells: Sequence[tuple[Cell, CellReport]]) -> Iterator[Block]:
     yield [f"### Prompt {code(cell.prompt)}"]
     yield fence([printable(cell.text)], "text")
     drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
-    limit = summary.plural(cell.max_tokens, "token")
+    limit = plural(cell.max_tokens, "token")
     yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]
     for same_seed, found in cells:
         yield [f"#### Seed {same_seed.seed}"]
@@ -74,10 +84,10 @@ def _prompt(cells: Sequence[tuple[Cell, CellReport]]) -> Iterator[Block]:
 
 
 def _seed(found: CellReport) -> Block:
-    mark = _mark(outcome_of_verdict(found.verdict))
+    verdict = f"{mark(outcome_of_verdict(found.verdict))} {found.verdict.word}"
     lines = [
         f"- **Runs**: {found.runs}",
-        f"- **Result**: {mark} {found.verdict.word}: {describe(found).claim}",
+        f"- **Result**: {verdict}: {describe(found).claim}",
     ]
     generation = found.generation
     if generation is not None:
@@ -95,7 +105,7 @@ def _nondeterminism(report: GateReport) -> Iterator[Block]:
     if differing:
         yield [f"- {code(cell.id)}: {describe(cell).claim}" for cell in differing]
     elif repeated:
-        cells = summary.plural(len(repeated), "repeated cell")
+        cells = plural(len(repeated), "repeated cell")
         yield [f"None was seen: every run of {cells} equals its first run."]
     else:
         yield ["None could be seen: no cell was run more than once."]
@@ -117,16 +127,24 @@ def _controls(report: GateReport) -> Iterator[Block]:
 
 
 def _overall(report: GateReport) -> Iterator[Block]:
-    cells = summary.measured_cells(report)
     yield ["## Overall summary"]
     yield [
-        f"- **Cells**: {len(cells)}",
-        f"- **Runs**: {sum(cell.runs for cell in cells)}",
-        f"- **Repetition**: {summary.repetition_words(cells)}",
-        f"- **Verdicts**: {summary.count_words(report.cells) or 'none'}",
-        f"- **Controls**: {summary.control_words(report)}",
+        *(_token_summary(report) if summary.has_tokens(report) else ()),
+        *(
+            f"- **Log-probabilities** of {code(part.suite)}: {logprob_summary.part_words(part)}"
+            for part in report.logprobs
+        ),
         f"- **Outcome**: {decide(report).value}, exit code {exit_code_for(report).value}",
     ]
+
+
+def _token_summary(report: GateReport) -> Iterator[str]:
+    cells = summary.measured_cells(report)
+    yield f"- **Cells**: {len(cells)}"
+    yield f"- **Runs**: {sum(cell.runs for cell in cells)}"
+    yield f"- **Repetition**: {summary.repetition_words(cells)}"
+    yield f"- **Verdicts**: {summary.count_words(report.cells) or 'none'}"
+    yield f"- **Controls**: {summary.control_words(report)}"
 
 
 def _timing(report: GateReport) -> Iterator[Block]:
@@ -134,15 +152,20 @@ def _timing(report: GateReport) -> Iterator[Block]:
     yield ["## Timing"]
     yield [
         f"- **Wall time**: {summary.seconds(timing.wall_s)}",
-        f"- **Engine time**: {summary.seconds(timing.engine_s)} of decoding and sampling",
-        f"- **Engine / wall**: {summary.ratio_words(timing)}",
-        f"- **Loading**: {summary.seconds(timing.load_s)}",
-        f"- **Generated**: {summary.plural(timing.generated_tokens, 'token')}",
+        *(_engine_timing(timing) if summary.has_engine(report) else ()),
     ]
 
 
+def _engine_timing(timing: Timing) -> Iterator[str]:
+    yield f"- **Engine time**: {summary.seconds(timing.engine_s)} of decoding and sampling"
+    yield f"- **Engine / wall**: {summary.ratio_words(timing)}"
+    yield f"- **Loading**: {summary.seconds(timing.load_s)}"
+    yield f"- **Generated**: {plural(timing.generated_tokens, 'token')}"
+
+
 def _provenance(report: GateReport) -> Iterator[Block]:
-    yield ["## Provenance"]
+    if summary.has_tokens(report) or report.engines or report.models:
+        yield ["## Provenance"]
     for engine in report.engines:
         yield [f"Engine {code(engine.name)}, profile {code(engine.profile)}:"]
         yield _facts(engine.facts)
@@ -154,15 +177,3 @@ def _provenance(report: GateReport) -> Iterator[Block]:
 def _facts(facts: Facts) -> Block:
     rows = [[code(name), code(value)] for name, value in foreign.facts(facts).items()]
     return details("Facts", table(["fact", "value"], rows))
-
-
-def _mark(outcome: Outcome) -> str:
-    match outcome:
-        case Outcome.PASSED:
-            return "✅"
-        case Outcome.FAILED:
-            return "❌"
-        case Outcome.INCONCLUSIVE:
-            return "❔"
-        case _:
-            assert_never(outcome)

@@ -9,7 +9,8 @@ from repro_gate.core.verdicts import Drift
 from repro_gate.reports.describe import advise, describe, describe_control
 from repro_gate.reports.explain import Explanation, evidence, explain, spell_token
 from repro_gate.reports.findings import Finding, findings
-from repro_gate.reports.markdown_text import code, fence, table
+from repro_gate.reports.markdown_logprob_findings import changed_table, logprob_finding_blocks
+from repro_gate.reports.markdown_text import code, fence
 
 Block = Sequence[str]
 
@@ -21,11 +22,14 @@ _AFTER = 4
 def finding_blocks(report: GateReport) -> Iterator[Block]:
     """Yield a section for each finding and each control that did not differ."""
     failed = [control for control in report.controls if control.failed]
-    found = findings(report)
-    if found or failed:
+    blocks = [
+        *chain.from_iterable(map(_finding, findings(report))),
+        *chain.from_iterable(map(_control, failed)),
+        *logprob_finding_blocks(report),
+    ]
+    if blocks:
         yield ["## Findings"]
-        yield from chain.from_iterable(map(_finding, found))
-        yield from chain.from_iterable(map(_control, failed))
+        yield from blocks
 
 
 def _finding(finding: Finding) -> Iterator[Block]:
@@ -75,16 +79,9 @@ def _suspects(cell: CellReport) -> Iterator[Block]:
     changes = describe(cell).suspects
     if changes:
         yield ["Changed since the golden was recorded:"]
-        yield table(
-            ["fact", "golden", "now"],
-            [[code(change.name), *map(_fact, (change.before, change.after))] for change in changes],
-        )
+        yield changed_table("golden", changes)
     elif isinstance(cell.verdict, Drift):
         yield ["Nothing in the provenance has changed since the golden was recorded."]
-
-
-def _fact(value: str | None) -> str:
-    return "(not said)" if value is None else code(value)
 
 
 def _what_to_do(finding: Finding) -> Iterator[Block]:

@@ -6,7 +6,9 @@ comes alive, whoever renders it. Everything else in a report is our own words.
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import assert_never
 
+from repro_gate.core.outcome import Outcome
 from repro_gate.reports.foreign import one_line
 
 _BACKTICKS = re.compile(r"`+")
@@ -46,6 +48,19 @@ def details(summary: str, body: Iterable[str]) -> list[str]:
 def document(blocks: Iterable[Sequence[str]]) -> str:
     """Return the blocks as one text, with an empty line between each two."""
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def mark(outcome: Outcome) -> str:
+    """Return how an outcome looks."""
+    match outcome:
+        case Outcome.PASSED:
+            return "✅"
+        case Outcome.FAILED:
+            return "❌"
+        case Outcome.INCONCLUSIVE:
+            return "❔"
+        case _:
+            assert_never(outcome)
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ def outcome_words(report: GateReport) -> str:
 
 
 def has_tokens(report: GateReport) -> bool:
-    """Tell whether anything is to be said of tokens: not when log-probabilities are all there is."""
+    """Tell whether to speak of tokens at all: not when only log-probabilities were checked."""
     return bool(report.cells) or not report.logprobs
 
 

@@ -14,9 +14,10 @@ from repro_gate.reports.logprob_findings import (
     Note,
     logprob_findings,
     logprob_notes,
+    whole_notes,
 )
 from repro_gate.reports.matrix_words import matrix_words, promise
-from repro_gate.reports.terminal_lines import aligned, line, style, title
+from repro_gate.reports.terminal_lines import aligned, line, title
 from repro_gate.reports.weight_words import pair_words, size_words, statement, tail_words
 
 
@@ -24,7 +25,7 @@ def finding_lines(part: LogprobReport, report: GateReport) -> Iterator[Text]:
     """Yield a block for each finding, and one for each note."""
     for finding in logprob_findings(part, report):
         yield from _finding(finding)
-    for note in logprob_notes(part):
+    for note in (*whole_notes(part), *logprob_notes(part)):
         yield from _note(note)
 
 

@@ -60,7 +60,11 @@ def tail_words(found: WeightReport) -> str:
 
 def weight_evidence(found: WeightReport) -> tuple[Line, ...]:
     """Return the figures of a comparison as labelled lines."""
-    centred = f", p = {chance(found.control_p)} if both are the same" if found.control_p is not None else ""
+    centred = (
+        f", p = {chance(found.control_p)} if both are the same"
+        if found.control_p is not None
+        else ""
+    )
     return (
         ("items", f"{plural(found.items, 'item')}; {FORMULA}"),
         ("log-ratio", f"{shifted(found.mean_log_ratio)} nats in the mean{centred}"),

@@ -1,0 +1,161 @@
+"""A suite's log-probabilities in Markdown: the whole, policies, weights, and every cell."""
+
+from collections.abc import Iterator, Sequence
+
+from repro_gate.core.logprob_report import (
+    LogprobCellReport,
+    LogprobReport,
+    PolicyNoise,
+    WeightReport,
+)
+from repro_gate.core.outcome import outcome_of_verdict
+from repro_gate.core.report import GateReport
+from repro_gate.reports import logprob_summary
+from repro_gate.reports.figures import amount, chance, nats, percent, plural, shifted
+from repro_gate.reports.logprob_evidence import shift_of
+from repro_gate.reports.logprob_words import describe_logprob_control
+from repro_gate.reports.markdown_logprob_findings import figure_block, note_blocks
+from repro_gate.reports.markdown_text import code, details, mark, table
+from repro_gate.reports.matrix_words import (
+    describe_matrix,
+    matrix_evidence,
+    outcome_of_matrix,
+    promise,
+)
+from repro_gate.reports.weight_words import (
+    FORMULA,
+    NOT_USABLE,
+    USABLE,
+    outcome_of_weights,
+    pair_words,
+    reason,
+    role_words,
+    size_words,
+    tail_words,
+)
+
+Block = Sequence[str]
+
+
+def logprob_blocks(report: GateReport) -> Iterator[Block]:
+    """Yield a section for each suite."""
+    for part in report.logprobs:
+        yield [f"## Log-probabilities of {code(part.suite)}"]
+        yield [part_line(part, report)]
+        yield from note_blocks(part)
+        yield from _whole(part)
+        yield from _policies(part)
+        yield from _weights(part)
+        yield from _controls(part)
+        yield from _every_cell(part)
+
+
+def part_line(part: LogprobReport, report: GateReport) -> str:
+    """Return how a suite's cells did."""
+    outcome = logprob_summary.outcome_of_part(part, report)
+    return f"{mark(outcome)} **{outcome.capitalize()}**: {logprob_summary.part_words(part)}."
+
+
+def _whole(part: LogprobReport) -> Iterator[Block]:
+    verdict = part.matrix.verdict
+    sameness = logprob_summary.sameness_words(part)
+    yield ["### The suite as a whole"]
+    yield [f"{mark(outcome_of_matrix(verdict))} {describe_matrix(verdict)}."]
+    yield figure_block(matrix_evidence(part.matrix, part.tolerance))
+    yield [
+        *([] if sameness is None else [f"- **Cells that agree**: {sameness}"]),
+        f"- **False alarms**: {promise(part.tolerance)}",
+        f"- **Spent**: {logprob_summary.spending_words(part.spending)}",
+    ]
+
+
+def _policies(part: LogprobReport) -> Iterator[Block]:
+    if part.policies:
+        yield ["### Policies side by side"]
+        yield ["Variances are within cells, in nats squared."]
+        yield ["*Identical*: the share of draws that repeat a calibration draw to the last digit."]
+        header = ["policy", "model", "temperature", "log-probabilities", "cells", "draws"]
+        figures = ["variance at calibration", "variance now", "identical", "outliers", "verdicts"]
+        yield table([*header, *figures], [_policy(noise, part) for noise in part.policies])
+
+
+def _policy(noise: PolicyNoise, part: LogprobReport) -> list[str]:
+    return [
+        code(noise.policy),
+        code(noise.model),
+        f"{noise.temperature:g}",
+        noise.logprobs.value,
+        str(noise.cells),
+        str(noise.draws),
+        amount(noise.calibration_variance),
+        amount(noise.variance),
+        percent(noise.atom),
+        str(noise.outliers),
+        logprob_summary.agreement_words(part, noise.policy),
+    ]
+
+
+def _weights(part: LogprobReport) -> Iterator[Block]:
+    if part.weights:
+        yield ["### Importance weights"]
+        yield [f"{FORMULA}. The effective sample size (ESS) is out of as many items."]
+        header = ["target / base", "role", "items", "mean log-ratio", "control p", "ESS"]
+        figures = ["largest share", "mean weight", "k-hat"]
+        yield table([*header, *figures], map(_weight, part.weights))
+        yield [f"- {_statement(found)}" for found in part.weights]
+
+
+def _weight(found: WeightReport) -> list[str]:
+    return [
+        code(pair_words(found)),
+        role_words(found),
+        str(found.items),
+        shifted(found.mean_log_ratio),
+        "" if found.control_p is None else chance(found.control_p),
+        size_words(found),
+        percent(found.largest_share),
+        amount(found.mean_weight),
+        tail_words(found),
+    ]
+
+
+def _statement(found: WeightReport) -> str:
+    said = f"{NOT_USABLE}: {code(reason(found))}" if found.problems else USABLE
+    return f"{mark(outcome_of_weights(found))} {code(pair_words(found))}: {said}"
+
+
+def _controls(part: LogprobReport) -> Iterator[Block]:
+    yield ["### Controls"]
+    if part.controls:
+        yield ["A control scores the same response after another prompt, and has to differ."]
+        yield table(
+            ["policy", "cell", "result"],
+            [
+                [
+                    code(control.policy),
+                    code(control.cell),
+                    f"{'❌' if control.failed else '✅'} {describe_logprob_control(control)}",
+                ]
+                for control in part.controls
+            ],
+        )
+    else:
+        yield [f"{logprob_summary.control_words(part).capitalize()}."]
+
+
+def _every_cell(part: LogprobReport) -> Iterator[Block]:
+    header = ["cell", "verdict", "draws", "center", "shift", "band"]
+    rows = table(header, map(_cell, part.cells))
+    yield details(f"{plural(len(part.cells), 'cell')}, one by one, in nats", rows)
+
+
+def _cell(cell: LogprobCellReport) -> list[str]:
+    shift = shift_of(cell)
+    return [
+        code(cell.id),
+        f"{mark(outcome_of_verdict(cell.verdict))} {cell.verdict.word}",
+        str(len(cell.totals)),
+        "" if cell.center is None else nats(cell.center),
+        "" if shift is None else shifted(shift),
+        "" if cell.band is None else nats(cell.band),
+    ]
