@@ -73,6 +73,8 @@ class ScriptedStarter:
     """The answer to the first, second, ... run of a cell; the last of them for all after it."""
     judge: Callable[[str, ScoreRequest], Scored] = scored_of
     """What a response is scored with, by the name of the loaded model."""
+    digest: Callable[[str], str] = digest_of
+    """What the file of a model is found to be, by its name."""
     faults: Sequence[Fault] = ()
     reports: Mapping[str, EngineReport] = field(default_factory=dict)
     """What an engine says of itself, by its name, when it is not the usual."""
@@ -142,7 +144,9 @@ class ScriptedEngine:
         self._held = None
         self._answer(Asked(process=self.number, what="load", about=model.name), LOAD_S)
         self._held = model.name
-        return LoadedModel(sha256=digest_of(model.name), facts=model_facts_of(model.name))
+        return LoadedModel(
+            sha256=self._starter.digest(model.name), facts=model_facts_of(model.name)
+        )
 
     def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
         """Say what the script says of this run of the cell."""

@@ -1,0 +1,146 @@
+"""Log-probabilities from engines on this machine."""
+
+from collections.abc import Callable, Sequence
+
+from repro_gate.adapters.local_engine import LocalEngine
+from repro_gate.core.draws import (
+    Answered,
+    DrawFacts,
+    DrawOutcome,
+    Encoding,
+    InvalidDraw,
+    MissedDraw,
+    Piece,
+    judge_answer,
+)
+from repro_gate.core.goldens import Facts
+from repro_gate.core.models import ModelSpec
+from repro_gate.core.policies import LogprobCell, LogprobKind, Policy
+from repro_gate.core.text import spell
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import DrawRequest, EngineStarter, ModelFiles, Scored, ScoreRequest, Seen
+
+
+class LocalScorer:
+    """Measures policies whose provider is an engine of the matrix, one draw after the other."""
+
+    def __init__(
+        self,
+        *,
+        starter: EngineStarter,
+        files: ModelFiles,
+        now: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            starter: starts the engines.
+            files: finds the models.
+            now: returns the time of day, ISO 8601, UTC.
+            clock: returns seconds, never going back.
+        """
+        self._starter = starter
+        self._files = files
+        self._now = now
+        self._clock = clock
+        self._engines: dict[str, LocalEngine] = {}
+
+    def source(self, policy: Policy) -> str:
+        """Return the profile of the policy's engine; raises `MeasurementUnavailable`."""
+        return self._engine_of(_model_of(policy)).describe().profile
+
+    def facts(self, policy: Policy) -> Facts:
+        """Return what is known of the policy's engine and model."""
+        model = _model_of(policy)
+        return self._engine_of(model).facts_of(model)
+
+    def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
+        """Return each cell's prompt and response as the tokens of its model, in order."""
+        encoded = {
+            place: self._encode(cells[place])
+            for place in sorted(range(len(cells)), key=lambda place: self._turn(cells[place]))
+        }
+        return [encoded[place] for place in range(len(cells))]
+
+    def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
+        """Make the draws model by model, and tell of each as soon as it is there."""
+        for request in sorted(requests, key=lambda request: self._turn(request.cell)):
+            seen(request, self._draw(request))
+
+    def close(self) -> None:
+        """End every engine."""
+        for engine in self._engines.values():
+            engine.close()
+
+    def _encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
+        response = cell.item.response
+        try:
+            scored, _ = self._score(
+                cell.policy, ScoreRequest(prompt=cell.prefix, response=response)
+            )
+        except MeasurementUnavailable as error:
+            return MissedDraw(reason=error.reason, remedy=error.remedy)
+        spelled = b"".join(piece.data for piece in scored.encoding.response)
+        wanted = response.encode()
+        # SentencePiece puts a space before a text, and takes what follows a special token for one.
+        if spelled not in {wanted, b" " + wanted}:
+            return InvalidDraw(
+                reason=f'the tokens of the response spell "{spell(spelled)}", not "{spell(wanted)}"'
+            )
+        return scored.encoding
+
+    def _draw(self, request: DrawRequest) -> DrawOutcome:
+        policy, encoding = request.cell.policy, request.encoding
+        if not encoding.has_ids:
+            return InvalidDraw(reason="the tokens have no ids, by which an engine is asked")
+        is_sampling = policy.logprobs is LogprobKind.SAMPLING
+        asked = ScoreRequest(
+            prompt=_ids(encoding.prompt),
+            response=_ids(encoding.response),
+            temperature=policy.temperature if is_sampling else None,
+        )
+        try:
+            scored, latency_s = self._score(policy, asked)
+        except MeasurementUnavailable as error:
+            return MissedDraw(reason=error.reason, remedy=error.remedy)
+        answered = Answered(
+            pieces=scored.encoding.response,
+            logprobs=(scored.sampling_logprobs or ()) if is_sampling else scored.logprobs,
+            # The name, not the digest: another file shall be measured and may drift.
+            facts=DrawFacts(at=self._now(), model=policy.model, latency_s=latency_s),
+        )
+        return judge_answer(answered, encoding, model=request.answers_as)
+
+    def _score(self, policy: Policy, asked: ScoreRequest) -> tuple[Scored, float]:
+        """Return the answer, and the seconds that it took; raises `MeasurementUnavailable`."""
+        model = _model_of(policy)
+        engine = self._engine_of(model)
+        engine.hold(model)
+        started = self._clock()
+        scored = engine.score(asked)
+        return scored, self._clock() - started
+
+    def _turn(self, cell: LogprobCell) -> tuple[str, bool, str]:
+        """Return when a cell has its turn: a model that is loaded already comes first."""
+        model = _model_of(cell.policy)
+        return model.engine.name, not self._engine_of(model).holds(model), model.name
+
+    def _engine_of(self, model: ModelSpec) -> LocalEngine:
+        spec = model.engine
+        known = self._engines.get(spec.name)
+        if known is None:
+            known = self._engines[spec.name] = LocalEngine(
+                spec, starter=self._starter, files=self._files
+            )
+        return known
+
+
+def _model_of(policy: Policy) -> ModelSpec:
+    if policy.local_model is None:
+        raise ValueError(f"the policy {policy.name} has no model on this machine")
+    return policy.local_model
+
+
+def _ids(pieces: Sequence[Piece]) -> tuple[int, ...]:
+    return tuple(piece.id for piece in pieces if piece.id is not None)
