@@ -44,6 +44,11 @@ def printable(text: str) -> str:
     return spell(text.encode("utf-8", errors="surrogatepass"))
 
 
+def unprinted(text: str) -> str:
+    """Return the foreign text that `printable` was given; raises ValueError as `unspell` does."""
+    return unspell(text).decode("utf-8", errors="surrogatepass")
+
+
 def _plain(text: str) -> bytes:
     if "\\" in text:
         raise ValueError(f"a backslash that starts no escape in {text!r}")
