@@ -1,0 +1,131 @@
+"""What an answer says of a response: a draw, an encoding, or what is wrong with it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from repro_gate.adapters.hosted.boundaries import split, without_ids
+from repro_gate.adapters.hosted.echoes import (
+    Echo,
+    Unreadable,
+    choice_of,
+    echo_of,
+    prompt_tokens_of,
+    with_ids_beside,
+)
+from repro_gate.core.draws import (
+    Answered,
+    Draw,
+    DrawFacts,
+    Encoding,
+    InvalidDraw,
+    Piece,
+    judge_answer,
+)
+from repro_gate.core.policies import LogprobKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A JSON document that came back, and what it has to be read with."""
+
+    document: Any
+    facts: DrawFacts
+    generated: int
+    """How many tokens the model was asked to add; they are not of the response."""
+    is_suffix: bool
+    """Whether the end of the prompt was asked about, and not all of it."""
+
+
+def read_draw(
+    answer: Answer, encoding: Encoding, *, kind: LogprobKind, model: str | None
+) -> Draw | InvalidDraw:
+    """Return the draw that an answer is, or why it is none; no document makes this raise.
+
+    Args:
+        answer: what came back.
+        encoding: what was asked about.
+        kind: the log-probabilities to read; the others are none.
+        model: what the answer has to call the model; None when nothing is known yet.
+    """
+    facts = answer.facts
+    answered = Answered(pieces=(), logprobs=(), facts=facts)
+    if model is None or facts.model == model:
+        try:
+            answered = replace(_answered(answer, encoding, kind), facts=facts)
+        except Unreadable as error:
+            return InvalidDraw(reason=str(error), facts=facts)
+    # Another model's tokens are not looked at: they would only hide who answered.
+    return judge_answer(answered, encoding, model=model)
+
+
+def read_encoding(answer: Answer, *, prefix: str, response: str) -> Encoding | InvalidDraw:
+    """Return the tokens of a text and where its response begins; no document makes this raise."""
+    try:
+        choice = choice_of(answer.document)
+        echo = with_ids_beside(echo_of(choice, LogprobKind.RAW), choice, skipped=0)
+        count = _prompt_count(answer, len(echo.pieces))
+        encoding = split(
+            echo.pieces[:count],
+            prefix=prefix.encode("utf-8", errors="surrogatepass"),
+            response=response.encode("utf-8", errors="surrogatepass"),
+        )
+    except Unreadable as error:
+        return InvalidDraw(reason=str(error), facts=answer.facts)
+    return encoding if encoding.has_ids else without_ids(encoding)
+
+
+def _prompt_count(answer: Answer, tokens: int) -> int:
+    """Return how many of the echoed tokens are the prompt's: the others were generated."""
+    told = prompt_tokens_of(answer.document)
+    fewest = max(0, tokens - answer.generated)
+    return told if told is not None and fewest <= told <= tokens else fewest
+
+
+def _answered(answer: Answer, encoding: Encoding, kind: LogprobKind) -> Answered:
+    """Return the part of an answer that is about the response."""
+    sent = len(encoding.prompt) + len(encoding.response)
+    read = prompt_tokens_of(answer.document)
+    if read is not None and read < sent:
+        raise Unreadable(f"the prompt was cut: {read} of its {sent} tokens were read")
+    choice = choice_of(answer.document)
+    echo = echo_of(choice, kind)
+    first = _first_of_response(answer, encoding, len(echo.pieces))
+    echo = with_ids_beside(echo, choice, skipped=len(encoding.prompt) - first)
+    if first:
+        _require_prompt(encoding.prompt, echo)
+    part = slice(first, first + len(encoding.response))
+    logprobs = echo.logprobs[part]
+    if kind is LogprobKind.SAMPLING and all(value is None for value in logprobs):
+        raise Unreadable("the answer has no sampling log-probabilities")
+    return Answered(pieces=echo.pieces[part], logprobs=logprobs)
+
+
+def _first_of_response(answer: Answer, encoding: Encoding, tokens: int) -> int:
+    """Return where the response begins in an echo of so many tokens.
+
+    An echo is of the response or of everything, and may end with what was generated. In a full
+    echo the very first token has no condition and so no log-probability that means anything; it
+    is of the prompt, which is not read.
+    """
+    prompt, response = len(encoding.prompt), len(encoding.response)
+    firsts = (0, prompt) if answer.is_suffix else (prompt, 0)
+    for first in firsts:
+        if 0 <= tokens - first - response <= answer.generated:
+            return first
+    if tokens < response:
+        # Which token is missing is told by comparison.
+        return 0
+    raise Unreadable(
+        f"the answer is about {tokens} tokens where {response} were asked about, "
+        f"or {prompt + response} with the prompt"
+    )
+
+
+def _require_prompt(prompt: tuple[Piece, ...], echo: Echo) -> None:
+    for position, (want, got) in enumerate(zip(prompt, echo.pieces, strict=False)):
+        same = want.id == got.id if want.id is not None else want.data == got.data
+        if not same:
+            raise Unreadable(
+                f"the answer follows another prompt: its token {position} is {got}, "
+                f"where {want} was sent"
+            )

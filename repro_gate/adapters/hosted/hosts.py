@@ -1,0 +1,188 @@
+"""A provider in use: its connections, its pace, its deadline, and what it has refused."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
+from repro_gate.adapters.hosted.client import Client
+from repro_gate.adapters.hosted.dialects import (
+    DIALECTS,
+    GENERATED_TOKENS,
+    PROMPT_TOKENS,
+    REQUESTS,
+    Dialect,
+    Question,
+)
+from repro_gate.adapters.hosted.keys import read_key
+from repro_gate.adapters.hosted.ledger import Ledger
+from repro_gate.adapters.hosted.metadata import Sightings, facts_of
+from repro_gate.adapters.hosted.pacing import Pacer
+from repro_gate.adapters.hosted.replies import Reader, Refused
+from repro_gate.adapters.hosted.retrying import TryAgain, persist
+from repro_gate.adapters.hosted.surroundings import Deadline, Surroundings
+from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
+from repro_gate.core.policies import LogprobCell, ProviderSpec
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import DrawRequest
+
+_BYTES_PER_TOKEN = 4
+"""For the pace and the budget of a text whose tokens are not known yet."""
+
+
+class Host:
+    """Answers for the policies of one provider; see `repro_gate.ports.Scorer`."""
+
+    def __init__(
+        self,
+        provider: ProviderSpec,
+        *,
+        ledger: Ledger,
+        sightings: Sightings,
+        surroundings: Surroundings,
+    ) -> None:
+        """Open the provider.
+
+        Raises:
+            MeasurementUnavailable: there is no key, or no way to send it safely.
+        """
+        self._provider = provider
+        self._surroundings = surroundings
+        self._ledger = ledger
+        self._sightings = sightings
+        self._dialect: Dialect = DIALECTS[provider.kind]
+        self._key = read_key(provider, surroundings.environ)
+        self._client = Client(provider, self._key, surroundings)
+        self._reader = Reader(provider, self._key)
+        self._pacer = Pacer(surroundings)
+        self._deadline = Deadline(provider.deadline_s, surroundings.clock)
+        self._refused: frozenset[str] = frozenset()
+
+    async def draw(self, request: DrawRequest) -> DrawOutcome:
+        """Make one draw with one call; what cannot be measured is a `MissedDraw`."""
+        policy, encoding = request.cell.policy, request.encoding
+        ids = [piece.id for piece in (*encoding.prompt, *encoding.response)]
+        question = Question(
+            model=policy.model,
+            temperature=policy.temperature,
+            prompt=tuple(id for id in ids if id is not None)
+            if encoding.has_ids
+            else _text_of(request.cell),
+            last=len(encoding.response),
+        )
+        try:
+            answer = await self._ask(question, tokens=len(ids))
+        except MeasurementUnavailable as error:
+            return MissedDraw(reason=error.reason, remedy=error.remedy)
+        drawn = read_draw(answer, encoding, kind=policy.logprobs, model=request.answers_as)
+        return self._safe(drawn) if isinstance(drawn, InvalidDraw) else drawn
+
+    async def encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
+        """Ask for the tokens of a cell's text with one call."""
+        policy, text = cell.policy, _text_of(cell)
+        question = Question(model=policy.model, temperature=policy.temperature, prompt=text)
+        tokens = 1 + len(text.encode("utf-8", errors="surrogatepass")) // _BYTES_PER_TOKEN
+        try:
+            answer = await self._ask(question, tokens=tokens)
+        except MeasurementUnavailable as error:
+            return MissedDraw(reason=error.reason, remedy=error.remedy)
+        encoded = read_encoding(answer, prefix=cell.prefix, response=cell.item.response)
+        if isinstance(encoded, InvalidDraw):
+            return self._safe(encoded)
+        return replace(encoded, prompt=tuple(self._safe_piece(p, text) for p in encoded.prompt))
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()
+
+    async def _ask(self, question: Question, *, tokens: int) -> Answer:
+        """Return the answer to a question, trying as often and as long as the provider's spec says.
+
+        Raises:
+            MeasurementUnavailable: there is no answer.
+        """
+        made = 0
+
+        async def attempt() -> Answer:
+            nonlocal made
+            while True:
+                refused = self._refused
+                body = self._dialect.body(question, refused=refused)
+                made += 1
+                try:
+                    return await self._call(body, question, tokens=tokens, attempts=made)
+                except Refused as error:
+                    # What a server calls by its name and refuses is said in another way.
+                    fields = self._dialect.instead.keys() & body.keys() - refused
+                    named = {field for field in fields if field in error.said}
+                    if not named:
+                        raise
+                    self._refused |= named
+
+        try:
+            return await persist(
+                attempt,
+                attempts=self._provider.attempts,
+                deadline=self._deadline,
+                surroundings=self._surroundings,
+            )
+        except TryAgain as error:
+            raise MeasurementUnavailable(f"{error.reason} (attempts: {made})") from error
+
+    async def _call(
+        self, body: Mapping[str, Any], question: Question, *, tokens: int, attempts: int
+    ) -> Answer:
+        generated: int = body["max_tokens"]
+        costs = {REQUESTS: 1, PROMPT_TOKENS: tokens, GENERATED_TOKENS: generated}
+        await self._pacer.turn(costs, self._deadline)
+        self._ledger.spend(tokens + generated)
+        timeout_s = min(self._provider.timeout_s, self._deadline.left_s)
+        reply = await self._client.send(body, timeout_s=timeout_s)
+        self._pacer.heed(reply.headers)
+        now = self._surroundings.now()
+        try:
+            document = self._reader.document_of(reply, now=now)
+        except TryAgain as error:
+            if error.after_s is not None:
+                self._pacer.hold(error.after_s)
+            raise
+        facts = facts_of(reply, document, self._key, attempts=attempts, now=now)
+        self._sightings.note(self._provider, question.model, facts)
+        return Answer(
+            document=document,
+            facts=facts,
+            generated=generated,
+            is_suffix=self._dialect.suffix in body,
+        )
+
+    def _safe(self, invalid: InvalidDraw) -> InvalidDraw:
+        """Return what is told of a bad answer without the key, if that is what the answer said."""
+        return replace(invalid, reason=self._key.scrub(invalid.reason))
+
+    def _safe_piece(self, piece: Piece, text: str) -> Piece:
+        """Return a token of the prompt, without the key unless it stands in our own text."""
+        if piece.data in text.encode("utf-8", errors="surrogatepass"):
+            return piece
+        return replace(piece, data=self._key.scrub_bytes(piece.data))
+
+
+class Unreachable:
+    """A provider that cannot be used, such as one whose key is not set."""
+
+    def __init__(self, error: MeasurementUnavailable) -> None:
+        self._missed = MissedDraw(reason=error.reason, remedy=error.remedy)
+
+    async def draw(self, _: DrawRequest) -> MissedDraw:
+        """Say why there is no draw."""
+        return self._missed
+
+    async def encode(self, _: LogprobCell) -> MissedDraw:
+        """Say why there are no tokens."""
+        return self._missed
+
+    async def close(self) -> None:
+        """Do nothing: nothing was opened."""
+
+
+def _text_of(cell: LogprobCell) -> str:
+    return cell.prefix + cell.item.response

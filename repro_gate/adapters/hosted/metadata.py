@@ -1,0 +1,69 @@
+"""What is kept of the call behind a draw, for whoever watches a provider over time."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from repro_gate.adapters.hosted.client import Reply
+from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
+from repro_gate.adapters.hosted.echoes import field_of
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.core.draws import DrawFacts
+from repro_gate.core.goldens import Facts
+from repro_gate.core.policies import Policy, ProviderSpec
+
+_LONGEST = 200
+_MOST_SEEN = 16
+"""Of more hosts than these a reader learns nothing."""
+_Asked = tuple[str, str]
+
+
+def facts_of(reply: Reply, document: Any, key: Key, *, attempts: int, now: datetime) -> DrawFacts:
+    """Return what a reply says of itself; every text is safe, short and without the key."""
+    headers = reply.headers
+    kept = {name: key.quote(headers[name], longest=_LONGEST) for name in KEPT if name in headers}
+    return DrawFacts(
+        at=now.isoformat(timespec="milliseconds"),
+        model=key.quote(_model_of(document), longest=_LONGEST),
+        request_id=key.quote(_first(headers, ANSWERED_IDS) or reply.request_id, longest=_LONGEST),
+        latency_s=round(reply.latency_s, 4),
+        attempts=attempts,
+        headers=kept or None,
+    )
+
+
+class Sightings:
+    """Who answered for a model, as far as answers came."""
+
+    def __init__(self) -> None:
+        self._models: dict[_Asked, dict[str, None]] = defaultdict(dict)
+        self._backends: dict[_Asked, dict[str, None]] = defaultdict(dict)
+
+    def note(self, provider: ProviderSpec, model: str, facts: DrawFacts) -> None:
+        """Keep who answered when a model was asked for."""
+        _keep(self._models[provider.name, model], facts.model)
+        _keep(self._backends[provider.name, model], _first(facts.headers or {}, BACKENDS))
+
+    def facts(self, policy: Policy) -> Facts:
+        """Return who has answered for a policy's model so far."""
+        asked = policy.provider.name, policy.model
+        seen = {
+            "model.answered": ", ".join(sorted(self._models.get(asked, ()))),
+            "provider.backends": ", ".join(sorted(self._backends.get(asked, ()))),
+        }
+        return {name: value for name, value in seen.items() if value}
+
+
+def _keep(seen: dict[str, None], value: str) -> None:
+    if value and len(seen) < _MOST_SEEN:
+        seen[value] = None
+
+
+def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((headers[name] for name in names if headers.get(name)), "")
+
+
+def _model_of(document: Any) -> str:
+    model = field_of(document, "model")
+    return model if isinstance(model, str) else ""

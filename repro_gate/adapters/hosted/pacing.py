@@ -1,0 +1,111 @@
+"""No faster than a provider allows: the limits that it tells are kept before it has to refuse."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+
+from repro_gate.adapters.hosted.dialects import (
+    FAMILIES,
+    OVER_LIMIT,
+    REQUESTS,
+    RateFamily,
+)
+from repro_gate.adapters.hosted.surroundings import Deadline, Surroundings
+
+_MINUTE_S = 60.0
+_ASSUMED_LIMIT = 60
+"""Requests per minute at a server that says that none is left, but not how many there were."""
+_COUNT = re.compile(r"[0-9]{1,15}")
+_LEAST_WAIT_S = 0.001
+"""A shorter sleep may leave the clock where it was."""
+
+
+class Bucket:
+    """A limit per minute, as tokens that flow into a bucket and are taken out of it."""
+
+    def __init__(self, limit: int, *, now: float) -> None:
+        self._limit = limit
+        self._level = float(limit)
+        self._at = now
+
+    def heed(self, limit: int | None, remaining: int | None, *, now: float) -> None:
+        """Believe what a server says, but never that more is left than we have counted."""
+        self._refill(now)
+        if limit is not None:
+            self._limit = limit
+        self._level = min(self._level, self._limit if remaining is None else remaining)
+
+    def wait_s(self, cost: int, *, now: float) -> float:
+        """Return how long it takes until `cost` may be taken."""
+        if cost == 0:
+            return 0.0
+        self._refill(now)
+        # What is larger than the bucket goes when the bucket is full, and leaves a debt.
+        missing = min(cost, self._limit) - self._level
+        return max(0.0, missing * _MINUTE_S / self._limit)
+
+    def take(self, cost: int) -> None:
+        """Take `cost` out."""
+        self._level -= cost
+
+    def _refill(self, now: float) -> None:
+        flown = (now - self._at) * self._limit / _MINUTE_S
+        self._level = min(float(self._limit), self._level + flown)
+        self._at = now
+
+
+class Pacer:
+    """Lets the calls to one provider go when their time has come."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._clock: Callable[[], float] = surroundings.clock
+        self._sleep = surroundings.sleep
+        self._buckets: dict[RateFamily, Bucket] = {}
+        self._held_until = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def turn(self, costs: Mapping[RateFamily, int], deadline: Deadline) -> None:
+        """Return when a call of these costs may be sent.
+
+        Raises:
+            OutOfTime: that would be after the deadline.
+        """
+        deadline.allow()
+        # Whoever waits keeps the others behind it: the first to come is the first to go.
+        async with self._lock:
+            while (wait_s := self._wait_s(costs)) > 0:
+                deadline.allow(wait_s)
+                await self._sleep(max(wait_s, _LEAST_WAIT_S))
+            for family, bucket in self._buckets.items():
+                bucket.take(costs.get(family, 0))
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for a while: a server that asks one call to wait means all of them."""
+        self._held_until = max(self._held_until, self._clock() + seconds)
+
+    def heed(self, headers: Mapping[str, str]) -> None:
+        """Take in what an answer says of the limits."""
+        is_over = headers.get(OVER_LIMIT, "").strip().lower() in {"yes", "true", "1"}
+        for family in FAMILIES:
+            limit = _count(headers.get(family.limit)) or None
+            remaining = _count(headers.get(family.remaining))
+            if family is REQUESTS and is_over:
+                remaining = 0
+            if limit is not None or remaining == 0 or family in self._buckets:
+                self._bucket(family, limit).heed(limit, remaining, now=self._clock())
+
+    def _bucket(self, family: RateFamily, limit: int | None) -> Bucket:
+        if family not in self._buckets:
+            self._buckets[family] = Bucket(limit or _ASSUMED_LIMIT, now=self._clock())
+        return self._buckets[family]
+
+    def _wait_s(self, costs: Mapping[RateFamily, int]) -> float:
+        now = self._clock()
+        waits = (
+            bucket.wait_s(costs.get(family, 0), now=now) for family, bucket in self._buckets.items()
+        )
+        return max(self._held_until - now, *waits, 0.0)
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text is not None and _COUNT.fullmatch(text) else None

@@ -1,0 +1,128 @@
+"""The log-probabilities of hosted models: many calls at once behind a synchronous port."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from repro_gate.adapters.hosted.hosts import Host, Unreachable
+from repro_gate.adapters.hosted.ledger import Ledger
+from repro_gate.adapters.hosted.metadata import Sightings
+from repro_gate.adapters.hosted.spreading import spread
+from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.goldens import Facts
+from repro_gate.core.policies import Budget, LogprobCell, Policy, ProviderSpec
+from repro_gate.core.text import printable
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import DrawRequest, Seen
+
+_Encoded = Encoding | InvalidDraw | MissedDraw
+_TextKey = tuple[ProviderSpec, str, str, str]
+
+
+class HostedScorer:
+    """Measures at hosted APIs; see `repro_gate.ports.Scorer`.
+
+    It keeps one pool of connections for each provider, from the first use until it is closed.
+    """
+
+    def __init__(self, budget: Budget, *, surroundings: Surroundings | None = None) -> None:
+        self._surroundings = surroundings or Surroundings()
+        self._ledger = Ledger(budget)
+        self._sightings = Sightings()
+        self._hosts: dict[ProviderSpec, Host | Unreachable] = {}
+        self._runner: asyncio.Runner | None = None
+
+    @property
+    def sent_calls(self) -> int:
+        """How many calls were sent; every attempt counts."""
+        return self._ledger.calls
+
+    @property
+    def sent_tokens(self) -> int:
+        """How many tokens were sent and asked for; those of a text to encode are estimated."""
+        return self._ledger.tokens
+
+    def source(self, policy: Policy) -> str:
+        """Return the name of the policy's provider."""
+        return policy.provider.name
+
+    def facts(self, policy: Policy) -> Facts:
+        """Return where the policy's model is, and who has answered for it so far."""
+        provider = policy.provider
+        host = provider.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+        return {
+            "provider": provider.kind.value,
+            "provider.host": printable(host),
+            **self._sightings.facts(policy),
+        }
+
+    def encode(self, cells: Sequence[LogprobCell]) -> Sequence[_Encoded]:
+        """Return the tokens of each cell; cells of one text and model are asked about once."""
+        found: dict[_TextKey, _Encoded] = {}
+
+        async def make(cell: LogprobCell) -> None:
+            found[_text_key(cell)] = await self._host(_provider_of(cell)).encode(cell)
+
+        different = list({_text_key(cell): cell for cell in cells}.values())
+        self._run(spread(different, make, at=_provider_of))
+        return [found[_text_key(cell)] for cell in cells]
+
+    def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
+        """Make the draws, and tell of each as soon as it is there."""
+
+        async def make(request: DrawRequest) -> None:
+            seen(request, await self._host(_provider_of(request.cell)).draw(request))
+
+        self._run(spread(requests, make, at=lambda request: _provider_of(request.cell)))
+
+    def close(self) -> None:
+        """Let go of all connections; safe to call more than once."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            with runner:
+                runner.run(self._close_hosts())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        try:
+            self._runner.run(self._tidied(work))
+        except BaseException:
+            # What is under way must not go on when the loop runs again.
+            self._runner.close()
+            self._runner = None
+            raise
+
+    async def _tidied(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except BaseException:
+            await self._close_hosts()
+            raise
+
+    async def _close_hosts(self) -> None:
+        while self._hosts:
+            _, host = self._hosts.popitem()
+            await host.close()
+
+    def _host(self, provider: ProviderSpec) -> Host | Unreachable:
+        if provider not in self._hosts:
+            try:
+                self._hosts[provider] = Host(
+                    provider,
+                    ledger=self._ledger,
+                    sightings=self._sightings,
+                    surroundings=self._surroundings,
+                )
+            except MeasurementUnavailable as error:
+                self._hosts[provider] = Unreachable(error)
+        return self._hosts[provider]
+
+
+def _provider_of(cell: LogprobCell) -> ProviderSpec:
+    return cell.policy.provider
+
+
+def _text_key(cell: LogprobCell) -> _TextKey:
+    return cell.policy.provider, cell.policy.model, cell.prefix, cell.item.response
