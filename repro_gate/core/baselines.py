@@ -16,7 +16,7 @@ _NORMAL_MAD = 1.4826
 """The standard deviation of a normal distribution over its MAD: 1 / Phi^-1(3/4)."""
 _SMALLEST_OUTLIER_NATS = 1.0
 _ORDINARY_SHARE = 0.975
-_FLOOR_OVER_ORDINARY = 3.0
+_FLOOR_OVER_ORDINARY = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

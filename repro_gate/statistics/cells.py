@@ -5,12 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from repro_gate.core.baselines import RESOLUTION_NATS
-from repro_gate.core.design import CONFIRMATION, SCREEN, TESTS
+from repro_gate.core.design import CONFIRMATION, SCREEN
 from repro_gate.core.draws import Encoding
 from repro_gate.core.logprob_verdicts import Effect, Evidence, Sameness, TokenShift
 from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
 from repro_gate.statistics.labelings import Floats
-from repro_gate.statistics.two_samples import p_values, two_samples
+from repro_gate.statistics.two_samples import (
+    p_values,
+    tests_that_could_reject,
+    two_samples,
+)
 
 _MOST_TOKENS = 5
 """Tokens of an effect that are worth naming."""
@@ -22,7 +26,7 @@ class Confirmed:
 
     evidence: Evidence
     p_value: float
-    """Of the draws of both looks against the calibration, corrected for the three tests."""
+    """Of the draws of both looks against the calibration, corrected for the number of tests."""
 
 
 def is_suspicious(calibration: Floats, first: Floats) -> bool:
@@ -40,9 +44,11 @@ def confirm(calibration: Floats, first: Floats, second: Floats) -> Confirmed | N
     confirmed = [evidence for evidence in Evidence if alone[evidence] <= CONFIRMATION]
     if not confirmed:
         return None
-    together = p_values(two_samples(calibration, np.concatenate([first, second])))
+    both = two_samples(calibration, np.concatenate([first, second]))
+    together = p_values(both)
     evidence = min(confirmed, key=together.__getitem__)
-    return Confirmed(evidence=evidence, p_value=min(1.0, TESTS * together[evidence]))
+    p_value = tests_that_could_reject(both) * together[evidence]
+    return Confirmed(evidence=evidence, p_value=min(1.0, p_value))
 
 
 def effect_of(

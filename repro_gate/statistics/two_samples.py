@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from repro_gate.core.baselines import RESOLUTION_NATS
-from repro_gate.core.design import MOST_LABELINGS
+from repro_gate.core.design import MOST_LABELINGS, TESTS
 from repro_gate.core.logprob_verdicts import Evidence
 from repro_gate.statistics.labelings import Floats, Labelings, labelings
 
-_DECIMALS = 5
-"""Of `RESOLUTION_NATS`: what is below it is no difference."""
 _TIE = 1e-9
 """Sums of the same numbers in another order may differ by so much, relatively."""
 
@@ -43,6 +41,16 @@ class TwoSamples:
 def two_samples(calibration: Floats, new: Floats) -> TwoSamples:
     """Return the pooled draws; both are draws x tokens, in nats."""
     return TwoSamples(pooled=np.concatenate([calibration, new]), new=len(new))
+
+
+def tests_that_could_reject(samples: TwoSamples) -> int:
+    """Return by how many a smallest p-value has to be multiplied.
+
+    Where no two of the pooled draws coincide, the first test gives 1 in every division, and needs
+    no correction (Tarone 1990, "A modified Bonferroni method for discrete data").
+    """
+    has_pairs = float(same_pairs(samples.pooled).sum()) > len(samples.pooled)
+    return TESTS if has_pairs else TESTS - 1
 
 
 def p_values(samples: TwoSamples, *, most: int = MOST_LABELINGS) -> dict[Evidence, float]:
@@ -92,16 +100,33 @@ def same_pairs(pooled: Floats) -> Floats:
 
 def standardised(pooled: Floats) -> Floats:
     """Return n x (1 + T): the sum and each token, with mean 0 and variance 1, or all 0."""
-    rounded = np.round(pooled, _DECIMALS)
+    tokens = _snapped(pooled)
     columns = np.empty((len(pooled), 1 + pooled.shape[1]))
-    columns[:, 1:] = rounded
-    columns[:, 0] = np.round(rounded.sum(axis=1), _DECIMALS)
+    columns[:, 1:] = tokens
+    columns[:, 0] = tokens.sum(axis=1)
     columns -= columns.mean(axis=0)
     spread = columns.std(axis=0)
-    constant = spread <= RESOLUTION_NATS / len(pooled)
+    constant = spread <= _TIE
     columns[:, constant] = 0.0
     scaled: Floats = columns / np.where(constant, 1.0, spread)
     return scaled
+
+
+def _snapped(pooled: Floats) -> Floats:
+    """Return the draws with values of a token that differ by less than counts made equal.
+
+    Rounding would not do: two such values can lie on either side of a rounding boundary, and then
+    all calibration draws would differ from all new ones.
+    """
+    order = np.argsort(pooled, axis=0, kind="stable")
+    values = np.take_along_axis(pooled, order, axis=0)
+    starts = np.ones(values.shape, dtype=np.bool_)
+    starts[1:] = np.diff(values, axis=0) > RESOLUTION_NATS
+    ranks = np.arange(len(values))[:, np.newaxis]
+    firsts = np.maximum.accumulate(np.where(starts, ranks, 0), axis=0)
+    snapped = np.empty_like(pooled)
+    np.put_along_axis(snapped, order, np.take_along_axis(values, firsts, axis=0), axis=0)
+    return snapped
 
 
 def _observed(samples: TwoSamples) -> Floats:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.policies import LogprobCell
 
 Event: TypeAlias = tuple[str, int, int] | tuple[str, str, int]
 
@@ -25,11 +26,11 @@ class RecordingProgress:
         """Remember how much there is to do."""
         self._note(("started", cells, runs))
 
-    def ran(self, cell: Cell, *, tokens: int) -> None:
+    def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
         """Remember that one run of a cell is finished."""
         self._note(("ran", cell.id, tokens))
 
-    def skipped(self, cell: Cell, *, runs: int) -> None:
+    def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
         """Remember that the remaining runs of a cell will not happen."""
         self._note(("skipped", cell.id, runs))
 
