@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import count
 
 import pytest
 
@@ -20,122 +19,23 @@ from repro_gate.core.draws import (
     Piece,
 )
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
-from repro_gate.core.policies import (
-    LOCAL,
-    Item,
-    LogprobCell,
-    LogprobKind,
-    Policy,
-    ProviderKind,
-    ProviderSpec,
+from repro_gate.core.policies import LogprobKind, Policy
+from repro_gate.ports import Scored, ScoreRequest
+from tests.fakes.engines import REFUSED, Fault, ScriptedStarter
+from tests.fakes.local_scoring import (
+    LATENCY_S,
+    NOW,
+    asked_for,
+    asked_of,
+    draw_of,
+    drawn,
+    encoding_of,
+    logprob_cell_of,
+    policy_of,
+    request_of,
+    scorer_of,
 )
-from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import DrawRequest, EngineStarter, ModelFiles, Purpose, Scored, ScoreRequest
-from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
-from tests.fakes.stores import MemoryModelFiles
-from tests.fakes.values import (
-    PROFILE,
-    digest_of,
-    model_spec_of,
-    pieces_of,
-    provenance_of,
-    scored_of,
-)
-
-NOW = "2026-01-02T03:04:05Z"
-LATENCY_S = 0.5
-DIED = MissedDraw(reason=DEAD.reason)
-NOT_TRIED = MissedDraw(reason="not tried: the engine failed 3 times in a row")
-PLACE = ProviderSpec(name=LOCAL, kind=ProviderKind.LOCAL)
-
-
-def policy_of(
-    model: str = "tiny",
-    *,
-    engine: str = "scripted",
-    temperature: float = 0.5,
-    logprobs: LogprobKind = LogprobKind.RAW,
-) -> Policy:
-    """Return a policy that a model of the matrix is."""
-    return Policy(
-        name=model,
-        provider=PLACE,
-        model=model,
-        system="Be brief.",
-        template="{system} {prompt}",
-        temperature=temperature,
-        logprobs=logprobs,
-        local_model=model_spec_of(model, engine=engine),
-    )
-
-
-def logprob_cell_of(response: str = " hi", *, policy: Policy | None = None) -> LogprobCell:
-    """Return a cell of a policy, of the usual one unless told otherwise."""
-    item = Item(name="item", prompt="Greet!", response=response)
-    return LogprobCell(policy=policy or policy_of(), item=item)
-
-
-def encoding_of(cell: LogprobCell) -> Encoding:
-    """Return what the scripted tokenizer makes of a cell."""
-    return Encoding(prompt=pieces_of(cell.prefix), response=pieces_of(cell.item.response))
-
-
-def request_of(cell: LogprobCell, *, answers_as: str | None = None) -> DrawRequest:
-    """Return the first draw of a cell."""
-    return DrawRequest(
-        cell=cell,
-        encoding=encoding_of(cell),
-        purpose=Purpose.FIRST_LOOK,
-        number=1,
-        answers_as=answers_as,
-    )
-
-
-def asked_of(cell: LogprobCell, temperature: float | None = None) -> ScoreRequest:
-    """Return what an engine is asked for a draw of a cell."""
-    return ScoreRequest(
-        prompt=tuple(cell.prefix.encode()),
-        response=tuple(cell.item.response.encode()),
-        temperature=temperature,
-    )
-
-
-def draw_of(cell: LogprobCell) -> Draw:
-    """Return what a draw of a cell is when nothing goes wrong."""
-    model = cell.policy.model
-    return Draw(
-        logprobs=scored_of(model, asked_of(cell)).logprobs,
-        facts=DrawFacts(at=NOW, model=model, latency_s=LATENCY_S),
-    )
-
-
-def death_at(cell: LogprobCell, *, time: int | None = None) -> Fault:
-    """Return the death of the engine at a draw of a cell."""
-    about = f"{cell.policy.model}: {tuple(cell.item.response.encode())}"
-    return Fault(what="score", about=about, time=time)
-
-
-def scorer_of(starter: EngineStarter, files: ModelFiles | None = None) -> LocalScorer:
-    """Return a scorer whose every answer takes the same time."""
-    return LocalScorer(
-        starter=starter,
-        files=files or MemoryModelFiles(),
-        now=lambda: NOW,
-        clock=count(step=LATENCY_S).__next__,
-    )
-
-
-def drawn(scorer: LocalScorer, *cells: LogprobCell) -> list[tuple[LogprobCell, DrawOutcome]]:
-    """Draw cells once each, and return what was told, in its order."""
-    told: list[tuple[LogprobCell, DrawOutcome]] = []
-    requests = [request_of(cell) for cell in cells]
-    scorer.draw(requests, seen=lambda request, outcome: told.append((request.cell, outcome)))
-    return told
-
-
-def asked_for(starter: ScriptedStarter, what: str) -> list[str]:
-    """Return what was asked in one way, in order."""
-    return [asked.about for asked in starter.log if asked.what == what]
+from tests.fakes.values import PROFILE, provenance_of, scored_of
 
 
 @pytest.fixture(name="heard")
@@ -157,20 +57,6 @@ def test_the_source_is_the_profile_of_the_engine() -> None:
 
     assert [scorer.source(policy_of(model)) for model in ("tiny", "small")] == [PROFILE, PROFILE]
     assert asked_for(starter, "describe") == ["scripted"]
-
-
-def test_a_source_that_cannot_be_said_is_unavailable() -> None:
-    """An engine that dies is started anew, but not for ever."""
-    starter = ScriptedStarter(faults=[Fault(what="describe", about="scripted")])
-    scorer = scorer_of(starter)
-    reasons: list[str] = []
-    for _ in range(5):
-        with pytest.raises(MeasurementUnavailable) as caught:
-            scorer.source(policy_of())
-        reasons.append(caught.value.reason)
-
-    assert reasons == [DEAD.reason] * 3 + [NOT_TRIED.reason] * 2
-    assert len(starter.engines) == 3
 
 
 def test_facts_are_those_of_engine_and_model() -> None:
@@ -214,52 +100,6 @@ def test_sampling_values_are_those_at_the_temperature(
     assert asked == [asked_of(cell, 0.5)]
 
 
-def test_each_model_is_loaded_once() -> None:
-    """Answers keep the order of the cells; the work is done model by model."""
-    starter = ScriptedStarter()
-    one, two = policy_of("one"), policy_of("two")
-    cells = [logprob_cell_of(f" {number}", policy=(two, one)[number % 2]) for number in range(6)]
-
-    assert scorer_of(starter).encode(cells) == [encoding_of(cell) for cell in cells]
-    assert asked_for(starter, "load") == ["one", "two"]
-
-
-def test_the_model_that_is_loaded_comes_first() -> None:
-    """Draws begin where encoding ended."""
-    starter = ScriptedStarter()
-    scorer = scorer_of(starter)
-    cells = [logprob_cell_of(policy=policy_of(model)) for model in ("one", "two")]
-    scorer.encode(cells)
-
-    assert drawn(scorer, *cells) == [(cell, draw_of(cell)) for cell in reversed(cells)]
-    assert asked_for(starter, "load") == ["one", "two", "one"]
-
-
-def test_each_engine_has_one_process_that_stays() -> None:
-    """Two engines of the matrix are two processes, however often they are asked."""
-    starter = ScriptedStarter()
-    scorer = scorer_of(starter)
-    cells = [logprob_cell_of(policy=policy_of(name, engine=name)) for name in ("cpu", "gpu")]
-    for _ in range(3):
-        scorer.encode(cells)
-        drawn(scorer, *cells)
-
-    assert asked_for(starter, "start") == ["cpu", "gpu"]
-    assert asked_for(starter, "load") == ["cpu", "gpu"]
-
-
-def test_a_refusal_costs_one_draw_and_no_process() -> None:
-    """An engine that refuses is well, and goes on with the next."""
-    cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
-    starter = ScriptedStarter(faults=[replace(death_at(cells[0]), error=REFUSED)])
-
-    assert drawn(scorer_of(starter), *cells) == [
-        (cells[0], MissedDraw(reason=REFUSED.reason, remedy=REFUSED.remedy)),
-        (cells[1], draw_of(cells[1])),
-    ]
-    assert len(starter.engines) == 1
-
-
 def test_a_refusal_to_encode_is_missed() -> None:
     """Such as a boundary that falls within a token."""
     starter = ScriptedStarter(faults=[Fault(what="score", about="tiny:  hi", error=REFUSED)])
@@ -267,112 +107,6 @@ def test_a_refusal_to_encode_is_missed() -> None:
     assert scorer_of(starter).encode([logprob_cell_of()]) == [
         MissedDraw(reason=REFUSED.reason, remedy=REFUSED.remedy)
     ]
-
-
-def test_a_death_costs_one_draw_and_its_process() -> None:
-    """The next draw is made by a fresh process, which loads the model again."""
-    cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
-    starter = ScriptedStarter(faults=[death_at(cells[0])])
-
-    assert drawn(scorer_of(starter), *cells) == [(cells[0], DIED), (cells[1], draw_of(cells[1]))]
-    assert [engine.is_closed for engine in starter.engines] == [True, False]
-    assert asked_for(starter, "load") == ["tiny", "tiny"]
-
-
-def test_after_three_deaths_in_a_row_the_rest_is_not_tried() -> None:
-    """Then the model is the cause, and each death may take as long as its time-out."""
-    cells = [logprob_cell_of(f" {number}") for number in range(5)]
-    other = logprob_cell_of(policy=policy_of("zebra"))
-    starter = ScriptedStarter(faults=[death_at(cell) for cell in cells])
-    scorer = scorer_of(starter)
-
-    outcomes = [outcome for _, outcome in drawn(scorer, *cells, other)]
-    assert outcomes == [DIED] * 3 + [NOT_TRIED] * 2 + [draw_of(other)]
-    assert drawn(scorer, cells[0]) == [(cells[0], NOT_TRIED)]
-
-
-def test_deaths_that_are_not_in_a_row_do_not_add_up() -> None:
-    """A draw that was made shows that the model can be measured."""
-    bad, good = logprob_cell_of(" bad"), logprob_cell_of(" good")
-    scorer = scorer_of(ScriptedStarter(faults=[death_at(bad)]))
-
-    outcomes = [outcome for _, outcome in drawn(scorer, bad, bad, good, bad, bad, good)]
-    assert outcomes == [DIED, DIED, draw_of(good), DIED, DIED, draw_of(good)]
-
-
-def test_a_model_that_kills_the_engine_is_tried_three_times() -> None:
-    """Deaths while loading count as deaths while drawing do."""
-    cells = [logprob_cell_of(f" {number}") for number in range(5)]
-    starter = ScriptedStarter(faults=[Fault(what="load", about="tiny")])
-
-    outcomes = [outcome for _, outcome in drawn(scorer_of(starter), *cells)]
-    assert outcomes == [DIED] * 3 + [NOT_TRIED] * 2
-
-
-def test_a_model_that_is_refused_is_not_loaded_again() -> None:
-    """A large file would be read to its end for each draw, to hear the same."""
-    cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
-    starter = ScriptedStarter(faults=[Fault(what="load", about="tiny", error=REFUSED)])
-    missed = MissedDraw(reason=REFUSED.reason, remedy=REFUSED.remedy)
-
-    assert drawn(scorer_of(starter), *cells) == [(cell, missed) for cell in cells]
-    assert asked_for(starter, "load") == ["tiny"]
-
-
-def test_a_model_that_is_not_here_names_its_remedy() -> None:
-    """The command that gets it is said, and no engine is started for nothing."""
-    starter = ScriptedStarter()
-    cell = logprob_cell_of()
-
-    assert drawn(scorer_of(starter, MemoryModelFiles(missing=["tiny"])), cell) == [
-        (
-            cell,
-            MissedDraw(reason="the model tiny is not here", remedy="repro-gate models fetch tiny"),
-        )
-    ]
-    assert starter.log == []
-
-
-def test_a_model_that_is_not_the_pinned_one_is_not_drawn_from() -> None:
-    """Whatever an engine loads, it says its digest."""
-    files = MemoryModelFiles(digests={"tiny": "0a" * 32})
-    ((_, outcome),) = drawn(scorer_of(ScriptedStarter(), files), logprob_cell_of())
-
-    assert outcome == MissedDraw(
-        reason=f"the engine loaded a tiny with the sha256 {digest_of('tiny')}, but "
-        f"{'0a' * 32} is pinned"
-    )
-
-
-def test_a_file_that_is_replaced_meanwhile_is_not_drawn_from() -> None:
-    """Draws of two models by one name would be taken for those of one."""
-    digests = iter(("0a" * 32, "0b" * 32))
-    cells = [logprob_cell_of(" a"), logprob_cell_of(" b"), logprob_cell_of(" c")]
-    starter = ScriptedStarter(faults=[death_at(cells[1])], digest=lambda _: next(digests))
-
-    assert [outcome for _, outcome in drawn(scorer_of(starter), *cells)] == [
-        draw_of(cells[0]),
-        DIED,
-        MissedDraw(
-            reason=f"the engine loaded a tiny with the sha256 {'0b' * 32}, but "
-            f"{'0a' * 32} is pinned"
-        ),
-    ]
-
-
-def test_an_interruption_is_let_through() -> None:
-    """What came before it was told."""
-    cells = [logprob_cell_of(" a"), logprob_cell_of(" b"), logprob_cell_of(" c")]
-    told: list[LogprobCell] = []
-    starter = ScriptedStarter(faults=[replace(death_at(cells[1]), error=KeyboardInterrupt())])
-
-    with pytest.raises(KeyboardInterrupt):
-        scorer_of(starter).draw(
-            [request_of(cell) for cell in cells],
-            seen=lambda request, _: told.append(request.cell),
-        )
-
-    assert told == cells[:1]
 
 
 def test_an_answer_is_judged() -> None:
@@ -436,18 +170,6 @@ def test_tokens_that_do_not_spell_the_response_are_invalid(
     if isinstance(outcome, InvalidDraw):
         spelled = {b"": "hi", b"\x1b": "\\x1bhi"}[first]
         assert outcome.reason == f'the tokens of the response spell "{spelled}", not " hi"'
-
-
-def test_closing_ends_every_engine() -> None:
-    """And may be done twice."""
-    starter = ScriptedStarter()
-    scorer = scorer_of(starter)
-    for name in ("cpu", "gpu"):
-        scorer.source(policy_of(name, engine=name))
-    scorer.close()
-    scorer.close()
-
-    assert [engine.is_closed for engine in starter.engines] == [True, True]
 
 
 def test_a_hosted_policy_is_none_of_its_own() -> None:

@@ -1,0 +1,217 @@
+"""Engines that the local scorer works with: how long they stay, and what their deaths cost."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repro_gate.core.draws import MissedDraw
+from repro_gate.errors import MeasurementUnavailable
+from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
+from tests.fakes.local_scoring import (
+    DIED,
+    NOT_TRIED,
+    asked_for,
+    death_at,
+    draw_of,
+    drawn,
+    encoding_of,
+    logprob_cell_of,
+    policy_of,
+    request_of,
+    scorer_of,
+)
+from tests.fakes.stores import MemoryModelFiles
+from tests.fakes.values import digest_of
+
+if TYPE_CHECKING:
+    from repro_gate.core.policies import LogprobCell
+
+
+def test_a_source_that_cannot_be_said_is_unavailable() -> None:
+    """An engine that dies is started anew, but not for ever."""
+    starter = ScriptedStarter(faults=[Fault(what="describe", about="scripted")])
+    scorer = scorer_of(starter)
+    reasons: list[str] = []
+    for _ in range(5):
+        with pytest.raises(MeasurementUnavailable) as caught:
+            scorer.source(policy_of())
+        reasons.append(caught.value.reason)
+
+    assert reasons == [DEAD.reason] * 3 + [NOT_TRIED.reason] * 2
+    assert len(starter.engines) == 3
+
+
+def test_each_model_is_loaded_once() -> None:
+    """Answers keep the order of the cells; the work is done model by model."""
+    starter = ScriptedStarter()
+    one, two = policy_of("one"), policy_of("two")
+    cells = [logprob_cell_of(f" {number}", policy=(two, one)[number % 2]) for number in range(6)]
+
+    assert scorer_of(starter).encode(cells) == [encoding_of(cell) for cell in cells]
+    assert asked_for(starter, "load") == ["one", "two"]
+
+
+def test_the_model_that_is_loaded_comes_first() -> None:
+    """Draws begin where encoding ended."""
+    starter = ScriptedStarter()
+    scorer = scorer_of(starter)
+    cells = [logprob_cell_of(policy=policy_of(model)) for model in ("one", "two")]
+    scorer.encode(cells)
+
+    assert drawn(scorer, *cells) == [(cell, draw_of(cell)) for cell in reversed(cells)]
+    assert asked_for(starter, "load") == ["one", "two", "one"]
+
+
+def test_each_engine_has_one_process_that_stays() -> None:
+    """Two engines of the matrix are two processes, however often they are asked."""
+    starter = ScriptedStarter()
+    scorer = scorer_of(starter)
+    cells = [logprob_cell_of(policy=policy_of(name, engine=name)) for name in ("cpu", "gpu")]
+    for _ in range(3):
+        scorer.encode(cells)
+        drawn(scorer, *cells)
+
+    assert asked_for(starter, "start") == ["cpu", "gpu"]
+    assert asked_for(starter, "load") == ["cpu", "gpu"]
+
+
+def test_a_refusal_costs_one_draw_and_no_process() -> None:
+    """An engine that refuses is well, and goes on with the next."""
+    cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
+    starter = ScriptedStarter(faults=[replace(death_at(cells[0]), error=REFUSED)])
+
+    assert drawn(scorer_of(starter), *cells) == [
+        (cells[0], MissedDraw(reason=REFUSED.reason, remedy=REFUSED.remedy)),
+        (cells[1], draw_of(cells[1])),
+    ]
+    assert len(starter.engines) == 1
+
+
+def test_a_death_costs_one_draw_and_its_process() -> None:
+    """The next draw is made by a fresh process, which loads the model again."""
+    cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
+    starter = ScriptedStarter(faults=[death_at(cells[0])])
+
+    assert drawn(scorer_of(starter), *cells) == [(cells[0], DIED), (cells[1], draw_of(cells[1]))]
+    assert [engine.is_closed for engine in starter.engines] == [True, False]
+    assert asked_for(starter, "load") == ["tiny", "tiny"]
+
+
+def test_after_three_deaths_in_a_row_the_rest_is_not_tried() -> None:
+    """Then the model is the cause, and each death may take as long as its time-out."""
+    cells = [logprob_cell_of(f" {number}") for number in range(5)]
+    other = logprob_cell_of(policy=policy_of("zebra"))
+    starter = ScriptedStarter(faults=[death_at(cell) for cell in cells])
+    scorer = scorer_of(starter)
+
+    outcomes = [outcome for _, outcome in drawn(scorer, *cells, other)]
+    assert outcomes == [DIED] * 3 + [NOT_TRIED] * 2 + [draw_of(other)]
+    assert drawn(scorer, cells[0]) == [(cells[0], NOT_TRIED)]
+
+
+def test_deaths_that_are_not_in_a_row_do_not_add_up() -> None:
+    """A draw that was made shows that the model can be measured."""
+    bad, good = logprob_cell_of(" bad"), logprob_cell_of(" good")
+    scorer = scorer_of(ScriptedStarter(faults=[death_at(bad)]))
+
+    outcomes = [outcome for _, outcome in drawn(scorer, bad, bad, good, bad, bad, good)]
+    assert outcomes == [DIED, DIED, draw_of(good), DIED, DIED, draw_of(good)]
+
+
+def test_a_model_that_kills_the_engine_is_tried_three_times() -> None:
+    """Deaths while loading count as deaths while drawing do."""
+    cells = [logprob_cell_of(f" {number}") for number in range(5)]
+    starter = ScriptedStarter(faults=[Fault(what="load", about="tiny")])
+
+    outcomes = [outcome for _, outcome in drawn(scorer_of(starter), *cells)]
+    assert outcomes == [DIED] * 3 + [NOT_TRIED] * 2
+
+
+def test_a_model_that_is_refused_is_not_loaded_again() -> None:
+    """A large file would be read to its end for each draw, to hear the same."""
+    cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
+    starter = ScriptedStarter(faults=[Fault(what="load", about="tiny", error=REFUSED)])
+    missed = MissedDraw(reason=REFUSED.reason, remedy=REFUSED.remedy)
+
+    assert drawn(scorer_of(starter), *cells) == [(cell, missed) for cell in cells]
+    assert asked_for(starter, "load") == ["tiny"]
+
+
+def test_a_refused_model_leaves_none_behind() -> None:
+    """The engine has forgotten the one before it, which is loaded again when it is wanted."""
+    one, two = (logprob_cell_of(policy=policy_of(model)) for model in ("one", "two"))
+    starter = ScriptedStarter(faults=[Fault(what="load", about="two", error=REFUSED)])
+    scorer = scorer_of(starter)
+
+    outcomes = [outcome for cell in (one, two, one) for _, outcome in drawn(scorer, cell)]
+    assert outcomes[::2] == [draw_of(one)] * 2
+    assert asked_for(starter, "load") == ["one", "two", "one"]
+
+
+def test_a_model_that_is_not_here_names_its_remedy() -> None:
+    """The command that gets it is said, and no engine is started for nothing."""
+    starter = ScriptedStarter()
+    cell = logprob_cell_of()
+
+    assert drawn(scorer_of(starter, MemoryModelFiles(missing=["tiny"])), cell) == [
+        (
+            cell,
+            MissedDraw(reason="the model tiny is not here", remedy="repro-gate models fetch tiny"),
+        )
+    ]
+    assert starter.log == []
+
+
+def test_a_model_that_is_not_the_pinned_one_is_not_drawn_from() -> None:
+    """Whatever an engine loads, it says its digest."""
+    files = MemoryModelFiles(digests={"tiny": "0a" * 32})
+    ((_, outcome),) = drawn(scorer_of(ScriptedStarter(), files), logprob_cell_of())
+
+    assert outcome == MissedDraw(
+        reason=f"the engine loaded a tiny with the sha256 {digest_of('tiny')}, but "
+        f"{'0a' * 32} is pinned"
+    )
+
+
+def test_a_file_that_is_replaced_meanwhile_is_not_drawn_from() -> None:
+    """Draws of two models by one name would be taken for those of one."""
+    digests = iter(("0a" * 32, "0b" * 32))
+    cells = [logprob_cell_of(" a"), logprob_cell_of(" b"), logprob_cell_of(" c")]
+    starter = ScriptedStarter(faults=[death_at(cells[1])], digest=lambda _: next(digests))
+
+    assert [outcome for _, outcome in drawn(scorer_of(starter), *cells)] == [
+        draw_of(cells[0]),
+        DIED,
+        MissedDraw(
+            reason=f"the engine loaded a tiny with the sha256 {'0b' * 32}, but "
+            f"{'0a' * 32} is pinned"
+        ),
+    ]
+
+
+def test_an_interruption_is_let_through() -> None:
+    """What came before it was told."""
+    cells = [logprob_cell_of(" a"), logprob_cell_of(" b"), logprob_cell_of(" c")]
+    told: list[LogprobCell] = []
+    starter = ScriptedStarter(faults=[replace(death_at(cells[1]), error=KeyboardInterrupt())])
+
+    with pytest.raises(KeyboardInterrupt):
+        scorer_of(starter).draw(
+            [request_of(cell) for cell in cells],
+            seen=lambda request, _: told.append(request.cell),
+        )
+
+    assert told == cells[:1]
+
+
+def test_closing_ends_every_engine() -> None:
+    """And may be done twice."""
+    starter = ScriptedStarter()
+    scorer = scorer_of(starter)
+    for name in ("cpu", "gpu"):
+        scorer.source(policy_of(name, engine=name))
+    scorer.close()
+    scorer.close()
+
+    assert [engine.is_closed for engine in starter.engines] == [True, True]
