@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from repro_gate.checks.looks import Look
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.draws import Draw
@@ -12,6 +10,7 @@ from repro_gate.core.logprob_verdicts import Invalid, Sameness
 from repro_gate.core.policies import LogprobCell
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.statistics.cells import Confirmed, band_of, repeated, sameness_of, token_shifts
+from repro_gate.statistics.draws import as_array
 from repro_gate.statistics.labelings import Floats
 
 
@@ -55,11 +54,6 @@ class Comparison:
             self.band = band_of(calibration, len(new), floor=floor)
             self.sameness = sameness_of(calibration, new, floor=floor)
         return new
-
-
-def as_array(draws: object) -> Floats:
-    """Return draws x tokens, in nats."""
-    return np.asarray(draws, dtype=np.float64)
 
 
 def _outlier(draw: Draw, look: Look, baseline: Baseline) -> OutlierDraw:

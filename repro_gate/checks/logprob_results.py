@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from repro_gate.checks.comparison import Comparison, as_array
+from repro_gate.checks.comparison import Comparison
 from repro_gate.checks.logprobs import LogprobMeasurer
 from repro_gate.checks.policy_noise import policy_noises
 from repro_gate.checks.survey import Survey
@@ -15,6 +15,7 @@ from repro_gate.core.policies import LogprobCell, LogprobPlan, ProviderKind, Tol
 from repro_gate.core.verdicts import Inconclusive, Orphaned
 from repro_gate.ports import Scorer
 from repro_gate.statistics.cells import effect_of
+from repro_gate.statistics.draws import as_array
 from repro_gate.statistics.holm import holm
 
 _INTERRUPTED = Inconclusive(reason="the check was interrupted", remedy=None)

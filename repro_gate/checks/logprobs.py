@@ -4,12 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-import numpy as np
-
-from repro_gate.checks.comparison import Comparison, as_array
+from repro_gate.checks.comparison import Comparison
 from repro_gate.checks.looks import Drawer, Look
 from repro_gate.checks.survey import Survey
-from repro_gate.checks.whole import WholeLook
 from repro_gate.core.baselines import Baseline, is_same
 from repro_gate.core.design import FIRST_WAVE
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, Piece
@@ -18,7 +15,9 @@ from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.ports import BaselineReader, DrawLog, DrawRequest, Progress, Purpose, Scorer
 from repro_gate.statistics.cells import confirm, is_suspicious
 from repro_gate.statistics.curtailment import is_decided
+from repro_gate.statistics.draws import as_array, joined
 from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.whole_look import WholeLook
 
 _AT_ONCE = 256
 """Cells whose draws and baselines are held at the same time."""
@@ -109,14 +108,11 @@ class LogprobMeasurer:
         for name, look in looks.items():
             self._finish_first(look, baselines[name], calibration[name])
 
-    def _finish_first(self, look: Look, baseline: Baseline, calibration: np.ndarray) -> None:
+    def _finish_first(self, look: Look, baseline: Baseline, calibration: Floats) -> None:
         seen = self.seen[look.cell.id]
         new = seen.take(look, baseline, floor=self._tolerance.floor_nats)
-        if (
-            seen.problem is None
-            and len(new) >= self._tolerance.draws
-            and is_suspicious(calibration, new)
-        ):
+        is_complete = seen.problem is None and len(new) >= self._tolerance.draws
+        if is_complete and is_suspicious(calibration, new):
             seen.baseline, seen.first = baseline, new
         else:
             seen.is_decided = True
@@ -132,7 +128,7 @@ class LogprobMeasurer:
                 whole.add(calibration, second[: self._tolerance.draws])
             if seen.first is not None and seen.problem is None:
                 seen.confirmed = confirm(calibration, seen.first, second)
-                seen.new = np.concatenate([seen.first, second])
+                seen.new = joined(seen.first, second)
             seen.is_decided = True
 
     def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, Look]:

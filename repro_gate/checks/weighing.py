@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
-import numpy as np
-
-from repro_gate.checks.comparison import Comparison, as_array
+from repro_gate.checks.comparison import Comparison
 from repro_gate.core.design import CONTROLS_SHARE, FIRST_WAVE
 from repro_gate.core.logprob_report import WeightReport
 from repro_gate.core.logprob_verdicts import Evidence
 from repro_gate.core.policies import LogprobSuite, Tolerance, WeightPlan
+from repro_gate.statistics.draws import as_column
 from repro_gate.statistics.two_samples import two_samples
 from repro_gate.statistics.weights import Weights, weights_of
 from repro_gate.statistics.whole_suite import WholeSuite
@@ -53,7 +52,7 @@ def _report(
 ) -> WeightReport:
     is_control = target in weights.clones
     ratios = [median(of_target) - median(of_base) for of_base, of_target in pairs]
-    said = weights_of(as_array(ratios)) if ratios else _NOTHING
+    said = weights_of(ratios) if ratios else _NOTHING
     control_p = _control_p(pairs, suite.tolerance) if is_control and pairs else None
     items = sum(cell.policy.name == target for cell in suite.cells)
     return WeightReport(
@@ -104,8 +103,7 @@ def _control_p(
     # How many draws came after these depends on what they were.
     fixed = tolerance.calibration_draws + FIRST_WAVE
     for of_base, of_target in pairs:
-        one, other = as_array(of_base[:fixed]), as_array(of_target[:fixed])
-        suite.add(two_samples(one[:, np.newaxis], other[:, np.newaxis]))
+        suite.add(two_samples(as_column(of_base[:fixed]), as_column(of_target[:fixed])))
     return suite.p_values()[Evidence.SUM]
 
 

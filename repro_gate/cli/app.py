@@ -44,7 +44,8 @@ app = typer.Typer(
     help="""Prove that an inference stack still says what it said.
 
     repro-gate runs a fixed matrix of model x prompt x seed several times on this machine. The
-    runs must equal each other, and they must equal the committed golden, token for token.
+    runs must equal each other, and they must equal the committed golden, token for token. It asks
+    hosted models for the log-probabilities of fixed responses, which must be those of the baseline.
     """,
     epilog=_EXIT_CODES,
 )
@@ -72,6 +73,7 @@ Device = Annotated[
         envvar="REPRO_GATE_DEVICE",
     ),
 ]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The folder for the reports.")]
 ModelNames = Annotated[
     list[str] | None, typer.Argument(help="Models of the matrix; all of them by default.")
 ]
@@ -106,19 +108,23 @@ def check(  # noqa: PLR0913 -- one parameter for each option
         int | None, typer.Option(min=1, help="Runs per cell, instead of what the suite says.")
     ] = None,
     device: Device = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder for the reports.")
-    ] = Path(".repro-gate"),
+    output: Output = Path(".repro-gate"),
     json: Annotated[bool, typer.Option("--json", help="Print report.json, and only it.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print one line.")] = False,
     exit_zero: Annotated[
         bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the draws of an interrupted check.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run and spent, and exit with 4.")
+    ] = False,
 ) -> None:
-    """Run the matrix and compare it with the committed goldens.
+    """Run the matrix and compare it with the committed goldens and baselines.
 
-    Writes report.json, report.md and junit.xml, and keeps what it observed, in golden form,
-    below observed/.
+    Writes report.json, report.md and junit.xml, and keeps what it observed: tokens in golden
+    form below observed/, log-probabilities in draws.jsonl.
     """
 
     def command() -> ExitCode:
@@ -130,7 +136,14 @@ def check(  # noqa: PLR0913 -- one parameter for each option
         with closing(opening.engines):
             from repro_gate.cli.check import CheckOptions, run_check
 
-            options = CheckOptions(output=output, json=json, quiet=quiet, exit_zero=exit_zero)
+            options = CheckOptions(
+                output=output,
+                json=json,
+                quiet=quiet,
+                exit_zero=exit_zero,
+                resume=resume,
+                dry_run=dry_run,
+            )
             return run_check(opening, options, started=_STARTED)
 
     _exit_with(command)
@@ -166,6 +179,43 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
         opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
         options = UpdateOptions(source=source, prune=prune, yes=yes)
         return run_update(opening, options, started=_STARTED)
+
+    _exit_with(command)
+
+
+@app.command("record-baseline", epilog=_EXIT_CODES)
+def record_baseline(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = DEFAULT_MATRIX_FILE,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also record anew what has a baseline already.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also remove baselines that no cell claims.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the draws of an interrupted recording.")
+    ] = False,
+    output: Output = Path(".repro-gate"),
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Record the log-probabilities that the models give now as baselines.
+
+    Makes the calibration draws of every cell that has no baseline, shows what came of them, and
+    asks before it writes. Records nothing where draws are outliers, and never runs under CI.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.opening import Selection, open_matrix
+        from repro_gate.cli.record import RecordOptions, run_record
+
+        suites = tuple(suite or ())
+        opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+        options = RecordOptions(again=again, prune=prune, resume=resume, output=output, yes=yes)
+        return run_record(opening, options)
 
     _exit_with(command)
 

@@ -1,8 +1,9 @@
 """`repro-gate check`."""
 
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -16,7 +17,9 @@ from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening
 from repro_gate.cli.printing import say
 from repro_gate.cli.progress import shown_progress
+from repro_gate.core.matrix import Plan
 from repro_gate.core.outcome import ExitCode, exit_code_for
+from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.reports.json_report import render_json
@@ -35,22 +38,24 @@ class CheckOptions:
     json: bool
     quiet: bool
     exit_zero: bool
+    resume: bool = False
+    dry_run: bool = False
 
 
 def run_check(opening: Opening, options: CheckOptions, *, started: float) -> ExitCode:
     """Check, write the reports, say the result, and return the exit code."""
     workspace = wiring.workspace_of(opening)
+    tokens, plans = opening.plan(), opening.logprob_plans()
+    if options.dry_run:
+        return _say_plan(workspace, tokens, plans)
     _prepare(options.output)
     # Syrupy brings pytest along, and its import takes as long as a hundred generations.
     Thread(target=import_module, args=[_OBSERVED], daemon=True).start()
-    with shown_progress(Console(stderr=True), quiet=options.quiet or options.json) as progress:
-        report = check_tokens(
-            opening.plan(),
-            ports=wiring.ports_for_check(workspace, progress=progress),
-            started=started,
-            started_at=now(),
-        )
-    report = replace(report, repeat_with=opening.options)
+    report = _checked_tokens(workspace, tokens, options, started=started)
+    if plans:
+        report = _with_logprobs(report, workspace, plans, options)
+    timing = replace(report.timing, wall_s=time.monotonic() - started)
+    report = replace(report, timing=timing, repeat_with=opening.options)
     report_json = _write(report, options.output)
     is_said = say(_result(report, options, report_json or render_json(report)))
     # An interruption is no verdict, and neither is a report that could not be given.
@@ -61,9 +66,59 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     return code
 
 
-def now() -> str:
-    """Return the time by the calendar, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _checked_tokens(
+    workspace: wiring.Workspace, plan: Plan, options: CheckOptions, *, started: float
+) -> GateReport:
+    # Where only log-probabilities are checked, nobody wants to hear of no runs.
+    quiet = _is_quiet(options) or not plan.cells
+    with shown_progress(Console(stderr=True), quiet=quiet) as progress:
+        return check_tokens(
+            plan,
+            ports=wiring.ports_for_check(workspace, progress=progress),
+            started=started,
+            started_at=wiring.now(),
+        )
+
+
+def _with_logprobs(
+    report: GateReport,
+    workspace: wiring.Workspace,
+    plans: Sequence[LogprobPlan],
+    options: CheckOptions,
+) -> GateReport:
+    # Numpy and scipy come with it.
+    from repro_gate.cli import logprobs  # noqa: PLC0415
+
+    drawing = logprobs.LogprobOptions(
+        output=options.output,
+        resume=options.resume,
+        is_quiet=_is_quiet(options),
+        started_at=report.started_at,
+    )
+    with logprobs.prepared(workspace, plans, is_interrupted=report.interrupted) as suites:
+        checked = logprobs.check_suites(workspace, suites, drawing)
+    return replace(
+        report,
+        logprobs=tuple(suite.report for suite in checked),
+        interrupted=report.interrupted or any(suite.interrupted for suite in checked),
+        suites=(*report.suites, *(plan.suite.name for plan in plans)),
+    )
+
+
+def _say_plan(workspace: wiring.Workspace, tokens: Plan, plans: Sequence[LogprobPlan]) -> ExitCode:
+    """Print what would be run and spent, and spend nothing."""
+    from repro_gate.cli import logprobs  # noqa: PLC0415
+
+    runs = sum(map(tokens.runs_of, tokens.cells))
+    lines = [f"tokens: {len(tokens.cells)} cells, {runs} runs"] if tokens.cells else []
+    with logprobs.prepared(workspace, plans) as suites:
+        lines += logprobs.plan_lines(suites)
+    say("".join(f"{line}\n" for line in (*lines, "nothing was checked: this was a dry run")))
+    return ExitCode.INCONCLUSIVE
+
+
+def _is_quiet(options: CheckOptions) -> bool:
+    return options.quiet or options.json
 
 
 def _prepare(output: Path) -> None:

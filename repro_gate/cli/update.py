@@ -25,7 +25,7 @@ from repro_gate.checks.recording import (
 )
 from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
-from repro_gate.cli.check import now
+from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.goldens import Facts, Golden
@@ -85,12 +85,12 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
     return _exit_code(seen)
 
 
-def refuse_under_ci(environ: Mapping[str, str]) -> None:
+def refuse_under_ci(environ: Mapping[str, str], *, what: str = "goldens") -> None:
     """Raise `UsageInvalid` where nobody would look at what changes."""
     for name in ("CI", "GITHUB_ACTIONS"):
         if environ.get(name, "").lower() not in {"", "0", "false"}:
             raise UsageInvalid(
-                f"goldens are not updated under CI ({name} is set): a snapshot that CI writes "
+                f"{what} are not updated under CI ({name} is set): a snapshot that CI writes "
                 f"itself always passes; run this where a person looks at the change"
             )
 
@@ -117,7 +117,7 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
             workspace.opening.plan(),
             ports=wiring.ports_for_check(workspace, progress=progress, goldens=forgiving),
             started=started,
-            started_at=now(),
+            started_at=wiring.now(),
         )
     return _Seen(
         goldens=observed_goldens(report),
@@ -193,7 +193,7 @@ def _apply_if_confirmed(
     proposal: Proposal, workspace: wiring.Workspace, options: UpdateOptions
 ) -> bool:
     """Do it unless someone says no, and tell which it was."""
-    if not _is_confirmed(options):
+    if not is_confirmed("Write these goldens?", yes=options.yes):
         _line("Nothing was written.")
         return False
     goldens = SyrupyGoldens(workspace.snapshots / "goldens")
@@ -224,21 +224,6 @@ def _show(proposal: Proposal, seen: _Seen) -> None:
 
 def _line(text: str) -> None:
     print(one_line(text), flush=True)
-
-
-def _is_confirmed(options: UpdateOptions) -> bool:
-    if options.yes:
-        return True
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageInvalid(
-            "nothing was written: this is no terminal, so nobody can be asked; "
-            "look at the list, then pass --yes"
-        )
-    try:
-        return input("Write these goldens? [y/N] ").strip().lower() in {"y", "yes"}
-    except EOFError:
-        print()
-        return False
 
 
 def _exit_code(seen: _Seen) -> ExitCode:

@@ -6,21 +6,24 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from repro_gate.adapters.baseline_files import BaselineFiles
 from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.model_files import CachedModels
 from repro_gate.adapters.model_pins import ModelPinsFile
 from repro_gate.checks.tokens import CheckPorts
 from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import Matrix
+from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import GoldenReader, Progress
+from repro_gate.ports import GoldenReader, Progress, Scorer
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
@@ -38,6 +41,7 @@ class Workspace:
     opening: Opening
     snapshots: Path
     goldens: GoldenFiles
+    baselines: BaselineFiles
     pins: ModelPinsFile
     models: CachedModels
 
@@ -56,6 +60,7 @@ def workspace_of(opening: Opening) -> Workspace:
         opening=opening,
         snapshots=snapshots,
         goldens=GoldenFiles(snapshots / "goldens"),
+        baselines=BaselineFiles(snapshots / "baselines"),
         pins=pins,
         models=CachedModels(beside=folder, cache=_cache() / "models", pins=pins.pinned()),
     )
@@ -74,6 +79,29 @@ def ports_for_check(
     )
 
 
+def scorer_for(workspace: Workspace, plan: LogprobPlan) -> Scorer:
+    """Return what measures the policies of a plan; the budget of its suite is kept."""
+    # An HTTP client takes a third of a second to import, and a check of tokens needs none.
+    from repro_gate.adapters.hosted.scorer import HostedScorer  # noqa: PLC0415
+    from repro_gate.adapters.local_scorer import LocalScorer  # noqa: PLC0415
+    from repro_gate.adapters.scorers import ScorersByProvider  # noqa: PLC0415
+
+    return ScorersByProvider(
+        hosted=HostedScorer(plan.suite.budget),
+        local=LocalScorer(
+            starter=workspace.opening.engines,
+            files=workspace.models,
+            now=now,
+            clock=time.monotonic,
+        ),
+    )
+
+
+def now() -> str:
+    """Return the time by the calendar, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
     """Return a lock that only one update of these snapshots can hold.
 
@@ -87,7 +115,7 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
         return FileLock(folder / f"{name}.lock").acquire(timeout=0)
     except Timeout as error:
         raise MeasurementUnavailable(
-            f"another update-snapshots is at work on {workspace.snapshots}"
+            f"another update of {workspace.snapshots} is at work"
         ) from error
 
 

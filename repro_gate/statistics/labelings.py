@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+"""Draws x tokens, in nats, unless it is said otherwise."""
 
 _CHUNK = 1 << 14
 _SEED = 20_251_124

@@ -1,6 +1,7 @@
 """Can importance weights w = exp(target - base) be used?"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -42,14 +43,15 @@ class Weights:
         return found
 
 
-def weights_of(log_ratios: Floats) -> Weights:
-    """Return the diagnostics of log-ratios, one for each item, in nats.
+def weights_of(ratios: Sequence[float]) -> Weights:
+    """Return the diagnostics of log-ratios, one for each item, in nats; at least one.
 
     The effective sample size is Kish's, (sum w)^2 / sum w^2; k-hat and its bar
     min(1 - 1 / log10 S, 0.7) are those of Vehtari et al. (2024), "Pareto smoothed importance
     sampling". A good k-hat alone proves little: on pairs of calls to one and the same model it
     passed while the effective sample size was a fifth.
     """
+    log_ratios = np.asarray(ratios, dtype=np.float64)
     shifted = log_ratios - log_ratios.max()
     weights = np.exp(shifted)
     total = float(weights.sum())

@@ -1,0 +1,25 @@
+"""Asking a person before something is written."""
+
+import sys
+
+from repro_gate.errors import UsageInvalid
+
+
+def is_confirmed(question: str, *, yes: bool) -> bool:
+    """Ask, and tell whether the answer is yes; `yes` answers in advance.
+
+    Raises:
+        UsageInvalid: there is nobody to ask.
+    """
+    if yes:
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageInvalid(
+            "nothing was written: this is no terminal, so nobody can be asked; "
+            "look at the list, then pass --yes"
+        )
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        print()
+        return False

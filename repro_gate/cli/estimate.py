@@ -1,0 +1,58 @@
+"""What a check will spend, said before the first call."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from repro_gate.checks.survey import Survey
+from repro_gate.core.design import FIRST_WAVE
+from repro_gate.core.policies import Budget, LogprobPlan, Policy, ProviderKind
+
+
+def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str]:
+    """Yield a line for each suite that calls a hosted API: calls, tokens, cost, budget."""
+    for plan, found in suites:
+        hosted = [cell for cell in found.comparable if _is_hosted(cell.policy)]
+        if hosted:
+            draws, policies = plan.suite.tolerance.draws, len(_hosted(plan.policies))
+            least = len(hosted) * min(FIRST_WAVE, draws) + policies
+            most = len(hosted) * 2 * draws + policies
+            # Cells of a mixed suite are told apart by their number; their lengths are alike.
+            each = found.tokens / len(found.comparable)
+            yield (
+                f"suite {plan.suite.name}: {len(hosted)} cells, {least} to {most} calls, "
+                f"{cost_words(each * least, plan)} to {cost_words(each * most, plan)}"
+                f"{_budget_words(plan.suite.budget)}"
+            )
+
+
+def calibration_line(plan: LogprobPlan, cells: Sequence[Policy]) -> str | None:
+    """Return the same for the recording of cells, given by their policies; None when it is free."""
+    hosted = _hosted(cells)
+    if not hosted:
+        return None
+    calls = len(hosted) * (plan.suite.tolerance.calibration_draws + 1)
+    budget = _budget_words(plan.suite.budget)
+    return f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} calls{budget}"
+
+
+def cost_words(tokens: float, plan: LogprobPlan) -> str:
+    """Return a number of tokens, with what it costs where the matrix names a price."""
+    price = max(policy.provider.usd_per_million_tokens for policy in plan.policies)
+    words = f"{tokens:.0f} tokens"
+    return f"{words} (about ${tokens * price / 1e6:.2f})" if price else words
+
+
+def _hosted(policies: Iterable[Policy]) -> list[Policy]:
+    return [policy for policy in policies if _is_hosted(policy)]
+
+
+def _is_hosted(policy: Policy) -> bool:
+    return policy.provider.kind is not ProviderKind.LOCAL
+
+
+def _budget_words(budget: Budget) -> str:
+    limits = (
+        (budget.max_calls, "calls"),
+        (budget.max_tokens, "tokens"),
+    )
+    said = [f"{limit} {of}" for limit, of in limits if limit is not None]
+    return f"; the budget is {' and '.join(said)}" if said else ""

@@ -1,0 +1,108 @@
+"""The part of `repro-gate check` that is about log-probabilities."""
+
+import sys
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from repro_gate.adapters.draw_log import FILE, DrawLogFile
+from repro_gate.checks.gate import CheckedSuite, check_logprobs, unreached
+from repro_gate.checks.logprobs import LogprobPorts
+from repro_gate.checks.survey import Survey, survey
+from repro_gate.cli import wiring
+from repro_gate.cli.estimate import estimate_lines
+from repro_gate.cli.progress import shown_progress
+from repro_gate.core.digests import digest_of
+from repro_gate.core.policies import LogprobPlan
+from repro_gate.ports import Scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogprobOptions:
+    """What the command line says of the draws."""
+
+    output: Path
+    resume: bool
+    is_quiet: bool
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A suite whose baselines have been read, and a scorer for it; nothing has been drawn."""
+
+    plan: LogprobPlan
+    scorer: Scorer
+    found: Survey | None
+    """None after an interruption."""
+
+
+@contextmanager
+def prepared(
+    workspace: wiring.Workspace, plans: Sequence[LogprobPlan], *, is_interrupted: bool = False
+) -> Generator[list[Prepared]]:
+    """Yield the suites, surveyed; afterwards no connection and no process is left.
+
+    After an interruption nobody is asked anything any more.
+
+    Raises:
+        InputInvalid: baselines are broken.
+    """
+    with ExitStack() as stack:
+        suites: list[Prepared] = []
+        for plan in plans:
+            scorer = wiring.scorer_for(workspace, plan)
+            stack.enter_context(closing(scorer))
+            found = None
+            if not is_interrupted:
+                try:
+                    found = survey(plan, scorer=scorer, baselines=workspace.baselines)
+                except KeyboardInterrupt:
+                    is_interrupted = True
+            suites.append(Prepared(plan=plan, scorer=scorer, found=found))
+        yield suites
+
+
+def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
+    """Yield what would be drawn, and what that would cost."""
+    surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
+    for plan, found in surveyed:
+        draws = len(found.comparable) * plan.suite.tolerance.draws
+        yield (
+            f"suite {plan.suite.name}: {len(found.comparable)} of {len(plan.cells)} cells have a "
+            f"baseline, {draws} draws in the first look"
+        )
+    yield from estimate_lines(surveyed)
+
+
+def check_suites(
+    workspace: wiring.Workspace, suites: Sequence[Prepared], options: LogprobOptions
+) -> list[CheckedSuite]:
+    """Check one suite after the other; after an interruption the rest is not begun."""
+    surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
+    for line in estimate_lines(surveyed):
+        print(f"repro-gate: {line}", file=sys.stderr)
+    log = DrawLogFile(
+        options.output / FILE,
+        fingerprint=digest_of([found.fingerprint for _, found in surveyed]),
+        started_at=options.started_at,
+        resume=options.resume,
+    )
+    checked: list[CheckedSuite] = []
+    with closing(log):
+        for suite in suites:
+            with shown_progress(Console(stderr=True), quiet=options.is_quiet) as progress:
+                ports = LogprobPorts(
+                    scorer=suite.scorer,
+                    baselines=workspace.baselines,
+                    log=log,
+                    progress=progress,
+                )
+                if suite.found is None or any(before.interrupted for before in checked):
+                    checked.append(unreached(suite.plan, ports=ports))
+                else:
+                    checked.append(check_logprobs(suite.plan, suite.found, ports=ports))
+    return checked

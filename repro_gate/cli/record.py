@@ -1,0 +1,195 @@
+"""`repro-gate record-baseline`."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from repro_gate.adapters.atomic import sweep
+from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
+from repro_gate.checks.calibration import (
+    Calibrated,
+    Candidate,
+    Refused,
+    apply_baselines,
+    calibrate,
+    candidates,
+    orphans_of,
+)
+from repro_gate.checks.looks import Drawer
+from repro_gate.cli import wiring
+from repro_gate.cli.asking import is_confirmed
+from repro_gate.cli.estimate import calibration_line
+from repro_gate.cli.opening import Opening
+from repro_gate.cli.progress import shown_progress
+from repro_gate.cli.update import refuse_under_ci
+from repro_gate.core.baselines import Baseline
+from repro_gate.core.outcome import ExitCode
+from repro_gate.core.policies import LogprobPlan
+from repro_gate.errors import UsageInvalid
+from repro_gate.ports import Scorer
+from repro_gate.reports.foreign import one_line
+
+_LOG = "calibration.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOptions:
+    """The command line of `record-baseline`."""
+
+    again: bool
+    prune: bool
+    resume: bool
+    output: Path
+    yes: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Recording:
+    """What one suite's recording has come to."""
+
+    plan: LogprobPlan
+    scorer: Scorer
+    wanted: list[Candidate]
+    kept: int
+    """Cells whose baseline stays as it is."""
+    refused: list[Refused]
+    orphans: list[tuple[str, str]]
+    baselines: tuple[Baseline, ...] = ()
+
+
+def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
+    """Draw, show what came of it, ask, write, and return the exit code."""
+    refuse_under_ci(os.environ, what="baselines")
+    plans = opening.logprob_plans()
+    if not plans:
+        raise UsageInvalid("no suite of log-probabilities is selected")
+    workspace = wiring.workspace_of(opening)
+    with wiring.update_lock(workspace), ExitStack() as stack:
+        sweep(workspace.snapshots)
+        recordings = [_begun(workspace, plan, options, stack) for plan in plans]
+        try:
+            _calibrate_all(recordings, options)
+        except KeyboardInterrupt:
+            print("repro-gate: interrupted; nothing was written, --resume goes on", file=sys.stderr)
+            return ExitCode.INTERRUPTED
+        _show(recordings)
+        baselines = [baseline for one in recordings for baseline in one.baselines]
+        orphans = list(dict.fromkeys(orphan for one in recordings for orphan in one.orphans))
+        if baselines or orphans:
+            if not is_confirmed("Write these baselines?", yes=options.yes):
+                _line("Nothing was written.")
+                return ExitCode.INCONCLUSIVE
+            apply_baselines(baselines, orphans, store=workspace.baselines)
+            _line(f"{workspace.snapshots} is up to date; commit it.")
+    return _exit_code([refused for one in recordings for refused in one.refused])
+
+
+def _begun(
+    workspace: wiring.Workspace, plan: LogprobPlan, options: RecordOptions, stack: ExitStack
+) -> _Recording:
+    scorer = wiring.scorer_for(workspace, plan)
+    stack.enter_context(closing(scorer))
+    wanted, refused = candidates(
+        plan, scorer=scorer, baselines=workspace.baselines, again=options.again
+    )
+    only = workspace.opening.selection.only
+    sources = sorted({one.source for one in wanted} | workspace.baselines.sources())
+    return _Recording(
+        plan=plan,
+        scorer=scorer,
+        wanted=wanted,
+        kept=len(plan.cells) - len(wanted) - len(refused),
+        refused=refused,
+        orphans=orphans_of(plan, sources=sources, baselines=workspace.baselines, only=only)
+        if options.prune
+        else [],
+    )
+
+
+def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> None:
+    options.output.mkdir(parents=True, exist_ok=True)
+    for one in recordings:
+        line = calibration_line(one.plan, [wanted.cell.policy for wanted in one.wanted])
+        if line is not None:
+            print(f"repro-gate: {line}", file=sys.stderr)
+    log = DrawLogFile(
+        options.output / _LOG,
+        fingerprint=fingerprint_of(
+            [wanted.cell for one in recordings for wanted in one.wanted],
+            baselines={},
+            tolerance=recordings[0].plan.suite.tolerance,
+        ),
+        started_at=wiring.now(),
+        resume=options.resume,
+    )
+    with closing(log):
+        for one in recordings:
+            with shown_progress(Console(stderr=True), quiet=not one.wanted) as progress:
+                drawer = Drawer(scorer=one.scorer, log=log, progress=progress)
+                draws = one.plan.suite.tolerance.calibration_draws
+                progress.started(cells=len(one.wanted), runs=len(one.wanted) * draws)
+                made: Calibrated = calibrate(one.wanted, one.plan, drawer=drawer, now=wiring.now)
+            one.baselines = made.baselines
+            one.refused += made.refused
+
+
+def _show(recordings: Iterable[_Recording]) -> None:
+    counts: Counter[str] = Counter()
+    for one in recordings:
+        states = {wanted.cell.id: wanted for wanted in one.wanted}
+        for baseline in one.baselines:
+            wanted = states[baseline.id]
+            counts[wanted.state.value] += 1
+            _line(f"{wanted.state.value:<10} {baseline.source}/{baseline.id}")
+            _line(f"           {_words(baseline)}")
+            if wanted.before is not None:
+                _line(f"           before: {_words(wanted.before)}")
+            for change in wanted.changes:
+                _line(f"           {change.name} was {change.before}")
+        for source, cell_id in one.orphans:
+            counts["removed"] += 1
+            _line(f"removed    {source}/{cell_id}")
+        for refused in one.refused:
+            _show_refused(refused)
+        counts["kept"] += one.kept
+        counts["refused"] += len(one.refused)
+    kept, refused_count = counts.pop("kept"), counts.pop("refused")
+    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "nothing to record"
+    _line(f"{told}; {kept} kept, {refused_count} refused")
+
+
+def _show_refused(refused: Refused) -> None:
+    _line(f"refused    {refused.cell.id}: {refused.reason}")
+    if refused.outlying:
+        draws = " ".join(
+            f"{total:.3f}{' (outlier)' if total in refused.outlying else ''}"
+            for total in refused.totals
+        )
+        _line(f"           draws: {draws}")
+    if refused.remedy is not None:
+        _line(f"           try: {refused.remedy}")
+
+
+def _words(baseline: Baseline) -> str:
+    noise = baseline.noise
+    return (
+        f"{len(baseline.draws)} draws of {len(baseline.encoding.response)} tokens, median "
+        f"{noise.center:.3f} nats, standard deviation {noise.deviation:.3f}, "
+        f"{noise.atom:.0%} identical"
+    )
+
+
+def _line(text: str) -> None:
+    print(one_line(text), flush=True)
+
+
+def _exit_code(refused: Sequence[Refused]) -> ExitCode:
+    if any(one.is_finding for one in refused):
+        return ExitCode.FINDINGS
+    return ExitCode.INCONCLUSIVE if refused else ExitCode.PASSED
