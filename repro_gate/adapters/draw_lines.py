@@ -6,7 +6,7 @@ a hundred thousand lines.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, TypeAlias, assert_never
+from typing import Any, Final, NoReturn, TypeAlias, TypeGuard, assert_never
 
 from repro_gate.core.draw_format import (
     facts_from_data,
@@ -113,10 +113,13 @@ def _facts(value: Any) -> DrawFacts:
 
 
 def _object(value: Any, place: str) -> dict[str, Any]:
-    kind = type(value)
-    if kind is not dict:
+    if not _is_object(value):
         raise ValueError(f"{place} is no JSON object")
     return value
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:
@@ -134,10 +137,13 @@ def _whole(data: Mapping[str, Any], name: str, *, least: int) -> int:
 
 
 def _numbers(values: Any) -> list[float]:
-    kind = type(values)
-    if kind is not list or {*map(type, values)} - {int, float}:
+    if not _is_list(values) or {*map(type, values)} - {int, float}:
         raise ValueError("there is no list of numbers")
     return values
+
+
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -8,6 +8,7 @@ import pytest
 from repro_gate.core.matrix import Plan, PromptSpec, build_cells, plan
 from repro_gate.errors import UsageInvalid
 from tests.fakes.counting import calls_in
+from tests.fakes.scoring import suite_of_logprobs
 from tests.fakes.values import GREEDY, SAMPLED, cell_of, matrix_of, suite_of
 
 HAIKU, FOX = cell_of("haiku"), cell_of("fox")
@@ -123,6 +124,23 @@ def test_an_unknown_suite_is_refused() -> None:
     message = "there is no suite 'nightly' in the matrix; it has: quick, release"
     with pytest.raises(UsageInvalid, match=re.escape(message)):
         plan(matrix, suites=["quick", "nightly"])
+
+
+def test_suites_of_log_probabilities_have_no_part_in_a_plan_of_tokens() -> None:
+    """Their names are known, by default and by name, and add no cell."""
+    quick = suite_of(HAIKU)
+    hosted = suite_of_logprobs()
+    both = replace(
+        matrix_of(quick),
+        logprob_suites={hosted.name: hosted},
+        default_suites=(quick.name, hosted.name),
+    )
+
+    assert plan(both).cells == plan(both, suites=["hosted", "quick"]).cells == (HAIKU,)
+    assert plan(both, suites=["hosted"]).cells == ()
+    message = "there is no suite 'host' in the matrix; it has: quick, hosted"
+    with pytest.raises(UsageInvalid, match=re.escape(message)):
+        plan(both, suites=["host"])
 
 
 def test_two_cells_of_one_id_are_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.text import printable, spell, unspell
+from repro_gate.core.text import printable, spell, unprinted, unspell
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -90,3 +90,11 @@ def test_a_lone_surrogate_is_refused() -> None:
 def test_a_foreign_message_becomes_one_safe_line() -> None:
     """An engine's message can neither add lines nor colours, nor smuggle in half characters."""
     assert printable("oh\n\x1b[31mno\ud800") == r"oh\n\x1b[31mno\xed\xa0\x80"
+
+
+@given(
+    st.text(st.characters(codec=None)) | st.text(st.sampled_from("\\x1\ud83c\udf42\ud800\u202e"))
+)
+def test_a_printable_text_can_be_read_back(text: str) -> None:
+    """No foreign text is lost, even one that is no valid Unicode."""
+    assert unprinted(printable(text)) == text

@@ -1,0 +1,294 @@
+"""Baselines on disk: written and read back, and refused when anybody has touched them."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repro_gate.adapters.baseline_files import BaselineFiles, serialize
+from repro_gate.core.baseline_format import to_data
+from repro_gate.core.baselines import Baseline
+from repro_gate.core.digests import digest_of
+from repro_gate.core.draws import DrawFacts, Encoding, Piece
+from repro_gate.core.policies import LogprobCell
+from repro_gate.errors import InputInvalid
+from tests.fakes.baseline_strategies import baselines
+from tests.fakes.scoring import MODEL, NOW, SOURCE, baseline_of, item_of, policy_of
+
+CELL = LogprobCell(policy=policy_of(), item=item_of("fox"))
+BASELINE = baseline_of(
+    CELL,
+    [(-1.5, -0.25), (-1.0, -0.25), (-1.5, -0.25)],
+    encoding=Encoding(
+        prompt=(Piece(1, b"Say"),), response=(Piece(2, b"\xff "), Piece(3, "🍂".encode()))
+    ),
+    facts=(DrawFacts(at=NOW, model=MODEL, latency_s=0.5, headers={"cf-ray": "\u202e"}),) * 3,
+)
+TEXT = serialize(BASELINE)
+EDITED = (
+    "digest: expected the digest of what the file says, found another one: the file was edited or "
+    "merged by hand; record it again with repro-gate record-baseline"
+)
+
+
+def refusal_of(folder: Path, text: str, *, source: str = SOURCE, cell_id: str = CELL.id) -> str:
+    """Return what is said of a baseline file."""
+    store = BaselineFiles(folder)
+    file = store.file(source, cell_id)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text, "utf-8")
+    with pytest.raises(InputInvalid) as caught:
+        store.read(source, cell_id)
+    assert str(caught.value).startswith(f"{file}: ")
+    return str(caught.value).removeprefix(f"{file}: ")
+
+
+def redigested(**changes: object) -> str:
+    """Return the text of the baseline with changes that its digest covers."""
+    content = {**to_data(BASELINE), **changes}
+    del content["digest"]
+    return json.dumps({**content, "digest": digest_of(content)})
+
+
+def test_a_baseline_is_a_file_that_people_can_read(tmp_path: Path) -> None:
+    """A token and a log-probability are a line each, the keys are sorted, and a name is a path."""
+    BaselineFiles(tmp_path).write(BASELINE)
+
+    text = (tmp_path / "test-provider" / "base--fox.json").read_text("utf-8")
+    assert text == TEXT
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert '  "response_tokens": [\n    "2 \\\\xff ",\n    "3 🍂"\n  ],\n' in text
+    assert '      "draws": [\n        1,\n        3\n      ],\n      "logprobs": [' in text
+
+
+def test_what_a_provider_chose_reorders_no_line() -> None:
+    """A header that could make a diff lie is spelled out."""
+    assert '"cf-ray": "\\\\xe2\\\\x80\\\\xae"' in TEXT
+
+
+def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Noise and all, at the precision of the file."""
+    store = BaselineFiles(tmp_path)
+    store.write(BASELINE)
+
+    again = store.read(SOURCE, CELL.id)
+    assert serialize(again) == TEXT
+    assert (again.draws, again.encoding, again.facts) == (
+        BASELINE.draws,
+        BASELINE.encoding,
+        BASELINE.facts,
+    )
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@given(baseline=baselines())
+def test_every_baseline_is_read_as_it_was_written(baseline: Baseline) -> None:
+    """Whatever a provider says, the file says the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = BaselineFiles(Path(folder))
+        store.write(baseline)
+
+        assert store.recorded(baseline.source) == {baseline.id}
+        assert store.read(baseline.source, baseline.id) == baseline
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=300)
+@given(place=st.integers(0, len(TEXT) - 1), character=st.sampled_from('0123456789-.e,"\\ []{}xZ\n'))
+def test_no_single_character_can_be_changed_unnoticed(place: int, character: str) -> None:
+    """Another character is refused, unless it changes nothing that the file says."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = BaselineFiles(Path(folder))
+        store.write(BASELINE)
+        before = store.read(SOURCE, CELL.id)
+        file = store.file(SOURCE, CELL.id)
+        file.write_text(TEXT[:place] + character + TEXT[place + 1 :], "utf-8")
+        try:
+            after = store.read(SOURCE, CELL.id)
+        except InputInvalid:
+            return
+
+        assert after == before
+
+
+def _numbers(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if isinstance(data, dict):
+        return [found for key in data for found in _numbers(data[key], (*path, key))]
+    if isinstance(data, list):
+        return [found for key, one in enumerate(data) for found in _numbers(one, (*path, key))]
+    return [path] if isinstance(data, int | float) else []
+
+
+@pytest.mark.parametrize("path", _numbers(to_data(BASELINE)), ids=str)
+def test_no_number_can_be_changed_unnoticed(tmp_path: Path, path: tuple[Any, ...]) -> None:
+    """The last digit of any number is held by the digest."""
+    data = to_data(BASELINE)
+    place = data
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] -= 1e-6 if isinstance(place[path[-1]], float) else -1
+
+    told = refusal_of(tmp_path, json.dumps(data))
+
+    # A few numbers are already outside of what the schema allows.
+    assert told == EDITED or ": expected at " in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"recorded_at": "2026', '"recorded_at": "2027', EDITED),
+        ('"attempts": 1', '"attempts": 2', EDITED),
+        ("-1.25", "-1", EDITED),
+        ("-1.0,", "1.0,", "draws[1].logprobs[0]: expected at most 0, found 1.0"),
+        ("-1.0,", "NaN,", "expected JSON, found NaN, which is no number in JSON"),
+        ("-1.0,", "-Infinity,", "expected JSON, found -Infinity, which is no number in JSON"),
+        ("-1.0,", "-1e999,", "expected a consistent baseline, found Out of range float values"),
+        ("-1.0,", "null,", "draws[1].logprobs[0]: expected number, found None"),
+        (
+            '"id": "base--fox"',
+            '"id": "base/fox"',
+            (
+                "id: expected the names of a policy and of an item with two dashes between them, "
+                "found 'base/fox'"
+            ),
+        ),
+        (
+            '"3 🍂"',
+            '"🍂"',
+            (
+                "response_tokens[0]: expected a token id or a dash, a space and the text of the "
+                "token, found '🍂'"
+            ),
+        ),
+        (
+            "baseline/v1",
+            "baseline/v2",
+            "schema: expected 'repro-gate/baseline/v1', found 'repro-gate/baseline/v2'",
+        ),
+        (
+            '  "draws": [\n    {',
+            '<<<<<<< HEAD\n  "draws": [\n    {',
+            "line 48, column 1: expected JSON, found Expecting property name enclosed in double",
+        ),
+    ],
+)
+def test_a_baseline_that_is_not_right_is_refused(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    """A merge conflict or a slip of the hand is named, and never believed."""
+    assert old in TEXT
+
+    assert refusal_of(tmp_path, TEXT.replace(old, new, 1)).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"calls": []}, "expected a consistent baseline, found 0 calls for 3 draws"),
+        (
+            {"response_tokens": ["2 a"]},
+            (
+                "expected a consistent baseline, found 'draws[0]' has 2 log-probabilities for 1 "
+                "tokens"
+            ),
+        ),
+        (
+            {"source": "elsewhere"},
+            "source: expected 'test-provider', found 'elsewhere'",
+        ),
+        (
+            {"id": "base--ox", "definition": {**CELL.definition, "item": "ox"}},
+            "id: expected the cell base--fox, found the cell base--ox",
+        ),
+        (
+            {"id": "base--ox"},
+            (
+                "expected a consistent baseline, found 'id' is base--ox, and 'definition' is that "
+                "of base--fox"
+            ),
+        ),
+    ],
+)
+def test_a_digest_alone_makes_no_baseline(
+    tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
+    """Whoever computes the digest anew still has to say what can be true."""
+    assert refusal_of(tmp_path, redigested(**changes)) == told
+
+
+def test_a_renamed_baseline_is_refused(tmp_path: Path) -> None:
+    """Copying a file makes no baseline for another cell, and copying a folder none elsewhere."""
+    assert refusal_of(tmp_path, TEXT, cell_id="base--ox") == (
+        "id: expected the cell base--ox, found the cell base--fox"
+    )
+    assert refusal_of(tmp_path, TEXT, source="elsewhere") == (
+        "source: expected 'elsewhere', found 'test-provider'"
+    )
+
+
+@pytest.mark.parametrize("part", list(to_data(BASELINE)))
+def test_a_baseline_without_a_part_is_refused(tmp_path: Path, part: str) -> None:
+    """Every part is needed."""
+    data = to_data(BASELINE)
+    del data[part]
+
+    assert refusal_of(tmp_path, json.dumps(data)) == f"expected the key '{part}', found none"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, len(TEXT) - 3])
+def test_a_torn_baseline_is_refused(tmp_path: Path, size: int) -> None:
+    """The beginning of a baseline is no baseline."""
+    assert "expected JSON, found" in refusal_of(tmp_path, TEXT[:size])
+
+
+@pytest.mark.parametrize(
+    "rewritten",
+    [json.dumps, lambda data: json.dumps(data, indent=8)],
+    ids=["one line", "indented"],
+)
+def test_how_a_file_is_laid_out_says_nothing(
+    tmp_path: Path, rewritten: Callable[[object], str]
+) -> None:
+    """A tool that formats JSON breaks no baseline."""
+    store = BaselineFiles(tmp_path)
+    store.write(BASELINE)
+    before = store.read(SOURCE, CELL.id)
+
+    store.file(SOURCE, CELL.id).write_text(rewritten(json.loads(TEXT)), "utf-8")
+
+    assert store.read(SOURCE, CELL.id) == before
+
+
+def test_baselines_are_kept_apart_by_source(tmp_path: Path) -> None:
+    """The baseline of another provider is not even seen."""
+    store = BaselineFiles(tmp_path)
+    store.write(BASELINE)
+    store.write(baseline_of(CELL, [(-1.0,)], source="other"))
+
+    assert store.sources() == {SOURCE, "other"}
+    assert list(map(store.recorded, ("other", "none"))) == [{CELL.id}, set()]
+    store.remove("other", CELL.id)
+    assert list(map(store.recorded, ("other", SOURCE))) == [set(), {CELL.id}]
+
+
+def test_what_a_killed_writer_left_is_no_baseline(tmp_path: Path) -> None:
+    """Hidden and temporary files, and those of other kinds, are not looked at."""
+    (tmp_path / SOURCE).mkdir()
+    for name in (".a.json", ".x.json.k3j2.tmp", "README.md"):
+        (tmp_path / SOURCE / name).touch()
+
+    store = BaselineFiles(tmp_path)
+    assert (store.sources(), store.recorded(SOURCE)) == (frozenset(), frozenset())
+
+
+def test_a_baseline_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """A file where the folder should be is an `OSError`, which the caller tells."""
+    (tmp_path / SOURCE).touch()
+
+    with pytest.raises(OSError, match="File exists"):
+        BaselineFiles(tmp_path).write(BASELINE)

@@ -1,0 +1,173 @@
+"""A baseline file says every draw, and that nobody has touched it since."""
+
+import json
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+
+from repro_gate.core.baseline_format import from_data, is_intact, to_data
+from repro_gate.core.baselines import Baseline, Noise
+from repro_gate.core.digests import digest_of
+from repro_gate.core.draws import DrawFacts, Encoding, Piece
+from repro_gate.core.policies import LogprobCell
+from tests.fakes.baseline_strategies import any_baselines, baselines
+from tests.fakes.scoring import MODEL, NOW, baseline_of, item_of, policy_of
+
+SCHEMA = json.loads(files("repro_gate.schemas").joinpath("baseline-v1.json").read_text("utf-8"))
+CELL = LogprobCell(policy=policy_of(), item=item_of("fox"))
+BASELINE = baseline_of(
+    CELL,
+    [(-1.5, -0.25), (-1.0, -0.25), (-1.5, -0.25)],
+    encoding=Encoding(
+        prompt=(Piece(1, b"Say"), Piece(2, b" fox\n")),
+        response=(Piece(None, b" f\xf0"), Piece(None, b"ox")),
+    ),
+    facts=(
+        DrawFacts(at=NOW, model=MODEL, request_id="r-1", latency_s=0.125, headers={}),
+        DrawFacts(at=NOW, model=MODEL, request_id="r-2", headers={"cf-ray": "\x1b[2J"}),
+        DrawFacts(at=NOW, model=MODEL, attempts=3),
+    ),
+)
+DATA = to_data(BASELINE)
+
+
+def call(**changes: object) -> dict[str, Any]:
+    """Return what is written of a call."""
+    usual = {"at": NOW, "model": MODEL, "request_id": "", "latency_s": 0.0, "attempts": 1}
+    return {**usual, "headers": None, **changes}
+
+
+def test_a_baseline_file_is_readable() -> None:
+    """A token is a line, equal draws are one entry, and each call keeps its facts."""
+    content = {
+        "schema": "repro-gate/baseline/v1",
+        "id": "base--fox",
+        "source": "test-provider",
+        "definition": dict(CELL.definition),
+        "prompt_tokens": ["1 Say", "2  fox\\n"],
+        "response_tokens": ["-  f\\xf0", "- ox"],
+        "draws": [
+            {"draws": [1, 3], "total": -1.75, "logprobs": [-1.5, -0.25]},
+            {"draws": [2], "total": -1.25, "logprobs": [-1.0, -0.25]},
+        ],
+        "calls": [
+            call(request_id="r-1", latency_s=0.125, headers={}),
+            call(request_id="r-2", headers={"cf-ray": "\\x1b[2J"}),
+            call(attempts=3),
+        ],
+        "noise": {
+            "center": -1.75,
+            "scale": 0.0,
+            "deviation": 0.288675,
+            "atom": 0.666667,
+            "floor": 1.0,
+        },
+        "answered_as": MODEL,
+        "provenance": {"provider": "test-provider", "model": MODEL},
+        "recorded_at": NOW,
+    }
+
+    assert {**content, "digest": digest_of(content)} == DATA
+
+
+@given(baselines())
+def test_a_baseline_is_read_as_it_was_written(baseline: Baseline) -> None:
+    """At the precision of the file nothing at all is lost, JSON included."""
+    data = json.loads(json.dumps(to_data(baseline)))
+
+    assert is_intact(data)
+    assert from_data(data) == baseline
+
+
+@given(any_baselines())
+def test_writing_again_changes_nothing(baseline: Baseline) -> None:
+    """Whatever is rounded is rounded the first time, and the noise is that of what is written."""
+    data = to_data(baseline)
+
+    assert to_data(from_data(data)) == data
+
+
+@given(any_baselines())
+def test_every_baseline_obeys_the_published_schema(baseline: Baseline) -> None:
+    """The gate can read back whatever baseline it may ever write."""
+    jsonschema.validate(to_data(baseline), SCHEMA)
+
+
+def test_the_noise_is_that_of_the_rounded_draws() -> None:
+    """A finer number than the file keeps would contradict it."""
+    finer = replace(BASELINE, draws=((-1.0000004, -2.0), (-1.0, -2.0), (-1.0, -2.0)))
+
+    assert from_data(to_data(finer)).noise == Noise(
+        center=-3.0, scale=0.0, deviation=0.0, atom=1.0, floor=1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"response_tokens": ["- a"]}, r"'draws\[0\]' has 2 log-probabilities for 1 tokens"),
+        ({"response_tokens": []}, "a response must have at least one token"),
+        ({"response_tokens": ["x a", "- b"]}, r"'response_tokens\[0\]' is not an id or a dash"),
+        ({"prompt_tokens": ["1 a", "-2 b"]}, r"'prompt_tokens\[1\]' is not an id or a dash"),
+        ({"prompt_tokens": ["1 \\"]}, "a backslash that starts no escape"),
+        ({"id": "base--ox"}, "'id' is base--ox, and 'definition' is that of base--fox"),
+        ({"calls": [call()]}, "1 calls for 3 draws"),
+        ({"calls": [call(latency_s=float("inf"))] * 3}, "'latency_s' must be finite"),
+        ({"calls": [call(latency_s=-1)] * 3}, "'latency_s' must be finite and at least 0"),
+        ({"calls": [call(request_id="\\q")] * 3}, "a backslash that starts no escape"),
+        ({"answered_as": "\\q"}, "a backslash that starts no escape"),
+        ({"provenance": {"\\q": ""}}, "a backslash that starts no escape"),
+        ({"noise": {**DATA["noise"], "center": -1.7}}, "'noise.center' is -1.7, and the draws"),
+        ({"noise": {**DATA["noise"], "atom": 1.0}}, "'noise.atom' is 1.0, and the draws say 0.66"),
+        ({"noise": {**DATA["noise"], "floor": 1.00000001}}, "'noise.floor' is 1.00000001"),
+    ],
+)
+def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:
+    """Data of the right shape that cannot be true is a ValueError that says what is wrong."""
+    with pytest.raises(ValueError, match=message):
+        from_data({**DATA, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"logprobs": [-1.5, 0.25]}, r"'draws\[0\].logprobs\[1\]' is no log-probability: 0.25"),
+        ({"logprobs": [float("-inf"), 0]}, r"logprobs\[0\]' is no log-probability: -inf"),
+        ({"logprobs": [-1.5, float("nan")]}, r"logprobs\[1\]' is no log-probability: nan"),
+        ({"logprobs": [-1.5]}, r"'draws\[0\]' has 1 log-probabilities for 2 tokens"),
+        ({"total": -1.7}, r"'draws\[0\].total' is -1.7, and its sum is -1.75"),
+        ({"draws": [1, 2]}, r"not numbered from 1 on, each once: \[1, 2, 2\]"),
+        ({"draws": [1, 4]}, r"not numbered from 1 on, each once: \[1, 2, 4\]"),
+        ({"draws": [2, 3]}, r"not numbered from 1 on, each once: \[2, 2, 3\]"),
+    ],
+)
+def test_draws_that_cannot_be_are_refused(change: dict[str, Any], message: str) -> None:
+    """Each draw is there once, whole, and adds up."""
+    first, second = DATA["draws"]
+    with pytest.raises(ValueError, match=message):
+        from_data({**DATA, "draws": [{**first, **change}, second]})
+
+
+def test_an_edit_is_noticed() -> None:
+    """One that is consistent in itself does not have the digest of what was recorded."""
+    edited = {**DATA, "recorded_at": "2027-01-01T00:00:00+00:00"}
+
+    assert is_intact(DATA)
+    assert not is_intact(edited)
+    assert not is_intact({**DATA, "digest": "0" * 64})
+
+
+def test_a_number_that_json_cannot_say_has_no_digest() -> None:
+    """It could not be written down."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest_of({"x": float("inf")})
+
+
+def test_a_digest_is_of_the_content_and_not_of_its_order() -> None:
+    """Two ways to write the same thing are one thing."""
+    assert digest_of({"a": 1, "b": "é"}) == digest_of(json.loads('{"b": "\\u00e9", "a":1}'))
+    assert digest_of({"a": [1, 2]}) != digest_of({"a": [2, 1]})

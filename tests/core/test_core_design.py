@@ -1,0 +1,123 @@
+"""What a tolerance promises, held against scipy and against counting by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from repro_gate.core.design import (
+    CELLS_SHARE,
+    CONTROLS_SHARE,
+    FIRST_WAVE,
+    MATRIX_SHARE,
+    MOST_LABELINGS,
+    OUTLIERS_SHARE,
+    SCREEN,
+    TESTS,
+    can_alarm,
+    cell_level,
+    matrix_level,
+    outlier_alarm_rate,
+    smallest_p,
+    student_tail,
+    sufficient_draws,
+)
+from repro_gate.core.policies import Tolerance
+
+USUAL = Tolerance()
+
+
+def test_the_shares_are_all_of_the_rate() -> None:
+    """By the union bound the parts together keep the rate that is stated for the whole."""
+    shares = CELLS_SHARE + MATRIX_SHARE + OUTLIERS_SHARE + CONTROLS_SHARE
+
+    assert math.isclose(shares, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "new", "smallest"),
+    [(1, 1, 1.0), (10, 5, 1 / 3003), (5, 5, 2 / 252), (10, 10, 2 / 184_756), (10, 2, 1 / 66)],
+)
+def test_a_p_value_is_a_share_of_the_labelings(calibration: int, new: int, smallest: float) -> None:
+    """Equal samples can be exchanged whole, so their most extreme labelings come in pairs."""
+    assert smallest_p(calibration, new) == smallest
+
+
+def test_a_sample_of_labelings_has_a_smallest_p_value_of_its_own() -> None:
+    """With more labelings than are ever tried, the observed one is one among those tried."""
+    assert smallest_p(100, 100) == 1 / (MOST_LABELINGS + 1)
+
+
+def test_levels_are_shared_among_cells_and_statistics() -> None:
+    """The first cell by Holm gets a part for each cell, and the whole one for each statistic."""
+    assert cell_level(USUAL, 4) == CELLS_SHARE * 0.01 / 4
+    assert matrix_level(USUAL) == MATRIX_SHARE * 0.01 / TESTS
+
+
+@given(st.integers(2, 30), st.integers(1, 12), st.integers(1, 300))
+def test_a_cell_can_alarm_where_both_looks_can(calibration: int, draws: int, cells: int) -> None:
+    """Both looks together must be able to reach the level, and the first one the screen."""
+    tolerance = Tolerance(calibration_draws=calibration, draws=draws)
+    both_looks = TESTS * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
+
+    assert can_alarm(tolerance, cells) == (both_looks and smallest_p(calibration, draws) <= SCREEN)
+
+
+@given(st.integers(2, 30), st.integers(1, 3000), st.sampled_from([0.001, 0.01, 0.1]))
+def test_sufficient_draws_are_the_fewest(calibration: int, cells: int, rate: float) -> None:
+    """With so many a cell can alarm, with one less it cannot."""
+    tolerance = Tolerance(calibration_draws=calibration, false_alarm_rate=rate)
+    enough = sufficient_draws(tolerance, cells)
+
+    if enough is None:
+        assert not can_alarm(replace(tolerance, draws=100), cells)
+    else:
+        assert can_alarm(replace(tolerance, draws=enough), cells)
+        assert enough == FIRST_WAVE or not can_alarm(replace(tolerance, draws=enough - 1), cells)
+
+
+def test_no_number_of_draws_suffices_for_too_many_cells() -> None:
+    """The labelings that are tried are the limit, not the draws."""
+    most = int(cell_level(USUAL, 1) * (MOST_LABELINGS + 1) / TESTS)
+
+    assert sufficient_draws(USUAL, most) is not None
+    assert sufficient_draws(USUAL, most + 1) is None
+
+
+@pytest.mark.parametrize("cells", [*range(1, 130, 3), 1000])
+def test_the_usual_tolerance_keeps_its_promise(cells: int) -> None:
+    """Outliers of a service that has not changed are a finding no more often than they may."""
+    assert outlier_alarm_rate(USUAL, cells) <= OUTLIERS_SHARE * USUAL.false_alarm_rate
+
+
+@pytest.mark.parametrize("cells", [1, 3, 60])
+@pytest.mark.parametrize("factor", [1.0, 3.0, 8.0, 20.0])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.2])
+def test_outliers_are_a_binomial_of_student_tails(cells: int, factor: float, share: float) -> None:
+    """The rate is that of the worse of the two moments at which draws are counted."""
+    tolerance = replace(USUAL, outlier_factor=factor, max_outlier_rate=share)
+    each = 2 * stats.t.sf(factor / math.sqrt(1.1), 4)
+    rates = [stats.binom.sf(int(share * cells * draws), cells * draws, each) for draws in (2, 5)]
+
+    assert outlier_alarm_rate(tolerance, cells) == pytest.approx(max(rates), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("factor", "share", "rate"), [(0.1, 1.0, 0.0), (1e-300, 0.05, 1.0), (1e300, 0.05, 0.0)]
+)
+def test_the_edges_of_the_outlier_rule(factor: float, share: float, rate: float) -> None:
+    """More than all draws is never, and a rule that every draw breaks is always."""
+    tolerance = replace(USUAL, outlier_factor=factor, max_outlier_rate=share)
+
+    assert outlier_alarm_rate(tolerance, 7) == rate
+
+
+@given(st.floats(0, 1000), st.integers(1, 500))
+def test_the_tail_of_student_is_that_of_scipy(t: float, degrees: int) -> None:
+    """The finite series gives what scipy computes otherwise."""
+    expected = 2 * stats.t.sf(t, degrees)
+
+    assert student_tail(t, degrees) == pytest.approx(expected, rel=1e-9, abs=1e-13)
