@@ -15,6 +15,8 @@ def one_line(text: str) -> str:
     Unlike `printable` it leaves backslashes alone, so that text which an adapter has already
     made safe stays as it is.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(char if char == "\\" else printable(char) for char in text)
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 
 from repro_gate.core.cells import Cell
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.outcome import decide, exit_code_for
 from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Timing
 from repro_gate.core.text import spell
@@ -12,13 +11,13 @@ from repro_gate.core.tokens import Token, text_of
 from repro_gate.reports import foreign
 from repro_gate.reports.describe import WORDS, describe
 from repro_gate.reports.explain import Explanation, explain
+from repro_gate.reports.json_logprobs import fact_change, logprob_entry
 from repro_gate.reports.json_types import (
     CellEntry,
     ControlEntry,
     DefinitionEntry,
     DivergenceEntry,
     EngineEntry,
-    FactChangeEntry,
     ReportEntry,
     TimingEntry,
     TokenEntry,
@@ -55,6 +54,7 @@ def _report(report: GateReport, observed: Mapping[str, str]) -> ReportEntry:
         "engines": [_engine(engine) for engine in report.engines],
         "models": {foreign.one_line(m): foreign.facts(f) for m, f in report.models.items()},
         "timing": _timing(report.timing),
+        "logprobs": [logprob_entry(part, report) for part in report.logprobs],
     }
 
 
@@ -76,7 +76,7 @@ def _cell(cell: CellReport, sha256: str | None) -> CellEntry:
         "text": text_of(generation.tokens) if generation else None,
         "stop": generation.stop.value if generation else None,
         "divergence": None if explanation is None else _divergence(explanation),
-        "provenance": [_fact_change(change) for change in said.suspects],
+        "provenance": [fact_change(change) for change in said.suspects],
         "observed_sha256": sha256,
     }
 
@@ -113,10 +113,6 @@ def _divergence(explanation: Explanation) -> DivergenceEntry:
 
 def _token(token: Token | None) -> TokenEntry | None:
     return None if token is None else {"id": token.id, "text": spell(token.data)}
-
-
-def _fact_change(change: FactChange) -> FactChangeEntry:
-    return {"name": change.name, "before": change.before, "after": change.after}
 
 
 def _control(control: ControlReport) -> ControlEntry:

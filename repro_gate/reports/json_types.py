@@ -6,6 +6,8 @@ reader. What every field means: `repro_gate/schemas/report-v1.json`.
 
 from typing import TypedDict
 
+from repro_gate.reports.json_logprob_types import FactChangeEntry, LogprobEntry
+
 
 class Tool(TypedDict):
     """What wrote the report."""
@@ -54,14 +56,6 @@ class DefinitionEntry(TypedDict):
     temperature: float
     max_tokens: int
     sampler: SamplerEntry
-
-
-class FactChangeEntry(TypedDict):
-    """One fact that changed since the golden was recorded."""
-
-    name: str
-    before: str | None
-    after: str | None
 
 
 class CellEntry(TypedDict):
@@ -127,3 +121,4 @@ class ReportEntry(TypedDict):
     engines: list[EngineEntry]
     models: dict[str, dict[str, str]]
     timing: TimingEntry
+    logprobs: list[LogprobEntry]

@@ -102,9 +102,10 @@ def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
     yield "check.outcome", decide(report).value
     yield "check.tool_version", foreign.one_line(report.tool_version)
     yield "check.wall_s", f"{timing.wall_s:.6f}"
-    yield "check.load_s", f"{timing.load_s:.6f}"
-    yield "check.engine_s", f"{timing.engine_s:.6f}"
-    yield "check.generated_tokens", str(timing.generated_tokens)
+    if summary.has_engine(report):
+        yield "check.load_s", f"{timing.load_s:.6f}"
+        yield "check.engine_s", f"{timing.engine_s:.6f}"
+        yield "check.generated_tokens", str(timing.generated_tokens)
 
 
 def _add_case(suite: ET.Element, case: Case) -> None:

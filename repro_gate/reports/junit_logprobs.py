@@ -19,7 +19,12 @@ from repro_gate.reports.logprob_words import (
     describe_logprob_control,
     describe_logprobs,
 )
-from repro_gate.reports.matrix_words import describe_matrix, matrix_evidence, outcome_of_matrix
+from repro_gate.reports.matrix_words import (
+    advise_matrix,
+    describe_matrix,
+    matrix_evidence,
+    outcome_of_matrix,
+)
 from repro_gate.reports.weight_words import (
     outcome_of_weights,
     pair_words,
@@ -53,13 +58,14 @@ def _cell(cell: LogprobCellReport, suite: str) -> Case:
 
 
 def _whole(part: LogprobReport, suite: str) -> Case:
+    advice = advise_matrix(part.matrix.verdict)
     return Case(
         classname=f"{suite}.whole",
         name="the suite as a whole",
         outcome=outcome_of_matrix(part.matrix.verdict),
         kind=part.matrix.verdict.value,
         message=describe_matrix(part.matrix.verdict),
-        body=_body(matrix_evidence(part.matrix, part.tolerance)),
+        body=_body([*matrix_evidence(part.matrix, part.tolerance), ("what to do", advice)]),
     )
 
 

@@ -24,8 +24,8 @@ from repro_gate.reports.labelled import Line, cut
 def logprob_evidence(cell: LogprobCellReport) -> tuple[Line, ...]:
     """Return what a reader needs to judge a verdict."""
     match cell.verdict:
-        case Shifted(effect=effect):
-            return (*_effect(effect), *_draws(cell), *_tokens(effect.tokens), *outlier_lines(cell))
+        case Shifted() as verdict:
+            return (*_shifted(verdict, cell), *outlier_lines(cell))
         case Outlying():
             return (*_draws(cell), *outlier_lines(cell))
         case Invalid(position=position, count=count):
@@ -52,9 +52,14 @@ def shift_of(cell: LogprobCellReport) -> float | None:
     return median(cell.totals) - cell.center if cell.totals and cell.center is not None else None
 
 
-def _effect(effect: Effect) -> Iterator[Line]:
+def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[Line]:
+    effect = verdict.effect
     yield "evidence", f"{_p_words(effect)}, in two looks"
     yield "shift", f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
+    yield from _draws(cell)
+    yield from _tokens(effect.tokens)
+    if not verdict.provenance:
+        yield "changed", "nothing that is kept with a baseline"
 
 
 def _p_words(effect: Effect) -> str:

@@ -23,7 +23,7 @@ from repro_gate.reports.logprob_words import (
     describe_logprob_control,
     describe_logprobs,
 )
-from repro_gate.reports.matrix_words import describe_matrix, matrix_evidence
+from repro_gate.reports.matrix_words import advise_matrix, describe_matrix, matrix_evidence
 from repro_gate.reports.weight_words import (
     NOT_USABLE,
     advise_weights,
@@ -118,7 +118,7 @@ def _whole(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
             subject=f"{foreign.one_line(part.suite)} as a whole",
             said=Description(claim=describe_matrix(part.matrix.verdict)),
             lines=matrix_evidence(part.matrix, part.tolerance),
-            advice="If the change is intended, accept it; if not, begin with the provider's news.",
+            advice=advise_matrix(part.matrix.verdict),
             command=f"{_record(report)} {_suite(part)} --again",
         )
 

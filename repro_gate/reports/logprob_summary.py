@@ -16,7 +16,6 @@ from repro_gate.core.report import GateReport
 from repro_gate.reports import foreign
 from repro_gate.reports.figures import plural, usd
 from repro_gate.reports.logprob_words import LOGPROB_WORDS
-from repro_gate.reports.weight_words import pair_words
 
 
 def outcome_of_part(part: LogprobReport, report: GateReport) -> Outcome:
@@ -84,9 +83,9 @@ def alarms(part: LogprobReport) -> Iterator[str]:
         yield "drift of the whole"
     if any(control.failed for control in part.controls):
         yield control_words(part)
-    for found in part.weights:
-        if found.failed:
-            yield f"weights {pair_words(found)} cannot be used"
+    failed = sum(found.failed for found in part.weights)
+    if failed:
+        yield f"{failed} of {plural(len(part.weights), 'set')} of weights cannot be used"
 
 
 def control_words(part: LogprobReport) -> str:
@@ -101,15 +100,15 @@ def control_words(part: LogprobReport) -> str:
 
 def sameness_words(part: LogprobReport) -> str | None:
     """Return how much is claimed of the cells that agree; None when none does."""
-    verdicts = [cell.verdict for cell in part.cells]
-    given = Counter(verdict.sameness for verdict in verdicts if isinstance(verdict, Agrees))
-    words = {
-        Sameness.IDENTICAL: "identical",
-        Sameness.EQUIVALENT: "equivalent",
-        Sameness.NOT_SHOWN: "without a difference, but equivalence was not shown",
-    }
-    said = [f"{given[same]} {word}" for same, word in words.items() if given[same]]
-    return ", ".join(said) or None
+    agreeing = [cell.verdict for cell in part.cells if isinstance(cell.verdict, Agrees)]
+    given = Counter(verdict.sameness for verdict in agreeing if verdict.changed is None)
+    claims = (
+        (given[Sameness.IDENTICAL], "identical"),
+        (given[Sameness.EQUIVALENT], "equivalent"),
+        (len(changes(part)), "changed by less than the floor"),
+        (given[Sameness.NOT_SHOWN], "with no difference found (equivalence was not shown)"),
+    )
+    return ", ".join(f"{count} {claim}" for count, claim in claims if count) or None
 
 
 def policy_words(noise: PolicyNoise) -> str:

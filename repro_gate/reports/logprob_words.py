@@ -30,7 +30,7 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
     """Return what the verdict on a cell says."""
     match cell.verdict:
         case Agrees() as verdict:
-            return Description(claim=describe_sameness(verdict.sameness))
+            return Description(claim=_agreeing(verdict))
         case Shifted() as verdict:
             suspects = tuple(map(foreign.change, verdict.provenance))
             claim = f"{_moved(verdict.effect.evidence)}, certainly and by more than is allowed"
@@ -94,6 +94,11 @@ def describe_logprob_control(control: LogprobControl) -> str:
     if control.failed:
         return "another prompt gave the same log-probabilities too, so this check cannot fail"
     return "another prompt gives other log-probabilities, as it must"
+
+
+def _agreeing(verdict: Agrees) -> str:
+    # Where a difference was found, nothing must be said of none.
+    return describe_sameness(verdict.sameness) if verdict.changed is None else NUMERIC_CHANGE
 
 
 def _moved(evidence: Evidence) -> str:

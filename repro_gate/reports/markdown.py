@@ -37,7 +37,9 @@ def render_markdown(report: GateReport) -> str:
 def _head(report: GateReport) -> Iterator[Block]:
     yield ["# Reproducibility report"]
     outcome = decide(report)
-    yield [f"{mark(outcome)} **{outcome.capitalize()}**: {summary.outcome_words(report)}."]
+    yield [
+        f"{mark(outcome)} **{outcome.capitalize()}**: {summary.outcome_words(report, name=code)}."
+    ]
     if report.interrupted:
         yield ["**Partial**: the check was interrupted, and what it did not reach is inconclusive."]
     suites = ", ".join(map(code, report.suites)) or "none"

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Drift
 from repro_gate.reports.labelled import Line
 from repro_gate.reports.logprob_findings import (
     LogprobFinding,
@@ -47,7 +46,9 @@ def _finding(finding: LogprobFinding) -> Iterator[Block]:
         yield [f"Reason: {code(said.reason)}"]
     yield [f"- {code(cell_id)}" for cell_id in finding.ids]
     yield figure_block(finding.lines)
-    yield from _suspects(finding)
+    if said.suspects:
+        yield ["Changed since the baseline was recorded:"]
+        yield changed_table("baseline", said.suspects)
     yield [f"What to do: {finding.advice}"]
     if said.remedy is not None:
         yield [f"Remedy: {code(said.remedy)}"]
@@ -55,16 +56,8 @@ def _finding(finding: LogprobFinding) -> Iterator[Block]:
         yield fence([finding.command], "sh")
 
 
-def _suspects(finding: LogprobFinding) -> Iterator[Block]:
-    if finding.said.suspects:
-        yield ["Changed since the baseline was recorded:"]
-        yield changed_table("baseline", finding.said.suspects)
-    elif finding.word == Drift.word:
-        yield ["Nothing in the provenance is known to have changed since the baseline."]
-
-
 def _note(note: Note) -> Iterator[Block]:
-    yield [f"**Note** on {code(note.subject)}: {note.claim}."]
+    yield [f"**Note**: {note.claim}."]
     yield figure_block(note.lines)
 
 

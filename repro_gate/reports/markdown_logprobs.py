@@ -60,7 +60,8 @@ def _whole(part: LogprobReport) -> Iterator[Block]:
     verdict = part.matrix.verdict
     sameness = logprob_summary.sameness_words(part)
     yield ["### The suite as a whole"]
-    yield [f"{mark(outcome_of_matrix(verdict))} {describe_matrix(verdict)}."]
+    claim = describe_matrix(verdict)
+    yield [f"{mark(outcome_of_matrix(verdict))} **{verdict.value}**: {claim}."]
     yield figure_block(matrix_evidence(part.matrix, part.tolerance))
     yield [
         *([] if sameness is None else [f"- **Cells that agree**: {sameness}"]),
@@ -121,7 +122,9 @@ def _weight(found: WeightReport) -> list[str]:
 
 def _statement(found: WeightReport) -> str:
     said = f"{NOT_USABLE}: {code(reason(found))}" if found.problems else USABLE
-    return f"{mark(outcome_of_weights(found))} {code(pair_words(found))}: {said}"
+    # Weights that cannot be used are no success, also where nobody needs them.
+    sign = "⚠" if found.problems and not found.failed else mark(outcome_of_weights(found))
+    return f"{sign} {code(pair_words(found))}: {said}"
 
 
 def _controls(part: LogprobReport) -> Iterator[Block]:

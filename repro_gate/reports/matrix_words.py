@@ -1,9 +1,11 @@
 """What the test over a whole suite says, and what all its numbers promise."""
 
+from collections.abc import Iterator
 from typing import assert_never
 
 from repro_gate.core import design
 from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
+from repro_gate.core.logprob_verdicts import Sameness
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.policies import Tolerance
 from repro_gate.reports import foreign
@@ -23,6 +25,21 @@ def describe_matrix(verdict: MatrixVerdict) -> str:
             return "the suite as a whole has moved: a changed model moves every item a little"
         case MatrixVerdict.NOT_TESTED:
             return "the suite as a whole was not tested, for no cell could be compared"
+        case _:
+            assert_never(verdict)
+
+
+def advise_matrix(verdict: MatrixVerdict) -> str:
+    """Return what to do about the whole, in our own words."""
+    match verdict:
+        case MatrixVerdict.AGREES:
+            return "Nothing is left to do."
+        case MatrixVerdict.CHANGED:
+            return "Nothing has to be done; record again to compare with the service as it is now."
+        case MatrixVerdict.DRIFT:
+            return "If the change is intended, accept it; if not, begin with model and provider."
+        case MatrixVerdict.NOT_TESTED:
+            return "Make one cell comparable, and check again."
         case _:
             assert_never(verdict)
 
@@ -63,9 +80,18 @@ def matrix_evidence(matrix: MatrixTest, tolerance: Tolerance) -> tuple[Line, ...
         ("evidence", f"{p_value}, over {cells}; significant at {level}"),
         ("shift", f"{shift}, {floor}"),
         ("mean shift", f"{shifted(matrix.mean_shift)} nats, {bound}"),
-        ("sameness", describe_sameness(matrix.sameness)),
+        *_sameness(matrix),
         ("second look", "taken, of every cell" if matrix.second_look else "not needed"),
     )
+
+
+def _sameness(matrix: MatrixTest) -> Iterator[Line]:
+    """Yield what is claimed of a mean shift, unless the cells themselves have moved."""
+    is_found = matrix.verdict is not MatrixVerdict.AGREES
+    if is_found and matrix.sameness is Sameness.NOT_SHOWN:
+        yield "sameness", "equivalence was not shown"
+    elif matrix.verdict is not MatrixVerdict.DRIFT:
+        yield "sameness", describe_sameness(matrix.sameness)
 
 
 def promise(tolerance: Tolerance) -> str:
@@ -75,6 +101,7 @@ def promise(tolerance: Tolerance) -> str:
         (design.CELLS_SHARE, "cells"),
         (design.MATRIX_SHARE, "whole"),
         (design.OUTLIERS_SHARE, "outliers"),
+        (design.CONTROLS_SHARE, "A/A controls"),
     )
     shared = ", ".join(f"{percent(share * rate)} {name}" for share, name in parts)
     return f"at most {percent(rate)} for the suite as a whole ({shared})"

@@ -1,15 +1,18 @@
 """What is to be said of a check as a whole, in the same words in every report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from repro_gate.core.cells import Cell
-from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.verdicts import Match, Nondeterministic
 from repro_gate.reports import foreign, logprob_summary
 from repro_gate.reports.describe import WORDS
 from repro_gate.reports.figures import plural
+
+Spell: TypeAlias = Callable[[str], str]
+"""Makes foreign text safe for one kind of report."""
 
 
 def render_summary(report: GateReport) -> str:
@@ -22,8 +25,13 @@ def render_summary(report: GateReport) -> str:
     return f"{decide(report).value}{partial}: {'; '.join(parts)}; {time_words(report)}"
 
 
-def outcome_words(report: GateReport) -> str:
-    """Return why the outcome is what it is."""
+def outcome_words(report: GateReport, *, name: Spell = foreign.one_line) -> str:
+    """Return why the outcome is what it is.
+
+    Args:
+        report: what was found.
+        name: makes the name of a suite safe where the words will stand.
+    """
     cells = measured_cells(report)
     outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
     findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
@@ -33,12 +41,16 @@ def outcome_words(report: GateReport) -> str:
         (orphans, f"{plural(orphans, 'golden')} without a cell"),
         (any(control.failed for control in report.controls), control_words(report)),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
-        *map(_logprob_reason, report.logprobs),
+        *(
+            (bool(words), f"{name(part.suite)}: {words}")
+            for part in report.logprobs
+            for words in [logprob_summary.reasons(part)]
+        ),
         (report.interrupted, "interrupted before the end"),
         (not report.measured, "nothing was measured"),
     )
     said = [words for holds, words in reasons if holds]
-    return "; ".join(said) or _pass_words(report)
+    return "; ".join(said) or _pass_words(report, name)
 
 
 def has_tokens(report: GateReport) -> bool:
@@ -124,16 +136,8 @@ def seconds(value: float) -> str:
     return f"{value:.3f} s"
 
 
-def _logprob_reason(part: LogprobReport) -> tuple[bool, str]:
-    reasons = logprob_summary.reasons(part)
-    return bool(reasons), f"{foreign.one_line(part.suite)}: {reasons}"
-
-
-def _pass_words(report: GateReport) -> str:
+def _pass_words(report: GateReport, name: Spell) -> str:
     cells = plural(len(measured_cells(report)), "cell")
     tokens = [f"{cells} measured, and all match"] if has_tokens(report) else []
-    parts = (
-        f"{foreign.one_line(part.suite)}: {logprob_summary.pass_words(part)}"
-        for part in report.logprobs
-    )
+    parts = [f"{name(part.suite)}: {logprob_summary.pass_words(part)}" for part in report.logprobs]
     return "; ".join([*tokens, *parts])

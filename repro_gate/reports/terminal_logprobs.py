@@ -32,7 +32,7 @@ def finding_lines(part: LogprobReport, report: GateReport) -> Iterator[Text]:
 def suite_lines(part: LogprobReport, report: GateReport) -> Iterator[Text]:
     """Yield the lines on a suite that stand whether it passes or not."""
     outcome = logprob_summary.outcome_of_part(part, report)
-    yield title(foreign.one_line(part.suite), logprob_summary.part_words(part), outcome)
+    yield title("suite", f"{part.suite}  {logprob_summary.part_words(part)}", outcome)
     yield from aligned([*_policies(part), *_whole(part), *_weights(part), *_price(part)])
 
 

@@ -19,7 +19,7 @@ def pair_words(found: WeightReport) -> str:
 def role_words(found: WeightReport) -> str:
     """Return why the two are compared."""
     if found.is_control:
-        return "A/A control: the base again, so every weight should be 1"
+        return "A/A control, every weight should be 1"
     return "must be usable" if found.must_be_usable else "for information"
 
 
@@ -54,7 +54,7 @@ def size_words(found: WeightReport) -> str:
 def tail_words(found: WeightReport) -> str:
     """Return the shape of the tail beside its bar."""
     if found.khat is None or found.khat_bar is None:
-        return "too few items"
+        return "not fitted, too few items"
     return f"{amount(found.khat)} (bar {amount(found.khat_bar)})"
 
 
@@ -66,6 +66,7 @@ def weight_evidence(found: WeightReport) -> tuple[Line, ...]:
         else ""
     )
     return (
+        ("role", role_words(found)),
         ("items", f"{plural(found.items, 'item')}; {FORMULA}"),
         ("log-ratio", f"{shifted(found.mean_log_ratio)} nats in the mean{centred}"),
         ("ESS", f"{size_words(found)}"),

@@ -11,6 +11,7 @@ from rich.console import Console
 from repro_gate.core.cells import Cell, Sampler
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.goldens import FactChange, Golden
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.report import (
     CellReport,
     ControlReport,
@@ -30,6 +31,12 @@ from repro_gate.core.verdicts import (
     Verdict,
 )
 from repro_gate.reports.terminal import render_terminal
+from tests.fakes.logprob_reports import (
+    LOGPROB_VERDICTS,
+    hostile_logprobs_of,
+    logprob_report_of,
+    rich_logprobs_of,
+)
 
 PROFILE = "cpu-x86-64"
 SAMPLER = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
@@ -158,6 +165,7 @@ def hostile_report_of(text: str) -> GateReport:
         controls=(ControlReport(model=text, cell=text, seed=43, divergence=None),),
         engines=(EngineReport(name=text, profile=text, facts={text: text}),),
         models={text: {text: text}},
+        logprobs=(hostile_logprobs_of(text),),
     )
 
 
@@ -215,6 +223,38 @@ VERDICTS: Mapping[str, CellReport] = {
 def any_cell(request: pytest.FixtureRequest) -> CellReport:
     """Return a cell of each verdict in turn."""
     return VERDICTS[request.param]
+
+
+@pytest.fixture(scope="session", params=sorted(LOGPROB_VERDICTS))
+def any_logprob_cell(request: pytest.FixtureRequest) -> LogprobCellReport:
+    """Return a cell of each verdict on log-probabilities in turn."""
+    return LOGPROB_VERDICTS[request.param]
+
+
+@pytest.fixture(scope="session")
+def logprob_gate_report() -> Callable[..., GateReport]:
+    """Return what builds a report of suites that have nothing but log-probabilities."""
+
+    def build(*parts: LogprobReport, **changes: Any) -> GateReport:
+        timing = Timing(wall_s=12.5, load_s=0.0, engine_s=0.0, generated_tokens=0)
+        suites = tuple(part.suite for part in parts)
+        return gate_report_of(**{"suites": suites, "timing": timing, "logprobs": parts, **changes})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def logprob_suite_report(
+    logprob_gate_report: Callable[..., GateReport],
+) -> Callable[..., GateReport]:
+    """Return what builds a report of one suite that has nothing but some log-probabilities."""
+    return lambda *cells, **changes: logprob_gate_report(logprob_report_of(*cells, **changes))
+
+
+@pytest.fixture(scope="session")
+def rich_logprob_report(logprob_gate_report: Callable[..., GateReport]) -> GateReport:
+    """Return a report with every verdict on log-probabilities."""
+    return logprob_gate_report(rich_logprobs_of())
 
 
 @pytest.fixture(scope="session")

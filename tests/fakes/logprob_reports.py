@@ -1,0 +1,301 @@
+"""Reports on log-probabilities: one of everything, and one in which every word is hostile."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from repro_gate.core.draws import Piece
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.logprob_report import (
+    LogprobCellReport,
+    LogprobControl,
+    LogprobReport,
+    MatrixTest,
+    MatrixVerdict,
+    OutlierDraw,
+    PolicyNoise,
+    Spending,
+    WeightReport,
+)
+from repro_gate.core.logprob_verdicts import (
+    Agrees,
+    Effect,
+    Evidence,
+    Invalid,
+    LogprobVerdict,
+    Outlying,
+    Sameness,
+    Shifted,
+    TokenShift,
+)
+from repro_gate.core.policies import (
+    Item,
+    LogprobCell,
+    LogprobKind,
+    Policy,
+    ProviderKind,
+    ProviderSpec,
+    Tolerance,
+)
+from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+
+CALIBRATION = (-42.0, -42.0, -42.0, -42.0, -42.5, -41.5, -42.0, -42.0, -42.0, -42.0)
+
+
+def logprob_cell_of(item: str = "capital", *, policy: str = "base", text: str = "x") -> LogprobCell:
+    """Return an item under a policy; whatever the matrix says of them is `text`."""
+    provider = ProviderSpec(name="fireworks", kind=ProviderKind.FIREWORKS)
+    return LogprobCell(
+        policy=Policy(
+            name=policy,
+            provider=provider,
+            model=text,
+            system=text,
+            template=text,
+            temperature=0.7,
+            logprobs=LogprobKind.RAW,
+        ),
+        item=Item(name=item, prompt=text, response=text or "x"),
+    )
+
+
+def logprob_cell_report_of(
+    verdict: LogprobVerdict, cell: LogprobCell | None = None, **changes: Any
+) -> LogprobCellReport:
+    """Return what is known of a cell of which five draws were made."""
+    cell = cell or logprob_cell_of()
+    report = LogprobCellReport(
+        id=cell.id,
+        cell=cell,
+        verdict=verdict,
+        source="fireworks",
+        center=-42.0,
+        band=0.5,
+        calibration=CALIBRATION,
+        totals=(-42.0, -42.0, -42.0, -42.25, -42.0),
+    )
+    return replace(report, **changes)
+
+
+def unmeasured_of(verdict: LogprobVerdict, cell: LogprobCell, **changes: Any) -> LogprobCellReport:
+    """Return what is known of a cell of which nothing was drawn, for want of a baseline."""
+    return logprob_cell_report_of(
+        verdict, cell, **{"center": None, "band": None, "calibration": (), "totals": (), **changes}
+    )
+
+
+def orphaned_baseline_of(baseline_id: str) -> LogprobCellReport:
+    """Return what is known of a baseline that no cell claims."""
+    return replace(unmeasured_of(Orphaned(), logprob_cell_of()), id=baseline_id, cell=None)
+
+
+def token_of(position: int = 3, *, data: bytes = b" Paris", shift: float = -1.25) -> TokenShift:
+    """Return how far one token has moved."""
+    return TokenShift(
+        position=position, piece=Piece(40 + position, data), expected=-0.5, observed=-0.5 + shift
+    )
+
+
+def effect_of(*tokens: TokenShift, **changes: Any) -> Effect:
+    """Return a shift that shows in the sum."""
+    effect = Effect(
+        evidence=Evidence.SUM,
+        p_value=0.00021,
+        shift=-1.25,
+        band=0.5,
+        tokens=tokens or (token_of(),),
+    )
+    return replace(effect, **changes)
+
+
+def outlier_of(request_id: str = "req-7", *, data: bytes = b" Paris") -> OutlierDraw:
+    """Return the outlier of the finding that the project grew from."""
+    return OutlierDraw(
+        total=-156.5,
+        center=-42.0,
+        bound=3.0,
+        tokens=(token_of(data=data, shift=-114.0),),
+        request_id=request_id,
+    )
+
+
+def matrix_test_of(verdict: MatrixVerdict = MatrixVerdict.AGREES, **changes: Any) -> MatrixTest:
+    """Return a test over all cells that found nothing."""
+    test = MatrixTest(
+        verdict=verdict,
+        cells=12,
+        p_value=0.41,
+        evidence=Evidence.COINCIDENCES.value,
+        typical_shift=0.0,
+        second_look=False,
+        mean_shift=0.0021,
+        mean_shift_bound=0.0312,
+        sameness=Sameness.EQUIVALENT,
+    )
+    return replace(test, **changes)
+
+
+def policy_noise_of(policy: str = "base", **changes: Any) -> PolicyNoise:
+    """Return how the draws of a policy vary."""
+    noise = PolicyNoise(
+        policy=policy,
+        model="accounts/fireworks/models/m",
+        temperature=0.7,
+        logprobs=LogprobKind.RAW,
+        cells=1,
+        calibration_variance=0.05,
+        variance=0.0125,
+        atom=0.8,
+        draws=5,
+        outliers=0,
+    )
+    return replace(noise, **changes)
+
+
+def weight_report_of(*problems: str, **changes: Any) -> WeightReport:
+    """Return the weights of an A/A control, as a public sample has them."""
+    report = WeightReport(
+        base="base",
+        target="clone",
+        is_control=True,
+        must_be_usable=False,
+        items=1000,
+        mean_log_ratio=-0.0123,
+        effective_size=215.0,
+        largest_share=0.043,
+        mean_weight=1.282,
+        khat=0.49,
+        khat_bar=2 / 3,
+        control_p=0.3,
+        problems=problems,
+    )
+    return replace(report, **changes)
+
+
+def logprob_report_of(*cells: LogprobCellReport, **changes: Any) -> LogprobReport:
+    """Return the report on a suite."""
+    report = LogprobReport(
+        suite="hosted",
+        tolerance=Tolerance(),
+        cells=cells,
+        matrix=matrix_test_of(),
+        policies=(policy_noise_of(),),
+        weights=(),
+        controls=(LogprobControl(policy="base", cell="base--capital", differed=True),),
+        spending=Spending(calls=24, saved=36, reused=4, tokens=1200, usd=0.00108),
+    )
+    return replace(report, **changes)
+
+
+def rich_logprobs_of() -> LogprobReport:
+    """Return a suite with every verdict, and with everything that can be wrong beyond the cells."""
+    changed = effect_of(evidence=Evidence.COINCIDENCES, shift=0.0123, p_value=0.0004)
+    no_key = Inconclusive(reason="FIREWORKS_API_KEY is not set", remedy="export FIREWORKS_API_KEY")
+    cells = (
+        logprob_cell_report_of(Agrees(sameness=Sameness.IDENTICAL)),
+        logprob_cell_report_of(
+            Agrees(sameness=Sameness.NOT_SHOWN, changed=changed),
+            logprob_cell_of("moon"),
+            outliers=(outlier_of(""),),
+        ),
+        logprob_cell_report_of(
+            Shifted(
+                effect=effect_of(token_of(3), token_of(0, data=b"It\x1b", shift=0.25)),
+                provenance=(FactChange(name="answer.model", before="m-1", after="m-2 | @team"),),
+            ),
+            logprob_cell_of("plane"),
+            totals=(-43.25, -43.25, -43.25, -43.5, -43.25),
+        ),
+        logprob_cell_report_of(
+            Shifted(effect=effect_of(evidence=Evidence.TOKENS, shift=0.0), provenance=()),
+            logprob_cell_of("river"),
+        ),
+        logprob_cell_report_of(
+            Outlying(rate=0.08, allowed=0.05), logprob_cell_of("train"), outliers=(outlier_of(),)
+        ),
+        unmeasured_of(
+            Invalid(reason='the answer is about 7 "<b>"', position=2, count=3),
+            logprob_cell_of("haiku"),
+        ),
+        unmeasured_of(Unrecorded(reason="there is no baseline"), logprob_cell_of("new-1")),
+        unmeasured_of(Unrecorded(reason="there is no baseline"), logprob_cell_of("new-2")),
+        unmeasured_of(no_key, logprob_cell_of("capital", policy="clone"), source=None),
+        orphaned_baseline_of("base--gone"),
+    )
+    return logprob_report_of(
+        *cells,
+        matrix=matrix_test_of(
+            MatrixVerdict.DRIFT,
+            p_value=0.000015,
+            evidence=Evidence.SUM.value,
+            typical_shift=0.9,
+            second_look=True,
+            mean_shift=-0.8,
+            mean_shift_bound=1.1,
+            sameness=Sameness.NOT_SHOWN,
+        ),
+        policies=(
+            policy_noise_of(cells=8, draws=40, outliers=2),
+            policy_noise_of("clone", temperature=0.0, cells=1, draws=0, atom=0.0),
+        ),
+        weights=(
+            weight_report_of("the A/A control is not centred on 0"),
+            weight_report_of(
+                "the effective sample size is only 1.0 of 9 items",
+                "one item has 99% of the whole weight",
+                target="unhelpful",
+                is_control=False,
+                items=9,
+                mean_log_ratio=-65.0,
+                effective_size=1.0,
+                largest_share=0.99,
+                mean_weight=3.2e50,
+                khat=None,
+                khat_bar=None,
+                control_p=None,
+            ),
+            weight_report_of(target="parallel", is_control=False, control_p=None),
+        ),
+        controls=(
+            LogprobControl(policy="base", cell="base--capital", differed=True),
+            LogprobControl(policy="clone", cell="clone--capital", differed=False),
+        ),
+    )
+
+
+def hostile_logprobs_of(text: str) -> LogprobReport:
+    """Return a suite in which everything that is not ours to choose is `text`."""
+    data = text.encode("utf-8", errors="surrogatepass")
+    token = token_of(data=data)
+    change = FactChange(name=text, before=text, after=text)
+    items: Mapping[str, LogprobVerdict] = {
+        "shifted": Shifted(effect=effect_of(token), provenance=(change,)),
+        "changed": Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(token)),
+        "outlying": Outlying(rate=0.08, allowed=0.05),
+        "invalid": Invalid(reason=text, position=2, count=3),
+        "unrecorded": Unrecorded(reason=text),
+        "inconclusive": Inconclusive(reason=text, remedy=text),
+    }
+    cells = [
+        logprob_cell_report_of(
+            verdict,
+            logprob_cell_of(item, text=text),
+            source=text,
+            outliers=(outlier_of(text, data=data),),
+        )
+        for item, verdict in items.items()
+    ]
+    return logprob_report_of(
+        *cells,
+        orphaned_baseline_of(text),
+        suite=text,
+        policies=(policy_noise_of(model=text),),
+        weights=(weight_report_of(text), weight_report_of(text, target="other", is_control=False)),
+        controls=(LogprobControl(policy="base", cell=text, differed=False),),
+    )
+
+
+LOGPROB_VERDICTS: Mapping[str, LogprobCellReport] = {
+    found.verdict.word: found for found in reversed(rich_logprobs_of().cells)
+}
+"""A cell of each verdict."""
