@@ -27,6 +27,8 @@ class Conduct:
     dialect: Dialect = Dialect.FIREWORKS
     latency_s: float = 0.0
     """How long every answer takes at least; requests do not wait for one another."""
+    requests_per_minute: int = 60_000
+    """The limit, which is kept; more than Fireworks allows, so that no test waits unawares."""
     seed: int = 0
     """Of the noise."""
     first_position: FirstPosition = FirstPosition.AS_THE_SHAPE_HAS_IT

@@ -132,6 +132,13 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The answer has other headers, besides its own."""
+
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CutOff:
     """The connection ends in the middle of the answer."""
 
@@ -149,7 +156,7 @@ class Wait:
 OnModel: TypeAlias = Swap
 OnRows: TypeAlias = Shift | Misread
 OnBody: TypeAlias = AnswerAs | Resize | Put | Edit
-OnWire: TypeAlias = Fail | Say | CutOff | Wait
+OnWire: TypeAlias = Fail | Say | Head | CutOff | Wait
 Effect: TypeAlias = OnModel | OnRows | OnBody | OnWire
 
 

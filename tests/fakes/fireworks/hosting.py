@@ -87,11 +87,18 @@ def _echoed(ids: Ids, question: Question, weights: Weights) -> tuple[Row, ...]:
             token=weights.vocabulary[ids[place]],
             logprob=logprob,
             sampling=sampling[place - first] if sampling else None,
-            top=_top(weights.following(ids[:place]), question.top, weights) if question.top else (),
+            top=_instead(ids[:place], question, weights),
         )
         for place, logprob in enumerate(raw, start=first)
     ]
     return (*_unconditional(ids, start, question, weights), *rows)
+
+
+def _instead(ids: Ids, question: Question, weights: Weights) -> tuple[tuple[Token, float], ...]:
+    """Return what could have stood in the place of an echoed token, if it can be told at all."""
+    if question.top == 0 or not weights.is_quick:
+        return ()
+    return _top(weights.following(ids), question.top, weights)
 
 
 def _unconditional(ids: Ids, start: int, question: Question, weights: Weights) -> tuple[Row, ...]:

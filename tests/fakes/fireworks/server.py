@@ -21,7 +21,6 @@ from tests.fakes.fireworks.service import Service
 
 _HOST = "127.0.0.1"
 _BACKLOG = 2048
-_GRACE_S = 1
 _ENDPOINTS: dict[Dialect, dict[str, type[Body]]] = {
     Dialect.FIREWORKS: {"completions": FireworksCompletion, "chat/completions": FireworksChat},
     Dialect.GENERIC: {"completions": GenericCompletion},
@@ -60,8 +59,11 @@ def serving(
     conduct = conduct or Conduct()
     service = Service(models or (HostedModel(),), conduct=conduct, rules=rules)
     app = _App(service, conduct.dialect)
-    with socket.create_server((_HOST, 0), backlog=_BACKLOG) as listener:
-        # The socket listens already: whoever connects before the thread runs has to wait a little.
+    # asyncio looks at the protocol, and without it lets answers wait for an acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind((_HOST, 0))
+        # From here on whoever connects before the thread runs has to wait a little.
+        listener.listen(_BACKLOG)
         server = _Server(app)
         thread = threading.Thread(target=server.run, args=([listener],), name="fireworks")
         thread.start()
@@ -75,20 +77,20 @@ def serving(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which looks ten times a second whether it should end, waits to be told instead."""
+    """uvicorn that ends when it is told to, and at once: a test should not wait for its end."""
 
     def __init__(self, app: "_App") -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 access_log=False,
+                proxy_headers=False,
                 lifespan="off",
                 loop="asyncio",
                 http="h11",
                 ws="none",
                 log_config=None,
                 log_level="critical",
-                timeout_graceful_shutdown=_GRACE_S,
             )
         )
         self._end: Future[None] = Future()
@@ -97,6 +99,17 @@ class _Server(uvicorn.Server):
         """Serve until the end."""
         await self.on_tick(0)
         await asyncio.wrap_future(self._end)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Hang up: whoever still waits for an answer waits in vain."""
+        del sockets
+        for server in self.servers:
+            server.close()
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+        await asyncio.sleep(0)
 
     def end(self) -> None:
         """End soon; may be called from any thread, and before the server runs."""

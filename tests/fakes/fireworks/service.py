@@ -21,6 +21,7 @@ from tests.fakes.fireworks.effects import (
     CutOff,
     Effect,
     Fail,
+    Head,
     OnBody,
     Rule,
     Rulebook,
@@ -60,6 +61,7 @@ class Service:
         self._asked: deque[Asked] = deque(maxlen=conduct.remembers)
         self._remembering = threading.Lock()
         self._calls = 0
+        self._limit = headers.Limit(conduct.requests_per_minute, now=time.perf_counter())
         self._draws: Counter[tuple[str, str | tuple[int, ...]]] = Counter()
         self._known: dict[tuple[Question, Weights, int], Answer] = {}
         self._scoring = asyncio.Lock()
@@ -81,7 +83,7 @@ class Service:
         with self._remembering:
             self._asked.append(asked)
         try:
-            response = await self._answered(_read(asked, kind), call)
+            response = await self._answered(self._read(asked, kind), call)
         except Refused as refused:
             body = error_body(
                 refused.status, str(refused), param=refused.param, dialect=self._conduct.dialect
@@ -91,13 +93,13 @@ class Service:
         return response
 
     def _begun(self, request: Request) -> _Call:
+        started = time.perf_counter()
         self._calls += 1
-        named = headers.naming_headers(request.headers, number=self._calls)
+        self._limit.take(now=started)
+        named = headers.naming_headers(request.headers, number=self._calls) | self._limit.headers
         if self._conduct.dialect is Dialect.GENERIC:
             named = {"x-request-id": named["x-request-id"]}
-        else:
-            named |= headers.limit_headers(number=self._calls)
-        return _Call(number=self._calls, started=time.perf_counter(), headers=named)
+        return _Call(number=self._calls, started=started, headers=named)
 
     async def _answered(self, ask: Ask, call: _Call) -> ASGIApp:
         model = self._model_of(ask)
@@ -108,9 +110,19 @@ class Service:
                 return self._replaced(effect, call)
         response = await self._measured(ask, _behind(model, effects), effects, call)
         for effect in effects:
+            if isinstance(effect, Head):
+                response.headers.update(effect.headers)
+        for effect in effects:
             if isinstance(effect, CutOff):
                 return CutResponse(response, effect.after)
         return response
+
+    def _read(self, asked: Asked, kind: type[Body]) -> Ask:
+        if not asked.is_authorized:
+            raise Refused(401, "The API key you provided is invalid.")
+        if self._limit.is_over:
+            raise Refused(429, "Request limit exceeded, please try again later.")
+        return read_body(kind, asked.body)
 
     def _model_of(self, ask: Ask) -> HostedModel:
         model = self._models.get(ask.model)
@@ -183,12 +195,6 @@ def _asked(request: Request, data: bytes, *, key: str | None) -> Asked:
         headers={name: value for name, value in request.headers.items() if name != "authorization"},
         body=body,
     )
-
-
-def _read(asked: Asked, kind: type[Body]) -> Ask:
-    if not asked.is_authorized:
-        raise Refused(401, "The API key you provided is invalid.")
-    return read_body(kind, asked.body)
 
 
 def _behind(model: HostedModel, effects: Sequence[Effect]) -> HostedModel:

@@ -8,7 +8,6 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -47,6 +46,11 @@ class Weights(Protocol):
         """Every token, by id."""
         ...
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether `following` may be asked for every token of a prompt."""
+        ...
+
     def tokenize(self, text: str) -> Ids:
         """Return the tokens of a text."""
         ...
@@ -73,6 +77,11 @@ class HashedWeights:
     def vocabulary(self) -> Sequence[Token]:
         """Every byte."""
         return _BYTES
+
+    @property
+    def is_quick(self) -> bool:
+        """It is."""
+        return True
 
     def tokenize(self, text: str) -> Ids:
         """Return the bytes of a text."""
@@ -101,17 +110,19 @@ class HashedWeights:
 class TinyWeights:
     """A tiny model, held by an engine process; made by `tiny_weights`."""
 
+    is_quick = False
+    """What follows is asked token by token: most of a second for the whole vocabulary."""
+
     def __init__(self, engine: Engine, *, size: int) -> None:
         self._engine = engine
         self._size = size
         # The engine answers one question at a time, and two servers may hold the same weights.
         self._turn = threading.Lock()
-
-    @cached_property
-    def vocabulary(self) -> Sequence[Token]:
-        """Every token, by id."""
-        scored = self.ask(prompt=tuple(range(self._size)), response=(0,))
-        return tuple(Token(id, piece.data) for id, piece in enumerate(scored.encoding.prompt))
+        # The engine tells the bytes of every token that it is asked about.
+        scored = self.ask(prompt=tuple(range(size)), response=(0,))
+        self.vocabulary: Sequence[Token] = tuple(
+            Token(id, piece.data) for id, piece in enumerate(scored.encoding.prompt)
+        )
 
     def tokenize(self, text: str) -> Ids:
         """Return the tokens of a text, with those that the model puts before it."""

@@ -1,0 +1,215 @@
+"""Our client and the provider's own SDK read the same numbers from the same server."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, get_type_hints
+
+import pytest
+from fireworks.types.completion_create_params import CompletionCreateParamsNonStreaming
+from fireworks.types.shared.new_log_probs import NewLogProbs
+
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw
+from repro_gate.core.policies import (
+    Budget,
+    Item,
+    LogprobCell,
+    LogprobKind,
+    Policy,
+    ProviderKind,
+    ProviderSpec,
+)
+from repro_gate.core.tokens import Token
+from repro_gate.ports import DrawRequest, Purpose
+from tests.fakes.fireworks.conduct import Conduct, Dialect
+from tests.fakes.fireworks.effects import AnswerAs, Misread, Put, Resize, Rule
+from tests.fakes.fireworks.hosting import MODEL, HostedModel
+from tests.fakes.fireworks.noise import Gaussian
+from tests.fakes.fireworks.server import Api, serving
+from tests.fakes.fireworks.weights import TinyWeights
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import SdkMaker
+    from tests.fakes.fireworks.effects import Effect
+
+TEMPERATURE = 0.7
+GENERIC = Conduct(dialect=Dialect.GENERIC, allows_no_tokens=False)
+
+
+class _Client:
+    """The scorer, at one server."""
+
+    def __init__(self, api: Api, resources: ExitStack, kind: ProviderKind) -> None:
+        environ = {"KEY_OF_THE_TESTS": api.key}
+        surroundings = Surroundings(environ=environ)
+        scorer = HostedScorer(Budget(), surroundings=surroundings)
+        self._scorer = resources.enter_context(closing(scorer))
+        self._provider = ProviderSpec(
+            name="fake",
+            kind=kind,
+            base_url=api.base_url,
+            api_key_env="KEY_OF_THE_TESTS",
+            attempts=1,
+            timeout_s=20.0,
+        )
+
+    def cell(self, logprobs: LogprobKind) -> LogprobCell:
+        """Return an item under a policy."""
+        policy = Policy(
+            name="policy",
+            provider=self._provider,
+            model=MODEL,
+            system="Be brief.",
+            template="{system} {prompt}",
+            temperature=TEMPERATURE,
+            logprobs=logprobs,
+        )
+        item = Item(name="item", prompt="The quick brown fox", response=" jumps over the dog.")
+        return LogprobCell(policy=policy, item=item)
+
+    def encoding(self, cell: LogprobCell) -> Encoding:
+        """Return the tokens of a cell."""
+        (encoding,) = self._scorer.encode([cell])
+        assert isinstance(encoding, Encoding), encoding
+        return encoding
+
+    def draws(self, cell: LogprobCell, encoding: Encoding, *, count: int = 1) -> list[DrawOutcome]:
+        """Return draws of a cell."""
+        told: list[DrawOutcome] = []
+        requests = [
+            DrawRequest(
+                cell=cell,
+                encoding=encoding,
+                purpose=Purpose.FIRST_LOOK,
+                number=number,
+                answers_as=MODEL,
+            )
+            for number in range(1, count + 1)
+        ]
+        self._scorer.draw(requests, seen=lambda _, outcome: told.append(outcome))
+        return told
+
+
+class _Clients:
+    def __init__(self, resources: ExitStack) -> None:
+        self._resources = resources
+
+    def of(self, api: Api, kind: ProviderKind = ProviderKind.FIREWORKS) -> _Client:
+        """Return our client, pointed at a server."""
+        return _Client(api, self._resources, kind)
+
+
+@pytest.fixture
+def clients() -> Iterator[_Clients]:
+    """Give what points our client at servers."""
+    with ExitStack() as resources:
+        yield _Clients(resources)
+
+
+@pytest.mark.parametrize("kind", LogprobKind)
+def test_our_client_and_the_sdk_read_the_same_numbers(
+    clients: _Clients, sdk_of: "SdkMaker", qwen2: TinyWeights, kind: LogprobKind
+) -> None:
+    """To the last bit, be they raw or after the temperature; and they are those of the engine."""
+    with serving(HostedModel(weights=qwen2)) as api:
+        client = clients.of(api)
+        cell = client.cell(kind)
+        encoding = client.encoding(cell)
+        (draw,) = client.draws(cell, encoding)
+        prompt, response = (
+            [piece.id for piece in pieces if piece.id is not None]
+            for pieces in (encoding.prompt, encoding.response)
+        )
+        answer = sdk_of(api).completions.create(
+            model=MODEL,
+            prompt=prompt + response,
+            max_tokens=0,
+            echo_last=len(response),
+            logprobs=True,
+            temperature=TEMPERATURE,
+            top_p=1,
+            top_k=0,
+        )
+
+    assert isinstance(draw, Draw), draw
+    assert isinstance(answer.choices[0].logprobs, NewLogProbs)
+    rows = answer.choices[0].logprobs.content or []
+    field = {LogprobKind.RAW: "logprob", LogprobKind.SAMPLING: "sampling_logprob"}[kind]
+    assert draw.logprobs == tuple(getattr(row, field) for row in rows)
+    engine = qwen2.ask(prompt=tuple(prompt), response=tuple(response), temperature=TEMPERATURE)
+    expected = engine.logprobs if kind is LogprobKind.RAW else engine.sampling_logprobs
+    assert draw.logprobs == expected
+    assert b"".join(piece.data for piece in encoding.prompt).decode() == cell.prefix
+
+
+def test_our_client_sends_no_field_that_the_sdk_does_not_know(
+    clients: _Clients, qwen2: TinyWeights
+) -> None:
+    """Neither to encode nor to draw."""
+    with serving(HostedModel(weights=qwen2)) as api:
+        client = clients.of(api)
+        cell = client.cell(LogprobKind.RAW)
+        client.draws(cell, client.encoding(cell))
+
+    sent = {field for asked in api.requests for field in asked.body}
+    assert "echo_last" in sent
+    assert sent - set(get_type_hints(CompletionCreateParamsNonStreaming)) == set()
+    assert all(asked.is_authorized for asked in api.requests)
+
+
+def test_our_client_reads_an_api_that_is_compatible_and_no_more(
+    clients: _Clients, qwen2: TinyWeights
+) -> None:
+    """Texts in place of ids, a whole echo, and a token that nobody asked for."""
+    with serving(HostedModel(weights=qwen2), conduct=GENERIC) as api:
+        client = clients.of(api, ProviderKind.OPENAI)
+        cell = client.cell(LogprobKind.RAW)
+        encoding = client.encoding(cell)
+        (draw,) = client.draws(cell, encoding)
+
+    assert isinstance(draw, Draw), draw
+    ids = qwen2.tokenize(cell.prefix + cell.item.response)
+    expected, _ = qwen2.score(ids, first=1, temperature=None)
+    assert draw.logprobs == expected[-len(encoding.response) :]
+    assert not encoding.has_ids
+
+
+def test_draws_differ_as_the_noise_has_it(clients: _Clients, qwen2: TinyWeights) -> None:
+    """Every draw of our client is a fresh one."""
+    with serving(HostedModel(weights=qwen2, noise=Gaussian(1.0))) as api:
+        client = clients.of(api)
+        cell = client.cell(LogprobKind.RAW)
+        draws = client.draws(cell, client.encoding(cell), count=8)
+
+    totals = {draw.total for draw in draws if isinstance(draw, Draw)}
+    assert len(totals) == 8
+    assert max(totals) - min(totals) < 8
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        Put(value=float("nan"), token=2),
+        Put(value=float("-inf")),
+        Put(value=None),
+        Put(value=0.5),
+        Resize(by=-1),
+        Resize(by=1),
+        Misread(token=1, becomes=Token(5, b"&")),
+        AnswerAs(model="another"),
+    ],
+    ids=repr,
+)
+def test_what_is_scripted_is_invalid_to_our_client(
+    clients: _Clients, qwen2: TinyWeights, effect: "Effect"
+) -> None:
+    """None of it passes for a measurement."""
+    with serving(HostedModel(weights=qwen2)) as api:
+        client = clients.of(api)
+        cell = client.cell(LogprobKind.RAW)
+        encoding = client.encoding(cell)
+        api.follow(Rule(effect=effect))
+        told = client.draws(cell, encoding)
+
+    assert [type(outcome) for outcome in told] == [InvalidDraw]
