@@ -161,7 +161,7 @@ def test_no_number_can_be_changed_unnoticed(tmp_path: Path, path: tuple[Any, ...
             '"3 🍂"',
             '"🍂"',
             (
-                "response_tokens[0]: expected a token id or a dash, a space and the text of the "
+                "response_tokens[1]: expected a token id or a dash, a space and the text of the "
                 "token, found '🍂'"
             ),
         ),

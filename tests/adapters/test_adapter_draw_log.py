@@ -1,0 +1,421 @@
+"""The log of draws: nothing is lost, nothing of another plan is taken over."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import repro_gate
+from repro_gate.adapters.draw_lines import from_line, to_line
+from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
+from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
+from repro_gate.core.policies import LogprobCell, Tolerance
+from repro_gate.errors import InputInvalid
+from repro_gate.ports import DrawRequest, Purpose
+from tests.fakes.baseline_strategies import any_logprobs, draw_facts, foreign
+from tests.fakes.scoring import MODEL, NOW, encoding_of, item_of, policy_of
+
+SCHEMA = json.loads(files("repro_gate.schemas").joinpath("draws-v1.json").read_text("utf-8"))
+PLAN = "0a" * 32
+FACTS = DrawFacts(at=NOW, model=MODEL, request_id="r-1", latency_s=0.25, headers={"cf-ray": "x"})
+HEADER = {
+    "schema": "repro-gate/draws/v1",
+    "fingerprint": PLAN,
+    "tool": {"name": "repro-gate", "version": repro_gate.__version__},
+    "started_at": NOW,
+}
+DRAW = Draw(logprobs=(-1.5, -0.1234567890123), facts=FACTS)
+INVALID = InvalidDraw(reason='no log-probability for 1 " fox"', position=1, facts=FACTS)
+MISSED = MissedDraw(reason="429 too many requests", remedy="wait a while")
+
+facts = draw_facts(st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)))
+outcomes: st.SearchStrategy[DrawOutcome] = st.one_of(
+    st.builds(Draw, logprobs=st.lists(any_logprobs, max_size=4).map(tuple), facts=facts),
+    st.builds(InvalidDraw, reason=foreign, position=st.none() | st.integers(0, 9), facts=facts),
+    st.builds(MissedDraw, reason=foreign, remedy=st.none() | foreign),
+)
+keys = st.tuples(foreign, st.sampled_from(Purpose).map(str), st.integers(1, 9))
+
+
+def cell_of(item: str = "fox") -> LogprobCell:
+    """Return a cell."""
+    return LogprobCell(policy=policy_of(), item=item_of(item))
+
+
+def request_of(number: int = 1, *, item: str = "fox", tokens: int = 2) -> DrawRequest:
+    """Return a request of the first look."""
+    cell = cell_of(item)
+    return DrawRequest(
+        cell=cell,
+        encoding=encoding_of(cell, tokens),
+        purpose=Purpose.FIRST_LOOK,
+        number=number,
+    )
+
+
+def opened(folder: Path, *, plan: str = PLAN, resume: bool = True) -> "closing[DrawLogFile]":
+    """Return the log of a folder, which is closed after use."""
+    file = folder / "draws.jsonl"
+    return closing(DrawLogFile(file, fingerprint=plan, started_at=NOW, resume=resume))
+
+
+def noted(folder: Path, *outcomes: DrawOutcome) -> Path:
+    """Return a log with one draw after another."""
+    with opened(folder, resume=False) as log:
+        for number, outcome in enumerate(outcomes, start=1):
+            log.note(request_of(number), outcome)
+    return folder / "draws.jsonl"
+
+
+def known_in(folder: Path, count: int) -> list[DrawOutcome | None]:
+    """Return what a resumed log knows of the first draws."""
+    with opened(folder) as log:
+        return [log.known(request_of(number)) for number in range(1, count + 1)]
+
+
+def refusal_of(folder: Path, *, plan: str = PLAN) -> str:
+    """Return what is said of a log that cannot be gone on with."""
+    with pytest.raises(InputInvalid) as caught:
+        opened(folder, plan=plan)
+    return str(caught.value).removeprefix(f"{folder / 'draws.jsonl'}: ")
+
+
+def test_a_log_says_what_it_is_about_and_each_draw(tmp_path: Path) -> None:
+    """The first line names the plan, and every other one is a draw with its facts."""
+    called = {
+        "at": NOW,
+        "model": MODEL,
+        "request_id": "r-1",
+        "latency_s": 0.25,
+        "attempts": 1,
+        "headers": {"cf-ray": "x"},
+    }
+    lines = list(map(json.loads, noted(tmp_path, DRAW, INVALID, MISSED).read_text().splitlines()))
+
+    named = {"cell": "base--fox", "purpose": "first_look"}
+    assert lines == [
+        HEADER,
+        {
+            **named,
+            "number": 1,
+            "outcome": "draw",
+            "total": -1.623457,
+            "logprobs": [-1.5, -0.1234567890123],
+            "facts": called,
+        },
+        {
+            **named,
+            "number": 2,
+            "outcome": "invalid",
+            "reason": 'no log-probability for 1 " fox"',
+            "position": 1,
+            "facts": called,
+        },
+        {
+            **named,
+            "number": 3,
+            "outcome": "missed",
+            "reason": "429 too many requests",
+            "remedy": "wait a while",
+        },
+    ]
+    for line in lines:
+        jsonschema.validate(line, SCHEMA)
+
+
+@settings(derandomize=True, database=None, deadline=None)
+@given(keys, outcomes)
+def test_every_draw_is_read_as_it_was_noted(
+    key: tuple[str, str, int], outcome: DrawOutcome
+) -> None:
+    """To the last digit, as one line of ASCII that obeys the published schema."""
+    line = to_line(key, outcome)
+
+    assert from_line(line) == (key, outcome)
+    assert (line.count(b"\n"), line.isascii(), b"\x7f" in line) == (1, True, False)
+    jsonschema.validate(json.loads(line), SCHEMA)
+
+
+def test_what_a_provider_says_moves_no_cursor(tmp_path: Path) -> None:
+    """Even a tool that prints the texts raw prints them safely."""
+    file = noted(tmp_path, InvalidDraw(reason="\x1b[2J\u202e\n", facts=FACTS))
+
+    assert json.loads(file.read_text().splitlines()[1])["reason"] == "\\x1b[2J\\xe2\\x80\\xae\\n"
+
+
+def test_a_resumed_log_knows_its_draws(tmp_path: Path) -> None:
+    """Valid and invalid ones are known; what was missed is tried again."""
+    noted(tmp_path, DRAW, INVALID, MISSED)
+
+    assert known_in(tmp_path, 4) == [DRAW, INVALID, None, None]
+
+
+def test_a_fresh_log_knows_nothing(tmp_path: Path) -> None:
+    """What an earlier check drew is of no interest, and gone."""
+    file = noted(tmp_path, DRAW, DRAW)
+
+    with opened(tmp_path, resume=False) as log:
+        assert (log.known(request_of()), log.known_draws) == (None, 0)
+    assert len(file.read_text().splitlines()) == 1
+
+
+def test_a_resumed_log_goes_on(tmp_path: Path) -> None:
+    """New draws come after the old ones, also after one of these was looked at."""
+    file = noted(tmp_path, DRAW, MISSED)
+    before = file.read_text()
+
+    with opened(tmp_path) as log:
+        assert log.known(request_of(1)) == DRAW
+        log.note(request_of(2), INVALID)
+        assert log.known_draws == 1
+
+    assert file.read_text().startswith(before)
+    assert known_in(tmp_path, 2) == [DRAW, INVALID]
+
+
+def test_draws_are_told_apart_by_all_that_names_them(tmp_path: Path) -> None:
+    """Another purpose, another number and another cell are other draws."""
+    noted(tmp_path, DRAW)
+    request = request_of()
+
+    with opened(tmp_path) as log:
+        assert log.known(replace(request, purpose=Purpose.SECOND_LOOK)) is None
+        assert log.known(replace(request, number=2)) is None
+        assert log.known(request_of(item="ox")) is None
+
+
+def test_going_on_with_nothing_is_a_beginning(tmp_path: Path) -> None:
+    """Whoever resumes before anything was drawn starts a log."""
+    assert known_in(tmp_path, 1) == [None]
+    assert json.loads((tmp_path / "draws.jsonl").read_text())["fingerprint"] == PLAN
+
+
+@pytest.mark.parametrize("last", range(2))
+def test_a_torn_line_is_cut_off_wherever_it_is_torn(tmp_path: Path, last: int) -> None:
+    """A killed process tears at most the last line; what is whole before it stays."""
+    whole = noted(tmp_path, DRAW, INVALID).read_bytes()
+    lines = whole.splitlines(keepends=True)
+    kept = b"".join(lines[: last + 1])
+    for size in range(len(kept), len(kept) + len(lines[last + 1])):
+        (tmp_path / "draws.jsonl").write_bytes(whole[:size])
+
+        assert known_in(tmp_path, 2) == [DRAW if last else None, None]
+        assert (tmp_path / "draws.jsonl").read_bytes() == kept
+
+
+def test_a_torn_first_line_is_written_anew(tmp_path: Path) -> None:
+    """A log that was killed at its birth says nothing yet."""
+    file = noted(tmp_path)
+    whole = file.read_bytes()
+    for size in range(len(whole)):
+        file.write_bytes(whole[:size])
+
+        assert known_in(tmp_path, 1) == [None]
+        assert file.read_bytes() == whole
+
+
+def test_the_draws_of_another_plan_are_not_taken_over(tmp_path: Path) -> None:
+    """The message names both plans, and the log stays as it is."""
+    file = noted(tmp_path, DRAW)
+    before = file.read_bytes()
+
+    assert refusal_of(tmp_path, plan="0b" * 32) == (
+        f"line 1: expected the draws of the plan {'0b' * 32}; start the check afresh, "
+        f"found those of the plan {PLAN}"
+    )
+    assert file.read_bytes() == before
+
+
+def line_of(**changes: Any) -> bytes:
+    """Return the line of a draw with changes."""
+    return json.dumps(json.loads(to_line(request_of().key, DRAW)) | changes).encode()
+
+
+def called_with(**changes: Any) -> bytes:
+    """Return the line of a draw with changes of its facts."""
+    return line_of(facts=json.loads(line_of())["facts"] | changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"", "Expecting value: line 2 column 1 (char 1)"),
+        (b"{", "Expecting property name enclosed in double quotes"),
+        (b"\x00\x00", "Expecting value"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff"),
+        (b"[" * 100_000, "JSON that is too deep"),
+        (b"[1]", "the line is no JSON object"),
+        (b"{}", "'outcome' is none of draw, invalid, missed"),
+        (line_of(outcome=[]), "'outcome' is none of draw, invalid, missed"),
+        (line_of(outcome="missed"), "the keys are not those of the outcome missed"),
+        (line_of(extra=1), "the keys are not those of the outcome draw"),
+        (line_of(cell=1), "'cell' is no text"),
+        (line_of(purpose="fun"), "'fun' is not a valid Purpose"),
+        (line_of(purpose=[]), "[] is not a valid Purpose"),
+        (line_of(number=0), "'number' is no whole number from 1 on"),
+        (line_of(number=True), "'number' is no whole number from 1 on"),
+        (line_of(number=1.0), "'number' is no whole number from 1 on"),
+        (line_of(logprobs=None), "there is no list of numbers"),
+        (line_of(logprobs=[None]), "there is no list of numbers"),
+        (line_of(logprobs=[True]), "there is no list of numbers"),
+        (line_of(logprobs=[0.5]), "'logprobs[0]' is no log-probability: 0.5"),
+        (line_of(logprobs=[-1, float("nan")]), "NaN, which is no number in JSON"),
+        (line_of().replace(b"[-1.5", b"[-1e999"), "'logprobs[0]' is no log-probability: -inf"),
+        (line_of(logprobs=[-(10**400)]), "int too large to convert to float"),
+        (line_of(facts=None), "'facts' is no JSON object"),
+        (line_of(facts={}), "'facts' are not those of a call"),
+        (called_with(at=1), "'at' is no text"),
+        (called_with(model="\\q"), "a backslash that starts no escape"),
+        (called_with(attempts=0), "'attempts' is no whole number from 1 on"),
+        (called_with(latency_s="1"), "there is no list of numbers"),
+        (called_with(latency_s=-1), "'latency_s' must be finite and at least 0"),
+        (called_with(headers=""), "'headers' is no JSON object"),
+        (called_with(headers={"a": 1}), "'a' is no text"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, line: bytes, found: str) -> None:
+    """A line that is whole and wrong is no tear: somebody wrote in the log."""
+    file = noted(tmp_path, DRAW, INVALID)
+    first, second, third = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(first + second + line + b"\n" + third)
+
+    assert refusal_of(tmp_path).startswith(
+        f"line 3: expected a draw as it was noted, found {found}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b"x", "line 1: expected a draw as it was noted, found Expecting value"),
+        (to_line(("a", "control", 1), MISSED).strip(), "line 1: expected the draws of the plan"),
+        (
+            json.dumps(HEADER | {"schema": "repro-gate/draws/v2"}).encode(),
+            "schema: expected 'repro-gate/draws/v1', found 'repro-gate/draws/v2'",
+        ),
+        (b'{"schema": "repro-gate/draws/v1"}', "expected the key 'fingerprint', found none"),
+    ],
+)
+def test_a_log_without_its_first_line_is_refused(tmp_path: Path, header: bytes, told: str) -> None:
+    """Nobody knows whose draws these are."""
+    file = noted(tmp_path, DRAW)
+    _, draw = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(header + b"\n" + draw)
+
+    assert told in refusal_of(tmp_path)
+
+
+def test_a_draw_about_other_tokens_is_not_taken_over(tmp_path: Path) -> None:
+    """Between the two checks the tokenizer has changed."""
+    noted(tmp_path, DRAW)
+
+    with (
+        opened(tmp_path) as log,
+        pytest.raises(InputInvalid, match=r"expected 3 log-prob.*found 2"),
+    ):
+        log.known(request_of(tokens=3))
+
+
+def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """A folder where the file should be is an `OSError`, which the caller tells."""
+    (tmp_path / "draws.jsonl").mkdir()
+
+    with pytest.raises(OSError, match="Is a directory"):
+        opened(tmp_path, resume=False)
+
+
+_ENDLESS = """
+import itertools, sys
+from pathlib import Path
+from tests.adapters.test_adapter_draw_log import DRAW, opened, request_of
+with opened(Path(sys.argv[1]), resume=False) as log:
+    for number in itertools.count(1):
+        log.note(request_of(number), DRAW)
+        print(number, flush=True)
+"""
+
+
+def test_a_killed_process_loses_no_draw(tmp_path: Path) -> None:
+    """Whatever was noted before a kill -9 is known afterwards."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", _ENDLESS, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        for _ in range(50):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        told = 50 + len([line for line in process.stdout if line.endswith(b"\n")])
+
+    assert known_in(tmp_path, told) == [DRAW] * told
+
+
+def test_a_long_log_takes_little_memory(tmp_path: Path) -> None:
+    """Of each draw only its place is kept: ten thousand items, five times, are some megabytes."""
+    line = to_line(("CELL", "first_look", 1), replace(DRAW, logprobs=(-1.5,) * 100))
+    file = noted(tmp_path)
+    with file.open("ab") as stream:
+        for item in range(1_000):
+            mine = line.replace(b"CELL", f"base--item-{item}".encode())
+            stream.writelines(mine.replace(b':1,"o', f':{n},"o'.encode()) for n in range(1, 6))
+
+    tracemalloc.start()
+    with opened(tmp_path) as log:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert log.known_draws == 5_000
+        assert log.known(request_of(5, item="item-999", tokens=100)) is not None
+    assert peak / 5_000 < 400
+
+
+def fingerprint(
+    cells: Sequence[LogprobCell] = (cell_of(),), draws: int = 5, **baselines: str
+) -> str:
+    """Return a fingerprint."""
+    return fingerprint_of(cells, baselines=baselines, tolerance=Tolerance(draws=draws))
+
+
+def test_a_plan_is_told_from_every_other_one() -> None:
+    """Another cell, definition, baseline or tolerance makes another plan; the order does not."""
+    fox, ox = cell_of(), cell_of("ox")
+    hotter = LogprobCell(policy=policy_of(temperature=0.8), item=item_of("fox"))
+    plans = [
+        fingerprint(),
+        fingerprint([fox, ox]),
+        fingerprint([ox]),
+        fingerprint([hotter]),
+        fingerprint(draws=6),
+        fingerprint_of([fox], baselines={fox.id: "0a" * 32}, tolerance=Tolerance()),
+        fingerprint_of([fox], baselines={fox.id: "0b" * 32}, tolerance=Tolerance()),
+    ]
+
+    assert len(set(plans)) == len(plans)
+    assert fingerprint([ox, fox]) == fingerprint([fox, ox])
+    assert fingerprint() == fingerprint_of(
+        [fox], baselines={ox.id: "0a" * 32}, tolerance=Tolerance()
+    )
+
+
+def test_logs_of_many_draws_are_known_whole() -> None:
+    """Whatever comes in which order, a resumed log knows the last word on each draw."""
+    with tempfile.TemporaryDirectory() as folder:
+        noted(Path(folder), MISSED, DRAW)
+        with opened(Path(folder)) as log:
+            log.note(request_of(1), INVALID)
+            log.note(request_of(3), MISSED)
+
+        assert known_in(Path(folder), 3) == [INVALID, DRAW, None]
