@@ -1,7 +1,7 @@
-"""Small values to test hosted models with: cells, their tokens, answers, and a clock of one's own."""
+"""Small values to test hosted models with: cells, tokens, answers, and a clock of one's own."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,7 +38,10 @@ LOGPROBS = (-0.5, -1.25)
 TEXT = "Say hi: Hello you"
 
 Json = Any
-Handler = Callable[[httpx.Request], httpx.Response]
+Handler = (
+    Callable[[httpx.Request], httpx.Response]
+    | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
+)
 
 
 class FakeTime:
@@ -230,9 +233,7 @@ def draw_with(
     surroundings: Surroundings | None = None,
 ) -> DrawOutcome:
     """Return the outcome of one draw, with everything closed after it."""
-    scorer = HostedScorer(
-        budget or Budget(), surroundings=surroundings or surroundings_of(handler)
-    )
+    scorer = HostedScorer(budget or Budget(), surroundings=surroundings or surroundings_of(handler))
     try:
         ((_, outcome),) = draws_by(scorer, [request or request_of()])
     finally:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 _CHUNK = 1 << 16
 _PATIENCE_S = 5.0
+_GLANCE_S = 0.05
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 
 
@@ -118,44 +119,49 @@ class RudeServer:
             self._spawn(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(0.05)
-        with contextlib.suppress(OSError), contextlib.closing(connection):
-            is_tunnel = self._scripts and Tunnel in map(type, self._scripts[0])
+        connection.settimeout(_GLANCE_S)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as open_sockets:
+            open_sockets.callback(connection.close)
+            is_tunnel = any(isinstance(step, Tunnel) for step in self._scripts[0])
             if self._tls is not None and not is_tunnel:
-                connection = self._secure(connection)
-            self._talk(connection)
-            connection.close()
+                connection = self._secure(connection, open_sockets)
+            while (asked := self._receive(connection)) is not None:
+                for step in self._script_for(asked):
+                    if isinstance(step, Tunnel):
+                        connection = self._secure(connection, open_sockets)
+                    elif isinstance(step, Close):
+                        return
+                    else:
+                        self._do(step, connection)
 
-    def _secure(self, connection: socket.socket) -> socket.socket:
+    def _do(self, step: bytes | Wait | Reset | Callable[[], object], on: socket.socket) -> None:
+        match step:
+            case bytes():
+                on.settimeout(_PATIENCE_S)
+                on.sendall(step)
+                on.settimeout(_GLANCE_S)
+            case Wait():
+                self._ended.wait(step.seconds)
+            case Reset():
+                on.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
+                on.close()
+            case _:
+                step()
+
+    def _script_for(self, asked: Asked) -> Script:
+        with self._lock:
+            self.asked.append(asked)
+            return self._scripts[min(len(self.asked), len(self._scripts)) - 1]
+
+    def _secure(
+        self, connection: socket.socket, open_sockets: contextlib.ExitStack
+    ) -> socket.socket:
         assert self._tls is not None
         connection.settimeout(_PATIENCE_S)
-        connection = self._tls.wrap_socket(connection, server_side=True)
-        connection.settimeout(0.05)
-        return connection
-
-    def _talk(self, connection: socket.socket) -> None:
-        while (asked := self._receive(connection)) is not None:
-            with self._lock:
-                number = len(self.asked)
-                self.asked.append(asked)
-            for step in self._scripts[min(number, len(self._scripts) - 1)]:
-                match step:
-                    case bytes():
-                        connection.settimeout(_PATIENCE_S)
-                        connection.sendall(step)
-                        connection.settimeout(0.05)
-                    case Wait():
-                        self._ended.wait(step.seconds)
-                    case Reset():
-                        option = socket.SO_LINGER
-                        connection.setsockopt(socket.SOL_SOCKET, option, _LINGER_AND_RESET)
-                        return
-                    case Close():
-                        return
-                    case Tunnel():
-                        connection = self._secure(connection)
-                    case _:
-                        step()
+        secured = self._tls.wrap_socket(connection, server_side=True)
+        open_sockets.callback(secured.close)
+        secured.settimeout(_GLANCE_S)
+        return secured
 
     def _receive(self, connection: socket.socket) -> Asked | None:
         """Return the next request, or None when there is none any more."""

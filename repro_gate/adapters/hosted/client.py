@@ -68,18 +68,29 @@ class Client:
             **self._key.headers,
         }
         try:
+            # The whole attempt is timed, so that a slow drip of bytes is no way around it.
             async with (
                 asyncio.timeout(timeout_s),
                 self._http.stream(
-                    "POST", self._url, content=json.dumps(body).encode(), headers=headers
+                    "POST",
+                    self._url,
+                    content=json.dumps(body).encode(),
+                    headers=headers,
+                    # A handshake that is only cancelled keeps its socket: here it times out first.
+                    timeout=httpx.Timeout(None, connect=timeout_s / 2),
                 ) as response,
             ):
                 content = await self._read(response)
         except TimeoutError as error:
             raise TryAgain(f"{self._name}: no complete answer within {timeout_s:.3g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            said = self._key.quote(f"{type(error).__name__}: {error}")
-            raise TryAgain(f"{self._name}: no answer: {said}") from error
+        except (httpx.HTTPError, OSError) as error:
+            raise TryAgain(f"{self._name}: no answer: {self._words_of(error)}") from error
+        except MeasurementUnavailable:
+            raise
+        except Exception as error:
+            # Under httpx are several libraries that let their own exceptions through.
+            reason = f"{self._name}: the call failed: {self._words_of(error)}"
+            raise MeasurementUnavailable(reason) from error
         return Reply(
             status=response.status_code,
             headers=response.headers,
@@ -91,6 +102,12 @@ class Client:
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
+
+    def _words_of(self, error: BaseException) -> str:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        said = self._key.quote(str(error))
+        return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
     async def _read(self, response: httpx.Response) -> bytes:
         is_ok = response.status_code == OK
@@ -148,8 +165,6 @@ def _open(provider: ProviderSpec, surroundings: Surroundings) -> httpx.AsyncClie
         return httpx.AsyncClient(
             http2=provider.http2,
             follow_redirects=False,
-            # The whole attempt is timed, so that a slow drip of bytes is no way around it.
-            timeout=None,  # noqa: S113 -- see above
             # A cookie would bind all draws to the backend that made the first.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx.Limits(

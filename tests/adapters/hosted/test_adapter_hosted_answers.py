@@ -1,0 +1,306 @@
+"""Both shapes of an answer, and everything that makes one invalid: validity before statistics."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from repro_gate.adapters.hosted.answers import Answer, read_draw
+from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw, Piece
+from repro_gate.core.policies import LogprobKind
+from tests.fakes.hosted import (
+    ENCODING,
+    LOGPROBS,
+    MODEL,
+    PROMPT,
+    RESPONSE,
+    TEXT_ENCODING,
+    content_of,
+    document_of,
+    legacy_of,
+)
+
+FACTS = DrawFacts(model=MODEL)
+EVERYTHING = (*PROMPT, *RESPONSE)
+ALL_LOGPROBS = (-30.0, -9.0, -9.0, -9.0, *LOGPROBS)
+GENERATED = Piece(99, b"!")
+
+
+def _read(
+    document: Any,
+    *,
+    encoding: Encoding = ENCODING,
+    kind: LogprobKind = LogprobKind.RAW,
+    model: str | None = None,
+    is_suffix: bool = True,
+    generated: int = 0,
+) -> Draw | InvalidDraw:
+    answer = Answer(document=document, facts=FACTS, generated=generated, is_suffix=is_suffix)
+    return read_draw(answer, encoding, kind=kind, model=model)
+
+
+def _reason(document: Any, **asked: Any) -> str:
+    found = _read(document, **asked)
+    assert isinstance(found, InvalidDraw)
+    return found.reason
+
+
+def _changed(row: int, **changes: Any) -> Any:
+    """Return a good answer with one of its rows changed."""
+    content = content_of()
+    content["content"][row] |= changes
+    return document_of(content)
+
+
+def _without(row: int, *names: str) -> Any:
+    content = content_of()
+    for name in names:
+        del content["content"][row][name]
+    return document_of(content)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "asked"),
+    [
+        (content_of(), {}),
+        (content_of(EVERYTHING, ALL_LOGPROBS), {"is_suffix": False}),
+        (content_of(EVERYTHING, ALL_LOGPROBS), {}),
+        (content_of((*RESPONSE, GENERATED), (*LOGPROBS, -3.0)), {"generated": 1}),
+        (
+            content_of((*EVERYTHING, GENERATED), (*ALL_LOGPROBS, -3.0)),
+            {"generated": 1, "is_suffix": False},
+        ),
+        (legacy_of(), {"is_suffix": False}),
+        (legacy_of(RESPONSE, LOGPROBS), {}),
+        (legacy_of(has_ids=False), {"is_suffix": False, "encoding": TEXT_ENCODING}),
+    ],
+    ids=[
+        "content",
+        "content, all",
+        "content, all though the end was asked for",
+        "content, a token generated",
+        "content, all, a token generated",
+        "legacy, all",
+        "legacy",
+        "legacy, all, no ids",
+    ],
+)
+def test_every_shape_is_read(logprobs: Any, asked: Any) -> None:
+    """The response is found by what there is; the first position of all is dropped."""
+    assert _read(document_of(logprobs), **asked) == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+@pytest.mark.parametrize("is_suffix", [True, False])
+@pytest.mark.parametrize("has_all_in_one", [True, False])
+def test_ids_that_stand_beside_are_read(*, is_suffix: bool, has_all_in_one: bool) -> None:
+    """Ids may be given for the whole of prompt and completion, outside of the log-probabilities."""
+    ids = [piece.id for piece in EVERYTHING]
+    pieces = RESPONSE if is_suffix else EVERYTHING
+    logprobs = legacy_of(pieces, ALL_LOGPROBS[-len(pieces) :], has_ids=False)
+    beside = (
+        {"token_ids": ids[-len(pieces) :]}
+        if has_all_in_one
+        else {"prompt_token_ids": ids, "token_ids": [GENERATED.id]}
+    )
+    document = document_of(logprobs, choice=beside)
+
+    assert _read(document, is_suffix=is_suffix) == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+def test_other_ids_beside_are_seen() -> None:
+    """Ids outside of the log-probabilities are held against the ids sent like any others."""
+    ids = [*(piece.id for piece in PROMPT), 20, 22]
+    document = document_of(
+        legacy_of(RESPONSE, LOGPROBS, has_ids=False), choice={"prompt_token_ids": ids}
+    )
+
+    assert _reason(document) == 'the answer is about 22 " you", where 21 " you" was asked'
+
+
+def test_sampling_logprobs_are_read_by_their_name() -> None:
+    """A policy of the sampling kind gets them and nothing else."""
+    document = document_of(content_of(sampling=(-0.25, -2.0)))
+
+    assert _read(document, kind=LogprobKind.SAMPLING) == Draw(logprobs=(-0.25, -2.0), facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "reason", "position"),
+    [
+        (content_of(), "the answer has no sampling log-probabilities", None),
+        (
+            legacy_of(RESPONSE, LOGPROBS),
+            "the answer has no sampling log-probabilities",
+            None,
+        ),
+        (content_of(sampling=(-0.25, None)), 'no log-probability for 21 " you"', 1),
+    ],
+)
+def test_raw_never_stands_for_sampling(logprobs: Any, reason: str, position: int | None) -> None:
+    """Where sampling log-probabilities are missing the draw is invalid, whatever else there is."""
+    found = _read(document_of(logprobs), kind=LogprobKind.SAMPLING)
+
+    assert found == InvalidDraw(reason=reason, position=position, facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("NaN", 'the log-probability nan for 21 " you"'),
+        ("Infinity", 'the log-probability inf for 21 " you"'),
+        ("-Infinity", 'the log-probability -inf for 21 " you"'),
+        ("1e999", 'the log-probability inf for 21 " you"'),
+        ("1" + "0" * 400, 'the log-probability inf for 21 " you"'),
+        ("-1" + "0" * 400, 'the log-probability -inf for 21 " you"'),
+        ("null", 'no log-probability for 21 " you"'),
+        ("0.25", 'the log-probability 0.25 for 21 " you"'),
+    ],
+)
+def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
+    """NaN, infinities, null and positive numbers are invalid, and it is said where."""
+    document = json.loads(json.dumps(document_of()).replace("-1.25", value))
+
+    assert _read(document) == InvalidDraw(reason=reason, position=1, facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ([], "the answer is an array where an object was expected"),
+        ({}, "choices: missing where an array was expected"),
+        (document_of(choices=[]), "the answer has 0 choices where 1 was asked for"),
+        (document_of(choices=[{}, {}]), "the answer has 2 choices where 1 was asked for"),
+        (document_of(choices=["x"]), "the choice is a text where an object was expected"),
+        (
+            document_of(choice={"logprobs": None}),
+            "logprobs is missing where an object was expected",
+        ),
+        (document_of({}), "logprobs.token_logprobs: missing where an array was expected"),
+        (
+            document_of({"content": {}}),
+            "logprobs.content: an object where an array was expected",
+        ),
+        (document_of({"content": [1, 2]}), "a token is a number where an object was expected"),
+        (
+            document_of(choice={"finish_reason": "error"}),
+            "the answer says that it ended in an error",
+        ),
+        (
+            document_of(legacy_of(RESPONSE, LOGPROBS) | {"tokens": ["x"]}),
+            "2 log-probabilities for 1 tokens",
+        ),
+        (
+            document_of(legacy_of(RESPONSE, LOGPROBS) | {"token_ids": [1, 2, 3]}),
+            "2 log-probabilities for 3 token_ids",
+        ),
+        (
+            document_of({"token_logprobs": [-1, -1]}),
+            "a token has neither an id nor a text",
+        ),
+        (_without(0, "token", "bytes", "token_id"), "a token has neither an id nor a text"),
+        (
+            _changed(0, logprob="-0.5"),
+            "a log-probability is a text where a number was expected",
+        ),
+        (
+            _changed(0, logprob=True),
+            "a log-probability is true or false where a number was expected",
+        ),
+        (_changed(0, token_id=True), "the id of a token is true or false and no token's id"),
+        (_changed(0, token_id=10**400), "the id of a token is a number and no token's id"),
+        (_changed(0, bytes=[256]), "the bytes of a token are no bytes"),
+        (_changed(0, bytes=[1] * 5000), "a token has 5000 bytes"),
+        (_changed(0, bytes=None, token=1), "the text of a token is a number"),
+        (_changed(0, bytes=None, token="x" * 5000), "a token has 5000 characters"),
+        (
+            document_of(usage={"prompt_tokens": 5}),
+            "the prompt was cut: 5 of its 6 tokens were read",
+        ),
+    ],
+)
+def test_a_malformed_answer_says_what_is_wrong(document: Any, reason: str) -> None:
+    """Missing arrays, unequal lengths, wrong types and a cut prompt are invalid."""
+    assert _read(document) == InvalidDraw(reason=reason, facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    "usage", [None, [], {}, {"prompt_tokens": "6"}, {"prompt_tokens": 10**400}]
+)
+def test_usage_is_wanted_only_where_it_says_something(usage: Any) -> None:
+    """An answer that does not tell its usage is as good as another."""
+    assert _read(document_of(usage=usage)) == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+def test_ids_decide_and_not_texts() -> None:
+    """A token that is half of a character has no text of its own; its id says all."""
+    document = _changed(1, token="\ufffd", bytes=None)
+
+    assert _read(document) == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason", "position"),
+    [
+        (
+            (RESPONSE[0], Piece(7, b" me")),
+            'the answer is about 7 " me", where 21 " you" was asked',
+            1,
+        ),
+        (
+            (RESPONSE[0], Piece(None, b" you")),
+            'the answer is about " you", where 21 " you" was asked',
+            1,
+        ),
+        (RESPONSE[:1], 'the answer is about nothing, where 21 " you" was asked', 1),
+        (
+            (*RESPONSE, GENERATED),
+            "the answer is about 3 tokens where 2 were asked about, or 6 with the prompt",
+            None,
+        ),
+        (
+            (Piece(5, b"<s>"), *PROMPT[1:], *RESPONSE),
+            'the answer follows another prompt: its token 0 is 5 "<s>", where 1 "<s>" was sent',
+            None,
+        ),
+    ],
+)
+def test_other_tokens_are_invalid(
+    pieces: tuple[Piece, ...], reason: str, position: int | None
+) -> None:
+    """What was echoed is compared with what was sent, token by token, before anything is summed."""
+    document = document_of(content_of(pieces, [-1.0] * len(pieces)))
+
+    assert _read(document) == InvalidDraw(reason=reason, position=position, facts=FACTS)
+
+
+def test_other_texts_are_invalid_where_there_are_no_ids() -> None:
+    """Without ids the bytes are compared."""
+    pieces = (*EVERYTHING[:-1], Piece(None, b" me"))
+    document = document_of(legacy_of(pieces, ALL_LOGPROBS, has_ids=False))
+
+    assert _reason(document, encoding=TEXT_ENCODING, is_suffix=False) == (
+        'the answer is about " me", where " you" was asked'
+    )
+
+
+def test_another_model_is_named_whatever_its_tokens_are() -> None:
+    """An answer of another model is no draw, and not a word is said of its tokens."""
+    document = document_of(content_of((GENERATED,), (-1.0,)))
+
+    assert _reason(document, model="accounts/test/models/other") == (
+        f"the model {MODEL!r} answered in place of 'accounts/test/models/other'"
+    )
+    assert _read(document_of(), model=MODEL) == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+def test_a_prompt_of_one_token_is_not_taken_for_a_generated_one() -> None:
+    """Where both counts fit, what was asked for decides."""
+    short = replace(ENCODING, prompt=PROMPT[:1])
+    everything = content_of((PROMPT[0], *RESPONSE), (-30.0, *LOGPROBS))
+    ended = content_of((*RESPONSE, GENERATED), (*LOGPROBS, -3.0))
+
+    full = _read(document_of(everything), encoding=short, is_suffix=False, generated=1)
+    suffix = _read(document_of(ended), encoding=short, is_suffix=True, generated=1)
+
+    assert full == suffix == Draw(logprobs=LOGPROBS, facts=FACTS)

@@ -1,0 +1,135 @@
+"""Where a response begins: at a byte of the text, and between two tokens."""
+
+from typing import Any
+
+import pytest
+
+from repro_gate.adapters.hosted.answers import Answer, read_encoding
+from repro_gate.core.draws import DrawFacts, Encoding, InvalidDraw, Piece
+from tests.fakes.hosted import (
+    ENCODING,
+    PROMPT,
+    RESPONSE,
+    TEXT_ENCODING,
+    content_of,
+    document_of,
+    legacy_of,
+)
+
+EMOJI = "\N{GRINNING FACE}".encode()
+
+
+def _split(
+    pieces: tuple[Piece, ...],
+    *,
+    prefix: str = "Say hi:",
+    response: str = " Hello you",
+    generated: int = 0,
+    **changes: Any,
+) -> Encoding | InvalidDraw:
+    document = document_of(content_of(pieces, [-1.0] * len(pieces)), **{"usage": None, **changes})
+    answer = Answer(document=document, facts=DrawFacts(), generated=generated, is_suffix=False)
+    return read_encoding(answer, prefix=prefix, response=response)
+
+
+def _reason(*pieces: Piece, **asked: Any) -> str:
+    found = _split(pieces, **asked)
+    assert isinstance(found, InvalidDraw)
+    return found.reason
+
+
+def test_a_text_is_divided_between_two_tokens() -> None:
+    """The token that begins every text goes with the prompt, though it is not in the text."""
+    assert _split((*PROMPT, *RESPONSE)) == ENCODING
+
+
+def test_without_ids_no_token_has_one() -> None:
+    """A provider that gives no ids is asked by text from then on."""
+    document = document_of(legacy_of(has_ids=False))
+    answer = Answer(document=document, facts=DrawFacts(), generated=0, is_suffix=False)
+
+    assert read_encoding(answer, prefix="Say hi:", response=" Hello you") == TEXT_ENCODING
+
+
+def test_ids_of_some_tokens_are_ids_of_none() -> None:
+    """An id that is missing cannot be sent."""
+    assert _split((Piece(None, b"<s>"), *PROMPT[1:], *RESPONSE)) == TEXT_ENCODING
+
+
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 6}, {"prompt_tokens": 60}])
+def test_a_generated_token_is_cut_off_by_count(usage: Any) -> None:
+    """What the server had to generate is no part of the text."""
+    pieces = (*PROMPT, *RESPONSE, Piece(99, b"!"))
+
+    assert _split(pieces, generated=1, usage=usage) == ENCODING
+
+
+def test_a_server_may_generate_nothing_though_it_might() -> None:
+    """The usage tells where the prompt ends."""
+    usage = {"prompt_tokens": 6}
+
+    assert _split((*PROMPT, *RESPONSE), generated=1, usage=usage) == ENCODING
+
+
+def test_a_character_may_be_divided_among_tokens() -> None:
+    """It is bytes that are compared: half an emoji is no text."""
+    response = (Piece(30, EMOJI[:2]), Piece(31, EMOJI[2:]))
+
+    found = _split((*PROMPT, *response), response=EMOJI.decode())
+
+    assert found == Encoding(prompt=PROMPT, response=response)
+
+
+def test_a_token_over_the_boundary_is_named() -> None:
+    """The tokenizer joined the end of the prompt and the beginning of the response."""
+    assert _reason(PROMPT[0], Piece(5, b"Say hi: Hello"), RESPONSE[1]) == (
+        'the response begins within the token 5 "Say hi: Hello": '
+        "end the template, or begin the response, differently"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"),
+    [
+        (
+            (*PROMPT, Piece(20, b" hello"), RESPONSE[1]),
+            'at its byte 8 stands the token 20 " hello"',
+        ),
+        ((*PROMPT, *RESPONSE, Piece(6, b".")), 'at its byte 17 stands the token 6 "."'),
+        ((*PROMPT, RESPONSE[0]), "at its byte 13 stands nothing"),
+        ((), "at its byte 0 stands nothing"),
+        ((PROMPT[0], PROMPT[0], *PROMPT[1:-1], *RESPONSE), 'stands the token 1 "<s>"'),
+        ((*PROMPT[:-1], PROMPT[0], PROMPT[-1], *RESPONSE), 'stands the token 1 "<s>"'),
+        ((Piece(4, b"<s>Say"), *PROMPT[2:], *RESPONSE), 'stands the token 11 " hi"'),
+    ],
+)
+def test_tokens_have_to_spell_the_text(pieces: tuple[Piece, ...], reason: str) -> None:
+    """Whatever the tokens say more, less or otherwise, the draw would be of another text."""
+    found = _reason(*pieces)
+
+    assert found.startswith("the tokens do not spell the text that was sent: at its byte ")
+    assert found.endswith(reason)
+
+
+def test_a_first_token_without_condition_is_refused() -> None:
+    """The first position of an echo has no log-probability that means anything."""
+    assert _reason(*RESPONSE, prefix="") == (
+        "nothing stands before the response, so that its first token has no condition: "
+        "let the template begin with something"
+    )
+
+
+@pytest.mark.parametrize("begin", [b"", b"<s>"])
+def test_a_beginning_is_condition_enough(begin: bytes) -> None:
+    """A token that begins every text may spell nothing."""
+    first = Piece(1, begin)
+
+    assert _split((first, *RESPONSE), prefix="") == Encoding(prompt=(first,), response=RESPONSE)
+
+
+def test_a_token_that_spells_nothing_belongs_to_neither_side() -> None:
+    """Half a character may be told as an empty text, and then nobody knows where it belongs."""
+    assert _reason(*PROMPT, Piece(8, b""), *RESPONSE) == (
+        'the response begins at the token 8 "", which spells nothing: '
+        "end the template, or begin the response, differently"
+    )

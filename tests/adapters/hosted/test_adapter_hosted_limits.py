@@ -1,0 +1,111 @@
+"""What a check may spend: calls, tokens and time; what is beyond is missed and said to be."""
+
+import httpx
+
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
+from repro_gate.core.policies import Budget
+from tests.fakes.hosted import (
+    FakeTime,
+    Handler,
+    draws_by,
+    json_response,
+    logprob_cell_of,
+    provider_of,
+    request_of,
+    surroundings_of,
+    well_answered,
+)
+
+
+def _outcomes(
+    handler: Handler, budget: Budget, *, draws: int = 3, time: FakeTime | None = None
+) -> tuple[HostedScorer, list[DrawOutcome]]:
+    cell = logprob_cell_of(provider_of(concurrency=1, deadline_s=100))
+    scorer = HostedScorer(budget, surroundings=surroundings_of(handler, time=time, luck=1.0))
+    told = draws_by(scorer, [request_of(cell, number=number + 1) for number in range(draws)])
+    scorer.close()
+    return scorer, [outcome for _, outcome in told]
+
+
+def _failing(_: httpx.Request) -> httpx.Response:
+    return json_response({}, status=503)
+
+
+def test_calls_beyond_the_budget_are_not_made() -> None:
+    """The draws that it allows are made, and the others say why not."""
+    scorer, outcomes = _outcomes(well_answered, Budget(max_calls=2))
+
+    assert list(map(type, outcomes)) == [Draw, Draw, MissedDraw]
+    assert outcomes[2] == MissedDraw(
+        reason="the budget of 2 calls is used up",
+        remedy="raise max_calls of the suite's budget, or ask for fewer draws",
+    )
+    assert (scorer.sent_calls, scorer.sent_tokens) == (2, 12)
+
+
+def test_tokens_beyond_the_budget_are_not_sent() -> None:
+    """A draw that does not fit whole is not made."""
+    scorer, outcomes = _outcomes(well_answered, Budget(max_tokens=17))
+
+    assert list(map(type, outcomes)) == [Draw, Draw, MissedDraw]
+    assert outcomes[2] == MissedDraw(
+        reason="the budget of 17 tokens is used up",
+        remedy="raise max_tokens of the suite's budget, or ask for fewer draws",
+    )
+    assert scorer.sent_tokens == 12
+
+
+def test_every_attempt_is_paid_for() -> None:
+    """A server in a storm cannot make us send more than was allowed."""
+    scorer, outcomes = _outcomes(_failing, Budget(max_calls=4), draws=1)
+
+    assert [outcome.reason for outcome in outcomes if isinstance(outcome, MissedDraw)] == [
+        "the budget of 4 calls is used up"
+    ]
+    assert scorer.sent_calls == 4
+
+
+def test_an_encoding_is_paid_for() -> None:
+    """Its tokens are not known yet and are estimated by the length of the text."""
+    scorer = HostedScorer(Budget(max_calls=1), surroundings=surroundings_of(well_answered))
+    cells = [logprob_cell_of(item=name, prompt=name) for name in ("one", "two")]
+
+    found = scorer.encode(cells)
+    scorer.close()
+
+    assert isinstance(found[1], MissedDraw)
+    assert (scorer.sent_calls, scorer.sent_tokens) == (1, 5)
+
+
+def test_what_is_left_at_the_deadline_is_missed() -> None:
+    """A wait that would end after it is not begun, and the reason of the attempt is told."""
+    time = FakeTime()
+
+    def slow(_: httpx.Request) -> httpx.Response:
+        time.seconds += 60
+        return json_response({}, status=503)
+
+    _, outcomes = _outcomes(slow, Budget(), time=time)
+
+    over = "the deadline of 100 s for all draws is over"
+    remedy = "raise deadline_s of the provider, or ask for fewer draws"
+    because = "; the last attempt: test-host: status 503 (Service Unavailable): {}"
+    assert outcomes == [
+        MissedDraw(reason=over + because, remedy=remedy),
+        MissedDraw(reason=over, remedy=remedy),
+        MissedDraw(reason=over, remedy=remedy),
+    ]
+    assert time.slept == [0.5]
+
+
+def test_the_deadline_does_not_begin_before_the_first_call() -> None:
+    """A scorer that waits for others loses no time by it."""
+    time = FakeTime()
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered, time=time))
+    time.seconds += 10_000
+
+    told = draws_by(scorer, [request_of()])
+    scorer.close()
+
+    assert isinstance(told[0][1], Draw)

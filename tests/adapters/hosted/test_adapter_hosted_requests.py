@@ -1,0 +1,255 @@
+"""What is sent: the requests of both dialects, and what is said in place of a refused field."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.core.draws import Draw, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.policies import Budget, LogprobCell, ProviderKind
+from tests.fakes.hosted import (
+    ENCODING,
+    LOGPROBS,
+    MODEL,
+    PROMPT,
+    RESPONSE,
+    TEXT,
+    TEXT_ENCODING,
+    content_of,
+    document_of,
+    draw_with,
+    draws_by,
+    json_response,
+    legacy_of,
+    logprob_cell_of,
+    provider_of,
+    request_of,
+    surroundings_of,
+)
+
+FIREWORKS = logprob_cell_of(provider_of(kind=ProviderKind.FIREWORKS))
+OPENAI = logprob_cell_of(provider_of(kind=ProviderKind.OPENAI))
+IDS = [1, 10, 11, 12, 20, 21]
+ASKED_OF_FIREWORKS = {
+    "model": MODEL,
+    "temperature": 0.7,
+    "max_tokens": 0,
+    "logprobs": True,
+    "return_token_ids": True,
+    "top_p": 1,
+    "top_k": 0,
+    "n": 1,
+    "stream": False,
+    "context_length_exceeded_behavior": "error",
+}
+ASKED_OF_OPENAI = {
+    "model": MODEL,
+    "temperature": 0.7,
+    "max_tokens": 0,
+    "logprobs": 1,
+    "return_token_ids": True,
+    "top_p": 1,
+    "n": 1,
+    "stream": False,
+}
+ALL = (None, -9.0, -9.0, -9.0, *LOGPROBS)
+
+
+class Api:
+    """An API that refuses fields in words of its own, and remembers what it was asked."""
+
+    def __init__(self, refusals: dict[str, tuple[int, str]], answer: Callable[[Any], Any]) -> None:
+        self._refusals = refusals
+        self._answer = answer
+        self.bodies: list[Any] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer or refuse, after others have had their turn."""
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        await asyncio.sleep(0)
+        for field, (status, words) in self._refusals.items():
+            if repr(body.get(field)) not in {"None", "1"}:
+                return json_response({"error": {"message": words}}, status=status)
+        return json_response(self._answer(body))
+
+
+def _echo(body: Any) -> Any:
+    """Answer as a server that heeds `echo`, `echo_last` and `max_tokens`."""
+    skipped = len(PROMPT) if "echo_last" in body else 0
+    pieces, logprobs = [*PROMPT, *RESPONSE][skipped:], [*ALL][skipped:]
+    for _ in range(body["max_tokens"]):
+        pieces.append(PROMPT[1])
+        logprobs.append(-3.0)
+    shape = content_of if body["logprobs"] is True else legacy_of
+    return document_of(shape(pieces, logprobs))
+
+
+@pytest.mark.parametrize(
+    ("cell", "encoding", "body"),
+    [
+        (FIREWORKS, ENCODING, {**ASKED_OF_FIREWORKS, "prompt": IDS, "echo_last": 2}),
+        (FIREWORKS, TEXT_ENCODING, {**ASKED_OF_FIREWORKS, "prompt": TEXT, "echo_last": 2}),
+        (OPENAI, ENCODING, {**ASKED_OF_OPENAI, "prompt": IDS, "echo": True}),
+        (OPENAI, TEXT_ENCODING, {**ASKED_OF_OPENAI, "prompt": TEXT, "echo": True}),
+    ],
+)
+def test_a_draw_is_one_call(cell: LogprobCell, encoding: Encoding, body: Any) -> None:
+    """Prompt and response go together, as ids where they are known, and nothing is left open."""
+    api = Api({}, _echo)
+
+    drawn = draw_with(api, request_of(cell, encoding=encoding))
+
+    assert isinstance(drawn, Draw)
+    assert drawn.logprobs == LOGPROBS
+    assert api.bodies == [body]
+
+
+@pytest.mark.parametrize(
+    ("cell", "body"),
+    [
+        (FIREWORKS, {**ASKED_OF_FIREWORKS, "prompt": TEXT, "echo": True}),
+        (OPENAI, {**ASKED_OF_OPENAI, "prompt": TEXT, "echo": True}),
+    ],
+)
+def test_an_encoding_is_one_call(cell: LogprobCell, body: Any) -> None:
+    """The text is sent and everything comes back."""
+    api = Api({}, _echo)
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api))
+
+    found = scorer.encode([cell])
+    scorer.close()
+
+    assert found == [ENCODING]
+    assert api.bodies == [body]
+
+
+def test_a_system_prompt_is_part_of_the_text() -> None:
+    """The text is what the template says, and no other endpoint adds to it."""
+    api = Api({}, _echo)
+    cell = logprob_cell_of(prompt="{system}", template="<{system}|{prompt}>")
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api))
+
+    scorer.encode([cell])
+    scorer.close()
+
+    assert [body["prompt"] for body in api.bodies] == ["<|{system}> Hello you"]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("cell", [FIREWORKS, OPENAI], ids=["fireworks", "openai"])
+def test_max_tokens_of_0_may_be_refused(cell: LogprobCell, status: int) -> None:
+    """Then one token is generated and cut off, from the next call on without asking again."""
+    api = Api({"max_tokens": (status, "max_tokens must be at least 1")}, _echo)
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api))
+
+    told = draws_by(scorer, [request_of(cell, number=number) for number in (1, 2)])
+    encoded = scorer.encode([cell])
+    scorer.close()
+
+    assert [getattr(outcome, "logprobs", None) for _, outcome in told] == [LOGPROBS] * 2
+    assert encoded == [ENCODING]
+    # Both draws were under way when the first was refused.
+    assert [body["max_tokens"] for body in api.bodies] == [0, 0, 1, 1, 1]
+
+
+def test_only_the_end_may_be_refused() -> None:
+    """A server that does not know `echo_last` is asked for everything."""
+    api = Api({"echo_last": (400, "Unrecognized argument: echo_last")}, _echo)
+
+    drawn = draw_with(api, request_of(FIREWORKS))
+
+    assert isinstance(drawn, Draw)
+    assert (drawn.logprobs, drawn.facts.attempts) == (LOGPROBS, 2)
+    assert api.bodies[1] == {**ASKED_OF_FIREWORKS, "prompt": IDS, "echo": True}
+
+
+def test_several_fields_may_be_refused() -> None:
+    """Each is replaced in its turn."""
+    api = Api(
+        {
+            "return_token_ids": (400, "return_token_ids: Extra inputs are not permitted"),
+            "max_tokens": (400, "max_tokens: too small"),
+        },
+        _echo,
+    )
+
+    drawn = draw_with(api, request_of(OPENAI, encoding=TEXT_ENCODING))
+
+    assert isinstance(drawn, Draw)
+    without = {**ASKED_OF_OPENAI, "prompt": TEXT, "echo": True, "max_tokens": 1}
+    del without["return_token_ids"]
+    assert api.bodies[2] == without
+
+
+def test_a_field_is_replaced_once() -> None:
+    """A server that refuses the replacement too is not asked a third time."""
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return json_response({"error": {"message": "max_tokens is unwelcome"}}, status=400)
+
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(refuse))
+
+    ((_, outcome),) = draws_by(scorer, [request_of()])
+    scorer.close()
+
+    reason = "test-host: status 400 (Bad Request): max_tokens is unwelcome"
+    assert outcome == MissedDraw(reason=reason)
+    assert scorer.sent_calls == 2
+
+
+def test_a_server_that_ignores_the_end_is_understood() -> None:
+    """All positions may come though the last ones were asked for."""
+    everything = Api({}, lambda _: document_of(content_of((*PROMPT, *RESPONSE), ALL)))
+
+    drawn = draw_with(everything, request_of(FIREWORKS))
+
+    assert isinstance(drawn, Draw)
+    assert drawn.logprobs == LOGPROBS
+
+
+def test_another_model_answering_is_invalid() -> None:
+    """A baseline says how the model calls itself."""
+    request = request_of(answers_as="accounts/test/models/tiny-v1")
+
+    found = draw_with(lambda _: json_response(document_of()), request)
+
+    assert isinstance(found, InvalidDraw)
+    assert found.reason == (
+        f"the model {MODEL!r} answered in place of 'accounts/test/models/tiny-v1'"
+    )
+
+
+def test_the_body_is_not_compressed_and_named() -> None:
+    """Every call has a name of its own, and asks for an answer that cannot unfold."""
+    heads: list[httpx.Headers] = []
+
+    def keep(request: httpx.Request) -> httpx.Response:
+        heads.append(request.headers)
+        return json_response(document_of())
+
+    draw_with(keep)
+    draw_with(keep)
+
+    assert {head["accept-encoding"] for head in heads} == {"identity"}
+    assert len({head["x-request-id"] for head in heads}) == 2
+
+
+def test_a_cookie_is_not_kept() -> None:
+    """It would bind all draws to the backend that made the first."""
+    cookies: list[str | None] = []
+
+    def bake(request: httpx.Request) -> httpx.Response:
+        cookies.append(request.headers.get("cookie"))
+        return json_response(document_of(), set_cookie="backend=7")
+
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(bake))
+    draws_by(scorer, [request_of(number=1)])
+    draws_by(scorer, [request_of(number=2)])
+    scorer.close()
+
+    assert cookies == [None, None]

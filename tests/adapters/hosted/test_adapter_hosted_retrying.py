@@ -1,0 +1,255 @@
+"""What is tried again and when: statuses, Retry-After in three spellings, back-off with jitter."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
+from repro_gate.core.policies import ProviderSpec
+from tests.fakes.hosted import (
+    FakeTime,
+    document_of,
+    draw_with,
+    json_response,
+    logprob_cell_of,
+    provider_of,
+    request_of,
+    surroundings_of,
+)
+
+GOOD = json_response(document_of())
+
+
+class Sequel:
+    """Answers with one response after the other, the last of them for ever."""
+
+    def __init__(self, *responses: httpx.Response | Exception) -> None:
+        self._responses = responses
+        self.calls = 0
+
+    def __call__(self, _: httpx.Request) -> httpx.Response:
+        """Answer."""
+        self.calls += 1
+        response = self._responses[min(self.calls, len(self._responses)) - 1]
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+
+def _failure(status: int, **headers: str) -> httpx.Response:
+    return json_response({"error": {"message": "not now"}}, status=status, **headers)
+
+
+def _draw(
+    sequel: Sequel,
+    *,
+    time: FakeTime | None = None,
+    luck: float = 0.0,
+    provider: ProviderSpec | None = None,
+) -> DrawOutcome:
+    surroundings = surroundings_of(sequel, time=time, luck=luck)
+    request = request_of(logprob_cell_of(provider))
+    return draw_with(None, request, surroundings=surroundings)
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    """A good answer after a bad one is a draw, and the attempts are counted."""
+    drawn = _draw(Sequel(_failure(status), GOOD))
+
+    assert isinstance(drawn, Draw)
+    assert drawn.facts.attempts == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 413, 422, 451])
+def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+    """A request that is refused stays refused."""
+    sequel = Sequel(_failure(status), GOOD)
+
+    missed = _draw(sequel)
+
+    assert isinstance(missed, MissedDraw)
+    assert missed.reason.startswith(f"test-host: status {status} (")
+    assert missed.reason.endswith("): not now")
+    assert sequel.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (401, "set TEST_API_KEY to a key that test-host accepts"),
+        (403, "set TEST_API_KEY to a key that test-host accepts"),
+        (404, None),
+    ],
+)
+def test_a_key_that_is_refused_names_its_variable(status: int, remedy: str | None) -> None:
+    """The remedy is where the key comes from."""
+    missed = _draw(Sequel(_failure(status)))
+
+    assert isinstance(missed, MissedDraw)
+    assert missed.remedy == remedy
+
+
+@pytest.mark.parametrize("status", [204, 299, 600, 999])
+def test_a_status_that_means_nothing_is_not_followed(status: int) -> None:
+    """Only 200 has an answer."""
+    missed = _draw(Sequel(_failure(status), GOOD))
+
+    assert isinstance(missed, MissedDraw)
+    assert missed.reason.startswith(f"test-host: status {status}")
+
+
+def test_a_storm_ends_the_draw_and_says_so() -> None:
+    """After the last attempt the draw is missing, with the last reason."""
+    sequel = Sequel(_failure(503))
+
+    missed = _draw(sequel)
+
+    assert missed == MissedDraw(
+        reason="test-host: status 503 (Service Unavailable): not now (attempts: 6)"
+    )
+    assert sequel.calls == 6
+
+
+@pytest.mark.parametrize(
+    ("luck", "slept"), [(1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]), (0.5, [0.25, 0.5, 1, 2, 4, 4])]
+)
+def test_the_wait_doubles_and_is_left_to_chance(luck: float, slept: Sequence[float]) -> None:
+    """Exponential back-off with full jitter keeps clients from coming back all at once."""
+    time = FakeTime()
+
+    _draw(Sequel(_failure(503)), time=time, luck=luck, provider=provider_of(attempts=7))
+
+    assert time.slept == slept
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({}, 0.25),
+        ({"retry_after": "7"}, 7.0),
+        ({"retry_after": "1.5"}, 1.5),
+        ({"retry_after": "Tue, 01 Jan 2030 00:00:09 GMT"}, 9.0),
+        ({"retry_after": "Tue, 01 Jan 2030 00:00:09 -0000"}, 9.0),
+        ({"retry_after_ms": "1250"}, 1.25),
+        ({"retry_after_ms": "1250", "retry_after": "7"}, 1.25),
+        ({"retry_after_ms": "soon", "retry_after": "7"}, 7.0),
+        ({"retry_after": "0"}, 0.25),
+        ({"retry_after": "100000"}, 60.0),
+        ({"retry_after": "1e999"}, 60.0),
+        ({"retry_after": "inf"}, 60.0),
+        ({"retry_after_ms": "99999999"}, 60.0),
+        ({"retry_after": "nan"}, 0.25),
+        ({"retry_after": "-5"}, 0.25),
+        ({"retry_after": "soon"}, 0.25),
+        ({"retry_after": "Fri, 99 Foo 20300 99:99:99 GMT"}, 0.25),
+        ({"retry_after": "Fri, 31 Dec 9999 23:59:59 GMT"}, 60.0),
+        ({"retry_after": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.25),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_may_say_when(status: int, headers: dict[str, str], wait_s: float) -> None:
+    """Retry-After is kept in seconds, as a date and in milliseconds, and for a minute at most."""
+    time = FakeTime()
+
+    drawn = _draw(Sequel(_failure(status, **headers), GOOD), time=time, luck=0.5)
+
+    assert isinstance(drawn, Draw)
+    assert time.seconds == pytest.approx(wait_s)
+
+
+@pytest.mark.parametrize(
+    ("jump", "wait_s"), [(timedelta(days=400), 0.25), (timedelta(days=-400), 60.0)]
+)
+def test_a_clock_that_jumps_neither_hangs_nor_spins(jump: timedelta, wait_s: float) -> None:
+    """A date is compared with a clock that may be wrong by years."""
+    time = FakeTime()
+    time.jump = jump
+    failure = _failure(429, retry_after="Tue, 01 Jan 2030 00:00:09 GMT")
+
+    drawn = _draw(Sequel(failure, GOOD), time=time, luck=0.5)
+
+    assert isinstance(drawn, Draw)
+    assert time.seconds == pytest.approx(wait_s)
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (
+            httpx.Response(200, html="<h1>Bad gateway</h1>"),
+            "the answer is no JSON but text/html; charset=utf-8",
+        ),
+        (httpx.Response(200, content=b"{}"), "the answer is no JSON but nothing said"),
+        (
+            httpx.Response(200, headers={"content-type": "application/json"}, content=b'{"a":'),
+            "the answer is malformed JSON",
+        ),
+        (
+            httpx.Response(200, headers={"content-type": "application/json"}, content=b"\xff\xfe"),
+            "the answer is malformed JSON",
+        ),
+        (
+            httpx.Response(
+                200, headers={"content-type": "application/json"}, content=b"[" * 100_000
+            ),
+            "the answer is malformed JSON",
+        ),
+        (
+            httpx.Response(
+                200, headers={"content-type": "application/json"}, content=b"1" * 100_000
+            ),
+            "the answer is malformed JSON",
+        ),
+        (httpx.ReadError("broken\r\noff"), "no answer: ReadError: broken off"),
+        (httpx.ConnectError("[Errno 111] refused"), "no answer: ConnectError: [Errno 111] refused"),
+        (httpx.ProxyError("407"), "no answer: ProxyError: 407"),
+        (OSError("odd"), "no answer: OSError: odd"),
+    ],
+)
+def test_an_answer_that_broke_on_its_way_is_asked_for_again(
+    response: httpx.Response | Exception, reason: str
+) -> None:
+    """HTML, half a document or a fault of the connection is no measurement, and may pass."""
+    passing = _draw(Sequel(response, GOOD))
+    lasting = _draw(Sequel(response), provider=provider_of(attempts=2))
+
+    assert isinstance(passing, Draw)
+    assert lasting == MissedDraw(reason=f"test-host: {reason} (attempts: 2)")
+
+
+def test_other_json_types_are_json() -> None:
+    """A media type may end in +json."""
+    response = httpx.Response(
+        200,
+        headers={"content-type": "Application/vnd.api+JSON; charset=utf-8"},
+        json=document_of(),
+    )
+
+    assert isinstance(_draw(Sequel(response)), Draw)
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (httpx.Response(404, json={"error": {"message": "no model"}}), ": no model"),
+        (httpx.Response(404, json={"error": "no model"}), ": no model"),
+        (httpx.Response(404, json={"message": "no model"}), ": no model"),
+        (httpx.Response(404, json={"detail": [{"msg": "no"}]}), ': [{"msg": "no"}]'),
+        (httpx.Response(404, json={"error": None}), ': {"error": null}'),
+        (httpx.Response(404, text="no\x1b[2Jmodel\n\n here"), ": no\\x1b[2Jmodel here"),
+        (httpx.Response(404, text="x" * 1000), f": {'x' * 300}..."),
+        (httpx.Response(404, text="x" * 100_000), f": {'x' * 300}..."),
+        (httpx.Response(404, html="<h1>no</h1>"), ""),
+        (httpx.Response(404, content=b"\x00"), ""),
+        (
+            httpx.Response(404, headers={"content-type": "application/json"}, content=b"{no"),
+            ": {no",
+        ),
+    ],
+)
+def test_the_words_of_a_server_are_safe_and_short(response: httpx.Response, words: str) -> None:
+    """Its message is found in any of the usual places, and can do a terminal no harm."""
+    assert _draw(Sequel(response)) == MissedDraw(reason=f"test-host: status 404 (Not Found){words}")

@@ -1,0 +1,129 @@
+"""No document, however odd, makes the parser raise: it is a draw, or it says why it is none."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
+from repro_gate.adapters.hosted.client import Reply
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.hosted.metadata import facts_of
+from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw
+from repro_gate.core.policies import LogprobKind
+from tests.fakes.hosted import (
+    ENCODING,
+    LOGPROBS,
+    PROMPT,
+    RESPONSE,
+    START,
+    TEXT_ENCODING,
+    content_of,
+    document_of,
+    legacy_of,
+)
+
+_names = st.sampled_from(
+    [
+        *("choices", "model", "usage", "prompt_tokens", "logprobs", "content", "finish_reason"),
+        *("token_logprobs", "tokens", "token_ids", "prompt_token_ids", "token", "bytes"),
+        *("logprob", "sampling_logprob", "token_id"),
+    ]
+)
+_leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(10**500), 10**500),
+    st.floats(),
+    st.text(st.characters(), max_size=8),
+    st.sampled_from([" Hello", " you", "error", 20, 21]),
+)
+_documents: st.SearchStrategy[Any] = st.recursive(
+    _leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(_names, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+_good = st.sampled_from(
+    [
+        document_of(),
+        document_of(content_of((*PROMPT, *RESPONSE), (None, -9.0, -9.0, -9.0, *LOGPROBS))),
+        document_of(legacy_of()),
+        document_of(legacy_of(has_ids=False)),
+    ]
+)
+
+
+def _places(value: Any) -> list[tuple[Any, ...]]:
+    """Return the path of everything in a document."""
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    return [(), *((key, *path) for key, part in inner for path in _places(part))]
+
+
+def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = _with(copy[path[0]], path[1:], new)
+    return copy
+
+
+@st.composite
+def _nearly_good(draw: st.DrawFn) -> Any:
+    """Draw a good answer in which one thing, of any size, is something else."""
+    document = draw(_good)
+    return _with(document, draw(st.sampled_from(_places(document))), draw(_documents))
+
+
+_asked = st.fixed_dictionaries({"generated": st.integers(0, 1), "is_suffix": st.booleans()})
+
+
+@given(
+    document=st.one_of(_documents, _nearly_good()),
+    encoding=st.sampled_from([ENCODING, TEXT_ENCODING]),
+    kind=st.sampled_from(LogprobKind),
+    asked=_asked,
+)
+def test_every_document_is_a_draw_or_is_none(
+    document: Any, encoding: Encoding, kind: LogprobKind, asked: Any
+) -> None:
+    """A draw has a finite number that is at most 0 for each token, and all else is invalid."""
+    answer = Answer(document=document, facts=DrawFacts(), **asked)
+
+    found = read_draw(answer, encoding, kind=kind, model=None)
+
+    assert isinstance(found, Draw | InvalidDraw)
+    if isinstance(found, Draw):
+        assert len(found.logprobs) == len(RESPONSE)
+        assert all(-float("inf") < value <= 0 for value in found.logprobs)
+
+
+@given(document=st.one_of(_documents, _nearly_good()), asked=_asked)
+def test_every_document_is_an_encoding_or_is_none(document: Any, asked: Any) -> None:
+    """An encoding spells the text that was sent, and all else is invalid."""
+    answer = Answer(document=document, facts=DrawFacts(), **asked)
+
+    found = read_encoding(answer, prefix="Say hi:", response=" Hello you")
+
+    assert isinstance(found, Encoding | InvalidDraw)
+    if isinstance(found, Encoding):
+        assert b"".join(piece.data for piece in found.response) == b" Hello you"
+        assert b"".join(piece.data for piece in found.prompt).endswith(b"Say hi:")
+
+
+@given(document=_documents)
+def test_every_document_has_facts(document: Any) -> None:
+    """What an answer says of itself is one short line, or nothing."""
+    reply = Reply(status=200, headers={}, body=b"", latency_s=0.0, request_id="r")
+
+    facts = facts_of(reply, document, Key(), attempts=1, now=START)
+
+    assert facts.model.isprintable()
