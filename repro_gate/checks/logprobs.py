@@ -58,6 +58,8 @@ class LogprobMeasurer:
     def measure(self) -> None:
         """Draw until every cell is decided."""
         cells = self._found.comparable
+        if not cells:
+            return
         self._ports.progress.started(cells=len(cells), runs=len(cells) * self._tolerance.draws)
         for some in _in_parts(cells):
             self._first_look(self._read(some))
@@ -67,8 +69,7 @@ class LogprobMeasurer:
                 self._second_look(self._read(some), whole=second)
             self.whole = second
         else:
-            doubtful = [c.cell for c in self.seen.values() if c.baseline is not None]
-            for some in _in_parts(doubtful):
+            for some in _in_parts(c.cell for c in self.seen.values() if c.baseline is not None):
                 self._second_look(self._read(some), whole=None)
 
     def _read(self, cells: Iterable[LogprobCell]) -> dict[str, Baseline]:
@@ -107,6 +108,7 @@ class LogprobMeasurer:
             self.drawer.fill(dict.fromkeys(going_on, count), looks)
         for name, look in looks.items():
             self._finish_first(look, baselines[name], calibration[name])
+            self._ports.progress.skipped(look.cell, runs=max(0, planned - look.asked))
 
     def _finish_first(self, look: Look, baseline: Baseline, calibration: Floats) -> None:
         seen = self.seen[look.cell.id]

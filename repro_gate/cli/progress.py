@@ -39,7 +39,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self._cells = 0
-        self._begun: set[Cell | LogprobCell] = set()
+        self._begun: set[str] = set()
         self._runs = 0
         self._done = 0
         self._tokens = 0
@@ -53,14 +53,14 @@ class _Tally:
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
         """Tell that one run of a cell is finished."""
-        self._begun.add(cell)
+        self._begun.add(cell.id)
         self._done += 1
         self._tokens += tokens
         self._show()
 
     def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
         """Tell that the remaining runs of a cell will not happen."""
-        self._begun.add(cell)
+        self._begun.add(cell.id)
         self._done += runs
         self._show()
 

@@ -129,8 +129,8 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
         resume=options.resume,
     )
     with closing(log):
-        for one in recordings:
-            with shown_progress(Console(stderr=True), quiet=not one.wanted) as progress:
+        for one in filter(lambda one: one.wanted, recordings):
+            with shown_progress(Console(stderr=True), quiet=False) as progress:
                 drawer = Drawer(scorer=one.scorer, log=log, progress=progress)
                 draws = one.plan.suite.tolerance.calibration_draws
                 progress.started(cells=len(one.wanted), runs=len(one.wanted) * draws)

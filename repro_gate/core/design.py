@@ -10,8 +10,8 @@ from typing import Final
 
 from repro_gate.core.policies import Tolerance
 
-CELLS_SHARE: Final = 0.4
-MATRIX_SHARE: Final = 0.4
+CELLS_SHARE: Final = 0.5
+MATRIX_SHARE: Final = 0.3
 OUTLIERS_SHARE: Final = 0.1
 CONTROLS_SHARE: Final = 0.1
 TESTS: Final = 3
