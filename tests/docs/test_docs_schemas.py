@@ -13,6 +13,8 @@ _REFERENCES = {
     "report-v1": "docs/reference/report-v1.md",
     "golden-v1": "docs/reference/golden-v1.md",
     "models-v1": "docs/reference/golden-v1.md",
+    "baseline-v1": "docs/reference/baseline-v1.md",
+    "draws-v1": "docs/reference/draws-v1.md",
     "engine-v1": "docs/reference/engine-protocol.md",
 }
 

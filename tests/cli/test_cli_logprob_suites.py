@@ -1,0 +1,160 @@
+"""Commands that are about tokens, with a matrix that has suites of log-probabilities too."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from repro_gate.cli.opening import Opening, Selection, open_matrix
+from repro_gate.errors import MeasurementUnavailable, UsageInvalid
+from tests.cli.workspaces import Workspace, contents_of, matrix_of
+
+_PARTS: dict[str, Any] = {
+    "providers": {"hosted": {"kind": "fireworks"}},
+    "policies": {
+        "base": {"provider": "hosted", "model": "x", "temperature": 1, "logprobs": "raw"},
+        "here": {"provider": "local", "model": "tiny", "temperature": 1, "logprobs": "raw"},
+    },
+    "items": {"plane": {"prompt": "How?", "response": "So."}},
+}
+_SUITES: dict[str, Any] = {
+    "hosted": {"kind": "logprobs", "policies": ["base"], "items": ["plane"]},
+    "local": {"kind": "logprobs", "policies": ["here", "base"], "items": ["plane"]},
+}
+
+
+def _with_both_kinds(workspace: Workspace, *default: str) -> None:
+    suites = matrix_of(workspace.engine())["suites"] | _SUITES
+    workspace.write_matrix(suites=suites, default_suites=list(default) or ["quick"], **_PARTS)
+
+
+def _opened(
+    workspace: Workspace, *suites: str, only: str | None = None, device: str | None = None
+) -> Opening:
+    config = workspace.folder / "repro-gate.toml"
+    return open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+
+
+def _planned(opening: Opening) -> tuple[Sequence[str], Sequence[str]]:
+    plans = opening.logprob_plans()
+    tokens = [cell.id for cell in opening.plan().cells]
+    return tokens, [f"{plan.suite.name}:{cell.id}" for plan in plans for cell in plan.cells]
+
+
+@pytest.mark.parametrize(
+    ("suites", "only", "tokens", "logprobs"),
+    [
+        ((), None, 4, ["hosted:base--plane"]),
+        (("quick",), None, 4, []),
+        (("hosted",), None, 0, ["hosted:base--plane"]),
+        (("local",), "base--*", 0, ["local:base--plane"]),
+        (("quick", "local"), None, 4, ["local:here--plane", "local:base--plane"]),
+        ((), "base--*", 0, ["hosted:base--plane"]),
+        ((), "tiny--fox--*", 2, []),
+    ],
+)
+def test_a_selection_means_both_kinds(
+    workspace: Workspace,
+    suites: tuple[str, ...],
+    only: str | None,
+    tokens: int,
+    logprobs: list[str],
+) -> None:
+    """Suites and patterns choose among tokens and log-probabilities alike."""
+    _with_both_kinds(workspace, "quick", "hosted")
+
+    cells, others = _planned(_opened(workspace, *suites, only=only))
+
+    assert (len(cells), others) == (tokens, logprobs)
+
+
+@pytest.mark.parametrize(
+    ("suites", "only", "remedy"),
+    [
+        (("hosted",), "here--*", "--suite local, which has such cells"),
+        (("hosted",), "tiny--*", "--suite quick, which has such cells"),
+        (("hosted",), "x", "--only 'base--plane', or a pattern such as 'base--*'"),
+        ((), "x", "--only 'tiny--haiku--seed1', or a pattern such as 'tiny--*'"),
+    ],
+)
+def test_a_selection_of_neither_is_told_what_there_is(
+    workspace: Workspace, suites: tuple[str, ...], only: str, remedy: str
+) -> None:
+    """Only where no cell of either kind is selected nothing was checked."""
+    _with_both_kinds(workspace)
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        _opened(workspace, *suites, only=only).plan()
+
+    assert str(caught.value) == f"nothing was checked: no cell matches --only {only!r}"
+    assert caught.value.remedy == remedy
+
+
+def test_an_unknown_suite_is_unknown_among_both_kinds(workspace: Workspace) -> None:
+    """The message names the suites of tokens and those of log-probabilities."""
+    _with_both_kinds(workspace)
+
+    with pytest.raises(UsageInvalid, match="it has: quick, hosted, local"):
+        _opened(workspace, "nightly").plan()
+
+
+def test_a_device_is_that_of_local_policies_too(workspace: Workspace) -> None:
+    """The engine of a local policy moves with those of the suites of tokens."""
+    _with_both_kinds(workspace)
+
+    local = _opened(workspace, "local", device="cuda:1").matrix.logprob_suites["local"]
+
+    models = [cell.policy.local_model for cell in local.cells]
+    assert [model and model.engine.device for model in models] == ["cuda:1", None]
+
+
+def test_the_doctor_tells_both_kinds_of_suites(recorded: Workspace) -> None:
+    """What would be checked is told whatever its kind is."""
+    _with_both_kinds(recorded, "quick", "hosted")
+
+    ran = recorded.run("doctor")
+
+    assert ran.code == 0
+    assert "  suite quick: 4 cells x 2 runs, by default\n" in ran.out
+    assert "  suite hosted: 1 cells x 5 draws of log-probabilities, by default\n" in ran.out
+    assert "  suite local: 2 cells x 5 draws of log-probabilities\n" in ran.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--suite", "hosted"), ("--only", "base--*"), ("-s", "hosted", "--from", ".")]
+)
+def test_goldens_are_not_made_of_log_probabilities(
+    recorded: Workspace, arguments: tuple[str, ...]
+) -> None:
+    """Whoever selects only log-probabilities is told which command records them."""
+    _with_both_kinds(recorded, "quick", "hosted")
+
+    ran = recorded.record(*arguments)
+
+    assert ran.code == 2
+    assert ran.err == (
+        "repro-gate: only log-probabilities are selected, and update-snapshots records tokens; "
+        "repro-gate record-baseline records log-probabilities\n"
+    )
+
+
+def test_goldens_are_updated_beside_log_probabilities(workspace: Workspace) -> None:
+    """Of a selection of both kinds the tokens are recorded."""
+    _with_both_kinds(workspace, "hosted", "quick")
+
+    ran = workspace.record()
+
+    assert (ran.code, len(contents_of(workspace.snapshots / "goldens"))) == (0, 4)
+
+
+def test_an_orphaned_golden_is_pruned_though_only_log_probabilities_match(
+    recorded: Workspace,
+) -> None:
+    """A golden of a model that is gone may be named like a policy that has come."""
+    orphan = recorded.golden("base--fox--seed1")
+    orphan.write_text("{}", "utf-8")
+    _with_both_kinds(recorded, "quick", "hosted")
+
+    ran = recorded.record("--prune", "--only", "base--*")
+
+    assert (ran.code, orphan.exists()) == (0, False)
