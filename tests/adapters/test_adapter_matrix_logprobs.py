@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.matrix_file import read_matrix
-from repro_gate.core.design import SCREEN
+from repro_gate.core.design import (
+    OUTLIERS_SHARE,
+    SCREEN,
+    cell_level,
+    outlier_alarm_rate,
+    sufficient_draws,
+)
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.policies import (
@@ -529,10 +535,11 @@ def test_a_value_that_cannot_be_is_refused(
 def test_a_suite_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
     """A gate that cannot fail is no gate; the message says how many draws would make it one."""
     few = ("\ndraws = 4", "\ndraws = 2")
+    level = cell_level(Tolerance(false_alarm_rate=0.005), 4)
 
-    assert refusal_of(tmp_path, few, ("rate = 0.02", "rate = 0.01")) == (
+    assert refusal_of(tmp_path, few, ("rate = 0.02", "rate = 0.005")) == (
         "suites.hosted.draws: expected at least 3 draws, so that a cell of 4 could be found to "
-        "drift, found 2, whose smallest p-value is 0.00165, not at most 0.001"
+        f"drift, found 2, whose smallest p-value is 0.00165, not at most {level:.3g}"
     )
 
 
@@ -544,28 +551,35 @@ def test_a_single_cell_that_could_never_alarm_is_refused(tmp_path: Path) -> None
         ('weights = { base = "base", clones = ["clone"] }', ""),
         ("calibration_draws = 12", "calibration_draws = 2"),
     )
+    enough = sufficient_draws(Tolerance(calibration_draws=2, false_alarm_rate=0.02), 1)
 
     assert refusal_of(tmp_path, *lone) == (
-        "suites.hosted.draws: expected at least 13 draws, so that its only cell could be found to "
-        f"drift, found 4, whose smallest p-value in one look is 0.0667, not at most {SCREEN}"
+        f"suites.hosted.draws: expected at least {enough} draws, so that its only cell could be "
+        "found to drift, found 4, whose smallest p-value in one look is 0.0667, "
+        f"not at most {SCREEN}"
     )
 
 
 def test_a_suite_that_no_number_of_draws_could_save_is_refused(tmp_path: Path) -> None:
     """The message says what else would."""
+    level = cell_level(Tolerance(false_alarm_rate=1e-9), 4)
+
     assert refusal_of(tmp_path, ("rate = 0.02", "rate = 1e-9")) == (
         "suites.hosted.draws: expected fewer cells, more calibration_draws or a larger "
         "false_alarm_rate, because with no number of draws a cell of 4 could be found to drift, "
-        "found 4, whose smallest p-value is 2.38e-05, not at most 1e-10"
+        f"found 4, whose smallest p-value is 2.38e-05, not at most {level:.3g}"
     )
 
 
 def test_a_suite_whose_outliers_alarm_by_chance_is_refused(tmp_path: Path) -> None:
     """Mean +- 3 sd would be a finding in most checks of a service that has not changed."""
+    tolerance = Tolerance(calibration_draws=12, draws=4, outlier_factor=3, max_outlier_rate=0.1)
+
     assert refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 3")) == (
         "suites.hosted.outlier_factor: expected a larger one, or a larger max_outlier_rate, so "
-        "that outliers are a finding in at most 0.002 of the checks in which nothing has changed, "
-        "found 3, with which they are in 0.308 of them"
+        f"that outliers are a finding in at most {OUTLIERS_SHARE * 0.02:.3g} of the checks in "
+        "which nothing has changed, found 3, with which they are in "
+        f"{outlier_alarm_rate(tolerance, 4):.3g} of them"
     )
 
 
