@@ -104,8 +104,8 @@ class Client:
         await self._http.aclose()
 
     def _words_of(self, error: BaseException) -> str:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        # A group says nothing itself.
+        error = next(iter(getattr(error, "exceptions", ())), error)
         said = self._key.quote(str(error))
         return f"{type(error).__name__}: {said}" if said else type(error).__name__
 

@@ -2,11 +2,10 @@
 
 import base64
 import html
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus
+from functools import cache
 
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.core.text import printable
@@ -14,6 +13,7 @@ from repro_gate.errors import MeasurementUnavailable
 
 _LONGEST = 300
 """What a server says beyond so many characters is not for a reader."""
+_MOST_READ = 1 << 16
 _SENDABLE = re.compile(r"[!-~]+")
 """Visible ASCII: what any server takes in a header."""
 _INSTEAD = "***"
@@ -33,9 +33,7 @@ class Key:
 
     def scrub(self, text: str) -> str:
         """Return a text without the key, however it is written: servers like to quote it."""
-        for form in _forms(self._secret) if self._secret else ():
-            text = text.replace(form, _INSTEAD)
-        return text
+        return text if self._secret is None else _spellings(self._secret).sub(_INSTEAD, text)
 
     def scrub_bytes(self, data: bytes) -> bytes:
         """Return bytes without the key."""
@@ -43,8 +41,8 @@ class Key:
 
     def quote(self, foreign: str, *, longest: int = _LONGEST) -> str:
         """Return what a server says as one safe line of bounded length without the key."""
-        # Scrubbed before it is cut: the first half of a key is a secret too.
-        words = " ".join(self.scrub(foreign).split())
+        # Scrubbed before it is cut to what is shown: the first half of a key is a secret too.
+        words = self.scrub(" ".join(foreign.split())[:_MOST_READ])
         return printable(words[:longest]) + ("..." if len(words) > longest else "")
 
 
@@ -70,15 +68,22 @@ def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Key:
     return Key(secret)
 
 
-def _forms(secret: str) -> list[str]:
-    """Return how a key may be written in a message, a URL, JSON or HTML."""
-    forms = {
-        secret,
-        quote(secret, safe=""),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        html.escape(secret),
-        printable(secret),
-        base64.b64encode(secret.encode()).decode(),
-    }
-    return sorted(forms, key=len, reverse=True)
+@cache
+def _spellings(secret: str) -> re.Pattern[str]:
+    """Return what finds a key in a message, a URL, JSON, HTML or a header in base64."""
+    encoded = base64.b64encode(secret.encode()).decode()
+    return re.compile("".join(map(_spellings_of, secret)) + "|" + re.escape(encoded.rstrip("=")))
+
+
+def _spellings_of(character: str) -> str:
+    code = ord(character)
+    spellings = (
+        re.escape(character),
+        f"(?i:%{code:02x})",
+        rf"(?i:\\u{code:04x})",
+        rf"\\{re.escape(character)}",
+        re.escape(html.escape(character)),
+        f"&#0*{code};",
+        f"(?i:&#x0*{code:x};)",
+    )
+    return f"(?:{'|'.join(spellings)})"

@@ -1,6 +1,7 @@
 """The log-probabilities of hosted models: many calls at once behind a synchronous port."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -89,9 +90,11 @@ class HostedScorer:
         try:
             self._runner.run(self._tidied(work))
         except BaseException:
-            # What is under way must not go on when the loop runs again.
-            self._runner.close()
-            self._runner = None
+            runner, self._runner = self._runner, None
+            # What is under way must not go on. A signal that stopped the loop between two tasks
+            # comes up again as the tasks end, and is already on its way.
+            with contextlib.suppress(BaseException):
+                runner.close()
             raise
 
     async def _tidied(self, work: Coroutine[Any, Any, None]) -> None:

@@ -46,7 +46,7 @@ def _reason(document: Any, **asked: Any) -> str:
     return found.reason
 
 
-def _changed(row: int, **changes: Any) -> Any:
+def _changed(row: int, changes: Any) -> Any:
     """Return a good answer with one of its rows changed."""
     content = content_of()
     content["content"][row] |= changes
@@ -200,19 +200,19 @@ def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
         ),
         (_without(0, "token", "bytes", "token_id"), "a token has neither an id nor a text"),
         (
-            _changed(0, logprob="-0.5"),
+            _changed(0, {"logprob": "-0.5"}),
             "a log-probability is a text where a number was expected",
         ),
         (
-            _changed(0, logprob=True),
+            _changed(0, {"logprob": True}),
             "a log-probability is true or false where a number was expected",
         ),
-        (_changed(0, token_id=True), "the id of a token is true or false and no token's id"),
-        (_changed(0, token_id=10**400), "the id of a token is a number and no token's id"),
-        (_changed(0, bytes=[256]), "the bytes of a token are no bytes"),
-        (_changed(0, bytes=[1] * 5000), "a token has 5000 bytes"),
-        (_changed(0, bytes=None, token=1), "the text of a token is a number"),
-        (_changed(0, bytes=None, token="x" * 5000), "a token has 5000 characters"),
+        (_changed(0, {"token_id": True}), "the id of a token is true or false and no token's id"),
+        (_changed(0, {"token_id": 10**400}), "the id of a token is a number and no token's id"),
+        (_changed(0, {"bytes": [256]}), "the bytes of a token are no bytes"),
+        (_changed(0, {"bytes": [1] * 5000}), "a token has 5000 bytes"),
+        (_changed(0, {"bytes": None, "token": 1}), "the text of a token is a number"),
+        (_changed(0, {"bytes": None, "token": "x" * 5000}), "a token has 5000 characters"),
         (
             document_of(usage={"prompt_tokens": 5}),
             "the prompt was cut: 5 of its 6 tokens were read",
@@ -234,7 +234,7 @@ def test_usage_is_wanted_only_where_it_says_something(usage: Any) -> None:
 
 def test_ids_decide_and_not_texts() -> None:
     """A token that is half of a character has no text of its own; its id says all."""
-    document = _changed(1, token="\ufffd", bytes=None)
+    document = _changed(1, {"token": "\ufffd", "bytes": None})
 
     assert _read(document) == Draw(logprobs=LOGPROBS, facts=FACTS)
 

@@ -1,0 +1,303 @@
+"""The scorer as a whole: what it keeps, how much it does at once, and how it ends."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.adapters.hosted.spreading import spread
+from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, MissedDraw
+from repro_gate.core.policies import Budget, LogprobCell
+from repro_gate.ports import DrawRequest, Scorer
+from tests.fakes.hosted import (
+    ENCODING,
+    LOGPROBS,
+    MODEL,
+    PROMPT,
+    RESPONSE,
+    FakeTime,
+    content_of,
+    document_of,
+    draw_with,
+    draws_by,
+    json_response,
+    logprob_cell_of,
+    provider_of,
+    request_of,
+    surroundings_of,
+    well_answered,
+)
+from tests.fakes.rude_server import Wait, http, rude_server
+
+
+def _encoded(_: httpx.Request) -> httpx.Response:
+    return json_response(document_of(content_of((*PROMPT, *RESPONSE), [-1.0] * 6)))
+
+
+def test_a_draw_keeps_what_matters_of_its_call() -> None:
+    """Time, model, request id, latency, attempts and the headers that a watcher wants."""
+    time = FakeTime()
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        time.seconds += 0.25
+        return json_response(
+            document_of(),
+            x_request_id="req-7",
+            cf_ray="ray",
+            fireworks_cached_prompt_tokens="4",
+            fireworks_backend_host="host-3\x1b",
+            x_ratelimit_limit_tokens_prompt="60000",
+            server="nobody asks",
+        )
+
+    assert draw_with(None, surroundings=surroundings_of(answer, time=time)) == Draw(
+        logprobs=LOGPROBS,
+        facts=DrawFacts(
+            at="2030-01-01T00:00:00.250+00:00",
+            model=MODEL,
+            request_id="req-7",
+            latency_s=0.25,
+            attempts=1,
+            headers={
+                "fireworks-cached-prompt-tokens": "4",
+                "fireworks-backend-host": "host-3\\x1b",
+                "x-ratelimit-limit-tokens-prompt": "60000",
+            },
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [({"x_fireworks_request_id": "f", "cf_ray": "r"}, "f"), ({"cf_ray": "r" * 999}, "r" * 200)],
+)
+def test_a_call_has_several_names(headers: dict[str, Any], expected: str) -> None:
+    """The best that the server tells is kept, and not all of a long one."""
+    drawn = draw_with(lambda _: json_response(document_of(), **headers))
+
+    assert isinstance(drawn, Draw)
+    assert drawn.facts.request_id.startswith(expected)
+    assert len(drawn.facts.request_id) <= 203
+
+
+def test_a_call_without_a_name_keeps_ours() -> None:
+    """What we called it may be in the server's logs."""
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["x-request-id"])
+        return json_response(document_of())
+
+    drawn = draw_with(answer)
+
+    assert isinstance(drawn, Draw)
+    assert [drawn.facts.request_id] == sent
+
+
+def test_provenance_grows_with_the_answers() -> None:
+    """Who answered is known afterwards; where the model is, before."""
+    hosts = iter(["b", "a", "b", *map(str, range(100))])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return json_response(document_of(), fireworks_backend_host=next(hosts))
+
+    scorer: Scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer))
+    policy = logprob_cell_of().policy
+    place = {"provider": "fireworks", "provider.host": "api.test"}
+    before = scorer.facts(policy)
+    scorer.draw([request_of(number=n) for n in (1, 2, 3)], seen=lambda *_: None)
+    after = scorer.facts(policy)
+    scorer.draw([request_of(number=n) for n in range(100)], seen=lambda *_: None)
+    scorer.close()
+
+    assert scorer.source(policy) == "test-host"
+    assert before == place
+    assert after == {**place, "model.answered": MODEL, "provider.backends": "a, b"}
+    assert len(scorer.facts(policy)["provider.backends"].split(", ")) == 16
+
+
+def test_cells_of_one_text_are_encoded_once() -> None:
+    """A policy at another temperature has the same tokens; the order is that of the cells."""
+    cell = logprob_cell_of()
+    cooler = replace(cell, policy=replace(cell.policy, name="cool", temperature=0.0))
+    other = logprob_cell_of(item="other", prompt="ho")
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(_encoded))
+
+    found = scorer.encode([cell, other, cooler])
+    scorer.close()
+
+    assert [found[0], found[2]] == [ENCODING, ENCODING]
+    assert found[1] != ENCODING
+    assert scorer.sent_calls == 2
+
+
+def test_nothing_asked_is_nothing_sent() -> None:
+    """Empty questions have empty answers."""
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered))
+
+    assert scorer.encode([]) == []
+    assert draws_by(scorer, []) == []
+    scorer.close()
+    scorer.close()
+
+    assert scorer.sent_calls == 0
+
+
+class Crowd:
+    """An API that knows how many calls it had at once."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.most = 0
+
+    async def __call__(self, _: httpx.Request) -> httpx.Response:
+        """Answer when the others have had their turn."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.001)
+        self.now -= 1
+        return json_response(document_of())
+
+
+@pytest.mark.parametrize("concurrency", [1, 5])
+def test_no_more_calls_at_once_than_the_provider_bears(concurrency: int) -> None:
+    """Nor fewer, as long as there are enough."""
+    crowd = Crowd()
+    cell = logprob_cell_of(provider_of(concurrency=concurrency))
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(crowd))
+
+    told = draws_by(scorer, [request_of(cell, number=number) for number in range(20)])
+    scorer.close()
+
+    assert crowd.most == concurrency
+    assert sorted(request.number for request, _ in told) == list(range(20))
+
+
+def test_each_provider_has_its_own_measure() -> None:
+    """One that bears little does not slow the other down."""
+    crowd = Crowd()
+    cells = [logprob_cell_of(provider_of(name=name, concurrency=3)) for name in ("one", "two")]
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(crowd))
+
+    told = draws_by(scorer, [request_of(cell, number=n) for n in range(9) for cell in cells])
+    scorer.close()
+
+    assert crowd.most == 6
+    assert len(told) == 18
+
+
+def test_ten_thousand_tasks_are_few_at_a_time() -> None:
+    """Memory does not grow with the number of draws."""
+    made: list[int] = []
+    at_once: set[int] = set()
+    provider = provider_of(concurrency=16)
+
+    async def make(task: int) -> None:
+        made.append(task)
+        at_once.add(len(asyncio.all_tasks()))
+        if task % 100 == 0:
+            await asyncio.sleep(0)
+
+    asyncio.run(spread(range(10_000), make, at=lambda _: provider))
+
+    assert sorted(made) == list(range(10_000))
+    assert max(at_once) == 17
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), SystemExit(3)])
+def test_who_listens_may_end_it(error: BaseException) -> None:
+    """An exception of the one who is told is let through as it is, and nothing goes on."""
+    told: list[DrawRequest] = []
+
+    def seen(request: DrawRequest, _: DrawOutcome) -> None:
+        told.append(request)
+        if len(told) == 3:
+            raise error
+
+    crowd = Crowd()
+    cell = logprob_cell_of(provider_of(concurrency=2))
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(crowd))
+
+    with pytest.raises(type(error)) as caught:
+        scorer.draw([request_of(cell, number=number) for number in range(50)], seen=seen)
+    calls = scorer.sent_calls
+    scorer.close()
+
+    assert caught.value is error
+    assert calls == scorer.sent_calls < 10
+
+
+def test_a_scorer_can_be_used_after_it_was_ended() -> None:
+    """What was open is opened again."""
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered))
+
+    def fail(*_: object) -> None:
+        raise OSError
+
+    with pytest.raises(OSError, match=r"^$"):
+        scorer.draw([request_of()], seen=fail)
+    told = draws_by(scorer, [request_of()])
+    scorer.close()
+    again = draws_by(scorer, [request_of()])
+    scorer.close()
+
+    assert [type(outcome) for _, outcome in told + again] == [Draw, Draw]
+
+
+def _interrupted(
+    handler: Callable[[int, object], object] | signal.Handlers,
+) -> tuple[list[int], type[BaseException] | None]:
+    """Return the draws told, and how it ended, when Ctrl-C comes while the third is waited for."""
+    good = (http(document_of()),)
+    told: list[int] = []
+    ended: type[BaseException] | None = None
+
+    def press() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, handler)
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of())
+    try:
+        with rude_server(good, good, (press, Wait())) as server:
+            cell: LogprobCell = logprob_cell_of(provider_of(server.url, concurrency=1))
+            requests = [request_of(cell, number=number) for number in range(1, 6)]
+            scorer.draw(requests, seen=lambda request, _: told.append(request.number))
+    except BaseException as error:  # noqa: BLE001 -- the test is about it
+        ended = type(error)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        scorer.close()
+    return told, ended
+
+
+def _raise(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, _raise])
+def test_ctrl_c_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, handler: Callable[[int, object], object]
+) -> None:
+    """What had come was told, the interruption is let through, and no more calls are made."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert _interrupted(handler) == ([1, 2], KeyboardInterrupt)
+
+
+def test_http2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra, and without it the draws say how to get it."""
+    monkeypatch.setitem(sys.modules, "h2", None)
+    cell = logprob_cell_of(provider_of(http2=True))
+
+    assert draw_with(None, request_of(cell), surroundings=surroundings_of()) == MissedDraw(
+        reason="test-host: HTTP/2 needs a package that is not installed",
+        remedy="pip install 'repro-gate[http2]', or set http2 to false",
+    )

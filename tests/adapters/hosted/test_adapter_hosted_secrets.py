@@ -1,0 +1,243 @@
+"""The key is sent to its provider, and is in no outcome, fact, log, exception or repr."""
+
+import base64
+import html
+import json
+import logging
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from repro_gate.adapters.hosted.client import address_of
+from repro_gate.adapters.hosted.keys import Key, read_key
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.core.draws import Draw, Encoding, MissedDraw, Piece
+from repro_gate.core.policies import Budget
+from repro_gate.errors import MeasurementUnavailable
+from tests.fakes.hosted import (
+    KEY,
+    PROMPT,
+    RESPONSE,
+    content_of,
+    document_of,
+    draw_with,
+    draws_by,
+    json_response,
+    logprob_cell_of,
+    provider_of,
+    request_of,
+    surroundings_of,
+    well_answered,
+)
+
+FORMS = {
+    "as it is": KEY,
+    "in a URL": quote(KEY, safe=""),
+    "in a path": quote(KEY),
+    "in a URL in lower case": re.sub("%..", lambda code: code[0].lower(), quote(KEY, safe="")),
+    "in JSON with escapes": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+    "in JSON with slashes": KEY.replace("/", "\\/"),
+    "in HTML by numbers": "".join(f"&#{ord(letter)};" for letter in KEY),
+    "in JSON": json.dumps({"key": KEY}),
+    "in HTML": html.escape(KEY),
+    "in base64": base64.b64encode(KEY.encode()).decode(),
+}
+TELLING = {**FORMS, "at the end of what is kept": "x" * 290 + KEY}
+
+
+def _is_shown(text: str) -> bool:
+    """Tell whether a text holds the key, or enough of it to guess the rest."""
+    return any(form in text for form in FORMS.values()) or KEY[:9] in text
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_key_that_is_not_set_is_asked_for(value: str | None) -> None:
+    """Nothing is sent, and the variable is named."""
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise AssertionError
+
+    environ = {} if value is None else {"FIREWORKS_API_KEY": value}
+    cell = logprob_cell_of(provider_of(name="fireworks", api_key_env="FIREWORKS_API_KEY"))
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(refuse, environ=environ))
+    missed = MissedDraw(
+        reason="FIREWORKS_API_KEY is not set",
+        remedy="set FIREWORKS_API_KEY to a key of fireworks",
+    )
+
+    told = draws_by(scorer, [request_of(cell, number=number) for number in (1, 2)])
+    encoded = scorer.encode([cell])
+    scorer.close()
+
+    assert [outcome for _, outcome in told] == [missed, missed]
+    assert encoded == [missed]
+    assert scorer.sent_calls == 0
+
+
+@pytest.mark.parametrize("odd", ["\n", "\r\nX-Other: 1", " ", "\x00", "\x7f", "é", "🙂"])
+def test_a_key_that_no_header_holds_is_not_sent(odd: str) -> None:
+    """The variable is named, and not what it holds."""
+    with pytest.raises(MeasurementUnavailable) as caught:
+        read_key(provider_of(), {"TEST_API_KEY": KEY + odd})
+
+    assert str(caught.value) == (
+        "TEST_API_KEY holds a space, a line break or another character that no key has"
+    )
+
+
+def test_an_api_may_want_no_key() -> None:
+    """Then no header is sent, whatever the environment holds."""
+    heads: list[httpx.Headers] = []
+
+    def keep(request: httpx.Request) -> httpx.Response:
+        heads.append(request.headers)
+        return json_response(document_of())
+
+    cell = logprob_cell_of(provider_of(api_key_env=None))
+
+    assert isinstance(draw_with(keep, request_of(cell)), Draw)
+    assert "authorization" not in heads[0]
+
+
+def test_the_key_goes_to_its_provider() -> None:
+    """The tests of this file would agree with a key that is never sent."""
+    heads: list[httpx.Headers] = []
+
+    def keep(request: httpx.Request) -> httpx.Response:
+        heads.append(request.headers)
+        return json_response(document_of())
+
+    draw_with(keep)
+
+    assert heads[0]["authorization"] == f"Bearer {KEY}"
+
+
+def _responses(said: str) -> Iterator[httpx.Response]:
+    """Return every kind of answer that may hold what a server says."""
+    for status in (200, 400, 401, 404, 429, 500):
+        yield httpx.Response(status, text=said)
+        yield httpx.Response(status, html=said)
+        yield json_response({"error": {"message": said}}, status=status)
+        yield json_response({"error": [said]}, status=status)
+    ascii_said = said.encode("ascii", errors="replace").decode()
+    yield httpx.Response(307, headers={"location": f"https://{KEY}.test/{ascii_said}"})
+    yield httpx.Response(307, headers={"location": f"https://other.test/?{ascii_said}"})
+    yield httpx.Response(200, headers={"content-type": ascii_said})
+    yield json_response(
+        document_of(model=said),
+        x_request_id=said,
+        fireworks_backend_host=said,
+        fireworks_deployment=said,
+    )
+    yield json_response(document_of(content_of((RESPONSE[0], Piece(5, said.encode())), (-1, -1))))
+    yield json_response(document_of({"content": [{"token": said, "token_id": 5, "logprob": -1}]}))
+    yield json_response(
+        document_of(content_of((Piece(7, said.encode()), *PROMPT, *RESPONSE), [-1] * 7))
+    )
+
+
+@pytest.mark.parametrize("said", TELLING.values(), ids=TELLING.keys())
+def test_a_server_that_repeats_the_key_is_not_repeated(
+    said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither draws nor encodings nor provenance nor logs have it, however it was said."""
+    shown: list[str] = []
+    with caplog.at_level(logging.DEBUG):
+        for response in _responses(said):
+            surroundings = surroundings_of(lambda _, response=response: response)
+            scorer = HostedScorer(Budget(), surroundings=surroundings)
+            told = draws_by(scorer, [request_of(answers_as=name) for name in (None, "other")])
+            encoded = scorer.encode([logprob_cell_of()])
+            facts = scorer.facts(logprob_cell_of().policy)
+            scorer.close()
+            shown += [repr(told), repr(encoded), repr(facts), repr(scorer)]
+            shown += [piece.data.decode() for piece in _pieces(encoded[0])]
+
+    assert [text for text in [*shown, caplog.text] if _is_shown(text)] == []
+
+
+def _pieces(encoded: object) -> tuple[Piece, ...]:
+    return encoded.prompt if isinstance(encoded, Encoding) else ()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError(f"cannot reach https://x.test/?key={quote(KEY)}"),
+        httpx.RemoteProtocolError(f"illegal status line: {KEY!r}"),
+        OSError(f"{KEY}"),
+        RuntimeError(f"{KEY}"),
+    ],
+)
+def test_a_library_that_repeats_the_key_is_not_repeated(error: Exception) -> None:
+    """An exception may quote a request."""
+
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    assert not _is_shown(repr(draw_with(fail)))
+
+
+def test_nothing_shows_the_key_by_accident() -> None:
+    """What holds it does not print it."""
+    surroundings = surroundings_of(well_answered)
+
+    key = read_key(provider_of(), surroundings.environ)
+
+    assert repr(key) == "Key()"
+    assert not _is_shown(f"{key!s} {surroundings!r} {provider_of()!r}")
+
+
+def test_a_short_key_does_not_spoil_our_own_text() -> None:
+    """What is in the prompt was there before the key was sent."""
+    environ = {"TEST_API_KEY": "Say"}
+    pieces = (*PROMPT, *RESPONSE)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return json_response(document_of(content_of(pieces, [-1.0] * 6)))
+
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer, environ=environ))
+    (found,) = scorer.encode([logprob_cell_of()])
+    scorer.close()
+
+    assert found == Encoding(prompt=PROMPT, response=RESPONSE)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "reason"),
+    [
+        ("http://api.test/v1", "is neither https:// nor on this machine"),
+        ("http://127.0.0.1.evil.test/v1", "is neither https:// nor on this machine"),
+        ("http://localhost.evil.test/v1", "is neither https:// nor on this machine"),
+        ("http://10.0.0.1/v1", "is neither https:// nor on this machine"),
+        ("ftp://localhost/v1", "is neither https:// nor on this machine"),
+        ("https:///v1", "is neither https:// nor on this machine"),
+        ("", "is neither https:// nor on this machine"),
+        ("https://user:hunter2@api.test/v1", "holds a password"),
+        ("http://user@localhost/v1", "holds a password"),
+        ("https://api.test:port/v1", "is no URL"),
+    ],
+)
+def test_the_key_leaves_the_machine_only_encrypted(base_url: str, reason: str) -> None:
+    """A base URL to which a key must not be sent is refused before anything is."""
+    missed = draw_with(well_answered, request_of(logprob_cell_of(provider_of(base_url))))
+
+    assert isinstance(missed, MissedDraw)
+    assert missed.reason == f"the base_url of test-host {reason}"
+
+
+@pytest.mark.parametrize(
+    "base_url", ["http://localhost:8000/v1", "http://127.0.0.2/v1", "http://[::1]/v1/"]
+)
+def test_a_server_on_this_machine_needs_no_encryption(base_url: str) -> None:
+    """Nobody listens between it and us."""
+    assert str(address_of(provider_of(base_url))) == f"{base_url.rstrip('/')}/completions"
+
+
+def test_a_text_without_the_key_is_left_alone() -> None:
+    """Scrubbing takes the key away and nothing else."""
+    assert Key(KEY).quote("all is well") == "all is well"
+    assert Key().quote("all is well") == "all is well"
