@@ -1,0 +1,129 @@
+"""What is said of a whole suite, and what its error rate is."""
+
+import pytest
+
+from repro_gate.core import design
+from repro_gate.core.logprob_report import MatrixVerdict
+from repro_gate.core.logprob_verdicts import Sameness
+from repro_gate.core.outcome import Outcome
+from repro_gate.core.policies import Tolerance
+from repro_gate.reports import matrix_words
+from repro_gate.reports.figures import percent
+from tests.fakes.logprob_reports import matrix_test_of
+
+TOLERANCE = Tolerance()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "claim", "advice", "outcome"),
+    [
+        (
+            MatrixVerdict.AGREES,
+            "the suite as a whole agrees with its baselines",
+            "Nothing is left to do.",
+            Outcome.PASSED,
+        ),
+        (
+            MatrixVerdict.CHANGED,
+            "the service changed numerically, by less than the floor that matters to you",
+            "Nothing has to be done; record again to compare with the service as it is now.",
+            Outcome.PASSED,
+        ),
+        (
+            MatrixVerdict.DRIFT,
+            "the suite as a whole has moved: a changed model moves every item a little",
+            "If the change is intended, accept it; if not, begin with model and provider.",
+            Outcome.FAILED,
+        ),
+        (
+            MatrixVerdict.NOT_TESTED,
+            "the suite as a whole was not tested, for no cell could be compared",
+            "Make one cell comparable, and check again.",
+            Outcome.INCONCLUSIVE,
+        ),
+    ],
+)
+def test_each_verdict_has_its_words(
+    verdict: MatrixVerdict, claim: str, advice: str, outcome: Outcome
+) -> None:
+    """What the test says, what to do, and what it means for the check."""
+    assert matrix_words.describe_matrix(verdict) == claim
+    assert matrix_words.advise_matrix(verdict) == advice
+    assert matrix_words.outcome_of_matrix(verdict) is outcome
+
+
+def test_evidence_of_agreement() -> None:
+    """The p-value stands beside its level, and the shift beside the floor."""
+    level = percent(design.MATRIX_SHARE * TOLERANCE.false_alarm_rate)
+
+    assert matrix_words.matrix_evidence(matrix_test_of(), TOLERANCE) == (
+        ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
+        ("shift", "0.0000 nats in the median cell, where 0.1000 would matter"),
+        ("mean shift", "+0.0021 nats, within 0.0312 of 0 with 95 % confidence (TOST)"),
+        ("sameness", "two one-sided tests place the shift within the floor, at 5 %"),
+        ("second look", "not needed"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sameness", "said"),
+    [
+        (
+            MatrixVerdict.AGREES,
+            Sameness.NOT_SHOWN,
+            "no difference was found; equivalence was not shown",
+        ),
+        (MatrixVerdict.CHANGED, Sameness.NOT_SHOWN, "equivalence was not shown"),
+        (
+            MatrixVerdict.CHANGED,
+            Sameness.EQUIVALENT,
+            "two one-sided tests place the shift within the floor, at 5 %",
+        ),
+        (MatrixVerdict.DRIFT, Sameness.NOT_SHOWN, "equivalence was not shown"),
+        (MatrixVerdict.DRIFT, Sameness.EQUIVALENT, None),
+    ],
+)
+def test_sameness_of_the_whole(
+    verdict: MatrixVerdict, sameness: Sameness, said: str | None
+) -> None:
+    """Where a difference was found it is not denied, and cells that cancel out are not the same."""
+    test = matrix_test_of(verdict, sameness=sameness, second_look=True)
+    lines = dict(matrix_words.matrix_evidence(test, TOLERANCE))
+
+    assert lines.get("sameness") == said
+    assert lines["second look"] == "taken, of every cell"
+
+
+def test_what_was_not_tested_has_no_figures() -> None:
+    """The p-value of no test is not shown."""
+    test = matrix_test_of(MatrixVerdict.NOT_TESTED)
+
+    assert matrix_words.matrix_evidence(test, TOLERANCE) == ()
+    assert matrix_words.matrix_words(test) == (
+        "the suite as a whole was not tested, for no cell could be compared"
+    )
+
+
+def test_whole_in_one_line() -> None:
+    """Verdict, evidence and effect are one line at a terminal."""
+    assert matrix_words.matrix_words(matrix_test_of()) == (
+        "agrees, p = 0.41 over 12 cells, typical shift 0.0000 nats"
+    )
+
+
+def test_promise_is_shared() -> None:
+    """The stated rate is told with its parts, which add up to it."""
+    cells, whole, outliers, controls = (
+        percent(share * 0.05)
+        for share in (
+            design.CELLS_SHARE,
+            design.MATRIX_SHARE,
+            design.OUTLIERS_SHARE,
+            design.CONTROLS_SHARE,
+        )
+    )
+
+    assert matrix_words.promise(Tolerance(false_alarm_rate=0.05)) == (
+        "at most 5 % for the suite as a whole "
+        f"({cells} cells, {whole} whole, {outliers} outliers, {controls} A/A controls)"
+    )

@@ -1,0 +1,74 @@
+"""What is said of importance weights."""
+
+import math
+
+import pytest
+
+from repro_gate.core.outcome import Outcome
+from repro_gate.reports import weight_words
+from tests.fakes.logprob_reports import weight_report_of
+
+
+def test_usable_weights_are_said_to_be() -> None:
+    """The statement is clear."""
+    assert weight_words.statement(weight_report_of()) == "These weights can be used."
+
+
+def test_unusable_weights_are_said_to_be_with_every_reason() -> None:
+    """A reader does not have to read the figures to know."""
+    assert weight_words.statement(weight_report_of("too few\nitems", "a long tail")) == (
+        r"These weights cannot be used: too few\nitems; a long tail"
+    )
+
+
+def test_evidence_of_a_control() -> None:
+    """The figures of the public sample: k-hat passes, and the ESS is a fifth."""
+    assert weight_words.weight_evidence(weight_report_of()) == (
+        ("role", "A/A control, every weight should be 1"),
+        ("items", "1000 items; w = exp(target - base), one for each item"),
+        ("log-ratio", "-0.0123 nats in the mean, p = 0.3 if both are the same"),
+        ("ESS", "215 (21.5 %)"),
+        ("largest", "4.3 % of the sum of all weights"),
+        ("mean weight", "1.282"),
+        ("k-hat", "0.49 (bar 0.6667)"),
+    )
+
+
+def test_evidence_of_another_policy() -> None:
+    """Weights beyond every number are told in words, and a tail that was not fitted too."""
+    found = weight_report_of(
+        is_control=False, mean_weight=math.inf, khat=None, khat_bar=None, control_p=None
+    )
+    lines = dict(weight_words.weight_evidence(found))
+
+    assert lines["log-ratio"] == "-0.0123 nats in the mean"
+    assert lines["mean weight"] == "too large for a number"
+    assert lines["k-hat"] == "not fitted, too few items"
+
+
+def test_size_of_nothing() -> None:
+    """Without items there is no share to compute."""
+    assert weight_words.size_words(weight_report_of(items=0, effective_size=0.0)) == "0 (0 %)"
+
+
+@pytest.mark.parametrize(
+    ("is_control", "must_be_usable", "role", "outcome"),
+    [
+        (True, False, "A/A control, every weight should be 1", Outcome.FAILED),
+        (False, True, "must be usable", Outcome.FAILED),
+        (False, False, "for information", Outcome.PASSED),
+    ],
+)
+def test_role_decides_what_a_problem_means(
+    is_control: bool,  # noqa: FBT001 -- a parameter of the test
+    must_be_usable: bool,  # noqa: FBT001
+    role: str,
+    outcome: Outcome,
+) -> None:
+    """Only weights that somebody needs can fail a check."""
+    found = weight_report_of("no", is_control=is_control, must_be_usable=must_be_usable)
+
+    assert (weight_words.role_words(found), weight_words.outcome_of_weights(found)) == (
+        role,
+        outcome,
+    )
