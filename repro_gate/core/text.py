@@ -20,6 +20,8 @@ def spell(data: bytes) -> str:
     reorder it.
     """
     text = data.decode("utf-8", errors="surrogateescape")
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
     return "".join(_spell_character(character) for character in text)
 
 
