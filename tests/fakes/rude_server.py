@@ -80,6 +80,8 @@ class RudeServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.asked: list[Asked] = []
         """Every request, in the order of their arrival."""
+        self.connections = 0
+        """How often someone connected."""
 
     @property
     def address(self) -> str:
@@ -116,6 +118,7 @@ class RudeServer:
             if self._ended.is_set():
                 connection.close()
                 return
+            self.connections += 1
             self._spawn(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
