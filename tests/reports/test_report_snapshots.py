@@ -38,3 +38,40 @@ def test_terminal_of_every_verdict(
 def test_summary_of_every_verdict(rich_report: GateReport, snapshot: SnapshotAssertion) -> None:
     """The summary is what it was."""
     assert render_summary(rich_report) == snapshot
+
+
+def test_json_of_every_verdict_on_log_probabilities(
+    rich_logprob_report: GateReport, snapshot: SnapshotAssertion
+) -> None:
+    """The JSON report is what it was."""
+    assert render_json(rich_logprob_report) == snapshot
+
+
+def test_markdown_of_every_verdict_on_log_probabilities(
+    rich_logprob_report: GateReport, snapshot: SnapshotAssertion
+) -> None:
+    """The Markdown report is what it was."""
+    assert render_markdown(rich_logprob_report) == snapshot
+
+
+def test_junit_of_every_verdict_on_log_probabilities(
+    rich_logprob_report: GateReport, snapshot: SnapshotAssertion
+) -> None:
+    """The JUnit report is what it was."""
+    assert render_junit(rich_logprob_report) == snapshot
+
+
+def test_summary_of_every_verdict_on_log_probabilities(
+    rich_logprob_report: GateReport, snapshot: SnapshotAssertion
+) -> None:
+    """The summary is what it was."""
+    assert render_summary(rich_logprob_report) == snapshot
+
+
+def test_terminal_of_every_verdict_on_log_probabilities(
+    rich_logprob_report: GateReport,
+    on_terminal: Callable[[GateReport], str],
+    snapshot: SnapshotAssertion,
+) -> None:
+    """The terminal report is what it was."""
+    assert on_terminal(rich_logprob_report) == snapshot

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import get_args
 
+from repro_gate.core.logprob_report import LogprobCellReport
+from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Match, Verdict
 from repro_gate.reports.describe import WORDS
 from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
+from repro_gate.reports.logprob_words import LOGPROB_WORDS
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.summary import render_summary
 
@@ -58,3 +61,65 @@ def test_terminal_has_every_verdict(
 def test_summary_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
     """The summary counts the verdict."""
     assert f": 1 {any_cell.verdict.word};" in render_summary(gate_report(any_cell))
+
+
+def test_the_sample_has_every_verdict_on_log_probabilities(
+    rich_logprob_report: GateReport,
+) -> None:
+    """The cells that these tests render leave no verdict out."""
+    (part,) = rich_logprob_report.logprobs
+
+    assert {type(cell.verdict) for cell in part.cells} == set(get_args(LogprobVerdict))
+    assert {kind.word for kind in get_args(LogprobVerdict)} == set(LOGPROB_WORDS)
+
+
+def test_json_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The JSON report names the verdict."""
+    text = render_json(logprob_suite_report(any_logprob_cell))
+
+    assert f'"verdict": "{any_logprob_cell.verdict.word}"' in text
+
+
+def test_markdown_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The Markdown report has a section for the cell unless all is well, and lists it."""
+    text = render_markdown(logprob_suite_report(any_logprob_cell))
+
+    word = any_logprob_cell.verdict.word
+    assert f"### {word}: `{any_logprob_cell.id}`" in text or word == Agrees.word
+    assert f"| `{any_logprob_cell.id}` |" in text
+
+
+def test_junit_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The JUnit report has a case for the cell, and a type for what is wrong with it."""
+    text = render_junit(logprob_suite_report(any_logprob_cell))
+
+    word = any_logprob_cell.verdict.word
+    assert f'name="{any_logprob_cell.id}"' in text
+    assert f'type="{word}"' in text or word == Agrees.word
+
+
+def test_terminal_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport,
+    logprob_suite_report: Build,
+    on_terminal: Callable[[GateReport], str],
+) -> None:
+    """The terminal report has a block for the cell unless all is well."""
+    text = on_terminal(logprob_suite_report(any_logprob_cell))
+
+    word = any_logprob_cell.verdict.word
+    assert text.startswith(f"{word}  {any_logprob_cell.id}\n") or word == Agrees.word
+
+
+def test_summary_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The summary counts the verdict."""
+    text = render_summary(logprob_suite_report(any_logprob_cell))
+
+    assert f": hosted: 1 {any_logprob_cell.verdict.word};" in text
