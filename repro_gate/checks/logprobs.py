@@ -50,6 +50,7 @@ class LogprobMeasurer:
         """By the name of the policy."""
         self.whole = WholeLook(seed=found.fingerprint, second_look=False)
         """The test over all cells, of the last look that was taken of all of them."""
+        self._planned = 0
 
     @property
     def _tolerance(self) -> Tolerance:
@@ -60,17 +61,22 @@ class LogprobMeasurer:
         cells = self._found.comparable
         if not cells:
             return
-        self._ports.progress.started(cells=len(cells), runs=len(cells) * self._tolerance.draws)
+        self._plan_draws(len(cells))
         for some in _in_parts(cells):
             self._first_look(self._read(some))
+        second = None
+        again = [seen.cell for seen in self.seen.values() if seen.baseline is not None]
         if self.whole.is_suspicious:
             second = WholeLook(seed=self._found.fingerprint, second_look=True)
-            for some in _in_parts(c.cell for c in self.seen.values() if c.problem is None):
-                self._second_look(self._read(some), whole=second)
-            self.whole = second
-        else:
-            for some in _in_parts(c.cell for c in self.seen.values() if c.baseline is not None):
-                self._second_look(self._read(some), whole=None)
+            again = [seen.cell for seen in self.seen.values() if seen.problem is None]
+        self._plan_draws(len(again))
+        for some in _in_parts(again):
+            self._second_look(self._read(some), whole=second)
+        self.whole = second or self.whole
+
+    def _plan_draws(self, cells: int) -> None:
+        self._planned += cells * self._tolerance.draws
+        self._ports.progress.started(cells=len(self._found.comparable), runs=self._planned)
 
     def _read(self, cells: Iterable[LogprobCell]) -> dict[str, Baseline]:
         read: dict[str, Baseline] = {}

@@ -124,7 +124,7 @@ class Drawer:
             else:
                 self.reused += 1
                 take(request, known)
-                self.progress.ran(request.cell, tokens=0)
+                self._tell(request, tokens=0)
 
         def seen(request: DrawRequest, outcome: DrawOutcome) -> None:
             self.log.note(request, outcome)
@@ -133,10 +133,15 @@ class Drawer:
                 self.calls += 1
                 self.tokens += tokens
             take(request, outcome)
-            self.progress.ran(request.cell, tokens=tokens)
+            self._tell(request, tokens=tokens)
 
         if fresh:
             self.scorer.draw(fresh, seen=seen)
+
+    def _tell(self, request: DrawRequest, *, tokens: int) -> None:
+        # A control comes on top of what was planned.
+        if request.purpose is not Purpose.CONTROL:
+            self.progress.ran(request.cell, tokens=tokens)
 
 
 def _take(looks: Mapping[str, Look], request: DrawRequest, outcome: DrawOutcome) -> None:

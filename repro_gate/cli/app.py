@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import repro_gate
+from repro_gate.cli.options import Config, Device, ModelNames, Only, Output, Suites
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import (
@@ -53,30 +54,6 @@ models_app = typer.Typer(
     no_args_is_help=True, help="List, fetch and verify the model files.", epilog=_EXIT_CODES
 )
 app.add_typer(models_app, name="models")
-
-Config = Annotated[
-    Path, typer.Option("--config", "-c", help="The matrix file.", envvar="REPRO_GATE_CONFIG")
-]
-Suites = Annotated[
-    list[str] | None,
-    typer.Option("--suite", "-s", help="A suite of the matrix; may be given several times."),
-]
-Only = Annotated[
-    str | None,
-    typer.Option("--only", help="Only the cells whose id matches, such as 'tiny-qwen2--*'."),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        help="cpu, cuda or cuda:N, instead of what the matrix says.",
-        envvar="REPRO_GATE_DEVICE",
-    ),
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The folder for the reports.")]
-ModelNames = Annotated[
-    list[str] | None, typer.Argument(help="Models of the matrix; all of them by default.")
-]
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- typer calls it with a position

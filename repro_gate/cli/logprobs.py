@@ -94,7 +94,9 @@ def check_suites(
     checked: list[CheckedSuite] = []
     with closing(log):
         for suite in suites:
-            with shown_progress(Console(stderr=True), quiet=options.is_quiet) as progress:
+            with shown_progress(
+                Console(stderr=True), quiet=options.is_quiet, noun="draws"
+            ) as progress:
                 ports = LogprobPorts(
                     scorer=suite.scorer,
                     baselines=workspace.baselines,

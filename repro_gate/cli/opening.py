@@ -98,7 +98,10 @@ def open_matrix(selection: Selection) -> Opening:
 def open_and_start(selection: Selection) -> Opening:
     """Do the same, and start the engines that the selection will ask first."""
     opening = open_matrix(selection)
-    for model in opening.plan().models.values():
+    models = [*opening.plan().models.values()]
+    for planned in opening.logprob_plans():
+        models += [policy.local_model for policy in planned.policies if policy.local_model]
+    for model in models:
         opening.engines.start_early(model.engine)
     return opening
 

@@ -17,7 +17,7 @@ _LINES = 10
 
 
 @contextmanager
-def shown_progress(console: Console, *, quiet: bool) -> Generator[Progress]:
+def shown_progress(console: Console, *, quiet: bool, noun: str = "runs") -> Generator[Progress]:
     """Yield a bar on a terminal, a few plain lines elsewhere, and nothing when `quiet`."""
     if quiet:
         yield _Tally()
@@ -31,7 +31,7 @@ def shown_progress(console: Console, *, quiet: bool) -> Generator[Progress]:
         with RichProgress(*columns, console=console, transient=True) as bar:
             yield _Bar(bar)
     else:
-        yield _Lines(console)
+        yield _Lines(console, noun)
 
 
 class _Tally:
@@ -93,9 +93,10 @@ class _Bar(_Tally):
 class _Lines(_Tally):
     """A line for every tenth of the work."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, noun: str) -> None:
         super().__init__()
         self._console = console
+        self._noun = noun
         self._lines = 0
 
     def _show(self) -> None:
@@ -103,5 +104,5 @@ class _Lines(_Tally):
             return
         self._lines = self._done * _LINES // self._runs
         left = f"{self._seconds_left():.0f} s left"
-        line = f"{self._done}/{self._runs} runs, {self._pace()}, {left}"
+        line = f"{self._done}/{self._runs} {self._noun}, {self._pace()}, {left}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -130,7 +130,7 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
     )
     with closing(log):
         for one in filter(lambda one: one.wanted, recordings):
-            with shown_progress(Console(stderr=True), quiet=False) as progress:
+            with shown_progress(Console(stderr=True), quiet=False, noun="draws") as progress:
                 drawer = Drawer(scorer=one.scorer, log=log, progress=progress)
                 draws = one.plan.suite.tolerance.calibration_draws
                 progress.started(cells=len(one.wanted), runs=len(one.wanted) * draws)
@@ -181,7 +181,7 @@ def _words(baseline: Baseline) -> str:
     return (
         f"{len(baseline.draws)} draws of {len(baseline.encoding.response)} tokens, median "
         f"{noise.center:.3f} nats, standard deviation {noise.deviation:.3f}, "
-        f"{noise.atom:.0%} identical"
+        f"{100 * noise.atom:.0f} % identical"
     )
 
 

@@ -15,12 +15,14 @@ from platformdirs import user_cache_path
 
 from repro_gate.adapters.baseline_files import BaselineFiles
 from repro_gate.adapters.golden_files import GoldenFiles
+from repro_gate.adapters.local_scorer import LocalScorer
 from repro_gate.adapters.model_files import CachedModels
 from repro_gate.adapters.model_pins import ModelPinsFile
+from repro_gate.adapters.scorers import ScorersByProvider
 from repro_gate.checks.tokens import CheckPorts
 from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.policies import LogprobPlan
+from repro_gate.core.policies import LogprobPlan, ProviderKind
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import GoldenReader, Progress, Scorer
@@ -81,19 +83,21 @@ def ports_for_check(
 
 def scorer_for(workspace: Workspace, plan: LogprobPlan) -> Scorer:
     """Return what measures the policies of a plan; the budget of its suite is kept."""
-    # An HTTP client takes a third of a second to import, and a check of tokens needs none.
+    kinds = {policy.provider.kind is ProviderKind.LOCAL for policy in plan.policies}
+    if kinds == {True}:
+        return _local_scorer(workspace)
+    # An HTTP client takes a third of a second to import, which the engines of this machine save.
     from repro_gate.adapters.hosted.scorer import HostedScorer  # noqa: PLC0415
-    from repro_gate.adapters.local_scorer import LocalScorer  # noqa: PLC0415
-    from repro_gate.adapters.scorers import ScorersByProvider  # noqa: PLC0415
 
-    return ScorersByProvider(
-        hosted=HostedScorer(plan.suite.budget),
-        local=LocalScorer(
-            starter=workspace.opening.engines,
-            files=workspace.models,
-            now=now,
-            clock=time.monotonic,
-        ),
+    hosted = HostedScorer(plan.suite.budget)
+    if kinds == {False}:
+        return hosted
+    return ScorersByProvider(hosted=hosted, local=_local_scorer(workspace))
+
+
+def _local_scorer(workspace: Workspace) -> LocalScorer:
+    return LocalScorer(
+        starter=workspace.opening.engines, files=workspace.models, now=now, clock=time.monotonic
     )
 
 

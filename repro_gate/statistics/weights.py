@@ -37,7 +37,7 @@ class Weights:
             size = f"{self.effective_size:.1f} of {self.items}"
             found.append(f"the effective sample size is only {size} items")
         if self.items >= _FEWEST_FOR_SHARE and self.largest_share > _HIGHEST_SHARE:
-            found.append(f"one item has {self.largest_share:.0%} of the whole weight")
+            found.append(f"one item has {100 * self.largest_share:.0f} % of the whole weight")
         if self.khat is not None and self.khat_bar is not None and self.khat > self.khat_bar:
             found.append(f"k-hat is {self.khat:.2f}, above its bar of {self.khat_bar:.2f}")
         return found
