@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from repro_gate.adapters.hosted.hosts import Host, Unreachable
+from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings
 from repro_gate.adapters.hosted.spreading import spread
@@ -45,7 +46,11 @@ class HostedScorer:
         return self._ledger.tokens
 
     def source(self, policy: Policy) -> str:
-        """Return the name of the policy's provider."""
+        """Return the name of the policy's provider; raises `MeasurementUnavailable` without a key.
+
+        Who has no key could not record a baseline either, and is not told to.
+        """
+        read_key(policy.provider, self._surroundings.environ)
         return policy.provider.name
 
     def facts(self, policy: Policy) -> Facts:

@@ -15,6 +15,7 @@ from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.hosted.spreading import spread
 from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, MissedDraw
 from repro_gate.core.policies import Budget, LogprobCell
+from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Scorer
 from tests.fakes.hosted import (
     ENCODING,
@@ -121,6 +122,17 @@ def test_provenance_grows_with_the_answers() -> None:
     assert before == place
     assert after == {**place, "model.answered": MODEL, "provider.backends": "a, b"}
     assert len(scorer.facts(policy)["provider.backends"].split(", ")) == 16
+
+
+def test_without_a_key_no_source_is_said() -> None:
+    """Who has no key can neither measure nor record, and is told which variable to set."""
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered, environ={}))
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        scorer.source(logprob_cell_of().policy)
+
+    assert caught.value.reason == "TEST_API_KEY is not set"
+    assert caught.value.remedy == "set TEST_API_KEY to a key of test-host"
 
 
 def test_cells_of_one_text_are_encoded_once() -> None:
