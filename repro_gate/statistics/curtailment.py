@@ -27,10 +27,16 @@ def is_decided(calibration: Floats, drawn: Floats, *, planned: int) -> bool:
 
 
 def _best_coincidence(pooled: Floats, drawn: Floats, remaining: int) -> float:
-    """Return the p-value of the coincidences when no remaining draw repeats anything."""
+    """Return a bound below the p-value of the coincidences.
+
+    It is smallest when no remaining draw repeats a calibration draw, and all of them repeat each
+    other and whatever else was not in the calibration: every other division then tears them apart.
+    """
     n, new = len(pooled) + remaining, len(drawn) + remaining
     same = np.eye(n)
     same[: len(pooled), : len(pooled)] = same_pairs(pooled)
+    is_unheard_of = ~same[:, : n - new].any(axis=1)
+    same[np.ix_(is_unheard_of, is_unheard_of)] = 1
     ways = labelings(n - new, new, most=MOST_LABELINGS)
     observed = (np.arange(n) >= n - new).astype(np.float64)
     crossing = observed @ same @ (1 - observed)
