@@ -187,10 +187,12 @@ def test_the_matrix_of_this_repository_is_that_of_lt_036(
 
 
 def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
-    """What is checked when nobody says what is the embedded suite."""
+    """What is checked when nobody says what are the two embedded suites."""
     matrix = read_matrix(REPOSITORY)
 
-    assert (list(matrix.suites), matrix.default_suites) == (["embedded", "release"], ("embedded",))
+    assert list(matrix.suites) == ["embedded", "release"]
+    assert list(matrix.logprob_suites) == ["embedded-logprobs"]
+    assert matrix.default_suites == ("embedded", "embedded-logprobs")
 
 
 @pytest.mark.parametrize(
