@@ -92,7 +92,7 @@ def _token(token: TokenShift) -> str:
 def _outlier(outlier: OutlierDraw) -> Iterator[Line]:
     distance = abs(outlier.total - outlier.center)
     place = f"{nats(distance)} from the center {nats(outlier.center)}"
-    ordinary = f"where {nats(outlier.bound)} is ordinary"
+    ordinary = f"where up to {nats(outlier.bound)} is ordinary"
     yield "outlier", f"{nats(outlier.total)} nats, {place}, {ordinary}; drawn again"
     yield from _tokens(outlier.tokens)
     if outlier.request_id:

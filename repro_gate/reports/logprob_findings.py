@@ -1,4 +1,4 @@
-"""What of a suite's log-probabilities needs attention, and what is only worth a note."""
+"""What of a suite's log-probabilities needs attention, told once for all alike."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
@@ -12,13 +12,11 @@ from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
 from repro_gate.reports import commands, foreign
 from repro_gate.reports.describe import Description
-from repro_gate.reports.figures import nats, plural
-from repro_gate.reports.labelled import Line, cut
-from repro_gate.reports.logprob_evidence import effect_words, logprob_evidence, outlier_lines
-from repro_gate.reports.logprob_summary import changes
+from repro_gate.reports.figures import plural
+from repro_gate.reports.labelled import Line
+from repro_gate.reports.logprob_evidence import logprob_evidence
 from repro_gate.reports.logprob_words import (
     LOGPROB_WORDS,
-    NUMERIC_CHANGE,
     advise_logprobs,
     describe_logprob_control,
     describe_logprobs,
@@ -33,8 +31,6 @@ from repro_gate.reports.weight_words import (
 )
 
 _RECORD = "repro-gate record-baseline"
-_MOST_STRANGE = 3
-"""Cells whose outliers are told in a note; report.json has all."""
 _DEAD = "Find out whether the API reads the prompt at all; until then a pass means nothing."
 
 
@@ -57,58 +53,10 @@ class LogprobFinding:
     """What accepts the finding; None when nothing but a cure would do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """What is worth knowing, and no reason to fail."""
-
-    claim: str
-    """In our own words."""
-    subject: str
-    """In foreign words: one printable line."""
-    lines: tuple[Line, ...]
-    """In foreign words, but for the labels."""
-
-
 def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[LogprobFinding, ...]:
     """Return what does not agree: the whole first, the worst verdicts next, the unknown last."""
     found = [*_whole(part, report), *_cells(part, report), *_controls(part), *_weights(part)]
     return tuple(sorted(found, key=lambda finding: finding.outcome is Outcome.INCONCLUSIVE))
-
-
-def whole_notes(part: LogprobReport) -> Iterator[Note]:
-    """Yield the change of a suite as a whole that is too small to count."""
-    if part.matrix.verdict is MatrixVerdict.CHANGED:
-        subject = f"{foreign.one_line(part.suite)} as a whole"
-        figures = matrix_evidence(part.matrix, part.tolerance)
-        yield Note(claim=NUMERIC_CHANGE, subject=subject, lines=figures)
-
-
-def logprob_notes(part: LogprobReport) -> Iterator[Note]:
-    """Yield changes of cells that are too small to count, and outliers that are too few."""
-    changed = changes(part)
-    if changed:
-        told = [f"{foreign.one_line(cell.id)}  {effect_words(effect)}" for cell, effect in changed]
-        floor = f"{NUMERIC_CHANGE} ({nats(part.tolerance.floor_nats)} nats)"
-        yield Note(
-            claim=floor, subject=plural(len(changed), "cell"), lines=tuple(cut("cell", told))
-        )
-    strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]
-    if strange:
-        claim = "outliers were drawn again, and there are no more of them than may be"
-        lines = [line for cell in strange[:_MOST_STRANGE] for line in _outliers_of(cell)]
-        if len(strange) > _MOST_STRANGE:
-            lines.append(("cell", f"and {len(strange) - _MOST_STRANGE} more"))
-        yield Note(claim=claim, subject=plural(len(strange), "cell"), lines=tuple(lines))
-
-
-def _is_told(cell: LogprobCellReport) -> bool:
-    """Tell whether the outliers of a cell stand in its own finding."""
-    return isinstance(cell.verdict, Outlying | Shifted)
-
-
-def _outliers_of(cell: LogprobCellReport) -> Iterator[Line]:
-    yield "cell", foreign.one_line(cell.id)
-    yield from outlier_lines(cell)
 
 
 def _whole(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:

@@ -74,7 +74,7 @@ def pass_words(part: LogprobReport) -> str:
     """Return what a pass rests on, and what was noted all the same."""
     noted = len(changes(part))
     said = f"{plural(len(checked_cells(part)), 'cell')} measured, and all agree"
-    return f"{said}, {noted} with a change below the floor" if noted else said
+    return f"{said}, {noted} with a change too small to count" if noted else said
 
 
 def alarms(part: LogprobReport) -> Iterator[str]:
@@ -105,7 +105,7 @@ def sameness_words(part: LogprobReport) -> str | None:
     claims = (
         (given[Sameness.IDENTICAL], "identical"),
         (given[Sameness.EQUIVALENT], "equivalent"),
-        (len(changes(part)), "changed by less than the floor"),
+        (len(changes(part)), "changed by less than is allowed"),
         (given[Sameness.NOT_SHOWN], "with no difference found (equivalence was not shown)"),
     )
     return ", ".join(f"{count} {claim}" for count, claim in claims if count) or None
@@ -142,7 +142,7 @@ def checked_cells(part: LogprobReport) -> tuple[LogprobCellReport, ...]:
 
 
 def changes(part: LogprobReport) -> tuple[tuple[LogprobCellReport, Effect], ...]:
-    """Return the cells that agree, and have changed all the same: by less than the floor."""
+    """Return the cells that agree, and have changed all the same: by less than is allowed."""
     agreeing = [(cell, cell.verdict) for cell in part.cells if isinstance(cell.verdict, Agrees)]
     return tuple((cell, found.changed) for cell, found in agreeing if found.changed is not None)
 

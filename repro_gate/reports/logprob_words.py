@@ -20,10 +20,10 @@ from repro_gate.reports.figures import percent
 LOGPROB_WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(LogprobVerdict))
 """Every verdict, in the order in which reports count them."""
 
-NUMERIC_CHANGE: Final = (
-    "the service changed numerically, by less than the floor that matters to you"
-)
+BELOW_FLOOR: Final = "the service changed numerically, by less than the floor that matters to you"
 """A note, and never drift."""
+WITHIN_BAND: Final = "the service changed numerically, within the band that its own noise allows"
+"""A note too: of a service so noisy that even a larger shift is none that could be told."""
 
 
 def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 -- one for each
@@ -98,7 +98,8 @@ def describe_logprob_control(control: LogprobControl) -> str:
 
 def _agreeing(verdict: Agrees) -> str:
     # Where a difference was found, nothing must be said of none.
-    return describe_sameness(verdict.sameness) if verdict.changed is None else NUMERIC_CHANGE
+    changed = "the service changed numerically, by less than is allowed"
+    return describe_sameness(verdict.sameness) if verdict.changed is None else changed
 
 
 def _moved(evidence: Evidence) -> str:

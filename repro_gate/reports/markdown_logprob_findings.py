@@ -8,10 +8,9 @@ from repro_gate.core.report import GateReport
 from repro_gate.reports.labelled import Line
 from repro_gate.reports.logprob_findings import (
     LogprobFinding,
-    Note,
     logprob_findings,
-    logprob_notes,
 )
+from repro_gate.reports.logprob_notes import Note, logprob_notes
 from repro_gate.reports.markdown_text import code, fence, table
 
 Block = Sequence[str]

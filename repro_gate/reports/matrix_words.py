@@ -11,7 +11,7 @@ from repro_gate.core.policies import Tolerance
 from repro_gate.reports import foreign
 from repro_gate.reports.figures import chance, nats, percent, plural, shifted
 from repro_gate.reports.labelled import Line
-from repro_gate.reports.logprob_words import NUMERIC_CHANGE, describe_sameness
+from repro_gate.reports.logprob_words import BELOW_FLOOR, describe_sameness
 
 
 def describe_matrix(verdict: MatrixVerdict) -> str:
@@ -20,7 +20,7 @@ def describe_matrix(verdict: MatrixVerdict) -> str:
         case MatrixVerdict.AGREES:
             return "the suite as a whole agrees with its baselines"
         case MatrixVerdict.CHANGED:
-            return NUMERIC_CHANGE
+            return BELOW_FLOOR
         case MatrixVerdict.DRIFT:
             return "the suite as a whole has moved: a changed model moves every item a little"
         case MatrixVerdict.NOT_TESTED:

@@ -11,11 +11,9 @@ from repro_gate.reports import foreign, logprob_summary
 from repro_gate.reports.labelled import Line, cut, given
 from repro_gate.reports.logprob_findings import (
     LogprobFinding,
-    Note,
     logprob_findings,
-    logprob_notes,
-    whole_notes,
 )
+from repro_gate.reports.logprob_notes import Note, logprob_notes, whole_notes
 from repro_gate.reports.matrix_words import matrix_words, promise
 from repro_gate.reports.terminal_lines import aligned, line, title
 from repro_gate.reports.weight_words import pair_words, size_words, statement, tail_words

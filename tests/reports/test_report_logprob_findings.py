@@ -12,11 +12,9 @@ from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.logprob_findings import (
     LogprobFinding,
-    Note,
     logprob_findings,
-    logprob_notes,
-    whole_notes,
 )
+from repro_gate.reports.logprob_notes import Note, logprob_notes, whole_notes
 from tests.fakes.logprob_reports import (
     effect_of,
     logprob_cell_of,
@@ -184,7 +182,7 @@ def test_agreement_has_no_notes() -> None:
 
 
 def test_small_changes_are_one_note() -> None:
-    """Cells that changed by less than the floor are told together, cut, and not as findings."""
+    """Cells that changed by less than is allowed are told together, cut, and not as findings."""
     changed = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.0123))
     cells = [
         logprob_cell_report_of(changed, logprob_cell_of(f"item-{number}")) for number in range(7)
@@ -201,12 +199,31 @@ def test_small_changes_are_one_note() -> None:
     )
 
 
+def test_change_beyond_the_floor_and_within_the_band_is_another_note() -> None:
+    """Of a noisy service it is not said that a change is below the floor when it is not."""
+    small, larger = (
+        logprob_cell_report_of(
+            Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(shift=shift, band=0.5)),
+            logprob_cell_of(item),
+        )
+        for item, shift in (("small", -0.1), ("larger", -0.2))
+    )
+
+    notes = list(logprob_notes(logprob_report_of(small, larger)))
+
+    changed = "the service changed numerically"
+    assert [(note.claim, note.lines[0][1].split()[0]) for note in notes] == [
+        (f"{changed}, by less than the floor that matters to you (0.1000 nats)", "base--small"),
+        (f"{changed}, within the band that its own noise allows", "base--larger"),
+    ]
+
+
 def test_few_outliers_are_a_note() -> None:
     """An outlier that fails nothing is told with the token that caused it all the same."""
     cell = logprob_cell_report_of(AGREES, outliers=(outlier_of(),))
     (note,) = logprob_notes(logprob_report_of(cell))
 
-    assert note.claim == "outliers were drawn again, and there are no more of them than may be"
+    assert note.claim == "outliers were drawn again; they are a finding above 5 % of all draws"
     assert [label for label, _ in note.lines] == ["cell", "outlier", "token", "request"]
 
 

@@ -75,7 +75,7 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Callable[..., CellRe
 
     assert summary.outcome_words(report) == (
         "1 cell measured, and all match; "
-        "hosted: 2 cells measured, and all agree, 1 with a change below the floor"
+        "hosted: 2 cells measured, and all agree, 1 with a change too small to count"
     )
 
 
@@ -145,7 +145,7 @@ def test_sameness_is_counted_claim_by_claim() -> None:
     cells = [logprob_cell_report_of(verdict) for verdict in verdicts]
 
     assert logprob_summary.sameness_words(logprob_report_of(*cells)) == (
-        "1 identical, 1 equivalent, 2 changed by less than the floor, "
+        "1 identical, 1 equivalent, 2 changed by less than is allowed, "
         "1 with no difference found (equivalence was not shown)"
     )
 

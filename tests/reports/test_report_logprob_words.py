@@ -53,7 +53,7 @@ def test_small_change_is_no_drift_and_no_sameness() -> None:
     verdict = Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of())
 
     assert describe_logprobs(logprob_cell_report_of(verdict)).claim == (
-        "the service changed numerically, by less than the floor that matters to you"
+        "the service changed numerically, by less than is allowed"
     )
 
 
@@ -127,7 +127,7 @@ def test_outlier_is_told_with_its_cause() -> None:
     assert describe_logprobs(cell).claim == (
         "outliers are more frequent than is allowed: 8 % of the suite's draws, where 5 % may be"
     )
-    distance = "114.5000 from the center -42.0000, where 3.0000 is ordinary"
+    distance = "114.5000 from the center -42.0000, where up to 3.0000 is ordinary"
 
     assert logprob_evidence(cell)[5:] == (
         ("outlier", f"-156.5000 nats, {distance}; drawn again"),

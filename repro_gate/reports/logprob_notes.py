@@ -1,0 +1,71 @@
+"""What of a suite's log-probabilities is worth knowing, and no reason to fail."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_verdicts import Effect, Outlying, Shifted
+from repro_gate.reports import foreign
+from repro_gate.reports.figures import nats, percent, plural
+from repro_gate.reports.labelled import Line, cut
+from repro_gate.reports.logprob_evidence import effect_words, outlier_lines
+from repro_gate.reports.logprob_summary import changes
+from repro_gate.reports.logprob_words import BELOW_FLOOR, WITHIN_BAND
+from repro_gate.reports.matrix_words import describe_matrix, matrix_evidence
+
+_MOST_STRANGE = 3
+"""Cells whose outliers are told in a note; report.json has all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is worth knowing, and no reason to fail."""
+
+    claim: str
+    """In our own words."""
+    subject: str
+    """In foreign words: one printable line."""
+    lines: tuple[Line, ...]
+    """In foreign words, but for the labels."""
+
+
+def whole_notes(part: LogprobReport) -> Iterator[Note]:
+    """Yield the change of a suite as a whole that is too small to count."""
+    if part.matrix.verdict is MatrixVerdict.CHANGED:
+        subject = f"{foreign.one_line(part.suite)} as a whole"
+        figures = matrix_evidence(part.matrix, part.tolerance)
+        yield Note(claim=describe_matrix(part.matrix.verdict), subject=subject, lines=figures)
+
+
+def logprob_notes(part: LogprobReport) -> Iterator[Note]:
+    """Yield changes of cells that are too small to count, and outliers that are too few."""
+    floor = part.tolerance.floor_nats
+    small = [found for found in changes(part) if abs(found[1].shift) <= floor]
+    larger = [found for found in changes(part) if abs(found[1].shift) > floor]
+    yield from _changes(f"{BELOW_FLOOR} ({nats(floor)} nats)", small)
+    yield from _changes(WITHIN_BAND, larger)
+    strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]
+    if strange:
+        allowed = percent(part.tolerance.max_outlier_rate)
+        claim = f"outliers were drawn again; they are a finding above {allowed} of all draws"
+        lines = [line for cell in strange[:_MOST_STRANGE] for line in _outliers_of(cell)]
+        if len(strange) > _MOST_STRANGE:
+            lines.append(("cell", f"and {len(strange) - _MOST_STRANGE} more"))
+        yield Note(claim=claim, subject=plural(len(strange), "cell"), lines=tuple(lines))
+
+
+def _changes(claim: str, changed: Sequence[tuple[LogprobCellReport, Effect]]) -> Iterator[Note]:
+    if changed:
+        told = [f"{foreign.one_line(cell.id)}  {effect_words(effect)}" for cell, effect in changed]
+        subject = plural(len(changed), "cell")
+        yield Note(claim=claim, subject=subject, lines=tuple(cut("cell", told)))
+
+
+def _is_told(cell: LogprobCellReport) -> bool:
+    """Tell whether the outliers of a cell stand in its own finding."""
+    return isinstance(cell.verdict, Outlying | Shifted)
+
+
+def _outliers_of(cell: LogprobCellReport) -> Iterator[Line]:
+    yield "cell", foreign.one_line(cell.id)
+    yield from outlier_lines(cell)
