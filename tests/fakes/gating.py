@@ -1,23 +1,18 @@
 """A logprob check among fakes."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
-from repro_gate.checks.calibration import calibrate, candidates
-from repro_gate.checks.logprob_results import report_on
-from repro_gate.checks.logprobs import LogprobMeasurer, LogprobPorts
+from repro_gate.checks.calibration import Calibrated, calibrate, candidates
+from repro_gate.checks.gate import CheckedSuite, check_logprobs
+from repro_gate.checks.logprobs import LogprobPorts
 from repro_gate.checks.looks import Drawer
 from repro_gate.checks.survey import survey
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.logprob_verdicts import LogprobVerdict
-from repro_gate.core.policies import LogprobSuite
-from tests.fakes.scoring import (
-    NOW,
-    MemoryBaselines,
-    MemoryDrawLog,
-    NoisyScorer,
-    plan_of,
-    suite_of_logprobs,
-)
+from repro_gate.core.policies import LogprobPlan, LogprobSuite
+from tests.fakes.baseline_stores import MemoryBaselines, MemoryDrawLog
+from tests.fakes.scoring import NOW, NoisyScorer, plan_of, suite_of_logprobs
 from tests.fakes.watching import RecordingProgress
 
 
@@ -27,33 +22,49 @@ class LogprobScene:
 
     scorer: NoisyScorer
     suite: LogprobSuite = field(default_factory=suite_of_logprobs)
+    only: str | None = None
     baselines: MemoryBaselines = field(default_factory=MemoryBaselines)
     log: MemoryDrawLog = field(default_factory=MemoryDrawLog)
     progress: RecordingProgress = field(default_factory=RecordingProgress)
 
-    def record(self) -> "LogprobScene":
-        """Record a baseline of every cell, as the service is without drift."""
-        plan = plan_of(self.suite)
-        drawer = Drawer(scorer=self.scorer, log=MemoryDrawLog(), progress=RecordingProgress())
-        wanted, _ = candidates(plan, scorer=self.scorer, baselines=self.baselines, again=True)
-        for baseline in calibrate(wanted, plan, drawer=drawer, now=lambda: NOW).baselines:
+    @property
+    def plan(self) -> LogprobPlan:
+        """What is measured."""
+        return plan_of(self.suite, only=self.only)
+
+    @property
+    def ports(self) -> LogprobPorts:
+        """The fakes, as the check wants them."""
+        return LogprobPorts(
+            scorer=self.scorer, baselines=self.baselines, log=self.log, progress=self.progress
+        )
+
+    def calibrate(self, *, again: bool = False) -> Calibrated:
+        """Draw what makes a baseline of every cell that lacks one, as the service is by nature."""
+        drawer = Drawer(scorer=self.scorer, log=self.log, progress=self.progress)
+        wanted, refused = candidates(
+            self.plan, scorer=self.scorer, baselines=self.baselines, again=again
+        )
+        made = calibrate(wanted, self.plan, drawer=drawer, now=lambda: NOW)
+        return Calibrated(baselines=made.baselines, refused=(*refused, *made.refused))
+
+    def record(self) -> Self:
+        """Record a baseline of every cell, and forget how that went."""
+        for baseline in self.calibrate(again=True).baselines:
             self.baselines.write(baseline)
         self.scorer.asked.clear()
+        self.log = MemoryDrawLog()
+        self.progress = RecordingProgress()
         return self
 
     def check(self) -> LogprobReport:
         """Run the check; an interruption ends the measurement, not the report."""
-        plan = plan_of(self.suite)
-        found = survey(plan, scorer=self.scorer, baselines=self.baselines)
-        ports = LogprobPorts(
-            scorer=self.scorer, baselines=self.baselines, log=self.log, progress=self.progress
-        )
-        measurer = LogprobMeasurer(plan, found, ports=ports)
-        try:
-            measurer.measure()
-        except KeyboardInterrupt:
-            pass
-        return report_on(plan, found, measurer, scorer=self.scorer)
+        return self.checked().report
+
+    def checked(self) -> CheckedSuite:
+        """Run the check, and tell whether it was interrupted."""
+        found = survey(self.plan, scorer=self.scorer, baselines=self.baselines)
+        return check_logprobs(self.plan, found, ports=self.ports)
 
 
 def recorded_scene(scorer: NoisyScorer, suite: LogprobSuite | None = None) -> LogprobScene:

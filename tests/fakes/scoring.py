@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias
+from zlib import crc32
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from repro_gate.core.policies import (
     WeightPlan,
     plan_logprobs,
 )
-from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose, Seen
 from repro_gate.statistics.labelings import Floats
 
@@ -39,6 +40,7 @@ SOURCE = "test-provider"
 MODEL = "accounts/test/models/tiny"
 TOKENS = 40
 NOW = "2026-01-02T03:04:05+00:00"
+USUAL = Tolerance()
 PROVIDER = ProviderSpec(name=SOURCE, kind=ProviderKind.FIREWORKS, base_url="https://api.test/v1")
 
 
@@ -76,6 +78,48 @@ def gaussian(sd: float) -> Noise:
     return Mixture(share=1.0, sd=sd)
 
 
+DrawKey: TypeAlias = tuple[str, str, int]
+"""Cell, purpose and number: see `DrawRequest.key`."""
+Shift: TypeAlias = Callable[[DrawRequest], Floats | float]
+"""How far a draw is from the calibration: a sum in nats, spread over the tokens, or each token."""
+
+
+def unmoved(request: DrawRequest) -> float:
+    """Say that nothing has changed since the calibration."""
+    del request
+    return 0.0
+
+
+def everywhere(nats: float) -> Shift:
+    """Say that every sum has moved by as much."""
+    return lambda _: nats
+
+
+def moved(shifts: Mapping[str, Floats | float]) -> Shift:
+    """Say that some cells have moved, named by their ids."""
+    return lambda request: shifts.get(request.cell.id, 0.0)
+
+
+def moved_draws(shifts: Mapping[DrawKey, Floats | float]) -> Shift:
+    """Say that some draws are away from the others, named by their keys."""
+    return lambda request: shifts.get(request.key, 0.0)
+
+
+def wobbling(sd: float) -> Shift:
+    """Say that each draw is off by a normal amount of its own, in whatever order they are asked."""
+    return lambda request: float(
+        np.random.default_rng(crc32(repr(request.key).encode())).normal(0, sd)
+    )
+
+
+def tokens_moved(shifts: Mapping[int, float], tokens: int = TOKENS) -> Floats:
+    """Return how far each token is away when only some are, by their positions."""
+    away = np.zeros(tokens)
+    for position, nats in shifts.items():
+        away[position] = nats
+    return away
+
+
 @dataclass(slots=True, kw_only=True)
 class NoisyScorer:
     """Answers as a hosted model would, and counts what it is asked."""
@@ -83,21 +127,22 @@ class NoisyScorer:
     noise: Noise = exact
     seed: int = 0
     tokens: int = TOKENS
-    shift: Mapping[str, Floats | float] | Callable[[DrawRequest], Floats | float] = field(
-        default_factory=dict[str, Floats | float]
-    )
-    """Nats by cell id: a number is spread over the tokens, an array is added as it is."""
-    script: Mapping[tuple[str, str, int], DrawOutcome | BaseException] = field(
-        default_factory=dict[tuple[str, str, int], DrawOutcome | BaseException]
+    shift: Shift = unmoved
+    script: Mapping[DrawKey, DrawOutcome | BaseException] = field(
+        default_factory=dict[DrawKey, DrawOutcome | BaseException]
     )
     """What comes instead, by the key of a request."""
-    encodings: Mapping[str, InvalidDraw | MissedDraw] = field(
-        default_factory=dict[str, InvalidDraw | MissedDraw]
+    encodings: Mapping[str, Encoding | InvalidDraw | MissedDraw] = field(
+        default_factory=dict[str, Encoding | InvalidDraw | MissedDraw]
     )
+    """What comes instead of made-up tokens, by the id of a cell."""
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
     """Policies whose source cannot be said, with the reason."""
+    now: Facts = field(default_factory=dict[str, str])
+    """What the provenance says by now, over what it said at the recording."""
     heeds_prompt: bool = True
-    asked: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    answers_backwards: bool = False
+    asked: list[DrawKey] = field(default_factory=list[DrawKey])
     is_closed: bool = False
     _generator: np.random.Generator = field(init=False)
 
@@ -112,15 +157,15 @@ class NoisyScorer:
 
     def facts(self, policy: Policy) -> Facts:
         """Return the provenance."""
-        return {"provider": SOURCE, "model": policy.model}
+        return {"provider": SOURCE, "model": policy.model, **self.now}
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return made-up tokens."""
         return [self.encodings.get(cell.id) or encoding_of(cell, self.tokens) for cell in cells]
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
-        """Answer in order."""
-        for request in requests:
+        """Answer one after the other."""
+        for request in reversed(requests) if self.answers_backwards else requests:
             self.asked.append(request.key)
             scripted = self.script.get(request.key)
             if isinstance(scripted, BaseException):
@@ -131,22 +176,24 @@ class NoisyScorer:
         """Let go."""
         self.is_closed = True
 
+    def asked_of(self, cell_id: str, purpose: Purpose | None = None) -> int:
+        """Return how many draws of a cell were asked for, for one purpose or for any."""
+        wanted = {purpose} if purpose else set(Purpose)
+        return sum(key[0] == cell_id and key[1] in wanted for key in self.asked)
+
     def drawn(self, request: DrawRequest) -> Draw:
         """Return a draw with noise and drift."""
         values = truth_of(request, heeds_prompt=self.heeds_prompt)
-        noisy = (
-            values + self.noise(self._generator, len(values)) + self._shift(request, len(values))
-        )
-        logprobs = tuple(np.minimum(noisy, 0.0).tolist())
-        return Draw(logprobs=logprobs, facts=DrawFacts(at=NOW, model=MODEL, request_id="req"))
+        noisy = values + self.noise(self._generator, len(values)) + self._away(request)
+        facts = DrawFacts(at=NOW, model=MODEL, request_id=f"req-{len(self.asked)}")
+        return Draw(logprobs=tuple(np.minimum(noisy, 0.0).tolist()), facts=facts)
 
-    def _shift(self, request: DrawRequest, tokens: int) -> Floats:
+    def _away(self, request: DrawRequest) -> Floats:
+        tokens = len(request.encoding.response)
         if request.purpose is Purpose.CALIBRATION:
             return np.zeros(tokens)
-        moved = (
-            self.shift(request) if callable(self.shift) else self.shift.get(request.cell.id, 0.0)
-        )
-        return np.full(tokens, moved / tokens) if isinstance(moved, float) else moved
+        away = self.shift(request)
+        return np.full(tokens, away / tokens) if isinstance(away, float) else away
 
 
 def truth_of(request: DrawRequest, *, heeds_prompt: bool = True) -> Floats:
@@ -168,18 +215,18 @@ def encoding_of(cell: LogprobCell, tokens: int = TOKENS) -> Encoding:
     )
 
 
-def policy_of(name: str = "base", **changes: object) -> Policy:
+def policy_of(name: str = "base", **changes: Any) -> Policy:
     """Return a policy of the provider."""
-    usual: dict[str, object] = {
-        "name": name,
-        "provider": PROVIDER,
-        "model": MODEL,
-        "system": "",
-        "template": "{prompt}",
-        "temperature": 0.7,
-        "logprobs": LogprobKind.RAW,
-    }
-    return Policy(**{**usual, **changes})  # type: ignore[arg-type]
+    policy = Policy(
+        name=name,
+        provider=PROVIDER,
+        model=MODEL,
+        system="",
+        template="{prompt}",
+        temperature=0.7,
+        logprobs=LogprobKind.RAW,
+    )
+    return replace(policy, **changes)
 
 
 def item_of(name: str) -> Item:
@@ -191,7 +238,7 @@ def suite_of_logprobs(
     *,
     policies: Sequence[Policy] = (),
     items: int = 3,
-    tolerance: Tolerance = Tolerance(),
+    tolerance: Tolerance = USUAL,
     weights: WeightPlan | None = None,
 ) -> LogprobSuite:
     """Return a suite of policies x items."""
@@ -207,9 +254,9 @@ def suite_of_logprobs(
     )
 
 
-def plan_of(suite: LogprobSuite) -> LogprobPlan:
-    """Return the plan of the whole suite."""
-    (planned,) = plan_logprobs({suite.name: suite}, names=[suite.name], only=None)
+def plan_of(suite: LogprobSuite, *, only: str | None = None) -> LogprobPlan:
+    """Return the plan of the whole suite, or of the cells that a pattern selects."""
+    (planned,) = plan_logprobs({suite.name: suite}, names=[suite.name], only=only)
     return planned
 
 
@@ -218,70 +265,19 @@ def baseline_of(
     draws: Sequence[Sequence[float]],
     *,
     tokens: int | None = None,
-    **changes: object,
+    **changes: Any,
 ) -> Baseline:
     """Return a baseline of given draws."""
-    usual: dict[str, object] = {
-        "id": cell.id,
-        "source": SOURCE,
-        "definition": cell.definition,
-        "encoding": encoding_of(cell, tokens or len(draws[0])),
-        "draws": tuple(tuple(draw) for draw in draws),
-        "facts": tuple(DrawFacts(at=NOW, model=MODEL) for _ in draws),
-        "noise": fit_noise(draws),
-        "answered_as": MODEL,
-        "provenance": {"provider": SOURCE, "model": MODEL},
-        "recorded_at": NOW,
-    }
-    return Baseline(**{**usual, **changes})  # type: ignore[arg-type]
-
-
-@dataclass(slots=True, kw_only=True)
-class MemoryBaselines:
-    """Baselines that are kept in memory; some of them may be broken."""
-
-    kept: dict[tuple[str, str], Baseline] = field(default_factory=dict[tuple[str, str], Baseline])
-    broken: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    reads: int = 0
-
-    def recorded(self, source: str) -> frozenset[str]:
-        """Return the ids of the cells that have a baseline."""
-        return frozenset(name for kept, name in (*self.kept, *self.broken) if kept == source)
-
-    def read(self, source: str, cell_id: str) -> Baseline:
-        """Return a baseline."""
-        self.reads += 1
-        if (source, cell_id) in self.broken:
-            raise InputInvalid(f"{source}/{cell_id}.json: expected JSON, found a tear")
-        return self.kept[source, cell_id]
-
-    def write(self, baseline: Baseline) -> None:
-        """Keep a baseline."""
-        self.broken.discard((baseline.source, baseline.id))
-        self.kept[baseline.source, baseline.id] = baseline
-
-    def remove(self, source: str, cell_id: str) -> None:
-        """Forget a baseline."""
-        self.broken.discard((source, cell_id))
-        self.kept.pop((source, cell_id), None)
-
-
-@dataclass(slots=True, kw_only=True)
-class MemoryDrawLog:
-    """A log that is kept in memory."""
-
-    kept: dict[tuple[str, str, int], DrawOutcome] = field(
-        default_factory=dict[tuple[str, str, int], DrawOutcome]
+    baseline = Baseline(
+        id=cell.id,
+        source=SOURCE,
+        definition=cell.definition,
+        encoding=encoding_of(cell, tokens or len(draws[0])),
+        draws=tuple(tuple(draw) for draw in draws),
+        facts=tuple(DrawFacts(at=NOW, model=MODEL) for _ in draws),
+        noise=fit_noise(draws),
+        answered_as=MODEL,
+        provenance={"provider": SOURCE, "model": MODEL},
+        recorded_at=NOW,
     )
-    """What an interrupted check had drawn."""
-    noted: list[tuple[tuple[str, str, int], DrawOutcome]] = field(
-        default_factory=list[tuple[tuple[str, str, int], DrawOutcome]]
-    )
-
-    def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
-        """Keep a draw."""
-        self.noted.append((request.key, outcome))
-
-    def known(self, request: DrawRequest) -> DrawOutcome | None:
-        """Return a draw of the interrupted check."""
-        return self.kept.get(request.key)
+    return replace(baseline, **changes)
