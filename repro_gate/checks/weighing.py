@@ -11,7 +11,7 @@ from repro_gate.core.logprob_verdicts import Evidence
 from repro_gate.core.policies import LogprobSuite, Tolerance, WeightPlan
 from repro_gate.statistics.draws import as_column
 from repro_gate.statistics.two_samples import two_samples
-from repro_gate.statistics.weights import Weights, weights_of
+from repro_gate.statistics.weights import weights_of
 from repro_gate.statistics.whole_suite import WholeSuite
 
 _SEED = 20_251_125
@@ -30,10 +30,12 @@ def weigh(suite: LogprobSuite, seen: Mapping[str, Comparison]) -> tuple[WeightRe
             drawn = [*comparison.calibration_totals, *comparison.totals]
             totals[cell.policy.name][cell.item.name] = drawn
     base = totals[suite.weights.base]
+    pairs = {name: list(_shared(base, totals[name])) for name in names}
+    # What could not be measured is said of its cells; no weights are no bad weights.
     return tuple(
-        _report(suite, suite.weights, name, list(_shared(base, totals[name])))
+        _report(suite, suite.weights, name, pairs[name])
         for name in names
-        if name != suite.weights.base
+        if name != suite.weights.base and pairs[name]
     )
 
 
@@ -52,33 +54,23 @@ def _report(
 ) -> WeightReport:
     is_control = target in weights.clones
     ratios = [median(of_target) - median(of_base) for of_base, of_target in pairs]
-    said = weights_of(ratios) if ratios else _NOTHING
-    control_p = _control_p(pairs, suite.tolerance) if is_control and pairs else None
-    items = sum(cell.policy.name == target for cell in suite.cells)
+    said = weights_of(ratios)
+    control_p = _control_p(pairs, suite.tolerance) if is_control else None
     return WeightReport(
         base=weights.base,
         target=target,
         is_control=is_control,
         must_be_usable=target in weights.must_be_usable,
         items=said.items,
-        mean_log_ratio=math.fsum(ratios) / len(ratios) if ratios else 0.0,
+        mean_log_ratio=math.fsum(ratios) / len(ratios),
         effective_size=said.effective_size,
         largest_share=said.largest_share,
         mean_weight=said.mean_weight,
         khat=said.khat,
         khat_bar=said.khat_bar,
         control_p=control_p,
-        problems=(
-            *_unmeasured(len(ratios), items),
-            *_off_center(suite, weights, control_p, ratios),
-            *said.problems(),
-        ),
+        problems=(*_off_center(suite, weights, control_p, ratios), *said.problems()),
     )
-
-
-def _unmeasured(measured: int, items: int) -> Iterator[str]:
-    if measured < items:
-        yield f"only {measured} of {items} items could be measured"
 
 
 def _off_center(
@@ -87,7 +79,7 @@ def _off_center(
     tolerance = suite.tolerance
     level = CONTROLS_SHARE * tolerance.false_alarm_rate / max(1, len(weights.clones))
     is_off = control_p is not None and control_p <= level
-    typical = median(map(abs, ratios)) if ratios else 0.0
+    typical = median(map(abs, ratios))
     if is_off and typical > tolerance.floor_nats:
         yield (
             f"the A/A control is not centred on 0: the log-ratios are typically {typical:.3g} nats "
@@ -105,8 +97,3 @@ def _control_p(
     for of_base, of_target in pairs:
         suite.add(two_samples(as_column(of_base[:fixed]), as_column(of_target[:fixed])))
     return suite.p_values()[Evidence.SUM]
-
-
-_NOTHING = Weights(
-    items=0, effective_size=0.0, largest_share=0.0, mean_weight=0.0, khat=None, khat_bar=None
-)

@@ -191,7 +191,7 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
     matrix = read_matrix(REPOSITORY)
 
     assert list(matrix.suites) == ["embedded", "release"]
-    assert list(matrix.logprob_suites) == ["embedded-logprobs"]
+    assert list(matrix.logprob_suites) == ["embedded-logprobs", "hosted"]
     assert matrix.default_suites == ("embedded", "embedded-logprobs")
 
 
