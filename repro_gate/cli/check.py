@@ -22,6 +22,7 @@ from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.reports.foreign import one_line
 from repro_gate.reports.json_report import render_json
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
@@ -107,13 +108,15 @@ def _with_logprobs(
 
 def _say_plan(workspace: wiring.Workspace, tokens: Plan, plans: Sequence[LogprobPlan]) -> ExitCode:
     """Print what would be run and spent, and spend nothing."""
-    from repro_gate.cli import logprobs  # noqa: PLC0415
-
     runs = sum(map(tokens.runs_of, tokens.cells))
     lines = [f"tokens: {len(tokens.cells)} cells, {runs} runs"] if tokens.cells else []
-    with logprobs.prepared(workspace, plans) as suites:
-        lines += logprobs.plan_lines(suites)
-    say("".join(f"{line}\n" for line in (*lines, "nothing was checked: this was a dry run")))
+    if plans:
+        from repro_gate.cli import logprobs  # noqa: PLC0415
+
+        with logprobs.prepared(workspace, plans) as suites:
+            lines += logprobs.plan_lines(suites)
+    lines.append("nothing was checked: this was a dry run")
+    say("".join(f"{one_line(line)}\n" for line in lines))
     return ExitCode.INCONCLUSIVE
 
 

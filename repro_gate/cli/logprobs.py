@@ -1,6 +1,7 @@
 """The part of `repro-gate check` that is about log-probabilities."""
 
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from repro_gate.cli.estimate import estimate_lines
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.digests import digest_of
 from repro_gate.core.policies import LogprobPlan
+from repro_gate.core.verdicts import Inconclusive
 from repro_gate.ports import Scorer
 
 
@@ -70,11 +72,16 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
     """Yield what would be drawn, and what that would cost."""
     surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
     for plan, found in surveyed:
-        draws = len(found.comparable) * plan.suite.tolerance.draws
-        yield (
-            f"suite {plan.suite.name}: {len(found.comparable)} of {len(plan.cells)} cells have a "
-            f"baseline, {draws} draws in the first look"
-        )
+        cells, draws = len(plan.cells), len(found.comparable) * plan.suite.tolerance.draws
+        problems = [one.reason for one in found.settled.values() if isinstance(one, Inconclusive)]
+        for reason, count in Counter(problems).items():
+            # Of these it is not known whether they have one.
+            yield f"suite {plan.suite.name}: {count} of {cells} cells cannot be measured: {reason}"
+        if len(problems) < cells:
+            yield (
+                f"suite {plan.suite.name}: {len(found.comparable)} of {cells} cells have a "
+                f"baseline, {draws} draws in the first look"
+            )
     yield from estimate_lines(surveyed)
 
 

@@ -46,9 +46,8 @@ class _Tally:
         self._since = time.monotonic()
 
     def started(self, *, cells: int, runs: int) -> None:
-        """Tell how much there is to do."""
+        """Tell how much there is to do; it may become more."""
         self._cells, self._runs = cells, runs
-        self._since = time.monotonic()
         self._show()
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
@@ -68,9 +67,14 @@ class _Tally:
         elapsed = max(time.monotonic() - self._since, 1e-9)
         return f"{len(self._begun)}/{self._cells} cells, {self._tokens / elapsed:.0f} tokens/s"
 
+    @property
+    def _total(self) -> int:
+        # What replaces an outlier comes on top of what was planned.
+        return max(self._runs, self._done)
+
     def _seconds_left(self) -> float:
         elapsed = time.monotonic() - self._since
-        return elapsed / max(self._done, 1) * (self._runs - self._done)
+        return elapsed / max(self._done, 1) * (self._total - self._done)
 
     def _show(self) -> None:
         """Say nothing."""
@@ -87,7 +91,7 @@ class _Bar(_Tally):
     def _show(self) -> None:
         if self._task is None:
             self._task = self._bar.add_task("checking", total=self._runs, pace="")
-        self._bar.update(self._task, completed=self._done, pace=self._pace())
+        self._bar.update(self._task, total=self._total, completed=self._done, pace=self._pace())
 
 
 class _Lines(_Tally):
@@ -100,9 +104,9 @@ class _Lines(_Tally):
         self._lines = 0
 
     def _show(self) -> None:
-        if self._done * _LINES < (self._lines + 1) * self._runs:
+        before, self._lines = self._lines, self._done * _LINES // max(1, self._runs)
+        if self._lines <= before:
             return
-        self._lines = self._done * _LINES // self._runs
         left = f"{self._seconds_left():.0f} s left"
-        line = f"{self._done}/{self._runs} {self._noun}, {self._pace()}, {left}"
+        line = f"{self._done}/{self._total} {self._noun}, {self._pace()}, {left}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
