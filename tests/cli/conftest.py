@@ -1,10 +1,14 @@
 """Workspaces to run the real program in; what is slow to make is made once."""
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.hosted_workspaces import HostedWorkspace
 from tests.cli.workspaces import Workspace
+from tests.fakes.fireworks.conduct import KEY
+from tests.fakes.fireworks.server import Api, serving
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,36 @@ def workspace(cache: Path, tmp_path: Path) -> Workspace:
     fresh.write_matrix()
     fresh.write_script()
     return fresh
+
+
+@pytest.fixture
+def api() -> Generator[Api]:
+    """Give a server that hosts the usual model, whose every answer is the same."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hosted_once(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> HostedWorkspace:
+    """Return a workspace with baselines, to be copied and not to be worked in."""
+    workspace = HostedWorkspace(folder=tmp_path_factory.mktemp("hosted"), cache=cache, key=KEY)
+    with serving() as server:
+        workspace.ask(server.base_url)
+        assert workspace.calibrate().code == 0
+    return workspace
+
+
+@pytest.fixture
+def hosted(hosted_once: HostedWorkspace, api: Api, tmp_path: Path) -> HostedWorkspace:
+    """Return a workspace with two cells at the server, and a baseline for each."""
+    workspace = hosted_once.hosted_copy(tmp_path)
+    workspace.ask(api.base_url)
+    return workspace
+
+
+@pytest.fixture
+def unrecorded(api: Api, cache: Path, tmp_path: Path) -> HostedWorkspace:
+    """Return a workspace with two cells at the server, and no baseline yet."""
+    workspace = HostedWorkspace(folder=tmp_path, cache=cache, key=KEY)
+    workspace.ask(api.base_url)
+    return workspace

@@ -1,0 +1,105 @@
+"""A folder whose matrix asks a hosted model, and what the program makes of the answers."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cli.workspaces import Ran, Workspace, toml
+from tests.fakes.fireworks.hosting import MODEL
+
+KEY_ENV = "KEY_OF_THE_TESTS"
+SOURCE = "fake"
+"""The name of the provider, and of the folder of its baselines."""
+POLICY: Mapping[str, Any] = {
+    "provider": SOURCE,
+    "model": MODEL,
+    "system": "Be brief.",
+    "template": "{system} {prompt}",
+    "temperature": 0.7,
+    "logprobs": "raw",
+}
+ITEMS: Mapping[str, Any] = {
+    "plane": {"prompt": "How do I make a paper airplane?", "response": " Fold it in half."},
+    "train": {"prompt": "The train leaves at", "response": " nine, and the town is quiet"},
+}
+PLANE, TRAIN = "base--plane", "base--train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostedWorkspace(Workspace):
+    """A workspace with a suite of log-probabilities, and a key in its environment."""
+
+    key: str
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """Return the environment of a developer who has a key."""
+        return Workspace.environment(self, **{KEY_ENV: self.key, **changes})
+
+    def ask(self, base_url: str, **changes: Any) -> None:
+        """Write the usual matrix, which asks the server at a URL, with changes."""
+        text = toml(hosted_matrix_of(base_url, **changes))
+        (self.folder / "repro-gate.toml").write_text(text, "utf-8")
+
+    def check(self, *arguments: str, **env: str) -> Ran:
+        """Check the suite of log-probabilities."""
+        return self.run("check", "--suite", "hosted", *arguments, **env)
+
+    def calibrate(self, *arguments: str, **env: str) -> Ran:
+        """Record baselines without being asked."""
+        return self.run("record-baseline", "--suite", "hosted", "--yes", *arguments, **env)
+
+    @property
+    def baselines(self) -> Path:
+        """The folder of the baselines."""
+        return self.snapshots / "baselines" / SOURCE
+
+    def baseline(self, cell_id: str) -> Path:
+        """Return the file of one baseline."""
+        return self.baselines / f"{cell_id}.json"
+
+    def suite(self) -> Any:
+        """Return what the last check reported of the suite."""
+        (suite,) = self.report()["logprobs"]
+        return suite
+
+    def logprob_verdicts(self) -> dict[str, str]:
+        """Return the verdicts of the last check on log-probabilities by cell."""
+        suites = self.report()["logprobs"]
+        return {cell["id"]: cell["verdict"] for suite in suites for cell in suite["cells"]}
+
+    def draws(self, file: str = "draws.jsonl") -> list[dict[str, Any]]:
+        """Return the draws that a command has noted so far."""
+        lines = (self.output / file).read_text("utf-8").split("\n")[1:-1]
+        return [json.loads(line) for line in lines]
+
+    def hosted_copy(self, folder: Path) -> "HostedWorkspace":
+        """Return the same snapshots in another folder; its matrix is still to be written."""
+        shutil.copytree(self.snapshots, folder / "snapshots")
+        return HostedWorkspace(folder=folder, cache=self.cache, key=self.key)
+
+
+def hosted_matrix_of(
+    base_url: str,
+    *,
+    items: Mapping[str, Any] = ITEMS,
+    policies: Mapping[str, Any] | None = None,
+    provider: Mapping[str, Any] | None = None,
+    suite: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return the matrix of one policy with two items, unless told otherwise."""
+    policies = policies or {"base": POLICY}
+    usual = {"kind": "logprobs", "policies": list(policies), "items": list(items)}
+    hosted = {"kind": "fireworks", "base_url": base_url, "api_key_env": KEY_ENV}
+    suites = changes.pop("suites", {}) | {"hosted": usual | dict(suite or {})}
+    return {
+        "schema": "repro-gate/matrix/v1",
+        "default_suites": ["hosted"],
+        "providers": {SOURCE: hosted | dict(provider or {})},
+        "policies": policies,
+        "items": items,
+        "suites": suites,
+    } | changes
