@@ -65,7 +65,7 @@ def advise_logprobs(verdict: LogprobVerdict) -> str:  # noqa: PLR0911 -- one for
         case Outlying():
             return "Ask the provider about these requests; the draws that replaced them are fine."
         case Invalid():
-            return "Find out what the API answers instead; until it answers, nothing can be judged."
+            return "Find out why the API answers something else; until then nothing can be judged."
         case Unrecorded():
             return "Record a baseline, and commit it."
         case Inconclusive():

@@ -1,12 +1,17 @@
 """What a reader can meet, a verdict, a code, an error, is explained."""
 
 import re
+from io import StringIO
 from typing import get_args
 
 import pytest
+from rich.console import Console
 
 from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.logprob_report import LogprobReport
+from repro_gate.core.logprob_verdicts import LogprobVerdict
 from repro_gate.core.outcome import ExitCode
+from repro_gate.core.report import GateReport, Timing
 from repro_gate.core.verdicts import (
     Drift,
     Inconclusive,
@@ -19,7 +24,10 @@ from repro_gate.core.verdicts import (
 )
 from repro_gate.protocol import Method, Refusal
 from repro_gate.reports.describe import advise
+from repro_gate.reports.logprob_words import advise_logprobs
+from repro_gate.reports.terminal import render_terminal
 from tests.docs.pages import first_column, page
+from tests.fakes.logprob_reports import LOGPROB_VERDICTS, rich_logprobs_of
 from tests.fakes.values import cell_of, golden_of
 
 _DIVERGENCE = Divergence(place=Place.OUTPUT, position=0, expected=None, observed=None)
@@ -32,11 +40,23 @@ _EXAMPLES: tuple[Verdict, ...] = (
     Inconclusive(reason="", remedy=None),
     Orphaned(),
 )
+_LOGPROB_EXAMPLES: tuple[LogprobVerdict, ...] = tuple(
+    found.verdict for found in LOGPROB_VERDICTS.values()
+)
+_LOGPROB_OUTPUTS = [
+    block
+    for block in page("docs/how-to/read-a-failure.md").blocks("text")
+    if "record-baseline" in block
+    or block.startswith(("suite ", "note ", "outlier ", "invalid ", "weights "))
+]
+_HEADINGS = {"drift": "drift of log-probabilities"}
+"""Two verdicts are called drift; what they say is not the same."""
 
 
 def test_there_is_an_example_of_every_verdict() -> None:
     """The tests of this file know every verdict."""
     assert {type(verdict) for verdict in _EXAMPLES} == set(get_args(Verdict))
+    assert {type(verdict) for verdict in _LOGPROB_EXAMPLES} == set(get_args(LogprobVerdict))
 
 
 @pytest.mark.parametrize("verdict", _EXAMPLES, ids=lambda verdict: verdict.word)
@@ -49,13 +69,29 @@ def test_every_verdict_has_a_section_with_its_advice(verdict: Verdict) -> None:
     assert any(re.search(rf"\b{verdict.word}\b", output) for output in outputs)
 
 
+@pytest.mark.parametrize("verdict", _LOGPROB_EXAMPLES, ids=lambda verdict: verdict.word)
+def test_every_verdict_on_log_probabilities_has_its_advice(verdict: LogprobVerdict) -> None:
+    """The how-to says of each of them, too, what the reports say."""
+    sections = page("docs/how-to/read-a-failure.md").sections()
+    section = sections[_HEADINGS.get(verdict.word, verdict.word)]
+    assert advise_logprobs(verdict) in section.replace("\n", " ")
+
+
+@pytest.mark.parametrize("shown", _LOGPROB_OUTPUTS, ids=lambda shown: shown.splitlines()[0])
+def test_output_about_log_probabilities_has_the_form_of_a_report(shown: str) -> None:
+    """Every line that the page shows of a suite begins with a label that is printed."""
+    printed = _labels(_printed(rich_logprobs_of()))
+    assert _labels(shown)
+    assert _labels(shown) <= printed
+
+
 @pytest.mark.parametrize(
     ("name", "heading"),
     [("README.md", "Verdicts"), ("docs/reference/exit-codes.md", "Exit codes")],
 )
 def test_every_verdict_has_a_code(name: str, heading: str) -> None:
     """The tables of verdicts have every verdict."""
-    words = {verdict.word for verdict in _EXAMPLES}
+    words = {verdict.word for verdict in (*_EXAMPLES, *_LOGPROB_EXAMPLES)}
     assert words <= first_column(page(name).sections()[heading])
 
 
@@ -75,3 +111,33 @@ def test_every_error_of_an_engine_is_explained() -> None:
     assert {f"`{method}`" for method in Method} <= reference.sections().keys()
     told = first_column(page("docs/how-to/read-a-failure.md").sections()["inconclusive"])
     assert set(Refusal) - {Refusal.INTERNAL} <= told
+
+
+def test_there_are_outputs_about_log_probabilities() -> None:
+    """The test of their form would agree with an empty list too."""
+    assert {block.split(maxsplit=1)[0] for block in _LOGPROB_OUTPUTS} == {
+        *("suite", "note", "drift", "outlier", "invalid", "unrecorded", "weights"),
+    }
+
+
+def _printed(part: LogprobReport) -> str:
+    report = GateReport(
+        tool_version="",
+        started_at="",
+        suites=(),
+        cells=(),
+        controls=(),
+        engines=(),
+        models={},
+        timing=Timing(wall_s=0, load_s=0, engine_s=0, generated_tokens=0),
+        interrupted=False,
+        logprobs=(part,),
+    )
+    console = Console(file=StringIO(), force_terminal=False)
+    with console.capture() as capture:
+        render_terminal(report, console)
+    return capture.get()
+
+
+def _labels(output: str) -> set[str]:
+    return set(re.findall(r"^  (\S[\w -]*?) {2,}\S", output, re.MULTILINE))
