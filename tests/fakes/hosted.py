@@ -1,5 +1,6 @@
 """Small values to test hosted models with: cells, tokens, answers, and a clock of one's own."""
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -62,9 +63,11 @@ class FakeTime:
         return START + timedelta(seconds=self.seconds) + self.jump
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Let time pass at once, after others have had their turn."""
         self.slept.append(seconds)
-        self.seconds += seconds
+        wakes_at = self.seconds + seconds
+        await asyncio.sleep(0)
+        self.seconds = max(self.seconds, wakes_at)
 
 
 def surroundings_of(

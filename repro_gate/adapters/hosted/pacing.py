@@ -37,8 +37,6 @@ class Bucket:
 
     def wait_s(self, cost: int, *, now: float) -> float:
         """Return how long it takes until `cost` may be taken."""
-        if cost == 0:
-            return 0.0
         self._refill(now)
         # What is larger than the bucket goes when the bucket is full, and leaves a debt.
         missing = min(cost, self._limit) - self._level

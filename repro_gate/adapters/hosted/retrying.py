@@ -44,7 +44,7 @@ async def persist(
 
     def wait_s(state: RetryCallState) -> float:
         backoff = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** (state.attempt_number - 1))
-        # A server may ask for no wait at all, and must not make us spin.
+        # A server may ask for no wait at all, or one of the clocks be wrong: that is no spinning.
         return max(_failure(state).after_s or 0.0, surroundings.random() * backoff)
 
     def check_deadline(state: RetryCallState) -> None:
@@ -88,9 +88,7 @@ def _seconds_until(text: str, now: datetime) -> float | None:
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
-    # A date in the past says nothing: one of the two clocks is wrong.
-    seconds = (date - now).total_seconds()
-    return seconds if seconds >= 0 else None
+    return (date - now).total_seconds()
 
 
 def _failure(state: RetryCallState) -> TryAgain:

@@ -3,6 +3,8 @@
 import gzip
 import socket
 import ssl
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,9 +131,22 @@ def test_a_fault_that_lasts_is_no_measurement(fault: Script, reason: str) -> Non
 def test_an_attempt_takes_no_longer_than_it_may(fault: Script) -> None:
     """The time from connecting to the last byte counts, however it was spent."""
     with rude_server(fault) as server:
+        began = time.monotonic()
         found = _missed(server.url, timeout_s=_SHORT_S)
+        took_s = time.monotonic() - began
 
     assert found == "test-host: no complete answer within 0.15 s (attempts: 2)"
+    assert took_s < 10 * _SHORT_S
+
+
+def test_an_attempt_takes_no_longer_than_all_draws_may() -> None:
+    """What is left until the deadline is less than an attempt may take."""
+    provider = provider_of("", attempts=1, timeout_s=5.0, deadline_s=_SHORT_S)
+    with rude_server((Wait(),)) as server:
+        cell = logprob_cell_of(replace(provider, base_url=server.url))
+        missed = draw_with(None, request_of(cell), surroundings=surroundings_of())
+
+    assert missed == MissedDraw(reason="test-host: no complete answer within 0.15 s (attempts: 1)")
 
 
 def test_a_connection_takes_no_longer_than_it_may() -> None:

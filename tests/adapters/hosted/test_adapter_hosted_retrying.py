@@ -137,6 +137,7 @@ def test_the_wait_doubles_and_is_left_to_chance(luck: float, slept: Sequence[flo
         ({"retry_after_ms": "1250", "retry_after": "7"}, 1.25),
         ({"retry_after_ms": "soon", "retry_after": "7"}, 7.0),
         ({"retry_after": "0"}, 0.25),
+        ({"retry_after": "0.1"}, 0.25),
         ({"retry_after": "100000"}, 60.0),
         ({"retry_after": "1e999"}, 60.0),
         ({"retry_after": "inf"}, 60.0),
