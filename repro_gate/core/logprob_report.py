@@ -69,7 +69,7 @@ class MatrixTest:
     evidence: str
     """Which statistic it is."""
     typical_shift: float
-    """The mean over the cells of how far the median of the sum moved, in nats, whichever way."""
+    """The median over the cells of how far the sum moved, in nats, whichever way."""
     second_look: bool
     """Whether a second, independent set of draws was taken of every cell."""
     mean_shift: float
