@@ -70,6 +70,10 @@ class HostedWorkspace(Workspace):
         suites = self.report()["logprobs"]
         return {cell["id"]: cell["verdict"] for suite in suites for cell in suite["cells"]}
 
+    def logprob_cell(self, cell_id: str) -> Any:
+        """Return what the last check reported of one cell."""
+        return next(cell for cell in self.suite()["cells"] if cell["id"] == cell_id)
+
     def draws(self, file: str = "draws.jsonl") -> list[dict[str, Any]]:
         """Return the draws that a command has noted so far."""
         lines = (self.output / file).read_text("utf-8").split("\n")[1:-1]

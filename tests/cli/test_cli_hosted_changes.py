@@ -1,0 +1,135 @@
+"""A hosted model that changes: what is a finding, what is a note, and what is shown of it."""
+
+from typing import Any
+
+import pytest
+
+from tests.cli.hosted_workspaces import ITEMS, PLANE, POLICY, TRAIN, HostedWorkspace
+from tests.fakes.fireworks.conduct import Conduct
+from tests.fakes.fireworks.effects import Rule, Shift, Swap, on
+from tests.fakes.fireworks.hosting import HostedModel
+from tests.fakes.fireworks.noise import Mixture
+from tests.fakes.fireworks.server import Api, serving
+from tests.fakes.fireworks.weights import HashedWeights, Quantisation, tiny_weights
+
+_OUTLIER = on(2, Shift(nats=-114.0), text="nine")
+_MANY: dict[str, Any] = {f"item{n}": {**ITEMS["plane"], "prompt": f"Say {n}"} for n in range(8)}
+
+
+@pytest.mark.parametrize(
+    ("effect", "text", "verdicts"),
+    [
+        (Swap(weights=HashedWeights(seed=2)), None, ("drift", "drift")),
+        (Shift(nats=-3.0), "nine", ("agrees", "drift")),
+        (Shift(nats=-0.3), None, ("drift", "drift")),
+    ],
+    ids=["other weights", "one item", "every item"],
+)
+def test_a_change_beyond_the_floor_is_drift(
+    hosted: HostedWorkspace,
+    api: Api,
+    effect: Swap | Shift,
+    text: str | None,
+    verdicts: tuple[str, str],
+) -> None:
+    """What moved is a finding, and only that."""
+    api.follow(Rule(effect=effect, text=text))
+
+    code = hosted.check().code
+
+    assert (code, hosted.logprob_verdicts()) == (10, {PLANE: verdicts[0], TRAIN: verdicts[1]})
+    (changed,) = hosted.logprob_cell(TRAIN)["provenance"]
+    assert (changed["name"], changed["after"] in api.base_url) == ("provider.host", True)
+
+
+def test_one_token_that_moved_is_named(hosted: HostedWorkspace, api: Api) -> None:
+    """The position, the bytes and the nats of the token are in the report, and no other token."""
+    api.follow(Rule(effect=Shift(nats=-3.0, token=3), text="nine"))
+
+    code = hosted.check().code
+    effect = hosted.logprob_cell(TRAIN)["effect"]
+    moved = [token for token in effect["tokens"] if abs(token["shift"]) > 1e-5]
+
+    assert (code, effect["shift"]) == (10, pytest.approx(-3.0, abs=1e-5))
+    assert [(token["position"], token["id"], token["text"]) for token in moved] == [(3, 110, "n")]
+
+
+def test_a_change_below_the_floor_is_a_note(hosted: HostedWorkspace, api: Api) -> None:
+    """A hundredth of a nat on every item is certain, told, and no finding."""
+    api.follow(Rule(effect=Shift(nats=-0.01)))
+
+    ran = hosted.check()
+
+    assert (ran.code, set(hosted.logprob_verdicts().values())) == (0, {"agrees"})
+    assert "base--train  -0.0100 nats" in ran.out
+    assert hosted.suite()["matrix"]["verdict"] == "changed"
+
+
+def test_a_noisy_service_that_has_not_changed_passes(unrecorded: HostedWorkspace) -> None:
+    """One draw in ten is off by a nat or two at random, as it was while calibrating."""
+    noisy = HostedModel(noise=Mixture())
+    with serving(noisy, conduct=Conduct(seed=2)) as server:
+        unrecorded.ask(server.base_url, items=_MANY)
+        assert unrecorded.calibrate().code == 0
+        ran = unrecorded.check()
+
+    assert (ran.code, unrecorded.suite()["policies"][0]["atom"] < 1) == (0, True)
+
+
+def test_quantised_weights_are_drift(unrecorded: HostedWorkspace) -> None:
+    """A real model at four bits gives other numbers than it does at thirty-two."""
+    with (
+        tiny_weights("tiny-qwen2") as exact,
+        tiny_weights("tiny-qwen2", Quantisation.Q4_0) as few,
+        serving(HostedModel(weights=exact)) as server,
+    ):
+        unrecorded.ask(server.base_url)
+        assert unrecorded.calibrate().code == 0
+        server.follow(Rule(effect=Swap(weights=few)))
+        ran = unrecorded.check()
+
+    assert ran.code == 10
+    assert set(unrecorded.logprob_verdicts().values()) == {"drift"}
+
+
+def test_the_outlier_of_the_finding_is_drawn_again(hosted: HostedWorkspace, api: Api) -> None:
+    """One draw 114 nats too low is named, replaced, and too many in so small a suite."""
+    api.follow(_OUTLIER)
+
+    ran = hosted.check()
+    cell = hosted.logprob_cell(TRAIN)
+
+    assert (ran.code, hosted.logprob_verdicts()) == (10, {PLANE: "agrees", TRAIN: "outlier"})
+    assert [draw["number"] for draw in hosted.draws() if draw["cell"] == TRAIN] == [1, 2, 3]
+    assert len(cell["totals"]) == 2
+    assert cell["outliers"][0]["total"] == pytest.approx(cell["center"] - 114.0, abs=1e-5)
+    assert "114.0000 from the center" in ran.out
+
+
+def test_outliers_that_are_allowed_are_a_note(hosted: HostedWorkspace, api: Api) -> None:
+    """With a rate of 1 the same outlier is told, and decides nothing."""
+    api.follow(_OUTLIER)
+    hosted.ask(api.base_url, suite={"max_outlier_rate": 1})
+
+    ran = hosted.check()
+
+    assert (ran.code, len(hosted.logprob_cell(TRAIN)["outliers"])) == (0, 1)
+    assert "114.0000 from the center" in ran.out
+
+
+def test_an_outlier_makes_no_weight(hosted: HostedWorkspace, api: Api) -> None:
+    """The weight between a policy and its clone is 1, not exp(114)."""
+    weights = {"base": "base", "clones": ["clone"], "must_be_usable": ["clone"]}
+    hosted.ask(
+        api.base_url,
+        policies={"base": POLICY, "clone": POLICY},
+        suite={"max_outlier_rate": 1, "weights": weights},
+    )
+    assert hosted.calibrate().code == 0
+    api.follow(_OUTLIER)
+
+    ran = hosted.check()
+    (weight,) = hosted.suite()["weights"]
+
+    assert (ran.code, weight["problems"], weight["target"]) == (0, [], "clone")
+    assert weight["mean_weight"] == pytest.approx(1.0, abs=1e-4)
