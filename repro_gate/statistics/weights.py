@@ -14,6 +14,7 @@ FEWEST_FOR_KHAT = 100
 """Below it the bar for k-hat is under 0.5 and the tail has too few weights to be fitted."""
 _LOWEST_SIZE_SHARE = 0.1
 _HIGHEST_SHARE = 0.5
+_FEWEST_IN_TAIL = 5
 _FEWEST_FOR_SHARE = 3
 """Of two weights one always has half."""
 
@@ -72,9 +73,32 @@ def weights_of(ratios: Sequence[float]) -> Weights:
 
 
 def _khat(log_ratios: Floats) -> float | None:
-    if len(log_ratios) < FEWEST_FOR_KHAT or np.ptp(log_ratios) == 0:
+    """Return the shape of the tail of the weights, or None when there is none to be fitted."""
+    items = len(log_ratios)
+    tail = _tail(log_ratios)
+    if items < FEWEST_FOR_KHAT or len(tail) < _FEWEST_IN_TAIL or np.ptp(tail) == 0:
         return None
     # Its import takes longer than most checks, and few have so many items.
     library: Any = import_module("arviz_stats.base.array")
-    value = float(library.BaseArray().psislw(log_ratios)[1])
+    # It is made for log-likelihoods, whose negatives are the logarithms of weights, and takes
+    # 3 (items / r_eff)^0.5 of the largest for the tail.
+    r_eff = items * (3 / (len(tail) + 0.5)) ** 2
+    try:
+        with np.errstate(divide="raise", invalid="raise"):
+            value = float(library.BaseArray().psislw(-log_ratios, r_eff=r_eff)[1])
+    except FloatingPointError:
+        # Most of the tail is 0 beside its largest weight.
+        return None
     return value if math.isfinite(value) else None
+
+
+def _tail(log_ratios: Floats) -> Floats:
+    """Return the largest log-ratios, as many as PSIS takes, without those that tie with the rest.
+
+    A service that repeats itself has a great many log-ratios of 0, and they are no tail.
+    """
+    items = len(log_ratios)
+    ordered = np.sort(log_ratios)
+    size = int(min(items / 5, 3 * math.sqrt(items)))
+    tail: Floats = ordered[ordered > ordered[items - size - 1]]
+    return tail
