@@ -47,7 +47,7 @@ class Client:
         self._url = address_of(provider)
         self._key = key
         self._clock = surroundings.clock
-        self._http = _open(provider, surroundings)
+        self._http = _open(provider, surroundings, is_safe=self._url.scheme == "https")
 
     async def send(self, body: Mapping[str, Any], *, timeout_s: float) -> Reply:
         """Send one request and return what came back, whatever its status.
@@ -160,11 +160,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _open(provider: ProviderSpec, surroundings: Surroundings) -> httpx.AsyncClient:
+def _open(
+    provider: ProviderSpec, surroundings: Surroundings, *, is_safe: bool
+) -> httpx.AsyncClient:
     try:
         return httpx.AsyncClient(
             http2=provider.http2,
             follow_redirects=False,
+            # A server on this machine may be asked in clear; a proxy must not hear that.
+            trust_env=is_safe,
             # A cookie would bind all draws to the backend that made the first.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx.Limits(

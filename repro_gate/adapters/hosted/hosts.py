@@ -57,6 +57,8 @@ class Host:
         self._pacer = Pacer(surroundings)
         self._deadline = Deadline(provider.deadline_s, surroundings.clock)
         self._refused: frozenset[str] = frozenset()
+        self._closed: Refused | None = None
+        """Why no call is worth making any more."""
 
     async def draw(self, request: DrawRequest) -> DrawOutcome:
         """Make one draw with one call; what cannot be measured is a `MissedDraw`."""
@@ -101,6 +103,8 @@ class Host:
         Raises:
             MeasurementUnavailable: there is no answer.
         """
+        if self._closed is not None:
+            raise MeasurementUnavailable(self._closed.reason, remedy=self._closed.remedy)
         made = 0
 
         async def attempt() -> Answer:
@@ -112,6 +116,7 @@ class Host:
                 try:
                     return await self._call(body, question, tokens=tokens, attempts=made)
                 except Refused as error:
+                    self._closed = error if error.is_for_all else self._closed
                     # What a server calls by its name and refuses is said in another way.
                     fields = self._dialect.instead.keys() & body.keys() - refused
                     named = {field for field in fields if field in error.said}

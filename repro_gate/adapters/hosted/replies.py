@@ -24,10 +24,14 @@ _UNWELCOME: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 class Refused(MeasurementUnavailable):
     """The server understands and will not do it."""
 
-    def __init__(self, reason: str, *, said: str, remedy: str | None = None) -> None:
+    def __init__(
+        self, reason: str, *, said: str, remedy: str | None = None, is_for_all: bool = False
+    ) -> None:
         super().__init__(reason, remedy=remedy)
         self.said = said
         """All of the server's words, which may name a field."""
+        self.is_for_all = is_for_all
+        """Whether every other call would be refused too."""
 
 
 class Reader:
@@ -75,7 +79,8 @@ class Reader:
             if variable is not None and status in _UNWELCOME
             else None
         )
-        return Refused(reason, said=words, remedy=remedy)
+        is_for_all = status == HTTPStatus.UNAUTHORIZED
+        return Refused(reason, said=words, remedy=remedy, is_for_all=is_for_all)
 
     def _target_of(self, reply: Reply) -> str:
         try:

@@ -1,17 +1,20 @@
 """What is tried again and when: statuses, Retry-After in three spellings, back-off with jitter."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
 
 import httpx
 import pytest
 
+from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
-from repro_gate.core.policies import ProviderSpec
+from repro_gate.core.policies import Budget, ProviderSpec
 from tests.fakes.hosted import (
     FakeTime,
     document_of,
     draw_with,
+    draws_by,
     json_response,
     logprob_cell_of,
     provider_of,
@@ -90,6 +93,21 @@ def test_a_key_that_is_refused_names_its_variable(status: int, remedy: str | Non
 
     assert isinstance(missed, MissedDraw)
     assert missed.remedy == remedy
+
+
+@pytest.mark.parametrize(("status", "calls"), [(401, 1), (404, 3)])
+def test_a_key_that_is_refused_is_refused_for_all(status: int, calls: int) -> None:
+    """A thousand calls with a wrong key would look like an attack; another model may be there."""
+    sequel = Sequel(_failure(status))
+    cell = logprob_cell_of(provider_of(concurrency=1))
+    requests = [request_of(cell, number=number) for number in (1, 2, 3)]
+
+    with closing(HostedScorer(Budget(), surroundings=surroundings_of(sequel))) as scorer:
+        outcomes = draws_by(scorer, requests)
+
+    assert len({outcome for _, outcome in outcomes}) == 1
+    assert isinstance(outcomes[0][1], MissedDraw)
+    assert sequel.calls == calls
 
 
 @pytest.mark.parametrize("status", [204, 299, 600, 999])
