@@ -84,7 +84,7 @@ def _khat(log_ratios: Floats) -> float | None:
     # 3 (items / r_eff)^0.5 of the largest for the tail.
     r_eff = items * (3 / (len(tail) + 0.5)) ** 2
     try:
-        with np.errstate(divide="raise", invalid="raise"):
+        with np.errstate(divide="raise", invalid="raise", over="ignore"):
             value = float(library.BaseArray().psislw(-log_ratios, r_eff=r_eff)[1])
     except FloatingPointError:
         # Most of the tail is 0 beside its largest weight.

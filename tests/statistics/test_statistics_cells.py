@@ -1,0 +1,180 @@
+"""Two looks at one cell: suspicion, confirmation, size, and what may be claimed without them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from repro_gate.core.draws import Encoding, Piece
+from repro_gate.core.logprob_verdicts import Effect, Evidence, Sameness, TokenShift
+from repro_gate.statistics.bands import tolerance_factor
+from repro_gate.statistics.cells import (
+    Confirmed,
+    band_of,
+    confirm,
+    effect_of,
+    is_suspicious,
+    repeated,
+    sameness_of,
+    token_shifts,
+)
+from repro_gate.statistics.draws import as_array, as_column, joined
+from repro_gate.statistics.labelings import Floats
+
+FLOOR = 0.1
+ENCODING = Encoding(
+    prompt=(Piece(1, b"p"),), response=tuple(Piece(number, b" t") for number in range(7))
+)
+CALIBRATION = np.full((10, 7), -2.0)
+LEAST = 2 / math.comb(20, 10)
+
+
+def new_draws(*tokens: float, count: int = 5) -> Floats:
+    """Return draws that are all alike, away by so much; the last tokens are as they were."""
+    away = np.zeros(7)
+    away[: len(tokens)] = tokens
+    return np.tile(-2.0 + away, (count, 1))
+
+
+def test_repeats_are_not_suspicious() -> None:
+    """Nothing else needs to be drawn."""
+    assert not is_suspicious(CALIBRATION, new_draws())
+
+
+def test_one_draw_off_the_atom_is_not_suspicious() -> None:
+    """Most services do that once in ten."""
+    assert not is_suspicious(
+        CALIBRATION, np.concatenate([new_draws(count=4), new_draws(1, count=1)])
+    )
+
+
+def test_draws_off_the_atom_are_suspicious() -> None:
+    """Even by a hundredth of a nat."""
+    assert is_suspicious(CALIBRATION, new_draws(0.01))
+
+
+def test_a_second_look_that_says_nothing_confirms_nothing() -> None:
+    """Suspicion has to persist."""
+    assert confirm(CALIBRATION, new_draws(1.0), new_draws()) is None
+
+
+def test_a_second_look_that_says_the_same_confirms() -> None:
+    """The p-value is that of both looks, times the three statistics."""
+    found = confirm(CALIBRATION, new_draws(0.5), new_draws(0.5))
+
+    assert found == Confirmed(evidence=Evidence.COINCIDENCES, p_value=3 * LEAST)
+
+
+def test_a_p_value_is_at_most_1() -> None:
+    """Three times a half is not."""
+    calibration = np.array([[-1.0], [-1.0], [-1.5], [-1.0], [-1.0]])
+    first, second = np.full((5, 1), -1.0), np.full((3, 1), -2.0)
+    found = confirm(calibration, first, second)
+
+    assert found is not None
+    assert found.p_value <= 1.0
+
+
+def test_only_what_the_second_look_says_by_itself_is_evidence() -> None:
+    """The first look may have been sure of something else."""
+    generator = np.random.default_rng(4)
+    calibration = generator.normal(-2, 0.1, (10, 2))
+    first = generator.normal([-1, -1], 0.1, (5, 2))
+    second = generator.normal([-1, -3], 0.1, (5, 2))
+    found = confirm(calibration, first, second)
+
+    assert found is not None
+    assert found.evidence is Evidence.TOKENS
+    assert found.p_value < 0.01
+
+
+@pytest.mark.parametrize(
+    ("evidence", "tokens", "is_beyond"),
+    [
+        (Evidence.SUM, (0.3,), True),
+        (Evidence.SUM, (0.3, -0.3), False),
+        (Evidence.TOKENS, (0.3, -0.3), True),
+        (Evidence.TOKENS, (0.05,) * 7, False),
+        (Evidence.SUM, (0.05,) * 7, True),
+        (Evidence.COINCIDENCES, (0.3, -0.3), True),
+        (Evidence.COINCIDENCES, (0.05,) * 7, True),
+        (Evidence.COINCIDENCES, (0.01,) * 7, False),
+    ],
+)
+def test_what_was_shown_has_to_be_beyond_its_band(
+    evidence: Evidence, tokens: tuple[float, ...], *, is_beyond: bool
+) -> None:
+    """The sum by itself, a token by itself; coincidences show in either."""
+    _, beyond = effect_of(
+        Confirmed(evidence=evidence, p_value=0.0),
+        p_value=0.0,
+        draws=(CALIBRATION, new_draws(*tokens)),
+        floor=FLOOR,
+        of=ENCODING,
+    )
+
+    assert beyond is is_beyond
+
+
+def test_an_effect_is_told_with_its_numbers() -> None:
+    """Shift and band of the sum, and the tokens that moved most, first."""
+    effect, _ = effect_of(
+        Confirmed(evidence=Evidence.SUM, p_value=0.001),
+        p_value=0.002,
+        draws=(CALIBRATION, new_draws(-0.25, 0.0, -0.5)),
+        floor=FLOOR,
+        of=ENCODING,
+    )
+
+    assert effect == Effect(
+        evidence=Evidence.SUM,
+        p_value=0.002,
+        shift=-0.75,
+        band=FLOOR,
+        tokens=(
+            TokenShift(position=2, piece=Piece(2, b" t"), expected=-2.0, observed=-2.5),
+            TokenShift(position=0, piece=Piece(0, b" t"), expected=-2.0, observed=-2.25),
+        ),
+    )
+
+
+def test_at_most_five_tokens_are_named() -> None:
+    """Of equal shifts the first ones."""
+    found = token_shifts(CALIBRATION, new_draws(*[0.5] * 7), ENCODING)
+
+    assert [token.position for token in found] == [0, 1, 2, 3, 4]
+
+
+def test_the_band_of_a_noisy_cell_is_wider_than_the_floor() -> None:
+    """It is the tolerance factor times the deviation."""
+    calibration = np.array([[-2.0 - step] for step in range(10)])
+
+    assert band_of(CALIBRATION, 5, floor=FLOOR) == FLOOR
+    assert band_of(calibration, 5, floor=FLOOR) == pytest.approx(
+        tolerance_factor(10, 5) * 1.4826 * 2.5
+    )
+
+
+def test_repeats_are_counted_to_the_last_digit_that_counts() -> None:
+    """Any calibration draw may be the one that is repeated, with all its tokens."""
+    calibration = np.array([[-1.0, -2.0], [-2.0, -1.0]])
+    new = np.array([[-2.0, -1.0 + 5e-6], [-1.0, -1.0], [-1.0, -2.0], [-2.0, -1.0 + 5e-5]])
+
+    assert repeated(calibration, new) == 2
+
+
+def test_draws_are_arrays_of_draws_and_tokens() -> None:
+    """A sum is a draw of one token, and two looks are one."""
+    first, second = as_array([(-1.0, -2.0)]), as_array([(-3.0, -4.0)])
+
+    assert joined(first, second).tolist() == [[-1.0, -2.0], [-3.0, -4.0]]
+    assert as_column([-1.0, -2.0]).tolist() == [[-1.0], [-2.0]]
+
+
+def test_sameness_is_claimed_as_far_as_it_is_shown() -> None:
+    """Repeats are identical; a bound within the floor is equivalent; else nothing is claimed."""
+    off = np.concatenate([new_draws(count=4), new_draws(0.02, count=1)])
+    far = np.concatenate([new_draws(count=4), new_draws(2.0, count=1)])
+
+    claims = [sameness_of(CALIBRATION, new, floor=FLOOR) for new in (new_draws(), off, far)]
+    assert claims == [Sameness.IDENTICAL, Sameness.EQUIVALENT, Sameness.NOT_SHOWN]
