@@ -1,0 +1,176 @@
+"""An API under faults: each has its verdict, and nothing is spent beyond the budget."""
+
+import math
+import time
+
+import pytest
+
+from repro_gate.core.tokens import Token
+from tests.cli.hosted_workspaces import ITEMS, PLANE, TRAIN, HostedWorkspace
+from tests.cli.workspaces import PATIENCE_S, Ran, ended
+from tests.fakes.fireworks.conduct import KEY, Conduct
+from tests.fakes.fireworks.effects import (
+    AnswerAs,
+    CutOff,
+    Edit,
+    Effect,
+    Fail,
+    Misread,
+    Put,
+    Resize,
+    Rule,
+    Say,
+    on,
+)
+from tests.fakes.fireworks.server import Api, serving
+
+_RESPONSE = ITEMS["plane"]["response"]
+
+
+_FAULTS: dict[str, Effect] = {
+    "nan": Put(value=math.nan, token=2),
+    "infinite": Put(value=-math.inf, token=2),
+    "positive": Put(value=0.5, token=2),
+    "null": Put(value=None, token=2),
+    "absent": Edit(change=lambda body: body["choices"][0].pop("logprobs")),
+    "shorter": Resize(by=-1),
+    "longer": Resize(by=2),
+    "misread": Misread(token=2, becomes=Token(1, b"\x01")),
+    "swapped": AnswerAs(model="another"),
+    "storm": Fail(status=503),
+    "page": Say(body=b"<html>", headers={"content-type": "text/html"}),
+    "torn": CutOff(after=40),
+    "unknown": Fail(status=404, message="no such model"),
+}
+_MENDED: dict[str, Effect] = {
+    "error": Fail(status=500),
+    "limit": Fail(status=429, headers={"retry-after": "0"}),
+    "wait": Fail(status=429, headers={"retry-after": "1"}),
+}
+
+
+@pytest.fixture(scope="module")
+def struck(
+    hosted_once: HostedWorkspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[HostedWorkspace, Ran]:
+    """Return one check in which every item meets another fault."""
+    folder = tmp_path_factory.mktemp("struck")
+    workspace = HostedWorkspace(folder=folder, cache=hosted_once.cache, key=KEY)
+    items = {
+        name: {"prompt": f"<{name}>", "response": _RESPONSE}
+        for name in ("fine", *_FAULTS, *_MENDED)
+    }
+    with serving() as server:
+        workspace.ask(server.base_url, items=items, provider={"attempts": 2})
+        assert workspace.calibrate().code == 0
+        server.follow(
+            *(Rule(effect=effect, text=f"<{name}>") for name, effect in _FAULTS.items()),
+            *(on(1, effect, text=f"<{name}>") for name, effect in _MENDED.items()),
+        )
+        return workspace, workspace.check()
+
+
+def test_findings_beat_what_was_not_measured(struck: tuple[HostedWorkspace, Ran]) -> None:
+    """Invalid answers beside inconclusive and agreeing cells are 10, without a traceback."""
+    workspace, ran = struck
+    counts = workspace.suite()["counts"]
+
+    assert (ran.code, "Traceback" in ran.err) == (10, False)
+    assert {word: count for word, count in counts.items() if count} == {
+        "agrees": 1 + len(_MENDED),
+        "invalid": 9,
+        "inconclusive": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("item", "reason", "position"),
+    [
+        ("nan", 'the log-probability nan for 111 "o"', 2),
+        ("infinite", 'the log-probability -inf for 111 "o"', 2),
+        ("positive", 'the log-probability 0.5 for 111 "o"', 2),
+        ("null", 'no log-probability for 111 "o"', 2),
+        ("absent", "logprobs is missing where an object was expected", None),
+        ("shorter", 'the answer is about nothing, where 46 "." was asked', 16),
+        ("longer", "the answer is about 19 tokens where 17 were asked about, ", None),
+        ("misread", 'the answer is about 1 "\\x01", where 111 "o" was asked', 2),
+        ("swapped", "the model 'another' answered in place of 'accounts/", None),
+    ],
+)
+def test_an_answer_that_is_wrong_is_invalid(
+    struck: tuple[HostedWorkspace, Ran], item: str, reason: str, position: int | None
+) -> None:
+    """It is a finding, and the token that shows it is named."""
+    cell = struck[0].logprob_cell(f"base--{item}")
+
+    assert (cell["verdict"], cell["invalid"]) == ("invalid", {"position": position, "count": 2})
+    assert cell["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ("storm", "fake: status 503 (Service Unavailable): scripted (attempts: 2)"),
+        ("page", "fake: the answer is no JSON but text/html (attempts: 2)"),
+        ("torn", "fake: no answer: "),
+        ("unknown", "fake: status 404 (Not Found): no such model"),
+    ],
+)
+def test_no_answer_is_no_finding(
+    struck: tuple[HostedWorkspace, Ran], item: str, reason: str
+) -> None:
+    """What could not be measured is inconclusive, with the words of the last attempt."""
+    cell = struck[0].logprob_cell(f"base--{item}")
+
+    assert (cell["verdict"], cell["reason"].startswith(reason)) == ("inconclusive", True)
+
+
+@pytest.mark.parametrize("item", list(_MENDED))
+def test_a_fault_that_passes_is_no_fault(struck: tuple[HostedWorkspace, Ran], item: str) -> None:
+    """A second attempt has the answer, and the draw says how many it took."""
+    workspace, _ = struck
+    draws = [draw for draw in workspace.draws() if draw["cell"] == f"base--{item}"]
+    attempts = [draw["facts"]["attempts"] for draw in draws if draw["purpose"] == "first_look"]
+
+    assert workspace.logprob_cell(f"base--{item}")["verdict"] == "agrees"
+    assert sorted(attempts) == [1, 2]
+
+
+def test_a_server_that_is_gone_leaves_what_was_found(hosted: HostedWorkspace) -> None:
+    """An invalid answer from before stays a finding, and the rest is inconclusive."""
+    nan = Rule(effect=Put(value=math.nan), text="plane")
+    with serving(conduct=Conduct(latency_s=0.1), rules=[nan]) as server:
+        hosted.ask(server.base_url, provider={"concurrency": 1, "attempts": 1})
+        gate = hosted.start("check")
+        _wait_for_calls(server, 3)
+    ran = ended(gate)
+
+    assert (ran.code, hosted.logprob_verdicts()) == (10, {PLANE: "invalid", TRAIN: "inconclusive"})
+
+
+def test_a_budget_is_not_exceeded(hosted: HostedWorkspace, api: Api) -> None:
+    """What the budget does not reach is inconclusive, and says so; the server saw no call more."""
+    hosted.ask(api.base_url, suite={"budget": {"max_calls": 3}}, provider={"concurrency": 1})
+
+    ran = hosted.check()
+
+    assert (ran.code, len(api.requests)) == (4, 3)
+    assert hosted.logprob_verdicts() == {PLANE: "agrees", TRAIN: "inconclusive"}
+    assert hosted.logprob_cell(TRAIN)["reason"] == "the budget of 3 calls is used up"
+
+
+def test_attempts_are_calls_too(hosted: HostedWorkspace, api: Api) -> None:
+    """Trying again is paid from the same budget."""
+    api.follow(Rule(effect=Fail(status=503, headers={"retry-after": "0"})))
+    hosted.ask(api.base_url, suite={"budget": {"max_calls": 5}})
+
+    ran = hosted.check()
+
+    assert (ran.code, len(api.requests)) == (4, 5)
+
+
+def _wait_for_calls(server: Api, count: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(server.requests) < count:
+        assert time.monotonic() < deadline, "the server was never asked"
+        time.sleep(0.01)

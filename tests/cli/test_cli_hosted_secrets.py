@@ -1,0 +1,119 @@
+"""The key of a provider is in no file and in no output, whatever a server does with it."""
+
+import base64
+import html
+import json
+from urllib.parse import quote
+
+import pytest
+
+from repro_gate.core.tokens import Token
+from tests.cli.hosted_workspaces import ITEMS, KEY_ENV, HostedWorkspace
+from tests.cli.workspaces import Ran, contents_of
+from tests.fakes.fireworks.conduct import Conduct
+from tests.fakes.fireworks.effects import (
+    AnswerAs,
+    Edit,
+    Effect,
+    Fail,
+    Head,
+    Misread,
+    Put,
+    Rule,
+    Say,
+)
+from tests.fakes.fireworks.server import serving
+
+_KEY = 'fw_Zq7/tPx+93&vLm2~"secret'
+"""With characters that are written otherwise in URLs, JSON and HTML."""
+_SPELLINGS = {
+    _KEY,
+    _KEY[:14],
+    _KEY[-12:],
+    quote(_KEY, safe=""),
+    html.escape(_KEY),
+    json.dumps(_KEY)[1:-1],
+    base64.b64encode(_KEY.encode()).decode(),
+}
+_HEADERS = {"x-request-id": _KEY, "fireworks-backend-host": _KEY, "cf-ray": _KEY}
+_ECHOES: dict[str, Effect] = {
+    "refused": Fail(status=401, message=f"the key {_KEY} is unknown"),
+    "forbidden": Fail(status=403, message=quote(_KEY, safe="")),
+    "page": Say(body=html.escape(_KEY).encode(), headers={"content-type": f"text/{_KEY}"}),
+    "storm": Fail(status=503, message=json.dumps({"key": _KEY})),
+    "redirect": Fail(status=307, headers={"location": f"https://elsewhere.test/{_KEY}"}),
+    "model": AnswerAs(model=_KEY),
+    "token": Misread(token=2, becomes=Token(1, _KEY.encode())),
+    "number": Put(value=_KEY),
+    "shape": Edit(change=lambda body: body.update(choices=[{"logprobs": {_KEY: _KEY}}])),
+    "headers": Head(headers=_HEADERS),
+}
+
+
+@pytest.fixture(scope="module")
+def echoed(
+    hosted_once: HostedWorkspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[HostedWorkspace, list[Ran]]:
+    """Return what was said by a recording and a check at a server that repeats the key."""
+    folder = tmp_path_factory.mktemp("echoed")
+    workspace = HostedWorkspace(folder=folder, cache=hosted_once.cache, key=_KEY)
+    items = {name: {**ITEMS["plane"], "prompt": f"<{name}>"} for name in _ECHOES}
+    rules = [Rule(effect=effect, text=f"<{name}>") for name, effect in _ECHOES.items()]
+    headers = Rule(effect=Head(headers=_HEADERS))
+    with serving(conduct=Conduct(key=_KEY), rules=[headers]) as server:
+        workspace.ask(server.base_url, items=items, provider={"attempts": 2})
+        recorded = workspace.calibrate()
+        server.follow(headers, *rules)
+        checked = workspace.check()
+        again = workspace.calibrate("--again", "-o", "again")
+    return workspace, [recorded, checked, again]
+
+
+def test_a_server_that_repeats_the_key_is_measured(
+    echoed: tuple[HostedWorkspace, list[Ran]],
+) -> None:
+    """The faults are told as what they are, so the search below is one through real reports."""
+    workspace, (recorded, checked, again) = echoed
+    verdicts = workspace.logprob_verdicts()
+
+    assert (recorded.code, checked.code, again.code) == (0, 10, 10)
+    assert {name: verdicts[f"base--{name}"] for name in _ECHOES} == {
+        **dict.fromkeys(("refused", "forbidden", "page", "storm", "redirect"), "inconclusive"),
+        **dict.fromkeys(("model", "token", "number", "shape"), "invalid"),
+        "headers": "agrees",
+    }
+    assert workspace.logprob_cell("base--refused")["reason"].endswith("the key *** is unknown")
+
+
+def test_the_key_is_in_no_file(echoed: tuple[HostedWorkspace, list[Ran]]) -> None:
+    """Reports, baselines and logs of draws were searched for the key and for halves of it."""
+    workspace, _ = echoed
+    found = contents_of(workspace.folder)
+
+    assert {".repro-gate/draws.jsonl", ".repro-gate/report.md", "again/calibration.jsonl"} <= {
+        *found
+    }
+    leaks = [
+        (name, spelling)
+        for name, content in found.items()
+        for spelling in _SPELLINGS
+        if spelling.encode() in content
+    ]
+    assert leaks == []
+
+
+def test_the_key_is_in_no_output(echoed: tuple[HostedWorkspace, list[Ran]]) -> None:
+    """Neither stdout nor stderr of any command has it."""
+    said = "".join(ran.out + ran.err for ran in echoed[1])
+
+    assert [spelling for spelling in _SPELLINGS if spelling in said] == []
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown(hosted: HostedWorkspace) -> None:
+    """A key with a line break is refused by the name of its variable."""
+    ran = hosted.check(**{KEY_ENV: "fw_half\nfw_other"})
+    files = b"".join(contents_of(hosted.output).values())
+
+    assert (ran.code, KEY_ENV in ran.out) == (4, True)
+    assert [half for half in ("fw_half", "fw_other") if half in ran.out + ran.err] == []
+    assert b"fw_half" not in files
