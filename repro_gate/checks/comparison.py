@@ -30,6 +30,9 @@ class Comparison:
     """How many of `totals` repeat a calibration draw to the last digit."""
     band: float = 0.0
     sameness: Sameness = Sameness.NOT_SHOWN
+    """Both of all `totals`, whichever look they are of."""
+    saved: int = 0
+    """Draws of the first look that were not made, because they could not have mattered."""
     problem: Invalid | Inconclusive | None = None
     is_decided: bool = False
     baseline: Baseline | None = None
@@ -40,9 +43,12 @@ class Comparison:
     """The draws of both looks of a cell whose suspicion was confirmed."""
     confirmed: Confirmed | None = None
 
+    def note_problem(self, look: Look) -> None:
+        """Keep what makes a look worthless, as soon as it is known."""
+        self.problem = self.problem or look.invalid or look.missed
+
     def take(self, look: Look, baseline: Baseline, *, floor: float) -> Floats:
         """Add the draws of a look, and return them: draws x tokens, in nats."""
-        self.problem = self.problem or look.invalid or look.missed
         calibration = as_array(baseline.draws)
         self.made += len(look.draws)
         for draw in look.outlying:
@@ -51,8 +57,10 @@ class Comparison:
         if len(new):
             self.totals += [draw.total for draw in look.usable]
             self.repeats += repeated(calibration, new)
-            self.band = band_of(calibration, len(new), floor=floor)
-            self.sameness = sameness_of(calibration, new, floor=floor)
+            self.band = band_of(calibration, len(self.totals), floor=floor)
+            self.sameness = sameness_of(
+                self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
+            )
         return new
 
 

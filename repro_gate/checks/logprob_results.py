@@ -129,13 +129,12 @@ def _outlier_rate(seen: Iterable[Comparison]) -> float:
 
 
 def _spending(plan: LogprobPlan, measured: LogprobMeasurer) -> Spending:
-    drawer, planned = measured.drawer, plan.suite.tolerance.draws
-    early = (c for c in measured.seen.values() if c.is_decided and c.problem is None)
+    drawer = measured.drawer
     price = max((policy.provider.usd_per_million_tokens for policy in plan.policies), default=0.0)
     hosted = any(p.provider.kind is not ProviderKind.LOCAL for p in plan.policies)
     return Spending(
         calls=drawer.calls,
-        saved=sum(max(0, planned - len(c.totals)) for c in early),
+        saved=sum(comparison.saved for comparison in measured.seen.values()),
         reused=drawer.reused,
         tokens=drawer.tokens,
         usd=drawer.tokens * price / 1e6 if hosted else 0.0,

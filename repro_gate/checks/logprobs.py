@@ -98,7 +98,7 @@ class LogprobMeasurer:
         looks = self._looks(baselines, Purpose.FIRST_LOOK)
         planned = self._tolerance.draws
         calibration = {name: as_array(baseline.draws) for name, baseline in baselines.items()}
-        self.drawer.fill(dict.fromkeys(looks, FIRST_WAVE), looks)
+        self._fill(dict.fromkeys(looks, FIRST_WAVE), looks)
         going_on = [name for name, look in looks.items() if not look.has_failed]
         for name in going_on:
             # The same number of draws of every cell: a number that depends on them would bias it.
@@ -111,15 +111,25 @@ class LogprobMeasurer:
                 if not looks[name].has_failed
                 and not is_decided(calibration[name], _usable(looks[name]), planned=planned)
             ]
-            self.drawer.fill(dict.fromkeys(going_on, count), looks)
+            self._fill(dict.fromkeys(going_on, count), looks)
         for name, look in looks.items():
             self._finish_first(look, baselines[name], calibration[name])
             self._ports.progress.skipped(look.cell, runs=max(0, planned - look.asked))
 
+    def _fill(self, wanted: Mapping[str, int], looks: Mapping[str, Look]) -> None:
+        try:
+            self.drawer.fill(wanted, looks)
+        finally:
+            # An interruption takes the draws of unfinished looks with it, and no finding.
+            for name in wanted:
+                self.seen[name].note_problem(looks[name])
+
     def _finish_first(self, look: Look, baseline: Baseline, calibration: Floats) -> None:
         seen = self.seen[look.cell.id]
         new = seen.take(look, baseline, floor=self._tolerance.floor_nats)
-        is_complete = seen.problem is None and len(new) >= self._tolerance.draws
+        if seen.problem is None:
+            seen.saved = max(0, self._tolerance.draws - len(new))
+        is_complete = seen.problem is None and not seen.saved
         if is_complete and is_suspicious(calibration, new):
             seen.baseline, seen.first = baseline, new
         else:
@@ -127,7 +137,7 @@ class LogprobMeasurer:
 
     def _second_look(self, baselines: Mapping[str, Baseline], *, whole: WholeLook | None) -> None:
         looks = self._looks(baselines, Purpose.SECOND_LOOK)
-        self.drawer.fill(dict.fromkeys(looks, self._tolerance.draws), looks)
+        self._fill(dict.fromkeys(looks, self._tolerance.draws), looks)
         for name, look in looks.items():
             seen, baseline = self.seen[name], baselines[name]
             calibration = as_array(baseline.draws)

@@ -1,5 +1,6 @@
 """Has one cell drifted? Two looks, each at draws of its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from repro_gate.core.baselines import RESOLUTION_NATS
 from repro_gate.core.design import CONFIRMATION, SCREEN
 from repro_gate.core.draws import Encoding
 from repro_gate.core.logprob_verdicts import Effect, Evidence, Sameness, TokenShift
-from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
+from repro_gate.statistics.bands import bands, difference_bound, shifts
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.two_samples import (
     p_values,
@@ -104,12 +105,20 @@ def band_of(calibration: Floats, new: int, *, floor: float) -> float:
     return float(bands(calibration, new, floor=floor)[0])
 
 
-def sameness_of(calibration: Floats, new: Floats, *, floor: float) -> Sameness:
-    """Return what may be claimed of a cell in which no difference was found."""
-    if repeated(calibration, new) == len(new):
+def sameness_of(
+    calibration: Sequence[float], new: Sequence[float], *, repeats: int, floor: float
+) -> Sameness:
+    """Return what may be claimed of a cell in which no difference was found.
+
+    Args:
+        calibration: the sums of the calibration draws, in nats.
+        new: the sums of the new ones.
+        repeats: how many of these repeat a calibration draw to the last digit.
+        floor: how far the sum may move in any case, in nats.
+    """
+    if repeats == len(new):
         return Sameness.IDENTICAL
-    totals = columns_of(calibration)[:, 0], columns_of(new)[:, 0]
-    if difference_bound(*totals) <= floor:
+    if difference_bound(np.asarray(calibration), np.asarray(new)) <= floor:
         return Sameness.EQUIVALENT
     return Sameness.NOT_SHOWN
 
