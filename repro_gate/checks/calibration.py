@@ -7,11 +7,12 @@ from fnmatch import fnmatchcase
 from typing import assert_never
 
 from repro_gate.checks.looks import Drawer, Look
+from repro_gate.checks.survey import changes_against
 from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.logprob_verdicts import Invalid
-from repro_gate.core.policies import LogprobCell, LogprobPlan
+from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
@@ -82,7 +83,8 @@ def candidates(
             ]
             continue
         recorded = baselines.recorded(source)
-        found += [_candidate(cell, source, recorded, baselines) for cell in cells]
+        tolerance = plan.suite.tolerance
+        found += [_candidate(cell, source, recorded, baselines, tolerance) for cell in cells]
     wanted = [one for one in found if again or one.state is not BaselineState.RECORDED]
     return wanted, refused
 
@@ -151,7 +153,11 @@ def apply_baselines(
 
 
 def _candidate(
-    cell: LogprobCell, source: str, recorded: frozenset[str], baselines: BaselineReader
+    cell: LogprobCell,
+    source: str,
+    recorded: frozenset[str],
+    baselines: BaselineReader,
+    tolerance: Tolerance,
 ) -> Candidate:
     if cell.id not in recorded:
         return Candidate(cell=cell, source=source, state=BaselineState.MISSING)
@@ -159,7 +165,7 @@ def _candidate(
         before = baselines.read(source, cell.id)
     except InputInvalid:
         return Candidate(cell=cell, source=source, state=BaselineState.BROKEN)
-    changes = cell.changes_since(before.definition)
+    changes = changes_against(cell, before, tolerance)
     state = BaselineState.DEFINITION if changes else BaselineState.RECORDED
     return Candidate(cell=cell, source=source, state=state, changes=changes, before=before)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro_gate.core.baselines import Baseline
-from repro_gate.core.policies import LogprobCell, LogprobPlan
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, Scorer
@@ -47,7 +48,7 @@ def survey(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> S
     comparable: list[LogprobCell] = []
     tokens, digest = 0, hashlib.sha256(repr(plan.suite.tolerance).encode())
     for cell, baseline in _read_all(plan, sources, recorded, baselines):
-        reason = _reason_against(cell, baseline)
+        reason = _reason_against(cell, baseline, plan.suite.tolerance)
         if baseline is None or reason is not None:
             settled[cell.id] = Unrecorded(reason=reason or "there is no baseline")
             continue
@@ -87,11 +88,25 @@ def _read_all(
         raise InputInvalid("\n".join(map(str, errors)))
 
 
-def _reason_against(cell: LogprobCell, baseline: Baseline | None) -> str | None:
+def changes_against(
+    cell: LogprobCell, baseline: Baseline, tolerance: Tolerance
+) -> tuple[FactChange, ...]:
+    """Return why a baseline does not speak for a cell: what the matrix says otherwise by now."""
+    changes = cell.changes_since(baseline.definition)
+    made, wanted = len(baseline.draws), tolerance.calibration_draws
+    if made >= wanted:
+        return changes
+    # With fewer draws than the error rates were computed for, no shift could be significant.
+    return (*changes, FactChange(name="calibration_draws", before=str(made), after=str(wanted)))
+
+
+def _reason_against(
+    cell: LogprobCell, baseline: Baseline | None, tolerance: Tolerance
+) -> str | None:
     """Return why a baseline does not speak for a cell, or None when it does."""
     if baseline is None:
         return "there is no baseline"
-    changes = cell.changes_since(baseline.definition)
+    changes = changes_against(cell, baseline, tolerance)
     if not changes:
         return None
     said = "; ".join(f"{change.name} was {change.before}" for change in changes)
