@@ -20,7 +20,12 @@ _SCRIPT = re.compile(r"<<'END'\n(.*)END", re.DOTALL)
 
 
 @pytest.mark.parametrize(
-    "name", ["docs/how-to/run-on-a-gpu.md", "docs/explanation/built-in-models.md"]
+    "name",
+    [
+        "docs/how-to/run-on-a-gpu.md",
+        "docs/explanation/built-in-models.md",
+        "docs/explanation/log-probabilities.md",
+    ],
 )
 def test_scripts_print_what_the_page_shows(name: str) -> None:
     """A script that counts something in the goldens prints the block after it."""
@@ -68,8 +73,23 @@ def test_a_changed_setting_is_the_drift_of_the_readme(
     assert 0 < len(drifted) == report["counts"]["drift"]
     change = {"name": "setting.kv_type", "before": "f32", "after": "f16"}
     assert all(change in cell["provenance"] for cell in drifted)
-    shown = page("README.md").blocks("text")[0]
-    assert _labels(shown) <= _labels(result.output)
+    shown = page("README.md").blocks("text")
+    assert _labels(shown[0]) <= _labels(result.output)
+    assert report["logprobs"][0]["matrix"]["verdict"] == "changed"
+    assert _without_numbers(shown[-1]) in _without_numbers(result.output)
+
+
+def test_make_gate_ends_as_the_readme_shows(repro_gate: "CommandLine") -> None:
+    """The embedded suites say what the README shows, but for times and rounding."""
+    result = repro_gate("check", "--config", str(ROOT / "repro-gate.toml"))
+
+    assert result.exit_code == ExitCode.PASSED
+    varying = re.compile(r"typical shift \S+|wall \S+ s|engine \S+ s")
+    assert varying.sub("", page("README.md").blocks("text")[1]) == varying.sub("", result.stdout)
+
+
+def _without_numbers(output: str) -> str:
+    return re.sub(r"[-+]?[0-9][0-9.e-]*", "0", output)
 
 
 def _labels(output: str) -> set[str]:
