@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.core import design
 from repro_gate.core.outcome import ExitCode
-from tests.docs.pages import ROOT, page
+from repro_gate.core.policies import Tolerance
+from tests.docs.pages import ROOT, first_column, page
 from tests.fakes.fireworks.conduct import Conduct
 from tests.fakes.fireworks.hosting import HostedModel
 from tests.fakes.fireworks.noise import Mixture
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = ROOT / "docs" / "examples" / "hosted" / "repro-gate.toml"
 _HOWTO = page("docs/how-to/gate-a-hosted-model.md")
+_EXPLANATION = page("docs/explanation/log-probabilities.md")
 _KEY = "FIREWORKS_API_KEY"
 _SEED = 5
 """With this one the first recording meets an outlier, as the page tells."""
@@ -47,9 +50,7 @@ def test_the_example_is_read() -> None:
     assert len(suite.cells) == 12
     table = _HOWTO.sections()["Write the matrix"]
     policies = {cell.policy.name for cell in suite.cells}
-    assert {f"| `{name}` |" for name in policies} == set(
-        re.findall(r"^\| `[\w-]+` \|", table, re.M)
-    )
+    assert policies == first_column(table)
 
 
 def test_the_outputs_are_what_the_commands_say(
@@ -122,3 +123,32 @@ def test_only_the_job_with_an_environment_gets_the_key() -> None:
     assert "\n    environment: " in hosted
     assert "secrets." not in fork
     assert "pull_request_target" not in yaml
+
+
+def test_the_explanation_has_the_shares_of_the_design() -> None:
+    """The table of the stated rate says how it is shared."""
+    shares = {
+        "drift of any cell": design.CELLS_SHARE,
+        "drift of the suite as a whole": design.MATRIX_SHARE,
+        "outliers": design.OUTLIERS_SHARE,
+        "A/A controls": design.CONTROLS_SHARE,
+    }
+    told = _EXPLANATION.sections()["The stated rate"]
+    rows = dict(re.findall(r"^\| (\w[^|]*) \| ([\d.]+ %) \|", told, re.MULTILINE))
+    assert rows == {finding: f"{100 * share:g} %" for finding, share in shares.items()}
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("heading", "number"),
+    [
+        ("Two looks, and stopping early", f"at most {design.SCREEN}."),
+        ("Two looks, and stopping early", f"at most {design.CONFIRMATION} in"),
+        ("How the gate decides", f"(`draws`, {Tolerance().draws})"),
+        ("How large is the effect?", f"{Tolerance().floor_nats} nats by default"),
+        ("Outliers", f"`outlier_factor`, {Tolerance().outlier_factor:g} by default"),
+    ],
+)
+def test_the_explanation_has_the_numbers_of_the_design(heading: str, number: str) -> None:
+    """A number that decides is the same on the page and in the code."""
+    assert number in _EXPLANATION.sections()[heading].replace("\n", " ")
