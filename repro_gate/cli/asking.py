@@ -5,8 +5,13 @@ import sys
 from repro_gate.errors import UsageInvalid
 
 
-def is_confirmed(question: str, *, yes: bool) -> bool:
-    """Ask, and tell whether the answer is yes; `yes` answers in advance.
+def is_confirmed(question: str, *, yes: bool, later: str = "--yes") -> bool:
+    """Ask, and tell whether the answer is yes.
+
+    Args:
+        question: what a person is asked.
+        yes: answers in advance.
+        later: the options to pass after a look at what would be written.
 
     Raises:
         UsageInvalid: there is nobody to ask.
@@ -16,7 +21,7 @@ def is_confirmed(question: str, *, yes: bool) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageInvalid(
             "nothing was written: this is no terminal, so nobody can be asked; "
-            "look at the list, then pass --yes"
+            f"look at the list, then pass {later}"
         )
     try:
         return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}

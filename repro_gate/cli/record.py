@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -82,7 +83,9 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
         baselines = [baseline for one in recordings for baseline in one.baselines]
         orphans = list(dict.fromkeys(orphan for one in recordings for orphan in one.orphans))
         if baselines or orphans:
-            if not is_confirmed("Write these baselines?", yes=options.yes):
+            # Whoever has to start again need not pay for the draws again.
+            later = "--yes and --resume"
+            if not is_confirmed("Write these baselines?", yes=options.yes, later=later):
                 _line("Nothing was written.")
                 return ExitCode.INCONCLUSIVE
             apply_baselines(baselines, orphans, store=workspace.baselines)
@@ -155,8 +158,7 @@ def _show(recordings: Iterable[_Recording]) -> None:
         for source, cell_id in one.orphans:
             counts["removed"] += 1
             _line(f"removed    {source}/{cell_id}")
-        for refused in one.refused:
-            _show_refused(refused)
+        _show_refused(one.refused)
         counts["kept"] += one.kept
         counts["refused"] += len(one.refused)
     kept, refused_count = counts.pop("kept"), counts.pop("refused")
@@ -164,16 +166,19 @@ def _show(recordings: Iterable[_Recording]) -> None:
     _line(f"{told}; {kept} kept, {refused_count} refused")
 
 
-def _show_refused(refused: Refused) -> None:
-    _line(f"refused    {refused.cell.id}: {refused.reason}")
-    if refused.outlying:
-        draws = " ".join(
-            f"{total:.3f}{' (outlier)' if total in refused.outlying else ''}"
-            for total in refused.totals
-        )
-        _line(f"           draws: {draws}")
-    if refused.remedy is not None:
-        _line(f"           try: {refused.remedy}")
+def _show_refused(refused: Iterable[Refused]) -> None:
+    for remedy, together in groupby(refused, lambda one: one.remedy):
+        for one in together:
+            _line(f"refused    {one.cell.id}: {one.reason}")
+            if one.outlying:
+                draws = " ".join(
+                    f"{total:.3f}{' (outlier)' if total in one.outlying else ''}"
+                    for total in one.totals
+                )
+                _line(f"           draws: {draws}")
+        # What a key or a budget would mend is the same for many.
+        if remedy is not None:
+            _line(f"           try: {remedy}")
 
 
 def _words(baseline: Baseline) -> str:
