@@ -19,7 +19,7 @@ def test_a_second_update_at_once_is_told(recorded: Workspace) -> None:
     second = recorded.record()
     first.terminate()
 
-    said = "repro-gate: another update-snapshots is at work on snapshots\n"
+    said = "repro-gate: another update of snapshots is at work\n"
     assert (second.code, second.out, second.err) == (4, "", said)
     assert ended(first).code == 130
 

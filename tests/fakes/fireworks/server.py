@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -132,6 +132,9 @@ class _App:
         """Answer one request."""
         try:
             await self._app(scope, receive, send)
+        except ClientDisconnect:
+            # Whoever asked has hung up, which is no mistake of the server.
+            raise
         except Exception as error:
             self.mistake = self.mistake or error
             raise

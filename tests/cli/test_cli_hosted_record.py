@@ -1,0 +1,214 @@
+"""`record-baseline`: what is drawn, asked, written and refused, and what is never lost."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.hosted_workspaces import ITEMS, KEY_ENV, PLANE, TRAIN, HostedWorkspace
+from tests.cli.terminals import QUESTION, at_terminal
+from tests.cli.workspaces import PATIENCE_S, contents_of, ended
+from tests.fakes.fireworks.conduct import KEY, Conduct
+from tests.fakes.fireworks.effects import Rule, Shift, on
+from tests.fakes.fireworks.server import Api, serving
+
+_COMMAND = ("record-baseline", "--suite", "hosted")
+_LOG = "calibration.jsonl"
+
+
+def _orphan(workspace: HostedWorkspace, name: str) -> Path:
+    """Return the baseline of a cell that is not in the matrix any more."""
+    file = workspace.baseline(name)
+    file.write_text("{}", "utf-8")
+    return file
+
+
+@pytest.mark.parametrize("variable", ["CI", "GITHUB_ACTIONS"])
+def test_nothing_is_recorded_under_ci(unrecorded: HostedWorkspace, api: Api, variable: str) -> None:
+    """A baseline that CI records by itself would always agree."""
+    ran = unrecorded.calibrate(**{variable: "true"})
+
+    assert (ran.code, api.requests, unrecorded.snapshots.exists()) == (2, [], False)
+    assert f"baselines are not updated under CI ({variable} is set)" in ran.err
+
+
+def test_what_is_declined_is_not_written(unrecorded: HostedWorkspace) -> None:
+    """Who sees the list at a terminal and says no is taken at their word."""
+    ran = at_terminal(unrecorded, *_COMMAND, answer="n\n")
+
+    assert (ran.code, unrecorded.snapshots.exists()) == (4, False)
+    assert "new        fake/base--plane\n" in ran.out
+    assert QUESTION.decode() in ran.out
+    assert ran.out.endswith("Nothing was written.\n")
+
+
+def test_draws_that_were_shown_can_be_written_later(unrecorded: HostedWorkspace, api: Api) -> None:
+    """Where nobody can be asked nothing is written, and the draws are not paid for twice."""
+    first = unrecorded.run(*_COMMAND)
+    asked = len(api.requests)
+    second = unrecorded.calibrate("--resume")
+
+    assert (first.code, asked) == (2, 22)
+    assert first.err.endswith("look at the list, then pass --yes and --resume\n")
+    # The tokens of the two texts are asked for anew.
+    assert (second.code, len(api.requests) - asked) == (0, 2)
+    assert contents_of(unrecorded.baselines).keys() == {f"{PLANE}.json", f"{TRAIN}.json"}
+
+
+def test_a_baseline_stays_unless_told_otherwise(hosted: HostedWorkspace, api: Api) -> None:
+    """What is recorded is kept, and nobody is called for it."""
+    before = contents_of(hosted.snapshots)
+
+    ran = hosted.calibrate()
+
+    assert (ran.code, ran.out) == (0, "nothing to record; 2 kept, 0 refused\n")
+    assert (api.requests, contents_of(hosted.snapshots)) == ([], before)
+
+
+def test_again_replaces_what_is_selected(hosted: HostedWorkspace, api: Api) -> None:
+    """With --again and --only one baseline is drawn anew, and the other stays byte for byte."""
+    plane, train = (hosted.baseline(cell).read_bytes() for cell in (PLANE, TRAIN))
+    api.follow(Rule(effect=Shift(nats=-3.0)))
+
+    ran = hosted.calibrate("--again", "--only", TRAIN)
+
+    assert (ran.code, hosted.baseline(PLANE).read_bytes()) == (0, plane)
+    before, after = json.loads(train), json.loads(hosted.baseline(TRAIN).read_bytes())
+    moved = after["noise"]["center"] - before["noise"]["center"]
+    assert moved == pytest.approx(-3.0, abs=1e-5)
+    assert "before: 10 draws of 28 tokens" in ran.out
+
+
+def test_what_cannot_be_compared_is_recorded_again(hosted: HostedWorkspace, api: Api) -> None:
+    """A baseline of another definition and one that was edited are replaced without --again."""
+    _orphan(hosted, PLANE)
+    hosted.ask(api.base_url, items={**ITEMS, "train": {**ITEMS["train"], "prompt": "Go at"}})
+
+    ran = hosted.calibrate()
+
+    assert (ran.code, "2 kept" in ran.out) == (0, False)
+    assert "repaired   fake/base--plane\n" in ran.out
+    assert "definition fake/base--train\n" in ran.out
+    assert "prompt was The train leaves at\n" in ran.out
+    assert hosted.check("--quiet").code == 0
+
+
+def test_orphans_are_pruned_on_demand(hosted: HostedWorkspace, api: Api) -> None:
+    """An orphan is a finding until --prune removes it; --only spares the others."""
+    one, other = _orphan(hosted, "base--old"), _orphan(hosted, "former--plane")
+
+    checked = hosted.check()
+    pruned = hosted.calibrate("--prune", "--only", "base--*")
+
+    assert (checked.code, hosted.logprob_verdicts()["base--old"]) == (10, "orphaned")
+    assert (pruned.code, one.exists(), other.exists()) == (0, False, True)
+    assert hosted.baseline(PLANE).exists()
+    assert "removed    fake/base--old\n" in pruned.out
+
+
+def test_a_calibration_with_an_outlier_is_refused(unrecorded: HostedWorkspace, api: Api) -> None:
+    """The draws are shown, with the outlier among them; the other cell is recorded."""
+    api.follow(on(3, Shift(nats=-114.0), text="nine"))
+
+    ran = unrecorded.calibrate()
+
+    assert (ran.code, [*contents_of(unrecorded.baselines)]) == (10, [f"{PLANE}.json"])
+    assert f"refused    {TRAIN}: 1 of 10 calibration draws are outliers" in ran.out
+    assert ran.out.count(" (outlier)") == 1
+    assert "-239.844 -239.844" in ran.out
+
+
+def test_without_a_key_nothing_is_recorded(unrecorded: HostedWorkspace, api: Api) -> None:
+    """The variable to set is named once, and no one is called."""
+    ran = unrecorded.calibrate(**{KEY_ENV: ""})
+
+    assert (ran.code, api.requests, unrecorded.snapshots.exists()) == (4, [], False)
+    assert ran.out == (
+        f"refused    {PLANE}: {KEY_ENV} is not set\n"
+        f"refused    {TRAIN}: {KEY_ENV} is not set\n"
+        f"           try: set {KEY_ENV} to a key of fake\n"
+        "nothing to record; 0 kept, 2 refused\n"
+    )
+
+
+def test_a_second_recording_at_once_is_told(unrecorded: HostedWorkspace) -> None:
+    """Two recordings would undo each other, so the second one ends before it calls anyone."""
+    with serving(conduct=Conduct(latency_s=PATIENCE_S)) as server:
+        unrecorded.ask(server.base_url)
+        first = unrecorded.start(*_COMMAND, "--yes")
+        while not server.requests:
+            assert first.poll() is None
+            time.sleep(0.01)
+        second = unrecorded.calibrate()
+        first.send_signal(signal.SIGINT)
+        interrupted = ended(first)
+
+    said = "repro-gate: another update of snapshots is at work\n"
+    assert (second.code, second.out, second.err) == (4, "", said)
+    assert (interrupted.code, "nothing was written" in interrupted.err) == (130, True)
+
+
+@pytest.fixture(scope="module")
+def drawn_once(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> HostedWorkspace:
+    """Return a workspace with many baselines, and a log that has all their draws."""
+    folder = tmp_path_factory.mktemp("drawn")
+    workspace = HostedWorkspace(folder=folder, cache=cache, key=KEY)
+    with serving() as server:
+        workspace.ask(server.base_url, items=_MANY)
+        assert workspace.calibrate().code == 0
+    return workspace
+
+
+_MANY: dict[str, Any] = {f"item{n}": {**ITEMS["plane"], "prompt": f"Say {n}"} for n in range(20)}
+
+
+@pytest.mark.parametrize("arguments", [("--yes",), ("--yes", "--resume")], ids=["log", "baselines"])
+def test_a_full_disk_takes_nothing(
+    drawn_once: HostedWorkspace, api: Api, arguments: tuple[str, ...]
+) -> None:
+    """Whether the log or a baseline cannot be written: it is 4, and what was there is whole."""
+    drawn_once.ask(api.base_url, items=_MANY)
+    before = contents_of(drawn_once.snapshots)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    output = () if "--resume" in arguments else ("-o", "full")
+
+    ran = ended(drawn_once.start(*_COMMAND, "--again", *arguments, *output, after=limit))
+
+    assert (ran.code, "Traceback" in ran.err) == (4, False)
+    assert ran.err.endswith("File too large\n")
+    assert contents_of(drawn_once.snapshots) == before
+
+
+def test_a_kill_leaves_every_baseline_old_or_new(drawn_once: HostedWorkspace, api: Api) -> None:
+    """A recording that is killed while it writes tears no file, and locks no other out."""
+    drawn_once.ask(api.base_url, items=_MANY)
+    old = contents_of(drawn_once.baselines)
+    first = drawn_once.baseline("base--item0")
+
+    gate = drawn_once.start(*_COMMAND, "--again", "--yes", "--resume")
+    while first.read_bytes() == old[first.name]:
+        assert gate.poll() is None
+        time.sleep(0.001)
+    gate.kill()
+    ended(gate)
+
+    killed = {name: data for name, data in contents_of(drawn_once.baselines).items() if name in old}
+    assert killed.keys() == old.keys()
+    assert len({json.loads(data)["recorded_at"] for data in killed.values()}) <= 2
+    assert drawn_once.check("--quiet").code == 0
+    assert drawn_once.calibrate().code == 0
+    assert contents_of(drawn_once.baselines).keys() == old.keys()
+
+
+def test_baselines_that_cannot_be_written_are_4(unrecorded: HostedWorkspace) -> None:
+    """A file where a folder should be is told by its place, and is no crash."""
+    unrecorded.snapshots.mkdir()
+    (unrecorded.snapshots / "baselines").touch()
+
+    ran = unrecorded.calibrate()
+
+    assert (ran.code, "Traceback" in ran.err) == (4, False)
+    assert ran.err.endswith("repro-gate: snapshots/baselines/fake: Not a directory\n")
