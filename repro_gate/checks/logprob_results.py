@@ -76,12 +76,14 @@ def _verdict(
 def _by_effect(
     seen: Comparison, p_value: float, tolerance: Tolerance, scorer: Scorer
 ) -> Agrees | Shifted:
-    is_certain = p_value <= CELLS_SHARE * tolerance.false_alarm_rate
-    if not is_certain or seen.confirmed is None or seen.baseline is None or seen.new is None:
+    if seen.confirmed is None or seen.baseline is None or seen.new is None:
+        return Agrees(sameness=seen.sameness)
+    level = CELLS_SHARE * tolerance.false_alarm_rate
+    certain = seen.confirmed.certain(p_value, level=level)
+    if not certain:
         return Agrees(sameness=seen.sameness)
     effect, is_beyond = effect_of(
-        seen.confirmed,
-        p_value=p_value,
+        certain,
         draws=(as_array(seen.baseline.draws), seen.new),
         floor=tolerance.floor_nats,
         of=seen.baseline.encoding,

@@ -1,6 +1,6 @@
 """Has one cell drifted? Two looks, each at draws of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +25,20 @@ _MOST_TOKENS = 5
 class Confirmed:
     """What both looks together say of a cell that was suspicious in the first."""
 
-    evidence: Evidence
-    p_value: float
-    """Of the draws of both looks against the calibration, corrected for the number of tests."""
+    p_values: Mapping[Evidence, float]
+    """Of the statistics by which the second look says the same by itself: of the draws of both
+    looks against the calibration, corrected for the number of tests."""
+
+    @property
+    def p_value(self) -> float:
+        """The smallest, which stands for the cell among the others."""
+        return min(self.p_values.values())
+
+    def certain(self, adjusted: float, *, level: float) -> dict[Evidence, float]:
+        """Return what is certain where the smallest is `adjusted` by the number of cells."""
+        factor = adjusted / self.p_value
+        p_values = {evidence: factor * p for evidence, p in self.p_values.items()}
+        return {evidence: p for evidence, p in p_values.items() if p <= level}
 
 
 def is_suspicious(calibration: Floats, first: Floats) -> bool:
@@ -46,20 +57,19 @@ def confirm(calibration: Floats, first: Floats, second: Floats) -> Confirmed | N
     if not confirmed:
         return None
     both = two_samples(calibration, np.concatenate([first, second]))
-    together = p_values(both)
-    evidence = min(confirmed, key=together.__getitem__)
-    p_value = tests_that_could_reject(both) * together[evidence]
-    return Confirmed(evidence=evidence, p_value=min(1.0, p_value))
+    together, tests = p_values(both), tests_that_could_reject(both)
+    return Confirmed(
+        p_values={evidence: min(1.0, tests * together[evidence]) for evidence in confirmed}
+    )
 
 
 def effect_of(
-    found: Confirmed, *, p_value: float, draws: tuple[Floats, Floats], floor: float, of: Encoding
+    certain: Mapping[Evidence, float], *, draws: tuple[Floats, Floats], floor: float, of: Encoding
 ) -> tuple[Effect, bool]:
-    """Return how large a confirmed difference is, and whether it is beyond what is allowed.
+    """Return how large a certain difference is, and whether it is beyond what is allowed.
 
     Args:
-        found: the difference.
-        p_value: the same after Holm's correction.
+        certain: the statistics that show it, at least one, with their corrected p-values.
         draws: the calibration draws and the new ones, in nats.
         floor: how far a median may move in any case, in nats.
         of: the tokens of the response.
@@ -73,14 +83,16 @@ def effect_of(
         Evidence.SUM: beyond[:1],
         Evidence.TOKENS: beyond[1:],
     }
+    # Where the sum has certainly moved, and a little, a token may have moved far.
+    evidence = min(certain, key=lambda one: (not looked_at[one].any(), certain[one]))
     effect = Effect(
-        evidence=found.evidence,
-        p_value=p_value,
+        evidence=evidence,
+        p_value=certain[evidence],
         shift=float(moved[0]),
         band=float(allowed[0]),
         tokens=token_shifts(calibration, new, of),
     )
-    return effect, bool(looked_at[found.evidence].any())
+    return effect, bool(looked_at[evidence].any())
 
 
 def token_shifts(calibration: Floats, new: Floats, of: Encoding) -> tuple[TokenShift, ...]:

@@ -101,9 +101,11 @@ def same_pairs(pooled: Floats) -> Floats:
 def standardised(pooled: Floats) -> Floats:
     """Return n x (1 + T): the sum and each token, with mean 0 and variance 1, or all 0."""
     tokens = _snapped(pooled)
+    # A sum of what has moved keeps the digits that a sum of everything would lose.
+    tokens -= tokens.min(axis=0)
     columns = np.empty((len(pooled), 1 + pooled.shape[1]))
     columns[:, 1:] = tokens
-    columns[:, 0] = tokens.sum(axis=1)
+    columns[:, :1] = _snapped(tokens.sum(axis=1, keepdims=True))
     columns -= columns.mean(axis=0)
     spread = columns.std(axis=0)
     constant = spread <= _TIE
@@ -113,7 +115,7 @@ def standardised(pooled: Floats) -> Floats:
 
 
 def _snapped(pooled: Floats) -> Floats:
-    """Return the draws with values of a token that differ by less than counts made equal.
+    """Return the draws with values of a column that differ by less than counts made equal.
 
     Rounding would not do: two such values can lie on either side of a rounding boundary, and then
     all calibration draws would differ from all new ones.

@@ -62,7 +62,8 @@ def test_a_second_look_that_says_the_same_confirms() -> None:
     """The p-value is that of both looks, times the three statistics."""
     found = confirm(CALIBRATION, new_draws(0.5), new_draws(0.5))
 
-    assert found == Confirmed(evidence=Evidence.COINCIDENCES, p_value=3 * LEAST)
+    assert found == Confirmed(p_values=dict.fromkeys(Evidence, 3 * LEAST))
+    assert found.p_value == 3 * LEAST
 
 
 def test_a_p_value_is_at_most_1() -> None:
@@ -84,7 +85,7 @@ def test_only_what_the_second_look_says_by_itself_is_evidence() -> None:
     found = confirm(calibration, first, second)
 
     assert found is not None
-    assert found.evidence is Evidence.TOKENS
+    assert list(found.p_values) == [Evidence.TOKENS]
     assert found.p_value < 0.01
 
 
@@ -106,8 +107,7 @@ def test_what_was_shown_has_to_be_beyond_its_band(
 ) -> None:
     """The sum by itself, a token by itself; coincidences show in either."""
     _, beyond = effect_of(
-        Confirmed(evidence=evidence, p_value=0.0),
-        p_value=0.0,
+        {evidence: 0.0},
         draws=(CALIBRATION, new_draws(*tokens)),
         floor=FLOOR,
         of=ENCODING,
@@ -116,11 +116,43 @@ def test_what_was_shown_has_to_be_beyond_its_band(
     assert beyond is is_beyond
 
 
+@pytest.mark.parametrize(
+    ("tokens", "evidence"),
+    [
+        ((0.3, -0.25), Evidence.TOKENS),
+        ((0.05, 0.04), Evidence.SUM),
+        ((0.3, 0.3), Evidence.SUM),
+    ],
+)
+def test_of_what_is_certain_that_beyond_its_band_counts(
+    tokens: tuple[float, ...], evidence: Evidence
+) -> None:
+    """A sum that has certainly moved a little hides no token that has moved far."""
+    effect, is_beyond = effect_of(
+        {Evidence.SUM: 0.001, Evidence.TOKENS: 0.002},
+        draws=(CALIBRATION, new_draws(*tokens)),
+        floor=FLOOR,
+        of=ENCODING,
+    )
+
+    assert (effect.evidence, is_beyond) == (evidence, max(tokens) > FLOOR)
+
+
+def test_what_is_certain_is_corrected_alike() -> None:
+    """By the factor that the smallest p-value of the cell has to bear among the other cells."""
+    found = Confirmed(p_values={Evidence.SUM: 0.001, Evidence.TOKENS: 0.002})
+
+    assert found.certain(0.004, level=0.008) == pytest.approx(
+        {Evidence.SUM: 0.004, Evidence.TOKENS: 0.008}
+    )
+    assert list(found.certain(0.004, level=0.007)) == [Evidence.SUM]
+    assert found.certain(0.004, level=0.003) == {}
+
+
 def test_an_effect_is_told_with_its_numbers() -> None:
     """Shift and band of the sum, and the tokens that moved most, first."""
     effect, _ = effect_of(
-        Confirmed(evidence=Evidence.SUM, p_value=0.001),
-        p_value=0.002,
+        {Evidence.SUM: 0.002},
         draws=(CALIBRATION, new_draws(-0.25, 0.0, -0.5)),
         floor=FLOOR,
         of=ENCODING,
@@ -171,10 +203,17 @@ def test_draws_are_arrays_of_draws_and_tokens() -> None:
     assert as_column([-1.0, -2.0]).tolist() == [[-1.0], [-2.0]]
 
 
-def test_sameness_is_claimed_as_far_as_it_is_shown() -> None:
-    """Repeats are identical; a bound within the floor is equivalent; else nothing is claimed."""
-    off = np.concatenate([new_draws(count=4), new_draws(0.02, count=1)])
-    far = np.concatenate([new_draws(count=4), new_draws(2.0, count=1)])
-
-    claims = [sameness_of(CALIBRATION, new, floor=FLOOR) for new in (new_draws(), off, far)]
-    assert claims == [Sameness.IDENTICAL, Sameness.EQUIVALENT, Sameness.NOT_SHOWN]
+@pytest.mark.parametrize(
+    ("new", "repeats", "claim"),
+    [
+        ((-14.0, -14.0), 2, Sameness.IDENTICAL),
+        ((-14.0, -14.02, -14.0, -14.0), 3, Sameness.EQUIVALENT),
+        ((-14.0, -14.0), 1, Sameness.EQUIVALENT),
+        ((-14.0, -12.0, -14.0, -14.0), 3, Sameness.NOT_SHOWN),
+    ],
+)
+def test_sameness_is_claimed_as_far_as_it_is_shown(
+    new: tuple[float, ...], repeats: int, claim: Sameness
+) -> None:
+    """Repeats are identical, token by token; a bound within the floor is equivalent."""
+    assert sameness_of((-14.0,) * 10, new, repeats=repeats, floor=FLOOR) is claim

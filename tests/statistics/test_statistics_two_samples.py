@@ -149,6 +149,27 @@ def test_rounding_on_either_side_of_a_boundary_is_no_difference() -> None:
     assert p_values(two_samples(calibration, new)) == dict.fromkeys(Evidence, SAME)
 
 
+def test_a_sum_is_as_it_was_when_its_tokens_moved_against_each_other() -> None:
+    """The rounding of those that moved does not add up to a difference of the sums."""
+    truth = -1 - np.random.default_rng(0).exponential(1, 40)
+    calibration = np.repeat(truth.round(DECIMALS)[np.newaxis], 10, axis=0)
+    new = np.repeat(truth[np.newaxis], 10, axis=0)
+    new[:, ::2] += np.tile([0.5, -0.5], 10)
+    found = p_values(two_samples(calibration, new))
+
+    assert found[Evidence.SUM] == SAME
+    assert found[Evidence.TOKENS] == 2 / math.comb(20, 10)
+
+
+@pytest.mark.parametrize("total", [-1.0, -1e4])
+def test_the_smallest_shift_that_counts_has_the_p_value_of_a_large_one(total: float) -> None:
+    """However large the sums are, the last digits of their means are not what decides."""
+    calibration = np.full((10, 40), total / 40)
+    new = calibration + np.eye(40)[3] * 3 * RESOLUTION_NATS
+
+    assert p_values(two_samples(calibration, new)) == dict.fromkeys(Evidence, 2 / math.comb(20, 10))
+
+
 @given(st.floats(-100, -1), st.floats(0.05, 0.45))
 def test_values_within_the_resolution_are_equal(value: float, part: float) -> None:
     """Wherever they lie, two values that differ by less than counts have the same place."""
