@@ -5,23 +5,36 @@ import platform
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urlsplit
 
 import repro_gate
+from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hub import is_installed as hub_is_installed
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.core.models import EngineSpec
 from repro_gate.core.outcome import ExitCode
+from repro_gate.core.policies import LogprobCell, ProviderKind, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.reports.foreign import one_line
 
-_PACKAGES = ("llama-cpp-python", "syrupy", "gguf", "numpy", "jsonschema", "typer")
+_PACKAGES = (
+    "llama-cpp-python",
+    "syrupy",
+    "gguf",
+    "numpy",
+    "scipy",
+    "httpx",
+    "jsonschema",
+    "typer",
+)
 
 
 def run_doctor(opening: Opening) -> ExitCode:
     """Print what is here and what would be checked; 4 when an engine cannot be asked."""
     print("\n".join(_installed()))
     workspace = wiring.workspace_of(opening)
-    print("\n".join(_matrix(workspace)))
+    print("\n".join([*_matrix(workspace), *_providers(workspace)]))
     failed = False
     specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
     for spec in specs.values():
@@ -63,6 +76,37 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
 
 
+def _providers(workspace: wiring.Workspace) -> Iterator[str]:
+    cells = _logprob_cells(workspace)
+    for provider in dict.fromkeys(cell.policy.provider for cell in cells):
+        if provider.kind is not ProviderKind.LOCAL:
+            ours = {cell.id for cell in cells if cell.policy.provider == provider}
+            host = one_line(urlsplit(provider.base_url).netloc)
+            yield f"  provider {provider.name} ({provider.kind.value} at {host}): {_key(provider)}"
+            yield f"    {_baselines(workspace, provider.name, ours)}"
+
+
+def _key(provider: ProviderSpec) -> str:
+    """Return whether there is a key, and never what it is."""
+    if provider.api_key_env is None:
+        return "wants no key"
+    try:
+        read_key(provider, os.environ)
+    except MeasurementUnavailable as error:
+        return error.reason
+    return f"{provider.api_key_env} is set"
+
+
+def _baselines(workspace: wiring.Workspace, source: str, ours: set[str]) -> str:
+    recorded = workspace.baselines.recorded(source)
+    orphaned = recorded - {cell.id for cell in _logprob_cells(workspace)}
+    return f"{len(recorded & ours)} baselines of {len(ours)} cells, {len(orphaned)} orphaned"
+
+
+def _logprob_cells(workspace: wiring.Workspace) -> list[LogprobCell]:
+    return [cell for suite in workspace.matrix.logprob_suites.values() for cell in suite.cells]
+
+
 def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
     described = describe_engine(workspace.opening.engines, spec)
     matrix = workspace.matrix
@@ -74,5 +118,9 @@ def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
         f"  profile {described.profile}: {len(recorded & ours)} goldens of {len(ours)} cells, "
         f"{len(recorded - claimed)} orphaned"
     )
+    models = ((cell.id, cell.policy.local_model) for cell in _logprob_cells(workspace))
+    scored = {cell_id for cell_id, model in models if model and model.engine.name == spec.name}
+    if scored:
+        yield f"    {_baselines(workspace, described.profile, scored)}"
     for name, value in sorted(described.facts.items()):
         yield f"  {name} = {value}"

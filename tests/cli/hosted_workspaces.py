@@ -94,15 +94,19 @@ def hosted_matrix_of(
     suite: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """Return the matrix of one policy with two items, unless told otherwise."""
+    """Return the matrix of one policy with two items, unless told otherwise.
+
+    A setting of the provider that is None is left out.
+    """
     policies = policies or {"base": POLICY}
     usual = {"kind": "logprobs", "policies": list(policies), "items": list(items)}
     hosted = {"kind": "fireworks", "base_url": base_url, "api_key_env": KEY_ENV}
+    named = {name: value for name, value in (hosted | dict(provider or {})).items() if value}
     suites = changes.pop("suites", {}) | {"hosted": usual | dict(suite or {})}
     return {
         "schema": "repro-gate/matrix/v1",
         "default_suites": ["hosted"],
-        "providers": {SOURCE: hosted | dict(provider or {})},
+        "providers": {SOURCE: named},
         "policies": policies,
         "items": items,
         "suites": suites,

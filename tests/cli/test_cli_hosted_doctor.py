@@ -1,0 +1,37 @@
+"""What the doctor says of providers, their keys and their baselines."""
+
+import pytest
+
+from tests.cli.hosted_workspaces import KEY_ENV, TRAIN, HostedWorkspace
+from tests.fakes.fireworks.server import Api
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("fw_of_the_doctor", f"{KEY_ENV} is set"),
+        ("", f"{KEY_ENV} is not set"),
+        ("fw_of_the doctor", f"{KEY_ENV} holds a space, a line break or another character "),
+    ],
+    ids=["set", "unset", "broken"],
+)
+def test_the_doctor_tells_whether_there_is_a_key(
+    hosted: HostedWorkspace, api: Api, key: str, said: str
+) -> None:
+    """Host, variable and baselines are told; the key is not, and the provider is not called."""
+    hosted.baseline(TRAIN).rename(hosted.baseline("former--train"))
+    host = api.host.removeprefix("http://")
+
+    ran = hosted.run("doctor", **{KEY_ENV: key})
+
+    assert (ran.code, api.requests, "fw_of_the" in ran.out + ran.err) == (0, [], False)
+    assert "  suite hosted: 2 cells x 5 draws of log-probabilities, by default\n" in ran.out
+    assert f"  provider fake (fireworks at {host}): {said}" in ran.out
+    assert "\n    1 baselines of 2 cells, 1 orphaned\n" in ran.out
+
+
+def test_a_provider_may_want_no_key(hosted: HostedWorkspace, api: Api) -> None:
+    """An API that wants no key has no variable to be told."""
+    hosted.ask(api.base_url, provider={"kind": "openai", "api_key_env": None})
+
+    assert "): wants no key\n    2 baselines of 2 cells" in hosted.run("doctor").out
