@@ -9,7 +9,8 @@ and for one that never does:
 * how often changes are detected, beside rivals that get the same calibration draws, 10 new draws
   of every cell (the gate makes at most as many), and the same rate of false alarms: mean +- k
   standard deviations, exact equality, and the logprob test of arXiv 2512.03816 (LT) on the five
-  likeliest first tokens;
+  likeliest first tokens. Their thresholds come from the simulated service itself, whose noise
+  they so know in advance, as the gate does not;
 * every change that a rival detects more often, beyond chance.
 
 And at the end how often an outlier is flagged among normal draws, beside the formula.
