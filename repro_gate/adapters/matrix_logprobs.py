@@ -8,9 +8,9 @@ from typing import Any
 from repro_gate.adapters.documents import require_known
 from repro_gate.adapters.matrix_policies import read_policies
 from repro_gate.core.design import (
+    CORRECTION,
     OUTLIERS_SHARE,
     SCREEN,
-    TESTS,
     can_alarm,
     cell_level,
     outlier_alarm_rate,
@@ -120,7 +120,10 @@ def _attainable(tolerance: Tolerance, cells: int) -> str:
     one_look = smallest_p(calibration, draws)
     if one_look > SCREEN:
         return f"whose smallest p-value in one look is {one_look:.3g}, not at most {SCREEN}"
-    both_looks, level = TESTS * smallest_p(calibration, 2 * draws), cell_level(tolerance, cells)
+    both_looks, level = (
+        CORRECTION * smallest_p(calibration, 2 * draws),
+        cell_level(tolerance, cells),
+    )
     return f"whose smallest p-value is {both_looks:.3g}, not at most {level:.3g}"
 
 

@@ -1,9 +1,11 @@
 """Recording baselines: calibration draws, refused when they hold outliers."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import assert_never
 
 from repro_gate.checks.looks import Drawer, Look
@@ -16,6 +18,9 @@ from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
+
+_MOST_OTHERS = 256
+"""Cells whose draws tell what is usual for a policy."""
 
 
 class BaselineState(StrEnum):
@@ -61,6 +66,14 @@ class Calibrated:
 
     baselines: tuple[Baseline, ...]
     refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MadeBy:
+    """Who drew, and when it is."""
+
+    scorer: Scorer
+    now: Callable[[], str]
 
 
 def candidates(
@@ -111,9 +124,11 @@ def calibrate(
     looks, refused = _encoded(wanted, plan, drawer.scorer)
     drawer.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
     sound: list[Baseline] = []
+    spread, made_by = _spread(looks), _MadeBy(scorer=drawer.scorer, now=now)
     for one in wanted:
         if one.cell.id in looks:
-            made = _made_of(one, looks, scorer=drawer.scorer, now=now)
+            others = _others(one.cell, spread)
+            made = _made_of(one, looks[one.cell.id], others=others, made_by=made_by)
             if isinstance(made, Refused):
                 refused.append(made)
             else:
@@ -194,20 +209,26 @@ def _problem(look: Look) -> Refused | None:
             return None
 
 
-def _others(cell: LogprobCell, looks: Mapping[str, Look]) -> list[float]:
-    """Return how far the draws of the policy's other cells are from their medians, in nats."""
-    return [
-        deviation
-        for look in looks.values()
-        if look.cell.policy == cell.policy and look.cell != cell and look.made
-        for deviation in deviations([draw.total for draw in look.draws])
-    ]
+def _spread(looks: Mapping[str, Look]) -> dict[str, dict[str, list[float]]]:
+    """Return how far draws are from their medians, in nats, by policy and cell."""
+    spread: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for look in looks.values():
+        if look.made:
+            found = deviations([draw.total for draw in look.draws])
+            spread[look.cell.policy.name][look.cell.id] = found
+    return spread
+
+
+def _others(cell: LogprobCell, spread: Mapping[str, Mapping[str, list[float]]]) -> list[float]:
+    """Return the deviations in other cells of the policy: enough of them to know what is usual."""
+    of_policy = spread[cell.policy.name]
+    others = (found for name, found in of_policy.items() if name != cell.id)
+    return [deviation for found in islice(others, _MOST_OTHERS) for deviation in found]
 
 
 def _made_of(
-    one: Candidate, looks: Mapping[str, Look], *, scorer: Scorer, now: Callable[[], str]
+    one: Candidate, look: Look, *, others: Sequence[float], made_by: _MadeBy
 ) -> Baseline | Refused:
-    look = looks[one.cell.id]
     problem = _problem(look)
     if problem is not None:
         return problem
@@ -219,10 +240,10 @@ def _made_of(
         encoding=look.encoding,
         draws=draws,
         facts=tuple(draw.facts for draw in look.draws),
-        noise=fit_noise(draws, others=_others(one.cell, looks)),
+        noise=fit_noise(draws, others=others),
         answered_as=look.draws[0].facts.model,
-        provenance=scorer.facts(one.cell.policy),
-        recorded_at=now(),
+        provenance=made_by.scorer.facts(one.cell.policy),
+        recorded_at=made_by.now(),
     )
     return _unsound(look, baseline) or baseline
 

@@ -14,7 +14,12 @@ DECIMALS = 6
 """Of a log-probability in a baseline file; a finer one would only record the machine."""
 _NORMAL_MAD = 1.4826
 """The standard deviation of a normal distribution over its MAD: 1 / Phi^-1(3/4)."""
-_SMALLEST_OUTLIER_NATS = 1.0
+_USUAL_FLOOR_NATS = 8.0
+"""Five standard deviations of the noise published for a hosted service, which is 1.56 nats."""
+_EXACT_FLOOR_NATS = 1.0
+_DRAWS_OF_EXACT = 100
+"""A service that is off in 5 % of its draws would show it in so many, but for 0.6 %."""
+_EXACT_NATS = 1e-3
 _ORDINARY_SHARE = 0.975
 _FLOOR_OVER_ORDINARY = 4.0
 
@@ -80,7 +85,7 @@ def fit_noise(draws: Sequence[Sequence[float]], *, others: Iterable[float] = ())
         scale=_NORMAL_MAD * median(deviations(totals)),
         deviation=math.sqrt(math.fsum((t - mean) ** 2 for t in totals) / max(1, len(totals) - 1)),
         atom=max(_times(draws, draw) for draw in draws) / len(draws),
-        floor=max(_SMALLEST_OUTLIER_NATS, _FLOOR_OVER_ORDINARY * _quantile(others)),
+        floor=_outlier_floor(sorted(others)),
     )
 
 
@@ -109,7 +114,9 @@ def _times(draws: Sequence[Sequence[float]], draw: Sequence[float]) -> int:
     return sum(is_same(draw, other) for other in draws)
 
 
-def _quantile(values: Iterable[float]) -> float:
-    """Return the value that all but a few are below; 0 without values."""
-    ordered = sorted(values)
-    return ordered[math.ceil(_ORDINARY_SHARE * len(ordered)) - 1] if ordered else 0.0
+def _outlier_floor(others: Sequence[float]) -> float:
+    """Return what an outlier has to exceed, by deviations of other cells in ascending order."""
+    if len(others) >= _DRAWS_OF_EXACT and others[-1] <= _EXACT_NATS:
+        return _EXACT_FLOOR_NATS
+    ordinary = others[math.ceil(_ORDINARY_SHARE * len(others)) - 1] if others else 0.0
+    return max(_USUAL_FLOOR_NATS, _FLOOR_OVER_ORDINARY * ordinary)

@@ -15,7 +15,11 @@ MATRIX_SHARE: Final = 0.3
 OUTLIERS_SHARE: Final = 0.1
 CONTROLS_SHARE: Final = 0.1
 TESTS: Final = 3
-"""Statistics that are looked at in each cell, and in the suite: coincidences, sums, tokens."""
+"""Statistics that are looked at in the suite as a whole: coincidences, sums, tokens."""
+COINCIDENCES_WEIGHT: Final = 0.6
+"""The part of a cell's level that its coincidences have, where any draws coincide."""
+CORRECTION: Final = 2
+"""What the smallest p-value of a cell is multiplied by at least, where none do."""
 SCREEN: Final = 0.012
 """A cell gets a second look when one of its tests is below this in the first."""
 CONFIRMATION: Final = 0.05
@@ -51,7 +55,7 @@ def can_alarm(tolerance: Tolerance, cells: int) -> bool:
     """Tell whether a cell could ever be found to drift."""
     calibration, draws = tolerance.calibration_draws, tolerance.draws
     return (
-        TESTS * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
+        CORRECTION * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
         and smallest_p(calibration, draws) <= SCREEN
     )
 

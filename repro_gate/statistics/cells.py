@@ -12,8 +12,8 @@ from repro_gate.core.logprob_verdicts import Effect, Evidence, Sameness, TokenSh
 from repro_gate.statistics.bands import bands, difference_bound, shifts
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.two_samples import (
+    corrections,
     p_values,
-    tests_that_could_reject,
     two_samples,
 )
 
@@ -57,9 +57,9 @@ def confirm(calibration: Floats, first: Floats, second: Floats) -> Confirmed | N
     if not confirmed:
         return None
     both = two_samples(calibration, np.concatenate([first, second]))
-    together, tests = p_values(both), tests_that_could_reject(both)
+    together, factors = p_values(both), corrections(both)
     return Confirmed(
-        p_values={evidence: min(1.0, tests * together[evidence]) for evidence in confirmed}
+        p_values={name: min(1.0, factors[name] * together[name]) for name in confirmed}
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from repro_gate.core.baselines import RESOLUTION_NATS
-from repro_gate.core.design import MOST_LABELINGS, TESTS
+from repro_gate.core.design import COINCIDENCES_WEIGHT, MOST_LABELINGS
 from repro_gate.core.logprob_verdicts import Evidence
 from repro_gate.statistics.labelings import Floats, Labelings, labelings
 
@@ -43,14 +43,20 @@ def two_samples(calibration: Floats, new: Floats) -> TwoSamples:
     return TwoSamples(pooled=np.concatenate([calibration, new]), new=len(new))
 
 
-def tests_that_could_reject(samples: TwoSamples) -> int:
-    """Return by how many a smallest p-value has to be multiplied.
+def corrections(samples: TwoSamples) -> dict[Evidence, float]:
+    """Return by how much each p-value has to be multiplied: a Bonferroni correction with weights.
 
-    Where no two of the pooled draws coincide, the first test gives 1 in every division, and needs
-    no correction (Tarone 1990, "A modified Bonferroni method for discrete data").
+    Of a service that repeats itself the coincidences are by far the sharpest test, and have most
+    of the level. Where no two of the pooled draws coincide they give 1 in every division, and the
+    others share the whole (Tarone 1990, "A modified Bonferroni method for discrete data").
     """
     has_pairs = float(same_pairs(samples.pooled).sum()) > len(samples.pooled)
-    return TESTS if has_pairs else TESTS - 1
+    others = 2 / (1 - COINCIDENCES_WEIGHT) if has_pairs else 2.0
+    return {
+        Evidence.COINCIDENCES: 1 / COINCIDENCES_WEIGHT,
+        Evidence.SUM: others,
+        Evidence.TOKENS: others,
+    }
 
 
 def p_values(samples: TwoSamples, *, most: int = MOST_LABELINGS) -> dict[Evidence, float]:

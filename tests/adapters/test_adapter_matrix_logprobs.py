@@ -500,7 +500,7 @@ def test_an_api_of_ones_own_needs_its_url_and_no_key(tmp_path: Path) -> None:
         (("draws = 4", "draws = 0"), "at least 1, found 0"),
         (("draws = 4", "draws = 101"), "at most 100, found 101"),
         (("draws = 4", "draws = 4.0"), "integer, found 4.0"),
-        (("false_alarm_rate = 0.02", "false_alarm_rate = 0"), "more than 0, found 0"),
+        (("false_alarm_rate = 0.02", "false_alarm_rate = 0"), "at least 0.001, found 0"),
         (("false_alarm_rate = 0.02", "false_alarm_rate = 0.6"), "at most 0.5, found 0.6"),
         (("false_alarm_rate = 0.02", "false_alarm_rate = nan"), "a finite number, found nan"),
         (("floor_nats = 1", "floor_nats = -0.1"), "at least 0, found -0.1"),
@@ -539,7 +539,7 @@ def test_a_suite_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
 
     assert refusal_of(tmp_path, few, ("rate = 0.02", "rate = 0.005")) == (
         "suites.hosted.draws: expected at least 3 draws, so that a cell of 4 could be found to "
-        f"drift, found 2, whose smallest p-value is 0.00165, not at most {level:.3g}"
+        f"drift, found 2, whose smallest p-value is 0.0011, not at most {level:.3g}"
     )
 
 
@@ -562,12 +562,15 @@ def test_a_single_cell_that_could_never_alarm_is_refused(tmp_path: Path) -> None
 
 def test_a_suite_that_no_number_of_draws_could_save_is_refused(tmp_path: Path) -> None:
     """The message says what else would."""
-    level = cell_level(Tolerance(false_alarm_rate=1e-9), 4)
+    names = [f"item-{number}" for number in range(300)]
+    more = "".join(f'[items.{name}]\nprompt = "How?"\nresponse = "So."\n' for name in names)
+    items = ('items = ["plane", "boat"]', f"items = {json.dumps(names)}")
+    level = cell_level(Tolerance(false_alarm_rate=0.001), 600)
 
-    assert refusal_of(tmp_path, ("rate = 0.02", "rate = 1e-9")) == (
+    assert refusal_of(tmp_path, items, ("rate = 0.02", "rate = 0.001"), more=more) == (
         "suites.hosted.draws: expected fewer cells, more calibration_draws or a larger "
-        "false_alarm_rate, because with no number of draws a cell of 4 could be found to drift, "
-        f"found 4, whose smallest p-value is 2.38e-05, not at most {level:.3g}"
+        "false_alarm_rate, because with no number of draws a cell of 600 could be found to drift, "
+        f"found 4, whose smallest p-value is 1.59e-05, not at most {level:.3g}"
     )
 
 

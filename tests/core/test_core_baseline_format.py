@@ -64,7 +64,7 @@ def test_a_baseline_file_is_readable() -> None:
             "scale": 0.0,
             "deviation": 0.288675,
             "atom": 0.666667,
-            "floor": 1.0,
+            "floor": 8.0,
         },
         "answered_as": MODEL,
         "provenance": {"provider": "test-provider", "model": MODEL},
@@ -102,7 +102,7 @@ def test_the_noise_is_that_of_the_rounded_draws() -> None:
     finer = replace(BASELINE, draws=((-1.0000004, -2.0), (-1.0, -2.0), (-1.0, -2.0)))
 
     assert from_data(to_data(finer)).noise == Noise(
-        center=-3.0, scale=0.0, deviation=0.0, atom=1.0, floor=1.0
+        center=-3.0, scale=0.0, deviation=0.0, atom=1.0, floor=8.0
     )
 
 
@@ -123,7 +123,7 @@ def test_the_noise_is_that_of_the_rounded_draws() -> None:
         ({"provenance": {"\\q": ""}}, "a backslash that starts no escape"),
         ({"noise": {**DATA["noise"], "center": -1.7}}, "'noise.center' is -1.7, and the draws"),
         ({"noise": {**DATA["noise"], "atom": 1.0}}, "'noise.atom' is 1.0, and the draws say 0.66"),
-        ({"noise": {**DATA["noise"], "floor": 1.00000001}}, "'noise.floor' is 1.00000001"),
+        ({"noise": {**DATA["noise"], "floor": 8.00000001}}, "'noise.floor' is 8.00000001"),
     ],
 )
 def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:

@@ -77,12 +77,18 @@ def test_an_outlier_may_be_too_likely_as_well() -> None:
     assert outliers(draws_of([-42.0, -42.0, -1.0]), noise_of(CALM), factor=FACTOR) == (2,)
 
 
+@pytest.mark.parametrize(
+    ("others", "floor"), [([], 8.0), ([0.0] * 99, 8.0), ([0.0] * 100, 1.0), ([1e-4] * 100, 1.0)]
+)
 @pytest.mark.parametrize(("off", "found"), [(0.99, ()), (1.01, (1,))])
-def test_a_service_that_repeats_itself_has_a_floor(off: float, found: tuple[int, ...]) -> None:
-    """With a MAD of 0 every other draw would be an outlier, if there were no floor of 1 nat."""
-    noise = noise_of([-42.0] * 10)
+def test_a_service_that_repeats_itself_has_a_floor(
+    others: list[float], floor: float, off: float, found: tuple[int, ...]
+) -> None:
+    """With a MAD of 0 every other draw would be an outlier; a low floor has to be earned."""
+    noise = noise_of([-42.0] * 10, others)
+    off *= floor
 
-    assert (noise.scale, noise.floor, noise.outlier_bound(FACTOR)) == (0.0, 1.0, 1.0)
+    assert (noise.scale, noise.floor, noise.outlier_bound(FACTOR)) == (0.0, floor, floor)
     assert outliers(draws_of([-42.0, -42.0 - off]), noise, factor=FACTOR) == found
 
 
@@ -91,7 +97,7 @@ def test_the_floor_comes_from_the_other_cells_of_the_policy() -> None:
     others = [100.0, 0.5, 3.0, 4.0, 2.0] + [0.0] * 95
 
     assert noise_of([-42.0] * 10, others).floor == 4 * 3.0
-    assert noise_of([-42.0] * 10, [0.1] * 100).floor == 1.0
+    assert noise_of([-42.0] * 10, [0.1] * 100).floor == 8.0
 
 
 def test_the_larger_of_scale_and_floor_decides() -> None:

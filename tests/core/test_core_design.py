@@ -11,6 +11,7 @@ from scipy import stats
 from repro_gate.core.design import (
     CELLS_SHARE,
     CONTROLS_SHARE,
+    CORRECTION,
     FIRST_WAVE,
     MATRIX_SHARE,
     MOST_LABELINGS,
@@ -61,7 +62,7 @@ def test_levels_are_shared_among_cells_and_statistics() -> None:
 def test_a_cell_can_alarm_where_both_looks_can(calibration: int, draws: int, cells: int) -> None:
     """Both looks together must be able to reach the level, and the first one the screen."""
     tolerance = Tolerance(calibration_draws=calibration, draws=draws)
-    both_looks = TESTS * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
+    both_looks = CORRECTION * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
 
     assert can_alarm(tolerance, cells) == (both_looks and smallest_p(calibration, draws) <= SCREEN)
 
@@ -81,7 +82,7 @@ def test_sufficient_draws_are_the_fewest(calibration: int, cells: int, rate: flo
 
 def test_no_number_of_draws_suffices_for_too_many_cells() -> None:
     """The labelings that are tried are the limit, not the draws."""
-    most = int(cell_level(USUAL, 1) * (MOST_LABELINGS + 1) / TESTS)
+    most = int(cell_level(USUAL, 1) * (MOST_LABELINGS + 1) / CORRECTION)
 
     assert sufficient_draws(USUAL, most) is not None
     assert sufficient_draws(USUAL, most + 1) is None

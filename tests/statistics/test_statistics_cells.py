@@ -20,6 +20,7 @@ from repro_gate.statistics.cells import (
 )
 from repro_gate.statistics.draws import as_array, as_column, joined
 from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.two_samples import corrections, two_samples
 
 FLOOR = 0.1
 ENCODING = Encoding(
@@ -59,11 +60,12 @@ def test_a_second_look_that_says_nothing_confirms_nothing() -> None:
 
 
 def test_a_second_look_that_says_the_same_confirms() -> None:
-    """The p-value is that of both looks, times the three statistics."""
+    """The p-value is that of both looks, corrected for the three statistics."""
     found = confirm(CALIBRATION, new_draws(0.5), new_draws(0.5))
+    factors = corrections(two_samples(CALIBRATION, new_draws(0.5, count=10)))
 
-    assert found == Confirmed(p_values=dict.fromkeys(Evidence, 3 * LEAST))
-    assert found.p_value == 3 * LEAST
+    assert found == Confirmed(p_values={name: factors[name] * LEAST for name in Evidence})
+    assert found.p_value == factors[Evidence.COINCIDENCES] * LEAST
 
 
 def test_a_p_value_is_at_most_1() -> None:

@@ -16,11 +16,11 @@ from repro_gate.statistics.labelings import Floats, labelings
 from repro_gate.statistics.two_samples import (
     TwoSamples,
     contributions,
+    corrections,
     p_values,
     standardised,
     two_samples,
 )
-from repro_gate.statistics.two_samples import tests_that_could_reject as correction_of
 
 few_values = st.sampled_from([-5.0, -2.0, -1.0, -0.5, 0.0])
 SAME = 1.0
@@ -196,8 +196,12 @@ def test_what_does_not_vary_is_left_out() -> None:
 
 def test_tests_that_cannot_reject_need_no_correction() -> None:
     """Where no two draws are the same the coincidences give 1 whatever happens."""
-    assert correction_of(of_sums([-1.0, -2.0], [-3.0, -4.0])) == 2
-    assert correction_of(of_sums([-1.0, -2.0], [-1.0, -4.0])) == 3
+    without = corrections(of_sums([-1.0, -2.0], [-3.0, -4.0]))
+    with_pairs = corrections(of_sums([-1.0, -2.0], [-1.0, -4.0]))
+
+    others = [Evidence.SUM, Evidence.TOKENS]
+    assert sum(1 / without[evidence] for evidence in others) == pytest.approx(1)
+    assert sum(1 / with_pairs[evidence] for evidence in Evidence) == pytest.approx(1)
 
 
 def test_sampled_divisions_give_nearly_the_exact_p_value() -> None:
