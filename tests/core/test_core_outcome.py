@@ -1,13 +1,15 @@
 """From verdicts to one outcome and one exit code."""
 
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobControl, MatrixVerdict
+from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Sameness
 from repro_gate.core.outcome import (
     ExitCode,
     Outcome,
@@ -25,6 +27,14 @@ from repro_gate.core.verdicts import (
     Unrecorded,
     Vacuous,
     Verdict,
+)
+from tests.fakes.logprob_reports import (
+    LOGPROB_VERDICTS,
+    effect_of,
+    logprob_cell_report_of,
+    logprob_report_of,
+    matrix_test_of,
+    weight_report_of,
 )
 from tests.fakes.values import PROFILE, answer_to, cell_of, golden_of, tokens_of
 
@@ -167,6 +177,116 @@ def test_a_crash_is_no_exit_code_of_ours() -> None:
         "FINDINGS": 10,
         "INTERRUPTED": 130,
     }
+
+
+AGREES = logprob_cell_report_of(Agrees(sameness=Sameness.IDENTICAL))
+LOGPROB_FINDINGS = ("drift", "outlier", "invalid", "unrecorded", "orphaned")
+
+
+def _logprobs(*cells: LogprobCellReport, interrupted: bool = False, **changes: Any) -> GateReport:
+    """Return a report on a suite of log-probabilities alone."""
+    part = logprob_report_of(*cells, **changes)
+    return replace(_report(interrupted=interrupted), logprobs=(part,))
+
+
+def test_every_verdict_on_log_probabilities_has_a_word_of_its_own() -> None:
+    """They share those that mean the same."""
+    words = [kind.word for kind in get_args(LogprobVerdict)]
+
+    assert sorted(words) == sorted(["agrees", "inconclusive", *LOGPROB_FINDINGS])
+    assert sorted(LOGPROB_VERDICTS) == sorted(words)
+
+
+@pytest.mark.parametrize("word", LOGPROB_FINDINGS)
+def test_findings_of_log_probabilities_fail(word: str) -> None:
+    """Whatever else agrees."""
+    report = _logprobs(AGREES, LOGPROB_VERDICTS[word])
+
+    assert outcome_of_verdict(LOGPROB_VERDICTS[word].verdict) == Outcome.FAILED
+    assert (decide(report), exit_code_for(report)) == (Outcome.FAILED, ExitCode.FINDINGS)
+
+
+def test_log_probabilities_that_agree_pass() -> None:
+    """Also where the service has changed by less than counts."""
+    changed = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of()))
+    matrix = matrix_test_of(MatrixVerdict.CHANGED)
+
+    assert decide(_logprobs(AGREES)) == Outcome.PASSED
+    assert exit_code_for(_logprobs(AGREES, changed, matrix=matrix)) == ExitCode.PASSED
+
+
+def test_log_probabilities_that_were_not_measured_are_inconclusive() -> None:
+    """A cell that could not be drawn is no pass, and no finding either."""
+    assert decide(_logprobs(AGREES, LOGPROB_VERDICTS["inconclusive"])) == Outcome.INCONCLUSIVE
+
+
+def test_a_suite_of_which_nothing_was_drawn_is_inconclusive() -> None:
+    """Whatever its cells say."""
+    undrawn = replace(AGREES, totals=())
+
+    assert decide(_logprobs()) == Outcome.INCONCLUSIVE
+    assert decide(_logprobs(undrawn)) == Outcome.INCONCLUSIVE
+
+
+def test_drift_of_the_whole_is_a_finding_without_that_of_a_cell() -> None:
+    """A changed model moves every item a little."""
+    assert decide(_logprobs(AGREES, matrix=matrix_test_of(MatrixVerdict.DRIFT))) == Outcome.FAILED
+
+
+def test_a_control_of_log_probabilities_that_does_not_differ_is_a_finding() -> None:
+    """An API that says the same whatever it is asked cannot fail the check."""
+    control = LogprobControl(policy="base", cell="base--capital", differed=False)
+
+    assert decide(_logprobs(AGREES, controls=(control,))) == Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("is_control", "must_be_usable", "outcome"),
+    [
+        (True, False, Outcome.FAILED),
+        (False, True, Outcome.FAILED),
+        (False, False, Outcome.PASSED),
+    ],
+)
+def test_weights_that_cannot_be_used_fail_where_they_have_to(
+    outcome: Outcome, *, is_control: bool, must_be_usable: bool
+) -> None:
+    """A clone has to be the base, and what is needed has to be usable; others are told."""
+    found = weight_report_of(
+        "one item has 99 % of the whole weight",
+        is_control=is_control,
+        must_be_usable=must_be_usable,
+    )
+    usable = replace(found, problems=())
+
+    assert decide(_logprobs(AGREES, weights=(found,))) == outcome
+    assert decide(_logprobs(AGREES, weights=(usable,))) == Outcome.PASSED
+
+
+def test_an_interrupted_suite_does_not_pass() -> None:
+    """What is certain by then is a finding all the same."""
+    drift = LOGPROB_VERDICTS["drift"]
+
+    assert decide(_logprobs(AGREES, interrupted=True)) == Outcome.INCONCLUSIVE
+    assert decide(_logprobs(drift, interrupted=True)) == Outcome.FAILED
+    assert exit_code_for(_logprobs(drift, interrupted=True)) == ExitCode.INTERRUPTED
+
+
+def test_tokens_and_log_probabilities_are_decided_together() -> None:
+    """Neither makes good for the other."""
+    agreeing, drifted = (_logprobs(cell).logprobs for cell in (AGREES, LOGPROB_VERDICTS["drift"]))
+
+    assert decide(replace(_report(Match()), logprobs=agreeing)) == Outcome.PASSED
+    assert decide(replace(_report(Match()), logprobs=drifted)) == Outcome.FAILED
+    assert decide(replace(_report(FINDINGS[1]), logprobs=agreeing)) == Outcome.FAILED
+    assert decide(replace(_report(UNKNOWN), logprobs=agreeing)) == Outcome.INCONCLUSIVE
+
+
+def test_a_suite_counts_its_verdicts() -> None:
+    """Only verdicts that were given are counted."""
+    part = logprob_report_of(AGREES, AGREES, LOGPROB_VERDICTS["drift"])
+
+    assert part.counts == {"agrees": 2, "drift": 1}
 
 
 def test_a_report_counts_its_verdicts() -> None:

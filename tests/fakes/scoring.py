@@ -185,7 +185,7 @@ class NoisyScorer:
         """Return a draw with noise and drift."""
         values = truth_of(request, heeds_prompt=self.heeds_prompt)
         noisy = values + self.noise(self._generator, len(values)) + self._away(request)
-        facts = DrawFacts(at=NOW, model=MODEL, request_id=f"req-{len(self.asked)}")
+        facts = DrawFacts(at=NOW, model=MODEL, request_id="/".join(map(str, request.key)))
         return Draw(logprobs=tuple(np.minimum(noisy, 0.0).tolist()), facts=facts)
 
     def _away(self, request: DrawRequest) -> Floats:
