@@ -1,0 +1,244 @@
+"""A service that has changed: what counts is found and shown, and what does not is a note."""
+
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.design import COINCIDENCES_WEIGHT, smallest_p
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_verdicts import (
+    Agrees,
+    Effect,
+    Evidence,
+    Sameness,
+    Shifted,
+)
+from repro_gate.core.policies import Tolerance
+from repro_gate.ports import DrawRequest, Purpose
+from repro_gate.statistics.labelings import Floats
+from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
+from tests.fakes.scoring import (
+    SOURCE,
+    Mixture,
+    Noise,
+    NoisyScorer,
+    Shift,
+    everywhere,
+    exact,
+    gaussian,
+    moved,
+    suite_of_logprobs,
+    tokens_moved,
+    truth_of,
+)
+
+MOVED = "base--item-1"
+IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
+LEAST = smallest_p(10, 10) / COINCIDENCES_WEIGHT
+"""Of ten draws that are all new against ten, with the share that the coincidences have."""
+
+
+def _scene(shift: Shift, *, noise: Noise = exact, items: int = 3, seed: int = 1) -> LogprobScene:
+    """Return a scene in which something has happened since the baselines were recorded."""
+    scene = recorded_scene(NoisyScorer(noise=noise, seed=seed), suite_of_logprobs(items=items))
+    scene.scorer.shift = shift
+    return scene
+
+
+def _shifted(report: LogprobReport) -> dict[str, Effect]:
+    """Return the effects of the cells that drifted."""
+    verdicts = logprob_verdicts_of(report).items()
+    return {name: found.effect for name, found in verdicts if isinstance(found, Shifted)}
+
+
+def test_a_service_that_repeated_itself_and_moved_has_drifted() -> None:
+    """Every digit is another one; the other cells are as they were."""
+    scene = _scene(moved({MOVED: -0.3}))
+    report = scene.check()
+    effect = _shifted(report)[MOVED]
+
+    assert {**logprob_verdicts_of(report), MOVED: None} == {
+        "base--item-0": IDENTICAL,
+        MOVED: None,
+        "base--item-2": IDENTICAL,
+    }
+    assert (effect.evidence, effect.band) == (Evidence.COINCIDENCES, 0.1)
+    assert effect.shift == pytest.approx(-0.3, abs=1e-4)
+    assert effect.p_value == pytest.approx(3 * LEAST)
+    assert [token.shift for token in effect.tokens] == pytest.approx([-0.3 / 40] * 5, abs=1e-5)
+    assert len(report.cells[1].totals) == 10
+    assert report.matrix.verdict is not MatrixVerdict.DRIFT
+
+
+def test_a_noisy_cell_that_moved_shows_in_its_sum() -> None:
+    """Far beyond the noise, spread over all its tokens."""
+    effect = _shifted(_scene(moved({MOVED: -3.0}), noise=gaussian(0.3)).check())[MOVED]
+
+    assert effect.evidence is Evidence.SUM
+    assert effect.shift == pytest.approx(-3, abs=0.5)
+    assert 0.1 < effect.band < 1.5
+
+
+def test_one_token_against_another_shows_where_the_sum_does_not() -> None:
+    """The tokens are named, in the order of how far they moved."""
+    away = tokens_moved({7: -1.5, 20: 1.0, 33: 0.5})
+    effect = _shifted(_scene(moved({MOVED: away}), noise=gaussian(0.3)).check())[MOVED]
+
+    assert effect.evidence is Evidence.TOKENS
+    assert abs(effect.shift) < effect.band
+    assert [token.position for token in effect.tokens[:3]] == [7, 20, 33]
+    assert effect.tokens[0].shift == pytest.approx(-1.5, abs=0.2)
+    assert str(effect.tokens[0].piece) == '7 " item-1"'
+
+
+def test_drift_is_told_with_what_else_has_changed() -> None:
+    """The provenance of the baseline against that of now: the first suspects."""
+    scene = _scene(moved({MOVED: -0.3}))
+    scene.scorer.now = {"revision": "2"}
+    verdict = logprob_verdicts_of(scene.check())[MOVED]
+
+    assert isinstance(verdict, Shifted)
+    assert verdict.provenance == (FactChange(name="revision", before=None, after="2"),)
+
+
+def test_a_change_below_the_floor_is_a_note() -> None:
+    """A hundredth of a nat on every item is certain, and is no drift."""
+    report = _scene(everywhere(-0.01), items=6).check()
+
+    assert report.matrix.verdict is MatrixVerdict.CHANGED
+    assert report.matrix.typical_shift == pytest.approx(0.01, abs=1e-4)
+    assert report.matrix.second_look
+    for verdict in logprob_verdicts_of(report).values():
+        assert isinstance(verdict, Agrees)
+        assert verdict.sameness is Sameness.EQUIVALENT
+        assert verdict.changed is not None
+        assert verdict.changed.evidence is Evidence.COINCIDENCES
+        assert verdict.changed.shift == pytest.approx(-0.01, abs=1e-4)
+
+
+def test_the_floor_is_the_matrix_s() -> None:
+    """Whoever minds a hundredth of a nat can say so."""
+    suite = suite_of_logprobs(items=2, tolerance=Tolerance(floor_nats=0.005))
+    scene = recorded_scene(NoisyScorer(), suite)
+    scene.scorer.shift = everywhere(-0.01)
+
+    assert len(_shifted(scene.check())) == 2
+
+
+def test_every_item_moved_a_little_is_drift_of_the_whole() -> None:
+    """Under a noise that hides it in each single cell."""
+    report = _scene(everywhere(-0.3), noise=gaussian(0.4), items=40).check()
+
+    assert _shifted(report) == {}
+    assert report.matrix.verdict is MatrixVerdict.DRIFT
+    assert report.matrix.cells == 40
+    assert report.matrix.mean_shift == pytest.approx(-0.3, abs=0.15)
+    assert report.matrix.second_look
+
+
+def test_a_whole_that_looks_suspicious_has_a_second_look_at_every_cell() -> None:
+    """Of draws that were not there before."""
+    scene = _scene(everywhere(-0.01), items=6)
+    scene.check()
+
+    for cell in scene.suite.cells:
+        assert scene.scorer.asked_of(cell.id, Purpose.SECOND_LOOK) == 5
+
+
+def test_only_suspicious_cells_have_a_second_look() -> None:
+    """Where one cell has moved and the whole has not."""
+    tolerance = Tolerance(calibration_draws=6, draws=4, false_alarm_rate=0.05)
+    suite = suite_of_logprobs(items=24, tolerance=tolerance)
+    scene = recorded_scene(NoisyScorer(noise=gaussian(0.3), seed=1), suite)
+    scene.scorer.shift = moved({MOVED: -3.0})
+    report = scene.check()
+    looked = {name for name, purpose, _ in scene.scorer.asked if purpose == Purpose.SECOND_LOOK}
+
+    assert (looked, report.matrix.second_look) == ({MOVED}, False)
+    assert list(_shifted(report)) == [MOVED]
+
+
+def _moved_in_first_look(request: DrawRequest) -> Floats | float:
+    return -0.3 if (request.cell.id, request.purpose) == (MOVED, Purpose.FIRST_LOOK) else 0.0
+
+
+def test_a_suspicion_that_does_not_persist_is_none() -> None:
+    """The second look is clean; that every draw repeats is not claimed for all that."""
+    report = _scene(_moved_in_first_look).check()
+
+    assert logprob_verdicts_of(report)[MOVED] == Agrees(sameness=Sameness.NOT_SHOWN)
+    assert len(report.cells[1].totals) == 10
+    assert report.cells[1].band == 0.1
+
+
+def test_a_whole_that_does_not_persist_agrees() -> None:
+    """The last look is what counts."""
+
+    def in_first_look(request: DrawRequest) -> Floats | float:
+        return -0.3 if request.purpose is Purpose.FIRST_LOOK else 0.0
+
+    report = _scene(in_first_look, items=6).check()
+
+    assert _shifted(report) == {}
+    assert report.matrix.verdict is MatrixVerdict.AGREES
+    assert (report.matrix.second_look, report.matrix.p_value) == (True, 1.0)
+
+
+def test_what_was_saved_in_a_first_look_stays_saved() -> None:
+    """A second look of every cell is other draws, for another reason."""
+
+    def first_two(request: DrawRequest) -> Floats | float:
+        looked = request.purpose is Purpose.FIRST_LOOK
+        return -0.3 if looked and request.cell.item.name != "item-0" else 0.0
+
+    report = _scene(first_two, items=6).check()
+
+    assert report.matrix.second_look
+    assert [len(cell.totals) for cell in report.cells] == [7, 10, 10, 10, 10, 10]
+    assert report.spending.saved == 3
+
+
+def test_certainty_is_shared_by_all_cells_of_the_suite() -> None:
+    """The p-value of a cell is multiplied by their number, also when the others are fine."""
+    few, many = (
+        _shifted(_scene(moved({MOVED: -0.3}), items=items).check())[MOVED] for items in (3, 12)
+    )
+
+    assert few.p_value == pytest.approx(3 * LEAST)
+    assert many.p_value == pytest.approx(12 * LEAST)
+
+
+def test_a_cell_that_is_not_certain_enough_agrees() -> None:
+    """At a stricter rate the same draws are not enough."""
+    suite = suite_of_logprobs(items=3, tolerance=Tolerance(false_alarm_rate=1e-4))
+    scene = recorded_scene(NoisyScorer(), suite)
+    scene.scorer.shift = moved({MOVED: -0.3})
+
+    assert logprob_verdicts_of(scene.check())[MOVED] == Agrees(sameness=Sameness.NOT_SHOWN)
+
+
+def test_tokens_that_moved_against_each_other_are_drift_of_a_service_without_noise() -> None:
+    """The sum is as it was, but for what was rounded away."""
+    away = tokens_moved({place: (-1.0) ** place for place in range(0, 40, 3)})
+    effect = _shifted(_scene(moved({MOVED: away}), noise=Mixture()).check())[MOVED]
+
+    assert effect.evidence in {Evidence.COINCIDENCES, Evidence.TOKENS}
+    assert abs(effect.shift) < 1e-4
+    assert {abs(round(token.shift, 3)) for token in effect.tokens} == {1.0}
+
+
+def test_a_swapped_model_is_drift_of_every_cell_and_of_the_whole() -> None:
+    """Nothing of what it says is as it was."""
+    scene = _scene(everywhere(0.0))
+    scene.scorer.shift = lambda one: truth_of(replace_model(one)) - truth_of(one)
+    report = scene.check()
+
+    assert len(_shifted(report)) == 3
+    assert report.cells[0].source == SOURCE
+
+
+def replace_model(request: DrawRequest) -> DrawRequest:
+    """Return the same request to another model."""
+    policy = replace(request.cell.policy, model="another")
+    return replace(request, cell=replace(request.cell, policy=policy))

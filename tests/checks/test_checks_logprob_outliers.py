@@ -1,0 +1,203 @@
+"""Draws that stand apart: drawn again, counted, told, and kept out of everything else."""
+
+import math
+
+import pytest
+
+from repro_gate.core.draws import Draw, DrawFacts
+from repro_gate.core.logprob_report import OutlierDraw
+from repro_gate.core.logprob_verdicts import Agrees, Outlying, Sameness, Shifted, TokenShift
+from repro_gate.core.policies import Tolerance, WeightPlan
+from repro_gate.ports import DrawRequest, Purpose
+from repro_gate.statistics.labelings import Floats
+from tests.fakes.baseline_stores import MemoryBaselines
+from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
+from tests.fakes.scoring import (
+    MODEL,
+    SOURCE,
+    NoisyScorer,
+    baseline_of,
+    encoding_of,
+    moved_draws,
+    policy_of,
+    suite_of_logprobs,
+    tokens_moved,
+)
+
+IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
+CELL = "base--item-0"
+FAR = tokens_moved({4: -100.0, 11: -14.0})
+
+
+def _outlying(items: int, *, draws: tuple[int, ...] = (2,)) -> LogprobScene:
+    """Return a scene in which some draws of the first cell stand apart."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=items))
+    scene.scorer.shift = moved_draws({(CELL, "first_look", number): FAR for number in draws})
+    return scene
+
+
+def test_an_outlier_is_drawn_again_and_told() -> None:
+    """With the tokens that caused it and the id of its request; it is in no sum."""
+    scene = _outlying(items=10)
+    report = scene.check()
+    cell = report.cells[0]
+    center = cell.calibration[0]
+    (outlier,) = cell.outliers
+    piece = encoding_of(scene.suite.cells[0]).response
+
+    assert logprob_verdicts_of(report)[CELL] == IDENTICAL
+    assert scene.scorer.asked_of(CELL, Purpose.FIRST_LOOK) == 3
+    assert cell.totals == pytest.approx([center] * 2, abs=1e-4)
+    assert outlier.total == pytest.approx(center - 114, abs=1e-4)
+    assert (outlier.center, outlier.bound) == (center, 8.0)
+    assert outlier.request_id == "base--item-0/first_look/2"
+    assert [(found.position, found.piece) for found in outlier.tokens] == [
+        (4, piece[4]),
+        (11, piece[11]),
+    ]
+    assert [found.shift for found in outlier.tokens] == pytest.approx([-100, -14], abs=1e-4)
+
+
+def test_outliers_are_counted_for_their_policy() -> None:
+    """They are not among its draws, and do not make it noisier."""
+    (noise,) = _outlying(items=10).check().policies
+
+    assert (noise.outliers, noise.draws) == (1, 20)
+    assert noise.variance == pytest.approx(0, abs=1e-9)
+
+
+def test_too_many_outliers_are_a_finding_of_the_cells_that_have_them() -> None:
+    """One of seven draws is more than one of twenty."""
+    report = _outlying(items=3).check()
+
+    assert logprob_verdicts_of(report) == {
+        CELL: Outlying(rate=1 / 7, allowed=0.05),
+        "base--item-1": IDENTICAL,
+        "base--item-2": IDENTICAL,
+    }
+
+
+def test_the_allowed_rate_itself_is_allowed() -> None:
+    """One of twenty is not more than one of twenty."""
+    suite = suite_of_logprobs(items=3, tolerance=Tolerance(max_outlier_rate=1 / 7))
+    scene = recorded_scene(NoisyScorer(), suite)
+    scene.scorer.shift = moved_draws({(CELL, "first_look", 1): FAR})
+
+    assert logprob_verdicts_of(scene.check())[CELL] == IDENTICAL
+
+
+def test_most_draws_far_away_are_drift() -> None:
+    """Where nearly all stand apart, the whole has moved, and nothing is drawn again for it."""
+    scene = _outlying(items=3, draws=(1, 2, 3, 4, 5))
+    shift = scene.scorer.shift
+
+    def in_both_looks(request: DrawRequest) -> Floats | float:
+        second = (request.cell.id, request.purpose) == (CELL, Purpose.SECOND_LOOK)
+        return FAR if second else shift(request)
+
+    scene.scorer.shift = in_both_looks
+    report = scene.check()
+
+    assert isinstance(logprob_verdicts_of(report)[CELL], Shifted)
+    assert report.cells[0].outliers == ()
+    assert scene.scorer.asked_of(CELL, Purpose.FIRST_LOOK) == 5
+
+
+def test_drift_is_more_than_its_outliers() -> None:
+    """A cell that has moved, with outliers besides, has drifted."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=3))
+
+    def shift(request: DrawRequest) -> Floats | float:
+        if request.key == (CELL, "second_look", 1):
+            return FAR
+        return -0.3 if request.cell.id == CELL else 0.0
+
+    scene.scorer.shift = shift
+    report = scene.check()
+
+    assert isinstance(logprob_verdicts_of(report)[CELL], Shifted)
+    assert len(report.cells[0].outliers) == 1
+
+
+def test_an_outlier_is_no_evidence_of_drift() -> None:
+    """Its cell is decided by the draws that took its place."""
+    scene = _outlying(items=10, draws=(1,))
+    report = scene.check()
+
+    assert len(report.cells[0].totals) == 2
+    assert report.spending.saved == 30
+    assert report.spending.calls == 22
+
+
+BASE = (-40.8, -41.5, -42.0, -42.7, -43.5)
+CLONE = (-39.6, -40.0, -40.3, -40.9, -41.4)
+ANOMALY = -156.5
+
+
+def _of_the_finding() -> LogprobScene:
+    """Return the scene of the finding that the project grew from: five draws, and an anomaly."""
+    policies = [policy_of("base"), policy_of("clone", system="the same")]
+    suite = suite_of_logprobs(
+        policies=policies,
+        items=1,
+        tolerance=Tolerance(calibration_draws=5, draws=2),
+        weights=WeightPlan(base="base", clones=("clone",)),
+    )
+    base, clone = suite.cells
+    drawn = {
+        (base.id, 1): ANOMALY,
+        (base.id, 2): -42.2,
+        (base.id, 3): -41.9,
+        (clone.id, 1): -40.3,
+        (clone.id, 2): -40.5,
+    }
+    kept = [
+        baseline_of(cell, [(total,) for total in totals])
+        for cell, totals in ((base, BASE), (clone, CLONE))
+    ]
+    return LogprobScene(
+        scorer=NoisyScorer(
+            tokens=1,
+            script={
+                (name, "first_look", number): Draw(
+                    logprobs=(total,), facts=DrawFacts(model=MODEL, request_id=f"req-{total}")
+                )
+                for (name, number), total in drawn.items()
+            },
+        ),
+        suite=suite,
+        baselines=MemoryBaselines(kept={(SOURCE, one.id): one for one in kept}),
+    )
+
+
+def test_the_anomaly_of_the_finding_is_caught_and_drawn_again() -> None:
+    """-156.5 among -40.8 to -43.5, with the token and the request behind it."""
+    scene = _of_the_finding()
+    cell = scene.check().cells[0]
+
+    assert cell.totals == (-42.2, -41.9)
+    assert cell.outliers == (
+        OutlierDraw(
+            total=ANOMALY,
+            center=-42.0,
+            bound=scene.baselines.kept[SOURCE, cell.id].noise.outlier_bound(20),
+            tokens=(
+                TokenShift(
+                    position=0,
+                    piece=encoding_of(scene.suite.cells[0], 1).response[0],
+                    expected=-42.0,
+                    observed=ANOMALY,
+                ),
+            ),
+            request_id="req--156.5",
+        ),
+    )
+
+
+def test_the_weight_of_the_finding_is_no_longer_astronomical() -> None:
+    """Base and clone are about 2 nats apart, not 116.2."""
+    (weights,) = _of_the_finding().check().weights
+
+    assert weights.mean_log_ratio == pytest.approx(1.7, abs=0.3)
+    assert weights.mean_weight == pytest.approx(math.exp(weights.mean_log_ratio))
+    assert weights.mean_weight < 10
