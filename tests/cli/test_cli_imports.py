@@ -1,0 +1,24 @@
+"""What a check of tokens does not wait for."""
+
+from tests.cli.hosted_workspaces import hosted_matrix_of
+from tests.cli.workspaces import Workspace, matrix_of, toml
+
+_SLOW = {"numpy", "scipy", "httpx"}
+
+
+def _imported(workspace: Workspace, *arguments: str) -> set[str]:
+    """Return the packages that a command imports."""
+    ran = workspace.run(*arguments, PYTHONPROFILEIMPORTTIME="1")
+    assert ran.code == 0
+    lines = (line for line in ran.err.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def test_tokens_need_no_statistics_and_no_http(recorded: Workspace) -> None:
+    """A check of tokens is as quick as it was, also when the matrix has hosted suites."""
+    matrix = hosted_matrix_of("http://127.0.0.1:9/v1", **matrix_of(recorded.engine()))
+    (recorded.folder / "repro-gate.toml").write_text(toml(matrix), "utf-8")
+
+    imported = _imported(recorded, "check", "--suite", "quick")
+
+    assert ("jsonschema" in imported, imported & _SLOW) == (True, set())
