@@ -198,7 +198,8 @@ def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> Look:
 
 def _problem(look: Look) -> Refused | None:
     totals = tuple(draw.total for draw in look.draws)
-    match look.invalid or look.missed:
+    problem = look.invalid or look.missed
+    match problem:
         case Invalid(reason=reason):
             return Refused(cell=look.cell, reason=reason, is_finding=True, totals=totals)
         case Inconclusive(reason=reason, remedy=remedy):
@@ -207,6 +208,8 @@ def _problem(look: Look) -> Refused | None:
             )
         case None:
             return None
+        case _:
+            assert_never(problem)
 
 
 def _spread(looks: Mapping[str, Look]) -> dict[str, dict[str, list[float]]]:

@@ -176,6 +176,19 @@ def test_a_draw_that_cannot_be_had_is_no_finding() -> None:
     assert len(refused.totals) == 5
 
 
+def test_a_cell_that_never_answers_says_nothing_of_the_others() -> None:
+    """Their floor comes from those that did."""
+    scene = _unrecorded(2, item_1=(-1.0,) * 6)
+    scene.scorer.script = {
+        **scene.scorer.script,
+        **{(CELL, "calibration", number): AWAY for number in range(1, 7)},
+    }
+    made = scene.calibrate()
+
+    assert [(one.cell.id, one.totals) for one in made.refused] == [(CELL, ())]
+    assert [one.noise for one in made.baselines] == [fit_noise([(-1.0,)] * 6)]
+
+
 def test_two_models_that_answer_are_refused() -> None:
     """Draws of two models are no calibration of either."""
     scene = _unrecorded(1, item_0=(-1.0,) * 6)
