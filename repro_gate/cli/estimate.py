@@ -1,10 +1,12 @@
 """What a check will spend, said before the first call."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from repro_gate.checks.survey import Survey
 from repro_gate.core.design import FIRST_WAVE
-from repro_gate.core.policies import Budget, LogprobPlan, Policy, ProviderKind
+from repro_gate.core.policies import Budget, LogprobCell, LogprobPlan, Policy, ProviderKind
+
+_BYTES_PER_TOKEN = 4
 
 
 def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str]:
@@ -24,14 +26,20 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str
             )
 
 
-def calibration_line(plan: LogprobPlan, cells: Sequence[Policy]) -> str | None:
-    """Return the same for the recording of cells, given by their policies; None when it is free."""
-    hosted = _hosted(cells)
+def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | None:
+    """Return the same for the recording of cells; None when it calls nobody.
+
+    Their tokens are not known before the first call of each, and are guessed by the length.
+    """
+    hosted = [cell for cell in cells if _is_hosted(cell.policy)]
     if not hosted:
         return None
-    calls = len(hosted) * (plan.suite.tolerance.calibration_draws + 1)
-    budget = _budget_words(plan.suite.budget)
-    return f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} calls{budget}"
+    each = plan.suite.tolerance.calibration_draws + 1
+    length = sum(len((cell.prefix + cell.item.response).encode()) for cell in hosted)
+    return (
+        f"suite {plan.suite.name}: {len(hosted)} baselines, {len(hosted) * each} calls, roughly "
+        f"{cost_words(each * length / _BYTES_PER_TOKEN, plan)}{_budget_words(plan.suite.budget)}"
+    )
 
 
 def cost_words(tokens: float, plan: LogprobPlan) -> str:

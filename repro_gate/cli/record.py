@@ -118,7 +118,7 @@ def _begun(
 def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     for one in recordings:
-        line = calibration_line(one.plan, [wanted.cell.policy for wanted in one.wanted])
+        line = calibration_line(one.plan, [wanted.cell for wanted in one.wanted])
         if line is not None:
             print(f"repro-gate: {line}", file=sys.stderr)
     log = DrawLogFile(
