@@ -77,6 +77,17 @@ def test_a_fault_in_the_second_look_leaves_no_verdict_by_statistics() -> None:
     assert verdicts[OTHER] != NOT_MEASURED
 
 
+def test_a_cell_that_failed_has_no_second_look() -> None:
+    """Also where every other cell has one."""
+    scene = recorded_scene(NoisyScorer(tokens=2), suite_of_logprobs(items=4))
+    scene.scorer.script = {(CELL, "first_look", 1): NAN}
+    scene.scorer.shift = everywhere(-0.01)
+    report = scene.check()
+
+    assert (report.matrix.second_look, report.matrix.cells) == (True, 3)
+    assert scene.scorer.asked_of(CELL, Purpose.SECOND_LOOK) == 0
+
+
 def test_a_draw_that_cannot_be_had_after_the_first_wave_counts() -> None:
     """A look that goes on can still fail."""
     scene = _scene(("first_look", 4), outcome=AWAY)

@@ -103,6 +103,31 @@ def test_most_draws_far_away_are_drift() -> None:
     assert scene.scorer.asked_of(CELL, Purpose.FIRST_LOOK) == 5
 
 
+def test_the_whole_takes_two_draws_of_each_cell_in_the_first_look() -> None:
+    """Also of one that has three, because the third showed that the first was no outlier."""
+    scene = _outlying(items=1, draws=(1, 3))
+    matrix = scene.check().matrix
+
+    assert not matrix.second_look
+    assert matrix.mean_shift == pytest.approx(-114 / 2, abs=1e-3)
+
+
+def test_the_whole_takes_as_many_draws_of_each_cell_in_the_second_look() -> None:
+    """Of those that were asked for first, whatever the later ones made of them."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=4))
+    far = {(CELL, "second_look", number): FAR for number in (1, 2, 6, 7)}
+
+    def shift(request: DrawRequest) -> Floats | float:
+        return far.get(request.key, -0.3 if request.purpose is Purpose.FIRST_LOOK else 0.0)
+
+    scene.scorer.shift = shift
+    matrix = scene.check().matrix
+
+    assert scene.scorer.asked_of(CELL, Purpose.SECOND_LOOK) == 7
+    assert matrix.second_look
+    assert matrix.mean_shift == pytest.approx(-114 * 2 / 5 / 4, abs=1e-3)
+
+
 def test_drift_is_more_than_its_outliers() -> None:
     """A cell that has moved, with outliers besides, has drifted."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=3))
