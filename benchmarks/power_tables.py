@@ -38,7 +38,7 @@ def thresholds(null: Sequence[Result]) -> dict[str, float | None]:
         values = sorted(result.statistics[rival] for result in null)
         allowed = int(TOLERANCE.false_alarm_rate * len(values))
         threshold = values[len(values) - 1 - allowed]
-        most = largest_possible(rival, cells=CELLS, draws=2 * TOLERANCE.draws)
+        most = largest_possible(rival, cells=CELLS, draws=TOLERANCE.draws)
         found[rival] = threshold if threshold < most else None
     return found
 
@@ -61,7 +61,7 @@ def point_of(label: str, results: Sequence[Result], limits: Mapping[str, float |
     )
 
 
-def null_lines(null: Sequence[Result]) -> Iterable[str]:
+def null_lines(null: Sequence[Result], *, cells: int = CELLS) -> Iterable[str]:
     """Yield how often there was an alarm though nothing had changed, and what it cost."""
     ours = [result.ours for result in null]
     counts = {
@@ -82,7 +82,7 @@ def null_lines(null: Sequence[Result]) -> Iterable[str]:
             [name, f"{count} of {len(null)}", f"{count / len(null):.2%}", shown], _NULL_WIDTHS
         )
     yield ""
-    yield from _costs(ours)
+    yield from _costs(ours, cells)
 
 
 def threshold_line(limits: Mapping[str, float | None]) -> str:
@@ -91,21 +91,21 @@ def threshold_line(limits: Mapping[str, float | None]) -> str:
     return f"Calibrated to {TOLERANCE.false_alarm_rate:.0%} of matrices: {', '.join(shown)}."
 
 
-def power_head() -> Iterable[str]:
+def power_head(rivals: Sequence[str] = RIVALS) -> Iterable[str]:
     """Yield the first lines of a table of points."""
-    yield _row(["change (nats)", "n", *OURS, "calls", *RIVALS], _POWER_WIDTHS)
-    yield _rule(_POWER_WIDTHS)
+    yield _row(["change (nats)", "n", *OURS, "calls", *rivals], _power_widths(rivals))
+    yield _rule(_power_widths(rivals))
 
 
-def power_row(point: Point) -> str:
+def power_row(point: Point, rivals: Sequence[str] = RIVALS) -> str:
     """Return a line of the table."""
     shares = {
         name: _CANNOT if count is None else f"{count / point.matrices:.0%}"
         for name, count in point.detected.items()
     }
     cells = [point.label, str(point.matrices), *(shares[name] for name in OURS)]
-    cells += [f"{point.calls:.0f}", *(shares[name] for name in RIVALS)]
-    return _row(cells, _POWER_WIDTHS)
+    cells += [f"{point.calls:.0f}", *(shares[name] for name in rivals)]
+    return _row(cells, _power_widths(rivals))
 
 
 def losses(points: Iterable[Point]) -> Iterable[str]:
@@ -123,8 +123,8 @@ def losses(points: Iterable[Point]) -> Iterable[str]:
             yield f"- {point.label}: {' and '.join(worse)}, below {best} at {share:.0%}"
 
 
-def _costs(ours: Sequence[Ours]) -> Iterable[str]:
-    matrices, fixed = len(ours), CELLS * TOLERANCE.draws
+def _costs(ours: Sequence[Ours], cells: int) -> Iterable[str]:
+    matrices, fixed = len(ours), cells * TOLERANCE.draws
     calls = sum(one.calls for one in ours) / matrices
     saved = sum(one.saved for one in ours) / matrices
     second = sum(one.second_look for one in ours)
@@ -136,7 +136,7 @@ def _costs(ours: Sequence[Ours]) -> Iterable[str]:
     )
     yield f"Second looks at all cells: in {second} of {matrices} matrices."
     yield (
-        f"Baselines refused at recording: {refused} of {CELLS * matrices}, "
+        f"Baselines refused at recording: {refused} of {cells * matrices}, "
         f"in {with_refused} of {matrices} matrices."
     )
 
@@ -146,6 +146,10 @@ def _is_below(ours: int, rival: int, matrices: int) -> bool:
     shares = [(count + 1) / (matrices + 2) for count in (ours, rival)]
     error = math.sqrt(sum(share * (1 - share) / (matrices + 2) for share in shares))
     return shares[1] - shares[0] > _NORMAL_95 * error
+
+
+def _power_widths(rivals: Sequence[str]) -> tuple[int, ...]:
+    return (_CHANGE_WIDTH, 4, 7, 5, 5, *(max(6, len(name)) for name in rivals))
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -160,4 +164,3 @@ def _rule(widths: Sequence[int]) -> str:
 
 
 _NULL_WIDTHS = (_CHANGE_WIDTH, 12, 7, 17)
-_POWER_WIDTHS = (_CHANGE_WIDTH, 4, 7, 5, 5, *(max(6, len(name)) for name in RIVALS))

@@ -37,6 +37,7 @@ class Task:
     number: int
     with_stated: bool
     """Whether rivals are asked for what they say at the levels that they state themselves."""
+    tolerance: Tolerance = TOLERANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +86,12 @@ def simulate(task: Task) -> Result:
     service = SimulatedService(
         world=world, noise=task.noise, seed=int(generator.integers(2**32)), tokens=_tokens(world)
     )
-    scene = recorded_scene(service, suite_of_logprobs(items=len(world.before)))
+    suite = suite_of_logprobs(items=len(world.before), tolerance=task.tolerance)
+    scene = recorded_scene(service, suite)
     responses = _responses(scene, task.noise, world, generator)
     firsts = Samples(
         before=_drawn_before(world.first_before, task.noise, generator),
-        after=draws_of(world.first_after, task.noise, generator, count=_looks()),
+        after=draws_of(world.first_after, task.noise, generator, count=TOLERANCE.calibration_draws),
     )
     return Result(
         ours=_ours(scene.check()),
@@ -123,7 +125,7 @@ def _responses(
         baseline = scene.baselines.kept.get((SOURCE, cell.id))
         if baseline is not None:
             before[place] = baseline.draws
-    after = draws_of(world.after, noise, generator, count=_looks())
+    after = draws_of(world.after, noise, generator, count=TOLERANCE.draws)
     return Samples(before=np.round(before, DECIMALS), after=np.round(after, DECIMALS))
 
 
@@ -140,11 +142,6 @@ def _stated(
 
 def _drawn_before(truth: Floats, noise: Mixture, generator: np.random.Generator) -> Floats:
     return draws_of(truth, noise, generator, count=TOLERANCE.calibration_draws)
-
-
-def _looks() -> int:
-    """Return how many new draws of a cell the gate makes at most."""
-    return 2 * TOLERANCE.draws
 
 
 def _tokens(world: World) -> int:

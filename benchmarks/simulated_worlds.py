@@ -52,11 +52,12 @@ class Nothing:
 
     label: str = "nothing"
     is_everywhere: bool = False
+    cells: int = CELLS
 
     def __call__(self, generator: np.random.Generator) -> World:
         """Return a world of made-up numbers."""
-        before = -1.0 - generator.exponential(1.0, (CELLS, TOKENS))
-        first = _log_softmax(generator.normal(0, _LOGIT_SPREAD, (CELLS, _VOCABULARY)))
+        before = -1.0 - generator.exponential(1.0, (self.cells, TOKENS))
+        first = _log_softmax(generator.normal(0, _LOGIT_SPREAD, (self.cells, _VOCABULARY)))
         return World(before=before, after=before, first_before=first, first_after=first)
 
 
