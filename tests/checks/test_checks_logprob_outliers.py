@@ -133,15 +133,18 @@ def test_drift_is_more_than_its_outliers() -> None:
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=3))
 
     def shift(request: DrawRequest) -> Floats | float:
-        if request.key == (CELL, "second_look", 1):
+        if request.key in {(CELL, "second_look", 1), (CELL, "second_look", 2)}:
             return FAR
         return -0.3 if request.cell.id == CELL else 0.0
 
     scene.scorer.shift = shift
     report = scene.check()
 
+    made = sum(len(cell.totals) for cell in report.cells) + 2
+
     assert isinstance(logprob_verdicts_of(report)[CELL], Shifted)
-    assert len(report.cells[0].outliers) == 1
+    assert len(report.cells[0].outliers) == 2
+    assert 2 / made > report.tolerance.max_outlier_rate
 
 
 def test_an_outlier_is_no_evidence_of_drift() -> None:
