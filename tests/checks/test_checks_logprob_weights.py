@@ -1,5 +1,6 @@
 """Importance weights between policies, and the control that they are 1 where they should be."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -110,25 +111,27 @@ def test_a_clone_that_is_off_by_less_than_the_floor_will_do() -> None:
     assert not found.failed
 
 
+def _seen(suite: LogprobSuite, draws: Mapping[str, Sequence[float]]) -> dict[str, Comparison]:
+    """Return what is known of cells whose first ten draws are their calibration."""
+    return {
+        cell.id: Comparison(
+            cell=cell,
+            source=SOURCE,
+            center=-42.0,
+            calibration_totals=tuple(draws[cell.id][:10]),
+            totals=list(draws[cell.id][10:]),
+        )
+        for cell in suite.cells
+    }
+
+
 def test_the_control_takes_as_many_draws_of_every_cell() -> None:
     """More draws of some, because of what they were, would make it say more than it knows."""
     suite = _suite(BASE, CLONE, items=4)
     generator = np.random.default_rng(3)
     drawn = {cell.id: generator.normal(-42, 1, 15).tolist() for cell in suite.cells}
     few, many = (
-        weigh(
-            suite,
-            {
-                cell.id: Comparison(
-                    cell=cell,
-                    source=SOURCE,
-                    center=-42.0,
-                    calibration_totals=tuple(drawn[cell.id][:10]),
-                    totals=drawn[cell.id][10:last],
-                )
-                for cell in suite.cells
-            },
-        )
+        weigh(suite, _seen(suite, {name: draws[:last] for name, draws in drawn.items()}))
         for last in (12, 15)
     )
 
@@ -186,9 +189,18 @@ def test_no_weights_are_no_bad_weights() -> None:
 
 def test_each_of_several_clones_has_its_share_of_the_error_rate() -> None:
     """Two controls may alarm by chance no more often than one."""
-    plan = WeightPlan(base=BASE, clones=(CLONE, "twin"))
-    suite = _suite(BASE, CLONE, "twin", plan=plan)
-    found = recorded_scene(NoisyScorer(noise=Mixture(), seed=1), suite).check().weights
+    found = []
+    for clones in ((CLONE,), (CLONE, "twin")):
+        plan = WeightPlan(base=BASE, clones=clones)
+        suite = _suite(BASE, *clones, items=1, plan=plan)
+        # As far apart as hardly ever by chance: enough for one control, and not for one of two.
+        shifts = {cell.id: 0.0 if cell.policy.name == BASE else -0.62 for cell in suite.cells}
+        draws = {
+            name: [-42 + 0.1 * step + away for step in range(12)] for name, away in shifts.items()
+        }
+        found.append(weigh(suite, _seen(suite, draws)))
 
-    assert [one.is_control for one in found] == [True, True]
-    assert [one.failed for one in found] == [False, False]
+    p_values = {one.control_p for reports in found for one in reports}
+    assert len(p_values) == 1
+    assert 0.0005 < min(p for p in p_values if p is not None) < 0.001
+    assert [[one.failed for one in reports] for reports in found] == [[True], [False, False]]
