@@ -50,8 +50,9 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     if options.dry_run:
         return _say_plan(workspace, tokens, plans)
     _prepare(options.output)
-    # Syrupy brings pytest along, and its import takes as long as a hundred generations.
-    Thread(target=import_module, args=[_OBSERVED], daemon=True).start()
+    if tokens.cells:
+        # Syrupy brings pytest along, and its import takes as long as a hundred generations.
+        Thread(target=import_module, args=[_OBSERVED], daemon=True).start()
     report = _checked_tokens(workspace, tokens, options, started=started)
     if plans:
         report = _with_logprobs(report, workspace, plans, options)
@@ -139,9 +140,7 @@ def _prepare(output: Path) -> None:
 def _write(report: GateReport, output: Path) -> str | None:
     """Write the reports and return what report.json says, or None when that did not go well."""
     try:
-        digests: dict[str, str] = import_module(_OBSERVED).write_observed(
-            output, observed_goldens(report)
-        )
+        digests = _write_observed(report, output)
         for name, render in wiring.REPORTS.items():
             write_atomically(output / name, render(report))
         # Last, because it vouches for the rest.
@@ -152,6 +151,15 @@ def _write(report: GateReport, output: Path) -> str | None:
         print(f"repro-gate: {_unwritable(output, error)}", file=sys.stderr)
         return None
     return report_json
+
+
+def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
+    goldens = observed_goldens(report)
+    if not goldens and not (output / "observed").exists():
+        return {}
+    # Also where nothing was observed: what an earlier check left there is taken away.
+    digests: dict[str, str] = import_module(_OBSERVED).write_observed(output, goldens)
+    return digests
 
 
 def _unwritable(output: Path, error: OSError) -> MeasurementUnavailable:

@@ -110,6 +110,17 @@ def test_progress_goes_on_through_the_second_look(hosted: HostedWorkspace, api: 
     assert done == [*(f"{n}/10" for n in range(1, 11)), *(f"{n}/20" for n in range(12, 21, 2))]
 
 
+def test_tokens_of_an_earlier_check_are_taken_away(hosted: HostedWorkspace) -> None:
+    """The report folder of a check that observed no tokens has none."""
+    left = hosted.output / "observed" / "test-cpu" / "tiny--fox--seed1.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}", "utf-8")
+
+    code = hosted.check("--quiet").code
+
+    assert (code, left.exists()) == (0, False)
+
+
 @pytest.fixture
 def both(recorded_once: Workspace, hosted: HostedWorkspace, api: Api) -> HostedWorkspace:
     """Return a workspace with goldens and baselines, whose matrix has a suite of each kind."""

@@ -1,6 +1,6 @@
-"""What a check of tokens does not wait for."""
+"""What a check does not wait for."""
 
-from tests.cli.hosted_workspaces import hosted_matrix_of
+from tests.cli.hosted_workspaces import HostedWorkspace, hosted_matrix_of
 from tests.cli.workspaces import Workspace, matrix_of, toml
 
 _SLOW = {"numpy", "scipy", "httpx"}
@@ -22,3 +22,10 @@ def test_tokens_need_no_statistics_and_no_http(recorded: Workspace) -> None:
     imported = _imported(recorded, "check", "--suite", "quick")
 
     assert ("jsonschema" in imported, imported & _SLOW) == (True, set())
+
+
+def test_log_probabilities_need_no_format_of_goldens(hosted: HostedWorkspace) -> None:
+    """Syrupy, which brings pytest along, is left out where there are no tokens to write."""
+    imported = _imported(hosted, "check")
+
+    assert ("httpx" in imported, imported & {"pytest", "syrupy"}) == (True, set())
