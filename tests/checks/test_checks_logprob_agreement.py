@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from repro_gate.checks.policy_noise import within_variance
 from repro_gate.core.draws import Encoding, Piece
 from repro_gate.core.logprob_report import (
     LogprobCellReport,
@@ -287,6 +288,12 @@ def test_policies_stand_side_by_side_with_their_noise() -> None:
     assert found[0].variance == pytest.approx(0.25, rel=0.7)
     assert [found[1].calibration_variance, found[1].variance] == pytest.approx([0, 0], abs=1e-9)
     assert (found[0].atom, found[1].atom) == (0.0, 1.0)
+
+
+def test_variance_is_pooled_within_cells() -> None:
+    """Cells far apart are no noise, and one draw has no variance."""
+    assert within_variance([[1.0, 2.0, 3.0], [-50.0, -54.0], [7.0]]) == (2 + 8) / (2 + 1)
+    assert within_variance([[1.0], [2.0]]) == within_variance([]) == 0.0
 
 
 def test_a_suite_without_comparable_cells_is_not_tested() -> None:

@@ -73,10 +73,12 @@ def test_a_service_that_repeated_itself_and_moved_has_drifted() -> None:
 
 def test_a_noisy_cell_that_moved_shows_in_its_sum() -> None:
     """Far beyond the noise, spread over all its tokens."""
-    effect = _shifted(_scene(moved({MOVED: -3.0}), noise=gaussian(0.3)).check())[MOVED]
+    report = _scene(moved({MOVED: -3.0}), noise=gaussian(0.3)).check()
+    effect = _shifted(report)[MOVED]
 
     assert effect.evidence is Evidence.SUM
     assert effect.shift == pytest.approx(-3, abs=0.5)
+    assert report.cells[1].band == effect.band
     assert 0.1 < effect.band < 1.5
 
 
