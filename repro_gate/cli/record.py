@@ -74,6 +74,7 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
     with wiring.update_lock(workspace), ExitStack() as stack:
         sweep(workspace.snapshots)
         recordings = [_begun(workspace, plan, options, stack) for plan in plans]
+        _share_out(recordings)
         try:
             _calibrate_all(recordings, options)
         except KeyboardInterrupt:
@@ -81,7 +82,7 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
             return ExitCode.INTERRUPTED
         _show(recordings)
         baselines = [baseline for one in recordings for baseline in one.baselines]
-        orphans = list(dict.fromkeys(orphan for one in recordings for orphan in one.orphans))
+        orphans = [orphan for one in recordings for orphan in one.orphans]
         if baselines or orphans:
             # Whoever has to start again need not pay for the draws again.
             later = "--yes and --resume"
@@ -113,6 +114,19 @@ def _begun(
         if options.prune
         else [],
     )
+
+
+def _share_out(recordings: Sequence[_Recording]) -> None:
+    """Leave what several suites have in common to one of them."""
+    most_first = sorted(recordings, key=lambda one: -one.plan.suite.tolerance.calibration_draws)
+    drawn_by: dict[str, _Recording] = {}
+    for one in most_first:
+        for wanted in one.wanted:
+            drawn_by.setdefault(wanted.cell.id, one)
+    for place, one in enumerate(recordings):
+        one.wanted = [wanted for wanted in one.wanted if drawn_by[wanted.cell.id] is one]
+        # Every suite of a matrix finds the same orphans.
+        one.orphans = one.orphans if place == 0 else []
 
 
 def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> None:
