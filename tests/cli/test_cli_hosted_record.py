@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,21 @@ def test_orphans_are_pruned_on_demand(hosted: HostedWorkspace, api: Api) -> None
     assert (pruned.code, one.exists(), other.exists()) == (0, False, True)
     assert hosted.baseline(PLANE).exists()
     assert "removed    fake/base--old\n" in pruned.out
+
+
+def test_what_suites_share_is_recorded_once(hosted: HostedWorkspace, api: Api) -> None:
+    """A cell of two suites is drawn as often as one of them wants it at most, and told once."""
+    other = {"kind": "logprobs", "policies": ["base"], "items": ["plane"], "calibration_draws": 12}
+    hosted.ask(api.base_url, suites={"other": other})
+    _orphan(hosted, "former--plane")
+
+    suites = ("--suite", "hosted", "--suite", "other")
+    ran = hosted.run("record-baseline", *suites, "--again", "--prune", "--yes")
+
+    draws = Counter(draw["cell"] for draw in hosted.draws(_LOG))
+    assert (ran.code, draws) == (0, {PLANE: 12, TRAIN: 10})
+    told = [ran.out.count(f" fake/{name}\n") for name in (PLANE, TRAIN, "former--plane")]
+    assert told == [1, 1, 1]
 
 
 def test_a_calibration_with_an_outlier_is_refused(unrecorded: HostedWorkspace, api: Api) -> None:
