@@ -36,9 +36,11 @@ _SPELLINGS = {
     base64.b64encode(_KEY.encode()).decode(),
 }
 _HEADERS = {"x-request-id": _KEY, "fireworks-backend-host": _KEY, "cf-ray": _KEY}
-_ECHOES: dict[str, Effect] = {
+_DENIALS: dict[str, Effect] = {
     "refused": Fail(status=401, message=f"the key {_KEY} is unknown"),
     "forbidden": Fail(status=403, message=quote(_KEY, safe="")),
+}
+_ECHOES: dict[str, Effect] = {
     "page": Say(body=html.escape(_KEY).encode(), headers={"content-type": f"text/{_KEY}"}),
     "storm": Fail(status=503, message=json.dumps({"key": _KEY})),
     "redirect": Fail(status=307, headers={"location": f"https://elsewhere.test/{_KEY}"}),
@@ -60,29 +62,34 @@ def echoed(
     items = {name: {**ITEMS["plane"], "prompt": f"<{name}>"} for name in _ECHOES}
     rules = [Rule(effect=effect, text=f"<{name}>") for name, effect in _ECHOES.items()]
     headers = Rule(effect=Head(headers=_HEADERS))
+    denied: list[Ran] = []
     with serving(conduct=Conduct(key=_KEY), rules=[headers]) as server:
         workspace.ask(server.base_url, items=items, provider={"attempts": 2})
         recorded = workspace.calibrate()
         server.follow(headers, *rules)
         checked = workspace.check()
         again = workspace.calibrate("--again", "-o", "again")
-    return workspace, [recorded, checked, again]
+        # Once the key is refused nothing else is asked, so this comes last.
+        for name, denial in _DENIALS.items():
+            server.follow(Rule(effect=denial))
+            denied.append(workspace.check("-o", name))
+    return workspace, [recorded, checked, again, *denied]
 
 
 def test_a_server_that_repeats_the_key_is_measured(
     echoed: tuple[HostedWorkspace, list[Ran]],
 ) -> None:
     """The faults are told as what they are, so the search below is one through real reports."""
-    workspace, (recorded, checked, again) = echoed
+    workspace, commands = echoed
     verdicts = workspace.logprob_verdicts()
 
-    assert (recorded.code, checked.code, again.code) == (0, 10, 10)
+    assert [ran.code for ran in commands] == [0, 10, 10, 4, 4]
     assert {name: verdicts[f"base--{name}"] for name in _ECHOES} == {
-        **dict.fromkeys(("refused", "forbidden", "page", "storm", "redirect"), "inconclusive"),
+        **dict.fromkeys(("page", "storm", "redirect"), "inconclusive"),
         **dict.fromkeys(("model", "token", "number", "shape"), "invalid"),
         "headers": "agrees",
     }
-    assert workspace.logprob_cell("base--refused")["reason"].endswith("the key *** is unknown")
+    assert "the key *** is unknown" in commands[3].out
 
 
 def test_the_key_is_in_no_file(echoed: tuple[HostedWorkspace, list[Ran]]) -> None:
@@ -90,9 +97,12 @@ def test_the_key_is_in_no_file(echoed: tuple[HostedWorkspace, list[Ran]]) -> Non
     workspace, _ = echoed
     found = contents_of(workspace.folder)
 
-    assert {".repro-gate/draws.jsonl", ".repro-gate/report.md", "again/calibration.jsonl"} <= {
-        *found
-    }
+    assert {
+        ".repro-gate/draws.jsonl",
+        ".repro-gate/report.md",
+        "again/calibration.jsonl",
+        "refused/report.json",
+    } <= {*found}
     leaks = [
         (name, spelling)
         for name, content in found.items()
