@@ -1,15 +1,13 @@
 """From nothing to a check that passes: a hosted model over real HTTP."""
 
-import json
 import shlex
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from jsonschema import Draft202012Validator
 
+from repro_gate.adapters.documents import validate
 from tests.cli.hosted_workspaces import (
     KEY_ENV,
     PLANE,
@@ -77,9 +75,8 @@ def test_every_call_is_a_draw_in_the_log(agreed: tuple[HostedWorkspace, Ran, int
 def test_the_reports_are_written(agreed: tuple[HostedWorkspace, Ran, int]) -> None:
     """There is one for programs, valid by its schema, one for people and one for dashboards."""
     workspace, _, _ = agreed
-    schema = json.loads((files("repro_gate.schemas") / "report-v1.json").read_text("utf-8"))
 
-    Draft202012Validator(schema).validate(workspace.report())
+    validate(workspace.report(), schema="report-v1", file=workspace.output / "report.json")
     assert "hosted" in (workspace.output / "report.md").read_text("utf-8")
     cases = ET.parse(workspace.output / "junit.xml").iter("testcase")  # noqa: S314 -- our own text
     assert {PLANE, TRAIN} <= {case.get("name") for case in cases}
