@@ -52,7 +52,7 @@ bench: setup
 # All that CI runs. Coverage is measured in the same run of the tests.
 check: lint types
 	$(BIN)/python -m pytest --cov --cov-report=term
-	$(BIN)/coverage report --fail-under=100 --include='repro_gate/core/*,repro_gate/checks/*,repro_gate/reports/*'
+	$(BIN)/coverage report --fail-under=100 --include='repro_gate/core/*,repro_gate/checks/*,repro_gate/reports/*,repro_gate/statistics/*'
 
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(UV) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --output-file requirements.lock --quiet

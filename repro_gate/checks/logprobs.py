@@ -7,9 +7,9 @@ from itertools import islice
 from repro_gate.checks.comparison import Comparison
 from repro_gate.checks.looks import Drawer, Look
 from repro_gate.checks.survey import Survey
-from repro_gate.core.baselines import Baseline, is_same
+from repro_gate.core.baselines import Baseline, stands_apart
 from repro_gate.core.design import FIRST_WAVE
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding, Piece
+from repro_gate.core.draws import Draw, DrawOutcome, Encoding
 from repro_gate.core.logprob_report import LogprobControl
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.ports import BaselineReader, DrawLog, DrawRequest, Progress, Purpose, Scorer
@@ -21,6 +21,8 @@ from repro_gate.statistics.whole_look import WholeLook
 
 _AT_ONCE = 256
 """Cells whose draws and baselines are held at the same time."""
+_ATTEMPTS_AT_CONTROL = 3
+"""Cells of a policy whose response is scored after another prompt until that goes well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +164,18 @@ class LogprobMeasurer:
             for name, baseline in baselines.items()
         }
 
-    def _controls(self, baselines: Mapping[str, Baseline], looks: Iterable[Look]) -> None:
+    def _controls(self, baselines: Mapping[str, Baseline], looks: Sequence[Look]) -> None:
         """Score a response of each policy after another prompt, which has to make a difference."""
-        chosen: dict[str, Look] = {}
-        for look in looks:
-            if look.cell.policy.name not in self.controls:
-                chosen.setdefault(look.cell.policy.name, look)
+        tried: set[str] = set()
+        for _ in range(_ATTEMPTS_AT_CONTROL):
+            chosen: dict[str, Look] = {}
+            for look in looks:
+                if look.cell.policy.name not in self.controls and look.cell.id not in tried:
+                    chosen.setdefault(look.cell.policy.name, look)
+            tried |= {look.cell.id for look in chosen.values()}
+            self._draw_controls(baselines, chosen.values())
+
+    def _draw_controls(self, baselines: Mapping[str, Baseline], looks: Iterable[Look]) -> None:
         requests = [
             DrawRequest(
                 cell=look.cell,
@@ -175,15 +183,16 @@ class LogprobMeasurer:
                 purpose=Purpose.CONTROL,
                 number=1,
             )
-            for look in chosen.values()
+            for look in looks
         ]
 
         def take(request: DrawRequest, outcome: DrawOutcome) -> None:
             if isinstance(outcome, Draw):
                 recorded = baselines[request.cell.id].draws
-                differed = not any(is_same(outcome.logprobs, draw) for draw in recorded)
                 self.controls[request.cell.policy.name] = LogprobControl(
-                    policy=request.cell.policy.name, cell=request.cell.id, differed=differed
+                    policy=request.cell.policy.name,
+                    cell=request.cell.id,
+                    differed=stands_apart(outcome.logprobs, recorded),
                 )
 
         self.drawer.draw(requests, take)
@@ -194,10 +203,15 @@ def _usable(look: Look) -> Floats:
 
 
 def _after_another_prompt(encoding: Encoding) -> Encoding:
-    """Return the same response after the same prompt backwards, or twice if it is a palindrome."""
-    backwards = encoding.prompt[::-1]
-    other: tuple[Piece, ...] = backwards if backwards != encoding.prompt else encoding.prompt * 2
-    return replace(encoding, prompt=other)
+    """Return the same response after the same prompt backwards, or twice if that is no other one.
+
+    The last token stays, so that a text is cut where it was before the response.
+    """
+    prompt = encoding.prompt
+    backwards = (*reversed(prompt[:-1]), *prompt[-1:])
+    other = backwards if backwards != prompt else prompt * 2
+    # Before the first token of all there is nothing to turn round.
+    return replace(encoding, prompt=other or encoding.response)
 
 
 def _in_parts(cells: Iterable[LogprobCell]) -> Iterator[Sequence[LogprobCell]]:

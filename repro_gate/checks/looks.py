@@ -55,9 +55,9 @@ class Look:
         """Return what has to be drawn until `wanted` draws are usable, outliers replaced."""
         if self.has_failed:
             return []
-        # Where every other draw is an outlier, drawing on would not end.
-        lacking = min(wanted - len(self.usable), 2 * wanted + 2 - self.asked)
-        numbers = range(self.asked + 1, self.asked + 1 + max(0, lacking))
+        # At most twice as many: where half of the draws are far away, they are no outliers.
+        lacking = max(0, wanted - len(self.usable))
+        numbers = range(self.asked + 1, self.asked + 1 + lacking)
         self.asked = max(self.asked, numbers.stop - 1)
         return [
             DrawRequest(

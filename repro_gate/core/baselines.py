@@ -20,6 +20,8 @@ _EXACT_FLOOR_NATS = 1.0
 _DRAWS_OF_EXACT = 100
 """A service that is off in 5 % of its draws would show it in so many, but for 0.6 %."""
 _EXACT_NATS = 1e-3
+_APART = 1.5
+"""By normal noise of 40 tokens the furthest of ten is exceeded so far once in some thousand times."""
 _ORDINARY_SHARE = 0.975
 _FLOOR_OVER_ORDINARY = 4.0
 
@@ -98,6 +100,21 @@ def deviations(totals: Sequence[float]) -> list[float]:
 def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
     """Tell whether two draws are identical to the last digit that counts."""
     return all(abs(a - b) <= RESOLUTION_NATS for a, b in zip(one, other, strict=True))
+
+
+def stands_apart(draw: Sequence[float], recorded: Sequence[Sequence[float]]) -> bool:
+    """Tell whether a draw differs from recorded ones by more than they do among themselves.
+
+    By the sum over the tokens of the distances from their medians, which is much alike for draws
+    of the same noise.
+    """
+    centers = [median(values) for values in zip(*recorded, strict=True)]
+
+    def distance(of: Sequence[float]) -> float:
+        return math.fsum(abs(a - b) for a, b in zip(of, centers, strict=True))
+
+    furthest = max(map(distance, recorded))
+    return distance(draw) > max(RESOLUTION_NATS, _APART * furthest)
 
 
 def outliers(draws: Sequence[Draw], noise: Noise, *, factor: float) -> tuple[int, ...]:

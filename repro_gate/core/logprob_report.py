@@ -183,3 +183,9 @@ class LogprobReport:
     def measured(self) -> bool:
         """Tell whether anything was drawn at all."""
         return any(cell.totals for cell in self.cells)
+
+    @property
+    def uncontrolled(self) -> tuple[str, ...]:
+        """The policies that were measured while nothing showed that their check can fail."""
+        shown = {control.policy for control in self.controls}
+        return tuple(noise.policy for noise in self.policies if noise.policy not in shown)

@@ -63,7 +63,9 @@ def decide(report: GateReport) -> Outcome:
     shown = any(control.failed for control in report.controls)
     if Outcome.FAILED in outcomes or shown or any(map(_fails_as_a_whole, report.logprobs)):
         return Outcome.FAILED
-    if Outcome.INCONCLUSIVE in outcomes or report.interrupted or not report.measured:
+    uncontrolled = any(part.uncontrolled for part in report.logprobs)
+    unknown = uncontrolled or report.interrupted or not report.measured
+    if Outcome.INCONCLUSIVE in outcomes or unknown:
         return Outcome.INCONCLUSIVE
     return Outcome.PASSED
 

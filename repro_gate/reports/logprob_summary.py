@@ -66,6 +66,7 @@ def reasons(part: LogprobReport) -> str:
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
         (orphans, f"{plural(orphans, 'baseline')} without a cell"),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
+        (len(part.uncontrolled), _uncontrolled_words(part)),
     )
     return ", ".join([*(words for count, words in counted if count), *alarms(part)])
 
@@ -93,9 +94,14 @@ def control_words(part: LogprobReport) -> str:
     failed = [control for control in part.controls if control.failed]
     if not part.controls:
         return "no control was run, so nothing here shows that this check can fail"
+    said = f"{plural(len(part.controls), 'control')}, all differ"
     if failed:
-        return f"{len(failed)} of {plural(len(part.controls), 'control')} did not differ"
-    return f"{plural(len(part.controls), 'control')}, all differ"
+        said = f"{len(failed)} of {plural(len(part.controls), 'control')} did not differ"
+    return f"{said}; {_uncontrolled_words(part)}" if part.uncontrolled else said
+
+
+def _uncontrolled_words(part: LogprobReport) -> str:
+    return f"no control could be measured for {', '.join(part.uncontrolled)}"
 
 
 def sameness_words(part: LogprobReport) -> str | None:

@@ -1,6 +1,7 @@
 """May more draws still change the decision? If not, they are not made."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,13 +33,20 @@ def _best_coincidence(pooled: Floats, drawn: Floats, remaining: int) -> float:
     It is smallest when no remaining draw repeats a calibration draw, and all of them repeat each
     other and whatever else was not in the calibration: every other division then tears them apart.
     """
-    n, new = len(pooled) + remaining, len(drawn) + remaining
+    pattern = same_pairs(pooled).astype(np.bool_)
+    return _coincidence_bound(pattern.tobytes(), len(pooled), len(drawn), remaining)
+
+
+@lru_cache(maxsize=1024)
+def _coincidence_bound(pattern: bytes, drawn: int, new: int, remaining: int) -> float:
+    """Return the bound for a pattern of equal draws, which most cells of a service share."""
+    n, k = drawn + remaining, new + remaining
     same = np.eye(n)
-    same[: len(pooled), : len(pooled)] = same_pairs(pooled)
-    is_unheard_of = ~same[:, : n - new].any(axis=1)
+    same[:drawn, :drawn] = np.frombuffer(pattern, dtype=np.bool_).reshape(drawn, drawn)
+    is_unheard_of = ~same[:, : n - k].any(axis=1)
     same[np.ix_(is_unheard_of, is_unheard_of)] = 1
-    ways = labelings(n - new, new, most=MOST_LABELINGS)
-    observed = (np.arange(n) >= n - new).astype(np.float64)
+    ways = labelings(n - k, k, most=MOST_LABELINGS)
+    observed = (np.arange(n) >= n - k).astype(np.float64)
     crossing = observed @ same @ (1 - observed)
     extreme = sum(
         int((((rows @ same) * (1 - rows)).sum(axis=1) <= crossing + _TIE).sum())

@@ -232,9 +232,15 @@ def _asked_and_controls(
     return asked, scene.check().controls
 
 
-@pytest.mark.parametrize("prompt", [(1, 2, 1), (7,), ()], ids=["palindrome", "one token", "empty"])
-def test_a_prompt_that_reads_the_same_backwards_is_doubled(prompt: tuple[int, ...]) -> None:
-    """The control needs another one; of an empty prompt there is none, and that shows."""
+@pytest.mark.parametrize(
+    ("prompt", "other"),
+    [((1, 2, 1, 5), (1, 2, 1, 5) * 2), ((7,), (7, 7)), ((), (9,)), ((1, 2, 3), (2, 1, 3))],
+    ids=["palindrome", "one token", "empty", "usual"],
+)
+def test_a_prompt_that_reads_the_same_backwards_is_doubled(
+    prompt: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    """The control needs another one; in place of an empty one it takes the response."""
     suite = suite_of_logprobs(items=1)
     encoding = Encoding(
         prompt=tuple(Piece(number, b"p") for number in prompt), response=(Piece(9, b"r"),)
@@ -243,17 +249,17 @@ def test_a_prompt_that_reads_the_same_backwards_is_doubled(prompt: tuple[int, ..
     asked, (control,) = _asked_and_controls(scene)
 
     (request,) = [one for one in asked if one.purpose is Purpose.CONTROL]
-    assert request.encoding.prompt == encoding.prompt * 2
-    assert control.differed is bool(prompt)
+    assert tuple(piece.id for piece in request.encoding.prompt) == other
+    assert control.differed
 
 
 def test_another_prompt_is_the_same_backwards() -> None:
-    """As many tokens, and the same ones."""
+    """As many tokens, and the same ones; the last one stays before the response."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
     asked, _ = _asked_and_controls(scene)
 
     (request,) = [one for one in asked if one.purpose is Purpose.CONTROL]
-    assert [piece.id for piece in request.encoding.prompt] == [2, 1, 0]
+    assert [piece.id for piece in request.encoding.prompt] == [1, 0, 2]
     assert request.answers_as is None
 
 

@@ -1,5 +1,7 @@
 """What cannot be measured is inconclusive, and an answer that is no answer is a finding."""
 
+import pytest
+
 from repro_gate.core.draws import InvalidDraw, MissedDraw
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, Sameness
 from repro_gate.core.verdicts import Inconclusive
@@ -114,10 +116,24 @@ def test_a_source_that_cannot_be_said_costs_its_policy_alone() -> None:
     assert [cell.source for cell in report.cells] == [None, None, "test-provider", "test-provider"]
 
 
-def test_a_control_that_could_not_be_drawn_is_tried_with_no_other_cell_of_its_chunk() -> None:
+@pytest.mark.parametrize("outcome", [AWAY, NAN], ids=["missed", "invalid"])
+def test_a_control_that_could_not_be_drawn_is_tried_with_another_cell(
+    outcome: InvalidDraw | MissedDraw,
+) -> None:
     """What was not measured is no control, neither failed nor passed."""
-    assert _scene(("control", 1), outcome=AWAY).check().controls == ()
-    assert _scene(("control", 1), outcome=NAN).check().controls == ()
+    scene = _scene(("control", 1), outcome=outcome)
+
+    (control,) = scene.check().controls
+    assert (control.cell, control.differed) == (OTHER, True)
+
+
+def test_a_policy_without_a_control_is_named() -> None:
+    """Nothing shows that its check can fail, whatever its cells say."""
+    scene = _scene(("control", 1), outcome=AWAY)
+    scene.scorer.script = {(name, "control", 1): AWAY for name in (CELL, OTHER)}
+    report = scene.check()
+
+    assert (report.controls, report.uncontrolled) == ((), ("base",))
 
 
 def test_a_policy_whose_cells_all_failed_has_no_control() -> None:

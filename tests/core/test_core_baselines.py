@@ -17,6 +17,7 @@ from repro_gate.core.baselines import (
     fit_noise,
     is_same,
     outliers,
+    stands_apart,
 )
 from repro_gate.core.draws import Draw
 from tests.fakes.scoring import baseline_of, suite_of_logprobs
@@ -142,3 +143,33 @@ def test_a_baseline_knows_its_sums() -> None:
     cell = suite_of_logprobs().cells[0]
 
     assert baseline_of(cell, [(-0.1,) * 10, (-1.0,) * 10]).totals == (-1.0, -10.0)
+
+
+@pytest.mark.parametrize(
+    ("draw", "apart"),
+    [((-1.0, -2.0), False), ((-1.0, -2.3), False), ((-1.0, -2.4), True), ((-1.2, -2.2), True)],
+)
+def test_a_draw_stands_apart_when_it_is_further_than_all_others(
+    draw: tuple[float, float], *, apart: bool
+) -> None:
+    """Half as far again from the medians than the furthest of the recorded ones."""
+    recorded = [(-1.0, -2.0), (-1.0, -2.0), (-1.0, -2.25)]
+
+    assert stands_apart(draw, recorded) is apart
+
+
+def test_of_identical_draws_the_smallest_difference_stands_apart() -> None:
+    """What is below the last digit that counts is none."""
+    recorded = [(-1.0, -2.0)] * 3
+
+    assert stands_apart((-1.0, -2.001), recorded)
+    assert not stands_apart((-1.0, -2.000001), recorded)
+
+
+def test_more_of_the_same_noise_does_not_stand_apart() -> None:
+    """A control that noise alone could pass would show nothing."""
+    generator = np.random.default_rng(3)
+    recorded = generator.normal(-2.0, 0.25, (10, 40)).tolist()
+    draws = generator.normal(-2.0, 0.25, (200, 40)).tolist()
+
+    assert sum(stands_apart(draw, recorded) for draw in draws) <= 2

@@ -240,6 +240,14 @@ def test_a_control_of_log_probabilities_that_does_not_differ_is_a_finding() -> N
     assert decide(_logprobs(AGREES, controls=(control,))) == Outcome.FAILED
 
 
+def test_a_policy_without_a_control_is_inconclusive() -> None:
+    """Its cells agree, and nothing shows that they could have done otherwise."""
+    report = _logprobs(AGREES, controls=())
+
+    assert report.logprobs[0].uncontrolled == ("base",)
+    assert decide(report) == Outcome.INCONCLUSIVE
+
+
 @pytest.mark.parametrize(
     ("is_control", "must_be_usable", "outcome"),
     [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import MatrixVerdict
+from repro_gate.core.logprob_report import LogprobControl, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.policies import Tolerance
 from repro_gate.core.report import CellReport, GateReport
@@ -24,6 +24,10 @@ Print = Callable[[GateReport], str]
 AGREES = Agrees(sameness=Sameness.IDENTICAL)
 
 
+def _control_of(policy: str) -> LogprobControl:
+    return LogprobControl(policy=policy, cell=f"{policy}--capital", differed=True)
+
+
 def test_pass_is_a_few_lines(logprob_suite_report: Build, on_terminal: Print) -> None:
     """A pass has a line for each policy, and those that say what the pass is worth."""
     cells = [
@@ -31,17 +35,34 @@ def test_pass_is_a_few_lines(logprob_suite_report: Build, on_terminal: Print) ->
     ]
     policies = (policy_noise_of(), policy_noise_of("hot", draws=10))
 
-    assert on_terminal(logprob_suite_report(*cells, policies=policies)).splitlines() == [
+    controls = (_control_of("base"), _control_of("hot"))
+    report = logprob_suite_report(*cells, policies=policies, controls=controls)
+
+    assert on_terminal(report).splitlines() == [
         "suite  hosted  2 cells: 2 agree",
         "  base          1 cell, 5 draws, 4 identical   all agree",
         "  hot           1 cell, 10 draws, 8 identical  all agree",
         "  whole         agrees, p = 0.41 over 12 cells, typical shift 0.0000 nats",
         "  sameness      2 identical",
-        "  controls      1 control, all differ",
+        "  controls      2 controls, all differ",
         "  spent         24 calls (36 saved by stopping early, 4 reused), 1200 tokens, 0.0011 USD",
         f"  false alarms  {promise(Tolerance())}",
         "passed: hosted: 2 agree; wall 12.500 s",
     ]
+
+
+def test_a_policy_without_a_control_is_named(
+    logprob_suite_report: Build, on_terminal: Print
+) -> None:
+    """Its cells agree, and nothing shows that they could have done otherwise."""
+    lines = on_terminal(logprob_suite_report(controls=())).splitlines()
+    hot = logprob_suite_report(policies=(policy_noise_of(), policy_noise_of("hot")))
+
+    words = "  controls      no control was run, so nothing here shows that this check can fail"
+    assert words in lines
+    assert lines[-1].startswith("inconclusive: hosted: ")
+    named = "  controls      1 control, all differ; no control could be measured for hot"
+    assert named in on_terminal(hot).splitlines()
 
 
 def test_drift_is_a_block(logprob_suite_report: Build, on_terminal: Print) -> None:

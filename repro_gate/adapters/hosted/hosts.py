@@ -24,7 +24,7 @@ from repro_gate.adapters.hosted.surroundings import Deadline, Surroundings
 from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.policies import LogprobCell, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import DrawRequest
+from repro_gate.ports import DrawRequest, Purpose
 
 _BYTES_PER_TOKEN = 4
 """For the pace and the budget of a text whose tokens are not known yet."""
@@ -69,7 +69,7 @@ class Host:
             temperature=policy.temperature,
             prompt=tuple(id for id in ids if id is not None)
             if encoding.has_ids
-            else _text_of(request.cell),
+            else _text_asked(request),
             last=len(encoding.response),
         )
         try:
@@ -191,3 +191,11 @@ class Unreachable:
 
 def _text_of(cell: LogprobCell) -> str:
     return cell.prefix + cell.item.response
+
+
+def _text_asked(request: DrawRequest) -> str:
+    """Return the text of a draw; that of a control is made of its tokens, for it is another."""
+    if request.purpose is not Purpose.CONTROL:
+        return _text_of(request.cell)
+    pieces = (*request.encoding.prompt, *request.encoding.response)
+    return b"".join(piece.data for piece in pieces).decode("utf-8", errors="replace")
