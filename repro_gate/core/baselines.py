@@ -21,7 +21,7 @@ _DRAWS_OF_EXACT = 100
 """A service that is off in 5 % of its draws would show it in so many, but for 0.6 %."""
 _EXACT_NATS = 1e-3
 _APART = 1.5
-"""By normal noise of 40 tokens the furthest of ten is exceeded so far once in some thousand times."""
+"""Normal noise of 40 tokens is that much further than the furthest of ten once in thousands."""
 _ORDINARY_SHARE = 0.975
 _FLOOR_OVER_ORDINARY = 4.0
 
