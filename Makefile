@@ -47,6 +47,8 @@ types: setup
 
 bench: setup
 	$(BIN)/python benchmarks/token_gate.py
+	$(BIN)/python -m benchmarks.logprob_client
+	$(BIN)/python -m benchmarks.logprob_memory
 	$(BIN)/python -m benchmarks.logprob_power
 
 # All that CI runs. Coverage is measured in the same run of the tests.
