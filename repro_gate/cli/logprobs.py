@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from repro_gate.adapters.draw_log import FILE, DrawLogFile
-from repro_gate.checks.gate import CheckedSuite, check_logprobs, unreached
+from repro_gate.checks.logprob_check import CheckedSuite, check_logprobs, unreached
 from repro_gate.checks.logprobs import LogprobPorts
 from repro_gate.checks.survey import Survey, survey
 from repro_gate.cli import wiring

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.checks.gate import unreached
+from repro_gate.checks.logprob_check import unreached
 from repro_gate.core.draws import DrawOutcome, InvalidDraw
 from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, Shifted

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from repro_gate.checks.calibration import Calibrated, calibrate, candidates
-from repro_gate.checks.gate import CheckedSuite, check_logprobs
+from repro_gate.checks.logprob_check import CheckedSuite, check_logprobs
 from repro_gate.checks.logprobs import LogprobPorts
 from repro_gate.checks.looks import Drawer
 from repro_gate.checks.survey import survey
