@@ -116,12 +116,12 @@ def _real_shape(folder: Path, *, rounds: int, runs: int) -> None:
 
 
 def _embedded(folder: Path, *, rounds: int) -> None:
-    config = str(_ROOT / "repro-gate.toml")
-    _check(folder, "--config", config, "--exit-zero")
+    arguments = ("--config", str(_ROOT / "repro-gate.toml"), "--suite", "embedded", "--exit-zero")
+    _check(folder, *arguments)
     start_s = _seconds([sys.executable, "-c", "pass"], rounds)
     ratios: list[float] = []
     for _ in range(rounds):
-        wall_s, report = _check(folder, "--config", config, "--exit-zero")
+        wall_s, report = _check(folder, *arguments)
         engine_s = report["timing"]["engine_s"]
         ratios.append((wall_s - start_s) / engine_s)
         print(f"  embedded: wall {wall_s:.2f} s, engine {engine_s:.2f} s", flush=True)
@@ -148,7 +148,8 @@ def _peak_memory(folder: Path, runs: int) -> int:
         "except SystemExit: pass\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    arguments = ["check", "--quiet", "--exit-zero", "--runs", str(runs), "--output", str(folder)]
+    arguments = ["check", "--suite", "embedded", "--quiet", "--exit-zero"]
+    arguments += ["--runs", str(runs), "--output", str(folder)]
     said = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=_ROOT,
