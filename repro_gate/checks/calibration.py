@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from itertools import islice
 from typing import assert_never
 
@@ -100,18 +99,6 @@ def candidates(
         found += [_candidate(cell, source, recorded, baselines, tolerance) for cell in cells]
     wanted = [one for one in found if again or one.state is not BaselineState.RECORDED]
     return wanted, refused
-
-
-def orphans_of(
-    plan: LogprobPlan, *, sources: Sequence[str], baselines: BaselineReader, only: str | None
-) -> list[tuple[str, str]]:
-    """Return (source, id) of every baseline of these sources that no cell claims."""
-    return [
-        (source, cell_id)
-        for source in sorted(set(sources))
-        for cell_id in sorted(baselines.recorded(source) - plan.claimed)
-        if only is None or fnmatchcase(cell_id, only)
-    ]
 
 
 def calibrate(

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.goldens import FactChange
@@ -59,10 +60,26 @@ def survey(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> S
         sources=sources,
         comparable=tuple(comparable),
         settled=settled,
-        orphans=_orphans(plan, recorded),
+        orphans=tuple(orphans_of(plan, sources=recorded, baselines=baselines)),
         tokens=tokens,
         fingerprint=digest.hexdigest(),
     )
+
+
+def orphans_of(
+    plan: LogprobPlan,
+    *,
+    sources: Iterable[str],
+    baselines: BaselineReader,
+    only: str | None = None,
+) -> list[tuple[str, str]]:
+    """Return (source, id) of every baseline of these sources that no cell claims."""
+    return [
+        (source, cell_id)
+        for source in sorted(set(sources))
+        for cell_id in sorted(baselines.recorded(source) - plan.claimed)
+        if only is None or fnmatchcase(cell_id, only)
+    ]
 
 
 def _read_all(
@@ -111,14 +128,6 @@ def _reason_against(
         return None
     said = "; ".join(f"{change.name} was {change.before}" for change in changes)
     return f"the baseline is for another definition of the cell: {said}"
-
-
-def _orphans(plan: LogprobPlan, recorded: dict[str, frozenset[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (source, cell_id)
-        for source in sorted(recorded)
-        for cell_id in sorted(recorded[source] - plan.claimed)
-    )
 
 
 def _identity(baseline: Baseline) -> bytes:

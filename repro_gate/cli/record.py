@@ -20,9 +20,9 @@ from repro_gate.checks.calibration import (
     apply_baselines,
     calibrate,
     candidates,
-    orphans_of,
 )
 from repro_gate.checks.looks import Drawer
+from repro_gate.checks.survey import orphans_of
 from repro_gate.cli import wiring
 from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.estimate import calibration_line

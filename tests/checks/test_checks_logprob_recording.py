@@ -11,8 +11,8 @@ from repro_gate.checks.calibration import (
     Refused,
     apply_baselines,
     candidates,
-    orphans_of,
 )
+from repro_gate.checks.survey import orphans_of
 from repro_gate.core.baselines import Baseline, fit_noise
 from repro_gate.core.draws import Draw, DrawFacts, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import FactChange
