@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
-from repro_gate.core.policies import LogprobCell, Policy, ProviderKind
+from repro_gate.core.policies import LogprobCell, Policy
 from repro_gate.ports import DrawRequest, Scorer, Seen
 
 
@@ -46,5 +46,4 @@ class ScorersByProvider:
         self._local.close()
 
     def _of(self, policy: Policy) -> Scorer:
-        is_local = policy.provider.kind is ProviderKind.LOCAL
-        return self._local if is_local else self._hosted
+        return self._local if policy.provider.is_local else self._hosted

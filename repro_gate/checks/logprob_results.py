@@ -11,7 +11,7 @@ from repro_gate.core.design import CELLS_SHARE
 from repro_gate.core.goldens import provenance_changes
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, Spending
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Outlying, Shifted
-from repro_gate.core.policies import LogprobCell, LogprobPlan, ProviderKind, Tolerance
+from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.verdicts import Inconclusive, Orphaned
 from repro_gate.ports import Scorer
 from repro_gate.statistics.cells import effect_of
@@ -47,7 +47,7 @@ def report_on(
         policies=policy_noises(plan.policies, seen.values()),
         weights=weigh(plan.suite, {c.cell.id: c for c in seen.values()}),
         controls=tuple(measured.controls.values()),
-        spending=_spending(plan, measured),
+        spending=_spending(measured),
     )
 
 
@@ -130,14 +130,12 @@ def _outlier_rate(seen: Iterable[Comparison]) -> float:
     return sum(count for count, _ in pairs) / max(1, sum(made for _, made in pairs))
 
 
-def _spending(plan: LogprobPlan, measured: LogprobMeasurer) -> Spending:
+def _spending(measured: LogprobMeasurer) -> Spending:
     drawer = measured.drawer
-    price = max((policy.provider.usd_per_million_tokens for policy in plan.policies), default=0.0)
-    hosted = any(p.provider.kind is not ProviderKind.LOCAL for p in plan.policies)
     return Spending(
         calls=drawer.calls,
         saved=sum(comparison.saved for comparison in measured.seen.values()),
         reused=drawer.reused,
         tokens=drawer.tokens,
-        usd=drawer.tokens * price / 1e6 if hosted else 0.0,
+        usd=drawer.priced / 1e6,
     )

@@ -104,6 +104,8 @@ class Drawer:
     calls: int = 0
     reused: int = 0
     tokens: int = 0
+    priced: float = 0.0
+    """Tokens times their price, in millionths of a dollar: providers of a suite may differ."""
 
     def fill(self, wanted: Mapping[str, int], looks: Mapping[str, Look]) -> None:
         """Draw until each look, by cell id, has as many usable draws as are wanted of it."""
@@ -132,6 +134,8 @@ class Drawer:
             if not isinstance(outcome, MissedDraw):
                 self.calls += 1
                 self.tokens += tokens
+                provider = request.cell.policy.provider
+                self.priced += 0 if provider.is_local else tokens * provider.usd_per_million_tokens
             take(request, outcome)
             self._tell(request, tokens=tokens)
 

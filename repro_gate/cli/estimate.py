@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from repro_gate.checks.survey import Survey
 from repro_gate.core.design import FIRST_WAVE
-from repro_gate.core.policies import Budget, LogprobCell, LogprobPlan, Policy, ProviderKind
+from repro_gate.core.policies import Budget, LogprobCell, LogprobPlan, Policy
 
 _BYTES_PER_TOKEN = 4
 
@@ -54,7 +54,7 @@ def _hosted(policies: Iterable[Policy]) -> list[Policy]:
 
 
 def _is_hosted(policy: Policy) -> bool:
-    return policy.provider.kind is not ProviderKind.LOCAL
+    return not policy.provider.is_local
 
 
 def _budget_words(budget: Budget) -> str:

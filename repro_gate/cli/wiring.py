@@ -22,7 +22,7 @@ from repro_gate.adapters.scorers import ScorersByProvider
 from repro_gate.checks.tokens import CheckPorts
 from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.policies import LogprobPlan, ProviderKind
+from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import GoldenReader, Progress, Scorer
@@ -83,7 +83,7 @@ def ports_for_check(
 
 def scorer_for(workspace: Workspace, plan: LogprobPlan) -> Scorer:
     """Return what measures the policies of a plan; the budget of its suite is kept."""
-    kinds = {policy.provider.kind is ProviderKind.LOCAL for policy in plan.policies}
+    kinds = {policy.provider.is_local for policy in plan.policies}
     if kinds == {True}:
         return _local_scorer(workspace)
     # An HTTP client takes a third of a second to import, which the engines of this machine save.

@@ -55,6 +55,11 @@ class ProviderSpec:
     usd_per_million_tokens: float = 0.0
     """The price of prompt tokens, for the estimate; 0 when none is known."""
 
+    @property
+    def is_local(self) -> bool:
+        """Tell whether it is this machine, where a draw costs nothing."""
+        return self.kind is ProviderKind.LOCAL
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
