@@ -5,6 +5,7 @@
   x InputInvalid             a file of the user's is wrong            exit 3
   x MeasurementUnavailable   something could not be measured          exit 4
     + EngineFailed           the engine died, hung or answered nonsense
+  x PublishFailed            a result could not be told to others     never changes the exit code
 
 Drift is none of these: it is a value, see `repro_gate.core.verdicts`.
 """
@@ -43,3 +44,13 @@ class MeasurementUnavailable(ReproGateError):
 
 class EngineFailed(MeasurementUnavailable):
     """The engine died, hung or broke the protocol: the next cell needs a fresh one."""
+
+
+class PublishFailed(ReproGateError):
+    """A result could not be told where it should have been; the verdict stands all the same."""
+
+    def __init__(self, reason: str, *, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+        """One sentence that says what would make it possible, such as a permission."""

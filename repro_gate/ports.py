@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.cells import Cell
+from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import PostedComment
 from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.models import EngineSpec, ModelSpec
@@ -264,4 +266,31 @@ class DrawLog(Protocol):
 
     def known(self, request: DrawRequest) -> DrawOutcome | None:
         """Return the draw that an interrupted check had made, or None."""
+        ...
+
+
+class PullRequests(Protocol):
+    """The pull requests of one repository, and our comments on them.
+
+    Every method raises `PublishFailed`; no secret is in its words.
+    """
+
+    def of_run(self, run: CiRun) -> tuple[int, ...]:
+        """Return the open pull requests whose head is the very commit that the run checked."""
+        ...
+
+    def comments(self, pull_request: int, *, name: str) -> tuple[PostedComment, ...]:
+        """Return our own comments with this name, the oldest first."""
+        ...
+
+    def create(self, pull_request: int, body: str) -> PostedComment:
+        """Post a comment; the body begins with its marker."""
+        ...
+
+    def update(self, comment: PostedComment, body: str) -> PostedComment:
+        """Replace what a comment says."""
+        ...
+
+    def delete(self, comment: PostedComment) -> None:
+        """Take a comment away."""
         ...

@@ -1,15 +1,14 @@
 """Run every cell as often as the plan says, and keep what is needed to judge it."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from repro_gate.checks.bench import Bench
 from repro_gate.core.cells import MAX_SEED, Cell
-from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.matrix import Plan
+from repro_gate.core.measurement import Control, Measurement
 from repro_gate.core.models import ModelSpec
-from repro_gate.core.report import EngineReport, Timing
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
@@ -17,44 +16,6 @@ from repro_gate.ports import EngineStarter, ModelFile, ModelFiles, Progress
 
 _FAILURES_IN_A_ROW = 3
 """After so many dead engines in a row the model is the cause, not the cell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """A run with another seed, which is expected to say something else than its cell."""
-
-    cell: Cell
-    seed: int
-    generation: Generation
-
-
-@dataclass(slots=True, kw_only=True)
-class Measurement:
-    """What has been seen so far; it can be read at any time, also after an interruption."""
-
-    engines: dict[str, EngineReport] = field(default_factory=dict[str, EngineReport])
-    models: dict[str, Facts] = field(default_factory=dict[str, Facts])
-    repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
-    problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
-    controls: dict[str, Control] = field(default_factory=dict[str, Control])
-    engine_s: float = 0.0
-    load_s: float = 0.0
-    generated_tokens: int = 0
-    interrupted: bool = False
-
-    def facts_of(self, model: ModelSpec) -> Facts:
-        """Return the provenance of everything that a model said."""
-        engine = self.engines[model.engine.name]
-        return {**engine.facts, **self.models.get(model.name, {})}
-
-    def timing(self, *, wall_s: float) -> Timing:
-        """Return where the time went."""
-        return Timing(
-            wall_s=wall_s,
-            load_s=self.load_s,
-            engine_s=self.engine_s,
-            generated_tokens=self.generated_tokens,
-        )
 
 
 class Measurer:

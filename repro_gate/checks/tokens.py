@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import repro_gate
-from repro_gate.checks.measuring import Control, Measurement, Measurer
+from repro_gate.checks.measuring import Measurer
 from repro_gate.core.cells import Cell
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import Golden
 from repro_gate.core.judgement import judge, vacuities
 from repro_gate.core.matrix import Plan
+from repro_gate.core.measurement import Control, Measurement
 from repro_gate.core.report import CellReport, ControlReport, GateReport
 from repro_gate.core.verdicts import Inconclusive, Nondeterministic, Orphaned, Verdict
 from repro_gate.errors import InputInvalid
