@@ -19,25 +19,13 @@ from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
+from tests.reports.random_reports import foreign_texts
 
 Hostile = Callable[[str], GateReport]
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
-PIECES = [
-    *("`", "```", "````", "~~~", "|", "\\", "\\|", " ", "\t", "\n", "\r\n", "\n\n# head\n\n"),
-    *("<!--", "-->", "</details>", "<img src=x>", "<script>", "]]>", "&lt;", "&#64;", "<![CDATA["),
-    *("@you", "#1", "[a](https://b)", "![a](b)", "https://a.b", "www.a.b", "a@b.c", "$x$"),
-    *("**", "__", "~~", "- ", "> ", "1. ", "---", "[x]: y", "{{", "::error::", "##[group]"),
-    *("[red]", "[/]", ":warning:", "\x1b[31m", "\x1b]8;;x\x07", "\x00", "\x7f", "\x85"),
-    *("\N{RIGHT-TO-LEFT OVERRIDE}", "\N{ZERO WIDTH SPACE}", "\N{LINE SEPARATOR}", "\ufeff"),
-    *("\ufe0f", "\u3164", "\U000e0100"),
-    *("\ud800", "\uffff", "\U000e0041", "'", '"', "'; rm -rf ~; '"),
-]
-foreign_text = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), min_size=1, max_size=8).map(
-    "".join
-)
-hostile_text = foreign_text.filter(bool)
+hostile_text = foreign_texts.filter(bool)
 """Empty text is shown as a word of ours, which is another shape, and safe."""
 
 
@@ -110,7 +98,7 @@ def test_terminal_keeps_its_lines(text: str, hostile_report: Hostile) -> None:
     assert len(hostile) == len(tame)
 
 
-@given(text=st.just("") | foreign_text)
+@given(text=st.just("") | foreign_texts)
 @settings(deadline=None)
 def test_no_report_can_move_a_cursor(text: str, hostile_report: Hostile) -> None:
     """No report holds a control, bidirectional or invisible character."""
