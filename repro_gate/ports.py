@@ -94,6 +94,10 @@ class Engine(Protocol):
         """Return how likely the loaded model holds a response to be, cold."""
         ...
 
+    def abort(self) -> None:
+        """End the process while another thread may be asking it: what it asks fails."""
+        ...
+
     def close(self) -> None:
         """End the process; safe to call at any time, and more than once."""
         ...

@@ -97,14 +97,15 @@ class EngineProcess:
         )
 
     def kill(self) -> None:
-        """End the engine and everything that it started, at once."""
-        if self._child is None:
+        """End the engine and everything that it started, at once; any thread may do so."""
+        child = self._child
+        if child is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, signal.SIGKILL)
+            os.killpg(child.pid, signal.SIGKILL)
         # One that hangs in a driver does not even die, and must not take us along.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(_REAP_S)
+            child.wait(_REAP_S)
 
     def close(self) -> None:
         """End the engine; safe to call more than once."""

@@ -62,22 +62,24 @@ class EngineProcesses:
 
     def __init__(self, folder: Path = Path()) -> None:
         self._folder = folder
-        self._early: dict[str, Engine] = {}
+        self._early: list[tuple[EngineSpec, Engine]] = []
 
     def start(self, spec: EngineSpec) -> Engine:
         """Start a fresh process without waiting for it; a failure shows at the first request."""
-        early = self._early.pop(spec.name, None)
-        return early or self._started(spec)
+        for index, (early, engine) in enumerate(self._early):
+            if early == spec:
+                del self._early[index]
+                return engine
+        return self._started(spec)
 
     def start_early(self, spec: EngineSpec) -> None:
-        """Start the process that the next `start` of this engine will return."""
-        if spec.name not in self._early:
-            self._early[spec.name] = self._started(spec)
+        """Start a process that a later `start` of this engine will return."""
+        self._early.append((spec, self._started(spec)))
 
     def close(self) -> None:
         """End the processes that were started early and never asked for."""
         while self._early:
-            self._early.popitem()[1].close()
+            self._early.pop()[1].close()
 
     def _started(self, spec: EngineSpec) -> Engine:
         argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
@@ -167,6 +169,10 @@ class ProtocolEngine:
             return answers.scored(answer, asked=asked)
         except answers.BROKEN as error:
             raise self._broken(Method.SCORE, error) from error
+
+    def abort(self) -> None:
+        """End the process while another thread may be asking it."""
+        self._process.kill()
 
     def close(self) -> None:
         """End the process."""

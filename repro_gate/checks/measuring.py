@@ -153,7 +153,7 @@ class Measurer:
     def _control(self, bench: Bench, model: ModelSpec, cell: Cell) -> None:
         seed = cell.seed % MAX_SEED + 1
         generation = self._generate(bench, model, replace(cell, seed=seed), trace=False)
-        self.seen.controls[model.name] = Control(cell=cell, seed=seed, generation=generation)
+        self.seen.controls.append(Control(cell=cell, seed=seed, generation=generation))
 
     def _generate(self, bench: Bench, model: ModelSpec, cell: Cell, *, trace: bool) -> Generation:
         timed = bench.generate(model, self._located[model.name], cell, trace=trace)

@@ -1,17 +1,18 @@
 """The token gate: does this machine still say what the goldens say?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import repro_gate
 from repro_gate.checks.measuring import Measurer
+from repro_gate.checks.side_by_side import SideBySide
 from repro_gate.core.cells import Cell
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import Golden
 from repro_gate.core.judgement import judge, vacuities
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Control, Measurement
-from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.report import CellReport, ControlReport, GateReport, Timing
 from repro_gate.core.verdicts import Inconclusive, Nondeterministic, Orphaned, Verdict
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
@@ -31,7 +32,17 @@ class CheckPorts:
     """Seconds, never going back."""
 
 
-def check_tokens(plan: Plan, *, ports: CheckPorts, started: float, started_at: str) -> GateReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is committed for the machines that were measured."""
+
+    goldens: Mapping[Cell, Golden]
+    orphans: tuple[CellReport, ...]
+
+
+def check_tokens(
+    plan: Plan, *, ports: CheckPorts, started: float, started_at: str, lanes: Sequence[Plan] = ()
+) -> GateReport:
     """Return a verdict on every cell of the plan, and on every golden that no cell claims.
 
     An interruption (`KeyboardInterrupt`) ends the measurement, not the report.
@@ -41,39 +52,79 @@ def check_tokens(plan: Plan, *, ports: CheckPorts, started: float, started_at: s
         ports: the neighbours.
         started: when the command began, by `ports.clock`.
         started_at: the same by the calendar, ISO 8601.
+        lanes: the parts of the plan that different devices measure at the same time.
 
     Raises:
         InputInvalid: goldens are broken; raised before anything is measured, naming each.
+        MeasurementUnavailable: the devices are not of one class.
     """
-    measurer = Measurer(
-        plan,
-        starter=ports.starter,
-        files=ports.files,
-        progress=ports.progress,
-        clock=ports.clock,
-    )
-    goldens: dict[Cell, Golden] = {}
-    orphans: list[CellReport] = []
+    seen, known = measure_tokens(plan, ports=ports, lanes=lanes)
+    timing = seen.timing(wall_s=ports.clock() - started)
+    return judge_tokens(plan, seen, known, timing=timing, started_at=started_at)
+
+
+def measure_tokens(
+    plan: Plan, *, ports: CheckPorts, lanes: Sequence[Plan] = ()
+) -> tuple[Measurement, Known]:
+    """Run every cell; return what was seen, and what is committed for it. See `check_tokens`."""
+    measurer = _measurer(plan, lanes, ports)
+    known = Known(goldens={}, orphans=())
+    interrupted = False
     try:
         measurer.describe()
-        goldens = _read_goldens(plan, measurer.seen, ports.goldens)
-        orphans = _orphans(plan, measurer.seen, ports.goldens)
+        known = known_to(ports.goldens, plan=plan, seen=measurer.seen)
         measurer.measure()
     except KeyboardInterrupt:
-        measurer.seen.interrupted = True
+        interrupted = True
     finally:
         measurer.close()
     seen = measurer.seen
+    seen.interrupted |= interrupted
+    return seen, known
+
+
+def known_to(goldens: GoldenReader, *, plan: Plan, seen: Measurement) -> Known:
+    """Return what is committed for the machines that a measurement was made on.
+
+    Raises:
+        InputInvalid: goldens are broken; it names each.
+    """
+    orphans = () if plan.is_part else _orphans(plan, seen, goldens)
+    return Known(goldens=_read_goldens(plan, seen, goldens), orphans=tuple(orphans))
+
+
+def judge_tokens(
+    plan: Plan, seen: Measurement, known: Known, *, timing: Timing, started_at: str
+) -> GateReport:
+    """Return the verdicts that a measurement of the plan gives."""
     return GateReport(
         tool_version=repro_gate.__version__,
         started_at=started_at,
         suites=tuple({suite.name: None for suite in plan.suites.values()}),
-        cells=(*_cell_reports(plan, seen, goldens), *orphans),
-        controls=tuple(_control_report(c, goldens, seen) for c in seen.controls.values()),
+        cells=(*_cell_reports(plan, seen, known.goldens), *known.orphans),
+        controls=tuple(_control_report(c, known.goldens, seen) for c in seen.controls),
         engines=tuple(seen.engines.values()),
         models=seen.models,
-        timing=seen.timing(wall_s=ports.clock() - started),
+        timing=timing,
         interrupted=seen.interrupted,
+    )
+
+
+def _measurer(plan: Plan, lanes: Sequence[Plan], ports: CheckPorts) -> Measurer | SideBySide:
+    if len(lanes) > 1:
+        return SideBySide(
+            lanes,
+            starter=ports.starter,
+            files=ports.files,
+            progress=ports.progress,
+            clock=ports.clock,
+        )
+    return Measurer(
+        lanes[0] if lanes else plan,
+        starter=ports.starter,
+        files=ports.files,
+        progress=ports.progress,
+        clock=ports.clock,
     )
 
 
@@ -114,7 +165,8 @@ def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[CellR
 def _cell_reports(
     plan: Plan, seen: Measurement, goldens: Mapping[Cell, Golden]
 ) -> list[CellReport]:
-    vacuous = vacuities({cell: done.first for cell, done in seen.repetitions.items()})
+    observed = {cell: done.first for cell, done in seen.repetitions.items()}
+    vacuous = {} if plan.is_part else vacuities(observed)
     reports: list[CellReport] = []
     for cell in plan.cells:
         done = seen.repetitions.get(cell)

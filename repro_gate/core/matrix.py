@@ -78,6 +78,8 @@ class Plan:
     """The models of those cells."""
     claimed: frozenset[str]
     """The ids of every cell of the matrix: a golden outside them is orphaned."""
+    is_part: bool = False
+    """Whether others measure the rest: what only the whole can show is not judged here."""
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -1,5 +1,6 @@
 """What has been measured of a plan: enough to judge it, here or after it has been put together."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from repro_gate.core.cells import Cell
@@ -28,7 +29,8 @@ class Measurement:
     models: dict[str, Facts] = field(default_factory=dict[str, Facts])
     repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
-    controls: dict[str, Control] = field(default_factory=dict[str, Control])
+    controls: list[Control] = field(default_factory=list[Control])
+    """One for each model, of each engine that held it."""
     engine_s: float = 0.0
     load_s: float = 0.0
     generated_tokens: int = 0
@@ -47,3 +49,22 @@ class Measurement:
             engine_s=self.engine_s,
             generated_tokens=self.generated_tokens,
         )
+
+
+def joined(parts: Iterable[Measurement]) -> Measurement:
+    """Return what several engines saw of different cells as if one had seen it all."""
+    whole = Measurement()
+    for part in parts:
+        # Where two held the same model, the first speaks for both: their profile is the same.
+        for name, engine in part.engines.items():
+            whole.engines.setdefault(name, engine)
+        for name, facts in part.models.items():
+            whole.models.setdefault(name, facts)
+        whole.repetitions |= part.repetitions
+        whole.problems |= part.problems
+        whole.controls += part.controls
+        whole.engine_s += part.engine_s
+        whole.load_s += part.load_s
+        whole.generated_tokens += part.generated_tokens
+        whole.interrupted |= part.interrupted
+    return whole

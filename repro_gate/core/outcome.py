@@ -37,6 +37,16 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+class FailOn(StrEnum):
+    """What makes a finished check fail for the shell; the outcome itself stays what it is."""
+
+    INCONCLUSIVE = "inconclusive"
+    """Whatever is not a pass."""
+    FINDINGS = "findings"
+    """Findings alone: what could not be measured is let through."""
+    NEVER = "never"
+
+
 def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
     """Return what one verdict means for the whole."""
     match verdict:
@@ -79,6 +89,21 @@ def exit_code_for(report: GateReport) -> ExitCode:
         Outcome.FAILED: ExitCode.FINDINGS,
         Outcome.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
     }[decide(report)]
+
+
+def shell_code(report: GateReport, fail_on: FailOn) -> ExitCode:
+    """Return the exit code that the user wants of a check; an interruption is always told."""
+    code = exit_code_for(report)
+    match fail_on:
+        case FailOn.INCONCLUSIVE:
+            forgiven: set[ExitCode] = set()
+        case FailOn.FINDINGS:
+            forgiven = {ExitCode.INCONCLUSIVE}
+        case FailOn.NEVER:
+            forgiven = {ExitCode.INCONCLUSIVE, ExitCode.FINDINGS}
+        case _:
+            assert_never(fail_on)
+    return ExitCode.PASSED if code in forgiven else code
 
 
 def _fails_as_a_whole(part: LogprobReport) -> bool:

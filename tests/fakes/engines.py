@@ -165,6 +165,10 @@ class ScriptedEngine:
         self._answer(Asked(process=self.number, what="score", about=about), SCORE_S)
         return self._starter.judge(self._held, asked)
 
+    def abort(self) -> None:
+        """Die, whoever is asking."""
+        self._is_dead = True
+
     def close(self) -> None:
         """End; asking anything afterwards is a mistake of the caller."""
         self.is_closed = True

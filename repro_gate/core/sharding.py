@@ -1,0 +1,157 @@
+"""Parts of a plan for many runners or devices: deterministic, balanced, and whole when together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.digests import digest_of
+from repro_gate.core.golden_format import cell_to_data
+from repro_gate.core.matrix import Plan
+from repro_gate.core.policies import LogprobPlan
+from repro_gate.core.shards import Shard
+from repro_gate.errors import UsageInvalid
+
+_CHARACTERS_PER_TOKEN = 4
+"""Of ordinary English text; only the balance depends on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholePlan:
+    """Everything that one check measures: tokens, and suites of log-probabilities."""
+
+    tokens: Plan
+    logprobs: tuple[LogprobPlan, ...] = ()
+
+    @property
+    def units(self) -> int:
+        """How many things there are that one runner measures and none shares with another.
+
+        A cell is one. A suite of log-probabilities is one too: its verdicts are corrected for
+        all of its cells together.
+        """
+        return len(self.tokens.cells) + len(self.logprobs)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that is planned; on which device it runs is no part of it."""
+        plan = self.tokens
+        return digest_of(
+            {
+                "cells": [_planned_cell(plan, cell) for cell in plan.cells],
+                "models": {name: _model_facts(plan, name) for name in plan.models},
+                "claimed": sorted(plan.claimed),
+                "logprobs": [_planned_suite(suite) for suite in self.logprobs],
+            }
+        )
+
+    def part(self, shard: Shard) -> "WholePlan":
+        """Return what one shard measures: neighbours, so that it loads few models.
+
+        Raises:
+            UsageInvalid: there are more shards than units.
+        """
+        if shard.total > self.units:
+            raise UsageInvalid(
+                f"there are only {self.units} cells and suites to measure, which is not enough for "
+                f"{shard.total} shards"
+            )
+        cells, suites = self.tokens.cells, self.logprobs
+        weights = [*(_tokens_of(self.tokens, cell) for cell in cells), *map(_tokens_in, suites)]
+        mine = divided(weights, shard.total)[shard.index - 1]
+        count = len(cells)
+        return WholePlan(
+            tokens=replace(_only(self.tokens, cells[mine.start : mine.stop]), is_part=True),
+            logprobs=suites[max(mine.start - count, 0) : max(mine.stop - count, 0)],
+        )
+
+
+def lanes_of(plan: Plan, devices: Sequence[str]) -> tuple[Plan, ...]:
+    """Return a part of the plan for each device that is worked side by side, on that device.
+
+    Of more devices than cells the last ones have nothing to do.
+    """
+    used = devices[: max(1, len(plan.cells))]
+    whole = WholePlan(tokens=plan)
+    return tuple(
+        _on(whole.part(Shard(index, len(used))).tokens if plan.cells else plan, device)
+        for index, device in enumerate(used, start=1)
+    )
+
+
+def divided(weights: Sequence[int], parts: int) -> list[range]:
+    """Return as many runs of neighbours as there are parts, none empty, of about equal weight.
+
+    Args:
+        weights: of the neighbours in order, at least as many as there are parts.
+        parts: at least 1.
+    """
+    sums = [0, *accumulate(weights)]
+    cuts = [0]
+    for left in range(parts, 0, -1):
+        start = cuts[-1]
+        # Later parts need at least one each, and share what is left.
+        stops = range(start + 1, len(sums) - left + 1)
+        goal = sums[start] + (sums[-1] - sums[start]) / left
+        _, cut = min((abs(sums[stop] - goal), stop) for stop in stops)
+        cuts.append(cut)
+    return [range(start, stop) for start, stop in pairwise(cuts)]
+
+
+def _tokens_of(plan: Plan, cell: Cell) -> int:
+    return plan.runs_of(cell) * (cell.max_tokens + len(cell.text) // _CHARACTERS_PER_TOKEN)
+
+
+def _tokens_in(plan: LogprobPlan) -> int:
+    lengths = (len(cell.prefix) + len(cell.item.response) for cell in plan.cells)
+    return plan.suite.tolerance.draws * sum(1 + n // _CHARACTERS_PER_TOKEN for n in lengths)
+
+
+def _only(plan: Plan, cells: Sequence[Cell]) -> Plan:
+    wanted = {cell.model for cell in cells}
+    return replace(
+        plan,
+        suites={cell: plan.suites[cell] for cell in cells},
+        models={name: model for name, model in plan.models.items() if name in wanted},
+    )
+
+
+def _on(plan: Plan, device: str) -> Plan:
+    models = {
+        name: replace(model, engine=replace(model.engine, device=device))
+        for name, model in plan.models.items()
+    }
+    return replace(plan, models=models)
+
+
+def _planned_cell(plan: Plan, cell: Cell) -> Mapping[str, object]:
+    suite = plan.suites[cell]
+    runs = {"suite": suite.name, "runs": suite.runs, "fresh_runs": suite.fresh_runs}
+    return {**cell_to_data(cell), **runs}
+
+
+def _model_facts(plan: Plan, name: str) -> Mapping[str, object]:
+    model = plan.models[name]
+    engine = model.engine
+    return {
+        "source": model.source,
+        "sha256": model.sha256,
+        "engine": engine.name,
+        "kind": engine.kind.value,
+        "command": list(engine.command),
+        "settings": dict(engine.settings),
+    }
+
+
+def _planned_suite(plan: LogprobPlan) -> Mapping[str, object]:
+    tolerance = plan.suite.tolerance
+    return {
+        "suite": plan.suite.name,
+        "cells": [dict(cell.definition) for cell in plan.cells],
+        "draws": tolerance.draws,
+        "calibration_draws": tolerance.calibration_draws,
+        "false_alarm_rate": tolerance.false_alarm_rate,
+        "floor_nats": tolerance.floor_nats,
+        "outlier_factor": tolerance.outlier_factor,
+        "max_outlier_rate": tolerance.max_outlier_rate,
+    }
