@@ -1,16 +1,19 @@
 """Commands that a reader can copy: what is foreign in them is one quoted word, and nothing more."""
 
+import re
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from os.path import commonprefix
 
 from repro_gate.reports import foreign
 
+_OPTION = re.compile(r"--[a-z-]+")
+
 
 def command(name: str, options: Sequence[str]) -> str:
     """Return a command of ours with the options that a report says are to be repeated."""
-    # An option's name is ours, its value is not.
-    words = [word if word.startswith("--") else quoted(word) for word in options]
+    # An option's name is ours, its value is not, and may look like one.
+    words = [word if _OPTION.fullmatch(word) else quoted(word) for word in options]
     return " ".join([name, *words])
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
@@ -21,6 +21,7 @@ from repro_gate.reports.describe import WORDS, describe
 from repro_gate.reports.explain import explain
 from repro_gate.reports.figures import plural
 
+_CHECK = "repro-gate check"
 _UPDATE = "repro-gate update-snapshots"
 
 
@@ -32,6 +33,8 @@ class Finding:
     """At least one; what holds for the first holds for all."""
     command: str | None
     """What accepts the finding; None when nothing but a cure would do."""
+    repeat: str | None
+    """What measures the cells again; None when there is nothing to measure."""
 
     @property
     def first(self) -> CellReport:
@@ -55,7 +58,8 @@ def findings(report: GateReport) -> tuple[Finding, ...]:
     for cell in sorted(_unmatched(report.cells), key=_rank):
         groups[_key(cell)].append(cell)
     return tuple(
-        Finding(cells=tuple(cells), command=_command(cells, report)) for cells in groups.values()
+        Finding(cells=tuple(cells), command=_command(cells, report), repeat=_repeat(cells, report))
+        for cells in groups.values()
     )
 
 
@@ -70,7 +74,12 @@ def _rank(cell: CellReport) -> tuple[bool, int]:
 
 def _key(cell: CellReport) -> Hashable:
     """Return what two cells share when one block can speak for both."""
-    return cell.verdict.word, describe(cell) if explain(cell) is None else cell.id
+    explanation = explain(cell)
+    if explanation is None:
+        return cell.verdict.word, describe(cell), None
+    # What was said before, and by how little it was chosen, may differ where all else is alike.
+    parted = replace(explanation, before=(), margin=None, golden_margin=None)
+    return cell.verdict.word, describe(cell), parted
 
 
 def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
@@ -86,11 +95,23 @@ def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
 
 
 def _accepting(cells: Sequence[CellReport], report: GateReport) -> str:
+    others = [cell.id for cell in _unmatched(report.cells)]
+    selected = commands.only([cell.id for cell in cells], others)
+    return " ".join([_update(report), *_suites(cells), selected])
+
+
+def _repeat(cells: Sequence[CellReport], report: GateReport) -> str | None:
+    if cells[0].cell is None:
+        return None
+    check = commands.command(_CHECK, report.repeat_with)
+    # To measure more cells than these takes longer, and changes nothing.
+    return " ".join([check, *_suites(cells), commands.only([cell.id for cell in cells], ())])
+
+
+def _suites(cells: Sequence[CellReport]) -> Iterable[str]:
     # Without its suite a cell is not found, unless the suite is one of the default ones.
     names = dict.fromkeys(cell.suite for cell in cells if cell.suite is not None)
-    suites = [f"--suite {commands.quoted(name)}" for name in names]
-    others = [cell.id for cell in _unmatched(report.cells)]
-    return " ".join([_update(report), *suites, commands.only([cell.id for cell in cells], others)])
+    return (f"--suite {commands.quoted(name)}" for name in names)
 
 
 def _update(report: GateReport) -> str:

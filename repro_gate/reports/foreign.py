@@ -1,9 +1,13 @@
 """Words that are not ours: names, messages and facts that an engine or a file chose."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.text import printable
+
+Spell: TypeAlias = Callable[[str], str]
+"""Makes foreign text safe for one kind of report."""
 
 _LONGEST_MESSAGE = 1000
 """A longer one is an engine out of control, and would push the verdicts out of sight."""
@@ -27,6 +31,12 @@ def message(text: str) -> str:
     return (
         f"{one_line(text[:_LONGEST_MESSAGE])}... and {len(text) - _LONGEST_MESSAGE} more characters"
     )
+
+
+def clipped(text: str, longest: int) -> str:
+    """Return one line of foreign text that is no longer than a place for it allows."""
+    line = one_line(text[: longest + 1])
+    return line if len(line) <= longest else f"{line[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def facts(foreign: Mapping[str, str]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from repro_gate.reports.weight_words import (
     weight_evidence,
 )
 
+_CHECK = "repro-gate check"
 _RECORD = "repro-gate record-baseline"
 _DEAD = "Find out whether the API reads the prompt at all; until then a pass means nothing."
 
@@ -51,11 +52,18 @@ class LogprobFinding:
     advice: str
     command: str | None = None
     """What accepts the finding; None when nothing but a cure would do."""
+    repeat: str | None = None
+    """What measures it again; None when there is nothing to measure."""
 
 
 def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[LogprobFinding, ...]:
     """Return what does not agree: the whole first, the worst verdicts next, the unknown last."""
-    found = [*_whole(part, report), *_cells(part, report), *_controls(part), *_weights(part)]
+    found = [
+        *_whole(part, report),
+        *_cells(part, report),
+        *_controls(part, report),
+        *_weights(part, report),
+    ]
     return tuple(sorted(found, key=lambda finding: finding.outcome is Outcome.INCONCLUSIVE))
 
 
@@ -68,6 +76,7 @@ def _whole(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
             lines=matrix_evidence(part.matrix, part.tolerance),
             advice=advise_matrix(part.matrix.verdict),
             command=f"{_record(report)} {_suite(part)} --again",
+            repeat=_repeat(part, report),
         )
 
 
@@ -96,6 +105,7 @@ def _cell_finding(
         lines=logprob_evidence(first),
         advice=advise_logprobs(first.verdict),
         command=_command(cells, part, report),
+        repeat=None if first.cell is None else _repeat(part, report, *(cell.id for cell in cells)),
     )
 
 
@@ -123,11 +133,17 @@ def _record(report: GateReport) -> str:
     return commands.command(_RECORD, report.repeat_with)
 
 
+def _repeat(part: LogprobReport, report: GateReport, *ids: str) -> str:
+    check = f"{commands.command(_CHECK, report.repeat_with)} {_suite(part)}"
+    # To measure more cells than these costs more, and changes nothing.
+    return f"{check} {commands.only(ids, ())}" if ids else check
+
+
 def _suite(part: LogprobReport) -> str:
     return f"--suite {commands.quoted(part.suite)}"
 
 
-def _controls(part: LogprobReport) -> Iterator[LogprobFinding]:
+def _controls(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
     for control in part.controls:
         if control.failed:
             yield LogprobFinding(
@@ -135,10 +151,11 @@ def _controls(part: LogprobReport) -> Iterator[LogprobFinding]:
                 subject=foreign.one_line(control.cell),
                 said=Description(claim=describe_logprob_control(control)),
                 advice=_DEAD,
+                repeat=_repeat(part, report),
             )
 
 
-def _weights(part: LogprobReport) -> Iterator[LogprobFinding]:
+def _weights(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
     for found in part.weights:
         if found.failed:
             yield LogprobFinding(
@@ -149,4 +166,5 @@ def _weights(part: LogprobReport) -> Iterator[LogprobFinding]:
                 ),
                 lines=weight_evidence(found),
                 advice=advise_weights(found),
+                repeat=_repeat(part, report),
             )

@@ -15,6 +15,7 @@ from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import GateReport
 from repro_gate.reports import foreign
 from repro_gate.reports.figures import plural, usd
+from repro_gate.reports.foreign import Spell
 from repro_gate.reports.logprob_words import LOGPROB_WORDS
 
 
@@ -56,8 +57,8 @@ def summary_words(part: LogprobReport) -> str:
     return f"{foreign.one_line(part.suite)}: {', '.join([counted, *alarms(part)])}"
 
 
-def reasons(part: LogprobReport) -> str:
-    """Return why a suite does not pass; empty when it does."""
+def reasons(part: LogprobReport, *, name: Spell = foreign.one_line) -> str:
+    """Return why a suite does not pass; empty when it does. `name` makes a policy's name safe."""
     cells = checked_cells(part)
     outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
     findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
@@ -66,9 +67,9 @@ def reasons(part: LogprobReport) -> str:
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
         (orphans, f"{plural(orphans, 'baseline')} without a cell"),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
-        (len(part.uncontrolled), _uncontrolled_words(part)),
+        (len(part.uncontrolled), _uncontrolled_words(part, name)),
     )
-    return ", ".join([*(words for count, words in counted if count), *alarms(part)])
+    return ", ".join([*(words for count, words in counted if count), *alarms(part, name=name)])
 
 
 def pass_words(part: LogprobReport) -> str:
@@ -78,18 +79,18 @@ def pass_words(part: LogprobReport) -> str:
     return f"{said}, {noted} with a change too small to count" if noted else said
 
 
-def alarms(part: LogprobReport) -> Iterator[str]:
+def alarms(part: LogprobReport, *, name: Spell = foreign.one_line) -> Iterator[str]:
     """Yield what is wrong with a suite beyond its single cells."""
     if part.matrix.verdict is MatrixVerdict.DRIFT:
         yield "drift of the whole"
     if any(control.failed for control in part.controls):
-        yield control_words(part)
+        yield control_words(part, name=name)
     failed = sum(found.failed for found in part.weights)
     if failed:
         yield f"{failed} of {plural(len(part.weights), 'set')} of weights cannot be used"
 
 
-def control_words(part: LogprobReport) -> str:
+def control_words(part: LogprobReport, *, name: Spell = foreign.one_line) -> str:
     """Return how many controls did what a control must do."""
     failed = [control for control in part.controls if control.failed]
     if not part.controls:
@@ -97,11 +98,11 @@ def control_words(part: LogprobReport) -> str:
     said = f"{plural(len(part.controls), 'control')}, all differ"
     if failed:
         said = f"{len(failed)} of {plural(len(part.controls), 'control')} did not differ"
-    return f"{said}; {_uncontrolled_words(part)}" if part.uncontrolled else said
+    return f"{said}; {_uncontrolled_words(part, name)}" if part.uncontrolled else said
 
 
-def _uncontrolled_words(part: LogprobReport) -> str:
-    return f"no control could be measured for {', '.join(part.uncontrolled)}"
+def _uncontrolled_words(part: LogprobReport, name: Spell) -> str:
+    return f"no control could be measured for {', '.join(map(name, part.uncontrolled))}"
 
 
 def sameness_words(part: LogprobReport) -> str | None:

@@ -1,7 +1,6 @@
 """What is to be said of a check as a whole, in the same words in every report."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
@@ -10,9 +9,7 @@ from repro_gate.core.verdicts import Match, Nondeterministic
 from repro_gate.reports import foreign, logprob_summary
 from repro_gate.reports.describe import WORDS
 from repro_gate.reports.figures import plural
-
-Spell: TypeAlias = Callable[[str], str]
-"""Makes foreign text safe for one kind of report."""
+from repro_gate.reports.foreign import Spell
 
 
 def render_summary(report: GateReport) -> str:
@@ -44,7 +41,7 @@ def outcome_words(report: GateReport, *, name: Spell = foreign.one_line) -> str:
         *(
             (bool(words), f"{name(part.suite)}: {words}")
             for part in report.logprobs
-            for words in [logprob_summary.reasons(part)]
+            for words in [logprob_summary.reasons(part, name=name)]
         ),
         (report.interrupted, "interrupted before the end"),
         (not report.measured, "nothing was measured"),

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from repro_gate.core.cells import Cell
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
+from repro_gate.reports.commands import quoted
 from repro_gate.reports.findings import findings
 
 Found = Callable[..., CellReport]
@@ -31,16 +34,74 @@ def test_cells_with_the_same_to_say_are_one_finding(
     ]
 
 
-def test_drifts_are_told_one_by_one(
+def test_drifts_to_the_same_tokens_are_one_finding(
     gate_report: Build,
     drift: Found,
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
 ) -> None:
-    """Each divergence has its own block, though the sentence is the same."""
-    cells = [drift(generation("a"), generation("b"), cell(seed=seed)) for seed in (1, 2)]
+    """One cause moves many cells alike, and is told once, whatever was said before it."""
+    same = [
+        drift(generation(f"{word} a b"), generation(f"{word} x y"), cell(seed=seed))
+        for seed, word in enumerate(("one", "two"), start=1)
+    ]
+
+    (found,) = findings(gate_report(*same))
+    assert found.cells == tuple(same)
+    assert found.repeat == (
+        "repro-gate check --suite 'embedded' --only 'tiny-qwen2--autumn-leaves--seed*'"
+    )
+
+
+@pytest.mark.parametrize(
+    "other", [("a b", "x z"), ("a c", "x y"), ("a a b", "a x y"), ("a b", "x")]
+)
+def test_drifts_to_other_tokens_are_told_one_by_one(
+    gate_report: Build,
+    drift: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+    other: tuple[str, str],
+) -> None:
+    """Another place, or another token at or behind it, may have another cause."""
+    cells = [
+        drift(generation("a b"), generation("x y"), cell(seed=1)),
+        drift(*map(generation, other), cell(seed=2)),
+    ]
 
     assert [len(found.cells) for found in findings(gate_report(*cells))] == [1, 1]
+
+
+def test_golden_without_a_cell_cannot_be_measured_again(
+    gate_report: Build, orphan: Callable[[str], CellReport]
+) -> None:
+    """No command is given where there is nothing to run."""
+    (found,) = findings(gate_report(orphan("gone")))
+
+    assert found.repeat is None
+
+
+def test_command_repeats_on_the_same_matrix_and_device(
+    gate_report: Build, cell_report: Found
+) -> None:
+    """The options of the check are those of its repetition."""
+    report = gate_report(cell_report(UNRECORDED), repeat_with=("--device", "cuda"))
+    (found,) = findings(report)
+
+    only = "'tiny-qwen2--autumn-leaves--seed42'"
+    assert found.repeat == (f"repro-gate check --device 'cuda' --suite 'embedded' --only {only}")
+
+
+@pytest.mark.parametrize("word", ["--x; rm -rf ~", "--X", "--", "--a=b", "--a\n"])
+def test_what_only_looks_like_an_option_is_quoted(
+    gate_report: Build, cell_report: Found, word: str
+) -> None:
+    """A word of a report is one word of the command, whatever it begins with."""
+    report = gate_report(cell_report(UNRECORDED, suite=None), repeat_with=(word,))
+    (found,) = findings(report)
+
+    assert found.command is not None
+    assert found.command.startswith(f"repro-gate update-snapshots {quoted(word)} --only ")
 
 
 def test_unknown_comes_last(rich_report: GateReport) -> None:
