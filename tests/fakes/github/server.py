@@ -1,0 +1,67 @@
+"""The API on a port of the loopback, at the root or, as an Enterprise Server has it, on a path."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.fakes.github.control import control
+from tests.fakes.github.service import Service
+from tests.fakes.github.world import World
+from tests.fakes.loopback import HOST, serving_app
+
+CONTROL = "/_state"
+_METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Github:
+    """The server as its users see it."""
+
+    world: World
+    port: int
+    path: str = ""
+
+    @property
+    def server_url(self) -> str:
+        """Where people look at it."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        """Where programs ask it."""
+        return f"{self.server_url}{self.path}"
+
+
+@contextmanager
+def serving(world: World | None = None, *, path: str = "", port: int = 0) -> Generator[Github]:
+    """Give a GitHub with this world; `path` is where the API begins, such as `/api/v3`."""
+    world = world or World()
+    with serving_app(_app(world, path), port=port) as bound:
+        yield Github(world=world, port=bound, path=path)
+
+
+def _app(world: World, path: str) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        host = request.headers.get("host", HOST)
+        service = Service(world, api_url=f"http://{host}{path}", server_url=f"http://{host}")
+        # An Enterprise Server has GraphQL beside the versions of REST.
+        asked = scope["path"].removeprefix(path if scope["path"].startswith(path) else "/api")
+        response = await service.respond(request, asked)
+        await response(scope, receive, send)
+
+    async def tell(request: Request) -> ASGIApp:
+        return await control(request, world)
+
+    routes = [Route(CONTROL, tell, methods=["GET", "POST"])]
+    inner = Starlette(routes=routes)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (inner if scope["path"] == CONTROL else answer)(scope, receive, send)
+
+    return app

@@ -1,0 +1,205 @@
+"""The service without its socket: what each request is answered with, and why."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from tests.fakes.fireworks.wire import CutResponse, raw_response
+from tests.fakes.github.shapes import Shapes
+from tests.fakes.github.world import Asked, Comment, Fault, Pull, Token, World
+
+_LONGEST_BODY = 65_536
+_MOST_PER_PAGE = 100
+_NEEDED = {"x-accepted-github-permissions": "issues=write; pull_requests=write"}
+_DOCUMENTATION = "https://docs.github.com/rest"
+
+
+class Refused(Exception):
+    """The request is answered with an error."""
+
+    def __init__(
+        self, status: int, message: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
+        self.body = {
+            "message": message,
+            **more,
+            "documentation_url": _DOCUMENTATION,
+            "status": str(status),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Service:
+    """Answers requests about one world."""
+
+    def __init__(self, world: World, *, api_url: str, server_url: str) -> None:
+        self._world = world
+        self._api_url = api_url
+        self._shapes = Shapes(api_url=api_url, server_url=server_url, repository=world.repository)
+
+    async def respond(self, request: Request, path: str) -> ASGIApp:
+        """Return the response to a request; `path` is without what the API begins with."""
+        asked, token = self._noted(request, await request.body(), path)
+        fault = self._world.fault_for(asked.method, path)
+        if fault is None:
+            return self._answered(asked, token)
+        response = (
+            self._answered(asked, token) if fault.is_done or fault.status is None else Response()
+        )
+        await asyncio.sleep(fault.delay_s)
+        return _struck(response, fault)
+
+    def _noted(self, request: Request, data: bytes, path: str) -> tuple[Asked, Token | None]:
+        borne = request.headers.get("authorization", "").removeprefix("Bearer ")
+        token = self._world.tokens.get(borne)
+        try:
+            body: Any = json.loads(data)
+        except ValueError:
+            body = None
+        asked = Asked(
+            method=request.method,
+            path=path,
+            query=dict(request.query_params),
+            headers={k: v for k, v in request.headers.items() if k != "authorization"},
+            token=None if token is None else token.account.login,
+            body=body,
+        )
+        with self._world.lock:
+            self._world.asked.append(asked)
+        return asked, token
+
+    def _answered(self, asked: Asked, token: Token | None) -> Response:
+        try:
+            with self._world.lock:
+                answer = self._answer(asked, token)
+        except Refused as refused:
+            answer = _Answer(body=refused.body, status=refused.status, headers=refused.headers)
+        content = b"" if answer.body is None else json.dumps(answer.body).encode()
+        return raw_response(content, headers=answer.headers, status=answer.status)
+
+    def _answer(self, asked: Asked, token: Token | None) -> _Answer:
+        if token is None:
+            raise Refused(401, "Bad credentials")
+        repository = f"/repos/{self._world.repository}".lower()
+        in_repository = asked.path[len(repository) :].split("/")[1:]
+        match asked.method, asked.path.lower().startswith(f"{repository}/"), in_repository:
+            case "GET", False, _ if asked.path == "/user":
+                return self._whose(token)
+            case "POST", False, _ if asked.path == "/graphql":
+                return self._viewer(asked, token)
+            case "GET", True, ["pulls"]:
+                return self._pulls(asked)
+            case "GET", True, ["issues", number, "comments"]:
+                return self._comments(asked, self._pull(number, token))
+            case "POST", True, ["issues", number, "comments"]:
+                return self._created(asked, self._pull(number, token), token)
+            case (("PATCH" | "DELETE"), True, ["issues", "comments", id]):
+                return self._changed(asked, id, token)
+            case _:
+                raise Refused(404, "Not Found")
+
+    def _whose(self, token: Token) -> _Answer:
+        if token.is_of_installation:
+            raise Refused(403, "Resource not accessible by integration")
+        return _Answer(body=self._shapes.private_user(token.account))
+
+    def _viewer(self, asked: Asked, token: Token) -> _Answer:
+        query = asked.body.get("query") if isinstance(asked.body, dict) else None
+        if not isinstance(query, str) or "viewer" not in query:
+            return _Answer(body={"errors": [{"message": "A query attribute must be specified."}]})
+        return _Answer(body={"data": {"viewer": {"login": token.account.login}}})
+
+    def _pulls(self, asked: Asked) -> _Answer:
+        owner, _, branch = asked.query.get("head", "").partition(":")
+        state = asked.query.get("state", "open")
+        found = [
+            pull
+            for pull in self._world.pulls.values()
+            if (state == "all" or pull.is_open is (state == "open"))
+            # Without a colon GitHub takes no notice of the filter.
+            and (not branch or (pull.owner.lower(), pull.branch) == (owner.lower(), branch))
+        ]
+        return self._page(asked, [self._shapes.pull(pull) for pull in found])
+
+    def _pull(self, number: str, token: Token) -> Pull:
+        pull = self._world.pulls.get(int(number)) if number.isdecimal() else None
+        if pull is None or not token.can_read:
+            raise Refused(404, "Not Found")
+        return pull
+
+    def _comments(self, asked: Asked, pull: Pull) -> _Answer:
+        found = [comment for comment in self._world.comments if comment.pull == pull.number]
+        return self._page(asked, [self._shapes.comment(comment) for comment in found])
+
+    def _created(self, asked: Asked, pull: Pull, token: Token) -> _Answer:
+        self._require_right(token)
+        if pull.is_locked:
+            raise Refused(403, "Unable to create comment because issue is locked.")
+        body = _body_of(asked, too_long="Body is too long (maximum is 65536 characters)")
+        comment = self._world.comment(token.account, body, pull=pull.number)
+        return _Answer(body=self._shapes.comment(comment), status=201)
+
+    def _changed(self, asked: Asked, id: str, token: Token) -> _Answer:
+        comment = self._comment(id)
+        self._require_right(token)
+        if asked.method == "DELETE":
+            self._world.comments.remove(comment)
+            return _Answer(status=204)
+        comment.body = _body_of(asked, too_long="body is too long (maximum is 65536 characters)")
+        return _Answer(body=self._shapes.comment(comment))
+
+    def _comment(self, id: str) -> Comment:
+        for comment in self._world.comments:
+            if str(comment.id) == id:
+                return comment
+        raise Refused(404, "Not Found")
+
+    def _require_right(self, token: Token) -> None:
+        if not token.can_write:
+            raise Refused(403, "Resource not accessible by integration", headers=_NEEDED)
+
+    def _page(self, asked: Asked, items: list[Any]) -> _Answer:
+        size = min(int(asked.query.get("per_page", "30")), _MOST_PER_PAGE)
+        page = int(asked.query.get("page", "1"))
+        is_last = page * size >= len(items)
+        query = urlencode({**asked.query, "page": str(page + 1)})
+        link = {"link": f'<{self._api_url}{asked.path}?{query}>; rel="next"'}
+        return _Answer(body=items[(page - 1) * size : page * size], headers={} if is_last else link)
+
+
+def _body_of(asked: Asked, *, too_long: str) -> str:
+    body = asked.body.get("body") if isinstance(asked.body, dict) else None
+    errors = {"resource": "IssueComment", "field": "body"}
+    if not isinstance(body, str) or not body.strip():
+        raise Refused(422, "Validation Failed", errors=[{**errors, "code": "missing_field"}])
+    if len(body.encode("utf-16-le", errors="surrogatepass")) // 2 > _LONGEST_BODY:
+        code = "unprocessable" if asked.method == "POST" else "custom"
+        errors = {**errors, "code": code, "message": too_long}
+        raise Refused(422, "Validation Failed", errors=[errors])
+    return body
+
+
+def _struck(response: Response, fault: Fault) -> ASGIApp:
+    if fault.status is not None:
+        response = raw_response(fault.body.encode(), headers=fault.headers, status=fault.status)
+    else:
+        response.headers.update(fault.headers)
+    if fault.cut_after is not None:
+        return CutResponse(response, fault.cut_after)
+    return response

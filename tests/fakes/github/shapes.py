@@ -1,0 +1,160 @@
+"""How GitHub writes things as JSON, with every field that its description requires."""
+
+from typing import Any
+
+from tests.fakes.github.world import Account, Comment, Pull
+
+_WHEN = "2025-01-02T03:04:05Z"
+_USER_URLS = (
+    *("followers", "following", "gists", "starred", "subscriptions"),
+    *("organizations", "repos", "events", "received_events"),
+)
+_REPOSITORY_URLS = (
+    *("archive", "assignees", "blobs", "branches", "collaborators", "comments", "commits"),
+    *("compare", "contents", "contributors", "deployments", "downloads", "events", "forks"),
+    *("git_commits", "git_refs", "git_tags", "hooks", "issue_comment", "issue_events", "issues"),
+    *("keys", "labels", "languages", "merges", "milestones", "notifications", "pulls"),
+    *("releases", "stargazers", "statuses", "subscribers", "subscription", "tags", "teams"),
+    *("trees", "clone", "mirror", "svn"),
+)
+_COUNTS = ("forks", "forks_count", "open_issues", "open_issues_count", "watchers")
+_MORE_COUNTS = ("watchers_count", "stargazers_count", "size")
+_FEATURES = ("has_downloads", "has_issues", "has_projects", "has_wiki", "has_pages")
+
+
+class Shapes:
+    """Writes what a server holds, with addresses of that server."""
+
+    def __init__(self, *, api_url: str, server_url: str, repository: str) -> None:
+        self._api = api_url
+        self._web = server_url
+        self._repository = repository
+
+    def user(self, account: Account) -> dict[str, Any]:
+        """Return an account."""
+        url = f"{self._api}/users/{account.login}"
+        return {
+            "login": account.login,
+            "id": account.id,
+            "node_id": f"U_{account.id}",
+            "avatar_url": f"{self._web}/avatars/{account.id}",
+            "gravatar_id": "",
+            "url": url,
+            "html_url": f"{self._web}/{account.login}",
+            **{f"{name}_url": f"{url}/{name}" for name in _USER_URLS},
+            "type": account.type,
+            "site_admin": False,
+        }
+
+    def private_user(self, account: Account) -> dict[str, Any]:
+        """Return the account that a token belongs to."""
+        unsaid = ("name", "company", "blog", "location", "email", "hireable", "bio")
+        counts = ("public_repos", "public_gists", "followers", "following")
+        return {
+            **self.user(account),
+            **dict.fromkeys(unsaid),
+            **dict.fromkeys(counts, 0),
+            "created_at": _WHEN,
+            "updated_at": _WHEN,
+        }
+
+    def comment(self, comment: Comment) -> dict[str, Any]:
+        """Return a comment."""
+        app = comment.author.app
+        issue = f"{self._api}/repos/{self._repository}/issues"
+        page = f"{self._web}/{self._repository}/pull/{comment.pull}"
+        return {
+            "id": comment.id,
+            "node_id": f"IC_{comment.id}",
+            "url": f"{issue}/comments/{comment.id}",
+            "html_url": f"{page}#issuecomment-{comment.id}",
+            "issue_url": f"{issue}/{comment.pull}",
+            "body": comment.body,
+            "user": self.user(comment.author),
+            "author_association": "NONE",
+            "created_at": _WHEN,
+            "updated_at": _WHEN,
+            "performed_via_github_app": None if app is None else self._app(app),
+        }
+
+    def pull(self, pull: Pull) -> dict[str, Any]:
+        """Return a pull request of a list."""
+        url = f"{self._api}/repos/{self._repository}/pulls/{pull.number}"
+        page = f"{self._web}/{self._repository}/pull/{pull.number}"
+        owner, name = self._repository.split("/")
+        links = ("comments", "commits", "statuses", "html", "issue")
+        more = ("review_comments", "review_comment", "self")
+        unsaid = ("body", "closed_at", "merged_at", "merge_commit_sha", "assignee", "milestone")
+        head = self._branch(pull.owner, name, pull.branch, pull.sha)
+        return {
+            "id": pull.number,
+            "node_id": f"PR_{pull.number}",
+            "number": pull.number,
+            "state": "open" if pull.is_open else "closed",
+            "locked": pull.is_locked,
+            "title": f"Pull request {pull.number}",
+            "url": url,
+            "html_url": page,
+            "diff_url": f"{page}.diff",
+            "patch_url": f"{page}.patch",
+            "issue_url": url,
+            **{f"{link}_url": f"{url}/{link}" for link in (*links[:3], *more[:2])},
+            "user": self.user(Account(login=pull.owner)),
+            **dict.fromkeys((*unsaid, "auto_merge")),
+            "labels": [],
+            "created_at": _WHEN,
+            "updated_at": _WHEN,
+            "author_association": "NONE",
+            "head": head if pull.has_head else {**head, "repo": None},
+            "base": self._branch(owner, name, "main", "b" * 40),
+            "_links": {link: {"href": f"{url}/{link}"} for link in (*links, *more)},
+        }
+
+    def _branch(self, owner: str, name: str, ref: str, sha: str) -> dict[str, Any]:
+        return {
+            "label": f"{owner}:{ref}",
+            "ref": ref,
+            "sha": sha,
+            "user": self.user(Account(login=owner)),
+            "repo": self._repo(owner, name),
+        }
+
+    def _repo(self, owner: str, name: str) -> dict[str, Any]:
+        url = f"{self._api}/repos/{owner}/{name}"
+        return {
+            "id": 1,
+            "node_id": "R_1",
+            "name": name,
+            "full_name": f"{owner}/{name}",
+            "owner": self.user(Account(login=owner)),
+            "private": False,
+            "fork": f"{owner}/{name}" != self._repository,
+            "url": url,
+            "html_url": f"{self._web}/{owner}/{name}",
+            **{f"{part}_url": f"{url}/{part}" for part in _REPOSITORY_URLS},
+            "git_url": f"git:github.test/{owner}/{name}.git",
+            "ssh_url": f"git@github.test:{owner}/{name}.git",
+            **dict.fromkeys((*_COUNTS, *_MORE_COUNTS), 0),
+            **dict.fromkeys(_FEATURES, True),
+            **dict.fromkeys(("description", "homepage", "language", "license")),
+            "default_branch": "main",
+            "archived": False,
+            "disabled": False,
+            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), _WHEN),
+        }
+
+    def _app(self, slug: str) -> dict[str, Any]:
+        return {
+            "id": 15368,
+            "slug": slug,
+            "node_id": f"A_{slug}",
+            "owner": self.user(Account(login="github")),
+            "name": slug,
+            "description": None,
+            "external_url": f"{self._web}/apps/{slug}",
+            "html_url": f"{self._web}/apps/{slug}",
+            "created_at": _WHEN,
+            "updated_at": _WHEN,
+            "permissions": {"issues": "write", "pull_requests": "write"},
+            "events": [],
+        }
