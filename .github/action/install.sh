@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# Installs repro-gate for the action, in a folder of its own below $RUNNER_TEMP:
+#
+#   install.sh gate      the command, with every package pinned by hash; no inference library
+#   install.sh plan      finds out how the inference library has to be built on this machine
+#   install.sh library   builds it, or takes it from uv's cache
+#
+# The folder is handed from one to the next in $SETUP_FOLDER. Nothing is written elsewhere but into
+# the caches of uv and pip, nothing needs root, and two jobs on one machine do not meet.
+set -euo pipefail
+
+ROOT="$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)"
+readonly ROOT LOCKS="$ROOT/.github/action"
+# The first uv that knows `extra-build-variables` and checks the hashes of build requirements.
+readonly OLDEST_UV=0.9.0
+readonly USAGE_INVALID=2 NOT_MEASURABLE=4
+
+fail() { # EXIT_CODE MESSAGE
+  printf '::error title=repro-gate::%s\n' "$2" >&2
+  exit "$1"
+}
+
+expect() { # INPUT VALUE PATTERN WHAT
+  [[ $2 =~ ^($3)$ ]] ||
+    fail "$USAGE_INVALID" "$(printf '%s: expected %s, got %q' "$1" "$4" "$2")"
+}
+
+output() { # NAME VALUE
+  printf '%s=%s\n' "$1" "$2" >>"$GITHUB_OUTPUT"
+}
+
+check_inputs() {
+  expect accelerator "$SETUP_ACCELERATOR" 'cpu|cuda|none' 'cpu, cuda or none'
+  expect cache "$SETUP_CACHE" 'true|false' 'true or false'
+  expect python-version "$SETUP_PYTHON_VERSION" '3\.(1[1-9]|[2-9][0-9])' 'a version such as 3.11, not below it'
+  expect cuda-architecture "$SETUP_CUDA_ARCHITECTURE" '(([5-9][0-9]|1[0-9]{2})[af]?)?' \
+    'a compute capability without its dot, such as 90, or nothing'
+  if [[ -n $SETUP_CUDA_ARCHITECTURE && $SETUP_ACCELERATOR != cuda ]]; then
+    fail "$USAGE_INVALID" "cuda-architecture: expected nothing unless accelerator is cuda"
+  fi
+  if [[ -n ${SETUP_TASKS//[[:space:]]/} && ! $SETUP_TASKS =~ ^[[:space:]]*[a-z]+[[:space:]]*$ ]]; then
+    fail "$USAGE_INVALID" "shard, merge and report: expected one of them at most"
+  fi
+}
+
+find_uv() { # FOLDER -> the command
+  local found
+  if found="$(command -v uv)" && is_new_enough "$("$found" --version)"; then
+    printf '%s' "$found"
+    return
+  fi
+  local python
+  python="$(command -v python3 || command -v python)" ||
+    fail "$NOT_MEASURABLE" "the runner has neither uv $OLDEST_UV nor a Python that could fetch it"
+  "$python" -m venv "$1/uv" >&2 ||
+    fail "$NOT_MEASURABLE" "$python cannot make an environment: install its module venv, or uv $OLDEST_UV"
+  "$1/uv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+    --only-binary :all: --require-hashes --requirement "$LOCKS/requirements-uv.lock" >&2
+  printf '%s' "$1/uv/bin/uv"
+}
+
+is_new_enough() { # "uv VERSION ..."
+  [[ $1 =~ ^uv\ ([0-9.]+) ]] && printf '%s\n' "$OLDEST_UV" "${BASH_REMATCH[1]}" | sort -V -C
+}
+
+# What is in uv's cache needs no network. More than that: where a package host does not say how long
+# its files stay as they are, uv asks again and then compiles again what it has compiled before.
+from_cache_or_network() { # UV SUBCOMMAND...
+  "$@" --offline --quiet 2>/dev/null || "$@"
+}
+
+install_gate() {
+  check_inputs
+  local folder uv
+  folder="$(mktemp -d "$RUNNER_TEMP/repro-gate.XXXXXXXX")"
+  uv="$(find_uv "$folder")"
+  "$uv" venv --quiet --no-project --python ">=$SETUP_PYTHON_VERSION" "$folder/environment" ||
+    fail "$NOT_MEASURABLE" "there is no Python $SETUP_PYTHON_VERSION or later, and none could be fetched"
+  from_cache_or_network "$uv" pip sync --quiet --python "$folder/environment" \
+    --require-hashes "$ROOT/requirements-report.lock"
+  # uv would take a wheel of another commit for this one: it looks at pyproject.toml alone.
+  from_cache_or_network "$uv" pip install --quiet --python "$folder/environment" --no-deps \
+    --refresh-package repro-gate --build-constraints "$LOCKS/requirements-build.lock" "$ROOT"
+  mkdir "$folder/report"
+  output folder "$folder"
+  output uv "$uv"
+  output command "$folder/environment/bin/repro-gate"
+  output report "$folder/report"
+}
+
+flags_of_the_cpu() {
+  "$SETUP_FOLDER/environment/bin/python" -c '
+import sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    settings = tomllib.load(file)["tool"]["uv"]
+print(settings["extra-build-variables"]["llama-cpp-python"]["CMAKE_ARGS"], end="")
+' "$ROOT/pyproject.toml"
+}
+
+architecture_of_the_gpu() {
+  local found
+  found="$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -u)" || found=''
+  # A capability such as 9.0 is the architecture 90.
+  [[ $found =~ ^[0-9]+\.[0-9]$ ]] ||
+    fail "$NOT_MEASURABLE" "$(printf 'nvidia-smi names no single compute capability, but %q: set cuda-architecture' "$found")"
+  printf '%s' "${found/./}"
+}
+
+find_nvcc() {
+  command -v nvcc || command -v "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ||
+    fail "$NOT_MEASURABLE" "accelerator cuda needs the CUDA toolkit: there is no nvcc on the PATH or in CUDA_HOME"
+}
+
+plan_library() {
+  local settings="$SETUP_FOLDER/uv.toml" flags variables=''
+  flags="$(flags_of_the_cpu)"
+  if [[ $SETUP_ACCELERATOR == cuda ]]; then
+    local nvcc architecture toolkit
+    nvcc="$(find_nvcc)"
+    architecture="${SETUP_CUDA_ARCHITECTURE:-$(architecture_of_the_gpu)}"
+    toolkit="$("$nvcc" --version | sed -n 's/.*\(V[0-9.]*\)$/\1/p')"
+    flags="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=$architecture-real $flags"
+    # The build does not read the last one: it keeps the wheels of two toolkits apart in uv's cache.
+    variables="$(printf ', CUDACXX = "%s", BUILT_WITH = "%s"' "$nvcc" "$toolkit")"
+  fi
+  printf '[extra-build-variables]\nllama-cpp-python = { CMAKE_ARGS = "%s"%s }\n' \
+    "$flags" "$variables" >"$settings"
+  sed -n '/^llama-cpp-python==/,/[^\\]$/p' "$ROOT/requirements.lock" >"$SETUP_FOLDER/library.lock"
+  output cache "$RUNNER_TEMP/repro-gate-cache"
+  output key "$(key_of_the_library)"
+}
+
+key_of_the_library() {
+  local digest
+  digest="$({
+    cat "$SETUP_FOLDER/library.lock" "$SETUP_FOLDER/uv.toml" "$LOCKS/requirements-build.lock"
+    # A wheel made with a later C library does not run with an earlier one.
+    getconf GNU_LIBC_VERSION || true
+    cc --version || true
+  } 2>/dev/null | sha256sum)"
+  printf 'repro-gate-%s-%s-%s-%s' "${RUNNER_OS:-Linux}" "$(uname -m)" "$SETUP_ACCELERATOR" "${digest%% *}"
+}
+
+install_library() {
+  if [[ $SETUP_CACHE == true ]]; then
+    export UV_CACHE_DIR="$RUNNER_TEMP/repro-gate-cache"
+  fi
+  printf 'Installing llama-cpp-python for %s; the first time it is compiled, which takes minutes.\n' \
+    "$SETUP_ACCELERATOR"
+  # Not --config-file: with it uv would forget which package hosts the machine uses.
+  cd "$SETUP_FOLDER"
+  from_cache_or_network "$SETUP_UV" pip install --python "$SETUP_FOLDER/environment" --no-deps \
+    --require-hashes --build-constraints "$LOCKS/requirements-build.lock" \
+    --requirements "$SETUP_FOLDER/library.lock"
+  if [[ $SETUP_CACHE == true ]]; then
+    # Only what was compiled is worth keeping.
+    "$SETUP_UV" cache prune --ci --quiet
+  fi
+}
+
+case "${1-}" in
+gate) install_gate ;;
+plan) plan_library ;;
+library) install_library ;;
+*) fail "$USAGE_INVALID" "install.sh: expected gate, plan or library" ;;
+esac
