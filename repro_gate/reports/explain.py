@@ -96,11 +96,11 @@ def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
         lines.append((f"{expected} goes on", f'"{explanation.expected_continuation}"'))
     if explanation.observed:
         lines.append((f"{observed} goes on", f'"{explanation.observed_continuation}"'))
-    margin = _margin_words(explanation)
+    margin = margin_words(explanation)
     return tuple(lines) if margin is None else (*lines, ("margin", margin))
 
 
-def _margin_words(explanation: Explanation) -> str | None:
+def margin_words(explanation: Explanation) -> str | None:
     """Return how far the best token was ahead of the second, as far as that was traced."""
     margins = (("here", explanation.margin), ("in the golden", explanation.golden_margin))
     said = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]

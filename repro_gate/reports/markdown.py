@@ -28,7 +28,8 @@ def render_markdown(report: GateReport) -> str:
             *(_tokens(report) if summary.has_tokens(report) else ()),
             *logprob_blocks(report),
             *_overall(report),
-            *_timing(report),
+            ["## Timing"],
+            timing_block(report),
             *_provenance(report),
         ]
     )
@@ -55,7 +56,8 @@ def _head(report: GateReport) -> Iterator[Block]:
 def _tokens(report: GateReport) -> Iterator[Block]:
     yield from _models(report)
     yield from _nondeterminism(report)
-    yield from _controls(report)
+    yield ["## Controls"]
+    yield from control_blocks(report)
 
 
 def _models(report: GateReport) -> Iterator[Block]:
@@ -113,8 +115,8 @@ def _nondeterminism(report: GateReport) -> Iterator[Block]:
         yield ["None could be seen: no cell was run more than once."]
 
 
-def _controls(report: GateReport) -> Iterator[Block]:
-    yield ["## Controls"]
+def control_blocks(report: GateReport) -> Iterator[Block]:
+    """Yield what the controls of tokens showed."""
     if not report.controls:
         yield ["No control was run, so nothing here shows that this check can fail."]
         return
@@ -149,10 +151,10 @@ def _token_summary(report: GateReport) -> Iterator[str]:
     yield f"- **Controls**: {summary.control_words(report)}"
 
 
-def _timing(report: GateReport) -> Iterator[Block]:
+def timing_block(report: GateReport) -> Block:
+    """Return where the time went."""
     timing = report.timing
-    yield ["## Timing"]
-    yield [
+    return [
         f"- **Wall time**: {summary.seconds(timing.wall_s)}",
         *(_engine_timing(timing) if summary.has_engine(report) else ()),
     ]
@@ -168,6 +170,11 @@ def _engine_timing(timing: Timing) -> Iterator[str]:
 def _provenance(report: GateReport) -> Iterator[Block]:
     if summary.has_tokens(report) or report.engines or report.models:
         yield ["## Provenance"]
+        yield from provenance_blocks(report)
+
+
+def provenance_blocks(report: GateReport) -> Iterator[Block]:
+    """Yield the facts of every engine and of every model."""
     for engine in report.engines:
         yield [f"Engine {code(engine.name)}, profile {code(engine.profile)}:"]
         yield _facts(engine.facts)

@@ -4,19 +4,15 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from repro_gate.core.report import CellReport, ControlReport, GateReport
-from repro_gate.core.tokens import Token
 from repro_gate.core.verdicts import Drift
 from repro_gate.reports.describe import advise, describe, describe_control
-from repro_gate.reports.explain import Explanation, evidence, explain, spell_token
+from repro_gate.reports.explain import Explanation, evidence, explain
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.markdown_logprob_findings import changed_table, logprob_finding_blocks
 from repro_gate.reports.markdown_text import code, fence
+from repro_gate.reports.token_diff import token_diff
 
 Block = Sequence[str]
-
-_BEFORE = 3
-_AFTER = 4
-"""Tokens shown on each side from the divergence on; behind it the two are not aligned."""
 
 
 def finding_blocks(report: GateReport) -> Iterator[Block]:
@@ -56,23 +52,9 @@ def _divergence(explanation: Explanation) -> Iterator[Block]:
 
 
 def _diff(explanation: Explanation) -> Iterator[str]:
-    """Yield the tokens around the divergence, one on a line as in a golden."""
-    position = explanation.divergence.position
     yield f"--- {explanation.expected_by}"
     yield f"+++ {explanation.observed_by}"
-    before = explanation.before[-_BEFORE:]
-    yield from _token_lines(" ", position - len(before), before)
-    # Of a run that was not kept there is one token; more on the other side would look like an end.
-    after = 1 if explanation.observed is None else _AFTER
-    expected = explanation.expected[:after] or [explanation.divergence.expected]
-    observed = (explanation.observed or ())[:after] or [explanation.divergence.observed]
-    yield from _token_lines("-", position, expected)
-    yield from _token_lines("+", position, observed)
-
-
-def _token_lines(sign: str, start: int, tokens: Sequence[Token | None]) -> Iterator[str]:
-    for position, token in enumerate(tokens, start):
-        yield f"{sign} [{position}] {spell_token(token)}"
+    yield from token_diff(explanation)
 
 
 def _suspects(cell: CellReport) -> Iterator[Block]:

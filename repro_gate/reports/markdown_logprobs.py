@@ -43,11 +43,16 @@ def logprob_blocks(report: GateReport) -> Iterator[Block]:
         yield [f"## Log-probabilities of {code(part.suite)}"]
         yield [part_line(part, report)]
         yield from note_blocks(part)
-        yield from _whole(part)
-        yield from _policies(part)
-        yield from _weights(part)
-        yield from _controls(part)
-        yield from _every_cell(part)
+        yield from suite_blocks(part)
+
+
+def suite_blocks(part: LogprobReport) -> Iterator[Block]:
+    """Yield all that is known of a suite but its findings and notes."""
+    yield from _whole(part)
+    yield from _policies(part)
+    yield from _weights(part)
+    yield from _controls(part)
+    yield from _every_cell(part)
 
 
 def part_line(part: LogprobReport, report: GateReport) -> str:
