@@ -68,8 +68,6 @@ class PlanIdentity:
     runs: int | None
     options: tuple[str, ...]
     """What a command needs to mean the same matrix on the same device."""
-    total: int
-    """How many shards there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

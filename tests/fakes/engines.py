@@ -127,6 +127,7 @@ class ScriptedEngine:
     def __init__(self, spec: EngineSpec, *, number: int, starter: ScriptedStarter) -> None:
         self.number = number
         self.is_closed = False
+        self.was_aborted = False
         self._is_dead = False
         self._held: str | None = None
         self._spec = spec
@@ -167,7 +168,7 @@ class ScriptedEngine:
 
     def abort(self) -> None:
         """Die, whoever is asking."""
-        self._is_dead = True
+        self.was_aborted = True
 
     def close(self) -> None:
         """End; asking anything afterwards is a mistake of the caller."""

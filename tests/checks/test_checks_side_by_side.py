@@ -1,0 +1,181 @@
+"""Several devices share a plan, and the report is that of one."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
+
+import pytest
+
+from repro_gate.checks.tokens import CheckPorts, check_tokens
+from repro_gate.core.matrix import Plan, plan
+from repro_gate.core.models import EngineSpec
+from repro_gate.core.report import EngineReport, GateReport
+from repro_gate.core.sharding import lanes_of
+from repro_gate.core.verdicts import Drift, Inconclusive, Match
+from repro_gate.errors import MeasurementUnavailable
+from tests.fakes.checking import STARTED_AT, recorded_for, report_on, verdicts_of
+from tests.fakes.engines import DEAD, Fault, ScriptedEngine, ScriptedStarter
+from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
+from tests.fakes.values import ENGINE_FACTS, cell_of, generation_of, matrix_of, suite_of
+from tests.fakes.watching import FakeClock, RecordingProgress
+
+CELLS = tuple(cell_of(prompt) for prompt in ("haiku", "fox", "moon", "sea"))
+PLAN = plan(matrix_of(suite_of(*CELLS, runs=3)))
+DEVICES = ("cuda:0", "cuda:1")
+
+
+class DeviceStarter(ScriptedStarter):
+    """Remembers on which device each engine was started, and gives each class its profile."""
+
+    profiles: dict[str, str]
+
+    def start(self, spec: EngineSpec) -> ScriptedEngine:
+        """Start an engine that says what its device is."""
+        engine = ScriptedStarter.start(self, spec)
+        profile = self.profiles.get(spec.device)
+        return engine if profile is None else _Described(engine, profile, spec, self)
+
+
+class _Described(ScriptedEngine):
+    """An engine of a profile of its own."""
+
+    def __init__(
+        self, engine: ScriptedEngine, profile: str, spec: EngineSpec, starter: ScriptedStarter
+    ) -> None:
+        super().__init__(spec, number=engine.number, starter=starter)
+        self._profile = profile
+        starter.engines[-1] = self
+
+    def describe(self) -> EngineReport:
+        """Return the profile of the device."""
+        return EngineReport(name=super().describe().name, profile=self._profile, facts=ENGINE_FACTS)
+
+
+def _starter(**changes: object) -> ScriptedStarter:
+    return replace(ScriptedStarter(), **changes)  # type: ignore[arg-type]
+
+
+def _check(
+    starter: ScriptedStarter,
+    *,
+    lanes: tuple[Plan, ...] | None = None,
+    progress: RecordingProgress | None = None,
+) -> GateReport:
+    ports = CheckPorts(
+        starter=starter,
+        files=MemoryModelFiles(),
+        goldens=MemoryGoldens(recorded_for(*CELLS)),
+        progress=progress or RecordingProgress(),
+        clock=FakeClock(),
+    )
+    shared = lanes_of(PLAN, DEVICES) if lanes is None else lanes
+    return check_tokens(PLAN, ports=ports, started=100.0, started_at=STARTED_AT, lanes=shared)
+
+
+def test_two_devices_give_the_report_of_one() -> None:
+    """Cells, verdicts and provenance are the same; each device has shown that it can fail."""
+    one, two = _check(ScriptedStarter(), lanes=()), _check(ScriptedStarter())
+
+    assert two.cells == one.cells
+    assert (two.engines, two.models, two.interrupted) == (one.engines, one.models, False)
+    assert [control.failed for control in two.controls] == [False, False]
+    assert two.timing.generated_tokens == one.timing.generated_tokens + 4
+
+
+def test_a_drift_on_the_second_device_is_found() -> None:
+    """What one device says otherwise is drift, as on a single one."""
+    report = _check(_starter(script={CELLS[3]: [generation_of(9)]}))
+
+    assert isinstance(verdicts_of(report)[CELLS[3].id], Drift)
+    assert [verdicts_of(report)[cell.id] for cell in CELLS[:3]] == [Match()] * 3
+
+
+def test_both_devices_work_at_the_same_time() -> None:
+    """Each waits at its first run until the other one has begun."""
+    begun = {cell.id: Event() for cell in (CELLS[0], CELLS[2])}
+
+    class Meeting(ScriptedStarter):
+        def note(self, asked: object) -> int:
+            about = getattr(asked, "about", "")
+            if getattr(asked, "what", "") == "generate" and about in begun:
+                begun[about].set()
+                assert all(event.wait(20) for event in begun.values()), "one worked alone"
+            return ScriptedStarter.note(self, asked)  # type: ignore[arg-type]
+
+    assert set(verdicts_of(_check(Meeting())).values()) == {Match()}
+
+
+def test_devices_of_two_classes_are_refused() -> None:
+    """A golden holds for one class of machine, and so does a check."""
+    starter = DeviceStarter()
+    starter.profiles = {"cuda:0": "cuda-sm90", "cuda:1": "cuda-sm100"}
+
+    with pytest.raises(
+        MeasurementUnavailable,
+        match="the devices are not of one class: cuda:0 is cuda-sm90, cuda:1 is cuda-sm100",
+    ):
+        _check(starter)
+    assert starter.are_all_closed
+
+
+def test_a_device_that_fails_takes_its_own_cells_along() -> None:
+    """The other one goes on."""
+    faults = [Fault(what="generate", about=cell.id, error=DEAD) for cell in CELLS[2:]]
+    verdicts = verdicts_of(_check(_starter(faults=faults)))
+
+    assert [verdicts[cell.id] for cell in CELLS[:2]] == [Match(), Match()]
+    assert all(isinstance(verdicts[cell.id], Inconclusive) for cell in CELLS[2:])
+
+
+def test_an_interruption_ends_every_device() -> None:
+    """Ctrl-C, seen by one, leaves what was measured and no process."""
+    starter = _starter(
+        faults=[Fault(what="generate", about=CELLS[2].id, error=KeyboardInterrupt(), time=2)]
+    )
+    report = _check(starter)
+
+    assert report.interrupted
+    assert starter.are_all_closed
+    assert report_on(report, CELLS[2]).runs == 1
+
+
+def test_ctrl_c_in_the_main_thread_ends_every_device() -> None:
+    """The signal comes while the threads wait for their engines, which are ended at once."""
+
+    class Slow(ScriptedStarter):
+        def note(self, asked: object) -> int:
+            number = ScriptedStarter.note(self, asked)  # type: ignore[arg-type]
+            if (getattr(asked, "what", ""), getattr(asked, "about", "")) == (
+                "generate",
+                CELLS[3].id,
+            ):
+                os.kill(os.getpid(), signal.SIGINT)
+                _wait_for(lambda: any(engine.was_aborted for engine in self.engines))
+                raise DEAD
+            return number
+
+    starter = Slow()
+    report = _check(starter)
+
+    assert report.interrupted
+    assert starter.are_all_closed
+    assert report_on(report, CELLS[3]).runs == 0
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.005)
+
+
+def test_the_watcher_hears_of_all_the_work_once() -> None:
+    """What is to do is told in sum, and every run is told."""
+    progress = RecordingProgress()
+    _check(ScriptedStarter(), progress=progress)
+
+    assert [event for event in progress.log if event[0] == "started"][-1] == ("started", 4, 12)
+    assert progress.runs_accounted_for == 12
