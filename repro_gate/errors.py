@@ -6,6 +6,7 @@
   x MeasurementUnavailable   something could not be measured          exit 4
     + EngineFailed           the engine died, hung or answered nonsense
   x PublishFailed            a result could not be told to others     never changes the exit code
+    + CommentGone            the comment to change is not there any more
 
 Drift is none of these: it is a value, see `repro_gate.core.verdicts`.
 """
@@ -54,3 +55,7 @@ class PublishFailed(ReproGateError):
         self.reason = reason
         self.remedy = remedy
         """One sentence that says what would make it possible, such as a permission."""
+
+
+class CommentGone(PublishFailed):
+    """Somebody has deleted the comment that was to be changed."""

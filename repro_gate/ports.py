@@ -292,9 +292,9 @@ class PullRequests(Protocol):
         ...
 
     def update(self, comment: PostedComment, body: str) -> PostedComment:
-        """Replace what a comment says."""
+        """Replace what a comment says; raises `CommentGone` when it is not there any more."""
         ...
 
     def delete(self, comment: PostedComment) -> None:
-        """Take a comment away."""
+        """Take a comment away, unless it is gone already."""
         ...

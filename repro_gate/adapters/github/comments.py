@@ -1,0 +1,204 @@
+"""Pull requests on GitHub, and our comments on them; see `repro_gate.ports.PullRequests`."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from repro_gate.adapters.github.api import Api
+from repro_gate.adapters.github.client import Call, address_of, connected
+from repro_gate.adapters.github.fields import FieldMissing
+from repro_gate.adapters.github.identity import is_by, own_login
+from repro_gate.adapters.github.readings import (
+    author_of,
+    marker_in,
+    posted_as,
+    pull_with_head,
+)
+from repro_gate.adapters.github.replies import Refused
+from repro_gate.adapters.github.retrying import Deadline, TryAgain, persist
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import Marker, PostedComment, marker_of
+from repro_gate.errors import CommentGone, PublishFailed
+
+_DEADLINE_S = 90.0
+_REPOSITORY = re.compile(r"(?!\.{1,2}/)[A-Za-z0-9._-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
+_GONE = frozenset({404, 410})
+_Result = TypeVar("_Result")
+
+
+class GithubPullRequests:
+    """The pull requests of one repository.
+
+    A comment is ours when its author is the account that our token writes by, and when it begins
+    with the marker. The author is asked for only when there is a marker to doubt, and is known
+    from then on, as it is once we have written a comment.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        repository: str,
+        token: Key,
+        *,
+        surroundings: Surroundings | None = None,
+        deadline_s: float = _DEADLINE_S,
+    ) -> None:
+        """Take what is needed to ask; nothing is asked yet.
+
+        Args:
+            api_url: where the API begins; that of an Enterprise Server has a path.
+            repository: `owner/name`.
+            token: what is sent to that API alone.
+            surroundings: the clocks and the network.
+            deadline_s: how long all calls together may take, from the first one on.
+
+        Raises:
+            PublishFailed: there is no token, no repository of that name, or no way to send a
+                token safely.
+        """
+        if not token.headers:
+            raise PublishFailed(
+                "there is no GITHUB_TOKEN to comment with",
+                remedy="set GITHUB_TOKEN to ${{ github.token }} in the environment of the step",
+            )
+        if not _REPOSITORY.fullmatch(repository):
+            raise PublishFailed("GITHUB_REPOSITORY does not name a repository as owner/name")
+        self._surroundings = surroundings or Surroundings()
+        self._url = address_of(api_url)
+        self._token = token
+        self._path = f"/repos/{repository}"
+        self._deadline_s = deadline_s
+        self._deadline: Deadline | None = None
+        self._login: str | None = None
+
+    def of_run(self, run: CiRun) -> tuple[int, ...]:
+        """Return the pull request of the event, or else those of the branch and the commit.
+
+        Of another's run only its own words are trusted, by which GitHub is asked: neither its
+        list of pull requests, which is empty for a fork, nor anything that it made.
+        """
+        if run.pull_request is not None:
+            return (run.pull_request,)
+        if not (run.is_of_another and run.head_owner and run.head_branch):
+            return ()
+        return self._run(lambda api: self._pulls(api, run))
+
+    def comments(self, pull_request: int, *, name: str) -> tuple[PostedComment, ...]:
+        """Return our own comments with this name, the oldest first."""
+        return self._run(lambda api: self._ours(api, pull_request, name))
+
+    def create(self, pull_request: int, body: str) -> PostedComment:
+        """Post a comment; one whose answer got lost is looked for before it is posted again."""
+        marker = _marker_of(body)
+        return self._run(lambda api: self._created(api, pull_request, body, marker))
+
+    def update(self, comment: PostedComment, body: str) -> PostedComment:
+        """Replace what a comment says; raises `CommentGone` too."""
+        marker = _marker_of(body)
+        call = Call(method="PATCH", path=self._path_of(comment), body={"body": body})
+        try:
+            self._run(lambda api: api.do(call))
+        except Refused as error:
+            if error.status in _GONE:
+                raise CommentGone(error.reason, remedy=error.remedy) from error
+            raise
+        return PostedComment(id=comment.id, url=comment.url, marker=marker)
+
+    def delete(self, comment: PostedComment) -> None:
+        """Take a comment away; one that is not there any more is no failure."""
+        call = Call(method="DELETE", path=self._path_of(comment))
+        try:
+            self._run(lambda api: api.do(call))
+        except Refused as error:
+            if error.status not in _GONE:
+                raise
+
+    async def _pulls(self, api: Api, run: CiRun) -> tuple[int, ...]:
+        query = {"state": "open", "head": f"{run.head_owner}:{run.head_branch}"}
+        call = Call(method="GET", path=f"{self._path}/pulls", query=query)
+        pulls = [pull async for page in api.pages(call) for pull in page]
+        numbers = (pull_with_head(pull, run) for pull in pulls)
+        return tuple(number for number in numbers if number is not None)
+
+    async def _ours(self, api: Api, pull_request: int, name: str) -> tuple[PostedComment, ...]:
+        call = Call(method="GET", path=self._path_to(pull_request))
+        marked: list[tuple[Any, Marker]] = []
+        async for page in api.pages(call):
+            for comment in page:
+                marker = marker_in(comment)
+                if marker is not None and marker.name == name:
+                    marked.append((comment, marker))
+        if not marked:
+            return ()
+        login = self._login = self._login or await own_login(api)
+        own = [posted_as(comment, marker) for comment, marker in marked if is_by(login, comment)]
+        return tuple(sorted(own, key=lambda comment: comment.id))
+
+    async def _created(
+        self, api: Api, pull_request: int, body: str, marker: Marker
+    ) -> PostedComment:
+        call = Call(method="POST", path=self._path_to(pull_request), body={"body": body})
+        may_be_done = False
+
+        async def attempt() -> PostedComment:
+            nonlocal may_be_done
+            if may_be_done:
+                for comment in await self._ours(api, pull_request, marker.name):
+                    if comment.marker == marker:
+                        return comment
+            try:
+                return self._noted(await api.read_once(call), marker)
+            except TryAgain as error:
+                may_be_done = may_be_done or error.may_be_done
+                raise
+
+        return await persist(
+            attempt, deadline=self._deadline_now(), surroundings=self._surroundings
+        )
+
+    def _noted(self, comment: Any, marker: Marker) -> PostedComment:
+        """Return what was posted, and keep in mind by whom."""
+        try:
+            posted, login = posted_as(comment, marker), author_of(comment)
+        except FieldMissing as error:
+            reason = f"GitHub: the answer tells of no comment: {error}"
+            raise TryAgain(reason, may_be_done=True) from error
+        self._login = login
+        return posted
+
+    def _path_to(self, pull_request: int) -> str:
+        return f"{self._path}/issues/{pull_request}/comments"
+
+    def _path_of(self, comment: PostedComment) -> str:
+        return f"{self._path}/issues/comments/{comment.id}"
+
+    def _deadline_now(self) -> Deadline:
+        if self._deadline is None:
+            self._deadline = Deadline(self._deadline_s, self._surroundings.clock)
+        return self._deadline
+
+    def _run(self, work: Callable[[Api], Awaitable[_Result]]) -> _Result:
+        async def opened() -> _Result:
+            async with connected(self._url, self._token, self._surroundings) as client:
+                api = Api(
+                    client,
+                    self._token,
+                    deadline=self._deadline_now(),
+                    surroundings=self._surroundings,
+                )
+                return await work(api)
+
+        try:
+            return asyncio.run(opened())
+        except FieldMissing as error:
+            raise PublishFailed(f"GitHub: the answer is not as described: {error}") from error
+
+
+def _marker_of(body: str) -> Marker:
+    marker = marker_of(body)
+    if marker is None:
+        raise ValueError("a comment of ours begins with its marker")
+    return marker

@@ -1,0 +1,77 @@
+"""What a runner of GitHub Actions tells its steps in variables and files."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from repro_gate.adapters.github.events import run_by_event, run_by_variables
+from repro_gate.adapters.github.fields import FieldMissing
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.core.ci import CiRun
+
+_API = "https://api.github.com"
+_SENDABLE = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GithubEnvironment:
+    """Where we are, as far as it concerns those who are told of a result."""
+
+    run: CiRun | None
+    """None when this is no run of GitHub Actions, or one that does not say which."""
+    event: str = ""
+    """What started the run, such as `pull_request`."""
+    api_url: str = _API
+    summary_file: Path | None = None
+    output_file: Path | None = None
+    workspace: Path | None = None
+    token: Key = field(default_factory=Key)
+    """Shown nowhere; none when the step was given none."""
+    problem: str | None = None
+    """What could not be read, so that less is known of the run than usual."""
+
+
+def read_environment(environ: Mapping[str, str]) -> GithubEnvironment:
+    """Return what the environment tells; nothing that stands in it makes this raise.
+
+    A run whose event cannot be read is told of without a pull request, and as another's run when
+    it should have been one, so that nothing unread can pass for a success.
+    """
+    run, problem = _run_of(environ)
+    token, no_token = _token_of(environ)
+    return GithubEnvironment(
+        run=run,
+        event=environ.get("GITHUB_EVENT_NAME", ""),
+        api_url=(environ.get("GITHUB_API_URL") or _API).rstrip("/"),
+        summary_file=_path(environ, "GITHUB_STEP_SUMMARY"),
+        output_file=_path(environ, "GITHUB_OUTPUT"),
+        workspace=_path(environ, "GITHUB_WORKSPACE"),
+        token=token,
+        problem=problem or no_token,
+    )
+
+
+def _run_of(environ: Mapping[str, str]) -> tuple[CiRun | None, str | None]:
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return None, None
+    own = None
+    try:
+        own = run_by_variables(environ)
+        return run_by_event(own, environ), None
+    except FieldMissing as error:
+        return own, str(error)
+
+
+def _token_of(environ: Mapping[str, str]) -> tuple[Key, str | None]:
+    secret = environ.get("GITHUB_TOKEN", "").strip()
+    if not secret:
+        return Key(), None
+    if not _SENDABLE.fullmatch(secret):
+        return Key(), "GITHUB_TOKEN holds a character that no token has"
+    return Key(secret), None
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    text = environ.get(name, "")
+    return Path(text) if text else None

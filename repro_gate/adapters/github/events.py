@@ -1,0 +1,111 @@
+"""The event that started a run, and what it says of the commit and of the pull request."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from repro_gate.adapters.github.fields import FieldMissing, field_at, number_at, parsed, text_at
+from repro_gate.core.ci import CiRun, RunId
+
+_PULL_REQUEST = frozenset({"pull_request", "pull_request_target"})
+_WORKFLOW_RUN = "workflow_run"
+_MOST_BYTES = 1 << 25
+"""GitHub sends no event of more than 25 MB."""
+
+
+def run_by_variables(environ: Mapping[str, str]) -> CiRun:
+    """Return the run as far as the variables of the runner tell it.
+
+    Raises:
+        FieldMissing: they do not even tell which run it is.
+    """
+    repository = environ.get("GITHUB_REPOSITORY", "")
+    if not repository:
+        raise FieldMissing("GITHUB_REPOSITORY is not set")
+    return CiRun(
+        id=RunId(_number(environ, "GITHUB_RUN_ID"), _number(environ, "GITHUB_RUN_ATTEMPT")),
+        repository=repository,
+        head_sha=environ.get("GITHUB_SHA", ""),
+        head_owner=repository.partition("/")[0],
+        head_branch=environ.get("GITHUB_HEAD_REF") or environ.get("GITHUB_REF_NAME", ""),
+        server_url=(environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/"),
+        # Nothing of another run is known before its event has been read.
+        is_of_another=environ.get("GITHUB_EVENT_NAME") == _WORKFLOW_RUN,
+    )
+
+
+def run_by_event(own: CiRun, environ: Mapping[str, str]) -> CiRun:
+    """Return the run whose result is told, by the event that started this one.
+
+    Raises:
+        FieldMissing: the file of the event is not readable, or does not say it.
+    """
+    name = environ.get("GITHUB_EVENT_NAME", "")
+    if name in _PULL_REQUEST:
+        return _of_pull_request(own, _payload(environ))
+    if name == _WORKFLOW_RUN:
+        return _of_other_run(own, _payload(environ))
+    return own
+
+
+def _of_pull_request(own: CiRun, event: Any) -> CiRun:
+    head = field_at(event, "pull_request", "head")
+    return replace(
+        own,
+        pull_request=number_at(event, "pull_request", "number"),
+        # GITHUB_SHA is a merge that nobody else knows.
+        head_sha=text_at(head, "sha"),
+        head_branch=text_at(head, "ref"),
+        head_owner=_owner_of(field_at(head, "repo")),
+        has_foreign_head=_is_foreign(field_at(head, "repo"), own),
+    )
+
+
+def _of_other_run(own: CiRun, event: Any) -> CiRun:
+    run = field_at(event, _WORKFLOW_RUN)
+    conclusion = field_at(run, "conclusion")
+    return replace(
+        own,
+        id=RunId(number_at(run, "id"), number_at(run, "run_attempt")),
+        head_sha=text_at(run, "head_sha"),
+        head_branch=text_at(run, "head_branch"),
+        head_owner=_owner_of(field_at(run, "head_repository")),
+        has_foreign_head=_is_foreign(field_at(run, "head_repository"), own),
+        conclusion=conclusion if isinstance(conclusion, str) else None,
+    )
+
+
+def _owner_of(repository: Any) -> str:
+    """Return the owner of a repository, which is nobody once a fork has been deleted."""
+    return "" if repository is None else text_at(repository, "owner", "login")
+
+
+def _is_foreign(repository: Any, own: CiRun) -> bool:
+    name = field_at(repository, "full_name")
+    return not isinstance(name, str) or name.lower() != own.repository.lower()
+
+
+def _payload(environ: Mapping[str, str]) -> Any:
+    path = environ.get("GITHUB_EVENT_PATH", "")
+    if not path:
+        raise FieldMissing("GITHUB_EVENT_PATH is not set")
+    try:
+        with Path(path).open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise FieldMissing("the file of the event cannot be read") from error
+    if len(data) > _MOST_BYTES:
+        raise FieldMissing(f"the file of the event has more than {_MOST_BYTES} bytes")
+    try:
+        return parsed(data)
+    except ValueError as error:
+        raise FieldMissing("the file of the event is no JSON") from error
+
+
+def _number(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name, "")
+    # More digits than any number of GitHub's would not fit into a marker either.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):  # noqa: PLR2004
+        raise FieldMissing(f"{name} is no number")
+    return int(text)
