@@ -22,7 +22,14 @@ _MAX_SHOWN = 80
 
 
 def read_json(file: Path, *, schema: str, max_bytes: int = MAX_BYTES) -> Any:
-    """Return the content of a JSON file that its schema allows; raises `InputInvalid`.
+    """Return the content of a JSON file that its schema allows; raises `InputInvalid`."""
+    document = parse_json(file, max_bytes=max_bytes)
+    validate(document, schema=schema, file=file)
+    return document
+
+
+def parse_json(file: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+    """Return the content of a JSON file, whatever it says; raises `InputInvalid`.
 
     NaN, Infinity, a key that comes twice and half a surrogate pair are refused: they are no text
     or number that could be written again.
@@ -37,7 +44,6 @@ def read_json(file: Path, *, schema: str, max_bytes: int = MAX_BYTES) -> Any:
         raise InputInvalid.at(file, place, expected="JSON", found=error.msg) from error
     except (ValueError, RecursionError) as error:
         raise InputInvalid.at(file, "", expected="JSON", found=str(error)) from error
-    validate(document, schema=schema, file=file)
     return document
 
 
@@ -54,10 +60,16 @@ def read_toml(file: Path, *, schema: str, max_bytes: int = MAX_BYTES) -> Any:
 
 def validate(document: Any, *, schema: str, file: Path) -> None:
     """Raise `InputInvalid` for the most telling way in which the schema is broken."""
-    error: ValidationError | None = best_match(_validator(schema).iter_errors(document))  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(error, ValidationError):
-        expected, found = _told(error)
-        raise InputInvalid.at(file, _place(error), expected=expected, found=found) from error
+    try:
+        error: ValidationError | None = best_match(_validator(schema).iter_errors(document))  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(error, ValidationError):
+            expected, found = _told(error)
+            raise InputInvalid.at(file, _place(error), expected=expected, found=found) from error
+    except RecursionError as exhausted:
+        # What could just be parsed cannot always be shown.
+        raise InputInvalid.at(
+            file, "", expected="what the schema says", found="a value that is nested too deeply"
+        ) from exhausted
 
 
 def require_known(file: Path, place: str, name: str, names: Iterable[str]) -> str:

@@ -1,8 +1,6 @@
 """`DIR/observed/`: what a check saw, in golden form, to be accepted where the GPU is not."""
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from repro_gate.adapters.documents import read_json
 from repro_gate.adapters.golden_files import GoldenFiles, read_golden
 from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.adapters.plain_files import require_no_link, require_plain_file
 from repro_gate.core.cells import require_name
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix
@@ -60,7 +59,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
             another cell than the matrix.
     """
     report_file = directory / "report.json"
-    _require_plain_file(report_file)
+    require_plain_file(report_file)
     report = read_json(report_file, schema="report-v1")
     cells = {cell.id: cell for cell in matrix.cells()}
     goldens: list[Golden] = []
@@ -96,35 +95,14 @@ def _read_vouched(directory: Path, entry: Mapping[str, Any]) -> Golden:
         ) from error
     file = GoldenFiles(directory / FOLDER).file(profile, cell_id)
     for folder in (directory / FOLDER, file.parent):
-        _require_no_link(folder)
-    _require_plain_file(file)
+        require_no_link(folder)
+    require_plain_file(file, max_bytes=_MAX_BYTES)
     digest = _sha256(file)
     if digest != entry["observed_sha256"]:
         raise InputInvalid.at(
             file, "", expected=f"the sha256 {entry['observed_sha256']}", found=digest
         )
     return read_golden(file, profile=profile, cell_id=cell_id)
-
-
-def _require_plain_file(file: Path) -> None:
-    status = _require_no_link(file)
-    if not stat.S_ISREG(status.st_mode):
-        raise InputInvalid.at(file, "", expected="a plain file", found="something else")
-    if file.name != "report.json" and status.st_size > _MAX_BYTES:
-        raise InputInvalid.at(
-            file, "", expected=f"at most {_MAX_BYTES} bytes", found=str(status.st_size)
-        )
-
-
-def _require_no_link(path: Path) -> os.stat_result:
-    try:
-        status = path.lstat()
-    except OSError as error:
-        found = error.strerror or str(error)
-        raise InputInvalid.at(path, "", expected="a readable file", found=found) from error
-    if stat.S_ISLNK(status.st_mode):
-        raise InputInvalid.at(path, "", expected="no symbolic link", found="one")
-    return status
 
 
 def _sha256(file: Path) -> str:

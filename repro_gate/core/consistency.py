@@ -1,0 +1,136 @@
+"""Whether a report from elsewhere fits together: what a check of ours never says.
+
+Reports are rendered on the strength of it. That a report is true, nobody can know from it.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+
+from repro_gate.core.contradictions import Contradiction, contradictions_in_options, within
+from repro_gate.core.divergence import Divergence, Place, first_divergence
+from repro_gate.core.logprob_consistency import contradictions_in_logprobs
+from repro_gate.core.report import CellReport, GateReport, Timing
+from repro_gate.core.shards import MeasuredCell, ShardReport
+from repro_gate.core.text import printable
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Drift, Inconclusive, Nondeterministic, Orphaned
+
+
+def contradiction_in(report: GateReport) -> Contradiction | None:
+    """Return the first thing in a report that cannot be, or None."""
+    parts = (
+        *(within(f"cells[{i}]", _in_cell(cell)) for i, cell in enumerate(report.cells)),
+        *(
+            within(f"controls[{i}]", _in_control(control.divergence))
+            for i, control in enumerate(report.controls)
+        ),
+        _in_timing(report.timing),
+        contradictions_in_options("repeat_with", report.repeat_with),
+        *(
+            within(f"logprobs[{i}]", contradictions_in_logprobs(part))
+            for i, part in enumerate(report.logprobs)
+        ),
+    )
+    return next(chain.from_iterable(parts), None)
+
+
+def contradiction_in_shard(report: ShardReport) -> Contradiction | None:
+    """Return the first thing in the report of a shard that cannot be, or None."""
+    parts = (
+        contradictions_in_options("identity.options", report.identity.options),
+        *(within(f"cells[{i}]", _in_measured(cell)) for i, cell in enumerate(report.cells)),
+        _in_timing(report.timing),
+        *(
+            within(f"logprobs[{i}]", contradictions_in_logprobs(part))
+            for i, part in enumerate(report.logprobs)
+        ),
+    )
+    return next(chain.from_iterable(parts), None)
+
+
+def _in_cell(found: CellReport) -> Iterator[Contradiction]:
+    yield from _in_names(found)
+    if found.runs < 0 or (found.runs == 0) != (found.generation is None):
+        expected = "as many as there are, with the first of them"
+        yield Contradiction(place="runs", expected=expected, found=str(found.runs))
+    verdict, first = found.verdict, found.generation
+    if first is None:
+        if not isinstance(verdict, Inconclusive | Orphaned):
+            expected = "what the verdict is about"
+            yield Contradiction(place="generation", expected=expected, found="none")
+    elif isinstance(verdict, Drift):
+        yield from within("verdict", _in_drift(verdict, found, first))
+    elif isinstance(verdict, Nondeterministic):
+        yield from within("verdict", _in_difference(verdict, first, runs=found.runs))
+
+
+def _in_names(found: CellReport) -> Iterator[Contradiction]:
+    if (found.cell is None) != isinstance(found.verdict, Orphaned):
+        expected = "orphaned where there is no cell, and nowhere else"
+        yield Contradiction(place="verdict", expected=expected, found=found.verdict.word)
+    if (found.cell is None) != (found.suite is None):
+        expected = "the suite of the cell, and none without a cell"
+        yield Contradiction(place="suite", expected=expected, found=printable(str(found.suite)))
+    if found.cell is not None and found.id != found.cell.id:
+        yield Contradiction(place="id", expected=found.cell.id, found=printable(found.id))
+
+
+def _in_drift(verdict: Drift, found: CellReport, observed: Generation) -> Iterator[Contradiction]:
+    golden = verdict.golden
+    if golden.cell != found.cell:
+        yield Contradiction(
+            place="golden.cell", expected="the cell that was checked", found="another definition"
+        )
+    if first_divergence(golden.generation, observed) != verdict.divergence:
+        yield Contradiction(
+            place="divergence",
+            expected="the first position at which golden and generation differ",
+            found="another one",
+        )
+
+
+def _in_difference(
+    verdict: Nondeterministic, first: Generation, *, runs: int
+) -> Iterator[Contradiction]:
+    if not 1 < verdict.run <= runs:
+        expected = f"one of the runs 2 to {runs}"
+        yield Contradiction(place="run", expected=expected, found=str(verdict.run))
+    said = first.prompt if verdict.divergence.place is Place.PROMPT else first.tokens
+    position = verdict.divergence.position
+    here = said[position] if 0 <= position < len(said) else None
+    if position > len(said) or here != verdict.divergence.expected:
+        expected = "a token of run 1, or its end"
+        yield Contradiction(place="divergence", expected=expected, found="another one")
+    yield from _in_control(verdict.divergence)
+
+
+def _in_control(divergence: Divergence | None) -> Iterator[Contradiction]:
+    if divergence is None:
+        return
+    if divergence.position < 0 or divergence.expected == divergence.observed:
+        expected = "a position at which two tokens differ"
+        yield Contradiction(place="divergence", expected=expected, found="another one")
+
+
+def _in_measured(found: MeasuredCell) -> Iterator[Contradiction]:
+    done = found.repetition
+    if done is None:
+        return
+    if done.runs < 1:
+        expected = "at least 1"
+        yield Contradiction(place="repetition.runs", expected=expected, found=str(done.runs))
+    if done.difference is not None:
+        difference = _in_difference(done.difference, done.first, runs=done.runs)
+        yield from within("repetition.difference", difference)
+
+
+def _in_timing(timing: Timing) -> Iterator[Contradiction]:
+    for place, value in (
+        ("timing.wall_s", timing.wall_s),
+        ("timing.load_s", timing.load_s),
+        ("timing.engine_s", timing.engine_s),
+        ("timing.generated_tokens", timing.generated_tokens),
+    ):
+        if not 0 <= value < math.inf:
+            yield Contradiction(place=place, expected="a number of at least 0", found=str(value))

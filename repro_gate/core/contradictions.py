@@ -1,0 +1,35 @@
+"""What a value from elsewhere says that cannot be, given what else it says."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from repro_gate.core.text import printable
+
+_OPTION = re.compile(r"--[a-z]+(?:-[a-z]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contradiction:
+    """One place at which a value contradicts itself."""
+
+    place: str
+    """As a path of fields, such as `cells[3].verdict`."""
+    expected: str
+    found: str
+    """One printable line, whoever chose its words."""
+
+
+def within(place: str, inner: Iterable[Contradiction]) -> Iterator[Contradiction]:
+    """Yield the contradictions of a part, each with its place in the whole."""
+    for found in inner:
+        yield replace(found, place=f"{place}.{found.place}")
+
+
+def contradictions_in_options(place: str, words: Iterable[str]) -> Iterator[Contradiction]:
+    """Yield what looks like an option of a command and is none: it would stand there unquoted."""
+    for index, word in enumerate(words):
+        if word.startswith("--") and not _OPTION.fullmatch(word):
+            yield Contradiction(
+                place=f"{place}[{index}]", expected="an option", found=printable(word)
+            )
