@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +46,7 @@ class Reply:
 @asynccontextmanager
 async def connected(
     url: httpx.URL, token: Key, surroundings: Surroundings
-) -> AsyncIterator["Client"]:
+) -> AsyncGenerator["Client"]:
     """Give a client, and let go of its connections at the end.
 
     Raises:

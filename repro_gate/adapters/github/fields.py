@@ -25,6 +25,11 @@ def field_at(document: Any, *names: str) -> Any:
     return document  # pyright: ignore[reportUnknownVariableType] -- JSON
 
 
+def items_in(value: Any) -> list[Any]:
+    """Return the items of a list; what is no list has none."""
+    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] -- JSON
+
+
 def text_at(document: Any, *names: str) -> str:
     """Return the text under these names, which can be written as UTF-8 and is not empty.
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from repro_gate.adapters.github.client import Reply
-from repro_gate.adapters.github.fields import field_at, parsed
+from repro_gate.adapters.github.fields import field_at, items_in, parsed
 from repro_gate.adapters.github.retrying import TryAgain
 from repro_gate.adapters.hosted.keys import Key
 from repro_gate.errors import PublishFailed
@@ -106,8 +106,7 @@ def _words_of(reply: Reply) -> str:
         document = parsed(reply.body)
     except ValueError:
         return ""
-    errors = field_at(document, "errors")
-    more: list[Any] = errors[:_MOST_ERRORS] if isinstance(errors, list) else []
+    more = items_in(field_at(document, "errors"))[:_MOST_ERRORS]
     words = [field_at(document, "message"), *(_words_of_error(error) for error in more)]
     return ": ".join(word for word in words if isinstance(word, str))
 

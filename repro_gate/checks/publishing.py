@@ -1,0 +1,159 @@
+"""The one comment of a run: made, kept current, and put in order where several runs raced."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
+
+from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import (
+    CommentMode,
+    Create,
+    Keep,
+    Marker,
+    PostedComment,
+    Update,
+    action_for,
+)
+from repro_gate.errors import CommentGone, PublishFailed
+from repro_gate.ports import PullRequests
+
+_MOST_ROUNDS = 6
+"""Where others write at the same time, this many looks settle it; more would be a quarrel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """The comment says what this run has to say."""
+
+    pull_request: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotPosted:
+    """Nothing was written, and rightly so."""
+
+    reason: str
+    pull_request: int | None = None
+    """None when there is no pull request to write to."""
+
+
+Publication: TypeAlias = Posted | NotPosted
+
+
+def publish_comment(
+    pull_requests: PullRequests,
+    *,
+    run: CiRun,
+    mode: CommentMode,
+    ours: Marker,
+    body_of: Callable[[Marker], str],
+) -> tuple[Publication, ...]:
+    """Tell a result on every pull request of a run, and return what became of each.
+
+    Several runs may do this at once, and the API has no way to write a comment only if nobody
+    else has. So everybody looks again after writing, and puts right what is seen: of two comments
+    the younger gives way to the older, and what an older run has written over a later one is
+    written again. What remains is a run that reads, is held up, and writes after the later one has
+    looked for the last time; a concurrency group of the workflow shuts that out.
+
+    Args:
+        pull_requests: where the comments are.
+        run: the run whose result it is.
+        mode: when there is a comment at all.
+        ours: the marker of the comment, as this run alone would write it.
+        body_of: gives the comment for a marker, which also knows what was said before.
+
+    Raises:
+        PublishFailed: somebody did not let us.
+    """
+    if mode is CommentMode.NEVER:
+        return (NotPosted(reason="comments are turned off"),)
+    numbers = pull_requests.of_run(run)
+    if not numbers:
+        return (NotPosted(reason="no open pull request has the commit of this run as its head"),)
+    publisher = _Publisher(pull_requests, mode=mode, ours=ours, body_of=body_of)
+    return tuple(publisher.publish(number) for number in numbers)
+
+
+class _Publisher:
+    def __init__(
+        self,
+        pull_requests: PullRequests,
+        *,
+        mode: CommentMode,
+        ours: Marker,
+        body_of: Callable[[Marker], str],
+    ) -> None:
+        self._pull_requests = pull_requests
+        self._mode = mode
+        self._ours = ours
+        self._body_of = body_of
+
+    def publish(self, number: int) -> Publication:
+        """Write the comment of one pull request, and look until it stands."""
+        written: PostedComment | None = None
+        known: set[int] = set()
+        for _ in range(_MOST_ROUNDS):
+            found = self._pull_requests.comments(number, name=self._ours.name)
+            if written is not None and (standing := _standing(written, found, known)) is not None:
+                return Posted(pull_request=number, url=standing.url)
+            known |= {comment.id for comment in found}
+            action = action_for(self._mode, posted=_as_one(found), ours=self._ours)
+            match action:
+                case Keep(reason=reason):
+                    self._withdraw(written, found)
+                    return NotPosted(pull_request=number, reason=reason)
+                case Create():
+                    written = self._pull_requests.create(number, self._body(None))
+                case Update(comment=comment):
+                    written = self._updated(comment, found)
+                case _:
+                    assert_never(action)
+        if written is None:
+            raise PublishFailed("the comment was deleted each time that it was to be changed")
+        return Posted(pull_request=number, url=written.url)
+
+    def _updated(
+        self, comment: PostedComment, found: Sequence[PostedComment]
+    ) -> PostedComment | None:
+        """Write to the oldest comment and delete the others; None when it was gone."""
+        try:
+            written = self._pull_requests.update(comment, self._body(comment.marker))
+        except CommentGone:
+            return None
+        for other in found[1:]:
+            self._pull_requests.delete(other)
+        return written
+
+    def _withdraw(self, written: PostedComment | None, found: Sequence[PostedComment]) -> None:
+        """Delete what we have just posted where an older comment tells of a later run.
+
+        Nothing else is touched: whoever posted it looks after it.
+        """
+        for other in found[1:]:
+            if written is not None and other.id == written.id:
+                self._pull_requests.delete(other)
+
+    def _body(self, before: Marker | None) -> str:
+        return self._body_of(self._ours.after(before))
+
+
+def _standing(
+    written: PostedComment, found: Sequence[PostedComment], known: set[int]
+) -> PostedComment | None:
+    """Return the comment that stands after we wrote one; None when there is something to do."""
+    if not found and written.id not in known:
+        # A list may lag behind, and what is not in it yet must not be posted twice.
+        return written
+    is_settled = len(found) == 1 and found[0].marker.run >= written.marker.run
+    return found[0] if is_settled else None
+
+
+def _as_one(found: Sequence[PostedComment]) -> PostedComment | None:
+    """Return the oldest of our comments, as if all that they say stood there."""
+    if not found:
+        return None
+    latest = max((comment.marker for comment in found), key=lambda marker: marker.run)
+    has_found = any(comment.marker.found for comment in found)
+    return replace(found[0], marker=replace(latest, found=has_found))

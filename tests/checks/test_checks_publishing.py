@@ -1,0 +1,321 @@
+"""One comment on each pull request, which says the latest result, whoever else writes."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+
+from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
+from repro_gate.core.ci import CiRun, RunId
+from repro_gate.core.comments import CommentMode, CommentState, Marker
+from repro_gate.errors import CommentGone, PublishFailed
+from tests.fakes.pull_requests import MemoryPullRequests, Turn, interleavings, take_turns
+
+RUN = CiRun(
+    id=RunId(100, 1),
+    repository="octo/gate",
+    head_sha="c0ffee",
+    head_owner="octo",
+    head_branch="topic",
+    server_url="https://github.test",
+    pull_request=7,
+)
+
+
+def marker(
+    state: CommentState = CommentState.FAILED,
+    *,
+    run: int = 100,
+    attempt: int = 1,
+    found: bool | None = None,
+    name: str = "repro-gate",
+) -> Marker:
+    """Return the marker of a run, which has findings when it failed."""
+    has_found = state is CommentState.FAILED if found is None else found
+    return Marker(name=name, run=RunId(run, attempt), state=state, found=has_found)
+
+
+def body(of: Marker) -> str:
+    """Return a comment that says which run it is of."""
+    return f"{of}\nrun {of.run.run} {of.state.value}"
+
+
+def publish(
+    pulls: MemoryPullRequests, ours: Marker, *, mode: CommentMode = CommentMode.AUTO
+) -> tuple[Publication, ...]:
+    """Publish a result on all pull requests."""
+    return publish_comment(pulls, run=RUN, mode=mode, ours=ours, body_of=body)
+
+
+def markers(pulls: MemoryPullRequests, pull: int = 7) -> list[Marker]:
+    """Return the markers of the comments that are there."""
+    return [comment.marker for comment in pulls.posted[pull]]
+
+
+def test_a_finding_is_told_in_a_new_comment() -> None:
+    """Where there is no comment yet, one is posted, and looked at once more."""
+    pulls = MemoryPullRequests(7)
+
+    told = publish(pulls, marker())
+
+    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert pulls.bodies == {1: body(marker())}
+    assert pulls.asks == ["comments 7", "create 7", "comments 7"]
+
+
+def test_a_later_result_takes_the_place_of_an_earlier_one() -> None:
+    """There is one comment, it is the same one, and it knows that there were findings."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(run=99))
+
+    told = publish(pulls, marker(CommentState.PASSED))
+
+    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert markers(pulls) == [marker(CommentState.PASSED, found=True)]
+    assert pulls.bodies == {1: body(marker(CommentState.PASSED, found=True))}
+
+
+def test_an_earlier_run_does_not_overwrite_a_later_one() -> None:
+    """Neither an earlier run nor an earlier attempt of the same run writes."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(CommentState.PASSED, attempt=2), mode=CommentMode.ALWAYS)
+
+    told = publish(pulls, marker(attempt=1)) + publish(pulls, marker(run=99, attempt=9))
+
+    reason = "a later run has already told its result"
+    assert told == (NotPosted(reason=reason, pull_request=7),) * 2
+    assert markers(pulls) == [marker(CommentState.PASSED, attempt=2)]
+
+
+def test_a_good_result_is_not_told_where_nothing_was_said() -> None:
+    """Automatic comments begin with the first thing that is worth saying."""
+    pulls = MemoryPullRequests(7)
+
+    told = publish(pulls, marker(CommentState.PASSED))
+
+    assert told == (
+        NotPosted(reason="all is well, and nothing else was ever said", pull_request=7),
+    )
+    assert pulls.bodies == {}
+
+
+def test_a_run_at_work_marks_an_existing_comment_alone() -> None:
+    """Where there is a comment, it says that it is out of date; none is made for that."""
+    empty, told = MemoryPullRequests(7), MemoryPullRequests(7)
+    publish(told, marker(run=99))
+
+    publish(empty, marker(CommentState.RUNNING))
+    publish(told, marker(CommentState.RUNNING))
+
+    assert empty.bodies == {}
+    assert markers(told) == [marker(CommentState.RUNNING, found=True)]
+
+
+def test_comments_that_are_turned_off_ask_nobody() -> None:
+    """Not even for the pull requests."""
+    pulls = MemoryPullRequests(7)
+
+    told = publish(pulls, marker(), mode=CommentMode.NEVER)
+
+    assert told == (NotPosted(reason="comments are turned off"),)
+    assert pulls.asks == []
+
+
+def test_a_run_without_a_pull_request_says_so() -> None:
+    """A push to a branch has nowhere to comment."""
+    told = publish(MemoryPullRequests(), marker())
+
+    reason = "no open pull request has the commit of this run as its head"
+    assert told == (NotPosted(reason=reason),)
+
+
+def test_every_pull_request_of_a_commit_is_told() -> None:
+    """One branch may be asked into several others."""
+    pulls = MemoryPullRequests(7, 8)
+
+    told = publish(pulls, marker())
+
+    assert told == (
+        Posted(pull_request=7, url="https://github.test/1"),
+        Posted(pull_request=8, url="https://github.test/2"),
+    )
+
+
+def test_each_name_has_a_comment_of_its_own() -> None:
+    """Two configurations of one repository do not touch each other's."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(name="gpu"))
+
+    publish(pulls, marker(name="cpu"))
+
+    assert markers(pulls) == [marker(name="gpu"), marker(name="cpu")]
+
+
+def test_several_comments_of_ours_become_the_oldest_of_them() -> None:
+    """What a killed publisher has left behind is put in order, and none of it is forgotten."""
+    pulls = MemoryPullRequests(7)
+    pulls.create(7, body(marker(CommentState.PASSED, run=97)))
+    pulls.create(7, body(marker(run=98)))
+    pulls.create(7, body(marker(CommentState.PASSED, run=99)))
+
+    told = publish(pulls, marker(CommentState.PASSED))
+
+    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert markers(pulls) == [marker(CommentState.PASSED, found=True)]
+
+
+def test_the_latest_of_several_comments_counts() -> None:
+    """An older run does not overwrite the oldest comment when a younger one knows better."""
+    pulls = MemoryPullRequests(7)
+    pulls.create(7, body(marker(run=98)))
+    pulls.create(7, body(marker(run=101)))
+
+    (told,) = publish(pulls, marker())
+
+    assert told == NotPosted(reason="a later run has already told its result", pull_request=7)
+    assert [one.run.run for one in markers(pulls)] == [98, 101]
+
+
+def test_a_comment_that_was_deleted_meanwhile_is_posted_anew() -> None:
+    """Between looking and writing somebody may take it away."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(run=99))
+    (old,) = pulls.posted[7]
+
+    told = publish(_interrupted(pulls, "update 1", lambda: pulls.delete(old)), marker())
+
+    assert told == (Posted(pull_request=7, url="https://github.test/2"),)
+    assert markers(pulls) == [marker()]
+
+
+def test_a_comment_that_is_deleted_after_it_was_changed_is_posted_anew() -> None:
+    """It is not taken for one that the list does not show yet."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(run=99))
+    (old,) = pulls.posted[7]
+    looks = 0
+
+    def delete_before_the_second_look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            pulls.delete(old)
+
+    told = publish(_interrupted(pulls, "comments 7", delete_before_the_second_look), marker())
+
+    assert told == (Posted(pull_request=7, url="https://github.test/2"),)
+
+
+def test_a_comment_that_the_list_does_not_show_yet_is_not_posted_twice() -> None:
+    """The answer to the post is believed, for lists may lag behind."""
+
+    class Lagging(MemoryPullRequests):
+        def comments(self, pull_request: int, *, name: str) -> tuple[()]:
+            self.asks.append(f"comments {pull_request} {name}")
+            return ()
+
+    pulls = Lagging(7)
+
+    told = publish(pulls, marker())
+
+    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert len(pulls.bodies) == 1
+
+
+def test_a_comment_that_is_always_gone_is_a_failure() -> None:
+    """After a few rounds it is said, rather than tried for ever."""
+
+    class Vanishing(MemoryPullRequests):
+        def update(self, *_: object) -> None:  # type: ignore[override]
+            raise CommentGone("gone")
+
+    pulls = Vanishing(7)
+    pulls.create(7, body(marker(run=99)))
+
+    with pytest.raises(PublishFailed, match="deleted each time"):
+        publish(pulls, marker())
+
+
+def test_a_quarrel_over_a_comment_ends() -> None:
+    """Where an older run writes after each of our writes, we write a bounded number of times."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(run=99))
+    (old,) = pulls.posted[7]
+
+    told = publish(
+        _interrupted(pulls, "comments 7", lambda: pulls.update(old, body(marker(run=98)))),
+        marker(),
+    )
+
+    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert len([ask for ask in pulls.asks if ask.startswith("update")]) < 20
+
+
+def test_a_refusal_is_let_through() -> None:
+    """Whoever asked tells it: nothing is hidden."""
+
+    class ReadOnly(MemoryPullRequests):
+        def create(self, *_: object) -> None:  # type: ignore[override]
+            raise PublishFailed("status 403", remedy="grant `pull-requests: write`")
+
+    with pytest.raises(PublishFailed, match="status 403"):
+        publish(ReadOnly(7), marker())
+
+
+def _publishing(
+    pulls: MemoryPullRequests, ours: Marker
+) -> Callable[[Turn], tuple[Publication, ...]]:
+    return lambda turn: publish(pulls.seen_by(turn), ours)
+
+
+ORDERS = list(interleavings(5, 5))
+
+
+@pytest.mark.parametrize("has_comment", [False, True], ids=["first", "again"])
+def test_two_publishers_leave_one_comment_in_every_order(*, has_comment: bool) -> None:
+    """However their calls follow one another, nobody's comment is doubled or lost.
+
+    It tells of the later run, unless the older one was held up between looking and writing until
+    the later one had looked for the last time: the one order that no client can prevent.
+    """
+    for order in ORDERS:
+        pulls = MemoryPullRequests(7)
+        if has_comment:
+            publish(pulls, marker(run=90))
+
+        turns = take_turns(
+            order,
+            _publishing(pulls, marker(CommentState.FAILED, run=100)),
+            _publishing(pulls, marker(CommentState.BROKEN, run=101)),
+        )
+
+        (left,) = markers(pulls)
+        held_up = turns.taken[-2:] == [(0, "update 1"), (0, "comments 7")] and has_comment
+        assert left.run.run == 101 or held_up, turns.taken
+        assert left.found or not has_comment, turns.taken
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_three_publishers_leave_one_comment(later: int) -> None:
+    """Some of the orders of three runs, two of which begin at once."""
+    for order in list(interleavings(3, 3, 3))[:: 7 + later]:
+        pulls = MemoryPullRequests(7)
+
+        turns = take_turns(
+            order, *(_publishing(pulls, marker(run=100 + number)) for number in range(3))
+        )
+
+        assert len(markers(pulls)) == 1, turns.taken
+
+
+def _interrupted(
+    pulls: MemoryPullRequests, at: str, what: Callable[[], object]
+) -> MemoryPullRequests:
+    """Return pull requests where something happens before each of these calls."""
+
+    def turn(ask: str) -> AbstractContextManager[None]:
+        if ask == at:
+            what()
+        return nullcontext()
+
+    return pulls.seen_by(turn)
