@@ -1,6 +1,6 @@
 # The only list of developer commands.
 .DEFAULT_GOAL := gate
-.PHONY: setup gate test golden fix lint types bench check lock clean
+.PHONY: setup gate test golden fix lint types workflows bench check action lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,12 @@ BIN := $(VENV)/bin
 # uv from the PATH, or one of our own in a private environment.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 UV_VERSION := 0.13.9
+# Programs in Go, built from source; the checksums of their modules are verified.
+TOOLS := .tools/bin
+ACTIONLINT_VERSION := v1.7.12
+ACT_VERSION := v0.2.87
 STAMP := $(VENV)/.installed
+LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url
 
 setup: $(STAMP)
 
@@ -45,20 +50,40 @@ types: setup
 	$(BIN)/mypy
 	$(BIN)/pyright --project pyproject.toml
 
+$(TOOLS)/actionlint: PACKAGE := github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+$(TOOLS)/act: PACKAGE := github.com/nektos/act@$(ACT_VERSION)
+$(TOOLS)/%:
+	@command -v go >/dev/null || { echo "$@ is built with Go 1.25 or later, and there is no go on the PATH"; exit 1; }
+	GOBIN=$(CURDIR)/$(TOOLS) go install $(PACKAGE)
+
+workflows: setup | $(TOOLS)/actionlint
+	$(BIN)/zizmor --quiet --pedantic --offline --strict-collection .github action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(TOOLS)/actionlint -shellcheck= -pyflakes=
+
 bench: setup
 	$(BIN)/python benchmarks/token_gate.py
 	$(BIN)/python -m benchmarks.logprob_client
 	$(BIN)/python -m benchmarks.logprob_memory
 	$(BIN)/python -m benchmarks.logprob_power
 
-# All that CI runs. Coverage is measured in the same run of the tests.
-check: lint types
+# All that CI runs but `action`. Coverage is measured in the same run of the tests.
+check: lint types workflows
 	$(BIN)/python -m pytest --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=100 --include='repro_gate/core/*,repro_gate/checks/*,repro_gate/reports/*,repro_gate/statistics/*'
 
+# The action under a runner, with a GitHub on the loopback.
+action: setup | $(TOOLS)/act
+	REPRO_GATE_REQUIRE=act $(BIN)/python -m pytest tests/action
+
 lock: | $(filter .uv/bin/uv,$(UV))
-	$(UV) pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --output-file requirements.lock --quiet
-	$(UV) pip compile pyproject.toml --extra dev --extra hub --extra http2 --universal --generate-hashes --no-emit-index-url --output-file requirements-dev.lock --quiet
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --constraint requirements.lock --no-emit-package llama-cpp-python --output-file requirements-report.lock
+	$(LOCK) pyproject.toml --extra dev --extra hub --extra http2 --output-file requirements-dev.lock
+	printf '%s\n' 'hatchling>=1.27' 'scikit-build-core[pyproject]>=0.9.2' cmake ninja | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-build.lock
+	echo 'uv==$(UV_VERSION)' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-uv.lock
 
 clean:
-	rm -rf $(VENV) .uv .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .uv .tools .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
