@@ -1,0 +1,1 @@
+"""The published schemas that are made of types."""

@@ -1,0 +1,64 @@
+"""The schemas that are made of types are up to date, and say what reading says."""
+
+import dataclasses
+import json
+
+import pytest
+
+from repro_gate.core.report import CellReport, GateReport
+from tests.schemas.field_texts import field_texts
+from tests.schemas.generate import file_of, text_of
+from tests.schemas.made_of_types import LAYOUTS, schema_of
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_committed_schema_is_that_of_the_types(name: str) -> None:
+    """Whoever changes a type writes the schemas anew: `python -m tests.schemas.generate`."""
+    assert file_of(name).read_text("utf-8") == text_of(name)
+
+
+def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
+    """The definition of a class says what the class says."""
+    definition = schema_of("evidence")["$defs"]["cell_report"]
+
+    fields = dataclasses.fields(CellReport)
+    assert list(definition["properties"]) == [field.name for field in fields]
+    assert definition["required"] == [field.name for field in fields if field.name != "engine"]
+    assert definition["description"] == CellReport.__doc__
+    assert definition["properties"]["runs"] == {
+        "description": "How many runs were finished.",
+        "$ref": "#/$defs/int",
+    }
+
+
+def test_a_verdict_says_its_kind() -> None:
+    """Of several types each has a word of its own, which stands first."""
+    schema = schema_of("evidence")["$defs"]
+
+    assert {"$ref": "#/$defs/tagged_drift"} in schema["cell_report"]["properties"]["verdict"]["oneOf"]
+    assert schema["tagged_drift"]["properties"]["kind"] == {"const": "drift"}
+    assert schema["tagged_drift"]["required"] == ["kind", "divergence", "golden", "provenance"]
+    assert schema["tagged_finished"]["properties"]["kind"] == {"const": "finished"}
+
+
+def test_what_stands_beneath_a_field_is_its_text() -> None:
+    """Also when it has several lines, and not what stands beneath a property."""
+    assert field_texts(GateReport) == {
+        "started_at": "ISO 8601, UTC.",
+        "models": "What each loaded model is and how it was set up, by name.",
+        "interrupted": "True when the check was stopped: what it did not reach is inconclusive.",
+        "repeat_with": (
+            "Options that a command on the same matrix and device needs, such as `--device`, "
+            "`cuda`."
+        ),
+        "logprobs": "One for each suite whose log-probabilities were checked.",
+    }
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_reference_leads_to_a_definition(name: str) -> None:
+    """No schema refers to what it does not have, and none has what it does not refer to."""
+    schema = schema_of(name)
+
+    used = set(json.dumps(schema).split('"#/$defs/')[1:])
+    assert {part.split('"')[0] for part in used} == set(schema["$defs"])
