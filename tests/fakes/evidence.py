@@ -1,0 +1,157 @@
+"""What a check and a shard leave behind: one of everything, and all of it fits together."""
+
+from collections.abc import Sequence
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.divergence import Divergence, first_divergence
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.judgement import Repetition
+from repro_gate.core.measurement import Control
+from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Timing
+from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphaned,
+    Unrecorded,
+    Vacuous,
+    Verdict,
+)
+from tests.fakes.logprob_reports import rich_logprobs_of
+from tests.fakes.values import ENGINE_FACTS, PROFILE, cell_of, generation_of, golden_of
+
+SAID = generation_of(7, 8, 9, 10, is_traced=True)
+OTHER = generation_of(7, 8, 11, 12, is_traced=True)
+TIMING = Timing(wall_s=12.5, load_s=1.25, engine_s=10.0, generated_tokens=5300)
+LOST = Inconclusive(reason="the engine died: \x1b[31m", remedy="free some memory")
+ENGINES = (EngineReport(name="scripted", profile=PROFILE, facts=ENGINE_FACTS),)
+STARTED_AT = "2026-01-02T03:04:05+00:00"
+OPTIONS = ("--config", "other.toml", "--device", "cuda:0")
+
+
+def parting() -> Divergence:
+    """Return where what was said and the other part."""
+    found = first_divergence(SAID, OTHER)
+    assert found is not None
+    return found
+
+
+DIFFERENCE = Nondeterministic(run=3, in_fresh_process=True, divergence=parting())
+
+
+def seen(cell: Cell, verdict: Verdict) -> CellReport:
+    """Return what is known of a cell that was run three times."""
+    return CellReport(
+        id=cell.id,
+        suite="quick",
+        cell=cell,
+        verdict=verdict,
+        runs=3,
+        generation=SAID,
+        profile=PROFILE,
+        engine="scripted",
+    )
+
+
+def unseen(cell: Cell) -> CellReport:
+    """Return what is known of a cell that could not be run."""
+    return CellReport(
+        id=cell.id,
+        suite="quick",
+        cell=cell,
+        verdict=LOST,
+        runs=0,
+        generation=None,
+        profile=None,
+        engine="scripted",
+    )
+
+
+def drifted(cell: Cell, golden: Generation | None = None) -> CellReport:
+    """Return what is known of a cell whose golden says something else."""
+    recorded = golden_of(cell, golden or OTHER)
+    divergence = first_divergence(recorded.generation, SAID)
+    assert divergence is not None
+    change = FactChange(name="device.driver", before=None, after="560.10")
+    return seen(cell, Drift(divergence=divergence, golden=recorded, provenance=(change,)))
+
+
+def orphaned(golden_id: str = "tiny--gone--seed1") -> CellReport:
+    """Return what is known of a golden that no cell claims."""
+    return CellReport(
+        id=golden_id,
+        suite=None,
+        cell=None,
+        verdict=Orphaned(),
+        runs=0,
+        generation=None,
+        profile=PROFILE,
+    )
+
+
+def every_verdict() -> Sequence[CellReport]:
+    """Return a cell of each verdict."""
+    return (
+        seen(cell_of("haiku"), Match()),
+        drifted(cell_of("fox")),
+        seen(cell_of("moon"), DIFFERENCE),
+        seen(cell_of("train"), Unrecorded(reason="there is no golden for this profile")),
+        seen(cell_of("rain"), Vacuous(reason="token 5 is repeated throughout")),
+        unseen(cell_of("snow")),
+        orphaned(),
+    )
+
+
+def report_of(*cells: CellReport) -> GateReport:
+    """Return a report with everything in it; of cells it has every verdict unless they are told."""
+    return GateReport(
+        tool_version="0.1.0",
+        started_at=STARTED_AT,
+        suites=("quick", "hosted"),
+        cells=cells or tuple(every_verdict()),
+        controls=(
+            ControlReport(model="tiny", cell=cell_of().id, seed=43, divergence=parting()),
+            ControlReport(model="tiny", cell=cell_of("fox").id, seed=43, divergence=None),
+        ),
+        engines=ENGINES,
+        models={"tiny": {"model.sha256": "ab" * 32, "n_ctx": "256"}},
+        timing=TIMING,
+        interrupted=False,
+        repeat_with=OPTIONS,
+        logprobs=(rich_logprobs_of(),),
+    )
+
+
+def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
+    """Return what a shard measured: one cell of each kind."""
+    return ShardReport(
+        tool_version="0.1.0",
+        started_at=STARTED_AT,
+        shard=Shard(index, total),
+        identity=PlanIdentity(
+            digest="0a" * 32,
+            commit="b" * 40,
+            suites=("quick",),
+            only="tiny*",
+            runs=3,
+            options=OPTIONS,
+        ),
+        cells=(
+            MeasuredCell(cell=cell_of(), repetition=Repetition(first=SAID, runs=3), problem=None),
+            MeasuredCell(
+                cell=cell_of("fox"),
+                repetition=Repetition(first=SAID, runs=3, difference=DIFFERENCE),
+                problem=LOST,
+            ),
+            MeasuredCell(cell=cell_of("snow"), repetition=None, problem=LOST),
+        ),
+        engines=ENGINES,
+        models={"tiny": {"model.sha256": "ab" * 32}},
+        controls=(Control(cell=cell_of(), seed=43, generation=OTHER),),
+        logprobs=(rich_logprobs_of(),),
+        timing=TIMING,
+        interrupted=True,
+    )
