@@ -101,7 +101,7 @@ def _real_shape(folder: Path, *, rounds: int, runs: int) -> None:
     ratios: list[float] = []
     naive: list[float] = []
     for number in range(rounds):
-        gate_s, report = _check(folder, "--config", str(config), "--exit-zero")
+        gate_s, report = _check(folder, "--config", str(config), "--fail-on", "never")
         sequences = [[cell["prompt_tokens"], cell["tokens"]] for cell in report["cells"]]
         task = {"model": str(model), "threads": _THREADS, "runs": runs, "sequences": sequences}
         raw_s = _raw({**task, "reload": False})["decode_s"]
@@ -116,7 +116,14 @@ def _real_shape(folder: Path, *, rounds: int, runs: int) -> None:
 
 
 def _embedded(folder: Path, *, rounds: int) -> None:
-    arguments = ("--config", str(_ROOT / "repro-gate.toml"), "--suite", "embedded", "--exit-zero")
+    arguments = (
+        "--config",
+        str(_ROOT / "repro-gate.toml"),
+        "--suite",
+        "embedded",
+        "--fail-on",
+        "never",
+    )
     _check(folder, *arguments)
     start_s = _seconds([sys.executable, "-c", "pass"], rounds)
     ratios: list[float] = []
@@ -148,7 +155,7 @@ def _peak_memory(folder: Path, runs: int) -> int:
         "except SystemExit: pass\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    arguments = ["check", "--suite", "embedded", "--quiet", "--exit-zero"]
+    arguments = ["check", "--suite", "embedded", "--quiet", "--fail-on", "never"]
     arguments += ["--runs", str(runs), "--output", str(folder)]
     said = subprocess.run(
         [sys.executable, "-c", code, *arguments],

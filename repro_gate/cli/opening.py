@@ -5,7 +5,7 @@ rest of itself, so nothing slow may be imported here.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan
 from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.policies import LogprobPlan, LogprobSuite, Policy, plan_logprobs
 from repro_gate.core.report import EngineReport
+from repro_gate.core.sharding import WholePlan, lanes_of
+from repro_gate.core.shards import Shard, shard_of
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 from repro_gate.ports import EngineStarter
 
@@ -30,6 +32,10 @@ class Selection:
     only: str | None = None
     runs: int | None = None
     device: str | None = None
+    devices: tuple[str, ...] = ()
+    """Several devices that work side by side; empty for one."""
+    shard: Shard | None = None
+    """Which part is to be measured here; None for all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +54,32 @@ class Opening:
         device = () if chosen.device is None else ("--device", chosen.device)
         return (*config, *device)
 
-    def plan(self) -> Plan:
-        """Return what the selection means of tokens; raises when it means nothing at all."""
+    def whole(self) -> WholePlan:
+        """Return what the selection means, over all shards; raises when it means nothing."""
         chosen = self.selection
-        planned = plan(self.matrix, suites=chosen.suites, only=chosen.only, runs=chosen.runs)
-        if not planned.cells and not self.logprob_plans():
+        tokens = plan(self.matrix, suites=chosen.suites, only=chosen.only, runs=chosen.runs)
+        whole = WholePlan(tokens=tokens, logprobs=self.logprob_plans())
+        if not whole.units:
             raise MeasurementUnavailable(
                 f"nothing was checked: no cell matches --only {chosen.only!r}",
                 remedy=self._other_cells(),
             )
-        return planned
+        return whole
+
+    def plan(self) -> WholePlan:
+        """Return what is to be measured here: all of it, or the part of a shard."""
+        shard = self.selection.shard
+        return self.whole() if shard is None else self.whole().part(shard)
 
     def logprob_plans(self) -> tuple[LogprobPlan, ...]:
         """Return what the selection means of log-probabilities, suite by suite."""
         names = self.selection.suites or self.matrix.default_suites
         return plan_logprobs(self.matrix.logprob_suites, names=names, only=self.selection.only)
+
+    def lanes(self, tokens: Plan) -> tuple[Plan, ...]:
+        """Return what each of several devices measures of the tokens; nothing for one device."""
+        devices = self.selection.devices
+        return lanes_of(tokens, devices) if devices else ()
 
     def selects_any(self) -> bool:
         """Tell whether any cell of tokens is selected."""
@@ -79,6 +96,21 @@ class Opening:
         return f"--only {first!r}, or a pattern such as '{first.partition('--')[0]}--*'"
 
 
+def parsed_devices(text: str | None) -> tuple[str, ...]:
+    """Return the devices of a list with commas."""
+    return () if text is None else tuple(device.strip() for device in text.split(","))
+
+
+def parsed_shard(text: str | None) -> Shard | None:
+    """Return the shard that `I/N` names; raises `UsageInvalid`."""
+    if text is None:
+        return None
+    try:
+        return shard_of(text)
+    except ValueError as error:
+        raise UsageInvalid(f"--shard: {error}") from error
+
+
 def open_matrix(selection: Selection) -> Opening:
     """Read the matrix of a selection, with every engine on its device when it names one.
 
@@ -86,11 +118,16 @@ def open_matrix(selection: Selection) -> Opening:
         InputInvalid: the matrix is broken.
         UsageInvalid: there is no such device.
     """
+    if selection.device is not None and selection.devices:
+        raise UsageInvalid("--device is for one device and --devices for several: give one of them")
     matrix = read_matrix(selection.config)
-    if selection.device is not None:
-        if not _DEVICE.fullmatch(selection.device):
-            raise UsageInvalid(f"a device is cpu, cuda or cuda:N, not {selection.device!r}")
-        matrix = _on_device(matrix, selection.device)
+    # Log-probabilities are scored on the first of several devices.
+    devices = selection.devices or ((selection.device,) if selection.device else ())
+    for device in devices:
+        if not _DEVICE.fullmatch(device):
+            raise UsageInvalid(f"a device is cpu, cuda or cuda:N, not {device!r}")
+    if devices:
+        matrix = _on_device(matrix, devices[0])
     folder = selection.config.parent
     return Opening(selection=selection, matrix=matrix, engines=EngineProcesses(folder))
 
@@ -98,11 +135,16 @@ def open_matrix(selection: Selection) -> Opening:
 def open_and_start(selection: Selection) -> Opening:
     """Do the same, and start the engines that the selection will ask first."""
     opening = open_matrix(selection)
-    models = [*opening.plan().models.values()]
-    for planned in opening.logprob_plans():
-        models += [policy.local_model for policy in planned.policies if policy.local_model]
-    for model in models:
-        opening.engines.start_early(model.engine)
+    planned = opening.plan()
+    lanes = opening.lanes(planned.tokens) or (planned.tokens,)
+    for lane in lanes:
+        for spec in _engines(lane.models.values()):
+            opening.engines.start_early(spec)
+    scored = (policy.local_model for part in planned.logprobs for policy in part.policies)
+    known = _engines(lanes[0].models.values())
+    for spec in _engines(model for model in scored if model is not None):
+        if spec not in known:
+            opening.engines.start_early(spec)
     return opening
 
 
@@ -113,6 +155,11 @@ def describe_engine(engines: EngineStarter, spec: EngineSpec) -> EngineReport:
         return engine.describe()
     finally:
         engine.close()
+
+
+def _engines(models: Iterable[ModelSpec]) -> list[EngineSpec]:
+    """Return the engines of models, each once."""
+    return list({model.engine.name: model.engine for model in models}.values())
 
 
 def _cell_ids(matrix: Matrix, suites: Sequence[str], only: str | None) -> list[str]:

@@ -5,16 +5,29 @@ from typing import Annotated
 
 import typer
 
+from repro_gate.core.outcome import FailOn
+
+DEFAULT_OUTPUT = Path(".repro-gate")
+
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="The matrix file.", envvar="REPRO_GATE_CONFIG")
 ]
 Suites = Annotated[
     list[str] | None,
-    typer.Option("--suite", "-s", help="A suite of the matrix; may be given several times."),
+    typer.Option(
+        "--suite",
+        "-s",
+        help="A suite of the matrix; may be given several times.",
+        envvar="REPRO_GATE_SUITE",
+    ),
 ]
 Only = Annotated[
     str | None,
-    typer.Option("--only", help="Only the cells whose id matches, such as 'tiny-qwen2--*'."),
+    typer.Option(
+        "--only",
+        help="Only the cells whose id matches, such as 'tiny-qwen2--*'.",
+        envvar="REPRO_GATE_ONLY",
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -24,7 +37,40 @@ Device = Annotated[
         envvar="REPRO_GATE_DEVICE",
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The folder for the reports.")]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        help="Devices that share the work, side by side, such as cuda:0,cuda:1.",
+        envvar="REPRO_GATE_DEVICES",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Measure one of N parts of the matrix; `merge` puts them together.",
+        envvar="REPRO_GATE_SHARD",
+    ),
+]
+Runs = Annotated[
+    int | None, typer.Option(min=1, help="Runs per cell, instead of what the suite says.")
+]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="The folder for the reports.", envvar="REPRO_GATE_OUTPUT"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print report.json, and only it.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print one line.")]
+FailOnOption = Annotated[
+    FailOn,
+    typer.Option(
+        "--fail-on",
+        help="What makes the exit code other than 0; the reports say the same in any case.",
+        envvar="REPRO_GATE_FAIL_ON",
+    ),
+]
 ModelNames = Annotated[
     list[str] | None, typer.Argument(help="Models of the matrix; all of them by default.")
 ]

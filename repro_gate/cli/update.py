@@ -114,7 +114,7 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
     forgiving = ForgivingGoldens(workspace.goldens)
     with shown_progress(Console(stderr=True), quiet=False) as progress:
         report = check_tokens(
-            workspace.opening.plan(),
+            workspace.opening.plan().tokens,
             ports=wiring.ports_for_check(workspace, progress=progress, goldens=forgiving),
             started=started,
             started_at=wiring.now(),
@@ -149,7 +149,7 @@ def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
     selection = workspace.opening.selection
     suites = selection.suites or tuple(workspace.matrix.suites)
     opening = replace(workspace.opening, selection=replace(selection, suites=suites))
-    wanted = {cell.id for cell in opening.plan().cells}
+    wanted = {cell.id for cell in opening.plan().tokens.cells}
     goldens = [golden for golden in observed.goldens if golden.cell.id in wanted]
     models = {golden.cell.model: observed.models[golden.cell.model] for golden in goldens}
     for name, facts in models.items():

@@ -38,7 +38,7 @@ def _page(name: str) -> str:
 
 def test_there_are_options_to_look_for() -> None:
     """The tests of this file would agree with an empty list too."""
-    assert ("repro-gate check", "--exit-zero") in _OPTIONS
+    assert ("repro-gate check", "--fail-on") in _OPTIONS
     assert "repro-gate models verify" in _COMMANDS
 
 

@@ -103,13 +103,13 @@ def test_suites_add_up(recorded: Workspace) -> None:
 
 
 def test_the_reports_are_written_where_they_are_wanted(recorded: Workspace) -> None:
-    """The output folder holds three reports, and what was observed in golden form."""
+    """The output folder holds four reports, and what was observed in golden form."""
     recorded.run("check", "--output", "deep/reports")
 
     goldens = contents_of(recorded.snapshots / "goldens")
     written = contents_of(recorded.folder / "deep" / "reports")
     assert written.keys() == {
-        *("report.json", "report.md", "junit.xml"),
+        *("report.json", "report.md", "junit.xml", "evidence.json"),
         *(f"observed/{name}" for name in goldens),
     }
     assert {name: written[f"observed/{name}"] for name in goldens} == goldens

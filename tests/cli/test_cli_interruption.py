@@ -72,9 +72,9 @@ def test_no_engine_is_left_behind(interrupted: tuple[Workspace, Ran]) -> None:
     assert workspace.engines_alive() == []
 
 
-def test_exit_zero_does_not_hide_an_interruption(recorded: Workspace) -> None:
+def test_fail_on_never_does_not_hide_an_interruption(recorded: Workspace) -> None:
     """A check that was cancelled has no verdicts that could be ignored."""
-    assert _interrupted(recorded, signal.SIGTERM, "check", "--exit-zero").code == 130
+    assert _interrupted(recorded, signal.SIGTERM, "check", "--fail-on", "never").code == 130
 
 
 def test_an_interrupted_update_writes_nothing(recorded: Workspace) -> None:

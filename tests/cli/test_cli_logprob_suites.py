@@ -37,7 +37,7 @@ def _opened(
 
 def _planned(opening: Opening) -> tuple[Sequence[str], Sequence[str]]:
     plans = opening.logprob_plans()
-    tokens = [cell.id for cell in opening.plan().cells]
+    tokens = [cell.id for cell in opening.plan().tokens.cells]
     return tokens, [f"{plan.suite.name}:{cell.id}" for plan in plans for cell in plan.cells]
 
 

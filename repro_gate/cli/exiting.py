@@ -1,0 +1,70 @@
+"""How a command ends: one place turns what stopped it into an exit code and a message."""
+
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
+
+import typer
+
+from repro_gate.core.outcome import ExitCode
+from repro_gate.errors import (
+    InputInvalid,
+    MeasurementUnavailable,
+    ReproGateError,
+    UsageInvalid,
+)
+
+EXIT_CODES = """\b
+Exit codes:
+    0  everything asked for was checked, and agrees
+    2  wrong command line
+    3  an invalid file: the matrix, a golden or a report
+    4  inconclusive: something could not be measured or written
+   10  findings: drift, runs that differ, goldens missing or left over
+  130  interrupted; what was measured so far is reported
+"""
+
+Failed: TypeAlias = Callable[[ReproGateError, ExitCode], None]
+
+
+def _nobody(error: ReproGateError, code: ExitCode) -> None:
+    """Nobody else wants to know of a failure."""
+
+
+def exit_with(command: Callable[[], ExitCode], *, failed: Failed = _nobody) -> NoReturn:
+    """Run a command and exit with its code, or with the code of what stopped it.
+
+    `failed` is told of what stopped the command, after the user was.
+    """
+    try:
+        code = command()
+    except ReproGateError as error:
+        code = _stopped(error, failed)
+    except OSError as error:
+        # A full disk, a folder that may not be written: the world's doing, and no crash of ours.
+        where = "" if error.filename is None else f"{error.filename}: "
+        unavailable = MeasurementUnavailable(f"{where}{error.strerror or error}")
+        code = _stopped(unavailable, failed)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+        typer.echo("repro-gate: interrupted", err=True)
+    raise typer.Exit(code)
+
+
+def _stopped(error: ReproGateError, failed: Failed) -> ExitCode:
+    for line in str(error).splitlines():
+        typer.echo(f"repro-gate: {line}", err=True)
+    if isinstance(error, MeasurementUnavailable) and error.remedy:
+        typer.echo(f"  try: {error.remedy}", err=True)
+    code = _code_of(error)
+    failed(error, code)
+    return code
+
+
+def _code_of(error: ReproGateError) -> ExitCode:
+    match error:
+        case UsageInvalid():
+            return ExitCode.USAGE_INVALID
+        case InputInvalid():
+            return ExitCode.INPUT_INVALID
+        case _:
+            return ExitCode.INCONCLUSIVE

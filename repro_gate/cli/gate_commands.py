@@ -1,0 +1,182 @@
+"""The commands of a gate: check, put shards together, and tell of the result."""
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro_gate.cli.exiting import Failed, exit_with
+from repro_gate.cli.options import (
+    DEFAULT_OUTPUT,
+    Config,
+    Device,
+    Devices,
+    FailOnOption,
+    Json,
+    Only,
+    Output,
+    Quiet,
+    Runs,
+    ShardOption,
+    Suites,
+)
+from repro_gate.core.comments import DEFAULT_NAME, CommentMode
+from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
+from repro_gate.core.outcome import ExitCode, FailOn
+from repro_gate.errors import ReproGateError
+
+_STARTED = time.monotonic()
+
+
+def check(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = DEFAULT_MATRIX_FILE,
+    suite: Suites = None,
+    only: Only = None,
+    runs: Runs = None,
+    device: Device = None,
+    devices: Devices = None,
+    shard: ShardOption = None,
+    output: Output = DEFAULT_OUTPUT,
+    json: Json = False,
+    quiet: Quiet = False,
+    fail_on: FailOnOption = FailOn.INCONCLUSIVE,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the draws of an interrupted check.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run and spent, and exit with 4.")
+    ] = False,
+) -> None:
+    """Run the matrix and compare it with the committed goldens and baselines.
+
+    Writes report.json, report.md, junit.xml and evidence.json, and keeps what it observed: tokens
+    in golden form below observed/, log-probabilities in draws.jsonl. A shard writes shard.json too.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.opening import Selection, open_and_start, parsed_devices, parsed_shard
+
+        selection = Selection(
+            config=config,
+            suites=tuple(suite or ()),
+            only=only,
+            runs=runs,
+            device=device,
+            devices=parsed_devices(devices),
+            shard=parsed_shard(shard),
+        )
+        opening = open_and_start(selection)
+        with closing(opening.engines):
+            from repro_gate.cli.check import CheckOptions, run_check
+            from repro_gate.cli.reporting import ResultOptions
+
+            result = ResultOptions(output=output, json=json, quiet=quiet, fail_on=fail_on)
+            options = CheckOptions(result=result, resume=resume, dry_run=dry_run)
+            return run_check(opening, options, started=_STARTED)
+
+    exit_with(command, failed=_leaving(output))
+
+
+def merge(  # noqa: PLR0913 -- one parameter for each option
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="Report folders of shards, or folders of such folders.",
+            envvar="REPRO_GATE_MERGE",
+        ),
+    ],
+    *,
+    config: Config = DEFAULT_MATRIX_FILE,
+    output: Output = DEFAULT_OUTPUT,
+    json: Json = False,
+    quiet: Quiet = False,
+    fail_on: FailOnOption = FailOn.INCONCLUSIVE,
+) -> None:
+    """Put the shards of one check together, and give the verdict of the whole.
+
+    Proves that every planned cell was measured exactly once, from one commit and on one class of
+    machine, and judges with the goldens of this checkout. Writes the same files as check.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.reporting import ResultOptions
+        from repro_gate.cli.shards import run_merge
+
+        options = ResultOptions(output=output, json=json, quiet=quiet, fail_on=fail_on)
+        return run_merge(folders, config, options)
+
+    exit_with(command, failed=_leaving(output))
+
+
+def publish(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    output: Output = DEFAULT_OUTPUT,
+    config: Config = DEFAULT_MATRIX_FILE,
+    comment: Annotated[
+        CommentMode,
+        typer.Option(
+            "--comment",
+            help="When the pull request gets a comment: auto is when there is something to say.",
+            envvar="REPRO_GATE_COMMENT",
+        ),
+    ] = CommentMode.AUTO,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            help="Tells the comments of several gates apart.",
+            envvar="REPRO_GATE_NAME",
+        ),
+    ] = DEFAULT_NAME,
+    shard: ShardOption = None,
+    artifact_url: Annotated[
+        str | None,
+        typer.Option(
+            "--artifact-url",
+            help="Where the report folder can be downloaded.",
+            envvar="REPRO_GATE_ARTIFACT_URL",
+        ),
+    ] = None,
+    running: Annotated[
+        bool,
+        typer.Option(
+            "--running",
+            help="Say that a check begins: a comment of an earlier one is out of date.",
+        ),
+    ] = False,
+) -> None:
+    """Tell GitHub what a check found: summary, annotations, outputs and one comment.
+
+    Reads the report folder and the variables of GitHub Actions; the token is in GITHUB_TOKEN. What
+    cannot be told is a warning, and never changes a verdict.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.opening import parsed_shard
+        from repro_gate.cli.publish import PublishOptions, run_publish
+
+        options = PublishOptions(
+            output=output,
+            config=config,
+            # The job that puts the shards together speaks for all of them.
+            comment=CommentMode.NEVER if parsed_shard(shard) else comment,
+            name=name,
+            artifact_url=artifact_url,
+            running=running,
+        )
+        return run_publish(options)
+
+    exit_with(command)
+
+
+def _leaving(output: Path) -> Failed:
+    def leave(error: ReproGateError, code: ExitCode) -> None:
+        from repro_gate.cli.reporting import leave_failure
+
+        leave_failure(output, error, code)
+
+    return leave

@@ -1,0 +1,236 @@
+"""`repro-gate publish`: what a check found, told on GitHub."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
+from repro_gate.adapters.github.files import append_summary, write_outputs
+from repro_gate.checks.publishing import Posted, Publication, publish_comment
+from repro_gate.cli import reporting, wiring
+from repro_gate.cli.opening import Selection, open_matrix
+from repro_gate.cli.printing import say
+from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import CommentMode, CommentState, Marker
+from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.core.golden_lines import line_in_golden
+from repro_gate.core.outcome import ExitCode, exit_code_for
+from repro_gate.core.report import CellReport
+from repro_gate.core.verdicts import Drift
+from repro_gate.errors import InputInvalid, PublishFailed, ReproGateError, UsageInvalid
+from repro_gate.reports.foreign import one_line
+from repro_gate.reports.github.annotations import Annotation, render_annotations, render_said
+from repro_gate.reports.github.comment import render_comment, render_running
+from repro_gate.reports.github.job_summary import render_job_summary
+from repro_gate.reports.github.state import state_of
+
+_FILES: Mapping[str, str] = {
+    "report": "report.md",
+    "report-json": "report.json",
+    "junit": "junit.xml",
+    "evidence": "evidence.json",
+}
+"""The outputs that are paths, and their files in the report folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishOptions:
+    """The command line of `publish`."""
+
+    output: Path
+    config: Path
+    comment: CommentMode
+    name: str
+    artifact_url: str | None
+    running: bool
+
+
+def run_publish(options: PublishOptions) -> ExitCode:
+    """Tell what can be told; only a wrong command line makes this fail.
+
+    Raises:
+        UsageInvalid: there is nobody to tell, or the name is none.
+    """
+    github = read_environment(os.environ)
+    run = github.run
+    if run is None:
+        if github.problem is None:
+            raise UsageInvalid("publish tells the result of a run of GitHub Actions; this is none")
+        warning = Annotation(level="warning", title="repro-gate", message=github.problem)
+        say(render_said([warning]))
+        return ExitCode.PASSED
+    ours = _marker(options.name, run)
+    if options.running:
+        return _tell_running(options, github, run, ours)
+    evidence = _evidence(options.output)
+    state = state_of(evidence, run)
+    ours = replace(ours, state=state, found=state is CommentState.FAILED)
+    told = _Told(github)
+    posted = told.post(
+        run,
+        options.comment,
+        ours,
+        lambda marker: render_comment(
+            evidence, marker=marker, run=run, artifact_url=options.artifact_url
+        ),
+    )
+    told.summarise(render_job_summary(evidence, run=run, note=told.note))
+    told.hand_over(_outputs(evidence, state, options.output, posted))
+    if run.is_of_another:
+        # The files of another run are not those of this checkout.
+        say(render_said(told.said))
+    else:
+        line_of = _lines_of(options.config, github.workspace)
+        say(render_annotations(evidence, line_of=line_of, first=told.said))
+    return ExitCode.PASSED
+
+
+class _Told:
+    """Tells, and remembers what could not be told."""
+
+    def __init__(self, github: GithubEnvironment) -> None:
+        self._github = github
+        self.said: list[Annotation] = []
+        if github.problem is not None:
+            self._note("warning", github.problem)
+
+    @property
+    def note(self) -> str | None:
+        """What could not be told so far, for the summary."""
+        return " ".join(each.message for each in self.said) or None
+
+    def post(
+        self, run: CiRun, mode: CommentMode, ours: Marker, body_of: Callable[[Marker], str]
+    ) -> tuple[Publication, ...]:
+        """Write the comment; what stops it is a warning, or expected of a fork."""
+        if mode is CommentMode.NEVER:
+            return ()
+        github = self._github
+        try:
+            pull_requests = GithubPullRequests(github.api_url, run.repository, github.token)
+            return publish_comment(pull_requests, run=run, mode=mode, ours=ours, body_of=body_of)
+        except PublishFailed as error:
+            reason = f"{error.reason} ({error.remedy})" if error.remedy else error.reason
+            if run.has_foreign_head and not run.is_of_another:
+                expected = "The run of a fork cannot comment; a workflow on workflow_run can"
+                self._note("notice", f"{expected}: {reason}")
+            else:
+                self._note("warning", f"The comment could not be posted: {reason}")
+        return ()
+
+    def summarise(self, text: str) -> None:
+        """Add to the summary page of the job."""
+        if self._github.summary_file is not None:
+            self.attempt(lambda file: append_summary(file, text), self._github.summary_file)
+
+    def hand_over(self, outputs: Mapping[str, str]) -> None:
+        """Set the outputs of the step."""
+        if self._github.output_file is not None:
+            self.attempt(lambda file: write_outputs(file, outputs), self._github.output_file)
+
+    def attempt(self, work: Callable[[Path], None], file: Path) -> None:
+        """Do something to a file or folder; a failure is a warning."""
+        try:
+            work(file)
+        except PublishFailed as error:
+            self._note("warning", error.reason)
+        except OSError as error:
+            self._note("warning", f"{file}: {error.strerror or error}")
+
+    def _note(self, level: str, text: str) -> None:
+        message = one_line(text)
+        self.said.append(Annotation(level=level, title="repro-gate", message=message))
+
+
+def _tell_running(
+    options: PublishOptions, github: GithubEnvironment, run: CiRun, ours: Marker
+) -> ExitCode:
+    told = _Told(github)
+    told.attempt(_make_ready, options.output)
+    told.post(run, options.comment, ours, lambda marker: render_running(marker=marker, run=run))
+    say(render_said(told.said))
+    return ExitCode.PASSED
+
+
+def _make_ready(output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    reporting.clear(output)
+
+
+def _marker(name: str, run: CiRun) -> Marker:
+    try:
+        return Marker(name=name, run=run.id, state=CommentState.RUNNING)
+    except ValueError as error:
+        raise UsageInvalid(f"--name: {error}") from error
+
+
+def _evidence(output: Path) -> Evidence | None:
+    try:
+        return read_evidence(output)
+    except InputInvalid as error:
+        return Unfinished(exit_code=ExitCode.INPUT_INVALID.value, message=str(error))
+
+
+def _lines_of(
+    config: Path, workspace: Path | None
+) -> Callable[[CellReport], tuple[str, int] | None]:
+    """Return what tells, of a drifted cell, the golden's path in the repository and its line."""
+    try:
+        goldens = wiring.workspace_of(open_matrix(Selection(config=config))).goldens
+    except ReproGateError:
+        return lambda _: None
+
+    def line_of(cell: CellReport) -> tuple[str, int] | None:
+        if not isinstance(cell.verdict, Drift) or cell.profile is None or workspace is None:
+            return None
+        with suppress(OSError, ValueError):
+            file = goldens.file(cell.profile, cell.id)
+            line = line_in_golden(file.read_text("utf-8"), cell.verdict.divergence)
+            path = file.resolve().relative_to(workspace.resolve())
+            return None if line is None else (path.as_posix(), line)
+        return None
+
+    return line_of
+
+
+def _outputs(
+    evidence: Evidence | None,
+    state: CommentState,
+    output: Path,
+    posted: tuple[Publication, ...],
+) -> dict[str, str]:
+    urls = [one.url for one in posted if isinstance(one, Posted)]
+    paths = {name: output / file for name, file in _FILES.items()}
+    return {
+        "outcome": state.value,
+        "exit-code": _exit_code(evidence),
+        "counts": json.dumps(_counts(evidence)),
+        "comment-url": urls[0] if urls else "",
+        **{name: str(path) if path.is_file() else "" for name, path in paths.items()},
+    }
+
+
+def _exit_code(evidence: Evidence | None) -> str:
+    match evidence:
+        case None:
+            return ""
+        case Unfinished(exit_code=code):
+            return str(code)
+        case Finished(report=report):
+            return str(exit_code_for(report).value)
+
+
+def _counts(evidence: Evidence | None) -> dict[str, int]:
+    if not isinstance(evidence, Finished):
+        return {}
+    report = evidence.report
+    counts = Counter(report.counts)
+    for part in report.logprobs:
+        counts.update(part.counts)
+    return dict(counts)

@@ -1,0 +1,83 @@
+"""The commands that write what is committed: goldens and baselines."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repro_gate.cli.exiting import exit_with
+from repro_gate.cli.options import DEFAULT_OUTPUT, Config, Device, Only, Output, Suites
+from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
+from repro_gate.core.outcome import ExitCode
+
+_STARTED = time.monotonic()
+
+
+def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = DEFAULT_MATRIX_FILE,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Accept what a check elsewhere observed: its report folder."),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also remove goldens that no cell claims.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Accept what the models say now as the new goldens.
+
+    Shows what would change and asks before it writes. Records nothing for a cell whose runs
+    differ, and never runs under CI.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.opening import Selection, open_matrix
+        from repro_gate.cli.update import UpdateOptions, run_update
+
+        suites = tuple(suite or ())
+        opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+        options = UpdateOptions(source=source, prune=prune, yes=yes)
+        return run_update(opening, options, started=_STARTED)
+
+    exit_with(command)
+
+
+def record_baseline(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = DEFAULT_MATRIX_FILE,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also record anew what has a baseline already.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also remove baselines that no cell claims.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the draws of an interrupted recording.")
+    ] = False,
+    output: Output = DEFAULT_OUTPUT,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Record the log-probabilities that the models give now as baselines.
+
+    Makes the calibration draws of every cell that has no baseline, shows what came of them, and
+    asks before it writes. Records nothing where draws are outliers, and never runs under CI.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.opening import Selection, open_matrix
+        from repro_gate.cli.record import RecordOptions, run_record
+
+        suites = tuple(suite or ())
+        opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+        options = RecordOptions(again=again, prune=prune, resume=resume, output=output, yes=yes)
+        return run_record(opening, options)
+
+    exit_with(command)

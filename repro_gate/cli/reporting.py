@@ -1,0 +1,141 @@
+"""The report folder of a check, and what the shell gets to see of the result."""
+
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import Final
+
+from rich.console import Console
+
+from repro_gate.adapters.atomic import write_atomically
+from repro_gate.checks.recording import observed_goldens
+from repro_gate.cli import wiring
+from repro_gate.cli.printing import say
+from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.core.outcome import ExitCode, FailOn, shell_code
+from repro_gate.core.report import GateReport
+from repro_gate.errors import MeasurementUnavailable, ReproGateError
+from repro_gate.reports.json_report import render_json
+from repro_gate.reports.summary import render_summary
+from repro_gate.reports.terminal import render_terminal
+
+_OBSERVED: Final = "repro_gate.adapters.observed"
+_EVIDENCE: Final = "repro_gate.adapters.evidence_file"
+"""Both are imported in a thread while the engines work."""
+_REPORT: Final = "report.json"
+_WITNESSES: Final = (_REPORT, "evidence.json", "shard.json")
+"""Files that speak for a finished check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultOptions:
+    """What the command line says of the result."""
+
+    output: Path
+    json: bool = False
+    quiet: bool = False
+    fail_on: FailOn = FailOn.INCONCLUSIVE
+
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nobody wants to watch."""
+        return self.quiet or self.json
+
+
+def import_early(*, with_goldens: bool) -> None:
+    """Import, in a thread, what writes the reports: it takes as long as a hundred generations."""
+    names = [_EVIDENCE, *([_OBSERVED] if with_goldens else [])]
+
+    def imports() -> None:
+        for name in names:
+            import_module(name)
+
+    Thread(target=imports, daemon=True).start()
+
+
+def prepare(output: Path) -> None:
+    """Find out before the work, not after it, that the reports cannot be written."""
+    report = output / _REPORT
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_atomically(report, "")
+        clear(output)
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def clear(output: Path) -> None:
+    """Take away what speaks for the check before: nothing may stand for one that ends early."""
+    for name in _WITNESSES:
+        (output / name).unlink(missing_ok=True)
+
+
+def leave_failure(output: Path, error: ReproGateError, code: ExitCode) -> None:
+    """Leave the reason why there is no report, where a report folder is there to leave it in."""
+    remedy = error.remedy if isinstance(error, MeasurementUnavailable) else None
+    if output.is_dir():
+        with suppress(OSError):
+            clear(output)
+            failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
+            _leave(output, failure)
+
+
+def conclude(report: GateReport, options: ResultOptions) -> ExitCode:
+    """Write the reports, say the result, and return the exit code."""
+    report_json = _write(report, options.output)
+    is_said = say(_result(report, options, report_json or render_json(report)))
+    code = shell_code(report, options.fail_on)
+    # A report that could not be given is no pass.
+    if code is ExitCode.PASSED and not (report_json and is_said):
+        return ExitCode.INCONCLUSIVE
+    return code
+
+
+def _leave(output: Path, evidence: Evidence) -> None:
+    import_module(_EVIDENCE).write_evidence(output, evidence)
+
+
+def _write(report: GateReport, output: Path) -> str | None:
+    """Write the reports and return what report.json says, or None when that did not go well."""
+    try:
+        digests = _write_observed(report, output)
+        for name, render in wiring.REPORTS.items():
+            write_atomically(output / name, render(report))
+        # Last, because it vouches for the rest.
+        report_json = render_json(report, observed=digests)
+        write_atomically(output / _REPORT, report_json)
+        _leave(output, Finished(report=report))
+    except OSError as error:
+        # The verdict is known, and is said all the same.
+        print(f"repro-gate: {_unwritable(output, error)}", file=sys.stderr)
+        return None
+    return report_json
+
+
+def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
+    goldens = observed_goldens(report)
+    if not goldens and not (output / "observed").exists():
+        return {}
+    # Also where nothing was observed: what an earlier check left there is taken away.
+    digests: dict[str, str] = import_module(_OBSERVED).write_observed(output, goldens)
+    return digests
+
+
+def _unwritable(output: Path, error: OSError) -> MeasurementUnavailable:
+    return MeasurementUnavailable(
+        f"the reports cannot be written to {output}: {error.strerror or error}"
+    )
+
+
+def _result(report: GateReport, options: ResultOptions, report_json: str) -> str:
+    if options.json:
+        return report_json
+    if options.quiet:
+        return f"{render_summary(report)}\n"
+    console = Console()
+    with console.capture() as capture:
+        render_terminal(report, console)
+    return capture.get()

@@ -1,0 +1,65 @@
+"""`repro-gate check --shard`, where it differs, and `repro-gate merge`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro_gate.adapters.checkout import commit_of
+from repro_gate.adapters.shard_files import read_shards, write_shard
+from repro_gate.checks.merging import FoundShard, merge_shards, require_one_check
+from repro_gate.cli import reporting, wiring
+from repro_gate.cli.opening import Opening, Selection, open_matrix
+from repro_gate.cli.reporting import ResultOptions
+from repro_gate.core.measurement import Measurement
+from repro_gate.core.outcome import ExitCode
+from repro_gate.core.report import GateReport
+from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
+
+
+def write_part(
+    opening: Opening, seen: Measurement, report: GateReport, output: Path, shard: Shard
+) -> None:
+    """Write what a shard measured, for `merge`."""
+    chosen = opening.selection
+    identity = PlanIdentity(
+        digest=opening.whole().digest,
+        commit=commit_of(chosen.config.parent),
+        suites=chosen.suites,
+        only=chosen.only,
+        runs=chosen.runs,
+        options=opening.options,
+    )
+    measured = ShardReport(
+        tool_version=report.tool_version,
+        started_at=report.started_at,
+        shard=shard,
+        identity=identity,
+        cells=tuple(
+            MeasuredCell(
+                cell=cell,
+                repetition=seen.repetitions.get(cell),
+                problem=seen.problems.get(cell),
+            )
+            for cell in opening.plan().tokens.cells
+        ),
+        engines=tuple(seen.engines.values()),
+        models=seen.models,
+        controls=tuple(seen.controls),
+        logprobs=report.logprobs,
+        timing=report.timing,
+        interrupted=report.interrupted,
+    )
+    write_shard(output, measured)
+
+
+def run_merge(folders: Sequence[Path], config: Path, options: ResultOptions) -> ExitCode:
+    """Put shards together, judge the whole, write the reports and return the exit code."""
+    shards = [FoundShard(place=str(place), report=report) for place, report in read_shards(folders)]
+    identity = require_one_check(shards)
+    selection = Selection(
+        config=config, suites=identity.suites, only=identity.only, runs=identity.runs
+    )
+    opening = open_matrix(selection)
+    workspace = wiring.workspace_of(opening)
+    report = merge_shards(opening.whole(), shards, goldens=workspace.goldens)
+    reporting.prepare(options.output)
+    return reporting.conclude(report, options)
