@@ -1,0 +1,1 @@
+"""What is said on GitHub: the comment on a pull request, annotations, and the summary of a job."""

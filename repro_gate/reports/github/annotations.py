@@ -1,0 +1,169 @@
+"""Annotations of a job, as commands to the runner: the little that stands beside the code.
+
+The runner takes 10 of each level for a whole action, and cuts a message at 4,096 characters.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias, assert_never
+
+from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.reports import foreign, summary
+from repro_gate.reports.describe import Description, advise, describe, describe_control
+from repro_gate.reports.explain import evidence as divergence_lines
+from repro_gate.reports.explain import explain
+from repro_gate.reports.findings import Finding, findings
+from repro_gate.reports.labelled import Line, cut, given
+from repro_gate.reports.logprob_findings import LogprobFinding, logprob_findings
+from repro_gate.reports.logprob_notes import Note, logprob_notes, whole_notes
+
+LineOf: TypeAlias = Callable[[CellReport], tuple[str, int] | None]
+"""The file of a cell's golden, as the workspace names it, and the line at which it drifted."""
+
+_MOST: Final = 10
+_LONGEST_TITLE: Final = 120
+_LONGEST_MESSAGE: Final = 1_300
+"""Each character may become three, as `%25`."""
+_DATA: Final = {"%": "%25", "\r": "%0D", "\n": "%0A", "##[": r"#\x23["}
+_PROPERTY: Final = {**_DATA, ":": "%3A", ",": "%2C"}
+_LEVELS: Final = {
+    Outcome.FAILED: "error",
+    Outcome.INCONCLUSIVE: "warning",
+    Outcome.PASSED: "notice",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One thing to be seen; its texts are printable but for the breaks between lines."""
+
+    level: str
+    title: str
+    message: str
+    place: tuple[str, int] | None = None
+
+
+def render_annotations(
+    evidence: Evidence | None, *, line_of: LineOf, first: Sequence[Annotation] = ()
+) -> str:
+    """Return the commands that annotate a run, each on a line; empty when there is nothing to say.
+
+    Args:
+        evidence: what the check left behind; None when it left nothing.
+        line_of: where the golden of a drifted cell is to be seen.
+        first: what else is to be said, and comes before all others of its level.
+    """
+    return render_said([*first, *_annotations(evidence, line_of)])
+
+
+def render_said(said: Sequence[Annotation]) -> str:
+    """Return the commands for these annotations, as many of each level as are shown."""
+    levels = [[each for each in said if each.level == level] for level in _LEVELS.values()]
+    return "".join(_command(each) for level in levels for each in _most_important(level))
+
+
+def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotation]:
+    match evidence:
+        case None:
+            said = "It was killed, ran out of time, or never began."
+            yield Annotation(level="error", title="The check left no result", message=said)
+        case Unfinished(message=message, remedy=remedy):
+            said = "\n".join(map(foreign.one_line, message.splitlines()))
+            told = said if remedy is None else f"{said}\nRemedy: {foreign.message(remedy)}"
+            yield Annotation(level="error", title="The check could not be made", message=told)
+        case Finished(report=report):
+            yield from _of_report(report, line_of)
+        case _:
+            assert_never(evidence)
+
+
+def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
+    yield from (_of_cells(finding, line_of) for finding in findings(report))
+    for control in report.controls:
+        if control.failed:
+            title = f"control: {foreign.one_line(control.cell)}"
+            said = f"The control did not differ: {describe_control(control)}."
+            yield Annotation(level="error", title=title, message=said)
+    for part in report.logprobs:
+        yield from map(_of_logprobs, logprob_findings(part, report))
+        yield from map(_of_note, (*whole_notes(part), *logprob_notes(part)))
+    if decide(report) is Outcome.INCONCLUSIVE or report.interrupted:
+        said = summary.outcome_words(report)
+        yield Annotation(level="warning", title="Not everything was measured", message=said)
+
+
+def _of_cells(finding: Finding, line_of: LineOf) -> Annotation:
+    cell, said = finding.first, describe(finding.first)
+    several = len(finding.cells) > 1
+    subject = finding.count_words if several else finding.ids[0]
+    explanation = explain(cell)
+    lines = [
+        *(cut("cell", finding.ids) if several else ()),
+        *(() if explanation is None else divergence_lines(explanation)),
+    ]
+    return Annotation(
+        level=_LEVELS[outcome_of_verdict(cell.verdict)],
+        title=f"{cell.verdict.word}: {subject}",
+        message=_message(said, lines, advice=advise(cell.verdict), command=finding.command),
+        place=line_of(cell),
+    )
+
+
+def _of_logprobs(finding: LogprobFinding) -> Annotation:
+    # A plot is nothing without the columns of a fixed font.
+    figures = [line for line in finding.lines if line[0] != "draws"]
+    lines = [*cut("cell", finding.ids), *figures]
+    return Annotation(
+        level=_LEVELS[finding.outcome],
+        title=f"{finding.word}: {finding.subject}",
+        message=_message(finding.said, lines, advice=finding.advice, command=finding.command),
+    )
+
+
+def _of_note(note: Note) -> Annotation:
+    message = "\n".join([f"{note.claim}.", *(f"{label}: {text}" for label, text in note.lines)])
+    return Annotation(level="notice", title=f"note: {note.subject}", message=message)
+
+
+def _message(said: Description, lines: Sequence[Line], *, advice: str, command: str | None) -> str:
+    changed = [foreign.change_line(change) for change in said.suspects]
+    told = [
+        *given("reason", said.reason),
+        *lines,
+        *cut("changed", changed),
+        *given("remedy", said.remedy),
+        ("what to do", advice),
+        *given("accept it", command),
+    ]
+    return "\n".join([f"{said.claim}.", *(f"{label}: {text}" for label, text in told)])
+
+
+def _most_important(level: Sequence[Annotation]) -> Sequence[Annotation]:
+    """Return as many as the runner takes, of which the last one may tell of the others."""
+    if len(level) <= _MOST:
+        return level
+    more = len(level) - _MOST + 1
+    said = f"The report has {more} more, for which there is no room here."
+    last = Annotation(level=level[0].level, title=f"And {more} more", message=said)
+    return [*level[: _MOST - 1], last]
+
+
+def _command(annotation: Annotation) -> str:
+    title = foreign.clipped(annotation.title, _LONGEST_TITLE)
+    properties = {"title": title}
+    if annotation.place is not None:
+        file, line = annotation.place
+        properties = {"file": foreign.one_line(file), "line": str(line), "title": title}
+    named = ",".join(f"{name}={_escaped(text, _PROPERTY)}" for name, text in properties.items())
+    message = annotation.message
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[: _LONGEST_MESSAGE - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return f"::{annotation.level} {named}::{_escaped(message, _DATA)}\n"
+
+
+def _escaped(text: str, escapes: Mapping[str, str]) -> str:
+    for character, escape in escapes.items():
+        text = text.replace(character, escape)
+    return text

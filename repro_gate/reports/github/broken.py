@@ -1,0 +1,68 @@
+"""A check without a verdict: what happened, and what to do about it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, assert_never
+
+from repro_gate.core.ci import CiRun
+from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.core.outcome import ExitCode
+from repro_gate.reports.foreign import clipped
+from repro_gate.reports.github.state import is_contradicted
+from repro_gate.reports.github.tally import tally
+from repro_gate.reports.markdown_text import code, fence
+
+Block = Sequence[str]
+
+_MOST_LINES: Final = 30
+_LONGEST_LINE: Final = 300
+_LONGEST_REMEDY: Final = 400
+_REASONS: Final = {
+    ExitCode.USAGE_INVALID: "the command line cannot be obeyed",
+    ExitCode.INPUT_INVALID: "a file is invalid",
+    ExitCode.INCONCLUSIVE: "nothing could be measured",
+    ExitCode.INTERRUPTED: "the check was interrupted",
+}
+
+
+def broken_words(evidence: Evidence | None, run: CiRun) -> str:
+    """Return why there is no verdict, in our own words."""
+    match evidence:
+        case None:
+            return "the check left no result behind"
+        case Unfinished(exit_code=exit_code):
+            known = [reason for code, reason in _REASONS.items() if code == exit_code]
+            return known[0] if known else "the check could not be made"
+        case Finished(report=report):
+            is_denied = is_contradicted(report, run)
+            return "the run denies its report" if is_denied else "the check was interrupted"
+        case _:
+            assert_never(evidence)
+
+
+def broken_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
+    """Yield what happened, and what to do."""
+    match evidence:
+        case None:
+            yield [
+                "It was killed, ran out of time, or never began. Nothing is known of this commit."
+            ]
+            yield ["If the machine ran out of memory or time, give it more, or divide the matrix."]
+        case Unfinished():
+            yield from _unfinished(evidence)
+        case Finished(report=report) if is_contradicted(report, run):
+            said = "nothing" if run.conclusion is None else code(clipped(run.conclusion, 40))
+            denial = f"The CI system says of the run: {said}."
+            yield [f"The report says that the check passed. {denial} A report is not enough."]
+        case Finished(report=report):
+            yield [f"What it had reached by then is no verdict: {tally(report)}."]
+        case _:
+            assert_never(evidence)
+
+
+def _unfinished(evidence: Unfinished) -> Iterator[Block]:
+    yield [f"The check ended with exit code {evidence.exit_code}, and said:"]
+    lines = [clipped(line, _LONGEST_LINE) for line in evidence.message.splitlines()]
+    more = len(lines) - _MOST_LINES
+    yield fence([*lines[:_MOST_LINES], *([f"and {more} more lines"] if more > 0 else [])], "text")
+    if evidence.remedy is not None:
+        yield [f"Remedy: {code(clipped(evidence.remedy, _LONGEST_REMEDY))}"]

@@ -1,0 +1,78 @@
+"""The comment on a pull request: what a reviewer needs within ten seconds, and all else folded.
+
+Whatever a report says, the text is within its limit, and nothing in it is alive but our own links.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import CommentState, Marker
+from repro_gate.core.evidence import Evidence, Finished
+from repro_gate.reports.foreign import clipped
+from repro_gate.reports.github.links import artifact_link, commit_link, run_words
+from repro_gate.reports.github.room import Frame, fill, utf16_units
+from repro_gate.reports.github.state import state_of
+from repro_gate.reports.github.telling import telling_of
+from repro_gate.reports.markdown_text import code, document
+
+Block = Sequence[str]
+
+LIMIT: Final = 65_000
+"""In UTF-16 units, of which GitHub takes 65,536; each is at most 3 bytes of its 262,144."""
+_LONGEST_VERSION: Final = 40
+_ALL: Final = "The full report of the run has all of it."
+
+
+def render_running(*, marker: Marker, run: CiRun) -> str:
+    """Return what a comment says while its next result is being made."""
+    title = f"### ⏳ A check is running at {commit_link(run)}"
+    note = "An earlier result no longer holds; the new one will stand here."
+    marker = replace(marker, state=CommentState.RUNNING)
+    return document([[str(marker)], [title], [note], _foot([run_words(run)], marker)])
+
+
+def render_comment(
+    evidence: Evidence | None,
+    *,
+    marker: Marker,
+    run: CiRun,
+    artifact_url: str | None,
+    limit: int = LIMIT,
+) -> str:
+    """Return what a comment says of a run, with the marker as its first line.
+
+    Args:
+        evidence: what the check left behind; None when it left nothing.
+        marker: its state becomes the one that the comment tells, see `state_of`.
+        run: the run that is told of.
+        artifact_url: where the files of the report are kept, if anywhere.
+        limit: in UTF-16 units, at least 2,000.
+    """
+    marker = replace(marker, state=state_of(evidence, run))
+    told = telling_of(evidence, run, was_found=marker.found)
+    frame = Frame(
+        head=[[str(marker)], [f"### {told.title}"]],
+        cut=cut_words,
+        foot=_foot(sources(evidence, run, artifact_url), marker),
+    )
+    return fill(frame, told.pieces, limit=limit, size=utf16_units)
+
+
+def cut_words(left_out: str) -> Block:
+    """Return the notice of what there was no room for."""
+    return [f"**Not shown here**, for want of room: {left_out}. {_ALL}"]
+
+
+def sources(evidence: Evidence | None, run: CiRun, artifact_url: str | None) -> Iterator[str]:
+    """Yield where all of it can be read, and what made it."""
+    yield run_words(run)
+    if artifact_url is not None:
+        yield artifact_link(artifact_url, run, "full report")
+    if isinstance(evidence, Finished):
+        yield f"repro-gate {code(clipped(evidence.report.tool_version, _LONGEST_VERSION))}"
+
+
+def _foot(told: Iterator[str] | Sequence[str], marker: Marker) -> Block:
+    return [f"<sub>{' · '.join([*told, f'comment {code(marker.name)}'])}</sub>"]

@@ -1,0 +1,51 @@
+"""The summary of a job: the whole report where there is room, and why it stands nowhere else."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import CommentState
+from repro_gate.core.evidence import Evidence, Finished
+from repro_gate.reports.foreign import clipped
+from repro_gate.reports.github.comment import cut_words, sources
+from repro_gate.reports.github.links import commit_link, run_words
+from repro_gate.reports.github.room import Frame, fill, utf8_bytes
+from repro_gate.reports.github.state import state_of
+from repro_gate.reports.github.telling import telling_of
+from repro_gate.reports.markdown import render_markdown
+from repro_gate.reports.markdown_text import code, document
+
+Block = Sequence[str]
+
+LIMIT: Final = 1_000_000
+"""In bytes, of which GitHub takes 1,048,576; of a longer summary it shows nothing."""
+_LONGEST_NOTE: Final = 200
+
+
+def render_job_summary(
+    evidence: Evidence | None, *, run: CiRun, note: str | None, limit: int = LIMIT
+) -> str:
+    """Return what the page of a run says of its check.
+
+    Args:
+        evidence: what the check left behind; None when it left nothing.
+        run: the run that is told of; it may be another one.
+        note: what went wrong with telling it elsewhere, in foreign words.
+        limit: in bytes, at least 2,000.
+    """
+    noted = list(_notes(run, note))
+    if isinstance(evidence, Finished) and state_of(evidence, run) is not CommentState.BROKEN:
+        whole = document([*noted, [render_markdown(evidence.report).removesuffix("\n")]])
+        if utf8_bytes(whole) <= limit:
+            return whole
+    told = telling_of(evidence, run, was_found=False)
+    foot = " · ".join(sources(evidence, run, None))
+    frame = Frame(head=[*noted, [f"# {told.title}"]], cut=cut_words, foot=[f"<sub>{foot}</sub>"])
+    return fill(frame, told.pieces, limit=limit, size=utf8_bytes)
+
+
+def _notes(run: CiRun, note: str | None) -> Iterator[Block]:
+    if note is not None:
+        yield [f"**Note**: {code(clipped(note, _LONGEST_NOTE))}"]
+    if run.is_of_another:
+        yield [f"This is the result of another run, at {commit_link(run)}: {run_words(run)}."]

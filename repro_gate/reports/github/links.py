@@ -1,0 +1,57 @@
+"""Links of ours: to a run and to its artifact, and to nowhere else.
+
+Addresses come from the environment of a job. What does not look as they do is shown as text.
+"""
+
+import re
+from typing import Final
+
+from repro_gate.core.ci import CiRun
+from repro_gate.reports.foreign import clipped
+from repro_gate.reports.markdown_text import code
+
+_SERVER = re.compile(r"https?://[A-Za-z0-9.-]{1,100}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{1,50})?")
+_REPOSITORY = re.compile(r"[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,100}")
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PATH = re.compile(r"[A-Za-z0-9._~/-]{1,300}")
+_SHORT: Final = 7
+_LONGEST: Final = 60
+"""Of what stands in the place of a link."""
+
+
+def commit_link(run: CiRun) -> str:
+    """Return the commit that was checked, linked to the run that checked it."""
+    sha = run.head_sha
+    return _link(code(sha[:_SHORT] if _SHA.fullmatch(sha) else clipped(sha, _LONGEST)), _url(run))
+
+
+def run_link(run: CiRun, words: str) -> str:
+    """Return words of ours, linked to the run."""
+    return _link(words, _url(run))
+
+
+def run_words(run: CiRun) -> str:
+    """Return which attempt of which run it is, linked to it."""
+    attempt = "" if run.id.attempt == 1 else f", attempt {run.id.attempt}"
+    if _url(run) is not None:
+        return run_link(run, f"Run {run.id.run}{attempt}")
+    return f"Run {run.id.run}{attempt} of {code(clipped(run.repository, _LONGEST))}"
+
+
+def artifact_link(url: str, run: CiRun, words: str) -> str:
+    """Return words of ours, linked to an artifact, as long as it is on the server of the run."""
+    server = f"{run.server_url}/"
+    is_ours = _SERVER.fullmatch(run.server_url) and url.startswith(server)
+    if is_ours and _PATH.fullmatch(url.removeprefix(server)):
+        return _link(words, url)
+    return f"{words} ({code(clipped(url, _LONGEST))})"
+
+
+def _url(run: CiRun) -> str | None:
+    if _SERVER.fullmatch(run.server_url) and _REPOSITORY.fullmatch(run.repository):
+        return run.url
+    return None
+
+
+def _link(words: str, url: str | None) -> str:
+    return words if url is None else f"[{words}]({url})"
