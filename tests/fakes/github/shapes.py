@@ -1,6 +1,7 @@
 """How GitHub writes things as JSON, with every field that its description requires."""
 
 from typing import Any
+from urllib.parse import quote
 
 from tests.fakes.github.world import Account, Comment, Pull
 
@@ -32,7 +33,7 @@ class Shapes:
 
     def user(self, account: Account) -> dict[str, Any]:
         """Return an account."""
-        url = f"{self._api}/users/{account.login}"
+        url = f"{self._api}/users/{quote(account.login)}"
         return {
             "login": account.login,
             "id": account.id,
@@ -40,7 +41,7 @@ class Shapes:
             "avatar_url": f"{self._web}/avatars/{account.id}",
             "gravatar_id": "",
             "url": url,
-            "html_url": f"{self._web}/{account.login}",
+            "html_url": f"{self._web}/{quote(account.login)}",
             **{f"{name}_url": f"{url}/{name}" for name in _USER_URLS},
             "type": account.type,
             "site_admin": False,
