@@ -1,0 +1,150 @@
+"""The action says what the command line can do, and nothing else."""
+
+import re
+
+import pytest
+
+from tests.action.files import ACTION, Step, document, inputs_in, steps_of, variables_of
+from tests.docs.pages import first_column, page
+
+_PAGE = page("docs/reference/action.md")
+_STEPS = steps_of(ACTION)
+_COMMANDS = [step for step in _STEPS if step.command is not None]
+_GIVEN_BY_THE_ACTION = frozenset({"REPRO_GATE_OUTPUT", "REPRO_GATE_ARTIFACT_URL"})
+"""Options that the action itself sets: nobody needs an input for them."""
+
+
+def _rows(section: str) -> dict[str, list[str]]:
+    """Return the cells of a table of the page by what stands in the first one."""
+    lines = [line for line in _PAGE.sections()[section].splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0].strip("`"): row[1:] for row in cells}
+
+
+def _step(id: str) -> Step:
+    (found,) = (step for step in _STEPS if step.id == id)
+    return found
+
+
+def test_there_are_steps_to_look_at() -> None:
+    """The tests of this file would agree with an empty list too."""
+    commands = [step.command for step in _COMMANDS]
+    assert commands == ["publish", "doctor", "check", "merge", "publish"]
+
+
+@pytest.mark.parametrize("step", _COMMANDS, ids=lambda step: step.name)
+def test_every_variable_is_one_of_an_option(step: Step) -> None:
+    """A step sets no variable of ours that the command which it runs would not read."""
+    ours = {name for name in step.env if name.startswith("REPRO_GATE_")}
+    assert step.command is not None
+    assert ours - set(variables_of(step.command)) == set()
+
+
+@pytest.mark.parametrize("command", ["check", "merge", "publish"])
+def test_every_option_with_a_variable_can_be_asked_for(command: str) -> None:
+    """What the command line can be asked by a variable, the action asks it by that variable."""
+    set_ = {name for step in _COMMANDS if step.command == command for name in step.env}
+    assert set(variables_of(command)) - set_ == set()
+
+
+def test_every_option_is_an_input() -> None:
+    """Variables carry inputs, but for those with which the action ties its steps together."""
+    without = {
+        name
+        for step in _COMMANDS
+        for name, value in step.env.items()
+        if name.startswith("REPRO_GATE_") and not inputs_in(value)
+    }
+    assert without == _GIVEN_BY_THE_ACTION
+
+
+def test_every_input_is_used() -> None:
+    """No input is declared that changes nothing."""
+    text = ACTION.read_text("utf-8").partition("\nruns:")[2]
+    assert set(document(ACTION)["inputs"]) == inputs_in(text)
+
+
+def test_the_inputs_are_documented() -> None:
+    """The reference has a row for each input, and no other."""
+    assert first_column(_PAGE.sections()["Inputs"]) == set(document(ACTION)["inputs"])
+
+
+def test_the_outputs_are_documented() -> None:
+    """The reference has a row for each output, and no other."""
+    assert first_column(_PAGE.sections()["Outputs"]) == set(document(ACTION)["outputs"])
+
+
+def test_the_reference_names_the_option_of_each_input() -> None:
+    """The column "stands for" says what the variables of action.yml say."""
+    told = {
+        name: row[1] for name, row in _rows("Inputs").items() if "--" in row[1] or "DIR" in row[1]
+    }
+    meant = {
+        input_: spelling
+        for step in _COMMANDS
+        if step.command is not None
+        for name, spelling in variables_of(step.command).items()
+        for input_ in inputs_in(step.env.get(name, ""))
+    }
+    assert {name: text.split("`")[1] for name, text in told.items()} == meant
+
+
+def test_the_reference_and_the_description_name_the_same_default() -> None:
+    """A default that action.yml fills in is the one of the reference."""
+    rows = _rows("Inputs")
+    filled = {
+        name: written["default"]
+        for name, written in document(ACTION)["inputs"].items()
+        if written["default"] and "${{" not in written["default"]
+    }
+    assert filled
+    assert {name: rows[name][0].strip("`") for name in filled} == filled
+
+
+@pytest.mark.parametrize("name", document(ACTION)["inputs"])
+def test_every_input_describes_itself(name: str) -> None:
+    """The description of an input says its default and the option that it stands for."""
+    description = document(ACTION)["inputs"][name]["description"]
+    assert "Default" in description
+    option = re.search(r"`(--[a-z-]+)`", _rows("Inputs")[name][1])
+    assert option is None or f"Stands for {option[1]}" in description
+
+
+def test_all_outputs_are_told_by_the_last_step() -> None:
+    """Each output is the one of the same name of the step that tells the result."""
+    expected = {
+        name: f"${{{{ steps.publish.outputs.{name} }}}}" for name in document(ACTION)["outputs"]
+    }
+    written = {name: output["value"] for name, output in document(ACTION)["outputs"].items()}
+    assert (written, _STEPS[-1].id) == (expected, "publish")
+
+
+def test_every_script_names_its_shell() -> None:
+    """All scripts are for bash, with which the runner stops at the first error."""
+    assert {step.shell for step in _STEPS if step.run} == {"bash"}
+
+
+def test_the_token_is_for_those_who_comment() -> None:
+    """No step but those that tell has the token."""
+    holders = {step.command for step in _STEPS if any("token" in v for v in step.env.values())}
+    assert holders == {"publish"}
+
+
+def test_the_key_is_for_the_check() -> None:
+    """The key of a hosted model is given to the check, and to the step that masks it."""
+    holders = [step.name for step in _STEPS if any("api-key" in v for v in step.env.values())]
+    assert holders == ["Mask the key", "Check"]
+
+
+def test_later_steps_inherit_nothing() -> None:
+    """The action leaves no variables and no paths to the rest of the job, and needs no root."""
+    script = ACTION.parent / ".github" / "action" / "install.sh"
+    text = ACTION.read_text("utf-8") + script.read_text("utf-8")
+    words = ("GITHUB_ENV", "GITHUB_PATH", "secrets.", "sudo")
+    assert [word for word in words if word in text] == []
+
+
+def test_what_tells_is_never_left_out() -> None:
+    """Upload and result come after a failure and after a cancellation too."""
+    last = document(ACTION)["runs"]["steps"][-2:]
+    assert [step["if"].startswith("${{ always() &&") for step in last] == [True, True]

@@ -1,0 +1,177 @@
+"""Every workflow has the least rights, an end, and pinned actions; it may be copied as it is."""
+
+import re
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.action.files import ACTION, ROOT, WORKFLOWS, document, jobs_of, steps_of
+from tests.docs.pages import pages
+
+_FILES = [ACTION, *WORKFLOWS]
+_USES = re.compile(r"^[\s-]*uses: (?P<name>[\w./$-]+)(?:@(?P<ref>\S+)(?P<rest>.*))?$", re.MULTILINE)
+_PINNED = re.compile(r"[0-9a-f]{40}")
+_VERSION = re.compile(r" # v\d+\.\d+\.\d+")
+_BY_NAME = {file.stem: file for file in WORKFLOWS}
+_WRITES = {"gate.gate", "gate-comment.comment", "shards.merge"}
+"""The jobs that comment."""
+
+
+def _named(file: Path) -> str:
+    return file.stem
+
+
+def _jobs() -> dict[str, dict[str, Any]]:
+    return {f"{file.stem}.{name}": job for file in WORKFLOWS for name, job in jobs_of(file).items()}
+
+
+def test_there_are_workflows_to_look_at() -> None:
+    """The tests of this file would agree with an empty list too."""
+    assert {"ci", "gate", "gate-comment", "nightly", "release", "selftest", "shards"} == set(
+        _BY_NAME
+    )
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
+def test_a_workflow_begins_with_what_it_is_for(file: Path) -> None:
+    """Whoever opens the file reads first what it does, and how to copy it."""
+    head = file.read_text("utf-8").partition("\nname:")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert re.search(r"\bcopy\b", head)
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
+def test_a_workflow_gives_no_rights_by_itself(file: Path) -> None:
+    """Rights are given to jobs, one by one."""
+    assert document(file)["permissions"] == {}
+    assert all("permissions" in job for job in jobs_of(file).values())
+
+
+def test_only_the_jobs_that_comment_can_write() -> None:
+    """Everything else reads."""
+    writers = {name for name, job in _jobs().items() if "write" in job["permissions"].values()}
+    assert writers == _WRITES
+
+
+@pytest.mark.parametrize("name", _jobs())
+def test_a_job_comes_to_an_end(name: str) -> None:
+    """No job runs for the six hours that are the default."""
+    assert 0 < _jobs()[name]["timeout-minutes"] <= 120
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
+def test_runs_do_not_pile_up(file: Path) -> None:
+    """Runs of one branch are in a group; what is told or released is never cut short."""
+    concurrency = document(file)["concurrency"]
+    assert concurrency["group"].startswith(file.stem)
+    if file.stem in {"gate-comment", "nightly", "release"}:
+        assert concurrency["cancel-in-progress"] is False
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
+def test_a_checkout_leaves_no_token_behind(file: Path) -> None:
+    """What runs after the checkout cannot find the token in the folder of git."""
+    checkouts = [step for step in steps_of(file) if step.uses.startswith("actions/checkout@")]
+    assert all(step.inputs["persist-credentials"] is False for step in checkouts)
+
+
+@pytest.mark.parametrize("file", _FILES, ids=_named)
+def test_nothing_is_put_into_a_script(file: Path) -> None:
+    """A script reads variables: an expression in it would be run as a part of it."""
+    assert [step.run for step in steps_of(file) if "${{" in step.run] == []
+
+
+@pytest.mark.parametrize("file", _FILES, ids=_named)
+def test_actions_are_pinned(file: Path) -> None:
+    """Each `uses:` is this repository, or a commit with its version as a comment."""
+    found = list(_USES.finditer(file.read_text("utf-8")))
+    for use in found:
+        if use["name"] == "./":
+            continue
+        assert _PINNED.fullmatch(use["ref"] or ""), use[0]
+        assert _VERSION.fullmatch(use["rest"]), use[0]
+    assert len(found) == sum(bool(step.uses) for step in steps_of(file))
+
+
+def test_an_action_has_one_pin() -> None:
+    """The action, the workflows and the examples of the documentation use the same commits."""
+    texts = chain((file.read_text("utf-8") for file in _FILES), (one.text for one in pages()))
+    pins: dict[str, set[str]] = {}
+    for use in chain.from_iterable(map(_USES.finditer, texts)):
+        if use["name"].startswith("actions/"):
+            pins.setdefault(use["name"], set()).add(f"{use['ref']}{use['rest']}")
+    assert set(pins) >= {"actions/checkout", "actions/upload-artifact", "actions/cache"}
+    assert {name: found for name, found in pins.items() if len(found) > 1} == {}
+
+
+def test_inputs_of_the_action_are_spelled_right() -> None:
+    """GitHub only warns of an input that does not exist."""
+    known = set(document(ACTION)["inputs"])
+    given = {
+        name
+        for file in WORKFLOWS
+        for step in steps_of(file)
+        if step.uses == "./"
+        for name in step.inputs
+    }
+    assert given
+    assert given - known == set()
+
+
+def test_strangers_do_not_run_on_our_machines_unasked() -> None:
+    """A job for pull requests on a runner of our own asks first whose branch it is."""
+    guarded = "github.event.pull_request.head.repo.full_name == github.repository"
+    jobs = {
+        f"{file.stem}.{name}": job.get("if", "")
+        for file in WORKFLOWS
+        if "pull_request" in document(file)[True]
+        for name, job in jobs_of(file).items()
+        if "self-hosted" in job["runs-on"]
+    }
+    assert {name for name, condition in jobs.items() if guarded in condition} == set(jobs)
+    assert set(jobs) == {"gate.gate", "shards.shard"}
+
+
+def test_as_many_shards_as_are_asked_for() -> None:
+    """Each shard of the whole has a runner."""
+    job = jobs_of(_BY_NAME["shards"])["shard"]
+    shards = job["strategy"]["matrix"]["shard"]
+    total = int(job["steps"][-1]["with"]["shard"].rpartition("/")[2])
+    assert shards == list(range(1, total + 1))
+
+
+def test_the_comment_follows_the_gate() -> None:
+    """The second half waits for a workflow of the name that the first one has."""
+    waits_for = document(_BY_NAME["gate-comment"])[True]["workflow_run"]["workflows"]
+    assert waits_for == [document(_BY_NAME["gate"])["name"]]
+
+
+@pytest.mark.parametrize("name", ["requirements-uv.lock", "requirements-build.lock"])
+def test_the_tools_are_pinned_by_hash(name: str) -> None:
+    """What installs and what builds is as pinned as what is installed."""
+    text = (ROOT / ".github" / "action" / name).read_text("utf-8")
+    requirements = re.split(r"\n(?=\S)", text.strip())
+    assert all(re.match(r"[\w-]+==[\w.]+ .*--hash=sha256:", r, re.DOTALL) for r in requirements)
+
+
+def test_the_action_and_the_makefile_agree_on_uv() -> None:
+    """The version that the action fetches is the one that the project is built with."""
+    version = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    lock = (ROOT / ".github" / "action" / "requirements-uv.lock").read_text("utf-8")
+    assert version is not None
+    assert lock.startswith(f"uv=={version[1]} ")
+
+
+def test_the_report_lock_is_the_other_one_without_the_library() -> None:
+    """Where nothing is measured, everything else is the same."""
+
+    def pinned(name: str) -> set[str]:
+        text = (ROOT / name).read_text("utf-8")
+        return set(re.findall(r"^\S+==\S+|--hash=\S+", text, re.MULTILINE))
+
+    whole, report = pinned("requirements.lock"), pinned("requirements-report.lock")
+    left_out = whole - report
+    assert report < whole
+    assert {one for one in left_out if "==" in one} == {"llama-cpp-python==0.3.36"}
