@@ -50,28 +50,31 @@ def run_by_event(own: CiRun, environ: Mapping[str, str]) -> CiRun:
 
 
 def _of_pull_request(own: CiRun, event: Any) -> CiRun:
-    head = field_at(event, "pull_request", "head")
+    head = ("pull_request", "head")
+    repository = field_at(event, *head, "repo")
     return replace(
         own,
         pull_request=number_at(event, "pull_request", "number"),
         # GITHUB_SHA is a merge that nobody else knows.
-        head_sha=text_at(head, "sha"),
-        head_branch=text_at(head, "ref"),
-        head_owner=_owner_of(field_at(head, "repo")),
-        has_foreign_head=_is_foreign(field_at(head, "repo"), own),
+        head_sha=text_at(event, *head, "sha"),
+        head_branch=text_at(event, *head, "ref"),
+        head_owner=_owner_of(repository),
+        has_foreign_head=_is_foreign(repository, own),
     )
 
 
 def _of_other_run(own: CiRun, event: Any) -> CiRun:
-    run = field_at(event, _WORKFLOW_RUN)
-    conclusion = field_at(run, "conclusion")
+    conclusion = field_at(event, _WORKFLOW_RUN, "conclusion")
+    repository = field_at(event, _WORKFLOW_RUN, "head_repository")
     return replace(
         own,
-        id=RunId(number_at(run, "id"), number_at(run, "run_attempt")),
-        head_sha=text_at(run, "head_sha"),
-        head_branch=text_at(run, "head_branch"),
-        head_owner=_owner_of(field_at(run, "head_repository")),
-        has_foreign_head=_is_foreign(field_at(run, "head_repository"), own),
+        id=RunId(
+            number_at(event, _WORKFLOW_RUN, "id"), number_at(event, _WORKFLOW_RUN, "run_attempt")
+        ),
+        head_sha=text_at(event, _WORKFLOW_RUN, "head_sha"),
+        head_branch=text_at(event, _WORKFLOW_RUN, "head_branch"),
+        head_owner=_owner_of(repository),
+        has_foreign_head=_is_foreign(repository, own),
         conclusion=conclusion if isinstance(conclusion, str) else None,
     )
 

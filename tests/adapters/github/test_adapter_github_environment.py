@@ -1,0 +1,293 @@
+"""The run as the runner tells of it, for every event, and with whatever stands in the files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.core.ci import CiRun, RunId
+
+SHA = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
+MERGE = "0123456789012345678901234567890123456789"
+OWN = CiRun(
+    id=RunId(4321, 2),
+    repository="octo/gate",
+    head_sha=MERGE,
+    head_owner="octo",
+    head_branch="topic",
+    server_url="https://github.com",
+)
+PULL_REQUEST = {
+    "number": 7,
+    "pull_request": {
+        "number": 7,
+        "head": {
+            "sha": SHA,
+            "ref": "topic",
+            "repo": {"full_name": "octo/gate", "owner": {"login": "octo"}},
+        },
+    },
+}
+WORKFLOW_RUN = {
+    "workflow_run": {
+        "id": 99,
+        "run_attempt": 3,
+        "event": "pull_request",
+        "head_sha": SHA,
+        "head_branch": "topic",
+        "head_repository": {"full_name": "mallory/gate", "owner": {"login": "mallory"}},
+        "conclusion": "success",
+        "pull_requests": [{"number": 1}],
+    }
+}
+Reader: TypeAlias = Callable[..., GithubEnvironment]
+
+
+def changed(document: Any, *path: str, to: Any) -> Any:
+    """Return a document with another value in one place."""
+    name, *rest = path
+    return {**document, name: changed(document[name], *rest, to=to) if rest else to}
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    """Return a function that reads an environment with this event, and changed variables."""
+
+    def reader(name: str, event: Any, **variables: str) -> GithubEnvironment:
+        file = tmp_path / "event.json"
+        file.write_bytes(event if isinstance(event, bytes) else json.dumps(event).encode())
+        environ = {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_EVENT_NAME": name,
+            "GITHUB_EVENT_PATH": str(file),
+            "GITHUB_REPOSITORY": "octo/gate",
+            "GITHUB_REF_NAME": "topic",
+            "GITHUB_RUN_ATTEMPT": "2",
+            "GITHUB_RUN_ID": "4321",
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_SHA": MERGE,
+        }
+        return read_environment(environ | variables)
+
+    return reader
+
+
+def test_outside_of_github_there_is_no_run() -> None:
+    """A laptop has neither a run nor files to tell it in."""
+    assert read_environment({}) == GithubEnvironment(run=None)
+
+
+def test_the_files_and_the_token_of_a_step_are_found() -> None:
+    """They are there whether or not a run can be told."""
+    environ = {
+        "GITHUB_API_URL": "https://ghe.example/api/v3/",
+        "GITHUB_OUTPUT": "/run/output",
+        "GITHUB_STEP_SUMMARY": "/run/summary",
+        "GITHUB_TOKEN": "ghs_secret",
+        "GITHUB_WORKSPACE": "/work",
+    }
+
+    assert read_environment(environ) == GithubEnvironment(
+        run=None,
+        api_url="https://ghe.example/api/v3",
+        output_file=Path("/run/output"),
+        summary_file=Path("/run/summary"),
+        workspace=Path("/work"),
+        token=Key("ghs_secret"),
+    )
+
+
+def test_a_token_is_shown_nowhere() -> None:
+    """Neither the value nor what it is part of spells it."""
+    environment = read_environment({"GITHUB_TOKEN": "ghs_secret"})
+
+    assert "ghs_secret" not in repr(environment)
+    assert environment.token.headers == {"Authorization": "Bearer ghs_secret"}
+
+
+@pytest.mark.parametrize("secret", ["", "  \n"])
+def test_an_empty_token_is_none(secret: str) -> None:
+    """An action passes on an input that was not given as an empty variable."""
+    assert read_environment({"GITHUB_TOKEN": secret}) == GithubEnvironment(run=None)
+
+
+def test_a_token_that_no_header_can_hold_is_none() -> None:
+    """It is said which variable is wrong, and not what is in it."""
+    environment = read_environment({"GITHUB_TOKEN": "ghs_one\r\nX-Header: two"})
+
+    assert environment.token == Key()
+    assert environment.problem == "GITHUB_TOKEN holds a character that no token has"
+
+
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target"])
+def test_a_pull_request_is_told_by_its_head(read: Reader, event: str) -> None:
+    """Not by the merge commit that is checked out, which its author has never seen."""
+    assert read(event, PULL_REQUEST).run == CiRun(
+        id=RunId(4321, 2),
+        repository="octo/gate",
+        head_sha=SHA,
+        head_owner="octo",
+        head_branch="topic",
+        server_url="https://github.com",
+        pull_request=7,
+    )
+
+
+def test_a_pull_request_from_a_fork_is_foreign(read: Reader) -> None:
+    """Its branch belongs to somebody else."""
+    repository = {"full_name": "mallory/gate", "owner": {"login": "mallory"}}
+    event = changed(PULL_REQUEST, "pull_request", "head", "repo", to=repository)
+
+    run = read("pull_request", event).run
+
+    assert run is not None
+    assert (run.head_owner, run.has_foreign_head, run.pull_request) == ("mallory", True, 7)
+
+
+def test_a_fork_that_was_deleted_is_foreign_and_nobodys(read: Reader) -> None:
+    """GitHub then says null in place of the repository."""
+    event = changed(PULL_REQUEST, "pull_request", "head", "repo", to=None)
+
+    run = read("pull_request", event).run
+
+    assert run is not None
+    assert (run.head_owner, run.has_foreign_head, run.pull_request) == ("", True, 7)
+
+
+def test_the_case_of_a_repository_makes_no_fork(read: Reader) -> None:
+    """GitHub does not tell names apart by it."""
+    run = read("pull_request", PULL_REQUEST, GITHUB_REPOSITORY="Octo/Gate").run
+
+    assert run is not None
+    assert not run.has_foreign_head
+
+
+def test_another_run_is_told_of_by_the_one_that_it_started(read: Reader) -> None:
+    """Its number, attempt, head and end are its own; its list of pull requests is not believed."""
+    assert read("workflow_run", WORKFLOW_RUN).run == CiRun(
+        id=RunId(99, 3),
+        repository="octo/gate",
+        head_sha=SHA,
+        head_owner="mallory",
+        head_branch="topic",
+        server_url="https://github.com",
+        has_foreign_head=True,
+        is_of_another=True,
+        conclusion="success",
+    )
+
+
+@pytest.mark.parametrize("event", ["push", "schedule", "workflow_dispatch", "merge_group", "new"])
+def test_other_events_have_no_pull_request(read: Reader, event: str) -> None:
+    """Their commit is the one of the variables, and their payload is not even read."""
+    environment = read(event, b"{ no JSON")
+
+    assert (environment.run, environment.event, environment.problem) == (OWN, event, None)
+
+
+def test_names_are_data(read: Reader) -> None:
+    """A branch may be called anything that git allows."""
+    branch = "a`$(id)`;<!-- -->\u202e%0A::error::\N{PILE OF POO}"
+    event = changed(PULL_REQUEST, "pull_request", "head", "ref", to=branch)
+
+    run = read("pull_request", event).run
+
+    assert run is not None
+    assert run.head_branch == branch
+
+
+BROKEN = {
+    "no JSON": b"{",
+    "no object": b"[]",
+    "no text": b"\xff\xfe",
+    "nested": b"[" * 100_000,
+    "no number": json.dumps(changed(PULL_REQUEST, "pull_request", "number", to=True)).encode(),
+    "number 0": json.dumps(changed(PULL_REQUEST, "pull_request", "number", to=0)).encode(),
+    "no head": json.dumps(changed(PULL_REQUEST, "pull_request", "head", to="x")).encode(),
+    "no commit": json.dumps(changed(PULL_REQUEST, "pull_request", "head", "sha", to="")).encode(),
+    "half a pair": json.dumps(
+        changed(PULL_REQUEST, "pull_request", "head", "ref", to="\ud800")
+    ).encode(),
+    "NaN": b'{"pull_request": NaN}',
+}
+
+
+@pytest.mark.parametrize("payload", BROKEN.values(), ids=BROKEN)
+def test_a_broken_event_leaves_a_run_without_a_pull_request(read: Reader, payload: bytes) -> None:
+    """The result can still be told in the summary, with what was wrong."""
+    environment = read("pull_request", payload)
+
+    assert environment.run == OWN
+    assert environment.problem
+
+
+def test_a_broken_event_of_another_run_cannot_pass_for_a_success(read: Reader) -> None:
+    """It is known to be of another run, of which nothing is known."""
+    environment = read("workflow_run", b"{}")
+
+    assert environment.run is not None
+    assert environment.run.is_of_another
+    assert environment.run.conclusion is None
+    assert environment.problem == "workflow_run.id is no number"
+
+
+def test_an_event_that_is_not_there_is_a_problem(read: Reader, tmp_path: Path) -> None:
+    """A file that is missing, and one that is not named."""
+    missing = read("pull_request", PULL_REQUEST, GITHUB_EVENT_PATH=str(tmp_path / "none"))
+    unnamed = read("pull_request", PULL_REQUEST, GITHUB_EVENT_PATH="")
+    impossible = read("pull_request", PULL_REQUEST, GITHUB_EVENT_PATH="a\0b")
+
+    assert [one.run for one in (missing, unnamed, impossible)] == [OWN] * 3
+    assert missing.problem == impossible.problem == "the file of the event cannot be read"
+    assert unnamed.problem == "GITHUB_EVENT_PATH is not set"
+
+
+def test_an_event_of_endless_size_is_not_read(read: Reader) -> None:
+    """GitHub sends none of more than 25 MB."""
+    environment = read("pull_request", b" " * ((1 << 25) + 1))
+
+    assert environment.problem == "the file of the event has more than 33554432 bytes"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GITHUB_RUN_ID", ""),
+        ("GITHUB_RUN_ID", "0"),
+        ("GITHUB_RUN_ID", "-1"),
+        ("GITHUB_RUN_ID", "\N{ARABIC-INDIC DIGIT ONE}"),
+        ("GITHUB_RUN_ID", "9" * 400),
+        ("GITHUB_RUN_ATTEMPT", "first"),
+        ("GITHUB_REPOSITORY", ""),
+    ],
+)
+def test_a_run_that_does_not_say_which_is_none(read: Reader, name: str, value: str) -> None:
+    """Nothing could be kept current by it."""
+    environment = read("push", {}, **{name: value})
+
+    assert environment.run is None
+    assert name in (environment.problem or "")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(
+    event=st.sampled_from(["pull_request", "workflow_run", "push"]),
+    payload=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.dictionaries(
+            st.sampled_from(
+                ["pull_request", "workflow_run", "head", "number", "id", "sha", "repo"]
+            ),
+            inner,
+        ),
+    ),
+)
+def test_no_event_makes_reading_fail(read: Reader, event: str, payload: Any) -> None:
+    """Whatever stands in the file, there is a run to tell of."""
+    assert read(event, payload).run is not None

@@ -1,0 +1,145 @@
+"""Summaries and outputs, read back as the runner reads them."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.adapters.github.files import MOST_SUMMARY_BYTES, append_summary, write_outputs
+from repro_gate.errors import PublishFailed
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return where the runner wants to be told."""
+    return tmp_path / "file"
+
+
+def outputs_of(data: bytes) -> dict[str, str]:
+    """Return what a runner reads in a file of outputs, line after line."""
+    outputs: dict[str, str] = {}
+    lines = re.findall(r"([^\n]*)(\n|\Z)", data.decode("utf-8"))
+    while lines and lines[0] != ("", ""):
+        head, _ = lines.pop(0)
+        name, separator, delimiter = head.partition("<<")
+        assert all((name, separator, delimiter)), head
+        value = ""
+        while lines[0][0] != delimiter:
+            line, end = lines.pop(0)
+            assert end, "the value has no end"
+            value += line + end
+        assert lines.pop(0)[1] == "\n", "the last line has no end"
+        outputs[name] = value.removesuffix("\n")
+    return outputs
+
+
+def test_a_summary_is_added_to_what_is_there(file: Path) -> None:
+    """It begins on a line of its own, and ends with one."""
+    file.write_text("before")
+
+    append_summary(file, "# One")
+    append_summary(file, "two\n")
+
+    assert file.read_text() == "before\n# One\ntwo\n"
+
+
+def test_a_summary_begins_a_file(file: Path) -> None:
+    """Nothing stands before it."""
+    append_summary(file, "# One")
+
+    assert file.read_text() == "# One\n"
+
+
+def test_a_summary_may_be_as_large_as_the_runner_shows(file: Path) -> None:
+    """To the last byte, counted in UTF-8 and with what was there."""
+    file.write_text("ab\n")
+    rest = MOST_SUMMARY_BYTES - 4
+
+    append_summary(file, "ä" * (rest // 2))
+
+    assert file.stat().st_size == MOST_SUMMARY_BYTES
+
+
+def test_a_summary_that_would_be_too_large_is_not_written(file: Path) -> None:
+    """One byte more and the runner would show nothing of it, not even what was there."""
+    file.write_text("ab\n")
+    rest = MOST_SUMMARY_BYTES - 4
+
+    with pytest.raises(PublishFailed, match="would have 1048577 bytes"):
+        append_summary(file, "x" * (rest + 1))
+
+    assert file.read_text() == "ab\n"
+
+
+def test_files_that_cannot_be_written_are_said(tmp_path: Path) -> None:
+    """A folder is no file."""
+    with pytest.raises(PublishFailed, match="the job summary cannot be written"):
+        append_summary(tmp_path, "x")
+    with pytest.raises(PublishFailed, match="the outputs cannot be written"):
+        write_outputs(tmp_path, {"a": "b"})
+
+
+def test_outputs_are_added_to_what_is_there(file: Path) -> None:
+    """In their order, each with a delimiter of its own."""
+    write_outputs(file, {"outcome": "failed", "exit-code": "10"})
+    write_outputs(file, {"counts": '{"drift": 1}'})
+
+    written = file.read_text()
+    assert outputs_of(written.encode()) == {
+        "outcome": "failed",
+        "exit-code": "10",
+        "counts": '{"drift": 1}',
+    }
+    assert len(set(re.findall(r"ghadelimiter_[0-9a-f-]{36}$", written, re.MULTILINE))) == 3
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z][a-z_-]{0,9}", fullmatch=True), st.text(), max_size=3))
+def test_any_text_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]
+) -> None:
+    """Line breaks of every kind, equal signs and delimiters of others end nothing."""
+    file = tmp_path_factory.mktemp("outputs") / "file"
+
+    write_outputs(file, values)
+
+    assert outputs_of(file.read_bytes()) == values
+
+
+@pytest.mark.parametrize(
+    "value", ["a\nghadelimiter_1\nb", "a\r\nEOF\r\nname<<EOF\r\n", "a\rb", "\n"]
+)
+def test_a_value_cannot_end_itself(file: Path, value: str) -> None:
+    """What looks like an end is text."""
+    write_outputs(file, {"one": value, "two": "2"})
+
+    assert outputs_of(file.read_bytes()) == {"one": value, "two": "2"}
+
+
+def test_half_a_pair_is_written_as_text(file: Path) -> None:
+    """A file of UTF-8 cannot hold it otherwise."""
+    write_outputs(file, {"one": "\ud800"})
+
+    assert outputs_of(file.read_bytes()) == {"one": "\\ud800"}
+
+
+def test_a_delimiter_in_a_value_is_refused(file: Path) -> None:
+    """Nobody can guess it; if somebody could, nothing would be written."""
+    with pytest.raises(PublishFailed, match="the output two holds the delimiter"):
+        write_outputs(file, {"one": "1", "two": "a\nEND\nb"}, new_delimiter=lambda: "END")
+
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "a<<b", "a\nb", "1", "ä", "-a"])
+def test_a_name_that_would_be_read_otherwise_is_refused(file: Path, name: str) -> None:
+    """It is a mistake of ours: names are never foreign."""
+    with pytest.raises(ValueError, match="an output has letters"):
+        write_outputs(file, {name: "x"})
+
+
+def test_an_output_that_no_runner_takes_is_refused(file: Path) -> None:
+    """All outputs of a job together have at most 1 MiB."""
+    with pytest.raises(PublishFailed, match="the output report has more than 1048576 bytes"):
+        write_outputs(file, {"report": "x" * ((1 << 20) + 1)})
