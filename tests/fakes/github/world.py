@@ -115,8 +115,8 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """In lower case, and without `authorization`."""
-    token: str | None
-    """The name of the account that the token belongs to."""
+    by: str | None
+    """The login of whoever the token belongs to."""
     body: Any
     """The JSON; None when it was none."""
 
@@ -137,6 +137,8 @@ class World:
         self.tokens = dict(tokens)
         self.comments: list[Comment] = []
         self.asked: list[Asked] = []
+        self.ignores_filters = False
+        """Whether every list of pull requests has all of them."""
         self._faults: list[tuple[Fault, itertools.count[int]]] = []
         self._ids = itertools.count(1001)
 

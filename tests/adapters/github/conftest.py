@@ -1,0 +1,56 @@
+"""A GitHub to talk to, time that only waiting moves, and no proxies of the machine."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+
+from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.hosted.surroundings import Surroundings
+from tests.fakes.github.server import Github, serving
+from tests.fakes.github.world import OF_JOB, REPOSITORY
+from tests.fakes.hosted import FakeTime
+
+PullsOf: TypeAlias = Callable[..., GithubPullRequests]
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no proxy and no certificates of the machine take part."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def time() -> FakeTime:
+    """Return a clock that only sleeping moves."""
+    return FakeTime()
+
+
+@pytest.fixture
+def surroundings(time: FakeTime) -> Surroundings:
+    """Return surroundings where no wait takes time, and where back-off is as short as it may be."""
+    return Surroundings(
+        environ={}, now=time.now, clock=time.clock, sleep=time.sleep, random=lambda: 0.0
+    )
+
+
+@pytest.fixture
+def github() -> Iterator[Github]:
+    """Give a GitHub with one pull request, number 7."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def pulls_of(surroundings: Surroundings) -> PullsOf:
+    """Return a function that gives the adapter for a server and one of its tokens."""
+
+    def make(api_url: str, secret: str = OF_JOB, *, deadline_s: float = 90.0) -> GithubPullRequests:
+        return GithubPullRequests(
+            api_url, REPOSITORY, Key(secret), surroundings=surroundings, deadline_s=deadline_s
+        )
+
+    return make

@@ -1,0 +1,318 @@
+"""Comments on a GitHub: found on all pages, believed of their own author alone."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import repro_gate
+from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.github.identity import is_by
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.core.ci import RunId
+from repro_gate.core.comments import CommentState, Marker, PostedComment
+from repro_gate.errors import CommentGone, PublishFailed
+from tests.fakes.github.server import Github, serving
+from tests.fakes.github.world import (
+    ACTIONS,
+    MAINTAINER,
+    OF_JOB,
+    OF_OTHER_APP,
+    OF_PERSON,
+    OTHER_APP,
+    STRANGER,
+    Account,
+    Fault,
+)
+
+if TYPE_CHECKING:
+    from tests.adapters.github.conftest import PullsOf
+
+NAME = "repro-gate"
+MARKER = Marker(name=NAME, run=RunId(100, 1), state=CommentState.FAILED, found=True)
+BODY = f"{MARKER}\nDrift."
+COMMENTS = "/repos/octo/gate/issues/7/comments"
+
+
+def posted(id: int, github: Github, *, pull: int = 7, marker: Marker = MARKER) -> PostedComment:
+    """Return a comment as the adapter tells it."""
+    url = f"{github.server_url}/octo/gate/pull/{pull}#issuecomment-{id}"
+    return PostedComment(id=id, url=url, marker=marker)
+
+
+def test_a_comment_is_posted(github: Github, pulls_of: "PullsOf") -> None:
+    """Its address and its number are those that GitHub gave it."""
+    comment = pulls_of(github.api_url).create(7, BODY)
+
+    assert comment == posted(1001, github)
+    assert github.world.bodies() == [BODY]
+
+
+def test_a_request_says_who_asks_and_for_which_api(github: Github, pulls_of: "PullsOf") -> None:
+    """GitHub turns away whoever does not say, and may change what is not pinned."""
+    pulls_of(github.api_url).create(7, BODY)
+
+    (asked,) = github.world.asked
+    headers = {name: asked.headers.get(name) for name in ("accept", "user-agent", "content-type")}
+    assert headers == {
+        "accept": "application/vnd.github+json",
+        "user-agent": f"repro-gate/{repro_gate.__version__}",
+        "content-type": "application/json",
+    }
+    assert asked.headers["x-github-api-version"] == "2022-11-28"
+    assert asked.by == "github-actions[bot]"
+
+
+def test_a_comment_is_changed_in_place(github: Github, pulls_of: "PullsOf") -> None:
+    """It stays the same one, and has the new marker."""
+    pulls = pulls_of(github.api_url)
+    later = Marker(name=NAME, run=RunId(101, 1), state=CommentState.PASSED)
+    comment = pulls.create(7, BODY)
+
+    changed = pulls.update(comment, f"{later}\nFixed.")
+
+    assert changed == posted(1001, github, marker=later)
+    assert github.world.bodies() == [f"{later}\nFixed."]
+
+
+def test_a_comment_is_deleted_once(github: Github, pulls_of: "PullsOf") -> None:
+    """That it is gone already is what was wanted."""
+    pulls = pulls_of(github.api_url)
+    comment = pulls.create(7, BODY)
+
+    pulls.delete(comment)
+    pulls.delete(comment)
+
+    assert github.world.bodies() == []
+
+
+def test_a_comment_that_is_gone_cannot_be_changed(github: Github, pulls_of: "PullsOf") -> None:
+    """The caller can tell that from a refusal."""
+    pulls = pulls_of(github.api_url)
+    comment = pulls.create(7, BODY)
+    github.world.comments.clear()
+
+    with pytest.raises(CommentGone):
+        pulls.update(comment, BODY)
+
+
+def test_our_comment_is_found_among_250(github: Github, pulls_of: "PullsOf") -> None:
+    """All pages are read, a hundred comments each."""
+    for number in range(240):
+        github.world.comment(STRANGER, f"opinion {number}")
+    ours = github.world.comment(ACTIONS, BODY)
+    for number in range(9):
+        github.world.comment(STRANGER, f"late opinion {number}")
+
+    found = pulls_of(github.api_url).comments(7, name=NAME)
+
+    assert found == (posted(ours.id, github),)
+    asked = [one.query for one in github.world.asked if one.path == COMMENTS]
+    assert asked == [{"per_page": "100", "page": str(number)} for number in (1, 2, 3)]
+
+
+def test_our_comments_come_the_oldest_first(github: Github, pulls_of: "PullsOf") -> None:
+    """Whoever puts them in order keeps the oldest."""
+    first, second = (github.world.comment(ACTIONS, BODY) for _ in range(2))
+    github.world.comments.reverse()
+
+    found = pulls_of(github.api_url).comments(7, name=NAME)
+
+    assert [comment.id for comment in found] == [first.id, second.id]
+
+
+@pytest.mark.parametrize(
+    "author", [STRANGER, OTHER_APP, Account(login="github-actions", id=41898282)]
+)
+def test_a_forged_marker_is_not_ours(github: Github, pulls_of: "PullsOf", author: Account) -> None:
+    """Neither a person nor the bot of another app can write in our name."""
+    github.world.comment(author, BODY)
+
+    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"\n{BODY}",
+        f"> {BODY}",
+        f"Look: {BODY}",
+        f"{MARKER} and more",
+        str(MARKER).replace("name=repro-gate", "name=another"),
+        str(MARKER).replace("state=failed", "state=happy"),
+        "",
+    ],
+)
+def test_a_marker_elsewhere_is_text(github: Github, pulls_of: "PullsOf", body: str) -> None:
+    """Only the first line counts, whole, and for its own name."""
+    github.world.comment(ACTIONS, body)
+
+    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+
+
+def test_a_marker_survives_the_line_ends_of_a_browser(github: Github, pulls_of: "PullsOf") -> None:
+    """A comment that was edited by hand ends its lines with carriage returns."""
+    github.world.comment(ACTIONS, BODY.replace("\n", "\r\n"))
+
+    assert len(pulls_of(github.api_url).comments(7, name=NAME)) == 1
+
+
+@pytest.mark.parametrize(
+    ("secret", "author", "asked"),
+    [
+        (OF_JOB, ACTIONS, ["GET /user", "POST /graphql"]),
+        (OF_OTHER_APP, OTHER_APP, ["GET /user", "POST /graphql"]),
+        (OF_PERSON, MAINTAINER, ["GET /user"]),
+    ],
+)
+def test_we_are_whoever_the_token_writes_as(
+    github: Github, pulls_of: "PullsOf", secret: str, author: Account, asked: list[str]
+) -> None:
+    """A person is a user, the bot of an app is known to GraphQL alone; it is asked once."""
+    ours = github.world.comment(author, BODY)
+    for other in {ACTIONS, OTHER_APP, MAINTAINER, STRANGER} - {author}:
+        github.world.comment(other, BODY)
+    pulls = pulls_of(github.api_url, secret)
+
+    found = [pulls.comments(7, name=NAME) for _ in range(2)]
+
+    assert found == [(posted(ours.id, github),)] * 2
+    assert github.world.asks() == [f"GET {COMMENTS}", *asked, f"GET {COMMENTS}"]
+
+
+def test_who_we_are_is_told_by_what_we_post(github: Github, pulls_of: "PullsOf") -> None:
+    """Nobody has to be asked for it then."""
+    pulls = pulls_of(github.api_url)
+    comment = pulls.create(7, BODY)
+
+    assert pulls.comments(7, name=NAME) == (comment,)
+    assert github.world.asks() == [f"POST {COMMENTS}", f"GET {COMMENTS}"]
+
+
+def test_who_we_are_does_not_matter_without_a_marker(github: Github, pulls_of: "PullsOf") -> None:
+    """The usual conversation costs one request."""
+    github.world.comment(STRANGER, "nice")
+
+    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+    assert github.world.asks() == [f"GET {COMMENTS}"]
+
+
+def test_without_graphql_we_are_the_bot_of_a_job(github: Github, pulls_of: "PullsOf") -> None:
+    """That is who the token of a job is, and the token of a job is what is used."""
+    github.world.comment(OTHER_APP, BODY)
+    ours = github.world.comment(ACTIONS, BODY)
+    github.world.strike(Fault(path="/graphql", status=404))
+
+    assert pulls_of(github.api_url).comments(7, name=NAME) == (posted(ours.id, github),)
+
+
+@pytest.mark.parametrize("answer", ["{}", '{"data": null}', '{"data": {"viewer": {"login": 1}}}'])
+def test_an_unclear_answer_is_not_guessed_over(
+    github: Github, pulls_of: "PullsOf", answer: str
+) -> None:
+    """A wrong guess would post a second comment."""
+    github.world.comment(ACTIONS, BODY)
+    github.world.strike(Fault(path="/graphql", status=200, body=answer))
+
+    with pytest.raises(PublishFailed, match="does not say who we are"):
+        pulls_of(github.api_url).comments(7, name=NAME)
+
+
+def test_an_enterprise_server_has_its_api_on_a_path(pulls_of: "PullsOf") -> None:
+    """And GraphQL beside it; the token goes nowhere else."""
+    with serving(path="/api/v3") as github:
+        ours = github.world.comment(OTHER_APP, BODY)
+        github.world.comment(ACTIONS, BODY)
+
+        found = pulls_of(github.api_url, OF_OTHER_APP).comments(7, name=NAME)
+
+    assert found == (posted(ours.id, github),)
+
+
+@pytest.mark.parametrize(
+    ("login", "comment", "is_ours"),
+    [
+        ("me", {"user": {"login": "Me", "type": "User"}}, True),
+        ("me", {"user": {"login": "you", "type": "User"}}, False),
+        ("me", {"user": None}, False),
+        ("a[bot]", {"user": {"login": "a[bot]", "type": "Bot"}}, True),
+        ("a[bot]", {"user": {"login": "a[bot]", "type": "User"}}, False),
+        (
+            "a[bot]",
+            {
+                "user": {"login": "a[bot]", "type": "Bot"},
+                "performed_via_github_app": {"slug": "a"},
+            },
+            True,
+        ),
+        (
+            "a[bot]",
+            {
+                "user": {"login": "a[bot]", "type": "Bot"},
+                "performed_via_github_app": {"slug": "b"},
+            },
+            False,
+        ),
+    ],
+)
+def test_an_author_is_told_by_login_kind_and_app(
+    login: str, comment: Any, *, is_ours: bool
+) -> None:
+    """Whatever is said must fit; an app need not be named."""
+    assert is_by(login, comment) is is_ours
+
+
+def test_an_address_that_is_none_is_not_passed_on(github: Github, pulls_of: "PullsOf") -> None:
+    """It would be shown as a link; the comment itself is there."""
+    answer = '{"id": 5, "html_url": "javascript:alert(1)", "user": {"login": "x"}}'
+    github.world.strike(Fault(method="POST", status=201, body=answer))
+
+    assert pulls_of(github.api_url).create(7, BODY) == PostedComment(id=5, url="", marker=MARKER)
+
+
+def test_a_body_without_a_marker_is_a_mistake_of_ours(github: Github, pulls_of: "PullsOf") -> None:
+    """It could never be found again."""
+    pulls = pulls_of(github.api_url)
+    comment = pulls.create(7, BODY)
+
+    with pytest.raises(ValueError, match="begins with its marker"):
+        pulls.create(7, "hello")
+    with pytest.raises(ValueError, match="begins with its marker"):
+        pulls.update(comment, "hello")
+
+
+def test_without_a_token_nobody_is_asked() -> None:
+    """What to do is said at once."""
+    with pytest.raises(PublishFailed, match="no GITHUB_TOKEN") as caught:
+        GithubPullRequests("https://api.github.com", "octo/gate", Key())
+
+    assert caught.value.remedy == (
+        "set GITHUB_TOKEN to ${{ github.token }} in the environment of the step"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "gate", "a/b/c", "../gate", "octo/..", "a b/c", "a/b?c"])
+def test_a_name_that_is_no_repository_is_not_put_into_a_path(name: str) -> None:
+    """It could lead to any other endpoint."""
+    with pytest.raises(PublishFailed, match="owner/name"):
+        GithubPullRequests("https://api.github.com", name, Key(OF_JOB))
+
+
+@pytest.mark.parametrize(
+    "api_url",
+    [
+        "http://ghe.example/api/v3",
+        "ftp://api.github.com",
+        "https://",
+        "https://octo:pass@ghe.example",
+        "https://ghe.example/?to=x",
+        "api.github.com",
+        "http://[",
+    ],
+)
+def test_a_token_is_not_sent_in_clear(api_url: str) -> None:
+    """Nor to an address that is something else than a host and a path."""
+    with pytest.raises(PublishFailed, match="the address of the API") as caught:
+        GithubPullRequests(api_url, "octo/gate", Key(OF_JOB))
+
+    assert caught.value.remedy == "look at GITHUB_API_URL"
+    assert "pass" not in str(caught.value)
