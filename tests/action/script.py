@@ -1,0 +1,118 @@
+"""Runs install.sh with programs that only say what they were asked."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.action.files import ROOT
+
+_SCRIPT = ROOT / ".github" / "action" / "install.sh"
+_TOOLS = ("bash", "cat", "getconf", "mkdir", "mktemp", "sed", "sha256sum", "sort", "uname")
+_UV = """\
+#!/usr/bin/env bash
+if [[ $1 == --version ]]; then echo "uv {version} (linux)"; exit; fi
+echo "$PWD|${{UV_CACHE_DIR-}}|$*" >>"{log}"
+[[ "$*" == *--offline* ]] && exit {offline}
+exit 0
+"""
+_INPUTS = {
+    "SETUP_ACCELERATOR": "cpu",
+    "SETUP_CACHE": "false",
+    "SETUP_CUDA_ARCHITECTURE": "",
+    "SETUP_PYTHON_VERSION": "3.11",
+    "SETUP_TASKS": "  ",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a phase ended, and what it said."""
+
+    code: int
+    said: str
+    outputs: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of uv."""
+
+    folder: str
+    cache: str
+    arguments: Sequence[str]
+
+
+class Machine:
+    """A runner with no programs but those that it is given."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make an empty one, with the tools that every system has."""
+        self._programs = folder / "programs"
+        self.temp = folder / "temp"
+        self.workspace = folder / "workspace"
+        for each in (self._programs, self.temp, self.workspace):
+            each.mkdir()
+        for name in _TOOLS:
+            found = shutil.which(name)
+            assert found is not None
+            (self._programs / name).symlink_to(found)
+        self._log = folder / "calls"
+        self._log.touch()
+
+    def install(self, name: str, script: str) -> None:
+        """Put a program on the PATH; the script begins after its first line."""
+        program = self._programs / name
+        program.write_text(f"#!/usr/bin/env bash\n{script}\n", "utf-8")
+        program.chmod(0o755)
+
+    def install_uv(self, version: str = "0.13.9", *, has_all: bool = True) -> None:
+        """Put a uv on the PATH, which has everything in its cache or nothing."""
+        script = _UV.format(version=version, log=self._log, offline=0 if has_all else 1)
+        self.install("uv", script.partition("\n")[2])
+
+    def prepared(self) -> Path:
+        """Return a folder as the phase `gate` leaves it."""
+        folder = self.temp / "repro-gate.prepared"
+        (folder / "environment" / "bin").mkdir(parents=True)
+        python = folder / "environment" / "bin" / "python"
+        python.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" "$@"\n', "utf-8")
+        python.chmod(0o755)
+        return folder
+
+    @property
+    def uv(self) -> Path:
+        """Where uv is."""
+        return self._programs / "uv"
+
+    def calls(self) -> list[Call]:
+        """Return the calls of uv so far."""
+        lines = self._log.read_text("utf-8").splitlines()
+        parts = (line.split("|", 2) for line in lines)
+        return [Call(folder, cache, arguments.split()) for folder, cache, arguments in parts]
+
+    def run(self, phase: str, **inputs: str) -> Result:
+        """Run a phase in the workspace."""
+        outputs = self.temp / "outputs"
+        outputs.write_text("", "utf-8")
+        environment = {
+            "PATH": str(self._programs),
+            "RUNNER_TEMP": str(self.temp),
+            "GITHUB_OUTPUT": str(outputs),
+            "CUDA_HOME": os.devnull,
+        }
+        done = subprocess.run(
+            [str(self._programs / "bash"), str(_SCRIPT), phase],
+            cwd=self.workspace,
+            env=environment | _INPUTS | inputs,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            text=True,
+        )
+        pairs = (line.partition("=") for line in outputs.read_text("utf-8").splitlines())
+        given = {name: value for name, _, value in pairs}
+        return Result(code=done.returncode, said=done.stdout + done.stderr, outputs=given)

@@ -1,0 +1,230 @@
+"""install.sh: refuses what it does not know, and installs nothing that is not pinned."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.action.files import ROOT
+from tests.action.script import Machine
+from tests.docs.pages import page
+
+_INVALID = {
+    "SETUP_ACCELERATOR": ("gpu", "accelerator: expected cpu, cuda or none, got gpu"),
+    "SETUP_CACHE": ("yes", "cache: expected true or false, got yes"),
+    "SETUP_PYTHON_VERSION": (
+        "3.9",
+        "python-version: expected a version such as 3.11, not below it, got 3.9",
+    ),
+    "SETUP_CUDA_ARCHITECTURE": (
+        "9.0",
+        "cuda-architecture: expected a compute capability without its dot, such as 90, or nothing, "
+        "got 9.0",
+    ),
+}
+_NVCC = 'echo "Cuda compilation tools, release 13.0, V13.0.{patch}"'
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Return a machine with a uv that has everything in its cache."""
+    made = Machine(tmp_path)
+    made.install_uv()
+    return made
+
+
+def _flags(folder: Path) -> str:
+    settings = tomllib.loads((folder / "uv.toml").read_text("utf-8"))
+    flags: str = settings["extra-build-variables"]["llama-cpp-python"]["CMAKE_ARGS"]
+    return flags
+
+
+def _with_cuda(machine: Machine, capabilities: str = "9.0", patch: int = 1) -> None:
+    machine.install("nvcc", _NVCC.format(patch=patch))
+    machine.install("nvidia-smi", f"printf '{capabilities}\\n'")
+
+
+@pytest.mark.parametrize("name", _INVALID)
+def test_an_unknown_value_is_refused(machine: Machine, name: str) -> None:
+    """A wrong input ends with 2, names what was expected, and nothing is installed."""
+    value, message = _INVALID[name]
+    result = machine.run("gate", **{name: value})
+    assert (result.code, result.said) == (2, f"::error title=repro-gate::{message}\n")
+    assert machine.calls() == []
+
+
+@pytest.mark.parametrize("name", _INVALID)
+def test_a_hostile_value_stays_one_line(machine: Machine, name: str) -> None:
+    """A value cannot give commands to the runner, nor to the shell."""
+    result = machine.run("gate", **{name: "cpu\n::add-mask::x $(touch here) `touch here`"})
+    assert (result.code, result.said.count("\n")) == (2, 1)
+    assert list(machine.workspace.iterdir()) == []
+
+
+def test_one_task_at_a_time(machine: Machine) -> None:
+    """To measure a shard and to merge shards are two jobs."""
+    result = machine.run("gate", SETUP_TASKS="shard merge ")
+    assert result.code == 2
+    assert "shard, merge and report: expected one of them at most" in result.said
+
+
+@pytest.mark.parametrize("task", ["shard  ", " merge ", "  report"])
+def test_each_task_is_possible(machine: Machine, task: str) -> None:
+    """Each of the three by itself is accepted."""
+    assert machine.run("gate", SETUP_TASKS=task).code == 0
+
+
+def test_an_architecture_needs_cuda(machine: Machine) -> None:
+    """An input that would change nothing is an error, not a disappointment."""
+    result = machine.run("gate", SETUP_CUDA_ARCHITECTURE="90")
+    assert result.code == 2
+    assert "expected nothing unless accelerator is cuda" in result.said
+
+
+def test_an_unknown_phase_is_refused(machine: Machine) -> None:
+    """The action calls three phases."""
+    assert machine.run("everything").code == 2
+
+
+def test_two_jobs_at_once_do_not_meet(machine: Machine) -> None:
+    """Each run has a folder of its own, and the caller's folder stays as it is."""
+    first, second = machine.run("gate"), machine.run("gate")
+    assert set(first.outputs) == {"folder", "uv", "command", "report"}
+    assert set(first.outputs.values()) & set(second.outputs.values()) == {str(machine.uv)}
+    assert Path(first.outputs["folder"]).parent == machine.temp
+    assert Path(first.outputs["report"]).is_dir()
+    assert list(machine.workspace.iterdir()) == []
+
+
+def test_every_package_is_pinned_by_hash(machine: Machine) -> None:
+    """Whatever comes from a package index has a hash, and so has what builds it."""
+    machine.run("gate")
+    folder = machine.prepared()
+    machine.run("plan", SETUP_FOLDER=str(folder))
+    machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
+    gate, itself, library = [
+        call.arguments for call in machine.calls() if call.arguments[0] == "pip"
+    ]
+    assert {"--require-hashes", f"{ROOT}/requirements-report.lock"} <= set(gate)
+    assert {"--no-deps", "--build-constraints", str(ROOT)} <= set(itself)
+    assert {"--require-hashes", "--no-deps", "--build-constraints"} <= set(library)
+    lock = (folder / "library.lock").read_text("utf-8")
+    assert re.fullmatch(r"llama-cpp-python==\S+ \\\n    --hash=sha256:[0-9a-f]{64}\n", lock)
+
+
+def test_the_cache_is_asked_first(machine: Machine) -> None:
+    """What is in uv's cache is installed without asking anybody."""
+    machine.run("gate")
+    assert all("--offline" in call.arguments for call in machine.calls()[1:])
+
+
+def test_the_network_is_asked_where_the_cache_has_not_all(machine: Machine) -> None:
+    """On a new machine each package comes from the index."""
+    machine.install_uv(has_all=False)
+    assert machine.run("gate").code == 0
+    online = [call.arguments[1] for call in machine.calls() if "--offline" not in call.arguments]
+    assert online == ["--quiet", "sync", "install"]
+
+
+def test_an_old_uv_is_not_used(machine: Machine) -> None:
+    """A uv that does not know the flags of the build would build with others."""
+    machine.install_uv("0.8.24")
+    machine.install("python3", "exit 1")
+    result = machine.run("gate")
+    assert (result.code, machine.calls()) == (4, [])
+    assert "cannot make an environment: install its module venv, or uv 0.9.0" in result.said
+
+
+def test_a_machine_without_uv_and_python_is_told_what_it_lacks(machine: Machine) -> None:
+    """There is nothing to begin with."""
+    machine.uv.unlink()
+    result = machine.run("gate")
+    assert result.code == 4
+    assert "neither uv 0.9.0 nor a Python" in result.said
+
+
+def test_the_cpu_build_is_the_one_of_the_project(machine: Machine) -> None:
+    """Goldens recorded with `make golden` hold for the action."""
+    folder = machine.prepared()
+    assert machine.run("plan", SETUP_FOLDER=str(folder)).code == 0
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]
+    written = tomllib.loads((folder / "uv.toml").read_text("utf-8"))
+    assert written == {"extra-build-variables": project["extra-build-variables"]}
+
+
+def test_the_cuda_build_is_the_one_of_the_documentation(machine: Machine) -> None:
+    """The flags are those that the page on GPUs exports."""
+    _with_cuda(machine)
+    folder = machine.prepared()
+    result = machine.run("plan", SETUP_FOLDER=str(folder), SETUP_ACCELERATOR="cuda")
+    blocks = "\n".join(page("docs/how-to/run-on-a-gpu.md").blocks("sh"))
+    documented = re.search(r'export CMAKE_ARGS="([^"]+)"', blocks)
+    assert documented is not None
+    assert (result.code, _flags(folder)) == (0, documented[1])
+
+
+def test_an_architecture_that_is_given_is_taken(machine: Machine) -> None:
+    """Then nobody asks the GPU."""
+    _with_cuda(machine, capabilities="8.0")
+    folder = machine.prepared()
+    given = {"SETUP_ACCELERATOR": "cuda", "SETUP_CUDA_ARCHITECTURE": "120a"}
+    assert machine.run("plan", SETUP_FOLDER=str(folder), **given).code == 0
+    assert "-DCMAKE_CUDA_ARCHITECTURES=120a-real " in _flags(folder)
+
+
+def test_several_equal_gpus_are_one_architecture(machine: Machine) -> None:
+    """A runner with eight of them is as good as one with one."""
+    _with_cuda(machine, capabilities="9.0\\n9.0")
+    folder = machine.prepared()
+    assert machine.run("plan", SETUP_FOLDER=str(folder), SETUP_ACCELERATOR="cuda").code == 0
+    assert "-DCMAKE_CUDA_ARCHITECTURES=90-real " in _flags(folder)
+
+
+@pytest.mark.parametrize("capabilities", ["8.0\\n9.0", "", "no devices were found", "[N/A]"])
+def test_an_unclear_gpu_has_to_be_named(machine: Machine, capabilities: str) -> None:
+    """Where the GPUs differ, or there is none, nothing is guessed."""
+    _with_cuda(machine, capabilities=capabilities)
+    folder = machine.prepared()
+    result = machine.run("plan", SETUP_FOLDER=str(folder), SETUP_ACCELERATOR="cuda")
+    assert result.code == 4
+    assert "set cuda-architecture" in result.said
+
+
+def test_cuda_needs_its_compiler(machine: Machine) -> None:
+    """Without nvcc it is said before minutes have been spent."""
+    folder = machine.prepared()
+    result = machine.run("plan", SETUP_FOLDER=str(folder), SETUP_ACCELERATOR="cuda")
+    assert result.code == 4
+    assert "there is no nvcc on the PATH or in CUDA_HOME" in result.said
+
+
+def test_each_build_has_a_key_of_its_own(machine: Machine) -> None:
+    """A library is never taken for one of another device, architecture or toolkit."""
+    folder = str(machine.prepared())
+    keys = [machine.run("plan", SETUP_FOLDER=folder).outputs["key"]]
+    for architecture, patch in (("90", 1), ("80", 1), ("90", 2)):
+        _with_cuda(machine, patch=patch)
+        given = {"SETUP_ACCELERATOR": "cuda", "SETUP_CUDA_ARCHITECTURE": architecture}
+        keys.append(machine.run("plan", SETUP_FOLDER=folder, **given).outputs["key"])
+    assert len(set(keys)) == len(keys)
+    assert machine.run("plan", SETUP_FOLDER=folder).outputs["key"] == keys[0]
+
+
+def test_uv_is_told_the_flags_and_keeps_its_own_settings(machine: Machine) -> None:
+    """It runs where the flags are written, and reads the settings of the machine as well."""
+    folder = machine.prepared()
+    machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
+    (call,) = machine.calls()
+    assert (call.folder, call.cache) == (str(folder), "")
+    assert "--config-file" not in call.arguments
+
+
+def test_a_library_to_be_kept_is_all_that_is_kept(machine: Machine) -> None:
+    """With `cache` the library has a cache of its own, without what can be downloaded."""
+    folder = machine.prepared()
+    cache = machine.run("plan", SETUP_FOLDER=str(folder)).outputs["cache"]
+    given = {"SETUP_FOLDER": str(folder), "SETUP_UV": str(machine.uv), "SETUP_CACHE": "true"}
+    assert machine.run("library", **given).code == 0
+    assert {call.cache for call in machine.calls()} == {cache}
+    assert machine.calls()[-1].arguments == ["cache", "prune", "--ci", "--quiet"]
