@@ -34,7 +34,7 @@ check_inputs() {
   expect cache "$SETUP_CACHE" 'true|false' 'true or false'
   expect python-version "$SETUP_PYTHON_VERSION" '3\.(1[1-9]|[2-9][0-9])' 'a version such as 3.11, not below it'
   expect cuda-architecture "$SETUP_CUDA_ARCHITECTURE" '(([5-9][0-9]|1[0-9]{2})[af]?)?' \
-    'a compute capability without its dot, such as 90, or nothing'
+    'a capability without its dot, such as 90, or nothing'
   if [[ -n $SETUP_CUDA_ARCHITECTURE && $SETUP_ACCELERATOR != cuda ]]; then
     fail "$USAGE_INVALID" "cuda-architecture: expected nothing unless accelerator is cuda"
   fi

@@ -19,8 +19,7 @@ _INVALID = {
     ),
     "SETUP_CUDA_ARCHITECTURE": (
         "9.0",
-        "cuda-architecture: expected a compute capability without its dot, such as 90, or nothing, "
-        "got 9.0",
+        "cuda-architecture: expected a capability without its dot, such as 90, or nothing, got 9.0",
     ),
 }
 _NVCC = 'echo "Cuda compilation tools, release 13.0, V13.0.{patch}"'
