@@ -85,13 +85,13 @@ def _sequence_reader(kind: Any, converter: Converter) -> _Read:
 
     def read_all(data: Any, _: Any) -> tuple[Any, ...]:
         found: list[Any] = []
+        values = _list(data)
         try:
-            # Up to the first that is refused: a file may hold millions.
-            for value in _list(data):
+            # Up to the first that is refused: there may be millions.
+            for value in values:
                 found.append(read(value, item))  # noqa: PERF401 -- their number is the place
         except Refused as refused:
-            if isinstance(data, list):
-                refused.steps.append(len(found))
+            refused.steps.append(len(found))
             raise
         return tuple(found)
 
@@ -107,9 +107,17 @@ def _tuple_reader(kind: Any, converter: Converter) -> _Read:
     readers = [(converter.get_structure_hook(item), item) for item in get_args(kind)]
 
     def read_all(data: Any, _: Any) -> tuple[Any, ...]:
-        if len(_list(data)) != len(readers):
-            raise Refused(expected=f"a list of {len(readers)}", found=f"one of {len(data)}")
-        return tuple([read(value, item) for (read, item), value in zip(readers, data, strict=True)])
+        found: list[Any] = []
+        values = _list(data)
+        if len(values) != len(readers):
+            raise Refused(expected=f"a list of {len(readers)}", found=f"one of {len(values)}")
+        try:
+            for (read, item), value in zip(readers, values, strict=True):
+                found.append(read(value, item))
+        except Refused as refused:
+            refused.steps.append(len(found))
+            raise
+        return tuple(found)
 
     return read_all
 
@@ -125,11 +133,14 @@ def _mapping_reader(kind: Any, converter: Converter) -> _Read:
 
     def read_all(data: Any, _: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for name, value in _object(data).items():
+        for spelled, value in _object(data).items():
             try:
-                found[scalars.read_text(name, str)] = read(value, item)
+                name = scalars.read_text(spelled, str)
+                if name in found:
+                    raise Refused.of(name, expected="only one spelling of each key")
+                found[name] = read(value, item)
             except Refused as refused:
-                refused.steps.append(name)
+                refused.steps.append(spelled)
                 raise
         return found
 
@@ -196,6 +207,8 @@ def _first(errors: ClassValidationError, kind: type) -> Refused:
     of_fields, of_all = errors.group_exceptions()
     for error, note in of_fields:
         if isinstance(error, Refused):
+            # On its way it gets a note from each object, and the first is taken for the place.
+            error.__notes__.clear()
             error.steps.append(note.name)
             return error
         if isinstance(error, KeyError):

@@ -3,7 +3,6 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -43,11 +42,6 @@ def without_none(kind: Any) -> Any:
     """Return an optional type as what it is where it is given."""
     given = tuple(member for member in members(kind) if member is not NoneType)
     return Union[given]  # noqa: UP007 -- of a list that is known here alone
-
-
-def is_enum(kind: Any) -> bool:
-    """Tell whether it is a list of named values."""
-    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def is_literal(kind: Any) -> bool:

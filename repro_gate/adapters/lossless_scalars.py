@@ -1,6 +1,7 @@
 """Single values as JSON, and back: each of exactly its own type, or refused."""
 
 import math
+import sys
 from enum import Enum
 from typing import Any, Final, get_args
 
@@ -83,7 +84,7 @@ def read_float(data: Any, _: Any) -> float:
     # Python reads 1e999 as infinity.
     if type(data) is float and math.isfinite(data):
         return data
-    if type(data) is int and abs(data) <= LARGEST_INT:
+    if type(data) is int and abs(data) <= sys.float_info.max:
         return float(data)
     if data in NOT_FINITE:
         return float(data)
@@ -132,7 +133,7 @@ def read_setting(data: Any, kind: Any) -> Any:
     """Return a setting as what its own type says it is."""
     is_finite = not isinstance(data, float) or math.isfinite(data)
     if type(data) not in get_args(kind) or not is_finite:
-        raise Refused.of(data, expected="a text, a finite number, true or false")
+        raise Refused.of(data, expected="a setting")
     return read_text(data, kind) if isinstance(data, str) else data
 
 

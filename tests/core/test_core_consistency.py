@@ -205,7 +205,7 @@ def test_a_control_that_differs_nowhere(divergence: Divergence) -> None:
 
 @pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
 @pytest.mark.parametrize("name", ["wall_s", "load_s", "engine_s"])
-def test_a_time_that_is_none(name: str, value: float) -> None:
+def test_a_time_that_is_none(name: str, value: Any) -> None:
     """A time is finite, and never below 0."""
     timing = replace(report_of().timing, **{name: value})
 

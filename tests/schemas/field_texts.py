@@ -11,11 +11,11 @@ def field_texts(kind: type) -> Mapping[str, str]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(definition, ast.ClassDef)
     texts: dict[str, str] = {}
-    name = None
+    name: str | None = None
     for statement in definition.body:
         match statement:
-            case ast.AnnAssign(target=ast.Name(id=name)):
-                pass
+            case ast.AnnAssign(target=ast.Name(id=str(field))):
+                name = field
             case ast.Expr(value=ast.Constant(value=str(text))) if name is not None:
                 texts[name] = one_line(text)
             case _:

@@ -5,7 +5,9 @@
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, get_args, get_type_hints
 
 from repro_gate.adapters import lossless_kinds as kinds
@@ -29,7 +31,10 @@ _SCALARS: Mapping[Any, dict[str, Any]] = {
     },
     float: {
         "description": "A number with all its digits; the words are those that JSON lacks.",
-        "anyOf": [{"type": "number"}, {"enum": list(NOT_FINITE)}],
+        "anyOf": [
+            {"type": "number", "minimum": -sys.float_info.max, "maximum": sys.float_info.max},
+            {"enum": list(NOT_FINITE)},
+        ],
     },
     str: {
         "description": (
@@ -138,7 +143,7 @@ class _Schemas:
         if kind in _SCALARS:
             return _SCALARS[kind]
         description = {"description": one_line(inspect.getdoc(kind) or "")}
-        if kinds.is_enum(kind):
+        if issubclass(kind, Enum):
             return {**description, "enum": [member.value for member in kind]}
         return {**description, **self.fields_of(kind)}
 

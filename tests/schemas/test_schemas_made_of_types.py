@@ -35,7 +35,9 @@ def test_a_verdict_says_its_kind() -> None:
     """Of several types each has a word of its own, which stands first."""
     schema = schema_of("evidence")["$defs"]
 
-    assert {"$ref": "#/$defs/tagged_drift"} in schema["cell_report"]["properties"]["verdict"]["oneOf"]
+    assert {"$ref": "#/$defs/tagged_drift"} in schema["cell_report"]["properties"]["verdict"][
+        "oneOf"
+    ]
     assert schema["tagged_drift"]["properties"]["kind"] == {"const": "drift"}
     assert schema["tagged_drift"]["required"] == ["kind", "divergence", "golden", "provenance"]
     assert schema["tagged_finished"]["properties"]["kind"] == {"const": "finished"}

@@ -1,0 +1,57 @@
+"""What is believed of an untrusted report can be told, by every report and by the exit code."""
+
+from io import StringIO
+from typing import Any
+
+from hypothesis import given
+from hypothesis import settings as examples
+from rich.console import Console
+
+from repro_gate.adapters.lossless import decode, encode
+from repro_gate.adapters.lossless_scalars import Refused
+from repro_gate.core.consistency import contradiction_in
+from repro_gate.core.outcome import exit_code_for
+from repro_gate.core.report import GateReport
+from repro_gate.reports.json_report import render_json
+from repro_gate.reports.junit import render_junit
+from repro_gate.reports.markdown import render_markdown
+from repro_gate.reports.summary import render_summary
+from repro_gate.reports.terminal import render_terminal
+from tests.fakes.changed_data import changed
+from tests.fakes.evidence import report_of
+
+_DATA = encode(report_of(), GateReport)
+
+
+def believed(data: Any) -> GateReport | None:
+    """Return the report that data describes, or None when it is refused."""
+    try:
+        report: GateReport = decode(data, GateReport)
+    except Refused:
+        return None
+    return report if contradiction_in(report) is None else None
+
+
+def tell(report: GateReport) -> None:
+    """Render every report."""
+    exit_code_for(report)
+    render_summary(report)
+    render_json(report)
+    render_junit(report)
+    render_markdown(report)
+    render_terminal(report, Console(file=StringIO()))
+
+
+def test_a_report_with_every_verdict_is_believed() -> None:
+    """The data that is changed here is good before."""
+    assert believed(_DATA) == report_of()
+
+
+@examples(max_examples=150)
+@given(changed(_DATA))
+def test_what_is_believed_is_told(data: Any) -> None:
+    """Whatever has been changed in a report, it is refused or every report can be rendered."""
+    report = believed(data)
+
+    if report is not None:
+        tell(report)

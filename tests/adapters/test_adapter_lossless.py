@@ -1,0 +1,371 @@
+"""Values become plain JSON data and come back to the last bit; everything else is refused."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from repro_gate.adapters.lossless import decode, encode
+from repro_gate.adapters.lossless_scalars import Refused
+from repro_gate.core.evidence import Evidence
+from repro_gate.core.judgement import Repetition
+from repro_gate.core.logprob_verdicts import LogprobVerdict
+from repro_gate.core.measurement import Control
+from repro_gate.core.models import Setting
+from repro_gate.core.report import CellReport
+from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
+from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Verdict
+from tests.fakes.evidence import TIMING, report_of, shard_report_of
+from tests.reports.random_reports import HOSTILE, few
+
+
+class Colour(StrEnum):
+    """A list of words."""
+
+    RED = "red"
+    NOT_RED = "not red"
+
+
+class Size(IntEnum):
+    """A list of numbers."""
+
+    ONE = 1
+    TWO = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """One of two shapes, which has a word of its own."""
+
+    word: ClassVar[str] = "round"
+
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class BigSquare:
+    """One of two shapes, which goes by its name."""
+
+    side: int
+
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise ValueError(f"a side is at least 1, got {self.side}")
+
+
+Shape: TypeAlias = Circle | BigSquare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Everything:
+    """A field of each kind."""
+
+    fixed: Literal["v1"]
+    flag: bool
+    count: int
+    number: float
+    text: str
+    data: bytes
+    colour: Colour
+    size: Size
+    shape: Shape
+    pair: tuple[int, float]
+    shapes: tuple[Shape, ...]
+    facts: Mapping[str, tuple[str, ...]]
+    settings: Mapping[str, Setting]
+    maybe: Circle | None
+    later: str = ""
+
+
+VALUE = Everything(
+    fixed="v1",
+    flag=True,
+    count=3,
+    number=-0.5,
+    text='a\n"b" \\ \ud800 \N{RIGHT-TO-LEFT OVERRIDE} \N{SNOWMAN}',
+    data=b"a\x00\xff \xe2\x98\x83",
+    colour=Colour.NOT_RED,
+    size=Size.TWO,
+    shape=BigSquare(2),
+    pair=(1, 0.5),
+    shapes=(Circle(1.0), BigSquare(1)),
+    facts={"a\x1b": ("b",), "": ()},
+    settings={"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40},
+    maybe=None,
+)
+DATA: dict[str, Any] = {
+    "fixed": "v1",
+    "flag": True,
+    "count": 3,
+    "number": -0.5,
+    "text": 'a\\n"b" \\\\ \\xed\\xa0\\x80 \\xe2\\x80\\xae \N{SNOWMAN}',
+    "data": "a\\x00\\xff \N{SNOWMAN}",
+    "colour": "not red",
+    "size": 2,
+    "shape": {"kind": "big_square", "side": 2},
+    "pair": [1, 0.5],
+    "shapes": [{"kind": "round", "radius": 1.0}, {"kind": "big_square", "side": 1}],
+    "facts": {"a\\x1b": ["b"], "": []},
+    "settings": {"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40},
+    "maybe": None,
+    "later": "",
+}
+
+
+def through_json(value: object, kind: Any) -> Any:
+    """Return what is read of what was written."""
+    text = json.dumps(encode(value, kind), allow_nan=False)
+    return decode(json.loads(text), kind)
+
+
+def refusal_of(data: object, kind: Any = Everything) -> str:
+    """Return what is said of data that is refused."""
+    with pytest.raises(Refused) as caught:
+        decode(data, kind)
+    assert f"{caught.value.place}{caught.value}".isprintable()
+    return f"{caught.value.place}: {caught.value}"
+
+
+def test_a_value_is_plain_data() -> None:
+    """Each kind of field has one way to be written."""
+    assert encode(VALUE, Everything) == DATA
+    assert json.loads(json.dumps(DATA)) == DATA
+
+
+def test_a_value_comes_back() -> None:
+    """Also with the types of its settings, which equality does not tell apart."""
+    found = through_json(VALUE, Everything)
+
+    assert found == VALUE
+    assert list(map(type, found.settings.values())) == [bool, int, float, str, int]
+    assert [type(found.colour), type(found.size)] == [Colour, Size]
+
+
+def test_what_has_a_default_may_be_absent() -> None:
+    """A file of an older version does not have what came later."""
+    older = {key: value for key, value in DATA.items() if key != "later"}
+
+    assert decode(older, Everything) == VALUE
+
+
+@examples(max_examples=60)
+@given(HOSTILE.evidences)
+def test_any_evidence_comes_back(evidence: Evidence) -> None:
+    """Whatever the words in it are, half surrogate pairs among them."""
+    assert through_json(evidence, Evidence) == evidence
+
+
+def _measured(found: CellReport) -> MeasuredCell:
+    assert found.cell is not None
+    done = None if found.generation is None else Repetition(first=found.generation, runs=found.runs)
+    problem = found.verdict if isinstance(found.verdict, Inconclusive) else None
+    return MeasuredCell(cell=found.cell, repetition=done, problem=problem)
+
+
+def _control(found: CellReport) -> Control:
+    assert found.cell is not None
+    assert found.generation is not None
+    return Control(cell=found.cell, seed=found.runs, generation=found.generation)
+
+
+_cells = HOSTILE.cells.filter(lambda found: found.cell is not None)
+_controls = _cells.filter(lambda found: found.generation is not None).map(_control)
+_identities = st.builds(
+    PlanIdentity,
+    digest=HOSTILE.texts,
+    commit=st.none() | HOSTILE.texts,
+    suites=few(HOSTILE.texts),
+    only=st.none() | HOSTILE.texts,
+    runs=st.none() | st.integers(1, 99),
+    options=few(HOSTILE.texts),
+)
+
+
+@examples(max_examples=30)
+@given(
+    st.builds(
+        ShardReport,
+        tool_version=HOSTILE.texts,
+        started_at=HOSTILE.texts,
+        shard=st.just(Shard(1, 2)),
+        identity=_identities,
+        cells=few(_cells.map(_measured)),
+        engines=st.just(shard_report_of().engines),
+        models=st.dictionaries(HOSTILE.texts, st.dictionaries(HOSTILE.texts, HOSTILE.texts)),
+        controls=few(_controls),
+        logprobs=few(HOSTILE.logprobs, most=1),
+        timing=st.just(TIMING),
+        interrupted=st.booleans(),
+    )
+)
+def test_any_shard_comes_back(report: ShardReport) -> None:
+    """Whatever it measured."""
+    assert through_json(report, ShardReport) == report
+
+
+@given(st.floats())
+def test_a_number_comes_back_to_the_last_bit(number: float) -> None:
+    """Also the sign of zero, and those for which JSON has a word only."""
+    found = through_json(Circle(number), Circle).radius
+
+    assert type(found) is float
+    assert found.hex() == number.hex()
+
+
+@given(st.binary())
+def test_bytes_come_back(data: bytes) -> None:
+    """Whether they are text or not."""
+    assert through_json(data, bytes) == data
+
+
+@given(st.text(st.characters()) | st.text(st.characters(categories=["Cs", "Cc"])))
+def test_a_text_comes_back(text: str) -> None:
+    """As data that is printable, and has no half of a surrogate pair."""
+    data = encode(text, str)
+
+    assert data.isprintable()
+    assert data.encode("utf-8").decode("utf-8") == data
+    assert through_json(text, str) == text
+
+
+def test_a_whole_number_is_a_number() -> None:
+    """Other tools write 1.0 as 1, and ours reads it as 1.0 again."""
+    found = decode({"radius": 1}, Circle)
+
+    assert found == Circle(1.0)
+    assert type(found.radius) is float
+    assert type(encode(Circle(1), Circle)["radius"]) is float
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_a_setting_that_is_not_finite_is_not_written(number: float) -> None:
+    """Its word would come back as a text."""
+    with pytest.raises(ValueError, match="a setting must be finite"):
+        encode(number, Setting)
+
+
+def test_a_verdict_is_told_apart_by_its_kind() -> None:
+    """Two unions share three of their members."""
+    verdict = Unrecorded(reason="x")
+
+    data = {"kind": "unrecorded", "reason": "x"}
+    assert encode(verdict, Verdict) == encode(verdict, LogprobVerdict) == data
+    assert decode(data, Verdict) == decode(data, LogprobVerdict) == verdict
+    assert encode(Match(), Verdict) == {"kind": "match"}
+    assert refusal_of({"kind": "match"}, LogprobVerdict) == (
+        "kind: expected one of agrees, drift, outlier, invalid, unrecorded, inconclusive, "
+        "orphaned, found 'match'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"fixed": "v2"}, "fixed: expected 'v1', found 'v2'"),
+        ({"flag": 1}, "flag: expected true or false, found 1"),
+        ({"flag": None}, "flag: expected true or false, found None"),
+        ({"count": True}, "count: expected an integer, found True"),
+        ({"count": 3.0}, "count: expected an integer, found 3.0"),
+        ({"count": "3"}, "count: expected an integer, found '3'"),
+        (
+            {"count": 2**63},
+            "count: expected an integer of at most 9223372036854775807, found a larger one",
+        ),
+        ({"number": "0.5"}, "number: expected a number, found '0.5'"),
+        ({"number": "Infinity"}, "number: expected a number, found 'Infinity'"),
+        ({"number": True}, "number: expected a number, found True"),
+        ({"number": math.inf}, "number: expected a number, found inf"),
+        ({"number": math.nan}, "number: expected a number, found nan"),
+        ({"number": []}, "number: expected a number, found a list"),
+        ({"text": 1}, "text: expected a text, found 1"),
+        ({"text": {}}, "text: expected a text, found an object"),
+        (
+            {"text": "\\q"},
+            r"text: expected a printable text, found a backslash that starts no escape in '\\\\q'",
+        ),
+        ({"data": 1}, "data: expected a text, found 1"),
+        ({"colour": "RED"}, "colour: expected one of ['red', 'not red'], found 'RED'"),
+        ({"size": 3}, "size: expected one of [1, 2], found 3"),
+        ({"size": True}, "size: expected one of [1, 2], found True"),
+        ({"shape": []}, "shape: expected an object, found a list"),
+        ({"shape": {}}, "shape.kind: expected one of round, big_square, found None"),
+        ({"shape": {"kind": []}}, "shape.kind: expected one of round, big_square, found a list"),
+        ({"shape": {"kind": "round"}}, "shape: expected the key 'radius', found none"),
+        (
+            {"shape": {"kind": "round", "radius": 1, "side": 1}},
+            "shape: expected only the keys radius, found 'side'",
+        ),
+        (
+            {"shape": {"kind": "big_square", "side": 0}},
+            "shape: expected a consistent big square, found a side is at least 1, got 0",
+        ),
+        ({"pair": [1]}, "pair: expected a list of 2, found one of 1"),
+        ({"pair": [1, "x"]}, "pair[1]: expected a number, found 'x'"),
+        ({"pair": "ab"}, "pair: expected a list, found 'ab'"),
+        ({"shapes": {}}, "shapes: expected a list, found an object"),
+        (
+            {"shapes": [{"kind": "round", "radius": 1}, {"kind": "round", "radius": "x"}]},
+            "shapes[1].radius: expected a number, found 'x'",
+        ),
+        ({"facts": []}, "facts: expected an object, found a list"),
+        ({"facts": {"a.b": ["x", 1]}}, "facts.a.b[1]: expected a text, found 1"),
+        ({"settings": {"a": None}}, "settings.a: expected a setting, found None"),
+        ({"settings": {"a": math.inf}}, "settings.a: expected a setting, found inf"),
+        ({"maybe": 1}, "maybe: expected an object, found 1"),
+        ({"more": 1}, ": expected only the keys {keys}, found 'more'"),
+    ],
+)
+def test_data_that_is_no_value_is_refused(changes: dict[str, Any], told: str) -> None:
+    """The message says the place, what was expected and what was found."""
+    assert refusal_of(DATA | changes) == told.format(keys=", ".join(DATA))
+
+
+def test_a_key_that_is_missing_is_named() -> None:
+    """Of several the first."""
+    assert refusal_of({}) == ": expected the key 'fixed', found none"
+
+
+def test_two_spellings_of_one_key_are_refused() -> None:
+    """One of the two values would be lost."""
+    told = "facts.\\\\x61: expected only one spelling of each key, found 'a'"
+
+    assert refusal_of(DATA | {"facts": {"a": [], "\\x61": []}}) == told
+
+
+def test_what_is_said_is_short() -> None:
+    """However long what was found is, and however long the way to it."""
+    told = refusal_of(DATA | {"facts": {"k" * 10**6: "v" * 10**6}})
+
+    assert len(told) < 500
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["kind", "report", "cells", "x"]), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+def test_anything_else_is_refused(data: object) -> None:
+    """No data is a crash."""
+    with pytest.raises(Refused):
+        decode(data, Evidence)
+
+
+def test_a_list_of_errors_ends_at_the_first() -> None:
+    """A file of a million errors takes no longer than one of a few."""
+    data = encode(report_of(), type(report_of()))
+
+    told = refusal_of(data | {"cells": [None] * 10**6}, type(report_of()))
+
+    assert told == "cells[0]: expected an object, found None"

@@ -1,0 +1,149 @@
+"""What shards measured, gathered from the folders of many downloads."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.shard_files import read_shards, remove_shard, write_shard
+from repro_gate.errors import InputInvalid
+from tests.fakes.evidence import shard_report_of
+
+FIRST, SECOND = shard_report_of(index=1), shard_report_of(index=2)
+
+
+def refusal_of(*folders: Path, **options: int) -> str:
+    """Return what is said when a shard is refused."""
+    with pytest.raises(InputInvalid) as caught:
+        read_shards(folders, **options)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def test_shards_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Each with the file that says so, in the order of the folders."""
+    one, two = tmp_path / "b", tmp_path / "a"
+    write_shard(one, FIRST)
+    write_shard(two, SECOND)
+
+    assert read_shards([one, two]) == ((one / "shard.json", FIRST), (two / "shard.json", SECOND))
+
+
+def test_a_folder_of_folders_is_looked_into(tmp_path: Path) -> None:
+    """As they are downloaded, in the order of their names; what else is there does not matter."""
+    write_shard(tmp_path / "shard-2", SECOND)
+    write_shard(tmp_path / "shard-1", FIRST)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "notes.txt").touch()
+
+    found = read_shards([tmp_path])
+
+    assert found == (
+        (tmp_path / "shard-1" / "shard.json", FIRST),
+        (tmp_path / "shard-2" / "shard.json", SECOND),
+    )
+
+
+def test_a_folder_with_a_shard_is_not_looked_into(tmp_path: Path) -> None:
+    """What lies below it is another matter."""
+    write_shard(tmp_path, FIRST)
+    write_shard(tmp_path / "old", SECOND)
+
+    assert read_shards([tmp_path]) == ((tmp_path / "shard.json", FIRST),)
+
+
+def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+    """It is one line of ASCII with the schema first."""
+    write_shard(tmp_path, FIRST)
+
+    text = (tmp_path / "shard.json").read_text("ascii")
+    assert text.count("\n") == 1
+    assert next(iter(json.loads(text).items())) == ("schema", "repro-gate/shard/v1")
+
+
+def test_a_folder_without_a_shard_is_named(tmp_path: Path) -> None:
+    """Also when another folder has one."""
+    write_shard(tmp_path / "one", FIRST)
+    (tmp_path / "two" / "inner" / "too-deep").mkdir(parents=True)
+    write_shard(tmp_path / "two" / "inner" / "too-deep", SECOND)
+
+    told = refusal_of(tmp_path / "one", tmp_path / "two")
+
+    expected = "shard.json, or folders with one, as check --shard writes it"
+    assert told == f"{tmp_path}/two: expected {expected}, found none"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The message says so in the words of the system."""
+    told = refusal_of(tmp_path / "x")
+
+    assert told == f"{tmp_path}/x: expected a readable file, found No such file or directory"
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    """The message says so in the words of the system."""
+    write_shard(tmp_path, FIRST)
+
+    told = refusal_of(tmp_path / "shard.json")
+
+    assert told.startswith(f"{tmp_path}/shard.json")
+    assert told.endswith("found Not a directory")
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    """Of a folder that is told, of one in it, and of a file."""
+    real = tmp_path / "real"
+    write_shard(real, FIRST)
+    (tmp_path / "link").symlink_to(real)
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "inner").symlink_to(real)
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "shard.json").symlink_to(real / "shard.json")
+
+    told = "expected no symbolic link, found one"
+    assert refusal_of(tmp_path / "link") == f"{tmp_path}/link: {told}"
+    assert refusal_of(tmp_path / "outer") == f"{tmp_path}/outer/inner: {told}"
+    assert refusal_of(tmp_path / "file") == f"{tmp_path}/file/shard.json: {told}"
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """It is not opened at all."""
+    write_shard(tmp_path, FIRST)
+
+    assert "expected at most 9 bytes, found " in refusal_of(tmp_path, max_bytes=9)
+
+
+def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
+    """The message names the file and the place in it."""
+    write_shard(tmp_path, FIRST)
+    file = tmp_path / "shard.json"
+    text = file.read_text("ascii")
+
+    file.write_text(text.replace('"index":1', '"index":3'), "ascii")
+    assert refusal_of(tmp_path) == (
+        f"{file}: shard.shard: expected a consistent shard, found a shard is I/N with "
+        "1 <= I <= N, such as 2/8, not 3/2"
+    )
+    file.write_text(text.replace("repro-gate/shard/v1", "repro-gate/evidence/v1"), "ascii")
+    assert refusal_of(tmp_path).startswith(f"{file}: schema: expected 'repro-gate/shard/v1'")
+
+
+def test_a_shard_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
+    """The message names the file and the place in it."""
+    timing = replace(FIRST.timing, wall_s=-1.0)
+    write_shard(tmp_path, replace(FIRST, timing=timing))
+
+    assert refusal_of(tmp_path) == (
+        f"{tmp_path}/shard.json: shard.timing.wall_s: expected a number of at least 0, found -1.0"
+    )
+
+
+def test_a_shard_can_be_removed(tmp_path: Path) -> None:
+    """Also when there is none: an earlier check must not stand for a later one."""
+    write_shard(tmp_path, FIRST)
+
+    remove_shard(tmp_path)
+    remove_shard(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
