@@ -1,0 +1,369 @@
+"""A GitHub that refuses, limits, fails or answers nonsense: said, waited for, and never doubled."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from repro_gate.core.ci import RunId
+from repro_gate.core.comments import CommentState, Marker
+from repro_gate.errors import CommentGone, PublishFailed
+from tests.fakes.github.server import Github
+from tests.fakes.github.world import ACTIONS, OF_FORK, STRANGER, Fault, Pull
+from tests.fakes.hosted import START, FakeTime
+
+if TYPE_CHECKING:
+    from tests.adapters.github.conftest import PullsOf
+
+NAME = "repro-gate"
+MARKER = Marker(name=NAME, run=RunId(100, 1), state=CommentState.FAILED, found=True)
+BODY = f"{MARKER}\nDrift."
+COMMENTS = "/repos/octo/gate/issues/7/comments"
+POST, GET = f"POST {COMMENTS}", f"GET {COMMENTS}"
+FORK = "for a pull request from a fork, let a workflow_run job publish the result"
+ALWAYS = 1000
+
+
+def test_a_token_that_only_reads_is_told_what_it_lacks(github: Github, pulls_of: "PullsOf") -> None:
+    """GitHub names the permissions, any of which would do."""
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url, OF_FORK).create(7, BODY)
+
+    assert caught.value.reason == (
+        "GitHub: status 403 (Forbidden): Resource not accessible by integration"
+    )
+    assert caught.value.remedy == (
+        f"grant `pull-requests: write` or `issues: write` to the job; {FORK}"
+    )
+    assert github.world.asks() == [POST]
+
+
+def test_a_token_that_is_not_known_is_refused(github: Github, pulls_of: "PullsOf") -> None:
+    """Another one has to be given."""
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url, "ghs_unknown").create(7, BODY)
+
+    assert caught.value.reason == "GitHub: status 401 (Unauthorized): Bad credentials"
+    assert caught.value.remedy == (
+        "give the step a token that is valid, such as ${{ github.token }}"
+    )
+
+
+def test_a_pull_request_that_is_not_there_is_said(github: Github, pulls_of: "PullsOf") -> None:
+    """It may also be one that the token must not see: GitHub does not tell which."""
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url).create(99, BODY)
+
+    assert caught.value.reason == "GitHub: status 404 (Not Found): Not Found"
+    assert caught.value.remedy == (
+        "look at whether the token may see this repository and pull request"
+    )
+
+
+def test_a_locked_conversation_is_said(github: Github, pulls_of: "PullsOf") -> None:
+    """In GitHub's own words."""
+    github.world.pulls[8] = Pull(number=8, is_locked=True)
+
+    with pytest.raises(PublishFailed, match="Unable to create comment because issue is locked"):
+        pulls_of(github.api_url).create(8, BODY)
+
+
+def test_too_long_a_comment_is_said(github: Github, pulls_of: "PullsOf") -> None:
+    """With what GitHub has against it; it is tried once."""
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url).create(7, BODY.ljust(65_537, "x"))
+
+    assert caught.value.reason == (
+        "GitHub: status 422 (Unprocessable Entity): Validation Failed: "
+        "Body is too long (maximum is 65536 characters)"
+    )
+    assert github.world.asks() == [POST]
+
+
+def test_the_longest_comment_is_taken(github: Github, pulls_of: "PullsOf") -> None:
+    """Its length is counted in UTF-16, where most pictures are two."""
+    body = BODY.ljust(65_534, "x") + "\N{PILE OF POO}"
+
+    pulls_of(github.api_url).create(7, body)
+
+    assert github.world.bodies() == [body]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "named"),
+    [
+        ("pull_requests=write", "`pull-requests: write`"),
+        ("issues=write", "`issues: write`"),
+        ("contents=read,issues=write", "`contents: read` and `issues: write`"),
+        ("", "`pull-requests: write`"),
+        ("`; rm -rf /`=write;<b>=write", "`pull-requests: write`"),
+    ],
+)
+def test_a_missing_permission_is_named_as_a_workflow_has_it(
+    github: Github, pulls_of: "PullsOf", accepted: str, named: str
+) -> None:
+    """Whatever the header says, it is one line of known words."""
+    headers = {"x-accepted-github-permissions": accepted}
+    github.world.strike(Fault(status=403, headers=headers, body='{"message": "no"}'))
+
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url).create(7, BODY)
+
+    assert caught.value.remedy == f"grant {named} to the job; {FORK}"
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_comment_that_is_gone_is_told_apart(
+    github: Github, pulls_of: "PullsOf", status: int
+) -> None:
+    """GitHub has two ways to say it."""
+    comment = pulls_of(github.api_url).create(7, BODY)
+    github.world.strike(Fault(method="PATCH|DELETE", status=status, times=2))
+
+    with pytest.raises(CommentGone):
+        pulls_of(github.api_url).update(comment, BODY)
+    pulls_of(github.api_url).delete(comment)
+
+
+def test_a_refusal_to_delete_is_no_success(github: Github, pulls_of: "PullsOf") -> None:
+    """Only what is gone counts as deleted."""
+    comment = pulls_of(github.api_url).create(7, BODY)
+
+    with pytest.raises(PublishFailed, match="status 403"):
+        pulls_of(github.api_url, OF_FORK).delete(comment)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_renamed_repository_is_said(github: Github, pulls_of: "PullsOf", status: int) -> None:
+    """No redirect is followed, for where it leads is not where the token is for."""
+    headers = {"location": "https://elsewhere.example/repositories/1?secret=x"}
+    github.world.strike(Fault(status=status, headers=headers))
+
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url).create(7, BODY)
+
+    assert caught.value.reason == (
+        f"GitHub: status {status}: a redirect to elsewhere.example is not followed"
+    )
+    assert caught.value.remedy == (
+        "if the repository was renamed or moved, run the job again under its new name"
+    )
+    assert github.world.asks() == [POST]
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_secondary_limit_is_waited_for(
+    github: Github, pulls_of: "PullsOf", time: FakeTime, status: int
+) -> None:
+    """As long as GitHub asks, and then there is one comment."""
+    message = '{"message": "You have exceeded a secondary rate limit."}'
+    github.world.strike(Fault(status=status, headers={"retry-after": "7"}, body=message))
+
+    pulls_of(github.api_url).create(7, BODY)
+
+    assert time.slept == [7.0]
+    assert github.world.asks() == [POST, POST]
+    assert github.world.bodies() == [BODY]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=429),
+        Fault(status=403, body='{"message": "You have exceeded a secondary rate limit."}'),
+        Fault(status=429, headers={"retry-after": "soon"}),
+    ],
+)
+def test_a_limit_without_a_time_is_waited_for_a_minute(
+    github: Github, pulls_of: "PullsOf", time: FakeTime, fault: Fault
+) -> None:
+    """That is what GitHub asks of whoever is not told otherwise."""
+    github.world.strike(fault)
+
+    pulls_of(github.api_url).create(7, BODY)
+
+    assert time.slept == [60.0]
+
+
+def test_a_primary_limit_is_waited_for_until_it_is_reset(
+    github: Github, pulls_of: "PullsOf", time: FakeTime
+) -> None:
+    """By the time of day, and one second more."""
+    reset = str(int((START + timedelta(seconds=20)).timestamp()))
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
+    github.world.strike(Fault(status=403, headers=headers))
+
+    pulls_of(github.api_url).create(7, BODY)
+
+    assert time.slept == [21.0]
+
+
+def test_a_limit_that_has_just_been_reset_costs_a_second(
+    github: Github, pulls_of: "PullsOf", time: FakeTime
+) -> None:
+    """A clock that is ahead makes no wait negative."""
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}
+    github.world.strike(Fault(status=403, headers=headers))
+
+    pulls_of(github.api_url).create(7, BODY)
+
+    assert time.slept == [1.0]
+
+
+def test_a_long_limit_is_not_waited_for(
+    github: Github, pulls_of: "PullsOf", time: FakeTime
+) -> None:
+    """A runner must not be held for an hour to post a comment."""
+    github.world.strike(Fault(status=429, headers={"retry-after": "3600"}, times=ALWAYS))
+
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url).create(7, BODY)
+
+    assert caught.value.reason == (
+        "GitHub: status 429 (Too Many Requests) (a rate limit) and asks to wait 3600 s; "
+        "after 90 s nothing more is tried"
+    )
+    assert caught.value.remedy == "run the job again later"
+    assert time.slept == []
+
+
+def test_all_waits_together_have_an_end(
+    github: Github, pulls_of: "PullsOf", time: FakeTime
+) -> None:
+    """The deadline is one for all calls of a publication."""
+    github.world.strike(Fault(status=429, headers={"retry-after": "40"}, times=ALWAYS))
+    pulls = pulls_of(github.api_url)
+
+    for _ in range(2):
+        with pytest.raises(PublishFailed, match="after 90 s nothing more is tried"):
+            pulls.comments(7, name=NAME)
+
+    assert time.slept == [40.0, 40.0]
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_a_server_that_fails_is_asked_again(
+    github: Github, pulls_of: "PullsOf", status: int
+) -> None:
+    """Reading, changing and deleting do no harm twice."""
+    pulls = pulls_of(github.api_url)
+    comment = pulls.create(7, BODY)
+    for method in ("GET", "PATCH", "DELETE"):
+        github.world.strike(Fault(method=method, path="/repos/.*", status=status, times=3))
+
+    found = pulls.comments(7, name=NAME)
+    pulls.update(comment, BODY + "!")
+    said = github.world.bodies()
+    pulls.delete(comment)
+
+    assert found == (comment,)
+    assert said == [BODY + "!"]
+    assert github.world.bodies() == []
+
+
+def test_a_server_that_only_fails_is_given_up(github: Github, pulls_of: "PullsOf") -> None:
+    """After five attempts; a page of HTML is no reason that could be told."""
+    page = "<html><script>alert(1)</script></html>"
+    github.world.strike(Fault(status=502, body=page, times=ALWAYS))
+
+    with pytest.raises(PublishFailed) as caught:
+        pulls_of(github.api_url).comments(7, name=NAME)
+
+    assert caught.value.reason == "GitHub: status 502 (Bad Gateway)"
+    assert github.world.asks() == [GET] * 5
+
+
+GARBAGE = {
+    "no JSON": Fault(method="POST", status=201, body="{"),
+    "NaN": Fault(method="POST", status=201, body="NaN"),
+    "nested": Fault(method="POST", status=201, body="[" * 100_000),
+    "another shape": Fault(method="POST", status=201, body='{"id": "1001"}'),
+    "no author": Fault(method="POST", status=201, body='{"id": 1, "html_url": "https://a"}'),
+    "server error": Fault(method="POST", status=502),
+    "cut off": Fault(method="POST", cut_after=10),
+    "nothing": Fault(method="POST", cut_after=0),
+}
+
+
+@pytest.mark.parametrize("fault", GARBAGE.values(), ids=GARBAGE)
+def test_a_post_whose_answer_got_lost_is_not_made_again(
+    github: Github, pulls_of: "PullsOf", fault: Fault
+) -> None:
+    """The comment is there: it is looked for, and found."""
+    github.world.strike(
+        Fault(
+            method="POST",
+            path=COMMENTS,
+            status=fault.status,
+            body=fault.body,
+            cut_after=fault.cut_after,
+            is_done=True,
+        )
+    )
+
+    comment = pulls_of(github.api_url).create(7, BODY)
+
+    assert comment.id == 1001
+    assert github.world.asks() == [POST, GET, "GET /user", "POST /graphql"]
+    assert github.world.bodies() == [BODY]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_post_that_failed_is_made_again(github: Github, pulls_of: "PullsOf", times: int) -> None:
+    """Where nothing is found it had not been done."""
+    github.world.strike(Fault(method="POST", status=502, times=times))
+
+    pulls_of(github.api_url).create(7, BODY)
+
+    assert github.world.asks() == [*([POST, GET] * times), POST]
+    assert github.world.bodies() == [BODY]
+
+
+def test_a_post_that_takes_too_long_is_looked_for(github: Github, pulls_of: "PullsOf") -> None:
+    """It was done all the same, and its answer came too late."""
+    github.world.strike(Fault(method="POST", path=COMMENTS, delay_s=2.0, is_done=True))
+
+    # Only waiting moves this clock, so that each attempt has all of the time.
+    comment = pulls_of(github.api_url, deadline_s=0.5).create(7, BODY)
+
+    assert comment.id == 1001
+    assert github.world.bodies() == [BODY]
+
+
+def test_another_comment_of_ours_is_not_taken_for_a_lost_one(
+    github: Github, pulls_of: "PullsOf"
+) -> None:
+    """Nor is the same comment of somebody else."""
+    older = Marker(name=NAME, run=RunId(99, 1), state=CommentState.FAILED)
+    github.world.comment(ACTIONS, f"{older}\nolder")
+    github.world.comment(STRANGER, BODY)
+    github.world.strike(Fault(method="POST", path=COMMENTS, status=502))
+
+    comment = pulls_of(github.api_url).create(7, BODY)
+
+    assert comment.id == 1003
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["{}", "null", "7", '[{"body": "x"}]', "[7]", '[{"id": true}]'],
+)
+def test_a_list_of_another_shape_is_not_guessed_over(
+    github: Github, pulls_of: "PullsOf", body: str
+) -> None:
+    """A comment that was not seen would be posted twice."""
+    github.world.strike(Fault(status=200, body=body))
+
+    with pytest.raises(PublishFailed, match="GitHub: the answer is"):
+        pulls_of(github.api_url).comments(7, name=NAME)
+
+
+@pytest.mark.parametrize("body", ["{", "", "<html>", "[NaN]"])
+def test_a_list_that_is_no_json_is_asked_for_again(
+    github: Github, pulls_of: "PullsOf", body: str
+) -> None:
+    """Somebody in between may have answered."""
+    github.world.strike(Fault(status=200, body=body))
+
+    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+    assert github.world.asks() == [GET, GET]

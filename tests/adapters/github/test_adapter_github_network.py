@@ -1,0 +1,375 @@
+"""What a network, a proxy or a server out of its mind does; the token goes to one host alone."""
+
+import contextlib
+import gzip
+import json
+import logging
+import ssl
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.core.ci import CiRun, RunId
+from repro_gate.core.comments import CommentState, Marker, PostedComment
+from repro_gate.errors import PublishFailed
+from tests.fakes.rude_server import Close, Reset, Wait, http, rude_server
+
+SECRET = "ghs_Zq7/tPx+93&vLm2~"  # noqa: S105 -- with characters that are written otherwise in URLs and JSON
+MARKER = Marker(name="repro-gate", run=RunId(100, 1), state=CommentState.FAILED)
+BODY = f"{MARKER}\nDrift."
+COMMENT = PostedComment(id=5, url="https://github.test/5", marker=MARKER)
+RUN = CiRun(
+    id=RunId(100, 1),
+    repository="octo/gate",
+    head_sha="c0ffee",
+    head_owner="mallory",
+    head_branch="fix",
+    server_url="https://github.test",
+    is_of_another=True,
+)
+CALLS: dict[str, Callable[[GithubPullRequests], object]] = {
+    "of_run": lambda pulls: pulls.of_run(RUN),
+    "comments": lambda pulls: pulls.comments(7, name="repro-gate"),
+    "create": lambda pulls: pulls.create(7, BODY),
+    "update": lambda pulls: pulls.update(COMMENT, BODY),
+    "delete": lambda pulls: pulls.delete(COMMENT),
+}
+EMPTY = http([])
+
+
+def _pulls(
+    api_url: str, surroundings: Surroundings, *, deadline_s: float = 90.0
+) -> GithubPullRequests:
+    return GithubPullRequests(
+        api_url, "octo/gate", Key(SECRET), surroundings=surroundings, deadline_s=deadline_s
+    )
+
+
+def _answering(
+    handler: Callable[[httpx.Request], httpx.Response], surroundings: Surroundings
+) -> GithubPullRequests:
+    """Return the adapter with a handler in place of the network."""
+    transport = httpx.MockTransport(handler)
+    return _pulls("https://api.github.test", replace(surroundings, transport=transport))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (Reset(),),
+        (Close(),),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n[", Close()),
+        (b"HTTP/1.1 200 OK\r\n", Reset()),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", Close()),
+    ],
+    ids=["reset", "closed", "truncated", "half a head", "another protocol"],
+)
+def test_a_connection_that_breaks_is_tried_again(
+    surroundings: Surroundings, broken: tuple[Any, ...]
+) -> None:
+    """The next answer is the one that counts."""
+    with rude_server(broken, (EMPTY,)) as server:
+        assert _pulls(server.url, surroundings).comments(7, name="repro-gate") == ()
+
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_server_that_is_not_there_is_said(
+    surroundings: Surroundings, call: Callable[[GithubPullRequests], object]
+) -> None:
+    """Nothing was sent, and nothing has to be looked for."""
+    with rude_server((EMPTY,)) as server:
+        url = server.url
+
+    with pytest.raises(PublishFailed, match="GitHub: no answer: ConnectError"):
+        call(_pulls(url, surroundings))
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_silent_server_is_given_up(
+    surroundings: Surroundings, call: Callable[[GithubPullRequests], object]
+) -> None:
+    """However often, within the time of an attempt."""
+    with (
+        rude_server((Wait(),)) as server,
+        pytest.raises(PublishFailed, match=r"no complete answer within 0\.1 s"),
+    ):
+        call(_pulls(server.url, surroundings, deadline_s=0.1))
+
+
+def test_a_slow_drip_does_not_hold_us(surroundings: Surroundings) -> None:
+    """Every byte comes in time, and the whole does not."""
+    drip = [step for _ in range(100) for step in (b" ", Wait(0.02))]
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 102\r\n\r\n"
+
+    with (
+        rude_server((head, *drip, b"[]")) as server,
+        pytest.raises(PublishFailed, match="no complete answer"),
+    ):
+        _pulls(server.url, surroundings, deadline_s=0.2).comments(7, name="repro-gate")
+
+
+def test_an_answer_without_end_is_not_read(surroundings: Surroundings) -> None:
+    """It is left alone once it has more than a page can have."""
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=iter([b" " * (1 << 24)] * 100))
+
+    def streamed(request: httpx.Request) -> httpx.Response:
+        response = handler(request)
+        return httpx.Response(200, stream=_Async(response))
+
+    with pytest.raises(PublishFailed, match="more than 67108864 bytes is not read"):
+        _answering(streamed, surroundings).comments(7, name="repro-gate")
+
+
+class _Async(httpx.AsyncByteStream):
+    """The content of a response, as an asynchronous client wants it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._chunks = response.iter_bytes()
+
+    async def __aiter__(self) -> Any:
+        """Give chunk after chunk."""
+        for chunk in self._chunks:
+            yield chunk
+
+
+def test_what_is_compressed_is_not_unpacked(surroundings: Surroundings) -> None:
+    """A few bytes could become a great many."""
+    bomb = http(gzip.compress(bytes(1 << 20)), headers={"content-encoding": "gzip"})
+
+    with (
+        rude_server((bomb,)) as server,
+        pytest.raises(PublishFailed, match="compressed answer"),
+    ):
+        _pulls(server.url, surroundings).comments(7, name="repro-gate")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_redirect_takes_no_token_elsewhere(
+    surroundings: Surroundings, call: Callable[[GithubPullRequests], object], status: int
+) -> None:
+    """Nobody at the other address hears anything."""
+    with rude_server((EMPTY,)) as other:
+        moved = http(status=status, headers={"location": f"http://{other.address}/steal"})
+        with (
+            rude_server((moved,)) as server,
+            pytest.raises(PublishFailed, match=r"a redirect to 127\.0\.0\.1 is not followed"),
+        ):
+            call(_pulls(server.url, surroundings))
+
+    assert other.connections == 0
+
+
+def test_the_next_page_is_asked_of_the_same_host(surroundings: Surroundings) -> None:
+    """Where a link leads does not matter, only that there is one."""
+    asked: list[httpx.URL] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        link = '<https://evil.example/steal?page=9>; rel="next"'
+        if len(asked) < 3:
+            return httpx.Response(200, json=[{"id": 1}], headers={"link": link})
+        return httpx.Response(200, json=[{"id": 2}])
+
+    assert _answering(handler, surroundings).comments(7, name="repro-gate") == ()
+    assert {url.host for url in asked} == {"api.github.test"}
+    assert [url.params["page"] for url in asked] == ["1", "2", "3"]
+
+
+def test_a_full_page_without_a_link_is_followed_by_another(surroundings: Surroundings) -> None:
+    """A proxy may drop the header; the comment could be on the next page."""
+    pages = [[{"id": 1}] * 100, []]
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=pages[int(request.url.params["page"]) - 1])
+
+    assert _answering(handler, surroundings).comments(7, name="repro-gate") == ()
+
+
+def test_pages_without_end_are_given_up(surroundings: Surroundings) -> None:
+    """A server that always says that there is more is not believed for ever."""
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[{"id": 1}], headers={"link": '<x>; rel="next"'})
+
+    with pytest.raises(PublishFailed, match="more than 100 pages"):
+        _answering(handler, surroundings).comments(7, name="repro-gate")
+
+
+def test_an_unknown_certificate_is_refused(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And accepted once the environment says that it may be."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    with rude_server((EMPTY,), tls=context) as server:
+        url = f"https://{server.address}"
+        with pytest.raises(PublishFailed, match="CERTIFICATE_VERIFY_FAILED"):
+            _pulls(url, surroundings).comments(7, name="repro-gate")
+        assert server.asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert _pulls(url, surroundings).comments(7, name="repro-gate") == ()
+
+
+def test_a_proxy_of_the_environment_is_used_for_https(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hears where to connect to, and not the token."""
+    with rude_server((http(status=407),)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@{proxy.address}")
+        with pytest.raises(PublishFailed) as caught:
+            _pulls("https://api.github.test", surroundings).comments(7, name="repro-gate")
+
+    assert proxy.asked[0].head.startswith("CONNECT api.github.test:443 ")
+    assert SECRET not in proxy.asked[0].head
+    assert "pass" not in str(caught.value)
+
+
+def test_a_proxy_does_not_hear_what_stays_on_this_machine(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token would be in clear."""
+    with rude_server((EMPTY,)) as proxy, rude_server((EMPTY,)) as server:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("ALL_PROXY", f"http://{proxy.address}")
+        _pulls(server.url, surroundings).comments(7, name="repro-gate")
+
+    assert proxy.connections == 0
+
+
+def test_a_proxy_that_cannot_be_used_is_said(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address may hold a password, and is not repeated."""
+    monkeypatch.setenv("HTTPS_PROXY", "gopher://user:password@proxy.example")
+
+    with pytest.raises(PublishFailed, match="a proxy or certificate") as caught:
+        _pulls("https://api.github.test", surroundings).comments(7, name="repro-gate")
+
+    assert "password" not in str(caught.value)
+    assert caught.value.remedy == "look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+
+
+ECHOES: dict[str, Callable[[], httpx.Response]] = {
+    "message": lambda: httpx.Response(403, json={"message": f"bad token {SECRET}"}),
+    "errors": lambda: httpx.Response(422, json={"message": "x", "errors": [SECRET] * 3}),
+    "fields": lambda: httpx.Response(422, json={"errors": [{"message": f"no {SECRET}"}]}),
+    "redirect": lambda: httpx.Response(302, headers={"location": f"https://{SECRET}.example/"}),
+    "header": lambda: httpx.Response(
+        403, headers={"x-accepted-github-permissions": SECRET}, json={"message": SECRET}
+    ),
+    "late": lambda: httpx.Response(500, json={"message": "x" * 290 + SECRET}),
+}
+
+
+@pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_the_token_is_in_no_words_of_ours(
+    surroundings: Surroundings,
+    caplog: pytest.LogCaptureFixture,
+    call: Callable[[GithubPullRequests], object],
+    answer: Callable[[], httpx.Response],
+) -> None:
+    """Not even when the server repeats it: in no message, remedy, traceback, log or repr."""
+    caplog.set_level(logging.DEBUG)
+    sent: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["authorization"])
+        return answer()
+
+    pulls = _answering(handler, surroundings)
+
+    with pytest.raises(PublishFailed) as caught:
+        call(pulls)
+
+    assert set(sent) == {f"Bearer {SECRET}"}
+    said = [*traceback.format_exception(caught.value), str(caught.value.remedy), repr(pulls)]
+    assert SECRET[:12] not in "\n".join([*said, caplog.text])
+
+
+def test_what_a_server_says_is_one_safe_line(surroundings: Surroundings) -> None:
+    """It ends up in a log, where a line may be a command."""
+    message = "no\n::error::forged\r\x1b[31m\u202e" + "x" * 1000
+
+    with pytest.raises(PublishFailed) as caught:
+        _answering(lambda _: httpx.Response(418, json={"message": message}), surroundings).comments(
+            7, name="repro-gate"
+        )
+
+    assert caught.value.reason.startswith(
+        "GitHub: status 418 (I'm a Teapot): no ::error::forged \\x1b[31m\\xe2\\x80\\xae"
+    )
+    assert len(caught.value.reason) < 400
+
+
+FIELDS = (
+    *("id", "body", "user", "login", "type", "html_url", "number", "head", "sha"),
+    *("errors", "message", "data", "viewer", "performed_via_github_app", "slug"),
+)
+NAMES = (
+    *("link", "retry-after", "x-ratelimit-remaining", "x-ratelimit-reset", "location"),
+    "x-accepted-github-permissions",
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(BODY),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(FIELDS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+    | st.sampled_from(["0", "1e400", "nan", "-1", '<x>; rel="next"', "https://[", "inf"]),
+    max_size=3,
+)
+
+
+@settings(
+    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    call=st.sampled_from(list(CALLS.values())),
+    status=st.sampled_from([200, 201, 204, 301, 403, 404, 422, 429, 500, 599, 799]),
+    headers=HEADERS,
+    document=JSON,
+)
+def test_no_answer_makes_us_raise_anything_else(
+    surroundings: Surroundings,
+    call: Callable[[GithubPullRequests], object],
+    status: int,
+    headers: dict[str, str],
+    document: Any,
+) -> None:
+    """Whatever comes back, it is a result or a `PublishFailed`, which is told in words."""
+    content = json.dumps(document).encode()
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers=headers, content=content)
+
+    with contextlib.suppress(PublishFailed):
+        call(_answering(handler, surroundings))
