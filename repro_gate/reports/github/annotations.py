@@ -123,21 +123,28 @@ def _of_logprobs(finding: LogprobFinding) -> Annotation:
 
 
 def _of_note(note: Note) -> Annotation:
-    message = "\n".join([f"{note.claim}.", *(f"{label}: {text}" for label, text in note.lines)])
+    message = _message(Description(claim=note.claim), note.lines)
     return Annotation(level="notice", title=f"note: {note.subject}", message=message)
 
 
-def _message(said: Description, lines: Sequence[Line], *, advice: str, command: str | None) -> str:
+def _message(
+    said: Description,
+    lines: Sequence[Line],
+    *,
+    advice: str | None = None,
+    command: str | None = None,
+) -> str:
     changed = [foreign.change_line(change) for change in said.suspects]
     told = [
         *given("reason", said.reason),
         *lines,
         *cut("changed", changed),
         *given("remedy", said.remedy),
-        ("what to do", advice),
+        *given("what to do", advice),
         *given("accept it", command),
     ]
-    return "\n".join([f"{said.claim}.", *(f"{label}: {text}" for label, text in told)])
+    claim = f"{said.claim[0].upper()}{said.claim[1:]}."
+    return "\n".join([claim, *(f"{label}: {text}" for label, text in told)])
 
 
 def _most_important(level: Sequence[Annotation]) -> Sequence[Annotation]:

@@ -94,8 +94,9 @@ def _config(options: Sequence[str]) -> Sequence[str]:
 
 
 def _rest(report: GateReport) -> Iterator[Piece]:
-    if summary.has_tokens(report):
+    if summary.measured_cells(report):
         yield _folded("Models", [_models(report)])
+    if summary.has_tokens(report):
         yield _folded("Controls", list(control_blocks(report)))
     for part in report.logprobs:
         blocks = [

@@ -104,16 +104,26 @@ def _token_blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
 
 
 def _diff(explanation: Explanation) -> Iterator[str]:
-    """Yield both sides around the divergence, token by token and then as text."""
-    yield f"--- {explanation.expected_by}"
-    yield f"+++ {explanation.observed_by}"
+    """Yield both sides from the divergence on as text, and then token by token."""
+    width = max(len(explanation.expected_by), len(explanation.observed_by))
+    sides = (
+        (
+            "---",
+            explanation.expected_by,
+            explanation.expected and explanation.expected_continuation,
+        ),
+        (
+            "+++",
+            explanation.observed_by,
+            explanation.observed and explanation.observed_continuation,
+        ),
+    )
+    for sign, side, text in sides:
+        yield f'{sign} {side:<{width}}  "{text}"' if text else f"{sign} {side}"
     margin = margin_words(explanation)
     told = "" if margin is None else f", margin {margin}"
     yield f"@@ {where(explanation.divergence)}{told} @@"
     yield from token_diff(explanation)
-    if explanation.expected and explanation.observed:
-        yield f'- text: "{explanation.expected_continuation}"'
-        yield f'+ text: "{explanation.observed_continuation}"'
 
 
 def _control_section(control: ControlReport) -> Section:

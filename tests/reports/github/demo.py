@@ -1,4 +1,7 @@
-"""Writes comments as Markdown and as pages, to be looked at: `python -m tests.reports.github.demo DIR`."""
+"""Writes comments as Markdown and as pages, to be looked at.
+
+Run it as `python -m tests.reports.github.demo DIR`.
+"""
 
 import sys
 from pathlib import Path
@@ -10,8 +13,9 @@ from tests.reports.github.rendering import html_of
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN, drifted, fixed
 
 _STYLE = """
-body { font: 14px/1.5 -apple-system, "Segoe UI", "Liberation Sans", Helvetica, sans-serif; color: #1f2328;
-       width: 766px; margin: 24px auto; padding: 16px; border: 1px solid #d1d9e0; border-radius: 6px }
+body { font: 14px/1.5 -apple-system, "Segoe UI", "Liberation Sans", sans-serif; color: #1f2328;
+       width: 766px; margin: 24px auto; padding: 16px;
+       border: 1px solid #d1d9e0; border-radius: 6px }
 h1, h2 { border-bottom: 1px solid #d1d9e0; padding-bottom: .3em }
 h1 { font-size: 2em } h2 { font-size: 1.5em } h3 { font-size: 1.25em } h4 { font-size: 1em }
 h1, h2, h3, h4 { margin: 24px 0 16px; line-height: 1.25 } h3:first-of-type { margin-top: 0 }
@@ -21,7 +25,8 @@ code, pre { font: 85%/1.45 ui-monospace, "Liberation Mono", monospace }
 code { background: #818b981f; border-radius: 6px; padding: .2em .4em }
 pre { background: #f6f8fa; border-radius: 6px; padding: 16px; overflow: auto }
 pre code { background: none; padding: 0; font-size: 100% }
-table { border-collapse: collapse; display: block; overflow: auto; width: max-content; max-width: 100% }
+table { border-collapse: collapse; display: block; overflow: auto; width: max-content;
+        max-width: 100% }
 th, td { border: 1px solid #d1d9e0; padding: 6px 13px } tr:nth-child(2n) { background: #f6f8fa }
 pre .add { background: #dafbe1; color: #116329 } pre .del { background: #ffebe9; color: #82071e }
 pre .hunk { color: #8250df } pre .head { color: #0550ae; font-weight: 600 }
@@ -57,7 +62,8 @@ def main(folder: Path) -> None:
     }
     for name, body in comments.items():
         (folder / f"{name}.md").write_text(body, "utf-8")
-        page = f'<!doctype html><meta charset="utf-8"><style>{_STYLE}</style>{_coloured(html_of(body))}'
+        head = f'<!doctype html><meta charset="utf-8"><style>{_STYLE}</style>'
+        page = f"{head}{_coloured(html_of(body))}"
         (folder / f"{name}.html").write_text(page, "utf-8")
 
 

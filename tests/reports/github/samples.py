@@ -6,6 +6,7 @@ from dataclasses import replace
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentState, Marker
 from repro_gate.core.divergence import Divergence
+from repro_gate.core.evidence import Unfinished
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
@@ -132,3 +133,22 @@ def _parted(cell: CellReport) -> Divergence | None:
 
 def _facts(changes: Iterable[FactChange]) -> dict[str, str]:
     return {change.name: change.after or "" for change in changes}
+
+
+def unmeasured() -> GateReport:
+    """Return a check that found nothing, because it could not measure everything."""
+    lost = Inconclusive(reason="the engine died: signal 9", remedy="free some memory")
+    return gate_report_of(
+        cell_report_of(Match()),
+        *(
+            cell_report_of(lost, cell_of(f"p{number}"), runs=0, generation=None)
+            for number in range(8)
+        ),
+    )
+
+
+INVALID = Unfinished(
+    exit_code=3,
+    message="repro-gate.toml: suites.embedded.seeds[2]: expected a seed of at least 1, found 0",
+    remedy="correct the seed",
+)
