@@ -1,6 +1,8 @@
 """The action says what the command line can do, and nothing else."""
 
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -21,9 +23,13 @@ def _rows(section: str) -> dict[str, list[str]]:
     return {row[0].strip("`"): row[1:] for row in cells}
 
 
-def _step(id: str) -> Step:
-    (found,) = (step for step in _STEPS if step.id == id)
-    return found
+def _mask(key: str) -> "subprocess.CompletedProcess[str]":
+    """Run the script that masks the key, as the runner would."""
+    (step,) = (step for step in _STEPS if step.name == "Mask the key")
+    bash = shutil.which("bash")
+    assert bash is not None
+    command = [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step.run]
+    return subprocess.run(command, env={"KEY": key}, capture_output=True, check=False, text=True)
 
 
 def test_there_are_steps_to_look_at() -> None:
@@ -134,6 +140,22 @@ def test_the_key_is_for_the_check() -> None:
     """The key of a hosted model is given to the check, and to the step that masks it."""
     holders = [step.name for step in _STEPS if any("api-key" in v for v in step.env.values())]
     assert holders == ["Mask the key", "Check"]
+
+
+def test_the_key_is_masked_as_it_is() -> None:
+    """The runner decodes percent signs in what it is told."""
+    done = _mask("fw_%0Akey$(id)`id`")
+    assert (done.returncode, done.stdout) == (0, "::add-mask::fw_%250Akey$(id)`id`\n")
+
+
+@pytest.mark.parametrize("key", ["fw_key\nrest", "two words", "fw_key\n::warning::x"])
+def test_a_key_that_cannot_be_masked_is_refused(key: str) -> None:
+    """A line break or a blank is a mistake in the secret, and its text is not shown."""
+    done = _mask(key)
+    assert done.returncode == 2
+    assert done.stdout + done.stderr == (
+        "::error title=repro-gate::api-key: expected one word of printable characters\n"
+    )
 
 
 def test_later_steps_inherit_nothing() -> None:

@@ -11,7 +11,7 @@ import pytest
 import repro_gate
 
 _ROOT = Path(__file__).parents[2]
-_LOCKS = ("requirements.lock", "requirements-dev.lock")
+_LOCKS = ("requirements.lock", "requirements-report.lock", "requirements-dev.lock")
 _PACKAGE_HOST = re.compile(r"index-url|find-links|pypi\.|pythonhosted|/simple\b", re.IGNORECASE)
 _MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:root|work|home|Users|mnt|scratch)/\w")
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==\S+(?P<rest>(?:.*\\\n)*.*)", re.MULTILINE)
