@@ -3,6 +3,7 @@
 from io import StringIO
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from rich.console import Console
@@ -17,7 +18,7 @@ from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
-from tests.fakes.changed_data import changed
+from tests.fakes.changed_data import changed, kinds_of_places_in, with_value
 from tests.fakes.evidence import report_of
 
 _DATA = encode(report_of(), GateReport)
@@ -47,7 +48,16 @@ def test_a_report_with_every_verdict_is_believed() -> None:
     assert believed(_DATA) == report_of()
 
 
-@examples(max_examples=150)
+@pytest.mark.parametrize("value", [-1, 2**63 - 1, -1e308, "inf", "nan"])
+def test_any_number_may_be_extreme(value: Any) -> None:
+    """One field at a time: the report is refused, or every report can be rendered."""
+    for steps in kinds_of_places_in(_DATA):
+        report = believed(with_value(_DATA, steps, value))
+        if report is not None:
+            tell(report)
+
+
+@examples(max_examples=60)
 @given(changed(_DATA))
 def test_what_is_believed_is_told(data: Any) -> None:
     """Whatever has been changed in a report, it is refused or every report can be rendered."""

@@ -68,6 +68,14 @@ def test_what_would_exhaust_the_parser_is_refused(tmp_path: Path, text: str) -> 
     assert refusal_of(json_of(tmp_path, text)).startswith("expected JSON, found ")
 
 
+@pytest.mark.parametrize("text", ['{"a": {"b": %s}}', '{"sha256": %s}', '{"sha256": {"a": %s}}'])
+def test_what_can_just_be_parsed_is_no_crash(tmp_path: Path, text: str) -> None:
+    """Whoever looks at a value needs more of the stack than whoever parsed it."""
+    for depth in range(900, 1000):
+        told = refusal_of(json_of(tmp_path, text % ("[" * depth + "]" * depth)))
+        assert len(told) < 500
+
+
 @pytest.mark.parametrize("text", [r'{"a": "\ud800"}', r'{"\uDC00": 1}', r'["\ud83d x"]'])
 def test_half_a_surrogate_pair_is_refused(tmp_path: Path, text: str) -> None:
     """It is no text, and nothing that contains it could be written again."""

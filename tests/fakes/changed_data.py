@@ -26,6 +26,24 @@ def places_in(data: Any, steps: Steps = ()) -> Iterator[Steps]:
             yield from places_in(value, (*steps, step))
 
 
+def kinds_of_places_in(data: Any) -> Sequence[Steps]:
+    """Return the way to one value for each field there is, whatever lists it is in."""
+    kinds = {tuple(s for s in steps if isinstance(s, str)): steps for steps in places_in(data)}
+    return tuple(kinds.values())
+
+
+def with_value(data: Any, steps: Steps, value: Any) -> Any:
+    """Return data with another value at one place."""
+    result = copy.deepcopy(data)
+    *outer, last = steps
+    holder = result
+    for step in outer:
+        holder = holder[step]
+    # A copy, because the next change may be within.
+    holder[last] = copy.deepcopy(value)
+    return result
+
+
 @st.composite
 def changed(draw: st.DrawFn, data: Any) -> Any:
     """Draw data in which a few values have been replaced, removed or added."""
@@ -39,8 +57,6 @@ def changed(draw: st.DrawFn, data: Any) -> Any:
         if change == "remove" and len(result) > 1:
             del holder[last]
         else:
-            # A copy, because the next change may be within.
-            value = copy.deepcopy(draw(st.sampled_from(_VALUES)))
-            is_added = change == "add" and isinstance(holder, dict)
-            holder["another" if is_added else last] = value
+            place = "another" if change == "add" and isinstance(holder, dict) else last
+            result = with_value(result, (*steps, place), draw(st.sampled_from(_VALUES)))
     return result
