@@ -12,6 +12,8 @@ UV_VERSION := 0.13.9
 TOOLS := .tools/bin
 ACTIONLINT_VERSION := v1.7.12
 ACT_VERSION := v0.2.87
+CONTRACT := tests/contract/github
+PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url
 
@@ -65,6 +67,7 @@ workflows: setup | $(TOOLS)/actionlint
 
 bench: setup
 	$(BIN)/python benchmarks/token_gate.py
+	$(BIN)/python -m benchmarks.shards
 	$(BIN)/python -m benchmarks.logprob_client
 	$(BIN)/python -m benchmarks.logprob_memory
 	$(BIN)/python -m benchmarks.logprob_power
@@ -74,9 +77,14 @@ check: lint types workflows
 	$(BIN)/python -m pytest --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=100 --include='repro_gate/core/*,repro_gate/checks/*,repro_gate/reports/*,repro_gate/statistics/*'
 
-# The action under a runner, with a GitHub on the loopback.
-action: setup | $(TOOLS)/act
-	REPRO_GATE_REQUIRE=act $(BIN)/python -m pytest tests/action
+$(PRISM): $(CONTRACT)/package-lock.json
+	@command -v npm >/dev/null || { echo "GitHub's own description of its API is served by a program of npm, and there is no npm on the PATH"; exit 1; }
+	npm ci --prefix $(CONTRACT) --no-audit --no-fund --silent
+	touch $@
+
+# The action under a runner, with a GitHub on the loopback that is held against its own description.
+action: setup | $(TOOLS)/act $(PRISM)
+	REPRO_GATE_REQUIRE=act,prism $(BIN)/python -m pytest tests/action tests/contract/github
 
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock
@@ -86,4 +94,4 @@ lock: | $(filter .uv/bin/uv,$(UV))
 	echo 'uv==$(UV_VERSION)' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-uv.lock
 
 clean:
-	rm -rf $(VENV) .uv .tools .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .uv .tools $(CONTRACT)/node_modules .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
