@@ -291,6 +291,10 @@ def test_a_verdict_is_told_apart_by_its_kind() -> None:
             r"text: expected a printable text, found a backslash that starts no escape in '\\\\q'",
         ),
         ({"data": 1}, "data: expected a text, found 1"),
+        (
+            {"data": "\\q"},
+            r"data: expected printable bytes, found a backslash that starts no escape in '\\\\q'",
+        ),
         ({"colour": "RED"}, "colour: expected one of ['red', 'not red'], found 'RED'"),
         ({"size": 3}, "size: expected one of [1, 2], found 3"),
         ({"size": True}, "size: expected one of [1, 2], found True"),
