@@ -1,10 +1,11 @@
-"""Fixtures that start real engines."""
+"""Fixtures that start real engines, and laws that are tried on the same examples every time."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from repro_gate.adapters.engines import EngineProcesses
 from repro_gate.core.models import EngineSpec
@@ -17,6 +18,9 @@ from tests.fakes.processes import (
     failing,
     speaking,
 )
+
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

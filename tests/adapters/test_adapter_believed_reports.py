@@ -4,7 +4,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from rich.console import Console
 
@@ -57,7 +57,7 @@ def test_any_number_may_be_extreme(value: Any) -> None:
             tell(report)
 
 
-@examples(max_examples=60)
+@examples(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(changed(_DATA))
 def test_what_is_believed_is_told(data: Any) -> None:
     """Whatever has been changed in a report, it is refused or every report can be rendered."""

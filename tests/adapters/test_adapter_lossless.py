@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -19,10 +19,10 @@ from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_verdicts import LogprobVerdict
 from repro_gate.core.measurement import Control
 from repro_gate.core.models import Setting
-from repro_gate.core.report import CellReport
 from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Verdict
 from tests.fakes.evidence import TIMING, report_of, shard_report_of
+from tests.fakes.strategies import cells, finite, traced_generations
 from tests.reports.random_reports import HOSTILE, few
 
 
@@ -155,28 +155,22 @@ def test_what_has_a_default_may_be_absent() -> None:
     assert decode(older, Everything) == VALUE
 
 
-@examples(max_examples=60)
+@examples(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE.evidences)
 def test_any_evidence_comes_back(evidence: Evidence) -> None:
     """Whatever the words in it are, half surrogate pairs among them."""
     assert through_json(evidence, Evidence) == evidence
 
 
-def _measured(found: CellReport) -> MeasuredCell:
-    assert found.cell is not None
-    done = None if found.generation is None else Repetition(first=found.generation, runs=found.runs)
-    problem = found.verdict if isinstance(found.verdict, Inconclusive) else None
-    return MeasuredCell(cell=found.cell, repetition=done, problem=problem)
-
-
-def _control(found: CellReport) -> Control:
-    assert found.cell is not None
-    assert found.generation is not None
-    return Control(cell=found.cell, seed=found.runs, generation=found.generation)
-
-
-_cells = HOSTILE.cells.filter(lambda found: found.cell is not None)
-_controls = _cells.filter(lambda found: found.generation is not None).map(_control)
+_generations = traced_generations(finite)
+_measured = st.builds(
+    MeasuredCell,
+    cell=cells,
+    repetition=st.none() | st.builds(Repetition, first=_generations, runs=st.integers(1, 9)),
+    problem=st.none()
+    | st.builds(Inconclusive, reason=HOSTILE.texts, remedy=st.none() | HOSTILE.texts),
+)
+_controls = st.builds(Control, cell=cells, seed=st.integers(1, 9), generation=_generations)
 _identities = st.builds(
     PlanIdentity,
     digest=HOSTILE.texts,
@@ -188,7 +182,7 @@ _identities = st.builds(
 )
 
 
-@examples(max_examples=30)
+@examples(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.builds(
         ShardReport,
@@ -196,7 +190,7 @@ _identities = st.builds(
         started_at=HOSTILE.texts,
         shard=st.just(Shard(1, 2)),
         identity=_identities,
-        cells=few(_cells.map(_measured)),
+        cells=few(_measured),
         engines=st.just(shard_report_of().engines),
         models=st.dictionaries(HOSTILE.texts, st.dictionaries(HOSTILE.texts, HOSTILE.texts)),
         controls=few(_controls),

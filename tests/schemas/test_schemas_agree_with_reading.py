@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -60,7 +60,7 @@ def test_what_is_written_is_allowed(name: str, data: Any) -> None:
     assert refusal_of(name, data) is None
 
 
-@examples(max_examples=15)
+@examples(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE.evidences)
 def test_whatever_is_written_is_allowed(evidence: Evidence) -> None:
     """Whatever the words in it are."""
@@ -70,7 +70,7 @@ def test_whatever_is_written_is_allowed(evidence: Evidence) -> None:
 
 
 @pytest.mark.parametrize(("name", "data"), _CONTENTS)
-@examples(max_examples=30)
+@examples(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(drawing=st.data())
 def test_reading_refuses_what_a_schema_refuses(
     name: str, data: Any, drawing: st.DataObject
