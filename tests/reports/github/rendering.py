@@ -1,7 +1,7 @@
 """Markdown as GitHub renders it: the same parser, with what it does to text afterwards."""
 
-import cmarkgfm  # type: ignore[import-untyped] -- it has no types
-from cmarkgfm.cmark import Options  # type: ignore[import-untyped] -- it has no types
+import cmarkgfm  # type: ignore[import-untyped]
+from cmarkgfm.cmark import Options  # type: ignore[import-untyped]
 
 _EXTENSIONS = ["table", "autolink", "strikethrough", "tagfilter"]
 _OPTIONS = Options.CMARK_OPT_UNSAFE | Options.CMARK_OPT_GITHUB_PRE_LANG

@@ -1,0 +1,124 @@
+"""Annotations are commands to a runner, which reads every line of a log."""
+
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.evidence import Finished, Unfinished
+from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.reports.github.annotations import render_annotations
+from tests.fakes.logprob_reports import logprob_report_of, rich_logprobs_of
+from tests.reports.conftest import cell_of, cell_report_of, drift_of, gate_report_of, generation_of
+
+
+def nowhere(cell: CellReport) -> None:
+    """Return that a cell has no line."""
+
+
+def lines_of(report: GateReport) -> list[str]:
+    """Return the annotations of a report."""
+    return render_annotations(Finished(report=report), line_of=nowhere).splitlines()
+
+
+def unrecorded_of(number: int) -> GateReport:
+    """Return a report of so many findings."""
+    return gate_report_of(
+        *(
+            cell_report_of(Unrecorded(reason=f"reason {seed}"), cell_of(seed=seed))
+            for seed in range(1, number + 1)
+        )
+    )
+
+
+def test_a_drift_stands_at_its_golden() -> None:
+    """The place is that of the drifted cell, and what separates properties is escaped."""
+    found = drift_of(generation_of("a"), generation_of("b"), cell_of())
+    asked: list[CellReport] = []
+
+    def line_of(cell: CellReport) -> tuple[str, int]:
+        asked.append(cell)
+        return "snap,shots/100%:x.json", 12
+
+    (line,) = render_annotations(
+        Finished(report=gate_report_of(found)), line_of=line_of
+    ).splitlines()
+
+    assert asked == [found]
+    assert line.startswith(
+        "::error file=snap%2Cshots/100%25%3Ax.json,line=12,"
+        "title=drift%3A tiny-qwen2--autumn-leaves--seed42::10 runs equal each other, but not"
+    )
+
+
+def test_without_a_line_there_is_no_file() -> None:
+    """A runner would show a wrong place otherwise."""
+    assert lines_of(unrecorded_of(1))[0].startswith("::error title=unrecorded%3A tiny-qwen2--")
+
+
+@pytest.mark.parametrize(
+    ("count", "titles", "last"),
+    [(10, 10, "title=unrecorded"), (11, 9, "title=And 2 more"), (50, 9, "title=And 41 more")],
+)
+def test_ten_of_a_level_are_taken(count: int, titles: int, last: str) -> None:
+    """Of more, the last one says how many there are."""
+    lines = lines_of(unrecorded_of(count))
+
+    assert len(lines) == 10
+    assert sum("title=unrecorded" in line for line in lines) == titles
+    assert lines[-1].startswith(f"::error {last}")
+
+
+def test_levels_are_counted_apart() -> None:
+    """Many findings leave room for what was not measured, and for notes."""
+    unknown = Inconclusive(reason="no device", remedy=None)
+    note = logprob_report_of(rich_logprobs_of().cells[1])
+    report = unrecorded_of(20)
+    lost = cell_report_of(unknown, cell_of("lost"))
+    lines = lines_of(replace(report, cells=(lost, *report.cells), logprobs=(note,)))
+
+    assert [line.split(" ")[0] for line in lines] == [
+        *["::error"] * 10,
+        "::warning",
+        *["::notice"] * 2,
+    ]
+    assert lines[-1] == (
+        "::notice title=note%3A 1 cell::Outliers were drawn again; they are a finding above 5 %25 "
+        "of all draws.%0Acell: base--moon%0Aoutlier: -156.5000 nats, 114.5000 from the center "
+        "-42.0000, where up to 3.0000 is ordinary; drawn again%0A"
+        'token: [3] 43 " Paris"  -0.5000 -> -114.5000 nats (-114.0000)'
+    )
+
+
+def test_control_that_did_not_differ_is_an_error() -> None:
+    """A check that cannot fail is a finding."""
+    control = ControlReport(model="m", cell="c", seed=43, divergence=None)
+
+    (line,) = lines_of(gate_report_of(controls=(control,)))
+    assert line == (
+        "::error title=control%3A c::The control did not differ: seed 43 gave the golden's tokens "
+        "too, so this check cannot fail."
+    )
+
+
+def test_a_message_fits() -> None:
+    """Escapes are counted too: a runner cuts at 4,096 characters."""
+    evidence = Unfinished(exit_code=3, message="%" * 5_000)
+    (line,) = render_annotations(evidence, line_of=nowhere).splitlines()
+    message = line.split("::", 2)[2]
+
+    assert message == f"{'%25' * 1_299}…"
+    assert len(message) <= 4_096
+
+
+def test_a_message_is_no_command() -> None:
+    """Neither kind of command that a runner obeys stands in a line."""
+    message = "a\r\n::set-output name=x::y\n##[error]z\x1b[31m"
+    (line,) = render_annotations(
+        Unfinished(exit_code=3, message=message), line_of=nowhere
+    ).splitlines()
+
+    assert line == (
+        "::error title=The check could not be made::"
+        "a%0A::set-output name=x::y%0A#\\x23[error]z\\x1b[31m"
+    )

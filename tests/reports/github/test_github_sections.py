@@ -1,0 +1,222 @@
+"""What a reviewer reads of each finding."""
+
+from dataclasses import replace
+
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.report import ControlReport, GateReport
+from repro_gate.core.verdicts import Unrecorded
+from repro_gate.reports.describe import describe_control
+from repro_gate.reports.github.report_pieces import finding_pieces, passed_pieces
+from repro_gate.reports.github.sections import hosted_sections, token_sections
+from repro_gate.reports.github.tally import tally
+from repro_gate.reports.logprob_words import BELOW_FLOOR
+from tests.fakes.logprob_reports import (
+    logprob_report_of,
+    matrix_test_of,
+    outlier_of,
+    policy_noise_of,
+    rich_logprobs_of,
+    weight_report_of,
+)
+from tests.reports.conftest import (
+    cell_of,
+    cell_report_of,
+    drift_of,
+    gate_report_of,
+    generation_of,
+    rich_report_of,
+)
+
+DRIVER = FactChange(name="device.driver", before="550.54", after="560.10")
+
+
+def told(report: GateReport) -> str:
+    """Return all pieces of a report."""
+    return "\n".join("\n".join(piece.block) for piece in finding_pieces(report))
+
+
+def drifts_of(*changes: tuple[FactChange, ...]) -> GateReport:
+    """Return a report of drifts that differ from each other, each with what changed."""
+    return gate_report_of(
+        *(
+            drift_of(
+                generation_of("a b"), generation_of(f"a x{seed}"), cell_of(seed=seed), *changed
+            )
+            for seed, changed in enumerate(changes, start=1)
+        )
+    )
+
+
+def test_what_all_drifts_share_is_told_once() -> None:
+    """One driver for many cells stands before them."""
+    text = told(drifts_of((DRIVER,), (DRIVER,)))
+
+    assert text.count("| `device.driver` | `550.54` | `560.10` |") == 1
+    assert "the same for every drift of tokens:" in text
+
+
+def test_what_only_some_share_is_told_with_each() -> None:
+    """Other causes may stand behind other cells."""
+    text = told(drifts_of((DRIVER,), (DRIVER,), ()))
+
+    assert text.count("| `device.driver` | `550.54` | `560.10` |") == 2
+    assert text.count("Nothing in the provenance has changed since the golden was recorded.") == 1
+    assert "the same for every drift" not in text
+
+
+def test_what_all_hosted_drifts_share_is_told_once() -> None:
+    """The same holds for baselines."""
+    part = rich_logprobs_of()
+    shifted = part.cells[2]
+    again = replace(shifted, id="base--other", totals=(-44.0,))
+    text = told(gate_report_of(logprobs=(replace(part, cells=(shifted, again)),)))
+
+    assert text.count("| `answer.model` | `m-1` | `m-2 \\| @team` |") == 1
+    assert "Changed since the baselines were recorded, the same for every drift there:" in text
+
+
+def test_digests_are_shortened_while_they_differ() -> None:
+    """A reader compares a few digits."""
+    changed = FactChange(name="model.sha256", before="a" * 64, after="b" * 64)
+
+    assert f"| `{'a' * 12}…` | `{'b' * 12}…` |" in told(drifts_of((changed,)))
+
+
+def test_digests_that_begin_alike_are_not_shortened() -> None:
+    """What changed must be seen to have changed."""
+    changed = FactChange(name="model.sha256", before="a" * 64, after=f"{'a' * 63}b")
+
+    assert f"| `{'a' * 64}` | `{'a' * 63}b` |" in told(drifts_of((changed,)))
+
+
+def test_many_changes_are_cut() -> None:
+    """The likeliest causes come first, and a glance holds no more than a few."""
+    changes = tuple(replace(DRIVER, name=f"fact.{number}") for number in range(10))
+    text = told(drifts_of(changes))
+
+    assert ("`fact.7`" in text, "`fact.8`" in text, "and 2 more." in text) == (True, False, True)
+
+
+def test_two_of_each_gate_are_open() -> None:
+    """Neither gate pushes the other out of sight."""
+    report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),))
+    pieces = [piece.block[0] for piece in finding_pieces(report) if piece.name is None]
+
+    assert [line.startswith("#### ") for line in pieces] == [True] * 4 + [False] * (len(pieces) - 4)
+    assert len(pieces) == len(token_sections(report)) + len(hosted_sections(report))
+
+
+def test_control_that_did_not_differ_is_a_finding() -> None:
+    """It is told, though no cell has a finding."""
+    control = ControlReport(model="m", cell="tiny--moon--seed1", seed=43, divergence=None)
+    (section,) = token_sections(gate_report_of(controls=(control,)))
+
+    assert list(section.open()) == [
+        "#### ❌ control: `tiny--moon--seed1`",
+        "",
+        f"The control did not differ: {describe_control(control)}.",
+    ]
+
+
+def test_a_name_that_html_could_misread_is_code() -> None:
+    """The line of a folded finding is HTML, and says no more than what is safe there."""
+    found = cell_report_of(Unrecorded(reason="x"), id="<b>@you</b>")
+    (section,) = token_sections(gate_report_of(found))
+
+    assert list(section.folded()[:4]) == [
+        "<details>",
+        "<summary>❌ unrecorded</summary>",
+        "",
+        "`<b>@you</b>`",
+    ]
+
+
+def test_many_cells_of_one_finding_are_cut() -> None:
+    """The first few stand for all, and the others are counted."""
+    cells = [cell_report_of(Unrecorded(reason="x"), cell_of(seed=seed)) for seed in range(1, 10)]
+    (section,) = token_sections(gate_report_of(*cells))
+    lines = list(section.folded())
+
+    assert lines[1] == "<summary>❌ unrecorded: 9 cells</summary>"
+    assert [line for line in lines if line.startswith("- ")][-2:] == [
+        "- `tiny-qwen2--autumn-leaves--seed6`",
+        "- and 3 more",
+    ]
+
+
+def test_many_figures_of_one_finding_are_cut() -> None:
+    """A cell with outliers without end is told as far as it can be read."""
+    part = rich_logprobs_of()
+    strange = replace(part.cells[4], outliers=(outlier_of(),) * 20)
+    report = gate_report_of(logprobs=(logprob_report_of(strange),))
+    (section,) = hosted_sections(report)
+    lines = list(section.open())
+
+    assert [line for line in lines if line.startswith("and ")] == ["and 25 more lines"]
+
+
+def test_other_machines_accept_what_was_observed() -> None:
+    """The matrix is named, and the device is not, for nothing is measured."""
+    options = ("--device", "cuda", "--config", "gate.toml")
+    text = told(replace(drifts_of(()), repeat_with=options))
+
+    assert "These goldens are those of `cpu-x86-64`. On a machine of another class," in text
+    assert "\nrepro-gate update-snapshots --from DIR --config 'gate.toml'\n" in text
+
+
+def test_many_classes_of_machines_are_cut() -> None:
+    """A few are named."""
+    report = drifts_of(*[()] * 6)
+    cells = [replace(cell, profile=f"p{place}") for place, cell in enumerate(report.cells)]
+
+    assert "those of `p0`, `p1`, `p2`, `p3`, 2 more." in told(replace(report, cells=tuple(cells)))
+
+
+def test_nothing_to_accept_from_elsewhere_is_not_told() -> None:
+    """A check of log-probabilities has no goldens."""
+    assert "--from" not in told(gate_report_of(logprobs=(rich_logprobs_of(),)))
+
+
+def test_a_pass_tells_its_notes() -> None:
+    """A change too small to count is worth a sentence."""
+    part = logprob_report_of(rich_logprobs_of().cells[1])
+    pieces = [piece.block[0] for piece in passed_pieces(gate_report_of(logprobs=(part,)))]
+
+    assert pieces[1:] == [
+        f"**Note**: {BELOW_FLOOR} (0.1000 nats).",
+        "**Note**: outliers were drawn again; they are a finding above 5 % of all draws.",
+    ]
+
+
+def test_many_suites_are_cut() -> None:
+    """The title counts all of them."""
+    parts = tuple(logprob_report_of(suite=f"s{number}") for number in range(12))
+
+    assert "- and 2 more suites" in told(gate_report_of(logprobs=parts))
+
+
+def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
+    """A check may fail though every cell agrees."""
+    part = rich_logprobs_of()
+    uncontrolled = logprob_report_of(
+        matrix=matrix_test_of(),
+        policies=(policy_noise_of(), policy_noise_of("other")),
+        weights=(weight_report_of("too few"), weight_report_of()),
+        controls=(),
+    )
+    report = gate_report_of(
+        controls=(ControlReport(model="m", cell="c", seed=1, divergence=None),),
+        logprobs=(replace(part, cells=part.cells[:1]), uncontrolled),
+    )
+
+    assert tally(report) == (
+        "1 suite moved as a whole, 2 sets of weights not usable, "
+        "2 controls without a difference, 2 policies without a control, 1 agrees"
+    )
+
+
+def test_the_tally_of_one_policy_is_singular() -> None:
+    """One is not several."""
+    part = logprob_report_of(controls=())
+
+    assert tally(gate_report_of(logprobs=(part,))) == "1 policy without a control"

@@ -1,0 +1,86 @@
+"""What a run came to is never better than what is known of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.comments import CommentState
+from repro_gate.core.evidence import Evidence, Finished
+from repro_gate.core.report import GateReport
+from repro_gate.reports.github.comment import render_comment
+from repro_gate.reports.github.job_summary import render_job_summary
+from repro_gate.reports.github.state import state_of
+from tests.reports.github.samples import ARTIFACT, INVALID, MARKER, RUN, drifted, fixed, unmeasured
+
+ANOTHER = replace(RUN, is_of_another=True)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "state"),
+    [
+        (Finished(report=fixed()), CommentState.PASSED),
+        (Finished(report=drifted()), CommentState.FAILED),
+        (Finished(report=unmeasured()), CommentState.INCONCLUSIVE),
+        (Finished(report=replace(fixed(), interrupted=True)), CommentState.BROKEN),
+        (Finished(report=replace(unmeasured(), interrupted=True)), CommentState.BROKEN),
+        (Finished(report=replace(drifted(), interrupted=True)), CommentState.FAILED),
+        (INVALID, CommentState.BROKEN),
+        (None, CommentState.BROKEN),
+    ],
+)
+def test_what_was_left_behind_is_the_state(evidence: Evidence | None, state: CommentState) -> None:
+    """Nothing but a report that came to its end says that all is well."""
+    assert state_of(evidence, RUN) is state
+
+
+@pytest.mark.parametrize(
+    ("report", "conclusion", "state"),
+    [
+        (fixed(), "success", CommentState.PASSED),
+        (fixed(), "failure", CommentState.BROKEN),
+        (fixed(), "cancelled", CommentState.BROKEN),
+        (fixed(), None, CommentState.BROKEN),
+        (drifted(), "failure", CommentState.FAILED),
+        (drifted(), "success", CommentState.FAILED),
+        (unmeasured(), "failure", CommentState.INCONCLUSIVE),
+    ],
+)
+def test_a_pass_of_another_run_needs_its_success(
+    report: GateReport, conclusion: str | None, state: CommentState
+) -> None:
+    """What a fork left behind is not believed when it says more than the CI system."""
+    run = replace(ANOTHER, conclusion=conclusion)
+
+    assert state_of(Finished(report=report), run) is state
+
+
+def test_own_run_has_no_conclusion_yet() -> None:
+    """While a run tells of itself, its report is all there is."""
+    assert state_of(Finished(report=fixed()), replace(RUN, conclusion=None)) is CommentState.PASSED
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "said"),
+    [("failure", "`failure`"), ("`x` @you", "`` `x` @you ``"), (None, "nothing")],
+)
+def test_a_denied_pass_is_told_as_none(conclusion: str | None, said: str) -> None:
+    """Neither the comment nor the summary of a job shows what the report claims."""
+    evidence, run = Finished(report=fixed()), replace(ANOTHER, conclusion=conclusion)
+    told = (
+        render_comment(evidence, marker=MARKER, run=run, artifact_url=ARTIFACT),
+        render_job_summary(evidence, run=run, note=None),
+    )
+
+    for text in told:
+        assert "⛔ No verdict: the run denies its report, at " in text
+        assert f"The CI system says of the run: {said}. A report is not enough." in text
+        assert "✅" not in text
+        assert "24 match" not in text
+
+
+def test_the_marker_says_what_the_comment_says() -> None:
+    """A marker of another state than the one that is told would mislead the next run."""
+    passing = replace(MARKER, state=CommentState.PASSED)
+    body = render_comment(None, marker=passing, run=RUN, artifact_url=None)
+
+    assert body.startswith(f"{replace(MARKER, state=CommentState.BROKEN)}\n")
