@@ -10,16 +10,18 @@ _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PATIENCE_S = 10
 
 
-def commit_of(folder: Path, environ: Mapping[str, str] = os.environ) -> str | None:
+def commit_of(
+    folder: Path, environ: Mapping[str, str] = os.environ, *, patience_s: float = _PATIENCE_S
+) -> str | None:
     """Return the commit that is checked out around a folder, or None where nothing tells it.
 
     Where git is not there or does not trust the folder, a CI system's word for it counts.
     """
-    said = _git(folder) or environ.get("GITHUB_SHA", "")
+    said = _git(folder, patience_s) or environ.get("GITHUB_SHA", "")
     return said if _SHA.fullmatch(said) else None
 
 
-def _git(folder: Path) -> str:
+def _git(folder: Path, patience_s: float) -> str:
     try:
         done = subprocess.run(  # noqa: S603 -- a fixed command about a folder
             ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607 -- the user's own git
@@ -27,7 +29,7 @@ def _git(folder: Path) -> str:
             check=False,
             encoding="ascii",
             errors="replace",
-            timeout=_PATIENCE_S,
+            timeout=patience_s,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rich.console import Console
 
@@ -44,11 +45,12 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     timing = replace(report.timing, wall_s=time.monotonic() - started)
     report = replace(report, timing=timing, repeat_with=opening.options)
     shard = opening.selection.shard
-    if shard is not None:
-        from repro_gate.cli.shards import write_part  # noqa: PLC0415
+    if shard is None:
+        return reporting.conclude(report, options.result)
+    from repro_gate.cli.shards import write_part  # noqa: PLC0415
 
-        write_part(opening, seen, report, options.result.output, shard)
-    return reporting.conclude(report, options.result)
+    part = partial(write_part, opening, seen, report, options.result.output, shard)
+    return reporting.conclude(report, options.result, write_more=part)
 
 
 def _checked_tokens(

@@ -84,7 +84,7 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR...",
+            metavar="DIR",
             help="Report folders of shards, or folders of such folders.",
             envvar="REPRO_GATE_MERGE",
         ),
@@ -109,7 +109,7 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
         options = ResultOptions(output=output, json=json, quiet=quiet, fail_on=fail_on)
         return run_merge(folders, config, options)
 
-    exit_with(command, failed=_leaving(output))
+    exit_with(command, failed=_leaving(output, keeps_shard=True))
 
 
 def publish(  # noqa: PLR0913 -- one parameter for each option
@@ -173,10 +173,10 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
     exit_with(command)
 
 
-def _leaving(output: Path) -> Failed:
+def _leaving(output: Path, *, keeps_shard: bool = False) -> Failed:
     def leave(error: ReproGateError, code: ExitCode) -> None:
         from repro_gate.cli.reporting import leave_failure
 
-        leave_failure(output, error, code)
+        leave_failure(output, error, code, keeps_shard=keeps_shard)
 
     return leave

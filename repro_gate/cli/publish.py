@@ -212,8 +212,15 @@ def _outputs(
         "exit-code": _exit_code(evidence),
         "counts": json.dumps(_counts(evidence)),
         "comment-url": urls[0] if urls else "",
-        **{name: str(path) if path.is_file() else "" for name, path in paths.items()},
+        **{name: str(path) if _is_file(path) else "" for name, path in paths.items()},
     }
+
+
+def _is_file(path: Path) -> bool:
+    # A folder that cannot be looked into has none either.
+    with suppress(OSError):
+        return path.is_file()
+    return False
 
 
 def _exit_code(evidence: Evidence | None) -> str:

@@ -1,6 +1,7 @@
 """The report folder of a check, and what the shell gets to see of the result."""
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,7 +27,8 @@ _OBSERVED: Final = "repro_gate.adapters.observed"
 _EVIDENCE: Final = "repro_gate.adapters.evidence_file"
 """Both are imported in a thread while the engines work."""
 _REPORT: Final = "report.json"
-_WITNESSES: Final = (_REPORT, "evidence.json", "shard.json")
+_SHARD: Final = "shard.json"
+_WITNESSES: Final = (_REPORT, "evidence.json", _SHARD)
 """Files that speak for a finished check."""
 
 
@@ -45,6 +47,10 @@ class ResultOptions:
         return self.quiet or self.json
 
 
+def _nothing() -> None:
+    """Write nothing more."""
+
+
 def import_early(*, with_goldens: bool) -> None:
     """Import, in a thread, what writes the reports: it takes as long as a hundred generations."""
     names = [_EVIDENCE, *([_OBSERVED] if with_goldens else [])]
@@ -56,36 +62,49 @@ def import_early(*, with_goldens: bool) -> None:
     Thread(target=imports, daemon=True).start()
 
 
-def prepare(output: Path) -> None:
+def prepare(output: Path, *, keeps_shard: bool = False) -> None:
     """Find out before the work, not after it, that the reports cannot be written."""
     report = output / _REPORT
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_atomically(report, "")
-        clear(output)
+        clear(output, keeps_shard=keeps_shard)
     except OSError as error:
         raise _unwritable(output, error) from error
 
 
-def clear(output: Path) -> None:
-    """Take away what speaks for the check before: nothing may stand for one that ends early."""
+def clear(output: Path, *, keeps_shard: bool = False) -> None:
+    """Take away what speaks for the check before: nothing may stand for one that ends early.
+
+    Args:
+        output: the report folder.
+        keeps_shard: whether a shard in it was there to be read, and is not ours to take away.
+    """
     for name in _WITNESSES:
-        (output / name).unlink(missing_ok=True)
+        if not (keeps_shard and name == _SHARD):
+            (output / name).unlink(missing_ok=True)
 
 
-def leave_failure(output: Path, error: ReproGateError, code: ExitCode) -> None:
+def leave_failure(
+    output: Path, error: ReproGateError, code: ExitCode, *, keeps_shard: bool = False
+) -> None:
     """Leave the reason why there is no report, where a report folder is there to leave it in."""
     remedy = error.remedy if isinstance(error, MeasurementUnavailable) else None
     if output.is_dir():
         with suppress(OSError):
-            clear(output)
+            clear(output, keeps_shard=keeps_shard)
             failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
             _leave(output, failure)
 
 
-def conclude(report: GateReport, options: ResultOptions) -> ExitCode:
-    """Write the reports, say the result, and return the exit code."""
-    report_json = _write(report, options.output)
+def conclude(
+    report: GateReport, options: ResultOptions, *, write_more: Callable[[], None] = _nothing
+) -> ExitCode:
+    """Write the reports, say the result, and return the exit code.
+
+    `write_more` writes what else stands in the folder; it may raise OSError, as they may.
+    """
+    report_json = _write(report, options.output, write_more)
     is_said = say(_result(report, options, report_json or render_json(report)))
     code = shell_code(report, options.fail_on)
     # A report that could not be given is no pass.
@@ -98,9 +117,10 @@ def _leave(output: Path, evidence: Evidence) -> None:
     import_module(_EVIDENCE).write_evidence(output, evidence)
 
 
-def _write(report: GateReport, output: Path) -> str | None:
+def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> str | None:
     """Write the reports and return what report.json says, or None when that did not go well."""
     try:
+        write_more()
         digests = _write_observed(report, output)
         for name, render in wiring.REPORTS.items():
             write_atomically(output / name, render(report))

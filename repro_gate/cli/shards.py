@@ -12,7 +12,9 @@ from repro_gate.cli.reporting import ResultOptions
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import GateReport
+from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
+from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 
 
 def write_part(
@@ -60,6 +62,21 @@ def run_merge(folders: Sequence[Path], config: Path, options: ResultOptions) -> 
     )
     opening = open_matrix(selection)
     workspace = wiring.workspace_of(opening)
-    report = merge_shards(opening.whole(), shards, goldens=workspace.goldens)
-    reporting.prepare(options.output)
+    whole = _planned_for(shards[0], opening)
+    report = merge_shards(whole, shards, goldens=workspace.goldens)
+    reporting.prepare(options.output, keeps_shard=True)
     return reporting.conclude(report, options)
+
+
+def _planned_for(shard: FoundShard, opening: Opening) -> WholePlan:
+    """Return what the matrix here plans for that which the shards were asked for.
+
+    Raises:
+        InputInvalid: it has no such thing; nobody has asked for it on this command line.
+    """
+    try:
+        return opening.whole()
+    except (UsageInvalid, MeasurementUnavailable) as error:
+        raise InputInvalid(
+            f"{shard.place}: this check was made with another matrix file: {error}"
+        ) from error

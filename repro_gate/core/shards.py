@@ -69,6 +69,10 @@ class PlanIdentity:
     options: tuple[str, ...]
     """What a command needs to mean the same matrix on the same device."""
 
+    def __post_init__(self) -> None:
+        if self.runs is not None and self.runs < 1:
+            raise ValueError(f"runs must be at least 1, got {self.runs}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReport:

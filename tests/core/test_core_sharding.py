@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from repro_gate.core.matrix import plan
 from repro_gate.core.sharding import WholePlan, divided, lanes_of
-from repro_gate.core.shards import Shard, shard_of
+from repro_gate.core.shards import PlanIdentity, Shard, shard_of
 from repro_gate.errors import UsageInvalid
 from tests.fakes.scoring import plan_of, suite_of_logprobs
 from tests.fakes.values import cell_of, matrix_of, suite_of
@@ -34,6 +34,12 @@ def test_a_shard_that_cannot_be_is_refused(text: str) -> None:
 def test_a_shard_is_written_as_it_is_read() -> None:
     """What one writes is what one reads."""
     assert (shard_of("2/8"), str(shard_of("2/8"))) == (Shard(2, 8), "2/8")
+
+
+def test_no_shard_runs_its_cells_less_than_once() -> None:
+    """What a file says of a shard is refused before anything is planned by it."""
+    with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
+        PlanIdentity(digest="", commit=None, suites=(), only=None, runs=0, options=())
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=40), st.data())

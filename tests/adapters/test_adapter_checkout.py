@@ -1,0 +1,81 @@
+"""The commit of a checkout, by whoever can tell it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from repro_gate.adapters.checkout import commit_of
+
+SHA = "c0ffee00" * 5
+_AUTHOR = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *_AUTHOR, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(autouse=True)
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let git look no further up than the folder of the test."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+
+def _checkout(folder: Path) -> str:
+    _git(folder, "init", "--quiet")
+    _git(folder, "commit", "--quiet", "--allow-empty", "--no-gpg-sign", "--message", "first")
+    return _git(folder, "rev-parse", "HEAD")
+
+
+def test_the_checkout_itself_tells_its_commit(tmp_path: Path) -> None:
+    """From any folder below it, and against what a CI system says of another one."""
+    commit = _checkout(tmp_path)
+    (tmp_path / "below").mkdir()
+
+    assert commit_of(tmp_path / "below", {"GITHUB_SHA": SHA}) == commit
+
+
+def test_where_git_knows_nothing_the_ci_system_is_asked(tmp_path: Path) -> None:
+    """As where the code came as an archive, or belongs to another user."""
+    assert commit_of(tmp_path, {"GITHUB_SHA": SHA}) == SHA
+
+
+def test_a_checkout_without_a_commit_has_none(tmp_path: Path) -> None:
+    """A repository that was just made is no commit yet."""
+    _git(tmp_path, "init", "--quiet")
+
+    assert commit_of(tmp_path, {}) is None
+
+
+@pytest.mark.parametrize("said", ["", "main", SHA[:7], SHA.upper(), f"{SHA}\n", f"-{SHA[1:]}"])
+def test_what_is_no_commit_is_not_believed(tmp_path: Path, said: str) -> None:
+    """Shards are compared by it: a name would be the same for different commits."""
+    assert commit_of(tmp_path, {"GITHUB_SHA": said}) is None
+
+
+def test_a_commit_of_sha256_is_one_too(tmp_path: Path) -> None:
+    """Repositories may be made with longer digests."""
+    assert commit_of(tmp_path, {"GITHUB_SHA": "ab" * 32}) == "ab" * 32
+
+
+def test_a_machine_without_git_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is whatever the CI system says, or unknown."""
+    _checkout(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert (commit_of(tmp_path, {"GITHUB_SHA": SHA}), commit_of(tmp_path, {})) == (SHA, None)
+
+
+def test_a_git_that_hangs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock on a network drive must not hold up a check that is over."""
+    hanging = tmp_path / "git"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    assert commit_of(tmp_path, {"GITHUB_SHA": SHA}, patience_s=0.1) == SHA

@@ -1,0 +1,111 @@
+"""`check --devices`: several engines share the work, and the report is that of one."""
+
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.cli.workspaces import PATIENCE_S, Ran, Workspace, ended
+
+_GENEROUS_S = 10.0
+"""The gate needs a fraction of a second; a busy machine may need more."""
+_OTHER_TOKENS = {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}
+_DRIFT = {"method": "generate", "prompt": "Say fox", "seed": 1, "result": _OTHER_TOKENS}
+
+
+def _report(workspace: Workspace) -> Any:
+    """Return the last report without what depends on how many engines there were."""
+    report = workspace.report()
+    return {key: report[key] for key in report.keys() - {"started_at", "timing", "controls"}}
+
+
+def test_two_devices_give_the_report_of_one(recorded: Workspace) -> None:
+    """Cells, verdicts and exit code are the same; each device has shown that it can fail."""
+    recorded.write_script(_DRIFT)
+    codes = [recorded.run("check").code]
+    alone = _report(recorded)
+
+    codes.append(recorded.run("check", "--devices", "cpu, cpu").code)
+
+    assert (codes, _report(recorded)) == ([10, 10], alone)
+    controls = [control["cell"] for control in recorded.report()["controls"]]
+    assert controls == ["tiny--haiku--seed1", "tiny--fox--seed1"]
+
+
+def test_devices_can_be_named_by_a_variable(recorded: Workspace) -> None:
+    """Of more devices than cells the last ones have nothing to do."""
+    only = ("--only", "tiny--fox--*")
+
+    ran = recorded.run("check", "--quiet", *only, REPRO_GATE_DEVICES="cpu,cpu,cpu")
+
+    assert (ran.code, ran.out.startswith("passed: 2 match;")) == (0, True)
+    assert len(recorded.report()["controls"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--devices", "cpu,tpu"), "a device is cpu, cuda or cuda:N, not 'tpu'"),
+        (("--devices", "cpu,"), "a device is cpu, cuda or cuda:N, not ''"),
+        (
+            ("--devices", "cpu,cpu", "--device", "cpu"),
+            "--device is for one device and --devices for several: give one of them",
+        ),
+    ],
+    ids=["unknown", "empty", "both-options"],
+)
+def test_devices_that_cannot_be_are_2(
+    workspace: Workspace, arguments: tuple[str, ...], said: str
+) -> None:
+    """Nothing is started for a list that names something else than devices."""
+    ran = workspace.run("check", *arguments)
+
+    assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {said}\n")
+    assert workspace.asked("start") == []
+
+
+def _wait_for_both(workspace: Workspace) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while len({asked["pid"] for asked in workspace.asked() if asked["seed"] == 2}) < 2:
+        assert time.monotonic() < deadline, "the engines were never asked"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workspace, Ran]:
+    """Return a check that was stopped while each of its two engines was busy."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("interrupted"))
+    prompts = {"tiny": ["haiku", "fox"]}
+    suite = {"runs": 2, "fresh_runs": 0, "seeds": [1, 2], "prompts": prompts}
+    workspace.write_matrix(suites={"quick": suite})
+    workspace.write_script({"method": "generate", "seed": 2, "sleep": 600})
+    gate = workspace.start("check", "--devices", "cpu,cpu")
+    _wait_for_both(workspace)
+    gate.send_signal(signal.SIGINT)
+    return workspace, ended(gate, within_s=_GENEROUS_S)
+
+
+def test_ctrl_c_stops_all_engines(interrupted: tuple[Workspace, Ran]) -> None:
+    """The shell sees 130, and no engine is left behind, however busy it was."""
+    workspace, ran = interrupted
+
+    assert ran.code == 130
+    assert len(workspace.asked("start")) == 2
+    assert workspace.engines_alive() == []
+
+
+def test_what_every_engine_measured_is_kept(interrupted: tuple[Workspace, Ran]) -> None:
+    """The report is partial, and has a verdict on each cell that was measured on either device."""
+    workspace, ran = interrupted
+
+    assert "inconclusive (partial): 2 match, 2 inconclusive;" in ran.out
+    assert workspace.report()["partial"] is True
+    assert workspace.verdicts() == {
+        "tiny--haiku--seed1": "match",
+        "tiny--haiku--seed2": "inconclusive",
+        "tiny--fox--seed1": "match",
+        "tiny--fox--seed2": "inconclusive",
+    }

@@ -1,0 +1,435 @@
+"""`check --shard` on several machines and `merge` on one say what one machine says."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.workspaces import Ran, Workspace, contents_of, ended, matrix_of
+
+_FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
+_DRIFT = {**_FOX_1, "result": {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}}
+_DEATH = {"method": "generate", "prompt": "Say fox", "seed": 2, "exit": 1}
+_OF_THE_MACHINE = {"started_at", "timing", "controls"}
+_VARIABLES = ("CONFIG", "SUITE", "ONLY", "DEVICE", "DEVICES", "SHARD", "FAIL_ON", "OUTPUT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A workspace whose whole matrix was checked, and then each half of it as a shard."""
+
+    workspace: Workspace
+    whole: Any
+
+    @property
+    def shards(self) -> Path:
+        """The folder of the two report folders."""
+        return self.workspace.folder / "shards"
+
+    def download(self, folder: Path) -> Path:
+        """Return both shards in a folder of their own, to be changed."""
+        return Path(shutil.copytree(self.shards, folder / "download"))
+
+    def merge(self, *folders: Path, to: Path, also: tuple[str, ...] = ()) -> Ran:
+        """Put shards together in the workspace that they are of."""
+        return self.workspace.run("merge", *map(str, folders), "--output", str(to), *also)
+
+
+def _measure(workspace: Workspace, number: int, *arguments: str) -> Ran:
+    return workspace.run(
+        "check", "--shard", f"{number}/2", "--output", f"shards/{number}", *arguments
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """Return shards that agree with their goldens, to be merged and not to be changed."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("measured"))
+    assert workspace.run("check").code == 0
+    assert [_measure(workspace, number).code for number in (1, 2)] == [0, 0]
+    return Measured(workspace=workspace, whole=workspace.report())
+
+
+@pytest.fixture(scope="module")
+def failing(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """Return shards of which the second has a drifted cell."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("failing"))
+    workspace.write_script(_DRIFT)
+    assert workspace.run("check").code == 10
+    assert [_measure(workspace, number).code for number in (1, 2)] == [0, 10]
+    return Measured(workspace=workspace, whole=workspace.report())
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text("utf-8"))
+
+
+def _without(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report without what depends on how many machines there were."""
+    return {key: value for key, value in report.items() if key not in _OF_THE_MACHINE}
+
+
+def _verdicts(folder: Path) -> dict[str, str]:
+    return {cell["id"]: cell["verdict"] for cell in _read(folder / "report.json")["cells"]}
+
+
+@pytest.mark.parametrize("name", ["measured", "failing"])
+def test_shards_together_are_the_check_of_one_machine(
+    request: pytest.FixtureRequest, name: str, tmp_path: Path
+) -> None:
+    """The exit code is the same, and so is everything in the report but times and controls."""
+    shards: Measured = request.getfixturevalue(name)
+
+    ran = shards.merge(shards.shards, to=tmp_path)
+
+    merged = _read(tmp_path / "report.json")
+    assert (ran.code, _without(merged)) == (shards.whole["exit_code"], _without(shards.whole))
+    # Every machine has to show that its check can fail.
+    assert [control["differed"] for control in merged["controls"]] == [True, True]
+    assert sorted(contents_of(tmp_path)) == sorted(contents_of(shards.workspace.output))
+
+
+def test_a_shard_measures_neighbours(measured: Measured) -> None:
+    """Every cell is in one shard, in the order of the matrix, and is judged there too."""
+    assert [_verdicts(measured.shards / number) for number in "12"] == [
+        {"tiny--haiku--seed1": "match", "tiny--haiku--seed2": "match"},
+        {"tiny--fox--seed1": "match", "tiny--fox--seed2": "match"},
+    ]
+
+
+def test_a_check_of_everything_is_no_shard(measured: Measured) -> None:
+    """Nobody could merge it."""
+    assert not (measured.workspace.output / "shard.json").exists()
+
+
+def test_folders_can_be_named_by_a_variable(measured: Measured, tmp_path: Path) -> None:
+    """As a path with colons, in any order."""
+    folders = ":".join(str(measured.shards / number) for number in "21")
+
+    ran = measured.workspace.run("merge", "-q", "-o", str(tmp_path), REPRO_GATE_MERGE=folders)
+
+    assert (ran.code, ran.out.startswith("passed: 4 match;")) == (0, True)
+
+
+@pytest.mark.parametrize(("mode", "code"), [("findings", 10), ("never", 0)])
+def test_fail_on_decides_what_the_shell_sees_of_a_merge(
+    failing: Measured, tmp_path: Path, mode: str, code: int
+) -> None:
+    """The report still tells the code that the check deserves."""
+    ran = failing.merge(failing.shards, to=tmp_path, also=("--fail-on", mode))
+
+    assert (ran.code, _read(tmp_path / "report.json")["exit_code"]) == (code, 10)
+
+
+def test_fail_on_findings_lets_through_what_was_not_measured(
+    recorded: Workspace, tmp_path: Path
+) -> None:
+    """In a shard as in the merge; without it neither is a pass."""
+    recorded.write_script(_DEATH)
+    codes = [_measure(recorded, number, "--fail-on", "findings").code for number in (1, 2)]
+
+    forgiven = recorded.run("merge", "shards", "--fail-on", "findings")
+
+    assert (codes, forgiven.code, recorded.run("merge", "shards").code) == ([0, 0], 0, 4)
+    assert recorded.report()["outcome"] == "inconclusive"
+
+
+def test_a_missing_shard_is_4_and_named(measured: Measured, tmp_path: Path) -> None:
+    """Cells that nobody measured are no pass; what tells of the check tells that, too."""
+    ran = measured.merge(measured.shards / "1", to=tmp_path)
+
+    said = "shard 2/2 is missing: its cells were not measured"
+    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (4, "", f"repro-gate: {said}")
+    told = {
+        "kind": "unfinished",
+        "exit_code": 4,
+        "message": said,
+        "remedy": "Look at the job that should have measured it, and run it again.",
+    }
+    assert _read(tmp_path / "evidence.json")["evidence"] == told
+    assert list(contents_of(tmp_path)) == ["evidence.json"]
+
+
+def _edited(download: Path, edit: Callable[[Any], object], *numbers: str) -> None:
+    for number in numbers or ("1",):
+        file = download / number / "shard.json"
+        document = _read(file)
+        edit(document["shard"])
+        file.write_text(json.dumps(document), "utf-8")
+
+
+def _bring_one_twice(download: Path) -> None:
+    shutil.copytree(download / "2", download / "3")
+
+
+def _measure_another_commit(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(commit="c" * 40), "2")
+
+
+def _measure_another_matrix(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(runs=3), "1", "2")
+
+
+def _measure_another_suite(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(suites=["slow"]), "1", "2")
+
+
+def _measure_cells_of_another_matrix(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(only="other--*"), "1", "2")
+
+
+def _measure_on_another_machine(download: Path) -> None:
+    _edited(download, lambda shard: shard["engines"][0].update(profile="other-gpu"), "2")
+
+
+def _run_less_than_once(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(runs=0))
+
+
+def _be_cut_off(download: Path) -> None:
+    file = download / "1" / "shard.json"
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def _be_a_link(download: Path) -> None:
+    (download / "1" / "shard.json").rename(download / "aside.json")
+    (download / "1" / "shard.json").symlink_to(download / "aside.json")
+
+
+def _be_nowhere(download: Path) -> None:
+    shutil.rmtree(download)
+
+
+def _be_empty(download: Path) -> None:
+    shutil.rmtree(download)
+    download.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (_bring_one_twice, "/3/shard.json: shard: expected shard 2/2 once, found it in "),
+        (_measure_another_commit, "/2/shard.json: the commit of shard 2/2: expected None, as in "),
+        (_measure_another_matrix, "/1/shard.json: the plan of shard 1/2: expected "),
+        (_measure_another_suite, "/1/shard.json: this check was made with another matrix file: "),
+        (_measure_cells_of_another_matrix, "no cell matches --only 'other--*'"),
+        (_measure_on_another_machine, "/2/shard.json: the profile of engine scripted in shard 2/2"),
+        (_run_less_than_once, "/1/shard.json: shard.identity: expected "),
+        (_be_cut_off, "/1/shard.json: line 1, column "),
+        (_be_a_link, "/1/shard.json: expected no symbolic link, found one"),
+        (_be_nowhere, ": expected a readable file, found No such file or directory"),
+        (_be_empty, ": expected shard.json, or folders with one, as check --shard writes it, "),
+    ],
+    ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",
+)
+def test_shards_that_are_not_one_check_are_3(
+    measured: Measured, tmp_path: Path, tamper: Callable[[Path], None], said: str
+) -> None:
+    """What is wrong is named, with the file that is wrong, and there is no verdict."""
+    download = measured.download(tmp_path)
+    tamper(download)
+
+    ran = measured.merge(download, to=tmp_path / "merged")
+
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith(f"repro-gate: {download}")
+    assert said in ran.err
+    assert not (tmp_path / "merged").exists()
+
+
+def test_hostile_words_of_a_shard_are_shown_harmlessly(measured: Measured, tmp_path: Path) -> None:
+    """Neither the terminal nor a runner takes what stands in a file for a command."""
+    download = measured.download(tmp_path)
+    commit = "\x1b]0;title\x07\N{RIGHT-TO-LEFT OVERRIDE}\n::error::x"
+    _edited(download, lambda shard: shard["identity"].update(commit=commit))
+
+    ran = measured.merge(download, to=tmp_path / "merged")
+
+    lines = ran.err.splitlines()
+    assert (ran.code, "".join(lines).isprintable()) == (3, True)
+    assert all(line.startswith("repro-gate: ") for line in lines)
+
+
+def test_a_failed_merge_takes_nothing_away(measured: Measured, tmp_path: Path) -> None:
+    """A shard is read from the folder that the reports are for, and is there after a failure."""
+    first, second = (measured.download(tmp_path / number) / number for number in "12")
+    kept = (second / "shard.json").read_bytes()
+    _be_cut_off(first.parent)
+
+    ran = measured.merge(first, second, to=second)
+
+    assert (ran.code, (second / "shard.json").read_bytes()) == (3, kept)
+    assert _read(second / "evidence.json")["evidence"]["kind"] == "unfinished"
+    assert not (second / "report.json").exists()
+
+
+def test_a_merge_into_the_folder_of_a_shard_can_be_repeated(
+    measured: Measured, tmp_path: Path
+) -> None:
+    """The shard stays where it was found."""
+    first, second = (measured.download(tmp_path / number) / number for number in "12")
+
+    codes = [measured.merge(first, second, to=second).code for _ in range(2)]
+
+    assert (codes, len(_verdicts(second))) == ([0, 0], 4)
+
+
+def test_an_interrupted_shard_makes_the_whole_partial(measured: Measured, tmp_path: Path) -> None:
+    """What it did not reach was not measured, and a cancelled job is no verdict."""
+    download = measured.download(tmp_path)
+    _edited(download, lambda shard: shard.update(interrupted=True))
+
+    ran = measured.merge(download, to=tmp_path / "merged", also=("--fail-on", "never"))
+
+    assert (ran.code, "inconclusive (partial): 4 match" in ran.out) == (130, True)
+
+
+@pytest.mark.parametrize(
+    ("shard", "said"),
+    [
+        ("0/2", "--shard: a shard is I/N with 1 <= I <= N, such as 2/8, not 0/2"),
+        ("9/8", "--shard: a shard is I/N with 1 <= I <= N, such as 2/8, not 9/8"),
+        ("x", "--shard: a shard is I/N with 1 <= I <= N, such as 2/8, not 'x'"),
+        ("1/5", "there are only 4 cells and suites to measure, which is not enough for 5 shards"),
+    ],
+)
+def test_a_shard_that_cannot_be_is_2(workspace: Workspace, shard: str, said: str) -> None:
+    """The message says what a shard is, or how many there can be."""
+    ran = workspace.run("check", "--shard", shard)
+
+    assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {said}\n")
+
+
+def test_a_merge_of_nothing_is_2(workspace: Workspace) -> None:
+    """An empty variable names no folder."""
+    ran = workspace.run("merge", REPRO_GATE_MERGE="")
+
+    assert (ran.code, "Missing argument 'DIR" in ran.err) == (2, True)
+
+
+def test_a_shard_can_be_named_by_a_variable(recorded: Workspace) -> None:
+    """As an action names it, which has no command line to build."""
+    ran = recorded.run("check", "-q", REPRO_GATE_SHARD="2/2", REPRO_GATE_OUTPUT="here")
+
+    assert (ran.code, len(_verdicts(recorded.folder / "here"))) == (0, 2)
+    assert _read(recorded.folder / "here" / "shard.json")["shard"]["shard"] == {
+        "index": 2,
+        "total": 2,
+    }
+
+
+def test_empty_variables_are_not_given(recorded: Workspace) -> None:
+    """An action passes on every input that it has, also those that nobody set."""
+    empty = {f"REPRO_GATE_{name}": "" for name in _VARIABLES}
+
+    ran = recorded.run("check", "-q", **empty)
+
+    assert (ran.code, ran.out.startswith("passed: 4 match;")) == (0, True)
+    assert sorted(file.name for file in recorded.output.iterdir()) == [
+        "evidence.json",
+        "junit.xml",
+        "observed",
+        "report.json",
+        "report.md",
+    ]
+
+
+def test_a_merge_judges_with_the_goldens_of_its_checkout(
+    measured: Measured, tmp_path: Path
+) -> None:
+    """And what it saw can be accepted there, as after a check."""
+    matrix = measured.workspace.folder / "repro-gate.toml"
+    shutil.copy(matrix, tmp_path)
+    shutil.copytree(measured.workspace.snapshots, tmp_path / "snapshots")
+    here = Workspace(folder=tmp_path, cache=measured.workspace.cache)
+    here.golden("tiny--fox--seed1").unlink()
+
+    codes = [here.run("merge", str(measured.shards)).code]
+    verdicts = here.verdicts()
+    accepted = here.record("--from", str(here.output))
+    codes.append(here.run("merge", str(measured.shards)).code)
+
+    assert (codes, verdicts["tiny--fox--seed1"]) == ([10, 0], "unrecorded")
+    assert "1 new; 3 unchanged, 0 refused" in accepted.out
+    assert contents_of(here.snapshots) == contents_of(measured.workspace.snapshots)
+
+
+def test_a_suite_of_log_probabilities_stays_in_one_shard(recorded: Workspace) -> None:
+    """It is judged as a whole, and the merge has it as the shard said it."""
+    suites = matrix_of(recorded.engine())["suites"]
+    recorded.write_matrix(
+        default_suites=["quick", "local"],
+        policies={
+            "here": {"provider": "local", "model": "tiny", "temperature": 1, "logprobs": "raw"}
+        },
+        items={"plane": {"prompt": "How?", "response": "So."}},
+        suites=suites | {"local": {"kind": "logprobs", "policies": ["here"], "items": ["plane"]}},
+    )
+
+    codes = [_measure(recorded, number).code for number in (1, 2)]
+    merged = recorded.run("merge", "shards")
+
+    first, second = (_read(recorded.folder / f"shards/{n}/report.json") for n in (1, 2))
+    report = recorded.report()
+    assert (codes, merged.code) == ([0, 10], 10)
+    assert [len(each["cells"]) for each in (first, second, report)] == [2, 2, 4]
+    assert (first["logprobs"], report["logprobs"]) == ([], second["logprobs"])
+    assert report["suites"] == ["quick", "local"]
+    assert report["logprobs"][0]["cells"][0]["verdict"] == "unrecorded"
+
+
+def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) -> None:
+    """What an earlier run left is gone before the first cell, so nobody can merge it."""
+    assert _measure(recorded, 2).code == 0
+    recorded.write_script({**_FOX_1, "sleep": 600})
+    (recorded.folder / "asked.jsonl").unlink()
+    gate = recorded.start("check", "--shard", "2/2", "--output", "shards/2")
+    recorded.wait_until_asked("Say fox")
+
+    gate.kill()
+    ended(gate)
+
+    left = {file.name for file in (recorded.folder / "shards" / "2").iterdir()}
+    assert left == {"junit.xml", "observed", "report.md"}
+
+
+def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) -> None:
+    """A shard says what it found, and that nobody will be able to merge it."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))"
+
+    ran = ended(recorded.start("check", "--quiet", "--shard", "2/2", after=limit))
+
+    said = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
+    assert (ran.code, ran.err) == (4, said)
+    assert ran.out.startswith("passed: 2 match")
+    assert not list(recorded.output.glob("*.json"))
+
+
+def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace) -> None:
+    """Whoever tells of it tells the reason; a report of an earlier check does not stand for it."""
+    assert _measure(recorded, 1).code == 0
+    recorded.write_matrix(runs="ten")
+
+    ran = _measure(recorded, 1)
+
+    folder = recorded.folder / "shards" / "1"
+    told = {
+        "kind": "unfinished",
+        "exit_code": 3,
+        "message": "repro-gate.toml: suites.quick.runs: expected integer, found 'ten'",
+        "remedy": None,
+    }
+    assert (ran.code, _read(folder / "evidence.json")["evidence"]) == (3, told)
+    assert {file.name for file in folder.glob("*.json")} == {"evidence.json"}
+
+
+def test_a_check_that_cannot_be_made_makes_no_folder(workspace: Workspace) -> None:
+    """A slip of the fingers leaves nothing behind."""
+    workspace.write_matrix(runs="ten")
+
+    assert workspace.run("check").code == 3
+    assert not workspace.output.exists()
