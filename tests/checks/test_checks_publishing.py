@@ -251,6 +251,25 @@ def test_a_quarrel_over_a_comment_ends() -> None:
     assert len([ask for ask in pulls.asks if ask.startswith("update")]) < 20
 
 
+def test_a_later_run_that_writes_after_us_ends_our_part() -> None:
+    """What we had to say was said, and the comment is left as it is."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(run=99))
+    (old,) = pulls.posted[7]
+    looks = 0
+
+    def overwrite_before_the_second_look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            pulls.update(old, body(marker(run=101)))
+
+    told = publish(_interrupted(pulls, "comments 7", overwrite_before_the_second_look), marker())
+
+    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert markers(pulls) == [marker(run=101)]
+
+
 def test_a_refusal_is_let_through() -> None:
     """Whoever asked tells it: nothing is hidden."""
 

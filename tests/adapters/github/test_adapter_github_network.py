@@ -192,13 +192,15 @@ def test_the_next_page_is_asked_of_the_same_host(surroundings: Surroundings) -> 
 
 
 def test_a_full_page_without_a_link_is_followed_by_another(surroundings: Surroundings) -> None:
-    """A proxy may drop the header; the comment could be on the next page."""
-    pages = [[{"id": 1}] * 100, []]
+    """A proxy may drop the header; the comment is on the next page."""
+    ours = {"id": 5, "body": BODY, "html_url": COMMENT.url, "user": {"login": "me"}}
+    pages = {"1": [{"id": 1}] * 100, "2": [ours]}
 
     def handler(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=pages[int(request.url.params["page"]) - 1])
+        page = request.url.params.get("page")
+        return httpx.Response(200, json={"login": "me"} if page is None else pages[page])
 
-    assert _answering(handler, surroundings).comments(7, name="repro-gate") == ()
+    assert _answering(handler, surroundings).comments(7, name="repro-gate") == (COMMENT,)
 
 
 def test_pages_without_end_are_given_up(surroundings: Surroundings) -> None:
@@ -304,6 +306,35 @@ def test_the_token_is_in_no_words_of_ours(
     assert set(sent) == {f"Bearer {SECRET}"}
     said = [*traceback.format_exception(caught.value), str(caught.value.remedy), repr(pulls)]
     assert SECRET[:12] not in "\n".join([*said, caplog.text])
+
+
+def test_the_token_is_in_no_words_about_the_network(surroundings: Surroundings) -> None:
+    """A library may put what it was given into its message."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.LocalProtocolError(f"Illegal header: {request.headers['authorization']}")
+
+    with pytest.raises(PublishFailed) as caught:
+        _answering(handler, surroundings).comments(7, name="repro-gate")
+
+    assert caught.value.reason == (
+        "GitHub: no answer: LocalProtocolError: Illegal header: Bearer ***"
+    )
+
+
+def test_the_token_is_in_no_words_about_a_redirect(surroundings: Surroundings) -> None:
+    """A server may put it into the name of another."""
+    answer = httpx.Response(302, headers={"location": "https://plain.example/"})
+    transport = httpx.MockTransport(lambda _: answer)
+    pulls = GithubPullRequests(
+        "https://api.github.test",
+        "octo/gate",
+        Key("plain"),
+        surroundings=replace(surroundings, transport=transport),
+    )
+
+    with pytest.raises(PublishFailed, match=r"a redirect to \*\*\*\.example is not followed"):
+        pulls.comments(7, name="repro-gate")
 
 
 def test_what_a_server_says_is_one_safe_line(surroundings: Surroundings) -> None:

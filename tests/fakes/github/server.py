@@ -15,7 +15,7 @@ from tests.fakes.github.world import World
 from tests.fakes.loopback import HOST, serving_app
 
 CONTROL = "/_state"
-_METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
+_GRAPHQL = "/graphql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,7 @@ def _app(world: World, path: str) -> ASGIApp:
         request = Request(scope, receive)
         host = request.headers.get("host", HOST)
         service = Service(world, api_url=f"http://{host}{path}", server_url=f"http://{host}")
-        # An Enterprise Server has GraphQL beside the versions of REST.
-        asked = scope["path"].removeprefix(path if scope["path"].startswith(path) else "/api")
-        response = await service.respond(request, asked)
+        response = await service.respond(request, _within(scope["path"], path))
         await response(scope, receive, send)
 
     async def tell(request: Request) -> ASGIApp:
@@ -65,3 +63,13 @@ def _app(world: World, path: str) -> ASGIApp:
         await (inner if scope["path"] == CONTROL else answer)(scope, receive, send)
 
     return app
+
+
+def _within(asked: str, path: str) -> str:
+    """Return a path without what the API begins with; one outside is of nothing."""
+    # An Enterprise Server has GraphQL beside the versions of REST, and not below one.
+    beside = f"{path.removesuffix('/v3')}{_GRAPHQL}"
+    if asked == beside:
+        return _GRAPHQL
+    within = asked.removeprefix(path) if asked.startswith(f"{path}/") else ""
+    return "" if within == _GRAPHQL else within
