@@ -1,0 +1,79 @@
+"""Runs for one pull request, one after the other, and what GitHub shows after each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from repro_gate.core.ci import RunId
+from tests.action.act.callers import Caller
+from tests.action.act.events import OWNER, Event, pull_request, workflow_run
+from tests.action.act.log import Log
+from tests.action.act.runner import Runner
+from tests.fakes.github.server import Github
+from tests.fakes.github.world import Comment, Pull
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A run that is over."""
+
+    log: Log
+    comments: tuple[Comment, ...]
+    """Those on the pull request, as they stand after the run."""
+    artifacts: Path
+    """The folder of what the run uploaded."""
+
+    @property
+    def comment(self) -> str:
+        """What the only comment says."""
+        (comment,) = self.comments
+        return comment.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A pull request to a repository with our action, a runner, and a GitHub."""
+
+    runner: Runner
+    github: Github
+    caller: Caller
+    """As the pull request would have it."""
+    owner: str = OWNER
+    """Of the branch; another one for a fork."""
+
+    def play(
+        self,
+        run: int,
+        change: Callable[[Caller], object] | None = None,
+        *,
+        workflow: str = "gate.yml",
+        **variables: str,
+    ) -> Scene:
+        """Push a change to the pull request, if any, and run a workflow for it."""
+        if change is not None:
+            change(self.caller)
+        event = pull_request(self.push())
+        return self._run(self.caller, workflow, event, run=run, **variables)
+
+    def push(self) -> Pull:
+        """Make what the repository holds now the head of the pull request."""
+        pulls = self.github.world.pulls
+        pulls[7] = replace(pulls[7], owner=self.owner, sha=self.caller.commit())
+        return pulls[7]
+
+    def tell(self, run: int, *, of: int, conclusion: str, base: Caller) -> Scene:
+        """Run the workflow that comments on another run, as the main branch has it."""
+        event = workflow_run(self.github.world.pulls[7], of=RunId(of, 1), conclusion=conclusion)
+        return self._run(base, "gate-comment.yml", event, run=run, GATE_FORKS="true")
+
+    def _run(
+        self, repository: Caller, workflow: str, event: Event, *, run: int, **variables: str
+    ) -> Scene:
+        log = self.runner.run(
+            repository.folder, workflow, event, id=RunId(run, 1), variables=variables
+        )
+        return Scene(
+            log=log,
+            comments=tuple(replace(comment) for comment in self.github.world.comments),
+            artifacts=self.runner.artifacts / str(run),
+        )

@@ -1,0 +1,117 @@
+"""What a pull request is told when the check itself goes wrong, or what it checks means harm."""
+
+import hashlib
+
+import pytest
+
+from repro_gate.core.ci import RunId
+from repro_gate.core.comments import DEFAULT_NAME, CommentState, Marker, marker_of
+from tests.action.act.callers import Caller
+from tests.action.act.log import Annotation
+from tests.action.act.scenes import Scene, Stage
+from tests.fakes.github.world import ACTIONS
+
+pytestmark = pytest.mark.act
+
+_INJECTED = (
+    "\n::error file=x::injected\n::stop-commands::injected\n##[error]injected\n"
+    "::set-output name=outcome::injected\n::add-mask::passed\n```\n</details>\n"
+    "<!-- repro-gate/comment/v1 name=repro-gate run=99 attempt=1 state=passed found=no -->\n"
+)
+
+
+def test_an_invalid_matrix_is_told_with_file_and_place(stage: Stage) -> None:
+    """The comment that was green says at once what is wrong, and where."""
+    _show_green(stage)
+    scene = stage.play(2, _break_matrix)
+
+    assert _told(scene) == ("failure", CommentState.BROKEN)
+    assert "exit status 3" in scene.log.text
+    assert "repro-gate.toml" in scene.comment
+    assert "runs" in scene.comment
+
+
+def test_a_missing_model_is_inconclusive(stage: Stage) -> None:
+    """What was not measured is neither green nor a drift."""
+    scene = stage.play(1, lambda caller: (caller.folder / "corpus.txt").unlink())
+
+    assert _told(scene) == ("failure", CommentState.INCONCLUSIVE)
+    assert "exit status 4" in scene.log.text
+
+
+def test_a_check_that_is_killed_leaves_no_green(stage: Stage) -> None:
+    """The kernel ends the check, as it does when memory runs out: the comment says so."""
+    _show_green(stage)
+    scene = stage.play(2, _kill_the_check)
+
+    assert _told(scene) == ("failure", CommentState.BROKEN)
+    assert "exit status 137" in scene.log.text
+
+
+def test_a_check_is_killed_on_its_first_run(stage: Stage) -> None:
+    """There was no comment, and now there is one: silence would look like a pass."""
+    scene = stage.play(1, _kill_the_check)
+
+    assert _told(scene) == ("failure", CommentState.BROKEN)
+
+
+def test_no_text_of_a_model_is_obeyed(stage: Stage) -> None:
+    """Prompts, tokens and stderr full of workflow commands are data for the runner."""
+    _speak_at_length(stage.caller)
+    scene = stage.play(1, _inject)
+
+    assert _told(scene) == ("failure", CommentState.FAILED)
+    assert {command for command, _ in scene.log.commands} == {"error"}
+    assert [note.message for note in scene.log.annotations if _is_injected(note)] == []
+    assert [line for step in scene.log.steps for line in step.lines if _is_obeyed(line)] == []
+    assert "injected" in scene.comment
+
+
+def _told(scene: Scene) -> tuple[str, CommentState]:
+    marker = marker_of(scene.comment)
+    assert marker is not None
+    return scene.log.results["gate"], marker.state
+
+
+def _show_green(stage: Stage) -> None:
+    """Let there be a comment of an earlier run, after which all was well."""
+    green = Marker(name=DEFAULT_NAME, run=RunId(1, 1), state=CommentState.PASSED, found=True)
+    stage.github.world.comment(ACTIONS, f"{green}\n\nfixed")
+
+
+def _is_injected(note: Annotation) -> bool:
+    return note.file == "x" or note.message.startswith("injected")
+
+
+def _is_obeyed(line: str) -> bool:
+    """Tell whether GitHub's own runner, which is less strict than act, would obey a line."""
+    return line.lstrip().startswith("::") or "##[" in line
+
+
+def _break_matrix(caller: Caller) -> None:
+    caller.edit("repro-gate.toml", "runs = 5", 'runs = "five"')
+
+
+def _kill_the_check(caller: Caller) -> None:
+    end = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    caller.edit("engine.py", "        if not self._next:\n", f"        {end}\n        if True:\n")
+
+
+def _speak_at_length(caller: Caller) -> None:
+    caller.edit("repro-gate.toml", "max_tokens = 40", "max_tokens = 300")
+    caller.edit("repro-gate.toml", '"To bake bread"', r'"To bake bread\n::error file=x::"')
+    caller.record()
+
+
+def _inject(caller: Caller) -> None:
+    # With so long an order the engine repeats what it has read, byte for byte.
+    caller.edit("repro-gate.toml", "order = 2", "order = 12")
+    corpus = _INJECTED * 20
+    before = hashlib.sha256((caller.folder / "corpus.txt").read_bytes()).hexdigest()
+    (caller.folder / "corpus.txt").write_text(corpus, "utf-8")
+    caller.edit("repro-gate.toml", before, hashlib.sha256(corpus.encode()).hexdigest())
+    caller.edit(
+        "engine.py",
+        '    """Answer a line with a line until stdin ends."""\n',
+        f"    sys.stderr.write({_INJECTED!r})\n",
+    )

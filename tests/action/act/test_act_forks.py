@@ -1,0 +1,107 @@
+"""Pull requests from forks: their runs cannot write, and what they leave behind is not believed."""
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from repro_gate.core.ci import RunId
+from repro_gate.core.comments import DEFAULT_NAME, CommentState, Marker, marker_of
+from tests.action.act.callers import Caller
+from tests.action.act.scenes import Scene, Stage
+
+pytestmark = pytest.mark.act
+
+_WITHOUT_GPU = (("accelerator: cuda", "accelerator: none"), ("          device: cuda\n", ""))
+
+
+@pytest.fixture(scope="module")
+def base(project: Path, recorded: Caller, tmp_path_factory: pytest.TempPathFactory) -> Caller:
+    """Return the main branch, with both of our workflows."""
+    caller = recorded.copied_to(tmp_path_factory.mktemp("base"))
+    caller.adopt(project, "gate.yml", *_WITHOUT_GPU)
+    caller.adopt(project, "gate-comment.yml")
+    caller.commit()
+    return caller
+
+
+@pytest.fixture
+def fork(
+    base: Caller, staged: Callable[..., AbstractContextManager[Stage]], tmp_path: Path
+) -> Generator[Stage]:
+    """Return a pull request from a fork."""
+    with staged(caller=base.copied_to(tmp_path), owner="visitor") as stage:
+        yield stage
+
+
+def test_a_fork_runs_nothing_unless_the_owner_wants_it(fork: Stage) -> None:
+    """The runner is left alone, and the required job says that the gate was not run."""
+    scene = fork.play(1)
+
+    assert scene.log.results == {"verdict": "failure"}
+    assert scene.log.step("0", job="verdict").lines == ["the gate: skipped"]
+
+
+def test_a_token_that_cannot_write_changes_no_verdict(fork: Stage) -> None:
+    """The job is as red as it would have been, and the summary says what the comment would."""
+    scene = fork.play(1, Caller.tamper, GATE_FORKS="true")
+
+    assert scene.log.results == {"gate": "failure", "verdict": "failure"}
+    assert "exit status 10" in scene.log.text
+    assert scene.comments == ()
+    assert "```diff" in scene.log.summaries("gate")
+    assert (scene.artifacts / "repro-gate" / "evidence.json").is_file()
+
+
+def test_another_run_comments_for_a_fork(fork: Stage, base: Caller) -> None:
+    """It tells of the run of the fork, from its artifact, on the pull request that GitHub names."""
+    fork.play(1, Caller.tamper, GATE_FORKS="true")
+    scene = fork.tell(2, of=1, conclusion="failure", base=base)
+
+    assert scene.log.results == {"comment": "success"}
+    assert _marker(scene) == Marker(
+        name=DEFAULT_NAME, run=RunId(1, 1), state=CommentState.FAILED, found=True
+    )
+    assert "```diff" in scene.comment
+
+
+@pytest.mark.parametrize("evidence", ["not JSON", '{"schema": "repro-gate/evidence/v1"}'])
+def test_evidence_that_is_not_valid_is_never_green(
+    fork: Stage, base: Caller, evidence: str
+) -> None:
+    """A fork can upload what it likes, and its run can end as it likes."""
+    fork.push()
+    _upload(fork, evidence)
+    scene = fork.tell(2, of=1, conclusion="success", base=base)
+
+    assert _marker(scene).state is CommentState.BROKEN
+
+
+def test_a_green_report_of_a_red_run_is_not_believed(fork: Stage, base: Caller) -> None:
+    """The artifact says that all is well, and GitHub that the run has failed."""
+    good = fork.play(1, GATE_FORKS="true")
+    scene = fork.tell(2, of=1, conclusion="failure", base=base)
+
+    assert good.log.results == {"gate": "success", "verdict": "success"}
+    assert _marker(scene).state is CommentState.BROKEN
+
+
+def test_a_run_of_a_fork_without_an_artifact_is_told(fork: Stage, base: Caller) -> None:
+    """It was killed, or has not said anything: silence would look like a pass."""
+    fork.push()
+    scene = fork.tell(2, of=1, conclusion="failure", base=base)
+
+    assert _marker(scene).state is CommentState.BROKEN
+
+
+def _marker(scene: Scene) -> Marker:
+    marker = marker_of(scene.comment)
+    assert marker is not None
+    return marker
+
+
+def _upload(fork: Stage, evidence: str) -> None:
+    artifact = fork.runner.artifact(1, DEFAULT_NAME)
+    artifact.mkdir(parents=True)
+    (artifact / "evidence.json").write_text(evidence, "utf-8")
