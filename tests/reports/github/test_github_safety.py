@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from repro_gate.core.ci import CiRun, RunId
@@ -206,6 +206,8 @@ def test_annotations_are_commands_of_ours(
 
 
 @given(text=texts)
+@example(text="```")
+@example(text="````\n@you")
 def test_a_message_never_leaves_its_fence(text: str) -> None:
     """What a command said in many lines is one block."""
     evidence = Unfinished(exit_code=3, message="\n".join([text] * 40), remedy=text)
