@@ -42,7 +42,7 @@ class Described:
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
     """Give the proxy and what is behind it; each test has a pull request of its own."""
     if not _PRISM.exists():
-        missing = f"prism is not installed: run `npm ci` in {FOLDER.name}"
+        missing = "prism is not installed: run `npm ci` in tests/contract/github"
         if "prism" in os.environ.get("REPRO_GATE_REQUIRE", ""):
             pytest.fail(missing)
         pytest.skip(missing)
