@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.github_jobs import Job
 from tests.cli.hosted_workspaces import HostedWorkspace
+from tests.cli.shard_workspaces import Measured, measured_in
 from tests.cli.workspaces import Workspace
 from tests.fakes.fireworks.conduct import KEY
 from tests.fakes.fireworks.server import Api, serving
+from tests.fakes.github.server import Github
+from tests.fakes.github.server import serving as serving_github
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +79,54 @@ def unrecorded(api: Api, cache: Path, tmp_path: Path) -> HostedWorkspace:
     workspace = HostedWorkspace(folder=tmp_path, cache=cache, key=KEY)
     workspace.ask(api.base_url)
     return workspace
+
+
+@pytest.fixture(scope="session")
+def measured(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """Return shards that agree with their goldens, to be merged and not to be changed."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("measured"))
+    return measured_in(workspace, codes=(0, 0, 0))
+
+
+@pytest.fixture
+def github() -> Generator[Github]:
+    """Give a GitHub with one pull request."""
+    with serving_github() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def green(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return a workspace whose check has passed, not to be changed."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("green"))
+    assert workspace.run("check").code == 0
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def drifted(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return a workspace in which a cell has drifted, not to be changed."""
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("drifted"))
+    tokens = {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}
+    fox = {"method": "generate", "prompt": "Say fox", "seed": 1, "result": tokens}
+    workspace.write_script(fox)
+    assert workspace.run("check").code == 10
+    return workspace
+
+
+@pytest.fixture
+def red_job(drifted: Workspace, github: Github, tmp_path: Path) -> Job:
+    """Return the job of a check that has found drift."""
+    return Job(workspace=drifted, folder=tmp_path, api_url=github.api_url)
+
+
+@pytest.fixture
+def green_job(green: Workspace, github: Github, tmp_path: Path) -> Job:
+    """Return the job of a check that has passed."""
+    return Job(workspace=green, folder=tmp_path, api_url=github.api_url)
+
+
+@pytest.fixture
+def own_job(recorded: Workspace, github: Github, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Return a job that has not checked yet, in a workspace of its own."""
+    return Job(workspace=recorded, folder=tmp_path_factory.mktemp("runner"), api_url=github.api_url)

@@ -1,15 +1,14 @@
 """`check --shard` on several machines and `merge` on one say what one machine says."""
 
-import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.workspaces import Ran, Workspace, contents_of, ended, matrix_of
+from tests.cli.shard_workspaces import Measured, measure, measured_in, read_json
+from tests.cli.workspaces import Workspace, contents_of, ended, matrix_of
 
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
 _DRIFT = {**_FOX_1, "result": {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}}
@@ -18,54 +17,12 @@ _OF_THE_MACHINE = {"started_at", "timing", "controls"}
 _VARIABLES = ("CONFIG", "SUITE", "ONLY", "DEVICE", "DEVICES", "SHARD", "FAIL_ON", "OUTPUT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A workspace whose whole matrix was checked, and then each half of it as a shard."""
-
-    workspace: Workspace
-    whole: Any
-
-    @property
-    def shards(self) -> Path:
-        """The folder of the two report folders."""
-        return self.workspace.folder / "shards"
-
-    def download(self, folder: Path) -> Path:
-        """Return both shards in a folder of their own, to be changed."""
-        return Path(shutil.copytree(self.shards, folder / "download"))
-
-    def merge(self, *folders: Path, to: Path, also: tuple[str, ...] = ()) -> Ran:
-        """Put shards together in the workspace that they are of."""
-        return self.workspace.run("merge", *map(str, folders), "--output", str(to), *also)
-
-
-def _measure(workspace: Workspace, number: int, *arguments: str) -> Ran:
-    return workspace.run(
-        "check", "--shard", f"{number}/2", "--output", f"shards/{number}", *arguments
-    )
-
-
-@pytest.fixture(scope="module")
-def measured(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    """Return shards that agree with their goldens, to be merged and not to be changed."""
-    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("measured"))
-    assert workspace.run("check").code == 0
-    assert [_measure(workspace, number).code for number in (1, 2)] == [0, 0]
-    return Measured(workspace=workspace, whole=workspace.report())
-
-
 @pytest.fixture(scope="module")
 def failing(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     """Return shards of which the second has a drifted cell."""
     workspace = recorded_once.copied_to(tmp_path_factory.mktemp("failing"))
     workspace.write_script(_DRIFT)
-    assert workspace.run("check").code == 10
-    assert [_measure(workspace, number).code for number in (1, 2)] == [0, 10]
-    return Measured(workspace=workspace, whole=workspace.report())
-
-
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text("utf-8"))
+    return measured_in(workspace, codes=(10, 0, 10))
 
 
 def _without(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +31,7 @@ def _without(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _verdicts(folder: Path) -> dict[str, str]:
-    return {cell["id"]: cell["verdict"] for cell in _read(folder / "report.json")["cells"]}
+    return {cell["id"]: cell["verdict"] for cell in read_json(folder / "report.json")["cells"]}
 
 
 @pytest.mark.parametrize("name", ["measured", "failing"])
@@ -86,7 +43,7 @@ def test_shards_together_are_the_check_of_one_machine(
 
     ran = shards.merge(shards.shards, to=tmp_path)
 
-    merged = _read(tmp_path / "report.json")
+    merged = read_json(tmp_path / "report.json")
     assert (ran.code, _without(merged)) == (shards.whole["exit_code"], _without(shards.whole))
     # Every machine has to show that its check can fail.
     assert [control["differed"] for control in merged["controls"]] == [True, True]
@@ -122,7 +79,7 @@ def test_fail_on_decides_what_the_shell_sees_of_a_merge(
     """The report still tells the code that the check deserves."""
     ran = failing.merge(failing.shards, to=tmp_path, also=("--fail-on", mode))
 
-    assert (ran.code, _read(tmp_path / "report.json")["exit_code"]) == (code, 10)
+    assert (ran.code, read_json(tmp_path / "report.json")["exit_code"]) == (code, 10)
 
 
 def test_fail_on_findings_lets_through_what_was_not_measured(
@@ -130,162 +87,12 @@ def test_fail_on_findings_lets_through_what_was_not_measured(
 ) -> None:
     """In a shard as in the merge; without it neither is a pass."""
     recorded.write_script(_DEATH)
-    codes = [_measure(recorded, number, "--fail-on", "findings").code for number in (1, 2)]
+    codes = [measure(recorded, number, "--fail-on", "findings").code for number in (1, 2)]
 
     forgiven = recorded.run("merge", "shards", "--fail-on", "findings")
 
     assert (codes, forgiven.code, recorded.run("merge", "shards").code) == ([0, 0], 0, 4)
     assert recorded.report()["outcome"] == "inconclusive"
-
-
-def test_a_missing_shard_is_4_and_named(measured: Measured, tmp_path: Path) -> None:
-    """Cells that nobody measured are no pass; what tells of the check tells that, too."""
-    ran = measured.merge(measured.shards / "1", to=tmp_path)
-
-    said = "shard 2/2 is missing: its cells were not measured"
-    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (4, "", f"repro-gate: {said}")
-    told = {
-        "kind": "unfinished",
-        "exit_code": 4,
-        "message": said,
-        "remedy": "Look at the job that should have measured it, and run it again.",
-    }
-    assert _read(tmp_path / "evidence.json")["evidence"] == told
-    assert list(contents_of(tmp_path)) == ["evidence.json"]
-
-
-def _edited(download: Path, edit: Callable[[Any], object], *numbers: str) -> None:
-    for number in numbers or ("1",):
-        file = download / number / "shard.json"
-        document = _read(file)
-        edit(document["shard"])
-        file.write_text(json.dumps(document), "utf-8")
-
-
-def _bring_one_twice(download: Path) -> None:
-    shutil.copytree(download / "2", download / "3")
-
-
-def _measure_another_commit(download: Path) -> None:
-    _edited(download, lambda shard: shard["identity"].update(commit="c" * 40), "2")
-
-
-def _measure_another_matrix(download: Path) -> None:
-    _edited(download, lambda shard: shard["identity"].update(runs=3), "1", "2")
-
-
-def _measure_another_suite(download: Path) -> None:
-    _edited(download, lambda shard: shard["identity"].update(suites=["slow"]), "1", "2")
-
-
-def _measure_cells_of_another_matrix(download: Path) -> None:
-    _edited(download, lambda shard: shard["identity"].update(only="other--*"), "1", "2")
-
-
-def _measure_on_another_machine(download: Path) -> None:
-    _edited(download, lambda shard: shard["engines"][0].update(profile="other-gpu"), "2")
-
-
-def _run_less_than_once(download: Path) -> None:
-    _edited(download, lambda shard: shard["identity"].update(runs=0))
-
-
-def _be_cut_off(download: Path) -> None:
-    file = download / "1" / "shard.json"
-    file.write_bytes(file.read_bytes()[:100])
-
-
-def _be_a_link(download: Path) -> None:
-    (download / "1" / "shard.json").rename(download / "aside.json")
-    (download / "1" / "shard.json").symlink_to(download / "aside.json")
-
-
-def _be_nowhere(download: Path) -> None:
-    shutil.rmtree(download)
-
-
-def _be_empty(download: Path) -> None:
-    shutil.rmtree(download)
-    download.mkdir()
-
-
-@pytest.mark.parametrize(
-    ("tamper", "said"),
-    [
-        (_bring_one_twice, "/3/shard.json: shard: expected shard 2/2 once, found it in "),
-        (_measure_another_commit, "/2/shard.json: the commit of shard 2/2: expected None, as in "),
-        (_measure_another_matrix, "/1/shard.json: the plan of shard 1/2: expected "),
-        (_measure_another_suite, "/1/shard.json: this check was made with another matrix file: "),
-        (_measure_cells_of_another_matrix, "no cell matches --only 'other--*'"),
-        (_measure_on_another_machine, "/2/shard.json: the profile of engine scripted in shard 2/2"),
-        (_run_less_than_once, "/1/shard.json: shard.identity: expected "),
-        (_be_cut_off, "/1/shard.json: line 1, column "),
-        (_be_a_link, "/1/shard.json: expected no symbolic link, found one"),
-        (_be_nowhere, ": expected a readable file, found No such file or directory"),
-        (_be_empty, ": expected shard.json, or folders with one, as check --shard writes it, "),
-    ],
-    ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",
-)
-def test_shards_that_are_not_one_check_are_3(
-    measured: Measured, tmp_path: Path, tamper: Callable[[Path], None], said: str
-) -> None:
-    """What is wrong is named, with the file that is wrong, and there is no verdict."""
-    download = measured.download(tmp_path)
-    tamper(download)
-
-    ran = measured.merge(download, to=tmp_path / "merged")
-
-    assert (ran.code, ran.out) == (3, "")
-    assert ran.err.startswith(f"repro-gate: {download}")
-    assert said in ran.err
-    assert not (tmp_path / "merged").exists()
-
-
-def test_hostile_words_of_a_shard_are_shown_harmlessly(measured: Measured, tmp_path: Path) -> None:
-    """Neither the terminal nor a runner takes what stands in a file for a command."""
-    download = measured.download(tmp_path)
-    commit = "\x1b]0;title\x07\N{RIGHT-TO-LEFT OVERRIDE}\n::error::x"
-    _edited(download, lambda shard: shard["identity"].update(commit=commit))
-
-    ran = measured.merge(download, to=tmp_path / "merged")
-
-    lines = ran.err.splitlines()
-    assert (ran.code, "".join(lines).isprintable()) == (3, True)
-    assert all(line.startswith("repro-gate: ") for line in lines)
-
-
-def test_a_failed_merge_takes_nothing_away(measured: Measured, tmp_path: Path) -> None:
-    """A shard is read from the folder that the reports are for, and is there after a failure."""
-    first, second = (measured.download(tmp_path / number) / number for number in "12")
-    kept = (second / "shard.json").read_bytes()
-    _be_cut_off(first.parent)
-
-    ran = measured.merge(first, second, to=second)
-
-    assert (ran.code, (second / "shard.json").read_bytes()) == (3, kept)
-    assert _read(second / "evidence.json")["evidence"]["kind"] == "unfinished"
-    assert not (second / "report.json").exists()
-
-
-def test_a_merge_into_the_folder_of_a_shard_can_be_repeated(
-    measured: Measured, tmp_path: Path
-) -> None:
-    """The shard stays where it was found."""
-    first, second = (measured.download(tmp_path / number) / number for number in "12")
-
-    codes = [measured.merge(first, second, to=second).code for _ in range(2)]
-
-    assert (codes, len(_verdicts(second))) == ([0, 0], 4)
-
-
-def test_an_interrupted_shard_makes_the_whole_partial(measured: Measured, tmp_path: Path) -> None:
-    """What it did not reach was not measured, and a cancelled job is no verdict."""
-    download = measured.download(tmp_path)
-    _edited(download, lambda shard: shard.update(interrupted=True))
-
-    ran = measured.merge(download, to=tmp_path / "merged", also=("--fail-on", "never"))
-
-    assert (ran.code, "inconclusive (partial): 4 match" in ran.out) == (130, True)
 
 
 @pytest.mark.parametrize(
@@ -304,19 +111,12 @@ def test_a_shard_that_cannot_be_is_2(workspace: Workspace, shard: str, said: str
     assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {said}\n")
 
 
-def test_a_merge_of_nothing_is_2(workspace: Workspace) -> None:
-    """An empty variable names no folder."""
-    ran = workspace.run("merge", REPRO_GATE_MERGE="")
-
-    assert (ran.code, "Missing argument 'DIR" in ran.err) == (2, True)
-
-
 def test_a_shard_can_be_named_by_a_variable(recorded: Workspace) -> None:
     """As an action names it, which has no command line to build."""
     ran = recorded.run("check", "-q", REPRO_GATE_SHARD="2/2", REPRO_GATE_OUTPUT="here")
 
     assert (ran.code, len(_verdicts(recorded.folder / "here"))) == (0, 2)
-    assert _read(recorded.folder / "here" / "shard.json")["shard"]["shard"] == {
+    assert read_json(recorded.folder / "here" / "shard.json")["shard"]["shard"] == {
         "index": 2,
         "total": 2,
     }
@@ -370,10 +170,10 @@ def test_a_suite_of_log_probabilities_stays_in_one_shard(recorded: Workspace) ->
         suites=suites | {"local": {"kind": "logprobs", "policies": ["here"], "items": ["plane"]}},
     )
 
-    codes = [_measure(recorded, number).code for number in (1, 2)]
+    codes = [measure(recorded, number).code for number in (1, 2)]
     merged = recorded.run("merge", "shards")
 
-    first, second = (_read(recorded.folder / f"shards/{n}/report.json") for n in (1, 2))
+    first, second = (read_json(recorded.folder / f"shards/{n}/report.json") for n in (1, 2))
     report = recorded.report()
     assert (codes, merged.code) == ([0, 10], 10)
     assert [len(each["cells"]) for each in (first, second, report)] == [2, 2, 4]
@@ -384,7 +184,7 @@ def test_a_suite_of_log_probabilities_stays_in_one_shard(recorded: Workspace) ->
 
 def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) -> None:
     """What an earlier run left is gone before the first cell, so nobody can merge it."""
-    assert _measure(recorded, 2).code == 0
+    assert measure(recorded, 2).code == 0
     recorded.write_script({**_FOX_1, "sleep": 600})
     (recorded.folder / "asked.jsonl").unlink()
     gate = recorded.start("check", "--shard", "2/2", "--output", "shards/2")
@@ -411,10 +211,10 @@ def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) ->
 
 def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace) -> None:
     """Whoever tells of it tells the reason; a report of an earlier check does not stand for it."""
-    assert _measure(recorded, 1).code == 0
+    assert measure(recorded, 1).code == 0
     recorded.write_matrix(runs="ten")
 
-    ran = _measure(recorded, 1)
+    ran = measure(recorded, 1)
 
     folder = recorded.folder / "shards" / "1"
     told = {
@@ -423,7 +223,7 @@ def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace)
         "message": "repro-gate.toml: suites.quick.runs: expected integer, found 'ten'",
         "remedy": None,
     }
-    assert (ran.code, _read(folder / "evidence.json")["evidence"]) == (3, told)
+    assert (ran.code, read_json(folder / "evidence.json")["evidence"]) == (3, told)
     assert {file.name for file in folder.glob("*.json")} == {"evidence.json"}
 
 

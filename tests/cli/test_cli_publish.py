@@ -1,0 +1,161 @@
+"""`publish` in a job of GitHub Actions: real reports, a real process and real requests."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.comments import marker_of
+from tests.cli.github_jobs import RUN, Job, states
+from tests.fakes.github.server import Github
+from tests.fakes.github.world import World
+
+_FILES = ("report.md", "report.json", "junit.xml", "evidence.json")
+
+
+def _wrote(world: World) -> list[str]:
+    return [asked for asked in world.asks() if not asked.startswith("GET ")]
+
+
+def test_the_comment_is_made_once_and_kept_current(
+    red_job: Job, green_job: Job, own_job: Job, github: Github
+) -> None:
+    """Drift makes it; the next check says first that it runs, and then that all is well again."""
+    jobs = [red_job, replace(own_job, run=RUN + 1), replace(green_job, run=RUN + 1)]
+
+    ran = [jobs[0].publish(), jobs[1].publish("--running")]
+    running = states(github.world)
+    ran.append(jobs[2].publish())
+
+    ((id, *_),) = running
+    assert [each.code for each in ran] == [0, 0, 0]
+    assert running == [(id, "running", True)]
+    assert states(github.world) == [(id, "passed", True)]
+    assert "### ✅ Fixed: 4 match at [`c0ffee0`]" in github.world.bodies()[0]
+
+
+def test_drift_is_told_everywhere(red_job: Job, github: Github) -> None:
+    """Comment, annotation, summary and outputs each say it, and nothing else is printed."""
+    ran = red_job.publish("--artifact-url", "https://github.com/octo/gate/actions/runs/1/a/2")
+
+    (body,) = github.world.bodies()
+    assert (ran.code, ran.err) == (0, "")
+    assert "### ❌ Failed: 1 drift, 3 match at [`c0ffee0`]" in body
+    assert "[full report](https://github.com/octo/gate/actions/runs/1/a/2)" in body
+    assert re.match(r"::error file=.*,title=drift%3A tiny--fox--seed1::", ran.out)
+    assert ran.out.count("\n") == 1
+    assert red_job.summary().startswith("# Reproducibility report\n\n❌ **Failed**: 1 of 4 cells")
+
+
+def test_the_outputs_say_what_the_action_promises(red_job: Job, github: Github) -> None:
+    """Each is a value, or the path of a file that is there."""
+    red_job.publish()
+
+    outputs = red_job.outputs()
+    url = f"{github.server_url}/octo/gate/pull/7#issuecomment-{github.world.comments[0].id}"
+    paths = [outputs.pop(name) for name in ("report", "report-json", "junit", "evidence")]
+    assert outputs == {
+        "outcome": "failed",
+        "exit-code": "10",
+        "counts": '{"match": 3, "drift": 1}',
+        "comment-url": url,
+    }
+    assert paths == [f".repro-gate/{name}" for name in _FILES]
+    assert all((red_job.workspace.folder / path).is_file() for path in paths)
+
+
+def test_an_annotation_stands_at_the_token_that_drifted(red_job: Job) -> None:
+    """The path is that of the repository, of which the matrix may be a part."""
+    above = red_job.workspace.folder.parent
+
+    ran = red_job.publish("--comment", "never", GITHUB_WORKSPACE=str(above))
+
+    place = re.match(r"::error file=([^,]+),line=(\d+),", ran.out)
+    assert place
+    line = (above / place[1]).read_text("utf-8").splitlines()[int(place[2]) - 1]
+    assert above / place[1] == red_job.workspace.golden("tiny--fox--seed1")
+    assert line == '    "242  242",'
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"GITHUB_WORKSPACE": ""},
+        {"GITHUB_WORKSPACE": "/nowhere/at/all"},
+        {"REPRO_GATE_CONFIG": "/nowhere/at/all"},
+    ],
+)
+def test_an_annotation_without_a_golden_has_no_place(
+    red_job: Job, variables: dict[str, str]
+) -> None:
+    """Who does not know where the repository begins, or its matrix, still says what drifted."""
+    ran = red_job.publish("--comment", "never", **variables)
+
+    assert ran.code == 0
+    assert ran.out.startswith("::error title=drift%3A tiny--fox--seed1::")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "comments"),
+    [("green_job", "", 0), ("green_job", "always", 1), ("red_job", "never", 0)],
+)
+def test_the_mode_decides_whether_there_is_a_comment(
+    request: pytest.FixtureRequest, github: Github, name: str, mode: str, comments: int
+) -> None:
+    """Where all is well and always was, nobody is bothered; never means that nobody is asked."""
+    job: Job = request.getfixturevalue(name)
+
+    ran = job.publish(REPRO_GATE_COMMENT=mode)
+
+    assert (ran.code, len(states(github.world))) == (0, comments)
+    assert (github.world.asks() == []) is (mode == "never")
+    assert job.outputs()["outcome"] == ("failed" if name == "red_job" else "passed")
+
+
+def test_a_shard_never_comments(red_job: Job, github: Github) -> None:
+    """The job that merges the shards does; all else is told by each of them."""
+    ran = red_job.publish("--comment", "always", REPRO_GATE_SHARD="1/2")
+
+    assert (ran.code, github.world.asks()) == (0, [])
+    assert ran.out.startswith("::error file=")
+    assert red_job.outputs()["outcome"] == "failed"
+    assert "**Failed**" in red_job.summary()
+
+
+def test_two_gates_have_a_comment_each(red_job: Job, github: Github) -> None:
+    """The name of the artifact tells them apart."""
+    codes = [red_job.publish(REPRO_GATE_NAME=name).code for name in ("gpu", "cpu")]
+
+    names = [marker.name for marker in map(marker_of, github.world.bodies()) if marker]
+    assert (codes, names) == ([0, 0], ["gpu", "cpu"])
+
+
+def test_a_check_that_begins_clears_the_folder_and_makes_no_comment(
+    own_job: Job, github: Github
+) -> None:
+    """Nothing of an earlier check is left to be told of this one, and there is no news yet."""
+    assert own_job.workspace.run("check", "--shard", "1/1").code == 0
+
+    ran = own_job.publish("--running")
+
+    left = {file.name for file in own_job.workspace.output.iterdir()}
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert (left, _wrote(github.world)) == ({"junit.xml", "observed", "report.md"}, [])
+
+
+def test_a_later_run_is_not_overwritten(red_job: Job, green_job: Job, github: Github) -> None:
+    """An older run that ends last has nothing to say any more."""
+    replace(red_job, run=RUN + 1).publish()
+    (before,) = github.world.bodies()
+
+    ran = green_job.publish("--comment", "always")
+
+    assert (ran.code, ran.out, github.world.bodies()) == (0, "", [before])
+
+
+def test_a_run_without_a_pull_request_has_no_comment(red_job: Job, github: Github) -> None:
+    """A nightly check is told by its summary and its annotations."""
+    ran = replace(red_job, event_name="schedule").publish()
+
+    assert (ran.code, github.world.asks(), ran.out.count("\n")) == (0, [], 1)
+    assert "**Failed**" in red_job.summary()

@@ -1,0 +1,185 @@
+"""`publish` where something is missing, broken or forbidden: a warning, and the same verdict."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.cli.github_jobs import RUN, Job, pull_request, states
+from tests.fakes.github.server import Github
+from tests.fakes.github.world import ACTIONS, OF_FORK, Fault
+
+_PASSED = (
+    f"<!-- repro-gate/comment/v1 name=repro-gate run={RUN - 1} attempt=1 state=passed found=no -->"
+)
+
+
+def test_a_killed_check_is_no_pass(own_job: Job, github: Github) -> None:
+    """It left nothing behind, and so an earlier green does not stand."""
+    comment = github.world.comment(ACTIONS, f"{_PASSED}\nAll is well.")
+    own_job.publish("--running")
+
+    ran = own_job.publish()
+
+    assert states(github.world) == [(comment.id, "broken", False)]
+    assert "No verdict: the check left no result behind" in comment.body
+    said = "It was killed, ran out of time, or never began."
+    assert (ran.code, ran.out) == (0, f"::error title=The check left no result::{said}\n")
+    assert own_job.outputs() == {
+        "outcome": "broken",
+        "exit-code": "",
+        "counts": "{}",
+        "comment-url": f"{github.server_url}/octo/gate/pull/7#issuecomment-{comment.id}",
+        **dict.fromkeys(("report", "report-json", "junit", "evidence"), ""),
+    }
+
+
+def test_a_broken_matrix_is_told_in_its_own_words(own_job: Job, github: Github) -> None:
+    """Nobody has to look for the message in a log."""
+    own_job.workspace.write_matrix(runs="ten")
+    own_job.publish("--running")
+    assert own_job.workspace.run("check").code == 3
+
+    ran = own_job.publish()
+
+    said = "repro-gate.toml: suites.quick.runs: expected integer, found 'ten'"
+    (body,) = github.world.bodies()
+    assert (ran.code, own_job.outputs()["exit-code"]) == (0, "3")
+    assert f"```text\n{said}\n```" in body
+    assert ran.out == f"::error title=The check could not be made::{said}\n"
+    assert said in own_job.summary()
+
+
+@pytest.mark.parametrize("content", ["{", '{"schema": "repro-gate/evidence/v2"}'])
+def test_garbage_in_place_of_a_result_is_no_verdict(
+    own_job: Job, github: Github, content: str
+) -> None:
+    """It is told which file could not be believed."""
+    own_job.workspace.output.mkdir()
+    (own_job.workspace.output / "evidence.json").write_text(content, "utf-8")
+
+    ran = own_job.publish()
+
+    assert (ran.code, [state for _, state, _ in states(github.world)]) == (0, ["broken"])
+    assert ".repro-gate/evidence.json: " in github.world.bodies()[0]
+    assert (own_job.outputs()["outcome"], own_job.outputs()["exit-code"]) == ("broken", "3")
+
+
+def test_a_folder_that_cannot_be_looked_into_is_no_failure(own_job: Job) -> None:
+    """The command ends with 0, and says that it knows nothing."""
+    name = "x" * 300
+
+    running, ran = (own_job.publish(*more, "--output", name) for more in (["--running"], []))
+
+    assert (running.code, ran.code, own_job.outputs()["outcome"]) == (0, 0, "broken")
+    assert running.out.endswith("x: File name too long\n")
+
+
+def test_a_token_that_only_reads_is_a_warning(red_job: Job, github: Github) -> None:
+    """The verdict stands, and the summary says what is missing and where."""
+    ran = replace(red_job, token=OF_FORK).publish()
+
+    (warning,) = (line for line in ran.out.splitlines() if line.startswith("::warning "))
+    said = "The comment could not be posted: GitHub: status 403 (Forbidden)"
+    assert (ran.code, github.world.bodies(), ran.out.startswith("::error file=")) == (0, [], True)
+    assert warning.startswith(f"::warning title=repro-gate::{said}")
+    assert "grant `pull-requests: write`" in warning
+    assert red_job.summary().startswith(f"**Note**: ``{said}")
+    assert red_job.outputs()["comment-url"] == ""
+
+
+def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
+    """Nothing is wrong with it, and it is said what can comment."""
+    fork = replace(red_job, token=OF_FORK, event=pull_request(is_fork=True))
+
+    ran = fork.publish()
+
+    said = "The run of a fork cannot comment; a workflow on workflow_run can: GitHub: status 403"
+    assert (ran.code, "::warning" in ran.out) == (0, False)
+    assert f"::notice title=repro-gate::{said}" in ran.out
+    assert fork.summary().startswith(f"**Note**: ``{said}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"GITHUB_TOKEN": ""}, "there is no GITHUB_TOKEN to comment with"),
+        ({"GITHUB_TOKEN": "one\ntwo"}, "GITHUB_TOKEN holds a character that no token has"),
+        ({"GITHUB_API_URL": "http://example.org"}, "neither https:// nor on this machine"),
+        ({"GITHUB_EVENT_PATH": "/nowhere"}, "the file of the event cannot be read"),
+    ],
+)
+def test_what_stops_a_comment_beforehand_is_a_warning(
+    red_job: Job, github: Github, variables: dict[str, str], said: str
+) -> None:
+    """Nobody is asked, and everything else is told as usual."""
+    ran = red_job.publish(**variables)
+
+    assert (ran.code, github.world.asks()) == (0, [])
+    assert ran.out.splitlines()[1].startswith("::warning title=repro-gate::")
+    assert said in ran.out
+    assert said in red_job.summary()
+    assert red_job.outputs()["outcome"] == "failed"
+
+
+def test_a_server_that_is_down_is_a_warning(red_job: Job, github: Github) -> None:
+    """Who is asked to wait for an hour does not."""
+    github.world.strike(Fault(status=503, headers={"retry-after": "3600"}, times=9))
+
+    ran = red_job.publish()
+
+    assert (ran.code, github.world.bodies()) == (0, [])
+    said = "GitHub: status 503 (Service Unavailable) and asks to wait 3600 s"
+    assert f"::warning title=repro-gate::The comment could not be posted: {said}" in ran.out
+
+
+def test_a_server_that_recovers_gets_the_comment(red_job: Job, github: Github) -> None:
+    """One bad answer is not worth a warning."""
+    github.world.strike(Fault(method="POST", status=502))
+
+    ran = red_job.publish()
+
+    assert (ran.code, "::warning" in ran.out, len(github.world.comments)) == (0, False, 1)
+
+
+def test_files_that_cannot_be_written_are_warnings(red_job: Job) -> None:
+    """A runner without them, or with a full disk, changes no verdict."""
+    gone = dict.fromkeys(("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"), "/nowhere/x")
+    codes = [red_job.publish("--comment", "never", **dict.fromkeys(gone, "")).code]
+
+    ran = red_job.publish("--comment", "never", **gone)
+
+    codes.append(ran.code)
+    said = [line.partition("::The ")[0] for line in ran.out.splitlines()[1:]]
+    assert codes == [0, 0]
+    assert said == [
+        f"::warning title=repro-gate::{what} cannot be written: No such file or directory"
+        for what in ("the job summary", "the outputs")
+    ]
+
+
+def test_a_run_that_does_not_say_which_it_is_can_only_be_warned_of(own_job: Job) -> None:
+    """There is no page to link to and no comment to compare with."""
+    ran = own_job.publish(GITHUB_RUN_ID="")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "::warning title=repro-gate::GITHUB_RUN_ID is no number\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        ((), {"GITHUB_ACTIONS": ""}, "publish tells the result of a run of GitHub Actions"),
+        (("--name", "a b"), {}, "--name: a name has 1 to 100 letters, digits, dots, dashes"),
+        (("--shard", "3/2"), {}, "--shard: a shard is I/N with 1 <= I <= N, such as 2/8"),
+        (("--comment", "often"), {}, "Invalid value for '--comment'"),
+    ],
+    ids=["elsewhere", "name", "shard", "comment"],
+)
+def test_a_wrong_command_line_is_2(
+    own_job: Job, arguments: tuple[str, ...], variables: dict[str, str], said: str
+) -> None:
+    """That alone makes it fail, with a message and without any file."""
+    ran = own_job.publish(*arguments, **variables)
+
+    assert (ran.code, ran.out, said in ran.err) == (2, "", True)
+    assert [file.name for file in own_job.folder.iterdir()] == ["event.json"]

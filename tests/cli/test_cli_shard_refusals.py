@@ -1,0 +1,169 @@
+"""Shards that are not those of one check: refused by name, and without any harm."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.shard_workspaces import Measured, read_json
+from tests.cli.workspaces import Workspace, contents_of
+
+
+def test_a_missing_shard_is_4_and_named(measured: Measured, tmp_path: Path) -> None:
+    """Cells that nobody measured are no pass; what tells of the check tells that, too."""
+    ran = measured.merge(measured.shards / "1", to=tmp_path)
+
+    said = "shard 2/2 is missing: its cells were not measured"
+    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (4, "", f"repro-gate: {said}")
+    told = {
+        "kind": "unfinished",
+        "exit_code": 4,
+        "message": said,
+        "remedy": "Look at the job that should have measured it, and run it again.",
+    }
+    assert read_json(tmp_path / "evidence.json")["evidence"] == told
+    assert list(contents_of(tmp_path)) == ["evidence.json"]
+
+
+def _edited(download: Path, edit: Callable[[Any], object], *numbers: str) -> None:
+    for number in numbers or ("1",):
+        file = download / number / "shard.json"
+        document = read_json(file)
+        edit(document["shard"])
+        file.write_text(json.dumps(document), "utf-8")
+
+
+def _bring_one_twice(download: Path) -> None:
+    shutil.copytree(download / "2", download / "3")
+
+
+def _measure_another_commit(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(commit="c" * 40), "2")
+
+
+def _measure_another_matrix(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(runs=3), "1", "2")
+
+
+def _measure_another_suite(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(suites=["slow"]), "1", "2")
+
+
+def _measure_cells_of_another_matrix(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(only="other--*"), "1", "2")
+
+
+def _measure_on_another_machine(download: Path) -> None:
+    _edited(download, lambda shard: shard["engines"][0].update(profile="other-gpu"), "2")
+
+
+def _run_less_than_once(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(runs=0))
+
+
+def _be_cut_off(download: Path) -> None:
+    file = download / "1" / "shard.json"
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def _be_a_link(download: Path) -> None:
+    (download / "1" / "shard.json").rename(download / "aside.json")
+    (download / "1" / "shard.json").symlink_to(download / "aside.json")
+
+
+def _be_nowhere(download: Path) -> None:
+    shutil.rmtree(download)
+
+
+def _be_empty(download: Path) -> None:
+    shutil.rmtree(download)
+    download.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (_bring_one_twice, "/3/shard.json: shard: expected shard 2/2 once, found it in "),
+        (_measure_another_commit, "/2/shard.json: the commit of shard 2/2: expected None, as in "),
+        (_measure_another_matrix, "/1/shard.json: the plan of shard 1/2: expected "),
+        (_measure_another_suite, "/1/shard.json: this check was made with another matrix file: "),
+        (_measure_cells_of_another_matrix, "no cell matches --only 'other--*'"),
+        (_measure_on_another_machine, "/2/shard.json: the profile of engine scripted in shard 2/2"),
+        (_run_less_than_once, "/1/shard.json: shard.identity: expected "),
+        (_be_cut_off, "/1/shard.json: line 1, column "),
+        (_be_a_link, "/1/shard.json: expected no symbolic link, found one"),
+        (_be_nowhere, ": expected a readable file, found No such file or directory"),
+        (_be_empty, ": expected shard.json, or folders with one, as check --shard writes it, "),
+    ],
+    ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",
+)
+def test_shards_that_are_not_one_check_are_3(
+    measured: Measured, tmp_path: Path, tamper: Callable[[Path], None], said: str
+) -> None:
+    """What is wrong is named, with the file that is wrong, and there is no verdict."""
+    download = measured.download(tmp_path)
+    tamper(download)
+
+    ran = measured.merge(download, to=tmp_path / "merged")
+
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith(f"repro-gate: {download}")
+    assert said in ran.err
+    assert not (tmp_path / "merged").exists()
+
+
+def test_hostile_words_of_a_shard_are_shown_harmlessly(measured: Measured, tmp_path: Path) -> None:
+    """Neither the terminal nor a runner takes what stands in a file for a command."""
+    download = measured.download(tmp_path)
+    commit = "\x1b]0;title\x07\N{RIGHT-TO-LEFT OVERRIDE}\n::error::x"
+    _edited(download, lambda shard: shard["identity"].update(commit=commit))
+
+    ran = measured.merge(download, to=tmp_path / "merged")
+
+    lines = ran.err.splitlines()
+    assert (ran.code, "".join(lines).isprintable()) == (3, True)
+    assert all(line.startswith("repro-gate: ") for line in lines)
+
+
+def test_a_failed_merge_takes_nothing_away(measured: Measured, tmp_path: Path) -> None:
+    """A shard is read from the folder that the reports are for, and is there after a failure."""
+    first, second = (measured.download(tmp_path / number) / number for number in "12")
+    kept = (second / "shard.json").read_bytes()
+    _be_cut_off(first.parent)
+
+    ran = measured.merge(first, second, to=second)
+
+    assert (ran.code, (second / "shard.json").read_bytes()) == (3, kept)
+    assert read_json(second / "evidence.json")["evidence"]["kind"] == "unfinished"
+    assert not (second / "report.json").exists()
+
+
+def test_a_merge_into_the_folder_of_a_shard_can_be_repeated(
+    measured: Measured, tmp_path: Path
+) -> None:
+    """The shard stays where it was found."""
+    first, second = (measured.download(tmp_path / number) / number for number in "12")
+
+    codes = [measured.merge(first, second, to=second).code for _ in range(2)]
+
+    assert (codes, len(read_json(second / "report.json")["cells"])) == ([0, 0], 4)
+
+
+def test_an_interrupted_shard_makes_the_whole_partial(measured: Measured, tmp_path: Path) -> None:
+    """What it did not reach was not measured, and a cancelled job is no verdict."""
+    download = measured.download(tmp_path)
+    _edited(download, lambda shard: shard.update(interrupted=True))
+
+    ran = measured.merge(download, to=tmp_path / "merged", also=("--fail-on", "never"))
+
+    assert (ran.code, "inconclusive (partial): 4 match" in ran.out) == (130, True)
+
+
+def test_a_merge_of_nothing_is_2(workspace: Workspace) -> None:
+    """An empty variable names no folder."""
+    ran = workspace.run("merge", REPRO_GATE_MERGE="")
+
+    assert (ran.code, "Missing argument 'DIR" in ran.err) == (2, True)
