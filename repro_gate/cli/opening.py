@@ -51,8 +51,8 @@ class Opening:
         """What another command needs to mean the same matrix on the same device."""
         chosen = self.selection
         config = () if chosen.config == DEFAULT_MATRIX_FILE else ("--config", str(chosen.config))
-        device = () if chosen.device is None else ("--device", chosen.device)
-        return (*config, *device)
+        devices = (chosen.device,) if chosen.device else chosen.devices
+        return (*config, *(("--device", devices[0]) if devices else ()))
 
     def whole(self) -> WholePlan:
         """Return what the selection means, over all shards; raises when it means nothing."""

@@ -8,11 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from repro_gate.adapters.documents import MAX_BYTES as MOST_OF_OURS
 from repro_gate.adapters.evidence_file import read_evidence
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
 from repro_gate.adapters.github.files import append_summary, write_outputs
-from repro_gate.checks.publishing import Posted, Publication, publish_comment
+from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
+from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
 from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.printing import say
@@ -68,7 +70,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
     ours = _marker(options.name, run)
     if options.running:
         return _tell_running(options, github, run, ours)
-    evidence = _evidence(options.output)
+    evidence = _evidence(options.output, run)
     state = state_of(evidence, run)
     ours = replace(ours, state=state, found=state is CommentState.FAILED)
     told = _Told(github)
@@ -114,7 +116,7 @@ class _Told:
         github = self._github
         try:
             pull_requests = GithubPullRequests(github.api_url, run.repository, github.token)
-            return publish_comment(pull_requests, run=run, mode=mode, ours=ours, body_of=body_of)
+            posted = publish_comment(pull_requests, run=run, mode=mode, ours=ours, body_of=body_of)
         except PublishFailed as error:
             reason = f"{error.reason} ({error.remedy})" if error.remedy else error.reason
             if run.has_foreign_head and not run.is_of_another:
@@ -122,7 +124,12 @@ class _Told:
                 self._note("notice", f"{expected}: {reason}")
             else:
                 self._note("warning", f"The comment could not be posted: {reason}")
-        return ()
+            return ()
+        for one in posted:
+            # That there is no comment yet is no news when a check begins.
+            if isinstance(one, NotPosted) and ours.state is not CommentState.RUNNING:
+                say(f"repro-gate: no comment was written: {one.reason}\n")
+        return posted
 
     def summarise(self, text: str) -> None:
         """Add to the summary page of the job."""
@@ -170,9 +177,10 @@ def _marker(name: str, run: CiRun) -> Marker:
         raise UsageInvalid(f"--name: {error}") from error
 
 
-def _evidence(output: Path) -> Evidence | None:
+def _evidence(output: Path, run: CiRun) -> Evidence | None:
+    most = MOST_OF_A_STRANGER if run.is_of_another else MOST_OF_OURS
     try:
-        return read_evidence(output)
+        return read_evidence(output, max_bytes=most)
     except InputInvalid as error:
         return Unfinished(exit_code=ExitCode.INPUT_INVALID.value, message=str(error))
 

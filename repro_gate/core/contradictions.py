@@ -1,12 +1,12 @@
 """What a value from elsewhere says that cannot be, given what else it says."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from repro_gate.core.text import printable
 
-_OPTION = re.compile(r"--[a-z]+(?:-[a-z]+)*")
+_OPTIONS = frozenset({"--config", "--device"})
+"""What a command needs to mean the same matrix on the same device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,11 @@ def within(place: str, inner: Iterable[Contradiction]) -> Iterator[Contradiction
 
 
 def contradictions_in_options(place: str, words: Iterable[str]) -> Iterator[Contradiction]:
-    """Yield what looks like an option of a command and is none: it would stand there unquoted."""
+    """Yield what looks like an option and is none that a reader should copy, such as `--prune`."""
     for index, word in enumerate(words):
-        if word.startswith("--") and not _OPTION.fullmatch(word):
+        if word.startswith("--") and word not in _OPTIONS:
             yield Contradiction(
-                place=f"{place}[{index}]", expected="an option", found=printable(word)
+                place=f"{place}[{index}]",
+                expected=f"one of {', '.join(sorted(_OPTIONS))}",
+                found=printable(word),
             )

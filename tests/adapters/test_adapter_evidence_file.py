@@ -272,7 +272,7 @@ def _set(place: str, value: Any) -> Callable[[Any], None]:
         (
             "repeat_with.0",
             "--x; rm -rf ~",
-            "repeat_with[0]: expected an option, found --x; rm -rf ~",
+            "repeat_with[0]: expected one of --config, --device, found --x; rm -rf ~",
         ),
         (
             "models.tiny.n_ctx",

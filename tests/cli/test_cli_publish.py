@@ -1,15 +1,21 @@
 """`publish` in a job of GitHub Actions: real reports, a real process and real requests."""
 
+import json
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from repro_gate.adapters.evidence_file import write_evidence
 from repro_gate.core.comments import marker_of
+from repro_gate.core.evidence import Finished
 from tests.cli.github_jobs import RUN, Job, states
+from tests.fakes.evidence import every_verdict, report_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import World
 
+_KEPT = "repro-gate: no comment was written: "
 _FILES = ("report.md", "report.json", "junit.xml", "evidence.json")
 
 
@@ -62,6 +68,20 @@ def test_the_outputs_say_what_the_action_promises(red_job: Job, github: Github) 
     }
     assert paths == [f".repro-gate/{name}" for name in _FILES]
     assert all((red_job.workspace.folder / path).is_file() for path in paths)
+
+
+def test_verdicts_of_both_kinds_are_counted(own_job: Job) -> None:
+    """The counts are those of tokens and of log-probabilities together."""
+    report = report_of(*every_verdict())
+    write_evidence(own_job.workspace.output, Finished(report=report))
+
+    ran = own_job.publish("--comment", "never")
+
+    counted = Counter(report.counts)
+    for part in report.logprobs:
+        counted.update(part.counts)
+    assert (ran.code, json.loads(own_job.outputs()["counts"])) == (0, dict(counted))
+    assert counted.keys() > report.counts.keys()
 
 
 def test_an_annotation_stands_at_the_token_that_drifted(red_job: Job) -> None:
@@ -139,7 +159,8 @@ def test_a_check_that_begins_clears_the_folder_and_makes_no_comment(
     ran = own_job.publish("--running")
 
     left = {file.name for file in own_job.workspace.output.iterdir()}
-    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    said = f"{_KEPT}there is no comment that could be out of date\n"
+    assert (ran.code, ran.out, ran.err) == (0, said, "")
     assert (left, _wrote(github.world)) == ({"junit.xml", "observed", "report.md"}, [])
 
 
@@ -150,12 +171,15 @@ def test_a_later_run_is_not_overwritten(red_job: Job, green_job: Job, github: Gi
 
     ran = green_job.publish("--comment", "always")
 
-    assert (ran.code, ran.out, github.world.bodies()) == (0, "", [before])
+    said = f"{_KEPT}a later run has already told its result\n"
+    assert (ran.code, ran.out, github.world.bodies()) == (0, said, [before])
 
 
 def test_a_run_without_a_pull_request_has_no_comment(red_job: Job, github: Github) -> None:
     """A nightly check is told by its summary and its annotations."""
     ran = replace(red_job, event_name="schedule").publish()
 
-    assert (ran.code, github.world.asks(), ran.out.count("\n")) == (0, [], 1)
+    said = f"{_KEPT}no open pull request has the commit of this run as its head"
+    assert (ran.code, github.world.asks()) == (0, [])
+    assert [line for line in ran.out.splitlines() if not line.startswith("::error ")] == [said]
     assert "**Failed**" in red_job.summary()
