@@ -1,6 +1,5 @@
 """The repository of a user: a small engine with its matrix and goldens, and our action."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,40 +7,24 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.action.act.pins import pin_of
 from tests.action.act.repositories import PROJECT, commit
+from tests.docs.pages import page
 
-ACTION = "acme-tools/repro-gate@v1"
-"""What the workflows of users call our action here."""
+ACTION = "OWNER/repro-gate@COMMIT"
+"""What our pages call the action, for their readers to replace."""
 PROFILE = "markov-1"
 CELL = "corpus--bread--seed42"
 _EXAMPLE = PROJECT / "docs" / "examples" / "markov"
-_WORKFLOW = """\
-name: gate
-on: pull_request
-permissions: {{}}
-jobs:
-  gate:
-    runs-on: [self-hosted, gpu]
-    permissions:
-      contents: read
-      pull-requests: write
-    steps:
-      - uses: {checkout}
-        with:
-          persist-credentials: false
-      - id: gate
-        uses: {action}
-        with: {inputs}
+_LATER_STEPS = """\
       - id: later
         if: always()
         env:
-          OUTPUTS: ${{{{ toJSON(steps.gate.outputs) }}}}
+          OUTPUTS: ${{ toJSON(steps.gate.outputs) }}
         run: printf '%s\\n' "$OUTPUTS"
       - id: files
         if: always()
         env:
-          REPORT: ${{{{ steps.gate.outputs.report }}}}
+          REPORT: ${{ steps.gate.outputs.report }}
         run: test ! -f "$REPORT" || head --lines=1 "$REPORT"
 """
 
@@ -52,27 +35,27 @@ class Caller:
 
     folder: Path
 
-    def use_action(self, project: Path, **inputs: str) -> None:
-        """Write the workflow, with inputs of the action."""
-        given = {"accelerator": "none"} | inputs
-        named = {name.replace("_", "-"): value for name, value in given.items()}
-        text = _WORKFLOW.format(
-            checkout=pin_of("actions/checkout", project), action=ACTION, inputs=json.dumps(named)
-        )
-        file = self.folder / ".github" / "workflows" / "gate.yml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, "utf-8")
+    def follow_readme(self) -> None:
+        """Take over the workflow of the README, for a runner without a GPU."""
+        (workflow,) = (found for found in page("README.md").blocks("yaml") if ACTION in found)
+        file = self._workflow("gate.yml")
+        file.write_text(workflow + _LATER_STEPS, "utf-8")
+        self.edit(file, "accelerator: cuda, device: cuda", "accelerator: none")
+        self.edit(file, f"- uses: {ACTION}", f"- id: gate\n        uses: {ACTION}")
 
-    def adopt(self, project: Path, workflow: str, *edits: tuple[str, str]) -> None:
-        """Copy a workflow of our project as its first lines tell, for a runner without a GPU."""
-        file = self.folder / ".github" / "workflows" / workflow
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(project / ".github" / "workflows" / workflow, file)
-        self.edit(f".github/workflows/{workflow}", "uses: ./\n", f"uses: {ACTION}\n")
-        for before, after in edits:
-            self.edit(f".github/workflows/{workflow}", before, after)
+    def adopt(self, workflow: str, *edits: tuple[str, str]) -> None:
+        """Copy a workflow of our project as its first lines tell, with edits."""
+        file = self._workflow(workflow)
+        shutil.copy2(PROJECT / file.relative_to(self.folder), file)
+        for before, after in (("uses: ./\n", f"uses: {ACTION}\n"), *edits):
+            self.edit(file, before, after)
 
-    def edit(self, name: str, before: str, after: str) -> None:
+    def _workflow(self, name: str) -> Path:
+        folder = self.folder / ".github" / "workflows"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    def edit(self, name: str | Path, before: str, after: str) -> None:
         """Put one text in place of another wherever it stands in a file."""
         text = (self.folder / name).read_text("utf-8")
         assert before in text, f"{name}: expected {before!r} in it"

@@ -58,10 +58,10 @@ def runner_for(
 
 
 @pytest.fixture(scope="session")
-def recorded(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Caller:
+def recorded(act: Path, tmp_path_factory: pytest.TempPathFactory) -> Caller:
     """Return a repository with our action and good goldens, to be copied and not to be changed."""
     caller = new_caller(tmp_path_factory.mktemp("caller"))
-    caller.use_action(project)
+    caller.follow_readme()
     caller.commit()
     return caller
 

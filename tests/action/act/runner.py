@@ -19,7 +19,6 @@ from tests.action.act.pins import stand_in_options
 from tests.action.act.repositories import PROJECT
 from tests.fakes.github.world import OF_FORK, OF_JOB, REPOSITORY
 
-PATIENCE_S = 120
 _LABELS = ("self-hosted", "gpu", "ubuntu-latest")
 _FOREIGN = (
     *("ACTIONS_", "CI", "GITHUB_", "INPUT_", "RUNNER_"),
@@ -44,6 +43,7 @@ class Runner:
     api_url: str
     cache: Path
     """Where the gate keeps models."""
+    patience_s: float = 120
     actions: Mapping[str, Path] = field(default_factory=dict)
     """More actions and where they are, by `owner/name@ref`."""
 
@@ -85,7 +85,7 @@ class Runner:
         command = [str(self.act), event.name, f"--eventpath={event_file}", f"--workflows={file}"]
         command += [f"--secret=GITHUB_TOKEN={token}", *self._options(id)]
         command += [f"--var={name}={value}" for name, value in (variables or {}).items()]
-        return log_of(_output_of(command, repository, self._environment(repository)))
+        return log_of(self._output_of(command, repository))
 
     @staticmethod
     def _token(event: Event, workflow: Path) -> str:
@@ -103,6 +103,28 @@ class Runner:
         facts = {"API_URL": self.api_url, "REPOSITORY": REPOSITORY}
         facts |= {"RUN_ID": str(id.run), "RUN_ATTEMPT": str(id.attempt)}
         yield from (f"--env=GITHUB_{name}={value}" for name, value in facts.items())
+
+    def _output_of(self, command: list[str], repository: Path) -> str:
+        environment = self._environment(repository)
+        with subprocess.Popen(
+            command,
+            cwd=repository,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as act:
+            try:
+                said, complaint = act.communicate(timeout=self.patience_s)
+            except subprocess.TimeoutExpired:
+                _end_all_of(environment[_MARK])
+                said, complaint = act.communicate()
+                text = (said + complaint).decode(errors="replace")
+                raise TookTooLong(f"no end within {self.patience_s} s:\n{text}") from None
+            finally:
+                _end_all_of(environment[_MARK])
+        return (said + complaint).decode(errors="replace")
 
     def _environment(self, repository: Path) -> dict[str, str]:
         """Return what jobs inherit, as if the runner had been started from a clean shell."""
@@ -124,28 +146,6 @@ def _uv_cache() -> str:
     """Return where uv keeps what it has built, such as the inference library."""
     usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "uv"
     return os.environ.get("UV_CACHE_DIR", str(usual))
-
-
-def _output_of(command: list[str], folder: Path, environment: Mapping[str, str]) -> str:
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as act:
-        try:
-            said, complaint = act.communicate(timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            _end_all_of(environment[_MARK])
-            said, complaint = act.communicate()
-            text = (said + complaint).decode(errors="replace")
-            raise TookTooLong(f"no end within {PATIENCE_S} s:\n{text}") from None
-        finally:
-            _end_all_of(environment[_MARK])
-    return (said + complaint).decode(errors="replace")
 
 
 def _end_all_of(mark: str) -> None:

@@ -17,11 +17,11 @@ _WITHOUT_GPU = (("accelerator: cuda", "accelerator: none"), ("          device: 
 
 
 @pytest.fixture(scope="module")
-def base(project: Path, recorded: Caller, tmp_path_factory: pytest.TempPathFactory) -> Caller:
+def base(recorded: Caller, tmp_path_factory: pytest.TempPathFactory) -> Caller:
     """Return the main branch, with both of our workflows."""
     caller = recorded.copied_to(tmp_path_factory.mktemp("base"))
-    caller.adopt(project, "gate.yml", *_WITHOUT_GPU)
-    caller.adopt(project, "gate-comment.yml")
+    caller.adopt("gate.yml", *_WITHOUT_GPU)
+    caller.adopt("gate-comment.yml")
     caller.commit()
     return caller
 

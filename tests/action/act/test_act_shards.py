@@ -22,10 +22,10 @@ _TWO_WITHOUT_GPU = (
 
 
 @pytest.fixture
-def caller(project: Path, recorded: Caller, tmp_path: Path) -> Caller:
+def caller(recorded: Caller, tmp_path: Path) -> Caller:
     """Return a repository with our workflow, for two runners."""
     caller = recorded.copied_to(tmp_path)
-    caller.adopt(project, "shards.yml", *_TWO_WITHOUT_GPU)
+    caller.adopt("shards.yml", *_TWO_WITHOUT_GPU)
     return caller
 
 
