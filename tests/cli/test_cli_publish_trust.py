@@ -4,12 +4,13 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from repro_gate.core.comments import marker_of
 from tests.cli.github_jobs import RUN, Job, states, workflow_run
-from tests.cli.workspaces import contents_of
+from tests.cli.workspaces import Workspace, contents_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import OF_JOB, Pull, World
 
@@ -78,16 +79,16 @@ _ENEMY = [
 ]
 
 
-@pytest.fixture
-def hostile_job(own_job: Job) -> Job:
-    """Return the job of a check whose model, engine and facts are an enemy's."""
+@pytest.fixture(scope="module")
+def hostile(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return a workspace whose model, engine and facts are an enemy's, not to be changed."""
     tokens = [[number, piece.hex()] for number, piece in enumerate(_ENEMY)]
     words = b" ".join(_ENEMY).decode("utf-8", errors="replace")
     prompts = {
         name: {"text": f"Say {name}", "temperature": 0.7, "max_tokens": len(_ENEMY)}
         for name in ("haiku", "fox")
     }
-    workspace = own_job.workspace
+    workspace = recorded_once.copied_to(tmp_path_factory.mktemp("hostile"))
     workspace.write_matrix(prompts_table=prompts)
     assert workspace.record().code == 0
     workspace.write_script(
@@ -97,7 +98,13 @@ def hostile_job(own_job: Job) -> Job:
         {"method": "load", "result": {"facts": {"model.name": words}}},
     )
     assert workspace.run("check").code == 10
-    return own_job
+    return workspace
+
+
+@pytest.fixture
+def hostile_job(hostile: Workspace, github: Github, tmp_path: Path) -> Job:
+    """Return the job of a check whose every word is an enemy's."""
+    return Job(workspace=hostile, folder=tmp_path, api_url=github.api_url)
 
 
 def test_hostile_words_are_no_commands_and_no_marker(hostile_job: Job, github: Github) -> None:
@@ -123,7 +130,7 @@ def test_a_comment_with_hostile_words_is_found_again(hostile_job: Job, github: G
     """No marker in the text hides our own, which the next run looks for."""
     hostile_job.publish()
 
-    replace(hostile_job, run=RUN + 1).publish("--running")
+    replace(hostile_job, run=RUN + 1).publish("--running", "--output", "elsewhere")
 
     ((_, state, found),) = states(github.world)
     assert (state, found) == ("running", True)
