@@ -9,6 +9,7 @@ from repro_gate.core.measurement import Measurement, joined
 from repro_gate.core.report import GateReport, Timing
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import PlanIdentity, ShardReport
+from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import GoldenReader
 
@@ -105,8 +106,8 @@ def _require_same(first: FoundShard, other: FoundShard) -> None:
             raise InputInvalid.at(
                 other.place,
                 f"the {what} of {other}",
-                expected=f"{expected}, as in {first.place}",
-                found=str(found),
+                expected=f"{_told(expected)}, as in {first.place}",
+                found=_told(found),
             )
 
 
@@ -118,7 +119,7 @@ def _require_plan(plan: WholePlan, shards: Iterable[FoundShard]) -> None:
                 found.place,
                 f"the plan of {found}",
                 expected=f"{digest}, which is that of the matrix file here",
-                found=found.report.identity.digest,
+                found=_told(found.report.identity.digest),
             )
 
 
@@ -148,7 +149,7 @@ def _require_every_cell_once(plan: WholePlan, shards: Sequence[FoundShard]) -> N
 
 def _refuse_unit(found: FoundShard, unit: str, what: str) -> None:
     raise InputInvalid.at(
-        found.place, f"cells of {found}", expected=f"{unit} once in all shards", found=what
+        found.place, f"cells of {found}", expected=f"{_told(unit)} once in all shards", found=what
     )
 
 
@@ -164,9 +165,9 @@ def _require_one_profile(shards: Sequence[FoundShard]) -> None:
             if engine.profile != profile:
                 raise InputInvalid.at(
                     found.place,
-                    f"the profile of engine {engine.name} in {found}",
-                    expected=f"{profile}, as in {first}",
-                    found=engine.profile,
+                    f"the profile of engine {_told(engine.name)} in {found}",
+                    expected=f"{_told(profile)}, as in {first}",
+                    found=_told(engine.profile),
                 )
             seen = {**seen, engine.name: (first, profile)}
 
@@ -190,3 +191,7 @@ def _timing(reports: Sequence[ShardReport]) -> Timing:
         engine_s=sum(report.timing.engine_s for report in reports),
         generated_tokens=sum(report.timing.generated_tokens for report in reports),
     )
+
+
+def _told(foreign: object) -> str:
+    return printable(str(foreign))
