@@ -95,7 +95,8 @@ class Runner:
         return OF_JOB if event.is_trusted and "write" in asked else OF_FORK
 
     def _options(self, id: RunId) -> Iterator[str]:
-        yield from ("--json", "--no-cache-server", "--no-skip-checkout", "--concurrent-jobs=1")
+        yield from ("--json", "--rm", "--concurrent-jobs=1")
+        yield from ("--no-cache-server", "--no-skip-checkout")
         yield f"--action-cache-path={self.folder / 'workspaces'}"
         yield from (f"--platform={label}=-self-hosted" for label in _LABELS)
         yield from stand_in_options(self.project)

@@ -46,9 +46,11 @@ def test_a_fork_runs_nothing_unless_the_owner_wants_it(fork: Stage) -> None:
 def test_a_token_that_cannot_write_changes_no_verdict(fork: Stage) -> None:
     """The job is as red as it would have been, and the summary says what the comment would."""
     scene = fork.play(1, Caller.tamper, GATE_FORKS="true")
+    (notice,) = (note for note in scene.log.annotations if note.level == "notice")
 
     assert scene.log.results == {"gate": "failure", "verdict": "failure"}
     assert "exit status 10" in scene.log.text
+    assert "workflow_run" in notice.message
     assert scene.comments == ()
     assert "```diff" in scene.log.summaries("gate")
     assert (scene.artifacts / "repro-gate" / "evidence.json").is_file()
