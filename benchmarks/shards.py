@@ -43,17 +43,19 @@ def main() -> None:
 def _measure(folder: Path, *, runs: int, rounds: int) -> None:
     devices: list[float] = []
     shards: list[float] = []
+    cells = 0
     for number in range(rounds):
         one_s, one = _one(folder / "one", runs)
         two_s, two = _one(folder / "two", runs, "--devices", "cpu,cpu")
         parts_s, merged = _shards(folder, runs)
         _require_same(one, two)
         _require_same(one, merged)
+        cells = len(one["cells"])
         devices.append(two_s / one_s)
         shards.append(parts_s / one_s)
         times = f"one {one_s:.2f} s, devices {two_s:.2f} s, shards {parts_s:.2f} s"
         print(f"  round {number + 1}: {times}", flush=True)
-    what = f"{len(one['cells'])} cells x {runs} runs, the same report"
+    what = f"{cells} cells x {runs} runs, the same report"
     print(f"devices/one {statistics.median(devices):.3f} ({what})")
     print(f"shards/one {statistics.median(shards):.3f} ({what})")
 

@@ -11,12 +11,16 @@ from pathlib import Path
 from tests.action.files import ROOT
 
 _SCRIPT = ROOT / ".github" / "action" / "install.sh"
-_TOOLS = ("bash", "cat", "getconf", "mkdir", "mktemp", "sed", "sha256sum", "sort", "uname")
+_TOOLS = (
+    *("bash", "cat", "chmod", "cp", "getconf", "mkdir", "mktemp", "sed", "sha256sum", "sort"),
+    "uname",
+)
 _UV = """\
 #!/usr/bin/env bash
 if [[ $1 == --version ]]; then echo "uv {version} (linux)"; exit; fi
 echo "$PWD|${{UV_CACHE_DIR-}}|$*" >>"{log}"
 [[ "$*" == *--offline* ]] && exit {offline}
+[[ $1 == venv ]] && mkdir -p "${{@: -1}}/lib/python3.11/site-packages"
 exit 0
 """
 _INPUTS = {

@@ -1,5 +1,6 @@
 """install.sh: refuses what it does not know, and installs nothing that is not pinned."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -96,17 +97,29 @@ def test_two_jobs_at_once_do_not_meet(machine: Machine) -> None:
     assert list(machine.workspace.iterdir()) == []
 
 
+def test_the_command_is_that_of_this_checkout(machine: Machine) -> None:
+    """It is run from a copy in the environment, and no file of the caller's stands in its way."""
+    outputs = machine.run("gate").outputs
+    command = Path(outputs["command"])
+    (package,) = Path(outputs["folder"]).glob("environment/lib/python3.*/site-packages/repro_gate")
+    assert (package / "cli" / "app.py").read_bytes() == (
+        ROOT / "repro_gate" / "cli" / "app.py"
+    ).read_bytes()
+    python = f"{outputs['folder']}/environment/bin/python"
+    assert command.read_text("utf-8").splitlines()[1] == f'exec {python} -P -m repro_gate "$@"'
+    assert os.access(command, os.X_OK)
+
+
 def test_every_package_is_pinned_by_hash(machine: Machine) -> None:
     """Whatever comes from a package index has a hash, and so has what builds it."""
     machine.run("gate")
     folder = machine.prepared()
     machine.run("plan", SETUP_FOLDER=str(folder))
     machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
-    gate, itself, library = [
+    gate, library = [
         call.arguments for call in machine.calls() if call.arguments[0] == "pip"
     ]
     assert {"--require-hashes", f"{ROOT}/requirements-report.lock"} <= set(gate)
-    assert {"--no-deps", "--build-constraints", str(ROOT)} <= set(itself)
     assert {"--require-hashes", "--no-deps", "--build-constraints"} <= set(library)
     lock = (folder / "library.lock").read_text("utf-8")
     assert re.fullmatch(r"llama-cpp-python==\S+ \\\n    --hash=sha256:[0-9a-f]{64}\n", lock)
@@ -123,7 +136,7 @@ def test_the_network_is_asked_where_the_cache_has_not_all(machine: Machine) -> N
     machine.install_uv(has_all=False)
     assert machine.run("gate").code == 0
     online = [call.arguments[1] for call in machine.calls() if "--offline" not in call.arguments]
-    assert online == ["--quiet", "sync", "install"]
+    assert online == ["--quiet", "sync"]
 
 
 def test_an_old_uv_is_not_used(machine: Machine) -> None:
