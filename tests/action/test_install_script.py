@@ -116,9 +116,7 @@ def test_every_package_is_pinned_by_hash(machine: Machine) -> None:
     folder = machine.prepared()
     machine.run("plan", SETUP_FOLDER=str(folder))
     machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
-    gate, library = [
-        call.arguments for call in machine.calls() if call.arguments[0] == "pip"
-    ]
+    gate, library = [call.arguments for call in machine.calls() if call.arguments[0] == "pip"]
     assert {"--require-hashes", f"{ROOT}/requirements-report.lock"} <= set(gate)
     assert {"--require-hashes", "--no-deps", "--build-constraints"} <= set(library)
     lock = (folder / "library.lock").read_text("utf-8")
