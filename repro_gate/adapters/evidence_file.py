@@ -32,11 +32,6 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
     files.write_value(folder / FILE, content)
 
 
-def remove_evidence(folder: Path) -> None:
-    """Remove what an earlier check left behind, if any; raises OSError when that is impossible."""
-    (folder / FILE).unlink(missing_ok=True)
-
-
 def read_evidence(folder: Path, *, max_bytes: int = files.MAX_BYTES) -> Evidence | None:
     """Return what a check left behind, or None: then it was killed.
 

@@ -35,11 +35,6 @@ def write_shard(folder: Path, report: ShardReport) -> None:
     files.write_value(folder / FILE, content)
 
 
-def remove_shard(folder: Path) -> None:
-    """Remove what an earlier check left behind, if any; raises OSError when that is impossible."""
-    (folder / FILE).unlink(missing_ok=True)
-
-
 def read_shards(
     folders: Sequence[Path], *, max_bytes: int = files.MAX_BYTES
 ) -> tuple[tuple[Path, ShardReport], ...]:

@@ -16,7 +16,7 @@ from repro_gate.core.models import EngineSpec
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import LogprobCell, ProviderKind, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.reports.foreign import one_line
+from repro_gate.reports.foreign import log_line, one_line
 
 _PACKAGES = (
     "llama-cpp-python",
@@ -42,7 +42,8 @@ def run_doctor(opening: Opening) -> ExitCode:
             print("\n".join(_engine(workspace, spec)))
         except MeasurementUnavailable as error:
             failed = True
-            print(f"\nengine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
+            said = log_line(f"engine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
+            print(f"\n{said}")
     return ExitCode.INCONCLUSIVE if failed else ExitCode.PASSED
 
 

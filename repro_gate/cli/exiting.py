@@ -52,13 +52,13 @@ def exit_with(command: Callable[[], ExitCode], *, failed: Failed = _nobody) -> N
 
 def _stopped(error: ReproGateError, failed: Failed) -> ExitCode:
     # Only a command that fails needs it.
-    from repro_gate.reports.foreign import one_line  # noqa: PLC0415
+    from repro_gate.reports.foreign import log_line  # noqa: PLC0415
 
     # A message names files, and says what stands in them.
     for line in str(error).splitlines():
-        typer.echo(f"repro-gate: {one_line(line)}", err=True)
+        typer.echo(f"repro-gate: {log_line(line)}", err=True)
     if isinstance(error, MeasurementUnavailable) and error.remedy:
-        typer.echo(f"  try: {one_line(error.remedy)}", err=True)
+        typer.echo(f"  try: {log_line(error.remedy)}", err=True)
     code = _code_of(error)
     failed(error, code)
     return code

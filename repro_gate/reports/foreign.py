@@ -24,6 +24,12 @@ def one_line(text: str) -> str:
     return "".join(char if char == "\\" else printable(char) for char in text)
 
 
+def log_line(text: str) -> str:
+    """Return the text as a line of a log that no CI system takes for a command."""
+    # A GitHub runner obeys `##[command]` wherever it stands in a line.
+    return one_line(text).replace("##[", r"#\x23[")
+
+
 def message(text: str) -> str:
     """Return a reason or a remedy as one line of bounded length."""
     if len(text) <= _LONGEST_MESSAGE:

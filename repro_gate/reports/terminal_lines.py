@@ -12,19 +12,19 @@ from repro_gate.reports.labelled import Line
 
 def title(word: str, subject: str, outcome: Outcome) -> Text:
     """Return the head of a block."""
-    return Text.assemble((word, style(outcome)), "  ", (_inert(subject), "bold"))
+    return Text.assemble((word, style(outcome)), "  ", (foreign.log_line(subject), "bold"))
 
 
 def line(text: str, look: str = "") -> Text:
     """Return one line of text."""
-    return Text(_inert(text), look)
+    return Text(foreign.log_line(text), look)
 
 
 def aligned(lines: Sequence[Line]) -> Iterator[Text]:
     """Yield labelled lines under each other."""
     width = max(len(label) for label, _ in lines)
     for label, text in lines:
-        yield Text.assemble("  ", (f"{label:<{width}}", "dim"), "  ", _inert(text))
+        yield Text.assemble("  ", (f"{label:<{width}}", "dim"), "  ", foreign.log_line(text))
 
 
 def style(outcome: Outcome) -> str:
@@ -38,8 +38,3 @@ def style(outcome: Outcome) -> str:
             return "bold yellow"
         case _:
             assert_never(outcome)
-
-
-def _inert(text: str) -> str:
-    # A GitHub runner obeys `##[command]` wherever it stands in a line of a log.
-    return foreign.one_line(text).replace("##[", r"#\x23[")

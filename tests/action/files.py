@@ -16,7 +16,8 @@ from repro_gate.cli.app import app
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / "action.yml"
 WORKFLOWS = tuple(sorted((ROOT / ".github" / "workflows").glob("*.yml")))
-_COMMAND = re.compile(r'"\$COMMAND" (\w+)')
+_COMMAND = re.compile(r'exec "\$COMMAND" (\w+)')
+"""The shell gives way to the command, so that the runner's signals reach it."""
 _INPUT = re.compile(r"inputs\.([a-z-]+)")
 
 
@@ -35,7 +36,8 @@ class Step:
     @property
     def command(self) -> str | None:
         """The command of repro-gate that it runs, or None."""
-        found = _COMMAND.fullmatch(self.run.partition(" --")[0])
+        last = self.run.rstrip().rpartition("\n")[2]
+        found = _COMMAND.fullmatch(last.partition(" --")[0])
         return None if found is None else found[1]
 
 

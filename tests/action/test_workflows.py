@@ -1,6 +1,7 @@
 """Every workflow has the least rights, an end, and pinned actions; it may be copied as it is."""
 
 import re
+import tomllib
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,27 @@ def test_the_tools_are_pinned_by_hash(name: str) -> None:
     text = (ROOT / ".github" / "action" / name).read_text("utf-8")
     requirements = re.split(r"\n(?=\S)", text.strip())
     assert all(re.match(r"[\w-]+==[\w.]+ .*--hash=sha256:", r, re.DOTALL) for r in requirements)
+
+
+def test_what_builds_a_release_is_locked() -> None:
+    """The release is built with hashes required, and a tool without one would stop it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    needed = [re.split(r"[^\w-]", need)[0] for need in project["build-system"]["requires"]]
+    lock = (ROOT / ".github" / "action" / "requirements-build.lock").read_text("utf-8")
+    assert needed == ["hatchling"]
+    assert all(re.search(rf"^{need}==", lock, re.MULTILINE) for need in needed)
+
+
+def test_gates_of_one_pull_request_have_comments_of_their_own() -> None:
+    """Two workflows that comment under one name would overwrite each other."""
+    names = [
+        step["with"].get("artifact-name", "repro-gate")
+        for name in ("gate", "shards")
+        for job in jobs_of(_BY_NAME[name]).values()
+        for step in job["steps"]
+        if step.get("uses") == "./" and "shard" not in step["with"]
+    ]
+    assert names == ["repro-gate", "repro-gate-release"]
 
 
 def test_the_action_and_the_makefile_agree_on_uv() -> None:

@@ -261,7 +261,6 @@ def test_an_engine_that_was_started_early_is_used_once() -> None:
     engines = EngineProcesses()
     spec = command_spec(*speaking({"facts": "pid"}))
     engines.start_early(spec)
-    engines.start_early(spec)
     early = children_of(os.getpid())
     first, second = engines.start(spec), engines.start(spec)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import repro_gate
-from repro_gate.adapters.evidence_file import read_evidence, remove_evidence, write_evidence
+from repro_gate.adapters.evidence_file import read_evidence, write_evidence
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.errors import InputInvalid
 from tests.fakes.evidence import report_of
@@ -98,15 +98,6 @@ def test_without_a_file_there_is_no_evidence(tmp_path: Path) -> None:
     """The check was killed, or its folder was never made."""
     assert read_evidence(tmp_path) is None
     assert read_evidence(tmp_path / "missing") is None
-
-
-def test_evidence_can_be_removed(download: Download) -> None:
-    """Also when there is none."""
-    remove_evidence(download.folder)
-    remove_evidence(download.folder)
-    remove_evidence(download.folder / "missing")
-
-    assert read_evidence(download.folder) is None
 
 
 def test_evidence_of_an_older_version_is_read(download: Download) -> None:

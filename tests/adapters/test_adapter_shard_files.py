@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.shard_files import read_shards, remove_shard, write_shard
+from repro_gate.adapters.shard_files import read_shards, write_shard
 from repro_gate.errors import InputInvalid
 from tests.fakes.evidence import shard_report_of
 
@@ -137,13 +137,3 @@ def test_a_shard_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     assert refusal_of(tmp_path) == (
         f"{tmp_path}/shard.json: shard.timing.wall_s: expected a number of at least 0, found -1.0"
     )
-
-
-def test_a_shard_can_be_removed(tmp_path: Path) -> None:
-    """Also when there is none: an earlier check must not stand for a later one."""
-    write_shard(tmp_path, FIRST)
-
-    remove_shard(tmp_path)
-    remove_shard(tmp_path)
-
-    assert list(tmp_path.iterdir()) == []

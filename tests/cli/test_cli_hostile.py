@@ -136,3 +136,12 @@ def test_a_hostile_file_name_is_shown_harmlessly(recorded: Workspace) -> None:
     assert (checked.code, pruned.code) == (10, 0)
     assert r"removed    test-cpu/\x1b[31m\n::error::x" in pruned.out
     assert _unsafe(checked.out + pruned.out) == set()
+
+
+def test_no_error_message_holds_a_command_of_a_runner(recorded: Workspace) -> None:
+    """A GitHub runner obeys `##[command]` wherever it stands in a line, also of stderr."""
+    ran = recorded.run("check", "--only", "x##[error]y")
+
+    assert ran.code == 4
+    assert r"x#\x23[error]y" in ran.err
+    assert "##[" not in ran.out + ran.err

@@ -44,6 +44,10 @@ def _measure_another_commit(download: Path) -> None:
     _edited(download, lambda shard: shard["identity"].update(commit="c" * 40), "2")
 
 
+def _measure_before_this_commit(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(commit="c" * 40), "1", "2")
+
+
 def _measure_another_matrix(download: Path) -> None:
     _edited(download, lambda shard: shard["identity"].update(runs=3), "1", "2")
 
@@ -83,6 +87,10 @@ def _be_nowhere(download: Path) -> None:
     [
         (_bring_one_twice, "/3/shard.json: shard: expected shard 2/2 once, found it in "),
         (_measure_another_commit, "/2/shard.json: the commit of shard 2/2: expected None, as in "),
+        (
+            _measure_before_this_commit,
+            "/1/shard.json: the commit of shard 1/2: expected None, which",
+        ),
         (_measure_another_matrix, "/1/shard.json: the plan of shard 1/2: expected "),
         (_measure_another_suite, "/1/shard.json: this check was made with another matrix file: "),
         (_measure_cells_of_another_matrix, "no cell matches --only 'other--*'"),

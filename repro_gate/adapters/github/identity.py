@@ -29,9 +29,13 @@ async def own_login(api: Api) -> str:
         if error.status not in _NOT_FOR_US:
             raise
     try:
-        return _login(await api.read(_VIEWER), "data", "viewer", "login")
+        document = await api.read(_VIEWER)
     except Refused:
         return _ACTIONS
+    # GraphQL refuses with a success that has errors in place of data.
+    if field_at(document, "data", "viewer") is None and field_at(document, "errors"):
+        return _ACTIONS
+    return _login(document, "data", "viewer", "login")
 
 
 def is_by(login: str, comment: Any) -> bool:

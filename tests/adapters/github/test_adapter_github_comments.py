@@ -205,6 +205,15 @@ def test_without_graphql_we_are_the_bot_of_a_job(github: Github, pulls_of: "Pull
     assert pulls_of(github.api_url).comments(7, name=NAME) == (posted(ours.id, github),)
 
 
+def test_a_refusal_of_graphql_is_a_success_with_errors(github: Github, pulls_of: "PullsOf") -> None:
+    """It says no with status 200, and means the same as where there is no GraphQL."""
+    ours = github.world.comment(ACTIONS, BODY)
+    refusal = '{"data": null, "errors": [{"message": "Resource not accessible by integration"}]}'
+    github.world.strike(Fault(path="/graphql", status=200, body=refusal))
+
+    assert pulls_of(github.api_url).comments(7, name=NAME) == (posted(ours.id, github),)
+
+
 @pytest.mark.parametrize("answer", ["{}", '{"data": null}', '{"data": {"viewer": {"login": 1}}}'])
 def test_an_unclear_answer_is_not_guessed_over(
     github: Github, pulls_of: "PullsOf", answer: str
