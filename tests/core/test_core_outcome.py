@@ -12,10 +12,12 @@ from repro_gate.core.logprob_report import LogprobCellReport, LogprobControl, Ma
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Sameness
 from repro_gate.core.outcome import (
     ExitCode,
+    FailOn,
     Outcome,
     decide,
     exit_code_for,
     outcome_of_verdict,
+    shell_code,
 )
 from repro_gate.core.report import CellReport, ControlReport, GateReport, Timing
 from repro_gate.core.verdicts import (
@@ -316,3 +318,14 @@ def test_a_report_of_orphans_alone_measured_nothing() -> None:
 def test_a_control_fails_when_it_does_not_differ() -> None:
     """A control is there to differ."""
     assert (DIFFERED.failed, DID_NOT.failed) == (False, True)
+
+
+def test_what_fails_for_the_shell_can_be_chosen() -> None:
+    """What could not be measured is let through by `findings`, and findings by `never` alone."""
+    unknown, found = _report(UNKNOWN), _report(FINDINGS[0])
+
+    codes = {
+        fail_on.value: (shell_code(unknown, fail_on).value, shell_code(found, fail_on).value)
+        for fail_on in FailOn
+    }
+    assert codes == {"inconclusive": (4, 10), "findings": (0, 10), "never": (0, 0)}
