@@ -1,7 +1,7 @@
 """Shards put together: first the proof that they are all, then the verdicts of the whole."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from repro_gate.checks.tokens import judge_tokens, known_to
@@ -158,10 +158,10 @@ def _units_of(report: ShardReport) -> list[str]:
 
 
 def _require_one_profile(shards: Sequence[FoundShard]) -> None:
-    seen: Mapping[str, tuple[FoundShard, str]] = {}
+    seen: dict[str, tuple[FoundShard, str]] = {}
     for found in shards:
         for engine in found.report.engines:
-            first, profile = seen.get(engine.name, (found, engine.profile))
+            first, profile = seen.setdefault(engine.name, (found, engine.profile))
             if engine.profile != profile:
                 raise InputInvalid.at(
                     found.place,
@@ -169,7 +169,6 @@ def _require_one_profile(shards: Sequence[FoundShard]) -> None:
                     expected=f"{_told(profile)}, as in {first}",
                     found=_told(engine.profile),
                 )
-            seen = {**seen, engine.name: (first, profile)}
 
 
 def _measurement_of(report: ShardReport) -> Measurement:

@@ -47,7 +47,7 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     shard = opening.selection.shard
     if shard is None:
         return reporting.conclude(report, options.result)
-    from repro_gate.cli.shards import write_part  # noqa: PLC0415
+    from repro_gate.cli.shards import write_part  # noqa: PLC0415 -- for a shard alone
 
     part = partial(write_part, opening, seen, report, options.result.output, shard)
     return reporting.conclude(report, options.result, write_more=part)

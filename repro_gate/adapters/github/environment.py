@@ -20,8 +20,6 @@ class GithubEnvironment:
 
     run: CiRun | None
     """None when this is no run of GitHub Actions, or one that does not say which."""
-    event: str = ""
-    """What started the run, such as `pull_request`."""
     api_url: str = _API
     summary_file: Path | None = None
     output_file: Path | None = None
@@ -42,7 +40,6 @@ def read_environment(environ: Mapping[str, str]) -> GithubEnvironment:
     token, no_token = _token_of(environ)
     return GithubEnvironment(
         run=run,
-        event=environ.get("GITHUB_EVENT_NAME", ""),
         api_url=(environ.get("GITHUB_API_URL") or _API).rstrip("/"),
         summary_file=_path(environ, "GITHUB_STEP_SUMMARY"),
         output_file=_path(environ, "GITHUB_OUTPUT"),

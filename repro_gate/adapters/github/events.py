@@ -109,6 +109,6 @@ def _payload(environ: Mapping[str, str]) -> Any:
 def _number(environ: Mapping[str, str], name: str) -> int:
     text = environ.get(name, "")
     # More digits than any number of GitHub's would not fit into a marker either.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):  # noqa: PLR2004
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):  # noqa: PLR2004 -- 64 bits
         raise FieldMissing(f"{name} is no number")
     return int(text)
