@@ -26,11 +26,13 @@ class FoundShard:
         return f"shard {self.report.shard}"
 
 
-def require_one_check(shards: Sequence[FoundShard]) -> PlanIdentity:
+def require_one_check(shards: Sequence[FoundShard], *, commit: str | None) -> PlanIdentity:
     """Return what all shards have in common.
 
     Args:
         shards: at least one.
+        commit: what is checked out here, whose goldens would judge them; None where that is not
+            known.
 
     Raises:
         InputInvalid: one of them belongs to another check, or comes twice; it is named.
@@ -40,6 +42,7 @@ def require_one_check(shards: Sequence[FoundShard]) -> PlanIdentity:
     identity = first.report.identity
     for other in others:
         _require_same(first, other)
+    _require_commit(first, commit)
     counts = Counter(found.report.shard.index for found in shards)
     for found in reversed(shards):
         index = found.report.shard.index
@@ -109,6 +112,17 @@ def _require_same(first: FoundShard, other: FoundShard) -> None:
                 expected=f"{_told(expected)}, as in {first.place}",
                 found=_told(found),
             )
+
+
+def _require_commit(first: FoundShard, here: str | None) -> None:
+    measured = first.report.identity.commit
+    if measured != here:
+        raise InputInvalid.at(
+            first.place,
+            f"the commit of {first}",
+            expected=f"{here}, which is checked out here",
+            found=_told(measured),
+        )
 
 
 def _require_plan(plan: WholePlan, shards: Iterable[FoundShard]) -> None:

@@ -14,7 +14,6 @@ from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import GateReport
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
-from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 
 
@@ -57,8 +56,7 @@ def write_part(
 def run_merge(folders: Sequence[Path], config: Path, options: ResultOptions) -> ExitCode:
     """Put shards together, judge the whole, write the reports and return the exit code."""
     shards = [FoundShard(place=str(place), report=report) for place, report in read_shards(folders)]
-    identity = require_one_check(shards)
-    _require_commit(shards[0], commit_of(config.parent))
+    identity = require_one_check(shards, commit=commit_of(config.parent))
     selection = Selection(
         config=config, suites=identity.suites, only=identity.only, runs=identity.runs
     )
@@ -82,15 +80,3 @@ def _planned_for(shard: FoundShard, opening: Opening) -> WholePlan:
         raise InputInvalid(
             f"{shard.place}: this check was made with another matrix file: {error}"
         ) from error
-
-
-def _require_commit(first: FoundShard, here: str | None) -> None:
-    """Refuse shards of another commit than the one whose goldens would judge them."""
-    measured = first.report.identity.commit
-    if measured != here:
-        raise InputInvalid.at(
-            first.place,
-            f"the commit of {first}",
-            expected=f"{here}, which is checked out here",
-            found=printable(str(measured)),
-        )

@@ -106,7 +106,7 @@ def _merged(
     whole: WholePlan = WHOLE,
     goldens: MemoryGoldens | None = None,
 ) -> GateReport:
-    require_one_check(shards)
+    require_one_check(shards, commit=COMMIT)
     known = goldens or MemoryGoldens(recorded_for(*CELLS))
     return merge_shards(whole, shards, goldens=known)
 
@@ -195,7 +195,7 @@ def test_a_missing_shard_is_named() -> None:
     shards = [_measured(Shard(index, 4)) for index in (1, 3)]
 
     with pytest.raises(MeasurementUnavailable, match=r"^shard 2/4, 4/4 is missing"):
-        require_one_check(shards)
+        require_one_check(shards, commit=COMMIT)
 
 
 def test_a_shard_that_comes_twice_is_named() -> None:
@@ -207,7 +207,7 @@ def test_a_shard_that_comes_twice_is_named() -> None:
         match=r"^again/shard.json: shard: expected shard 2/2 once, "
         r"found it in shard-2/shard.json, again/shard.json$",
     ):
-        require_one_check(shards)
+        require_one_check(shards, commit=COMMIT)
 
 
 def _with_identity(**changes: Any) -> Callable[[ShardReport], ShardReport]:
@@ -232,7 +232,18 @@ def test_a_shard_of_another_check_is_named(
     foreign = replace(second, report=change(second.report))
 
     with pytest.raises(InputInvalid, match=rf"^shard-2/shard.json: the {what} of shard 2/"):
-        require_one_check([first, foreign])
+        require_one_check([first, foreign], commit=COMMIT)
+
+
+@pytest.mark.parametrize("here", ["f" * 40, None])
+def test_shards_of_another_commit_than_here_are_refused(here: str | None) -> None:
+    """The goldens of this checkout need not be those of the commit that was measured."""
+    with pytest.raises(
+        InputInvalid,
+        match=rf"^shard-1/shard.json: the commit of shard 1/2: expected {here}, "
+        rf"which is checked out here, found {COMMIT}$",
+    ):
+        require_one_check(_two(), commit=here)
 
 
 def test_shards_of_another_matrix_than_here_are_refused() -> None:

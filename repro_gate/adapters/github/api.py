@@ -1,21 +1,28 @@
 """The calls that we make, until there is an answer to each or all of their time is over."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from repro_gate.adapters.github.client import Call, Client, Reply
+from repro_gate.adapters.github.client import Call, Client
 from repro_gate.adapters.github.replies import document_of, require_success
-from repro_gate.adapters.github.retrying import Deadline, persist
-from repro_gate.adapters.hosted.keys import Key
-from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.adapters.github.retrying import require_time
+from repro_gate.adapters.http.calls import Reply
+from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.retrying import Persistence
+from repro_gate.adapters.http.surroundings import Deadline, Surroundings
 from repro_gate.errors import PublishFailed
 
 _ATTEMPT_S = 30.0
+_ATTEMPTS = 5
+_FIRST_BACKOFF_S = 1.0
+_LONGEST_BACKOFF_S = 16.0
 _PER_PAGE = 100
 _MOST_PAGES = 100
 _NEXT = re.compile(r"""\brel\s*=\s*["']?[^"';,]*\bnext\b""", re.IGNORECASE)
+_Result = TypeVar("_Result")
 
 
 class Api:
@@ -27,7 +34,13 @@ class Api:
         self._client = client
         self._token = token
         self._deadline = deadline
-        self._surroundings = surroundings
+        self._now = surroundings.now
+        self._persistence = Persistence(
+            attempts=_ATTEMPTS,
+            first_backoff_s=_FIRST_BACKOFF_S,
+            longest_backoff_s=_LONGEST_BACKOFF_S,
+            surroundings=surroundings,
+        )
 
     async def do(self, call: Call) -> None:
         """Make a call that does no harm twice, as often as it takes; raises `PublishFailed`."""
@@ -41,6 +54,12 @@ class Api:
     async def read_once(self, call: Call) -> Any:
         """Make a call once and return its JSON; raises `PublishFailed`, and `TryAgain`."""
         return document_of(await self._sent(call))
+
+    async def until_done(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Return the first result of attempts that raise `TryAgain`; raises `PublishFailed`."""
+        return await self._persistence.until_done(
+            attempt, allow=partial(require_time, self._deadline)
+        )
 
     async def pages(self, call: Call) -> AsyncIterator[list[Any]]:
         """Give page after page of a list; raises `PublishFailed`.
@@ -64,17 +83,17 @@ class Api:
             reply = await self._sent(call)
             return document_of(reply), reply
 
-        return await persist(attempt, deadline=self._deadline, surroundings=self._surroundings)
+        return await self.until_done(attempt)
 
     async def _persisted(self, call: Call) -> Reply:
         async def attempt() -> Reply:
             return await self._sent(call)
 
-        return await persist(attempt, deadline=self._deadline, surroundings=self._surroundings)
+        return await self.until_done(attempt)
 
     async def _sent(self, call: Call) -> Reply:
-        self._deadline.allow(0.0, because="GitHub: there was no time left to ask")
+        require_time(self._deadline, 0.0, "GitHub: there was no time left to ask")
         timeout_s = min(_ATTEMPT_S, self._deadline.left_s)
         reply = await self._client.send(call, timeout_s=timeout_s)
-        require_success(reply, self._token, now=self._surroundings.now())
+        require_success(reply, self._token, now=self._now())
         return reply

@@ -1,24 +1,32 @@
-"""One call over HTTP: bounded in time and size, and never to another host than was asked."""
+"""The connections to GitHub, and where its API is."""
 
-import asyncio
-import ipaddress
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import httpx
 
-import repro_gate
 from repro_gate.adapters.github.retrying import TryAgain
-from repro_gate.adapters.hosted.keys import Key
-from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.adapters.http.calls import (
+    CallFailed,
+    ConnectionImpossible,
+    Connections,
+    Reply,
+    Request,
+    connect,
+    may_hear_a_key,
+)
+from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.surroundings import Surroundings
 from repro_gate.errors import PublishFailed
 
 _MOST_BYTES = 1 << 26
 """A page of a hundred of the longest comments is smaller."""
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_HEADERS: Final[Mapping[str, str]] = {
+    "Accept": "application/vnd.github+json",
+    "X-GitHub-Api-Version": "2022-11-28",
+}
 _GRAPHQL = "/graphql"
 _ENTERPRISE = "/v3"
 
@@ -34,15 +42,6 @@ class Call:
     body: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What the server sent back, whatever it is."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
 @asynccontextmanager
 async def connected(
     url: httpx.URL, token: Key, surroundings: Surroundings
@@ -50,19 +49,22 @@ async def connected(
     """Give a client, and let go of its connections at the end.
 
     Raises:
-        PublishFailed: a proxy or a certificate of the environment cannot be used.
+        PublishFailed: the environment does not let us connect to anyone.
     """
-    async with _open(surroundings, is_safe=url.scheme == "https") as http:
-        yield Client(url, token, http)
+    try:
+        http = connect(url, surroundings)
+    except ConnectionImpossible as error:
+        raise PublishFailed(f"GitHub: {error.reason}", remedy=error.remedy) from error
+    async with http:
+        yield Client(url, Connections(token, http, most_bytes=_MOST_BYTES))
 
 
 class Client:
     """Connections to one server."""
 
-    def __init__(self, url: httpx.URL, token: Key, http: httpx.AsyncClient) -> None:
+    def __init__(self, url: httpx.URL, connections: Connections) -> None:
         self._url = url
-        self._token = token
-        self._http = http
+        self._connections = connections
 
     async def send(self, call: Call, *, timeout_s: float) -> Reply:
         """Make a call and return what came back, whatever its status.
@@ -71,44 +73,20 @@ class Client:
             TryAgain: nothing came back, or not all of it, or not in time.
             PublishFailed: what came back is not to be read.
         """
+        request = Request(
+            method=call.method,
+            url=self._address_of(call),
+            query=call.query,
+            headers=_HEADERS,
+            body=call.body,
+        )
         try:
-            # The whole attempt is timed, so that a slow drip of bytes is no way around it.
-            async with (
-                asyncio.timeout(timeout_s),
-                self._http.stream(
-                    call.method,
-                    self._address_of(call),
-                    params=call.query,
-                    content=None if call.body is None else json.dumps(call.body).encode(),
-                    headers=self._headers(call),
-                    # A handshake that is only cancelled keeps its socket: it times out first.
-                    timeout=httpx.Timeout(None, connect=timeout_s / 2),
-                ) as response,
-            ):
-                content = await _read(response)
-        except TimeoutError as error:
-            reason = f"GitHub: no complete answer within {timeout_s:.3g} s"
-            raise TryAgain(reason, may_be_done=True) from error
-        except (httpx.HTTPError, OSError) as error:
-            reason = f"GitHub: no answer: {self._words_of(error)}"
-            raise TryAgain(reason, may_be_done=not isinstance(error, _NOT_SENT)) from error
-        except PublishFailed:
-            raise
-        except Exception as error:
-            # Under httpx are several libraries that let their own exceptions through.
-            raise PublishFailed(f"GitHub: the call failed: {self._words_of(error)}") from error
-        return Reply(status=response.status_code, headers=response.headers, body=content)
-
-    def _headers(self, call: Call) -> dict[str, str]:
-        return {
-            "Accept": "application/vnd.github+json",
-            "X-GitHub-Api-Version": "2022-11-28",
-            "User-Agent": f"repro-gate/{repro_gate.__version__}",
-            # What is not compressed cannot unfold to more than was sent.
-            "Accept-Encoding": "identity",
-            **({} if call.body is None else {"Content-Type": "application/json"}),
-            **self._token.headers,
-        }
+            return await self._connections.send(request, timeout_s=timeout_s)
+        except CallFailed as error:
+            reason = f"GitHub: {error.reason}"
+            if error.is_passing:
+                raise TryAgain(reason, may_be_done=error.may_be_done) from error
+            raise PublishFailed(reason) from error
 
     def _address_of(self, call: Call) -> httpx.URL:
         beginning = self._url.path.rstrip("/")
@@ -116,23 +94,6 @@ class Client:
             # An Enterprise Server has GraphQL beside the versions of REST.
             beginning = beginning.removesuffix(_ENTERPRISE)
         return self._url.copy_with(path=beginning + call.path)
-
-    def _words_of(self, error: BaseException) -> str:
-        # A group says nothing itself.
-        error = next(iter(getattr(error, "exceptions", ())), error)
-        said = self._token.quote(str(error))
-        return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-async def _read(response: httpx.Response) -> bytes:
-    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise PublishFailed("GitHub: a compressed answer, which was not asked for, is not read")
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > _MOST_BYTES:
-            raise PublishFailed(f"GitHub: an answer of more than {_MOST_BYTES} bytes is not read")
-    return bytes(content)
 
 
 def address_of(api_url: str) -> httpx.URL:
@@ -144,35 +105,10 @@ def address_of(api_url: str) -> httpx.URL:
         raise PublishFailed("the address of the API is no URL", remedy=remedy) from error
     if url.userinfo or url.query or url.fragment:
         raise PublishFailed("the address of the API is more than a host and a path", remedy=remedy)
-    is_safe = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))
-    if not (is_safe and url.host):
+    if not may_hear_a_key(url):
         raise PublishFailed(
             "the address of the API is neither https:// nor on this machine, "
             "and no token is sent there",
             remedy=remedy,
         )
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _open(surroundings: Surroundings, *, is_safe: bool) -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(
-            follow_redirects=False,
-            # A server on this machine may be asked in clear; a proxy must not hear that.
-            trust_env=is_safe,
-            transport=surroundings.transport,
-        )
-    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        # The message may hold the password of a proxy.
-        raise PublishFailed(
-            "a proxy or certificate of the environment cannot be used "
-            f"({type(error).__name__}), and GitHub cannot be asked",
-            remedy="look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
-        ) from error

@@ -16,9 +16,9 @@ from repro_gate.adapters.github.readings import (
     pull_with_head,
 )
 from repro_gate.adapters.github.replies import Refused
-from repro_gate.adapters.github.retrying import Deadline, TryAgain, persist
-from repro_gate.adapters.hosted.keys import Key
-from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.adapters.github.retrying import TryAgain
+from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.surroundings import Deadline, Surroundings
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
 from repro_gate.errors import CommentGone, PublishFailed
@@ -155,9 +155,7 @@ class GithubPullRequests:
                 may_be_done = may_be_done or error.may_be_done
                 raise
 
-        return await persist(
-            attempt, deadline=self._deadline_now(), surroundings=self._surroundings
-        )
+        return await api.until_done(attempt)
 
     def _noted(self, comment: Any, marker: Marker) -> PostedComment:
         """Return what was posted, and keep in mind by whom."""

@@ -1,17 +1,15 @@
 """What a runner of GitHub Actions tells its steps in variables and files."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from repro_gate.adapters.github.events import run_by_event, run_by_variables
 from repro_gate.adapters.github.fields import FieldMissing
-from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.http.keys import Key, is_sendable
 from repro_gate.core.ci import CiRun
 
 _API = "https://api.github.com"
-_SENDABLE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +62,7 @@ def _token_of(environ: Mapping[str, str]) -> tuple[Key, str | None]:
     secret = environ.get("GITHUB_TOKEN", "").strip()
     if not secret:
         return Key(), None
-    if not _SENDABLE.fullmatch(secret):
+    if not is_sendable(secret):
         return Key(), "GITHUB_TOKEN holds a character that no token has"
     return Key(secret), None
 

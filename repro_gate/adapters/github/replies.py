@@ -7,12 +7,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-import httpx
-
-from repro_gate.adapters.github.client import Reply
 from repro_gate.adapters.github.fields import field_at, items_in, parsed
 from repro_gate.adapters.github.retrying import TryAgain
-from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.http.calls import Reply, target_of
+from repro_gate.adapters.http.keys import Key
 from repro_gate.errors import PublishFailed
 
 _MOST_ERRORS = 5
@@ -47,7 +45,7 @@ def require_success(reply: Reply, token: Key, *, now: datetime) -> None:
         return
     if 300 <= status < 400:  # noqa: PLR2004 -- the class of redirects
         raise PublishFailed(
-            f"GitHub: status {status}: a redirect to {_target_of(reply, token)} is not followed",
+            f"GitHub: status {status}: a redirect to {target_of(reply, token)} is not followed",
             remedy="if the repository was renamed or moved, run the job again under its new name",
         )
     reason = _reason(reply, token)
@@ -136,12 +134,3 @@ def _permissions(accepted: str) -> str:
         " and ".join(f"`{name.replace('_', '-')}: {right}`" for name, right in choice)
         for choice in ordered[:_MOST_NAMED]
     )
-
-
-def _target_of(reply: Reply, token: Key) -> str:
-    try:
-        host = httpx.URL(reply.headers.get("location", "")).host
-    except httpx.InvalidURL:
-        host = ""
-    # The rest of the address may hold more than a reader should see.
-    return token.quote(host, longest=80) or "another place"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
@@ -19,13 +20,16 @@ from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings, facts_of
 from repro_gate.adapters.hosted.pacing import Pacer
 from repro_gate.adapters.hosted.replies import Reader, Refused
-from repro_gate.adapters.hosted.retrying import TryAgain, persist
-from repro_gate.adapters.hosted.surroundings import Deadline, Surroundings
+from repro_gate.adapters.hosted.retrying import TryAgain, require_time
+from repro_gate.adapters.http.retrying import Persistence
+from repro_gate.adapters.http.surroundings import Deadline, Surroundings
 from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.policies import LogprobCell, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
 
+_FIRST_BACKOFF_S = 0.5
+_LONGEST_BACKOFF_S = 8.0
 _BYTES_PER_TOKEN = 4
 """For the pace and the budget of a text whose tokens are not known yet."""
 
@@ -47,7 +51,7 @@ class Host:
             MeasurementUnavailable: there is no key, or no way to send it safely.
         """
         self._provider = provider
-        self._surroundings = surroundings
+        self._now = surroundings.now
         self._ledger = ledger
         self._sightings = sightings
         self._dialect: Dialect = DIALECTS[provider.kind]
@@ -56,6 +60,12 @@ class Host:
         self._reader = Reader(provider, self._key)
         self._pacer = Pacer(surroundings)
         self._deadline = Deadline(provider.deadline_s, surroundings.clock)
+        self._persistence = Persistence(
+            attempts=provider.attempts,
+            first_backoff_s=_FIRST_BACKOFF_S,
+            longest_backoff_s=_LONGEST_BACKOFF_S,
+            surroundings=surroundings,
+        )
         self._refused: frozenset[str] = frozenset()
         self._closed: Refused | None = None
         """Why no call is worth making any more."""
@@ -125,11 +135,8 @@ class Host:
                     self._refused |= named
 
         try:
-            return await persist(
-                attempt,
-                attempts=self._provider.attempts,
-                deadline=self._deadline,
-                surroundings=self._surroundings,
+            return await self._persistence.until_done(
+                attempt, allow=partial(require_time, self._deadline)
             )
         except TryAgain as error:
             raise MeasurementUnavailable(f"{error.reason} (attempts: {made})") from error
@@ -144,7 +151,7 @@ class Host:
         timeout_s = min(self._provider.timeout_s, self._deadline.left_s)
         reply = await self._client.send(body, timeout_s=timeout_s)
         self._pacer.heed(reply.headers)
-        now = self._surroundings.now()
+        now = self._now()
         try:
             document = self._reader.document_of(reply, now=now)
         except TryAgain as error:

@@ -1,49 +1,10 @@
-"""The key of a provider: read from the environment, sent in one header, and shown nowhere."""
+"""The key of a provider, read from the environment."""
 
-import base64
-import html
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
 
+from repro_gate.adapters.http.keys import Key, is_sendable
 from repro_gate.core.policies import ProviderSpec
-from repro_gate.core.text import printable
 from repro_gate.errors import MeasurementUnavailable
-
-_LONGEST = 300
-"""What a server says beyond so many characters is not for a reader."""
-_MOST_READ = 1 << 16
-_SENDABLE = re.compile(r"[!-~]+")
-"""Visible ASCII: what any server takes in a header."""
-_INSTEAD = "***"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key, which leaves in a header and in no text."""
-
-    _secret: str | None = field(default=None, repr=False)
-    """None for an API that wants no key."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Return the header that shows the key to its provider."""
-        return {} if self._secret is None else {"Authorization": f"Bearer {self._secret}"}
-
-    def scrub(self, text: str) -> str:
-        """Return a text without the key, however it is written: servers like to quote it."""
-        return text if self._secret is None else _spellings(self._secret).sub(_INSTEAD, text)
-
-    def scrub_bytes(self, data: bytes) -> bytes:
-        """Return bytes without the key."""
-        return self.scrub(data.decode("latin-1")).encode("latin-1")
-
-    def quote(self, foreign: str, *, longest: int = _LONGEST) -> str:
-        """Return what a server says as one safe line of bounded length without the key."""
-        # Scrubbed before it is cut to what is shown: the first half of a key is a secret too.
-        words = self.scrub(" ".join(foreign.split())[:_MOST_READ])
-        return printable(words[:longest]) + ("..." if len(words) > longest else "")
 
 
 def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Key:
@@ -60,30 +21,9 @@ def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Key:
     remedy = f"set {name} to a key of {provider.name}"
     if not secret.strip():
         raise MeasurementUnavailable(f"{name} is not set", remedy=remedy)
-    if not _SENDABLE.fullmatch(secret):
+    if not is_sendable(secret):
         raise MeasurementUnavailable(
             f"{name} holds a space, a line break or another character that no key has",
             remedy=remedy,
         )
     return Key(secret)
-
-
-@cache
-def _spellings(secret: str) -> re.Pattern[str]:
-    """Return what finds a key in a message, a URL, JSON, HTML or a header in base64."""
-    encoded = base64.b64encode(secret.encode()).decode()
-    return re.compile("".join(map(_spellings_of, secret)) + "|" + re.escape(encoded.rstrip("=")))
-
-
-def _spellings_of(character: str) -> str:
-    code = ord(character)
-    spellings = (
-        re.escape(character),
-        f"(?i:%{code:02x})",
-        rf"(?i:\\u{code:04x})",
-        rf"\\{re.escape(character)}",
-        re.escape(html.escape(character)),
-        f"&#0*{code};",
-        f"(?i:&#x0*{code:x};)",
-    )
-    return f"(?:{'|'.join(spellings)})"

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from repro_gate.adapters.hosted.client import Reply
+from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
 from repro_gate.adapters.hosted.echoes import field_of
-from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.http.keys import Key
 from repro_gate.core.draws import DrawFacts
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import Policy, ProviderSpec
@@ -19,7 +19,9 @@ _MOST_SEEN = 16
 _Asked = tuple[str, str]
 
 
-def facts_of(reply: Reply, document: Any, key: Key, *, attempts: int, now: datetime) -> DrawFacts:
+def facts_of(
+    reply: TimedReply, document: Any, key: Key, *, attempts: int, now: datetime
+) -> DrawFacts:
     """Return what a reply says of itself; every text is safe, short and without the key."""
     headers = reply.headers
     kept = {name: key.quote(headers[name], longest=_LONGEST) for name in KEPT if name in headers}

@@ -10,7 +10,8 @@ from repro_gate.adapters.hosted.dialects import (
     REQUESTS,
     RateFamily,
 )
-from repro_gate.adapters.hosted.surroundings import Deadline, Surroundings
+from repro_gate.adapters.hosted.retrying import require_time
+from repro_gate.adapters.http.surroundings import Deadline, Surroundings
 
 _MINUTE_S = 60.0
 _ASSUMED_LIMIT = 60
@@ -68,11 +69,11 @@ class Pacer:
         Raises:
             OutOfTime: that would be after the deadline.
         """
-        deadline.allow()
+        require_time(deadline)
         # Whoever waits keeps the others behind it: the first to come is the first to go.
         async with self._lock:
             while (wait_s := self._wait_s(costs)) > 0:
-                deadline.allow(wait_s)
+                require_time(deadline, wait_s)
                 await self._sleep(max(wait_s, _LEAST_WAIT_S))
             for family, bucket in self._buckets.items():
                 bucket.take(costs.get(family, 0))

@@ -6,12 +6,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-import httpx
-
-from repro_gate.adapters.hosted.client import OK, Reply
+from repro_gate.adapters.hosted.client import OK
 from repro_gate.adapters.hosted.echoes import field_of
-from repro_gate.adapters.hosted.keys import Key
 from repro_gate.adapters.hosted.retrying import TryAgain, asked_wait_s
+from repro_gate.adapters.http.calls import Reply, target_of
+from repro_gate.adapters.http.keys import Key
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 
@@ -64,8 +63,9 @@ class Reader:
     def _failure_of(self, reply: Reply, now: datetime) -> MeasurementUnavailable:
         status = reply.status
         if 300 <= status < 400:  # noqa: PLR2004 -- the class of redirects
+            target = target_of(reply, self._key)
             return MeasurementUnavailable(
-                f"{self._provider.name}: a redirect to {self._target_of(reply)} is not followed"
+                f"{self._provider.name}: a redirect to {target} is not followed"
             )
         words = _words_of(reply)
         said = self._key.quote(words)
@@ -81,14 +81,6 @@ class Reader:
         )
         is_for_all = status == HTTPStatus.UNAUTHORIZED
         return Refused(reason, said=words, remedy=remedy, is_for_all=is_for_all)
-
-    def _target_of(self, reply: Reply) -> str:
-        try:
-            host = httpx.URL(reply.headers.get("location", "")).host
-        except httpx.InvalidURL:
-            host = ""
-        # The rest of the address may hold what was asked, and more.
-        return self._key.quote(host, longest=80) or "another place"
 
 
 def _phrase_of(status: int) -> str:

@@ -10,7 +10,7 @@ from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings
 from repro_gate.adapters.hosted.spreading import spread
-from repro_gate.adapters.hosted.surroundings import Surroundings
+from repro_gate.adapters.http.surroundings import Surroundings
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import Budget, LogprobCell, Policy, ProviderSpec

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
-from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.http.keys import Key
 from repro_gate.core.ci import CiRun, RunId
 
 SHA = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
-from repro_gate.adapters.hosted.client import Reply
-from repro_gate.adapters.hosted.keys import Key
+from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.metadata import facts_of
+from repro_gate.adapters.http.keys import Key
 from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw
 from repro_gate.core.policies import LogprobKind
 from tests.fakes.hosted import (
@@ -122,7 +122,7 @@ def test_every_document_is_an_encoding_or_is_none(document: Any, asked: Any) -> 
 @given(document=_documents)
 def test_every_document_has_facts(document: Any) -> None:
     """What an answer says of itself is one short line, or nothing."""
-    reply = Reply(status=200, headers={}, body=b"", latency_s=0.0, request_id="r")
+    reply = TimedReply(status=200, headers={}, body=b"", latency_s=0.0, request_id="r")
 
     facts = facts_of(reply, document, Key(), attempts=1, now=START)
 

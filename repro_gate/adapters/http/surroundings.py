@@ -1,4 +1,4 @@
-"""What the client takes from the machine that it runs on, so that a test can give it another."""
+"""What a client takes from the machine that it runs on, so that a test can give it another."""
 
 import asyncio
 import os
@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
-
-from repro_gate.errors import MeasurementUnavailable
 
 
 def _utc_now() -> datetime:
@@ -37,15 +35,12 @@ class Surroundings:
     """Takes the place of the network; None is the network, with the proxies of the environment."""
 
 
-class OutOfTime(MeasurementUnavailable):
-    """All draws together have taken as long as they may."""
-
-
 class Deadline:
-    """The end of all draws together, by a clock that never jumps."""
+    """The end of all calls together, by a clock that never jumps."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
+        """How long all calls together may take."""
         self._clock = clock
         self._ends = clock() + seconds
 
@@ -53,16 +48,3 @@ class Deadline:
     def left_s(self) -> float:
         """Return the seconds that are left."""
         return max(0.0, self._ends - self._clock())
-
-    def allow(self, wait_s: float = 0.0, *, because: str = "") -> None:
-        """Return when there is time left after a wait.
-
-        Raises:
-            OutOfTime: there is none, so that the wait would be in vain.
-        """
-        if wait_s >= self.left_s:
-            why = f"; the last attempt: {because}" if because else ""
-            raise OutOfTime(
-                f"the deadline of {self._seconds:g} s for all draws is over{why}",
-                remedy="raise deadline_s of the provider, or ask for fewer draws",
-            )

@@ -1,0 +1,1 @@
+"""What our HTTP clients do alike: keys, time, attempts, and one bounded call."""

@@ -1,0 +1,66 @@
+"""When a call that failed is made again, and how long to wait before it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from repro_gate.adapters.http.surroundings import Surroundings
+
+_Result = TypeVar("_Result")
+
+
+class Passing(Exception):
+    """A failure that the next attempt may not meet."""
+
+    reason: str
+    after_s: float | None = None
+    """How long the server asks to wait; None when it does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persistence:
+    """Exponential back-off with full jitter.
+
+    The wait before attempt n + 1 is uniform in [0, min(longest, first * 2^(n - 1))] seconds, and
+    never shorter than the server asks for: Brooker, "Exponential Backoff And Jitter", AWS
+    Architecture Blog, 2015.
+    """
+
+    attempts: int
+    first_backoff_s: float
+    longest_backoff_s: float
+    surroundings: Surroundings
+
+    async def until_done(
+        self, attempt: Callable[[], Awaitable[_Result]], *, allow: Callable[[float, str], None]
+    ) -> _Result:
+        """Return the first result; raises what the last attempt raises.
+
+        Args:
+            attempt: is made again when it raises what is `Passing`.
+            allow: is told the seconds of a wait and the reason for it, and raises when that is
+                longer than there is time for.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Passing),
+            wait=self._wait_s,
+            stop=stop_after_attempt(self.attempts),
+            before_sleep=lambda state: allow(state.upcoming_sleep, _failure(state).reason),
+            sleep=self.surroundings.sleep,
+            reraise=True,
+        )
+        return await retrying(attempt)
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        backoff = min(
+            self.longest_backoff_s, self.first_backoff_s * 2.0 ** (state.attempt_number - 1)
+        )
+        # A server may ask for no wait at all, or one of the clocks be wrong: that is no spinning.
+        return max(_failure(state).after_s or 0.0, self.surroundings.random() * backoff)
+
+
+def _failure(state: RetryCallState) -> Passing:
+    # Nothing else is waited for.
+    return cast("Passing", state.outcome and state.outcome.exception())
