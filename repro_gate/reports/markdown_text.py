@@ -12,6 +12,7 @@ from repro_gate.core.outcome import Outcome
 from repro_gate.reports.foreign import one_line
 
 _BACKTICKS = re.compile(r"`+")
+_LONG_RUN = re.compile(r"`{9,}")
 _BAR = re.compile(r"(\\?)\|")
 _SHORTEST_FENCE = 3
 
@@ -74,8 +75,11 @@ def _escaped_bar(bar: re.Match[str]) -> str:
 
 
 def _inert(text: str) -> str:
+    # GitHub's parser opens no code span with more than 80 backticks, and closes every longer
+    # fence at 255 of them, so the delimiter that holds a text must not grow with it for ever.
+    line = _LONG_RUN.sub(lambda run: r"\x60" * len(run[0]), one_line(text))
     # Someone may look for a marker, which is a comment, in the source and not in the rendering.
-    return one_line(text).replace("<!--", r"\x3c!--")
+    return line.replace("<!--", r"\x3c!--")
 
 
 def _longest_run(text: str) -> int:

@@ -55,7 +55,14 @@ from repro_gate.core.verdicts import (
 )
 from tests.fakes.strategies import finite, names, samplers
 
+_LONG_RUNS = [
+    "`" * count + said
+    for count in (79, 80, 1000)
+    for said in ("", "\n", " <b>x</b> @you #1 [a](https://b) ![a](b) https://a.b")
+]
+"""No parser takes a delimiter of any length: GitHub's gives up at 80 backticks, or at 255."""
 HOSTILE_PIECES = [
+    *_LONG_RUNS,
     *("`", "```", "````", "~~~", "|", "\\", "\\|", " ", "\t", "\n", "\r\n", "\n\n# head\n\n"),
     *("<!--", "-->", "</details>", "<img src=x>", "<script>", "]]>", "&lt;", "&#64;", "<![CDATA["),
     *("@you", "#1", "[a](https://b)", "![a](b)", "https://a.b", "www.a.b", "a@b.c", "$x$"),

@@ -1,5 +1,8 @@
 """The pieces of Markdown that hold foreign text."""
 
+import re
+from html.parser import HTMLParser
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -7,16 +10,58 @@ from markdown_it import MarkdownIt
 
 from repro_gate.reports.foreign import one_line
 from repro_gate.reports.markdown_text import code, details, document, fence, table
+from tests.reports.github.rendering import html_of
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
-PIECES = ["`", "``", "```", "~~~", "|", "\\", " ", "<!--", "-->", "@you", "</details>", "\n", "\r"]
+PIECES = [
+    "`",
+    "``",
+    "```",
+    "`" * 8,
+    "`" * 9,
+    "~~~",
+    "|",
+    "\\",
+    " ",
+    "<!--",
+    "-->",
+    "@you",
+    "</details>",
+    "\n",
+    "\r",
+]
 foreign_text = st.lists(st.sampled_from(PIECES) | st.text(), min_size=1).map("".join)
 
 
 def shown(text: str) -> str:
     """Return what a reader sees of foreign text."""
-    return one_line(text).replace("<!--", r"\x3c!--")
+    line = re.sub("`{9,}", lambda run: r"\x60" * len(run[0]), one_line(text))
+    return line.replace("<!--", r"\x3c!--")
+
+
+class Text(HTMLParser):
+    """The elements of a page, and the text that is in none of them that hold code."""
+
+    def __init__(self, markdown: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.alive = ""
+        self._open: list[str] = []
+        self.feed(html_of(markdown))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element that begins, and any attribute but the language of a fence."""
+        self.tags |= {tag} | {name for name, _ in attrs} - {"lang"}
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note an element that ends."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note text in which GitHub would look for mentions."""
+        self.alive += "" if {"code", "pre"} & set(self._open) else data
 
 
 @given(foreign_text.filter(bool))
@@ -33,6 +78,46 @@ def test_code_span_holds_all_of_a_text(text: str) -> None:
         ("code_inline", shown(text)),
         ("text", " after"),
     ]
+
+
+RUNS = [*range(1, 90), *range(250, 260), 999, 5_000]
+"""On both sides of 8, which we keep, of 80 and of 255, at which GitHub's parser gives up."""
+PAYLOAD = " <b>x</b> @user [a](https://b) https://c.d"
+
+
+@pytest.mark.parametrize("said", [PAYLOAD, f"{PAYLOAD} {'`' * 80}{PAYLOAD}"])
+def test_no_number_of_backticks_leaves_a_code_span(said: str) -> None:
+    """Whatever a text begins with, GitHub's own parser finds nothing in it but text."""
+    for count in RUNS:
+        page = Text(f"before {code('`' * count + said)} after")
+
+        assert (page.tags, page.alive) == ({"p", "code"}, "before  after\n")
+
+
+def test_no_number_of_backticks_leaves_a_table() -> None:
+    """The same holds of a cell."""
+    for count in RUNS:
+        page = Text("\n".join(table(["a"], [[code("`" * count + PAYLOAD)]])))
+
+        assert page.tags == {"table", "thead", "tbody", "tr", "th", "td", "code"}
+        assert page.alive.split() == ["a"]
+
+
+def test_no_number_of_backticks_leaves_a_fold() -> None:
+    """The same holds behind a line that is HTML."""
+    for count in RUNS:
+        page = Text("\n".join(details("Facts", [code("`" * count + PAYLOAD)])))
+
+        assert page.tags == {"details", "summary", "p", "code"}
+        assert page.alive.split() == ["Facts"]
+
+
+def test_no_number_of_backticks_leaves_a_fence() -> None:
+    """A line of nothing else would close it."""
+    for count in RUNS:
+        page = Text("\n".join(fence(["`" * count, PAYLOAD, "`" * count + PAYLOAD], "text")))
+
+        assert (page.tags, page.alive.strip()) == ({"pre", "code"}, "")
 
 
 def test_empty_text_is_said_to_be_empty() -> None:
