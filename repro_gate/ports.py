@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.cells import Cell
 from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import PostedComment
+from repro_gate.core.comments import Marker, PostedComment
 from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.models import EngineSpec, ModelSpec
@@ -283,8 +283,8 @@ class PullRequests(Protocol):
         """Return the open pull requests whose head is the very commit that the run checked."""
         ...
 
-    def comments(self, pull_request: int, *, name: str) -> tuple[PostedComment, ...]:
-        """Return our own comments with this name, the oldest first."""
+    def comments(self, pull_request: int, *, like: Marker) -> tuple[PostedComment, ...]:
+        """Return our own comments about the gate of a marker, the oldest first."""
         ...
 
     def create(self, pull_request: int, body: str) -> PostedComment:

@@ -7,6 +7,7 @@ from typing import TypeAlias, assert_never
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import (
     CommentMode,
+    CommentState,
     Create,
     Keep,
     Marker,
@@ -34,6 +35,8 @@ class NotPosted:
     """Nothing was written, and rightly so."""
 
     reason: str
+    remedy: str | None = None
+    """How to get a comment; None where none is missed."""
     pull_request: int | None = None
     """None when there is no pull request to write to."""
 
@@ -57,6 +60,9 @@ def publish_comment(
     written again. What remains is a run that reads, is held up, and writes after the later one has
     looked for the last time; a concurrency group of the workflow shuts that out.
 
+    The run of a fork does not say which pull request it is of. Where several have its commit as
+    their head, a finding is told on all of them and a pass on none.
+
     Args:
         pull_requests: where the comments are.
         run: the run whose result it is.
@@ -72,6 +78,15 @@ def publish_comment(
     numbers = pull_requests.of_run(run)
     if not numbers:
         return (NotPosted(reason="no open pull request has the commit of this run as its head"),)
+    if run.is_of_another and len(numbers) > 1 and ours.state is CommentState.PASSED:
+        # They differ in what they are merged into, and so in what was measured.
+        return (
+            NotPosted(
+                reason="several open pull requests have the commit of this run as their head, "
+                "and a run of a fork does not say for which of them it passed",
+                remedy="close all of them but one, and run the check again",
+            ),
+        )
     publisher = _Publisher(pull_requests, mode=mode, ours=ours, body_of=body_of)
     return tuple(publisher.publish(number) for number in numbers)
 
@@ -95,15 +110,15 @@ class _Publisher:
         written: PostedComment | None = None
         known: set[int] = set()
         for _ in range(_MOST_ROUNDS):
-            found = self._pull_requests.comments(number, name=self._ours.name)
+            found = self._pull_requests.comments(number, like=self._ours)
             if written is not None and (standing := _standing(written, found, known)) is not None:
                 return Posted(pull_request=number, url=standing.url)
             known |= {comment.id for comment in found}
             action = action_for(self._mode, posted=_as_one(found), ours=self._ours)
             match action:
-                case Keep(reason=reason):
+                case Keep(reason=reason, remedy=remedy):
                     self._withdraw(written, found)
-                    return NotPosted(pull_request=number, reason=reason)
+                    return NotPosted(pull_request=number, reason=reason, remedy=remedy)
                 case Create():
                     written = self._pull_requests.create(number, self._body(None))
                 case Update(comment=comment):
@@ -146,7 +161,7 @@ def _standing(
     if not found and written.id not in known:
         # A list may lag behind, and what is not in it yet must not be posted twice.
         return written
-    is_settled = len(found) == 1 and found[0].marker.run >= written.marker.run
+    is_settled = len(found) == 1 and found[0].marker.rank >= written.marker.rank
     return found[0] if is_settled else None
 
 
@@ -154,6 +169,6 @@ def _as_one(found: Sequence[PostedComment]) -> PostedComment | None:
     """Return the oldest of our comments, as if all that they say stood there."""
     if not found:
         return None
-    latest = max((comment.marker for comment in found), key=lambda marker: marker.run)
+    latest = max((comment.marker for comment in found), key=lambda marker: marker.rank)
     has_found = any(comment.marker.found for comment in found)
     return replace(found[0], marker=replace(latest, found=has_found))

@@ -148,6 +148,14 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             help="Say that a check begins: a comment of an earlier one is out of date.",
         ),
     ] = False,
+    of_another_run: Annotated[
+        bool,
+        typer.Option(
+            "--of-another-run",
+            help="Tell the result of the run whose end started this one (workflow_run).",
+            envvar="REPRO_GATE_OF_ANOTHER_RUN",
+        ),
+    ] = False,
 ) -> None:
     """Tell GitHub what a check found: summary, annotations, outputs and one comment.
 
@@ -167,6 +175,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             name=name,
             artifact_url=artifact_url,
             running=running,
+            of_another_run=of_another_run,
         )
         return run_publish(options)
 

@@ -19,7 +19,7 @@ from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.printing import say
 from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import CommentMode, CommentState, Marker
+from repro_gate.core.comments import CommentMode, CommentState, Marker, workflow_key
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.golden_lines import line_in_golden
 from repro_gate.core.outcome import ExitCode, exit_code_for
@@ -51,6 +51,7 @@ class PublishOptions:
     name: str
     artifact_url: str | None
     running: bool
+    of_another_run: bool
 
 
 def run_publish(options: PublishOptions) -> ExitCode:
@@ -59,7 +60,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
     Raises:
         UsageInvalid: there is nobody to tell, or the name is none.
     """
-    github = read_environment(os.environ)
+    github = read_environment(os.environ, of_another=options.of_another_run)
     run = github.run
     if run is None:
         if github.problem is None:
@@ -128,7 +129,10 @@ class _Told:
         for one in posted:
             # That there is no comment yet is no news when a check begins.
             if isinstance(one, NotPosted) and ours.state is not CommentState.RUNNING:
-                say(f"repro-gate: no comment was written: {one.reason}\n")
+                if one.remedy is None:
+                    say(f"repro-gate: no comment was written: {one.reason}\n")
+                else:
+                    self._note("warning", f"No comment was written: {one.reason} ({one.remedy})")
         return posted
 
     def summarise(self, text: str) -> None:
@@ -172,7 +176,13 @@ def _make_ready(output: Path) -> None:
 
 def _marker(name: str, run: CiRun) -> Marker:
     try:
-        return Marker(name=name, run=run.id, state=CommentState.RUNNING)
+        return Marker(
+            name=name,
+            run=run.id,
+            state=CommentState.RUNNING,
+            workflow=workflow_key(run.workflow),
+            is_retold=run.is_of_another,
+        )
     except ValueError as error:
         raise UsageInvalid(f"--name: {error}") from error
 

@@ -29,12 +29,17 @@ class CiRun:
     head_branch: str
     server_url: str
     """Where people look at it, such as `https://github.com`."""
+    workflow: str = ""
+    """The name of the workflow's file, such as `gate.yml`; empty when nobody says."""
     pull_request: int | None = None
     """As the event names it; None when the event names none, and it has to be looked up."""
     has_foreign_head: bool = False
     """The branch belongs to a fork: the token cannot write and there are no secrets."""
     is_of_another: bool = False
-    """The run is told of by another one, which was started by its end (`workflow_run`)."""
+    """The run is told of by another one, which was started by its end (`workflow_run`).
+
+    Whatever it left behind is the word of a stranger.
+    """
     conclusion: str | None = None
     """What the CI system says of the run; None while it is at work."""
 

@@ -1,5 +1,6 @@
 """The one comment on a pull request: whose it is, what it says, and when it is written."""
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,9 +10,12 @@ from repro_gate.core.ci import RunId
 
 DEFAULT_NAME = "repro-gate"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FILE = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _MARKER = re.compile(
-    r"<!-- repro-gate/comment/v1 name=(?P<name>[A-Za-z0-9._-]{1,100}) run=(?P<run>[0-9]{1,19})"
-    r" attempt=(?P<attempt>[0-9]{1,9}) state=(?P<state>[a-z]+) found=(?P<found>yes|no) -->"
+    r"<!-- repro-gate/comment/v1 workflow=(?P<workflow>[A-Za-z0-9._-]{0,100})"
+    r" name=(?P<name>[A-Za-z0-9._-]{1,100}) run=(?P<run>[0-9]{1,19})"
+    r" attempt=(?P<attempt>[0-9]{1,9}) state=(?P<state>[a-z]+) found=(?P<found>yes|no)"
+    r" retold=(?P<retold>yes|no) -->"
 )
 
 
@@ -35,6 +39,15 @@ class CommentState(StrEnum):
     """The run gave no verdict: it was interrupted, was killed or could not begin."""
 
 
+_BEST_TO_WORST = (
+    CommentState.RUNNING,
+    CommentState.PASSED,
+    CommentState.INCONCLUSIVE,
+    CommentState.BROKEN,
+    CommentState.FAILED,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
     """The hidden first line of a comment.
@@ -44,11 +57,15 @@ class Marker:
     """
 
     name: str
-    """Tells the configurations of one repository apart; the name of the artifact."""
+    """Tells the gates of one workflow apart; the name of the artifact."""
     run: RunId
     state: CommentState
     found: bool = False
     """Whether this run, or one before it on the same pull request, had findings."""
+    workflow: str = ""
+    """Tells the workflows of one repository apart, see `workflow_key`; empty when unknown."""
+    is_retold: bool = False
+    """The run is told of by another one, which may be made again and then know more."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -59,15 +76,37 @@ class Marker:
 
     def __str__(self) -> str:
         """Return the line."""
-        found = "yes" if self.found else "no"
+        found, retold = ("yes" if is_so else "no" for is_so in (self.found, self.is_retold))
         return (
-            f"<!-- repro-gate/comment/v1 name={self.name} run={self.run.run} "
-            f"attempt={self.run.attempt} state={self.state.value} found={found} -->"
+            f"<!-- repro-gate/comment/v1 workflow={self.workflow} name={self.name} "
+            f"run={self.run.run} attempt={self.run.attempt} state={self.state.value} "
+            f"found={found} retold={retold} -->"
         )
+
+    @property
+    def rank(self) -> tuple[RunId, int]:
+        """Tells which of two comments about one gate stands: the greater one.
+
+        A later run is greater. What one job of an attempt has found, another job of the same
+        attempt does not take back: they have one name by mistake, and the second one would turn
+        what the first has found into what it has not.
+        """
+        return self.run, 0 if self.is_retold else _BEST_TO_WORST.index(self.state)
+
+    def has_gate_of(self, other: "Marker") -> bool:
+        """Tell whether two comments are about the same gate."""
+        return (self.workflow, self.name) == (other.workflow, other.name)
 
     def after(self, before: "Marker | None") -> "Marker":
         """Return the marker of a comment that takes the place of another one."""
         return self if before is None else replace(self, found=self.found or before.found)
+
+
+def workflow_key(file: str) -> str:
+    """Return what a marker calls a workflow: the name of its file, where that is plain."""
+    if not file or _FILE.fullmatch(file):
+        return file
+    return hashlib.sha256(file.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]
 
 
 def marker_of(body: str) -> Marker | None:
@@ -77,10 +116,12 @@ def marker_of(body: str) -> Marker | None:
         return None
     try:
         return Marker(
+            workflow=parts["workflow"],
             name=parts["name"],
             run=RunId(int(parts["run"]), int(parts["attempt"])),
             state=CommentState(parts["state"]),
             found=parts["found"] == "yes",
+            is_retold=parts["retold"] == "yes",
         )
     except ValueError:
         return None
@@ -112,21 +153,32 @@ class Keep:
     """Nothing is written."""
 
     reason: str
+    remedy: str | None = None
+    """How to get a comment; None where none is missed."""
 
 
 CommentAction: TypeAlias = Create | Update | Keep
 
 
 def action_for(mode: CommentMode, *, posted: PostedComment | None, ours: Marker) -> CommentAction:
-    """Return what to do on a pull request that has this comment of ours, or none."""
+    """Return what to do on a pull request that has this comment of our gate, or none."""
     if mode is CommentMode.NEVER:
         return Keep("comments are turned off")
     if posted is not None:
-        if posted.marker.run > ours.run:
-            return Keep("a later run has already told its result")
-        return Update(posted)
+        return _over(posted, ours)
     if ours.state is CommentState.RUNNING:
         return Keep("there is no comment that could be out of date")
     if mode is CommentMode.AUTO and ours.state is CommentState.PASSED:
         return Keep("all is well, and nothing else was ever said")
     return Create()
+
+
+def _over(posted: PostedComment, ours: Marker) -> CommentAction:
+    if posted.marker.run > ours.run:
+        return Keep("a later run has already told its result")
+    if posted.marker.rank > ours.rank:
+        return Keep(
+            f"another job of this run has told its result, {posted.marker.state.value}",
+            remedy="give each gate of a workflow an artifact-name of its own",
+        )
+    return Update(posted)

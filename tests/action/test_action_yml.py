@@ -83,16 +83,18 @@ def test_the_outputs_are_documented() -> None:
 def test_the_reference_names_the_option_of_each_input() -> None:
     """The column "stands for" says what the variables of action.yml say."""
     told = {
-        name: row[1] for name, row in _rows("Inputs").items() if "--" in row[1] or "DIR" in row[1]
+        (input_, spelling)
+        for input_, row in _rows("Inputs").items()
+        for spelling in re.findall(r"`(--[a-z-]+|DIR[.]*)`", row[1])
     }
     meant = {
-        input_: spelling
+        (input_, spelling)
         for step in _COMMANDS
         if step.command is not None
         for name, spelling in variables_of(step.command).items()
         for input_ in inputs_in(step.env.get(name, ""))
     }
-    assert {name: text.split("`")[1] for name, text in told.items()} == meant
+    assert told == meant
 
 
 def test_the_reference_and_the_description_name_the_same_default() -> None:

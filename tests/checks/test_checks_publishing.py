@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -29,10 +30,13 @@ def marker(
     attempt: int = 1,
     found: bool | None = None,
     name: str = "repro-gate",
+    workflow: str = "gate.yml",
 ) -> Marker:
     """Return the marker of a run, which has findings when it failed."""
     has_found = state is CommentState.FAILED if found is None else found
-    return Marker(name=name, run=RunId(run, attempt), state=state, found=has_found)
+    return Marker(
+        name=name, workflow=workflow, run=RunId(run, attempt), state=state, found=has_found
+    )
 
 
 def body(of: Marker) -> str:
@@ -41,10 +45,14 @@ def body(of: Marker) -> str:
 
 
 def publish(
-    pulls: MemoryPullRequests, ours: Marker, *, mode: CommentMode = CommentMode.AUTO
+    pulls: MemoryPullRequests,
+    ours: Marker,
+    *,
+    mode: CommentMode = CommentMode.AUTO,
+    run: CiRun = RUN,
 ) -> tuple[Publication, ...]:
     """Publish a result on all pull requests."""
-    return publish_comment(pulls, run=RUN, mode=mode, ours=ours, body_of=body)
+    return publish_comment(pulls, run=run, mode=mode, ours=ours, body_of=body)
 
 
 def markers(pulls: MemoryPullRequests, pull: int = 7) -> list[Marker]:
@@ -141,14 +149,67 @@ def test_every_pull_request_of_a_commit_is_told() -> None:
     )
 
 
-def test_each_name_has_a_comment_of_its_own() -> None:
-    """Two configurations of one repository do not touch each other's."""
+def test_each_gate_has_a_comment_of_its_own() -> None:
+    """Two gates of one workflow, and two workflows, do not touch each other's."""
     pulls = MemoryPullRequests(7)
-    publish(pulls, marker(name="gpu"))
+    gates = [marker(name="gpu"), marker(name="cpu"), marker(name="cpu", workflow="nightly.yml")]
 
-    publish(pulls, marker(name="cpu"))
+    for gate in gates:
+        publish(pulls, gate)
 
-    assert markers(pulls) == [marker(name="gpu"), marker(name="cpu")]
+    assert markers(pulls) == gates
+
+
+@pytest.mark.parametrize("state", [CommentState.PASSED, CommentState.INCONCLUSIVE])
+def test_a_job_does_not_take_back_what_another_of_its_run_has_found(state: CommentState) -> None:
+    """Two jobs with one name are a mistake, which must not turn a finding into a pass."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker())
+
+    (told,) = publish(pulls, marker(state))
+
+    assert told == NotPosted(
+        pull_request=7,
+        reason="another job of this run has told its result, failed",
+        remedy="give each gate of a workflow an artifact-name of its own",
+    )
+    assert markers(pulls) == [marker()]
+
+
+def test_a_finding_is_told_over_a_pass_of_the_same_run() -> None:
+    """Whichever of two jobs with one name ends first."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(CommentState.PASSED), mode=CommentMode.ALWAYS)
+
+    publish(pulls, marker())
+
+    assert markers(pulls) == [marker()]
+
+
+def test_a_pass_of_a_fork_is_not_told_on_several_pull_requests() -> None:
+    """They are merged into different branches, and nobody says which of them was measured."""
+    pulls = MemoryPullRequests(7, 8)
+    of_fork = replace(RUN, is_of_another=True)
+
+    told = publish(pulls, marker(CommentState.PASSED), mode=CommentMode.ALWAYS, run=of_fork)
+
+    assert told == (
+        NotPosted(
+            reason="several open pull requests have the commit of this run as their head, "
+            "and a run of a fork does not say for which of them it passed",
+            remedy="close all of them but one, and run the check again",
+        ),
+    )
+    assert pulls.bodies == {}
+
+
+def test_a_finding_of_a_fork_is_told_on_all_of_its_pull_requests() -> None:
+    """One of them was measured, and the others have the same code."""
+    pulls = MemoryPullRequests(7, 8)
+
+    publish(pulls, marker(), run=replace(RUN, is_of_another=True))
+
+    assert (markers(pulls, 7), markers(pulls, 8)) == ([marker()], [marker()])
 
 
 def test_several_comments_of_ours_become_the_oldest_of_them() -> None:
@@ -210,8 +271,8 @@ def test_a_comment_that_the_list_does_not_show_yet_is_not_posted_twice() -> None
     """The answer to the post is believed, for lists may lag behind."""
 
     class Lagging(MemoryPullRequests):
-        def comments(self, pull_request: int, *, name: str) -> tuple[()]:
-            self.asks.append(f"comments {pull_request} {name}")
+        def comments(self, pull_request: int, *, like: Marker) -> tuple[()]:
+            self.asks.append(f"comments {pull_request} {like.name}")
             return ()
 
     pulls = Lagging(7)
@@ -282,9 +343,9 @@ def test_a_refusal_is_let_through() -> None:
 
 
 def _publishing(
-    pulls: MemoryPullRequests, ours: Marker
+    pulls: MemoryPullRequests, ours: Marker, *, mode: CommentMode = CommentMode.AUTO
 ) -> Callable[[Turn], tuple[Publication, ...]]:
-    return lambda turn: publish(pulls.seen_by(turn), ours)
+    return lambda turn: publish(pulls.seen_by(turn), ours, mode=mode)
 
 
 ORDERS = list(interleavings(5, 5))
@@ -312,6 +373,25 @@ def test_two_publishers_leave_one_comment_in_every_order(*, has_comment: bool) -
         held_up = turns.taken[-2:] == [(0, "update 1"), (0, "comments 7")] and has_comment
         assert left.run.run == 101 or held_up, turns.taken
         assert left.found or not has_comment, turns.taken
+
+
+@pytest.mark.parametrize("has_comment", [False, True], ids=["first", "again"])
+def test_two_jobs_of_one_run_leave_what_one_has_found(*, has_comment: bool) -> None:
+    """In every order of their calls, but for the one that no client can prevent."""
+    for order in ORDERS:
+        pulls = MemoryPullRequests(7)
+        if has_comment:
+            publish(pulls, marker(run=90))
+
+        turns = take_turns(
+            order,
+            _publishing(pulls, marker(CommentState.PASSED), mode=CommentMode.ALWAYS),
+            _publishing(pulls, marker(CommentState.FAILED)),
+        )
+
+        (left,) = markers(pulls)
+        held_up = turns.taken[-2:] == [(0, "update 1"), (0, "comments 7")] and has_comment
+        assert left.state is CommentState.FAILED or held_up, turns.taken
 
 
 @pytest.mark.parametrize("later", [0, 1])

@@ -24,7 +24,8 @@ def pull_request(*, is_fork: bool = False) -> dict[str, Any]:
 
 def workflow_run(*, conclusion: str) -> dict[str, Any]:
     """Return the event of the end of a fork's run."""
-    run = {"id": RUN, "run_attempt": 1, "head_sha": SHA, "head_branch": "topic"}
+    run: dict[str, Any] = {"id": RUN, "run_attempt": 1, "head_sha": SHA, "head_branch": "topic"}
+    run["path"] = ".github/workflows/gate.yml"
     return {"workflow_run": {**run, "head_repository": _FORK, "conclusion": conclusion}}
 
 
@@ -61,6 +62,7 @@ class Job:
             "GITHUB_SHA": "d" * 40,
             "GITHUB_STEP_SUMMARY": str(self.folder / "summary.md"),
             "GITHUB_TOKEN": self.token,
+            "GITHUB_WORKFLOW_REF": "octo/gate/.github/workflows/gate.yml@refs/pull/7/merge",
             "GITHUB_WORKSPACE": str(self.workspace.folder),
         }
 

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from repro_gate.core.ci import RunId
+from repro_gate.core.comments import CommentState, Marker
 from tests.cli.github_jobs import RUN, Job, pull_request, states
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import ACTIONS, OF_FORK, Fault
 
-_PASSED = (
-    f"<!-- repro-gate/comment/v1 name=repro-gate run={RUN - 1} attempt=1 state=passed found=no -->"
+_PASSED = Marker(
+    name="repro-gate", run=RunId(RUN - 1, 1), state=CommentState.PASSED, workflow="gate.yml"
 )
 
 

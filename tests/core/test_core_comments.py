@@ -1,5 +1,8 @@
 """The comment of a run: its marker, and when it is written."""
 
+import itertools
+from dataclasses import replace
+
 import pytest
 
 from repro_gate.core.ci import RunId
@@ -9,11 +12,20 @@ from repro_gate.core.comments import (
     Keep,
     Marker,
     PostedComment,
+    Update,
     action_for,
     marker_of,
+    workflow_key,
 )
 
-OURS = Marker(name="repro-gate", run=RunId(7, 1), state=CommentState.FAILED, found=True)
+OURS = Marker(
+    name="repro-gate",
+    workflow="gate.yml",
+    run=RunId(7, 1),
+    state=CommentState.FAILED,
+    found=True,
+    is_retold=True,
+)
 
 
 def test_a_marker_is_read_as_it_was_written() -> None:
@@ -47,6 +59,50 @@ def test_what_is_no_marker_of_ours_is_none(body: str) -> None:
 def test_a_marker_that_cannot_be_is_none(old: str, new: str) -> None:
     """Somebody else has written it."""
     assert marker_of(str(OURS).replace(old, new)) is None
+
+
+@pytest.mark.parametrize("file", ["", "gate.yml", "a-b_c.yaml"])
+def test_a_plain_file_of_a_workflow_stands_in_the_marker(file: str) -> None:
+    """A reader of the source of a comment sees which workflow it is of."""
+    assert workflow_key(file) == file
+
+
+@pytest.mark.parametrize("file", ["two words.yml", "--> <b>.yml", "ü.yml", "\ud800", "a" * 101])
+def test_any_other_file_stands_there_as_its_digest(file: str) -> None:
+    """The marker is an HTML comment of ASCII, and two files stay two."""
+    key = workflow_key(file)
+    marker = replace(OURS, workflow=key)
+
+    assert marker_of(str(marker)) == marker
+    assert key != workflow_key(f"{file}x")
+
+
+def test_what_was_retold_can_be_told_better() -> None:
+    """The second half of a fork's run is made again once its artifact can be read."""
+    unread = replace(OURS, state=CommentState.BROKEN)
+    read = replace(OURS, state=CommentState.PASSED)
+    posted = PostedComment(id=1, url="", marker=unread)
+
+    assert action_for(CommentMode.AUTO, posted=posted, ours=read) == Update(posted)
+
+
+_BEST_TO_WORST = ["running", "passed", "inconclusive", "broken", "failed"]
+
+
+@pytest.mark.parametrize(("better", "worse"), list(itertools.pairwise(_BEST_TO_WORST)))
+def test_the_worse_of_two_results_of_one_attempt_stands(better: str, worse: str) -> None:
+    """Whichever of two jobs with one name comes first."""
+    low, high = (
+        replace(OURS, is_retold=False, state=CommentState(state)) for state in (better, worse)
+    )
+    over_low, over_high = (PostedComment(id=1, url="", marker=marker) for marker in (low, high))
+
+    assert action_for(CommentMode.AUTO, posted=over_low, ours=high) == Update(over_low)
+    kept = action_for(CommentMode.AUTO, posted=over_high, ours=low)
+    assert kept == Keep(
+        f"another job of this run has told its result, {worse}",
+        remedy="give each gate of a workflow an artifact-name of its own",
+    )
 
 
 def test_comments_can_be_turned_off() -> None:

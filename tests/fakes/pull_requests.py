@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import PostedComment, marker_of
+from repro_gate.core.comments import Marker, PostedComment, marker_of
 from repro_gate.errors import CommentGone
 
 _PATIENCE_S = 20.0
@@ -40,11 +40,11 @@ class MemoryPullRequests:
         del run
         return self._pulls
 
-    def comments(self, pull_request: int, *, name: str) -> tuple[PostedComment, ...]:
-        """Return our comments with this name, the oldest first."""
+    def comments(self, pull_request: int, *, like: Marker) -> tuple[PostedComment, ...]:
+        """Return our comments about the gate of a marker, the oldest first."""
         with self._asked(f"comments {pull_request}"):
             found = self.posted[pull_request]
-            return tuple(comment for comment in found if comment.marker.name == name)
+            return tuple(comment for comment in found if comment.marker.has_gate_of(like))
 
     def create(self, pull_request: int, body: str) -> PostedComment:
         """Post a comment."""

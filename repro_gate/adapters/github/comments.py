@@ -86,9 +86,9 @@ class GithubPullRequests:
             return ()
         return self._run(lambda api: self._pulls(api, run))
 
-    def comments(self, pull_request: int, *, name: str) -> tuple[PostedComment, ...]:
-        """Return our own comments with this name, the oldest first."""
-        return self._run(lambda api: self._ours(api, pull_request, name))
+    def comments(self, pull_request: int, *, like: Marker) -> tuple[PostedComment, ...]:
+        """Return our own comments about the gate of a marker, the oldest first."""
+        return self._run(lambda api: self._ours(api, pull_request, like))
 
     def create(self, pull_request: int, body: str) -> PostedComment:
         """Post a comment; one whose answer got lost is looked for before it is posted again."""
@@ -123,13 +123,13 @@ class GithubPullRequests:
         numbers = (pull_with_head(pull, run) for pull in pulls)
         return tuple(number for number in numbers if number is not None)
 
-    async def _ours(self, api: Api, pull_request: int, name: str) -> tuple[PostedComment, ...]:
+    async def _ours(self, api: Api, pull_request: int, like: Marker) -> tuple[PostedComment, ...]:
         call = Call(method="GET", path=self._path_to(pull_request))
         marked: list[tuple[Any, Marker]] = []
         async for page in api.pages(call):
             for comment in page:
                 marker = marker_in(comment)
-                if marker is not None and marker.name == name:
+                if marker is not None and marker.has_gate_of(like):
                     marked.append((comment, marker))
         if not marked:
             return ()
@@ -146,7 +146,7 @@ class GithubPullRequests:
         async def attempt() -> PostedComment:
             nonlocal may_be_done
             if may_be_done:
-                for comment in await self._ours(api, pull_request, marker.name):
+                for comment in await self._ours(api, pull_request, marker):
                     if comment.marker == marker:
                         return comment
             try:

@@ -1,10 +1,10 @@
 """What a runner of GitHub Actions tells its steps in variables and files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from repro_gate.adapters.github.events import run_by_event, run_by_variables
+from repro_gate.adapters.github.events import run_by_event, run_by_variables, run_that_ended
 from repro_gate.adapters.github.fields import FieldMissing
 from repro_gate.adapters.http.keys import Key, is_sendable
 from repro_gate.core.ci import CiRun
@@ -28,13 +28,17 @@ class GithubEnvironment:
     """What could not be read, so that less is known of the run than usual."""
 
 
-def read_environment(environ: Mapping[str, str]) -> GithubEnvironment:
+def read_environment(environ: Mapping[str, str], *, of_another: bool = False) -> GithubEnvironment:
     """Return what the environment tells; nothing that stands in it makes this raise.
 
     A run whose event cannot be read is told of without a pull request, and as another's run when
     it should have been one, so that nothing unread can pass for a success.
+
+    Args:
+        environ: the variables of the step.
+        of_another: the result is that of the run whose end has started this one, and not its own.
     """
-    run, problem = _run_of(environ)
+    run, problem = _run_of(environ, of_another=of_another)
     token, no_token = _token_of(environ)
     return GithubEnvironment(
         run=run,
@@ -47,13 +51,14 @@ def read_environment(environ: Mapping[str, str]) -> GithubEnvironment:
     )
 
 
-def _run_of(environ: Mapping[str, str]) -> tuple[CiRun | None, str | None]:
+def _run_of(environ: Mapping[str, str], *, of_another: bool) -> tuple[CiRun | None, str | None]:
     if environ.get("GITHUB_ACTIONS") != "true":
         return None, None
     own = None
     try:
-        own = run_by_variables(environ)
-        return run_by_event(own, environ), None
+        own = replace(run_by_variables(environ), is_of_another=of_another)
+        told = run_that_ended if of_another else run_by_event
+        return told(own, environ), None
     except FieldMissing as error:
         return own, str(error)
 

@@ -1,5 +1,6 @@
 """The event that started a run, and what it says of the commit and of the pull request."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 from repro_gate.adapters.github.fields import FieldMissing, field_at, number_at, parsed, text_at
 from repro_gate.core.ci import CiRun, RunId
 
-_PULL_REQUEST = frozenset({"pull_request", "pull_request_target"})
+_PULL_REQUEST = "pull_request"
 _WORKFLOW_RUN = "workflow_run"
+_WORKFLOW = re.compile(r"(?:.*/)?([^/@]+\.ya?ml)(?:@.*)?", re.DOTALL)
 _MOST_BYTES = 1 << 25
 """GitHub sends no event of more than 25 MB."""
 
@@ -30,23 +32,32 @@ def run_by_variables(environ: Mapping[str, str]) -> CiRun:
         head_owner=repository.partition("/")[0],
         head_branch=environ.get("GITHUB_HEAD_REF") or environ.get("GITHUB_REF_NAME", ""),
         server_url=(environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/"),
-        # Nothing of another run is known before its event has been read.
-        is_of_another=environ.get("GITHUB_EVENT_NAME") == _WORKFLOW_RUN,
+        workflow=_file_of(environ.get("GITHUB_WORKFLOW_REF")),
     )
 
 
 def run_by_event(own: CiRun, environ: Mapping[str, str]) -> CiRun:
-    """Return the run whose result is told, by the event that started this one.
+    """Return the run of this job with what its event says of it.
 
     Raises:
         FieldMissing: the file of the event is not readable, or does not say it.
     """
-    name = environ.get("GITHUB_EVENT_NAME", "")
-    if name in _PULL_REQUEST:
+    # `pull_request_target` has checked out the branch that is merged into, so that its result says
+    # nothing of the pull request.
+    if environ.get("GITHUB_EVENT_NAME") == _PULL_REQUEST:
         return _of_pull_request(own, _payload(environ))
-    if name == _WORKFLOW_RUN:
-        return _of_other_run(own, _payload(environ))
     return own
+
+
+def run_that_ended(own: CiRun, environ: Mapping[str, str]) -> CiRun:
+    """Return the run whose end has started this one, by the event `workflow_run`.
+
+    Raises:
+        FieldMissing: this is another event, its file is not readable, or does not say it.
+    """
+    if environ.get("GITHUB_EVENT_NAME") != _WORKFLOW_RUN:
+        raise FieldMissing(f"the event is not {_WORKFLOW_RUN}, so that no other run is known")
+    return _of_other_run(own, _payload(environ))
 
 
 def _of_pull_request(own: CiRun, event: Any) -> CiRun:
@@ -75,8 +86,15 @@ def _of_other_run(own: CiRun, event: Any) -> CiRun:
         head_branch=text_at(event, _WORKFLOW_RUN, "head_branch"),
         head_owner=_owner_of(repository),
         has_foreign_head=_is_foreign(repository, own),
+        workflow=_file_of(field_at(event, _WORKFLOW_RUN, "path")),
         conclusion=conclusion if isinstance(conclusion, str) else None,
     )
+
+
+def _file_of(path: Any) -> str:
+    """Return the name of a workflow's file; its path may end with `@` and a branch."""
+    parts = _WORKFLOW.fullmatch(path) if isinstance(path, str) else None
+    return parts[1] if parts else ""
 
 
 def _owner_of(repository: Any) -> str:

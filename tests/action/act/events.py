@@ -45,6 +45,7 @@ def workflow_run(pull: Pull, *, of: RunId, conclusion: str) -> Event:
         "id": of.run,
         "run_attempt": of.attempt,
         "name": "gate",
+        "path": ".github/workflows/gate.yml",
         "event": "pull_request",
         "conclusion": conclusion,
         "head_sha": pull.sha,

@@ -63,7 +63,12 @@ def test_another_run_comments_for_a_fork(fork: Stage, base: Caller) -> None:
 
     assert scene.log.results == {"comment": "success"}
     assert _marker(scene) == Marker(
-        name=DEFAULT_NAME, run=RunId(1, 1), state=CommentState.FAILED, found=True
+        name=DEFAULT_NAME,
+        run=RunId(1, 1),
+        state=CommentState.FAILED,
+        found=True,
+        workflow="gate.yml",
+        is_retold=True,
     )
     assert "```diff" in scene.comment
 

@@ -103,7 +103,7 @@ def test_our_comment_is_found_among_250(github: Github, pulls_of: "PullsOf") -> 
     for number in range(9):
         github.world.comment(STRANGER, f"late opinion {number}")
 
-    found = pulls_of(github.api_url).comments(7, name=NAME)
+    found = pulls_of(github.api_url).comments(7, like=MARKER)
 
     assert found == (posted(ours.id, github),)
     asked = [one.query for one in github.world.asked if one.path == COMMENTS]
@@ -115,7 +115,7 @@ def test_our_comments_come_the_oldest_first(github: Github, pulls_of: "PullsOf")
     first, second = (github.world.comment(ACTIONS, BODY) for _ in range(2))
     github.world.comments.reverse()
 
-    found = pulls_of(github.api_url).comments(7, name=NAME)
+    found = pulls_of(github.api_url).comments(7, like=MARKER)
 
     assert [comment.id for comment in found] == [first.id, second.id]
 
@@ -127,7 +127,7 @@ def test_a_forged_marker_is_not_ours(github: Github, pulls_of: "PullsOf", author
     """Neither a person nor the bot of another app can write in our name."""
     github.world.comment(author, BODY)
 
-    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+    assert pulls_of(github.api_url).comments(7, like=MARKER) == ()
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_a_marker_elsewhere_is_text(github: Github, pulls_of: "PullsOf", body: s
     """Only the first line counts, whole, and for its own name."""
     github.world.comment(ACTIONS, body)
 
-    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+    assert pulls_of(github.api_url).comments(7, like=MARKER) == ()
 
 
 def test_a_marker_survives_the_line_ends_of_a_browser(github: Github, pulls_of: "PullsOf") -> None:
     """A comment that was edited by hand ends its lines with carriage returns."""
     github.world.comment(ACTIONS, BODY.replace("\n", "\r\n"))
 
-    assert len(pulls_of(github.api_url).comments(7, name=NAME)) == 1
+    assert len(pulls_of(github.api_url).comments(7, like=MARKER)) == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_we_are_whoever_the_token_writes_as(
         github.world.comment(other, BODY)
     pulls = pulls_of(github.api_url, secret)
 
-    found = [pulls.comments(7, name=NAME) for _ in range(2)]
+    found = [pulls.comments(7, like=MARKER) for _ in range(2)]
 
     assert found == [(posted(ours.id, github),)] * 2
     assert github.world.asks() == [f"GET {COMMENTS}", *asked, f"GET {COMMENTS}"]
@@ -184,7 +184,7 @@ def test_who_we_are_is_told_by_what_we_post(github: Github, pulls_of: "PullsOf")
     pulls = pulls_of(github.api_url)
     comment = pulls.create(7, BODY)
 
-    assert pulls.comments(7, name=NAME) == (comment,)
+    assert pulls.comments(7, like=MARKER) == (comment,)
     assert github.world.asks() == [f"POST {COMMENTS}", f"GET {COMMENTS}"]
 
 
@@ -192,7 +192,7 @@ def test_who_we_are_does_not_matter_without_a_marker(github: Github, pulls_of: "
     """The usual conversation costs one request."""
     github.world.comment(STRANGER, "nice")
 
-    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+    assert pulls_of(github.api_url).comments(7, like=MARKER) == ()
     assert github.world.asks() == [f"GET {COMMENTS}"]
 
 
@@ -202,7 +202,7 @@ def test_without_graphql_we_are_the_bot_of_a_job(github: Github, pulls_of: "Pull
     ours = github.world.comment(ACTIONS, BODY)
     github.world.strike(Fault(path="/graphql", status=404))
 
-    assert pulls_of(github.api_url).comments(7, name=NAME) == (posted(ours.id, github),)
+    assert pulls_of(github.api_url).comments(7, like=MARKER) == (posted(ours.id, github),)
 
 
 def test_a_refusal_of_graphql_is_a_success_with_errors(github: Github, pulls_of: "PullsOf") -> None:
@@ -211,7 +211,7 @@ def test_a_refusal_of_graphql_is_a_success_with_errors(github: Github, pulls_of:
     refusal = '{"data": null, "errors": [{"message": "Resource not accessible by integration"}]}'
     github.world.strike(Fault(path="/graphql", status=200, body=refusal))
 
-    assert pulls_of(github.api_url).comments(7, name=NAME) == (posted(ours.id, github),)
+    assert pulls_of(github.api_url).comments(7, like=MARKER) == (posted(ours.id, github),)
 
 
 @pytest.mark.parametrize("answer", ["{}", '{"data": null}', '{"data": {"viewer": {"login": 1}}}'])
@@ -223,7 +223,7 @@ def test_an_unclear_answer_is_not_guessed_over(
     github.world.strike(Fault(path="/graphql", status=200, body=answer))
 
     with pytest.raises(PublishFailed, match="does not say who we are"):
-        pulls_of(github.api_url).comments(7, name=NAME)
+        pulls_of(github.api_url).comments(7, like=MARKER)
 
 
 def test_an_enterprise_server_has_its_api_on_a_path(pulls_of: "PullsOf") -> None:
@@ -232,7 +232,7 @@ def test_an_enterprise_server_has_its_api_on_a_path(pulls_of: "PullsOf") -> None
         ours = github.world.comment(OTHER_APP, BODY)
         github.world.comment(ACTIONS, BODY)
 
-        found = pulls_of(github.api_url, OF_OTHER_APP).comments(7, name=NAME)
+        found = pulls_of(github.api_url, OF_OTHER_APP).comments(7, like=MARKER)
 
     assert found == (posted(ours.id, github),)
 

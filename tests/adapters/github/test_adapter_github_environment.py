@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ OWN = CiRun(
     head_owner="octo",
     head_branch="topic",
     server_url="https://github.com",
+    workflow="gate.yml",
 )
 PULL_REQUEST = {
     "number": 7,
@@ -37,6 +39,7 @@ PULL_REQUEST = {
 WORKFLOW_RUN = {
     "workflow_run": {
         "id": 99,
+        "path": ".github/workflows/gate.yml",
         "run_attempt": 3,
         "event": "pull_request",
         "head_sha": SHA,
@@ -59,7 +62,9 @@ def changed(document: Any, *path: str, to: Any) -> Any:
 def read(tmp_path: Path) -> Reader:
     """Return a function that reads an environment with this event, and changed variables."""
 
-    def reader(name: str, event: Any, **variables: str) -> GithubEnvironment:
+    def reader(
+        name: str, event: Any, *, of_another: bool = False, **variables: str
+    ) -> GithubEnvironment:
         file = tmp_path / "event.json"
         file.write_bytes(event if isinstance(event, bytes) else json.dumps(event).encode())
         environ = {
@@ -72,8 +77,9 @@ def read(tmp_path: Path) -> Reader:
             "GITHUB_RUN_ID": "4321",
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_SHA": MERGE,
+            "GITHUB_WORKFLOW_REF": "octo/gate/.github/workflows/gate.yml@refs/pull/7/merge",
         }
-        return read_environment(environ | variables)
+        return read_environment(environ | variables, of_another=of_another)
 
     return reader
 
@@ -125,16 +131,16 @@ def test_a_token_that_no_header_can_hold_is_none() -> None:
     assert environment.problem == "GITHUB_TOKEN holds a character that no token has"
 
 
-@pytest.mark.parametrize("event", ["pull_request", "pull_request_target"])
-def test_a_pull_request_is_told_by_its_head(read: Reader, event: str) -> None:
+def test_a_pull_request_is_told_by_its_head(read: Reader) -> None:
     """Not by the merge commit that is checked out, which its author has never seen."""
-    assert read(event, PULL_REQUEST).run == CiRun(
+    assert read("pull_request", PULL_REQUEST).run == CiRun(
         id=RunId(4321, 2),
         repository="octo/gate",
         head_sha=SHA,
         head_owner="octo",
         head_branch="topic",
         server_url="https://github.com",
+        workflow="gate.yml",
         pull_request=7,
     )
 
@@ -170,20 +176,60 @@ def test_the_case_of_a_repository_makes_no_fork(read: Reader) -> None:
 
 def test_another_run_is_told_of_by_the_one_that_it_started(read: Reader) -> None:
     """Its number, attempt, head and end are its own; its list of pull requests is not believed."""
-    assert read("workflow_run", WORKFLOW_RUN).run == CiRun(
+    assert read("workflow_run", WORKFLOW_RUN, of_another=True).run == CiRun(
         id=RunId(99, 3),
         repository="octo/gate",
         head_sha=SHA,
         head_owner="mallory",
         head_branch="topic",
         server_url="https://github.com",
+        workflow="gate.yml",
         has_foreign_head=True,
         is_of_another=True,
         conclusion="success",
     )
 
 
-@pytest.mark.parametrize("event", ["push", "schedule", "workflow_dispatch", "merge_group", "new"])
+def test_another_run_is_known_by_its_own_event_alone(read: Reader) -> None:
+    """Where nothing says which run it was, its report cannot pass for a success either."""
+    environment = read("push", WORKFLOW_RUN, of_another=True)
+
+    assert environment.run == replace(OWN, is_of_another=True)
+    said = "the event is not workflow_run, so that no other run is known"
+    assert environment.problem == said
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("octo/gate/.github/workflows/gate.yml@refs/heads/a@b.yml", "gate.yml"),
+        (".github/workflows/two words.yaml", "two words.yaml"),
+        (".github/workflows/gate.yml@main", "gate.yml"),
+        ("dynamic/pages", ""),
+        ("", ""),
+    ],
+)
+def test_a_workflow_is_told_by_its_file(read: Reader, path: str, file: str) -> None:
+    """In the variables and in the event of its end, with or without a branch behind it."""
+    own = read("push", {}, GITHUB_WORKFLOW_REF=path).run
+    event = changed(WORKFLOW_RUN, "workflow_run", "path", to=path)
+    another = read("workflow_run", event, of_another=True).run
+
+    assert own is not None
+    assert another is not None
+    assert (own.workflow, another.workflow) == (file, file)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *("push", "schedule", "workflow_dispatch", "merge_group", "new"),
+        # The branch that is merged into is checked out, and nothing of the pull request.
+        "pull_request_target",
+        # A gate of its own, started by the end of another workflow.
+        "workflow_run",
+    ],
+)
 def test_other_events_have_no_pull_request(read: Reader, event: str) -> None:
     """Their commit is the one of the variables, and their payload is not even read."""
     environment = read(event, b"{ no JSON")
@@ -229,7 +275,7 @@ def test_a_broken_event_leaves_a_run_without_a_pull_request(read: Reader, payloa
 
 def test_a_broken_event_of_another_run_cannot_pass_for_a_success(read: Reader) -> None:
     """It is known to be of another run, of which nothing is known."""
-    environment = read("workflow_run", b"{}")
+    environment = read("workflow_run", b"{}", of_another=True)
 
     assert environment.run is not None
     assert environment.run.is_of_another

@@ -236,7 +236,7 @@ def test_all_waits_together_have_an_end(
 
     for _ in range(2):
         with pytest.raises(PublishFailed, match="after 90 s nothing more is tried"):
-            pulls.comments(7, name=NAME)
+            pulls.comments(7, like=MARKER)
 
     assert time.slept == [40.0, 40.0]
 
@@ -251,7 +251,7 @@ def test_a_server_that_fails_is_asked_again(
     for method in ("GET", "PATCH", "DELETE"):
         github.world.strike(Fault(method=method, path="/repos/.*", status=status, times=3))
 
-    found = pulls.comments(7, name=NAME)
+    found = pulls.comments(7, like=MARKER)
     pulls.update(comment, BODY + "!")
     said = github.world.bodies()
     pulls.delete(comment)
@@ -267,7 +267,7 @@ def test_a_server_that_only_fails_is_given_up(github: Github, pulls_of: "PullsOf
     github.world.strike(Fault(status=502, body=page, times=ALWAYS))
 
     with pytest.raises(PublishFailed) as caught:
-        pulls_of(github.api_url).comments(7, name=NAME)
+        pulls_of(github.api_url).comments(7, like=MARKER)
 
     assert caught.value.reason == "GitHub: status 502 (Bad Gateway)"
     assert github.world.asks() == [GET] * 5
@@ -355,7 +355,7 @@ def test_a_list_of_another_shape_is_not_guessed_over(
     github.world.strike(Fault(status=200, body=body))
 
     with pytest.raises(PublishFailed, match="GitHub: the answer is"):
-        pulls_of(github.api_url).comments(7, name=NAME)
+        pulls_of(github.api_url).comments(7, like=MARKER)
 
 
 @pytest.mark.parametrize("body", ["{", "", "<html>", "[NaN]"])
@@ -365,5 +365,5 @@ def test_a_list_that_is_no_json_is_asked_for_again(
     """Somebody in between may have answered."""
     github.world.strike(Fault(status=200, body=body))
 
-    assert pulls_of(github.api_url).comments(7, name=NAME) == ()
+    assert pulls_of(github.api_url).comments(7, like=MARKER) == ()
     assert github.world.asks() == [GET, GET]

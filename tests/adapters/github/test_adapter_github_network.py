@@ -40,7 +40,7 @@ RUN = CiRun(
 )
 CALLS: dict[str, Callable[[GithubPullRequests], object]] = {
     "of_run": lambda pulls: pulls.of_run(RUN),
-    "comments": lambda pulls: pulls.comments(7, name="repro-gate"),
+    "comments": lambda pulls: pulls.comments(7, like=MARKER),
     "create": lambda pulls: pulls.create(7, BODY),
     "update": lambda pulls: pulls.update(COMMENT, BODY),
     "delete": lambda pulls: pulls.delete(COMMENT),
@@ -80,7 +80,7 @@ def test_a_connection_that_breaks_is_tried_again(
 ) -> None:
     """The next answer is the one that counts."""
     with rude_server(broken, (EMPTY,)) as server:
-        assert _pulls(server.url, surroundings).comments(7, name="repro-gate") == ()
+        assert _pulls(server.url, surroundings).comments(7, like=MARKER) == ()
 
     assert len(server.asked) == 2
 
@@ -118,7 +118,7 @@ def test_a_slow_drip_does_not_hold_us(surroundings: Surroundings) -> None:
         rude_server((head, *drip, b"[]")) as server,
         pytest.raises(PublishFailed, match="no complete answer"),
     ):
-        _pulls(server.url, surroundings, deadline_s=0.2).comments(7, name="repro-gate")
+        _pulls(server.url, surroundings, deadline_s=0.2).comments(7, like=MARKER)
 
 
 def test_an_answer_without_end_is_not_read(surroundings: Surroundings) -> None:
@@ -132,7 +132,7 @@ def test_an_answer_without_end_is_not_read(surroundings: Surroundings) -> None:
         return httpx.Response(200, stream=_Async(response))
 
     with pytest.raises(PublishFailed, match="more than 67108864 bytes is not read"):
-        _answering(streamed, surroundings).comments(7, name="repro-gate")
+        _answering(streamed, surroundings).comments(7, like=MARKER)
 
 
 class _Async(httpx.AsyncByteStream):
@@ -155,7 +155,7 @@ def test_what_is_compressed_is_not_unpacked(surroundings: Surroundings) -> None:
         rude_server((bomb,)) as server,
         pytest.raises(PublishFailed, match="compressed answer"),
     ):
-        _pulls(server.url, surroundings).comments(7, name="repro-gate")
+        _pulls(server.url, surroundings).comments(7, like=MARKER)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -186,7 +186,7 @@ def test_the_next_page_is_asked_of_the_same_host(surroundings: Surroundings) -> 
             return httpx.Response(200, json=[{"id": 1}], headers={"link": link})
         return httpx.Response(200, json=[{"id": 2}])
 
-    assert _answering(handler, surroundings).comments(7, name="repro-gate") == ()
+    assert _answering(handler, surroundings).comments(7, like=MARKER) == ()
     assert {url.host for url in asked} == {"api.github.test"}
     assert [url.params["page"] for url in asked] == ["1", "2", "3"]
 
@@ -200,7 +200,7 @@ def test_a_full_page_without_a_link_is_followed_by_another(surroundings: Surroun
         page = request.url.params.get("page")
         return httpx.Response(200, json={"login": "me"} if page is None else pages[page])
 
-    assert _answering(handler, surroundings).comments(7, name="repro-gate") == (COMMENT,)
+    assert _answering(handler, surroundings).comments(7, like=MARKER) == (COMMENT,)
 
 
 def test_pages_without_end_are_given_up(surroundings: Surroundings) -> None:
@@ -210,7 +210,7 @@ def test_pages_without_end_are_given_up(surroundings: Surroundings) -> None:
         return httpx.Response(200, json=[{"id": 1}], headers={"link": '<x>; rel="next"'})
 
     with pytest.raises(PublishFailed, match="more than 100 pages"):
-        _answering(handler, surroundings).comments(7, name="repro-gate")
+        _answering(handler, surroundings).comments(7, like=MARKER)
 
 
 def test_an_unknown_certificate_is_refused(
@@ -225,10 +225,10 @@ def test_an_unknown_certificate_is_refused(
     with rude_server((EMPTY,), tls=context) as server:
         url = f"https://{server.address}"
         with pytest.raises(PublishFailed, match="CERTIFICATE_VERIFY_FAILED"):
-            _pulls(url, surroundings).comments(7, name="repro-gate")
+            _pulls(url, surroundings).comments(7, like=MARKER)
         assert server.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        assert _pulls(url, surroundings).comments(7, name="repro-gate") == ()
+        assert _pulls(url, surroundings).comments(7, like=MARKER) == ()
 
 
 def test_a_proxy_of_the_environment_is_used_for_https(
@@ -238,7 +238,7 @@ def test_a_proxy_of_the_environment_is_used_for_https(
     with rude_server((http(status=407),)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@{proxy.address}")
         with pytest.raises(PublishFailed) as caught:
-            _pulls("https://api.github.test", surroundings).comments(7, name="repro-gate")
+            _pulls("https://api.github.test", surroundings).comments(7, like=MARKER)
 
     assert proxy.asked[0].head.startswith("CONNECT api.github.test:443 ")
     assert SECRET not in proxy.asked[0].head
@@ -252,7 +252,7 @@ def test_a_proxy_does_not_hear_what_stays_on_this_machine(
     with rude_server((EMPTY,)) as proxy, rude_server((EMPTY,)) as server:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("ALL_PROXY", f"http://{proxy.address}")
-        _pulls(server.url, surroundings).comments(7, name="repro-gate")
+        _pulls(server.url, surroundings).comments(7, like=MARKER)
 
     assert proxy.connections == 0
 
@@ -264,7 +264,7 @@ def test_a_proxy_that_cannot_be_used_is_said(
     monkeypatch.setenv("HTTPS_PROXY", "gopher://user:password@proxy.example")
 
     with pytest.raises(PublishFailed, match="a proxy or certificate") as caught:
-        _pulls("https://api.github.test", surroundings).comments(7, name="repro-gate")
+        _pulls("https://api.github.test", surroundings).comments(7, like=MARKER)
 
     assert "password" not in str(caught.value)
     assert caught.value.remedy == "look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
@@ -315,7 +315,7 @@ def test_the_token_is_in_no_words_about_the_network(surroundings: Surroundings) 
         raise httpx.LocalProtocolError(f"Illegal header: {request.headers['authorization']}")
 
     with pytest.raises(PublishFailed) as caught:
-        _answering(handler, surroundings).comments(7, name="repro-gate")
+        _answering(handler, surroundings).comments(7, like=MARKER)
 
     assert caught.value.reason == (
         "GitHub: no answer: LocalProtocolError: Illegal header: Bearer ***"
@@ -334,7 +334,7 @@ def test_the_token_is_in_no_words_about_a_redirect(surroundings: Surroundings) -
     )
 
     with pytest.raises(PublishFailed, match=r"a redirect to \*\*\*\.example is not followed"):
-        pulls.comments(7, name="repro-gate")
+        pulls.comments(7, like=MARKER)
 
 
 def test_what_a_server_says_is_one_safe_line(surroundings: Surroundings) -> None:
@@ -343,7 +343,7 @@ def test_what_a_server_says_is_one_safe_line(surroundings: Surroundings) -> None
 
     with pytest.raises(PublishFailed) as caught:
         _answering(lambda _: httpx.Response(418, json={"message": message}), surroundings).comments(
-            7, name="repro-gate"
+            7, like=MARKER
         )
 
     assert caught.value.reason.startswith(

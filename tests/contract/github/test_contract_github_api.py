@@ -42,7 +42,7 @@ def test_a_comment_is_made_changed_found_and_deleted(
     pulls = _through(described, secret)
 
     comment = pulls.create(number, BODY)
-    found = pulls.comments(number, name="repro-gate")
+    found = pulls.comments(number, like=MARKER)
     pulls.update(comment, BODY + "again")
     said = world.bodies(number)
     pulls.delete(comment)
@@ -56,7 +56,7 @@ def test_the_author_is_asked_for_as_described(described: "Described") -> None:
     """A person is known by `GET /user`, with a client that has not written anything yet."""
     written = _through(described, OF_PERSON).create(4, BODY)
 
-    assert _through(described, OF_PERSON).comments(4, name="repro-gate") == (written,)
+    assert _through(described, OF_PERSON).comments(4, like=MARKER) == (written,)
     assert ("GET", "/user") in _asked(described)
 
 
@@ -68,7 +68,7 @@ def test_all_pages_are_asked_for_as_described(described: "Described") -> None:
 
     comment = pulls.create(5, BODY)
 
-    assert pulls.comments(5, name="repro-gate") == (comment,)
+    assert pulls.comments(5, like=MARKER) == (comment,)
 
 
 def test_the_pull_request_of_another_run_is_asked_for_as_described(described: "Described") -> None:
