@@ -15,6 +15,16 @@ readonly ROOT LOCKS="$ROOT/.github/action"
 readonly OLDEST_UV=0.9.0
 readonly USAGE_INVALID=2 NOT_MEASURABLE=4
 
+# Folders of the PATH are meant from the folder of the caller, and we leave that one.
+absolute_path() {
+  local folder absolute=''
+  while IFS= read -r -d : folder; do
+    [[ $folder == /* ]] || folder="$PWD/$folder"
+    absolute+=":$folder"
+  done <<<"$PATH:"
+  printf '%s' "${absolute#:}"
+}
+
 fail() { # EXIT_CODE MESSAGE
   printf '::error title=repro-gate::%s\n' "$2" >&2
   exit "$1"
@@ -73,6 +83,10 @@ install_gate() {
   check_inputs
   local folder uv
   folder="$(mktemp -d "$RUNNER_TEMP/repro-gate.XXXXXXXX")"
+  # What is checked may hold settings of uv, which would decide where we are installed and from where.
+  # uv looks for them from its own folder upwards, and no further than to the first file of settings.
+  cd "$folder"
+  : >uv.toml
   uv="$(find_uv "$folder")"
   "$uv" venv --quiet --no-project --python ">=$SETUP_PYTHON_VERSION" "$folder/environment" ||
     fail "$NOT_MEASURABLE" "there is no Python $SETUP_PYTHON_VERSION or later, and none could be fetched"
@@ -85,6 +99,8 @@ install_gate() {
     >"$folder/repro-gate"
   chmod +x "$folder/repro-gate"
   mkdir "$folder/report"
+  "$folder/repro-gate" --version >/dev/null ||
+    fail "$NOT_MEASURABLE" "what was installed does not run: see above"
   output folder "$folder"
   output uv "$uv"
   output command "$folder/repro-gate"
@@ -161,6 +177,7 @@ install_library() {
   fi
 }
 
+PATH="$(absolute_path)"
 case "${1-}" in
 gate) install_gate ;;
 plan) plan_library ;;

@@ -20,9 +20,14 @@ _UV = """\
 if [[ $1 == --version ]]; then echo "uv {version} (linux)"; exit; fi
 echo "$PWD|${{UV_CACHE_DIR-}}|$*" >>"{log}"
 [[ "$*" == *--offline* ]] && exit {offline}
-[[ $1 == venv ]] && mkdir -p "${{@: -1}}/lib/python3.11/site-packages"
+if [[ $1 == venv ]]; then
+  mkdir -p "${{@: -1}}/lib/python3.11/site-packages" "${{@: -1}}/bin"
+  cp "{python}" "${{@: -1}}/bin/python"
+fi
 exit 0
 """
+_PYTHON = f'exec "{sys.executable}" "$@"'
+"""Of every environment: that of the tests, which has all packages."""
 _INPUTS = {
     "SETUP_ACCELERATOR": "cpu",
     "SETUP_CACHE": "false",
@@ -66,25 +71,26 @@ class Machine:
             (self._programs / name).symlink_to(found)
         self._log = folder / "calls"
         self._log.touch()
+        self.python = folder / "python"
+        """What each environment gets as its Python."""
+        _write(self.python, _PYTHON)
 
     def install(self, name: str, script: str) -> None:
         """Put a program on the PATH; the script begins after its first line."""
-        program = self._programs / name
-        program.write_text(f"#!/usr/bin/env bash\n{script}\n", "utf-8")
-        program.chmod(0o755)
+        _write(self._programs / name, script)
 
     def install_uv(self, version: str = "0.13.9", *, has_all: bool = True) -> None:
         """Put a uv on the PATH, which has everything in its cache or nothing."""
-        script = _UV.format(version=version, log=self._log, offline=0 if has_all else 1)
+        script = _UV.format(
+            version=version, log=self._log, offline=0 if has_all else 1, python=self.python
+        )
         self.install("uv", script.partition("\n")[2])
 
     def prepared(self) -> Path:
         """Return a folder as the phase `gate` leaves it."""
         folder = self.temp / "repro-gate.prepared"
         (folder / "environment" / "bin").mkdir(parents=True)
-        python = folder / "environment" / "bin" / "python"
-        python.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" "$@"\n', "utf-8")
-        python.chmod(0o755)
+        shutil.copy2(self.python, folder / "environment" / "bin" / "python")
         return folder
 
     @property
@@ -120,3 +126,8 @@ class Machine:
         pairs = (line.partition("=") for line in outputs.read_text("utf-8").splitlines())
         given = {name: value for name, _, value in pairs}
         return Result(code=done.returncode, said=done.stdout + done.stderr, outputs=given)
+
+
+def _write(program: Path, script: str) -> None:
+    program.write_text(f"#!/usr/bin/env bash\n{script}\n", "utf-8")
+    program.chmod(0o755)

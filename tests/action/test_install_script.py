@@ -110,6 +110,29 @@ def test_the_command_is_that_of_this_checkout(machine: Machine) -> None:
     assert os.access(command, os.X_OK)
 
 
+def test_what_is_checked_does_not_decide_how_we_are_installed(machine: Machine) -> None:
+    """Wherever uv works, it finds settings of ours first, and those say nothing."""
+    folder = Path(machine.run("gate").outputs["folder"])
+    assert {call.folder for call in machine.calls()} == {str(folder)}
+    assert (folder / "uv.toml").read_bytes() == b""
+
+
+def test_the_path_may_be_relative(machine: Machine) -> None:
+    """It is meant from the folder in which the step was started."""
+    result = machine.run("gate", PATH=os.path.relpath(machine.uv.parent, machine.workspace))
+    assert (result.code, result.said) == (0, "")
+    assert Path(result.outputs["uv"]).samefile(machine.uv)
+    assert Path(result.outputs["uv"]).is_absolute()
+
+
+def test_what_does_not_run_is_not_installed(machine: Machine) -> None:
+    """An environment without what should be in it is told by the step that made it."""
+    machine.python.write_text("#!/usr/bin/env bash\necho no module of that name\nexit 1\n", "utf-8")
+    result = machine.run("gate")
+    assert (result.code, result.outputs) == (4, {})
+    assert result.said.endswith("::what was installed does not run: see above\n")
+
+
 def test_every_package_is_pinned_by_hash(machine: Machine) -> None:
     """Whatever comes from a package index has a hash, and so has what builds it."""
     machine.run("gate")

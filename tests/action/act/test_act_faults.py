@@ -32,6 +32,15 @@ def test_an_invalid_matrix_is_told_with_file_and_place(stage: Stage) -> None:
     assert "runs" in scene.comment
 
 
+def test_settings_of_uv_in_the_repository_change_nothing(stage: Stage) -> None:
+    """A repository that installs its own packages into a folder still gets ours beside it."""
+    settings = '[pip]\ntarget = "vendor"\n'
+    scene = stage.play(1, lambda caller: (caller.folder / "uv.toml").write_text(settings, "utf-8"))
+
+    assert scene.log.results == {"gate": "success"}
+    assert scene.comments == ()
+
+
 def test_a_missing_model_is_inconclusive(stage: Stage) -> None:
     """What was not measured is neither green nor a drift."""
     scene = stage.play(1, lambda caller: (caller.folder / "corpus.txt").unlink())
