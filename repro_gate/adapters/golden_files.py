@@ -7,8 +7,10 @@ to wait for its import.
 from pathlib import Path
 
 from repro_gate.adapters.documents import read_json
+from repro_gate.core.cells import is_name
 from repro_gate.core.golden_format import from_data
 from repro_gate.core.goldens import Golden
+from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 
 
@@ -19,20 +21,33 @@ class GoldenFiles:
         self._folder = folder
 
     def profiles(self) -> frozenset[str]:
-        """Return the profiles that have any golden."""
-        return frozenset(file.parent.name for file in self._folder.glob("*/[!.]*.json"))
+        """Return the profiles that have any golden; a folder of another name is none."""
+        folders = {file.parent.name for file in self._folder.glob("*/[!.]*.json")}
+        return frozenset(filter(is_name, folders))
 
     def recorded(self, profile: str) -> frozenset[str]:
-        """Return the ids of the cells that have a golden under this very profile."""
-        return frozenset(file.stem for file in (self._folder / profile).glob("[!.]*.json"))
+        """Return the ids of the cells that have a golden under this very profile.
+
+        Raises:
+            InputInvalid: the profile is no name.
+        """
+        return frozenset(file.stem for file in self._of(profile).glob("[!.]*.json"))
 
     def read(self, profile: str, cell_id: str) -> Golden:
         """Return a recorded golden, or raise `InputInvalid`."""
         return read_golden(self.file(profile, cell_id), profile=profile, cell_id=cell_id)
 
     def file(self, profile: str, cell_id: str) -> Path:
-        """Return where the golden of a cell is kept."""
-        return self._folder / profile / f"{cell_id}.json"
+        """Return where the golden of a cell is kept; raises `InputInvalid` like `recorded`."""
+        return self._of(profile) / f"{cell_id}.json"
+
+    def _of(self, profile: str) -> Path:
+        # Engines and downloads choose it, and none of them chooses a folder elsewhere.
+        if not is_name(profile):
+            raise InputInvalid.at(
+                self._folder, "profile", expected="a name", found=printable(profile)
+            )
+        return self._folder / profile
 
 
 def read_golden(file: Path, *, profile: str, cell_id: str) -> Golden:

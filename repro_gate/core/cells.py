@@ -68,9 +68,14 @@ class Cell:
         return f"{self.model}--{self.prompt}--seed{self.seed}"
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be a part of a cell id and of a file name."""
+    return len(text) <= MAX_NAME_LENGTH and _NAME.fullmatch(text) is not None
+
+
 def require_name(name: str) -> None:
     """Raise ValueError unless `name` can be a part of a cell id and of a file name."""
-    if len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(
             f"a name must be lower-case letters and digits with single '.', '_' or '-' between "
             f"them, and at most {MAX_NAME_LENGTH} characters, got {name!r}"

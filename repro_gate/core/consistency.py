@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator
 from itertools import chain
 
+from repro_gate.core.cells import is_name
 from repro_gate.core.contradictions import Contradiction, contradictions_in_options, within
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.logprob_consistency import contradictions_in_logprobs
-from repro_gate.core.report import CellReport, GateReport, Timing
+from repro_gate.core.report import CellReport, EngineReport, GateReport, Timing
 from repro_gate.core.shards import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import Generation
@@ -25,6 +26,7 @@ def contradiction_in(report: GateReport) -> Contradiction | None:
             within(f"controls[{i}]", _in_control(control.divergence))
             for i, control in enumerate(report.controls)
         ),
+        *(within(f"engines[{i}]", _in_engine(engine)) for i, engine in enumerate(report.engines)),
         _in_timing(report.timing),
         contradictions_in_options("repeat_with", report.repeat_with),
         *(
@@ -40,6 +42,7 @@ def contradiction_in_shard(report: ShardReport) -> Contradiction | None:
     parts = (
         contradictions_in_options("identity.options", report.identity.options),
         *(within(f"cells[{i}]", _in_measured(cell)) for i, cell in enumerate(report.cells)),
+        *(within(f"engines[{i}]", _in_engine(engine)) for i, engine in enumerate(report.engines)),
         _in_timing(report.timing),
         *(
             within(f"logprobs[{i}]", contradictions_in_logprobs(part))
@@ -74,6 +77,19 @@ def _in_names(found: CellReport) -> Iterator[Contradiction]:
         yield Contradiction(place="suite", expected=expected, found=printable(str(found.suite)))
     if found.cell is not None and found.id != found.cell.id:
         yield Contradiction(place="id", expected=found.cell.id, found=printable(found.id))
+
+    if found.profile is not None:
+        yield from _in_profile(found.profile)
+
+
+def _in_engine(found: EngineReport) -> Iterator[Contradiction]:
+    yield from _in_profile(found.profile)
+
+
+def _in_profile(profile: str) -> Iterator[Contradiction]:
+    # It becomes the name of a folder, wherever what was observed is written.
+    if not is_name(profile):
+        yield Contradiction(place="profile", expected="a name", found=printable(profile))
 
 
 def _in_drift(verdict: Drift, found: CellReport, observed: Generation) -> Iterator[Contradiction]:

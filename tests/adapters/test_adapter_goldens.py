@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,33 @@ def test_what_a_killed_writer_left_is_no_golden(tmp_path: Path) -> None:
 
     assert GoldenFiles(tmp_path).profiles() == frozenset()
     assert GoldenFiles(tmp_path).recorded(PROFILE) == frozenset()
+
+
+def test_what_is_no_name_leads_nowhere(tmp_path: Path) -> None:
+    """A profile comes from an engine or a download, and no folder elsewhere is read or written."""
+    folder, elsewhere = tmp_path / "goldens", tmp_path / "elsewhere"
+    SyrupyGoldens(folder).write(GOLDEN)
+    elsewhere.mkdir()
+    for profile in ("../elsewhere", str(elsewhere), "a\x00b", "x" * 300):
+        store = SyrupyGoldens(folder)
+        for use in (
+            partial(store.write, golden_of(cell_of(), profile=profile)),
+            partial(store.remove, profile, cell_of().id),
+            partial(store.read, profile, cell_of().id),
+            partial(store.recorded, profile),
+        ):
+            with pytest.raises(InputInvalid, match="profile: expected a name, found "):
+                use()
+
+    assert names_below(tmp_path) == ["goldens/cpu-test/tiny--haiku--seed7.json"]
+
+
+def test_a_folder_of_another_name_is_no_profile(tmp_path: Path) -> None:
+    """What somebody put aside among the goldens is not looked at."""
+    (tmp_path / "Put aside").mkdir()
+    (tmp_path / "Put aside" / "x.json").touch()
+
+    assert GoldenFiles(tmp_path).profiles() == frozenset()
 
 
 def test_a_removed_golden_is_gone(tmp_path: Path) -> None:

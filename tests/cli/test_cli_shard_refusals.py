@@ -117,6 +117,26 @@ def test_shards_that_are_not_one_check_are_3(
     assert not (tmp_path / "merged").exists()
 
 
+@pytest.mark.parametrize(
+    "profile", ["../../../elsewhere", "{folder}/elsewhere", "a\\x00b", "x" * 300]
+)
+def test_no_shard_chooses_where_a_merge_writes(
+    measured: Measured, tmp_path: Path, profile: str
+) -> None:
+    """What was observed is written to a folder of the profile's name, which has to be one."""
+    download = measured.download(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    chosen = profile.format(folder=tmp_path)
+    _edited(download, lambda shard: shard["engines"][0].update(profile=chosen), "1", "2")
+    before = contents_of(tmp_path)
+
+    ran = measured.merge(download, to=tmp_path / "merged")
+
+    assert (ran.code, ran.out) == (3, "")
+    assert "/1/shard.json: shard.engines[0].profile: expected a name, found " in ran.err
+    assert (contents_of(tmp_path), list((tmp_path / "elsewhere").iterdir())) == (before, [])
+
+
 def test_hostile_words_of_a_shard_are_shown_harmlessly(measured: Measured, tmp_path: Path) -> None:
     """Neither the terminal nor a runner takes what stands in a file for a command."""
     download = measured.download(tmp_path)

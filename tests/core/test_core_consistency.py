@@ -14,6 +14,7 @@ from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.shards import MeasuredCell, ShardReport
+from repro_gate.core.text import printable
 from repro_gate.core.tokens import Stop, Token
 from repro_gate.core.verdicts import Drift, Match, Orphaned
 from tests.fakes.checking import scene_of
@@ -234,6 +235,22 @@ def test_an_option_that_is_none(word: str) -> None:
     found = contradiction_in_shard(replace(shard_report_of(), identity=identity))
     assert found is not None
     assert found.place == "identity.options[0]"
+
+
+NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
+
+
+@pytest.mark.parametrize("profile", NO_NAMES)
+def test_a_profile_that_is_no_name(profile: str) -> None:
+    """It becomes the name of a folder, wherever what was observed is written."""
+    engines = (replace(report_of().engines[0], profile=profile),)
+
+    assert refused(replace(seen(FOX, Match()), profile=profile)) == "profile"
+    assert place_in(replace(report_of(), engines=engines)) == "engines[0].profile"
+    found = contradiction_in_shard(replace(shard_report_of(), engines=engines))
+    assert found == Contradiction(
+        place="engines[0].profile", expected="a name", found=printable(profile)
+    )
 
 
 def _suite(**changes: Any) -> LogprobReport:
