@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro_gate.adapters.documents import MAX_BYTES as MOST_OF_OURS
 from repro_gate.adapters.evidence_file import read_evidence
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
@@ -32,6 +31,8 @@ from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.state import state_of
 
+_MOST_OF_OURS = 1 << 30
+"""The step before wrote it, from what it held in memory."""
 _FILES: Mapping[str, str] = {
     "report": "report.md",
     "report-json": "report.json",
@@ -188,7 +189,7 @@ def _marker(name: str, run: CiRun) -> Marker:
 
 
 def _evidence(output: Path, run: CiRun) -> Evidence | None:
-    most = MOST_OF_A_STRANGER if run.is_of_another else MOST_OF_OURS
+    most = MOST_OF_A_STRANGER if run.is_of_another else _MOST_OF_OURS
     try:
         return read_evidence(output, max_bytes=most)
     except InputInvalid as error:

@@ -10,7 +10,7 @@ import pytest
 from repro_gate.adapters.evidence_file import write_evidence
 from repro_gate.core.comments import marker_of
 from repro_gate.core.evidence import Finished
-from tests.cli.github_jobs import RUN, Job, states
+from tests.cli.github_jobs import RUN, Job, states, workflow_run
 from tests.fakes.evidence import every_verdict, report_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import World
@@ -182,3 +182,44 @@ def test_a_run_without_a_pull_request_has_no_comment(red_job: Job, github: Githu
     assert (ran.code, github.world.asks()) == (0, [])
     assert [line for line in ran.out.splitlines() if not line.startswith("::error ")] == [said]
     assert "**Failed**" in red_job.summary()
+
+
+def test_a_job_does_not_take_back_what_another_of_its_run_has_found(
+    red_job: Job, green_job: Job, github: Github
+) -> None:
+    """Two jobs with one name: the finding stays, and the mistake is a warning."""
+    red_job.publish()
+
+    ran = green_job.publish()
+
+    assert [state for _, state, _ in states(github.world)] == ["failed"]
+    said = (
+        "::warning title=repro-gate::No comment was written: another job of this run has told "
+        "its result, failed (give each gate of a workflow an artifact-name of its own)\n"
+    )
+    assert (ran.code, ran.out) == (0, said)
+
+
+def test_a_gate_may_be_started_by_the_end_of_another_workflow(
+    green_job: Job, github: Github
+) -> None:
+    """It tells its own result then, and not that of the workflow that started it."""
+    event = workflow_run(conclusion="failure")
+    job = replace(green_job, event_name="workflow_run", event=event)
+
+    ran = job.publish("--comment", "always")
+
+    reason = "no open pull request has the commit of this run as its head"
+    assert (ran.code, ran.out) == (0, f"{_KEPT}{reason}\n")
+    assert (job.outputs()["outcome"], github.world.asks()) == ("passed", [])
+
+
+def test_the_size_of_our_own_result_is_no_reason_to_doubt_it(own_job: Job) -> None:
+    """The check had it in memory; a download from elsewhere of that size is not read."""
+    write_evidence(own_job.workspace.output, Finished(report=report_of(*every_verdict())))
+    with (own_job.workspace.output / "evidence.json").open("ab") as file:
+        file.write(b" " * (1 << 27))
+
+    own_job.publish()
+
+    assert own_job.outputs()["outcome"] == "failed"

@@ -22,6 +22,11 @@ _REMEDIES: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "give the step a token that is valid, such as ${{ github.token }}",
     HTTPStatus.NOT_FOUND: "look at whether the token may see this repository and pull request",
 }
+_NO_MATTER_OF_RIGHTS: Mapping[str, str] = {
+    "locked": "unlock the conversation of the pull request",
+    "archived": "unarchive the repository",
+    "commenting is disabled": "open another pull request: this one has too many comments",
+}
 
 
 class Refused(PublishFailed):
@@ -118,6 +123,10 @@ def _words_of_error(error: Any) -> Any:
 def _remedy_for(reply: Reply) -> str | None:
     if reply.status != HTTPStatus.FORBIDDEN:
         return _REMEDIES.get(reply.status)
+    said = _words_of(reply).lower()
+    for word, remedy in _NO_MATTER_OF_RIGHTS.items():
+        if word in said:
+            return remedy
     named = _permissions(reply.headers.get("x-accepted-github-permissions", ""))
     return (
         f"grant {named or '`pull-requests: write`'} to the job; "

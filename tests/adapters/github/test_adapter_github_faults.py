@@ -64,8 +64,12 @@ def test_a_locked_conversation_is_said(github: Github, pulls_of: "PullsOf") -> N
     """In GitHub's own words."""
     github.world.pulls[8] = Pull(number=8, is_locked=True)
 
-    with pytest.raises(PublishFailed, match="Unable to create comment because issue is locked"):
+    with pytest.raises(
+        PublishFailed, match="Unable to create comment because issue is locked"
+    ) as caught:
         pulls_of(github.api_url).create(8, BODY)
+
+    assert caught.value.remedy == "unlock the conversation of the pull request"
 
 
 def test_too_long_a_comment_is_said(github: Github, pulls_of: "PullsOf") -> None:
