@@ -1,8 +1,9 @@
 """Commands that a reader can copy: what is foreign in them is one quoted word, and nothing more."""
 
 import re
-from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
+from bisect import bisect_left
+from collections.abc import Sequence
+from glob import escape
 from os.path import commonprefix
 
 from repro_gate.reports import foreign
@@ -17,19 +18,32 @@ def command(name: str, options: Sequence[str]) -> str:
     return " ".join([name, *words])
 
 
-def only(ids: Sequence[str], others: Collection[str], *flags: str) -> str:
+def only(ids: Sequence[str], others: Sequence[str], *flags: str) -> str:
     """Return the options that select these cells, and none of the others.
 
     Args:
         ids: at least one.
-        others: what must stay as it is.
+        others: what must stay as it is, sorted; it may hold the ids too.
         flags: what else the command needs.
     """
+    if len(ids) == 1:
+        return " ".join(["--only", quoted(escape(ids[0])), *flags])
     start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
-    pattern = ids[0] if len(ids) == 1 else f"{start}*"
-    if any(fnmatchcase(other, pattern) for other in others if other not in ids):
+    if _selects_others(start, ids, others):
         return " ".join(["--only 'ID'", *flags, " # for each of these ids"])
-    return " ".join(["--only", quoted(pattern), *flags])
+    return " ".join(["--only", quoted(f"{escape(start)}*"), *flags])
+
+
+def _selects_others(start: str, ids: Sequence[str], others: Sequence[str]) -> bool:
+    # What begins alike stands together, and no more of it than the ids is looked at: a report
+    # may have as many findings as cells, and one scan of all cells for each would never end.
+    own = set(ids)
+    for place in range(bisect_left(others, start), len(others)):
+        if not others[place].startswith(start):
+            return False
+        if others[place] not in own:
+            return True
+    return False
 
 
 def quoted(text: str) -> str:

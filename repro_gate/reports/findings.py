@@ -54,17 +54,19 @@ class Finding:
 
 def findings(report: GateReport) -> tuple[Finding, ...]:
     """Return what does not match: the worst verdicts first, and what is unknown last."""
+    unmatched = [cell for cell in report.cells if not isinstance(cell.verdict, Match)]
     groups: dict[Hashable, list[CellReport]] = defaultdict(list)
-    for cell in sorted(_unmatched(report.cells), key=_rank):
+    for cell in sorted(unmatched, key=_rank):
         groups[_key(cell)].append(cell)
+    others = sorted({cell.id for cell in unmatched})
     return tuple(
-        Finding(cells=tuple(cells), command=_command(cells, report), repeat=_repeat(cells, report))
+        Finding(
+            cells=tuple(cells),
+            command=_command(cells, report, others),
+            repeat=_repeat(cells, report),
+        )
         for cells in groups.values()
     )
-
-
-def _unmatched(cells: Iterable[CellReport]) -> Iterable[CellReport]:
-    return (cell for cell in cells if not isinstance(cell.verdict, Match))
 
 
 def _rank(cell: CellReport) -> tuple[bool, int]:
@@ -82,22 +84,17 @@ def _key(cell: CellReport) -> Hashable:
     return cell.verdict.word, describe(cell), parted
 
 
-def _command(cells: Sequence[CellReport], report: GateReport) -> str | None:
+def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[str]) -> str | None:
     match cells[0].verdict:
         case Drift() | Unrecorded():
-            return _accepting(cells, report)
+            selected = commands.only([cell.id for cell in cells], others)
+            return " ".join([_update(report), *_suites(cells), selected])
         case Orphaned():
             return f"{_update(report)} --prune"
         case Match() | Nondeterministic() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cells[0].verdict)
-
-
-def _accepting(cells: Sequence[CellReport], report: GateReport) -> str:
-    others = [cell.id for cell in _unmatched(report.cells)]
-    selected = commands.only([cell.id for cell in cells], others)
-    return " ".join([_update(report), *_suites(cells), selected])
 
 
 def _repeat(cells: Sequence[CellReport], report: GateReport) -> str | None:

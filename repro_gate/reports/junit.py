@@ -27,24 +27,29 @@ def render_junit(report: GateReport) -> str:
             "time": f"{report.timing.wall_s:.6f}",
         },
     )
+    properties = tuple(_properties(report))
+    started = foreign.one_line(report.started_at)
     for name, cases in suites:
-        _add_suite(root, name, cases, report)
+        suite = ET.SubElement(
+            root, "testsuite", {"name": name, **_counts(cases), "timestamp": started}
+        )
+        _fill_suite(suite, cases, properties)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _suites(report: GateReport) -> list[tuple[str, list[Case]]]:
-    names = dict.fromkeys([*report.suites, *(cell.suite for cell in report.cells if cell.suite)])
-    suites = [
-        (foreign.one_line(name), [_cell_case(cell) for cell in report.cells if cell.suite == name])
-        for name in names
-    ]
-    orphans = [_cell_case(cell) for cell in report.cells if cell.suite is None]
+    by_suite: dict[str, list[Case]] = {name: [] for name in report.suites}
+    orphans: list[Case] = []
+    for cell in report.cells:
+        cases = orphans if cell.suite is None else by_suite.setdefault(cell.suite, [])
+        cases.append(_cell_case(cell))
+    suites = [(foreign.one_line(name), cases) for name, cases in by_suite.items()]
     suites.append((_ORPHANS, orphans))
     suites.append((_CONTROLS, [_control_case(control) for control in report.controls]))
     suites.extend((foreign.one_line(part.suite), logprob_cases(part)) for part in report.logprobs)
-    cases = [case for _, found in suites for case in found]
-    suites.append((_CHECK, list(_check_case(report, cases))))
+    told = [case for _, found in suites for case in found]
+    suites.append((_CHECK, list(_check_case(report, told))))
     return [(name, found) for name, found in suites if found]
 
 
@@ -86,12 +91,12 @@ def _check_case(report: GateReport, cases: Iterable[Case]) -> Iterable[Case]:
         )
 
 
-def _add_suite(root: ET.Element, name: str, cases: Sequence[Case], report: GateReport) -> None:
-    attributes = {"name": name, **_counts(cases), "timestamp": foreign.one_line(report.started_at)}
-    suite = ET.SubElement(root, "testsuite", attributes)
-    properties = ET.SubElement(suite, "properties")
-    for key, value in _properties(report):
-        ET.SubElement(properties, "property", {"name": key, "value": value})
+def _fill_suite(
+    suite: ET.Element, cases: Sequence[Case], properties: Iterable[tuple[str, str]]
+) -> None:
+    element = ET.SubElement(suite, "properties")
+    for key, value in properties:
+        ET.SubElement(element, "property", {"name": key, "value": value})
     for case in cases:
         _add_case(suite, case)
 

@@ -1,7 +1,7 @@
 """What of a suite's log-probabilities needs attention, told once for all alike."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -85,42 +85,54 @@ def _cells(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
     differing = [cell for cell in part.cells if not isinstance(cell.verdict, Agrees)]
     for cell in sorted(differing, key=lambda cell: LOGPROB_WORDS.index(cell.verdict.word)):
         groups[cell.verdict.word, describe_logprobs(cell), logprob_evidence(cell)].append(cell)
+    ids = _Ids(all=_sorted(part.cells), differing=_sorted(differing))
     for cells in groups.values():
-        yield _cell_finding(cells, part, report)
+        yield _cell_finding(cells, part, report, ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ids:
+    """What a command may select by mistake; sorted."""
+
+    all: Sequence[str]
+    differing: Sequence[str]
+
+
+def _sorted(cells: Iterable[LogprobCellReport]) -> Sequence[str]:
+    return sorted({cell.id for cell in cells})
 
 
 def _cell_finding(
-    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport
+    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport, ids: _Ids
 ) -> LogprobFinding:
     first = cells[0]
-    ids = tuple(foreign.one_line(cell.id) for cell in cells)
+    told = tuple(foreign.one_line(cell.id) for cell in cells)
     several = len(cells) > 1
     noun = "baseline" if first.cell is None else "cell"
     return LogprobFinding(
         word=first.verdict.word,
-        subject=plural(len(cells), noun) if several else ids[0],
-        ids=ids if several else (),
+        subject=plural(len(cells), noun) if several else told[0],
+        ids=told if several else (),
         outcome=outcome_of_verdict(first.verdict),
         said=describe_logprobs(first),
         lines=logprob_evidence(first),
         advice=advise_logprobs(first.verdict),
-        command=_command(cells, part, report),
+        command=_command(cells, part, report, ids),
         repeat=None if first.cell is None else _repeat(part, report, *(cell.id for cell in cells)),
     )
 
 
 def _command(
-    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport
+    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport, ids: _Ids
 ) -> str | None:
-    ids = [cell.id for cell in cells]
+    mine = [cell.id for cell in cells]
     match cells[0].verdict:
         case Shifted():
             # Recording again changes every cell that the pattern selects.
-            selected = commands.only(ids, [cell.id for cell in part.cells], "--again")
+            selected = commands.only(mine, ids.all, "--again")
             return f"{_record(report)} {_suite(part)} {selected}"
         case Unrecorded():
-            others = [cell.id for cell in part.cells if not isinstance(cell.verdict, Agrees)]
-            return f"{_record(report)} {_suite(part)} {commands.only(ids, others)}"
+            return f"{_record(report)} {_suite(part)} {commands.only(mine, ids.differing)}"
         case Orphaned():
             return f"{_record(report)} --prune"
         case Agrees() | Outlying() | Invalid() | Inconclusive():

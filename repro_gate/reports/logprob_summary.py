@@ -126,9 +126,16 @@ def policy_words(noise: PolicyNoise) -> str:
     return f"{drawn}, {identical} identical{outliers}"
 
 
-def agreement_words(part: LogprobReport, policy: str) -> str:
-    """Return how the cells of a policy did."""
-    cells = [cell for cell in checked_cells(part) if _policy_of(cell) == policy]
+def agreements(part: LogprobReport) -> tuple[str, ...]:
+    """Return how the cells of each policy did, in the order of the policies."""
+    cells: dict[str, list[LogprobCellReport]] = {noise.policy: [] for noise in part.policies}
+    for found in part.cells:
+        if found.cell is not None:
+            cells.setdefault(found.cell.policy.name, []).append(found)
+    return tuple(_agreement(cells[noise.policy]) for noise in part.policies)
+
+
+def _agreement(cells: Sequence[LogprobCellReport]) -> str:
     agreeing = [cell for cell in cells if isinstance(cell.verdict, Agrees)]
     return "all agree" if len(agreeing) == len(cells) else count_words(cells)
 
@@ -152,10 +159,6 @@ def changes(part: LogprobReport) -> tuple[tuple[LogprobCellReport, Effect], ...]
     """Return the cells that agree, and have changed all the same: by less than is allowed."""
     agreeing = [(cell, cell.verdict) for cell in part.cells if isinstance(cell.verdict, Agrees)]
     return tuple((cell, found.changed) for cell, found in agreeing if found.changed is not None)
-
-
-def _policy_of(cell: LogprobCellReport) -> str | None:
-    return None if cell.cell is None else cell.cell.policy.name
 
 
 def _counted(count: int, word: str) -> str:

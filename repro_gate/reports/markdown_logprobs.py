@@ -82,10 +82,11 @@ def _policies(part: LogprobReport) -> Iterator[Block]:
         yield ["*Identical*: the share of draws that repeat a calibration draw to the last digit."]
         header = ["policy", "model", "temperature", "log-probabilities", "cells", "draws"]
         figures = ["variance at calibration", "variance now", "identical", "outliers", "verdicts"]
-        yield table([*header, *figures], [_policy(noise, part) for noise in part.policies])
+        agreed = logprob_summary.agreements(part)
+        yield table([*header, *figures], map(_policy, part.policies, agreed))
 
 
-def _policy(noise: PolicyNoise, part: LogprobReport) -> list[str]:
+def _policy(noise: PolicyNoise, agreement: str) -> list[str]:
     return [
         code(noise.policy),
         code(noise.model),
@@ -97,7 +98,7 @@ def _policy(noise: PolicyNoise, part: LogprobReport) -> list[str]:
         amount(noise.variance),
         percent(noise.atom),
         str(noise.outliers),
-        logprob_summary.agreement_words(part, noise.policy),
+        agreement,
     ]
 
 

@@ -61,8 +61,8 @@ def _note(note: Note) -> Iterator[Text]:
 def _policies(part: LogprobReport) -> Iterator[Line]:
     drawn = [logprob_summary.policy_words(noise) for noise in part.policies]
     width = max(map(len, drawn), default=0)
-    for noise, words in zip(part.policies, drawn, strict=True):
-        agreement = logprob_summary.agreement_words(part, noise.policy)
+    agreed = logprob_summary.agreements(part)
+    for noise, words, agreement in zip(part.policies, drawn, agreed, strict=True):
         yield foreign.one_line(noise.policy), f"{words:<{width}}  {agreement}"
 
 

@@ -1,6 +1,8 @@
 """What is told once, in which order, and with which command."""
 
+import shlex
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 import pytest
 
@@ -149,6 +151,40 @@ def test_command_accepts_nothing_else(
         "repro-gate update-snapshots --suite 'embedded' --only 'ID'  # for each of these ids",
         None,
     ]
+
+
+def test_command_of_one_cell_is_no_pattern(gate_report: Build, cell_report: Found) -> None:
+    """Whatever means something in a pattern means itself in an id, and nothing else is accepted."""
+    ids = ("a*", "a?", "a[bc]", "ab", "abc")
+    reasons = (cell_report(Unrecorded(reason=each), id=each, suite=None) for each in ids)
+    found = findings(gate_report(*reasons))
+    patterns = [shlex.split(each.command or "")[-1] for each in found]
+
+    assert [[each for each in ids if fnmatchcase(each, pattern)] for pattern in patterns] == [
+        [each] for each in ids
+    ]
+
+
+@pytest.mark.parametrize(
+    ("others", "pattern"),
+    [
+        (("a[x", "b"), "a[[]*"),
+        (("a[x", "a[3"), None),
+        (("a[x", "a[0"), None),
+        (("a[0", "a[x", "a[9"), None),
+    ],
+)
+def test_pattern_of_several_cells_selects_no_other(
+    gate_report: Build, cell_report: Found, others: tuple[str, ...], pattern: str | None
+) -> None:
+    """What begins as they do is looked for before, between and behind them."""
+    same = [cell_report(UNRECORDED, id=each, suite=None) for each in ("a[1", "a[5", "a[x")]
+    rest = [cell_report(Vacuous(reason="x"), id=each, suite=None) for each in others]
+    found = findings(gate_report(*rest, *same))
+    command = next(each.command for each in found if each.first.verdict == UNRECORDED)
+
+    told = "'ID'  # for each of these ids" if pattern is None else f"'{pattern}'"
+    assert command == f"repro-gate update-snapshots --only {told}"
 
 
 def test_command_without_a_suite(gate_report: Build, cell_report: Found) -> None:

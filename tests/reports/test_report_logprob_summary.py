@@ -9,7 +9,7 @@ from repro_gate.core.logprob_report import MatrixVerdict, Spending
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.verdicts import Inconclusive, Match, Orphaned
 from repro_gate.reports import logprob_summary, summary
 from tests.fakes.logprob_reports import (
     effect_of,
@@ -167,15 +167,17 @@ def test_policy_in_one_line(outliers: int, words: str) -> None:
     assert logprob_summary.policy_words(policy_noise_of(outliers=outliers)) == words
 
 
-def test_agreement_of_one_policy() -> None:
-    """A policy is not held to account for another one."""
+def test_agreement_of_each_policy() -> None:
+    """A policy is not held to account for another one, nor for a baseline without a cell."""
     part = logprob_report_of(
         logprob_cell_report_of(AGREES),
         unmeasured_of(NO_KEY, logprob_cell_of(policy="clone")),
+        logprob_cell_report_of(AGREES, logprob_cell_of(policy="untold")),
+        replace(logprob_cell_report_of(Orphaned()), cell=None),
+        policies=(policy_noise_of("clone"), policy_noise_of("base"), policy_noise_of("none")),
     )
 
-    assert logprob_summary.agreement_words(part, "base") == "all agree"
-    assert logprob_summary.agreement_words(part, "clone") == "1 inconclusive"
+    assert logprob_summary.agreements(part) == ("1 inconclusive", "all agree", "all agree")
 
 
 def test_spending_of_a_local_check() -> None:
