@@ -11,6 +11,7 @@ from repro_gate.core.cells import is_name
 from repro_gate.core.contradictions import Contradiction, contradictions_in_options, within
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.logprob_consistency import contradictions_in_logprobs
+from repro_gate.core.measurement import Control
 from repro_gate.core.report import CellReport, EngineReport, GateReport, Timing
 from repro_gate.core.shards import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
@@ -42,6 +43,8 @@ def contradiction_in_shard(report: ShardReport) -> Contradiction | None:
     parts = (
         contradictions_in_options("identity.options", report.identity.options),
         *(within(f"cells[{i}]", _in_measured(cell)) for i, cell in enumerate(report.cells)),
+        *(within(f"controls[{i}]", _in_run(run, report)) for i, run in enumerate(report.controls)),
+        _in_models(report),
         *(within(f"engines[{i}]", _in_engine(engine)) for i, engine in enumerate(report.engines)),
         _in_timing(report.timing),
         *(
@@ -139,6 +142,22 @@ def _in_measured(found: MeasuredCell) -> Iterator[Contradiction]:
     if done.difference is not None:
         difference = _in_difference(done.difference, done.first, runs=done.runs)
         yield from within("repetition.difference", difference)
+
+
+def _in_run(control: Control, report: ShardReport) -> Iterator[Contradiction]:
+    if control.seed == control.cell.seed:
+        expected = "another than that of the cell"
+        yield Contradiction(place="seed", expected=expected, found=str(control.seed))
+    if not any(one.cell == control.cell and one.repetition for one in report.cells):
+        expected = "a cell that was run here"
+        yield Contradiction(place="cell", expected=expected, found=control.cell.id)
+
+
+def _in_models(report: ShardReport) -> Iterator[Contradiction]:
+    for one in report.cells:
+        if one.repetition is not None and one.cell.model not in report.models:
+            expected = f"{one.cell.model}, which {one.cell.id} is of"
+            yield Contradiction(place="models", expected=expected, found="none of that name")
 
 
 def _in_timing(timing: Timing) -> Iterator[Contradiction]:

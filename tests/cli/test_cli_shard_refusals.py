@@ -64,6 +64,19 @@ def _measure_on_another_machine(download: Path) -> None:
     _edited(download, lambda shard: shard["engines"][0].update(profile="other-gpu"), "2")
 
 
+def _control_a_cell_of_another_shard(download: Path) -> None:
+    other = read_json(download / "1" / "shard.json")["shard"]["cells"][0]["cell"]
+    _edited(download, lambda shard: shard["controls"][0].update(cell=other), "2")
+
+
+def _have_no_engine(download: Path) -> None:
+    _edited(download, lambda shard: shard.update(engines=[]), "1", "2")
+
+
+def _have_another_engine(download: Path) -> None:
+    _edited(download, lambda shard: shard["engines"][0].update(name="other"), "1", "2")
+
+
 def _run_less_than_once(download: Path) -> None:
     _edited(download, lambda shard: shard["identity"].update(runs=0))
 
@@ -95,6 +108,12 @@ def _be_nowhere(download: Path) -> None:
         (_measure_another_suite, "/1/shard.json: this check was made with another matrix file: "),
         (_measure_cells_of_another_matrix, "no cell matches --only 'other--*'"),
         (_measure_on_another_machine, "/2/shard.json: the profile of engine scripted in shard 2/2"),
+        (
+            _control_a_cell_of_another_shard,
+            "/2/shard.json: shard.controls[0].cell: expected a cell that was run here, found tiny",
+        ),
+        (_have_no_engine, "/1/shard.json: engines of shard 1/2: expected scripted, which tiny--"),
+        (_have_another_engine, "which tiny--haiku--seed1 was run on, found other"),
         (_run_less_than_once, "/1/shard.json: shard.identity: expected "),
         (_be_cut_off, "/1/shard.json: line 1, column "),
         (_be_a_link, "/1/shard.json: expected no symbolic link, found one"),

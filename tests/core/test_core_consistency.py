@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from repro_gate.core.cells import Cell
 from repro_gate.core.consistency import contradiction_in, contradiction_in_shard
 from repro_gate.core.contradictions import Contradiction
 from repro_gate.core.divergence import Divergence, Place
@@ -317,3 +318,34 @@ def test_a_measured_cell_that_does_not_fit_together(repetition: Repetition, plac
 
     assert found is not None
     assert found.place == f"cells[0].repetition.{place}"
+
+
+def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:
+    """Without what the model said of itself nobody could tell what was measured."""
+    assert contradiction_in_shard(replace(shard_report_of(), models={})) == Contradiction(
+        place="models",
+        expected=f"tiny, which {cell_of().id} is of",
+        found="none of that name",
+    )
+
+
+@pytest.mark.parametrize("cell", [cell_of("other"), cell_of("snow"), cell_of(seed=44)])
+def test_a_control_of_a_cell_that_was_not_run(cell: Cell) -> None:
+    """There is nothing that it could differ from."""
+    (control,) = shard_report_of().controls
+    controls = (control, replace(control, cell=cell))
+
+    assert contradiction_in_shard(replace(shard_report_of(), controls=controls)) == Contradiction(
+        place="controls[1].cell", expected="a cell that was run here", found=cell.id
+    )
+
+
+def test_a_control_with_the_seed_of_its_cell() -> None:
+    """It would say the same, and show nothing."""
+    (control,) = shard_report_of().controls
+    controls = (replace(control, seed=control.cell.seed),)
+
+    found = contradiction_in_shard(replace(shard_report_of(), controls=controls))
+    assert found == Contradiction(
+        place="controls[0].seed", expected="another than that of the cell", found="42"
+    )

@@ -36,6 +36,12 @@ def test_a_shard_is_written_as_it_is_read() -> None:
     assert (shard_of("2/8"), str(shard_of("2/8"))) == (Shard(2, 8), "2/8")
 
 
+def test_nobody_counts_a_billion_shards() -> None:
+    """What a file says of a shard is refused before its absent neighbours are counted."""
+    with pytest.raises(ValueError, match="a shard is I/N with 1 <= I <= N"):
+        Shard(1, 10_000)
+
+
 def test_no_shard_runs_its_cells_less_than_once() -> None:
     """What a file says of a shard is refused before anything is planned by it."""
     with pytest.raises(ValueError, match="runs must be at least 1, got 0"):

@@ -1,0 +1,225 @@
+"""The proof that shards are all of one check, that none is missing, and nothing in them is."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
+from repro_gate.core.policies import LogprobCell, LogprobPlan
+from repro_gate.core.sharding import WholePlan
+from repro_gate.core.shards import PlanIdentity, ShardReport
+from repro_gate.core.text import printable
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundShard:
+    """A shard's report, and where it was found."""
+
+    place: str
+    report: ShardReport
+
+    def __str__(self) -> str:
+        """Return which shard it is, for a message."""
+        return f"shard {self.report.shard}"
+
+
+def require_one_check(shards: Sequence[FoundShard], *, commit: str | None) -> PlanIdentity:
+    """Return what all shards have in common.
+
+    Args:
+        shards: at least one.
+        commit: what is checked out here, whose goldens would judge them; None where that is not
+            known.
+
+    Raises:
+        InputInvalid: one of them belongs to another check, or comes twice; it is named.
+        MeasurementUnavailable: one of them is missing; it is named.
+    """
+    first, *others = shards
+    identity = first.report.identity
+    for other in others:
+        _require_same(first, other)
+    _require_commit(first, commit)
+    counts = Counter(found.report.shard.index for found in shards)
+    for found in reversed(shards):
+        index = found.report.shard.index
+        if counts[index] > 1:
+            places = ", ".join(other.place for other in shards if other.report.shard.index == index)
+            raise InputInvalid.at(
+                found.place, "shard", expected=f"{found} once", found=f"it in {places}"
+            )
+    total = first.report.shard.total
+    missing = [f"{index}/{total}" for index in range(1, total + 1) if not counts[index]]
+    if missing:
+        raise MeasurementUnavailable(
+            f"shard {', '.join(missing)} is missing: its cells were not measured",
+            remedy="Look at the job that should have measured it, and run it again.",
+        )
+    return identity
+
+
+def require_whole(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
+    """Raise `InputInvalid` unless shards measured all of a plan, once, on one class of machine.
+
+    Args:
+        plan: what this checkout plans.
+        shards: all of one check, in order; see `require_one_check`.
+    """
+    _require_plan(plan, shards)
+    _require_every_cell_once(plan, shards)
+    _require_suites(plan.logprobs, shards)
+    _require_engines(plan, shards)
+    _require_one_profile(shards)
+
+
+def _require_same(first: FoundShard, other: FoundShard) -> None:
+    for what, expected, found in (
+        ("plan", first.report.identity.digest, other.report.identity.digest),
+        ("commit", first.report.identity.commit, other.report.identity.commit),
+        ("number of shards", first.report.shard.total, other.report.shard.total),
+        ("version of repro-gate", first.report.tool_version, other.report.tool_version),
+    ):
+        if expected != found:
+            raise InputInvalid.at(
+                other.place,
+                f"the {what} of {other}",
+                expected=f"{_told(expected)}, as in {first.place}",
+                found=_told(found),
+            )
+
+
+def _require_commit(first: FoundShard, here: str | None) -> None:
+    measured = first.report.identity.commit
+    if measured != here:
+        raise InputInvalid.at(
+            first.place,
+            f"the commit of {first}",
+            expected=f"{here}, which is checked out here",
+            found=_told(measured),
+        )
+
+
+def _require_plan(plan: WholePlan, shards: Iterable[FoundShard]) -> None:
+    digest = plan.digest
+    for found in shards:
+        if found.report.identity.digest != digest:
+            raise InputInvalid.at(
+                found.place,
+                f"the plan of {found}",
+                expected=f"{digest}, which is that of the matrix file here",
+                found=_told(found.report.identity.digest),
+            )
+
+
+def _require_every_cell_once(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
+    cells = {cell.id: cell for cell in plan.tokens.cells}
+    planned = [*cells, *(suite.suite.name for suite in plan.logprobs)]
+    where: dict[str, FoundShard] = {}
+    for found in shards:
+        for unit in _units_of(found.report):
+            if unit in where:
+                _refuse_unit(found, unit, f"it, as {where[unit]} does")
+            if unit not in planned:
+                _refuse_unit(found, unit, "it, though the matrix does not plan it")
+            where[unit] = found
+        for measured in found.report.cells:
+            if measured.cell != cells[measured.cell.id]:
+                _refuse_unit(found, measured.cell.id, "another definition of it")
+    missing = [unit for unit in planned if unit not in where]
+    if missing:
+        raise InputInvalid.at(
+            shards[0].place,
+            "cells",
+            expected=f"{missing[0]} in one of the shards",
+            found=f"it in none ({len(missing)} are missing)",
+        )
+
+
+def _refuse_unit(found: FoundShard, unit: str, what: str) -> None:
+    raise InputInvalid.at(
+        found.place, f"cells of {found}", expected=f"{_told(unit)} once in all shards", found=what
+    )
+
+
+def _units_of(report: ShardReport) -> list[str]:
+    return [*(one.cell.id for one in report.cells), *(part.suite for part in report.logprobs)]
+
+
+def _require_suites(plans: Sequence[LogprobPlan], shards: Sequence[FoundShard]) -> None:
+    planned = {plan.suite.name: plan for plan in plans}
+    for found in shards:
+        for part in found.report.logprobs:
+            _require_suite(planned[part.suite], part, found)
+
+
+def _require_suite(plan: LogprobPlan, part: LogprobReport, found: FoundShard) -> None:
+    where = f"suite {part.suite} of {found}"
+    if part.tolerance != plan.suite.tolerance:
+        raise InputInvalid.at(
+            found.place,
+            f"the tolerance of {where}",
+            expected=f"{plan.suite.tolerance}, which is that of the matrix file here",
+            found=_told(part.tolerance),
+        )
+    cells = [cell for cell in part.cells if cell.cell is not None]
+    for planned, measured in zip_longest(plan.cells, cells):
+        wrong = _wrong_cell(planned, measured)
+        if wrong is not None:
+            raise InputInvalid.at(
+                found.place,
+                f"cells of {where}",
+                expected="none more" if planned is None else f"{planned.id}, as it is planned here",
+                found=wrong,
+            )
+    told = {noise.policy for noise in part.policies}
+    for cell in cells:
+        if cell.totals and cell.cell is not None and cell.cell.policy.name not in told:
+            expected = f"{cell.cell.policy.name}, which {cell.id} was drawn from"
+            raise InputInvalid.at(
+                found.place, f"policies of {where}", expected=expected, found="none of that name"
+            )
+
+
+def _wrong_cell(planned: LogprobCell | None, measured: LogprobCellReport | None) -> str | None:
+    """Return what is wrong with the cell that was measured in its place, if anything is."""
+    if measured is None or measured.cell is None:
+        return "none"
+    if planned is None or planned.id != measured.id:
+        return _told(measured.id)
+    if planned.definition != measured.cell.definition:
+        return "another definition of it"
+    return None
+
+
+def _require_engines(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
+    for found in shards:
+        described = {engine.name for engine in found.report.engines}
+        for one in found.report.cells:
+            engine = plan.tokens.model_of(one.cell).engine.name
+            if one.repetition is not None and engine not in described:
+                raise InputInvalid.at(
+                    found.place,
+                    f"engines of {found}",
+                    expected=f"{engine}, which {one.cell.id} was run on",
+                    found=_told(", ".join(sorted(described)) or "none"),
+                )
+
+
+def _require_one_profile(shards: Sequence[FoundShard]) -> None:
+    seen: dict[str, tuple[FoundShard, str]] = {}
+    for found in shards:
+        for engine in found.report.engines:
+            first, profile = seen.setdefault(engine.name, (found, engine.profile))
+            if engine.profile != profile:
+                raise InputInvalid.at(
+                    found.place,
+                    f"the profile of engine {_told(engine.name)} in {found}",
+                    expected=f"{_told(profile)}, as in {first}",
+                    found=_told(engine.profile),
+                )
+
+
+def _told(foreign: object) -> str:
+    return printable(str(foreign))

@@ -1,0 +1,122 @@
+"""Shards that were measured among fakes, and put together."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from repro_gate.checks.merging import merge_shards
+from repro_gate.checks.shard_proofs import FoundShard, require_one_check
+from repro_gate.checks.tokens import CheckPorts, judge_tokens, measure_tokens
+from repro_gate.core.logprob_report import LogprobReport
+from repro_gate.core.logprob_verdicts import Agrees, Sameness
+from repro_gate.core.matrix import plan
+from repro_gate.core.policies import LogprobPlan
+from repro_gate.core.report import GateReport
+from repro_gate.core.sharding import WholePlan
+from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
+from tests.fakes.checking import STARTED_AT, recorded_for
+from tests.fakes.engines import ScriptedStarter
+from tests.fakes.logprob_reports import logprob_cell_report_of, logprob_report_of, policy_noise_of
+from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
+from tests.fakes.values import cell_of, matrix_of, suite_of
+from tests.fakes.watching import FakeClock, RecordingProgress
+
+CELLS = tuple(cell_of(prompt, seed=seed) for prompt in ("haiku", "fox") for seed in (42, 123))
+TOKENS = plan(matrix_of(suite_of(*CELLS, runs=3)))
+WHOLE = WholePlan(tokens=TOKENS)
+COMMIT = "c0ffee" * 6 + "abcd"
+"""What is checked out."""
+
+
+def _ports(starter: ScriptedStarter, goldens: MemoryGoldens) -> CheckPorts:
+    return CheckPorts(
+        starter=starter,
+        files=MemoryModelFiles(),
+        goldens=goldens,
+        progress=RecordingProgress(),
+        clock=FakeClock(),
+    )
+
+
+def measured_shard(
+    shard: Shard,
+    *,
+    whole: WholePlan = WHOLE,
+    starter: ScriptedStarter | None = None,
+    goldens: MemoryGoldens | None = None,
+) -> FoundShard:
+    """Return what one machine measured of a plan, among fakes."""
+    part = whole.part(shard)
+    ports = _ports(starter or ScriptedStarter(), goldens or MemoryGoldens(recorded_for(*CELLS)))
+    seen, known = measure_tokens(part.tokens, ports=ports)
+    report = judge_tokens(
+        part.tokens,
+        seen,
+        known,
+        timing=seen.timing(wall_s=2.0 * shard.index),
+        started_at=STARTED_AT,
+    )
+    identity = PlanIdentity(
+        digest=whole.digest,
+        commit=COMMIT,
+        suites=(),
+        only=None,
+        runs=None,
+        options=("--device", "cuda"),
+    )
+    cells = tuple(
+        MeasuredCell(
+            cell=cell, repetition=seen.repetitions.get(cell), problem=seen.problems.get(cell)
+        )
+        for cell in part.tokens.cells
+    )
+    return FoundShard(
+        place=f"shard-{shard.index}/shard.json",
+        report=ShardReport(
+            tool_version=report.tool_version,
+            started_at=report.started_at,
+            shard=shard,
+            identity=identity,
+            cells=cells,
+            engines=tuple(seen.engines.values()),
+            models=seen.models,
+            controls=tuple(seen.controls),
+            logprobs=tuple(map(_agreeing, part.logprobs)),
+            timing=report.timing,
+            interrupted=report.interrupted,
+        ),
+    )
+
+
+def two_shards(starter: ScriptedStarter | None = None) -> list[FoundShard]:
+    """Return both halves of the plan, as two machines of one kind measured them."""
+    return [measured_shard(Shard(index, 2), starter=starter) for index in (1, 2)]
+
+
+def merged_of(
+    shards: Sequence[FoundShard],
+    *,
+    whole: WholePlan = WHOLE,
+    goldens: MemoryGoldens | None = None,
+) -> GateReport:
+    """Return what the shards say together."""
+    require_one_check(shards, commit=COMMIT)
+    known = goldens or MemoryGoldens(recorded_for(*CELLS))
+    return merge_shards(whole, shards, goldens=known)
+
+
+def alone_of(starter: ScriptedStarter | None = None) -> GateReport:
+    """Return what one machine says of all of the plan."""
+    ports = _ports(starter or ScriptedStarter(), MemoryGoldens(recorded_for(*CELLS)))
+    seen, known = measure_tokens(TOKENS, ports=ports)
+    return judge_tokens(TOKENS, seen, known, timing=seen.timing(wall_s=1.0), started_at=STARTED_AT)
+
+
+def _agreeing(suite: LogprobPlan) -> LogprobReport:
+    verdict = Agrees(sameness=Sameness.EQUIVALENT)
+    cells = (logprob_cell_report_of(verdict, cell) for cell in suite.cells)
+    policies = tuple(policy_noise_of(policy.name) for policy in suite.policies)
+    return replace(
+        logprob_report_of(*cells, policies=policies),
+        suite=suite.suite.name,
+        tolerance=suite.suite.tolerance,
+    )
