@@ -12,7 +12,7 @@ set -euo pipefail
 ROOT="$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)"
 readonly ROOT LOCKS="$ROOT/.github/action"
 # The first uv that knows `extra-build-variables` and checks the hashes of build requirements.
-readonly OLDEST_UV=0.9.0
+readonly OLDEST_UV=0.9.0 OLDEST_PYTHON=3.11
 readonly USAGE_INVALID=2 NOT_MEASURABLE=4
 
 # Folders of the PATH are meant from the folder of the caller, and we leave that one.
@@ -30,9 +30,20 @@ fail() { # EXIT_CODE MESSAGE
   exit "$1"
 }
 
+# What is wrong with the inputs. It is said at once, and ends the step when it can be told on GitHub.
+refused=()
+reasons=''
+
+refuse() { # INPUT MESSAGE
+  printf '::error title=repro-gate::%s: %s\n' "$1" "$2" >&2
+  refused+=("$1")
+  reasons+="${reasons:+$'\n'}$1: $2"
+}
+
 expect() { # INPUT VALUE PATTERN WHAT
-  [[ $2 =~ ^($3)$ ]] ||
-    fail "$USAGE_INVALID" "$(printf '%s: expected %s, got %q' "$1" "$4" "$2")"
+  # The ranges of a pattern are those of ASCII.
+  local LC_ALL=C
+  [[ $2 =~ ^($3)$ ]] || refuse "$1" "$(printf 'expected %s, got %q' "$4" "$2")"
 }
 
 output() { # NAME VALUE
@@ -40,17 +51,40 @@ output() { # NAME VALUE
 }
 
 check_inputs() {
+  if [[ ${GITHUB_EVENT_NAME-} == pull_request_target ]]; then
+    refuse event 'pull_request_target runs the base with your rights; use pull_request'
+  fi
   expect accelerator "$SETUP_ACCELERATOR" 'cpu|cuda|none' 'cpu, cuda or none'
   expect cache "$SETUP_CACHE" 'true|false' 'true or false'
   expect python-version "$SETUP_PYTHON_VERSION" '3\.(1[1-9]|[2-9][0-9])' 'a version such as 3.11, not below it'
-  expect cuda-architecture "$SETUP_CUDA_ARCHITECTURE" '(([5-9][0-9]|1[0-9]{2})[af]?)?' \
-    'a capability without its dot, such as 90, or nothing'
-  if [[ -n $SETUP_CUDA_ARCHITECTURE && $SETUP_ACCELERATOR != cuda ]]; then
-    fail "$USAGE_INVALID" "cuda-architecture: expected nothing unless accelerator is cuda"
+  expect comment "$SETUP_COMMENT" '(auto|always|never)?' 'auto, always or never'
+  expect fail-on "$SETUP_FAIL_ON" '(inconclusive|findings|never)?' 'inconclusive, findings or never'
+  expect artifact-name "$SETUP_ARTIFACT_NAME" '[A-Za-z0-9][A-Za-z0-9._-]{0,99}' \
+    '1 to 100 letters, digits, dots, dashes and underscores'
+  if [[ $SETUP_ACCELERATOR == cuda ]]; then
+    expect cuda-architecture "$SETUP_CUDA_ARCHITECTURE" '(([5-9][0-9]|1[0-9]{2})[af]?)?' \
+      'a capability without its dot, such as 90, or nothing'
+  elif [[ -n $SETUP_CUDA_ARCHITECTURE ]]; then
+    refuse cuda-architecture 'expected nothing unless accelerator is cuda'
   fi
   if [[ -n ${SETUP_TASKS//[[:space:]]/} && ! $SETUP_TASKS =~ ^[[:space:]]*[a-z]+[[:space:]]*$ ]]; then
-    fail "$USAGE_INVALID" "shard, merge and report: expected one of them at most"
+    refuse 'shard, merge and report' 'expected one of them at most'
   fi
+  if [[ ! -d ${SETUP_WORKING_DIRECTORY:-.} ]]; then
+    refuse working-directory "$(printf 'there is no folder %q' "$SETUP_WORKING_DIRECTORY")"
+  fi
+}
+
+# Whoever tells the result finds there why there is none, as if the command had been asked.
+leave_reasons() { # FOLDER
+  "$1/environment/bin/python" -I -c '
+import sys
+from pathlib import Path
+from repro_gate.cli.reporting import leave_failure
+from repro_gate.core.outcome import ExitCode
+from repro_gate.errors import UsageInvalid
+leave_failure(Path(sys.argv[1]), UsageInvalid(sys.argv[2]), ExitCode.USAGE_INVALID)
+' "$1/report" "$reasons"
 }
 
 find_uv() { # FOLDER -> the command
@@ -81,15 +115,16 @@ from_cache_or_network() { # UV SUBCOMMAND...
 
 install_gate() {
   check_inputs
-  local folder uv
+  local folder uv python="$SETUP_PYTHON_VERSION"
+  if [[ " ${refused[*]} " == *' python-version '* ]]; then python="$OLDEST_PYTHON"; fi
   folder="$(mktemp -d "$RUNNER_TEMP/repro-gate.XXXXXXXX")"
   # What is checked may hold settings of uv, which would decide where we are installed and from where.
   # uv looks for them from its own folder upwards, and no further than to the first file of settings.
   cd "$folder"
   : >uv.toml
   uv="$(find_uv "$folder")"
-  "$uv" venv --quiet --no-project --python ">=$SETUP_PYTHON_VERSION" "$folder/environment" ||
-    fail "$NOT_MEASURABLE" "there is no Python $SETUP_PYTHON_VERSION or later, and none could be fetched"
+  "$uv" venv --quiet --no-project --python ">=$python" "$folder/environment" ||
+    fail "$NOT_MEASURABLE" "there is no Python $python or later, and none could be fetched"
   from_cache_or_network "$uv" pip sync --quiet --python "$folder/environment" \
     --require-hashes "$ROOT/requirements-report.lock"
   # A wheel of it would stay in uv's cache: one more with every job, on a runner that is kept.
@@ -105,6 +140,11 @@ install_gate() {
   output uv "$uv"
   output command "$folder/repro-gate"
   output report "$folder/report"
+  if ((${#refused[@]} > 0)); then
+    output refused "${refused[*]}"
+    leave_reasons "$folder"
+    exit "$USAGE_INVALID"
+  fi
 }
 
 flags_of_the_cpu() {

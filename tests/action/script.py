@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.action.files import ROOT
 
-_SCRIPT = ROOT / ".github" / "action" / "install.sh"
+SCRIPT = ROOT / ".github" / "action" / "install.sh"
 _TOOLS = (
     *("bash", "cat", "chmod", "cp", "getconf", "mkdir", "mktemp", "sed", "sha256sum", "sort"),
     "uname",
@@ -30,10 +30,14 @@ _PYTHON = f'exec "{sys.executable}" "$@"'
 """Of every environment: that of the tests, which has all packages."""
 _INPUTS = {
     "SETUP_ACCELERATOR": "cpu",
+    "SETUP_ARTIFACT_NAME": "repro-gate",
     "SETUP_CACHE": "false",
+    "SETUP_COMMENT": "",
     "SETUP_CUDA_ARCHITECTURE": "",
+    "SETUP_FAIL_ON": "",
     "SETUP_PYTHON_VERSION": "3.11",
     "SETUP_TASKS": "  ",
+    "SETUP_WORKING_DIRECTORY": ".",
 }
 
 
@@ -115,7 +119,7 @@ class Machine:
             "CUDA_HOME": os.devnull,
         }
         done = subprocess.run(
-            [str(self._programs / "bash"), str(_SCRIPT), phase],
+            [str(self._programs / "bash"), str(SCRIPT), phase],
             cwd=self.workspace,
             env=environment | _INPUTS | inputs,
             capture_output=True,

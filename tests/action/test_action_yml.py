@@ -160,6 +160,15 @@ def test_a_key_that_cannot_be_masked_is_refused(key: str) -> None:
     )
 
 
+def test_what_tells_runs_wherever_there_is_a_command() -> None:
+    """It tells too that the folder is gone in which the rest should have run."""
+    written = document(ACTION)["runs"]["steps"]
+    tellers = [step for step in written if 'exec "$COMMAND" publish' in step.get("run", "")]
+    assert [step.get("working-directory") for step in tellers] == [None, None]
+    assert {step["env"]["FOLDER"] for step in tellers} == {"${{ inputs.working-directory }}"}
+    assert tellers[-1]["if"] == "${{ always() && steps.gate.outputs.command != '' }}"
+
+
 def test_later_steps_inherit_nothing() -> None:
     """The action leaves no variables and no paths to the rest of the job, and needs no root."""
     script = ACTION.parent / ".github" / "action" / "install.sh"

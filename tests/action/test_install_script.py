@@ -11,27 +11,7 @@ from tests.action.files import ROOT
 from tests.action.script import Machine
 from tests.docs.pages import page
 
-_INVALID = {
-    "SETUP_ACCELERATOR": ("gpu", "accelerator: expected cpu, cuda or none, got gpu"),
-    "SETUP_CACHE": ("yes", "cache: expected true or false, got yes"),
-    "SETUP_PYTHON_VERSION": (
-        "3.9",
-        "python-version: expected a version such as 3.11, not below it, got 3.9",
-    ),
-    "SETUP_CUDA_ARCHITECTURE": (
-        "9.0",
-        "cuda-architecture: expected a capability without its dot, such as 90, or nothing, got 9.0",
-    ),
-}
 _NVCC = 'echo "Cuda compilation tools, release 13.0, V13.0.{patch}"'
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """Return a machine with a uv that has everything in its cache."""
-    made = Machine(tmp_path)
-    made.install_uv()
-    return made
 
 
 def _flags(folder: Path) -> str:
@@ -43,43 +23,6 @@ def _flags(folder: Path) -> str:
 def _with_cuda(machine: Machine, capabilities: str = "9.0", patch: int = 1) -> None:
     machine.install("nvcc", _NVCC.format(patch=patch))
     machine.install("nvidia-smi", f"printf '{capabilities}\\n'")
-
-
-@pytest.mark.parametrize("name", _INVALID)
-def test_an_unknown_value_is_refused(machine: Machine, name: str) -> None:
-    """A wrong input ends with 2, names what was expected, and nothing is installed."""
-    value, message = _INVALID[name]
-    result = machine.run("gate", **{name: value})
-    assert (result.code, result.said) == (2, f"::error title=repro-gate::{message}\n")
-    assert machine.calls() == []
-
-
-@pytest.mark.parametrize("name", _INVALID)
-def test_a_hostile_value_stays_one_line(machine: Machine, name: str) -> None:
-    """A value cannot give commands to the runner, nor to the shell."""
-    result = machine.run("gate", **{name: "cpu\n::add-mask::x $(touch here) `touch here`"})
-    assert (result.code, result.said.count("\n")) == (2, 1)
-    assert list(machine.workspace.iterdir()) == []
-
-
-def test_one_task_at_a_time(machine: Machine) -> None:
-    """To measure a shard and to merge shards are two jobs."""
-    result = machine.run("gate", SETUP_TASKS="shard merge ")
-    assert result.code == 2
-    assert "shard, merge and report: expected one of them at most" in result.said
-
-
-@pytest.mark.parametrize("task", ["shard  ", " merge ", "  report"])
-def test_each_task_is_possible(machine: Machine, task: str) -> None:
-    """Each of the three by itself is accepted."""
-    assert machine.run("gate", SETUP_TASKS=task).code == 0
-
-
-def test_an_architecture_needs_cuda(machine: Machine) -> None:
-    """An input that would change nothing is an error, not a disappointment."""
-    result = machine.run("gate", SETUP_CUDA_ARCHITECTURE="90")
-    assert result.code == 2
-    assert "expected nothing unless accelerator is cuda" in result.said
 
 
 def test_an_unknown_phase_is_refused(machine: Machine) -> None:

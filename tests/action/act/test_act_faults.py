@@ -1,6 +1,7 @@
 """What a pull request is told when the check itself goes wrong, or what it checks means harm."""
 
 import hashlib
+import shutil
 
 import pytest
 
@@ -39,6 +40,42 @@ def test_settings_of_uv_in_the_repository_change_nothing(stage: Stage) -> None:
 
     assert scene.log.results == {"gate": "success"}
     assert scene.comments == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("comment: allways", "comment: expected auto, always or never, got allways"),
+        ("artifact-name: my gate", "artifact-name: expected 1 to 100 letters"),
+        ("working-directory: gates/moved", "working-directory: there is no folder gates/moved"),
+    ],
+)
+def test_a_wrong_input_leaves_no_green(stage: Stage, wrong: str, said: str) -> None:
+    """Whichever it is, the job fails, and the comment says what is wrong with it."""
+    _show_green(stage)
+    stage.caller.edit(
+        ".github/workflows/gate.yml", "accelerator: none", f"accelerator: none, {wrong}"
+    )
+    scene = stage.play(2, Caller.tamper)
+
+    assert _told(scene) == ("failure", CommentState.BROKEN)
+    assert "exit status 2" in scene.log.text
+    assert said in scene.comment
+    assert said in scene.log.summaries("gate")
+    assert '"exit-code": "2"' in scene.log.step("later").text
+
+
+def test_a_folder_that_goes_away_leaves_no_green(stage: Stage) -> None:
+    """What is checked cannot keep its result from being told."""
+    _show_green(stage)
+    stage.caller.edit(
+        ".github/workflows/gate.yml",
+        "accelerator: none",
+        "accelerator: none, working-directory: gone",
+    )
+    scene = stage.play(2, _remove_the_folder)
+
+    assert _told(scene) == ("failure", CommentState.INCONCLUSIVE)
 
 
 def test_a_missing_model_is_inconclusive(stage: Stage) -> None:
@@ -118,6 +155,14 @@ def _break_matrix(caller: Caller) -> None:
 def _kill_the_check(caller: Caller) -> None:
     end = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
     caller.edit("engine.py", "        if not self._next:\n", f"        {end}\n        if True:\n")
+
+
+def _remove_the_folder(caller: Caller) -> None:
+    shutil.copytree(caller.folder, caller.folder / "gone", ignore=shutil.ignore_patterns(".git*"))
+    remove = "import os, shutil; shutil.rmtree(os.getcwd())"
+    caller.edit(
+        "gone/engine.py", "        if not self._next:\n", f"        {remove}\n        if True:\n"
+    )
 
 
 def _speak_at_length(caller: Caller) -> None:
