@@ -69,6 +69,12 @@ def findings(report: GateReport) -> tuple[Finding, ...]:
     )
 
 
+def accepting_all(report: GateReport) -> str:
+    """Return the command that accepts every finding that can be accepted by measuring it."""
+    cells = [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
+    return " ".join([_update(report), *_suites(cells)])
+
+
 def _rank(cell: CellReport) -> tuple[bool, int]:
     is_unknown = outcome_of_verdict(cell.verdict) is Outcome.INCONCLUSIVE
     return is_unknown, WORDS.index(cell.verdict.word)

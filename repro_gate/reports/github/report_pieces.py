@@ -1,17 +1,20 @@
 """A report in pieces, the most important first, each of which is shown whole or not at all."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final
 
-from repro_gate.core.report import GateReport
+from repro_gate.core.ci import CiRun
+from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Drift, Unrecorded
 from repro_gate.reports import commands, summary
+from repro_gate.reports.figures import plural
+from repro_gate.reports.findings import accepting_all
 from repro_gate.reports.foreign import clipped
 from repro_gate.reports.github.changes import shared_block, shared_changes
 from repro_gate.reports.github.folding import folded, joined
-from repro_gate.reports.github.room import Piece
-from repro_gate.reports.github.sections import hosted_sections, token_sections
+from repro_gate.reports.github.room import Piece, utf16_units
+from repro_gate.reports.github.sections import Section, hosted_sections, token_sections
 from repro_gate.reports.logprob_notes import logprob_notes, whole_notes
 from repro_gate.reports.markdown import control_blocks, provenance_blocks, timing_block
 from repro_gate.reports.markdown_logprob_findings import note_blocks
@@ -22,7 +25,14 @@ Block = Sequence[str]
 
 _OPEN: Final = 2
 """Findings of each gate that are not folded: what a reviewer can take in at a glance."""
+_MOST_SECTIONS: Final = 20
+"""Findings of each gate that are told in full: more of them say no more."""
+_FEW: Final = 5
+"""Findings that are accepted one by one."""
+_LONGEST_LIST: Final = 24_000
+"""In UTF-16 units; it leaves room for all else in a comment."""
 _MOST_SUITES: Final = 10
+_MOST_MODELS: Final = 30
 _MOST_PROFILES: Final = 4
 _LONGEST_NAME: Final = 100
 _THERE: Final = (
@@ -30,6 +40,10 @@ _THERE: Final = (
     "and accept what was observed there:"
 )
 _FROM: Final = "repro-gate update-snapshots --from DIR"
+_FORK: Final = (
+    "**This is the run of a fork**, and what it left behind proves nothing: "
+    "measure on a machine of yours before accepting anything."
+)
 
 
 def passed_pieces(report: GateReport) -> Iterator[Piece]:
@@ -40,8 +54,11 @@ def passed_pieces(report: GateReport) -> Iterator[Piece]:
             yield Piece(name="notes", block=[f"**Note**: {note.claim}."])
 
 
-def finding_pieces(report: GateReport) -> Iterator[Piece]:
-    """Yield the findings, with what they have in common before them and the rest after them."""
+def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
+    """Yield the findings, with what they have in common before them and the rest after them.
+
+    What shows the whole of many findings goes before the single ones, which it may leave no room.
+    """
     yield Piece(name="the suites", block=_suites(report))
     common = list(shared_block(shared_changes(report)))
     if common:
@@ -49,11 +66,13 @@ def finding_pieces(report: GateReport) -> Iterator[Piece]:
     tokens, hosted = token_sections(report), hosted_sections(report)
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
         yield Piece(block=section.open())
-    for section in (*tokens[_OPEN:], *hosted[_OPEN:]):
+    yield from _accepting(report, run, several=_acceptable(tokens) > _FEW)
+    yield from _overview(report)
+    for section in (*tokens[_OPEN:_MOST_SECTIONS], *hosted[_OPEN:_MOST_SECTIONS]):
         yield Piece(block=section.folded())
-    elsewhere = list(_accepting_elsewhere(report))
-    if elsewhere:
-        yield Piece(name="how to accept from elsewhere", block=joined(elsewhere))
+    more = [*tokens[_MOST_SECTIONS:], *hosted[_MOST_SECTIONS:]]
+    if more:
+        yield Piece(block=_list(more), findings=len(more))
     yield from _rest(report)
 
 
@@ -75,16 +94,52 @@ def _token_words(report: GateReport) -> str:
     return f"Tokens: {said}; {summary.control_words(report)}."
 
 
-def _accepting_elsewhere(report: GateReport) -> Iterator[Block]:
-    """Yield how to accept on a machine that cannot measure what was measured here."""
+def _list(sections: Sequence[Section]) -> Block:
+    """Return findings as no more than their names, as many as can be of use."""
+    lines: list[str] = []
+    room = _LONGEST_LIST
+    for section in sections:
+        room -= utf16_units(section.line) + 1
+        if room < 0:
+            break
+        lines.append(section.line)
+    more = len(sections) - len(lines)
+    blocks = [fence(lines, "text"), *([[f"and {more} more."]] if more else [])]
+    return folded(plural(len(sections), "more finding"), blocks)
+
+
+def _acceptable(tokens: Sequence[Section]) -> int:
+    return sum(section.word in {Drift.word, Unrecorded.word} for section in tokens)
+
+
+def _accepting(report: GateReport, run: CiRun, *, several: bool) -> Iterator[Piece]:
+    """Yield how to accept everything at once, and where it cannot be measured."""
     new = [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
+    if not new:
+        return
+    if run.has_foreign_head:
+        yield Piece(name="what to believe of a fork", block=[_FORK])
+    if several:
+        cells = f"# accept all {len(new)} cells that drifted or have no golden"
+        yield Piece(name="how to accept all", block=fence([cells, accepting_all(report)], "sh"))
+    elsewhere = () if run.has_foreign_head else list(_accepting_elsewhere(report, new))
+    if elsewhere:
+        yield Piece(name="how to accept from elsewhere", block=joined(elsewhere))
+
+
+def _accepting_elsewhere(report: GateReport, new: Sequence[CellReport]) -> Iterator[Block]:
+    """Yield how to accept on a machine that cannot measure what was measured here."""
     profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
     if profiles:
-        told = [code(clipped(profile, _LONGEST_NAME)) for profile in profiles[:_MOST_PROFILES]]
-        more = len(profiles) - _MOST_PROFILES
-        named = ", ".join([*told, *([f"{more} more"] if more > 0 else [])])
-        yield [f"These goldens are those of {named}. {_THERE}"]
+        noun = "profile" if len(profiles) == 1 else "profiles"
+        yield [f"The observed goldens are for {noun} {_profiles(profiles)}. {_THERE}"]
         yield fence([commands.command(_FROM, _config(report.repeat_with))], "sh")
+
+
+def _profiles(profiles: Collection[str]) -> str:
+    told = [code(clipped(each, _LONGEST_NAME)) for each in islice(profiles, _MOST_PROFILES)]
+    more = len(profiles) - _MOST_PROFILES
+    return ", ".join([*told, *([f"{more} more"] if more > 0 else [])])
 
 
 def _config(options: Sequence[str]) -> Sequence[str]:
@@ -93,11 +148,14 @@ def _config(options: Sequence[str]) -> Sequence[str]:
     return options[place : place + 2]
 
 
-def _rest(report: GateReport) -> Iterator[Piece]:
+def _overview(report: GateReport) -> Iterator[Piece]:
     if summary.measured_cells(report):
-        yield _folded("Models", [_models(report)])
+        yield _folded("Models", _models(report))
+
+
+def _rest(report: GateReport) -> Iterator[Piece]:
     if summary.has_tokens(report):
-        yield _folded("Controls", list(control_blocks(report)))
+        yield _folded("Controls", control_blocks(report))
     for part in report.logprobs:
         blocks = [
             [f"Suite {code(clipped(part.suite, _LONGEST_NAME))}."],
@@ -107,19 +165,22 @@ def _rest(report: GateReport) -> Iterator[Piece]:
     yield _folded("Timing and provenance", [timing_block(report), *provenance_blocks(report)])
 
 
-def _folded(name: str, blocks: Sequence[Block]) -> Piece:
-    return Piece(name=f"{name[0].lower()}{name[1:]}", block=folded(name, blocks))
+def _folded(name: str, blocks: Iterable[Block]) -> Piece:
+    return Piece(name=f"{name[0].lower()}{name[1:]}", block=folded(name, list(blocks)))
 
 
-def _models(report: GateReport) -> Block:
+def _models(report: GateReport) -> Iterator[Block]:
+    models = summary.by_model(report)
     rows = [
         [
-            code(model),
-            ", ".join(code(name) for name in dict.fromkeys(cell.profile or "?" for cell in cells)),
+            code(clipped(model, _LONGEST_NAME)),
+            _profiles(dict.fromkeys(cell.profile or "?" for cell in cells)),
             summary.run_words(cells),
             summary.agreement_words(cells),
         ]
-        for model, pairs in summary.by_model(report).items()
+        for model, pairs in islice(models.items(), _MOST_MODELS)
         for cells in [[cell for _, cell in pairs]]
     ]
-    return table(["model", "profile", "runs", "result"], rows)
+    yield table(["model", "profile", "runs", "result"], rows)
+    if len(models) > _MOST_MODELS:
+        yield [f"and {len(models) - _MOST_MODELS} more."]

@@ -29,7 +29,9 @@ class Piece:
 
     block: Block
     name: str | None = None
-    """In our own words; None for a finding, which is counted instead."""
+    """In our own words; None for findings, which are counted instead."""
+    findings: int = 1
+    """How many it tells, when it has no name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,11 @@ def _text(frame: Frame, pieces: Sequence[Piece], *, shown: Sequence[int]) -> str
 
 def _left_out(missing: Sequence[Piece], pieces: Sequence[Piece]) -> str:
     """Return what is missing, in words."""
-    findings = sum(piece.name is None for piece in missing)
-    counted = f"{findings} of {plural(sum(piece.name is None for piece in pieces), 'finding')}"
+    findings = _findings(missing)
+    counted = f"{findings} of {plural(_findings(pieces), 'finding')}"
     names = dict.fromkeys(piece.name for piece in missing if piece.name is not None)
     return ", ".join([*([counted] if findings else []), *names])
+
+
+def _findings(pieces: Sequence[Piece]) -> int:
+    return sum(piece.findings for piece in pieces if piece.name is None)

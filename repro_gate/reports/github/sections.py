@@ -27,6 +27,7 @@ _LONGEST_WORDS: Final = 400
 _LONGEST_LINE: Final = 200
 _MOST_LINES: Final = 40
 _MOST_IDS: Final = 6
+_MOST_IDS_OF_LINE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,18 @@ class Section:
     is_count: bool
     outcome: Outcome
     blocks: tuple[Block, ...]
+    ids: tuple[str, ...] = ()
+    """In printable foreign words, where the subject is a count."""
+
+    @property
+    def line(self) -> str:
+        """Return the finding as a line of foreign text, for where there is no room for more."""
+        if not self.is_count:
+            return f"{self.word}: {clipped(self.subject, _LONGEST_NAME)}"
+        told = [clipped(each, _LONGEST_NAME) for each in self.ids[:_MOST_IDS_OF_LINE]]
+        more = len(self.ids) - _MOST_IDS_OF_LINE
+        rest = [f"and {more} more"] if more > 0 else []
+        return f"{self.word}: {self.subject}: {', '.join([*told, *rest])}"
 
     def open(self) -> Block:
         """Return the finding under a heading."""
@@ -85,6 +98,7 @@ def _token_section(finding: Finding, shared: SharedChanges) -> Section:
         is_count=several,
         outcome=outcome_of_verdict(finding.first.verdict),
         blocks=tuple(_token_blocks(finding, shared)),
+        ids=finding.ids,
     )
 
 
@@ -143,6 +157,7 @@ def _hosted_section(finding: LogprobFinding, shared: SharedChanges) -> Section:
         is_count=bool(finding.ids),
         outcome=finding.outcome,
         blocks=tuple(_hosted_blocks(finding, shared)),
+        ids=finding.ids,
     )
 
 

@@ -56,9 +56,9 @@ def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Telling:
             said = _FIXED if was_found else _PASSED
             pieces = passed_pieces(report)
         case Outcome.FAILED:
-            word, said, pieces = "Failed", "", finding_pieces(report)
+            word, said, pieces = "Failed", "", finding_pieces(report, run)
         case Outcome.INCONCLUSIVE:
-            word, said, pieces = "Inconclusive", _UNKNOWN, finding_pieces(report)
+            word, said, pieces = "Inconclusive", _UNKNOWN, finding_pieces(report, run)
         case _:
             assert_never(outcome)
     said = _PARTIAL if report.interrupted else said

@@ -12,12 +12,14 @@ from repro_gate.core.comments import CommentState, Marker, marker_of
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.text import printable
+from repro_gate.core.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.room import utf8_bytes, utf16_units
 from repro_gate.reports.github.sections import hosted_sections, token_sections
 from repro_gate.reports.github.state import state_of
+from tests.reports.conftest import cell_report_of, gate_report_of
 from tests.reports.github.rendering import html_of
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 from tests.reports.random_reports import RandomReports, hostile_texts
@@ -154,8 +156,24 @@ def test_findings_are_shown_or_counted(report: GateReport, limit: int) -> None:
     page = Page(body)
     told = re.search(r"for want of room: (\d+) of (\d+) findings?\b", page.alive)
     missing, of_all = (0, total) if told is None else (int(told[1]), int(told[2]))
+    listed = sum(map(int, re.findall(r"(\d+) more findings?\b", page.alive)))
 
-    assert (page.findings + missing, of_all) == (total, total)
+    assert (page.findings + listed + missing, of_all) == (total, total)
+
+
+@given(text=texts)
+@settings(deadline=None, max_examples=30)
+def test_a_list_of_findings_is_inert(text: str) -> None:
+    """The same holds of findings that are told by no more than their names."""
+    cells = [
+        cell_report_of(Unrecorded(reason=f"{each // 2}{text}"), id=f"{text}{each}")
+        for each in range(60)
+    ]
+    evidence = Finished(report=gate_report_of(*cells))
+    body = render_comment(evidence, marker=MARKER, run=RUN, artifact_url=None, limit=400_000)
+
+    assert is_inert(Page(body), RUN, None)
+    assert "<summary>10 more findings</summary>" in body
 
 
 @given(run=runs)

@@ -1,12 +1,19 @@
 """What a reviewer reads of each finding."""
 
+import re
 from dataclasses import replace
 
+import pytest
+
+from repro_gate.core.ci import CiRun
+from repro_gate.core.evidence import Finished
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import ControlReport, GateReport
 from repro_gate.core.verdicts import Unrecorded
 from repro_gate.reports.describe import describe_control
+from repro_gate.reports.github.comment import LIMIT, render_comment
 from repro_gate.reports.github.report_pieces import finding_pieces, passed_pieces
+from repro_gate.reports.github.room import utf16_units
 from repro_gate.reports.github.sections import hosted_sections, token_sections
 from repro_gate.reports.github.tally import tally
 from repro_gate.reports.logprob_words import BELOW_FLOOR
@@ -26,13 +33,17 @@ from tests.reports.conftest import (
     generation_of,
     rich_report_of,
 )
+from tests.reports.github.samples import MARKER, RUN
 
 DRIVER = FactChange(name="device.driver", before="550.54", after="560.10")
 
 
-def told(report: GateReport) -> str:
+FORK = replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure")
+
+
+def told(report: GateReport, run: CiRun = RUN) -> str:
     """Return all pieces of a report."""
-    return "\n".join("\n".join(piece.block) for piece in finding_pieces(report))
+    return "\n".join("\n".join(piece.block) for piece in finding_pieces(report, run))
 
 
 def drifts_of(*changes: tuple[FactChange, ...]) -> GateReport:
@@ -100,7 +111,7 @@ def test_many_changes_are_cut() -> None:
 def test_two_of_each_gate_are_open() -> None:
     """Neither gate pushes the other out of sight."""
     report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),))
-    pieces = [piece.block[0] for piece in finding_pieces(report) if piece.name is None]
+    pieces = [piece.block[0] for piece in finding_pieces(report, RUN) if not piece.name]
 
     assert [line.startswith("#### ") for line in pieces] == [True] * 4 + [False] * (len(pieces) - 4)
     assert len(pieces) == len(token_sections(report)) + len(hosted_sections(report))
@@ -160,7 +171,7 @@ def test_other_machines_accept_what_was_observed() -> None:
     options = ("--device", "cuda", "--config", "gate.toml")
     text = told(replace(drifts_of(()), repeat_with=options))
 
-    assert "These goldens are those of `cpu-x86-64`. On a machine of another class," in text
+    assert "The observed goldens are for profile `cpu-x86-64`. On a machine of another" in text
     assert "\nrepro-gate update-snapshots --from DIR --config 'gate.toml'\n" in text
 
 
@@ -169,12 +180,113 @@ def test_many_classes_of_machines_are_cut() -> None:
     report = drifts_of(*[()] * 6)
     cells = [replace(cell, profile=f"p{place}") for place, cell in enumerate(report.cells)]
 
-    assert "those of `p0`, `p1`, `p2`, `p3`, 2 more." in told(replace(report, cells=tuple(cells)))
+    assert "for profiles `p0`, `p1`, `p2`, `p3`, 2 more. On" in told(
+        replace(report, cells=tuple(cells))
+    )
 
 
 def test_nothing_to_accept_from_elsewhere_is_not_told() -> None:
     """A check of log-probabilities has no goldens."""
     assert "--from" not in told(gate_report_of(logprobs=(rich_logprobs_of(),)))
+
+
+def test_nothing_of_a_fork_is_to_be_accepted_from_its_artifact() -> None:
+    """Whoever opened the pull request decided what its run left behind."""
+    text = told(drifts_of(*[()] * 9), FORK)
+    body = render_comment(
+        Finished(report=drifts_of(*[()] * 9)), marker=MARKER, run=FORK, artifact_url=None
+    )
+
+    assert "--from" in told(drifts_of(*[()] * 9))
+    assert ("--from" in text, "--from" in body) == (False, False)
+    assert (
+        "**This is the run of a fork**, and what it left behind proves nothing: "
+        "measure on a machine of yours before accepting anything."
+    ) in body
+
+
+def test_a_fork_without_anything_to_accept_is_not_warned_of() -> None:
+    """What could not be measured cannot be accepted either."""
+    assert "fork" not in told(rich_of_hosted(), FORK)
+
+
+def rich_of_hosted() -> GateReport:
+    """Return a report of log-probabilities alone."""
+    return gate_report_of(logprobs=(rich_logprobs_of(),))
+
+
+@pytest.mark.parametrize(("count", "times"), [(5, 0), (6, 1)])
+def test_one_command_accepts_many_findings(count: int, times: int) -> None:
+    """It has the suites and options of this check, and no cell by name."""
+    options = ("--device", "cuda", "--config", "a b")
+    text = told(replace(drifts_of(*[()] * count), repeat_with=options))
+
+    assert (
+        text.count(
+            f"# accept all {count} cells that drifted or have no golden\n"
+            "repro-gate update-snapshots --device 'cuda' --config 'a b' --suite 'embedded'\n"
+        )
+        == times
+    )
+
+
+def test_four_hundred_drifts_are_told_as_a_whole() -> None:
+    """What shows the whole is there, twenty are told in full, and the others by name."""
+    report = drifts_of(*[()] * 400)
+    body = render_comment(Finished(report=report), marker=MARKER, run=RUN, artifact_url=None)
+    listed = re.findall(r"^drift: (tiny-qwen2--autumn-leaves--seed\d+)$", body, re.MULTILINE)
+
+    assert utf16_units(body) <= LIMIT
+    assert "<summary>Models</summary>" in body
+    assert "\nrepro-gate update-snapshots --from DIR\n" in body
+    assert "# accept all 400 cells that drifted or have no golden\nrepro-gate update-snap" in body
+    assert "<summary>380 more findings</summary>" in body
+    assert "Not shown here" not in body
+    assert body.count("❌ drift: ") == 20
+    assert listed == [cell.id for cell in report.cells[20:]]
+
+
+def test_findings_without_end_are_listed_as_far_as_there_is_room() -> None:
+    """The list is bounded, says how many it lacks, and names a few cells of each finding."""
+    cells = [
+        cell_report_of(Unrecorded(reason=f"r{number // 3}"), cell_of(f"p{number:05}"))
+        for number in range(3_000)
+    ]
+    body = render_comment(
+        Finished(report=gate_report_of(*cells)), marker=MARKER, run=RUN, artifact_url=None
+    )
+    lines = [line for line in body.splitlines() if line.startswith("unrecorded: ")]
+
+    assert lines[0] == (
+        "unrecorded: 3 cells: tiny-qwen2--p00060--seed42, tiny-qwen2--p00061--seed42, and 1 more"
+    )
+    assert f"\nand {980 - len(lines)} more.\n" in body
+    assert 20_000 < sum(map(len, lines)) < 24_000
+    assert utf16_units(body) <= LIMIT
+
+
+def test_a_listed_pair_is_named_whole() -> None:
+    """There is nothing more to count."""
+    cells = [cell_report_of(Unrecorded(reason="x"), cell_of(seed=seed)) for seed in (1, 2)]
+    (section,) = token_sections(gate_report_of(*cells))
+
+    assert section.line == (
+        "unrecorded: 2 cells: tiny-qwen2--autumn-leaves--seed1, tiny-qwen2--autumn-leaves--seed2"
+    )
+
+
+def test_many_models_are_cut() -> None:
+    """The table shows the first ones, and counts the others."""
+    cells = [
+        cell_report_of(Unrecorded(reason="x"), cell_of(model=f"m{each}")) for each in range(40)
+    ]
+    text = told(gate_report_of(*cells))
+
+    assert ("| `m29` |" in text, "| `m30` |" in text, "\nand 10 more.\n" in text) == (
+        True,
+        False,
+        True,
+    )
 
 
 def test_a_pass_tells_its_notes() -> None:
