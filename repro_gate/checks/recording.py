@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import assert_never
 
 from repro_gate.core.divergence import first_divergence
-from repro_gate.core.goldens import Facts, Golden, definition_changes
+from repro_gate.core.goldens import MODEL_SHA256, Facts, Golden, definition_changes
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import (
@@ -163,12 +163,12 @@ def unpinned(models: Mapping[str, Facts], *, matrix: Matrix, pins: ModelPins) ->
     """Return the digests of the loaded models that neither the matrix nor a pin fixes."""
     pinned = pins.pinned()
     return {
-        name: facts["model.sha256"]
+        name: facts[MODEL_SHA256]
         for name, facts in models.items()
         if name in matrix.models
         and matrix.models[name].sha256 is None
         and name not in pinned
-        and "model.sha256" in facts
+        and MODEL_SHA256 in facts
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.policies import LogprobCell, LogprobPlan
 from repro_gate.core.sharding import WholePlan
@@ -72,6 +73,7 @@ def require_whole(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
     _require_suites(plan.logprobs, shards)
     _require_engines(plan, shards)
     _require_one_profile(shards)
+    _require_one_file(shards)
 
 
 def _require_same(first: FoundShard, other: FoundShard) -> None:
@@ -218,6 +220,22 @@ def _require_one_profile(shards: Sequence[FoundShard]) -> None:
                     f"the profile of engine {_told(engine.name)} in {found}",
                     expected=f"{_told(profile)}, as in {first}",
                     found=_told(engine.profile),
+                )
+
+
+def _require_one_file(shards: Sequence[FoundShard]) -> None:
+    # The plan has the digests that the matrix names; of a model that nothing pins it has none.
+    seen: dict[str, tuple[FoundShard, str | None]] = {}
+    for found in shards:
+        for name, facts in found.report.models.items():
+            digest = facts.get(MODEL_SHA256)
+            first, expected = seen.setdefault(name, (found, digest))
+            if digest != expected:
+                raise InputInvalid.at(
+                    found.place,
+                    f"the sha256 of model {_told(name)} in {found}",
+                    expected=f"{_told(expected)}, as in {first}",
+                    found=_told(digest),
                 )
 
 

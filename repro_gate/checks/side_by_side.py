@@ -1,11 +1,13 @@
 """Several devices at work on one plan: each has engines and cells of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event, Lock
 
 from repro_gate.checks.measuring import Measurer
 from repro_gate.core.cells import Cell
+from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Measurement, joined
 from repro_gate.core.models import EngineSpec
@@ -45,22 +47,47 @@ class SideBySide:
             MeasurementUnavailable: the devices are not of one class.
         """
         self._each(Measurer.describe)
-        profiles: dict[str, dict[str, str]] = {}
-        for plan, measurer in zip(self._plans, self._measurers, strict=True):
-            devices = {m.engine.name: m.engine.device for m in plan.models.values()}
-            for name, engine in measurer.seen.engines.items():
-                profiles.setdefault(name, {})[devices[name]] = engine.profile
-        for of_devices in profiles.values():
-            _require_one_profile(of_devices)
+        profiles = _by_name(
+            (name, device, engine.profile)
+            for device, measurer in self._lanes()
+            for name, engine in measurer.seen.engines.items()
+        )
+        for said in profiles.values():
+            if len({profile for _, profile in said}) > 1:
+                raise MeasurementUnavailable(
+                    f"the devices are not of one class: {_told(said)}",
+                    remedy="Check each class of device by itself, with --device.",
+                )
 
     def measure(self) -> None:
-        """Run every cell; an interruption stops all of them."""
+        """Run every cell; an interruption stops all of them.
+
+        Raises:
+            MeasurementUnavailable: the file of a model was changed, and the devices loaded two.
+        """
         self._each(Measurer.measure)
+        files = _by_name(
+            (model, device, facts[MODEL_SHA256])
+            for device, measurer in self._lanes()
+            for model, facts in measurer.seen.models.items()
+        )
+        for model, said in files.items():
+            if len({digest for _, digest in said}) > 1:
+                raise MeasurementUnavailable(
+                    f"the devices did not load one file of model {model}: {_told(said)}",
+                    remedy="Check again, and leave the file alone meanwhile.",
+                )
 
     def close(self) -> None:
         """End every engine."""
         for measurer in self._measurers:
             measurer.close()
+
+    def _lanes(self) -> Iterator[tuple[str, Measurer]]:
+        for plan, measurer in zip(self._plans, self._measurers, strict=True):
+            # All models of a lane are on its device.
+            device = next(model.engine.device for model in plan.models.values())
+            yield device, measurer
 
     def _each(self, step: Callable[[Measurer], None]) -> None:
         with ThreadPoolExecutor(len(self._measurers)) as pool:
@@ -73,13 +100,18 @@ class SideBySide:
         _raise_first(futures)
 
 
-def _require_one_profile(profiles: Mapping[str, str]) -> None:
-    if len(set(profiles.values())) > 1:
-        said = ", ".join(f"{device} is {profile}" for device, profile in profiles.items())
-        raise MeasurementUnavailable(
-            f"the devices are not of one class: {said}",
-            remedy="Check each class of device by itself, with --device.",
-        )
+def _by_name(
+    said: Iterable[tuple[str, str, str]],
+) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return (device, what it said) by what it is about; one device may be named twice."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, device, value in said:
+        found[name].append((device, value))
+    return found
+
+
+def _told(said: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{device} is {value}" for device, value in said)
 
 
 def _raise_first(futures: Sequence[Future[None]]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.tokens import Generation
@@ -9,6 +10,8 @@ from repro_gate.core.tokens import Generation
 Facts = Mapping[str, str]
 """Flat provenance, such as `{"device.name": "NVIDIA H200"}`."""
 
+MODEL_SHA256: Final = "model.sha256"
+"""The fact that says which file was loaded."""
 
 _SUSPECTS = ("setting", "model", "engine", "device", "build", "env")
 

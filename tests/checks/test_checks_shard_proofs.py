@@ -17,7 +17,7 @@ from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.logprob_reports import orphaned_baseline_of
 from tests.fakes.scoring import plan_of, policy_of, suite_of_logprobs
 from tests.fakes.sharding import CELLS, COMMIT, TOKENS, measured_shard, merged_of, two_shards
-from tests.fakes.values import cell_of, matrix_of, suite_of
+from tests.fakes.values import cell_of, digest_of, matrix_of, suite_of
 
 
 def test_a_missing_shard_is_named() -> None:
@@ -96,6 +96,20 @@ def test_two_classes_of_machine_are_refused() -> None:
         "found cuda-sm90",
     ):
         merged_of([first, moved])
+
+
+def test_two_files_of_one_model_are_refused() -> None:
+    """Where nothing pins a model, its goldens would be of two weights and name one of them."""
+    first, second = two_shards()
+    models = {"tiny": {**second.report.models["tiny"], "model.sha256": "b" * 64}}
+    other = replace(second, report=replace(second.report, models=models))
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"^shard-2/shard.json: the sha256 of model tiny in shard 2/2: "
+        rf"expected {digest_of('tiny')}, as in shard 1/2, found {'b' * 64}$",
+    ):
+        merged_of([first, other])
 
 
 def _with_cells(found: FoundShard, cells: Sequence[MeasuredCell]) -> FoundShard:

@@ -4,22 +4,24 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import pytest
 
 from repro_gate.checks.tokens import CheckPorts, check_tokens
+from repro_gate.core.goldens import Facts
 from repro_gate.core.matrix import Plan, plan
-from repro_gate.core.models import EngineSpec
+from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport, GateReport
 from repro_gate.core.sharding import lanes_of
 from repro_gate.core.verdicts import Drift, Inconclusive, Match
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import LoadedModel, ModelFile
 from tests.fakes.checking import STARTED_AT, recorded_for, report_on, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedEngine, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
-from tests.fakes.values import ENGINE_FACTS, cell_of, generation_of, matrix_of, suite_of
+from tests.fakes.values import ENGINE_FACTS, PROFILE, cell_of, generation_of, matrix_of, suite_of
 from tests.fakes.watching import FakeClock, RecordingProgress
 
 CELLS = tuple(cell_of(prompt) for prompt in ("haiku", "fox", "moon", "sea"))
@@ -27,31 +29,53 @@ PLAN = plan(matrix_of(suite_of(*CELLS, runs=3)))
 DEVICES = ("cuda:0", "cuda:1")
 
 
-class DeviceStarter(ScriptedStarter):
-    """Remembers on which device each engine was started, and gives each class its profile."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What an engine says of what it runs on."""
 
-    profiles: dict[str, str]
+    profile: str = PROFILE
+    facts: Facts = field(default_factory=lambda: ENGINE_FACTS)
+    digest: str = "a" * 64
+
+
+class DeviceStarter(ScriptedStarter):
+    """Gives each engine its machine, by device and number."""
+
+    machine_of: Callable[[str, int], Machine]
 
     def start(self, spec: EngineSpec) -> ScriptedEngine:
         """Start an engine that says what its device is."""
         engine = ScriptedStarter.start(self, spec)
-        profile = self.profiles.get(spec.device)
-        return engine if profile is None else _Described(engine, profile, spec, self)
+        machine = self.machine_of(spec.device, engine.number)
+        self.engines[-1] = _OnMachine(machine, spec, number=engine.number, starter=self)
+        return self.engines[-1]
 
 
-class _Described(ScriptedEngine):
-    """An engine of a profile of its own."""
+class _OnMachine(ScriptedEngine):
+    """An engine on a machine of its own."""
 
     def __init__(
-        self, engine: ScriptedEngine, profile: str, spec: EngineSpec, starter: ScriptedStarter
+        self, machine: Machine, spec: EngineSpec, *, number: int, starter: ScriptedStarter
     ) -> None:
-        super().__init__(spec, number=engine.number, starter=starter)
-        self._profile = profile
-        starter.engines[-1] = self
+        super().__init__(spec, number=number, starter=starter)
+        self._machine = machine
 
     def describe(self) -> EngineReport:
-        """Return the profile of the device."""
-        return EngineReport(name=super().describe().name, profile=self._profile, facts=ENGINE_FACTS)
+        """Return what the device is."""
+        machine = self._machine
+        return replace(super().describe(), profile=machine.profile, facts=machine.facts)
+
+    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
+        """Hold the file that this device has."""
+        facts = super().load(model, file).facts
+        digest = self._machine.digest
+        return LoadedModel(sha256=digest, facts={**facts, "model.sha256": digest})
+
+
+def _on_machines(machine_of: Callable[[str, int], Machine]) -> DeviceStarter:
+    starter = DeviceStarter()
+    starter.machine_of = machine_of
+    return starter
 
 
 def _starter(**changes: object) -> ScriptedStarter:
@@ -110,8 +134,8 @@ def test_both_devices_work_at_the_same_time() -> None:
 
 def test_devices_of_two_classes_are_refused() -> None:
     """A golden holds for one class of machine, and so does a check."""
-    starter = DeviceStarter()
-    starter.profiles = {"cuda:0": "cuda-sm90", "cuda:1": "cuda-sm100"}
+    profiles = {"cuda:0": "cuda-sm90", "cuda:1": "cuda-sm100"}
+    starter = _on_machines(lambda device, _: Machine(profile=profiles[device]))
 
     with pytest.raises(
         MeasurementUnavailable,
@@ -119,6 +143,29 @@ def test_devices_of_two_classes_are_refused() -> None:
     ):
         _check(starter)
     assert starter.are_all_closed
+
+
+def test_one_device_named_twice_has_one_class() -> None:
+    """A variable of the runner, for instance, can give the second engine another profile."""
+    starter = _on_machines(lambda _, number: Machine(profile=f"cpu-{number}"))
+
+    with pytest.raises(
+        MeasurementUnavailable,
+        match="the devices are not of one class: cpu is cpu-[12], cpu is cpu-[12]$",
+    ):
+        _check(starter, lanes=lanes_of(PLAN, ("cpu", "cpu")))
+
+
+def test_devices_that_loaded_two_files_are_refused() -> None:
+    """Nobody could say of which weights the report is."""
+    files = {"cuda:0": "a" * 64, "cuda:1": "b" * 64}
+
+    with pytest.raises(
+        MeasurementUnavailable,
+        match="the devices did not load one file of model tiny: "
+        f"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
+    ):
+        _check(_on_machines(lambda device, _: Machine(digest=files[device])))
 
 
 def test_a_device_that_fails_takes_its_own_cells_along() -> None:

@@ -1,5 +1,6 @@
 """Shards that are not those of one check: refused by name, and without any harm."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.shard_workspaces import Measured, read_json
+from tests.cli.shard_workspaces import Measured, measure, read_json
 from tests.cli.workspaces import Workspace, contents_of
 
 
@@ -154,6 +155,20 @@ def test_no_shard_chooses_where_a_merge_writes(
     assert (ran.code, ran.out) == (3, "")
     assert "/1/shard.json: shard.engines[0].profile: expected a name, found " in ran.err
     assert (contents_of(tmp_path), list((tmp_path / "elsewhere").iterdir())) == (before, [])
+
+
+def test_shards_of_two_files_are_3(workspace: Workspace) -> None:
+    """Where nothing pins a model yet, a merge could record goldens that name the wrong file."""
+    measure(workspace, 1)
+    (workspace.folder / "tiny.gguf").write_bytes(b"other weights")
+    measure(workspace, 2)
+
+    ran = workspace.run("merge", "shards")
+
+    digests = [hashlib.sha256(file).hexdigest() for file in (b"weights", b"other weights")]
+    said = f"expected {digests[0]}, as in shard 1/2, found {digests[1]}"
+    where = "shards/2/shard.json: the sha256 of model tiny in shard 2/2"
+    assert (ran.code, ran.out, ran.err) == (3, "", f"repro-gate: {where}: {said}\n")
 
 
 def test_hostile_words_of_a_shard_are_shown_harmlessly(measured: Measured, tmp_path: Path) -> None:
