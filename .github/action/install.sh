@@ -96,9 +96,9 @@ find_uv() { # FOLDER -> the command
   local python
   python="$(command -v python3 || command -v python)" ||
     fail "$NOT_MEASURABLE" "the runner has neither uv $OLDEST_UV nor a Python that could fetch it"
-  "$python" -m venv "$1/uv" >&2 ||
+  "$python" -I -m venv "$1/uv" >&2 ||
     fail "$NOT_MEASURABLE" "$python cannot make an environment: install its module venv, or uv $OLDEST_UV"
-  "$1/uv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+  "$1/uv/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-deps \
     --only-binary :all: --require-hashes --requirement "$LOCKS/requirements-uv.lock" >&2
   printf '%s' "$1/uv/bin/uv"
 }
@@ -129,8 +129,8 @@ install_gate() {
     --require-hashes "$ROOT/requirements-report.lock"
   # A wheel of it would stay in uv's cache: one more with every job, on a runner that is kept.
   cp -R "$ROOT/repro_gate" "$folder"/environment/lib/python3.*/site-packages/
-  # Without -P, a file of the folder that is checked could stand in for a library.
-  printf '#!/usr/bin/env bash\nexec %q -P -m repro_gate "$@"\n' "$folder/environment/bin/python" \
+  # Without -I, a file of the folder that is checked, or of PYTHONPATH, could stand in for a library.
+  printf '#!/usr/bin/env bash\nexec %q -I -m repro_gate "$@"\n' "$folder/environment/bin/python" \
     >"$folder/repro-gate"
   chmod +x "$folder/repro-gate"
   mkdir "$folder/report"
@@ -148,7 +148,7 @@ install_gate() {
 }
 
 flags_of_the_cpu() {
-  "$SETUP_FOLDER/environment/bin/python" -c '
+  "$SETUP_FOLDER/environment/bin/python" -I -c '
 import sys, tomllib
 with open(sys.argv[1], "rb") as file:
     settings = tomllib.load(file)["tool"]["uv"]

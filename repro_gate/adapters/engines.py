@@ -2,13 +2,13 @@
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters import engine_answers as answers
 from repro_gate.adapters.engine_process import EngineProcess
+from repro_gate.adapters.own_modules import command_of
 from repro_gate.core.cells import Cell
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
@@ -24,8 +24,7 @@ from repro_gate.ports import (
 )
 from repro_gate.protocol import PROTOCOL, Method, request
 
-# Without -P, a file of the folder where the gate is started could stand in for a library.
-_BUILT_IN = (sys.executable, "-P", "-m", "repro_gate.engines.llama_cpp")
+_BUILT_IN = "repro_gate.engines.llama_cpp"
 _SHOWN = 120
 
 # Everything else could change results, or is a secret that an engine has no use for.
@@ -82,7 +81,7 @@ class EngineProcesses:
             self._early.pop()[1].close()
 
     def _started(self, spec: EngineSpec) -> Engine:
-        argv = spec.command if spec.kind is EngineKind.COMMAND else _BUILT_IN
+        argv = spec.command if spec.kind is EngineKind.COMMAND else command_of(_BUILT_IN)
         env = _environment(spec, os.environ)
         process = EngineProcess(argv, env=env, timeout_s=spec.timeout_s, folder=self._folder)
         return ProtocolEngine(spec, process)

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.adapters.hub import HubFile, fetch
+from repro_gate.adapters.own_modules import command_of
 from repro_gate.core.cells import require_name
 from repro_gate.core.models import ModelSpec
 from repro_gate.core.text import printable
@@ -101,7 +101,7 @@ class CachedModels:
                 f"{model.name} cannot be kept in {path.parent}: {error.strerror}"
             ) from error
         # A process of its own: making a model needs numpy, and the gate does not.
-        command = [sys.executable, "-P", "-m", "repro_gate.tiny_models", name, str(path)]
+        command = [*command_of("repro_gate.tiny_models"), name, str(path)]
         try:
             made = subprocess.run(  # noqa: S603 -- our own module
                 command, capture_output=True, text=True, timeout=_MAKING_TIMEOUT_S, check=False

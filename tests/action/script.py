@@ -26,6 +26,15 @@ if [[ $1 == venv ]]; then
 fi
 exit 0
 """
+_OLD_PYTHON = """\
+echo "$PWD||$*" >>"{log}"
+if [[ $3 == venv ]]; then
+  mkdir -p "$4/bin"
+  cp "$0" "$4/bin/python"
+elif [[ $3 == pip ]]; then
+  cp "{uv}" "${{0%/*}}/uv"
+fi
+"""
 _PYTHON = f'exec "{sys.executable}" "$@"'
 """Of every environment: that of the tests, which has all packages."""
 _INPUTS = {
@@ -52,7 +61,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of uv."""
+    """One call of uv, or of the Python that fetches it."""
 
     folder: str
     cache: str
@@ -90,6 +99,12 @@ class Machine:
         )
         self.install("uv", script.partition("\n")[2])
 
+    def install_python(self) -> None:
+        """Put a Python on the PATH that can make an environment, and fetch uv into it."""
+        kept = self._log.with_name("uv-to-be-fetched")
+        shutil.copy2(self.uv, kept)
+        self.install("python3", _OLD_PYTHON.format(log=self._log, uv=kept))
+
     def prepared(self) -> Path:
         """Return a folder as the phase `gate` leaves it."""
         folder = self.temp / "repro-gate.prepared"
@@ -103,7 +118,7 @@ class Machine:
         return self._programs / "uv"
 
     def calls(self) -> list[Call]:
-        """Return the calls of uv so far."""
+        """Return the calls so far."""
         lines = self._log.read_text("utf-8").splitlines()
         parts = (line.split("|", 2) for line in lines)
         return [Call(folder, cache, arguments.split()) for folder, cache, arguments in parts]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_the_command_is_that_of_this_checkout(machine: Machine) -> None:
         ROOT / "repro_gate" / "cli" / "app.py"
     ).read_bytes()
     python = f"{outputs['folder']}/environment/bin/python"
-    assert command.read_text("utf-8").splitlines()[1] == f'exec {python} -P -m repro_gate "$@"'
+    assert command.read_text("utf-8").splitlines()[1] == f'exec {python} -I -m repro_gate "$@"'
     assert os.access(command, os.X_OK)
 
 
@@ -58,6 +59,37 @@ def test_what_is_checked_does_not_decide_how_we_are_installed(machine: Machine) 
     folder = Path(machine.run("gate").outputs["folder"])
     assert {call.folder for call in machine.calls()} == {str(folder)}
     assert (folder / "uv.toml").read_bytes() == b""
+
+
+def test_no_module_of_the_repository_stands_in_for_another(machine: Machine) -> None:
+    """Neither the folder in which a step begins nor `PYTHONPATH` is a place for our modules."""
+    for name in ("logging", "tomllib", "typer", "venv"):
+        module = machine.workspace / f"{name}.py"
+        module.write_text(f"raise SystemExit('{name} of the repository')\n", "utf-8")
+    hostile = {"PYTHONPATH": str(machine.workspace)}
+    gate = machine.run("gate", **hostile)
+    plan = machine.run("plan", SETUP_FOLDER=gate.outputs["folder"], **hostile)
+    command = [gate.outputs["command"], "--version"]
+    done = subprocess.run(command, cwd=machine.workspace, env=os.environ | hostile, check=False)
+    assert [(gate.code, gate.said), (plan.code, plan.said), done.returncode] == [
+        (0, ""),
+        (0, ""),
+        0,
+    ]
+
+
+def test_uv_is_fetched_where_there_is_none(machine: Machine) -> None:
+    """It comes by pip, pinned, and no setting or file of the repository is in the way."""
+    machine.install_python()
+    machine.uv.unlink()
+    result = machine.run("gate")
+    folder = result.outputs["folder"]
+    venv, pip, *rest = machine.calls()
+    assert (result.outputs["uv"], len(rest)) == (f"{folder}/uv/bin/uv", 2)
+    assert venv.arguments == ["-I", "-m", "venv", f"{folder}/uv"]
+    assert pip.arguments[:4] == ["-I", "-m", "pip", "install"]
+    assert {"--no-deps", "--only-binary", "--require-hashes"} <= set(pip.arguments)
+    assert {call.folder for call in machine.calls()} == {folder}
 
 
 def test_the_path_may_be_relative(machine: Machine) -> None:
