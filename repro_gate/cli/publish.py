@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.adapters.evidence_file import read_evidence, write_evidence
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
 from repro_gate.adapters.github.files import append_summary, write_outputs
@@ -33,6 +33,11 @@ from repro_gate.reports.github.state import state_of
 
 _MOST_OF_OURS = 1 << 30
 """The step before wrote it, from what it held in memory."""
+_NOT_BEGUN = Unfinished(
+    exit_code=ExitCode.INCONCLUSIVE.value,
+    message="The check has not begun: a step before it failed or was cancelled.",
+    remedy="look at the log of the job",
+)
 _FILES: Mapping[str, str] = {
     "report": "report.md",
     "report-json": "report.json",
@@ -171,8 +176,10 @@ def _tell_running(
 
 
 def _make_ready(output: Path) -> None:
+    """Leave in the folder what is true until the check begins, which takes it away."""
     output.mkdir(parents=True, exist_ok=True)
     reporting.clear(output)
+    write_evidence(output, _NOT_BEGUN)
 
 
 def _marker(name: str, run: CiRun) -> Marker:

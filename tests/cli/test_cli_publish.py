@@ -160,7 +160,32 @@ def test_a_check_that_begins_clears_the_folder_and_makes_no_comment(
 
     left = {file.name for file in own_job.workspace.output.iterdir()}
     assert (ran.code, ran.out, ran.err) == (0, "", "")
-    assert (left, _wrote(github.world)) == ({"junit.xml", "observed", "report.md"}, [])
+    assert "evidence.json" in left
+    assert left.isdisjoint({"report.json", "shard.json"})
+    assert _wrote(github.world) == []
+
+
+def test_a_check_that_has_not_begun_is_told_as_that(own_job: Job, github: Github) -> None:
+    """A library that could not be compiled, say: nothing was killed, and nothing was too large."""
+    own_job.publish("--running")
+
+    ran = own_job.publish()
+
+    (body,) = github.world.bodies()
+    said = "The check has not begun: a step before it failed or was cancelled."
+    assert (ran.code, own_job.outputs()["outcome"]) == (0, "broken")
+    assert "### \N{NO ENTRY} No verdict: nothing could be measured" in body
+    assert f"```text\n{said}\n```" in body
+
+
+def test_a_check_that_begins_takes_away_that_it_has_not_begun(own_job: Job, github: Github) -> None:
+    """If it is killed from here on, it leaves nothing."""
+    own_job.publish("--running")
+    assert own_job.workspace.run("check").code == 0
+
+    own_job.publish()
+
+    assert (own_job.outputs()["outcome"], github.world.bodies()) == ("passed", [])
 
 
 def test_a_later_run_is_not_overwritten(red_job: Job, green_job: Job, github: Github) -> None:
