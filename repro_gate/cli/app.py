@@ -14,7 +14,7 @@ import repro_gate
 from repro_gate.cli.exiting import EXIT_CODES, exit_with
 from repro_gate.cli.gate_commands import check, merge, publish
 from repro_gate.cli.model_commands import models_app
-from repro_gate.cli.options import Config, Device
+from repro_gate.cli.options import Config, Device, Devices, Only, Suites
 from repro_gate.cli.recording_commands import record_baseline, update_snapshots
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
@@ -53,14 +53,35 @@ def _options(
     del version
 
 
-def doctor(*, config: Config = DEFAULT_MATRIX_FILE, device: Device = None) -> None:
+def doctor(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = DEFAULT_MATRIX_FILE,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    devices: Devices = None,
+    expect_gpu: Annotated[
+        bool,
+        typer.Option(
+            "--expect-gpu",
+            help="Exit with 4 when llama.cpp would measure, and not on a GPU.",
+        ),
+    ] = False,
+) -> None:
     """Print what is installed, which device is used, and what would be checked."""
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_doctor
-        from repro_gate.cli.opening import Selection, open_matrix
+        from repro_gate.cli.opening import Selection, open_matrix, parsed_devices
 
-        return run_doctor(open_matrix(Selection(config=config, device=device)))
+        selection = Selection(
+            config=config,
+            suites=tuple(suite or ()),
+            only=only,
+            device=device,
+            devices=parsed_devices(devices),
+        )
+        return run_doctor(open_matrix(selection), expect_gpu=expect_gpu)
 
     exit_with(command)
 

@@ -3,7 +3,9 @@
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hub import is_installed as hub_is_installed
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening, describe_engine
-from repro_gate.core.models import EngineSpec
+from repro_gate.core.models import EngineKind, EngineSpec
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import LogprobCell, ProviderKind, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
@@ -30,21 +32,61 @@ _PACKAGES = (
 )
 
 
-def run_doctor(opening: Opening) -> ExitCode:
-    """Print what is here and what would be checked; 4 when an engine cannot be asked."""
+def run_doctor(opening: Opening, *, expect_gpu: bool) -> ExitCode:
+    """Print what is here and what would be checked.
+
+    Returns 4 when an engine that would be used cannot be asked, or llama.cpp is not on the GPU that
+    is expected.
+    """
     print("\n".join(_installed()))
     workspace = wiring.workspace_of(opening)
     print("\n".join([*_matrix(workspace), *_providers(workspace)]))
-    failed = False
-    specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
-    for spec in specs.values():
-        try:
-            print("\n".join(_engine(workspace, spec)))
-        except MeasurementUnavailable as error:
-            failed = True
-            said = log_line(f"engine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
-            print(f"\n{said}")
-    return ExitCode.INCONCLUSIVE if failed else ExitCode.PASSED
+    specs = _used(opening)
+    is_well = [_tell(workspace, spec) for spec in specs]
+    _tell_unused(workspace, {spec.name for spec in specs})
+    if expect_gpu and _is_on_the_cpu(specs):
+        is_well.append(False)
+        print(
+            "\nllama.cpp would be on the CPU alone: give --device cuda, or change the matrix"
+        )
+    return ExitCode.PASSED if all(is_well) else ExitCode.INCONCLUSIVE
+
+
+def _used(opening: Opening) -> list[EngineSpec]:
+    """Return the engines that a check of the same selection would ask, on its devices."""
+    planned = opening.plan()
+    scored = (policy.local_model for part in planned.logprobs for policy in part.policies)
+    models = [*planned.tokens.models.values(), *(model for model in scored if model is not None)]
+    specs = {model.engine.name: model.engine for model in models}.values()
+    devices = opening.selection.devices
+    if not devices:
+        return list(specs)
+    return [replace(spec, device=device) for spec in specs for device in devices]
+
+
+def _is_on_the_cpu(specs: Sequence[EngineSpec]) -> bool:
+    """Tell whether there is llama.cpp among the engines, and no GPU for any of it."""
+    devices = {spec.device for spec in specs if spec.kind is EngineKind.LLAMA_CPP}
+    return devices == {"cpu"}
+
+
+def _tell(workspace: wiring.Workspace, spec: EngineSpec) -> bool:
+    """Print what an engine says of itself; false when it says nothing."""
+    try:
+        print("\n".join(_engine(workspace, spec)))
+    except MeasurementUnavailable as error:
+        said = log_line(f"engine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
+        print(f"\n{said}")
+        return False
+    return True
+
+
+def _tell_unused(workspace: wiring.Workspace, used: AbstractSet[str]) -> None:
+    engines = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
+    for spec in engines.values():
+        if spec.name not in used:
+            said = "is not asked: no selected cell needs it"
+            print(f"\nengine {spec.name} ({spec.kind.value} on {spec.device}) {said}")
 
 
 def _installed() -> Iterator[str]:

@@ -46,11 +46,23 @@ def test_every_variable_is_one_of_an_option(step: Step) -> None:
     assert ours - set(variables_of(step.command)) == set()
 
 
-@pytest.mark.parametrize("command", ["check", "merge", "publish"])
+@pytest.mark.parametrize("command", ["check", "doctor", "merge", "publish"])
 def test_every_option_with_a_variable_can_be_asked_for(command: str) -> None:
     """What the command line can be asked by a variable, the action asks it by that variable."""
     set_ = {name for step in _COMMANDS if step.command == command for name in step.env}
     assert set(variables_of(command)) - set_ == set()
+
+
+def test_the_gpu_is_looked_for_where_the_check_will_look() -> None:
+    """The doctor is asked for the engines and devices of the check, before it, with CUDA."""
+    written = {step["name"]: step for step in document(ACTION)["runs"]["steps"]}
+    doctor, check = written["See that the GPU is used"], written["Check"]
+    assert doctor["if"] == (
+        "${{ inputs.accelerator == 'cuda' && steps.library.outputs.key != '' }}"
+    )
+    assert doctor["env"].items() <= check["env"].items()
+    assert doctor["run"] == 'exec "$COMMAND" doctor --expect-gpu'
+    assert [*written].index(doctor["name"]) < [*written].index(check["name"])
 
 
 def test_every_option_is_an_input() -> None:
