@@ -49,7 +49,7 @@ class Measurer:
             self._benches[name] = Bench(spec, starter=self._starter, clock=self._clock)
         for name, bench in self._benches.items():
             try:
-                self.seen.engines[name] = bench.describe()
+                self.seen.engines.append(bench.describe())
             except MeasurementUnavailable as error:
                 self._give_up(self._cells_on(name), error)
 
@@ -88,13 +88,18 @@ class Measurer:
             return
         try:
             file = self._located[model.name] = self._files.locate(model)
-            self.seen.models[model.name] = bench.load(model, file).facts
+            loaded = bench.load(model, file).facts
         except MeasurementUnavailable as error:
             self._give_up(cells, error)
             return
+        self.seen.models[model.name] = loaded
+        engines = {engine.name: engine.facts for engine in self.seen.engines}
+        facts = {**engines[model.engine.name], **loaded}
 
         def first_runs(cell: Cell) -> None:
             suite = self._plan.suites[cell]
+            # Before the first run: after an interruption no run is without its provenance.
+            self.seen.facts[cell] = facts
             for run in range(suite.runs - suite.fresh_runs):
                 self._run(bench, model, cell, trace=run == 0)
 

@@ -49,8 +49,9 @@ def merge_shards(
 
 def _measurement_of(report: ShardReport) -> Measurement:
     return Measurement(
-        engines={engine.name: engine for engine in report.engines},
+        engines=list(report.engines),
         models=dict(report.models),
+        facts={one.cell: one.facts for one in report.cells if one.facts is not None},
         repetitions={one.cell: one.repetition for one in report.cells if one.repetition},
         problems={one.cell: one.problem for one in report.cells if one.problem},
         controls=list(report.controls),

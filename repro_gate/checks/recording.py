@@ -90,18 +90,16 @@ def observed_goldens(report: GateReport) -> list[Golden]:
 
     Of a model whose control did not differ nothing may: its goldens could never fail.
     """
-    # By name: two engines may well share a profile.
-    facts = {engine.name: engine.facts for engine in report.engines}
     distrusted = {control.model for control in report.controls if control.failed}
     return [
         Golden(
             cell=cell.cell,
             profile=cell.profile,
             generation=cell.generation,
-            provenance={**facts[cell.engine], **report.models[cell.cell.model]},
+            provenance=cell.facts,
         )
         for cell in report.cells
-        if cell.cell and cell.engine and cell.generation and cell.profile
+        if cell.cell and cell.generation and cell.profile and cell.facts is not None
         if _may_be_recorded(cell) and cell.cell.model not in distrusted
     ]
 

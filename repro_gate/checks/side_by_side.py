@@ -48,9 +48,9 @@ class SideBySide:
         """
         self._each(Measurer.describe)
         profiles = _by_name(
-            (name, device, engine.profile)
+            (name, device, profile)
             for device, measurer in self._lanes()
-            for name, engine in measurer.seen.engines.items()
+            for name, profile in measurer.seen.profiles.items()
         )
         for said in profiles.values():
             if len({profile for _, profile in said}) > 1:

@@ -103,7 +103,7 @@ def judge_tokens(
         suites=tuple({suite.name: None for suite in plan.suites.values()}),
         cells=(*_cell_reports(plan, seen, known.goldens), *known.orphans),
         controls=tuple(_control_report(c, known.goldens, seen) for c in seen.controls),
-        engines=tuple(seen.engines.values()),
+        engines=tuple(seen.engines),
         models=seen.models,
         timing=timing,
         interrupted=seen.interrupted,
@@ -131,12 +131,12 @@ def _measurer(plan: Plan, lanes: Sequence[Plan], ports: CheckPorts) -> Measurer 
 def _read_goldens(plan: Plan, seen: Measurement, goldens: GoldenReader) -> dict[Cell, Golden]:
     found: dict[Cell, Golden] = {}
     errors: list[InputInvalid] = []
-    for name, engine in seen.engines.items():
-        recorded = goldens.recorded(engine.profile)
+    for name, profile in seen.profiles.items():
+        recorded = goldens.recorded(profile)
         for cell in plan.cells:
             if plan.model_of(cell).engine.name == name and cell.id in recorded:
                 try:
-                    found[cell] = goldens.read(engine.profile, cell.id)
+                    found[cell] = goldens.read(profile, cell.id)
                 except InputInvalid as error:
                     errors.append(error)
     if errors:
@@ -146,7 +146,6 @@ def _read_goldens(plan: Plan, seen: Measurement, goldens: GoldenReader) -> dict[
 
 def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[CellReport]:
     # Syrupy can miss an unused golden, depending on how pytest was called.
-    profiles = sorted({engine.profile for engine in seen.engines.values()})
     return [
         CellReport(
             id=cell_id,
@@ -157,7 +156,7 @@ def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[CellR
             generation=None,
             profile=profile,
         )
-        for profile in profiles
+        for profile in sorted(set(seen.profiles.values()))
         for cell_id in sorted(goldens.recorded(profile) - plan.claimed)
     ]
 
@@ -167,11 +166,10 @@ def _cell_reports(
 ) -> list[CellReport]:
     observed = {cell: done.first for cell, done in seen.repetitions.items()}
     vacuous = {} if plan.is_part else vacuities(observed)
+    profiles = seen.profiles
     reports: list[CellReport] = []
     for cell in plan.cells:
         done = seen.repetitions.get(cell)
-        name = plan.model_of(cell).engine.name
-        engine = seen.engines.get(name)
         reports.append(
             CellReport(
                 id=cell.id,
@@ -180,8 +178,8 @@ def _cell_reports(
                 verdict=_verdict(plan, cell, seen, goldens.get(cell), vacuous.get(cell)),
                 runs=done.runs if done else 0,
                 generation=done.first if done else None,
-                profile=engine.profile if engine else None,
-                engine=name,
+                profile=profiles.get(plan.model_of(cell).engine.name),
+                facts=seen.facts[cell] if done else None,
             )
         )
     return reports
@@ -195,8 +193,7 @@ def _verdict(
     problem = seen.problems.get(cell) or (None if complete else _INTERRUPTED)
     if done is None:
         return problem or _INTERRUPTED
-    facts = seen.facts_of(plan.model_of(cell))
-    verdict = judge(done, cell=cell, golden=golden, vacuity=vacuity, facts=facts)
+    verdict = judge(done, cell=cell, golden=golden, vacuity=vacuity, facts=seen.facts[cell])
     # Runs that differ are a finding whether or not the others were made.
     return verdict if problem is None or isinstance(verdict, Nondeterministic) else problem
 

@@ -14,7 +14,7 @@ from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import GateReport
 from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
+from repro_gate.core.shards import PlanIdentity, Shard, ShardReport, measured_cells
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 
 
@@ -36,15 +36,8 @@ def write_part(
         started_at=report.started_at,
         shard=shard,
         identity=identity,
-        cells=tuple(
-            MeasuredCell(
-                cell=cell,
-                repetition=seen.repetitions.get(cell),
-                problem=seen.problems.get(cell),
-            )
-            for cell in opening.plan().tokens.cells
-        ),
-        engines=tuple(seen.engines.values()),
+        cells=measured_cells(opening.plan().tokens.cells, seen),
+        engines=tuple(seen.engines),
         models=seen.models,
         controls=tuple(seen.controls),
         logprobs=report.logprobs,

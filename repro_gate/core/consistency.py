@@ -134,6 +134,11 @@ def _in_control(divergence: Divergence | None) -> Iterator[Contradiction]:
 
 def _in_measured(found: MeasuredCell) -> Iterator[Contradiction]:
     done = found.repetition
+    if (done is None) != (found.facts is None):
+        expected = "the provenance of the runs, and none without a run"
+        yield Contradiction(
+            place="facts", expected=expected, found="none" if found.facts is None else "one"
+        )
     if done is None:
         return
     if done.runs < 1:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
-from repro_gate.core.models import ModelSpec
 from repro_gate.core.report import EngineReport, Timing
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
@@ -25,7 +24,10 @@ class Control:
 class Measurement:
     """What has been seen so far; it can be read at any time, also after an interruption."""
 
-    engines: dict[str, EngineReport] = field(default_factory=dict[str, EngineReport])
+    engines: list[EngineReport] = field(default_factory=list[EngineReport])
+    """Of one name there are several where machines of one profile told different facts."""
+    facts: dict[Cell, Facts] = field(default_factory=dict[Cell, Facts])
+    """The provenance of each cell that was to be run, of the very machine that was to run it."""
     models: dict[str, Facts] = field(default_factory=dict[str, Facts])
     repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
@@ -36,10 +38,10 @@ class Measurement:
     generated_tokens: int = 0
     interrupted: bool = False
 
-    def facts_of(self, model: ModelSpec) -> Facts:
-        """Return the provenance of everything that a model said."""
-        engine = self.engines[model.engine.name]
-        return {**engine.facts, **self.models.get(model.name, {})}
+    @property
+    def profiles(self) -> dict[str, str]:
+        """The profile of each engine that could say what it is, by name."""
+        return {engine.name: engine.profile for engine in self.engines}
 
     def timing(self, *, wall_s: float) -> Timing:
         """Return where the time went."""
@@ -55,11 +57,11 @@ def joined(parts: Iterable[Measurement]) -> Measurement:
     """Return what several engines saw of different cells as if one had seen it all."""
     whole = Measurement()
     for part in parts:
-        # Where two held the same model, the first speaks for both: their profile is the same.
-        for name, engine in part.engines.items():
-            whole.engines.setdefault(name, engine)
+        whole.engines += [engine for engine in part.engines if engine not in whole.engines]
+        # Where two held the same model, the first speaks for both: it is the same file.
         for name, facts in part.models.items():
             whole.models.setdefault(name, facts)
+        whole.facts |= part.facts
         whole.repetitions |= part.repetitions
         whole.problems |= part.problems
         whole.controls += part.controls

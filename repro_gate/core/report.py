@@ -28,8 +28,9 @@ class CellReport:
     """The first run; None when there was none."""
     profile: str | None
     """None when the engine could not say on what it would run."""
-    engine: str | None = None
-    """The name of the engine in the matrix; None for an orphaned golden."""
+    facts: Facts | None = None
+    """The provenance of the first run: other machines may have run other cells; None without one.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ class GateReport:
     cells: tuple[CellReport, ...]
     controls: tuple[ControlReport, ...]
     engines: tuple[EngineReport, ...]
+    """Of one name there are several where machines of one profile told different facts."""
     models: Mapping[str, Facts]
     """What each loaded model is and how it was set up, by name."""
     timing: Timing

@@ -1,14 +1,14 @@
 """A part of the matrix that one runner measures, and what it says to those who put all together."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.measurement import Control
+from repro_gate.core.measurement import Control, Measurement
 from repro_gate.core.report import EngineReport, Timing
 from repro_gate.core.verdicts import Inconclusive
 
@@ -52,8 +52,23 @@ class MeasuredCell:
     cell: Cell
     repetition: Repetition | None
     """None when there was no run."""
+    facts: Facts | None
+    """The provenance of the runs; None when there was none."""
     problem: Inconclusive | None
     """None when nothing went wrong."""
+
+
+def measured_cells(cells: Iterable[Cell], seen: Measurement) -> tuple[MeasuredCell, ...]:
+    """Return what was seen of each of some cells."""
+    return tuple(
+        MeasuredCell(
+            cell=cell,
+            repetition=seen.repetitions.get(cell),
+            facts=seen.facts[cell] if cell in seen.repetitions else None,
+            problem=seen.problems.get(cell),
+        )
+        for cell in cells
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,10 @@
 """Shards are judged only when they are all there, and then as if one machine had measured all."""
 
+from repro_gate.checks.recording import observed_goldens
 from repro_gate.core.cells import Cell
+from repro_gate.core.goldens import FactChange
 from repro_gate.core.matrix import Plan, plan
+from repro_gate.core.report import EngineReport
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import Shard
 from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphaned, Vacuous
@@ -11,10 +14,13 @@ from tests.fakes.scoring import plan_of, suite_of_logprobs
 from tests.fakes.sharding import CELLS, TOKENS, alone_of, measured_shard, merged_of, two_shards
 from tests.fakes.stores import MemoryGoldens
 from tests.fakes.values import (
+    ENGINE_FACTS,
+    PROFILE,
     cell_of,
     generation_of,
     golden_of,
     matrix_of,
+    provenance_of,
     suite_of,
 )
 
@@ -43,6 +49,26 @@ def test_a_drift_in_a_shard_is_a_drift_of_the_whole() -> None:
     starter = ScriptedStarter(script={CELLS[3]: [generation_of(9)]})
 
     assert isinstance(verdicts_of(merged_of(two_shards(starter)))[CELLS[3].id], Drift)
+
+
+def test_each_cell_has_the_provenance_of_its_shard() -> None:
+    """What changed is told of the machine that drifted, and is kept with what it observed."""
+    facts = {**ENGINE_FACTS, "device.driver": "999"}
+    updated = EngineReport(name="scripted", profile=PROFILE, facts=facts)
+    starter = ScriptedStarter(script={CELLS[3]: [generation_of(9)]}, reports={"scripted": updated})
+    shards = [measured_shard(Shard(1, 2)), measured_shard(Shard(2, 2), starter=starter)]
+
+    merged = merged_of(shards)
+
+    drift = verdicts_of(merged)[CELLS[3].id]
+    assert isinstance(drift, Drift)
+    assert drift.provenance == (FactChange(name="device.driver", before=None, after="999"),)
+    observed = {golden.cell: golden.provenance for golden in observed_goldens(merged)}
+    ordinary = provenance_of("tiny")
+    assert observed == dict.fromkeys(CELLS[:2], ordinary) | {
+        key: {**ordinary, "device.driver": "999"} for key in CELLS[2:]
+    }
+    assert [engine.facts for engine in merged.engines] == [ENGINE_FACTS, facts]
 
 
 def test_each_shard_shows_that_its_machine_can_fail() -> None:

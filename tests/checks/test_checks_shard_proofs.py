@@ -140,7 +140,7 @@ def test_a_cell_in_no_shard_is_refused() -> None:
 def test_a_foreign_cell_is_refused() -> None:
     """Nothing that was not planned may come in."""
     first, second = two_shards()
-    foreign = MeasuredCell(cell=cell_of("foreign"), repetition=None, problem=None)
+    foreign = MeasuredCell(cell=cell_of("foreign"), repetition=None, facts=None, problem=None)
 
     with pytest.raises(InputInvalid, match="though the matrix does not plan it"):
         merged_of([first, _with_cells(second, [*second.report.cells, foreign])])
@@ -195,8 +195,8 @@ def _merge_with(change: Callable[[LogprobReport], LogprobReport]) -> GateReport:
         (
             lambda part: replace(part, policies=part.policies[:1]),
             (
-                "policies of suite hosted of shard 1/1: expected clone, which clone--item-0 was drawn "
-                "from, found none of that name"
+                "policies of suite hosted of shard 1/1: expected clone, which clone--item-0 was "
+                "drawn from, found none of that name"
             ),
         ),
     ],

@@ -9,8 +9,9 @@ from threading import Event
 
 import pytest
 
+from repro_gate.checks.recording import observed_goldens
 from repro_gate.checks.tokens import CheckPorts, check_tokens
-from repro_gate.core.goldens import Facts
+from repro_gate.core.goldens import FactChange, Facts
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport, GateReport
@@ -21,7 +22,15 @@ from repro_gate.ports import LoadedModel, ModelFile
 from tests.fakes.checking import STARTED_AT, recorded_for, report_on, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedEngine, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
-from tests.fakes.values import ENGINE_FACTS, PROFILE, cell_of, generation_of, matrix_of, suite_of
+from tests.fakes.values import (
+    ENGINE_FACTS,
+    PROFILE,
+    cell_of,
+    digest_of,
+    generation_of,
+    matrix_of,
+    suite_of,
+)
 from tests.fakes.watching import FakeClock, RecordingProgress
 
 CELLS = tuple(cell_of(prompt) for prompt in ("haiku", "fox", "moon", "sea"))
@@ -145,13 +154,34 @@ def test_devices_of_two_classes_are_refused() -> None:
     assert starter.are_all_closed
 
 
+def test_each_cell_has_the_provenance_of_its_device() -> None:
+    """Two devices of one class need not be alike in everything, and what drifted tells where."""
+    drivers = {
+        device: {**ENGINE_FACTS, "device.driver": driver}
+        for device, driver in zip(DEVICES, ("560", "999"), strict=True)
+    }
+    starter = _on_machines(
+        lambda device, _: Machine(facts=drivers[device], digest=digest_of("tiny"))
+    )
+    starter.script = {CELLS[3]: [generation_of(9)]}
+
+    report = _check(starter)
+
+    drift = verdicts_of(report)[CELLS[3].id]
+    assert isinstance(drift, Drift)
+    assert drift.provenance == (FactChange(name="device.driver", before=None, after="999"),)
+    observed = {golden.cell: golden.provenance for golden in observed_goldens(report)}
+    assert [observed[cell]["device.driver"] for cell in CELLS] == ["560", "560", "999", "999"]
+    assert [engine.facts for engine in report.engines] == list(drivers.values())
+
+
 def test_one_device_named_twice_has_one_class() -> None:
     """A variable of the runner, for instance, can give the second engine another profile."""
     starter = _on_machines(lambda _, number: Machine(profile=f"cpu-{number}"))
 
     with pytest.raises(
         MeasurementUnavailable,
-        match="the devices are not of one class: cpu is cpu-[12], cpu is cpu-[12]$",
+        match=r"the devices are not of one class: cpu is cpu-[12], cpu is cpu-[12]$",
     ):
         _check(starter, lanes=lanes_of(PLAN, ("cpu", "cpu")))
 
@@ -162,8 +192,8 @@ def test_devices_that_loaded_two_files_are_refused() -> None:
 
     with pytest.raises(
         MeasurementUnavailable,
-        match="the devices did not load one file of model tiny: "
-        f"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
+        match=r"the devices did not load one file of model tiny: "
+        rf"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
     ):
         _check(_on_machines(lambda device, _: Machine(digest=files[device])))
 

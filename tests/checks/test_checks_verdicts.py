@@ -205,9 +205,9 @@ def test_a_report_carries_the_first_run_and_its_evidence() -> None:
 
     expected = golden_of(B).generation
     assert found.generation == replace(expected, trace=trace_of(expected.tokens))
-    assert (found.suite, found.runs, found.profile, found.engine) == (
+    assert (found.suite, found.runs, found.profile, found.facts) == (
         "quick",
         4,
         "cpu-test",
-        "scripted",
+        provenance_of("tiny"),
     )

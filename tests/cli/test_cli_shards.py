@@ -158,6 +158,26 @@ def test_a_merge_judges_with_the_goldens_of_its_checkout(
     assert contents_of(here.snapshots) == contents_of(measured.workspace.snapshots)
 
 
+def test_a_merge_tells_what_changed_on_the_machine_that_drifted(recorded: Workspace) -> None:
+    """An update of the driver, for instance, is no part of a profile; the goldens keep it."""
+    assert measure(recorded, 1).code == 0
+    recorded.write_script(_DRIFT, facts={"device.driver": "999.1"})
+    assert measure(recorded, 2).code == 10
+
+    ran = recorded.run("merge", "shards")
+    cell = recorded.cell("tiny--fox--seed1")
+    accepted = recorded.record("--from", str(recorded.output))
+
+    changed = {"name": "device.driver", "before": None, "after": "999.1"}
+    assert (ran.code, cell["provenance"], accepted.code) == (10, [changed], 0)
+    golden = read_json(recorded.golden("tiny--fox--seed1"))
+    assert golden["provenance"]["device.driver"] == "999.1"
+    assert [engine["facts"].get("device.driver") for engine in recorded.report()["engines"]] == [
+        None,
+        "999.1",
+    ]
+
+
 def test_a_suite_of_log_probabilities_stays_in_one_shard(recorded: Workspace) -> None:
     """It is judged as a whole, and the merge has it as the shard said it."""
     suites = matrix_of(recorded.engine())["suites"]

@@ -11,6 +11,7 @@ from repro_gate.core.cells import Cell
 from repro_gate.core.consistency import contradiction_in, contradiction_in_shard
 from repro_gate.core.contradictions import Contradiction
 from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.report import CellReport, GateReport
@@ -34,7 +35,7 @@ from tests.fakes.evidence import (
 )
 from tests.fakes.logprob_reports import outlier_of, rich_logprobs_of
 from tests.fakes.stores import MemoryGoldens
-from tests.fakes.values import cell_of, generation_of, golden_of, tokens_of
+from tests.fakes.values import ENGINE_FACTS, cell_of, generation_of, golden_of, tokens_of
 
 FOX = cell_of("fox")
 TOKEN = Token(99, b"x")
@@ -300,7 +301,7 @@ def test_a_suite_that_does_not_fit_together(part: LogprobReport, place: str) -> 
 
 
 def _measured(repetition: Repetition) -> ShardReport:
-    cell = MeasuredCell(cell=FOX, repetition=repetition, problem=None)
+    cell = MeasuredCell(cell=FOX, repetition=repetition, facts=ENGINE_FACTS, problem=None)
     return replace(shard_report_of(), cells=(cell,))
 
 
@@ -318,6 +319,20 @@ def test_a_measured_cell_that_does_not_fit_together(repetition: Repetition, plac
 
     assert found is not None
     assert found.place == f"cells[0].repetition.{place}"
+
+
+@pytest.mark.parametrize(("index", "facts", "said"), [(0, None, "none"), (2, {}, "one")])
+def test_runs_without_their_provenance(index: int, facts: Facts | None, said: str) -> None:
+    """It is the provenance of the goldens that they may become."""
+    cells = list(shard_report_of().cells)
+    cells[index] = replace(cells[index], facts=facts)
+
+    found = contradiction_in_shard(replace(shard_report_of(), cells=tuple(cells)))
+    assert found == Contradiction(
+        place=f"cells[{index}].facts",
+        expected="the provenance of the runs, and none without a run",
+        found=said,
+    )
 
 
 def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:

@@ -21,7 +21,14 @@ from repro_gate.core.verdicts import (
     Verdict,
 )
 from tests.fakes.logprob_reports import rich_logprobs_of
-from tests.fakes.values import ENGINE_FACTS, PROFILE, cell_of, generation_of, golden_of
+from tests.fakes.values import (
+    ENGINE_FACTS,
+    PROFILE,
+    cell_of,
+    generation_of,
+    golden_of,
+    provenance_of,
+)
 
 SAID = generation_of(7, 8, 9, 10, is_traced=True)
 OTHER = generation_of(7, 8, 11, 12, is_traced=True)
@@ -52,7 +59,7 @@ def seen(cell: Cell, verdict: Verdict) -> CellReport:
         runs=3,
         generation=SAID,
         profile=PROFILE,
-        engine="scripted",
+        facts=provenance_of(cell.model),
     )
 
 
@@ -66,7 +73,6 @@ def unseen(cell: Cell) -> CellReport:
         runs=0,
         generation=None,
         profile=None,
-        engine="scripted",
     )
 
 
@@ -140,13 +146,19 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
             options=OPTIONS,
         ),
         cells=(
-            MeasuredCell(cell=cell_of(), repetition=Repetition(first=SAID, runs=3), problem=None),
+            MeasuredCell(
+                cell=cell_of(),
+                repetition=Repetition(first=SAID, runs=3),
+                facts=provenance_of("tiny"),
+                problem=None,
+            ),
             MeasuredCell(
                 cell=cell_of("fox"),
                 repetition=Repetition(first=SAID, runs=3, difference=DIFFERENCE),
+                facts=provenance_of("tiny"),
                 problem=LOST,
             ),
-            MeasuredCell(cell=cell_of("snow"), repetition=None, problem=LOST),
+            MeasuredCell(cell=cell_of("snow"), repetition=None, facts=None, problem=LOST),
         ),
         engines=ENGINES,
         models={"tiny": {"model.sha256": "ab" * 32}},

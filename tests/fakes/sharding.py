@@ -12,7 +12,7 @@ from repro_gate.core.matrix import plan
 from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
 from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
+from repro_gate.core.shards import PlanIdentity, Shard, ShardReport, measured_cells
 from tests.fakes.checking import STARTED_AT, recorded_for
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.logprob_reports import logprob_cell_report_of, logprob_report_of, policy_noise_of
@@ -63,12 +63,6 @@ def measured_shard(
         runs=None,
         options=("--device", "cuda"),
     )
-    cells = tuple(
-        MeasuredCell(
-            cell=cell, repetition=seen.repetitions.get(cell), problem=seen.problems.get(cell)
-        )
-        for cell in part.tokens.cells
-    )
     return FoundShard(
         place=f"shard-{shard.index}/shard.json",
         report=ShardReport(
@@ -76,8 +70,8 @@ def measured_shard(
             started_at=report.started_at,
             shard=shard,
             identity=identity,
-            cells=cells,
-            engines=tuple(seen.engines.values()),
+            cells=measured_cells(part.tokens.cells, seen),
+            engines=tuple(seen.engines),
             models=seen.models,
             controls=tuple(seen.controls),
             logprobs=tuple(map(_agreeing, part.logprobs)),

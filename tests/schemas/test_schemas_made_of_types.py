@@ -23,7 +23,7 @@ def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
 
     fields = dataclasses.fields(CellReport)
     assert list(definition["properties"]) == [field.name for field in fields]
-    assert definition["required"] == [field.name for field in fields if field.name != "engine"]
+    assert definition["required"] == [field.name for field in fields if field.name != "facts"]
     assert definition["description"] == CellReport.__doc__
     assert definition["properties"]["runs"] == {
         "description": "How many runs were finished.",
@@ -47,6 +47,9 @@ def test_what_stands_beneath_a_field_is_its_text() -> None:
     """Also when it has several lines, and not what stands beneath a property."""
     assert field_texts(GateReport) == {
         "started_at": "ISO 8601, UTC.",
+        "engines": (
+            "Of one name there are several where machines of one profile told different facts."
+        ),
         "models": "What each loaded model is and how it was set up, by name.",
         "interrupted": "True when the check was stopped: what it did not reach is inconclusive.",
         "repeat_with": (
