@@ -9,6 +9,8 @@ from os.path import commonprefix
 from repro_gate.reports import foreign
 
 _OPTION = re.compile(r"--[a-z-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9./_][A-Za-z0-9./_:=,+-]*")
+"""Nothing in it means anything to a shell, and it does not look like an option."""
 
 
 def command(name: str, options: Sequence[str]) -> str:
@@ -30,7 +32,7 @@ def only(ids: Sequence[str], others: Sequence[str], *flags: str) -> str:
         return " ".join(["--only", quoted(escape(ids[0])), *flags])
     start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
     if _selects_others(start, ids, others):
-        return " ".join(["--only 'ID'", *flags, " # for each of these ids"])
+        return " ".join(["--only ID", *flags, " # for each of these ids"])
     return " ".join(["--only", quoted(f"{escape(start)}*"), *flags])
 
 
@@ -48,4 +50,5 @@ def _selects_others(start: str, ids: Sequence[str], others: Sequence[str]) -> bo
 
 def quoted(text: str) -> str:
     """Return one word of a shell command, whatever the text holds."""
-    return "'" + foreign.one_line(text).replace("'", "'\\''") + "'"
+    word = foreign.one_line(text)
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"

@@ -84,6 +84,11 @@ def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
             assert_never(verdict)
 
 
+def command_label(word: str) -> str:
+    """Return what the command of a finding with this verdict does."""
+    return "remove it" if word == Orphaned.word else "accept it"
+
+
 def describe_control(control: ControlReport) -> str:
     """Return what a control shows, in our own words."""
     if control.divergence is None:

@@ -36,7 +36,7 @@ drift  tiny--fox--seed1
   changed           driver: (not said) -> 2.0
 """
     )
-    assert "repro-gate update-snapshots --suite 'quick' --only 'tiny--fox--seed1'\n" in out
+    assert "repro-gate update-snapshots --suite quick --only tiny--fox--seed1\n" in out
 
 
 def test_the_command_of_a_drift_accepts_it(recorded: Workspace) -> None:
@@ -118,5 +118,5 @@ def test_the_command_repeats_matrix_and_device(recorded: Workspace) -> None:
 
     ran = recorded.run("check", "--config", "mine.toml", "--device", "cuda:1")
 
-    accepts = "update-snapshots --config 'mine.toml' --device 'cuda:1' --suite 'quick' --only"
-    assert f"repro-gate {accepts} '{_FOX}'" in ran.out
+    accepts = "update-snapshots --config mine.toml --device cuda:1 --suite quick --only"
+    assert f"repro-gate {accepts} {_FOX}" in ran.out

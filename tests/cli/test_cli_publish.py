@@ -37,7 +37,7 @@ def test_the_comment_is_made_once_and_kept_current(
     assert [each.code for each in ran] == [0, 0, 0]
     assert running == [(id, "running", True)]
     assert states(github.world) == [(id, "passed", True)]
-    assert "### ✅ Fixed: 4 match at [`c0ffee0`]" in github.world.bodies()[0]
+    assert "### ✅ Fixed at [`c0ffee0`]" in github.world.bodies()[0]
 
 
 def test_drift_is_told_everywhere(red_job: Job, github: Github) -> None:
@@ -46,7 +46,8 @@ def test_drift_is_told_everywhere(red_job: Job, github: Github) -> None:
 
     (body,) = github.world.bodies()
     assert (ran.code, ran.err) == (0, "")
-    assert "### ❌ Failed: 1 drift, 3 match at [`c0ffee0`]" in body
+    assert "### ❌ Failed at [`c0ffee0`]" in body
+    assert "\n\n**1 drift**; 3 match.\n\n" in body
     assert "[full report](https://github.com/octo/gate/actions/runs/1/a/2)" in body
     assert re.match(r"::error file=.*,title=drift%3A tiny--fox--seed1::", ran.out)
     assert ran.out.count("\n") == 1

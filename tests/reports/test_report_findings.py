@@ -51,7 +51,7 @@ def test_drifts_to_the_same_tokens_are_one_finding(
     (found,) = findings(gate_report(*same))
     assert found.cells == tuple(same)
     assert found.repeat == (
-        "repro-gate check --suite 'embedded' --only 'tiny-qwen2--autumn-leaves--seed*'"
+        "repro-gate check --suite embedded --only 'tiny-qwen2--autumn-leaves--seed*'"
     )
 
 
@@ -90,8 +90,8 @@ def test_command_repeats_on_the_same_matrix_and_device(
     report = gate_report(cell_report(UNRECORDED), repeat_with=("--device", "cuda"))
     (found,) = findings(report)
 
-    only = "'tiny-qwen2--autumn-leaves--seed42'"
-    assert found.repeat == (f"repro-gate check --device 'cuda' --suite 'embedded' --only {only}")
+    only = "tiny-qwen2--autumn-leaves--seed42"
+    assert found.repeat == (f"repro-gate check --device cuda --suite embedded --only {only}")
 
 
 @pytest.mark.parametrize("word", ["--x; rm -rf ~", "--X", "--", "--a=b", "--a\n"])
@@ -123,8 +123,8 @@ def test_command_accepts_one_cell(gate_report: Build, cell_report: Found) -> Non
     """The command of one cell names that cell, and the suite in which it is found."""
     (found,) = findings(gate_report(cell_report(UNRECORDED)))
 
-    only = "'tiny-qwen2--autumn-leaves--seed42'"
-    assert found.command == f"repro-gate update-snapshots --suite 'embedded' --only {only}"
+    only = "tiny-qwen2--autumn-leaves--seed42"
+    assert found.command == f"repro-gate update-snapshots --suite embedded --only {only}"
 
 
 def test_command_accepts_cells_by_what_they_share(
@@ -135,7 +135,7 @@ def test_command_accepts_cells_by_what_they_share(
     (found,) = findings(gate_report(*cells, cell_report(Match(), cell(seed=13))))
 
     assert found.command == (
-        "repro-gate update-snapshots --suite 'embedded' --only 'tiny-qwen2--autumn-leaves--seed1*'"
+        "repro-gate update-snapshots --suite embedded --only 'tiny-qwen2--autumn-leaves--seed1*'"
     )
 
 
@@ -148,7 +148,7 @@ def test_command_accepts_nothing_else(
     found = findings(gate_report(*cells, vacuous))
 
     assert [each.command for each in found] == [
-        "repro-gate update-snapshots --suite 'embedded' --only 'ID'  # for each of these ids",
+        "repro-gate update-snapshots --suite embedded --only ID  # for each of these ids",
         None,
     ]
 
@@ -183,7 +183,7 @@ def test_pattern_of_several_cells_selects_no_other(
     found = findings(gate_report(*rest, *same))
     command = next(each.command for each in found if each.first.verdict == UNRECORDED)
 
-    told = "'ID'  # for each of these ids" if pattern is None else f"'{pattern}'"
+    told = "ID  # for each of these ids" if pattern is None else f"'{pattern}'"
     assert command == f"repro-gate update-snapshots --only {told}"
 
 
@@ -191,9 +191,7 @@ def test_command_without_a_suite(gate_report: Build, cell_report: Found) -> None
     """A cell that says no suite is looked for in the default ones."""
     (found,) = findings(gate_report(cell_report(UNRECORDED, suite=None)))
 
-    assert found.command == (
-        "repro-gate update-snapshots --only 'tiny-qwen2--autumn-leaves--seed42'"
-    )
+    assert found.command == ("repro-gate update-snapshots --only tiny-qwen2--autumn-leaves--seed42")
 
 
 def test_command_prunes_orphans(gate_report: Build, orphan: Callable[[str], CellReport]) -> None:
@@ -207,7 +205,7 @@ def test_command_quotes_what_it_names(gate_report: Build, cell_report: Found) ->
     """Whatever an id holds, it is one word of the command."""
     (found,) = findings(gate_report(cell_report(UNRECORDED, id="a'; b")))
 
-    assert found.command == r"repro-gate update-snapshots --suite 'embedded' --only 'a'\''; b'"
+    assert found.command == r"repro-gate update-snapshots --suite embedded --only 'a'\''; b'"
 
 
 def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report: Found) -> None:

@@ -82,7 +82,7 @@ def test_command_accepts_one_drift(logprob_suite_report: Build) -> None:
     cells = [logprob_cell_report_of(SHIFTED), logprob_cell_report_of(AGREES, logprob_cell_of("b"))]
 
     assert commands_of(logprob_suite_report(*cells)) == [
-        "repro-gate record-baseline --suite 'hosted' --only 'base--capital' --again"
+        "repro-gate record-baseline --suite hosted --only base--capital --again"
     ]
 
 
@@ -95,7 +95,7 @@ def test_command_records_again_nothing_else(logprob_suite_report: Build) -> None
     ]
 
     assert commands_of(logprob_suite_report(*cells)) == [
-        "repro-gate record-baseline --suite 'hosted' --only 'ID' --again  # for each of these ids"
+        "repro-gate record-baseline --suite hosted --only ID --again  # for each of these ids"
     ]
 
 
@@ -104,7 +104,7 @@ def test_command_records_what_is_missing(logprob_suite_report: Build) -> None:
     cells = [*unrecorded_of("new-1", "new-2"), logprob_cell_report_of(AGREES, logprob_cell_of("n"))]
 
     assert commands_of(logprob_suite_report(*cells)) == [
-        "repro-gate record-baseline --suite 'hosted' --only 'base--new-*'"
+        "repro-gate record-baseline --suite hosted --only 'base--new-*'"
     ]
 
 
@@ -126,7 +126,7 @@ def test_command_repeats_the_options_of_the_check(logprob_suite_report: Build) -
     )
 
     assert commands_of(replace(report, repeat_with=("--matrix", "my matrix.toml"))) == [
-        "repro-gate record-baseline --matrix 'my matrix.toml' --suite 'hosted' --again",
+        "repro-gate record-baseline --matrix 'my matrix.toml' --suite hosted --again",
         "repro-gate record-baseline --matrix 'my matrix.toml' --prune",
     ]
 

@@ -85,7 +85,7 @@ def test_drift_is_a_block(logprob_suite_report: Build, on_terminal: Print) -> No
         '  token       [3] 43 " Paris"  -0.5000 -> -1.7500 nats (-1.2500)',
         "  changed     answer.model: m-1 -> m-2",
         "  what to do  If the change is intended, accept it; if not, begin with what changed.",
-        "  command     repro-gate record-baseline --suite 'hosted' --only 'base--capital' --again",
+        "  command     repro-gate record-baseline --suite hosted --only base--capital --again",
     ]
 
 

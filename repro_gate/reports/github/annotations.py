@@ -1,17 +1,25 @@
 """Annotations of a job, as commands to the runner: the little that stands beside the code.
 
-The runner takes 10 of each level for a whole action, and cuts a message at 4,096 characters.
+The runner takes 10 of each level for a whole action, however many commands print them, and cuts a
+message at 4,096 characters.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, TypeAlias, assert_never
 
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import Description, advise, describe, describe_control
+from repro_gate.reports.describe import (
+    Description,
+    advise,
+    command_label,
+    describe,
+    describe_control,
+)
 from repro_gate.reports.explain import evidence as divergence_lines
 from repro_gate.reports.explain import explain
 from repro_gate.reports.findings import Finding, findings
@@ -23,6 +31,8 @@ LineOf: TypeAlias = Callable[[CellReport], tuple[str, int] | None]
 """The file of a cell's golden, as the workspace names it, and the line at which it drifted."""
 
 _MOST: Final = 10
+_FIRST: Final = {"error": 1, "warning": 3, "notice": 3}
+"""What is kept for what a step says before the result is known; the runner counts both together."""
 _LONGEST_TITLE: Final = 120
 _LONGEST_MESSAGE: Final = 1_300
 """Each character may become three, as `%25`."""
@@ -55,13 +65,24 @@ def render_annotations(
         line_of: where the golden of a drifted cell is to be seen.
         first: what else is to be said, and comes before all others of its level.
     """
-    return render_said([*first, *_annotations(evidence, line_of)])
+    most = {level: _MOST - kept for level, kept in _FIRST.items()}
+    return _render([*first, *_annotations(evidence, line_of)], most)
 
 
 def render_said(said: Sequence[Annotation]) -> str:
-    """Return the commands for these annotations, as many of each level as are shown."""
-    levels = [[each for each in said if each.level == level] for level in _LEVELS.values()]
-    return "".join(_command(each) for level in levels for each in _most_important(level))
+    """Return the commands for these few annotations.
+
+    With those of a result, said later, there are no more of any level than the runner takes.
+    """
+    return _render(said, _FIRST)
+
+
+def _render(said: Sequence[Annotation], most: Mapping[str, int]) -> str:
+    shown = (
+        _most_important([each for each in said if each.level == level], count)
+        for level, count in most.items()
+    )
+    return "".join(map(_command, chain.from_iterable(shown)))
 
 
 def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotation]:
@@ -106,7 +127,13 @@ def _of_cells(finding: Finding, line_of: LineOf) -> Annotation:
     return Annotation(
         level=_LEVELS[outcome_of_verdict(cell.verdict)],
         title=f"{cell.verdict.word}: {subject}",
-        message=_message(said, lines, advice=advise(cell.verdict), command=finding.command),
+        message=_message(
+            said,
+            lines,
+            advice=advise(cell.verdict),
+            command=finding.command,
+            word=cell.verdict.word,
+        ),
         place=line_of(cell),
     )
 
@@ -118,7 +145,9 @@ def _of_logprobs(finding: LogprobFinding) -> Annotation:
     return Annotation(
         level=_LEVELS[finding.outcome],
         title=f"{finding.word}: {finding.subject}",
-        message=_message(finding.said, lines, advice=finding.advice, command=finding.command),
+        message=_message(
+            finding.said, lines, advice=finding.advice, command=finding.command, word=finding.word
+        ),
     )
 
 
@@ -133,6 +162,7 @@ def _message(
     *,
     advice: str | None = None,
     command: str | None = None,
+    word: str = "",
 ) -> str:
     changed = [foreign.change_line(change) for change in said.suspects]
     told = [
@@ -141,20 +171,20 @@ def _message(
         *cut("changed", changed),
         *given("remedy", said.remedy),
         *given("what to do", advice),
-        *given("accept it", command),
+        *given(command_label(word), command),
     ]
     claim = f"{said.claim[0].upper()}{said.claim[1:]}."
     return "\n".join([claim, *(f"{label}: {text}" for label, text in told)])
 
 
-def _most_important(level: Sequence[Annotation]) -> Sequence[Annotation]:
-    """Return as many as the runner takes, of which the last one may tell of the others."""
-    if len(level) <= _MOST:
+def _most_important(level: Sequence[Annotation], most: int) -> Sequence[Annotation]:
+    """Return as many as there is room for, of which the last one may tell of the others."""
+    if len(level) <= most:
         return level
-    more = len(level) - _MOST + 1
+    more = len(level) - most + 1
     said = f"The report has {more} more, for which there is no room here."
     last = Annotation(level=level[0].level, title=f"And {more} more", message=said)
-    return [*level[: _MOST - 1], last]
+    return [*level[: most - 1], last]
 
 
 def _command(annotation: Annotation) -> str:

@@ -16,6 +16,10 @@ Block = Sequence[str]
 _MOST_LINES: Final = 30
 _LONGEST_LINE: Final = 300
 _LONGEST_REMEDY: Final = 400
+_DOWNLOAD: Final = (
+    "Look at the step of the commenting workflow that downloads the artifact: it needs the "
+    "permission `actions: read` and the name of the artifact, and an artifact expires."
+)
 _REASONS: Final = {
     ExitCode.USAGE_INVALID: "the command line cannot be obeyed",
     ExitCode.INPUT_INVALID: "a file is invalid",
@@ -27,6 +31,8 @@ _REASONS: Final = {
 def broken_words(evidence: Evidence | None, run: CiRun) -> str:
     """Return why there is no verdict, in our own words."""
     match evidence:
+        case None if _is_lost(run):
+            return "the result of the check could not be read"
         case None:
             return "the check left no result behind"
         case Unfinished(exit_code=exit_code):
@@ -43,20 +49,39 @@ def broken_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
     """Yield what happened, and what to do."""
     match evidence:
         case None:
-            yield [
-                "It was killed, ran out of time, or never began. Nothing is known of this commit."
-            ]
-            yield ["If the machine ran out of memory or time, give it more, or divide the matrix."]
+            yield from _nothing(run)
         case Unfinished():
             yield from _unfinished(evidence)
         case Finished(report=report) if is_contradicted(report, run):
-            said = "nothing" if run.conclusion is None else code(clipped(run.conclusion, 40))
-            denial = f"The CI system says of the run: {said}."
+            denial = _conclusion(run)
             yield [f"The report says that the check passed. {denial} A report is not enough."]
         case Finished(report=report):
             yield [f"What it had reached by then is no verdict: {tally(report)}."]
         case _:
             assert_never(evidence)
+
+
+def _is_lost(run: CiRun) -> bool:
+    """Tell whether there has to be a result somewhere, for no run succeeds without one."""
+    return run.is_of_another and run.conclusion == "success"
+
+
+def _nothing(run: CiRun) -> Iterator[Block]:
+    if run.is_of_another:
+        yield [f"No result of the run could be read. {_conclusion(run)}"]
+    if not _is_lost(run):
+        ended = "It may have been killed, run out of time, or never begun."
+        yield [
+            f"{ended} Nothing is known of this commit.",
+            "If the machine ran out of memory or time, give it more, or divide the matrix.",
+        ]
+    if run.is_of_another:
+        yield [_DOWNLOAD]
+
+
+def _conclusion(run: CiRun) -> str:
+    said = "nothing" if run.conclusion is None else code(clipped(run.conclusion, 40))
+    return f"The CI system says of the run: {said}."
 
 
 def _unfinished(evidence: Unfinished) -> Iterator[Block]:

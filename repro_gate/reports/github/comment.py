@@ -22,7 +22,6 @@ Block = Sequence[str]
 LIMIT: Final = 65_000
 """In UTF-16 units, of which GitHub takes 65,536; each is at most 3 bytes of its 262,144."""
 _LONGEST_VERSION: Final = 40
-_ALL: Final = "The full report of the run has all of it."
 
 
 def render_running(*, marker: Marker, run: CiRun) -> str:
@@ -53,16 +52,18 @@ def render_comment(
     marker = replace(marker, state=state_of(evidence, run))
     told = telling_of(evidence, run, was_found=marker.found)
     frame = Frame(
-        head=[[str(marker)], [f"### {told.title}"]],
-        cut=cut_words,
+        head=[[str(marker)], [f"### {told.title}"], told.lead],
+        cut=lambda left_out: cut_words(left_out, run, artifact_url),
         foot=_foot(sources(evidence, run, artifact_url), marker),
     )
     return fill(frame, told.pieces, limit=limit, size=utf16_units)
 
 
-def cut_words(left_out: str) -> Block:
-    """Return the notice of what there was no room for."""
-    return [f"**Not shown here**, for want of room: {left_out}. {_ALL}"]
+def cut_words(left_out: str, run: CiRun, artifact_url: str | None) -> Block:
+    """Return the notice of what there was no room for, and where it is."""
+    full = "full report"
+    full = f"{full} of the run" if artifact_url is None else artifact_link(artifact_url, run, full)
+    return [f"**Not shown here**, for want of room: {left_out}. The {full} has all of it."]
 
 
 def sources(evidence: Evidence | None, run: CiRun, artifact_url: str | None) -> Iterator[str]:

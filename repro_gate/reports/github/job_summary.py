@@ -40,7 +40,11 @@ def render_job_summary(
             return whole
     told = telling_of(evidence, run, was_found=False)
     foot = " · ".join(sources(evidence, run, None))
-    frame = Frame(head=[*noted, [f"# {told.title}"]], cut=cut_words, foot=[f"<sub>{foot}</sub>"])
+    frame = Frame(
+        head=[*noted, [f"# {told.title}"], told.lead],
+        cut=lambda left_out: cut_words(left_out, run, None),
+        foot=[f"<sub>{foot}</sub>"],
+    )
     return fill(frame, told.pieces, limit=limit, size=utf8_bytes)
 
 

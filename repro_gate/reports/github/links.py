@@ -1,4 +1,4 @@
-"""Links of ours: to a run and to its artifact, and to nowhere else.
+"""Links of ours: to a commit, to a run and to its artifact, and to nowhere else.
 
 Addresses come from the environment of a job. What does not look as they do is shown as text.
 """
@@ -20,9 +20,13 @@ _LONGEST: Final = 60
 
 
 def commit_link(run: CiRun) -> str:
-    """Return the commit that was checked, linked to the run that checked it."""
+    """Return the commit that was checked, linked to what it changes."""
     sha = run.head_sha
-    return _link(code(sha[:_SHORT] if _SHA.fullmatch(sha) else clipped(sha, _LONGEST)), _url(run))
+    if not _SHA.fullmatch(sha):
+        return code(clipped(sha, _LONGEST))
+    is_known = _url(run) is not None
+    url = f"{run.server_url}/{run.repository}/commit/{sha}" if is_known else None
+    return _link(code(sha[:_SHORT]), url)
 
 
 def run_link(run: CiRun, words: str) -> str:

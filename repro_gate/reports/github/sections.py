@@ -7,8 +7,15 @@ from typing import Final
 
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import ControlReport, GateReport
+from repro_gate.core.tokens import Token
 from repro_gate.core.verdicts import Drift
-from repro_gate.reports.describe import Description, advise, describe, describe_control
+from repro_gate.reports.describe import (
+    Description,
+    advise,
+    command_label,
+    describe,
+    describe_control,
+)
 from repro_gate.reports.explain import Explanation, explain, margin_words, where
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.foreign import clipped
@@ -114,30 +121,28 @@ def _token_blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
         if isinstance(cell.verdict, Drift) and not said.suspects:
             yield ["Nothing in the provenance has changed since the golden was recorded."]
     yield from _what_to_do(advise(cell.verdict), said.remedy)
-    yield _commands(finding.repeat, finding.command)
+    yield _commands(finding.repeat, finding.command, cell.verdict.word)
 
 
 def _diff(explanation: Explanation) -> Iterator[str]:
     """Yield both sides from the divergence on as text, and then token by token."""
     width = max(len(explanation.expected_by), len(explanation.observed_by))
-    sides = (
-        (
-            "---",
-            explanation.expected_by,
-            explanation.expected and explanation.expected_continuation,
-        ),
-        (
-            "+++",
-            explanation.observed_by,
-            explanation.observed and explanation.observed_continuation,
-        ),
-    )
-    for sign, side, text in sides:
-        yield f'{sign} {side:<{width}}  "{text}"' if text else f"{sign} {side}"
+    divergence = explanation.divergence
+    expected = explanation.expected_continuation if explanation.expected else None
+    observed = explanation.observed_continuation if explanation.observed else None
+    yield f"--- {explanation.expected_by:<{width}}  {_said(expected, divergence.expected)}"
+    yield f"+++ {explanation.observed_by:<{width}}  {_said(observed, divergence.observed)}"
     margin = margin_words(explanation)
     told = "" if margin is None else f", margin {margin}"
-    yield f"@@ {where(explanation.divergence)}{told} @@"
+    yield f"@@ {where(divergence)}{told} @@"
     yield from token_diff(explanation)
+
+
+def _said(continuation: str | None, token: Token | None) -> str:
+    """Return what a side says from the divergence on; None when no more than its token is known."""
+    if continuation is not None:
+        return f'"{continuation}"'
+    return "(has ended)" if token is None else "(only the differing token was kept)"
 
 
 def _control_section(control: ControlReport) -> Section:
@@ -168,7 +173,7 @@ def _hosted_blocks(finding: LogprobFinding, shared: SharedChanges) -> Iterator[B
     if not shared.baselines:
         yield from _suspects("baseline", finding.said)
     yield from _what_to_do(finding.advice, finding.said.remedy)
-    yield _commands(finding.repeat, finding.command)
+    yield _commands(finding.repeat, finding.command, finding.word)
 
 
 def _claim(said: Description) -> Iterator[Block]:
@@ -207,7 +212,7 @@ def _what_to_do(advice: str, remedy: str | None) -> Iterator[Block]:
         yield [f"Remedy: {code(clipped(remedy, _LONGEST_WORDS))}"]
 
 
-def _commands(repeat: str | None, accept: str | None) -> Block:
-    told = (("# measure it again", repeat), ("# accept it", accept))
+def _commands(repeat: str | None, command: str | None, word: str) -> Block:
+    told = (("# measure it again", repeat), (f"# {command_label(word)}", command))
     lines = [line for label, given in told if given is not None for line in (label, given)]
     return fence(lines, "sh") if lines else ()

@@ -1,4 +1,4 @@
-"""All verdicts of a check in one line: the title of what is said of it."""
+"""All verdicts of a check in one line: what stands under the title."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,14 +20,16 @@ _WORDS: Final = (
 
 
 def tally(report: GateReport) -> str:
-    """Return how many cells have each verdict, what is wrong first, in our own words."""
+    """Return how many cells have each verdict, what is wrong first and bold, in our own words."""
     given = Counter(report.counts)
     for part in report.logprobs:
         given.update(part.counts)
     counted = {word: _counted(given[word], word) for word in _WORDS if given[word]}
     found = [words for word, words in counted.items() if word not in _PASSING]
     passing = [words for word, words in counted.items() if word in _PASSING]
-    return ", ".join([*found, *_beyond_cells(report), *passing]) or "nothing was checked"
+    wrong = ", ".join([*found, *_beyond_cells(report)])
+    told = [*([f"**{wrong}**"] if wrong else []), *([", ".join(passing)] if passing else [])]
+    return "; ".join(told) or "nothing was checked"
 
 
 def _beyond_cells(report: GateReport) -> Iterator[str]:

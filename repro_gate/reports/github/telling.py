@@ -17,6 +17,8 @@ from repro_gate.reports.github.state import state_of
 from repro_gate.reports.github.tally import tally
 from repro_gate.reports.markdown_text import mark
 
+Block = Sequence[str]
+
 _NONE: Final = "⛔"
 _PASSED: Final = "Everything that was asked for was measured, and agrees with what is recorded."
 _FIXED: Final = f"What was reported here before is gone. {_PASSED}"
@@ -31,6 +33,8 @@ class Telling:
     """A result in words."""
 
     title: str
+    lead: Block
+    """What it comes to, in one line, where there is a verdict."""
     pieces: Sequence[Piece]
 
 
@@ -45,7 +49,7 @@ def telling_of(evidence: Evidence | None, run: CiRun, *, was_found: bool) -> Tel
     if isinstance(evidence, Finished) and state_of(evidence, run) is not CommentState.BROKEN:
         return _of_report(evidence.report, run, was_found=was_found)
     title = f"{_NONE} No verdict: {broken_words(evidence, run)}, at {commit_link(run)}"
-    return Telling(title=title, pieces=list(_of_none(evidence, run)))
+    return Telling(title=title, lead=(), pieces=list(_of_none(evidence, run)))
 
 
 def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Telling:
@@ -63,8 +67,8 @@ def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Telling:
             assert_never(outcome)
     said = _PARTIAL if report.interrupted else said
     first = [Piece(name="what the verdict means", block=[said])] if said else []
-    title = f"{mark(outcome)} {word}: {tally(report)} at {commit_link(run)}"
-    return Telling(title=title, pieces=[*first, *pieces])
+    title = f"{mark(outcome)} {word} at {commit_link(run)}"
+    return Telling(title=title, lead=[f"{tally(report)}."], pieces=[*first, *pieces])
 
 
 def _of_none(evidence: Evidence | None, run: CiRun) -> Iterator[Piece]:

@@ -7,7 +7,7 @@ import pytest
 from repro_gate.core.evidence import Finished, Unfinished
 from repro_gate.core.report import CellReport, ControlReport, GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
-from repro_gate.reports.github.annotations import render_annotations
+from repro_gate.reports.github.annotations import Annotation, render_annotations, render_said
 from tests.fakes.logprob_reports import logprob_report_of, rich_logprobs_of
 from tests.reports.conftest import cell_of, cell_report_of, drift_of, gate_report_of, generation_of
 
@@ -58,15 +58,37 @@ def test_without_a_line_there_is_no_file() -> None:
 
 @pytest.mark.parametrize(
     ("count", "titles", "last"),
-    [(10, 10, "title=unrecorded"), (11, 9, "title=And 2 more"), (50, 9, "title=And 41 more")],
+    [(9, 9, "title=unrecorded"), (10, 8, "title=And 2 more"), (50, 8, "title=And 42 more")],
 )
-def test_ten_of_a_level_are_taken(count: int, titles: int, last: str) -> None:
+def test_nine_errors_are_shown(count: int, titles: int, last: str) -> None:
     """Of more, the last one says how many there are."""
     lines = lines_of(unrecorded_of(count))
 
-    assert len(lines) == 10
+    assert len(lines) == 9
     assert sum("title=unrecorded" in line for line in lines) == titles
     assert lines[-1].startswith(f"::error {last}")
+
+
+@pytest.mark.parametrize("level", ["error", "warning", "notice"])
+def test_two_commands_together_say_no_more_than_the_runner_takes(level: str) -> None:
+    """What is said when a check begins takes no room from what is said of its result."""
+    said = [Annotation(level=level, title=f"t{each}", message="m") for each in range(50)]
+    result = Finished(report=unrecorded_of(50))
+    begun = render_said(said).splitlines()
+    ended = render_annotations(result, line_of=nowhere, first=said).splitlines()
+    shown = [line for line in (*begun, *ended) if line.startswith(f"::{level} ")]
+
+    assert len(shown) == 10
+    assert [line.split("::")[1] for line in begun if "more" not in line] == [
+        f"{level} title=t{each}" for each in range(len(begun) - 1)
+    ]
+
+
+def test_a_warning_is_said_when_a_check_begins() -> None:
+    """The usual one is not counted away."""
+    assert render_said([Annotation(level="warning", title="t", message="m")]) == (
+        "::warning title=t::m\n"
+    )
 
 
 def test_levels_are_counted_apart() -> None:
@@ -78,7 +100,7 @@ def test_levels_are_counted_apart() -> None:
     lines = lines_of(replace(report, cells=(lost, *report.cells), logprobs=(note,)))
 
     assert [line.split(" ")[0] for line in lines] == [
-        *["::error"] * 10,
+        *["::error"] * 9,
         "::warning",
         *["::notice"] * 2,
     ]

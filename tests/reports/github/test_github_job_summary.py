@@ -37,7 +37,8 @@ def test_a_report_without_room_is_cut_by_whole_findings() -> None:
     """Bytes count, and what is missing is told."""
     told = render_job_summary(Finished(report=drifted()), run=RUN, note=None, limit=4_000)
 
-    assert told.startswith("# ❌ Failed: 1 nondeterministic, 4 drift, ")
+    assert told.startswith("# ❌ Failed at [`8f3c2a9`](https://github.com/octo-org/")
+    assert "\n\n**1 nondeterministic, 4 drift, " in told
     assert "**Not shown here**, for want of room: 4 of 8 findings, " in told
     assert utf8_bytes(told) <= 4_000
 

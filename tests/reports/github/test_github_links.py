@@ -10,19 +10,15 @@ from repro_gate.reports.markdown_text import code
 from tests.reports.github.samples import ARTIFACT, RUN, SHA
 
 
-def test_the_commit_is_linked_to_its_run() -> None:
-    """What was checked leads to the check."""
-    assert commit_link(RUN) == (
-        "[`8f3c2a9`](https://github.com/octo-org/serving/actions/runs/17204881234/attempts/2)"
-    )
+def test_the_commit_is_linked() -> None:
+    """What was checked leads to what it changes."""
+    assert commit_link(RUN) == f"[`8f3c2a9`](https://github.com/octo-org/serving/commit/{SHA})"
 
 
 @pytest.mark.parametrize("sha", ["", "HEAD", f"{SHA})](x", f"{SHA}\n", SHA[:39], SHA.upper()])
 def test_what_is_no_commit_is_shown_whole(sha: str) -> None:
-    """It is foreign text, and not cut as if it were a commit."""
-    shown = code(sha)
-
-    assert commit_link(replace(RUN, head_sha=sha)) == f"[{shown}]({RUN.url})"
+    """It is foreign text, not cut as if it were a commit, and leads nowhere."""
+    assert commit_link(replace(RUN, head_sha=sha)) == code(sha)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +36,7 @@ def test_what_is_no_commit_is_shown_whole(sha: str) -> None:
 def test_an_unusual_address_is_no_link(run: CiRun) -> None:
     """Words stay where there would be a link, and the repository is named."""
     assert run_link(run, "log") == "log"
+    assert commit_link(run) == "`8f3c2a9`"
     assert run_words(run) == f"Run 17204881234, attempt 2 of `{run.repository}`"
 
 

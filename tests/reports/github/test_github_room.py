@@ -95,7 +95,7 @@ def test_the_largest_frame_fits_into_the_least_room() -> None:
     )
 
     assert utf16_units(body) <= 2_000
-    assert body.startswith(f"{marker}\n\n### ❌ Failed: ")
+    assert body.startswith(f"{marker}\n\n### ❌ Failed at ")
     assert "**Not shown here**, for want of room: " in body
     assert body.endswith(f"comment `{'n' * 100}`</sub>\n")
 

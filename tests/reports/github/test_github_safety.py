@@ -105,7 +105,8 @@ class Page(HTMLParser):
 
 def links_of(run: CiRun, artifact: str | None) -> set[str | None]:
     """Return the only addresses that a comment may link to."""
-    return {run.url, artifact} if run.server_url.startswith("http") else set()
+    commit = f"{run.server_url}/{run.repository}/commit/{run.head_sha}"
+    return {run.url, commit, artifact} if run.server_url.startswith("http") else set()
 
 
 def is_inert(page: Page, run: CiRun, artifact: str | None) -> bool:

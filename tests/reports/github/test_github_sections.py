@@ -28,9 +28,11 @@ from tests.fakes.logprob_reports import (
 from tests.reports.conftest import (
     cell_of,
     cell_report_of,
+    differing_run_of,
     drift_of,
     gate_report_of,
     generation_of,
+    orphan_of,
     rich_report_of,
 )
 from tests.reports.github.samples import MARKER, RUN
@@ -38,6 +40,7 @@ from tests.reports.github.samples import MARKER, RUN
 DRIVER = FactChange(name="device.driver", before="550.54", after="560.10")
 
 
+SIDES = ("---", "+++")
 FORK = replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure")
 
 
@@ -172,7 +175,7 @@ def test_other_machines_accept_what_was_observed() -> None:
     text = told(replace(drifts_of(()), repeat_with=options))
 
     assert "The observed goldens are for profile `cpu-x86-64`. On a machine of another" in text
-    assert "\nrepro-gate update-snapshots --from DIR --config 'gate.toml'\n" in text
+    assert "\nrepro-gate update-snapshots --from DIR --config gate.toml\n" in text
 
 
 def test_many_classes_of_machines_are_cut() -> None:
@@ -224,7 +227,7 @@ def test_one_command_accepts_many_findings(count: int, times: int) -> None:
     assert (
         text.count(
             f"# accept all {count} cells that drifted or have no golden\n"
-            "repro-gate update-snapshots --device 'cuda' --config 'a b' --suite 'embedded'\n"
+            "repro-gate update-snapshots --device cuda --config 'a b' --suite embedded\n"
         )
         == times
     )
@@ -289,6 +292,33 @@ def test_many_models_are_cut() -> None:
     )
 
 
+def test_a_side_of_which_little_is_known_says_so() -> None:
+    """A name with nothing behind it would look like a fault."""
+    one, two = generation_of("a b"), generation_of("a c")
+    cells = [
+        differing_run_of(cell_of(seed=1), one, two),
+        drift_of(generation_of("a"), one, cell_of(seed=2)),
+        drift_of(one, generation_of("a"), cell_of(seed=3)),
+        drift_of(one, two, cell_of(seed=4)),
+    ]
+    lines = [line for line in told(gate_report_of(*cells)).splitlines() if line[:3] in SIDES]
+
+    assert lines == [
+        *('--- run 1  " b"', "+++ run 4  (only the differing token was kept)"),
+        *("--- golden    (has ended)", '+++ observed  " b"'),
+        *('--- golden    " b"', "+++ observed  (has ended)"),
+        *('--- golden    " b"', '+++ observed  " c"'),
+    ]
+
+
+def test_a_golden_without_a_cell_is_removed() -> None:
+    """Nothing of it is accepted."""
+    text = told(gate_report_of(orphan_of("gone")))
+
+    assert "\n# remove it\nrepro-gate update-snapshots --prune\n" in text
+    assert "accept" not in text
+
+
 def test_a_pass_tells_its_notes() -> None:
     """A change too small to count is worth a sentence."""
     part = logprob_report_of(rich_logprobs_of().cells[1])
@@ -322,8 +352,8 @@ def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
     )
 
     assert tally(report) == (
-        "1 suite moved as a whole, 2 sets of weights not usable, "
-        "2 controls without a difference, 2 policies without a control, 1 agrees"
+        "**1 suite moved as a whole, 2 sets of weights not usable, "
+        "2 controls without a difference, 2 policies without a control**; 1 agrees"
     )
 
 
@@ -331,4 +361,4 @@ def test_the_tally_of_one_policy_is_singular() -> None:
     """One is not several."""
     part = logprob_report_of(controls=())
 
-    assert tally(gate_report_of(logprobs=(part,))) == "1 policy without a control"
+    assert tally(gate_report_of(logprobs=(part,))) == "**1 policy without a control**"

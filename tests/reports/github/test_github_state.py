@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import CommentState
 from repro_gate.core.evidence import Evidence, Finished
 from repro_gate.core.report import GateReport
@@ -76,6 +77,48 @@ def test_a_denied_pass_is_told_as_none(conclusion: str | None, said: str) -> Non
         assert f"The CI system says of the run: {said}. A report is not enough." in text
         assert "✅" not in text
         assert "24 match" not in text
+
+
+KILLED = "It may have been killed, run out of time, or never begun."
+DOWNLOAD = "Look at the step of the commenting workflow that downloads the artifact: it needs the "
+
+
+@pytest.mark.parametrize(
+    ("run", "why", "said"),
+    [
+        (RUN, "the check left no result behind", (KILLED,)),
+        (
+            replace(ANOTHER, conclusion="success"),
+            "the result of the check could not be read",
+            ("The CI system says of the run: `success`.", DOWNLOAD),
+        ),
+        (
+            replace(ANOTHER, conclusion="failure"),
+            "the check left no result behind",
+            ("The CI system says of the run: `failure`.", KILLED, DOWNLOAD),
+        ),
+        (
+            replace(ANOTHER, conclusion="timed_out"),
+            "the check left no result behind",
+            ("The CI system says of the run: `timed_out`.", KILLED, DOWNLOAD),
+        ),
+        (
+            replace(ANOTHER, conclusion=None),
+            "the check left no result behind",
+            ("The CI system says of the run: nothing.", KILLED, DOWNLOAD),
+        ),
+    ],
+)
+def test_a_result_that_is_not_there_is_told_by_what_is_known_of_the_run(
+    run: CiRun, why: str, said: tuple[str, ...]
+) -> None:
+    """A run that succeeded was not killed, and its own run is not asked for."""
+    body = render_comment(None, marker=MARKER, run=run, artifact_url=None)
+    possible = ("The CI system says of the run: ", KILLED, DOWNLOAD)
+
+    assert f"⛔ No verdict: {why}, at " in body
+    assert all(each in body for each in said)
+    assert sum(each in body for each in possible) == len(said)
 
 
 def test_the_marker_says_what_the_comment_says() -> None:
