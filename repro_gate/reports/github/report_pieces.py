@@ -60,13 +60,21 @@ def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
     What shows the whole of many findings goes before the single ones, which it may leave no room.
     """
     yield Piece(name="the suites", block=_suites(report))
+    new = [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
+    if new and run.has_foreign_head:
+        yield Piece(name="what to believe of a fork", block=[_FORK])
     common = list(shared_block(shared_changes(report)))
     if common:
         yield Piece(name="what changed", block=joined(common))
     tokens, hosted = token_sections(report), hosted_sections(report)
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
         yield Piece(block=section.open())
-    yield from _accepting(report, run, several=_acceptable(tokens) > _FEW)
+    if _acceptable(tokens) > _FEW:
+        yield Piece(name="how to accept all", block=_accepting_all(report, new))
+    profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
+    if profiles and not run.has_foreign_head:
+        elsewhere = _accepting_elsewhere(report, profiles)
+        yield Piece(name="how to accept from elsewhere", block=elsewhere)
     yield from _overview(report)
     for section in (*tokens[_OPEN:_MOST_SECTIONS], *hosted[_OPEN:_MOST_SECTIONS]):
         yield Piece(block=section.folded())
@@ -112,28 +120,16 @@ def _acceptable(tokens: Sequence[Section]) -> int:
     return sum(section.word in {Drift.word, Unrecorded.word} for section in tokens)
 
 
-def _accepting(report: GateReport, run: CiRun, *, several: bool) -> Iterator[Piece]:
-    """Yield how to accept everything at once, and where it cannot be measured."""
-    new = [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
-    if not new:
-        return
-    if run.has_foreign_head:
-        yield Piece(name="what to believe of a fork", block=[_FORK])
-    if several:
-        cells = f"# accept all {len(new)} cells that drifted or have no golden"
-        yield Piece(name="how to accept all", block=fence([cells, accepting_all(report)], "sh"))
-    elsewhere = () if run.has_foreign_head else list(_accepting_elsewhere(report, new))
-    if elsewhere:
-        yield Piece(name="how to accept from elsewhere", block=joined(elsewhere))
+def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
+    cells = f"# accept all {len(new)} cells that drifted or have no golden"
+    return fence([cells, accepting_all(report)], "sh")
 
 
-def _accepting_elsewhere(report: GateReport, new: Sequence[CellReport]) -> Iterator[Block]:
-    """Yield how to accept on a machine that cannot measure what was measured here."""
-    profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
-    if profiles:
-        noun = "profile" if len(profiles) == 1 else "profiles"
-        yield [f"The observed goldens are for {noun} {_profiles(profiles)}. {_THERE}"]
-        yield fence([commands.command(_FROM, _config(report.repeat_with))], "sh")
+def _accepting_elsewhere(report: GateReport, profiles: Sequence[str]) -> Block:
+    """Return how to accept on a machine that cannot measure what was measured here."""
+    noun = "profile" if len(profiles) == 1 else "profiles"
+    said = [f"The observed goldens are for {noun} {_profiles(profiles)}. {_THERE}"]
+    return joined([said, fence([commands.command(_FROM, _config(report.repeat_with))], "sh")])
 
 
 def _profiles(profiles: Collection[str]) -> str:

@@ -4,13 +4,14 @@ Run it as `python -m tests.reports.github.demo DIR`.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from repro_gate.core.evidence import Finished, Unfinished
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from tests.reports.github.rendering import html_of
-from tests.reports.github.samples import ARTIFACT, MARKER, RUN, drifted, fixed
+from tests.reports.github.samples import ARTIFACT, MARKER, RUN, drifted, fixed, many
 
 _STYLE = """
 body { font: 14px/1.5 -apple-system, "Segoe UI", "Liberation Sans", sans-serif; color: #1f2328;
@@ -44,6 +45,21 @@ def main(folder: Path) -> None:
         ),
         "cut": render_comment(
             Finished(report=drifted()), marker=MARKER, run=RUN, artifact_url=ARTIFACT, limit=3000
+        ),
+        "many": render_comment(
+            Finished(report=many()), marker=MARKER, run=RUN, artifact_url=ARTIFACT
+        ),
+        "fork": render_comment(
+            Finished(report=many()),
+            marker=MARKER,
+            run=replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure"),
+            artifact_url=None,
+        ),
+        "lost": render_comment(
+            None,
+            marker=MARKER,
+            run=replace(RUN, is_of_another=True, conclusion="success"),
+            artifact_url=None,
         ),
         "fixed": render_comment(
             Finished(report=fixed()), marker=MARKER, run=RUN, artifact_url=ARTIFACT

@@ -87,6 +87,18 @@ def drifted() -> GateReport:
     )
 
 
+def many() -> GateReport:
+    """Return a check on which a driver moved 400 cells, each in its own way."""
+    golden = generation_of(_LEAVES)
+    return gate_report_of(
+        *(
+            drift_of(golden, generation_of(f"Crimson leaves x{seed}"), cell_of(seed=seed), _DRIVER)
+            for seed in range(1, 401)
+        ),
+        repeat_with=("--device", "cuda"),
+    )
+
+
 def fixed() -> GateReport:
     """Return a check that agrees."""
     return gate_report_of(

@@ -202,6 +202,7 @@ def test_nothing_of_a_fork_is_to_be_accepted_from_its_artifact() -> None:
 
     assert "--from" in told(drifts_of(*[()] * 9))
     assert ("--from" in text, "--from" in body) == (False, False)
+    assert body.index("the run of a fork") < body.index("# accept")
     assert (
         "**This is the run of a fork**, and what it left behind proves nothing: "
         "measure on a machine of yours before accepting anything."
