@@ -135,6 +135,36 @@ def test_strangers_do_not_run_on_our_machines_unasked() -> None:
     assert set(jobs) == {"gate.gate", "shards.shard"}
 
 
+@pytest.mark.parametrize("name", ["gate.verdict", "selftest.selftest", "shards.merge"])
+def test_a_job_to_be_required_is_never_skipped(name: str) -> None:
+    """It runs whatever came of the one that it needs, and is a success only when that one was."""
+    job = _jobs()[name]
+    *before, last = job["steps"]
+    assert job["if"] == "${{ always() }}"
+    assert last["env"]["RESULT"] == f"${{{{ needs.{job['needs']}.result }}}}"
+    assert last["run"].splitlines()[-1] == 'test "$RESULT" = success'
+    assert not before or last["if"] == "${{ always() }}"
+
+
+def test_the_jobs_to_be_required_are_all_that_wait_but_for_a_release() -> None:
+    """A job that waits for another one is looked at above, or skipped with good reason."""
+    waiting = {name: job["needs"] for name, job in _jobs().items() if "needs" in job}
+    assert waiting == {
+        "gate.verdict": "gate",
+        "release.build": "gate",
+        "selftest.selftest": "case",
+        "shards.merge": "shard",
+    }
+    # Skipped when the gate has not passed, as a job is unless it says otherwise.
+    assert "if" not in _jobs()["release.build"]
+
+
+def test_what_is_of_value_is_in_an_environment() -> None:
+    """The key and the release are only for those whom the owner of the repository has named."""
+    found = {name: job["environment"] for name, job in _jobs().items() if "environment" in job}
+    assert found == {"nightly.hosted": "hosted", "release.build": "release"}
+
+
 def test_as_many_shards_as_are_asked_for() -> None:
     """Each shard of the whole has a runner."""
     job = jobs_of(_BY_NAME["shards"])["shard"]

@@ -46,6 +46,7 @@ class Stage:
         run: int,
         change: Callable[[Caller], object] | None = None,
         *,
+        attempt: int = 1,
         workflow: str = "gate.yml",
         **variables: str,
     ) -> Scene:
@@ -53,7 +54,7 @@ class Stage:
         if change is not None:
             change(self.caller)
         event = pull_request(self.push())
-        return self._run(self.caller, workflow, event, run=run, **variables)
+        return self._run(self.caller, workflow, event, RunId(run, attempt), **variables)
 
     def push(self) -> Pull:
         """Make what the repository holds now the head of the pull request."""
@@ -64,16 +65,14 @@ class Stage:
     def tell(self, run: int, *, of: int, conclusion: str, base: Caller) -> Scene:
         """Run the workflow that comments on another run, as the main branch has it."""
         event = workflow_run(self.github.world.pulls[7], of=RunId(of, 1), conclusion=conclusion)
-        return self._run(base, "gate-comment.yml", event, run=run, GATE_FORKS="true")
+        return self._run(base, "gate-comment.yml", event, RunId(run, 1), GATE_FORKS="true")
 
     def _run(
-        self, repository: Caller, workflow: str, event: Event, *, run: int, **variables: str
+        self, repository: Caller, workflow: str, event: Event, id: RunId, **variables: str
     ) -> Scene:
-        log = self.runner.run(
-            repository.folder, workflow, event, id=RunId(run, 1), variables=variables
-        )
+        log = self.runner.run(repository.folder, workflow, event, id=id, variables=variables)
         return Scene(
             log=log,
             comments=tuple(replace(comment) for comment in self.github.world.comments),
-            artifacts=self.runner.artifacts / str(run),
+            artifacts=self.runner.artifacts / str(id.run),
         )
