@@ -1,13 +1,13 @@
 """Run every cell as often as the plan says, and keep what is needed to judge it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from repro_gate.checks.bench import Bench
-from repro_gate.core.cells import MAX_SEED, Cell
+from repro_gate.core.cells import Cell
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import Control, Measurement
+from repro_gate.core.measurement import Control, Measurement, control_seed
 from repro_gate.core.models import ModelSpec
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
@@ -104,9 +104,8 @@ class Measurer:
                 self._run(bench, model, cell, trace=run == 0)
 
         self._attempt_each(cells, first_runs)
-        self._attempt_each(
-            self._control_cells(cells), lambda cell: self._control(bench, model, cell)
-        )
+        if self._open(cells):
+            self._show_difference(bench, model)
 
     def _measure_again(self, bench: Bench, model: ModelSpec) -> None:
         def last_runs(cell: Cell) -> None:
@@ -118,10 +117,6 @@ class Measurer:
 
     def _open(self, cells: Iterable[Cell]) -> list[Cell]:
         return [cell for cell in cells if cell not in self.seen.problems]
-
-    def _control_cells(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Return the first sampled cell: at temperature 0 another seed changes nothing."""
-        return [cell for cell in self._open(cells) if not cell.sampler.is_greedy][:1]
 
     def _attempt_each(self, cells: Iterable[Cell], attempt: Callable[[Cell], None]) -> None:
         failures = 0
@@ -155,10 +150,40 @@ class Measurer:
         )
         self._progress.ran(cell, tokens=len(generation.tokens))
 
-    def _control(self, bench: Bench, model: ModelSpec, cell: Cell) -> None:
-        seed = cell.seed % MAX_SEED + 1
+    def _show_difference(self, bench: Bench, model: ModelSpec) -> None:
+        """Run the control of a model; where it cannot be run, not all of its cells may agree."""
+        cells = self._cells_of(model)
+        deaths = 0
+        problem: MeasurementUnavailable | None = None
+        for cell in self._plan.sampled(model.name):
+            if cell in self.seen.problems or deaths == _FAILURES_IN_A_ROW:
+                continue
+            try:
+                control = self._control(bench, model, cell)
+            except MeasurementUnavailable as error:
+                problem = error
+                deaths += isinstance(error, EngineFailed)
+                self._blame(cell, error, cells)
+            else:
+                self.seen.controls.append(control)
+                return
+        if problem is not None and self._open(cells) == cells:
+            self._give_up(cells[:1], problem)
+
+    def _blame(self, cell: Cell, error: MeasurementUnavailable, cells: Sequence[Cell]) -> None:
+        """Give up a cell whose control cannot be run, or one of ours for one of others."""
+        if cell in self._plan.suites:
+            self._give_up([cell], error)
+        elif isinstance(error, EngineFailed):
+            # That a cell is refused, its own machine finds out; that an engine died, only this one.
+            self._give_up(self._open(cells)[:1], error)
+
+    def _control(self, bench: Bench, model: ModelSpec, cell: Cell) -> Control:
+        is_own = cell in self._plan.suites
+        reference = None if is_own else self._generate(bench, model, cell, trace=False)
+        seed = control_seed(cell)
         generation = self._generate(bench, model, replace(cell, seed=seed), trace=False)
-        self.seen.controls.append(Control(cell=cell, seed=seed, generation=generation))
+        return Control(cell=cell, seed=seed, generation=generation, reference=reference)
 
     def _generate(self, bench: Bench, model: ModelSpec, cell: Cell, *, trace: bool) -> Generation:
         timed = bench.generate(model, self._located[model.name], cell, trace=trace)

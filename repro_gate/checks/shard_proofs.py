@@ -7,6 +7,8 @@ from itertools import zip_longest
 
 from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
+from repro_gate.core.matrix import Plan
+from repro_gate.core.measurement import control_seed
 from repro_gate.core.policies import LogprobCell, LogprobPlan
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import PlanIdentity, ShardReport
@@ -74,6 +76,7 @@ def require_whole(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
     _require_engines(plan, shards)
     _require_one_profile(shards)
     _require_one_file(shards)
+    _require_controls(plan.tokens, shards)
 
 
 def _require_same(first: FoundShard, other: FoundShard) -> None:
@@ -237,6 +240,31 @@ def _require_one_file(shards: Sequence[FoundShard]) -> None:
                     expected=f"{_told(expected)}, as in {first}",
                     found=_told(digest),
                 )
+
+
+def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:
+    for found in shards:
+        report = found.report
+        for control in report.controls:
+            planned = plan.sampled(control.cell.model)
+            if control.cell not in planned or control.seed != control_seed(control.cell):
+                raise InputInvalid.at(
+                    found.place,
+                    f"controls of {found}",
+                    expected="a sampled cell of the matrix, with the next seed",
+                    found=f"{control.cell.id} with seed {control.seed}",
+                )
+        unshown = {one.cell.model for one in report.cells}
+        unshown -= {one.cell.model for one in report.cells if one.problem is not None}
+        unshown -= {control.cell.model for control in report.controls}
+        unshown = {model for model in unshown if plan.sampled(model)}
+        if unshown and not report.interrupted:
+            raise InputInvalid.at(
+                found.place,
+                f"controls of {found}",
+                expected=f"one of {min(unshown)}, which shows that this machine can fail",
+                found="none",
+            )
 
 
 def _told(foreign: object) -> str:

@@ -97,14 +97,19 @@ def judge_tokens(
     plan: Plan, seen: Measurement, known: Known, *, timing: Timing, started_at: str
 ) -> GateReport:
     """Return the verdicts that a measurement of the plan gives."""
+    engines = list({model.engine.name: None for model in plan.models.values()})
+    # As one machine comes upon them, whoever told of them first.
+    models = sorted(plan.models.values(), key=lambda model: engines.index(model.engine.name))
+    controls = [_control_report(c, known.goldens, seen) for c in seen.controls]
     return GateReport(
         tool_version=repro_gate.__version__,
         started_at=started_at,
         suites=tuple({suite.name: None for suite in plan.suites.values()}),
         cells=(*_cell_reports(plan, seen, known.goldens), *known.orphans),
-        controls=tuple(_control_report(c, known.goldens, seen) for c in seen.controls),
-        engines=tuple(seen.engines),
-        models=seen.models,
+        # What several machines showed of a model in the same way is said once.
+        controls=tuple(dict.fromkeys(c for m in models for c in controls if c.model == m.name)),
+        engines=tuple(e for name in engines for e in seen.engines if e.name == name),
+        models={m.name: seen.models[m.name] for m in models if m.name in seen.models},
         timing=timing,
         interrupted=seen.interrupted,
     )
@@ -202,7 +207,12 @@ def _control_report(
     control: Control, goldens: Mapping[Cell, Golden], seen: Measurement
 ) -> ControlReport:
     golden = goldens.get(control.cell)
-    expected = golden.generation if golden else seen.repetitions[control.cell].first
+    if golden is not None:
+        expected = golden.generation
+    elif control.reference is not None:
+        expected = control.reference
+    else:
+        expected = seen.repetitions[control.cell].first
     return ControlReport(
         model=control.cell.model,
         cell=control.cell.id,

@@ -78,8 +78,13 @@ class Plan:
     """The models of those cells."""
     claimed: frozenset[str]
     """The ids of every cell of the matrix: a golden outside them is orphaned."""
-    is_part: bool = False
-    """Whether others measure the rest: what only the whole can show is not judged here."""
+    whole: tuple[Cell, ...] | None = None
+    """The cells of all parts, where others measure the rest; None when there are no others."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether others measure the rest: what only the whole can show is not judged here."""
+        return self.whole is not None
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -89,6 +94,15 @@ class Plan:
     def model_of(self, cell: Cell) -> ModelSpec:
         """Return the model of a cell."""
         return self.models[cell.model]
+
+    def sampled(self, model: str) -> tuple[Cell, ...]:
+        """Return the cells of a model, over all parts, whose seed matters.
+
+        The first that can be run is the model's control in every part: what a check can show must
+        not depend on how it was divided.
+        """
+        cells = self.cells if self.whole is None else self.whole
+        return tuple(c for c in cells if c.model == model and not c.sampler.is_greedy)
 
     def runs_of(self, cell: Cell) -> int:
         """Return how often a cell is run."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import MAX_SEED, Cell
 from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.report import EngineReport, Timing
@@ -18,6 +18,13 @@ class Control:
     cell: Cell
     seed: int
     generation: Generation
+    reference: Generation | None = None
+    """What the cell itself says here, where others measure it; None where it is measured here."""
+
+
+def control_seed(cell: Cell) -> int:
+    """Return the seed of a cell's control: the next one."""
+    return cell.seed % MAX_SEED + 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +39,7 @@ class Measurement:
     repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
     controls: list[Control] = field(default_factory=list[Control])
-    """One for each model, of each engine that held it."""
+    """One for each model, from each machine or device that held it."""
     engine_s: float = 0.0
     load_s: float = 0.0
     generated_tokens: int = 0

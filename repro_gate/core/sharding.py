@@ -60,8 +60,9 @@ class WholePlan:
         weights = [*(_tokens_of(self.tokens, cell) for cell in cells), *map(_tokens_in, suites)]
         mine = divided(weights, shard.total)[shard.index - 1]
         count = len(cells)
+        whole = cells if self.tokens.whole is None else self.tokens.whole
         return WholePlan(
-            tokens=replace(_only(self.tokens, cells[mine.start : mine.stop]), is_part=True),
+            tokens=replace(_only(self.tokens, cells[mine.start : mine.stop]), whole=whole),
             logprobs=suites[max(mine.start - count, 0) : max(mine.stop - count, 0)],
         )
 

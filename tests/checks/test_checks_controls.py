@@ -102,7 +102,7 @@ def test_a_control_is_compared_with_the_golden() -> None:
 
 
 def test_a_control_that_cannot_run_leaves_its_cell_inconclusive() -> None:
-    """Without a control there is no proof that the agreement of its cell means anything."""
+    """Its agreement proves nothing, and for the others the next sampled cell stands in."""
     faults = [Fault(what="generate", about=CONTROL.id, error=DEAD)]
     scene = scene_of(A, B, starter=ScriptedStarter(faults=faults))
     report = scene.check()
@@ -111,8 +111,19 @@ def test_a_control_that_cannot_run_leaves_its_cell_inconclusive() -> None:
         A.id: Inconclusive(reason=DEAD.reason, remedy=None),
         B.id: Match(),
     }
-    assert report.controls == ()
+    assert [control.cell for control in report.controls] == [B.id]
     assert decide(report) == Outcome.INCONCLUSIVE
+
+
+def test_after_three_deaths_no_control_is_tried() -> None:
+    """The model is the cause, then; what was not shown is inconclusive."""
+    cells = [cell_of(prompt) for prompt in ("haiku", "fox", "moon", "sea")]
+    faults = [Fault(what="generate", about=replace(c, seed=43).id, error=DEAD) for c in cells]
+    scene = scene_of(*cells, starter=ScriptedStarter(faults=faults))
+    report = scene.check()
+
+    words = [cell.verdict.word for cell in report.cells]
+    assert (words, report.controls) == (["inconclusive"] * 3 + ["match"], ())
 
 
 def test_a_cell_that_could_not_run_is_not_the_control() -> None:

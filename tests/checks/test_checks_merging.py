@@ -1,5 +1,7 @@
 """Shards are judged only when they are all there, and then as if one machine had measured all."""
 
+from dataclasses import replace
+
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import FactChange
@@ -16,6 +18,7 @@ from tests.fakes.stores import MemoryGoldens
 from tests.fakes.values import (
     ENGINE_FACTS,
     PROFILE,
+    answer_to,
     cell_of,
     generation_of,
     golden_of,
@@ -72,8 +75,21 @@ def test_each_cell_has_the_provenance_of_its_shard() -> None:
 
 
 def test_each_shard_shows_that_its_machine_can_fail() -> None:
-    """The control of every machine is in the report."""
-    assert [control.failed for control in merged_of(two_shards()).controls] == [False, False]
+    """What every machine shows in the same way is in the report once."""
+    shards = two_shards()
+
+    assert [len(found.report.controls) for found in shards] == [1, 1]
+    assert merged_of(shards).controls == alone_of().controls
+
+
+def test_a_machine_that_cannot_fail_is_told() -> None:
+    """Its control is in the report, beside that of the other machine."""
+    deaf = ScriptedStarter(voice=lambda cell: answer_to(replace(cell, seed=1)))
+    shards = [measured_shard(Shard(1, 2)), measured_shard(Shard(2, 2), starter=deaf)]
+    # Without goldens each machine is held to what it said itself.
+    merged = merged_of(shards, goldens=MemoryGoldens([golden_of(cell_of("gone"))]))
+
+    assert [control.failed for control in merged.controls] == [False, True]
 
 
 def _same_for_every_seed(cell: Cell) -> object:

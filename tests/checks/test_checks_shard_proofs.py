@@ -9,6 +9,7 @@ import pytest
 from repro_gate.checks.shard_proofs import FoundShard, require_one_check
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import plan
+from repro_gate.core.measurement import Control
 from repro_gate.core.report import GateReport
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import MeasuredCell, Shard, ShardReport
@@ -153,6 +154,50 @@ def test_a_cell_with_another_definition_is_refused() -> None:
 
     with pytest.raises(InputInvalid, match="another definition of it"):
         merged_of([first, _with_cells(second, [other, *second.report.cells[1:]])])
+
+
+def _with_controls(found: FoundShard, *controls: Control) -> FoundShard:
+    return replace(found, report=replace(found.report, controls=controls))
+
+
+def test_a_machine_that_did_not_show_that_it_can_fail_is_refused() -> None:
+    """That all of its cells agree would prove nothing."""
+    first, second = two_shards()
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"^shard-2/shard.json: controls of shard 2/2: expected one of tiny, "
+        r"which shows that this machine can fail, found none$",
+    ):
+        merged_of([first, _with_controls(second)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 44}, {"cell": cell_of("foreign")}, {"cell": cell_of(model="foreign")}],
+    ids=["seed", "cell", "model"],
+)
+def test_a_control_that_was_not_planned_is_refused(change: Any) -> None:
+    """Another cell or seed might differ where the planned one does not."""
+    first, second = two_shards()
+    (control,) = second.report.controls
+    changed = replace(control, **change)
+
+    with pytest.raises(
+        InputInvalid,
+        match="controls of shard 2/2: expected a sampled cell of the matrix, with the next seed",
+    ):
+        merged_of([first, _with_controls(second, changed)])
+
+
+def test_an_interrupted_shard_need_not_have_come_to_its_control() -> None:
+    """It is no pass anyway."""
+    first, second = two_shards()
+    interrupted = replace(
+        _with_controls(second), report=replace(_with_controls(second).report, interrupted=True)
+    )
+
+    assert merged_of([first, interrupted]).interrupted
 
 
 SUITE = plan_of(suite_of_logprobs(policies=[policy_of(), policy_of("clone")]))

@@ -13,7 +13,7 @@ from tests.cli.workspaces import Workspace, contents_of, ended, matrix_of
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
 _DRIFT = {**_FOX_1, "result": {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}}
 _DEATH = {"method": "generate", "prompt": "Say fox", "seed": 2, "exit": 1}
-_OF_THE_MACHINE = {"started_at", "timing", "controls"}
+_OF_THE_MACHINE = {"started_at", "timing"}
 _VARIABLES = ("CONFIG", "SUITE", "ONLY", "DEVICE", "DEVICES", "SHARD", "FAIL_ON", "OUTPUT")
 
 
@@ -26,7 +26,7 @@ def failing(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def _without(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report without what depends on how many machines there were."""
+    """Return a report without what is another one for every check."""
     return {key: value for key, value in report.items() if key not in _OF_THE_MACHINE}
 
 
@@ -38,15 +38,13 @@ def _verdicts(folder: Path) -> dict[str, str]:
 def test_shards_together_are_the_check_of_one_machine(
     request: pytest.FixtureRequest, name: str, tmp_path: Path
 ) -> None:
-    """The exit code is the same, and so is everything in the report but times and controls."""
+    """The exit code is the same, and so is everything in the report but times."""
     shards: Measured = request.getfixturevalue(name)
 
     ran = shards.merge(shards.shards, to=tmp_path)
 
     merged = read_json(tmp_path / "report.json")
     assert (ran.code, _without(merged)) == (shards.whole["exit_code"], _without(shards.whole))
-    # Every machine has to show that its check can fail.
-    assert [control["differed"] for control in merged["controls"]] == [True, True]
     assert sorted(contents_of(tmp_path)) == sorted(contents_of(shards.workspace.output))
 
 
@@ -56,6 +54,30 @@ def test_a_shard_measures_neighbours(measured: Measured) -> None:
         {"tiny--haiku--seed1": "match", "tiny--haiku--seed2": "match"},
         {"tiny--fox--seed1": "match", "tiny--fox--seed2": "match"},
     ]
+
+
+def test_each_shard_shows_that_its_machine_can_fail(measured: Measured) -> None:
+    """With the control that one machine would choose, whoever measures its cell."""
+    controls = [read_json(measured.shards / n / "report.json")["controls"] for n in "12"]
+
+    assert controls == [measured.whole["controls"]] * 2
+    assert [(each["cell"], each["differed"]) for each in controls[1]] == [
+        ("tiny--haiku--seed1", True)
+    ]
+
+
+def test_a_cold_cell_is_no_control_because_a_shard_begins_with_it(workspace: Workspace) -> None:
+    """What one machine passes, shards and devices pass, too."""
+    cold = {"method": "generate", "prompt": "Say fox", "result": _DRIFT["result"]}
+    workspace.write_script(cold)
+    workspace.write_matrix(seeds=[1])
+    codes = [workspace.record().code, workspace.run("check").code]
+
+    codes += [measure(workspace, number).code for number in (1, 2)]
+    codes += [workspace.run("merge", "shards").code]
+    codes += [workspace.run("check", "--devices", "cpu,cpu").code]
+
+    assert codes == [0] * 6
 
 
 def test_a_check_of_everything_is_no_shard(measured: Measured) -> None:

@@ -351,8 +351,12 @@ def test_a_control_of_a_cell_that_was_not_run(cell: Cell) -> None:
     controls = (control, replace(control, cell=cell))
 
     assert contradiction_in_shard(replace(shard_report_of(), controls=controls)) == Contradiction(
-        place="controls[1].cell", expected="a cell that was run here", found=cell.id
+        place="controls[1].cell",
+        expected="a cell that was run here, or what it says",
+        found=cell.id,
     )
+    controls = (control, replace(control, cell=cell, reference=SAID))
+    assert contradiction_in_shard(replace(shard_report_of(), controls=controls)) is None
 
 
 def test_a_control_with_the_seed_of_its_cell() -> None:

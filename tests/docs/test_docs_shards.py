@@ -59,6 +59,11 @@ def _measure_on_another_machine(shards: Path) -> None:
     _edit(shards, "2", lambda shard: shard["engines"][0].update(profile="other"))
 
 
+def _load_another_file(shards: Path) -> None:
+    other = {"model.sha256": "c" * 64}
+    _edit(shards, "2", lambda shard: shard["models"].update({"tiny-qwen2": other}))
+
+
 def test_the_output_is_that_of_one_machine(merged: "Result", repro_gate: "CommandLine") -> None:
     """The block is what merge prints, and what one machine prints too."""
     whole = repro_gate("check", "--suite", "embedded")
@@ -74,7 +79,13 @@ def test_the_messages_are_those_of_a_refused_merge(
 ) -> None:
     """Each message of the table is said, for the reason that stands beside it, and no other is."""
     assert merged.exit_code == ExitCode.PASSED
-    tampers = (_lose_one, _bring_one_twice, _measure_another_commit, _measure_on_another_machine)
+    tampers = (
+        _lose_one,
+        _bring_one_twice,
+        _measure_another_commit,
+        _measure_on_another_machine,
+        _load_another_file,
+    )
     said: list[str] = []
     for tamper in tampers:
         download = shutil.copytree(tmp_path / "shards", tmp_path / tamper.__name__)

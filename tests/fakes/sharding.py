@@ -27,7 +27,8 @@ COMMIT = "c0ffee" * 6 + "abcd"
 """What is checked out."""
 
 
-def _ports(starter: ScriptedStarter, goldens: MemoryGoldens) -> CheckPorts:
+def ports_with(starter: ScriptedStarter, goldens: MemoryGoldens) -> CheckPorts:
+    """Return the neighbours of a check, all of them fakes."""
     return CheckPorts(
         starter=starter,
         files=MemoryModelFiles(),
@@ -46,7 +47,7 @@ def measured_shard(
 ) -> FoundShard:
     """Return what one machine measured of a plan, among fakes."""
     part = whole.part(shard)
-    ports = _ports(starter or ScriptedStarter(), goldens or MemoryGoldens(recorded_for(*CELLS)))
+    ports = ports_with(starter or ScriptedStarter(), goldens or MemoryGoldens(recorded_for(*CELLS)))
     seen, known = measure_tokens(part.tokens, ports=ports)
     report = judge_tokens(
         part.tokens,
@@ -100,7 +101,7 @@ def merged_of(
 
 def alone_of(starter: ScriptedStarter | None = None) -> GateReport:
     """Return what one machine says of all of the plan."""
-    ports = _ports(starter or ScriptedStarter(), MemoryGoldens(recorded_for(*CELLS)))
+    ports = ports_with(starter or ScriptedStarter(), MemoryGoldens(recorded_for(*CELLS)))
     seen, known = measure_tokens(TOKENS, ports=ports)
     return judge_tokens(TOKENS, seen, known, timing=seen.timing(wall_s=1.0), started_at=STARTED_AT)
 
