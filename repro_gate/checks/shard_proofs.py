@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from repro_gate import __version__
 from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import Plan
@@ -44,7 +45,7 @@ def require_one_check(shards: Sequence[FoundShard], *, commit: str | None) -> Pl
     identity = first.report.identity
     for other in others:
         _require_same(first, other)
-    _require_commit(first, commit)
+    _require_here(first, commit)
     counts = Counter(found.report.shard.index for found in shards)
     for found in reversed(shards):
         index = found.report.shard.index
@@ -80,9 +81,14 @@ def require_whole(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
 
 
 def _require_same(first: FoundShard, other: FoundShard) -> None:
+    ours, theirs = first.report.identity, other.report.identity
     for what, expected, found in (
-        ("plan", first.report.identity.digest, other.report.identity.digest),
-        ("commit", first.report.identity.commit, other.report.identity.commit),
+        # The plans differ in consequence, and a digest says nothing to a reader.
+        ("option --suite", ", ".join(ours.suites) or None, ", ".join(theirs.suites) or None),
+        ("option --only", ours.only, theirs.only),
+        ("option --runs", ours.runs, theirs.runs),
+        ("plan", ours.digest, theirs.digest),
+        ("commit", ours.commit, theirs.commit),
         ("number of shards", first.report.shard.total, other.report.shard.total),
         ("version of repro-gate", first.report.tool_version, other.report.tool_version),
     ):
@@ -95,15 +101,19 @@ def _require_same(first: FoundShard, other: FoundShard) -> None:
             )
 
 
-def _require_commit(first: FoundShard, here: str | None) -> None:
-    measured = first.report.identity.commit
-    if measured != here:
-        raise InputInvalid.at(
-            first.place,
-            f"the commit of {first}",
-            expected=f"{here}, which is checked out here",
-            found=_told(measured),
-        )
+def _require_here(first: FoundShard, commit: str | None) -> None:
+    measured = first.report
+    for what, expected, why, found in (
+        ("version of repro-gate", __version__, "which merges here", measured.tool_version),
+        ("commit", commit, "which is checked out here", measured.identity.commit),
+    ):
+        if expected != found:
+            raise InputInvalid.at(
+                first.place,
+                f"the {what} of {first}",
+                expected=f"{expected}, {why}",
+                found=_told(found),
+            )
 
 
 def _require_plan(plan: WholePlan, shards: Iterable[FoundShard]) -> None:

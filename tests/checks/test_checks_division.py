@@ -62,7 +62,7 @@ class Case:
     def plan(self) -> Plan:
         """The whole of it; the matrix names the models in another order than the suite."""
         whole = plan(matrix_of(suite_of(*self.cells), engines={"other": "second"}))
-        return replace(whole, models=dict(reversed(whole.models.items())))
+        return replace(whole, models=dict(list(whole.models.items())[::-1]))
 
     def machine(self) -> ScriptedStarter:
         """Return one of several that are all alike."""

@@ -1,11 +1,13 @@
 """Shards that are not all of one check are refused, and what is wrong is named."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from repro_gate import __version__
 from repro_gate.checks.shard_proofs import FoundShard, require_one_check
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import plan
@@ -48,6 +50,9 @@ def _with_identity(**changes: Any) -> Callable[[ShardReport], ShardReport]:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
+        (_with_identity(suites=("slow",), digest="other"), "option --suite"),
+        (_with_identity(only="tiny--*", digest="other"), "option --only"),
+        (_with_identity(runs=9, digest="other"), "option --runs"),
         (_with_identity(digest="other"), "plan"),
         (_with_identity(commit="f" * 40), "commit"),
         (_with_identity(commit=None), "commit"),
@@ -75,6 +80,34 @@ def test_shards_of_another_commit_than_here_are_refused(here: str | None) -> Non
         rf"which is checked out here, found {COMMIT}$",
     ):
         require_one_check(two_shards(), commit=here)
+
+
+def test_an_option_of_one_shard_alone_is_told_in_words() -> None:
+    """A reader can do more with it than with two digests."""
+    first, second = two_shards()
+    change = _with_identity(suites=("slow", "quick"), digest="other")
+    foreign = replace(second, report=change(second.report))
+
+    with pytest.raises(InputInvalid) as caught:
+        require_one_check([first, foreign], commit=COMMIT)
+    assert str(caught.value) == (
+        "shard-2/shard.json: the option --suite of shard 2/2: "
+        "expected None, as in shard-1/shard.json, found slow, quick"
+    )
+
+
+def test_shards_of_another_version_than_here_are_refused() -> None:
+    """Who judges has to mean the same by what was measured."""
+    later = [
+        replace(found, report=replace(found.report, tool_version="9.9.9")) for found in two_shards()
+    ]
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"^shard-1/shard.json: the version of repro-gate of shard 1/2: "
+        rf"expected {re.escape(__version__)}, which merges here, found 9.9.9$",
+    ):
+        require_one_check(later, commit=COMMIT)
 
 
 def test_shards_of_another_matrix_than_here_are_refused() -> None:

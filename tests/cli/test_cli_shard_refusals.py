@@ -49,6 +49,14 @@ def _measure_before_this_commit(download: Path) -> None:
     _edited(download, lambda shard: shard["identity"].update(commit="c" * 40), "1", "2")
 
 
+def _measure_with_another_version(download: Path) -> None:
+    _edited(download, lambda shard: shard.update(tool_version="9.9.9"), "1", "2")
+
+
+def _measure_with_an_option(download: Path) -> None:
+    _edited(download, lambda shard: shard["identity"].update(only="tiny--*"), "2")
+
+
 def _measure_another_matrix(download: Path) -> None:
     _edited(download, lambda shard: shard["identity"].update(runs=3), "1", "2")
 
@@ -108,6 +116,8 @@ def _be_nowhere(download: Path) -> None:
             _measure_before_this_commit,
             "/1/shard.json: the commit of shard 1/2: expected None, which",
         ),
+        (_measure_with_another_version, "/1/shard.json: the version of repro-gate of shard 1/2: "),
+        (_measure_with_an_option, "/2/shard.json: the option --only of shard 2/2: expected None, "),
         (_measure_another_matrix, "/1/shard.json: the plan of shard 1/2: expected "),
         (_measure_another_suite, "/1/shard.json: this check was made with another matrix file: "),
         (_measure_cells_of_another_matrix, "no cell matches --only 'other--*'"),
