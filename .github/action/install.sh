@@ -8,11 +8,15 @@
 # The folder is handed from one to the next in $SETUP_FOLDER. Nothing is written elsewhere but into
 # the caches of uv and pip, nothing needs root, and two jobs on one machine do not meet.
 set -euo pipefail
+# A substitution that fails is a failure of what it stands in.
+shopt -s inherit_errexit
 
 ROOT="$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)"
 readonly ROOT LOCKS="$ROOT/.github/action"
 # The first uv that knows `extra-build-variables` and checks the hashes of build requirements.
-readonly OLDEST_UV=0.9.0 OLDEST_PYTHON=3.11
+readonly OLDEST_UV=0.9.0
+# Those for which every package of the locks has a wheel.
+readonly OLDEST_PYTHON=3.11 NEWEST_PYTHON=3.14 PYTHON_TOO_NEW=3.15
 readonly USAGE_INVALID=2 NOT_MEASURABLE=4
 
 # Folders of the PATH are meant from the folder of the caller, and we leave that one.
@@ -56,7 +60,8 @@ check_inputs() {
   fi
   expect accelerator "$SETUP_ACCELERATOR" 'cpu|cuda|none' 'cpu, cuda or none'
   expect cache "$SETUP_CACHE" 'true|false' 'true or false'
-  expect python-version "$SETUP_PYTHON_VERSION" '3\.(1[1-9]|[2-9][0-9])' 'a version such as 3.11, not below it'
+  expect python-version "$SETUP_PYTHON_VERSION" '3\.1[1-4]' \
+    "a version from $OLDEST_PYTHON to $NEWEST_PYTHON"
   expect comment "$SETUP_COMMENT" '(auto|always|never)?' 'auto, always or never'
   expect fail-on "$SETUP_FAIL_ON" '(inconclusive|findings|never)?' 'inconclusive, findings or never'
   expect artifact-name "$SETUP_ARTIFACT_NAME" '[A-Za-z0-9][A-Za-z0-9._-]{0,99}' \
@@ -99,7 +104,8 @@ find_uv() { # FOLDER -> the command
   "$python" -I -m venv "$1/uv" >&2 ||
     fail "$NOT_MEASURABLE" "$python cannot make an environment: install its module venv, or uv $OLDEST_UV"
   "$1/uv/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-deps \
-    --only-binary :all: --require-hashes --requirement "$LOCKS/requirements-uv.lock" >&2
+    --only-binary :all: --require-hashes --requirement "$LOCKS/requirements-uv.lock" >&2 ||
+    fail "$NOT_MEASURABLE" "uv could not be fetched: see above"
   printf '%s' "$1/uv/bin/uv"
 }
 
@@ -110,7 +116,14 @@ is_new_enough() { # "uv VERSION ..."
 # What is in uv's cache needs no network. More than that: where a package host does not say how long
 # its files stay as they are, uv asks again and then compiles again what it has compiled before.
 from_cache_or_network() { # UV SUBCOMMAND...
-  "$@" --offline --quiet 2>/dev/null || "$@"
+  local said
+  said="$("$@" --offline --quiet 2>&1)" && return
+  # What was compiled in vain would be again, and that takes minutes.
+  if [[ $said == *'build backend returned an error'* ]]; then
+    printf '%s\n' "$said" >&2
+    return 1
+  fi
+  "$@"
 }
 
 install_gate() {
@@ -123,10 +136,12 @@ install_gate() {
   cd "$folder"
   : >uv.toml
   uv="$(find_uv "$folder")"
-  "$uv" venv --quiet --no-project --python ">=$python" "$folder/environment" ||
-    fail "$NOT_MEASURABLE" "there is no Python $python or later, and none could be fetched"
-  from_cache_or_network "$uv" pip sync --quiet --python "$folder/environment" \
-    --require-hashes "$ROOT/requirements-report.lock"
+  "$uv" venv --quiet --no-project --python ">=$python,<$PYTHON_TOO_NEW" "$folder/environment" ||
+    fail "$NOT_MEASURABLE" "there is no Python from $python to $NEWEST_PYTHON and none could be fetched, or uv could not work: see above"
+  # What builds a package would not be pinned.
+  from_cache_or_network "$uv" pip sync --quiet --python "$folder/environment" --no-build \
+    --require-hashes "$ROOT/requirements-report.lock" ||
+    fail "$NOT_MEASURABLE" "the packages of the gate could not be installed: see above"
   # A wheel of it would stay in uv's cache: one more with every job, on a runner that is kept.
   cp -R "$ROOT/repro_gate" "$folder"/environment/lib/python3.*/site-packages/
   # Without -I, a file of the folder that is checked, or of PYTHONPATH, could stand in for a library.
@@ -171,7 +186,7 @@ find_nvcc() {
 }
 
 plan_library() {
-  local settings="$SETUP_FOLDER/uv.toml" flags variables=''
+  local settings="$SETUP_FOLDER/uv.toml" flags key variables=''
   flags="$(flags_of_the_cpu)"
   if [[ $SETUP_ACCELERATOR == cuda ]]; then
     local nvcc architecture toolkit
@@ -186,17 +201,20 @@ plan_library() {
     "$flags" "$variables" >"$settings"
   sed -n '/^llama-cpp-python==/,/[^\\]$/p' "$ROOT/requirements.lock" >"$SETUP_FOLDER/library.lock"
   output cache "$RUNNER_TEMP/repro-gate-cache"
-  output key "$(key_of_the_library)"
+  key="$(key_of_the_library)"
+  output key "$key"
 }
 
 key_of_the_library() {
   local digest
   digest="$({
     cat "$SETUP_FOLDER/library.lock" "$SETUP_FOLDER/uv.toml" "$LOCKS/requirements-build.lock"
+    # Another uv may not find what this one has kept, and what was found is not kept anew.
+    "$SETUP_UV" --version
     # A wheel made with a later C library does not run with an earlier one.
-    getconf GNU_LIBC_VERSION || true
-    cc --version || true
-  } 2>/dev/null | sha256sum)"
+    getconf GNU_LIBC_VERSION 2>/dev/null || true
+    cc --version 2>/dev/null || true
+  } | sha256sum)"
   printf 'repro-gate-%s-%s-%s-%s' "${RUNNER_OS:-Linux}" "$(uname -m)" "$SETUP_ACCELERATOR" "${digest%% *}"
 }
 
@@ -210,7 +228,8 @@ install_library() {
   cd "$SETUP_FOLDER"
   from_cache_or_network "$SETUP_UV" pip install --python "$SETUP_FOLDER/environment" --no-deps \
     --require-hashes --build-constraints "$LOCKS/requirements-build.lock" \
-    --requirements "$SETUP_FOLDER/library.lock"
+    --requirements "$SETUP_FOLDER/library.lock" ||
+    fail "$NOT_MEASURABLE" "llama-cpp-python could not be installed: see above"
   if [[ $SETUP_CACHE == true ]]; then
     # Only what was compiled is worth keeping.
     "$SETUP_UV" cache prune --ci --quiet

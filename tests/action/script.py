@@ -19,7 +19,8 @@ _UV = """\
 #!/usr/bin/env bash
 if [[ $1 == --version ]]; then echo "uv {version} (linux)"; exit; fi
 echo "$PWD|${{UV_CACHE_DIR-}}|$*" >>"{log}"
-[[ "$*" == *--offline* ]] && exit {offline}
+if [[ "$*" == *--offline* && -n "{says}" ]]; then echo "{says}" >&2; exit 1; fi
+if [[ $1 == "{fails}" ]]; then echo "no {fails} today" >&2; exit 2; fi
 if [[ $1 == venv ]]; then
   mkdir -p "${{@: -1}}/lib/python3.11/site-packages" "${{@: -1}}/bin"
   cp "{python}" "${{@: -1}}/bin/python"
@@ -33,6 +34,7 @@ if [[ $3 == venv ]]; then
   cp "$0" "$4/bin/python"
 elif [[ $3 == pip ]]; then
   cp "{uv}" "${{0%/*}}/uv"
+  exit {code}
 fi
 """
 _PYTHON = f'exec "{sys.executable}" "$@"'
@@ -46,6 +48,7 @@ _INPUTS = {
     "SETUP_FAIL_ON": "",
     "SETUP_PYTHON_VERSION": "3.11",
     "SETUP_TASKS": "  ",
+    "SETUP_UV": "uv",
     "SETUP_WORKING_DIRECTORY": ".",
 }
 
@@ -92,18 +95,18 @@ class Machine:
         """Put a program on the PATH; the script begins after its first line."""
         _write(self._programs / name, script)
 
-    def install_uv(self, version: str = "0.13.9", *, has_all: bool = True) -> None:
-        """Put a uv on the PATH, which has everything in its cache or nothing."""
-        script = _UV.format(
-            version=version, log=self._log, offline=0 if has_all else 1, python=self.python
-        )
+    def install_uv(self, version: str = "0.13.9", *, says: str = "", fails: str = "") -> None:
+        """Put a uv on the PATH, which says something unless it may use the network, or fails."""
+        told = {"says": says, "fails": fails}
+        script = _UV.format(version=version, log=self._log, python=self.python, **told)
         self.install("uv", script.partition("\n")[2])
 
-    def install_python(self) -> None:
-        """Put a Python on the PATH that can make an environment, and fetch uv into it."""
+    def install_python(self, *, index_is_there: bool = True) -> None:
+        """Put a Python on the PATH that can make an environment, and fetch uv from an index."""
         kept = self._log.with_name("uv-to-be-fetched")
         shutil.copy2(self.uv, kept)
-        self.install("python3", _OLD_PYTHON.format(log=self._log, uv=kept))
+        code = 0 if index_is_there else 1
+        self.install("python3", _OLD_PYTHON.format(log=self._log, uv=kept, code=code))
 
     def prepared(self) -> Path:
         """Return a folder as the phase `gate` leaves it."""

@@ -25,7 +25,7 @@ _INVALID = {
         "expected a capability without its dot, such as 90, or nothing, got 9.0",
     ),
     "fail-on": ("finding", "expected inconclusive, findings or never, got finding"),
-    "python-version": ("3.9", "expected a version such as 3.11, not below it, got 3.9"),
+    "python-version": ("3.9", "expected a version from 3.11 to 3.14, got 3.9"),
     "working-directory": ("gates/gone", "there is no folder gates/gone"),
 }
 
@@ -82,7 +82,13 @@ def test_every_wrong_input_is_told_at_once(machine: Machine) -> None:
 def test_a_version_that_is_refused_is_not_installed(machine: Machine) -> None:
     """What tells of it runs with the oldest one that it can."""
     machine.run("gate", SETUP_PYTHON_VERSION="3.9")
-    assert ">=3.11" in machine.calls()[0].arguments
+    assert ">=3.11,<3.15" in machine.calls()[0].arguments
+
+
+@pytest.mark.parametrize(("version", "code"), [("3.11", 0), ("3.14", 0), ("3.10", 2), ("3.15", 2)])
+def test_a_python_has_a_wheel_of_every_package(machine: Machine, version: str, code: int) -> None:
+    """An older or later one would build packages, with tools that nothing pins."""
+    assert machine.run("gate", SETUP_PYTHON_VERSION=version).code == code
 
 
 @pytest.mark.parametrize(

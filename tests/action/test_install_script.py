@@ -115,7 +115,7 @@ def test_every_package_is_pinned_by_hash(machine: Machine) -> None:
     machine.run("plan", SETUP_FOLDER=str(folder))
     machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
     gate, library = [call.arguments for call in machine.calls() if call.arguments[0] == "pip"]
-    assert {"--require-hashes", f"{ROOT}/requirements-report.lock"} <= set(gate)
+    assert {"--require-hashes", "--no-build", f"{ROOT}/requirements-report.lock"} <= set(gate)
     assert {"--require-hashes", "--no-deps", "--build-constraints"} <= set(library)
     lock = (folder / "library.lock").read_text("utf-8")
     assert re.fullmatch(r"llama-cpp-python==\S+ \\\n    --hash=sha256:[0-9a-f]{64}\n", lock)
@@ -129,10 +129,46 @@ def test_the_cache_is_asked_first(machine: Machine) -> None:
 
 def test_the_network_is_asked_where_the_cache_has_not_all(machine: Machine) -> None:
     """On a new machine each package comes from the index."""
-    machine.install_uv(has_all=False)
+    machine.install_uv(says="not found in the cache")
     assert machine.run("gate").code == 0
     online = [call.arguments[1] for call in machine.calls() if "--offline" not in call.arguments]
     assert online == ["--quiet", "sync"]
+
+
+def test_what_does_not_compile_is_compiled_once(machine: Machine) -> None:
+    """It takes minutes, and what the compiler says is shown."""
+    folder = machine.prepared()
+    machine.install_uv(says="Failed to build llama-cpp-python: The build backend returned an error")
+    result = machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
+    assert (result.code, len(machine.calls())) == (4, 1)
+    assert "The build backend returned an error\n" in result.said
+    assert result.said.endswith("::llama-cpp-python could not be installed: see above\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("venv", "there is no Python from 3.11 to 3.14 and none could be fetched, or uv could"),
+        ("pip", "the packages of the gate could not be installed: see above"),
+    ],
+)
+def test_a_failure_of_uv_is_told_as_what_it_is(
+    machine: Machine, command: str, message: str
+) -> None:
+    """With what uv itself said."""
+    machine.install_uv(says="not found in the cache", fails=command)
+    result = machine.run("gate")
+    assert (result.code, result.outputs) == (4, {})
+    assert f"no {command} today\n::error title=repro-gate::{message}" in result.said
+
+
+def test_a_uv_that_cannot_be_fetched_is_told(machine: Machine) -> None:
+    """Where the index does not answer, nothing is said of a Python that would be missing."""
+    machine.install_python(index_is_there=False)
+    machine.uv.unlink()
+    result = machine.run("gate")
+    said = "::error title=repro-gate::uv could not be fetched: see above\n"
+    assert (result.code, result.said) == (4, said)
 
 
 def test_an_old_uv_is_not_used(machine: Machine) -> None:
@@ -215,8 +251,18 @@ def test_each_build_has_a_key_of_its_own(machine: Machine) -> None:
         _with_cuda(machine, patch=patch)
         given = {"SETUP_ACCELERATOR": "cuda", "SETUP_CUDA_ARCHITECTURE": architecture}
         keys.append(machine.run("plan", SETUP_FOLDER=folder, **given).outputs["key"])
+    machine.install_uv("0.14.0")
+    keys.append(machine.run("plan", SETUP_FOLDER=folder).outputs["key"])
     assert len(set(keys)) == len(keys)
+    machine.install_uv()
     assert machine.run("plan", SETUP_FOLDER=folder).outputs["key"] == keys[0]
+
+
+def test_a_key_is_of_everything_or_there_is_none(machine: Machine) -> None:
+    """A program that fails in the middle does not leave a shorter key."""
+    machine.install("cc", "echo cc 12")
+    result = machine.run("plan", SETUP_FOLDER=str(machine.prepared()), SETUP_UV="gone")
+    assert (result.code, "key" in result.outputs) == (127, False)
 
 
 def test_uv_is_told_the_flags_and_keeps_its_own_settings(machine: Machine) -> None:
