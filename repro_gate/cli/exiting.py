@@ -47,6 +47,7 @@ def exit_with(command: Callable[[], ExitCode], *, failed: Failed = _nobody) -> N
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
         typer.echo("repro-gate: interrupted", err=True)
+        failed(MeasurementUnavailable("interrupted"), code)
     raise typer.Exit(code)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from repro_gate.cli.exiting import Failed, exit_with
+from repro_gate.cli.leftovers import clear_early
 from repro_gate.cli.options import (
     DEFAULT_OUTPUT,
     Config,
@@ -59,6 +60,8 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     def command() -> ExitCode:
         from repro_gate.cli.opening import Selection, open_and_start, parsed_devices, parsed_shard
 
+        if not dry_run:
+            clear_early(output)
         selection = Selection(
             config=config,
             suites=tuple(suite or ()),
@@ -103,6 +106,7 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
+        clear_early(output, keeps_shard=True)
         from repro_gate.cli.reporting import ResultOptions
         from repro_gate.cli.shards import run_merge
 

@@ -14,7 +14,7 @@ from repro_gate.adapters.github.environment import GithubEnvironment, read_envir
 from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
-from repro_gate.cli import reporting, wiring
+from repro_gate.cli import leftovers, wiring
 from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.printing import say
 from repro_gate.core.ci import CiRun
@@ -178,7 +178,7 @@ def _tell_running(
 def _make_ready(output: Path) -> None:
     """Leave in the folder what is true until the check begins, which takes it away."""
     output.mkdir(parents=True, exist_ok=True)
-    reporting.clear(output)
+    leftovers.clear(output)
     write_evidence(output, _NOT_BEGUN)
 
 

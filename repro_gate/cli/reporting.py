@@ -14,6 +14,7 @@ from rich.console import Console
 from repro_gate.adapters.atomic import write_atomically
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
+from repro_gate.cli.leftovers import REPORT, clear, clear_early
 from repro_gate.cli.printing import say
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
@@ -26,10 +27,6 @@ from repro_gate.reports.terminal import render_terminal
 _OBSERVED: Final = "repro_gate.adapters.observed"
 _EVIDENCE: Final = "repro_gate.adapters.evidence_file"
 """Both are imported in a thread while the engines work."""
-_REPORT: Final = "report.json"
-_SHARD: Final = "shard.json"
-_WITNESSES: Final = (_REPORT, "evidence.json", _SHARD)
-"""Files that speak for a finished check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +61,7 @@ def import_early(*, with_goldens: bool) -> None:
 
 def prepare(output: Path, *, keeps_shard: bool = False) -> None:
     """Find out before the work, not after it, that the reports cannot be written."""
-    report = output / _REPORT
+    report = output / REPORT
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_atomically(report, "")
@@ -73,26 +70,14 @@ def prepare(output: Path, *, keeps_shard: bool = False) -> None:
         raise _unwritable(output, error) from error
 
 
-def clear(output: Path, *, keeps_shard: bool = False) -> None:
-    """Take away what speaks for the check before: nothing may stand for one that ends early.
-
-    Args:
-        output: the report folder.
-        keeps_shard: whether a shard in it was there to be read, and is not ours to take away.
-    """
-    for name in _WITNESSES:
-        if not (keeps_shard and name == _SHARD):
-            (output / name).unlink(missing_ok=True)
-
-
 def leave_failure(
     output: Path, error: ReproGateError, code: ExitCode, *, keeps_shard: bool = False
 ) -> None:
     """Leave the reason why there is no report, where a report folder is there to leave it in."""
     remedy = error.remedy if isinstance(error, MeasurementUnavailable) else None
+    clear_early(output, keeps_shard=keeps_shard)
     if output.is_dir():
         with suppress(OSError):
-            clear(output, keeps_shard=keeps_shard)
             failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
             _leave(output, failure)
 
@@ -126,7 +111,7 @@ def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> 
             write_atomically(output / name, render(report))
         # Last, because it vouches for the rest.
         report_json = render_json(report, observed=digests)
-        write_atomically(output / _REPORT, report_json)
+        write_atomically(output / REPORT, report_json)
         _leave(output, Finished(report=report))
     except OSError as error:
         # The verdict is known, and is said all the same.

@@ -1,11 +1,14 @@
 """Ctrl-C and a cancelled job: what was measured is kept, and nothing is left running."""
 
+import json
+import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.workspaces import Ran, Workspace, contents_of, ended
+from tests.cli.workspaces import PATIENCE_S, Ran, Workspace, contents_of, ended
 
 _GENEROUS_S = 5.0
 """The gate needs a fraction of a second; a busy machine may need more."""
@@ -70,6 +73,50 @@ def test_no_engine_is_left_behind(interrupted: tuple[Workspace, Ran]) -> None:
 
     assert workspace.asked("start")
     assert workspace.engines_alive() == []
+
+
+def _wait_for_a_reader(pipe: Path) -> int:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline, "nobody reads the matrix"
+            time.sleep(0.01)
+
+
+def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Workspace) -> None:
+    """A check that was stopped while it read its matrix does not pass by an old report."""
+    assert recorded.run("check", "--shard", "1/1").code == 0
+    pipe = recorded.folder / "slow.toml"
+    os.mkfifo(pipe)
+    gate = recorded.start("check", "--config", str(pipe))
+    writing = _wait_for_a_reader(pipe)
+
+    gate.send_signal(signal.SIGINT)
+    ran = ended(gate, within_s=_GENEROUS_S)
+
+    os.close(writing)
+    assert (ran.code, ran.out, ran.err) == (130, "", "repro-gate: interrupted\n")
+    told = {"kind": "unfinished", "exit_code": 130, "message": "interrupted", "remedy": None}
+    evidence = json.loads((recorded.output / "evidence.json").read_text("utf-8"))
+    assert evidence["evidence"] == told
+    assert {file.name for file in recorded.output.iterdir()} == {"evidence.json", "observed"}
+
+
+def test_an_early_end_leaves_nothing_of_an_earlier_check(recorded: Workspace) -> None:
+    """Nor does one that was killed there."""
+    assert recorded.run("check", "--shard", "1/1").code == 0
+    pipe = recorded.folder / "slow.toml"
+    os.mkfifo(pipe)
+    gate = recorded.start("check", "--config", str(pipe))
+    writing = _wait_for_a_reader(pipe)
+
+    gate.kill()
+    ended(gate)
+
+    os.close(writing)
+    assert [file.name for file in recorded.output.iterdir()] == ["observed"]
 
 
 def test_fail_on_never_does_not_hide_an_interruption(recorded: Workspace) -> None:

@@ -236,7 +236,7 @@ def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) ->
     ended(gate)
 
     left = {file.name for file in (recorded.folder / "shards" / "2").iterdir()}
-    assert left == {"junit.xml", "observed", "report.md"}
+    assert left == {"observed"}
 
 
 def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) -> None:
@@ -267,6 +267,34 @@ def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace)
     }
     assert (ran.code, read_json(folder / "evidence.json")["evidence"]) == (3, told)
     assert {file.name for file in folder.glob("*.json")} == {"evidence.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("check", "--suite", "nope"), 2),
+        (("check", "--shard", "9/8"), 2),
+        (("check", "--config", "nowhere.toml"), 3),
+        (("merge", "nowhere"), 3),
+    ],
+)
+def test_no_report_of_an_earlier_check_stays_beside_a_failure(
+    recorded: Workspace, arguments: tuple[str, ...], code: int
+) -> None:
+    """A server that publishes junit.xml in any case would publish a pass."""
+    assert recorded.run("check").code == 0
+
+    assert recorded.run(*arguments).code == code
+    assert {file.name for file in recorded.output.iterdir()} == {"evidence.json", "observed"}
+
+
+def test_a_dry_run_takes_nothing_away(recorded: Workspace) -> None:
+    """It checks nothing, and so it says nothing against what was checked."""
+    recorded.run("check")
+    before = contents_of(recorded.output)
+
+    assert recorded.run("check", "--dry-run").code == 4
+    assert contents_of(recorded.output) == before
 
 
 def test_a_check_that_cannot_be_made_makes_no_folder(workspace: Workspace) -> None:
