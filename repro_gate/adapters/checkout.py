@@ -8,6 +8,8 @@ from pathlib import Path
 
 _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PATIENCE_S = 10
+_KEPT = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES")
+"""Of git's variables: they may say that the folder is to be trusted, and how far up to look."""
 
 
 def commit_of(
@@ -22,12 +24,19 @@ def commit_of(
 
 
 def _git(folder: Path, patience_s: float) -> str:
+    # A hook, for instance, has GIT_DIR set, and git would tell of that repository.
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_KEPT) or not name.startswith("GIT_")
+    }
     try:
         done = subprocess.run(  # noqa: S603 -- a fixed command about a folder
             ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607 -- the user's own git
             capture_output=True,
             check=False,
             encoding="ascii",
+            env=ours,
             errors="replace",
             timeout=patience_s,
         )

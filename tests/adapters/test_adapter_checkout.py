@@ -36,6 +36,33 @@ def test_the_checkout_itself_tells_its_commit(tmp_path: Path) -> None:
     assert commit_of(tmp_path / "below", {"GITHUB_SHA": SHA}) == commit
 
 
+def test_variables_of_another_repository_are_not_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hook of it has them, and the commit would be that of files that nobody checks."""
+    here, other = tmp_path / "here", tmp_path / "other"
+    here.mkdir()
+    other.mkdir()
+    _checkout(other)
+    _git(other, "commit", "--quiet", "--allow-empty", "--no-gpg-sign", "--message", "second")
+    commit = _checkout(here)
+
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+
+    assert commit_of(here) == commit
+
+
+def test_the_configuration_of_git_is_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers say by variables that a folder of another user is to be trusted."""
+    _checkout(tmp_path)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "no number, which git refuses")
+
+    assert commit_of(tmp_path, {}) is None
+
+
 def test_where_git_knows_nothing_the_ci_system_is_asked(tmp_path: Path) -> None:
     """As where the code came as an archive, or belongs to another user."""
     assert commit_of(tmp_path, {"GITHUB_SHA": SHA}) == SHA
