@@ -8,10 +8,13 @@ BIN := $(VENV)/bin
 # uv from the PATH, or one of our own in a private environment.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 UV_VERSION := 0.13.9
-# Programs in Go, built from source; the checksums of their modules are verified.
+# Programs in Go, built from source; the checksums of their modules are verified. Their names have
+# their versions, so that another version is built.
 TOOLS := .tools/bin
 ACTIONLINT_VERSION := v1.7.12
+ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
 ACT_VERSION := v0.2.87
+ACT := $(TOOLS)/act-$(ACT_VERSION)
 CONTRACT := tests/contract/github
 PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
@@ -52,18 +55,19 @@ types: setup
 	$(BIN)/mypy
 	$(BIN)/pyright --project pyproject.toml
 
-$(TOOLS)/actionlint: PACKAGE := github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
-$(TOOLS)/act: PACKAGE := github.com/nektos/act@$(ACT_VERSION)
-$(TOOLS)/%:
+$(ACTIONLINT): PACKAGE := github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+$(ACT): PACKAGE := github.com/nektos/act@$(ACT_VERSION)
+$(ACTIONLINT) $(ACT):
 	@command -v go >/dev/null || { echo "$@ is built with Go 1.25 or later, and there is no go on the PATH"; exit 1; }
-	GOBIN=$(CURDIR)/$(TOOLS) go install $(PACKAGE)
+	GOBIN=$(CURDIR)/$(TOOLS)/new go install $(PACKAGE)
+	mv $(TOOLS)/new/$(firstword $(subst -, ,$(@F))) $@
 
-workflows: setup | $(TOOLS)/actionlint
+workflows: setup | $(ACTIONLINT)
 	$(BIN)/zizmor --quiet --pedantic --offline --strict-collection .github action.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
-	$(TOOLS)/actionlint -shellcheck= -pyflakes=
+	$(ACTIONLINT) -shellcheck= -pyflakes=
 
 bench: setup
 	$(BIN)/python benchmarks/token_gate.py
@@ -83,7 +87,7 @@ $(PRISM): $(CONTRACT)/package-lock.json
 	touch $@
 
 # The action under a runner, with a GitHub on the loopback that is held against its own description.
-action: setup | $(TOOLS)/act $(PRISM)
+action: setup | $(ACT) $(PRISM)
 	REPRO_GATE_REQUIRE=act,prism $(BIN)/python -m pytest tests/action tests/contract/github
 
 lock: | $(filter .uv/bin/uv,$(UV))

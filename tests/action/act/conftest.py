@@ -1,6 +1,7 @@
 """A runner, a GitHub on the loopback, and repositories: what is slow to make is made once."""
 
 import os
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +24,19 @@ RunnerMaker: TypeAlias = Callable[[Github], Runner]
 @pytest.fixture(scope="session")
 def act() -> Path:
     """Return the program; without it these tests are skipped, or fail where it is required."""
-    ours = PROJECT / ".tools" / "bin" / "act"
-    program = Path(os.environ.get(_ACT, ours))
+    program = Path(os.environ.get(_ACT, _ours()))
     if not _REQUIRED and _ACT not in os.environ:
         pytest.skip(f"`make action` runs these tests, or {_ACT} with the path of act")
     assert program.is_file(), f"{program}: expected act, which `make action` builds"
     return program
+
+
+def _ours() -> Path:
+    """Return where the Makefile puts the version that it names."""
+    makefile = (PROJECT / "Makefile").read_text("utf-8")
+    version = re.search(r"^ACT_VERSION := (\S+)$", makefile, re.MULTILINE)
+    assert version is not None
+    return PROJECT / ".tools" / "bin" / f"act-{version[1]}"
 
 
 @pytest.fixture(scope="session")
