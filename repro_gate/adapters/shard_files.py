@@ -14,6 +14,8 @@ from repro_gate.errors import InputInvalid
 
 FILE: Final = "shard.json"
 SCHEMA: Final = "repro-gate/shard/v1"
+MAX_BYTES: Final = 256 * 2**20
+"""About 1,300,000 traced tokens; the shards of a run come from that run, and cost it alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ def write_shard(folder: Path, report: ShardReport) -> None:
 
 
 def read_shards(
-    folders: Sequence[Path], *, max_bytes: int = files.MAX_BYTES
+    folders: Sequence[Path], *, max_bytes: int = MAX_BYTES
 ) -> tuple[tuple[Path, ShardReport], ...]:
     """Return what was measured, each with the file that says so, in the order of the folders.
 

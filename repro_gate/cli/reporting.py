@@ -16,7 +16,7 @@ from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.leftovers import REPORT, clear, clear_early
 from repro_gate.cli.printing import say
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable, ReproGateError
@@ -112,7 +112,7 @@ def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> 
         # Last, because it vouches for the rest.
         report_json = render_json(report, observed=digests)
         write_atomically(output / REPORT, report_json)
-        _leave(output, Finished(report=report))
+        _leave(output, evidence_of(report))
     except OSError as error:
         # The verdict is known, and is said all the same.
         print(f"repro-gate: {_unwritable(output, error)}", file=sys.stderr)

@@ -1,0 +1,30 @@
+"""What a check leaves for those who tell of it."""
+
+from dataclasses import replace
+
+from repro_gate.core.evidence import evidence_of
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Match
+from repro_gate.reports.markdown import render_markdown
+from tests.fakes.evidence import every_verdict, report_of
+
+
+def test_only_the_traces_of_cells_that_match_are_left_out() -> None:
+    """They are most of a large report, and no report says anything of them."""
+    report = report_of(*every_verdict())
+
+    kept = evidence_of(report).report
+
+    matching = [cell for cell in report.cells if isinstance(cell.verdict, Match)]
+    assert {cell.id for cell in report.cells if cell not in kept.cells} == {
+        cell.id for cell in matching if cell.generation is not None
+    }
+    assert replace(kept, cells=()) == replace(report, cells=())
+    assert [_said(cell.generation) for cell in kept.cells] == [
+        _said(cell.generation) for cell in report.cells
+    ]
+    assert render_markdown(kept) == render_markdown(report)
+
+
+def _said(generation: Generation | None) -> Generation | None:
+    return None if generation is None else replace(generation, trace=())
