@@ -46,9 +46,7 @@ def run_doctor(opening: Opening, *, expect_gpu: bool) -> ExitCode:
     _tell_unused(workspace, {spec.name for spec in specs})
     if expect_gpu and _is_on_the_cpu(specs):
         is_well.append(False)
-        print(
-            "\nllama.cpp would be on the CPU alone: give --device cuda, or change the matrix"
-        )
+        print("\nllama.cpp would be on the CPU alone: give --device cuda, or change the matrix")
     return ExitCode.PASSED if all(is_well) else ExitCode.INCONCLUSIVE
 
 
