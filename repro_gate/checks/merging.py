@@ -51,7 +51,11 @@ def _measurement_of(report: ShardReport) -> Measurement:
     return Measurement(
         engines=list(report.engines),
         models=dict(report.models),
-        facts={one.cell: one.facts for one in report.cells if one.facts is not None},
+        facts={
+            one.cell: report.provenances[one.provenance]
+            for one in report.cells
+            if one.provenance is not None
+        },
         repetitions={one.cell: one.repetition for one in report.cells if one.repetition},
         problems={one.cell: one.problem for one in report.cells if one.problem},
         controls=list(report.controls),

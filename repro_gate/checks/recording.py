@@ -96,10 +96,10 @@ def observed_goldens(report: GateReport) -> list[Golden]:
             cell=cell.cell,
             profile=cell.profile,
             generation=cell.generation,
-            provenance=cell.facts,
+            provenance=report.provenances[cell.provenance],
         )
         for cell in report.cells
-        if cell.cell and cell.generation and cell.profile and cell.facts is not None
+        if cell.cell and cell.generation and cell.profile and cell.provenance is not None
         if _may_be_recorded(cell) and cell.cell.model not in distrusted
     ]
 

@@ -112,6 +112,7 @@ def judge_tokens(
         models={m.name: seen.models[m.name] for m in models if m.name in seen.models},
         timing=timing,
         interrupted=seen.interrupted,
+        provenances=seen.provenances(plan.cells),
     )
 
 
@@ -171,7 +172,7 @@ def _cell_reports(
 ) -> list[CellReport]:
     observed = {cell: done.first for cell, done in seen.repetitions.items()}
     vacuous = {} if plan.is_part else vacuities(observed)
-    profiles = seen.profiles
+    profiles, provenances = seen.profiles, seen.provenances(plan.cells)
     reports: list[CellReport] = []
     for cell in plan.cells:
         done = seen.repetitions.get(cell)
@@ -184,7 +185,7 @@ def _cell_reports(
                 runs=done.runs if done else 0,
                 generation=done.first if done else None,
                 profile=profiles.get(plan.model_of(cell).engine.name),
-                facts=seen.facts[cell] if done else None,
+                provenance=provenances.index(seen.facts[cell]) if done else None,
             )
         )
     return reports

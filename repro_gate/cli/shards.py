@@ -31,12 +31,14 @@ def write_part(
         runs=chosen.runs,
         options=opening.options,
     )
+    cells = opening.plan().tokens.cells
     measured = ShardReport(
         tool_version=report.tool_version,
         started_at=report.started_at,
         shard=shard,
         identity=identity,
-        cells=measured_cells(opening.plan().tokens.cells, seen),
+        cells=measured_cells(cells, seen),
+        provenances=seen.provenances(cells),
         engines=tuple(seen.engines),
         models=seen.models,
         controls=tuple(seen.controls),

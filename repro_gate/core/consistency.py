@@ -4,12 +4,13 @@ Reports are rendered on the strength of it. That a report is true, nobody can kn
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from repro_gate.core.cells import is_name
 from repro_gate.core.contradictions import Contradiction, contradictions_in_options, within
 from repro_gate.core.divergence import Divergence, Place, first_divergence
+from repro_gate.core.goldens import Facts
 from repro_gate.core.logprob_consistency import contradictions_in_logprobs
 from repro_gate.core.measurement import Control
 from repro_gate.core.report import CellReport, EngineReport, GateReport, Timing
@@ -23,6 +24,10 @@ def contradiction_in(report: GateReport) -> Contradiction | None:
     """Return the first thing in a report that cannot be, or None."""
     parts = (
         *(within(f"cells[{i}]", _in_cell(cell)) for i, cell in enumerate(report.cells)),
+        *(
+            within(f"cells[{i}]", _in_provenance(cell.provenance, report.provenances))
+            for i, cell in enumerate(report.cells)
+        ),
         *(
             within(f"controls[{i}]", _in_control(control.divergence))
             for i, control in enumerate(report.controls)
@@ -43,6 +48,10 @@ def contradiction_in_shard(report: ShardReport) -> Contradiction | None:
     parts = (
         contradictions_in_options("identity.options", report.identity.options),
         *(within(f"cells[{i}]", _in_measured(cell)) for i, cell in enumerate(report.cells)),
+        *(
+            within(f"cells[{i}]", _in_provenance(cell.provenance, report.provenances))
+            for i, cell in enumerate(report.cells)
+        ),
         *(within(f"controls[{i}]", _in_run(run, report)) for i, run in enumerate(report.controls)),
         _in_models(report),
         *(within(f"engines[{i}]", _in_engine(engine)) for i, engine in enumerate(report.engines)),
@@ -83,6 +92,12 @@ def _in_names(found: CellReport) -> Iterator[Contradiction]:
 
     if found.profile is not None:
         yield from _in_profile(found.profile)
+
+
+def _in_provenance(number: int | None, known: Sequence[Facts]) -> Iterator[Contradiction]:
+    if number is not None and not 0 <= number < len(known):
+        expected = f"one of {len(known)} provenances, counted from 0"
+        yield Contradiction(place="provenance", expected=expected, found=str(number))
 
 
 def _in_engine(found: EngineReport) -> Iterator[Contradiction]:
@@ -134,11 +149,9 @@ def _in_control(divergence: Divergence | None) -> Iterator[Contradiction]:
 
 def _in_measured(found: MeasuredCell) -> Iterator[Contradiction]:
     done = found.repetition
-    if (done is None) != (found.facts is None):
+    if (done is None) != (found.provenance is None):
         expected = "the provenance of the runs, and none without a run"
-        yield Contradiction(
-            place="facts", expected=expected, found="none" if found.facts is None else "one"
-        )
+        yield Contradiction(place="provenance", expected=expected, found=str(found.provenance))
     if done is None:
         return
     if done.runs < 1:

@@ -50,6 +50,14 @@ class Measurement:
         """The profile of each engine that could say what it is, by name."""
         return {engine.name: engine.profile for engine in self.engines}
 
+    def provenances(self, cells: Iterable[Cell]) -> tuple[Facts, ...]:
+        """Return the provenances of those cells that were run, each once."""
+        found: list[Facts] = []
+        for cell in cells:
+            if cell in self.repetitions and self.facts[cell] not in found:
+                found.append(self.facts[cell])
+        return tuple(found)
+
     def timing(self, *, wall_s: float) -> Timing:
         """Return where the time went."""
         return Timing(

@@ -28,9 +28,8 @@ class CellReport:
     """The first run; None when there was none."""
     profile: str | None
     """None when the engine could not say on what it would run."""
-    facts: Facts | None = None
-    """The provenance of the first run: other machines may have run other cells; None without one.
-    """
+    provenance: int | None = None
+    """Which of the report's provenances is that of the first run; None when there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +91,8 @@ class GateReport:
     """Options that a command on the same matrix and device needs, such as `--device`, `cuda`."""
     logprobs: tuple[LogprobReport, ...] = ()
     """One for each suite whose log-probabilities were checked."""
+    provenances: tuple[Facts, ...] = ()
+    """What ran the cells, each once: engine, machine, model and settings."""
 
     @property
     def measured(self) -> bool:

@@ -1,7 +1,7 @@
 """A part of the matrix that one runner measures, and what it says to those who put all together."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from repro_gate.core.cells import Cell
@@ -52,19 +52,20 @@ class MeasuredCell:
     cell: Cell
     repetition: Repetition | None
     """None when there was no run."""
-    facts: Facts | None
-    """The provenance of the runs; None when there was none."""
+    provenance: int | None
+    """Which of the shard's provenances is that of the runs; None when there was none."""
     problem: Inconclusive | None
     """None when nothing went wrong."""
 
 
-def measured_cells(cells: Iterable[Cell], seen: Measurement) -> tuple[MeasuredCell, ...]:
+def measured_cells(cells: Sequence[Cell], seen: Measurement) -> tuple[MeasuredCell, ...]:
     """Return what was seen of each of some cells."""
+    provenances = seen.provenances(cells)
     return tuple(
         MeasuredCell(
             cell=cell,
             repetition=seen.repetitions.get(cell),
-            facts=seen.facts[cell] if cell in seen.repetitions else None,
+            provenance=provenances.index(seen.facts[cell]) if cell in seen.repetitions else None,
             problem=seen.problems.get(cell),
         )
         for cell in cells
@@ -101,6 +102,8 @@ class ShardReport:
     shard: Shard
     identity: PlanIdentity
     cells: tuple[MeasuredCell, ...]
+    provenances: tuple[Facts, ...]
+    """What ran the cells: engine, machine, model and settings."""
     engines: tuple[EngineReport, ...]
     models: Mapping[str, Facts]
     controls: tuple[Control, ...]

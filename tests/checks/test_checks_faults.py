@@ -177,7 +177,7 @@ def test_an_engine_that_cannot_describe_itself_is_not_used(error: MeasurementUna
         Inconclusive(reason=error.reason, remedy=error.remedy),
         Match(),
     ]
-    assert (report_on(report, A).profile, report_on(report, A).facts) == (None, None)
+    assert (report_on(report, A).profile, report_on(report, A).provenance) == (None, None)
     assert [engine.name for engine in report.engines] == ["scripted"]
     assert [asked.what for asked in scene.starter.log if asked.process == 1] == [
         "start",

@@ -174,7 +174,7 @@ def test_a_cell_in_no_shard_is_refused() -> None:
 def test_a_foreign_cell_is_refused() -> None:
     """Nothing that was not planned may come in."""
     first, second = two_shards()
-    foreign = MeasuredCell(cell=cell_of("foreign"), repetition=None, facts=None, problem=None)
+    foreign = MeasuredCell(cell=cell_of("foreign"), repetition=None, provenance=None, problem=None)
 
     with pytest.raises(InputInvalid, match="though the matrix does not plan it"):
         merged_of([first, _with_cells(second, [*second.report.cells, foreign])])

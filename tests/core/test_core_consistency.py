@@ -11,7 +11,6 @@ from repro_gate.core.cells import Cell
 from repro_gate.core.consistency import contradiction_in, contradiction_in_shard
 from repro_gate.core.contradictions import Contradiction
 from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.report import CellReport, GateReport
@@ -35,7 +34,7 @@ from tests.fakes.evidence import (
 )
 from tests.fakes.logprob_reports import outlier_of, rich_logprobs_of
 from tests.fakes.stores import MemoryGoldens
-from tests.fakes.values import ENGINE_FACTS, cell_of, generation_of, golden_of, tokens_of
+from tests.fakes.values import cell_of, generation_of, golden_of, tokens_of
 
 FOX = cell_of("fox")
 TOKEN = Token(99, b"x")
@@ -301,7 +300,7 @@ def test_a_suite_that_does_not_fit_together(part: LogprobReport, place: str) -> 
 
 
 def _measured(repetition: Repetition) -> ShardReport:
-    cell = MeasuredCell(cell=FOX, repetition=repetition, facts=ENGINE_FACTS, problem=None)
+    cell = MeasuredCell(cell=FOX, repetition=repetition, provenance=0, problem=None)
     return replace(shard_report_of(), cells=(cell,))
 
 
@@ -321,18 +320,34 @@ def test_a_measured_cell_that_does_not_fit_together(repetition: Repetition, plac
     assert found.place == f"cells[0].repetition.{place}"
 
 
-@pytest.mark.parametrize(("index", "facts", "said"), [(0, None, "none"), (2, {}, "one")])
-def test_runs_without_their_provenance(index: int, facts: Facts | None, said: str) -> None:
+@pytest.mark.parametrize(("index", "provenance"), [(0, None), (2, 0)])
+def test_runs_without_their_provenance(index: int, provenance: int | None) -> None:
     """It is the provenance of the goldens that they may become."""
     cells = list(shard_report_of().cells)
-    cells[index] = replace(cells[index], facts=facts)
+    cells[index] = replace(cells[index], provenance=provenance)
 
     found = contradiction_in_shard(replace(shard_report_of(), cells=tuple(cells)))
     assert found == Contradiction(
-        place=f"cells[{index}].facts",
+        place=f"cells[{index}].provenance",
         expected="the provenance of the runs, and none without a run",
-        found=said,
+        found=str(provenance),
     )
+
+
+@pytest.mark.parametrize("provenance", [-1, 1])
+def test_a_provenance_that_is_not_there(provenance: int) -> None:
+    """Each cell names one of those that are told."""
+    expected = Contradiction(
+        place="cells[0].provenance",
+        expected="one of 1 provenances, counted from 0",
+        found=str(provenance),
+    )
+    first, *others = shard_report_of().cells
+    shard = replace(shard_report_of(), cells=(replace(first, provenance=provenance), *others))
+
+    assert contradiction_in_shard(shard) == expected
+    report = report_of(replace(seen(FOX, Match()), provenance=provenance))
+    assert contradiction_in(report) == expected
 
 
 def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:

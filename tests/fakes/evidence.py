@@ -59,7 +59,7 @@ def seen(cell: Cell, verdict: Verdict) -> CellReport:
         runs=3,
         generation=SAID,
         profile=PROFILE,
-        facts=provenance_of(cell.model),
+        provenance=0,
     )
 
 
@@ -128,6 +128,7 @@ def report_of(*cells: CellReport) -> GateReport:
         interrupted=False,
         repeat_with=OPTIONS,
         logprobs=(rich_logprobs_of(),),
+        provenances=(provenance_of("tiny"),),
     )
 
 
@@ -149,17 +150,18 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
             MeasuredCell(
                 cell=cell_of(),
                 repetition=Repetition(first=SAID, runs=3),
-                facts=provenance_of("tiny"),
+                provenance=0,
                 problem=None,
             ),
             MeasuredCell(
                 cell=cell_of("fox"),
                 repetition=Repetition(first=SAID, runs=3, difference=DIFFERENCE),
-                facts=provenance_of("tiny"),
+                provenance=0,
                 problem=LOST,
             ),
-            MeasuredCell(cell=cell_of("snow"), repetition=None, facts=None, problem=LOST),
+            MeasuredCell(cell=cell_of("snow"), repetition=None, provenance=None, problem=LOST),
         ),
+        provenances=(provenance_of("tiny"),),
         engines=ENGINES,
         models={"tiny": {"model.sha256": "ab" * 32}},
         controls=(Control(cell=cell_of(), seed=43, generation=OTHER),),

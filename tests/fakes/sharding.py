@@ -72,6 +72,7 @@ def measured_shard(
             shard=shard,
             identity=identity,
             cells=measured_cells(part.tokens.cells, seen),
+            provenances=seen.provenances(part.tokens.cells),
             engines=tuple(seen.engines),
             models=seen.models,
             controls=tuple(seen.controls),

@@ -162,7 +162,7 @@ class RandomReports:
             runs=counts,
             generation=st.none() | self._generations,
             profile=st.none() | self.texts,
-            facts=st.none() | self._facts,
+            provenance=st.none() | counts,
         )
 
     @cached_property

@@ -23,7 +23,7 @@ def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
 
     fields = dataclasses.fields(CellReport)
     assert list(definition["properties"]) == [field.name for field in fields]
-    assert definition["required"] == [field.name for field in fields if field.name != "facts"]
+    assert definition["required"] == [field.name for field in fields if field.name != "provenance"]
     assert definition["description"] == CellReport.__doc__
     assert definition["properties"]["runs"] == {
         "description": "How many runs were finished.",
@@ -57,6 +57,7 @@ def test_what_stands_beneath_a_field_is_its_text() -> None:
             "`cuda`."
         ),
         "logprobs": "One for each suite whose log-probabilities were checked.",
+        "provenances": "What ran the cells, each once: engine, machine, model and settings.",
     }
 
 
