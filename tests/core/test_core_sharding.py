@@ -12,7 +12,7 @@ from repro_gate.core.sharding import WholePlan, divided, lanes_of
 from repro_gate.core.shards import PlanIdentity, Shard, shard_of
 from repro_gate.errors import UsageInvalid
 from tests.fakes.scoring import plan_of, suite_of_logprobs
-from tests.fakes.values import cell_of, matrix_of, suite_of
+from tests.fakes.values import GREEDY, cell_of, matrix_of, suite_of
 
 CELLS = tuple(
     cell_of(prompt, model=model) for model in ("tiny", "large") for prompt in ("haiku", "fox", "a")
@@ -85,6 +85,17 @@ def test_a_part_has_the_models_of_its_cells_alone() -> None:
     part = WholePlan(tokens=TOKENS).part(Shard(2, 2)).tokens
 
     assert (set(part.models), part.is_part, part.claimed) == ({"large"}, True, TOKENS.claimed)
+
+
+def test_every_part_knows_the_sampled_cells_of_all(() -> None:
+    """Also a lane of a shard: which cell is the control must not depend on the division."""
+    greedy = cell_of("greedy", sampler=GREEDY)
+    tokens = plan(matrix_of(suite_of(greedy, *CELLS)))
+    shard = WholePlan(tokens=tokens).part(Shard(2, 2)).tokens
+    lanes = lanes_of(shard, ["cuda:0", "cuda:1"])
+
+    assert tokens.sampled("tiny") == CELLS[:3]
+    assert [part.sampled("tiny") for part in (shard, *lanes)] == [CELLS[:3]] * 3
 
 
 def test_long_cells_weigh_more() -> None:
