@@ -87,7 +87,7 @@ def test_a_part_has_the_models_of_its_cells_alone() -> None:
     assert (set(part.models), part.is_part, part.claimed) == ({"large"}, True, TOKENS.claimed)
 
 
-def test_every_part_knows_the_sampled_cells_of_all(() -> None:
+def test_every_part_knows_the_sampled_cells_of_all() -> None:
     """Also a lane of a shard: which cell is the control must not depend on the division."""
     greedy = cell_of("greedy", sampler=GREEDY)
     tokens = plan(matrix_of(suite_of(greedy, *CELLS)))
