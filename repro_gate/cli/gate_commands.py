@@ -168,14 +168,13 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.opening import parsed_shard
         from repro_gate.cli.publish import PublishOptions, run_publish
 
         options = PublishOptions(
             output=output,
             config=config,
             # The job that puts the shards together speaks for all of them.
-            comment=CommentMode.NEVER if parsed_shard(shard) else comment,
+            comment=CommentMode.NEVER if shard else comment,
             name=name,
             artifact_url=artifact_url,
             running=running,

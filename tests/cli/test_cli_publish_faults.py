@@ -172,10 +172,9 @@ def test_a_run_that_does_not_say_which_it_is_can_only_be_warned_of(own_job: Job)
     [
         ((), {"GITHUB_ACTIONS": ""}, "publish tells the result of a run of GitHub Actions"),
         (("--name", "a b"), {}, "--name: a name has 1 to 100 letters, digits, dots, dashes"),
-        (("--shard", "3/2"), {}, "--shard: a shard is I/N with 1 <= I <= N, such as 2/8"),
         (("--comment", "often"), {}, "Invalid value for '--comment'"),
     ],
-    ids=["elsewhere", "name", "shard", "comment"],
+    ids=["elsewhere", "name", "comment"],
 )
 def test_a_wrong_command_line_is_2(
     own_job: Job, arguments: tuple[str, ...], variables: dict[str, str], said: str
@@ -185,3 +184,15 @@ def test_a_wrong_command_line_is_2(
 
     assert (ran.code, ran.out, said in ran.err) == (2, "", True)
     assert [file.name for file in own_job.folder.iterdir()] == ["event.json"]
+
+
+def test_a_shard_that_cannot_be_is_told_without_a_comment(own_job: Job, github: Github) -> None:
+    """The check has refused it, and the page of the run says so."""
+    own_job.workspace.output.mkdir()
+    assert own_job.workspace.run("check", "--shard", "9/8").code == 2
+
+    ran = own_job.publish("--shard", "9/8")
+
+    assert (ran.code, github.world.asks()) == (0, [])
+    assert (own_job.outputs()["outcome"], own_job.outputs()["exit-code"]) == ("broken", "2")
+    assert "9/8" in own_job.summary()

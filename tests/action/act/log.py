@@ -30,7 +30,10 @@ class Step:
     """From the outermost step to this one; a step without an id has its number."""
     outcome: str = "skipped"
     lines: list[str] = field(default_factory=list)
-    """What it printed, without the workflow commands in it."""
+    """What it printed, without the workflow commands in it.
+
+    act closes the terminal of a step that fails at once, so that the last lines may be missing.
+    """
     outputs: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     annotations: list[Annotation] = field(default_factory=list)
