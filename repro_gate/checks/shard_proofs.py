@@ -1,7 +1,7 @@
 """The proof that shards are all of one check, that none is missing, and nothing in them is."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -75,8 +75,7 @@ def require_whole(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
     _require_every_cell_once(plan, shards)
     _require_suites(plan.logprobs, shards)
     _require_engines(plan, shards)
-    _require_one_profile(shards)
-    _require_one_file(shards)
+    _require_alike(shards)
     _require_controls(plan.tokens, shards)
 
 
@@ -222,34 +221,27 @@ def _require_engines(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
                 )
 
 
-def _require_one_profile(shards: Sequence[FoundShard]) -> None:
-    seen: dict[str, tuple[FoundShard, str]] = {}
-    for found in shards:
-        for engine in found.report.engines:
-            first, profile = seen.setdefault(engine.name, (found, engine.profile))
-            if engine.profile != profile:
-                raise InputInvalid.at(
-                    found.place,
-                    f"the profile of engine {_told(engine.name)} in {found}",
-                    expected=f"{_told(profile)}, as in {first}",
-                    found=_told(engine.profile),
-                )
-
-
-def _require_one_file(shards: Sequence[FoundShard]) -> None:
-    # The plan has the digests that the matrix names; of a model that nothing pins it has none.
+def _require_alike(shards: Sequence[FoundShard]) -> None:
+    """Refuse shards of two classes of machine, or of two files of one model."""
     seen: dict[str, tuple[FoundShard, str | None]] = {}
     for found in shards:
-        for name, facts in found.report.models.items():
-            digest = facts.get(MODEL_SHA256)
-            first, expected = seen.setdefault(name, (found, digest))
-            if digest != expected:
+        for what, value in _measured_with(found.report):
+            first, expected = seen.setdefault(what, (found, value))
+            if value != expected:
                 raise InputInvalid.at(
                     found.place,
-                    f"the sha256 of model {_told(name)} in {found}",
+                    f"the {what} in {found}",
                     expected=f"{_told(expected)}, as in {first}",
-                    found=_told(digest),
+                    found=_told(value),
                 )
+
+
+def _measured_with(report: ShardReport) -> Iterator[tuple[str, str | None]]:
+    for engine in report.engines:
+        yield f"profile of engine {_told(engine.name)}", engine.profile
+    # The plan has the digests that the matrix names; of a model that nothing pins it has none.
+    for name, facts in report.models.items():
+        yield f"sha256 of model {_told(name)}", facts.get(MODEL_SHA256)
 
 
 def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:
