@@ -8,7 +8,7 @@ import pytest
 
 _ROOT = Path(__file__).parents[2]
 _PACKAGE = _ROOT / "repro_gate"
-_MOST_LINES = 300
+_MAX_LINES = 500
 _MEANINGLESS = {
     *("utils", "util", "helpers", "common"),
     *("misc", "base", "manager", "constants"),
@@ -27,8 +27,8 @@ def test_there_are_modules_to_look_at() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=_name_of)
 def test_a_module_can_be_read_in_one_go(module: Path) -> None:
-    """No module has more than 300 lines."""
-    assert len(module.read_text("utf-8").splitlines()) <= _MOST_LINES
+    """No module has more than 500 lines."""
+    assert len(module.read_text("utf-8").splitlines()) <= _MAX_LINES
 
 
 @pytest.mark.parametrize("module", MODULES, ids=_name_of)
