@@ -90,7 +90,7 @@ def observed_goldens(report: GateReport) -> list[Golden]:
 
     Of a model whose control did not differ nothing may: its goldens could never fail.
     """
-    distrusted = {control.model for control in report.controls if control.failed}
+    distrusted = _distrusted(report)
     return [
         Golden(
             cell=cell.cell,
@@ -105,8 +105,20 @@ def observed_goldens(report: GateReport) -> list[Golden]:
 
 
 def refused(report: GateReport) -> list[CellReport]:
-    """Return the cells of which nothing is recorded: unmeasured, unstable or vacuous."""
-    return [cell for cell in report.cells if cell.cell and not _may_be_recorded(cell)]
+    """Return the cells of which nothing is recorded.
+
+    They are unmeasured, unstable or vacuous, or their model's control did not differ.
+    """
+    distrusted = _distrusted(report)
+    return [
+        cell
+        for cell in report.cells
+        if cell.cell and (not _may_be_recorded(cell) or cell.cell.model in distrusted)
+    ]
+
+
+def _distrusted(report: GateReport) -> set[str]:
+    return {control.model for control in report.controls if control.failed}
 
 
 def propose(
@@ -157,13 +169,23 @@ def orphans_of(
     ]
 
 
-def unpinned(models: Mapping[str, Facts], *, matrix: Matrix, pins: ModelPins) -> dict[str, str]:
-    """Return the digests of the loaded models that neither the matrix nor a pin fixes."""
-    pinned = pins.pinned()
+def unpinned(
+    models: Mapping[str, Facts], *, recorded: Iterable[str], matrix: Matrix, pins: ModelPins
+) -> dict[str, str]:
+    """Return the digests of the models to be recorded that neither the matrix nor a pin fixes.
+
+    Args:
+        models: the facts of each loaded model.
+        recorded: the models of which something is to be recorded; no other is pinned.
+        matrix: fixes the models that it has a digest of.
+        pins: the pins so far.
+    """
+    pinned, wanted = pins.pinned(), set(recorded)
     return {
         name: facts[MODEL_SHA256]
         for name, facts in models.items()
         if name in matrix.models
+        and name in wanted
         and matrix.models[name].sha256 is None
         and name not in pinned
         and MODEL_SHA256 in facts

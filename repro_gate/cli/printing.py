@@ -3,6 +3,8 @@
 import os
 import sys
 
+from repro_gate.reports.foreign import one_line
+
 
 def say(text: str) -> bool:
     """Print a result whole and tell whether that went well; nobody has to read all of it."""
@@ -15,6 +17,11 @@ def say(text: str) -> bool:
         print(f"repro-gate: the result cannot be printed: {error.strerror}", file=sys.stderr)
         return False
     return True
+
+
+def print_line(text: str) -> None:
+    """Print one line of untrusted text at once: someone may be waiting for it."""
+    print(one_line(text), flush=True)
 
 
 def _silence_stdout() -> None:

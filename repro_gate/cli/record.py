@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -27,14 +26,15 @@ from repro_gate.cli import wiring
 from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.estimate import calibration_line
 from repro_gate.cli.opening import Opening
+from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
+from repro_gate.cli.proposal import refusal_lines, written_line
 from repro_gate.cli.update import refuse_under_ci
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import LogprobPlan
 from repro_gate.errors import UsageInvalid
 from repro_gate.ports import Scorer
-from repro_gate.reports.foreign import one_line
 
 _LOG = "calibration.jsonl"
 
@@ -87,10 +87,11 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
             # Whoever has to start again need not pay for the draws again.
             later = "--yes and --resume"
             if not is_confirmed("Write these baselines?", yes=options.yes, later=later):
-                _line("Nothing was written.")
+                print_line("Nothing was written.")
                 return ExitCode.INCONCLUSIVE
             apply_baselines(baselines, orphans, store=workspace.baselines)
-            _line(f"{workspace.snapshots} is up to date; commit it.")
+            refused = sum(len(one.refused) for one in recordings)
+            print_line(written_line(workspace.snapshots, refused=refused))
     return _exit_code([refused for one in recordings for refused in one.refused])
 
 
@@ -163,36 +164,34 @@ def _show(recordings: Iterable[_Recording]) -> None:
         for baseline in one.baselines:
             wanted = states[baseline.id]
             counts[wanted.state.value] += 1
-            _line(f"{wanted.state.value:<10} {baseline.source}/{baseline.id}")
-            _line(f"           {_words(baseline)}")
+            print_line(f"{wanted.state.value:<10} {baseline.source}/{baseline.id}")
+            print_line(f"           {_words(baseline)}")
             if wanted.before is not None:
-                _line(f"           before: {_words(wanted.before)}")
+                print_line(f"           before: {_words(wanted.before)}")
             for change in wanted.changes:
-                _line(f"           {change.name} was {change.before}")
+                print_line(f"           {change.name} was {change.before}")
         for source, cell_id in one.orphans:
             counts["removed"] += 1
-            _line(f"removed    {source}/{cell_id}")
+            print_line(f"removed    {source}/{cell_id}")
         _show_refused(one.refused)
         counts["kept"] += one.kept
         counts["refused"] += len(one.refused)
     kept, refused_count = counts.pop("kept"), counts.pop("refused")
-    told = ", ".join(f"{count} {state}" for state, count in counts.items()) or "nothing to record"
-    _line(f"{told}; {kept} kept, {refused_count} refused")
+    recorded = ", ".join(f"{count} {state}" for state, count in counts.items())
+    nothing = "nothing was recorded" if refused_count else "nothing to record"
+    print_line(f"{recorded or nothing}; {kept} kept, {refused_count} refused")
 
 
-def _show_refused(refused: Iterable[Refused]) -> None:
-    for remedy, together in groupby(refused, lambda one: one.remedy):
-        for one in together:
-            _line(f"refused    {one.cell.id}: {one.reason}")
-            if one.outlying:
-                draws = " ".join(
-                    f"{total:.3f}{' (outlier)' if total in one.outlying else ''}"
-                    for total in one.totals
-                )
-                _line(f"           draws: {draws}")
-        # What a key or a budget would mend is the same for many.
-        if remedy is not None:
-            _line(f"           try: {remedy}")
+def _show_refused(refused: Sequence[Refused]) -> None:
+    for line in refusal_lines((one.cell.id, one.reason, one.remedy) for one in refused):
+        print_line(line)
+    for one in refused:
+        if one.outlying:
+            draws = " ".join(
+                f"{total:.3f}{' (outlier)' if total in one.outlying else ''}"
+                for total in one.totals
+            )
+            print_line(f"draws      {one.cell.id}: {draws}")
 
 
 def _words(baseline: Baseline) -> str:
@@ -202,10 +201,6 @@ def _words(baseline: Baseline) -> str:
         f"{noise.center:.3f} nats, standard deviation {noise.deviation:.3f}, "
         f"{100 * noise.atom:.0f} % identical"
     )
-
-
-def _line(text: str) -> None:
-    print(one_line(text), flush=True)
 
 
 def _exit_code(refused: Sequence[Refused]) -> ExitCode:

@@ -4,9 +4,10 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import assert_never
 
 from rich.console import Console
 
@@ -27,17 +28,24 @@ from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
 from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.opening import Opening, describe_engine
+from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
+from repro_gate.cli.proposal import change_lines, refusal_lines, written_line
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, ControlReport
-from repro_gate.core.tokens import text_of
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphaned,
+    Unrecorded,
+    Vacuous,
+)
 from repro_gate.errors import InputInvalid, UsageInvalid
 from repro_gate.reports.describe import describe_control
 from repro_gate.reports.foreign import one_line
-
-_SHOWN = 60
-"""Characters of an output that stand in a line of the proposal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +84,19 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
         proposal = propose(
             seen.goldens,
             goldens=workspace.goldens,
-            digests=unpinned(seen.models, matrix=workspace.matrix, pins=workspace.pins),
+            digests=unpinned(
+                seen.models,
+                recorded=[golden.cell.model for golden in seen.goldens],
+                matrix=workspace.matrix,
+                pins=workspace.pins,
+            ),
             orphans=_orphans(workspace, options, seen),
         )
         _show(proposal, seen)
-        if not proposal.is_empty and not _apply_if_confirmed(proposal, workspace, options):
-            return ExitCode.INCONCLUSIVE
+        if not proposal.is_empty:
+            if not _apply_if_confirmed(proposal, workspace, options):
+                return ExitCode.INCONCLUSIVE
+            print_line(written_line(workspace.snapshots, refused=len(seen.refused)))
     return _exit_code(seen)
 
 
@@ -194,36 +209,41 @@ def _apply_if_confirmed(
 ) -> bool:
     """Do it unless someone says no, and tell which it was."""
     if not is_confirmed("Write these goldens?", yes=options.yes):
-        _line("Nothing was written.")
+        print_line("Nothing was written.")
         return False
     goldens = SyrupyGoldens(workspace.snapshots / "goldens")
     apply(proposal, store=goldens, pins=workspace.pins)
-    _line(f"{workspace.snapshots} is up to date; commit it.")
     return True
 
 
 def _show(proposal: Proposal, seen: _Seen) -> None:
-    for change in proposal.changes:
-        _line(f"{change.kind.value:<10} {change.profile}/{change.cell_id}")
-        for sign, golden in (("-", change.before), ("+", change.after)):
-            if golden is not None:
-                text = text_of(golden.generation.tokens)
-                cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-                _line(f"           {sign} {cut}")
-    for name, digest in proposal.pins.items():
-        _line(f"pin        {name} sha256 {digest}")
-    for control in seen.controls:
-        _line(f"refused    every cell of {control.model}: {describe_control(control)}")
-    for cell in seen.refused:
-        reason = getattr(cell.verdict, "reason", "its runs differ from each other")
-        _line(f"refused    {cell.id}: {cell.verdict.word}: {reason}")
+    lines = list(change_lines(proposal.changes))
+    lines += [f"pin        {name} sha256 {digest}" for name, digest in proposal.pins.items()]
+    lines += refusal_lines(_reasons(seen))
     counts = Counter(change.kind.value for change in proposal.changes)
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing to change"
-    _line(f"{told}; {proposal.unchanged} unchanged, {len(seen.refused)} refused")
+    changed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    nothing = "nothing was recorded" if seen.refused else "nothing to change"
+    unchanged = f"{proposal.unchanged} unchanged, {len(seen.refused)} refused"
+    for line in (*lines, f"{changed or nothing}; {unchanged}"):
+        print_line(line)
 
 
-def _line(text: str) -> None:
-    print(one_line(text), flush=True)
+def _reasons(seen: _Seen) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the id of each refused cell, the reason, and the remedy."""
+    controls = {control.model: describe_control(control) for control in seen.controls}
+    for cell in seen.refused:
+        match cell.verdict:
+            case Inconclusive(reason=reason, remedy=remedy):
+                yield cell.id, f"{cell.verdict.word}: {reason}", remedy
+            case Vacuous(reason=reason):
+                yield cell.id, f"{cell.verdict.word}: {reason}", None
+            case Nondeterministic():
+                yield cell.id, f"{cell.verdict.word}: its runs differ from each other", None
+            case Match() | Drift() | Unrecorded() | Orphaned():
+                model = cell.cell.model if cell.cell else ""
+                yield cell.id, f"the control of {model}: {controls[model]}", None
+            case _:
+                assert_never(cell.verdict)
 
 
 def _exit_code(seen: _Seen) -> ExitCode:

@@ -63,14 +63,33 @@ class Explanation:
 def explain(cell: CellReport) -> Explanation | None:
     """Return where the two sides of a verdict part, or None when nothing was seen to differ."""
     match cell.verdict:
-        case Drift() as verdict:
-            return _of_drift(verdict, cell.generation)
+        case Drift(golden=golden, divergence=divergence):
+            return explain_change(golden.generation, cell.generation, divergence)
         case Nondeterministic() as verdict:
             return _of_runs(verdict, cell.generation)
         case Match() | Unrecorded() | Vacuous() | Inconclusive() | Orphaned():
             return None
         case _:
             assert_never(cell.verdict)
+
+
+def explain_change(
+    golden: Generation, observed: Generation | None, divergence: Divergence
+) -> Explanation:
+    """Return where a generation diverges from its golden."""
+    expected, position = _tokens(golden, divergence.place), divergence.position
+    return Explanation(
+        divergence=divergence,
+        expected_by="golden",
+        observed_by="observed",
+        before=expected[:position],
+        expected=expected[position:],
+        observed=None if observed is None else _tokens(observed, divergence.place)[position:],
+        margin=_margin(observed, divergence),
+        golden_margin=_margin(golden, divergence),
+        run=None,
+        in_fresh_process=None,
+    )
 
 
 def where(divergence: Divergence) -> str:
@@ -105,23 +124,6 @@ def margin_words(explanation: Explanation) -> str | None:
     margins = (("here", explanation.margin), ("in the golden", explanation.golden_margin))
     said = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]
     return f"{', '.join(said)} (0 is a tie)" if said else None
-
-
-def _of_drift(verdict: Drift, observed: Generation | None) -> Explanation:
-    golden, divergence = verdict.golden.generation, verdict.divergence
-    expected, position = _tokens(golden, divergence.place), divergence.position
-    return Explanation(
-        divergence=divergence,
-        expected_by="golden",
-        observed_by="observed",
-        before=expected[:position],
-        expected=expected[position:],
-        observed=None if observed is None else _tokens(observed, divergence.place)[position:],
-        margin=_margin(observed, divergence),
-        golden_margin=_margin(golden, divergence),
-        run=None,
-        in_fresh_process=None,
-    )
 
 
 def _of_runs(verdict: Nondeterministic, first: Generation | None) -> Explanation:

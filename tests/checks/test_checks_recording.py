@@ -272,13 +272,15 @@ def test_a_pattern_limits_what_is_pruned() -> None:
 
 
 def test_models_that_nothing_pins_are_unpinned() -> None:
-    """Neither the matrix nor a pin may fix a model already, and it must have been loaded here."""
-    matrix = matrix_of(suite_of(A, OTHER, *(cell_of(model=m) for m in ("fixed", "mute"))))
+    """Neither matrix nor pin fixes it, it was loaded here, and something of it is recorded."""
+    names = ("fixed", "mute", "refused")
+    matrix = matrix_of(suite_of(A, OTHER, *(cell_of(model=name) for name in names)))
     matrix = replace(
         matrix, models={**matrix.models, "fixed": model_spec_of("fixed", sha256="0" * 64)}
     )
-    loaded = {name: model_facts_of(name) for name in ("tiny", "other", "fixed", "elsewhere")}
+    loaded = {name: model_facts_of(name) for name in ("tiny", "other", "elsewhere", *names)}
     pins = MemoryPins({"other": "1" * 64})
 
-    found = unpinned({**loaded, "mute": {}}, matrix=matrix, pins=pins)
+    recorded = loaded.keys() - {"refused"}
+    found = unpinned({**loaded, "mute": {}}, recorded=recorded, matrix=matrix, pins=pins)
     assert found == {"tiny": digest_of("tiny")}

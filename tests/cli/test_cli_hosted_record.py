@@ -142,10 +142,10 @@ def test_without_a_key_nothing_is_recorded(unrecorded: HostedWorkspace, api: Api
 
     assert (ran.code, api.requests, unrecorded.snapshots.exists()) == (4, [], False)
     assert ran.out == (
-        f"refused    {PLANE}: {KEY_ENV} is not set\n"
-        f"refused    {TRAIN}: {KEY_ENV} is not set\n"
+        f"refused    2 cells: {KEY_ENV} is not set\n"
+        f"           {PLANE}, {TRAIN}\n"
         f"           try: set {KEY_ENV} to a key of fake\n"
-        "nothing to record; 0 kept, 2 refused\n"
+        "nothing was recorded; 0 kept, 2 refused\n"
     )
 
 

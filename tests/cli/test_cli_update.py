@@ -34,7 +34,72 @@ def test_a_change_shows_both_sides(recorded: Workspace) -> None:
 
     out = recorded.record().out
 
-    assert f"tokens     test-cpu/{_FOX}\n           - {before}\n           +  7 8\n" in out
+    assert f"tokens     test-cpu/{_FOX}: diverges at output[0]\n" in out
+    assert f"\n           - {before}\n           +  7 8\n" in out
+
+
+def test_a_late_change_is_shown_where_it_diverges(workspace: Workspace) -> None:
+    """Both texts are shown from shortly before their divergence, with the facts that changed."""
+    prompts = {"fox": {"text": "Say fox", "temperature": 0.7, "max_tokens": 99}}
+    workspace.write_matrix(prompts=["fox"], prompts_table=prompts, seeds=[1])
+    workspace.write_script(_says(*range(50), 70), facts={"driver": "1.0"})
+    workspace.record()
+    workspace.write_script(_says(*range(50), 80), facts={"driver": "2.0"})
+
+    context = " ".join(map(str, range(34, 50)))
+    assert workspace.record().out == (
+        f"tokens     test-cpu/{_FOX}: diverges at output[50]\n"
+        f"           - ... {context} 70\n"
+        f"           + ... {context} 80\n"
+        '           output[50] was 70 " 70", is 80 " 80"\n'
+        f"changed    since the golden of {_FOX} was recorded:\n"
+        "           driver: 1.0 -> 2.0\n"
+        "1 tokens; 0 unchanged, 0 refused\n"
+        "snapshots is up to date; commit it.\n"
+    )
+
+
+def test_changed_facts_are_shown_once_for_all_goldens(recorded: Workspace) -> None:
+    """One cause of many changes is one block, with the first few cells."""
+    rules = [
+        _says(7, 8, seed=seed) | {"prompt": f"Say {name}"}
+        for seed in (1, 2)
+        for name in ("haiku", "fox")
+    ]
+    recorded.write_script(*rules)
+
+    out = recorded.record().out
+
+    assert out.count("changed ") == 1
+    ids = "tiny--haiku--seed1, tiny--haiku--seed2, tiny--fox--seed1 and 1 more"
+    assert f"changed    since the golden of {ids} was recorded:\n" in out
+    assert "           nothing that the provenance records\n" in out
+
+
+def test_where_all_is_refused_nothing_is_recorded_or_pinned(workspace: Workspace) -> None:
+    """Equal refusals are one block, no model is pinned, and nothing claims to be up to date."""
+    refusal = {"kind": "failed", "message": "no memory"}
+    workspace.write_script({"method": "generate", "refuse": refusal})
+
+    ran = workspace.record()
+
+    assert (ran.code, workspace.snapshots.exists()) == (4, False)
+    assert ran.out == (
+        "refused    4 cells: inconclusive: failed: no memory\n"
+        "           tiny--haiku--seed1, tiny--haiku--seed2, tiny--fox--seed1 and 1 more\n"
+        "nothing was recorded; 0 unchanged, 4 refused\n"
+    )
+
+
+def test_a_model_whose_control_does_not_differ_is_refused_as_a_whole(workspace: Workspace) -> None:
+    """Its cells count as refused, and the last line does not claim success."""
+    workspace.write_script({"method": "generate", "result": {"tokens": [[7, "20"]]}})
+
+    out = workspace.record().out
+
+    assert "nothing was recorded; 0 unchanged, 4 refused\n" in out
+    assert "commit" not in out
+    assert not workspace.snapshots.exists()
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\x04"], ids=repr)
@@ -101,7 +166,10 @@ def test_runs_that_differ_are_not_recorded(workspace: Workspace) -> None:
 
     assert ran.code == 10
     assert f"refused    {_FOX}: nondeterministic: its runs differ from each other\n" in ran.out
-    assert "3 new; 0 unchanged, 1 refused" in ran.out
+    assert ran.out.endswith(
+        "3 new; 0 unchanged, 1 refused\n"
+        "Wrote snapshots, but nothing for the 1 cell refused; commit what was recorded.\n"
+    )
     assert not workspace.golden(_FOX).exists()
     assert workspace.golden("tiny--fox--seed2").exists()
 
@@ -138,6 +206,10 @@ def test_a_changed_definition_is_recorded_although_the_tokens_are_equal(
 
     ran = recorded.record("--only", _FOX)
 
+    assert (
+        f"definition test-cpu/{_FOX}: the tokens stay the same\n           top_k: 40 -> 41\n"
+        in ran.out
+    )
     assert "1 definition; 0 unchanged, 0 refused" in ran.out
     assert json.loads(recorded.golden(_FOX).read_text("utf-8"))["cell"]["sampler"]["top_k"] == 41
 

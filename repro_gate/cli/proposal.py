@@ -1,0 +1,111 @@
+"""What an update would change, as lines for the person who is asked."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import assert_never
+
+from repro_gate.checks.recording import ChangeKind, GoldenChange
+from repro_gate.core.divergence import first_divergence
+from repro_gate.core.goldens import FactChange, Golden, definition_changes, provenance_changes
+from repro_gate.core.tokens import text_of
+from repro_gate.reports import foreign
+from repro_gate.reports.explain import explain_change, spell_token, where
+from repro_gate.reports.figures import plural
+from repro_gate.reports.labelled import cut
+
+_MAX_SHOWN_CHARACTERS = 60
+"""Of an output that is compared with nothing."""
+_MAX_SHOWN_IDS = 3
+
+
+def change_lines(changes: Sequence[GoldenChange]) -> Iterator[str]:
+    """Yield each change, with both texts from shortly before they diverge, and the changed facts.
+
+    What changed since the goldens were recorded is shown once for all goldens that share it.
+    """
+    causes: dict[tuple[FactChange, ...], list[str]] = defaultdict(list)
+    for change in changes:
+        yield from _change(change)
+        if change.kind is ChangeKind.TOKENS and change.before and change.after:
+            before, after = change.before.provenance, change.after.provenance
+            causes[provenance_changes(before, after)].append(change.cell_id)
+    for facts, ids in causes.items():
+        lines = cut("", [foreign.change_line(foreign.change(fact)) for fact in facts])
+        shown = [line for _, line in lines] or ["nothing that the provenance records"]
+        yield f"changed    since the golden of {_shown_ids(ids)} was recorded:"
+        yield from map(_detail, shown)
+
+
+def refusal_lines(refused: Iterable[tuple[str, str, str | None]]) -> Iterator[str]:
+    """Yield one line for each reason with the cells that it holds for, and the remedies once.
+
+    Args:
+        refused: the id of each cell, the reason, and the remedy if one is known.
+    """
+    ids_by_remedy: dict[str | None, dict[str, list[str]]] = {}
+    for cell_id, reason, remedy in refused:
+        ids_by_remedy.setdefault(remedy, {}).setdefault(reason, []).append(cell_id)
+    for remedy, ids_by_reason in ids_by_remedy.items():
+        for reason, ids in ids_by_reason.items():
+            yield f"refused    {ids[0] if len(ids) == 1 else plural(len(ids), 'cell')}: {reason}"
+            if len(ids) > 1:
+                yield _detail(_shown_ids(ids))
+        if remedy is not None:
+            yield _detail(f"try: {remedy}")
+
+
+def written_line(snapshots: Path, *, refused: int) -> str:
+    """Return how an update ends that has written something."""
+    if not refused:
+        return f"{snapshots} is up to date; commit it."
+    cells = plural(refused, "cell")
+    return f"Wrote {snapshots}, but nothing for the {cells} refused; commit what was recorded."
+
+
+def _change(change: GoldenChange) -> Iterator[str]:
+    title = f"{change.kind.value:<10} {change.profile}/{change.cell_id}"
+    before, after = change.before, change.after
+    match change.kind:
+        case ChangeKind.NEW | ChangeKind.REPAIRED | ChangeKind.REMOVED:
+            yield title
+            yield from (_detail(f"- {_beginning(golden)}") for golden in [before] if golden)
+            yield from (_detail(f"+ {_beginning(golden)}") for golden in [after] if golden)
+        case ChangeKind.TOKENS | ChangeKind.DEFINITION:
+            if before is not None and after is not None:
+                yield from _rewritten(title, before, after)
+        case _:
+            assert_never(change.kind)
+
+
+def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
+    divergence = first_divergence(before.generation, after.generation)
+    if divergence is None:
+        yield f"{title}: the tokens stay the same"
+    else:
+        yield f"{title}: diverges at {where(divergence)}"
+    for fact in definition_changes(before.cell, after.cell):
+        yield _detail(foreign.change_line(foreign.change(fact)))
+    if divergence is not None:
+        explanation = explain_change(before.generation, after.generation, divergence)
+        context = explanation.context
+        context = context if context == text_of(explanation.before) else f"...{context}"
+        yield _detail(f"- {context}{explanation.expected_continuation}")
+        yield _detail(f"+ {context}{explanation.observed_continuation}")
+        # Different tokens may spell the same text.
+        expected, observed = map(spell_token, (divergence.expected, divergence.observed))
+        yield _detail(f"{where(divergence)} was {expected}, is {observed}")
+
+
+def _beginning(golden: Golden) -> str:
+    return foreign.clipped(text_of(golden.generation.tokens), _MAX_SHOWN_CHARACTERS)
+
+
+def _shown_ids(ids: Sequence[str]) -> str:
+    rest = len(ids) - _MAX_SHOWN_IDS
+    shown = ", ".join(ids[:_MAX_SHOWN_IDS])
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def _detail(text: str) -> str:
+    return f"           {text}"
