@@ -15,7 +15,7 @@ from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.policies import LogprobCell, Policy
-from repro_gate.core.report import EngineReport
+from repro_gate.core.report import EngineReport, Note
 from repro_gate.core.tokens import Generation
 
 
@@ -35,6 +35,8 @@ class LoadedModel:
     sha256: str
     facts: Facts
     """The model and every effective setting, as flat provenance."""
+    notes: tuple[str, ...] = ()
+    """What the engine noticed that is worth knowing; one sentence each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class TimedGeneration:
 
     generation: Generation
     engine_s: float
+    notes: tuple[str, ...] = ()
+    """What the engine noticed about the prompt; one sentence each."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.engine_s) and self.engine_s >= 0):
@@ -69,6 +73,8 @@ class Scored:
     sampling_logprobs: tuple[float, ...] | None
     """The same at the temperature that was asked for; None when none was."""
     engine_s: float
+    notes: tuple[str, ...] = ()
+    """What the engine noticed about the prompt; one sentence each."""
 
 
 class Engine(Protocol):
@@ -218,6 +224,10 @@ class Scorer(Protocol):
 
     def facts(self, policy: Policy) -> Facts:
         """Return the provenance of the policy's draws, as far as it is known by now."""
+        ...
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what was noticed so far and is worth knowing."""
         ...
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:

@@ -15,6 +15,8 @@ BROKEN = (KeyError, TypeError, ValueError)
 """What every function here raises when an answer breaks the protocol."""
 _MAX_TEXT = 1000
 """A name or a message of more characters is not for a reader."""
+_MAX_NOTES = 20
+"""In one answer."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUGE = 1e300
 """Below it a whole number can be a float; infinity and NaN are not below it."""
@@ -38,7 +40,11 @@ def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
     digest = text(answer["sha256"])
     if not _SHA256.fullmatch(digest):
         raise ValueError(f"no sha256: {digest}")
-    return LoadedModel(sha256=digest, facts={**facts_of(answer), "model.sha256": digest})
+    return LoadedModel(
+        sha256=digest,
+        facts={**facts_of(answer), "model.sha256": digest},
+        notes=_notes(answer),
+    )
 
 
 def layers_of(answer: Mapping[str, Any]) -> tuple[int, int]:
@@ -58,7 +64,9 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
     if len(generation.tokens) > max_tokens:
         raise ValueError(f"{len(generation.tokens)} tokens where {max_tokens} were allowed")
     return TimedGeneration(
-        generation=generation, engine_s=_number(timing["decode_s"]) + _number(timing["sample_s"])
+        generation=generation,
+        engine_s=_number(timing["decode_s"]) + _number(timing["sample_s"]),
+        notes=_notes(answer),
     )
 
 
@@ -80,6 +88,7 @@ def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
             else _numbers(answer["sampling_logprobs"], count=count)
         ),
         engine_s=_seconds(table(answer["timing"])["decode_s"]),
+        notes=_notes(answer),
     )
 
 
@@ -103,6 +112,18 @@ def table(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, found {_kind(value)}")
     return value  # pyright: ignore[reportUnknownVariableType] -- JSON, whose keys are texts
+
+
+def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = answer.get("notes", [])
+    if not isinstance(notes, list):
+        raise TypeError(f"expected a list of notes, found {_kind(notes)}")
+    if len(notes) > _MAX_NOTES:  # pyright: ignore[reportUnknownArgumentType] -- JSON
+        raise ValueError(f"more than {_MAX_NOTES} notes")
+    messages = tuple(map(text, notes))
+    if not all(messages):
+        raise ValueError("a note without a text")
+    return messages
 
 
 def _tokens(pairs: Any) -> tuple[Token, ...]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from repro_gate.core.goldens import Facts
 from repro_gate.core.models import EngineSpec, ModelSpec
-from repro_gate.core.report import EngineReport
+from repro_gate.core.report import EngineReport, Note, NoteOrigin
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
     Engine,
@@ -49,6 +49,14 @@ class LocalEngine:
         loaded = self._loaded.get(model.name)
         known = (part.facts for part in (self._report, loaded) if part is not None)
         return {name: value for facts in known for name, value in facts.items()}
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what the engine noticed about the models that it loaded."""
+        return tuple(
+            Note(about=name, message=message, origin=NoteOrigin.ENGINE)
+            for name, loaded in self._loaded.items()
+            for message in loaded.notes
+        )
 
     def holds(self, model: ModelSpec) -> bool:
         """Tell whether a model is the loaded one."""

@@ -16,6 +16,7 @@ from repro_gate.core.draws import (
 from repro_gate.core.goldens import Facts
 from repro_gate.core.models import ModelSpec
 from repro_gate.core.policies import LogprobCell, LogprobKind, Policy
+from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.text import spell
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, EngineStarter, ModelFiles, Scored, ScoreRequest, Seen
@@ -45,6 +46,7 @@ class LocalScorer:
         self._now = now
         self._clock = clock
         self._engines: dict[str, LocalEngine] = {}
+        self._notes: dict[Note, None] = {}
 
     def source(self, policy: Policy) -> str:
         """Return the profile of the policy's engine; raises `MeasurementUnavailable`."""
@@ -54,6 +56,11 @@ class LocalScorer:
         """Return what is known of the policy's engine and model."""
         model = _model_of(policy)
         return self._engine_of(model).facts_of(model)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what the engines noticed about models and prompts."""
+        loaded = (note for engine in self._engines.values() for note in engine.notes())
+        return (*loaded, *self._notes)
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return each cell's prompt and response as the tokens of its model, in order."""
@@ -81,6 +88,8 @@ class LocalScorer:
             )
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
+        for message in scored.notes:
+            self._notes[Note(about=cell.id, message=message, origin=NoteOrigin.ENGINE)] = None
         spelled = b"".join(piece.data for piece in scored.encoding.response)
         wanted = response.encode()
         # SentencePiece puts a space before a text, and takes what follows a special token for one.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import LogprobCell, Policy
+from repro_gate.core.report import Note
 from repro_gate.ports import DrawRequest, Scorer, Seen
 
 
@@ -22,6 +23,10 @@ class ScorersByProvider:
     def facts(self, policy: Policy) -> Facts:
         """Return the provenance of the policy's draws."""
         return self._of(policy).facts(policy)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what was noticed so far."""
+        return (*self._local.notes(), *self._hosted.notes())
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return each cell's prompt and response as the tokens of its model, in order."""

@@ -7,6 +7,7 @@ from repro_gate.checks.logprobs import LogprobMeasurer, LogprobPorts
 from repro_gate.checks.survey import Survey
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.policies import LogprobPlan
+from repro_gate.core.report import Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,8 @@ class CheckedSuite:
 
     report: LogprobReport
     interrupted: bool
+    notes: tuple[Note, ...] = ()
+    """What the scorer noticed until the suite was finished."""
 
 
 def check_logprobs(plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> CheckedSuite:
@@ -29,7 +32,7 @@ def check_logprobs(plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> 
     except KeyboardInterrupt:
         interrupted = True
     report = report_on(plan, found, measurer, scorer=ports.scorer)
-    return CheckedSuite(report=report, interrupted=interrupted)
+    return CheckedSuite(report=report, interrupted=interrupted, notes=ports.scorer.notes())
 
 
 def unreached(plan: LogprobPlan, *, ports: LogprobPorts) -> CheckedSuite:

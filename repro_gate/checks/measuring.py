@@ -9,6 +9,7 @@ from repro_gate.core.judgement import Repetition
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Control, Measurement, control_seed
 from repro_gate.core.models import ModelSpec
+from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
@@ -88,13 +89,14 @@ class Measurer:
             return
         try:
             file = self._located[model.name] = self._files.locate(model)
-            loaded = bench.load(model, file).facts
+            loaded = bench.load(model, file)
         except MeasurementUnavailable as error:
             self._give_up(cells, error)
             return
-        self.seen.models[model.name] = loaded
+        self.seen.models[model.name] = loaded.facts
+        self._note(model.name, loaded.notes)
         engines = {engine.name: engine.facts for engine in self.seen.engines}
-        facts = {**engines[model.engine.name], **loaded}
+        facts = {**engines[model.engine.name], **loaded.facts}
 
         def first_runs(cell: Cell) -> None:
             suite = self._plan.suites[cell]
@@ -189,7 +191,13 @@ class Measurer:
         timed = bench.generate(model, self._located[model.name], cell, trace=trace)
         self.seen.engine_s += timed.engine_s
         self.seen.generated_tokens += len(timed.generation.tokens)
+        self._note(f"{cell.model}--{cell.prompt}", timed.notes)
         return timed.generation
+
+    def _note(self, about: str, messages: Iterable[str]) -> None:
+        self.seen.add_notes(
+            Note(about=about, message=message, origin=NoteOrigin.ENGINE) for message in messages
+        )
 
     def _give_up(self, cells: Iterable[Cell], error: MeasurementUnavailable) -> None:
         for cell in cells:

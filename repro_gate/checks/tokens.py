@@ -113,6 +113,7 @@ def judge_tokens(
         timing=timing,
         interrupted=seen.interrupted,
         provenances=seen.provenances(plan.cells),
+        notes=tuple(seen.notes),
     )
 
 

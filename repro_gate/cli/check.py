@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from rich.console import Console
 
@@ -88,6 +89,7 @@ def _with_logprobs(
         logprobs=tuple(suite.report for suite in checked),
         interrupted=report.interrupted or any(suite.interrupted for suite in checked),
         suites=(*report.suites, *(plan.suite.name for plan in plans)),
+        notes=tuple(dict.fromkeys(chain(report.notes, *(suite.notes for suite in checked)))),
     )
 
 

@@ -45,6 +45,7 @@ def write_part(
         logprobs=report.logprobs,
         timing=report.timing,
         interrupted=report.interrupted,
+        notes=report.notes,
     )
     write_shard(output, measured)
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from repro_gate.core.cells import MAX_SEED, Cell
 from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
-from repro_gate.core.report import EngineReport, Timing
+from repro_gate.core.report import EngineReport, Note, Timing
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
+
+MAX_NOTES = 100
+"""Further notes are dropped: an engine may not fill a report with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Measurement:
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
     controls: list[Control] = field(default_factory=list[Control])
     """One for each model, from each machine or device that held it."""
+    notes: list[Note] = field(default_factory=list[Note])
     engine_s: float = 0.0
     load_s: float = 0.0
     generated_tokens: int = 0
@@ -57,6 +61,12 @@ class Measurement:
             if cell in self.repetitions and self.facts[cell] not in found:
                 found.append(self.facts[cell])
         return tuple(found)
+
+    def add_notes(self, notes: Iterable[Note]) -> None:
+        """Keep notes, each once."""
+        for note in notes:
+            if note not in self.notes and len(self.notes) < MAX_NOTES:
+                self.notes.append(note)
 
     def timing(self, *, wall_s: float) -> Timing:
         """Return where the time went."""
@@ -80,6 +90,7 @@ def joined(parts: Iterable[Measurement]) -> Measurement:
         whole.repetitions |= part.repetitions
         whole.problems |= part.problems
         whole.controls += part.controls
+        whole.add_notes(part.notes)
         whole.engine_s += part.engine_s
         whole.load_s += part.load_s
         whole.generated_tokens += part.generated_tokens

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.divergence import Divergence
@@ -58,6 +59,29 @@ class EngineReport:
     facts: Facts
 
 
+class NoteOrigin(StrEnum):
+    """Who noticed it."""
+
+    GATE = "gate"
+    ENGINE = "engine"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something worth knowing that never changes an outcome."""
+
+    about: str
+    """The name of a model, an engine, a prompt, a suite or a cell."""
+    message: str
+    """One sentence; untrusted text when it comes from an engine or a server."""
+    origin: NoteOrigin
+
+    def __post_init__(self) -> None:
+        if not (self.about and self.message):
+            raise ValueError("a note needs a subject and a message")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Where the time went; seconds by the wall clock."""
@@ -93,6 +117,8 @@ class GateReport:
     """One for each suite whose log-probabilities were checked."""
     provenances: tuple[Facts, ...] = ()
     """What ran the cells, each once: engine, machine, model and settings."""
+    notes: tuple[Note, ...] = ()
+    """Each once; they never change the outcome."""
 
     @property
     def measured(self) -> bool:

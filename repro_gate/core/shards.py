@@ -9,7 +9,7 @@ from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.measurement import Control, Measurement
-from repro_gate.core.report import EngineReport, Timing
+from repro_gate.core.report import EngineReport, Note, Timing
 from repro_gate.core.verdicts import Inconclusive
 
 _MOST = 9999
@@ -111,3 +111,4 @@ class ShardReport:
     """A suite of log-probabilities is judged as a whole, and so one shard measures all of it."""
     timing: Timing
     interrupted: bool
+    notes: tuple[Note, ...]

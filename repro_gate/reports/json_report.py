@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.outcome import decide, exit_code_for
-from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Timing
+from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Note, Timing
 from repro_gate.core.text import spell
 from repro_gate.core.tokens import Token, text_of
 from repro_gate.reports import foreign
@@ -18,6 +18,7 @@ from repro_gate.reports.json_types import (
     DefinitionEntry,
     DivergenceEntry,
     EngineEntry,
+    NoteEntry,
     ReportEntry,
     TimingEntry,
     TokenEntry,
@@ -54,6 +55,7 @@ def _report(report: GateReport, observed: Mapping[str, str]) -> ReportEntry:
         "engines": [_engine(engine) for engine in report.engines],
         "models": {foreign.one_line(m): foreign.facts(f) for m, f in report.models.items()},
         "timing": _timing(report.timing),
+        "notes": [_note(note) for note in report.notes],
         "logprobs": [logprob_entry(part, report) for part in report.logprobs],
     }
 
@@ -131,6 +133,14 @@ def _engine(engine: EngineReport) -> EngineEntry:
         "name": foreign.one_line(engine.name),
         "profile": foreign.one_line(engine.profile),
         "facts": foreign.facts(engine.facts),
+    }
+
+
+def _note(note: Note) -> NoteEntry:
+    return {
+        "about": foreign.one_line(note.about),
+        "origin": note.origin.value,
+        "message": foreign.message(note.message),
     }
 
 

@@ -105,6 +105,14 @@ class TimingEntry(TypedDict):
     generated_tokens: int
 
 
+class NoteEntry(TypedDict):
+    """Something worth knowing that never changes the outcome."""
+
+    about: str
+    origin: str
+    message: str
+
+
 class ReportEntry(TypedDict):
     """The whole report."""
 
@@ -121,4 +129,5 @@ class ReportEntry(TypedDict):
     engines: list[EngineEntry]
     models: dict[str, dict[str, str]]
     timing: TimingEntry
+    notes: list[NoteEntry]
     logprobs: list[LogprobEntry]

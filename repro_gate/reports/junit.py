@@ -10,6 +10,7 @@ from repro_gate.reports.describe import advise, describe, describe_control
 from repro_gate.reports.explain import evidence, explain
 from repro_gate.reports.junit_cases import Case
 from repro_gate.reports.junit_logprobs import logprob_cases
+from repro_gate.reports.notes import check_notes
 
 _ORPHANS = "repro-gate.orphans"
 _CONTROLS = "repro-gate.controls"
@@ -34,6 +35,9 @@ def render_junit(report: GateReport) -> str:
             root, "testsuite", {"name": name, **_counts(cases), "timestamp": started}
         )
         _fill_suite(suite, cases, properties)
+    if report.notes:
+        # Every check has a suite: without one that passed there is the case of the check itself.
+        ET.SubElement(root[0], "system-out").text = "\n".join(_note_lines(report))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -111,6 +115,12 @@ def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
         yield "check.load_s", f"{timing.load_s:.6f}"
         yield "check.engine_s", f"{timing.engine_s:.6f}"
         yield "check.generated_tokens", str(timing.generated_tokens)
+
+
+def _note_lines(report: GateReport) -> Iterable[str]:
+    for note in check_notes(report):
+        yield f"note: {note.claim}"
+        yield from (f"  {label}: {text}" for label, text in note.lines)
 
 
 def _add_case(suite: ET.Element, case: Case) -> None:

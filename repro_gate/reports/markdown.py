@@ -13,8 +13,10 @@ from repro_gate.reports import foreign, logprob_summary, summary
 from repro_gate.reports.describe import WORDS, describe, describe_control
 from repro_gate.reports.figures import plural
 from repro_gate.reports.markdown_findings import finding_blocks
+from repro_gate.reports.markdown_logprob_findings import note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
 from repro_gate.reports.markdown_text import code, details, document, fence, mark, table
+from repro_gate.reports.notes import check_notes
 
 Block = Sequence[str]
 
@@ -25,6 +27,7 @@ def render_markdown(report: GateReport) -> str:
         [
             *_head(report),
             *finding_blocks(report),
+            *_notes(report),
             *(_tokens(report) if summary.has_tokens(report) else ()),
             *logprob_blocks(report),
             *_overall(report),
@@ -51,6 +54,12 @@ def _head(report: GateReport) -> Iterator[Block]:
             ["verdict", "cells"], [[word, str(report.counts.get(word, 0))] for word in WORDS]
         )
     yield [f"- {code(part.suite)}: {part_line(part, report)}" for part in report.logprobs]
+
+
+def _notes(report: GateReport) -> Iterator[Block]:
+    if report.notes:
+        yield ["## Notes"]
+        yield from note_blocks(check_notes(report))
 
 
 def _tokens(report: GateReport) -> Iterator[Block]:

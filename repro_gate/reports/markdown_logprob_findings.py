@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.report import GateReport
 from repro_gate.reports.labelled import Line
 from repro_gate.reports.logprob_findings import (
     LogprobFinding,
     logprob_findings,
 )
-from repro_gate.reports.logprob_notes import Note, logprob_notes
 from repro_gate.reports.markdown_text import code, fence, table
+from repro_gate.reports.notes import Note
 
 Block = Sequence[str]
 
@@ -23,10 +22,11 @@ def logprob_finding_blocks(report: GateReport) -> Iterator[Block]:
             yield from _finding(finding)
 
 
-def note_blocks(part: LogprobReport) -> Iterator[Block]:
+def note_blocks(notes: Iterable[Note]) -> Iterator[Block]:
     """Yield what is worth knowing and fails nothing."""
-    for note in logprob_notes(part):
-        yield from _note(note)
+    for note in notes:
+        yield [f"**Note**: {note.claim}."]
+        yield figure_block(note.lines)
 
 
 def changed_table(recorded: str, changes: Iterable[FactChange]) -> Block:
@@ -53,11 +53,6 @@ def _finding(finding: LogprobFinding) -> Iterator[Block]:
         yield [f"Remedy: {code(said.remedy)}"]
     if finding.command is not None:
         yield fence([finding.command], "sh")
-
-
-def _note(note: Note) -> Iterator[Block]:
-    yield [f"**Note**: {note.claim}."]
-    yield figure_block(note.lines)
 
 
 def figure_block(lines: Sequence[Line]) -> Block:

@@ -22,6 +22,7 @@ from repro_gate.reports.matrix_words import (
     outcome_of_matrix,
     promise,
 )
+from repro_gate.reports.notes import logprob_notes
 from repro_gate.reports.weight_words import (
     FORMULA,
     NOT_USABLE,
@@ -42,7 +43,7 @@ def logprob_blocks(report: GateReport) -> Iterator[Block]:
     for part in report.logprobs:
         yield [f"## Log-probabilities of {code(part.suite)}"]
         yield [part_line(part, report)]
-        yield from note_blocks(part)
+        yield from note_blocks(logprob_notes(part))
         yield from suite_blocks(part)
 
 

@@ -12,8 +12,9 @@ from repro_gate.reports.describe import advise, describe, describe_control
 from repro_gate.reports.explain import evidence, explain
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.labelled import cut, given
+from repro_gate.reports.notes import check_notes
 from repro_gate.reports.terminal_lines import aligned, line, style, title
-from repro_gate.reports.terminal_logprobs import finding_lines, suite_lines
+from repro_gate.reports.terminal_logprobs import finding_lines, note_lines, suite_lines
 
 
 def render_terminal(report: GateReport, console: Console) -> None:
@@ -30,6 +31,8 @@ def _lines(report: GateReport) -> Iterator[Text]:
             yield from _control(control)
     for part in report.logprobs:
         yield from finding_lines(part, report)
+    for note in check_notes(report):
+        yield from note_lines(note)
     if summary.has_tokens(report):
         yield from _overview(report)
     for part in report.logprobs:

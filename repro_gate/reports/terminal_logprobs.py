@@ -13,8 +13,8 @@ from repro_gate.reports.logprob_findings import (
     LogprobFinding,
     logprob_findings,
 )
-from repro_gate.reports.logprob_notes import Note, logprob_notes, whole_notes
 from repro_gate.reports.matrix_words import matrix_words, promise
+from repro_gate.reports.notes import Note, logprob_notes, whole_notes
 from repro_gate.reports.terminal_lines import aligned, line, title
 from repro_gate.reports.weight_words import pair_words, size_words, statement, tail_words
 
@@ -24,7 +24,7 @@ def finding_lines(part: LogprobReport, report: GateReport) -> Iterator[Text]:
     for finding in logprob_findings(part, report):
         yield from _finding(finding)
     for note in (*whole_notes(part), *logprob_notes(part)):
-        yield from _note(note)
+        yield from note_lines(note)
 
 
 def suite_lines(part: LogprobReport, report: GateReport) -> Iterator[Text]:
@@ -51,7 +51,8 @@ def _finding(finding: LogprobFinding) -> Iterator[Text]:
     yield Text()
 
 
-def _note(note: Note) -> Iterator[Text]:
+def note_lines(note: Note) -> Iterator[Text]:
+    """Yield a block for what is worth knowing."""
     yield title("note", note.subject, Outcome.PASSED)
     yield line(f"  {note.claim}")
     yield from aligned(note.lines)

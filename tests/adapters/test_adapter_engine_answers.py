@@ -259,3 +259,12 @@ def test_a_description_without_a_part_is_refused(
     """An engine that does not say what it is cannot be compared with anything."""
     with pytest.raises(EngineFailed, match=f"breaks protocol v1: KeyError: '{key}'$"):
         speaking_engine(without=[key]).describe()
+
+
+@pytest.mark.parametrize("notes", ["text", {"a": 1}, [1], [""], ["x"] * 21])
+def test_notes_that_are_no_list_of_sentences_break_the_protocol(
+    speaking_engine: DescribedEngineStarter, notes: object
+) -> None:
+    """A note is a text, and an answer has at most 20 of them."""
+    with pytest.raises(EngineFailed, match="breaks protocol v1"):
+        speaking_engine(load={"notes": notes}).load(model_spec_of(), FILE)

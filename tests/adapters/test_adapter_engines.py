@@ -50,6 +50,16 @@ def test_generate_returns_what_was_said(speaking_engine: DescribedEngineStarter)
     assert said == TimedGeneration(generation=SAID, engine_s=0.75)
 
 
+def test_notes_of_an_answer_are_safe_to_print(speaking_engine: DescribedEngineStarter) -> None:
+    """What an engine notes about a model or a prompt comes as printable lines."""
+    notes = {"notes": ["no pre-tokenizer\x1b[2J", "two BOS tokens"]}
+    engine = speaking_engine(load=notes, generate=notes)
+    shown = ("no pre-tokenizer\\x1b[2J", "two BOS tokens")
+
+    assert engine.load(model_spec_of(), FILE).notes == shown
+    assert engine.generate(CELL, trace=False).notes == shown
+
+
 def test_a_traced_run_brings_evidence(speaking_engine: DescribedEngineStarter) -> None:
     """Each token of a traced run comes with its log-probability and the best alternatives."""
     assert speaking_engine().generate(CELL, trace=True).generation.trace == EVIDENCE

@@ -20,6 +20,7 @@ from repro_gate.core.draws import (
 )
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.policies import LogprobKind, Policy
+from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.ports import Scored, ScoreRequest
 from tests.fakes.engines import REFUSED, Fault, ScriptedStarter
 from tests.fakes.local_scoring import (
@@ -231,3 +232,18 @@ def _drawn_from(
     requests = [replace(request_of(cell), encoding=encoding) for cell in cells]
     scorer.draw(requests, seen=lambda _, outcome: told.append(outcome))
     return [outcome.logprobs for outcome in told if isinstance(outcome, Draw)]
+
+
+def test_notes_on_models_and_prompts_reach_the_check() -> None:
+    """What an engine notes when it loads a model or reads a text is about that model or cell."""
+    cell = logprob_cell_of()
+    starter = ScriptedStarter(
+        notes={"tiny": ("no pre-tokenizer",), cell.item.response: ("two BOS tokens",)}
+    )
+    scorer = scorer_of(starter)
+    scorer.encode([cell, cell])
+
+    assert scorer.notes() == (
+        Note(about="tiny", message="no pre-tokenizer", origin=NoteOrigin.ENGINE),
+        Note(about=cell.id, message="two BOS tokens", origin=NoteOrigin.ENGINE),
+    )

@@ -6,7 +6,7 @@ from repro_gate.checks.recording import observed_goldens
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.matrix import Plan, plan
-from repro_gate.core.report import EngineReport
+from repro_gate.core.report import EngineReport, Note, NoteOrigin
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import Shard
 from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphaned, Vacuous
@@ -36,6 +36,16 @@ def test_shards_give_the_report_of_one_machine() -> None:
     assert (merged.suites, merged.engines) == (alone.suites, alone.engines)
     assert (merged.models, merged.interrupted) == (alone.models, False)
     assert merged.repeat_with == ("--device", "cuda")
+
+
+def test_a_note_of_two_shards_is_reported_once() -> None:
+    """Both machines loaded the model, and both noted the same about it."""
+    starter = ScriptedStarter(notes={"tiny": ("no pre-tokenizer",)})
+    note = Note(about="tiny", message="no pre-tokenizer", origin=NoteOrigin.ENGINE)
+    shards = two_shards(starter)
+
+    assert [found.report.notes for found in shards] == [(note,), (note,)]
+    assert merged_of(shards).notes == (note,)
 
 
 def test_the_times_of_shards_are_those_of_work_side_by_side() -> None:

@@ -75,6 +75,8 @@ class ScriptedStarter:
     """What a response is scored with, by the name of the loaded model."""
     digest: Callable[[str], str] = digest_of
     """What the file of a model is found to be, by its name."""
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What an engine notes, by the name of a model, the id of a cell or the response scored."""
     faults: Sequence[Fault] = ()
     reports: Mapping[str, EngineReport] = field(default_factory=dict)
     """What an engine says of itself, by its name, when it is not the usual."""
@@ -146,7 +148,9 @@ class ScriptedEngine:
         self._answer(Asked(process=self.number, what="load", about=model.name), LOAD_S)
         self._held = model.name
         return LoadedModel(
-            sha256=self._starter.digest(model.name), facts=model_facts_of(model.name)
+            sha256=self._starter.digest(model.name),
+            facts=model_facts_of(model.name),
+            notes=self._starter.notes.get(model.name, ()),
         )
 
     def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
@@ -157,14 +161,19 @@ class ScriptedEngine:
         runs = self._starter.script.get(cell)
         said = runs[min(time, len(runs)) - 1] if runs else self._starter.voice(cell)
         evidence = trace_of(said.tokens) if trace else ()
-        return TimedGeneration(generation=replace(said, trace=evidence), engine_s=GENERATE_S)
+        return TimedGeneration(
+            generation=replace(said, trace=evidence),
+            engine_s=GENERATE_S,
+            notes=self._starter.notes.get(cell.id, ()),
+        )
 
     def score(self, asked: ScoreRequest) -> Scored:
         """Say how likely the loaded model holds a response to be."""
         assert self._held is not None, "a score was asked of an engine without a model"
         about = f"{self._held}: {asked.response}"
         self._answer(Asked(process=self.number, what="score", about=about), SCORE_S)
-        return self._starter.judge(self._held, asked)
+        scored = self._starter.judge(self._held, asked)
+        return replace(scored, notes=self._starter.notes.get(str(asked.response), ()))
 
     def abort(self) -> None:
         """Die, whoever is asking."""

@@ -7,7 +7,15 @@ from repro_gate.core.divergence import Divergence, first_divergence
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.measurement import Control
-from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Timing
+from repro_gate.core.report import (
+    CellReport,
+    ControlReport,
+    EngineReport,
+    GateReport,
+    Note,
+    NoteOrigin,
+    Timing,
+)
 from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import (
@@ -35,6 +43,7 @@ OTHER = generation_of(7, 8, 11, 12, is_traced=True)
 TIMING = Timing(wall_s=12.5, load_s=1.25, engine_s=10.0, generated_tokens=5300)
 LOST = Inconclusive(reason="the engine died: \x1b[31m", remedy="free some memory")
 ENGINES = (EngineReport(name="scripted", profile=PROFILE, facts=ENGINE_FACTS),)
+NOTE = Note(about="tiny", message="no pre-tokenizer: \x1b[31m", origin=NoteOrigin.ENGINE)
 STARTED_AT = "2026-01-02T03:04:05+00:00"
 OPTIONS = ("--config", "other.toml", "--device", "cuda:0")
 
@@ -129,6 +138,7 @@ def report_of(*cells: CellReport) -> GateReport:
         repeat_with=OPTIONS,
         logprobs=(rich_logprobs_of(),),
         provenances=(provenance_of("tiny"),),
+        notes=(NOTE,),
     )
 
 
@@ -168,4 +178,5 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
         logprobs=(rich_logprobs_of(),),
         timing=TIMING,
         interrupted=True,
+        notes=(NOTE,),
     )

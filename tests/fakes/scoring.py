@@ -32,6 +32,7 @@ from repro_gate.core.policies import (
     WeightPlan,
     plan_logprobs,
 )
+from repro_gate.core.report import Note
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose, Seen
 from repro_gate.statistics.labelings import Floats
@@ -140,6 +141,7 @@ class NoisyScorer:
     """Policies whose source cannot be said, with the reason."""
     now: Facts = field(default_factory=dict[str, str])
     """What the provenance says by now, over what it said at the recording."""
+    noticed: tuple[Note, ...] = ()
     heeds_prompt: bool = True
     answers_backwards: bool = False
     asked: list[DrawKey] = field(default_factory=list[DrawKey])
@@ -158,6 +160,10 @@ class NoisyScorer:
     def facts(self, policy: Policy) -> Facts:
         """Return the provenance."""
         return {"provider": SOURCE, "model": policy.model, **self.now}
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what was noticed."""
+        return self.noticed
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return made-up tokens."""

@@ -79,6 +79,7 @@ def measured_shard(
             logprobs=tuple(map(_agreeing, part.logprobs)),
             timing=report.timing,
             interrupted=report.interrupted,
+            notes=report.notes,
         ),
     )
 

@@ -1,6 +1,6 @@
 """Reports to render: one of every verdict, and one in which every word is hostile."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -17,6 +17,8 @@ from repro_gate.core.report import (
     ControlReport,
     EngineReport,
     GateReport,
+    Note,
+    NoteOrigin,
     Timing,
 )
 from repro_gate.core.tokens import Choice, Generation, Stop, Token
@@ -39,6 +41,14 @@ from tests.fakes.logprob_reports import (
 )
 
 PROFILE = "cpu-x86-64"
+NOTES = (
+    Note(about="tiny-qwen2", message="no pre-tokenizer | <b>", origin=NoteOrigin.ENGINE),
+    Note(about="tiny-qwen2--haiku", message="two `<bos>` tokens", origin=NoteOrigin.ENGINE),
+    Note(about="tiny-qwen2--fox", message="two `<bos>` tokens", origin=NoteOrigin.ENGINE),
+    Note(about="exact", message="threads exceed the cores", origin=NoteOrigin.GATE),
+    Note(about="api", message="the template repeats the BOS", origin=NoteOrigin.SERVER),
+)
+"""Two of them are the same message about different prompts."""
 SAMPLER = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
 
 
@@ -144,6 +154,13 @@ def hostile_generation_of(text: str, *ids: int) -> Generation:
     return Generation(prompt=tokens[:1], tokens=tokens, stop=Stop.LENGTH)
 
 
+def _hostile_notes_of(text: str) -> Iterator[Note]:
+    # A note is never empty.
+    words = text or "x"
+    for origin in NoteOrigin:
+        yield Note(about=words, message=words, origin=origin)
+
+
 def hostile_report_of(text: str) -> GateReport:
     """Return a report in which everything that is not ours to choose is `text`."""
     cell = cell_of(text=text)
@@ -166,6 +183,7 @@ def hostile_report_of(text: str) -> GateReport:
         engines=(EngineReport(name=text, profile=text, facts={text: text}),),
         models={text: {text: text}},
         logprobs=(hostile_logprobs_of(text),),
+        notes=tuple(_hostile_notes_of(text)),
     )
 
 
@@ -211,6 +229,7 @@ def rich_report_of() -> GateReport:
             EngineReport(name="exact", profile=PROFILE, facts={"device.name": "EPYC <!-- x -->"}),
         ),
         models={"tiny-qwen2": {"model.sha256": "ab" * 32, "n_ctx": "256"}},
+        notes=NOTES,
     )
 
 

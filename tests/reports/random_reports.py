@@ -42,7 +42,15 @@ from repro_gate.core.policies import (
     ProviderSpec,
     Tolerance,
 )
-from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Timing
+from repro_gate.core.report import (
+    CellReport,
+    ControlReport,
+    EngineReport,
+    GateReport,
+    Note,
+    NoteOrigin,
+    Timing,
+)
 from repro_gate.core.tokens import Choice, Generation, Stop, Token
 from repro_gate.core.verdicts import (
     Drift,
@@ -121,6 +129,8 @@ class RandomReports:
             engine_s=self.numbers,
             generated_tokens=counts,
         )
+        filled = self.texts.filter(bool)
+        notes = st.builds(Note, about=filled, message=filled, origin=st.sampled_from(NoteOrigin))
         return st.builds(
             GateReport,
             tool_version=self.texts,
@@ -134,6 +144,7 @@ class RandomReports:
             interrupted=st.booleans(),
             repeat_with=few(self.texts),
             logprobs=few(self.logprobs, most=2),
+            notes=few(notes),
         )
 
     @cached_property

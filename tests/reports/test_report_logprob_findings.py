@@ -14,7 +14,7 @@ from repro_gate.reports.logprob_findings import (
     LogprobFinding,
     logprob_findings,
 )
-from repro_gate.reports.logprob_notes import Note, logprob_notes, whole_notes
+from repro_gate.reports.notes import Note, logprob_notes, whole_notes
 from tests.fakes.logprob_reports import (
     effect_of,
     logprob_cell_of,

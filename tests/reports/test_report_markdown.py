@@ -34,6 +34,7 @@ def test_findings_come_first(rich_report: GateReport) -> None:
 
     assert titles == [
         "## Findings",
+        "## Notes",
         "## Model `tiny-qwen2`",
         "## Model `tiny-phi3`",
         "## Non-deterministic behaviour",

@@ -58,6 +58,7 @@ def test_what_stands_beneath_a_field_is_its_text() -> None:
         ),
         "logprobs": "One for each suite whose log-probabilities were checked.",
         "provenances": "What ran the cells, each once: engine, machine, model and settings.",
+        "notes": "Each once; they never change the outcome.",
     }
 
 

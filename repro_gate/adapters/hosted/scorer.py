@@ -14,6 +14,7 @@ from repro_gate.adapters.http.surroundings import Surroundings
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import Budget, LogprobCell, Policy, ProviderSpec
+from repro_gate.core.report import Note
 from repro_gate.core.text import printable
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Seen
@@ -62,6 +63,10 @@ class HostedScorer:
             "provider.host": printable(host),
             **self._sightings.facts(policy),
         }
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what was noticed so far."""
+        return ()
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[_Encoded]:
         """Return the tokens of each cell; cells of one text and model are asked about once."""

@@ -25,7 +25,7 @@ from repro_gate.reports.explain import explain
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.labelled import Line, cut, given
 from repro_gate.reports.logprob_findings import LogprobFinding, logprob_findings
-from repro_gate.reports.logprob_notes import Note, logprob_notes, whole_notes
+from repro_gate.reports.notes import Note, check_notes, logprob_notes, whole_notes
 
 LineOf: TypeAlias = Callable[[CellReport], tuple[str, int] | None]
 """The file of a cell's golden, as the workspace names it, and the line at which it drifted."""
@@ -110,6 +110,7 @@ def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
     for part in report.logprobs:
         yield from map(_of_logprobs, logprob_findings(part, report))
         yield from map(_of_note, (*whole_notes(part), *logprob_notes(part)))
+    yield from map(_of_note, check_notes(report))
     if decide(report) is Outcome.INCONCLUSIVE or report.interrupted:
         said = summary.outcome_words(report)
         yield Annotation(level="warning", title="Not everything was measured", message=said)

@@ -15,11 +15,11 @@ from repro_gate.reports.github.changes import shared_block, shared_changes
 from repro_gate.reports.github.folding import folded, joined
 from repro_gate.reports.github.room import Piece, utf16_units
 from repro_gate.reports.github.sections import Section, hosted_sections, token_sections
-from repro_gate.reports.logprob_notes import logprob_notes, whole_notes
 from repro_gate.reports.markdown import control_blocks, provenance_blocks, timing_block
 from repro_gate.reports.markdown_logprob_findings import note_blocks
 from repro_gate.reports.markdown_logprobs import part_line, suite_blocks
 from repro_gate.reports.markdown_text import code, fence, table
+from repro_gate.reports.notes import check_notes, logprob_notes, whole_notes
 
 Block = Sequence[str]
 
@@ -49,6 +49,8 @@ _FORK: Final = (
 def passed_pieces(report: GateReport) -> Iterator[Piece]:
     """Yield what a pass rests on."""
     yield Piece(name="the suites", block=_suites(report))
+    if report.notes:
+        yield Piece(name="notes", block=joined([*note_blocks(check_notes(report))]))
     for part in report.logprobs:
         for note in (*whole_notes(part), *logprob_notes(part)):
             yield Piece(name="notes", block=[f"**Note**: {note.claim}."])
@@ -152,10 +154,12 @@ def _overview(report: GateReport) -> Iterator[Piece]:
 def _rest(report: GateReport) -> Iterator[Piece]:
     if summary.has_tokens(report):
         yield _folded("Controls", control_blocks(report))
+    if report.notes:
+        yield _folded("Notes", note_blocks(check_notes(report)))
     for part in report.logprobs:
         blocks = [
             [f"Suite {code(clipped(part.suite, _LONGEST_NAME))}."],
-            *chain(note_blocks(part), suite_blocks(part)),
+            *chain(note_blocks(logprob_notes(part)), suite_blocks(part)),
         ]
         yield _folded("Log-probabilities", blocks)
     yield _folded("Timing and provenance", [timing_block(report), *provenance_blocks(report)])

@@ -1,10 +1,12 @@
-"""What of a suite's log-probabilities is worth knowing, and no reason to fail."""
+"""What is worth knowing about a check, and no reason to fail."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Effect, Outlying, Shifted
+from repro_gate.core.report import GateReport, NoteOrigin
 from repro_gate.reports import foreign
 from repro_gate.reports.figures import nats, percent, plural
 from repro_gate.reports.labelled import Line, cut
@@ -15,6 +17,12 @@ from repro_gate.reports.matrix_words import describe_matrix, matrix_evidence
 
 _MOST_STRANGE = 3
 """Cells whose outliers are told in a note; report.json has all."""
+
+_CLAIMS = {
+    NoteOrigin.GATE: "the check noticed something that does not change the outcome",
+    NoteOrigin.ENGINE: "the engine noticed something that does not change the outcome",
+    NoteOrigin.SERVER: "the server's answers show something that does not change the outcome",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,19 @@ class Note:
     """In foreign words: one printable line."""
     lines: tuple[Line, ...]
     """In foreign words, but for the labels."""
+
+
+def check_notes(report: GateReport) -> Iterator[Note]:
+    """Yield the notes of the whole check; those with the same message as one."""
+    groups: dict[tuple[NoteOrigin, str], list[str]] = defaultdict(list)
+    for note in report.notes:
+        groups[note.origin, note.message].append(foreign.one_line(note.about))
+    for (origin, message), about in groups.items():
+        yield Note(
+            claim=_CLAIMS[origin],
+            subject=about[0] if len(about) == 1 else f"{about[0]} and {len(about) - 1} more",
+            lines=(*cut("about", about), ("message", foreign.message(message))),
+        )
 
 
 def whole_notes(part: LogprobReport) -> Iterator[Note]:

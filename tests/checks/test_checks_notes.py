@@ -1,0 +1,50 @@
+"""What an engine notes reaches the report, and changes nothing else in it."""
+
+from repro_gate.core.measurement import MAX_NOTES, Measurement
+from repro_gate.core.outcome import decide, exit_code_for
+from repro_gate.core.report import Note, NoteOrigin
+from tests.fakes.checking import scene_of
+from tests.fakes.engines import ScriptedStarter
+from tests.fakes.gating import recorded_scene
+from tests.fakes.scoring import NoisyScorer
+from tests.fakes.values import cell_of
+
+A, B = cell_of("haiku"), cell_of("fox")
+
+
+def _note(about: str, message: str) -> Note:
+    return Note(about=about, message=message, origin=NoteOrigin.ENGINE)
+
+
+def test_notes_on_models_and_prompts_are_reported_once() -> None:
+    """A model that is loaded twice and a prompt that runs three times have one note each."""
+    starter = ScriptedStarter(notes={"tiny": ("no pre-tokenizer",), A.id: ("two BOS tokens",)})
+
+    assert scene_of(A, B, runs=3, starter=starter).check().notes == (
+        _note("tiny", "no pre-tokenizer"),
+        _note("tiny--haiku", "two BOS tokens"),
+    )
+
+
+def test_notes_do_not_change_the_outcome() -> None:
+    """Cells, outcome and exit code are those of the check without notes."""
+    noted = scene_of(A, B, starter=ScriptedStarter(notes={"tiny": ("x",)})).check()
+    plain = scene_of(A, B).check()
+
+    assert noted.cells == plain.cells
+    assert (decide(noted), exit_code_for(noted)) == (decide(plain), exit_code_for(plain))
+
+
+def test_a_measurement_keeps_a_bounded_number_of_notes() -> None:
+    """An engine that notes something else on every run cannot fill a report."""
+    seen = Measurement()
+    seen.add_notes(_note("tiny", str(number)) for number in range(2 * MAX_NOTES))
+
+    assert seen.notes == [_note("tiny", str(number)) for number in range(MAX_NOTES)]
+
+
+def test_notes_of_a_scorer_come_with_its_suite() -> None:
+    """What a scorer noticed while it drew is there when the suite is finished."""
+    noted = (_note("tiny", "no pre-tokenizer"),)
+
+    assert recorded_scene(NoisyScorer(noticed=noted)).checked().notes == noted
