@@ -1,5 +1,6 @@
 """What providers want to hear and how they call what they tell: their differences, as data."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,16 @@ ANSWERED_IDS: Final = (REQUEST_ID, "x-fireworks-request-id", "cf-ray")
 """Where a server says what it calls the call, the best name first."""
 BACKENDS: Final = ("fireworks-backend-host", "backend-host")
 OVER_LIMIT: Final = "x-ratelimit-over-limit"
+
+
+_NAMED_AS: Final = {
+    "max_tokens": re.compile(
+        r"max\w{0,24}[ _-]?tok|n_predict|num_predict|max_gen_len"
+        r"|tokens?\b.{0,60}(?:positive|at least (?:1|one)\b|greater than (?:or equal to )?[01]\b)",
+        re.IGNORECASE,
+    )
+}
+"""How servers name a field that has another name inside of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,12 @@ class Dialect:
     """The field that asks for so many tokens of the prompt's end; without it all are asked for."""
     instead: Mapping[str, Mapping[str, Any]]
     """What is said in place of a field that a server refuses by its name."""
+
+    def refused_in(self, words: str) -> frozenset[str]:
+        """Return the fields that a server's words name, of those that can be said otherwise."""
+        return frozenset(
+            field for field in self.instead if _NAMED_AS.get(field, re.compile(field)).search(words)
+        )
 
     def body(self, question: Question, *, refused: Collection[str] = ()) -> dict[str, Any]:
         """Return a request, without the fields that the server is known to refuse."""

@@ -125,11 +125,11 @@ class Host:
                 made += 1
                 try:
                     return await self._call(body, question, tokens=tokens, attempts=made)
-                except Refused as error:
-                    self._closed = error if error.is_for_all else self._closed
+                except (Refused, TryAgain) as error:
+                    if isinstance(error, Refused) and error.is_for_all:
+                        self._closed = error
                     # What a server calls by its name and refuses is said in another way.
-                    fields = self._dialect.instead.keys() & body.keys() - refused
-                    named = {field for field in fields if field in error.said}
+                    named = self._dialect.refused_in(error.said) & body.keys() - refused
                     if not named:
                         raise
                     self._refused |= named
@@ -139,7 +139,8 @@ class Host:
                 attempt, allow=partial(require_time, self._deadline)
             )
         except TryAgain as error:
-            raise MeasurementUnavailable(f"{error.reason} (attempts: {made})") from error
+            reason = f"{error.reason} (attempts: {made})"
+            raise MeasurementUnavailable(reason, remedy=error.remedy) from error
 
     async def _call(
         self, body: Mapping[str, Any], question: Question, *, tokens: int, attempts: int

@@ -7,7 +7,14 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from repro_gate.adapters.hosted.client import OK
-from repro_gate.adapters.hosted.echoes import field_of
+from repro_gate.adapters.hosted.failures import (
+    Failure,
+    failure_in,
+    failure_of,
+    status_in_words,
+    words_of,
+    words_of_text,
+)
 from repro_gate.adapters.hosted.retrying import TryAgain, asked_wait_s
 from repro_gate.adapters.http.calls import Reply, target_of
 from repro_gate.adapters.http.keys import Key
@@ -18,6 +25,9 @@ _RETRIED: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 )
 _UNWELCOME: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_PAGE_REMEDY: Final = (
+    "look at base_url, and at what stands before the server: a proxy or a login page answers so"
+)
 
 
 class Refused(MeasurementUnavailable):
@@ -41,24 +51,47 @@ class Reader:
         self._key = key
 
     def document_of(self, reply: Reply, *, now: datetime) -> Any:
-        """Return the JSON of a reply, whatever it says.
+        """Return the JSON of a reply, which may be an answer.
 
         Raises:
             TryAgain: the server may answer another time.
             Refused: it will not, as the request is.
             MeasurementUnavailable: it answers in a way that we do not follow.
         """
-        name = self._provider.name
         if reply.status != OK:
             raise self._failure_of(reply, now)
+        try:
+            if not _is_json(reply.headers):
+                raise self._no_json(reply, now)
+            # NaN and Infinity are no JSON, but are read: the token that has them shall be named.
+            document = json.loads(reply.body)
+        except (ValueError, RecursionError) as error:
+            raise self._no_json(reply, now) from error
+        failure = failure_of(document)
+        if failure is not None:
+            raise self._reported(failure, reply, now)
+        return document
+
+    def _no_json(self, reply: Reply, now: datetime) -> MeasurementUnavailable:
+        """Return why a reply with status 200 cannot be read, with the words that it has."""
+        text = reply.body.decode("utf-8", errors="replace")
+        failure = failure_in(text)
+        if failure is not None:
+            return self._reported(failure, reply, now)
+        what = "the answer is malformed JSON"
         if not _is_json(reply.headers):
             kind = self._key.quote(reply.headers.get("content-type", "nothing said"), longest=80)
-            raise TryAgain(f"{name}: the answer is no JSON but {kind}")
-        try:
-            # NaN and Infinity are no JSON, but are read: the token that has them shall be named.
-            return json.loads(reply.body)
-        except (ValueError, RecursionError) as error:
-            raise TryAgain(f"{name}: the answer is malformed JSON") from error
+            what = f"the answer is no JSON but {kind}"
+        is_page = text.lstrip().startswith("<")
+        words = words_of_text(text)
+        if not is_page and (status := status_in_words(words)):
+            return self._reported(Failure(status=status, words=words), reply, now)
+        # Half of a document has no words for a reader.
+        said = self._key.quote(words) if _is_prose(words) else ""
+        return TryAgain(
+            f"{self._provider.name}: {what}{f': {said}' if said else ''}",
+            remedy=_PAGE_REMEDY if is_page else None,
+        )
 
     def _failure_of(self, reply: Reply, now: datetime) -> MeasurementUnavailable:
         status = reply.status
@@ -67,12 +100,26 @@ class Reader:
             return MeasurementUnavailable(
                 f"{self._provider.name}: a redirect to {target} is not followed"
             )
-        words = _words_of(reply)
-        said = self._key.quote(words)
-        reason = f"{self._provider.name}: status {status}{_phrase_of(status)}"
-        reason += f": {said}" if said else ""
-        if status in _RETRIED or 500 <= status < 600:  # noqa: PLR2004 -- the class of server errors
-            return TryAgain(reason, after_s=asked_wait_s(reply.headers, now=now))
+        return self._judged(Failure(status=status, words=_words_of(reply)), reply, now)
+
+    def _reported(self, failure: Failure, reply: Reply, now: datetime) -> MeasurementUnavailable:
+        return self._judged(failure, reply, now, reported=failure.what)
+
+    def _judged(
+        self, failure: Failure, reply: Reply, now: datetime, *, reported: str | None = None
+    ) -> MeasurementUnavailable:
+        """Return what a failure means, by its status."""
+        status, said = failure.status, self._key.quote(failure.words)
+        named = None if status is None else f"status {status}{_phrase_of(status)}"
+        reason = ": ".join(filter(None, (self._provider.name, reported, named, said)))
+        if status is None or status in _RETRIED or 500 <= status < 600:  # noqa: PLR2004 -- the class of server errors
+            # A request that cannot be obeyed makes some servers fail, and others give no code.
+            is_refusal = status in {None, HTTPStatus.INTERNAL_SERVER_ERROR}
+            return TryAgain(
+                reason,
+                after_s=asked_wait_s(reply.headers, now=now),
+                said=failure.words if is_refusal else "",
+            )
         variable = self._provider.api_key_env
         remedy = (
             f"set {variable} to a key that {self._provider.name} accepts"
@@ -80,7 +127,11 @@ class Reader:
             else None
         )
         is_for_all = status == HTTPStatus.UNAUTHORIZED
-        return Refused(reason, said=words, remedy=remedy, is_for_all=is_for_all)
+        return Refused(reason, said=failure.words, remedy=remedy, is_for_all=is_for_all)
+
+
+def _is_prose(words: str) -> bool:
+    return words[:1].isalnum() and not words.isdigit()
 
 
 def _phrase_of(status: int) -> str:
@@ -101,9 +152,6 @@ def _words_of(reply: Reply) -> str:
     if not _is_json(reply.headers):
         return text if reply.headers.get("content-type", "").startswith("text/plain") else ""
     try:
-        said = json.loads(text)
+        return words_of(json.loads(text))
     except (ValueError, RecursionError):
         return text
-    for field in ("error", "message", "detail"):
-        said = field_of(said, field) or said
-    return said if isinstance(said, str) else json.dumps(said)

@@ -16,9 +16,18 @@ _LONGEST_ASKED_S = 60.0
 class TryAgain(MeasurementUnavailable, Passing):
     """No answer this time; the next attempt may get one."""
 
-    def __init__(self, reason: str, *, after_s: float | None = None) -> None:
-        super().__init__(reason)
+    def __init__(
+        self,
+        reason: str,
+        *,
+        after_s: float | None = None,
+        said: str = "",
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(reason, remedy=remedy)
         self.after_s = after_s
+        self.said = said
+        """All of the server's words where they may name a field that it refuses."""
 
 
 class OutOfTime(MeasurementUnavailable):

@@ -183,10 +183,6 @@ def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
         ),
         (document_of({"content": [1, 2]}), "a token is a number where an object was expected"),
         (
-            document_of(choice={"finish_reason": "error"}),
-            "the answer says that it ended in an error",
-        ),
-        (
             document_of(legacy_of(RESPONSE, LOGPROBS) | {"tokens": ["x"]}),
             "2 log-probabilities for 1 tokens",
         ),

@@ -1,0 +1,171 @@
+"""Failures that are reported in a body: what an answer with status 200 may hold in place of one."""
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import unescape
+from typing import Any, Final
+
+from repro_gate.adapters.hosted.echoes import field_of
+
+_MAX_VALUES = 200
+"""How much of a report is searched for its code."""
+_MAX_CHARS = 4000
+"""How much of a text is searched for a code."""
+_SIGNS: Final = frozenset(
+    {"error", "errors", "err", "exception", "fault", "error_code", "error_msg", "error_message"}
+    | {"errorcode", "errormsg", "errormessage", "errmsg"}
+)
+"""Fields that hold something only where something failed."""
+_FLAGS: Final = ("success", "ok", "succeeded")
+_FAILED: Final = frozenset({"error", "failed", "failure", "fail"})
+_CODES: Final = (
+    *("status_code", "statuscode", "http_status", "http_code", "error_code", "errorcode"),
+    *("code", "status", "type", "reason"),
+)
+"""Where a report has its code, the plainest name first."""
+_WORDS: Final = ("error", "errors", "message", "msg", "detail", "error_msg", "error_message")
+_SKIPPED: Final = frozenset({"logprobs", "usage", "choices"})
+"""Fields of an answer that hold no code, whatever numbers are in them."""
+_NUMBER: Final = re.compile(r"\D{0,20}([45]\d\d)(?:\d{2,3})?(?!\d)\D*")
+"""A status, or a longer code that begins with one, such as 40301."""
+_NUMBER_IN_WORDS: Final = re.compile(
+    r"(?:^|status|code|http(?:/[\d.]+)?|error)[^\d\n]{0,12}([45]\d\d)(?!\d)", re.IGNORECASE
+)
+_NAMES: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("ratelimit", "toomanyrequests", "resourceexhausted", "throttl", "quota"), 429),
+    **dict.fromkeys(("overload", "unavailable", "capacity", "toobusy", "loading"), 503),
+    **dict.fromkeys(("timeout", "timedout", "deadlineexceeded"), 504),
+    **dict.fromkeys(
+        ("authenticat", "unauthorized", "unauthorised", "invalidapikey", "incorrectapikey"), 401
+    ),
+    **dict.fromkeys(("permission", "forbidden", "accessdenied"), 403),
+    **dict.fromkeys(("notfound", "doesnotexist"), 404),
+    **dict.fromkeys(("insufficientbalance", "paymentrequired", "billing"), 402),
+    **dict.fromkeys(
+        ("invalidrequest", "badrequest", "invalidargument", "invalidparam", "validation"), 400
+    ),
+    **dict.fromkeys(("internal", "servererror", "apierror"), 500),
+}
+"""What a code in letters means as a status, by what is left of it without spaces and dashes."""
+_TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{0,500})", re.IGNORECASE)
+
+
+_REPORTED: Final = "the answer reports a failure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failure that an answer reports."""
+
+    status: int | None
+    """The HTTP status that would say the same; None when the report has no code that we know."""
+    words: str
+    """The server's own, untrusted and of any length."""
+    what: str = _REPORTED
+    """What stands before the words."""
+
+
+def failure_of(document: Any) -> Failure | None:
+    """Return the failure that a JSON document reports, or None when it may be an answer.
+
+    What has no choices answers nothing, so it is a report whatever else it says.
+    """
+    if isinstance(document, list) and len(document) == 1:  # pyright: ignore[reportUnknownArgumentType] -- JSON
+        document = document[0]
+    choices = field_of(document, "choices")
+    first = choices[0] if isinstance(choices, list) and choices else None  # pyright: ignore[reportUnknownVariableType] -- JSON
+    for part in (document, first):
+        if isinstance(part, dict) and _reports(part):  # pyright: ignore[reportUnknownArgumentType] -- JSON
+            return _read(part)
+    return _read(document, what="the answer has no choices") if first is None else None
+
+
+def failure_in(text: str) -> Failure | None:
+    """Return the failure that a text reports which is not JSON as a whole, such as a stream."""
+    for document in _documents_in(text):
+        if isinstance(document, dict) and _reports(document):  # pyright: ignore[reportUnknownArgumentType] -- JSON
+            return _read(document)
+    return None
+
+
+def words_of_text(text: str) -> str:
+    """Return what a text means to say to a reader: of a page of HTML, its title."""
+    if not text.lstrip().startswith("<"):
+        return text
+    title = _TITLE.search(text)
+    return unescape(title[1]).strip() if title else ""
+
+
+def words_of(document: Any) -> str:
+    """Return the words of a report; without any, all of it."""
+    said = document[0] if isinstance(document, list) and len(document) == 1 else document  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- JSON
+    for field in _WORDS:
+        said = field_of(said, field) or said
+    return said if isinstance(said, str) else json.dumps(said)
+
+
+def status_in_words(words: str) -> int | None:
+    """Return the status that words name by its number or its name."""
+    number = _NUMBER_IN_WORDS.search(words[:_MAX_CHARS])
+    return int(number[1]) if number else _status_by_name(words)
+
+
+def _reports(part: Mapping[str, Any]) -> bool:
+    fields = {name.lower(): value for name, value in part.items()}
+    return (
+        any(fields.get(sign) for sign in _SIGNS)
+        or any(fields.get(flag) is False for flag in _FLAGS)
+        or "error" in (fields.get("object"), fields.get("type"), fields.get("finish_reason"))
+        or str(fields.get("status")).lower() in _FAILED
+        or any(_status_of_number(fields.get(name)) for name in _CODES)
+    )
+
+
+def _read(document: Any, *, what: str = _REPORTED) -> Failure:
+    words = words_of(document)
+    found = list(_codes_in(document))
+    status = next((status for status in map(_status_of_number, found) if status), None)
+    names = [code for code in found if isinstance(code, str)]
+    status = status or next((status for status in map(_status_by_name, names) if status), None)
+    return Failure(status=status or status_in_words(words), words=words, what=what)
+
+
+def _codes_in(document: Any) -> Iterator[Any]:
+    """Yield what may be the code of a report, from the outside to the inside."""
+    waiting = deque([document])
+    for _ in range(_MAX_VALUES):
+        if not waiting:
+            return
+        value = waiting.popleft()
+        if isinstance(value, dict):
+            fields: dict[str, Any] = {str(name).lower(): inner for name, inner in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] -- JSON
+            yield from (fields[name] for name in _CODES if name in fields)
+            waiting.extend(inner for name, inner in fields.items() if name not in _SKIPPED)
+        elif isinstance(value, list):
+            waiting.extend(value[:_MAX_VALUES])  # pyright: ignore[reportUnknownArgumentType] -- JSON
+
+
+def _status_of_number(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    number = _NUMBER.fullmatch(str(value)) if not isinstance(value, int) or value < 10**7 else None
+    return int(number[1]) if number else None
+
+
+def _status_by_name(text: str) -> int | None:
+    letters = re.sub(r"[^a-z]", "", text[:_MAX_CHARS].lower())
+    return next((status for name, status in _NAMES.items() if name in letters), None)
+
+
+def _documents_in(text: str) -> Sequence[Any]:
+    lines = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
+    found: list[Any] = []
+    for part in (text, *lines[:_MAX_VALUES]):
+        try:
+            found.append(json.loads(part))
+        except (ValueError, RecursionError):
+            continue
+    return found

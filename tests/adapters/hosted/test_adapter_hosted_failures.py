@@ -1,0 +1,219 @@
+"""Answers with status 200 that report a failure: treated by their code, and never a finding."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.adapters.hosted.failures import failure_of
+from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
+from repro_gate.core.policies import ProviderSpec
+from tests.fakes.hosted import (
+    KEY,
+    document_of,
+    draw_with,
+    json_response,
+    logprob_cell_of,
+    provider_of,
+    request_of,
+)
+
+GOOD = document_of()
+AGAIN = "(attempts: 2)"
+RATE = "test-host: the answer reports a failure: status 429 (Too Many Requests)"
+
+
+def _draw(*responses: httpx.Response, provider: ProviderSpec | None = None) -> DrawOutcome:
+    rest = iter(responses)
+    last = responses[-1]
+    request = request_of(logprob_cell_of(provider or provider_of(attempts=2)))
+    return draw_with(lambda _: next(rest, last), request)
+
+
+def _in_choice(choice: Any) -> Any:
+    return document_of(choice={"logprobs": None, "text": "", **choice})
+
+
+TRANSIENT = {
+    "a code": ({"error": {"code": 429, "message": "slow down"}}, f"{RATE}: slow down {AGAIN}"),
+    "a code beside choices": (
+        document_of(error={"code": 429, "message": "slow down"}),
+        f"{RATE}: slow down {AGAIN}",
+    ),
+    "a code as text": ({"error": {"code": "429", "message": "x"}}, f"{RATE}: x {AGAIN}"),
+    "a long code": ({"code": 42901, "message": "x"}, f"{RATE}: x {AGAIN}"),
+    "a name": ({"error": {"type": "rate_limit_error", "message": "x"}}, f"{RATE}: x {AGAIN}"),
+    "nested": (
+        {"error": {"message": "x", "metadata": {"raw": {"status_code": "429"}}}},
+        f"{RATE}: x {AGAIN}",
+    ),
+    "in a list": ([{"error": {"status": "RESOURCE_EXHAUSTED", "message": "x"}}], f"{RATE}: x"),
+    "in words": ({"error": "Error code: 429 - no more"}, f"{RATE}: Error code: 429 - no more"),
+    "vLLM's shape": ({"object": "error", "code": 429, "message": "x"}, f"{RATE}: x {AGAIN}"),
+    "in the choice": (
+        _in_choice({"finish_reason": "error", "error": {"code": 429, "message": "x"}}),
+        f"{RATE}: x {AGAIN}",
+    ),
+    "no code": ({"error": "out of luck"}, "test-host: the answer reports a failure: out of luck"),
+    "a detail": ({"detail": "no luck"}, "test-host: the answer has no choices: no luck"),
+    "a flag": (
+        {"success": False},
+        'test-host: the answer reports a failure: {"success": false}',
+    ),
+    "no choices": (document_of(choices=[]), "test-host: the answer has no choices: "),
+    "a list": ([], "test-host: the answer has no choices: []"),
+    "a text": ("try later", "test-host: the answer has no choices: try later"),
+    "ended in an error": (
+        _in_choice({"finish_reason": "error"}),
+        "test-host: the answer reports a failure: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRANSIENT)
+def test_a_failure_that_may_pass_is_tried_again(case: str) -> None:
+    """Too many requests, and what has no code that we know, get the next attempt."""
+    document, reason = TRANSIENT[case]
+
+    passing = _draw(json_response(document), json_response(GOOD))
+    lasting = _draw(json_response(document))
+
+    assert isinstance(passing, Draw)
+    assert passing.facts.attempts == 2
+    assert isinstance(lasting, MissedDraw)
+    assert lasting.reason.startswith(reason)
+    assert lasting.reason.endswith(AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"code": 40301, "message": "no balance"}, "status 403 (Forbidden): no balance"),
+        ({"error": {"code": 404, "message": "no model"}}, "status 404 (Not Found): no model"),
+        ({"error": "Model nope does not exist"}, "status 404 (Not Found): Model nope does not exi"),
+        ({"detail": "Not authenticated"}, "status 401 (Unauthorized): Not authenticated"),
+        ({"errors": [{"code": "invalid_request_error"}]}, "status 400 (Bad Request): "),
+    ],
+)
+def test_a_failure_that_will_not_pass_is_not_tried_again(document: Any, said: str) -> None:
+    """By its code it is refused, and the server's own words are the reason."""
+    missed = _draw(json_response(document), json_response(GOOD))
+
+    assert isinstance(missed, MissedDraw)
+    assert said in missed.reason
+    assert "attempts" not in missed.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason"),
+    [
+        (
+            "text/event-stream",
+            'data: {"error": {"code": 429, "message": "slow down"}}\n\ndata: [DONE]\n',
+            f"{RATE}: slow down {AGAIN}",
+        ),
+        ("text/plain", "429 Too Many Requests", f"{RATE}: 429 Too Many Requests {AGAIN}"),
+        (
+            "text/plain",
+            "ask later",
+            f"test-host: the answer is no JSON but text/plain: ask later {AGAIN}",
+        ),
+        ("text/plain", '{"error": {"code": 429, "message": "x"}}', f"{RATE}: x {AGAIN}"),
+        (
+            "application/json",
+            "ask later",
+            f"test-host: the answer is malformed JSON: ask later {AGAIN}",
+        ),
+        ("text/html", "<h1>no</h1>", f"test-host: the answer is no JSON but text/html {AGAIN}"),
+        (
+            "text/html",
+            "<!doctype html><title>Sign in &amp; go</title>",
+            f"test-host: the answer is no JSON but text/html: Sign in & go {AGAIN}",
+        ),
+    ],
+)
+def test_a_failure_that_is_no_json_has_its_words(kind: str, body: str, reason: str) -> None:
+    """A stream, a plain text and a page of HTML say why there is no answer."""
+    page = httpx.Response(200, headers={"content-type": kind}, content=body.encode())
+
+    missed = _draw(page)
+
+    assert isinstance(missed, MissedDraw)
+    assert missed.reason == reason
+    assert (missed.remedy is not None) == (kind == "text/html")
+
+
+def test_the_words_of_a_failure_hold_no_key() -> None:
+    """A server that quotes the key in a body with status 200 is scrubbed like any other."""
+    missed = _draw(json_response({"error": {"message": f"the key {KEY} is spent"}}))
+
+    assert isinstance(missed, MissedDraw)
+    assert "the key *** is spent" in missed.reason
+
+
+def test_what_succeeded_is_no_failure() -> None:
+    """Wrappers that report success, and empty error fields, stand beside good answers."""
+    wrapped = document_of(
+        error=None, errors=[], success=True, code=0, status="ok", message="success", type="text"
+    )
+
+    assert failure_of(wrapped) is None
+    assert isinstance(_draw(json_response(wrapped)), Draw)
+
+
+_NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["code", "status", "message", "detail", "error", "x"]) | st.text(),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(report=_NESTED, beside=st.booleans())
+def test_no_report_of_a_failure_is_a_finding(report: Any, *, beside: bool) -> None:
+    """Whatever an error is made of, with choices beside it or none: the draw is missing."""
+    error = report or "no"
+    document = document_of(error=error) if beside else {"error": error}
+
+    missed = _draw(
+        httpx.Response(
+            200, headers={"content-type": "application/json"}, content=json.dumps(document).encode()
+        )
+    )
+
+    assert isinstance(missed, MissedDraw)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (422, "Input validation error: `max_new_tokens` must be strictly positive"),
+        (400, "max_completion_tokens: 0 is less than the minimum of 1"),
+        (400, "The number of tokens to generate must be at least 1"),
+        (500, "maxTokens must be greater than 0"),
+        (200, "n_predict must not be 0"),
+    ],
+)
+def test_max_tokens_of_zero_by_another_name_is_asked_again_with_one(
+    status: int, words: str
+) -> None:
+    """A server that names the field otherwise is asked for one token, now and from then on."""
+    asked: list[int] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["max_tokens"])
+        if asked[-1] == 0:
+            return json_response({"error": {"message": words}}, status=status)
+        return json_response(document_of())
+
+    assert isinstance(draw_with(handler), Draw)
+    assert asked == [0, 1]
