@@ -1,10 +1,11 @@
 """The model hub, through huggingface_hub: an optional extra."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro_gate.core.text import printable
+from repro_gate.adapters.http.keys import Key
 from repro_gate.errors import MeasurementUnavailable
 
 
@@ -55,7 +56,7 @@ def fetch(hub_file: HubFile, *, into: Path) -> Path:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return printable(lines[0]) if lines else "no reason given"
+    return Key(os.environ.get("HF_TOKEN")).quote(lines[0]) if lines else "no reason given"
 
 
 def is_installed() -> bool:

@@ -3,6 +3,8 @@
 import base64
 import html
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -26,6 +28,7 @@ from tests.fakes.fireworks.server import serving
 
 _KEY = 'fw_Zq7/tPx+93&vLm2~"secret'
 """With characters that are written otherwise in URLs, JSON and HTML."""
+_LONG_KEY = "fw_Zq7/tPx+93.vLm2~secretTYUIOPASD0123456"
 _SPELLINGS = {
     _KEY,
     _KEY[:14],
@@ -127,3 +130,39 @@ def test_a_key_that_cannot_be_sent_is_not_shown(hosted: HostedWorkspace) -> None
     assert (ran.code, KEY_ENV in ran.out) == (4, True)
     assert [half for half in ("fw_half", "fw_other") if half in ran.out + ran.err] == []
     assert b"fw_half" not in files
+
+
+def _beginnings(spell: Callable[[str], str]) -> list[str]:
+    return [spell(_LONG_KEY[:end]) for end in range(1, len(_LONG_KEY) + 1)]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        " ".join(_beginnings(str)),
+        " ".join(reversed(_beginnings(lambda part: quote(part, safe="")))),
+        json.dumps(_beginnings(lambda part: base64.b64encode(f"Bearer {part}".encode()).decode())),
+        "x" * 65_500 + _LONG_KEY[:33],
+    ],
+    ids=["plain", "percent", "base64", "at the limit"],
+)
+def test_a_server_that_quotes_parts_of_a_key_is_answered_in_time(
+    hosted: HostedWorkspace, said: str
+) -> None:
+    """A refusal with every beginning of a key ends the check, and shows none of them."""
+    workspace = replace(hosted, key=_LONG_KEY)
+    with serving(
+        conduct=Conduct(key=_LONG_KEY), rules=[Rule(effect=Fail(status=401, message=said))]
+    ) as server:
+        workspace.ask(server.base_url, provider={"timeout_s": 5, "deadline_s": 10})
+        ran = workspace.check()
+    shown = (ran.out + ran.err).encode() + b"".join(contents_of(workspace.output).values())
+
+    assert (ran.code, "status 401" in ran.out) == (4, True)
+    assert [part for part in _parts_of(_LONG_KEY) if part.encode() in shown] == []
+
+
+def _parts_of(key: str) -> set[str]:
+    encoded = [base64.b64encode(b" " * before + key.encode()).decode()[4:] for before in range(3)]
+    words = (key, *encoded)
+    return {word[start : start + 8] for word in words for start in range(len(word) - 7)}

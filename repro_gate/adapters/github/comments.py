@@ -134,7 +134,11 @@ class GithubPullRequests:
         if not marked:
             return ()
         login = self._login = self._login or await own_login(api)
-        own = [posted_as(comment, marker) for comment, marker in marked if is_by(login, comment)]
+        own = [
+            posted_as(comment, marker, self._token)
+            for comment, marker in marked
+            if is_by(login, comment)
+        ]
         return tuple(sorted(own, key=lambda comment: comment.id))
 
     async def _created(
@@ -160,7 +164,7 @@ class GithubPullRequests:
     def _noted(self, comment: Any, marker: Marker) -> PostedComment:
         """Return what was posted, and keep in mind by whom."""
         try:
-            posted, login = posted_as(comment, marker), author_of(comment)
+            posted, login = posted_as(comment, marker, self._token), author_of(comment)
         except FieldMissing as error:
             reason = f"GitHub: the answer tells of no comment: {error}"
             raise TryAgain(reason, may_be_done=True) from error

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from repro_gate.adapters.github.fields import field_at, number_at, text_at
+from repro_gate.adapters.http.keys import Key
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
 
@@ -17,13 +18,13 @@ def marker_in(comment: Any) -> Marker | None:
     return marker_of(body) if isinstance(body, str) else None
 
 
-def posted_as(comment: Any, marker: Marker) -> PostedComment:
+def posted_as(comment: Any, marker: Marker, token: Key) -> PostedComment:
     """Return a comment of ours."""
     url = text_at(comment, "html_url")
     return PostedComment(
         id=number_at(comment, "id"),
-        # It is told to others as a link.
-        url=url if _URL.fullmatch(url) else "",
+        # It is shown to others as a link.
+        url=url if _URL.fullmatch(url) and token.scrub(url) == url else "",
         marker=marker,
     )
 

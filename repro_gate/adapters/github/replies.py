@@ -59,7 +59,7 @@ def require_success(reply: Reply, token: Key, *, now: datetime) -> None:
         raise TryAgain(f"{reason} (a rate limit)", after_s=limited_s)
     if status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 -- server errors
         raise TryAgain(reason, may_be_done=True, after_s=_seconds(reply.headers, "retry-after"))
-    raise Refused(reason, status=status, remedy=_remedy_for(reply))
+    raise Refused(reason, status=status, remedy=_remedy_for(reply, token))
 
 
 def document_of(reply: Reply) -> Any:
@@ -120,14 +120,14 @@ def _words_of_error(error: Any) -> Any:
     return field_at(error, "message") or field_at(error, "code")
 
 
-def _remedy_for(reply: Reply) -> str | None:
+def _remedy_for(reply: Reply, token: Key) -> str | None:
     if reply.status != HTTPStatus.FORBIDDEN:
         return _REMEDIES.get(reply.status)
     said = _words_of(reply).lower()
     for word, remedy in _NO_MATTER_OF_RIGHTS.items():
         if word in said:
             return remedy
-    named = _permissions(reply.headers.get("x-accepted-github-permissions", ""))
+    named = _permissions(token.quote(reply.headers.get("x-accepted-github-permissions", "")))
     return (
         f"grant {named or '`pull-requests: write`'} to the job; "
         "for a pull request from a fork, let a workflow_run job publish the result"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate, repeat
 from typing import Any
 
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
@@ -32,6 +33,8 @@ _FIRST_BACKOFF_S = 0.5
 _LONGEST_BACKOFF_S = 8.0
 _BYTES_PER_TOKEN = 4
 """For the pace and the budget of a text whose tokens are not known yet."""
+_MAX_ADDED_BYTES = 1 << 16
+"""What a server adds before our text is kept up to here."""
 
 
 class Host:
@@ -93,7 +96,7 @@ class Host:
         """Ask for the tokens of a cell's text with one call."""
         policy, text = cell.policy, _text_of(cell)
         question = Question(model=policy.model, temperature=policy.temperature, prompt=text)
-        tokens = 1 + len(text.encode("utf-8", errors="surrogatepass")) // _BYTES_PER_TOKEN
+        tokens = 1 + len(_utf8(text)) // _BYTES_PER_TOKEN
         try:
             answer = await self._ask(question, tokens=tokens)
         except MeasurementUnavailable as error:
@@ -101,7 +104,7 @@ class Host:
         encoded = read_encoding(answer, prefix=cell.prefix, response=cell.item.response)
         if isinstance(encoded, InvalidDraw):
             return self._safe(encoded)
-        return replace(encoded, prompt=tuple(self._safe_piece(p, text) for p in encoded.prompt))
+        return replace(encoded, prompt=self._safe_prompt(encoded.prompt, cell.prefix))
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -172,11 +175,19 @@ class Host:
         """Return what is told of a bad answer without the key, if that is what the answer said."""
         return replace(invalid, reason=self._key.scrub(invalid.reason))
 
-    def _safe_piece(self, piece: Piece, text: str) -> Piece:
-        """Return a token of the prompt, without the key unless it stands in our own text."""
-        if piece.data in text.encode("utf-8", errors="surrogatepass"):
-            return piece
-        return replace(piece, data=self._key.scrub_bytes(piece.data))
+    def _safe_prompt(self, prompt: tuple[Piece, ...], prefix: str) -> tuple[Piece, ...]:
+        """Return the tokens of a prompt without the key, unless it stands in our own text."""
+        added = sum(len(piece.data) for piece in prompt) - len(_utf8(prefix))
+        ends = accumulate(len(piece.data) for piece in prompt)
+        count = sum(end <= added for end in ends)
+        # Together, because a key may be spelled by many short tokens.
+        said = b"".join(piece.data for piece in prompt[:count])
+        safe = self._key.scrub_bytes(said[:_MAX_ADDED_BYTES])
+        if safe == said:
+            return prompt
+        shown = [safe, *repeat(b"", count - 1)]
+        hidden = (replace(piece, data=data) for piece, data in zip(prompt, shown, strict=False))
+        return (*hidden, *prompt[count:])
 
 
 class Unreachable:
@@ -195,6 +206,10 @@ class Unreachable:
 
     async def close(self) -> None:
         """Do nothing: nothing was opened."""
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogatepass")
 
 
 def _text_of(cell: LogprobCell) -> str:

@@ -1,5 +1,6 @@
 """Comments on a GitHub: found on all pages, believed of their own author alone."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -270,9 +271,12 @@ def test_an_author_is_told_by_login_kind_and_app(
     assert is_by(login, comment) is is_ours
 
 
-def test_an_address_that_is_none_is_not_passed_on(github: Github, pulls_of: "PullsOf") -> None:
-    """It would be shown as a link; the comment itself is there."""
-    answer = '{"id": 5, "html_url": "javascript:alert(1)", "user": {"login": "x"}}'
+@pytest.mark.parametrize("url", ["javascript:alert(1)", f"https://github.test/?t={OF_JOB[:9]}"])
+def test_an_address_that_is_none_is_not_passed_on(
+    github: Github, pulls_of: "PullsOf", url: str
+) -> None:
+    """It would be shown as a link, and may hold the token; the comment itself is there."""
+    answer = json.dumps({"id": 5, "html_url": url, "user": {"login": "x"}})
     github.world.strike(Fault(method="POST", status=201, body=answer))
 
     assert pulls_of(github.api_url).create(7, BODY) == PostedComment(id=5, url="", marker=MARKER)

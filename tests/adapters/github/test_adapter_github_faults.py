@@ -9,7 +9,7 @@ from repro_gate.core.ci import RunId
 from repro_gate.core.comments import CommentState, Marker
 from repro_gate.errors import CommentGone, PublishFailed
 from tests.fakes.github.server import Github
-from tests.fakes.github.world import ACTIONS, OF_FORK, STRANGER, Fault, Pull
+from tests.fakes.github.world import ACTIONS, OF_FORK, OF_JOB, STRANGER, Fault, Pull
 from tests.fakes.hosted import START, FakeTime
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def test_the_longest_comment_is_taken(github: Github, pulls_of: "PullsOf") -> No
         ("contents=read,issues=write", "`contents: read` and `issues: write`"),
         ("", "`pull-requests: write`"),
         ("`; rm -rf /`=write;<b>=write", "`pull-requests: write`"),
+        (f"{OF_JOB[:9]}=write", "`pull-requests: write`"),
     ],
 )
 def test_a_missing_permission_is_named_as_a_workflow_has_it(

@@ -242,3 +242,16 @@ def test_a_text_without_the_key_is_left_alone() -> None:
     """Scrubbing takes the key away and nothing else."""
     assert Key(KEY).quote("all is well") == "all is well"
     assert Key().quote("all is well") == "all is well"
+
+
+def test_a_key_in_many_short_tokens_is_not_kept() -> None:
+    """What a server puts before our text is searched as a whole, and our own text is not."""
+    spelled = (*(Piece(9, letter.encode()) for letter in KEY), *PROMPT, *RESPONSE)
+    answer = json_response(document_of(content_of(spelled, [-1.0] * len(spelled))))
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(lambda _: answer))
+    (found,) = scorer.encode([logprob_cell_of()])
+    scorer.close()
+
+    assert isinstance(found, Encoding)
+    hidden = (Piece(9, b"***<s>"), *[Piece(9, b"")] * (len(KEY) - 1), Piece(1, b""))
+    assert found == Encoding(prompt=(*hidden, *PROMPT[1:]), response=RESPONSE)

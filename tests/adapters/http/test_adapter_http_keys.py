@@ -1,0 +1,253 @@
+"""A key is found in any text, in part and in whole, in time linear in the text."""
+
+import base64
+import html
+import json
+import re
+import resource
+from collections.abc import Callable, Mapping
+from html.entities import html5
+from urllib.parse import quote, unquote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from repro_gate.adapters.http.keys import MIN_RUN, Key
+from tests.fakes.processes import raised_in_a_child
+
+KEY = 'fw_Zq7/tPx+93&vLm2~"secret?4lPHa-OMEGA_9x'
+"""41 characters, some of which are written otherwise in URLs, JSON, HTML and base64."""
+_NAMES = {text: name for name, text in html5.items() if name.endswith(";") and len(text) == 1}
+_SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": lambda letter: letter,
+    "percent": lambda letter: f"%{ord(letter):02X}",
+    "percent in lower case": lambda letter: f"%{ord(letter):02x}",
+    "JSON by number": lambda letter: f"\\u{ord(letter):04x}",
+    "JSON by number in upper case": lambda letter: f"\\u{ord(letter):04X}",
+    "JSON by backslash": lambda letter: f"\\{letter}",
+    "Python by number": lambda letter: f"\\x{ord(letter):02x}",
+    "HTML by name": lambda letter: f"&{_NAMES[letter]}" if letter in _NAMES else letter,
+    "HTML by number": lambda letter: f"&#{ord(letter)};",
+    "HTML by padded number": lambda letter: f"&#000{ord(letter)};",
+    "HTML by hexadecimal": lambda letter: f"&#x{ord(letter):x};",
+    "HTML by padded hexadecimal": lambda letter: f"&#X00{ord(letter):X};",
+}
+_NESTED: dict[str, Callable[[str], str]] = {
+    "JSON in a URL": lambda letter: f"%5Cu{ord(letter):04x}",
+    "a URL in HTML": lambda letter: f"&#37;{ord(letter):02x}",
+    "JSON in JSON in a URL": lambda letter: quote(f"\\\\u{ord(letter):04x}"),
+}
+
+
+def _applied(spell: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: "".join(map(spell, text))
+
+
+_ENCODINGS: Mapping[str, Callable[[str], str]] = {
+    **{name: _applied(spell) for name, spell in (_SPELLINGS | _NESTED).items()},
+    "URL": lambda text: quote(text, safe=""),
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "HTML": html.escape,
+    "upper case": str.upper,
+    "lower case": str.lower,
+}
+_BASE64: Mapping[str, Callable[[bytes], bytes]] = {
+    "standard": base64.b64encode,
+    "of URLs": base64.urlsafe_b64encode,
+    "of URLs in a URL": lambda data: quote(base64.urlsafe_b64encode(data), safe="").encode(),
+    "in a URL": lambda data: quote(base64.b64encode(data), safe="").encode(),
+    "in JSON": lambda data: base64.b64encode(data).replace(b"/", b"\\/"),
+}
+# Without the mask's own character; a key of one letter throughout is no less a key.
+_letters = st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="*")
+_keys = st.text(_letters, min_size=1, max_size=60) | st.text(
+    st.sampled_from("aA\\%&#x;u0641/"), min_size=1, max_size=60
+)
+_other_text = st.text(st.sampled_from("жЩ я\n—\u200b🙂"), max_size=20)
+
+
+def _grams(secret: str) -> set[str]:
+    """Return the parts of a secret that must not be shown, in lower case."""
+    run = min(MIN_RUN, len(secret))
+    return {secret[start : start + run].lower() for start in range(len(secret) - run + 1)}
+
+
+def _shown(secret: str, text: str) -> set[str]:
+    """Return what is seen of a secret by whoever decodes a text in every way, with other tools."""
+    decoders: list[Callable[[str], str]] = [
+        unquote,
+        html.unescape,
+        lambda said: re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), said),
+        lambda said: re.sub(r"\\(.)", r"\1", said, flags=re.DOTALL),
+    ]
+    texts = {text}
+    for _ in range(2):
+        texts |= {decode(said) for decode in decoders for said in texts}
+    words = {word for said in texts for word in re.findall(r"[A-Za-z0-9+/_-]{8,}", said)}
+    for word in words:
+        plain = word.replace("-", "+").replace("_", "/")
+        for skipped in range(4):
+            whole = plain[skipped:][: (len(plain) - skipped) // 4 * 4]
+            texts.add(base64.b64decode(whole).decode("latin-1"))
+    return {gram for gram in _grams(secret) for said in texts if gram in said.lower()}
+
+
+def test_the_search_of_these_tests_finds_parts() -> None:
+    """Other tests of this file would pass with a search that finds nothing."""
+    for said in (
+        KEY[5:13],
+        quote(KEY[5:13]),
+        json.dumps(KEY),
+        html.escape(KEY[10:20]),
+        base64.b64encode(b"x" + KEY.encode()).decode(),
+    ):
+        assert _shown(KEY, said), said
+
+
+@pytest.mark.parametrize("encoding", _ENCODINGS.values(), ids=_ENCODINGS.keys())
+def test_every_part_of_a_key_is_masked(encoding: Callable[[str], str]) -> None:
+    """Each beginning, middle and end of eight or more characters is replaced, and only that."""
+    parts = [
+        KEY[start:end]
+        for start in range(len(KEY) - MIN_RUN + 1)
+        for end in range(start + MIN_RUN, len(KEY) + 1)
+    ]
+
+    kept = [part for part in parts if Key(KEY).scrub(f"«{encoding(part)}»") != "«***»"]
+
+    assert kept == []
+
+
+@pytest.mark.parametrize("encode", _BASE64.values(), ids=_BASE64.keys())
+@pytest.mark.parametrize("before", ["", "Bearer ", "u:", "user:", '{"key": "'])
+def test_every_part_of_a_key_is_masked_in_base64(
+    encode: Callable[[bytes], bytes], before: str
+) -> None:
+    """Wherever in the encoded text it stands, and whatever follows it."""
+    parts = [KEY[:end] for end in range(MIN_RUN, len(KEY) + 1)] + [
+        KEY[start:] for start in range(len(KEY) - MIN_RUN + 1)
+    ]
+
+    said = [
+        Key(KEY).scrub(encode(f"{before}{part}{after}".encode()).decode())
+        for part in parts
+        for after in ("", '"}', "@host")
+    ]
+
+    assert [text for text in said if "***" not in text or _shown(KEY, text)] == []
+
+
+@given(
+    secret=_keys,
+    data=st.data(),
+    before=_other_text,
+    after=_other_text,
+)
+def test_a_part_is_masked_however_each_character_is_spelled(
+    secret: str, data: st.DataObject, before: str, after: str
+) -> None:
+    """Spellings may be mixed; what stands around them stays."""
+    run = min(MIN_RUN, len(secret))
+    start = data.draw(st.integers(0, len(secret) - run), label="start")
+    end = data.draw(st.integers(start + run, len(secret)), label="end")
+    spellings = [data.draw(st.sampled_from(list(_SPELLINGS))) for _ in range(start, end)]
+    letters = zip(spellings, secret[start:end], strict=True)
+    spelled = "".join(_SPELLINGS[name](letter) for name, letter in letters)
+
+    masked = Key(secret).scrub(f"{before}{spelled}{after}")
+
+    assert masked == f"{before}***{after}"
+
+
+@given(
+    secret=st.text(_letters, min_size=8, max_size=60),
+    data=st.data(),
+    before=st.binary(max_size=12),
+    after=st.binary(max_size=12),
+)
+def test_a_part_is_masked_in_base64_whatever_stands_around_it(
+    secret: str, data: st.DataObject, before: bytes, after: bytes
+) -> None:
+    """Nobody who decodes what is left reads eight characters of the key."""
+    start = data.draw(st.integers(0, len(secret) - MIN_RUN), label="start")
+    encoded = base64.b64encode(before + secret[start:].encode() + after).decode()
+
+    masked = Key(secret).scrub(encoded)
+
+    assert "***" in masked
+    assert _shown(secret, masked) == set()
+
+
+@given(
+    parts=st.lists(
+        st.tuples(
+            st.sampled_from([*"abcdefg", "abcdefg", "%61", "\\u0062", "&#99;"]),
+            st.sampled_from(["-", "%2d", "\\n", "&amp;", "é"]),
+        )
+    )
+)
+@example(parts=[("tuvwxyz", "-")])
+def test_a_text_without_the_key_is_left_alone(parts: list[tuple[str, str]]) -> None:
+    """Parts of seven characters and fewer are words like others, and so are all escapes."""
+    text = "".join(part for pair in parts for part in pair)
+
+    assert Key("abcdefghijklmnopqrstuvwxyz").scrub(text) == text
+
+
+@pytest.mark.parametrize("secret", ["Say", "plain", "1234567"])
+def test_a_short_key_is_masked_as_a_whole(secret: str) -> None:
+    """A part of it is too short to be told from a word."""
+    encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
+
+    assert Key(secret).scrub(f"<{secret}> <{secret[:-1]}>") == f"<***> <{secret[:-1]}>"
+    assert secret not in Key(secret).scrub(encoded)
+    assert "***" in Key(secret).scrub(encoded)
+
+
+@pytest.mark.parametrize("cut", [80, 200, 300])
+def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
+    """Wherever in an answer the key stands, and however long the answer is."""
+    key = Key(KEY)
+    texts = [
+        "x" * before + KEY + "y" * after
+        for limit in (cut, 4096, 65536)
+        for before in range(limit - len(KEY) - 3, limit + 3)
+        for after in (0, 70_000)
+    ]
+
+    shown = [key.quote(text, longest=cut) for text in texts]
+
+    assert [text for text in shown if _shown(KEY, text) or len(text) > cut + 3] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "is_cut"), [("x" * 300, False), ("x" * 301, True), (f"{KEY}{' ' * 9000}", False)]
+)
+def test_a_cut_is_marked(text: str, is_cut: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+    """An ellipsis stands where something is left out, and nowhere else."""
+    assert Key(KEY).quote(text).endswith("...") is is_cut
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        (KEY, KEY[:33]),
+        (KEY, base64.b64encode(KEY.encode()).decode()[:40]),
+        ("a" * 41, "a" * 7 + "b"),
+        ("a" * 41, "a"),
+        ("\\" * 41, "\\"),
+        ("\\u0041" * 7, "\\u0041"),
+        ("&#0" * 14, "&#0"),
+        ("%25" * 14, "%25"),
+        ("x" * 4000, "x" * 7 + "&#x0000078;"),
+    ],
+)
+def test_a_text_is_searched_in_linear_time(secret: str, text: str) -> None:
+    """64 KiB of the worst take a few seconds of one processor at most."""
+
+    def search() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+        Key(secret).scrub((text * 70_000)[: 1 << 16])
+
+    assert raised_in_a_child(search) is None
