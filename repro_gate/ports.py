@@ -161,7 +161,7 @@ class ModelPins(Protocol):
         ...
 
     def pin(self, digests: Mapping[str, str]) -> None:
-        """Add pins; none is ever replaced."""
+        """Set pins, and keep those of other models."""
         ...
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from repro_gate.adapters import engine_answers as answers
 from repro_gate.adapters.engine_process import EngineProcess
+from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.own_modules import command_of
 from repro_gate.core.cells import Cell
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import printable
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
@@ -22,7 +23,7 @@ from repro_gate.ports import (
     ScoreRequest,
     TimedGeneration,
 )
-from repro_gate.protocol import PROTOCOL, Method, request
+from repro_gate.protocol import PROTOCOL, Method, Refusal, request
 
 _BUILT_IN = "repro_gate.engines.llama_cpp"
 _SHOWN = 120
@@ -92,6 +93,14 @@ def _environment(spec: EngineSpec, environ: Mapping[str, str]) -> dict[str, str]
     return {name: value for name, value in environ.items() if name in allowed} | _ENV_SET
 
 
+class _Refused(MeasurementUnavailable):
+    """The engine is alive, and answered with a typed error."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
 class ProtocolEngine:
     """One engine process, asked through protocol v1."""
 
@@ -114,16 +123,21 @@ class ProtocolEngine:
 
     def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
         """Load a model; a layer that is not on the device asked for makes it unavailable."""
-        answer = self._ask(
-            Method.LOAD,
-            {
-                "model": model.name,
-                "path": str(file.path.absolute()),
-                "sha256": file.sha256,
-                "device": self._spec.device,
-                "settings": dict(self._spec.settings),
-            },
-        )
+        params = {
+            "model": model.name,
+            "path": str(file.path.absolute()),
+            "sha256": file.sha256,
+            "device": self._spec.device,
+            "settings": dict(self._spec.settings),
+        }
+        try:
+            answer = self._ask(Method.LOAD, params)
+        except _Refused as error:
+            if error.kind != Refusal.DIGEST_MISMATCH or file.sha256 is None:
+                raise
+            found = sha256_of(file.path)
+            remedy = another_file(model, expected=file.sha256, found=found).remedy
+            raise MeasurementUnavailable(error.reason, remedy=remedy) from error
         try:
             layers, on_device = answers.layers_of(answer)
             loaded = answers.loaded_model(answer)
@@ -188,7 +202,7 @@ class ProtocolEngine:
             if message.get("error") is None:
                 return answers.table(message["result"])
             refusal = answers.table(message["error"])
-            reason = f"{answers.text(refusal['kind'])}: {answers.text(refusal['message'])}"
+            kind, words = answers.text(refusal["kind"]), answers.text(refusal["message"])
         except (*answers.BROKEN, RecursionError) as error:
             self._process.kill()
             shown = printable(answer[:_SHOWN].decode("utf-8", errors="replace"))
@@ -196,7 +210,7 @@ class ProtocolEngine:
                 f"the engine answered {method.value!r} with something that is not protocol v1: "
                 f"{shown}"
             ) from error
-        raise MeasurementUnavailable(reason)
+        raise _Refused(kind, words)
 
     def _broken(self, method: Method, error: Exception) -> EngineFailed:
         self._process.kill()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from repro_gate.core.goldens import Facts
-from repro_gate.core.models import EngineSpec, ModelSpec
+from repro_gate.core.models import EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport, Note, NoteOrigin
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
@@ -102,11 +102,13 @@ class LocalEngine:
         with self._at_work(model.name) as process:
             self._held = None
             loaded = process.load(model, file)
-        if file.sha256 not in {None, loaded.sha256}:
-            raise MeasurementUnavailable(
-                f"the engine loaded a {model.name} with the sha256 {loaded.sha256}, but "
-                f"{file.sha256} is pinned"
-            )
+        if file.sha256 is not None and file.sha256 != loaded.sha256:
+            if model.name in self._loaded:
+                raise MeasurementUnavailable(
+                    f"the file of {model.name} was replaced during the check",
+                    remedy="check again, and leave the file as it is meanwhile",
+                )
+            raise another_file(model, expected=file.sha256, found=loaded.sha256)
         self._loaded[model.name] = loaded
         self._held = model.name
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from repro_gate.adapters.hub import HubFile, fetch
 from repro_gate.adapters.own_modules import command_of
 from repro_gate.core.cells import require_name
-from repro_gate.core.models import ModelSpec
+from repro_gate.core.models import ModelSpec, another_file
 from repro_gate.core.text import printable
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
@@ -58,10 +58,8 @@ class CachedModels:
             path.unlink(missing_ok=True)
             self._fetch_from_hub(model, path)
         file = self.locate(model)
-        if not self._is_right(model, path):
-            raise MeasurementUnavailable(
-                f"{path} has the sha256 {sha256_of(path)}, but {file.sha256} is pinned"
-            )
+        if file.sha256 is not None and (found := sha256_of(path)) != file.sha256:
+            raise another_file(model, expected=file.sha256, found=found)
         return file
 
     def path_of(self, model: ModelSpec) -> Path:

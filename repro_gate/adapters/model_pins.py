@@ -25,8 +25,8 @@ class ModelPinsFile:
         return digests
 
     def pin(self, digests: Mapping[str, str]) -> None:
-        """Add pins; none is ever replaced, and one that is no digest raises `InputInvalid`."""
-        document = {"schema": SCHEMA, "sha256": {**digests, **self.pinned()}}
+        """Set pins and keep the others; one that is no digest raises `InputInvalid`."""
+        document = {"schema": SCHEMA, "sha256": {**self.pinned(), **digests}}
         validate(document, schema="models-v1", file=self._file)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file, json.dumps(document, indent=2, sort_keys=True) + "\n")

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from repro_gate.core.cells import Cell
-from repro_gate.core.models import EngineSpec, ModelSpec
+from repro_gate.core.models import EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
-from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.errors import EngineFailed
 from repro_gate.ports import Engine, EngineStarter, LoadedModel, ModelFile, TimedGeneration
 
 
@@ -56,11 +56,8 @@ class Bench:
             raise
         finally:
             self.load_s += self._clock() - started
-        if file.sha256 not in {None, loaded.sha256}:
-            raise MeasurementUnavailable(
-                f"the engine loaded a {model.name} with the sha256 {loaded.sha256}, but "
-                f"{file.sha256} is pinned"
-            )
+        if file.sha256 is not None and file.sha256 != loaded.sha256:
+            raise another_file(model, expected=file.sha256, found=loaded.sha256)
         self._held = model.name
         return loaded
 

@@ -54,7 +54,7 @@ class Proposal:
     unchanged: int
     """How many goldens already say the same; they are not rewritten."""
     pins: dict[str, str]
-    """Digests of models that nothing pinned so far."""
+    """Digests of models that nothing pinned so far, or whose pin is to be replaced."""
 
     @property
     def is_empty(self) -> bool:
@@ -170,7 +170,11 @@ def orphans_of(
 
 
 def unpinned(
-    models: Mapping[str, Facts], *, recorded: Iterable[str], matrix: Matrix, pins: ModelPins
+    models: Mapping[str, Facts],
+    *,
+    recorded: Iterable[str],
+    matrix: Matrix,
+    pinned: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the digests of the models to be recorded that neither the matrix nor a pin fixes.
 
@@ -178,9 +182,9 @@ def unpinned(
         models: the facts of each loaded model.
         recorded: the models of which something is to be recorded; no other is pinned.
         matrix: fixes the models that it has a digest of.
-        pins: the pins so far.
+        pinned: the pins that stay.
     """
-    pinned, wanted = pins.pinned(), set(recorded)
+    wanted = set(recorded)
     return {
         name: facts[MODEL_SHA256]
         for name, facts in models.items()

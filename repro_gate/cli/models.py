@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening
-from repro_gate.core.models import ModelSpec
+from repro_gate.core.models import ModelSpec, another_file
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 
@@ -64,7 +64,10 @@ def _verify(workspace: wiring.Workspace, model: ModelSpec) -> str | None:
         return str(error)
     if expected is None:
         return f"not pinned yet; its sha256 is {digest}"
-    return None if digest == expected else f"has the sha256 {digest}, expected {expected}"
+    if digest == expected:
+        return None
+    remedy = another_file(model, expected=expected, found=digest).remedy
+    return f"has the sha256 {digest}, expected {expected}; {remedy}"
 
 
 def _named(workspace: wiring.Workspace, names: Sequence[str]) -> list[ModelSpec]:

@@ -1,7 +1,7 @@
 """What an update would change, as lines for the person who is asked."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -35,6 +35,13 @@ def change_lines(changes: Sequence[GoldenChange]) -> Iterator[str]:
         shown = [line for _, line in lines] or ["nothing that the provenance records"]
         yield f"changed    since the golden of {_shown_ids(ids)} was recorded:"
         yield from map(_detail, shown)
+
+
+def pin_lines(pins: Mapping[str, str], *, pinned: Mapping[str, str]) -> Iterator[str]:
+    """Yield each digest to pin, with the one that it replaces."""
+    for name, digest in pins.items():
+        before = f"{pinned[name]} -> " if name in pinned else ""
+        yield f"pin        {name} sha256 {before}{digest}"
 
 
 def refusal_lines(refused: Iterable[tuple[str, str, str | None]]) -> Iterator[str]:

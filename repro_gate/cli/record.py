@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from repro_gate.checks.calibration import (
     candidates,
 )
 from repro_gate.checks.looks import Drawer
+from repro_gate.checks.recording import unpinned
 from repro_gate.checks.survey import orphans_of
 from repro_gate.cli import wiring
 from repro_gate.cli.asking import is_confirmed
@@ -28,7 +29,7 @@ from repro_gate.cli.estimate import calibration_line
 from repro_gate.cli.opening import Opening
 from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import refusal_lines, written_line
+from repro_gate.cli.proposal import pin_lines, refusal_lines, written_line
 from repro_gate.cli.update import refuse_under_ci
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.outcome import ExitCode
@@ -80,19 +81,33 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
         except KeyboardInterrupt:
             print("repro-gate: interrupted; nothing was written, --resume goes on", file=sys.stderr)
             return ExitCode.INTERRUPTED
-        _show(recordings)
-        baselines = [baseline for one in recordings for baseline in one.baselines]
-        orphans = [orphan for one in recordings for orphan in one.orphans]
-        if baselines or orphans:
-            # Whoever has to start again need not pay for the draws again.
-            later = "--yes and --resume"
-            if not is_confirmed("Write these baselines?", yes=options.yes, later=later):
-                print_line("Nothing was written.")
-                return ExitCode.INCONCLUSIVE
-            apply_baselines(baselines, orphans, store=workspace.baselines)
-            refused = sum(len(one.refused) for one in recordings)
-            print_line(written_line(workspace.snapshots, refused=refused))
+        if not _written(workspace, recordings, options):
+            return ExitCode.INCONCLUSIVE
     return _exit_code([refused for one in recordings for refused in one.refused])
+
+
+def _written(
+    workspace: wiring.Workspace, recordings: Sequence[_Recording], options: RecordOptions
+) -> bool:
+    """Show what came of it, ask, write; false when the answer is no."""
+    pins = _new_pins(workspace, recordings)
+    _show(recordings, pins)
+    baselines = [baseline for one in recordings for baseline in one.baselines]
+    orphans = [orphan for one in recordings for orphan in one.orphans]
+    if not baselines and not orphans:
+        return True
+    # Whoever has to start again need not pay for the draws again.
+    later = "--yes and --resume"
+    if not is_confirmed("Write these baselines?", yes=options.yes, later=later):
+        print_line("Nothing was written.")
+        return False
+    # First, as a digest that cannot be pinned must stop the recording.
+    if pins:
+        workspace.pins.pin(pins)
+    apply_baselines(baselines, orphans, store=workspace.baselines)
+    refused = sum(len(one.refused) for one in recordings)
+    print_line(written_line(workspace.snapshots, refused=refused))
+    return True
 
 
 def _begun(
@@ -157,7 +172,19 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
             one.refused += made.refused
 
 
-def _show(recordings: Iterable[_Recording]) -> None:
+def _new_pins(workspace: wiring.Workspace, recordings: Iterable[_Recording]) -> dict[str, str]:
+    """Return the digests of the local models that baselines are recorded of for the first time."""
+    models = {}
+    for one in recordings:
+        local = {wanted.cell.id: wanted.cell.policy.local_model for wanted in one.wanted}
+        for baseline in one.baselines:
+            model = local[baseline.id]
+            if model is not None:
+                models[model.name] = baseline.provenance
+    return unpinned(models, recorded=models, matrix=workspace.matrix, pinned=workspace.models.pins)
+
+
+def _show(recordings: Iterable[_Recording], pins: Mapping[str, str]) -> None:
     counts: Counter[str] = Counter()
     for one in recordings:
         states = {wanted.cell.id: wanted for wanted in one.wanted}
@@ -176,6 +203,8 @@ def _show(recordings: Iterable[_Recording]) -> None:
         _show_refused(one.refused)
         counts["kept"] += one.kept
         counts["refused"] += len(one.refused)
+    for line in pin_lines(pins, pinned={}):
+        print_line(line)
     kept, refused_count = counts.pop("kept"), counts.pop("refused")
     recorded = ", ".join(f"{count} {state}" for state, count in counts.items())
     nothing = "nothing was recorded" if refused_count else "nothing to record"

@@ -27,6 +27,14 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove goldens that no cell claims.")
     ] = False,
+    repin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repin",
+            metavar="MODEL",
+            help="Accept the new file of a model: pin it and record its cells in every suite.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Accept what the models say now as the new goldens.
@@ -41,7 +49,8 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
 
         suites = tuple(suite or ())
         opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
-        options = UpdateOptions(source=source, prune=prune, yes=yes)
+        names = tuple(repin or ())
+        options = UpdateOptions(source=source, prune=prune, yes=yes, repin=names)
         return run_update(opening, options, started=_STARTED)
 
     exit_with(command)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from repro_gate.adapters.atomic import sweep
 from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.observed import read_observed
 from repro_gate.checks.recording import (
     ForgivingGoldens,
@@ -30,7 +31,7 @@ from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import change_lines, refusal_lines, written_line
+from repro_gate.cli.proposal import change_lines, pin_lines, refusal_lines, written_line
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, ControlReport
@@ -55,6 +56,8 @@ class UpdateOptions:
     source: Path | None
     prune: bool
     yes: bool
+    repin: tuple[str, ...]
+    """Models whose pinned file is to be replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +73,18 @@ class _Seen:
     interrupted: bool
 
 
+_NOTHING_SEEN = _Seen(
+    goldens=(), profiles=frozenset(), models={}, refused=(), controls=(), interrupted=False
+)
+
+
 def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> ExitCode:
     """Show what would change, ask, change it, and return the exit code."""
     refuse_under_ci(os.environ)
+    if options.repin:
+        opening = _opening_to_repin(opening, options)
     _refuse_logprobs_alone(opening, options)
-    workspace = wiring.workspace_of(opening)
+    workspace = wiring.workspace_of(opening, repinned=options.repin)
     with wiring.update_lock(workspace):
         sweep(workspace.snapshots)
         seen = _seen(workspace, options, started=started)
@@ -84,19 +94,18 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
         proposal = propose(
             seen.goldens,
             goldens=workspace.goldens,
-            digests=unpinned(
-                seen.models,
-                recorded=[golden.cell.model for golden in seen.goldens],
-                matrix=workspace.matrix,
-                pins=workspace.pins,
-            ),
+            digests=_new_pins(workspace, options, seen),
             orphans=_orphans(workspace, options, seen),
         )
-        _show(proposal, seen)
+        _show(proposal, seen, pinned=workspace.pins.pinned())
         if not proposal.is_empty:
             if not _apply_if_confirmed(proposal, workspace, options):
                 return ExitCode.INCONCLUSIVE
             print_line(written_line(workspace.snapshots, refused=len(seen.refused)))
+            if not _generating(workspace).issuperset(proposal.pins):
+                print_line(
+                    "Baselines are still of the old file: repro-gate record-baseline --again"
+                )
     return _exit_code(seen)
 
 
@@ -114,18 +123,62 @@ def _refuse_logprobs_alone(opening: Opening, options: UpdateOptions) -> None:
     """Raise `UsageInvalid` when nothing is selected that a golden could be made of."""
     # What a check elsewhere observed is accepted whatever the default suites are here.
     is_asked = opening.selection.suites or options.source is None
-    if is_asked and not options.prune and not opening.selects_any() and opening.logprob_plans():
+    if (
+        is_asked
+        and not (options.prune or options.repin)
+        and not opening.selects_any()
+        and opening.logprob_plans()
+    ):
         raise UsageInvalid(
             "only log-probabilities are selected, and update-snapshots records tokens; "
             "repro-gate record-baseline records log-probabilities"
         )
 
 
+def _opening_to_repin(opening: Opening, options: UpdateOptions) -> Opening:
+    """Return the opening that selects every cell of the models, unless the user selects some."""
+    models, chosen = opening.matrix.models, opening.selection
+    for name in options.repin:
+        if name not in models:
+            told = ", ".join(models)
+            raise UsageInvalid(f"there is no model {name!r} in the matrix; it has: {told}")
+        if models[name].sha256 is not None:
+            raise UsageInvalid(
+                f"{name} is pinned in {chosen.config}: change the sha256 of models.{name} there, "
+                f"then run repro-gate update-snapshots"
+            )
+    suites = chosen.suites or tuple(opening.matrix.suites)
+    only = chosen.only
+    if only is None and len(options.repin) == 1:
+        # A cell's id begins with the name of its model.
+        only = f"{options.repin[0]}--*"
+    return replace(opening, selection=replace(chosen, suites=suites, only=only))
+
+
+def _new_pins(workspace: wiring.Workspace, options: UpdateOptions, seen: _Seen) -> dict[str, str]:
+    """Return the digests to pin: of models that are recorded now, or have no cell of tokens."""
+    pins = unpinned(
+        seen.models,
+        recorded=[golden.cell.model for golden in seen.goldens],
+        matrix=workspace.matrix,
+        pinned=workspace.models.pins,
+    )
+    for name in options.repin:
+        if name not in _generating(workspace):
+            pins[name] = sha256_of(workspace.models.locate(workspace.matrix.models[name]).path)
+    before = workspace.pins.pinned()
+    return {name: digest for name, digest in pins.items() if before.get(name) != digest}
+
+
+def _generating(workspace: wiring.Workspace) -> set[str]:
+    return {cell.model for cell in workspace.matrix.cells()}
+
+
 def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> _Seen:
     if options.source is not None:
         return _seen_elsewhere(workspace, options.source)
-    if options.prune and not workspace.opening.selects_any():
-        return _seen_by_asking(workspace)
+    if (options.prune or options.repin) and not workspace.opening.selects_any():
+        return _seen_by_asking(workspace) if options.prune else _NOTHING_SEEN
     forgiving = ForgivingGoldens(workspace.goldens)
     with shown_progress(Console(stderr=True), quiet=False) as progress:
         report = check_tokens(
@@ -148,14 +201,7 @@ def _seen_by_asking(workspace: wiring.Workspace) -> _Seen:
     """Return the profiles of this machine: all that pruning an orphan needs to know."""
     specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
     profiles = [describe_engine(workspace.opening.engines, spec).profile for spec in specs.values()]
-    return _Seen(
-        goldens=(),
-        profiles=frozenset(profiles),
-        models={},
-        refused=(),
-        controls=(),
-        interrupted=False,
-    )
+    return replace(_NOTHING_SEEN, profiles=frozenset(profiles))
 
 
 def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
@@ -187,7 +233,7 @@ def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: 
             report,
             f"models.{name}",
             expected=f"the sha256 {pinned}" if pinned else "a SHA-256",
-            found=one_line(sha256) or "none",
+            found=f"{one_line(sha256) or 'none'}; --repin {name} accepts another file",
         )
 
 
@@ -216,9 +262,8 @@ def _apply_if_confirmed(
     return True
 
 
-def _show(proposal: Proposal, seen: _Seen) -> None:
-    lines = list(change_lines(proposal.changes))
-    lines += [f"pin        {name} sha256 {digest}" for name, digest in proposal.pins.items()]
+def _show(proposal: Proposal, seen: _Seen, *, pinned: Mapping[str, str]) -> None:
+    lines = [*change_lines(proposal.changes), *pin_lines(proposal.pins, pinned=pinned)]
     lines += refusal_lines(_reasons(seen))
     counts = Counter(change.kind.value for change in proposal.changes)
     changed = ", ".join(f"{count} {kind}" for kind, count in counts.items())

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,18 +53,24 @@ class Workspace:
         return self.opening.matrix
 
 
-def workspace_of(opening: Opening) -> Workspace:
-    """Return the workspace around a matrix; raises `InputInvalid` when its pins are broken."""
+def workspace_of(opening: Opening, *, repinned: Collection[str] = ()) -> Workspace:
+    """Return the workspace around a matrix; raises `InputInvalid` when its pins are broken.
+
+    Args:
+        opening: the matrix.
+        repinned: models whose pin does not hold, because it is to be replaced.
+    """
     folder = opening.selection.config.parent
     snapshots = folder / opening.matrix.snapshots
     pins = ModelPinsFile(snapshots / "models.json")
+    pinned = {name: digest for name, digest in pins.pinned().items() if name not in repinned}
     return Workspace(
         opening=opening,
         snapshots=snapshots,
         goldens=GoldenFiles(snapshots / "goldens"),
         baselines=BaselineFiles(snapshots / "baselines"),
         pins=pins,
-        models=CachedModels(beside=folder, cache=_cache() / "models", pins=pins.pinned()),
+        models=CachedModels(beside=folder, cache=_cache() / "models", pins=pinned),
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from repro_gate.errors import MeasurementUnavailable
+
 Setting: TypeAlias = bool | int | float | str
 
 
@@ -43,3 +45,18 @@ class ModelSpec:
     """`builtin:NAME`, `hf:OWNER/REPO/FILE`, or a path relative to the matrix file."""
     sha256: str | None
     """None until the first recording pins it."""
+
+
+def another_file(model: ModelSpec, *, expected: str, found: str) -> MeasurementUnavailable:
+    """Return the error for a model file that is not the pinned one, with what accepts it."""
+    if model.sha256 is None:
+        accept = f"repro-gate update-snapshots --repin {model.name}"
+    else:
+        accept = (
+            f"set the sha256 of models.{model.name} in the matrix to {found}, then "
+            "repro-gate update-snapshots"
+        )
+    return MeasurementUnavailable(
+        f"the file of {model.name} has the sha256 {found}, but {expected} is pinned",
+        remedy=f"restore the pinned file; if the new one is intended: {accept}",
+    )

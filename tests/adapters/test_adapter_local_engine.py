@@ -27,6 +27,10 @@ from tests.fakes.values import digest_of
 if TYPE_CHECKING:
     from repro_gate.core.policies import LogprobCell
 
+_REPIN = (
+    "restore the pinned file; if the new one is intended: repro-gate update-snapshots --repin tiny"
+)
+
 
 def test_a_source_that_cannot_be_said_is_unavailable() -> None:
     """An engine that dies is started anew, but not for ever."""
@@ -169,8 +173,8 @@ def test_a_model_that_is_not_the_pinned_one_is_not_drawn_from() -> None:
     ((_, outcome),) = drawn(scorer_of(ScriptedStarter(), files), logprob_cell_of())
 
     assert outcome == MissedDraw(
-        reason=f"the engine loaded a tiny with the sha256 {digest_of('tiny')}, but "
-        f"{'0a' * 32} is pinned"
+        reason=f"the file of tiny has the sha256 {digest_of('tiny')}, but {'0a' * 32} is pinned",
+        remedy=_REPIN,
     )
 
 
@@ -184,8 +188,8 @@ def test_a_file_that_is_replaced_meanwhile_is_not_drawn_from() -> None:
         draw_of(cells[0]),
         DIED,
         MissedDraw(
-            reason=f"the engine loaded a tiny with the sha256 {'0b' * 32}, but "
-            f"{'0a' * 32} is pinned"
+            reason="the file of tiny was replaced during the check",
+            remedy="check again, and leave the file as it is meanwhile",
         ),
     ]
 

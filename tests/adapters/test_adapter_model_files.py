@@ -231,7 +231,7 @@ def test_fetching_a_file_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -
         models_in(tmp_path).fetch(model_from("my.gguf", sha256="0a" * 32))
 
     assert str(caught.value) == (
-        f"{tmp_path}/here/my.gguf has the sha256 {digest}, but {'0a' * 32} is pinned"
+        f"the file of tiny has the sha256 {digest}, but {'0a' * 32} is pinned"
     )
 
 

@@ -1,4 +1,4 @@
-"""`snapshots/models.json`: pinned by the first recording, and never moved by a later one."""
+"""`snapshots/models.json`: pinned by the first recording, and set anew on demand alone."""
 
 from pathlib import Path
 
@@ -32,14 +32,15 @@ def test_the_first_recording_pins(tmp_path: Path) -> None:
     assert ModelPinsFile(file).pinned() == {"phi": "0b" * 32, "qwen": "0a" * 32}
 
 
-def test_a_pin_is_added_and_none_is_replaced(tmp_path: Path) -> None:
-    """Another file under the name of a pinned model does not become the truth by recording."""
+def test_a_pin_is_set_and_the_others_stay(tmp_path: Path) -> None:
+    """Whoever pins has decided which; what is not named is kept."""
     pins = ModelPinsFile(tmp_path / "models.json")
-    pins.pin({"qwen": "0a" * 32})
+    pins.pin({"qwen": "0a" * 32, "gemma": "0d" * 32})
 
     pins.pin({"qwen": "0c" * 32, "phi": "0b" * 32})
 
-    assert pins.pinned() == {"qwen": "0a" * 32, "phi": "0b" * 32}
+    expected = {"gemma": "0d" * 32, "phi": "0b" * 32, "qwen": "0c" * 32}
+    assert pins.pinned() == expected
 
 
 @pytest.mark.parametrize("digest", ["", "x", "0A" * 32, "0a" * 31, "0a" * 32 + "\n"])

@@ -159,10 +159,12 @@ def test_another_file_than_the_pinned_one_is_inconclusive() -> None:
     scene.files = MemoryModelFiles(digests={"tiny": "0" * 64, "other": digest_of("other")})
     report = scene.check()
 
-    reason = (
-        f"the engine loaded a tiny with the sha256 {digest_of('tiny')}, but {'0' * 64} is pinned"
+    wrong = Inconclusive(
+        reason=f"the file of tiny has the sha256 {digest_of('tiny')}, but {'0' * 64} is pinned",
+        remedy="restore the pinned file; if the new one is intended: "
+        "repro-gate update-snapshots --repin tiny",
     )
-    assert _verdicts(report) == [Inconclusive(reason=reason, remedy=None), Match()]
+    assert _verdicts(report) == [wrong, Match()]
 
 
 @pytest.mark.parametrize("error", [DEAD, REFUSED])

@@ -279,8 +279,8 @@ def test_models_that_nothing_pins_are_unpinned() -> None:
         matrix, models={**matrix.models, "fixed": model_spec_of("fixed", sha256="0" * 64)}
     )
     loaded = {name: model_facts_of(name) for name in ("tiny", "other", "elsewhere", *names)}
-    pins = MemoryPins({"other": "1" * 64})
+    pinned = {"other": "1" * 64}
 
     recorded = loaded.keys() - {"refused"}
-    found = unpinned({**loaded, "mute": {}}, recorded=recorded, matrix=matrix, pins=pins)
+    found = unpinned({**loaded, "mute": {}}, recorded=recorded, matrix=matrix, pinned=pinned)
     assert found == {"tiny": digest_of("tiny")}

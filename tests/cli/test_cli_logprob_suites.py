@@ -1,6 +1,7 @@
 """Commands that are about tokens, with a matrix that has suites of log-probabilities too."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -158,3 +159,28 @@ def test_an_orphaned_golden_is_pruned_though_only_log_probabilities_match(
     ran = recorded.record("--prune", "--only", "base--*")
 
     assert (ran.code, orphan.exists()) == (0, False)
+
+
+def test_a_recorded_baseline_pins_its_local_model(workspace: Workspace) -> None:
+    """A baseline is of one file, which the first recording pins; another one is not drawn from."""
+    workspace.write_matrix(
+        suites={"local": {"kind": "logprobs", "policies": ["here"], "items": ["plane"]}},
+        default_suites=["local"],
+        **_PARTS,
+    )
+
+    recorded = workspace.run("record-baseline", "--yes")
+    (workspace.folder / "tiny.gguf").write_bytes(b"other weights")
+    checked = workspace.run("check")
+    repinned = workspace.record("--repin", "tiny")
+
+    old, new = (sha256(data).hexdigest() for data in (b"weights", b"other weights"))
+    assert (recorded.code, checked.code, repinned.code) == (0, 4, 0)
+    assert f"pin        tiny sha256 {old}\n" in recorded.out
+    assert "repro-gate update-snapshots --repin tiny" in checked.out
+    assert repinned.out == (
+        f"pin        tiny sha256 {old} -> {new}\n"
+        "nothing to change; 0 unchanged, 0 refused\n"
+        "snapshots is up to date; commit it.\n"
+        "Baselines are still of the old file: repro-gate record-baseline --again\n"
+    )

@@ -101,12 +101,74 @@ def test_another_model_file_is_inconclusive(recorded: Workspace) -> None:
 
 
 def test_an_update_does_not_move_a_pin(recorded: Workspace) -> None:
-    """Who wants another model has to take its pin away first."""
+    """Without --repin another file is not accepted, and the message leads to it."""
     before = contents_of(recorded.snapshots)
     (recorded.folder / "tiny.gguf").write_bytes(b"other weights")
 
-    assert recorded.record().code == 4
-    assert contents_of(recorded.snapshots) == before
+    ran = recorded.record()
+
+    assert (ran.code, contents_of(recorded.snapshots)) == (4, before)
+    remedy = "if the new one is intended: repro-gate update-snapshots --repin tiny\n"
+    assert f"           try: restore the pinned file; {remedy}" in ran.out
+
+
+def test_a_new_file_is_accepted_as_a_whole(recorded: Workspace) -> None:
+    """--repin shows both digests, pins the new one and records its cells in every suite."""
+    prompts = {
+        name: {"text": f"Say {name}", "temperature": 0.7, "max_tokens": 4}
+        for name in ("haiku", "fox")
+    }
+    suite = {"runs": 2, "seeds": [1], "prompts": {"tiny": ["haiku", "fox"]}}
+    suites = {"quick": suite, "slow": {**suite, "seeds": [2]}}
+    recorded.write_matrix(prompts_table=prompts, suites=suites)
+    (recorded.folder / "tiny.gguf").write_bytes(b"other weights")
+    recorded.write_script(
+        {"method": "generate", "seed": 2, "prompt": "Say fox", "result": {"tokens": [[7, "20"]]}}
+    )
+
+    ran = recorded.record("--repin", "tiny")
+
+    digests = [sha256(data).hexdigest() for data in (b"weights", b"other weights")]
+    assert f"pin        tiny sha256 {digests[0]} -> {digests[1]}\n" in ran.out
+    assert (ran.code, "1 tokens; 3 unchanged, 0 refused\n" in ran.out) == (0, True)
+    pins = json.loads((recorded.snapshots / "models.json").read_text("utf-8"))
+    assert pins["sha256"] == {"tiny": digests[1]}
+    assert recorded.run("check", "--suite", "slow").code == 0
+
+
+def test_a_new_file_that_cannot_be_recorded_is_not_pinned(recorded: Workspace) -> None:
+    """A pin without goldens would only hide that the goldens are of another file."""
+    before = contents_of(recorded.snapshots)
+    (recorded.folder / "tiny.gguf").write_bytes(b"other weights")
+    recorded.write_script({"method": "generate", "refuse": {"kind": "internal", "message": "no"}})
+
+    ran = recorded.record("--repin", "tiny")
+
+    assert (ran.code, contents_of(recorded.snapshots)) == (4, before)
+
+
+def test_a_digest_in_the_matrix_is_changed_there(recorded: Workspace) -> None:
+    """The remedy has the new digest and its place, and --repin refuses to work around it."""
+    old, new = (sha256(data).hexdigest() for data in (b"weights", b"other weights"))
+    model = {"engine": "scripted", "source": "tiny.gguf", "sha256": old}
+    recorded.write_matrix(models={"tiny": model})
+    (recorded.folder / "tiny.gguf").write_bytes(b"other weights")
+
+    checked, repinned = recorded.run("check"), recorded.record("--repin", "tiny")
+
+    assert f"set the sha256 of models.tiny in the matrix to {new}, then repro-gate" in checked.out
+    assert (checked.code, repinned.code) == (4, 2)
+    assert "change the sha256 of models.tiny there" in repinned.err
+
+
+def test_a_model_that_is_not_there_is_not_repinned(recorded: Workspace) -> None:
+    """A typo is a usage error that names the models there are."""
+    ran = recorded.record("--repin", "tinny")
+
+    assert (ran.code, ran.err) == (
+        2,
+        "repro-gate: there is no model 'tinny' in the matrix; it has: tiny\n",
+    )
 
 
 def test_broken_pins_are_3(recorded: Workspace) -> None:

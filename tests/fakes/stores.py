@@ -72,9 +72,9 @@ class MemoryPins:
         return self.digests
 
     def pin(self, digests: Mapping[str, str]) -> None:
-        """Add pins; none is ever replaced."""
+        """Set pins."""
         self.log.append(digests)
-        self.digests = {**digests, **self.digests}
+        self.digests = {**self.digests, **digests}
 
 
 class MemoryModelFiles:
