@@ -88,8 +88,9 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
         list[Path],
         typer.Argument(
             metavar="DIR",
-            help="Report folders of shards, or folders of such folders.",
             envvar="REPRO_GATE_MERGE",
+            # Typer shows the Python type of every argument that it lists.
+            hidden=True,
         ),
     ],
     *,
@@ -100,6 +101,8 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     fail_on: FailOnOption = FailOn.INCONCLUSIVE,
 ) -> None:
     """Put the shards of one check together, and give the verdict of the whole.
+
+    DIR is the report folder of a shard, or a folder of such folders; also REPRO_GATE_MERGE.
 
     Proves that every planned cell was measured exactly once, from one commit and on one class of
     machine, and judges with the goldens of this checkout. Writes the same files as check.
@@ -124,6 +127,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         CommentMode,
         typer.Option(
             "--comment",
+            metavar="|".join(CommentMode),
             help="When the pull request gets a comment: auto is when there is something to say.",
             envvar="REPRO_GATE_COMMENT",
         ),
@@ -132,6 +136,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         str,
         typer.Option(
             "--name",
+            metavar="NAME",
             help="Tells the comments of several gates apart.",
             envvar="REPRO_GATE_NAME",
         ),
@@ -141,6 +146,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         str | None,
         typer.Option(
             "--artifact-url",
+            metavar="URL",
             help="Where the report folder can be downloaded.",
             envvar="REPRO_GATE_ARTIFACT_URL",
         ),

@@ -33,7 +33,7 @@ def models_list(
 
 @models_app.command("fetch", epilog=EXIT_CODES)
 def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FILE) -> None:
-    """Make or download models."""
+    """Make or download each MODEL of the matrix; all of them by default."""
 
     def command() -> ExitCode:
         from repro_gate.cli.models import run_fetch
@@ -46,7 +46,7 @@ def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FI
 
 @models_app.command("verify", epilog=EXIT_CODES)
 def models_verify(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FILE) -> None:
-    """Compare each model file with its pinned digest."""
+    """Compare the file of each MODEL with its pinned digest; all of them by default."""
 
     def command() -> ExitCode:
         from repro_gate.cli.models import run_verify

@@ -10,13 +10,17 @@ from repro_gate.core.outcome import FailOn
 DEFAULT_OUTPUT = Path(".repro-gate")
 
 Config = Annotated[
-    Path, typer.Option("--config", "-c", help="The matrix file.", envvar="REPRO_GATE_CONFIG")
+    Path,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="The matrix file.", envvar="REPRO_GATE_CONFIG"
+    ),
 ]
 Suites = Annotated[
     list[str] | None,
     typer.Option(
         "--suite",
         "-s",
+        metavar="NAME",
         help="A suite of the matrix; may be given several times.",
         envvar="REPRO_GATE_SUITE",
     ),
@@ -25,6 +29,7 @@ Only = Annotated[
     str | None,
     typer.Option(
         "--only",
+        metavar="PATTERN",
         help="Only the cells whose id matches, such as 'tiny-qwen2--*'.",
         envvar="REPRO_GATE_ONLY",
     ),
@@ -33,6 +38,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         "--device",
+        metavar="NAME",
         help="cpu, cuda or cuda:N, instead of what the matrix says.",
         envvar="REPRO_GATE_DEVICE",
     ),
@@ -41,6 +47,7 @@ Devices = Annotated[
     str | None,
     typer.Option(
         "--devices",
+        metavar="NAME,NAME",
         help="Devices that share the work, side by side, such as cuda:0,cuda:1.",
         envvar="REPRO_GATE_DEVICES",
     ),
@@ -55,11 +62,18 @@ ShardOption = Annotated[
     ),
 ]
 Runs = Annotated[
-    int | None, typer.Option(min=1, help="Runs per cell, instead of what the suite says.")
+    int | None,
+    typer.Option(metavar="N", min=1, help="Runs per cell, instead of what the suite says."),
 ]
 Output = Annotated[
     Path,
-    typer.Option("--output", "-o", help="The folder for the reports.", envvar="REPRO_GATE_OUTPUT"),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="The folder for the reports.",
+        envvar="REPRO_GATE_OUTPUT",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json, and only it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print one line.")]
@@ -67,10 +81,13 @@ FailOnOption = Annotated[
     FailOn,
     typer.Option(
         "--fail-on",
+        metavar="|".join(FailOn),
         help="What makes the exit code other than 0; the reports say the same in any case.",
         envvar="REPRO_GATE_FAIL_ON",
     ),
 ]
 ModelNames = Annotated[
-    list[str] | None, typer.Argument(help="Models of the matrix; all of them by default.")
+    list[str] | None,
+    # Typer shows the Python type of every argument that it lists.
+    typer.Argument(metavar="MODEL", hidden=True),
 ]

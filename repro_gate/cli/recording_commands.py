@@ -22,7 +22,11 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     device: Device = None,
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="Accept what a check elsewhere observed: its report folder."),
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Accept what a check elsewhere observed: its report folder.",
+        ),
     ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove goldens that no cell claims.")

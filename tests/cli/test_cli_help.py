@@ -1,5 +1,6 @@
 """What the command line says of itself, and how little it needs for that."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from tests.cli.workspaces import GATE, Ran, Workspace, ended
 _COMMANDS = [
     [],
     ["check"],
+    ["merge"],
+    ["publish"],
+    ["record-baseline"],
     ["update-snapshots"],
     ["doctor"],
     ["models"],
@@ -68,6 +72,11 @@ def test_help_teaches_the_exit_codes(helped: tuple[list[str], Ran]) -> None:
 def test_help_fits_a_narrow_terminal(helped: tuple[list[str], Ran]) -> None:
     """No line has to be wrapped by a terminal of 80 columns."""
     assert max(map(len, helped[1].out.splitlines())) <= 80
+
+
+def test_help_shows_no_types_of_python(helped: tuple[list[str], Ran]) -> None:
+    """What a value is for is said in words: a type such as `<list[str]>` is no help."""
+    assert re.findall(r"<[^>]*>?|\w+ range\b|\w+\[\w+\]", helped[1].out) == []
 
 
 def test_no_command_at_all_shows_the_help(workspace: Workspace) -> None:
