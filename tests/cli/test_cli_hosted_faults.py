@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import pytest
 
@@ -78,8 +79,8 @@ def test_findings_beat_what_was_not_measured(struck: tuple[HostedWorkspace, Ran]
     assert (ran.code, "Traceback" in ran.err) == (10, False)
     assert {word: count for word, count in counts.items() if count} == {
         "agrees": 1 + len(_MENDED),
-        "invalid": 9,
-        "inconclusive": 4,
+        "invalid": 8,
+        "inconclusive": 5,
     }
 
 
@@ -90,7 +91,6 @@ def test_findings_beat_what_was_not_measured(struck: tuple[HostedWorkspace, Ran]
         ("infinite", 'the log-probability -inf for 111 "o"', 2),
         ("positive", 'the log-probability 0.5 for 111 "o"', 2),
         ("null", 'no log-probability for 111 "o"', 2),
-        ("absent", "logprobs is missing where an object was expected", None),
         ("shorter", 'the answer is about nothing, where 46 "." was asked', 16),
         ("longer", "the answer is about 19 tokens where 17 were asked about, ", None),
         ("misread", 'the answer is about 1 "\\x01", where 111 "o" was asked', 2),
@@ -114,6 +114,7 @@ def test_an_answer_that_is_wrong_is_invalid(
         ("page", "fake: the answer is no JSON but text/html (attempts: 2)"),
         ("torn", "fake: no answer: "),
         ("unknown", "fake: status 404 (Not Found): no such model"),
+        ("absent", "fake: it gives no log-probabilities of the prompt, though it did better"),
     ],
 )
 def test_no_answer_is_no_finding(
@@ -148,6 +149,20 @@ def test_a_server_that_is_gone_leaves_what_was_found(hosted: HostedWorkspace) ->
     assert (ran.code, hosted.logprob_verdicts()) == (10, {PLANE: "invalid", TRAIN: "inconclusive"})
 
 
+@pytest.mark.parametrize("command", ["check", "calibrate"])
+def test_a_server_without_echo_is_named_once(
+    hosted: HostedWorkspace, api: Api, command: str
+) -> None:
+    """One sentence for all cells, exit code 4, and no call more than it takes to know."""
+    api.follow(Rule(effect=Edit(change=_ignore_echo)))
+
+    ran = hosted.check() if command == "check" else hosted.calibrate("--again")
+
+    # A check asks for the end alone first.
+    assert (ran.code, len(api.requests)) == (4, 2 if command == "check" else 1)
+    assert ran.out.count("fake cannot be gated: it ignored `echo` and gave log-prob") == 1
+
+
 def test_a_budget_is_not_exceeded(hosted: HostedWorkspace, api: Api) -> None:
     """What the budget does not reach is inconclusive, and says so; the server saw no call more."""
     hosted.ask(api.base_url, suite={"budget": {"max_calls": 3}}, provider={"concurrency": 1})
@@ -167,6 +182,14 @@ def test_attempts_are_calls_too(hosted: HostedWorkspace, api: Api) -> None:
     ran = hosted.check()
 
     assert (ran.code, len(api.requests)) == (4, 5)
+
+
+def _ignore_echo(body: Any) -> None:
+    """Answer as a server that generates one token and returns that alone."""
+    choice = body["choices"][0]
+    choice["logprobs"]["content"][:-1] = []
+    choice["text"] = choice["text"][-1:]
+    body["usage"]["completion_tokens"] = 1
 
 
 def _wait_for_calls(server: Api, count: int) -> None:

@@ -1,5 +1,6 @@
 """What an answer says of a response: a draw, an encoding, or what is wrong with it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +9,7 @@ from repro_gate.adapters.hosted.echoes import (
     Echo,
     Unreadable,
     choice_of,
+    completion_tokens_of,
     echo_of,
     prompt_tokens_of,
     with_ids_beside,
@@ -69,6 +71,7 @@ def read_encoding(answer: Answer, *, prefix: str, response: str) -> Encoding | I
             prefix=prefix.encode("utf-8", errors="surrogatepass"),
             response=response.encode("utf-8", errors="surrogatepass"),
         )
+        _require_numbers(echo.logprobs[len(encoding.prompt) : count])
     except Unreadable as error:
         return InvalidDraw(reason=str(error), facts=answer.facts)
     return encoding if encoding.has_ids else without_ids(encoding)
@@ -77,8 +80,13 @@ def read_encoding(answer: Answer, *, prefix: str, response: str) -> Encoding | I
 def _prompt_count(answer: Answer, tokens: int) -> int:
     """Return how many of the echoed tokens are the prompt's: the others were generated."""
     told = prompt_tokens_of(answer.document)
-    fewest = max(0, tokens - answer.generated)
+    fewest = max(0, tokens - _added(answer))
     return told if told is not None and fewest <= told <= tokens else fewest
+
+
+def _added(answer: Answer) -> int:
+    """Return how many tokens at the end may have been generated."""
+    return max(answer.generated, completion_tokens_of(answer.document) or 0)
 
 
 def _answered(answer: Answer, encoding: Encoding, kind: LogprobKind) -> Answered:
@@ -110,7 +118,7 @@ def _first_of_response(answer: Answer, encoding: Encoding, tokens: int) -> int:
     prompt, response = len(encoding.prompt), len(encoding.response)
     firsts = (0, prompt) if answer.is_suffix else (prompt, 0)
     for first in firsts:
-        if 0 <= tokens - first - response <= answer.generated:
+        if 0 <= tokens - first - response <= _added(answer):
             return first
     if tokens < response:
         # Which token is missing is told by comparison.
@@ -119,6 +127,11 @@ def _first_of_response(answer: Answer, encoding: Encoding, tokens: int) -> int:
         f"the answer is about {tokens} tokens where {response} were asked about, "
         f"or {prompt + response} with the prompt"
     )
+
+
+def _require_numbers(logprobs: Sequence[float | None]) -> None:
+    if all(value is None for value in logprobs):
+        raise Unreadable("the answer has no log-probability for any token of the response")
 
 
 def _require_prompt(prompt: tuple[Piece, ...], echo: Echo) -> None:

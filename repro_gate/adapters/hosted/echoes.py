@@ -56,7 +56,9 @@ def echo_of(choice: _Table, kind: LogprobKind) -> Echo:
     if logprobs.get("content") is not None:
         rows = [table(row, "a token") for row in _array(logprobs["content"], "logprobs.content")]
         return Echo(
-            pieces=tuple(_piece(row.get("token_id"), row.get("token"), row) for row in rows),
+            pieces=tuple(
+                _piece(row.get("token_id", row.get("id")), row.get("token"), row) for row in rows
+            ),
             # The field is read by its name alone: one kind never stands for the other.
             logprobs=tuple(_logprob(row.get(_FIELDS[kind])) for row in rows),
         )
@@ -92,7 +94,16 @@ def with_ids_beside(echo: Echo, choice: _Table, *, skipped: int) -> Echo:
 
 def prompt_tokens_of(document: Any) -> int | None:
     """Return how many tokens of a prompt were read, if an answer says so."""
-    count = field_of(field_of(document, "usage"), "prompt_tokens")
+    return _usage(document, "prompt_tokens")
+
+
+def completion_tokens_of(document: Any) -> int | None:
+    """Return how many tokens were generated, if an answer says so."""
+    return _usage(document, "completion_tokens")
+
+
+def _usage(document: Any, name: str) -> int | None:
+    count = field_of(field_of(document, "usage"), name)
     return count if _is_whole(count) and 0 <= count < _MOST_IDS else None
 
 

@@ -1,11 +1,20 @@
 """A provider in use: its connections, its pace, its deadline, and what it has refused."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, repeat
 from typing import Any
 
+from repro_gate.adapters.hosted.abilities import (
+    REMEDY,
+    gap_in,
+    needed_field_in,
+    overrun_of,
+    overrun_words,
+)
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import Client
 from repro_gate.adapters.hosted.dialects import (
@@ -70,11 +79,45 @@ class Host:
             surroundings=surroundings,
         )
         self._refused: frozenset[str] = frozenset()
-        self._closed: Refused | None = None
+        self._closed: MeasurementUnavailable | None = None
         """Why no call is worth making any more."""
+        self._is_able = False
+        """Whether an answer has shown that the server can do what is asked of it."""
+        self._first = asyncio.Lock()
+        self._has_begun = False
+        """Whether the first question has its answer, whatever it is."""
 
     async def draw(self, request: DrawRequest) -> DrawOutcome:
         """Make one draw with one call; what cannot be measured is a `MissedDraw`."""
+        async with self._alone_at_first():
+            return await self._draw(request)
+
+    async def encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
+        """Ask for the tokens of a cell's text with one call."""
+        async with self._alone_at_first():
+            return await self._encode(cell)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()
+
+    @asynccontextmanager
+    async def _alone_at_first(self) -> AsyncGenerator[None]:
+        """Let the first question be answered before the others are put.
+
+        What its answer shows of the server spares them.
+        """
+        if not self._has_begun:
+            async with self._first:
+                if not self._has_begun:
+                    try:
+                        yield
+                    finally:
+                        self._has_begun = True
+                    return
+        yield
+
+    async def _draw(self, request: DrawRequest) -> DrawOutcome:
         policy, encoding = request.cell.policy, request.encoding
         ids = [piece.id for piece in (*encoding.prompt, *encoding.response)]
         question = Question(
@@ -87,28 +130,36 @@ class Host:
         )
         try:
             answer = await self._ask(question, tokens=len(ids))
+            is_unproven = answer.is_suffix and not self._is_able
+            if is_unproven and gap_in(answer, rows=len(encoding.response)):
+                # A server that overlooks the one field may know the other.
+                self._refused |= {"echo_last"}
+                answer = await self._ask(question, tokens=len(ids))
+            drawn = read_draw(answer, encoding, kind=policy.logprobs, model=request.answers_as)
+            if isinstance(drawn, InvalidDraw):
+                rows = len(encoding.response) if answer.is_suffix else len(ids)
+                self._require_ability(answer, rows=rows)
+                return self._safe(drawn)
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
-        drawn = read_draw(answer, encoding, kind=policy.logprobs, model=request.answers_as)
-        return self._safe(drawn) if isinstance(drawn, InvalidDraw) else drawn
+        self._is_able = True
+        return drawn
 
-    async def encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
-        """Ask for the tokens of a cell's text with one call."""
+    async def _encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
         policy, text = cell.policy, _text_of(cell)
         question = Question(model=policy.model, temperature=policy.temperature, prompt=text)
         tokens = 1 + len(_utf8(text)) // _BYTES_PER_TOKEN
         try:
             answer = await self._ask(question, tokens=tokens)
+            encoded = read_encoding(answer, prefix=cell.prefix, response=cell.item.response)
+            if isinstance(encoded, InvalidDraw):
+                self._require_ability(answer, rows=None, text=text)
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
-        encoded = read_encoding(answer, prefix=cell.prefix, response=cell.item.response)
         if isinstance(encoded, InvalidDraw):
             return self._safe(encoded)
+        self._is_able = True
         return replace(encoded, prompt=self._safe_prompt(encoded.prompt, cell.prefix))
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._client.close()
 
     async def _ask(self, question: Question, *, tokens: int) -> Answer:
         """Return the answer to a question, trying as often and as long as the provider's spec says.
@@ -122,20 +173,11 @@ class Host:
 
         async def attempt() -> Answer:
             nonlocal made
-            while True:
-                refused = self._refused
-                body = self._dialect.body(question, refused=refused)
+            answer = None
+            while answer is None:
                 made += 1
-                try:
-                    return await self._call(body, question, tokens=tokens, attempts=made)
-                except (Refused, TryAgain) as error:
-                    if isinstance(error, Refused) and error.is_for_all:
-                        self._closed = error
-                    # What a server calls by its name and refuses is said in another way.
-                    named = self._dialect.refused_in(error.said) & body.keys() - refused
-                    if not named:
-                        raise
-                    self._refused |= named
+                answer = await self._attempt(question, tokens=tokens, attempts=made)
+            return answer
 
         try:
             return await self._persistence.until_done(
@@ -144,6 +186,25 @@ class Host:
         except TryAgain as error:
             reason = f"{error.reason} (attempts: {made})"
             raise MeasurementUnavailable(reason, remedy=error.remedy) from error
+
+    async def _attempt(self, question: Question, *, tokens: int, attempts: int) -> Answer | None:
+        """Return the answer, or None when the question has to be put in another way."""
+        refused = self._refused
+        body = self._dialect.body(question, refused=refused)
+        try:
+            answer = await self._call(body, question, tokens=tokens, attempts=attempts)
+            named = self._overrun(answer) - refused
+        except (Refused, TryAgain) as error:
+            # What a server calls by its name and refuses is said in another way.
+            named = self._dialect.refused_in(error.said) & body.keys() - refused
+            if not named:
+                self._note_refusal(error)
+                raise
+        else:
+            if not named:
+                return answer
+        self._refused |= named
+        return None
 
     async def _call(
         self, body: Mapping[str, Any], question: Question, *, tokens: int, attempts: int
@@ -170,6 +231,42 @@ class Host:
             generated=generated,
             is_suffix=self._dialect.suffix in body,
         )
+
+    def _overrun(self, answer: Answer) -> frozenset[str]:
+        """Return the field that a server took for no limit; raises when it takes any so."""
+        made = overrun_of(answer)
+        if made is None:
+            return frozenset()
+        if answer.generated:
+            raise self._cannot(overrun_words(answer, made))
+        return frozenset({"max_tokens"})
+
+    def _note_refusal(self, error: Refused | TryAgain) -> None:
+        """Close the host when every other call would be refused as well."""
+        field = needed_field_in(error.said)
+        if isinstance(error, Refused) and error.is_for_all:
+            self._closed = error
+        elif field is not None and not self._is_able:
+            reason = f"{error.reason} (it cannot be gated without `{field}`)"
+            self._closed = MeasurementUnavailable(reason, remedy=REMEDY)
+
+    def _require_ability(
+        self, answer: Answer, *, rows: int | None, text: str | None = None
+    ) -> None:
+        """Return when an answer that could not be read shows nothing that the server cannot do."""
+        gap = gap_in(answer, rows=rows, text=text)
+        if gap is not None:
+            raise self._cannot(gap)
+
+    def _cannot(self, what: str) -> MeasurementUnavailable:
+        """Return that the server cannot be gated; no more is asked of one that never could."""
+        if self._is_able:
+            return MeasurementUnavailable(
+                f"{self._provider.name}: {what}, though it did better before"
+            )
+        reason = f"{self._provider.name} cannot be gated: {what}"
+        self._closed = MeasurementUnavailable(reason, remedy=REMEDY)
+        return self._closed
 
     def _safe(self, invalid: InvalidDraw) -> InvalidDraw:
         """Return what is told of a bad answer without the key, if that is what the answer said."""

@@ -153,8 +153,8 @@ def test_max_tokens_of_0_may_be_refused(cell: LogprobCell, status: int) -> None:
 
     assert [getattr(outcome, "logprobs", None) for _, outcome in told] == [LOGPROBS] * 2
     assert encoded == [ENCODING]
-    # Both draws were under way when the first was refused.
-    assert [body["max_tokens"] for body in api.bodies] == [0, 0, 1, 1, 1]
+    # The first call goes alone, so that the second one need not be refused.
+    assert [body["max_tokens"] for body in api.bodies] == [0, 1, 1, 1]
 
 
 def test_only_the_end_may_be_refused() -> None:

@@ -1,0 +1,198 @@
+"""A server that cannot do what is asked of it: one sentence, no finding, and no further calls."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.policies import Budget, LogprobCell, ProviderKind
+from tests.fakes.hosted import (
+    ENCODING,
+    LOGPROBS,
+    PROMPT,
+    RESPONSE,
+    TEXT,
+    TEXT_ENCODING,
+    content_of,
+    document_of,
+    draws_by,
+    json_response,
+    legacy_of,
+    logprob_cell_of,
+    provider_of,
+    request_of,
+    surroundings_of,
+)
+
+FIREWORKS = logprob_cell_of(provider_of(kind=ProviderKind.FIREWORKS, concurrency=4))
+OPENAI = logprob_cell_of(provider_of(kind=ProviderKind.OPENAI, concurrency=4))
+EVERYTHING = (*PROMPT, *RESPONSE)
+ALL_LOGPROBS = (None, -9.0, -9.0, -9.0, *LOGPROBS)
+REMEDY = (
+    "gate a server whose /v1/completions echoes a prompt with its log-probabilities, as vLLM does "
+    "and llama-server does not"
+)
+IGNORED = (
+    "test-host cannot be gated: it ignored `echo` and gave log-probabilities of what it generated, "
+    "not of the prompt"
+)
+OVERRUN = "test-host cannot be gated: it took `max_tokens = 1` for no limit and generated 40 tokens"
+REFUSED = (
+    "test-host: status 400 (Bad Request): Only no echo is supported "
+    "(it cannot be gated without `echo`)"
+)
+SILENT = "test-host cannot be gated: it gives no log-probabilities of the prompt"
+
+
+class Server:
+    """Answers every call by one function of its body, and counts."""
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        self._answer = answer
+        self.asked: list[Any] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer."""
+        self.asked.append(json.loads(request.content))
+        found = self._answer(self.asked[-1])
+        return found if isinstance(found, httpx.Response) else json_response(found)
+
+
+def _encoded(server: Server, cells: list[LogprobCell]) -> list[Any]:
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(server))
+    found = scorer.encode(cells)
+    scorer.close()
+    return list(found)
+
+
+def _drawn(
+    server: Server, cell: LogprobCell, *, draws: int = 3, encoding: Encoding = ENCODING
+) -> list[DrawOutcome]:
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(server))
+    requests = [request_of(cell, number=n, encoding=encoding) for n in range(1, draws + 1)]
+    told = draws_by(scorer, requests)
+    scorer.close()
+    return [outcome for _, outcome in told]
+
+
+def _usage(prompt: int, completion: int) -> Any:
+    return {"prompt_tokens": prompt, "completion_tokens": completion}
+
+
+def _generated(count: int, *, usage: Any = None) -> Any:
+    """Return the answer of a server that generated tokens and echoed none."""
+    logprobs = content_of((RESPONSE[1],) * count, (-1.0,) * count)
+    document = document_of(logprobs, choice={"text": " you" * count}, usage=usage)
+    return document if usage else {k: v for k, v in document.items() if k != "usage"}
+
+
+def _unlimited(body: Any) -> Any:
+    made = body["max_tokens"] or 40
+    return _generated(made, usage=_usage(6, made))
+
+
+CANNOT: dict[str, tuple[Callable[[Any], Any], int, str]] = {
+    "llama-server": (lambda _: _generated(1, usage=_usage(6, 1)), 1, IGNORED),
+    "no usage": (lambda _: _generated(1), 1, IGNORED),
+    "no limit, no usage": (lambda _: _generated(16), 1, IGNORED),
+    "zero is no limit": (_unlimited, 2, IGNORED),
+    "any limit is none": (lambda _: _generated(40, usage=_usage(6, 40)), 2, OVERRUN),
+    "no logprobs": (lambda _: document_of(choice={"logprobs": None, "text": TEXT}), 1, SILENT),
+    "no rows": (lambda _: document_of({"content": []}), 1, SILENT),
+    "an echo without numbers": (
+        lambda _: document_of(legacy_of(EVERYTHING, (None,) * 6)),
+        1,
+        SILENT,
+    ),
+    "an echo with numbers of what was generated": (
+        lambda _: document_of(content_of((RESPONSE[1],), (-1.0,)), choice={"text": f"{TEXT} you"}),
+        1,
+        SILENT,
+    ),
+    "echo refused": (
+        lambda _: json_response({"error": {"message": "Only no echo is supported"}}, status=400),
+        1,
+        REFUSED,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CANNOT)
+def test_what_a_server_cannot_do_is_said_in_one_sentence(case: str) -> None:
+    """Recording asks once, or once more with one token; no further cell costs a call."""
+    answer, calls, reason = CANNOT[case]
+    server = Server(answer)
+    cells = [OPENAI, *(logprob_cell_of(OPENAI.policy.provider, prompt=p) for p in "abc")]
+
+    found = _encoded(server, cells)
+
+    assert found[1:] == [MissedDraw(reason=reason, remedy=REMEDY)] * 3
+    assert len(server.asked) == calls
+
+
+@pytest.mark.parametrize("cell", [FIREWORKS, OPENAI], ids=["fireworks", "openai"])
+@pytest.mark.parametrize("encoding", [ENCODING, TEXT_ENCODING], ids=["ids", "texts"])
+def test_a_check_stops_early_too(cell: LogprobCell, encoding: Encoding) -> None:
+    """A server that took the place of a better one is not asked for every draw."""
+    server = Server(lambda _: _generated(1, usage=_usage(6, 1)))
+
+    found = _drawn(server, cell, encoding=encoding)
+
+    assert found == [MissedDraw(reason=IGNORED, remedy=REMEDY)] * 3
+    # The other way to ask for an echo is tried once.
+    assert ["echo" in body for body in server.asked] == [True] if cell is OPENAI else [False, True]
+
+
+def test_a_server_that_takes_zero_for_no_limit_is_asked_for_one_token() -> None:
+    """Usage tells; what was generated is not read, and from then on it is one token."""
+
+    def answer(body: Any) -> Any:
+        made = body["max_tokens"] or 7
+        pieces = (*EVERYTHING, *(RESPONSE[1],) * made)
+        return document_of(
+            legacy_of(pieces, (*ALL_LOGPROBS, *(-1.0,) * made)), usage=_usage(6, made)
+        )
+
+    server = Server(answer)
+
+    found = _drawn(server, OPENAI)
+
+    assert [getattr(outcome, "logprobs", None) for outcome in found] == [LOGPROBS] * 3
+    assert [body["max_tokens"] for body in server.asked] == [0, 1, 1, 1]
+
+
+def test_a_token_more_than_none_is_left_out() -> None:
+    """A server that takes 0 for 1 has an answer all the same."""
+    document = document_of(
+        legacy_of((*EVERYTHING, RESPONSE[1]), (*ALL_LOGPROBS, -1.0)), usage=_usage(6, 1)
+    )
+
+    assert _encoded(Server(lambda _: document), [OPENAI]) == [ENCODING]
+
+
+def test_a_server_that_could_before_is_asked_again() -> None:
+    """One answer without numbers is a missing draw, and the next call is made."""
+    answers = iter([document_of(), document_of({"content": []}), document_of()])
+    server = Server(lambda _: next(answers))
+    cell = logprob_cell_of(provider_of(concurrency=1))
+
+    first, second, third = _drawn(server, cell)
+
+    assert isinstance(first, Draw)
+    assert second == MissedDraw(
+        reason="test-host: it gives no log-probabilities of the prompt, though it did better before"
+    )
+    assert isinstance(third, Draw)
+
+
+def test_another_fault_is_still_invalid() -> None:
+    """An echo of other tokens shows a server that can, and answers wrongly."""
+    other = document_of(content_of((RESPONSE[0], PROMPT[1]), LOGPROBS))
+
+    (found,) = _drawn(Server(lambda _: other), FIREWORKS, draws=1)
+
+    assert isinstance(found, InvalidDraw)
