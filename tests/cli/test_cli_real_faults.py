@@ -12,6 +12,7 @@ from repro_gate.tiny_models.architectures import Shape, Tensor
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
 from tests.cli.workspaces import Ran, Workspace
+from tests.fakes.odd_models import bert
 
 _OURS = tomllib.loads((Path(__file__).parents[2] / "repro-gate.toml").read_text("utf-8"))
 _NAN = b"\x00\x00\xc0\x7f"
@@ -28,10 +29,11 @@ _FAULTS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 _SAID = {
     "missing": "there is no file /",
-    "empty": "failed to read magic",
-    "truncated": "not within the file bounds",
-    "junk": "invalid magic characters",
-    "nan": "found tensors with invalid data",
+    "empty": "the file is empty",
+    "encoder": "the model is an encoder (bert), which makes embeddings and no text",
+    "truncated": "the file ends before its tensor",
+    "junk": "not a GGUF file",
+    "nan": "has invalid data",
     "overflows": "not_finite: the logits after position",
     "aborts": "the engine was ended by SIGABRT at 'load'",
     "crashes": "the engine was ended by SIGSEGV at 'load'",
@@ -78,6 +80,7 @@ def broken_models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     for name, broken in _FAULTS.items():
         (workspace.folder / f"{name}.gguf").write_bytes(broken(good))
     _make_crashing(workspace.folder / "crashes.gguf")
+    bert(workspace.folder / "encoder.gguf", pooling=1)
     assert workspace.record("--only", "good--*").code == 0
     return workspace, workspace.run("check")
 

@@ -7,7 +7,8 @@ from time import perf_counter
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import Logits, are_finite
+from repro_gate.engines.llama_cpp.logits import Logits, are_all_equal, are_finite
+from repro_gate.engines.llama_cpp.model_file import model_invalid
 from repro_gate.protocol import Refusal, RequestRefused
 
 _DATA_TOO = True
@@ -73,7 +74,8 @@ class Decoder:
     def logits(self, place: int = native.LAST_OUTPUT) -> Logits:
         """Return the logits after a token of the last batch, without a copy.
 
-        They are overwritten by the next decode. Refused unless every one is finite.
+        They are overwritten by the next decode. Refused unless every one is finite, and when all
+        are equal.
         """
         address = native.logits_address(self._context, place)
         if address is None:
@@ -82,10 +84,15 @@ class Decoder:
         if view is None:
             row = (ctypes.c_float * self._vocabulary).from_address(address)
             view = self._views[address] = np.ctypeslib.as_array(row)
+        last = self._position - 1 if place == native.LAST_OUTPUT else place
         if not are_finite(view):
-            last = self._position - 1 if place == native.LAST_OUTPUT else place
             raise RequestRefused(
                 Refusal.NOT_FINITE, f"the logits after position {last} hold a NaN or an infinity"
+            )
+        if are_all_equal(view):
+            raise model_invalid(
+                f"all logits after position {last} are equal: the model prefers no token, so a "
+                "choice between them measures nothing; use a model that generates text"
             )
         return view
 

@@ -7,6 +7,7 @@ from repro_gate.engines.llama_cpp.generation import generate
 from repro_gate.engines.llama_cpp.messages import GenerateRequest, LoadRequest, ScoreRequest
 from repro_gate.engines.llama_cpp.model_facts import model_facts
 from repro_gate.engines.llama_cpp.model_file import read_model_file
+from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.scoring import score
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.protocol import Json, Method
@@ -60,6 +61,7 @@ class LlamaCppEngine:
             "layers": session.placement.layers,
             "layers_on_device": session.placement.layers_on_device,
             "facts": model_facts(session),
+            "notes": load_notes(session),
         }
 
     def _loaded(self) -> Session:

@@ -11,6 +11,7 @@ from typing import Any
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.logits import trace_entry
 from repro_gate.engines.llama_cpp.messages import GenerateRequest
+from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.sampling import sampler_chain
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.protocol import Json
@@ -34,6 +35,7 @@ def generate(session: Session, request: GenerateRequest) -> Json:
         "tokens": tokenizer.to_wire(run.tokens),
         "stop": "end_of_generation" if run.has_ended else "length",
         "timing": {"decode_s": decoder.seconds, "sample_s": run.sample_s},
+        "notes": prompt_notes(tokenizer, prompt),
     }
     if request.trace:
         answer["trace"] = run.trace

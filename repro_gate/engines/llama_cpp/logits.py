@@ -18,6 +18,11 @@ def are_finite(logits: Logits) -> bool:
     return bool(np.isfinite(total)) or bool(np.isfinite(logits).all())
 
 
+def are_all_equal(logits: Logits) -> bool:
+    """Say whether no token is likelier than another."""
+    return bool(logits[0] == logits[-1]) and bool((logits == logits[0]).all())
+
+
 def log_softmax(logits: Logits, *, temperature: float = 1.0) -> npt.NDArray[np.float64]:
     """Return the log-probabilities of every token, in nats, before any other sampler."""
     shifted = logits.astype(np.float64)

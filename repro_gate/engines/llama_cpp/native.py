@@ -6,7 +6,7 @@ library, and any other handle could belong to a second instance that nothing els
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NewType
 
@@ -32,6 +32,7 @@ LIBRARY_FOLDER = Path(_bindings._lib._name).resolve().parent  # noqa: SLF001 -- 
 FLASH_ATTENTION_OFF: int = _bindings.LLAMA_FLASH_ATTN_TYPE_DISABLED
 FLASH_ATTENTION_ON: int = _bindings.LLAMA_FLASH_ATTN_TYPE_ENABLED
 ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
+NO_POOLING: int = _bindings.LLAMA_POOLING_TYPE_NONE
 TYPE_F32: int = _bindings.GGML_TYPE_F32
 TYPE_F16: int = _bindings.GGML_TYPE_F16
 DEVICE_TYPE_CPU = 0
@@ -54,6 +55,7 @@ n_seq_max: Callable[[Context], int] = _bindings.llama_n_seq_max
 n_threads: Callable[[Context], int] = _bindings.llama_n_threads
 n_threads_batch: Callable[[Context], int] = _bindings.llama_n_threads_batch
 
+n_ctx_train: Callable[[Model], int] = _bindings.llama_model_n_ctx_train
 n_params: Callable[[Model], int] = _bindings.llama_model_n_params
 has_encoder: Callable[[Model], bool] = _bindings.llama_model_has_encoder
 has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
@@ -61,6 +63,10 @@ has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
 get_vocabulary: Callable[[Model], Vocabulary] = _bindings.llama_model_get_vocab
 n_tokens: Callable[[Vocabulary], int] = _bindings.llama_vocab_n_tokens
 is_end_of_generation: Callable[[Vocabulary, int], bool] = _bindings.llama_vocab_is_eog
+bos: Callable[[Vocabulary], int] = _bindings.llama_vocab_bos
+eos: Callable[[Vocabulary], int] = _bindings.llama_vocab_eos
+adds_bos: Callable[[Vocabulary], bool] = _bindings.llama_vocab_get_add_bos
+adds_eos: Callable[[Vocabulary], bool] = _bindings.llama_vocab_get_add_eos
 tokenize: Callable[[Vocabulary, bytes, int, Any, int, bool, bool], int] = _bindings.llama_tokenize
 token_to_piece: Callable[[Vocabulary, int, Any, int, int, bool], int] = (
     _bindings.llama_token_to_piece
@@ -148,6 +154,42 @@ def metadata(model: Model, key: str) -> str | None:
         if size < room:
             return None if size < 0 else buffer.value.decode("utf-8", errors="replace")
         room = size + 1
+
+
+class _GgufParams(ctypes.Structure):
+    _fields_ = (("no_alloc", ctypes.c_bool), ("context", _pointer))
+
+
+_gguf_init = _function("gguf_init_from_file", _pointer, ctypes.c_char_p, _GgufParams)
+_gguf_free = _function("gguf_free", None, _pointer)
+_gguf_find = _function("gguf_find_key", ctypes.c_int64, _pointer, ctypes.c_char_p)
+_gguf_type = _function("gguf_get_kv_type", ctypes.c_int, _pointer, ctypes.c_int64)
+_GGUF_GETTERS: dict[int, Callable[..., Any]] = {
+    2: _function("gguf_get_val_u16", ctypes.c_uint16, _pointer, ctypes.c_int64),
+    4: _function("gguf_get_val_u32", ctypes.c_uint32, _pointer, ctypes.c_int64),
+    8: _function("gguf_get_val_str", ctypes.c_char_p, _pointer, ctypes.c_int64),
+}
+"""By `enum gguf_type`; a getter for another type would end the process."""
+
+
+def read_gguf(path: Path, keys: Iterable[str]) -> dict[str, str] | None:
+    """Return those of some metadata that a file has, before it is loaded; None if it is damaged."""
+    content = _gguf_init(str(path).encode(), _GgufParams(no_alloc=True, context=None))
+    if content is None:
+        return None
+    try:
+        return dict(_gguf_values(content, keys))
+    finally:
+        _gguf_free(content)
+
+
+def _gguf_values(content: int, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for key in keys:
+        place = _gguf_find(content, key.encode())
+        get = _GGUF_GETTERS.get(_gguf_type(content, place)) if place >= 0 else None
+        if get is not None:
+            value: bytes | int = get(content, place)
+            yield key, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def description(model: Model) -> str:

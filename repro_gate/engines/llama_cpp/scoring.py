@@ -11,6 +11,7 @@ from typing import Any
 from repro_gate.engines.llama_cpp.fields import bad_request
 from repro_gate.engines.llama_cpp.logits import log_softmax
 from repro_gate.engines.llama_cpp.messages import ScoreRequest
+from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.protocol import Json
@@ -32,6 +33,7 @@ def score(session: Session, request: ScoreRequest) -> Json:
         "response": tokenizer.to_wire(response),
         "logprobs": _logprobs(session, len(prompt), response),
         "timing": {"decode_s": decoder.seconds},
+        "notes": prompt_notes(tokenizer, prompt) if isinstance(request.prompt, str) else [],
     }
     if request.temperature is not None:
         answer["sampling_logprobs"] = _logprobs(

@@ -7,6 +7,7 @@ from repro_gate.engines.llama_cpp import native, placement
 from repro_gate.engines.llama_cpp.decoding import Decoder
 from repro_gate.engines.llama_cpp.devices import Device
 from repro_gate.engines.llama_cpp.model_file import ModelFile, model_invalid
+from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
 from repro_gate.engines.llama_cpp.settings import KvType, Settings
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.protocol import Refusal, RequestRefused
@@ -28,11 +29,13 @@ class Session:
         self.device = device
         self.settings = settings
         with ExitStack() as undo:
+            require_gguf(file.path)
             mark = native.LOG.mark()
             self.model = _load_model(file, device, settings, mark)
             undo.callback(native.free_model, self.model)
-            weights = placement.of_weights(native.LOG.since(mark), device.name)
-            _require_whole_decoder(self.model)
+            self.load_log = native.LOG.since(mark)
+            weights = placement.of_weights(self.load_log, device.name)
+            require_generating(self.model, self.load_log)
             file.require_unchanged()
 
             mark = native.LOG.mark()
@@ -74,7 +77,8 @@ def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) 
     params.check_tensors = True
     model = native.load_model(str(file.path).encode(), params)
     if model is None:
-        raise _refused("the model", mark)
+        _require_memory("the model", mark)
+        raise load_error(file.path, native.LOG.errors_since(mark))
     return model
 
 
@@ -97,23 +101,25 @@ def _new_context(
     params.swa_full = True
     params.kv_unified = False
     params.embeddings = False
+    architecture = native.metadata(model, "general.architecture")
+    if native.metadata(model, f"{architecture}.pooling_type") is not None:
+        # The logits of each token are wanted all the same.
+        params.pooling_type = native.NO_POOLING
     params.no_perf = True
     context = native.new_context(model, params)
     if context is None:
-        raise _refused("the context", mark)
+        _require_memory("the context", mark)
+        raise model_invalid(f"llama.cpp makes no context for it: {_last_errors(mark)}")
     return context
 
 
-def _refused(what: str, mark: int) -> RequestRefused:
+def _require_memory(what: str, mark: int) -> None:
+    if any(map(_NO_MEMORY.search, native.LOG.errors_since(mark))):
+        raise RequestRefused(
+            Refusal.DEVICE_UNAVAILABLE, f"no memory for {what}: {_last_errors(mark)}"
+        )
+
+
+def _last_errors(mark: int) -> str:
     errors = native.LOG.errors_since(mark)
-    told = " / ".join(errors[-_ERRORS_TOLD:]) or "llama.cpp does not say why"
-    if any(map(_NO_MEMORY.search, errors)):
-        return RequestRefused(Refusal.DEVICE_UNAVAILABLE, f"no memory for {what}: {told}")
-    return model_invalid(f"llama.cpp refuses {what}: {told}")
-
-
-def _require_whole_decoder(model: native.Model) -> None:
-    if native.has_encoder(model) or not native.has_decoder(model):
-        raise model_invalid("only models that are a decoder and nothing else can be run")
-    if int(native.metadata(model, "split.count") or 0) > 1:
-        raise model_invalid("the model is split over several files, of which one was checked")
+    return " / ".join(errors[-_ERRORS_TOLD:]) or "it gives no reason"

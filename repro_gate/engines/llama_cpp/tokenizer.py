@@ -18,10 +18,17 @@ class Tokenizer:
     def __init__(self, vocabulary: native.Vocabulary) -> None:
         self._vocabulary = vocabulary
         self.size = native.n_tokens(vocabulary)
+        self.bos = native.bos(vocabulary)
+        """Negative when there is none."""
+        self.adds_bos = native.adds_bos(vocabulary)
+        self.adds_eos = native.adds_eos(vocabulary)
         self._pieces: dict[int, bytes] = {}
 
     def encode(self, prompt: str) -> list[int]:
-        """Return the tokens of a prompt: special tokens are parsed, and added as the model asks."""
+        """Return the tokens of a prompt: special tokens are parsed, and put before it as asked.
+
+        What a model puts after a text is left out: the answer would come after its end.
+        """
         text = prompt.encode()
         room = len(text) + 8
         while True:
@@ -32,6 +39,8 @@ class Tokenizer:
             if count >= 0:
                 break
             room = -count
+        if self.adds_eos and count and tokens[count - 1] == native.eos(self._vocabulary):
+            count -= 1
         if count == 0:
             raise bad_request("the prompt has no tokens, so nothing could predict the first one")
         return tokens[:count]

@@ -1,0 +1,127 @@
+"""Which model files generate text: every other kind is refused by its name, with a remedy."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.model_file import model_invalid
+from repro_gate.engines.llama_cpp.native_log import LogLine
+from repro_gate.protocol import RequestRefused
+
+_MAGIC = b"GGUF"
+_OLD_MAGICS = frozenset({b"ggml", b"ggmf", b"ggjt", b"ggla", b"lmgg", b"fmgg", b"tjgg", b"algg"})
+"""Both byte orders of what came before GGUF."""
+_OLDEST_VERSION, _NEWEST_VERSION = 2, 3
+_HEADER_BYTES = 24
+_CONVERT = "convert the original model again with convert_hf_to_gguf.py"
+_FETCH = "fetch the file again"
+_CAUSAL = re.compile(r"print_info: causal attn\s*= (\d)")
+_PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.gguf")
+_USES = {
+    "adapter": "an adapter (LoRA), which changes a model and is none itself; merge it into its "
+    "model with llama-export-lora",
+    "mmproj": "the image or audio part of a model (mmproj); use the file of the language model",
+    "imatrix": "an importance matrix for quantising; use the file of the language model",
+    "vocab": "a vocabulary without weights; use the file of the language model",
+}
+_EMBEDDING = re.compile(r"bert|embed|^t5encoder$|^clip$")
+"""In the names of architectures that make embeddings: some say so in code, not in their files."""
+_NO_TEXT = "which makes embeddings and no text; use a causal language model"
+_LOADING = re.compile(r".*error loading [a-z ]+: ")
+_ERRORS = (
+    (
+        re.compile(r"unknown model architecture: '(.*?)'"),
+        "this llama.cpp does not know its architecture {0!r}; update llama-cpp-python",
+    ),
+    (
+        re.compile(r"unknown pre-tokenizer type: '(.*?)'"),
+        "this llama.cpp does not know its pre-tokenizer {0!r}; update llama-cpp-python",
+    ),
+    (
+        re.compile(r"tensor '(.*?)' data is not within the file bounds"),
+        f"the file ends before its tensor {{0!r}}, so it is truncated; {_FETCH}",
+    ),
+)
+
+
+def require_gguf(path: Path) -> None:
+    """Refuse a file that is no GGUF of a version and kind that llama.cpp can generate with."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    _require_version(path, head)
+    found = native.read_gguf(path, ("general.architecture", "general.type", "split.count"))
+    if found is None:
+        raise model_invalid(f"{path}: the file ends or is damaged within its header; {_FETCH}")
+    _require_whole(path, found.get("split.count", "1"))
+    architecture = found.get("general.architecture", "")
+    use = _USES.get(found.get("general.type", "")) or (
+        _USES["mmproj"] if architecture == "clip" else None
+    )
+    if use is not None:
+        raise model_invalid(f"{path}: this is {use}")
+
+
+def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
+    """Refuse a loaded model that cannot continue a text; `lines` are the log of its load.
+
+    A pooling type alone is no obstacle: rerankers and embedding models may be causal.
+    """
+    architecture = native.metadata(model, "general.architecture") or "unknown"
+    if not native.has_decoder(model) or _EMBEDDING.search(architecture):
+        raise model_invalid(f"the model is an encoder ({architecture}), {_NO_TEXT}")
+    if native.has_encoder(model):
+        raise model_invalid(
+            f"the model has an encoder and a decoder ({architecture}), which this engine does not "
+            "support; use a causal language model"
+        )
+    causal = [match[1] for line in lines if (match := _CAUSAL.search(line.text))]
+    if causal == ["0"] or native.metadata(model, f"{architecture}.attention.causal") == "false":
+        raise model_invalid(
+            f"the attention of the model is not causal ({architecture}): it reads a whole text at "
+            "once and continues none; use a causal language model"
+        )
+
+
+def load_error(path: Path, errors: Sequence[str]) -> RequestRefused:
+    """Return what is wrong with a file that llama.cpp did not load."""
+    for error in errors:
+        for pattern, words in _ERRORS:
+            if match := pattern.search(error):
+                return model_invalid(f"{path}: {words.format(match[1])}")
+    # The first error is the cause; those after it repeat that the model was not loaded.
+    cause = _LOADING.sub("", errors[0]) if errors else "it gives no reason"
+    return model_invalid(f"{path}: llama.cpp cannot load it: {cause}")
+
+
+def _require_version(path: Path, head: bytes) -> None:
+    if not head:
+        raise model_invalid(f"{path}: the file is empty; {_FETCH}")
+    magic, version = head[:4], int.from_bytes(head[4:8], "little")
+    if magic in _OLD_MAGICS:
+        raise model_invalid(f"{path}: a GGML file from before GGUF; {_CONVERT}")
+    if magic != _MAGIC:
+        raise model_invalid(f"{path}: not a GGUF file: it begins with {magic!r}")
+    if len(head) < _HEADER_BYTES:
+        raise model_invalid(f"{path}: the file ends within its header; {_FETCH}")
+    if version & 0xFFFF == 0:
+        raise model_invalid(f"{path}: a big-endian GGUF file; {_CONVERT}")
+    if version < _OLDEST_VERSION:
+        raise model_invalid(f"{path}: GGUF version {version}, which llama.cpp dropped; {_CONVERT}")
+    if version > _NEWEST_VERSION:
+        raise model_invalid(
+            f"{path}: GGUF version {version}, but this llama.cpp reads up to {_NEWEST_VERSION}; "
+            "update llama-cpp-python"
+        )
+
+
+def _require_whole(path: Path, parts: str) -> None:
+    if parts in {"0", "1"}:
+        return
+    named = _PART.fullmatch(path.name)
+    first = f"{named['stem']}-00001-of-{named['total']}.gguf" if named else "FIRST_PART"
+    merged = f"{named['stem']}.gguf" if named else "MERGED.gguf"
+    raise model_invalid(
+        f"{path}: one of the {parts} parts of a split model; merge them, and use the result: "
+        f"llama-gguf-split --merge {first} {merged}"
+    )

@@ -1,0 +1,109 @@
+"""What a reader of a report should know about a model and its prompts, one sentence each."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.native_log import Level, LogLine
+from repro_gate.engines.llama_cpp.session import Session
+from repro_gate.engines.llama_cpp.settings import KvType
+from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
+
+MAX_NOTES = 20
+"""In one answer, by the protocol."""
+_VOCABULARY = re.compile(r"load: (.*\w.*)")
+"""Warnings of the vocabulary; the lines of a banner without a word are none."""
+_BANNER = re.compile(r"GENERATION QUALITY|CONSIDER REGENERATING")
+_HARMLESS = re.compile(r"control-looking token")
+"""llama.cpp corrects these itself, and says so of nearly every model."""
+_WORDS = (
+    (
+        re.compile(r"missing pre-tokenizer type"),
+        (
+            "the file names no pre-tokenizer, so llama.cpp splits text by a default that is "
+            "probably not the model's; convert the model again with a current convert_hf_to_gguf.py"
+        ),
+    ),
+    (
+        re.compile(r"special token:? '(.*?)' = (\d+)"),
+        "{0} is {1}, a token that the vocabulary does not have, and is not used",
+    ),
+    (
+        re.compile(r"special_eos_id is not in special_eog_ids"),
+        (
+            "the end-of-sequence token is not among those that end a generation, so the tokenizer "
+            "settings of the file may be wrong"
+        ),
+    ),
+)
+
+
+def load_notes(session: Session) -> list[str]:
+    """Return the notes on a model that was just loaded."""
+    notes = [*_of_vocabulary(session.load_log), *_of_context(session), *_of_settings(session)]
+    return list(dict.fromkeys(notes))[:MAX_NOTES]
+
+
+def prompt_notes(tokenizer: Tokenizer, prompt: Sequence[int]) -> list[str]:
+    """Return the notes on the tokens that a prompt of text became."""
+    if tokenizer.adds_bos and list(prompt[:2]) == [tokenizer.bos] * 2:
+        name = tokenizer.piece(tokenizer.bos).decode("utf-8", errors="replace")
+        message = (
+            f"the prompt begins with two BOS tokens: the model adds one, and the text begins with "
+            f"{name} as well; remove it from the prompt"
+        )
+        return [message]
+    return []
+
+
+def _of_vocabulary(lines: Sequence[LogLine]) -> Iterator[str]:
+    for line in lines:
+        found = _VOCABULARY.fullmatch(line.text) if line.level is Level.WARN else None
+        if found and not _BANNER.search(found[1]) and not _HARMLESS.search(found[1]):
+            yield _in_words(found[1].strip())
+
+
+def _in_words(warning: str) -> str:
+    for pattern, words in _WORDS:
+        if match := pattern.search(warning):
+            return words.format(*match.groups())
+    return f"llama.cpp warns about the vocabulary: {warning}"
+
+
+def _of_context(session: Session) -> Iterator[str]:
+    if session.tokenizer.adds_eos:
+        yield (
+            "the model asks for an EOS token after a text; it is left out after a prompt, which it "
+            "would end before the answer"
+        )
+    trained = native.n_ctx_train(session.model)
+    if session.settings.n_ctx > trained:
+        yield (
+            f"n_ctx = {session.settings.n_ctx} is more than the {trained} tokens that the model "
+            "was trained on; what lies beyond them means little"
+        )
+
+
+def _of_settings(session: Session) -> Iterator[str]:
+    settings = session.settings
+    if settings.flash_attention and settings.kv_type is KvType.F32:
+        yield (
+            "kv_type = f32 only takes memory here: with flash attention llama.cpp computes with "
+            "f16; set kv_type = f16, or flash_attention = false"
+        )
+    # A thread alone waits for no other, and a GPU for none of them.
+    if settings.threads > 1 and not session.device.is_gpu:
+        yield from _of_threads(settings.threads)
+
+
+def _of_threads(threads: int) -> Iterator[str]:
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    others = (os.cpu_count() or cores) - cores
+    cost = "generation can be many times slower; use fewer threads than cores"
+    if threads > cores:
+        yield f"threads = {threads}, but {cores} cores are usable: {cost}"
+    elif threads == cores and load >= others + 1:
+        # All that runs does not fit on the cores that are not ours.
+        busy = f"the machine was busy (load average {load:.1f})"
+        yield f"threads = {threads} takes every usable core, and {busy}: {cost}"

@@ -1,0 +1,196 @@
+"""Files that cannot generate text are named for what they are, and refused when they are loaded."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from repro_gate.protocol import Method
+from tests.fakes.odd_models import bert, t5, tiny_with
+
+if TYPE_CHECKING:
+    from tests.engines.llama_cpp.conftest import DrivenEngine, LoadParams, ModelMaker
+
+Damage: TypeAlias = Callable[[bytes], bytes]
+ENCODER = (
+    "the model is an encoder (bert), which makes embeddings and no text; "
+    "use a causal language model"
+)
+_RAW = re.compile(r"gguf_init|llama_model_load|error loading|Traceback|refuses the model")
+"""What llama.cpp and Python write for their own developers."""
+
+
+@pytest.mark.parametrize("pooling", [None, 0, 1, 2, 3, 4])
+@pytest.mark.parametrize("is_causal", [None, False, True])
+def test_an_encoder_is_refused_whatever_its_file_leaves_out(
+    *,
+    idle_engine: "DrivenEngine",
+    engine_load_params: "LoadParams",
+    tmp_path: Path,
+    pooling: int | None,
+    is_causal: bool | None,
+) -> None:
+    """No pooling type and no missing or wrong word on causality makes a BERT generate."""
+    path = bert(tmp_path / "bert.gguf", pooling=pooling, is_causal=is_causal)
+
+    assert idle_engine.refusal(Method.LOAD, **engine_load_params(path)) == (
+        "model_invalid",
+        ENCODER,
+    )
+
+
+def test_a_model_with_an_encoder_and_a_decoder_is_refused(
+    idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
+) -> None:
+    """Its decoder answers to what its encoder has read, and nothing is encoded here."""
+    kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(t5(tmp_path / "t5.gguf")))
+
+    assert kind == "model_invalid"
+    assert message.startswith("the model has an encoder and a decoder (t5)")
+
+
+def test_a_model_whose_attention_is_not_causal_is_refused(
+    idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
+) -> None:
+    """Also one of an architecture that is causal otherwise."""
+    path = tiny_with(tmp_path / "model.gguf", {"qwen2.attention.causal": False})
+    kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
+
+    assert kind == "model_invalid"
+    assert message.startswith("the attention of the model is not causal (qwen2)")
+
+
+@pytest.mark.parametrize("pooling", [0, 1, 2, 3, 4])
+def test_a_causal_model_that_names_a_pooling_type_generates_as_without_it(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker", tmp_path: Path, pooling: int
+) -> None:
+    """Embedding models and rerankers of causal language models are causal language models."""
+    idle_engine.load(tiny_model("tiny-qwen2").path)
+    expected = idle_engine.generate()
+    idle_engine.load(tiny_with(tmp_path / "model.gguf", {"qwen2.pooling_type": pooling}))
+
+    assert idle_engine.generate() == expected
+
+
+def test_a_model_that_prefers_no_token_measures_nothing(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker", tmp_path: Path
+) -> None:
+    """With an output of zeros every logit is equal, and token 0 would be drawn for ever."""
+    data = tiny_model("tiny-qwen2").path.read_bytes()
+    path = tmp_path / "model.gguf"
+    path.write_bytes(data[: -640 * 64 * 4] + bytes(640 * 64 * 4))
+    idle_engine.load(path)
+    cell = {"prompt": "The", "seed": 1, "max_tokens": 2, "temperature": 0, "trace": False}
+    sampler = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+
+    for answer in (
+        idle_engine.refusal(Method.GENERATE, **cell, **sampler),
+        idle_engine.refusal(Method.SCORE, prompt="The", response=" quick"),
+    ):
+        assert answer[0] == "model_invalid"
+        assert answer[1].startswith("all logits after position ")
+
+
+def _version(number: int, order: Literal["little", "big"] = "little") -> Damage:
+    return lambda data: data[:4] + number.to_bytes(4, order) + data[8:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda _: b"", "the file is empty; fetch the file again"),
+        (lambda _: b"tjgg" + bytes(400), "a GGML file from before GGUF; convert"),
+        (lambda data: b"JUNK" + data[4:], "not a GGUF file: it begins with b'JUNK'"),
+        (lambda data: data[:20], "the file ends within its header; fetch the file again"),
+        (lambda data: data[:40], "the file ends or is damaged within its header; fetch"),
+        (lambda data: data[:-1], "the file ends before its tensor 'output.weight', so it is trunc"),
+        (_version(1), "GGUF version 1, which llama.cpp dropped; convert"),
+        (_version(4), "GGUF version 4, but this llama.cpp reads up to 3; update"),
+        (_version(3, "big"), "a big-endian GGUF file; convert"),
+        (lambda data: data.replace(b"qwen2", b"qwenX"), "llama.cpp does not know its architecture"),
+    ],
+    ids=["empty", "ggml", "magic", "short", "header", "tensor", "v1", "v4", "big-endian", "qwenX"],
+)
+def test_a_damaged_file_is_named_for_what_it_is(
+    *,
+    idle_engine: "DrivenEngine",
+    engine_load_params: "LoadParams",
+    tiny_model: "ModelMaker",
+    tmp_path: Path,
+    damage: Any,
+    message: str,
+) -> None:
+    """The message has the file, what it is, and what to do; nothing raw of a library."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(damage(tiny_model("tiny-qwen2").path.read_bytes()))
+    kind, found = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
+
+    assert kind == "model_invalid"
+    assert found.startswith(f"{path}: ")
+    assert message in found
+    assert not _RAW.search(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"general.type": "adapter"}, "this is an adapter (LoRA)"),
+        ({"general.type": "mmproj"}, "this is the image or audio part of a model (mmproj)"),
+        ({"general.type": "imatrix"}, "this is an importance matrix"),
+        ({"tokenizer.ggml.pre": "mine"}, "does not know its pre-tokenizer 'mine'; update"),
+        ({"split.count": 3}, "one of the 3 parts of a split model"),
+        ({"qwen2.block_count": None}, "llama.cpp cannot load it: "),
+    ],
+    ids=["lora", "mmproj", "imatrix", "pre-tokenizer", "split", "other"],
+)
+def test_a_file_of_another_kind_is_named_for_what_it_is(
+    idle_engine: "DrivenEngine",
+    engine_load_params: "LoadParams",
+    tmp_path: Path,
+    changes: Any,
+    message: str,
+) -> None:
+    """What its metadata say it is, it is called."""
+    path = tiny_with(tmp_path / "model.gguf", changes)
+    kind, found = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
+
+    assert kind == "model_invalid"
+    assert message in found
+    assert not _RAW.search(found)
+
+
+def test_a_part_of_a_split_model_comes_with_the_command_that_merges(
+    idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
+) -> None:
+    """Whichever part is given, merging begins with the first."""
+    path = tiny_with(tmp_path / "big-00002-of-00003.gguf", {"split.count": 3, "split.no": 1})
+    _, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
+
+    assert message.endswith("llama-gguf-split --merge big-00001-of-00003.gguf big.gguf")
+
+
+@given(data=st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_damage_to_a_header_ends_the_engine(
+    idle_engine: "DrivenEngine",
+    engine_load_params: "LoadParams",
+    tiny_model: "ModelMaker",
+    tmp_path: Path,
+    data: st.DataObject,
+) -> None:
+    """A file with a few wrong bytes at its beginning loads or is refused; it never kills."""
+    content = bytearray(tiny_model("tiny-qwen2").path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, 400), min_size=1, max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    idle_engine.send(Method.LOAD, engine_load_params(path))
+
+    answer = idle_engine.receive("load_answer")
+    assert "result" in answer or answer["error"]["kind"] in {"model_invalid", "device_unavailable"}

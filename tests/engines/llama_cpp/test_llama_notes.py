@@ -1,0 +1,119 @@
+"""What the engine notes about models and prompts; a note changes no token."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from repro_gate.protocol import Method
+from tests.fakes.odd_models import tiny_with
+
+if TYPE_CHECKING:
+    from tests.engines.llama_cpp.conftest import DrivenEngine, ModelMaker
+
+BOS = "<|endoftext|>"
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.fixture(name="noted")
+def _noted(idle_engine: "DrivenEngine", tmp_path: Path) -> Any:
+    """Return a function that loads a changed model and returns the notes on it."""
+
+    def load(changes: Mapping[str, Any], **settings: Any) -> list[str]:
+        path = tiny_with(tmp_path / "model.gguf", changes)
+        notes: list[str] = idle_engine.load(path, **settings)["notes"]
+        return notes
+
+    return load
+
+
+def test_a_sound_model_has_no_notes(idle_engine: "DrivenEngine", tiny_model: "ModelMaker") -> None:
+    """Nor has its prompt."""
+    for name in ("tiny-qwen2", "tiny-phi3"):
+        assert idle_engine.load(tiny_model(name).path)["notes"] == []
+        assert idle_engine.generate()["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "beginning"),
+    [
+        ({"tokenizer.ggml.pre": None}, {}, "the file names no pre-tokenizer"),
+        (
+            {"tokenizer.ggml.unknown_token_id": 9999},
+            {},
+            "tokenizer.ggml.unknown_token_id is 9999, a token that the vocabulary does not have",
+        ),
+        ({"tokenizer.ggml.add_eos_token": True}, {}, "the model asks for an EOS token after a te"),
+        ({"qwen2.context_length": 128}, {}, "n_ctx = 256 is more than the 128 tokens"),
+        ({}, {"flash_attention": True}, "kv_type = f32 only takes memory here"),
+        ({}, {"threads": CORES + 1}, f"threads = {CORES + 1}, but {CORES} cores are usable"),
+    ],
+    ids=["pre-tokenizer", "token-id", "eos", "context", "kv-type", "threads"],
+)
+def test_what_a_reader_should_know_about_a_model_is_one_note(
+    noted: Any, changes: Mapping[str, Any], settings: Mapping[str, Any], beginning: str
+) -> None:
+    """The warning of llama.cpp, or what it does not warn of, in one sentence."""
+    (note,) = noted(changes, **settings)
+
+    assert note.startswith(beginning)
+
+
+def test_f32_without_flash_attention_and_f16_with_it_have_no_note(noted: Any) -> None:
+    """Only together are they without effect."""
+    assert noted({}, flash_attention=True, kv_type="f16") == []
+    assert noted({}, flash_attention=False, kv_type="f32") == []
+
+
+def test_f32_with_flash_attention_generates_what_f16_does(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """The note is true."""
+    answers: list[Any] = []
+    for kv_type in ("f32", "f16"):
+        idle_engine.load(tiny_model("tiny-phi3").path, flash_attention=True, kv_type=kv_type)
+        answers.append(idle_engine.generate(trace=True))
+
+    assert answers[0] == answers[1]
+
+
+def test_a_prompt_that_repeats_the_bos_token_is_noted(
+    idle_engine: "DrivenEngine", noted: Any
+) -> None:
+    """Both in a generation and in a score by text; not where the ids were sent."""
+    noted({"tokenizer.ggml.add_bos_token": True})
+    (note,) = idle_engine.generate(prompt=f"{BOS}The")["notes"]
+    scored = idle_engine.ask(Method.SCORE, prompt=f"{BOS}The", response=" quick")
+    by_ids = idle_engine.ask(Method.SCORE, prompt=[0, 0, 1], response=[2])
+
+    assert note.startswith("the prompt begins with two BOS tokens")
+    assert scored["notes"] == [note]
+    assert by_ids["notes"] == []
+    assert idle_engine.generate(prompt="The")["notes"] == []
+
+
+def test_a_model_that_adds_no_bos_token_has_none_twice(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """What a prompt begins with is its own affair there."""
+    idle_engine.load(tiny_model("tiny-qwen2").path)
+
+    assert idle_engine.generate(prompt=f"{BOS}{BOS}The")["notes"] == []
+
+
+def test_no_prompt_ends_with_an_eos_token_that_the_model_asks_for(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker", noted: Any
+) -> None:
+    """Generation and scores are those of the same weights without that request."""
+    idle_engine.load(tiny_model("tiny-qwen2").path)
+    without = idle_engine.generate(), _score_of(idle_engine)
+    noted({"tokenizer.ggml.add_eos_token": True})
+
+    assert (idle_engine.generate(), _score_of(idle_engine)) == without
+
+
+def _score_of(engine: "DrivenEngine") -> tuple[Any, Any]:
+    scored = engine.ask(Method.SCORE, prompt="The quick", response=" brown fox")
+    return scored["prompt"], scored["logprobs"]
