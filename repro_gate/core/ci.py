@@ -31,6 +31,10 @@ class CiRun:
     """Where people look at it, such as `https://github.com`."""
     workflow: str = ""
     """The name of the workflow's file, such as `gate.yml`; empty when nobody says."""
+    event: str = ""
+    """What started the run, such as `merge_group`; empty when unknown."""
+    artifact: str | None = None
+    """The name under which the report can be downloaded; None when it was not uploaded."""
     pull_request: int | None = None
     """As the event names it; None when the event names none, and it has to be looked up."""
     has_foreign_head: bool = False

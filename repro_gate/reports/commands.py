@@ -30,10 +30,16 @@ def only(ids: Sequence[str], others: Sequence[str], *flags: str) -> str:
     """
     if len(ids) == 1:
         return " ".join(["--only", quoted(escape(ids[0])), *flags])
-    start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
-    if _selects_others(start, ids, others):
+    pattern = pattern_of(ids, others)
+    if pattern is None:
         return " ".join(["--only ID", *flags, " # for each of these ids"])
-    return " ".join(["--only", quoted(f"{escape(start)}*"), *flags])
+    return " ".join(["--only", quoted(pattern), *flags])
+
+
+def pattern_of(ids: Sequence[str], others: Sequence[str]) -> str | None:
+    """Return a pattern that matches these cells and none of the others, or None; see `only`."""
+    start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
+    return None if _selects_others(start, ids, others) else f"{escape(start)}*"
 
 
 def _selects_others(start: str, ids: Sequence[str], others: Sequence[str]) -> bool:

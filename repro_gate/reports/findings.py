@@ -1,7 +1,7 @@
 """What needs a reader's attention: every cell that does not match, told once for all alike."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -73,6 +73,30 @@ def accepting_all(report: GateReport) -> str:
     """Return the command that accepts every finding that can be accepted by measuring it."""
     cells = [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
     return " ".join([_update(report), *_suites(cells)])
+
+
+def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
+    """Yield the cells of each model whose several findings one command accepts, and it."""
+    acceptable = [
+        finding
+        for finding in findings(report)
+        if isinstance(finding.first.verdict, Drift | Unrecorded)
+    ]
+    of_model: dict[str, list[Finding]] = defaultdict(list)
+    for finding in acceptable:
+        for model in dict.fromkeys(cell.cell.model for cell in finding.cells if cell.cell):
+            of_model[model].append(finding)
+    others = sorted({cell.id for cell in report.cells if not isinstance(cell.verdict, Match)})
+    for model, found in of_model.items():
+        cells = [
+            cell
+            for finding in found
+            for cell in finding.cells
+            if cell.cell is not None and cell.cell.model == model
+        ]
+        if len(found) > 1 and commands.pattern_of([cell.id for cell in cells], others) is not None:
+            selected = commands.only([cell.id for cell in cells], others)
+            yield cells, " ".join([_update(report), *_suites(cells), selected])
 
 
 def _rank(cell: CellReport) -> tuple[bool, int]:

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from repro_gate.core.ci import CiRun
+from repro_gate.reports.commands import command
 from repro_gate.reports.foreign import clipped
 from repro_gate.reports.markdown_text import code
 
@@ -14,6 +15,7 @@ _SERVER = re.compile(r"https?://[A-Za-z0-9.-]{1,100}(?::[0-9]{1,5})?(?:/[A-Za-z0
 _REPOSITORY = re.compile(r"[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,100}")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]{1,300}")
+_PUBLIC_HOST: Final = "github.com"
 _SHORT: Final = 7
 _LONGEST: Final = 60
 """Of what stands in the place of a link."""
@@ -49,6 +51,14 @@ def artifact_link(url: str, run: CiRun, words: str) -> str:
     if is_ours and _PATH.fullmatch(url.removeprefix(server)):
         return _link(words, url)
     return f"{words} ({code(clipped(url, _LONGEST))})"
+
+
+def download_command(run: CiRun, artifact: str, folder: str) -> str:
+    """Return the command that downloads an artifact of a run into a folder."""
+    host = run.server_url.partition("://")[2]
+    repository = run.repository if host in {"", _PUBLIC_HOST} else f"{host}/{run.repository}"
+    options = ("--repo", repository, "--name", artifact, "--dir", folder)
+    return command(f"gh run download {run.id.run}", options)
 
 
 def _url(run: CiRun) -> str | None:

@@ -9,10 +9,11 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Drift, Unrecorded
 from repro_gate.reports import commands, summary
 from repro_gate.reports.figures import plural
-from repro_gate.reports.findings import accepting_all
+from repro_gate.reports.findings import accepting_all, accepting_by_model
 from repro_gate.reports.foreign import clipped
 from repro_gate.reports.github.changes import shared_block, shared_changes
 from repro_gate.reports.github.folding import folded, joined
+from repro_gate.reports.github.links import download_command
 from repro_gate.reports.github.room import Piece, utf16_units
 from repro_gate.reports.github.sections import Section, hosted_sections, token_sections
 from repro_gate.reports.markdown import control_blocks, provenance_blocks, timing_block
@@ -35,11 +36,12 @@ _MOST_SUITES: Final = 10
 _MOST_MODELS: Final = 30
 _MOST_PROFILES: Final = 4
 _LONGEST_NAME: Final = 100
-_THERE: Final = (
+_THERE: Final = "On a machine of another class, download the report and accept what was observed:"
+_UNPACK: Final = (
     "On a machine of another class, unpack the full report of the run into `DIR`, "
     "and accept what was observed there:"
 )
-_FROM: Final = "repro-gate update-snapshots --from DIR"
+_UPDATE: Final = "repro-gate update-snapshots --from"
 _FORK: Final = (
     "**This is the run of a fork**, and what it left behind proves nothing: "
     "measure on a machine of yours before accepting anything."
@@ -62,8 +64,7 @@ def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
     What shows the whole of many findings goes before the single ones, which it may leave no room.
     """
     yield Piece(name="the suites", block=_suites(report))
-    new = [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
-    if new and run.has_foreign_head:
+    if _new(report) and run.has_foreign_head:
         yield Piece(name="what to believe of a fork", block=[_FORK])
     common = list(shared_block(shared_changes(report)))
     if common:
@@ -71,12 +72,7 @@ def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
     tokens, hosted = token_sections(report), hosted_sections(report)
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
         yield Piece(block=section.open())
-    if _acceptable(tokens) > _FEW:
-        yield Piece(name="how to accept all", block=_accepting_all(report, new))
-    profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
-    if profiles and not run.has_foreign_head:
-        elsewhere = _accepting_elsewhere(report, profiles)
-        yield Piece(name="how to accept from elsewhere", block=elsewhere)
+    yield from _accepting(report, run, _acceptable(tokens))
     yield from _overview(report)
     for section in (*tokens[_OPEN:_MOST_SECTIONS], *hosted[_OPEN:_MOST_SECTIONS]):
         yield Piece(block=section.folded())
@@ -118,8 +114,31 @@ def _list(sections: Sequence[Section]) -> Block:
     return folded(plural(len(sections), "more finding"), blocks)
 
 
+def _new(report: GateReport) -> Sequence[CellReport]:
+    return [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
+
+
 def _acceptable(tokens: Sequence[Section]) -> int:
     return sum(section.word in {Drift.word, Unrecorded.word} for section in tokens)
+
+
+def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Piece]:
+    """Yield the commands that are about several findings, or about the report itself."""
+    new = _new(report)
+    if acceptable > _FEW:
+        yield Piece(name="how to accept all", block=_accepting_all(report, new))
+    else:
+        for cells, command in accepting_by_model(report):
+            note = f"# accept all {len(cells)} cells of this model that drifted or have no golden"
+            yield Piece(name="how to accept all of a model", block=fence([note, command], "sh"))
+    profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
+    if profiles and not run.has_foreign_head:
+        elsewhere = _accepting_elsewhere(report, run, profiles)
+        yield Piece(name="how to accept from elsewhere", block=elsewhere)
+    elif run.artifact is not None and not run.has_foreign_head:
+        download = download_command(run, run.artifact, _folder(run))
+        block = fence(["# download the report", download], "sh")
+        yield Piece(name="how to download the report", block=block)
 
 
 def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
@@ -127,11 +146,21 @@ def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
     return fence([cells, accepting_all(report)], "sh")
 
 
-def _accepting_elsewhere(report: GateReport, profiles: Sequence[str]) -> Block:
+def _accepting_elsewhere(report: GateReport, run: CiRun, profiles: Sequence[str]) -> Block:
     """Return how to accept on a machine that cannot measure what was measured here."""
     noun = "profile" if len(profiles) == 1 else "profiles"
-    said = [f"The observed goldens are for {noun} {_profiles(profiles)}. {_THERE}"]
-    return joined([said, fence([commands.command(_FROM, _config(report.repeat_with))], "sh")])
+    folder = "DIR" if run.artifact is None else _folder(run)
+    accept = commands.command(f"{_UPDATE} {folder}", _config(report.repeat_with))
+    if run.artifact is None:
+        how, lines = _UNPACK, [accept]
+    else:
+        how, lines = _THERE, [download_command(run, run.artifact, folder), accept]
+    said = [f"The observed goldens are for {noun} {_profiles(profiles)}. {how}"]
+    return joined([said, fence(lines, "sh")])
+
+
+def _folder(run: CiRun) -> str:
+    return f"repro-gate-run-{run.id.run}"
 
 
 def _profiles(profiles: Collection[str]) -> str:

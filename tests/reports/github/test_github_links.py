@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.ci import CiRun, RunId
-from repro_gate.reports.github.links import artifact_link, commit_link, run_link, run_words
+from repro_gate.reports.github.links import (
+    artifact_link,
+    commit_link,
+    download_command,
+    run_link,
+    run_words,
+)
 from repro_gate.reports.markdown_text import code
 from tests.reports.github.samples import ARTIFACT, RUN, SHA
 
@@ -71,6 +77,29 @@ def test_another_address_is_text(url: str) -> None:
     shown = url if len(url) <= 60 else f"{url[:59]}…"
 
     assert artifact_link(url, RUN, "full report") == f"full report (`{shown}`)"
+
+
+@pytest.mark.parametrize(
+    ("server", "repository", "name", "command"),
+    [
+        ("https://github.com", "octo-org/serving", "gate", "octo-org/serving --name gate"),
+        ("", "octo-org/serving", "gate", "octo-org/serving --name gate"),
+        (
+            "https://ghe.local:8080",
+            *("octo-org/serving", "gate"),
+            "ghe.local:8080/octo-org/serving --name gate",
+        ),
+        ("https://github.com", "$(id)/x", "a `b` 'c", "'$(id)/x' --name 'a `b` '\\''c'"),
+    ],
+)
+def test_the_command_that_downloads_names_run_repository_and_artifact(
+    server: str, repository: str, name: str, command: str
+) -> None:
+    """Each is one word of a shell, whatever it holds."""
+    run = replace(RUN, server_url=server, repository=repository)
+
+    said = f"gh run download 17204881234 --repo {command} --dir folder"
+    assert download_command(run, name, "folder") == said
 
 
 def test_an_artifact_needs_a_server() -> None:

@@ -9,7 +9,7 @@ from repro_gate.core.ci import CiRun
 from repro_gate.core.evidence import Finished
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import ControlReport, GateReport
-from repro_gate.core.verdicts import Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.describe import describe_control
 from repro_gate.reports.github.comment import LIMIT, render_comment
 from repro_gate.reports.github.report_pieces import finding_pieces, passed_pieces
@@ -232,6 +232,61 @@ def test_one_command_accepts_many_findings(count: int, times: int) -> None:
         )
         == times
     )
+
+
+def test_one_command_accepts_the_findings_of_one_model() -> None:
+    """Where a pattern matches them and nothing else that does not match."""
+    text = told(drifts_of((), ()))
+
+    assert (
+        "# accept all 2 cells of this model that drifted or have no golden\n"
+        "repro-gate update-snapshots --suite embedded --only 'tiny-qwen2--autumn-leaves--seed*'\n"
+    ) in text
+
+
+@pytest.mark.parametrize("other", ["inconclusive", "model"])
+def test_a_pattern_that_would_accept_more_is_not_offered(other: str) -> None:
+    """Neither for what was not measured nor for the findings of several models."""
+    first = drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=1))
+    if other == "model":
+        cells = [first, drift_of(generation_of("a"), generation_of("x"), cell_of(model="b"))]
+    else:
+        second = drift_of(generation_of("a b"), generation_of("a y"), cell_of(seed=3))
+        cells = [first, second, cell_report_of(Inconclusive(reason="x", remedy="y"), cell_of(seed=2))]
+
+    assert "# accept all" not in told(gate_report_of(*cells))
+
+
+def test_what_one_command_of_a_finding_accepts_needs_no_other() -> None:
+    """Cells that drifted alike are one finding, with a command for all of them."""
+    alike = [
+        drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=seed)) for seed in (1, 2)
+    ]
+
+    assert "# accept all" not in told(gate_report_of(*alike))
+
+
+def test_the_command_that_downloads_the_report_is_there() -> None:
+    """A reader accepts on a laptop what a GPU has measured, with two commands and no search."""
+    options = ("--device", "cuda", "--config", "a b")
+    report = replace(drifts_of(()), repeat_with=options)
+    text = told(report, replace(RUN, artifact="repro-gate"))
+
+    folder = "repro-gate-run-17204881234"
+    assert (
+        f"gh run download 17204881234 --repo octo-org/serving --name repro-gate --dir {folder}\n"
+        f"repro-gate update-snapshots --from {folder} --config 'a b'\n"
+    ) in text
+    assert "DIR" not in text
+
+
+def test_the_report_of_what_has_no_golden_can_be_downloaded_too() -> None:
+    """A hosted model, say; but nothing of the run of a fork is offered."""
+    uploaded = replace(RUN, artifact="repro-gate")
+    said = "# download the report\ngh run download 17204881234 "
+
+    assert said in told(rich_of_hosted(), uploaded)
+    assert "gh run download" not in told(rich_of_hosted(), replace(FORK, artifact="repro-gate"))
 
 
 def test_four_hundred_drifts_are_told_as_a_whole() -> None:
