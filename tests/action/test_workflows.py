@@ -135,6 +135,31 @@ def test_strangers_do_not_run_on_our_machines_unasked() -> None:
     assert set(jobs) == {"gate.gate", "shards.shard"}
 
 
+@pytest.mark.parametrize("name", ["ci", "gate", "selftest", "shards"])
+def test_what_can_be_required_runs_for_each_entry_of_a_merge_queue(name: str) -> None:
+    """A required check that never reports blocks the queue; no entry cancels another."""
+    workflow = document(_BY_NAME[name])
+    runs_on, group = workflow[True], workflow["concurrency"]["group"]
+
+    assert runs_on["merge_group"] == runs_on["pull_request"]
+    assert group in {
+        f"{name}-${{{{ github.ref }}}}",
+        f"{name}-${{{{ github.event.pull_request.number || github.ref }}}}",
+    }
+
+
+def test_a_merge_queue_is_not_taken_for_a_fork() -> None:
+    """The event names no pull request, and a job that it skips would count as a success."""
+    conditions = [
+        job["if"]
+        for job in _jobs().values()
+        if "github.event.pull_request.head" in job.get("if", "")
+    ]
+    assert len(conditions) == 2
+    for condition in conditions:
+        assert condition.startswith("${{ github.event_name == 'merge_group' || ")
+
+
 @pytest.mark.parametrize("name", ["gate.verdict", "selftest.selftest", "shards.merge"])
 def test_a_job_to_be_required_is_never_skipped(name: str) -> None:
     """It runs whatever came of the one that it needs, and is a success only when that one was."""

@@ -144,6 +144,15 @@ def test_no_stranger_gets_on_a_machine_of_ones_own(name: str) -> None:
     assert [job["runs-on"] for job in own if guard not in job.get("if", "")] == []
 
 
+@pytest.mark.parametrize("name", ["README.md", _HOWTO.name, "docs/reference/action.md"])
+def test_a_gate_runs_for_each_entry_of_a_merge_queue(name: str) -> None:
+    """A required check that is skipped there counts as a success, or is waited for without end."""
+    workflow = yaml.safe_load(_WORKFLOWS[f"{name}: gate"])
+    assert {*workflow[True]} == {"pull_request", "merge_group"}
+    condition = workflow["jobs"]["gate"]["if"].removeprefix("${{ ")
+    assert condition.startswith("github.event_name == 'merge_group' || ")
+
+
 def test_the_gate_is_the_one_of_this_repository() -> None:
     """The how-to shows gate.yml, which the tests of the action run."""
     assert yaml.safe_load(_WORKFLOWS[f"{_HOWTO.name}: gate"]) == _committed("gate.yml")

@@ -39,6 +39,14 @@ def push(sha: str) -> Event:
     return Event(name="push", payload=payload | {"repository": _repository(OWNER)})
 
 
+def merge_group(pull: Pull, sha: str) -> Event:
+    """Return the event of an entry of a merge queue: a pull request merged with its branch."""
+    queue = f"refs/heads/gh-readonly-queue/main/pr-{pull.number}-{pull.sha}"
+    group = {"head_sha": sha, "head_ref": queue, "base_ref": "refs/heads/main"}
+    payload = {"action": "checks_requested", "merge_group": group}
+    return Event(name="merge_group", payload=payload | {"repository": _repository(OWNER)})
+
+
 def workflow_run(pull: Pull, *, of: RunId, conclusion: str) -> Event:
     """Return the event of the end of a run for a pull request; GitHub names none for a fork."""
     run = {

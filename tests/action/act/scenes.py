@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repro_gate.core.ci import RunId
 from tests.action.act.callers import Caller
-from tests.action.act.events import OWNER, Event, pull_request, workflow_run
+from tests.action.act.events import OWNER, Event, merge_group, pull_request, workflow_run
 from tests.action.act.log import Log
 from tests.action.act.runner import Runner
 from tests.fakes.github.server import Github
@@ -55,6 +55,12 @@ class Stage:
             change(self.caller)
         event = pull_request(self.push())
         return self._run(self.caller, workflow, event, RunId(run, attempt), **variables)
+
+    def queue(self, run: int, *, workflow: str = "gate.yml") -> Scene:
+        """Put the pull request into a merge queue, and run a workflow for its entry."""
+        pull = self.push()
+        event = merge_group(pull, sha=self.caller.commit())
+        return self._run(self.caller, workflow, event, RunId(run, 1))
 
     def push(self) -> Pull:
         """Make what the repository holds now the head of the pull request."""
