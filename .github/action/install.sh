@@ -17,6 +17,7 @@ readonly ROOT LOCKS="$ROOT/.github/action"
 readonly OLDEST_UV=0.9.0
 # Those for which every package of the locks has a wheel.
 readonly OLDEST_PYTHON=3.11 NEWEST_PYTHON=3.14 PYTHON_TOO_NEW=3.15
+readonly DEFAULT_NAME=repro-gate
 readonly USAGE_INVALID=2 NOT_MEASURABLE=4
 
 # Folders of the PATH are meant from the folder of the caller, and we leave that one.
@@ -64,8 +65,11 @@ check_inputs() {
     "a version from $OLDEST_PYTHON to $NEWEST_PYTHON"
   expect comment "$SETUP_COMMENT" '(auto|always|never)?' 'auto, always or never'
   expect fail-on "$SETUP_FAIL_ON" '(inconclusive|findings|never)?' 'inconclusive, findings or never'
-  expect artifact-name "$SETUP_ARTIFACT_NAME" '[A-Za-z0-9][A-Za-z0-9._-]{0,99}' \
-    '1 to 100 letters, digits, dots, dashes and underscores'
+  # By default it is the matrix of the job as JSON, or null.
+  if [[ -n $SETUP_ARTIFACT_NAME && $SETUP_ARTIFACT_NAME != '{'* ]]; then
+    expect artifact-name "$SETUP_ARTIFACT_NAME" '[A-Za-z0-9][A-Za-z0-9._-]{0,99}' \
+      '1 to 100 letters, digits, dots, dashes and underscores'
+  fi
   if [[ $SETUP_ACCELERATOR == cuda ]]; then
     expect cuda-architecture "$SETUP_CUDA_ARCHITECTURE" '(([5-9][0-9]|1[0-9]{2})[af]?)?' \
       'a capability without its dot, such as 90, or nothing'
@@ -78,6 +82,21 @@ check_inputs() {
   if [[ ! -d ${SETUP_WORKING_DIRECTORY:-.} ]]; then
     refuse working-directory "$(printf 'there is no folder %q' "$SETUP_WORKING_DIRECTORY")"
   fi
+}
+
+# The legs of a matrix share all else that GitHub calls a job by.
+name_of_the_gate() { # FOLDER
+  case "$SETUP_ARTIFACT_NAME" in
+  '{'*)
+    "$1/environment/bin/python" -I -c '
+import json, sys
+from repro_gate.core.comments import name_in_matrix
+print(name_in_matrix(sys.argv[1], json.loads(sys.argv[2])))
+' "${GITHUB_JOB-}" "$SETUP_ARTIFACT_NAME"
+    ;;
+  '' | null) printf '%s' "$DEFAULT_NAME" ;;
+  *) printf '%s' "$SETUP_ARTIFACT_NAME" ;;
+  esac
 }
 
 # Whoever tells the result finds there why there is none, as if the command had been asked.
@@ -128,7 +147,7 @@ from_cache_or_network() { # UV SUBCOMMAND...
 
 install_gate() {
   check_inputs
-  local folder uv python="$SETUP_PYTHON_VERSION"
+  local folder uv name python="$SETUP_PYTHON_VERSION"
   if [[ " ${refused[*]} " == *' python-version '* ]]; then python="$OLDEST_PYTHON"; fi
   folder="$(mktemp -d "$RUNNER_TEMP/repro-gate.XXXXXXXX")"
   # What is checked may hold settings of uv, which would decide where we are installed and from where.
@@ -151,6 +170,17 @@ install_gate() {
   mkdir "$folder/report"
   "$folder/repro-gate" --version >/dev/null ||
     fail "$NOT_MEASURABLE" "what was installed does not run: see above"
+  if [[ " ${refused[*]} " == *' artifact-name '* ]]; then
+    name="$DEFAULT_NAME"
+  elif ! name="$(name_of_the_gate "$folder")"; then
+    refuse artifact-name 'expected a name, or the matrix of the job as JSON'
+    name="$DEFAULT_NAME"
+  fi
+  printf 'The report of this attempt is in the artifact %s.\n' "$name" >"$folder/claim"
+  output name "$name"
+  # The letters at the end of the folder are of this use of the action alone.
+  output unique-name "$name-${folder##*.}"
+  output claim "$folder/claim"
   output folder "$folder"
   output uv "$uv"
   output command "$folder/repro-gate"

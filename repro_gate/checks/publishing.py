@@ -28,6 +28,8 @@ class Posted:
 
     pull_request: int
     url: str
+    has_rival: bool = False
+    """Another job of this run comments under the same name, in a comment of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class NotPosted:
     """How to get a comment; None where none is missed."""
     pull_request: int | None = None
     """None when there is no pull request to write to."""
+    has_rival: bool = False
+    """Another job of this run comments under the same name."""
 
 
 Publication: TypeAlias = Posted | NotPosted
@@ -62,6 +66,8 @@ def publish_comment(
 
     The run of a fork does not say which pull request it is of. Where several have its commit as
     their head, a finding is told on all of them and a pass on none.
+
+    Two jobs of one run that share a name by mistake get a comment each.
 
     Args:
         pull_requests: where the comments are.
@@ -109,16 +115,21 @@ class _Publisher:
         """Write the comment of one pull request, and look until it stands."""
         written: PostedComment | None = None
         known: set[int] = set()
+        has_rival = False
         for _ in range(_MOST_ROUNDS):
-            found = self._pull_requests.comments(number, like=self._ours)
+            everything = self._pull_requests.comments(number, like=self._ours)
+            found = [one for one in everything if not one.marker.is_result_of_rival(self._ours)]
+            has_rival = has_rival or len(found) < len(everything)
             if written is not None and (standing := _standing(written, found, known)) is not None:
-                return Posted(pull_request=number, url=standing.url)
+                return Posted(pull_request=number, url=standing.url, has_rival=has_rival)
             known |= {comment.id for comment in found}
             action = action_for(self._mode, posted=_as_one(found), ours=self._ours)
             match action:
                 case Keep(reason=reason, remedy=remedy):
                     self._withdraw(written, found)
-                    return NotPosted(pull_request=number, reason=reason, remedy=remedy)
+                    return NotPosted(
+                        pull_request=number, reason=reason, remedy=remedy, has_rival=has_rival
+                    )
                 case Create():
                     written = self._pull_requests.create(number, self._body(None))
                 case Update(comment=comment):
@@ -127,7 +138,7 @@ class _Publisher:
                     assert_never(action)
         if written is None:
             raise PublishFailed("the comment was deleted each time that it was to be changed")
-        return Posted(pull_request=number, url=written.url)
+        return Posted(pull_request=number, url=written.url, has_rival=has_rival)
 
     def _updated(
         self, comment: PostedComment, found: Sequence[PostedComment]

@@ -142,6 +142,14 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         ),
     ] = DEFAULT_NAME,
     shard: ShardOption = None,
+    artifact: Annotated[
+        str | None,
+        typer.Option(
+            "--artifact",
+            help="The artifact that has the report folder: the comment shows how to download it.",
+            envvar="REPRO_GATE_ARTIFACT",
+        ),
+    ] = None,
     artifact_url: Annotated[
         str | None,
         typer.Option(
@@ -182,6 +190,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             # The job that puts the shards together speaks for all of them.
             comment=CommentMode.NEVER if shard else comment,
             name=name,
+            artifact=artifact,
             artifact_url=artifact_url,
             running=running,
             of_another_run=of_another_run,

@@ -3,14 +3,14 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro_gate.adapters.evidence_file import read_evidence, write_evidence
 from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
+from repro_gate.adapters.github.environment import GithubEnvironment, read_environment, writer_in
 from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
@@ -18,7 +18,13 @@ from repro_gate.cli import leftovers, wiring
 from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.printing import say
 from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import CommentMode, CommentState, Marker, workflow_key
+from repro_gate.core.comments import (
+    CommentMode,
+    CommentState,
+    Marker,
+    no_comment_reason,
+    workflow_key,
+)
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.golden_lines import line_in_golden
 from repro_gate.core.outcome import ExitCode, exit_code_for
@@ -38,6 +44,10 @@ _NOT_BEGUN = Unfinished(
     message="The check has not begun: a step before it failed or was cancelled.",
     remedy="look at the log of the job",
 )
+_RIVAL = (
+    "Another job of this run comments as {name} too, and has a comment of its own: "
+    "give each gate of a workflow an artifact-name of its own"
+)
 _FILES: Mapping[str, str] = {
     "report": "report.md",
     "report-json": "report.json",
@@ -55,6 +65,7 @@ class PublishOptions:
     config: Path
     comment: CommentMode
     name: str
+    artifact: str | None
     artifact_url: str | None
     running: bool
     of_another_run: bool
@@ -74,7 +85,8 @@ def run_publish(options: PublishOptions) -> ExitCode:
         warning = Annotation(level="warning", title="repro-gate", message=github.problem)
         say(render_said([warning]))
         return ExitCode.PASSED
-    ours = _marker(options.name, run)
+    run = replace(run, artifact=options.artifact)
+    ours = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
     if options.running:
         return _tell_running(options, github, run, ours)
     evidence = _evidence(options.output, run)
@@ -120,6 +132,9 @@ class _Told:
         """Write the comment; what stops it is a warning, or expected of a fork."""
         if mode is CommentMode.NEVER:
             return ()
+        if (reason := no_comment_reason(run)) is not None:
+            self._report([NotPosted(reason=one_line(reason))], ours)
+            return ()
         github = self._github
         try:
             pull_requests = GithubPullRequests(github.api_url, run.repository, github.token)
@@ -132,6 +147,11 @@ class _Told:
             else:
                 self._note("warning", f"The comment could not be posted: {reason}")
             return ()
+        self._report(posted, ours)
+        return posted
+
+    def _report(self, posted: Sequence[Publication], ours: Marker) -> None:
+        """Print why there is no comment, and warn where one is missed."""
         for one in posted:
             # That there is no comment yet is no news when a check begins.
             if isinstance(one, NotPosted) and ours.state is not CommentState.RUNNING:
@@ -139,7 +159,8 @@ class _Told:
                     say(f"repro-gate: no comment was written: {one.reason}\n")
                 else:
                     self._note("warning", f"No comment was written: {one.reason} ({one.remedy})")
-        return posted
+        if any(one.has_rival for one in posted):
+            self._note("warning", _RIVAL.format(name=ours.name))
 
     def summarise(self, text: str) -> None:
         """Add to the summary page of the job."""

@@ -1,21 +1,27 @@
 """The one comment on a pull request: whose it is, what it says, and when it is written."""
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from repro_gate.core.ci import RunId
+from repro_gate.core.ci import CiRun, RunId
 
 DEFAULT_NAME = "repro-gate"
+MAX_NAME_LENGTH = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _FILE = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _MARKER = re.compile(
     r"<!-- repro-gate/comment/v1 workflow=(?P<workflow>[A-Za-z0-9._-]{0,100})"
     r" name=(?P<name>[A-Za-z0-9._-]{1,100}) run=(?P<run>[0-9]{1,19})"
     r" attempt=(?P<attempt>[0-9]{1,9}) state=(?P<state>[a-z]+) found=(?P<found>yes|no)"
-    r" retold=(?P<retold>yes|no) -->"
+    r" retold=(?P<retold>yes|no)"
+    r"(?: by=(?P<by_run>[0-9]{1,19})\.(?P<by_attempt>[0-9]{1,9})\.(?P<by_job>[0-9a-f]{12}))? -->"
 )
 
 
@@ -49,6 +55,15 @@ _BEST_TO_WORST = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """The job that writes a comment."""
+
+    run: RunId
+    job: str
+    """Differs between the jobs of an attempt, also between the legs of a matrix; see `job_key`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
     """The hidden first line of a comment.
 
@@ -66,6 +81,8 @@ class Marker:
     """Tells the workflows of one repository apart, see `workflow_key`; empty when unknown."""
     is_retold: bool = False
     """The run is told of by another one, which may be made again and then know more."""
+    writer: Writer | None = None
+    """None when unknown, as in comments of earlier versions."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -77,21 +94,31 @@ class Marker:
     def __str__(self) -> str:
         """Return the line."""
         found, retold = ("yes" if is_so else "no" for is_so in (self.found, self.is_retold))
+        by = self.writer
+        end = "" if by is None else f" by={by.run.run}.{by.run.attempt}.{by.job}"
         return (
             f"<!-- repro-gate/comment/v1 workflow={self.workflow} name={self.name} "
             f"run={self.run.run} attempt={self.run.attempt} state={self.state.value} "
-            f"found={found} retold={retold} -->"
+            f"found={found} retold={retold}{end} -->"
         )
 
     @property
     def rank(self) -> tuple[RunId, int]:
-        """Tells which of two comments about one gate stands: the greater one.
+        """Decides which of two comments about one gate stands: the greater one.
 
-        A later run is greater. What one job of an attempt has found, another job of the same
-        attempt does not take back: they have one name by mistake, and the second one would turn
-        what the first has found into what it has not.
+        A later run is greater. Within an attempt the worse result is: a job that publishes twice
+        does not take back what it has found.
         """
         return self.run, 0 if self.is_retold else _BEST_TO_WORST.index(self.state)
+
+    def is_result_of_rival(self, ours: "Marker") -> bool:
+        """Return whether another job of the same attempt has put its result under our name.
+
+        They share the name by mistake, and neither result may replace the other.
+        """
+        if self.writer is None or ours.writer is None or self.state is CommentState.RUNNING:
+            return False
+        return self.writer.run == ours.writer.run and self.writer.job != ours.writer.job
 
     def has_gate_of(self, other: "Marker") -> bool:
         """Tell whether two comments are about the same gate."""
@@ -109,6 +136,29 @@ def workflow_key(file: str) -> str:
     return hashlib.sha256(file.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]
 
 
+def job_key(*facts: str) -> str:
+    """Return what a marker calls a job, of all that tells it apart from the others."""
+    return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def name_in_matrix(job: str, leg: Mapping[str, Any]) -> str:
+    """Return a name for the gate of one leg of a matrix that no other leg of the job has.
+
+    Args:
+        job: the id of the job.
+        leg: what the matrix gives to this leg.
+    """
+    if not leg:
+        return DEFAULT_NAME
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in leg.values()]
+    words = ".".join([job, *texts])
+    name = f"{DEFAULT_NAME}-{_ODD.sub('-', words)}"
+    if all(map(_WORD.fullmatch, texts)) and _NAME.fullmatch(name):
+        return name
+    digest = hashlib.sha256(json.dumps([job, leg], sort_keys=True).encode()).hexdigest()[:8]
+    return f"{name[: MAX_NAME_LENGTH - 9]}-{digest}"
+
+
 def marker_of(body: str) -> Marker | None:
     """Return the marker that a comment begins with, or None; anything else in it is text."""
     parts = _MARKER.fullmatch(body.partition("\n")[0].rstrip("\r"))
@@ -122,9 +172,17 @@ def marker_of(body: str) -> Marker | None:
             state=CommentState(parts["state"]),
             found=parts["found"] == "yes",
             is_retold=parts["retold"] == "yes",
+            writer=_writer_in(parts),
         )
     except ValueError:
         return None
+
+
+def _writer_in(parts: re.Match[str]) -> Writer | None:
+    if parts["by_job"] is None:
+        return None
+    run = RunId(int(parts["by_run"]), int(parts["by_attempt"]))
+    return Writer(run=run, job=parts["by_job"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +218,19 @@ class Keep:
 CommentAction: TypeAlias = Create | Update | Keep
 
 
+def no_comment_reason(run: CiRun) -> str | None:
+    """Return why no pull request can have a comment on a run, or None when one may."""
+    if run.is_of_another:
+        if run.head_owner and run.head_branch:
+            return None
+        return "GitHub does not name the branch of the run, as after its fork was deleted"
+    if run.pull_request is not None:
+        return None
+    if run.event == "pull_request":
+        return "the event pull_request does not name its pull request"
+    return f"only a run of the event pull_request has one, and this is of {run.event or 'no event'}"
+
+
 def action_for(mode: CommentMode, *, posted: PostedComment | None, ours: Marker) -> CommentAction:
     """Return what to do on a pull request that has this comment of our gate, or none."""
     if mode is CommentMode.NEVER:
@@ -175,10 +246,10 @@ def action_for(mode: CommentMode, *, posted: PostedComment | None, ours: Marker)
 
 def _over(posted: PostedComment, ours: Marker) -> CommentAction:
     if posted.marker.run > ours.run:
-        return Keep("a later run has already told its result")
+        return Keep("a later run has already published its result")
     if posted.marker.rank > ours.rank:
         return Keep(
-            f"another job of this run has told its result, {posted.marker.state.value}",
+            f"this run has already published its result, {posted.marker.state.value}",
             remedy="give each gate of a workflow an artifact-name of its own",
         )
     return Update(posted)

@@ -12,7 +12,9 @@ from tests.docs.pages import first_column, page
 _PAGE = page("docs/reference/action.md")
 _STEPS = steps_of(ACTION)
 _COMMANDS = [step for step in _STEPS if step.command is not None]
-_GIVEN_BY_THE_ACTION = frozenset({"REPRO_GATE_OUTPUT", "REPRO_GATE_ARTIFACT_URL"})
+_GIVEN_BY_THE_ACTION = frozenset(
+    {"REPRO_GATE_ARTIFACT", "REPRO_GATE_ARTIFACT_URL", "REPRO_GATE_OUTPUT"}
+)
 """Options that the action itself sets: nobody needs an input for them."""
 
 
@@ -130,13 +132,37 @@ def test_every_input_describes_itself(name: str) -> None:
     assert option is None or re.search(rf"Stands for {option[1]}(?![\w-])", description)
 
 
-def test_all_outputs_are_told_by_the_last_step() -> None:
+def test_the_marketplace_takes_the_description() -> None:
+    """It refuses one of 125 or more characters."""
+    assert 0 < len(document(ACTION)["description"].strip()) < 125
+
+
+def test_no_upload_replaces_one_of_its_own_attempt() -> None:
+    """Only a later attempt overwrites, and then whoever took the name of the attempt first."""
+    uploads = [
+        step
+        for step in document(ACTION)["runs"]["steps"]
+        if step.get("uses", "").startswith("actions/upload-artifact@")
+    ]
+    told = {step["id"]: (step["with"]["name"], step["with"].get("overwrite")) for step in uploads}
+    name = "${{ steps.gate.outputs.name }}"
+
+    assert told == {
+        "claim": (f"attempt-${{{{ github.run_attempt }}}}-of-{name}", None),
+        "upload": (name, "${{ github.run_attempt > 1 }}"),
+        "again": ("${{ steps.gate.outputs.unique-name }}", None),
+    }
+    assert all(step["continue-on-error"] is True for step in uploads)
+
+
+def test_all_outputs_are_told_by_the_step_that_publishes() -> None:
     """Each output is the one of the same name of the step that tells the result."""
     expected = {
         name: f"${{{{ steps.publish.outputs.{name} }}}}" for name in document(ACTION)["outputs"]
     }
     written = {name: output["value"] for name, output in document(ACTION)["outputs"].items()}
-    assert (written, _STEPS[-1].id) == (expected, "publish")
+    (last,) = (step for step in _STEPS if step.id == "publish")
+    assert (written, last.command) == (expected, "publish")
 
 
 def test_every_script_names_its_shell() -> None:

@@ -106,7 +106,7 @@ def test_what_the_command_line_takes_is_not_refused(
 def test_an_artifact_name_is_a_name_of_a_gate() -> None:
     """The action and the command line take the same ones."""
     written = re.search(
-        r"^  expect artifact-name \S+ '([^']+)'", SCRIPT.read_text("utf-8"), re.MULTILINE
+        r"^ +expect artifact-name \S+ '([^']+)'", SCRIPT.read_text("utf-8"), re.MULTILINE
     )
     assert written is not None
     ascii_ = [chr(code) for code in range(128)]

@@ -34,10 +34,46 @@ def test_an_unknown_phase_is_refused(machine: Machine) -> None:
 def test_two_jobs_at_once_do_not_meet(machine: Machine) -> None:
     """Each run has a folder of its own, and the caller's folder stays as it is."""
     first, second = machine.run("gate"), machine.run("gate")
-    assert set(first.outputs) == {"folder", "uv", "command", "report"}
-    assert set(first.outputs.values()) & set(second.outputs.values()) == {str(machine.uv)}
+    shared = {"name": "repro-gate", "uv": str(machine.uv)}
+    own = {"claim", "command", "folder", "report", "unique-name"}
+    assert set(first.outputs) == {*shared, *own}
+    assert set(first.outputs.values()) & set(second.outputs.values()) == set(shared.values())
     assert Path(first.outputs["folder"]).parent == machine.temp
     assert Path(first.outputs["report"]).is_dir()
+    assert list(machine.workspace.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("my-gate", "my-gate"),
+        ("", "repro-gate"),
+        # What GitHub makes of the matrix of a job by default.
+        ("null", "repro-gate"),
+        ("{}", "repro-gate"),
+        ('{\n  "suite": "hosted"\n}', "repro-gate-gate.hosted"),
+        ('{"suite": "embedded", "device": "cuda:0"}', "repro-gate-gate.embedded.cuda-0-fa80cb93"),
+    ],
+)
+def test_each_leg_of_a_matrix_has_a_name_of_its_own(
+    machine: Machine, given: str, name: str
+) -> None:
+    """Unless a name was given; the report has another one to fall back on."""
+    outputs = machine.run("gate", SETUP_ARTIFACT_NAME=given, GITHUB_JOB="gate").outputs
+
+    assert outputs["name"] == name
+    assert re.fullmatch(re.escape(name) + r"-[A-Za-z0-9]{8}", outputs["unique-name"])
+    assert outputs["unique-name"].rpartition("-")[2] == outputs["folder"].rpartition(".")[2]
+    assert Path(outputs["claim"]).read_text("utf-8").endswith(f"in the artifact {name}.\n")
+
+
+@pytest.mark.parametrize("given", ["{", "{x}", '{"a": $(touch here)}'])
+def test_a_matrix_that_is_no_json_is_refused(machine: Machine, given: str) -> None:
+    """The result is published under the default name then."""
+    result = machine.run("gate", SETUP_ARTIFACT_NAME=given)
+
+    assert (result.code, result.outputs["refused"]) == (2, "artifact-name")
+    assert result.outputs["name"] == "repro-gate"
     assert list(machine.workspace.iterdir()) == []
 
 

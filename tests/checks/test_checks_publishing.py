@@ -8,7 +8,7 @@ import pytest
 
 from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
 from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentMode, CommentState, Marker
+from repro_gate.core.comments import CommentMode, CommentState, Marker, Writer
 from repro_gate.errors import CommentGone, PublishFailed
 from tests.fakes.pull_requests import MemoryPullRequests, Turn, interleavings, take_turns
 
@@ -31,12 +31,13 @@ def marker(
     found: bool | None = None,
     name: str = "repro-gate",
     workflow: str = "gate.yml",
+    job: str | None = None,
 ) -> Marker:
     """Return the marker of a run, which has findings when it failed."""
     has_found = state is CommentState.FAILED if found is None else found
-    return Marker(
-        name=name, workflow=workflow, run=RunId(run, attempt), state=state, found=has_found
-    )
+    id = RunId(run, attempt)
+    writer = None if job is None else Writer(run=id, job=job * 12)
+    return Marker(name=name, workflow=workflow, run=id, state=state, found=has_found, writer=writer)
 
 
 def body(of: Marker) -> str:
@@ -90,7 +91,7 @@ def test_an_earlier_run_does_not_overwrite_a_later_one() -> None:
 
     told = publish(pulls, marker(attempt=1)) + publish(pulls, marker(run=99, attempt=9))
 
-    reason = "a later run has already told its result"
+    reason = "a later run has already published its result"
     assert told == (NotPosted(reason=reason, pull_request=7),) * 2
     assert markers(pulls) == [marker(CommentState.PASSED, attempt=2)]
 
@@ -170,7 +171,7 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(state: Comme
 
     assert told == NotPosted(
         pull_request=7,
-        reason="another job of this run has told its result, failed",
+        reason="this run has already published its result, failed",
         remedy="give each gate of a workflow an artifact-name of its own",
     )
     assert markers(pulls) == [marker()]
@@ -184,6 +185,45 @@ def test_a_finding_is_told_over_a_pass_of_the_same_run() -> None:
     publish(pulls, marker())
 
     assert markers(pulls) == [marker()]
+
+
+def test_jobs_of_one_run_with_one_name_keep_both_results() -> None:
+    """Neither replaces the other, and both are told of the mistake once they can see it."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(run=99, job="0"))
+    jobs = [marker(job="a"), marker(job="b")]
+
+    told = [publish(pulls, job) for job in jobs]
+
+    assert markers(pulls) == jobs
+    assert told == [
+        (Posted(pull_request=7, url="https://github.test/1"),),
+        (Posted(pull_request=7, url="https://github.test/2", has_rival=True),),
+    ]
+
+
+def test_a_pass_does_not_replace_what_another_job_of_the_run_has_found() -> None:
+    """Where all is well in one of them, there is nothing to add."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(job="a"))
+
+    (told,) = publish(pulls, marker(CommentState.PASSED, job="b"))
+
+    assert told == NotPosted(
+        pull_request=7, reason="all is well, and nothing else was ever said", has_rival=True
+    )
+    assert markers(pulls) == [marker(job="a")]
+
+
+def test_a_later_attempt_replaces_all_comments_of_the_earlier_one() -> None:
+    """Also those of jobs that shared a name."""
+    pulls = MemoryPullRequests(7)
+    for job in "ab":
+        publish(pulls, marker(job=job))
+
+    publish(pulls, marker(CommentState.PASSED, attempt=2, found=False, job="c"))
+
+    assert markers(pulls) == [marker(CommentState.PASSED, attempt=2, found=True, job="c")]
 
 
 def test_a_pass_of_a_fork_is_not_told_on_several_pull_requests() -> None:
@@ -233,7 +273,7 @@ def test_the_latest_of_several_comments_counts() -> None:
 
     (told,) = publish(pulls, marker())
 
-    assert told == NotPosted(reason="a later run has already told its result", pull_request=7)
+    assert told == NotPosted(reason="a later run has already published its result", pull_request=7)
     assert [one.run.run for one in markers(pulls)] == [98, 101]
 
 
@@ -392,6 +432,22 @@ def test_two_jobs_of_one_run_leave_what_one_has_found(*, has_comment: bool) -> N
         (left,) = markers(pulls)
         held_up = turns.taken[-2:] == [(0, "update 1"), (0, "comments 7")] and has_comment
         assert left.state is CommentState.FAILED or held_up, turns.taken
+
+
+@pytest.mark.parametrize("has_comment", [False, True], ids=["first", "again"])
+def test_two_failed_jobs_with_one_name_keep_both_comments(*, has_comment: bool) -> None:
+    """In every order of their calls, but for the one that no client can prevent."""
+    for order in ORDERS:
+        pulls = MemoryPullRequests(7)
+        if has_comment:
+            publish(pulls, marker(run=90))
+        jobs = [marker(job="a"), marker(job="b")]
+
+        turns = take_turns(order, *(_publishing(pulls, job) for job in jobs))
+
+        held_up = [turns.taken[-2:] == [(one, "update 1"), (one, "comments 7")] for one in range(2)]
+        left = sorted(markers(pulls), key=str)
+        assert left == jobs or (has_comment and any(held_up)), turns.taken
 
 
 @pytest.mark.parametrize("later", [0, 1])

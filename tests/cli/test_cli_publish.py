@@ -196,7 +196,7 @@ def test_a_later_run_is_not_overwritten(red_job: Job, green_job: Job, github: Gi
 
     ran = green_job.publish("--comment", "always")
 
-    said = f"{_KEPT}a later run has already told its result\n"
+    said = f"{_KEPT}a later run has already published its result\n"
     assert (ran.code, ran.out, github.world.bodies()) == (0, said, [before])
 
 
@@ -204,7 +204,7 @@ def test_a_run_without_a_pull_request_has_no_comment(red_job: Job, github: Githu
     """A nightly check is told by its summary and its annotations."""
     ran = replace(red_job, event_name="schedule").publish()
 
-    said = f"{_KEPT}no open pull request has the commit of this run as its head"
+    said = f"{_KEPT}only a run of the event pull_request has one, and this is of schedule"
     assert (ran.code, github.world.asks()) == (0, [])
     assert [line for line in ran.out.splitlines() if not line.startswith("::error ")] == [said]
     assert "**Failed**" in red_job.summary()
@@ -220,10 +220,24 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(
 
     assert [state for _, state, _ in states(github.world)] == ["failed"]
     said = (
-        "::warning title=repro-gate::No comment was written: another job of this run has told "
-        "its result, failed (give each gate of a workflow an artifact-name of its own)\n"
+        f"{_KEPT}all is well, and nothing else was ever said\n"
+        "::warning title=repro-gate::Another job of this run comments as repro-gate too, and has a "
+        "comment of its own: give each gate of a workflow an artifact-name of its own\n"
     )
     assert (ran.code, ran.out) == (0, said)
+
+
+def test_two_jobs_with_one_name_have_a_comment_each(
+    red_job: Job, own_job: Job, github: Github
+) -> None:
+    """What the second one has come to is published as well, and the mistake is a warning."""
+    red_job.publish()
+    own_job.publish("--running")
+
+    ran = own_job.publish()
+
+    assert [state for _, state, _ in states(github.world)] == ["failed", "broken"]
+    assert "::warning title=repro-gate::Another job of this run comments as repro-gate" in ran.out
 
 
 def test_a_gate_may_be_started_by_the_end_of_another_workflow(
@@ -235,7 +249,7 @@ def test_a_gate_may_be_started_by_the_end_of_another_workflow(
 
     ran = job.publish("--comment", "always")
 
-    reason = "no open pull request has the commit of this run as its head"
+    reason = "only a run of the event pull_request has one, and this is of workflow_run"
     assert (ran.code, ran.out) == (0, f"{_KEPT}{reason}\n")
     assert (job.outputs()["outcome"], github.world.asks()) == ("passed", [])
 

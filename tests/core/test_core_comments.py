@@ -4,8 +4,10 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from repro_gate.core.ci import RunId
+from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import (
     CommentMode,
     CommentState,
@@ -13,8 +15,11 @@ from repro_gate.core.comments import (
     Marker,
     PostedComment,
     Update,
+    Writer,
     action_for,
     marker_of,
+    name_in_matrix,
+    no_comment_reason,
     workflow_key,
 )
 
@@ -100,9 +105,112 @@ def test_the_worse_of_two_results_of_one_attempt_stands(better: str, worse: str)
     assert action_for(CommentMode.AUTO, posted=over_low, ours=high) == Update(over_low)
     kept = action_for(CommentMode.AUTO, posted=over_high, ours=low)
     assert kept == Keep(
-        f"another job of this run has told its result, {worse}",
+        f"this run has already published its result, {worse}",
         remedy="give each gate of a workflow an artifact-name of its own",
     )
+
+
+def test_a_marker_names_its_writer() -> None:
+    """One of an earlier version names none."""
+    ours = replace(OURS, writer=Writer(run=RunId(8, 2), job="0123456789ab"))
+
+    assert marker_of(str(ours)) == ours
+    assert marker_of(str(OURS)) == OURS
+    assert marker_of(str(ours).replace("by=8.2.", "by=8.0.")) is None
+
+
+@pytest.mark.parametrize(
+    ("theirs", "state", "is_rival"),
+    [
+        (Writer(run=RunId(8, 2), job="b" * 12), CommentState.PASSED, True),
+        (Writer(run=RunId(8, 2), job="b" * 12), CommentState.RUNNING, False),
+        (Writer(run=RunId(8, 2), job="a" * 12), CommentState.PASSED, False),
+        (Writer(run=RunId(8, 1), job="b" * 12), CommentState.PASSED, False),
+        (None, CommentState.PASSED, False),
+    ],
+)
+def test_the_result_of_another_job_of_the_attempt_is_a_rival(
+    theirs: Writer | None, state: CommentState, *, is_rival: bool
+) -> None:
+    """An earlier attempt is replaced, and whoever says that a check is running gives way."""
+    ours = replace(OURS, writer=Writer(run=RunId(8, 2), job="a" * 12))
+    other = replace(OURS, writer=theirs, state=state)
+
+    assert other.is_result_of_rival(ours) is is_rival
+    assert not other.is_result_of_rival(OURS)
+
+
+_MATRIX_VALUES = st.one_of(st.text(max_size=40), st.integers(), st.booleans(), st.none())
+_LEGS = st.dictionaries(st.text(alphabet="abc", min_size=1), _MATRIX_VALUES, min_size=1, max_size=3)
+
+
+@given(_LEGS, _LEGS)
+def test_legs_of_a_matrix_have_names_of_their_own(
+    one: dict[str, object], two: dict[str, object]
+) -> None:
+    """Each is a name that a marker can have, whatever the matrix holds."""
+    names = [name_in_matrix("gate", leg) for leg in (one, two)]
+
+    for name in names:
+        assert Marker(name=name, run=RunId(1, 1), state=CommentState.PASSED).name == name
+    if [str(value) for value in one.values()] != [str(value) for value in two.values()]:
+        assert names[0] != names[1]
+
+
+def test_plain_values_of_a_matrix_stand_in_the_name() -> None:
+    """A reader of the pull request sees which leg it is; others have a digest too."""
+    names = [
+        name_in_matrix("gate", leg)
+        for leg in (
+            {},
+            {"suite": "embedded"},
+            {"suite": "a", "n": 2},
+            {"v": "3.11"},
+            {"s": "a" * 99},
+        )
+    ]
+
+    assert names == [
+        "repro-gate",
+        "repro-gate-gate.embedded",
+        "repro-gate-gate.a.2",
+        "repro-gate-gate.3.11-92375050",
+        f"repro-gate-gate.{'a' * 75}-f48bac50",
+    ]
+
+
+_OWN = CiRun(
+    id=RunId(1, 1),
+    repository="octo/gate",
+    head_sha="",
+    head_owner="octo",
+    head_branch="topic",
+    server_url="https://github.test",
+)
+_ONLY = "only a run of the event pull_request has one, and this is of"
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (replace(_OWN, event="pull_request", pull_request=7), None),
+        (replace(_OWN, event="push"), f"{_ONLY} push"),
+        (replace(_OWN, event="merge_group"), f"{_ONLY} merge_group"),
+        (_OWN, f"{_ONLY} no event"),
+        (
+            replace(_OWN, event="pull_request"),
+            "the event pull_request does not name its pull request",
+        ),
+        (replace(_OWN, is_of_another=True), None),
+        (
+            replace(_OWN, is_of_another=True, head_owner=""),
+            "GitHub does not name the branch of the run, as after its fork was deleted",
+        ),
+    ],
+)
+def test_only_runs_of_a_pull_request_can_have_a_comment(run: CiRun, reason: str | None) -> None:
+    """Of every other run the reason is its event, and not something that nobody has asked."""
+    assert no_comment_reason(run) == reason
 
 
 def test_comments_can_be_turned_off() -> None:

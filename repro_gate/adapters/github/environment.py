@@ -8,8 +8,11 @@ from repro_gate.adapters.github.events import run_by_event, run_by_variables, ru
 from repro_gate.adapters.github.fields import FieldMissing
 from repro_gate.adapters.http.keys import Key, is_sendable
 from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import Writer, job_key
 
 _API = "https://api.github.com"
+_OF_A_JOB = ("GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID")
+"""Together they differ between the jobs of a run; legs of a matrix share the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,21 @@ def read_environment(environ: Mapping[str, str], *, of_another: bool = False) ->
         token=token,
         problem=problem or no_token,
     )
+
+
+def writer_in(environ: Mapping[str, str], output: Path) -> Writer | None:
+    """Return the job that publishes; None when the environment does not name its run.
+
+    Args:
+        environ: the variables of the step.
+        output: the report folder, of which the action makes a new one for each use.
+    """
+    try:
+        run = run_by_variables(environ).id
+    except FieldMissing:
+        return None
+    facts = (environ.get(name, "") for name in _OF_A_JOB)
+    return Writer(run=run, job=job_key(str(output.absolute()), *facts))
 
 
 def _run_of(environ: Mapping[str, str], *, of_another: bool) -> tuple[CiRun | None, str | None]:

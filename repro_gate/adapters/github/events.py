@@ -33,6 +33,7 @@ def run_by_variables(environ: Mapping[str, str]) -> CiRun:
         head_branch=environ.get("GITHUB_HEAD_REF") or environ.get("GITHUB_REF_NAME", ""),
         server_url=(environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/"),
         workflow=_file_of(environ.get("GITHUB_WORKFLOW_REF")),
+        event=environ.get("GITHUB_EVENT_NAME", ""),
     )
 
 

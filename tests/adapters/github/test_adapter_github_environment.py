@@ -10,7 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repro_gate.adapters.github.environment import GithubEnvironment, read_environment
+from repro_gate.adapters.github.environment import (
+    GithubEnvironment,
+    read_environment,
+    writer_in,
+)
 from repro_gate.adapters.http.keys import Key
 from repro_gate.core.ci import CiRun, RunId
 
@@ -24,6 +28,7 @@ OWN = CiRun(
     head_branch="topic",
     server_url="https://github.com",
     workflow="gate.yml",
+    event="pull_request",
 )
 PULL_REQUEST = {
     "number": 7,
@@ -141,6 +146,7 @@ def test_a_pull_request_is_told_by_its_head(read: Reader) -> None:
         head_branch="topic",
         server_url="https://github.com",
         workflow="gate.yml",
+        event="pull_request",
         pull_request=7,
     )
 
@@ -184,6 +190,7 @@ def test_another_run_is_told_of_by_the_one_that_it_started(read: Reader) -> None
         head_branch="topic",
         server_url="https://github.com",
         workflow="gate.yml",
+        event="workflow_run",
         has_foreign_head=True,
         is_of_another=True,
         conclusion="success",
@@ -194,7 +201,7 @@ def test_another_run_is_known_by_its_own_event_alone(read: Reader) -> None:
     """Where nothing says which run it was, its report cannot pass for a success either."""
     environment = read("push", WORKFLOW_RUN, of_another=True)
 
-    assert environment.run == replace(OWN, is_of_another=True)
+    assert environment.run == replace(OWN, event="push", is_of_another=True)
     said = "the event is not workflow_run, so that no other run is known"
     assert environment.problem == said
 
@@ -234,7 +241,34 @@ def test_other_events_have_no_pull_request(read: Reader, event: str) -> None:
     """Their commit is the one of the variables, and their payload is not even read."""
     environment = read(event, b"{ no JSON")
 
-    assert (environment.run, environment.problem) == (OWN, None)
+    assert (environment.run, environment.problem) == (replace(OWN, event=event), None)
+
+
+_JOB = {
+    "GITHUB_JOB": "gate",
+    "GITHUB_REPOSITORY": "octo/gate",
+    "GITHUB_RUN_ATTEMPT": "2",
+    "GITHUB_RUN_ID": "4321",
+    "RUNNER_NAME": "gpu-1",
+    "RUNNER_TRACKING_ID": "github_one",
+}
+
+
+@pytest.mark.parametrize("name", ["GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID"])
+def test_jobs_of_one_run_are_different_writers(name: str, tmp_path: Path) -> None:
+    """Also the legs of a matrix, on one runner or on several, and two steps of one job."""
+    ours = writer_in(_JOB, tmp_path)
+    others = [writer_in(_JOB | {name: "other"}, tmp_path), writer_in(_JOB, tmp_path / "second")]
+
+    assert ours == writer_in(_JOB, tmp_path)
+    assert ours is not None
+    assert ours.run == RunId(4321, 2)
+    assert len({ours, *others}) == 3
+
+
+def test_a_run_that_has_no_number_has_no_writer(tmp_path: Path) -> None:
+    """Whatever else is known of the job."""
+    assert writer_in(_JOB | {"GITHUB_RUN_ID": ""}, tmp_path) is None
 
 
 def test_names_are_data(read: Reader) -> None:
