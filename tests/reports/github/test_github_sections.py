@@ -252,7 +252,11 @@ def test_a_pattern_that_would_accept_more_is_not_offered(other: str) -> None:
         cells = [first, drift_of(generation_of("a"), generation_of("x"), cell_of(model="b"))]
     else:
         second = drift_of(generation_of("a b"), generation_of("a y"), cell_of(seed=3))
-        cells = [first, second, cell_report_of(Inconclusive(reason="x", remedy="y"), cell_of(seed=2))]
+        cells = [
+            first,
+            second,
+            cell_report_of(Inconclusive(reason="x", remedy="y"), cell_of(seed=2)),
+        ]
 
     assert "# accept all" not in told(gate_report_of(*cells))
 
