@@ -1,10 +1,19 @@
-"""Writing a file in one step."""
+"""Writing files: in one step, and never through a link."""
 
 import os
+import re
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-TEMPORARY = ".tmp"
+from repro_gate.adapters.plain_files import require_plain_file
+from repro_gate.errors import InputInvalid
+
+_PREFIX = ".repro-gate-"
+_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
+"""The names that `mkstemp` makes of the two, and no others."""
 
 
 def write_atomically(file: Path, text: str) -> None:
@@ -13,7 +22,7 @@ def write_atomically(file: Path, text: str) -> None:
     Raises:
         OSError: the file cannot be written; the old one is as it was.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=TEMPORARY, dir=file.parent)
+    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=file.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
@@ -28,7 +37,73 @@ def write_atomically(file: Path, text: str) -> None:
         raise
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed writers left below a folder; only while no other one is at work."""
-    for file in folder.glob(f"**/.*{TEMPORARY}"):
-        file.unlink()
+def open_log(file: Path, *, afresh: bool) -> BinaryIO:
+    """Open a file that only grows, for reading and writing.
+
+    Args:
+        file: what is in its place is replaced when the log begins afresh, be it a link.
+        afresh: begin with an empty file.
+
+    Raises:
+        InputInvalid: the log to go on with is not a plain file.
+        OSError: it cannot be opened.
+    """
+    if afresh:
+        file.unlink(missing_ok=True)
+    elif os.path.lexists(file):
+        require_plain_file(file)
+    # Between the look and this, a link may have taken its place.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if afresh else 0)
+    return os.fdopen(os.open(file, flags, 0o644), "r+b")
+
+
+def require_no_links(*folders: Path) -> None:
+    """Raise `InputInvalid` when a folder to write into is a link, wherever it leads."""
+    for folder in folders:
+        if folder.is_symlink():
+            expected = "a folder to write into"
+            raise InputInvalid.at(folder, "", expected=expected, found="a link to another place")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, unless it is there.
+
+    Raises:
+        InputInvalid: it is a link.
+        OSError: it cannot be made.
+    """
+    require_no_links(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def sweep(folder: Path, *, trees: Iterable[str]) -> None:
+    """Remove what killed writers left in a folder; only while no other one is at work.
+
+    Nothing but plain files with the name of our temporary ones is removed.
+
+    Args:
+        folder: where to look.
+        trees: the names of folders in it; they are looked at as well, and the folders in them.
+
+    Raises:
+        InputInvalid: one of the trees, or a folder in it, is a link.
+        OSError: a folder cannot be looked into, or a file cannot be removed.
+    """
+    folders = [folder]
+    for name in trees:
+        tree = folder / name
+        inner = [tree / entry.name for entry in _entries(tree) if entry.is_dir()]
+        require_no_links(tree, *inner)
+        folders += [tree, *inner]
+    for each in folders:
+        for entry in _entries(each):
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)  # noqa: PTH108 -- the entry has its path already
+
+
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from list(entries)
+    except FileNotFoundError:
+        return

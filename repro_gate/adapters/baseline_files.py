@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from repro_gate.adapters.atomic import write_atomically
+from repro_gate.adapters.atomic import make_folder, require_no_links, write_atomically
 from repro_gate.adapters.documents import read_json
 from repro_gate.core.baseline_format import from_data, is_intact, to_data
 from repro_gate.core.baselines import Baseline
@@ -29,14 +29,21 @@ class BaselineFiles:
         return read_baseline(self.file(source, cell_id), source=source, cell_id=cell_id)
 
     def write(self, baseline: Baseline) -> None:
-        """Write a baseline; afterwards the file is the old one or the new one, never a part."""
+        """Write a baseline; afterwards the file is the old one or the new one, never a part.
+
+        Raises:
+            InputInvalid: its folder is a link.
+        """
         file = self.file(baseline.source, baseline.id)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        require_no_links(self._folder)
+        make_folder(file.parent)
         write_atomically(file, serialize(baseline))
 
     def remove(self, source: str, cell_id: str) -> None:
-        """Remove a baseline."""
-        self.file(source, cell_id).unlink()
+        """Remove a baseline; raises `InputInvalid` as `write` does."""
+        file = self.file(source, cell_id)
+        require_no_links(self._folder, file.parent)
+        file.unlink()
 
     def file(self, source: str, cell_id: str) -> Path:
         """Return where the baseline of a cell is kept."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import repro_gate
+from repro_gate.adapters.atomic import open_log
 from repro_gate.adapters.documents import validate
 from repro_gate.adapters.draw_lines import DrawKey, from_line, json_line, json_object, to_line
 from repro_gate.core.digests import digest_of
@@ -45,18 +46,21 @@ class DrawLogFile:
         """Open a log afresh, or go on with the one that is there.
 
         Raises:
-            InputInvalid: the log to go on with is another plan's, or broken.
+            InputInvalid: the log to go on with is another plan's, broken, or no plain file.
             OSError: the file cannot be written.
         """
         self._file = file
         self._places: dict[DrawKey, int] = {}
         """Where the line of each known draw begins; a line itself is read when it is wanted."""
-        has_log = resume and file.exists()
-        end = self._index(fingerprint) if has_log else 0
-        self._stream: BinaryIO = file.open("r+b" if has_log else "w+b")
-        self._stream.truncate(end)
-        if end == 0:
-            self._append(json_line(_header(fingerprint, started_at)))
+        self._stream: BinaryIO = open_log(file, afresh=not resume)
+        try:
+            end = self._index(fingerprint)
+            self._stream.truncate(end)
+            if end == 0:
+                self._append(json_line(_header(fingerprint, started_at)))
+        except BaseException:
+            self._stream.close()
+            raise
 
     @property
     def known_draws(self) -> int:
@@ -112,12 +116,12 @@ class DrawLogFile:
     def _whole_lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield each line with the place after it; a last one that is torn does not count."""
         end = 0
-        with self._file.open("rb") as stream:
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return
-                end += len(line)
-                yield end, line
+        self._stream.seek(0)
+        for line in self._stream:
+            if not line.endswith(b"\n"):
+                return
+            end += len(line)
+            yield end, line
 
     def _require_header(self, line: bytes, fingerprint: str) -> None:
         try:

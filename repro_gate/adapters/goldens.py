@@ -12,7 +12,7 @@ from syrupy.data import Snapshot, SnapshotCollection
 from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 
-from repro_gate.adapters.atomic import write_atomically
+from repro_gate.adapters.atomic import make_folder, require_no_links, write_atomically
 from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.golden_format import from_data, to_data
@@ -87,16 +87,19 @@ class SyrupyGoldens(GoldenFiles):
     """The same goldens, to be changed."""
 
     def write(self, golden: Golden) -> None:
-        """Write a golden."""
+        """Write a golden; raises `InputInvalid` when its folder is a link."""
         file = self.file(golden.profile, golden.cell.id)
         collection = SnapshotCollection(location=str(file))
         collection.add(Snapshot(name=golden.cell.id, data=serialize(golden)))
-        file.parent.mkdir(parents=True, exist_ok=True)
+        require_no_links(self._folder)
+        make_folder(file.parent)
         GoldenExtension.write_snapshot_collection(snapshot_collection=collection)
 
     def remove(self, profile: str, cell_id: str) -> None:
-        """Remove a golden."""
-        self.file(profile, cell_id).unlink()
+        """Remove a golden; raises `InputInvalid` as `write` does."""
+        file = self.file(profile, cell_id)
+        require_no_links(self._folder, file.parent)
+        file.unlink()
 
 
 def _parse(text: str) -> Golden:

@@ -10,6 +10,7 @@ from repro_gate.adapters.matrix_logprobs import is_logprob_suite, read_logprob_s
 from repro_gate.core.cells import Sampler
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 
 
@@ -31,9 +32,24 @@ def read_matrix(file: Path) -> Matrix:
         models=models,
         suites=_suites(file, document, models),
         default_suites=tuple(document["default_suites"]),
-        snapshots=document.get("snapshots", "snapshots"),
+        snapshots=_snapshots(file, document.get("snapshots", "snapshots")),
         logprob_suites=read_logprob_suites(file, document, models),
     )
+
+
+def _snapshots(file: Path, name: str) -> str:
+    """Return the folder of the snapshots; it is written, so it is below that of the matrix."""
+    folder = file.parent
+    try:
+        place = (folder / name).resolve()
+        is_inside = not Path(name).is_absolute() and place.is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        # A circle of links, or a zero byte.
+        is_inside = False
+    if not is_inside:
+        expected = "a relative path that stays, links included, in the folder of this file"
+        raise InputInvalid.at(file, "snapshots", expected=expected, found=printable(repr(name)))
+    return name
 
 
 def _models(file: Path, document: Mapping[str, Any]) -> Mapping[str, ModelSpec]:

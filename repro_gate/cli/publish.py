@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from repro_gate.adapters.atomic import make_folder
 from repro_gate.adapters.evidence_file import read_evidence, write_evidence
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment, writer_in
@@ -176,8 +177,8 @@ class _Told:
         """Do something to a file or folder; a failure is a warning."""
         try:
             work(file)
-        except PublishFailed as error:
-            self._note("warning", error.reason)
+        except (PublishFailed, InputInvalid) as error:
+            self._note("warning", str(error))
         except OSError as error:
             self._note("warning", f"{file}: {error.strerror or error}")
 
@@ -198,7 +199,7 @@ def _tell_running(
 
 def _make_ready(output: Path) -> None:
     """Leave in the folder what is true until the check begins, which takes it away."""
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     leftovers.clear(output)
     write_evidence(output, _NOT_BEGUN)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repro_gate.adapters.atomic import sweep
+from repro_gate.adapters.atomic import make_folder, sweep
 from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
 from repro_gate.checks.calibration import (
     Calibrated,
@@ -73,7 +73,7 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
         raise UsageInvalid("no suite of log-probabilities is selected")
     workspace = wiring.workspace_of(opening)
     with wiring.update_lock(workspace), ExitStack() as stack:
-        sweep(workspace.snapshots)
+        sweep(workspace.snapshots, trees=wiring.TREES)
         recordings = [_begun(workspace, plan, options, stack) for plan in plans]
         _share_out(recordings)
         try:
@@ -146,7 +146,8 @@ def _share_out(recordings: Sequence[_Recording]) -> None:
 
 
 def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> None:
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
+    sweep(options.output, trees=())
     for one in recordings:
         line = calibration_line(one.plan, [wanted.cell for wanted in one.wanted])
         if line is not None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from repro_gate.adapters.atomic import write_atomically
+from repro_gate.adapters.atomic import make_folder, sweep, write_atomically
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.leftovers import REPORT, clear, clear_early
@@ -27,6 +27,8 @@ from repro_gate.reports.terminal import render_terminal
 _OBSERVED: Final = "repro_gate.adapters.observed"
 _EVIDENCE: Final = "repro_gate.adapters.evidence_file"
 """Both are imported in a thread while the engines work."""
+_TREE: Final = "observed"
+"""Of the report folder: it holds a folder for each profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +62,16 @@ def import_early(*, with_goldens: bool) -> None:
 
 
 def prepare(output: Path, *, keeps_shard: bool = False) -> None:
-    """Find out before the work, not after it, that the reports cannot be written."""
+    """Find out before the work, not after it, that the reports cannot be written.
+
+    Raises:
+        InputInvalid: the folder, or one that is written in it, is a link.
+        MeasurementUnavailable: it cannot be written.
+    """
     report = output / REPORT
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
+        sweep(output, trees=(_TREE,))
         write_atomically(report, "")
         clear(output, keeps_shard=keeps_shard)
     except OSError as error:
@@ -76,7 +84,7 @@ def leave_failure(
     """Leave the reason why there is no report, where a report folder is there to leave it in."""
     remedy = error.remedy if isinstance(error, MeasurementUnavailable) else None
     clear_early(output, keeps_shard=keeps_shard)
-    if output.is_dir():
+    if output.is_dir() and not output.is_symlink():
         with suppress(OSError):
             failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
             _leave(output, failure)

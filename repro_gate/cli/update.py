@@ -86,7 +86,7 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
     _refuse_logprobs_alone(opening, options)
     workspace = wiring.workspace_of(opening, repinned=options.repin)
     with wiring.update_lock(workspace):
-        sweep(workspace.snapshots)
+        sweep(workspace.snapshots, trees=wiring.TREES)
         seen = _seen(workspace, options, started=started)
         if seen.interrupted:
             print("repro-gate: interrupted; nothing was written", file=sys.stderr)
@@ -257,7 +257,7 @@ def _apply_if_confirmed(
     if not is_confirmed("Write these goldens?", yes=options.yes):
         print_line("Nothing was written.")
         return False
-    goldens = SyrupyGoldens(workspace.snapshots / "goldens")
+    goldens = SyrupyGoldens(workspace.snapshots / wiring.GOLDENS)
     apply(proposal, store=goldens, pins=workspace.pins)
     return True
 

@@ -34,6 +34,10 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
     "junit.xml": render_junit,
 }
 """The files of a report folder besides report.json, which vouches for what was observed."""
+GOLDENS: Final = "goldens"
+BASELINES: Final = "baselines"
+TREES: Final = (GOLDENS, BASELINES)
+"""The folders in the snapshots that hold a folder for each profile or source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,8 @@ def workspace_of(opening: Opening, *, repinned: Collection[str] = ()) -> Workspa
     return Workspace(
         opening=opening,
         snapshots=snapshots,
-        goldens=GoldenFiles(snapshots / "goldens"),
-        baselines=BaselineFiles(snapshots / "baselines"),
+        goldens=GoldenFiles(snapshots / GOLDENS),
+        baselines=BaselineFiles(snapshots / BASELINES),
         pins=pins,
         models=CachedModels(beside=folder, cache=_cache() / "models", pins=pinned),
     )

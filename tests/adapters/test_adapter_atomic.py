@@ -3,14 +3,21 @@
 import errno
 import multiprocessing
 import os
+import re
 import resource
+import signal
+import string
+import tempfile
 import time
 from itertools import cycle
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 
-from repro_gate.adapters.atomic import sweep, write_atomically
+from repro_gate.adapters.atomic import make_folder, sweep, write_atomically
+from repro_gate.errors import InputInvalid
 from tests.fakes.processes import raised_in_a_child
 
 OLD = "old\n" * 50_000
@@ -70,7 +77,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
     assert seen == {OLD, NEW}
     # A part that lay on another file system could not be put into place in one step.
     assert len(names_in(file.parent)) > 1
-    sweep(tmp_path)
+    sweep(tmp_path, trees=("goldens",))
     assert names_in(file.parent) == ["x.json"]
 
 
@@ -135,14 +142,110 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_text("ascii") == "untouched"
 
 
-def test_sweeping_takes_only_what_writers_left(tmp_path: Path) -> None:
-    """The files of others stay, hidden ones too; a folder that is not there is clean."""
-    (tmp_path / "a").mkdir()
-    for name in ("a/.x.json.k3j2.tmp", ".y.json.abcd.tmp", "a/x.json", "a/.hidden", "a/x.tmp"):
+OURS = ".repro-gate-0a_b9zyx.tmp"
+
+
+def _left_by_a_killed_writer(folder: Path) -> Path:
+    """Return what a writer leaves that is killed between two of its steps."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = multiprocessing.get_context("fork").Process(
+        target=_die_while_writing, args=[folder / "x.json"]
+    )
+    writer.start()
+    writer.join()
+    (left,) = folder.iterdir()
+    return left
+
+
+def _die_while_writing(file: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    write_atomically(file, "xx")
+
+
+def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
+    """In the folder, in a tree that is named, and in its folders."""
+    left = [_left_by_a_killed_writer(tmp_path / name) for name in ("goldens/cpu", "goldens/gpu")]
+    for name in (OURS, f"goldens/{OURS}"):
         (tmp_path / name).touch()
 
-    sweep(tmp_path)
-    sweep(tmp_path / "no")
+    sweep(tmp_path, trees=("goldens", "not-there"))
+    sweep(tmp_path / "no", trees=("not-there",))
 
-    assert names_in(tmp_path) == ["a"]
-    assert names_in(tmp_path / "a") == [".hidden", "x.json", "x.tmp"]
+    assert [file for file in left if file.exists()] == []
+    assert names_in(tmp_path) == ["goldens"]
+    assert names_in(tmp_path / "goldens") == ["cpu", "gpu"]
+
+
+@given(
+    name=st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=30)
+    | st.from_regex(r"\.repro-gate-[A-Za-z0-9_.-]{6,9}\.tmp", fullmatch=True)
+    | st.from_regex(r"\.[a-z.]{1,9}\.[a-z0-9_]{8}\.tmp", fullmatch=True)
+)
+@example(name=".x.json.abcd1234.tmp")
+@example(name=".repro-gate-abcd1234.tmp.tmp")
+@example(name=".repro-gate-abcd12345.tmp")
+@example(name=".repro-gate-ABCD1234.tmp")
+def test_files_of_others_are_left_alone(name: str) -> None:
+    """Whatever their names: only those that the writer makes are its own."""
+    assume(name not in {".", ".."})
+    is_ours = re.fullmatch(r"\.repro-gate-[a-z0-9_]{8}\.tmp", name) is not None
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / name).touch()
+
+        sweep(folder, trees=())
+
+        assert (folder / name).exists() is not is_ours
+
+
+def test_only_the_named_folders_are_swept(tmp_path: Path) -> None:
+    """A project beside the snapshots, and what lies deeper, has files that we did not write."""
+    others = [tmp_path / name / OURS for name in ("other", "goldens/cpu/deeper", "baselines/cpu")]
+    for other in others:
+        other.parent.mkdir(parents=True)
+        other.touch()
+
+    sweep(tmp_path, trees=("goldens",))
+
+    assert [other for other in others if not other.exists()] == []
+
+
+def test_a_folder_or_link_with_the_name_of_a_temporary_file_stays(tmp_path: Path) -> None:
+    """Neither is ours, and neither keeps the rest from being swept."""
+    (tmp_path / "file").touch()
+    (tmp_path / OURS).mkdir()
+    for number, target in enumerate(("file", "no", ".")):
+        (tmp_path / f".repro-gate-0000000{number}.tmp").symlink_to(tmp_path / target)
+    (tmp_path / ".repro-gate-abcdefgh.tmp").touch()
+    before = names_in(tmp_path)
+
+    sweep(tmp_path, trees=())
+
+    assert names_in(tmp_path) == [name for name in before if "abcdefgh" not in name]
+
+
+@pytest.mark.parametrize("link", ["goldens", "goldens/cpu"])
+def test_a_tree_with_a_link_is_refused(tmp_path: Path, link: str) -> None:
+    """Nothing is removed through it."""
+    outside, folder = tmp_path / "outside", tmp_path / "snapshots"
+    outside.mkdir()
+    (outside / OURS).touch()
+    (folder / link).parent.mkdir(parents=True)
+    (folder / link).symlink_to(outside)
+
+    with pytest.raises(InputInvalid) as caught:
+        sweep(folder, trees=("goldens",))
+
+    assert str(caught.value) == (
+        f"{folder / link}: expected a folder to write into, found a link to another place"
+    )
+    assert names_in(outside) == [OURS]
+
+
+def test_a_folder_that_is_a_link_is_not_written_into(tmp_path: Path) -> None:
+    """Wherever it leads, somebody else has chosen the place."""
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    with pytest.raises(InputInvalid, match="link: expected a folder to write into"):
+        make_folder(tmp_path / "link")

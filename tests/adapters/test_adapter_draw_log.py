@@ -419,3 +419,38 @@ def test_logs_of_many_draws_are_known_whole() -> None:
             log.note(request_of(3), MISSED)
 
         assert known_in(Path(folder), 3) == [INVALID, DRAW, None]
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_a_fresh_log_replaces_what_is_in_its_place(tmp_path: Path, kind: str) -> None:
+    """What a link leads to is not overwritten, and no pipe is waited for."""
+    target = _put_in_place(tmp_path, kind)
+
+    noted(tmp_path, DRAW)
+
+    assert target.read_text("ascii") == "mine" if kind == "link" else not target.exists()
+    assert (tmp_path / "draws.jsonl").is_file()
+    assert not (tmp_path / "draws.jsonl").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
+def test_no_log_is_resumed_through_a_link(tmp_path: Path, kind: str) -> None:
+    """Draws that lie elsewhere are not those of this check."""
+    target = _put_in_place(tmp_path, kind)
+
+    with pytest.raises(InputInvalid, match=r"draws\.jsonl: expected"), opened(tmp_path):
+        pass
+
+    assert target.read_text("ascii") == "mine" if kind == "link" else not target.exists()
+
+
+def _put_in_place(folder: Path, kind: str) -> Path:
+    """Put something else in the place of a log, and return what it leads to."""
+    target = folder / "target"
+    if kind == "link":
+        target.write_text("mine", "ascii")
+    if kind == "pipe":
+        os.mkfifo(folder / "draws.jsonl")
+    else:
+        (folder / "draws.jsonl").symlink_to(target)
+    return target

@@ -233,4 +233,4 @@ def test_baselines_that_cannot_be_written_are_4(unrecorded: HostedWorkspace) -> 
     ran = unrecorded.calibrate()
 
     assert (ran.code, "Traceback" in ran.err) == (4, False)
-    assert ran.err.endswith("repro-gate: snapshots/baselines/fake: Not a directory\n")
+    assert ran.err.endswith("repro-gate: snapshots/baselines: Not a directory\n")

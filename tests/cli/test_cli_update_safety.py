@@ -5,6 +5,8 @@ import time
 from hashlib import sha256
 from typing import Any
 
+import pytest
+
 from tests.cli.workspaces import Workspace, contents_of, ended
 
 _OTHER: dict[str, Any] = {"method": "generate", "prompt": "Say fox", "seed": 1, "sleep": 600}
@@ -53,12 +55,100 @@ def test_a_kill_leaves_every_golden_old_or_new(workspace: Workspace) -> None:
 
 def test_what_a_killed_update_left_is_swept(recorded: Workspace) -> None:
     """The half of a file that nobody will finish is gone after the next update."""
-    left = recorded.golden("x").with_name(".tiny--fox--seed1.json.abc.tmp")
+    left = recorded.golden("x").with_name(".repro-gate-abcd1234.tmp")
     left.touch()
 
     recorded.record()
 
     assert not left.exists()
+
+
+@pytest.mark.parametrize("name", [".x.tmp", ".repro-gate-abcd1234.tmp"])
+def test_a_folder_with_the_name_of_a_temporary_file_stops_no_update(
+    recorded: Workspace, name: str
+) -> None:
+    """It is somebody else's, and stays."""
+    (recorded.snapshots / name).mkdir()
+
+    ran = recorded.record()
+
+    assert (ran.code, (recorded.snapshots / name).is_dir()) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["update-snapshots", "record-baseline"])
+@pytest.mark.parametrize("snapshots", ["..", "../elsewhere", "{outside}", "link", "inner/../.."])
+def test_snapshots_outside_of_the_folder_of_the_matrix_are_3(
+    recorded: Workspace, tmp_path_factory: pytest.TempPathFactory, command: str, snapshots: str
+) -> None:
+    """Before anything is written or removed there."""
+    outside = tmp_path_factory.mktemp("outside")
+    snapshots = snapshots.format(outside=outside)
+    (recorded.folder / "link").symlink_to(outside)
+    left = recorded.folder.parent / ".repro-gate-abcd1234.tmp"
+    left.touch()
+    matrix = recorded.folder / "repro-gate.toml"
+    matrix.write_text(f'snapshots = "{snapshots}"\n{matrix.read_text("utf-8")}', "utf-8")
+
+    ran = recorded.run(command, "--yes", "--prune")
+
+    assert (ran.code, left.exists()) == (3, True)
+    assert ran.err == (
+        "repro-gate: repro-gate.toml: snapshots: expected a relative path that stays, links "
+        f"included, in the folder of this file, found '{snapshots}'\n"
+    )
+
+
+@pytest.mark.parametrize("link", ["goldens", "goldens/test-cpu"])
+def test_goldens_behind_a_link_are_neither_written_nor_pruned(
+    recorded: Workspace, tmp_path_factory: pytest.TempPathFactory, link: str
+) -> None:
+    """The files of another place are another's, though they look like goldens."""
+    outside = tmp_path_factory.mktemp("outside") / "moved"
+    (recorded.snapshots / link).rename(outside)
+    (recorded.snapshots / link).symlink_to(outside)
+    orphan = next(outside.rglob("*.json")).with_name("tiny--gone--seed1.json")
+    orphan.touch()
+    before = contents_of(outside)
+
+    ran = recorded.run("update-snapshots", "--yes", "--prune")
+
+    assert (ran.code, contents_of(outside)) == (3, before)
+    assert ran.err == (
+        f"repro-gate: snapshots/{link}: expected a folder to write into, "
+        "found a link to another place\n"
+    )
+
+
+@pytest.mark.parametrize("output", [".repro-gate", "inner/out"])
+def test_a_report_folder_that_is_a_link_is_3(
+    recorded: Workspace, tmp_path_factory: pytest.TempPathFactory, output: str
+) -> None:
+    """A repository cannot choose where a check writes and removes files."""
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "report.json").write_text("mine", "utf-8")
+    (recorded.folder / output).parent.mkdir(exist_ok=True)
+    (recorded.folder / output).symlink_to(outside)
+
+    ran = recorded.run("check", "-o", output)
+
+    assert (ran.code, contents_of(outside)) == (3, {"report.json": b"mine"})
+    assert ran.err == (
+        f"repro-gate: {output}: expected a folder to write into, found a link to another place\n"
+    )
+
+
+def test_what_a_killed_check_left_is_swept(recorded: Workspace) -> None:
+    """The next check removes it from the report folder, and nothing else."""
+    recorded.run("check")
+    left = [recorded.output / ".repro-gate-abcd1234.tmp"]
+    left += [folder / left[0].name for folder in (recorded.output / "observed").iterdir()]
+    mine = recorded.output / ".mine.tmp"
+    for file in (*left, mine):
+        file.touch()
+
+    recorded.run("check")
+
+    assert ([file for file in left if file.exists()], mine.exists()) == ([], True)
 
 
 def test_goldens_that_cannot_be_written_are_4(workspace: Workspace) -> None:
@@ -69,7 +159,7 @@ def test_goldens_that_cannot_be_written_are_4(workspace: Workspace) -> None:
     ran = workspace.record()
 
     assert ran.code == 4
-    assert ran.err.endswith("repro-gate: snapshots/goldens/test-cpu: Not a directory\n")
+    assert ran.err.endswith("repro-gate: snapshots/goldens: Not a directory\n")
 
 
 def test_a_cache_that_cannot_be_written_is_4(recorded: Workspace) -> None:
