@@ -5,6 +5,7 @@ stdout; the engine writes nothing else there. Schema: `repro_gate/schemas/engine
 reference: `docs/reference/engine-protocol.md`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,27 @@ PROTOCOL = "repro-gate/engine/v1"
 MAX_LINE_BYTES = 16 * 2**20
 """A longer line is not an answer, it is an engine out of control."""
 
+_DEVICE = re.compile(r"cpu|cuda(?::(?P<index>0|[1-9][0-9]?))?")
+
 Json: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRequest:
+    """The device that the gate asks for."""
+
+    name: str
+    """As the gate wrote it."""
+    cuda_index: int | None
+    """None for the CPU."""
+
+
+def requested_device(name: str) -> DeviceRequest | None:
+    """Return the device that `cpu`, `cuda` or `cuda:N`, with N up to 99, asks for, or None."""
+    match = _DEVICE.fullmatch(name)
+    if match is None:
+        return None
+    return DeviceRequest(name, None if name == "cpu" else int(match["index"] or 0))
 
 
 class Method(StrEnum):

@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from repro_gate.adapters import engine_answers as answers
 from repro_gate.adapters.engine_process import EngineProcess
@@ -82,10 +82,20 @@ class EngineProcesses:
             self._early.pop()[1].close()
 
     def _started(self, spec: EngineSpec) -> Engine:
-        argv = spec.command if spec.kind is EngineKind.COMMAND else command_of(_BUILT_IN)
+        argv = _argv(spec)
         env = _environment(spec, os.environ)
         process = EngineProcess(argv, env=env, timeout_s=spec.timeout_s, folder=self._folder)
         return ProtocolEngine(spec, process)
+
+
+def _argv(spec: EngineSpec) -> Sequence[str]:
+    match spec.kind:
+        case EngineKind.LLAMA_CPP:
+            return command_of(_BUILT_IN)
+        case EngineKind.COMMAND:
+            return spec.command
+        case _:
+            assert_never(spec.kind)
 
 
 def _environment(spec: EngineSpec, environ: Mapping[str, str]) -> dict[str, str]:

@@ -3,15 +3,19 @@
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, assert_never
 
 from repro_gate.adapters.documents import read_toml, require_known
 from repro_gate.adapters.matrix_logprobs import is_logprob_suite, read_logprob_suites
+from repro_gate.adapters.model_sources import required_form
 from repro_gate.core.cells import Sampler
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
+
+_CONTEXT_STEP: Final = 256
+"""llama.cpp rounds a context up to a multiple of it."""
 
 
 def read_matrix(file: Path) -> Matrix:
@@ -57,14 +61,21 @@ def _models(file: Path, document: Mapping[str, Any]) -> Mapping[str, ModelSpec]:
         name: _engine(file, name, table) for name, table in document.get("engines", {}).items()
     }
     return {
-        name: ModelSpec(
-            name=name,
-            engine=engines[require_known(file, f"models.{name}.engine", table["engine"], engines)],
-            source=table["source"],
-            sha256=table.get("sha256"),
-        )
+        name: _model(file, name, table, engines=engines)
         for name, table in document.get("models", {}).items()
     }
+
+
+def _model(
+    file: Path, name: str, table: Mapping[str, Any], *, engines: Mapping[str, EngineSpec]
+) -> ModelSpec:
+    place, source = f"models.{name}", table["source"]
+    engine = engines[require_known(file, f"{place}.engine", table["engine"], engines)]
+    form = required_form(source, engine.kind)
+    if form is not None:
+        shown = printable(repr(source))
+        raise InputInvalid.at(file, f"{place}.source", expected=form, found=shown)
+    return ModelSpec(name=name, engine=engine, source=source, sha256=table.get("sha256"))
 
 
 def _suites(
@@ -87,16 +98,22 @@ def _suites(
 
 def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
     settings: dict[str, Any] = dict(table["settings"])
-    if table["kind"] == EngineKind.LLAMA_CPP and settings["n_batch"] > settings["n_ctx"]:
-        raise InputInvalid.at(
-            file,
-            f"engines.{name}.settings.n_batch",
-            expected=f"at most n_ctx, which is {settings['n_ctx']}",
-            found=str(settings["n_batch"]),
-        )
+    kind = EngineKind(table["kind"])
+    match kind:
+        case EngineKind.LLAMA_CPP if settings["n_batch"] > settings["n_ctx"]:
+            raise InputInvalid.at(
+                file,
+                f"engines.{name}.settings.n_batch",
+                expected=f"at most n_ctx, which is {settings['n_ctx']}",
+                found=str(settings["n_batch"]),
+            )
+        case EngineKind.LLAMA_CPP | EngineKind.COMMAND:
+            pass
+        case _:
+            assert_never(kind)
     return EngineSpec(
         name=name,
-        kind=EngineKind(table["kind"]),
+        kind=kind,
         command=tuple(table.get("command", ())),
         device=table.get("device", "cpu"),
         settings=settings,
@@ -132,6 +149,7 @@ def _suite(
         require_known(file, f"{place}.prompts", model, models)
         for prompt in names:
             require_known(file, f"{place}.prompts.{model}", prompt, prompts)
+            _require_room(file, prompt, prompts[prompt], models[model])
     fresh_runs = table.get("fresh_runs", min(1, table["runs"] - 1))
     if fresh_runs >= table["runs"]:
         expected = f"less than the {table['runs']} runs"
@@ -142,6 +160,27 @@ def _suite(
         fresh_runs=fresh_runs,
         cells=build_cells(prompts_of=table["prompts"], prompts=prompts, seeds=table["seeds"]),
     )
+
+
+def _require_room(file: Path, name: str, prompt: PromptSpec, model: ModelSpec) -> None:
+    """Raise `InputInvalid` where not even a prompt of one token leaves room for the answer."""
+    engine = model.engine
+    match engine.kind:
+        case EngineKind.LLAMA_CPP:
+            asked = int(engine.settings["n_ctx"])
+            most = math.ceil(asked / _CONTEXT_STEP) * _CONTEXT_STEP - 1
+        case EngineKind.COMMAND:
+            return
+        case _:
+            assert_never(engine.kind)
+    if prompt.max_tokens > most:
+        raise InputInvalid.at(
+            file,
+            f"prompts.{name}.max_tokens",
+            expected=f"at most {most}, because prompt and answer of {model.name} share "
+            f"n_ctx = {asked} of the engine {engine.name}",
+            found=str(prompt.max_tokens),
+        )
 
 
 def _numbers(value: object, place: str = "") -> Iterable[tuple[str, float]]:

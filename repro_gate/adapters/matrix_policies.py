@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, assert_never
 from urllib.parse import urlsplit
 
 from repro_gate.adapters.documents import require_known
@@ -45,7 +45,7 @@ def read_policies(
 
 def _provider(file: Path, name: str, table: Mapping[str, Any]) -> ProviderSpec:
     kind = ProviderKind(table["kind"])
-    values = {**(_FIREWORKS if kind is ProviderKind.FIREWORKS else {}), **table}
+    values = {**_defaults_of(kind), **table}
     _require_url(file, f"providers.{name}.base_url", values["base_url"])
     usual = ProviderSpec(name=name, kind=kind)
     return ProviderSpec(
@@ -62,6 +62,16 @@ def _provider(file: Path, name: str, table: Mapping[str, Any]) -> ProviderSpec:
             table.get("usd_per_million_tokens", usual.usd_per_million_tokens)
         ),
     )
+
+
+def _defaults_of(kind: ProviderKind) -> Mapping[str, str]:
+    match kind:
+        case ProviderKind.FIREWORKS:
+            return _FIREWORKS
+        case ProviderKind.OPENAI | ProviderKind.LOCAL:
+            return {}
+        case _:
+            assert_never(kind)
 
 
 def _require_url(file: Path, place: str, url: str) -> None:
@@ -119,5 +129,5 @@ def _policy(
         template=table.get("template", "{prompt}"),
         temperature=float(table["temperature"]),
         logprobs=LogprobKind(table["logprobs"]),
-        local_model=models[table["model"]] if provider.kind is ProviderKind.LOCAL else None,
+        local_model=models[table["model"]] if provider.is_local else None,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.adapters.hub import HubFile, fetch
+from repro_gate.adapters.model_sources import hub_file_of
 from repro_gate.adapters.own_modules import command_of
 from repro_gate.core.cells import require_name
 from repro_gate.core.models import ModelSpec, another_file
@@ -148,13 +149,10 @@ def _require_recipe_name(model: ModelSpec, name: str) -> None:
 
 
 def _hub_file(model: ModelSpec) -> HubFile:
-    owner, _, rest = model.source.removeprefix("hf:").partition("/")
-    repository, _, file = rest.partition("/")
-    repository, at, revision = repository.partition("@")
-    parts = [owner, repository, *file.split("/"), *([revision] if at else [])]
-    if not all(parts) or any(part in {".", ".."} or "\\" in part for part in parts):
+    hub_file = hub_file_of(model.source)
+    if hub_file is None:
         raise MeasurementUnavailable(
             f"the source of {model.name} must be hf:OWNER/REPO[@REVISION]/FILE, "
             f"and is {model.source!r}"
         )
-    return HubFile(repository=f"{owner}/{repository}", file=file, revision=revision or None)
+    return hub_file

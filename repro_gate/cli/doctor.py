@@ -14,9 +14,9 @@ from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hub import is_installed as hub_is_installed
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening, describe_engine
-from repro_gate.core.models import EngineKind, EngineSpec
+from repro_gate.core.models import EngineSpec
 from repro_gate.core.outcome import ExitCode
-from repro_gate.core.policies import LogprobCell, ProviderKind, ProviderSpec
+from repro_gate.core.policies import LogprobCell, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.reports.foreign import log_line, one_line
 
@@ -64,7 +64,7 @@ def _used(opening: Opening) -> list[EngineSpec]:
 
 def _is_on_the_cpu(specs: Sequence[EngineSpec]) -> bool:
     """Tell whether there is llama.cpp among the engines, and no GPU for any of it."""
-    devices = {spec.device for spec in specs if spec.kind is EngineKind.LLAMA_CPP}
+    devices = {spec.device for spec in specs if spec.kind.is_built_in}
     return devices == {"cpu"}
 
 
@@ -120,7 +120,7 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
 def _providers(workspace: wiring.Workspace) -> Iterator[str]:
     cells = _logprob_cells(workspace)
     for provider in dict.fromkeys(cell.policy.provider for cell in cells):
-        if provider.kind is not ProviderKind.LOCAL:
+        if not provider.is_local:
             ours = {cell.id for cell in cells if cell.policy.provider == provider}
             host = one_line(urlsplit(provider.base_url).netloc)
             yield f"  provider {provider.name} ({provider.kind.value} at {host}): {_key(provider)}"

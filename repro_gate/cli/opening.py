@@ -4,7 +4,6 @@ An engine needs a third of a second to load its libraries. It does so while the 
 rest of itself, so nothing slow may be imported here.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,7 @@ from repro_gate.core.sharding import WholePlan, lanes_of
 from repro_gate.core.shards import Shard, shard_of
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 from repro_gate.ports import EngineStarter
-
-_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
+from repro_gate.protocol import requested_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +122,8 @@ def open_matrix(selection: Selection) -> Opening:
     # Log-probabilities are scored on the first of several devices.
     devices = selection.devices or ((selection.device,) if selection.device else ())
     for device in devices:
-        if not _DEVICE.fullmatch(device):
-            raise UsageInvalid(f"a device is cpu, cuda or cuda:N, not {device!r}")
+        if requested_device(device) is None:
+            raise UsageInvalid(f"a device is cpu, cuda or cuda:N with N up to 99, not {device!r}")
     if devices:
         matrix = _on_device(matrix, devices[0])
     folder = selection.config.parent

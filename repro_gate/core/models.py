@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from repro_gate.errors import MeasurementUnavailable
 
 Setting: TypeAlias = bool | int | float | str
+
+
+BUILT_IN_MODELS: Final = ("tiny-qwen2", "tiny-phi3", "qwen2.5-0.5b-shape")
+"""What `builtin:` names; the recipes that make them are no part of the gate's own process."""
 
 
 class EngineKind(StrEnum):
@@ -16,6 +20,17 @@ class EngineKind(StrEnum):
     LLAMA_CPP = "llama_cpp"
     COMMAND = "command"
     """Any program that speaks the engine protocol."""
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is an engine of this package."""
+        match self:
+            case EngineKind.LLAMA_CPP:
+                return True
+            case EngineKind.COMMAND:
+                return False
+            case _:
+                assert_never(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

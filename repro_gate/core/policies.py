@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import assert_never
 
 from repro_gate.core.cells import require_name
 from repro_gate.core.goldens import FactChange, Facts, provenance_changes
@@ -58,7 +59,13 @@ class ProviderSpec:
     @property
     def is_local(self) -> bool:
         """Tell whether it is this machine, where a draw costs nothing."""
-        return self.kind is ProviderKind.LOCAL
+        match self.kind:
+            case ProviderKind.LOCAL:
+                return True
+            case ProviderKind.FIREWORKS | ProviderKind.OPENAI:
+                return False
+            case _:
+                assert_never(self.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

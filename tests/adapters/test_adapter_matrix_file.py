@@ -36,7 +36,7 @@ settings = { depth = 3, warm = true, rate = 0.5, mode = "x" }
 
 [models.tiny]
 engine = "exact"
-source = "builtin:tiny"
+source = "builtin:tiny-qwen2"
 sha256 = "DIGEST"
 
 [models.mine]
@@ -125,7 +125,9 @@ def test_a_matrix_is_read_whole(tmp_path: Path) -> None:
 
     assert matrix_from(tmp_path) == Matrix(
         models={
-            "tiny": ModelSpec(name="tiny", engine=EXACT, source="builtin:tiny", sha256="0a" * 32),
+            "tiny": ModelSpec(
+                name="tiny", engine=EXACT, source="builtin:tiny-qwen2", sha256="0a" * 32
+            ),
             "mine": ModelSpec(name="mine", engine=OWN, source="mine.gguf", sha256=None),
         },
         suites={"quick": Suite(name="quick", runs=3, fresh_runs=1, cells=tuple(cells))},
@@ -245,6 +247,48 @@ def test_an_unknown_name_suggests_the_nearest(
 ) -> None:
     """A slip of the finger is answered with what was meant."""
     assert refusal_of(tmp_path, change) == told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            ("builtin:tiny-qwen2", "ollama:llama3"),
+            (
+                "models.tiny.source: expected builtin:NAME, hf:OWNER/REPO[@REVISION]/FILE, or a "
+                "path relative to this file, or an absolute one; a file whose name has a colon is "
+                "./ollama:llama3, found 'ollama:llama3'"
+            ),
+        ),
+        (
+            ("builtin:tiny-qwen2", "big-00001-of-00002.gguf"),
+            (
+                "models.tiny.source: expected one file; merge the parts of a split model with "
+                "llama-gguf-split --merge, found 'big-00001-of-00002.gguf'"
+            ),
+        ),
+        (
+            ("max_tokens = 4 }", "max_tokens = 256 }"),
+            (
+                "prompts.haiku.max_tokens: expected at most 255, because prompt and answer of tiny "
+                "share n_ctx = 256 of the engine exact, found 256"
+            ),
+        ),
+    ],
+)
+def test_what_could_never_be_measured_is_refused_before_a_check(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    """No file and no engine is needed to see that a source or a length is impossible."""
+    assert refusal_of(tmp_path, change) == told
+
+
+def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
+    """One of 257 places has 512, and so an answer of 511 tokens is possible."""
+    larger = (("n_ctx = 256", "n_ctx = 257"), ("max_tokens = 4 }", "max_tokens = 511 }"))
+    cells = matrix_from(tmp_path, *larger).cells()
+
+    assert {cell.max_tokens for cell in cells} == {511, 5}
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_devices_can_be_named_by_a_variable(recorded: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--devices", "cpu,tpu"), "a device is cpu, cuda or cuda:N, not 'tpu'"),
-        (("--devices", "cpu,"), "a device is cpu, cuda or cuda:N, not ''"),
+        (("--devices", "cpu,tpu"), "a device is cpu, cuda or cuda:N with N up to 99, not 'tpu'"),
+        (("--devices", "cpu,"), "a device is cpu, cuda or cuda:N with N up to 99, not ''"),
         (
             ("--devices", "cpu,cpu", "--device", "cpu"),
             "--device is for one device and --devices for several: give one of them",

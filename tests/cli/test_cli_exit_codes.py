@@ -23,7 +23,7 @@ def test_agreement_is_0(recorded: Workspace) -> None:
         (["check", "--nope"], "No such option: --nope"),
         (["check", "--runs", "0"], "Invalid value for '--runs'"),
         (["check", "--suite", "slow"], "there is no suite 'slow' in the matrix; it has: quick"),
-        (["check", "--device", "tpu"], "a device is cpu, cuda or cuda:N, not 'tpu'"),
+        (["check", "--device", "cuda:100"], "a device is cpu, cuda or cuda:N with N up to 99, not"),
         (["models", "fetch", "huge"], "there is no model 'huge' in the matrix; it has: tiny"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

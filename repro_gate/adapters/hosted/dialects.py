@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from repro_gate.core.policies import ProviderKind
 
@@ -102,35 +102,45 @@ class Dialect:
         return body
 
 
-DIALECTS: Final[Mapping[ProviderKind, Dialect]] = {
-    ProviderKind.FIREWORKS: Dialect(
-        always={
-            "max_tokens": 0,
-            "logprobs": True,
-            "return_token_ids": True,
-            # Left out, these two come from the model's generation_config.
-            "top_p": 1,
-            "top_k": 0,
-            "n": 1,
-            "stream": False,
-            # Its default is to cut the prompt without a word.
-            "context_length_exceeded_behavior": "error",
-        },
-        suffix="echo_last",
-        instead={"max_tokens": {"max_tokens": 1}, "echo_last": {"echo": True}},
-    ),
-    ProviderKind.OPENAI: Dialect(
-        always={
-            "max_tokens": 0,
-            "logprobs": 1,
-            # Not of OpenAI, but of vLLM and others; one that does not know it says so.
-            "return_token_ids": True,
-            "top_p": 1,
-            "n": 1,
-            "stream": False,
-        },
-        suffix=None,
-        instead={"max_tokens": {"max_tokens": 1}, "return_token_ids": {}},
-    ),
-}
-"""The local provider is asked in another way: it is an engine."""
+_FIREWORKS: Final = Dialect(
+    always={
+        "max_tokens": 0,
+        "logprobs": True,
+        "return_token_ids": True,
+        # Left out, these two come from the model's generation_config.
+        "top_p": 1,
+        "top_k": 0,
+        "n": 1,
+        "stream": False,
+        # Its default is to cut the prompt without a word.
+        "context_length_exceeded_behavior": "error",
+    },
+    suffix="echo_last",
+    instead={"max_tokens": {"max_tokens": 1}, "echo_last": {"echo": True}},
+)
+_OPENAI: Final = Dialect(
+    always={
+        "max_tokens": 0,
+        "logprobs": 1,
+        # Not of OpenAI, but of vLLM and others; one that does not know it says so.
+        "return_token_ids": True,
+        "top_p": 1,
+        "n": 1,
+        "stream": False,
+    },
+    suffix=None,
+    instead={"max_tokens": {"max_tokens": 1}, "return_token_ids": {}},
+)
+
+
+def dialect_of(kind: ProviderKind) -> Dialect:
+    """Return how a kind of hosted provider is asked; an engine is asked in another way."""
+    match kind:
+        case ProviderKind.FIREWORKS:
+            return _FIREWORKS
+        case ProviderKind.OPENAI:
+            return _OPENAI
+        case ProviderKind.LOCAL:
+            raise ValueError("an engine on this machine has no HTTP dialect")
+        case _:
+            assert_never(kind)

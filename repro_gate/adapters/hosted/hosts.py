@@ -18,12 +18,12 @@ from repro_gate.adapters.hosted.abilities import (
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import Client
 from repro_gate.adapters.hosted.dialects import (
-    DIALECTS,
     GENERATED_TOKENS,
     PROMPT_TOKENS,
     REQUESTS,
     Dialect,
     Question,
+    dialect_of,
 )
 from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.ledger import Ledger
@@ -66,7 +66,7 @@ class Host:
         self._now = surroundings.now
         self._ledger = ledger
         self._sightings = sightings
-        self._dialect: Dialect = DIALECTS[provider.kind]
+        self._dialect: Dialect = dialect_of(provider.kind)
         self._key = read_key(provider, surroundings.environ)
         self._client = Client(provider, self._key, surroundings)
         self._reader = Reader(provider, self._key)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from repro_gate.engines.llama_cpp import cuda, native
 from repro_gate.engines.llama_cpp.fields import bad_request
-from repro_gate.protocol import Refusal, RequestRefused
+from repro_gate.protocol import DeviceRequest, Refusal, RequestRefused, requested_device
 
-_NAME = re.compile(r"(?P<cpu>cpu)|cuda(?::(?P<index>\d{1,3}))?")
 _CPU_PART = re.compile(r"CPU : (.*)")
 
 # Best first: the last level that a build has decides which of its kernels are used.
@@ -32,22 +31,12 @@ _INSTRUCTION_SETS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRequest:
-    """The device that the gate asks for."""
-
-    name: str
-    """As the gate wrote it."""
-    cuda_index: int | None
-    """None for the CPU."""
-
-    @classmethod
-    def parse(cls, name: str) -> "DeviceRequest":
-        """Return the device, or refuse a name that is none."""
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise bad_request(f"'device' must be cpu, cuda or cuda:N, got {name!r}")
-        return cls(name, None if match["cpu"] else int(match["index"] or 0))
+def parse_device(name: str) -> DeviceRequest:
+    """Return the device, or refuse a name that is none."""
+    device = requested_device(name)
+    if device is None:
+        raise bad_request(f"'device' must be cpu, cuda or cuda:N, got {name!r}")
+    return device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

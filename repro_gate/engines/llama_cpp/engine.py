@@ -1,7 +1,6 @@
 """What the engine does for each method of the protocol."""
 
 from repro_gate.engines.llama_cpp import devices, native, provenance
-from repro_gate.engines.llama_cpp.devices import DeviceRequest
 from repro_gate.engines.llama_cpp.fields import Fields, bad_request
 from repro_gate.engines.llama_cpp.generation import generate
 from repro_gate.engines.llama_cpp.messages import GenerateRequest, LoadRequest, ScoreRequest
@@ -42,7 +41,7 @@ class LlamaCppEngine:
 
     def _describe(self, params: Json) -> Json:
         fields = Fields(params, of="describe", known=("device",))
-        device = devices.find(DeviceRequest.parse(fields.text("device")))
+        device = devices.find(devices.parse_device(fields.text("device")))
         return {
             "engine": _NAME,
             "profile": device.profile(),

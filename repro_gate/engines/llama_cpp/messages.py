@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro_gate.engines.llama_cpp.devices import DeviceRequest
+from repro_gate.engines.llama_cpp.devices import parse_device
 from repro_gate.engines.llama_cpp.fields import Fields, bad_request
 from repro_gate.engines.llama_cpp.sampling import Sampler
 from repro_gate.engines.llama_cpp.settings import Settings
-from repro_gate.protocol import Json
+from repro_gate.protocol import DeviceRequest, Json
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_SEED = 2**32 - 2
@@ -42,7 +42,7 @@ class LoadRequest:
             name=fields.text("model"),
             path=Path(path),
             sha256=_sha256(fields),
-            device=DeviceRequest.parse(fields.text("device")),
+            device=parse_device(fields.text("device")),
             settings=Settings.parse(fields.value("settings")),
         )
 
