@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from repro_gate.adapters.hosted.boundaries import split, without_ids
+from repro_gate.adapters.hosted.boundaries import Undecided, split, without_ids
 from repro_gate.adapters.hosted.echoes import (
     Echo,
     Unreadable,
@@ -60,21 +60,48 @@ def read_draw(
     return judge_answer(answered, encoding, model=model)
 
 
-def read_encoding(answer: Answer, *, prefix: str, response: str) -> Encoding | InvalidDraw:
-    """Return the tokens of a text and where its response begins; no document makes this raise."""
+@dataclass(frozen=True, slots=True)
+class NeedsPrefix:
+    """The texts of tokens do not show where the response begins: the ids of the prefix will."""
+
+
+def read_encoding(
+    answer: Answer, *, prefix: str, response: str, prefix_alone: Answer | None = None
+) -> Encoding | InvalidDraw | NeedsPrefix:
+    """Return the tokens of a text and where its response begins; no document makes this raise.
+
+    Args:
+        answer: what came back about the text.
+        prefix: the text before the response.
+        response: the rest.
+        prefix_alone: what came back about the prefix; None when nobody has asked.
+    """
     try:
-        choice = choice_of(answer.document)
-        echo = with_ids_beside(echo_of(choice, LogprobKind.RAW), choice, skipped=0)
-        count = _prompt_count(answer, len(echo.pieces))
+        echo, count = _whole_echo(answer)
         encoding = split(
             echo.pieces[:count],
             prefix=prefix.encode("utf-8", errors="surrogatepass"),
             response=response.encode("utf-8", errors="surrogatepass"),
+            prefix_ids=None if prefix_alone is None else _ids_of(prefix_alone),
         )
         _require_numbers(echo.logprobs[len(encoding.prompt) : count])
+    except Undecided:
+        return NeedsPrefix()
     except Unreadable as error:
         return InvalidDraw(reason=str(error), facts=answer.facts)
     return encoding if encoding.has_ids else without_ids(encoding)
+
+
+def _whole_echo(answer: Answer) -> tuple[Echo, int]:
+    """Return the echo of a text, and how many of its tokens are the text's."""
+    choice = choice_of(answer.document)
+    echo = with_ids_beside(echo_of(choice, LogprobKind.RAW), choice, skipped=0)
+    return echo, _prompt_count(answer, len(echo.pieces))
+
+
+def _ids_of(answer: Answer) -> tuple[int | None, ...]:
+    echo, count = _whole_echo(answer)
+    return tuple(piece.id for piece in echo.pieces[:count])
 
 
 def _prompt_count(answer: Answer, tokens: int) -> int:

@@ -1,47 +1,105 @@
-"""Where a response begins among the tokens of a text: at a byte, and between two tokens."""
+"""Where a response begins among the tokens of a text: at a byte, and between two tokens.
 
-from collections.abc import Sequence
+A token that holds only a part of a character has no text of its own: servers write U+FFFD or
+nothing in its place. What is known is held against the text that was sent all the same, and where
+that leaves the boundary open, the ids of the tokens before it decide.
+"""
+
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Final
 
 from repro_gate.adapters.hosted.echoes import Unreadable
 from repro_gate.core.draws import Encoding, Piece
 
+_REPLACEMENT: Final = "\ufffd".encode()
+_MAX_CUT_BYTES: Final = 4
+"""No part of a character is longer."""
+_MAX_ADDED: Final = 2
+"""Tokens that a server may put before a text that has tokens without a text of their own."""
+_ELSEWHERE: Final = "end the template, or begin the response, differently"
 
-def split(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> Encoding:
+
+class Undecided(Unreadable):
+    """Texts do not show where the response begins; the ids of the text before it would."""
+
+
+def split(
+    pieces: Sequence[Piece],
+    *,
+    prefix: bytes,
+    response: bytes,
+    prefix_ids: Sequence[int | None] | None = None,
+) -> Encoding:
     """Return the tokens of a text, divided where its response begins.
 
     Args:
-        pieces: tokens that have to spell the text; what stands before it, such as a token that
-            begins every text, goes with the prompt.
+        pieces: tokens that have to spell the text, as far as their texts are known; what stands
+            before it, such as a token that begins every text, goes with the prompt.
         prefix: the text before the response.
         response: the rest.
+        prefix_ids: the ids of the tokens of the prefix alone; None when nobody has asked.
 
     Raises:
+        Undecided: the ids of the prefix would show what the texts do not.
         Unreadable: the tokens spell something else, or one of them reaches over the boundary.
     """
-    ends = list(accumulate((len(piece.data) for piece in pieces), initial=0))
-    before = _spelled_from(pieces, ends, prefix + response)
-    boundary = before + len(prefix)
-    if boundary not in ends:
-        across = next(piece for piece, end in zip(pieces, ends[1:], strict=True) if end > boundary)
+    try:
+        return _split_by_texts(pieces, prefix=prefix, response=response)
+    except Unreadable:
+        if not any(map(_is_cut, pieces)):
+            raise
+        found = _boundaries(pieces, prefix=prefix, response=response)
+        if not found:
+            raise
+    if prefix_ids is not None:
+        return _divided(pieces, _first_after(pieces, prefix_ids, found))
+    if len(found) == 1:
+        return _divided(pieces, found[0])
+    if all(piece.id is not None for piece in pieces):
+        raise Undecided("texts do not show where the response begins")
+    raise Unreadable(
+        "the response begins at a character that is cut into several tokens, and no ids show "
+        f"which of them are its own: {_ELSEWHERE}"
+    )
+
+
+def _first_after(
+    pieces: Sequence[Piece], prefix_ids: Sequence[int | None], found: Sequence[int]
+) -> int:
+    """Return where the response begins after the tokens of the prefix alone."""
+    first = len(prefix_ids)
+    if [piece.id for piece in pieces[:first]] != list(prefix_ids) or first not in found:
         raise Unreadable(
-            f"the response begins within the token {across}: "
-            "end the template, or begin the response, differently"
+            f"a token reaches over the beginning of the response, by its id: {_ELSEWHERE}"
         )
-    first = ends.index(boundary)
-    if first == 0 and not pieces[0].data:
-        first = 1
+    return first
+
+
+def _divided(pieces: Sequence[Piece], first: int) -> Encoding:
     if first == 0:
         raise Unreadable(
             "nothing stands before the response, so that its first token has no condition: "
             "let the template begin with something"
         )
-    if not pieces[first].data:
-        raise Unreadable(
-            f"the response begins at the token {pieces[first]}, which spells nothing: "
-            "end the template, or begin the response, differently"
-        )
     return Encoding(prompt=tuple(pieces[:first]), response=tuple(pieces[first:]))
+
+
+def _split_by_texts(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> Encoding:
+    ends = list(accumulate((len(piece.data) for piece in pieces), initial=0))
+    before = _spelled_from(pieces, ends, prefix + response)
+    boundary = before + len(prefix)
+    if boundary not in ends:
+        across = next(piece for piece, end in zip(pieces, ends[1:], strict=True) if end > boundary)
+        raise Unreadable(f"the response begins within the token {across}: {_ELSEWHERE}")
+    first = ends.index(boundary)
+    if first == 0 and not pieces[0].data:
+        first = 1
+    if first and not pieces[first].data:
+        raise Unreadable(
+            f"the response begins at the token {pieces[first]}, which spells nothing: {_ELSEWHERE}"
+        )
+    return _divided(pieces, first)
 
 
 def without_ids(encoding: Encoding) -> Encoding:
@@ -74,3 +132,77 @@ def _shared(one: bytes, other: bytes) -> int:
     """Return how many bytes two texts have in common from their beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _is_cut(piece: Piece) -> bool:
+    """Tell whether a token has no text of its own, or not all of it."""
+    return not piece.data or _REPLACEMENT in piece.data
+
+
+def _boundaries(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> Sequence[int]:
+    """Return before which tokens the response may begin, by what is known of their texts."""
+    text = prefix + response
+    if sum(1 for piece in pieces if piece.data) > len(text) + _MAX_ADDED:
+        return []
+    bit = 1 << len(prefix)
+    ahead = [
+        place
+        for place, reached in enumerate(_reached(pieces, text, added=_MAX_ADDED))
+        if reached & bit
+    ]
+    # The same from the end: the text and each token are read backwards.
+    backwards = [Piece(piece.id, piece.data[::-1]) for piece in reversed(pieces)]
+    mirrored = 1 << len(response)
+    behind = {
+        len(pieces) - place
+        for place, reached in enumerate(_reached(backwards, text[::-1], added=0))
+        if reached & mirrored
+    }
+    return [place for place in ahead if place in behind and place < len(pieces)]
+
+
+def _reached(pieces: Sequence[Piece], text: bytes, *, added: int) -> Iterable[int]:
+    """Yield after each number of tokens at which bytes of the text they may end, as bits."""
+    high = sum(1 << place for place, byte in enumerate(text) if byte >= 0x80)  # noqa: PLR2004 -- not ASCII
+    whole = (2 << len(text)) - 1
+    reached = 1
+    yield reached
+    for number, piece in enumerate(pieces, start=1):
+        reached = _after(reached, piece, text, high) & whole
+        # Up to here everything may stand before the text.
+        reached |= 1 if number <= added else 0
+        yield reached
+
+
+def _after(reached: int, piece: Piece, text: bytes, high: int) -> int:
+    """Return where a token may end that begins at one of several bytes."""
+    if not piece.data:
+        # Nothing is known: from the first of them on, anywhere. Without an id it is no token.
+        return -(reached & -reached) if piece.id is not None else reached
+    mark = _REPLACEMENT if _REPLACEMENT in piece.data else _REPLACEMENT[::-1]
+    for number, literal in enumerate(piece.data.split(mark)):
+        if number:
+            reached = _over_cut(reached, high)
+        reached = _over_literal(reached, literal, text)
+    return reached
+
+
+def _over_cut(reached: int, high: int) -> int:
+    found = 0
+    for _ in range(_MAX_CUT_BYTES):
+        reached = (reached & high) << 1
+        found |= reached
+    return found
+
+
+def _over_literal(reached: int, literal: bytes, text: bytes) -> int:
+    if not literal or not reached:
+        return reached
+    if reached.bit_count() == 1:
+        return reached << len(literal) if text.startswith(literal, reached.bit_length() - 1) else 0
+    found = 0
+    place = text.find(literal)
+    while place >= 0:
+        found |= 1 << place
+        place = text.find(literal, place + 1)
+    return (reached & found) << len(literal)

@@ -1,5 +1,6 @@
 """What an answer says token by token, in whichever of the two shapes it comes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from repro_gate.core.policies import LogprobKind
 _MOST_BYTES = 4096
 """No tokenizer has a longer token."""
 _MOST_IDS = 1 << 31
+_NAMED_BY_ID = re.compile(r"token_id:(\d{1,10})")
+"""How vLLM names tokens that it is told to return as ids."""
 _FIELDS = {LogprobKind.RAW: "logprob", LogprobKind.SAMPLING: "sampling_logprob"}
 _Table = Mapping[str, Any]
 
@@ -109,6 +112,10 @@ def _usage(document: Any, name: str) -> int | None:
 
 def _piece(id: Any, text: Any, row: _Table) -> Piece:
     data = row.get("bytes")
+    named = _NAMED_BY_ID.fullmatch(text) if isinstance(text, str) else None
+    if named:
+        # The id in place of the text, which is not known then; bytes would only spell the name.
+        return Piece(_id(int(named[1]) if id is None else id), b"")
     if id is None and data is None and text is None:
         raise Unreadable("a token has neither an id nor a text")
     return Piece(_id(id), _bytes(data) if data is not None else _utf8(text))

@@ -15,7 +15,7 @@ from repro_gate.adapters.hosted.abilities import (
     overrun_of,
     overrun_words,
 )
-from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
+from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import Client
 from repro_gate.adapters.hosted.dialects import (
     GENERATED_TOKENS,
@@ -34,7 +34,7 @@ from repro_gate.adapters.hosted.retrying import TryAgain, require_time
 from repro_gate.adapters.http.retrying import Persistence
 from repro_gate.adapters.http.surroundings import Deadline, Surroundings
 from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
-from repro_gate.core.policies import LogprobCell, ProviderSpec
+from repro_gate.core.policies import LogprobCell, Policy, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
 
@@ -146,20 +146,25 @@ class Host:
         return drawn
 
     async def _encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
-        policy, text = cell.policy, _text_of(cell)
-        question = Question(model=policy.model, temperature=policy.temperature, prompt=text)
-        tokens = 1 + len(_utf8(text)) // _BYTES_PER_TOKEN
+        prefix, response = cell.prefix, cell.item.response
         try:
-            answer = await self._ask(question, tokens=tokens)
-            encoded = read_encoding(answer, prefix=cell.prefix, response=cell.item.response)
+            answer = await self._ask_of_text(cell.policy, prefix + response)
+            read = partial(read_encoding, answer, prefix=prefix, response=response)
+            encoded = read()
+            while isinstance(encoded, NeedsPrefix):
+                encoded = read(prefix_alone=await self._ask_of_text(cell.policy, prefix))
             if isinstance(encoded, InvalidDraw):
-                self._require_ability(answer, rows=None, text=text)
+                self._require_ability(answer, rows=None, text=prefix + response)
+                return self._safe(encoded)
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
-        if isinstance(encoded, InvalidDraw):
-            return self._safe(encoded)
         self._is_able = True
-        return replace(encoded, prompt=self._safe_prompt(encoded.prompt, cell.prefix))
+        return replace(encoded, prompt=self._safe_prompt(encoded.prompt, prefix))
+
+    async def _ask_of_text(self, policy: Policy, text: str) -> Answer:
+        """Return what comes back about all tokens of a text."""
+        question = Question(model=policy.model, temperature=policy.temperature, prompt=text)
+        return await self._ask(question, tokens=1 + len(_utf8(text)) // _BYTES_PER_TOKEN)
 
     async def _ask(self, question: Question, *, tokens: int) -> Answer:
         """Return the answer to a question, trying as often and as long as the provider's spec says.
@@ -317,5 +322,5 @@ def _text_asked(request: DrawRequest) -> str:
     """Return the text of a draw; that of a control is made of its tokens, for it is another."""
     if request.purpose is not Purpose.CONTROL:
         return _text_of(request.cell)
-    pieces = (*request.encoding.prompt, *request.encoding.response)
-    return b"".join(piece.data for piece in pieces).decode("utf-8", errors="replace")
+    prompt = b"".join(piece.data for piece in request.encoding.prompt)
+    return prompt.decode("utf-8", errors="replace") + request.cell.item.response

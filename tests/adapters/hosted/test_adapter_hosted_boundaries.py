@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.hosted.answers import Answer, read_encoding
+from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_encoding
 from repro_gate.core.draws import DrawFacts, Encoding, InvalidDraw, Piece
 from tests.fakes.hosted import (
     ENCODING,
@@ -29,7 +29,9 @@ def _split(
 ) -> Encoding | InvalidDraw:
     document = document_of(content_of(pieces, [-1.0] * len(pieces)), **{"usage": None, **changes})
     answer = Answer(document=document, facts=DrawFacts(), generated=generated, is_suffix=False)
-    return read_encoding(answer, prefix=prefix, response=response)
+    found = read_encoding(answer, prefix=prefix, response=response)
+    assert not isinstance(found, NeedsPrefix)
+    return found
 
 
 def _reason(*pieces: Piece, **asked: Any) -> str:
@@ -128,8 +130,10 @@ def test_a_beginning_is_condition_enough(begin: bytes) -> None:
 
 
 def test_a_token_that_spells_nothing_belongs_to_neither_side() -> None:
-    """Half a character may be told as an empty text, and then nobody knows where it belongs."""
-    assert _reason(*PROMPT, Piece(8, b""), *RESPONSE) == (
-        'the response begins at the token 8 "", which spells nothing: '
+    """Without ids nobody knows where an empty text belongs."""
+    pieces = (*PROMPT, Piece(8, b""), *RESPONSE)
+    assert _reason(*(Piece(None, piece.data) for piece in pieces)) == (
+        "the response begins at a character that is cut into several tokens, and no ids show "
+        "which of them are its own: "
         "end the template, or begin the response, differently"
     )
