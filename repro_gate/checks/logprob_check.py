@@ -1,13 +1,15 @@
 """One suite of log-probabilities, from the first draw to the report."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro_gate.checks.logprob_results import report_on
 from repro_gate.checks.logprobs import LogprobMeasurer, LogprobPorts
 from repro_gate.checks.survey import Survey
 from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.policies import LogprobPlan
-from repro_gate.core.report import Note
+from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobPlan
+from repro_gate.core.report import Note, NoteOrigin
+from repro_gate.ports import Scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +19,7 @@ class CheckedSuite:
     report: LogprobReport
     interrupted: bool
     notes: tuple[Note, ...] = ()
-    """What the scorer noticed until the suite was finished."""
+    """What was noticed until the suite was finished."""
 
 
 def check_logprobs(plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> CheckedSuite:
@@ -32,7 +34,8 @@ def check_logprobs(plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> 
     except KeyboardInterrupt:
         interrupted = True
     report = report_on(plan, found, measurer, scorer=ports.scorer)
-    return CheckedSuite(report=report, interrupted=interrupted, notes=ports.scorer.notes())
+    notes = (*ports.scorer.notes(), *_server_changes(plan, measurer, ports.scorer))
+    return CheckedSuite(report=report, interrupted=interrupted, notes=notes)
 
 
 def unreached(plan: LogprobPlan, *, ports: LogprobPorts) -> CheckedSuite:
@@ -43,3 +46,13 @@ def unreached(plan: LogprobPlan, *, ports: LogprobPorts) -> CheckedSuite:
     measurer = LogprobMeasurer(plan, nothing, ports=ports)
     report = report_on(plan, nothing, measurer, scorer=ports.scorer)
     return CheckedSuite(report=report, interrupted=True)
+
+
+def _server_changes(plan: LogprobPlan, measurer: LogprobMeasurer, scorer: Scorer) -> Iterator[Note]:
+    """Yield a note for each policy whose server has another configuration than was recorded."""
+    for policy in plan.policies:
+        recorded = measurer.recorded_facts.get(policy.name, {}).get(SERVER_FINGERPRINT)
+        now = scorer.facts(policy).get(SERVER_FINGERPRINT) if recorded else None
+        if recorded and now and now != recorded:
+            message = f"the server's system_fingerprint was {recorded} and is now {now}"
+            yield Note(about=policy.name, message=message, origin=NoteOrigin.SERVER)

@@ -10,6 +10,7 @@ from repro_gate.checks.survey import Survey
 from repro_gate.core.baselines import Baseline, stands_apart
 from repro_gate.core.design import FIRST_WAVE
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding
+from repro_gate.core.goldens import Facts
 from repro_gate.core.logprob_report import LogprobControl
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.ports import BaselineReader, DrawLog, DrawRequest, Progress, Purpose, Scorer
@@ -50,6 +51,8 @@ class LogprobMeasurer:
         """By the id of the cell."""
         self.controls: dict[str, LogprobControl] = {}
         """By the name of the policy."""
+        self.recorded_facts = dict[str, Facts]()
+        """The provenance of a baseline of each policy, by its name."""
         self.whole = WholeLook(seed=found.fingerprint, second_look=False)
         """The test over all cells, of the last look that was taken of all of them."""
         self._planned = 0
@@ -85,6 +88,7 @@ class LogprobMeasurer:
         for cell in cells:
             source = self._found.sources[cell.policy.name]
             baseline = read[cell.id] = self._ports.baselines.read(source, cell.id)
+            self.recorded_facts.setdefault(cell.policy.name, baseline.provenance)
             self.seen.setdefault(
                 cell.id,
                 Comparison(

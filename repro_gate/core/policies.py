@@ -14,6 +14,8 @@ from repro_gate.core.models import ModelSpec
 
 LOCAL = "local"
 """The provider that is an engine on this machine."""
+SERVER_FINGERPRINT = "provider.fingerprint"
+"""The fact that holds what a server calls its own configuration."""
 _PLACE = re.compile(r"\{(system|prompt)\}")
 
 

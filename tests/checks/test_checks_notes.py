@@ -1,7 +1,10 @@
 """What an engine notes reaches the report, and changes nothing else in it."""
 
+import pytest
+
 from repro_gate.core.measurement import MAX_NOTES, Measurement
 from repro_gate.core.outcome import decide, exit_code_for
+from repro_gate.core.policies import SERVER_FINGERPRINT
 from repro_gate.core.report import Note, NoteOrigin
 from tests.fakes.checking import scene_of
 from tests.fakes.engines import ScriptedStarter
@@ -48,3 +51,20 @@ def test_notes_of_a_scorer_come_with_its_suite() -> None:
     noted = (_note("tiny", "no pre-tokenizer"),)
 
     assert recorded_scene(NoisyScorer(noticed=noted)).checked().notes == noted
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_noted"),
+    [("fp_a", "fp_b", True), ("fp_a", "fp_a", False), ("", "fp_b", False), ("fp_a", "", False)],
+)
+def test_a_server_that_was_configured_anew_is_noted(
+    before: str, after: str, *, is_noted: bool
+) -> None:
+    """Its fingerprint is compared with that of the recording, and an unknown one with none."""
+    scorer = NoisyScorer(now={SERVER_FINGERPRINT: before} if before else {})
+    scene = recorded_scene(scorer)
+    scorer.now = {SERVER_FINGERPRINT: after} if after else {}
+
+    message = "the server's system_fingerprint was fp_a and is now fp_b"
+    noted = Note(about="base", message=message, origin=NoteOrigin.SERVER)
+    assert scene.checked().notes == ((noted,) if is_noted else ())

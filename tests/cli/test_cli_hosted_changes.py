@@ -38,8 +38,8 @@ def test_a_change_beyond_the_floor_is_drift(
     code = hosted.check().code
 
     assert (code, hosted.logprob_verdicts()) == (10, {PLANE: verdicts[0], TRAIN: verdicts[1]})
-    (changed,) = hosted.logprob_cell(TRAIN)["provenance"]
-    assert (changed["name"], changed["after"] in api.base_url) == ("provider.host", True)
+    # A server on this machine has another port, and is the same all the same.
+    assert hosted.logprob_cell(TRAIN)["provenance"] == []
 
 
 def test_one_token_that_moved_is_named(hosted: HostedWorkspace, api: Api) -> None:

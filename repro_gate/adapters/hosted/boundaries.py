@@ -102,6 +102,17 @@ def _split_by_texts(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) 
     return _divided(pieces, first)
 
 
+def doubled_beginning(prompt: Sequence[Piece], *, prefix: str) -> Piece | None:
+    """Return the token that a server adds before a prompt that begins with the same one."""
+    first, second = prompt[:1], prompt[1:2]
+    if not second or first != second:
+        return None
+    # Two tokens of our own text may be the same, too.
+    added = sum(len(piece.data) for piece in prompt) - len(prefix.encode(errors="surrogatepass"))
+    is_added = added >= len(first[0].data) > 0 or (not first[0].data and first[0].id is not None)
+    return first[0] if is_added else None
+
+
 def without_ids(encoding: Encoding) -> Encoding:
     """Return an encoding as it is when a provider does not speak of tokens by id."""
     return Encoding(

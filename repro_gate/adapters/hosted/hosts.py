@@ -143,6 +143,7 @@ class Host:
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
         self._is_able = True
+        self._sightings.note_prompt(request.cell, encoding)
         return drawn
 
     async def _encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
@@ -159,7 +160,9 @@ class Host:
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
         self._is_able = True
-        return replace(encoded, prompt=self._safe_prompt(encoded.prompt, prefix))
+        encoded = replace(encoded, prompt=self._safe_prompt(encoded.prompt, prefix))
+        self._sightings.note_prompt(cell, encoded)
+        return encoded
 
     async def _ask_of_text(self, policy: Policy, text: str) -> Answer:
         """Return what comes back about all tokens of a text."""

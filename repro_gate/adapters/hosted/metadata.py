@@ -3,16 +3,20 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from repro_gate.adapters.hosted.boundaries import doubled_beginning
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
 from repro_gate.adapters.hosted.echoes import field_of
 from repro_gate.adapters.http.keys import Key
-from repro_gate.core.draws import DrawFacts
+from repro_gate.core.draws import DrawFacts, Encoding
 from repro_gate.core.goldens import Facts
-from repro_gate.core.policies import Policy, ProviderSpec
+from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobCell, Policy, ProviderSpec
+from repro_gate.core.report import Note, NoteOrigin
 
+FINGERPRINT: Final = "system_fingerprint"
+"""What a server calls its own configuration, in the body of an answer."""
 _LONGEST = 200
 _MOST_SEEN = 16
 """Of more hosts than these a reader learns nothing."""
@@ -25,6 +29,9 @@ def facts_of(
     """Return what a reply says of itself; every text is safe, short and without the key."""
     headers = reply.headers
     kept = {name: key.quote(headers[name], longest=_LONGEST) for name in KEPT if name in headers}
+    fingerprint = field_of(document, FINGERPRINT)
+    if isinstance(fingerprint, str) and fingerprint:
+        kept[FINGERPRINT] = key.quote(fingerprint, longest=_LONGEST)
     return DrawFacts(
         at=now.isoformat(timespec="milliseconds"),
         model=key.quote(_model_of(document), longest=_LONGEST),
@@ -41,11 +48,24 @@ class Sightings:
     def __init__(self) -> None:
         self._models: dict[_Asked, dict[str, None]] = defaultdict(dict)
         self._backends: dict[_Asked, dict[str, None]] = defaultdict(dict)
+        self._fingerprints: dict[_Asked, dict[str, None]] = defaultdict(dict)
+        self.notes: dict[Note, None] = {}
+        """What is worth knowing of prompts, each once."""
 
     def note(self, provider: ProviderSpec, model: str, facts: DrawFacts) -> None:
         """Keep who answered when a model was asked for."""
         _keep(self._models[provider.name, model], facts.model)
-        _keep(self._backends[provider.name, model], _first(facts.headers or {}, BACKENDS))
+        headers = facts.headers or {}
+        _keep(self._backends[provider.name, model], _first(headers, BACKENDS))
+        _keep(self._fingerprints[provider.name, model], headers.get(FINGERPRINT, ""))
+
+    def note_prompt(self, cell: LogprobCell, encoding: Encoding) -> None:
+        """Keep that a prompt begins twice, if it does."""
+        twice = doubled_beginning(encoding.prompt, prefix=cell.prefix)
+        if twice is not None:
+            message = f"the server adds {twice} before the prompt, which begins with it already"
+            about = cell.policy.name
+            self.notes[Note(about=about, message=message, origin=NoteOrigin.SERVER)] = None
 
     def facts(self, policy: Policy) -> Facts:
         """Return who has answered for a policy's model so far."""
@@ -53,6 +73,7 @@ class Sightings:
         seen = {
             "model.answered": ", ".join(sorted(self._models.get(asked, ()))),
             "provider.backends": ", ".join(sorted(self._backends.get(asked, ()))),
+            SERVER_FINGERPRINT: ", ".join(sorted(self._fingerprints.get(asked, ()))),
         }
         return {name: value for name, value in seen.items() if value}
 

@@ -10,6 +10,7 @@ from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings
 from repro_gate.adapters.hosted.spreading import spread
+from repro_gate.adapters.http.calls import is_loopback
 from repro_gate.adapters.http.surroundings import Surroundings
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
@@ -57,16 +58,15 @@ class HostedScorer:
     def facts(self, policy: Policy) -> Facts:
         """Return where the policy's model is, and who has answered for it so far."""
         provider = policy.provider
-        host = provider.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
         return {
             "provider": provider.kind.value,
-            "provider.host": printable(host),
+            "provider.host": printable(_host_of(provider)),
             **self._sightings.facts(policy),
         }
 
     def notes(self) -> tuple[Note, ...]:
         """Return what was noticed so far."""
-        return ()
+        return tuple(self._sightings.notes)
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[_Encoded]:
         """Return the tokens of each cell; cells of one text and model are asked about once."""
@@ -131,6 +131,13 @@ class HostedScorer:
             except MeasurementUnavailable as error:
                 self._hosts[provider] = Unreachable(error)
         return self._hosts[provider]
+
+
+def _host_of(provider: ProviderSpec) -> str:
+    host = provider.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    name = host.rpartition(":")[0] or host
+    # A server on this machine has another port each time, and is the same all the same.
+    return name if is_loopback(name.strip("[]")) else host
 
 
 def _provider_of(cell: LogprobCell) -> ProviderSpec:

@@ -175,7 +175,7 @@ def may_hear_a_key(url: httpx.URL) -> bool:
     """Return whether nobody on the way to a server can read what it is sent."""
     if not url.host:
         return False
-    return url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
 
 
 def target_of(reply: Reply, key: Key) -> str:
@@ -188,7 +188,8 @@ def target_of(reply: Reply, key: Key) -> str:
     return key.quote(host, longest=80) or "another place"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from repro_gate.adapters.hosted.boundaries import without_ids
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.hosted.spreading import spread
-from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, MissedDraw
+from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, Encoding, MissedDraw, Piece
 from repro_gate.core.policies import Budget, LogprobCell
+from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Scorer
 from tests.fakes.hosted import (
@@ -313,3 +315,83 @@ def test_http2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
         reason="test-host: HTTP/2 needs a package that is not installed",
         remedy="pip install 'repro-gate[http2]', or set http2 to false",
     )
+
+
+def test_a_fingerprint_is_kept_with_the_draw_and_in_the_provenance() -> None:
+    """What a server calls its own configuration names the cause of many a drift."""
+    prints = iter(["fp_b", "fp_a\x1b[2J", 7, ""])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return json_response(document_of(system_fingerprint=next(prints)))
+
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer))
+    told = draws_by(scorer, [request_of(number=n) for n in (1, 2, 3, 4)])
+    scorer.close()
+
+    kept = [draw.facts.headers for _, draw in told if isinstance(draw, Draw)]
+    assert kept == [
+        {"system_fingerprint": "fp_b"},
+        {"system_fingerprint": "fp_a\\x1b[2J"},
+        None,
+        None,
+    ]
+    facts = scorer.facts(logprob_cell_of().policy)
+    assert facts["provider.fingerprint"] == "fp_a\\x1b[2J, fp_b"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host"),
+    [
+        ("http://127.0.0.1:28101/v1", "127.0.0.1"),
+        ("http://localhost:8000/v1", "localhost"),
+        ("http://[::1]:8000/v1", "[::1]"),
+        ("http://[::1]/v1", "[::1]"),
+        ("https://api.test:8443/v1", "api.test:8443"),
+        ("https://api.test/v1", "api.test"),
+    ],
+)
+def test_the_port_of_a_server_on_this_machine_is_no_provenance(base_url: str, host: str) -> None:
+    """It is another one each time; that of any other server is a part of where it is."""
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of())
+
+    assert scorer.facts(logprob_cell_of(provider_of(base_url)).policy)["provider.host"] == host
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prefix", "is_noted"),
+    [
+        ((Piece(1, b"<s>"), Piece(1, b"<s>"), Piece(12, b":")), "<s>:", True),
+        ((Piece(1, b""), Piece(1, b""), Piece(12, b":")), "<s>:", True),
+        ((Piece(None, b"<s>"), Piece(None, b"<s>"), Piece(None, b":")), "<s>:", True),
+        ((Piece(1, b"<s>"), Piece(12, b":")), "<s>:", False),
+        ((Piece(5, b"a"), Piece(5, b"a"), Piece(12, b":")), "aa:", False),
+        ((Piece(1, b"<s>"), Piece(5, b"a"), Piece(5, b"a")), "aa", False),
+        ((Piece(1, b"<s>"),), "", False),
+    ],
+)
+def test_a_prompt_that_begins_twice_is_noted(
+    prompt: tuple[Piece, ...], prefix: str, *, is_noted: bool
+) -> None:
+    """A template that repeats what the server adds is worth a note, and no reason to fail."""
+    encoding = Encoding(prompt=prompt, response=RESPONSE)
+    if not encoding.has_ids:
+        encoding = without_ids(encoding)
+    cell = logprob_cell_of(template="{prompt}", prompt=prefix)
+    pieces = (*encoding.prompt, *encoding.response)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        rows = content_of(pieces, (-9.0,) * len(pieces))
+        return json_response(document_of(rows, usage=None))
+
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer))
+    requests = [request_of(cell, number=n, encoding=encoding) for n in (1, 2)]
+    outcomes = draws_by(scorer, requests)
+    scorer.close()
+
+    noted = Note(
+        about="base",
+        message=f"the server adds {prompt[0]} before the prompt, which begins with it already",
+        origin=NoteOrigin.SERVER,
+    )
+    assert all(isinstance(outcome, Draw) for _, outcome in outcomes)
+    assert scorer.notes() == ((noted,) if is_noted else ())
