@@ -8,6 +8,7 @@ from typing import assert_never
 from repro_gate.checks.recording import ChangeKind, GoldenChange
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import FactChange, Golden, definition_changes, provenance_changes
+from repro_gate.core.report import Note
 from repro_gate.core.tokens import text_of
 from repro_gate.reports import foreign
 from repro_gate.reports.explain import explain_change, spell_token, where
@@ -60,6 +61,15 @@ def refusal_lines(refused: Iterable[tuple[str, str, str | None]]) -> Iterator[st
                 yield _detail(_shown_ids(ids))
         if remedy is not None:
             yield _detail(f"try: {remedy}")
+
+
+def note_lines(notes: Iterable[Note]) -> Iterator[str]:
+    """Yield each message once, with what it is about: a golden keeps mistakes as well."""
+    about: dict[str, dict[str, None]] = defaultdict(dict)
+    for note in notes:
+        about[note.message][foreign.one_line(note.about)] = None
+    for message, names in about.items():
+        yield f"note       {_shown_ids(list(names))}: {foreign.message(message)}"
 
 
 def written_line(snapshots: Path, *, refused: int) -> str:

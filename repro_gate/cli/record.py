@@ -29,7 +29,7 @@ from repro_gate.cli.estimate import calibration_line
 from repro_gate.cli.opening import Opening
 from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import pin_lines, refusal_lines, written_line
+from repro_gate.cli.proposal import note_lines, pin_lines, refusal_lines, written_line
 from repro_gate.cli.update import refuse_under_ci
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.outcome import ExitCode
@@ -185,7 +185,7 @@ def _new_pins(workspace: wiring.Workspace, recordings: Iterable[_Recording]) -> 
     return unpinned(models, recorded=models, matrix=workspace.matrix, pinned=workspace.models.pins)
 
 
-def _show(recordings: Iterable[_Recording], pins: Mapping[str, str]) -> None:
+def _show(recordings: Sequence[_Recording], pins: Mapping[str, str]) -> None:
     counts: Counter[str] = Counter()
     for one in recordings:
         states = {wanted.cell.id: wanted for wanted in one.wanted}
@@ -204,7 +204,8 @@ def _show(recordings: Iterable[_Recording], pins: Mapping[str, str]) -> None:
         _show_refused(one.refused)
         counts["kept"] += one.kept
         counts["refused"] += len(one.refused)
-    for line in pin_lines(pins, pinned={}):
+    notes = (note for one in recordings for note in one.scorer.notes())
+    for line in (*pin_lines(pins, pinned={}), *note_lines(notes)):
         print_line(line)
     kept, refused_count = counts.pop("kept"), counts.pop("refused")
     recorded = ", ".join(f"{count} {state}" for state, count in counts.items())

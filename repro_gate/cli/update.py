@@ -31,10 +31,10 @@ from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import change_lines, pin_lines, refusal_lines, written_line
+from repro_gate.cli.proposal import change_lines, note_lines, pin_lines, refusal_lines, written_line
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
-from repro_gate.core.report import CellReport, ControlReport
+from repro_gate.core.report import CellReport, ControlReport, Note
 from repro_gate.core.verdicts import (
     Drift,
     Inconclusive,
@@ -71,6 +71,7 @@ class _Seen:
     controls: Sequence[ControlReport]
     """Those that did not differ."""
     interrupted: bool
+    notes: tuple[Note, ...] = ()
 
 
 _NOTHING_SEEN = _Seen(
@@ -194,6 +195,7 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
         refused=refused(report),
         controls=[control for control in report.controls if control.failed],
         interrupted=report.interrupted,
+        notes=report.notes,
     )
 
 
@@ -264,7 +266,7 @@ def _apply_if_confirmed(
 
 def _show(proposal: Proposal, seen: _Seen, *, pinned: Mapping[str, str]) -> None:
     lines = [*change_lines(proposal.changes), *pin_lines(proposal.pins, pinned=pinned)]
-    lines += refusal_lines(_reasons(seen))
+    lines += [*refusal_lines(_reasons(seen)), *note_lines(seen.notes)]
     counts = Counter(change.kind.value for change in proposal.changes)
     changed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     nothing = "nothing was recorded" if seen.refused else "nothing to change"

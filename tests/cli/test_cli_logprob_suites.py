@@ -184,3 +184,21 @@ def test_a_recorded_baseline_pins_its_local_model(workspace: Workspace) -> None:
         "snapshots is up to date; commit it.\n"
         "Baselines are still of the old file: repro-gate record-baseline --again\n"
     )
+
+
+def test_notes_on_a_local_model_are_shown_when_it_is_recorded_and_checked(
+    workspace: Workspace,
+) -> None:
+    """What the engine notes about the model and the text comes with the baseline, once."""
+    workspace.write_matrix(
+        suites={"local": {"kind": "logprobs", "policies": ["here"], "items": ["plane"]}},
+        default_suites=["local"],
+        **_PARTS,
+    )
+    workspace.write_script({"method": "load", "result": {"notes": ["no pre-tokenizer"]}})
+    recorded = workspace.run("record-baseline", "--yes")
+    workspace.run("check")
+
+    assert recorded.out.count("note       tiny: no pre-tokenizer\n") == 1
+    note = {"about": "tiny", "origin": "engine", "message": "no pre-tokenizer"}
+    assert workspace.report()["notes"] == [note]

@@ -265,3 +265,16 @@ def test_an_orphan_is_pruned_without_running_a_cell(recorded: Workspace) -> None
 
     assert (ran.code, orphan.exists()) == (0, False)
     assert "1 removed; 0 unchanged, 0 refused" in ran.out
+
+
+def test_an_update_shows_what_the_engine_noted(workspace: Workspace) -> None:
+    """A mistake in a model file or a prompt is seen before it becomes a golden."""
+    model, prompt = "no pre-tokenizer", "two BOS tokens"
+    workspace.write_script(
+        {"method": "load", "result": {"notes": [model]}},
+        {"method": "generate", "prompt": "Say fox", "result": {"notes": [prompt]}},
+    )
+    out = workspace.record().out
+
+    assert out.count(f"note       tiny: {model}\n") == 1
+    assert out.count(f"note       tiny--fox: {prompt}\n") == 1
