@@ -11,6 +11,8 @@
 Drift is none of these: it is a value, see `repro_gate.core.verdicts`.
 """
 
+_MAX_LENGTH = 1000
+
 
 class ReproGateError(Exception):
     """Something that the user can read and act on; everything else is a crash of ours."""
@@ -30,7 +32,12 @@ class InputInvalid(ReproGateError):
     def at(cls, file: object, place: str, *, expected: str, found: str) -> "InputInvalid":
         """Return the error for one place in one file."""
         where = f"{file}: {place}" if place else str(file)
-        return cls(f"{where}: expected {expected}, found {found}")
+        return cls(f"{where}: expected {_clipped(expected)}, found {_clipped(found)}")
+
+
+def _clipped(text: str) -> str:
+    # What was found may be all of a large file.
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."
 
 
 class MeasurementUnavailable(ReproGateError):

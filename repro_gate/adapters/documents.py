@@ -2,60 +2,62 @@
 
 import difflib
 import json
-import tomllib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match  # pyright: ignore[reportUnknownVariableType]
 from jsonschema.validators import extend  # pyright: ignore[reportUnknownVariableType]
 
+from repro_gate.adapters.parsing import Limits, clipped, json_of, shown, toml_of
+from repro_gate.adapters.plain_files import read_plain
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 
-MAX_BYTES = 64 * 2**20
-_MAX_SHOWN = 80
+_LIMITS: Final[Mapping[str, Limits]] = {
+    "matrix-v1": Limits(max_bytes=4 << 20, max_values=60_000),
+    "golden-v1": Limits(max_bytes=8 << 20, max_values=250_000),
+    "baseline-v1": Limits(max_bytes=8 << 20, max_values=250_000),
+    "models-v1": Limits(max_bytes=1 << 20, max_values=10_000),
+    "report-v1": Limits(max_bytes=64 << 20, max_values=2_000_000),
+}
+"""Of each schema: far more than anybody needs, and little enough to be refused in two seconds."""
+_MAX_CLOSE: Final = 100
+"""Of a name that is compared with others; a longer one is no slip of the finger."""
+_MAX_PLACE: Final = 300
+MAX_CELLS: Final = 100_000
+"""Of one suite."""
 
 
-def read_json(file: Path, *, schema: str, max_bytes: int = MAX_BYTES) -> Any:
+def read_json(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
     """Return the content of a JSON file that its schema allows; raises `InputInvalid`."""
-    document = parse_json(file, max_bytes=max_bytes)
+    limits = limits or _LIMITS[schema]
+    data = read_plain(file, max_bytes=limits.max_bytes)
+    return parse_json(data, file=file, schema=schema, limits=limits)
+
+
+def parse_json(data: bytes, *, file: Path, schema: str, limits: Limits | None = None) -> Any:
+    """Return what the bytes of a JSON file say, if its schema allows it; raises `InputInvalid`."""
+    document = json_of(data, file, limits or _LIMITS[schema])
     validate(document, schema=schema, file=file)
     return document
 
 
-def parse_json(file: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """Return the content of a JSON file, whatever it says; raises `InputInvalid`.
-
-    NaN, Infinity, a key that comes twice and half a surrogate pair are refused: they are no text
-    or number that could be written again.
-    """
-    text = _read(file, max_bytes)
-    try:
-        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-        if "\\u" in text:
-            json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InputInvalid.at(file, place, expected="JSON", found=error.msg) from error
-    except (ValueError, RecursionError) as error:
-        raise InputInvalid.at(file, "", expected="JSON", found=str(error)) from error
-    return document
-
-
-def read_toml(file: Path, *, schema: str, max_bytes: int = MAX_BYTES) -> Any:
+def read_toml(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
     """Return the content of a TOML file that its schema allows; raises `InputInvalid`."""
-    text = _read(file, max_bytes)
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputInvalid.at(file, "", expected="TOML", found=printable(str(error))) from error
+    limits = limits or _LIMITS[schema]
+    document = toml_of(read_plain(file, max_bytes=limits.max_bytes), file, limits)
     validate(document, schema=schema, file=file)
     return document
+
+
+def max_bytes_of(schema: str) -> int:
+    """Return how large a file of this schema may be."""
+    return _LIMITS[schema].max_bytes
 
 
 def validate(document: Any, *, schema: str, file: Path) -> None:
@@ -72,45 +74,25 @@ def validate(document: Any, *, schema: str, file: Path) -> None:
         ) from exhausted
 
 
-def require_known(file: Path, place: str, name: str, names: Iterable[str]) -> str:
+def require_known(file: Path, place: str, name: str, known: Collection[str]) -> str:
     """Return a name that another part of the file defines; raises `InputInvalid`."""
-    known = list(names)
     if name in known:
         return name
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
     expected = f"one of {', '.join(known)}" if known else "a name that the file defines"
-    raise InputInvalid.at(file, place, expected=expected, found=f"{name!r}{hint}")
+    found = f"{shown(name)}{_hint(name, known)}"
+    raise InputInvalid.at(file, place, expected=clipped(expected, _MAX_PLACE), found=found)
 
 
-def _read(file: Path, max_bytes: int) -> str:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(max_bytes + 1)
-    except OSError as error:
-        found = error.strerror or str(error)
-        raise InputInvalid.at(file, "", expected="a readable file", found=found) from error
-    if len(data) > max_bytes:
-        raise InputInvalid.at(
-            file, "", expected=f"at most {max_bytes} bytes", found="a larger file"
-        )
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        found = f"the byte {data[error.start]:#04x}"
-        raise InputInvalid.at(file, f"byte {error.start}", expected="UTF-8", found=found) from error
+def require_bounded(file: Path, place: str, cells: int) -> None:
+    """Raise `InputInvalid` for more cells than anybody runs: a small file may name billions."""
+    if cells > MAX_CELLS:
+        expected = f"at most {MAX_CELLS} cells"
+        raise InputInvalid.at(file, place, expected=expected, found=str(cells))
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name}, which is no number in JSON")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {twice!r} twice in one object")
-    return document
+def _hint(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(name[:_MAX_CLOSE], known, n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near and len(name) <= _MAX_CLOSE else ""
 
 
 def _is_integer(checker: object, instance: object) -> bool:
@@ -119,8 +101,62 @@ def _is_integer(checker: object, instance: object) -> bool:
     return isinstance(instance, int) and not isinstance(instance, bool)
 
 
+def _first_bad(errors_of: Iterable[Iterator[ValidationError]]) -> Iterator[ValidationError]:
+    """Yield the errors of the first of several values that has any."""
+    for errors in errors_of:
+        if (first := next(errors, None)) is not None:
+            yield from chain([first], errors)
+            return
+
+
+def _items(validator: Any, schema: Any, values: Any, _: Any) -> Iterator[ValidationError]:
+    if isinstance(values, list):
+        yield from _first_bad(
+            validator.descend(value, schema, path=index)
+            for index, value in enumerate(values)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        )
+
+
+def _property_names(validator: Any, schema: Any, table: Any, _: Any) -> Iterator[ValidationError]:
+    if isinstance(table, dict):
+        yield from _first_bad(validator.descend(name, schema) for name in table)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _additional_properties(
+    validator: Any, schema: Any, table: Any, whole: Any
+) -> Iterator[ValidationError]:
+    if not isinstance(table, dict):
+        return
+    extras = [name for name in table if name not in whole.get("properties", {})]  # pyright: ignore[reportUnknownVariableType]
+    if schema is False and extras:
+        yield ValidationError("an unknown key")
+    elif schema is not False:
+        yield from _first_bad(
+            validator.descend(table[name], schema, path=name)
+            for name in extras  # pyright: ignore[reportUnknownVariableType]
+        )
+
+
+def _unique_items(_: Any, is_unique: Any, values: Any, __: Any) -> Iterator[ValidationError]:
+    seen: set[str] = set()
+    for index, value in enumerate(values if is_unique and isinstance(values, list) else ()):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        spelled = json.dumps(value, sort_keys=True, default=str)
+        if spelled in seen:
+            yield ValidationError("twice", path=[index], instance=value)
+            return
+        seen.add(spelled)
+
+
+# jsonschema's own keywords go on after the first bad value, put all that is unknown into a message
+# that nobody reads, and compare every two entries of a list.
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
+    validators={
+        "additionalProperties": _additional_properties,
+        "items": _items,
+        "propertyNames": _property_names,
+        "uniqueItems": _unique_items,
+    },
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 
@@ -133,7 +169,7 @@ def _validator(schema: str) -> Any:
 
 def _place(error: ValidationError) -> str:
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path]
-    return printable("".join(steps).lstrip("."))
+    return printable(clipped("".join(steps).lstrip("."), _MAX_PLACE))
 
 
 def _told(error: ValidationError) -> tuple[str, str]:
@@ -152,7 +188,7 @@ def _told(error: ValidationError) -> tuple[str, str]:
         case "minItems" | "minProperties" | "minLength":
             return f"at least {rule} of them", f"{len(instance)}"
         case None:
-            return "no such key here", _shown(instance)
+            return "no such key here", shown(instance)
         case _:
             return _told_rule(str(kind), rule, schema), _found(instance, schema)
 
@@ -181,17 +217,11 @@ _WORDS = {
 def _told_unknown_key(instance: Any, schema: Any) -> tuple[str, str]:
     known: list[str] = sorted(schema.get("properties", {}))
     unknown: str = min(set(instance) - set(known))
-    near = difflib.get_close_matches(unknown, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"only the keys {', '.join(known)}", f"the unknown key {_shown(unknown)}{hint}"
+    hint = _hint(unknown, known, cutoff=0.5)
+    return f"only the keys {', '.join(known)}", f"the unknown key {shown(unknown)}{hint}"
 
 
 def _found(value: Any, schema: Any) -> str:
     # Where a secret is easily put by mistake, what was put there must not reach a log.
     is_hidden = schema.get("writeOnly", False) and isinstance(value, str)
-    return "a text that is not shown, in case it is secret" if is_hidden else _shown(value)
-
-
-def _shown(value: Any) -> str:
-    text = "a table" if isinstance(value, Mapping) else printable(repr(value))
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+    return "a text that is not shown, in case it is secret" if is_hidden else shown(value)

@@ -6,8 +6,9 @@ a hundred thousand lines.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, TypeAlias, TypeGuard, assert_never
+from typing import Any, Final, TypeAlias, TypeGuard, assert_never
 
+from repro_gate.adapters.parsing import Limits, json_line_of
 from repro_gate.core.draw_format import (
     facts_from_data,
     facts_to_data,
@@ -21,6 +22,8 @@ from repro_gate.ports import Purpose
 DrawKey: TypeAlias = tuple[str, str, int]
 """Cell, purpose and number; see `DrawRequest.key`."""
 
+MAX_LINE_BYTES: Final = 16 << 20
+_LIMITS: Final = Limits(max_bytes=MAX_LINE_BYTES, max_values=1_000_000)
 _NAMED: Final = frozenset({"cell", "purpose", "number", "outcome"})
 _MORE: Final[Mapping[str, frozenset[str]]] = {
     "draw": frozenset({"total", "logprobs", "facts"}),
@@ -67,11 +70,7 @@ def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
 
 def json_object(line: bytes) -> dict[str, Any]:
     """Return the JSON object on a line; raises ValueError."""
-    try:
-        data = json.loads(line, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("JSON that is too deep") from error
-    return _object(data, "the line")
+    return _object(json_line_of(line, _LIMITS), "the line")
 
 
 def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:
@@ -144,7 +143,3 @@ def _numbers(values: Any) -> list[float]:
 
 def _is_list(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name}, which is no number in JSON")

@@ -10,7 +10,14 @@ from typing import BinaryIO
 import repro_gate
 from repro_gate.adapters.atomic import open_log
 from repro_gate.adapters.documents import validate
-from repro_gate.adapters.draw_lines import DrawKey, from_line, json_line, json_object, to_line
+from repro_gate.adapters.draw_lines import (
+    MAX_LINE_BYTES,
+    DrawKey,
+    from_line,
+    json_line,
+    json_object,
+    to_line,
+)
 from repro_gate.core.digests import digest_of
 from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
 from repro_gate.core.policies import LogprobCell, Tolerance
@@ -19,6 +26,7 @@ from repro_gate.ports import DrawRequest
 
 SCHEMA = "repro-gate/draws/v1"
 FILE = "draws.jsonl"
+_TOO_LONG = ValueError(f"a line of more than {MAX_LINE_BYTES} bytes")
 
 
 def fingerprint_of(
@@ -117,7 +125,9 @@ class DrawLogFile:
         """Yield each line with the place after it; a last one that is torn does not count."""
         end = 0
         self._stream.seek(0)
-        for line in self._stream:
+        while line := self._stream.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise self._broken(f"byte {end}", _TOO_LONG)
             if not line.endswith(b"\n"):
                 return
             end += len(line)

@@ -5,13 +5,17 @@ to wait for its import.
 """
 
 from pathlib import Path
+from typing import Final
 
-from repro_gate.adapters.documents import read_json
+from repro_gate.adapters.documents import max_bytes_of, parse_json
+from repro_gate.adapters.plain_files import read_plain
 from repro_gate.core.cells import is_name
 from repro_gate.core.golden_format import from_data
 from repro_gate.core.goldens import Golden
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
+
+_SCHEMA: Final = "golden-v1"
 
 
 class GoldenFiles:
@@ -35,7 +39,8 @@ class GoldenFiles:
 
     def read(self, profile: str, cell_id: str) -> Golden:
         """Return a recorded golden, or raise `InputInvalid`."""
-        return read_golden(self.file(profile, cell_id), profile=profile, cell_id=cell_id)
+        file = self.file(profile, cell_id)
+        return parse_golden(read_golden_bytes(file), file=file, profile=profile, cell_id=cell_id)
 
     def file(self, profile: str, cell_id: str) -> Path:
         """Return where the golden of a cell is kept; raises `InputInvalid` like `recorded`."""
@@ -50,11 +55,16 @@ class GoldenFiles:
         return self._folder / profile
 
 
-def read_golden(file: Path, *, profile: str, cell_id: str) -> Golden:
+def read_golden_bytes(file: Path) -> bytes:
+    """Return the bytes of a golden, unread; raises `InputInvalid`."""
+    return read_plain(file, max_bytes=max_bytes_of(_SCHEMA))
+
+
+def parse_golden(data: bytes, *, file: Path, profile: str, cell_id: str) -> Golden:
     """Return the golden of a file; raises `InputInvalid` when it is broken or another's."""
-    data = read_json(file, schema="golden-v1")
+    document = parse_json(data, file=file, schema=_SCHEMA)
     try:
-        golden = from_data(data)
+        golden = from_data(document)
     except (ValueError, OverflowError) as error:
         raise InputInvalid.at(file, "", expected="a consistent golden", found=str(error)) from error
     if golden.profile != profile:

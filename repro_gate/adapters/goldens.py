@@ -5,6 +5,7 @@ same class serves pytest's `snapshot` fixture, so both ways write the same bytes
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,8 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 
 from repro_gate.adapters.atomic import make_folder, require_no_links, write_atomically
-from repro_gate.adapters.golden_files import GoldenFiles
+from repro_gate.adapters.golden_files import GoldenFiles, read_golden_bytes
+from repro_gate.adapters.parsing import text_of
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.golden_format import from_data, to_data
 from repro_gate.core.goldens import Golden, definition_changes
@@ -53,11 +55,19 @@ class GoldenExtension(JSONSnapshotExtension):
         """
         return str(Path(cls.dirname(test_location=test_location)) / ".not-discovered")
 
+    def read_snapshot_data_from_location(
+        self, *, snapshot_location: str, snapshot_name: str, session_id: str
+    ) -> str | None:
+        """Return the text of a golden, or None; raises `InputInvalid` as the gate does."""
+        del snapshot_name, session_id
+        file = Path(snapshot_location)
+        return text_of(read_golden_bytes(file), file) if os.path.lexists(file) else None
+
     def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
         """Compare what is exact: definition, prompt and tokens. The rest is evidence."""
         try:
             observed, golden = _parse(serialized_data), _parse(snapshot_data)
-        except (ArithmeticError, LookupError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
             return False
         return not definition_changes(golden.cell, observed.cell) and not first_divergence(
             golden.generation, observed.generation

@@ -7,15 +7,17 @@ from typing import Any, Final, Literal
 
 from repro_gate import __version__
 from repro_gate.adapters.atomic import write_atomically
-from repro_gate.adapters.documents import parse_json
 from repro_gate.adapters.lossless import decode, encode
 from repro_gate.adapters.lossless_scalars import Refused
-from repro_gate.adapters.plain_files import require_no_link, require_plain_file
+from repro_gate.adapters.parsing import Limits, json_of
+from repro_gate.adapters.plain_files import read_plain, require_no_link
 from repro_gate.core.contradictions import Contradiction
 from repro_gate.errors import InputInvalid
 
 MAX_BYTES: Final = 32 * 2**20
 """Of a file from elsewhere; about 150,000 traced tokens."""
+_BYTES_OF_A_VALUE: Final = 6
+"""On average at least, in what we write; a list of empty lists has three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,9 @@ def read_value(file: Path, layout: Any, *, max_bytes: int) -> Any:
         InputInvalid: it is no plain file in a plain folder, is too large, or says something else.
     """
     require_no_link(file.parent)
-    require_plain_file(file, max_bytes=max_bytes)
-    document = parse_json(file, max_bytes=max_bytes)
+    data = read_plain(file, max_bytes=max_bytes, may_be_link=False)
+    limits = Limits(max_bytes=max_bytes, max_values=max_bytes // _BYTES_OF_A_VALUE)
+    document = json_of(data, file, limits)
     try:
         return decode(document, layout)
     except Refused as refused:

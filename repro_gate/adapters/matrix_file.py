@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from repro_gate.adapters.documents import read_toml, require_known
+from repro_gate.adapters.documents import read_toml, require_bounded, require_known
 from repro_gate.adapters.matrix_logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.adapters.model_sources import required_form
 from repro_gate.core.cells import Sampler
@@ -150,6 +150,8 @@ def _suite(
         for prompt in names:
             require_known(file, f"{place}.prompts.{model}", prompt, prompts)
             _require_room(file, prompt, prompts[prompt], models[model])
+    cells = sum(map(len, table["prompts"].values())) * len(table["seeds"])
+    require_bounded(file, place, cells)
     fresh_runs = table.get("fresh_runs", min(1, table["runs"] - 1))
     if fresh_runs >= table["runs"]:
         expected = f"less than the {table['runs']} runs"

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from repro_gate.adapters.documents import require_known
+from repro_gate.adapters.documents import require_bounded, require_known
 from repro_gate.adapters.matrix_policies import read_policies
 from repro_gate.core.design import (
     CORRECTION,
@@ -69,6 +69,7 @@ def _suite(
         require_known(file, f"{place}.policies", policy, policies)
     for item in table["items"]:
         require_known(file, f"{place}.items", item, items)
+    require_bounded(file, place, len(table["policies"]) * len(table["items"]))
     cells = tuple(
         LogprobCell(policy=policies[policy], item=items[item])
         for policy in table["policies"]

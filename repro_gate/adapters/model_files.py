@@ -10,10 +10,11 @@ from pathlib import Path
 from repro_gate.adapters.hub import HubFile, fetch
 from repro_gate.adapters.model_sources import hub_file_of
 from repro_gate.adapters.own_modules import command_of
+from repro_gate.adapters.plain_files import open_plain
 from repro_gate.core.cells import require_name
 from repro_gate.core.models import ModelSpec, another_file
 from repro_gate.core.text import printable
-from repro_gate.errors import MeasurementUnavailable
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
 
 _MAKING_TIMEOUT_S = 120
@@ -135,8 +136,10 @@ class CachedModels:
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits; raises `MeasurementUnavailable`."""
     try:
-        with file.open("rb") as stream:
+        with open_plain(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+    except InputInvalid as error:
+        raise MeasurementUnavailable(str(error)) from error
     except OSError as error:
         raise MeasurementUnavailable(f"{file} cannot be read: {error.strerror}") from error
 

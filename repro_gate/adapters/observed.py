@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro_gate.adapters.documents import read_json
-from repro_gate.adapters.golden_files import GoldenFiles, read_golden
+from repro_gate.adapters.documents import max_bytes_of, parse_json
+from repro_gate.adapters.golden_files import GoldenFiles, parse_golden
 from repro_gate.adapters.goldens import SyrupyGoldens
-from repro_gate.adapters.plain_files import require_no_link, require_plain_file
+from repro_gate.adapters.plain_files import read_plain, require_no_link
 from repro_gate.core.cells import require_name
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix
@@ -59,8 +59,8 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
             another cell than the matrix.
     """
     report_file = directory / "report.json"
-    require_plain_file(report_file)
-    report = read_json(report_file, schema="report-v1")
+    data = read_plain(report_file, max_bytes=max_bytes_of("report-v1"), may_be_link=False)
+    report = parse_json(data, file=report_file, schema="report-v1")
     cells = {cell.id: cell for cell in matrix.cells()}
     goldens: list[Golden] = []
     for index, entry in enumerate(report["cells"]):
@@ -96,13 +96,13 @@ def _read_vouched(directory: Path, entry: Mapping[str, Any]) -> Golden:
     file = GoldenFiles(directory / FOLDER).file(profile, cell_id)
     for folder in (directory / FOLDER, file.parent):
         require_no_link(folder)
-    require_plain_file(file, max_bytes=_MAX_BYTES)
-    digest = _sha256(file)
+    data = read_plain(file, max_bytes=_MAX_BYTES, may_be_link=False)
+    digest = hashlib.sha256(data).hexdigest()
     if digest != entry["observed_sha256"]:
         raise InputInvalid.at(
             file, "", expected=f"the sha256 {entry['observed_sha256']}", found=digest
         )
-    return read_golden(file, profile=profile, cell_id=cell_id)
+    return parse_golden(data, file=file, profile=profile, cell_id=cell_id)
 
 
 def _sha256(file: Path) -> str:

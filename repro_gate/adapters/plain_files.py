@@ -1,30 +1,127 @@
-"""Files of an untrusted download: looked at before they are opened, and never followed."""
+"""The one way to read a file: looked at before it is opened, and never more of it than allowed.
+
+A pipe would be waited for without end, and a device has no end. The user's own files may be links,
+as linked models are; those of an untrusted download may not.
+"""
 
 import os
+import re
 import stat
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
+from typing import Final
 
 from repro_gate.errors import InputInvalid
 
+_CHUNK: Final = 1 << 20
+_HEAD: Final = 1 << 10
+"""How many bytes show what a file is."""
+_KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+_MISTAKES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/spec/"),
+        "a Git LFS pointer in place of the file itself; run: git lfs pull",
+    ),
+    (
+        re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE),
+        "a web page, such as the login or error page of a download; fetch the file again",
+    ),
+    (re.compile(BOM_UTF8), "a byte order mark; save the file as UTF-8 without one"),
+    (
+        re.compile(b"|".join(map(re.escape, (BOM_UTF16_LE, BOM_UTF16_BE)))),
+        "UTF-16; save the file as UTF-8",
+    ),
+    (re.compile(rb"PK\x03\x04"), "a zip archive; unpack it"),
+    (re.compile(rb"\x1f\x8b"), "a gzip archive; unpack it"),
+)
 
-def require_plain_file(file: Path, *, max_bytes: int | None = None) -> None:
-    """Raise `InputInvalid` for a link, a device, a folder, or more bytes than allowed."""
-    status = require_no_link(file)
-    if not stat.S_ISREG(status.st_mode):
-        raise InputInvalid.at(file, "", expected="a plain file", found="something else")
-    if max_bytes is not None and status.st_size > max_bytes:
+
+def open_plain(file: Path, *, may_be_link: bool = True) -> BufferedReader:
+    """Open a regular file for reading; never waits, whatever stands there.
+
+    Raises:
+        InputInvalid: it is something else, such as a pipe, or cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if may_be_link else os.O_NOFOLLOW)
+    try:
+        # Opening a device may already do something, so it is looked at first.
+        _require_regular(file, file.stat() if may_be_link else require_no_link(file))
+        descriptor = os.open(file, flags)
+        try:
+            _require_regular(file, os.fstat(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, error) from error
+    return os.fdopen(descriptor, "rb")
+
+
+def read_plain(file: Path, *, max_bytes: int, may_be_link: bool = True) -> bytes:
+    """Return the content of a regular file; raises `InputInvalid` for more bytes than allowed."""
+    parts: list[bytes] = []
+    left = max_bytes
+    try:
+        with open_plain(file, may_be_link=may_be_link) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            # A size saves reading it all, and a file that grows is cut off all the same.
+            while size <= max_bytes and left >= 0 and (part := stream.read(min(_CHUNK, left + 1))):
+                parts.append(part)
+                left -= len(part)
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    if size > max_bytes or left < 0:
         raise InputInvalid.at(
-            file, "", expected=f"at most {max_bytes} bytes", found=str(status.st_size)
+            file, "", expected=f"at most {max_bytes} bytes", found=str(max(size, max_bytes + 1))
         )
+    return b"".join(parts)
+
+
+def require_plain_file(file: Path) -> None:
+    """Raise `InputInvalid` for a link, and for all that is not a regular file."""
+    _require_regular(file, require_no_link(file))
 
 
 def require_no_link(path: Path) -> os.stat_result:
     """Return what is at a path; raises `InputInvalid` for a link, and where there is nothing."""
     try:
         status = path.lstat()
-    except OSError as error:
-        found = error.strerror or str(error)
-        raise InputInvalid.at(path, "", expected="a readable file", found=found) from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
     if stat.S_ISLNK(status.st_mode):
         raise InputInvalid.at(path, "", expected="no symbolic link", found="one")
     return status
+
+
+def mistaken_content(head: bytes) -> str | None:
+    """Return what stands in place of a document or a model, with the remedy; None if unknown.
+
+    Args:
+        head: how the file begins; all of it, if it is short.
+    """
+    if not head or head.isspace():
+        return "an empty file"
+    head = head[:_HEAD]
+    return next((what for pattern, what in _MISTAKES if pattern.match(head)), None)
+
+
+def _require_regular(file: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kinds = (name for is_kind, name in _KINDS if is_kind(status.st_mode))
+        found = next(kinds, "something else")
+        raise InputInvalid.at(file, "", expected="a regular file", found=found)
+
+
+def _unreadable(file: Path, error: OSError | ValueError) -> InputInvalid:
+    # A ValueError is a zero byte in the path.
+    found = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return InputInvalid.at(file, "", expected="a readable file", found=found)

@@ -13,6 +13,7 @@ from repro_gate.adapters.evidence_file import read_evidence, write_evidence
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment, writer_in
 from repro_gate.adapters.github.files import append_summary, write_outputs
+from repro_gate.adapters.golden_files import read_golden_bytes
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
 from repro_gate.cli import leftovers, wiring
@@ -237,9 +238,9 @@ def _lines_of(
     def line_of(cell: CellReport) -> tuple[str, int] | None:
         if not isinstance(cell.verdict, Drift) or cell.profile is None or workspace is None:
             return None
-        with suppress(OSError, ValueError):
+        with suppress(InputInvalid, OSError, ValueError):
             file = goldens.file(cell.profile, cell.id)
-            line = line_in_golden(file.read_text("utf-8"), cell.verdict.divergence)
+            line = line_in_golden(read_golden_bytes(file).decode(), cell.verdict.divergence)
             path = file.resolve().relative_to(workspace.resolve())
             return None if line is None else (path.as_posix(), line)
         return None

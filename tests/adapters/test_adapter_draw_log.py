@@ -253,11 +253,11 @@ def called_with(**changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        (b"", "Expecting value: line 2 column 1 (char 1)"),
-        (b"{", "Expecting property name enclosed in double quotes"),
-        (b"\x00\x00", "Expecting value"),
-        (b"\xff", "'utf-8' codec can't decode byte 0xff"),
-        (b"[" * 100_000, "JSON that is too deep"),
+        (b"", "the end of the line at column 1, where a value belongs"),
+        (b"{", "the end of the line at column 2, where a key in double quotes belongs"),
+        (b"\x00\x00", "'\\\\x00\\\\x00' at column 1, where a value belongs"),
+        (b"\xff", "the byte 0xff, which is not UTF-8"),
+        (b"[" * 100_000, "a value that is nested too deeply"),
         (b"[1]", "the line is no JSON object"),
         (b"{}", "'outcome' is none of draw, invalid, missed"),
         (line_of(outcome=[]), "'outcome' is none of draw, invalid, missed"),
@@ -301,7 +301,10 @@ def test_a_broken_line_is_named(tmp_path: Path, line: bytes, found: str) -> None
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        (b"x", "line 1: expected a draw as it was noted, found Expecting value"),
+        (
+            b"x",
+            "line 1: expected a draw as it was noted, found 'x' at column 1",
+        ),
         (to_line(("a", "control", 1), MISSED).strip(), "line 1: expected the draws of the plan"),
         (
             json.dumps(HEADER | {"schema": "repro-gate/draws/v2"}).encode(),

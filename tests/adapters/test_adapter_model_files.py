@@ -259,4 +259,4 @@ def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
     with pytest.raises(MeasurementUnavailable) as caught:
         sha256_of(tmp_path)
 
-    assert str(caught.value) == f"{tmp_path} cannot be read: Is a directory"
+    assert str(caught.value) == f"{tmp_path}: expected a regular file, found a folder"

@@ -61,7 +61,9 @@ def test_a_broken_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:
     file.write_text("<<<<<<< HEAD\n", "utf-8")
 
     for use in (ModelPinsFile(file).pinned, lambda: ModelPinsFile(file).pin({"a": "0a" * 32})):
-        with pytest.raises(InputInvalid, match="line 1, column 1: expected JSON"):
+        with pytest.raises(
+            InputInvalid, match="line 1: expected a merged file, found a conflict marker"
+        ):
             use()
 
     assert file.read_text("utf-8") == "<<<<<<< HEAD\n"

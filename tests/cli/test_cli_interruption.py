@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -75,28 +76,45 @@ def test_no_engine_is_left_behind(interrupted: tuple[Workspace, Ran]) -> None:
     assert workspace.engines_alive() == []
 
 
-def _wait_for_a_reader(pipe: Path) -> int:
+_SLOW = """
+import os
+
+if os.path.exists(os.environ["SLOW_PIPE"]):
+    with open(os.environ["SLOW_PIPE"]) as pipe:
+        os.unlink(pipe.name)
+        pipe.read()
+
+user_cache_path = None
+"""
+"""In place of a package that a check imports once it has begun: it waits to be interrupted."""
+
+
+def _importing(workspace: Workspace, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command and return it when it is in the middle of its imports, with the pipe."""
+    folder = workspace.folder / "slow"
+    folder.mkdir()
+    (folder / "platformdirs.py").write_text(_SLOW, "utf-8")
+    os.mkfifo(folder / "pipe")
+    slow = {"PYTHONPATH": str(folder), "SLOW_PIPE": str(folder / "pipe")}
+    gate = workspace.start(*arguments, env=workspace.environment(**slow))
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            return gate, os.open(folder / "pipe", os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
-            assert time.monotonic() < deadline, "nobody reads the matrix"
+            assert time.monotonic() < deadline, "nobody imports it"
             time.sleep(0.01)
 
 
 def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Workspace) -> None:
-    """A check that was stopped while it read its matrix does not pass by an old report."""
+    """A check that was stopped while it was starting does not pass by an old report."""
     assert recorded.run("check", "--shard", "1/1").code == 0
-    pipe = recorded.folder / "slow.toml"
-    os.mkfifo(pipe)
-    gate = recorded.start("check", "--config", str(pipe))
-    writing = _wait_for_a_reader(pipe)
+    gate, writing = _importing(recorded, "check")
 
     gate.send_signal(signal.SIGINT)
-    # A signal just before it waits is seen when it has waited: so the matrix ends here.
+    # A signal just before it waits is seen when it has waited: so the waiting ends here.
     os.close(writing)
-    ran = ended(gate, within_s=_GENEROUS_S)
+    ran = ended(gate)
 
     assert (ran.code, ran.out, ran.err) == (130, "", "repro-gate: interrupted\n")
     told = {"kind": "unfinished", "exit_code": 130, "message": "interrupted", "remedy": None}
@@ -108,10 +126,7 @@ def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Work
 def test_an_early_end_leaves_nothing_of_an_earlier_check(recorded: Workspace) -> None:
     """Nor does one that was killed there."""
     assert recorded.run("check", "--shard", "1/1").code == 0
-    pipe = recorded.folder / "slow.toml"
-    os.mkfifo(pipe)
-    gate = recorded.start("check", "--config", str(pipe))
-    writing = _wait_for_a_reader(pipe)
+    gate, writing = _importing(recorded, "check")
 
     gate.kill()
     ended(gate)

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters.github.fields import FieldMissing, field_at, number_at, parsed, text_at
+from repro_gate.adapters.plain_files import read_plain
 from repro_gate.core.ci import CiRun, RunId
+from repro_gate.errors import InputInvalid
 
 _PULL_REQUEST = "pull_request"
 _WORKFLOW_RUN = "workflow_run"
 _WORKFLOW = re.compile(r"(?:.*/)?([^/@]+\.ya?ml)(?:@.*)?", re.DOTALL)
-_MOST_BYTES = 1 << 25
+_MAX_BYTES = 1 << 25
 """GitHub sends no event of more than 25 MB."""
 
 
@@ -113,14 +115,9 @@ def _payload(environ: Mapping[str, str]) -> Any:
     if not path:
         raise FieldMissing("GITHUB_EVENT_PATH is not set")
     try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise FieldMissing("the file of the event cannot be read") from error
-    if len(data) > _MOST_BYTES:
-        raise FieldMissing(f"the file of the event has more than {_MOST_BYTES} bytes")
-    try:
-        return parsed(data)
+        return parsed(read_plain(Path(path), max_bytes=_MAX_BYTES))
+    except InputInvalid as error:
+        raise FieldMissing(f"the event cannot be read: {error}") from error
     except ValueError as error:
         raise FieldMissing("the file of the event is no JSON") from error
 

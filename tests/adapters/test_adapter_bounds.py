@@ -1,0 +1,316 @@
+"""Whatever stands in place of a file is refused in two seconds, with 200 MB, and by its name."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.bounded_reading import READERS
+
+_NAMES = {
+    "matrix": "repro-gate.toml",
+    "golden": "cpu-test/tiny--fox--seed1.json",
+    "baseline": "policy--item.json",
+    "pins": "models.json",
+    "log": "draws.jsonl",
+    "model": "tiny.gguf",
+    "report": "report.json",
+    "evidence": "evidence.json",
+    "shard": "shard.json",
+}
+
+
+class Bounded:
+    """Asks the program that reads in children."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._program = subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.bounded_reading"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def place(self, reader: str) -> Path:
+        """Return where a file of a kind lies, in a folder where nothing is there yet."""
+        place = self._folder / _NAMES[reader]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir() and not place.is_symlink():
+            place.rmdir()
+        else:
+            place.unlink(missing_ok=True)
+        return place
+
+    def read(self, reader: str, content: str | bytes | None = None) -> Any:
+        """Return what reading came to, of a content or of what stands there."""
+        place = self._folder / _NAMES[reader]
+        if content is not None:
+            self.place(reader).write_bytes(
+                content.encode() if isinstance(content, str) else content
+            )
+        stdin, stdout = self._program.stdin, self._program.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps({"reader": reader, "path": str(place)}) + "\n")
+        stdin.flush()
+        return json.loads(stdout.readline())
+
+    def refusal(self, reader: str, content: str | bytes | None = None) -> str:
+        """Return the message of a refusal, without the name of the file before it."""
+        told = self.read(reader, content)
+        assert list(told or {}) == ["refused"], told
+        message = cast("str", told["refused"])
+        assert message.startswith(f"{self._folder / _NAMES[reader]}: ")
+        assert len(message) < 1500
+        assert message.isprintable()
+        return message.removeprefix(f"{self._folder / _NAMES[reader]}: ")
+
+    def close(self) -> None:
+        """End the program."""
+        with self._program as program:
+            program.communicate()
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bounded]:
+    """Return the program that reads."""
+    with closing(Bounded(tmp_path_factory.mktemp("bounded"))) as program:
+        yield program
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_pipe_is_not_waited_for(bounded: Bounded, reader: str) -> None:
+    """Nobody may ever write to it."""
+    os.mkfifo(bounded.place(reader))
+
+    assert bounded.refusal(reader) == "expected a regular file, found a named pipe"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_device_is_not_read(bounded: Bounded, reader: str) -> None:
+    """It has no end."""
+    bounded.place(reader).symlink_to("/dev/zero")
+
+    assert bounded.refusal(reader) in {
+        "expected a regular file, found a character device",
+        "expected no symbolic link, found one",
+    }
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_folder_is_named_as_one(bounded: Bounded, reader: str) -> None:
+    """Whoever names a folder by mistake reads that."""
+    bounded.place(reader).mkdir()
+
+    assert bounded.refusal(reader) == "expected a regular file, found a folder"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_socket_is_named_as_one(
+    bounded: Bounded, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it would fail with words that help nobody."""
+    place = bounded.place(reader)
+    monkeypatch.chdir(place.parent)
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(place.name)
+
+    assert bounded.refusal(reader) == "expected a regular file, found a socket"
+
+
+@pytest.mark.parametrize("reader", ["matrix", "golden", "baseline", "pins", "model"])
+def test_a_link_to_a_file_is_followed(bounded: Bounded, reader: str) -> None:
+    """People link their models, and may link the rest of what is theirs."""
+    place = bounded.place(reader)
+    other = place.with_name("other")
+    other.write_text("{}\n" if reader != "matrix" else "a = 1\n", "utf-8")
+    place.symlink_to(other)
+
+    told = bounded.read(reader)
+    assert told is None or "regular file" not in told["refused"]
+
+
+_HEAD = """schema = "repro-gate/matrix/v1"
+default_suites = ["quick"]
+engines.e = {kind = "command", command = ["x"], settings = {}}
+models.tiny = {engine = "e", source = "x"}
+sampler = {top_k = 1, top_p = 1, min_p = 0}
+prompts.a = {text = "a", temperature = 1, max_tokens = 1}
+"""
+_SUITE = "[suites.quick]\nruns = 2\nprompts = {tiny = ['a']}\n"
+_MANY = 1 << 15
+_EMOJI = "\N{LEAF FLUTTERING IN WIND}"
+_LONG_KEY = "line 1: expected keys of at most 16 parts"
+_LONG_WORD = "line 1: expected numbers and keys of at most 300"
+_TOML: Mapping[str, tuple[str, str]] = {
+    "one long dotted key": (
+        ".".join("a" * 20_000) + " = 1",
+        _LONG_KEY,
+    ),
+    "one long quoted key": (
+        ".".join(['"a"'] * 20_000) + " = 1",
+        _LONG_KEY,
+    ),
+    "one long spaced key": (
+        " . ".join("a" * 20_000) + " = 1",
+        _LONG_KEY,
+    ),
+    "a table of many parts": (
+        "[" + ".".join("a" * 20_000) + "]",
+        _LONG_KEY,
+    ),
+    "many deep keys": (
+        "".join(f"{'.'.join(f'a{n}bcdefghijklmno')} = 1\n" for n in range(9_999)),
+        "expected at most 60000 values",
+    ),
+    "numbers and their texts": (
+        _HEAD + _SUITE + "seeds = [" + ", ".join(f"{n}, '{n}'" for n in range(1, 2_500)) + "]",
+        "suites.quick.seeds[1]: expected integer, found '1'",
+    ),
+    "many seeds, one twice": (
+        f"{_HEAD}{_SUITE}seeds = [{', '.join(map(str, range(1, 50_000)))}, 7]",
+        "suites.quick.seeds[49999]: expected no entry twice, found 7",
+    ),
+    "too many cells": (
+        _HEAD
+        + "".join(f"prompts.a{n} = {{text='a', temperature=1, max_tokens=1}}\n" for n in range(999))
+        + _SUITE.replace("'a'", ", ".join(f"'a{n}'" for n in range(999)))
+        + f"seeds = {[*range(1, 20_000)]}\n",
+        "suites.quick: expected at most 100000 cells, found 19979001",
+    ),
+    "a long number": (
+        f"a = 0x{'f' * 3_000_000}",
+        _LONG_WORD,
+    ),
+    "a long key": (f"{'a' * 3_000_000} = 1", _LONG_WORD),
+    "a long quoted key": (f'"{"a" * 3_000_000}" = 1', "expected only the keys"),
+    "deep lists": (f"a = {'[' * 50_000}", "expected TOML, found a value that is nested too deeply"),
+    "many small tables": (f"a = [{'{},' * 800_000}]", "expected at most 60000 values"),
+    "many tables": ("[[a]]\n" * 600_000, "expected at most 60000 values"),
+    "many keys": ("".join(f"a{n} = 1\n" for n in range(50_000)), "expected only the keys"),
+    "control characters": ("\x01" * 4_000_000, "line 1, column 1: expected a key, a table"),
+    "a string of escapes": ('a = "' + "\\u0001" * 600_000 + '"', "expected only the keys"),
+    "an open string": ('a = """' + "a." * 1_500_000, "expected a string that ends with its quotes"),
+    "newlines": ("\n" * 4_000_000 + "?", "line 4000001, column 1: expected a key, a table"),
+    "comments": ("#\n" * 2_000_000 + "?", "line 2000001, column 1: expected a key, a table"),
+    "backslashes": ('"' + "\\" * 3_999_999, "expected an escape that TOML has"),
+    "quotes": ('"' * 4_000_000, ""),
+    "too large": (" " * (5 << 20), "expected at most 4194304 bytes, found 5242880"),
+}
+
+
+@pytest.mark.parametrize("name", _TOML)
+def test_a_matrix_that_would_exhaust_us_is_refused(bounded: Bounded, name: str) -> None:
+    """Each is a small file, and cost minutes or gigabytes."""
+    content, told = _TOML[name]
+
+    assert bounded.refusal("matrix", content).startswith(told)
+
+
+_JSON: Mapping[str, tuple[str, str]] = {
+    "an unknown key": (f'{{"{"a" * 7_000_000}": 1}}', "expected only the keys"),
+    "a wide unknown key": (f'{{"{"a" * 7_000_000}{_EMOJI}": 1}}', "expected only the keys"),
+    "control characters": ('{"' + "\\u0001" * 1_300_000 + '": 1}', "expected only the keys"),
+    "raw control characters": (
+        '["' + "\x01" * 7_000_000 + '"]',
+        "line 1, column 3: expected control",
+    ),
+    "many unknown keys": (
+        "{" + ",".join(f'"a{n}": 1' for n in range(9_000)) + "}",
+        "expected only the keys",
+    ),
+    "deep lists": ("[" * 9_000, "expected JSON, found a value that is nested too deeply"),
+    "deep tables": ('{"a":' * 9_000, "expected JSON, found a value that is nested too deeply"),
+    "many lists": (f"[{'[],' * 2_500_000}[]]", "expected at most "),
+    "many tables": ("[" + '{"a":1},' * 900_000 + "{}]", "expected at most "),
+    "many commas": ("," * 8_000_000, "expected at most "),
+    "a string of commas": (f'["{"," * 8_000_000}"]', "expected object, found ["),
+    "an open string": ('"' + "," * 8_000_000, "expected at most "),
+    "a long number": ("9" * 8_000_000, "expected JSON, found a number of more than 4300 digits"),
+    "a long fraction": ("0." + "9" * 8_000_000, "expected object, found 1.0"),
+    "one key many times": ("{" + '"a":1,' * 9_000 + '"a":1}', "expected JSON, found the key 'a'"),
+    "half pairs": (
+        '["' + "\\ud800" * 1_300_000 + '"]',
+        "expected JSON, found half a surrogate pair",
+    ),
+    "whole pairs": ('["' + "\\ud83c\\udf42" * 650_000 + '"]', "expected object, found ["),
+    "no UTF-8": ("[" + "\udcff" * 8, "byte 1: expected UTF-8"),
+}
+
+
+@pytest.mark.parametrize("reader", ["golden", "baseline", "pins"])
+@pytest.mark.parametrize("name", _JSON)
+def test_a_document_that_would_exhaust_us_is_refused(
+    bounded: Bounded, reader: str, name: str
+) -> None:
+    """Each cost minutes or gigabytes, or a message as long as the file."""
+    content, told = _JSON[name]
+
+    data = content.encode("utf-8", errors="surrogateescape")
+    refusal = bounded.refusal(reader, data)
+
+    assert refusal.startswith((told, "expected at most 1048576 bytes"))
+
+
+def test_a_golden_of_many_tokens_with_a_bad_one_is_refused(bounded: Bounded) -> None:
+    """The first bad one is named, and those before it have not cost too much."""
+    file = next(Path("snapshots/goldens").glob("*/*.json"))
+    golden = json.loads(file.read_text("utf-8"))
+    golden["tokens"] = ["1 a"] * 200_000 + [1, 2]
+
+    told = bounded.refusal("golden", json.dumps(golden))
+
+    assert told == "tokens[200000]: expected a token id, a space and the text of the token, found 1"
+
+
+@pytest.mark.parametrize("line", ["[" * 9_000, "9" * 9_000, '{"a":' * 9_000, "x" * 40_000_000])
+def test_a_log_that_would_exhaust_us_is_refused(bounded: Bounded, line: str) -> None:
+    """A line that does not end, or that goes ever deeper."""
+    assert bounded.refusal("log", f"{line}\n").split(": ", 1)[1].startswith("expected a draw")
+
+
+_WORDS = st.lists(
+    st.sampled_from(
+        [
+            *"[]{}=.,:'\"\\#\n\t 0aé",
+            '"""',
+            "'''",
+            "[[",
+            "]]",
+            "\\u",
+            "0x",
+            "1e",
+            "inf",
+            "true",
+            "\x00",
+        ]
+    ),
+    min_size=1,
+    max_size=12,
+).map("".join)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    parts=st.lists(st.tuples(_WORDS, st.integers(1, 30_000)), min_size=1, max_size=4),
+    reader=st.sampled_from(["matrix", "golden", "log"]),
+)
+def test_no_text_exhausts_us(bounded: Bounded, parts: list[tuple[str, int]], reader: str) -> None:
+    """A few words, each many times over, are refused whatever they are."""
+    content = "".join(word * times for word, times in parts)[: 2 << 20]
+
+    told = bounded.read(reader, content)
+
+    assert told is None or list(told) == ["refused"], told
