@@ -1,13 +1,20 @@
 """Run every cell as often as the plan says, and keep what is needed to judge it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from repro_gate.checks.bench import Bench
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import Cell, Factor
+from repro_gate.core.controls import (
+    MAX_AGREEING,
+    Contrast,
+    Control,
+    applies,
+    further,
+    shown_by,
+)
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import Control, Measurement, control_seed
+from repro_gate.core.measurement import Measurement
 from repro_gate.core.models import ModelSpec
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens import Generation
@@ -106,8 +113,7 @@ class Measurer:
                 self._run(bench, model, cell, trace=run == 0)
 
         self._attempt_each(cells, first_runs)
-        if self._open(cells):
-            self._show_difference(bench, model)
+        self._run_controls(bench, model)
 
     def _measure_again(self, bench: Bench, model: ModelSpec) -> None:
         def last_runs(cell: Cell) -> None:
@@ -152,40 +158,58 @@ class Measurer:
         )
         self._progress.ran(cell, tokens=len(generation.tokens))
 
-    def _show_difference(self, bench: Bench, model: ModelSpec) -> None:
-        """Run the control of a model; where it cannot be run, not all of its cells may agree."""
-        cells = self._cells_of(model)
+    def _run_controls(self, bench: Bench, model: ModelSpec) -> None:
+        """Find, for each factor, two outputs of a model that differ by it alone."""
+        if not self._open(self._cells_of(model)):
+            return
+        observed = {c: run for c, run in self.seen.observed.items() if c.model == model.name}
+        cells = self._plan.all_of(model.name)
+        for factor in Factor:
+            if applies(factor, cells):
+                contrast = shown_by(factor, observed)
+                self.seen.controls.append(
+                    Control(contrast=contrast)
+                    if contrast is not None
+                    else self._try_further(bench, model, further(factor, cells))
+                )
+
+    def _try_further(
+        self, bench: Bench, model: ModelSpec, contrasts: Iterable[Contrast]
+    ) -> Control:
+        """Return the first control that differs, or else one that could not be run, or the last."""
+        agreeing: list[Control] = []
+        problems: list[Control] = []
         deaths = 0
-        problem: MeasurementUnavailable | None = None
-        for cell in self._plan.sampled(model.name):
-            if cell in self.seen.problems or deaths == _FAILURES_IN_A_ROW:
+        for contrast in contrasts:
+            known = [self.seen.problems.get(cell) for cell in (contrast.cell, contrast.varied)]
+            if problem := next(filter(None, known), None):
+                problems.append(Control(contrast=contrast, problem=_not_shown(problem)))
                 continue
             try:
-                control = self._control(bench, model, cell)
+                control = self._control(bench, model, contrast, agreeing)
             except MeasurementUnavailable as error:
-                problem = error
+                problems.append(Control(contrast=contrast, problem=_not_shown(error)))
                 deaths += isinstance(error, EngineFailed)
-                self._blame(cell, error, cells)
             else:
-                self.seen.controls.append(control)
-                return
-        if problem is not None and self._open(cells) == cells:
-            self._give_up(cells[:1], problem)
+                if control.divergence(self.seen.observed) is not None:
+                    return control
+                agreeing.append(control)
+            if deaths == _FAILURES_IN_A_ROW or len(agreeing) == MAX_AGREEING:
+                break
+        return problems[0] if problems and len(agreeing) < MAX_AGREEING else agreeing[-1]
 
-    def _blame(self, cell: Cell, error: MeasurementUnavailable, cells: Sequence[Cell]) -> None:
-        """Give up a cell whose control cannot be run, or one of ours for one of others."""
-        if cell in self._plan.suites:
-            self._give_up([cell], error)
-        elif isinstance(error, EngineFailed):
-            # That a cell is refused, its own machine finds out; that an engine died, only this one.
-            self._give_up(self._open(cells)[:1], error)
-
-    def _control(self, bench: Bench, model: ModelSpec, cell: Cell) -> Control:
-        is_own = cell in self._plan.suites
-        reference = None if is_own else self._generate(bench, model, cell, trace=False)
-        seed = control_seed(cell)
-        generation = self._generate(bench, model, replace(cell, seed=seed), trace=False)
-        return Control(cell=cell, seed=seed, generation=generation, reference=reference)
+    def _control(
+        self, bench: Bench, model: ModelSpec, contrast: Contrast, before: Sequence[Control]
+    ) -> Control:
+        """Run what a contrast compares, but for what has been run already."""
+        reference = None
+        if contrast.cell not in self.seen.repetitions:
+            known = (each.reference for each in before if each.contrast.cell == contrast.cell)
+            reference = next(known, None) or self._generate(
+                bench, model, contrast.cell, trace=False
+            )
+        generation = self._generate(bench, model, contrast.varied, trace=False)
+        return Control(contrast=contrast, reference=reference, generation=generation)
 
     def _generate(self, bench: Bench, model: ModelSpec, cell: Cell, *, trace: bool) -> Generation:
         timed = bench.generate(model, self._located[model.name], cell, trace=trace)
@@ -205,3 +229,8 @@ class Measurer:
             done = self.seen.repetitions.get(cell)
             runs = self._plan.runs_of(cell) - (done.runs if done else 0)
             self._progress.skipped(cell, runs=runs)
+
+
+def _not_shown(error: MeasurementUnavailable | Inconclusive) -> Inconclusive:
+    reason = f"its control could not be run, so agreement proves nothing yet: {error.reason}"
+    return Inconclusive(reason=reason, remedy=error.remedy)

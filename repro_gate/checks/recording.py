@@ -86,11 +86,7 @@ class ForgivingGoldens:
 
 
 def observed_goldens(report: GateReport) -> list[Golden]:
-    """Return what a check observed, in golden form, for each cell that may become a golden.
-
-    Of a model whose control did not differ nothing may: its goldens could never fail.
-    """
-    distrusted = _distrusted(report)
+    """Return what a check observed, in golden form, for each cell that may become a golden."""
     return [
         Golden(
             cell=cell.cell,
@@ -100,25 +96,13 @@ def observed_goldens(report: GateReport) -> list[Golden]:
         )
         for cell in report.cells
         if cell.cell and cell.generation and cell.profile and cell.provenance is not None
-        if _may_be_recorded(cell) and cell.cell.model not in distrusted
+        if _may_be_recorded(cell)
     ]
 
 
 def refused(report: GateReport) -> list[CellReport]:
-    """Return the cells of which nothing is recorded.
-
-    They are unmeasured, unstable or vacuous, or their model's control did not differ.
-    """
-    distrusted = _distrusted(report)
-    return [
-        cell
-        for cell in report.cells
-        if cell.cell and (not _may_be_recorded(cell) or cell.cell.model in distrusted)
-    ]
-
-
-def _distrusted(report: GateReport) -> set[str]:
-    return {control.model for control in report.controls if control.failed}
+    """Return the cells of which nothing is recorded: unmeasured, unstable or vacuous."""
+    return [cell for cell in report.cells if cell.cell and not _may_be_recorded(cell)]
 
 
 def propose(
@@ -209,6 +193,8 @@ def apply(proposal: Proposal, *, store: GoldenStore, pins: ModelPins) -> None:
 
 
 def _may_be_recorded(cell: CellReport) -> bool:
+    if cell.unfinished is not None:
+        return False
     match cell.verdict:
         case Match() | Drift() | Unrecorded():
             return True

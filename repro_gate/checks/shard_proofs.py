@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from repro_gate import __version__
+from repro_gate.core.cells import Factor
+from repro_gate.core.controls import Contrast, applies, further
 from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import control_seed
 from repro_gate.core.policies import LogprobCell, LogprobPlan
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import PlanIdentity, ShardReport
@@ -248,25 +249,33 @@ def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:
     for found in shards:
         report = found.report
         for control in report.controls:
-            planned = plan.sampled(control.cell.model)
-            if control.cell not in planned or control.seed != control_seed(control.cell):
+            if not _is_planned(control.contrast, plan):
                 raise InputInvalid.at(
                     found.place,
                     f"controls of {found}",
-                    expected="a sampled cell of the matrix, with the next seed",
-                    found=f"{control.cell.id} with seed {control.seed}",
+                    expected="two cells of the matrix, or one and what is tried in its place",
+                    found=f"{control.contrast.cell.id} and {control.contrast.varied.id}",
                 )
-        unshown = {one.cell.model for one in report.cells}
-        unshown -= {one.cell.model for one in report.cells if one.problem is not None}
-        unshown -= {control.cell.model for control in report.controls}
-        unshown = {model for model in unshown if plan.sampled(model)}
-        if unshown and not report.interrupted:
-            raise InputInvalid.at(
-                found.place,
-                f"controls of {found}",
-                expected=f"one of {min(unshown)}, which shows that this machine can fail",
-                found="none",
-            )
+        failed = {one.cell.model for one in report.cells if one.problem is not None}
+        shown = {(each.contrast.cell.model, each.contrast.factor) for each in report.controls}
+        for model in sorted({one.cell.model for one in report.cells} - failed):
+            for factor in Factor:
+                is_wanted = applies(factor, plan.all_of(model)) and not report.interrupted
+                if is_wanted and (model, factor) not in shown:
+                    raise InputInvalid.at(
+                        found.place,
+                        f"controls of {found}",
+                        expected=f"one of {model} with another {factor}, which shows that this "
+                        f"machine can fail",
+                        found="none",
+                    )
+
+
+def _is_planned(contrast: Contrast, plan: Plan) -> bool:
+    cells = plan.all_of(contrast.cell.model)
+    if contrast.cell in cells and contrast.varied in cells:
+        return True
+    return applies(contrast.factor, cells) and contrast in further(contrast.factor, cells)
 
 
 def _told(foreign: object) -> str:

@@ -1,19 +1,28 @@
 """The token gate: does this machine still say what the goldens say?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import repro_gate
 from repro_gate.checks.measuring import Measurer
 from repro_gate.checks.side_by_side import SideBySide
 from repro_gate.core.cells import Cell
-from repro_gate.core.divergence import first_divergence
+from repro_gate.core.controls import ControlReport, agreeing_seeds, judge_controls
 from repro_gate.core.goldens import Golden
-from repro_gate.core.judgement import judge, vacuities
+from repro_gate.core.judgement import judge
 from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import Control, Measurement
-from repro_gate.core.report import CellReport, ControlReport, GateReport, Timing
-from repro_gate.core.verdicts import Inconclusive, Nondeterministic, Orphaned, Verdict
+from repro_gate.core.measurement import Measurement
+from repro_gate.core.report import CellReport, GateReport, Note, NoteOrigin, Timing
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Nondeterministic,
+    Orphaned,
+    Vacuous,
+    Verdict,
+)
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
 
@@ -100,21 +109,40 @@ def judge_tokens(
     engines = list({model.engine.name: None for model in plan.models.values()})
     # As one machine comes upon them, whoever told of them first.
     models = sorted(plan.models.values(), key=lambda model: engines.index(model.engine.name))
-    controls = [_control_report(c, known.goldens, seen) for c in seen.controls]
+    observed = seen.observed
+    controls = {
+        model.name: judge_controls(seen.controls, model=model.name, observed=observed)
+        for model in models
+    }
     return GateReport(
         tool_version=repro_gate.__version__,
         started_at=started_at,
         suites=tuple({suite.name: None for suite in plan.suites.values()}),
-        cells=(*_cell_reports(plan, seen, known.goldens), *known.orphans),
-        # What several machines showed of a model in the same way is said once.
-        controls=tuple(dict.fromkeys(c for m in models for c in controls if c.model == m.name)),
+        cells=(*_cell_reports(plan, seen, known.goldens, controls), *known.orphans),
+        controls=tuple(chain.from_iterable(controls.values())),
         engines=tuple(e for name in engines for e in seen.engines if e.name == name),
         models={m.name: seen.models[m.name] for m in models if m.name in seen.models},
         timing=timing,
         interrupted=seen.interrupted,
         provenances=seen.provenances(plan.cells),
-        notes=tuple(seen.notes),
+        notes=(*seen.notes, *_certain_prompts(plan, seen)),
     )
+
+
+def _certain_prompts(plan: Plan, seen: Measurement) -> Iterator[Note]:
+    """Note which prompts leave nothing to the seed; of a part this is not known."""
+    if plan.is_part:
+        return
+    prompts: dict[str, list[str]] = defaultdict(list)
+    for cell, *_ in agreeing_seeds(seen.observed):
+        prompts[cell.model].append(cell.prompt)
+    for model, names in prompts.items():
+        yield Note(
+            about=model,
+            message=f"every seed gives the same output for {', '.join(names)}: the model is "
+            "certain there, and more seeds of such a prompt show nothing more",
+            origin=NoteOrigin.GATE,
+        )
 
 
 def _measurer(plan: Plan, lanes: Sequence[Plan], ports: CheckPorts) -> Measurer | SideBySide:
@@ -169,55 +197,47 @@ def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[CellR
 
 
 def _cell_reports(
-    plan: Plan, seen: Measurement, goldens: Mapping[Cell, Golden]
+    plan: Plan,
+    seen: Measurement,
+    goldens: Mapping[Cell, Golden],
+    controls: Mapping[str, Sequence[ControlReport]],
 ) -> list[CellReport]:
-    observed = {cell: done.first for cell, done in seen.repetitions.items()}
-    vacuous = {} if plan.is_part else vacuities(observed)
     profiles, provenances = seen.profiles, seen.provenances(plan.cells)
     reports: list[CellReport] = []
     for cell in plan.cells:
         done = seen.repetitions.get(cell)
+        verdict, unfinished = _verdict(plan, cell, seen, goldens.get(cell), controls[cell.model])
         reports.append(
             CellReport(
                 id=cell.id,
                 suite=plan.suites[cell].name,
                 cell=cell,
-                verdict=_verdict(plan, cell, seen, goldens.get(cell), vacuous.get(cell)),
+                verdict=verdict,
                 runs=done.runs if done else 0,
                 generation=done.first if done else None,
                 profile=profiles.get(plan.model_of(cell).engine.name),
                 provenance=provenances.index(seen.facts[cell]) if done else None,
+                unfinished=unfinished,
             )
         )
     return reports
 
 
 def _verdict(
-    plan: Plan, cell: Cell, seen: Measurement, golden: Golden | None, vacuity: str | None
-) -> Verdict:
+    plan: Plan,
+    cell: Cell,
+    seen: Measurement,
+    golden: Golden | None,
+    controls: Sequence[ControlReport],
+) -> tuple[Verdict, Inconclusive | None]:
+    """Return the verdict on a cell, and why a finding rests on fewer runs than planned."""
     done = seen.repetitions.get(cell)
     complete = done is not None and done.runs == plan.runs_of(cell)
     problem = seen.problems.get(cell) or (None if complete else _INTERRUPTED)
     if done is None:
-        return problem or _INTERRUPTED
-    verdict = judge(done, cell=cell, golden=golden, vacuity=vacuity, facts=seen.facts[cell])
-    # Runs that differ are a finding whether or not the others were made.
-    return verdict if problem is None or isinstance(verdict, Nondeterministic) else problem
-
-
-def _control_report(
-    control: Control, goldens: Mapping[Cell, Golden], seen: Measurement
-) -> ControlReport:
-    golden = goldens.get(control.cell)
-    if golden is not None:
-        expected = golden.generation
-    elif control.reference is not None:
-        expected = control.reference
-    else:
-        expected = seen.repetitions[control.cell].first
-    return ControlReport(
-        model=control.cell.model,
-        cell=control.cell.id,
-        seed=control.seed,
-        divergence=first_divergence(expected, control.generation),
-    )
+        return problem or _INTERRUPTED, None
+    verdict = judge(done, cell=cell, golden=golden, facts=seen.facts[cell], controls=controls)
+    # A difference that was seen is a finding whether or not the other runs were made.
+    if problem is None or isinstance(verdict, Nondeterministic | Drift | Vacuous):
+        return verdict, problem
+    return problem, None

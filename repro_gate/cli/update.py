@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
 
 from rich.console import Console
 
@@ -34,18 +33,10 @@ from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.proposal import change_lines, note_lines, pin_lines, refusal_lines, written_line
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
-from repro_gate.core.report import CellReport, ControlReport, Note
-from repro_gate.core.verdicts import (
-    Drift,
-    Inconclusive,
-    Match,
-    Nondeterministic,
-    Orphaned,
-    Unrecorded,
-    Vacuous,
-)
+from repro_gate.core.report import CellReport, Note
+from repro_gate.core.verdicts import Vacuous
 from repro_gate.errors import InputInvalid, UsageInvalid
-from repro_gate.reports.describe import describe_control
+from repro_gate.reports.describe import advise, describe
 from repro_gate.reports.foreign import one_line
 
 
@@ -68,15 +59,11 @@ class _Seen:
     profiles: frozenset[str]
     models: Mapping[str, Facts]
     refused: Sequence[CellReport]
-    controls: Sequence[ControlReport]
-    """Those that did not differ."""
     interrupted: bool
     notes: tuple[Note, ...] = ()
 
 
-_NOTHING_SEEN = _Seen(
-    goldens=(), profiles=frozenset(), models={}, refused=(), controls=(), interrupted=False
-)
+_NOTHING_SEEN = _Seen(goldens=(), profiles=frozenset(), models={}, refused=(), interrupted=False)
 
 
 def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> ExitCode:
@@ -193,7 +180,6 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
         profiles=frozenset(engine.profile for engine in report.engines),
         models=report.models,
         refused=refused(report),
-        controls=[control for control in report.controls if control.failed],
         interrupted=report.interrupted,
         notes=report.notes,
     )
@@ -222,7 +208,6 @@ def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
         profiles=frozenset(golden.profile for golden in goldens),
         models=models,
         refused=(),
-        controls=(),
         interrupted=False,
     )
 
@@ -277,24 +262,16 @@ def _show(proposal: Proposal, seen: _Seen, *, pinned: Mapping[str, str]) -> None
 
 def _reasons(seen: _Seen) -> Iterator[tuple[str, str, str | None]]:
     """Yield the id of each refused cell, the reason, and the remedy."""
-    controls = {control.model: describe_control(control) for control in seen.controls}
     for cell in seen.refused:
-        match cell.verdict:
-            case Inconclusive(reason=reason, remedy=remedy):
-                yield cell.id, f"{cell.verdict.word}: {reason}", remedy
-            case Vacuous(reason=reason):
-                yield cell.id, f"{cell.verdict.word}: {reason}", None
-            case Nondeterministic():
-                yield cell.id, f"{cell.verdict.word}: its runs differ from each other", None
-            case Match() | Drift() | Unrecorded() | Orphaned():
-                model = cell.cell.model if cell.cell else ""
-                yield cell.id, f"the control of {model}: {controls[model]}", None
-            case _:
-                assert_never(cell.verdict)
+        description = describe(cell)
+        remedy = description.remedy
+        if remedy is None and isinstance(cell.verdict, Vacuous):
+            remedy = advise(cell.verdict)
+        yield cell.id, f"{cell.verdict.word}: {description.reason or description.claim}", remedy
 
 
 def _exit_code(seen: _Seen) -> ExitCode:
     outcomes = {outcome_of_verdict(cell.verdict) for cell in seen.refused}
-    if Outcome.FAILED in outcomes or seen.controls:
+    if Outcome.FAILED in outcomes:
         return ExitCode.FINDINGS
     return ExitCode.INCONCLUSIVE if Outcome.INCONCLUSIVE in outcomes else ExitCode.PASSED

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 NAME_PATTERN = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 MAX_NAME_LENGTH = 64
@@ -10,6 +11,13 @@ MAX_SEED = 2**32 - 2
 """llama.cpp reads 2^32-1 as "draw a seed at random", and its bindings read 0 the same way."""
 
 _NAME = re.compile(NAME_PATTERN)
+
+
+class Factor(StrEnum):
+    """What the output of a model has to depend on."""
+
+    SEED = "seed"
+    PROMPT = "prompt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from itertools import chain
 
 from repro_gate.core.cells import is_name
 from repro_gate.core.contradictions import Contradiction, contradictions_in_options, within
+from repro_gate.core.controls import Control
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.goldens import Facts
 from repro_gate.core.logprob_consistency import contradictions_in_logprobs
-from repro_gate.core.measurement import Control
 from repro_gate.core.report import CellReport, EngineReport, GateReport, Timing
 from repro_gate.core.shards import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
@@ -163,13 +163,17 @@ def _in_measured(found: MeasuredCell) -> Iterator[Contradiction]:
 
 
 def _in_run(control: Control, report: ShardReport) -> Iterator[Contradiction]:
-    if control.seed == control.cell.seed:
-        expected = "another than that of the cell"
-        yield Contradiction(place="seed", expected=expected, found=str(control.seed))
-    was_run = any(one.cell == control.cell and one.repetition for one in report.cells)
-    if control.reference is None and not was_run:
-        expected = "a cell that was run here, or what it says"
-        yield Contradiction(place="cell", expected=expected, found=control.cell.id)
+    if control.problem is not None:
+        return
+    contrast = control.contrast
+    run_here = {one.cell for one in report.cells if one.repetition is not None}
+    for place, cell, generation in (
+        ("reference", contrast.cell, control.reference),
+        ("generation", contrast.varied, control.generation),
+    ):
+        if generation is None and cell not in run_here:
+            expected = f"the output of {cell.id}, which was not run here as a cell"
+            yield Contradiction(place=place, expected=expected, found="none")
 
 
 def _in_models(report: ShardReport) -> Iterator[Contradiction]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
 
-from repro_gate.core.tokens import Generation, Token
+from repro_gate.core.tokens import Generation, Stop, Token
 
 
 class Place(StrEnum):
@@ -38,6 +38,24 @@ def first_divergence(expected: Generation, observed: Generation) -> Divergence |
     return _first(Place.PROMPT, expected.prompt, observed.prompt) or _first(
         Place.OUTPUT, expected.tokens, observed.tokens
     )
+
+
+def output_divergence(expected: Generation, observed: Generation) -> Divergence | None:
+    """Return where two outputs first differ as far as both were let to go, whatever was asked.
+
+    To end by itself is a part of an output; to be cut short at a limit is not.
+    """
+    found = _first(Place.OUTPUT, expected.tokens, observed.tokens)
+    if found is None:
+        return None
+    is_cut = found.expected is None and _is_cut_short(expected)
+    is_cut |= found.observed is None and _is_cut_short(observed)
+    return None if is_cut else found
+
+
+def _is_cut_short(generation: Generation) -> bool:
+    # No token at all is an answer: a limit allows at least one.
+    return generation.stop is Stop.LENGTH and bool(generation.tokens)
 
 
 def _first(place: Place, expected: Sequence[Token], observed: Sequence[Token]) -> Divergence | None:

@@ -1,13 +1,13 @@
 """From what was observed to a verdict."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.controls import ControlReport, is_affected
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import Facts, Golden, definition_changes, provenance_changes
-from repro_gate.core.tokens import Generation, Stop, Token
+from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import (
     Drift,
     Match,
@@ -40,19 +40,35 @@ class Repetition:
 
 
 def judge(
-    repetition: Repetition, *, cell: Cell, golden: Golden | None, vacuity: str | None, facts: Facts
+    repetition: Repetition,
+    *,
+    cell: Cell,
+    golden: Golden | None,
+    facts: Facts,
+    controls: Iterable[ControlReport] = (),
 ) -> Verdict:
     """Return the verdict on one measured cell.
 
-    What is wrong with this machine comes before what is wrong with the golden, and a
-    difference that was seen comes before the suspicion that none could be.
+    What is wrong with this machine comes before what is wrong with the golden, and a difference
+    that was seen comes before the suspicion that none could be.
+
+    Args:
+        repetition: the runs of the cell.
+        cell: as the matrix defines it.
+        golden: what is committed for it on this class of machine, if anything is.
+        facts: the provenance of the runs.
+        controls: those of the cell's model.
     """
     if repetition.difference is not None:
         return repetition.difference
     against_golden = _compare(repetition.first, cell=cell, golden=golden, facts=facts)
-    if vacuity is not None and not isinstance(against_golden, Drift):
-        return Vacuous(reason=vacuity)
-    return against_golden
+    if isinstance(against_golden, Drift):
+        return against_golden
+    doubted = [c for c in controls if c.divergence is None and is_affected(c.contrast.factor, cell)]
+    for control in doubted:
+        if control.problem is None:
+            return Vacuous(factor=control.contrast.factor)
+    return next((c.problem for c in doubted if c.problem is not None), against_golden)
 
 
 def _compare(
@@ -72,60 +88,3 @@ def _compare(
         golden=golden,
         provenance=provenance_changes(golden.provenance, facts),
     )
-
-
-def vacuities(observed: Mapping[Cell, Generation]) -> dict[Cell, str]:
-    """Return, for each cell whose agreement would prove nothing, the reason.
-
-    A model can repeat one token whatever it is asked, or ignore the seed or the prompt; it
-    would match its golden for ever.
-    """
-    return {
-        **dict(_same_for_all_prompts(observed)),
-        **dict(_same_for_all_seeds(observed)),
-        **dict(_one_token_repeated(observed)),
-    }
-
-
-def _one_token_repeated(observed: Mapping[Cell, Generation]) -> Iterable[tuple[Cell, str]]:
-    for cell, generation in observed.items():
-        tokens = generation.tokens
-        if len(tokens) > 1 and len(set(tokens)) == 1:
-            yield cell, f"token {tokens[0].id} is repeated throughout"
-
-
-def _same_for_all_seeds(observed: Mapping[Cell, Generation]) -> Iterable[tuple[Cell, str]]:
-    prompts: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in observed:
-        if not cell.sampler.is_greedy:
-            prompts[cell.model, cell.prompt].append(cell)
-    for cells in prompts.values():
-        if _all_alike([observed[cell] for cell in cells]):
-            for cell in cells:
-                yield cell, f"all {len(cells)} seeds of this prompt give the same tokens"
-
-
-def _same_for_all_prompts(observed: Mapping[Cell, Generation]) -> Iterable[tuple[Cell, str]]:
-    seeds: dict[tuple[str, int], list[Cell]] = defaultdict(list)
-    for cell in observed:
-        seeds[cell.model, cell.seed].append(cell)
-    for cells in seeds.values():
-        # Prompts of one text, with other samplers or lengths, may well begin alike.
-        texts = {cell.text for cell in cells}
-        if len(texts) > 1 and _all_alike([observed[cell] for cell in cells]):
-            for cell in cells:
-                yield cell, f"all {len(cells)} prompts give the same tokens at this seed"
-
-
-def _all_alike(generations: Sequence[Generation]) -> bool:
-    """Tell whether two or more generations agree as far as the shortest of them goes."""
-    said = [_with_end(generation) for generation in generations]
-    shortest = min(map(len, said))
-    return len(said) > 1 and len({tokens[:shortest] for tokens in said}) == 1
-
-
-def _with_end(generation: Generation) -> tuple[Token | None, ...]:
-    """Return the tokens, and None unless they were cut short: to end is an answer too."""
-    if generation.stop is Stop.LENGTH and generation.tokens:
-        return generation.tokens
-    return (*generation.tokens, None)

@@ -95,14 +95,13 @@ class Plan:
         """Return the model of a cell."""
         return self.models[cell.model]
 
-    def sampled(self, model: str) -> tuple[Cell, ...]:
-        """Return the cells of a model, over all parts, whose seed matters.
+    def all_of(self, model: str) -> tuple[Cell, ...]:
+        """Return the cells of a model over all parts.
 
-        The first that can be run is the model's control in every part: what a check can show must
-        not depend on how it was divided.
+        Controls are chosen among them: what a check can show must not depend on how it was divided.
         """
         cells = self.cells if self.whole is None else self.whole
-        return tuple(c for c in cells if c.model == model and not c.sampler.is_greedy)
+        return tuple(cell for cell in cells if cell.model == model)
 
     def runs_of(self, cell: Cell) -> int:
         """Return how often a cell is run."""

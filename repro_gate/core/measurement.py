@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from repro_gate.core.cells import MAX_SEED, Cell
+from repro_gate.core.cells import Cell
+from repro_gate.core.controls import Control
 from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.report import EngineReport, Note, Timing
@@ -12,22 +13,6 @@ from repro_gate.core.verdicts import Inconclusive
 
 MAX_NOTES = 100
 """Further notes are dropped: an engine may not fill a report with them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """A run with another seed, which is expected to say something else than its cell."""
-
-    cell: Cell
-    seed: int
-    generation: Generation
-    reference: Generation | None = None
-    """What the cell itself says here, where others measure it; None where it is measured here."""
-
-
-def control_seed(cell: Cell) -> int:
-    """Return the seed of a cell's control: the next one."""
-    return cell.seed % MAX_SEED + 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,12 +27,17 @@ class Measurement:
     repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
     controls: list[Control] = field(default_factory=list[Control])
-    """One for each model, from each machine or device that held it."""
+    """One for each model and factor, from each machine or device that held the model."""
     notes: list[Note] = field(default_factory=list[Note])
     engine_s: float = 0.0
     load_s: float = 0.0
     generated_tokens: int = 0
     interrupted: bool = False
+
+    @property
+    def observed(self) -> dict[Cell, Generation]:
+        """The first run of each cell that was run."""
+        return {cell: done.first for cell, done in self.repetitions.items()}
 
     @property
     def profiles(self) -> dict[str, str]:

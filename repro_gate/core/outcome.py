@@ -74,6 +74,7 @@ def decide(report: GateReport) -> Outcome:
     if Outcome.FAILED in outcomes or shown or any(map(_fails_as_a_whole, report.logprobs)):
         return Outcome.FAILED
     uncontrolled = any(part.uncontrolled for part in report.logprobs)
+    uncontrolled |= any(control.problem is not None for control in report.controls)
     unknown = uncontrolled or report.interrupted or not report.measured
     if Outcome.INCONCLUSIVE in outcomes or unknown:
         return Outcome.INCONCLUSIVE

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from repro_gate.core.cells import Cell
-from repro_gate.core.divergence import Divergence
+from repro_gate.core.controls import ControlReport
 from repro_gate.core.goldens import Facts
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Verdict
+from repro_gate.core.verdicts import Inconclusive, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +31,8 @@ class CellReport:
     """None when the engine could not say on what it would run."""
     provenance: int | None = None
     """Which of the report's provenances is that of the first run; None when there was none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlReport:
-    """One generation per model that is expected to differ: another seed against the golden."""
-
-    model: str
-    cell: str
-    seed: int
-    """The seed that the control used instead of the cell's."""
-    divergence: Divergence | None
-    """None when the control did not differ."""
-
-    @property
-    def failed(self) -> bool:
-        """A control that does not differ shows a check that cannot fail."""
-        return self.divergence is None
+    unfinished: Inconclusive | None = None
+    """Why a cell with a finding was not run as often as planned; None when it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

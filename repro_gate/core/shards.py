@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.controls import Control
 from repro_gate.core.goldens import Facts
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.measurement import Control, Measurement
+from repro_gate.core.measurement import Measurement
 from repro_gate.core.report import EngineReport, Note, Timing
 from repro_gate.core.verdicts import Inconclusive
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from repro_gate.core.cells import Factor
 from repro_gate.core.divergence import Divergence
 from repro_gate.core.goldens import FactChange, Golden
 
@@ -49,11 +50,11 @@ class Unrecorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vacuous:
-    """Nothing could have differed here, so agreement proves nothing."""
+    """The output of the model does not depend on a factor, so agreement proves nothing."""
 
     word: ClassVar[str] = "vacuous"
 
-    reason: str
+    factor: Factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

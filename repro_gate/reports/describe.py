@@ -1,10 +1,12 @@
 """What each verdict says, and what to do about it, in the same sentences in every report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never, get_args
 
+from repro_gate.core.cells import Factor
+from repro_gate.core.controls import HOT, ControlReport
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.report import CellReport, ControlReport
+from repro_gate.core.report import CellReport
 from repro_gate.core.verdicts import (
     Drift,
     Inconclusive,
@@ -42,17 +44,18 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
         case Match():
             return Description(claim=_matching(cell.runs))
         case Nondeterministic() as verdict:
-            return Description(claim=_differing(verdict))
+            return _with_unfinished(Description(claim=_differing(verdict)), cell)
         case Drift() as verdict:
             suspects = tuple(map(foreign.change, verdict.provenance))
-            return Description(claim=_drifting(verdict, cell.runs), suspects=suspects)
+            claim = _drifting(verdict, cell.runs)
+            return _with_unfinished(Description(claim=claim, suspects=suspects), cell)
         case Unrecorded(reason=reason):
             claim = "no golden speaks for this cell on this class of machine"
             reason = f"{reason} (profile {cell.profile})"
             return Description(claim=claim, reason=foreign.message(reason))
-        case Vacuous(reason=reason):
-            claim = "nothing could have differed here, so agreement proves nothing"
-            return Description(claim=claim, reason=foreign.message(reason))
+        case Vacuous(factor=factor):
+            claim = "agreement would prove nothing"
+            return _with_unfinished(Description(claim=claim, reason=_unshown(factor)), cell)
         case Inconclusive(reason=reason, remedy=remedy):
             said = None if remedy is None else foreign.message(remedy)
             claim = "not measured, so neither a pass nor drift"
@@ -74,14 +77,21 @@ def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
             return "If the change is intended, accept it; if not, begin with what changed."
         case Unrecorded():
             return "Record a golden, and commit it."
-        case Vacuous():
-            return "Give the cell a model, prompt or seed whose output can differ."
+        case Vacuous(factor=factor):
+            return _ADVICE[factor]
         case Inconclusive():
             return "Make the measurement possible, and check again."
         case Orphaned():
             return "Remove the golden, or give the matrix its cell back."
         case _:
             assert_never(verdict)
+
+
+_ADVICE: Final = {
+    Factor.SEED: "Make the engine use the seed, or set temperature = 0 where nothing is sampled.",
+    Factor.PROMPT: "Check the model file and the engine: an output has to depend on its prompt.",
+}
+"""What to do where the output of a model does not depend on a factor."""
 
 
 def command_label(word: str) -> str:
@@ -91,14 +101,47 @@ def command_label(word: str) -> str:
 
 def describe_control(control: ControlReport) -> str:
     """Return what a control shows, in our own words."""
+    contrast = control.contrast
+    if control.problem is not None:
+        return f"no other {contrast.factor} could be tried"
     if control.divergence is None:
-        return f"seed {control.seed} gave the golden's tokens too, so this check cannot fail"
-    return f"seed {control.seed} differs at {where(control.divergence)}, as it must"
+        return _unshown(contrast.factor)
+    seed = contrast.factor is Factor.SEED
+    changed = f"seed {contrast.varied.seed}" if seed else "another prompt"
+    heat = f" at temperature {HOT.temperature:g}" if contrast.cell.sampler == HOT else ""
+    return f"{changed}{heat} changes the output at {where(control.divergence)}"
 
 
 def describe_run(verdict: Nondeterministic) -> str:
     """Return which run it was that differs."""
     return f"run {verdict.run}{', in a fresh process,' if verdict.in_fresh_process else ''}"
+
+
+def _with_unfinished(description: Description, cell: CellReport) -> Description:
+    """Add why a finding rests on fewer runs than planned."""
+    if cell.unfinished is None:
+        return description
+    known = "" if description.reason is None else f"{description.reason}; "
+    reason = f"{known}the other runs were not made: {cell.unfinished.reason}"
+    remedy = cell.unfinished.remedy
+    return replace(
+        description,
+        reason=foreign.message(reason),
+        remedy=None if remedy is None else foreign.message(remedy),
+    )
+
+
+def _unshown(factor: Factor) -> str:
+    match factor:
+        case Factor.SEED:
+            return (
+                f"no other seed changes the output of this model, not even at temperature "
+                f"{HOT.temperature:g}"
+            )
+        case Factor.PROMPT:
+            return "no other prompt changes the output of this model"
+        case _:
+            assert_never(factor)
 
 
 def _matching(runs: int) -> str:

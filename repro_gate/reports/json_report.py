@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.controls import ControlReport
 from repro_gate.core.outcome import decide, exit_code_for
-from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport, Note, Timing
+from repro_gate.core.report import CellReport, EngineReport, GateReport, Note, Timing
 from repro_gate.core.text import spell
 from repro_gate.core.tokens import Token, text_of
 from repro_gate.reports import foreign
@@ -118,12 +119,12 @@ def _token(token: Token | None) -> TokenEntry | None:
 
 
 def _control(control: ControlReport) -> ControlEntry:
-    divergence = control.divergence
+    divergence, contrast = control.divergence, control.contrast
     return {
-        "model": foreign.one_line(control.model),
-        "cell": foreign.one_line(control.cell),
-        "seed": control.seed,
-        "differed": not control.failed,
+        "factor": contrast.factor.value,
+        "cell": _definition(contrast.cell),
+        "varied": _definition(contrast.varied),
+        "differed": None if control.problem is not None else divergence is not None,
         "position": None if divergence is None else divergence.position,
     }
 

@@ -79,12 +79,12 @@ class CellEntry(TypedDict):
 
 
 class ControlEntry(TypedDict):
-    """One generation that has to differ."""
+    """Two generations that have to differ."""
 
-    model: str
-    cell: str
-    seed: int
-    differed: bool
+    factor: str
+    cell: DefinitionEntry
+    varied: DefinitionEntry
+    differed: bool | None
     position: int | None
 
 

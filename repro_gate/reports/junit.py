@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree as ET
 
+from repro_gate.core.controls import ControlReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
-from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.report import CellReport, GateReport
 from repro_gate.reports import foreign, summary
 from repro_gate.reports.describe import advise, describe, describe_control
 from repro_gate.reports.explain import evidence, explain
@@ -78,11 +79,17 @@ def _cell_case(cell: CellReport) -> Case:
 def _control_case(control: ControlReport) -> Case:
     return Case(
         classname=f"{_CONTROLS}.{foreign.one_line(control.model)}",
-        name=f"{foreign.one_line(control.cell)} with seed {control.seed}",
-        outcome=Outcome.FAILED if control.failed else Outcome.PASSED,
+        name=f"{foreign.one_line(control.contrast.cell.id)} with another {control.contrast.factor}",
+        outcome=_outcome_of(control),
         kind="control",
         message=describe_control(control),
     )
+
+
+def _outcome_of(control: ControlReport) -> Outcome:
+    if control.problem is not None:
+        return Outcome.INCONCLUSIVE
+    return Outcome.FAILED if control.failed else Outcome.PASSED
 
 
 def _check_case(report: GateReport, cases: Iterable[Case]) -> Iterable[Case]:

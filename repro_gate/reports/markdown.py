@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.controls import ControlReport
 from repro_gate.core.goldens import Facts
 from repro_gate.core.outcome import decide, exit_code_for, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
@@ -129,14 +130,23 @@ def control_blocks(report: GateReport) -> Iterator[Block]:
     if not report.controls:
         yield ["No control was run, so nothing here shows that this check can fail."]
         return
-    yield ["A control uses another seed than the golden, and has to differ from it."]
+    yield ["For each model, another seed and another prompt have to change the output."]
     yield table(
         ["cell", "result"],
         [
-            [code(control.cell), f"{'❌' if control.failed else '✅'} {describe_control(control)}"]
+            [
+                code(control.contrast.cell.id),
+                f"{_control_mark(control)} {describe_control(control)}",
+            ]
             for control in report.controls
         ],
     )
+
+
+def _control_mark(control: ControlReport) -> str:
+    if control.problem is not None:
+        return "❔"
+    return "❌" if control.failed else "✅"
 
 
 def _overall(report: GateReport) -> Iterator[Block]:

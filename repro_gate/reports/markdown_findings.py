@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Drift
-from repro_gate.reports.describe import advise, describe, describe_control
+from repro_gate.reports.describe import advise, describe
 from repro_gate.reports.explain import Explanation, evidence, explain
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.markdown_logprob_findings import changed_table, logprob_finding_blocks
@@ -16,11 +16,9 @@ Block = Sequence[str]
 
 
 def finding_blocks(report: GateReport) -> Iterator[Block]:
-    """Yield a section for each finding and each control that did not differ."""
-    failed = [control for control in report.controls if control.failed]
+    """Yield a section for each finding."""
     blocks = [
         *chain.from_iterable(map(_finding, findings(report))),
-        *chain.from_iterable(map(_control, failed)),
         *logprob_finding_blocks(report),
     ]
     if blocks:
@@ -73,8 +71,3 @@ def _what_to_do(finding: Finding) -> Iterator[Block]:
         yield [f"Remedy: {code(remedy)}"]
     if finding.command is not None:
         yield fence([finding.command], "sh")
-
-
-def _control(control: ControlReport) -> Iterator[Block]:
-    yield [f"### control: {code(control.cell)}"]
-    yield [f"The control did not differ: {describe_control(control)}."]

@@ -16,7 +16,7 @@ def render_summary(report: GateReport) -> str:
     """Return the check in one plain line."""
     partial = " (partial)" if report.interrupted else ""
     parts = [count_words(report.cells) or "nothing was checked"] if has_tokens(report) else []
-    if any(control.failed for control in report.controls):
+    if any(control.divergence is None for control in report.controls):
         parts.append(control_words(report))
     parts.extend(map(logprob_summary.summary_words, report.logprobs))
     return f"{decide(report).value}{partial}: {'; '.join(parts)}; {time_words(report)}"
@@ -36,7 +36,7 @@ def outcome_words(report: GateReport, *, name: Spell = foreign.one_line) -> str:
     reasons = (
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
         (orphans, f"{plural(orphans, 'golden')} without a cell"),
-        (any(control.failed for control in report.controls), control_words(report)),
+        (any(each.divergence is None for each in report.controls), control_words(report)),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
         *(
             (bool(words), f"{name(part.suite)}: {words}")
@@ -102,13 +102,17 @@ def repetition_words(cells: Sequence[CellReport]) -> str:
 
 
 def control_words(report: GateReport) -> str:
-    """Return how many controls did what a control must do."""
-    failed = [control for control in report.controls if control.failed]
-    if not report.controls:
+    """Return how many controls showed a difference."""
+    controls = report.controls
+    if not controls:
         return "no control was run"
+    failed = sum(control.failed for control in controls)
+    unknown = sum(control.problem is not None for control in controls)
     if failed:
-        return f"{len(failed)} of {plural(len(report.controls), 'control')} did not differ"
-    return f"{plural(len(report.controls), 'control')}, all differ"
+        return f"{failed} of {plural(len(controls), 'control')} did not differ"
+    if unknown:
+        return f"{unknown} of {plural(len(controls), 'control')} could not be run"
+    return f"{plural(len(controls), 'control')}, all differ"
 
 
 def time_words(report: GateReport) -> str:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
-from repro_gate.core.report import ControlReport, GateReport
+from repro_gate.core.outcome import decide, outcome_of_verdict
+from repro_gate.core.report import GateReport
 from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import advise, describe, describe_control
+from repro_gate.reports.describe import advise, describe
 from repro_gate.reports.explain import evidence, explain
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.labelled import cut, given
@@ -26,9 +26,6 @@ def render_terminal(report: GateReport, console: Console) -> None:
 def _lines(report: GateReport) -> Iterator[Text]:
     for finding in findings(report):
         yield from _finding(finding)
-    for control in report.controls:
-        if control.failed:
-            yield from _control(control)
     for part in report.logprobs:
         yield from finding_lines(part, report)
     for note in check_notes(report):
@@ -58,12 +55,6 @@ def _finding(finding: Finding) -> Iterator[Text]:
             *given("command", finding.command),
         ]
     )
-    yield Text()
-
-
-def _control(control: ControlReport) -> Iterator[Text]:
-    yield title("control", control.cell, Outcome.FAILED)
-    yield line(f"  {describe_control(control)}")
     yield Text()
 
 

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from repro_gate.adapters.lossless import decode, encode
 from repro_gate.adapters.lossless_scalars import Refused
+from repro_gate.core.cells import Factor
+from repro_gate.core.controls import Control
 from repro_gate.core.evidence import Evidence
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_verdicts import LogprobVerdict
-from repro_gate.core.measurement import Control
 from repro_gate.core.models import Setting
 from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Verdict
 from tests.fakes.evidence import TIMING, report_of, shard_report_of
 from tests.fakes.strategies import cells, finite, traced_generations
+from tests.fakes.values import contrast_of
 from tests.reports.random_reports import HOSTILE, few
 
 
@@ -170,7 +172,13 @@ _measured = st.builds(
     problem=st.none()
     | st.builds(Inconclusive, reason=HOSTILE.texts, remedy=st.none() | HOSTILE.texts),
 )
-_controls = st.builds(Control, cell=cells, seed=st.integers(1, 9), generation=_generations)
+_controls = st.builds(
+    Control,
+    contrast=st.builds(contrast_of, cells, st.sampled_from(Factor)),
+    reference=st.none() | _generations,
+    generation=st.none() | _generations,
+    problem=st.none() | st.builds(Inconclusive, reason=st.text(), remedy=st.none()),
+)
 _identities = st.builds(
     PlanIdentity,
     digest=HOSTILE.texts,

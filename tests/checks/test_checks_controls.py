@@ -1,142 +1,267 @@
-"""One generation per model is expected to differ, or the check could not fail."""
+"""Each model has to be seen to use its seed and its prompt, or the check could not fail."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from repro_gate.core.cells import MAX_SEED, Cell
-from repro_gate.core.divergence import first_divergence
+import pytest
+
+from repro_gate.core.cells import Cell, Factor
+from repro_gate.core.controls import HOT, ControlReport
 from repro_gate.core.outcome import ExitCode, Outcome, decide, exit_code_for
-from repro_gate.core.report import ControlReport
+from repro_gate.core.report import GateReport, NoteOrigin
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Match
-from tests.fakes.checking import recorded_for, scene_of, verdicts_of
-from tests.fakes.engines import DEAD, Fault, ScriptedStarter
+from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
+from tests.fakes.checking import Scene, scene_of, verdicts_of
+from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens
-from tests.fakes.values import GREEDY, answer_to, cell_of, generation_of, golden_of
+from tests.fakes.values import GREEDY, SAMPLED, answer_to, cell_of, generation_of, golden_of
 
-A, B = cell_of("haiku"), cell_of("fox")
-GREEDY_CELL = cell_of("moon", sampler=GREEDY)
-CONTROL = replace(A, seed=A.seed + 1)
-SAID = generation_of(5, 6, 7)
+FACT = cell_of("capital", sampler=replace(SAMPLED, temperature=0.7), max_tokens=2)
+STORY = cell_of("story", sampler=replace(SAMPLED, temperature=0.8), max_tokens=8)
+MOON = cell_of("moon", sampler=GREEDY)
+SEED, PROMPT = Factor.SEED, Factor.PROMPT
+NOT_RUN = "its control could not be run, so agreement proves nothing yet"
 
 
-def _ignores_seeds(cell: Cell) -> Generation:
+def _with_seeds(*cells: Cell, count: int = 3) -> tuple[Cell, ...]:
+    return tuple(replace(cell, seed=seed) for cell in cells for seed in range(1, count + 1))
+
+
+def _sure(cell: Cell) -> Generation:
+    """Answer as a real model does: facts and cold samplers leave nothing to the seed."""
+    is_sure = cell.prompt == "capital" or cell.sampler.temperature <= 0.2
+    return answer_to(replace(cell, seed=1) if is_sure and cell.sampler != HOT else cell)
+
+
+def _seedless(cell: Cell) -> Generation:
     return answer_to(replace(cell, seed=1))
 
 
-def test_a_control_that_differs_supports_the_check() -> None:
-    """The first sampled cell of each model is asked once more, with the next seed."""
-    other = cell_of("haiku", model="other")
-    report = scene_of(A, B, other).check()
+def _promptless(cell: Cell) -> Generation:
+    seed = 0 if cell.sampler.is_greedy else cell.seed
+    return generation_of(seed % 250, round(10 * cell.sampler.temperature), 7)
 
-    assert report.controls == tuple(
-        ControlReport(
-            model=cell.model,
-            cell=cell.id,
-            seed=43,
-            divergence=first_divergence(answer_to(cell), answer_to(replace(cell, seed=43))),
-        )
-        for cell in (A, other)
-    )
+
+def _one_token(cell: Cell) -> Generation:
+    return generation_of(*[9] * cell.max_tokens)
+
+
+def _scene(
+    *cells: Cell, voice: Callable[[Cell], Generation], faults: tuple[Fault, ...] = ()
+) -> Scene:
+    starter = ScriptedStarter(voice=voice, faults=faults)
+    goldens = MemoryGoldens([golden_of(cell, voice(cell)) for cell in cells])
+    return scene_of(*cells, starter=starter, goldens=goldens, runs=2)
+
+
+def _shown(report: GateReport) -> list[tuple[str, Factor, bool]]:
+    return [(c.model, c.contrast.factor, c.divergence is not None) for c in report.controls]
+
+
+@pytest.mark.parametrize("cells", [(FACT, STORY), (STORY, FACT)], ids=["fact first", "story first"])
+def test_a_fact_does_not_stop_a_sound_model(cells: tuple[Cell, ...]) -> None:
+    """Seeds of a sharp prompt agree, those of another differ, and their order does not matter."""
+    report = _scene(*_with_seeds(*cells), voice=_sure).check()
+
+    assert set(verdicts_of(report).values()) == {Match()}
+    assert _shown(report) == [("tiny", SEED, True), ("tiny", PROMPT, True)]
     assert exit_code_for(report) == ExitCode.PASSED
 
 
-def test_a_control_that_does_not_differ_fails_the_check() -> None:
-    """Every cell matches, and still nothing was shown."""
-    starter = ScriptedStarter(voice=_ignores_seeds)
-    goldens = MemoryGoldens([golden_of(cell, _ignores_seeds(cell)) for cell in (A, B)])
-    report = scene_of(A, B, starter=starter, goldens=goldens).check()
+def test_cells_that_differ_cost_nothing() -> None:
+    """Where the plan itself is the evidence, nothing more is generated."""
+    cells = _with_seeds(STORY, replace(STORY, prompt="fox", text="Say fox"))
+    scene = _scene(*cells, voice=answer_to)
+    scene.check()
 
-    assert set(verdicts_of(report).values()) == {Match()}
-    assert report.controls == (ControlReport(model="tiny", cell=A.id, seed=43, divergence=None),)
+    assert len(scene.starter.generated()) == 2 * len(cells)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_facts_alone_pass_because_a_hot_run_differs(count: int) -> None:
+    """A model that is sure of all that it is asked still uses its seed."""
+    scene = _scene(*_with_seeds(FACT, count=count), voice=_sure)
+    report = scene.check()
+
+    (seeds, _) = report.controls
+    assert seeds.contrast.cell.sampler == HOT
+    assert exit_code_for(report) == ExitCode.PASSED
+    assert len(scene.starter.generated()) - 2 * count <= 4
+
+
+@pytest.mark.parametrize("cells", [(FACT,), _with_seeds(FACT, STORY), (*_with_seeds(STORY), MOON)])
+def test_an_engine_that_ignores_its_seed_never_passes(cells: tuple[Cell, ...]) -> None:
+    """Its sampled cells are vacuous; greedy ones do not depend on the seed."""
+    report = _scene(*cells, voice=_seedless).check()
+
+    assert verdicts_of(report) == {
+        cell.id: Match() if cell.sampler.is_greedy else Vacuous(factor=SEED) for cell in cells
+    }
     assert exit_code_for(report) == ExitCode.FINDINGS
 
 
-def test_a_greedy_model_has_no_control() -> None:
-    """At temperature 0 another seed must not change anything, so it shows nothing."""
-    scene = scene_of(GREEDY_CELL)
-    report = scene.check()
+@pytest.mark.parametrize(
+    "cells",
+    [(STORY,), _with_seeds(FACT, STORY), (MOON,), (MOON, replace(MOON, prompt="b", text="b"))],
+)
+@pytest.mark.parametrize("voice", [_promptless, _one_token], ids=["promptless", "one token"])
+def test_an_engine_that_ignores_its_prompt_never_passes(
+    cells: tuple[Cell, ...], voice: Callable[[Cell], Generation]
+) -> None:
+    """Whatever its seeds and samplers change, and with a single prompt too."""
+    report = _scene(*cells, voice=voice).check()
 
-    assert report.controls == ()
-    assert scene.starter.generated() == [GREEDY_CELL.id] * 3
+    assert {type(verdict) for verdict in verdicts_of(report).values()} == {Vacuous}
+    assert exit_code_for(report) == ExitCode.FINDINGS
+
+
+def test_the_doubt_costs_a_few_generations() -> None:
+    """However many cells a model has, and even where both factors change nothing."""
+    cells = _with_seeds(*(replace(FACT, prompt=f"p{n}", text=f"p{n}") for n in range(20)))
+    scene = _scene(*cells, voice=_one_token)
+    scene.check()
+
+    assert len(scene.starter.generated()) - 2 * len(cells) <= 10
+
+
+def test_prompts_whose_seeds_agree_are_noted() -> None:
+    """The author of the matrix learns that more seeds of them show nothing."""
+    report = _scene(*_with_seeds(FACT, STORY), voice=_sure).check()
+
+    (note,) = report.notes
+    assert (note.about, note.origin) == ("tiny", NoteOrigin.GATE)
+    assert note.message.startswith("every seed gives the same output for capital:")
+
+
+def test_a_cell_may_repeat_one_token() -> None:
+    """Models loop; that another cell does not is evidence enough."""
+    cells = (replace(MOON, prompt="loop", text="loop"), MOON)
+
+    def looping(cell: Cell) -> Generation:
+        return _one_token(cell) if cell.prompt == "loop" else answer_to(cell)
+
+    assert set(verdicts_of(_scene(*cells, voice=looping).check()).values()) == {Match()}
+
+
+def test_the_remedy_for_a_seedless_engine_works() -> None:
+    """The same cells at temperature 0 pass."""
+    cells = [replace(cell, sampler=GREEDY) for cell in _with_seeds(FACT, STORY)]
+    report = _scene(*cells, voice=_seedless).check()
+
     assert exit_code_for(report) == ExitCode.PASSED
+    assert _shown(report) == [("tiny", PROMPT, True)]
 
 
-def test_a_greedy_cell_is_passed_over() -> None:
-    """The control is the first cell of the model whose seed matters."""
-    report = scene_of(GREEDY_CELL, B, A).check()
+def test_each_model_needs_its_own_evidence() -> None:
+    """That one model uses its seed shows nothing of another."""
+    other = replace(STORY, model="other")
+    report = _scene(
+        STORY,
+        other,
+        voice=lambda cell: _seedless(cell) if cell.model == "other" else answer_to(cell),
+    ).check()
 
-    assert [control.cell for control in report.controls] == [B.id]
+    assert verdicts_of(report) == {STORY.id: Match(), other.id: Vacuous(factor=SEED)}
 
 
-def test_the_control_runs_once_and_in_the_first_process() -> None:
-    """It comes when every cell had its first runs, and is no run of its cell."""
-    scene = scene_of(A, B, runs=3)
+def test_controls_come_after_the_first_runs_and_in_the_first_process() -> None:
+    """They are no runs of their cells."""
+    scene = _scene(STORY, voice=answer_to)
     report = scene.check()
 
-    assert scene.starter.generated(process=1) == [A.id, A.id, B.id, B.id, CONTROL.id]
-    assert [cell.runs for cell in report.cells] == [3, 3]
+    first = [STORY.id, "tiny--story--seed43", "tiny--control-1--seed42"]
+    assert scene.starter.generated(process=1) == first
+    assert [cell.runs for cell in report.cells] == [2]
 
 
-def test_the_seed_of_a_control_stays_in_range() -> None:
-    """After the last seed comes the first one."""
-    report = scene_of(cell_of(seed=MAX_SEED)).check()
-
-    assert [control.seed for control in report.controls] == [1]
-
-
-def test_a_control_without_a_golden_is_compared_with_the_first_run() -> None:
+def test_nothing_was_recorded_and_nothing_could_differ() -> None:
     """Before anything is recorded it is known whether the check could fail."""
-    starter = ScriptedStarter(voice=_ignores_seeds)
-    report = scene_of(A, starter=starter, goldens=MemoryGoldens()).check()
+    starter = ScriptedStarter(voice=_seedless)
+    report = scene_of(STORY, starter=starter, goldens=MemoryGoldens()).check()
 
-    assert [control.failed for control in report.controls] == [True]
-
-
-def test_a_control_is_compared_with_the_golden() -> None:
-    """It must differ from what the cells are compared with."""
-    starter = ScriptedStarter(script={A: [SAID], CONTROL: [generation_of(8, 6, 7)]})
-    golden = golden_of(A, generation_of(8, 6, 7))
-    report = scene_of(A, starter=starter, goldens=MemoryGoldens([golden])).check()
-
-    assert [control.failed for control in report.controls] == [True]
+    assert verdicts_of(report) == {STORY.id: Vacuous(factor=SEED)}
 
 
-def test_a_control_that_cannot_run_leaves_its_cell_inconclusive() -> None:
-    """Its agreement proves nothing, and for the others the next sampled cell stands in."""
-    faults = [Fault(what="generate", about=CONTROL.id, error=DEAD)]
-    scene = scene_of(A, B, starter=ScriptedStarter(faults=faults))
-    report = scene.check()
+def test_drift_is_reported_though_nothing_else_could_differ() -> None:
+    """A difference that was seen beats the suspicion that none could be."""
+    starter = ScriptedStarter(voice=_seedless)
+    goldens = MemoryGoldens([golden_of(STORY, generation_of(1))])
+    (verdict,) = verdicts_of(scene_of(STORY, starter=starter, goldens=goldens).check()).values()
 
-    assert verdicts_of(report) == {
-        A.id: Inconclusive(reason=DEAD.reason, remedy=None),
-        B.id: Match(),
-    }
-    assert [control.cell for control in report.controls] == [B.id]
+    assert isinstance(verdict, Drift)
+
+
+def _hot_fails(error: Exception) -> tuple[Fault, ...]:
+    # Seeds 43 and 42 of the same id: the further seed, and both of the hot runs.
+    return (Fault(what="generate", about="tiny--capital--seed43", error=error),)
+
+
+@pytest.mark.parametrize("error", [DEAD, REFUSED])
+def test_a_control_that_cannot_be_run_is_no_pass_and_no_finding(
+    error: type[Exception] | Exception,
+) -> None:
+    """Agreement proves nothing yet, and the reason is the engine's."""
+    assert isinstance(error, type(DEAD) | type(REFUSED))
+    report = _scene(FACT, voice=_sure, faults=_hot_fails(error)).check()
+
+    expected = Inconclusive(reason=f"{NOT_RUN}: {error.reason}", remedy=error.remedy)
+    assert verdicts_of(report) == {FACT.id: expected}
     assert decide(report) == Outcome.INCONCLUSIVE
 
 
+def test_a_control_that_cannot_be_run_costs_nothing_where_another_differs() -> None:
+    """One difference is enough."""
+    fox = cell_of("fox", sampler=STORY.sampler)
+    fault = Fault(what="generate", about=replace(STORY, seed=43).id, error=REFUSED)
+    report = _scene(STORY, fox, voice=answer_to, faults=(fault,)).check()
+
+    assert set(verdicts_of(report).values()) == {Match()}
+
+
 def test_after_three_deaths_no_control_is_tried() -> None:
-    """The model is the cause, then; what was not shown is inconclusive."""
-    cells = [cell_of(prompt) for prompt in ("haiku", "fox", "moon", "sea")]
-    faults = [Fault(what="generate", about=replace(c, seed=43).id, error=DEAD) for c in cells]
-    scene = scene_of(*cells, starter=ScriptedStarter(faults=faults))
+    """The model is the cause, then."""
+    cells = [replace(FACT, prompt=f"p{n}", text=f"capital {n}") for n in range(4)]
+    faults = tuple(
+        Fault(what="generate", about=replace(cell, seed=43).id, error=DEAD) for cell in cells
+    )
+    scene = _scene(*cells, voice=lambda cell: _sure(replace(cell, prompt="capital")), faults=faults)
     report = scene.check()
 
-    words = [cell.verdict.word for cell in report.cells]
-    assert (words, report.controls) == (["inconclusive"] * 3 + ["match"], ())
+    deaths = [asked for asked in scene.starter.log if asked.about.endswith("seed43")]
+    assert len(deaths) == 3
+    assert {verdict.word for verdict in verdicts_of(report).values()} == {"inconclusive"}
 
 
-def test_a_cell_that_could_not_run_is_not_the_control() -> None:
-    """The next sampled cell stands in for it."""
-    faults = [Fault(what="generate", about=A.id, error=DEAD)]
-    scene = scene_of(A, B, starter=ScriptedStarter(faults=faults))
+def test_a_model_of_which_no_cell_can_be_run_has_no_control() -> None:
+    """Nothing is claimed of it either way."""
+    faults = (Fault(what="generate", about=STORY.id, error=REFUSED),)
+    report = _scene(STORY, voice=answer_to, faults=faults).check()
 
-    assert [control.cell for control in scene.check().controls] == [B.id]
+    assert report.controls == ()
+    assert decide(report) == Outcome.INCONCLUSIVE
 
 
-def test_a_cell_whose_runs_differ_may_be_the_control() -> None:
-    """A finding in the cell does not excuse the control."""
-    starter = ScriptedStarter(script={A: [SAID, generation_of(9)]})
-    scene = scene_of(A, starter=starter, goldens=MemoryGoldens(recorded_for(A)))
+def test_a_cell_that_could_not_be_run_is_no_evidence() -> None:
+    """The other cells of the model are."""
+    cells = _with_seeds(FACT, STORY)
+    faults = (Fault(what="generate", about=cells[3].id, error=REFUSED),)
+    report = _scene(*cells, voice=_sure, faults=faults).check()
 
-    assert [control.cell for control in scene.check().controls] == [A.id]
+    assert report.controls[0].contrast.cell == cells[4]
+
+
+def test_an_unrecorded_cell_without_its_control_is_not_measured() -> None:
+    """Its tokens must not become a golden yet."""
+    starter = ScriptedStarter(voice=_sure, faults=_hot_fails(REFUSED))
+    report = scene_of(FACT, starter=starter, goldens=MemoryGoldens()).check()
+
+    (verdict,) = verdicts_of(report).values()
+    assert not isinstance(verdict, Unrecorded)
+
+
+def test_a_control_says_what_it_compared() -> None:
+    """The report names both definitions."""
+    report = _scene(*_with_seeds(STORY, count=2), voice=answer_to).check()
+
+    seeds: ControlReport = report.controls[0]
+    assert (seeds.contrast.cell.seed, seeds.contrast.varied.seed) == (1, 2)

@@ -42,7 +42,11 @@ def _voice(cell: Cell) -> Generation:
     return answer_to(replace(cell, seed=1) if cell.sampler == COLD else cell)
 
 
-def _deaf(cell: Cell) -> Generation:
+def _promptless(cell: Cell) -> Generation:
+    return answer_to(replace(cell, text="whatever"))
+
+
+def _seedless(cell: Cell) -> Generation:
     return answer_to(replace(cell, seed=1))
 
 
@@ -106,9 +110,11 @@ CASES = {
     "only greedy cells": Case(cells=(MIXED[2], cell_of("snow", sampler=GREEDY))),
     "a greedy cell first": Case(cells=(MIXED[2], *WARM, MIXED[1])),
     "nothing was recorded": Case(goldens=[], code=ExitCode.FINDINGS),
-    "a model that ignores its seed": Case(voice=_deaf, cells=WARM, code=ExitCode.FINDINGS),
-    "and nothing was recorded": Case(voice=_deaf, cells=WARM, goldens=[], code=ExitCode.FINDINGS),
-    "a cold cell is the control": Case(cells=MIXED[1:], code=ExitCode.FINDINGS),
+    "a model that ignores its seed": Case(voice=_seedless, cells=WARM, code=ExitCode.FINDINGS),
+    "and nothing was recorded": Case(
+        voice=_seedless, cells=WARM, goldens=[], code=ExitCode.FINDINGS
+    ),
+    "a cold cell is the hottest": Case(cells=MIXED[1:3]),
     "drift": Case(script={WARM[1]: [generation_of(9)]}, code=ExitCode.FINDINGS),
     "runs that differ": Case(
         script={WARM[1]: [_voice(WARM[1]), generation_of(9)]}, code=ExitCode.FINDINGS
@@ -127,12 +133,17 @@ CASES = {
     "the first cell is refused": Case(
         cells=(*WARM, MIXED[2]), faults=_refusing(WARM[0]), code=ExitCode.INCONCLUSIVE
     ),
-    "the control is refused": Case(
-        cells=(*WARM, MIXED[2]), faults=_refusing(CONTROL), code=ExitCode.INCONCLUSIVE
-    ),
+    "a control is refused": Case(cells=(*WARM, MIXED[2]), faults=_refusing(CONTROL)),
     "a cold cell has to stand in": Case(
-        cells=(WARM[0], *MIXED[1:3]), faults=_refusing(WARM[0]), code=ExitCode.FINDINGS
+        cells=(WARM[0], *MIXED[1:3]), faults=_refusing(WARM[0]), code=ExitCode.INCONCLUSIVE
     ),
+    "every control is refused": Case(
+        cells=(*WARM, MIXED[2]),
+        faults=_refusing(*(replace(cell, seed=43) for cell in WARM)),
+        code=ExitCode.INCONCLUSIVE,
+    ),
+    "a model that ignores its prompt": Case(voice=_promptless, code=ExitCode.FINDINGS),
+    "one token for ever": Case(voice=lambda _: generation_of(9, 9), code=ExitCode.FINDINGS),
     "everything is refused": Case(faults=_refusing(*MIXED), code=ExitCode.INCONCLUSIVE),
 }
 
@@ -159,17 +170,14 @@ def _second_of_two(cells: Sequence[Cell], *faults: Fault) -> GateReport:
     return merged_of([first, second], whole=whole, goldens=MemoryGoldens(recorded_for(*cells)))
 
 
-def test_an_engine_that_dies_over_the_cell_of_others_is_no_pass() -> None:
-    """They cannot tell of it; the next sampled cell shows that the machine can fail."""
+def test_an_engine_that_dies_over_the_cell_of_others_shows_it_with_another() -> None:
+    """A cell of others that cannot be run here is passed over; another shows what is needed."""
     cells = (cell_of("haiku"), cell_of("fox"), cell_of("moon"), cell_of("sea"))
 
     report = _second_of_two(cells, Fault(what="generate", about=cells[0].id, error=DEAD))
 
-    assert verdicts_of(report) == {
-        **dict.fromkeys([cell.id for cell in cells], Match()),
-        cells[2].id: Inconclusive(reason=DEAD.reason, remedy=None),
-    }
-    assert [control.cell for control in report.controls] == [cells[0].id, cells[1].id]
+    assert set(verdicts_of(report).values()) == {Match()}
+    assert [control.failed for control in report.controls] == [False, False]
 
 
 def test_a_machine_that_alone_is_refused_its_control_is_no_pass() -> None:
@@ -178,7 +186,8 @@ def test_a_machine_that_alone_is_refused_its_control_is_no_pass() -> None:
 
     report = _second_of_two(cells, *_refusing(cells[0]))
 
-    assert verdicts_of(report) == {
-        cells[0].id: Match(),
-        cells[1].id: Inconclusive(reason=REFUSED.reason, remedy=REFUSED.remedy),
-    }
+    problem = Inconclusive(
+        reason=f"its control could not be run, so agreement proves nothing yet: {REFUSED.reason}",
+        remedy=REFUSED.remedy,
+    )
+    assert verdicts_of(report) == {cells[0].id: problem, cells[1].id: Match()}

@@ -4,12 +4,20 @@ import pytest
 
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Inconclusive, Match, Nondeterministic, Verdict
+from repro_gate.core.verdicts import Drift, Inconclusive, Match, Nondeterministic, Verdict
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from tests.fakes.checking import report_on, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
-from tests.fakes.stores import MemoryModelFiles
-from tests.fakes.values import GREEDY, cell_of, digest_of, generation_of, matrix_of, suite_of
+from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
+from tests.fakes.values import (
+    GREEDY,
+    cell_of,
+    digest_of,
+    generation_of,
+    golden_of,
+    matrix_of,
+    suite_of,
+)
 
 A, B, C, D, E = (
     cell_of(prompt, sampler=GREEDY) for prompt in ("haiku", "fox", "moon", "train", "bread")
@@ -45,8 +53,8 @@ def test_a_fresh_engine_loads_the_model_again() -> None:
     scene = scene_of(A, B, runs=3, starter=_dies_on(A.id, time=1))
     scene.check()
 
-    asked = [(asked.process, asked.what) for asked in scene.starter.log if asked.process == 3]
-    assert asked == [(3, "start"), (3, "load"), (3, "generate"), (3, "generate")]
+    asked = [asked.what for asked in scene.starter.log if asked.process == 3]
+    assert asked[:4] == ["start", "load", "generate", "generate"]
 
 
 def test_a_cell_that_was_given_up_is_not_run_in_the_fresh_process() -> None:
@@ -77,6 +85,40 @@ def test_a_difference_that_was_seen_survives_a_death() -> None:
     assert isinstance(report.cells[0].verdict, Nondeterministic)
     assert report.cells[0].runs == 3
     assert exit_code_for(report) == ExitCode.FINDINGS
+
+
+@pytest.mark.parametrize("time", [2, 3])
+def test_a_drift_that_was_seen_survives_a_death(time: int) -> None:
+    """The first run parted from the golden: that a later one cannot be made hides nothing."""
+    golden = golden_of(A, generation_of(9))
+    starter = _dies_on(A.id, time=time)
+    report = scene_of(A, B, starter=starter, goldens=MemoryGoldens([golden, golden_of(B)])).check()
+
+    drifted, other = report.cells
+    assert isinstance(drifted.verdict, Drift)
+    assert (drifted.runs, drifted.unfinished) == (time - 1, DIED)
+    assert (other.verdict, other.unfinished) == (Match(), None)
+    assert exit_code_for(report) == ExitCode.FINDINGS
+
+
+def test_a_drift_that_was_seen_survives_an_interruption() -> None:
+    """What was not reached is not measured; what was seen stays a finding."""
+    faults = [Fault(what="generate", about=A.id, error=KeyboardInterrupt(), time=2)]
+    goldens = MemoryGoldens([golden_of(A, generation_of(9))])
+    report = scene_of(A, starter=ScriptedStarter(faults=faults), goldens=goldens).check()
+
+    (drifted,) = report.cells
+    assert isinstance(drifted.verdict, Drift)
+    assert drifted.unfinished == Inconclusive(reason="the check was interrupted", remedy=None)
+    assert exit_code_for(report) == ExitCode.INTERRUPTED
+
+
+def test_an_agreement_is_not_kept_when_runs_are_missing() -> None:
+    """Nor is it a finding that there is no golden yet."""
+    report = scene_of(A, starter=_dies_on(A.id, time=2)).check()
+    unrecorded = scene_of(A, starter=_dies_on(A.id, time=2), goldens=MemoryGoldens()).check()
+
+    assert _verdicts(report) == _verdicts(unrecorded) == [DIED]
 
 
 def test_three_deaths_in_a_row_end_the_trying() -> None:
@@ -194,7 +236,9 @@ def test_an_engine_that_dies_on_the_control_is_replaced() -> None:
     control = cell_of("haiku", seed=43)
     report = scene_of(sampled, OTHER, starter=_dies_on(control.id)).check()
 
-    assert verdicts_of(report) == {sampled.id: DIED, OTHER.id: Match()}
+    reason = f"its control could not be run, so agreement proves nothing yet: {DIED.reason}"
+    unshown = Inconclusive(reason=reason, remedy=None)
+    assert verdicts_of(report) == {sampled.id: unshown, OTHER.id: Match()}
 
 
 def test_an_engine_that_always_dies_is_started_a_bounded_number_of_times() -> None:

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from repro_gate.checks.recording import observed_goldens
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.report import EngineReport, Note, NoteOrigin
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import Shard
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphaned, Vacuous
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphaned
 from tests.fakes.checking import recorded_for, report_on, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.scoring import plan_of, suite_of_logprobs
@@ -85,37 +86,42 @@ def test_each_cell_has_the_provenance_of_its_shard() -> None:
 
 
 def test_each_shard_shows_that_its_machine_can_fail() -> None:
-    """What every machine shows in the same way is in the report once."""
+    """What every machine shows is in the report once."""
     shards = two_shards()
 
-    assert [len(found.report.controls) for found in shards] == [1, 1]
+    assert [len(found.report.controls) for found in shards] == [2, 2]
     assert merged_of(shards).controls == alone_of().controls
 
 
-def test_a_machine_that_cannot_fail_is_told() -> None:
-    """Its control is in the report, beside that of the other machine."""
-    deaf = ScriptedStarter(voice=lambda cell: answer_to(replace(cell, seed=1)))
-    shards = [measured_shard(Shard(1, 2)), measured_shard(Shard(2, 2), starter=deaf)]
-    # Without goldens each machine is held to what it said itself.
+def _seedless(cell: Cell) -> Generation:
+    return answer_to(replace(cell, seed=1))
+
+
+def test_a_machine_whose_engine_ignores_its_seed_is_found() -> None:
+    """That another machine uses its seed does not help it."""
+    seedless = ScriptedStarter(voice=_seedless)
+    shards = [measured_shard(Shard(1, 2)), measured_shard(Shard(2, 2), starter=seedless)]
     merged = merged_of(shards, goldens=MemoryGoldens([golden_of(cell_of("gone"))]))
 
-    assert [control.failed for control in merged.controls] == [False, True]
+    assert [(c.contrast.factor, c.failed) for c in merged.controls] == [
+        (Factor.SEED, True),
+        (Factor.PROMPT, False),
+    ]
 
 
-def _same_for_every_seed(cell: Cell) -> object:
-    return generation_of(7, 8, 9) if cell.prompt == "haiku" else generation_of(1, cell.seed % 100)
+def _sharp(cell: Cell) -> Generation:
+    return _seedless(cell) if cell.prompt == "haiku" else answer_to(cell)
 
 
-def test_what_only_the_whole_can_show_is_judged_when_it_is_whole() -> None:
-    """Seeds in different shards that say the same are vacuous, which no single shard can see."""
-    starter = ScriptedStarter(voice=_same_for_every_seed)  # type: ignore[arg-type]
-    goldens = MemoryGoldens([golden_of(c, _same_for_every_seed(c)) for c in CELLS])  # type: ignore[arg-type]
-    shards = [measured_shard(Shard(n, 4), starter=starter, goldens=goldens) for n in range(1, 5)]
-    verdicts = verdicts_of(merged_of(shards, goldens=goldens))
+def test_shards_of_a_sharp_prompt_use_the_prompts_of_the_others() -> None:
+    """Seeds that agree in one shard do not fail it: the plan has a prompt whose seeds differ."""
+    goldens = MemoryGoldens([golden_of(cell, _sharp(cell)) for cell in CELLS])
+    shards = [
+        measured_shard(Shard(n, 4), starter=ScriptedStarter(voice=_sharp), goldens=goldens)
+        for n in range(1, 5)
+    ]
 
-    reason = "all 2 seeds of this prompt give the same tokens"
-    assert verdicts[CELLS[0].id] == verdicts[CELLS[1].id] == Vacuous(reason=reason)
-    assert verdicts[CELLS[2].id] == Match()
+    assert set(verdicts_of(merged_of(shards, goldens=goldens)).values()) == {Match()}
 
 
 def test_an_orphan_is_told_once() -> None:

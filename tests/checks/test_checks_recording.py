@@ -200,14 +200,27 @@ def test_each_golden_has_the_provenance_of_its_own_engine() -> None:
 def test_what_may_not_become_golden_is_refused() -> None:
     """Unstable, vacuous and unmeasured cells are told, and never recorded; orphans are neither."""
     starter = ScriptedStarter(
-        script={A: [SAID, MOVED], B: [generation_of(9, 9, 9)]},
+        voice=lambda cell: SAID if cell.model == "stuck" else answer_to(cell),
+        script={A: [SAID, MOVED]},
         faults=[Fault(what="generate", about=C.id, error=REFUSED)],
     )
+    stuck = replace(B, model="stuck")
     orphan = golden_of(cell_of("train"))
-    report = scene_of(A, B, C, OTHER, starter=starter, goldens=MemoryGoldens([orphan])).check()
+    report = scene_of(A, C, stuck, OTHER, starter=starter, goldens=MemoryGoldens([orphan])).check()
 
-    assert [cell.id for cell in refused(report)] == [A.id, B.id, C.id]
+    assert [cell.id for cell in refused(report)] == [A.id, C.id, stuck.id]
     assert [golden.cell for golden in observed_goldens(report)] == [OTHER]
+
+
+def test_a_drift_of_too_few_runs_is_not_recorded() -> None:
+    """It is a finding, but the runs that would show that it is stable are missing."""
+    faults = [Fault(what="generate", about=A.id, time=3)]
+    goldens = MemoryGoldens([golden_of(A, MOVED)])
+    report = scene_of(A, B, starter=ScriptedStarter(faults=faults), goldens=goldens).check()
+
+    assert isinstance(report_on(report, A).verdict, Drift)
+    assert [golden.cell for golden in observed_goldens(report)] == [B]
+    assert [cell.id for cell in refused(report)] == [A.id]
 
 
 def test_an_unfinished_cell_is_not_recorded() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from repro_gate import __version__
 from repro_gate.checks.shard_proofs import FoundShard, require_one_check
+from repro_gate.core.cells import Cell
+from repro_gate.core.controls import Control
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import plan
-from repro_gate.core.measurement import Control
 from repro_gate.core.report import GateReport
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import MeasuredCell, Shard, ShardReport
@@ -20,7 +21,15 @@ from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.logprob_reports import orphaned_baseline_of
 from tests.fakes.scoring import plan_of, policy_of, suite_of_logprobs
 from tests.fakes.sharding import CELLS, COMMIT, TOKENS, measured_shard, merged_of, two_shards
-from tests.fakes.values import cell_of, digest_of, matrix_of, suite_of
+from tests.fakes.values import (
+    GREEDY,
+    cell_of,
+    contrast_of,
+    digest_of,
+    generation_of,
+    matrix_of,
+    suite_of,
+)
 
 
 def test_a_missing_shard_is_named() -> None:
@@ -199,28 +208,39 @@ def test_a_machine_that_did_not_show_that_it_can_fail_is_refused() -> None:
 
     with pytest.raises(
         InputInvalid,
-        match=r"^shard-2/shard.json: controls of shard 2/2: expected one of tiny, "
-        r"which shows that this machine can fail, found none$",
+        match=r"^shard-2/shard.json: controls of shard 2/2: expected one of tiny "
+        r"with another seed, which shows that this machine can fail, found none$",
     ):
         merged_of([first, _with_controls(second)])
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"seed": 44}, {"cell": cell_of("foreign")}, {"cell": cell_of(model="foreign")}],
-    ids=["seed", "cell", "model"],
+    "cell", [cell_of("foreign"), cell_of(model="foreign"), replace(CELLS[0], seed=99)]
 )
-def test_a_control_that_was_not_planned_is_refused(change: Any) -> None:
-    """Another cell or seed might differ where the planned one does not."""
+def test_a_control_that_was_not_planned_is_refused(cell: Cell) -> None:
+    """Another cell or seed might differ where the planned ones do not."""
     first, second = two_shards()
-    (control,) = second.report.controls
-    changed = replace(control, **change)
+    unplanned = Control(
+        contrast=contrast_of(cell), reference=generation_of(1), generation=generation_of(2)
+    )
 
     with pytest.raises(
         InputInvalid,
-        match="controls of shard 2/2: expected a sampled cell of the matrix, with the next seed",
+        match="controls of shard 2/2: expected two cells of the matrix, or one and what is tried",
     ):
-        merged_of([first, _with_controls(second, changed)])
+        merged_of([first, _with_controls(second, *second.report.controls, unplanned)])
+
+
+def test_a_control_of_greedy_cells_shows_nothing_of_seeds() -> None:
+    """At temperature 0 none is planned."""
+    whole = WholePlan(tokens=plan(matrix_of(suite_of(cell_of(sampler=GREEDY)))))
+    shard = measured_shard(Shard(1, 1), whole=whole)
+    unplanned = Control(
+        contrast=contrast_of(), reference=generation_of(1), generation=generation_of(2)
+    )
+
+    with pytest.raises(InputInvalid, match="expected two cells of the matrix"):
+        merged_of([_with_controls(shard, unplanned)], whole=whole)
 
 
 def test_an_interrupted_shard_need_not_have_come_to_its_control() -> None:

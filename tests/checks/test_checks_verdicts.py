@@ -6,7 +6,7 @@ from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.tokens import Generation, Stop
-from repro_gate.core.verdicts import Drift, Match, Nondeterministic, Unrecorded, Vacuous
+from repro_gate.core.verdicts import Drift, Match, Nondeterministic, Unrecorded
 from tests.fakes.checking import recorded_for, report_on, scene_of, verdicts_of
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.stores import MemoryGoldens
@@ -135,38 +135,6 @@ def test_drift_names_what_changed_since_the_recording() -> None:
         FactChange(name="model.sha256", before="0" * 64, after=now["model.sha256"]),
         FactChange(name="device.name", before="OLD", after="TEST"),
     )
-
-
-def test_a_stuck_model_is_vacuous() -> None:
-    """One token over and over proves nothing, though it equals its golden."""
-    stuck = generation_of(9, 9, 9)
-    starter = ScriptedStarter(script={A: [stuck]})
-    report = scene_of(A, starter=starter, goldens=MemoryGoldens([golden_of(A, stuck)])).check()
-
-    assert verdicts_of(report) == {A.id: Vacuous(reason="token 9 is repeated throughout")}
-    assert exit_code_for(report) == ExitCode.FINDINGS
-
-
-def test_a_model_that_ignores_its_seed_is_vacuous() -> None:
-    """The same answer to every seed of a sampled prompt proves nothing."""
-    cells = [cell_of(seed=seed) for seed in (1, 2, 3)]
-    starter = ScriptedStarter(voice=lambda _: SAID)
-    goldens = MemoryGoldens([golden_of(cell, SAID) for cell in cells])
-    report = scene_of(*cells, starter=starter, goldens=goldens).check()
-
-    reason = "all 3 seeds of this prompt give the same tokens"
-    assert verdicts_of(report) == {cell.id: Vacuous(reason=reason) for cell in cells}
-
-
-def test_a_model_that_ignores_its_prompt_is_vacuous() -> None:
-    """The same answer to every prompt proves nothing, at temperature 0 too."""
-    cells = [cell_of(prompt, sampler=GREEDY) for prompt in ("haiku", "fox")]
-    starter = ScriptedStarter(voice=lambda _: SAID)
-    goldens = MemoryGoldens([golden_of(cell, SAID) for cell in cells])
-    report = scene_of(*cells, starter=starter, goldens=goldens).check()
-
-    reason = "all 2 prompts give the same tokens at this seed"
-    assert verdicts_of(report) == {cell.id: Vacuous(reason=reason) for cell in cells}
 
 
 def test_a_greedy_prompt_matches_at_every_seed() -> None:

@@ -137,13 +137,14 @@ def test_runs_that_differ_are_10(recorded: Workspace) -> None:
     assert (ran.code, ran.out.startswith(said)) == (10, True)
 
 
-def test_a_cell_that_cannot_differ_is_10(recorded: Workspace) -> None:
-    """A model that repeats one token for ever proves nothing by being recorded."""
-    recorded.golden("tiny--fox--seed1").unlink()
-    recorded.write_script({**_FOX_1, "result": _ONE_TOKEN})
+def test_an_engine_that_repeats_one_token_for_ever_is_10(workspace: Workspace) -> None:
+    """Its cells prove nothing by agreeing, and none of them is recorded."""
+    workspace.write_script({"method": "generate", "result": _ONE_TOKEN})
 
-    assert recorded.run("check").code == 10
-    assert recorded.cell("tiny--fox--seed1")["verdict"] == "vacuous"
+    codes = [workspace.run("update-snapshots", "--yes").code, workspace.run("check").code]
+
+    assert (codes, set(workspace.verdicts().values())) == ([10, 10], {"vacuous"})
+    assert not workspace.golden("tiny--fox--seed1").exists()
 
 
 def test_a_missing_golden_is_10(recorded: Workspace) -> None:
@@ -162,8 +163,8 @@ def test_a_golden_left_over_is_10(recorded: Workspace) -> None:
     assert recorded.verdicts()["tiny--fox--seed1"] == "orphaned"
 
 
-def test_a_control_that_does_not_differ_is_10(workspace: Workspace) -> None:
-    """A model that does not heed its seed fails even where every token matches."""
+def test_an_engine_that_ignores_its_seed_is_10(workspace: Workspace) -> None:
+    """It fails even where every token matches its golden."""
     workspace.write_matrix(prompts=["fox"], seeds=[1])
     workspace.write_script(_DRIFT)
     workspace.record()
@@ -172,19 +173,20 @@ def test_a_control_that_does_not_differ_is_10(workspace: Workspace) -> None:
 
     ran = workspace.run("check")
 
-    assert (ran.code, workspace.verdicts()) == (10, {"tiny--fox--seed1": "match"})
-    assert "seed 2 gave the golden's tokens too, so this check cannot fail" in ran.out
+    assert (ran.code, workspace.verdicts()) == (10, {"tiny--fox--seed1": "vacuous"})
+    assert "no other seed changes the output of this model, not even at temperature 10" in ran.out
 
 
-def test_nothing_is_recorded_after_a_failed_control(workspace: Workspace) -> None:
-    """A golden of a model that does not heed its seed could never fail."""
+def test_nothing_is_recorded_of_an_engine_that_ignores_its_seed(workspace: Workspace) -> None:
+    """A golden of it could never fail."""
     workspace.write_matrix(prompts=["fox"], seeds=[1])
     workspace.write_script({"method": "generate", "result": _OTHER_TOKENS})
 
     ran = workspace.run("update-snapshots", "--yes")
 
     assert ran.code == 10
-    assert "refused    every cell of tiny: seed 2 gave the golden's tokens too" in ran.out
+    assert "refused    tiny--fox--seed1: vacuous: no other seed changes the output" in ran.out
+    assert "try: Make the engine use the seed, or set temperature = 0" in ran.out
     assert not workspace.golden("tiny--fox--seed1").exists()
 
 

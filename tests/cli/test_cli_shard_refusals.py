@@ -74,7 +74,11 @@ def _measure_on_another_machine(download: Path) -> None:
 
 
 def _control_a_cell_of_another_shard(download: Path) -> None:
-    _edited(download, lambda shard: shard["controls"][0].update(reference=None), "2")
+    def of_haiku(shard: dict[str, Any]) -> None:
+        for cell in ("cell", "varied"):
+            shard["controls"][0]["contrast"][cell].update(prompt="haiku", text="Say haiku")
+
+    _edited(download, of_haiku, "2")
 
 
 def _control_nothing(download: Path) -> None:
@@ -124,9 +128,12 @@ def _be_nowhere(download: Path) -> None:
         (_measure_on_another_machine, "/2/shard.json: the profile of engine scripted in shard 2/2"),
         (
             _control_a_cell_of_another_shard,
-            "/2/shard.json: shard.controls[0].cell: expected a cell that was run here, or what it ",
+            "/2/shard.json: shard.controls[0].reference: expected the output of tiny--haiku--seed",
         ),
-        (_control_nothing, "/1/shard.json: controls of shard 1/2: expected one of tiny, which "),
+        (
+            _control_nothing,
+            "/1/shard.json: controls of shard 1/2: expected one of tiny with another seed",
+        ),
         (_have_no_engine, "/1/shard.json: engines of shard 1/2: expected scripted, which tiny--"),
         (_have_another_engine, "which tiny--haiku--seed1 was run on, found other"),
         (_run_less_than_once, "/1/shard.json: shard.identity: expected "),

@@ -10,6 +10,7 @@ import pytest
 from repro_gate.core.cells import Cell
 from repro_gate.core.consistency import contradiction_in, contradiction_in_shard
 from repro_gate.core.contradictions import Contradiction
+from repro_gate.core.controls import Control
 from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
@@ -17,7 +18,7 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.shards import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import Stop, Token
-from repro_gate.core.verdicts import Drift, Match, Orphaned
+from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphaned
 from tests.fakes.checking import scene_of
 from tests.fakes.evidence import (
     DIFFERENCE,
@@ -34,7 +35,7 @@ from tests.fakes.evidence import (
 )
 from tests.fakes.logprob_reports import outlier_of, rich_logprobs_of
 from tests.fakes.stores import MemoryGoldens
-from tests.fakes.values import cell_of, generation_of, golden_of, tokens_of
+from tests.fakes.values import cell_of, contrast_of, generation_of, golden_of, tokens_of
 
 FOX = cell_of("fox")
 TOKEN = Token(99, b"x")
@@ -363,23 +364,25 @@ def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:
 def test_a_control_of_a_cell_that_was_not_run(cell: Cell) -> None:
     """There is nothing that it could differ from."""
     (control,) = shard_report_of().controls
-    controls = (control, replace(control, cell=cell))
+    lacking = replace(control, contrast=contrast_of(cell))
 
-    assert contradiction_in_shard(replace(shard_report_of(), controls=controls)) == Contradiction(
-        place="controls[1].cell",
-        expected="a cell that was run here, or what it says",
-        found=cell.id,
+    def found(*controls: Control) -> Contradiction | None:
+        return contradiction_in_shard(replace(shard_report_of(), controls=controls))
+
+    assert found(control, lacking) == Contradiction(
+        place="controls[1].reference",
+        expected=f"the output of {cell.id}, which was not run here as a cell",
+        found="none",
     )
-    controls = (control, replace(control, cell=cell, reference=SAID))
-    assert contradiction_in_shard(replace(shard_report_of(), controls=controls)) is None
+    assert found(replace(lacking, reference=SAID)) is None
+    assert found(replace(lacking, problem=Inconclusive(reason="lost", remedy=None))) is None
 
 
-def test_a_control_with_the_seed_of_its_cell() -> None:
-    """It would say the same, and show nothing."""
+def test_a_control_without_the_output_that_it_varied() -> None:
+    """Another seed that no cell has was generated, or nothing was."""
     (control,) = shard_report_of().controls
-    controls = (replace(control, seed=control.cell.seed),)
+    controls = (replace(control, generation=None),)
 
     found = contradiction_in_shard(replace(shard_report_of(), controls=controls))
-    assert found == Contradiction(
-        place="controls[0].seed", expected="another than that of the cell", found="42"
-    )
+    assert found is not None
+    assert found.place == "controls[0].generation"

@@ -1,13 +1,15 @@
 """From what was observed to a verdict."""
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import Cell, Factor
+from repro_gate.core.controls import ControlReport
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.goldens import FactChange, Golden
 from repro_gate.core.judgement import Repetition, judge
@@ -21,7 +23,14 @@ from repro_gate.core.verdicts import (
     Verdict,
 )
 from tests.fakes.strategies import near_generations
-from tests.fakes.values import cell_of, generation_of, golden_of, provenance_of, tokens_of
+from tests.fakes.values import (
+    cell_of,
+    control_of,
+    generation_of,
+    golden_of,
+    provenance_of,
+    tokens_of,
+)
 
 CELL = cell_of()
 SAID = generation_of(5, 6, 7)
@@ -40,10 +49,14 @@ _later_runs = st.lists(st.tuples(near_generations, st.booleans()), max_size=6)
 
 
 def _judge(
-    repetition: Repetition, *, golden: Golden | None, vacuity: str | None = None, cell: Cell = CELL
+    repetition: Repetition,
+    *,
+    golden: Golden | None,
+    controls: Sequence[ControlReport] = (),
+    cell: Cell = CELL,
 ) -> Verdict:
     facts = provenance_of("tiny")
-    return judge(repetition, cell=cell, golden=golden, vacuity=vacuity, facts=facts)
+    return judge(repetition, cell=cell, golden=golden, facts=facts, controls=controls)
 
 
 @given(near_generations, _later_runs)
@@ -89,7 +102,7 @@ def test_runs_that_differ_come_before_the_golden() -> None:
     repetition = Repetition(first=SAID, runs=2, difference=UNSTABLE)
 
     for golden in (None, golden_of(CELL, SAID), golden_of(CELL, generation_of(8))):
-        assert _judge(repetition, golden=golden, vacuity="all alike") == UNSTABLE
+        assert _judge(repetition, golden=golden, controls=[control_of()]) == UNSTABLE
 
 
 def test_drift_brings_the_golden_and_the_suspects() -> None:
@@ -109,7 +122,7 @@ def test_drift_comes_before_vacuity() -> None:
     """A difference that was seen beats the suspicion that none could be."""
     golden = golden_of(CELL, generation_of(8, 6, 7))
 
-    assert _judge(Repetition(first=SAID), golden=golden, vacuity="all alike") == Drift(
+    assert _judge(Repetition(first=SAID), golden=golden, controls=[control_of()]) == Drift(
         divergence=FIRST_TOKEN_MOVED, golden=golden, provenance=()
     )
 
@@ -117,9 +130,9 @@ def test_drift_comes_before_vacuity() -> None:
 @pytest.mark.parametrize("golden", [None, golden_of(CELL, SAID)])
 def test_vacuity_comes_before_a_match_and_before_recording(golden: Golden | None) -> None:
     """Agreement that proves nothing neither passes nor becomes a golden."""
-    verdict = _judge(Repetition(first=SAID), golden=golden, vacuity="all alike")
+    verdict = _judge(Repetition(first=SAID), golden=golden, controls=[control_of()])
 
-    assert verdict == Vacuous(reason="all alike")
+    assert verdict == Vacuous(factor=Factor.SEED)
 
 
 def test_a_cell_without_a_golden_is_unrecorded() -> None:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro_gate.core.cells import Factor
+from repro_gate.core.controls import ControlReport
 from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobControl, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Sameness
@@ -19,7 +21,7 @@ from repro_gate.core.outcome import (
     outcome_of_verdict,
     shell_code,
 )
-from repro_gate.core.report import CellReport, ControlReport, GateReport, Timing
+from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.verdicts import (
     Drift,
     Inconclusive,
@@ -38,7 +40,7 @@ from tests.fakes.logprob_reports import (
     matrix_test_of,
     weight_report_of,
 )
-from tests.fakes.values import PROFILE, answer_to, cell_of, golden_of, tokens_of
+from tests.fakes.values import PROFILE, answer_to, cell_of, control_of, golden_of, tokens_of
 
 CELL = cell_of()
 PARTED = Divergence(
@@ -50,10 +52,10 @@ FINDINGS: tuple[Verdict, ...] = (
     Drift(divergence=PARTED, golden=golden_of(CELL), provenance=()),
     Unrecorded(reason="there is no golden for this profile"),
     Orphaned(),
-    Vacuous(reason="all alike"),
+    Vacuous(factor=Factor.SEED),
 )
-DIFFERED = ControlReport(model="tiny", cell=CELL.id, seed=43, divergence=PARTED)
-DID_NOT = ControlReport(model="tiny", cell=CELL.id, seed=43, divergence=None)
+DIFFERED = control_of(divergence=PARTED)
+DID_NOT = control_of()
 
 verdicts = st.lists(st.sampled_from((Match(), UNKNOWN, *FINDINGS)), min_size=1, max_size=6)
 

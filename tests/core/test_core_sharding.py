@@ -87,15 +87,16 @@ def test_a_part_has_the_models_of_its_cells_alone() -> None:
     assert (set(part.models), part.is_part, part.claimed) == ({"large"}, True, TOKENS.claimed)
 
 
-def test_every_part_knows_the_sampled_cells_of_all() -> None:
-    """Also a lane of a shard: which cell is the control must not depend on the division."""
+def test_every_part_knows_the_cells_of_all() -> None:
+    """Also a lane of a shard: which controls are tried must not depend on the division."""
     greedy = cell_of("greedy", sampler=GREEDY)
     tokens = plan(matrix_of(suite_of(greedy, *CELLS)))
     shard = WholePlan(tokens=tokens).part(Shard(2, 2)).tokens
     lanes = lanes_of(shard, ["cuda:0", "cuda:1"])
 
-    assert tokens.sampled("tiny") == CELLS[:3]
-    assert [part.sampled("tiny") for part in (shard, *lanes)] == [CELLS[:3]] * 3
+    expected = (greedy, *CELLS[:3])
+    assert tokens.all_of("tiny") == expected
+    assert [part.all_of("tiny") for part in (shard, *lanes)] == [expected] * 3
 
 
 def test_long_cells_weigh_more() -> None:

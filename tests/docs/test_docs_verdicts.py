@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
+from repro_gate.core.cells import Factor
 from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.logprob_verdicts import LogprobVerdict
@@ -36,7 +37,7 @@ _EXAMPLES: tuple[Verdict, ...] = (
     Nondeterministic(run=2, in_fresh_process=False, divergence=_DIVERGENCE),
     Drift(divergence=_DIVERGENCE, golden=golden_of(cell_of()), provenance=()),
     Unrecorded(reason=""),
-    Vacuous(reason=""),
+    Vacuous(factor=Factor.SEED),
     Inconclusive(reason="", remedy=None),
     Orphaned(),
 )

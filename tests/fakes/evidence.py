@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import Cell, Factor
+from repro_gate.core.controls import Control
 from repro_gate.core.divergence import Divergence, first_divergence
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.judgement import Repetition
-from repro_gate.core.measurement import Control
 from repro_gate.core.report import (
     CellReport,
-    ControlReport,
     EngineReport,
     GateReport,
     Note,
@@ -33,6 +32,8 @@ from tests.fakes.values import (
     ENGINE_FACTS,
     PROFILE,
     cell_of,
+    contrast_of,
+    control_of,
     generation_of,
     golden_of,
     provenance_of,
@@ -114,7 +115,7 @@ def every_verdict() -> Sequence[CellReport]:
         drifted(cell_of("fox")),
         seen(cell_of("moon"), DIFFERENCE),
         seen(cell_of("train"), Unrecorded(reason="there is no golden for this profile")),
-        seen(cell_of("rain"), Vacuous(reason="token 5 is repeated throughout")),
+        seen(cell_of("rain"), Vacuous(factor=Factor.SEED)),
         unseen(cell_of("snow")),
         orphaned(),
     )
@@ -128,8 +129,8 @@ def report_of(*cells: CellReport) -> GateReport:
         suites=("quick", "hosted"),
         cells=cells or tuple(every_verdict()),
         controls=(
-            ControlReport(model="tiny", cell=cell_of().id, seed=43, divergence=parting()),
-            ControlReport(model="tiny", cell=cell_of("fox").id, seed=43, divergence=None),
+            control_of(divergence=parting()),
+            control_of(cell_of("fox")),
         ),
         engines=ENGINES,
         models={"tiny": {"model.sha256": "ab" * 32, "n_ctx": "256"}},
@@ -174,7 +175,7 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
         provenances=(provenance_of("tiny"),),
         engines=ENGINES,
         models={"tiny": {"model.sha256": "ab" * 32}},
-        controls=(Control(cell=cell_of(), seed=43, generation=OTHER),),
+        controls=(Control(contrast=contrast_of(), generation=OTHER),),
         logprobs=(rich_logprobs_of(),),
         timing=TIMING,
         interrupted=True,

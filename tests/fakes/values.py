@@ -2,13 +2,18 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import assert_never
 
-from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.cells import MAX_SEED, Cell, Factor, Sampler
+from repro_gate.core.controls import Contrast, ControlReport
+from repro_gate.core.divergence import Divergence
 from repro_gate.core.draws import Encoding, Piece
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix, Suite
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.core.verdicts import Inconclusive
 from repro_gate.ports import Scored, ScoreRequest
 
 PROFILE = "cpu-test"
@@ -169,3 +174,27 @@ def matrix_of(*suites: Suite, engines: Mapping[str, str] | None = None) -> Matri
         default_suites=(suites[0].name,),
         snapshots="snapshots",
     )
+
+
+def contrast_of(cell: Cell | None = None, factor: Factor = Factor.SEED) -> Contrast:
+    """Return a cell and another that differs by one factor alone."""
+    cell = cell or cell_of()
+    match factor:
+        case Factor.SEED:
+            varied = replace(cell, seed=cell.seed % MAX_SEED + 1)
+        case Factor.PROMPT:
+            varied = replace(cell, prompt="other", text=f"{cell.text}, and then?")
+        case _:
+            assert_never(factor)
+    return Contrast(factor=factor, cell=cell, varied=varied)
+
+
+def control_of(
+    cell: Cell | None = None,
+    *,
+    factor: Factor = Factor.SEED,
+    divergence: Divergence | None = None,
+    problem: Inconclusive | None = None,
+) -> ControlReport:
+    """Return what a control found: no difference, unless there is a divergence or a problem."""
+    return ControlReport(contrast=contrast_of(cell, factor), divergence=divergence, problem=problem)

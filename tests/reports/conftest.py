@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.cells import Cell, Factor, Sampler
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.goldens import FactChange, Golden
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
 from repro_gate.core.report import (
     CellReport,
-    ControlReport,
     EngineReport,
     GateReport,
     Note,
@@ -39,6 +38,7 @@ from tests.fakes.logprob_reports import (
     logprob_report_of,
     rich_logprobs_of,
 )
+from tests.fakes.values import control_of
 
 PROFILE = "cpu-x86-64"
 NOTES = (
@@ -172,14 +172,14 @@ def hostile_report_of(text: str) -> GateReport:
         cell_report_of(Match(), cell_of(seed=43, text=text), generation=said),
         differing_run_of(cell_of(seed=44, text=text), said, other),
         cell_report_of(Unrecorded(reason=text), cell_of(seed=45, text=text), profile=text),
-        cell_report_of(Vacuous(reason=text), cell_of(seed=46, text=text)),
+        cell_report_of(Vacuous(factor=Factor.SEED), cell_of(seed=46, text=text)),
         cell_report_of(not_measured, cell_of(seed=47, text=text), runs=0, generation=None),
         orphan_of(text),
     )
     return gate_report_of(
         *(replace(found, suite=text) if found.cell else found for found in cells),
         suites=(text,),
-        controls=(ControlReport(model=text, cell=text, seed=43, divergence=None),),
+        controls=(control_of(cell),),
         engines=(EngineReport(name=text, profile=text, facts={text: text}),),
         models={text: {text: text}},
         logprobs=(hostile_logprobs_of(text),),
@@ -212,7 +212,7 @@ def rich_report_of() -> GateReport:
             Unrecorded(reason="there is no golden for this profile"), replace(moon, seed=123)
         ),
         drift_of(moved, generation_of("one two", prompt="In a galaxy"), train),
-        cell_report_of(Vacuous(reason="token 5 is repeated throughout"), replace(train, seed=123)),
+        cell_report_of(Vacuous(factor=Factor.PROMPT), replace(train, seed=123)),
         cell_report_of(lost, replace(train, seed=999), runs=0, generation=None),
         cell_report_of(lost, replace(moon, seed=999), runs=0, generation=None),
         orphan_of("tiny-qwen2--gone--seed1"),
@@ -222,8 +222,8 @@ def rich_report_of() -> GateReport:
     return gate_report_of(
         *cells,
         controls=(
-            ControlReport(model="tiny-qwen2", cell=cell_of().id, seed=43, divergence=differs),
-            ControlReport(model="tiny-phi3", cell=moon.id, seed=43, divergence=None),
+            control_of(cell_of(), divergence=differs),
+            control_of(moon, factor=Factor.PROMPT),
         ),
         engines=(
             EngineReport(name="exact", profile=PROFILE, facts={"device.name": "EPYC <!-- x -->"}),

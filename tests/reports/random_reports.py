@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.draws import Piece
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
@@ -44,7 +44,6 @@ from repro_gate.core.policies import (
 )
 from repro_gate.core.report import (
     CellReport,
-    ControlReport,
     EngineReport,
     GateReport,
     Note,
@@ -62,6 +61,7 @@ from repro_gate.core.verdicts import (
     Vacuous,
 )
 from tests.fakes.strategies import finite, names, samplers
+from tests.fakes.values import control_of
 
 _LONG_RUNS = [
     "`" * count + said
@@ -115,11 +115,10 @@ class RandomReports:
     def reports(self) -> st.SearchStrategy[GateReport]:
         """Draw a report, which may be empty."""
         controls = st.builds(
-            ControlReport,
-            model=self.texts,
-            cell=self.texts,
-            seed=counts,
+            control_of,
+            factor=st.sampled_from(Factor),
             divergence=st.none() | self._divergences,
+            problem=st.none() | st.builds(Inconclusive, reason=self.texts, remedy=self.texts),
         )
         engines = st.builds(EngineReport, name=self.texts, profile=self.texts, facts=self._facts)
         timing = st.builds(
@@ -160,7 +159,7 @@ class RandomReports:
                 divergence=self._divergences,
             ),
             st.builds(Unrecorded, reason=self.texts),
-            st.builds(Vacuous, reason=self.texts),
+            st.builds(Vacuous, factor=st.sampled_from(Factor)),
             self._inconclusive,
             st.just(Orphaned()),
         )

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
@@ -144,7 +144,7 @@ def test_command_accepts_nothing_else(
 ) -> None:
     """No pattern is given that would accept a cell with another finding too."""
     cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
-    vacuous = cell_report(Vacuous(reason="one token"), cell(seed=13))
+    vacuous = cell_report(Vacuous(factor=Factor.SEED), cell(seed=13))
     found = findings(gate_report(*cells, vacuous))
 
     assert [each.command for each in found] == [
@@ -179,7 +179,7 @@ def test_pattern_of_several_cells_selects_no_other(
 ) -> None:
     """What begins as they do is looked for before, between and behind them."""
     same = [cell_report(UNRECORDED, id=each, suite=None) for each in ("a[1", "a[5", "a[x")]
-    rest = [cell_report(Vacuous(reason="x"), id=each, suite=None) for each in others]
+    rest = [cell_report(Vacuous(factor=Factor.SEED), id=each, suite=None) for each in others]
     found = findings(gate_report(*rest, *same))
     command = next(each.command for each in found if each.first.verdict == UNRECORDED)
 

@@ -7,15 +7,16 @@ import pytest
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.report import CellReport, ControlReport, GateReport, Timing
+from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.tokens import Generation, Token
 from repro_gate.core.verdicts import Inconclusive, Match
 from repro_gate.reports import summary
+from tests.fakes.values import control_of
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
 LOST = Inconclusive(reason="no device", remedy=None)
-DEAD = ControlReport(model="tiny-qwen2", cell="c", seed=43, divergence=None)
+DEAD = control_of()
 
 
 def test_passed_check_in_one_line(gate_report: Build, cell_report: Found) -> None:

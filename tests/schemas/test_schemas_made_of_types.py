@@ -23,7 +23,9 @@ def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
 
     fields = dataclasses.fields(CellReport)
     assert list(definition["properties"]) == [field.name for field in fields]
-    assert definition["required"] == [field.name for field in fields if field.name != "provenance"]
+    assert definition["required"] == [
+        field.name for field in fields if field.default is dataclasses.MISSING
+    ]
     assert definition["description"] == CellReport.__doc__
     assert definition["properties"]["runs"] == {
         "description": "How many runs were finished.",

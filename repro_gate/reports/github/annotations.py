@@ -18,7 +18,6 @@ from repro_gate.reports.describe import (
     advise,
     command_label,
     describe,
-    describe_control,
 )
 from repro_gate.reports.explain import evidence as divergence_lines
 from repro_gate.reports.explain import explain
@@ -102,11 +101,6 @@ def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotat
 
 def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
     yield from (_of_cells(finding, line_of) for finding in findings(report))
-    for control in report.controls:
-        if control.failed:
-            title = f"control: {foreign.one_line(control.cell)}"
-            said = f"The control did not differ: {describe_control(control)}."
-            yield Annotation(level="error", title=title, message=said)
     for part in report.logprobs:
         yield from map(_of_logprobs, logprob_findings(part, report))
         yield from map(_of_note, (*whole_notes(part), *logprob_notes(part)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
-from repro_gate.core.report import ControlReport, GateReport
+from repro_gate.core.report import GateReport
 from repro_gate.core.tokens import Token
 from repro_gate.core.verdicts import Drift
 from repro_gate.reports.describe import (
@@ -14,7 +14,6 @@ from repro_gate.reports.describe import (
     advise,
     command_label,
     describe,
-    describe_control,
 )
 from repro_gate.reports.explain import Explanation, explain, margin_words, where
 from repro_gate.reports.findings import Finding, findings
@@ -81,9 +80,8 @@ class Section:
 def token_sections(report: GateReport) -> Sequence[Section]:
     """Return what was found of tokens, and what was not measured last."""
     shared = shared_changes(report)
-    controls = [control for control in report.controls if control.failed]
     found = [_token_section(finding, shared) for finding in findings(report)]
-    return sorted([*found, *map(_control_section, controls)], key=_is_unknown)
+    return sorted(found, key=_is_unknown)
 
 
 def hosted_sections(report: GateReport) -> Sequence[Section]:
@@ -143,16 +141,6 @@ def _said(continuation: str | None, token: Token | None) -> str:
     if continuation is not None:
         return f'"{continuation}"'
     return "(has ended)" if token is None else "(only the differing token was kept)"
-
-
-def _control_section(control: ControlReport) -> Section:
-    return Section(
-        word="control",
-        subject=control.cell,
-        is_count=False,
-        outcome=Outcome.FAILED,
-        blocks=([f"The control did not differ: {describe_control(control)}."],),
-    )
 
 
 def _hosted_section(finding: LogprobFinding, shared: SharedChanges) -> Section:

@@ -10,7 +10,7 @@ from repro_gate.core.evidence import Unfinished
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
-from repro_gate.core.report import CellReport, ControlReport, EngineReport, GateReport
+from repro_gate.core.report import CellReport, EngineReport, GateReport
 from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded
 from tests.fakes.logprob_reports import (
     effect_of,
@@ -20,6 +20,7 @@ from tests.fakes.logprob_reports import (
     matrix_test_of,
     token_of,
 )
+from tests.fakes.values import control_of
 from tests.reports.conftest import (
     cell_of,
     cell_report_of,
@@ -75,7 +76,7 @@ def drifted() -> GateReport:
     return gate_report_of(
         *(replace(cell, profile=_PROFILE) for cell in cells),
         suites=("embedded", "hosted"),
-        controls=(ControlReport(model="m", cell=moon.id, seed=43, divergence=_parted(cells[0])),),
+        controls=(control_of(moon, divergence=_parted(cells[0])),),
         engines=(
             EngineReport(
                 name="exact", profile=_PROFILE, facts={"device.name": "H200", **_facts(changes)}

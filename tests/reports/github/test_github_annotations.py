@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.evidence import Finished, Unfinished
-from repro_gate.core.report import CellReport, ControlReport, GateReport
+from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.github.annotations import Annotation, render_annotations, render_said
 from tests.fakes.logprob_reports import logprob_report_of, rich_logprobs_of
@@ -109,17 +109,6 @@ def test_levels_are_counted_apart() -> None:
         "of all draws.%0Acell: base--moon%0Aoutlier: -156.5000 nats, 114.5000 from the center "
         "-42.0000, where up to 3.0000 is ordinary; drawn again%0A"
         'token: [3] 43 " Paris"  -0.5000 -> -114.5000 nats (-114.0000)'
-    )
-
-
-def test_control_that_did_not_differ_is_an_error() -> None:
-    """A check that cannot fail is a finding."""
-    control = ControlReport(model="m", cell="c", seed=43, divergence=None)
-
-    (line,) = lines_of(gate_report_of(controls=(control,)))
-    assert line == (
-        "::error title=control%3A c::The control did not differ: seed 43 gave the golden's tokens "
-        "too, so this check cannot fail."
     )
 
 

@@ -8,9 +8,8 @@ import pytest
 from repro_gate.core.ci import CiRun
 from repro_gate.core.evidence import Finished
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.report import ControlReport, GateReport
+from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
-from repro_gate.reports.describe import describe_control
 from repro_gate.reports.github.comment import LIMIT, render_comment
 from repro_gate.reports.github.report_pieces import finding_pieces, passed_pieces
 from repro_gate.reports.github.room import utf16_units
@@ -25,6 +24,7 @@ from tests.fakes.logprob_reports import (
     rich_logprobs_of,
     weight_report_of,
 )
+from tests.fakes.values import control_of
 from tests.reports.conftest import (
     cell_of,
     cell_report_of,
@@ -118,18 +118,6 @@ def test_two_of_each_gate_are_open() -> None:
 
     assert [line.startswith("#### ") for line in pieces] == [True] * 4 + [False] * (len(pieces) - 4)
     assert len(pieces) == len(token_sections(report)) + len(hosted_sections(report))
-
-
-def test_control_that_did_not_differ_is_a_finding() -> None:
-    """It is told, though no cell has a finding."""
-    control = ControlReport(model="m", cell="tiny--moon--seed1", seed=43, divergence=None)
-    (section,) = token_sections(gate_report_of(controls=(control,)))
-
-    assert list(section.open()) == [
-        "#### ❌ control: `tiny--moon--seed1`",
-        "",
-        f"The control did not differ: {describe_control(control)}.",
-    ]
 
 
 def test_a_name_that_html_could_misread_is_code() -> None:
@@ -407,7 +395,7 @@ def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
         controls=(),
     )
     report = gate_report_of(
-        controls=(ControlReport(model="m", cell="c", seed=1, divergence=None),),
+        controls=(control_of(),),
         logprobs=(replace(part, cells=part.cells[:1]), uncontrolled),
     )
 
