@@ -109,11 +109,12 @@ def _first_bad(errors_of: Iterable[Iterator[ValidationError]]) -> Iterator[Valid
             return
 
 
-def _items(validator: Any, schema: Any, values: Any, _: Any) -> Iterator[ValidationError]:
+def _items(validator: Any, schema: Any, values: Any, whole: Any) -> Iterator[ValidationError]:
     if isinstance(values, list):
+        first = len(whole.get("prefixItems", ()))
         yield from _first_bad(
-            validator.descend(value, schema, path=index)
-            for index, value in enumerate(values)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            validator.descend(values[index], schema, path=index)
+            for index in range(first, len(values))  # pyright: ignore[reportUnknownArgumentType]
         )
 
 
