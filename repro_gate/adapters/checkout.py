@@ -6,10 +6,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from repro_gate.adapters.environments import minimal_environment
+
 _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PATIENCE_S = 10
-_KEPT = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES")
-"""Of git's variables: they may say that the folder is to be trusted, and how far up to look."""
+_KEPT = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "XDG_CONFIG_HOME")
+"""What configures git: whether it trusts the folder, for instance, and how far up it looks."""
 
 
 def commit_of(
@@ -24,19 +26,16 @@ def commit_of(
 
 
 def _git(folder: Path, patience_s: float) -> str:
-    # A hook, for instance, has GIT_DIR set, and git would tell of that repository.
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(_KEPT) or not name.startswith("GIT_")
-    }
+    # Keys and tokens are not for git. Neither is GIT_DIR, which a hook has set: git would report
+    # the commit of that repository.
+    kept = [name for name in os.environ if name.startswith(_KEPT)]
     try:
         done = subprocess.run(  # noqa: S603 -- a fixed command about a folder
             ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607 -- the user's own git
             capture_output=True,
             check=False,
             encoding="ascii",
-            env=ours,
+            env=minimal_environment(os.environ, kept),
             errors="replace",
             timeout=patience_s,
         )

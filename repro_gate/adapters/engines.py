@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 from repro_gate.adapters import engine_answers as answers
 from repro_gate.adapters.engine_process import EngineProcess
+from repro_gate.adapters.environments import minimal_environment
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.own_modules import command_of
 from repro_gate.core.cells import Cell
@@ -28,27 +29,6 @@ from repro_gate.protocol import PROTOCOL, Method, Refusal, request
 _BUILT_IN = "repro_gate.engines.llama_cpp"
 _SHOWN = 120
 
-# Everything else could change results, or is a secret that an engine has no use for.
-_ENV_ALLOWED = frozenset(
-    {
-        "CUDA_CACHE_PATH",
-        "CUDA_HOME",
-        "CUDA_PATH",
-        "CUDA_VISIBLE_DEVICES",
-        "HOME",
-        "LANG",
-        "LC_ALL",
-        "LC_CTYPE",
-        "LD_LIBRARY_PATH",
-        "NVIDIA_DRIVER_CAPABILITIES",
-        "NVIDIA_VISIBLE_DEVICES",
-        "PATH",
-        "PYTHONPATH",
-        "TMPDIR",
-        "TZ",
-        "VIRTUAL_ENV",
-    }
-)
 _ENV_SET = {
     # With a debugger installed, an abort would print a backtrace for seconds.
     "GGML_NO_BACKTRACE": "1",
@@ -83,7 +63,7 @@ class EngineProcesses:
 
     def _started(self, spec: EngineSpec) -> Engine:
         argv = _argv(spec)
-        env = _environment(spec, os.environ)
+        env = minimal_environment(os.environ, spec.pass_env) | _ENV_SET
         process = EngineProcess(argv, env=env, timeout_s=spec.timeout_s, folder=self._folder)
         return ProtocolEngine(spec, process)
 
@@ -96,11 +76,6 @@ def _argv(spec: EngineSpec) -> Sequence[str]:
             return spec.command
         case _:
             assert_never(spec.kind)
-
-
-def _environment(spec: EngineSpec, environ: Mapping[str, str]) -> dict[str, str]:
-    allowed = _ENV_ALLOWED | set(spec.pass_env)
-    return {name: value for name, value in environ.items() if name in allowed} | _ENV_SET
 
 
 class _Refused(MeasurementUnavailable):

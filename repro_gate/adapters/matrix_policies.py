@@ -7,6 +7,7 @@ from typing import Any, Final, assert_never
 from urllib.parse import urlsplit
 
 from repro_gate.adapters.documents import require_known
+from repro_gate.adapters.environments import may_hold_an_api_key
 from repro_gate.core.models import ModelSpec
 from repro_gate.core.policies import LOCAL, LogprobKind, Policy, ProviderKind, ProviderSpec
 from repro_gate.errors import InputInvalid
@@ -47,12 +48,20 @@ def _provider(file: Path, name: str, table: Mapping[str, Any]) -> ProviderSpec:
     kind = ProviderKind(table["kind"])
     values = {**_defaults_of(kind), **table}
     _require_url(file, f"providers.{name}.base_url", values["base_url"])
+    variable = values.get("api_key_env")
+    if variable is not None and not may_hold_an_api_key(variable):
+        raise InputInvalid.at(
+            file,
+            f"providers.{name}.api_key_env",
+            expected="a variable that holds a key of this provider, and nothing else",
+            found=f"{variable}, which belongs to the CI system or the machine",
+        )
     usual = ProviderSpec(name=name, kind=kind)
     return ProviderSpec(
         name=name,
         kind=kind,
         base_url=values["base_url"].rstrip("/"),
-        api_key_env=values.get("api_key_env"),
+        api_key_env=variable,
         concurrency=table.get("concurrency", usual.concurrency),
         attempts=table.get("attempts", usual.attempts),
         timeout_s=float(table.get("timeout_s", usual.timeout_s)),

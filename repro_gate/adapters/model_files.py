@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from repro_gate.adapters.environments import minimal_environment
 from repro_gate.adapters.hub import HubFile, fetch
 from repro_gate.adapters.model_sources import hub_file_of
 from repro_gate.adapters.own_modules import command_of
@@ -104,7 +106,12 @@ class CachedModels:
         command = [*command_of("repro_gate.tiny_models"), name, str(path)]
         try:
             made = subprocess.run(  # noqa: S603 -- our own module
-                command, capture_output=True, text=True, timeout=_MAKING_TIMEOUT_S, check=False
+                command,
+                capture_output=True,
+                check=False,
+                env=minimal_environment(os.environ),
+                text=True,
+                timeout=_MAKING_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired as error:
             raise MeasurementUnavailable(f"making {model.name} took too long") from error

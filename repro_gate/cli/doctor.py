@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import urlsplit
 
 import repro_gate
 from repro_gate.adapters.hosted.keys import read_key
@@ -122,7 +121,7 @@ def _providers(workspace: wiring.Workspace) -> Iterator[str]:
     for provider in dict.fromkeys(cell.policy.provider for cell in cells):
         if not provider.is_local:
             ours = {cell.id for cell in cells if cell.policy.provider == provider}
-            host = one_line(urlsplit(provider.base_url).netloc)
+            host = one_line(provider.host)
             yield f"  provider {provider.name} ({provider.kind.value} at {host}): {_key(provider)}"
             yield f"    {_baselines(workspace, provider.name, ours)}"
 

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator
 from repro_gate.checks.survey import Survey
 from repro_gate.core.design import FIRST_WAVE
 from repro_gate.core.policies import Budget, LogprobCell, LogprobPlan, Policy
+from repro_gate.core.text import printable
 
 _BYTES_PER_TOKEN = 4
 
 
 def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str]:
-    """Yield a line for each suite that calls a hosted API: calls, tokens, cost, budget."""
+    """Yield who gets which key, and for each suite that calls: calls, tokens, cost, budget."""
+    suites = list(suites)
+    yield from key_lines(cell.policy for _, found in suites for cell in found.comparable)
     for plan, found in suites:
         hosted = [cell for cell in found.comparable if _is_hosted(cell.policy)]
         if hosted:
@@ -40,6 +43,14 @@ def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | N
         f"suite {plan.suite.name}: {len(hosted)} baselines, {len(hosted) * each} calls, roughly "
         f"{cost_words(each * length / _BYTES_PER_TOKEN, plan)}{_budget_words(plan.suite.budget)}"
     )
+
+
+def key_lines(policies: Iterable[Policy]) -> Iterator[str]:
+    """Yield where requests go and which key goes with them, once for each provider."""
+    for provider in dict.fromkeys(policy.provider for policy in _hosted(policies)):
+        variable = provider.api_key_env
+        key = "no key" if variable is None else f"the value of {variable}"
+        yield f"provider {provider.name}: {key} is sent to {printable(provider.host)}"
 
 
 def cost_words(tokens: float, plan: LogprobPlan) -> str:

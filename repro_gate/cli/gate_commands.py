@@ -11,6 +11,7 @@ from repro_gate.cli.exiting import Failed, exit_with
 from repro_gate.cli.leftovers import clear_early
 from repro_gate.cli.options import (
     DEFAULT_OUTPUT,
+    AllowedHosts,
     Config,
     Device,
     Devices,
@@ -40,6 +41,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     device: Device = None,
     devices: Devices = None,
     shard: ShardOption = None,
+    allowed_hosts: AllowedHosts = None,
     output: Output = DEFAULT_OUTPUT,
     json: Json = False,
     quiet: Quiet = False,
@@ -58,7 +60,13 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.opening import Selection, open_and_start, parsed_devices, parsed_shard
+        from repro_gate.cli.opening import (
+            Selection,
+            open_and_start,
+            parsed_devices,
+            parsed_hosts,
+            parsed_shard,
+        )
 
         if not dry_run:
             clear_early(output)
@@ -70,6 +78,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             device=device,
             devices=parsed_devices(devices),
             shard=parsed_shard(shard),
+            allowed_hosts=parsed_hosts(allowed_hosts),
         )
         opening = open_and_start(selection)
         with closing(opening.engines):

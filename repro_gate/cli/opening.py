@@ -4,6 +4,7 @@ An engine needs a third of a second to load its libraries. It does so while the 
 rest of itself, so nothing slow may be imported here.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,13 @@ from repro_gate.core.policies import LogprobPlan, LogprobSuite, Policy, plan_log
 from repro_gate.core.report import EngineReport
 from repro_gate.core.sharding import WholePlan, lanes_of
 from repro_gate.core.shards import Shard, shard_of
-from repro_gate.errors import MeasurementUnavailable, UsageInvalid
+from repro_gate.core.text import printable
+from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 from repro_gate.ports import EngineStarter
 from repro_gate.protocol import requested_device
+
+_PORT = re.compile(r":[0-9]*$")
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,8 @@ class Selection:
     """Several devices that work side by side; empty for one."""
     shard: Shard | None = None
     """Which part is to be measured here; None for all of it."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Where requests to hosted models may go; empty for wherever the matrix says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,17 @@ def parsed_devices(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(device.strip() for device in text.split(","))
 
 
+def parsed_hosts(text: str | None) -> tuple[str, ...]:
+    """Return the hosts of a list with commas or spaces; raises `UsageInvalid` for another list."""
+    hosts = tuple((text or "").lower().replace(",", " ").split())
+    if text is not None and not hosts:
+        raise UsageInvalid("--allowed-hosts names no host")
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise UsageInvalid(f"--allowed-hosts: a host is a name, or NAME:PORT, not {host!r}")
+    return hosts
+
+
 def parsed_shard(text: str | None) -> Shard | None:
     """Return the shard that `I/N` names; raises `UsageInvalid`."""
     if text is None:
@@ -113,7 +131,7 @@ def open_matrix(selection: Selection) -> Opening:
     """Read the matrix of a selection, with every engine on its device when it names one.
 
     Raises:
-        InputInvalid: the matrix is broken.
+        InputInvalid: the matrix is broken, or calls a host that is not allowed.
         UsageInvalid: there is no such device.
     """
     if selection.device is not None and selection.devices:
@@ -127,7 +145,24 @@ def open_matrix(selection: Selection) -> Opening:
     if devices:
         matrix = _on_device(matrix, devices[0])
     folder = selection.config.parent
-    return Opening(selection=selection, matrix=matrix, engines=EngineProcesses(folder))
+    opening = Opening(selection=selection, matrix=matrix, engines=EngineProcesses(folder))
+    _require_allowed_hosts(opening)
+    return opening
+
+
+def _require_allowed_hosts(opening: Opening) -> None:
+    """Raise `InputInvalid` when a selected suite would call a host that is not allowed."""
+    allowed = opening.selection.allowed_hosts
+    policies = [policy for planned in opening.logprob_plans() for policy in planned.policies]
+    for provider in dict.fromkeys(policy.provider for policy in policies):
+        names = {provider.host, _PORT.sub("", provider.host)}
+        if allowed and not provider.is_local and names.isdisjoint(allowed):
+            raise InputInvalid.at(
+                opening.selection.config,
+                f"providers.{provider.name}.base_url",
+                expected=f"one of the allowed hosts, {', '.join(allowed)}",
+                found=printable(provider.host),
+            )
 
 
 def open_and_start(selection: Selection) -> Opening:

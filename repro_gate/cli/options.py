@@ -61,6 +61,15 @@ ShardOption = Annotated[
         envvar="REPRO_GATE_SHARD",
     ),
 ]
+AllowedHosts = Annotated[
+    str | None,
+    typer.Option(
+        "--allowed-hosts",
+        metavar="HOST,HOST",
+        help="Where requests and keys may go; refuse a matrix that names another host.",
+        envvar="REPRO_GATE_ALLOWED_HOSTS",
+    ),
+]
 Runs = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Runs per cell, instead of what the suite says."),

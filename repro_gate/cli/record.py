@@ -25,7 +25,7 @@ from repro_gate.checks.recording import unpinned
 from repro_gate.checks.survey import orphans_of
 from repro_gate.cli import wiring
 from repro_gate.cli.asking import is_confirmed
-from repro_gate.cli.estimate import calibration_line
+from repro_gate.cli.estimate import calibration_line, key_lines
 from repro_gate.cli.opening import Opening
 from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
@@ -148,10 +148,11 @@ def _share_out(recordings: Sequence[_Recording]) -> None:
 def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> None:
     make_folder(options.output)
     sweep(options.output, trees=())
-    for one in recordings:
-        line = calibration_line(one.plan, [wanted.cell for wanted in one.wanted])
-        if line is not None:
-            print(f"repro-gate: {line}", file=sys.stderr)
+    cells = {one.plan.suite.name: [wanted.cell for wanted in one.wanted] for one in recordings}
+    lines = [calibration_line(one.plan, cells[one.plan.suite.name]) for one in recordings]
+    keys = key_lines(cell.policy for each in cells.values() for cell in each)
+    for line in (*keys, *filter(None, lines)):
+        print(f"repro-gate: {line}", file=sys.stderr)
     log = DrawLogFile(
         options.output / _LOG,
         fingerprint=fingerprint_of(

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from repro_gate.cli.exiting import exit_with
-from repro_gate.cli.options import DEFAULT_OUTPUT, Config, Device, Only, Output, Suites
+from repro_gate.cli.options import (
+    DEFAULT_OUTPUT,
+    AllowedHosts,
+    Config,
+    Device,
+    Only,
+    Output,
+    Suites,
+)
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
 
@@ -75,6 +83,7 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the draws of an interrupted recording.")
     ] = False,
+    allowed_hosts: AllowedHosts = None,
     output: Output = DEFAULT_OUTPUT,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -85,11 +94,14 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.opening import Selection, open_matrix
+        from repro_gate.cli.opening import Selection, open_matrix, parsed_hosts
         from repro_gate.cli.record import RecordOptions, run_record
 
         suites = tuple(suite or ())
-        opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+        hosts = parsed_hosts(allowed_hosts)
+        opening = open_matrix(
+            Selection(config=config, suites=suites, only=only, device=device, allowed_hosts=hosts)
+        )
         options = RecordOptions(again=again, prune=prune, resume=resume, output=output, yes=yes)
         return run_record(opening, options)
 

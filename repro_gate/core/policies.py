@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import assert_never
+from urllib.parse import urlsplit
 
 from repro_gate.core.cells import require_name
 from repro_gate.core.goldens import FactChange, Facts, provenance_changes
@@ -68,6 +69,11 @@ class ProviderSpec:
                 return False
             case _:
                 assert_never(self.kind)
+
+    @property
+    def host(self) -> str:
+        """The host that requests and the key go to, with its port where the URL has one."""
+        return urlsplit(self.base_url).netloc.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

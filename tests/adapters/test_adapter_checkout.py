@@ -106,3 +106,24 @@ def test_a_git_that_hangs_is_not_waited_for(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     assert commit_of(tmp_path, {"GITHUB_SHA": SHA}, patience_s=0.1) == SHA
+
+
+def test_git_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no use for keys and tokens, and may start other programs."""
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nenv >{tmp_path}/seen\n", "ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    for name in ("FIREWORKS_API_KEY", "GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "HF_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
+
+    commit_of(tmp_path, {})
+
+    seen = dict(
+        line.partition("=")[::2] for line in (tmp_path / "seen").read_text("utf-8").splitlines()
+    )
+    assert "secret" not in seen.values()
+    assert seen["GIT_CONFIG_COUNT"] == "0"
+    assert {"GIT_DIR", "GIT_WORK_TREE"}.isdisjoint(seen)

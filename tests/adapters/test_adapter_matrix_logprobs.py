@@ -482,6 +482,35 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(tmp_path: Pa
     )
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+        *("RUNNER_TEMP", "INPUT_TOKEN", "CI", "CI_JOB_TOKEN", "PATH", "HOME", "LD_PRELOAD"),
+        *("SSH_AUTH_SOCK", "GIT_CONFIG_VALUE_0", "PYTHONPATH", "REPRO_GATE_ALLOWED_HOSTS"),
+    ],
+)
+def test_what_the_ci_system_or_the_machine_owns_is_sent_to_nobody(
+    tmp_path: Path, variable: str
+) -> None:
+    """A matrix could name any host for it."""
+    assert refusal_of(tmp_path, ('"OWN_KEY"', f'"{variable}"')) == (
+        "providers.own.api_key_env: expected a variable that holds a key of this provider, and "
+        f"nothing else, found {variable}, which belongs to the CI system or the machine"
+    )
+
+
+@pytest.mark.parametrize("variable", ["HF_TOKEN", "CIRCUS_KEY", "PATHS_KEY", "OPENAI_API_KEY"])
+def test_a_name_that_begins_alike_is_a_name(tmp_path: Path, variable: str) -> None:
+    """Only what a CI system owns is refused."""
+    matrix = matrix_from(tmp_path, ('"OWN_KEY"', f'"{variable}"'))
+
+    providers = [
+        cell.policy.provider for suite in matrix.logprob_suites.values() for cell in suite.cells
+    ]
+    assert variable in {provider.api_key_env for provider in providers}
+
+
 def test_an_api_of_ones_own_needs_its_url_and_no_key(tmp_path: Path) -> None:
     """There is no default for where it is, and a server of one's own may want no key."""
     told = refusal_of(tmp_path, ('base_url = "http://127.0.0.1:8000/v1/"\n', ""))

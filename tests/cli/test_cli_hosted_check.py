@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -92,7 +93,9 @@ def test_the_estimate_is_said_before_the_first_call(hosted: HostedWorkspace, api
     with log.open("wb") as stderr:
         ended(hosted.start("check", stderr=stderr))
 
+    host = urlsplit(api.base_url).netloc
     assert said[0] == (
+        f"repro-gate: provider fake: the value of {KEY_ENV} is sent to {host}\n"
         "repro-gate: suite hosted: 2 cells, 5 to 21 calls, 288 tokens to 1208 tokens; "
         "the budget is 50 calls and 9000 tokens\n"
     )
@@ -102,7 +105,7 @@ def test_progress_goes_on_through_the_second_look(hosted: HostedWorkspace, api: 
     """A second look is work that comes on top; it is told, and at the end nothing is left."""
     api.follow(Rule(effect=Shift(nats=-3.0)))
 
-    done = [line.partition(" draws, ")[0] for line in hosted.check().err.splitlines()[1:]]
+    done = [line.partition(" draws, ")[0] for line in hosted.check().err.splitlines()[2:]]
 
     assert done == [*(f"{n}/10" for n in range(1, 11)), *(f"{n}/20" for n in range(12, 21, 2))]
 
@@ -186,6 +189,7 @@ def test_a_dry_run_asks_nobody(hosted: HostedWorkspace, api: Api) -> None:
     assert (ran.code, api.requests, hosted.output.exists()) == (4, [], False)
     assert ran.out == (
         "suite hosted: 2 of 2 cells have a baseline, 10 draws in the first look\n"
+        f"provider fake: the value of {KEY_ENV} is sent to {urlsplit(api.base_url).netloc}\n"
         "suite hosted: 2 cells, 5 to 21 calls, 288 tokens (about $2.59) to "
         "1208 tokens (about $10.87)\n"
         "nothing was checked: this was a dry run\n"

@@ -5,13 +5,13 @@ import html
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
 from repro_gate.core.tokens import Token
 from tests.cli.hosted_workspaces import ITEMS, KEY_ENV, HostedWorkspace
-from tests.cli.workspaces import Ran, contents_of
+from tests.cli.workspaces import Ran, Workspace, contents_of
 from tests.fakes.fireworks.conduct import Conduct
 from tests.fakes.fireworks.effects import (
     AnswerAs,
@@ -24,7 +24,7 @@ from tests.fakes.fireworks.effects import (
     Rule,
     Say,
 )
-from tests.fakes.fireworks.server import serving
+from tests.fakes.fireworks.server import Api, serving
 
 _KEY = 'fw_Zq7/tPx+93&vLm2~"secret'
 """With characters that are written otherwise in URLs, JSON and HTML."""
@@ -88,8 +88,8 @@ def test_a_server_that_repeats_the_key_is_measured(
 
     assert [ran.code for ran in commands] == [0, 10, 10, 4, 4]
     assert {name: verdicts[f"base--{name}"] for name in _ECHOES} == {
-        **dict.fromkeys(("page", "storm", "redirect"), "inconclusive"),
-        **dict.fromkeys(("model", "token", "number", "shape"), "invalid"),
+        **dict.fromkeys(("page", "storm", "redirect", "shape"), "inconclusive"),
+        **dict.fromkeys(("model", "token", "number"), "invalid"),
         "headers": "agrees",
     }
     assert "the key *** is unknown" in commands[3].out
@@ -166,3 +166,64 @@ def _parts_of(key: str) -> set[str]:
     encoded = [base64.b64encode(b" " * before + key.encode()).decode()[4:] for before in range(3)]
     words = (key, *encoded)
     return {word[start : start + 8] for word in words for start in range(len(word) - 7)}
+
+
+_ALLOWED = "REPRO_GATE_ALLOWED_HOSTS"
+
+
+@pytest.mark.parametrize("command", ["check", "record-baseline"])
+@pytest.mark.parametrize("allowed", ["api.fireworks.ai", "10.0.0.1,127.0.0.1:1", "127.0.0.1.test"])
+def test_a_host_that_is_not_allowed_is_sent_nothing(
+    hosted: HostedWorkspace, api: Api, command: str, allowed: str
+) -> None:
+    """A matrix cannot choose where a key goes, when a list outside of it says where it may."""
+    host = urlsplit(api.base_url).netloc
+
+    ran = hosted.run(command, "--suite", "hosted", **{_ALLOWED: allowed})
+
+    assert (ran.code, api.requests) == (3, [])
+    assert ran.err.splitlines()[-1] == (
+        "repro-gate: repro-gate.toml: providers.fake.base_url: expected one of the allowed hosts, "
+        f"{allowed.replace(',', ', ')}, found {host}"
+    )
+
+
+@pytest.mark.parametrize("with_port", [True, False])
+def test_an_allowed_host_is_asked(hosted: HostedWorkspace, api: Api, *, with_port: bool) -> None:
+    """By its name, or by its name and port; in whatever list and letters."""
+    parts = urlsplit(api.base_url)
+    host = parts.netloc if with_port else str(parts.hostname)
+
+    ran = hosted.check("--allowed-hosts", f"API.Fireworks.ai, {host}")
+
+    assert (ran.code, bool(api.requests)) == (0, True)
+
+
+def test_a_suite_that_calls_no_host_is_not_limited(recorded: Workspace) -> None:
+    """The list is about what is called, and tokens are generated here."""
+    assert recorded.run("check", **{_ALLOWED: "api.fireworks.ai"}).code == 0
+
+
+def test_an_empty_variable_is_no_limit(hosted: HostedWorkspace) -> None:
+    """An input of the action that is not given is an empty variable."""
+    assert hosted.check(**{_ALLOWED: ""}).code == 0
+
+
+@pytest.mark.parametrize("hosts", ["", " , ", "https://api.fireworks.ai", "*.fireworks.ai", "a/b"])
+def test_a_list_of_hosts_that_is_none_is_2(hosted: HostedWorkspace, api: Api, hosts: str) -> None:
+    """A mistake in the list must not pass for no limit."""
+    assert (hosted.check("--allowed-hosts", hosts).code, api.requests) == (2, [])
+
+
+@pytest.mark.parametrize("command", ["check", "record-baseline"])
+def test_who_is_sent_what_is_shown_before_the_first_call(
+    hosted: HostedWorkspace, api: Api, command: str
+) -> None:
+    """The host and the name of the variable, and not its value."""
+    again = ["--again"] if command == "record-baseline" else []
+    ran = hosted.run(command, "--suite", "hosted", *again, "--yes" if again else "--quiet")
+
+    host = urlsplit(api.base_url).netloc
+    assert ran.err.splitlines()[0] == (
+        f"repro-gate: provider fake: the value of {KEY_ENV} is sent to {host}"
+    )

@@ -134,7 +134,7 @@ class HostedScorer:
 
 
 def _host_of(provider: ProviderSpec) -> str:
-    host = provider.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    host = provider.host
     name = host.rpartition(":")[0] or host
     # A server on this machine has another port each time, and is the same all the same.
     return name if is_loopback(name.strip("[]")) else host
