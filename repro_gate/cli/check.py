@@ -1,5 +1,6 @@
 """`repro-gate check`."""
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +17,11 @@ from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.reporting import ResultOptions
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Measurement
-from repro_gate.core.outcome import ExitCode
+from repro_gate.core.outcome import ExitCode, Outcome, decide
 from repro_gate.core.policies import LogprobPlan
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import GateReport, Note, NoteOrigin
 from repro_gate.core.sharding import WholePlan
+from repro_gate.errors import ReproGateError
 from repro_gate.reports.foreign import one_line
 
 
@@ -42,7 +44,7 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     reporting.import_early(with_goldens=bool(planned.tokens.cells))
     seen, report = _checked_tokens(workspace, planned.tokens, options, started=started)
     if planned.logprobs:
-        report = _with_logprobs(report, workspace, planned.logprobs, options)
+        report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)
     timing = replace(report.timing, wall_s=time.monotonic() - started)
     report = replace(report, timing=timing, repeat_with=opening.options)
     shard = opening.selection.shard
@@ -65,6 +67,24 @@ def _checked_tokens(
         seen, known = measure_tokens(plan, ports=ports, lanes=workspace.opening.lanes(plan))
     timing = seen.timing(wall_s=ports.clock() - started)
     return seen, judge_tokens(plan, seen, known, timing=timing, started_at=started_at)
+
+
+def _with_logprobs_or_findings(
+    report: GateReport,
+    workspace: wiring.Workspace,
+    plans: Sequence[LogprobPlan],
+    options: CheckOptions,
+) -> GateReport:
+    """Add the log-probabilities; when that fails, what was found of tokens is not lost."""
+    try:
+        return _with_logprobs(report, workspace, plans, options)
+    except (ReproGateError, OSError) as error:
+        if decide(report) is not Outcome.FAILED:
+            raise
+        message = f"not checked: {one_line(' '.join(str(error).split()))}"
+        print(f"repro-gate: log-probabilities {message}", file=sys.stderr)
+        note = Note(about="log-probabilities", message=message, origin=NoteOrigin.GATE)
+        return replace(report, notes=(*report.notes, note))
 
 
 def _with_logprobs(

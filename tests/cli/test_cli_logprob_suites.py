@@ -202,3 +202,24 @@ def test_notes_on_a_local_model_are_shown_when_it_is_recorded_and_checked(
     assert recorded.out.count("note       tiny: no pre-tokenizer\n") == 1
     note = {"about": "tiny", "origin": "engine", "message": "no pre-tokenizer"}
     assert workspace.report()["notes"] == [note]
+
+
+def test_a_drift_of_tokens_survives_a_broken_baseline(recorded: Workspace) -> None:
+    """What was seen is reported; what could not be checked after it is a note."""
+    _with_both_kinds(recorded, "quick", "local")
+    sources = [profile.name for profile in (recorded.snapshots / "goldens").iterdir()]
+    for source in sources:
+        broken = recorded.snapshots / "baselines" / source / "here--plane.json"
+        broken.parent.mkdir(parents=True)
+        broken.write_text("{}", "utf-8")
+    codes = [recorded.run("check").code]
+    recorded.golden("tiny--fox--seed1").unlink()
+
+    ran = recorded.run("check")
+
+    assert (codes, ran.code) == ([3], 10)
+    assert recorded.verdicts()["tiny--fox--seed1"] == "unrecorded"
+    (note,) = recorded.report()["notes"]
+    assert note["about"] == "log-probabilities"
+    assert "here--plane.json" in note["message"]
+    assert "repro-gate: log-probabilities not checked: " in ran.err
