@@ -12,13 +12,14 @@ from repro_gate.adapters.environments import minimal_environment
 from repro_gate.adapters.hub import HubFile, fetch
 from repro_gate.adapters.model_sources import hub_file_of
 from repro_gate.adapters.own_modules import command_of
-from repro_gate.adapters.plain_files import open_plain
+from repro_gate.adapters.plain_files import mistaken_content, open_plain
 from repro_gate.core.cells import require_name
 from repro_gate.core.models import ModelSpec, another_file
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
 
+_HEAD_BYTES = 1024
 _MAKING_TIMEOUT_S = 120
 
 
@@ -36,7 +37,8 @@ class CachedModels:
         """Return the file of a model; a built-in one is made when it is not there.
 
         Raises:
-            MeasurementUnavailable: it is not there; the remedy is the command that gets it.
+            MeasurementUnavailable: it is not there, with the command that gets it as the remedy;
+                or something else stands in its place, such as a Git LFS pointer.
         """
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
@@ -48,6 +50,8 @@ class CachedModels:
             raise MeasurementUnavailable(
                 f"the model {model.name} is not here: there is no file {path}", remedy=remedy
             )
+        elif model.engine.kind.is_built_in:
+            _require_model(model, path)
         return ModelFile(path=path, sha256=self.expected_sha256(model))
 
     def fetch(self, model: ModelSpec) -> ModelFile:
@@ -149,6 +153,17 @@ def sha256_of(file: Path) -> str:
         raise MeasurementUnavailable(str(error)) from error
     except OSError as error:
         raise MeasurementUnavailable(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _require_model(model: ModelSpec, path: Path) -> None:
+    """Raise `MeasurementUnavailable` for what stands in a model's place; GGUF is the engine's."""
+    try:
+        with open_plain(path) as stream:
+            mistaken = mistaken_content(stream.read(_HEAD_BYTES))
+    except (InputInvalid, OSError) as error:
+        raise MeasurementUnavailable(str(error)) from error
+    if mistaken is not None:
+        raise MeasurementUnavailable(f"the model {model.name} is not here: {path} is {mistaken}")
 
 
 def _require_recipe_name(model: ModelSpec, name: str) -> None:

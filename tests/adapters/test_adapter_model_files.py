@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.model_files import CachedModels, sha256_of
-from repro_gate.core.models import ModelSpec
+from repro_gate.core.models import EngineKind, ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
 from tests.fakes.values import model_spec_of
@@ -117,7 +117,7 @@ def test_a_recipe_that_is_no_name_is_refused(tmp_path: Path, source: str) -> Non
 
 def test_a_cache_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     """A file where the cache should be is told in one line."""
-    (tmp_path / "cache").touch()
+    (tmp_path / "cache").write_bytes(b"GGUF")
 
     with pytest.raises(MeasurementUnavailable) as caught:
         models_in(tmp_path).locate(model_from(f"builtin:{RECIPE}"))
@@ -132,14 +132,14 @@ def test_a_path_is_relative_to_the_matrix(tmp_path: Path, source: str) -> None:
     """From wherever the gate is called, the same file is meant."""
     file = tmp_path / "here" / "models" / "my.gguf"
     file.parent.mkdir(parents=True)
-    file.touch()
+    file.write_bytes(b"GGUF")
 
     assert models_in(tmp_path).locate(model_from(source)) == ModelFile(path=file, sha256=None)
 
 
 def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
     """A shared folder of models may lie anywhere."""
-    (tmp_path / "my.gguf").touch()
+    (tmp_path / "my.gguf").write_bytes(b"GGUF")
 
     file = models_in(tmp_path).locate(model_from(str(tmp_path / "my.gguf")))
 
@@ -260,3 +260,27 @@ def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
         sha256_of(tmp_path)
 
     assert str(caught.value) == f"{tmp_path}: expected a regular file, found a folder"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a Git LFS pointer"),
+        (b"<!doctype html><html><body>Sign in</body></html>", "a web page"),
+        (b"", "an empty file"),
+        (b"PK\x03\x04", "a zip archive"),
+    ],
+)
+def test_what_stands_in_place_of_a_model_is_named(
+    tmp_path: Path, content: bytes, named: str
+) -> None:
+    """The built-in engine need not start for it; what another engine reads is its own affair."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "model.gguf").write_bytes(content)
+    built_in = model_from("model.gguf")
+    other = replace(built_in, engine=replace(built_in.engine, kind=EngineKind.COMMAND))
+
+    with pytest.raises(MeasurementUnavailable, match=f"model.gguf is {named}"):
+        models_in(tmp_path).locate(built_in)
+    assert models_in(tmp_path).locate(other).path == folder / "model.gguf"

@@ -19,6 +19,8 @@ _NAN = b"\x00\x00\xc0\x7f"
 _HUGE = b"\x99\x76\x61\x7f"
 _FAULTS: Mapping[str, Callable[[bytes], bytes]] = {
     "empty": lambda good: good[:0],
+    "pointer": lambda _: b"version https://git-lfs.github.com/spec/v1\n",
+    "page": lambda _: b"<!doctype html><html><body>Sign in</body></html>",
     "truncated": lambda good: good[: len(good) // 2],
     "junk": lambda good: b"not a model" * (len(good) // 11),
     "nan": lambda good: good[:-256] + _NAN * 64,
@@ -29,7 +31,9 @@ _FAULTS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 _SAID = {
     "missing": "there is no file /",
-    "empty": "the file is empty",
+    "empty": "empty.gguf is an empty file",
+    "pointer": "pointer.gguf is a Git LFS pointer",
+    "page": "page.gguf is a web page",
     "encoder": "the model is an encoder (bert), which makes embeddings and no text",
     "truncated": "the file ends before its tensor",
     "junk": "not a GGUF file",
