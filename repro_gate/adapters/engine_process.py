@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,10 @@ _LAST_WORDS = 2000
 _GRACE_S = 1.0
 _REAP_S = 30.0
 """To give back the memory of a large model takes its time."""
+_MARK = "REPRO_GATE_ENGINE"
+_HUNTS = 10
+_HUNT_S = 0.01
+"""A process that is killed takes a moment, and may have started another before."""
 _GLANCE_S = 0.5
 """How often a silent engine is looked at: what it started may hold its stdout after its death."""
 
@@ -37,6 +42,8 @@ class EngineProcess:
         folder: Path = Path(),
     ) -> None:
         self._timeout_s = timeout_s
+        self._mark = uuid.uuid4().hex
+        """In the environment of all that the engine starts: a daemon has no other trace of it."""
         self._buffer = bytearray()
         # A file and not a pipe: nobody has to read it for the engine to go on.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the child
@@ -49,7 +56,7 @@ class EngineProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=dict(env),
+                env={**env, _MARK: self._mark},
                 cwd=folder,
                 start_new_session=True,
                 bufsize=0,
@@ -97,7 +104,11 @@ class EngineProcess:
         )
 
     def kill(self) -> None:
-        """End the engine and everything that it started, at once; any thread may do so."""
+        """End the engine and everything that it started, at once; any thread may do so.
+
+        A process that has left its group, or was orphaned, is found by the mark in the environment
+        that it was given; one that has replaced its environment is not.
+        """
         child = self._child
         if child is None:
             return
@@ -106,6 +117,7 @@ class EngineProcess:
         # One that hangs in a driver does not even die, and must not take us along.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_REAP_S)
+        _kill_marked(f"{_MARK}={self._mark}".encode())
 
     def close(self) -> None:
         """End the engine; safe to call more than once."""
@@ -180,3 +192,31 @@ class EngineProcess:
         lines = self._stderr.read().decode("utf-8", errors="replace").strip().splitlines()
         said = [printable(line.strip()) for line in lines[-3:]]
         return f"; it last said: {' / '.join(said)}" if said else ""
+
+
+def _kill_marked(mark: bytes) -> None:
+    """Kill the processes whose environment has a mark; on Linux, where it can be read."""
+    for _ in range(_HUNTS):
+        killed = [_kill_if_marked(folder, mark) for folder in _processes()]
+        if not any(killed):
+            return
+        time.sleep(_HUNT_S)
+
+
+def _processes() -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    return []
+
+
+def _kill_if_marked(folder: Path, mark: bytes) -> bool:
+    with contextlib.suppress(OSError):
+        # Holds on to this process: its number may be given to another one at any moment.
+        process = os.pidfd_open(int(folder.name))
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                return True
+        finally:
+            os.close(process)
+    return False

@@ -15,6 +15,7 @@ from tests.fakes.processes import (
     children_of,
     command_spec,
     exists,
+    is_running,
     speaking,
     wait_until_gone,
 )
@@ -158,6 +159,23 @@ def test_a_grandchild_dies_with_the_engine(
         engine.describe()
 
     wait_until_gone(int((tmp_path / "pid").read_text("ascii")))
+
+
+@pytest.mark.parametrize("fault", ["work with a daemon", "leave a daemon"])
+def test_a_daemon_dies_with_the_engine(
+    failing_engine: DescribedEngineStarter, tmp_path: Path, fault: str
+) -> None:
+    """So does one that has left its group and its parent, also when the engine died first."""
+    other = failing_engine("work with a daemon", str(tmp_path / "other"))
+    engine = failing_engine(fault, str(tmp_path / "pid"))
+
+    with pytest.raises(EngineFailed):
+        engine.describe()
+    engine.close()
+
+    wait_until_gone(int((tmp_path / "pid").read_text("ascii")))
+    assert is_running(children_of(os.getpid())[0])
+    other.close()
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,29 @@ def _write(data: bytes) -> None:
     sys.stdout.flush()
 
 
+def _work_with_a_daemon() -> None:
+    """Start a process that has left the group and lost its parent, and answer nonsense."""
+    _start_a_daemon()
+    _write(b"nonsense\n")
+
+
+def _leave_a_daemon() -> None:
+    """Start the same, and die."""
+    _start_a_daemon()
+    os._exit(3)
+
+
+def _start_a_daemon() -> None:
+    middle = os.fork()
+    if not middle:
+        os.setsid()
+        command = [sys.executable, "-S", "-c", f"import time; time.sleep({_FOREVER_S})"]
+        daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        Path(sys.argv[2]).write_text(str(daemon.pid), "ascii")
+        os._exit(0)
+    os.waitpid(middle, 0)
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "silent": _silent,
     "deaf": _deaf,
@@ -137,6 +160,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "hang up": _hang_up,
     "leave a child": _leave_a_child,
     "work with a child": _work_with_a_child,
+    "work with a daemon": _work_with_a_daemon,
+    "leave a daemon": _leave_a_daemon,
 }
 
 
