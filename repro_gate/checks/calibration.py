@@ -8,16 +8,24 @@ from itertools import islice
 from typing import assert_never
 
 from repro_gate.checks.looks import Drawer, Look
+from repro_gate.checks.prompt_controls import add_controls
 from repro_gate.checks.survey import changes_against
+from repro_gate.checks.weighing import foreseen_doubts, weigh
 from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import FactChange
+from repro_gate.core.logprob_report import LogprobControl
 from repro_gate.core.logprob_verdicts import Invalid
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
 
+_NO_CONTROL = (
+    "its control could not be measured, so nothing shows that its log-probabilities depend on the "
+    "prompt"
+)
+_DEAD_CONTROL = "another prompt gave the same log-probabilities, so no check of it could fail"
 _MOST_OTHERS = 256
 """Cells whose draws tell what is usual for a policy."""
 
@@ -65,6 +73,8 @@ class Calibrated:
 
     baselines: tuple[Baseline, ...]
     refused: tuple[Refused, ...]
+    doubts: tuple[str, ...] = ()
+    """What no check of these baselines can determine, however well they were recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +130,43 @@ def calibrate(
                 refused.append(made)
             else:
                 sound.append(made)
-    return Calibrated(baselines=tuple(sound), refused=tuple(refused))
+    found = _controlled(sound, plan, looks, drawer)
+    doubts = (f"weights of {target}: {doubt}" for target, doubt in foreseen_doubts(plan.suite))
+    return Calibrated(
+        baselines=() if found else tuple(sound),
+        refused=(*refused, *found),
+        doubts=tuple(doubts),
+    )
+
+
+def _controlled(
+    sound: Sequence[Baseline], plan: LogprobPlan, looks: Mapping[str, Look], drawer: Drawer
+) -> list[Refused]:
+    """Run the controls of a check; where one fails, return every cell, each with a reason.
+
+    The controls are of policies and pairs of policies, so none of their cells can be trusted; and
+    a suite of which a part was recorded would be compared with itself at another time.
+    """
+    controls = dict[str, LogprobControl]()
+    add_controls(controls, [(looks[one.id], one.draws) for one in sound], drawer=drawer)
+    reasons: dict[str, tuple[str, bool]] = {}
+    for policy in dict.fromkeys(looks[one.id].cell.policy.name for one in sound):
+        if policy not in controls:
+            reasons[policy] = (_NO_CONTROL, False)
+        elif controls[policy].failed:
+            reasons[policy] = (_DEAD_CONTROL, True)
+    totals = {one.id: one.totals for one in sound}
+    for weights in weigh(plan.suite, totals, fixed=plan.suite.tolerance.calibration_draws):
+        if weights.failed:
+            said = f"weights of {weights.target}: {'; '.join(weights.problems)}"
+            reasons.setdefault(weights.target, (said, True))
+    others = (f"not recorded, because {', '.join(reasons)} could not be", False)
+    cells = [(looks[one.id].cell, one.totals) for one in sound if reasons]
+    return [
+        Refused(cell=cell, reason=reason, is_finding=is_finding, totals=drawn)
+        for cell, drawn in cells
+        for reason, is_finding in [reasons.get(cell.policy.name, others)]
+    ]
 
 
 def _encoded(

@@ -1,13 +1,13 @@
 """From what was drawn to verdicts: the `LogprobReport` of a suite."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from repro_gate.checks.comparison import Comparison
 from repro_gate.checks.logprobs import LogprobMeasurer
 from repro_gate.checks.policy_noise import policy_noises
 from repro_gate.checks.survey import Survey
 from repro_gate.checks.weighing import weigh
-from repro_gate.core.design import CELLS_SHARE
+from repro_gate.core.design import CELLS_SHARE, max_outliers
 from repro_gate.core.goldens import provenance_changes
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, Spending
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Outlying, Shifted
@@ -29,35 +29,41 @@ def report_on(
     seen = measured.seen
     p_values = {name: c.confirmed.p_value for name, c in seen.items() if c.confirmed is not None}
     adjusted = holm(p_values, tests=len(found.comparable))
-    rate = _outlier_rate(seen.values())
+    counted = _outliers(seen.values())
     cells = [
         _cell_report(
             cell,
             seen.get(cell.id),
             found,
-            _verdict(cell, seen.get(cell.id), found, (adjusted, rate, tolerance, scorer)),
+            _verdict(cell, seen.get(cell.id), found, (adjusted, counted, tolerance, scorer)),
         )
         for cell in plan.cells
     ]
+    drifted = {cell.id for cell in cells if isinstance(cell.verdict, Shifted)}
     return LogprobReport(
         suite=plan.suite.name,
         tolerance=tolerance,
         cells=(*cells, *_orphans(found)),
-        matrix=measured.whole.result(tolerance),
+        matrix=measured.whole.result(tolerance, drifted=drifted),
         policies=policy_noises(plan.policies, seen.values()),
-        weights=weigh(plan.suite, {c.cell.id: c for c in seen.values()}),
+        weights=weigh(plan.suite, _current(seen), fixed=tolerance.draws),
         controls=tuple(measured.controls.values()),
         spending=_spending(measured),
     )
+
+
+def _current(seen: Mapping[str, Comparison]) -> Mapping[str, Sequence[float]]:
+    """Return the draws of this check of each cell that could be measured, without outliers."""
+    return {name: found.totals for name, found in seen.items() if found.problem is None}
 
 
 def _verdict(
     cell: LogprobCell,
     seen: Comparison | None,
     found: Survey,
-    judged: tuple[Mapping[str, float], float, Tolerance, Scorer],
+    judged: tuple[Mapping[str, float], tuple[int, int], Tolerance, Scorer],
 ) -> LogprobVerdict:
-    adjusted, rate, tolerance, scorer = judged
+    adjusted, (count, draws), tolerance, scorer = judged
     if cell.id in found.settled:
         return found.settled[cell.id]
     if seen is None:
@@ -68,8 +74,9 @@ def _verdict(
         return _INTERRUPTED
     by_effect = _by_effect(seen, adjusted.get(cell.id, 1.0), tolerance, scorer)
     is_drift = isinstance(by_effect, Shifted)
-    if seen.outliers and rate > tolerance.max_outlier_rate and not is_drift:
-        return Outlying(rate=rate, allowed=tolerance.max_outlier_rate)
+    most = max_outliers(tolerance, draws)
+    if seen.outliers and count > most and not is_drift:
+        return Outlying(count=count, draws=draws, most=most, allowed=tolerance.max_outlier_rate)
     return by_effect
 
 
@@ -124,10 +131,10 @@ def _orphans(found: Survey) -> Iterable[LogprobCellReport]:
         )
 
 
-def _outlier_rate(seen: Iterable[Comparison]) -> float:
-    """Return the share of outliers among all valid draws."""
+def _outliers(seen: Iterable[Comparison]) -> tuple[int, int]:
+    """Return how many outliers there are, and how many valid draws, outliers among them."""
     pairs = [(len(comparison.outliers), comparison.made) for comparison in seen]
-    return sum(count for count, _ in pairs) / max(1, sum(made for _, made in pairs))
+    return sum(count for count, _ in pairs), sum(made for _, made in pairs)
 
 
 def _spending(measured: LogprobMeasurer) -> Spending:

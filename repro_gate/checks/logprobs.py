@@ -1,19 +1,19 @@
 """The logprob gate: does this API still give the log-probabilities that were recorded?"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from repro_gate.checks.comparison import Comparison
 from repro_gate.checks.looks import Drawer, Look
+from repro_gate.checks.prompt_controls import add_controls
 from repro_gate.checks.survey import Survey
-from repro_gate.core.baselines import Baseline, stands_apart
+from repro_gate.core.baselines import Baseline
 from repro_gate.core.design import FIRST_WAVE
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding
 from repro_gate.core.goldens import Facts
 from repro_gate.core.logprob_report import LogprobControl
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
-from repro_gate.ports import BaselineReader, DrawLog, DrawRequest, Progress, Purpose, Scorer
+from repro_gate.ports import BaselineReader, DrawLog, Progress, Purpose, Scorer
 from repro_gate.statistics.cells import confirm, is_suspicious
 from repro_gate.statistics.curtailment import is_decided
 from repro_gate.statistics.draws import as_array, joined
@@ -22,8 +22,6 @@ from repro_gate.statistics.whole_look import WholeLook
 
 _AT_ONCE = 256
 """Cells whose draws and baselines are held at the same time."""
-_ATTEMPTS_AT_CONTROL = 3
-"""Cells of a policy whose response is scored after another prompt until that goes well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +47,15 @@ class LogprobMeasurer:
         self.drawer = Drawer(scorer=ports.scorer, log=ports.log, progress=ports.progress)
         self.seen: dict[str, Comparison] = {}
         """By the id of the cell."""
-        self.controls: dict[str, LogprobControl] = {}
+        self.controls = dict[str, LogprobControl]()
         """By the name of the policy."""
         self.recorded_facts = dict[str, Facts]()
         """The provenance of a baseline of each policy, by its name."""
         self.whole = WholeLook(seed=found.fingerprint, second_look=False)
         """The test over all cells, of the last look that was taken of all of them."""
         self._planned = 0
+        self._in_full = plan.suite.controlled
+        """Policies whose first looks do not end early: the A/A control needs all the draws."""
 
     @property
     def _tolerance(self) -> Tolerance:
@@ -109,13 +109,20 @@ class LogprobMeasurer:
         for name in going_on:
             # The same number of draws of every cell: a number that depends on them would bias it.
             self.whole.add(calibration[name], _usable(looks[name])[:FIRST_WAVE])
-        self._controls(baselines, [looks[name] for name in going_on])
+        add_controls(
+            self.controls,
+            [(looks[name], baselines[name].draws) for name in going_on],
+            drawer=self.drawer,
+        )
         for count in range(FIRST_WAVE + 1, planned + 1):
             going_on = [
                 name
                 for name in going_on
                 if not looks[name].has_failed
-                and not is_decided(calibration[name], _usable(looks[name]), planned=planned)
+                and (
+                    looks[name].cell.policy.name in self._in_full
+                    or not is_decided(calibration[name], _usable(looks[name]), planned=planned)
+                )
             ]
             self._fill(dict.fromkeys(going_on, count), looks)
         for name, look in looks.items():
@@ -148,11 +155,13 @@ class LogprobMeasurer:
             seen, baseline = self.seen[name], baselines[name]
             calibration = as_array(baseline.draws)
             second = seen.take(look, baseline, floor=self._tolerance.floor_nats)
-            if whole is not None and seen.problem is None:
-                whole.add(calibration, second[: self._tolerance.draws])
             if seen.first is not None and seen.problem is None:
                 seen.confirmed = confirm(calibration, seen.first, second)
                 seen.new = joined(seen.first, second)
+            if whole is not None and seen.problem is None:
+                # One that may have drifted by itself waits until that is known.
+                waits_as = None if seen.confirmed is None else name
+                whole.add(calibration, second[: self._tolerance.draws], waits_as=waits_as)
             seen.is_decided = True
 
     def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, Look]:
@@ -168,54 +177,9 @@ class LogprobMeasurer:
             for name, baseline in baselines.items()
         }
 
-    def _controls(self, baselines: Mapping[str, Baseline], looks: Sequence[Look]) -> None:
-        """Score a response of each policy after another prompt, which has to make a difference."""
-        tried: set[str] = set()
-        for _ in range(_ATTEMPTS_AT_CONTROL):
-            chosen: dict[str, Look] = {}
-            for look in looks:
-                if look.cell.policy.name not in self.controls and look.cell.id not in tried:
-                    chosen.setdefault(look.cell.policy.name, look)
-            tried |= {look.cell.id for look in chosen.values()}
-            self._draw_controls(baselines, chosen.values())
-
-    def _draw_controls(self, baselines: Mapping[str, Baseline], looks: Iterable[Look]) -> None:
-        requests = [
-            DrawRequest(
-                cell=look.cell,
-                encoding=_after_another_prompt(look.encoding),
-                purpose=Purpose.CONTROL,
-                number=1,
-            )
-            for look in looks
-        ]
-
-        def take(request: DrawRequest, outcome: DrawOutcome) -> None:
-            if isinstance(outcome, Draw):
-                recorded = baselines[request.cell.id].draws
-                self.controls[request.cell.policy.name] = LogprobControl(
-                    policy=request.cell.policy.name,
-                    cell=request.cell.id,
-                    differed=stands_apart(outcome.logprobs, recorded),
-                )
-
-        self.drawer.draw(requests, take)
-
 
 def _usable(look: Look) -> Floats:
     return as_array([draw.logprobs for draw in look.usable])
-
-
-def _after_another_prompt(encoding: Encoding) -> Encoding:
-    """Return the same response after the same prompt backwards, or twice if that is no other one.
-
-    The last token stays, so that a text is cut where it was before the response.
-    """
-    prompt = encoding.prompt
-    backwards = (*reversed(prompt[:-1]), *prompt[-1:])
-    other = backwards if backwards != prompt else prompt * 2
-    # Before the first token of all there is nothing to turn round.
-    return replace(encoding, prompt=other or encoding.response)
 
 
 def _in_parts(cells: Iterable[LogprobCell]) -> Iterator[Sequence[LogprobCell]]:

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
+from typing import TypeAlias
 
-from repro_gate.checks.comparison import Comparison
-from repro_gate.core.design import CONTROLS_SHARE, FIRST_WAVE
+from repro_gate.core.design import control_level, weights_doubt
 from repro_gate.core.logprob_report import WeightReport
 from repro_gate.core.logprob_verdicts import Evidence
-from repro_gate.core.policies import LogprobSuite, Tolerance, WeightPlan
+from repro_gate.core.policies import LogprobSuite, WeightPlan
 from repro_gate.statistics.draws import as_column
 from repro_gate.statistics.two_samples import two_samples
 from repro_gate.statistics.weights import weights_of
@@ -16,84 +16,136 @@ from repro_gate.statistics.whole_suite import WholeSuite
 
 _SEED = 20_251_125
 
+_Pair: TypeAlias = tuple[Sequence[float], Sequence[float]]
+"""The sums of an item under the base and under the target, in nats."""
 
-def weigh(suite: LogprobSuite, seen: Mapping[str, Comparison]) -> tuple[WeightReport, ...]:
-    """Return the weights of every other policy of the suite against its base."""
+
+def weigh(
+    suite: LogprobSuite, totals: Mapping[str, Sequence[float]], *, fixed: int
+) -> tuple[WeightReport, ...]:
+    """Return the weights of every other policy of the suite against its base.
+
+    Args:
+        suite: which policies and items there are.
+        totals: the sums of each cell that was measured, by its id, in nats, without outliers: one
+            would be a weight of exp(116). All of one measurement: a ratio of old draws and new
+            ones is the weight of nothing.
+        fixed: so many draws of each cell the A/A control takes. A number that depends on what the
+            draws were would bias it.
+    """
     if suite.weights is None:
         return ()
-    names = dict.fromkeys(cell.policy.name for cell in suite.cells)
-    totals: dict[str, dict[str, list[float]]] = {name: {} for name in names}
-    for comparison in seen.values():
-        if comparison.totals and comparison.problem is None:
-            cell = comparison.cell
-            # Outliers are not among them: one would be a weight of exp(116).
-            drawn = [*comparison.calibration_totals, *comparison.totals]
-            totals[cell.policy.name][cell.item.name] = drawn
-    base = totals[suite.weights.base]
-    pairs = {name: list(_shared(base, totals[name])) for name in names}
-    # What could not be measured is said of its cells; no weights are no bad weights.
+    drawn: dict[str, dict[str, Sequence[float]]] = {cell.policy.name: {} for cell in suite.cells}
+    for cell in suite.cells:
+        if totals.get(cell.id):
+            drawn[cell.policy.name][cell.item.name] = totals[cell.id]
+    base = drawn[suite.weights.base]
+    pairs = {
+        name: [(base[item], of_target[item]) for item in base if item in of_target]
+        for name, of_target in drawn.items()
+        if name != suite.weights.base
+    }
+    # What could not be measured is reported of its cells; no weights are no bad weights.
     return tuple(
-        _report(suite, suite.weights, name, pairs[name])
-        for name in names
-        if name != suite.weights.base and pairs[name]
+        _report(suite, suite.weights, name, some, fixed) for name, some in pairs.items() if some
     )
 
 
-def _shared(
-    base: Mapping[str, Sequence[float]], target: Mapping[str, Sequence[float]]
-) -> Iterator[tuple[Sequence[float], Sequence[float]]]:
-    """Yield the sums of each item that both policies have, in nats."""
-    return ((base[item], target[item]) for item in base if item in target)
+def foreseen_doubts(suite: LogprobSuite) -> tuple[tuple[str, str], ...]:
+    """Return each policy whose weights a check must judge and cannot, and why.
+
+    Known before anything is drawn: by the number of items and of draws.
+    """
+    plan, draws = suite.weights, suite.tolerance.draws
+    if plan is None:
+        return ()
+    level = control_level(suite.tolerance, len(plan.clones))
+    items = len({cell.item.name for cell in suite.cells})
+    doubts = (
+        (
+            target,
+            weights_doubt(
+                items,
+                control=[(draws, draws)] * items if target in plan.clones else None,
+                level=level,
+            ),
+        )
+        for target in dict.fromkeys((*plan.clones, *plan.must_be_usable))
+    )
+    return tuple((target, doubt) for target, doubt in doubts if doubt is not None)
 
 
 def _report(
-    suite: LogprobSuite,
-    weights: WeightPlan,
-    target: str,
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]],
+    suite: LogprobSuite, plan: WeightPlan, target: str, pairs: Sequence[_Pair], fixed: int
 ) -> WeightReport:
-    is_control = target in weights.clones
+    is_control = target in plan.clones
+    level = control_level(suite.tolerance, len(plan.clones))
+    cut = [(of_base[:fixed], of_target[:fixed]) for of_base, of_target in pairs]
+    sizes = [(len(of_base), len(of_target)) for of_base, of_target in cut]
+    doubt = weights_doubt(len(pairs), control=sizes if is_control else None, level=level)
+    control_p = _control_p(cut) if is_control else None
     ratios = [median(of_target) - median(of_base) for of_base, of_target in pairs]
-    said = weights_of(ratios)
-    control_p = _control_p(pairs, suite.tolerance) if is_control else None
+    floor = suite.tolerance.floor_nats
+    found = weights_of(ratios)
+    is_few = weights_doubt(len(pairs), control=None, level=level)
     return WeightReport(
-        base=weights.base,
+        base=plan.base,
         target=target,
         is_control=is_control,
-        must_be_usable=target in weights.must_be_usable,
-        items=said.items,
+        must_be_usable=target in plan.must_be_usable,
+        items=found.items,
         mean_log_ratio=math.fsum(ratios) / len(ratios),
-        effective_size=said.effective_size,
-        largest_share=said.largest_share,
-        mean_weight=said.mean_weight,
-        khat=said.khat,
-        khat_bar=said.khat_bar,
+        effective_size=found.effective_size,
+        largest_share=found.largest_share,
+        mean_weight=found.mean_weight,
+        mean_p=found.mean_p,
+        khat=found.khat,
+        khat_bar=found.khat_bar,
         control_p=control_p,
-        problems=(*_off_center(suite, weights, control_p, ratios), *said.problems()),
+        problems=(
+            *_off_center(control_p, level, ratios, floor),
+            *(found.mean_problems() if is_few else found.problems()),
+        ),
+        doubts=tuple(_doubts(doubt, is_few if is_control else None, ratios, floor)),
+        control_doubt=doubt if is_control else None,
     )
 
 
-def _off_center(
-    suite: LogprobSuite, weights: WeightPlan, control_p: float | None, ratios: Sequence[float]
+def _doubts(
+    doubt: str | None, is_few: str | None, ratios: Sequence[float], floor: float
 ) -> Iterator[str]:
-    tolerance = suite.tolerance
-    level = CONTROLS_SHARE * tolerance.false_alarm_rate / max(1, len(weights.clones))
-    is_off = control_p is not None and control_p <= level
-    typical = median(map(abs, ratios))
-    if is_off and typical > tolerance.floor_nats:
+    """Yield why items cannot show that weights are usable.
+
+    A clone whose typical weight is 1 has been seen to be the base, and needs fewer items.
+    """
+    if doubt is not None:
+        yield doubt
+    elif is_few is not None and _typical(ratios) > floor:
         yield (
-            f"the A/A control is not centred on 0: the log-ratios are typically {typical:.3g} nats "
-            f"(p = {control_p:.2g}), though both policies should be the same"
+            f"the log-ratios of the clone are typically {_typical(ratios):.3g} nats, by noise it "
+            f"may be, and {is_few}"
         )
 
 
-def _control_p(
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], tolerance: Tolerance
-) -> float:
+def _off_center(
+    control_p: float | None, level: float, ratios: Sequence[float], floor: float
+) -> Iterator[str]:
+    is_off = control_p is not None and control_p <= level
+    if is_off and _typical(ratios) > floor:
+        yield (
+            f"the A/A control is not centred on 0: the log-ratios are typically "
+            f"{_typical(ratios):.3g} nats (p = {control_p:.2g}), though both policies should be "
+            "the same"
+        )
+
+
+def _typical(ratios: Sequence[float]) -> float:
+    return median(map(abs, ratios))
+
+
+def _control_p(pairs: Sequence[_Pair]) -> float:
     """Return how likely such differences are when base and clone are one and the same."""
     suite = WholeSuite(seed=_SEED)
-    # How many draws came after these depends on what they were.
-    fixed = tolerance.calibration_draws + FIRST_WAVE
     for of_base, of_target in pairs:
-        suite.add(two_samples(as_column(of_base[:fixed]), as_column(of_target[:fixed])))
+        suite.add(two_samples(as_column(of_base), as_column(of_target)))
     return suite.p_values()[Evidence.SUM]

@@ -18,7 +18,9 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str
         hosted = [cell for cell in found.comparable if _is_hosted(cell.policy)]
         if hosted:
             draws, policies = plan.suite.tolerance.draws, len(_hosted(plan.policies))
-            least = len(hosted) * min(FIRST_WAVE, draws) + policies
+            in_full = plan.suite.controlled
+            full = sum(cell.policy.name in in_full for cell in hosted)
+            least = (len(hosted) - full) * min(FIRST_WAVE, draws) + full * draws + policies
             most = len(hosted) * 2 * draws + policies
             # Cells of a mixed suite are told apart by their number; their lengths are alike.
             each = found.tokens / len(found.comparable)
@@ -39,8 +41,9 @@ def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | N
         return None
     each = plan.suite.tolerance.calibration_draws + 1
     length = sum(len((cell.prefix + cell.item.response).encode()) for cell in hosted)
+    calls = len(hosted) * each + len({cell.policy.name for cell in hosted})
     return (
-        f"suite {plan.suite.name}: {len(hosted)} baselines, {len(hosted) * each} calls, roughly "
+        f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} calls, roughly "
         f"{cost_words(each * length / _BYTES_PER_TOKEN, plan)}{_budget_words(plan.suite.budget)}"
     )
 

@@ -13,6 +13,7 @@ from repro_gate.adapters.draw_log import FILE, DrawLogFile
 from repro_gate.checks.logprob_check import CheckedSuite, check_logprobs, unreached
 from repro_gate.checks.logprobs import LogprobPorts
 from repro_gate.checks.survey import Survey, survey
+from repro_gate.checks.weighing import foreseen_doubts
 from repro_gate.cli import wiring
 from repro_gate.cli.estimate import estimate_lines
 from repro_gate.cli.progress import shown_progress
@@ -81,6 +82,11 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
             yield (
                 f"suite {plan.suite.name}: {len(found.comparable)} of {cells} cells have a "
                 f"baseline, {draws} draws in the first look"
+            )
+        for target, doubt in foreseen_doubts(plan.suite):
+            yield (
+                f"suite {plan.suite.name}: weights of {target} cannot be determined, so the check "
+                f"will be inconclusive: {doubt}"
             )
     yield from estimate_lines(surveyed)
 

@@ -63,6 +63,8 @@ class _Recording:
     refused: list[Refused]
     orphans: list[tuple[str, str]]
     baselines: tuple[Baseline, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """What no check of these baselines can determine."""
 
 
 def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
@@ -83,7 +85,8 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
             return ExitCode.INTERRUPTED
         if not _written(workspace, recordings, options):
             return ExitCode.INCONCLUSIVE
-    return _exit_code([refused for one in recordings for refused in one.refused])
+    refused = [refused for one in recordings for refused in one.refused]
+    return _exit_code(refused, has_doubts=any(one.doubts for one in recordings))
 
 
 def _written(
@@ -172,6 +175,7 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
                 made: Calibrated = calibrate(one.wanted, one.plan, drawer=drawer, now=wiring.now)
             one.baselines = made.baselines
             one.refused += made.refused
+            one.doubts = made.doubts
 
 
 def _new_pins(workspace: wiring.Workspace, recordings: Iterable[_Recording]) -> dict[str, str]:
@@ -203,6 +207,8 @@ def _show(recordings: Sequence[_Recording], pins: Mapping[str, str]) -> None:
             counts["removed"] += 1
             print_line(f"removed    {source}/{cell_id}")
         _show_refused(one.refused)
+        for doubt in one.doubts:
+            print_line(f"undetermined {one.plan.suite.name}: {doubt}")
         counts["kept"] += one.kept
         counts["refused"] += len(one.refused)
     notes = (note for one in recordings for note in one.scorer.notes())
@@ -235,7 +241,7 @@ def _words(baseline: Baseline) -> str:
     )
 
 
-def _exit_code(refused: Sequence[Refused]) -> ExitCode:
+def _exit_code(refused: Sequence[Refused], *, has_doubts: bool) -> ExitCode:
     if any(one.is_finding for one in refused):
         return ExitCode.FINDINGS
-    return ExitCode.INCONCLUSIVE if refused else ExitCode.PASSED
+    return ExitCode.INCONCLUSIVE if refused or has_doubts else ExitCode.PASSED

@@ -6,6 +6,7 @@ bound).
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from repro_gate.core.policies import Tolerance
@@ -28,6 +29,17 @@ FIRST_WAVE: Final = 2
 """Draws that every cell gets before it is asked whether more could change the decision."""
 MOST_LABELINGS: Final = 2_000_000
 """Of more ways to divide the draws a sample of so many is taken."""
+WHOLE_SAMPLES: Final = 19_999
+"""Random divisions of a test over several cells; no p-value of it is below 1 / 20,000."""
+MIN_SIZE_SHARE: Final = 0.1
+"""The effective sample size that weights need, as a share of the items."""
+WEIGHTS_RATE: Final = 0.01
+"""How often the mean of usable weights may be judged too far from 1, by the choice of items."""
+MIN_WEIGHTS: Final = math.ceil(math.log(WEIGHTS_RATE / 2) / math.log1p(-MIN_SIZE_SHARE))
+"""Items below which weights are undetermined: usable ones of so small an effective size may be
+almost 0 on every one of fewer items, more often than the rate allows."""
+MIN_CLONE_WEIGHTS: Final = 3
+"""Items below which those of a clone are undetermined too: fewer have no typical one."""
 _MAD_EFFICIENCY = 0.45
 """Degrees of freedom that a MAD is worth, over those of a standard deviation; see below."""
 _MOST_DRAWS = 100
@@ -49,6 +61,45 @@ def cell_level(tolerance: Tolerance, cells: int) -> float:
 def matrix_level(tolerance: Tolerance) -> float:
     """Return what each p-value of the test of the whole must not exceed."""
     return MATRIX_SHARE * tolerance.false_alarm_rate / TESTS
+
+
+def control_level(tolerance: Tolerance, clones: int) -> float:
+    """Return what the p-value of the A/A control of one of `clones` clones must not exceed."""
+    return CONTROLS_SHARE * tolerance.false_alarm_rate / max(1, clones)
+
+
+def smallest_control_p(draws: Iterable[tuple[int, int]]) -> float:
+    """Return the smallest p-value of an A/A control with so many draws of base and clone."""
+    attained = math.prod(smallest_p(base, clone) for base, clone in draws)
+    return max(attained, 1 / (WHOLE_SAMPLES + 1))
+
+
+def weights_doubt(
+    items: int, *, control: Sequence[tuple[int, int]] | None, level: float
+) -> str | None:
+    """Return why so many items cannot show whether weights are usable, or None when they can.
+
+    Args:
+        items: how many weights there are.
+        control: the numbers of draws of base and clone, by item; None of a policy that is none.
+        level: what the p-value of the control must not exceed.
+    """
+    if control is None:
+        if items >= MIN_WEIGHTS:
+            return None
+        return f"{items} items are too few, at least {MIN_WEIGHTS} are needed"
+    if items < MIN_CLONE_WEIGHTS:
+        return (
+            f"the A/A control needs at least {MIN_CLONE_WEIGHTS} items, and there "
+            f"{'is' if items == 1 else 'are'} {items}"
+        )
+    smallest = smallest_control_p(control)
+    if smallest <= level:
+        return None
+    return (
+        f"the A/A control cannot fail: with {items} items its smallest p-value is {smallest:.2g}, "
+        f"not at most {level:.2g}; take more draws or more items"
+    )
 
 
 def can_alarm(tolerance: Tolerance, cells: int) -> bool:
@@ -73,6 +124,20 @@ def sufficient_draws(tolerance: Tolerance, cells: int) -> int | None:
     return None
 
 
+def max_outliers(tolerance: Tolerance, draws: int) -> int:
+    """Return how many outliers among so many draws are no finding yet.
+
+    A service of which `max_outlier_rate` of all draws are outliers shows more than these with a
+    probability of at most the share of the error rate that the outliers have.
+    """
+    level = OUTLIERS_SHARE * tolerance.false_alarm_rate
+    return next(
+        count
+        for count in range(int(tolerance.max_outlier_rate * draws), draws + 1)
+        if _binomial_tail(draws, tolerance.max_outlier_rate, above=count) <= level
+    )
+
+
 def outlier_alarm_rate(tolerance: Tolerance, cells: int) -> float:
     """Return how often outliers would be a finding though all draws are normal.
 
@@ -84,7 +149,7 @@ def outlier_alarm_rate(tolerance: Tolerance, cells: int) -> float:
     degrees = max(1, int(_MAD_EFFICIENCY * (n - 1)))
     each = student_tail(tolerance.outlier_factor / math.sqrt(1 + 1 / n), degrees)
     return max(
-        _binomial_tail(cells * draws, each, above=int(tolerance.max_outlier_rate * cells * draws))
+        _binomial_tail(cells * draws, each, above=max_outliers(tolerance, cells * draws))
         for draws in (min(FIRST_WAVE, tolerance.draws), tolerance.draws)
     )
 

@@ -11,6 +11,9 @@ from repro_gate.core.text import spell
 
 ROUNDING_NATS = 1e-6
 """A log-probability may be this much above 0: it is the logarithm of a rounded 1."""
+PLACEHOLDER_NATS = -9999.0
+"""At and below this a number stands for one that was not computed: no softmax is so small."""
+_NO_LOGPROBS = "ask a server and a model that return the log-probabilities of a prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,10 @@ class Answered:
 
 def judge_answer(
     answered: Answered, encoding: Encoding, *, model: str | None = None
-) -> Draw | InvalidDraw:
+) -> DrawOutcome:
     """Return the draw that an answer is, or why it is none: validity comes before statistics.
+
+    Numbers that stand for log-probabilities that the server did not compute are no answer.
 
     Args:
         answered: what came back.
@@ -127,7 +132,7 @@ def judge_answer(
 
 def _judge_values(
     values: Sequence[float | None], encoding: Encoding, facts: DrawFacts
-) -> Draw | InvalidDraw:
+) -> DrawOutcome:
     logprobs: list[float] = []
     for position, value in enumerate(values):
         if value is None or not math.isfinite(value) or value > ROUNDING_NATS:
@@ -135,7 +140,21 @@ def _judge_values(
             reason = f"{shown} for {encoding.response[position]}"
             return InvalidDraw(reason=reason, position=position, facts=facts)
         logprobs.append(min(value, 0.0))
+    placeholder = _placeholder(logprobs)
+    if placeholder is not None:
+        return MissedDraw(
+            reason=f"this server gives no log-probabilities: {placeholder}", remedy=_NO_LOGPROBS
+        )
     return Draw(logprobs=tuple(logprobs), facts=facts)
+
+
+def _placeholder(logprobs: Sequence[float]) -> str | None:
+    """Return why numbers are no measurements although each could be one, or None."""
+    if len(logprobs) > 1 and min(logprobs) == max(logprobs):
+        return f"all {len(logprobs)} tokens of the response have {logprobs[0]:.6g}"
+    if min(logprobs) <= PLACEHOLDER_NATS:
+        return f"{min(logprobs):.6g} stands for a number that it did not compute"
+    return None
 
 
 def _is_same(want: Piece | None, got: Piece | None) -> bool:

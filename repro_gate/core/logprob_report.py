@@ -63,7 +63,9 @@ class MatrixTest:
 
     verdict: MatrixVerdict
     cells: int
-    """How many could be compared."""
+    """How many were compared."""
+    left_out: int
+    """Cells that drifted by themselves: a few of them are no drift of the whole, and not in it."""
     p_value: float
     """The smallest of the three statistics, times three; of the last look that was taken."""
     evidence: str
@@ -98,6 +100,15 @@ class PolicyNoise:
     outliers: int
 
 
+class Usability(StrEnum):
+    """Whether importance weights can be used."""
+
+    USABLE = "usable"
+    UNUSABLE = "unusable"
+    UNDETERMINED = "undetermined"
+    """There are too few items to judge by, or too few draws."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightReport:
     """Importance weights w = exp(target - base), one for each item."""
@@ -116,6 +127,8 @@ class WeightReport:
     """Of the sum of all weights."""
     mean_weight: float
     """Its expectation is 1 when the responses were drawn from the base policy."""
+    mean_p: float
+    """How likely a mean so far from 1 is when the weights are usable and that is so."""
     khat: float | None
     """The shape of the tail (PSIS); None when there are too few items to fit one."""
     khat_bar: float | None
@@ -123,12 +136,29 @@ class WeightReport:
     control_p: float | None
     """How likely log-ratios so far from 0 are when target and base are the same; of a control."""
     problems: tuple[str, ...]
-    """Why these weights cannot be used; empty when they can."""
+    """Why these weights cannot be used; empty when nothing speaks against them."""
+    doubts: tuple[str, ...] = ()
+    """Why it cannot be determined that they can be; empty when it can."""
+    control_doubt: str | None = None
+    """Why the A/A control could not have failed; None when it could, or there is none."""
+
+    @property
+    def usability(self) -> Usability:
+        """Whether these weights can be used; a reason against them beats a doubt."""
+        if self.problems:
+            return Usability.UNUSABLE
+        return Usability.UNDETERMINED if self.doubts else Usability.USABLE
 
     @property
     def failed(self) -> bool:
         """A control that is not centred on 0 is a finding, and so are weights that are needed."""
         return bool(self.problems) and (self.is_control or self.must_be_usable)
+
+    @property
+    def inconclusive(self) -> bool:
+        """A control that could not have failed shows nothing, and neither do too few items."""
+        is_needed = self.must_be_usable and self.usability is Usability.UNDETERMINED
+        return not self.failed and (is_needed or self.control_doubt is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,22 @@ class TokenShift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deciding:
+    """The quantity that decided whether a difference is too large: the sum, or one token."""
+
+    token: TokenShift | None
+    """None when it is the sum."""
+    shift: float
+    """Of its median, in nats."""
+    band: float
+    """How far the median may move, in nats."""
+    calibration: tuple[float, ...]
+    """Its values in the calibration draws, in nats."""
+    draws: tuple[float, ...]
+    """Those in the new ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """A difference that is significant in the suite as a whole and was seen in both looks."""
 
@@ -47,6 +63,7 @@ class Effect:
     """Of the sum, by the medians, in nats."""
     band: float
     """How far the sum may be from the baseline's center, in nats."""
+    deciding: Deciding
     tokens: tuple[TokenShift, ...]
     """Those that moved most, first."""
 
@@ -90,9 +107,19 @@ class Outlying:
 
     word: ClassVar[str] = "outlier"
 
-    rate: float
-    """The share of outliers among all draws of the suite."""
+    count: int
+    """How many draws of the suite are outliers."""
+    draws: int
+    """How many valid draws there are, outliers among them."""
+    most: int
+    """So many outliers would be no finding yet."""
     allowed: float
+    """The share of all draws of a service that may be outliers."""
+
+    @property
+    def rate(self) -> float:
+        """The share of outliers among all draws of the suite."""
+        return self.count / max(1, self.draws)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

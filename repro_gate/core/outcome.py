@@ -73,9 +73,9 @@ def decide(report: GateReport) -> Outcome:
     shown = any(control.failed for control in report.controls)
     if Outcome.FAILED in outcomes or shown or any(map(_fails_as_a_whole, report.logprobs)):
         return Outcome.FAILED
-    uncontrolled = any(part.uncontrolled for part in report.logprobs)
-    uncontrolled |= any(control.problem is not None for control in report.controls)
-    unknown = uncontrolled or report.interrupted or not report.measured
+    unproven = any(map(_is_unproven, report.logprobs))
+    unproven |= any(control.problem is not None for control in report.controls)
+    unknown = unproven or report.interrupted or not report.measured
     if Outcome.INCONCLUSIVE in outcomes or unknown:
         return Outcome.INCONCLUSIVE
     return Outcome.PASSED
@@ -112,3 +112,8 @@ def _fails_as_a_whole(part: LogprobReport) -> bool:
     controls = any(control.failed for control in part.controls)
     weights = any(found.failed for found in part.weights)
     return part.matrix.verdict is MatrixVerdict.DRIFT or controls or weights
+
+
+def _is_unproven(part: LogprobReport) -> bool:
+    """Tell whether something that a suite asks for could not be determined."""
+    return bool(part.uncontrolled) or any(found.inconclusive for found in part.weights)

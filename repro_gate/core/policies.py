@@ -205,6 +205,13 @@ class LogprobSuite:
     budget: Budget = Budget()
     weights: WeightPlan | None = None
 
+    @property
+    def controlled(self) -> frozenset[str]:
+        """The policies of the A/A controls: the clones and, where there are any, their base."""
+        if self.weights is None or not self.weights.clones:
+            return frozenset()
+        return frozenset({self.weights.base, *self.weights.clones})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobPlan:

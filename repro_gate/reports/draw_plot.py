@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from repro_gate.core.logprob_report import LogprobCellReport
+from repro_gate.core.logprob_verdicts import Shifted
 from repro_gate.reports.figures import nats
 
 WIDTH = 60
@@ -32,16 +33,32 @@ class _Axis:
 def plot(cell: LogprobCellReport) -> tuple[str, ...]:
     """Return the plot of a cell, each line at most `WIDTH` wide; empty without a baseline.
 
+    It is of the sum, or of the token that decided.
+
     A single draw is an `o`; several in one place are their count.
     """
+    if isinstance(cell.verdict, Shifted) and cell.verdict.effect.deciding.token is not None:
+        deciding, token = cell.verdict.effect.deciding, cell.verdict.effect.deciding.token
+        return _plot(deciding.calibration, deciding.draws, (token.expected, deciding.band))
     if cell.center is None or cell.band is None:
         return ()
     outliers = tuple(draw.total for draw in cell.outliers)
-    edges = (cell.center - cell.band, cell.center, cell.center + cell.band)
-    axis = _axis((*cell.calibration, *cell.totals, *outliers, *edges))
+    return _plot(cell.calibration, cell.totals, (cell.center, cell.band), outliers)
+
+
+def _plot(
+    calibration: Sequence[float],
+    here: Sequence[float],
+    allowed: tuple[float, float],
+    outliers: Sequence[float] = (),
+) -> tuple[str, ...]:
+    """Return the plot of draws beside a center and how far from it the median may be."""
+    center, band = allowed
+    edges = (center - band, center, center + band)
+    axis = _axis((*calibration, *here, *outliers, *edges))
     rows = (
-        ("baseline", _draws(cell.calibration, axis)),
-        ("here", _draws(cell.totals, axis)),
+        ("baseline", _draws(calibration, axis)),
+        ("here", _draws(here, axis)),
         *((("outliers", _draws(outliers, axis)),) if outliers else ()),
         ("allowed", _band([axis.column(edge) for edge in edges])),
         ("nats", _ends(axis)),

@@ -60,6 +60,16 @@ class TokenShiftEntry(TypedDict):
     shift: float | None
 
 
+class DecidingEntry(TypedDict):
+    """The sum, or the token, whose shift is too large."""
+
+    token: TokenShiftEntry | None
+    shift: float | None
+    band: float | None
+    calibration: list[float | None]
+    draws: list[float | None]
+
+
 class EffectEntry(TypedDict):
     """A difference that is certain."""
 
@@ -67,6 +77,7 @@ class EffectEntry(TypedDict):
     p_value: float | None
     shift: float | None
     band: float | None
+    deciding: DecidingEntry
     tokens: list[TokenShiftEntry]
 
 
@@ -83,6 +94,9 @@ class OutlierDrawEntry(TypedDict):
 class OutlierRateEntry(TypedDict):
     """How frequent outliers are in the suite."""
 
+    count: int
+    draws: int
+    most: int
     rate: float | None
     allowed: float | None
 
@@ -120,6 +134,7 @@ class MatrixEntry(TypedDict):
 
     verdict: str
     cells: int
+    left_out: int
     p_value: float | None
     evidence: str | None
     typical_shift: float | None
@@ -152,12 +167,16 @@ class WeightEntry(TypedDict):
     is_control: bool
     must_be_usable: bool
     usable: bool
+    usability: str
     problems: list[str]
+    doubts: list[str]
+    control_doubt: str | None
     items: int
     mean_log_ratio: float | None
     effective_size: float | None
     largest_share: float | None
     mean_weight: float | None
+    mean_p: float | None
     khat: float | None
     khat_bar: float | None
     control_p: float | None

@@ -14,6 +14,7 @@ from repro_gate.core.logprob_report import (
 )
 from repro_gate.core.logprob_verdicts import (
     Agrees,
+    Deciding,
     Effect,
     Invalid,
     LogprobVerdict,
@@ -28,6 +29,7 @@ from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
 from repro_gate.reports import foreign
 from repro_gate.reports.json_figures import figure, figures
 from repro_gate.reports.json_logprob_types import (
+    DecidingEntry,
     EffectEntry,
     FactChangeEntry,
     FalseAlarmsEntry,
@@ -151,7 +153,18 @@ def _effect(effect: Effect) -> EffectEntry:
         "p_value": figure(effect.p_value),
         "shift": figure(effect.shift),
         "band": figure(effect.band),
+        "deciding": _deciding(effect.deciding),
         "tokens": [_token(token) for token in effect.tokens],
+    }
+
+
+def _deciding(deciding: Deciding) -> DecidingEntry:
+    return {
+        "token": None if deciding.token is None else _token(deciding.token),
+        "shift": figure(deciding.shift),
+        "band": figure(deciding.band),
+        "calibration": figures(deciding.calibration),
+        "draws": figures(deciding.draws),
     }
 
 
@@ -167,7 +180,13 @@ def _token(token: TokenShift) -> TokenShiftEntry:
 
 
 def _outlier_rate(verdict: Outlying) -> OutlierRateEntry:
-    return {"rate": figure(verdict.rate), "allowed": figure(verdict.allowed)}
+    return {
+        "count": verdict.count,
+        "draws": verdict.draws,
+        "most": verdict.most,
+        "rate": figure(verdict.rate),
+        "allowed": figure(verdict.allowed),
+    }
 
 
 def _invalid(verdict: Invalid) -> InvalidEntry:

@@ -64,7 +64,7 @@ def _whole(part: LogprobReport, suite: str) -> Case:
         name="the suite as a whole",
         outcome=outcome_of_matrix(part.matrix.verdict),
         kind=part.matrix.verdict.value,
-        message=describe_matrix(part.matrix.verdict),
+        message=describe_matrix(part.matrix),
         body=_body([*matrix_evidence(part.matrix, part.tolerance), ("what to do", advice)]),
     )
 

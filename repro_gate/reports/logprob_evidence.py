@@ -44,7 +44,7 @@ def outlier_lines(cell: LogprobCellReport) -> tuple[Line, ...]:
 
 def effect_words(effect: Effect) -> str:
     """Return an effect in one line of our own words."""
-    return f"{shifted(effect.shift)} nats, {_p_words(effect)}"
+    return f"{shifted(effect.deciding.shift)} nats{_of_token(effect)}, {_p_words(effect)}"
 
 
 def shift_of(cell: LogprobCellReport) -> float | None:
@@ -55,11 +55,28 @@ def shift_of(cell: LogprobCellReport) -> float | None:
 def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[Line]:
     effect = verdict.effect
     yield "evidence", f"{_p_words(effect)}, in two looks"
-    yield "shift", f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
+    yield from _moved(effect)
     yield from _draws(cell)
     yield from _tokens(effect.tokens)
     if not verdict.provenance:
         yield "changed", "nothing that is kept with a baseline"
+
+
+def _moved(effect: Effect) -> Iterator[Line]:
+    """Yield what left its band first, and after a token the sum."""
+    total = f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
+    token, deciding = effect.deciding.token, effect.deciding
+    if token is None:
+        yield "shift", total
+    else:
+        moved = f"{shifted(deciding.shift)} nats of token {token.position}"
+        yield "shift", f"{moved}; its band is {nats(deciding.band)}; the draws are of this token"
+        yield "sum", total
+
+
+def _of_token(effect: Effect) -> str:
+    token = effect.deciding.token
+    return "" if token is None else f" of token {token.position}"
 
 
 def _p_words(effect: Effect) -> str:

@@ -23,8 +23,9 @@ from repro_gate.reports.logprob_words import (
 )
 from repro_gate.reports.matrix_words import advise_matrix, describe_matrix, matrix_evidence
 from repro_gate.reports.weight_words import (
-    NOT_USABLE,
     advise_weights,
+    claim,
+    outcome_of_weights,
     pair_words,
     reason,
     weight_evidence,
@@ -72,7 +73,7 @@ def _whole(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
         yield LogprobFinding(
             word="drift",
             subject=f"{foreign.one_line(part.suite)} as a whole",
-            said=Description(claim=describe_matrix(part.matrix.verdict)),
+            said=Description(claim=describe_matrix(part.matrix)),
             lines=matrix_evidence(part.matrix, part.tolerance),
             advice=advise_matrix(part.matrix.verdict),
             command=f"{_record(report)} {_suite(part)} --again",
@@ -169,13 +170,14 @@ def _controls(part: LogprobReport, report: GateReport) -> Iterator[LogprobFindin
 
 def _weights(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
     for found in part.weights:
-        if found.failed:
+        outcome = outcome_of_weights(found)
+        if outcome is not Outcome.PASSED:
+            words = claim(found)
             yield LogprobFinding(
                 word="weights",
                 subject=pair_words(found),
-                said=Description(
-                    claim=f"{NOT_USABLE[0].lower()}{NOT_USABLE[1:]}", reason=reason(found)
-                ),
+                outcome=outcome,
+                said=Description(claim=f"{words[0].lower()}{words[1:]}", reason=reason(found)),
                 lines=weight_evidence(found),
                 advice=advise_weights(found),
                 repeat=_repeat(part, report),

@@ -88,6 +88,9 @@ def alarms(part: LogprobReport, *, name: Spell = foreign.one_line) -> Iterator[s
     failed = sum(found.failed for found in part.weights)
     if failed:
         yield f"{failed} of {plural(len(part.weights), 'set')} of weights cannot be used"
+    unknown = sum(found.inconclusive for found in part.weights)
+    if unknown:
+        yield f"{unknown} of {plural(len(part.weights), 'set')} of weights undetermined"
 
 
 def control_words(part: LogprobReport, *, name: Spell = foreign.one_line) -> str:

@@ -15,7 +15,7 @@ from repro_gate.core.logprob_verdicts import (
 from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
 from repro_gate.reports import foreign
 from repro_gate.reports.describe import Description, advise
-from repro_gate.reports.figures import percent
+from repro_gate.reports.figures import percent, plural
 
 LOGPROB_WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(LogprobVerdict))
 """Every verdict, in the order in which reports count them."""
@@ -35,9 +35,12 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
             suspects = tuple(map(foreign.change, verdict.provenance))
             claim = f"{_moved(verdict.effect.evidence)}, certainly and by more than is allowed"
             return Description(claim=claim, suspects=suspects)
-        case Outlying(rate=rate, allowed=allowed):
-            share = f"{percent(rate)} of the suite's draws, where {percent(allowed)} may be"
-            return Description(claim=f"outliers are more frequent than is allowed: {share}")
+        case Outlying(count=count, draws=draws, most=most, allowed=allowed):
+            share = f"{count} of the suite's {plural(draws, 'draw')}"
+            limit = f"where {percent(allowed)} may be, and by chance up to {most} are"
+            return Description(
+                claim=f"outliers are more frequent than is allowed: {share}, {limit}"
+            )
         case Invalid(reason=reason):
             claim = "an answer is malformed, or speaks of something else than was asked"
             return Description(claim=claim, reason=foreign.message(reason))

@@ -8,7 +8,8 @@ from repro_gate.core.logprob_report import (
     PolicyNoise,
     WeightReport,
 )
-from repro_gate.core.outcome import outcome_of_verdict
+from repro_gate.core.logprob_verdicts import Shifted
+from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport
 from repro_gate.reports import logprob_summary
 from repro_gate.reports.figures import amount, chance, nats, percent, plural, shifted
@@ -25,8 +26,8 @@ from repro_gate.reports.matrix_words import (
 from repro_gate.reports.notes import logprob_notes
 from repro_gate.reports.weight_words import (
     FORMULA,
-    NOT_USABLE,
-    USABLE,
+    claim,
+    mean_words,
     outcome_of_weights,
     pair_words,
     reason,
@@ -66,8 +67,8 @@ def _whole(part: LogprobReport) -> Iterator[Block]:
     verdict = part.matrix.verdict
     sameness = logprob_summary.sameness_words(part)
     yield ["### The suite as a whole"]
-    claim = describe_matrix(verdict)
-    yield [f"{mark(outcome_of_matrix(verdict))} **{verdict.value}**: {claim}."]
+    said = describe_matrix(part.matrix)
+    yield [f"{mark(outcome_of_matrix(verdict))} **{verdict.value}**: {said}."]
     yield figure_block(matrix_evidence(part.matrix, part.tolerance))
     yield [
         *([] if sameness is None else [f"- **Cells that agree**: {sameness}"]),
@@ -122,15 +123,17 @@ def _weight(found: WeightReport) -> list[str]:
         "" if found.control_p is None else chance(found.control_p),
         size_words(found),
         percent(found.largest_share),
-        amount(found.mean_weight),
+        mean_words(found),
         tail_words(found),
     ]
 
 
 def _statement(found: WeightReport) -> str:
-    said = f"{NOT_USABLE}: {code(reason(found))}" if found.problems else USABLE
+    why = reason(found)
+    said = f"{claim(found)}: {code(why)}" if why else f"{claim(found)}."
+    outcome = outcome_of_weights(found)
     # Weights that cannot be used are no success, also where nobody needs them.
-    sign = "⚠" if found.problems and not found.failed else mark(outcome_of_weights(found))
+    sign = "⚠" if why and outcome is Outcome.PASSED else mark(outcome)
     return f"{sign} {code(pair_words(found))}: {said}"
 
 
@@ -160,12 +163,17 @@ def _every_cell(part: LogprobReport) -> Iterator[Block]:
 
 
 def _cell(cell: LogprobCellReport) -> list[str]:
-    shift = shift_of(cell)
+    shift, band = shift_of(cell), "" if cell.band is None else nats(cell.band)
+    moved = "" if shift is None else shifted(shift)
+    if isinstance(cell.verdict, Shifted) and cell.verdict.effect.deciding.token is not None:
+        deciding, token = cell.verdict.effect.deciding, cell.verdict.effect.deciding.token
+        moved = f"{shifted(deciding.shift)} of token {token.position}"
+        band = nats(deciding.band)
     return [
         code(cell.id),
         f"{mark(outcome_of_verdict(cell.verdict))} {cell.verdict.word}",
         str(len(cell.totals)),
         "" if cell.center is None else nats(cell.center),
-        "" if shift is None else shifted(shift),
-        "" if cell.band is None else nats(cell.band),
+        moved,
+        band,
     ]

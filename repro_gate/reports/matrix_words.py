@@ -1,7 +1,7 @@
 """What the test over a whole suite says, and what all its numbers promise."""
 
 from collections.abc import Iterator
-from typing import assert_never
+from typing import Final, assert_never
 
 from repro_gate.core import design
 from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
@@ -13,20 +13,29 @@ from repro_gate.reports.figures import chance, nats, percent, plural, shifted
 from repro_gate.reports.labelled import Line
 from repro_gate.reports.logprob_words import BELOW_FLOOR, describe_sameness
 
+SESSIONS: Final = (
+    "this holds for noise between draws, not for noise that stays the same within a session"
+)
 
-def describe_matrix(verdict: MatrixVerdict) -> str:
-    """Return what the test over the whole says, in our own words."""
-    match verdict:
+
+def describe_matrix(matrix: MatrixTest) -> str:
+    """Return what the test over the whole shows."""
+    others = plural(matrix.left_out, "cell")
+    match matrix.verdict:
+        case MatrixVerdict.AGREES if matrix.left_out:
+            return f"without {others} that drifted, the suite as a whole agrees with its baselines"
         case MatrixVerdict.AGREES:
             return "the suite as a whole agrees with its baselines"
         case MatrixVerdict.CHANGED:
             return BELOW_FLOOR
+        case MatrixVerdict.DRIFT if matrix.left_out:
+            return f"the suite as a whole has moved, also without {others} that drifted"
         case MatrixVerdict.DRIFT:
-            return "the suite as a whole has moved: a changed model moves every item a little"
+            return "the suite as a whole has moved: most of its items, as when a model has changed"
         case MatrixVerdict.NOT_TESTED:
             return "the suite as a whole was not tested, for no cell could be compared"
         case _:
-            assert_never(verdict)
+            assert_never(matrix.verdict)
 
 
 def advise_matrix(verdict: MatrixVerdict) -> str:
@@ -60,10 +69,11 @@ def outcome_of_matrix(verdict: MatrixVerdict) -> Outcome:
 def matrix_words(matrix: MatrixTest) -> str:
     """Return the test over the whole in one line."""
     if matrix.verdict is MatrixVerdict.NOT_TESTED:
-        return describe_matrix(matrix.verdict)
+        return describe_matrix(matrix)
     shift = f"typical shift {nats(matrix.typical_shift)} nats"
     cells = plural(matrix.cells, "cell")
-    return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}, {shift}"
+    without = f", {matrix.left_out} that drifted left out" if matrix.left_out else ""
+    return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}{without}, {shift}"
 
 
 def matrix_evidence(matrix: MatrixTest, tolerance: Tolerance) -> tuple[Line, ...]:
@@ -104,4 +114,4 @@ def promise(tolerance: Tolerance) -> str:
         (design.CONTROLS_SHARE, "A/A controls"),
     )
     shared = ", ".join(f"{percent(share * rate)} {name}" for share, name in parts)
-    return f"at most {percent(rate)} for the suite as a whole ({shared})"
+    return f"at most {percent(rate)} for the suite as a whole ({shared}); {SESSIONS}"

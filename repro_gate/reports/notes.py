@@ -55,14 +55,14 @@ def whole_notes(part: LogprobReport) -> Iterator[Note]:
     if part.matrix.verdict is MatrixVerdict.CHANGED:
         subject = f"{foreign.one_line(part.suite)} as a whole"
         figures = matrix_evidence(part.matrix, part.tolerance)
-        yield Note(claim=describe_matrix(part.matrix.verdict), subject=subject, lines=figures)
+        yield Note(claim=describe_matrix(part.matrix), subject=subject, lines=figures)
 
 
 def logprob_notes(part: LogprobReport) -> Iterator[Note]:
     """Yield changes of cells that are too small to count, and outliers that are too few."""
     floor = part.tolerance.floor_nats
-    small = [found for found in changes(part) if abs(found[1].shift) <= floor]
-    larger = [found for found in changes(part) if abs(found[1].shift) > floor]
+    small = [found for found in changes(part) if abs(found[1].deciding.shift) <= floor]
+    larger = [found for found in changes(part) if abs(found[1].deciding.shift) > floor]
     yield from _changes(f"{BELOW_FLOOR} ({nats(floor)} nats)", small)
     yield from _changes(WITHIN_BAND, larger)
     strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]

@@ -1,13 +1,16 @@
 """What importance weights between policies are good for, in words and in figures."""
 
-from repro_gate.core.logprob_report import WeightReport
+from typing import assert_never
+
+from repro_gate.core.logprob_report import Usability, WeightReport
 from repro_gate.core.outcome import Outcome
 from repro_gate.reports import foreign
 from repro_gate.reports.figures import amount, chance, percent, plural, shifted
 from repro_gate.reports.labelled import Line
 
-USABLE = "These weights can be used."
+USABLE = "These weights can be used"
 NOT_USABLE = "These weights cannot be used"
+UNDETERMINED = "It cannot be determined whether these weights can be used"
 FORMULA = "w = exp(target - base), one for each item"
 
 
@@ -25,21 +28,39 @@ def role_words(found: WeightReport) -> str:
 
 def outcome_of_weights(found: WeightReport) -> Outcome:
     """Return what weights mean for the check: those that nobody needs cannot fail it."""
-    return Outcome.FAILED if found.failed else Outcome.PASSED
+    if found.failed:
+        return Outcome.FAILED
+    return Outcome.INCONCLUSIVE if found.inconclusive else Outcome.PASSED
 
 
 def statement(found: WeightReport) -> str:
     """Return whether the weights can be used, and why not, in printable text."""
-    return f"{NOT_USABLE}: {reason(found)}" if found.problems else USABLE
+    why = reason(found)
+    return f"{claim(found)}: {why}" if why else f"{claim(found)}."
+
+
+def claim(found: WeightReport) -> str:
+    """Return whether the weights can be used, without a full stop."""
+    match found.usability:
+        case Usability.USABLE:
+            return USABLE
+        case Usability.UNUSABLE:
+            return NOT_USABLE
+        case Usability.UNDETERMINED:
+            return UNDETERMINED
+        case _:
+            assert_never(found.usability)
 
 
 def reason(found: WeightReport) -> str:
-    """Return why weights cannot be used, in printable text."""
-    return foreign.message("; ".join(found.problems))
+    """Return why weights cannot be used, or cannot be judged, in printable text; or nothing."""
+    return foreign.message("; ".join(found.problems or found.doubts))
 
 
 def advise_weights(found: WeightReport) -> str:
-    """Return what to do about weights that are a finding, in our own words."""
+    """Return what to do about weights that are no pass, in our own words."""
+    if found.inconclusive:
+        return "Add items, or draws where the reason asks for them; until then this is no pass."
     if found.is_control:
         return "Make the clone call the very same model; until then no weight means anything."
     return "Do not estimate with these weights; compare policies that are closer to the base."
@@ -49,6 +70,11 @@ def size_words(found: WeightReport) -> str:
     """Return the effective sample size, and how much of the sample it is."""
     share = found.effective_size / found.items if found.items else 0.0
     return f"{amount(found.effective_size)} ({percent(share)})"
+
+
+def mean_words(found: WeightReport) -> str:
+    """Return the mean weight, and how likely one so far from 1 would be by chance."""
+    return f"{amount(found.mean_weight)} (p = {chance(found.mean_p)})"
 
 
 def tail_words(found: WeightReport) -> str:
@@ -71,6 +97,6 @@ def weight_evidence(found: WeightReport) -> tuple[Line, ...]:
         ("log-ratio", f"{shifted(found.mean_log_ratio)} nats in the mean{centred}"),
         ("ESS", f"{size_words(found)}"),
         ("largest", f"{percent(found.largest_share)} of the sum of all weights"),
-        ("mean weight", amount(found.mean_weight)),
+        ("mean weight", mean_words(found)),
         ("k-hat", tail_words(found)),
     )

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
 from repro_gate.core.baselines import RESOLUTION_NATS
 from repro_gate.core.design import CONFIRMATION, SCREEN
 from repro_gate.core.draws import Encoding
-from repro_gate.core.logprob_verdicts import Effect, Evidence, Sameness, TokenShift
-from repro_gate.statistics.bands import bands, difference_bound, shifts
+from repro_gate.core.logprob_verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
+from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.two_samples import (
     corrections,
@@ -90,9 +91,46 @@ def effect_of(
         p_value=certain[evidence],
         shift=float(moved[0]),
         band=float(allowed[0]),
+        deciding=_deciding(_column(evidence, np.abs(moved) / allowed), draws, floor=floor, of=of),
         tokens=token_shifts(calibration, new, of),
     )
     return effect, bool(looked_at[evidence].any())
+
+
+def _column(evidence: Evidence, excess: Floats) -> int:
+    """Return which column decides: 0 for the sum, from 1 on the tokens.
+
+    Args:
+        evidence: the statistic that found the difference.
+        excess: how far each column has moved, in bands.
+    """
+    furthest = 1 + int(np.argmax(excess[1:]))
+    match evidence:
+        case Evidence.SUM:
+            return 0
+        case Evidence.TOKENS:
+            return furthest
+        case Evidence.COINCIDENCES:
+            # It is about both; where both are beyond or both within, the sum is what matters.
+            return furthest if excess[furthest] > 1 >= excess[0] else 0
+        case _:
+            assert_never(evidence)
+
+
+def _deciding(column: int, draws: tuple[Floats, Floats], *, floor: float, of: Encoding) -> Deciding:
+    calibration, new = draws
+    allowed = bands(calibration, len(new), floor=floor)
+    before, after = (columns_of(some)[:, column] for some in draws)
+    token = None
+    if column:
+        token = _token_shift(column - 1, np.median(calibration, axis=0), np.median(new, axis=0), of)
+    return Deciding(
+        token=token,
+        shift=float(np.median(after) - np.median(before)),
+        band=float(allowed[column]),
+        calibration=tuple(before.tolist()),
+        draws=tuple(after.tolist()),
+    )
 
 
 def token_shifts(calibration: Floats, new: Floats, of: Encoding) -> tuple[TokenShift, ...]:
@@ -101,14 +139,18 @@ def token_shifts(calibration: Floats, new: Floats, of: Encoding) -> tuple[TokenS
     moved = np.abs(observed - expected)
     order: list[int] = np.argsort(-moved, kind="stable")[:_MOST_TOKENS].tolist()
     return tuple(
-        TokenShift(
-            position=place,
-            piece=of.response[place],
-            expected=float(expected[place]),
-            observed=float(observed[place]),
-        )
+        _token_shift(place, expected, observed, of)
         for place in order
         if moved[place] > RESOLUTION_NATS
+    )
+
+
+def _token_shift(place: int, expected: Floats, observed: Floats, of: Encoding) -> TokenShift:
+    return TokenShift(
+        position=place,
+        piece=of.response[place],
+        expected=float(expected[place]),
+        observed=float(observed[place]),
     )
 
 

@@ -1,4 +1,17 @@
-"""Can importance weights w = exp(target - base) be used?"""
+"""Can importance weights w = exp(target - base) be used?
+
+Of responses that were drawn from the base policy the weights have the mean 1, which is tested with
+e-values: products over the items whose expectation is at most 1 while the weights are usable, so
+that they reach 1 / a with a probability of at most a (Markov), whatever the weights' distribution
+and however few items there are.
+
+* Too large: 1 + l (w / b - 1) for several l, averaged. Noise of the log-probabilities alone can
+  make the mean larger than 1; with the smallest effective size that is allowed, s of the items, a
+  lognormal noise makes it b = 1 / sqrt(s).
+* Too small: (1 - s w)^2 / (1 - s), and 0 for w above 1 / s. Its expectation is at most 1 for a
+  mean of at least 1 and an effective size of at least s of the items; it is reached by weights of
+  which all but a share s are 0.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,40 +21,55 @@ from typing import Any
 
 import numpy as np
 
+from repro_gate.core.design import MIN_SIZE_SHARE, WEIGHTS_RATE
 from repro_gate.statistics.labelings import Floats
 
 FEWEST_FOR_KHAT = 100
 """Below it the bar for k-hat is under 0.5 and the tail has too few weights to be fitted."""
-_LOWEST_SIZE_SHARE = 0.1
 _HIGHEST_SHARE = 0.5
 _FEWEST_IN_TAIL = 5
-_FEWEST_FOR_SHARE = 3
-"""Of two weights one always has half."""
+_SMALLEST_P = 1e-99
+"""A smaller one is written down as this."""
+_BETS = (1 / 32, 1 / 8, 1 / 2, 1)
+"""The smallest is the best against few large weights, the largest against many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What is to be said of a set of weights; computed from their logarithms."""
+    """The diagnostics of a set of weights, computed from their logarithms."""
 
     items: int
     effective_size: float
     largest_share: float
     mean_weight: float
     """Infinite where it exceeds every float."""
+    mean_p: float
+    """How likely a mean weight so far from 1 is when usable weights are expected to be 1."""
     khat: float | None
     khat_bar: float | None
 
     def problems(self) -> list[str]:
-        """Return why they cannot be used, in our own words."""
-        found: list[str] = []
-        if self.effective_size < _LOWEST_SIZE_SHARE * self.items:
+        """Return why they cannot be used.
+
+        Effective size and largest share have no error rate; they are for sets of at least
+        `design.MIN_WEIGHTS` items.
+        """
+        found = self.mean_problems()
+        if self.effective_size < MIN_SIZE_SHARE * self.items:
             size = f"{self.effective_size:.1f} of {self.items}"
             found.append(f"the effective sample size is only {size} items")
-        if self.items >= _FEWEST_FOR_SHARE and self.largest_share > _HIGHEST_SHARE:
+        if self.largest_share > _HIGHEST_SHARE:
             found.append(f"one item has {100 * self.largest_share:.0f} % of the whole weight")
         if self.khat is not None and self.khat_bar is not None and self.khat > self.khat_bar:
             found.append(f"k-hat is {self.khat:.2f}, above its bar of {self.khat_bar:.2f}")
         return found
+
+    def mean_problems(self) -> list[str]:
+        """Return whether the mean weight is too far from 1, which any number of items may show."""
+        if self.mean_p > WEIGHTS_RATE:
+            return []
+        mean = f"the mean weight is {self.mean_weight:.2g} (p = {self.mean_p:.2g})"
+        return [f"{mean}, and that of responses drawn from the base policy is 1"]
 
 
 def weights_of(ratios: Sequence[float]) -> Weights:
@@ -67,9 +95,37 @@ def weights_of(ratios: Sequence[float]) -> Weights:
         mean_weight=math.exp(log_mean)
         if log_mean < math.log(np.finfo(np.float64).max)
         else math.inf,
+        mean_p=_mean_p(log_ratios),
         khat=khat,
         khat_bar=None if khat is None else min(1 - 1 / math.log10(items), 0.7),
     )
+
+
+def _mean_p(log_ratios: Floats) -> float:
+    """Return the p-value of a mean weight of 1, of both sides together."""
+    evidence = max(_too_large(log_ratios), _too_small(log_ratios))
+    # Times two, for the two sides.
+    return max(_SMALLEST_P, min(1.0, 2 * math.exp(min(0.0, -evidence))))
+
+
+def _too_large(log_ratios: Floats) -> float:
+    """Return the logarithm of the e-value against a mean weight that noise would explain."""
+    allowed = log_ratios + math.log(MIN_SIZE_SHARE) / 2
+    bets = [
+        float(np.logaddexp(math.log1p(-bet), math.log(bet) + allowed).sum())
+        if bet < 1
+        else float(allowed.sum())
+        for bet in _BETS
+    ]
+    return float(np.logaddexp.reduce(bets)) - math.log(len(_BETS))
+
+
+def _too_small(log_ratios: Floats) -> float:
+    """Return the logarithm of the e-value against weights of which most come with few items."""
+    left = 1 - MIN_SIZE_SHARE * np.exp(np.minimum(log_ratios, -math.log(MIN_SIZE_SHARE)))
+    if left.min() <= 0:
+        return -math.inf
+    return float((2 * np.log(left) - math.log1p(-MIN_SIZE_SHARE)).sum())
 
 
 def _khat(log_ratios: Floats) -> float | None:

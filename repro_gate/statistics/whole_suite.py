@@ -6,11 +6,11 @@ the draws are divided anew, independently of the other cells, and the statistics
 
 import numpy as np
 
+from repro_gate.core.design import WHOLE_SAMPLES
 from repro_gate.core.logprob_verdicts import Evidence
 from repro_gate.statistics.labelings import labelings
 from repro_gate.statistics.two_samples import TwoSamples, contributions
 
-SAMPLES = 19_999
 _POOL = 20_000
 """Divisions of one cell to draw from; below it all of them."""
 _TIE = 1e-9
@@ -22,7 +22,7 @@ class WholeSuite:
     def __init__(self, *, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
         self._observed = np.zeros(len(Evidence))
-        self._sampled = np.zeros((SAMPLES, len(Evidence)))
+        self._sampled = np.zeros((WHOLE_SAMPLES, len(Evidence)))
         self.cells = 0
         """How many were added."""
 
@@ -35,13 +35,13 @@ class WholeSuite:
         ways = labelings(samples.calibration, samples.new, most=_POOL)
         observed, possible = contributions(samples, ways)
         self._observed += observed
-        self._sampled += possible[self._generator.integers(0, len(possible), SAMPLES)]
+        self._sampled += possible[self._generator.integers(0, len(possible), WHOLE_SAMPLES)]
 
     def p_values(self) -> dict[Evidence, float]:
         """Return the p-value of each of the three statistics."""
         least = self._observed - _TIE * np.maximum(1.0, self._observed)
         extreme = (self._sampled >= least).sum(axis=0)
         return {
-            evidence: float((count + 1) / (SAMPLES + 1))
+            evidence: float((count + 1) / (WHOLE_SAMPLES + 1))
             for evidence, count in zip(Evidence, extreme, strict=True)
         }

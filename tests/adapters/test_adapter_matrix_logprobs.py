@@ -604,13 +604,13 @@ def test_a_suite_that_no_number_of_draws_could_save_is_refused(tmp_path: Path) -
 
 
 def test_a_suite_whose_outliers_alarm_by_chance_is_refused(tmp_path: Path) -> None:
-    """Mean +- 3 sd would be a finding in most checks of a service that has not changed."""
-    tolerance = Tolerance(calibration_draws=12, draws=4, outlier_factor=3, max_outlier_rate=0.1)
+    """Mean +- 1 sd would be a finding in most checks of a service that has not changed."""
+    tolerance = Tolerance(calibration_draws=12, draws=4, outlier_factor=1, max_outlier_rate=0.1)
 
-    assert refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 3")) == (
+    assert refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 1")) == (
         "suites.hosted.outlier_factor: expected a larger one, or a larger max_outlier_rate, so "
         f"that outliers are a finding in at most {OUTLIERS_SHARE * 0.02:.3g} of the checks in "
-        "which nothing has changed, found 3, with which they are in "
+        "which nothing has changed, found 1, with which they are in "
         f"{outlier_alarm_rate(tolerance, 4):.3g} of them"
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from repro_gate.checks.policy_noise import within_variance
-from repro_gate.core.draws import Encoding, Piece
+from repro_gate.core.draws import Draw, Encoding, Piece
 from repro_gate.core.logprob_report import (
     LogprobCellReport,
     LogprobControl,
@@ -103,6 +103,7 @@ def test_a_suite_that_repeats_itself_is_identical_as_a_whole() -> None:
     assert replace(matrix, **none) == MatrixTest(
         verdict=MatrixVerdict.AGREES,
         cells=3,
+        left_out=0,
         p_value=1.0,
         evidence="coincidences",
         second_look=False,
@@ -203,7 +204,12 @@ def _wobbling_scene(scorer: NoisyScorer) -> LogprobScene:
 
 def test_a_scorer_that_ignores_the_prompt_fails_the_control() -> None:
     """Its draws agree, and they would whatever was asked."""
-    scene = recorded_scene(NoisyScorer(heeds_prompt=False))
+    scene = recorded_scene(NoisyScorer())
+    # What it says after the prompt of the baseline it says after any.
+    scene.scorer.script = {
+        (cell.id, "control", 1): Draw(logprobs=scene.baselines.kept[SOURCE, cell.id].draws[0])
+        for cell in scene.suite.cells
+    }
     report = scene.check()
 
     assert set(logprob_verdicts_of(report).values()) == {IDENTICAL}

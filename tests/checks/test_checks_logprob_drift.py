@@ -244,3 +244,37 @@ def replace_model(request: DrawRequest) -> DrawRequest:
     """Return the same request to another model."""
     policy = replace(request.cell.policy, model="another")
     return replace(request, cell=replace(request.cell, policy=policy))
+
+
+@pytest.mark.parametrize("noise", [gaussian(0.3), Mixture(share=0.5)])
+def test_one_cell_that_moved_far_is_no_drift_of_the_whole(noise: Mixture) -> None:
+    """The others are judged without it, though noise alone takes them further than the floor."""
+    report = _scene(moved({MOVED: -114.0}), noise=noise, items=4).check()
+
+    assert list(_shifted(report)) == [MOVED]
+    assert report.matrix.verdict is MatrixVerdict.AGREES
+    assert (report.matrix.cells, report.matrix.left_out) == (3, 1)
+    assert abs(report.matrix.mean_shift) < 1
+
+
+def test_a_whole_that_moved_shows_without_the_cells_that_drifted() -> None:
+    """The others have moved too, though none of them shows it by itself."""
+    report = _scene(
+        lambda one: -114.0 if one.cell.id == MOVED else -0.35, noise=gaussian(0.25), items=30
+    ).check()
+
+    assert MOVED in _shifted(report)
+    assert report.matrix.verdict is MatrixVerdict.DRIFT
+    assert report.matrix.left_out == len(_shifted(report))
+    assert report.matrix.cells == 30 - report.matrix.left_out
+
+
+def test_the_token_that_decided_is_in_the_effect() -> None:
+    """Not the sum, which is within its band."""
+    away = tokens_moved({7: -0.3467, 20: 0.33})
+    effect = _shifted(_scene(moved({MOVED: away}), noise=Mixture()).check())[MOVED]
+
+    assert abs(effect.shift) < effect.band
+    assert effect.deciding.token is not None
+    assert effect.deciding.token.position == 7
+    assert abs(effect.deciding.shift) > effect.deciding.band

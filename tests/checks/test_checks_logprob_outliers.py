@@ -66,24 +66,34 @@ def test_outliers_are_counted_for_their_policy() -> None:
     assert noise.variance == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("items", [1, 2, 3, 4])
+def test_one_outlier_is_no_finding_of_a_small_suite(items: int) -> None:
+    """One of seven draws is more than one of twenty, and no more than chance makes of it."""
+    report = _outlying(items=items).check()
+
+    assert set(logprob_verdicts_of(report).values()) == {IDENTICAL}
+    assert len(report.cells[0].outliers) == 1
+
+
 def test_too_many_outliers_are_a_finding_of_the_cells_that_have_them() -> None:
-    """One of seven draws is more than one of twenty."""
-    report = _outlying(items=3).check()
+    """Seven of 27 draws are more than a service with one in twenty shows in one of 1,000 checks."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=10))
+    strange = [f"base--item-{number}" for number in range(7)]
+    scene.scorer.shift = moved_draws({(name, "first_look", 2): FAR for name in strange})
+    verdicts = logprob_verdicts_of(scene.check())
+    finding = Outlying(count=7, draws=27, most=6, allowed=0.05)
 
-    assert logprob_verdicts_of(report) == {
-        CELL: Outlying(rate=1 / 7, allowed=0.05),
-        "base--item-1": IDENTICAL,
-        "base--item-2": IDENTICAL,
-    }
+    assert verdicts == dict.fromkeys(verdicts, IDENTICAL) | dict.fromkeys(strange, finding)
+    assert finding.rate == 7 / 27
 
 
-def test_the_allowed_rate_itself_is_allowed() -> None:
-    """One of twenty is not more than one of twenty."""
-    suite = suite_of_logprobs(items=3, tolerance=Tolerance(max_outlier_rate=1 / 7))
-    scene = recorded_scene(NoisyScorer(), suite)
-    scene.scorer.shift = moved_draws({(CELL, "first_look", 1): FAR})
+def test_so_many_outliers_as_chance_makes_are_allowed() -> None:
+    """Six of 26 are the most."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=10))
+    strange = [f"base--item-{number}" for number in range(6)]
+    scene.scorer.shift = moved_draws({(name, "first_look", 2): FAR for name in strange})
 
-    assert logprob_verdicts_of(scene.check())[CELL] == IDENTICAL
+    assert set(logprob_verdicts_of(scene.check()).values()) == {IDENTICAL}
 
 
 def test_most_draws_far_away_are_drift() -> None:

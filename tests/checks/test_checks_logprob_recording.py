@@ -16,9 +16,8 @@ from repro_gate.checks.survey import orphans_of
 from repro_gate.core.baselines import Baseline, fit_noise
 from repro_gate.core.draws import Draw, DrawFacts, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.policies import LogprobCell, Tolerance
+from repro_gate.core.policies import LogprobCell, Tolerance, WeightPlan
 from repro_gate.errors import InputInvalid
-from repro_gate.ports import Purpose
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import (
     MODEL,
@@ -33,6 +32,7 @@ from tests.fakes.scoring import (
 )
 
 CELL = "base--item-0"
+CONTROL = (CELL, "control", 1)
 FACTS = DrawFacts(at=NOW, model=MODEL)
 AWAY = MissedDraw(reason="503 from the service", remedy="try again later")
 
@@ -88,12 +88,17 @@ def test_a_baseline_is_its_calibration_draws_rounded() -> None:
 
 
 def test_calibration_is_drawn_once() -> None:
-    """As many draws as the tolerance wants, of no cell more, and nothing else."""
+    """As many draws as the tolerance wants, of no cell more, and one control of the policy."""
     scene = _unrecorded()
     scene.calibrate()
 
     assert scene.scorer.asked == [
-        (f"base--item-{item}", "calibration", number) for item in range(2) for number in range(1, 7)
+        *(
+            (f"base--item-{item}", "calibration", number)
+            for item in range(2)
+            for number in range(1, 7)
+        ),
+        CONTROL,
     ]
     assert [*scene.log.noted] == scene.scorer.asked
 
@@ -108,7 +113,10 @@ def test_what_was_drawn_is_not_drawn_again() -> None:
     again.log.kept = first.log.noted
 
     assert len(again.calibrate().baselines) == 1
-    assert again.scorer.asked == [(CELL, "calibration", number) for number in (4, 5, 6)]
+    assert again.scorer.asked == [
+        *((CELL, "calibration", number) for number in (4, 5, 6)),
+        CONTROL,
+    ]
 
 
 def test_the_floor_comes_from_the_other_cells_of_the_policy() -> None:
@@ -337,4 +345,63 @@ def test_a_noisy_service_gets_a_baseline() -> None:
 
     assert (len(made.baselines), made.refused) == (3, ())
     assert all(one.noise.deviation > 1 for one in made.baselines)
-    assert {key[1] for key in scene.log.noted} == {Purpose.CALIBRATION.value}
+    assert {key[1] for key in scene.log.noted} == {"calibration", "control"}
+
+
+def test_a_service_that_ignores_the_prompt_is_not_recorded() -> None:
+    """No check of it could fail."""
+    made = LogprobScene(scorer=NoisyScorer(heeds_prompt=False)).calibrate()
+
+    assert made.baselines == ()
+    assert {(one.reason, one.is_finding) for one in made.refused} == {
+        ("another prompt gave the same log-probabilities, so no check of it could fail", True)
+    }
+    assert len(made.refused) == 3
+
+
+def test_a_service_whose_control_cannot_be_had_is_not_recorded() -> None:
+    """Nor is any other policy of the suite, of which a part would be of another time."""
+    suite = suite_of_logprobs(policies=[policy_of("gone"), policy_of("here")], items=1)
+    script = {("gone--item-0", "control", 1): AWAY}
+    made = LogprobScene(scorer=NoisyScorer(script=script), suite=suite).calibrate()
+
+    assert made.baselines == ()
+    assert {one.cell.id: one.reason for one in made.refused} == {
+        "gone--item-0": "its control could not be measured, so nothing shows that its "
+        "log-probabilities depend on the prompt",
+        "here--item-0": "not recorded, because gone could not be",
+    }
+    assert not any(one.is_finding for one in made.refused)
+    assert all(len(one.totals) == 10 for one in made.refused)
+
+
+@pytest.mark.parametrize("items", [1, 5])
+def test_a_clone_that_is_another_model_is_not_recorded(items: int) -> None:
+    """The A/A control of a check, with the calibration draws; and one item is enough to see it."""
+    policies = [policy_of("base"), policy_of("clone", model="another")]
+    weights = WeightPlan(base="base", clones=("clone",))
+    suite = suite_of_logprobs(policies=policies, items=items, weights=weights)
+    made = LogprobScene(scorer=NoisyScorer(), suite=suite).calibrate()
+    reasons = {one.cell.policy.name: (one.reason, one.is_finding) for one in made.refused}
+
+    assert made.baselines == ()
+    assert reasons["clone"][0].startswith("weights of clone: the A/A control is not centred on 0")
+    assert reasons["clone"][1]
+    assert reasons["base"] == ("not recorded, because clone could not be", False)
+
+
+def test_what_no_check_could_determine_is_known_when_recording() -> None:
+    """The baselines are sound, and the weights that the matrix asks for have too few items."""
+    policies = [policy_of("base"), policy_of("clone", system="the same")]
+    weights = WeightPlan(base="base", must_be_usable=("clone",))
+    suite = suite_of_logprobs(policies=policies, items=3, weights=weights)
+    scorer = NoisyScorer(tokens=2)
+    scorer.script = {
+        (cell.id, "calibration", number): Draw(logprobs=(-1.0, -2.0), facts=FACTS)
+        for cell in suite.cells
+        for number in range(1, 11)
+    }
+    made = LogprobScene(scorer=scorer, suite=suite).calibrate()
+
+    assert len(made.baselines) == 6
+    assert made.doubts == ("weights of clone: 3 items are too few, at least 51 are needed",)

@@ -1,19 +1,19 @@
 """Importance weights between policies, and the control that they are 1 where they should be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from repro_gate.checks.comparison import Comparison
-from repro_gate.checks.weighing import weigh
+from repro_gate.checks.weighing import foreseen_doubts, weigh
+from repro_gate.core.design import MIN_WEIGHTS
 from repro_gate.core.draws import Draw, MissedDraw
-from repro_gate.core.policies import LogprobSuite, WeightPlan
-from repro_gate.ports import DrawRequest
+from repro_gate.core.logprob_report import Usability, WeightReport
+from repro_gate.core.policies import LogprobSuite, Tolerance, WeightPlan
+from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import (
-    SOURCE,
     Mixture,
     NoisyScorer,
     gaussian,
@@ -111,28 +111,14 @@ def test_a_clone_that_is_off_by_less_than_the_floor_will_do() -> None:
     assert not found.failed
 
 
-def _seen(suite: LogprobSuite, draws: Mapping[str, Sequence[float]]) -> dict[str, Comparison]:
-    """Return what is known of cells whose first ten draws are their calibration."""
-    return {
-        cell.id: Comparison(
-            cell=cell,
-            source=SOURCE,
-            center=-42.0,
-            calibration_totals=tuple(draws[cell.id][:10]),
-            totals=list(draws[cell.id][10:]),
-        )
-        for cell in suite.cells
-    }
-
-
 def test_the_control_takes_as_many_draws_of_every_cell() -> None:
     """More draws of some, because of what they were, would make it say more than it knows."""
     suite = _suite(BASE, CLONE, items=4)
     generator = np.random.default_rng(3)
     drawn = {cell.id: generator.normal(-42, 1, 15).tolist() for cell in suite.cells}
     few, many = (
-        weigh(suite, _seen(suite, {name: draws[:last] for name, draws in drawn.items()}))
-        for last in (12, 15)
+        weigh(suite, {name: draws[:last] for name, draws in drawn.items()}, fixed=5)
+        for last in (6, 15)
     )
 
     assert few[0].mean_log_ratio != many[0].mean_log_ratio
@@ -187,20 +173,157 @@ def test_no_weights_are_no_bad_weights() -> None:
     assert scene.check().weights == ()
 
 
+def _weighed(
+    ratios: Sequence[float], *, clones: tuple[str, ...] = (CLONE,), draws: int = 5
+) -> tuple[WeightReport, ...]:
+    """Return the weights of clones whose draws are a log-ratio off the base's, item by item."""
+    plan = WeightPlan(base=BASE, clones=clones, must_be_usable=clones)
+    suite = _suite(BASE, *clones, items=len(ratios), plan=plan)
+    away = {f"item-{place}": ratio for place, ratio in enumerate(ratios)}
+    totals = {
+        cell.id: [
+            -42 + 0.1 * step + (0.0 if cell.policy.name == BASE else away[cell.item.name])
+            for step in range(draws)
+        ]
+        for cell in suite.cells
+    }
+    return weigh(suite, totals, fixed=draws)
+
+
 def test_each_of_several_clones_has_its_share_of_the_error_rate() -> None:
     """Two controls may alarm by chance no more often than one."""
-    found = []
-    for clones in ((CLONE,), (CLONE, "twin")):
-        plan = WeightPlan(base=BASE, clones=clones)
-        suite = _suite(BASE, *clones, items=1, plan=plan)
-        # As far apart as hardly ever by chance: enough for one control, and not for one of two.
-        shifts = {cell.id: 0.0 if cell.policy.name == BASE else -0.62 for cell in suite.cells}
-        draws = {
-            name: [-42 + 0.1 * step + away for step in range(12)] for name, away in shifts.items()
-        }
-        found.append(weigh(suite, _seen(suite, draws)))
+    # As far apart as hardly ever by chance: enough for one control, and not for one of two.
+    one, two = (_weighed([-0.26] * 3, clones=clones) for clones in ((CLONE,), (CLONE, "twin")))
 
-    p_values = {one.control_p for reports in found for one in reports}
+    p_values = {found.control_p for found in (*one, *two)}
     assert len(p_values) == 1
     assert 0.0005 < min(p for p in p_values if p is not None) < 0.001
-    assert [[one.failed for one in reports] for reports in found] == [[True], [False, False]]
+    assert [[found.failed for found in some] for some in (one, two)] == [[True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    ("items", "usability", "is_unknown"),
+    [
+        (1, Usability.UNDETERMINED, True),
+        (2, Usability.UNDETERMINED, True),
+        (3, Usability.USABLE, False),
+    ],
+)
+def test_a_control_that_cannot_fail_shows_nothing(
+    items: int, usability: Usability, *, is_unknown: bool
+) -> None:
+    """A clone that agrees on a single item is no pass."""
+    (found,) = _weighed([0.0] * items)
+
+    assert (found.usability, found.inconclusive) == (usability, is_unknown)
+    assert (found.control_doubt is None) is (usability is Usability.USABLE)
+
+
+def test_a_control_of_too_few_draws_shows_nothing() -> None:
+    """Two draws of each of three items can never differ significantly."""
+    (found,) = _weighed([-3.0] * 3, draws=2)
+
+    assert found.inconclusive
+    (doubt,) = found.doubts
+    assert doubt == (
+        "the A/A control cannot fail: with 3 items its smallest p-value is 0.037, not at most "
+        "0.001; take more draws or more items"
+    )
+
+
+def test_a_clone_of_great_noise_needs_more_items() -> None:
+    """Its log-ratios may be noise, and then only many items show whether the weights are usable."""
+    few, many = (
+        recorded_scene(NoisyScorer(noise=gaussian(0.7), seed=5), suite).check().weights[0]
+        for suite in (_suite(BASE, CLONE, items=items) for items in (5, MIN_WEIGHTS))
+    )
+
+    assert (few.usability, few.control_doubt) == (Usability.UNDETERMINED, None)
+    assert few.doubts[0].endswith("5 items are too few, at least 51 are needed")
+    assert many.usability is Usability.USABLE
+
+
+@pytest.mark.parametrize(
+    ("ratios", "usability"),
+    [
+        ([3.0, 0.0, 0.0], Usability.UNDETERMINED),
+        ([0.0] * 50, Usability.UNDETERMINED),
+        ([0.0] * 51, Usability.USABLE),
+        ([0.0] * 200 + [8.0], Usability.UNUSABLE),
+        ([116.2] * 150, Usability.UNUSABLE),
+        ([116.2], Usability.UNUSABLE),
+        ([-65.2] * 150, Usability.UNUSABLE),
+        ([-65.2] * 5, Usability.UNDETERMINED),
+    ],
+    ids=str,
+)
+def test_other_policies_need_enough_items(ratios: list[float], usability: Usability) -> None:
+    """A share of three items says nothing, and a mean weight of exp(116.2) says it of one."""
+    plan = WeightPlan(base=BASE, must_be_usable=(UNHELPFUL,))
+    suite = _suite(BASE, UNHELPFUL, items=len(ratios), plan=plan)
+    away = {f"item-{place}": ratio for place, ratio in enumerate(ratios)}
+    totals = {
+        cell.id: [-42.0 + (0 if cell.policy.name == BASE else away[cell.item.name])] * 2
+        for cell in suite.cells
+    }
+    (found,) = weigh(suite, totals, fixed=5)
+
+    assert found.usability is usability
+    assert found.failed is (usability is Usability.UNUSABLE)
+    assert found.inconclusive is (usability is Usability.UNDETERMINED)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_clone_with_the_noise_of_a_real_service_is_seldom_anything_but_usable(seed: int) -> None:
+    """In 50 suites of 5 items whose draws are off in a tenth: at most two by chance."""
+    generator = np.random.default_rng(seed)
+    plan = WeightPlan(base=BASE, clones=(CLONE,), must_be_usable=(CLONE,))
+    suite = _suite(BASE, CLONE, items=5, plan=plan)
+    found = []
+    for _ in range(50):
+        off = generator.random((10, 5)) < 0.1
+        drawn = np.where(off, generator.normal(-42, 1.56, (10, 5)), -42.0)
+        totals = {cell.id: draws for cell, draws in zip(suite.cells, drawn.tolist(), strict=True)}
+        (report,) = weigh(suite, totals, fixed=5)
+        found.append(report.usability)
+
+    assert Usability.UNUSABLE not in found
+    assert found.count(Usability.UNDETERMINED) <= 2
+
+
+def test_a_base_that_drifted_is_no_longer_its_clone() -> None:
+    """The draws of this check are compared, and none of those that were recorded before."""
+    scene = recorded_scene(NoisyScorer(), _suite(BASE, CLONE, items=5))
+    scene.scorer.shift = lambda one: -2.0 if one.cell.policy.name == BASE else 0.0
+    (found,) = scene.check().weights
+
+    assert found.mean_log_ratio == pytest.approx(2.0, abs=1e-3)
+    assert found.failed
+
+
+def test_the_looks_at_base_and_clone_are_not_cut_short() -> None:
+    """The control needs as many draws of each cell; those of others end when they are decided."""
+    scene = recorded_scene(NoisyScorer(), _suite(BASE, CLONE, UNHELPFUL, items=3))
+    scene.check()
+
+    assert [
+        scene.scorer.asked_of(f"{name}--item-0", Purpose.FIRST_LOOK)
+        for name in (BASE, CLONE, UNHELPFUL)
+    ] == [5, 5, 2]
+
+
+@pytest.mark.parametrize(
+    ("items", "draws", "doubted"),
+    [(5, 5, [UNHELPFUL]), (5, 2, [CLONE, UNHELPFUL]), (51, 5, [])],
+)
+def test_what_cannot_be_determined_is_known_before_anything_is_drawn(
+    items: int, draws: int, doubted: list[str]
+) -> None:
+    """By the numbers of items and draws in the matrix."""
+    plan = WeightPlan(base=BASE, clones=(CLONE,), must_be_usable=(UNHELPFUL, CLONE))
+    suite = replace(
+        _suite(BASE, CLONE, UNHELPFUL, items=items, plan=plan), tolerance=Tolerance(draws=draws)
+    )
+
+    assert [target for target, _ in foreseen_doubts(suite)] == doubted
+    assert foreseen_doubts(replace(suite, weights=None)) == ()

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.cli.hosted_workspaces import ITEMS, PLANE, POLICY, TRAIN, HostedWorkspace
+from tests.cli.workspaces import contents_of
 from tests.fakes.fireworks.conduct import Conduct
-from tests.fakes.fireworks.effects import Rule, Shift, Swap, on
+from tests.fakes.fireworks.effects import Edit, Rule, Shift, Swap, on
 from tests.fakes.fireworks.hosting import HostedModel
 from tests.fakes.fireworks.noise import Mixture
 from tests.fakes.fireworks.server import Api, serving
@@ -93,7 +94,8 @@ def test_quantised_weights_are_drift(unrecorded: HostedWorkspace) -> None:
 
 
 def test_the_outlier_of_the_finding_is_drawn_again(hosted: HostedWorkspace, api: Api) -> None:
-    """One draw 114 nats too low is named, replaced, and too many in so small a suite."""
+    """One draw 114 nats too low is named, replaced, and too many where none may be."""
+    hosted.ask(api.base_url, suite={"max_outlier_rate": 0})
     api.follow(_OUTLIER)
 
     ran = hosted.check()
@@ -107,14 +109,50 @@ def test_the_outlier_of_the_finding_is_drawn_again(hosted: HostedWorkspace, api:
 
 
 def test_outliers_that_are_allowed_are_a_note(hosted: HostedWorkspace, api: Api) -> None:
-    """With a rate of 1 the same outlier is told, and decides nothing."""
+    """One of a few draws comes by chance: it is reported, and decides nothing."""
     api.follow(_OUTLIER)
-    hosted.ask(api.base_url, suite={"max_outlier_rate": 1})
 
     ran = hosted.check()
 
     assert (ran.code, len(hosted.logprob_cell(TRAIN)["outliers"])) == (0, 1)
     assert "114.0000 from the center" in ran.out
+
+
+def test_too_few_items_for_their_weights_are_known_before_and_after(
+    hosted: HostedWorkspace, api: Api
+) -> None:
+    """When recording, in a dry run, and in the report of the check: each ends inconclusive."""
+    weights = {"base": "base", "must_be_usable": ["clone"]}
+    hosted.ask(api.base_url, policies={"base": POLICY, "clone": POLICY}, suite={"weights": weights})
+    doubt = "2 items are too few, at least 51 are needed"
+
+    recorded = hosted.calibrate()
+    planned = hosted.check("--dry-run")
+    ran = hosted.check()
+    (weight,) = hosted.suite()["weights"]
+
+    assert [recorded.code, planned.code, ran.code] == [4, 4, 4]
+    assert f"undetermined hosted: weights of clone: {doubt}\n" in recorded.out
+    assert f"the check will be inconclusive: {doubt}\n" in planned.out
+    assert (weight["usability"], weight["doubts"]) == ("undetermined", [doubt])
+    assert set(hosted.logprob_verdicts().values()) == {"agrees"}
+
+
+def test_a_server_without_log_probabilities_is_not_recorded(
+    unrecorded: HostedWorkspace, api: Api
+) -> None:
+    """Numbers that stand for them are no measurement, and no finding."""
+
+    def without(body: Any) -> None:
+        for row in body["choices"][0]["logprobs"]["content"]:
+            row["logprob"] = 0.0
+
+    api.follow(Rule(effect=Edit(change=without)))
+
+    ran = unrecorded.calibrate()
+
+    assert (ran.code, contents_of(unrecorded.snapshots)) == (4, {})
+    assert "this server gives no log-probabilities: all " in ran.out
 
 
 def test_an_outlier_makes_no_weight(hosted: HostedWorkspace, api: Api) -> None:
@@ -123,7 +161,8 @@ def test_an_outlier_makes_no_weight(hosted: HostedWorkspace, api: Api) -> None:
     hosted.ask(
         api.base_url,
         policies={"base": POLICY, "clone": POLICY},
-        suite={"max_outlier_rate": 1, "weights": weights},
+        items={**ITEMS, "moon": {"prompt": "Is it far?", "response": " A light second."}},
+        suite={"weights": weights},
     )
     assert hosted.calibrate().code == 0
     api.follow(_OUTLIER)

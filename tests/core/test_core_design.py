@@ -14,21 +14,33 @@ from repro_gate.core.design import (
     CORRECTION,
     FIRST_WAVE,
     MATRIX_SHARE,
+    MIN_SIZE_SHARE,
+    MIN_WEIGHTS,
     MOST_LABELINGS,
     OUTLIERS_SHARE,
     SCREEN,
     TESTS,
+    WEIGHTS_RATE,
+    WHOLE_SAMPLES,
     can_alarm,
     cell_level,
+    control_level,
     matrix_level,
+    max_outliers,
     outlier_alarm_rate,
+    smallest_control_p,
     smallest_p,
     student_tail,
     sufficient_draws,
+    weights_doubt,
 )
 from repro_gate.core.policies import Tolerance
 
 USUAL = Tolerance()
+_CANNOT_FAIL = (
+    "the A/A control cannot fail: with 5 items its smallest p-value is 0.0041, not at most 0.001; "
+    "take more draws or more items"
+)
 
 
 def test_the_shares_are_all_of_the_rate() -> None:
@@ -94,6 +106,63 @@ def test_the_usual_tolerance_keeps_its_promise(cells: int) -> None:
     assert outlier_alarm_rate(USUAL, cells) <= OUTLIERS_SHARE * USUAL.false_alarm_rate
 
 
+@pytest.mark.parametrize(
+    ("draws", "most"), [(1, 1), (2, 2), (4, 2), (7, 3), (8, 3), (20, 5), (60, 9), (600, 48)]
+)
+def test_single_outliers_are_no_finding_of_a_small_suite(draws: int, most: int) -> None:
+    """One of seven draws comes by chance where one of twenty may be; more than half never do."""
+    assert max_outliers(USUAL, draws) == most
+    assert draws < 8 or most < draws / 2
+
+
+@given(st.integers(1, 500), st.floats(0, 1), st.floats(0.001, 0.5))
+def test_so_many_outliers_come_by_chance_as_seldom_as_stated(
+    draws: int, share: float, rate: float
+) -> None:
+    """Of a service with the largest share that is allowed; with one less it would be too often."""
+    tolerance = replace(USUAL, max_outlier_rate=share, false_alarm_rate=rate)
+    most = max_outliers(tolerance, draws)
+    level = OUTLIERS_SHARE * rate
+
+    assert stats.binom.sf(most, draws, share) <= level + 1e-9
+    assert most <= share * draws or stats.binom.sf(most - 1, draws, share) >= level - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("items", "control", "doubt"),
+    [
+        (MIN_WEIGHTS, None, None),
+        (MIN_WEIGHTS - 1, None, "50 items are too few, at least 51 are needed"),
+        (5, [(5, 5)] * 5, None),
+        (3, [(5, 5)] * 3, None),
+        (1, [(9, 9)], "the A/A control needs at least 3 items, and there is 1"),
+        (2, [(5, 5)] * 2, "the A/A control needs at least 3 items, and there are 2"),
+        (
+            5,
+            [(2, 2)] * 5,
+            _CANNOT_FAIL,
+        ),
+    ],
+)
+def test_what_too_few_items_cannot_show(
+    items: int, control: list[tuple[int, int]] | None, doubt: str | None
+) -> None:
+    """Weights need enough of them, and a control enough draws to be able to fail."""
+    assert weights_doubt(items, control=control, level=control_level(USUAL, 1)) == doubt
+
+
+def test_fewer_items_could_all_miss_the_weight() -> None:
+    """Of usable weights nine in ten may be 0, and so many items hit none of the rest too often."""
+    assert (1 - MIN_SIZE_SHARE) ** MIN_WEIGHTS <= WEIGHTS_RATE / 2
+    assert (1 - MIN_SIZE_SHARE) ** (MIN_WEIGHTS - 1) > WEIGHTS_RATE / 2
+
+
+def test_clones_share_the_part_of_the_controls() -> None:
+    """And a sample of divisions has a smallest p-value of its own."""
+    assert control_level(USUAL, 2) == control_level(USUAL, 0) / 2
+    assert smallest_control_p([(10, 10)] * 9) == 1 / (WHOLE_SAMPLES + 1)
+
+
 @pytest.mark.parametrize("cells", [1, 3, 60])
 @pytest.mark.parametrize("factor", [1.0, 3.0, 8.0, 20.0])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.2])
@@ -101,7 +170,10 @@ def test_outliers_are_a_binomial_of_student_tails(cells: int, factor: float, sha
     """The rate is that of the worse of the two moments at which draws are counted."""
     tolerance = replace(USUAL, outlier_factor=factor, max_outlier_rate=share)
     each = 2 * stats.t.sf(factor / math.sqrt(1.1), 4)
-    rates = [stats.binom.sf(int(share * cells * draws), cells * draws, each) for draws in (2, 5)]
+    rates = [
+        stats.binom.sf(max_outliers(tolerance, cells * draws), cells * draws, each)
+        for draws in (2, 5)
+    ]
 
     assert outlier_alarm_rate(tolerance, cells) == pytest.approx(max(rates), rel=1e-9, abs=1e-12)
 

@@ -13,6 +13,7 @@ from repro_gate.core.draws import (
     DrawFacts,
     Encoding,
     InvalidDraw,
+    MissedDraw,
     Piece,
     judge_answer,
 )
@@ -147,6 +148,34 @@ def test_an_id_says_more_than_a_text() -> None:
         assert isinstance(judge_answer(answer, texts), Draw) == is_draw
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ((0.0, 0.0, 0.0), "all 3 tokens of the response have 0"),
+        ((0.0, -0.0, ROUNDING_NATS), "all 3 tokens of the response have 0"),
+        ((-9999.0,) * 3, "all 3 tokens of the response have -9999"),
+        ((-1.5, -1.5, -1.5), "all 3 tokens of the response have -1.5"),
+        ((-1.5, -9999.0, -0.25), "-9999 stands for a number that it did not compute"),
+    ],
+)
+def test_numbers_that_stand_for_none_are_no_measurement(
+    values: tuple[float, ...], shown: str
+) -> None:
+    """Not measured, rather than invalid: nothing is known of the model."""
+    assert judge_answer(answered(logprobs=values), ENCODING) == MissedDraw(
+        reason=f"this server gives no log-probabilities: {shown}",
+        remedy="ask a server and a model that return the log-probabilities of a prompt",
+    )
+
+
+def test_a_single_token_may_be_certain() -> None:
+    """Of one token alone 0 is a probability of 1."""
+    one = Encoding(prompt=PROMPT, response=RESPONSE[:1])
+    answer = answered(pieces=RESPONSE[:1], logprobs=(0.0,))
+
+    assert judge_answer(answer, one) == Draw(logprobs=(0.0,), facts=FACTS)
+
+
 @given(st.lists(st.none() | st.floats(), min_size=3, max_size=3))
 def test_a_draw_has_only_log_probabilities(values: list[float | None]) -> None:
     """Whatever comes back, a draw is finite and never above 0, and all else names a token."""
@@ -157,3 +186,5 @@ def test_a_draw_has_only_log_probabilities(values: list[float | None]) -> None:
             assert all(math.isfinite(value) and value <= 0 for value in logprobs)
         case InvalidDraw(position=position):
             assert position is not None
+        case MissedDraw(reason=reason):
+            assert reason.startswith("this server gives no log-probabilities: ")

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from repro_gate.core.cells import Factor
 from repro_gate.core.controls import ControlReport
 from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobControl, MatrixVerdict
+from repro_gate.core.logprob_report import (
+    LogprobCellReport,
+    LogprobControl,
+    MatrixVerdict,
+    Usability,
+)
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Sameness
 from repro_gate.core.outcome import (
     ExitCode,
@@ -273,6 +278,31 @@ def test_weights_that_cannot_be_used_fail_where_they_have_to(
 
     assert decide(_logprobs(AGREES, weights=(found,))) == outcome
     assert decide(_logprobs(AGREES, weights=(usable,))) == Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("is_control", "must_be_usable", "outcome"),
+    [
+        (True, False, Outcome.INCONCLUSIVE),
+        (False, True, Outcome.INCONCLUSIVE),
+        (False, False, Outcome.PASSED),
+    ],
+)
+def test_weights_that_cannot_be_determined_are_no_pass_where_they_are_needed(
+    outcome: Outcome, *, is_control: bool, must_be_usable: bool
+) -> None:
+    """Neither is a control that could not have failed; what is known besides comes first."""
+    found = weight_report_of(
+        is_control=is_control,
+        must_be_usable=must_be_usable,
+        doubts=("1 item",),
+        control_doubt="1 item" if is_control else None,
+    )
+    drift = LOGPROB_VERDICTS["drift"]
+
+    assert found.usability is Usability.UNDETERMINED
+    assert decide(_logprobs(AGREES, weights=(found,))) == outcome
+    assert decide(_logprobs(drift, weights=(found,))) == Outcome.FAILED
 
 
 def test_an_interrupted_suite_does_not_pass() -> None:

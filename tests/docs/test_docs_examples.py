@@ -44,9 +44,9 @@ def test_the_part_about_log_probabilities_is_read(tmp_path: Path) -> None:
     (tmp_path / "repro-gate.toml").write_text("\n".join(blocks), encoding="utf-8")
     suites = read_matrix(tmp_path / "repro-gate.toml").logprob_suites
     assert [cell.id for cell in suites["hosted"].cells] == [
-        "base--paper-airplane",
-        "clone--paper-airplane",
-        "unhelpful--paper-airplane",
+        f"{policy}--{item}"
+        for policy in ("base", "clone", "unhelpful")
+        for item in ("paper-airplane", "autumn-leaves", "bread-recipe")
     ]
 
 

@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT, page
 if TYPE_CHECKING:
     from tests.docs.conftest import CommandLine
 
-_SCRIPT = re.compile(r"<<'END'\n(.*)END", re.DOTALL)
+_SCRIPTS = re.compile(r"<<'(END|WEIGHTS)'\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,13 @@ _SCRIPT = re.compile(r"<<'END'\n(.*)END", re.DOTALL)
 def test_scripts_print_what_the_page_shows(name: str) -> None:
     """A script that counts something in the goldens prints the block after it."""
     shell = "\n".join(page(name).blocks("sh"))
-    script = _SCRIPT.search(shell)
-    assert script
-    done = subprocess.run(
-        [sys.executable, "-c", script[1]], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout in page(name).blocks("text")
+    scripts = [script[2] for script in _SCRIPTS.finditer(shell)]
+    assert scripts
+    for script in scripts:
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        assert done.stdout in page(name).blocks("text")
 
 
 def test_the_count_of_differing_gpu_goldens_is_right() -> None:

@@ -1,6 +1,6 @@
 """A logprob check among fakes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from repro_gate.checks.calibration import Calibrated, calibrate, candidates
@@ -46,12 +46,14 @@ class LogprobScene:
             self.plan, scorer=self.scorer, baselines=self.baselines, again=again
         )
         made = calibrate(wanted, self.plan, drawer=drawer, now=lambda: NOW)
-        return Calibrated(baselines=made.baselines, refused=(*refused, *made.refused))
+        return replace(made, refused=(*refused, *made.refused))
 
     def record(self) -> Self:
-        """Record a baseline of every cell, and forget how that went."""
+        """Record a baseline of every cell, whatever its weights, and forget how that went."""
+        suite, self.suite = self.suite, replace(self.suite, weights=None)
         for baseline in self.calibrate(again=True).baselines:
             self.baselines.write(baseline)
+        self.suite = suite
         self.scorer.asked.clear()
         self.log = MemoryDrawLog()
         self.progress = RecordingProgress()

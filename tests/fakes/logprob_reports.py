@@ -19,6 +19,7 @@ from repro_gate.core.logprob_report import (
 )
 from repro_gate.core.logprob_verdicts import (
     Agrees,
+    Deciding,
     Effect,
     Evidence,
     Invalid,
@@ -39,6 +40,7 @@ from repro_gate.core.policies import (
 )
 from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
 
+OUTLYING = Outlying(count=6, draws=75, most=5, allowed=0.05)
 CALIBRATION = (-42.0, -42.0, -42.0, -42.0, -42.5, -41.5, -42.0, -42.0, -42.0, -42.0)
 
 
@@ -96,14 +98,30 @@ def token_of(position: int = 3, *, data: bytes = b" Paris", shift: float = -1.25
     )
 
 
+def deciding_of(token: TokenShift | None = None, **changes: Any) -> Deciding:
+    """Return the quantity that decided: the sum, or a token."""
+    center = -42.0 if token is None else token.expected
+    shift = -1.25 if token is None else token.shift
+    deciding = Deciding(
+        token=token,
+        shift=shift,
+        band=0.5 if token is None else 0.1,
+        calibration=(center,) * 10,
+        draws=(center + shift,) * 10,
+    )
+    return replace(deciding, **changes)
+
+
 def effect_of(*tokens: TokenShift, **changes: Any) -> Effect:
-    """Return a shift that shows in the sum."""
+    """Return a shift that shows in the sum, unless another quantity is said to have decided."""
+    usual: dict[str, Any] = {"shift": -1.25, "band": 0.5}
+    moved = {name: changes.get(name, value) for name, value in usual.items()}
     effect = Effect(
         evidence=Evidence.SUM,
         p_value=0.00021,
-        shift=-1.25,
-        band=0.5,
+        deciding=deciding_of(**moved),
         tokens=tokens or (token_of(),),
+        **moved,
     )
     return replace(effect, **changes)
 
@@ -124,6 +142,7 @@ def matrix_test_of(verdict: MatrixVerdict = MatrixVerdict.AGREES, **changes: Any
     test = MatrixTest(
         verdict=verdict,
         cells=12,
+        left_out=0,
         p_value=0.41,
         evidence=Evidence.COINCIDENCES.value,
         typical_shift=0.0,
@@ -164,6 +183,7 @@ def weight_report_of(*problems: str, **changes: Any) -> WeightReport:
         effective_size=215.0,
         largest_share=0.043,
         mean_weight=1.282,
+        mean_p=1.0,
         khat=0.49,
         khat_bar=2 / 3,
         control_p=0.3,
@@ -207,12 +227,15 @@ def rich_logprobs_of() -> LogprobReport:
             totals=(-43.25, -43.25, -43.25, -43.5, -43.25),
         ),
         logprob_cell_report_of(
-            Shifted(effect=effect_of(evidence=Evidence.TOKENS, shift=0.0), provenance=()),
+            Shifted(
+                effect=effect_of(
+                    evidence=Evidence.TOKENS, shift=0.0, deciding=deciding_of(token_of())
+                ),
+                provenance=(),
+            ),
             logprob_cell_of("river"),
         ),
-        logprob_cell_report_of(
-            Outlying(rate=0.08, allowed=0.05), logprob_cell_of("train"), outliers=(outlier_of(),)
-        ),
+        logprob_cell_report_of(OUTLYING, logprob_cell_of("train"), outliers=(outlier_of(),)),
         unmeasured_of(
             Invalid(reason='the answer is about 7 "<b>"', position=2, count=3),
             logprob_cell_of("haiku"),
@@ -254,6 +277,14 @@ def rich_logprobs_of() -> LogprobReport:
                 khat_bar=None,
                 control_p=None,
             ),
+            weight_report_of(
+                target="twin",
+                is_control=False,
+                must_be_usable=True,
+                items=9,
+                control_p=None,
+                doubts=("9 items are too few, at least 51 are needed",),
+            ),
             weight_report_of(target="parallel", is_control=False, control_p=None),
         ),
         controls=(
@@ -269,9 +300,11 @@ def hostile_logprobs_of(text: str) -> LogprobReport:
     token = token_of(data=data)
     change = FactChange(name=text, before=text, after=text)
     items: Mapping[str, LogprobVerdict] = {
-        "shifted": Shifted(effect=effect_of(token), provenance=(change,)),
+        "shifted": Shifted(
+            effect=effect_of(token, deciding=deciding_of(token)), provenance=(change,)
+        ),
         "changed": Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(token)),
-        "outlying": Outlying(rate=0.08, allowed=0.05),
+        "outlying": OUTLYING,
         "invalid": Invalid(reason=text, position=2, count=3),
         "unrecorded": Unrecorded(reason=text),
         "inconclusive": Inconclusive(reason=text, remedy=text),

@@ -24,6 +24,7 @@ from repro_gate.core.logprob_report import (
 )
 from repro_gate.core.logprob_verdicts import (
     Agrees,
+    Deciding,
     Effect,
     Invalid,
     Outlying,
@@ -226,7 +227,7 @@ class RandomReports:
                 Agrees, sameness=st.sampled_from(Sameness), changed=st.none() | self._effects
             ),
             st.builds(Shifted, effect=self._effects, provenance=few(self._changes)),
-            st.builds(Outlying, rate=self.numbers, allowed=self.numbers),
+            st.builds(Outlying, count=counts, draws=counts, most=counts, allowed=self.numbers),
             st.builds(Invalid, reason=self.texts, position=st.none() | counts, count=counts),
             st.builds(Unrecorded, reason=self.texts),
             self._inconclusive,
@@ -253,7 +254,19 @@ class RandomReports:
             p_value=self.numbers,
             shift=self.numbers,
             band=self.numbers,
+            deciding=self._deciding,
             tokens=few(self._shifts),
+        )
+
+    @cached_property
+    def _deciding(self) -> st.SearchStrategy[Deciding]:
+        return st.builds(
+            Deciding,
+            token=st.none() | self._shifts,
+            shift=self.numbers,
+            band=self.numbers.map(abs),
+            calibration=few(self.numbers),
+            draws=few(self.numbers),
         )
 
     @cached_property
@@ -273,6 +286,7 @@ class RandomReports:
             MatrixTest,
             verdict=st.sampled_from(MatrixVerdict),
             cells=counts,
+            left_out=counts,
             p_value=self.numbers,
             evidence=self.texts,
             typical_shift=self.numbers,
@@ -311,10 +325,13 @@ class RandomReports:
             effective_size=self.numbers,
             largest_share=self.numbers,
             mean_weight=self.numbers,
+            mean_p=self.numbers,
             khat=st.none() | self.numbers,
             khat_bar=st.none() | self.numbers,
             control_p=st.none() | self.numbers,
             problems=few(self.texts),
+            doubts=few(self.texts),
+            control_doubt=st.none() | self.texts,
         )
 
     @cached_property

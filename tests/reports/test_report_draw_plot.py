@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.logprob_report import LogprobCellReport
-from repro_gate.core.logprob_verdicts import Agrees, Sameness
+from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
 from repro_gate.reports.draw_plot import WIDTH, plot
-from tests.fakes.logprob_reports import logprob_cell_report_of, outlier_of
+from tests.fakes.logprob_reports import (
+    deciding_of,
+    effect_of,
+    logprob_cell_report_of,
+    outlier_of,
+    token_of,
+)
 
 CELL = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN))
 sums = st.floats(max_value=0, allow_nan=False, allow_infinity=False)
@@ -56,6 +62,18 @@ def test_counts_never_run_into_each_other() -> None:
     baseline = plot(replace(CELL, calibration=close))[0]
 
     assert baseline == "baseline                        2 2 2 2 2 2"
+
+
+def test_a_token_that_decided_is_drawn() -> None:
+    """With its own draws and its own band: the sum does not show why the cell drifted."""
+    effect = effect_of(shift=0.0, deciding=deciding_of(token_of(shift=-0.25)))
+
+    assert plot(logprob_cell_report_of(Shifted(effect=effect, provenance=()))) == (
+        "baseline                                  10",
+        "here      10",
+        "allowed                      [------------|------------]",
+        "nats      -0.7500 ............................... -0.4000",
+    )
 
 
 def test_no_draw_leaves_its_line_empty() -> None:

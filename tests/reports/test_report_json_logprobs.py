@@ -15,10 +15,12 @@ from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.report import GateReport
 from repro_gate.reports.json_report import render_json
 from tests.fakes.logprob_reports import (
+    deciding_of,
     effect_of,
     logprob_cell_report_of,
     matrix_test_of,
     policy_noise_of,
+    token_of,
     weight_report_of,
 )
 
@@ -90,6 +92,13 @@ def test_drifted_cell_is_complete(logprob_suite_report: Build) -> None:
                 "p_value": 0.00021,
                 "shift": -1.25,
                 "band": 0.5,
+                "deciding": {
+                    "token": None,
+                    "shift": -1.25,
+                    "band": 0.5,
+                    "calibration": [-42.0] * 10,
+                    "draws": [-43.25] * 10,
+                },
                 "tokens": [
                     {
                         "position": 3,
@@ -151,6 +160,46 @@ def test_small_p_value_keeps_its_digits(logprob_suite_report: Build) -> None:
     assert (entry["effect"]["p_value"], entry["effect"]["shift"]) == (1.23456e-9, -0.333333333)
 
 
+def test_the_token_that_decided_is_complete(logprob_suite_report: Build) -> None:
+    """With its band and its draws; the sum stands beside it."""
+    token = token_of()
+    effect = effect_of(token, shift=0.0, deciding=deciding_of(token))
+    (entry,) = suite_of(
+        logprob_suite_report(logprob_cell_report_of(Shifted(effect=effect, provenance=())))
+    )["cells"]
+
+    assert (entry["effect"]["shift"], entry["effect"]["band"]) == (0.0, 0.5)
+    assert entry["effect"]["deciding"] == {
+        "token": entry["effect"]["tokens"][0],
+        "shift": -1.25,
+        "band": 0.1,
+        "calibration": [-0.5] * 10,
+        "draws": [-1.75] * 10,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "usability"),
+    [
+        ({}, "usable"),
+        ({"problems": ("no",), "doubts": ("few",)}, "unusable"),
+        ({"doubts": ("few",), "control_doubt": "few"}, "undetermined"),
+    ],
+)
+def test_weights_have_three_states(
+    logprob_suite_report: Build, changes: dict[str, Any], usability: str
+) -> None:
+    """And only one of them is usable."""
+    report = logprob_suite_report(weights=(weight_report_of(**changes),))
+    (entry,) = suite_of(report)["weights"]
+
+    assert (entry["usable"], entry["usability"]) == (usability == "usable", usability)
+    assert entry["problems"] == list(changes.get("problems", ()))
+    assert entry["doubts"] == list(changes.get("doubts", ()))
+    assert entry["control_doubt"] == changes.get("control_doubt")
+    assert errors_of(report) == []
+
+
 def test_what_was_not_tested_has_no_figures(logprob_suite_report: Build) -> None:
     """No program can take the figures of no test for a result."""
     report = logprob_suite_report(matrix=matrix_test_of(MatrixVerdict.NOT_TESTED, cells=0))
@@ -158,6 +207,7 @@ def test_what_was_not_tested_has_no_figures(logprob_suite_report: Build) -> None
     assert suite_of(report)["matrix"] == {
         "verdict": "not tested",
         "cells": 0,
+        "left_out": 0,
         "p_value": None,
         "evidence": None,
         "typical_shift": None,

@@ -16,6 +16,7 @@ from repro_gate.reports.logprob_findings import (
 )
 from repro_gate.reports.notes import Note, logprob_notes, whole_notes
 from tests.fakes.logprob_reports import (
+    OUTLYING,
     effect_of,
     logprob_cell_of,
     logprob_cell_report_of,
@@ -66,14 +67,15 @@ def test_order_of_the_findings(rich_logprob_report: GateReport) -> None:
         ("control", "clone--capital"),
         ("weights", "clone / base"),
         ("inconclusive", "clone--capital"),
+        ("weights", "twin / base"),
     ]
 
 
 def test_only_the_unknown_is_inconclusive(rich_logprob_report: GateReport) -> None:
-    """Every finding but the last is one."""
+    """Every finding but the last two is one: what was not measured, and too few weights."""
     assert [found.outcome for found in found_in(rich_logprob_report)] == [
         *[Outcome.FAILED] * 9,
-        Outcome.INCONCLUSIVE,
+        *[Outcome.INCONCLUSIVE] * 2,
     ]
 
 
@@ -131,9 +133,7 @@ def test_command_repeats_the_options_of_the_check(logprob_suite_report: Build) -
     ]
 
 
-@pytest.mark.parametrize(
-    "verdict", [Outlying(rate=0.1, allowed=0.05), Inconclusive(reason="no key", remedy=None)]
-)
+@pytest.mark.parametrize("verdict", [OUTLYING, Inconclusive(reason="no key", remedy=None)])
 def test_what_cannot_be_accepted_has_no_command(
     verdict: Outlying | Inconclusive, logprob_suite_report: Build
 ) -> None:
@@ -238,7 +238,7 @@ def test_many_outliers_are_counted() -> None:
     assert (note.subject, note.lines[-1]) == ("5 cells", ("cell", "and 2 more"))
 
 
-@pytest.mark.parametrize("verdict", [SHIFTED, Outlying(rate=0.1, allowed=0.05)])
+@pytest.mark.parametrize("verdict", [SHIFTED, OUTLYING])
 def test_outliers_of_a_finding_are_no_note(verdict: Shifted | Outlying) -> None:
     """What stands in a finding is not told again."""
     cell = logprob_cell_report_of(verdict, outliers=(outlier_of(),))

@@ -10,19 +10,20 @@ from repro_gate.core.logprob_verdicts import (
     Agrees,
     Evidence,
     Invalid,
-    Outlying,
     Sameness,
     Shifted,
 )
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.describe import Description
-from repro_gate.reports.logprob_evidence import logprob_evidence, shift_of
+from repro_gate.reports.logprob_evidence import effect_words, logprob_evidence, shift_of
 from repro_gate.reports.logprob_words import (
     describe_logprob_control,
     describe_logprobs,
     describe_sameness,
 )
 from tests.fakes.logprob_reports import (
+    OUTLYING,
+    deciding_of,
     effect_of,
     logprob_cell_of,
     logprob_cell_report_of,
@@ -102,6 +103,21 @@ def test_drift_shows_shift_draws_tokens_and_the_lack_of_suspects() -> None:
     ]
 
 
+def test_drift_of_a_token_names_what_left_its_band() -> None:
+    """A sum within its band stands after the token that decided, and explains nothing."""
+    token = token_of(shift=-0.3467)
+    effect = effect_of(
+        token, evidence=Evidence.TOKENS, shift=-0.0172, band=0.1, deciding=deciding_of(token)
+    )
+    lines = logprob_evidence(logprob_cell_report_of(Shifted(effect=effect, provenance=())))
+
+    assert [line for line in lines if line[0] != "draws"][1:3] == [
+        ("shift", "-0.3467 nats of token 3; its band is 0.1000; the draws are of this token"),
+        ("sum", "-0.0172 nats of the sum; the band is 0.1000"),
+    ]
+    assert effect_words(effect).startswith("-0.3467 nats of token 3, p = ")
+
+
 def test_tokens_beyond_the_first_are_counted() -> None:
     """The tokens that moved most are enough at first sight."""
     effect = effect_of(*(token_of(number) for number in range(8)))
@@ -121,11 +137,12 @@ def test_long_token_is_cut() -> None:
 
 def test_outlier_is_told_with_its_cause() -> None:
     """The draw, its distance, the token that made it, and the request to ask about."""
-    verdict = Outlying(rate=0.08, allowed=0.05)
+    verdict = OUTLYING
     cell = logprob_cell_report_of(verdict, outliers=(outlier_of(),))
 
     assert describe_logprobs(cell).claim == (
-        "outliers are more frequent than is allowed: 8 % of the suite's draws, where 5 % may be"
+        "outliers are more frequent than is allowed: 6 of the suite's 75 draws, where 5 % may be, "
+        "and by chance up to 5 are"
     )
     distance = "114.5000 from the center -42.0000, where up to 3.0000 is ordinary"
 
@@ -138,7 +155,7 @@ def test_outlier_is_told_with_its_cause() -> None:
 
 def test_outlier_without_a_request_id_has_no_line_for_it() -> None:
     """Not every provider names its requests."""
-    cell = logprob_cell_report_of(Outlying(rate=0.08, allowed=0.05), outliers=(outlier_of(""),))
+    cell = logprob_cell_report_of(OUTLYING, outliers=(outlier_of(""),))
 
     assert "request" not in dict(logprob_evidence(cell))
 

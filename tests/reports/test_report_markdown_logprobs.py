@@ -10,11 +10,13 @@ from repro_gate.core.report import CellReport, EngineReport, GateReport
 from repro_gate.core.verdicts import Inconclusive, Match
 from repro_gate.reports.markdown import render_markdown
 from tests.fakes.logprob_reports import (
+    deciding_of,
     effect_of,
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
     policy_noise_of,
+    token_of,
     unmeasured_of,
     weight_report_of,
 )
@@ -133,15 +135,31 @@ def test_weights_have_figures_and_a_statement(logprob_suite_report: Build) -> No
         weight_report_of(),
         weight_report_of("too long a tail", target="b", is_control=False, mean_weight=math.inf),
         weight_report_of("too few", target="c", is_control=False, must_be_usable=True),
+        weight_report_of(target="d", must_be_usable=True, doubts=("9 items",)),
+        weight_report_of(target="e", is_control=False, doubts=("9 items",)),
     )
+    undetermined = "It cannot be determined whether these weights can be used"
     section = part_of(render_markdown(logprob_suite_report(weights=weights)), "Importance weights")
 
-    assert "| 4.3 % | too large for a number | 0.49 (bar 0.6667) |" in section
-    assert section.splitlines()[-3:] == [
+    assert "| 4.3 % | too large for a number (p = 1) | 0.49 (bar 0.6667) |" in section
+    assert section.splitlines()[-5:] == [
         "- ✅ `clone / base`: These weights can be used.",
         "- ⚠ `b / base`: These weights cannot be used: `too long a tail`",
         "- ❌ `c / base`: These weights cannot be used: `too few`",
+        f"- ❔ `d / base`: {undetermined}: `9 items`",
+        f"- ⚠ `e / base`: {undetermined}: `9 items`",
     ]
+
+
+def test_a_token_that_decided_is_listed_with_its_own_band(logprob_suite_report: Build) -> None:
+    """A drift is not explained by a sum that is within its band."""
+    token = token_of()
+    effect = effect_of(token, shift=0.0, deciding=deciding_of(token))
+    cell = logprob_cell_report_of(Shifted(effect=effect, provenance=()))
+
+    assert (
+        "| `base--capital` | ❌ drift | 5 | -42.0000 | -1.2500 of token 3 | 0.1000 |"
+    ) in render_markdown(logprob_suite_report(cell))
 
 
 def test_every_cell_is_listed_where_it_does_not_disturb(logprob_suite_report: Build) -> None:

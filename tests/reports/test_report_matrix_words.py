@@ -31,7 +31,7 @@ TOLERANCE = Tolerance()
         ),
         (
             MatrixVerdict.DRIFT,
-            "the suite as a whole has moved: a changed model moves every item a little",
+            "the suite as a whole has moved: most of its items, as when a model has changed",
             "If the change is intended, accept it; if not, begin with model and provider.",
             Outcome.FAILED,
         ),
@@ -47,9 +47,30 @@ def test_each_verdict_has_its_words(
     verdict: MatrixVerdict, claim: str, advice: str, outcome: Outcome
 ) -> None:
     """What the test says, what to do, and what it means for the check."""
-    assert matrix_words.describe_matrix(verdict) == claim
+    assert matrix_words.describe_matrix(matrix_test_of(verdict)) == claim
     assert matrix_words.advise_matrix(verdict) == advice
     assert matrix_words.outcome_of_matrix(verdict) is outcome
+
+
+@pytest.mark.parametrize(
+    ("verdict", "claim"),
+    [
+        (
+            MatrixVerdict.AGREES,
+            "without 1 cell that drifted, the suite as a whole agrees with its baselines",
+        ),
+        (
+            MatrixVerdict.DRIFT,
+            "the suite as a whole has moved, also without 1 cell that drifted",
+        ),
+    ],
+)
+def test_what_was_left_out_of_the_whole_is_named(verdict: MatrixVerdict, claim: str) -> None:
+    """One cell that drifted by itself does not speak for the others."""
+    test = matrix_test_of(verdict, left_out=1)
+
+    assert matrix_words.describe_matrix(test) == claim
+    assert "over 12 cells, 1 that drifted left out, typical" in matrix_words.matrix_words(test)
 
 
 def test_evidence_of_agreement() -> None:
@@ -125,5 +146,6 @@ def test_promise_is_shared() -> None:
 
     assert matrix_words.promise(Tolerance(false_alarm_rate=0.05)) == (
         "at most 5 % for the suite as a whole "
-        f"({cells} cells, {whole} whole, {outliers} outliers, {controls} A/A controls)"
+        f"({cells} cells, {whole} whole, {outliers} outliers, {controls} A/A controls); "
+        "this holds for noise between draws, not for noise that stays the same within a session"
     )

@@ -1,6 +1,8 @@
 """What is said of importance weights."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,40 @@ def test_unusable_weights_are_said_to_be_with_every_reason() -> None:
     )
 
 
+def test_undetermined_weights_are_said_to_be() -> None:
+    """With the reason; what speaks against them would come first."""
+    found = weight_report_of(doubts=("9 items\nare too few",))
+
+    assert weight_words.statement(found) == (
+        r"It cannot be determined whether these weights can be used: 9 items\nare too few"
+    )
+    assert weight_words.statement(replace(found, problems=("a long tail",))) == (
+        "These weights cannot be used: a long tail"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"is_control": False}, Outcome.PASSED),
+        ({"is_control": False, "must_be_usable": True}, Outcome.INCONCLUSIVE),
+        ({"is_control": True}, Outcome.PASSED),
+        ({"is_control": True, "control_doubt": "1 item"}, Outcome.INCONCLUSIVE),
+        ({"is_control": True, "control_doubt": "1 item", "problems": ("no",)}, Outcome.FAILED),
+    ],
+)
+def test_undetermined_weights_are_no_pass_where_they_are_needed(
+    changes: dict[str, Any], outcome: Outcome
+) -> None:
+    """Nor is a control that could not have failed."""
+    found = weight_report_of(**{"doubts": ("too few",), **changes})
+
+    assert weight_words.outcome_of_weights(found) is outcome
+    assert (weight_words.advise_weights(found)[:9] == "Add items") is (
+        outcome is Outcome.INCONCLUSIVE
+    )
+
+
 def test_evidence_of_a_control() -> None:
     """The figures of the public sample: k-hat passes, and the ESS is a fifth."""
     assert weight_words.weight_evidence(weight_report_of()) == (
@@ -29,7 +65,7 @@ def test_evidence_of_a_control() -> None:
         ("log-ratio", "-0.0123 nats in the mean, p = 0.3 if both are the same"),
         ("ESS", "215 (21.5 %)"),
         ("largest", "4.3 % of the sum of all weights"),
-        ("mean weight", "1.282"),
+        ("mean weight", "1.282 (p = 1)"),
         ("k-hat", "0.49 (bar 0.6667)"),
     )
 
@@ -37,12 +73,17 @@ def test_evidence_of_a_control() -> None:
 def test_evidence_of_another_policy() -> None:
     """Weights beyond every number are told in words, and a tail that was not fitted too."""
     found = weight_report_of(
-        is_control=False, mean_weight=math.inf, khat=None, khat_bar=None, control_p=None
+        is_control=False,
+        mean_weight=math.inf,
+        mean_p=1e-99,
+        khat=None,
+        khat_bar=None,
+        control_p=None,
     )
     lines = dict(weight_words.weight_evidence(found))
 
     assert lines["log-ratio"] == "-0.0123 nats in the mean"
-    assert lines["mean weight"] == "too large for a number"
+    assert lines["mean weight"] == "too large for a number (p = 1e-99)"
     assert lines["k-hat"] == "not fitted, too few items"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from repro_gate.core.draws import Encoding, Piece
-from repro_gate.core.logprob_verdicts import Effect, Evidence, Sameness, TokenShift
+from repro_gate.core.logprob_verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
 from repro_gate.statistics.bands import tolerance_factor
 from repro_gate.statistics.cells import (
     Confirmed,
@@ -165,11 +165,45 @@ def test_an_effect_is_told_with_its_numbers() -> None:
         p_value=0.002,
         shift=-0.75,
         band=FLOOR,
+        deciding=Deciding(
+            token=None,
+            shift=-0.75,
+            band=FLOOR,
+            calibration=(-14.0,) * 10,
+            draws=(-14.75,) * 5,
+        ),
         tokens=(
             TokenShift(position=2, piece=Piece(2, b" t"), expected=-2.0, observed=-2.5),
             TokenShift(position=0, piece=Piece(0, b" t"), expected=-2.0, observed=-2.25),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("evidence", "tokens", "position"),
+    [
+        (Evidence.SUM, (0.3, 0.05), None),
+        (Evidence.TOKENS, (0.05, 0.3), 1),
+        (Evidence.COINCIDENCES, (0.3, 0.3), None),
+        (Evidence.COINCIDENCES, (-0.3467, 0.33), 0),
+        (Evidence.COINCIDENCES, (0.01, 0.02), None),
+    ],
+)
+def test_the_quantity_that_decided_is_named_with_its_band(
+    evidence: Evidence, tokens: tuple[float, ...], position: int | None
+) -> None:
+    """What left its band, and of a service without noise that is the sum where it did, too."""
+    new = new_draws(*tokens)
+    effect, is_beyond = effect_of(
+        {evidence: 0.001}, draws=(CALIBRATION, new), floor=FLOOR, of=ENCODING
+    )
+    deciding = effect.deciding
+
+    assert (deciding.token and deciding.token.position) == position
+    assert (abs(deciding.shift) > deciding.band) is is_beyond
+    column = new.sum(axis=1) if position is None else new[:, position]
+    assert deciding.draws == pytest.approx(column.tolist())
+    assert deciding.token is None or deciding.token.shift == pytest.approx(deciding.shift)
 
 
 def test_at_most_five_tokens_are_named() -> None:

@@ -1,6 +1,7 @@
 """Whether importance weights can be used, against direct formulas and arviz."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from arviz_stats.base.array import BaseArray
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro_gate.core.design import MIN_WEIGHTS, WEIGHTS_RATE
+from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.weights import FEWEST_FOR_KHAT, Weights, weights_of
 
 ratios = st.lists(st.floats(-30, 30), min_size=1, max_size=30)
@@ -35,7 +38,9 @@ def test_weights_beyond_every_float_are_told(worst: float) -> None:
     assert said.largest_share == pytest.approx(1.0)
     assert math.log(said.mean_weight) == pytest.approx(worst - math.log(4)) or worst == 1e4
     assert math.isinf(said.mean_weight) == (worst == 1e4)
-    assert said.problems() == ["one item has 100 % of the whole weight"]
+    (mean, share) = said.problems()
+    assert mean.startswith("the mean weight is ")
+    assert share == "one item has 100 % of the whole weight"
 
 
 def test_equal_weights_are_the_best() -> None:
@@ -45,6 +50,7 @@ def test_equal_weights_are_the_best() -> None:
         effective_size=200,
         largest_share=1 / 200,
         mean_weight=1,
+        mean_p=1,
         khat=None,
         khat_bar=None,
     )
@@ -73,7 +79,8 @@ def test_weights_of_a_known_tail_have_its_shape(shape: float, *, is_usable: bool
 
 def test_a_heavy_tail_of_small_weights_does_no_harm() -> None:
     """Items that the target hardly ever says have no weight, however many they are."""
-    found = -np.random.default_rng(0).exponential(1, 4000)
+    # The mean of exp(-x) of an exponential x is a half.
+    found = math.log(2) - np.random.default_rng(0).exponential(1, 4000)
     said = weights_of(found.tolist())
 
     assert said.khat is not None
@@ -133,6 +140,7 @@ def test_each_problem_is_told_with_its_figure() -> None:
         effective_size=900,
         largest_share=0.01,
         mean_weight=1.0,
+        mean_p=1.0,
         khat=0.1,
         khat_bar=0.667,
     )
@@ -141,6 +149,7 @@ def test_each_problem_is_told_with_its_figure() -> None:
         effective_size=99.94,
         largest_share=0.501,
         mean_weight=1.0,
+        mean_p=1.0,
         khat=0.7,
         khat_bar=0.667,
     )
@@ -153,8 +162,75 @@ def test_each_problem_is_told_with_its_figure() -> None:
     ]
 
 
-def test_of_two_weights_one_has_half() -> None:
-    """A share says nothing of one or two items."""
-    assert weights_of([3.0]).problems() == []
-    assert weights_of([3.0, 0.0]).problems() == []
-    assert weights_of([3.0, 0.0, 0.0]).problems() == ["one item has 91 % of the whole weight"]
+@pytest.mark.parametrize(
+    ("center", "items", "is_found"),
+    [
+        (116.2, 1, True),
+        (116.2, 150, True),
+        (-65.2, 150, True),
+        (-65.2, MIN_WEIGHTS, True),
+        (-65.2, MIN_WEIGHTS - 1, False),
+        (3.0, 150, True),
+        (-3.0, 150, True),
+        (0.0, 150, False),
+        (-0.125, 150, False),
+        (5.0, 1, False),
+        (-65.2, 1, False),
+    ],
+)
+def test_a_mean_weight_far_from_one_cannot_be(center: float, items: int, *, is_found: bool) -> None:
+    """Of log-ratios that are all alike: exp(116.2) is too large even for a single item."""
+    found = np.random.default_rng(1).normal(center, 0.5, items)
+    problems = weights_of(found.tolist()).mean_problems()
+
+    assert bool(problems) is is_found
+    assert all("that of responses drawn from the base policy is 1" in one for one in problems)
+
+
+def test_a_weight_as_large_as_the_share_allows_is_no_evidence_of_small_ones() -> None:
+    """One item of 200 that has all the weight makes up for the others."""
+    assert weights_of([-65.2] * 199 + [math.log(10)]).mean_p == 1.0
+
+
+_USABLE: Mapping[str, Callable[[np.random.Generator, int], Floats]] = {
+    "a clone that repeats itself in nine of ten draws": lambda generator, items: (
+        mixture(generator, items) - mixture(generator, items)
+    ),
+    "one in ten has all the weight": lambda generator, items: np.where(
+        generator.random(items) < 0.1, math.log(10), -700.0
+    ),
+    "as wide a lognormal as may be": lambda generator, items: generator.normal(
+        -math.log(10) / 2, math.sqrt(math.log(10)), items
+    ),
+    "a clone with as much noise as may be": lambda generator, items: generator.normal(
+        0, math.sqrt(math.log(10)), items
+    ),
+}
+
+
+def mixture(generator: np.random.Generator, items: int) -> Floats:
+    """Return the noise of single draws: a tenth of them is off by about a nat."""
+    off = generator.random(items) < 0.1
+    return np.where(off, generator.normal(0, 1.56, items), 0.0)
+
+
+@pytest.mark.parametrize("items", [1, 5, 51, 150, 1000])
+@pytest.mark.parametrize("name", _USABLE)
+def test_usable_weights_are_seldom_called_too_far_from_one(name: str, items: int) -> None:
+    """In at most 1 % of 1,000 samples, within five standard errors, whatever their number."""
+    generator = np.random.default_rng(items)
+    found = [
+        weights_of(_USABLE[name](generator, items).tolist()).mean_p <= WEIGHTS_RATE
+        for _ in range(1000)
+    ]
+
+    assert np.mean(found) <= WEIGHTS_RATE + 5 * math.sqrt(WEIGHTS_RATE / 1000)
+
+
+@given(st.lists(st.floats(-700, 700), min_size=1, max_size=200))
+def test_the_p_value_of_the_mean_is_a_probability(found: list[float]) -> None:
+    """For any weights, and it does not depend on their order."""
+    p_value = weights_of(found).mean_p
+
+    assert 0 < p_value <= 1
+    assert weights_of(found[::-1]).mean_p == pytest.approx(p_value)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from repro_gate.core.design import matrix_level
+from repro_gate.core.design import WHOLE_SAMPLES, matrix_level
 from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Evidence, Sameness
 from repro_gate.core.policies import Tolerance
@@ -15,7 +15,7 @@ from repro_gate.statistics.cells import is_suspicious
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.two_samples import two_samples
 from repro_gate.statistics.whole_look import WholeLook
-from repro_gate.statistics.whole_suite import SAMPLES, WholeSuite
+from repro_gate.statistics.whole_suite import WholeSuite
 
 SEED = "0123456789abcdef"
 USUAL = Tolerance()
@@ -97,7 +97,7 @@ def test_the_smallest_p_value_is_that_of_one_division() -> None:
     for _ in range(20):
         suite.add(two_samples(*repeating(off=0.5)))
 
-    assert suite.p_values() == dict.fromkeys(Evidence, 1 / (SAMPLES + 1))
+    assert suite.p_values() == dict.fromkeys(Evidence, 1 / (WHOLE_SAMPLES + 1))
 
 
 def test_cells_that_always_repeat_say_nothing() -> None:
@@ -142,6 +142,7 @@ def test_a_suite_without_cells_is_not_tested() -> None:
     assert look_at().result(USUAL) == MatrixTest(
         verdict=MatrixVerdict.NOT_TESTED,
         cells=0,
+        left_out=0,
         p_value=1.0,
         evidence="coincidences",
         typical_shift=0.0,
@@ -201,7 +202,7 @@ def test_the_floor_tells_a_change_from_drift(off: float, verdict: MatrixVerdict)
 
     assert result.verdict is verdict
     assert result.typical_shift == pytest.approx(off)
-    assert result.p_value == pytest.approx(3 / (SAMPLES + 1))
+    assert result.p_value == pytest.approx(3 / (WHOLE_SAMPLES + 1))
     assert result.mean_shift == pytest.approx(-off)
 
 

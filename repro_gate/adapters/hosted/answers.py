@@ -16,8 +16,8 @@ from repro_gate.adapters.hosted.echoes import (
 )
 from repro_gate.core.draws import (
     Answered,
-    Draw,
     DrawFacts,
+    DrawOutcome,
     Encoding,
     InvalidDraw,
     Piece,
@@ -40,7 +40,7 @@ class Answer:
 
 def read_draw(
     answer: Answer, encoding: Encoding, *, kind: LogprobKind, model: str | None
-) -> Draw | InvalidDraw:
+) -> DrawOutcome:
     """Return the draw that an answer is, or why it is none; no document makes this raise.
 
     Args:

@@ -37,6 +37,7 @@ def _beyond_cells(report: GateReport) -> Iterator[str]:
     parts = report.logprobs
     moved = sum(part.matrix.verdict is MatrixVerdict.DRIFT for part in parts)
     weights = sum(found.failed for part in parts for found in part.weights)
+    undetermined = sum(found.inconclusive for part in parts for found in part.weights)
     controls = sum(control.failed for control in report.controls)
     controls += sum(control.failed for part in parts for control in part.controls)
     uncontrolled = sum(len(part.uncontrolled) for part in parts)
@@ -44,6 +45,8 @@ def _beyond_cells(report: GateReport) -> Iterator[str]:
         yield f"{plural(moved, 'suite')} moved as a whole"
     if weights:
         yield f"{plural(weights, 'set')} of weights not usable"
+    if undetermined:
+        yield f"{plural(undetermined, 'set')} of weights undetermined"
     if controls:
         yield f"{plural(controls, 'control')} without a difference"
     if uncontrolled:

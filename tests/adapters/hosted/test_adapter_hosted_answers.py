@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from repro_gate.adapters.hosted.answers import Answer, read_draw
-from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw, Piece
+from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, Encoding, InvalidDraw, Piece
 from repro_gate.core.policies import LogprobKind
 from tests.fakes.hosted import (
     ENCODING,
@@ -35,7 +35,7 @@ def _read(
     model: str | None = None,
     is_suffix: bool = True,
     generated: int = 0,
-) -> Draw | InvalidDraw:
+) -> DrawOutcome:
     answer = Answer(document=document, facts=FACTS, generated=generated, is_suffix=is_suffix)
     return read_draw(answer, encoding, kind=kind, model=model)
 

@@ -401,7 +401,8 @@ def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
 
     assert tally(report) == (
         "**1 suite moved as a whole, 2 sets of weights not usable, "
-        "2 controls without a difference, 2 policies without a control**; 1 agrees"
+        "1 set of weights undetermined, 2 controls without a difference, "
+        "2 policies without a control**; 1 agrees"
     )
 
 
