@@ -162,7 +162,7 @@ def stopped_recording(
         before = len(server.requests)
         assert workspace.calibrate("--resume").code == 0
         # Two calls for the tokens of two texts are made again; they cost a draw each.
-        assert len(server.requests) - before == 2 + 20 - known
+        assert len(server.requests) - before == 2 + 20 + 1 - known
     return workspace, stopped, known, between
 
 
