@@ -180,11 +180,14 @@ def test_a_stopped_recording_writes_no_baseline(
 def test_a_resumed_recording_is_whole(
     stopped_recording: tuple[HostedWorkspace, Ran, int, dict[str, bytes]],
 ) -> None:
-    """Its baselines have every draw, each once."""
+    """Its baselines have every draw, each once, and the policy its control."""
     workspace, *_ = stopped_recording
 
     assert contents_of(workspace.baselines).keys() == {f"{PLANE}.json", f"{TRAIN}.json"}
     draws = workspace.draws("calibration.jsonl")
-    assert sorted(_keys(draws)) == [
-        (cell, "calibration", number) for cell in (PLANE, TRAIN) for number in range(1, 11)
-    ]
+    assert sorted(_keys(draws)) == sorted(
+        [
+            (PLANE, "control", 1),
+            *((cell, "calibration", number) for cell in (PLANE, TRAIN) for number in range(1, 11)),
+        ]
+    )
