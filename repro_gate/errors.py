@@ -11,6 +11,8 @@
 Drift is none of these: it is a value, see `repro_gate.core.verdicts`.
 """
 
+from typing import Final
+
 _MAX_LENGTH = 1000
 
 
@@ -43,7 +45,7 @@ def _clipped(text: str) -> str:
 class MeasurementUnavailable(ReproGateError):
     """Something could not be measured; never reported as drift, and never as a pass."""
 
-    def __init__(self, reason: str, *, remedy: str | None = None) -> None:
+    def __init__(self, reason: str, *, remedy: str) -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
@@ -52,6 +54,9 @@ class MeasurementUnavailable(ReproGateError):
 
 class EngineFailed(MeasurementUnavailable):
     """The engine died, hung or broke the protocol: the next cell needs a fresh one."""
+
+
+AFTER_FAILURES: Final = "do what the earlier failures of the engine ask for"
 
 
 class PublishFailed(ReproGateError):

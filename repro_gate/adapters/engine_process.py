@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from repro_gate.core.text import printable
 from repro_gate.errors import EngineFailed
@@ -28,6 +28,20 @@ _HUNT_S = 0.01
 """A process that is killed takes a moment, and may have started another before."""
 _GLANCE_S = 0.5
 """How often a silent engine is looked at: what it started may hold its stdout after its death."""
+
+FAULTY_ENGINE: Final = "mend the engine: it must follow docs/reference/engine-protocol.md"
+_CRASHED: Final = (
+    "look whether repro-gate models verify finds the pinned file and repro-gate doctor the engine; "
+    "if both are well, report the crash to the engine's authors"
+)
+_REMEDIES: Final = {
+    "SIGKILL": "free memory, or lower n_ctx and n_batch: the kernel kills what needs too much",
+    "SIGILL": "install a build of the engine for this machine's CPU",
+    "SIGTERM": "check again, and leave the engine running meanwhile",
+    "SIGINT": "check again, and leave the engine running meanwhile",
+    "SIGXCPU": "raise the CPU time limit of the machine (ulimit -t)",
+}
+"""By the signal that ended an engine."""
 
 
 class EngineProcess:
@@ -82,7 +96,11 @@ class EngineProcess:
         """
         child = self._child
         if child is None or child.stdin is None or child.stdout is None:
-            raise EngineFailed(f"the engine could not be started: {self._start_error or 'closed'}")
+            raise EngineFailed(
+                f"the engine could not be started: {self._start_error or 'closed'}",
+                remedy="install the program that the engine's command names, or correct the "
+                "command in the matrix",
+            )
         deadline = time.monotonic() + self._timeout_s
         outgoing = memoryview(line + b"\n")
         with selectors.DefaultSelector() as selector:
@@ -100,7 +118,9 @@ class EngineProcess:
         self.kill()
         raise EngineFailed(
             f"the engine did not answer {doing!r} within {self._timeout_s:g} s "
-            f"and was killed{self._last_words()}"
+            f"and was killed{self._last_words()}",
+            remedy="raise timeout_s of the engine in the matrix, or give it a machine that is "
+            "less busy",
         )
 
     def kill(self) -> None:
@@ -141,7 +161,7 @@ class EngineProcess:
             is_dead = self._child is not None and self._child.poll() is not None
             events = selector.select(min(max(0.0, left_s), _GLANCE_S))
             if is_dead and not events:
-                raise EngineFailed(self._death(doing))
+                raise self._death(doing)
             for key, _ in events:
                 yield key.fileobj
 
@@ -157,7 +177,7 @@ class EngineProcess:
     def _receive(self, stdout: IO[bytes], doing: str) -> bytes | None:
         chunk = os.read(stdout.fileno(), _CHUNK)
         if not chunk:
-            raise EngineFailed(self._death(doing))
+            raise self._death(doing)
         self._buffer += chunk
         line, newline, rest = self._buffer.partition(b"\n")
         if newline:
@@ -166,25 +186,35 @@ class EngineProcess:
         if len(self._buffer) > MAX_LINE_BYTES:
             self.kill()
             raise EngineFailed(
-                f"the engine answered {doing!r} with more than {MAX_LINE_BYTES} bytes"
+                f"the engine answered {doing!r} with more than {MAX_LINE_BYTES} bytes",
+                remedy=FAULTY_ENGINE,
             )
         return None
 
-    def _death(self, doing: str) -> str:
-        """Return how the engine ended, once its stdout has."""
+    def _death(self, doing: str) -> EngineFailed:
+        """Return how the engine ended, once its stdout has, and what may help."""
         child = self._child
         if child is None:
-            return "the engine is closed"
+            return EngineFailed("the engine is closed", remedy="check again")
         try:
             code = child.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            return f"the engine closed its stdout at {doing!r} and was killed{self._last_words()}"
+            return EngineFailed(
+                f"the engine closed its stdout at {doing!r} and was killed{self._last_words()}",
+                remedy=FAULTY_ENGINE,
+            )
         if code < 0:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name
-                return f"the engine was ended by {name} at {doing!r}{self._last_words()}"
-        return f"the engine ended with exit code {code} at {doing!r}{self._last_words()}"
+                return EngineFailed(
+                    f"the engine was ended by {name} at {doing!r}{self._last_words()}",
+                    remedy=_REMEDIES.get(name, _CRASHED),
+                )
+        return EngineFailed(
+            f"the engine ended with exit code {code} at {doing!r}{self._last_words()}",
+            remedy="mend what its last words name; repro-gate doctor shows whether it starts",
+        )
 
     def _last_words(self) -> str:
         size = self._stderr.seek(0, os.SEEK_END)

@@ -4,10 +4,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from repro_gate.adapters import engine_answers as answers
-from repro_gate.adapters.engine_process import EngineProcess
+from repro_gate.adapters.engine_process import FAULTY_ENGINE, EngineProcess
 from repro_gate.adapters.environments import minimal_environment
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.own_modules import command_of
@@ -35,6 +35,24 @@ _ENV_SET = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "PYTHONUNBUFFERED": "1",
 }
+
+_UNKNOWN_REFUSAL: Final = (
+    "no remedy is known for this kind of error: the message is the engine's own"
+)
+_REMEDIES: Final[Mapping[str, str]] = {
+    Refusal.BAD_REQUEST: "change the setting or value that the engine names, in the matrix",
+    Refusal.MODEL_INVALID: "give the model in the matrix a GGUF file that this engine can run; "
+    "repro-gate models verify shows whether the file is the pinned one",
+    Refusal.DIGEST_MISMATCH: "restore the pinned file; repro-gate models verify shows the digests",
+    Refusal.DEVICE_UNAVAILABLE: "repro-gate doctor shows the devices of this machine; free memory "
+    "on the device, or choose another --device",
+    Refusal.OUT_OF_CONTEXT: "raise n_ctx and n_batch of the engine, or lower max_tokens",
+    Refusal.NOT_FINITE: "choose another kv_type or flash_attention, or another file of the model: "
+    "its numbers overflow",
+    Refusal.INTERNAL: "repro-gate doctor shows whether the engine works; if it does, report the "
+    "message to its authors",
+}
+"""By the kind of refusal."""
 
 
 class EngineProcesses:
@@ -82,7 +100,7 @@ class _Refused(MeasurementUnavailable):
     """The engine is alive, and answered with a typed error."""
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(f"{kind}: {message}")
+        super().__init__(f"{kind}: {message}", remedy=_REMEDIES.get(kind, _UNKNOWN_REFUSAL))
         self.kind = kind
 
 
@@ -132,7 +150,7 @@ class ProtocolEngine:
             raise MeasurementUnavailable(
                 f"{self._spec.device} was asked for, but only {on_device} of {layers} layers of "
                 f"{model.name} are on it",
-                remedy="repro-gate doctor",
+                remedy="free memory on the device, or lower n_ctx; repro-gate doctor shows it",
             )
         return loaded
 
@@ -193,7 +211,8 @@ class ProtocolEngine:
             shown = printable(answer[:_SHOWN].decode("utf-8", errors="replace"))
             raise EngineFailed(
                 f"the engine answered {method.value!r} with something that is not protocol v1: "
-                f"{shown}"
+                f"{shown}",
+                remedy=FAULTY_ENGINE,
             ) from error
         raise _Refused(kind, words)
 
@@ -201,5 +220,6 @@ class ProtocolEngine:
         self._process.kill()
         return EngineFailed(
             f"the engine's answer to {method.value!r} breaks protocol v1: "
-            f"{type(error).__name__}: {answers.text(str(error))}"
+            f"{type(error).__name__}: {answers.text(str(error))}",
+            remedy=FAULTY_ENGINE,
         )

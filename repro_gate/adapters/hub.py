@@ -49,7 +49,9 @@ def fetch(hub_file: HubFile, *, into: Path) -> Path:
     except Exception as error:
         # The hub's library lets through the exceptions of several others.
         raise MeasurementUnavailable(
-            f"{name} could not be fetched: {type(error).__name__}: {_first_line(error)}"
+            f"{name} could not be fetched: {type(error).__name__}: {_first_line(error)}",
+            remedy="check the name and revision in the model's source, the network, HF_ENDPOINT, "
+            "and HF_TOKEN for a private repository",
         ) from error
     return Path(path)
 

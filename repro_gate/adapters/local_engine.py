@@ -8,7 +8,7 @@ from dataclasses import replace
 from repro_gate.core.goldens import Facts
 from repro_gate.core.models import EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport, Note, NoteOrigin
-from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
     Engine,
     EngineStarter,
@@ -117,7 +117,9 @@ class LocalEngine:
         """Give a running process; one that fails is ended, and the failure counted."""
         failures = self._failures[model]
         if failures == _FAILURES_IN_A_ROW:
-            raise MeasurementUnavailable(f"not tried: the engine failed {failures} times in a row")
+            raise MeasurementUnavailable(
+                f"not tried: the engine failed {failures} times in a row", remedy=AFTER_FAILURES
+            )
         if self._process is None:
             self._process = self._starter.start(self._spec)
         try:

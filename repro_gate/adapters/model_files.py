@@ -44,11 +44,9 @@ class CachedModels:
         if model.source.startswith("builtin:"):
             self._make(model, path)
         elif not path.is_file():
-            remedy = None
-            if model.source.startswith("hf:"):
-                remedy = f"repro-gate models fetch {model.name}"
             raise MeasurementUnavailable(
-                f"the model {model.name} is not here: there is no file {path}", remedy=remedy
+                f"the model {model.name} is not here: there is no file {path}",
+                remedy=_absence_remedy(model),
             )
         elif model.engine.kind.is_built_in:
             _require_model(model, path)
@@ -74,7 +72,8 @@ class CachedModels:
         """Return where the file of a model is, or would be."""
         if not model.source.isprintable():
             raise MeasurementUnavailable(
-                f"the source of {model.name} names no file: {model.source!r}"
+                f"the source of {model.name} names no file: {model.source!r}",
+                remedy=_source_remedy(model),
             )
         kind, _, rest = model.source.partition(":")
         if kind == "builtin":
@@ -104,7 +103,8 @@ class CachedModels:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MeasurementUnavailable(
-                f"{model.name} cannot be kept in {path.parent}: {error.strerror}"
+                f"{model.name} cannot be kept in {path.parent}: {error.strerror}",
+                remedy="set REPRO_GATE_CACHE to a folder that can be written",
             ) from error
         # A process of its own: making a model needs numpy, and the gate does not.
         command = [*command_of("repro_gate.tiny_models"), name, str(path)]
@@ -118,15 +118,22 @@ class CachedModels:
                 timeout=_MAKING_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired as error:
-            raise MeasurementUnavailable(f"making {model.name} took too long") from error
+            raise MeasurementUnavailable(
+                f"making {model.name} took too long", remedy="check again on a less busy machine"
+            ) from error
         if made.returncode != 0:
             reason = printable(made.stderr.strip().splitlines()[-1] if made.stderr else "")
-            raise MeasurementUnavailable(f"the built-in model {name} could not be made: {reason}")
+            raise MeasurementUnavailable(
+                f"the built-in model {name} could not be made: {reason}",
+                remedy="correct the name after builtin: in the matrix, or free space for "
+                f"{path.parent}",
+            )
         digest = str(json.loads(made.stdout)["sha256"])
         if expected is not None and digest != expected:
             raise MeasurementUnavailable(
                 f"this repro-gate makes {name} with the sha256 {digest}, but the matrix wants "
-                f"{expected}"
+                f"{expected}",
+                remedy=another_file(model, expected=expected, found=digest).remedy,
             )
 
     def _fetch_from_hub(self, model: ModelSpec, path: Path) -> None:
@@ -138,7 +145,9 @@ class CachedModels:
             fetched.unlink()
             raise MeasurementUnavailable(
                 f"the file fetched for {model.name} has the sha256 {digest}, but {expected} is "
-                f"pinned; it was not kept"
+                f"pinned; it was not kept",
+                remedy="name the revision of the pinned file in the model's source, or change the "
+                "pin if the new file is intended",
             )
         if fetched != path:
             fetched.replace(path)
@@ -150,9 +159,23 @@ def sha256_of(file: Path) -> str:
         with open_plain(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except InputInvalid as error:
-        raise MeasurementUnavailable(str(error)) from error
+        remedy = "put the model file there, or correct the source of the model in the matrix"
+        raise MeasurementUnavailable(str(error), remedy=remedy) from error
     except OSError as error:
-        raise MeasurementUnavailable(f"{file} cannot be read: {error.strerror}") from error
+        raise MeasurementUnavailable(
+            f"{file} cannot be read: {error.strerror}",
+            remedy="make the file readable, or put it there again",
+        ) from error
+
+
+def _absence_remedy(model: ModelSpec) -> str:
+    if model.source.startswith("hf:"):
+        return f"repro-gate models fetch {model.name}"
+    return f"put the file there, or {_source_remedy(model)}"
+
+
+def _source_remedy(model: ModelSpec) -> str:
+    return f"correct the source of models.{model.name} in the matrix"
 
 
 def _require_model(model: ModelSpec, path: Path) -> None:
@@ -161,16 +184,21 @@ def _require_model(model: ModelSpec, path: Path) -> None:
         with open_plain(path) as stream:
             mistaken = mistaken_content(stream.read(_HEAD_BYTES))
     except (InputInvalid, OSError) as error:
-        raise MeasurementUnavailable(str(error)) from error
+        raise MeasurementUnavailable(str(error), remedy=_absence_remedy(model)) from error
     if mistaken is not None:
-        raise MeasurementUnavailable(f"the model {model.name} is not here: {path} is {mistaken}")
+        raise MeasurementUnavailable(
+            f"the model {model.name} is not here: {path} is {mistaken}",
+            remedy=_absence_remedy(model),
+        )
 
 
 def _require_recipe_name(model: ModelSpec, name: str) -> None:
     try:
         require_name(name)
     except ValueError as error:
-        raise MeasurementUnavailable(f"the source of {model.name}: {error}") from error
+        raise MeasurementUnavailable(
+            f"the source of {model.name}: {error}", remedy=_source_remedy(model)
+        ) from error
 
 
 def _hub_file(model: ModelSpec) -> HubFile:
@@ -178,6 +206,7 @@ def _hub_file(model: ModelSpec) -> HubFile:
     if hub_file is None:
         raise MeasurementUnavailable(
             f"the source of {model.name} must be hf:OWNER/REPO[@REVISION]/FILE, "
-            f"and is {model.source!r}"
+            f"and is {model.source!r}",
+            remedy=_source_remedy(model),
         )
     return hub_file

@@ -18,7 +18,9 @@ from repro_gate.statistics.cells import effect_of
 from repro_gate.statistics.draws import as_array
 from repro_gate.statistics.holm import holm
 
-_INTERRUPTED = Inconclusive(reason="the check was interrupted", remedy=None)
+_INTERRUPTED = Inconclusive(
+    reason="the check was interrupted", remedy="repeat the check with --resume"
+)
 
 
 def report_on(

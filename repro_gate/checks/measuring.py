@@ -19,7 +19,7 @@ from repro_gate.core.models import ModelSpec
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
-from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
 from repro_gate.ports import EngineStarter, ModelFile, ModelFiles, Progress
 
 _FAILURES_IN_A_ROW = 3
@@ -131,7 +131,7 @@ class Measurer:
         for cell in cells:
             if failures == _FAILURES_IN_A_ROW:
                 reason = f"not tried: the engine failed on the {failures} cells before"
-                self._give_up([cell], MeasurementUnavailable(reason))
+                self._give_up([cell], MeasurementUnavailable(reason, remedy=AFTER_FAILURES))
                 continue
             try:
                 attempt(cell)

@@ -26,7 +26,9 @@ from repro_gate.core.verdicts import (
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
 
-_INTERRUPTED = Inconclusive(reason="the check was interrupted", remedy=None)
+_INTERRUPTED = Inconclusive(
+    reason="the check was interrupted", remedy="let the check run to its end"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

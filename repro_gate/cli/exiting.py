@@ -1,5 +1,6 @@
 """How a command ends: one place turns what stopped it into an exit code and a message."""
 
+import errno
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
@@ -42,13 +43,29 @@ def exit_with(command: Callable[[], ExitCode], *, failed: Failed = _nobody) -> N
     except OSError as error:
         # A full disk, a folder that may not be written: the world's doing, and no crash of ours.
         where = "" if error.filename is None else f"{error.filename}: "
-        unavailable = MeasurementUnavailable(f"{where}{error.strerror or error}")
+        unavailable = MeasurementUnavailable(
+            f"{where}{error.strerror or error}",
+            remedy=file_remedy(error),
+        )
         code = _stopped(unavailable, failed)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
         typer.echo("repro-gate: interrupted", err=True)
-        failed(MeasurementUnavailable("interrupted"), code)
+        failed(MeasurementUnavailable("interrupted", remedy="run the command again"), code)
     raise typer.Exit(code)
+
+
+def file_remedy(error: OSError) -> str:
+    """Return what may help where the operating system refuses a file."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return "free space on the disk, or raise the limit on the size of files"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "give this user the right to read and write there"
+        case errno.ENOTDIR | errno.EISDIR | errno.EEXIST:
+            return "move away what is there: it is a file in place of a folder, or the reverse"
+        case _:
+            return "no remedy is known: the message is the operating system's own"
 
 
 def _stopped(error: ReproGateError, failed: Failed) -> ExitCode:

@@ -14,6 +14,7 @@ from rich.console import Console
 from repro_gate.adapters.atomic import make_folder, sweep, write_atomically
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
+from repro_gate.cli.exiting import file_remedy
 from repro_gate.cli.leftovers import REPORT, clear, clear_early
 from repro_gate.cli.printing import say
 from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
@@ -139,7 +140,8 @@ def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
 
 def _unwritable(output: Path, error: OSError) -> MeasurementUnavailable:
     return MeasurementUnavailable(
-        f"the reports cannot be written to {output}: {error.strerror or error}"
+        f"the reports cannot be written to {output}: {error.strerror or error}",
+        remedy=f"{file_remedy(error)}; or name another folder with --output",
     )
 
 

@@ -34,7 +34,7 @@ from repro_gate.cli.proposal import change_lines, note_lines, pin_lines, refusal
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, Note
-from repro_gate.core.verdicts import Vacuous
+from repro_gate.core.verdicts import Nondeterministic, Vacuous
 from repro_gate.errors import InputInvalid, UsageInvalid
 from repro_gate.reports.describe import advise, describe
 from repro_gate.reports.foreign import one_line
@@ -267,7 +267,10 @@ def _reasons(seen: _Seen) -> Iterator[tuple[str, str, str | None]]:
         remedy = description.remedy
         if remedy is None and isinstance(cell.verdict, Vacuous):
             remedy = advise(cell.verdict)
-        yield cell.id, f"{cell.verdict.word}: {description.reason or description.claim}", remedy
+        # Where they differ is each cell's own, and would keep cells from being one block.
+        is_unstable = isinstance(cell.verdict, Nondeterministic)
+        claim = "its runs differ from each other" if is_unstable else description.claim
+        yield cell.id, f"{cell.verdict.word}: {description.reason or claim}", remedy
 
 
 def _exit_code(seen: _Seen) -> ExitCode:

@@ -129,7 +129,8 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
         return FileLock(folder / f"{name}.lock").acquire(timeout=0)
     except Timeout as error:
         raise MeasurementUnavailable(
-            f"another update of {workspace.snapshots} is at work"
+            f"another update of {workspace.snapshots} is at work",
+            remedy="wait for its end, or stop it",
         ) from error
 
 

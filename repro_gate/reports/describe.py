@@ -23,6 +23,11 @@ from repro_gate.reports.explain import where
 WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(Verdict))
 """Every verdict, in the order in which reports count them."""
 
+_ADVICE_WITH_REMEDY: Final = "Apply the remedy, and check again."
+_ADVICE_WITHOUT_REMEDY: Final = (
+    "No remedy is known for this reason; repro-gate doctor shows what is installed and used."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
@@ -79,8 +84,8 @@ def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
             return "Record a golden, and commit it."
         case Vacuous(factor=factor):
             return _ADVICE[factor]
-        case Inconclusive():
-            return "Make the measurement possible, and check again."
+        case Inconclusive(remedy=remedy):
+            return _ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY
         case Orphaned():
             return "Remove the golden, or give the matrix its cell back."
         case _:

@@ -176,7 +176,7 @@ def test_layers_that_are_elsewhere_make_a_model_unavailable(
     assert not isinstance(caught.value, EngineFailed)
     assert (caught.value.reason, caught.value.remedy) == (
         f"cpu was asked for, but only {on_device} of 4 layers of tiny are on it",
-        "repro-gate doctor",
+        "free memory on the device, or lower n_ctx; repro-gate doctor shows it",
     )
 
 

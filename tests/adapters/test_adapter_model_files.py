@@ -148,7 +148,7 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["no.gguf", "."])
 def test_a_path_without_a_file_is_unavailable(tmp_path: Path, source: str) -> None:
-    """Nothing but the user can bring it, so there is no remedy to name."""
+    """Nothing but the user can bring it, so the remedy names the place in the matrix."""
     (tmp_path / "here").mkdir()
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -157,7 +157,7 @@ def test_a_path_without_a_file_is_unavailable(tmp_path: Path, source: str) -> No
     path = (tmp_path / "here" / source).resolve()
     assert (caught.value.reason, caught.value.remedy) == (
         f"the model tiny is not here: there is no file {path}",
-        None,
+        "put the file there, or correct the source of models.tiny in the matrix",
     )
 
 

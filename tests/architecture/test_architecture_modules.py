@@ -1,5 +1,6 @@
 """The shape of the package: small modules with names that mean something, in their layers."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ _MEANINGLESS = {
     *("utils", "util", "helpers", "common"),
     *("misc", "base", "manager", "constants"),
 }
+_UNMEASURED = {"MeasurementUnavailable", "EngineFailed", "Inconclusive", "MissedDraw"}
+"""What says that something was not measured."""
 MODULES = sorted(_PACKAGE.rglob("*.py"))
 
 
@@ -49,3 +52,24 @@ def test_the_layers_hold() -> None:
 
     assert ran.returncode == 0, ran.stdout
     assert "Contracts: 4 kept, 0 broken." in ran.stdout
+
+
+@pytest.mark.parametrize("module", MODULES, ids=_name_of)
+def test_what_was_not_measured_has_a_remedy(module: Path) -> None:
+    """Each reason names what would make its measurement possible; none is left to a fallback."""
+    tree = ast.parse(module.read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    without = [
+        f"{call.func.id} in line {call.lineno}"
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in _UNMEASURED
+        if not any(_is_remedy(keyword) for keyword in call.keywords)
+    ]
+
+    assert without == []
+
+
+def _is_remedy(keyword: ast.keyword) -> bool:
+    value = keyword.value
+    is_none = isinstance(value, ast.Constant) and value.value is None
+    return keyword.arg == "remedy" and not is_none

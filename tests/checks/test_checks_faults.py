@@ -5,7 +5,7 @@ import pytest
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Drift, Inconclusive, Match, Nondeterministic, Verdict
-from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
 from tests.fakes.checking import report_on, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
@@ -23,8 +23,10 @@ A, B, C, D, E = (
     cell_of(prompt, sampler=GREEDY) for prompt in ("haiku", "fox", "moon", "train", "bread")
 )
 OTHER = cell_of("haiku", model="other", sampler=GREEDY)
-DIED = Inconclusive(reason="the engine was ended by SIGKILL", remedy=None)
-NOT_TRIED = Inconclusive(reason="not tried: the engine failed on the 3 cells before", remedy=None)
+DIED = Inconclusive(reason=DEAD.reason, remedy=DEAD.remedy)
+NOT_TRIED = Inconclusive(
+    reason="not tried: the engine failed on the 3 cells before", remedy=AFTER_FAILURES
+)
 
 
 def _dies_on(*about: str, what: str = "generate", time: int | None = None) -> ScriptedStarter:
@@ -109,7 +111,9 @@ def test_a_drift_that_was_seen_survives_an_interruption() -> None:
 
     (drifted,) = report.cells
     assert isinstance(drifted.verdict, Drift)
-    assert drifted.unfinished == Inconclusive(reason="the check was interrupted", remedy=None)
+    assert drifted.unfinished == Inconclusive(
+        reason="the check was interrupted", remedy="let the check run to its end"
+    )
     assert exit_code_for(report) == ExitCode.INTERRUPTED
 
 
@@ -237,7 +241,7 @@ def test_an_engine_that_dies_on_the_control_is_replaced() -> None:
     report = scene_of(sampled, OTHER, starter=_dies_on(control.id)).check()
 
     reason = f"its control could not be run, so agreement proves nothing yet: {DIED.reason}"
-    unshown = Inconclusive(reason=reason, remedy=None)
+    unshown = Inconclusive(reason=reason, remedy=DIED.remedy)
     assert verdicts_of(report) == {sampled.id: unshown, OTHER.id: Match()}
 
 

@@ -8,7 +8,7 @@ from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Match, Nondeterministic
 from tests.fakes.checking import Scene, recorded_for, report_on, scene_of, verdicts_of
-from tests.fakes.engines import Fault, ScriptedStarter
+from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
 from tests.fakes.values import cell_of, generation_of, matrix_of, suite_of
 from tests.fakes.watching import RecordingProgress, Tripwire
@@ -16,7 +16,9 @@ from tests.fakes.watching import RecordingProgress, Tripwire
 A, B = cell_of("haiku"), cell_of("fox")
 OTHER = cell_of("haiku", model="other")
 CELLS = (A, B, OTHER)
-INTERRUPTED = Inconclusive(reason="the check was interrupted", remedy=None)
+INTERRUPTED = Inconclusive(
+    reason="the check was interrupted", remedy="let the check run to its end"
+)
 RUNS = 3
 
 
@@ -98,7 +100,7 @@ def test_a_reason_from_before_the_interruption_is_kept() -> None:
     report = scene_of(A, B, starter=starter).check()
 
     assert verdicts_of(report) == {
-        A.id: Inconclusive(reason="the engine was ended by SIGKILL", remedy=None),
+        A.id: Inconclusive(reason=DEAD.reason, remedy=DEAD.remedy),
         B.id: INTERRUPTED,
     }
 

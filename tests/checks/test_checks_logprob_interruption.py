@@ -26,7 +26,9 @@ from tests.fakes.watching import RecordingProgress, Tripwire
 
 CELLS = ("base--item-0", "base--item-1", "base--item-2")
 DRIFTED = "base--item-1"
-INTERRUPTED = Inconclusive(reason="the check was interrupted", remedy=None)
+INTERRUPTED = Inconclusive(
+    reason="the check was interrupted", remedy="repeat the check with --resume"
+)
 NAN = InvalidDraw(reason="no log-probability", position=0)
 QUICK = Tolerance(calibration_draws=6, draws=4, false_alarm_rate=0.05)
 """Few ways to divide the draws, because the same check is run again and again."""

@@ -232,7 +232,7 @@ def test_an_unfinished_cell_is_not_recorded() -> None:
     assert report_on(report, A).generation is not None
     assert observed_goldens(report) == []
     assert [cell.verdict for cell in refused(report)] == [
-        Inconclusive(reason="the check was interrupted", remedy=None)
+        Inconclusive(reason="the check was interrupted", remedy="let the check run to its end")
     ]
 
 

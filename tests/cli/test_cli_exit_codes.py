@@ -1,7 +1,10 @@
 """Every exit code, each reached by what it stands for."""
 
+import errno
+
 import pytest
 
+from repro_gate.cli.exiting import file_remedy
 from tests.cli.workspaces import Workspace, ended
 
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
@@ -103,7 +106,11 @@ def test_an_output_folder_that_cannot_be_is_4_before_the_work(recorded: Workspac
 
     ran = recorded.run("check", "--output", "file/reports")
 
-    said = "repro-gate: the reports cannot be written to file/reports: Not a directory\n"
+    said = (
+        "repro-gate: the reports cannot be written to file/reports: Not a directory\n"
+        "  try: move away what is there: it is a file in place of a folder, or the reverse; "
+        "or name another folder with --output\n"
+    )
     assert (ran.code, ran.out, ran.err) == (4, "", said)
     assert recorded.asked() == []
 
@@ -204,3 +211,17 @@ def test_fail_on_never_hides_a_finding_from_the_shell_only(recorded: Workspace) 
 
     assert recorded.run("check", "--fail-on", "never").code == 0
     assert (recorded.report()["outcome"], recorded.report()["exit_code"]) == ("failed", 10)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free space on the disk"),
+        (errno.EACCES, "give this user the right"),
+        (errno.ENOTDIR, "move away what is there"),
+        (errno.EIO, "no remedy is known: the message is the operating system's own"),
+    ],
+)
+def test_a_file_that_is_refused_has_a_remedy(number: int, remedy: str) -> None:
+    """A full disk is not mended like a missing right; where nothing is known it says so."""
+    assert file_remedy(OSError(number, "x")).startswith(remedy)

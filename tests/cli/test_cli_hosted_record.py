@@ -161,7 +161,9 @@ def test_a_second_recording_at_once_is_told(unrecorded: HostedWorkspace) -> None
         first.send_signal(signal.SIGINT)
         interrupted = ended(first)
 
-    said = "repro-gate: another update of snapshots is at work\n"
+    said = (
+        "repro-gate: another update of snapshots is at work\n  try: wait for its end, or stop it\n"
+    )
     assert (second.code, second.out, second.err) == (4, "", said)
     assert (interrupted.code, "nothing was written" in interrupted.err) == (130, True)
 
@@ -193,7 +195,7 @@ def test_a_full_disk_takes_nothing(
     ran = ended(drawn_once.start(*_COMMAND, "--again", *arguments, *output, after=limit))
 
     assert (ran.code, "Traceback" in ran.err) == (4, False)
-    assert ran.err.endswith("File too large\n")
+    assert "File too large\n  try: free space on the disk" in ran.err
     assert contents_of(drawn_once.snapshots) == before
 
 
@@ -233,4 +235,4 @@ def test_baselines_that_cannot_be_written_are_4(unrecorded: HostedWorkspace) -> 
     ran = unrecorded.calibrate()
 
     assert (ran.code, "Traceback" in ran.err) == (4, False)
-    assert ran.err.endswith("repro-gate: snapshots/baselines: Not a directory\n")
+    assert "repro-gate: snapshots/baselines: Not a directory\n  try: move away" in ran.err

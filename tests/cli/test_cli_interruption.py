@@ -117,7 +117,12 @@ def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Work
     ran = ended(gate)
 
     assert (ran.code, ran.out, ran.err) == (130, "", "repro-gate: interrupted\n")
-    told = {"kind": "unfinished", "exit_code": 130, "message": "interrupted", "remedy": None}
+    told = {
+        "kind": "unfinished",
+        "exit_code": 130,
+        "message": "interrupted",
+        "remedy": "run the command again",
+    }
     evidence = json.loads((recorded.output / "evidence.json").read_text("utf-8"))
     assert evidence["evidence"] == told
     assert {file.name for file in recorded.output.iterdir()} == {"evidence.json", "observed"}

@@ -78,15 +78,17 @@ def test_changed_facts_are_shown_once_for_all_goldens(recorded: Workspace) -> No
 
 def test_where_all_is_refused_nothing_is_recorded_or_pinned(workspace: Workspace) -> None:
     """Equal refusals are one block, no model is pinned, and nothing claims to be up to date."""
-    refusal = {"kind": "failed", "message": "no memory"}
+    refusal = {"kind": "internal", "message": "no memory"}
     workspace.write_script({"method": "generate", "refuse": refusal})
 
     ran = workspace.record()
 
     assert (ran.code, workspace.snapshots.exists()) == (4, False)
     assert ran.out == (
-        "refused    4 cells: inconclusive: failed: no memory\n"
+        "refused    4 cells: inconclusive: internal: no memory\n"
         "           tiny--haiku--seed1, tiny--haiku--seed2, tiny--fox--seed1 and 1 more\n"
+        "           try: repro-gate doctor shows whether the engine works; if it does, report the "
+        "message to its authors\n"
         "nothing was recorded; 0 unchanged, 4 refused\n"
     )
 

@@ -21,7 +21,9 @@ def test_a_second_update_at_once_is_told(recorded: Workspace) -> None:
     second = recorded.record()
     first.terminate()
 
-    said = "repro-gate: another update of snapshots is at work\n"
+    said = (
+        "repro-gate: another update of snapshots is at work\n  try: wait for its end, or stop it\n"
+    )
     assert (second.code, second.out, second.err) == (4, "", said)
     assert ended(first).code == 130
 
@@ -159,7 +161,7 @@ def test_goldens_that_cannot_be_written_are_4(workspace: Workspace) -> None:
     ran = workspace.record()
 
     assert ran.code == 4
-    assert ran.err.endswith("repro-gate: snapshots/goldens: Not a directory\n")
+    assert "repro-gate: snapshots/goldens: Not a directory\n  try: move away " in ran.err
 
 
 def test_a_cache_that_cannot_be_written_is_4(recorded: Workspace) -> None:
@@ -168,7 +170,8 @@ def test_a_cache_that_cannot_be_written_is_4(recorded: Workspace) -> None:
 
     ran = recorded.run("update-snapshots", "--yes", REPRO_GATE_CACHE="file/cache")
 
-    assert (ran.code, ran.err) == (4, "repro-gate: file/cache/locks: Not a directory\n")
+    assert ran.code == 4
+    assert ran.err.startswith("repro-gate: file/cache/locks: Not a directory\n  try: move away ")
 
 
 def test_the_first_recording_pins_the_model(workspace: Workspace) -> None:

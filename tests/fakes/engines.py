@@ -21,7 +21,7 @@ from tests.fakes.values import (
     trace_of,
 )
 
-DEAD = EngineFailed("the engine was ended by SIGKILL")
+DEAD = EngineFailed("the engine was ended by SIGKILL", remedy="free memory")
 REFUSED = MeasurementUnavailable("out_of_context: too long", remedy="raise n_ctx")
 
 GENERATE_S = 0.25

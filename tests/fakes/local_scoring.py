@@ -13,6 +13,7 @@ from repro_gate.core.policies import (
     ProviderKind,
     ProviderSpec,
 )
+from repro_gate.errors import AFTER_FAILURES
 from repro_gate.ports import DrawRequest, EngineStarter, ModelFiles, Purpose, ScoreRequest
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryModelFiles
@@ -20,8 +21,10 @@ from tests.fakes.values import model_spec_of, pieces_of, scored_of
 
 NOW = "2026-01-02T03:04:05Z"
 LATENCY_S = 0.5
-DIED = MissedDraw(reason=DEAD.reason)
-NOT_TRIED = MissedDraw(reason="not tried: the engine failed 3 times in a row")
+DIED = MissedDraw(reason=DEAD.reason, remedy=DEAD.remedy)
+NOT_TRIED = MissedDraw(
+    reason="not tried: the engine failed 3 times in a row", remedy=AFTER_FAILURES
+)
 PLACE = ProviderSpec(name=LOCAL, kind=ProviderKind.LOCAL)
 
 

@@ -53,6 +53,12 @@ def test_match_leaves_nothing_to_do() -> None:
     assert advise(Match()) == "Nothing is left to do."
 
 
+def test_a_reason_without_a_remedy_says_so() -> None:
+    """Only what another version or tool measured can have none."""
+    assert advise(Inconclusive(reason="x", remedy=None)).startswith("No remedy is known")
+    assert advise(Inconclusive(reason="x", remedy="y")) == "Apply the remedy, and check again."
+
+
 def test_safe_text_is_made_safe_once() -> None:
     """Text that an adapter has escaped already stays as it is."""
     assert one_line(one_line("a\\b\x1b")) == r"a\b\x1b"

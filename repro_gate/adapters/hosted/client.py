@@ -65,7 +65,7 @@ class Client:
             reply = await self._connections.send(request, timeout_s=timeout_s)
         except CallFailed as error:
             failure = TryAgain if error.is_passing else MeasurementUnavailable
-            raise failure(f"{self._name}: {error.reason}") from error
+            raise failure(f"{self._name}: {error.reason}", remedy=error.remedy) from error
         return TimedReply(
             status=reply.status,
             headers=reply.headers,
@@ -88,7 +88,10 @@ def address_of(provider: ProviderSpec) -> httpx.URL:
     try:
         url = httpx.URL(f"{provider.base_url.rstrip('/')}/completions")
     except httpx.InvalidURL as error:
-        raise MeasurementUnavailable(f"the base_url of {provider.name} is no URL") from error
+        raise MeasurementUnavailable(
+            f"the base_url of {provider.name} is no URL",
+            remedy=f"correct base_url of providers.{provider.name} in the matrix",
+        ) from error
     if url.userinfo:
         raise MeasurementUnavailable(
             f"the base_url of {provider.name} holds a password",
@@ -96,7 +99,8 @@ def address_of(provider: ProviderSpec) -> httpx.URL:
         )
     if not may_hear_a_key(url):
         raise MeasurementUnavailable(
-            f"the base_url of {provider.name} is neither https:// nor on this machine"
+            f"the base_url of {provider.name} is neither https:// nor on this machine",
+            remedy=f"give providers.{provider.name} a base_url with https://",
         )
     return url
 

@@ -270,7 +270,8 @@ class Host:
         """Return that the server cannot be gated; no more is asked of one that never could."""
         if self._is_able:
             return MeasurementUnavailable(
-                f"{self._provider.name}: {what}, though it did better before"
+                f"{self._provider.name}: {what}, though it did better before",
+                remedy="look for another version or server behind base_url; go on with --resume",
             )
         reason = f"{self._provider.name} cannot be gated: {what}"
         self._closed = MeasurementUnavailable(reason, remedy=REMEDY)

@@ -25,6 +25,23 @@ _RETRIED: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 )
 _UNWELCOME: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_GONE_REMEDY: Final = (
+    "check base_url and whether {provider} still serves the model; for another model change the "
+    "policy in the matrix, then repro-gate record-baseline"
+)
+_REMEDIES: Final[Mapping[int, str]] = {
+    HTTPStatus.PAYMENT_REQUIRED: "add credit to the account at {provider}",
+    HTTPStatus.NOT_FOUND: _GONE_REMEDY,
+    HTTPStatus.GONE: _GONE_REMEDY,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "shorten the prompt or the response of the item",
+    HTTPStatus.TOO_MANY_REQUESTS: "lower concurrency of providers.{provider}, or go on later with "
+    "--resume; a used-up quota has to be raised at the provider",
+}
+_REFUSED_REMEDY: Final = (
+    "change the policy or providers.{provider} in the matrix as the server's message asks"
+)
+_FAILING_REMEDY: Final = "the server fails: go on later with --resume, or ask its operator"
+_NO_JSON_REMEDY: Final = "check that base_url leads to an API of this kind; go on with --resume"
 _PAGE_REMEDY: Final = (
     "look at base_url, and at what stands before the server: a proxy or a login page answers so"
 )
@@ -33,9 +50,7 @@ _PAGE_REMEDY: Final = (
 class Refused(MeasurementUnavailable):
     """The server understands and will not do it."""
 
-    def __init__(
-        self, reason: str, *, said: str, remedy: str | None = None, is_for_all: bool = False
-    ) -> None:
+    def __init__(self, reason: str, *, said: str, remedy: str, is_for_all: bool = False) -> None:
         super().__init__(reason, remedy=remedy)
         self.said = said
         """All of the server's words, which may name a field."""
@@ -90,7 +105,7 @@ class Reader:
         said = self._key.quote(words) if _is_prose(words) else ""
         return TryAgain(
             f"{self._provider.name}: {what}{f': {said}' if said else ''}",
-            remedy=_PAGE_REMEDY if is_page else None,
+            remedy=_PAGE_REMEDY if is_page else _NO_JSON_REMEDY,
         )
 
     def _failure_of(self, reply: Reply, now: datetime) -> MeasurementUnavailable:
@@ -98,7 +113,8 @@ class Reader:
         if 300 <= status < 400:  # noqa: PLR2004 -- the class of redirects
             target = target_of(reply, self._key)
             return MeasurementUnavailable(
-                f"{self._provider.name}: a redirect to {target} is not followed"
+                f"{self._provider.name}: a redirect to {target} is not followed",
+                remedy=f"set base_url of providers.{self._provider.name} to where the API is now",
             )
         return self._judged(Failure(status=status, words=_words_of(reply)), reply, now)
 
@@ -119,15 +135,23 @@ class Reader:
                 reason,
                 after_s=asked_wait_s(reply.headers, now=now),
                 said=failure.words if is_refusal else "",
+                remedy=self._remedy_for(status),
             )
-        variable = self._provider.api_key_env
-        remedy = (
-            f"set {variable} to a key that {self._provider.name} accepts"
-            if variable is not None and status in _UNWELCOME
-            else None
-        )
         is_for_all = status == HTTPStatus.UNAUTHORIZED
+        remedy = self._remedy_for(status)
         return Refused(reason, said=failure.words, remedy=remedy, is_for_all=is_for_all)
+
+    def _remedy_for(self, status: int | None) -> str:
+        provider, variable = self._provider.name, self._provider.api_key_env
+        if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _FAILING_REMEDY
+        if status in _UNWELCOME:
+            return (
+                f"name the variable that holds a key as api_key_env of providers.{provider}"
+                if variable is None
+                else f"set {variable} to a key that {provider} accepts"
+            )
+        return _REMEDIES.get(status, _REFUSED_REMEDY).format(provider=provider)
 
 
 def _is_prose(words: str) -> bool:

@@ -20,9 +20,9 @@ class TryAgain(MeasurementUnavailable, Passing):
         self,
         reason: str,
         *,
+        remedy: str,
         after_s: float | None = None,
         said: str = "",
-        remedy: str | None = None,
     ) -> None:
         super().__init__(reason, remedy=remedy)
         self.after_s = after_s

@@ -23,6 +23,11 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Accept-Encoding": "identity",
 }
 
+_NO_CONNECTION: Final = (
+    "check that the server runs and can be reached from here, and base_url and the proxy settings"
+)
+_WRONG_SERVER: Final = "check that base_url leads to the API itself, and not to a proxy or a page"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -50,10 +55,13 @@ class Reply:
 class CallFailed(Exception):
     """There is no reply, or none that is to be read."""
 
-    def __init__(self, reason: str, *, is_passing: bool = False, may_be_done: bool = True) -> None:
+    def __init__(
+        self, reason: str, *, remedy: str, is_passing: bool = False, may_be_done: bool = True
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         """One safe line without the key."""
+        self.remedy = remedy
         self.is_passing = is_passing
         """Whether the next attempt may get one."""
         self.may_be_done = may_be_done
@@ -102,18 +110,25 @@ class Connections:
                 content = await self._read(response)
         except TimeoutError as error:
             reason = f"no complete answer within {timeout_s:.3g} s"
-            raise CallFailed(reason, is_passing=True) from error
+            raise CallFailed(
+                reason,
+                is_passing=True,
+                remedy="raise timeout_s or lower concurrency of the provider, or repeat it later",
+            ) from error
         except (httpx.HTTPError, OSError) as error:
             raise CallFailed(
                 f"no answer: {self._words_of(error)}",
                 is_passing=True,
+                remedy=_NO_CONNECTION,
                 may_be_done=not isinstance(error, _NOT_SENT),
             ) from error
         except CallFailed:
             raise
         except Exception as error:
             # Under httpx are several libraries that let their own exceptions through.
-            raise CallFailed(f"the call failed: {self._words_of(error)}") from error
+            raise CallFailed(
+                f"the call failed: {self._words_of(error)}", remedy=_NO_CONNECTION
+            ) from error
         return Reply(status=response.status_code, headers=response.headers, body=content)
 
     async def close(self) -> None:
@@ -131,14 +146,18 @@ class Connections:
             # What a failure says is worth less than that it failed.
             if not response.is_success:
                 return b""
-            raise CallFailed("a compressed answer, which was not asked for, is not read")
+            raise CallFailed(
+                "a compressed answer, which was not asked for, is not read", remedy=_WRONG_SERVER
+            )
         most = self._most_bytes if response.is_success else _MOST_BYTES_OF_ERROR
         content = bytearray()
         async for chunk in response.aiter_bytes():
             content += chunk
             if len(content) > most:
                 if response.is_success:
-                    raise CallFailed(f"an answer of more than {most} bytes is not read")
+                    raise CallFailed(
+                        f"an answer of more than {most} bytes is not read", remedy=_WRONG_SERVER
+                    )
                 break
         return bytes(content[:most])
 

@@ -184,7 +184,9 @@ def test_a_server_that_could_before_is_asked_again() -> None:
 
     assert isinstance(first, Draw)
     assert second == MissedDraw(
-        reason="test-host: it gives no log-probabilities of the prompt, though it did better before"
+        reason="test-host: it gives no log-probabilities of the prompt, "
+        "though it did better before",
+        remedy="look for another version or server behind base_url; go on with --resume",
     )
     assert isinstance(third, Draw)
 

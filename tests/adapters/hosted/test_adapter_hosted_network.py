@@ -146,7 +146,10 @@ def test_an_attempt_takes_no_longer_than_all_draws_may() -> None:
         cell = logprob_cell_of(replace(provider, base_url=server.url))
         missed = draw_with(None, request_of(cell), surroundings=surroundings_of())
 
-    assert missed == MissedDraw(reason="test-host: no complete answer within 0.15 s (attempts: 1)")
+    assert missed == MissedDraw(
+        reason="test-host: no complete answer within 0.15 s (attempts: 1)",
+        remedy="raise timeout_s or lower concurrency of the provider, or repeat it later",
+    )
 
 
 def test_a_connection_takes_no_longer_than_it_may() -> None:
@@ -298,9 +301,10 @@ def test_a_proxy_that_refuses_is_named(
     with rude_server((refused,)) as proxy:
         missed = _through(proxy, monkeypatch, tmp_path)
 
-    assert missed == MissedDraw(
-        reason="test-host: no answer: ProxyError: 407 Who Are You (attempts: 2)"
-    )
+    assert isinstance(missed, MissedDraw)
+    assert missed.reason == "test-host: no answer: ProxyError: 407 Who Are You (attempts: 2)"
+    assert missed.remedy is not None
+    assert "proxy settings" in missed.remedy
 
 
 @pytest.mark.parametrize(

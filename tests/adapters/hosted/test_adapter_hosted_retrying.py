@@ -57,6 +57,16 @@ def _draw(
     return draw_with(None, request, surroundings=surroundings)
 
 
+_USED_UP = (
+    "lower concurrency of providers.test-host, or go on later with --resume; a used-up quota has "
+    "to be raised at the provider"
+)
+_GONE = (
+    "check base_url and whether test-host still serves the model; for another model change the "
+    "policy in the matrix, then repro-gate record-baseline"
+)
+
+
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
 def test_what_may_pass_is_tried_again(status: int) -> None:
     """A good answer after a bad one is a draw, and the attempts are counted."""
@@ -84,11 +94,20 @@ def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
     [
         (401, "set TEST_API_KEY to a key that test-host accepts"),
         (403, "set TEST_API_KEY to a key that test-host accepts"),
-        (404, None),
+        (402, "add credit to the account at test-host"),
+        (404, _GONE),
+        (410, _GONE),
+        (413, "shorten the prompt or the response of the item"),
+        (
+            422,
+            "change the policy or providers.test-host in the matrix as the server's message asks",
+        ),
+        (429, _USED_UP),
+        (503, "the server fails: go on later with --resume, or ask its operator"),
     ],
 )
-def test_a_key_that_is_refused_names_its_variable(status: int, remedy: str | None) -> None:
-    """The remedy is where the key comes from."""
+def test_each_status_has_a_remedy_of_its_own(status: int, remedy: str) -> None:
+    """A missing key, a retired model and a used-up quota are not mended in the same way."""
     missed = _draw(Sequel(_failure(status)))
 
     assert isinstance(missed, MissedDraw)
@@ -126,7 +145,8 @@ def test_a_storm_ends_the_draw_and_says_so() -> None:
     missed = _draw(sequel)
 
     assert missed == MissedDraw(
-        reason="test-host: status 503 (Service Unavailable): not now (attempts: 6)"
+        reason="test-host: status 503 (Service Unavailable): not now (attempts: 6)",
+        remedy="the server fails: go on later with --resume, or ask its operator",
     )
     assert sequel.calls == 6
 
@@ -232,7 +252,8 @@ def test_an_answer_that_broke_on_its_way_is_asked_for_again(
     lasting = _draw(Sequel(response), provider=provider_of(attempts=2))
 
     assert isinstance(passing, Draw)
-    assert lasting == MissedDraw(reason=f"test-host: {reason} (attempts: 2)")
+    assert isinstance(lasting, MissedDraw)
+    assert lasting.reason == f"test-host: {reason} (attempts: 2)"
 
 
 def test_other_json_types_are_json() -> None:
@@ -267,4 +288,6 @@ def test_other_json_types_are_json() -> None:
 )
 def test_the_words_of_a_server_are_safe_and_short(response: httpx.Response, words: str) -> None:
     """Its message is found in any of the usual places, and can do a terminal no harm."""
-    assert _draw(Sequel(response)) == MissedDraw(reason=f"test-host: status 404 (Not Found){words}")
+    missed = _draw(Sequel(response))
+    assert isinstance(missed, MissedDraw)
+    assert missed.reason == f"test-host: status 404 (Not Found){words}"
