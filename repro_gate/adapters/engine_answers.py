@@ -115,10 +115,10 @@ def table(value: Any) -> Mapping[str, Any]:
 
 
 def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = answer.get("notes", [])
-    if not isinstance(notes, list):
+    notes: Any = answer.get("notes", [])
+    if _kind(notes) != "list":
         raise TypeError(f"expected a list of notes, found {_kind(notes)}")
-    if len(notes) > _MAX_NOTES:  # pyright: ignore[reportUnknownArgumentType] -- JSON
+    if len(notes) > _MAX_NOTES:
         raise ValueError(f"more than {_MAX_NOTES} notes")
     messages = tuple(map(text, notes))
     if not all(messages):

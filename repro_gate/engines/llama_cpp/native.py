@@ -32,7 +32,6 @@ LIBRARY_FOLDER = Path(_bindings._lib._name).resolve().parent  # noqa: SLF001 -- 
 FLASH_ATTENTION_OFF: int = _bindings.LLAMA_FLASH_ATTN_TYPE_DISABLED
 FLASH_ATTENTION_ON: int = _bindings.LLAMA_FLASH_ATTN_TYPE_ENABLED
 ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
-NO_POOLING: int = _bindings.LLAMA_POOLING_TYPE_NONE
 TYPE_F32: int = _bindings.GGML_TYPE_F32
 TYPE_F16: int = _bindings.GGML_TYPE_F16
 DEVICE_TYPE_CPU = 0

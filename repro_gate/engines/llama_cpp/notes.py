@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
 from repro_gate.engines.llama_cpp.session import Session
-from repro_gate.engines.llama_cpp.settings import KvType
+from repro_gate.engines.llama_cpp.settings import KvType, thread_note
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 
 MAX_NOTES = 20
@@ -92,18 +92,10 @@ def _of_settings(session: Session) -> Iterator[str]:
             "kv_type = f32 only takes memory here: with flash attention llama.cpp computes with "
             "f16; set kv_type = f16, or flash_attention = false"
         )
-    # A thread alone waits for no other, and a GPU for none of them.
-    if settings.threads > 1 and not session.device.is_gpu:
-        yield from _of_threads(settings.threads)
-
-
-def _of_threads(threads: int) -> Iterator[str]:
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    others = (os.cpu_count() or cores) - cores
-    cost = "generation can be many times slower; use fewer threads than cores"
-    if threads > cores:
-        yield f"threads = {threads}, but {cores} cores are usable: {cost}"
-    elif threads == cores and load >= others + 1:
-        # All that runs does not fit on the cores that are not ours.
-        busy = f"the machine was busy (load average {load:.1f})"
-        yield f"threads = {threads} takes every usable core, and {busy}: {cost}"
+    if not session.device.is_gpu:
+        cores = len(os.sched_getaffinity(0))
+        elsewhere = (os.cpu_count() or cores) - cores
+        load = os.getloadavg()[0]
+        note = thread_note(settings.threads, cores=cores, elsewhere=elsewhere, load=load)
+        if note is not None:
+            yield note

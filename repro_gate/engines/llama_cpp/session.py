@@ -101,10 +101,6 @@ def _new_context(
     params.swa_full = True
     params.kv_unified = False
     params.embeddings = False
-    architecture = native.metadata(model, "general.architecture")
-    if native.metadata(model, f"{architecture}.pooling_type") is not None:
-        # The logits of each token are wanted all the same.
-        params.pooling_type = native.NO_POOLING
     params.no_perf = True
     context = native.new_context(model, params)
     if context is None:

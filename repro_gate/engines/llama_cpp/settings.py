@@ -50,3 +50,24 @@ class Settings:
                 f"got {settings.n_batch} and {settings.n_ctx}"
             )
         return settings
+
+
+def thread_note(threads: int, *, cores: int, elsewhere: int, load: float) -> str | None:
+    """Return why so many threads may make a CPU slow, or None.
+
+    Args:
+        threads: the setting.
+        cores: how many the engine may use.
+        elsewhere: how many more the machine has.
+        load: the load average of the machine before the model runs.
+    """
+    # A thread alone waits for no other.
+    if threads == 1 or threads < cores:
+        return None
+    cost = "generation can be many times slower; use fewer threads than cores"
+    if threads > cores:
+        return f"threads = {threads}, but {cores} cores are usable: {cost}"
+    if load < elsewhere + 1:
+        return None
+    busy = f"the machine was busy (load average {load:.1f})"
+    return f"threads = {threads} takes every usable core, and {busy}: {cost}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from repro_gate.engines.llama_cpp.settings import thread_note
 from repro_gate.protocol import Method
 from tests.fakes.odd_models import tiny_with
 
@@ -117,3 +118,25 @@ def test_no_prompt_ends_with_an_eos_token_that_the_model_asks_for(
 def _score_of(engine: "DrivenEngine") -> tuple[Any, Any]:
     scored = engine.ask(Method.SCORE, prompt="The quick", response=" brown fox")
     return scored["prompt"], scored["logprobs"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "elsewhere", "load", "is_noted"),
+    [
+        (1, 1, 0, 9.0, False),
+        (2, 4, 0, 9.0, False),
+        (4, 4, 0, 0.9, False),
+        (4, 4, 0, 1.0, True),
+        (4, 4, 8, 8.0, False),
+        (4, 4, 8, 9.0, True),
+        (5, 4, 8, 0.0, True),
+        (2, 1, 0, 0.0, True),
+    ],
+)
+def test_threads_are_noted_where_they_have_to_share_their_cores(
+    *, threads: int, cores: int, elsewhere: int, load: float, is_noted: bool
+) -> None:
+    """More threads than cores, or as many on a machine whose other work finds no other core."""
+    note = thread_note(threads, cores=cores, elsewhere=elsewhere, load=load)
+
+    assert (note is not None) == is_noted
