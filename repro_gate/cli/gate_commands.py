@@ -155,6 +155,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         str | None,
         typer.Option(
             "--artifact",
+            metavar="NAME",
             help="The artifact that has the report folder: the comment shows how to download it.",
             envvar="REPRO_GATE_ARTIFACT",
         ),

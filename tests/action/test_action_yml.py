@@ -1,5 +1,6 @@
 """The action says what the command line can do, and nothing else."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -34,6 +35,12 @@ def _mask(key: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env={"KEY": key}, capture_output=True, check=False, text=True)
 
 
+def _variables_set_by(step: Step) -> dict[str, str]:
+    """Return the variables of a command's step, those that its script exports included."""
+    exported = re.findall(r'export ([A-Z_]+)="\$([A-Z_]+)"', step.run)
+    return {**step.env, **{name: step.env[source] for name, source in exported}}
+
+
 def test_there_are_steps_to_look_at() -> None:
     """The tests of this file would agree with an empty list too."""
     commands = [step.command for step in _COMMANDS]
@@ -51,7 +58,9 @@ def test_every_variable_is_one_of_an_option(step: Step) -> None:
 @pytest.mark.parametrize("command", ["check", "doctor", "merge", "publish"])
 def test_every_option_with_a_variable_can_be_asked_for(command: str) -> None:
     """What the command line can be asked by a variable, the action asks it by that variable."""
-    set_ = {name for step in _COMMANDS if step.command == command for name in step.env}
+    set_ = {
+        name for step in _COMMANDS if step.command == command for name in _variables_set_by(step)
+    }
     assert set(variables_of(command)) - set_ == set()
 
 
@@ -106,9 +115,34 @@ def test_the_reference_names_the_option_of_each_input() -> None:
         for step in _COMMANDS
         if step.command is not None
         for name, spelling in variables_of(step.command).items()
-        for input_ in inputs_in(step.env.get(name, ""))
+        for input_ in inputs_in(_variables_set_by(step).get(name, ""))
     }
     assert told == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"), [("", "of.the.runner"), ("api.fireworks.ai", "api.fireworks.ai")]
+)
+def test_a_limit_of_the_runner_is_not_lifted_by_an_input_that_is_not_given(
+    given: str, seen: str
+) -> None:
+    """An empty list would be no limit."""
+    (step,) = (step for step in _COMMANDS if step.command == "check")
+    bash = shutil.which("bash")
+    assert bash is not None
+    script = step.run.replace('exec "$COMMAND" check', "env")
+    environ = {"ALLOWED_HOSTS": given, "API_KEY": "", "REPRO_GATE_ALLOWED_HOSTS": "of.the.runner"}
+    command = [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script]
+    ran = subprocess.run(
+        command,
+        env={**environ, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    lines = ran.stdout.splitlines()
+    assert [line for line in lines if "HOSTS" in line] == [f"REPRO_GATE_ALLOWED_HOSTS={seen}"]
 
 
 def test_the_reference_and_the_description_name_the_same_default() -> None:
