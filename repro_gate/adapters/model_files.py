@@ -186,9 +186,10 @@ def _require_model(model: ModelSpec, path: Path) -> None:
     except (InputInvalid, OSError) as error:
         raise MeasurementUnavailable(str(error), remedy=_absence_remedy(model)) from error
     if mistaken is not None:
+        what, _, remedy = mistaken.partition("; ")
         raise MeasurementUnavailable(
-            f"the model {model.name} is not here: {path} is {mistaken}",
-            remedy=_absence_remedy(model),
+            f"the model {model.name} is not here: {path} is {what}",
+            remedy=remedy or _absence_remedy(model),
         )
 
 

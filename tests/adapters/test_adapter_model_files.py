@@ -263,16 +263,20 @@ def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "named"),
+    ("content", "named", "remedy"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a Git LFS pointer"),
-        (b"<!doctype html><html><body>Sign in</body></html>", "a web page"),
-        (b"", "an empty file"),
-        (b"PK\x03\x04", "a zip archive"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+            "a Git LFS pointer",
+            "run: git lfs pull",
+        ),
+        (b"<!doctype html><html><body>Sign in</body></html>", "a web page", "fetch the file again"),
+        (b"", "an empty file", "put the file there"),
+        (b"PK\x03\x04", "a zip archive", "unpack it"),
     ],
 )
 def test_what_stands_in_place_of_a_model_is_named(
-    tmp_path: Path, content: bytes, named: str
+    tmp_path: Path, content: bytes, named: str, remedy: str
 ) -> None:
     """The built-in engine need not start for it; what another engine reads is its own affair."""
     folder = tmp_path / "here"
@@ -281,6 +285,8 @@ def test_what_stands_in_place_of_a_model_is_named(
     built_in = model_from("model.gguf")
     other = replace(built_in, engine=replace(built_in.engine, kind=EngineKind.COMMAND))
 
-    with pytest.raises(MeasurementUnavailable, match=f"model.gguf is {named}"):
+    with pytest.raises(MeasurementUnavailable, match=f"model.gguf is {named}") as caught:
         models_in(tmp_path).locate(built_in)
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.startswith(remedy)
     assert models_in(tmp_path).locate(other).path == folder / "model.gguf"
