@@ -6,18 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from repro_gate.adapters.atomic import make_folder
 from repro_gate.adapters.evidence_file import read_evidence, write_evidence
-from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment, writer_in
 from repro_gate.adapters.github.files import append_summary, write_outputs
-from repro_gate.adapters.golden_files import read_golden_bytes
+from repro_gate.adapters.golden_files import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
-from repro_gate.cli import leftovers, wiring
-from repro_gate.cli.opening import Selection, open_matrix
+from repro_gate.cli import leftovers
 from repro_gate.cli.printing import say
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import (
@@ -138,6 +137,9 @@ class _Told:
             self._report([NotPosted(reason=one_line(reason))], ours)
             return ()
         github = self._github
+        # A run that cannot comment, such as a shard, does without the library for HTTP.
+        from repro_gate.adapters.github.comments import GithubPullRequests  # noqa: PLC0415
+
         try:
             pull_requests = GithubPullRequests(github.api_url, run.repository, github.token)
             posted = publish_comment(pull_requests, run=run, mode=mode, ours=ours, body_of=body_of)
@@ -229,23 +231,33 @@ def _evidence(output: Path, run: CiRun) -> Evidence | None:
 def _lines_of(
     config: Path, workspace: Path | None
 ) -> Callable[[CellReport], tuple[str, int] | None]:
-    """Return what tells, of a drifted cell, the golden's path in the repository and its line."""
-    try:
-        goldens = wiring.workspace_of(open_matrix(Selection(config=config))).goldens
-    except ReproGateError:
-        return lambda _: None
+    """Return what finds, for a drifted cell, the golden's path in the repository and its line."""
+    goldens = cache(lambda: _goldens_of(config))
 
     def line_of(cell: CellReport) -> tuple[str, int] | None:
         if not isinstance(cell.verdict, Drift) or cell.profile is None or workspace is None:
             return None
+        # The matrix is read only where something has drifted.
+        store = goldens()
         with suppress(InputInvalid, OSError, ValueError):
-            file = goldens.file(cell.profile, cell.id)
-            line = line_in_golden(read_golden_bytes(file).decode(), cell.verdict.divergence)
-            path = file.resolve().relative_to(workspace.resolve())
-            return None if line is None else (path.as_posix(), line)
+            file = None if store is None else store.file(cell.profile, cell.id)
+            if file is not None:
+                line = line_in_golden(read_golden_bytes(file).decode(), cell.verdict.divergence)
+                path = file.resolve().relative_to(workspace.resolve())
+                return None if line is None else (path.as_posix(), line)
         return None
 
     return line_of
+
+
+def _goldens_of(config: Path) -> GoldenFiles | None:
+    from repro_gate.cli import wiring  # noqa: PLC0415 -- for a drift alone
+    from repro_gate.cli.opening import Selection, open_matrix  # noqa: PLC0415
+
+    try:
+        return wiring.workspace_of(open_matrix(Selection(config=config))).goldens
+    except ReproGateError:
+        return None
 
 
 def _outputs(

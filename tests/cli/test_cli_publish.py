@@ -263,3 +263,12 @@ def test_the_size_of_our_own_result_is_no_reason_to_doubt_it(own_job: Job) -> No
     own_job.publish()
 
     assert own_job.outputs()["outcome"] == "failed"
+
+
+def test_a_run_that_cannot_comment_imports_no_http(green_job: Job) -> None:
+    """A shard and an entry of a merge queue do without it, and a pass without the matrix."""
+    ran = replace(green_job, event_name="merge_group").publish(PYTHONPROFILEIMPORTTIME="1")
+
+    imported = {line.rpartition("|")[2].strip() for line in ran.err.splitlines()}
+    assert "repro_gate.cli.publish" in imported
+    assert imported.isdisjoint({"httpx", "rich", "repro_gate.cli.wiring"})
