@@ -3,10 +3,11 @@
 #
 #   install.sh gate      the command, with every package pinned by hash; no inference library
 #   install.sh plan      finds out how the inference library has to be built on this machine
-#   install.sh library   builds it, or takes it from uv's cache
+#   install.sh library   builds it, or takes it from a cache
 #
 # The folder is handed from one to the next in $SETUP_FOLDER. Nothing is written elsewhere but into
-# the caches of uv and pip, nothing needs root, and two jobs on one machine do not meet.
+# the caches of uv and pip and below $RUNNER_TOOL_CACHE/repro-gate, nothing needs root, and two jobs on
+# one machine do not meet.
 set -euo pipefail
 # A substitution that fails is a failure of what it stands in.
 shopt -s inherit_errexit
@@ -117,15 +118,68 @@ find_uv() { # FOLDER -> the command
     printf '%s' "$found"
     return
   fi
-  local python
+  local python kept wheel
   python="$(command -v python3 || command -v python)" ||
     fail "$NOT_MEASURABLE" "the runner has neither uv $OLDEST_UV nor a Python that could fetch it"
-  "$python" -I -m venv "$1/uv" >&2 ||
-    fail "$NOT_MEASURABLE" "$python cannot make an environment: install its module venv, or uv $OLDEST_UV"
-  "$1/uv/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-deps \
-    --only-binary :all: --require-hashes --requirement "$LOCKS/requirements-uv.lock" >&2 ||
+  # The lock is a part of the name, so that another version is another folder.
+  kept="$(digest_of "$LOCKS/requirements-uv.lock")"
+  kept="${RUNNER_TOOL_CACHE:+$RUNNER_TOOL_CACHE/repro-gate/uv-${kept:0:16}-$(uname -m)}"
+  if wheel="$(wheel_of_uv "$kept")" && unpack_uv "$python" "$wheel" "$1"; then
+    printf '%s' "$1/uv"
+    return
+  fi
+  fetch_uv "$python" "$1"
+  wheel="$(wheel_of_uv "$1/wheels")" && unpack_uv "$python" "$wheel" "$1" ||
+    fail "$NOT_MEASURABLE" "the uv that was fetched does not run on this machine"
+  keep "$wheel" "$kept"
+  printf '%s' "$1/uv"
+}
+
+fetch_uv() { # PYTHON FOLDER
+  "$1" -I -m venv "$2/fetch" >&2 ||
+    fail "$NOT_MEASURABLE" "$1 cannot make an environment: install its module venv, or uv $OLDEST_UV"
+  "$2/fetch/bin/python" -I -m pip download --quiet --disable-pip-version-check --no-deps \
+    --only-binary :all: --require-hashes --requirement "$LOCKS/requirements-uv.lock" \
+    --dest "$2/wheels" >&2 ||
     fail "$NOT_MEASURABLE" "uv could not be fetched: see above"
-  printf '%s' "$1/uv/bin/uv"
+}
+
+# Any job on the machine can write to the folder of tools: what is there counts only as far as the lock
+# vouches for it, which is checked each time.
+wheel_of_uv() { # FOLDER -> the file, if its hash is one of the lock
+  local wheel digest
+  for wheel in "$1"/uv-*.whl; do
+    digest="$(digest_of "$wheel" 2>/dev/null)" || continue
+    if [[ -n $digest ]] && grep -qF -- "--hash=sha256:$digest" "$LOCKS/requirements-uv.lock"; then
+      printf '%s' "$wheel"
+      return
+    fi
+  done
+  return 1
+}
+
+unpack_uv() { # PYTHON WHEEL FOLDER -> the command $3/uv
+  "$1" -I -c '
+import shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".data/scripts/uv"))
+    with wheel.open(name) as packed, open(sys.argv[2], "wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked)
+' "$2" "$3/uv" >&2 && chmod +x "$3/uv" && is_new_enough "$("$3/uv" --version)"
+}
+
+# Whole or not at all: a job that is cancelled leaves no part of it under its name.
+keep() { # FILE FOLDER
+  [[ -n $2 ]] || return 0
+  local new
+  { mkdir -p "$2" && new="$(mktemp "$2/.new.XXXXXXXX")" && cp "$1" "$new" && chmod 644 "$new" && mv -f "$new" "$2/${1##*/}"; } \
+    2>/dev/null || printf 'uv could not be kept in %s for the next job.\n' "$2" >&2
+}
+
+digest_of() { # FILE
+  local line
+  line="$(sha256sum "$1")" || return
+  printf '%s' "${line%% *}"
 }
 
 is_new_enough() { # "uv VERSION ..."
@@ -248,22 +302,44 @@ key_of_the_library() {
   printf 'repro-gate-%s-%s-%s-%s' "${RUNNER_OS:-Linux}" "$(uname -m)" "$SETUP_ACCELERATOR" "${digest%% *}"
 }
 
-install_library() {
+# Each way of building has a cache of its own. In a shared one, an online call for one of them, also if it
+# is cancelled, can make uv forget what it has compiled for the others.
+cache_of_the_library() { # -> a folder, or nothing for the cache of uv
   if [[ $SETUP_CACHE == true ]]; then
-    export UV_CACHE_DIR="$RUNNER_TEMP/repro-gate-cache"
+    printf '%s' "$RUNNER_TEMP/repro-gate-cache"
+  elif [[ -n ${RUNNER_TOOL_CACHE-} ]] && mkdir -p "$RUNNER_TOOL_CACHE/repro-gate/$SETUP_KEY" 2>/dev/null; then
+    printf '%s' "$RUNNER_TOOL_CACHE/repro-gate/$SETUP_KEY"
   fi
+}
+
+install_library() {
+  local kept install
+  kept="$(cache_of_the_library)"
   printf 'Installing llama-cpp-python for %s; the first time it is compiled, which takes minutes.\n' \
     "$SETUP_ACCELERATOR"
   # Not --config-file: with it uv would forget which package hosts the machine uses.
   cd "$SETUP_FOLDER"
-  from_cache_or_network "$SETUP_UV" pip install --python "$SETUP_FOLDER/environment" --no-deps \
-    --require-hashes --build-constraints "$LOCKS/requirements-build.lock" \
-    --requirements "$SETUP_FOLDER/library.lock" ||
+  install=("$SETUP_UV" pip install --python "$SETUP_FOLDER/environment" --no-deps
+    --require-hashes --build-constraints "$LOCKS/requirements-build.lock"
+    --requirements "$SETUP_FOLDER/library.lock")
+  # An image may have it in the cache of uv.
+  if is_compiled "$kept" || { [[ $SETUP_CACHE != true ]] && is_compiled ''; }; then return; fi
+  if [[ -n $kept ]]; then export UV_CACHE_DIR="$kept"; fi
+  from_cache_or_network "${install[@]}" ||
     fail "$NOT_MEASURABLE" "llama-cpp-python could not be installed: see above"
-  if [[ $SETUP_CACHE == true ]]; then
+  if [[ -n $kept ]]; then
     # Only what was compiled is worth keeping.
     "$SETUP_UV" cache prune --ci --quiet
   fi
+}
+
+# Installs what a cache has compiled, and compiles nothing: without isolation the build finds none of its
+# tools in the environment, and ends at once.
+is_compiled() { # FOLDER; the command is ${install[@]}
+  (
+    if [[ -n $1 ]]; then export UV_CACHE_DIR="$1"; fi
+    "${install[@]}" --offline --no-build-isolation --quiet 2>/dev/null
+  )
 }
 
 PATH="$(absolute_path)"

@@ -1,9 +1,11 @@
 """Runs install.sh with programs that only say what they were asked."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +14,17 @@ from tests.action.files import ROOT
 
 SCRIPT = ROOT / ".github" / "action" / "install.sh"
 _TOOLS = (
-    *("bash", "cat", "chmod", "cp", "getconf", "mkdir", "mktemp", "sed", "sha256sum", "sort"),
-    "uname",
+    *("bash", "cat", "chmod", "cp", "getconf", "grep", "mkdir", "mktemp", "mv", "sed"),
+    *("sha256sum", "sort", "uname"),
 )
 _UV = """\
 #!/usr/bin/env bash
 if [[ $1 == --version ]]; then echo "uv {version} (linux)"; exit; fi
 echo "$PWD|${{UV_CACHE_DIR-}}|$*" >>"{log}"
-if [[ "$*" == *--offline* && -n "{says}" ]]; then echo "{says}" >&2; exit 1; fi
+if [[ "$*" == *--offline* && -n "{says}" && "{has}" != "${{UV_CACHE_DIR-}}" ]]; then
+  echo "{says}" >&2
+  exit 1
+fi
 if [[ $1 == "{fails}" ]]; then echo "no {fails} today" >&2; exit 2; fi
 if [[ $1 == venv ]]; then
   mkdir -p "${{@: -1}}/lib/python3.11/site-packages" "${{@: -1}}/bin"
@@ -28,13 +33,16 @@ fi
 exit 0
 """
 _OLD_PYTHON = """\
-echo "$PWD||$*" >>"{log}"
+if [[ $2 == -m ]]; then echo "$PWD||$*" >>"{log}"; fi
 if [[ $3 == venv ]]; then
   mkdir -p "$4/bin"
   cp "$0" "$4/bin/python"
 elif [[ $3 == pip ]]; then
-  cp "{uv}" "${{0%/*}}/uv"
+  mkdir -p "${{@: -1}}"
+  cp "{wheel}" "${{@: -1}}"
   exit {code}
+else
+  exec "{python}" "$@"
 fi
 """
 _PYTHON = f'exec "{sys.executable}" "$@"'
@@ -46,6 +54,7 @@ _INPUTS = {
     "SETUP_COMMENT": "",
     "SETUP_CUDA_ARCHITECTURE": "",
     "SETUP_FAIL_ON": "",
+    "SETUP_KEY": "key-of-the-library",
     "SETUP_PYTHON_VERSION": "3.11",
     "SETUP_TASKS": "  ",
     "SETUP_UV": "uv",
@@ -87,6 +96,9 @@ class Machine:
             (self._programs / name).symlink_to(found)
         self._log = folder / "calls"
         self._log.touch()
+        self._script = SCRIPT
+        self.tools = folder / "tools"
+        """The folder of tools that the runner keeps; not there yet."""
         self.python = folder / "python"
         """What each environment gets as its Python."""
         _write(self.python, _PYTHON)
@@ -95,18 +107,41 @@ class Machine:
         """Put a program on the PATH; the script begins after its first line."""
         _write(self._programs / name, script)
 
-    def install_uv(self, version: str = "0.13.9", *, says: str = "", fails: str = "") -> None:
-        """Put a uv on the PATH, which says something unless it may use the network, or fails."""
-        told = {"says": says, "fails": fails}
+    def install_uv(
+        self, version: str = "0.13.9", *, says: str = "", fails: str = "", has: str = "nothing"
+    ) -> None:
+        """Put a uv on the PATH, which says something unless it may use the network, or fails.
+
+        Args:
+            version: what it calls itself.
+            says: what it says offline, and fails; nothing where its cache has everything.
+            fails: the command that fails online.
+            has: the cache that has everything all the same; an empty one is uv's own.
+        """
+        told = {"says": says, "fails": fails, "has": has}
         script = _UV.format(version=version, log=self._log, python=self.python, **told)
         self.install("uv", script.partition("\n")[2])
 
     def install_python(self, *, index_is_there: bool = True) -> None:
-        """Put a Python on the PATH that can make an environment, and fetch uv from an index."""
-        kept = self._log.with_name("uv-to-be-fetched")
-        shutil.copy2(self.uv, kept)
-        code = 0 if index_is_there else 1
-        self.install("python3", _OLD_PYTHON.format(log=self._log, uv=kept, code=code))
+        """Put a Python on the PATH that can make an environment, and fetch uv from an index.
+
+        The action is a copy from then on, whose lock has the hash of what is fetched.
+        """
+        wheel = self._log.with_name("uv-0.13.9-py3-none-linux_x86_64.whl")
+        with zipfile.ZipFile(wheel, "w") as packed:
+            packed.write(self.uv, "uv-0.13.9.data/scripts/uv")
+        self._lock(hashlib.sha256(wheel.read_bytes()).hexdigest())
+        told = {"log": self._log, "wheel": wheel, "python": sys.executable}
+        self.install("python3", _OLD_PYTHON.format(code=0 if index_is_there else 1, **told))
+
+    def _lock(self, digest: str) -> None:
+        root = self._log.with_name("action")
+        shutil.copytree(SCRIPT.parent, root / ".github" / "action")
+        for name in ("pyproject.toml", "repro_gate", "requirements-report.lock"):
+            (root / name).symlink_to(ROOT / name)
+        lock = root / ".github" / "action" / "requirements-uv.lock"
+        lock.write_text(f"uv==0.13.9 \\\n    --hash=sha256:{digest}\n", "utf-8")
+        self._script = root / SCRIPT.relative_to(ROOT)
 
     def prepared(self) -> Path:
         """Return a folder as the phase `gate` leaves it."""
@@ -133,11 +168,12 @@ class Machine:
         environment = {
             "PATH": str(self._programs),
             "RUNNER_TEMP": str(self.temp),
+            "RUNNER_TOOL_CACHE": str(self.tools),
             "GITHUB_OUTPUT": str(outputs),
             "CUDA_HOME": os.devnull,
         }
         done = subprocess.run(
-            [str(self._programs / "bash"), str(SCRIPT), phase],
+            [str(self._programs / "bash"), str(self._script), phase],
             cwd=self.workspace,
             env=environment | _INPUTS | inputs,
             capture_output=True,

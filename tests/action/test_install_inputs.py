@@ -10,6 +10,7 @@ from repro_gate.core.ci import RunId
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode, CommentState, Marker
 from repro_gate.core.evidence import Unfinished
 from repro_gate.core.outcome import FailOn
+from tests.action.files import ROOT
 from tests.action.script import SCRIPT, Machine, Result
 
 _INVALID = {
@@ -89,6 +90,15 @@ def test_a_version_that_is_refused_is_not_installed(machine: Machine) -> None:
 def test_a_python_has_a_wheel_of_every_package(machine: Machine, version: str, code: int) -> None:
     """An older or later one would build packages, with tools that nothing pins."""
     assert machine.run("gate", SETUP_PYTHON_VERSION=version).code == code
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/how-to/gate-a-pull-request.md"]
+)
+def test_the_pages_name_the_versions_that_the_action_takes(name: str) -> None:
+    """A reader with a later Python alone does not install the oldest one for nothing."""
+    versions = re.findall(r"Python (3\.\d+(?: to 3\.\d+)?)", (ROOT / name).read_text("utf-8"))
+    assert set(versions) == {"3.11 to 3.14"}
 
 
 @pytest.mark.parametrize(

@@ -121,11 +121,56 @@ def test_uv_is_fetched_where_there_is_none(machine: Machine) -> None:
     result = machine.run("gate")
     folder = result.outputs["folder"]
     venv, pip, *rest = machine.calls()
-    assert (result.outputs["uv"], len(rest)) == (f"{folder}/uv/bin/uv", 2)
-    assert venv.arguments == ["-I", "-m", "venv", f"{folder}/uv"]
-    assert pip.arguments[:4] == ["-I", "-m", "pip", "install"]
+    assert result.outputs["uv"] == f"{folder}/uv"
+    assert venv.arguments == ["-I", "-m", "venv", f"{folder}/fetch"]
+    assert pip.arguments[:4] == ["-I", "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary", "--require-hashes"} <= set(pip.arguments)
+    assert [call.arguments[0] for call in rest] == ["venv", "pip"]
     assert {call.folder for call in machine.calls()} == {folder}
+
+
+def test_uv_is_fetched_once(machine: Machine) -> None:
+    """The next job on the machine takes the wheel that the first one has kept, whole."""
+    machine.install_python()
+    machine.uv.unlink()
+    results = [machine.run("gate") for _ in range(2)]
+
+    assert [result.code for result in results] == [0, 0]
+    assert [call.arguments[3] for call in machine.calls()].count("download") == 1
+    (kept,) = (file for file in machine.tools.rglob("*") if file.is_file())
+    assert kept.name == "uv-0.13.9-py3-none-linux_x86_64.whl"
+    assert kept.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "unreadable"])
+def test_a_uv_that_the_lock_does_not_know_is_fetched_anew(machine: Machine, harm: str) -> None:
+    """Any job can write to the folder of tools, and none may decide what the next one runs."""
+    machine.install_python()
+    machine.uv.unlink()
+    machine.run("gate")
+    (kept,) = (file for file in machine.tools.rglob("*") if file.is_file())
+    good = kept.read_bytes()
+    if harm == "unreadable":
+        kept.unlink()
+        kept.mkdir()
+    else:
+        kept.write_bytes(good[:-1] if harm == "cut" else good + b"x")
+
+    assert machine.run("gate").code == 0
+    assert [call.arguments[3] for call in machine.calls()].count("download") == 2
+    assert harm == "unreadable" or kept.read_bytes() == good
+
+
+def test_uv_is_fetched_where_nothing_can_be_kept(machine: Machine) -> None:
+    """The folder of tools may be missing, or belong to somebody else."""
+    machine.install_python()
+    machine.uv.unlink()
+    machine.tools.touch()
+    results = [machine.run("gate"), machine.run("gate", RUNNER_TOOL_CACHE="")]
+
+    assert [result.code for result in results] == [0, 0]
+    assert "uv could not be kept in" in results[0].said
+    assert results[1].said == ""
 
 
 def test_the_path_may_be_relative(machine: Machine) -> None:
@@ -176,7 +221,8 @@ def test_what_does_not_compile_is_compiled_once(machine: Machine) -> None:
     folder = machine.prepared()
     machine.install_uv(says="Failed to build llama-cpp-python: The build backend returned an error")
     result = machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
-    assert (result.code, len(machine.calls())) == (4, 1)
+    compiled = [call for call in machine.calls() if "--no-build-isolation" not in call.arguments]
+    assert (result.code, len(compiled)) == (4, 1)
     assert "The build backend returned an error\n" in result.said
     assert result.said.endswith("::llama-cpp-python could not be installed: see above\n")
 
@@ -306,8 +352,41 @@ def test_uv_is_told_the_flags_and_keeps_its_own_settings(machine: Machine) -> No
     folder = machine.prepared()
     machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
     (call,) = machine.calls()
-    assert (call.folder, call.cache) == (str(folder), "")
+    assert call.folder == str(folder)
     assert "--config-file" not in call.arguments
+
+
+def test_each_build_has_a_cache_of_its_own(machine: Machine) -> None:
+    """A call for one of them, also when it is cancelled, does not touch what others have."""
+    machine.install_uv(says="not found in the cache")
+    given = {"SETUP_FOLDER": str(machine.prepared()), "SETUP_UV": str(machine.uv)}
+    for key in ("cpu", "cuda"):
+        assert machine.run("library", SETUP_KEY=key, **given).code == 0
+
+    written = [c.cache for c in machine.calls() if "--no-build-isolation" not in c.arguments]
+    caches = [f"{machine.tools}/repro-gate/{key}" for key in ("cpu", "cuda")]
+    assert written == [caches[0]] * 3 + [caches[1]] * 3
+
+
+@pytest.mark.parametrize("key", ["key-of-the-library", ""])
+def test_what_is_compiled_is_installed_from_where_it_is(machine: Machine, key: str) -> None:
+    """From its own cache, or from that of uv, which an image may have; nothing is compiled."""
+    own = f"{machine.tools}/repro-gate/key-of-the-library"
+    machine.install_uv(says="not found in the cache", has=own if key else "")
+    given = {"SETUP_FOLDER": str(machine.prepared()), "SETUP_UV": str(machine.uv)}
+
+    assert machine.run("library", **given).code == 0
+    assert [call.cache for call in machine.calls()] == ([own] if key else [own, ""])
+    assert all({"--offline", "--no-build-isolation"} <= set(c.arguments) for c in machine.calls())
+
+
+def test_a_runner_without_a_folder_of_tools_has_the_cache_of_uv(machine: Machine) -> None:
+    """As before there were others."""
+    machine.install_uv(says="not found in the cache")
+    given = {"SETUP_FOLDER": str(machine.prepared()), "SETUP_UV": str(machine.uv)}
+
+    assert machine.run("library", RUNNER_TOOL_CACHE="", **given).code == 0
+    assert {call.cache for call in machine.calls()} == {""}
 
 
 def test_a_library_to_be_kept_is_all_that_is_kept(machine: Machine) -> None:
@@ -315,6 +394,7 @@ def test_a_library_to_be_kept_is_all_that_is_kept(machine: Machine) -> None:
     folder = machine.prepared()
     cache = machine.run("plan", SETUP_FOLDER=str(folder)).outputs["cache"]
     given = {"SETUP_FOLDER": str(folder), "SETUP_UV": str(machine.uv), "SETUP_CACHE": "true"}
+    machine.install_uv(says="not found in the cache")
     assert machine.run("library", **given).code == 0
     assert {call.cache for call in machine.calls()} == {cache}
     assert machine.calls()[-1].arguments == ["cache", "prune", "--ci", "--quiet"]

@@ -25,10 +25,13 @@ def pin_of(name: str, project: Path) -> str:
 
 def stand_in_options(project: Path) -> Iterator[str]:
     """Yield the options that make act take our stand-ins wherever a project uses another action."""
+    repositories = set()
     for uses in sorted(pinned_actions(project)):
-        folder = STAND_INS / uses.partition("@")[0]
-        assert (folder / "action.yml").is_file(), f"nothing stands in for {uses}"
-        yield f"--local-repository={uses}={folder}"
+        name, _, commit = uses.partition("@")
+        assert (STAND_INS / name / "action.yml").is_file(), f"nothing stands in for {uses}"
+        repositories.add(("/".join(name.split("/")[:2]), commit))
+    for repository, commit in sorted(repositories):
+        yield f"--local-repository={repository}@{commit}={STAND_INS / repository}"
 
 
 def _uses(node: Any) -> Iterator[str]:
