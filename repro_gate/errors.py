@@ -4,6 +4,7 @@
   x UsageInvalid             the command line cannot be obeyed        exit 2
   x InputInvalid             a file of the user's is wrong            exit 3
   x MeasurementUnavailable   something could not be measured          exit 4
+    + NothingSelected        the command line selects no cell
     + EngineFailed           the engine died, hung or answered nonsense
   x PublishFailed            a result could not be told to others     never changes the exit code
     + CommentGone            the comment to change is not there any more
@@ -50,6 +51,10 @@ class MeasurementUnavailable(ReproGateError):
         self.reason = reason
         self.remedy = remedy
         """A command, or one sentence, that would make the measurement possible."""
+
+
+class NothingSelected(MeasurementUnavailable):
+    """The command line selects no cell, so no check began."""
 
 
 class EngineFailed(MeasurementUnavailable):

@@ -1,8 +1,17 @@
 """Asking a person before something is written."""
 
 import sys
+from collections.abc import Mapping
 
 from repro_gate.errors import UsageInvalid
+
+
+def ci_variable(environ: Mapping[str, str]) -> str | None:
+    """Return the variable by which a CI system shows that no person is there, or None."""
+    for name in ("CI", "GITHUB_ACTIONS"):
+        if environ.get(name, "").lower() not in {"", "0", "false"}:
+            return name
+    return None
 
 
 def is_confirmed(question: str, *, yes: bool, later: str = "--yes") -> bool:

@@ -27,11 +27,11 @@ Exit codes:
 Failed: TypeAlias = Callable[[ReproGateError, ExitCode], None]
 
 
-def _nobody(error: ReproGateError, code: ExitCode) -> None:
+def nobody(error: ReproGateError, code: ExitCode) -> None:
     """Nobody else wants to know of a failure."""
 
 
-def exit_with(command: Callable[[], ExitCode], *, failed: Failed = _nobody) -> NoReturn:
+def exit_with(command: Callable[[], ExitCode], *, failed: Failed = nobody) -> NoReturn:
     """Run a command and exit with its code, or with the code of what stopped it.
 
     `failed` is told of what stopped the command, after the user was.

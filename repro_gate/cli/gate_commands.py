@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from repro_gate.cli.exiting import Failed, exit_with
+from repro_gate.cli.exiting import Failed, exit_with, nobody
 from repro_gate.cli.leftovers import clear_early
 from repro_gate.cli.options import (
     DEFAULT_OUTPUT,
@@ -68,8 +68,6 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             parsed_shard,
         )
 
-        if not dry_run:
-            clear_early(output)
         selection = Selection(
             config=config,
             suites=tuple(suite or ()),
@@ -81,6 +79,9 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             allowed_hosts=parsed_hosts(allowed_hosts),
         )
         opening = open_and_start(selection)
+        # From here on an earlier report must not stand for this check, however it ends.
+        if not dry_run:
+            clear_early(output)
         with closing(opening.engines):
             from repro_gate.cli.check import CheckOptions, run_check
             from repro_gate.cli.reporting import ResultOptions
@@ -89,7 +90,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             options = CheckOptions(result=result, resume=resume, dry_run=dry_run)
             return run_check(opening, options, started=_STARTED)
 
-    exit_with(command, failed=_leaving(output))
+    exit_with(command, failed=nobody if dry_run else _leaving(output))
 
 
 def merge(  # noqa: PLR0913 -- one parameter for each option

@@ -18,7 +18,7 @@ from repro_gate.core.report import EngineReport
 from repro_gate.core.sharding import WholePlan, lanes_of
 from repro_gate.core.shards import Shard, shard_of
 from repro_gate.core.text import printable
-from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
+from repro_gate.errors import InputInvalid, NothingSelected, UsageInvalid
 from repro_gate.ports import EngineStarter
 from repro_gate.protocol import requested_device
 
@@ -65,7 +65,7 @@ class Opening:
         tokens = plan(self.matrix, suites=chosen.suites, only=chosen.only, runs=chosen.runs)
         whole = WholePlan(tokens=tokens, logprobs=self.logprob_plans())
         if not whole.units:
-            raise MeasurementUnavailable(
+            raise NothingSelected(
                 f"nothing was checked: no cell matches --only {chosen.only!r}",
                 remedy=self._other_cells(),
             )

@@ -65,7 +65,9 @@ class _Tally:
 
     def _pace(self) -> str:
         elapsed = max(time.monotonic() - self._since, 1e-9)
-        return f"{len(self._begun)}/{self._cells} cells, {self._tokens / elapsed:.0f} tokens/s"
+        cells = f"{len(self._begun)}/{self._cells} cells"
+        # A draw of log-probabilities generates nothing.
+        return f"{cells}, {self._tokens / elapsed:.0f} tokens/s" if self._tokens else cells
 
     @property
     def _total(self) -> int:
@@ -95,18 +97,21 @@ class _Bar(_Tally):
 
 
 class _Lines(_Tally):
-    """A line for every tenth of the work."""
+    """A line for the first run, and for every tenth of the work."""
 
     def __init__(self, console: Console, noun: str) -> None:
         super().__init__()
         self._console = console
         self._noun = noun
         self._lines = 0
+        self._has_begun = False
 
     def _show(self) -> None:
+        is_first = self._done > 0 and not self._has_begun
         before, self._lines = self._lines, self._done * _LINES // max(1, self._runs)
-        if self._lines <= before:
+        if self._lines <= before and not is_first:
             return
+        self._has_begun = True
         left = f"{self._seconds_left():.0f} s left"
         line = f"{self._done}/{self._total} {self._noun}, {self._pace()}, {left}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

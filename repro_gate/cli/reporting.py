@@ -1,5 +1,6 @@
 """The report folder of a check, and what the shell gets to see of the result."""
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,13 +15,14 @@ from rich.console import Console
 from repro_gate.adapters.atomic import make_folder, sweep, write_atomically
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
+from repro_gate.cli.asking import ci_variable
 from repro_gate.cli.exiting import file_remedy
 from repro_gate.cli.leftovers import REPORT, clear, clear_early
 from repro_gate.cli.printing import say
 from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import GateReport
-from repro_gate.errors import MeasurementUnavailable, ReproGateError
+from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
 from repro_gate.reports.json_report import render_json
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
@@ -82,7 +84,14 @@ def prepare(output: Path, *, keeps_shard: bool = False) -> None:
 def leave_failure(
     output: Path, error: ReproGateError, code: ExitCode, *, keeps_shard: bool = False
 ) -> None:
-    """Leave the reason why there is no report, where a report folder is there to leave it in."""
+    """Leave the reason why there is no report, where a report folder is there to leave it in.
+
+    A command line that is wrong begins no check, and takes no earlier report away; under CI it
+    does, where a job may publish what it finds.
+    """
+    is_wrong = isinstance(error, UsageInvalid | NothingSelected)
+    if is_wrong and (output / REPORT).is_file() and ci_variable(os.environ) is None:
+        return
     remedy = error.remedy if isinstance(error, MeasurementUnavailable) else None
     clear_early(output, keeps_shard=keeps_shard)
     if output.is_dir() and not output.is_symlink():

@@ -26,7 +26,7 @@ from repro_gate.checks.recording import (
 )
 from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
-from repro_gate.cli.asking import is_confirmed
+from repro_gate.cli.asking import ci_variable, is_confirmed
 from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.cli.printing import print_line
 from repro_gate.cli.progress import shown_progress
@@ -99,12 +99,12 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
 
 def refuse_under_ci(environ: Mapping[str, str], *, what: str = "goldens") -> None:
     """Raise `UsageInvalid` where nobody would look at what changes."""
-    for name in ("CI", "GITHUB_ACTIONS"):
-        if environ.get(name, "").lower() not in {"", "0", "false"}:
-            raise UsageInvalid(
-                f"{what} are not updated under CI ({name} is set): a snapshot that CI writes "
-                f"itself always passes; run this where a person looks at the change"
-            )
+    name = ci_variable(environ)
+    if name is not None:
+        raise UsageInvalid(
+            f"{what} are not updated under CI ({name} is set): a snapshot that CI writes "
+            f"itself always passes; run this where a person looks at the change"
+        )
 
 
 def _refuse_logprobs_alone(opening: Opening, options: UpdateOptions) -> None:

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from repro_gate.cli.exiting import file_remedy
-from tests.cli.workspaces import Workspace, ended
+from tests.cli.workspaces import Workspace, contents_of, ended
 
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
 _OTHER_TOKENS = {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}
@@ -211,6 +211,32 @@ def test_fail_on_never_hides_a_finding_from_the_shell_only(recorded: Workspace) 
 
     assert recorded.run("check", "--fail-on", "never").code == 0
     assert (recorded.report()["outcome"], recorded.report()["exit_code"]) == ("failed", 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--suite", "typo"], 2), (["--only", "no*"], 4), (["--shard", "2/1"], 2)],
+)
+def test_a_command_line_that_begins_no_check_leaves_the_last_reports(
+    recorded: Workspace, arguments: list[str], code: int
+) -> None:
+    """A typo does not take away what the check before has found."""
+    recorded.run("check")
+    before = contents_of(recorded.output)
+
+    ran = recorded.run("check", *arguments)
+
+    assert (ran.code, contents_of(recorded.output)) == (code, before)
+
+
+def test_a_dry_run_that_fails_leaves_the_last_reports(recorded: Workspace) -> None:
+    """It checks nothing, whether it goes well or not."""
+    recorded.run("check")
+    before = contents_of(recorded.output)
+    recorded.write_matrix(runs="ten")
+
+    assert recorded.run("check", "--dry-run").code == 3
+    assert contents_of(recorded.output) == before
 
 
 @pytest.mark.parametrize(

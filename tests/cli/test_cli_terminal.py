@@ -1,11 +1,15 @@
 """What a person at a terminal sees, and what a log gets instead."""
 
+import io
 import re
 
 import pytest
+from rich.console import Console
 
+from repro_gate.cli.progress import shown_progress
 from tests.cli.terminals import at_terminal
 from tests.cli.workspaces import Workspace
+from tests.fakes.values import cell_of
 
 _ESCAPE = "\x1b["
 _COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])[0-9;]*m")
@@ -44,3 +48,25 @@ def test_json_at_a_terminal_is_still_only_json(recorded: Workspace) -> None:
     ran = at_terminal(recorded, "check", "--json")
 
     assert ran.out == (recorded.output / "report.json").read_text("utf-8")
+
+
+def test_a_log_gets_its_first_line_with_the_first_run() -> None:
+    """Nobody waits for a tenth of a long matrix to see that it works."""
+    log = io.StringIO()
+    with shown_progress(Console(file=log), quiet=False) as progress:
+        progress.started(cells=1000, runs=2000)
+        for _ in range(3):
+            progress.ran(cell_of("fox"), tokens=4)
+
+    (line,) = log.getvalue().splitlines()
+    assert re.fullmatch(r"1/2000 runs, 1/1000 cells, \d+ tokens/s, \d+ s left", line)
+
+
+def test_what_generates_nothing_has_no_pace_in_tokens() -> None:
+    """A draw of log-probabilities is not a model that stands still."""
+    log = io.StringIO()
+    with shown_progress(Console(file=log), quiet=False, noun="draws") as progress:
+        progress.started(cells=1, runs=2)
+        progress.ran(cell_of("fox"), tokens=0)
+
+    assert re.fullmatch(r"1/2 draws, 1/1 cells, \d+ s left\n", log.getvalue())
