@@ -123,9 +123,9 @@ def _too_large(log_ratios: Floats) -> float:
 def _too_small(log_ratios: Floats) -> float:
     """Return the logarithm of the e-value against weights of which most come with few items."""
     left = 1 - MIN_SIZE_SHARE * np.exp(np.minimum(log_ratios, -math.log(MIN_SIZE_SHARE)))
-    if left.min() <= 0:
-        return -math.inf
-    return float((2 * np.log(left) - math.log1p(-MIN_SIZE_SHARE)).sum())
+    with np.errstate(divide="ignore"):
+        factors = 2 * np.log(np.maximum(left, 0.0)) - math.log1p(-MIN_SIZE_SHARE)
+    return float(factors.sum())
 
 
 def _khat(log_ratios: Floats) -> float | None:
