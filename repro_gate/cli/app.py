@@ -3,18 +3,18 @@
 Each command imports what it needs when it runs: `--help` must not wait for what it does not use.
 """
 
-import signal
 import sys
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 import repro_gate
-from repro_gate.cli.exiting import EXIT_CODES, exit_with
+from repro_gate.cli import signals
+from repro_gate.cli.exiting import EXIT_CODES, exit_with, unavailable
 from repro_gate.cli.gate_commands import check, merge, publish
 from repro_gate.cli.model_commands import models_app
 from repro_gate.cli.options import Config, Device, Devices, Only, Suites
+from repro_gate.cli.printing import guard_streams, take_loss, warn
 from repro_gate.cli.recording_commands import record_baseline, update_snapshots
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
@@ -96,11 +96,25 @@ app.add_typer(models_app, name="models")
 
 
 def main() -> None:
-    """Run the command line."""
-    # A cancelled CI job sends SIGTERM: what was measured so far is kept as with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):
-        # A console that cannot show a character gets its escape, not a traceback.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    app()
+    """Run the command line and exit with its code; what the world does is no crash of ours."""
+    signals.listen()
+    guard_streams()
+    code = _code_of_app()
+    signals.settle()
+    # What a command prints and writes nowhere else was asked for, and is not there.
+    if take_loss() and code == ExitCode.PASSED:
+        code = ExitCode.INCONCLUSIVE.value
+    sys.exit(code)
+
+
+def _code_of_app() -> int:
+    try:
+        app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED.value
+    except (OSError, MemoryError) as error:
+        warn(f"repro-gate: {unavailable(error)}")
+        return ExitCode.INCONCLUSIVE.value
+    return 0

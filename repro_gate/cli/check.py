@@ -1,6 +1,5 @@
 """`repro-gate check`."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from rich.console import Console
 from repro_gate.checks.tokens import judge_tokens, measure_tokens
 from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Opening
-from repro_gate.cli.printing import say
+from repro_gate.cli.printing import say, warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.reporting import ResultOptions
 from repro_gate.core.matrix import Plan
@@ -82,7 +81,7 @@ def _with_logprobs_or_findings(
         if decide(report) is not Outcome.FAILED:
             raise
         message = f"not checked: {one_line(' '.join(str(error).split()))}"
-        print(f"repro-gate: log-probabilities {message}", file=sys.stderr)
+        warn(f"repro-gate: log-probabilities {message}")
         note = Note(about="log-probabilities", message=message, origin=NoteOrigin.GATE)
         return replace(report, notes=(*report.notes, note))
 

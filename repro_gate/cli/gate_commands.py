@@ -213,7 +213,12 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
 
 def _leaving(output: Path, *, keeps_shard: bool = False) -> Failed:
     def leave(error: ReproGateError, code: ExitCode) -> None:
-        from repro_gate.cli.reporting import leave_failure
+        try:
+            from repro_gate.cli.reporting import leave_failure
+        except BaseException:
+            # An import that a signal tore apart must not let the report of another check stay.
+            clear_early(output, keeps_shard=keeps_shard)
+            raise
 
         leave_failure(output, error, code, keeps_shard=keeps_shard)
 

@@ -1,6 +1,5 @@
 """The part of `repro-gate check` that is about log-probabilities."""
 
-import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +15,7 @@ from repro_gate.checks.survey import Survey, survey
 from repro_gate.checks.weighing import foreseen_doubts
 from repro_gate.cli import wiring
 from repro_gate.cli.estimate import estimate_lines
+from repro_gate.cli.printing import warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.digests import digest_of
 from repro_gate.core.policies import LogprobPlan
@@ -97,7 +97,7 @@ def check_suites(
     """Check one suite after the other; after an interruption the rest is not begun."""
     surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
     for line in estimate_lines(surveyed):
-        print(f"repro-gate: {line}", file=sys.stderr)
+        warn(f"repro-gate: {line}")
     log = DrawLogFile(
         options.output / FILE,
         fingerprint=digest_of([found.fingerprint for _, found in surveyed]),

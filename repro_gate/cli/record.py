@@ -1,7 +1,6 @@
 """`repro-gate record-baseline`."""
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -27,7 +26,7 @@ from repro_gate.cli import wiring
 from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.estimate import calibration_line, key_lines
 from repro_gate.cli.opening import Opening
-from repro_gate.cli.printing import print_line
+from repro_gate.cli.printing import print_line, warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.proposal import note_lines, pin_lines, refusal_lines, written_line
 from repro_gate.cli.update import refuse_under_ci
@@ -81,7 +80,7 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
         try:
             _calibrate_all(recordings, options)
         except KeyboardInterrupt:
-            print("repro-gate: interrupted; nothing was written, --resume goes on", file=sys.stderr)
+            warn("repro-gate: interrupted; nothing was written, --resume goes on")
             return ExitCode.INTERRUPTED
         if not _written(workspace, recordings, options):
             return ExitCode.INCONCLUSIVE
@@ -155,7 +154,7 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
     lines = [calibration_line(one.plan, cells[one.plan.suite.name]) for one in recordings]
     keys = key_lines(cell.policy for each in cells.values() for cell in each)
     for line in (*keys, *filter(None, lines)):
-        print(f"repro-gate: {line}", file=sys.stderr)
+        warn(f"repro-gate: {line}")
     log = DrawLogFile(
         options.output / _LOG,
         fingerprint=fingerprint_of(

@@ -1,7 +1,7 @@
 """The report folder of a check, and what the shell gets to see of the result."""
 
+import errno
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from repro_gate.adapters.atomic import make_folder, sweep, write_atomically
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.asking import ci_variable
-from repro_gate.cli.exiting import file_remedy
+from repro_gate.cli.exiting import file_remedy, reason_of
 from repro_gate.cli.leftovers import REPORT, clear, clear_early
-from repro_gate.cli.printing import say
+from repro_gate.cli.printing import say, warn
 from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
+from repro_gate.reports.foreign import clipped
 from repro_gate.reports.json_report import render_json
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
@@ -61,7 +62,9 @@ def import_early(*, with_goldens: bool) -> None:
         for name in names:
             import_module(name)
 
-    Thread(target=imports, daemon=True).start()
+    # Without the memory for a thread they are imported when they are needed.
+    with suppress(RuntimeError):
+        Thread(target=imports, daemon=True).start()
 
 
 def prepare(output: Path, *, keeps_shard: bool = False) -> None:
@@ -70,6 +73,7 @@ def prepare(output: Path, *, keeps_shard: bool = False) -> None:
     Raises:
         InputInvalid: the folder, or one that is written in it, is a link.
         MeasurementUnavailable: it cannot be written.
+        UsageInvalid: no folder can have this name.
     """
     report = output / REPORT
     try:
@@ -78,6 +82,8 @@ def prepare(output: Path, *, keeps_shard: bool = False) -> None:
         write_atomically(report, "")
         clear(output, keeps_shard=keeps_shard)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageInvalid(f"--output: {clipped(str(output), 80)}: {error.strerror}") from error
         raise _unwritable(output, error) from error
 
 
@@ -89,13 +95,13 @@ def leave_failure(
     A command line that is wrong begins no check, and takes no earlier report away; under CI it
     does, where a job may publish what it finds.
     """
-    is_wrong = isinstance(error, UsageInvalid | NothingSelected)
-    if is_wrong and (output / REPORT).is_file() and ci_variable(os.environ) is None:
-        return
     remedy = error.remedy if isinstance(error, MeasurementUnavailable) else None
-    clear_early(output, keeps_shard=keeps_shard)
-    if output.is_dir() and not output.is_symlink():
-        with suppress(OSError):
+    with suppress(OSError):
+        is_wrong = isinstance(error, UsageInvalid | NothingSelected)
+        if is_wrong and (output / REPORT).is_file() and ci_variable(os.environ) is None:
+            return
+        clear_early(output, keeps_shard=keeps_shard)
+        if output.is_dir() and not output.is_symlink():
             failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
             _leave(output, failure)
 
@@ -107,12 +113,19 @@ def conclude(
 
     `write_more` writes what else stands in the folder; it may raise OSError, as they may.
     """
-    report_json = _write(report, options.output, write_more)
-    is_said = say(_result(report, options, report_json or render_json(report)))
+    problem: MeasurementUnavailable | None = None
+    report_json = None
     code = shell_code(report, options.fail_on)
-    # A report that could not be given is no pass.
-    if code is ExitCode.PASSED and not (report_json and is_said):
-        return ExitCode.INCONCLUSIVE
+    try:
+        report_json = _write(report, options.output, write_more)
+    except (OSError, MemoryError) as error:
+        # The verdict is known, and is said all the same; but without its reports it is no pass.
+        problem = _unwritable(options.output, error)
+        code = ExitCode.INCONCLUSIVE if code is ExitCode.PASSED else code
+        warn(f"repro-gate: {problem}")
+        # What was written before the disk was full must not speak for the whole.
+        leave_failure(options.output, problem, code)
+    say(_result(report, options, report_json or render_json(report)))
     return code
 
 
@@ -120,21 +133,16 @@ def _leave(output: Path, evidence: Evidence) -> None:
     import_module(_EVIDENCE).write_evidence(output, evidence)
 
 
-def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> str | None:
-    """Write the reports and return what report.json says, or None when that did not go well."""
-    try:
-        write_more()
-        digests = _write_observed(report, output)
-        for name, render in wiring.REPORTS.items():
-            write_atomically(output / name, render(report))
-        # Last, because it vouches for the rest.
-        report_json = render_json(report, observed=digests)
-        write_atomically(output / REPORT, report_json)
-        _leave(output, evidence_of(report))
-    except OSError as error:
-        # The verdict is known, and is said all the same.
-        print(f"repro-gate: {_unwritable(output, error)}", file=sys.stderr)
-        return None
+def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> str:
+    """Write the reports and return what report.json says."""
+    write_more()
+    digests = _write_observed(report, output)
+    for name, render in wiring.REPORTS.items():
+        write_atomically(output / name, render(report))
+    _leave(output, evidence_of(report))
+    # Last, because it vouches for the rest.
+    report_json = render_json(report, observed=digests)
+    write_atomically(output / REPORT, report_json)
     return report_json
 
 
@@ -147,9 +155,9 @@ def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
     return digests
 
 
-def _unwritable(output: Path, error: OSError) -> MeasurementUnavailable:
+def _unwritable(output: Path, error: OSError | MemoryError) -> MeasurementUnavailable:
     return MeasurementUnavailable(
-        f"the reports cannot be written to {output}: {error.strerror or error}",
+        f"the reports cannot be written to {output}: {reason_of(error)}",
         remedy=f"{file_remedy(error)}; or name another folder with --output",
     )
 

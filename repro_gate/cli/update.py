@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
 from repro_gate.cli.asking import ci_variable, is_confirmed
 from repro_gate.cli.opening import Opening, describe_engine
-from repro_gate.cli.printing import print_line
+from repro_gate.cli.printing import print_line, warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.proposal import change_lines, note_lines, pin_lines, refusal_lines, written_line
 from repro_gate.core.goldens import Facts, Golden
@@ -77,7 +76,7 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
         sweep(workspace.snapshots, trees=wiring.TREES)
         seen = _seen(workspace, options, started=started)
         if seen.interrupted:
-            print("repro-gate: interrupted; nothing was written", file=sys.stderr)
+            warn("repro-gate: interrupted; nothing was written")
             return ExitCode.INTERRUPTED
         proposal = propose(
             seen.goldens,

@@ -5,11 +5,17 @@ import errno
 import pytest
 
 from repro_gate.cli.exiting import file_remedy
+from repro_gate.cli.leftovers import WITNESSES
 from tests.cli.workspaces import Workspace, contents_of, ended
 
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
 _OTHER_TOKENS = {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}
 _ONE_TOKEN = {"tokens": [[7, b" 7".hex()]] * 4}
+_LIMIT = (
+    # Python leaves half of a compiled module where it cannot write all of it.
+    "os.environ['PYTHONDONTWRITEBYTECODE'] = '1'; import resource; "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
+)
 _DRIFT = {**_FOX_1, "result": _OTHER_TOKENS}
 _DEATH = {"method": "generate", "prompt": "Say haiku", "seed": 2, "signal": 9}
 
@@ -117,13 +123,56 @@ def test_an_output_folder_that_cannot_be_is_4_before_the_work(recorded: Workspac
 
 def test_a_full_output_folder_is_4_after_the_verdict(recorded: Workspace) -> None:
     """A disk that fills up on the way takes the reports, and not the verdict."""
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    limit = _LIMIT.format(4096)
 
     ran = ended(recorded.start("check", "--quiet", after=limit))
 
     said = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
     assert (ran.code, ran.err) == (4, said)
     assert ran.out.startswith("passed: 4 match")
+
+
+@pytest.mark.parametrize("most", [2000, 4096, 6000, 8000])
+def test_no_report_says_passed_where_one_could_not_be_written(
+    recorded: Workspace, most: int
+) -> None:
+    """Whichever of them it is; a shard is none of the whole then either."""
+    limit = _LIMIT.format(most)
+    assert recorded.run("check", "--shard", "1/1").code == 0
+
+    ran = ended(recorded.start("check", "--shard", "1/1", after=limit))
+
+    left = {file.name for file in recorded.output.iterdir()} & {*WITNESSES}
+    if ran.code == 0:
+        assert left == {*WITNESSES}
+    else:
+        assert (ran.code, left - {"evidence.json"}) == (4, set())
+        assert all(b"unfinished" in (recorded.output / name).read_bytes() for name in left)
+
+
+def test_a_finding_is_10_without_its_reports(recorded: Workspace) -> None:
+    """A full disk does not make a finding harmless."""
+    recorded.write_script(_DRIFT)
+    limit = _LIMIT.format(4096)
+
+    assert ended(recorded.start("check", "--quiet", after=limit)).code == 10
+
+
+def test_an_output_folder_that_no_system_has_is_2(recorded: Workspace) -> None:
+    """A name of 300 characters is a mistake on the command line, and no crash."""
+    ran = recorded.run("check", "--output", "a" * 300)
+
+    assert (ran.code, "File name too long" in ran.err) == (2, True)
+    assert "Traceback" not in ran.err
+
+
+def test_little_memory_is_no_crash(recorded: Workspace) -> None:
+    """A matrix of one KB does not need the room of the largest that is allowed."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (100_000 << 10,) * 2)"
+
+    ran = ended(recorded.start("check", "--only", "nothing", after=limit))
+
+    assert (ran.code, "nothing was checked" in ran.err) == (4, True)
 
 
 def test_other_tokens_are_10(recorded: Workspace) -> None:

@@ -14,6 +14,8 @@ from tests.cli.workspaces import PATIENCE_S, Ran, Workspace, contents_of, ended
 _GENEROUS_S = 5.0
 """The gate needs a fraction of a second; a busy machine may need more."""
 
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def _interrupted(workspace: Workspace, number: signal.Signals, *arguments: str) -> Ran:
     """Run a command whose engine falls asleep over the fox, and stop it there."""
@@ -30,7 +32,7 @@ def _without_fresh_runs(workspace: Workspace) -> None:
     workspace.write_matrix(suites={"quick": suite})
 
 
-@pytest.fixture(scope="module", params=[signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+@pytest.fixture(scope="module", params=_NUMBERS, ids=lambda each: each.name)
 def interrupted(
     request: pytest.FixtureRequest,
     recorded_once: Workspace,
@@ -79,9 +81,9 @@ def test_no_engine_is_left_behind(interrupted: tuple[Workspace, Ran]) -> None:
 _SLOW = """
 import os
 
-if os.path.exists(os.environ["SLOW_PIPE"]):
-    with open(os.environ["SLOW_PIPE"]) as pipe:
-        os.unlink(pipe.name)
+# What leaves the report imports it once more, and must not wait.
+if path := os.environ.pop("SLOW_PIPE", None):
+    with open(path) as pipe:
         pipe.read()
 
 user_cache_path = None
@@ -126,6 +128,56 @@ def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Work
     evidence = json.loads((recorded.output / "evidence.json").read_text("utf-8"))
     assert evidence["evidence"] == told
     assert {file.name for file in recorded.output.iterdir()} == {"evidence.json", "observed"}
+
+
+def test_many_signals_at_once_are_one(recorded: Workspace) -> None:
+    """An impatient runner does not keep the report from being written."""
+    _without_fresh_runs(recorded)
+    recorded.write_script({"method": "generate", "prompt": "Say fox", "sleep": 600})
+    gate = recorded.start("check")
+    recorded.wait_until_asked("Say fox")
+
+    deadline = time.monotonic() + PATIENCE_S
+    while gate.poll() is None and time.monotonic() < deadline:
+        gate.send_signal(signal.SIGTERM)
+        gate.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    ran = ended(gate)
+
+    assert (ran.code, recorded.report()["partial"]) == (130, True)
+
+
+@pytest.mark.parametrize("number", _NUMBERS)
+@pytest.mark.parametrize("steps", [3, 12, 40])
+def test_no_moment_is_too_early_for_a_signal(
+    recorded: Workspace, number: signal.Signals, steps: int
+) -> None:
+    """Whichever import it comes in: the code is right, and no report of an earlier check stays."""
+    (recorded.output / "shard.json").parent.mkdir(exist_ok=True)
+    (recorded.output / "report.json").write_text('{"outcome": "passed"}', "utf-8")
+    # The signals come from the program itself, when so many of its modules have been imported.
+    hook = (
+        "import os, sys\n"
+        "class Finder:\n"
+        "    left = int(os.environ['STEPS'])\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith('repro_gate.') and name != 'repro_gate.cli.signals':\n"
+        "            Finder.left -= 1\n"
+        "            if Finder.left == 0:\n"
+        "                for _ in range(10): os.kill(os.getpid(), int(os.environ['NUMBER']))\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    folder = recorded.folder / "hook"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(hook, "utf-8")
+    changes = {"PYTHONPATH": str(folder), "STEPS": str(steps), "NUMBER": str(int(number))}
+
+    ran = recorded.run("check", **changes)
+
+    assert ran.code == 130
+    assert "Traceback" not in ran.err
+    report = recorded.output / "report.json"
+    assert not report.exists() or recorded.report()["partial"]
 
 
 def test_an_early_end_leaves_nothing_of_an_earlier_check(recorded: Workspace) -> None:

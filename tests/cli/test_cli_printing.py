@@ -1,11 +1,17 @@
 """Nobody reads, nobody can read, or the disk behind stdout is full."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.cli.workspaces import Workspace, ended
 
 _FULL = Path("/dev/full")
+_OTHER_TOKENS = {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}
+_DRIFT = {"method": "generate", "prompt": "Say fox", "seed": 1, "result": _OTHER_TOKENS}
 
 
 def test_a_reader_that_leaves_does_not_change_the_code(recorded: Workspace) -> None:
@@ -20,13 +26,53 @@ def test_a_reader_that_leaves_does_not_change_the_code(recorded: Workspace) -> N
     assert (ran.code, ran.err) == (0, "")
 
 
-def test_a_result_that_cannot_be_printed_is_no_pass(recorded: Workspace) -> None:
-    """A full disk behind stdout is told, and a script that redirects does not see 0."""
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize(("rules", "code"), [([], 0), ([_DRIFT], 10)], ids=["pass", "finding"])
+def test_a_full_disk_behind_a_stream_does_not_change_the_verdict(
+    recorded: Workspace, stream: str, rules: list[Mapping[str, Any]], code: int
+) -> None:
+    """The reports in the folder decide, and stderr tells what stdout has lost."""
+    recorded.write_script(*rules)
     with _FULL.open("wb") as full:
-        ran = ended(recorded.start("check", "--quiet", stdout=full))
+        streams: dict[str, Any] = {stream: full}
+        ran = ended(recorded.start("check", **streams))
+
+    said = "repro-gate: the result cannot be printed: No space left on device\n"
+    assert (ran.code, recorded.report()["exit_code"]) == (code, code)
+    assert ran.err.endswith(said if stream == "stdout" else "")
+
+
+def test_a_broken_matrix_is_3_where_nobody_can_read_why(workspace: Workspace) -> None:
+    """The code is not that of the stream."""
+    workspace.write_matrix(runs="ten")
+    with _FULL.open("wb") as full:
+        ran = ended(workspace.start("check", stdout=full, stderr=full))
+
+    assert ran.code == 3
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["doctor"], ["models", "list"]])
+def test_what_is_printed_alone_and_lost_is_4(workspace: Workspace, arguments: list[str]) -> None:
+    """Whoever redirects it does not see 0, nor a traceback."""
+    with _FULL.open("wb") as full:
+        ran = ended(workspace.start(*arguments, stdout=full))
 
     said = "repro-gate: the result cannot be printed: No space left on device\n"
     assert (ran.code, ran.err) == (4, said)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor"], ["models", "list"]])
+def test_a_reader_that_leaves_is_no_failure(workspace: Workspace, arguments: list[str]) -> None:
+    """`doctor | true` is a doctor that found nothing wrong."""
+    assert workspace.run(*arguments).code == 0
+    ours, theirs = os.pipe()
+    os.close(ours)
+    gate = workspace.start(*arguments, stdout=theirs)
+    os.close(theirs)
+
+    ran = ended(gate)
+
+    assert (ran.code, ran.err) == (0, "")
 
 
 def test_closed_streams_do_not_change_the_code(recorded: Workspace) -> None:
