@@ -46,7 +46,7 @@ class CachedModels:
         elif not path.is_file():
             raise MeasurementUnavailable(
                 f"the model {model.name} is not here: there is no file {path}",
-                remedy=_absence_remedy(model),
+                remedy=absence_remedy(model),
             )
         elif model.engine.kind.is_built_in:
             _require_model(model, path)
@@ -168,8 +168,9 @@ def sha256_of(file: Path) -> str:
         ) from error
 
 
-def _absence_remedy(model: ModelSpec) -> str:
-    if model.source.startswith("hf:"):
+def absence_remedy(model: ModelSpec) -> str:
+    """Return what brings the file of a model."""
+    if model.source.startswith(("hf:", "builtin:")):
         return f"repro-gate models fetch {model.name}"
     return f"put the file there, or {_source_remedy(model)}"
 
@@ -184,12 +185,12 @@ def _require_model(model: ModelSpec, path: Path) -> None:
         with open_plain(path) as stream:
             mistaken = mistaken_content(stream.read(_HEAD_BYTES))
     except (InputInvalid, OSError) as error:
-        raise MeasurementUnavailable(str(error), remedy=_absence_remedy(model)) from error
+        raise MeasurementUnavailable(str(error), remedy=absence_remedy(model)) from error
     if mistaken is not None:
         what, _, remedy = mistaken.partition("; ")
         raise MeasurementUnavailable(
             f"the model {model.name} is not here: {path} is {what}",
-            remedy=remedy or _absence_remedy(model),
+            remedy=remedy or absence_remedy(model),
         )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from repro_gate.adapters.model_files import sha256_of
+from repro_gate.adapters.model_files import absence_remedy, sha256_of
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening
 from repro_gate.core.models import ModelSpec, another_file
@@ -57,7 +57,7 @@ def _verify(workspace: wiring.Workspace, model: ModelSpec) -> str | None:
     path = workspace.models.path_of(model)
     expected = workspace.models.expected_sha256(model)
     if not path.exists():
-        return f"absent; repro-gate models fetch {model.name}"
+        return f"absent; {absence_remedy(model)}"
     try:
         digest = sha256_of(path)
     except MeasurementUnavailable as error:

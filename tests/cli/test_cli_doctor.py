@@ -84,8 +84,11 @@ def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
     ("change", "said"),
     [
         (lambda file: file.write_bytes(b"other"), f"has the sha256 {sha256(b'other').hexdigest()}"),
-        (lambda file: file.unlink(), "absent; repro-gate models fetch tiny"),
-        (lambda file: (file.unlink(), file.mkdir()), "cannot be read: Is a directory"),
+        (
+            lambda file: file.unlink(),
+            "absent; put the file there, or correct the source of models.tiny",
+        ),
+        (lambda file: (file.unlink(), file.mkdir()), "expected a regular file, found a folder"),
     ],
     ids=["other", "absent", "folder"],
 )
