@@ -179,7 +179,7 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
 
 def _new_pins(workspace: wiring.Workspace, recordings: Iterable[_Recording]) -> dict[str, str]:
     """Return the digests of the local models that baselines are recorded of for the first time."""
-    models = {}
+    models: dict[str, Mapping[str, str]] = {}
     for one in recordings:
         local = {wanted.cell.id: wanted.cell.policy.local_model for wanted in one.wanted}
         for baseline in one.baselines:

@@ -73,14 +73,23 @@ def failure_of(document: Any) -> Failure | None:
 
     What has no choices answers nothing, so it is a report whatever else it says.
     """
-    if isinstance(document, list) and len(document) == 1:  # pyright: ignore[reportUnknownArgumentType] -- JSON
-        document = document[0]
+    document = _unwrapped(document)
     choices = field_of(document, "choices")
-    first = choices[0] if isinstance(choices, list) and choices else None  # pyright: ignore[reportUnknownVariableType] -- JSON
+    first = next(iter(_entries(choices)), None)
     for part in (document, first):
         if isinstance(part, dict) and _reports(part):  # pyright: ignore[reportUnknownArgumentType] -- JSON
             return _read(part)
     return _read(document, what="the answer has no choices") if first is None else None
+
+
+def _unwrapped(document: Any) -> Any:
+    """Return the only entry of a list of one, as some servers report their failures."""
+    entries = _entries(document)
+    return entries[0] if len(entries) == 1 else document
+
+
+def _entries(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] -- JSON
 
 
 def failure_in(text: str) -> Failure | None:
@@ -101,7 +110,7 @@ def words_of_text(text: str) -> str:
 
 def words_of(document: Any) -> str:
     """Return the words of a report; without any, all of it."""
-    said = document[0] if isinstance(document, list) and len(document) == 1 else document  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- JSON
+    said = _unwrapped(document)
     for field in _WORDS:
         said = field_of(said, field) or said
     return said if isinstance(said, str) else json.dumps(said)
