@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import LogprobCell, Policy
@@ -37,6 +38,10 @@ class ScorersByProvider:
                 encoded = scorer.encode([cells[place] for place in places])
                 found |= dict(zip(places, encoded, strict=True))
         return [found[place] for place in range(len(cells))]
+
+    def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw | None:
+        """Return what the scorer of the cell's provider does."""
+        return self._of(cell.policy).score_twice(cell, encoding)
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
         """Make the draws, those on this machine first: they cost nothing."""

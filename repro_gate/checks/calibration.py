@@ -1,12 +1,13 @@
 """Recording baselines: calibration draws, refused when they hold outliers."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import assert_never
 
+from repro_gate.checks.echo_alignment import REMEDY, EchoAlignment, compare_echoes
 from repro_gate.checks.looks import Drawer, Look
 from repro_gate.checks.prompt_controls import add_controls
 from repro_gate.checks.survey import changes_against
@@ -17,6 +18,7 @@ from repro_gate.core.goldens import FactChange
 from repro_gate.core.logprob_report import LogprobControl
 from repro_gate.core.logprob_verdicts import Invalid
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.report import Note
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
@@ -75,6 +77,7 @@ class Calibrated:
     refused: tuple[Refused, ...]
     doubts: tuple[str, ...] = ()
     """What no check of these baselines can determine, however well they were recorded."""
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,8 @@ def calibrate(
     An interruption is let through; what was drawn is in the log by then.
     """
     looks, refused = _encoded(wanted, plan, drawer.scorer)
+    echoes = compare_echoes(looks.values(), scorer=drawer.scorer)
+    refused += _shifted(looks, echoes)
     drawer.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
     sound: list[Baseline] = []
     spread, made_by = _spread(looks), _MadeBy(scorer=drawer.scorer, now=now)
@@ -136,6 +141,7 @@ def calibrate(
         baselines=() if found else tuple(sound),
         refused=(*refused, *found),
         doubts=tuple(doubts),
+        notes=echoes.notes,
     )
 
 
@@ -167,6 +173,13 @@ def _controlled(
         for cell, drawn in cells
         for reason, is_finding in [reasons.get(cell.policy.name, others)]
     ]
+
+
+def _shifted(looks: dict[str, Look], echoes: EchoAlignment) -> Iterator[Refused]:
+    """Take out and refuse the cells whose log-probabilities are of other tokens."""
+    for cell_id, reason in echoes.shifted.items():
+        look = looks.pop(cell_id)
+        yield Refused(cell=look.cell, reason=reason, is_finding=False, remedy=REMEDY)
 
 
 def _encoded(

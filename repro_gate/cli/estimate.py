@@ -3,6 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from repro_gate.checks.survey import Survey
+from repro_gate.core.alignment import (
+    CALLS_PER_COMPARISON,
+    CONTINUATION_TOKENS,
+    MAX_COMPARISONS,
+)
 from repro_gate.core.design import FIRST_WAVE
 from repro_gate.core.policies import Budget, LogprobCell, LogprobPlan, Policy
 from repro_gate.core.text import printable
@@ -41,10 +46,20 @@ def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | N
         return None
     each = plan.suite.tolerance.calibration_draws + 1
     length = sum(len((cell.prefix + cell.item.response).encode()) for cell in hosted)
-    calls = len(hosted) * each + len({cell.policy.name for cell in hosted})
+    # The echo of each model is compared with what it generates, until that shows something.
+    longest: dict[tuple[str, str], int] = {}
+    for cell in hosted:
+        model = cell.policy.provider.name, cell.policy.model
+        longest[model] = max(longest.get(model, 0), len(cell.prefix.encode()))
+    compared = len(longest) * CALLS_PER_COMPARISON
+    tokens = (each * length + CALLS_PER_COMPARISON * sum(longest.values())) / _BYTES_PER_TOKEN
+    tokens += compared * CONTINUATION_TOKENS
+    controls = len({cell.policy.name for cell in hosted})
+    calls = len(hosted) * each + controls + compared
+    most = calls + (MAX_COMPARISONS - 1) * compared
     return (
-        f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} calls, roughly "
-        f"{cost_words(each * length / _BYTES_PER_TOKEN, plan)}{_budget_words(plan.suite.budget)}"
+        f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} to {most} calls, roughly "
+        f"{cost_words(tokens, plan)}{_budget_words(plan.suite.budget)}"
     )
 
 

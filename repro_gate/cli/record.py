@@ -33,6 +33,7 @@ from repro_gate.cli.update import refuse_under_ci
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import LogprobPlan
+from repro_gate.core.report import Note
 from repro_gate.errors import UsageInvalid
 from repro_gate.ports import Scorer
 
@@ -64,6 +65,8 @@ class _Recording:
     baselines: tuple[Baseline, ...] = ()
     doubts: tuple[str, ...] = ()
     """What no check of these baselines can determine."""
+    notes: tuple[Note, ...] = ()
+    """What its calibration noticed, besides the scorer."""
 
 
 def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
@@ -175,6 +178,7 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
             one.baselines = made.baselines
             one.refused += made.refused
             one.doubts = made.doubts
+            one.notes = made.notes
 
 
 def _new_pins(workspace: wiring.Workspace, recordings: Iterable[_Recording]) -> dict[str, str]:
@@ -210,7 +214,7 @@ def _show(recordings: Sequence[_Recording], pins: Mapping[str, str]) -> None:
             print_line(f"undetermined {one.plan.suite.name}: {doubt}")
         counts["kept"] += one.kept
         counts["refused"] += len(one.refused)
-    notes = (note for one in recordings for note in one.scorer.notes())
+    notes = (note for one in recordings for note in (*one.scorer.notes(), *one.notes))
     for line in (*pin_lines(pins, pinned={}), *note_lines(notes)):
         print_line(line)
     kept, refused_count = counts.pop("kept"), counts.pop("refused")

@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.cli.hosted_workspaces import ITEMS, KEY_ENV, PLANE, TRAIN, HostedWork
 from tests.cli.terminals import QUESTION, at_terminal
 from tests.cli.workspaces import PATIENCE_S, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct
-from tests.fakes.fireworks.effects import Rule, Shift, on
+from tests.fakes.fireworks.effects import Edit, Rule, Shift, on
 from tests.fakes.fireworks.server import Api, serving
 
 _COMMAND = ("record-baseline", "--suite", "hosted")
@@ -51,11 +52,30 @@ def test_draws_that_were_shown_can_be_written_later(unrecorded: HostedWorkspace,
     asked = len(api.requests)
     second = unrecorded.calibrate("--resume")
 
-    assert (first.code, asked) == (2, 23)
+    assert (first.code, asked) == (2, 25)
     assert first.err.endswith("look at the list, then pass --yes and --resume\n")
-    # The tokens of the two texts are asked for anew.
-    assert (second.code, len(api.requests) - asked) == (0, 2)
+    # The tokens of the two texts are asked for anew, and the echo is compared once more.
+    assert (second.code, len(api.requests) - asked) == (0, 4)
     assert contents_of(unrecorded.baselines).keys() == {f"{PLANE}.json", f"{TRAIN}.json"}
+
+
+def test_an_echo_that_is_off_by_one_is_refused(unrecorded: HostedWorkspace, api: Api) -> None:
+    """Each token gets the number of the next one: it is seen before a draw is made."""
+    api.follow(Rule(effect=Edit(change=_shift_echo)))
+
+    ran = unrecorded.calibrate()
+
+    assert (ran.code, unrecorded.snapshots.exists()) == (4, False)
+    assert "2 cells: fake gives the tokens of its echo log-probabilities of others" in ran.out
+    # Two texts, and two comparisons of two calls each.
+    assert len(api.requests) == 6
+
+
+def _shift_echo(body: Any) -> None:
+    if body["usage"]["completion_tokens"] == 0:
+        rows = body["choices"][0]["logprobs"]["content"]
+        for row, after in pairwise(rows):
+            row["logprob"] = after["logprob"]
 
 
 def test_a_baseline_stays_unless_told_otherwise(hosted: HostedWorkspace, api: Api) -> None:

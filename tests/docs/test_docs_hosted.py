@@ -27,7 +27,7 @@ _HOWTO = page("docs/how-to/gate-a-hosted-model.md")
 _EXPLANATION = page("docs/explanation/log-probabilities.md")
 _KEY = "FIREWORKS_API_KEY"
 _SEED = 5
-_OUTLIER = on(47, Shift(nats=-114, token=1))
+_OUTLIER = on(49, Shift(nats=-114, token=1))
 """Of the calls of the first recording one comes out as an outlier, as the page tells."""
 _TIMES = re.compile(r"wall \d+\.\d+ s")
 

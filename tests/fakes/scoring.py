@@ -8,6 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
+from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.baselines import Baseline, fit_noise
 from repro_gate.core.draws import (
     Draw,
@@ -142,6 +143,10 @@ class NoisyScorer:
     now: Facts = field(default_factory=dict[str, str])
     """What the provenance says by now, over what it said at the recording."""
     noticed: tuple[Note, ...] = ()
+    twice: Sequence[ScoredTwice | MissedDraw] = ()
+    """What comes of comparing generated tokens with their echo, one after the other."""
+    compared: list[str] = field(default_factory=list[str])
+    """The cells that were asked to compare."""
     heeds_prompt: bool = True
     answers_backwards: bool = False
     asked: list[DrawKey] = field(default_factory=list[DrawKey])
@@ -168,6 +173,12 @@ class NoisyScorer:
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return made-up tokens."""
         return [self.encodings.get(cell.id) or encoding_of(cell, self.tokens) for cell in cells]
+
+    def score_twice(self, cell: LogprobCell, _: Encoding) -> ScoredTwice | MissedDraw | None:
+        """Return what a test says; nothing where it says nothing."""
+        self.compared.append(cell.id)
+        place = len(self.compared) - 1
+        return self.twice[place] if place < len(self.twice) else None
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
         """Answer one after the other."""

@@ -1,7 +1,9 @@
 """What an answer says of a response: a draw, an encoding, or what is wrong with it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from repro_gate.adapters.hosted.boundaries import Undecided, split, without_ids
@@ -14,6 +16,7 @@ from repro_gate.adapters.hosted.echoes import (
     prompt_tokens_of,
     with_ids_beside,
 )
+from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import (
     Answered,
     DrawFacts,
@@ -90,6 +93,44 @@ def read_encoding(
     except Unreadable as error:
         return InvalidDraw(reason=str(error), facts=answer.facts)
     return encoding if encoding.has_ids else without_ids(encoding)
+
+
+def read_generated(answer: Answer) -> Echo:
+    """Return the tokens that were generated; raises `Unreadable`."""
+    choice = choice_of(answer.document)
+    echo = with_ids_beside(echo_of(choice, LogprobKind.RAW), choice, skipped=0)
+    if None in echo.logprobs or not echo.pieces:
+        raise Unreadable("the answer has no log-probabilities of what was generated")
+    return echo
+
+
+def read_twice(answer: Answer, generated: Echo) -> ScoredTwice:
+    """Return generated tokens with the log-probabilities of their echo; raises `Unreadable`.
+
+    As a text they may be cut otherwise where they begin: what both have in common is compared.
+    """
+    echo, count = _whole_echo(answer)
+    pairs = zip(reversed(echo.pieces[:count]), reversed(generated.pieces), strict=False)
+    common = sum(1 for _ in takewhile(lambda pair: _is_one(*pair), pairs))
+    if not common:
+        raise Unreadable("the echo does not end in the tokens that were generated")
+    return ScoredTwice(
+        generated=_numbers(generated.logprobs[-common:]),
+        echoed=_numbers(echo.logprobs[count - common : count]),
+    )
+
+
+def _is_one(one: Piece, other: Piece) -> bool:
+    if one.id is not None and other.id is not None:
+        return one.id == other.id
+    return one.data == other.data
+
+
+def _numbers(logprobs: Sequence[float | None]) -> tuple[float, ...]:
+    found = tuple(value for value in logprobs if value is not None and math.isfinite(value))
+    if len(found) != len(logprobs):
+        raise Unreadable("a generated token has no log-probability")
+    return found
 
 
 def _whole_echo(answer: Answer) -> tuple[Echo, int]:

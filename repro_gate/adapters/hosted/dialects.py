@@ -65,6 +65,8 @@ class Question:
     prompt: str | tuple[int, ...]
     last: int | None = None
     """How many tokens at the end are asked about; None asks about all of them."""
+    generate: int = 0
+    """How many tokens are to be generated, and asked about in place of the prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,10 @@ class Dialect:
             "temperature": question.temperature,
             **self.always,
         }
-        if self.suffix is None or question.last is None:
+        if question.generate:
+            body["max_tokens"] = question.generate
+            refused = [field for field in refused if field != "max_tokens"]
+        elif self.suffix is None or question.last is None:
             body["echo"] = True
         else:
             body[self.suffix] = question.last

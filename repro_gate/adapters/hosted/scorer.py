@@ -12,6 +12,7 @@ from repro_gate.adapters.hosted.metadata import Sightings
 from repro_gate.adapters.hosted.spreading import spread
 from repro_gate.adapters.http.calls import is_loopback
 from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import Budget, LogprobCell, Policy, ProviderSpec
@@ -78,6 +79,16 @@ class HostedScorer:
         different = list({_text_key(cell): cell for cell in cells}.values())
         self._run(spread(different, make, at=_provider_of))
         return [found[_text_key(cell)] for cell in cells]
+
+    def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw:
+        """Compare the log-probabilities of generated tokens with those of their echo."""
+        found: list[ScoredTwice | MissedDraw] = []
+
+        async def make(cell: LogprobCell) -> None:
+            found.append(await self._host(_provider_of(cell)).score_twice(cell, encoding))
+
+        self._run(spread([cell], make, at=_provider_of))
+        return found[0]
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
         """Make the draws, and tell of each as soon as it is there."""

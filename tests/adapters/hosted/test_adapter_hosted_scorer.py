@@ -380,7 +380,7 @@ def test_a_prompt_that_begins_twice_is_noted(
     pieces = (*encoding.prompt, *encoding.response)
 
     def answer(_: httpx.Request) -> httpx.Response:
-        rows = content_of(pieces, (-9.0,) * len(pieces))
+        rows = content_of(pieces, [-1.0 - place for place in range(len(pieces))])
         return json_response(document_of(rows, usage=None))
 
     scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer))
