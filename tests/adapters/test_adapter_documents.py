@@ -350,3 +350,10 @@ def test_of_a_list_the_first_bad_entry_is_named(tmp_path: Path, entries: str, to
     message = refusal_of(file, schema="matrix-v1")
 
     assert message.removeprefix("suites.quick.").startswith(told)
+
+
+def test_of_a_table_the_first_bad_entry_is_named(tmp_path: Path) -> None:
+    """In the order of the file, as for a list."""
+    told = refusal_of(document_of(tmp_path, sha256={"b": "0a" * 32, "c": 7, "a": 8, "d": 9}))
+
+    assert told == "sha256.c: expected a SHA-256 as 64 lower-case hexadecimal digits, found 7"
