@@ -158,7 +158,8 @@ def _controlled(
     reasons: dict[str, tuple[str, bool]] = {}
     for policy in dict.fromkeys(looks[one.id].cell.policy.name for one in sound):
         if policy not in controls:
-            reasons[policy] = (_NO_CONTROL, False)
+            why = drawer.control_problems[policy]
+            reasons[policy] = (f"{_NO_CONTROL}: {why}", False)
         elif controls[policy].failed:
             reasons[policy] = (_DEAD_CONTROL, True)
     totals = {one.id: one.totals for one in sound}

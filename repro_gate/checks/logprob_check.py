@@ -34,7 +34,11 @@ def check_logprobs(plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> 
     except KeyboardInterrupt:
         interrupted = True
     report = report_on(plan, found, measurer, scorer=ports.scorer)
-    notes = (*ports.scorer.notes(), *_server_changes(plan, measurer, ports.scorer))
+    notes = (
+        *ports.scorer.notes(),
+        *_server_changes(plan, measurer, ports.scorer),
+        *_missing_controls(measurer),
+    )
     return CheckedSuite(report=report, interrupted=interrupted, notes=notes)
 
 
@@ -56,3 +60,11 @@ def _server_changes(plan: LogprobPlan, measurer: LogprobMeasurer, scorer: Scorer
         if recorded and now and now != recorded:
             message = f"the server's system_fingerprint was {recorded} and is now {now}"
             yield Note(about=policy.name, message=message, origin=NoteOrigin.SERVER)
+
+
+def _missing_controls(measurer: LogprobMeasurer) -> Iterator[Note]:
+    """Yield why a policy has no control, for each that was tried in vain."""
+    for policy, reason in measurer.drawer.control_problems.items():
+        if policy not in measurer.controls:
+            message = f"its control could not be measured: {reason}"
+            yield Note(about=policy, message=message, origin=NoteOrigin.SERVER)

@@ -106,6 +106,8 @@ class Drawer:
     tokens: int = 0
     priced: float = 0.0
     """Tokens times their price, in millionths of a dollar: providers of a suite may differ."""
+    control_problems: dict[str, str] = field(default_factory=dict[str, str])
+    """Why the last control of a policy that was tried is none, by the name of the policy."""
 
     def fill(self, wanted: Mapping[str, int], looks: Mapping[str, Look]) -> None:
         """Draw until each look, by cell id, has as many usable draws as are wanted of it."""

@@ -47,9 +47,12 @@ def _draw(controls: dict[str, LogprobControl], looks: Iterable[Compared], drawer
     ]
 
     def take(request: DrawRequest, outcome: DrawOutcome) -> None:
-        if isinstance(outcome, Draw):
-            controls[request.cell.policy.name] = LogprobControl(
-                policy=request.cell.policy.name,
+        policy = request.cell.policy.name
+        if not isinstance(outcome, Draw):
+            drawer.control_problems[policy] = outcome.reason
+        else:
+            controls[policy] = LogprobControl(
+                policy=policy,
                 cell=request.cell.id,
                 differed=stands_apart(outcome.logprobs, recorded[request.cell.id]),
             )

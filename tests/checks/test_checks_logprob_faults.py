@@ -4,6 +4,7 @@ import pytest
 
 from repro_gate.core.draws import InvalidDraw, MissedDraw
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, Sameness
+from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.ports import Purpose
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
@@ -128,12 +129,14 @@ def test_a_control_that_could_not_be_drawn_is_tried_with_another_cell(
 
 
 def test_a_policy_without_a_control_is_named() -> None:
-    """Nothing shows that its check can fail, whatever its cells say."""
+    """Nothing shows that its check can fail, whatever its cells say, and a note has the reason."""
     scene = _scene(("control", 1), outcome=AWAY)
     scene.scorer.script = {(name, "control", 1): AWAY for name in (CELL, OTHER)}
-    report = scene.check()
+    checked = scene.checked()
 
-    assert (report.controls, report.uncontrolled) == ((), ("base",))
+    assert (checked.report.controls, checked.report.uncontrolled) == ((), ("base",))
+    message = f"its control could not be measured: {AWAY.reason}"
+    assert checked.notes == (Note(about="base", message=message, origin=NoteOrigin.SERVER),)
 
 
 def test_a_policy_whose_cells_all_failed_has_no_control() -> None:

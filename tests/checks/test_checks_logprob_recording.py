@@ -368,7 +368,7 @@ def test_a_service_whose_control_cannot_be_had_is_not_recorded() -> None:
     assert made.baselines == ()
     assert {one.cell.id: one.reason for one in made.refused} == {
         "gone--item-0": "its control could not be measured, so nothing shows that its "
-        "log-probabilities depend on the prompt",
+        f"log-probabilities depend on the prompt: {AWAY.reason}",
         "here--item-0": "not recorded, because gone could not be",
     }
     assert not any(one.is_finding for one in made.refused)

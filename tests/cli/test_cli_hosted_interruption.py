@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from repro_gate.core.alignment import CALLS_PER_COMPARISON
 from tests.cli.hosted_workspaces import ITEMS, PLANE, TRAIN, HostedWorkspace
 from tests.cli.workspaces import PATIENCE_S, Ran, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct
@@ -156,13 +157,15 @@ def stopped_recording(
     workspace = HostedWorkspace(folder=folder, cache=cache, key=KEY)
     with serving(conduct=_SLOW) as server:
         arguments = ("record-baseline", "--suite", "hosted", "--yes")
-        stopped = _stopped(workspace, server, request.param, *arguments, calls=9)
+        stopped = _stopped(
+            workspace, server, request.param, *arguments, calls=9 + CALLS_PER_COMPARISON
+        )
         between = contents_of(workspace.folder)
         known = len(workspace.draws("calibration.jsonl"))
         before = len(server.requests)
         assert workspace.calibrate("--resume").code == 0
-        # Two calls for the tokens of two texts are made again; they cost a draw each.
-        assert len(server.requests) - before == 2 + 20 + 1 - known
+        # The tokens of two texts are asked for again, and the echo is compared again.
+        assert len(server.requests) - before == 2 + CALLS_PER_COMPARISON + 20 + 1 - known
     return workspace, stopped, known, between
 
 
