@@ -171,6 +171,27 @@ def test_the_marketplace_takes_the_description() -> None:
     assert 0 < len(document(ACTION)["description"].strip()) < 125
 
 
+def test_a_job_whose_name_was_taken_fails_and_names_both() -> None:
+    """After its result was published, with the name to change and the artifact it has."""
+    (refuse,) = (step for step in _STEPS if step.id == "refuse")
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run(
+        [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", refuse.run],
+        env={"NAME": "gate", "UNIQUE_NAME": "gate-x1"},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+
+    assert (_STEPS[-1], done.returncode) == (refuse, 2)
+    assert done.stdout == (
+        "::error title=repro-gate::another job or step of this run has uploaded its report as "
+        "gate, so this one is in the artifact gate-x1: give each gate of a workflow an "
+        "artifact-name of its own\n"
+    )
+
+
 def test_no_upload_replaces_one_of_its_own_attempt() -> None:
     """Only a later attempt overwrites, and then whoever took the name of the attempt first."""
     uploads = [

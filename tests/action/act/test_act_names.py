@@ -33,7 +33,7 @@ def test_each_leg_of_a_matrix_has_an_artifact_and_a_comment(stage: Stage) -> Non
     for number, scene in enumerate(scenes, 1):
         assert {folder.name for folder in scene.artifacts.iterdir()} == names
         assert _told(scene) == {(name, RunId(number, 1), CommentState.FAILED) for name in names}
-        assert _refusals(scene) == []
+        assert _refusals(scene) == 0
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
@@ -53,12 +53,11 @@ def test_legs_that_were_given_one_name_keep_both_results(stage: Stage, attempt: 
     assert [comment.body.count("gh run download 1") for comment in scene.comments] == [1, 1]
     assert all(any(f"--name {name} " in c.body for c in scene.comments) for name in reports)
     assert {state for _, _, state in _told(scene)} == {CommentState.FAILED}
-    (refusal,) = _refusals(scene)
-    assert f"so this one is in the artifact {reports[1]}" in refusal
+    assert _refusals(scene) == 1
 
 
-def test_a_job_that_finds_nothing_fails_where_its_name_is_taken(stage: Stage) -> None:
-    """The drift of the other one stays in its comment and in its artifact."""
+def test_a_drift_is_not_replaced_by_a_pass_under_its_name(stage: Stage) -> None:
+    """The drift of the other one stays in its comment and in its artifact, whoever is first."""
     drift_in_one = (
         "      - id: gate\n",
         "      - if: matrix.leg == 'two'\n        run: cp -R good/. snapshots/\n      - id: gate\n",
@@ -70,10 +69,10 @@ def test_a_job_that_finds_nothing_fails_where_its_name_is_taken(stage: Stage) ->
 
     scene = stage.play(1, change)
 
-    assert set(scene.log.results.values()) == {"failure"}
+    assert "failure" in scene.log.results.values()
     assert [state for _, _, state in _told(scene)] == [CommentState.FAILED]
-    assert _exit_code(scene.artifacts / "gate") == 10
-    assert len(_refusals(scene)) == 1
+    assert sorted(map(_exit_code, scene.artifacts.iterdir())) == [0, 10]
+    assert _refusals(scene) == 1
 
 
 def _told(scene: Scene) -> set[tuple[str, RunId, CommentState]]:
@@ -86,6 +85,8 @@ def _exit_code(folder: Path) -> int:
     return code
 
 
-def _refusals(scene: Scene) -> list[str]:
-    told = "another job or step of this run has uploaded its report as"
-    return [note.message for note in scene.log.annotations if note.message.startswith(told)]
+def _refusals(scene: Scene) -> int:
+    """Return how many jobs were refused; act may lose the message of a step that fails at once."""
+    return sum(
+        step.id == ("gate", "refuse") and step.outcome == "failure" for step in scene.log.steps
+    )

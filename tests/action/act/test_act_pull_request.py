@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -72,7 +72,7 @@ def test_a_drift_is_told_in_one_comment_with_the_diff(story: Story) -> None:
     """The comment names the cell and shows the tokens of both sides."""
     comment = story.drifted.comment
 
-    assert marker_of(comment) == _marker(12, CommentState.FAILED)
+    assert _marker_in(comment) == _marker(12, CommentState.FAILED)
     assert "```diff" in comment
     assert '- [0] 122 "z"' in comment
     assert '+ [0] 121 "y"' in comment
@@ -100,7 +100,7 @@ def test_the_report_is_uploaded(story: Story) -> None:
 def test_the_same_drift_again_renews_the_comment(story: Story) -> None:
     """There is still one comment, the same one, and it tells of the newer run."""
     assert _ids(story.still_drifted) == _ids(story.drifted)
-    assert marker_of(story.still_drifted.comment) == _marker(14, CommentState.FAILED)
+    assert _marker_in(story.still_drifted.comment) == _marker(14, CommentState.FAILED)
 
 
 def test_an_older_run_does_not_overwrite_a_newer_one(story: Story) -> None:
@@ -113,7 +113,7 @@ def test_the_comment_says_when_the_drift_is_gone(story: Story) -> None:
     comment = story.fixed.comment
 
     assert _ids(story.fixed) == _ids(story.drifted)
-    assert marker_of(comment) == _marker(15, CommentState.PASSED)
+    assert _marker_in(comment) == _marker(15, CommentState.PASSED)
     assert "fixed" in comment.lower()
     assert "```diff" not in comment
     assert len(comment) < len(story.drifted.comment)
@@ -144,6 +144,13 @@ def test_annotations_are_few(story: Story) -> None:
     levels = [note.level for note in story.drifted.log.annotations]
 
     assert {level: levels.count(level) for level in set(levels)} == {"error": 1}
+
+
+def _marker_in(comment: str) -> Marker:
+    """Return the marker of a comment; which job wrote it is of no interest here."""
+    marker = marker_of(comment)
+    assert marker is not None
+    return replace(marker, writer=None)
 
 
 def _marker(run: int, state: CommentState) -> Marker:
