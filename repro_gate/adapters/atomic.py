@@ -1,5 +1,7 @@
 """Writing files: in one step, and never through a link."""
 
+import contextlib
+import fcntl
 import os
 import re
 import tempfile
@@ -22,19 +24,33 @@ def write_atomically(file: Path, text: str) -> None:
     Raises:
         OSError: the file cannot be written; the old one is as it was.
     """
-    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=file.parent)
-    temporary = Path(name)
+    descriptor, temporary = _begun(file.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp makes a file for its owner alone; these are for everyone who may read the rest.
-        temporary.chmod(0o644)
-        temporary.replace(file)
+            # mkstemp makes a file for its owner alone; these are for all who may read the rest.
+            temporary.chmod(0o644)
+            temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _begun(folder: Path) -> tuple[int, Path]:
+    """Return a new temporary file, which `sweep` of another process leaves alone while it is open.
+
+    It does so wherever the file system has locks.
+    """
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Before it was locked, it may have been swept.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)
 
 
 def open_log(file: Path, *, afresh: bool) -> BinaryIO:
@@ -77,9 +93,10 @@ def make_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path, *, trees: Iterable[str]) -> None:
-    """Remove what killed writers left in a folder; only while no other one is at work.
+    """Remove what killed writers left in a folder.
 
-    Nothing but plain files with the name of our temporary ones is removed.
+    Nothing but plain files with the name of our temporary ones is removed, and of those none that
+    another process is writing.
 
     Args:
         folder: where to look.
@@ -87,7 +104,7 @@ def sweep(folder: Path, *, trees: Iterable[str]) -> None:
 
     Raises:
         InputInvalid: one of the trees, or a folder in it, is a link.
-        OSError: a folder cannot be looked into, or a file cannot be removed.
+        OSError: a folder cannot be looked into.
     """
     folders = [folder]
     for name in trees:
@@ -97,8 +114,24 @@ def sweep(folder: Path, *, trees: Iterable[str]) -> None:
         folders += [tree, *inner]
     for each in folders:
         for entry in _entries(each):
-            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                os.unlink(entry.path)  # noqa: PTH108 -- the entry has its path already
+            is_ours = _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            if is_ours:
+                _remove_if_abandoned(Path(entry.path))
+
+
+def _remove_if_abandoned(file: Path) -> None:
+    """Remove a temporary file, unless a process is writing it."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        # It has got its name since the folder was looked at, or is another user's.
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
 
 
 def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:

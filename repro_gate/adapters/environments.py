@@ -24,15 +24,25 @@ _FOR_CHILDREN: Final = frozenset(
     }
 )
 """Everything else could change results, or is a secret that a child has no use for."""
-_OF_THE_MACHINE: Final = frozenset(
-    {"CI", "HOME", "HOSTNAME", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "TMPDIR", "USER"}
-)
+_OF_THE_MACHINE: Final = _FOR_CHILDREN | {
+    *("CI", "HOSTNAME", "KUBECONFIG", "LOGNAME", "MAIL", "OLDPWD", "PWD", "SHELL", "TERM"),
+    *("TF_BUILD", "USER", "NODE_AUTH_TOKEN"),
+    # A proxy may be named with its password.
+    *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+}
 _PREFIXES_OF_CI: Final = (
     *("ACTIONS_", "GH_", "GITHUB_", "INPUT_", "RUNNER_"),
     *("BITBUCKET_", "BUILDKITE_", "CIRCLE_", "CI_", "GITLAB_", "JENKINS_", "SYSTEM_"),
+    *("AGENT_", "APPVEYOR_", "CODEBUILD_", "DRONE_", "FORGEJO_", "GITEA_", "SEMAPHORE_"),
+    *("TEAMCITY_", "TRAVIS_", "WOODPECKER_"),
 )
 """Among them are tokens that may write to the repository."""
-_PREFIXES_OF_PROGRAMS: Final = ("GIT_", "LD_", "PYTHON", "REPRO_GATE_", "SSH_")
+_PREFIXES_OF_PROGRAMS: Final = (
+    *("GIT_", "LD_", "PYTHON", "REPRO_GATE_", "SSH_", "SUDO_", "XDG_"),
+    *("CARGO_", "DOCKER_", "NPM_", "PIP_", "TWINE_", "UV_"),
+)
+"""Package indexes and registries are named with their passwords, too."""
 
 
 def minimal_environment(environ: Mapping[str, str], also: Collection[str] = ()) -> dict[str, str]:

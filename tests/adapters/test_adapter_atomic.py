@@ -1,6 +1,7 @@
 """A file is written in one step, or it is as it was."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import re
@@ -48,6 +49,38 @@ def test_a_file_is_for_everyone_to_read(tmp_path: Path) -> None:
     write_atomically(tmp_path / "x.json", "x")
 
     assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
+    """Two commands may write into one folder at once; what is left of a killed one is swept."""
+    descriptor, _ = tempfile.mkstemp(prefix=".repro-gate-", suffix=".tmp", dir=tmp_path)
+    with os.fdopen(descriptor, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        sweep(tmp_path, trees=())
+        during = names_in(tmp_path)
+
+    sweep(tmp_path, trees=())
+
+    assert (len(during), names_in(tmp_path)) == (1, [])
+
+
+def test_a_writer_is_not_disturbed_by_sweeps(tmp_path: Path) -> None:
+    """Each file gets its name, however often the folder is swept meanwhile."""
+    writer = multiprocessing.get_context("fork").Process(
+        target=write_often, args=[tmp_path / "x.json"]
+    )
+    writer.start()
+    while writer.is_alive():
+        sweep(tmp_path, trees=())
+    writer.join()
+
+    assert writer.exitcode == 0
+
+
+def write_often(file: Path) -> None:
+    """Replace a file a hundred times."""
+    for _ in range(100):
+        write_atomically(file, NEW)
 
 
 def rewrite_for_ever(file: Path) -> None:

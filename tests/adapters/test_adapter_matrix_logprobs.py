@@ -488,6 +488,8 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(tmp_path: Pa
         *("GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
         *("RUNNER_TEMP", "INPUT_TOKEN", "CI", "CI_JOB_TOKEN", "PATH", "HOME", "LD_PRELOAD"),
         *("SSH_AUTH_SOCK", "GIT_CONFIG_VALUE_0", "PYTHONPATH", "REPRO_GATE_ALLOWED_HOSTS"),
+        *("HTTPS_PROXY", "PIP_INDEX_URL", "NODE_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY"),
+        *("SYSTEM_ACCESSTOKEN", "DRONE_NETRC_PASSWORD", "CUDA_HOME", "DOCKER_AUTH_CONFIG"),
     ],
 )
 def test_what_the_ci_system_or_the_machine_owns_is_sent_to_nobody(

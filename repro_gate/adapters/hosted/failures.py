@@ -14,11 +14,21 @@ _MAX_VALUES = 200
 """How much of a report is searched for its code."""
 _MAX_CHARS = 4000
 """How much of a text is searched for a code."""
+_MAX_WORDS = 1 << 16
+"""How much of the words of a report is kept, to be searched for the field that it refuses."""
 _SIGNS: Final = frozenset(
     {"error", "errors", "err", "exception", "fault", "error_code", "error_msg", "error_message"}
     | {"errorcode", "errormsg", "errormessage", "errmsg"}
 )
 """Fields that hold something only where something failed."""
+_NOTHING: Final = frozenset(
+    {"", "0", "false", "nil", "none", "null", "ok", "success", "no error", "undefined"}
+)
+"""What such fields hold where nothing failed, in servers that always send them."""
+_CUT_OFF: Final = frozenset(
+    {"abort", "aborted", "cancelled", "canceled", "content_filter", "failed", "timeout"}
+)
+"""How a server says that it ended an answer early, where that has nothing of what was asked."""
 _FLAGS: Final = ("success", "ok", "succeeded")
 _FAILED: Final = frozenset({"error", "failed", "failure", "fail"})
 _CODES: Final = (
@@ -47,6 +57,7 @@ _NAMES: Final[Mapping[str, int]] = {
     **dict.fromkeys(
         ("invalidrequest", "badrequest", "invalidargument", "invalidparam", "validation"), 400
     ),
+    "contentfilter": 400,
     **dict.fromkeys(("internal", "servererror", "apierror"), 500),
 }
 """What a code in letters means as a status, by what is left of it without spaces and dashes."""
@@ -79,7 +90,13 @@ def failure_of(document: Any) -> Failure | None:
     for part in (document, first):
         if isinstance(part, dict) and _reports(part):  # pyright: ignore[reportUnknownArgumentType] -- JSON
             return _read(part)
-    return _read(document, what="the answer has no choices") if first is None else None
+    if first is None:
+        return _read(document, what="the answer has no choices")
+    ended = str(field_of(first, "finish_reason")).lower()
+    if ended in _CUT_OFF and not field_of(first, "logprobs"):
+        status, words = _status_by_name(ended), f"finish_reason {ended}"
+        return Failure(status=status, words=words, what="the server cut the answer off")
+    return None
 
 
 def _unwrapped(document: Any) -> Any:
@@ -110,10 +127,19 @@ def words_of_text(text: str) -> str:
 
 def words_of(document: Any) -> str:
     """Return the words of a report; without any, all of it."""
-    said = _unwrapped(document)
+    said, about = _unwrapped(document), None
     for field in _WORDS:
-        said = field_of(said, field) or said
-    return said if isinstance(said, str) else json.dumps(said)
+        about = field_of(said, "param") or about
+        inner = field_of(said, field)
+        # Some say in one field that there is an error, and in the next what it is.
+        said = inner if inner and not isinstance(inner, bool | int) else said
+    try:
+        words = said if isinstance(said, str) else json.dumps(said)
+    except RecursionError:
+        words = "a report too deep to be read"
+    words = words[:_MAX_WORDS]
+    # The field that is refused may be named there alone.
+    return f"{words} ({about})" if isinstance(about, str) and about not in words else words
 
 
 def status_in_words(words: str) -> int | None:
@@ -125,12 +151,32 @@ def status_in_words(words: str) -> int | None:
 def _reports(part: Mapping[str, Any]) -> bool:
     fields = {name.lower(): value for name, value in part.items()}
     return (
-        any(fields.get(sign) for sign in _SIGNS)
+        any(_is_said(fields.get(sign)) for sign in _SIGNS)
         or any(fields.get(flag) is False for flag in _FLAGS)
         or "error" in (fields.get("object"), fields.get("type"), fields.get("finish_reason"))
         or str(fields.get("status")).lower() in _FAILED
-        or any(_status_of_number(fields.get(name)) for name in _CODES)
+        or any(_is_code_of_failure(fields.get(name)) for name in _CODES)
     )
+
+
+def _is_said(value: Any) -> bool:
+    """Tell whether a field that is for failures holds one: not only nothing, zeros and "ok"."""
+    waiting = deque([value])
+    for _ in range(_MAX_VALUES):
+        if not waiting:
+            return False
+        inner = waiting.popleft()
+        if isinstance(inner, dict | list):
+            waiting.extend(inner.values() if isinstance(inner, dict) else inner)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType] -- JSON
+        elif inner and str(inner).strip().lower() not in _NOTHING:
+            return True
+    return bool(waiting)
+
+
+def _is_code_of_failure(value: Any) -> bool:
+    """Tell whether a field is the code of a failure, and no text in which a number stands."""
+    is_number = not isinstance(value, str) or value.strip().isdigit()
+    return is_number and _status_of_number(value) is not None
 
 
 def _read(document: Any, *, what: str = _REPORTED) -> Failure:

@@ -192,15 +192,17 @@ def connect(url: httpx.URL, surroundings: Surroundings, **options: Any) -> httpx
 
 def may_hear_a_key(url: httpx.URL) -> bool:
     """Return whether nobody on the way to a server can read what it is sent."""
-    if not url.host:
+    # Not `url.host`, which raises where what it takes for an encoded name is none.
+    host = url.raw_host.decode("ascii")
+    if not host:
         return False
-    return url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(host))
 
 
 def target_of(reply: Reply, key: Key) -> str:
     """Return the host that a redirect points to, for a reader."""
     try:
-        host = httpx.URL(reply.headers.get("location", "")).host
+        host = httpx.URL(reply.headers.get("location", "")).raw_host.decode("ascii")
     except httpx.InvalidURL:
         host = ""
     # The rest of the address may hold what was asked, and more.

@@ -178,11 +178,72 @@ _NESTED = st.recursive(
 )
 
 
+_NO_FAILURES: list[dict[str, Any]] = [
+    {"error": {"code": None, "message": None, "param": None}},
+    {"error": {"code": 0, "message": "success"}},
+    {"error": "none"},
+    {"errors": [{"code": "0"}]},
+    {"errcode": 0, "errmsg": "ok"},
+    {"error_code": "0", "error_msg": "No error"},
+    {"status": "finished in 423 ms", "type": "gpt-450", "code": 200},
+]
+
+
+@pytest.mark.parametrize("beside", _NO_FAILURES)
+def test_fields_that_say_that_nothing_failed_leave_an_answer_as_it_is(
+    beside: dict[str, Any],
+) -> None:
+    """Some gateways send the fields of an error with every answer, in each choice as well."""
+    answer = document_of(**beside)
+    answer["choices"] = [{**answer["choices"][0], **beside, "finish_reason": "content_filter"}]
+
+    assert isinstance(_draw(json_response(answer)), Draw)
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ("abort", f"the server cut the answer off: finish_reason abort {AGAIN}"),
+        (
+            "content_filter",
+            "the server cut the answer off: status 400 (Bad Request): finish_reason content_filter",
+        ),
+    ],
+)
+def test_an_answer_that_was_cut_off_is_no_inability(ended: str, said: str) -> None:
+    """Without log-probabilities it shows nothing of what the server can do."""
+    missed = _draw(json_response(_in_choice({"finish_reason": ended})))
+
+    assert isinstance(missed, MissedDraw)
+    assert missed.reason == f"test-host: {said}"
+
+
+def test_a_report_may_be_deeper_than_it_can_be_written() -> None:
+    """What can just be read is too deep for its own words."""
+    report: Any = ["no"]
+    for _ in range(5000):
+        report = [report]
+
+    failure = failure_of({"errors": report})
+
+    assert failure is not None
+    assert failure.words == "a report too deep to be read"
+
+
+def test_the_words_of_a_report_are_bounded() -> None:
+    """They are searched for the name of a field with patterns that take their time."""
+    failure = failure_of({"error": {"message": "token " * (1 << 20)}})
+
+    assert failure is not None
+    assert len(failure.words) == 1 << 16
+
+
 @given(report=_NESTED, beside=st.booleans())
 def test_no_report_of_a_failure_is_a_finding(report: Any, *, beside: bool) -> None:
     """Whatever an error is made of, with choices beside it or none: the draw is missing."""
     error = report or "no"
-    document = document_of(error=error) if beside else {"error": error}
+    beside_it = {"message": "no", "metadata": report}
+    document = document_of(error=beside_it) if beside else {"error": error}
 
     missed = _draw(
         httpx.Response(
@@ -201,10 +262,11 @@ def test_no_report_of_a_failure_is_a_finding(report: Any, *, beside: bool) -> No
         (400, "The number of tokens to generate must be at least 1"),
         (500, "maxTokens must be greater than 0"),
         (200, "n_predict must not be 0"),
+        (400, {"message": "integer below minimum value", "param": "max_tokens"}),
     ],
 )
 def test_max_tokens_of_zero_by_another_name_is_asked_again_with_one(
-    status: int, words: str
+    status: int, words: str | dict[str, str]
 ) -> None:
     """A server that names the field otherwise is asked for one token, now and from then on."""
     asked: list[int] = []
@@ -212,7 +274,8 @@ def test_max_tokens_of_zero_by_another_name_is_asked_again_with_one(
     def handler(request: httpx.Request) -> httpx.Response:
         asked.append(json.loads(request.content)["max_tokens"])
         if asked[-1] == 0:
-            return json_response({"error": {"message": words}}, status=status)
+            error = {"message": words} if isinstance(words, str) else words
+            return json_response({"error": error}, status=status)
         return json_response(document_of())
 
     assert isinstance(draw_with(handler), Draw)

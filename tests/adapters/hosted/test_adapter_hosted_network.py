@@ -253,6 +253,13 @@ def test_a_redirect_is_not_followed(status: int) -> None:
     assert (len(server.asked), other.asked) == (1, [])
 
 
+def test_a_base_url_that_cannot_be_decoded_is_no_reason_to_crash() -> None:
+    """Its host begins as an encoded name does, and is none."""
+    found = _missed("https://xn--0000.invalid/v1")
+
+    assert found.startswith("test-host: ")
+
+
 def test_a_redirect_to_nowhere_is_not_followed() -> None:
     """A location may be missing."""
     with rude_server((http(status=300),)) as server:
