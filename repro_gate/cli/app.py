@@ -16,7 +16,6 @@ from repro_gate.cli.model_commands import models_app
 from repro_gate.cli.options import Config, Device, Devices, Only, Suites
 from repro_gate.cli.printing import guard_streams, take_loss, warn
 from repro_gate.cli.recording_commands import record_baseline, update_snapshots
-from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
 
 app = typer.Typer(
@@ -55,7 +54,7 @@ def _options(
 
 def doctor(  # noqa: PLR0913 -- one parameter for each option
     *,
-    config: Config = DEFAULT_MATRIX_FILE,
+    config: Config = None,
     suite: Suites = None,
     only: Only = None,
     device: Device = None,

@@ -101,7 +101,7 @@ def _installed() -> Iterator[str]:
 
 def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     matrix = workspace.matrix
-    yield f"\nmatrix {workspace.opening.selection.config}"
+    yield f"\nmatrix {workspace.opening.file}"
     for suite in matrix.suites.values():
         default = ", by default" if suite.name in matrix.default_suites else ""
         yield f"  suite {suite.name}: {len(suite.cells)} cells x {suite.runs} runs{default}"

@@ -10,7 +10,6 @@ import typer
 from repro_gate.cli.exiting import Failed, exit_with, nobody
 from repro_gate.cli.leftovers import clear_early
 from repro_gate.cli.options import (
-    DEFAULT_OUTPUT,
     AllowedHosts,
     Config,
     Device,
@@ -24,8 +23,8 @@ from repro_gate.cli.options import (
     ShardOption,
     Suites,
 )
+from repro_gate.cli.places import report_folder
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode
-from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode, FailOn
 from repro_gate.errors import ReproGateError
 
@@ -34,7 +33,7 @@ _STARTED = time.monotonic()
 
 def check(  # noqa: PLR0913 -- one parameter for each option
     *,
-    config: Config = DEFAULT_MATRIX_FILE,
+    config: Config = None,
     suite: Suites = None,
     only: Only = None,
     runs: Runs = None,
@@ -42,7 +41,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     devices: Devices = None,
     shard: ShardOption = None,
     allowed_hosts: AllowedHosts = None,
-    output: Output = DEFAULT_OUTPUT,
+    output: Output = None,
     json: Json = False,
     quiet: Quiet = False,
     fail_on: FailOnOption = FailOn.INCONCLUSIVE,
@@ -58,6 +57,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     Writes report.json, report.md, junit.xml and evidence.json, and keeps what it observed: tokens
     in golden form below observed/, log-probabilities in draws.jsonl. A shard writes shard.json too.
     """
+    reports = report_folder(output, config)
 
     def command() -> ExitCode:
         from repro_gate.cli.opening import (
@@ -81,16 +81,16 @@ def check(  # noqa: PLR0913 -- one parameter for each option
         opening = open_and_start(selection)
         # From here on an earlier report must not stand for this check, however it ends.
         if not dry_run:
-            clear_early(output)
+            clear_early(reports)
         with closing(opening.engines):
             from repro_gate.cli.check import CheckOptions, run_check
             from repro_gate.cli.reporting import ResultOptions
 
-            result = ResultOptions(output=output, json=json, quiet=quiet, fail_on=fail_on)
+            result = ResultOptions(output=reports, json=json, quiet=quiet, fail_on=fail_on)
             options = CheckOptions(result=result, resume=resume, dry_run=dry_run)
             return run_check(opening, options, started=_STARTED)
 
-    exit_with(command, failed=nobody if dry_run else _leaving(output))
+    exit_with(command, failed=nobody if dry_run else _leaving(reports))
 
 
 def merge(  # noqa: PLR0913 -- one parameter for each option
@@ -104,8 +104,8 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
         ),
     ],
     *,
-    config: Config = DEFAULT_MATRIX_FILE,
-    output: Output = DEFAULT_OUTPUT,
+    config: Config = None,
+    output: Output = None,
     json: Json = False,
     quiet: Quiet = False,
     fail_on: FailOnOption = FailOn.INCONCLUSIVE,
@@ -117,22 +117,23 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     Proves that every planned cell was measured exactly once, from one commit and on one class of
     machine, and judges with the goldens of this checkout. Writes the same files as check.
     """
+    reports = report_folder(output, config)
 
     def command() -> ExitCode:
-        clear_early(output, keeps_shard=True)
+        clear_early(reports, keeps_shard=True)
         from repro_gate.cli.reporting import ResultOptions
         from repro_gate.cli.shards import run_merge
 
-        options = ResultOptions(output=output, json=json, quiet=quiet, fail_on=fail_on)
+        options = ResultOptions(output=reports, json=json, quiet=quiet, fail_on=fail_on)
         return run_merge(folders, config, options)
 
-    exit_with(command, failed=_leaving(output, keeps_shard=True))
+    exit_with(command, failed=_leaving(reports, keeps_shard=True))
 
 
 def publish(  # noqa: PLR0913 -- one parameter for each option
     *,
-    output: Output = DEFAULT_OUTPUT,
-    config: Config = DEFAULT_MATRIX_FILE,
+    output: Output = None,
+    config: Config = None,
     comment: Annotated[
         CommentMode,
         typer.Option(
@@ -196,7 +197,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         from repro_gate.cli.publish import PublishOptions, run_publish
 
         options = PublishOptions(
-            output=output,
+            output=report_folder(output, config),
             config=config,
             # The job that puts the shards together speaks for all of them.
             comment=CommentMode.NEVER if shard else comment,

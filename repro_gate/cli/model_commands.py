@@ -6,7 +6,6 @@ import typer
 
 from repro_gate.cli.exiting import EXIT_CODES, exit_with
 from repro_gate.cli.options import Config, ModelNames
-from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
 
 models_app = typer.Typer(
@@ -17,7 +16,7 @@ models_app = typer.Typer(
 @models_app.command("list", epilog=EXIT_CODES)
 def models_list(
     *,
-    config: Config = DEFAULT_MATRIX_FILE,
+    config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print each model: where it is, what it must be, whether it is there."""
@@ -32,7 +31,7 @@ def models_list(
 
 
 @models_app.command("fetch", epilog=EXIT_CODES)
-def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FILE) -> None:
+def models_fetch(names: ModelNames = None, *, config: Config = None) -> None:
     """Make or download each MODEL of the matrix; all of them by default."""
 
     def command() -> ExitCode:
@@ -45,7 +44,7 @@ def models_fetch(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FI
 
 
 @models_app.command("verify", epilog=EXIT_CODES)
-def models_verify(names: ModelNames = None, *, config: Config = DEFAULT_MATRIX_FILE) -> None:
+def models_verify(names: ModelNames = None, *, config: Config = None) -> None:
     """Compare the file of each MODEL with its pinned digest; all of them by default."""
 
     def command() -> ExitCode:

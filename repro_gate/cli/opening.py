@@ -11,6 +11,7 @@ from pathlib import Path
 
 from repro_gate.adapters.engines import EngineProcesses
 from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.cli.places import matrix_file
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan
 from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.policies import LogprobPlan, LogprobSuite, Policy, plan_logprobs
@@ -30,7 +31,8 @@ _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 class Selection:
     """What part of which matrix is meant, and where it runs."""
 
-    config: Path
+    config: Path | None = None
+    """The matrix file; None for the nearest one, from the working directory upwards."""
     suites: tuple[str, ...] = ()
     only: str | None = None
     runs: int | None = None
@@ -48,6 +50,8 @@ class Opening:
     """A matrix that has been read, and the engines that are starting for it."""
 
     selection: Selection
+    file: Path
+    """The matrix file."""
     matrix: Matrix
     engines: EngineProcesses
 
@@ -55,7 +59,8 @@ class Opening:
     def options(self) -> tuple[str, ...]:
         """What another command needs to mean the same matrix on the same device."""
         chosen = self.selection
-        config = () if chosen.config == DEFAULT_MATRIX_FILE else ("--config", str(chosen.config))
+        is_usual = chosen.config in {None, DEFAULT_MATRIX_FILE}
+        config = () if is_usual else ("--config", str(chosen.config))
         devices = (chosen.device,) if chosen.device else chosen.devices
         return (*config, *(("--device", devices[0]) if devices else ()))
 
@@ -136,7 +141,8 @@ def open_matrix(selection: Selection) -> Opening:
     """
     if selection.device is not None and selection.devices:
         raise UsageInvalid("--device is for one device and --devices for several: give one of them")
-    matrix = read_matrix(selection.config)
+    file = matrix_file(selection.config)
+    matrix = read_matrix(file)
     # Log-probabilities are scored on the first of several devices.
     devices = selection.devices or ((selection.device,) if selection.device else ())
     for device in devices:
@@ -144,8 +150,8 @@ def open_matrix(selection: Selection) -> Opening:
             raise UsageInvalid(f"a device is cpu, cuda or cuda:N with N up to 99, not {device!r}")
     if devices:
         matrix = _on_device(matrix, devices[0])
-    folder = selection.config.parent
-    opening = Opening(selection=selection, matrix=matrix, engines=EngineProcesses(folder))
+    engines = EngineProcesses(file.parent)
+    opening = Opening(selection=selection, file=file, matrix=matrix, engines=engines)
     _require_allowed_hosts(opening)
     return opening
 
@@ -158,7 +164,7 @@ def _require_allowed_hosts(opening: Opening) -> None:
         names = {provider.host, _PORT.sub("", provider.host)}
         if allowed and not provider.is_local and names.isdisjoint(allowed):
             raise InputInvalid.at(
-                opening.selection.config,
+                opening.file,
                 f"providers.{provider.name}.base_url",
                 expected=f"one of the allowed hosts, {', '.join(allowed)}",
                 found=printable(provider.host),

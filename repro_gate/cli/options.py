@@ -7,12 +7,14 @@ import typer
 
 from repro_gate.core.outcome import FailOn
 
-DEFAULT_OUTPUT = Path(".repro-gate")
-
 Config = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        "--config", "-c", metavar="FILE", help="The matrix file.", envvar="REPRO_GATE_CONFIG"
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The matrix file, instead of the nearest repro-gate.toml from here upwards.",
+        envvar="REPRO_GATE_CONFIG",
     ),
 ]
 Suites = Annotated[
@@ -75,12 +77,12 @@ Runs = Annotated[
     typer.Option(metavar="N", min=1, help="Runs per cell, instead of what the suite says."),
 ]
 Output = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--output",
         "-o",
         metavar="DIR",
-        help="The folder for the reports.",
+        help="The folder for the reports, instead of .repro-gate beside the matrix found.",
         envvar="REPRO_GATE_OUTPUT",
     ),
 ]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from repro_gate.adapters.atomic import make_folder
 from repro_gate.adapters.evidence_file import read_evidence, write_evidence
 from repro_gate.adapters.github.environment import GithubEnvironment, read_environment, writer_in
 from repro_gate.adapters.github.files import append_summary, write_outputs
@@ -17,6 +16,7 @@ from repro_gate.adapters.golden_files import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
 from repro_gate.cli import leftovers
+from repro_gate.cli.places import make_report_folder
 from repro_gate.cli.printing import say
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import (
@@ -63,7 +63,7 @@ class PublishOptions:
     """The command line of `publish`."""
 
     output: Path
-    config: Path
+    config: Path | None
     comment: CommentMode
     name: str
     artifact: str | None
@@ -202,7 +202,7 @@ def _tell_running(
 
 def _make_ready(output: Path) -> None:
     """Leave in the folder what is true until the check begins, which takes it away."""
-    make_folder(output)
+    make_report_folder(output)
     leftovers.clear(output)
     write_evidence(output, _NOT_BEGUN)
 
@@ -229,7 +229,7 @@ def _evidence(output: Path, run: CiRun) -> Evidence | None:
 
 
 def _lines_of(
-    config: Path, workspace: Path | None
+    config: Path | None, workspace: Path | None
 ) -> Callable[[CellReport], tuple[str, int] | None]:
     """Return what finds, for a drifted cell, the golden's path in the repository and its line."""
     goldens = cache(lambda: _goldens_of(config))
@@ -250,7 +250,7 @@ def _lines_of(
     return line_of
 
 
-def _goldens_of(config: Path) -> GoldenFiles | None:
+def _goldens_of(config: Path | None) -> GoldenFiles | None:
     from repro_gate.cli import wiring  # noqa: PLC0415 -- for a drift alone
     from repro_gate.cli.opening import Selection, open_matrix  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repro_gate.adapters.atomic import make_folder, sweep
+from repro_gate.adapters.atomic import sweep
 from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
 from repro_gate.checks.calibration import (
     Calibrated,
@@ -26,6 +26,7 @@ from repro_gate.cli import wiring
 from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.estimate import calibration_line, key_lines
 from repro_gate.cli.opening import Opening
+from repro_gate.cli.places import make_report_folder
 from repro_gate.cli.printing import print_line, warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.proposal import note_lines, pin_lines, refusal_lines, written_line
@@ -151,7 +152,7 @@ def _share_out(recordings: Sequence[_Recording]) -> None:
 
 
 def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> None:
-    make_folder(options.output)
+    make_report_folder(options.output)
     sweep(options.output, trees=())
     cells = {one.plan.suite.name: [wanted.cell for wanted in one.wanted] for one in recordings}
     lines = [calibration_line(one.plan, cells[one.plan.suite.name]) for one in recordings]

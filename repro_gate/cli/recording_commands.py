@@ -8,7 +8,6 @@ import typer
 
 from repro_gate.cli.exiting import exit_with
 from repro_gate.cli.options import (
-    DEFAULT_OUTPUT,
     AllowedHosts,
     Config,
     Device,
@@ -16,7 +15,7 @@ from repro_gate.cli.options import (
     Output,
     Suites,
 )
-from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
+from repro_gate.cli.places import report_folder
 from repro_gate.core.outcome import ExitCode
 
 _STARTED = time.monotonic()
@@ -24,7 +23,7 @@ _STARTED = time.monotonic()
 
 def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     *,
-    config: Config = DEFAULT_MATRIX_FILE,
+    config: Config = None,
     suite: Suites = None,
     only: Only = None,
     device: Device = None,
@@ -70,7 +69,7 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
 
 def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     *,
-    config: Config = DEFAULT_MATRIX_FILE,
+    config: Config = None,
     suite: Suites = None,
     only: Only = None,
     device: Device = None,
@@ -84,7 +83,7 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
         bool, typer.Option("--resume", help="Go on with the draws of an interrupted recording.")
     ] = False,
     allowed_hosts: AllowedHosts = None,
-    output: Output = DEFAULT_OUTPUT,
+    output: Output = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Record the log-probabilities that the models give now as baselines.
@@ -102,7 +101,13 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
         opening = open_matrix(
             Selection(config=config, suites=suites, only=only, device=device, allowed_hosts=hosts)
         )
-        options = RecordOptions(again=again, prune=prune, resume=resume, output=output, yes=yes)
+        options = RecordOptions(
+            again=again,
+            prune=prune,
+            resume=resume,
+            output=report_folder(output, config),
+            yes=yes,
+        )
         return run_record(opening, options)
 
     exit_with(command)

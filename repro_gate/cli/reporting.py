@@ -12,12 +12,13 @@ from typing import Final
 
 from rich.console import Console
 
-from repro_gate.adapters.atomic import make_folder, sweep, write_atomically
+from repro_gate.adapters.atomic import sweep, write_atomically
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.asking import ci_variable
 from repro_gate.cli.exiting import file_remedy, reason_of
 from repro_gate.cli.leftovers import REPORT, clear, clear_early
+from repro_gate.cli.places import make_report_folder
 from repro_gate.cli.printing import say, warn
 from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
@@ -77,7 +78,7 @@ def prepare(output: Path, *, keeps_shard: bool = False) -> None:
     """
     report = output / REPORT
     try:
-        make_folder(output)
+        make_report_folder(output)
         sweep(output, trees=(_TREE,))
         write_atomically(report, "")
         clear(output, keeps_shard=keeps_shard)

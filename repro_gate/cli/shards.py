@@ -9,6 +9,7 @@ from repro_gate.checks.merging import merge_shards
 from repro_gate.checks.shard_proofs import FoundShard, require_one_check
 from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Opening, Selection, open_matrix
+from repro_gate.cli.places import matrix_file
 from repro_gate.cli.reporting import ResultOptions
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode
@@ -25,7 +26,7 @@ def write_part(
     chosen = opening.selection
     identity = PlanIdentity(
         digest=opening.whole().digest,
-        commit=commit_of(chosen.config.parent),
+        commit=commit_of(opening.file.parent),
         suites=chosen.suites,
         only=chosen.only,
         runs=chosen.runs,
@@ -50,10 +51,10 @@ def write_part(
     write_shard(output, measured)
 
 
-def run_merge(folders: Sequence[Path], config: Path, options: ResultOptions) -> ExitCode:
+def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptions) -> ExitCode:
     """Put shards together, judge the whole, write the reports and return the exit code."""
     shards = [FoundShard(place=str(place), report=report) for place, report in read_shards(folders)]
-    identity = require_one_check(shards, commit=commit_of(config.parent))
+    identity = require_one_check(shards, commit=commit_of(matrix_file(config).parent))
     selection = Selection(
         config=config, suites=identity.suites, only=identity.only, runs=identity.runs
     )

@@ -131,7 +131,7 @@ def _opening_to_repin(opening: Opening, options: UpdateOptions) -> Opening:
             raise UsageInvalid(f"there is no model {name!r} in the matrix; it has: {told}")
         if models[name].sha256 is not None:
             raise UsageInvalid(
-                f"{name} is pinned in {chosen.config}: change the sha256 of models.{name} there, "
+                f"{name} is pinned in {opening.file}: change the sha256 of models.{name} there, "
                 f"then run repro-gate update-snapshots"
             )
     suites = chosen.suites or tuple(opening.matrix.suites)

@@ -64,7 +64,7 @@ def workspace_of(opening: Opening, *, repinned: Collection[str] = ()) -> Workspa
         opening: the matrix.
         repinned: models whose pin does not hold, because it is to be replaced.
     """
-    folder = opening.selection.config.parent
+    folder = opening.file.parent
     snapshots = folder / opening.matrix.snapshots
     pins = ModelPinsFile(snapshots / "models.json")
     pinned = {name: digest for name, digest in pins.pinned().items() if name not in repinned}

@@ -176,7 +176,11 @@ def test_a_stopped_recording_writes_no_baseline(
     _, stopped, known, between = stopped_recording
 
     assert stopped.code in {130, -signal.SIGKILL}
-    assert between.keys() == {"repro-gate.toml", ".repro-gate/calibration.jsonl"}
+    assert between.keys() == {
+        "repro-gate.toml",
+        ".repro-gate/.gitignore",
+        ".repro-gate/calibration.jsonl",
+    }
     assert known >= 6
 
 

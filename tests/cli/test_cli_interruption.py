@@ -127,7 +127,8 @@ def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Work
     }
     evidence = json.loads((recorded.output / "evidence.json").read_text("utf-8"))
     assert evidence["evidence"] == told
-    assert {file.name for file in recorded.output.iterdir()} == {"evidence.json", "observed"}
+    left = {file.name for file in recorded.output.iterdir()}
+    assert left == {".gitignore", "evidence.json", "observed"}
 
 
 def test_many_signals_at_once_are_one(recorded: Workspace) -> None:
@@ -189,7 +190,7 @@ def test_an_early_end_leaves_nothing_of_an_earlier_check(recorded: Workspace) ->
     ended(gate)
 
     os.close(writing)
-    assert [file.name for file in recorded.output.iterdir()] == ["observed"]
+    assert {file.name for file in recorded.output.iterdir()} == {".gitignore", "observed"}
 
 
 def test_fail_on_never_does_not_hide_an_interruption(recorded: Workspace) -> None:

@@ -1,0 +1,106 @@
+"""Where a command finds its matrix, and where its reports go.
+
+Both need to be known before anything else is done, so nothing slow may be imported here.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
+from repro_gate.errors import InputInvalid
+
+_OUTPUT: Final = ".repro-gate"
+_IGNORE_ALL: Final = "*\n"
+_ROOT_USER: Final = 0
+
+
+def matrix_file(config: Path | None) -> Path:
+    """Return the matrix file that is given, or the nearest one, from the working directory upwards.
+
+    Raises:
+        InputInvalid: there is none, or the nearest one above belongs to another user, who could
+            name commands in it.
+    """
+    if config is not None:
+        return config
+    folders = list(_searched_folders())
+    found = next((file for file in map(_in_folder, folders) if os.path.lexists(file)), None)
+    if found is None:
+        raise _nowhere(folders)
+    if found != DEFAULT_MATRIX_FILE and found.lstat().st_uid not in _trusted_users():
+        raise InputInvalid.at(
+            found,
+            "",
+            expected="a file of the user who owns the working directory",
+            found=f"another owner; if you trust it, give --config {found}",
+        )
+    return found
+
+
+def report_folder(output: Path | None, config: Path | None) -> Path:
+    """Return the folder that is given, or the usual one.
+
+    The usual one is beside a matrix that was searched for, so that a check leaves its reports in
+    the same place from every folder of a repository; otherwise it is in the working directory.
+    """
+    if output is not None:
+        return output
+    try:
+        return (Path() if config is not None else matrix_file(None).parent) / _OUTPUT
+    except InputInvalid:
+        return Path(_OUTPUT)
+
+
+def make_report_folder(output: Path) -> None:
+    """Make the folder unless it is there; git ignores a new one that has the usual name.
+
+    Raises:
+        InputInvalid: it is a link.
+        OSError: it cannot be made.
+    """
+    # `--help` does without.
+    from repro_gate.adapters.atomic import make_folder, write_atomically  # noqa: PLC0415
+
+    is_new = not os.path.lexists(output)
+    make_folder(output)
+    if is_new and output.name == _OUTPUT:
+        write_atomically(output / ".gitignore", _IGNORE_ALL)
+
+
+def _searched_folders() -> Iterator[Path]:
+    """Yield the working directory and those above it, up to the root of its repository."""
+    folder = Path()
+    try:
+        here = Path.cwd()
+    except OSError:
+        # The working directory was removed.
+        yield folder
+        return
+    for absolute in (here, *here.parents):
+        yield folder
+        if os.path.lexists(absolute / ".git"):
+            return
+        folder /= ".."
+
+
+def _in_folder(folder: Path) -> Path:
+    return folder / DEFAULT_MATRIX_FILE
+
+
+def _trusted_users() -> set[int]:
+    return {os.getuid(), Path().stat().st_uid, _ROOT_USER}
+
+
+def _nowhere(folders: list[Path]) -> InputInvalid:
+    last = folders[-1].resolve()
+    searched = "this folder" if len(folders) == 1 else f"this folder and those above, up to {last}"
+    return InputInvalid.at(
+        DEFAULT_MATRIX_FILE,
+        "",
+        expected=f"a matrix file in {searched}",
+        found=(
+            "none; write one there (the README has a short one), or give another file with --config"
+        ),
+    )

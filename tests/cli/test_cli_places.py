@@ -1,0 +1,144 @@
+"""Where a command finds its matrix, and where its reports go."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repro_gate.cli.places import matrix_file, report_folder
+from tests.cli.workspaces import Workspace, contents_of, ended
+
+_MATRIX = "repro-gate.toml"
+
+
+@pytest.fixture
+def inner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working directory, two folders below the root of a repository."""
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    folder = tmp_path / "repository" / "a" / "b"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("above", [".", "..", "../.."])
+def test_the_matrix_is_searched_upwards(inner: Path, above: str) -> None:
+    """It is found in every folder from the working directory to the root of the repository."""
+    (inner / above / _MATRIX).touch()
+
+    assert (matrix_file(None), report_folder(None, None)) == (
+        Path(above, _MATRIX),
+        Path(above, ".repro-gate"),
+    )
+
+
+def test_the_nearest_matrix_counts(inner: Path) -> None:
+    """A part of a repository may have a matrix of its own."""
+    (inner.parent / _MATRIX).touch()
+    (inner.parent.parent / _MATRIX).touch()
+
+    assert matrix_file(None) == Path("..", _MATRIX)
+
+
+def test_what_is_given_is_not_searched(inner: Path) -> None:
+    """Reports of a matrix that was named go to the working directory."""
+    (inner.parent / _MATRIX).touch()
+    given = Path("mine.toml")
+
+    assert (matrix_file(given), report_folder(None, given)) == (given, Path(".repro-gate"))
+    assert report_folder(Path("out"), None) == Path("out")
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_the_search_ends_at_the_root_of_a_repository(
+    inner: Path, workspace: Workspace, kind: str
+) -> None:
+    """A matrix outside of it is none; a worktree has a file in place of the folder."""
+    if kind == "file":
+        (inner / "../../.git").rmdir()
+        (inner / "../../.git").touch()
+    root = inner.parent.parent
+    assert (root.parent / _MATRIX).exists()
+
+    ran = ended(workspace.start("doctor", cwd=inner))
+
+    assert ran.code == 3
+    assert ran.err == (
+        "repro-gate: repro-gate.toml: expected a matrix file in this folder and those above, up to "
+        f"{root}, found none; write one there (the README has a short one), or give another file "
+        "with --config\n"
+    )
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_the_matrix_of_another_user_is_refused(inner: Path, workspace: Workspace) -> None:
+    """It could name any command; who trusts it can name it."""
+    planted = inner.parent / _MATRIX
+    planted.write_bytes((workspace.folder / _MATRIX).read_bytes())
+    os.chown(planted, 12345, -1)
+
+    ran = ended(workspace.start("check", cwd=inner))
+    named = ended(workspace.start("models", "list", "--config", f"../{_MATRIX}", cwd=inner))
+
+    assert (ran.code, named.code, list(inner.iterdir())) == (3, 0, [])
+    assert ran.err == (
+        "repro-gate: ../repro-gate.toml: expected a file of the user who owns the working "
+        "directory, found another owner; if you trust it, give --config ../repro-gate.toml\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check",),
+        ("update-snapshots", "--yes"),
+        ("doctor",),
+        ("models", "list"),
+        ("models", "fetch"),
+        ("models", "verify"),
+    ],
+)
+def test_a_command_in_a_folder_of_the_matrix_means_that_matrix(
+    recorded: Workspace, command: tuple[str, ...]
+) -> None:
+    """Nothing is written in the folder, and the result is that of the folder of the matrix."""
+    inner = recorded.folder / "deep" / "er"
+    inner.mkdir(parents=True)
+
+    here, there = recorded.run(*command), ended(recorded.start(*command, cwd=inner))
+
+    assert (there.code, list(inner.iterdir())) == (here.code, [])
+
+
+def test_a_finding_below_the_matrix_is_accepted_where_it_was_found(recorded: Workspace) -> None:
+    """The commands of the report need no --config, and the shard of a folder is merged there."""
+    inner = recorded.folder / "deep"
+    inner.mkdir()
+    recorded.golden("tiny--fox--seed1").unlink()
+
+    ran = ended(recorded.start("check", "--shard", "1/1", cwd=inner))
+    merged = ended(recorded.start("merge", "../.repro-gate", cwd=inner))
+
+    assert (ran.code, merged.code) == (10, 10)
+    assert "repro-gate update-snapshots --suite quick --only tiny--fox--seed1" in merged.out
+    assert recorded.verdicts()["tiny--fox--seed1"] == "unrecorded"
+
+
+def test_a_new_report_folder_is_ignored_by_git(recorded: Workspace) -> None:
+    """Nobody needs to know of it before the first commit."""
+    recorded.run("check")
+
+    assert (recorded.output / ".gitignore").read_text("utf-8") == "*\n"
+
+
+@pytest.mark.parametrize("output", [".repro-gate", "reports"])
+def test_a_folder_that_is_there_or_named_gets_no_gitignore(
+    recorded: Workspace, output: str
+) -> None:
+    """What git does with it is its owner's choice."""
+    if output == ".repro-gate":
+        recorded.output.mkdir()
+
+    recorded.run("check", "--output", output)
+
+    assert ".gitignore" not in contents_of(recorded.folder / output)
