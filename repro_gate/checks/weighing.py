@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TypeAlias
 
-from repro_gate.core.design import control_level, weights_doubt
+from repro_gate.core.design import MAX_NOISE_NATS, control_level, max_noise, weights_doubt
 from repro_gate.core.logprob_report import WeightReport
 from repro_gate.core.logprob_verdicts import Evidence
 from repro_gate.core.policies import LogprobSuite, WeightPlan
@@ -88,6 +88,9 @@ def _report(
     floor = suite.tolerance.floor_nats
     found = weights_of(ratios)
     is_few = weights_doubt(len(pairs), control=None, level=level)
+    unlike = _unlike_noise(ratios, floor)
+    # The tail of noise around 0 says nothing of weights that are known to be 1.
+    is_mean_alone = is_few is not None or (is_control and unlike is None)
     return WeightReport(
         base=plan.base,
         target=target,
@@ -104,43 +107,50 @@ def _report(
         control_p=control_p,
         problems=(
             *_off_center(control_p, level, ratios, floor),
-            *(found.mean_problems() if is_few else found.problems()),
+            *(found.mean_problems() if is_mean_alone else found.problems()),
         ),
-        doubts=tuple(_doubts(doubt, is_few if is_control else None, ratios, floor)),
+        doubts=tuple(_doubts(doubt, is_few if is_control else None, unlike)),
         control_doubt=doubt if is_control else None,
     )
 
 
-def _doubts(
-    doubt: str | None, is_few: str | None, ratios: Sequence[float], floor: float
-) -> Iterator[str]:
+def _doubts(doubt: str | None, is_few: str | None, unlike: str | None) -> Iterator[str]:
     """Yield why items cannot show that weights are usable.
 
-    A clone whose typical weight is 1 has been seen to be the base, and needs fewer items.
+    A clone whose log-ratios are noise around 0 has been seen to be the base, and needs fewer items.
     """
     if doubt is not None:
         yield doubt
-    elif is_few is not None and _typical(ratios) > floor:
-        yield (
-            f"the log-ratios of the clone are typically {_typical(ratios):.3g} nats, by noise it "
-            f"may be, and {is_few}"
-        )
+    elif is_few is not None and unlike is not None:
+        yield f"the log-ratios of the clone are {unlike}, and {is_few}"
 
 
 def _off_center(
     control_p: float | None, level: float, ratios: Sequence[float], floor: float
 ) -> Iterator[str]:
-    is_off = control_p is not None and control_p <= level
-    if is_off and _typical(ratios) > floor:
+    size = _too_far(ratios, floor)
+    if control_p is not None and control_p <= level and size is not None:
         yield (
-            f"the A/A control is not centred on 0: the log-ratios are typically "
-            f"{_typical(ratios):.3g} nats (p = {control_p:.2g}), though both policies should be "
-            "the same"
+            f"the A/A control is not centred on 0: the log-ratios are {size} "
+            f"(p = {control_p:.2g}), though both policies should be the same"
         )
 
 
-def _typical(ratios: Sequence[float]) -> float:
-    return median(map(abs, ratios))
+def _unlike_noise(ratios: Sequence[float], floor: float) -> str | None:
+    """Return by how much log-ratios are further from 0 than noise would have them, or None."""
+    furthest = max(map(abs, ratios))
+    size = _too_far(ratios, floor)
+    return size or (f"up to {furthest:.3g} nats" if furthest > MAX_NOISE_NATS else None)
+
+
+def _too_far(ratios: Sequence[float], floor: float) -> str | None:
+    """Return how large log-ratios are as a whole, where that is more than matters."""
+    typical = median(map(abs, ratios))
+    if typical > floor:
+        return f"typically {typical:.3g} nats"
+    # Where most are 0, the others may still be too many and too far away.
+    square = math.sqrt(math.fsum(ratio**2 for ratio in ratios) / len(ratios))
+    return f"{square:.3g} nats in the root mean square" if square > max_noise(len(ratios)) else None
 
 
 def _control_p(pairs: Sequence[_Pair]) -> float:

@@ -40,6 +40,12 @@ MIN_WEIGHTS: Final = math.ceil(math.log(WEIGHTS_RATE / 2) / math.log1p(-MIN_SIZE
 almost 0 on every one of fewer items, more often than the rate allows."""
 MIN_CLONE_WEIGHTS: Final = 3
 """Items below which those of a clone are undetermined too: fewer have no typical one."""
+_NOISY_SHARE = 0.1
+_NOISE_NATS = 1.56
+"""The noise published for a hosted service: so many draws are off, with this standard deviation."""
+_DEVIATIONS = 4
+MAX_NOISE_NATS: Final = _DEVIATIONS * _NOISE_NATS
+"""By that noise hardly any log-ratio of a clone is further from 0."""
 _MAD_EFFICIENCY = 0.45
 """Degrees of freedom that a MAD is worth, over those of a standard deviation; see below."""
 _MOST_DRAWS = 100
@@ -100,6 +106,18 @@ def weights_doubt(
         f"the A/A control cannot fail: with {items} items its smallest p-value is {smallest:.2g}, "
         f"not at most {level:.2g}; take more draws or more items"
     )
+
+
+def max_noise(items: int) -> float:
+    """Return the largest root mean square, in nats, that noise explains of a clone's log-ratios.
+
+    Of the noise published for a hosted service, staying the same for a whole session, so that no
+    median removes it: its mean square and four standard errors.
+    """
+    one = _NOISY_SHARE * _NOISE_NATS**2
+    square, fourth = 2 * one, 6 * _NOISY_SHARE * _NOISE_NATS**4 + 6 * one**2
+    error = math.sqrt((fourth - square**2) / items)
+    return math.sqrt(square + _DEVIATIONS * error)
 
 
 def can_alarm(tolerance: Tolerance, cells: int) -> bool:

@@ -91,10 +91,18 @@ def effect_of(
         p_value=certain[evidence],
         shift=float(moved[0]),
         band=float(allowed[0]),
-        deciding=_deciding(_column(evidence, np.abs(moved) / allowed), draws, floor=floor, of=of),
+        deciding=_deciding(_column(evidence, _excess(moved, allowed)), draws, floor=floor, of=of),
         tokens=token_shifts(calibration, new, of),
     )
     return effect, bool(looked_at[evidence].any())
+
+
+def _excess(moved: Floats, allowed: Floats) -> Floats:
+    """Return how far each column has moved, in bands; a floor of 0 may leave a band of 0."""
+    moved = np.abs(moved)
+    without_band = np.where(moved > 0, np.inf, 0.0)
+    excess: Floats = np.divide(moved, allowed, out=without_band, where=allowed > 0)
+    return excess
 
 
 def _column(evidence: Evidence, excess: Floats) -> int:

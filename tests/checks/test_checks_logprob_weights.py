@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from repro_gate.checks.weighing import foreseen_doubts, weigh
-from repro_gate.core.design import MIN_WEIGHTS
+from repro_gate.core.design import MIN_WEIGHTS, max_noise
 from repro_gate.core.draws import Draw, MissedDraw
 from repro_gate.core.logprob_report import Usability, WeightReport
 from repro_gate.core.policies import LogprobSuite, Tolerance, WeightPlan
 from repro_gate.ports import DrawRequest, Purpose
+from repro_gate.statistics.labelings import Floats
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import (
     Mixture,
@@ -289,6 +290,62 @@ def test_a_clone_with_the_noise_of_a_real_service_is_seldom_anything_but_usable(
 
     assert Usability.UNUSABLE not in found
     assert found.count(Usability.UNDETERMINED) <= 2
+
+
+@pytest.mark.parametrize(
+    ("ratios", "usability"),
+    [
+        ([0.0] * 80 + [-3.0] * 70, Usability.UNUSABLE),
+        ([0.0] * 30 + [-8.0, 3.0] * 10, Usability.UNUSABLE),
+        ([0.0, 0.0, 0.0, 5.0, -5.0], Usability.UNUSABLE),
+        ([0.0, 0.0, 0.0, 0.0, 8.0], Usability.UNDETERMINED),
+        ([0.0, 0.0, -65.0], Usability.UNDETERMINED),
+        ([0.0] * 39 + [8.0], Usability.UNDETERMINED),
+        ([0.0] * 149 + [8.0], Usability.UNUSABLE),
+        ([0.0, 0.0, 0.0, 1.0, -1.5], Usability.USABLE),
+    ],
+    ids=str,
+)
+def test_a_clone_of_which_some_items_are_far_off_is_not_the_base(
+    ratios: list[float], usability: Usability
+) -> None:
+    """However many others are not: the typical log-ratio is 0 in each of these."""
+    (found,) = _weighed(ratios)
+
+    assert found.usability is usability
+
+
+@pytest.mark.parametrize(("items", "worst"), [(3, 4), (5, 4), (51, 1), (150, 1)])
+def test_a_clone_is_usable_though_noise_lasts_as_long_as_a_session(items: int, worst: int) -> None:
+    """All draws of a cell are off together in a tenth of them, and no median takes that out.
+
+    Of three items two are off at once in 8 % of the suites, and then no test can tell.
+    """
+    generator = np.random.default_rng(items)
+
+    def off() -> Floats:
+        away = generator.random(items) < 0.1
+        return np.where(away, generator.normal(0, 1.56, items), 0.0)
+
+    found = [_weighed((off() - off()).tolist())[0].usability for _ in range(20)]
+
+    assert len(found) - found.count(Usability.USABLE) <= worst
+
+
+@pytest.mark.parametrize(("items", "rate"), [(3, 0.08), (5, 0.05), (10, 0.02), (51, 0.004)])
+def test_how_often_noise_of_a_session_is_too_far_from_0(items: int, rate: float) -> None:
+    """The documentation says these figures; a control needs two items that are off to fail."""
+    generator = np.random.default_rng(1)
+
+    def off() -> Floats:
+        away = generator.random((5000, items)) < 0.1
+        return np.where(away, generator.normal(0, 1.56, (5000, items)), 0.0)
+
+    ratios = off() - off()
+    typical, square = np.median(np.abs(ratios), axis=1), np.sqrt(np.square(ratios).mean(axis=1))
+    is_far = (typical > 0.1) | (square > max_noise(items))
+
+    assert (is_far & ((ratios != 0).sum(axis=1) > 1)).mean() == pytest.approx(rate, abs=0.01)
 
 
 def test_a_base_that_drifted_is_no_longer_its_clone() -> None:

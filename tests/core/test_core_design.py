@@ -26,6 +26,7 @@ from repro_gate.core.design import (
     cell_level,
     control_level,
     matrix_level,
+    max_noise,
     max_outliers,
     outlier_alarm_rate,
     smallest_control_p,
@@ -194,3 +195,11 @@ def test_the_tail_of_student_is_that_of_scipy(t: float, degrees: int) -> None:
     expected = 2 * stats.t.sf(t, degrees)
 
     assert student_tail(t, degrees) == pytest.approx(expected, rel=1e-9, abs=1e-13)
+
+
+@pytest.mark.parametrize(("items", "bar"), [(3, 2.22), (5, 1.98), (10, 1.71), (51, 1.25)])
+def test_what_noise_explains_shrinks_with_the_items(items: int, bar: float) -> None:
+    """The documentation says these figures: the mean square and four standard errors."""
+    assert max_noise(items) == pytest.approx(bar, abs=0.005)
+    assert max_noise(150) == pytest.approx(1.05, abs=0.006)
+    assert max_noise(10**9) == pytest.approx(math.sqrt(0.2 * 1.56**2), abs=1e-3)

@@ -151,6 +151,22 @@ def test_what_is_certain_is_corrected_alike() -> None:
     assert found.certain(0.004, level=0.003) == {}
 
 
+@pytest.mark.parametrize("evidence", list(Evidence))
+def test_without_a_floor_what_moved_decides(evidence: Evidence) -> None:
+    """Every band is 0, and so is the shift of all other tokens: they decide nothing."""
+    effect, is_beyond = effect_of(
+        {evidence: 0.001},
+        draws=(CALIBRATION, new_draws(0.0, 0.3, 0.0, 0.25)),
+        floor=0.0,
+        of=ENCODING,
+    )
+
+    token = effect.deciding.token
+    assert is_beyond
+    assert effect.deciding.shift == pytest.approx(0.3 if evidence is Evidence.TOKENS else 0.55)
+    assert (token and token.position) == (1 if evidence is Evidence.TOKENS else None)
+
+
 def test_an_effect_is_told_with_its_numbers() -> None:
     """Shift and band of the sum, and the tokens that moved most, first."""
     effect, _ = effect_of(
