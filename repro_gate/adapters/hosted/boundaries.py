@@ -12,10 +12,11 @@ from typing import Final
 from repro_gate.adapters.hosted.echoes import Unreadable
 from repro_gate.core.draws import Encoding, Piece
 
-_REPLACEMENT: Final = "\ufffd".encode()
+REPLACEMENT: Final = "\ufffd".encode()
+"""What stands in the text of a token for a part of a character."""
 _MAX_CUT_BYTES: Final = 4
 """No part of a character is longer."""
-_MAX_ADDED: Final = 2
+MAX_ADDED: Final = 2
 """Tokens that a server may put before a text that has tokens without a text of their own."""
 _ELSEWHERE: Final = "end the template, or begin the response, differently"
 
@@ -147,18 +148,18 @@ def _shared(one: bytes, other: bytes) -> int:
 
 def _is_cut(piece: Piece) -> bool:
     """Tell whether a token has no text of its own, or not all of it."""
-    return not piece.data or _REPLACEMENT in piece.data
+    return not piece.data or REPLACEMENT in piece.data
 
 
 def _boundaries(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> Sequence[int]:
     """Return before which tokens the response may begin, by what is known of their texts."""
     text = prefix + response
-    if sum(1 for piece in pieces if piece.data) > len(text) + _MAX_ADDED:
+    if sum(1 for piece in pieces if piece.data) > len(text) + MAX_ADDED:
         return []
     bit = 1 << len(prefix)
     ahead = [
         place
-        for place, reached in enumerate(_reached(pieces, text, added=_MAX_ADDED))
+        for place, reached in enumerate(_reached(pieces, text, added=MAX_ADDED))
         if reached & bit
     ]
     # The same from the end: the text and each token are read backwards.
@@ -190,7 +191,7 @@ def _after(reached: int, piece: Piece, text: bytes, high: int) -> int:
     if not piece.data:
         # Nothing is known: from the first of them on, anywhere. Without an id it is no token.
         return -(reached & -reached) if piece.id is not None else reached
-    mark = _REPLACEMENT if _REPLACEMENT in piece.data else _REPLACEMENT[::-1]
+    mark = REPLACEMENT if REPLACEMENT in piece.data else REPLACEMENT[::-1]
     for number, literal in enumerate(piece.data.split(mark)):
         if number:
             reached = _over_cut(reached, high)

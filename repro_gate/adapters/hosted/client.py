@@ -38,6 +38,8 @@ class TimedReply(Reply):
     latency_s: float
     request_id: str
     """What we called the call."""
+    model: str
+    """The one that was asked for."""
 
 
 class Client:
@@ -72,6 +74,7 @@ class Client:
             body=reply.body,
             latency_s=self._clock() - began,
             request_id=request_id,
+            model=body["model"],
         )
 
     async def close(self) -> None:

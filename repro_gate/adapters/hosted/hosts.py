@@ -23,6 +23,7 @@ from repro_gate.adapters.hosted.answers import (
     read_generated,
     read_twice,
 )
+from repro_gate.adapters.hosted.boundaries import MAX_ADDED, REPLACEMENT
 from repro_gate.adapters.hosted.client import Client
 from repro_gate.adapters.hosted.dialects import (
     GENERATED_TOKENS,
@@ -318,9 +319,16 @@ class Host:
 
     def _safe_prompt(self, prompt: tuple[Piece, ...], prefix: str) -> tuple[Piece, ...]:
         """Return the tokens of a prompt without the key, unless it stands in our own text."""
-        added = sum(len(piece.data) for piece in prompt) - len(_utf8(prefix))
+        own = _utf8(prefix)
+        added = sum(len(piece.data) for piece in prompt) - len(own)
         ends = accumulate(len(piece.data) for piece in prompt)
-        count = sum(end <= added for end in ends)
+        # Where tokens have no text of their own, lengths do not show which of them were added.
+        odd = (
+            number
+            for number, piece in enumerate(prompt[:MAX_ADDED], start=1)
+            if piece.data.replace(REPLACEMENT, b"") not in own
+        )
+        count = max(sum(end <= added for end in ends), *odd, 0)
         # Together, because a key may be spelled by many short tokens.
         said = b"".join(piece.data for piece in prompt[:count])
         safe = self._key.scrub_bytes(said[:_MAX_ADDED_BYTES])

@@ -26,15 +26,20 @@ _Asked = tuple[str, str]
 def facts_of(
     reply: TimedReply, document: Any, key: Key, *, attempts: int, now: datetime
 ) -> DrawFacts:
-    """Return what a reply says of itself; every text is safe, short and without the key."""
+    """Return what a reply says of itself; every text is safe, short and without the key.
+
+    The name of the model that was asked for is our own, and stays whole whatever the key is: it is
+    compared with what another key was told.
+    """
     headers = reply.headers
     kept = {name: key.quote(headers[name], longest=_LONGEST) for name in KEPT if name in headers}
     fingerprint = field_of(document, FINGERPRINT)
     if isinstance(fingerprint, str) and fingerprint:
         kept[FINGERPRINT] = key.quote(fingerprint, longest=_LONGEST)
+    model = _model_of(document)
     return DrawFacts(
         at=now.isoformat(timespec="milliseconds"),
-        model=key.quote(_model_of(document), longest=_LONGEST),
+        model=(Key() if model == reply.model else key).quote(model, longest=_LONGEST),
         request_id=key.quote(_first(headers, ANSWERED_IDS) or reply.request_id, longest=_LONGEST),
         latency_s=round(reply.latency_s, 4),
         attempts=attempts,

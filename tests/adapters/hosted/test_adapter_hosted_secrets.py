@@ -207,6 +207,22 @@ def test_a_short_key_does_not_spoil_our_own_text() -> None:
     assert found == Encoding(prompt=PROMPT, response=RESPONSE)
 
 
+def test_the_name_of_a_model_is_the_same_with_every_key() -> None:
+    """A baseline that was recorded with another key is still of the same model."""
+    cell = logprob_cell_of()
+    model = cell.policy.model
+    surroundings = surroundings_of(
+        lambda _: json_response(document_of()), environ={"TEST_API_KEY": model[-3:]}
+    )
+
+    scorer = HostedScorer(Budget(), surroundings=surroundings)
+    ((_, drawn),) = draws_by(scorer, [request_of(cell, answers_as=model)])
+    scorer.close()
+
+    assert isinstance(drawn, Draw)
+    assert drawn.facts.model == model
+
+
 @pytest.mark.parametrize(
     ("base_url", "reason"),
     [
@@ -242,6 +258,25 @@ def test_a_text_without_the_key_is_left_alone() -> None:
     """Scrubbing takes the key away and nothing else."""
     assert Key(KEY).quote("all is well") == "all is well"
     assert Key().quote("all is well") == "all is well"
+
+
+@pytest.mark.parametrize("blank", [b"", "\ufffd".encode()])
+@pytest.mark.parametrize(
+    "added", [(KEY,), ("", KEY), (KEY[:12], KEY[12:]), (f"\ufffd{KEY}\ufffd",)]
+)
+def test_a_key_before_cut_characters_is_not_kept(added: tuple[str, ...], blank: bytes) -> None:
+    """Tokens without a text of their own do not show how much stands before our text."""
+    cut = (Piece(100, b"Say"), *[Piece(101, blank)] * 40, Piece(102, b":"))
+    pieces = (*(Piece(1, text.encode()) for text in added), *cut, *RESPONSE)
+    answer = json_response(document_of(content_of(pieces, [-1.0] * len(pieces))))
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(lambda _: answer))
+    (found,) = scorer.encode([logprob_cell_of(template="Say{prompt}:", prompt="🙂" * 20)])
+    scorer.close()
+
+    assert isinstance(found, Encoding)
+    assert len(found.prompt) == len(added) + len(cut)
+    said = b"".join(piece.data for piece in found.prompt)
+    assert [n for n in range(len(KEY) - 7) if KEY[n : n + 8].encode() in said] == []
 
 
 def test_a_key_in_many_short_tokens_is_not_kept() -> None:

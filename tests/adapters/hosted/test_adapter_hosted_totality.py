@@ -122,7 +122,7 @@ def test_every_document_is_an_encoding_or_is_none(document: Any, asked: Any) -> 
 @given(document=_documents)
 def test_every_document_has_facts(document: Any) -> None:
     """What an answer says of itself is one short line, or nothing."""
-    reply = TimedReply(status=200, headers={}, body=b"", latency_s=0.0, request_id="r")
+    reply = TimedReply(status=200, headers={}, body=b"", latency_s=0.0, request_id="r", model="m")
 
     facts = facts_of(reply, document, Key(), attempts=1, now=START)
 
