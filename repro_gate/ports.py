@@ -18,6 +18,7 @@ from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.policies import LogprobCell, Policy
 from repro_gate.core.report import EngineReport, Note
 from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +180,10 @@ class Progress(Protocol):
 
     def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
         """Tell that the remaining runs of a cell will not happen."""
+        ...
+
+    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+        """Report a finding as soon as a run has shown it."""
         ...
 
 

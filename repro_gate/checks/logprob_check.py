@@ -9,6 +9,7 @@ from repro_gate.checks.survey import Survey
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobPlan
 from repro_gate.core.report import Note, NoteOrigin
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.ports import Scorer
 
 
@@ -42,14 +43,19 @@ def check_logprobs(plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> 
     return CheckedSuite(report=report, interrupted=interrupted, notes=notes)
 
 
-def unreached(plan: LogprobPlan, *, ports: LogprobPorts) -> CheckedSuite:
-    """Return the report on a suite that an interruption kept from being begun."""
+def unreached(
+    plan: LogprobPlan, *, ports: LogprobPorts, because: Inconclusive | None = None
+) -> CheckedSuite:
+    """Return the report on a suite that was not begun; None stands for an interruption."""
+    settled: dict[str, Unrecorded | Inconclusive] = {}
+    if because is not None:
+        settled = {cell.id: because for cell in plan.cells}
     nothing = Survey(
-        sources={}, comparable=(), settled={}, orphans=(), tokens=0, fingerprint="0" * 64
+        sources={}, comparable=(), settled=settled, orphans=(), tokens=0, fingerprint="0" * 64
     )
     measurer = LogprobMeasurer(plan, nothing, ports=ports)
     report = report_on(plan, nothing, measurer, scorer=ports.scorer)
-    return CheckedSuite(report=report, interrupted=True)
+    return CheckedSuite(report=report, interrupted=because is None)
 
 
 def _server_changes(plan: LogprobPlan, measurer: LogprobMeasurer, scorer: Scorer) -> Iterator[Note]:

@@ -1,6 +1,7 @@
 """Run every cell as often as the plan says, and keep what is needed to judge it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from repro_gate.checks.bench import Bench
 from repro_gate.core.cells import Cell, Factor
@@ -12,7 +13,8 @@ from repro_gate.core.controls import (
     further,
     shown_by,
 )
-from repro_gate.core.judgement import Repetition
+from repro_gate.core.goldens import Golden
+from repro_gate.core.judgement import Repetition, new_finding
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.models import ModelSpec
@@ -24,6 +26,16 @@ from repro_gate.ports import EngineStarter, ModelFile, ModelFiles, Progress
 
 _FAILURES_IN_A_ROW = 3
 """After so many dead engines in a row the model is the cause, not the cell."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """What is known while a plan is measured; several devices may share it."""
+
+    goldens: Mapping[Cell, Golden]
+    fail_fast: bool
+    stopped_at: Cell | None = None
+    """The cell whose finding ended the measurement; None while there is more to measure."""
 
 
 class Measurer:
@@ -46,6 +58,7 @@ class Measurer:
         self.seen = Measurement()
         self._located: dict[str, ModelFile] = {}
         self._benches: dict[str, Bench] = {}
+        self._watch = Watch(goldens={}, fail_fast=False)
 
     def describe(self) -> None:
         """Ask every engine what it is; the cells of one that cannot say are given up."""
@@ -61,8 +74,9 @@ class Measurer:
             except MeasurementUnavailable as error:
                 self._give_up(self._cells_on(name), error)
 
-    def measure(self) -> None:
+    def measure(self, watch: Watch) -> None:
         """Run every cell: most runs one after the other, the last ones in a fresh process."""
+        self._watch = watch
         for name, bench in self._benches.items():
             models = [m for m in self._plan.models.values() if m.engine.name == name]
             cells = self._open(self._cells_on(name))
@@ -124,6 +138,9 @@ class Measurer:
         self._attempt_each(self._open(reversed(self._cells_of(model))), last_runs)
 
     def _open(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return the cells that are still to be measured."""
+        if self._watch.stopped_at is not None:
+            return []
         return [cell for cell in cells if cell not in self.seen.problems]
 
     def _attempt_each(self, cells: Iterable[Cell], attempt: Callable[[Cell], None]) -> None:
@@ -149,14 +166,25 @@ class Measurer:
         trace: bool = False,
         in_fresh_process: bool = False,
     ) -> None:
+        if self._watch.stopped_at is not None:
+            return
         generation = self._generate(bench, model, cell, trace=trace)
         before = self.seen.repetitions.get(cell)
-        self.seen.repetitions[cell] = (
+        now = self.seen.repetitions[cell] = (
             Repetition(first=generation)
             if before is None
             else before.with_run(generation, in_fresh_process=in_fresh_process)
         )
         self._progress.ran(cell, tokens=len(generation.tokens))
+        self._report_finding(cell, before, now)
+
+    def _report_finding(self, cell: Cell, before: Repetition | None, now: Repetition) -> None:
+        golden, facts = self._watch.goldens.get(cell), self.seen.facts[cell]
+        finding = new_finding(before, now, cell=cell, golden=golden, facts=facts)
+        if finding is not None:
+            if self._watch.fail_fast and self._watch.stopped_at is None:
+                self._watch.stopped_at = cell
+            self._progress.found(cell, finding)
 
     def _run_controls(self, bench: Bench, model: ModelSpec) -> None:
         """Find, for each factor, two outputs of a model that differ by it alone."""

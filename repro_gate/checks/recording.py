@@ -1,11 +1,14 @@
 """Turning what was observed into goldens: what would change, and then the change."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import assert_never
 
+from repro_gate.core.cells import Cell, Factor
+from repro_gate.core.controls import is_affected
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import MODEL_SHA256, Facts, Golden, definition_changes
 from repro_gate.core.matrix import Matrix
@@ -87,6 +90,7 @@ class ForgivingGoldens:
 
 def observed_goldens(report: GateReport) -> list[Golden]:
     """Return what a check observed, in golden form, for each cell that may become a golden."""
+    shown = _shown_factors(report)
     return [
         Golden(
             cell=cell.cell,
@@ -96,7 +100,7 @@ def observed_goldens(report: GateReport) -> list[Golden]:
         )
         for cell in report.cells
         if cell.cell and cell.generation and cell.profile and cell.provenance is not None
-        if _may_be_recorded(cell)
+        if _may_be_recorded(cell) and shown[cell.cell.model].issuperset(_factors_of(cell.cell))
     ]
 
 
@@ -190,6 +194,18 @@ def apply(proposal: Proposal, *, store: GoldenStore, pins: ModelPins) -> None:
             store.remove(change.profile, change.cell_id)
         else:
             store.write(change.after)
+
+
+def _shown_factors(report: GateReport) -> Mapping[str, set[Factor]]:
+    """Return the factors for which a control of a model was run: none that was not reached."""
+    shown: dict[str, set[Factor]] = defaultdict(set)
+    for control in report.controls:
+        shown[control.model].add(control.contrast.factor)
+    return shown
+
+
+def _factors_of(cell: Cell) -> set[Factor]:
+    return {factor for factor in Factor if is_affected(factor, cell)}
 
 
 def _may_be_recorded(cell: CellReport) -> bool:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event, Lock
 
-from repro_gate.checks.measuring import Measurer
+from repro_gate.checks.measuring import Measurer, Watch
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Measurement, joined
 from repro_gate.core.models import EngineSpec
 from repro_gate.core.policies import LogprobCell
+from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import Engine, EngineStarter, ModelFiles, Progress
 
@@ -59,13 +60,13 @@ class SideBySide:
                     remedy="Check each class of device by itself, with --device.",
                 )
 
-    def measure(self) -> None:
+    def measure(self, watch: Watch) -> None:
         """Run every cell; an interruption stops all of them.
 
         Raises:
             MeasurementUnavailable: the file of a model was changed, and the devices loaded two.
         """
-        self._each(Measurer.measure)
+        self._each(lambda measurer: measurer.measure(watch))
         files = _by_name(
             (model, device, facts[MODEL_SHA256])
             for device, measurer in self._lanes()
@@ -164,6 +165,12 @@ class _Guard:
         with self._lock:
             self._require_going()
             self._progress.skipped(cell, runs=runs)
+
+    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+        """Pass it on."""
+        with self._lock:
+            self._require_going()
+            self._progress.found(cell, finding)
 
     def _require_going(self) -> None:
         if self._stopped.is_set():

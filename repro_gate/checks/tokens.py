@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import repro_gate
-from repro_gate.checks.measuring import Measurer
+from repro_gate.checks.measuring import Measurer, Watch
 from repro_gate.checks.side_by_side import SideBySide
 from repro_gate.core.cells import Cell
 from repro_gate.core.controls import ControlReport, agreeing_seeds, judge_controls
@@ -16,6 +16,7 @@ from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.report import CellReport, GateReport, Note, NoteOrigin, Timing
 from repro_gate.core.verdicts import (
+    STOPPED,
     Drift,
     Inconclusive,
     Nondeterministic,
@@ -75,22 +76,29 @@ def check_tokens(
 
 
 def measure_tokens(
-    plan: Plan, *, ports: CheckPorts, lanes: Sequence[Plan] = ()
+    plan: Plan, *, ports: CheckPorts, lanes: Sequence[Plan] = (), fail_fast: bool = False
 ) -> tuple[Measurement, Known]:
-    """Run every cell; return what was seen, and what is committed for it. See `check_tokens`."""
+    """Run every cell; return what was seen, and what is committed for it. See `check_tokens`.
+
+    With `fail_fast` nothing more is run after the first cell that differs from its golden or from
+    itself, or has no golden.
+    """
     measurer = _measurer(plan, lanes, ports)
     known = Known(goldens={}, orphans=())
+    watch = Watch(goldens={}, fail_fast=fail_fast)
     interrupted = False
     try:
         measurer.describe()
         known = known_to(ports.goldens, plan=plan, seen=measurer.seen)
-        measurer.measure()
+        watch.goldens = known.goldens
+        measurer.measure(watch)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         measurer.close()
     seen = measurer.seen
     seen.interrupted |= interrupted
+    seen.stopped_at = watch.stopped_at
     return seen, known
 
 
@@ -235,11 +243,15 @@ def _verdict(
     """Return the verdict on a cell, and why a finding rests on fewer runs than planned."""
     done = seen.repetitions.get(cell)
     complete = done is not None and done.runs == plan.runs_of(cell)
-    problem = seen.problems.get(cell) or (None if complete else _INTERRUPTED)
+    unreached = _INTERRUPTED if seen.stopped_at is None else STOPPED
+    problem = seen.problems.get(cell) or (None if complete else unreached)
     if done is None:
-        return problem or _INTERRUPTED, None
-    verdict = judge(done, cell=cell, golden=golden, facts=seen.facts[cell], controls=controls)
+        return problem or unreached, None
+    has_stopped = cell == seen.stopped_at
+    # What ended the check is its finding, whatever a control elsewhere casts doubt on.
+    doubts = () if has_stopped else controls
+    verdict = judge(done, cell=cell, golden=golden, facts=seen.facts[cell], controls=doubts)
     # A difference that was seen is a finding whether or not the other runs were made.
-    if problem is None or isinstance(verdict, Nondeterministic | Drift | Vacuous):
+    if problem is None or has_stopped or isinstance(verdict, Nondeterministic | Drift | Vacuous):
         return verdict, problem
     return problem, None

@@ -31,6 +31,7 @@ class CheckOptions:
     result: ResultOptions
     resume: bool = False
     dry_run: bool = False
+    fail_fast: bool = False
 
 
 def run_check(opening: Opening, options: CheckOptions, *, started: float) -> ExitCode:
@@ -63,7 +64,8 @@ def _checked_tokens(
     started_at = wiring.now()
     with shown_progress(Console(stderr=True), quiet=quiet) as progress:
         ports = wiring.ports_for_check(workspace, progress=progress)
-        seen, known = measure_tokens(plan, ports=ports, lanes=workspace.opening.lanes(plan))
+        lanes = workspace.opening.lanes(plan)
+        seen, known = measure_tokens(plan, ports=ports, lanes=lanes, fail_fast=options.fail_fast)
     timing = seen.timing(wall_s=ports.clock() - started)
     return seen, judge_tokens(plan, seen, known, timing=timing, started_at=started_at)
 
@@ -95,13 +97,18 @@ def _with_logprobs(
     # Numpy and scipy come with it.
     from repro_gate.cli import logprobs  # noqa: PLC0415
 
+    has_finding = decide(report) is Outcome.FAILED
+    is_stopped = options.fail_fast and has_finding and not report.interrupted
     drawing = logprobs.LogprobOptions(
         output=options.result.output,
         resume=options.resume,
         is_quiet=options.result.is_quiet,
         started_at=report.started_at,
+        fail_fast=options.fail_fast,
+        is_stopped=is_stopped,
     )
-    with logprobs.prepared(workspace, plans, is_interrupted=report.interrupted) as suites:
+    is_over = report.interrupted or is_stopped
+    with logprobs.prepared(workspace, plans, is_over=is_over) as suites:
         checked = logprobs.check_suites(workspace, suites, drawing)
     return replace(
         report,

@@ -48,6 +48,13 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the draws of an interrupted check.")
     ] = False,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            help="Stop after the first finding; the rest is reported as not measured.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be run and spent, and exit with 4.")
     ] = False,
@@ -75,7 +82,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             runs=runs,
             device=device,
             devices=parsed_devices(devices),
-            shard=parsed_shard(shard),
+            shard=parsed_shard(shard, fail_fast=fail_fast),
             allowed_hosts=parsed_hosts(allowed_hosts),
         )
         opening = open_and_start(selection)
@@ -87,7 +94,9 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             from repro_gate.cli.reporting import ResultOptions
 
             result = ResultOptions(output=reports, json=json, quiet=quiet, fail_on=fail_on)
-            options = CheckOptions(result=result, resume=resume, dry_run=dry_run)
+            options = CheckOptions(
+                result=result, resume=resume, dry_run=dry_run, fail_fast=fail_fast
+            )
             return run_check(opening, options, started=_STARTED)
 
     exit_with(command, failed=nobody if dry_run else _leaving(reports))

@@ -18,9 +18,11 @@ from repro_gate.cli.estimate import estimate_lines
 from repro_gate.cli.printing import warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.digests import digest_of
+from repro_gate.core.draws import DrawOutcome
+from repro_gate.core.outcome import has_findings
 from repro_gate.core.policies import LogprobPlan
-from repro_gate.core.verdicts import Inconclusive
-from repro_gate.ports import Scorer
+from repro_gate.core.verdicts import STOPPED, Inconclusive
+from repro_gate.ports import DrawLog, DrawRequest, Scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,9 @@ class LogprobOptions:
     resume: bool
     is_quiet: bool
     started_at: str
+    fail_fast: bool = False
+    is_stopped: bool = False
+    """Whether --fail-fast has its finding already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +45,16 @@ class Prepared:
     plan: LogprobPlan
     scorer: Scorer
     found: Survey | None
-    """None after an interruption."""
+    """None where the check is over before it begins."""
 
 
 @contextmanager
 def prepared(
-    workspace: wiring.Workspace, plans: Sequence[LogprobPlan], *, is_interrupted: bool = False
+    workspace: wiring.Workspace, plans: Sequence[LogprobPlan], *, is_over: bool = False
 ) -> Generator[list[Prepared]]:
     """Yield the suites, surveyed; afterwards no connection and no process is left.
 
-    After an interruption nobody is asked anything any more.
+    When the check is over already, or interrupted, nobody is asked anything any more.
 
     Raises:
         InputInvalid: baselines are broken.
@@ -60,11 +65,11 @@ def prepared(
             scorer = wiring.scorer_for(workspace, plan)
             stack.enter_context(closing(scorer))
             found = None
-            if not is_interrupted:
+            if not is_over:
                 try:
                     found = survey(plan, scorer=scorer, baselines=workspace.baselines)
                 except KeyboardInterrupt:
-                    is_interrupted = True
+                    is_over = True
             suites.append(Prepared(plan=plan, scorer=scorer, found=found))
         yield suites
 
@@ -94,18 +99,16 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
 def check_suites(
     workspace: wiring.Workspace, suites: Sequence[Prepared], options: LogprobOptions
 ) -> list[CheckedSuite]:
-    """Check one suite after the other; after an interruption the rest is not begun."""
+    """Check one suite after the other; after an interruption the rest is not begun.
+
+    Nor is it after a finding, where that is asked for.
+    """
     surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
     for line in estimate_lines(surveyed):
         warn(f"repro-gate: {line}")
-    log = DrawLogFile(
-        options.output / FILE,
-        fingerprint=digest_of([found.fingerprint for _, found in surveyed]),
-        started_at=options.started_at,
-        resume=options.resume,
-    )
     checked: list[CheckedSuite] = []
-    with closing(log):
+    is_stopped = options.is_stopped
+    with _log_of([found for _, found in surveyed], options) as log:
         for suite in suites:
             with shown_progress(
                 Console(stderr=True), quiet=options.is_quiet, noun="draws"
@@ -116,8 +119,37 @@ def check_suites(
                     log=log,
                     progress=progress,
                 )
-                if suite.found is None or any(before.interrupted for before in checked):
+                if is_stopped:
+                    checked.append(unreached(suite.plan, ports=ports, because=STOPPED))
+                elif suite.found is None or any(before.interrupted for before in checked):
                     checked.append(unreached(suite.plan, ports=ports))
                 else:
                     checked.append(check_logprobs(suite.plan, suite.found, ports=ports))
+                    is_stopped = options.fail_fast and has_findings(checked[-1].report)
     return checked
+
+
+@contextmanager
+def _log_of(surveyed: Sequence[Survey], options: LogprobOptions) -> Generator[DrawLog]:
+    """Yield the log of the draws; where nothing will be drawn, the one that is there stays."""
+    if not surveyed:
+        yield _NoLog()
+        return
+    log = DrawLogFile(
+        options.output / FILE,
+        fingerprint=digest_of([found.fingerprint for found in surveyed]),
+        started_at=options.started_at,
+        resume=options.resume,
+    )
+    with closing(log):
+        yield log
+
+
+class _NoLog:
+    """Stands in where nothing is drawn."""
+
+    def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
+        """Keep nothing."""
+
+    def known(self, request: DrawRequest) -> DrawOutcome | None:
+        """Know nothing."""

@@ -122,10 +122,14 @@ def parsed_hosts(text: str | None) -> tuple[str, ...]:
     return hosts
 
 
-def parsed_shard(text: str | None) -> Shard | None:
+def parsed_shard(text: str | None, *, fail_fast: bool = False) -> Shard | None:
     """Return the shard that `I/N` names; raises `UsageInvalid`."""
     if text is None:
         return None
+    if fail_fast:
+        raise UsageInvalid(
+            "--fail-fast and --shard exclude each other: merge needs every cell of a shard"
+        )
     try:
         return shard_of(text)
     except ValueError as error:

@@ -7,18 +7,31 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.outcome import outcome_of_verdict
 from repro_gate.core.policies import LogprobCell
+from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.ports import Progress
+from repro_gate.reports.describe import describe_finding
+from repro_gate.reports.foreign import log_line
+from repro_gate.reports.terminal_lines import style
 
 _LINES = 10
-"""How many lines a log gets in all."""
+"""How many lines of progress a log gets in all."""
+MAX_FINDINGS = 20
+"""How many findings are shown as they come; the report has them all."""
 
 
 @contextmanager
-def shown_progress(console: Console, *, quiet: bool, noun: str = "runs") -> Generator[Progress]:
-    """Yield a bar on a terminal, a few plain lines elsewhere, and nothing when `quiet`."""
+def shown_progress(
+    console: Console, *, quiet: bool, noun: str = "runs", shows_drift: bool = True
+) -> Generator[Progress]:
+    """Yield a bar on a terminal, a few plain lines elsewhere, and nothing when `quiet`.
+
+    Unless `quiet`, findings are shown as they come; drift only if `shows_drift`.
+    """
     if quiet:
         yield _Tally()
     elif console.is_terminal:
@@ -29,20 +42,22 @@ def shown_progress(console: Console, *, quiet: bool, noun: str = "runs") -> Gene
             TimeRemainingColumn(),
         )
         with RichProgress(*columns, console=console, transient=True) as bar:
-            yield _Bar(bar)
+            yield _Bar(bar, shows_drift=shows_drift)
     else:
-        yield _Lines(console, noun)
+        yield _Lines(console, noun, shows_drift=shows_drift)
 
 
 class _Tally:
-    """Counts, and says nothing."""
+    """Counts, and shows nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_drift: bool = False) -> None:
         self._cells = 0
         self._begun: set[str] = set()
         self._runs = 0
         self._done = 0
         self._tokens = 0
+        self._findings = 0
+        self._shows_drift = shows_drift
         self._since = time.monotonic()
 
     def started(self, *, cells: int, runs: int) -> None:
@@ -63,6 +78,20 @@ class _Tally:
         self._done += runs
         self._show()
 
+    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+        """Print a finding; that there is no golden is no news to wait for."""
+        is_hidden = isinstance(finding, Drift) and not self._shows_drift
+        if is_hidden or isinstance(finding, Unrecorded):
+            return
+        self._findings += 1
+        if self._findings > MAX_FINDINGS + 1:
+            return
+        line = Text("further findings are in the report")
+        if self._findings <= MAX_FINDINGS:
+            claim = log_line(f"  {cell.id}: {describe_finding(finding)}")
+            line = Text.assemble((finding.word, style(outcome_of_verdict(finding))), claim)
+        self._print(line)
+
     def _pace(self) -> str:
         elapsed = max(time.monotonic() - self._since, 1e-9)
         cells = f"{len(self._begun)}/{self._cells} cells"
@@ -79,14 +108,17 @@ class _Tally:
         return elapsed / max(self._done, 1) * (self._total - self._done)
 
     def _show(self) -> None:
-        """Say nothing."""
+        """Show nothing."""
+
+    def _print(self, line: Text) -> None:
+        """Print nothing."""
 
 
 class _Bar(_Tally):
     """A bar that rich draws a few times a second."""
 
-    def __init__(self, bar: RichProgress) -> None:
-        super().__init__()
+    def __init__(self, bar: RichProgress, *, shows_drift: bool) -> None:
+        super().__init__(shows_drift=shows_drift)
         self._bar = bar
         self._task: TaskID | None = None
 
@@ -95,12 +127,16 @@ class _Bar(_Tally):
             self._task = self._bar.add_task("checking", total=self._runs, pace="")
         self._bar.update(self._task, total=self._total, completed=self._done, pace=self._pace())
 
+    def _print(self, line: Text) -> None:
+        # Above the bar, whoever draws it.
+        self._bar.console.print(line, soft_wrap=True)
+
 
 class _Lines(_Tally):
     """A line for the first run, and for every tenth of the work."""
 
-    def __init__(self, console: Console, noun: str) -> None:
-        super().__init__()
+    def __init__(self, console: Console, noun: str, *, shows_drift: bool) -> None:
+        super().__init__(shows_drift=shows_drift)
         self._console = console
         self._noun = noun
         self._lines = 0
@@ -114,4 +150,7 @@ class _Lines(_Tally):
         self._has_begun = True
         left = f"{self._seconds_left():.0f} s left"
         line = f"{self._done}/{self._total} {self._noun}, {self._pace()}, {left}"
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._print(Text(line))
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=True)

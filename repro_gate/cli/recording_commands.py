@@ -60,8 +60,13 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
 
         suites = tuple(suite or ())
         opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
-        names = tuple(repin or ())
-        options = UpdateOptions(source=source, prune=prune, yes=yes, repin=names)
+        options = UpdateOptions(
+            source=source,
+            prune=prune,
+            yes=yes,
+            repin=tuple(repin or ()),
+            kept=report_folder(None, config) / "update",
+        )
         return run_update(opening, options, started=_STARTED)
 
     exit_with(command)

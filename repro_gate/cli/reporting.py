@@ -130,6 +130,23 @@ def conclude(
     return code
 
 
+def keep_observed(report: GateReport, output: Path) -> int:
+    """Write what `update-snapshots --from` accepts, and return how many cells that are.
+
+    Raises:
+        InputInvalid: a folder to write into is a link.
+        MeasurementUnavailable: the folder cannot be written.
+        OSError: nor can a file in it.
+    """
+    count = len(observed_goldens(report))
+    if count:
+        make_report_folder(output.parent)
+        prepare(output)
+        digests = _write_observed(report, output)
+        write_atomically(output / REPORT, render_json(report, observed=digests))
+    return count
+
+
 def _leave(output: Path, evidence: Evidence) -> None:
     import_module(_EVIDENCE).write_evidence(output, evidence)
 

@@ -30,12 +30,15 @@ from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.cli.printing import print_line, warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.proposal import change_lines, note_lines, pin_lines, refusal_lines, written_line
+from repro_gate.cli.reporting import keep_observed
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
-from repro_gate.core.report import CellReport, Note
+from repro_gate.core.report import CellReport, GateReport, Note
 from repro_gate.core.verdicts import Nondeterministic, Vacuous
-from repro_gate.errors import InputInvalid, UsageInvalid
+from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
+from repro_gate.reports.commands import command
 from repro_gate.reports.describe import advise, describe
+from repro_gate.reports.figures import plural
 from repro_gate.reports.foreign import one_line
 
 
@@ -48,6 +51,8 @@ class UpdateOptions:
     yes: bool
     repin: tuple[str, ...]
     """Models whose pinned file is to be replaced."""
+    kept: Path
+    """Where an update that ends early keeps what it measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +63,12 @@ class _Seen:
     profiles: frozenset[str]
     models: Mapping[str, Facts]
     refused: Sequence[CellReport]
-    interrupted: bool
+    report: GateReport | None = None
+    """Of the measurement; None where nothing was measured here."""
     notes: tuple[Note, ...] = ()
 
 
-_NOTHING_SEEN = _Seen(goldens=(), profiles=frozenset(), models={}, refused=(), interrupted=False)
+_NOTHING_SEEN = _Seen(goldens=(), profiles=frozenset(), models={}, refused=())
 
 
 def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> ExitCode:
@@ -75,25 +81,49 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
     with wiring.update_lock(workspace):
         sweep(workspace.snapshots, trees=wiring.TREES)
         seen = _seen(workspace, options, started=started)
-        if seen.interrupted:
+        if seen.report is not None and seen.report.interrupted:
             warn("repro-gate: interrupted; nothing was written")
+            _keep(seen.report, opening, options)
             return ExitCode.INTERRUPTED
-        proposal = propose(
-            seen.goldens,
-            goldens=workspace.goldens,
-            digests=_new_pins(workspace, options, seen),
-            orphans=_orphans(workspace, options, seen),
-        )
-        _show(proposal, seen, pinned=workspace.pins.pinned())
-        if not proposal.is_empty:
-            if not _apply_if_confirmed(proposal, workspace, options):
-                return ExitCode.INCONCLUSIVE
-            print_line(written_line(workspace.snapshots, refused=len(seen.refused)))
-            if not _generating(workspace).issuperset(proposal.pins):
-                print_line(
-                    "Baselines are still of the old file: repro-gate record-baseline --again"
-                )
+        try:
+            return _accept(seen, workspace, options)
+        except (KeyboardInterrupt, ReproGateError, OSError):
+            if seen.report is not None:
+                _keep(seen.report, opening, options)
+            raise
+
+
+def _accept(seen: _Seen, workspace: wiring.Workspace, options: UpdateOptions) -> ExitCode:
+    proposal = propose(
+        seen.goldens,
+        goldens=workspace.goldens,
+        digests=_new_pins(workspace, options, seen),
+        orphans=_orphans(workspace, options, seen),
+    )
+    _show(proposal, seen, pinned=workspace.pins.pinned())
+    if not proposal.is_empty:
+        if not _apply_if_confirmed(proposal, workspace, options):
+            return ExitCode.INCONCLUSIVE
+        print_line(written_line(workspace.snapshots, refused=len(seen.refused)))
+        if not _generating(workspace).issuperset(proposal.pins):
+            print_line("Baselines are still of the old file: repro-gate record-baseline --again")
     return _exit_code(seen)
+
+
+def _keep(report: GateReport, opening: Opening, options: UpdateOptions) -> None:
+    """Keep the finished cells of an update that ends early, and print how to accept them."""
+    try:
+        count = keep_observed(report, options.kept)
+    except (ReproGateError, OSError) as error:
+        warn(f"repro-gate: what was measured cannot be kept: {one_line(str(error))}")
+        return
+    if count:
+        repin = [word for name in options.repin for word in ("--repin", name)]
+        prune = ["--prune"] if options.prune else []
+        words = [*opening.options, "--from", str(options.kept), *repin, *prune]
+        accept = command("repro-gate update-snapshots", words)
+        cells = plural(count, "finished cell")
+        warn(f"repro-gate: {cells} kept in {one_line(str(options.kept))}; accept with: {accept}")
 
 
 def refuse_under_ci(environ: Mapping[str, str], *, what: str = "goldens") -> None:
@@ -167,7 +197,7 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
     if (options.prune or options.repin) and not workspace.opening.selects_any():
         return _seen_by_asking(workspace) if options.prune else _NOTHING_SEEN
     forgiving = ForgivingGoldens(workspace.goldens)
-    with shown_progress(Console(stderr=True), quiet=False) as progress:
+    with shown_progress(Console(stderr=True), quiet=False, shows_drift=False) as progress:
         report = check_tokens(
             workspace.opening.plan().tokens,
             ports=wiring.ports_for_check(workspace, progress=progress, goldens=forgiving),
@@ -179,7 +209,7 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
         profiles=frozenset(engine.profile for engine in report.engines),
         models=report.models,
         refused=refused(report),
-        interrupted=report.interrupted,
+        report=report,
         notes=report.notes,
     )
 
@@ -207,7 +237,6 @@ def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
         profiles=frozenset(golden.profile for golden in goldens),
         models=models,
         refused=(),
-        interrupted=False,
     )
 
 

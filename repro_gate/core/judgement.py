@@ -71,6 +71,29 @@ def judge(
     return next((c.problem for c in doubted if c.problem is not None), against_golden)
 
 
+def new_finding(
+    before: Repetition | None,
+    now: Repetition,
+    *,
+    cell: Cell,
+    golden: Golden | None,
+    facts: Facts,
+) -> Drift | Nondeterministic | Unrecorded | None:
+    """Return the finding that the latest run of a cell adds, or None when it adds none.
+
+    Args:
+        before: the runs without the latest; None when it is the first.
+        now: the runs with the latest.
+        cell: as the matrix defines it.
+        golden: what is committed for it on this class of machine, if anything is.
+        facts: the provenance of the runs.
+    """
+    if before is not None:
+        return None if before.difference is not None else now.difference
+    compared = _compare(now.first, cell=cell, golden=golden, facts=facts)
+    return None if isinstance(compared, Match) else compared
+
+
 def _compare(
     observed: Generation, *, cell: Cell, golden: Golden | None, facts: Facts
 ) -> Match | Drift | Unrecorded:

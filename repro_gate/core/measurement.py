@@ -33,6 +33,8 @@ class Measurement:
     load_s: float = 0.0
     generated_tokens: int = 0
     interrupted: bool = False
+    stopped_at: Cell | None = None
+    """The cell whose finding ended the check early, where that was asked for."""
 
     @property
     def observed(self) -> dict[Cell, Generation]:

@@ -71,7 +71,7 @@ def decide(report: GateReport) -> Outcome:
     for part in report.logprobs:
         outcomes |= {outcome_of_verdict(cell.verdict) for cell in part.cells}
     shown = any(control.failed for control in report.controls)
-    if Outcome.FAILED in outcomes or shown or any(map(_fails_as_a_whole, report.logprobs)):
+    if Outcome.FAILED in outcomes or shown or any(map(has_findings, report.logprobs)):
         return Outcome.FAILED
     unproven = any(map(_is_unproven, report.logprobs))
     unproven |= any(control.problem is not None for control in report.controls)
@@ -107,11 +107,12 @@ def shell_code(report: GateReport, fail_on: FailOn) -> ExitCode:
     return ExitCode.PASSED if code in forgiven else code
 
 
-def _fails_as_a_whole(part: LogprobReport) -> bool:
-    """Tell whether something beyond the single cells of a suite is a finding."""
+def has_findings(part: LogprobReport) -> bool:
+    """Return whether anything about a suite of log-probabilities is a finding."""
+    cells = any(outcome_of_verdict(cell.verdict) is Outcome.FAILED for cell in part.cells)
     controls = any(control.failed for control in part.controls)
     weights = any(found.failed for found in part.weights)
-    return part.matrix.verdict is MatrixVerdict.DRIFT or controls or weights
+    return part.matrix.verdict is MatrixVerdict.DRIFT or cells or controls or weights
 
 
 def _is_unproven(part: LogprobReport) -> bool:

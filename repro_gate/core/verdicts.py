@@ -67,6 +67,13 @@ class Inconclusive:
     remedy: str | None
 
 
+STOPPED = Inconclusive(
+    reason="--fail-fast stopped the check after the first finding",
+    remedy="run the check without --fail-fast",
+)
+"""What a check did not reach because one finding was all that it was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Orphaned:
     """A golden that no cell of the matrix claims."""

@@ -56,8 +56,8 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             return _with_unfinished(Description(claim=claim, suspects=suspects), cell)
         case Unrecorded(reason=reason):
             claim = "no golden speaks for this cell on this class of machine"
-            reason = f"{reason} (profile {cell.profile})"
-            return Description(claim=claim, reason=foreign.message(reason))
+            reason = foreign.message(f"{reason} (profile {cell.profile})")
+            return _with_unfinished(Description(claim=claim, reason=reason), cell)
         case Vacuous(factor=factor):
             claim = "agreement would prove nothing"
             return _with_unfinished(Description(claim=claim, reason=_unshown(factor)), cell)
@@ -69,6 +69,17 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             return Description(claim="no cell of the matrix claims this golden")
         case _:
             assert_never(cell.verdict)
+
+
+def describe_finding(finding: Drift | Nondeterministic) -> str:
+    """Return what the latest run of a cell has shown, before all its runs are made."""
+    match finding:
+        case Drift():
+            return f"run 1 differs from the golden at {where(finding.divergence)}"
+        case Nondeterministic():
+            return _differing(finding)
+        case _:
+            assert_never(finding)
 
 
 def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict

@@ -10,7 +10,7 @@ from repro_gate.core.draws import DrawOutcome, InvalidDraw
 from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, Shifted
 from repro_gate.core.policies import Tolerance
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.verdicts import STOPPED, Inconclusive, Unrecorded
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.baseline_stores import MemoryDrawLog
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
@@ -162,6 +162,16 @@ def test_a_suite_that_was_not_begun_is_told(recorded: LogprobScene) -> None:
     assert checked.interrupted
     assert logprob_verdicts_of(checked.report) == dict.fromkeys(CELLS, INTERRUPTED)
     assert (checked.report.measured, checked.report.matrix.cells) == (False, 0)
+    assert scene.scorer.asked == []
+
+
+def test_a_suite_that_was_not_begun_after_a_finding_is_inconclusive(recorded: LogprobScene) -> None:
+    """It was not interrupted: nothing more was asked for."""
+    scene, _ = _scene(recorded)
+    checked = unreached(scene.plan, ports=scene.ports, because=STOPPED)
+
+    assert not checked.interrupted
+    assert logprob_verdicts_of(checked.report) == dict.fromkeys(CELLS, STOPPED)
     assert scene.scorer.asked == []
 
 

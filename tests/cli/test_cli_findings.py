@@ -4,6 +4,8 @@ import json
 import shlex
 from typing import Any
 
+from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.core.evidence import Finished
 from tests.cli.workspaces import Workspace
 
 _FOX = "tiny--fox--seed1"
@@ -120,3 +122,52 @@ def test_the_command_repeats_matrix_and_device(recorded: Workspace) -> None:
 
     accepts = "update-snapshots --config mine.toml --device cuda:1 --suite quick --only"
     assert f"repro-gate {accepts} {_FOX}" in ran.out
+
+
+def test_fail_fast_stops_after_the_first_finding(recorded: Workspace) -> None:
+    """The drift is reported after one run, and what was not run is inconclusive."""
+    recorded.write_script(_says(1, 2, 3))
+
+    ran = recorded.run("check", "--fail-fast")
+
+    reason = "--fail-fast stopped the check after the first finding"
+    assert (ran.code, recorded.report()["exit_code"], recorded.report()["partial"]) == (
+        10,
+        10,
+        False,
+    )
+    assert recorded.verdicts() == {
+        "tiny--haiku--seed1": "inconclusive",
+        "tiny--haiku--seed2": "inconclusive",
+        _FOX: "drift",
+        "tiny--fox--seed2": "inconclusive",
+    }
+    assert recorded.cell(_FOX)["reason"] == f"the other runs were not made: {reason}"
+    left = recorded.cell("tiny--fox--seed2")
+    assert (left["runs"], left["reason"]) == (0, reason)
+    assert left["remedy"] == "run the check without --fail-fast"
+
+
+def test_a_report_of_a_check_that_failed_fast_can_be_published(recorded: Workspace) -> None:
+    """A missing golden with runs left unmade is no contradiction."""
+    recorded.golden("tiny--haiku--seed1").unlink()
+
+    assert recorded.run("check", "--fail-fast").code == 10
+    assert recorded.verdicts()["tiny--haiku--seed1"] == "unrecorded"
+    evidence = read_evidence(recorded.output)
+    assert isinstance(evidence, Finished)
+    assert recorded.run("update-snapshots", "--from", ".repro-gate").out.startswith("nothing")
+
+
+def test_fail_fast_without_a_finding_changes_nothing(recorded: Workspace) -> None:
+    """Everything is measured, and passes."""
+    ran = recorded.run("check", "--fail-fast")
+
+    assert (ran.code, set(recorded.verdicts().values())) == (0, {"match"})
+
+
+def test_a_shard_does_not_fail_fast(recorded: Workspace) -> None:
+    """What it left out would be missing in the whole."""
+    ran = recorded.run("check", "--fail-fast", "--shard", "1/2")
+
+    assert (ran.code, "--fail-fast and --shard exclude each other" in ran.err) == (2, True)

@@ -223,3 +223,21 @@ def test_a_drift_of_tokens_survives_a_broken_baseline(recorded: Workspace) -> No
     assert note["about"] == "log-probabilities"
     assert "here--plane.json" in note["message"]
     assert "repro-gate: log-probabilities not checked: " in ran.err
+
+
+def test_after_a_finding_no_suite_of_log_probabilities_is_begun(recorded: Workspace) -> None:
+    """With --fail-fast they are inconclusive, nobody is asked, and earlier draws stay."""
+    _with_both_kinds(recorded, "quick", "local")
+    recorded.golden("tiny--haiku--seed1").unlink()
+    recorded.output.mkdir(exist_ok=True)
+    draws = recorded.output / "draws.jsonl"
+    draws.write_text("of an earlier check", "utf-8")
+
+    ran = recorded.run("check", "--fail-fast")
+
+    (part,) = recorded.report()["logprobs"]
+    reasons = {cell["reason"] for cell in part["cells"]}
+    assert (ran.code, recorded.report()["partial"]) == (10, False)
+    assert reasons == {"--fail-fast stopped the check after the first finding"}
+    assert recorded.asked("score") == []
+    assert draws.read_text("utf-8") == "of an earlier check"

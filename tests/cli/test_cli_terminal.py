@@ -2,11 +2,14 @@
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from repro_gate.cli.progress import shown_progress
+from repro_gate.cli.progress import MAX_FINDINGS, shown_progress
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.verdicts import Nondeterministic
 from tests.cli.terminals import at_terminal
 from tests.cli.workspaces import Workspace
 from tests.fakes.values import cell_of
@@ -60,6 +63,70 @@ def test_a_log_gets_its_first_line_with_the_first_run() -> None:
 
     (line,) = log.getvalue().splitlines()
     assert re.fullmatch(r"1/2000 runs, 1/1000 cells, \d+ tokens/s, \d+ s left", line)
+
+
+_MOVED: dict[str, Any] = {
+    "method": "generate",
+    "prompt": "Say haiku",
+    "seed": 1,
+    "result": {"tokens": [[1, "01"]]},
+}
+_DRIFT = "drift  tiny--haiku--seed1: run 1 differs from the golden at output[0]"
+
+
+def test_a_log_shows_a_finding_when_a_run_shows_it(recorded: Workspace) -> None:
+    """The first of eight runs drifts, and the lines of the other seven come after it."""
+    recorded.write_script(_MOVED)
+
+    ran = recorded.run("check")
+
+    first, second, third, *_ = ran.err.splitlines()
+    assert (first.partition(",")[0], second, third.partition(",")[0]) == (
+        "1/8 runs",
+        _DRIFT,
+        "2/8 runs",
+    )
+
+
+def test_a_terminal_shows_a_finding_above_the_bar(recorded: Workspace) -> None:
+    """It stands there, whole, before the report begins with the same word."""
+    recorded.write_script(_MOVED)
+
+    shown = at_terminal(recorded, "check", NO_COLOR="1").out
+
+    assert shown.index(_DRIFT.removeprefix("drift")) < shown.index(
+        "equal each other, but not the golden"
+    )
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_who_wants_one_answer_gets_no_findings_before_it(recorded: Workspace, option: str) -> None:
+    """There is nobody who watches."""
+    recorded.write_script(_MOVED)
+
+    assert recorded.run("check", option).err == ""
+
+
+def test_an_update_shows_no_drift_that_it_is_there_to_accept(recorded: Workspace) -> None:
+    """The list of changes comes when all of them are known."""
+    recorded.write_script(_MOVED)
+
+    assert "drift" not in recorded.record().err
+
+
+def test_findings_as_they_come_are_few() -> None:
+    """A model that differs everywhere fills no log."""
+    log = io.StringIO()
+    divergence = Divergence(place=Place.OUTPUT, position=1, expected=None, observed=None)
+    finding = Nondeterministic(run=2, in_fresh_process=False, divergence=divergence)
+    with shown_progress(Console(file=log), quiet=False) as progress:
+        for _ in range(MAX_FINDINGS + 5):
+            progress.found(cell_of("fox"), finding)
+
+    *lines, last = log.getvalue().splitlines()
+    line = "nondeterministic  tiny--fox--seed42: run 2 differs from run 1 at output[1]"
+    assert lines == [line] * MAX_FINDINGS
+    assert last == "further findings are in the report"
 
 
 def test_what_generates_nothing_has_no_pace_in_tokens() -> None:

@@ -129,13 +129,24 @@ def test_whoever_says_yes_has_new_goldens(recorded: Workspace) -> None:
 
 
 def test_ctrl_c_at_the_question_is_130(recorded: Workspace) -> None:
-    """Whoever leaves at the question has changed nothing."""
+    """Whoever leaves at the question has changed nothing, and may accept it later."""
     before = contents_of(recorded.snapshots)
     recorded.write_script(_says(7, 8))
 
     ran = at_terminal(recorded, "update-snapshots", answer="\x03")
 
     assert (ran.code, contents_of(recorded.snapshots)) == (130, before)
+    assert _accept_kept(recorded, ran.out) == 0
+    assert recorded.run("check").code == 0
+
+
+def _accept_kept(workspace: Workspace, shown: str) -> int:
+    """Run the command that an update which ended early shows, without measuring again."""
+    _, _, command = shown.partition("4 finished cells kept in .repro-gate/update; accept with: ")
+    measured = len(workspace.asked())
+    code = workspace.run(*command.splitlines()[0].split()[1:], "--yes").code
+    assert len(workspace.asked()) == measured
+    return code
 
 
 def test_without_a_terminal_the_list_is_shown_and_nothing_written(recorded: Workspace) -> None:
@@ -148,6 +159,8 @@ def test_without_a_terminal_the_list_is_shown_and_nothing_written(recorded: Work
     assert (ran.code, f"test-cpu/{_FOX}" in ran.out) == (2, True)
     assert "nothing was written: this is no terminal" in ran.err
     assert contents_of(recorded.snapshots) == before
+    assert _accept_kept(recorded, ran.err) == 0
+    assert contents_of(recorded.snapshots) != before
 
 
 @pytest.mark.parametrize("name", ["CI", "GITHUB_ACTIONS"])

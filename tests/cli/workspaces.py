@@ -134,10 +134,11 @@ class Workspace:
         lines = log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
         return [asked for asked in map(json.loads, lines) if asked["method"] == method]
 
-    def wait_until_asked(self, prompt: str) -> None:
-        """Wait until a scripted engine is asked for a prompt."""
+    def wait_until_asked(self, prompt: str, *, model: str = "tiny") -> None:
+        """Wait until a scripted engine is asked for a prompt of a model."""
         deadline = time.monotonic() + PATIENCE_S
-        while not any(asked["prompt"] == prompt for asked in self.asked()):
+        wanted = (prompt, model)
+        while not any((asked["prompt"], asked["model"]) == wanted for asked in self.asked()):
             assert time.monotonic() < deadline, "the engine was never asked"
             time.sleep(0.01)
 

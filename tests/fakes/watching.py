@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.policies import LogprobCell
+from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
 
 Event: TypeAlias = tuple[str, int, int] | tuple[str, str, int]
 
@@ -21,6 +22,8 @@ class RecordingProgress:
     step: Callable[[], None] = _nothing
     keeps_log: bool = True
     log: list[Event] = field(default_factory=list)
+    findings: list[tuple[int, str, str]] = field(default_factory=list)
+    """How many events came before it, the cell, and the word of the finding."""
 
     def started(self, *, cells: int, runs: int) -> None:
         """Remember how much there is to do."""
@@ -33,6 +36,10 @@ class RecordingProgress:
     def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
         """Remember that the remaining runs of a cell will not happen."""
         self._note(("skipped", cell.id, runs))
+
+    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+        """Remember a finding, by the number of events before it."""
+        self.findings.append((len(self.log), cell.id, finding.word))
 
     @property
     def runs_accounted_for(self) -> int:
