@@ -1,5 +1,6 @@
 """What the logprob gate says of one cell: one of these, and never an exception."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
@@ -50,6 +51,14 @@ class Deciding:
     """Its values in the calibration draws, in nats."""
     draws: tuple[float, ...]
     """Those in the new ones."""
+
+    def __post_init__(self) -> None:
+        moved = () if self.token is None else (self.token.expected, self.token.observed)
+        values = (self.shift, self.band, *self.calibration, *self.draws, *moved)
+        if not all(map(math.isfinite, values)):
+            raise ValueError(f"what decided must be finite, got {self}")
+        if self.band < 0:
+            raise ValueError(f"a band must be at least 0, got {self.band}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
