@@ -177,7 +177,7 @@ _controls = st.builds(
     contrast=st.builds(contrast_of, cells, st.sampled_from(Factor)),
     reference=st.none() | _generations,
     generation=st.none() | _generations,
-    problem=st.none() | st.builds(Inconclusive, reason=st.text(), remedy=st.none()),
+    problem=st.none() | st.builds(Inconclusive, reason=HOSTILE.texts, remedy=st.none()),
 )
 _identities = st.builds(
     PlanIdentity,
@@ -205,6 +205,7 @@ _identities = st.builds(
         logprobs=few(HOSTILE.logprobs, most=1),
         timing=st.just(TIMING),
         interrupted=st.booleans(),
+        notes=few(HOSTILE.notes),
     )
 )
 def test_any_shard_comes_back(report: ShardReport) -> None:

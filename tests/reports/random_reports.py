@@ -113,6 +113,12 @@ class RandomReports:
         return unfinished | st.builds(Finished, report=self.reports)
 
     @cached_property
+    def notes(self) -> st.SearchStrategy[Note]:
+        """Draw a note."""
+        filled = self.texts.filter(bool)
+        return st.builds(Note, about=filled, message=filled, origin=st.sampled_from(NoteOrigin))
+
+    @cached_property
     def reports(self) -> st.SearchStrategy[GateReport]:
         """Draw a report, which may be empty."""
         controls = st.builds(
@@ -129,8 +135,6 @@ class RandomReports:
             engine_s=self.numbers,
             generated_tokens=counts,
         )
-        filled = self.texts.filter(bool)
-        notes = st.builds(Note, about=filled, message=filled, origin=st.sampled_from(NoteOrigin))
         return st.builds(
             GateReport,
             tool_version=self.texts,
@@ -144,7 +148,7 @@ class RandomReports:
             interrupted=st.booleans(),
             repeat_with=few(self.texts),
             logprobs=few(self.logprobs, most=2),
-            notes=few(notes),
+            notes=few(self.notes),
         )
 
     @cached_property
