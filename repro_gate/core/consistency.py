@@ -17,7 +17,7 @@ from repro_gate.core.report import CellReport, EngineReport, GateReport, Timing
 from repro_gate.core.shards import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Inconclusive, Nondeterministic, Orphaned
+from repro_gate.core.verdicts import Drift, Inconclusive, Nondeterministic, Orphaned, Unrecorded
 
 
 def contradiction_in(report: GateReport) -> Contradiction | None:
@@ -76,6 +76,8 @@ def _in_cell(found: CellReport) -> Iterator[Contradiction]:
             yield Contradiction(place="generation", expected=expected, found="none")
     elif isinstance(verdict, Drift):
         yield from within("verdict", _in_drift(verdict, found, first))
+    elif isinstance(verdict, Unrecorded) and verdict.former is not None:
+        yield from within("verdict.former", _in_control(verdict.former.divergence))
     elif isinstance(verdict, Nondeterministic):
         yield from within("verdict", _in_difference(verdict, first, runs=found.runs))
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.controls import ControlReport, is_affected
-from repro_gate.core.divergence import first_divergence
+from repro_gate.core.divergence import Divergence, Place, first_divergence, output_divergence
 from repro_gate.core.goldens import Facts, Golden, definition_changes, provenance_changes
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import (
     Drift,
+    FormerGolden,
     Match,
     Nondeterministic,
     Unrecorded,
@@ -102,7 +103,10 @@ def _compare(
     changes = definition_changes(golden.cell, cell)
     if changes:
         said = "; ".join(f"{change.name} was {change.before}" for change in changes)
-        return Unrecorded(reason=f"the golden is for another definition of the cell: {said}")
+        return Unrecorded(
+            reason=f"the golden is for another definition of the cell: {said}",
+            former=FormerGolden(divergence=_since(golden, observed, cell=cell)),
+        )
     divergence = first_divergence(golden.generation, observed)
     if divergence is None:
         return Match()
@@ -111,3 +115,14 @@ def _compare(
         golden=golden,
         provenance=provenance_changes(golden.provenance, facts),
     )
+
+
+def _since(golden: Golden, observed: Generation, *, cell: Cell) -> Divergence | None:
+    """Return where the tokens differ from those of another definition of their cell.
+
+    The prompt tokens of another text say nothing, and neither does another limit on the output.
+    """
+    found = first_divergence(golden.generation, observed)
+    if found is not None and found.place is Place.PROMPT and golden.cell.text == cell.text:
+        return found
+    return output_divergence(golden.generation, observed)

@@ -40,12 +40,22 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormerGolden:
+    """How the tokens compare with the golden of another definition of the cell."""
+
+    divergence: Divergence | None
+    """None when they are equal as far as both were let to go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unrecorded:
     """No golden speaks for this cell on this class of machine."""
 
     word: ClassVar[str] = "unrecorded"
 
     reason: str
+    former: FormerGolden | None = None
+    """None when there is no golden at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,12 @@
 """What each verdict says, and what to do about it, in the same sentences in every report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never, get_args
 
 from repro_gate.core.cells import Factor
 from repro_gate.core.controls import HOT, ControlReport
+from repro_gate.core.divergence import Place
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import CellReport
 from repro_gate.core.verdicts import (
@@ -126,6 +128,24 @@ def describe_control(control: ControlReport) -> str:
     changed = f"seed {contrast.varied.seed}" if seed else "another prompt"
     heat = f" at temperature {HOT.temperature:g}" if contrast.cell.sampler == HOT else ""
     return f"{changed}{heat} changes the output at {where(control.divergence)}"
+
+
+def describe_former(cells: Sequence[CellReport]) -> str | None:
+    """Return how the tokens compare with the goldens of other definitions of their cells.
+
+    None when there is no such golden.
+    """
+    verdicts = [cell.verdict for cell in cells]
+    former = [each.former for each in verdicts if isinstance(each, Unrecorded) and each.former]
+    parted = [each.divergence for each in former if each.divergence is not None]
+    if not former:
+        return None
+    if not parted:
+        return "equal to those of the golden as far as both go, in spite of the new definition"
+    place = where(min(parted, key=lambda each: (each.place is Place.OUTPUT, each.position)))
+    if len(former) == 1:
+        return f"diverge from the golden at {place}"
+    return f"{len(parted)} of {len(former)} cells diverge from their golden, first at {place}"
 
 
 def describe_run(verdict: Nondeterministic) -> str:

@@ -9,6 +9,7 @@ from repro_gate.core.outcome import decide, exit_code_for
 from repro_gate.core.report import CellReport, EngineReport, GateReport, Note, Timing
 from repro_gate.core.text import spell
 from repro_gate.core.tokens import Token, text_of
+from repro_gate.core.verdicts import Unrecorded, Verdict
 from repro_gate.reports import foreign
 from repro_gate.reports.describe import WORDS, describe
 from repro_gate.reports.explain import Explanation, explain
@@ -19,6 +20,7 @@ from repro_gate.reports.json_types import (
     DefinitionEntry,
     DivergenceEntry,
     EngineEntry,
+    FormerGoldenEntry,
     NoteEntry,
     ReportEntry,
     TimingEntry,
@@ -80,7 +82,19 @@ def _cell(cell: CellReport, sha256: str | None) -> CellEntry:
         "stop": generation.stop.value if generation else None,
         "divergence": None if explanation is None else _divergence(explanation),
         "provenance": [fact_change(change) for change in said.suspects],
+        "former_golden": _former(cell.verdict),
         "observed_sha256": sha256,
+    }
+
+
+def _former(verdict: Verdict) -> FormerGoldenEntry | None:
+    if not isinstance(verdict, Unrecorded) or verdict.former is None:
+        return None
+    divergence = verdict.former.divergence
+    return {
+        "differs": divergence is not None,
+        "place": None if divergence is None else divergence.place.value,
+        "position": None if divergence is None else divergence.position,
     }
 
 

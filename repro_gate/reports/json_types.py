@@ -58,6 +58,14 @@ class DefinitionEntry(TypedDict):
     sampler: SamplerEntry
 
 
+class FormerGoldenEntry(TypedDict):
+    """How the tokens compare with the golden of another definition of the cell."""
+
+    differs: bool
+    place: str | None
+    position: int | None
+
+
 class CellEntry(TypedDict):
     """One cell, or one golden without a cell."""
 
@@ -75,6 +83,7 @@ class CellEntry(TypedDict):
     stop: str | None
     divergence: DivergenceEntry | None
     provenance: list[FactChangeEntry]
+    former_golden: FormerGoldenEntry | None
     observed_sha256: str | None
 
 

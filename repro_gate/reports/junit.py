@@ -7,10 +7,11 @@ from repro_gate.core.controls import ControlReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import advise, describe, describe_control
+from repro_gate.reports.describe import advise, describe, describe_control, describe_former
 from repro_gate.reports.explain import evidence, explain
 from repro_gate.reports.junit_cases import Case
 from repro_gate.reports.junit_logprobs import logprob_cases
+from repro_gate.reports.labelled import given
 from repro_gate.reports.notes import check_notes
 
 _ORPHANS = "repro-gate.orphans"
@@ -62,7 +63,10 @@ def _cell_case(cell: CellReport) -> Case:
     said = describe(cell)
     suite = _ORPHANS if cell.suite is None else cell.suite
     explanation = explain(cell)
-    lines = evidence(explanation) if explanation else ()
+    lines = [
+        *given("tokens", describe_former([cell])),
+        *(evidence(explanation) if explanation else ()),
+    ]
     changed = tuple(("changed", foreign.change_line(change)) for change in said.suspects)
     remedy = (("remedy", said.remedy),) if said.remedy is not None else ()
     advice = ("what to do", advise(cell.verdict))

@@ -5,7 +5,7 @@ from itertools import chain
 
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Drift
-from repro_gate.reports.describe import advise, describe
+from repro_gate.reports.describe import advise, describe, describe_former
 from repro_gate.reports.explain import Explanation, evidence, explain
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.markdown_logprob_findings import changed_table, logprob_finding_blocks
@@ -33,6 +33,9 @@ def _finding(finding: Finding) -> Iterator[Block]:
     yield [f"{said.claim[0].upper()}{said.claim[1:]}."]
     if said.reason is not None:
         yield [f"Reason: {code(said.reason)}"]
+    former = describe_former(finding.cells)
+    if former is not None:
+        yield [f"Tokens: {former}."]
     if several:
         yield [f"- {code(cell_id)}" for cell_id in finding.ids]
     explanation = explain(cell)

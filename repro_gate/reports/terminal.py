@@ -8,7 +8,7 @@ from rich.text import Text
 from repro_gate.core.outcome import decide, outcome_of_verdict
 from repro_gate.core.report import GateReport
 from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import advise, describe
+from repro_gate.reports.describe import advise, describe, describe_former
 from repro_gate.reports.explain import evidence, explain
 from repro_gate.reports.findings import Finding, findings
 from repro_gate.reports.labelled import cut, given
@@ -47,6 +47,7 @@ def _finding(finding: Finding) -> Iterator[Text]:
     yield from aligned(
         [
             *given("reason", said.reason),
+            *given("tokens", describe_former(finding.cells)),
             *(cut("cell", finding.ids) if several else ()),
             *(evidence(explanation) if explanation else ()),
             *cut("changed", [foreign.change_line(change) for change in said.suspects]),

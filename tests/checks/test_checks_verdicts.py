@@ -6,7 +6,7 @@ from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.tokens import Generation, Stop
-from repro_gate.core.verdicts import Drift, Match, Nondeterministic, Unrecorded
+from repro_gate.core.verdicts import Drift, FormerGolden, Match, Nondeterministic, Unrecorded
 from tests.fakes.checking import recorded_for, report_on, scene_of, verdicts_of
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.stores import MemoryGoldens
@@ -157,12 +157,13 @@ def test_a_cell_without_a_golden_is_unrecorded() -> None:
 
 def test_a_changed_definition_is_unrecorded_and_says_so() -> None:
     """Other tokens are expected of another question, so it is not called drift."""
-    golden = golden_of(replace(A, max_tokens=9), SAID)
+    golden = golden_of(replace(A, max_tokens=9), golden_of(A).generation)
     report = scene_of(A, goldens=MemoryGoldens([golden])).check()
 
     assert verdicts_of(report) == {
         A.id: Unrecorded(
-            reason="the golden is for another definition of the cell: max_tokens was 9"
+            reason="the golden is for another definition of the cell: max_tokens was 9",
+            former=FormerGolden(divergence=None),
         )
     }
 

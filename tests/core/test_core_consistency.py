@@ -18,7 +18,14 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.shards import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import Stop, Token
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphaned
+from repro_gate.core.verdicts import (
+    Drift,
+    FormerGolden,
+    Inconclusive,
+    Match,
+    Orphaned,
+    Unrecorded,
+)
 from tests.fakes.checking import scene_of
 from tests.fakes.evidence import (
     DIFFERENCE,
@@ -62,6 +69,10 @@ def differing(**changes: Any) -> CellReport:
 def parted(**changes: Any) -> Divergence:
     """Return a divergence that departs from a true one."""
     return replace(parting(), **changes)
+
+
+def _since(divergence: Divergence) -> Unrecorded:
+    return Unrecorded(reason="changed", former=FormerGolden(divergence=divergence))
 
 
 def test_a_report_with_every_verdict_fits_together() -> None:
@@ -116,6 +127,8 @@ def test_runs_may_differ_in_the_prompt() -> None:
         (replace(unseen(FOX), runs=1), "runs"),
         (replace(seen(FOX, Match()), runs=0, generation=None), "generation"),
         (replace(drifted(FOX), runs=0, generation=None), "generation"),
+        (seen(FOX, _since(parted(position=-1))), "verdict.former.divergence"),
+        (seen(FOX, _since(parted(observed=parting().expected))), "verdict.former.divergence"),
     ],
 )
 def test_a_cell_that_does_not_fit_its_verdict(cell: CellReport, place: str) -> None:

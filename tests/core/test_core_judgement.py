@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import ControlReport
-from repro_gate.core.divergence import Divergence, Place, first_divergence
+from repro_gate.core.divergence import Divergence, Place, first_divergence, output_divergence
 from repro_gate.core.goldens import FactChange, Golden
 from repro_gate.core.judgement import Repetition, judge
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import (
     Drift,
+    FormerGolden,
     Match,
     Nondeterministic,
     Unrecorded,
@@ -149,5 +150,44 @@ def test_a_golden_of_another_definition_says_nothing() -> None:
 
     assert _judge(Repetition(first=SAID), golden=golden, cell=planned) == Unrecorded(
         reason="the golden is for another definition of the cell: "
-        "max_tokens was 9; text was Say haiku"
+        "max_tokens was 9; text was Say haiku",
+        former=FormerGolden(divergence=output_divergence(generation_of(8), SAID)),
     )
+
+
+@pytest.mark.parametrize(
+    ("planned", "observed", "expected"),
+    [
+        (replace(CELL, seed=7), (1, 2, 3), None),
+        (replace(CELL, seed=7), (1, 2, 9), ("output", 2)),
+        (replace(CELL, max_tokens=2), (1, 2), None),
+        (replace(CELL, max_tokens=2), (1, 9), ("output", 1)),
+        (replace(CELL, max_tokens=9), (1, 2, 3, 4), None),
+    ],
+)
+def test_a_changed_cell_is_compared_with_its_old_golden(
+    planned: Cell, observed: tuple[int, ...], expected: tuple[str, int] | None
+) -> None:
+    """Whether the tokens changed is known all the same; another limit is no difference."""
+    golden = golden_of(CELL, generation_of(1, 2, 3))
+
+    verdict = _judge(Repetition(first=generation_of(*observed)), golden=golden, cell=planned)
+
+    assert isinstance(verdict, Unrecorded)
+    assert verdict.former is not None
+    divergence = verdict.former.divergence
+    assert (divergence and (divergence.place, divergence.position)) == expected
+
+
+@pytest.mark.parametrize(("text", "place"), [(CELL.text, "prompt"), ("Shout", None)])
+def test_other_prompt_tokens_count_for_the_same_text_alone(text: str, place: str | None) -> None:
+    """They show that the tokenizer changed; of another text they are no news."""
+    golden = golden_of(CELL, generation_of(1, prompt=(5,)))
+    planned = replace(CELL, text=text, max_tokens=9)
+
+    verdict = _judge(Repetition(first=generation_of(1, prompt=(6,))), golden=golden, cell=planned)
+
+    assert isinstance(verdict, Unrecorded)
+    assert verdict.former is not None
+    divergence = verdict.former.divergence
+    assert (divergence and divergence.place) == place

@@ -1,16 +1,28 @@
 """The sentences that every report shares."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.evidence import Finished
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.report import CellReport
+from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Match
-from repro_gate.reports.describe import Description, advise, describe
+from repro_gate.core.verdicts import FormerGolden, Inconclusive, Match, Unrecorded
+from repro_gate.reports.describe import Description, advise, describe, describe_former
+from repro_gate.reports.findings import findings
 from repro_gate.reports.foreign import change_line, message, one_line
+from repro_gate.reports.github.comment import render_comment
+from repro_gate.reports.json_report import render_json
+from repro_gate.reports.junit import render_junit
+from repro_gate.reports.markdown import render_markdown
+from repro_gate.reports.terminal import render_terminal
+from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 
 
 @pytest.mark.parametrize(
@@ -74,3 +86,67 @@ def test_change_says_what_is_not_known() -> None:
     changed = FactChange(name="device.driver", before=None, after="560.10")
 
     assert change_line(changed) == "device.driver: (not said) -> 560.10"
+
+
+SAME = "equal to those of the golden as far as both go, in spite of the new definition"
+
+
+def _changed(*positions: int | None, place: Place = Place.OUTPUT) -> list[Unrecorded]:
+    parted = [
+        None
+        if each is None
+        else Divergence(place=place, position=each, expected=None, observed=None)
+        for each in positions
+    ]
+    return [Unrecorded(reason="changed", former=FormerGolden(divergence=each)) for each in parted]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ([Unrecorded(reason="there is no golden")], None),
+        ([Match()], None),
+        (_changed(None), SAME),
+        (_changed(None, None), SAME),
+        (_changed(3), "diverge from the golden at output[3]"),
+        (_changed(1, place=Place.PROMPT), "diverge from the golden at prompt[1]"),
+        (_changed(3, None, 2), "2 of 3 cells diverge from their golden, first at output[2]"),
+        (
+            [*_changed(0), *_changed(4, place=Place.PROMPT)],
+            "2 of 2 cells diverge from their golden, first at prompt[4]",
+        ),
+    ],
+)
+def test_a_golden_of_another_definition_is_compared(
+    verdicts: list[Any], words: str | None, cell_report: Callable[..., CellReport]
+) -> None:
+    """Of several cells it is told how many differ, and where the first of them does."""
+    assert describe_former([cell_report(each) for each in verdicts]) == words
+
+
+def test_every_report_shows_how_a_changed_cell_compares(
+    cell_report: Callable[..., CellReport],
+    gate_report: Callable[..., GateReport],
+    cell: Callable[..., Cell],
+) -> None:
+    """Cells of one changed definition stay one finding, whatever their tokens are."""
+    verdicts = _changed(3, None)
+    report = gate_report(
+        *(cell_report(each, cell(seed=seed)) for seed, each in enumerate(verdicts, start=1))
+    )
+    console = Console(width=200)
+    with console.capture() as captured:
+        render_terminal(report, console)
+
+    assert len(findings(report)) == 1
+    words = "1 of 2 cells diverge from their golden, first at output[3]"
+    assert f"  tokens      {words}\n" in captured.get()
+    assert f"Tokens: {words}.\n" in render_markdown(report)
+    assert f"Tokens: {words}.\n" in render_comment(
+        Finished(report=report), marker=MARKER, run=RUN, artifact_url=ARTIFACT
+    )
+    assert "tokens: diverge from the golden at output[3]" in render_junit(report)
+    assert [found["former_golden"] for found in json.loads(render_json(report))["cells"]] == [
+        {"differs": True, "place": "output", "position": 3},
+        {"differs": False, "place": None, "position": None},
+    ]

@@ -149,6 +149,7 @@ def test_cell_says_what_it_is_and_what_was_seen(
             "stop": "length",
             "divergence": None,
             "provenance": [],
+            "former_golden": None,
             "observed_sha256": None,
         }
     ]

@@ -14,6 +14,7 @@ from repro_gate.reports.describe import (
     advise,
     command_label,
     describe,
+    describe_former,
 )
 from repro_gate.reports.explain import Explanation, explain, margin_words, where
 from repro_gate.reports.findings import Finding, findings
@@ -110,6 +111,9 @@ def _token_section(finding: Finding, shared: SharedChanges) -> Section:
 def _token_blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
     cell, said = finding.first, describe(finding.first)
     yield from _claim(said)
+    former = describe_former(finding.cells)
+    if former is not None:
+        yield [f"Tokens: {former}."]
     yield _ids(finding.ids)
     explanation = explain(cell)
     if explanation is not None:
