@@ -5,7 +5,7 @@ nothing in its place. What is known is held against the text that was sent all t
 that leaves the boundary open, the ids of the tokens before it decide.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -154,7 +154,8 @@ def _is_cut(piece: Piece) -> bool:
 def _boundaries(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> Sequence[int]:
     """Return before which tokens the response may begin, by what is known of their texts."""
     text = prefix + response
-    if sum(1 for piece in pieces if piece.data) > len(text) + MAX_ADDED:
+    # Each token is at least one byte of the text, but for those that were added.
+    if sum(1 for piece in pieces if piece.data or piece.id is not None) > len(text) + MAX_ADDED:
         return []
     bit = 1 << len(prefix)
     ahead = [
@@ -175,19 +176,30 @@ def _boundaries(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> S
 
 def _reached(pieces: Sequence[Piece], text: bytes, *, added: int) -> Iterable[int]:
     """Yield after each number of tokens at which bytes of the text they may end, as bits."""
-    high = sum(1 << place for place, byte in enumerate(text) if byte >= 0x80)  # noqa: PLR2004 -- not ASCII
+    high = _bits(place for place, byte in enumerate(text) if byte >= 0x80)  # noqa: PLR2004 -- not ASCII
+    places: dict[bytes, int] = {}
     whole = (2 << len(text)) - 1
     reached = 1
     yield reached
     for number, piece in enumerate(pieces, start=1):
-        reached = _after(reached, piece, text, high) & whole
+        reached = _after(reached, piece, text, high, places) & whole
         # Up to here everything may stand before the text.
         reached |= 1 if number <= added else 0
         yield reached
 
 
-def _after(reached: int, piece: Piece, text: bytes, high: int) -> int:
-    """Return where a token may end that begins at one of several bytes."""
+def _after(
+    reached: int, piece: Piece, text: bytes, high: int, places: MutableMapping[bytes, int]
+) -> int:
+    """Return where a token may end that begins at one of several bytes.
+
+    Args:
+        reached: the bytes at which it may begin, as bits.
+        piece: the token.
+        text: what the tokens spell.
+        high: the bytes of the text that are not ASCII.
+        places: where literals stand in the text, so that each is searched once.
+    """
     if not piece.data:
         # Nothing is known: from the first of them on, anywhere. Without an id it is no token.
         return -(reached & -reached) if piece.id is not None else reached
@@ -195,7 +207,7 @@ def _after(reached: int, piece: Piece, text: bytes, high: int) -> int:
     for number, literal in enumerate(piece.data.split(mark)):
         if number:
             reached = _over_cut(reached, high)
-        reached = _over_literal(reached, literal, text)
+        reached = _over_literal(reached, literal, text, places)
     return reached
 
 
@@ -207,14 +219,29 @@ def _over_cut(reached: int, high: int) -> int:
     return found
 
 
-def _over_literal(reached: int, literal: bytes, text: bytes) -> int:
+def _over_literal(
+    reached: int, literal: bytes, text: bytes, places: MutableMapping[bytes, int]
+) -> int:
     if not literal or not reached:
         return reached
     if reached.bit_count() == 1:
         return reached << len(literal) if text.startswith(literal, reached.bit_length() - 1) else 0
-    found = 0
+    if literal not in places:
+        places[literal] = _bits(_places_of(literal, text))
+    return (reached & places[literal]) << len(literal)
+
+
+def _places_of(literal: bytes, text: bytes) -> Iterator[int]:
     place = text.find(literal)
     while place >= 0:
-        found |= 1 << place
+        yield place
         place = text.find(literal, place + 1)
-    return (reached & found) << len(literal)
+
+
+def _bits(places: Iterable[int]) -> int:
+    """Return a number with these bits set, given from the lowest on; linear in the highest."""
+    marks = bytearray()
+    for place in places:
+        marks += bytes(place // 8 + 1 - len(marks))
+        marks[-1] |= 1 << place % 8
+    return int.from_bytes(marks, "little")

@@ -1,10 +1,15 @@
 """Where a response begins: at a byte of the text, and between two tokens."""
 
+import contextlib
+import resource
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_encoding
+from repro_gate.adapters.hosted.boundaries import split
+from repro_gate.adapters.hosted.echoes import Unreadable
 from repro_gate.core.draws import DrawFacts, Encoding, InvalidDraw, Piece
 from tests.fakes.hosted import (
     ENCODING,
@@ -15,6 +20,7 @@ from tests.fakes.hosted import (
     document_of,
     legacy_of,
 )
+from tests.fakes.processes import raised_in_a_child
 
 EMOJI = "\N{GRINNING FACE}".encode()
 
@@ -137,3 +143,27 @@ def test_a_token_that_spells_nothing_belongs_to_neither_side() -> None:
         "which of them are its own: "
         "end the template, or begin the response, differently"
     )
+
+
+@pytest.mark.parametrize(
+    "literals",
+    [
+        lambda text: [b"e"] * text.count(b"e"),
+        lambda text: [text[place : place + 5] for place in range(0, len(text), 9)],
+    ],
+    ids=["the same", "others"],
+)
+def test_the_boundary_is_sought_in_bounded_time(
+    literals: Callable[[bytes], Sequence[bytes]],
+) -> None:
+    """Tokens without a text between frequent ones take seconds, whatever the server sends."""
+    prefix = b"the sleeper ate \xf0\x9f\x99\x82 " * 3000
+    pairs = [(Piece(5, b""), Piece(6, literal)) for literal in literals(prefix)]
+    pieces = [piece for pair in pairs for piece in pair]
+
+    def search() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+        with contextlib.suppress(Unreadable):
+            split(pieces, prefix=prefix, response=b" yes e")
+
+    assert raised_in_a_child(search) is None
