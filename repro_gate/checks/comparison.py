@@ -24,6 +24,8 @@ class Comparison:
     calibration_totals: tuple[float, ...]
     totals: list[float] = field(default_factory=list[float])
     outliers: list[OutlierDraw] = field(default_factory=list[OutlierDraw])
+    strays: list[OutlierDraw] = field(default_factory=list[OutlierDraw])
+    """Among `totals`: draws as far away, of looks of which most were; see `settle`."""
     made: int = 0
     """Valid draws, outliers among them."""
     repeats: int = 0
@@ -53,6 +55,7 @@ class Comparison:
         self.made += len(look.draws)
         for draw in look.outlying:
             self.outliers.append(_outlier(draw, look, baseline))
+        self.strays += [_outlier(draw, look, baseline) for draw in look.strays]
         new = as_array([draw.logprobs for draw in look.usable])
         if len(new):
             self.totals += [draw.total for draw in look.usable]
@@ -62,6 +65,21 @@ class Comparison:
                 self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
             )
         return new
+
+    def settle(self, *, floor: float) -> None:
+        """Count draws that stand apart as outliers, once it is known that the cell has no drift.
+
+        Most draws of a look were far away, and that was not confirmed as drift: then they are no
+        part of what agrees.
+        """
+        for stray in self.strays:
+            self.totals.remove(stray.total)
+        self.outliers += self.strays
+        if self.strays and self.totals:
+            self.sameness = sameness_of(
+                self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
+            )
+        self.strays = []
 
 
 def _outlier(draw: Draw, look: Look, baseline: Baseline) -> OutlierDraw:

@@ -10,7 +10,7 @@ from repro_gate.checks.weighing import weigh
 from repro_gate.core.design import CELLS_SHARE, max_outliers
 from repro_gate.core.goldens import provenance_changes
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, Spending
-from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Outlying, Shifted
+from repro_gate.core.logprob_verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.verdicts import Inconclusive, Orphaned
 from repro_gate.ports import Scorer
@@ -31,6 +31,9 @@ def report_on(
     seen = measured.seen
     p_values = {name: c.confirmed.p_value for name, c in seen.items() if c.confirmed is not None}
     adjusted = holm(p_values, tests=len(found.comparable))
+    for name, comparison in seen.items():
+        if not _has_drifted(comparison, adjusted.get(name, 1.0), tolerance, scorer):
+            comparison.settle(floor=tolerance.floor_nats)
     counted = _outliers(seen.values())
     cells = [
         _cell_report(
@@ -70,16 +73,24 @@ def _verdict(
         return found.settled[cell.id]
     if seen is None:
         return _INTERRUPTED
-    if seen.problem is not None:
-        return seen.problem
-    if not seen.is_decided:
-        return _INTERRUPTED
-    by_effect = _by_effect(seen, adjusted.get(cell.id, 1.0), tolerance, scorer)
-    is_drift = isinstance(by_effect, Shifted)
+    unfinished = seen.problem or (None if seen.is_decided else _INTERRUPTED)
+    if isinstance(unfinished, Invalid):
+        return unfinished
+    by_effect = unfinished or _by_effect(seen, adjusted.get(cell.id, 1.0), tolerance, scorer)
     most = max_outliers(tolerance, draws)
-    if seen.outliers and count > most and not is_drift:
-        return Outlying(count=count, draws=draws, most=most, allowed=tolerance.max_outlier_rate)
+    if seen.outliers and count > most and not isinstance(by_effect, Shifted):
+        return Outlying(
+            count=count,
+            draws=draws,
+            most=most,
+            allowed=tolerance.max_outlier_rate,
+            unfinished=unfinished,
+        )
     return by_effect
+
+
+def _has_drifted(seen: Comparison, p_value: float, tolerance: Tolerance, scorer: Scorer) -> bool:
+    return isinstance(_by_effect(seen, p_value, tolerance, scorer), Shifted)
 
 
 def _by_effect(

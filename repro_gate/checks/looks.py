@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from repro_gate.core.baselines import Noise, outliers
+from repro_gate.core.baselines import Noise, far_draws, outliers
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprob_verdicts import Invalid
 from repro_gate.core.policies import LogprobCell
@@ -44,6 +44,14 @@ class Look:
         """The draws that stand apart from the others."""
         places = self._outlying()
         return [draw for place, draw in enumerate(self.draws) if place in places]
+
+    @property
+    def strays(self) -> list[Draw]:
+        """The draws that stand apart where most do: outliers, unless the cell has drifted."""
+        if self.noise is None or self._outlying():
+            return []
+        draws = self.draws
+        return [draws[place] for place in far_draws(draws, self.noise, factor=self.factor)]
 
     @property
     def usable(self) -> list[Draw]:

@@ -122,9 +122,14 @@ def outliers(draws: Sequence[Draw], noise: Noise, *, factor: float) -> tuple[int
 
     Where most of them are, the whole has moved and none is an outlier.
     """
+    far = far_draws(draws, noise, factor=factor)
+    return () if 2 * len(far) > len(draws) else far
+
+
+def far_draws(draws: Sequence[Draw], noise: Noise, *, factor: float) -> tuple[int, ...]:
+    """Return which draws are further from the center than an ordinary one, few or most of them."""
     bound = noise.outlier_bound(factor)
-    far = [place for place, draw in enumerate(draws) if abs(draw.total - noise.center) > bound]
-    return () if 2 * len(far) > len(draws) else tuple(far)
+    return tuple(n for n, draw in enumerate(draws) if abs(draw.total - noise.center) > bound)
 
 
 def _times(draws: Sequence[Sequence[float]], draw: Sequence[float]) -> int:

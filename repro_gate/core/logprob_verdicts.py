@@ -124,6 +124,8 @@ class Outlying:
     """So many outliers would be no finding yet."""
     allowed: float
     """The share of all draws of a service that may be outliers."""
+    unfinished: Inconclusive | None = None
+    """Why the other draws of the cell were not made, if they were not."""
 
     @property
     def rate(self) -> float:

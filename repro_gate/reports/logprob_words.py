@@ -35,12 +35,8 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
             suspects = tuple(map(foreign.change, verdict.provenance))
             claim = f"{_moved(verdict.effect.evidence)}, certainly and by more than is allowed"
             return Description(claim=claim, suspects=suspects)
-        case Outlying(count=count, draws=draws, most=most, allowed=allowed):
-            share = f"{count} of the suite's {plural(draws, 'draw')}"
-            limit = f"where {percent(allowed)} may be, and by chance up to {most} are"
-            return Description(
-                claim=f"outliers are more frequent than is allowed: {share}, {limit}"
-            )
+        case Outlying() as verdict:
+            return _outlying(verdict)
         case Invalid(reason=reason):
             claim = "an answer is malformed, or speaks of something else than was asked"
             return Description(claim=claim, reason=foreign.message(reason))
@@ -56,6 +52,16 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
             return Description(claim="no cell of the matrix claims this baseline")
         case _:
             assert_never(cell.verdict)
+
+
+def _outlying(found: Outlying) -> Description:
+    share = f"{found.count} of the suite's {plural(found.draws, 'draw')}"
+    limit = f"where {percent(found.allowed)} may be, and by chance up to {found.most} are"
+    claim = f"outliers are more frequent than is allowed: {share}, {limit}"
+    if found.unfinished is None:
+        return Description(claim=claim)
+    reason = f"the other draws were not made: {found.unfinished.reason}"
+    return Description(claim=claim, reason=foreign.message(reason))
 
 
 def advise_logprobs(verdict: LogprobVerdict) -> str:  # noqa: PLR0911 -- one for each verdict

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from repro_gate.core.draws import Draw, DrawFacts
+from repro_gate.core.draws import Draw, DrawFacts, MissedDraw
 from repro_gate.core.logprob_report import OutlierDraw
 from repro_gate.core.logprob_verdicts import Agrees, Outlying, Sameness, Shifted, TokenShift
 from repro_gate.core.policies import Tolerance, WeightPlan
+from repro_gate.core.verdicts import Inconclusive
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.statistics.labelings import Floats
 from tests.fakes.baseline_stores import MemoryBaselines
@@ -15,6 +17,7 @@ from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import (
     MODEL,
     SOURCE,
+    DrawKey,
     NoisyScorer,
     baseline_of,
     encoding_of,
@@ -27,6 +30,7 @@ from tests.fakes.scoring import (
 IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
 CELL = "base--item-0"
 FAR = tokens_moved({4: -100.0, 11: -14.0})
+LOOKS = ("first_look", "second_look")
 
 
 def _outlying(items: int, *, draws: tuple[int, ...] = (2,)) -> LogprobScene:
@@ -239,3 +243,68 @@ def test_the_weight_of_the_finding_is_no_longer_astronomical() -> None:
     assert weights.mean_log_ratio == pytest.approx(1.7, abs=0.3)
     assert weights.mean_weight == pytest.approx(math.exp(weights.mean_log_ratio))
     assert weights.mean_weight < 10
+
+
+AWAY = MissedDraw(reason="503 from the service", remedy="wait")
+
+
+def _every_other(*, lost: DrawKey | None = None) -> LogprobScene:
+    """Return a scene in which every other draw of the first cell stands apart."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
+    scene.scorer.shift = moved_draws(
+        {(CELL, purpose, number): FAR for purpose in LOOKS for number in range(1, 99, 2)}
+    )
+    scene.scorer.script = {} if lost is None else {lost: AWAY}
+    return scene
+
+
+def test_draws_far_away_that_are_no_drift_are_outliers() -> None:
+    """Four of seven stand apart: as most of a look, so it may be drift, and it is none."""
+    report = _every_other().check()
+    (cell,) = report.cells
+
+    assert cell.verdict == Outlying(count=4, draws=7, most=3, allowed=0.05)
+    assert [one.total for one in cell.outliers] == pytest.approx([cell.calibration[0] - 114] * 4)
+    assert cell.totals == pytest.approx([cell.calibration[0]] * 3, abs=1e-4)
+
+
+def test_outliers_are_a_finding_though_the_service_fails_after_them() -> None:
+    """What was seen is not lost, and the report says why there is no more."""
+    report = _every_other(lost=(CELL, "first_look", 8)).check()
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
+    scene.scorer.shift = lambda _: FAR
+    scene.scorer.script = {(CELL, "second_look", 1): AWAY}
+    (cell,) = scene.check().cells
+
+    assert isinstance(report.cells[0].verdict, Outlying)
+    assert cell.verdict == Outlying(
+        count=9,
+        draws=9,
+        most=3,
+        allowed=0.05,
+        unfinished=Inconclusive(reason=AWAY.reason, remedy=AWAY.remedy),
+    )
+    assert cell.totals == ()
+
+
+def test_a_few_outliers_before_a_failure_are_no_finding() -> None:
+    """One of three is no more than chance makes, so the cell was not measured."""
+    scene = _outlying(items=1, draws=(2,))
+    scene.scorer.script = {(CELL, "first_look", 3): AWAY}
+
+    assert isinstance(scene.check().cells[0].verdict, Inconclusive)
+
+
+def test_a_service_of_which_half_the_draws_stand_apart_is_a_finding() -> None:
+    """In every one of a few sessions, whichever draws they are: as outliers or as drift."""
+    for seed in range(5):
+        scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=12))
+        generator = np.random.default_rng(seed)
+
+        def shift(_: DrawRequest, generator: np.random.Generator = generator) -> Floats | float:
+            return FAR if generator.random() < 0.5 else 0.0
+
+        scene.scorer.shift = shift
+        found = logprob_verdicts_of(scene.check()).values()
+
+        assert any(isinstance(verdict, Outlying | Shifted) for verdict in found)

@@ -32,6 +32,7 @@ from tests.fakes.logprob_reports import (
     unmeasured_of,
 )
 
+BROKEN_OFF = Inconclusive(reason="503 from\nthe service", remedy="wait")
 CHANGE = FactChange(name="answer.model", before="a", after="b")
 
 
@@ -47,6 +48,16 @@ def test_sameness_claims_no_more_than_was_shown(sameness: Sameness, claim: str) 
     """A test that finds nothing is not told as equivalence."""
     assert describe_sameness(sameness) == claim
     assert describe_logprobs(logprob_cell_report_of(Agrees(sameness=sameness))).claim == claim
+
+
+def test_outliers_before_a_failure_name_both() -> None:
+    """They were seen, and the rest was not; what the service sent stays one line."""
+    claim = describe_logprobs(logprob_cell_report_of(OUTLYING)).claim
+    verdict = replace(OUTLYING, unfinished=BROKEN_OFF)
+
+    assert describe_logprobs(logprob_cell_report_of(verdict)) == Description(
+        claim=claim, reason="the other draws were not made: 503 from\\nthe service"
+    )
 
 
 def test_small_change_is_no_drift_and_no_sameness() -> None:
