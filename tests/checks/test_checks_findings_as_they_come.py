@@ -7,14 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.checks.recording import observed_goldens
-from repro_gate.checks.tokens import CheckPorts, judge_tokens, measure_tokens
-from repro_gate.core.cells import Cell
+from repro_gate.checks.tokens import CheckPorts, Known, judge_tokens, measure_tokens
+from repro_gate.core.cells import Cell, Factor
+from repro_gate.core.controls import Contrast, Control
+from repro_gate.core.judgement import Repetition
 from repro_gate.core.matrix import plan
+from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
 from repro_gate.core.sharding import lanes_of
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import STOPPED, Drift, Match, Nondeterministic, Unrecorded
+from repro_gate.core.verdicts import (
+    STOPPED,
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Unrecorded,
+)
 from tests.fakes.checking import STARTED_AT, Scene, recorded_for, report_on, scene_of
 from tests.fakes.engines import REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens
@@ -123,6 +133,28 @@ def test_a_missing_golden_ends_the_check_as_a_finding() -> None:
 
     found = report_on(report, A)
     assert (type(found.verdict), found.unfinished) == (Unrecorded, STOPPED)
+    assert exit_code_for(report) is ExitCode.FINDINGS
+
+
+def test_a_doubt_from_elsewhere_does_not_hide_what_ended_the_check() -> None:
+    """A control on another device may have failed: the finding is reported all the same."""
+    scene = _scene({})
+    seen = Measurement(
+        facts={A: {}},
+        repetitions={A: Repetition(first=answer_to(A))},
+        controls=[
+            Control(
+                contrast=Contrast(factor=Factor.PROMPT, cell=A, varied=replace(A, text="Another.")),
+                problem=Inconclusive(reason="it died", remedy=None),
+            )
+        ],
+        stopped_at=A,
+    )
+    nothing = Known(goldens={}, orphans=())
+    timing = seen.timing(wall_s=0)
+    report = judge_tokens(scene.plan, seen, nothing, timing=timing, started_at=STARTED_AT)
+
+    assert isinstance(report_on(report, A).verdict, Unrecorded)
     assert exit_code_for(report) is ExitCode.FINDINGS
 
 

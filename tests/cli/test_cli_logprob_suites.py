@@ -241,3 +241,16 @@ def test_after_a_finding_no_suite_of_log_probabilities_is_begun(recorded: Worksp
     assert reasons == {"--fail-fast stopped the check after the first finding"}
     assert recorded.asked("score") == []
     assert draws.read_text("utf-8") == "of an earlier check"
+
+
+def test_after_a_suite_with_a_finding_the_next_is_not_begun(recorded: Workspace) -> None:
+    """The first has no baseline, which is a finding; the second might take hours."""
+    suite = {"kind": "logprobs", "policies": ["here"], "items": ["plane"]}
+    suites = {"first": suite, "second": suite}
+    recorded.write_matrix(suites=suites, default_suites=["first", "second"], **_PARTS)
+
+    assert recorded.run("check", "--fail-fast").code == 10
+
+    cells = [part["cells"][0] for part in recorded.report()["logprobs"]]
+    assert [cell["verdict"] for cell in cells] == ["unrecorded", "inconclusive"]
+    assert cells[1]["reason"] == "--fail-fast stopped the check after the first finding"

@@ -274,3 +274,17 @@ def test_broken_pins_are_3(recorded: Workspace) -> None:
 
     assert (ran.code, recorded.asked("load")) == (3, [])
     assert "snapshots/models.json: sha256.tiny: expected a SHA-256" in ran.err
+
+
+def test_what_cannot_be_kept_is_named(recorded: Workspace) -> None:
+    """A link in place of the folder is not followed, and the update ends as it would have."""
+    (recorded.folder / "elsewhere").mkdir()
+    recorded.output.mkdir(exist_ok=True)
+    (recorded.output / "update").symlink_to(recorded.folder / "elsewhere")
+    recorded.golden("tiny--fox--seed1").unlink()
+
+    ran = recorded.run("update-snapshots")
+
+    assert (ran.code, contents_of(recorded.folder / "elsewhere")) == (2, {})
+    assert "repro-gate: what was measured cannot be kept: .repro-gate/update" in ran.err
+    assert "nothing was written: this is no terminal" in ran.err

@@ -13,8 +13,22 @@ from repro_gate.core.evidence import Finished
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import FormerGolden, Inconclusive, Match, Unrecorded
-from repro_gate.reports.describe import Description, advise, describe, describe_former
+from repro_gate.core.verdicts import (
+    STOPPED,
+    Drift,
+    FormerGolden,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Unrecorded,
+)
+from repro_gate.reports.describe import (
+    Description,
+    advise,
+    describe,
+    describe_finding,
+    describe_former,
+)
 from repro_gate.reports.findings import findings
 from repro_gate.reports.foreign import change_line, message, one_line
 from repro_gate.reports.github.comment import render_comment
@@ -47,6 +61,35 @@ def test_drift_of_one_run_claims_no_agreement(
     once = cell_report(found.verdict, runs=1)
 
     assert describe(once).claim == "1 run does not equal the golden: they part at output[0]"
+
+
+def test_a_finding_is_described_by_the_run_that_shows_it(
+    drift: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """Before all runs are made there is no agreement to claim."""
+    drifted = drift(generation("a"), generation("b"), cell()).verdict
+    assert isinstance(drifted, Drift)
+    unstable = Nondeterministic(run=3, in_fresh_process=True, divergence=drifted.divergence)
+
+    assert describe_finding(drifted) == "run 1 differs from the golden at output[0]"
+    assert describe_finding(unstable) == (
+        "run 3, in a fresh process, differs from run 1 at output[0]"
+    )
+
+
+def test_a_missing_golden_names_why_runs_were_not_made(
+    cell_report: Callable[..., CellReport],
+) -> None:
+    """A check that failed fast made one run, and the reason is beside the finding."""
+    found = cell_report(Unrecorded(reason="there is none"), unfinished=STOPPED)
+
+    described = describe(found)
+    assert (described.reason or "").endswith(
+        "; the other runs were not made: --fail-fast stopped the check after the first finding"
+    )
+    assert described.remedy == "run the check without --fail-fast"
 
 
 def test_reason_and_remedy_are_safe_lines(cell_report: Callable[..., CellReport]) -> None:
