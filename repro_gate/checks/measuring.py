@@ -1,5 +1,6 @@
 """Run every cell as often as the plan says, and keep what is needed to judge it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from repro_gate.core.controls import (
     Control,
     applies,
     further,
+    is_milder,
+    is_settled,
     shown_by,
 )
 from repro_gate.core.goldens import Golden
@@ -24,6 +27,8 @@ from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
 from repro_gate.ports import EngineStarter, ModelFile, ModelFiles, Progress
 
+_MAX_DEATHS_OF_ONE_TEXT = 2
+"""Then a control is tried with another text."""
 _FAILURES_IN_A_ROW = 3
 """After so many dead engines in a row the model is the cause, not the cell."""
 
@@ -207,8 +212,12 @@ class Measurer:
         """Return the first control that differs, or else one that could not be run, or the last."""
         agreeing: list[Control] = []
         problems: list[Control] = []
-        deaths = 0
+        deaths: Counter[str] = Counter()
         for contrast in contrasts:
+            text = contrast.cell.text
+            is_implied = any(is_milder(contrast, each.contrast) for each in agreeing)
+            if is_implied or deaths[text] == _MAX_DEATHS_OF_ONE_TEXT:
+                continue
             known = [self.seen.problems.get(cell) for cell in (contrast.cell, contrast.varied)]
             if problem := next(filter(None, known), None):
                 problems.append(Control(contrast=contrast, problem=_not_shown(problem)))
@@ -216,15 +225,16 @@ class Measurer:
             try:
                 control = self._control(bench, model, contrast, agreeing)
             except MeasurementUnavailable as error:
-                problems.append(Control(contrast=contrast, problem=_not_shown(error)))
-                deaths += isinstance(error, EngineFailed)
+                problems.append(Control(contrast=contrast, problem=_not_run(error, contrast)))
+                deaths[text] += isinstance(error, EngineFailed)
             else:
                 if control.divergence(self.seen.observed) is not None:
                     return control
                 agreeing.append(control)
-            if deaths == _FAILURES_IN_A_ROW or len(agreeing) == MAX_AGREEING:
+            if deaths.total() == _FAILURES_IN_A_ROW or len(agreeing) == MAX_AGREEING:
                 break
-        return problems[0] if problems and len(agreeing) < MAX_AGREEING else agreeing[-1]
+        is_settled_now = is_settled([each.contrast for each in agreeing])
+        return problems[0] if problems and not is_settled_now else agreeing[-1]
 
     def _control(
         self, bench: Bench, model: ModelSpec, contrast: Contrast, before: Sequence[Control]
@@ -243,7 +253,8 @@ class Measurer:
         timed = bench.generate(model, self._located[model.name], cell, trace=trace)
         self.seen.engine_s += timed.engine_s
         self.seen.generated_tokens += len(timed.generation.tokens)
-        self._note(f"{cell.model}--{cell.prompt}", timed.notes)
+        if cell in self._plan.suites:
+            self._note(f"{cell.model}--{cell.prompt}", timed.notes)
         return timed.generation
 
     def _note(self, about: str, messages: Iterable[str]) -> None:
@@ -262,3 +273,12 @@ class Measurer:
 def _not_shown(error: MeasurementUnavailable | Inconclusive) -> Inconclusive:
     reason = f"its control could not be run, so agreement proves nothing yet: {error.reason}"
     return Inconclusive(reason=reason, remedy=error.remedy)
+
+
+def _not_run(error: MeasurementUnavailable, contrast: Contrast) -> Inconclusive:
+    """Return the problem of a contrast of ours; what is refused in it may not be in the matrix."""
+    if isinstance(error, EngineFailed):
+        return _not_shown(error)
+    cells = f"cells that differ by the {contrast.factor} alone and in their output"
+    remedy = f"{error.remedy}; or add {cells}"
+    return _not_shown(Inconclusive(reason=error.reason, remedy=remedy))

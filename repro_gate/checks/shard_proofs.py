@@ -256,9 +256,9 @@ def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:
                     expected="two cells of the matrix, or one and what is tried in its place",
                     found=f"{control.contrast.cell.id} and {control.contrast.varied.id}",
                 )
-        failed = {one.cell.model for one in report.cells if one.problem is not None}
+        proven = {one.cell.model for one in report.cells if one.problem is None}
         shown = {(each.contrast.cell.model, each.contrast.factor) for each in report.controls}
-        for model in sorted({one.cell.model for one in report.cells} - failed):
+        for model in sorted(proven):
             for factor in Factor:
                 is_wanted = applies(factor, plan.all_of(model)) and not report.interrupted
                 if is_wanted and (model, factor) not in shown:

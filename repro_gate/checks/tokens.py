@@ -8,7 +8,7 @@ from itertools import chain
 import repro_gate
 from repro_gate.checks.measuring import Measurer, Watch
 from repro_gate.checks.side_by_side import SideBySide
-from repro_gate.core.cells import Cell
+from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import ControlReport, agreeing_seeds, judge_controls
 from repro_gate.core.goldens import Golden
 from repro_gate.core.judgement import judge
@@ -135,17 +135,21 @@ def judge_tokens(
         timing=timing,
         interrupted=seen.interrupted,
         provenances=seen.provenances(plan.cells),
-        notes=(*seen.notes, *_certain_prompts(plan, seen)),
+        notes=(*seen.notes, *_certain_prompts(plan, seen, controls)),
     )
 
 
-def _certain_prompts(plan: Plan, seen: Measurement) -> Iterator[Note]:
-    """Note which prompts leave nothing to the seed; of a part this is not known."""
+def _certain_prompts(
+    plan: Plan, seen: Measurement, controls: Mapping[str, Sequence[ControlReport]]
+) -> Iterator[Note]:
+    """Note which prompts leave nothing to a seed that matters; of a part this is not known."""
     if plan.is_part:
         return
     prompts: dict[str, list[str]] = defaultdict(list)
     for cell, *_ in agreeing_seeds(seen.observed):
-        prompts[cell.model].append(cell.prompt)
+        seeds = (each for each in controls[cell.model] if each.contrast.factor is Factor.SEED)
+        if any(each.divergence is not None for each in seeds):
+            prompts[cell.model].append(cell.prompt)
     for model, names in prompts.items():
         yield Note(
             about=model,

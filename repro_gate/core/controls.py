@@ -17,8 +17,12 @@ from repro_gate.core.verdicts import Inconclusive
 
 HOT = Sampler(temperature=10.0, top_k=0, top_p=1.0, min_p=0.0)
 """Nearly every token is as likely as any other, so an engine that uses its seed shows it."""
+HEATS = (HOT, replace(HOT, temperature=2.0), replace(HOT, temperature=1.0))
+"""Each is tried where the engine does not run the one before."""
 MAX_AGREEING = 4
 """After so many contrasts without a difference a factor changes nothing."""
+_LONG = 16
+"""Some models begin every answer with the same few tokens, so a short cell is tried longer too."""
 _MAX_OTHER_PROMPTS = 2
 """So many other prompts of the plan are tried in place of one before those of our own."""
 _OWN_PROMPTS = ("1 2 3 4 5 6 7 8", "Dear Sir or Madam,")
@@ -165,8 +169,8 @@ def agreeing_seeds(observed: Mapping[Cell, Generation]) -> Iterator[tuple[Cell, 
 def further(factor: Factor, cells: Sequence[Cell]) -> Iterator[Contrast]:
     """Yield what is still tried, in order, when no two cells of a model differ by a factor.
 
-    Those of one cell follow each other. After `MAX_AGREEING` the factor is known to change nothing;
-    there are more of them because some cells may be ones that cannot be run.
+    Those of one cell follow each other, and there are more than are needed, because some may be
+    ones that cannot be run: see `is_milder` and `is_settled`.
 
     Args:
         factor: what is to be shown to matter; it has to apply to the cells.
@@ -179,12 +183,35 @@ def further(factor: Factor, cells: Sequence[Cell]) -> Iterator[Contrast]:
             return _further_prompts(cells)
 
 
+def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
+    """Return whether two outputs have to agree because those of a stronger contrast do."""
+    cell, strong = contrast.cell, agreed.cell
+    is_hotter = strong.sampler in HEATS and strong.sampler.temperature >= cell.sampler.temperature
+    return (
+        (cell.text, cell.seed) == (strong.text, strong.seed)
+        and (contrast.varied.text, contrast.varied.seed) == (agreed.varied.text, agreed.varied.seed)
+        and cell.max_tokens <= strong.max_tokens
+        and (cell.sampler == strong.sampler or is_hotter)
+    )
+
+
+def is_settled(agreeing: Sequence[Contrast]) -> bool:
+    """Return whether so many contrasts without a difference show that their factor has no effect.
+
+    Cold cells alone do not: seeds that agree on facts are what a sound model gives.
+    """
+    is_hot = any(each.factor is not Factor.SEED or each.cell.sampler in HEATS for each in agreeing)
+    return len(agreeing) >= MAX_AGREEING and is_hot
+
+
 def _further_seeds(cells: Sequence[Cell]) -> Iterator[Contrast]:
     """Yield another seed for each prompt, the hottest and longest first, and then the same hot."""
     sampled = [cell for cell in cells if not cell.sampler.is_greedy]
     hottest = sorted(sampled, key=lambda cell: (-cell.sampler.temperature, -cell.max_tokens))
     for cell in _first_of_each_text(hottest):
-        for each in dict.fromkeys((cell, replace(cell, sampler=HOT))):
+        long = replace(cell, sampler=HOT, max_tokens=max(cell.max_tokens, _LONG))
+        cooler = (replace(cell, sampler=heat) for heat in HEATS if heat != HOT)
+        for each in dict.fromkeys((cell, long, *cooler)):
             yield Contrast(factor=Factor.SEED, cell=each, varied=_with_new_seed(each, cells))
 
 
@@ -210,11 +237,14 @@ def _further_prompts(cells: Sequence[Cell]) -> Iterator[Contrast]:
     names = own | {cell.text: cell.prompt for cell in cells}
     planned = dict.fromkeys(cell.text for cell in cells)
     for cell in _first_of_each_text(sorted(cells, key=lambda cell: -cell.max_tokens)):
-        others = (text for text in planned if text != cell.text)
-        for text in dict.fromkeys((*islice(others, _MAX_OTHER_PROMPTS), *own)):
-            if text != cell.text:
-                varied = replace(cell, prompt=names[text], text=text)
-                yield Contrast(factor=Factor.PROMPT, cell=cell, varied=varied)
+        long = replace(cell, max_tokens=max(cell.max_tokens, _LONG))
+        others = islice((text for text in planned if text != cell.text), _MAX_OTHER_PROMPTS)
+        ours = [text for text in own if text != cell.text]
+        tried = [(cell, text) for text in (*others, ours[0])]
+        tried += [(each, text) for each in (long, cell) for text in ours]
+        for each, text in dict.fromkeys(tried):
+            varied = replace(each, prompt=names[text], text=text)
+            yield Contrast(factor=Factor.PROMPT, cell=each, varied=varied)
 
 
 def _alike(factor: Factor, cells: Iterable[Cell]) -> Iterable[Sequence[Cell]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never, get_args
 
 from repro_gate.core.cells import Factor
-from repro_gate.core.controls import HOT, ControlReport
+from repro_gate.core.controls import HEATS, ControlReport
 from repro_gate.core.divergence import Place
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import CellReport
@@ -126,7 +126,8 @@ def describe_control(control: ControlReport) -> str:
         return _unshown(contrast.factor)
     seed = contrast.factor is Factor.SEED
     changed = f"seed {contrast.varied.seed}" if seed else "another prompt"
-    heat = f" at temperature {HOT.temperature:g}" if contrast.cell.sampler == HOT else ""
+    sampler = contrast.cell.sampler
+    heat = f" at temperature {sampler.temperature:g}" if sampler in HEATS else ""
     return f"{changed}{heat} changes the output at {where(control.divergence)}"
 
 
@@ -170,10 +171,7 @@ def _with_unfinished(description: Description, cell: CellReport) -> Description:
 def _unshown(factor: Factor) -> str:
     match factor:
         case Factor.SEED:
-            return (
-                f"no other seed changes the output of this model, not even at temperature "
-                f"{HOT.temperature:g}"
-            )
+            return "no other seed changes the output of this model, not even at a high temperature"
         case Factor.PROMPT:
             return "no other prompt changes the output of this model"
         case _:

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from repro_gate.checks.recording import observed_goldens
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import HOT, ControlReport
 from repro_gate.core.outcome import ExitCode, Outcome, decide, exit_code_for
 from repro_gate.core.report import GateReport, NoteOrigin
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
+from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.checking import Scene, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens
@@ -20,6 +22,7 @@ FACT = cell_of("capital", sampler=replace(SAMPLED, temperature=0.7), max_tokens=
 STORY = cell_of("story", sampler=replace(SAMPLED, temperature=0.8), max_tokens=8)
 MOON = cell_of("moon", sampler=GREEDY)
 SEED, PROMPT = Factor.SEED, Factor.PROMPT
+ADD_CELLS = "add cells that differ by the seed alone and in their output"
 NOT_RUN = "its control could not be run, so agreement proves nothing yet"
 
 
@@ -121,7 +124,7 @@ def test_the_doubt_costs_a_few_generations() -> None:
     scene = _scene(*cells, voice=_one_token)
     scene.check()
 
-    assert len(scene.starter.generated()) - 2 * len(cells) <= 10
+    assert len(scene.starter.generated()) - 2 * len(cells) <= 11
 
 
 def test_prompts_whose_seeds_agree_are_noted() -> None:
@@ -204,9 +207,101 @@ def test_a_control_that_cannot_be_run_is_no_pass_and_no_finding(
     assert isinstance(error, type(DEAD) | type(REFUSED))
     report = _scene(FACT, voice=_sure, faults=_hot_fails(error)).check()
 
-    expected = Inconclusive(reason=f"{NOT_RUN}: {error.reason}", remedy=error.remedy)
+    remedy = error.remedy if error is DEAD else f"{error.remedy}; or {ADD_CELLS}"
+    expected = Inconclusive(reason=f"{NOT_RUN}: {error.reason}", remedy=remedy)
     assert verdicts_of(report) == {FACT.id: expected}
     assert decide(report) == Outcome.INCONCLUSIVE
+
+
+def _cool(limit: float) -> Callable[[Cell], Generation]:
+    """Return the voice of an engine that is sure below temperature 1, and refuses great heat."""
+
+    def voice(cell: Cell) -> Generation:
+        if cell.sampler.temperature > limit:
+            raise MeasurementUnavailable(f"bad_request: at most {limit}", remedy="lower it")
+        return answer_to(replace(cell, seed=1) if cell.sampler.temperature < 1 else cell)
+
+    return voice
+
+
+FACTS = tuple(replace(FACT, prompt=f"p{n}", text=f"p{n}") for n in range(6))
+
+
+@pytest.mark.parametrize("cells", [FACTS[:1], FACTS], ids=["one", "six"])
+@pytest.mark.parametrize("limit", [1.0, 2.0])
+def test_an_engine_may_refuse_to_sample_as_hot_as_we_would_like(
+    cells: tuple[Cell, ...], limit: float
+) -> None:
+    """It is asked for the heat of ordinary limits then, which shows as much."""
+    report = _scene(*cells, voice=_cool(limit)).check()
+
+    assert set(verdicts_of(report).values()) == {Match()}
+
+
+def test_certain_cells_of_an_engine_that_refuses_all_heat_are_not_vacuous() -> None:
+    """However many of them agree: no hot run has shown that the seed changes nothing."""
+    report = _scene(*FACTS, voice=_cool(0.9)).check()
+
+    remedy = f"lower it; or {ADD_CELLS}"
+    expected = Inconclusive(reason=f"{NOT_RUN}: bad_request: at most 0.9", remedy=remedy)
+    assert set(verdicts_of(report).values()) == {expected}
+
+
+def test_the_remedy_where_no_heat_is_allowed_works() -> None:
+    """Cells that differ by the seed alone and in their output are evidence enough."""
+    warm = replace(STORY, sampler=replace(SAMPLED, temperature=1.0))
+    report = _scene(*FACTS, *_with_seeds(warm, count=2), voice=_cool(1.0)).check()
+
+    assert exit_code_for(report) == ExitCode.PASSED
+
+
+def test_answers_that_begin_alike_do_not_stop_a_sound_model() -> None:
+    """A model may begin every answer in the same way; a longer answer depends on the prompt."""
+
+    def voice(cell: Cell) -> Generation:
+        said = [token.id for token in answer_to(cell).tokens]
+        return generation_of(*[7, 7, *said][: cell.max_tokens])
+
+    report = _scene(replace(FACT, sampler=GREEDY), voice=voice).check()
+
+    assert set(verdicts_of(report).values()) == {Match()}
+
+
+def test_a_model_that_is_not_seen_to_use_its_seed_is_not_called_certain() -> None:
+    """Its seeds agree for another reason."""
+    report = _scene(*_with_seeds(FACT, STORY), voice=_seedless).check()
+
+    assert report.notes == ()
+
+
+def test_what_an_engine_notes_of_a_control_is_not_told() -> None:
+    """The reader has never heard of the prompt."""
+    notes = {"tiny--story--seed43": ("a",), "tiny--control-1--seed42": ("b",), STORY.id: ("c",)}
+    starter = ScriptedStarter(notes=notes)
+    report = scene_of(STORY, starter=starter).check()
+
+    assert [note.message for note in report.notes] == ["c"]
+
+
+@pytest.mark.parametrize("about", ["tiny--story--seed43", "tiny--control-1--seed42"])
+def test_an_interruption_before_the_controls_leaves_agreement_unproven(about: str) -> None:
+    """Such a cell may not be accepted from what the check observed."""
+    fault = Fault(what="generate", about=about, error=KeyboardInterrupt())
+    starter = ScriptedStarter(faults=(fault,))
+    report = scene_of(STORY, starter=starter, runs=1, fresh_runs=0).check()
+
+    assert report.interrupted
+    assert [cell.runs for cell in report.cells] == [1]
+    assert observed_goldens(report) == []
+
+
+def test_an_interruption_after_the_controls_leaves_finished_cells_as_they_are() -> None:
+    """The last runs go backwards, and only the cell that was being run is unfinished."""
+    fault = Fault(what="generate", about=STORY.id, error=KeyboardInterrupt(), time=2)
+    report = _scene(STORY, MOON, voice=answer_to, faults=(fault,)).check()
+
+    words = [verdict.word for verdict in verdicts_of(report).values()]
+    assert words == ["inconclusive", "match"]
 
 
 def test_a_control_that_cannot_be_run_costs_nothing_where_another_differs() -> None:
@@ -215,6 +310,20 @@ def test_a_control_that_cannot_be_run_costs_nothing_where_another_differs() -> N
     fault = Fault(what="generate", about=replace(STORY, seed=43).id, error=REFUSED)
     report = _scene(STORY, fox, voice=answer_to, faults=(fault,)).check()
 
+    assert set(verdicts_of(report).values()) == {Match()}
+
+
+def test_a_text_that_kills_the_engine_leaves_the_controls_to_another() -> None:
+    """Two deaths over one text are the text's doing."""
+    first, second = FACTS[:2]
+    fault = Fault(what="generate", about=replace(first, seed=43).id, error=DEAD)
+
+    def voice(cell: Cell) -> Generation:
+        return _sure(replace(cell, prompt="capital"))
+
+    report = _scene(first, second, voice=voice, faults=(fault,)).check()
+
+    assert report.controls[0].contrast.cell.text == second.text
     assert set(verdicts_of(report).values()) == {Match()}
 
 

@@ -188,6 +188,6 @@ def test_a_machine_that_alone_is_refused_its_control_is_no_pass() -> None:
 
     problem = Inconclusive(
         reason=f"its control could not be run, so agreement proves nothing yet: {REFUSED.reason}",
-        remedy=REFUSED.remedy,
+        remedy=f"{REFUSED.remedy}; or add cells that differ by the seed alone and in their output",
     )
     assert verdicts_of(report) == {cells[0].id: problem, cells[1].id: Match()}

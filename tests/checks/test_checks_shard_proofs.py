@@ -16,6 +16,7 @@ from repro_gate.core.matrix import plan
 from repro_gate.core.report import GateReport
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import MeasuredCell, Shard, ShardReport
+from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.logprob_reports import orphaned_baseline_of
@@ -212,6 +213,18 @@ def test_a_machine_that_did_not_show_that_it_can_fail_is_refused() -> None:
         r"with another seed, which shows that this machine can fail, found none$",
     ):
         merged_of([first, _with_controls(second)])
+
+
+def test_a_cell_that_failed_does_not_excuse_the_controls_of_the_others() -> None:
+    """Another cell of the model was measured, and its agreement has to be worth something."""
+    first, second = two_shards()
+    one, *others = second.report.cells
+    failed = replace(one, problem=Inconclusive(reason="the engine died", remedy=None))
+    uncontrolled = _with_controls(_with_cells(second, [failed, *others]))
+
+    assert others
+    with pytest.raises(InputInvalid, match="expected one of tiny with another seed"):
+        merged_of([first, uncontrolled])
 
 
 @pytest.mark.parametrize(

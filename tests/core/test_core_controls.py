@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 
 from repro_gate.core.cells import MAX_SEED, Cell, Factor, Sampler
 from repro_gate.core.controls import (
+    HEATS,
     HOT,
     Contrast,
     Control,
     agreeing_seeds,
     applies,
     further,
+    is_milder,
+    is_settled,
     judge_controls,
     shown_by,
 )
@@ -150,10 +153,56 @@ def test_further_seeds_begin_with_the_hottest_and_longest_cells() -> None:
     moon, sea = cell_of("moon", sampler=HOT), cell_of("sea", sampler=GREEDY)
     cells = [cold, replace(cold, seed=43), long, FOX_7, moon, sea]
 
-    tried = [moon, long, replace(long, sampler=HOT), cold, replace(cold, sampler=HOT)]
+    tried = [
+        each
+        for cell in (moon, long, cold)
+        for each in (
+            cell,
+            replace(cell, sampler=HOT, max_tokens=16),
+            *(replace(cell, sampler=heat) for heat in HEATS[1:]),
+        )
+    ]
     assert list(further(Factor.SEED, cells)) == [
         _seeds(cell, replace(cell, seed=44)) for cell in tried
     ]
+
+
+def test_a_long_cell_is_run_hot_at_its_own_length() -> None:
+    """There is no other length to try, and nothing is tried twice."""
+    cell = replace(HAIKU, max_tokens=20)
+
+    tried = [cell, *(replace(cell, sampler=heat) for heat in HEATS)]
+    assert [each.cell for each in further(Factor.SEED, [cell])] == tried
+
+
+_TRIED = _seeds(replace(HAIKU, sampler=HOT), replace(HAIKU_7, sampler=HOT))
+
+
+@pytest.mark.parametrize(
+    ("contrast", "is_implied"),
+    [
+        (_TRIED, True),
+        (_seeds(HAIKU, HAIKU_7), True),
+        (_seeds(replace(HAIKU, max_tokens=9), replace(HAIKU_7, max_tokens=9)), False),
+        (_seeds(HAIKU, replace(HAIKU, seed=8)), False),
+        (_seeds(HAIKU_7, HAIKU), False),
+        (_seeds(FOX, FOX_7), False),
+        (_prompts(HAIKU, FOX), False),
+    ],
+)
+def test_a_milder_contrast_shows_no_more(contrast: Contrast, is_implied: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+    """Cooler or shorter, of the same cells; and nothing follows for others."""
+    assert is_milder(contrast, _TRIED) is is_implied
+
+
+def test_cold_seeds_that_agree_settle_nothing() -> None:
+    """A sound model may be certain of every prompt; one hot contrast has to agree, too."""
+    cold = _seeds(HAIKU, HAIKU_7)
+
+    assert not is_settled([cold] * 9)
+    assert not is_settled([cold, cold, _TRIED])
+    assert is_settled([cold, cold, _TRIED, cold])
+    assert is_settled([_prompts(HAIKU, FOX)] * 4)
 
 
 def test_a_further_seed_stays_in_range() -> None:
@@ -168,12 +217,13 @@ def test_further_prompts_are_those_of_the_plan_and_then_our_own() -> None:
     long = replace(HAIKU_7, max_tokens=9)
     contrasts = list(further(Factor.PROMPT, [FOX, long, HAIKU, cell_of("moon")]))
 
-    assert [each.varied.prompt for each in contrasts if each.cell == long] == [
-        *("fox", "moon"),
-        *("control-1", "control-2"),
+    assert [(each.varied.prompt, each.varied.max_tokens) for each in contrasts[:6]] == [
+        *(("fox", 9), ("moon", 9), ("control-1", 9)),
+        *(("control-1", 16), ("control-2", 16), ("control-2", 9)),
     ]
     assert contrasts[0] == _prompts(long, replace(long, prompt="fox", text=FOX.text))
-    assert list(dict.fromkeys(each.cell for each in contrasts)) == [long, FOX, cell_of("moon")]
+    prompts = dict.fromkeys(each.cell.prompt for each in contrasts)
+    assert list(prompts) == ["haiku", "fox", "moon"]
 
 
 def test_a_prompt_of_the_plan_that_is_one_of_ours_is_not_tried_twice() -> None:
