@@ -62,9 +62,10 @@ def gap_in(answer: Answer, *, rows: int | None, text: str | None = None) -> str 
     is_only_made = spelled == said and text is not None and not is_echoed
     if (count <= made and (wanted is None or count < wanted)) or is_only_made:
         return _NO_LOGPROBS if is_echoed else _IGNORED
-    # The last of them may be of what was generated.
-    is_blank = all(value is None for value in echo.logprobs[: max(1, count - made)])
-    return _NO_LOGPROBS if is_blank else None
+    # The last of them may be of what was generated, and the first one has no condition.
+    of_prompt = echo.logprobs[: max(1, count - made)]
+    blanks = sum(value is None for value in of_prompt)
+    return _NO_LOGPROBS if 2 * blanks > len(of_prompt) else None
 
 
 def needed_field_in(words: str) -> str | None:
@@ -77,5 +78,5 @@ def _has_rows(logprobs: Any) -> bool:
     arrays = [field_of(logprobs, name) for name in ("content", "token_logprobs")]
     # What is no array at all is another fault.
     return any(array not in (None, []) for array in arrays) or not (
-        logprobs is None or isinstance(logprobs, dict)
+        logprobs is None or logprobs is False or isinstance(logprobs, dict)
     )

@@ -103,6 +103,12 @@ CANNOT: dict[str, tuple[Callable[[Any], Any], int, str]] = {
     "any limit is none": (lambda _: _generated(40, usage=_usage(6, 40)), 2, OVERRUN),
     "no logprobs": (lambda _: document_of(choice={"logprobs": None, "text": TEXT}), 1, SILENT),
     "no rows": (lambda _: document_of({"content": []}), 1, SILENT),
+    "a flag": (lambda _: document_of(choice={"logprobs": False, "text": TEXT}), 1, SILENT),
+    "an echo with a single number": (
+        lambda _: document_of(legacy_of(EVERYTHING, (None, -1.0, None, None, None, None))),
+        1,
+        SILENT,
+    ),
     "an echo without numbers": (
         lambda _: document_of(legacy_of(EVERYTHING, (None,) * 6)),
         1,
