@@ -1,13 +1,14 @@
 """`repro-gate check`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
 from rich.console import Console
 
+from repro_gate.adapters.model_files import absence_remedy
 from repro_gate.checks.tokens import judge_tokens, measure_tokens
 from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Opening
@@ -121,9 +122,7 @@ def _with_logprobs(
 
 def _say_plan(workspace: wiring.Workspace, planned: WholePlan) -> ExitCode:
     """Print what would be run and spent, and spend nothing."""
-    tokens = planned.tokens
-    runs = sum(map(tokens.runs_of, tokens.cells))
-    lines = [f"tokens: {len(tokens.cells)} cells, {runs} runs"] if tokens.cells else []
+    lines = list(_token_lines(workspace, planned.tokens))
     if planned.logprobs:
         from repro_gate.cli import logprobs  # noqa: PLC0415
 
@@ -132,3 +131,16 @@ def _say_plan(workspace: wiring.Workspace, planned: WholePlan) -> ExitCode:
     lines.append("nothing was checked: this was a dry run")
     say("".join(f"{one_line(line)}\n" for line in lines))
     return ExitCode.INCONCLUSIVE
+
+
+def _token_lines(workspace: wiring.Workspace, plan: Plan) -> Iterator[str]:
+    if plan.cells:
+        runs = sum(map(plan.runs_of, plan.cells))
+        most = sum(plan.runs_of(cell) * cell.max_tokens for cell in plan.cells)
+        yield (
+            f"tokens: {len(plan.cells)} cells, {runs} runs that generate at most {most} tokens, "
+            "besides controls"
+        )
+    for model in plan.models.values():
+        if not workspace.models.path_of(model).exists():
+            yield f"model {model.name} is missing: {absence_remedy(model)}"

@@ -36,6 +36,20 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str
             )
 
 
+def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str]:
+    """Yield what each suite costs at most once its cells without a baseline have one."""
+    for plan, found in suites:
+        hosted = [cell for cell in plan.cells if _is_hosted(cell.policy)]
+        if hosted and len(found.comparable) < len(plan.cells):
+            calls = len(hosted) * 2 * plan.suite.tolerance.draws + len(_hosted(plan.policies))
+            tokens = _text_bytes(hosted) / _BYTES_PER_TOKEN / len(hosted) * calls
+            yield (
+                f"suite {plan.suite.name}: with a baseline for each of {len(hosted)} cells, "
+                f"at most {calls} calls, roughly {cost_words(tokens, plan)} at "
+                f"{_BYTES_PER_TOKEN} bytes of text per token{_budget_words(plan.suite.budget)}"
+            )
+
+
 def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | None:
     """Return the same for the recording of cells; None when it calls nobody.
 
@@ -45,14 +59,15 @@ def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | N
     if not hosted:
         return None
     each = plan.suite.tolerance.calibration_draws + 1
-    length = sum(len((cell.prefix + cell.item.response).encode()) for cell in hosted)
     # The echo of each model is compared with what it generates, until that shows something.
     longest: dict[tuple[str, str], int] = {}
     for cell in hosted:
         model = cell.policy.provider.name, cell.policy.model
         longest[model] = max(longest.get(model, 0), len(cell.prefix.encode()))
     compared = len(longest) * CALLS_PER_COMPARISON
-    tokens = (each * length + CALLS_PER_COMPARISON * sum(longest.values())) / _BYTES_PER_TOKEN
+    tokens = (
+        each * _text_bytes(hosted) + CALLS_PER_COMPARISON * sum(longest.values())
+    ) / _BYTES_PER_TOKEN
     tokens += compared * CONTINUATION_TOKENS
     controls = len({cell.policy.name for cell in hosted})
     calls = len(hosted) * each + controls + compared
@@ -76,6 +91,10 @@ def cost_words(tokens: float, plan: LogprobPlan) -> str:
     price = max(policy.provider.usd_per_million_tokens for policy in plan.policies)
     words = f"{tokens:.0f} tokens"
     return f"{words} (about ${tokens * price / 1e6:.2f})" if price else words
+
+
+def _text_bytes(cells: Iterable[LogprobCell]) -> int:
+    return sum(len((cell.prefix + cell.item.response).encode()) for cell in cells)
 
 
 def _hosted(policies: Iterable[Policy]) -> list[Policy]:

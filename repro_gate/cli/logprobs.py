@@ -14,7 +14,7 @@ from repro_gate.checks.logprobs import LogprobPorts
 from repro_gate.checks.survey import Survey, survey
 from repro_gate.checks.weighing import foreseen_doubts
 from repro_gate.cli import wiring
-from repro_gate.cli.estimate import estimate_lines
+from repro_gate.cli.estimate import estimate_lines, upper_bound_lines
 from repro_gate.cli.printing import warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.core.digests import digest_of
@@ -94,6 +94,7 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
                 f"will be inconclusive: {doubt}"
             )
     yield from estimate_lines(surveyed)
+    yield from upper_bound_lines(surveyed)
 
 
 def check_suites(

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ class RecordOptions:
     resume: bool
     output: Path
     yes: bool
+    dry_run: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,11 +73,14 @@ class _Recording:
 
 def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
     """Draw, show what came of it, ask, write, and return the exit code."""
-    refuse_under_ci(os.environ, what="baselines")
+    if not options.dry_run:
+        refuse_under_ci(os.environ, what="baselines")
     plans = opening.logprob_plans()
     if not plans:
         raise UsageInvalid("no suite of log-probabilities is selected")
     workspace = wiring.workspace_of(opening)
+    if options.dry_run:
+        return _print_plan(workspace, plans, options)
     with wiring.update_lock(workspace), ExitStack() as stack:
         sweep(workspace.snapshots, trees=wiring.TREES)
         recordings = [_begun(workspace, plan, options, stack) for plan in plans]
@@ -90,6 +94,38 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
             return ExitCode.INCONCLUSIVE
     refused = [refused for one in recordings for refused in one.refused]
     return _exit_code(refused, has_doubts=any(one.doubts for one in recordings))
+
+
+def _print_plan(
+    workspace: wiring.Workspace, plans: Sequence[LogprobPlan], options: RecordOptions
+) -> ExitCode:
+    """Print what would be drawn and spent; nothing is called and nothing is written."""
+    with ExitStack() as stack:
+        recordings = [_begun(workspace, plan, options, stack) for plan in plans]
+        _share_out(recordings)
+        for one in recordings:
+            for line in _plan_lines(one):
+                print_line(line)
+    print_line("nothing was recorded: this was a dry run")
+    return ExitCode.INCONCLUSIVE
+
+
+def _plan_lines(one: _Recording) -> Iterator[str]:
+    suite, cells = one.plan.suite, len(one.plan.cells)
+    if len(one.refused) < cells:
+        yield f"suite {suite.name}: {one.kept} of {cells} cells keep their baseline"
+    states = Counter(wanted.state.value for wanted in one.wanted)
+    draws = suite.tolerance.calibration_draws
+    for state, count in states.items():
+        yield f"suite {suite.name}: {count} to record ({state}), {draws} draws each"
+    for reason, count in Counter(refused.reason for refused in one.refused).items():
+        yield f"suite {suite.name}: {count} of {cells} cells cannot be recorded: {reason}"
+    # Whether those that cannot be recorded now have a baseline is not known: an upper bound.
+    meant = [wanted.cell for wanted in one.wanted] + [refused.cell for refused in one.refused]
+    yield from key_lines(cell.policy for cell in meant)
+    line = calibration_line(one.plan, meant)
+    if line is not None:
+        yield f"{line}, if no other cell has a baseline" if one.refused else line
 
 
 def _written(

@@ -87,6 +87,10 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the draws of an interrupted recording.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be drawn and spent, and exit with 4."),
+    ] = False,
     allowed_hosts: AllowedHosts = None,
     output: Output = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -112,6 +116,7 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
             resume=resume,
             output=report_folder(output, config),
             yes=yes,
+            dry_run=dry_run,
         )
         return run_record(opening, options)
 

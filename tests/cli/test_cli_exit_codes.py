@@ -278,6 +278,23 @@ def test_a_command_line_that_begins_no_check_leaves_the_last_reports(
     assert (ran.code, contents_of(recorded.output)) == (code, before)
 
 
+def test_a_dry_run_counts_tokens_and_names_missing_models(recorded: Workspace) -> None:
+    """The work is known beforehand, and so is what it lacks."""
+    (recorded.folder / "tiny.gguf").unlink()
+
+    ran = recorded.run("check", "--dry-run")
+
+    assert (ran.code, ran.out) == (
+        4,
+        (
+            "tokens: 4 cells, 8 runs that generate at most 32 tokens, besides controls\n"
+            "model tiny is missing: put the file there, or correct the source of models.tiny in "
+            "the matrix\n"
+            "nothing was checked: this was a dry run\n"
+        ),
+    )
+
+
 def test_a_dry_run_that_fails_leaves_the_last_reports(recorded: Workspace) -> None:
     """It checks nothing, whether it goes well or not."""
     recorded.run("check")

@@ -203,7 +203,43 @@ def test_a_dry_run_says_what_it_could_not_find_out(hosted: HostedWorkspace) -> N
     assert ran.code == 4
     assert ran.out == (
         f"suite hosted: 2 of 2 cells cannot be measured: {KEY_ENV} is not set\n"
+        "suite hosted: with a baseline for each of 2 cells, at most 21 calls, roughly 302 tokens "
+        "at 4 bytes of text per token\n"
         "nothing was checked: this was a dry run\n"
+    )
+
+
+def test_a_dry_run_before_there_are_baselines_has_an_upper_bound(
+    unrecorded: HostedWorkspace, api: Api
+) -> None:
+    """The cost is known before the first call: of the check, and of the recording before it."""
+    unrecorded.ask(api.base_url, provider={"usd_per_million_tokens": 9000})
+
+    checked = unrecorded.check("--dry-run")
+    recorded = unrecorded.calibrate("--dry-run", CI="true", **{KEY_ENV: ""})
+
+    assert (checked.code, recorded.code, api.requests) == (4, 4, [])
+    assert (unrecorded.output.exists(), unrecorded.snapshots.exists()) == (False, False)
+    assert "at most 21 calls, roughly 302 tokens (about $2.72)" in checked.out
+    assert recorded.out == (
+        f"suite hosted: 2 of 2 cells cannot be recorded: {KEY_ENV} is not set\n"
+        f"provider fake: the value of {KEY_ENV} is sent to {urlsplit(api.base_url).netloc}\n"
+        "suite hosted: 2 baselines, 25 to 29 calls, roughly 385 tokens (about $3.46), if no other "
+        "cell has a baseline\n"
+        "nothing was recorded: this was a dry run\n"
+    )
+
+
+def test_a_dry_run_of_a_recording_names_what_exists(hosted: HostedWorkspace) -> None:
+    """What has a baseline costs nothing."""
+    hosted.baseline(PLANE).unlink()
+
+    ran = hosted.calibrate("--dry-run")
+
+    assert (ran.code, hosted.baseline(PLANE).exists()) == (4, False)
+    assert ran.out.startswith(
+        "suite hosted: 1 of 2 cells keep their baseline\n"
+        "suite hosted: 1 to record (new), 10 draws each\n"
     )
 
 
