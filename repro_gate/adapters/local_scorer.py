@@ -70,8 +70,9 @@ class LocalScorer:
         }
         return [encoded[place] for place in range(len(cells))]
 
-    def score_twice(self, _: LogprobCell, __: Encoding) -> None:
+    def score_twice(self, cell: LogprobCell, encoding: Encoding) -> None:
         """Return nothing: an engine that scores is asked token by token."""
+        del cell, encoding
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
         """Make the draws model by model, and tell of each as soon as it is there."""

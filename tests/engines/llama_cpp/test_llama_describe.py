@@ -73,7 +73,7 @@ def test_variables_that_change_results_are_facts(
     }
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "cuda:99"])
+@pytest.mark.parametrize("device", ["cuda:9", "cuda:99"])
 def test_a_device_that_is_not_there_is_unavailable(
     idle_engine: "DrivenEngine", device: str
 ) -> None:
