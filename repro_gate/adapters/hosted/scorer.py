@@ -115,6 +115,8 @@ class HostedScorer:
             # What is under way must not go on. A signal that stopped the loop between two tasks
             # comes up again as the tasks end, and is already on its way.
             with contextlib.suppress(BaseException):
+                # asyncio would print it a second time, as one that nobody has asked a task for.
+                runner.get_loop().set_exception_handler(_ignore)
                 runner.close()
             raise
 
@@ -157,3 +159,7 @@ def _provider_of(cell: LogprobCell) -> ProviderSpec:
 
 def _text_key(cell: LogprobCell) -> _TextKey:
     return cell.policy.provider, cell.policy.model, cell.prefix, cell.item.response
+
+
+def _ignore(*_: object) -> None:
+    """Print nothing: the exception that ended the loop is let through."""

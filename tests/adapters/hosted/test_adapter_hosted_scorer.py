@@ -1,6 +1,7 @@
 """The scorer as a whole: what it keeps, how much it does at once, and how it ends."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -246,6 +247,20 @@ def test_who_listens_may_end_it(error: BaseException) -> None:
 
     assert caught.value is error
     assert calls == scorer.sent_calls < 10
+
+
+def test_an_interruption_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """It is let through once; asyncio does not print it again when it forgets the task."""
+    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered))
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scorer.draw([request_of()], seen=press)
+    gc.collect()
+
+    assert caplog.messages == []
 
 
 def test_a_scorer_can_be_used_after_it_was_ended() -> None:
