@@ -1,8 +1,8 @@
 """Turning what was observed into goldens: what would change, and then the change."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import assert_never
@@ -11,6 +11,7 @@ from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import is_affected
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import MODEL_SHA256, Facts, Golden, definition_changes
+from repro_gate.core.judgement import doubt
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import (
@@ -98,7 +99,7 @@ def observed_goldens(report: GateReport) -> list[Golden]:
             generation=cell.generation,
             provenance=report.provenances[cell.provenance],
         )
-        for cell in report.cells
+        for cell in _doubted(report)
         if cell.cell and cell.generation and cell.profile and cell.provenance is not None
         if _may_be_recorded(cell) and shown[cell.cell.model].issuperset(_factors_of(cell.cell))
     ]
@@ -106,7 +107,7 @@ def observed_goldens(report: GateReport) -> list[Golden]:
 
 def refused(report: GateReport) -> list[CellReport]:
     """Return the cells of which nothing is recorded: unmeasured, unstable or vacuous."""
-    return [cell for cell in report.cells if cell.cell and not _may_be_recorded(cell)]
+    return [cell for cell in _doubted(report) if cell.cell and not _may_be_recorded(cell)]
 
 
 def propose(
@@ -194,6 +195,18 @@ def apply(proposal: Proposal, *, store: GoldenStore, pins: ModelPins) -> None:
             store.remove(change.profile, change.cell_id)
         else:
             store.write(change.after)
+
+
+def _doubted(report: GateReport) -> Iterator[CellReport]:
+    """Yield the cells; a drift of a model that fails its controls as what a new golden would be.
+
+    A check finds the drift, which was seen; as a golden its tokens would agree with anything.
+    """
+    for cell in report.cells:
+        found = None
+        if cell.cell and isinstance(cell.verdict, Drift):
+            found = doubt(cell.cell, (c for c in report.controls if c.model == cell.cell.model))
+        yield cell if found is None else replace(cell, verdict=found)
 
 
 def _shown_factors(report: GateReport) -> Mapping[str, set[Factor]]:

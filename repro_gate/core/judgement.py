@@ -11,6 +11,7 @@ from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import (
     Drift,
     FormerGolden,
+    Inconclusive,
     Match,
     Nondeterministic,
     Unrecorded,
@@ -65,11 +66,16 @@ def judge(
     against_golden = _compare(repetition.first, cell=cell, golden=golden, facts=facts)
     if isinstance(against_golden, Drift):
         return against_golden
+    return doubt(cell, controls) or against_golden
+
+
+def doubt(cell: Cell, controls: Iterable[ControlReport]) -> Vacuous | Inconclusive | None:
+    """Return why agreement on a cell would prove nothing, or None; `controls` are of its model."""
     doubted = [c for c in controls if c.divergence is None and is_affected(c.contrast.factor, cell)]
     for control in doubted:
         if control.problem is None:
             return Vacuous(factor=control.contrast.factor)
-    return next((c.problem for c in doubted if c.problem is not None), against_golden)
+    return next((c.problem for c in doubted if c.problem is not None), None)
 
 
 def new_finding(

@@ -18,7 +18,7 @@ from repro_gate.checks.recording import (
 from repro_gate.core.goldens import Golden
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded
+from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
 from tests.fakes.checking import recorded_for, report_on, scene_of
 from tests.fakes.engines import REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryPins
@@ -210,6 +210,29 @@ def test_what_may_not_become_golden_is_refused() -> None:
 
     assert [cell.id for cell in refused(report)] == [A.id, C.id, stuck.id]
     assert [golden.cell for golden in observed_goldens(report)] == [OTHER]
+
+
+@pytest.mark.parametrize(
+    ("faults", "doubted"),
+    [
+        ([], Vacuous),
+        ([Fault(what="generate", about=replace(A, seed=43).id, error=REFUSED)], Inconclusive),
+    ],
+    ids=["failed", "not-run"],
+)
+def test_a_drift_of_a_model_that_fails_its_controls_is_not_recorded(
+    faults: list[Fault], doubted: type[Vacuous | Inconclusive]
+) -> None:
+    """A check finds the drift; a golden of it would agree with whatever comes next."""
+    voice = answer_to if faults else lambda _: SAID
+    goldens = MemoryGoldens([golden_of(A, MOVED)])
+    report = scene_of(
+        A, starter=ScriptedStarter(voice=voice, faults=faults), goldens=goldens
+    ).check()
+
+    assert isinstance(report_on(report, A).verdict, Drift)
+    assert observed_goldens(report) == []
+    assert [type(cell.verdict) for cell in refused(report)] == [doubted]
 
 
 def test_a_drift_of_too_few_runs_is_not_recorded() -> None:
