@@ -239,14 +239,14 @@ def _drift_of(tmp_path: Path, repro_gate: "CommandLine") -> Callable[[], str]:
     return comment
 
 
-def test_the_comment_of_the_readme_is_the_one_of_its_drift(drift_of: Callable[[], str]) -> None:
-    """The README shows lines of the comment, in their order, without links."""
+def test_the_comment_shown_is_the_one_of_the_drift(drift_of: Callable[[], str]) -> None:
+    """The how-to shows lines of the comment, in their order, without links."""
 
     def lines(text: str) -> list[str]:
         plain = _MARGINS.sub("nats", _LINK.sub(r"\1", text))
         return [line for line in plain.splitlines() if line]
 
-    shown = lines("\n".join(_QUOTED.findall(page("README.md").text)))
+    shown = lines("\n".join(_QUOTED.findall(_HOWTO.text)))
     rest = iter(lines(drift_of()))
     assert len(shown) > 20
     assert [line for line in shown if line not in rest] == []

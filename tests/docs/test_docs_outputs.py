@@ -61,7 +61,7 @@ def test_the_count_of_differing_gpu_goldens_is_right() -> None:
 def test_a_changed_setting_is_the_drift_of_the_readme(
     tmp_path: Path, repro_gate: "CommandLine"
 ) -> None:
-    """With a 16-bit KV cache some cells drift, each names the setting, in the README's form."""
+    """With a 16-bit KV cache some cells drift, each names the setting, in the form of the pages."""
     shutil.copytree(ROOT / "snapshots", tmp_path / "snapshots")
     matrix = (ROOT / "repro-gate.toml").read_text().replace('kv_type = "f32"', 'kv_type = "f16"')
     (tmp_path / "repro-gate.toml").write_text(matrix)
@@ -74,19 +74,23 @@ def test_a_changed_setting_is_the_drift_of_the_readme(
     assert 0 < len(drifted) == report["counts"]["drift"]
     change = {"name": "setting.kv_type", "before": "f32", "after": "f16"}
     assert all(change in cell["provenance"] for cell in drifted)
-    shown = page("README.md").blocks("text")
-    assert _labels(shown[0]) <= _labels(result.output)
+    (shown,) = page("README.md").blocks("text")
+    assert _labels(shown)
+    assert _labels(shown) <= _labels(result.output)
     assert report["logprobs"][0]["matrix"]["verdict"] == "changed"
-    assert _without_numbers(shown[-1]) in _without_numbers(result.output)
+    outputs = page("docs/how-to/read-a-failure.md").blocks("text")
+    (note,) = (each for each in outputs if each.startswith("note  embedded-logprobs as a whole\n"))
+    assert _without_numbers(note) in _without_numbers(result.output)
 
 
-def test_make_gate_ends_as_the_readme_shows(repro_gate: "CommandLine") -> None:
-    """The embedded suites say what the README shows, but for times and rounding."""
+def test_make_gate_ends_as_shown(repro_gate: "CommandLine") -> None:
+    """The embedded suites print what the page shows, but for times and rounding."""
     result = repro_gate("check", "--config", str(ROOT / "repro-gate.toml"))
 
     assert result.exit_code == ExitCode.PASSED
     varying = re.compile(r"typical shift \S+|wall \S+ s|engine \S+ s")
-    assert varying.sub("", page("README.md").blocks("text")[1]) == varying.sub("", result.stdout)
+    outputs = page("docs/explanation/built-in-models.md").blocks("text")
+    assert varying.sub("", result.stdout) in [varying.sub("", each) for each in outputs]
 
 
 def _without_numbers(output: str) -> str:
