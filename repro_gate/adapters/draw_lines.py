@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, TypeGuard, assert_never
 
-from repro_gate.adapters.parsing import Limits, json_line_of
+from repro_gate.adapters.parsing import ANSWER_LIMITS, json_line_of
 from repro_gate.core.draw_format import (
     facts_from_data,
     facts_to_data,
@@ -22,8 +22,7 @@ from repro_gate.ports import Purpose
 DrawKey: TypeAlias = tuple[str, str, int]
 """Cell, purpose and number; see `DrawRequest.key`."""
 
-MAX_LINE_BYTES: Final = 16 << 20
-_LIMITS: Final = Limits(max_bytes=MAX_LINE_BYTES, max_values=1_000_000)
+MAX_LINE_BYTES: Final = ANSWER_LIMITS.max_bytes
 _NAMED: Final = frozenset({"cell", "purpose", "number", "outcome"})
 _MORE: Final[Mapping[str, frozenset[str]]] = {
     "draw": frozenset({"total", "logprobs", "facts"}),
@@ -70,7 +69,7 @@ def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
 
 def json_object(line: bytes) -> dict[str, Any]:
     """Return the JSON object on a line; raises ValueError."""
-    return _object(json_line_of(line, _LIMITS), "the line")
+    return _object(json_line_of(line, ANSWER_LIMITS), "the line")
 
 
 def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from repro_gate.core.cells import require_name
 from repro_gate.core.draws import Encoding, Piece
 from repro_gate.core.goldens import Facts
 from repro_gate.core.text import printable
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.core.tokens import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
 from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
 
 BROKEN = (KeyError, TypeError, ValueError)
@@ -17,6 +17,10 @@ _MAX_TEXT = 1000
 """A name or a message of more characters is not for a reader."""
 _MAX_NOTES = 20
 """In one answer."""
+_MAX_FACTS = 200
+"""In one answer; each of them ends in every report and golden."""
+_MAX_WHOLE = 1 << 63
+"""No count and no id of a token is larger."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUGE = 1e300
 """Below it a whole number can be a float; infinity and NaN are not below it."""
@@ -32,7 +36,10 @@ def profile_of(answer: Mapping[str, Any]) -> str:
 
 def facts_of(answer: Mapping[str, Any]) -> Facts:
     """Return the flat provenance of an answer."""
-    return {text(name): text(value) for name, value in table(answer["facts"]).items()}
+    facts = table(answer["facts"])
+    if len(facts) > _MAX_FACTS:
+        raise ValueError(f"more than {_MAX_FACTS} facts")
+    return {text(name): text(value) for name, value in facts.items()}
 
 
 def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
@@ -104,6 +111,8 @@ def whole(value: object) -> int:
     """Return a whole number; 1.0 and True are none."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"expected a whole number, found {_kind(value)}")
+    if not -_MAX_WHOLE < value < _MAX_WHOLE:
+        raise ValueError("a whole number of more than 64 bits")
     return value
 
 
@@ -142,6 +151,8 @@ def _pieces(pairs: Any, *, sent: str | Sequence[int]) -> tuple[Piece, ...]:
 
 def _bytes(data: object) -> bytes:
     # bytes.fromhex would let spaces and capitals through.
+    if isinstance(data, str) and len(data) > 2 * MAX_TOKEN_BYTES:
+        raise ValueError(f"a token of more than {MAX_TOKEN_BYTES} bytes")
     if not isinstance(data, str) or not _HEX.fullmatch(data):
         raise ValueError("the bytes of a token are not in lower-case hex")
     return bytes.fromhex(data)

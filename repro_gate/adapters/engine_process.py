@@ -59,6 +59,8 @@ class EngineProcess:
         self._mark = uuid.uuid4().hex
         """In the environment of all that the engine starts: a daemon has no other trace of it."""
         self._buffer = bytearray()
+        self._searched = 0
+        """How much of what was received is known to have no end of a line."""
         # A file and not a pipe: nobody has to read it for the engine to go on.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the child
         self._start_error: Exception | None = None
@@ -179,10 +181,14 @@ class EngineProcess:
         if not chunk:
             raise self._death(doing)
         self._buffer += chunk
-        line, newline, rest = self._buffer.partition(b"\n")
-        if newline:
-            self._buffer = rest
-            return bytes(line)
+        # Only what is new is searched: an engine may write byte by byte.
+        end = self._buffer.find(b"\n", self._searched)
+        self._searched = len(self._buffer)
+        if end >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._searched = 0
+            return line
         if len(self._buffer) > MAX_LINE_BYTES:
             self.kill()
             raise EngineFailed(

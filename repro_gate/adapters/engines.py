@@ -11,6 +11,7 @@ from repro_gate.adapters.engine_process import FAULTY_ENGINE, EngineProcess
 from repro_gate.adapters.environments import minimal_environment
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.own_modules import command_of
+from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.cells import Cell
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
@@ -199,14 +200,19 @@ class ProtocolEngine:
         line = json.dumps(request(self._number, method, params)).encode()
         answer = self._process.exchange(line, doing=method.value)
         try:
-            message = answers.table(json.loads(answer))
+            message = answers.table(lenient_json_of(answer, ANSWER_LIMITS))
             if message["protocol"] != PROTOCOL or message["id"] != self._number:
                 raise ValueError("another protocol or another id")
             if message.get("error") is None:
                 return answers.table(message["result"])
             refusal = answers.table(message["error"])
             kind, words = answers.text(refusal["kind"]), answers.text(refusal["message"])
-        except (*answers.BROKEN, RecursionError) as error:
+        except TooManyValues as error:
+            self._process.kill()
+            raise EngineFailed(
+                f"the engine answered {method.value!r} with {error}", remedy=FAULTY_ENGINE
+            ) from error
+        except answers.BROKEN as error:
             self._process.kill()
             shown = printable(answer[:_SHOWN].decode("utf-8", errors="replace"))
             raise EngineFailed(

@@ -34,6 +34,8 @@ class Limits:
     """Of lists, tables and what is in them."""
 
 
+ANSWER_LIMITS: Final = Limits(max_bytes=16 << 20, max_values=1_000_000)
+"""Of one answer of an engine or a server, or a line that tells of it."""
 _JSON_TOKENS: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{,]', re.DOTALL)
 _TOML_SKIPPED: Final = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\Z)|\'\'\'(?:[^\']|\'(?!\'\'))*+(?:\'{3,5}|\Z)'
@@ -108,20 +110,44 @@ def json_of(data: bytes, file: Path, limits: Limits) -> Any:
     return document
 
 
+class TooManyValues(ValueError):
+    """A text that would take too much memory as data."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(f"more than {limits.max_values} values")
+
+
 def json_line_of(line: bytes, limits: Limits) -> Any:
-    """Return what a line of JSON says; raises ValueError."""
+    """Return what a line of JSON says; raises ValueError, as `TooManyValues`."""
     try:
         text = line.removesuffix(b"\n").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"the byte {line[error.start]:#04x}, which is not UTF-8") from error
-    if _json_values(text, limits.max_values) > limits.max_values:
-        raise ValueError(f"more than {limits.max_values} values")
+    _require_few_values(text, limits)
     try:
         return _json_from(text)
     except json.JSONDecodeError as error:
         expected = _meaning_of(error.msg, _JSON_EXPECTED, otherwise="JSON")
         found = _found_at(text, error.pos).replace("the file", "the line")
         raise ValueError(f"{found} at column {error.colno}, where {expected} belongs") from error
+
+
+def lenient_json_of(data: bytes, limits: Limits) -> Any:
+    """Return what JSON says that need not be quite JSON; raises ValueError, as `TooManyValues`.
+
+    NaN, Infinity, half a surrogate pair, any UTF and a key that comes twice are taken.
+    """
+    text = data.decode(json.detect_encoding(data), errors="surrogatepass")
+    _require_few_values(text, limits)
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("a value that is nested too deeply") from error
+
+
+def _require_few_values(text: str, limits: Limits) -> None:
+    if _json_values(text, limits.max_values) > limits.max_values:
+        raise TooManyValues(limits)
 
 
 def _json_from(text: str) -> Any:

@@ -4,8 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from repro_gate.core.text import spell
+
+MAX_TOKEN_BYTES: Final = 4096
+"""No tokenizer has a longer token."""
 
 
 class Stop(StrEnum):

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fakes.bounded_reading import READERS
+from tests.fakes.bounded_reading import ANSWERS, READERS
 
 _NAMES = {
     "matrix": "repro-gate.toml",
@@ -26,6 +26,7 @@ _NAMES = {
     "report": "report.json",
     "evidence": "evidence.json",
     "shard": "shard.json",
+    **dict.fromkeys(ANSWERS, "answer.json"),
 }
 
 
@@ -277,6 +278,60 @@ def test_a_golden_of_many_tokens_with_a_bad_one_is_refused(bounded: Bounded) -> 
 def test_a_log_that_would_exhaust_us_is_refused(bounded: Bounded, line: str) -> None:
     """A line that does not end, or that goes ever deeper."""
     assert bounded.refusal("log", f"{line}\n").split(": ", 1)[1].startswith("expected a draw")
+
+
+_BIG = 15 << 20
+
+
+def _keys() -> str:
+    return ",".join(f'"{n:x}":"1"' for n in range(1_000_000))
+
+
+_ANSWERS: Mapping[str, Callable[[], str]] = {
+    "deep lists": lambda: "[" * _BIG,
+    "deep tables": lambda: '{"a":' * (_BIG // 5),
+    "many lists": lambda: f"[{'[],' * (_BIG // 3)}[]]",
+    "many tables": lambda: "[" + '{"a":1},' * (_BIG // 8) + "{}]",
+    "many commas": lambda: "," * _BIG,
+    "many keys": lambda: f"{{{_keys()}}}",
+    "many facts": lambda: f'{{"facts":{{{_keys()}}},"profile":"cpu","engine":"e"}}',
+    "a long token": lambda: f'{{"prompt":[[1,"{"ab" * (_BIG // 2)}"]],"timing":{{}}}}',
+    "many numbers": lambda: f'{{"choices":[{"1," * (_BIG // 2)}1]}}',
+    "a long number": lambda: "9" * _BIG,
+    "a long string": lambda: f'"{"," * _BIG}"',
+    "a long wide string": lambda: f'"{"a" * (_BIG - 4)}{_EMOJI}"',
+    "an open string": lambda: '"' + "," * _BIG,
+    "a long error": lambda: f'{{"error":{{"message":"{"a" * _BIG}","code":[{"9" * 4_000}]}}}}',
+    "many errors": lambda: f'{{"error":[{"[]," * (_BIG // 3)}[]]}}',
+    "lines of a stream": lambda: "data: [" + "[]," * (_BIG // 3) + "[]]\n" * 20,
+    "no UTF-8": lambda: "[" + "\udcff" * _BIG,
+}
+
+
+@pytest.mark.parametrize("reader", ANSWERS)
+@pytest.mark.parametrize("name", _ANSWERS)
+def test_an_answer_that_would_exhaust_us_is_a_failure(
+    bounded: Bounded, reader: str, name: str
+) -> None:
+    """An engine or a server that is out of control, or means ill."""
+    content = _ANSWERS[name]()
+    if reader in {"describe", "generate"} and content.startswith("{"):
+        content = f'{{"protocol":"repro-gate/engine/v1","id":1,"result":{content}}}'
+
+    told = bounded.read(reader, content.encode("utf-8", errors="surrogateescape"))
+
+    assert told is None or list(told) == ["refused"], told
+    assert told is None or len(told["refused"]) < 1_500
+
+
+def test_too_many_values_in_an_answer_are_named(bounded: Bounded) -> None:
+    """Empty lists take twenty times their length as data; their author reads the limit."""
+    content = "[" + "[]," * 600_000 + "[]]"
+
+    assert [bounded.read(reader, content)["refused"] for reader in ("generate", "hosted")] == [
+        "the engine answered 'generate' with more than 1000000 values",
+        "test-host: an answer of more than 1000000 values is not read",
+    ]
 
 
 _WORDS = st.lists(

@@ -268,3 +268,32 @@ def test_notes_that_are_no_list_of_sentences_break_the_protocol(
     """A note is a text, and an answer has at most 20 of them."""
     with pytest.raises(EngineFailed, match="breaks protocol v1"):
         speaking_engine(load={"notes": notes}).load(model_spec_of(), FILE)
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ([7, "61" * 4097], "a token of more than 4096 bytes"),
+        ([10**4000, "61"], "a whole number of more than 64 bits"),
+    ],
+)
+def test_a_token_that_no_model_has_is_refused(
+    speaking_engine: DescribedEngineStarter, token: list[Any], said: str
+) -> None:
+    """It would end in a golden that no check reads again."""
+    with pytest.raises(EngineFailed) as caught:
+        speaking_engine(generate={"tokens": [token]}).generate(CELL, trace=False)
+
+    assert str(caught.value) == (
+        f"the engine's answer to 'generate' breaks protocol v1: ValueError: {said}"
+    )
+
+
+def test_more_facts_than_a_report_has_room_for_are_refused(
+    speaking_engine: DescribedEngineStarter,
+) -> None:
+    """Each of them would end in every golden and report."""
+    facts = {f"fact{number}": "1" for number in range(201)}
+
+    with pytest.raises(EngineFailed, match=r"breaks protocol v1: ValueError: more than 200 facts$"):
+        speaking_engine(load={"facts": facts}).load(model_spec_of(), FILE)

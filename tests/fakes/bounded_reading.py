@@ -1,5 +1,7 @@
 """Reads files in children that get two seconds and 200 MB: `python -m tests.fakes.bounded_reading`.
 
+The answers of engines and servers, as files that hold one, get three seconds and 300 MB.
+
 A request is a line of JSON, `{"reader": NAME, "path": PATH}`; the answer is a line of JSON with the
 message of the refusal, or null, or with what ended the child.
 """
@@ -10,23 +12,41 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters.baseline_files import read_baseline
 from repro_gate.adapters.draw_log import DrawLogFile
+from repro_gate.adapters.engine_process import EngineProcess
+from repro_gate.adapters.engines import ProtocolEngine
 from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.adapters.github.replies import document_of
 from repro_gate.adapters.golden_files import GoldenFiles
+from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
+from repro_gate.adapters.hosted.replies import Reader
+from repro_gate.adapters.http.calls import Reply
+from repro_gate.adapters.http.keys import Key
 from repro_gate.adapters.matrix_file import read_matrix
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.model_pins import ModelPinsFile
 from repro_gate.adapters.observed import read_observed
 from repro_gate.adapters.shard_files import read_shards
+from repro_gate.core.draws import DrawFacts, Encoding, Piece
 from repro_gate.core.matrix import Matrix
+from repro_gate.core.policies import LogprobKind
 from repro_gate.errors import ReproGateError
+from tests.fakes.hosted import provider_of
+from tests.fakes.values import cell_of, engine_spec_of
 
 _MAX_BYTES = 200 << 20
 _MAX_CPU_S = 2
+_MAX_BYTES_OF_ANSWER = 300 << 20
+_MAX_CPU_S_OF_ANSWER = 3
+_OK = HTTPStatus.OK
+_HEADERS = {"content-type": "application/json"}
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _NO_MATRIX = Matrix(models={}, suites={}, default_suites=(), snapshots="snapshots")
 
 
@@ -36,6 +56,36 @@ def _golden(path: Path) -> object:
 
 def _log(path: Path) -> object:
     return DrawLogFile(path, fingerprint="0" * 64, started_at="", resume=True)
+
+
+class _AnsweringProcess(EngineProcess):
+    """An engine that always answers what a file says, whoever asks."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(["/nowhere"], env={}, timeout_s=1)
+        self._path = path
+
+    def exchange(self, line: bytes, *, doing: str) -> bytes:
+        """Return the content of the file."""
+        del line, doing
+        return self._path.read_bytes()
+
+
+def _engine(path: Path) -> ProtocolEngine:
+    return ProtocolEngine(engine_spec_of(), _AnsweringProcess(path))
+
+
+def _hosted(path: Path) -> object:
+    reply = Reply(status=_OK, headers=_HEADERS, body=path.read_bytes())
+    document = Reader(provider_of(), Key()).document_of(reply, now=_NOW)
+    answer = Answer(document=document, facts=DrawFacts(), generated=1, is_suffix=False)
+    encoding = read_encoding(answer, prefix="p", response="r")
+    piece = Encoding(prompt=(), response=(Piece(None, b"r"),))
+    return encoding, read_draw(answer, piece, kind=LogprobKind.RAW, model=None)
+
+
+def _github(path: Path) -> object:
+    return document_of(Reply(status=_OK, headers=_HEADERS, body=path.read_bytes()))
 
 
 READERS: Mapping[str, Callable[[Path], object]] = {
@@ -48,6 +98,13 @@ READERS: Mapping[str, Callable[[Path], object]] = {
     "report": lambda path: read_observed(path.parent, matrix=_NO_MATRIX),
     "evidence": lambda path: read_evidence(path.parent),
     "shard": lambda path: read_shards([path.parent]),
+}
+
+ANSWERS: Mapping[str, Callable[[Path], object]] = {
+    "describe": lambda path: _engine(path).describe(),
+    "generate": lambda path: _engine(path).generate(cell_of(max_tokens=2), trace=True),
+    "hosted": _hosted,
+    "github": _github,
 }
 
 
@@ -68,13 +125,15 @@ def answer(reader: str, path: Path) -> Any:
 
 def _attempt(reader: str, path: Path) -> Any:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    most = pages * resource.getpagesize() + _MAX_BYTES
+    is_answer = reader in ANSWERS
+    more = _MAX_BYTES_OF_ANSWER if is_answer else _MAX_BYTES
+    most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     # A child begins at no time at all.
-    used = int(time.process_time())
-    resource.setrlimit(resource.RLIMIT_CPU, (used + _MAX_CPU_S, used + _MAX_CPU_S + 1))
+    last_s = int(time.process_time()) + (_MAX_CPU_S_OF_ANSWER if is_answer else _MAX_CPU_S)
+    resource.setrlimit(resource.RLIMIT_CPU, (last_s, last_s + 1))
     try:
-        READERS[reader](path)
+        {**READERS, **ANSWERS}[reader](path)
     except ReproGateError as error:
         return {"refused": str(error)}
     except BaseException as error:  # noqa: BLE001 -- whatever it is, it is the answer

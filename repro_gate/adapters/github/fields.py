@@ -1,7 +1,8 @@
 """JSON that somebody else wrote, read field by field."""
 
-import json
-from typing import Any, NoReturn
+from typing import Any
+
+from repro_gate.adapters.parsing import ANSWER_LIMITS, json_line_of
 
 
 class FieldMissing(ValueError):
@@ -9,11 +10,8 @@ class FieldMissing(ValueError):
 
 
 def parsed(data: bytes) -> Any:
-    """Return a JSON document; raises ValueError, as for NaN and endless nesting."""
-    try:
-        return json.loads(data, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    """Return a JSON document; raises ValueError, as for NaN, endless nesting and a key twice."""
+    return json_line_of(data, ANSWER_LIMITS)
 
 
 def field_at(document: Any, *names: str) -> Any:
@@ -60,7 +58,3 @@ def _is_writable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")

@@ -7,9 +7,8 @@ from typing import Any
 
 from repro_gate.core.draws import Piece
 from repro_gate.core.policies import LogprobKind
+from repro_gate.core.tokens import MAX_TOKEN_BYTES
 
-_MOST_BYTES = 4096
-"""No tokenizer has a longer token."""
 _MOST_IDS = 1 << 31
 _NAMED_BY_ID = re.compile(r"token_id:(\d{1,10})")
 """How vLLM names tokens that it is told to return as ids."""
@@ -131,7 +130,7 @@ def _id(value: Any) -> int | None:
 
 def _bytes(value: Any) -> bytes:
     numbers = _array(value, "the bytes of a token")
-    if len(numbers) > _MOST_BYTES:
+    if len(numbers) > MAX_TOKEN_BYTES:
         raise Unreadable(f"a token has {len(numbers)} bytes")
     if not all(_is_whole(number) and 0 <= number < 256 for number in numbers):  # noqa: PLR2004 -- a byte
         raise Unreadable("the bytes of a token are no bytes")
@@ -143,7 +142,7 @@ def _utf8(value: Any) -> bytes:
         return b""
     if not isinstance(value, str):
         raise Unreadable(f"the text of a token is {_kind(value)}")
-    if len(value) > _MOST_BYTES:
+    if len(value) > MAX_TOKEN_BYTES:
         raise Unreadable(f"a token has {len(value)} characters")
     return value.encode("utf-8", errors="surrogatepass")
 

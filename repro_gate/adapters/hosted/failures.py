@@ -3,12 +3,13 @@
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
 from typing import Any, Final
 
 from repro_gate.adapters.hosted.echoes import field_of
+from repro_gate.adapters.parsing import ANSWER_LIMITS, lenient_json_of
 
 _MAX_VALUES = 200
 """How much of a report is searched for its code."""
@@ -215,12 +216,11 @@ def _status_by_name(text: str) -> int | None:
     return next((status for name, status in _NAMES.items() if name in letters), None)
 
 
-def _documents_in(text: str) -> Sequence[Any]:
+def _documents_in(text: str) -> Iterator[Any]:
     lines = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
-    found: list[Any] = []
     for part in (text, *lines[:_MAX_VALUES]):
         try:
-            found.append(json.loads(part))
-        except (ValueError, RecursionError):
+            document = lenient_json_of(part.encode(errors="surrogatepass"), ANSWER_LIMITS)
+        except ValueError:
             continue
-    return found
+        yield document

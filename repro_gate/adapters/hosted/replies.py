@@ -1,6 +1,5 @@
 """What a reply is good for: a document to read, a reason to try again, or a refusal."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from repro_gate.adapters.hosted.failures import (
 from repro_gate.adapters.hosted.retrying import TryAgain, asked_wait_s
 from repro_gate.adapters.http.calls import Reply, target_of
 from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 
@@ -79,8 +79,12 @@ class Reader:
             if not _is_json(reply.headers):
                 raise self._no_json(reply, now)
             # NaN and Infinity are no JSON, but are read: the token that has them shall be named.
-            document = json.loads(reply.body)
-        except (ValueError, RecursionError) as error:
+            document = lenient_json_of(reply.body, ANSWER_LIMITS)
+        except TooManyValues as error:
+            raise MeasurementUnavailable(
+                f"{self._provider.name}: an answer of {error} is not read", remedy=_PAGE_REMEDY
+            ) from error
+        except ValueError as error:
             raise self._no_json(reply, now) from error
         failure = failure_of(document)
         if failure is not None:
@@ -176,6 +180,6 @@ def _words_of(reply: Reply) -> str:
     if not _is_json(reply.headers):
         return text if reply.headers.get("content-type", "").startswith("text/plain") else ""
     try:
-        return words_of(json.loads(text))
-    except (ValueError, RecursionError):
+        return words_of(lenient_json_of(reply.body, ANSWER_LIMITS))
+    except ValueError:
         return text
