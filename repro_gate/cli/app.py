@@ -1,4 +1,4 @@
-"""The command line: what can be asked, and what the exit code will say.
+"""The command line: its commands, options and exit codes.
 
 Each command imports what it needs when it runs: `--help` must not wait for what it does not use.
 """
@@ -23,11 +23,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="""Prove that an inference stack still says what it said.
+    help="""Check that an inference stack still produces the same output.
 
-    repro-gate runs a fixed matrix of model x prompt x seed several times on this machine. The
-    runs must equal each other, and they must equal the committed golden, token for token. It asks
-    hosted models for the log-probabilities of fixed responses, which must be those of the baseline.
+    repro-gate runs a fixed matrix of model x prompt x seed several times on this machine. All
+    runs must be identical and must match the committed golden, token for token. For hosted models
+    it compares the log-probabilities of fixed responses with a recorded baseline.
     """,
     epilog=EXIT_CODES,
 )
@@ -45,7 +45,7 @@ def _options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", is_eager=True, callback=_print_version
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
         ),
     ] = False,
 ) -> None:
@@ -63,11 +63,11 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
         bool,
         typer.Option(
             "--expect-gpu",
-            help="Exit with 4 when llama.cpp would measure, and not on a GPU.",
+            help="Exit with 4 if llama.cpp would run on the CPU.",
         ),
     ] = False,
 ) -> None:
-    """Print what is installed, which device is used, and what would be checked."""
+    """Print the installed versions, the device in use and the planned check."""
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_doctor

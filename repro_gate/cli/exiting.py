@@ -18,12 +18,12 @@ from repro_gate.errors import (
 
 EXIT_CODES = """\b
 Exit codes:
-    0  everything asked for was checked, and agrees
+    0  everything requested was checked and agrees
     2  wrong command line
     3  an invalid file: the matrix, a golden or a report
     4  inconclusive: something could not be measured or written
-   10  findings: drift, runs that differ, goldens missing or left over
-  130  interrupted; what was measured so far is reported
+   10  findings: drift, runs that differ, missing or orphaned goldens
+  130  interrupted; the results so far are reported
 """
 
 Failed: TypeAlias = Callable[[ReproGateError, ExitCode], None]

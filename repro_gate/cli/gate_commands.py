@@ -1,4 +1,4 @@
-"""The commands of a gate: check, put shards together, and tell of the result."""
+"""The commands of a gate: check, merge the shards, and publish the result."""
 
 import time
 from contextlib import closing
@@ -46,23 +46,24 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     quiet: Quiet = False,
     fail_on: FailOnOption = FailOn.INCONCLUSIVE,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the draws of an interrupted check.")
+        bool, typer.Option("--resume", help="Resume an interrupted check from its draw log.")
     ] = False,
     fail_fast: Annotated[
         bool,
         typer.Option(
             "--fail-fast",
-            help="Stop after the first finding; the rest is reported as not measured.",
+            help="Stop after the first finding; report the rest as not measured.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be run and spent, and exit with 4.")
+        bool,
+        typer.Option("--dry-run", help="Print the planned runs and their cost, and exit with 4."),
     ] = False,
 ) -> None:
     """Run the matrix and compare it with the committed goldens and baselines.
 
-    Writes report.json, report.md, junit.xml and evidence.json, and keeps what it observed: tokens
-    in golden form below observed/, log-probabilities in draws.jsonl. A shard writes shard.json too.
+    Writes report.json, report.md, junit.xml and evidence.json. Also keeps the observed tokens as
+    goldens in observed/ and the log-probabilities in draws.jsonl. A shard also writes shard.json.
     """
     reports = report_folder(output, config)
 
@@ -119,12 +120,12 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     quiet: Quiet = False,
     fail_on: FailOnOption = FailOn.INCONCLUSIVE,
 ) -> None:
-    """Put the shards of one check together, and give the verdict of the whole.
+    """Merge the shards of one check and give one verdict.
 
-    DIR is the report folder of a shard, or a folder of such folders; also REPRO_GATE_MERGE.
+    DIR is the report folder of a shard, or a folder of them; also set by REPRO_GATE_MERGE.
 
-    Proves that every planned cell was measured exactly once, from one commit and on one class of
-    machine, and judges with the goldens of this checkout. Writes the same files as check.
+    Verifies that every planned cell was measured exactly once, from one commit and on one machine
+    profile, and compares with the goldens of this checkout. Writes the same files as check.
     """
     reports = report_folder(output, config)
 
@@ -148,7 +149,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         typer.Option(
             "--comment",
             metavar="|".join(CommentMode),
-            help="When the pull request gets a comment: auto is when there is something to say.",
+            help="When to comment on the pull request; auto: only if there is something to report.",
             envvar="REPRO_GATE_COMMENT",
         ),
     ] = CommentMode.AUTO,
@@ -157,7 +158,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         typer.Option(
             "--name",
             metavar="NAME",
-            help="Tells the comments of several gates apart.",
+            help="Name of this gate; give each gate in a workflow its own.",
             envvar="REPRO_GATE_NAME",
         ),
     ] = DEFAULT_NAME,
@@ -167,7 +168,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         typer.Option(
             "--artifact",
             metavar="NAME",
-            help="The artifact that has the report folder: the comment shows how to download it.",
+            help="Artifact with the report folder; the comment shows how to download it.",
             envvar="REPRO_GATE_ARTIFACT",
         ),
     ] = None,
@@ -176,7 +177,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         typer.Option(
             "--artifact-url",
             metavar="URL",
-            help="Where the report folder can be downloaded.",
+            help="Download link of the report folder.",
             envvar="REPRO_GATE_ARTIFACT_URL",
         ),
     ] = None,
@@ -184,22 +185,22 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         bool,
         typer.Option(
             "--running",
-            help="Say that a check begins: a comment of an earlier one is out of date.",
+            help="Mark an existing comment as outdated because a new check has started.",
         ),
     ] = False,
     of_another_run: Annotated[
         bool,
         typer.Option(
             "--of-another-run",
-            help="Tell the result of the run whose end started this one (workflow_run).",
+            help="Publish the result of the run that triggered this one (workflow_run).",
             envvar="REPRO_GATE_OF_ANOTHER_RUN",
         ),
     ] = False,
 ) -> None:
-    """Tell GitHub what a check found: summary, annotations, outputs and one comment.
+    """Publish the result to GitHub: job summary, annotations, outputs and one PR comment.
 
-    Reads the report folder and the variables of GitHub Actions; the token is in GITHUB_TOKEN. What
-    cannot be told is a warning, and never changes a verdict.
+    Reads the report folder and the environment of GitHub Actions, with the token in GITHUB_TOKEN. A
+    failure to publish is a warning and never changes a verdict.
     """
 
     def command() -> ExitCode:
@@ -208,7 +209,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         options = PublishOptions(
             output=report_folder(output, config),
             config=config,
-            # The job that puts the shards together speaks for all of them.
+            # The job that merges the shards comments for all of them.
             comment=CommentMode.NEVER if shard else comment,
             name=name,
             artifact=artifact,

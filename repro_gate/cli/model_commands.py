@@ -19,7 +19,7 @@ def models_list(
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print each model: where it is, what it must be, whether it is there."""
+    """List each model with its source, pinned digest and whether it is present."""
 
     def command() -> ExitCode:
         from repro_gate.cli.models import run_list
@@ -32,7 +32,7 @@ def models_list(
 
 @models_app.command("fetch", epilog=EXIT_CODES)
 def models_fetch(names: ModelNames = None, *, config: Config = None) -> None:
-    """Make or download each MODEL of the matrix; all of them by default."""
+    """Build or download each MODEL of the matrix; default: all."""
 
     def command() -> ExitCode:
         from repro_gate.cli.models import run_fetch
@@ -45,7 +45,7 @@ def models_fetch(names: ModelNames = None, *, config: Config = None) -> None:
 
 @models_app.command("verify", epilog=EXIT_CODES)
 def models_verify(names: ModelNames = None, *, config: Config = None) -> None:
-    """Compare the file of each MODEL with its pinned digest; all of them by default."""
+    """Verify the file of each MODEL against its pinned digest; default: all."""
 
     def command() -> ExitCode:
         from repro_gate.cli.models import run_verify

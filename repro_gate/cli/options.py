@@ -13,7 +13,7 @@ Config = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="The matrix file, instead of the nearest repro-gate.toml from here upwards.",
+        help="Matrix file; default: the nearest repro-gate.toml in this or a parent folder.",
         envvar="REPRO_GATE_CONFIG",
     ),
 ]
@@ -23,7 +23,7 @@ Suites = Annotated[
         "--suite",
         "-s",
         metavar="NAME",
-        help="A suite of the matrix; may be given several times.",
+        help="A suite of the matrix; repeatable.",
         envvar="REPRO_GATE_SUITE",
     ),
 ]
@@ -32,7 +32,7 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="PATTERN",
-        help="Only the cells whose id matches, such as 'tiny-qwen2--*'.",
+        help="Only cells whose id matches, such as 'tiny-qwen2--*'.",
         envvar="REPRO_GATE_ONLY",
     ),
 ]
@@ -41,7 +41,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="cpu, cuda or cuda:N, instead of what the matrix says.",
+        help="cpu, cuda or cuda:N; overrides the matrix.",
         envvar="REPRO_GATE_DEVICE",
     ),
 ]
@@ -50,7 +50,7 @@ Devices = Annotated[
     typer.Option(
         "--devices",
         metavar="NAME,NAME",
-        help="Devices that share the work, side by side, such as cuda:0,cuda:1.",
+        help="Devices that share the work in parallel, such as cuda:0,cuda:1.",
         envvar="REPRO_GATE_DEVICES",
     ),
 ]
@@ -59,7 +59,7 @@ ShardOption = Annotated[
     typer.Option(
         "--shard",
         metavar="I/N",
-        help="Measure one of N parts of the matrix; `merge` puts them together.",
+        help="Measure one of N parts of the matrix; `merge` combines them.",
         envvar="REPRO_GATE_SHARD",
     ),
 ]
@@ -68,13 +68,13 @@ AllowedHosts = Annotated[
     typer.Option(
         "--allowed-hosts",
         metavar="HOST,HOST",
-        help="Where requests and keys may go; refuse a matrix that names another host.",
+        help="Hosts that may receive requests and API keys; a matrix with any other is refused.",
         envvar="REPRO_GATE_ALLOWED_HOSTS",
     ),
 ]
 Runs = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Runs per cell, instead of what the suite says."),
+    typer.Option(metavar="N", min=1, help="Runs per cell; overrides the suite."),
 ]
 Output = Annotated[
     Path | None,
@@ -82,18 +82,18 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="DIR",
-        help="The folder for the reports, instead of .repro-gate beside the matrix found.",
+        help="Folder for the reports; default: .repro-gate beside the matrix file.",
         envvar="REPRO_GATE_OUTPUT",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print report.json, and only it.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print one line.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only the JSON report.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only one line.")]
 FailOnOption = Annotated[
     FailOn,
     typer.Option(
         "--fail-on",
         metavar="|".join(FailOn),
-        help="What makes the exit code other than 0; the reports say the same in any case.",
+        help="Which outcomes give a non-zero exit code; reports are unaffected.",
         envvar="REPRO_GATE_FAIL_ON",
     ),
 ]

@@ -1,4 +1,4 @@
-"""`repro-gate publish`: what a check found, told on GitHub."""
+"""`repro-gate publish`: the result of a check, on GitHub."""
 
 import json
 import os
@@ -42,12 +42,12 @@ _MOST_OF_OURS = 1 << 30
 """The step before wrote it, from what it held in memory."""
 _NOT_BEGUN = Unfinished(
     exit_code=ExitCode.INCONCLUSIVE.value,
-    message="The check has not begun: a step before it failed or was cancelled.",
-    remedy="look at the log of the job",
+    message="The check did not start: an earlier step failed or was cancelled.",
+    remedy="see the job log",
 )
 _RIVAL = (
-    "Another job of this run comments as {name} too, and has a comment of its own: "
-    "give each gate of a workflow an artifact-name of its own"
+    "Another job of this run also comments as {name}, in a separate comment: "
+    "give each gate in a workflow its own artifact-name"
 )
 _FILES: Mapping[str, str] = {
     "report": "report.md",
@@ -82,7 +82,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
     run = github.run
     if run is None:
         if github.problem is None:
-            raise UsageInvalid("publish tells the result of a run of GitHub Actions; this is none")
+            raise UsageInvalid("publish must run inside GitHub Actions (GITHUB_ACTIONS is not set)")
         warning = Annotation(level="warning", title="repro-gate", message=github.problem)
         say(render_said([warning]))
         return ExitCode.PASSED
@@ -146,7 +146,9 @@ class _Told:
         except PublishFailed as error:
             reason = f"{error.reason} ({error.remedy})" if error.remedy else error.reason
             if run.has_foreign_head and not run.is_of_another:
-                expected = "The run of a fork cannot comment; a workflow on workflow_run can"
+                expected = (
+                    "A run from a fork cannot comment; a workflow triggered by workflow_run can"
+                )
                 self._note("notice", f"{expected}: {reason}")
             else:
                 self._note("warning", f"The comment could not be posted: {reason}")

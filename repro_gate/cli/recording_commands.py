@@ -32,26 +32,24 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
         typer.Option(
             "--from",
             metavar="DIR",
-            help="Accept what a check elsewhere observed: its report folder.",
+            help="Accept the output that another check observed: its report folder.",
         ),
     ] = None,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Also remove goldens that no cell claims.")
-    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Also remove orphaned goldens.")] = False,
     repin: Annotated[
         list[str] | None,
         typer.Option(
             "--repin",
             metavar="MODEL",
-            help="Accept the new file of a model: pin it and record its cells in every suite.",
+            help="Accept the new file of a model: pin it and re-record its cells in every suite.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Accept what the models say now as the new goldens.
+    """Accept the current output of the models as the new goldens.
 
-    Shows what would change and asks before it writes. Records nothing for a cell whose runs
-    differ, and never runs under CI.
+    Shows what would change and asks before writing. Records nothing for a cell whose runs
+    differ, and refuses to run in CI.
     """
 
     def command() -> ExitCode:
@@ -79,26 +77,24 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     only: Only = None,
     device: Device = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Also record anew what has a baseline already.")
+        bool, typer.Option("--again", help="Re-record cells that already have a baseline.")
     ] = False,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Also remove baselines that no cell claims.")
-    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Also remove orphaned baselines.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the draws of an interrupted recording.")
+        bool, typer.Option("--resume", help="Resume an interrupted recording from its draw log.")
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what would be drawn and spent, and exit with 4."),
+        typer.Option("--dry-run", help="Print the planned draws and their cost, and exit with 4."),
     ] = False,
     allowed_hosts: AllowedHosts = None,
     output: Output = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Record the log-probabilities that the models give now as baselines.
+    """Record the current log-probabilities of the models as baselines.
 
-    Makes the calibration draws of every cell that has no baseline, shows what came of them, and
-    asks before it writes. Records nothing where draws are outliers, and never runs under CI.
+    Makes the calibration draws of every cell without a baseline, shows the result and asks
+    before writing. Records nothing where draws are outliers, and refuses to run in CI.
     """
 
     def command() -> ExitCode:

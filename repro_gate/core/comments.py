@@ -250,6 +250,6 @@ def _over(posted: PostedComment, ours: Marker) -> CommentAction:
     if posted.marker.rank > ours.rank:
         return Keep(
             f"this run has already published its result, {posted.marker.state.value}",
-            remedy="give each gate of a workflow an artifact-name of its own",
+            remedy="give each gate in a workflow its own artifact-name",
         )
     return Update(posted)

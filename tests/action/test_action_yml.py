@@ -187,8 +187,8 @@ def test_a_job_whose_name_was_taken_fails_and_names_both() -> None:
     assert (_STEPS[-1], done.returncode) == (refuse, 2)
     assert done.stdout == (
         "::error title=repro-gate::another job or step of this run has uploaded its report as "
-        "gate, so this one is in the artifact gate-x1: give each gate of a workflow an "
-        "artifact-name of its own\n"
+        "gate, so this one is in the artifact gate-x1: give each gate in a workflow "
+        "its own artifact-name\n"
     )
 
 

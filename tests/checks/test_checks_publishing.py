@@ -172,7 +172,7 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(state: Comme
     assert told == NotPosted(
         pull_request=7,
         reason="this run has already published its result, failed",
-        remedy="give each gate of a workflow an artifact-name of its own",
+        remedy="give each gate in a workflow its own artifact-name",
     )
     assert markers(pulls) == [marker()]
 

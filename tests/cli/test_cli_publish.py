@@ -173,7 +173,7 @@ def test_a_check_that_has_not_begun_is_told_as_that(own_job: Job, github: Github
     ran = own_job.publish()
 
     (body,) = github.world.bodies()
-    said = "The check has not begun: a step before it failed or was cancelled."
+    said = "The check did not start: an earlier step failed or was cancelled."
     assert (ran.code, own_job.outputs()["outcome"]) == (0, "broken")
     assert "### \N{NO ENTRY} No verdict: nothing could be measured" in body
     assert f"```text\n{said}\n```" in body
@@ -221,8 +221,8 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(
     assert [state for _, state, _ in states(github.world)] == ["failed"]
     said = (
         f"{_KEPT}all is well, and nothing else was ever said\n"
-        "::warning title=repro-gate::Another job of this run comments as repro-gate too, and has a "
-        "comment of its own: give each gate of a workflow an artifact-name of its own\n"
+        "::warning title=repro-gate::Another job of this run also comments as repro-gate, in a "
+        "separate comment: give each gate in a workflow its own artifact-name\n"
     )
     assert (ran.code, ran.out) == (0, said)
 
@@ -237,7 +237,9 @@ def test_two_jobs_with_one_name_have_a_comment_each(
     ran = own_job.publish()
 
     assert [state for _, state, _ in states(github.world)] == ["failed", "broken"]
-    assert "::warning title=repro-gate::Another job of this run comments as repro-gate" in ran.out
+    assert (
+        "::warning title=repro-gate::Another job of this run also comments as repro-gate" in ran.out
+    )
 
 
 def test_a_gate_may_be_started_by_the_end_of_another_workflow(

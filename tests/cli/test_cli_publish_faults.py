@@ -94,7 +94,10 @@ def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
 
     ran = fork.publish()
 
-    said = "The run of a fork cannot comment; a workflow on workflow_run can: GitHub: status 403"
+    said = (
+        "A run from a fork cannot comment; a workflow triggered by workflow_run can: "
+        "GitHub: status 403"
+    )
     assert (ran.code, "::warning" in ran.out) == (0, False)
     assert f"::notice title=repro-gate::{said}" in ran.out
     assert fork.summary().startswith(f"**Note**: ``{said}")
@@ -170,7 +173,7 @@ def test_a_run_that_does_not_say_which_it_is_can_only_be_warned_of(own_job: Job)
 @pytest.mark.parametrize(
     ("arguments", "variables", "said"),
     [
-        ((), {"GITHUB_ACTIONS": ""}, "publish tells the result of a run of GitHub Actions"),
+        ((), {"GITHUB_ACTIONS": ""}, "publish must run inside GitHub Actions"),
         (("--name", "a b"), {}, "--name: a name has 1 to 100 letters, digits, dots, dashes"),
         (("--comment", "often"), {}, "Invalid value for '--comment'"),
     ],

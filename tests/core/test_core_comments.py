@@ -106,7 +106,7 @@ def test_the_worse_of_two_results_of_one_attempt_stands(better: str, worse: str)
     kept = action_for(CommentMode.AUTO, posted=over_high, ours=low)
     assert kept == Keep(
         f"this run has already published its result, {worse}",
-        remedy="give each gate of a workflow an artifact-name of its own",
+        remedy="give each gate in a workflow its own artifact-name",
     )
 
 
