@@ -109,7 +109,7 @@ def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
         ({"GITHUB_TOKEN": ""}, "there is no GITHUB_TOKEN to comment with"),
         ({"GITHUB_TOKEN": "one\ntwo"}, "GITHUB_TOKEN holds a character that no token has"),
         ({"GITHUB_API_URL": "http://example.org"}, "neither https:// nor on this machine"),
-        ({"GITHUB_EVENT_PATH": "/nowhere"}, "the file of the event cannot be read"),
+        ({"GITHUB_EVENT_PATH": "/nowhere"}, "the event cannot be read: /nowhere"),
     ],
 )
 def test_what_stops_a_comment_beforehand_is_a_warning(
