@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from repro_gate.adapters.plain_files import require_plain_file
+from repro_gate.adapters.plain_files import require_plain_file, require_regular
 from repro_gate.errors import InputInvalid
 
 _PREFIX = ".repro-gate-"
@@ -71,6 +71,25 @@ def open_log(file: Path, *, afresh: bool) -> BinaryIO:
     # Between the look and this, a link may have taken its place.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if afresh else 0)
     return os.fdopen(os.open(file, flags, 0o644), "r+b")
+
+
+def open_to_append(file: Path) -> BinaryIO:
+    """Open a regular file, or a new one, for reading and for writing at its end; never waits.
+
+    Raises:
+        InputInvalid: it is something else, such as a pipe.
+        OSError: it cannot be opened.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        require_regular(file, file.stat())
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    stream = os.fdopen(os.open(file, flags, 0o644), "ab+")
+    try:
+        require_regular(file, os.fstat(stream.fileno()))
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def require_no_links(*folders: Path) -> None:

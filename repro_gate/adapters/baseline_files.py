@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Final
 
 from repro_gate.adapters.atomic import make_folder, require_no_links, write_atomically
-from repro_gate.adapters.documents import read_json
+from repro_gate.adapters.documents import read_json, require_readable
 from repro_gate.core.baseline_format import from_data, is_intact, to_data
 from repro_gate.core.baselines import Baseline
 from repro_gate.errors import InputInvalid
+
+_SCHEMA: Final = "baseline-v1"
+_SMALLER: Final = "lower calibration_draws of the suite, or shorten the prompt or response"
 
 
 class BaselineFiles:
@@ -32,12 +36,14 @@ class BaselineFiles:
         """Write a baseline; afterwards the file is the old one or the new one, never a part.
 
         Raises:
-            InputInvalid: its folder is a link.
+            InputInvalid: its folder is a link, or no check would read so large a file.
         """
         file = self.file(baseline.source, baseline.id)
         require_no_links(self._folder)
         make_folder(file.parent)
-        write_atomically(file, serialize(baseline))
+        text = serialize(baseline)
+        require_readable(text, schema=_SCHEMA, file=file, remedy=_SMALLER)
+        write_atomically(file, text)
 
     def remove(self, source: str, cell_id: str) -> None:
         """Remove a baseline; raises `InputInvalid` as `write` does."""
@@ -58,7 +64,7 @@ def serialize(baseline: Baseline) -> str:
 
 def read_baseline(file: Path, *, source: str, cell_id: str) -> Baseline:
     """Return the baseline of a file; raises `InputInvalid` when it is edited or another's."""
-    data = read_json(file, schema="baseline-v1")
+    data = read_json(file, schema=_SCHEMA)
     try:
         if not is_intact(data):
             raise InputInvalid.at(

@@ -13,7 +13,15 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match  # pyright: ignore[reportUnknownVariableType]
 from jsonschema.validators import extend  # pyright: ignore[reportUnknownVariableType]
 
-from repro_gate.adapters.parsing import Limits, clipped, json_of, shown, toml_of
+from repro_gate.adapters.parsing import (
+    Limits,
+    TooManyValues,
+    clipped,
+    json_of,
+    require_few_values,
+    shown,
+    toml_of,
+)
 from repro_gate.adapters.plain_files import read_plain
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
@@ -58,6 +66,24 @@ def read_toml(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
 def max_bytes_of(schema: str) -> int:
     """Return how large a file of this schema may be."""
     return _LIMITS[schema].max_bytes
+
+
+class TooLarge(InputInvalid):
+    """What would be written, no check would read again."""
+
+
+def require_readable(text: str, *, schema: str, file: Path, remedy: str) -> None:
+    """Raise `TooLarge` for a JSON text that would be refused as a file of this schema."""
+    limits = _LIMITS[schema]
+    size = len(text.encode("utf-8"))
+    try:
+        if size > limits.max_bytes:
+            expected = f"at most {limits.max_bytes} bytes; {remedy}"
+            raise TooLarge.at(file, "", expected=expected, found=str(size))
+        require_few_values(text, limits)
+    except TooManyValues as error:
+        expected = f"at most {limits.max_values} values; {remedy}"
+        raise TooLarge.at(file, "", expected=expected, found="more of them") from error
 
 
 def validate(document: Any, *, schema: str, file: Path) -> None:

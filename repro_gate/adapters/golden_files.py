@@ -15,7 +15,7 @@ from repro_gate.core.goldens import Golden
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 
-_SCHEMA: Final = "golden-v1"
+SCHEMA: Final = "golden-v1"
 
 
 class GoldenFiles:
@@ -57,12 +57,12 @@ class GoldenFiles:
 
 def read_golden_bytes(file: Path) -> bytes:
     """Return the bytes of a golden, unread; raises `InputInvalid`."""
-    return read_plain(file, max_bytes=max_bytes_of(_SCHEMA))
+    return read_plain(file, max_bytes=max_bytes_of(SCHEMA))
 
 
 def parse_golden(data: bytes, *, file: Path, profile: str, cell_id: str) -> Golden:
     """Return the golden of a file; raises `InputInvalid` when it is broken or another's."""
-    document = parse_json(data, file=file, schema=_SCHEMA)
+    document = parse_json(data, file=file, schema=SCHEMA)
     try:
         golden = from_data(document)
     except (ValueError, OverflowError) as error:

@@ -7,18 +7,21 @@ same class serves pytest's `snapshot` fixture, so both ways write the same bytes
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from syrupy.data import Snapshot, SnapshotCollection
 from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 
 from repro_gate.adapters.atomic import make_folder, require_no_links, write_atomically
-from repro_gate.adapters.golden_files import GoldenFiles, read_golden_bytes
+from repro_gate.adapters.documents import require_readable
+from repro_gate.adapters.golden_files import SCHEMA, GoldenFiles, read_golden_bytes
 from repro_gate.adapters.parsing import text_of
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.golden_format import from_data, to_data
 from repro_gate.core.goldens import Golden, definition_changes
+
+_SMALLER: Final = "lower max_tokens, or shorten the prompt"
 
 
 class GoldenExtension(JSONSnapshotExtension):
@@ -80,7 +83,9 @@ class GoldenExtension(JSONSnapshotExtension):
         """Write the file in one step: a reader, or a crash, meets the old one or the new one."""
         del name_order
         snapshot = next(iter(snapshot_collection))
-        write_atomically(Path(snapshot_collection.location), str(snapshot.data))
+        file, text = Path(snapshot_collection.location), str(snapshot.data)
+        require_readable(text, schema=SCHEMA, file=file, remedy=_SMALLER)
+        write_atomically(file, text)
 
 
 def golden_extension(folder: Path) -> type[GoldenExtension]:
@@ -97,7 +102,7 @@ class SyrupyGoldens(GoldenFiles):
     """The same goldens, to be changed."""
 
     def write(self, golden: Golden) -> None:
-        """Write a golden; raises `InputInvalid` when its folder is a link."""
+        """Write a golden; raises `InputInvalid` when its folder is a link, or it is too large."""
         file = self.file(golden.profile, golden.cell.id)
         collection = SnapshotCollection(location=str(file))
         collection.add(Snapshot(name=golden.cell.id, data=serialize(golden)))

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from repro_gate.adapters.atomic import sweep
 from repro_gate.adapters.environments import minimal_environment
 from repro_gate.adapters.hub import HubFile, fetch
 from repro_gate.adapters.model_sources import hub_file_of
 from repro_gate.adapters.own_modules import command_of
-from repro_gate.adapters.plain_files import mistaken_content, open_plain
+from repro_gate.adapters.plain_files import absence_of, mistaken_content, open_plain
 from repro_gate.core.cells import require_name
 from repro_gate.core.models import ModelSpec, another_file
 from repro_gate.core.text import printable
@@ -43,9 +44,9 @@ class CachedModels:
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
-        elif not path.is_file():
+        elif (absence := absence_of(path)) is not None:
             raise MeasurementUnavailable(
-                f"the model {model.name} is not here: there is no file {path}",
+                f"the model {model.name} is not here: {absence}",
                 remedy=absence_remedy(model),
             )
         elif model.engine.kind.is_built_in:
@@ -61,7 +62,7 @@ class CachedModels:
         """
         path = self.path_of(model)
         if model.source.startswith("hf:") and not self._is_right(model, path):
-            path.unlink(missing_ok=True)
+            _make_room(path)
             self._fetch_from_hub(model, path)
         file = self.locate(model)
         if file.sha256 is not None and (found := sha256_of(path)) != file.sha256:
@@ -84,7 +85,8 @@ class CachedModels:
         if kind == "hf":
             hub_file = _hub_file(model)
             return self.cache / "hf" / hub_file.folder / hub_file.file
-        return (self.beside / model.source).resolve()
+        # Unlike `Path.resolve`, it takes a link to itself.
+        return Path(os.path.realpath(self.beside / model.source))
 
     def expected_sha256(self, model: ModelSpec) -> str | None:
         """Return what the matrix, or else the first recording, says that the file must be."""
@@ -92,7 +94,7 @@ class CachedModels:
 
     def _is_right(self, model: ModelSpec, path: Path) -> bool:
         expected = self.expected_sha256(model)
-        return path.is_file() and (expected is None or sha256_of(path) == expected)
+        return absence_of(path) is None and (expected is None or sha256_of(path) == expected)
 
     def _make(self, model: ModelSpec, path: Path) -> None:
         if self._is_right(model, path):
@@ -101,6 +103,8 @@ class CachedModels:
         name = model.source.partition(":")[2]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # What a maker that was killed has left.
+            sweep(path.parent, trees=())
         except OSError as error:
             raise MeasurementUnavailable(
                 f"{model.name} cannot be kept in {path.parent}: {error.strerror}",
@@ -151,6 +155,15 @@ class CachedModels:
             )
         if fetched != path:
             fetched.replace(path)
+
+
+def _make_room(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise MeasurementUnavailable(
+            f"{path} cannot be replaced: {error.strerror}", remedy=f"remove {path}"
+        ) from error
 
 
 def sha256_of(file: Path) -> str:

@@ -123,7 +123,7 @@ def json_line_of(line: bytes, limits: Limits) -> Any:
         text = line.removesuffix(b"\n").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"the byte {line[error.start]:#04x}, which is not UTF-8") from error
-    _require_few_values(text, limits)
+    require_few_values(text, limits)
     try:
         return _json_from(text)
     except json.JSONDecodeError as error:
@@ -138,14 +138,15 @@ def lenient_json_of(data: bytes, limits: Limits) -> Any:
     NaN, Infinity, half a surrogate pair, any UTF and a key that comes twice are taken.
     """
     text = data.decode(json.detect_encoding(data), errors="surrogatepass")
-    _require_few_values(text, limits)
+    require_few_values(text, limits)
     try:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("a value that is nested too deeply") from error
 
 
-def _require_few_values(text: str, limits: Limits) -> None:
+def require_few_values(text: str, limits: Limits) -> None:
+    """Raise `TooManyValues` for a JSON text that has more than are allowed."""
     if _json_values(text, limits.max_values) > limits.max_values:
         raise TooManyValues(limits)
 

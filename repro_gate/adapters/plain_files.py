@@ -54,10 +54,10 @@ def open_plain(file: Path, *, may_be_link: bool = True) -> BufferedReader:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if may_be_link else os.O_NOFOLLOW)
     try:
         # Opening a device may already do something, so it is looked at first.
-        _require_regular(file, file.stat() if may_be_link else require_no_link(file))
+        require_regular(file, file.stat() if may_be_link else require_no_link(file))
         descriptor = os.open(file, flags)
         try:
-            _require_regular(file, os.fstat(descriptor))
+            require_regular(file, os.fstat(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
@@ -88,7 +88,7 @@ def read_plain(file: Path, *, max_bytes: int, may_be_link: bool = True) -> bytes
 
 def require_plain_file(file: Path) -> None:
     """Raise `InputInvalid` for a link, and for all that is not a regular file."""
-    _require_regular(file, require_no_link(file))
+    require_regular(file, require_no_link(file))
 
 
 def require_no_link(path: Path) -> os.stat_result:
@@ -114,11 +114,28 @@ def mistaken_content(head: bytes) -> str | None:
     return next((what for pattern, what in _MISTAKES if pattern.match(head)), None)
 
 
-def _require_regular(file: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kinds = (name for is_kind, name in _KINDS if is_kind(status.st_mode))
-        found = next(kinds, "something else")
+def absence_of(file: Path) -> str | None:
+    """Return why there is no regular file at a path; None where there is one, be it by a link."""
+    try:
+        found = _other_kind(file.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return f"there is no file {file}"
+    except (OSError, ValueError) as error:
+        return str(_unreadable(file, error))
+    return None if found is None else f"{file} is {found}"
+
+
+def require_regular(file: Path, status: os.stat_result) -> None:
+    """Raise `InputInvalid` unless what was found at a path is a regular file."""
+    found = _other_kind(status)
+    if found is not None:
         raise InputInvalid.at(file, "", expected="a regular file", found=found)
+
+
+def _other_kind(status: os.stat_result) -> str | None:
+    if stat.S_ISREG(status.st_mode):
+        return None
+    return next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "something else")
 
 
 def _unreadable(file: Path, error: OSError | ValueError) -> InputInvalid:

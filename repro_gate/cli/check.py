@@ -9,6 +9,7 @@ from itertools import chain
 from rich.console import Console
 
 from repro_gate.adapters.model_files import absence_remedy
+from repro_gate.adapters.plain_files import absence_of
 from repro_gate.checks.tokens import judge_tokens, measure_tokens
 from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Opening
@@ -142,5 +143,5 @@ def _token_lines(workspace: wiring.Workspace, plan: Plan) -> Iterator[str]:
             "besides controls"
         )
     for model in plan.models.values():
-        if not workspace.models.path_of(model).exists():
+        if absence_of(workspace.models.path_of(model)) is not None:
             yield f"model {model.name} is missing: {absence_remedy(model)}"

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 import repro_gate
 from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hub import is_installed as hub_is_installed
+from repro_gate.adapters.plain_files import absence_of
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.core.models import EngineSpec
@@ -112,7 +113,7 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     for model in matrix.models.values():
         path = workspace.models.path_of(model)
         pinned = workspace.models.expected_sha256(model)
-        yield f"  model {model.name}: {'here' if path.exists() else 'not here'}, {path}"
+        yield f"  model {model.name}: {'here' if absence_of(path) is None else 'not here'}, {path}"
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from repro_gate.adapters.model_files import absence_remedy, sha256_of
+from repro_gate.adapters.plain_files import absence_of
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening
 from repro_gate.core.models import ModelSpec, another_file
@@ -20,7 +21,7 @@ def run_list(opening: Opening, *, as_json: bool) -> ExitCode:
             "source": model.source,
             "path": str(workspace.models.path_of(model)),
             "sha256": workspace.models.expected_sha256(model),
-            "present": workspace.models.path_of(model).exists(),
+            "present": absence_of(workspace.models.path_of(model)) is None,
         }
         for model in workspace.matrix.models.values()
     ]
@@ -56,8 +57,9 @@ def run_verify(opening: Opening, names: Sequence[str]) -> ExitCode:
 def _verify(workspace: wiring.Workspace, model: ModelSpec) -> str | None:
     path = workspace.models.path_of(model)
     expected = workspace.models.expected_sha256(model)
-    if not path.exists():
-        return f"absent; {absence_remedy(model)}"
+    absence = absence_of(path)
+    if absence is not None:
+        return f"absent: {absence}; {absence_remedy(model)}"
     try:
         digest = sha256_of(path)
     except MeasurementUnavailable as error:

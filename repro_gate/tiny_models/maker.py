@@ -1,10 +1,11 @@
 """Writes a recipe's GGUF file, whole or not at all."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
-import uuid
+import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +46,28 @@ def make(recipe: Recipe, path: Path) -> MadeModel:
     return MadeModel(path=path, sha256=digest, size=size)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _replacing(path: Path) -> Generator[Path, None, None]:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    descriptor, partial = _begun(path.parent)
     try:
         yield partial
+        partial.chmod(0o644)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _begun(folder: Path) -> tuple[int, Path]:
+    """Return a new file, which is locked while it is open: the gate sweeps those that are not."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=".repro-gate-", suffix=".tmp", dir=folder)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Before it was locked, it may have been swept.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)
 
 
 def _write(recipe: Recipe, path: Path) -> None:

@@ -287,6 +287,29 @@ def test_what_a_killed_writer_left_is_no_baseline(tmp_path: Path) -> None:
     assert (store.sources(), store.recorded(SOURCE)) == (frozenset(), frozenset())
 
 
+def test_a_baseline_that_no_check_would_read_is_not_written(tmp_path: Path) -> None:
+    """Whoever records it reads what to lower; the old baseline stays."""
+    store = BaselineFiles(tmp_path)
+    store.write(BASELINE)
+    tokens = 90_000
+    response = (Piece(2, b"a"),) * tokens
+    large = baseline_of(
+        CELL,
+        [(-1.5,) * tokens, (-1.0,) * tokens, (-1.5,) * tokens],
+        encoding=Encoding(prompt=(Piece(1, b"Say"),), response=response),
+        facts=(DrawFacts(at=NOW, model=MODEL),) * 3,
+    )
+
+    with pytest.raises(InputInvalid) as caught:
+        store.write(large)
+
+    assert str(caught.value) == (
+        f"{store.file(SOURCE, CELL.id)}: expected at most 250000 values; lower calibration_draws "
+        "of the suite, or shorten the prompt or response, found more of them"
+    )
+    assert store.file(SOURCE, CELL.id).read_text("utf-8") == TEXT
+
+
 def test_a_baseline_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """A file where the folder should be is an `OSError`, which the caller tells."""
     (tmp_path / SOURCE).touch()

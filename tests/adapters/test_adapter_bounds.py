@@ -263,6 +263,19 @@ def test_a_document_that_would_exhaust_us_is_refused(
     assert refusal.startswith((told, "expected at most 1048576 bytes"))
 
 
+@pytest.mark.parametrize("reader", ["report", "evidence", "shard", "log"])
+@pytest.mark.parametrize("name", _JSON)
+def test_a_result_that_would_exhaust_us_is_refused(
+    bounded: Bounded, reader: str, name: str
+) -> None:
+    """It comes from another machine, or from a check of another day."""
+    content, _ = _JSON[name]
+
+    data = content.encode("utf-8", errors="surrogateescape")
+
+    assert bounded.refusal(reader, data + b"\n")
+
+
 def test_a_golden_of_many_tokens_with_a_bad_one_is_refused(bounded: Bounded) -> None:
     """The first bad one is named, and those before it have not cost too much."""
     file = next(Path("snapshots/goldens").glob("*/*.json"))

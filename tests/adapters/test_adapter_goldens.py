@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,32 @@ def test_a_removed_golden_is_gone(tmp_path: Path) -> None:
     store.remove(PROFILE, cell_of("fox").id)
 
     assert names_below(tmp_path) == [f"{PROFILE}/tiny--haiku--seed42.json"]
+
+
+@pytest.mark.parametrize(
+    ("data", "count", "refused"),
+    [
+        (b"a" * 4096, 2_100, "expected at most 8388608 bytes; {remedy}, found 17224753"),
+        (b"a", 250_000, "expected at most 250000 values; {remedy}, found more of them"),
+    ],
+)
+def test_a_golden_that_no_check_would_read_is_not_written(
+    tmp_path: Path, data: bytes, count: int, refused: str
+) -> None:
+    """Whoever records it can still change the cell; the old golden stays."""
+    store = SyrupyGoldens(tmp_path)
+    store.write(GOLDEN)
+    generation = Generation(
+        prompt=GOLDEN.generation.prompt, tokens=(Token(7, data),) * count, stop=Stop.LENGTH
+    )
+
+    with pytest.raises(InputInvalid) as caught:
+        store.write(replace(GOLDEN, generation=generation))
+
+    remedy = "lower max_tokens, or shorten the prompt"
+    file = store.file(PROFILE, GOLDEN.cell.id)
+    assert str(caught.value).startswith(f"{file}: {refused.format(remedy=remedy)}")
+    assert store.read(PROFILE, GOLDEN.cell.id) == GOLDEN
 
 
 def test_a_golden_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """Where model files come from: made by us, lying beside the matrix, or absent with a remedy."""
 
 import hashlib
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +18,7 @@ from repro_gate.ports import ModelFile
 from tests.fakes.values import model_spec_of
 
 RECIPE = "tiny-phi3"
+BIG = "qwen2.5-0.5b-shape"
 
 
 def models_in(folder: Path, pins: Mapping[str, str] | None = None) -> CachedModels:
@@ -146,7 +151,7 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert file.path == tmp_path / "my.gguf"
 
 
-@pytest.mark.parametrize("source", ["no.gguf", "."])
+@pytest.mark.parametrize("source", ["no.gguf", "no/folder.gguf"])
 def test_a_path_without_a_file_is_unavailable(tmp_path: Path, source: str) -> None:
     """Nothing but the user can bring it, so the remedy names the place in the matrix."""
     (tmp_path / "here").mkdir()
@@ -290,3 +295,92 @@ def test_what_stands_in_place_of_a_model_is_named(
     assert caught.value.remedy is not None
     assert caught.value.remedy.startswith(remedy)
     assert models_in(tmp_path).locate(other).path == folder / "model.gguf"
+
+
+@pytest.mark.parametrize("kind", [EngineKind.LLAMA_CPP, EngineKind.COMMAND])
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("folder", "{path} is a folder"),
+        ("pipe", "{path} is a named pipe"),
+        ("zero", "/dev/zero is a character device"),
+        ("itself", "{path}: expected a readable file, found Too many levels of symbolic links"),
+        ("x" * 300, "{path}: expected a readable file, found File name too long"),
+    ],
+)
+def test_what_is_no_file_is_named_and_never_opened(
+    tmp_path: Path, kind: EngineKind, name: str, found: str
+) -> None:
+    """Nobody may ever write to a pipe, and a device has no end, whichever engine is to read it."""
+    here = tmp_path / "here"
+    (here / "folder").mkdir(parents=True)
+    os.mkfifo(here / "pipe")
+    (here / "zero").symlink_to("/dev/zero")
+    (here / "itself").symlink_to("itself")
+    model = model_from(name)
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(replace(model, engine=replace(model.engine, kind=kind)))
+
+    assert caught.value.reason == (f"the model tiny is not here: {found.format(path=here / name)}")
+
+
+def test_a_pipe_in_the_cache_of_a_hub_is_named(tmp_path: Path) -> None:
+    """A check neither waits for it nor fetches in its place."""
+    model = model_from("hf:owner/repo/my.gguf", sha256="0" * 64)
+    path = models_in(tmp_path).path_of(model)
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model)
+
+    assert (caught.value.reason, caught.value.remedy) == (
+        f"the model tiny is not here: {path} is a named pipe",
+        "repro-gate models fetch tiny",
+    )
+
+
+def test_a_folder_in_the_cache_of_a_hub_is_not_replaced(tmp_path: Path) -> None:
+    """What is in it may be somebody's."""
+    model = model_from("hf:owner/repo/my.gguf")
+    path = models_in(tmp_path).path_of(model)
+    path.mkdir(parents=True)
+
+    with pytest.raises(MeasurementUnavailable, match=r"my.gguf cannot be replaced: Is a directory"):
+        models_in(tmp_path).fetch(model)
+
+
+def test_what_a_killed_maker_left_is_swept(tmp_path: Path, digest: str) -> None:
+    """The cache does not grow with every cancelled job."""
+    model = model_from(f"builtin:{RECIPE}", sha256=digest)
+    path = models_in(tmp_path).path_of(model)
+    path.parent.mkdir(parents=True)
+    maker = subprocess.Popen([sys.executable, "-m", "repro_gate.tiny_models", BIG, f"{path}.big"])
+    while not any(file.stat().st_size for file in path.parent.iterdir()):
+        assert maker.poll() is None
+        time.sleep(0.01)
+    maker.kill()
+    maker.wait()
+
+    models_in(tmp_path).locate(model)
+
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_another_maker_is_writing_stays(tmp_path: Path, digest: str) -> None:
+    """Two jobs may share a cache."""
+    model = model_from(f"builtin:{RECIPE}", sha256=digest)
+    path = models_in(tmp_path).path_of(model)
+    path.parent.mkdir(parents=True)
+    other = [sys.executable, "-m", "repro_gate.tiny_models", BIG, f"{path}.big"]
+    with subprocess.Popen(other, stdout=subprocess.DEVNULL) as maker:
+        while not any(file.stat().st_size for file in path.parent.iterdir()):
+            assert maker.poll() is None
+            time.sleep(0.01)
+        models_in(tmp_path).locate(model)
+
+    assert (maker.returncode, {file.name for file in path.parent.iterdir()}) == (
+        0,
+        {path.name, f"{path.name}.big"},
+    )

@@ -24,6 +24,7 @@ from tests.fakes.values import (
     PROFILE,
     answer_to,
     cell_of,
+    generation_of,
     golden_of,
     matrix_of,
     model_facts_of,
@@ -103,6 +104,15 @@ def test_the_digests_are_those_of_the_files(tmp_path: Path) -> None:
     written = (tmp_path / "observed" / PROFILE / f"{HAIKU.id}.json").read_bytes()
     assert digests == {HAIKU.id: hashlib.sha256(written).hexdigest()}
     assert written.decode() == serialize(golden_of(HAIKU))
+
+
+def test_what_nobody_could_accept_is_left_out(tmp_path: Path) -> None:
+    """A verdict is not lost because its evidence is too large for a golden."""
+    large = replace(golden_of(HAIKU), generation=generation_of(*range(260_000)))
+
+    digests = write_observed(tmp_path, [large, golden_of(FOX)])
+
+    assert list(digests) == [FOX.id]
 
 
 def test_what_an_earlier_check_observed_is_removed(tmp_path: Path) -> None:
@@ -211,10 +221,10 @@ def test_what_is_no_plain_file_is_refused(
 def test_a_huge_file_is_refused(download: Download) -> None:
     """It is not even read for its digest."""
     with download.file.open("ab") as file:
-        file.truncate(5 * 2**20)
+        file.truncate(9 * 2**20)
 
     assert download.refusal() == (
-        f"observed/{PROFILE}/{HAIKU.id}.json: expected at most 4194304 bytes, found 5242880"
+        f"observed/{PROFILE}/{HAIKU.id}.json: expected at most 8388608 bytes, found 9437184"
     )
 
 

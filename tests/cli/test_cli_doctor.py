@@ -86,9 +86,9 @@ def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
         (lambda file: file.write_bytes(b"other"), f"has the sha256 {sha256(b'other').hexdigest()}"),
         (
             lambda file: file.unlink(),
-            "absent; put the file there, or correct the source of models.tiny",
+            "tiny.gguf; put the file there, or correct the source of models.tiny",
         ),
-        (lambda file: (file.unlink(), file.mkdir()), "expected a regular file, found a folder"),
+        (lambda file: (file.unlink(), file.mkdir()), "tiny.gguf is a folder; put the file there"),
     ],
     ids=["other", "absent", "folder"],
 )

@@ -1,6 +1,7 @@
 """Reads files in children that get two seconds and 200 MB: `python -m tests.fakes.bounded_reading`.
 
-The answers of engines and servers, as files that hold one, get three seconds and 300 MB.
+What is larger by nature gets three seconds and 300 MB: results, and the answers of engines and
+servers, as files that hold one.
 
 A request is a line of JSON, `{"reader": NAME, "path": PATH}`; the answer is a line of JSON with the
 message of the refusal, or null, or with what ended the child.
@@ -42,8 +43,8 @@ from tests.fakes.values import cell_of, engine_spec_of
 
 _MAX_BYTES = 200 << 20
 _MAX_CPU_S = 2
-_MAX_BYTES_OF_ANSWER = 300 << 20
-_MAX_CPU_S_OF_ANSWER = 3
+_MAX_BYTES_OF_LARGE = 300 << 20
+_MAX_CPU_S_OF_LARGE = 3
 _OK = HTTPStatus.OK
 _HEADERS = {"content-type": "application/json"}
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -125,12 +126,12 @@ def answer(reader: str, path: Path) -> Any:
 
 def _attempt(reader: str, path: Path) -> Any:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    is_answer = reader in ANSWERS
-    more = _MAX_BYTES_OF_ANSWER if is_answer else _MAX_BYTES
+    is_large = reader in {*ANSWERS, "report", "evidence", "shard", "log"}
+    more = _MAX_BYTES_OF_LARGE if is_large else _MAX_BYTES
     most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     # A child begins at no time at all.
-    last_s = int(time.process_time()) + (_MAX_CPU_S_OF_ANSWER if is_answer else _MAX_CPU_S)
+    last_s = int(time.process_time()) + (_MAX_CPU_S_OF_LARGE if is_large else _MAX_CPU_S)
     resource.setrlimit(resource.RLIMIT_CPU, (last_s, last_s + 1))
     try:
         {**READERS, **ANSWERS}[reader](path)

@@ -132,7 +132,7 @@ def test_a_killed_maker_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"something older")
     maker = subprocess.Popen([sys.executable, "-m", "repro_gate.tiny_models", BIG, str(path)])
-    while not any(file.stat().st_size for file in tmp_path.glob(".*.partial")):
+    while not any(file.stat().st_size for file in tmp_path.glob(".repro-gate-*.tmp")):
         assert maker.poll() is None
         time.sleep(0.01)
     maker.kill()

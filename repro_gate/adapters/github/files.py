@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from repro_gate.errors import PublishFailed
+from repro_gate.adapters.atomic import open_to_append
+from repro_gate.errors import InputInvalid, PublishFailed
 
 MOST_SUMMARY_BYTES = 1 << 20
 """Of a larger summary the runner shows nothing at all."""
@@ -22,7 +23,7 @@ def append_summary(file: Path, text: str) -> None:
     """
     data = _encoded(text if text.endswith("\n") else f"{text}\n")
     try:
-        with file.open("ab+") as stream:
+        with open_to_append(file) as stream:
             before = stream.tell()
             if before:
                 stream.seek(before - 1)
@@ -34,8 +35,8 @@ def append_summary(file: Path, text: str) -> None:
                     f"more than {MOST_SUMMARY_BYTES} are not shown"
                 )
             stream.write(data)
-    except OSError as error:
-        raise PublishFailed(f"the job summary cannot be written: {error.strerror}") from error
+    except (InputInvalid, OSError) as error:
+        raise PublishFailed(f"the job summary cannot be written: {_words_of(error)}") from error
 
 
 def _random_delimiter() -> str:
@@ -60,10 +61,10 @@ def write_outputs(
     """
     data = b"".join(_entry(name, value, new_delimiter()) for name, value in values.items())
     try:
-        with file.open("ab") as stream:
+        with open_to_append(file) as stream:
             stream.write(data)
-    except OSError as error:
-        raise PublishFailed(f"the outputs cannot be written: {error.strerror}") from error
+    except (InputInvalid, OSError) as error:
+        raise PublishFailed(f"the outputs cannot be written: {_words_of(error)}") from error
 
 
 def _entry(name: str, value: str, delimiter: str) -> bytes:
@@ -75,6 +76,10 @@ def _entry(name: str, value: str, delimiter: str) -> bytes:
     if len(encoded) > _MOST_OUTPUT_BYTES:
         raise PublishFailed(f"the output {name} has more than {_MOST_OUTPUT_BYTES} bytes")
     return _encoded(f"{name}<<{delimiter}\n") + encoded + _encoded(f"\n{delimiter}\n")
+
+
+def _words_of(error: InputInvalid | OSError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _encoded(text: str) -> bytes:

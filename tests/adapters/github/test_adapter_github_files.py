@@ -1,5 +1,6 @@
 """Summaries and outputs, read back as the runner reads them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -79,6 +80,29 @@ def test_files_that_cannot_be_written_are_said(tmp_path: Path) -> None:
         append_summary(tmp_path, "x")
     with pytest.raises(PublishFailed, match="the outputs cannot be written"):
         write_outputs(tmp_path, {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("pipe", "a named pipe"), ("full", "a character device")]
+)
+def test_what_is_no_file_is_named_and_never_waited_for(
+    tmp_path: Path, name: str, found: str
+) -> None:
+    """Nobody may ever read the pipe, and nobody reads a device."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "full").symlink_to("/dev/full")
+    file = tmp_path / name
+
+    with pytest.raises(PublishFailed) as summary:
+        append_summary(file, "x")
+    with pytest.raises(PublishFailed) as outputs:
+        write_outputs(file, {"a": "b"})
+
+    what = f"cannot be written: {file}: expected a regular file, found {found}"
+    assert (summary.value.reason, outputs.value.reason) == (
+        f"the job summary {what}",
+        f"the outputs {what}",
+    )
 
 
 def test_outputs_are_added_to_what_is_there(file: Path) -> None:
