@@ -88,7 +88,7 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
         try:
             _calibrate_all(recordings, options)
         except KeyboardInterrupt:
-            warn("repro-gate: interrupted; nothing was written, --resume goes on")
+            warn("repro-gate: interrupted; nothing was written. Run again with --resume")
             return ExitCode.INTERRUPTED
         if not _written(workspace, recordings, options):
             return ExitCode.INCONCLUSIVE

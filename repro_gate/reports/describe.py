@@ -25,9 +25,9 @@ from repro_gate.reports.explain import where
 WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(Verdict))
 """Every verdict, in the order in which reports count them."""
 
-_ADVICE_WITH_REMEDY: Final = "Apply the remedy, and check again."
+_ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
 _ADVICE_WITHOUT_REMEDY: Final = (
-    "No remedy is known for this reason; repro-gate doctor shows what is installed and used."
+    "No known remedy for this reason; repro-gate doctor shows the installed versions and devices."
 )
 
 
@@ -57,7 +57,7 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             claim = _drifting(verdict, cell.runs)
             return _with_unfinished(Description(claim=claim, suspects=suspects), cell)
         case Unrecorded(reason=reason):
-            claim = "no golden speaks for this cell on this class of machine"
+            claim = "no golden recorded for this cell on this machine profile"
             reason = foreign.message(f"{reason} (profile {cell.profile})")
             return _with_unfinished(Description(claim=claim, reason=reason), cell)
         case Vacuous(factor=factor):
@@ -68,7 +68,7 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             claim = "not measured, so neither a pass nor drift"
             return Description(claim=claim, reason=foreign.message(reason), remedy=said)
         case Orphaned():
-            return Description(claim="no cell of the matrix claims this golden")
+            return Description(claim="no cell in the matrix uses this golden")
         case _:
             assert_never(cell.verdict)
 
@@ -88,26 +88,26 @@ def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
     """Return what to do about a verdict, in our own words."""
     match verdict:
         case Match():
-            return "Nothing is left to do."
+            return "No action needed."
         case Nondeterministic():
-            return "Find what differs between two runs; until they agree no golden can hold."
+            return "Find what differs between two runs; no golden can match until they agree."
         case Drift():
-            return "If the change is intended, accept it; if not, begin with what changed."
+            return "If the change is intended, accept it. Otherwise start with what changed."
         case Unrecorded():
-            return "Record a golden, and commit it."
+            return "Record a golden and commit it."
         case Vacuous(factor=factor):
             return _ADVICE[factor]
         case Inconclusive(remedy=remedy):
             return _ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY
         case Orphaned():
-            return "Remove the golden, or give the matrix its cell back."
+            return "Remove the golden, or restore its cell in the matrix."
         case _:
             assert_never(verdict)
 
 
 _ADVICE: Final = {
-    Factor.SEED: "Make the engine use the seed, or set temperature = 0 where nothing is sampled.",
-    Factor.PROMPT: "Check the model file and the engine: an output has to depend on its prompt.",
+    Factor.SEED: "Make the engine use the seed, or set temperature = 0 if nothing is sampled.",
+    Factor.PROMPT: "Check the model file and the engine: the output must depend on the prompt.",
 }
 """What to do where the output of a model does not depend on a factor."""
 
@@ -142,7 +142,7 @@ def describe_former(cells: Sequence[CellReport]) -> str | None:
     if not former:
         return None
     if not parted:
-        return "equal to those of the golden as far as both go, in spite of the new definition"
+        return "identical to the golden up to the shorter length, despite the new definition"
     place = where(min(parted, key=lambda each: (each.place is Place.OUTPUT, each.position)))
     if len(former) == 1:
         return f"diverge from the golden at {place}"
@@ -159,7 +159,7 @@ def _with_unfinished(description: Description, cell: CellReport) -> Description:
     if cell.unfinished is None:
         return description
     known = "" if description.reason is None else f"{description.reason}; "
-    reason = f"{known}the other runs were not made: {cell.unfinished.reason}"
+    reason = f"{known}the remaining runs were not made: {cell.unfinished.reason}"
     remedy = cell.unfinished.remedy
     return replace(
         description,
@@ -180,8 +180,8 @@ def _unshown(factor: Factor) -> str:
 
 def _matching(runs: int) -> str:
     if runs == 1:
-        return "1 run equals the golden"
-    return f"{runs} runs equal each other and the golden"
+        return "1 run matches the golden"
+    return f"{runs} identical runs match the golden"
 
 
 def _differing(verdict: Nondeterministic) -> str:
@@ -189,5 +189,7 @@ def _differing(verdict: Nondeterministic) -> str:
 
 
 def _drifting(verdict: Drift, runs: int) -> str:
-    agreement = "1 run does not equal" if runs == 1 else f"{runs} runs equal each other, but not"
-    return f"{agreement} the golden: they part at {where(verdict.divergence)}"
+    place = f"from the golden at {where(verdict.divergence)}"
+    if runs == 1:
+        return f"1 run diverges {place}"
+    return f"{runs} identical runs, but they diverge {place}"

@@ -99,7 +99,7 @@ def where(divergence: Divergence) -> str:
 
 def spell_token(token: Token | None) -> str:
     """Return a token as its id and its text; None is the end of a sequence."""
-    return "nothing: it has ended" if token is None else f'{token.id} "{spell(token.data)}"'
+    return "(end of sequence)" if token is None else f'{token.id} "{spell(token.data)}"'
 
 
 def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
@@ -107,14 +107,14 @@ def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
     expected, observed = explanation.expected_by, explanation.observed_by
     divergence = explanation.divergence
     lines = [
-        ("context", f'"{explanation.context}"' if divergence.position else "none: the first token"),
+        ("context", f'"{explanation.context}"' if divergence.position else "none (first token)"),
         (expected, spell_token(divergence.expected)),
         (observed, spell_token(divergence.observed)),
     ]
     if explanation.expected:
-        lines.append((f"{expected} goes on", f'"{explanation.expected_continuation}"'))
+        lines.append((f"{expected} continues", f'"{explanation.expected_continuation}"'))
     if explanation.observed:
-        lines.append((f"{observed} goes on", f'"{explanation.observed_continuation}"'))
+        lines.append((f"{observed} continues", f'"{explanation.observed_continuation}"'))
     margin = margin_words(explanation)
     return tuple(lines) if margin is None else (*lines, ("margin", margin))
 

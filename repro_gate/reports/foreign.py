@@ -65,4 +65,4 @@ def change_line(changed: FactChange) -> str:
 
 
 def _fact(value: str | None) -> str:
-    return "(not said)" if value is None else value
+    return "(not reported)" if value is None else value

@@ -59,7 +59,7 @@ def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[Line]:
     yield from _draws(cell)
     yield from _tokens(effect.tokens)
     if not verdict.provenance:
-        yield "changed", "nothing that is kept with a baseline"
+        yield "changed", "nothing recorded with the baseline"
 
 
 def _moved(effect: Effect) -> Iterator[Line]:
@@ -109,8 +109,8 @@ def _token(token: TokenShift) -> str:
 def _outlier(outlier: OutlierDraw) -> Iterator[Line]:
     distance = abs(outlier.total - outlier.center)
     place = f"{nats(distance)} from the center {nats(outlier.center)}"
-    ordinary = f"where up to {nats(outlier.bound)} is ordinary"
-    yield "outlier", f"{nats(outlier.total)} nats, {place}, {ordinary}; drawn again"
+    ordinary = f"where up to {nats(outlier.bound)} is expected"
+    yield "outlier", f"{nats(outlier.total)} nats, {place}, {ordinary}; redrawn"
     yield from _tokens(outlier.tokens)
     if outlier.request_id:
         yield "request", foreign.message(outlier.request_id)

@@ -115,7 +115,7 @@ def sameness_words(part: LogprobReport) -> str | None:
     claims = (
         (given[Sameness.IDENTICAL], "identical"),
         (given[Sameness.EQUIVALENT], "equivalent"),
-        (len(changes(part)), "changed by less than is allowed"),
+        (len(changes(part)), "changed within the tolerance"),
         (given[Sameness.NOT_SHOWN], "with no difference found (equivalence was not shown)"),
     )
     return ", ".join(f"{count} {claim}" for count, claim in claims if count) or None

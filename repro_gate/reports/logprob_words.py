@@ -20,9 +20,9 @@ from repro_gate.reports.figures import percent, plural
 LOGPROB_WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(LogprobVerdict))
 """Every verdict, in the order in which reports count them."""
 
-BELOW_FLOOR: Final = "the service changed numerically, by less than the floor that matters to you"
+BELOW_FLOOR: Final = "the service changed numerically, but below the configured floor"
 """A note, and never drift."""
-WITHIN_BAND: Final = "the service changed numerically, within the band that its own noise allows"
+WITHIN_BAND: Final = "the service changed numerically, but within its own noise band"
 """A note too: of a service so noisy that even a larger shift is none that could be told."""
 
 
@@ -33,34 +33,34 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
             return Description(claim=_agreeing(verdict))
         case Shifted() as verdict:
             suspects = tuple(map(foreign.change, verdict.provenance))
-            claim = f"{_moved(verdict.effect.evidence)}, certainly and by more than is allowed"
+            claim = f"{_moved(verdict.effect.evidence)} significantly and beyond the tolerance"
             return Description(claim=claim, suspects=suspects)
         case Outlying() as verdict:
             return _outlying(verdict)
         case Invalid(reason=reason):
-            claim = "an answer is malformed, or speaks of something else than was asked"
+            claim = "malformed response, or scored tokens differ from the request"
             return Description(claim=claim, reason=foreign.message(reason))
         case Unrecorded(reason=reason):
             reason = f"{reason} (source {cell.source})"
-            claim = "no baseline speaks for this cell at this source"
+            claim = "no baseline recorded for this cell at this source"
             return Description(claim=claim, reason=foreign.message(reason))
         case Inconclusive(reason=reason, remedy=remedy):
             said = None if remedy is None else foreign.message(remedy)
             claim = "not measured, so neither a pass nor drift"
             return Description(claim=claim, reason=foreign.message(reason), remedy=said)
         case Orphaned():
-            return Description(claim="no cell of the matrix claims this baseline")
+            return Description(claim="no cell in the matrix uses this baseline")
         case _:
             assert_never(cell.verdict)
 
 
 def _outlying(found: Outlying) -> Description:
     share = f"{found.count} of the suite's {plural(found.draws, 'draw')}"
-    limit = f"where {percent(found.allowed)} may be, and by chance up to {found.most} are"
-    claim = f"outliers are more frequent than is allowed: {share}, {limit}"
+    limit = f"the limit is {percent(found.allowed)}, and up to {found.most} may occur by chance"
+    claim = f"more outliers than allowed: {share}; {limit}"
     if found.unfinished is None:
         return Description(claim=claim)
-    reason = f"the other draws were not made: {found.unfinished.reason}"
+    reason = f"the remaining draws were not made: {found.unfinished.reason}"
     return Description(claim=claim, reason=foreign.message(reason))
 
 
@@ -68,19 +68,19 @@ def advise_logprobs(verdict: LogprobVerdict) -> str:  # noqa: PLR0911 -- one for
     """Return what to do about a verdict, in our own words."""
     match verdict:
         case Agrees():
-            return "Nothing is left to do."
+            return "No action needed."
         case Shifted():
-            return "If the change is intended, accept it; if not, begin with what changed."
+            return "If the change is intended, accept it. Otherwise start with what changed."
         case Outlying():
             return "Ask the provider about these requests; the draws that replaced them are fine."
         case Invalid():
-            return "Find out why the API answers something else; until then nothing can be judged."
+            return "Find out why the response does not fit the request; it cannot be compared."
         case Unrecorded():
-            return "Record a baseline, and commit it."
+            return "Record a baseline and commit it."
         case Inconclusive():
             return advise(verdict)
         case Orphaned():
-            return "Remove the baseline, or give the matrix its cell back."
+            return "Remove the baseline, or restore its cell in the matrix."
         case _:
             assert_never(verdict)
 
@@ -101,23 +101,23 @@ def describe_sameness(sameness: Sameness) -> str:
 def describe_logprob_control(control: LogprobControl) -> str:
     """Return what a control shows, in our own words."""
     if control.failed:
-        return "another prompt gave the same log-probabilities too, so this check cannot fail"
-    return "another prompt gives other log-probabilities, as it must"
+        return "another prompt gave the same log-probabilities, so this check cannot fail"
+    return "another prompt gives different log-probabilities, as expected"
 
 
 def _agreeing(verdict: Agrees) -> str:
     # Where a difference was found, nothing must be said of none.
-    changed = "the service changed numerically, by less than is allowed"
+    changed = "the service changed numerically, but within the tolerance"
     return describe_sameness(verdict.sameness) if verdict.changed is None else changed
 
 
 def _moved(evidence: Evidence) -> str:
     match evidence:
         case Evidence.COINCIDENCES:
-            return "the draws no longer repeat the calibration draws and have moved"
+            return "the draws no longer repeat the calibration draws and shifted"
         case Evidence.SUM:
-            return "the log-probability of the response has moved"
+            return "the log-probability of the response shifted"
         case Evidence.TOKENS:
-            return "log-probabilities of single tokens have moved, which the sum may hide"
+            return "log-probabilities of single tokens, which the sum may hide, shifted"
         case _:
             assert_never(evidence)

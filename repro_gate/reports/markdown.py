@@ -46,7 +46,9 @@ def _head(report: GateReport) -> Iterator[Block]:
         f"{mark(outcome)} **{outcome.capitalize()}**: {summary.outcome_words(report, name=code)}."
     ]
     if report.interrupted:
-        yield ["**Partial**: the check was interrupted, and what it did not reach is inconclusive."]
+        yield [
+            "**Partial**: the check was interrupted; everything it did not reach is inconclusive."
+        ]
     suites = ", ".join(map(code, report.suites)) or "none"
     version, began = code(report.tool_version), code(report.started_at)
     yield [f"Suites: {suites}. Started {began} with repro-gate {version}."]
@@ -120,9 +122,9 @@ def _nondeterminism(report: GateReport) -> Iterator[Block]:
         yield [f"- {code(cell.id)}: {describe(cell).claim}" for cell in differing]
     elif repeated:
         cells = plural(len(repeated), "repeated cell")
-        yield [f"None was seen: every run of {cells} equals its first run."]
+        yield [f"None observed: every run of {cells} equals its first run."]
     else:
-        yield ["None could be seen: no cell was run more than once."]
+        yield ["None observable: no cell was run more than once."]
 
 
 def control_blocks(report: GateReport) -> Iterator[Block]:
@@ -130,7 +132,7 @@ def control_blocks(report: GateReport) -> Iterator[Block]:
     if not report.controls:
         yield ["No control was run, so nothing here shows that this check can fail."]
         return
-    yield ["For each model, another seed and another prompt have to change the output."]
+    yield ["For each model, another seed and another prompt must change the output."]
     yield table(
         ["cell", "result"],
         [

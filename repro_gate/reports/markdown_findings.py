@@ -64,7 +64,7 @@ def _suspects(cell: CellReport) -> Iterator[Block]:
         yield ["Changed since the golden was recorded:"]
         yield changed_table("golden", changes)
     elif isinstance(cell.verdict, Drift):
-        yield ["Nothing in the provenance has changed since the golden was recorded."]
+        yield ["The provenance has not changed since the golden was recorded."]
 
 
 def _what_to_do(finding: Finding) -> Iterator[Block]:

@@ -62,4 +62,4 @@ def figure_block(lines: Sequence[Line]) -> Block:
 
 
 def _fact(value: str | None) -> str:
-    return "(not said)" if value is None else code(value)
+    return "(not reported)" if value is None else code(value)

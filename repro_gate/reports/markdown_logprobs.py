@@ -140,7 +140,7 @@ def _statement(found: WeightReport) -> str:
 def _controls(part: LogprobReport) -> Iterator[Block]:
     yield ["### Controls"]
     if part.controls:
-        yield ["A control scores the same response after another prompt, and has to differ."]
+        yield ["A control scores the same response after another prompt and must differ."]
         yield table(
             ["policy", "cell", "result"],
             [

@@ -13,9 +13,7 @@ from repro_gate.reports.figures import chance, nats, percent, plural, shifted
 from repro_gate.reports.labelled import Line
 from repro_gate.reports.logprob_words import BELOW_FLOOR, describe_sameness
 
-SESSIONS: Final = (
-    "this holds for noise between draws, not for noise that stays the same within a session"
-)
+SESSIONS: Final = "valid for noise between draws, not for noise that is constant within a session"
 
 
 def describe_matrix(matrix: MatrixTest) -> str:
@@ -23,17 +21,19 @@ def describe_matrix(matrix: MatrixTest) -> str:
     others = plural(matrix.left_out, "cell")
     match matrix.verdict:
         case MatrixVerdict.AGREES if matrix.left_out:
-            return f"without {others} that drifted, the suite as a whole agrees with its baselines"
+            return (
+                f"the suite as a whole agrees with its baselines, excluding {others} that drifted"
+            )
         case MatrixVerdict.AGREES:
             return "the suite as a whole agrees with its baselines"
         case MatrixVerdict.CHANGED:
             return BELOW_FLOOR
         case MatrixVerdict.DRIFT if matrix.left_out:
-            return f"the suite as a whole has moved, also without {others} that drifted"
+            return f"the suite as a whole shifted, even excluding {others} that drifted"
         case MatrixVerdict.DRIFT:
-            return "the suite as a whole has moved: most of its items, as when a model has changed"
+            return "the suite as a whole shifted: most of its items, as after a model change"
         case MatrixVerdict.NOT_TESTED:
-            return "the suite as a whole was not tested, for no cell could be compared"
+            return "the suite as a whole was not tested: no cell could be compared"
         case _:
             assert_never(matrix.verdict)
 
@@ -42,13 +42,13 @@ def advise_matrix(verdict: MatrixVerdict) -> str:
     """Return what to do about the whole, in our own words."""
     match verdict:
         case MatrixVerdict.AGREES:
-            return "Nothing is left to do."
+            return "No action needed."
         case MatrixVerdict.CHANGED:
-            return "Nothing has to be done; record again to compare with the service as it is now."
+            return "No action needed; re-record to compare with the current service."
         case MatrixVerdict.DRIFT:
-            return "If the change is intended, accept it; if not, begin with model and provider."
+            return "If the change is intended, accept it. Otherwise start with model and provider."
         case MatrixVerdict.NOT_TESTED:
-            return "Make one cell comparable, and check again."
+            return "Make at least one cell comparable and check again."
         case _:
             assert_never(verdict)
 
@@ -72,7 +72,7 @@ def matrix_words(matrix: MatrixTest) -> str:
         return describe_matrix(matrix)
     shift = f"typical shift {nats(matrix.typical_shift)} nats"
     cells = plural(matrix.cells, "cell")
-    without = f", {matrix.left_out} that drifted left out" if matrix.left_out else ""
+    without = f", excluding {matrix.left_out} that drifted" if matrix.left_out else ""
     return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}{without}, {shift}"
 
 

@@ -19,8 +19,8 @@ _MOST_STRANGE = 3
 """Cells whose outliers are told in a note; report.json has all."""
 
 _CLAIMS = {
-    NoteOrigin.GATE: "the check noticed something that does not change the outcome",
-    NoteOrigin.ENGINE: "the engine noticed something that does not change the outcome",
+    NoteOrigin.GATE: "the check found something that does not change the outcome",
+    NoteOrigin.ENGINE: "the engine reported something that does not change the outcome",
     NoteOrigin.SERVER: "the server's answers show something that does not change the outcome",
 }
 
@@ -68,7 +68,7 @@ def logprob_notes(part: LogprobReport) -> Iterator[Note]:
     strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]
     if strange:
         allowed = percent(part.tolerance.max_outlier_rate)
-        claim = f"outliers were drawn again; they are a finding above {allowed} of all draws"
+        claim = f"outliers were redrawn; above {allowed} of all draws they are a finding"
         lines = [line for cell in strange[:_MOST_STRANGE] for line in _outliers_of(cell)]
         if len(strange) > _MOST_STRANGE:
             lines.append(("cell", f"and {len(strange) - _MOST_STRANGE} more"))

@@ -60,9 +60,9 @@ def reason(found: WeightReport) -> str:
 def advise_weights(found: WeightReport) -> str:
     """Return what to do about weights that are no pass, in our own words."""
     if found.inconclusive:
-        return "Add items, or draws where the reason asks for them; until then this is no pass."
+        return "Add items, or draws where the reason asks for them; this cannot pass until then."
     if found.is_control:
-        return "Make the clone call the very same model; until then no weight means anything."
+        return "Make the clone call exactly the same model; the weights mean nothing until then."
     return "Do not estimate with these weights; compare policies that are closer to the base."
 
 

@@ -28,14 +28,14 @@ def test_drift_shows_everything_that_is_needed_to_judge_it(workspace: Workspace)
     assert out.startswith(
         """\
 drift  tiny--fox--seed1
-  2 runs equal each other, but not the golden: they part at output[2]
-  context           " 5 6"
-  golden            70 " 70"
-  observed          7 " 7"
-  golden goes on    " 70 8"
-  observed goes on  " 7 8"
-  margin            1.0000 nats here, 1.0000 nats in the golden (0 is a tie)
-  changed           driver: (not said) -> 2.0
+  2 identical runs, but they diverge from the golden at output[2]
+  context             " 5 6"
+  golden              70 " 70"
+  observed            7 " 7"
+  golden continues    " 70 8"
+  observed continues  " 7 8"
+  margin              1.0000 nats here, 1.0000 nats in the golden (0 is a tie)
+  changed             driver: (not reported) -> 2.0
 """
     )
     assert "repro-gate update-snapshots --suite quick --only tiny--fox--seed1\n" in out
@@ -100,7 +100,7 @@ def test_another_machine_has_no_golden_yet(recorded: Workspace) -> None:
 
     assert (ran.code, set(recorded.verdicts().values())) == (10, {"unrecorded"})
     assert {cell["profile"] for cell in recorded.report()["cells"]} == {"other-gpu"}
-    assert "no golden speaks for this cell on this class of machine" in ran.out
+    assert "no golden recorded for this cell on this machine profile" in ran.out
 
 
 def test_a_layer_that_is_elsewhere_is_not_measured(recorded: Workspace) -> None:
@@ -142,7 +142,7 @@ def test_fail_fast_stops_after_the_first_finding(recorded: Workspace) -> None:
         _FOX: "drift",
         "tiny--fox--seed2": "inconclusive",
     }
-    assert recorded.cell(_FOX)["reason"] == f"the other runs were not made: {reason}"
+    assert recorded.cell(_FOX)["reason"] == f"the remaining runs were not made: {reason}"
     left = recorded.cell("tiny--fox--seed2")
     assert (left["runs"], left["reason"]) == (0, reason)
     assert left["remedy"] == "run the check without --fail-fast"

@@ -22,8 +22,8 @@ def test_a_killed_check_is_no_pass(own_job: Job, github: Github) -> None:
     ran = own_job.publish()
 
     assert states(github.world) == [(comment.id, "broken", False)]
-    assert "No verdict: the check left no result behind" in comment.body
-    said = "It was killed, ran out of time, or never began."
+    assert "No verdict: the check left no result" in comment.body
+    said = "It was killed, timed out or never started."
     assert (ran.code, ran.out) == (0, f"::error title=The check left no result::{said}\n")
     assert own_job.outputs() == {
         "outcome": "broken",
@@ -46,7 +46,7 @@ def test_a_broken_matrix_is_told_in_its_own_words(own_job: Job, github: Github) 
     (body,) = github.world.bodies()
     assert (ran.code, own_job.outputs()["exit-code"]) == (0, "3")
     assert f"```text\n{said}\n```" in body
-    assert ran.out == f"::error title=The check could not be made::{said}\n"
+    assert ran.out == f"::error title=The check could not run::{said}\n"
     assert said in own_job.summary()
 
 

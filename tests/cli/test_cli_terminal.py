@@ -95,7 +95,7 @@ def test_a_terminal_shows_a_finding_above_the_bar(recorded: Workspace) -> None:
     shown = at_terminal(recorded, "check", NO_COLOR="1").out
 
     assert shown.index(_DRIFT.removeprefix("drift")) < shown.index(
-        "equal each other, but not the golden"
+        "but they diverge from the golden"
     )
 
 

@@ -69,7 +69,9 @@ def test_a_finding_names_why_runs_are_missing(
     """The reason and the remedy are untrusted text, and one line."""
     description = describe(replace(cell_report(verdict), unfinished=_LOST))
 
-    assert description.reason == f"{known}the other runs were not made: the engine died\\x1b[31m"
+    assert (
+        description.reason == f"{known}the remaining runs were not made: the engine died\\x1b[31m"
+    )
     assert description.remedy == "free some memory"
     lost = replace(_LOST, remedy=None)
     assert describe(replace(cell_report(verdict), unfinished=lost)).remedy is None

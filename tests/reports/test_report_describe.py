@@ -41,7 +41,7 @@ from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 
 @pytest.mark.parametrize(
     ("runs", "claim"),
-    [(1, "1 run equals the golden"), (10, "10 runs equal each other and the golden")],
+    [(1, "1 run matches the golden"), (10, "10 identical runs match the golden")],
 )
 def test_match_claims_no_more_than_was_run(
     runs: int, claim: str, cell_report: Callable[..., CellReport]
@@ -60,7 +60,7 @@ def test_drift_of_one_run_claims_no_agreement(
     found = drift(generation("a"), generation("b"), cell())
     once = cell_report(found.verdict, runs=1)
 
-    assert describe(once).claim == "1 run does not equal the golden: they part at output[0]"
+    assert describe(once).claim == "1 run diverges from the golden at output[0]"
 
 
 def test_a_finding_is_described_by_the_run_that_shows_it(
@@ -87,7 +87,7 @@ def test_a_missing_golden_names_why_runs_were_not_made(
 
     described = describe(found)
     assert (described.reason or "").endswith(
-        "; the other runs were not made: --fail-fast stopped the check after the first finding"
+        "; the remaining runs were not made: --fail-fast stopped the check after the first finding"
     )
     assert described.remedy == "run the check without --fail-fast"
 
@@ -105,13 +105,13 @@ def test_reason_and_remedy_are_safe_lines(cell_report: Callable[..., CellReport]
 
 def test_match_leaves_nothing_to_do() -> None:
     """There is advice for a match too, for a report that asks for it."""
-    assert advise(Match()) == "Nothing is left to do."
+    assert advise(Match()) == "No action needed."
 
 
 def test_a_reason_without_a_remedy_says_so() -> None:
     """Only what another version or tool measured can have none."""
-    assert advise(Inconclusive(reason="x", remedy=None)).startswith("No remedy is known")
-    assert advise(Inconclusive(reason="x", remedy="y")) == "Apply the remedy, and check again."
+    assert advise(Inconclusive(reason="x", remedy=None)).startswith("No known remedy")
+    assert advise(Inconclusive(reason="x", remedy="y")) == "Apply the remedy and check again."
 
 
 def test_safe_text_is_made_safe_once() -> None:
@@ -128,10 +128,10 @@ def test_change_says_what_is_not_known() -> None:
     """A fact that one side does not have is no empty fact."""
     changed = FactChange(name="device.driver", before=None, after="560.10")
 
-    assert change_line(changed) == "device.driver: (not said) -> 560.10"
+    assert change_line(changed) == "device.driver: (not reported) -> 560.10"
 
 
-SAME = "equal to those of the golden as far as both go, in spite of the new definition"
+SAME = "identical to the golden up to the shorter length, despite the new definition"
 
 
 def _changed(*positions: int | None, place: Place = Place.OUTPUT) -> list[Unrecorded]:

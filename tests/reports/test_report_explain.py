@@ -31,8 +31,8 @@ def test_drift_is_told_from_the_golden(
         ("context", '" a"'),
         ("golden", '130 " b"'),
         ("observed", '152 " x"'),
-        ("golden goes on", '" b c"'),
-        ("observed goes on", '" x y"'),
+        ("golden continues", '" b c"'),
+        ("observed continues", '" x y"'),
         ("margin", "0.0100 nats here (0 is a tie)"),
     )
 
@@ -59,8 +59,8 @@ def test_early_stop_ends_the_observed_side(
     assert evidence(explained(found)) == (
         ("context", '" a"'),
         ("golden", '130 " b"'),
-        ("observed", "nothing: it has ended"),
-        ("golden goes on", '" b"'),
+        ("observed", "(end of sequence)"),
+        ("golden continues", '" b"'),
     )
 
 
@@ -72,9 +72,9 @@ def test_late_stop_ends_the_golden(
 
     assert evidence(explained(found)) == (
         ("context", '" a"'),
-        ("golden", "nothing: it has ended"),
+        ("golden", "(end of sequence)"),
         ("observed", '130 " b"'),
-        ("observed goes on", '" b"'),
+        ("observed continues", '" b"'),
     )
 
 
@@ -85,11 +85,11 @@ def test_prompt_drift_is_told_from_the_prompts(
     found = drift(generation("a", prompt="p"), generation("b", prompt="q"), cell())
 
     assert evidence(explained(found)) == (
-        ("context", "none: the first token"),
+        ("context", "none (first token)"),
         ("golden", '144 " p"'),
         ("observed", '145 " q"'),
-        ("golden goes on", '" p"'),
-        ("observed goes on", '" q"'),
+        ("golden continues", '" p"'),
+        ("observed continues", '" q"'),
     )
 
 
@@ -103,7 +103,7 @@ def test_differing_run_is_told_from_run_one(
         ("context", '" a"'),
         ("run 1", '130 " b"'),
         ("run 4", '152 " x"'),
-        ("run 1 goes on", '" b c"'),
+        ("run 1 continues", '" b c"'),
         ("margin", "0.0100 nats here (0 is a tie)"),
     )
 

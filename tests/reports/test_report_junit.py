@@ -73,13 +73,13 @@ def test_drift_is_a_failure_with_its_evidence(
     (failure,) = case
     assert (failure.tag, failure.get("type")) == ("failure", "drift")
     assert (failure.text or "").splitlines() == [
-        "context: none: the first token",
+        "context: none (first token)",
         'golden: 129 " a"',
         'observed: 130 " b"',
-        'golden goes on: " a"',
-        'observed goes on: " b"',
+        'golden continues: " a"',
+        'observed continues: " b"',
         "changed: device.driver: 1 -> 2",
-        "what to do: If the change is intended, accept it; if not, begin with what changed.",
+        "what to do: If the change is intended, accept it. Otherwise start with what changed.",
     ]
 
 

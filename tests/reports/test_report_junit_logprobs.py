@@ -85,9 +85,9 @@ def test_missing_key_is_an_error_with_its_remedy(logprob_suite_report: Build) ->
     assert [(error.get("type"), error.text) for error in errors] == [
         (
             "inconclusive",
-            "remedy: export API_KEY\nwhat to do: Apply the remedy, and check again.",
+            "remedy: export API_KEY\nwhat to do: Apply the remedy and check again.",
         ),
-        ("not tested", "what to do: Make one cell comparable, and check again."),
+        ("not tested", "what to do: Make at least one cell comparable and check again."),
     ]
 
 

@@ -151,7 +151,7 @@ def test_weights_that_nobody_needs_are_no_finding(logprob_suite_report: Build) -
 @pytest.mark.parametrize(
     ("is_control", "advice"),
     [
-        (True, "Make the clone call the very same model; until then no weight means anything."),
+        (True, "Make the clone call exactly the same model; the weights mean nothing until then."),
         (
             False,
             "Do not estimate with these weights; compare policies that are closer to the base.",
@@ -182,7 +182,7 @@ def test_agreement_has_no_notes() -> None:
 
 
 def test_small_changes_are_one_note() -> None:
-    """Cells that changed by less than is allowed are told together, cut, and not as findings."""
+    """Cells that changed within the tolerance are told together, cut, and not as findings."""
     changed = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.0123))
     cells = [
         logprob_cell_report_of(changed, logprob_cell_of(f"item-{number}")) for number in range(7)
@@ -191,7 +191,7 @@ def test_small_changes_are_one_note() -> None:
 
     assert (note.subject, note.claim) == (
         "7 cells",
-        "the service changed numerically, by less than the floor that matters to you (0.1000 nats)",
+        "the service changed numerically, but below the configured floor (0.1000 nats)",
     )
     assert note.lines[4:] == (
         ("cell", "base--item-4  +0.0123 nats, p = 0.00021 after Holm, by the sum"),
@@ -213,8 +213,8 @@ def test_change_beyond_the_floor_and_within_the_band_is_another_note() -> None:
 
     changed = "the service changed numerically"
     assert [(note.claim, note.lines[0][1].split()[0]) for note in notes] == [
-        (f"{changed}, by less than the floor that matters to you (0.1000 nats)", "base--small"),
-        (f"{changed}, within the band that its own noise allows", "base--larger"),
+        (f"{changed}, but below the configured floor (0.1000 nats)", "base--small"),
+        (f"{changed}, but within its own noise band", "base--larger"),
     ]
 
 
@@ -223,7 +223,7 @@ def test_few_outliers_are_a_note() -> None:
     cell = logprob_cell_report_of(AGREES, outliers=(outlier_of(),))
     (note,) = logprob_notes(logprob_report_of(cell))
 
-    assert note.claim == "outliers were drawn again; they are a finding above 5 % of all draws"
+    assert note.claim == "outliers were redrawn; above 5 % of all draws they are a finding"
     assert [label for label, _ in note.lines] == ["cell", "outlier", "token", "request"]
 
 
@@ -252,7 +252,7 @@ def test_small_change_of_the_whole_is_a_note() -> None:
     (note,) = whole_notes(part)
 
     assert note == Note(
-        claim="the service changed numerically, by less than the floor that matters to you",
+        claim="the service changed numerically, but below the configured floor",
         subject="hosted as a whole",
         lines=note.lines,
     )

@@ -146,7 +146,7 @@ def test_sameness_is_counted_claim_by_claim() -> None:
     cells = [logprob_cell_report_of(verdict) for verdict in verdicts]
 
     assert logprob_summary.sameness_words(logprob_report_of(*cells)) == (
-        "1 identical, 1 equivalent, 2 changed by less than is allowed, "
+        "1 identical, 1 equivalent, 2 changed within the tolerance, "
         "1 with no difference found (equivalence was not shown)"
     )
 

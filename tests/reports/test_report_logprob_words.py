@@ -56,7 +56,7 @@ def test_outliers_before_a_failure_name_both() -> None:
     verdict = replace(OUTLYING, unfinished=BROKEN_OFF)
 
     assert describe_logprobs(logprob_cell_report_of(verdict)) == Description(
-        claim=claim, reason="the other draws were not made: 503 from\\nthe service"
+        claim=claim, reason="the remaining draws were not made: 503 from\\nthe service"
     )
 
 
@@ -65,7 +65,7 @@ def test_small_change_is_no_drift_and_no_sameness() -> None:
     verdict = Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of())
 
     assert describe_logprobs(logprob_cell_report_of(verdict)).claim == (
-        "the service changed numerically, by less than is allowed"
+        "the service changed numerically, but within the tolerance"
     )
 
 
@@ -74,13 +74,13 @@ def test_small_change_is_no_drift_and_no_sameness() -> None:
     [
         (
             Evidence.COINCIDENCES,
-            "the draws no longer repeat the calibration draws and have moved",
+            "the draws no longer repeat the calibration draws and shifted",
             "coincidences",
         ),
-        (Evidence.SUM, "the log-probability of the response has moved", "the sum"),
+        (Evidence.SUM, "the log-probability of the response shifted", "the sum"),
         (
             Evidence.TOKENS,
-            "log-probabilities of single tokens have moved, which the sum may hide",
+            "log-probabilities of single tokens, which the sum may hide, shifted",
             "single tokens",
         ),
     ],
@@ -91,7 +91,7 @@ def test_drift_says_what_shows_it(evidence: Evidence, claim: str, shown_by: str)
     cell = logprob_cell_report_of(verdict)
 
     assert describe_logprobs(cell) == Description(
-        claim=f"{claim}, certainly and by more than is allowed", suspects=(CHANGE,)
+        claim=f"{claim} significantly and beyond the tolerance", suspects=(CHANGE,)
     )
     assert logprob_evidence(cell)[0] == (
         "evidence",
@@ -110,7 +110,7 @@ def test_drift_shows_shift_draws_tokens_and_the_lack_of_suspects() -> None:
     assert [line for line in lines if line[0] != "draws"][1:] == [
         ("shift", "-1.2500 nats of the sum; the band is 0.5000"),
         ("token", '[3] 43 " Paris"  -0.5000 -> -1.7500 nats (-1.2500)'),
-        ("changed", "nothing that is kept with a baseline"),
+        ("changed", "nothing recorded with the baseline"),
     ]
 
 
@@ -152,13 +152,13 @@ def test_outlier_is_told_with_its_cause() -> None:
     cell = logprob_cell_report_of(verdict, outliers=(outlier_of(),))
 
     assert describe_logprobs(cell).claim == (
-        "outliers are more frequent than is allowed: 6 of the suite's 75 draws, where 5 % may be, "
-        "and by chance up to 5 are"
+        "more outliers than allowed: 6 of the suite's 75 draws; the limit is 5 %, "
+        "and up to 5 may occur by chance"
     )
-    distance = "114.5000 from the center -42.0000, where up to 3.0000 is ordinary"
+    distance = "114.5000 from the center -42.0000, where up to 3.0000 is expected"
 
     assert logprob_evidence(cell)[5:] == (
-        ("outlier", f"-156.5000 nats, {distance}; drawn again"),
+        ("outlier", f"-156.5000 nats, {distance}; redrawn"),
         ("token", '[3] 43 " Paris"  -0.5000 -> -114.5000 nats (-114.0000)'),
         ("request", "req-7"),
     )
@@ -210,10 +210,10 @@ def test_control_that_differs_is_said_to() -> None:
     alive = LogprobControl(policy="base", cell="base--capital", differed=True)
 
     assert describe_logprob_control(alive) == (
-        "another prompt gives other log-probabilities, as it must"
+        "another prompt gives different log-probabilities, as expected"
     )
     assert describe_logprob_control(replace(alive, differed=False)) == (
-        "another prompt gave the same log-probabilities too, so this check cannot fail"
+        "another prompt gave the same log-probabilities, so this check cannot fail"
     )
 
 

@@ -78,7 +78,7 @@ def test_early_stop_is_a_diff_that_ends(
         "+++ observed",
         '  [0] 129 " a"',
         '- [1] 130 " b"',
-        "+ [1] nothing: it has ended",
+        "+ [1] (end of sequence)",
     ]
 
 
@@ -105,7 +105,7 @@ def test_drift_names_its_suspects(
     changed = FactChange(name="device.driver", before="550.54", after=None)
     found = drift(generation("a"), generation("b"), cell(), changed)
 
-    assert "| `device.driver` | `550.54` | (not said) |" in render_markdown(gate_report(found))
+    assert "| `device.driver` | `550.54` | (not reported) |" in render_markdown(gate_report(found))
 
 
 def test_drift_without_suspects_says_so(
@@ -114,7 +114,7 @@ def test_drift_without_suspects_says_so(
     """That nothing is known to have changed is worth knowing."""
     text = render_markdown(gate_report(drift(generation("a"), generation("b"), cell())))
 
-    assert "Nothing in the provenance has changed since the golden was recorded." in text
+    assert "The provenance has not changed since the golden was recorded." in text
 
 
 def test_seeds_of_a_prompt_stand_together(
@@ -156,7 +156,7 @@ def test_nondeterminism_that_was_not_seen(gate_report: Build, cell_report: Found
     text = render_markdown(gate_report(cell_report(Match())))
 
     assert section_of(text, "Non-deterministic behaviour") == (
-        "None was seen: every run of 1 repeated cell equals its first run."
+        "None observed: every run of 1 repeated cell equals its first run."
     )
 
 
@@ -165,7 +165,7 @@ def test_nondeterminism_that_could_not_be_seen(gate_report: Build, cell_report: 
     text = render_markdown(gate_report(cell_report(Match(), runs=1)))
 
     assert section_of(text, "Non-deterministic behaviour") == (
-        "None could be seen: no cell was run more than once."
+        "None observable: no cell was run more than once."
     )
 
 

@@ -92,14 +92,14 @@ def test_drift_names_its_suspects(logprob_suite_report: Build) -> None:
     text = render_markdown(logprob_suite_report(drifted))
 
     assert "Changed since the baseline was recorded:" in text
-    assert "| `answer.model` | `m-1` | (not said) |" in text
+    assert "| `answer.model` | `m-1` | (not reported) |" in text
 
 
 def test_drift_without_suspects_says_so(logprob_suite_report: Build) -> None:
     """That nothing is known to have changed is worth knowing."""
     drifted = logprob_cell_report_of(Shifted(effect=effect_of(), provenance=()))
 
-    assert "\nchanged   nothing that is kept with a baseline\n" in render_markdown(
+    assert "\nchanged   nothing recorded with the baseline\n" in render_markdown(
         logprob_suite_report(drifted)
     )
 

@@ -20,25 +20,25 @@ TOLERANCE = Tolerance()
         (
             MatrixVerdict.AGREES,
             "the suite as a whole agrees with its baselines",
-            "Nothing is left to do.",
+            "No action needed.",
             Outcome.PASSED,
         ),
         (
             MatrixVerdict.CHANGED,
-            "the service changed numerically, by less than the floor that matters to you",
-            "Nothing has to be done; record again to compare with the service as it is now.",
+            "the service changed numerically, but below the configured floor",
+            "No action needed; re-record to compare with the current service.",
             Outcome.PASSED,
         ),
         (
             MatrixVerdict.DRIFT,
-            "the suite as a whole has moved: most of its items, as when a model has changed",
-            "If the change is intended, accept it; if not, begin with model and provider.",
+            "the suite as a whole shifted: most of its items, as after a model change",
+            "If the change is intended, accept it. Otherwise start with model and provider.",
             Outcome.FAILED,
         ),
         (
             MatrixVerdict.NOT_TESTED,
-            "the suite as a whole was not tested, for no cell could be compared",
-            "Make one cell comparable, and check again.",
+            "the suite as a whole was not tested: no cell could be compared",
+            "Make at least one cell comparable and check again.",
             Outcome.INCONCLUSIVE,
         ),
     ],
@@ -57,11 +57,11 @@ def test_each_verdict_has_its_words(
     [
         (
             MatrixVerdict.AGREES,
-            "without 1 cell that drifted, the suite as a whole agrees with its baselines",
+            "the suite as a whole agrees with its baselines, excluding 1 cell that drifted",
         ),
         (
             MatrixVerdict.DRIFT,
-            "the suite as a whole has moved, also without 1 cell that drifted",
+            "the suite as a whole shifted, even excluding 1 cell that drifted",
         ),
     ],
 )
@@ -70,7 +70,7 @@ def test_what_was_left_out_of_the_whole_is_named(verdict: MatrixVerdict, claim: 
     test = matrix_test_of(verdict, left_out=1)
 
     assert matrix_words.describe_matrix(test) == claim
-    assert "over 12 cells, 1 that drifted left out, typical" in matrix_words.matrix_words(test)
+    assert "over 12 cells, excluding 1 that drifted, typical" in matrix_words.matrix_words(test)
 
 
 def test_evidence_of_agreement() -> None:
@@ -121,7 +121,7 @@ def test_what_was_not_tested_has_no_figures() -> None:
 
     assert matrix_words.matrix_evidence(test, TOLERANCE) == ()
     assert matrix_words.matrix_words(test) == (
-        "the suite as a whole was not tested, for no cell could be compared"
+        "the suite as a whole was not tested: no cell could be compared"
     )
 
 
@@ -147,5 +147,5 @@ def test_promise_is_shared() -> None:
     assert matrix_words.promise(Tolerance(false_alarm_rate=0.05)) == (
         "at most 5 % for the suite as a whole "
         f"({cells} cells, {whole} whole, {outliers} outliers, {controls} A/A controls); "
-        "this holds for noise between draws, not for noise that stays the same within a session"
+        "valid for noise between draws, not for noise that is constant within a session"
     )

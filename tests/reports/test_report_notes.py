@@ -35,7 +35,7 @@ def test_notes_with_one_message_are_one_block() -> None:
     (note,) = check_notes(PASSED)
 
     assert note.subject == "t--haiku and 1 more"
-    assert note.claim == "the engine noticed something that does not change the outcome"
+    assert note.claim == "the engine reported something that does not change the outcome"
     assert note.lines == (("about", "t--haiku"), ("about", "t--fox"), ("message", MESSAGE))
 
 

@@ -48,7 +48,7 @@ def test_many_alike_are_one_block(
         "  cell        tiny-qwen2--autumn-leaves--seed5",
         "  cell        and 2 more",
         "  remedy      nvidia-smi",
-        "  what to do  Apply the remedy, and check again.",
+        "  what to do  Apply the remedy and check again.",
     ]
 
 

@@ -75,7 +75,7 @@ def test_drift_is_a_block(logprob_suite_report: Build, on_terminal: Print) -> No
 
     assert on_terminal(logprob_suite_report(drifted)).split("\n\n")[0].splitlines() == [
         "drift  base--capital",
-        "  the log-probability of the response has moved, certainly and by more than is allowed",
+        "  the log-probability of the response shifted significantly and beyond the tolerance",
         "  evidence    p = 0.00021 after Holm, by the sum, in two looks",
         "  shift       -1.2500 nats of the sum; the band is 0.5000",
         "  draws       baseline                        o           8          o",
@@ -84,7 +84,7 @@ def test_drift_is_a_block(logprob_suite_report: Build, on_terminal: Print) -> No
         "  draws       nats      -43.5000 ............................ -41.5000",
         '  token       [3] 43 " Paris"  -0.5000 -> -1.7500 nats (-1.2500)',
         "  changed     answer.model: m-1 -> m-2",
-        "  what to do  If the change is intended, accept it; if not, begin with what changed.",
+        "  what to do  If the change is intended, accept it. Otherwise start with what changed.",
         "  command     repro-gate record-baseline --suite hosted --only base--capital --again",
     ]
 
@@ -95,8 +95,8 @@ def test_small_change_is_a_note(logprob_suite_report: Build, on_terminal: Print)
     matrix = matrix_test_of(MatrixVerdict.CHANGED, p_value=0.0001)
     text = on_terminal(logprob_suite_report(logprob_cell_report_of(changed), matrix=matrix))
 
-    claim = "  the service changed numerically, by less than the floor that matters to you"
-    assert [line for line in text.splitlines() if "note" in line or "floor that" in line] == [
+    claim = "  the service changed numerically, but below the configured floor"
+    assert [line for line in text.splitlines() if "note" in line or "configured floor" in line] == [
         "note  hosted as a whole",
         claim,
         "note  1 cell",

@@ -87,12 +87,12 @@ def _render(said: Sequence[Annotation], most: Mapping[str, int]) -> str:
 def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotation]:
     match evidence:
         case None:
-            said = "It was killed, ran out of time, or never began."
+            said = "It was killed, timed out or never started."
             yield Annotation(level="error", title="The check left no result", message=said)
         case Unfinished(message=message, remedy=remedy):
             said = "\n".join(map(foreign.one_line, message.splitlines()))
             told = said if remedy is None else f"{said}\nRemedy: {foreign.message(remedy)}"
-            yield Annotation(level="error", title="The check could not be made", message=told)
+            yield Annotation(level="error", title="The check could not run", message=told)
         case Finished(report=report):
             yield from _of_report(report, line_of)
         case _:
@@ -177,7 +177,7 @@ def _most_important(level: Sequence[Annotation], most: int) -> Sequence[Annotati
     if len(level) <= most:
         return level
     more = len(level) - most + 1
-    said = f"The report has {more} more, for which there is no room here."
+    said = f"The report has {more} more, omitted to fit GitHub's limit."
     last = Annotation(level=level[0].level, title=f"And {more} more", message=said)
     return [*level[: most - 1], last]
 

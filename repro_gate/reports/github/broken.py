@@ -17,11 +17,11 @@ _MOST_LINES: Final = 30
 _LONGEST_LINE: Final = 300
 _LONGEST_REMEDY: Final = 400
 _DOWNLOAD: Final = (
-    "Look at the step of the commenting workflow that downloads the artifact: it needs the "
-    "permission `actions: read` and the name of the artifact, and an artifact expires."
+    "Check the artifact download step of the commenting workflow: it needs the "
+    "permission `actions: read` and the name of the artifact. Artifacts expire."
 )
 _REASONS: Final = {
-    ExitCode.USAGE_INVALID: "the command line cannot be obeyed",
+    ExitCode.USAGE_INVALID: "invalid command line",
     ExitCode.INPUT_INVALID: "a file is invalid",
     ExitCode.INCONCLUSIVE: "nothing could be measured",
     ExitCode.INTERRUPTED: "the check was interrupted",
@@ -34,13 +34,14 @@ def broken_words(evidence: Evidence | None, run: CiRun) -> str:
         case None if _is_lost(run):
             return "the result of the check could not be read"
         case None:
-            return "the check left no result behind"
+            return "the check left no result"
         case Unfinished(exit_code=exit_code):
             known = [reason for code, reason in _REASONS.items() if code == exit_code]
-            return known[0] if known else "the check could not be made"
+            return known[0] if known else "the check could not run"
         case Finished(report=report):
-            is_denied = is_contradicted(report, run)
-            return "the run denies its report" if is_denied else "the check was interrupted"
+            if is_contradicted(report, run):
+                return "the run's conclusion contradicts its report"
+            return "the check was interrupted"
         case _:
             assert_never(evidence)
 
@@ -54,9 +55,9 @@ def broken_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
             yield from _unfinished(evidence)
         case Finished(report=report) if is_contradicted(report, run):
             denial = _conclusion(run)
-            yield [f"The report says that the check passed. {denial} A report is not enough."]
+            yield [f"The report shows a pass, which the run does not confirm. {denial}"]
         case Finished(report=report):
-            yield [f"What it had reached by then is no verdict: {tally(report)}."]
+            yield [f"Partial results, not a verdict: {tally(report)}."]
         case _:
             assert_never(evidence)
 
@@ -70,22 +71,22 @@ def _nothing(run: CiRun) -> Iterator[Block]:
     if run.is_of_another:
         yield [f"No result of the run could be read. {_conclusion(run)}"]
     if not _is_lost(run):
-        ended = "It may have been killed, run out of time, or never begun."
+        ended = "It may have been killed, timed out or never started."
         yield [
-            f"{ended} Nothing is known of this commit.",
-            "If the machine ran out of memory or time, give it more, or divide the matrix.",
+            f"{ended} Nothing is known about this commit.",
+            "If the machine ran out of memory or time, give it more or shard the matrix.",
         ]
     if run.is_of_another:
         yield [_DOWNLOAD]
 
 
 def _conclusion(run: CiRun) -> str:
-    said = "nothing" if run.conclusion is None else code(clipped(run.conclusion, 40))
-    return f"The CI system says of the run: {said}."
+    said = "none" if run.conclusion is None else code(clipped(run.conclusion, 40))
+    return f"Conclusion of the run: {said}."
 
 
 def _unfinished(evidence: Unfinished) -> Iterator[Block]:
-    yield [f"The check ended with exit code {evidence.exit_code}, and said:"]
+    yield [f"The check ended with exit code {evidence.exit_code} and this message:"]
     lines = [clipped(line, _LONGEST_LINE) for line in evidence.message.splitlines()]
     more = len(lines) - _MOST_LINES
     yield fence([*lines[:_MOST_LINES], *([f"and {more} more lines"] if more > 0 else [])], "text")

@@ -42,10 +42,10 @@ def shared_changes(report: GateReport) -> SharedChanges:
 def shared_block(shared: SharedChanges) -> Iterator[Block]:
     """Yield what all drifts have in common."""
     if shared.goldens:
-        yield ["Changed since the goldens were recorded, the same for every drift of tokens:"]
+        yield ["Changed since the goldens were recorded (same for every token drift):"]
         yield changes_table("goldens", shared.goldens)
     if shared.baselines:
-        yield ["Changed since the baselines were recorded, the same for every drift there:"]
+        yield ["Changed since the baselines were recorded (same for every drift from them):"]
         yield changes_table("baselines", shared.baselines)
 
 
@@ -71,4 +71,4 @@ def _sides(change: FactChange) -> list[str]:
         and len({side[:_SHORT_DIGEST] for side in sides if side is not None}) > 1
     )
     longest = _SHORT_DIGEST + 1 if is_short else _LONGEST_VALUE
-    return ["(not said)" if side is None else code(clipped(side, longest)) for side in sides]
+    return ["(not reported)" if side is None else code(clipped(side, longest)) for side in sides]

@@ -27,7 +27,7 @@ _LONGEST_VERSION: Final = 40
 def render_running(*, marker: Marker, run: CiRun) -> str:
     """Return what a comment says while its next result is being made."""
     title = f"### ⏳ A check is running at {commit_link(run)}"
-    note = "An earlier result no longer holds; the new one will stand here."
+    note = "Earlier results no longer apply; the new result will appear here."
     marker = replace(marker, state=CommentState.RUNNING)
     return document([[str(marker)], [title], [note], _foot([run_words(run)], marker)])
 
@@ -63,7 +63,7 @@ def cut_words(left_out: str, run: CiRun, artifact_url: str | None) -> Block:
     """Return the notice of what there was no room for, and where it is."""
     full = "full report"
     full = f"{full} of the run" if artifact_url is None else artifact_link(artifact_url, run, full)
-    return [f"**Not shown here**, for want of room: {left_out}. The {full} has all of it."]
+    return [f"**Omitted** to fit GitHub's size limit: {left_out}. See the {full}."]
 
 
 def sources(evidence: Evidence | None, run: CiRun, artifact_url: str | None) -> Iterator[str]:

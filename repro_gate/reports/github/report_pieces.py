@@ -36,15 +36,17 @@ _MOST_SUITES: Final = 10
 _MOST_MODELS: Final = 30
 _MOST_PROFILES: Final = 4
 _LONGEST_NAME: Final = 100
-_THERE: Final = "On a machine of another class, download the report and accept what was observed:"
+_THERE: Final = (
+    "On a machine with another profile, download the report and accept the observed goldens:"
+)
 _UNPACK: Final = (
-    "On a machine of another class, unpack the full report of the run into `DIR`, "
-    "and accept what was observed there:"
+    "On a machine with another profile, unpack the full report of the run into `DIR` "
+    "and accept the observed goldens there:"
 )
 _UPDATE: Final = "repro-gate update-snapshots --from"
 _FORK: Final = (
-    "**This is the run of a fork**, and what it left behind proves nothing: "
-    "measure on a machine of yours before accepting anything."
+    "**This run is from a fork**, so its artifacts are untrusted: "
+    "measure on your own machine before accepting anything."
 )
 
 
@@ -65,7 +67,7 @@ def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
     """
     yield Piece(name="the suites", block=_suites(report))
     if _new(report) and run.has_foreign_head:
-        yield Piece(name="what to believe of a fork", block=[_FORK])
+        yield Piece(name="trust in a fork", block=[_FORK])
     common = list(shared_block(shared_changes(report)))
     if common:
         yield Piece(name="what changed", block=joined(common))

@@ -121,7 +121,7 @@ def _token_blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
     if not shared.goldens:
         yield from _suspects("golden", said)
         if isinstance(cell.verdict, Drift) and not said.suspects:
-            yield ["Nothing in the provenance has changed since the golden was recorded."]
+            yield ["The provenance has not changed since the golden was recorded."]
     yield from _what_to_do(advise(cell.verdict), said.remedy)
     yield _commands(finding.repeat, finding.command, cell.verdict.word)
 
@@ -144,7 +144,7 @@ def _said(continuation: str | None, token: Token | None) -> str:
     """Return what a side says from the divergence on; None when no more than its token is known."""
     if continuation is not None:
         return f'"{continuation}"'
-    return "(has ended)" if token is None else "(only the differing token was kept)"
+    return "(end of sequence)" if token is None else "(only the differing token was kept)"
 
 
 def _hosted_section(finding: LogprobFinding, shared: SharedChanges) -> Section:

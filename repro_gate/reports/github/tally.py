@@ -42,7 +42,7 @@ def _beyond_cells(report: GateReport) -> Iterator[str]:
     controls += sum(control.failed for part in parts for control in part.controls)
     uncontrolled = sum(len(part.uncontrolled) for part in parts)
     if moved:
-        yield f"{plural(moved, 'suite')} moved as a whole"
+        yield f"{plural(moved, 'suite')} shifted as a whole"
     if weights:
         yield f"{plural(weights, 'set')} of weights not usable"
     if undetermined:

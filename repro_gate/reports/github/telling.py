@@ -20,11 +20,11 @@ from repro_gate.reports.markdown_text import mark
 Block = Sequence[str]
 
 _NONE: Final = "⛔"
-_PASSED: Final = "Everything that was asked for was measured, and agrees with what is recorded."
-_FIXED: Final = f"What was reported here before is gone. {_PASSED}"
+_PASSED: Final = "Everything requested was measured and matches what is recorded."
+_FIXED: Final = f"The findings reported here before are gone. {_PASSED}"
 _UNKNOWN: Final = "This is neither a pass nor drift: something could not be measured."
 _PARTIAL: Final = (
-    "**Partial**: the check was interrupted, and what it did not reach is inconclusive."
+    "**Partial**: the check was interrupted; everything it did not reach is inconclusive."
 )
 
 
@@ -73,6 +73,6 @@ def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Telling:
 
 def _of_none(evidence: Evidence | None, run: CiRun) -> Iterator[Piece]:
     for block in broken_blocks(evidence, run):
-        yield Piece(name="what the check said", block=block)
+        yield Piece(name="message of the check", block=block)
     log = run_link(run, "log of the run")
-    yield Piece(name="where to look", block=[f"An earlier result no longer holds. See the {log}."])
+    yield Piece(name="where to look", block=[f"Earlier results no longer apply. See the {log}."])

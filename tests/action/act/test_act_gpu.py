@@ -68,7 +68,7 @@ def test_nothing_is_checked_without_the_gpu(gpu: Stage) -> None:
 
     assert scene.log.results == {"gate": "failure"}
     assert "exit status 4" in scene.log.text
-    assert "The check has not begun" in scene.comment
+    assert "The check did not start" in scene.comment
 
 
 def _check_llama(caller: Caller) -> None:

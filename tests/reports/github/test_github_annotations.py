@@ -47,7 +47,7 @@ def test_a_drift_stands_at_its_golden() -> None:
     assert asked == [found]
     assert line.startswith(
         "::error file=snap%2Cshots/100%25%3Ax.json,line=12,"
-        "title=drift%3A tiny-qwen2--autumn-leaves--seed42::10 runs equal each other, but not"
+        "title=drift%3A tiny-qwen2--autumn-leaves--seed42::10 identical runs, but they"
     )
 
 
@@ -105,9 +105,9 @@ def test_levels_are_counted_apart() -> None:
         *["::notice"] * 2,
     ]
     assert lines[-1] == (
-        "::notice title=note%3A 1 cell::Outliers were drawn again; they are a finding above 5 %25 "
-        "of all draws.%0Acell: base--moon%0Aoutlier: -156.5000 nats, 114.5000 from the center "
-        "-42.0000, where up to 3.0000 is ordinary; drawn again%0A"
+        "::notice title=note%3A 1 cell::Outliers were redrawn; above 5 %25 of all draws they "
+        "are a finding.%0Acell: base--moon%0Aoutlier: -156.5000 nats, 114.5000 from the center "
+        "-42.0000, where up to 3.0000 is expected; redrawn%0A"
         'token: [3] 43 " Paris"  -0.5000 -> -114.5000 nats (-114.0000)'
     )
 
@@ -130,6 +130,6 @@ def test_a_message_is_no_command() -> None:
     ).splitlines()
 
     assert line == (
-        "::error title=The check could not be made::"
+        "::error title=The check could not run::"
         "a%0A::set-output name=x::y%0A#\\x23[error]z\\x1b[31m"
     )

@@ -39,7 +39,7 @@ def test_a_report_without_room_is_cut_by_whole_findings() -> None:
 
     assert told.startswith("# ❌ Failed at [`8f3c2a9`](https://github.com/octo-org/")
     assert "\n\n**1 nondeterministic, 4 drift, " in told
-    assert "**Not shown here**, for want of room: 4 of 8 findings, " in told
+    assert "**Omitted** to fit GitHub's size limit: 4 of 8 findings, " in told
     assert utf8_bytes(told) <= 4_000
 
 

@@ -96,7 +96,7 @@ def test_the_largest_frame_fits_into_the_least_room() -> None:
 
     assert utf16_units(body) <= 2_000
     assert body.startswith(f"{marker}\n\n### ❌ Failed at ")
-    assert "**Not shown here**, for want of room: " in body
+    assert "**Omitted** to fit GitHub's size limit: " in body
     assert body.endswith(f"comment `{'n' * 100}`</sub>\n")
 
 
@@ -118,4 +118,4 @@ def test_cells_are_cut_as_wholes(limit: int) -> None:
     assert utf16_units(body) <= limit
     assert utf16_units(body) > limit - 600
     assert (shown, by_reason) == (shown, shown)
-    assert f"for want of room: {400 - shown} of 400 findings" in body
+    assert f"size limit: {400 - shown} of 400 findings" in body

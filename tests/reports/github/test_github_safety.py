@@ -155,7 +155,7 @@ def test_findings_are_shown_or_counted(report: GateReport, limit: int) -> None:
     body = render_comment(evidence, marker=MARKER, run=RUN, artifact_url=None, limit=limit)
     total = len(token_sections(report)) + len(hosted_sections(report))
     page = Page(body)
-    told = re.search(r"for want of room: (\d+) of (\d+) findings?\b", page.alive)
+    told = re.search(r"size limit: (\d+) of (\d+) findings?\b", page.alive)
     missing, of_all = (0, total) if told is None else (int(told[1]), int(told[2]))
     listed = sum(map(int, re.findall(r"(\d+) more findings?\b", page.alive)))
 

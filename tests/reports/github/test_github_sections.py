@@ -66,7 +66,7 @@ def test_what_all_drifts_share_is_told_once() -> None:
     text = told(drifts_of((DRIVER,), (DRIVER,)))
 
     assert text.count("| `device.driver` | `550.54` | `560.10` |") == 1
-    assert "the same for every drift of tokens:" in text
+    assert "(same for every token drift):" in text
 
 
 def test_what_only_some_share_is_told_with_each() -> None:
@@ -74,8 +74,8 @@ def test_what_only_some_share_is_told_with_each() -> None:
     text = told(drifts_of((DRIVER,), (DRIVER,), ()))
 
     assert text.count("| `device.driver` | `550.54` | `560.10` |") == 2
-    assert text.count("Nothing in the provenance has changed since the golden was recorded.") == 1
-    assert "the same for every drift" not in text
+    assert text.count("The provenance has not changed since the golden was recorded.") == 1
+    assert "same for every" not in text
 
 
 def test_what_all_hosted_drifts_share_is_told_once() -> None:
@@ -86,7 +86,7 @@ def test_what_all_hosted_drifts_share_is_told_once() -> None:
     text = told(gate_report_of(logprobs=(replace(part, cells=(shifted, again)),)))
 
     assert text.count("| `answer.model` | `m-1` | `m-2 \\| @team` |") == 1
-    assert "Changed since the baselines were recorded, the same for every drift there:" in text
+    assert "Changed since the baselines were recorded (same for every drift from them):" in text
 
 
 def test_digests_are_shortened_while_they_differ() -> None:
@@ -162,7 +162,7 @@ def test_other_machines_accept_what_was_observed() -> None:
     options = ("--device", "cuda", "--config", "gate.toml")
     text = told(replace(drifts_of(()), repeat_with=options))
 
-    assert "The observed goldens are for profile `cpu-x86-64`. On a machine of another" in text
+    assert "The observed goldens are for profile `cpu-x86-64`. On a machine with another" in text
     assert "\nrepro-gate update-snapshots --from DIR --config gate.toml\n" in text
 
 
@@ -190,10 +190,10 @@ def test_nothing_of_a_fork_is_to_be_accepted_from_its_artifact() -> None:
 
     assert "--from" in told(drifts_of(*[()] * 9))
     assert ("--from" in text, "--from" in body) == (False, False)
-    assert body.index("the run of a fork") < body.index("# accept")
+    assert body.index("This run is from a fork") < body.index("# accept")
     assert (
-        "**This is the run of a fork**, and what it left behind proves nothing: "
-        "measure on a machine of yours before accepting anything."
+        "**This run is from a fork**, so its artifacts are untrusted: "
+        "measure on your own machine before accepting anything."
     ) in body
 
 
@@ -292,7 +292,7 @@ def test_four_hundred_drifts_are_told_as_a_whole() -> None:
     assert "\nrepro-gate update-snapshots --from DIR\n" in body
     assert "# accept all 400 cells that drifted or have no golden\nrepro-gate update-snap" in body
     assert "<summary>380 more findings</summary>" in body
-    assert "Not shown here" not in body
+    assert "**Omitted**" not in body
     assert body.count("❌ drift: ") == 20
     assert listed == [cell.id for cell in report.cells[20:]]
 
@@ -353,8 +353,8 @@ def test_a_side_of_which_little_is_known_says_so() -> None:
 
     assert lines == [
         *('--- run 1  " b"', "+++ run 4  (only the differing token was kept)"),
-        *("--- golden    (has ended)", '+++ observed  " b"'),
-        *('--- golden    " b"', "+++ observed  (has ended)"),
+        *("--- golden    (end of sequence)", '+++ observed  " b"'),
+        *('--- golden    " b"', "+++ observed  (end of sequence)"),
         *('--- golden    " b"', '+++ observed  " c"'),
     ]
 
@@ -374,7 +374,7 @@ def test_a_pass_tells_its_notes() -> None:
 
     assert pieces[1:] == [
         f"**Note**: {BELOW_FLOOR} (0.1000 nats).",
-        "**Note**: outliers were drawn again; they are a finding above 5 % of all draws.",
+        "**Note**: outliers were redrawn; above 5 % of all draws they are a finding.",
     ]
 
 
@@ -400,7 +400,7 @@ def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
     )
 
     assert tally(report) == (
-        "**1 suite moved as a whole, 2 sets of weights not usable, "
+        "**1 suite shifted as a whole, 2 sets of weights not usable, "
         "1 set of weights undetermined, 2 controls without a difference, "
         "2 policies without a control**; 1 agrees"
     )

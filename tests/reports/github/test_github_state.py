@@ -62,7 +62,7 @@ def test_own_run_has_no_conclusion_yet() -> None:
 
 @pytest.mark.parametrize(
     ("conclusion", "said"),
-    [("failure", "`failure`"), ("`x` @you", "`` `x` @you ``"), (None, "nothing")],
+    [("failure", "`failure`"), ("`x` @you", "`` `x` @you ``"), (None, "none")],
 )
 def test_a_denied_pass_is_told_as_none(conclusion: str | None, said: str) -> None:
     """Neither the comment nor the summary of a job shows what the report claims."""
@@ -73,39 +73,40 @@ def test_a_denied_pass_is_told_as_none(conclusion: str | None, said: str) -> Non
     )
 
     for text in told:
-        assert "⛔ No verdict: the run denies its report, at " in text
-        assert f"The CI system says of the run: {said}. A report is not enough." in text
+        assert "⛔ No verdict: the run's conclusion contradicts its report, at " in text
+        denied = "The report shows a pass, which the run does not confirm."
+        assert f"{denied} Conclusion of the run: {said}." in text
         assert "✅" not in text
         assert "24 match" not in text
 
 
-KILLED = "It may have been killed, run out of time, or never begun."
-DOWNLOAD = "Look at the step of the commenting workflow that downloads the artifact: it needs the "
+KILLED = "It may have been killed, timed out or never started."
+DOWNLOAD = "Check the artifact download step of the commenting workflow: it needs the "
 
 
 @pytest.mark.parametrize(
     ("run", "why", "said"),
     [
-        (RUN, "the check left no result behind", (KILLED,)),
+        (RUN, "the check left no result", (KILLED,)),
         (
             replace(ANOTHER, conclusion="success"),
             "the result of the check could not be read",
-            ("The CI system says of the run: `success`.", DOWNLOAD),
+            ("Conclusion of the run: `success`.", DOWNLOAD),
         ),
         (
             replace(ANOTHER, conclusion="failure"),
-            "the check left no result behind",
-            ("The CI system says of the run: `failure`.", KILLED, DOWNLOAD),
+            "the check left no result",
+            ("Conclusion of the run: `failure`.", KILLED, DOWNLOAD),
         ),
         (
             replace(ANOTHER, conclusion="timed_out"),
-            "the check left no result behind",
-            ("The CI system says of the run: `timed_out`.", KILLED, DOWNLOAD),
+            "the check left no result",
+            ("Conclusion of the run: `timed_out`.", KILLED, DOWNLOAD),
         ),
         (
             replace(ANOTHER, conclusion=None),
-            "the check left no result behind",
-            ("The CI system says of the run: nothing.", KILLED, DOWNLOAD),
+            "the check left no result",
+            ("Conclusion of the run: none.", KILLED, DOWNLOAD),
         ),
     ],
 )
@@ -114,7 +115,7 @@ def test_a_result_that_is_not_there_is_told_by_what_is_known_of_the_run(
 ) -> None:
     """A run that succeeded was not killed, and its own run is not asked for."""
     body = render_comment(None, marker=MARKER, run=run, artifact_url=None)
-    possible = ("The CI system says of the run: ", KILLED, DOWNLOAD)
+    possible = ("Conclusion of the run: ", KILLED, DOWNLOAD)
 
     assert f"⛔ No verdict: {why}, at " in body
     assert all(each in body for each in said)
