@@ -223,11 +223,11 @@ def no_comment_reason(run: CiRun) -> str | None:
     if run.is_of_another:
         if run.head_owner and run.head_branch:
             return None
-        return "GitHub does not name the branch of the run, as after its fork was deleted"
+        return "GitHub does not name the branch of the run; its fork may be deleted"
     if run.pull_request is not None:
         return None
     if run.event == "pull_request":
-        return "the event pull_request does not name its pull request"
+        return "the pull_request event does not name its pull request"
     return f"only a run of the event pull_request has one, and this is of {run.event or 'no event'}"
 
 
@@ -238,9 +238,9 @@ def action_for(mode: CommentMode, *, posted: PostedComment | None, ours: Marker)
     if posted is not None:
         return _over(posted, ours)
     if ours.state is CommentState.RUNNING:
-        return Keep("there is no comment that could be out of date")
+        return Keep("there is no earlier comment to mark as outdated")
     if mode is CommentMode.AUTO and ours.state is CommentState.PASSED:
-        return Keep("all is well, and nothing else was ever said")
+        return Keep("everything passed, and there is no earlier comment to update")
     return Create()
 
 

@@ -103,7 +103,9 @@ def test_a_good_result_is_not_told_where_nothing_was_said() -> None:
     told = publish(pulls, marker(CommentState.PASSED))
 
     assert told == (
-        NotPosted(reason="all is well, and nothing else was ever said", pull_request=7),
+        NotPosted(
+            reason="everything passed, and there is no earlier comment to update", pull_request=7
+        ),
     )
     assert pulls.bodies == {}
 
@@ -210,7 +212,9 @@ def test_a_pass_does_not_replace_what_another_job_of_the_run_has_found() -> None
     (told,) = publish(pulls, marker(CommentState.PASSED, job="b"))
 
     assert told == NotPosted(
-        pull_request=7, reason="all is well, and nothing else was ever said", has_rival=True
+        pull_request=7,
+        reason="everything passed, and there is no earlier comment to update",
+        has_rival=True,
     )
     assert markers(pulls) == [marker(job="a")]
 

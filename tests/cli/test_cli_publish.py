@@ -220,7 +220,7 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(
 
     assert [state for _, state, _ in states(github.world)] == ["failed"]
     said = (
-        f"{_KEPT}all is well, and nothing else was ever said\n"
+        f"{_KEPT}everything passed, and there is no earlier comment to update\n"
         "::warning title=repro-gate::Another job of this run also comments as repro-gate, in a "
         "separate comment: give each gate in a workflow its own artifact-name\n"
     )

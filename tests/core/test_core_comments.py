@@ -199,12 +199,12 @@ _ONLY = "only a run of the event pull_request has one, and this is of"
         (_OWN, f"{_ONLY} no event"),
         (
             replace(_OWN, event="pull_request"),
-            "the event pull_request does not name its pull request",
+            "the pull_request event does not name its pull request",
         ),
         (replace(_OWN, is_of_another=True), None),
         (
             replace(_OWN, is_of_another=True, head_owner=""),
-            "GitHub does not name the branch of the run, as after its fork was deleted",
+            "GitHub does not name the branch of the run; its fork may be deleted",
         ),
     ],
 )
