@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any
 
 from repro_gate.adapters.hosted.boundaries import Undecided, split, without_ids
 from repro_gate.adapters.hosted.echoes import (
     Echo,
+    OtherContent,
     Unreadable,
     choice_of,
     completion_tokens_of,
@@ -23,10 +25,17 @@ from repro_gate.core.draws import (
     DrawOutcome,
     Encoding,
     InvalidDraw,
+    MissedDraw,
     Piece,
     judge_answer,
 )
 from repro_gate.core.policies import LogprobKind
+
+FORM_REMEDY = (
+    "fix the form of the server's echo or the template, or gate a server that echoes the text sent"
+)
+_MAX_BESIDE = 64
+"""Tokens that an echo may have after those that were asked about, to be searched for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +67,16 @@ def read_draw(
         try:
             answered = replace(_answered(answer, encoding, kind), facts=facts)
         except Unreadable as error:
-            return InvalidDraw(reason=str(error), facts=facts)
+            return _not_read(error, facts)
     # Another model's tokens are not looked at: they would only hide who answered.
     return judge_answer(answered, encoding, model=model)
+
+
+def _not_read(error: Unreadable, facts: DrawFacts) -> InvalidDraw | MissedDraw:
+    """Return what an answer is that could not be read: a finding takes other content."""
+    if isinstance(error, OtherContent):
+        return InvalidDraw(reason=str(error), facts=facts)
+    return MissedDraw(reason=str(error), remedy=FORM_REMEDY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +86,7 @@ class NeedsPrefix:
 
 def read_encoding(
     answer: Answer, *, prefix: str, response: str, prefix_alone: Answer | None = None
-) -> Encoding | InvalidDraw | NeedsPrefix:
+) -> Encoding | InvalidDraw | MissedDraw | NeedsPrefix:
     """Return the tokens of a text and where its response begins; no document makes this raise.
 
     Args:
@@ -80,19 +96,38 @@ def read_encoding(
         prefix_alone: what came back about the prefix; None when nobody has asked.
     """
     try:
-        echo, count = _whole_echo(answer)
-        encoding = split(
-            echo.pieces[:count],
+        encoding = _divided(
+            answer,
             prefix=prefix.encode("utf-8", errors="surrogatepass"),
             response=response.encode("utf-8", errors="surrogatepass"),
-            prefix_ids=None if prefix_alone is None else _ids_of(prefix_alone),
+            prefix_alone=prefix_alone,
         )
-        _require_numbers(echo.logprobs[len(encoding.prompt) : count])
     except Undecided:
         return NeedsPrefix()
     except Unreadable as error:
-        return InvalidDraw(reason=str(error), facts=answer.facts)
+        return _not_read(error, answer.facts)
     return encoding if encoding.has_ids else without_ids(encoding)
+
+
+def _divided(
+    answer: Answer, *, prefix: bytes, response: bytes, prefix_alone: Answer | None
+) -> Encoding:
+    """Return the tokens of a text; which of those echoed are the text's, their texts show."""
+    echo = _whole_echo(answer)
+    read = prompt_tokens_of(answer.document) or 0
+    first_error: Unreadable | None = None
+    for count in _prompt_counts(answer, len(echo.pieces)):
+        ids = None if prefix_alone is None else _ids_of(prefix_alone, left_out=read - count)
+        try:
+            encoding = split(echo.pieces[:count], prefix=prefix, response=response, prefix_ids=ids)
+        except Undecided:
+            raise
+        except Unreadable as error:
+            first_error = first_error or error
+        else:
+            _require_numbers(echo.logprobs[len(encoding.prompt) : count])
+            return encoding
+    raise first_error or Unreadable("the answer is about no tokens")
 
 
 def read_generated(answer: Answer) -> Echo:
@@ -109,15 +144,22 @@ def read_twice(answer: Answer, generated: Echo) -> ScoredTwice:
 
     As a text they may be cut otherwise where they begin: what both have in common is compared.
     """
-    echo, count = _whole_echo(answer)
-    pairs = zip(reversed(echo.pieces[:count]), reversed(generated.pieces), strict=False)
-    common = sum(1 for _ in takewhile(lambda pair: _is_one(*pair), pairs))
+    echo = _whole_echo(answer)
+    counts = _prompt_counts(answer, len(echo.pieces))
+    found = [(_in_common(echo.pieces[:count], generated.pieces), count) for count in counts]
+    common, count = max(found, key=itemgetter(0))
     if not common:
         raise Unreadable("the echo does not end in the tokens that were generated")
     return ScoredTwice(
         generated=_numbers(generated.logprobs[-common:]),
         echoed=_numbers(echo.logprobs[count - common : count]),
     )
+
+
+def _in_common(echoed: Sequence[Piece], generated: Sequence[Piece]) -> int:
+    """Return in how many tokens two texts end alike."""
+    pairs = zip(reversed(echoed), reversed(generated), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: _is_one(*pair), pairs))
 
 
 def _is_one(one: Piece, other: Piece) -> bool:
@@ -133,23 +175,30 @@ def _numbers(logprobs: Sequence[float | None]) -> tuple[float, ...]:
     return found
 
 
-def _whole_echo(answer: Answer) -> tuple[Echo, int]:
-    """Return the echo of a text, and how many of its tokens are the text's."""
+def _whole_echo(answer: Answer) -> Echo:
     choice = choice_of(answer.document)
-    echo = with_ids_beside(echo_of(choice, LogprobKind.RAW), choice, skipped=0)
-    return echo, _prompt_count(answer, len(echo.pieces))
+    return with_ids_beside(echo_of(choice, LogprobKind.RAW), choice, skipped=0)
 
 
-def _ids_of(answer: Answer) -> tuple[int | None, ...]:
-    echo, count = _whole_echo(answer)
+def _ids_of(answer: Answer, *, left_out: int) -> tuple[int | None, ...]:
+    """Return the ids of a prompt, of which the echo leaves out so many that usage counts."""
+    echo = _whole_echo(answer)
+    read = prompt_tokens_of(answer.document)
+    counts = _prompt_counts(answer, len(echo.pieces))
+    count = read - left_out if read is not None and read - left_out in counts else counts[0]
     return tuple(piece.id for piece in echo.pieces[:count])
 
 
-def _prompt_count(answer: Answer, tokens: int) -> int:
-    """Return how many of the echoed tokens are the prompt's: the others were generated."""
-    told = prompt_tokens_of(answer.document)
+def _prompt_counts(answer: Answer, tokens: int) -> Sequence[int]:
+    """Return how many of the echoed tokens may be the prompt's, the likeliest number first.
+
+    The others were generated. A server may count a token that it added, and not echo it.
+    """
     fewest = max(0, tokens - _added(answer))
-    return told if told is not None and fewest <= told <= tokens else fewest
+    read = prompt_tokens_of(answer.document)
+    likely = () if read is None else (read, read - 1)
+    found = [count for count in (*likely, fewest, tokens) if fewest <= count <= tokens]
+    return list(dict.fromkeys(found))
 
 
 def _added(answer: Answer) -> int:
@@ -161,14 +210,15 @@ def _answered(answer: Answer, encoding: Encoding, kind: LogprobKind) -> Answered
     """Return the part of an answer that is about the response."""
     sent = len(encoding.prompt) + len(encoding.response)
     read = prompt_tokens_of(answer.document)
-    if read is not None and read < sent:
-        raise Unreadable(f"the prompt was cut: {read} of its {sent} tokens were read")
     choice = choice_of(answer.document)
     echo = echo_of(choice, kind)
-    first = _first_of_response(answer, encoding, len(echo.pieces))
+    # What was echoed was read, however a server counts.
+    if read is not None and read < sent and len(echo.pieces) < sent:
+        raise OtherContent(f"the prompt was cut: {read} of its {sent} tokens were read")
+    first = _first_of_response(answer, encoding, echo)
     echo = with_ids_beside(echo, choice, skipped=len(encoding.prompt) - first)
     if first:
-        _require_prompt(encoding.prompt, echo)
+        _require_prompt(encoding.prompt[-first:], echo)
     part = slice(first, first + len(encoding.response))
     logprobs = echo.logprobs[part]
     if kind is LogprobKind.SAMPLING and all(value is None for value in logprobs):
@@ -176,25 +226,52 @@ def _answered(answer: Answer, encoding: Encoding, kind: LogprobKind) -> Answered
     return Answered(pieces=echo.pieces[part], logprobs=logprobs)
 
 
-def _first_of_response(answer: Answer, encoding: Encoding, tokens: int) -> int:
-    """Return where the response begins in an echo of so many tokens.
+def _first_of_response(answer: Answer, encoding: Encoding, echo: Echo) -> int:
+    """Return where the response begins in an echo.
 
     An echo is of the response or of everything, and may end with what was generated. In a full
     echo the very first token has no condition and so no log-probability that means anything; it
     is of the prompt, which is not read.
     """
-    prompt, response = len(encoding.prompt), len(encoding.response)
-    firsts = (0, prompt) if answer.is_suffix else (prompt, 0)
+    tokens, prompt, response = len(echo.pieces), len(encoding.prompt), len(encoding.response)
+    firsts = [0, prompt] if answer.is_suffix else [prompt, 0]
+    if _leaves_out_first(answer, encoding, echo):
+        firsts.insert(0, prompt - 1)
     for first in firsts:
         if 0 <= tokens - first - response <= _added(answer):
             return first
     if tokens < response:
-        # Which token is missing is told by comparison.
+        pairs = zip(encoding.response, echo.pieces, strict=False)
+        if all(_is_asked(want, got) for want, got in pairs):
+            raise Unreadable(f"the echo has {tokens} of the {response} tokens of the response")
+        # Which token is another one is shown by comparison.
         return 0
-    raise Unreadable(
+    error = Unreadable if _holds(echo.pieces, encoding.response) else OtherContent
+    raise error(
         f"the answer is about {tokens} tokens where {response} were asked about, "
         f"or {prompt + response} with the prompt"
     )
+
+
+def _leaves_out_first(answer: Answer, encoding: Encoding, echo: Echo) -> bool:
+    """Tell whether a whole echo is without the token before our text, which was read."""
+    whole = (*encoding.prompt, *encoding.response)
+    read = prompt_tokens_of(answer.document)
+    was_read = read is not None and read >= len(whole) and len(encoding.prompt) > 1
+    return was_read and _holds(echo.pieces[: len(whole) - 1], whole[1:])
+
+
+def _holds(echoed: Sequence[Piece], asked: Sequence[Piece]) -> bool:
+    """Tell whether the tokens that were asked about stand together in an echo."""
+    last = len(echoed) - len(asked)
+    return any(
+        all(map(_is_asked, asked, echoed[place : place + len(asked)]))
+        for place in range(max(0, last - _MAX_BESIDE), last + 1)
+    )
+
+
+def _is_asked(want: Piece, got: Piece) -> bool:
+    return want.id == got.id if want.id is not None else want.data == got.data
 
 
 def _require_numbers(logprobs: Sequence[float | None]) -> None:
@@ -204,9 +281,8 @@ def _require_numbers(logprobs: Sequence[float | None]) -> None:
 
 def _require_prompt(prompt: tuple[Piece, ...], echo: Echo) -> None:
     for position, (want, got) in enumerate(zip(prompt, echo.pieces, strict=False)):
-        same = want.id == got.id if want.id is not None else want.data == got.data
-        if not same:
-            raise Unreadable(
+        if not _is_asked(want, got):
+            raise OtherContent(
                 f"the answer follows another prompt: its token {position} is {got}, "
                 f"where {want} was sent"
             )

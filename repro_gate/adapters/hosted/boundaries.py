@@ -5,11 +5,12 @@ nothing in its place. What is known is held against the text that was sent all t
 that leaves the boundary open, the ids of the tokens before it decide.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from itertools import accumulate
 from typing import Final
 
-from repro_gate.adapters.hosted.echoes import Unreadable
+from repro_gate.adapters.hosted.echoes import OtherContent, Unreadable
 from repro_gate.core.draws import Encoding, Piece
 
 REPLACEMENT: Final = "\ufffd".encode()
@@ -18,6 +19,8 @@ _MAX_CUT_BYTES: Final = 4
 """No part of a character is longer."""
 MAX_ADDED: Final = 2
 """Tokens that a server may put before a text that has tokens without a text of their own."""
+_SPACE_MARKS: Final = str.maketrans("", "", "\N{LOWER ONE EIGHTH BLOCK}\u0120\u010a\ufffd")
+"""How vocabularies spell a space and a line break, and servers a part of a character."""
 _ELSEWHERE: Final = "end the template, or begin the response, differently"
 
 
@@ -43,7 +46,8 @@ def split(
 
     Raises:
         Undecided: the ids of the prefix would show what the texts do not.
-        Unreadable: the tokens spell something else, or one of them reaches over the boundary.
+        OtherContent: the tokens spell something else.
+        Unreadable: one of them reaches over the boundary, or they do not show it.
     """
     try:
         return _split_by_texts(pieces, prefix=prefix, response=response)
@@ -135,9 +139,27 @@ def _spelled_from(pieces: Sequence[Piece], ends: Sequence[int], text: bytes) -> 
         (piece for piece, end in zip(pieces, ends[1:], strict=True) if end > start + shared), None
     )
     found = "nothing" if odd is None else f"the token {odd}"
-    raise Unreadable(
+    error = Unreadable if _is_form((spelled, spelled[start:]), text=text) else OtherContent
+    raise error(
         f"the tokens do not spell the text that was sent: at its byte {shared} stands {found}"
     )
+
+
+def _is_form(echoes: Iterable[bytes], *, text: bytes) -> bool:
+    """Tell whether something was only left out, added, or spelled in another way."""
+    sent = _folded(text)
+    return any(_is_within(echo, sent) or _is_within(sent, echo) for echo in map(_folded, echoes))
+
+
+def _folded(text: bytes) -> str:
+    shown = text.decode("utf-8", errors="replace").translate(_SPACE_MARKS)
+    return "".join(unicodedata.normalize("NFKC", shown).casefold().split())
+
+
+def _is_within(part: str, whole: str) -> bool:
+    """Tell whether a text is another one of which something was left out."""
+    rest = iter(whole)
+    return all(character in rest for character in part)
 
 
 def _shared(one: bytes, other: bytes) -> int:
@@ -201,8 +223,8 @@ def _after(
         places: where literals stand in the text, so that each is searched once.
     """
     if not piece.data:
-        # Nothing is known: from the first of them on, anywhere. Without an id it is no token.
-        return -(reached & -reached) if piece.id is not None else reached
+        # Nothing is known: from the first of them on, anywhere.
+        return -(reached & -reached)
     mark = REPLACEMENT if REPLACEMENT in piece.data else REPLACEMENT[::-1]
     for number, literal in enumerate(piece.data.split(mark)):
         if number:

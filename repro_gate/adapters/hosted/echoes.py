@@ -17,7 +17,11 @@ _Table = Mapping[str, Any]
 
 
 class Unreadable(ValueError):
-    """An answer that is not what was asked for; the message is one safe line."""
+    """An answer in a form that cannot be measured; the message is one safe line."""
+
+
+class OtherContent(Unreadable):
+    """An answer that can be read, and is about something else than was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ from repro_gate.adapters.hosted.retrying import TryAgain, require_time
 from repro_gate.adapters.http.retrying import Persistence
 from repro_gate.adapters.http.surroundings import Deadline, Surroundings
 from repro_gate.core.alignment import CONTINUATION_TOKENS, ScoredTwice
-from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
+from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.policies import LogprobCell, Policy, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
@@ -172,7 +172,7 @@ class Host:
                 self._refused |= {"echo_last"}
                 answer = await self._ask(question, tokens=len(ids))
             drawn = read_draw(answer, encoding, kind=policy.logprobs, model=request.answers_as)
-            if isinstance(drawn, InvalidDraw):
+            if not isinstance(drawn, Draw):
                 rows = len(encoding.response) if answer.is_suffix else len(ids)
                 self._require_ability(answer, rows=rows)
                 return self._safe(drawn)
@@ -190,7 +190,7 @@ class Host:
             encoded = read()
             while isinstance(encoded, NeedsPrefix):
                 encoded = read(prefix_alone=await self._ask_of_text(cell.policy, prefix))
-            if isinstance(encoded, InvalidDraw):
+            if not isinstance(encoded, Encoding):
                 self._require_ability(answer, rows=None, text=prefix + response)
                 return self._safe(encoded)
         except MeasurementUnavailable as error:
@@ -313,7 +313,7 @@ class Host:
         self._closed = MeasurementUnavailable(reason, remedy=REMEDY)
         return self._closed
 
-    def _safe(self, invalid: InvalidDraw) -> InvalidDraw:
+    def _safe(self, invalid: InvalidDraw | MissedDraw) -> InvalidDraw | MissedDraw:
         """Return what is told of a bad answer without the key, if that is what the answer said."""
         return replace(invalid, reason=self._key.scrub(invalid.reason))
 

@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.hosted.answers import Answer, read_draw
-from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, Encoding, InvalidDraw, Piece
+from repro_gate.adapters.hosted.answers import FORM_REMEDY, Answer, read_draw
+from repro_gate.core.draws import (
+    Draw,
+    DrawFacts,
+    DrawOutcome,
+    Encoding,
+    InvalidDraw,
+    MissedDraw,
+    Piece,
+)
 from repro_gate.core.policies import LogprobKind
 from tests.fakes.hosted import (
     ENCODING,
@@ -118,6 +126,9 @@ def test_other_ids_beside_are_seen() -> None:
     assert _reason(document) == 'the answer is about 22 " you", where 21 " you" was asked'
 
 
+_NO_SAMPLING = "the answer has no sampling log-probabilities"
+
+
 def test_sampling_logprobs_are_read_by_their_name() -> None:
     """A policy of the sampling kind gets them and nothing else."""
     document = document_of(content_of(sampling=(-0.25, -2.0)))
@@ -126,22 +137,19 @@ def test_sampling_logprobs_are_read_by_their_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logprobs", "reason", "position"),
+    ("logprobs", "expected"),
     [
-        (content_of(), "the answer has no sampling log-probabilities", None),
+        (content_of(), MissedDraw(reason=_NO_SAMPLING, remedy=FORM_REMEDY)),
+        (legacy_of(RESPONSE, LOGPROBS), MissedDraw(reason=_NO_SAMPLING, remedy=FORM_REMEDY)),
         (
-            legacy_of(RESPONSE, LOGPROBS),
-            "the answer has no sampling log-probabilities",
-            None,
+            content_of(sampling=(-0.25, None)),
+            InvalidDraw(reason='no log-probability for 21 " you"', position=1, facts=FACTS),
         ),
-        (content_of(sampling=(-0.25, None)), 'no log-probability for 21 " you"', 1),
     ],
 )
-def test_raw_never_stands_for_sampling(logprobs: Any, reason: str, position: int | None) -> None:
-    """Where sampling log-probabilities are missing the draw is invalid, whatever else there is."""
-    found = _read(document_of(logprobs), kind=LogprobKind.SAMPLING)
-
-    assert found == InvalidDraw(reason=reason, position=position, facts=FACTS)
+def test_raw_never_stands_for_sampling(logprobs: Any, expected: DrawOutcome) -> None:
+    """Where sampling log-probabilities are missing there is no draw, whatever else there is."""
+    assert _read(document_of(logprobs), kind=LogprobKind.SAMPLING) == expected
 
 
 @pytest.mark.parametrize(
@@ -209,15 +217,56 @@ def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
         (_changed(0, {"bytes": [1] * 5000}), "a token has 5000 bytes"),
         (_changed(0, {"bytes": None, "token": 1}), "the text of a token is a number"),
         (_changed(0, {"bytes": None, "token": "x" * 5000}), "a token has 5000 characters"),
+    ],
+)
+def test_a_malformed_answer_is_not_measured(document: Any, reason: str) -> None:
+    """Missing arrays, unequal lengths and wrong types show nothing wrong with the model."""
+    assert _read(document) == MissedDraw(reason=reason, remedy=FORM_REMEDY)
+
+
+def test_a_cut_prompt_is_invalid() -> None:
+    """The model read another text."""
+    reason = "the prompt was cut: 5 of its 6 tokens were read"
+
+    assert _read(document_of(usage={"prompt_tokens": 5})) == InvalidDraw(reason=reason, facts=FACTS)
+
+
+def test_a_whole_echo_was_read_however_the_server_counts() -> None:
+    """Usage may leave out the token that begins every text."""
+    document = document_of(content_of(EVERYTHING, ALL_LOGPROBS), usage={"prompt_tokens": 5})
+
+    assert _read(document, is_suffix=False) == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+@pytest.mark.parametrize("generated", [(), (GENERATED,)])
+def test_an_echo_may_leave_out_the_token_that_the_server_added(
+    generated: tuple[Piece, ...],
+) -> None:
+    """Usage counts it, so it was read, and the other tokens are those that were sent."""
+    pieces = (*PROMPT[1:], *RESPONSE, *generated)
+    logprobs = content_of(pieces, [*ALL_LOGPROBS[1:], -3.0][: len(pieces)])
+    document = document_of(logprobs, usage={"prompt_tokens": 6, "completion_tokens": 1})
+
+    assert _read(document, is_suffix=False) == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"),
+    [
+        (RESPONSE[:1], "the echo has 1 of the 2 tokens of the response"),
         (
-            document_of(usage={"prompt_tokens": 5}),
-            "the prompt was cut: 5 of its 6 tokens were read",
+            (*RESPONSE, GENERATED),
+            "the answer is about 3 tokens where 2 were asked about, or 6 with the prompt",
         ),
     ],
 )
-def test_a_malformed_answer_says_what_is_wrong(document: Any, reason: str) -> None:
-    """Missing arrays, unequal lengths, wrong types and a cut prompt are invalid."""
-    assert _read(document) == InvalidDraw(reason=reason, facts=FACTS)
+def test_the_same_tokens_in_another_number_are_not_measured(
+    pieces: tuple[Piece, ...], reason: str
+) -> None:
+    """An echo that is too short or too long has the right content as far as it goes."""
+    document = document_of(content_of(pieces, [-1.0] * len(pieces)))
+
+    assert _read(document) == MissedDraw(reason=reason, remedy=FORM_REMEDY)
 
 
 @pytest.mark.parametrize(
@@ -248,9 +297,9 @@ def test_ids_decide_and_not_texts() -> None:
             'the answer is about " you", where 21 " you" was asked',
             1,
         ),
-        (RESPONSE[:1], 'the answer is about nothing, where 21 " you" was asked', 1),
+        ((RESPONSE[1],), 'the answer is about 21 " you", where 20 " Hello" was asked', 0),
         (
-            (*RESPONSE, GENERATED),
+            (RESPONSE[0], GENERATED, RESPONSE[1]),
             "the answer is about 3 tokens where 2 were asked about, or 6 with the prompt",
             None,
         ),

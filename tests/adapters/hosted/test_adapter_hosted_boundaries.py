@@ -10,7 +10,7 @@ import pytest
 from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_encoding
 from repro_gate.adapters.hosted.boundaries import split
 from repro_gate.adapters.hosted.echoes import Unreadable
-from repro_gate.core.draws import DrawFacts, Encoding, InvalidDraw, Piece
+from repro_gate.core.draws import DrawFacts, Encoding, InvalidDraw, MissedDraw, Piece
 from tests.fakes.hosted import (
     ENCODING,
     PROMPT,
@@ -32,7 +32,7 @@ def _split(
     response: str = " Hello you",
     generated: int = 0,
     **changes: Any,
-) -> Encoding | InvalidDraw:
+) -> Encoding | InvalidDraw | MissedDraw:
     document = document_of(content_of(pieces, [-1.0] * len(pieces)), **{"usage": None, **changes})
     answer = Answer(document=document, facts=DrawFacts(), generated=generated, is_suffix=False)
     found = read_encoding(answer, prefix=prefix, response=response)
@@ -42,7 +42,7 @@ def _split(
 
 def _reason(*pieces: Piece, **asked: Any) -> str:
     found = _split(pieces, **asked)
-    assert isinstance(found, InvalidDraw)
+    assert isinstance(found, MissedDraw)
     return found.reason
 
 
@@ -103,20 +103,79 @@ def test_a_token_over_the_boundary_is_named() -> None:
             (*PROMPT, Piece(20, b" hello"), RESPONSE[1]),
             'at its byte 8 stands the token 20 " hello"',
         ),
+        (
+            (Piece(2, b"\xe2\x96\x81Say"), *PROMPT[2:], *RESPONSE),
+            'at its byte 0 stands the token 11 " hi"',
+        ),
         ((*PROMPT, *RESPONSE, Piece(6, b".")), 'at its byte 17 stands the token 6 "."'),
         ((*PROMPT, RESPONSE[0]), "at its byte 13 stands nothing"),
         ((), "at its byte 0 stands nothing"),
-        ((PROMPT[0], PROMPT[0], *PROMPT[1:-1], *RESPONSE), 'stands the token 1 "<s>"'),
         ((*PROMPT[:-1], PROMPT[0], PROMPT[-1], *RESPONSE), 'stands the token 1 "<s>"'),
         ((Piece(4, b"<s>Say"), *PROMPT[2:], *RESPONSE), 'stands the token 11 " hi"'),
     ],
 )
 def test_tokens_have_to_spell_the_text(pieces: tuple[Piece, ...], reason: str) -> None:
-    """Whatever the tokens say more, less or otherwise, the draw would be of another text."""
+    """What is left out, added or spelled in another way cannot be measured."""
     found = _reason(*pieces)
 
     assert found.startswith("the tokens do not spell the text that was sent: at its byte ")
     assert found.endswith(reason)
+
+
+def test_tokens_of_another_text_are_invalid() -> None:
+    """They show that the server was about something else."""
+    found = _split((*PROMPT, Piece(22, b" Hallo"), RESPONSE[1]))
+
+    assert found == InvalidDraw(
+        reason="the tokens do not spell the text that was sent: at its byte 9 stands the token "
+        '22 " Hallo"',
+        facts=DrawFacts(),
+    )
+
+
+@pytest.mark.parametrize("generated", [(Piece(None, b"!"),), ()])
+def test_an_echo_may_leave_out_a_token_that_usage_counts(generated: tuple[Piece, ...]) -> None:
+    """The server adds a token that begins every text, reads it, and does not echo it."""
+    pieces = tuple(Piece(None, piece.data) for piece in (*PROMPT[1:], *RESPONSE))
+
+    assert _split((*pieces, *generated), generated=1, usage={"prompt_tokens": 6}) == Encoding(
+        prompt=pieces[:3], response=pieces[3:]
+    )
+
+
+def test_what_an_echo_leaves_out_is_left_out_of_the_prefix_alone() -> None:
+    """The first token of the response is generated after the prefix, and is not of it."""
+    half, rest = Piece(30, EMOJI[:2]), Piece(31, EMOJI[2:])
+    whole = (*PROMPT[1:], Piece(30, b"\xef\xbf\xbd"), Piece(31, b"\xef\xbf\xbd"), Piece(6, b"."))
+    alone = (*PROMPT[1:], half)
+
+    def answer(pieces: tuple[Piece, ...], read: int) -> Answer:
+        logprobs = content_of(tuple(Piece(p.id, p.data) for p in pieces), [-1.0] * len(pieces))
+        document = document_of(logprobs, usage={"prompt_tokens": read})
+        return Answer(document=document, facts=DrawFacts(), generated=1, is_suffix=False)
+
+    found = read_encoding(
+        answer(whole, 6),
+        prefix="Say hi:",
+        response=EMOJI.decode(),
+        prefix_alone=answer(alone, 4),
+    )
+
+    assert isinstance(found, Encoding)
+    assert ([p.id for p in found.prompt], [p.id for p in found.response]) == (
+        [p.id for p in PROMPT[1:]],
+        [half.id, rest.id],
+    )
+
+
+def test_a_special_token_may_have_no_text() -> None:
+    """A server leaves out what it spells; the boundary is plain from the tokens beside it."""
+    texts = (b"", b"user", b"\n", b"hi", b"", b"\n", b" Hello", b" you")
+    pieces = tuple(Piece(None, text) for text in texts)
+
+    assert _split(pieces, prefix="<|start|>user\nhi<|end|>\n") == Encoding(
+        prompt=pieces[:6], response=pieces[6:]
+    )
 
 
 def test_a_first_token_without_condition_is_refused() -> None:

@@ -154,7 +154,7 @@ def test_a_token_over_the_boundary_is_seen_by_ids(style: str) -> None:
 
     found = _encoded(server)
 
-    assert isinstance(found, InvalidDraw)
+    assert isinstance(found, MissedDraw)
     assert found.reason == (
         "a token reaches over the beginning of the response, by its id: "
         "end the template, or begin the response, differently"
@@ -174,7 +174,7 @@ def test_without_ids_texts_must_show_the_boundary() -> None:
 
     assert isinstance(found, Encoding)
     assert len(found.prompt) == 3
-    assert isinstance(refused, InvalidDraw)
+    assert isinstance(refused, MissedDraw)
     assert refused.reason.startswith("the response begins at a character that is cut into several")
 
 
@@ -222,5 +222,5 @@ def test_no_boundary_is_wrong(
         assert isinstance(found, Encoding)
         assert _halves(found) == (server.ids(prefix), server.ids(response)[1:])
     else:
-        assert isinstance(found, InvalidDraw | Encoding)
-        assert isinstance(found, InvalidDraw) or len(found.prompt) == 1 + len(prefix)
+        assert isinstance(found, MissedDraw | Encoding)
+        assert isinstance(found, MissedDraw) or len(found.prompt) == 1 + len(prefix)

@@ -9,7 +9,7 @@ from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.metadata import facts_of
 from repro_gate.adapters.http.keys import Key
-from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw
+from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.policies import LogprobKind
 from tests.fakes.hosted import (
     ENCODING,
@@ -100,7 +100,7 @@ def test_every_document_is_a_draw_or_is_none(
 
     found = read_draw(answer, encoding, kind=kind, model=None)
 
-    assert isinstance(found, Draw | InvalidDraw)
+    assert isinstance(found, Draw | InvalidDraw | MissedDraw)
     if isinstance(found, Draw):
         assert len(found.logprobs) == len(RESPONSE)
         assert all(-float("inf") < value <= 0 for value in found.logprobs)
@@ -113,7 +113,7 @@ def test_every_document_is_an_encoding_or_is_none(document: Any, asked: Any) -> 
 
     found = read_encoding(answer, prefix="Say hi:", response=" Hello you")
 
-    assert isinstance(found, Encoding | InvalidDraw)
+    assert isinstance(found, Encoding | InvalidDraw | MissedDraw)
     if isinstance(found, Encoding):
         assert b"".join(piece.data for piece in found.response) == b" Hello you"
         assert b"".join(piece.data for piece in found.prompt).endswith(b"Say hi:")
