@@ -87,6 +87,8 @@ _TOML_EXPECTED: Final = (
     ("Invalid value", "a value: a string in quotes, a number, true, false, a list or a table"),
 )
 
+_TOML_REPEATED: Final = ("Cannot ", "Duplicate ")
+
 
 def json_of(data: bytes, file: Path, limits: Limits) -> Any:
     """Return what the bytes of a JSON file say; raises `InputInvalid`.
@@ -281,6 +283,10 @@ def _toml_invalid(file: Path, text: str, message: str) -> InputInvalid:
     parts = _TOML_PLACE.fullmatch(message)
     said, line, column = parts.groups() if parts else (message, None, None)
     expected = _meaning_of(said, _TOML_EXPECTED, otherwise="TOML")
+    if said.startswith(_TOML_REPEATED):
+        # The parser stumbles where the second one ends, so what stands there is not what is wrong.
+        place = f"line {line or text.count(chr(10)) + 1}"
+        return InputInvalid.at(file, place, expected=expected, found="one that is there already")
     if line is None or column is None:
         return InputInvalid.at(file, "", expected=expected, found="the end of the file")
     # Such a line may stand in a string, so that it counts only where the parser stumbled.

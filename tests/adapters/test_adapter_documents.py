@@ -224,6 +224,9 @@ def test_what_was_found_is_safe_to_print_and_bounded(tmp_path: Path) -> None:
     assert len(told) < 200
 
 
+_TWICE = "expected each key and each table once, found one that is there already"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -234,8 +237,11 @@ def test_what_was_found_is_safe_to_print_and_bounded(tmp_path: Path) -> None:
                 "found the end of the file"
             ),
         ),
-        ("a = 1\na = 2", "expected each key and each table once, found the end of the file"),
-        ("[a]\n[a]", "line 2, column 3: expected each key and each table once, found ']'"),
+        ("a = 1\na = 2", f"line 2: {_TWICE}"),
+        ("a = 1\na = 2\nb = 3\n", f"line 2: {_TWICE}"),
+        ("[a]\n[a]", f"line 2: {_TWICE}"),
+        ("a = {}\n[a]\n", f"line 2: {_TWICE}"),
+        ("a = { b = 1, b = 2 }", "line 1: expected each key once, found one that is there already"),
         ("a = 1 2", "line 1, column 7: expected the end of the line, found '2'"),
         ("a 1", "line 1, column 3: expected '=' after the key, found '1'"),
         (
