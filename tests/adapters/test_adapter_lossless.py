@@ -258,7 +258,7 @@ def test_a_verdict_is_told_apart_by_its_kind() -> None:
     """Two unions share three of their members."""
     verdict = Unrecorded(reason="x")
 
-    data = {"kind": "unrecorded", "reason": "x"}
+    data = {"kind": "unrecorded", "reason": "x", "former": None}
     assert encode(verdict, Verdict) == encode(verdict, LogprobVerdict) == data
     assert decode(data, Verdict) == decode(data, LogprobVerdict) == verdict
     assert encode(Match(), Verdict) == {"kind": "match"}
