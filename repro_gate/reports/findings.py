@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from repro_gate.core.judgement import doubt
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import (
@@ -71,17 +72,13 @@ def findings(report: GateReport) -> tuple[Finding, ...]:
 
 def accepting_all(report: GateReport) -> str:
     """Return the command that accepts every finding that can be accepted by measuring it."""
-    cells = [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
+    cells = [cell for cell in report.cells if _is_acceptable(cell, report)]
     return " ".join([_update(report), *_suites(cells)])
 
 
 def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
     """Yield the cells of each model whose several findings one command accepts, and it."""
-    acceptable = [
-        finding
-        for finding in findings(report)
-        if isinstance(finding.first.verdict, Drift | Unrecorded)
-    ]
+    acceptable = [finding for finding in findings(report) if _is_acceptable(finding.first, report)]
     of_model: dict[str, list[Finding]] = defaultdict(list)
     for finding in acceptable:
         for model in dict.fromkeys(cell.cell.model for cell in finding.cells if cell.cell):
@@ -92,11 +89,19 @@ def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport
             cell
             for finding in found
             for cell in finding.cells
-            if cell.cell is not None and cell.cell.model == model
+            if cell.cell is not None and cell.cell.model == model and _is_acceptable(cell, report)
         ]
         if len(found) > 1 and commands.pattern_of([cell.id for cell in cells], others) is not None:
             selected = commands.only([cell.id for cell in cells], others)
             yield cells, " ".join([_update(report), *_suites(cells), selected])
+
+
+def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
+    """Return whether an update would record what was seen: not of a model that is doubted."""
+    if cell.cell is None or not isinstance(cell.verdict, Drift | Unrecorded):
+        return False
+    controls = (control for control in report.controls if control.model == cell.cell.model)
+    return not isinstance(doubt(cell.cell, controls), Vacuous)
 
 
 def _rank(cell: CellReport) -> tuple[bool, int]:
@@ -117,8 +122,9 @@ def _key(cell: CellReport) -> Hashable:
 def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[str]) -> str | None:
     match cells[0].verdict:
         case Drift() | Unrecorded():
-            selected = commands.only([cell.id for cell in cells], others)
-            return " ".join([_update(report), *_suites(cells), selected])
+            accepted = [cell for cell in cells if _is_acceptable(cell, report)]
+            selected = commands.only([cell.id for cell in accepted], others)
+            return " ".join([_update(report), *_suites(accepted), selected]) if accepted else None
         case Orphaned():
             return f"{_update(report)} --prune"
         case Match() | Nondeterministic() | Vacuous() | Inconclusive():

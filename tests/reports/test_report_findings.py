@@ -11,7 +11,8 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
 from repro_gate.reports.commands import quoted
-from repro_gate.reports.findings import findings
+from repro_gate.reports.findings import accepting_all, accepting_by_model, findings
+from tests.fakes.values import control_of
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -213,3 +214,20 @@ def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report:
     (found,) = findings(gate_report(cell_report(Inconclusive(reason="no device", remedy=None))))
 
     assert found.command is None
+
+
+def test_no_command_is_offered_that_would_refuse(
+    gate_report: Build,
+    drift: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """Of a model that is seen to ignore its seed nothing is recorded, also not its drift."""
+    cells = [drift(generation("a b"), generation(f"a {n}"), cell(seed=n)) for n in (1, 2)]
+    sound, doubted = gate_report(*cells), gate_report(*cells, controls=(control_of(cell()),))
+
+    assert [found.command is None for found in findings(sound)] == [False, False]
+    assert [found.command is None for found in findings(doubted)] == [True, True]
+    assert len(list(accepting_by_model(sound))) == 1
+    assert list(accepting_by_model(doubted)) == []
+    assert accepting_all(doubted) == "repro-gate update-snapshots"
