@@ -1,6 +1,6 @@
 """Our client and the provider's own SDK read the same numbers from the same server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -10,7 +10,7 @@ from fireworks.types.shared.new_log_probs import NewLogProbs
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.http.surroundings import Surroundings
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw
+from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.policies import (
     Budget,
     Item,
@@ -194,8 +194,6 @@ def test_draws_differ_as_the_noise_has_it(clients: _Clients, qwen2: TinyWeights)
         Put(value=float("-inf")),
         Put(value=None),
         Put(value=0.5),
-        Resize(by=-1),
-        Resize(by=1),
         Misread(token=1, becomes=Token(5, b"&")),
         AnswerAs(model="another"),
     ],
@@ -205,11 +203,26 @@ def test_what_is_scripted_is_invalid_to_our_client(
     clients: _Clients, qwen2: TinyWeights, effect: "Effect"
 ) -> None:
     """None of it passes for a measurement."""
+    told = _scripted(clients, qwen2, effect)
+
+    assert [type(outcome) for outcome in told] == [InvalidDraw]
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_an_echo_of_another_length_is_not_measured(
+    clients: _Clients, qwen2: TinyWeights, by: int
+) -> None:
+    """Its tokens are those that were sent, as far as they go."""
+    told = _scripted(clients, qwen2, Resize(by=by))
+
+    assert [type(outcome) for outcome in told] == [MissedDraw]
+
+
+def _scripted(clients: _Clients, qwen2: TinyWeights, effect: "Effect") -> Sequence[DrawOutcome]:
+    """Return the draws of a server with one scripted effect."""
     with serving(HostedModel(weights=qwen2)) as api:
         client = clients.of(api)
         cell = client.cell(LogprobKind.RAW)
         encoding = client.encoding(cell)
         api.follow(Rule(effect=effect))
-        told = client.draws(cell, encoding)
-
-    assert [type(outcome) for outcome in told] == [InvalidDraw]
+        return client.draws(cell, encoding)
