@@ -139,16 +139,17 @@ def _spelled_from(pieces: Sequence[Piece], ends: Sequence[int], text: bytes) -> 
         (piece for piece, end in zip(pieces, ends[1:], strict=True) if end > start + shared), None
     )
     found = "nothing" if odd is None else f"the token {odd}"
-    error = Unreadable if _is_form((spelled, spelled[start:]), text=text) else OtherContent
+    error = Unreadable if _is_form(pieces, text=text) else OtherContent
     raise error(
         f"the tokens do not spell the text that was sent: at its byte {shared} stands {found}"
     )
 
 
-def _is_form(echoes: Iterable[bytes], *, text: bytes) -> bool:
-    """Tell whether something was only left out, added, or spelled in another way."""
+def _is_form(pieces: Sequence[Piece], *, text: bytes) -> bool:
+    """Tell whether tokens were only left out, added, or spelled in another way."""
     sent = _folded(text)
-    return any(_is_within(echo, sent) or _is_within(sent, echo) for echo in map(_folded, echoes))
+    echoed = [_folded(piece.data) for piece in pieces]
+    return any(_is_left_out(some, sent) or _is_added(some, sent) for some in (echoed, echoed[1:]))
 
 
 def _folded(text: bytes) -> str:
@@ -156,10 +157,23 @@ def _folded(text: bytes) -> str:
     return "".join(unicodedata.normalize("NFKC", shown).casefold().split())
 
 
-def _is_within(part: str, whole: str) -> bool:
-    """Tell whether a text is another one of which something was left out."""
-    rest = iter(whole)
-    return all(character in rest for character in part)
+def _is_left_out(echoed: Iterable[str], sent: str) -> bool:
+    """Tell whether every token is of a text, in its order."""
+    reached = 0
+    for one in echoed:
+        place = sent.find(one, reached)
+        if place < 0:
+            return False
+        reached = place + len(one)
+    return True
+
+
+def _is_added(echoed: Iterable[str], sent: str) -> bool:
+    """Tell whether a text is spelled by some of the tokens, in their order."""
+    reached = 0
+    for one in echoed:
+        reached += len(one) if sent.startswith(one, reached) else 0
+    return reached == len(sent)
 
 
 def _shared(one: bytes, other: bytes) -> int:

@@ -122,13 +122,14 @@ def test_tokens_have_to_spell_the_text(pieces: tuple[Piece, ...], reason: str) -
     assert found.endswith(reason)
 
 
-def test_tokens_of_another_text_are_invalid() -> None:
-    """They show that the server was about something else."""
-    found = _split((*PROMPT, Piece(22, b" Hallo"), RESPONSE[1]))
+@pytest.mark.parametrize(("other", "byte"), [(" Hallo", 9), (" Hey, lots", 10), (" Helloo", 13)])
+def test_tokens_of_another_text_are_invalid(other: str, byte: int) -> None:
+    """They show that the server was about something else, even where they hold the text."""
+    found = _split((*PROMPT, Piece(22, other.encode()), RESPONSE[1]))
 
     assert found == InvalidDraw(
-        reason="the tokens do not spell the text that was sent: at its byte 9 stands the token "
-        '22 " Hallo"',
+        reason=f"the tokens do not spell the text that was sent: at its byte {byte} stands the "
+        f'token 22 "{other}"',
         facts=DrawFacts(),
     )
 
