@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.hosted.answers import FORM_REMEDY, Answer, read_draw
+from repro_gate.adapters.hosted.answers import (
+    FORM_REMEDY,
+    Answer,
+    read_draw,
+    read_generated,
+    read_twice,
+)
+from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import (
     Draw,
     DrawFacts,
@@ -349,3 +356,19 @@ def test_a_prompt_of_one_token_is_not_taken_for_a_generated_one() -> None:
     suffix = _read(document_of(ended), encoding=short, is_suffix=True, generated=1)
 
     assert full == suffix == Draw(logprobs=LOGPROBS, facts=FACTS)
+
+
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_generated_tokens_are_found_in_an_echo_whatever_usage_counts(left_out: int) -> None:
+    """One more token is generated after them, and the token that begins the text may be missing."""
+    pieces = (*EVERYTHING, GENERATED)[left_out:]
+    usage = {"prompt_tokens": len(EVERYTHING), "completion_tokens": 1}
+    document = document_of(content_of(pieces, [-2.0] * len(pieces)), usage=usage)
+    own, echo = (
+        Answer(document=one, facts=FACTS, generated=count, is_suffix=False)
+        for one, count in ((document_of(), len(RESPONSE)), (document, 1))
+    )
+
+    assert read_twice(echo, read_generated(own)) == ScoredTwice(
+        generated=LOGPROBS, echoed=(-2.0, -2.0)
+    )
