@@ -76,7 +76,7 @@ class Draw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidDraw:
-    """An answer that is malformed, or speaks of something else than was asked."""
+    """An answer about other content than was asked, or with impossible values."""
 
     reason: str
     position: int | None = None

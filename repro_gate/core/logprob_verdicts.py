@@ -135,7 +135,7 @@ class Outlying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalid:
-    """An answer is malformed, or speaks of something else than was asked."""
+    """An answer is about other content than was asked, or has impossible values."""
 
     word: ClassVar[str] = "invalid"
 

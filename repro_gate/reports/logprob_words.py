@@ -38,7 +38,7 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
         case Outlying() as verdict:
             return _outlying(verdict)
         case Invalid(reason=reason):
-            claim = "malformed response, or scored tokens differ from the request"
+            claim = "the response is about other content than the request, or has impossible values"
             return Description(claim=claim, reason=foreign.message(reason))
         case Unrecorded(reason=reason):
             reason = f"{reason} (source {cell.source})"
