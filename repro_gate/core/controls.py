@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import assert_never
 
 from repro_gate.core.cells import MAX_SEED, Cell, Factor, Sampler
 from repro_gate.core.divergence import Divergence, output_divergence
@@ -138,6 +139,8 @@ def applies(factor: Factor, cells: Iterable[Cell]) -> bool:
             return any(not cell.sampler.is_greedy for cell in cells)
         case Factor.PROMPT:
             return True
+        case _:
+            assert_never(factor)
 
 
 def is_affected(factor: Factor, cell: Cell) -> bool:
@@ -181,6 +184,8 @@ def further(factor: Factor, cells: Sequence[Cell]) -> Iterator[Contrast]:
             return _further_seeds(cells)
         case Factor.PROMPT:
             return _further_prompts(cells)
+        case _:
+            assert_never(factor)
 
 
 def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
@@ -263,6 +268,8 @@ def _key(factor: Factor, cell: Cell) -> Hashable:
             return cell.model, cell.text, cell.sampler, cell.max_tokens
         case Factor.PROMPT:
             return cell.model, cell.sampler, None if cell.sampler.is_greedy else cell.seed
+        case _:
+            assert_never(factor)
 
 
 def _is_varied(factor: Factor, cell: Cell, varied: Cell) -> bool:
@@ -273,3 +280,5 @@ def _is_varied(factor: Factor, cell: Cell, varied: Cell) -> bool:
             return cell.seed != varied.seed
         case Factor.PROMPT:
             return cell.text != varied.text
+        case _:
+            assert_never(factor)
