@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT, page
 if TYPE_CHECKING:
     from tests.docs.conftest import CommandLine
 
-_SCRIPTS = re.compile(r"<<'(END|WEIGHTS)'\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
+_SCRIPTS = re.compile(r"<<'END'\n(.*?)^END$", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,29 @@ _SCRIPTS = re.compile(r"<<'(END|WEIGHTS)'\n(.*?)^\1$", re.DOTALL | re.MULTILINE)
     [
         "docs/how-to/run-on-a-gpu.md",
         "docs/explanation/built-in-models.md",
-        "docs/explanation/log-probabilities.md",
     ],
 )
 def test_scripts_print_what_the_page_shows(name: str) -> None:
     """A script that counts something in the goldens prints the block after it."""
     shell = "\n".join(page(name).blocks("sh"))
-    scripts = [script[2] for script in _SCRIPTS.finditer(shell)]
+    scripts = [script[1] for script in _SCRIPTS.finditer(shell)]
     assert scripts
     for script in scripts:
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
         )
         assert done.stdout in page(name).blocks("text")
+
+
+def test_the_computed_numbers_are_those_of_the_page() -> None:
+    """The page on the statistics shows what the command for its numbers prints."""
+    explanation = page("docs/explanation/log-probabilities.md")
+    command = ["-m", "benchmarks.logprob_numbers"]
+    assert f".venv/bin/python {' '.join(command)}\n" in explanation.blocks("sh")
+    printed = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert explanation.blocks("text") == [printed.stdout]
 
 
 def test_the_count_of_differing_gpu_goldens_is_right() -> None:
