@@ -15,7 +15,7 @@ from benchmarks.rival_tests import (
 )
 from benchmarks.simulated_worlds import Change, SimulatedService, World, draws_of
 from repro_gate.core.baselines import DECIMALS
-from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Outlying, Shifted
 from repro_gate.core.policies import Tolerance
 from repro_gate.core.verdicts import Unrecorded
@@ -102,14 +102,14 @@ def simulate(task: Task) -> Result:
 
 def _ours(report: LogprobReport) -> Ours:
     verdicts = [cell.verdict for cell in report.cells]
-    whole = report.matrix.verdict
+    whole = report.suite_test.verdict
     changed = [v for v in verdicts if isinstance(v, Agrees) and v.changed is not None]
     return Ours(
         cell_drift=any(isinstance(verdict, Shifted) for verdict in verdicts),
-        whole_drift=whole is MatrixVerdict.DRIFT,
+        whole_drift=whole is SuiteVerdict.DRIFT,
         outlier=any(isinstance(verdict, Outlying) for verdict in verdicts),
-        note=bool(changed) or whole is MatrixVerdict.CHANGED,
-        second_look=report.matrix.second_look,
+        note=bool(changed) or whole is SuiteVerdict.CHANGED,
+        second_look=report.suite_test.second_look,
         refused=sum(isinstance(verdict, Unrecorded) for verdict in verdicts),
         calls=report.spending.calls,
         saved=report.spending.saved,

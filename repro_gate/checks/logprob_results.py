@@ -49,7 +49,7 @@ def report_on(
         suite=plan.suite.name,
         tolerance=tolerance,
         cells=(*cells, *_orphans(found)),
-        matrix=measured.whole.result(tolerance, drifted=drifted),
+        suite_test=measured.whole.result(tolerance, drifted=drifted),
         policies=policy_noises(plan.policies, seen.values()),
         weights=weigh(plan.suite, _current(seen), fixed=tolerance.draws),
         controls=tuple(measured.controls.values()),

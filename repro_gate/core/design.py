@@ -12,7 +12,7 @@ from typing import Final
 from repro_gate.core.policies import Tolerance
 
 CELLS_SHARE: Final = 0.5
-MATRIX_SHARE: Final = 0.3
+SUITE_SHARE: Final = 0.3
 OUTLIERS_SHARE: Final = 0.1
 CONTROLS_SHARE: Final = 0.1
 TESTS: Final = 3
@@ -64,9 +64,9 @@ def cell_level(tolerance: Tolerance, cells: int) -> float:
     return CELLS_SHARE * tolerance.false_alarm_rate / cells
 
 
-def matrix_level(tolerance: Tolerance) -> float:
+def suite_level(tolerance: Tolerance) -> float:
     """Return what each p-value of the test of the whole must not exceed."""
-    return MATRIX_SHARE * tolerance.false_alarm_rate / TESTS
+    return SUITE_SHARE * tolerance.false_alarm_rate / TESTS
 
 
 def control_level(tolerance: Tolerance, clones: int) -> float:

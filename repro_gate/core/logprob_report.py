@@ -46,7 +46,7 @@ class LogprobCellReport:
     outliers: tuple[OutlierDraw, ...] = ()
 
 
-class MatrixVerdict(StrEnum):
+class SuiteVerdict(StrEnum):
     """What the test over all cells says."""
 
     AGREES = "agrees"
@@ -58,10 +58,10 @@ class MatrixVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixTest:
+class SuiteTest:
     """One stratified test over all cells: a changed model moves every item a little."""
 
-    verdict: MatrixVerdict
+    verdict: SuiteVerdict
     cells: int
     """How many were compared."""
     left_out: int
@@ -198,7 +198,7 @@ class LogprobReport:
     suite: str
     tolerance: Tolerance
     cells: tuple[LogprobCellReport, ...]
-    matrix: MatrixTest
+    suite_test: SuiteTest
     policies: tuple[PolicyNoise, ...]
     weights: tuple[WeightReport, ...]
     controls: tuple[LogprobControl, ...]

@@ -3,7 +3,7 @@
 from enum import IntEnum, StrEnum
 from typing import assert_never
 
-from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import (
@@ -112,7 +112,7 @@ def has_findings(part: LogprobReport) -> bool:
     cells = any(outcome_of_verdict(cell.verdict) is Outcome.FAILED for cell in part.cells)
     controls = any(control.failed for control in part.controls)
     weights = any(found.failed for found in part.weights)
-    return part.matrix.verdict is MatrixVerdict.DRIFT or cells or controls or weights
+    return part.suite_test.verdict is SuiteVerdict.DRIFT or cells or controls or weights
 
 
 def _is_unproven(part: LogprobReport) -> bool:

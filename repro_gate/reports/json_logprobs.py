@@ -61,7 +61,7 @@ def logprob_entry(part: LogprobReport, report: GateReport) -> LogprobEntry:
         "false_alarms": _false_alarms(part.tolerance),
         "counts": {word: part.counts.get(word, 0) for word in LOGPROB_WORDS},
         "cells": [_cell(cell) for cell in part.cells],
-        "matrix": matrix_entry(part.matrix),
+        "matrix": matrix_entry(part.suite_test),
         "policies": [_policy(noise) for noise in part.policies],
         "weights": [weight_entry(found) for found in part.weights],
         "controls": [_control(control) for control in part.controls],
@@ -89,7 +89,7 @@ def _false_alarms(tolerance: Tolerance) -> FalseAlarmsEntry:
     rate = tolerance.false_alarm_rate
     return {
         "cells": round(rate * design.CELLS_SHARE, _DECIMALS),
-        "matrix": round(rate * design.MATRIX_SHARE, _DECIMALS),
+        "matrix": round(rate * design.SUITE_SHARE, _DECIMALS),
         "outliers": round(rate * design.OUTLIERS_SHARE, _DECIMALS),
         "controls": round(rate * design.CONTROLS_SHARE, _DECIMALS),
     }

@@ -1,14 +1,14 @@
 """What holds for a suite of log-probabilities as a whole, as programs read it."""
 
-from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict, Usability, WeightReport
+from repro_gate.core.logprob_report import SuiteTest, SuiteVerdict, Usability, WeightReport
 from repro_gate.reports import foreign
 from repro_gate.reports.json_figures import figure
 from repro_gate.reports.json_logprob_types import MatrixEntry, WeightEntry
 
 
-def matrix_entry(matrix: MatrixTest) -> MatrixEntry:
+def matrix_entry(matrix: SuiteTest) -> MatrixEntry:
     """Return the test over all cells; what was not tested has no figures."""
-    if matrix.verdict is MatrixVerdict.NOT_TESTED:
+    if matrix.verdict is SuiteVerdict.NOT_TESTED:
         return {
             "verdict": matrix.verdict.value,
             "cells": matrix.cells,

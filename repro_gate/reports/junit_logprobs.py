@@ -58,14 +58,14 @@ def _cell(cell: LogprobCellReport, suite: str) -> Case:
 
 
 def _whole(part: LogprobReport, suite: str) -> Case:
-    advice = advise_matrix(part.matrix.verdict)
+    advice = advise_matrix(part.suite_test.verdict)
     return Case(
         classname=f"{suite}.whole",
         name="the suite as a whole",
-        outcome=outcome_of_matrix(part.matrix.verdict),
-        kind=part.matrix.verdict.value,
-        message=describe_matrix(part.matrix),
-        body=_body([*matrix_evidence(part.matrix, part.tolerance), ("what to do", advice)]),
+        outcome=outcome_of_matrix(part.suite_test.verdict),
+        kind=part.suite_test.verdict.value,
+        message=describe_matrix(part.suite_test),
+        body=_body([*matrix_evidence(part.suite_test, part.tolerance), ("what to do", advice)]),
     )
 
 

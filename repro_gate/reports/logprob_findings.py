@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, Outlying, Shifted
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport
@@ -69,13 +69,13 @@ def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[LogprobFi
 
 
 def _whole(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
-    if part.matrix.verdict is MatrixVerdict.DRIFT:
+    if part.suite_test.verdict is SuiteVerdict.DRIFT:
         yield LogprobFinding(
             word="drift",
             subject=f"{foreign.one_line(part.suite)} as a whole",
-            said=Description(claim=describe_matrix(part.matrix)),
-            lines=matrix_evidence(part.matrix, part.tolerance),
-            advice=advise_matrix(part.matrix.verdict),
+            said=Description(claim=describe_matrix(part.suite_test)),
+            lines=matrix_evidence(part.suite_test, part.tolerance),
+            advice=advise_matrix(part.suite_test.verdict),
             command=f"{_record(report)} {_suite(part)} --again",
             repeat=_repeat(part, report),
         )

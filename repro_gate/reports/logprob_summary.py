@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from repro_gate.core.logprob_report import (
     LogprobCellReport,
     LogprobReport,
-    MatrixVerdict,
     PolicyNoise,
     Spending,
+    SuiteVerdict,
 )
 from repro_gate.core.logprob_verdicts import Agrees, Effect, Sameness
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
@@ -81,7 +81,7 @@ def pass_words(part: LogprobReport) -> str:
 
 def alarms(part: LogprobReport, *, name: Spell = foreign.one_line) -> Iterator[str]:
     """Yield what is wrong with a suite beyond its single cells."""
-    if part.matrix.verdict is MatrixVerdict.DRIFT:
+    if part.suite_test.verdict is SuiteVerdict.DRIFT:
         yield "drift of the whole"
     if any(control.failed for control in part.controls):
         yield control_words(part, name=name)

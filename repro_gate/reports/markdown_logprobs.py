@@ -64,12 +64,12 @@ def part_line(part: LogprobReport, report: GateReport) -> str:
 
 
 def _whole(part: LogprobReport) -> Iterator[Block]:
-    verdict = part.matrix.verdict
+    verdict = part.suite_test.verdict
     sameness = logprob_summary.sameness_words(part)
     yield ["### The suite as a whole"]
-    said = describe_matrix(part.matrix)
+    said = describe_matrix(part.suite_test)
     yield [f"{mark(outcome_of_matrix(verdict))} **{verdict.value}**: {said}."]
-    yield figure_block(matrix_evidence(part.matrix, part.tolerance))
+    yield figure_block(matrix_evidence(part.suite_test, part.tolerance))
     yield [
         *([] if sameness is None else [f"- **Cells that agree**: {sameness}"]),
         f"- **False alarms**: {promise(part.tolerance)}",

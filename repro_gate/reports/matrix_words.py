@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final, assert_never
 
 from repro_gate.core import design
-from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
+from repro_gate.core.logprob_report import SuiteTest, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Sameness
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.policies import Tolerance
@@ -16,59 +16,59 @@ from repro_gate.reports.logprob_words import BELOW_FLOOR, describe_sameness
 SESSIONS: Final = "valid for noise between draws, not for noise that is constant within a session"
 
 
-def describe_matrix(matrix: MatrixTest) -> str:
+def describe_matrix(matrix: SuiteTest) -> str:
     """Return what the test over the whole shows."""
     others = plural(matrix.left_out, "cell")
     match matrix.verdict:
-        case MatrixVerdict.AGREES if matrix.left_out:
+        case SuiteVerdict.AGREES if matrix.left_out:
             return (
                 f"the suite as a whole agrees with its baselines, excluding {others} that drifted"
             )
-        case MatrixVerdict.AGREES:
+        case SuiteVerdict.AGREES:
             return "the suite as a whole agrees with its baselines"
-        case MatrixVerdict.CHANGED:
+        case SuiteVerdict.CHANGED:
             return BELOW_FLOOR
-        case MatrixVerdict.DRIFT if matrix.left_out:
+        case SuiteVerdict.DRIFT if matrix.left_out:
             return f"the suite as a whole shifted, even excluding {others} that drifted"
-        case MatrixVerdict.DRIFT:
+        case SuiteVerdict.DRIFT:
             return "the suite as a whole shifted: most of its items, as after a model change"
-        case MatrixVerdict.NOT_TESTED:
+        case SuiteVerdict.NOT_TESTED:
             return "the suite as a whole was not tested: no cell could be compared"
         case _:
             assert_never(matrix.verdict)
 
 
-def advise_matrix(verdict: MatrixVerdict) -> str:
+def advise_matrix(verdict: SuiteVerdict) -> str:
     """Return what to do about the whole, in our own words."""
     match verdict:
-        case MatrixVerdict.AGREES:
+        case SuiteVerdict.AGREES:
             return "No action needed."
-        case MatrixVerdict.CHANGED:
+        case SuiteVerdict.CHANGED:
             return "No action needed; re-record to compare with the current service."
-        case MatrixVerdict.DRIFT:
+        case SuiteVerdict.DRIFT:
             return "If the change is intended, accept it. Otherwise start with model and provider."
-        case MatrixVerdict.NOT_TESTED:
+        case SuiteVerdict.NOT_TESTED:
             return "Make at least one cell comparable and check again."
         case _:
             assert_never(verdict)
 
 
-def outcome_of_matrix(verdict: MatrixVerdict) -> Outcome:
+def outcome_of_matrix(verdict: SuiteVerdict) -> Outcome:
     """Return what the test over the whole means by itself."""
     match verdict:
-        case MatrixVerdict.AGREES | MatrixVerdict.CHANGED:
+        case SuiteVerdict.AGREES | SuiteVerdict.CHANGED:
             return Outcome.PASSED
-        case MatrixVerdict.DRIFT:
+        case SuiteVerdict.DRIFT:
             return Outcome.FAILED
-        case MatrixVerdict.NOT_TESTED:
+        case SuiteVerdict.NOT_TESTED:
             return Outcome.INCONCLUSIVE
         case _:
             assert_never(verdict)
 
 
-def matrix_words(matrix: MatrixTest) -> str:
+def matrix_words(matrix: SuiteTest) -> str:
     """Return the test over the whole in one line."""
-    if matrix.verdict is MatrixVerdict.NOT_TESTED:
+    if matrix.verdict is SuiteVerdict.NOT_TESTED:
         return describe_matrix(matrix)
     shift = f"typical shift {nats(matrix.typical_shift)} nats"
     cells = plural(matrix.cells, "cell")
@@ -76,12 +76,12 @@ def matrix_words(matrix: MatrixTest) -> str:
     return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}{without}, {shift}"
 
 
-def matrix_evidence(matrix: MatrixTest, tolerance: Tolerance) -> tuple[Line, ...]:
+def matrix_evidence(matrix: SuiteTest, tolerance: Tolerance) -> tuple[Line, ...]:
     """Return the figures of the test over the whole as labelled lines; none without a test."""
-    if matrix.verdict is MatrixVerdict.NOT_TESTED:
+    if matrix.verdict is SuiteVerdict.NOT_TESTED:
         return ()
     cells = plural(matrix.cells, "cell")
-    level = percent(design.MATRIX_SHARE * tolerance.false_alarm_rate)
+    level = percent(design.SUITE_SHARE * tolerance.false_alarm_rate)
     p_value = f"p = {chance(matrix.p_value)}, by the {foreign.one_line(matrix.evidence)}"
     shift = f"{nats(matrix.typical_shift)} nats in the median cell"
     floor = f"where {nats(tolerance.floor_nats)} would matter"
@@ -95,12 +95,12 @@ def matrix_evidence(matrix: MatrixTest, tolerance: Tolerance) -> tuple[Line, ...
     )
 
 
-def _sameness(matrix: MatrixTest) -> Iterator[Line]:
+def _sameness(matrix: SuiteTest) -> Iterator[Line]:
     """Yield what is claimed of a mean shift, unless the cells themselves have moved."""
-    is_found = matrix.verdict is not MatrixVerdict.AGREES
+    is_found = matrix.verdict is not SuiteVerdict.AGREES
     if is_found and matrix.sameness is Sameness.NOT_SHOWN:
         yield "sameness", "equivalence was not shown"
-    elif matrix.verdict is not MatrixVerdict.DRIFT:
+    elif matrix.verdict is not SuiteVerdict.DRIFT:
         yield "sameness", describe_sameness(matrix.sameness)
 
 
@@ -109,7 +109,7 @@ def promise(tolerance: Tolerance) -> str:
     rate = tolerance.false_alarm_rate
     parts = (
         (design.CELLS_SHARE, "cells"),
-        (design.MATRIX_SHARE, "whole"),
+        (design.SUITE_SHARE, "whole"),
         (design.OUTLIERS_SHARE, "outliers"),
         (design.CONTROLS_SHARE, "A/A controls"),
     )

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Effect, Outlying, Shifted
 from repro_gate.core.report import GateReport, NoteOrigin
 from repro_gate.reports import foreign
@@ -52,10 +52,10 @@ def check_notes(report: GateReport) -> Iterator[Note]:
 
 def whole_notes(part: LogprobReport) -> Iterator[Note]:
     """Yield the change of a suite as a whole that is too small to count."""
-    if part.matrix.verdict is MatrixVerdict.CHANGED:
+    if part.suite_test.verdict is SuiteVerdict.CHANGED:
         subject = f"{foreign.one_line(part.suite)} as a whole"
-        figures = matrix_evidence(part.matrix, part.tolerance)
-        yield Note(claim=describe_matrix(part.matrix), subject=subject, lines=figures)
+        figures = matrix_evidence(part.suite_test, part.tolerance)
+        yield Note(claim=describe_matrix(part.suite_test), subject=subject, lines=figures)
 
 
 def logprob_notes(part: LogprobReport) -> Iterator[Note]:

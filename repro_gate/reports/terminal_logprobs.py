@@ -68,7 +68,7 @@ def _policies(part: LogprobReport) -> Iterator[Line]:
 
 
 def _whole(part: LogprobReport) -> Iterator[Line]:
-    yield "whole", matrix_words(part.matrix)
+    yield "whole", matrix_words(part.suite_test)
     yield from given("sameness", logprob_summary.sameness_words(part))
     yield "controls", logprob_summary.control_words(part)
 

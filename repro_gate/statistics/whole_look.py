@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from repro_gate.core.design import CONFIRMATION, TESTS, matrix_level
-from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
+from repro_gate.core.design import CONFIRMATION, TESTS, suite_level
+from repro_gate.core.logprob_report import SuiteTest, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Sameness
 from repro_gate.core.policies import Tolerance
 from repro_gate.statistics.bands import difference_bound, mean_bound
@@ -57,7 +57,7 @@ class WholeLook:
         """Tell whether a second look at all cells is necessary."""
         return TESTS * min(self._suite.p_values().values()) <= CONFIRMATION
 
-    def result(self, tolerance: Tolerance, *, drifted: Collection[str] = ()) -> MatrixTest:
+    def result(self, tolerance: Tolerance, *, drifted: Collection[str] = ()) -> SuiteTest:
         """Return what the test says, once.
 
         A few cells that drifted by themselves are no drift of the whole, and are left out; where
@@ -74,7 +74,7 @@ class WholeLook:
         # The median: a single cell that moved far speaks for itself, and not for the others.
         typical = float(np.median(np.abs(self._shifts))) if self._shifts else 0.0
         bound = self._bound()
-        return MatrixTest(
+        return SuiteTest(
             verdict=self._verdict(p_values[evidence], typical, tolerance),
             cells=self._suite.cells,
             left_out=len(left_out),
@@ -87,14 +87,14 @@ class WholeLook:
             sameness=self._sameness(bound, tolerance),
         )
 
-    def _verdict(self, smallest: float, typical: float, tolerance: Tolerance) -> MatrixVerdict:
+    def _verdict(self, smallest: float, typical: float, tolerance: Tolerance) -> SuiteVerdict:
         if not self._suite.cells:
-            return MatrixVerdict.NOT_TESTED
-        if not self._second_look or smallest > matrix_level(tolerance):
-            return MatrixVerdict.AGREES
+            return SuiteVerdict.NOT_TESTED
+        if not self._second_look or smallest > suite_level(tolerance):
+            return SuiteVerdict.AGREES
         if typical > tolerance.floor_nats:
-            return MatrixVerdict.DRIFT
-        return MatrixVerdict.CHANGED
+            return SuiteVerdict.DRIFT
+        return SuiteVerdict.CHANGED
 
     def _bound(self) -> float:
         if self._last is not None and len(self._differences) == 1:

@@ -11,10 +11,10 @@ from repro_gate.core.logprob_report import (
     LogprobCellReport,
     LogprobControl,
     LogprobReport,
-    MatrixTest,
-    MatrixVerdict,
     PolicyNoise,
     Spending,
+    SuiteTest,
+    SuiteVerdict,
 )
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.policies import LogprobKind, ProviderKind, ProviderSpec, Tolerance
@@ -66,7 +66,7 @@ def test_a_service_that_repeats_itself_agrees() -> None:
             )
             for cell, kept, new in zip(scene.suite.cells, totals, drawn, strict=True)
         ),
-        matrix=report.matrix,
+        suite_test=report.suite_test,
         policies=report.policies,
         weights=(),
         controls=(LogprobControl(policy="base", cell="base--item-0", differed=True),),
@@ -95,13 +95,13 @@ def test_a_policy_that_repeats_itself_has_no_noise() -> None:
 
 def test_a_suite_that_repeats_itself_is_identical_as_a_whole() -> None:
     """What the rounding of a baseline leaves is no shift."""
-    matrix = recorded_scene(NoisyScorer()).check().matrix
+    matrix = recorded_scene(NoisyScorer()).check().suite_test
     none: dict[str, Any] = {"typical_shift": 0.0, "mean_shift": 0.0, "mean_shift_bound": 0.0}
     left = [matrix.typical_shift, matrix.mean_shift, matrix.mean_shift_bound]
 
     assert left == pytest.approx([0, 0, 0], abs=1e-4)
-    assert replace(matrix, **none) == MatrixTest(
-        verdict=MatrixVerdict.AGREES,
+    assert replace(matrix, **none) == SuiteTest(
+        verdict=SuiteVerdict.AGREES,
         cells=3,
         left_out=0,
         p_value=1.0,
@@ -314,5 +314,5 @@ def test_a_suite_without_comparable_cells_is_not_tested() -> None:
     report = scene.check()
 
     assert scene.scorer.asked == []
-    assert report.matrix.verdict is MatrixVerdict.NOT_TESTED
+    assert report.suite_test.verdict is SuiteVerdict.NOT_TESTED
     assert (report.policies, report.controls, report.measured) == ((), (), False)

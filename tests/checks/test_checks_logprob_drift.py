@@ -6,7 +6,7 @@ import pytest
 
 from repro_gate.core.design import COINCIDENCES_WEIGHT, smallest_p
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import (
     Agrees,
     Effect,
@@ -68,7 +68,7 @@ def test_a_service_that_repeated_itself_and_moved_has_drifted() -> None:
     assert effect.p_value == pytest.approx(3 * LEAST)
     assert [token.shift for token in effect.tokens] == pytest.approx([-0.3 / 40] * 5, abs=1e-5)
     assert len(report.cells[1].totals) == 10
-    assert report.matrix.verdict is not MatrixVerdict.DRIFT
+    assert report.suite_test.verdict is not SuiteVerdict.DRIFT
 
 
 def test_a_noisy_cell_that_moved_shows_in_its_sum() -> None:
@@ -108,9 +108,9 @@ def test_a_change_below_the_floor_is_a_note() -> None:
     """A hundredth of a nat on every item is certain, and is no drift."""
     report = _scene(everywhere(-0.01), items=6).check()
 
-    assert report.matrix.verdict is MatrixVerdict.CHANGED
-    assert report.matrix.typical_shift == pytest.approx(0.01, abs=1e-4)
-    assert report.matrix.second_look
+    assert report.suite_test.verdict is SuiteVerdict.CHANGED
+    assert report.suite_test.typical_shift == pytest.approx(0.01, abs=1e-4)
+    assert report.suite_test.second_look
     for verdict in logprob_verdicts_of(report).values():
         assert isinstance(verdict, Agrees)
         assert verdict.sameness is Sameness.EQUIVALENT
@@ -133,10 +133,10 @@ def test_every_item_moved_a_little_is_drift_of_the_whole() -> None:
     report = _scene(everywhere(-0.3), noise=gaussian(0.4), items=40).check()
 
     assert _shifted(report) == {}
-    assert report.matrix.verdict is MatrixVerdict.DRIFT
-    assert report.matrix.cells == 40
-    assert report.matrix.mean_shift == pytest.approx(-0.3, abs=0.15)
-    assert report.matrix.second_look
+    assert report.suite_test.verdict is SuiteVerdict.DRIFT
+    assert report.suite_test.cells == 40
+    assert report.suite_test.mean_shift == pytest.approx(-0.3, abs=0.15)
+    assert report.suite_test.second_look
 
 
 def test_a_whole_that_looks_suspicious_has_a_second_look_at_every_cell() -> None:
@@ -157,7 +157,7 @@ def test_only_suspicious_cells_have_a_second_look() -> None:
     report = scene.check()
     looked = {name for name, purpose, _ in scene.scorer.asked if purpose == Purpose.SECOND_LOOK}
 
-    assert (looked, report.matrix.second_look) == ({MOVED}, False)
+    assert (looked, report.suite_test.second_look) == ({MOVED}, False)
     assert list(_shifted(report)) == [MOVED]
 
 
@@ -183,8 +183,8 @@ def test_a_whole_that_does_not_persist_agrees() -> None:
     report = _scene(in_first_look, items=6).check()
 
     assert _shifted(report) == {}
-    assert report.matrix.verdict is MatrixVerdict.AGREES
-    assert (report.matrix.second_look, report.matrix.p_value) == (True, 1.0)
+    assert report.suite_test.verdict is SuiteVerdict.AGREES
+    assert (report.suite_test.second_look, report.suite_test.p_value) == (True, 1.0)
 
 
 def test_what_was_saved_in_a_first_look_stays_saved() -> None:
@@ -196,7 +196,7 @@ def test_what_was_saved_in_a_first_look_stays_saved() -> None:
 
     report = _scene(first_two, items=6).check()
 
-    assert report.matrix.second_look
+    assert report.suite_test.second_look
     assert [len(cell.totals) for cell in report.cells] == [7, 10, 10, 10, 10, 10]
     assert report.spending.saved == 3
 
@@ -252,9 +252,9 @@ def test_one_cell_that_moved_far_is_no_drift_of_the_whole(noise: Mixture) -> Non
     report = _scene(moved({MOVED: -114.0}), noise=noise, items=4).check()
 
     assert list(_shifted(report)) == [MOVED]
-    assert report.matrix.verdict is MatrixVerdict.AGREES
-    assert (report.matrix.cells, report.matrix.left_out) == (3, 1)
-    assert abs(report.matrix.mean_shift) < 1
+    assert report.suite_test.verdict is SuiteVerdict.AGREES
+    assert (report.suite_test.cells, report.suite_test.left_out) == (3, 1)
+    assert abs(report.suite_test.mean_shift) < 1
 
 
 def test_a_whole_that_moved_shows_without_the_cells_that_drifted() -> None:
@@ -264,9 +264,9 @@ def test_a_whole_that_moved_shows_without_the_cells_that_drifted() -> None:
     ).check()
 
     assert MOVED in _shifted(report)
-    assert report.matrix.verdict is MatrixVerdict.DRIFT
-    assert report.matrix.left_out == len(_shifted(report))
-    assert report.matrix.cells == 30 - report.matrix.left_out
+    assert report.suite_test.verdict is SuiteVerdict.DRIFT
+    assert report.suite_test.left_out == len(_shifted(report))
+    assert report.suite_test.cells == 30 - report.suite_test.left_out
 
 
 def test_the_token_that_decided_is_in_the_effect() -> None:

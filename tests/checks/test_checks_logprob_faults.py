@@ -33,7 +33,7 @@ def test_an_invalid_draw_is_a_finding_that_names_the_token() -> None:
         OTHER: IDENTICAL,
     }
     assert scene.scorer.asked_of(CELL, Purpose.FIRST_LOOK) == 2
-    assert report.matrix.cells == 1
+    assert report.suite_test.cells == 1
 
 
 def test_invalid_draws_are_counted() -> None:
@@ -87,7 +87,7 @@ def test_a_cell_that_failed_has_no_second_look() -> None:
     scene.scorer.shift = everywhere(-0.01)
     report = scene.check()
 
-    assert (report.matrix.second_look, report.matrix.cells) == (True, 3)
+    assert (report.suite_test.second_look, report.suite_test.cells) == (True, 3)
     assert scene.scorer.asked_of(CELL, Purpose.SECOND_LOOK) == 0
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from repro_gate.checks.logprob_check import unreached
 from repro_gate.core.draws import DrawOutcome, InvalidDraw
-from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, Shifted
 from repro_gate.core.policies import Tolerance
 from repro_gate.core.verdicts import STOPPED, Inconclusive, Unrecorded
@@ -108,7 +108,7 @@ def test_in_the_first_wave_nothing_is_known(recorded: LogprobScene) -> None:
     report = _interrupted(recorded, (CELLS[2], "first_look", 1))
 
     assert set(logprob_verdicts_of(report).values()) == {INTERRUPTED}
-    assert report.matrix.verdict is MatrixVerdict.NOT_TESTED
+    assert report.suite_test.verdict is SuiteVerdict.NOT_TESTED
     assert report.spending.calls == 4
 
 
@@ -137,8 +137,8 @@ def test_between_the_looks_what_was_not_suspicious_is_decided(recorded: LogprobS
 
     assert verdicts[DRIFTED] == INTERRUPTED
     assert isinstance(verdicts[CELLS[0]], Agrees)
-    assert report.matrix.verdict is MatrixVerdict.AGREES
-    assert not report.matrix.second_look
+    assert report.suite_test.verdict is SuiteVerdict.AGREES
+    assert not report.suite_test.second_look
 
 
 def test_drift_that_is_certain_is_kept() -> None:
@@ -161,7 +161,7 @@ def test_a_suite_that_was_not_begun_is_told(recorded: LogprobScene) -> None:
 
     assert checked.interrupted
     assert logprob_verdicts_of(checked.report) == dict.fromkeys(CELLS, INTERRUPTED)
-    assert (checked.report.measured, checked.report.matrix.cells) == (False, 0)
+    assert (checked.report.measured, checked.report.suite_test.cells) == (False, 0)
     assert scene.scorer.asked == []
 
 

@@ -120,7 +120,7 @@ def test_most_draws_far_away_are_drift() -> None:
 def test_the_whole_takes_two_draws_of_each_cell_in_the_first_look() -> None:
     """Also of one that has three, because the third showed that the first was no outlier."""
     scene = _outlying(items=1, draws=(1, 3))
-    matrix = scene.check().matrix
+    matrix = scene.check().suite_test
 
     assert not matrix.second_look
     assert matrix.mean_shift == pytest.approx(-114 / 2, abs=1e-3)
@@ -135,7 +135,7 @@ def test_the_whole_takes_as_many_draws_of_each_cell_in_the_second_look() -> None
         return far.get(request.key, -0.3 if request.purpose is Purpose.FIRST_LOOK else 0.0)
 
     scene.scorer.shift = shift
-    matrix = scene.check().matrix
+    matrix = scene.check().suite_test
 
     assert scene.scorer.asked_of(CELL, Purpose.SECOND_LOOK) == 7
     assert matrix.second_look

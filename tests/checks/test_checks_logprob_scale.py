@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.draws import DrawOutcome
-from repro_gate.core.logprob_report import MatrixVerdict
+from repro_gate.core.logprob_report import SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.policies import Tolerance
 from repro_gate.ports import DrawRequest, Purpose
@@ -88,7 +88,7 @@ def test_cells_beyond_the_first_part_are_measured_alike() -> None:
     report = scene.check()
 
     assert set(logprob_verdicts_of(report).values()) == {Agrees(sameness=Sameness.IDENTICAL)}
-    assert (report.matrix.cells, len(report.controls)) == (600, 1)
+    assert (report.suite_test.cells, len(report.controls)) == (600, 1)
     assert report.spending.calls == 2 * 600 + 1
     assert len(set(scene.scorer.asked)) == len(scene.scorer.asked)
 
@@ -98,9 +98,9 @@ def test_a_change_of_all_cells_is_found_in_all_parts() -> None:
     suite = suite_of_logprobs(items=300, tolerance=QUICK)
     scene = recorded_scene(NoisyScorer(tokens=2), suite)
     scene.scorer.shift = everywhere(-0.01)
-    matrix = scene.check().matrix
+    matrix = scene.check().suite_test
 
-    assert (matrix.verdict, matrix.cells) == (MatrixVerdict.CHANGED, 300)
+    assert (matrix.verdict, matrix.cells) == (SuiteVerdict.CHANGED, 300)
 
 
 def test_each_baseline_is_read_once_for_the_survey_and_once_for_each_look() -> None:

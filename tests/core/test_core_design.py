@@ -13,19 +13,18 @@ from repro_gate.core.design import (
     CONTROLS_SHARE,
     CORRECTION,
     FIRST_WAVE,
-    MATRIX_SHARE,
     MIN_SIZE_SHARE,
     MIN_WEIGHTS,
     MOST_LABELINGS,
     OUTLIERS_SHARE,
     SCREEN,
+    SUITE_SHARE,
     TESTS,
     WEIGHTS_RATE,
     WHOLE_SAMPLES,
     can_alarm,
     cell_level,
     control_level,
-    matrix_level,
     max_noise,
     max_outliers,
     outlier_alarm_rate,
@@ -33,6 +32,7 @@ from repro_gate.core.design import (
     smallest_p,
     student_tail,
     sufficient_draws,
+    suite_level,
     weights_doubt,
 )
 from repro_gate.core.policies import Tolerance
@@ -46,7 +46,7 @@ _CANNOT_FAIL = (
 
 def test_the_shares_are_all_of_the_rate() -> None:
     """By the union bound the parts together keep the rate that is stated for the whole."""
-    shares = CELLS_SHARE + MATRIX_SHARE + OUTLIERS_SHARE + CONTROLS_SHARE
+    shares = CELLS_SHARE + SUITE_SHARE + OUTLIERS_SHARE + CONTROLS_SHARE
 
     assert math.isclose(shares, 1.0)
 
@@ -68,7 +68,7 @@ def test_a_sample_of_labelings_has_a_smallest_p_value_of_its_own() -> None:
 def test_levels_are_shared_among_cells_and_statistics() -> None:
     """The first cell by Holm gets a part for each cell, and the whole one for each statistic."""
     assert cell_level(USUAL, 4) == CELLS_SHARE * 0.01 / 4
-    assert matrix_level(USUAL) == MATRIX_SHARE * 0.01 / TESTS
+    assert suite_level(USUAL) == SUITE_SHARE * 0.01 / TESTS
 
 
 @given(st.integers(2, 30), st.integers(1, 12), st.integers(1, 300))

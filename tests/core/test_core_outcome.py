@@ -13,7 +13,7 @@ from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.logprob_report import (
     LogprobCellReport,
     LogprobControl,
-    MatrixVerdict,
+    SuiteVerdict,
     Usability,
 )
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Sameness
@@ -42,7 +42,7 @@ from tests.fakes.logprob_reports import (
     effect_of,
     logprob_cell_report_of,
     logprob_report_of,
-    matrix_test_of,
+    suite_test_of,
     weight_report_of,
 )
 from tests.fakes.values import PROFILE, answer_to, cell_of, control_of, golden_of, tokens_of
@@ -218,10 +218,10 @@ def test_findings_of_log_probabilities_fail(word: str) -> None:
 def test_log_probabilities_that_agree_pass() -> None:
     """Also where the service has changed by less than counts."""
     changed = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of()))
-    matrix = matrix_test_of(MatrixVerdict.CHANGED)
+    suite_test = suite_test_of(SuiteVerdict.CHANGED)
 
     assert decide(_logprobs(AGREES)) == Outcome.PASSED
-    assert exit_code_for(_logprobs(AGREES, changed, matrix=matrix)) == ExitCode.PASSED
+    assert exit_code_for(_logprobs(AGREES, changed, suite_test=suite_test)) == ExitCode.PASSED
 
 
 def test_log_probabilities_that_were_not_measured_are_inconclusive() -> None:
@@ -239,7 +239,7 @@ def test_a_suite_of_which_nothing_was_drawn_is_inconclusive() -> None:
 
 def test_drift_of_the_whole_is_a_finding_without_that_of_a_cell() -> None:
     """A changed model moves every item a little."""
-    assert decide(_logprobs(AGREES, matrix=matrix_test_of(MatrixVerdict.DRIFT))) == Outcome.FAILED
+    assert decide(_logprobs(AGREES, suite_test=suite_test_of(SuiteVerdict.DRIFT))) == Outcome.FAILED
 
 
 def test_a_control_of_log_probabilities_that_does_not_differ_is_a_finding() -> None:

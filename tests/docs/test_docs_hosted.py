@@ -124,7 +124,7 @@ def test_the_explanation_has_the_shares_of_the_design() -> None:
     """The table of the stated rate says how it is shared."""
     shares = {
         "drift of any cell": design.CELLS_SHARE,
-        "drift of the suite as a whole": design.MATRIX_SHARE,
+        "drift of the suite as a whole": design.SUITE_SHARE,
         "outliers": design.OUTLIERS_SHARE,
         "A/A controls": design.CONTROLS_SHARE,
     }

@@ -10,11 +10,11 @@ from repro_gate.core.logprob_report import (
     LogprobCellReport,
     LogprobControl,
     LogprobReport,
-    MatrixTest,
-    MatrixVerdict,
     OutlierDraw,
     PolicyNoise,
     Spending,
+    SuiteTest,
+    SuiteVerdict,
     WeightReport,
 )
 from repro_gate.core.logprob_verdicts import (
@@ -137,9 +137,9 @@ def outlier_of(request_id: str = "req-7", *, data: bytes = b" Paris") -> Outlier
     )
 
 
-def matrix_test_of(verdict: MatrixVerdict = MatrixVerdict.AGREES, **changes: Any) -> MatrixTest:
+def suite_test_of(verdict: SuiteVerdict = SuiteVerdict.AGREES, **changes: Any) -> SuiteTest:
     """Return a test over all cells that found nothing."""
-    test = MatrixTest(
+    test = SuiteTest(
         verdict=verdict,
         cells=12,
         left_out=0,
@@ -198,7 +198,7 @@ def logprob_report_of(*cells: LogprobCellReport, **changes: Any) -> LogprobRepor
         suite="hosted",
         tolerance=Tolerance(),
         cells=cells,
-        matrix=matrix_test_of(),
+        suite_test=suite_test_of(),
         policies=(policy_noise_of(),),
         weights=(),
         controls=(LogprobControl(policy="base", cell="base--capital", differed=True),),
@@ -247,8 +247,8 @@ def rich_logprobs_of() -> LogprobReport:
     )
     return logprob_report_of(
         *cells,
-        matrix=matrix_test_of(
-            MatrixVerdict.DRIFT,
+        suite_test=suite_test_of(
+            SuiteVerdict.DRIFT,
             p_value=0.000015,
             evidence=Evidence.SUM.value,
             typical_shift=0.9,

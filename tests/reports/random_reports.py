@@ -15,11 +15,11 @@ from repro_gate.core.logprob_report import (
     LogprobCellReport,
     LogprobControl,
     LogprobReport,
-    MatrixTest,
-    MatrixVerdict,
     OutlierDraw,
     PolicyNoise,
     Spending,
+    SuiteTest,
+    SuiteVerdict,
     WeightReport,
 )
 from repro_gate.core.logprob_verdicts import (
@@ -194,7 +194,7 @@ class RandomReports:
             suite=self.texts,
             tolerance=st.just(Tolerance()),
             cells=few(self._logprob_cells, most=5),
-            matrix=self._matrix_tests,
+            suite_test=self._suite_tests,
             policies=few(self._noises),
             weights=few(self._weights),
             controls=few(controls),
@@ -285,10 +285,10 @@ class RandomReports:
         )
 
     @cached_property
-    def _matrix_tests(self) -> st.SearchStrategy[MatrixTest]:
+    def _suite_tests(self) -> st.SearchStrategy[SuiteTest]:
         return st.builds(
-            MatrixTest,
-            verdict=st.sampled_from(MatrixVerdict),
+            SuiteTest,
+            verdict=st.sampled_from(SuiteVerdict),
             cells=counts,
             left_out=counts,
             p_value=self.numbers,

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from repro_gate.core import design
-from repro_gate.core.logprob_report import MatrixVerdict
+from repro_gate.core.logprob_report import SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.report import GateReport
 from repro_gate.reports.json_report import render_json
@@ -18,8 +18,8 @@ from tests.fakes.logprob_reports import (
     deciding_of,
     effect_of,
     logprob_cell_report_of,
-    matrix_test_of,
     policy_noise_of,
+    suite_test_of,
     token_of,
     weight_report_of,
 )
@@ -127,7 +127,7 @@ def test_error_rate_is_stated_with_its_parts(logprob_suite_report: Build) -> Non
     assert suite_of(logprob_suite_report())["false_alarms"] == pytest.approx(
         {
             "cells": design.CELLS_SHARE * 0.01,
-            "matrix": design.MATRIX_SHARE * 0.01,
+            "matrix": design.SUITE_SHARE * 0.01,
             "outliers": design.OUTLIERS_SHARE * 0.01,
             "controls": design.CONTROLS_SHARE * 0.01,
         }
@@ -139,7 +139,7 @@ def test_weight_beyond_every_number_is_null(logprob_suite_report: Build) -> None
     report = logprob_suite_report(
         policies=(policy_noise_of(variance=math.nan),),
         weights=(weight_report_of(mean_weight=math.inf, khat=None, khat_bar=None, control_p=None),),
-        matrix=matrix_test_of(mean_shift_bound=math.inf),
+        suite_test=suite_test_of(mean_shift_bound=math.inf),
     )
     suite = suite_of(report)
 
@@ -202,7 +202,7 @@ def test_weights_have_three_states(
 
 def test_what_was_not_tested_has_no_figures(logprob_suite_report: Build) -> None:
     """No program can take the figures of no test for a result."""
-    report = logprob_suite_report(matrix=matrix_test_of(MatrixVerdict.NOT_TESTED, cells=0))
+    report = logprob_suite_report(suite_test=suite_test_of(SuiteVerdict.NOT_TESTED, cells=0))
 
     assert suite_of(report)["matrix"] == {
         "verdict": "not tested",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
-from repro_gate.core.logprob_report import MatrixVerdict
+from repro_gate.core.logprob_report import SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Inconclusive, Match
@@ -12,8 +12,8 @@ from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
-    matrix_test_of,
     orphaned_baseline_of,
+    suite_test_of,
     unmeasured_of,
     weight_report_of,
 )
@@ -77,7 +77,7 @@ def test_missing_key_is_an_error_with_its_remedy(logprob_suite_report: Build) ->
     lost = Inconclusive(reason="API_KEY is not set", remedy="export API_KEY")
     report = logprob_suite_report(
         unmeasured_of(lost, logprob_cell_of()),
-        matrix=matrix_test_of(MatrixVerdict.NOT_TESTED),
+        suite_test=suite_test_of(SuiteVerdict.NOT_TESTED),
         controls=(),
     )
     errors = [error for suite in suites_of(report) for error in suite.iter("error")]

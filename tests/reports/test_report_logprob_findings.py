@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.logprob_report import LogprobCellReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobCellReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Outlying, Sameness, Shifted
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
@@ -21,9 +21,9 @@ from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
-    matrix_test_of,
     orphaned_baseline_of,
     outlier_of,
+    suite_test_of,
     unmeasured_of,
     weight_report_of,
 )
@@ -124,7 +124,7 @@ def test_command_prunes_orphans(logprob_suite_report: Build) -> None:
 def test_command_repeats_the_options_of_the_check(logprob_suite_report: Build) -> None:
     """What selected the matrix and the device is given again, quoted."""
     report = logprob_suite_report(
-        orphaned_baseline_of("base--gone"), matrix=matrix_test_of(MatrixVerdict.DRIFT)
+        orphaned_baseline_of("base--gone"), suite_test=suite_test_of(SuiteVerdict.DRIFT)
     )
 
     assert commands_of(replace(report, repeat_with=("--matrix", "my matrix.toml"))) == [
@@ -248,7 +248,7 @@ def test_outliers_of_a_finding_are_no_note(verdict: Shifted | Outlying) -> None:
 
 def test_small_change_of_the_whole_is_a_note() -> None:
     """It has the figures of the test, and a name."""
-    part = logprob_report_of(matrix=matrix_test_of(MatrixVerdict.CHANGED))
+    part = logprob_report_of(suite_test=suite_test_of(SuiteVerdict.CHANGED))
     (note,) = whole_notes(part)
 
     assert note == Note(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.logprob_report import MatrixVerdict, Spending
+from repro_gate.core.logprob_report import Spending, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import CellReport, GateReport
@@ -16,9 +16,9 @@ from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
-    matrix_test_of,
     policy_noise_of,
     rich_logprobs_of,
+    suite_test_of,
     unmeasured_of,
 )
 
@@ -108,7 +108,7 @@ def test_outcome_of_what_was_not_measured(logprob_suite_report: Build) -> None:
 def test_each_suite_has_its_own_outcome(logprob_gate_report: Build) -> None:
     """One that drifted does not colour the others."""
     fine = logprob_report_of(logprob_cell_report_of(AGREES), suite="fine")
-    moved = replace(fine, suite="moved", matrix=matrix_test_of(MatrixVerdict.DRIFT))
+    moved = replace(fine, suite="moved", suite_test=suite_test_of(SuiteVerdict.DRIFT))
     unknown = logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of()), suite="unknown")
     report = logprob_gate_report(fine, moved, unknown)
 

@@ -3,13 +3,13 @@
 import pytest
 
 from repro_gate.core import design
-from repro_gate.core.logprob_report import MatrixVerdict
+from repro_gate.core.logprob_report import SuiteVerdict
 from repro_gate.core.logprob_verdicts import Sameness
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.policies import Tolerance
 from repro_gate.reports import matrix_words
 from repro_gate.reports.figures import percent
-from tests.fakes.logprob_reports import matrix_test_of
+from tests.fakes.logprob_reports import suite_test_of
 
 TOLERANCE = Tolerance()
 
@@ -18,25 +18,25 @@ TOLERANCE = Tolerance()
     ("verdict", "claim", "advice", "outcome"),
     [
         (
-            MatrixVerdict.AGREES,
+            SuiteVerdict.AGREES,
             "the suite as a whole agrees with its baselines",
             "No action needed.",
             Outcome.PASSED,
         ),
         (
-            MatrixVerdict.CHANGED,
+            SuiteVerdict.CHANGED,
             "the service changed numerically, but below the configured floor",
             "No action needed; re-record to compare with the current service.",
             Outcome.PASSED,
         ),
         (
-            MatrixVerdict.DRIFT,
+            SuiteVerdict.DRIFT,
             "the suite as a whole shifted: most of its items, as after a model change",
             "If the change is intended, accept it. Otherwise start with model and provider.",
             Outcome.FAILED,
         ),
         (
-            MatrixVerdict.NOT_TESTED,
+            SuiteVerdict.NOT_TESTED,
             "the suite as a whole was not tested: no cell could be compared",
             "Make at least one cell comparable and check again.",
             Outcome.INCONCLUSIVE,
@@ -44,10 +44,10 @@ TOLERANCE = Tolerance()
     ],
 )
 def test_each_verdict_has_its_words(
-    verdict: MatrixVerdict, claim: str, advice: str, outcome: Outcome
+    verdict: SuiteVerdict, claim: str, advice: str, outcome: Outcome
 ) -> None:
     """What the test says, what to do, and what it means for the check."""
-    assert matrix_words.describe_matrix(matrix_test_of(verdict)) == claim
+    assert matrix_words.describe_matrix(suite_test_of(verdict)) == claim
     assert matrix_words.advise_matrix(verdict) == advice
     assert matrix_words.outcome_of_matrix(verdict) is outcome
 
@@ -56,18 +56,18 @@ def test_each_verdict_has_its_words(
     ("verdict", "claim"),
     [
         (
-            MatrixVerdict.AGREES,
+            SuiteVerdict.AGREES,
             "the suite as a whole agrees with its baselines, excluding 1 cell that drifted",
         ),
         (
-            MatrixVerdict.DRIFT,
+            SuiteVerdict.DRIFT,
             "the suite as a whole shifted, even excluding 1 cell that drifted",
         ),
     ],
 )
-def test_what_was_left_out_of_the_whole_is_named(verdict: MatrixVerdict, claim: str) -> None:
+def test_what_was_left_out_of_the_whole_is_named(verdict: SuiteVerdict, claim: str) -> None:
     """One cell that drifted by itself does not speak for the others."""
-    test = matrix_test_of(verdict, left_out=1)
+    test = suite_test_of(verdict, left_out=1)
 
     assert matrix_words.describe_matrix(test) == claim
     assert "over 12 cells, excluding 1 that drifted, typical" in matrix_words.matrix_words(test)
@@ -75,9 +75,9 @@ def test_what_was_left_out_of_the_whole_is_named(verdict: MatrixVerdict, claim: 
 
 def test_evidence_of_agreement() -> None:
     """The p-value stands beside its level, and the shift beside the floor."""
-    level = percent(design.MATRIX_SHARE * TOLERANCE.false_alarm_rate)
+    level = percent(design.SUITE_SHARE * TOLERANCE.false_alarm_rate)
 
-    assert matrix_words.matrix_evidence(matrix_test_of(), TOLERANCE) == (
+    assert matrix_words.matrix_evidence(suite_test_of(), TOLERANCE) == (
         ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
         ("shift", "0.0000 nats in the median cell, where 0.1000 would matter"),
         ("mean shift", "+0.0021 nats, within 0.0312 of 0 with 95 % confidence (TOST)"),
@@ -90,25 +90,23 @@ def test_evidence_of_agreement() -> None:
     ("verdict", "sameness", "said"),
     [
         (
-            MatrixVerdict.AGREES,
+            SuiteVerdict.AGREES,
             Sameness.NOT_SHOWN,
             "no difference was found; equivalence was not shown",
         ),
-        (MatrixVerdict.CHANGED, Sameness.NOT_SHOWN, "equivalence was not shown"),
+        (SuiteVerdict.CHANGED, Sameness.NOT_SHOWN, "equivalence was not shown"),
         (
-            MatrixVerdict.CHANGED,
+            SuiteVerdict.CHANGED,
             Sameness.EQUIVALENT,
             "two one-sided tests place the shift within the floor, at 5 %",
         ),
-        (MatrixVerdict.DRIFT, Sameness.NOT_SHOWN, "equivalence was not shown"),
-        (MatrixVerdict.DRIFT, Sameness.EQUIVALENT, None),
+        (SuiteVerdict.DRIFT, Sameness.NOT_SHOWN, "equivalence was not shown"),
+        (SuiteVerdict.DRIFT, Sameness.EQUIVALENT, None),
     ],
 )
-def test_sameness_of_the_whole(
-    verdict: MatrixVerdict, sameness: Sameness, said: str | None
-) -> None:
+def test_sameness_of_the_whole(verdict: SuiteVerdict, sameness: Sameness, said: str | None) -> None:
     """Where a difference was found it is not denied, and cells that cancel out are not the same."""
-    test = matrix_test_of(verdict, sameness=sameness, second_look=True)
+    test = suite_test_of(verdict, sameness=sameness, second_look=True)
     lines = dict(matrix_words.matrix_evidence(test, TOLERANCE))
 
     assert lines.get("sameness") == said
@@ -117,7 +115,7 @@ def test_sameness_of_the_whole(
 
 def test_what_was_not_tested_has_no_figures() -> None:
     """The p-value of no test is not shown."""
-    test = matrix_test_of(MatrixVerdict.NOT_TESTED)
+    test = suite_test_of(SuiteVerdict.NOT_TESTED)
 
     assert matrix_words.matrix_evidence(test, TOLERANCE) == ()
     assert matrix_words.matrix_words(test) == (
@@ -127,7 +125,7 @@ def test_what_was_not_tested_has_no_figures() -> None:
 
 def test_whole_in_one_line() -> None:
     """Verdict, evidence and effect are one line at a terminal."""
-    assert matrix_words.matrix_words(matrix_test_of()) == (
+    assert matrix_words.matrix_words(suite_test_of()) == (
         "agrees, p = 0.41 over 12 cells, typical shift 0.0000 nats"
     )
 
@@ -138,7 +136,7 @@ def test_promise_is_shared() -> None:
         percent(share * 0.05)
         for share in (
             design.CELLS_SHARE,
-            design.MATRIX_SHARE,
+            design.SUITE_SHARE,
             design.OUTLIERS_SHARE,
             design.CONTROLS_SHARE,
         )

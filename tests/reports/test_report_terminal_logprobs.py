@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobControl, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobControl, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.policies import Tolerance
 from repro_gate.core.report import CellReport, GateReport
@@ -14,8 +14,8 @@ from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
-    matrix_test_of,
     policy_noise_of,
+    suite_test_of,
     weight_report_of,
 )
 
@@ -92,8 +92,8 @@ def test_drift_is_a_block(logprob_suite_report: Build, on_terminal: Print) -> No
 def test_small_change_is_a_note(logprob_suite_report: Build, on_terminal: Print) -> None:
     """A certain change below the floor is told, and told apart from drift."""
     changed = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.0123))
-    matrix = matrix_test_of(MatrixVerdict.CHANGED, p_value=0.0001)
-    text = on_terminal(logprob_suite_report(logprob_cell_report_of(changed), matrix=matrix))
+    suite_test = suite_test_of(SuiteVerdict.CHANGED, p_value=0.0001)
+    text = on_terminal(logprob_suite_report(logprob_cell_report_of(changed), suite_test=suite_test))
 
     claim = "  the service changed numerically, but below the configured floor"
     assert [line for line in text.splitlines() if "note" in line or "configured floor" in line] == [

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from repro_gate.core.design import WHOLE_SAMPLES, matrix_level
-from repro_gate.core.logprob_report import MatrixTest, MatrixVerdict
+from repro_gate.core.design import WHOLE_SAMPLES, suite_level
+from repro_gate.core.logprob_report import SuiteTest, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Evidence, Sameness
 from repro_gate.core.policies import Tolerance
 from repro_gate.statistics.cells import is_suspicious
@@ -59,8 +59,8 @@ def test_a_shift_of_every_cell_is_seen_where_no_cell_shows_it() -> None:
     cells = pairs(60, shift=lambda place: 0.13 * (-1) ** place, seed=3)
     result = look_at(*cells).result(USUAL)
 
-    assert result.verdict is MatrixVerdict.DRIFT
-    assert result.p_value <= 3 * matrix_level(USUAL)
+    assert result.verdict is SuiteVerdict.DRIFT
+    assert result.p_value <= 3 * suite_level(USUAL)
     # By chance alone a cell in thirty is suspicious.
     assert sum(is_suspicious(*cell) for cell in cells) < 12
 
@@ -139,8 +139,8 @@ def test_memory_does_not_grow_with_the_number_of_cells() -> None:
 
 def test_a_suite_without_cells_is_not_tested() -> None:
     """And nothing is claimed of it."""
-    assert look_at().result(USUAL) == MatrixTest(
-        verdict=MatrixVerdict.NOT_TESTED,
+    assert look_at().result(USUAL) == SuiteTest(
+        verdict=SuiteVerdict.NOT_TESTED,
         cells=0,
         left_out=0,
         p_value=1.0,
@@ -164,7 +164,7 @@ def test_a_suite_that_repeats_itself_is_identical() -> None:
     """Every draw of every cell repeats a calibration draw."""
     result = look_at(*[repeating()] * 3, second_look=False).result(USUAL)
 
-    assert (result.verdict, result.sameness) == (MatrixVerdict.AGREES, Sameness.IDENTICAL)
+    assert (result.verdict, result.sameness) == (SuiteVerdict.AGREES, Sameness.IDENTICAL)
     assert (result.mean_shift, result.mean_shift_bound, result.p_value) == (0.0, 0.0, 1.0)
 
 
@@ -182,7 +182,7 @@ def test_noise_that_hides_the_floor_shows_nothing() -> None:
     """Agreement is then no claim of equivalence."""
     result = look_at(*pairs(2, shift=lambda _: 0.0), second_look=False).result(USUAL)
 
-    assert (result.verdict, result.sameness) == (MatrixVerdict.AGREES, Sameness.NOT_SHOWN)
+    assert (result.verdict, result.sameness) == (SuiteVerdict.AGREES, Sameness.NOT_SHOWN)
 
 
 def test_a_first_look_is_never_drift() -> None:
@@ -190,13 +190,13 @@ def test_a_first_look_is_never_drift() -> None:
     first = look_at(*[repeating(off=0.5)] * 20, second_look=False)
 
     assert first.is_suspicious
-    assert first.result(USUAL).verdict is MatrixVerdict.AGREES
+    assert first.result(USUAL).verdict is SuiteVerdict.AGREES
 
 
 @pytest.mark.parametrize(
-    ("off", "verdict"), [(0.05, MatrixVerdict.CHANGED), (0.5, MatrixVerdict.DRIFT)]
+    ("off", "verdict"), [(0.05, SuiteVerdict.CHANGED), (0.5, SuiteVerdict.DRIFT)]
 )
-def test_the_floor_tells_a_change_from_drift(off: float, verdict: MatrixVerdict) -> None:
+def test_the_floor_tells_a_change_from_drift(off: float, verdict: SuiteVerdict) -> None:
     """Both are certain."""
     result = look_at(*[repeating(off=off)] * 20).result(USUAL)
 
@@ -211,8 +211,8 @@ def test_a_second_look_that_is_not_significant_agrees() -> None:
     calibration, new = repeating(off=0.5)
     result = look_at((calibration, new[:2])).result(USUAL)
 
-    assert result.p_value > 3 * matrix_level(USUAL)
-    assert (result.verdict, result.typical_shift) == (MatrixVerdict.AGREES, 0.5)
+    assert result.p_value > 3 * suite_level(USUAL)
+    assert (result.verdict, result.typical_shift) == (SuiteVerdict.AGREES, 0.5)
 
 
 def test_a_single_cell_is_bounded_by_its_own_draws() -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from repro_gate.core.logprob_report import MatrixVerdict
+from repro_gate.core.logprob_report import SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Match
@@ -35,7 +35,7 @@ def tally(report: GateReport) -> str:
 def _beyond_cells(report: GateReport) -> Iterator[str]:
     """Yield what is wrong and no verdict on a single cell."""
     parts = report.logprobs
-    moved = sum(part.matrix.verdict is MatrixVerdict.DRIFT for part in parts)
+    moved = sum(part.suite_test.verdict is SuiteVerdict.DRIFT for part in parts)
     weights = sum(found.failed for part in parts for found in part.weights)
     undetermined = sum(found.inconclusive for part in parts for found in part.weights)
     controls = sum(control.failed for control in report.controls)

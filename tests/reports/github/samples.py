@@ -8,7 +8,7 @@ from repro_gate.core.comments import CommentState, Marker
 from repro_gate.core.divergence import Divergence
 from repro_gate.core.evidence import Unfinished
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobReport, MatrixVerdict
+from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.report import CellReport, EngineReport, GateReport
 from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded
@@ -17,7 +17,7 @@ from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
-    matrix_test_of,
+    suite_test_of,
     token_of,
 )
 from tests.fakes.values import control_of
@@ -133,8 +133,8 @@ def _hosted() -> LogprobReport:
             totals=(-43.25, -43.25, -43.25, -43.5, -43.25),
         ),
         *steady,
-        matrix=matrix_test_of(
-            MatrixVerdict.DRIFT, p_value=0.000015, typical_shift=0.9, second_look=True
+        suite_test=suite_test_of(
+            SuiteVerdict.DRIFT, p_value=0.000015, typical_shift=0.9, second_look=True
         ),
     )
 

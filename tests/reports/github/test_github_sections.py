@@ -18,10 +18,10 @@ from repro_gate.reports.github.tally import tally
 from repro_gate.reports.logprob_words import BELOW_FLOOR
 from tests.fakes.logprob_reports import (
     logprob_report_of,
-    matrix_test_of,
     outlier_of,
     policy_noise_of,
     rich_logprobs_of,
+    suite_test_of,
     weight_report_of,
 )
 from tests.fakes.values import control_of
@@ -389,7 +389,7 @@ def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
     """A check may fail though every cell agrees."""
     part = rich_logprobs_of()
     uncontrolled = logprob_report_of(
-        matrix=matrix_test_of(),
+        suite_test=suite_test_of(),
         policies=(policy_noise_of(), policy_noise_of("other")),
         weights=(weight_report_of("too few"), weight_report_of()),
         controls=(),
