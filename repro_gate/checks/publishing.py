@@ -1,7 +1,8 @@
 """The one comment of a run: made, kept current, and put in order where several runs raced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TypeAlias, assert_never
 
 from repro_gate.core.ci import CiRun
@@ -14,6 +15,7 @@ from repro_gate.core.comments import (
     PostedComment,
     Update,
     action_for,
+    no_comment_reason,
 )
 from repro_gate.errors import CommentGone, PublishFailed
 from repro_gate.ports import PullRequests
@@ -48,6 +50,97 @@ class NotPosted:
 Publication: TypeAlias = Posted | NotPosted
 
 
+class MessageLevel(StrEnum):
+    """How much attention a message about publishing needs."""
+
+    LOG = "log"
+    """A line in the job log."""
+    NOTICE = "notice"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a job shows about the publishing itself."""
+
+    level: MessageLevel
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommentAttempt:
+    """What came of publishing a comment on every pull request of a run."""
+
+    publications: tuple[Publication, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def url(self) -> str | None:
+        """The first comment that was posted."""
+        return next((one.url for one in self.publications if isinstance(one, Posted)), None)
+
+
+def try_publish_comment(
+    connect: Callable[[], PullRequests],
+    *,
+    run: CiRun,
+    mode: CommentMode,
+    ours: Marker,
+    body_of: Callable[[Marker], str],
+) -> CommentAttempt:
+    """Publish the comment of a run; a failure becomes a message and never an exception.
+
+    Args:
+        connect: opens the API; called only for a run that can have a comment.
+        run: see `publish_comment`, also for the other arguments.
+        mode: when there is a comment at all.
+        ours: the marker of the comment.
+        body_of: gives the comment for a marker.
+    """
+    if mode is CommentMode.NEVER:
+        return CommentAttempt()
+    reason = no_comment_reason(run)
+    if reason is not None:
+        return _explained((NotPosted(reason=reason),), ours)
+    try:
+        published = publish_comment(connect(), run=run, mode=mode, ours=ours, body_of=body_of)
+    except PublishFailed as error:
+        return CommentAttempt(messages=(_failure(error, run),))
+    return _explained(published, ours)
+
+
+def _failure(error: PublishFailed, run: CiRun) -> Message:
+    reason = f"{error.reason} ({error.remedy})" if error.remedy else error.reason
+    if run.has_foreign_head and not run.is_of_another:
+        expected = "A run from a fork cannot comment; a workflow triggered by workflow_run can"
+        return Message(level=MessageLevel.NOTICE, text=f"{expected}: {reason}")
+    text = f"The comment could not be posted: {reason}"
+    return Message(level=MessageLevel.WARNING, text=text)
+
+
+def _explained(published: tuple[Publication, ...], ours: Marker) -> CommentAttempt:
+    return CommentAttempt(publications=published, messages=tuple(_messages(published, ours)))
+
+
+def _messages(published: Sequence[Publication], ours: Marker) -> Iterator[Message]:
+    """Yield why there is no comment, and a warning where one is missing."""
+    for one in published:
+        # When a check starts, a missing comment is no news.
+        if isinstance(one, NotPosted) and ours.state is not CommentState.RUNNING:
+            if one.remedy is None:
+                text = f"repro-gate: no comment was written: {one.reason}"
+                yield Message(level=MessageLevel.LOG, text=text)
+            else:
+                text = f"No comment was written: {one.reason} ({one.remedy})"
+                yield Message(level=MessageLevel.WARNING, text=text)
+    if any(one.has_rival for one in published):
+        text = (
+            f"Another job of this run also comments as {ours.name}, in a separate comment: "
+            "give each gate in a workflow its own artifact-name"
+        )
+        yield Message(level=MessageLevel.WARNING, text=text)
+
+
 def publish_comment(
     pull_requests: PullRequests,
     *,
@@ -79,8 +172,6 @@ def publish_comment(
     Raises:
         PublishFailed: somebody did not let us.
     """
-    if mode is CommentMode.NEVER:
-        return (NotPosted(reason="comments are turned off"),)
     numbers = pull_requests.of_run(run)
     if not numbers:
         return (NotPosted(reason="no open pull request has the commit of this run as its head"),)

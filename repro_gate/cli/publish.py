@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,7 +14,7 @@ from repro_gate.adapters.github.environment import GithubEnvironment, read_envir
 from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.golden_files import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
-from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
+from repro_gate.checks.publishing import MessageLevel, try_publish_comment
 from repro_gate.cli import leftovers
 from repro_gate.cli.places import make_report_folder
 from repro_gate.cli.printing import say
@@ -23,7 +23,6 @@ from repro_gate.core.comments import (
     CommentMode,
     CommentState,
     Marker,
-    no_comment_reason,
     workflow_key,
 )
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
@@ -32,6 +31,7 @@ from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import CellReport
 from repro_gate.core.verdicts import Drift
 from repro_gate.errors import InputInvalid, PublishFailed, ReproGateError, UsageInvalid
+from repro_gate.ports import PullRequests
 from repro_gate.reports.foreign import one_line
 from repro_gate.reports.github.annotations import Annotation, render_annotations, render_said
 from repro_gate.reports.github.comment import render_comment, render_running
@@ -44,10 +44,6 @@ _NOT_BEGUN = Unfinished(
     exit_code=ExitCode.INCONCLUSIVE.value,
     message="The check did not start: an earlier step failed or was cancelled.",
     remedy="see the job log",
-)
-_RIVAL = (
-    "Another job of this run also comments as {name}, in a separate comment: "
-    "give each gate in a workflow its own artifact-name"
 )
 _FILES: Mapping[str, str] = {
     "report": "report.md",
@@ -73,133 +69,108 @@ class PublishOptions:
 
 
 def run_publish(options: PublishOptions) -> ExitCode:
-    """Tell what can be told; only a wrong command line makes this fail.
+    """Publish what can be published; only a wrong command line makes this fail.
 
     Raises:
-        UsageInvalid: there is nobody to tell, or the name is none.
+        UsageInvalid: this is no run of GitHub Actions, or the name is invalid.
     """
     github = read_environment(os.environ, of_another=options.of_another_run)
+    problems = [] if github.problem is None else [_warning(github.problem)]
     run = github.run
     if run is None:
         if github.problem is None:
             raise UsageInvalid("publish must run inside GitHub Actions (GITHUB_ACTIONS is not set)")
-        warning = Annotation(level="warning", title="repro-gate", message=github.problem)
-        say(render_said([warning]))
+        say(render_said(problems))
         return ExitCode.PASSED
     run = replace(run, artifact=options.artifact)
-    ours = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
+    marker = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
     if options.running:
-        return _tell_running(options, github, run, ours)
-    evidence = _evidence(options.output, run)
-    state = state_of(evidence, run)
-    ours = replace(ours, state=state, found=state is CommentState.FAILED)
-    told = _Told(github)
-    posted = told.post(
-        run,
-        options.comment,
-        ours,
-        lambda marker: render_comment(
-            evidence, marker=marker, run=run, artifact_url=options.artifact_url
-        ),
-    )
-    told.summarise(render_job_summary(evidence, run=run, note=told.note))
-    told.hand_over(_outputs(evidence, state, options.output, posted))
-    if run.is_of_another:
-        # The files of another run are not those of this checkout.
-        say(render_said(told.said))
+        problems += _failures(_make_ready, options.output)
+        problems += _comment(
+            github, run, options.comment, marker, lambda ours: render_running(marker=ours, run=run)
+        )[1]
+        say(render_said(problems))
     else:
-        line_of = _lines_of(options.config, github.workspace)
-        say(render_annotations(evidence, line_of=line_of, first=told.said))
+        _publish_result(options, github, run, marker, problems)
     return ExitCode.PASSED
 
 
-class _Told:
-    """Tells, and remembers what could not be told."""
+def _publish_result(
+    options: PublishOptions,
+    github: GithubEnvironment,
+    run: CiRun,
+    marker: Marker,
+    problems: list[Annotation],
+) -> None:
+    evidence = _evidence(options.output, run)
+    state = state_of(evidence, run)
+    marker = replace(marker, state=state, found=state is CommentState.FAILED)
+    url, more = _comment(
+        github,
+        run,
+        options.comment,
+        marker,
+        lambda ours: render_comment(
+            evidence, marker=ours, run=run, artifact_url=options.artifact_url
+        ),
+    )
+    problems += more
+    note = " ".join(problem.message for problem in problems) or None
+    summary = render_job_summary(evidence, run=run, note=note)
+    outputs = _outputs(evidence, state, options.output, url)
+    problems += _failures(lambda file: append_summary(file, summary), github.summary_file)
+    problems += _failures(lambda file: write_outputs(file, outputs), github.output_file)
+    if run.is_of_another:
+        # The files of another run are not those of this checkout.
+        say(render_said(problems))
+    else:
+        line_of = _lines_of(options.config, github.workspace)
+        say(render_annotations(evidence, line_of=line_of, first=problems))
 
-    def __init__(self, github: GithubEnvironment) -> None:
-        self._github = github
-        self.said: list[Annotation] = []
-        if github.problem is not None:
-            self._note("warning", github.problem)
 
-    @property
-    def note(self) -> str | None:
-        """What could not be told so far, for the summary."""
-        return " ".join(each.message for each in self.said) or None
+def _comment(
+    github: GithubEnvironment,
+    run: CiRun,
+    mode: CommentMode,
+    marker: Marker,
+    body_of: Callable[[Marker], str],
+) -> tuple[str | None, list[Annotation]]:
+    """Publish the comment; return its address, and what to annotate."""
 
-    def post(
-        self, run: CiRun, mode: CommentMode, ours: Marker, body_of: Callable[[Marker], str]
-    ) -> tuple[Publication, ...]:
-        """Write the comment; what stops it is a warning, or expected of a fork."""
-        if mode is CommentMode.NEVER:
-            return ()
-        if (reason := no_comment_reason(run)) is not None:
-            self._report([NotPosted(reason=one_line(reason))], ours)
-            return ()
-        github = self._github
+    def connect() -> PullRequests:
         # A run that cannot comment, such as a shard, does without the library for HTTP.
         from repro_gate.adapters.github.comments import GithubPullRequests  # noqa: PLC0415
 
-        try:
-            pull_requests = GithubPullRequests(github.api_url, run.repository, github.token)
-            posted = publish_comment(pull_requests, run=run, mode=mode, ours=ours, body_of=body_of)
-        except PublishFailed as error:
-            reason = f"{error.reason} ({error.remedy})" if error.remedy else error.reason
-            if run.has_foreign_head and not run.is_of_another:
-                expected = (
-                    "A run from a fork cannot comment; a workflow triggered by workflow_run can"
-                )
-                self._note("notice", f"{expected}: {reason}")
-            else:
-                self._note("warning", f"The comment could not be posted: {reason}")
-            return ()
-        self._report(posted, ours)
-        return posted
+        return GithubPullRequests(github.api_url, run.repository, github.token)
 
-    def _report(self, posted: Sequence[Publication], ours: Marker) -> None:
-        """Print why there is no comment, and warn where one is missed."""
-        for one in posted:
-            # That there is no comment yet is no news when a check begins.
-            if isinstance(one, NotPosted) and ours.state is not CommentState.RUNNING:
-                if one.remedy is None:
-                    say(f"repro-gate: no comment was written: {one.reason}\n")
-                else:
-                    self._note("warning", f"No comment was written: {one.reason} ({one.remedy})")
-        if any(one.has_rival for one in posted):
-            self._note("warning", _RIVAL.format(name=ours.name))
+    attempt = try_publish_comment(connect, run=run, mode=mode, ours=marker, body_of=body_of)
+    notes: list[Annotation] = []
+    for message in attempt.messages:
+        if message.level is MessageLevel.LOG:
+            say(f"{one_line(message.text)}\n")
+        else:
+            notes.append(_annotation(message.level, message.text))
+    return attempt.url, notes
 
-    def summarise(self, text: str) -> None:
-        """Add to the summary page of the job."""
-        if self._github.summary_file is not None:
-            self.attempt(lambda file: append_summary(file, text), self._github.summary_file)
 
-    def hand_over(self, outputs: Mapping[str, str]) -> None:
-        """Set the outputs of the step."""
-        if self._github.output_file is not None:
-            self.attempt(lambda file: write_outputs(file, outputs), self._github.output_file)
-
-    def attempt(self, work: Callable[[Path], None], file: Path) -> None:
-        """Do something to a file or folder; a failure is a warning."""
-        try:
+def _failures(work: Callable[[Path], None], file: Path | None) -> list[Annotation]:
+    """Write to a file or folder, if there is one; return a failure as a warning."""
+    try:
+        if file is not None:
             work(file)
-        except (PublishFailed, InputInvalid) as error:
-            self._note("warning", str(error))
-        except OSError as error:
-            self._note("warning", f"{file}: {error.strerror or error}")
-
-    def _note(self, level: str, text: str) -> None:
-        message = one_line(text)
-        self.said.append(Annotation(level=level, title="repro-gate", message=message))
+    except (PublishFailed, InputInvalid) as error:
+        return [_warning(str(error))]
+    except OSError as error:
+        return [_warning(f"{file}: {error.strerror or error}")]
+    return []
 
 
-def _tell_running(
-    options: PublishOptions, github: GithubEnvironment, run: CiRun, ours: Marker
-) -> ExitCode:
-    told = _Told(github)
-    told.attempt(_make_ready, options.output)
-    told.post(run, options.comment, ours, lambda marker: render_running(marker=marker, run=run))
-    say(render_said(told.said))
-    return ExitCode.PASSED
+def _warning(text: str) -> Annotation:
+    return _annotation(MessageLevel.WARNING, text)
+
+
+def _annotation(level: str, text: str) -> Annotation:
+    return Annotation(level=level, title="repro-gate", message=one_line(text))
 
 
 def _make_ready(output: Path) -> None:
@@ -263,18 +234,14 @@ def _goldens_of(config: Path | None) -> GoldenFiles | None:
 
 
 def _outputs(
-    evidence: Evidence | None,
-    state: CommentState,
-    output: Path,
-    posted: tuple[Publication, ...],
+    evidence: Evidence | None, state: CommentState, output: Path, comment_url: str | None
 ) -> dict[str, str]:
-    urls = [one.url for one in posted if isinstance(one, Posted)]
     paths = {name: output / file for name, file in _FILES.items()}
     return {
         "outcome": state.value,
         "exit-code": _exit_code(evidence),
         "counts": json.dumps(_counts(evidence)),
-        "comment-url": urls[0] if urls else "",
+        "comment-url": comment_url or "",
         **{name: str(path) if _is_file(path) else "" for name, path in paths.items()},
     }
 

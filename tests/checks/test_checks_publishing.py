@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.checks.publishing import NotPosted, Posted, Publication, publish_comment
+from repro_gate.checks.publishing import (
+    CommentAttempt,
+    Message,
+    MessageLevel,
+    NotPosted,
+    Posted,
+    Publication,
+    publish_comment,
+    try_publish_comment,
+)
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentMode, CommentState, Marker, Writer
 from repro_gate.errors import CommentGone, PublishFailed
@@ -122,14 +131,112 @@ def test_a_run_at_work_marks_an_existing_comment_alone() -> None:
     assert markers(told) == [marker(CommentState.RUNNING, found=True)]
 
 
-def test_comments_that_are_turned_off_ask_nobody() -> None:
-    """Not even for the pull requests."""
+def attempt(
+    pulls: MemoryPullRequests,
+    ours: Marker,
+    *,
+    mode: CommentMode = CommentMode.AUTO,
+    run: CiRun = RUN,
+) -> CommentAttempt:
+    """Publish a result as the command does."""
+    return try_publish_comment(lambda: pulls, run=run, mode=mode, ours=ours, body_of=body)
+
+
+def test_nothing_is_requested_when_comments_are_turned_off() -> None:
+    """With mode `never` there is no request, no comment and no message."""
     pulls = MemoryPullRequests(7)
 
-    told = publish(pulls, marker(), mode=CommentMode.NEVER)
+    done = attempt(pulls, marker(), mode=CommentMode.NEVER)
 
-    assert told == (NotPosted(reason="comments are turned off"),)
+    assert (done, done.url, pulls.asks) == (CommentAttempt(), None, [])
+
+
+def test_an_attempt_knows_the_address_of_its_comment() -> None:
+    """The first comment that was posted is the one to link to."""
+    done = attempt(MemoryPullRequests(7), marker())
+
+    assert (done.url, done.messages) == ("https://github.test/1", ())
+
+
+def test_a_run_that_cannot_have_a_comment_logs_the_reason() -> None:
+    """A nightly run has no pull request, and the API is not opened."""
+    pulls = MemoryPullRequests(7)
+
+    done = attempt(pulls, marker(), run=replace(RUN, event="schedule", pull_request=None))
+
+    reason = "only a run of the event pull_request has one, and this is of schedule"
+    assert done.publications == (NotPosted(reason=reason),)
+    assert done.messages == (
+        Message(level=MessageLevel.LOG, text=f"repro-gate: no comment was written: {reason}"),
+    )
     assert pulls.asks == []
+
+
+def test_a_check_that_starts_does_not_mention_a_missing_comment() -> None:
+    """A running check marks an existing comment and is silent where there is none."""
+    assert attempt(MemoryPullRequests(7), marker(CommentState.RUNNING)).messages == ()
+
+
+def test_a_comment_that_is_missing_for_a_reason_is_a_warning() -> None:
+    """Another job under the same name has a worse result: the user can do something."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(job="a"))
+
+    done = attempt(pulls, marker(CommentState.INCONCLUSIVE))
+
+    assert [(each.level, each.text) for each in done.messages] == [
+        (
+            MessageLevel.WARNING,
+            (
+                "No comment was written: this run has already published its result, failed "
+                "(give each gate in a workflow its own artifact-name)"
+            ),
+        )
+    ]
+
+
+def test_two_jobs_with_one_name_are_warned_of() -> None:
+    """Each has its comment, and the job that came second names the mistake."""
+    pulls = MemoryPullRequests(7)
+    publish(pulls, marker(job="a"))
+
+    done = attempt(pulls, marker(job="b"))
+
+    assert [each.level for each in done.messages] == [MessageLevel.WARNING]
+    assert "Another job of this run also comments as repro-gate" in done.messages[0].text
+
+
+@pytest.mark.parametrize(
+    ("run", "remedy", "message"),
+    [
+        (
+            RUN,
+            None,
+            Message(level=MessageLevel.WARNING, text="The comment could not be posted: down"),
+        ),
+        (
+            replace(RUN, has_foreign_head=True),
+            "wait",
+            Message(
+                level=MessageLevel.NOTICE,
+                text="A run from a fork cannot comment; a workflow triggered by workflow_run "
+                "can: down (wait)",
+            ),
+        ),
+    ],
+    ids=["own", "fork"],
+)
+def test_a_failure_of_the_api_becomes_a_message(
+    run: CiRun, remedy: str | None, message: Message
+) -> None:
+    """It is a warning, or a notice where it is expected, and never an exception."""
+
+    def connect() -> MemoryPullRequests:
+        raise PublishFailed("down", remedy=remedy)
+
+    done = try_publish_comment(connect, run=run, mode=CommentMode.AUTO, ours=marker(), body_of=body)
+
+    assert (done.publications, done.messages) == ((), (message,))
 
 
 def test_a_run_without_a_pull_request_says_so() -> None:
