@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from repro_gate.checks.bench import Bench
+from repro_gate.checks.engine_worker import MAX_FAILURES_IN_A_ROW, EngineWorker
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import (
     MAX_AGREEING,
@@ -24,13 +24,11 @@ from repro_gate.core.models import ModelSpec
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
-from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
-from repro_gate.ports import EngineStarter, ModelFile, ModelFiles, Progress
+from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.ports import EngineStarter, ModelFiles, Progress
 
 _MAX_DEATHS_OF_ONE_TEXT = 2
 """Then a control is tried with another text."""
-_FAILURES_IN_A_ROW = 3
-"""After so many dead engines in a row the model is the cause, not the cell."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,8 +59,7 @@ class Measurer:
         self._progress = progress
         self._clock = clock
         self.seen = Measurement()
-        self._located: dict[str, ModelFile] = {}
-        self._benches: dict[str, Bench] = {}
+        self._workers: dict[str, EngineWorker] = {}
         self._watch = Watch(goldens={}, fail_fast=False)
 
     def describe(self) -> None:
@@ -72,36 +69,40 @@ class Measurer:
         self._progress.started(cells=len(cells), runs=runs)
         specs = {model.engine.name: model.engine for model in self._plan.models.values()}
         for name, spec in specs.items():
-            self._benches[name] = Bench(spec, starter=self._starter, clock=self._clock)
-        for name, bench in self._benches.items():
+            worker = self._workers[name] = EngineWorker(
+                spec, starter=self._starter, files=self._files, clock=self._clock
+            )
+            # All of them first, so that they start at the same time.
+            worker.start()
+        for name, worker in self._workers.items():
             try:
-                self.seen.engines.append(bench.describe())
+                self.seen.engines.append(worker.describe())
             except MeasurementUnavailable as error:
                 self._give_up(self._cells_on(name), error)
 
     def measure(self, watch: Watch) -> None:
         """Run every cell: most runs one after the other, the last ones in a fresh process."""
         self._watch = watch
-        for name, bench in self._benches.items():
+        for name, worker in self._workers.items():
             models = [m for m in self._plan.models.values() if m.engine.name == name]
             cells = self._open(self._cells_on(name))
             wants_fresh = any(self._plan.suites[cell].fresh_runs for cell in cells)
             if wants_fresh:
-                bench.start_fresh()
+                worker.start_fresh()
             for model in models:
-                self._measure_model(bench, model)
+                self._measure_model(worker, model)
             if wants_fresh:
-                bench.turn_fresh()
+                worker.switch_to_fresh()
                 for model in models:
-                    self._measure_again(bench, model)
+                    self._measure_again(worker, model)
             # A model that is still loaded would take the memory that the next engine needs.
-            bench.close()
+            worker.close()
 
     def close(self) -> None:
         """End every engine."""
-        for bench in self._benches.values():
-            bench.close()
-        self.seen.load_s = sum(bench.load_s for bench in self._benches.values())
+        for worker in self._workers.values():
+            worker.close()
+        self.seen.load_s = sum(worker.load_s for worker in self._workers.values())
 
     def _cells_on(self, engine: str) -> list[Cell]:
         return [c for c in self._plan.cells if self._plan.model_of(c).engine.name == engine]
@@ -109,38 +110,36 @@ class Measurer:
     def _cells_of(self, model: ModelSpec) -> list[Cell]:
         return [cell for cell in self._plan.cells if cell.model == model.name]
 
-    def _measure_model(self, bench: Bench, model: ModelSpec) -> None:
+    def _measure_model(self, worker: EngineWorker, model: ModelSpec) -> None:
         cells = self._open(self._cells_of(model))
         if not cells:
             return
         try:
-            file = self._located[model.name] = self._files.locate(model)
-            loaded = bench.load(model, file)
+            loaded = worker.load(model)
         except MeasurementUnavailable as error:
             self._give_up(cells, error)
             return
         self.seen.models[model.name] = loaded.facts
         self._note(model.name, loaded.notes)
-        engines = {engine.name: engine.facts for engine in self.seen.engines}
-        facts = {**engines[model.engine.name], **loaded.facts}
+        facts = worker.facts_of(model)
 
         def first_runs(cell: Cell) -> None:
             suite = self._plan.suites[cell]
             # Before the first run: after an interruption no run is without its provenance.
             self.seen.facts[cell] = facts
             for run in range(suite.runs - suite.fresh_runs):
-                self._run(bench, model, cell, trace=run == 0)
+                self._run(worker, model, cell, trace=run == 0)
 
-        self._attempt_each(cells, first_runs)
-        self._run_controls(bench, model)
+        self._attempt_each(worker, cells, first_runs)
+        self._run_controls(worker, model)
 
-    def _measure_again(self, bench: Bench, model: ModelSpec) -> None:
+    def _measure_again(self, worker: EngineWorker, model: ModelSpec) -> None:
         def last_runs(cell: Cell) -> None:
             for _ in range(self._plan.suites[cell].fresh_runs):
-                self._run(bench, model, cell, in_fresh_process=True)
+                self._run(worker, model, cell, in_fresh_process=True)
 
         # Backwards, so that each cell follows another neighbour than it did before.
-        self._attempt_each(self._open(reversed(self._cells_of(model))), last_runs)
+        self._attempt_each(worker, self._open(reversed(self._cells_of(model))), last_runs)
 
     def _open(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return the cells that are still to be measured."""
@@ -148,23 +147,19 @@ class Measurer:
             return []
         return [cell for cell in cells if cell not in self.seen.problems]
 
-    def _attempt_each(self, cells: Iterable[Cell], attempt: Callable[[Cell], None]) -> None:
-        failures = 0
+    def _attempt_each(
+        self, worker: EngineWorker, cells: Iterable[Cell], attempt: Callable[[Cell], None]
+    ) -> None:
         for cell in cells:
-            if failures == _FAILURES_IN_A_ROW:
-                reason = f"not tried: the engine failed on the {failures} cells before"
-                self._give_up([cell], MeasurementUnavailable(reason, remedy=AFTER_FAILURES))
-                continue
             try:
-                attempt(cell)
-                failures = 0
+                with worker.attempt(cell.model):
+                    attempt(cell)
             except MeasurementUnavailable as error:
                 self._give_up([cell], error)
-                failures += isinstance(error, EngineFailed)
 
     def _run(
         self,
-        bench: Bench,
+        worker: EngineWorker,
         model: ModelSpec,
         cell: Cell,
         *,
@@ -173,7 +168,7 @@ class Measurer:
     ) -> None:
         if self._watch.stopped_at is not None:
             return
-        generation = self._generate(bench, model, cell, trace=trace)
+        generation = self._generate(worker, model, cell, trace=trace)
         before = self.seen.repetitions.get(cell)
         now = self.seen.repetitions[cell] = (
             Repetition(first=generation)
@@ -191,7 +186,7 @@ class Measurer:
                 self._watch.stopped_at = cell
             self._progress.found(cell, finding)
 
-    def _run_controls(self, bench: Bench, model: ModelSpec) -> None:
+    def _run_controls(self, worker: EngineWorker, model: ModelSpec) -> None:
         """Find, for each factor, two outputs of a model that differ by it alone."""
         if not self._open(self._cells_of(model)):
             return
@@ -203,11 +198,11 @@ class Measurer:
                 self.seen.controls.append(
                     Control(contrast=contrast)
                     if contrast is not None
-                    else self._try_further(bench, model, further(factor, cells))
+                    else self._try_further(worker, model, further(factor, cells))
                 )
 
     def _try_further(
-        self, bench: Bench, model: ModelSpec, contrasts: Iterable[Contrast]
+        self, worker: EngineWorker, model: ModelSpec, contrasts: Iterable[Contrast]
     ) -> Control:
         """Return the first control that differs, or else one that could not be run, or the last."""
         agreeing: list[Control] = []
@@ -223,7 +218,7 @@ class Measurer:
                 problems.append(Control(contrast=contrast, problem=_not_shown(problem)))
                 continue
             try:
-                control = self._control(bench, model, contrast, agreeing)
+                control = self._control(worker, model, contrast, agreeing)
             except MeasurementUnavailable as error:
                 problems.append(Control(contrast=contrast, problem=_not_run(error, contrast)))
                 deaths[text] += isinstance(error, EngineFailed)
@@ -231,26 +226,28 @@ class Measurer:
                 if control.divergence(self.seen.observed) is not None:
                     return control
                 agreeing.append(control)
-            if deaths.total() == _FAILURES_IN_A_ROW or len(agreeing) == MAX_AGREEING:
+            if deaths.total() == MAX_FAILURES_IN_A_ROW or len(agreeing) == MAX_AGREEING:
                 break
         is_settled_now = is_settled([each.contrast for each in agreeing])
         return problems[0] if problems and not is_settled_now else agreeing[-1]
 
     def _control(
-        self, bench: Bench, model: ModelSpec, contrast: Contrast, before: Sequence[Control]
+        self, worker: EngineWorker, model: ModelSpec, contrast: Contrast, before: Sequence[Control]
     ) -> Control:
         """Run what a contrast compares, but for what has been run already."""
         reference = None
         if contrast.cell not in self.seen.repetitions:
             known = (each.reference for each in before if each.contrast.cell == contrast.cell)
             reference = next(known, None) or self._generate(
-                bench, model, contrast.cell, trace=False
+                worker, model, contrast.cell, trace=False
             )
-        generation = self._generate(bench, model, contrast.varied, trace=False)
+        generation = self._generate(worker, model, contrast.varied, trace=False)
         return Control(contrast=contrast, reference=reference, generation=generation)
 
-    def _generate(self, bench: Bench, model: ModelSpec, cell: Cell, *, trace: bool) -> Generation:
-        timed = bench.generate(model, self._located[model.name], cell, trace=trace)
+    def _generate(
+        self, worker: EngineWorker, model: ModelSpec, cell: Cell, *, trace: bool
+    ) -> Generation:
+        timed = worker.generate(model, cell, trace=trace)
         self.seen.engine_s += timed.engine_s
         self.seen.generated_tokens += len(timed.generation.tokens)
         if cell in self._plan.suites:

@@ -15,10 +15,9 @@ from platformdirs import user_cache_path
 
 from repro_gate.adapters.baseline_files import BaselineFiles
 from repro_gate.adapters.golden_files import GoldenFiles
-from repro_gate.adapters.local_scorer import LocalScorer
 from repro_gate.adapters.model_files import CachedModels
 from repro_gate.adapters.model_pins import ModelPinsFile
-from repro_gate.adapters.scorers import ScorersByProvider
+from repro_gate.checks.local_scorer import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens import CheckPorts
 from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import Matrix

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from repro_gate.adapters.local_engine import LocalEngine
+from repro_gate.checks.engine_worker import EngineWorker
+from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import (
     Answered,
     DrawFacts,
@@ -19,7 +20,15 @@ from repro_gate.core.policies import LogprobCell, LogprobKind, Policy
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.text import spell
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import DrawRequest, EngineStarter, ModelFiles, Scored, ScoreRequest, Seen
+from repro_gate.ports import (
+    DrawRequest,
+    EngineStarter,
+    ModelFiles,
+    Scored,
+    Scorer,
+    ScoreRequest,
+    Seen,
+)
 
 
 class LocalScorer:
@@ -45,21 +54,21 @@ class LocalScorer:
         self._files = files
         self._now = now
         self._clock = clock
-        self._engines: dict[str, LocalEngine] = {}
+        self._workers: dict[str, EngineWorker] = {}
         self._notes: dict[Note, None] = {}
 
     def source(self, policy: Policy) -> str:
         """Return the profile of the policy's engine; raises `MeasurementUnavailable`."""
-        return self._engine_of(_model_of(policy)).describe().profile
+        return self._worker_of(_model_of(policy)).describe().profile
 
     def facts(self, policy: Policy) -> Facts:
         """Return what is known of the policy's engine and model."""
         model = _model_of(policy)
-        return self._engine_of(model).facts_of(model)
+        return self._worker_of(model).facts_of(model)
 
     def notes(self) -> tuple[Note, ...]:
         """Return what the engines noticed about models and prompts."""
-        loaded = (note for engine in self._engines.values() for note in engine.notes())
+        loaded = (note for worker in self._workers.values() for note in worker.notes())
         return (*loaded, *self._notes)
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
@@ -81,8 +90,8 @@ class LocalScorer:
 
     def close(self) -> None:
         """End every engine."""
-        for engine in self._engines.values():
-            engine.close()
+        for worker in self._workers.values():
+            worker.close()
 
     def _encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
         response = cell.item.response
@@ -128,25 +137,75 @@ class LocalScorer:
     def _score(self, policy: Policy, asked: ScoreRequest) -> tuple[Scored, float]:
         """Return the answer, and the seconds that it took; raises `MeasurementUnavailable`."""
         model = _model_of(policy)
-        engine = self._engine_of(model)
-        engine.hold(model)
-        started = self._clock()
-        scored = engine.score(asked)
-        return scored, self._clock() - started
+        worker = self._worker_of(model)
+        with worker.attempt(model.name):
+            worker.load(model)
+            started = self._clock()
+            scored = worker.score(asked)
+            return scored, self._clock() - started
 
     def _turn(self, cell: LogprobCell) -> tuple[str, bool, str]:
         """Return when a cell has its turn: a model that is loaded already comes first."""
         model = _model_of(cell.policy)
-        return model.engine.name, not self._engine_of(model).holds(model), model.name
+        return model.engine.name, not self._worker_of(model).has_loaded(model), model.name
 
-    def _engine_of(self, model: ModelSpec) -> LocalEngine:
+    def _worker_of(self, model: ModelSpec) -> EngineWorker:
         spec = model.engine
-        known = self._engines.get(spec.name)
+        known = self._workers.get(spec.name)
         if known is None:
-            known = self._engines[spec.name] = LocalEngine(
-                spec, starter=self._starter, files=self._files
+            known = self._workers[spec.name] = EngineWorker(
+                spec, starter=self._starter, files=self._files, clock=self._clock
             )
         return known
+
+
+class ScorersByProvider:
+    """Passes each request on to the scorer of its provider."""
+
+    def __init__(self, *, hosted: Scorer, local: Scorer) -> None:
+        self._hosted = hosted
+        self._local = local
+
+    def source(self, policy: Policy) -> str:
+        """Return the name under which the policy's baselines hold."""
+        return self._of(policy).source(policy)
+
+    def facts(self, policy: Policy) -> Facts:
+        """Return the provenance of the policy's draws."""
+        return self._of(policy).facts(policy)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what was noticed so far."""
+        return (*self._local.notes(), *self._hosted.notes())
+
+    def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
+        """Return each cell's prompt and response as the tokens of its model, in order."""
+        found: dict[int, Encoding | InvalidDraw | MissedDraw] = {}
+        for scorer in (self._local, self._hosted):
+            places = [place for place, cell in enumerate(cells) if self._of(cell.policy) is scorer]
+            if places:
+                encoded = scorer.encode([cells[place] for place in places])
+                found |= dict(zip(places, encoded, strict=True))
+        return [found[place] for place in range(len(cells))]
+
+    def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw | None:
+        """Return what the scorer of the cell's provider does."""
+        return self._of(cell.policy).score_twice(cell, encoding)
+
+    def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
+        """Make the draws, those on this machine first: they cost nothing."""
+        for scorer in (self._local, self._hosted):
+            some = [request for request in requests if self._of(request.cell.policy) is scorer]
+            if some:
+                scorer.draw(some, seen=seen)
+
+    def close(self) -> None:
+        """Let go of connections and processes."""
+        self._hosted.close()
+        self._local.close()
+
+    def _of(self, policy: Policy) -> Scorer:
+        return self._local if policy.provider.is_local else self._hosted
 
 
 def _model_of(policy: Policy) -> ModelSpec:
