@@ -25,10 +25,22 @@ from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
-from repro_gate.ports import EngineStarter, ModelFiles, Progress
+from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
 
 _MAX_DEATHS_OF_ONE_TEXT = 2
 """Then a control is tried with another text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPorts:
+    """The neighbours of a check."""
+
+    starter: EngineStarter
+    files: ModelFiles
+    goldens: GoldenReader
+    progress: Progress
+    clock: Callable[[], float]
+    """Monotonic time in seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,39 +56,33 @@ class Watch:
 class Measurer:
     """Works through a plan; each engine is described first, then measured, then measured fresh."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        starter: EngineStarter,
-        files: ModelFiles,
-        progress: Progress,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, plan: Plan, ports: CheckPorts) -> None:
         self._plan = plan
-        self._starter = starter
-        self._files = files
-        self._progress = progress
-        self._clock = clock
-        self.seen = Measurement()
+        self._ports = ports
+        self._seen = Measurement()
         self._workers: dict[str, EngineWorker] = {}
         self._watch = Watch(goldens={}, fail_fast=False)
+
+    @property
+    def seen(self) -> Measurement:
+        """Everything measured so far."""
+        return self._seen
 
     def describe(self) -> None:
         """Ask every engine what it is; the cells of one that cannot say are given up."""
         cells = self._plan.cells
         runs = sum(map(self._plan.runs_of, cells))
-        self._progress.started(cells=len(cells), runs=runs)
+        self._ports.progress.started(cells=len(cells), runs=runs)
         specs = {model.engine.name: model.engine for model in self._plan.models.values()}
         for name, spec in specs.items():
             worker = self._workers[name] = EngineWorker(
-                spec, starter=self._starter, files=self._files, clock=self._clock
+                spec, starter=self._ports.starter, files=self._ports.files, clock=self._ports.clock
             )
             # All of them first, so that they start at the same time.
             worker.start()
         for name, worker in self._workers.items():
             try:
-                self.seen.engines.append(worker.describe())
+                self._seen.engines.append(worker.describe())
             except MeasurementUnavailable as error:
                 self._give_up(self._cells_on(name), error)
 
@@ -102,7 +108,7 @@ class Measurer:
         """End every engine."""
         for worker in self._workers.values():
             worker.close()
-        self.seen.load_s = sum(worker.load_s for worker in self._workers.values())
+        self._seen.load_s = sum(worker.load_s for worker in self._workers.values())
 
     def _cells_on(self, engine: str) -> list[Cell]:
         return [c for c in self._plan.cells if self._plan.model_of(c).engine.name == engine]
@@ -119,14 +125,14 @@ class Measurer:
         except MeasurementUnavailable as error:
             self._give_up(cells, error)
             return
-        self.seen.models[model.name] = loaded.facts
+        self._seen.models[model.name] = loaded.facts
         self._note(model.name, loaded.notes)
         facts = worker.facts_of(model)
 
         def first_runs(cell: Cell) -> None:
             suite = self._plan.suites[cell]
             # Before the first run: after an interruption no run is without its provenance.
-            self.seen.facts[cell] = facts
+            self._seen.facts[cell] = facts
             for run in range(suite.runs - suite.fresh_runs):
                 self._run(worker, model, cell, trace=run == 0)
 
@@ -145,7 +151,7 @@ class Measurer:
         """Return the cells that are still to be measured."""
         if self._watch.stopped_at is not None:
             return []
-        return [cell for cell in cells if cell not in self.seen.problems]
+        return [cell for cell in cells if cell not in self._seen.problems]
 
     def _attempt_each(
         self, worker: EngineWorker, cells: Iterable[Cell], attempt: Callable[[Cell], None]
@@ -169,33 +175,33 @@ class Measurer:
         if self._watch.stopped_at is not None:
             return
         generation = self._generate(worker, model, cell, trace=trace)
-        before = self.seen.repetitions.get(cell)
-        now = self.seen.repetitions[cell] = (
+        before = self._seen.repetitions.get(cell)
+        now = self._seen.repetitions[cell] = (
             Repetition(first=generation)
             if before is None
             else before.with_run(generation, in_fresh_process=in_fresh_process)
         )
-        self._progress.ran(cell, tokens=len(generation.tokens))
+        self._ports.progress.ran(cell, tokens=len(generation.tokens))
         self._report_finding(cell, before, now)
 
     def _report_finding(self, cell: Cell, before: Repetition | None, now: Repetition) -> None:
-        golden, facts = self._watch.goldens.get(cell), self.seen.facts[cell]
+        golden, facts = self._watch.goldens.get(cell), self._seen.facts[cell]
         finding = new_finding(before, now, cell=cell, golden=golden, facts=facts)
         if finding is not None:
             if self._watch.fail_fast and self._watch.stopped_at is None:
                 self._watch.stopped_at = cell
-            self._progress.found(cell, finding)
+            self._ports.progress.found(cell, finding)
 
     def _run_controls(self, worker: EngineWorker, model: ModelSpec) -> None:
         """Find, for each factor, two outputs of a model that differ by it alone."""
         if not self._open(self._cells_of(model)):
             return
-        observed = {c: run for c, run in self.seen.observed.items() if c.model == model.name}
+        observed = {c: run for c, run in self._seen.observed.items() if c.model == model.name}
         cells = self._plan.all_of(model.name)
         for factor in Factor:
             if applies(factor, cells):
                 contrast = shown_by(factor, observed)
-                self.seen.controls.append(
+                self._seen.controls.append(
                     Control(contrast=contrast)
                     if contrast is not None
                     else self._try_further(worker, model, further(factor, cells))
@@ -213,7 +219,7 @@ class Measurer:
             is_implied = any(is_milder(contrast, each.contrast) for each in agreeing)
             if is_implied or deaths[text] == _MAX_DEATHS_OF_ONE_TEXT:
                 continue
-            known = [self.seen.problems.get(cell) for cell in (contrast.cell, contrast.varied)]
+            known = [self._seen.problems.get(cell) for cell in (contrast.cell, contrast.varied)]
             if problem := next(filter(None, known), None):
                 problems.append(Control(contrast=contrast, problem=_not_shown(problem)))
                 continue
@@ -223,7 +229,7 @@ class Measurer:
                 problems.append(Control(contrast=contrast, problem=_not_run(error, contrast)))
                 deaths[text] += isinstance(error, EngineFailed)
             else:
-                if control.divergence(self.seen.observed) is not None:
+                if control.divergence(self._seen.observed) is not None:
                     return control
                 agreeing.append(control)
             if deaths.total() == MAX_FAILURES_IN_A_ROW or len(agreeing) == MAX_AGREEING:
@@ -236,7 +242,7 @@ class Measurer:
     ) -> Control:
         """Run what a contrast compares, but for what has been run already."""
         reference = None
-        if contrast.cell not in self.seen.repetitions:
+        if contrast.cell not in self._seen.repetitions:
             known = (each.reference for each in before if each.contrast.cell == contrast.cell)
             reference = next(known, None) or self._generate(
                 worker, model, contrast.cell, trace=False
@@ -248,23 +254,23 @@ class Measurer:
         self, worker: EngineWorker, model: ModelSpec, cell: Cell, *, trace: bool
     ) -> Generation:
         timed = worker.generate(model, cell, trace=trace)
-        self.seen.engine_s += timed.engine_s
-        self.seen.generated_tokens += len(timed.generation.tokens)
+        self._seen.engine_s += timed.engine_s
+        self._seen.generated_tokens += len(timed.generation.tokens)
         if cell in self._plan.suites:
             self._note(f"{cell.model}--{cell.prompt}", timed.notes)
         return timed.generation
 
     def _note(self, about: str, messages: Iterable[str]) -> None:
-        self.seen.add_notes(
+        self._seen.add_notes(
             Note(about=about, message=message, origin=NoteOrigin.ENGINE) for message in messages
         )
 
     def _give_up(self, cells: Iterable[Cell], error: MeasurementUnavailable) -> None:
         for cell in cells:
-            self.seen.problems[cell] = Inconclusive(reason=error.reason, remedy=error.remedy)
-            done = self.seen.repetitions.get(cell)
+            self._seen.problems[cell] = Inconclusive(reason=error.reason, remedy=error.remedy)
+            done = self._seen.repetitions.get(cell)
             runs = self._plan.runs_of(cell) - (done.runs if done else 0)
-            self._progress.skipped(cell, runs=runs)
+            self._ports.progress.skipped(cell, runs=runs)
 
 
 def _not_shown(error: MeasurementUnavailable | Inconclusive) -> Inconclusive:

@@ -29,6 +29,15 @@ class FoundShard:
         """Return which shard it is, for a message."""
         return f"shard {self.report.shard}"
 
+    def invalid(self, what: str, *, expected: object, found: object) -> InputInvalid:
+        """Return the error for a part of this shard; what it contains is untrusted text."""
+        return InputInvalid.at(
+            self.place,
+            f"{what} in {self}",
+            expected=printable(str(expected)),
+            found=printable(str(found)),
+        )
+
 
 def require_one_check(shards: Sequence[FoundShard], *, commit: str | None) -> PlanIdentity:
     """Return what all shards have in common.
@@ -83,7 +92,7 @@ def require_whole(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
 def _require_same(first: FoundShard, other: FoundShard) -> None:
     ours, theirs = first.report.identity, other.report.identity
     for what, expected, found in (
-        # The plans differ in consequence, and a digest says nothing to a reader.
+        # The plans differ in consequence, and a digest tells a reader nothing.
         ("option --suite", ", ".join(ours.suites) or None, ", ".join(theirs.suites) or None),
         ("option --only", ours.only, theirs.only),
         ("option --runs", ours.runs, theirs.runs),
@@ -93,11 +102,8 @@ def _require_same(first: FoundShard, other: FoundShard) -> None:
         ("version of repro-gate", first.report.tool_version, other.report.tool_version),
     ):
         if expected != found:
-            raise InputInvalid.at(
-                other.place,
-                f"the {what} of {other}",
-                expected=f"{_told(expected)}, as in {first.place}",
-                found=_told(found),
+            raise other.invalid(
+                f"the {what}", expected=f"{expected}, as in {first.place}", found=found
             )
 
 
@@ -108,40 +114,32 @@ def _require_here(first: FoundShard, commit: str | None) -> None:
         ("commit", commit, "which is checked out here", measured.identity.commit),
     ):
         if expected != found:
-            raise InputInvalid.at(
-                first.place,
-                f"the {what} of {first}",
-                expected=f"{expected}, {why}",
-                found=_told(found),
-            )
+            raise first.invalid(f"the {what}", expected=f"{expected}, {why}", found=found)
 
 
 def _require_plan(plan: WholePlan, shards: Iterable[FoundShard]) -> None:
     digest = plan.digest
-    for found in shards:
-        if found.report.identity.digest != digest:
-            raise InputInvalid.at(
-                found.place,
-                f"the plan of {found}",
-                expected=f"{digest}, which is that of the matrix file here",
-                found=_told(found.report.identity.digest),
-            )
+    for shard in shards:
+        found = shard.report.identity.digest
+        if found != digest:
+            expected = f"{digest}, which is that of the matrix file here"
+            raise shard.invalid("the plan", expected=expected, found=found)
 
 
 def _require_every_cell_once(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
     cells = {cell.id: cell for cell in plan.tokens.cells}
     planned = [*cells, *(suite.suite.name for suite in plan.logprobs)]
     where: dict[str, FoundShard] = {}
-    for found in shards:
-        for unit in _units_of(found.report):
+    for shard in shards:
+        for unit in _units_of(shard.report):
             if unit in where:
-                _refuse_unit(found, unit, f"it, as {where[unit]} does")
+                raise _wrong_unit(shard, unit, f"it, as {where[unit]} does")
             if unit not in planned:
-                _refuse_unit(found, unit, "it, though the matrix does not plan it")
-            where[unit] = found
-        for measured in found.report.cells:
+                raise _wrong_unit(shard, unit, "it, though the matrix does not plan it")
+            where[unit] = shard
+        for measured in shard.report.cells:
             if measured.cell != cells[measured.cell.id]:
-                _refuse_unit(found, measured.cell.id, "another definition of it")
+                raise _wrong_unit(shard, measured.cell.id, "another definition of it")
     missing = [unit for unit in planned if unit not in where]
     if missing:
         raise InputInvalid.at(
@@ -152,10 +150,8 @@ def _require_every_cell_once(plan: WholePlan, shards: Sequence[FoundShard]) -> N
         )
 
 
-def _refuse_unit(found: FoundShard, unit: str, what: str) -> None:
-    raise InputInvalid.at(
-        found.place, f"cells of {found}", expected=f"{_told(unit)} once in all shards", found=what
-    )
+def _wrong_unit(shard: FoundShard, unit: str, found: str) -> InputInvalid:
+    return shard.invalid("cells", expected=f"{unit} once in all shards", found=found)
 
 
 def _units_of(report: ShardReport) -> list[str]:
@@ -169,31 +165,23 @@ def _require_suites(plans: Sequence[LogprobPlan], shards: Sequence[FoundShard]) 
             _require_suite(planned[part.suite], part, found)
 
 
-def _require_suite(plan: LogprobPlan, part: LogprobReport, found: FoundShard) -> None:
-    where = f"suite {part.suite} of {found}"
-    if part.tolerance != plan.suite.tolerance:
-        raise InputInvalid.at(
-            found.place,
-            f"the tolerance of {where}",
-            expected=f"{plan.suite.tolerance}, which is that of the matrix file here",
-            found=_told(part.tolerance),
-        )
+def _require_suite(plan: LogprobPlan, part: LogprobReport, shard: FoundShard) -> None:
+    suite, tolerance = f"suite {part.suite}", plan.suite.tolerance
+    if part.tolerance != tolerance:
+        expected = f"{tolerance}, which is that of the matrix file here"
+        raise shard.invalid(f"the tolerance of {suite}", expected=expected, found=part.tolerance)
     cells = [cell for cell in part.cells if cell.cell is not None]
     for planned, measured in zip_longest(plan.cells, cells):
         wrong = _wrong_cell(planned, measured)
         if wrong is not None:
-            raise InputInvalid.at(
-                found.place,
-                f"cells of {where}",
-                expected="none more" if planned is None else f"{planned.id}, as it is planned here",
-                found=wrong,
-            )
-    told = {noise.policy for noise in part.policies}
+            expected = "none more" if planned is None else f"{planned.id}, as it is planned here"
+            raise shard.invalid(f"cells of {suite}", expected=expected, found=wrong)
+    described = {noise.policy for noise in part.policies}
     for cell in cells:
-        if cell.totals and cell.cell is not None and cell.cell.policy.name not in told:
+        if cell.totals and cell.cell is not None and cell.cell.policy.name not in described:
             expected = f"{cell.cell.policy.name}, which {cell.id} was drawn from"
-            raise InputInvalid.at(
-                found.place, f"policies of {where}", expected=expected, found="none of that name"
+            raise shard.invalid(
+                f"policies of {suite}", expected=expected, found="none of that name"
             )
 
 
@@ -202,57 +190,52 @@ def _wrong_cell(planned: LogprobCell | None, measured: LogprobCellReport | None)
     if measured is None or measured.cell is None:
         return "none"
     if planned is None or planned.id != measured.id:
-        return _told(measured.id)
+        return measured.id
     if planned.definition != measured.cell.definition:
         return "another definition of it"
     return None
 
 
 def _require_engines(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
-    for found in shards:
-        described = {engine.name for engine in found.report.engines}
-        for one in found.report.cells:
+    for shard in shards:
+        described = {engine.name for engine in shard.report.engines}
+        for one in shard.report.cells:
             engine = plan.tokens.model_of(one.cell).engine.name
             if one.repetition is not None and engine not in described:
-                raise InputInvalid.at(
-                    found.place,
-                    f"engines of {found}",
+                raise shard.invalid(
+                    "engines",
                     expected=f"{engine}, which {one.cell.id} was run on",
-                    found=_told(", ".join(sorted(described)) or "none"),
+                    found=", ".join(sorted(described)) or "none",
                 )
 
 
 def _require_alike(shards: Sequence[FoundShard]) -> None:
     """Refuse shards of two classes of machine, or of two files of one model."""
     seen: dict[str, tuple[FoundShard, str | None]] = {}
-    for found in shards:
-        for what, value in _measured_with(found.report):
-            first, expected = seen.setdefault(what, (found, value))
-            if value != expected:
-                raise InputInvalid.at(
-                    found.place,
-                    f"the {what} in {found}",
-                    expected=f"{_told(expected)}, as in {first}",
-                    found=_told(value),
+    for shard in shards:
+        for what, found in _measured_with(shard.report):
+            first, expected = seen.setdefault(what, (shard, found))
+            if found != expected:
+                raise shard.invalid(
+                    f"the {what}", expected=f"{expected}, as in {first}", found=found
                 )
 
 
 def _measured_with(report: ShardReport) -> Iterator[tuple[str, str | None]]:
     for engine in report.engines:
-        yield f"profile of engine {_told(engine.name)}", engine.profile
+        yield f"profile of engine {engine.name}", engine.profile
     # The plan has the digests that the matrix names; of a model that nothing pins it has none.
     for name, facts in report.models.items():
-        yield f"sha256 of model {_told(name)}", facts.get(MODEL_SHA256)
+        yield f"sha256 of model {name}", facts.get(MODEL_SHA256)
 
 
 def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:
-    for found in shards:
-        report = found.report
+    for shard in shards:
+        report = shard.report
         for control in report.controls:
             if not _is_planned(control.contrast, plan):
-                raise InputInvalid.at(
-                    found.place,
-                    f"controls of {found}",
+                raise shard.invalid(
+                    "controls",
                     expected="two cells of the matrix, or one and what is tried in its place",
                     found=f"{control.contrast.cell.id} and {control.contrast.varied.id}",
                 )
@@ -262,13 +245,11 @@ def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:
             for factor in Factor:
                 is_wanted = applies(factor, plan.all_of(model)) and not report.interrupted
                 if is_wanted and (model, factor) not in shown:
-                    raise InputInvalid.at(
-                        found.place,
-                        f"controls of {found}",
-                        expected=f"one of {model} with another {factor}, which shows that this "
-                        f"machine can fail",
-                        found="none",
+                    expected = (
+                        f"one of {model} with another {factor}, which shows that this machine "
+                        "can fail"
                     )
+                    raise shard.invalid("controls", expected=expected, found="none")
 
 
 def _is_planned(contrast: Contrast, plan: Plan) -> bool:
@@ -276,7 +257,3 @@ def _is_planned(contrast: Contrast, plan: Plan) -> bool:
     if contrast.cell in cells and contrast.varied in cells:
         return True
     return applies(contrast.factor, cells) and contrast in further(contrast.factor, cells)
-
-
-def _told(foreign: object) -> str:
-    return printable(str(foreign))

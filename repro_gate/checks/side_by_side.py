@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from threading import Event, Lock
 
-from repro_gate.checks.measuring import Measurer, Watch
+from repro_gate.checks.measuring import CheckPorts, Measurer, Watch
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.matrix import Plan
@@ -14,27 +15,17 @@ from repro_gate.core.models import EngineSpec
 from repro_gate.core.policies import LogprobCell
 from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import Engine, EngineStarter, ModelFiles, Progress
+from repro_gate.ports import Engine, EngineStarter, Progress
 
 
 class SideBySide:
     """Measures several parts of a plan at the same time; outside it looks like one `Measurer`."""
 
-    def __init__(
-        self,
-        plans: Sequence[Plan],
-        *,
-        starter: EngineStarter,
-        files: ModelFiles,
-        progress: Progress,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, plans: Sequence[Plan], ports: CheckPorts) -> None:
         self._plans = plans
-        self._guard = _Guard(starter, progress)
-        self._measurers = [
-            Measurer(plan, starter=self._guard, files=files, progress=self._guard, clock=clock)
-            for plan in plans
-        ]
+        self._guard = _Guard(ports.starter, ports.progress)
+        guarded = replace(ports, starter=self._guard, progress=self._guard)
+        self._measurers = [Measurer(plan, guarded) for plan in plans]
 
     @property
     def seen(self) -> Measurement:

@@ -1,12 +1,12 @@
 """The token gate: does this machine still say what the goldens say?"""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import repro_gate
-from repro_gate.checks.measuring import Measurer, Watch
+from repro_gate.checks.measuring import CheckPorts, Measurer, Watch
 from repro_gate.checks.side_by_side import SideBySide
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import ControlReport, agreeing_seeds, judge_controls
@@ -25,23 +25,11 @@ from repro_gate.core.verdicts import (
     Verdict,
 )
 from repro_gate.errors import InputInvalid
-from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
+from repro_gate.ports import GoldenReader
 
 _INTERRUPTED = Inconclusive(
     reason="the check was interrupted", remedy="let the check run to its end"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckPorts:
-    """The neighbours of a check."""
-
-    starter: EngineStarter
-    files: ModelFiles
-    goldens: GoldenReader
-    progress: Progress
-    clock: Callable[[], float]
-    """Seconds, never going back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +71,8 @@ def measure_tokens(
     With `fail_fast` nothing more is run after the first cell that differs from its golden or from
     itself, or has no golden.
     """
-    measurer = _measurer(plan, lanes, ports)
+    part = lanes[0] if lanes else plan
+    measurer = SideBySide(lanes, ports) if len(lanes) > 1 else Measurer(part, ports)
     known = Known(goldens={}, orphans=())
     watch = Watch(goldens={}, fail_fast=fail_fast)
     interrupted = False
@@ -96,10 +85,7 @@ def measure_tokens(
         interrupted = True
     finally:
         measurer.close()
-    seen = measurer.seen
-    seen.interrupted |= interrupted
-    seen.stopped_at = watch.stopped_at
-    return seen, known
+    return replace(measurer.seen, interrupted=interrupted, stopped_at=watch.stopped_at), known
 
 
 def known_to(goldens: GoldenReader, *, plan: Plan, seen: Measurement) -> Known:
@@ -157,24 +143,6 @@ def _certain_prompts(
             "certain there, and more seeds of such a prompt show nothing more",
             origin=NoteOrigin.GATE,
         )
-
-
-def _measurer(plan: Plan, lanes: Sequence[Plan], ports: CheckPorts) -> Measurer | SideBySide:
-    if len(lanes) > 1:
-        return SideBySide(
-            lanes,
-            starter=ports.starter,
-            files=ports.files,
-            progress=ports.progress,
-            clock=ports.clock,
-        )
-    return Measurer(
-        lanes[0] if lanes else plan,
-        starter=ports.starter,
-        files=ports.files,
-        progress=ports.progress,
-        clock=ports.clock,
-    )
 
 
 def _read_goldens(plan: Plan, seen: Measurement, goldens: GoldenReader) -> dict[Cell, Golden]:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro_gate.checks.measuring import CheckPorts
 from repro_gate.checks.recording import observed_goldens
-from repro_gate.checks.tokens import CheckPorts, Known, judge_tokens, measure_tokens
+from repro_gate.checks.tokens import Known, judge_tokens, measure_tokens
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import Contrast, Control
 from repro_gate.core.judgement import Repetition

@@ -77,7 +77,7 @@ def test_a_shard_of_another_check_is_named(
     first, second = two_shards()
     foreign = replace(second, report=change(second.report))
 
-    with pytest.raises(InputInvalid, match=rf"^shard-2/shard.json: the {what} of shard 2/"):
+    with pytest.raises(InputInvalid, match=rf"^shard-2/shard.json: the {what} in shard 2/"):
         require_one_check([first, foreign], commit=COMMIT)
 
 
@@ -86,7 +86,7 @@ def test_shards_of_another_commit_than_here_are_refused(here: str | None) -> Non
     """The goldens of this checkout need not be those of the commit that was measured."""
     with pytest.raises(
         InputInvalid,
-        match=rf"^shard-1/shard.json: the commit of shard 1/2: expected {here}, "
+        match=rf"^shard-1/shard.json: the commit in shard 1/2: expected {here}, "
         rf"which is checked out here, found {COMMIT}$",
     ):
         require_one_check(two_shards(), commit=here)
@@ -101,7 +101,7 @@ def test_an_option_of_one_shard_alone_is_told_in_words() -> None:
     with pytest.raises(InputInvalid) as caught:
         require_one_check([first, foreign], commit=COMMIT)
     assert str(caught.value) == (
-        "shard-2/shard.json: the option --suite of shard 2/2: "
+        "shard-2/shard.json: the option --suite in shard 2/2: "
         "expected None, as in shard-1/shard.json, found slow, quick"
     )
 
@@ -114,7 +114,7 @@ def test_shards_of_another_version_than_here_are_refused() -> None:
 
     with pytest.raises(
         InputInvalid,
-        match=r"^shard-1/shard.json: the version of repro-gate of shard 1/2: "
+        match=r"^shard-1/shard.json: the version of repro-gate in shard 1/2: "
         rf"expected {re.escape(__version__)}, which merges here, found 9.9.9$",
     ):
         require_one_check(later, commit=COMMIT)
@@ -209,7 +209,7 @@ def test_a_machine_that_did_not_show_that_it_can_fail_is_refused() -> None:
 
     with pytest.raises(
         InputInvalid,
-        match=r"^shard-2/shard.json: controls of shard 2/2: expected one of tiny "
+        match=r"^shard-2/shard.json: controls in shard 2/2: expected one of tiny "
         r"with another seed, which shows that this machine can fail, found none$",
     ):
         merged_of([first, _with_controls(second)])
@@ -239,7 +239,7 @@ def test_a_control_that_was_not_planned_is_refused(cell: Cell) -> None:
 
     with pytest.raises(
         InputInvalid,
-        match="controls of shard 2/2: expected two cells of the matrix, or one and what is tried",
+        match="controls in shard 2/2: expected two cells of the matrix, or one and what is tried",
     ):
         merged_of([first, _with_controls(second, *second.report.controls, unplanned)])
 
@@ -283,7 +283,7 @@ def _merge_with(change: Callable[[LogprobReport], LogprobReport]) -> GateReport:
         (
             lambda part: replace(part, cells=part.cells[:1]),
             (
-                "cells of suite hosted of shard 1/1: expected base--item-1, as it is planned here, "
+                "cells of suite hosted in shard 1/1: expected base--item-1, as it is planned here, "
                 "found none"
             ),
         ),
@@ -301,12 +301,12 @@ def _merge_with(change: Callable[[LogprobReport], LogprobReport]) -> GateReport:
         ),
         (
             lambda part: replace(part, tolerance=replace(part.tolerance, floor_nats=9.0)),
-            "the tolerance of suite hosted of shard 1/1: expected ",
+            "the tolerance of suite hosted in shard 1/1: expected ",
         ),
         (
             lambda part: replace(part, policies=part.policies[:1]),
             (
-                "policies of suite hosted of shard 1/1: expected clone, which clone--item-0 was "
+                "policies of suite hosted in shard 1/1: expected clone, which clone--item-0 was "
                 "drawn from, found none of that name"
             ),
         ),
@@ -352,7 +352,7 @@ def test_an_engine_that_measured_must_have_said_what_it_is(
 
     with pytest.raises(
         InputInvalid,
-        match=rf"engines of shard 2/2: expected scripted, which {CELLS[2].id} was run on, "
+        match=rf"engines in shard 2/2: expected scripted, which {CELLS[2].id} was run on, "
         rf"found {found}$",
     ):
         merged_of([first, nameless])

@@ -9,8 +9,9 @@ from threading import Event
 
 import pytest
 
+from repro_gate.checks.measuring import CheckPorts
 from repro_gate.checks.recording import observed_goldens
-from repro_gate.checks.tokens import CheckPorts, check_tokens
+from repro_gate.checks.tokens import check_tokens
 from repro_gate.core.goldens import FactChange, Facts
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.models import EngineSpec, ModelSpec
