@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from repro_gate.adapters.environments import minimal_environment
+from repro_gate.adapters.engines.environment import minimal_environment
 
 _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PATIENCE_S = 10

@@ -7,7 +7,7 @@ from typing import Any, Final, assert_never
 from urllib.parse import urlsplit
 
 from repro_gate.adapters.documents import require_known
-from repro_gate.adapters.environments import may_hold_an_api_key
+from repro_gate.adapters.engines.environment import may_hold_an_api_key
 from repro_gate.core.models import ModelSpec
 from repro_gate.core.policies import LOCAL, LogprobKind, Policy, ProviderKind, ProviderSpec
 from repro_gate.errors import InputInvalid

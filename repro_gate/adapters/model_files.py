@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.adapters.atomic import sweep
-from repro_gate.adapters.environments import minimal_environment
+from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.hub import HubFile, fetch
 from repro_gate.adapters.model_sources import hub_file_of
-from repro_gate.adapters.own_modules import command_of
 from repro_gate.adapters.plain_files import absence_of, mistaken_content, open_plain
 from repro_gate.core.cells import require_name
 from repro_gate.core.models import ModelSpec, another_file
@@ -111,7 +110,7 @@ class CachedModels:
                 remedy="set REPRO_GATE_CACHE to a folder that can be written",
             ) from error
         # A process of its own: making a model needs numpy, and the gate does not.
-        command = [*command_of("repro_gate.tiny_models"), name, str(path)]
+        command = [*python_module_argv("repro_gate.tiny_models"), name, str(path)]
         try:
             made = subprocess.run(  # noqa: S603 -- our own module
                 command,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro_gate.adapters.engines import EngineProcesses
+from repro_gate.adapters.engines.client import EngineProcesses
 from repro_gate.adapters.matrix_file import read_matrix
 from repro_gate.cli.places import matrix_file
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan

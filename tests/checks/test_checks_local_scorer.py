@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.adapters.engines import EngineProcesses
+from repro_gate.adapters.engines.client import EngineProcesses
 from repro_gate.adapters.model_files import CachedModels
 from repro_gate.checks.local_scorer import LocalScorer
 from repro_gate.core.draws import (

@@ -20,8 +20,8 @@ from typing import Any
 
 from repro_gate.adapters.baseline_files import read_baseline
 from repro_gate.adapters.draw_log import DrawLogFile
-from repro_gate.adapters.engine_process import EngineProcess
-from repro_gate.adapters.engines import ProtocolEngine
+from repro_gate.adapters.engines.client import ProtocolEngine
+from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.adapters.evidence_file import read_evidence
 from repro_gate.adapters.github.replies import document_of
 from repro_gate.adapters.golden_files import GoldenFiles

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from repro_gate.adapters.engines import EngineProcesses
+from repro_gate.adapters.engines.client import EngineProcesses
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.tokens import Token
 from repro_gate.ports import Engine, ModelFile, Scored, ScoreRequest

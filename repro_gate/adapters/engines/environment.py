@@ -1,5 +1,6 @@
-"""The environment variables that another program gets to see, and those that no provider gets."""
+"""What a child process starts with: its command, and the environment variables that it may see."""
 
+import sys
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -59,3 +60,12 @@ def may_hold_an_api_key(name: str) -> bool:
     return name not in _OF_THE_MACHINE and not name.startswith(
         (*_PREFIXES_OF_CI, *_PREFIXES_OF_PROGRAMS)
     )
+
+
+def python_module_argv(module: str) -> tuple[str, ...]:
+    """Return the command that runs a module, and never a file of the current folder in its place.
+
+    An isolated gate, such as that of the action, isolates its children as well: with `PYTHONPATH`,
+    they could load another library than the installed one.
+    """
+    return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", module)

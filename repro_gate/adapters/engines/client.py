@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from repro_gate.adapters import engine_answers as answers
-from repro_gate.adapters.engine_process import FAULTY_ENGINE, EngineProcess
-from repro_gate.adapters.environments import minimal_environment
+from repro_gate.adapters.engines import answers
+from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
+from repro_gate.adapters.engines.process import FAULTY_ENGINE, EngineProcess
 from repro_gate.adapters.model_files import sha256_of
-from repro_gate.adapters.own_modules import command_of
 from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.cells import Cell
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec, another_file
@@ -90,7 +89,7 @@ class EngineProcesses:
 def _argv(spec: EngineSpec) -> Sequence[str]:
     match spec.kind:
         case EngineKind.LLAMA_CPP:
-            return command_of(_BUILT_IN)
+            return python_module_argv(_BUILT_IN)
         case EngineKind.COMMAND:
             return spec.command
         case _:

@@ -1,6 +1,9 @@
 """What an engine sees of the gate's environment: what it needs, and nothing that it could tell."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,38 @@ def test_a_variable_is_let_through_by_name(start: EngineStarter) -> None:
 def test_what_is_always_set_cannot_be_let_through(start: EngineStarter) -> None:
     """The order of the devices decides on which of them a golden was made."""
     assert environment_of(start, "CUDA_DEVICE_ORDER")["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+_ROOT = Path(__file__).parents[3]
+_PROGRAM = (
+    "from repro_gate.adapters.engines.environment import python_module_argv\n"
+    "print(*python_module_argv('a.module'))"
+)
+
+
+@pytest.mark.parametrize(("given", "kept"), [("-I", "-I"), ("-P", "-P"), ("-B", "-P")])
+def test_a_module_is_as_isolated_as_the_gate(given: str, kept: str) -> None:
+    """The current folder is no place for modules; an isolated gate hands its isolation on."""
+    done = subprocess.run(
+        [sys.executable, given, "-c", _PROGRAM], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.split()[1:] == [kept, "-m", "a.module"]
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["models", "fetch", "tiny-qwen2"]])
+def test_an_isolated_gate_measures_the_library_that_was_installed(
+    tmp_path: Path, command: list[str]
+) -> None:
+    """A job sets `PYTHONPATH` for its own code, and that may hold modules of any name."""
+    for name in ("gguf", "llama_cpp", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('another library')\n", "utf-8")
+    hostile = {"PYTHONPATH": str(tmp_path), "REPRO_GATE_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "repro_gate", *command],
+        cwd=_ROOT,
+        env=os.environ | hostile,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
