@@ -80,6 +80,11 @@ class RequestRefused(Exception):
         self.message = message
 
 
+def bad_request(message: str) -> RequestRefused:
+    """Return the error for a request that breaks the protocol."""
+    return RequestRefused(Refusal.BAD_REQUEST, message)
+
+
 def request(number: int, method: Method, params: Json) -> dict[str, Any]:
     """Return a request as JSON data."""
     return {"protocol": PROTOCOL, "id": number, "method": method.value, "params": dict(params)}

@@ -149,7 +149,9 @@ def kind_of(value: object) -> str:
         return shown if len(shown) <= _MAX_SHOWN else "a number of very many digits"
     if isinstance(value, str):
         return "a string"
-    return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    return "an object"
 
 
 def _unexpected(place: str, expected: str, value: object) -> InvalidJson:

@@ -153,7 +153,7 @@ def test_the_place_leads_through_lists_in_lists() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], "call: expected an object, found a list"),
+        ([], "call: expected an object, found an empty list"),
         ({"a": 1}, "call: expected the key 'b', found none"),
         (
             {"a": 1, "b": 2, "\x1b[2J": 3},

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro_gate.engines.llama_cpp import cuda, native
-from repro_gate.engines.llama_cpp.fields import bad_request
-from repro_gate.protocol import DeviceRequest, Refusal, RequestRefused, requested_device
+from repro_gate.protocol import (
+    DeviceRequest,
+    Refusal,
+    RequestRefused,
+    bad_request,
+    requested_device,
+)
 
 _CPU_PART = re.compile(r"CPU : (.*)")
 
@@ -35,7 +40,7 @@ def parse_device(name: str) -> DeviceRequest:
     """Return the device, or refuse a name that is none."""
     device = requested_device(name)
     if device is None:
-        raise bad_request(f"'device' must be cpu, cuda or cuda:N, got {name!r}")
+        raise bad_request(f"device: expected cpu, cuda or cuda:N, found {name!r}")
     return device
 
 

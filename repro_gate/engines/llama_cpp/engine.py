@@ -1,7 +1,6 @@
 """What the engine does for each method of the protocol."""
 
 from repro_gate.engines.llama_cpp import devices, native, provenance
-from repro_gate.engines.llama_cpp.fields import Fields, bad_request
 from repro_gate.engines.llama_cpp.generation import generate
 from repro_gate.engines.llama_cpp.messages import GenerateRequest, LoadRequest, ScoreRequest
 from repro_gate.engines.llama_cpp.model_facts import model_facts
@@ -9,7 +8,8 @@ from repro_gate.engines.llama_cpp.model_file import read_model_file
 from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.scoring import score
 from repro_gate.engines.llama_cpp.session import Session
-from repro_gate.protocol import Json, Method
+from repro_gate.protocol import Json, Method, bad_request
+from repro_gate.strict_json import exact_table, text
 
 _NAME = "llama_cpp"
 
@@ -40,8 +40,8 @@ class LlamaCppEngine:
             session.close()
 
     def _describe(self, params: Json) -> Json:
-        fields = Fields(params, of="describe", known=("device",))
-        device = devices.find(devices.parse_device(fields.text("device")))
+        name = exact_table(params, "describe", keys=("device",))["device"]
+        device = devices.find(devices.parse_device(text(name, "describe.device")))
         return {
             "engine": _NAME,
             "profile": device.profile(),

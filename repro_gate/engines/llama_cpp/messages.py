@@ -5,10 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.engines.llama_cpp.devices import parse_device
-from repro_gate.engines.llama_cpp.fields import Fields, bad_request
 from repro_gate.engines.llama_cpp.sampling import Sampler
 from repro_gate.engines.llama_cpp.settings import Settings
-from repro_gate.protocol import DeviceRequest, Json
+from repro_gate.protocol import DeviceRequest, Json, bad_request
+from repro_gate.strict_json import (
+    InvalidJson,
+    boolean,
+    exact_table,
+    integer,
+    kind_of,
+    list_of,
+    number,
+    text,
+)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_SEED = 2**32 - 2
@@ -17,6 +26,7 @@ _MAX_INT32 = 2**31 - 1
 _COLDEST = 0.001
 """Below this, logits divided by the temperature leave the range of a float32."""
 _HOTTEST = 1000.0
+_TEXT_OR_TOKENS = "a string or a list of at least one token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +43,17 @@ class LoadRequest:
     @classmethod
     def parse(cls, params: Json) -> "LoadRequest":
         """Return the request, or refuse what does not fit."""
-        known = ("model", "path", "sha256", "device", "settings")
-        fields = Fields(params, of="load", known=known)
-        path = fields.text("path")
+        keys = ("model", "path", "sha256", "device", "settings")
+        load = exact_table(params, "load", keys=keys)
+        path = text(load["path"], "load.path")
         if not path.startswith("/") or "\0" in path:
-            raise bad_request(f"load: 'path' must be an absolute path, got {path!r}")
+            raise bad_request(f"load.path: expected an absolute path, found {path!r}")
         return cls(
-            name=fields.text("model"),
+            name=text(load["model"], "load.model"),
             path=Path(path),
-            sha256=_sha256(fields),
-            device=parse_device(fields.text("device")),
-            settings=Settings.parse(fields.value("settings")),
+            sha256=None if load["sha256"] is None else _sha256(load["sha256"]),
+            device=parse_device(text(load["device"], "load.device")),
+            settings=Settings.parse(load["settings"]),
         )
 
 
@@ -59,15 +69,15 @@ class GenerateRequest:
     @classmethod
     def parse(cls, params: Json) -> "GenerateRequest":
         """Return the request, or refuse what does not fit."""
-        known = (
+        keys = (
             "prompt", "seed", "max_tokens", "temperature", "top_k", "top_p", "min_p", "trace",
         )  # fmt: skip
-        fields = Fields(params, of="generate", known=known)
+        cell = exact_table(params, "generate", keys=keys)
         return cls(
-            prompt=fields.text("prompt"),
-            max_tokens=fields.integer("max_tokens", low=1, high=_MAX_INT32),
-            sampler=_sampler(fields),
-            trace=fields.flag("trace"),
+            prompt=text(cell["prompt"], "generate.prompt"),
+            max_tokens=integer(cell["max_tokens"], "generate.max_tokens", low=1, high=_MAX_INT32),
+            sampler=_sampler(cell),
+            trace=boolean(cell["trace"], "generate.trace"),
         )
 
 
@@ -84,41 +94,50 @@ class ScoreRequest:
     @classmethod
     def parse(cls, params: Json) -> "ScoreRequest":
         """Return the request, or refuse what does not fit."""
-        fields = Fields(params, of="score", known=("prompt", "response", "temperature"))
-        prompt = fields.text_or_integers("prompt")
-        response = fields.text_or_integers("response")
+        keys, optional = ("prompt", "response"), ("temperature",)
+        pair = exact_table(params, "score", keys=keys, optional=optional)
+        prompt = _text_or_tokens(pair["prompt"], "score.prompt")
+        response = _text_or_tokens(pair["response"], "score.response")
         if not response:
-            raise bad_request("score: 'response' must not be empty")
+            raise InvalidJson("score.response", expected=_TEXT_OR_TOKENS, found="an empty string")
         if isinstance(response, str) and not isinstance(prompt, str):
-            raise bad_request("score: a 'response' of text needs a 'prompt' of text")
+            raise bad_request("score.response: expected tokens, as the prompt is, found a string")
         temperature = None
-        if fields.has("temperature"):
-            temperature = fields.number("temperature", low=_COLDEST, high=_HOTTEST)
+        if "temperature" in pair:
+            temperature = number(
+                pair["temperature"], "score.temperature", low=_COLDEST, high=_HOTTEST
+            )
         return cls(prompt=prompt, response=response, temperature=temperature)
 
 
-def _sha256(fields: Fields) -> str | None:
-    if fields.value("sha256") is None:
-        return None
-    digest = fields.text("sha256")
+def _text_or_tokens(value: object, place: str) -> str | list[int]:
+    if isinstance(value, str):
+        return text(value, place)
+    if not isinstance(value, list) or not value:
+        raise InvalidJson(place, expected=_TEXT_OR_TOKENS, found=kind_of(value))
+    return list_of(integer, value, place)
+
+
+def _sha256(value: object) -> str:
+    digest = text(value, "load.sha256")
     if not _SHA256.fullmatch(digest):
-        raise bad_request(f"load: 'sha256' must be 64 lower-case hex digits, got {digest!r}")
+        raise bad_request(f"load.sha256: expected 64 lower-case hex digits, found {digest!r}")
     return digest
 
 
-def _sampler(fields: Fields) -> Sampler:
-    temperature = fields.number("temperature", low=0.0, high=_HOTTEST)
+def _sampler(cell: Json) -> Sampler:
+    temperature = number(cell["temperature"], "generate.temperature", low=0, high=_HOTTEST)
     if 0 < temperature < _COLDEST:
         raise bad_request(
-            f"generate: 'temperature' must be 0 or at least {_COLDEST}, got {temperature}"
+            f"generate.temperature: expected 0 or at least {_COLDEST}, found {temperature}"
         )
-    top_p = fields.number("top_p", low=0.0, high=1.0)
+    top_p = number(cell["top_p"], "generate.top_p", low=0, high=1)
     if top_p == 0:
-        raise bad_request("generate: 'top_p' must be above 0")
+        raise bad_request("generate.top_p: expected more than 0, found 0")
     return Sampler(
-        seed=fields.integer("seed", low=1, high=_MAX_SEED),
+        seed=integer(cell["seed"], "generate.seed", low=1, high=_MAX_SEED),
         temperature=temperature,
-        top_k=fields.integer("top_k", low=0, high=_MAX_INT32),
+        top_k=integer(cell["top_k"], "generate.top_k", low=0, high=_MAX_INT32),
         top_p=top_p,
-        min_p=fields.number("min_p", low=0.0, high=1.0),
+        min_p=number(cell["min_p"], "generate.min_p", low=0, high=1),
     )

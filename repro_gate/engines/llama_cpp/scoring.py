@@ -8,13 +8,12 @@ has logits for one token only: the log-probabilities agree with a trace closely,
 from reprlib import repr as short
 from typing import Any
 
-from repro_gate.engines.llama_cpp.fields import bad_request
 from repro_gate.engines.llama_cpp.logits import log_softmax
 from repro_gate.engines.llama_cpp.messages import ScoreRequest
 from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
-from repro_gate.protocol import Json
+from repro_gate.protocol import Json, bad_request
 
 
 def score(session: Session, request: ScoreRequest) -> Json:

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable
 from typing import BinaryIO, NoReturn, TypeAlias
 
-from repro_gate.engines.llama_cpp.fields import Fields, bad_request, is_object
 from repro_gate.protocol import (
     MAX_LINE_BYTES,
     PROTOCOL,
@@ -14,9 +13,11 @@ from repro_gate.protocol import (
     Method,
     Refusal,
     RequestRefused,
+    bad_request,
     refusal,
     result,
 )
+from repro_gate.strict_json import InvalidJson, choice, exact_table, integer, table
 
 Handler: TypeAlias = Callable[[Method, Json], Json]
 """Answers one request, or raises `RequestRefused`."""
@@ -48,11 +49,13 @@ def _answer(line: bytes, handle: Handler) -> Json:
     number: int | None = None
     try:
         message = _message(line)
-        number = _number(message)
+        number = integer(message.get("id"), "id")
         method, params = _call(message)
         return result(number, handle(method, params))
     except RequestRefused as refused:
         return refusal(number, refused.kind, refused.message)
+    except InvalidJson as error:
+        return refusal(number, Refusal.BAD_REQUEST, str(error))
     except Exception as error:  # noqa: BLE001 -- whatever went wrong, the gate is owed an answer
         traceback.print_exc(file=sys.stderr)
         return refusal(number, Refusal.INTERNAL, f"{type(error).__name__}: {error}")
@@ -71,26 +74,15 @@ def _message(line: bytes) -> Json:
         message: object = json.loads(line, parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         raise bad_request(f"a request is a line of JSON: {error}") from error
-    if not is_object(message):
-        raise bad_request("a request is a JSON object")
-    return message
+    return table(message, "request")
 
 
 def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _number(message: Json) -> int:
-    number = message.get("id")
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise bad_request("'id' must be an integer")
-    return number
-
-
 def _call(message: Json) -> tuple[Method, Json]:
-    fields = Fields(message, of="a request", known=("protocol", "id", "method", "params"))
-    fields.choice("protocol", (PROTOCOL,))
-    params = fields.value("params")
-    if not is_object(params):
-        raise bad_request("'params' must be an object")
-    return Method(fields.choice("method", tuple(Method))), params
+    exact_table(message, "request", keys=("protocol", "id", "method", "params"))
+    choice(message["protocol"], "protocol", (PROTOCOL,))
+    method = Method(choice(message["method"], "method", tuple(Method)))
+    return method, table(message["params"], "params")

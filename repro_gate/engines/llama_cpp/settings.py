@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from repro_gate.engines.llama_cpp.fields import Fields, bad_request
+from repro_gate.protocol import bad_request
+from repro_gate.strict_json import boolean, choice, exact_table, integer
 
 _MAX_CONTEXT = 2**24
+_REQUIRED = ("n_ctx", "n_batch", "threads", "flash_attention", "kv_type")
 _MAX_THREADS = 512
 """The most that ggml has room for."""
 
@@ -35,19 +37,19 @@ class Settings:
     @classmethod
     def parse(cls, data: object) -> "Settings":
         """Return the settings, or refuse what is unknown, missing, or out of range."""
-        fields = Fields(data, of="settings", known=tuple(cls.__dataclass_fields__))
+        found = exact_table(data, "settings", keys=_REQUIRED, optional=("repack",))
         settings = cls(
-            n_ctx=fields.integer("n_ctx", low=1, high=_MAX_CONTEXT),
-            n_batch=fields.integer("n_batch", low=1, high=_MAX_CONTEXT),
-            threads=fields.integer("threads", low=1, high=_MAX_THREADS),
-            flash_attention=fields.flag("flash_attention"),
-            kv_type=KvType(fields.choice("kv_type", tuple(KvType))),
-            repack=fields.flag("repack", default=True),
+            n_ctx=integer(found["n_ctx"], "settings.n_ctx", low=1, high=_MAX_CONTEXT),
+            n_batch=integer(found["n_batch"], "settings.n_batch", low=1, high=_MAX_CONTEXT),
+            threads=integer(found["threads"], "settings.threads", low=1, high=_MAX_THREADS),
+            flash_attention=boolean(found["flash_attention"], "settings.flash_attention"),
+            kv_type=KvType(choice(found["kv_type"], "settings.kv_type", tuple(KvType))),
+            repack=boolean(found.get("repack", True), "settings.repack"),
         )
         if settings.n_batch > settings.n_ctx:
             raise bad_request(
-                f"settings: 'n_batch' must be at most 'n_ctx', "
-                f"got {settings.n_batch} and {settings.n_ctx}"
+                f"settings.n_batch: expected at most n_ctx = {settings.n_ctx}, "
+                f"found {settings.n_batch}"
             )
         return settings
 

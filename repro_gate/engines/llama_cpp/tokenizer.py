@@ -3,8 +3,7 @@
 import ctypes
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.fields import bad_request
-from repro_gate.protocol import WireToken
+from repro_gate.protocol import WireToken, bad_request
 
 _ADD_SPECIAL = True
 _PARSE_SPECIAL = True

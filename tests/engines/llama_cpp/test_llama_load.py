@@ -195,17 +195,17 @@ def test_a_model_is_not_loaded_on_another_device_than_asked_for(
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"n_gpu_layers": 1}, "unknown 'n_gpu_layers'"),
-        ({"n_ctx": 0}, "'n_ctx'"),
-        ({"n_ctx": 256.0}, "'n_ctx'"),
-        ({"n_ctx": "256"}, "'n_ctx'"),
-        ({"n_ctx": True}, "'n_ctx'"),
-        ({"n_batch": 257}, "'n_batch'"),
-        ({"threads": 513}, "'threads'"),
-        ({"flash_attention": 1}, "'flash_attention'"),
-        ({"kv_type": "q8_0"}, "'kv_type'"),
-        ({"kv_type": ["f32"]}, "'kv_type'"),
-        ({"repack": None}, "'repack'"),
+        ({"n_gpu_layers": 1}, "the unknown key 'n_gpu_layers'"),
+        ({"n_ctx": 0}, "settings.n_ctx: expected "),
+        ({"n_ctx": 256.0}, "settings.n_ctx: expected "),
+        ({"n_ctx": "256"}, "settings.n_ctx: expected "),
+        ({"n_ctx": True}, "settings.n_ctx: expected "),
+        ({"n_batch": 257}, "settings.n_batch: expected "),
+        ({"threads": 513}, "settings.threads: expected "),
+        ({"flash_attention": 1}, "settings.flash_attention: expected "),
+        ({"kv_type": "q8_0"}, "settings.kv_type: expected "),
+        ({"kv_type": ["f32"]}, "settings.kv_type: expected "),
+        ({"repack": None}, "settings.repack: expected "),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named(
@@ -231,20 +231,20 @@ def test_a_setting_without_a_value_is_missed(
     del params["settings"][name]
     assert idle_engine.refusal(Method.LOAD, **params) == (
         "bad_request",
-        f"settings: {name!r} is missing",
+        f"settings: expected the key {name!r}, found none",
     )
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"path": "model.gguf"}, "'path'"),
-        ({"path": "/tmp/\0"}, "'path'"),  # noqa: S108 -- never opened
-        ({"path": "/\ud800"}, "'path'"),
-        ({"sha256": "ABC"}, "'sha256'"),
-        ({"sha256": 1}, "'sha256'"),
+        ({"path": "model.gguf"}, "load.path: expected "),
+        ({"path": "/tmp/\0"}, "load.path: expected "),  # noqa: S108 -- never opened
+        ({"path": "/\ud800"}, "load.path: expected "),
+        ({"sha256": "ABC"}, "load.sha256: expected "),
+        ({"sha256": 1}, "load.sha256: expected "),
         ({"settings": []}, "settings"),
-        ({"lora": "x"}, "'lora'"),
+        ({"lora": "x"}, "the unknown key 'lora'"),
     ],
 )
 def test_a_parameter_that_does_not_fit_is_named(

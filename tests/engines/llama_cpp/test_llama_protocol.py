@@ -49,11 +49,11 @@ def test_a_line_that_is_no_request_is_refused_without_an_id(
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"protocol": "repro-gate/engine/v2"}, "'protocol'"),
-        ({"method": "sing"}, "'method'"),
-        ({"method": ["describe"]}, "'method'"),
-        ({"params": []}, "'params'"),
-        ({"extra": 1}, "'extra'"),
+        ({"protocol": "repro-gate/engine/v2"}, "protocol: expected "),
+        ({"method": "sing"}, "method: expected "),
+        ({"method": ["describe"]}, "method: expected "),
+        ({"params": []}, "params: expected "),
+        ({"extra": 1}, "the unknown key 'extra'"),
     ],
 )
 def test_a_request_that_breaks_the_protocol_is_refused_by_its_id(

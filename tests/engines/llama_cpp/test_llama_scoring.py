@@ -66,14 +66,14 @@ def test_prompt_and_response_are_text_or_token_ids(
     params = {"prompt": PROMPT, "response": [7]} | {field: value}
     kind, message = engine.refusal(Method.SCORE, **params)
     assert kind == "bad_request"
-    assert f"{field!r}" in message
+    assert message.startswith(f"score.{field}")
 
 
 def test_an_empty_response_is_a_bad_request(engine: "DrivenEngine") -> None:
     """There is nothing to say about nothing."""
     assert engine.refusal(Method.SCORE, prompt=PROMPT, response="") == (
         "bad_request",
-        "score: 'response' must not be empty",
+        "score.response: expected a string or a list of at least one token, found an empty string",
     )
 
 
@@ -81,7 +81,7 @@ def test_a_response_of_text_needs_a_prompt_of_text(engine: "DrivenEngine") -> No
     """The two are made tokens together, which ids cannot be."""
     assert engine.refusal(Method.SCORE, prompt=[1, 2], response=RESPONSE) == (
         "bad_request",
-        "score: a 'response' of text needs a 'prompt' of text",
+        "score.response: expected tokens, as the prompt is, found a string",
     )
 
 
@@ -187,7 +187,7 @@ def test_a_temperature_is_within_its_limits(engine: "DrivenEngine", temperature:
         Method.SCORE, prompt=PROMPT, response=[7], temperature=temperature
     )
     assert kind == "bad_request"
-    assert "'temperature' must be a number from 0.001 to 1000.0" in message
+    assert "score.temperature: expected a finite number from 0.001 to 1000.0" in message
 
 
 def test_a_response_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") -> None:
