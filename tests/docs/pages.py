@@ -47,6 +47,11 @@ class Page:
         parts = _HEADING.split(self.prose)
         return dict(zip(parts[2::3], parts[3::3], strict=True))
 
+    def whole_sections(self) -> Mapping[str, str]:
+        """Return prose and blocks below each heading, for a page whose blocks hold no headings."""
+        parts = _HEADING.split(self.text)
+        return dict(zip(parts[2::3], parts[3::3], strict=True))
+
     def code(self) -> frozenset[str]:
         """Return whatever stands between backticks."""
         return frozenset(_CODE.findall(self.prose))

@@ -62,18 +62,17 @@ def test_there_is_an_example_of_every_verdict() -> None:
 
 @pytest.mark.parametrize("verdict", _EXAMPLES, ids=lambda verdict: verdict.word)
 def test_every_verdict_has_a_section_with_its_advice(verdict: Verdict) -> None:
-    """The how-to says of each verdict what the reports say, in a section with an output."""
-    assert advise(verdict) in page("docs/how-to/read-a-failure.md").sections()[
-        verdict.word
-    ].replace("\n", " ")
+    """The how-to has a section for each verdict, with an output and the advice of the reports."""
+    sections = page("docs/how-to/read-a-failure.md").whole_sections()
+    assert advise(verdict) in sections[verdict.word].replace("\n", " ")
     outputs = page("docs/how-to/read-a-failure.md").blocks("text")
     assert any(re.search(rf"\b{verdict.word}\b", output) for output in outputs)
 
 
 @pytest.mark.parametrize("verdict", _LOGPROB_EXAMPLES, ids=lambda verdict: verdict.word)
 def test_every_verdict_on_log_probabilities_has_its_advice(verdict: LogprobVerdict) -> None:
-    """The how-to says of each of them, too, what the reports say."""
-    sections = page("docs/how-to/read-a-failure.md").sections()
+    """So it has for the verdicts on log-probabilities."""
+    sections = page("docs/how-to/read-a-failure.md").whole_sections()
     section = sections[_HEADINGS.get(verdict.word, verdict.word)]
     assert advise_logprobs(verdict) in section.replace("\n", " ")
 
