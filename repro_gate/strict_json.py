@@ -44,7 +44,8 @@ def number(
     value: object, place: str = "", *, low: float = -MAX_NUMBER, high: float = MAX_NUMBER
 ) -> float:
     """Return a finite number within both bounds."""
-    if is_number(value) and low <= value <= high:
+    # Not by `is_number`: a log-probability is read in 0.1 us.
+    if (type(value) is float or type(value) is int) and low <= value <= high:
         return float(value)
     raise _unexpected(place, f"a finite number{_range(low, high, MAX_NUMBER)}", value)
 

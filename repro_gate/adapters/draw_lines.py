@@ -6,7 +6,7 @@ a hundred thousand lines.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, TypeGuard, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 from repro_gate.adapters.parsing import ANSWER_LIMITS, json_line_of
 from repro_gate.core.draw_format import (
@@ -18,19 +18,20 @@ from repro_gate.core.draw_format import (
 from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
 from repro_gate.core.text import printable, unprinted
 from repro_gate.ports import Purpose
+from repro_gate.strict_json import choice, exact_table, integer, list_of, number, string, table
 
 DrawKey: TypeAlias = tuple[str, str, int]
 """Cell, purpose and number; see `DrawRequest.key`."""
 
 MAX_LINE_BYTES: Final = ANSWER_LIMITS.max_bytes
-_NAMED: Final = frozenset({"cell", "purpose", "number", "outcome"})
-_MORE: Final[Mapping[str, frozenset[str]]] = {
-    "draw": frozenset({"total", "logprobs", "facts"}),
-    "invalid": frozenset({"reason", "position", "facts"}),
-    "missed": frozenset({"reason", "remedy"}),
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "draw": ("cell", "purpose", "number", "outcome", "total", "logprobs", "facts"),
+    "invalid": ("cell", "purpose", "number", "outcome", "reason", "position", "facts"),
+    "missed": ("cell", "purpose", "number", "outcome", "reason", "remedy"),
 }
-"""The other keys of a line, by its outcome."""
-_FACTS: Final = frozenset({"at", "model", "request_id", "latency_s", "attempts", "headers"})
+"""By the outcome of the draw."""
+_PURPOSES: Final = tuple(Purpose)
+_FACTS: Final = ("at", "model", "request_id", "latency_s", "attempts", "headers")
 
 
 def to_line(key: DrawKey, outcome: DrawOutcome) -> bytes:
@@ -46,30 +47,41 @@ def json_line(data: Mapping[str, Any]) -> bytes:
 
 
 def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
-    """Return the draw that a line tells of; raises ValueError when it tells of none."""
+    """Return the draw on a line.
+
+    Raises:
+        ValueError: there is none; an `InvalidJson` names the place.
+    """
     data = json_object(line)
-    kind = data.get("outcome")
-    if not isinstance(kind, str) or kind not in _MORE:
-        raise ValueError(f"'outcome' is none of {', '.join(_MORE)}")
-    if data.keys() != _NAMED | _MORE[kind]:
-        raise ValueError(f"the keys are not those of the outcome {kind}")
-    key = _text(data, "cell"), Purpose(data["purpose"]).value, _whole(data, "number", least=1)
-    match kind:
+    outcome = choice(data.get("outcome"), "outcome", _KEYS)
+    exact_table(data, "", keys=_KEYS[outcome])
+    key = (
+        string(data["cell"], "cell"),
+        choice(data["purpose"], "purpose", _PURPOSES),
+        integer(data["number"], "number", low=1),
+    )
+    match outcome:
         case "draw":
-            logprobs = logprobs_from("logprobs", _numbers(data["logprobs"]))
+            logprobs = logprobs_from("logprobs", list_of(number, data["logprobs"], "logprobs"))
             return key, Draw(logprobs=logprobs, facts=_facts(data["facts"]))
         case "invalid":
-            position = None if data["position"] is None else _whole(data, "position", least=0)
-            reason = unprinted(_text(data, "reason"))
-            return key, InvalidDraw(reason=reason, position=position, facts=_facts(data["facts"]))
+            position = data["position"]
+            return key, InvalidDraw(
+                reason=unprinted(string(data["reason"], "reason")),
+                position=None if position is None else integer(position, "position", low=0),
+                facts=_facts(data["facts"]),
+            )
         case _:
-            remedy = None if data["remedy"] is None else unprinted(_text(data, "remedy"))
-            return key, MissedDraw(reason=unprinted(_text(data, "reason")), remedy=remedy)
+            remedy = data["remedy"]
+            return key, MissedDraw(
+                reason=unprinted(string(data["reason"], "reason")),
+                remedy=None if remedy is None else unprinted(string(remedy, "remedy")),
+            )
 
 
 def json_object(line: bytes) -> dict[str, Any]:
     """Return the JSON object on a line; raises ValueError."""
-    return _object(json_line_of(line, ANSWER_LIMITS), "the line")
+    return table(json_line_of(line, ANSWER_LIMITS))
 
 
 def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:
@@ -96,49 +108,12 @@ def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:
 
 
 def _facts(value: Any) -> DrawFacts:
-    data = _object(value, "'facts'")
-    if data.keys() != _FACTS:
-        raise ValueError("'facts' are not those of a call")
+    facts = exact_table(value, "facts", keys=_FACTS)
     for name in ("at", "model", "request_id"):
-        _text(data, name)
-    _whole(data, "attempts", least=1)
-    _numbers([data["latency_s"]])
-    if data["headers"] is not None:
-        headers = _object(data["headers"], "'headers'")
-        for name in headers:
-            _text(headers, name)
-    return facts_from_data(data)
-
-
-def _object(value: Any, place: str) -> dict[str, Any]:
-    if not _is_object(value):
-        raise ValueError(f"{place} is no JSON object")
-    return value
-
-
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _text(data: Mapping[str, Any], name: str) -> str:
-    value = data[name]
-    if type(value) is not str:
-        raise ValueError(f"'{name}' is no text")
-    return value
-
-
-def _whole(data: Mapping[str, Any], name: str, *, least: int) -> int:
-    value = data[name]
-    if type(value) is not int or value < least:
-        raise ValueError(f"'{name}' is no whole number from {least} on")
-    return value
-
-
-def _numbers(values: Any) -> list[float]:
-    if not _is_list(values) or {*map(type, values)} - {int, float}:
-        raise ValueError("there is no list of numbers")
-    return values
-
-
-def _is_list(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
+        string(facts[name], f"facts.{name}")
+    integer(facts["attempts"], "facts.attempts", low=1)
+    number(facts["latency_s"], "facts.latency_s", low=0)
+    if facts["headers"] is not None:
+        headers = table(facts["headers"], "facts.headers")
+        list_of(string, list(headers.values()), "facts.headers")
+    return facts_from_data(facts)

@@ -23,6 +23,7 @@ from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
 from repro_gate.core.policies import LogprobCell, Tolerance
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest
+from repro_gate.strict_json import InvalidJson
 
 SCHEMA = "repro-gate/draws/v1"
 FILE = "draws.jsonl"
@@ -69,11 +70,6 @@ class DrawLogFile:
         except BaseException:
             self._stream.close()
             raise
-
-    @property
-    def known_draws(self) -> int:
-        """How many draws an interrupted check had made."""
-        return len(self._places)
 
     def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
         """Keep a draw; it is there even when the process is killed in the next moment."""
@@ -151,9 +147,11 @@ class DrawLogFile:
             raise self._broken(place, error) from error
 
     def _broken(self, place: str, error: Exception) -> InputInvalid:
-        return InputInvalid.at(
-            self._file, place, expected="a draw as it was noted", found=str(error)
-        )
+        expected, found = "a draw as it was recorded", str(error)
+        if isinstance(error, InvalidJson):
+            place = ": ".join(filter(None, (place, error.place)))
+            expected, found = error.expected, error.found
+        return InputInvalid.at(self._file, place, expected=expected, found=found)
 
 
 def _header(fingerprint: str, started_at: str) -> dict[str, object]:

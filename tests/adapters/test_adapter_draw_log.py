@@ -169,7 +169,7 @@ def test_a_fresh_log_knows_nothing(tmp_path: Path) -> None:
     file = noted(tmp_path, DRAW, DRAW)
 
     with opened(tmp_path, resume=False) as log:
-        assert (log.known(request_of()), log.known_draws) == (None, 0)
+        assert log.known(request_of()) is None
     assert len(file.read_text().splitlines()) == 1
 
 
@@ -181,7 +181,6 @@ def test_a_resumed_log_goes_on(tmp_path: Path) -> None:
     with opened(tmp_path) as log:
         assert log.known(request_of(1)) == DRAW
         log.note(request_of(2), INVALID)
-        assert log.known_draws == 1
 
     assert file.read_text().startswith(before)
     assert known_in(tmp_path, 2) == [DRAW, INVALID]
@@ -250,6 +249,14 @@ def called_with(**changes: Any) -> bytes:
     return line_of(facts=json.loads(line_of())["facts"] | changes)
 
 
+def refusal_with(folder: Path, line: bytes) -> str:
+    """Return the refusal of a log with a line in its middle."""
+    file = noted(folder, DRAW, INVALID)
+    first, second, third = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(first + second + line + b"\n" + third)
+    return refusal_of(folder)
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
@@ -258,44 +265,61 @@ def called_with(**changes: Any) -> bytes:
         (b"\x00\x00", "'\\\\x00\\\\x00' at column 1, where a value belongs"),
         (b"\xff", "the byte 0xff, which is not UTF-8"),
         (b"[" * 100_000, "a value that is nested too deeply"),
-        (b"[1]", "the line is no JSON object"),
-        (b"{}", "'outcome' is none of draw, invalid, missed"),
-        (line_of(outcome=[]), "'outcome' is none of draw, invalid, missed"),
-        (line_of(outcome="missed"), "the keys are not those of the outcome missed"),
-        (line_of(extra=1), "the keys are not those of the outcome draw"),
-        (line_of(cell=1), "'cell' is no text"),
-        (line_of(purpose="fun"), "'fun' is not a valid Purpose"),
-        (line_of(purpose=[]), "[] is not a valid Purpose"),
-        (line_of(number=0), "'number' is no whole number from 1 on"),
-        (line_of(number=True), "'number' is no whole number from 1 on"),
-        (line_of(number=1.0), "'number' is no whole number from 1 on"),
-        (line_of(logprobs=None), "there is no list of numbers"),
-        (line_of(logprobs=[None]), "there is no list of numbers"),
-        (line_of(logprobs=[True]), "there is no list of numbers"),
         (line_of(logprobs=[0.5]), "'logprobs[0]' is no log-probability: 0.5"),
         (line_of(logprobs=[-1, float("nan")]), "NaN, which is no number in JSON"),
-        (line_of().replace(b"[-1.5", b"[-1e999"), "'logprobs[0]' is no log-probability: -inf"),
-        (line_of(logprobs=[-(10**400)]), "int too large to convert to float"),
-        (line_of(facts=None), "'facts' is no JSON object"),
-        (line_of(facts={}), "'facts' are not those of a call"),
-        (called_with(at=1), "'at' is no text"),
         (called_with(model="\\q"), "a backslash that starts no escape"),
-        (called_with(attempts=0), "'attempts' is no whole number from 1 on"),
-        (called_with(latency_s="1"), "there is no list of numbers"),
-        (called_with(latency_s=-1), "'latency_s' must be finite and at least 0"),
-        (called_with(headers=""), "'headers' is no JSON object"),
-        (called_with(headers={"a": 1}), "'a' is no text"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: bytes, found: str) -> None:
     """A line that is whole and wrong is no tear: somebody wrote in the log."""
-    file = noted(tmp_path, DRAW, INVALID)
-    first, second, third = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(first + second + line + b"\n" + third)
-
-    assert refusal_of(tmp_path).startswith(
-        f"line 3: expected a draw as it was noted, found {found}"
+    assert refusal_with(tmp_path, line).startswith(
+        f"line 3: expected a draw as it was recorded, found {found}"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"[1]", "expected an object, found a list"),
+        (b"{}", "outcome: expected one of draw, invalid, missed, found nothing"),
+        (line_of(outcome=[]), "outcome: expected one of draw, invalid, missed, found an empty"),
+        (line_of(outcome="missed"), "expected the key 'reason', found none"),
+        (
+            line_of(extra=1),
+            "expected only the keys cell, purpose, number, ",
+        ),
+        (line_of(cell=1), "cell: expected a string, found 1"),
+        (line_of(purpose="fun"), "purpose: expected one of calibration, first_look, "),
+        (line_of(purpose=[]), "purpose: expected one of calibration, first_look, "),
+        (line_of(number=0), "number: expected an integer of at least 1, found 0"),
+        (line_of(number=True), "number: expected an integer of at least 1, found true"),
+        (line_of(number=1.0), "number: expected an integer of at least 1, found 1.0"),
+        (line_of(logprobs=None), "logprobs: expected a list, found nothing"),
+        (line_of(logprobs=[-1, None]), "logprobs[1]: expected a finite number, found nothing"),
+        (line_of(logprobs=[True]), "logprobs[0]: expected a finite number, found true"),
+        (
+            line_of().replace(b"[-1.5", b"[-1e999"),
+            "logprobs[0]: expected a finite number",
+        ),
+        (
+            line_of(logprobs=[-(10**400)]),
+            "logprobs[0]: expected a finite number, found a",
+        ),
+        (line_of(facts=None), "facts: expected an object, found nothing"),
+        (line_of(facts={}), "facts: expected the key 'at', found none"),
+        (called_with(at=1), "facts.at: expected a string, found 1"),
+        (called_with(attempts=0), "facts.attempts: expected an integer of at least 1, found 0"),
+        (called_with(latency_s="1"), "facts.latency_s: expected a finite number of at least 0"),
+        (called_with(latency_s=-1), "facts.latency_s: expected a finite number of at least 0"),
+        (called_with(headers=""), "facts.headers: expected an object, found a string"),
+        (called_with(headers={"a": 1}), "facts.headers[0]: expected a string, found 1"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_place(tmp_path: Path, line: bytes, message: str) -> None:
+    """The message has the line and the keys that lead to the value."""
+    refusal = refusal_with(tmp_path, line)
+
+    assert refusal.removeprefix("line 3: ").startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +327,7 @@ def test_a_broken_line_is_named(tmp_path: Path, line: bytes, found: str) -> None
     [
         (
             b"x",
-            "line 1: expected a draw as it was noted, found 'x' at column 1",
+            "line 1: expected a draw as it was recorded, found 'x' at column 1",
         ),
         (to_line(("a", "control", 1), MISSED).strip(), "line 1: expected the draws of the plan"),
         (
@@ -380,7 +404,6 @@ def test_a_long_log_takes_little_memory(tmp_path: Path) -> None:
     with opened(tmp_path) as log:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert log.known_draws == 5_000
         assert log.known(request_of(5, item="item-999", tokens=100)) is not None
     assert peak / 5_000 < 400
 

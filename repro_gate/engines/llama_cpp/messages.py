@@ -113,7 +113,7 @@ class ScoreRequest:
 def _text_or_tokens(value: object, place: str) -> str | list[int]:
     if isinstance(value, str):
         return text(value, place)
-    if not isinstance(value, list) or not value:
+    if kind_of(value) != "a list":
         raise InvalidJson(place, expected=_TEXT_OR_TOKENS, found=kind_of(value))
     return list_of(integer, value, place)
 
