@@ -16,7 +16,7 @@ from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.ports import Progress
 from repro_gate.reports.describe import describe_finding
 from repro_gate.reports.foreign import log_line
-from repro_gate.reports.terminal_lines import style
+from repro_gate.reports.terminal import style
 
 _LINES = 10
 """How many lines of progress a log gets in all."""

@@ -13,7 +13,7 @@ from repro_gate.core.tokens import text_of
 from repro_gate.reports import foreign
 from repro_gate.reports.explain import explain_change, spell_token, where
 from repro_gate.reports.figures import plural
-from repro_gate.reports.labelled import cut
+from repro_gate.reports.foreign import cut
 
 _MAX_SHOWN_CHARACTERS = 60
 """Of an output that is compared with nothing."""
@@ -33,9 +33,9 @@ def change_lines(changes: Sequence[GoldenChange]) -> Iterator[str]:
             causes[provenance_changes(before, after)].append(change.cell_id)
     for facts, ids in causes.items():
         lines = cut("", [foreign.change_line(foreign.change(fact)) for fact in facts])
-        shown = [line for _, line in lines] or ["nothing that the provenance records"]
+        shown: list[str] = [line for _, line in lines]
         yield f"changed    since the golden of {_shown_ids(ids)} was recorded:"
-        yield from map(_detail, shown)
+        yield from map(_detail, shown or ["nothing that the provenance records"])
 
 
 def pin_lines(pins: Mapping[str, str], *, pinned: Mapping[str, str]) -> Iterator[str]:

@@ -292,7 +292,7 @@ def _reasons(seen: _Seen) -> Iterator[tuple[str, str, str | None]]:
     """Yield the id of each refused cell, the reason, and the remedy."""
     for cell in seen.refused:
         description = describe(cell)
-        remedy = description.remedy
+        remedy: str | None = description.remedy
         if remedy is None and isinstance(cell.verdict, Vacuous):
             remedy = advise(cell.verdict)
         # Where they differ is each cell's own, and would keep cells from being one block.

@@ -21,6 +21,7 @@ from repro_gate.core.verdicts import (
 )
 from repro_gate.reports import foreign
 from repro_gate.reports.explain import where
+from repro_gate.reports.foreign import Escaped
 
 WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(Verdict))
 """Every verdict, in the order in which reports count them."""
@@ -33,16 +34,14 @@ _ADVICE_WITHOUT_REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What the check says of one cell, and why."""
+    """A verdict in words."""
 
     claim: str
-    """In our own words, so it is safe in every report."""
-    reason: str | None = None
-    """In foreign words: one printable line, and nothing more is promised of it."""
-    remedy: str | None = None
-    """In foreign words, as `reason`."""
+    """Without untrusted text."""
+    reason: Escaped | None = None
+    remedy: Escaped | None = None
     suspects: tuple[FactChange, ...] = ()
-    """In foreign words: what changed since the golden was recorded."""
+    """What changed since the golden was recorded; escaped."""
 
 
 def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each verdict
@@ -58,11 +57,12 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             return _with_unfinished(Description(claim=claim, suspects=suspects), cell)
         case Unrecorded(reason=reason):
             claim = "no golden recorded for this cell on this machine profile"
-            reason = foreign.message(f"{reason} (profile {cell.profile})")
-            return _with_unfinished(Description(claim=claim, reason=reason), cell)
+            named = foreign.message(f"{reason} (profile {cell.profile})")
+            return _with_unfinished(Description(claim=claim, reason=named), cell)
         case Vacuous(factor=factor):
             claim = "agreement would prove nothing"
-            return _with_unfinished(Description(claim=claim, reason=_unshown(factor)), cell)
+            reason = foreign.one_line(_unshown(factor))
+            return _with_unfinished(Description(claim=claim, reason=reason), cell)
         case Inconclusive(reason=reason, remedy=remedy):
             said = None if remedy is None else foreign.message(remedy)
             claim = "not measured, so neither a pass nor drift"
@@ -85,7 +85,7 @@ def describe_finding(finding: Drift | Nondeterministic) -> str:
 
 
 def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
-    """Return what to do about a verdict, in our own words."""
+    """Return what to do about a verdict."""
     match verdict:
         case Match():
             return "No action needed."
@@ -96,7 +96,7 @@ def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
         case Unrecorded():
             return "Record a golden and commit it."
         case Vacuous(factor=factor):
-            return _ADVICE[factor]
+            return advise_factor(factor)
         case Inconclusive(remedy=remedy):
             return _ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY
         case Orphaned():
@@ -105,11 +105,15 @@ def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
             assert_never(verdict)
 
 
-_ADVICE: Final = {
-    Factor.SEED: "Make the engine use the seed, or set temperature = 0 if nothing is sampled.",
-    Factor.PROMPT: "Check the model file and the engine: the output must depend on the prompt.",
-}
-"""What to do where the output of a model does not depend on a factor."""
+def advise_factor(factor: Factor) -> str:
+    """Return what to do where the output of a model does not depend on a factor."""
+    match factor:
+        case Factor.SEED:
+            return "Make the engine use the seed, or set temperature = 0 if nothing is sampled."
+        case Factor.PROMPT:
+            return "Check the model file and the engine: the output must depend on the prompt."
+        case _:
+            assert_never(factor)
 
 
 def command_label(word: str) -> str:
@@ -118,7 +122,7 @@ def command_label(word: str) -> str:
 
 
 def describe_control(control: ControlReport) -> str:
-    """Return what a control shows, in our own words."""
+    """Return what a control shows."""
     contrast = control.contrast
     if control.problem is not None:
         return f"no other {contrast.factor} could be tried"

@@ -1,4 +1,4 @@
-"""What needs a reader's attention: every cell that does not match, told once for all alike."""
+"""Findings: what of a check needs attention, cells that differ in nothing else together."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -17,10 +17,27 @@ from repro_gate.core.verdicts import (
     Unrecorded,
     Vacuous,
 )
-from repro_gate.reports import commands, foreign
-from repro_gate.reports.describe import WORDS, describe
-from repro_gate.reports.explain import explain
+from repro_gate.reports import commands
+from repro_gate.reports.describe import (
+    WORDS,
+    Description,
+    advise,
+    advise_factor,
+    describe,
+    describe_control,
+    describe_former,
+)
+from repro_gate.reports.explain import Explanation, evidence, explain
 from repro_gate.reports.figures import plural
+from repro_gate.reports.foreign import (
+    Escaped,
+    Line,
+    change_line,
+    cut,
+    escaped_lines,
+    given,
+    one_line,
+)
 
 _CHECK = "repro-gate check"
 _UPDATE = "repro-gate update-snapshots"
@@ -28,46 +45,58 @@ _UPDATE = "repro-gate update-snapshots"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One cell that does not match, or several of which the same is to be said."""
+    """Something that failed or was not measured, for one cell or for several in the same way."""
 
-    cells: tuple[CellReport, ...]
-    """At least one; what holds for the first holds for all."""
-    command: str | None
-    """What accepts the finding; None when nothing but a cure would do."""
-    repeat: str | None
-    """What measures the cells again; None when there is nothing to measure."""
+    word: str
+    """The verdict, or the kind of check that failed."""
+    subject: Escaped
+    """The only id, or how many there are."""
+    ids: tuple[Escaped, ...] = ()
+    """Of the cells, when there are several."""
+    outcome: Outcome = Outcome.FAILED
+    description: Description
+    former: Escaped | None = None
+    """How the tokens compare with the goldens of other definitions."""
+    lines: tuple[Line, ...] = ()
+    """The evidence."""
+    advice: str
+    command: str | None = None
+    """Accepts the finding; None when it has to be fixed instead."""
+    repeat: str | None = None
+    """Measures it again; None when there is nothing to measure."""
+    recorded: str = "golden"
+    """What the check compared with: a golden or a baseline."""
+    explanation: Explanation | None = None
+    """Where the tokens of the first cell diverge."""
+    cells: tuple[CellReport, ...] = ()
+    """Of the token gate; all statements hold for the first."""
 
     @property
-    def first(self) -> CellReport:
-        """The cell to describe."""
-        return self.cells[0]
-
-    @property
-    def count_words(self) -> str:
-        """How many cells, or goldens without a cell, the finding is about."""
-        return plural(len(self.cells), "golden" if self.first.cell is None else "cell")
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """What the finding is about, in printable text."""
-        return tuple(foreign.one_line(cell.id) for cell in self.cells)
+    def details(self) -> Iterator[Line]:
+        """The finding as labelled lines, without its claim and its commands."""
+        yield from given("reason", self.description.reason)
+        yield from given("tokens", self.former)
+        yield from cut("cell", self.ids)
+        yield from self.lines
+        yield from cut("changed", [change_line(change) for change in self.description.suspects])
+        yield from given("remedy", self.description.remedy)
+        yield "what to do", one_line(self.advice)
 
 
-def findings(report: GateReport) -> tuple[Finding, ...]:
-    """Return what does not match: the worst verdicts first, and what is unknown last."""
+def is_unknown(finding: Finding) -> bool:
+    """Tell whether a finding is about something that was not measured."""
+    return finding.outcome is Outcome.INCONCLUSIVE
+
+
+def token_findings(report: GateReport) -> tuple[Finding, ...]:
+    """Return what does not match: the worst verdicts first, what was not measured last."""
     unmatched = [cell for cell in report.cells if not isinstance(cell.verdict, Match)]
     groups: dict[Hashable, list[CellReport]] = defaultdict(list)
-    for cell in sorted(unmatched, key=_rank):
+    for cell in sorted(unmatched, key=lambda cell: WORDS.index(cell.verdict.word)):
         groups[_key(cell)].append(cell)
     others = sorted({cell.id for cell in unmatched})
-    return tuple(
-        Finding(
-            cells=tuple(cells),
-            command=_command(cells, report, others),
-            repeat=_repeat(cells, report),
-        )
-        for cells in groups.values()
-    )
+    cells = (_cell_finding(group, report, others) for group in groups.values())
+    return tuple(sorted([*cells, *_control_findings(report)], key=is_unknown))
 
 
 def accepting_all(report: GateReport) -> str:
@@ -78,11 +107,11 @@ def accepting_all(report: GateReport) -> str:
 
 def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
     """Yield the cells of each model whose several findings one command accepts, and it."""
-    acceptable = [finding for finding in findings(report) if _is_acceptable(finding.first, report)]
     of_model: dict[str, list[Finding]] = defaultdict(list)
-    for finding in acceptable:
-        for model in dict.fromkeys(cell.cell.model for cell in finding.cells if cell.cell):
-            of_model[model].append(finding)
+    for finding in token_findings(report):
+        if finding.cells and _is_acceptable(finding.cells[0], report):
+            for model in dict.fromkeys(cell.cell.model for cell in finding.cells if cell.cell):
+                of_model[model].append(finding)
     others = sorted({cell.id for cell in report.cells if not isinstance(cell.verdict, Match)})
     for model, found in of_model.items():
         cells = [
@@ -104,19 +133,57 @@ def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
     return not isinstance(doubt(cell.cell, controls), Vacuous)
 
 
-def _rank(cell: CellReport) -> tuple[bool, int]:
-    is_unknown = outcome_of_verdict(cell.verdict) is Outcome.INCONCLUSIVE
-    return is_unknown, WORDS.index(cell.verdict.word)
-
-
 def _key(cell: CellReport) -> Hashable:
-    """Return what two cells share when one block can speak for both."""
+    """Return what two cells share when they are one finding."""
     explanation = explain(cell)
     if explanation is None:
         return cell.verdict.word, describe(cell), None
-    # What was said before, and by how little it was chosen, may differ where all else is alike.
+    # The tokens before, and the margin of the choice, may differ where all else is the same.
     parted = replace(explanation, before=(), margin=None, golden_margin=None)
     return cell.verdict.word, describe(cell), parted
+
+
+def _cell_finding(
+    cells: Sequence[CellReport], report: GateReport, others: Sequence[str]
+) -> Finding:
+    first = cells[0]
+    ids = tuple(one_line(cell.id) for cell in cells)
+    several = len(cells) > 1
+    former, explanation = describe_former(cells), explain(first)
+    noun = "golden" if first.cell is None else "cell"
+    return Finding(
+        word=first.verdict.word,
+        subject=one_line(plural(len(cells), noun)) if several else ids[0],
+        ids=ids if several else (),
+        outcome=outcome_of_verdict(first.verdict),
+        description=describe(first),
+        former=None if former is None else one_line(former),
+        lines=escaped_lines(evidence(explanation)) if explanation else (),
+        advice=advise(first.verdict),
+        command=_command(cells, report, others),
+        repeat=_repeat(cells, report),
+        explanation=explanation,
+        cells=tuple(cells),
+    )
+
+
+def _control_findings(report: GateReport) -> Iterator[Finding]:
+    """Yield the failed controls that no vacuous cell shows."""
+    shown = {
+        (cell.cell.model, cell.verdict.factor)
+        for cell in report.cells
+        if isinstance(cell.verdict, Vacuous) and cell.cell is not None
+    }
+    for control in report.controls:
+        cell, factor = control.contrast.cell, control.contrast.factor
+        if control.failed and (control.model, factor) not in shown:
+            yield Finding(
+                word="control",
+                subject=one_line(f"{cell.id} with another {factor}"),
+                description=Description(claim=describe_control(control)),
+                advice=advise_factor(factor),
+                repeat=commands.command(_CHECK, report.repeat_with),
+            )
 
 
 def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[str]) -> str | None:

@@ -1,22 +1,58 @@
 """The report for test dashboards: JUnit XML as Jenkins, GitLab and GitHub actions read it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from repro_gate.core.controls import ControlReport
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, WeightReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import advise, describe, describe_control, describe_former
+from repro_gate.reports import summary
+from repro_gate.reports.describe import (
+    Description,
+    advise,
+    describe,
+    describe_control,
+    describe_former,
+)
 from repro_gate.reports.explain import evidence, explain
-from repro_gate.reports.junit_cases import Case
-from repro_gate.reports.junit_logprobs import logprob_cases
-from repro_gate.reports.labelled import given
+from repro_gate.reports.foreign import Escaped, change_line, one_line
+from repro_gate.reports.logprob_evidence import logprob_evidence
+from repro_gate.reports.logprob_words import (
+    advise_logprobs,
+    describe_logprob_control,
+    describe_logprobs,
+)
+from repro_gate.reports.matrix_words import (
+    advise_matrix,
+    describe_matrix,
+    matrix_evidence,
+    outcome_of_matrix,
+)
 from repro_gate.reports.notes import check_notes
+from repro_gate.reports.weight_words import (
+    outcome_of_weights,
+    pair_words,
+    statement,
+    weight_evidence,
+)
 
 _ORPHANS = "repro-gate.orphans"
 _CONTROLS = "repro-gate.controls"
 _CHECK = "repro-gate.check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One test case, before it is XML; unescaped, a control character would make it invalid."""
+
+    classname: Escaped
+    name: Escaped
+    outcome: Outcome
+    kind: str
+    message: Escaped
+    body: Sequence[Escaped] = ()
 
 
 def render_junit(report: GateReport) -> str:
@@ -30,13 +66,10 @@ def render_junit(report: GateReport) -> str:
             "time": f"{report.timing.wall_s:.6f}",
         },
     )
-    properties = tuple(_properties(report))
-    started = foreign.one_line(report.started_at)
+    started, properties = one_line(report.started_at), tuple(_properties(report))
     for name, cases in suites:
-        suite = ET.SubElement(
-            root, "testsuite", {"name": name, **_counts(cases), "timestamp": started}
-        )
-        _fill_suite(suite, cases, properties)
+        attributes = {"name": name, **_counts(cases), "timestamp": started}
+        _fill_suite(ET.SubElement(root, "testsuite", attributes), cases, properties)
     if report.notes:
         # Every check has a suite: without one that passed there is the case of the check itself.
         ET.SubElement(root[0], "system-out").text = "\n".join(_note_lines(report))
@@ -44,70 +77,145 @@ def render_junit(report: GateReport) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suites(report: GateReport) -> list[tuple[str, list[Case]]]:
-    by_suite: dict[str, list[Case]] = {name: [] for name in report.suites}
-    orphans: list[Case] = []
+def _suites(report: GateReport) -> list[tuple[Escaped, list[_Case]]]:
+    by_suite: dict[str, list[_Case]] = {name: [] for name in report.suites}
+    orphans: list[_Case] = []
     for cell in report.cells:
         cases = orphans if cell.suite is None else by_suite.setdefault(cell.suite, [])
         cases.append(_cell_case(cell))
-    suites = [(foreign.one_line(name), cases) for name, cases in by_suite.items()]
-    suites.append((_ORPHANS, orphans))
-    suites.append((_CONTROLS, [_control_case(control) for control in report.controls]))
-    suites.extend((foreign.one_line(part.suite), logprob_cases(part)) for part in report.logprobs)
-    told = [case for _, found in suites for case in found]
-    suites.append((_CHECK, list(_check_case(report, told))))
-    return [(name, found) for name, found in suites if found]
+    suites = [
+        *by_suite.items(),
+        (_ORPHANS, orphans),
+        (_CONTROLS, [_control_case(control) for control in report.controls]),
+        *((part.suite, list(_logprob_cases(part))) for part in report.logprobs),
+    ]
+    named = [(one_line(name), cases) for name, cases in suites if cases]
+    if not any(case.outcome is not Outcome.PASSED for _, cases in named for case in cases):
+        named.extend((one_line(_CHECK), [case]) for case in _check_case(report))
+    return named
 
 
-def _cell_case(cell: CellReport) -> Case:
-    said = describe(cell)
+def _cell_case(cell: CellReport) -> _Case:
     suite = _ORPHANS if cell.suite is None else cell.suite
-    explanation = explain(cell)
+    former, explanation = describe_former([cell]), explain(cell)
     lines = [
-        *given("tokens", describe_former([cell])),
+        *([] if former is None else [("tokens", former)]),
         *(evidence(explanation) if explanation else ()),
     ]
-    changed = tuple(("changed", foreign.change_line(change)) for change in said.suspects)
-    remedy = (("remedy", said.remedy),) if said.remedy is not None else ()
-    advice = ("what to do", advise(cell.verdict))
-    return Case(
-        classname=foreign.one_line(f"{suite}.{cell.cell.model}" if cell.cell else suite),
-        name=foreign.one_line(cell.id),
+    return _verdict_case(
+        f"{suite}.{cell.cell.model}" if cell.cell else suite,
+        cell,
+        describe(cell),
+        [*lines, *_rest(describe(cell), advise(cell.verdict))],
+    )
+
+
+def _verdict_case(
+    classname: str,
+    cell: CellReport | LogprobCellReport,
+    description: Description,
+    lines: Iterable[tuple[str, str]],
+) -> _Case:
+    reason = "" if description.reason is None else f": {description.reason}"
+    return _Case(
+        classname=one_line(classname),
+        name=one_line(cell.id),
         outcome=outcome_of_verdict(cell.verdict),
         kind=cell.verdict.word,
-        message=said.claim if said.reason is None else f"{said.claim}: {said.reason}",
-        body=[f"{label}: {text}" for label, text in (*lines, *changed, *remedy, advice)],
+        message=one_line(f"{description.claim}{reason}"),
+        body=_body(lines),
     )
 
 
-def _control_case(control: ControlReport) -> Case:
-    return Case(
-        classname=f"{_CONTROLS}.{foreign.one_line(control.model)}",
-        name=f"{foreign.one_line(control.contrast.cell.id)} with another {control.contrast.factor}",
-        outcome=_outcome_of(control),
+def _rest(description: Description, advice: str) -> Iterator[tuple[str, str]]:
+    for change in description.suspects:
+        yield "changed", change_line(change)
+    if description.remedy is not None:
+        yield "remedy", description.remedy
+    yield "what to do", advice
+
+
+def _control_case(control: ControlReport) -> _Case:
+    contrast = control.contrast
+    outcome = Outcome.FAILED if control.failed else Outcome.PASSED
+    return _Case(
+        classname=one_line(f"{_CONTROLS}.{control.model}"),
+        name=one_line(f"{contrast.cell.id} with another {contrast.factor}"),
+        outcome=outcome if control.problem is None else Outcome.INCONCLUSIVE,
         kind="control",
-        message=describe_control(control),
+        message=one_line(describe_control(control)),
     )
 
 
-def _outcome_of(control: ControlReport) -> Outcome:
-    if control.problem is not None:
-        return Outcome.INCONCLUSIVE
-    return Outcome.FAILED if control.failed else Outcome.PASSED
+def _logprob_cases(part: LogprobReport) -> Iterator[_Case]:
+    """Yield a case for everything of a suite of log-probabilities that can fail."""
+    for cell in part.cells:
+        policy = f".{cell.cell.policy.name}" if cell.cell else ""
+        description = describe_logprobs(cell)
+        rest = _rest(description, advise_logprobs(cell.verdict))
+        lines = [*logprob_evidence(cell), *rest]
+        yield _verdict_case(f"{part.suite}{policy}", cell, description, lines)
+    yield _suite_test_case(part)
+    for control in part.controls:
+        yield _Case(
+            classname=one_line(f"{part.suite}.controls"),
+            name=one_line(f"{control.cell} after another prompt"),
+            outcome=Outcome.FAILED if control.failed else Outcome.PASSED,
+            kind="control",
+            message=one_line(describe_logprob_control(control)),
+        )
+    for found in part.weights:
+        yield _weights_case(found, part)
 
 
-def _check_case(report: GateReport, cases: Iterable[Case]) -> Iterable[Case]:
-    """Yield the check itself when no case says why it did not pass: no tests look like a pass."""
+def _suite_test_case(part: LogprobReport) -> _Case:
+    advice = advise_matrix(part.suite_test.verdict)
+    return _Case(
+        classname=one_line(f"{part.suite}.whole"),
+        name=one_line("the suite as a whole"),
+        outcome=outcome_of_matrix(part.suite_test.verdict),
+        kind=part.suite_test.verdict.value,
+        message=one_line(describe_matrix(part.suite_test)),
+        body=_body([*matrix_evidence(part.suite_test, part.tolerance), ("what to do", advice)]),
+    )
+
+
+def _weights_case(found: WeightReport, part: LogprobReport) -> _Case:
+    return _Case(
+        classname=one_line(f"{part.suite}.weights"),
+        name=one_line(pair_words(found)),
+        outcome=outcome_of_weights(found),
+        kind="weights",
+        message=one_line(statement(found)),
+        body=_body(weight_evidence(found)),
+    )
+
+
+def _body(lines: Iterable[tuple[str, str]]) -> list[Escaped]:
+    return [one_line(f"{label}: {text}") for label, text in lines]
+
+
+def _check_case(report: GateReport) -> Iterator[_Case]:
+    """Yield the check itself when no case explains why it did not pass: no tests look like one."""
     outcome = decide(report)
-    if outcome is not Outcome.PASSED and all(case.outcome is Outcome.PASSED for case in cases):
-        message = summary.outcome_words(report)
-        yield Case(
-            classname=_CHECK, name="check", outcome=outcome, kind=outcome.value, message=message
+    if outcome is not Outcome.PASSED:
+        yield _Case(
+            classname=one_line(_CHECK),
+            name=one_line("check"),
+            outcome=outcome,
+            kind=outcome.value,
+            message=one_line(summary.outcome_words(report)),
         )
 
 
+def _note_lines(report: GateReport) -> Iterable[str]:
+    for note in check_notes(report):
+        yield f"note: {note.claim}"
+        yield from (f"  {label}: {text}" for label, text in note.lines)
+
+
 def _fill_suite(
-    suite: ET.Element, cases: Sequence[Case], properties: Iterable[tuple[str, str]]
+    suite: ET.Element, cases: Sequence[_Case], properties: Sequence[tuple[str, str]]
 ) -> None:
     element = ET.SubElement(suite, "properties")
     for key, value in properties:
@@ -120,7 +228,7 @@ def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
     """Yield what is known of the check as a whole; the cells are not timed one by one."""
     timing = report.timing
     yield "check.outcome", decide(report).value
-    yield "check.tool_version", foreign.one_line(report.tool_version)
+    yield "check.tool_version", one_line(report.tool_version)
     yield "check.wall_s", f"{timing.wall_s:.6f}"
     if summary.has_engine(report):
         yield "check.load_s", f"{timing.load_s:.6f}"
@@ -128,13 +236,7 @@ def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
         yield "check.generated_tokens", str(timing.generated_tokens)
 
 
-def _note_lines(report: GateReport) -> Iterable[str]:
-    for note in check_notes(report):
-        yield f"note: {note.claim}"
-        yield from (f"  {label}: {text}" for label, text in note.lines)
-
-
-def _add_case(suite: ET.Element, case: Case) -> None:
+def _add_case(suite: ET.Element, case: _Case) -> None:
     element = ET.SubElement(suite, "testcase", {"classname": case.classname, "name": case.name})
     if case.outcome is not Outcome.PASSED:
         # Dashboards show <skipped> as nearly a pass, and what was not measured is none.
@@ -143,7 +245,7 @@ def _add_case(suite: ET.Element, case: Case) -> None:
         child.text = "\n".join(case.body)
 
 
-def _counts(cases: Sequence[Case]) -> dict[str, str]:
+def _counts(cases: Sequence[_Case]) -> dict[str, str]:
     outcomes = [case.outcome for case in cases]
     return {
         "tests": str(len(outcomes)),

@@ -1,4 +1,4 @@
-"""What was seen of the log-probabilities of a cell, as labelled lines of printable text."""
+"""What was seen of the log-probabilities of a cell, as labelled lines."""
 
 from collections.abc import Iterable, Iterator
 from statistics import median
@@ -15,13 +15,12 @@ from repro_gate.core.logprob_verdicts import (
     TokenShift,
 )
 from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
-from repro_gate.reports import foreign
 from repro_gate.reports.draw_plot import plot
 from repro_gate.reports.figures import chance, nats, plural, shifted
-from repro_gate.reports.labelled import Line, cut
+from repro_gate.reports.foreign import cut, message, one_line
 
 
-def logprob_evidence(cell: LogprobCellReport) -> tuple[Line, ...]:
+def logprob_evidence(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
     """Return what a reader needs to judge a verdict."""
     match cell.verdict:
         case Shifted() as verdict:
@@ -37,13 +36,13 @@ def logprob_evidence(cell: LogprobCellReport) -> tuple[Line, ...]:
             assert_never(cell.verdict)
 
 
-def outlier_lines(cell: LogprobCellReport) -> tuple[Line, ...]:
+def outlier_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
     """Return every outlier of a cell with the tokens that caused it."""
     return tuple(line for outlier in cell.outliers for line in _outlier(outlier))
 
 
 def effect_words(effect: Effect) -> str:
-    """Return an effect in one line of our own words."""
+    """Return an effect in one line."""
     return f"{shifted(effect.deciding.shift)} nats{_of_token(effect)}, {_p_words(effect)}"
 
 
@@ -52,7 +51,7 @@ def shift_of(cell: LogprobCellReport) -> float | None:
     return median(cell.totals) - cell.center if cell.totals and cell.center is not None else None
 
 
-def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[Line]:
+def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
     effect = verdict.effect
     yield "evidence", f"{_p_words(effect)}, in two looks"
     yield from _moved(effect)
@@ -62,7 +61,7 @@ def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[Line]:
         yield "changed", "nothing recorded with the baseline"
 
 
-def _moved(effect: Effect) -> Iterator[Line]:
+def _moved(effect: Effect) -> Iterator[tuple[str, str]]:
     """Yield what left its band first, and after a token the sum."""
     total = f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
     token, deciding = effect.deciding.token, effect.deciding
@@ -92,25 +91,25 @@ def _p_words(effect: Effect) -> str:
     return f"p = {chance(effect.p_value)} after Holm, by {shown_by}"
 
 
-def _draws(cell: LogprobCellReport) -> Iterator[Line]:
+def _draws(cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
     return (("draws", row) for row in plot(cell))
 
 
-def _tokens(tokens: Iterable[TokenShift]) -> Iterator[Line]:
-    return cut("token", [_token(token) for token in tokens])
+def _tokens(tokens: Iterable[TokenShift]) -> Iterator[tuple[str, str]]:
+    return cut("token", [one_line(_token(token)) for token in tokens])
 
 
 def _token(token: TokenShift) -> str:
-    piece = foreign.message(str(token.piece))
+    piece = message(str(token.piece))
     values = f"{nats(token.expected)} -> {nats(token.observed)} nats ({shifted(token.shift)})"
     return f"[{token.position}] {piece}  {values}"
 
 
-def _outlier(outlier: OutlierDraw) -> Iterator[Line]:
+def _outlier(outlier: OutlierDraw) -> Iterator[tuple[str, str]]:
     distance = abs(outlier.total - outlier.center)
     place = f"{nats(distance)} from the center {nats(outlier.center)}"
     ordinary = f"where up to {nats(outlier.bound)} is expected"
     yield "outlier", f"{nats(outlier.total)} nats, {place}, {ordinary}; redrawn"
     yield from _tokens(outlier.tokens)
     if outlier.request_id:
-        yield "request", foreign.message(outlier.request_id)
+        yield "request", message(outlier.request_id)

@@ -1,4 +1,4 @@
-"""What of a suite's log-probabilities needs attention, told once for all alike."""
+"""The findings of a suite of log-probabilities."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -10,10 +10,11 @@ from repro_gate.core.logprob_verdicts import Agrees, Invalid, Outlying, Shifted
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
-from repro_gate.reports import commands, foreign
+from repro_gate.reports import commands
 from repro_gate.reports.describe import Description
 from repro_gate.reports.figures import plural
-from repro_gate.reports.labelled import Line
+from repro_gate.reports.findings import Finding, is_unknown
+from repro_gate.reports.foreign import escaped_lines, one_line
 from repro_gate.reports.logprob_evidence import logprob_evidence
 from repro_gate.reports.logprob_words import (
     LOGPROB_WORDS,
@@ -36,52 +37,31 @@ _RECORD = "repro-gate record-baseline"
 _DEAD = "Find out whether the API reads the prompt at all; until then a pass means nothing."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogprobFinding:
-    """One thing that is wrong, or not known, or several of which the same is to be said."""
-
-    word: str
-    """The verdict, or what it is that failed."""
-    subject: str
-    """In foreign words: one printable line."""
-    ids: tuple[str, ...] = ()
-    """Of the cells, in printable text, when there are several."""
-    outcome: Outcome = Outcome.FAILED
-    said: Description
-    lines: tuple[Line, ...] = ()
-    """In foreign words, but for the labels."""
-    advice: str
-    command: str | None = None
-    """What accepts the finding; None when nothing but a cure would do."""
-    repeat: str | None = None
-    """What measures it again; None when there is nothing to measure."""
-
-
-def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[LogprobFinding, ...]:
-    """Return what does not agree: the whole first, the worst verdicts next, the unknown last."""
+def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[Finding, ...]:
+    """Return what does not agree: the suite first, the worst verdicts next, the unknown last."""
     found = [
         *_whole(part, report),
         *_cells(part, report),
         *_controls(part, report),
         *_weights(part, report),
     ]
-    return tuple(sorted(found, key=lambda finding: finding.outcome is Outcome.INCONCLUSIVE))
+    return tuple(sorted(found, key=is_unknown))
 
 
-def _whole(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
+def _whole(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     if part.suite_test.verdict is SuiteVerdict.DRIFT:
-        yield LogprobFinding(
+        yield Finding(
             word="drift",
-            subject=f"{foreign.one_line(part.suite)} as a whole",
-            said=Description(claim=describe_matrix(part.suite_test)),
-            lines=matrix_evidence(part.suite_test, part.tolerance),
+            subject=one_line(f"{part.suite} as a whole"),
+            description=Description(claim=describe_matrix(part.suite_test)),
+            lines=escaped_lines(matrix_evidence(part.suite_test, part.tolerance)),
             advice=advise_matrix(part.suite_test.verdict),
             command=f"{_record(report)} {_suite(part)} --again",
             repeat=_repeat(part, report),
         )
 
 
-def _cells(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
+def _cells(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     groups: dict[Hashable, list[LogprobCellReport]] = defaultdict(list)
     differing = [cell for cell in part.cells if not isinstance(cell.verdict, Agrees)]
     for cell in sorted(differing, key=lambda cell: LOGPROB_WORDS.index(cell.verdict.word)):
@@ -105,21 +85,22 @@ def _sorted(cells: Iterable[LogprobCellReport]) -> Sequence[str]:
 
 def _cell_finding(
     cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport, ids: _Ids
-) -> LogprobFinding:
+) -> Finding:
     first = cells[0]
-    told = tuple(foreign.one_line(cell.id) for cell in cells)
+    names = tuple(one_line(cell.id) for cell in cells)
     several = len(cells) > 1
     noun = "baseline" if first.cell is None else "cell"
-    return LogprobFinding(
+    return Finding(
         word=first.verdict.word,
-        subject=plural(len(cells), noun) if several else told[0],
-        ids=told if several else (),
+        subject=one_line(plural(len(cells), noun)) if several else names[0],
+        ids=names if several else (),
         outcome=outcome_of_verdict(first.verdict),
-        said=describe_logprobs(first),
-        lines=logprob_evidence(first),
+        description=describe_logprobs(first),
+        lines=escaped_lines(logprob_evidence(first)),
         advice=advise_logprobs(first.verdict),
         command=_command(cells, part, report, ids),
         repeat=None if first.cell is None else _repeat(part, report, *(cell.id for cell in cells)),
+        recorded="baseline",
     )
 
 
@@ -156,29 +137,31 @@ def _suite(part: LogprobReport) -> str:
     return f"--suite {commands.quoted(part.suite)}"
 
 
-def _controls(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
+def _controls(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     for control in part.controls:
         if control.failed:
-            yield LogprobFinding(
+            yield Finding(
                 word="control",
-                subject=foreign.one_line(control.cell),
-                said=Description(claim=describe_logprob_control(control)),
+                subject=one_line(control.cell),
+                description=Description(claim=describe_logprob_control(control)),
                 advice=_DEAD,
                 repeat=_repeat(part, report),
             )
 
 
-def _weights(part: LogprobReport, report: GateReport) -> Iterator[LogprobFinding]:
+def _weights(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     for found in part.weights:
         outcome = outcome_of_weights(found)
         if outcome is not Outcome.PASSED:
-            words = claim(found)
-            yield LogprobFinding(
+            words = f"{claim(found)[0].lower()}{claim(found)[1:]}"
+            yield Finding(
                 word="weights",
-                subject=pair_words(found),
+                subject=one_line(pair_words(found)),
                 outcome=outcome,
-                said=Description(claim=f"{words[0].lower()}{words[1:]}", reason=reason(found)),
-                lines=weight_evidence(found),
+                description=Description(
+                    claim=f"{words[0].lower()}{words[1:]}", reason=reason(found)
+                ),
+                lines=escaped_lines(weight_evidence(found)),
                 advice=advise_weights(found),
                 repeat=_repeat(part, report),
             )

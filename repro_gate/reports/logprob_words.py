@@ -41,9 +41,9 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
             claim = "the response is about other content than the request, or has impossible values"
             return Description(claim=claim, reason=foreign.message(reason))
         case Unrecorded(reason=reason):
-            reason = f"{reason} (source {cell.source})"
+            named = foreign.message(f"{reason} (source {cell.source})")
             claim = "no baseline recorded for this cell at this source"
-            return Description(claim=claim, reason=foreign.message(reason))
+            return Description(claim=claim, reason=named)
         case Inconclusive(reason=reason, remedy=remedy):
             said = None if remedy is None else foreign.message(remedy)
             claim = "not measured, so neither a pass nor drift"
@@ -65,7 +65,7 @@ def _outlying(found: Outlying) -> Description:
 
 
 def advise_logprobs(verdict: LogprobVerdict) -> str:  # noqa: PLR0911 -- one for each verdict
-    """Return what to do about a verdict, in our own words."""
+    """Return what to do about a verdict."""
     match verdict:
         case Agrees():
             return "No action needed."
@@ -99,7 +99,7 @@ def describe_sameness(sameness: Sameness) -> str:
 
 
 def describe_logprob_control(control: LogprobControl) -> str:
-    """Return what a control shows, in our own words."""
+    """Return what a control shows."""
     if control.failed:
         return "another prompt gave the same log-probabilities, so this check cannot fail"
     return "another prompt gives different log-probabilities, as expected"

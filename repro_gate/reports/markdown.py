@@ -13,8 +13,7 @@ from repro_gate.core.verdicts import Nondeterministic
 from repro_gate.reports import foreign, logprob_summary, summary
 from repro_gate.reports.describe import WORDS, describe, describe_control
 from repro_gate.reports.figures import plural
-from repro_gate.reports.markdown_findings import finding_blocks
-from repro_gate.reports.markdown_logprob_findings import note_blocks
+from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
 from repro_gate.reports.markdown_text import code, details, document, fence, mark, table
 from repro_gate.reports.notes import check_notes

@@ -1,55 +1,74 @@
-"""The findings of the Markdown report: what was seen, where to look, and what to do."""
+"""Findings and notes in Markdown: what was seen, where to look, and what to do."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
-from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Drift
-from repro_gate.reports.describe import advise, describe, describe_former
-from repro_gate.reports.explain import Explanation, evidence, explain
-from repro_gate.reports.findings import Finding, findings
-from repro_gate.reports.markdown_logprob_findings import changed_table, logprob_finding_blocks
-from repro_gate.reports.markdown_text import code, fence
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.report import GateReport
+from repro_gate.reports.explain import Explanation
+from repro_gate.reports.findings import Finding, token_findings
+from repro_gate.reports.logprob_findings import logprob_findings
+from repro_gate.reports.markdown_text import code, fence, table
+from repro_gate.reports.notes import Note
 from repro_gate.reports.token_diff import token_diff
 
-Block = Sequence[str]
+Block: TypeAlias = Sequence[str]
+ChangesTable: TypeAlias = Callable[[str, Sequence[FactChange]], Block]
+"""Makes a table of what changed since a golden or a baseline was recorded."""
 
 
 def finding_blocks(report: GateReport) -> Iterator[Block]:
     """Yield a section for each finding."""
-    blocks = [
-        *chain.from_iterable(map(_finding, findings(report))),
-        *logprob_finding_blocks(report),
-    ]
-    if blocks:
+    hosted = (finding for part in report.logprobs for finding in logprob_findings(part, report))
+    found = [*token_findings(report), *hosted]
+    if found:
         yield ["## Findings"]
-        yield from blocks
+    for finding in found:
+        yield from _finding(finding)
+
+
+def note_blocks(notes: Iterable[Note]) -> Iterator[Block]:
+    """Yield what is worth knowing and fails nothing."""
+    for note in notes:
+        yield [f"**Note**: {note.claim}."]
+        yield figure_block(note.lines)
+
+
+def figure_block(lines: Sequence[tuple[str, str]]) -> Block:
+    """Return labelled lines under each other; nothing without any."""
+    width = max((len(label) for label, _ in lines), default=0)
+    return fence([f"{label:<{width}}  {text}" for label, text in lines], "text") if lines else ()
+
+
+def changes_since(finding: Finding, table_of: ChangesTable) -> Iterator[Block]:
+    """Yield what changed since a golden or a baseline was recorded."""
+    changes, explanation = finding.description.suspects, finding.explanation
+    if changes:
+        yield [f"Changed since the {finding.recorded} was recorded:"]
+        yield table_of(finding.recorded, changes)
+    elif explanation is not None and explanation.run is None:
+        yield ["The provenance has not changed since the golden was recorded."]
 
 
 def _finding(finding: Finding) -> Iterator[Block]:
-    cell, said = finding.first, describe(finding.first)
-    several = len(finding.cells) > 1
-    yield [f"### {cell.verdict.word}: {finding.count_words if several else code(cell.id)}"]
-    yield [f"{said.claim[0].upper()}{said.claim[1:]}."]
-    if said.reason is not None:
-        yield [f"Reason: {code(said.reason)}"]
-    former = describe_former(finding.cells)
-    if former is not None:
-        yield [f"Tokens: {former}."]
-    if several:
-        yield [f"- {code(cell_id)}" for cell_id in finding.ids]
-    explanation = explain(cell)
-    if explanation is not None:
-        yield from _divergence(explanation)
-        yield from _suspects(cell)
-    yield from _what_to_do(finding)
-
-
-def _divergence(explanation: Explanation) -> Iterator[Block]:
-    yield fence(_diff(explanation), "diff")
-    lines = evidence(explanation)
-    width = max(len(label) for label, _ in lines)
-    yield fence([f"{label:<{width}}  {text}" for label, text in lines], "text")
+    description = finding.description
+    subject = finding.subject if finding.ids else code(finding.subject)
+    yield [f"### {finding.word}: {subject}"]
+    yield [f"{description.claim[0].upper()}{description.claim[1:]}."]
+    if description.reason is not None:
+        yield [f"Reason: {code(description.reason)}"]
+    if finding.former is not None:
+        yield [f"Tokens: {finding.former}."]
+    yield [f"- {code(cell_id)}" for cell_id in finding.ids]
+    if finding.explanation is not None:
+        yield fence(_diff(finding.explanation), "diff")
+    yield figure_block(finding.lines)
+    yield from changes_since(finding, _changed_table)
+    yield [f"What to do: {finding.advice}"]
+    if description.remedy is not None:
+        yield [f"Remedy: {code(description.remedy)}"]
+    if finding.command is not None:
+        yield fence([finding.command], "sh")
 
 
 def _diff(explanation: Explanation) -> Iterator[str]:
@@ -58,19 +77,12 @@ def _diff(explanation: Explanation) -> Iterator[str]:
     yield from token_diff(explanation)
 
 
-def _suspects(cell: CellReport) -> Iterator[Block]:
-    changes = describe(cell).suspects
-    if changes:
-        yield ["Changed since the golden was recorded:"]
-        yield changed_table("golden", changes)
-    elif isinstance(cell.verdict, Drift):
-        yield ["The provenance has not changed since the golden was recorded."]
+def _changed_table(recorded: str, changes: Sequence[FactChange]) -> Block:
+    return table(
+        ["fact", recorded, "now"],
+        [[code(change.name), *map(_fact, (change.before, change.after))] for change in changes],
+    )
 
 
-def _what_to_do(finding: Finding) -> Iterator[Block]:
-    remedy = describe(finding.first).remedy
-    yield [f"What to do: {advise(finding.first.verdict)}"]
-    if remedy is not None:
-        yield [f"Remedy: {code(remedy)}"]
-    if finding.command is not None:
-        yield fence([finding.command], "sh")
+def _fact(value: str | None) -> str:
+    return "(not reported)" if value is None else code(value)

@@ -15,7 +15,7 @@ from repro_gate.reports import logprob_summary
 from repro_gate.reports.figures import amount, chance, nats, percent, plural, shifted
 from repro_gate.reports.logprob_evidence import shift_of
 from repro_gate.reports.logprob_words import describe_logprob_control
-from repro_gate.reports.markdown_logprob_findings import figure_block, note_blocks
+from repro_gate.reports.markdown_findings import figure_block, note_blocks
 from repro_gate.reports.markdown_text import code, details, mark, table
 from repro_gate.reports.matrix_words import (
     describe_matrix,

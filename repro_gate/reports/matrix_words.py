@@ -8,9 +8,7 @@ from repro_gate.core.logprob_report import SuiteTest, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Sameness
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.policies import Tolerance
-from repro_gate.reports import foreign
 from repro_gate.reports.figures import chance, nats, percent, plural, shifted
-from repro_gate.reports.labelled import Line
 from repro_gate.reports.logprob_words import BELOW_FLOOR, describe_sameness
 
 SESSIONS: Final = "valid for noise between draws, not for noise that is constant within a session"
@@ -39,7 +37,7 @@ def describe_matrix(matrix: SuiteTest) -> str:
 
 
 def advise_matrix(verdict: SuiteVerdict) -> str:
-    """Return what to do about the whole, in our own words."""
+    """Return what to do about the whole."""
     match verdict:
         case SuiteVerdict.AGREES:
             return "No action needed."
@@ -76,13 +74,13 @@ def matrix_words(matrix: SuiteTest) -> str:
     return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}{without}, {shift}"
 
 
-def matrix_evidence(matrix: SuiteTest, tolerance: Tolerance) -> tuple[Line, ...]:
+def matrix_evidence(matrix: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, str], ...]:
     """Return the figures of the test over the whole as labelled lines; none without a test."""
     if matrix.verdict is SuiteVerdict.NOT_TESTED:
         return ()
     cells = plural(matrix.cells, "cell")
     level = percent(design.SUITE_SHARE * tolerance.false_alarm_rate)
-    p_value = f"p = {chance(matrix.p_value)}, by the {foreign.one_line(matrix.evidence)}"
+    p_value = f"p = {chance(matrix.p_value)}, by the {matrix.evidence}"
     shift = f"{nats(matrix.typical_shift)} nats in the median cell"
     floor = f"where {nats(tolerance.floor_nats)} would matter"
     bound = f"within {nats(matrix.mean_shift_bound)} of 0 with 95 % confidence (TOST)"
@@ -95,7 +93,7 @@ def matrix_evidence(matrix: SuiteTest, tolerance: Tolerance) -> tuple[Line, ...]
     )
 
 
-def _sameness(matrix: SuiteTest) -> Iterator[Line]:
+def _sameness(matrix: SuiteTest) -> Iterator[tuple[str, str]]:
     """Yield what is claimed of a mean shift, unless the cells themselves have moved."""
     is_found = matrix.verdict is not SuiteVerdict.AGREES
     if is_found and matrix.sameness is Sameness.NOT_SHOWN:

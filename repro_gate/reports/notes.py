@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Effect, Outlying, Shifted
 from repro_gate.core.report import GateReport, NoteOrigin
-from repro_gate.reports import foreign
 from repro_gate.reports.figures import nats, percent, plural
-from repro_gate.reports.labelled import Line, cut
+from repro_gate.reports.foreign import Escaped, Line, cut, escaped_lines, message, one_line
 from repro_gate.reports.logprob_evidence import effect_words, outlier_lines
 from repro_gate.reports.logprob_summary import changes
 from repro_gate.reports.logprob_words import BELOW_FLOOR, WITHIN_BAND
 from repro_gate.reports.matrix_words import describe_matrix, matrix_evidence
 
-_MOST_STRANGE = 3
-"""Cells whose outliers are told in a note; report.json has all."""
+_MAX_STRANGE = 3
+"""Cells whose outliers are listed in a note; report.json has all."""
 
 _CLAIMS = {
     NoteOrigin.GATE: "the check found something that does not change the outcome",
@@ -30,31 +29,30 @@ class Note:
     """What is worth knowing, and no reason to fail."""
 
     claim: str
-    """In our own words."""
-    subject: str
-    """In foreign words: one printable line."""
+    """Without untrusted text."""
+    subject: Escaped
     lines: tuple[Line, ...]
-    """In foreign words, but for the labels."""
 
 
 def check_notes(report: GateReport) -> Iterator[Note]:
     """Yield the notes of the whole check; those with the same message as one."""
-    groups: dict[tuple[NoteOrigin, str], list[str]] = defaultdict(list)
+    groups: dict[tuple[NoteOrigin, str], list[Escaped]] = defaultdict(list)
     for note in report.notes:
-        groups[note.origin, note.message].append(foreign.one_line(note.about))
-    for (origin, message), about in groups.items():
+        groups[note.origin, note.message].append(one_line(note.about))
+    for (origin, text), about in groups.items():
+        more = f" and {len(about) - 1} more" if len(about) > 1 else ""
         yield Note(
             claim=_CLAIMS[origin],
-            subject=about[0] if len(about) == 1 else f"{about[0]} and {len(about) - 1} more",
-            lines=(*cut("about", about), ("message", foreign.message(message))),
+            subject=one_line(f"{about[0]}{more}"),
+            lines=(*cut("about", about), ("message", message(text))),
         )
 
 
 def whole_notes(part: LogprobReport) -> Iterator[Note]:
     """Yield the change of a suite as a whole that is too small to count."""
     if part.suite_test.verdict is SuiteVerdict.CHANGED:
-        subject = f"{foreign.one_line(part.suite)} as a whole"
-        figures = matrix_evidence(part.suite_test, part.tolerance)
+        subject = one_line(f"{part.suite} as a whole")
+        figures = escaped_lines(matrix_evidence(part.suite_test, part.tolerance))
         yield Note(claim=describe_matrix(part.suite_test), subject=subject, lines=figures)
 
 
@@ -69,17 +67,18 @@ def logprob_notes(part: LogprobReport) -> Iterator[Note]:
     if strange:
         allowed = percent(part.tolerance.max_outlier_rate)
         claim = f"outliers were redrawn; above {allowed} of all draws they are a finding"
-        lines = [line for cell in strange[:_MOST_STRANGE] for line in _outliers_of(cell)]
-        if len(strange) > _MOST_STRANGE:
-            lines.append(("cell", f"and {len(strange) - _MOST_STRANGE} more"))
-        yield Note(claim=claim, subject=plural(len(strange), "cell"), lines=tuple(lines))
+        lines = [line for cell in strange[:_MAX_STRANGE] for line in _outliers_of(cell)]
+        if len(strange) > _MAX_STRANGE:
+            lines.append(("cell", f"and {len(strange) - _MAX_STRANGE} more"))
+        subject = one_line(plural(len(strange), "cell"))
+        yield Note(claim=claim, subject=subject, lines=escaped_lines(lines))
 
 
 def _changes(claim: str, changed: Sequence[tuple[LogprobCellReport, Effect]]) -> Iterator[Note]:
     if changed:
-        told = [f"{foreign.one_line(cell.id)}  {effect_words(effect)}" for cell, effect in changed]
-        subject = plural(len(changed), "cell")
-        yield Note(claim=claim, subject=subject, lines=tuple(cut("cell", told)))
+        words = [one_line(f"{cell.id}  {effect_words(effect)}") for cell, effect in changed]
+        subject = one_line(plural(len(changed), "cell"))
+        yield Note(claim=claim, subject=subject, lines=tuple(cut("cell", words)))
 
 
 def _is_told(cell: LogprobCellReport) -> bool:
@@ -87,6 +86,6 @@ def _is_told(cell: LogprobCellReport) -> bool:
     return isinstance(cell.verdict, Outlying | Shifted)
 
 
-def _outliers_of(cell: LogprobCellReport) -> Iterator[Line]:
-    yield "cell", foreign.one_line(cell.id)
+def _outliers_of(cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
+    yield "cell", cell.id
     yield from outlier_lines(cell)

@@ -1,20 +1,21 @@
 """The report for whoever waits at a terminal or reads a log: short, one fact on a line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import assert_never
 
 from rich.console import Console
 from rich.text import Text
 
-from repro_gate.core.outcome import decide, outcome_of_verdict
+from repro_gate.core.logprob_report import LogprobReport, WeightReport
+from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import GateReport
-from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import advise, describe, describe_former
-from repro_gate.reports.explain import evidence, explain
-from repro_gate.reports.findings import Finding, findings
-from repro_gate.reports.labelled import cut, given
-from repro_gate.reports.notes import check_notes
-from repro_gate.reports.terminal_lines import aligned, line, style, title
-from repro_gate.reports.terminal_logprobs import finding_lines, note_lines, suite_lines
+from repro_gate.reports import foreign, logprob_summary, summary
+from repro_gate.reports.findings import Finding, token_findings
+from repro_gate.reports.foreign import given
+from repro_gate.reports.logprob_findings import logprob_findings
+from repro_gate.reports.matrix_words import matrix_words, promise
+from repro_gate.reports.notes import Note, check_notes, logprob_notes, whole_notes
+from repro_gate.reports.weight_words import pair_words, size_words, statement, tail_words
 
 
 def render_terminal(report: GateReport, console: Console) -> None:
@@ -23,39 +24,48 @@ def render_terminal(report: GateReport, console: Console) -> None:
         console.print(text, soft_wrap=True)
 
 
+def style(outcome: Outcome) -> str:
+    """Return how an outcome looks."""
+    match outcome:
+        case Outcome.PASSED:
+            return "bold green"
+        case Outcome.FAILED:
+            return "bold red"
+        case Outcome.INCONCLUSIVE:
+            return "bold yellow"
+        case _:
+            assert_never(outcome)
+
+
 def _lines(report: GateReport) -> Iterator[Text]:
-    for finding in findings(report):
+    for finding in token_findings(report):
         yield from _finding(finding)
     for part in report.logprobs:
-        yield from finding_lines(part, report)
+        for finding in logprob_findings(part, report):
+            yield from _finding(finding)
+        for note in (*whole_notes(part), *logprob_notes(part)):
+            yield from _note(note)
     for note in check_notes(report):
-        yield from note_lines(note)
+        yield from _note(note)
     if summary.has_tokens(report):
         yield from _overview(report)
     for part in report.logprobs:
-        yield from suite_lines(part, report)
-    yield line(summary.render_summary(report), style(decide(report)))
+        yield from _suite(part, report)
+    yield _line(summary.render_summary(report), style(decide(report)))
 
 
 def _finding(finding: Finding) -> Iterator[Text]:
-    cell, said = finding.first, describe(finding.first)
-    several = len(finding.cells) > 1
-    subject = finding.count_words if several else finding.ids[0]
-    yield title(cell.verdict.word, subject, outcome_of_verdict(cell.verdict))
-    yield line(f"  {said.claim}")
-    explanation = explain(cell)
-    yield from aligned(
-        [
-            *given("reason", said.reason),
-            *given("tokens", describe_former(finding.cells)),
-            *(cut("cell", finding.ids) if several else ()),
-            *(evidence(explanation) if explanation else ()),
-            *cut("changed", [foreign.change_line(change) for change in said.suspects]),
-            *given("remedy", said.remedy),
-            ("what to do", advise(cell.verdict)),
-            *given("command", finding.command),
-        ]
-    )
+    command = None if finding.command is None else foreign.one_line(finding.command)
+    yield _title(finding.word, finding.subject, finding.outcome)
+    yield _line(f"  {finding.description.claim}")
+    yield from _aligned([*finding.details, *given("command", command)])
+    yield Text()
+
+
+def _note(note: Note) -> Iterator[Text]:
+    yield _title("note", note.subject, Outcome.PASSED)
+    yield _line(f"  {note.claim}")
+    yield from _aligned(note.lines)
     yield Text()
 
 
@@ -66,7 +76,52 @@ def _overview(report: GateReport) -> Iterator[Text]:
         for model, pairs in models.items()
         for cells in [[cell for _, cell in pairs]]
     ]
-    rows.append(("controls", summary.control_words(report), ""))
+    rows.append((foreign.one_line("controls"), summary.control_words(report), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, first, second in rows:
-        yield line(f"{name:<{widths[0]}}  {first:<{widths[1]}}  {second}".rstrip())
+        yield _line(f"{name:<{widths[0]}}  {first:<{widths[1]}}  {second}".rstrip())
+
+
+def _suite(part: LogprobReport, report: GateReport) -> Iterator[Text]:
+    outcome = logprob_summary.outcome_of_part(part, report)
+    yield _title("suite", f"{part.suite}  {logprob_summary.part_words(part)}", outcome)
+    sameness = logprob_summary.sameness_words(part)
+    yield from _aligned(
+        [
+            *_policies(part),
+            ("whole", matrix_words(part.suite_test)),
+            *([] if sameness is None else [("sameness", sameness)]),
+            ("controls", logprob_summary.control_words(part)),
+            *(("weights", _weight_words(found)) for found in part.weights),
+            ("spent", logprob_summary.spending_words(part.spending)),
+            ("false alarms", promise(part.tolerance)),
+        ]
+    )
+
+
+def _policies(part: LogprobReport) -> Iterator[tuple[str, str]]:
+    drawn = [logprob_summary.policy_words(noise) for noise in part.policies]
+    width = max(map(len, drawn), default=0)
+    agreed = logprob_summary.agreements(part)
+    for noise, words, agreement in zip(part.policies, drawn, agreed, strict=True):
+        yield foreign.one_line(noise.policy), f"{words:<{width}}  {agreement}"
+
+
+def _weight_words(found: WeightReport) -> str:
+    control = ", A/A control" if found.is_control else ""
+    figures = f"ESS {size_words(found)}, k-hat {tail_words(found)}"
+    return f"{pair_words(found)}{control}: {figures}. {statement(found)}"
+
+
+def _title(word: str, subject: str, outcome: Outcome) -> Text:
+    return Text.assemble((word, style(outcome)), "  ", (foreign.log_line(subject), "bold"))
+
+
+def _line(text: str, look: str = "") -> Text:
+    return Text(foreign.log_line(text), look)
+
+
+def _aligned(lines: Sequence[tuple[str, str]]) -> Iterator[Text]:
+    width = max(len(label) for label, _ in lines)
+    for label, text in lines:
+        yield Text.assemble("  ", (f"{label:<{width}}", "dim"), "  ", foreign.log_line(text))

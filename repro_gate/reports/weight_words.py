@@ -4,9 +4,8 @@ from typing import assert_never
 
 from repro_gate.core.logprob_report import Usability, WeightReport
 from repro_gate.core.outcome import Outcome
-from repro_gate.reports import foreign
 from repro_gate.reports.figures import amount, chance, percent, plural, shifted
-from repro_gate.reports.labelled import Line
+from repro_gate.reports.foreign import Escaped, message
 
 USABLE = "These weights can be used"
 NOT_USABLE = "These weights cannot be used"
@@ -15,8 +14,8 @@ FORMULA = "w = exp(target - base), one for each item"
 
 
 def pair_words(found: WeightReport) -> str:
-    """Return what is compared with what, in printable text."""
-    return foreign.one_line(f"{found.target} / {found.base}")
+    """Return what is compared with what."""
+    return f"{found.target} / {found.base}"
 
 
 def role_words(found: WeightReport) -> str:
@@ -34,7 +33,7 @@ def outcome_of_weights(found: WeightReport) -> Outcome:
 
 
 def statement(found: WeightReport) -> str:
-    """Return whether the weights can be used, and why not, in printable text."""
+    """Return whether the weights can be used, and why not."""
     why = reason(found)
     return f"{claim(found)}: {why}" if why else f"{claim(found)}."
 
@@ -52,13 +51,13 @@ def claim(found: WeightReport) -> str:
             assert_never(found.usability)
 
 
-def reason(found: WeightReport) -> str:
-    """Return why weights cannot be used, or cannot be judged, in printable text; or nothing."""
-    return foreign.message("; ".join(found.problems or found.doubts))
+def reason(found: WeightReport) -> Escaped:
+    """Return why weights cannot be used, or cannot be judged; empty when they can be used."""
+    return message("; ".join(found.problems or found.doubts))
 
 
 def advise_weights(found: WeightReport) -> str:
-    """Return what to do about weights that are no pass, in our own words."""
+    """Return what to do about weights that are no pass."""
     if found.inconclusive:
         return "Add items, or draws where the reason asks for them; this cannot pass until then."
     if found.is_control:
@@ -84,7 +83,7 @@ def tail_words(found: WeightReport) -> str:
     return f"{amount(found.khat)} (bar {amount(found.khat_bar)})"
 
 
-def weight_evidence(found: WeightReport) -> tuple[Line, ...]:
+def weight_evidence(found: WeightReport) -> tuple[tuple[str, str], ...]:
     """Return the figures of a comparison as labelled lines."""
     centred = (
         f", p = {chance(found.control_p)} if both are the same"

@@ -29,7 +29,7 @@ from repro_gate.reports.describe import (
     describe_finding,
     describe_former,
 )
-from repro_gate.reports.findings import findings
+from repro_gate.reports.findings import token_findings
 from repro_gate.reports.foreign import change_line, message, one_line
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.json_report import render_json
@@ -98,8 +98,8 @@ def test_reason_and_remedy_are_safe_lines(cell_report: Callable[..., CellReport]
 
     assert describe(found) == Description(
         claim="not measured, so neither a pass nor drift",
-        reason=r"died\x1b[2J",
-        remedy=r"try\nagain",
+        reason=one_line(r"died\x1b[2J"),
+        remedy=one_line(r"try\nagain"),
     )
 
 
@@ -181,7 +181,7 @@ def test_every_report_shows_how_a_changed_cell_compares(
     with console.capture() as captured:
         render_terminal(report, console)
 
-    assert len(findings(report)) == 1
+    assert len(token_findings(report)) == 1
     words = "1 of 2 cells diverge from their golden, first at output[3]"
     assert f"  tokens      {words}\n" in captured.get()
     assert f"Tokens: {words}.\n" in render_markdown(report)

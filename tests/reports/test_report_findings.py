@@ -11,7 +11,14 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
 from repro_gate.reports.commands import quoted
-from repro_gate.reports.findings import accepting_all, accepting_by_model, findings
+from repro_gate.reports.describe import Description
+from repro_gate.reports.findings import (
+    Finding,
+    accepting_all,
+    accepting_by_model,
+    token_findings,
+)
+from repro_gate.reports.foreign import one_line
 from tests.fakes.values import control_of
 
 Found = Callable[..., CellReport]
@@ -21,7 +28,7 @@ UNRECORDED = Unrecorded(reason="there is no golden for this profile")
 
 def test_match_is_no_finding(gate_report: Build, cell_report: Found) -> None:
     """A check that passed has nothing to find."""
-    assert findings(gate_report(cell_report(Match()))) == ()
+    assert token_findings(gate_report(cell_report(Match()))) == ()
 
 
 def test_cells_with_the_same_to_say_are_one_finding(
@@ -31,7 +38,7 @@ def test_cells_with_the_same_to_say_are_one_finding(
     same = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (1, 2)]
     other = cell_report(Unrecorded(reason="another definition"), cell(seed=3))
 
-    assert [found.cells for found in findings(gate_report(same[0], other, same[1]))] == [
+    assert [found.cells for found in token_findings(gate_report(same[0], other, same[1]))] == [
         tuple(same),
         (other,),
     ]
@@ -49,7 +56,7 @@ def test_drifts_to_the_same_tokens_are_one_finding(
         for seed, word in enumerate(("one", "two"), start=1)
     ]
 
-    (found,) = findings(gate_report(*same))
+    (found,) = token_findings(gate_report(*same))
     assert found.cells == tuple(same)
     assert found.repeat == (
         "repro-gate check --suite embedded --only 'tiny-qwen2--autumn-leaves--seed*'"
@@ -72,14 +79,14 @@ def test_drifts_to_other_tokens_are_told_one_by_one(
         drift(*map(generation, other), cell(seed=2)),
     ]
 
-    assert [len(found.cells) for found in findings(gate_report(*cells))] == [1, 1]
+    assert [len(found.cells) for found in token_findings(gate_report(*cells))] == [1, 1]
 
 
 def test_golden_without_a_cell_cannot_be_measured_again(
     gate_report: Build, orphan: Callable[[str], CellReport]
 ) -> None:
     """No command is given where there is nothing to run."""
-    (found,) = findings(gate_report(orphan("gone")))
+    (found,) = token_findings(gate_report(orphan("gone")))
 
     assert found.repeat is None
 
@@ -89,7 +96,7 @@ def test_command_repeats_on_the_same_matrix_and_device(
 ) -> None:
     """The options of the check are those of its repetition."""
     report = gate_report(cell_report(UNRECORDED), repeat_with=("--device", "cuda"))
-    (found,) = findings(report)
+    (found,) = token_findings(report)
 
     only = "tiny-qwen2--autumn-leaves--seed42"
     assert found.repeat == (f"repro-gate check --device cuda --suite embedded --only {only}")
@@ -101,7 +108,7 @@ def test_what_only_looks_like_an_option_is_quoted(
 ) -> None:
     """A word of a report is one word of the command, whatever it begins with."""
     report = gate_report(cell_report(UNRECORDED, suite=None), repeat_with=(word,))
-    (found,) = findings(report)
+    (found,) = token_findings(report)
 
     assert found.command is not None
     assert found.command.startswith(f"repro-gate update-snapshots {quoted(word)} --only ")
@@ -109,7 +116,7 @@ def test_what_only_looks_like_an_option_is_quoted(
 
 def test_unknown_comes_last(rich_report: GateReport) -> None:
     """What was seen to be wrong is told before what was not seen."""
-    assert [found.first.verdict.word for found in findings(rich_report)] == [
+    assert [found.word for found in token_findings(rich_report)] == [
         "nondeterministic",
         "drift",
         "drift",
@@ -120,9 +127,27 @@ def test_unknown_comes_last(rich_report: GateReport) -> None:
     ]
 
 
+def test_a_failed_control_is_a_finding_unless_a_vacuous_cell_shows_it(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """Where no golden matched, nothing else shows that the output ignores a factor."""
+    controls = tuple(control_of(cell(), factor=factor) for factor in Factor)
+    vacuous = cell_report(Vacuous(factor=Factor.SEED), cell(seed=2))
+    report = gate_report(vacuous, controls=controls, repeat_with=("--device", "cuda"))
+
+    _, control = token_findings(report)
+    assert control == Finding(
+        word="control",
+        subject=one_line("tiny-qwen2--autumn-leaves--seed42 with another prompt"),
+        description=Description(claim="no other prompt changes the output of this model"),
+        advice="Check the model file and the engine: the output must depend on the prompt.",
+        repeat="repro-gate check --device cuda",
+    )
+
+
 def test_command_accepts_one_cell(gate_report: Build, cell_report: Found) -> None:
     """The command of one cell names that cell, and the suite in which it is found."""
-    (found,) = findings(gate_report(cell_report(UNRECORDED)))
+    (found,) = token_findings(gate_report(cell_report(UNRECORDED)))
 
     only = "tiny-qwen2--autumn-leaves--seed42"
     assert found.command == f"repro-gate update-snapshots --suite embedded --only {only}"
@@ -133,7 +158,7 @@ def test_command_accepts_cells_by_what_they_share(
 ) -> None:
     """A pattern may also take in cells that match, for an update leaves them alone."""
     cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
-    (found,) = findings(gate_report(*cells, cell_report(Match(), cell(seed=13))))
+    (found,) = token_findings(gate_report(*cells, cell_report(Match(), cell(seed=13))))
 
     assert found.command == (
         "repro-gate update-snapshots --suite embedded --only 'tiny-qwen2--autumn-leaves--seed1*'"
@@ -146,7 +171,7 @@ def test_command_accepts_nothing_else(
     """No pattern is given that would accept a cell with another finding too."""
     cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
     vacuous = cell_report(Vacuous(factor=Factor.SEED), cell(seed=13))
-    found = findings(gate_report(*cells, vacuous))
+    found = token_findings(gate_report(*cells, vacuous))
 
     assert [each.command for each in found] == [
         "repro-gate update-snapshots --suite embedded --only ID  # for each of these ids",
@@ -158,7 +183,7 @@ def test_command_of_one_cell_is_no_pattern(gate_report: Build, cell_report: Foun
     """Whatever means something in a pattern means itself in an id, and nothing else is accepted."""
     ids = ("a*", "a?", "a[bc]", "ab", "abc")
     reasons = (cell_report(Unrecorded(reason=each), id=each, suite=None) for each in ids)
-    found = findings(gate_report(*reasons))
+    found = token_findings(gate_report(*reasons))
     patterns = [shlex.split(each.command or "")[-1] for each in found]
 
     assert [[each for each in ids if fnmatchcase(each, pattern)] for pattern in patterns] == [
@@ -181,8 +206,8 @@ def test_pattern_of_several_cells_selects_no_other(
     """What begins as they do is looked for before, between and behind them."""
     same = [cell_report(UNRECORDED, id=each, suite=None) for each in ("a[1", "a[5", "a[x")]
     rest = [cell_report(Vacuous(factor=Factor.SEED), id=each, suite=None) for each in others]
-    found = findings(gate_report(*rest, *same))
-    command = next(each.command for each in found if each.first.verdict == UNRECORDED)
+    found = token_findings(gate_report(*rest, *same))
+    command = next(each.command for each in found if each.word == UNRECORDED.word)
 
     told = "ID  # for each of these ids" if pattern is None else f"'{pattern}'"
     assert command == f"repro-gate update-snapshots --only {told}"
@@ -190,28 +215,30 @@ def test_pattern_of_several_cells_selects_no_other(
 
 def test_command_without_a_suite(gate_report: Build, cell_report: Found) -> None:
     """A cell that says no suite is looked for in the default ones."""
-    (found,) = findings(gate_report(cell_report(UNRECORDED, suite=None)))
+    (found,) = token_findings(gate_report(cell_report(UNRECORDED, suite=None)))
 
     assert found.command == ("repro-gate update-snapshots --only tiny-qwen2--autumn-leaves--seed42")
 
 
 def test_command_prunes_orphans(gate_report: Build, orphan: Callable[[str], CellReport]) -> None:
     """The file name of an orphan never becomes part of a command."""
-    (found,) = findings(gate_report(orphan("x'; rm -rf ~; '")))
+    (found,) = token_findings(gate_report(orphan("x'; rm -rf ~; '")))
 
     assert found.command == "repro-gate update-snapshots --prune"
 
 
 def test_command_quotes_what_it_names(gate_report: Build, cell_report: Found) -> None:
     """Whatever an id holds, it is one word of the command."""
-    (found,) = findings(gate_report(cell_report(UNRECORDED, id="a'; b")))
+    (found,) = token_findings(gate_report(cell_report(UNRECORDED, id="a'; b")))
 
     assert found.command == r"repro-gate update-snapshots --suite embedded --only 'a'\''; b'"
 
 
 def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report: Found) -> None:
     """Nothing that was not measured can be accepted."""
-    (found,) = findings(gate_report(cell_report(Inconclusive(reason="no device", remedy=None))))
+    (found,) = token_findings(
+        gate_report(cell_report(Inconclusive(reason="no device", remedy=None)))
+    )
 
     assert found.command is None
 
@@ -226,8 +253,8 @@ def test_no_command_is_offered_that_would_refuse(
     cells = [drift(generation("a b"), generation(f"a {n}"), cell(seed=n)) for n in (1, 2)]
     sound, doubted = gate_report(*cells), gate_report(*cells, controls=(control_of(cell()),))
 
-    assert [found.command is None for found in findings(sound)] == [False, False]
-    assert [found.command is None for found in findings(doubted)] == [True, True]
+    assert [found.command is None for found in token_findings(sound)] == [False, False]
+    assert [found.command for found in token_findings(doubted)] == [None, None, None]
     assert len(list(accepting_by_model(sound))) == 1
     assert list(accepting_by_model(doubted)) == []
     assert accepting_all(doubted) == "repro-gate update-snapshots"

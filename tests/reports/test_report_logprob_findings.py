@@ -10,10 +10,9 @@ from repro_gate.core.logprob_verdicts import Agrees, Outlying, Sameness, Shifted
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
-from repro_gate.reports.logprob_findings import (
-    LogprobFinding,
-    logprob_findings,
-)
+from repro_gate.reports.findings import Finding
+from repro_gate.reports.foreign import one_line
+from repro_gate.reports.logprob_findings import logprob_findings
 from repro_gate.reports.notes import Note, logprob_notes, whole_notes
 from tests.fakes.logprob_reports import (
     OUTLYING,
@@ -34,7 +33,7 @@ SHIFTED = Shifted(effect=effect_of(), provenance=())
 UNRECORDED = Unrecorded(reason="there is none")
 
 
-def found_in(report: GateReport) -> tuple[LogprobFinding, ...]:
+def found_in(report: GateReport) -> tuple[Finding, ...]:
     """Return the findings of the only suite of a report."""
     return logprob_findings(report.logprobs[0], report)
 
@@ -167,7 +166,7 @@ def test_weights_that_are_needed_are_a_finding(
     weights = weight_report_of("a long\ntail", is_control=is_control, must_be_usable=True)
     (found,) = found_in(logprob_suite_report(weights=(weights,)))
 
-    assert (found.said.claim, found.said.reason, found.advice) == (
+    assert (found.description.claim, found.description.reason, found.advice) == (
         "these weights cannot be used",
         r"a long\ntail",
         advice,
@@ -253,7 +252,7 @@ def test_small_change_of_the_whole_is_a_note() -> None:
 
     assert note == Note(
         claim="the service changed numerically, but below the configured floor",
-        subject="hosted as a whole",
+        subject=one_line("hosted as a whole"),
         lines=note.lines,
     )
     assert note.lines[0][0] == "evidence"

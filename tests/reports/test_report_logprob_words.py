@@ -15,6 +15,7 @@ from repro_gate.core.logprob_verdicts import (
 )
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.describe import Description
+from repro_gate.reports.foreign import one_line
 from repro_gate.reports.logprob_evidence import effect_words, logprob_evidence, shift_of
 from repro_gate.reports.logprob_words import (
     describe_logprob_control,
@@ -56,7 +57,7 @@ def test_outliers_before_a_failure_name_both() -> None:
     verdict = replace(OUTLYING, unfinished=BROKEN_OFF)
 
     assert describe_logprobs(logprob_cell_report_of(verdict)) == Description(
-        claim=claim, reason="the remaining draws were not made: 503 from\\nthe service"
+        claim=claim, reason=one_line("the remaining draws were not made: 503 from\\nthe service")
     )
 
 
@@ -201,7 +202,7 @@ def test_inconclusive_may_have_no_remedy() -> None:
     cell = unmeasured_of(Inconclusive(reason="timeout", remedy=None), logprob_cell_of())
 
     assert describe_logprobs(cell) == Description(
-        claim="not measured, so neither a pass nor drift", reason="timeout"
+        claim="not measured, so neither a pass nor drift", reason=one_line("timeout")
     )
 
 

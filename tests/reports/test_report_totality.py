@@ -3,16 +3,22 @@
 from collections.abc import Callable
 from typing import get_args
 
+from hypothesis import given, settings
+
 from repro_gate.core.logprob_report import LogprobCellReport
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict
+from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Match, Verdict
 from repro_gate.reports.describe import WORDS
+from repro_gate.reports.findings import token_findings
 from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
+from repro_gate.reports.logprob_findings import logprob_findings
 from repro_gate.reports.logprob_words import LOGPROB_WORDS
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.summary import render_summary
+from tests.reports.random_reports import RandomReports, hostile_texts
 
 Build = Callable[..., GateReport]
 
@@ -61,6 +67,16 @@ def test_terminal_has_every_verdict(
 def test_summary_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
     """The summary counts the verdict."""
     assert f": 1 {any_cell.verdict.word};" in render_summary(gate_report(any_cell))
+
+
+@given(report=RandomReports(hostile_texts).reports)
+@settings(deadline=None)
+def test_whatever_fails_a_check_is_a_finding(report: GateReport) -> None:
+    """A failed report has a finding that failed, and no other report has one."""
+    hosted = (found for part in report.logprobs for found in logprob_findings(part, report))
+    outcomes = {found.outcome for found in (*token_findings(report), *hosted)}
+
+    assert (Outcome.FAILED in outcomes) == (decide(report) is Outcome.FAILED)
 
 
 def test_the_sample_has_every_verdict_on_log_probabilities(

@@ -10,20 +10,13 @@ from itertools import chain
 from typing import Final, TypeAlias, assert_never
 
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
-from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import (
-    Description,
-    advise,
-    command_label,
-    describe,
-)
-from repro_gate.reports.explain import evidence as divergence_lines
-from repro_gate.reports.explain import explain
-from repro_gate.reports.findings import Finding, findings
-from repro_gate.reports.labelled import Line, cut, given
-from repro_gate.reports.logprob_findings import LogprobFinding, logprob_findings
+from repro_gate.reports.describe import command_label
+from repro_gate.reports.findings import Finding, token_findings
+from repro_gate.reports.foreign import Line, given
+from repro_gate.reports.logprob_findings import logprob_findings
 from repro_gate.reports.notes import Note, check_notes, logprob_notes, whole_notes
 
 LineOf: TypeAlias = Callable[[CellReport], tuple[str, int] | None]
@@ -100,9 +93,9 @@ def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotat
 
 
 def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
-    yield from (_of_cells(finding, line_of) for finding in findings(report))
+    yield from (_of_finding(finding, line_of) for finding in token_findings(report))
     for part in report.logprobs:
-        yield from map(_of_logprobs, logprob_findings(part, report))
+        yield from (_of_finding(finding, line_of) for finding in logprob_findings(part, report))
         yield from map(_of_note, (*whole_notes(part), *logprob_notes(part)))
     yield from map(_of_note, check_notes(report))
     if decide(report) is Outcome.INCONCLUSIVE or report.interrupted:
@@ -110,66 +103,28 @@ def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
         yield Annotation(level="warning", title="Not everything was measured", message=said)
 
 
-def _of_cells(finding: Finding, line_of: LineOf) -> Annotation:
-    cell, said = finding.first, describe(finding.first)
-    several = len(finding.cells) > 1
-    subject = finding.count_words if several else finding.ids[0]
-    explanation = explain(cell)
-    lines = [
-        *(cut("cell", finding.ids) if several else ()),
-        *(() if explanation is None else divergence_lines(explanation)),
-    ]
-    return Annotation(
-        level=_LEVELS[outcome_of_verdict(cell.verdict)],
-        title=f"{cell.verdict.word}: {subject}",
-        message=_message(
-            said,
-            lines,
-            advice=advise(cell.verdict),
-            command=finding.command,
-            word=cell.verdict.word,
-        ),
-        place=line_of(cell),
-    )
-
-
-def _of_logprobs(finding: LogprobFinding) -> Annotation:
+def _of_finding(finding: Finding, line_of: LineOf) -> Annotation:
     # A plot is nothing without the columns of a fixed font.
-    figures = [line for line in finding.lines if line[0] != "draws"]
-    lines = [*cut("cell", finding.ids), *figures]
+    lines = [line for line in finding.details if line[0] != "draws"]
+    command = None if finding.command is None else foreign.one_line(finding.command)
+    lines.extend(given(command_label(finding.word), command))
     return Annotation(
         level=_LEVELS[finding.outcome],
         title=f"{finding.word}: {finding.subject}",
-        message=_message(
-            finding.said, lines, advice=finding.advice, command=finding.command, word=finding.word
-        ),
+        message=_message(finding.description.claim, lines),
+        place=line_of(finding.cells[0]) if finding.cells else None,
     )
 
 
 def _of_note(note: Note) -> Annotation:
-    message = _message(Description(claim=note.claim), note.lines)
+    message = _message(note.claim, note.lines)
     return Annotation(level="notice", title=f"note: {note.subject}", message=message)
 
 
-def _message(
-    said: Description,
-    lines: Sequence[Line],
-    *,
-    advice: str | None = None,
-    command: str | None = None,
-    word: str = "",
-) -> str:
-    changed = [foreign.change_line(change) for change in said.suspects]
-    told = [
-        *given("reason", said.reason),
-        *lines,
-        *cut("changed", changed),
-        *given("remedy", said.remedy),
-        *given("what to do", advice),
-        *given(command_label(word), command),
-    ]
-    claim = f"{said.claim[0].upper()}{said.claim[1:]}."
-    return "\n".join([claim, *(f"{label}: {text}" for label, text in told)])
+def _message(claim: str, lines: Sequence[Line]) -> str:
+    return "\n".join(
+        [f"{claim[0].upper()}{claim[1:]}.", *(f"{label}: {text}" for label, text in lines)]
+    )
 
 
 def _most_important(level: Sequence[Annotation], most: int) -> Sequence[Annotation]:
@@ -183,11 +138,11 @@ def _most_important(level: Sequence[Annotation], most: int) -> Sequence[Annotati
 
 
 def _command(annotation: Annotation) -> str:
-    title = foreign.clipped(annotation.title, _LONGEST_TITLE)
-    properties = {"title": title}
+    properties: dict[str, str] = {}
     if annotation.place is not None:
         file, line = annotation.place
-        properties = {"file": foreign.one_line(file), "line": str(line), "title": title}
+        properties = {"file": foreign.one_line(file), "line": str(line)}
+    properties["title"] = foreign.clipped(annotation.title, _LONGEST_TITLE)
     named = ",".join(f"{name}={_escaped(text, _PROPERTY)}" for name, text in properties.items())
     message = annotation.message
     if len(message) > _LONGEST_MESSAGE:

@@ -28,6 +28,10 @@ class SharedChanges:
     goldens: tuple[FactChange, ...] = ()
     baselines: tuple[FactChange, ...] = ()
 
+    def of(self, recorded: str) -> tuple[FactChange, ...]:
+        """Return those since goldens, or since baselines, were recorded."""
+        return self.goldens if recorded == "golden" else self.baselines
+
 
 def shared_changes(report: GateReport) -> SharedChanges:
     """Return what changed, as far as it is the same for several drifts and for all of them."""

@@ -17,7 +17,7 @@ from repro_gate.reports.github.links import download_command
 from repro_gate.reports.github.room import Piece, utf16_units
 from repro_gate.reports.github.sections import Section, hosted_sections, token_sections
 from repro_gate.reports.markdown import control_blocks, provenance_blocks, timing_block
-from repro_gate.reports.markdown_logprob_findings import note_blocks
+from repro_gate.reports.markdown_findings import note_blocks
 from repro_gate.reports.markdown_logprobs import part_line, suite_blocks
 from repro_gate.reports.markdown_text import code, fence, table
 from repro_gate.reports.notes import check_notes, logprob_notes, whole_notes

@@ -1,28 +1,22 @@
 """The findings as a reviewer reads them: each a section that can stand alone, or be folded."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
-from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
 from repro_gate.core.tokens import Token
-from repro_gate.core.verdicts import Drift
-from repro_gate.reports.describe import (
-    Description,
-    advise,
-    command_label,
-    describe,
-    describe_former,
-)
-from repro_gate.reports.explain import Explanation, explain, margin_words, where
-from repro_gate.reports.findings import Finding, findings
-from repro_gate.reports.foreign import clipped
+from repro_gate.reports.describe import command_label
+from repro_gate.reports.explain import Explanation, margin_words, where
+from repro_gate.reports.findings import Finding, is_unknown, token_findings
+from repro_gate.reports.foreign import Escaped, Line, clipped
 from repro_gate.reports.github.changes import SharedChanges, changes_table, shared_changes
 from repro_gate.reports.github.folding import folded, joined
-from repro_gate.reports.labelled import Line
-from repro_gate.reports.logprob_findings import LogprobFinding, logprob_findings
+from repro_gate.reports.logprob_findings import logprob_findings
+from repro_gate.reports.markdown_findings import changes_since
 from repro_gate.reports.markdown_text import code, fence, mark
 from repro_gate.reports.token_diff import token_diff
 
@@ -42,13 +36,12 @@ class Section:
     """One finding."""
 
     word: str
-    subject: str
-    """In foreign words, unless it is a count."""
+    subject: Escaped
     is_count: bool
+    """Whether the subject is a count of ids."""
     outcome: Outcome
     blocks: tuple[Block, ...]
-    ids: tuple[str, ...] = ()
-    """In printable foreign words, where the subject is a count."""
+    ids: tuple[Escaped, ...] = ()
 
     @property
     def line(self) -> str:
@@ -79,51 +72,51 @@ class Section:
 
 
 def token_sections(report: GateReport) -> Sequence[Section]:
-    """Return what was found of tokens, and what was not measured last."""
-    shared = shared_changes(report)
-    found = [_token_section(finding, shared) for finding in findings(report)]
-    return sorted(found, key=_is_unknown)
+    """Return the findings of the token gate, those about what was not measured last."""
+    return _sections(token_findings(report), report)
 
 
 def hosted_sections(report: GateReport) -> Sequence[Section]:
-    """Return what was found of log-probabilities, and what was not measured last."""
+    """Return the findings of all suites of log-probabilities, those not measured last."""
+    parts = (logprob_findings(part, report) for part in report.logprobs)
+    return _sections(chain.from_iterable(parts), report)
+
+
+def _sections(findings: Iterable[Finding], report: GateReport) -> Sequence[Section]:
     shared = shared_changes(report)
-    found = [finding for part in report.logprobs for finding in logprob_findings(part, report)]
-    return sorted((_hosted_section(finding, shared) for finding in found), key=_is_unknown)
+    return [_section(finding, shared) for finding in sorted(findings, key=is_unknown)]
 
 
-def _is_unknown(section: Section) -> bool:
-    return section.outcome is Outcome.INCONCLUSIVE
-
-
-def _token_section(finding: Finding, shared: SharedChanges) -> Section:
-    several = len(finding.cells) > 1
+def _section(finding: Finding, shared: SharedChanges) -> Section:
     return Section(
-        word=finding.first.verdict.word,
-        subject=finding.count_words if several else finding.ids[0],
-        is_count=several,
-        outcome=outcome_of_verdict(finding.first.verdict),
-        blocks=tuple(_token_blocks(finding, shared)),
+        word=finding.word,
+        subject=finding.subject,
+        is_count=bool(finding.ids),
+        outcome=finding.outcome,
+        blocks=tuple(_blocks(finding, shared)),
         ids=finding.ids,
     )
 
 
-def _token_blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
-    cell, said = finding.first, describe(finding.first)
-    yield from _claim(said)
-    former = describe_former(finding.cells)
-    if former is not None:
-        yield [f"Tokens: {former}."]
+def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
+    claim, reason = finding.description.claim, finding.description.reason
+    yield [f"{claim[0].upper()}{claim[1:]}."]
+    if reason is not None:
+        yield [f"Reason: {code(clipped(reason, _LONGEST_WORDS))}"]
+    if finding.former is not None:
+        yield [f"Tokens: {finding.former}."]
     yield _ids(finding.ids)
-    explanation = explain(cell)
-    if explanation is not None:
-        yield fence((clipped(line, _LONGEST_LINE) for line in _diff(explanation)), "diff")
-    if not shared.goldens:
-        yield from _suspects("golden", said)
-        if isinstance(cell.verdict, Drift) and not said.suspects:
-            yield ["The provenance has not changed since the golden was recorded."]
-    yield from _what_to_do(advise(cell.verdict), said.remedy)
-    yield _commands(finding.repeat, finding.command, cell.verdict.word)
+    if finding.explanation is None:
+        yield _figures(finding.lines)
+    else:
+        diff = _diff(finding.explanation)
+        yield fence((clipped(line, _LONGEST_LINE) for line in diff), "diff")
+    if not shared.of(finding.recorded):
+        yield from changes_since(finding, changes_table)
+    yield [finding.advice]
+    if finding.description.remedy is not None:
+        yield [f"Remedy: {code(clipped(finding.description.remedy, _LONGEST_WORDS))}"]
+    yield _commands(finding)
 
 
 def _diff(explanation: Explanation) -> Iterator[str]:
@@ -147,33 +140,6 @@ def _said(continuation: str | None, token: Token | None) -> str:
     return "(end of sequence)" if token is None else "(only the differing token was kept)"
 
 
-def _hosted_section(finding: LogprobFinding, shared: SharedChanges) -> Section:
-    return Section(
-        word=finding.word,
-        subject=finding.subject,
-        is_count=bool(finding.ids),
-        outcome=finding.outcome,
-        blocks=tuple(_hosted_blocks(finding, shared)),
-        ids=finding.ids,
-    )
-
-
-def _hosted_blocks(finding: LogprobFinding, shared: SharedChanges) -> Iterator[Block]:
-    yield from _claim(finding.said)
-    yield _ids(finding.ids)
-    yield _figures(finding.lines)
-    if not shared.baselines:
-        yield from _suspects("baseline", finding.said)
-    yield from _what_to_do(finding.advice, finding.said.remedy)
-    yield _commands(finding.repeat, finding.command, finding.word)
-
-
-def _claim(said: Description) -> Iterator[Block]:
-    yield [f"{said.claim[0].upper()}{said.claim[1:]}."]
-    if said.reason is not None:
-        yield [f"Reason: {code(clipped(said.reason, _LONGEST_WORDS))}"]
-
-
 def _ids(ids: Sequence[str]) -> Block:
     if len(ids) < 2:  # noqa: PLR2004 -- the heading names a single one
         return ()
@@ -192,19 +158,10 @@ def _figures(lines: Sequence[Line]) -> Block:
     return fence((clipped(line, _LONGEST_LINE) for line in told), "text")
 
 
-def _suspects(recorded: str, said: Description) -> Iterator[Block]:
-    if said.suspects:
-        yield [f"Changed since the {recorded} was recorded:"]
-        yield changes_table(recorded, said.suspects)
-
-
-def _what_to_do(advice: str, remedy: str | None) -> Iterator[Block]:
-    yield [advice]
-    if remedy is not None:
-        yield [f"Remedy: {code(clipped(remedy, _LONGEST_WORDS))}"]
-
-
-def _commands(repeat: str | None, command: str | None, word: str) -> Block:
-    told = (("# measure it again", repeat), (f"# {command_label(word)}", command))
-    lines = [line for label, given in told if given is not None for line in (label, given)]
+def _commands(finding: Finding) -> Block:
+    commands = (
+        ("# measure it again", finding.repeat),
+        (f"# {command_label(finding.word)}", finding.command),
+    )
+    lines = [line for note, text in commands if text is not None for line in (note, text)]
     return fence(lines, "sh") if lines else ()
