@@ -10,8 +10,6 @@ from repro_gate.protocol import (
     DeviceRequest,
     Refusal,
     RequestRefused,
-    bad_request,
-    requested_device,
 )
 
 _CPU_PART = re.compile(r"CPU : (.*)")
@@ -34,14 +32,6 @@ _INSTRUCTION_SETS = {
     "VXE": "vxe",
     "WASM_SIMD": "wasm",
 }
-
-
-def parse_device(name: str) -> DeviceRequest:
-    """Return the device, or refuse a name that is none."""
-    device = requested_device(name)
-    if device is None:
-        raise bad_request(f"device: expected cpu, cuda or cuda:N, found {name!r}")
-    return device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

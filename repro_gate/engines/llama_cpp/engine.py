@@ -1,67 +1,66 @@
 """What the engine does for each method of the protocol."""
 
 from repro_gate.engines.llama_cpp import devices, native, provenance
-from repro_gate.engines.llama_cpp.generation import generate
-from repro_gate.engines.llama_cpp.messages import GenerateRequest, LoadRequest, ScoreRequest
-from repro_gate.engines.llama_cpp.model_facts import model_facts
-from repro_gate.engines.llama_cpp.model_file import read_model_file
+from repro_gate.engines.llama_cpp.generate import generate
 from repro_gate.engines.llama_cpp.notes import load_notes
-from repro_gate.engines.llama_cpp.scoring import score
-from repro_gate.engines.llama_cpp.session import Session
-from repro_gate.protocol import Json, Method, bad_request
-from repro_gate.strict_json import exact_table, text
+from repro_gate.engines.llama_cpp.score import score
+from repro_gate.engines.llama_cpp.session import Session, Settings
+from repro_gate.engines.requests import (
+    DescribeRequest,
+    GenerateRequest,
+    LoadRequest,
+    ScoreRequest,
+    read_model_file,
+)
+from repro_gate.engines.serving import Engine
+from repro_gate.protocol import Json, bad_request
 
-_NAME = "llama_cpp"
 
-
-class LlamaCppEngine:
+class LlamaCppEngine(Engine):
     """llama.cpp with at most one model loaded."""
 
     def __init__(self) -> None:
         native.start()
         self._session: Session | None = None
 
-    def handle(self, method: Method, params: Json) -> Json:
-        """Return the result, or raise `RequestRefused`."""
-        match method:
-            case Method.DESCRIBE:
-                return self._describe(params)
-            case Method.LOAD:
-                return self._load(LoadRequest.parse(params))
-            case Method.GENERATE:
-                return generate(self._loaded(), GenerateRequest.parse(params))
-            case Method.SCORE:
-                return score(self._loaded(), ScoreRequest.parse(params))
+    def describe(self, request: DescribeRequest) -> Json:
+        """Return what the engine is on a device."""
+        device = devices.find(request.device)
+        return {
+            "engine": "llama_cpp",
+            "profile": device.profile(),
+            "facts": provenance.engine_facts() | device.facts(),
+        }
+
+    def load(self, request: LoadRequest) -> Json:
+        """Load a model, after freeing the one before it: two may not fit at once."""
+        self.close()
+        settings = Settings.parse(request.settings)
+        device = devices.find(request.device)
+        file = read_model_file(request.path, expected=request.sha256)
+        session = self._session = Session(file, device, settings)
+        return {
+            "sha256": file.sha256,
+            "size": file.size,
+            "layers": session.placement.layers,
+            "layers_on_device": session.placement.layers_on_device,
+            "facts": provenance.model_facts(session),
+            "notes": load_notes(session),
+        }
+
+    def generate(self, request: GenerateRequest) -> Json:
+        """Run one cell on the loaded model."""
+        return generate(self._loaded(), request)
+
+    def score(self, request: ScoreRequest) -> Json:
+        """Score a response with the loaded model."""
+        return score(self._loaded(), request)
 
     def close(self) -> None:
         """Free the model, if one is loaded."""
         session, self._session = self._session, None
         if session is not None:
             session.close()
-
-    def _describe(self, params: Json) -> Json:
-        name = exact_table(params, "describe", keys=("device",))["device"]
-        device = devices.find(devices.parse_device(text(name, "describe.device")))
-        return {
-            "engine": _NAME,
-            "profile": device.profile(),
-            "facts": provenance.facts() | device.facts(),
-        }
-
-    def _load(self, request: LoadRequest) -> Json:
-        # Two models may not fit at once, and nobody shall take the old one for a refused one.
-        self.close()
-        device = devices.find(request.device)
-        file = read_model_file(request.path, expected=request.sha256)
-        session = self._session = Session(file, device, request.settings)
-        return {
-            "sha256": file.sha256,
-            "size": file.size,
-            "layers": session.placement.layers,
-            "layers_on_device": session.placement.layers_on_device,
-            "facts": model_facts(session),
-            "notes": load_notes(session),
-        }
 
     def _loaded(self) -> Session:
         if self._session is None:

@@ -47,7 +47,6 @@ free_context: Callable[[Context], None] = _bindings.llama_free
 context_params: Callable[[], Struct] = _bindings.llama_context_default_params
 
 n_ctx: Callable[[Context], int] = _bindings.llama_n_ctx
-n_ctx_seq: Callable[[Context], int] = _bindings.llama_n_ctx_seq
 n_batch: Callable[[Context], int] = _bindings.llama_n_batch
 n_ubatch: Callable[[Context], int] = _bindings.llama_n_ubatch
 n_seq_max: Callable[[Context], int] = _bindings.llama_n_seq_max

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.session import Session
-from repro_gate.engines.llama_cpp.settings import KvType, thread_note
+from repro_gate.engines.llama_cpp.session import KvType, Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 
 MAX_NOTES = 20
@@ -99,3 +98,24 @@ def _of_settings(session: Session) -> Iterator[str]:
         note = thread_note(settings.threads, cores=cores, elsewhere=elsewhere, load=load)
         if note is not None:
             yield note
+
+
+def thread_note(threads: int, *, cores: int, elsewhere: int, load: float) -> str | None:
+    """Return why so many threads may make a CPU slow, or None.
+
+    Args:
+        threads: the setting.
+        cores: how many the engine may use.
+        elsewhere: how many more the machine has.
+        load: the load average of the machine before the model runs.
+    """
+    # A thread alone waits for no other.
+    if threads == 1 or threads < cores:
+        return None
+    cost = "generation can be many times slower; use fewer threads than cores"
+    if threads > cores:
+        return f"threads = {threads}, but {cores} cores are usable: {cost}"
+    if load < elsewhere + 1:
+        return None
+    busy = f"the machine was busy (load average {load:.1f})"
+    return f"threads = {threads} takes every usable core, and {busy}: {cost}"

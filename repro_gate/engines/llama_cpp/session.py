@@ -1,28 +1,128 @@
-"""One loaded model with one context, made with every parameter explicit."""
+"""One loaded model with one context: every setting explicit, and where it really is.
+
+llama.cpp chooses nothing itself. A build without CUDA, or one whose CUDA does not start, accepts
+"all layers on the GPU" silently and runs them on the CPU, so the placement is read from its log.
+"""
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from repro_gate.engines.llama_cpp import native, placement
-from repro_gate.engines.llama_cpp.decoding import Decoder
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.decode import Decoder
 from repro_gate.engines.llama_cpp.devices import Device
-from repro_gate.engines.llama_cpp.model_file import ModelFile, model_invalid
 from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
-from repro_gate.engines.llama_cpp.settings import KvType, Settings
+from repro_gate.engines.llama_cpp.native_log import LogLine
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
-from repro_gate.protocol import Refusal, RequestRefused
+from repro_gate.engines.requests import ModelFile, model_invalid
+from repro_gate.protocol import Refusal, RequestRefused, bad_request
+from repro_gate.strict_json import boolean, choice, exact_table, integer
 
+_MAX_CONTEXT = 2**24
+_REQUIRED = ("n_ctx", "n_batch", "threads", "flash_attention", "kv_type")
+_MAX_THREADS = 512
+"""`GGML_MAX_N_THREADS`."""
 _ALL_LAYERS = -1
 _NO_LAYERS = 0
 _NO_DEVICE = -1
 _FIRST_OF_LIST = 0
-_KV_TYPES = {KvType.F32: native.TYPE_F32, KvType.F16: native.TYPE_F16}
-_ERRORS_TOLD = 3
+_MAX_ERRORS = 3
 _NO_MEMORY = re.compile(r"(?:failed|unable) to allocate|cudaMalloc failed")
+_LAYER = re.compile(r"load_tensors: layer\s+\d+ assigned to device (\S+),")
+_BUFFER = re.compile(r"(\S+)\s+(model|KV|compute) buffer size =\s+([\d.]+) MiB")
+_LOAD_MODE = re.compile(r"\(load_mode = (\S+)\)")
+_SPLITS = re.compile(r"sched_reserve: graph.*splits = (\d+(?: / \d+)?)")
+_ROPE = re.compile(r"llama_context: (freq_base|freq_scale)\s+= (\S+)")
+
+
+class KvType(StrEnum):
+    """How the key-value cache stores its numbers."""
+
+    F32 = "f32"
+    F16 = "f16"
+
+
+_KV_TYPES = {KvType.F32: native.TYPE_F32, KvType.F16: native.TYPE_F16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of a load request."""
+
+    n_ctx: int
+    """Tokens in the context; llama.cpp rounds it up to a multiple of 256."""
+    n_batch: int
+    """The most tokens in one decode, logical and physical: no batch is ever split."""
+    threads: int
+    """For decoding one token and many alike."""
+    flash_attention: bool
+    kv_type: KvType
+    repack: bool = True
+    """Whether weights may be rearranged for the CPU, which changes the results of some types."""
+
+    @classmethod
+    def parse(cls, data: object) -> "Settings":
+        """Return the settings, or refuse what is unknown, missing, or out of range."""
+        found = exact_table(data, "settings", keys=_REQUIRED, optional=("repack",))
+        settings = cls(
+            n_ctx=integer(found["n_ctx"], "settings.n_ctx", low=1, high=_MAX_CONTEXT),
+            n_batch=integer(found["n_batch"], "settings.n_batch", low=1, high=_MAX_CONTEXT),
+            threads=integer(found["threads"], "settings.threads", low=1, high=_MAX_THREADS),
+            flash_attention=boolean(found["flash_attention"], "settings.flash_attention"),
+            kv_type=KvType(choice(found["kv_type"], "settings.kv_type", tuple(KvType))),
+            repack=boolean(found.get("repack", True), "settings.repack"),
+        )
+        if settings.n_batch > settings.n_ctx:
+            raise bad_request(
+                f"settings.n_batch: expected at most n_ctx = {settings.n_ctx}, "
+                f"found {settings.n_batch}"
+            )
+        return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Which layers and buffers are on which device."""
+
+    layers: int
+    """With the output layer; the table of token embeddings is always on the CPU."""
+    layers_on_device: int
+    facts: dict[str, str]
+
+    def with_context(self, lines: Sequence[LogLine]) -> "Placement":
+        """Return the same with what was logged when the context was made."""
+        facts = self.facts | _buffers(lines)
+        for name, value in _found(_ROPE, lines):
+            facts[f"rope.{name}"] = value
+        for (splits,) in _found(_SPLITS, lines):
+            facts["graph.splits"] = splits
+        return replace(self, facts=facts)
+
+
+def placement_of_weights(lines: Sequence[LogLine], device: str) -> Placement:
+    """Return where the weights are, from the log of their load."""
+    layers = [name for (name,) in _found(_LAYER, lines)]
+    facts = _buffers(lines)
+    for (mode,) in _found(_LOAD_MODE, lines):
+        facts["setting.load_mode"] = mode
+    return Placement(layers=len(layers), layers_on_device=layers.count(device), facts=facts)
+
+
+def _buffers(lines: Sequence[LogLine]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for owner, purpose, size in _found(_BUFFER, lines):
+        found.setdefault(f"memory.{purpose.lower()}", []).append(f"{owner} {size} MiB")
+    return {name: ", ".join(sizes) for name, sizes in found.items()}
+
+
+def _found(pattern: re.Pattern[str], lines: Sequence[LogLine]) -> list[tuple[str, ...]]:
+    return [match.groups() for line in lines if (match := pattern.search(line.text))]
 
 
 class Session:
-    """What is loaded; `close` it before the next one."""
+    """A loaded model; close it before the next one."""
 
     def __init__(self, file: ModelFile, device: Device, settings: Settings) -> None:
         self.file = file
@@ -34,7 +134,7 @@ class Session:
             self.model = _load_model(file, device, settings, mark)
             undo.callback(native.free_model, self.model)
             self.load_log = native.LOG.since(mark)
-            weights = placement.of_weights(self.load_log, device.name)
+            weights = placement_of_weights(self.load_log, device.name)
             require_generating(self.model, self.load_log)
             file.require_unchanged()
 
@@ -52,13 +152,13 @@ class Session:
         """Free everything."""
         self._resources.close()
 
-    def require_room(self, prompt: int, more: int) -> None:
+    def require_context(self, prompt: int, more: int) -> None:
         """Refuse a sequence that does not fit in the context."""
-        room = native.n_ctx(self.context)
-        if prompt + more > room:
+        size = native.n_ctx(self.context)
+        if prompt + more > size:
             raise RequestRefused(
                 Refusal.OUT_OF_CONTEXT,
-                f"{prompt} tokens of prompt and {more} more do not fit in n_ctx = {room}",
+                f"{prompt} tokens of prompt and {more} more do not fit in n_ctx = {size}",
             )
 
 
@@ -118,4 +218,4 @@ def _require_memory(what: str, mark: int) -> None:
 
 def _last_errors(mark: int) -> str:
     errors = native.LOG.errors_since(mark)
-    return " / ".join(errors[-_ERRORS_TOLD:]) or "it gives no reason"
+    return " / ".join(errors[-_MAX_ERRORS:]) or "it gives no reason"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from repro_gate.engines.llama_cpp.logits import are_finite, log_softmax, trace_entry
+from repro_gate.engines.llama_cpp.decode import are_finite, log_softmax, trace_entry
 
 
 def test_log_probabilities_of_large_logits_do_not_overflow() -> None:

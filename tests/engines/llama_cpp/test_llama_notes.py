@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from repro_gate.engines.llama_cpp.settings import thread_note
+from repro_gate.engines.llama_cpp.notes import thread_note
 from repro_gate.protocol import Method
 from tests.fakes.odd_models import tiny_with
 

@@ -1,7 +1,7 @@
 """Where the layers are is read from the log, never believed."""
 
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.placement import Placement, of_weights
+from repro_gate.engines.llama_cpp.session import Placement, placement_of_weights
 
 # As llama.cpp 0c1e57098 writes them (src/llama-model.cpp, src/llama-context.cpp).
 WEIGHTS = """\
@@ -29,7 +29,7 @@ def _lines(text: str) -> list[LogLine]:
 
 def test_layers_are_counted_by_the_device_that_they_are_assigned_to() -> None:
     """Two of three are on the GPU here, although all were asked for."""
-    weights = of_weights(_lines(WEIGHTS), "CUDA0")
+    weights = placement_of_weights(_lines(WEIGHTS), "CUDA0")
     assert weights == Placement(
         layers=3,
         layers_on_device=2,
@@ -43,12 +43,12 @@ def test_layers_are_counted_by_the_device_that_they_are_assigned_to() -> None:
 def test_a_device_is_not_mistaken_for_another_that_begins_like_it() -> None:
     """CUDA1 is not CUDA10."""
     lines = _lines("load_tensors: layer   0 assigned to device CUDA10, is_swa = 0")
-    assert of_weights(lines, "CUDA1").layers_on_device == 0
+    assert placement_of_weights(lines, "CUDA1").layers_on_device == 0
 
 
 def test_the_context_adds_its_memory_and_its_graph() -> None:
     """The number of splits tells how often the computation changes device."""
-    weights = of_weights([], "CUDA0")
+    weights = placement_of_weights([], "CUDA0")
     assert weights.with_context(_lines(CONTEXT)).facts == {
         "memory.kv": "CUDA0 6.00 MiB",
         "memory.compute": "CUDA0 298.50 MiB, CUDA_Host 2.76 MiB",

@@ -103,7 +103,7 @@ def test_what_native_code_prints_never_reaches_the_protocol() -> None:
     """After the engine has claimed stdout, file descriptor 1 is stderr."""
     program = (
         "import os\n"
-        "from repro_gate.engines.llama_cpp.process import claim_stdout\n"
+        "from repro_gate.engines.serving import claim_stdout\n"
         "answers = claim_stdout()\n"
         "os.write(1, b'noise')\n"
         "answers.write(b'answer')\n"

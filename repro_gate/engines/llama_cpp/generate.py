@@ -1,20 +1,23 @@
 """`generate`: one cold run of one cell.
 
-The recipe, from which nothing may stray: memory cleared, the whole prompt in one batch with
-logits for its last token only, then one token at a time, drawn on the host by a fresh sampler.
-The last token is drawn and not decoded. Neighbours, earlier cells and a trace change nothing.
+The recipe is fixed: memory cleared, the whole prompt in one batch with logits for its last token
+only, then one token at a time, drawn on the host by a fresh chain of llama.cpp's own samplers. The
+last token is drawn and not decoded. Neighbours, earlier cells and a trace change nothing.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import trace_entry
-from repro_gate.engines.llama_cpp.messages import GenerateRequest
+from repro_gate.engines.llama_cpp.decode import trace_entry
 from repro_gate.engines.llama_cpp.notes import prompt_notes
-from repro_gate.engines.llama_cpp.sampling import sampler_chain
 from repro_gate.engines.llama_cpp.session import Session
+from repro_gate.engines.requests import GenerateRequest
 from repro_gate.protocol import Json
+
+_MIN_KEEP = 1
 
 
 def generate(session: Session, request: GenerateRequest) -> Json:
@@ -24,9 +27,9 @@ def generate(session: Session, request: GenerateRequest) -> Json:
     """
     tokenizer, decoder = session.tokenizer, session.decoder
     prompt = tokenizer.encode(request.prompt)
-    session.require_room(len(prompt), request.max_tokens)
+    session.require_context(len(prompt), request.max_tokens)
 
-    with sampler_chain(request.sampler) as chain:
+    with _sampler_chain(request) as chain:
         run = _Run(session, chain, limit=request.max_tokens, is_traced=request.trace)
         run.generate(prompt)
 
@@ -78,3 +81,29 @@ class _Run:
         if self._is_traced:
             self.trace.append(trace_entry(logits, token))
         return token
+
+
+@contextmanager
+def _sampler_chain(request: GenerateRequest) -> Generator[native.Sampler]:
+    """Yield a fresh chain with its random numbers at their start, and free it afterwards."""
+    chain = native.new_chain(native.chain_params())
+    try:
+        for link in _links(request):
+            native.add_to_chain(chain, link)
+        yield chain
+    finally:
+        # Frees the links too.
+        native.free_sampler(chain)
+
+
+def _links(request: GenerateRequest) -> list[native.Sampler]:
+    """Return the samplers in their order; temperature comes after what cuts candidates."""
+    if request.temperature == 0:
+        return [native.greedy()]
+    return [
+        native.top_k(request.top_k),
+        native.top_p(request.top_p, _MIN_KEEP),
+        native.min_p(request.min_p, _MIN_KEEP),
+        native.temperature(request.temperature),
+        native.dist(request.seed),
+    ]

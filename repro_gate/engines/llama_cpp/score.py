@@ -8,11 +8,11 @@ has logits for one token only: the log-probabilities agree with a trace closely,
 from reprlib import repr as short
 from typing import Any
 
-from repro_gate.engines.llama_cpp.logits import log_softmax
-from repro_gate.engines.llama_cpp.messages import ScoreRequest
+from repro_gate.engines.llama_cpp.decode import log_softmax
 from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
+from repro_gate.engines.requests import ScoreRequest
 from repro_gate.protocol import Json, bad_request
 
 
@@ -23,7 +23,7 @@ def score(session: Session, request: ScoreRequest) -> Json:
     """
     tokenizer, decoder = session.tokenizer, session.decoder
     prompt, response = _tokens(tokenizer, request)
-    session.require_room(len(prompt), len(response))
+    session.require_context(len(prompt), len(response))
 
     # The last token predicts nothing that is asked for.
     decoder.start([*prompt, *response[:-1]], outputs=len(response))

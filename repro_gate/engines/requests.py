@@ -1,0 +1,227 @@
+"""The parameters of each request, read strictly, and the model file that one of them names.
+
+The bounds are those of an engine that computes with float32 and counts with 32 bits.
+"""
+
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro_gate.protocol import (
+    DeviceRequest,
+    Json,
+    Refusal,
+    RequestRefused,
+    bad_request,
+    requested_device,
+)
+from repro_gate.strict_json import (
+    InvalidJson,
+    boolean,
+    exact_table,
+    integer,
+    kind_of,
+    list_of,
+    number,
+    table,
+    text,
+)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_SEED = 2**32 - 2
+"""llama.cpp reads 2^32-1 as "draw a seed at random"."""
+_MAX_INT32 = 2**31 - 1
+_MIN_TEMPERATURE = 0.001
+"""Below this, logits divided by the temperature leave the range of a float32."""
+_MAX_TEMPERATURE = 1000.0
+_TEXT_OR_TOKENS = "a string or a list of at least one token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeRequest:
+    """The device whose profile is wanted."""
+
+    device: DeviceRequest
+
+    @classmethod
+    def parse(cls, params: Json) -> "DescribeRequest":
+        """Return the request, or refuse what does not fit."""
+        describe = exact_table(params, "describe", keys=("device",))
+        return cls(device=_device(describe["device"], "describe.device"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """A model file, and how to run it."""
+
+    name: str
+    path: Path
+    sha256: str | None
+    """None when the gate does not know it yet."""
+    device: DeviceRequest
+    settings: Json
+    """For the engine to read, which refuses those that it does not know."""
+
+    @classmethod
+    def parse(cls, params: Json) -> "LoadRequest":
+        """Return the request, or refuse what does not fit."""
+        keys = ("model", "path", "sha256", "device", "settings")
+        load = exact_table(params, "load", keys=keys)
+        path = text(load["path"], "load.path")
+        if not path.startswith("/") or "\0" in path:
+            raise bad_request(f"load.path: expected an absolute path, found {path!r}")
+        return cls(
+            name=text(load["model"], "load.model"),
+            path=Path(path),
+            sha256=None if load["sha256"] is None else _sha256(load["sha256"]),
+            device=_device(load["device"], "load.device"),
+            settings=table(load["settings"], "settings"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """A cell: a prompt, and every value that a draw depends on besides the logits."""
+
+    prompt: str
+    seed: int
+    max_tokens: int
+    temperature: float
+    """0 is greedy."""
+    top_k: int
+    """0 keeps every token."""
+    top_p: float
+    min_p: float
+    trace: bool
+    """Whether the answer needs the evidence for each token."""
+
+    @classmethod
+    def parse(cls, params: Json) -> "GenerateRequest":
+        """Return the request, or refuse what does not fit."""
+        cell = exact_table(params, "generate", keys=tuple(cls.__dataclass_fields__))
+        return cls(
+            prompt=text(cell["prompt"], "generate.prompt"),
+            seed=integer(cell["seed"], "generate.seed", low=1, high=_MAX_SEED),
+            max_tokens=integer(cell["max_tokens"], "generate.max_tokens", low=1, high=_MAX_INT32),
+            temperature=_temperature(cell["temperature"]),
+            top_k=integer(cell["top_k"], "generate.top_k", low=0, high=_MAX_INT32),
+            top_p=_top_p(cell["top_p"]),
+            min_p=number(cell["min_p"], "generate.min_p", low=0, high=1),
+            trace=boolean(cell["trace"], "generate.trace"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """A prompt, and a response whose probability after it is wanted."""
+
+    prompt: str | list[int]
+    response: str | list[int]
+    """Text only after a prompt that is text: the two are tokenized together."""
+    temperature: float | None
+    """None when the log-probabilities of the model itself are enough."""
+
+    @classmethod
+    def parse(cls, params: Json) -> "ScoreRequest":
+        """Return the request, or refuse what does not fit."""
+        keys, optional = ("prompt", "response"), ("temperature",)
+        pair = exact_table(params, "score", keys=keys, optional=optional)
+        prompt = _text_or_tokens(pair["prompt"], "score.prompt")
+        response = _text_or_tokens(pair["response"], "score.response")
+        if not response:
+            raise InvalidJson("score.response", expected=_TEXT_OR_TOKENS, found="an empty string")
+        if isinstance(response, str) and not isinstance(prompt, str):
+            raise bad_request("score.response: expected tokens, as the prompt is, found a string")
+        temperature = None
+        if "temperature" in pair:
+            temperature = number(
+                pair["temperature"],
+                "score.temperature",
+                low=_MIN_TEMPERATURE,
+                high=_MAX_TEMPERATURE,
+            )
+        return cls(prompt=prompt, response=response, temperature=temperature)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A file whose every byte was read."""
+
+    path: Path
+    sha256: str
+    size: int
+    modified_ns: int
+
+    def require_unchanged(self) -> None:
+        """Refuse the file when it is no longer the one that was read."""
+        try:
+            now = self.path.stat()
+        except OSError as error:
+            raise model_invalid(f"{self.path}: {error.strerror}") from error
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.modified_ns):
+            raise model_invalid(f"{self.path}: changed while it was being loaded")
+
+
+def model_invalid(message: str) -> RequestRefused:
+    """Return the error for a model that cannot be used."""
+    return RequestRefused(Refusal.MODEL_INVALID, message)
+
+
+def read_model_file(path: Path, *, expected: str | None) -> ModelFile:
+    """Return what the file is; a digest other than the expected one is refused."""
+    try:
+        # Without O_NONBLOCK, a pipe that nobody writes to would be waited for without end.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise model_invalid(f"{path}: not a regular file")
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise model_invalid(f"{path}: {error.strerror}") from error
+    if expected not in {None, digest}:
+        raise RequestRefused(
+            Refusal.DIGEST_MISMATCH, f"{path}: expected sha256 {expected}, found {digest}"
+        )
+    return ModelFile(path=path, sha256=digest, size=status.st_size, modified_ns=status.st_mtime_ns)
+
+
+def _device(value: object, place: str) -> DeviceRequest:
+    name = text(value, place)
+    device = requested_device(name)
+    if device is None:
+        raise bad_request(f"{place}: expected cpu, cuda or cuda:N, found {name!r}")
+    return device
+
+
+def _sha256(value: object) -> str:
+    digest = text(value, "load.sha256")
+    if not _SHA256.fullmatch(digest):
+        raise bad_request(f"load.sha256: expected 64 lower-case hex digits, found {digest!r}")
+    return digest
+
+
+def _temperature(value: object) -> float:
+    temperature = number(value, "generate.temperature", low=0, high=_MAX_TEMPERATURE)
+    if 0 < temperature < _MIN_TEMPERATURE:
+        raise bad_request(
+            f"generate.temperature: expected 0 or at least {_MIN_TEMPERATURE}, found {temperature}"
+        )
+    return temperature
+
+
+def _top_p(value: object) -> float:
+    top_p = number(value, "generate.top_p", low=0, high=1)
+    if top_p == 0:
+        raise bad_request("generate.top_p: expected more than 0, found 0")
+    return top_p
+
+
+def _text_or_tokens(value: object, place: str) -> str | list[int]:
+    if isinstance(value, str):
+        return text(value, place)
+    if kind_of(value) != "a list":
+        raise InvalidJson(place, expected=_TEXT_OR_TOKENS, found=kind_of(value))
+    return list_of(integer, value, place)
