@@ -37,7 +37,9 @@ def integer(
     """Return an integer within both bounds."""
     if type(value) is int and low <= value <= high:
         return value
-    raise _unexpected(place, f"an integer{_range(low, high, MAX_INTEGER)}", value)
+    is_huge = type(value) is int and abs(value) > MAX_INTEGER
+    kind = "a 64-bit integer" if is_huge else "an integer"
+    raise _unexpected(place, f"{kind}{_range(low, high, MAX_INTEGER)}", value)
 
 
 def number(

@@ -10,6 +10,7 @@ from repro_gate.core.goldens import Facts
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
 from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
+from repro_gate.strict_json import array, integer, list_of, number, string, table
 
 BROKEN = (KeyError, TypeError, ValueError)
 """What every function here raises when an answer breaks the protocol."""
@@ -19,11 +20,7 @@ _MAX_NOTES = 20
 """In one answer."""
 _MAX_FACTS = 200
 """In one answer; each of them ends in every report and golden."""
-_MAX_WHOLE = 1 << 63
-"""No count and no id of a token is larger."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_HUGE = 1e300
-"""Below it a whole number can be a float; infinity and NaN are not below it."""
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
 
@@ -36,10 +33,10 @@ def profile_of(answer: Mapping[str, Any]) -> str:
 
 def facts_of(answer: Mapping[str, Any]) -> Facts:
     """Return the flat provenance of an answer."""
-    facts = table(answer["facts"])
+    facts = table(answer["facts"], "facts")
     if len(facts) > _MAX_FACTS:
         raise ValueError(f"more than {_MAX_FACTS} facts")
-    return {text(name): text(value) for name, value in facts.items()}
+    return {text(name): text(value, f"facts.{name}") for name, value in facts.items()}
 
 
 def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
@@ -56,23 +53,25 @@ def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
 
 def layers_of(answer: Mapping[str, Any]) -> tuple[int, int]:
     """Return how many layers a loaded model has, and how many of them are on the device."""
-    return whole(answer["layers"]), whole(answer["layers_on_device"])
+    return integer(answer["layers"], "layers"), integer(
+        answer["layers_on_device"], "layers_on_device"
+    )
 
 
 def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGeneration:
     """Return what a `generate` answer says."""
-    timing = table(answer["timing"])
+    timing = table(answer["timing"], "timing")
     generation = Generation(
-        prompt=_tokens(answer["prompt"]),
-        tokens=_tokens(answer["tokens"]),
+        prompt=_tokens(answer["prompt"], "prompt"),
+        tokens=_tokens(answer["tokens"], "tokens"),
         stop=Stop(text(answer["stop"])),
-        trace=tuple(map(_choice, answer.get("trace", ()))),
+        trace=tuple(list_of(_choice, answer.get("trace", []), "trace")),
     )
     if len(generation.tokens) > max_tokens:
         raise ValueError(f"{len(generation.tokens)} tokens where {max_tokens} were allowed")
     return TimedGeneration(
         generation=generation,
-        engine_s=_number(timing["decode_s"]) + _number(timing["sample_s"]),
+        engine_s=number(timing["decode_s"], "decode_s") + number(timing["sample_s"], "sample_s"),
         notes=_notes(answer),
     )
 
@@ -82,68 +81,49 @@ def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
     if ("sampling_logprobs" in answer) != (asked.temperature is not None):
         raise ValueError("'sampling_logprobs' belong to an answer when a temperature was sent")
     encoding = Encoding(
-        prompt=_pieces(answer["prompt"], sent=asked.prompt),
-        response=_pieces(answer["response"], sent=asked.response),
+        prompt=_pieces(answer["prompt"], "prompt", sent=asked.prompt),
+        response=_pieces(answer["response"], "response", sent=asked.response),
     )
     count = len(encoding.response)
     return Scored(
         encoding=encoding,
-        logprobs=_numbers(answer["logprobs"], count=count),
+        logprobs=_numbers(answer, "logprobs", count=count),
         sampling_logprobs=(
             None
             if asked.temperature is None
-            else _numbers(answer["sampling_logprobs"], count=count)
+            else _numbers(answer, "sampling_logprobs", count=count)
         ),
-        engine_s=_seconds(table(answer["timing"])["decode_s"]),
+        engine_s=number(table(answer["timing"], "timing")["decode_s"], "decode_s", low=0),
         notes=_notes(answer),
     )
 
 
-def text(value: object) -> str:
+def text(value: object, place: str = "") -> str:
     """Return a text of the engine as one safe line: it is foreign, and ends in reports."""
-    if not isinstance(value, str):
-        raise TypeError(f"expected a text, found {_kind(value)}")
-    shown = printable(value[:_MAX_TEXT])
-    return shown if len(value) <= _MAX_TEXT else f"{shown}..."
-
-
-def whole(value: object) -> int:
-    """Return a whole number; 1.0 and True are none."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"expected a whole number, found {_kind(value)}")
-    if not -_MAX_WHOLE < value < _MAX_WHOLE:
-        raise ValueError("a whole number of more than 64 bits")
-    return value
-
-
-def table(value: Any) -> Mapping[str, Any]:
-    """Return a JSON object."""
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, found {_kind(value)}")
-    return value  # pyright: ignore[reportUnknownVariableType] -- JSON, whose keys are texts
+    found = string(value, place)
+    shown = printable(found[:_MAX_TEXT])
+    return shown if len(found) <= _MAX_TEXT else f"{shown}..."
 
 
 def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    notes: Any = answer.get("notes", [])
-    if _kind(notes) != "list":
-        raise TypeError(f"expected a list of notes, found {_kind(notes)}")
+    notes = array(answer.get("notes", []), "notes")
     if len(notes) > _MAX_NOTES:
         raise ValueError(f"more than {_MAX_NOTES} notes")
-    messages = tuple(map(text, notes))
+    messages = tuple(list_of(text, notes, "notes"))
     if not all(messages):
         raise ValueError("a note without a text")
     return messages
 
 
-def _tokens(pairs: Any) -> tuple[Token, ...]:
-    tokens = tuple(Token(whole(token), _bytes(data)) for token, data in pairs)
+def _tokens(pairs: object, place: str) -> tuple[Token, ...]:
+    tokens = tuple(Token(integer(token), _bytes(data)) for token, data in array(pairs, place))
     if not tokens:
         raise ValueError("no tokens at all")
     return tokens
 
 
-def _pieces(pairs: Any, *, sent: str | Sequence[int]) -> tuple[Piece, ...]:
-    pieces = tuple(Piece(token.id, token.data) for token in _tokens(pairs))
+def _pieces(pairs: object, place: str, *, sent: str | Sequence[int]) -> tuple[Piece, ...]:
+    pieces = tuple(Piece(token.id, token.data) for token in _tokens(pairs, place))
     if not isinstance(sent, str) and [piece.id for piece in pieces] != list(sent):
         raise ValueError("the answer is about other tokens than were sent")
     return pieces
@@ -160,32 +140,13 @@ def _bytes(data: object) -> bytes:
 
 def _choice(choice: Any) -> Choice:
     return Choice(
-        logprob=_number(choice["logprob"]),
-        best=tuple((whole(token), _number(logprob)) for token, logprob in choice["best"]),
+        logprob=number(choice["logprob"]),
+        best=tuple((integer(token), number(logprob)) for token, logprob in choice["best"]),
     )
 
 
-def _numbers(values: Any, *, count: int) -> tuple[float, ...]:
-    numbers = tuple(map(_number, values))
+def _numbers(answer: Mapping[str, Any], name: str, *, count: int) -> tuple[float, ...]:
+    numbers = list_of(number, answer[name], name)
     if len(numbers) != count:
         raise ValueError(f"{len(numbers)} log-probabilities for {count} tokens")
-    return numbers
-
-
-def _seconds(value: object) -> float:
-    seconds = _number(value)
-    if seconds < 0:
-        raise ValueError(f"expected seconds, found {seconds}")
-    return seconds
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, found {_kind(value)}")
-    if not -_HUGE < value < _HUGE:
-        raise ValueError(f"expected a finite number, found {str(value)[:20]}")
-    return float(value)
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
+    return tuple(numbers)

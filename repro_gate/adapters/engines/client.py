@@ -25,6 +25,7 @@ from repro_gate.ports import (
     TimedGeneration,
 )
 from repro_gate.protocol import PROTOCOL, Method, Refusal, request
+from repro_gate.strict_json import table
 
 _BUILT_IN = "repro_gate.engines.llama_cpp"
 _SHOWN = 120
@@ -199,12 +200,12 @@ class ProtocolEngine:
         line = json.dumps(request(self._number, method, params)).encode()
         answer = self._process.exchange(line, doing=method.value)
         try:
-            message = answers.table(lenient_json_of(answer, ANSWER_LIMITS))
+            message = table(lenient_json_of(answer, ANSWER_LIMITS))
             if message["protocol"] != PROTOCOL or message["id"] != self._number:
                 raise ValueError("another protocol or another id")
             if message.get("error") is None:
-                return answers.table(message["result"])
-            refusal = answers.table(message["error"])
+                return table(message["result"])
+            refusal = table(message["error"])
             kind, words = answers.text(refusal["kind"]), answers.text(refusal["message"])
         except TooManyValues as error:
             self._process.kill()
@@ -223,8 +224,8 @@ class ProtocolEngine:
 
     def _broken(self, method: Method, error: Exception) -> EngineFailed:
         self._process.kill()
+        reason = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
         return EngineFailed(
-            f"the engine's answer to {method.value!r} breaks protocol v1: "
-            f"{type(error).__name__}: {answers.text(str(error))}",
+            f"the engine's answer to {method.value!r} breaks protocol v1: {answers.text(reason)}",
             remedy=FAULTY_ENGINE,
         )

@@ -223,7 +223,7 @@ def test_a_generation_without_a_part_is_refused(
         speaking_engine(without=[key]).generate(CELL, trace=False)
 
     assert str(caught.value) == (
-        f"the engine's answer to 'generate' breaks protocol v1: KeyError: '{key}'"
+        f"the engine's answer to 'generate' breaks protocol v1: the key '{key}' is missing"
     )
 
 
@@ -257,7 +257,7 @@ def test_a_description_without_a_part_is_refused(
     speaking_engine: DescribedEngineStarter, key: str
 ) -> None:
     """An engine that does not say what it is cannot be compared with anything."""
-    with pytest.raises(EngineFailed, match=f"breaks protocol v1: KeyError: '{key}'$"):
+    with pytest.raises(EngineFailed, match=f"breaks protocol v1: the key '{key}' is missing$"):
         speaking_engine(without=[key]).describe()
 
 
@@ -274,7 +274,7 @@ def test_notes_that_are_no_list_of_sentences_break_the_protocol(
     ("token", "said"),
     [
         ([7, "61" * 4097], "a token of more than 4096 bytes"),
-        ([10**4000, "61"], "a whole number of more than 64 bits"),
+        ([10**4000, "61"], "expected a 64-bit integer, found a number of very many digits"),
     ],
 )
 def test_a_token_that_no_model_has_is_refused(
@@ -284,9 +284,7 @@ def test_a_token_that_no_model_has_is_refused(
     with pytest.raises(EngineFailed) as caught:
         speaking_engine(generate={"tokens": [token]}).generate(CELL, trace=False)
 
-    assert str(caught.value) == (
-        f"the engine's answer to 'generate' breaks protocol v1: ValueError: {said}"
-    )
+    assert str(caught.value) == (f"the engine's answer to 'generate' breaks protocol v1: {said}")
 
 
 def test_more_facts_than_a_report_has_room_for_are_refused(
@@ -295,5 +293,5 @@ def test_more_facts_than_a_report_has_room_for_are_refused(
     """Each of them would end in every golden and report."""
     facts = {f"fact{number}": "1" for number in range(201)}
 
-    with pytest.raises(EngineFailed, match=r"breaks protocol v1: ValueError: more than 200 facts$"):
+    with pytest.raises(EngineFailed, match=r"breaks protocol v1: more than 200 facts$"):
         speaking_engine(load={"facts": facts}).load(model_spec_of(), FILE)
