@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding
 from repro_gate.core.policies import (
     Budget,

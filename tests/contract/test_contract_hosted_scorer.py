@@ -9,7 +9,7 @@ from fireworks.types.completion_create_params import CompletionCreateParamsNonSt
 from fireworks.types.shared.new_log_probs import NewLogProbs
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.policies import (
     Budget,

@@ -27,8 +27,8 @@ from repro_gate.adapters.github.replies import document_of
 from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.replies import Reader
-from repro_gate.adapters.http.calls import Reply
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.client import Reply
+from repro_gate.adapters.http.secret import Key
 from repro_gate.adapters.matrix_file import read_matrix
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.model_pins import ModelPinsFile

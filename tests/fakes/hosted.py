@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
 from repro_gate.core.draws import DrawOutcome, Encoding, Piece
 from repro_gate.core.policies import (
     Budget,

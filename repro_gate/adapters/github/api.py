@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 from repro_gate.adapters.github.client import Call, Client
 from repro_gate.adapters.github.replies import document_of, require_success
 from repro_gate.adapters.github.retrying import require_time
-from repro_gate.adapters.http.calls import Reply
-from repro_gate.adapters.http.keys import Key
-from repro_gate.adapters.http.retrying import Persistence
-from repro_gate.adapters.http.surroundings import Deadline, Surroundings
+from repro_gate.adapters.http.client import Reply
+from repro_gate.adapters.http.retry import Deadline, Persistence, Surroundings
+from repro_gate.adapters.http.secret import Key
 from repro_gate.errors import PublishFailed
 
 _ATTEMPT_S = 30.0

@@ -8,7 +8,7 @@ from typing import Any, Final
 import httpx
 
 from repro_gate.adapters.github.retrying import TryAgain
-from repro_gate.adapters.http.calls import (
+from repro_gate.adapters.http.client import (
     CallFailed,
     ConnectionImpossible,
     Connections,
@@ -17,8 +17,8 @@ from repro_gate.adapters.http.calls import (
     connect,
     may_hear_a_key,
 )
-from repro_gate.adapters.http.keys import Key
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.secret import Key
 from repro_gate.errors import PublishFailed
 
 _MOST_BYTES = 1 << 26

@@ -17,8 +17,8 @@ from repro_gate.adapters.github.readings import (
 )
 from repro_gate.adapters.github.replies import Refused
 from repro_gate.adapters.github.retrying import TryAgain
-from repro_gate.adapters.http.keys import Key
-from repro_gate.adapters.http.surroundings import Deadline, Surroundings
+from repro_gate.adapters.http.retry import Deadline, Surroundings
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
 from repro_gate.errors import CommentGone, PublishFailed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repro_gate.adapters.github.events import run_by_event, run_by_variables, run_that_ended
 from repro_gate.adapters.github.fields import FieldMissing
-from repro_gate.adapters.http.keys import Key, is_sendable
+from repro_gate.adapters.http.secret import Key, is_sendable
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Writer, job_key
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from repro_gate.adapters.github.fields import field_at, number_at, text_at
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
 

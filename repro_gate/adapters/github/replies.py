@@ -9,8 +9,8 @@ from typing import Any
 
 from repro_gate.adapters.github.fields import field_at, items_in, parsed
 from repro_gate.adapters.github.retrying import TryAgain
-from repro_gate.adapters.http.calls import Reply, target_of
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.client import Reply, target_of
+from repro_gate.adapters.http.secret import Key
 from repro_gate.errors import PublishFailed
 
 _MOST_ERRORS = 5

@@ -1,7 +1,6 @@
 """When a call that failed is made again, and until when."""
 
-from repro_gate.adapters.http.retrying import Passing
-from repro_gate.adapters.http.surroundings import Deadline
+from repro_gate.adapters.http.retry import Deadline, Passing
 from repro_gate.errors import PublishFailed
 
 

@@ -10,7 +10,7 @@ import httpx
 
 from repro_gate.adapters.hosted.dialects import REQUEST_ID
 from repro_gate.adapters.hosted.retrying import TryAgain
-from repro_gate.adapters.http.calls import (
+from repro_gate.adapters.http.client import (
     CallFailed,
     ConnectionImpossible,
     Connections,
@@ -19,8 +19,8 @@ from repro_gate.adapters.http.calls import (
     connect,
     may_hear_a_key,
 )
-from repro_gate.adapters.http.keys import Key
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 

@@ -40,8 +40,7 @@ from repro_gate.adapters.hosted.metadata import Sightings, facts_of
 from repro_gate.adapters.hosted.pacing import Pacer
 from repro_gate.adapters.hosted.replies import Reader, Refused
 from repro_gate.adapters.hosted.retrying import TryAgain, require_time
-from repro_gate.adapters.http.retrying import Persistence
-from repro_gate.adapters.http.surroundings import Deadline, Surroundings
+from repro_gate.adapters.http.retry import Deadline, Persistence, Surroundings
 from repro_gate.core.alignment import CONTINUATION_TOKENS, ScoredTwice
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.policies import LogprobCell, Policy, ProviderSpec

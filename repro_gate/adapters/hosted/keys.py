@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from repro_gate.adapters.http.keys import Key, is_sendable
+from repro_gate.adapters.http.secret import Key, is_sendable
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 

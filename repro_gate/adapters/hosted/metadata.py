@@ -9,7 +9,7 @@ from repro_gate.adapters.hosted.boundaries import doubled_beginning
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
 from repro_gate.adapters.hosted.echoes import field_of
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.draws import DrawFacts, Encoding
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobCell, Policy, ProviderSpec

@@ -11,7 +11,7 @@ from repro_gate.adapters.hosted.dialects import (
     RateFamily,
 )
 from repro_gate.adapters.hosted.retrying import require_time
-from repro_gate.adapters.http.surroundings import Deadline, Surroundings
+from repro_gate.adapters.http.retry import Deadline, Surroundings
 
 _MINUTE_S = 60.0
 _ASSUMED_LIMIT = 60

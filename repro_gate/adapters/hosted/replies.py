@@ -15,8 +15,8 @@ from repro_gate.adapters.hosted.failures import (
     words_of_text,
 )
 from repro_gate.adapters.hosted.retrying import TryAgain, asked_wait_s
-from repro_gate.adapters.http.calls import Reply, target_of
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.client import Reply, target_of
+from repro_gate.adapters.http.secret import Key
 from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from repro_gate.adapters.http.retrying import Passing
-from repro_gate.adapters.http.surroundings import Deadline
+from repro_gate.adapters.http.retry import Deadline, Passing
 from repro_gate.errors import MeasurementUnavailable
 
 _LONGEST_ASKED_S = 60.0

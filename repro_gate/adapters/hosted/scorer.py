@@ -10,8 +10,8 @@ from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings
 from repro_gate.adapters.hosted.spreading import spread
-from repro_gate.adapters.http.calls import is_loopback
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.client import is_loopback
+from repro_gate.adapters.http.retry import Surroundings
 from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts

@@ -6,8 +6,8 @@ from typing import TypeAlias
 import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.http.keys import Key
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.secret import Key
 from tests.fakes.github.server import Github, serving
 from tests.fakes.github.world import OF_JOB, REPOSITORY
 from tests.fakes.hosted import FakeTime

@@ -8,7 +8,7 @@ import pytest
 import repro_gate
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.identity import is_by
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.ci import RunId
 from repro_gate.core.comments import CommentState, Marker, PostedComment
 from repro_gate.errors import CommentGone, PublishFailed

@@ -15,7 +15,7 @@ from repro_gate.adapters.github.environment import (
     read_environment,
     writer_in,
 )
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.ci import CiRun, RunId
 
 SHA = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.http.keys import Key
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentState, Marker, PostedComment
 from repro_gate.errors import PublishFailed

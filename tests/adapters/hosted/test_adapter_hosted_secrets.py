@@ -14,7 +14,7 @@ import pytest
 from repro_gate.adapters.hosted.client import address_of
 from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.draws import Draw, Encoding, MissedDraw, Piece
 from repro_gate.core.policies import Budget
 from repro_gate.errors import MeasurementUnavailable

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.metadata import facts_of
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.secret import Key
 from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.policies import LogprobKind
 from tests.fakes.hosted import (

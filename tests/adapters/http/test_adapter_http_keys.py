@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.http.keys import MIN_RUN, Key
+from repro_gate.adapters.http.secret import MIN_RUN, Key
 from tests.fakes.processes import raised_in_a_child
 
 KEY = 'fw_Zq7/tPx+93&vLm2~"secret?4lPHa-OMEGA_9x'

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.http.keys import Key
+from repro_gate.adapters.http.secret import Key
 from repro_gate.checks.publishing import Posted, publish_comment
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentMode, CommentState, Marker

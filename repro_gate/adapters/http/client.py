@@ -11,8 +11,8 @@ from typing import Any, Final
 import httpx
 
 import repro_gate
-from repro_gate.adapters.http.keys import Key
-from repro_gate.adapters.http.surroundings import Surroundings
+from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.secret import Key
 
 _MOST_BYTES_OF_ERROR = 1 << 16
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
