@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.retry import Runtime
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding
 from repro_gate.core.policies import (
     Budget,
@@ -129,8 +129,8 @@ async def _seconds_of_httpx(told: dict[str, str], encoding: Encoding, draws: int
 
 @contextmanager
 def _scorer(told: dict[str, str]) -> Generator[HostedScorer]:
-    surroundings = Surroundings(environ={_KEY_VARIABLE: told["key"]})
-    scorer = HostedScorer(Budget(), surroundings=surroundings)
+    runtime = Runtime(environ={_KEY_VARIABLE: told["key"]})
+    scorer = HostedScorer(Budget(), runtime=runtime)
     try:
         yield scorer
     finally:

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.errors import MeasurementUnavailable
 
 
@@ -58,7 +58,7 @@ def fetch(hub_file: HubFile, *, into: Path) -> Path:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return Key(os.environ.get("HF_TOKEN")).quote(lines[0]) if lines else "no reason given"
+    return Secret(os.environ.get("HF_TOKEN")).quote(lines[0]) if lines else "no reason given"
 
 
 def is_installed() -> bool:

@@ -9,7 +9,7 @@ from fireworks.types.completion_create_params import CompletionCreateParamsNonSt
 from fireworks.types.shared.new_log_probs import NewLogProbs
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.retry import Runtime
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.policies import (
     Budget,
@@ -42,8 +42,8 @@ class _Client:
 
     def __init__(self, api: Api, resources: ExitStack, kind: ProviderKind) -> None:
         environ = {"KEY_OF_THE_TESTS": api.key}
-        surroundings = Surroundings(environ=environ)
-        scorer = HostedScorer(Budget(), surroundings=surroundings)
+        runtime = Runtime(environ=environ)
+        scorer = HostedScorer(Budget(), runtime=runtime)
         self._scorer = resources.enter_context(closing(scorer))
         self._provider = ProviderSpec(
             name="fake",

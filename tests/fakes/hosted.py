@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.retry import Runtime
 from repro_gate.core.draws import DrawOutcome, Encoding, Piece
 from repro_gate.core.policies import (
     Budget,
@@ -70,16 +70,16 @@ class FakeTime:
         self.seconds = max(self.seconds, wakes_at)
 
 
-def surroundings_of(
+def runtime_of(
     handler: Handler | None = None,
     *,
     time: FakeTime | None = None,
     environ: Mapping[str, str] | None = None,
     luck: float = 0.0,
-) -> Surroundings:
-    """Return surroundings where nothing takes time, with a handler in place of the network."""
+) -> Runtime:
+    """Return runtime where nothing takes time, with a handler in place of the network."""
     time = time or FakeTime()
-    return Surroundings(
+    return Runtime(
         environ=ENVIRON if environ is None else environ,
         now=time.now,
         clock=time.clock,
@@ -233,10 +233,10 @@ def draw_with(
     request: DrawRequest | None = None,
     *,
     budget: Budget | None = None,
-    surroundings: Surroundings | None = None,
+    runtime: Runtime | None = None,
 ) -> DrawOutcome:
     """Return the outcome of one draw, with everything closed after it."""
-    scorer = HostedScorer(budget or Budget(), surroundings=surroundings or surroundings_of(handler))
+    scorer = HostedScorer(budget or Budget(), runtime=runtime or runtime_of(handler))
     try:
         ((_, outcome),) = draws_by(scorer, [request or request_of()])
     finally:

@@ -10,8 +10,8 @@ from repro_gate.adapters.github.client import Call, Client
 from repro_gate.adapters.github.replies import document_of, require_success
 from repro_gate.adapters.github.retrying import require_time
 from repro_gate.adapters.http.client import Reply
-from repro_gate.adapters.http.retry import Deadline, Persistence, Surroundings
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.retry import Deadline, Persistence, Runtime
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.errors import PublishFailed
 
 _ATTEMPT_S = 30.0
@@ -28,17 +28,17 @@ class Api:
     """One server, asked with one token."""
 
     def __init__(
-        self, client: Client, token: Key, *, deadline: Deadline, surroundings: Surroundings
+        self, client: Client, token: Secret, *, deadline: Deadline, runtime: Runtime
     ) -> None:
         self._client = client
         self._token = token
         self._deadline = deadline
-        self._now = surroundings.now
+        self._now = runtime.now
         self._persistence = Persistence(
             attempts=_ATTEMPTS,
             first_backoff_s=_FIRST_BACKOFF_S,
             longest_backoff_s=_LONGEST_BACKOFF_S,
-            surroundings=surroundings,
+            runtime=runtime,
         )
 
     async def do(self, call: Call) -> None:

@@ -17,8 +17,8 @@ from repro_gate.adapters.http.client import (
     connect,
     may_hear_a_key,
 )
-from repro_gate.adapters.http.retry import Surroundings
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.retry import Runtime
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.errors import PublishFailed
 
 _MOST_BYTES = 1 << 26
@@ -43,16 +43,14 @@ class Call:
 
 
 @asynccontextmanager
-async def connected(
-    url: httpx.URL, token: Key, surroundings: Surroundings
-) -> AsyncGenerator["Client"]:
+async def connected(url: httpx.URL, token: Secret, runtime: Runtime) -> AsyncGenerator["Client"]:
     """Give a client, and let go of its connections at the end.
 
     Raises:
         PublishFailed: the environment does not let us connect to anyone.
     """
     try:
-        http = connect(url, surroundings)
+        http = connect(url, runtime)
     except ConnectionImpossible as error:
         raise PublishFailed(f"GitHub: {error.reason}", remedy=error.remedy) from error
     async with http:

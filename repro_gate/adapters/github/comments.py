@@ -17,8 +17,8 @@ from repro_gate.adapters.github.readings import (
 )
 from repro_gate.adapters.github.replies import Refused
 from repro_gate.adapters.github.retrying import TryAgain
-from repro_gate.adapters.http.retry import Deadline, Surroundings
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.retry import Deadline, Runtime
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
 from repro_gate.errors import CommentGone, PublishFailed
@@ -41,9 +41,9 @@ class GithubPullRequests:
         self,
         api_url: str,
         repository: str,
-        token: Key,
+        token: Secret,
         *,
-        surroundings: Surroundings | None = None,
+        runtime: Runtime | None = None,
         deadline_s: float = _DEADLINE_S,
     ) -> None:
         """Take what is needed to ask; nothing is asked yet.
@@ -52,7 +52,7 @@ class GithubPullRequests:
             api_url: where the API begins; that of an Enterprise Server has a path.
             repository: `owner/name`.
             token: what is sent to that API alone.
-            surroundings: the clocks and the network.
+            runtime: the clocks and the network.
             deadline_s: how long all calls together may take, from the first one on.
 
         Raises:
@@ -66,7 +66,7 @@ class GithubPullRequests:
             )
         if not _REPOSITORY.fullmatch(repository):
             raise PublishFailed("GITHUB_REPOSITORY does not name a repository as owner/name")
-        self._surroundings = surroundings or Surroundings()
+        self._surroundings = runtime or Runtime()
         self._url = address_of(api_url)
         self._token = token
         self._path = f"/repos/{repository}"
@@ -189,7 +189,7 @@ class GithubPullRequests:
                     client,
                     self._token,
                     deadline=self._deadline_now(),
-                    surroundings=self._surroundings,
+                    runtime=self._surroundings,
                 )
                 return await work(api)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repro_gate.adapters.github.events import run_by_event, run_by_variables, run_that_ended
 from repro_gate.adapters.github.fields import FieldMissing
-from repro_gate.adapters.http.secret import Key, is_sendable
+from repro_gate.adapters.http.secret import Secret, is_sendable
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Writer, job_key
 
@@ -25,7 +25,7 @@ class GithubEnvironment:
     summary_file: Path | None = None
     output_file: Path | None = None
     workspace: Path | None = None
-    token: Key = field(default_factory=Key)
+    token: Secret = field(default_factory=Secret)
     """Shown nowhere; none when the step was given none."""
     problem: str | None = None
     """What could not be read, so that less is known of the run than usual."""
@@ -81,13 +81,13 @@ def _run_of(environ: Mapping[str, str], *, of_another: bool) -> tuple[CiRun | No
         return own, str(error)
 
 
-def _token_of(environ: Mapping[str, str]) -> tuple[Key, str | None]:
+def _token_of(environ: Mapping[str, str]) -> tuple[Secret, str | None]:
     secret = environ.get("GITHUB_TOKEN", "").strip()
     if not secret:
-        return Key(), None
+        return Secret(), None
     if not is_sendable(secret):
-        return Key(), "GITHUB_TOKEN holds a character that no token has"
-    return Key(secret), None
+        return Secret(), "GITHUB_TOKEN holds a character that no token has"
+    return Secret(secret), None
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

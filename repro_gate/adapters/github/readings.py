@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from repro_gate.adapters.github.fields import field_at, number_at, text_at
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
 
@@ -18,7 +18,7 @@ def marker_in(comment: Any) -> Marker | None:
     return marker_of(body) if isinstance(body, str) else None
 
 
-def posted_as(comment: Any, marker: Marker, token: Key) -> PostedComment:
+def posted_as(comment: Any, marker: Marker, token: Secret) -> PostedComment:
     """Return a comment of ours."""
     url = text_at(comment, "html_url")
     return PostedComment(

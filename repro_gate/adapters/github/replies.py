@@ -10,7 +10,7 @@ from typing import Any
 from repro_gate.adapters.github.fields import field_at, items_in, parsed
 from repro_gate.adapters.github.retrying import TryAgain
 from repro_gate.adapters.http.client import Reply, target_of
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.errors import PublishFailed
 
 _MOST_ERRORS = 5
@@ -37,7 +37,7 @@ class Refused(PublishFailed):
         self.status = status
 
 
-def require_success(reply: Reply, token: Key, *, now: datetime) -> None:
+def require_success(reply: Reply, token: Secret, *, now: datetime) -> None:
     """Return when a reply says that all is well.
 
     Raises:
@@ -94,7 +94,7 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def _reason(reply: Reply, token: Key) -> str:
+def _reason(reply: Reply, token: Secret) -> str:
     try:
         phrase = f" ({HTTPStatus(reply.status).phrase})"
     except ValueError:
@@ -120,7 +120,7 @@ def _words_of_error(error: Any) -> Any:
     return field_at(error, "message") or field_at(error, "code")
 
 
-def _remedy_for(reply: Reply, token: Key) -> str | None:
+def _remedy_for(reply: Reply, token: Secret) -> str | None:
     if reply.status != HTTPStatus.FORBIDDEN:
         return _REMEDIES.get(reply.status)
     said = _words_of(reply).lower()

@@ -19,8 +19,8 @@ from repro_gate.adapters.http.client import (
     connect,
     may_hear_a_key,
 )
-from repro_gate.adapters.http.retry import Surroundings
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.retry import Runtime
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 
@@ -45,12 +45,12 @@ class TimedReply(Reply):
 class Client:
     """A pool of connections to one provider."""
 
-    def __init__(self, provider: ProviderSpec, key: Key, surroundings: Surroundings) -> None:
+    def __init__(self, provider: ProviderSpec, key: Secret, runtime: Runtime) -> None:
         self._name = provider.name
         self._url = address_of(provider)
-        self._clock = surroundings.clock
+        self._clock = runtime.clock
         self._connections = Connections(
-            key, _open(provider, surroundings, self._url), most_bytes=_MOST_BYTES
+            key, _open(provider, runtime, self._url), most_bytes=_MOST_BYTES
         )
 
     async def send(self, body: Mapping[str, Any], *, timeout_s: float) -> TimedReply:
@@ -108,11 +108,11 @@ def address_of(provider: ProviderSpec) -> httpx.URL:
     return url
 
 
-def _open(provider: ProviderSpec, surroundings: Surroundings, url: httpx.URL) -> httpx.AsyncClient:
+def _open(provider: ProviderSpec, runtime: Runtime, url: httpx.URL) -> httpx.AsyncClient:
     try:
         return connect(
             url,
-            surroundings,
+            runtime,
             http2=provider.http2,
             limits=httpx.Limits(
                 max_connections=provider.concurrency,

@@ -40,7 +40,7 @@ from repro_gate.adapters.hosted.metadata import Sightings, facts_of
 from repro_gate.adapters.hosted.pacing import Pacer
 from repro_gate.adapters.hosted.replies import Reader, Refused
 from repro_gate.adapters.hosted.retrying import TryAgain, require_time
-from repro_gate.adapters.http.retry import Deadline, Persistence, Surroundings
+from repro_gate.adapters.http.retry import Deadline, Persistence, Runtime
 from repro_gate.core.alignment import CONTINUATION_TOKENS, ScoredTwice
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.policies import LogprobCell, Policy, ProviderSpec
@@ -64,7 +64,7 @@ class Host:
         *,
         ledger: Ledger,
         sightings: Sightings,
-        surroundings: Surroundings,
+        runtime: Runtime,
     ) -> None:
         """Open the provider.
 
@@ -72,20 +72,20 @@ class Host:
             MeasurementUnavailable: there is no key, or no way to send it safely.
         """
         self._provider = provider
-        self._now = surroundings.now
+        self._now = runtime.now
         self._ledger = ledger
         self._sightings = sightings
         self._dialect: Dialect = dialect_of(provider.kind)
-        self._key = read_key(provider, surroundings.environ)
-        self._client = Client(provider, self._key, surroundings)
+        self._key = read_key(provider, runtime.environ)
+        self._client = Client(provider, self._key, runtime)
         self._reader = Reader(provider, self._key)
-        self._pacer = Pacer(surroundings)
-        self._deadline = Deadline(provider.deadline_s, surroundings.clock)
+        self._pacer = Pacer(runtime)
+        self._deadline = Deadline(provider.deadline_s, runtime.clock)
         self._persistence = Persistence(
             attempts=provider.attempts,
             first_backoff_s=_FIRST_BACKOFF_S,
             longest_backoff_s=_LONGEST_BACKOFF_S,
-            surroundings=surroundings,
+            runtime=runtime,
         )
         self._refused: frozenset[str] = frozenset()
         self._closed: MeasurementUnavailable | None = None

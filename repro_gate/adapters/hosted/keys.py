@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from repro_gate.adapters.http.secret import Key, is_sendable
+from repro_gate.adapters.http.secret import Secret, is_sendable
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 
 
-def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Key:
+def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Secret:
     """Return the key of a provider.
 
     Raises:
@@ -16,7 +16,7 @@ def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Key:
     """
     name = provider.api_key_env
     if name is None:
-        return Key()
+        return Secret()
     secret = environ.get(name, "")
     remedy = f"set {name} to a key of {provider.name}"
     if not secret.strip():
@@ -26,4 +26,4 @@ def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Key:
             f"{name} holds a space, a line break or another character that no key has",
             remedy=remedy,
         )
-    return Key(secret)
+    return Secret(secret)

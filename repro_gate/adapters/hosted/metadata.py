@@ -9,7 +9,7 @@ from repro_gate.adapters.hosted.boundaries import doubled_beginning
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
 from repro_gate.adapters.hosted.echoes import field_of
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.draws import DrawFacts, Encoding
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobCell, Policy, ProviderSpec
@@ -24,7 +24,7 @@ _Asked = tuple[str, str]
 
 
 def facts_of(
-    reply: TimedReply, document: Any, key: Key, *, attempts: int, now: datetime
+    reply: TimedReply, document: Any, key: Secret, *, attempts: int, now: datetime
 ) -> DrawFacts:
     """Return what a reply says of itself; every text is safe, short and without the key.
 
@@ -39,7 +39,7 @@ def facts_of(
     model = _model_of(document)
     return DrawFacts(
         at=now.isoformat(timespec="milliseconds"),
-        model=(Key() if model == reply.model else key).quote(model, longest=_LONGEST),
+        model=(Secret() if model == reply.model else key).quote(model, longest=_LONGEST),
         request_id=key.quote(_first(headers, ANSWERED_IDS) or reply.request_id, longest=_LONGEST),
         latency_s=round(reply.latency_s, 4),
         attempts=attempts,

@@ -11,7 +11,7 @@ from repro_gate.adapters.hosted.dialects import (
     RateFamily,
 )
 from repro_gate.adapters.hosted.retrying import require_time
-from repro_gate.adapters.http.retry import Deadline, Surroundings
+from repro_gate.adapters.http.retry import Deadline, Runtime
 
 _MINUTE_S = 60.0
 _ASSUMED_LIMIT = 60
@@ -56,9 +56,9 @@ class Bucket:
 class Pacer:
     """Lets the calls to one provider go when their time has come."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._clock: Callable[[], float] = surroundings.clock
-        self._sleep = surroundings.sleep
+    def __init__(self, runtime: Runtime) -> None:
+        self._clock: Callable[[], float] = runtime.clock
+        self._sleep = runtime.sleep
         self._buckets: dict[RateFamily, Bucket] = {}
         self._held_until = float("-inf")
         self._lock = asyncio.Lock()

@@ -16,7 +16,7 @@ from repro_gate.adapters.hosted.failures import (
 )
 from repro_gate.adapters.hosted.retrying import TryAgain, asked_wait_s
 from repro_gate.adapters.http.client import Reply, target_of
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
@@ -61,7 +61,7 @@ class Refused(MeasurementUnavailable):
 class Reader:
     """Reads the replies of one provider."""
 
-    def __init__(self, provider: ProviderSpec, key: Key) -> None:
+    def __init__(self, provider: ProviderSpec, key: Secret) -> None:
         self._provider = provider
         self._key = key
 

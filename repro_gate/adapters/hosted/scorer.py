@@ -11,7 +11,7 @@ from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings
 from repro_gate.adapters.hosted.spreading import spread
 from repro_gate.adapters.http.client import is_loopback
-from repro_gate.adapters.http.retry import Surroundings
+from repro_gate.adapters.http.retry import Runtime
 from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
@@ -31,8 +31,8 @@ class HostedScorer:
     It keeps one pool of connections for each provider, from the first use until it is closed.
     """
 
-    def __init__(self, budget: Budget, *, surroundings: Surroundings | None = None) -> None:
-        self._surroundings = surroundings or Surroundings()
+    def __init__(self, budget: Budget, *, runtime: Runtime | None = None) -> None:
+        self._surroundings = runtime or Runtime()
         self._ledger = Ledger(budget)
         self._sightings = Sightings()
         self._hosts: dict[ProviderSpec, Host | Unreachable] = {}
@@ -139,7 +139,7 @@ class HostedScorer:
                     provider,
                     ledger=self._ledger,
                     sightings=self._sightings,
-                    surroundings=self._surroundings,
+                    runtime=self._surroundings,
                 )
             except MeasurementUnavailable as error:
                 self._hosts[provider] = Unreachable(error)

@@ -11,8 +11,8 @@ from typing import Any, Final
 import httpx
 
 import repro_gate
-from repro_gate.adapters.http.retry import Surroundings
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.retry import Runtime
+from repro_gate.adapters.http.secret import Secret
 
 _MOST_BYTES_OF_ERROR = 1 << 16
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -80,7 +80,7 @@ class ConnectionImpossible(Exception):
 class Connections:
     """Connections to one server, which is shown one key."""
 
-    def __init__(self, key: Key, http: httpx.AsyncClient, *, most_bytes: int) -> None:
+    def __init__(self, key: Secret, http: httpx.AsyncClient, *, most_bytes: int) -> None:
         self._key = key
         self._http = http
         self._most_bytes = most_bytes
@@ -162,7 +162,7 @@ class Connections:
         return bytes(content[:most])
 
 
-def connect(url: httpx.URL, surroundings: Surroundings, **options: Any) -> httpx.AsyncClient:
+def connect(url: httpx.URL, runtime: Runtime, **options: Any) -> httpx.AsyncClient:
     """Return a client for the server of an address; raises `ConnectionImpossible`."""
     try:
         return httpx.AsyncClient(
@@ -171,7 +171,7 @@ def connect(url: httpx.URL, surroundings: Surroundings, **options: Any) -> httpx
             trust_env=url.scheme == "https",
             # A cookie would bind all calls to the backend that answered the first.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            transport=surroundings.transport,
+            transport=runtime.transport,
             **options,
         )
     except ImportError as error:
@@ -199,7 +199,7 @@ def may_hear_a_key(url: httpx.URL) -> bool:
     return url.scheme == "https" or (url.scheme == "http" and is_loopback(host))
 
 
-def target_of(reply: Reply, key: Key) -> str:
+def target_of(reply: Reply, key: Secret) -> str:
     """Return the host that a redirect points to, for a reader."""
     try:
         host = httpx.URL(reply.headers.get("location", "")).raw_host.decode("ascii")

@@ -22,7 +22,7 @@ def _environment() -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Runtime:
     """The clocks, the dice, the environment and the network."""
 
     environ: Mapping[str, str] = field(default_factory=_environment, repr=False)
@@ -75,7 +75,7 @@ class Persistence:
     attempts: int
     first_backoff_s: float
     longest_backoff_s: float
-    surroundings: Surroundings
+    runtime: Runtime
 
     async def until_done(
         self, attempt: Callable[[], Awaitable[_Result]], *, allow: Callable[[float, str], None]
@@ -92,7 +92,7 @@ class Persistence:
             wait=self._wait_s,
             stop=stop_after_attempt(self.attempts),
             before_sleep=lambda state: allow(state.upcoming_sleep, _failure(state).reason),
-            sleep=self.surroundings.sleep,
+            sleep=self.runtime.sleep,
             reraise=True,
         )
         return await retrying(attempt)
@@ -102,7 +102,7 @@ class Persistence:
             self.longest_backoff_s, self.first_backoff_s * 2.0 ** (state.attempt_number - 1)
         )
         # A server may ask for no wait at all, or one of the clocks be wrong: that is no spinning.
-        return max(_failure(state).after_s or 0.0, self.surroundings.random() * backoff)
+        return max(_failure(state).after_s or 0.0, self.runtime.random() * backoff)
 
 
 def _failure(state: RetryCallState) -> Passing:

@@ -28,7 +28,7 @@ _Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Secret:
     """A key, which leaves in a header and in no text."""
 
     _secret: str | None = field(default=None, repr=False)

@@ -6,8 +6,8 @@ from typing import TypeAlias
 import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.http.retry import Surroundings
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.retry import Runtime
+from repro_gate.adapters.http.secret import Secret
 from tests.fakes.github.server import Github, serving
 from tests.fakes.github.world import OF_JOB, REPOSITORY
 from tests.fakes.hosted import FakeTime
@@ -30,11 +30,9 @@ def time() -> FakeTime:
 
 
 @pytest.fixture
-def surroundings(time: FakeTime) -> Surroundings:
-    """Return surroundings where no wait takes time, and where back-off is as short as it may be."""
-    return Surroundings(
-        environ={}, now=time.now, clock=time.clock, sleep=time.sleep, random=lambda: 0.0
-    )
+def runtime(time: FakeTime) -> Runtime:
+    """Return runtime where no wait takes time, and where back-off is as short as it may be."""
+    return Runtime(environ={}, now=time.now, clock=time.clock, sleep=time.sleep, random=lambda: 0.0)
 
 
 @pytest.fixture
@@ -45,12 +43,12 @@ def github() -> Iterator[Github]:
 
 
 @pytest.fixture
-def pulls_of(surroundings: Surroundings) -> PullsOf:
+def pulls_of(runtime: Runtime) -> PullsOf:
     """Return a function that gives the adapter for a server and one of its tokens."""
 
     def make(api_url: str, secret: str = OF_JOB, *, deadline_s: float = 90.0) -> GithubPullRequests:
         return GithubPullRequests(
-            api_url, REPOSITORY, Key(secret), surroundings=surroundings, deadline_s=deadline_s
+            api_url, REPOSITORY, Secret(secret), runtime=runtime, deadline_s=deadline_s
         )
 
     return make

@@ -8,7 +8,7 @@ import pytest
 import repro_gate
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.identity import is_by
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import RunId
 from repro_gate.core.comments import CommentState, Marker, PostedComment
 from repro_gate.errors import CommentGone, PublishFailed
@@ -296,7 +296,7 @@ def test_a_body_without_a_marker_is_a_mistake_of_ours(github: Github, pulls_of: 
 def test_without_a_token_nobody_is_asked() -> None:
     """What to do is said at once."""
     with pytest.raises(PublishFailed, match="no GITHUB_TOKEN") as caught:
-        GithubPullRequests("https://api.github.com", "octo/gate", Key())
+        GithubPullRequests("https://api.github.com", "octo/gate", Secret())
 
     assert caught.value.remedy == (
         "set GITHUB_TOKEN to ${{ github.token }} in the environment of the step"
@@ -307,7 +307,7 @@ def test_without_a_token_nobody_is_asked() -> None:
 def test_a_name_that_is_no_repository_is_not_put_into_a_path(name: str) -> None:
     """It could lead to any other endpoint."""
     with pytest.raises(PublishFailed, match="owner/name"):
-        GithubPullRequests("https://api.github.com", name, Key(OF_JOB))
+        GithubPullRequests("https://api.github.com", name, Secret(OF_JOB))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_a_name_that_is_no_repository_is_not_put_into_a_path(name: str) -> None:
 def test_a_token_is_not_sent_in_clear(api_url: str) -> None:
     """Nor to an address that is something else than a host and a path."""
     with pytest.raises(PublishFailed, match="the address of the API") as caught:
-        GithubPullRequests(api_url, "octo/gate", Key(OF_JOB))
+        GithubPullRequests(api_url, "octo/gate", Secret(OF_JOB))
 
     assert caught.value.remedy == "look at GITHUB_API_URL"
     assert "pass" not in str(caught.value)

@@ -15,7 +15,7 @@ from repro_gate.adapters.github.environment import (
     read_environment,
     writer_in,
 )
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import CiRun, RunId
 
 SHA = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
@@ -110,7 +110,7 @@ def test_the_files_and_the_token_of_a_step_are_found() -> None:
         output_file=Path("/run/output"),
         summary_file=Path("/run/summary"),
         workspace=Path("/work"),
-        token=Key("ghs_secret"),
+        token=Secret("ghs_secret"),
     )
 
 
@@ -132,7 +132,7 @@ def test_a_token_that_no_header_can_hold_is_none() -> None:
     """It is said which variable is wrong, and not what is in it."""
     environment = read_environment({"GITHUB_TOKEN": "ghs_one\r\nX-Header: two"})
 
-    assert environment.token == Key()
+    assert environment.token == Secret()
     assert environment.problem == "GITHUB_TOKEN holds a character that no token has"
 
 

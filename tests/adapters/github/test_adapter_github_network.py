@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.http.retry import Surroundings
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.retry import Runtime
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentState, Marker, PostedComment
 from repro_gate.errors import PublishFailed
@@ -48,20 +48,18 @@ CALLS: dict[str, Callable[[GithubPullRequests], object]] = {
 EMPTY = http([])
 
 
-def _pulls(
-    api_url: str, surroundings: Surroundings, *, deadline_s: float = 90.0
-) -> GithubPullRequests:
+def _pulls(api_url: str, runtime: Runtime, *, deadline_s: float = 90.0) -> GithubPullRequests:
     return GithubPullRequests(
-        api_url, "octo/gate", Key(SECRET), surroundings=surroundings, deadline_s=deadline_s
+        api_url, "octo/gate", Secret(SECRET), runtime=runtime, deadline_s=deadline_s
     )
 
 
 def _answering(
-    handler: Callable[[httpx.Request], httpx.Response], surroundings: Surroundings
+    handler: Callable[[httpx.Request], httpx.Response], runtime: Runtime
 ) -> GithubPullRequests:
     """Return the adapter with a handler in place of the network."""
     transport = httpx.MockTransport(handler)
-    return _pulls("https://api.github.test", replace(surroundings, transport=transport))
+    return _pulls("https://api.github.test", replace(runtime, transport=transport))
 
 
 @pytest.mark.parametrize(
@@ -75,41 +73,39 @@ def _answering(
     ],
     ids=["reset", "closed", "truncated", "half a head", "another protocol"],
 )
-def test_a_connection_that_breaks_is_tried_again(
-    surroundings: Surroundings, broken: tuple[Any, ...]
-) -> None:
+def test_a_connection_that_breaks_is_tried_again(runtime: Runtime, broken: tuple[Any, ...]) -> None:
     """The next answer is the one that counts."""
     with rude_server(broken, (EMPTY,)) as server:
-        assert _pulls(server.url, surroundings).comments(7, like=MARKER) == ()
+        assert _pulls(server.url, runtime).comments(7, like=MARKER) == ()
 
     assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_server_that_is_not_there_is_said(
-    surroundings: Surroundings, call: Callable[[GithubPullRequests], object]
+    runtime: Runtime, call: Callable[[GithubPullRequests], object]
 ) -> None:
     """Nothing was sent, and nothing has to be looked for."""
     with rude_server((EMPTY,)) as server:
         url = server.url
 
     with pytest.raises(PublishFailed, match="GitHub: no answer: ConnectError"):
-        call(_pulls(url, surroundings))
+        call(_pulls(url, runtime))
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_silent_server_is_given_up(
-    surroundings: Surroundings, call: Callable[[GithubPullRequests], object]
+    runtime: Runtime, call: Callable[[GithubPullRequests], object]
 ) -> None:
     """However often, within the time of an attempt."""
     with (
         rude_server((Wait(),)) as server,
         pytest.raises(PublishFailed, match=r"no complete answer within 0\.1 s"),
     ):
-        call(_pulls(server.url, surroundings, deadline_s=0.1))
+        call(_pulls(server.url, runtime, deadline_s=0.1))
 
 
-def test_a_slow_drip_does_not_hold_us(surroundings: Surroundings) -> None:
+def test_a_slow_drip_does_not_hold_us(runtime: Runtime) -> None:
     """Every byte comes in time, and the whole does not."""
     drip = [step for _ in range(100) for step in (b" ", Wait(0.02))]
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 102\r\n\r\n"
@@ -118,10 +114,10 @@ def test_a_slow_drip_does_not_hold_us(surroundings: Surroundings) -> None:
         rude_server((head, *drip, b"[]")) as server,
         pytest.raises(PublishFailed, match="no complete answer"),
     ):
-        _pulls(server.url, surroundings, deadline_s=0.2).comments(7, like=MARKER)
+        _pulls(server.url, runtime, deadline_s=0.2).comments(7, like=MARKER)
 
 
-def test_an_answer_without_end_is_not_read(surroundings: Surroundings) -> None:
+def test_an_answer_without_end_is_not_read(runtime: Runtime) -> None:
     """It is left alone once it has more than a page can have."""
 
     def handler(_: httpx.Request) -> httpx.Response:
@@ -132,7 +128,7 @@ def test_an_answer_without_end_is_not_read(surroundings: Surroundings) -> None:
         return httpx.Response(200, stream=_Async(response))
 
     with pytest.raises(PublishFailed, match="more than 67108864 bytes is not read"):
-        _answering(streamed, surroundings).comments(7, like=MARKER)
+        _answering(streamed, runtime).comments(7, like=MARKER)
 
 
 class _Async(httpx.AsyncByteStream):
@@ -147,7 +143,7 @@ class _Async(httpx.AsyncByteStream):
             yield chunk
 
 
-def test_what_is_compressed_is_not_unpacked(surroundings: Surroundings) -> None:
+def test_what_is_compressed_is_not_unpacked(runtime: Runtime) -> None:
     """A few bytes could become a great many."""
     bomb = http(gzip.compress(bytes(1 << 20)), headers={"content-encoding": "gzip"})
 
@@ -155,13 +151,13 @@ def test_what_is_compressed_is_not_unpacked(surroundings: Surroundings) -> None:
         rude_server((bomb,)) as server,
         pytest.raises(PublishFailed, match="compressed answer"),
     ):
-        _pulls(server.url, surroundings).comments(7, like=MARKER)
+        _pulls(server.url, runtime).comments(7, like=MARKER)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_redirect_takes_no_token_elsewhere(
-    surroundings: Surroundings, call: Callable[[GithubPullRequests], object], status: int
+    runtime: Runtime, call: Callable[[GithubPullRequests], object], status: int
 ) -> None:
     """Nobody at the other address hears anything."""
     with rude_server((EMPTY,)) as other:
@@ -170,12 +166,12 @@ def test_a_redirect_takes_no_token_elsewhere(
             rude_server((moved,)) as server,
             pytest.raises(PublishFailed, match=r"a redirect to 127\.0\.0\.1 is not followed"),
         ):
-            call(_pulls(server.url, surroundings))
+            call(_pulls(server.url, runtime))
 
     assert other.connections == 0
 
 
-def test_the_next_page_is_asked_of_the_same_host(surroundings: Surroundings) -> None:
+def test_the_next_page_is_asked_of_the_same_host(runtime: Runtime) -> None:
     """Where a link leads does not matter, only that there is one."""
     asked: list[httpx.URL] = []
 
@@ -186,12 +182,12 @@ def test_the_next_page_is_asked_of_the_same_host(surroundings: Surroundings) -> 
             return httpx.Response(200, json=[{"id": 1}], headers={"link": link})
         return httpx.Response(200, json=[{"id": 2}])
 
-    assert _answering(handler, surroundings).comments(7, like=MARKER) == ()
+    assert _answering(handler, runtime).comments(7, like=MARKER) == ()
     assert {url.host for url in asked} == {"api.github.test"}
     assert [url.params["page"] for url in asked] == ["1", "2", "3"]
 
 
-def test_a_full_page_without_a_link_is_followed_by_another(surroundings: Surroundings) -> None:
+def test_a_full_page_without_a_link_is_followed_by_another(runtime: Runtime) -> None:
     """A proxy may drop the header; the comment is on the next page."""
     ours = {"id": 5, "body": BODY, "html_url": COMMENT.url, "user": {"login": "me"}}
     pages = {"1": [{"id": 1}] * 100, "2": [ours]}
@@ -200,21 +196,21 @@ def test_a_full_page_without_a_link_is_followed_by_another(surroundings: Surroun
         page = request.url.params.get("page")
         return httpx.Response(200, json={"login": "me"} if page is None else pages[page])
 
-    assert _answering(handler, surroundings).comments(7, like=MARKER) == (COMMENT,)
+    assert _answering(handler, runtime).comments(7, like=MARKER) == (COMMENT,)
 
 
-def test_pages_without_end_are_given_up(surroundings: Surroundings) -> None:
+def test_pages_without_end_are_given_up(runtime: Runtime) -> None:
     """A server that always says that there is more is not believed for ever."""
 
     def handler(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=[{"id": 1}], headers={"link": '<x>; rel="next"'})
 
     with pytest.raises(PublishFailed, match="more than 100 pages"):
-        _answering(handler, surroundings).comments(7, like=MARKER)
+        _answering(handler, runtime).comments(7, like=MARKER)
 
 
 def test_an_unknown_certificate_is_refused(
-    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And accepted once the environment says that it may be."""
     authority = trustme.CA()
@@ -225,20 +221,20 @@ def test_an_unknown_certificate_is_refused(
     with rude_server((EMPTY,), tls=context) as server:
         url = f"https://{server.address}"
         with pytest.raises(PublishFailed, match="CERTIFICATE_VERIFY_FAILED"):
-            _pulls(url, surroundings).comments(7, like=MARKER)
+            _pulls(url, runtime).comments(7, like=MARKER)
         assert server.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        assert _pulls(url, surroundings).comments(7, like=MARKER) == ()
+        assert _pulls(url, runtime).comments(7, like=MARKER) == ()
 
 
 def test_a_proxy_of_the_environment_is_used_for_https(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It hears where to connect to, and not the token."""
     with rude_server((http(status=407),)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@{proxy.address}")
         with pytest.raises(PublishFailed) as caught:
-            _pulls("https://api.github.test", surroundings).comments(7, like=MARKER)
+            _pulls("https://api.github.test", runtime).comments(7, like=MARKER)
 
     assert proxy.asked[0].head.startswith("CONNECT api.github.test:443 ")
     assert SECRET not in proxy.asked[0].head
@@ -246,25 +242,25 @@ def test_a_proxy_of_the_environment_is_used_for_https(
 
 
 def test_a_proxy_does_not_hear_what_stays_on_this_machine(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The token would be in clear."""
     with rude_server((EMPTY,)) as proxy, rude_server((EMPTY,)) as server:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("ALL_PROXY", f"http://{proxy.address}")
-        _pulls(server.url, surroundings).comments(7, like=MARKER)
+        _pulls(server.url, runtime).comments(7, like=MARKER)
 
     assert proxy.connections == 0
 
 
 def test_a_proxy_that_cannot_be_used_is_said(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its address may hold a password, and is not repeated."""
     monkeypatch.setenv("HTTPS_PROXY", "gopher://user:password@proxy.example")
 
     with pytest.raises(PublishFailed, match="a proxy or certificate") as caught:
-        _pulls("https://api.github.test", surroundings).comments(7, like=MARKER)
+        _pulls("https://api.github.test", runtime).comments(7, like=MARKER)
 
     assert "password" not in str(caught.value)
     assert caught.value.remedy == "look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
@@ -285,7 +281,7 @@ ECHOES: dict[str, Callable[[], httpx.Response]] = {
 @pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_the_token_is_in_no_words_of_ours(
-    surroundings: Surroundings,
+    runtime: Runtime,
     caplog: pytest.LogCaptureFixture,
     call: Callable[[GithubPullRequests], object],
     answer: Callable[[], httpx.Response],
@@ -298,7 +294,7 @@ def test_the_token_is_in_no_words_of_ours(
         sent.append(request.headers["authorization"])
         return answer()
 
-    pulls = _answering(handler, surroundings)
+    pulls = _answering(handler, runtime)
 
     with pytest.raises(PublishFailed) as caught:
         call(pulls)
@@ -308,41 +304,41 @@ def test_the_token_is_in_no_words_of_ours(
     assert SECRET[:12] not in "\n".join([*said, caplog.text])
 
 
-def test_the_token_is_in_no_words_about_the_network(surroundings: Surroundings) -> None:
+def test_the_token_is_in_no_words_about_the_network(runtime: Runtime) -> None:
     """A library may put what it was given into its message."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.LocalProtocolError(f"Illegal header: {request.headers['authorization']}")
 
     with pytest.raises(PublishFailed) as caught:
-        _answering(handler, surroundings).comments(7, like=MARKER)
+        _answering(handler, runtime).comments(7, like=MARKER)
 
     assert caught.value.reason == (
         "GitHub: no answer: LocalProtocolError: Illegal header: Bearer ***"
     )
 
 
-def test_the_token_is_in_no_words_about_a_redirect(surroundings: Surroundings) -> None:
+def test_the_token_is_in_no_words_about_a_redirect(runtime: Runtime) -> None:
     """A server may put it into the name of another."""
     answer = httpx.Response(302, headers={"location": "https://plain.example/"})
     transport = httpx.MockTransport(lambda _: answer)
     pulls = GithubPullRequests(
         "https://api.github.test",
         "octo/gate",
-        Key("plain"),
-        surroundings=replace(surroundings, transport=transport),
+        Secret("plain"),
+        runtime=replace(runtime, transport=transport),
     )
 
     with pytest.raises(PublishFailed, match=r"a redirect to \*\*\*\.example is not followed"):
         pulls.comments(7, like=MARKER)
 
 
-def test_what_a_server_says_is_one_safe_line(surroundings: Surroundings) -> None:
+def test_what_a_server_says_is_one_safe_line(runtime: Runtime) -> None:
     """It ends up in a log, where a line may be a command."""
     message = "no\n::error::forged\r\x1b[31m\u202e" + "x" * 1000
 
     with pytest.raises(PublishFailed) as caught:
-        _answering(lambda _: httpx.Response(418, json={"message": message}), surroundings).comments(
+        _answering(lambda _: httpx.Response(418, json={"message": message}), runtime).comments(
             7, like=MARKER
         )
 
@@ -390,7 +386,7 @@ HEADERS = st.dictionaries(
     document=JSON,
 )
 def test_no_answer_makes_us_raise_anything_else(
-    surroundings: Surroundings,
+    runtime: Runtime,
     call: Callable[[GithubPullRequests], object],
     status: int,
     headers: dict[str, str],
@@ -403,4 +399,4 @@ def test_no_answer_makes_us_raise_anything_else(
         return httpx.Response(status, headers=headers, content=content)
 
     with contextlib.suppress(PublishFailed):
-        call(_answering(handler, surroundings))
+        call(_answering(handler, runtime))

@@ -25,7 +25,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
 )
 
 FIREWORKS = logprob_cell_of(provider_of(kind=ProviderKind.FIREWORKS, concurrency=4))
@@ -63,7 +63,7 @@ class Server:
 
 
 def _encoded(server: Server, cells: list[LogprobCell]) -> list[Any]:
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(server))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(server))
     found = scorer.encode(cells)
     scorer.close()
     return list(found)
@@ -72,7 +72,7 @@ def _encoded(server: Server, cells: list[LogprobCell]) -> list[Any]:
 def _drawn(
     server: Server, cell: LogprobCell, *, draws: int = 3, encoding: Encoding = ENCODING
 ) -> list[DrawOutcome]:
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(server))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(server))
     requests = [request_of(cell, number=n, encoding=encoding) for n in range(1, draws + 1)]
     told = draws_by(scorer, requests)
     scorer.close()

@@ -21,7 +21,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
 )
 
 _BOS = 1
@@ -90,7 +90,7 @@ def _texts(tokens: Sequence[bytes], style: str) -> list[str]:
 
 
 def _encoded(server: Server) -> Encoding | InvalidDraw | MissedDraw:
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(server))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(server))
     (found,) = scorer.encode([server.cell])
     scorer.close()
     return found
@@ -132,7 +132,7 @@ def test_draws_of_cut_characters_are_made_by_ids() -> None:
     server = Server(prefix=(b"Say", b":"), response=CUT_AT_START)
     encoding = _encoded(server)
     assert isinstance(encoding, Encoding)
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(server))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(server))
 
     ((_, drawn),) = draws_by(scorer, [request_of(server.cell, encoding=encoding)])
     scorer.close()
@@ -182,7 +182,7 @@ def test_known_texts_still_have_to_spell_the_text() -> None:
     """A token without a text of its own excuses no other one."""
     server = Server(prefix=(b"Say", b":"), response=CUT_AT_START)
     wrong = Server(prefix=(b"Soy", b":"), response=CUT_AT_START)
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(wrong))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(wrong))
 
     (found,) = scorer.encode([server.cell])
     scorer.close()

@@ -13,7 +13,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
     well_answered,
 )
 
@@ -22,7 +22,7 @@ def _outcomes(
     handler: Handler, budget: Budget, *, draws: int = 3, time: FakeTime | None = None
 ) -> tuple[HostedScorer, list[DrawOutcome]]:
     cell = logprob_cell_of(provider_of(concurrency=1, deadline_s=100))
-    scorer = HostedScorer(budget, surroundings=surroundings_of(handler, time=time, luck=1.0))
+    scorer = HostedScorer(budget, runtime=runtime_of(handler, time=time, luck=1.0))
     told = draws_by(scorer, [request_of(cell, number=number + 1) for number in range(draws)])
     scorer.close()
     return scorer, [outcome for _, outcome in told]
@@ -68,7 +68,7 @@ def test_every_attempt_is_paid_for() -> None:
 
 def test_an_encoding_is_paid_for() -> None:
     """Its tokens are not known yet and are estimated by the length of the text."""
-    scorer = HostedScorer(Budget(max_calls=1), surroundings=surroundings_of(well_answered))
+    scorer = HostedScorer(Budget(max_calls=1), runtime=runtime_of(well_answered))
     cells = [logprob_cell_of(item=name, prompt=name) for name in ("one", "two")]
 
     found = scorer.encode(cells)
@@ -102,7 +102,7 @@ def test_what_is_left_at_the_deadline_is_missed() -> None:
 def test_the_deadline_does_not_begin_before_the_first_call() -> None:
     """A scorer that waits for others loses no time by it."""
     time = FakeTime()
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered, time=time))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered, time=time))
     time.seconds += 10_000
 
     told = draws_by(scorer, [request_of()])

@@ -19,7 +19,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
 )
 from tests.fakes.rude_server import (
     Close,
@@ -56,7 +56,7 @@ def authority(tmp_path: Path) -> trustme.CA:
 def _draw(base_url: str, *, attempts: int = 2, timeout_s: float = 5.0) -> DrawOutcome:
     provider = provider_of(base_url, attempts=attempts, timeout_s=timeout_s)
     cell = logprob_cell_of(provider)
-    return draw_with(None, request_of(cell), surroundings=surroundings_of())
+    return draw_with(None, request_of(cell), runtime=runtime_of())
 
 
 def _missed(base_url: str, *, attempts: int = 2, timeout_s: float = 5.0) -> str:
@@ -144,7 +144,7 @@ def test_an_attempt_takes_no_longer_than_all_draws_may() -> None:
     provider = provider_of("", attempts=1, timeout_s=5.0, deadline_s=_SHORT_S)
     with rude_server((Wait(),)) as server:
         cell = logprob_cell_of(replace(provider, base_url=server.url))
-        missed = draw_with(None, request_of(cell), surroundings=surroundings_of())
+        missed = draw_with(None, request_of(cell), runtime=runtime_of())
 
     assert missed == MissedDraw(
         reason="test-host: no complete answer within 0.15 s (attempts: 1)",

@@ -16,7 +16,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
 )
 
 
@@ -46,7 +46,7 @@ def _called_at(
     time = FakeTime()
     api = Limited(time, *headers, status=status)
     cell = logprob_cell_of(provider_of(concurrency=concurrency))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api, time=time))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api, time=time))
     draws_by(scorer, [request_of(cell, number=number) for number in range(1, draws + 1)])
     scorer.close()
     return api.called_at
@@ -122,7 +122,7 @@ def test_a_pace_that_reaches_beyond_the_deadline_is_no_pace() -> None:
     time = FakeTime()
     api = Limited(time, {"x_ratelimit_limit_requests": "1", "x_ratelimit_remaining_requests": "0"})
     cell = logprob_cell_of(provider_of(concurrency=1, deadline_s=50))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api, time=time))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api, time=time))
 
     told = draws_by(scorer, [request_of(cell, number=1), request_of(cell, number=2)])
     scorer.close()

@@ -28,7 +28,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
 )
 
 FIREWORKS = logprob_cell_of(provider_of(kind=ProviderKind.FIREWORKS))
@@ -119,7 +119,7 @@ def test_a_draw_is_one_call(cell: LogprobCell, encoding: Encoding, body: Any) ->
 def test_an_encoding_is_one_call(cell: LogprobCell, body: Any) -> None:
     """The text is sent and everything comes back."""
     api = Api({}, _echo)
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
     found = scorer.encode([cell])
     scorer.close()
@@ -132,7 +132,7 @@ def test_a_system_prompt_is_part_of_the_text() -> None:
     """The text is what the template says, and no other endpoint adds to it."""
     api = Api({}, _echo)
     cell = logprob_cell_of(prompt="{system}", template="<{system}|{prompt}>")
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
     scorer.encode([cell])
     scorer.close()
@@ -145,7 +145,7 @@ def test_a_system_prompt_is_part_of_the_text() -> None:
 def test_max_tokens_of_0_may_be_refused(cell: LogprobCell, status: int) -> None:
     """Then one token is generated and cut off, from the next call on without asking again."""
     api = Api({"max_tokens": (status, "max_tokens must be at least 1")}, _echo)
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(api))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
     told = draws_by(scorer, [request_of(cell, number=number) for number in (1, 2)])
     encoded = scorer.encode([cell])
@@ -192,7 +192,7 @@ def test_a_field_is_replaced_once() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         return json_response({"error": {"message": "max_tokens is unwelcome"}}, status=400)
 
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(refuse))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(refuse))
 
     ((_, outcome),) = draws_by(scorer, [request_of()])
     scorer.close()
@@ -248,7 +248,7 @@ def test_a_cookie_is_not_kept() -> None:
         cookies.append(request.headers.get("cookie"))
         return json_response(document_of(), set_cookie="backend=7")
 
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(bake))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(bake))
     draws_by(scorer, [request_of(number=1)])
     draws_by(scorer, [request_of(number=2)])
     scorer.close()

@@ -19,7 +19,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
 )
 
 GOOD = json_response(document_of())
@@ -52,9 +52,9 @@ def _draw(
     luck: float = 0.0,
     provider: ProviderSpec | None = None,
 ) -> DrawOutcome:
-    surroundings = surroundings_of(sequel, time=time, luck=luck)
+    runtime = runtime_of(sequel, time=time, luck=luck)
     request = request_of(logprob_cell_of(provider))
-    return draw_with(None, request, surroundings=surroundings)
+    return draw_with(None, request, runtime=runtime)
 
 
 _USED_UP = (
@@ -121,7 +121,7 @@ def test_a_key_that_is_refused_is_refused_for_all(status: int, calls: int) -> No
     cell = logprob_cell_of(provider_of(concurrency=1))
     requests = [request_of(cell, number=number) for number in (1, 2, 3)]
 
-    with closing(HostedScorer(Budget(), surroundings=surroundings_of(sequel))) as scorer:
+    with closing(HostedScorer(Budget(), runtime=runtime_of(sequel))) as scorer:
         outcomes = draws_by(scorer, requests)
 
     assert len({outcome for _, outcome in outcomes}) == 1

@@ -35,7 +35,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
     well_answered,
 )
 from tests.fakes.rude_server import Wait, http, rude_server
@@ -61,7 +61,7 @@ def test_a_draw_keeps_what_matters_of_its_call() -> None:
             server="nobody asks",
         )
 
-    assert draw_with(None, surroundings=surroundings_of(answer, time=time)) == Draw(
+    assert draw_with(None, runtime=runtime_of(answer, time=time)) == Draw(
         logprobs=LOGPROBS,
         facts=DrawFacts(
             at="2030-01-01T00:00:00.250+00:00",
@@ -112,7 +112,7 @@ def test_provenance_grows_with_the_answers() -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         return json_response(document_of(), fireworks_backend_host=next(hosts))
 
-    scorer: Scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer))
+    scorer: Scorer = HostedScorer(Budget(), runtime=runtime_of(answer))
     policy = logprob_cell_of().policy
     place = {"provider": "fireworks", "provider.host": "api.test"}
     before = scorer.facts(policy)
@@ -129,7 +129,7 @@ def test_provenance_grows_with_the_answers() -> None:
 
 def test_without_a_key_no_source_is_said() -> None:
     """Who has no key can neither measure nor record, and is told which variable to set."""
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered, environ={}))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered, environ={}))
 
     with pytest.raises(MeasurementUnavailable) as caught:
         scorer.source(logprob_cell_of().policy)
@@ -143,7 +143,7 @@ def test_cells_of_one_text_are_encoded_once() -> None:
     cell = logprob_cell_of()
     cooler = replace(cell, policy=replace(cell.policy, name="cool", temperature=0.0))
     other = logprob_cell_of(item="other", prompt="ho")
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(_encoded))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(_encoded))
 
     found = scorer.encode([cell, other, cooler])
     scorer.close()
@@ -155,7 +155,7 @@ def test_cells_of_one_text_are_encoded_once() -> None:
 
 def test_nothing_asked_is_nothing_sent() -> None:
     """Empty questions have empty answers."""
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered))
 
     assert scorer.encode([]) == []
     assert draws_by(scorer, []) == []
@@ -186,7 +186,7 @@ def test_no_more_calls_at_once_than_the_provider_bears(concurrency: int) -> None
     """Nor fewer, as long as there are enough."""
     crowd = Crowd()
     cell = logprob_cell_of(provider_of(concurrency=concurrency))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(crowd))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
     told = draws_by(scorer, [request_of(cell, number=number) for number in range(20)])
     scorer.close()
@@ -199,7 +199,7 @@ def test_each_provider_has_its_own_measure() -> None:
     """One that bears little does not slow the other down."""
     crowd = Crowd()
     cells = [logprob_cell_of(provider_of(name=name, concurrency=3)) for name in ("one", "two")]
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(crowd))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
     told = draws_by(scorer, [request_of(cell, number=n) for n in range(9) for cell in cells])
     scorer.close()
@@ -238,7 +238,7 @@ def test_who_listens_may_end_it(error: BaseException) -> None:
 
     crowd = Crowd()
     cell = logprob_cell_of(provider_of(concurrency=2))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(crowd))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
     with pytest.raises(type(error)) as caught:
         scorer.draw([request_of(cell, number=number) for number in range(50)], seen=seen)
@@ -251,7 +251,7 @@ def test_who_listens_may_end_it(error: BaseException) -> None:
 
 def test_an_interruption_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
     """It is let through once; asyncio does not print it again when it forgets the task."""
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered))
 
     def press(*_: object) -> None:
         raise KeyboardInterrupt
@@ -265,7 +265,7 @@ def test_an_interruption_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -
 
 def test_a_scorer_can_be_used_after_it_was_ended() -> None:
     """What was open is opened again."""
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(well_answered))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered))
 
     def fail(*_: object) -> None:
         raise OSError
@@ -292,7 +292,7 @@ def _interrupted(
         os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, handler)
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of())
+    scorer = HostedScorer(Budget(), runtime=runtime_of())
     try:
         with rude_server(good, good, (press, Wait())) as server:
             cell: LogprobCell = logprob_cell_of(provider_of(server.url, concurrency=1))
@@ -326,7 +326,7 @@ def test_http2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h2", None)
     cell = logprob_cell_of(provider_of(http2=True))
 
-    assert draw_with(None, request_of(cell), surroundings=surroundings_of()) == MissedDraw(
+    assert draw_with(None, request_of(cell), runtime=runtime_of()) == MissedDraw(
         reason="test-host: HTTP/2 needs a package that is not installed",
         remedy="pip install 'repro-gate[http2]', or set http2 to false",
     )
@@ -339,7 +339,7 @@ def test_a_fingerprint_is_kept_with_the_draw_and_in_the_provenance() -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         return json_response(document_of(system_fingerprint=next(prints)))
 
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(answer))
     told = draws_by(scorer, [request_of(number=n) for n in (1, 2, 3, 4)])
     scorer.close()
 
@@ -367,7 +367,7 @@ def test_a_fingerprint_is_kept_with_the_draw_and_in_the_provenance() -> None:
 )
 def test_the_port_of_a_server_on_this_machine_is_no_provenance(base_url: str, host: str) -> None:
     """It is another one each time; that of any other server is a part of where it is."""
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of())
+    scorer = HostedScorer(Budget(), runtime=runtime_of())
 
     assert scorer.facts(logprob_cell_of(provider_of(base_url)).policy)["provider.host"] == host
 
@@ -398,7 +398,7 @@ def test_a_prompt_that_begins_twice_is_noted(
         rows = content_of(pieces, [-1.0 - place for place in range(len(pieces))])
         return json_response(document_of(rows, usage=None))
 
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(answer))
     requests = [request_of(cell, number=n, encoding=encoding) for n in (1, 2)]
     outcomes = draws_by(scorer, requests)
     scorer.close()

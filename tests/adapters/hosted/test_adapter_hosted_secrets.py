@@ -14,7 +14,7 @@ import pytest
 from repro_gate.adapters.hosted.client import address_of
 from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.draws import Draw, Encoding, MissedDraw, Piece
 from repro_gate.core.policies import Budget
 from repro_gate.errors import MeasurementUnavailable
@@ -30,7 +30,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
     well_answered,
 )
 
@@ -63,7 +63,7 @@ def test_a_key_that_is_not_set_is_asked_for(value: str | None) -> None:
 
     environ = {} if value is None else {"FIREWORKS_API_KEY": value}
     cell = logprob_cell_of(provider_of(name="fireworks", api_key_env="FIREWORKS_API_KEY"))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(refuse, environ=environ))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(refuse, environ=environ))
     missed = MissedDraw(
         reason="FIREWORKS_API_KEY is not set",
         remedy="set FIREWORKS_API_KEY to a key of fireworks",
@@ -148,8 +148,8 @@ def test_a_server_that_repeats_the_key_is_not_repeated(
     shown: list[str] = []
     with caplog.at_level(logging.DEBUG):
         for response in _responses(said):
-            surroundings = surroundings_of(lambda _, response=response: response)
-            scorer = HostedScorer(Budget(), surroundings=surroundings)
+            runtime = runtime_of(lambda _, response=response: response)
+            scorer = HostedScorer(Budget(), runtime=runtime)
             told = draws_by(scorer, [request_of(answers_as=name) for name in (None, "other")])
             encoded = scorer.encode([logprob_cell_of()])
             facts = scorer.facts(logprob_cell_of().policy)
@@ -184,12 +184,12 @@ def test_a_library_that_repeats_the_key_is_not_repeated(error: Exception) -> Non
 
 def test_nothing_shows_the_key_by_accident() -> None:
     """What holds it does not print it."""
-    surroundings = surroundings_of(well_answered)
+    runtime = runtime_of(well_answered)
 
-    key = read_key(provider_of(), surroundings.environ)
+    key = read_key(provider_of(), runtime.environ)
 
-    assert repr(key) == "Key()"
-    assert not _is_shown(f"{key!s} {surroundings!r} {provider_of()!r}")
+    assert repr(key) == "Secret()"
+    assert not _is_shown(f"{key!s} {runtime!r} {provider_of()!r}")
 
 
 def test_a_short_key_does_not_spoil_our_own_text() -> None:
@@ -200,7 +200,7 @@ def test_a_short_key_does_not_spoil_our_own_text() -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         return json_response(document_of(content_of(pieces, [-1.0] * 6)))
 
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(answer, environ=environ))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(answer, environ=environ))
     (found,) = scorer.encode([logprob_cell_of()])
     scorer.close()
 
@@ -211,11 +211,11 @@ def test_the_name_of_a_model_is_the_same_with_every_key() -> None:
     """A baseline that was recorded with another key is still of the same model."""
     cell = logprob_cell_of()
     model = cell.policy.model
-    surroundings = surroundings_of(
+    runtime = runtime_of(
         lambda _: json_response(document_of()), environ={"TEST_API_KEY": model[-3:]}
     )
 
-    scorer = HostedScorer(Budget(), surroundings=surroundings)
+    scorer = HostedScorer(Budget(), runtime=runtime)
     ((_, drawn),) = draws_by(scorer, [request_of(cell, answers_as=model)])
     scorer.close()
 
@@ -256,8 +256,8 @@ def test_a_server_on_this_machine_needs_no_encryption(base_url: str) -> None:
 
 def test_a_text_without_the_key_is_left_alone() -> None:
     """Scrubbing takes the key away and nothing else."""
-    assert Key(KEY).quote("all is well") == "all is well"
-    assert Key().quote("all is well") == "all is well"
+    assert Secret(KEY).quote("all is well") == "all is well"
+    assert Secret().quote("all is well") == "all is well"
 
 
 @pytest.mark.parametrize("blank", [b"", "\ufffd".encode()])
@@ -269,7 +269,7 @@ def test_a_key_before_cut_characters_is_not_kept(added: tuple[str, ...], blank: 
     cut = (Piece(100, b"Say"), *[Piece(101, blank)] * 40, Piece(102, b":"))
     pieces = (*(Piece(1, text.encode()) for text in added), *cut, *RESPONSE)
     answer = json_response(document_of(content_of(pieces, [-1.0] * len(pieces))))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(lambda _: answer))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(lambda _: answer))
     (found,) = scorer.encode([logprob_cell_of(template="Say{prompt}:", prompt="🙂" * 20)])
     scorer.close()
 
@@ -283,7 +283,7 @@ def test_a_key_in_many_short_tokens_is_not_kept() -> None:
     """What a server puts before our text is searched as a whole, and our own text is not."""
     spelled = (*(Piece(9, letter.encode()) for letter in KEY), *PROMPT, *RESPONSE)
     answer = json_response(document_of(content_of(spelled, [-1.0] * len(spelled))))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of(lambda _: answer))
+    scorer = HostedScorer(Budget(), runtime=runtime_of(lambda _: answer))
     (found,) = scorer.encode([logprob_cell_of()])
     scorer.close()
 

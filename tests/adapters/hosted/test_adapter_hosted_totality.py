@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.metadata import facts_of
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.policies import LogprobKind
 from tests.fakes.hosted import (
@@ -124,6 +124,6 @@ def test_every_document_has_facts(document: Any) -> None:
     """What an answer says of itself is one short line, or nothing."""
     reply = TimedReply(status=200, headers={}, body=b"", latency_s=0.0, request_id="r", model="m")
 
-    facts = facts_of(reply, document, Key(), attempts=1, now=START)
+    facts = facts_of(reply, document, Secret(), attempts=1, now=START)
 
     assert facts.model.isprintable()

@@ -24,7 +24,7 @@ from tests.fakes.hosted import (
     logprob_cell_of,
     provider_of,
     request_of,
-    surroundings_of,
+    runtime_of,
 )
 from tests.fakes.rude_server import http, rude_server
 
@@ -91,7 +91,7 @@ def _second_version(folder: Path) -> Iterator[SecondVersion]:
 
 def _draws(base_url: str, *, http2: bool) -> list[type]:
     cell = logprob_cell_of(provider_of(base_url, http2=http2, attempts=1, concurrency=2))
-    scorer = HostedScorer(Budget(), surroundings=surroundings_of())
+    scorer = HostedScorer(Budget(), runtime=runtime_of())
     first = draws_by(scorer, [request_of(cell, number=number) for number in range(4)])
     second = draws_by(scorer, [request_of(cell, number=number) for number in range(4, 8)])
     scorer.close()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.http.secret import MIN_RUN, Key
+from repro_gate.adapters.http.secret import MIN_RUN, Secret
 from tests.fakes.processes import raised_in_a_child
 
 KEY = 'fw_Zq7/tPx+93&vLm2~"secret?4lPHa-OMEGA_9x'
@@ -114,7 +114,7 @@ def test_every_part_of_a_key_is_masked(encoding: Callable[[str], str]) -> None:
         for end in range(start + MIN_RUN, len(KEY) + 1)
     ]
 
-    kept = [part for part in parts if Key(KEY).scrub(f"«{encoding(part)}»") != "«***»"]
+    kept = [part for part in parts if Secret(KEY).scrub(f"«{encoding(part)}»") != "«***»"]
 
     assert kept == []
 
@@ -130,7 +130,7 @@ def test_every_part_of_a_key_is_masked_in_base64(
     ]
 
     said = [
-        Key(KEY).scrub(encode(f"{before}{part}{after}".encode()).decode())
+        Secret(KEY).scrub(encode(f"{before}{part}{after}".encode()).decode())
         for part in parts
         for after in ("", '"}', "@host")
     ]
@@ -155,7 +155,7 @@ def test_a_part_is_masked_however_each_character_is_spelled(
     letters = zip(spellings, secret[start:end], strict=True)
     spelled = "".join(_SPELLINGS[name](letter) for name, letter in letters)
 
-    masked = Key(secret).scrub(f"{before}{spelled}{after}")
+    masked = Secret(secret).scrub(f"{before}{spelled}{after}")
 
     assert masked == f"{before}***{after}"
 
@@ -173,7 +173,7 @@ def test_a_part_is_masked_in_base64_whatever_stands_around_it(
     start = data.draw(st.integers(0, len(secret) - MIN_RUN), label="start")
     encoded = base64.b64encode(before + secret[start:].encode() + after).decode()
 
-    masked = Key(secret).scrub(encoded)
+    masked = Secret(secret).scrub(encoded)
 
     assert "***" in masked
     assert _shown(secret, masked) == set()
@@ -192,7 +192,7 @@ def test_a_text_without_the_key_is_left_alone(parts: list[tuple[str, str]]) -> N
     """Parts of seven characters and fewer are words like others, and so are all escapes."""
     text = "".join(part for pair in parts for part in pair)
 
-    assert Key("abcdefghijklmnopqrstuvwxyz").scrub(text) == text
+    assert Secret("abcdefghijklmnopqrstuvwxyz").scrub(text) == text
 
 
 @pytest.mark.parametrize("secret", ["Say", "plain", "1234567"])
@@ -200,15 +200,15 @@ def test_a_short_key_is_masked_as_a_whole(secret: str) -> None:
     """A part of it is too short to be told from a word."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
 
-    assert Key(secret).scrub(f"<{secret}> <{secret[:-1]}>") == f"<***> <{secret[:-1]}>"
-    assert secret not in Key(secret).scrub(encoded)
-    assert "***" in Key(secret).scrub(encoded)
+    assert Secret(secret).scrub(f"<{secret}> <{secret[:-1]}>") == f"<***> <{secret[:-1]}>"
+    assert secret not in Secret(secret).scrub(encoded)
+    assert "***" in Secret(secret).scrub(encoded)
 
 
 @pytest.mark.parametrize("cut", [80, 200, 300])
 def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
     """Wherever in an answer the key stands, and however long the answer is."""
-    key = Key(KEY)
+    key = Secret(KEY)
     texts = [
         "x" * before + KEY + "y" * after
         for limit in (cut, 4096, 65536)
@@ -226,7 +226,7 @@ def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
 )
 def test_a_cut_is_marked(text: str, is_cut: bool) -> None:  # noqa: FBT001 -- a parameter of the test
     """An ellipsis stands where something is left out, and nowhere else."""
-    assert Key(KEY).quote(text).endswith("...") is is_cut
+    assert Secret(KEY).quote(text).endswith("...") is is_cut
 
 
 @pytest.mark.parametrize(
@@ -248,6 +248,6 @@ def test_a_text_is_searched_in_linear_time(secret: str, text: str) -> None:
 
     def search() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
-        Key(secret).scrub((text * 70_000)[: 1 << 16])
+        Secret(secret).scrub((text * 70_000)[: 1 << 16])
 
     assert raised_in_a_child(search) is None

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.http.secret import Key
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.checks.publishing import Posted, publish_comment
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentMode, CommentState, Marker
@@ -24,7 +24,7 @@ BODY = f"{MARKER}\nThe tokens of 3 cells drift. \N{BAR CHART} <details>\u202e</d
 
 
 def _through(described: "Described", secret: str = OF_JOB) -> GithubPullRequests:
-    return GithubPullRequests(described.api_url, "octo/gate", Key(secret))
+    return GithubPullRequests(described.api_url, "octo/gate", Secret(secret))
 
 
 def _post(described: "Described", path: str, body: object) -> httpx.Response:
