@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import repro_gate
-from repro_gate.adapters.hosted.keys import read_key
+from repro_gate.adapters.hosted.client import read_key
 from repro_gate.adapters.hub import is_installed as hub_is_installed
 from repro_gate.adapters.plain_files import absence_of
 from repro_gate.cli import wiring

@@ -133,7 +133,7 @@ def test_a_server_that_is_down_is_a_warning(red_job: Job, github: Github) -> Non
     ran = red_job.publish()
 
     assert (ran.code, github.world.bodies()) == (0, [])
-    said = "GitHub: status 503 (Service Unavailable) and asks to wait 3600 s"
+    said = "GitHub: status 503 (Service Unavailable); waiting 3600 s would exceed the deadline"
     assert f"::warning title=repro-gate::The comment could not be posted: {said}" in ran.out
 
 

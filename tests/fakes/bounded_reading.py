@@ -23,7 +23,7 @@ from repro_gate.adapters.draw_log import DrawLogFile
 from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.adapters.evidence_file import read_evidence
-from repro_gate.adapters.github.replies import document_of
+from repro_gate.adapters.github.failures import document_of
 from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.replies import Reader

@@ -1,12 +1,13 @@
 """Pull requests on GitHub, and our comments on them; see `repro_gate.ports.PullRequests`."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from repro_gate.adapters.github.api import Api
-from repro_gate.adapters.github.client import Call, address_of, connected
+from repro_gate.adapters.github.api import Api, Call, open_api
+from repro_gate.adapters.github.failures import AGAIN
 from repro_gate.adapters.github.fields import FieldMissing
 from repro_gate.adapters.github.identity import is_by, own_login
 from repro_gate.adapters.github.readings import (
@@ -15,9 +16,8 @@ from repro_gate.adapters.github.readings import (
     posted_as,
     pull_with_head,
 )
-from repro_gate.adapters.github.replies import Refused
-from repro_gate.adapters.github.retrying import TryAgain
-from repro_gate.adapters.http.retry import Deadline, Runtime
+from repro_gate.adapters.http.client import url_for_secrets
+from repro_gate.adapters.http.retry import Deadline, HttpFailure, Runtime
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
@@ -66,8 +66,13 @@ class GithubPullRequests:
             )
         if not _REPOSITORY.fullmatch(repository):
             raise PublishFailed("GITHUB_REPOSITORY does not name a repository as owner/name")
-        self._surroundings = runtime or Runtime()
-        self._url = address_of(api_url)
+        self._runtime = runtime or Runtime()
+        try:
+            self._url = url_for_secrets(api_url)
+        except ValueError as error:
+            raise PublishFailed(
+                f"the address of the API {error}", remedy="look at GITHUB_API_URL"
+            ) from error
         self._token = token
         self._path = f"/repos/{repository}"
         self._deadline_s = deadline_s
@@ -99,22 +104,14 @@ class GithubPullRequests:
         """Replace what a comment says; raises `CommentGone` too."""
         marker = _marker_of(body)
         call = Call(method="PATCH", path=self._path_of(comment), body={"body": body})
-        try:
-            self._run(lambda api: api.do(call))
-        except Refused as error:
-            if error.status in _GONE:
-                raise CommentGone(error.reason, remedy=error.remedy) from error
-            raise
+        self._run(lambda api: api.do(call), if_gone=CommentGone)
         return PostedComment(id=comment.id, url=comment.url, marker=marker)
 
     def delete(self, comment: PostedComment) -> None:
         """Take a comment away; one that is not there any more is no failure."""
         call = Call(method="DELETE", path=self._path_of(comment))
-        try:
-            self._run(lambda api: api.do(call))
-        except Refused as error:
-            if error.status not in _GONE:
-                raise
+        with contextlib.suppress(CommentGone):
+            self._run(lambda api: api.do(call), if_gone=CommentGone)
 
     async def _pulls(self, api: Api, run: CiRun) -> tuple[int, ...]:
         query = {"state": "open", "head": f"{run.head_owner}:{run.head_branch}"}
@@ -155,8 +152,8 @@ class GithubPullRequests:
                         return comment
             try:
                 return self._noted(await api.read_once(call), marker)
-            except TryAgain as error:
-                may_be_done = may_be_done or error.may_be_done
+            except HttpFailure as error:
+                may_be_done = may_be_done or error.may_have_taken_effect
                 raise
 
         return await api.until_done(attempt)
@@ -166,8 +163,12 @@ class GithubPullRequests:
         try:
             posted, login = posted_as(comment, marker, self._token), author_of(comment)
         except FieldMissing as error:
-            reason = f"GitHub: the answer tells of no comment: {error}"
-            raise TryAgain(reason, may_be_done=True) from error
+            raise HttpFailure(
+                f"GitHub: the answer describes no comment: {error}",
+                remedy=AGAIN,
+                transient=True,
+                may_have_taken_effect=True,
+            ) from error
         self._login = login
         return posted
 
@@ -179,22 +180,25 @@ class GithubPullRequests:
 
     def _deadline_now(self) -> Deadline:
         if self._deadline is None:
-            self._deadline = Deadline(self._deadline_s, self._surroundings.clock)
+            self._deadline = Deadline(self._deadline_s, self._runtime.clock, remedy=AGAIN)
         return self._deadline
 
-    def _run(self, work: Callable[[Api], Awaitable[_Result]]) -> _Result:
+    def _run(
+        self,
+        work: Callable[[Api], Awaitable[_Result]],
+        *,
+        if_gone: type[PublishFailed] = PublishFailed,
+    ) -> _Result:
         async def opened() -> _Result:
-            async with connected(self._url, self._token, self._surroundings) as client:
-                api = Api(
-                    client,
-                    self._token,
-                    deadline=self._deadline_now(),
-                    runtime=self._surroundings,
-                )
+            deadline = self._deadline_now()
+            async with open_api(self._url, self._token, self._runtime, deadline=deadline) as api:
                 return await work(api)
 
         try:
             return asyncio.run(opened())
+        except HttpFailure as error:
+            failure = if_gone if error.status in _GONE else PublishFailed
+            raise failure(error.reason, remedy=error.remedy or None) from error
         except FieldMissing as error:
             raise PublishFailed(f"GitHub: the answer is not as described: {error}") from error
 

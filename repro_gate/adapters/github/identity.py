@@ -3,10 +3,9 @@
 from http import HTTPStatus
 from typing import Any
 
-from repro_gate.adapters.github.api import Api
-from repro_gate.adapters.github.client import Call
+from repro_gate.adapters.github.api import Api, Call
 from repro_gate.adapters.github.fields import FieldMissing, field_at, text_at
-from repro_gate.adapters.github.replies import Refused
+from repro_gate.adapters.http.retry import HttpFailure
 from repro_gate.errors import PublishFailed
 
 _ACTIONS = "github-actions[bot]"
@@ -25,12 +24,14 @@ async def own_login(api: Api) -> str:
     """
     try:
         return _login(await api.read(Call(method="GET", path="/user")), "login")
-    except Refused as error:
+    except HttpFailure as error:
         if error.status not in _NOT_FOR_US:
             raise
     try:
         document = await api.read(_VIEWER)
-    except Refused:
+    except HttpFailure as error:
+        if error.status is None:
+            raise
         return _ACTIONS
     # GraphQL refuses with a success that has errors in place of data.
     if field_at(document, "data", "viewer") is None and field_at(document, "errors"):

@@ -1,125 +1,122 @@
-"""The connections to one provider, and where its completions are."""
+"""How a provider is reached: its key, the URL of its completions, and a pool of connections."""
 
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import httpx
 
 from repro_gate.adapters.hosted.dialects import REQUEST_ID
-from repro_gate.adapters.hosted.retrying import TryAgain
-from repro_gate.adapters.http.client import (
-    CallFailed,
-    ConnectionImpossible,
-    Connections,
-    Reply,
-    Request,
-    connect,
-    may_hear_a_key,
-)
+from repro_gate.adapters.http.client import Client, Reply, Request, Server, url_for_secrets
 from repro_gate.adapters.http.retry import Runtime
-from repro_gate.adapters.http.secret import Secret
+from repro_gate.adapters.http.secret import Secret, is_sendable
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 
-OK = HTTPStatus.OK
-_MOST_BYTES = 1 << 24
+_MAX_BYTES = 1 << 24
 """An answer about a response of a hundred thousand tokens is smaller."""
-_IDLE_S = 30.0
-"""How long a connection is kept for the next call."""
+_KEEPALIVE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedReply(Reply):
-    """A reply, and the call that it is the reply to."""
+    """A reply, and what was sent and measured for it."""
 
     latency_s: float
     request_id: str
-    """What we called the call."""
+    """The id that we gave the request."""
     model: str
-    """The one that was asked for."""
+    """The model that was requested."""
 
 
-class Client:
-    """A pool of connections to one provider."""
+class CompletionsClient:
+    """The completions endpoint of one provider."""
 
     def __init__(self, provider: ProviderSpec, key: Secret, runtime: Runtime) -> None:
-        self._name = provider.name
-        self._url = address_of(provider)
-        self._clock = runtime.clock
-        self._connections = Connections(
-            key, _open(provider, runtime, self._url), most_bytes=_MOST_BYTES
-        )
-
-    async def send(self, body: Mapping[str, Any], *, timeout_s: float) -> TimedReply:
-        """Send one request and return what came back, whatever its status.
+        """Open a pool of connections; nothing is sent yet.
 
         Raises:
-            TryAgain: nothing came back, or not all of it, or not in time.
-            MeasurementUnavailable: what came back is not to be read.
+            MeasurementUnavailable: the key must not be sent to the provider's URL.
+            HttpFailure: the environment rules out any connection.
         """
-        began = self._clock()
-        request_id = str(uuid.uuid4())
-        request = Request(method="POST", url=self._url, headers={REQUEST_ID: request_id}, body=body)
-        try:
-            reply = await self._connections.send(request, timeout_s=timeout_s)
-        except CallFailed as error:
-            failure = TryAgain if error.is_passing else MeasurementUnavailable
-            raise failure(f"{self._name}: {error.reason}", remedy=error.remedy) from error
-        return TimedReply(
-            status=reply.status,
-            headers=reply.headers,
-            body=reply.body,
-            latency_s=self._clock() - began,
-            request_id=request_id,
-            model=body["model"],
-        )
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._connections.close()
-
-
-def address_of(provider: ProviderSpec) -> httpx.URL:
-    """Return where a provider's completions are.
-
-    Raises:
-        MeasurementUnavailable: a key must not be sent there.
-    """
-    try:
-        url = httpx.URL(f"{provider.base_url.rstrip('/')}/completions")
-    except httpx.InvalidURL as error:
-        raise MeasurementUnavailable(
-            f"the base_url of {provider.name} is no URL",
-            remedy=f"correct base_url of providers.{provider.name} in the matrix",
-        ) from error
-    if url.userinfo:
-        raise MeasurementUnavailable(
-            f"the base_url of {provider.name} holds a password",
-            remedy="name the variable that holds the key as api_key_env",
-        )
-    if not may_hear_a_key(url):
-        raise MeasurementUnavailable(
-            f"the base_url of {provider.name} is neither https:// nor on this machine",
-            remedy=f"give providers.{provider.name} a base_url with https://",
-        )
-    return url
-
-
-def _open(provider: ProviderSpec, runtime: Runtime, url: httpx.URL) -> httpx.AsyncClient:
-    try:
-        return connect(
-            url,
+        self._url = completions_url(provider)
+        self._clock = runtime.clock
+        self._http = Client(
+            Server(
+                name=provider.name,
+                secret=key,
+                max_bytes=_MAX_BYTES,
+                if_slow="raise timeout_s or lower concurrency of the provider, or repeat it later",
+                if_unreachable="check that the server runs and can be reached from here, and "
+                "base_url and the proxy settings",
+                if_unreadable="check that base_url leads to the API itself, and not to a proxy or "
+                "a page",
+                if_moved=f"set base_url of providers.{provider.name} to where the API is now",
+            ),
+            self._url,
             runtime,
             http2=provider.http2,
             limits=httpx.Limits(
                 max_connections=provider.concurrency,
                 max_keepalive_connections=provider.concurrency,
-                keepalive_expiry=_IDLE_S,
+                keepalive_expiry=_KEEPALIVE_S,
             ),
         )
-    except ConnectionImpossible as error:
-        reason = f"{provider.name}: {error.reason}"
-        raise MeasurementUnavailable(reason, remedy=error.remedy) from error
+
+    async def send(self, body: Mapping[str, Any], *, timeout_s: float) -> TimedReply:
+        """Send one request and return the reply, whatever its status; raises `HttpFailure`."""
+        started = self._clock()
+        request_id = str(uuid.uuid4())
+        request = Request(method="POST", url=self._url, headers={REQUEST_ID: request_id}, body=body)
+        reply = await self._http.send(request, timeout_s=timeout_s)
+        return TimedReply(
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body,
+            latency_s=self._clock() - started,
+            request_id=request_id,
+            model=body["model"],
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Secret:
+    """Return the API key of a provider.
+
+    Raises:
+        MeasurementUnavailable: its variable is not set or holds no key; the message names the
+            variable and never its content.
+    """
+    name = provider.api_key_env
+    if name is None:
+        return Secret()
+    key = environ.get(name, "")
+    remedy = f"set {name} to a key of {provider.name}"
+    if not key.strip():
+        raise MeasurementUnavailable(f"{name} is not set", remedy=remedy)
+    if not is_sendable(key):
+        raise MeasurementUnavailable(
+            f"{name} holds a space, a line break or another character that no key has",
+            remedy=remedy,
+        )
+    return Secret(key)
+
+
+def completions_url(provider: ProviderSpec) -> httpx.URL:
+    """Return the URL of a provider's completions.
+
+    Raises:
+        MeasurementUnavailable: no key may be sent there.
+    """
+    try:
+        return url_for_secrets(f"{provider.base_url.rstrip('/')}/completions")
+    except ValueError as error:
+        raise MeasurementUnavailable(
+            f"the base_url of {provider.name} {error}",
+            remedy=f"give providers.{provider.name} a base_url that begins with https://, and name "
+            "the variable that holds the key as api_key_env",
+        ) from error

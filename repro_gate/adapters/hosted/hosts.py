@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from itertools import accumulate, repeat
 from typing import Any
 
@@ -24,7 +25,7 @@ from repro_gate.adapters.hosted.answers import (
     read_twice,
 )
 from repro_gate.adapters.hosted.boundaries import MAX_ADDED, REPLACEMENT
-from repro_gate.adapters.hosted.client import Client
+from repro_gate.adapters.hosted.client import CompletionsClient, read_key
 from repro_gate.adapters.hosted.dialects import (
     GENERATED_TOKENS,
     PROMPT_TOKENS,
@@ -34,13 +35,11 @@ from repro_gate.adapters.hosted.dialects import (
     dialect_of,
 )
 from repro_gate.adapters.hosted.echoes import Unreadable
-from repro_gate.adapters.hosted.keys import read_key
 from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings, facts_of
 from repro_gate.adapters.hosted.pacing import Pacer
-from repro_gate.adapters.hosted.replies import Reader, Refused
-from repro_gate.adapters.hosted.retrying import TryAgain, require_time
-from repro_gate.adapters.http.retry import Deadline, Persistence, Runtime
+from repro_gate.adapters.hosted.replies import Reader
+from repro_gate.adapters.http.retry import Deadline, HttpFailure, RetryPolicy, Runtime
 from repro_gate.core.alignment import CONTINUATION_TOKENS, ScoredTwice
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.policies import LogprobCell, Policy, ProviderSpec
@@ -48,14 +47,14 @@ from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
 
 _FIRST_BACKOFF_S = 0.5
-_LONGEST_BACKOFF_S = 8.0
+_MAX_BACKOFF_S = 8.0
 _BYTES_PER_TOKEN = 4
 """For the pace and the budget of a text whose tokens are not known yet."""
 _MAX_ADDED_BYTES = 1 << 16
 """What a server adds before our text is kept up to here."""
 
 
-class Host:
+class ProviderClient:
     """Answers for the policies of one provider; see `repro_gate.ports.Scorer`."""
 
     def __init__(
@@ -70,6 +69,7 @@ class Host:
 
         Raises:
             MeasurementUnavailable: there is no key, or no way to send it safely.
+            HttpFailure: the environment rules out any connection.
         """
         self._provider = provider
         self._now = runtime.now
@@ -77,14 +77,19 @@ class Host:
         self._sightings = sightings
         self._dialect: Dialect = dialect_of(provider.kind)
         self._key = read_key(provider, runtime.environ)
-        self._client = Client(provider, self._key, runtime)
+        self._client = CompletionsClient(provider, self._key, runtime)
         self._reader = Reader(provider, self._key)
         self._pacer = Pacer(runtime)
-        self._deadline = Deadline(provider.deadline_s, runtime.clock)
-        self._persistence = Persistence(
+        self._deadline = Deadline(
+            provider.deadline_s,
+            runtime.clock,
+            remedy="raise deadline_s of the provider, or ask for fewer draws",
+        )
+        self._retries = RetryPolicy(
             attempts=provider.attempts,
             first_backoff_s=_FIRST_BACKOFF_S,
-            longest_backoff_s=_LONGEST_BACKOFF_S,
+            max_backoff_s=_MAX_BACKOFF_S,
+            deadline=self._deadline,
             runtime=runtime,
         )
         self._refused: frozenset[str] = frozenset()
@@ -132,9 +137,9 @@ class Host:
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
 
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._client.close()
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
 
     @asynccontextmanager
     async def _alone_at_first(self) -> AsyncGenerator[None]:
@@ -223,11 +228,10 @@ class Host:
             return answer
 
         try:
-            return await self._persistence.until_done(
-                attempt, allow=partial(require_time, self._deadline)
-            )
-        except TryAgain as error:
-            reason = f"{error.reason} (attempts: {made})"
+            return await self._retries.run(attempt)
+        except HttpFailure as error:
+            attempts = f" (attempts: {made})" if error.transient else ""
+            reason = f"{error.reason}{attempts}"
             raise MeasurementUnavailable(reason, remedy=error.remedy) from error
 
     async def _attempt(self, question: Question, *, tokens: int, attempts: int) -> Answer | None:
@@ -237,9 +241,9 @@ class Host:
         try:
             answer = await self._call(body, question, tokens=tokens, attempts=attempts)
             named = self._overrun(answer) - refused
-        except (Refused, TryAgain) as error:
+        except HttpFailure as error:
             # What a server calls by its name and refuses is said in another way.
-            named = self._dialect.refused_in(error.said) & body.keys() - refused
+            named = self._dialect.refused_in(error.message) & body.keys() - refused
             if not named:
                 self._note_refusal(error)
                 raise
@@ -262,7 +266,7 @@ class Host:
         now = self._now()
         try:
             document = self._reader.document_of(reply, now=now)
-        except TryAgain as error:
+        except HttpFailure as error:
             if error.after_s is not None:
                 self._pacer.hold(error.after_s)
             raise
@@ -284,11 +288,11 @@ class Host:
             raise self._cannot(overrun_words(answer, made))
         return frozenset({"max_tokens"})
 
-    def _note_refusal(self, error: Refused | TryAgain) -> None:
-        """Close the host when every other call would be refused as well."""
-        field = needed_field_in(error.said)
-        if isinstance(error, Refused) and error.is_for_all:
-            self._closed = error
+    def _note_refusal(self, error: HttpFailure) -> None:
+        """Stop calling when every other call would be refused as well."""
+        field = needed_field_in(error.message)
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            self._closed = MeasurementUnavailable(error.reason, remedy=error.remedy)
         elif field is not None and not self._is_able:
             reason = f"{error.reason} (it cannot be gated without `{field}`)"
             self._closed = MeasurementUnavailable(reason, remedy=REMEDY)
@@ -336,28 +340,6 @@ class Host:
         shown = [safe, *repeat(b"", count - 1)]
         hidden = (replace(piece, data=data) for piece, data in zip(prompt, shown, strict=False))
         return (*hidden, *prompt[count:])
-
-
-class Unreachable:
-    """A provider that cannot be used, such as one whose key is not set."""
-
-    def __init__(self, error: MeasurementUnavailable) -> None:
-        self._missed = MissedDraw(reason=error.reason, remedy=error.remedy)
-
-    async def draw(self, _: DrawRequest) -> MissedDraw:
-        """Say why there is no draw."""
-        return self._missed
-
-    async def score_twice(self, _: LogprobCell, __: Encoding) -> MissedDraw:
-        """Say why nothing is compared."""
-        return self._missed
-
-    async def encode(self, _: LogprobCell) -> MissedDraw:
-        """Say why there are no tokens."""
-        return self._missed
-
-    async def close(self) -> None:
-        """Do nothing: nothing was opened."""
 
 
 def _ids_of(pieces: Sequence[Piece]) -> tuple[int, ...] | None:

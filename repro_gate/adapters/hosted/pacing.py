@@ -10,7 +10,6 @@ from repro_gate.adapters.hosted.dialects import (
     REQUESTS,
     RateFamily,
 )
-from repro_gate.adapters.hosted.retrying import require_time
 from repro_gate.adapters.http.retry import Deadline, Runtime
 
 _MINUTE_S = 60.0
@@ -67,13 +66,13 @@ class Pacer:
         """Return when a call of these costs may be sent.
 
         Raises:
-            OutOfTime: that would be after the deadline.
+            HttpFailure: that would be after the deadline.
         """
-        require_time(deadline)
+        deadline.require()
         # Whoever waits keeps the others behind it: the first to come is the first to go.
         async with self._lock:
             while (wait_s := self._wait_s(costs)) > 0:
-                require_time(deadline, wait_s)
+                deadline.require(wait_s)
                 await self._sleep(max(wait_s, _LEAST_WAIT_S))
             for family, bucket in self._buckets.items():
                 bucket.take(costs.get(family, 0))

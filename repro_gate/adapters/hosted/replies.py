@@ -5,7 +5,6 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from repro_gate.adapters.hosted.client import OK
 from repro_gate.adapters.hosted.failures import (
     Failure,
     failure_in,
@@ -14,13 +13,14 @@ from repro_gate.adapters.hosted.failures import (
     words_of,
     words_of_text,
 )
-from repro_gate.adapters.hosted.retrying import TryAgain, asked_wait_s
-from repro_gate.adapters.http.client import Reply, target_of
+from repro_gate.adapters.http.client import Reply
+from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, status_text
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.policies import ProviderSpec
-from repro_gate.errors import MeasurementUnavailable
 
+_MAX_ASKED_S: Final = 60.0
+"""No server, and no jump of the clock, delays a check for longer."""
 _RETRIED: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS}
 )
@@ -47,17 +47,6 @@ _PAGE_REMEDY: Final = (
 )
 
 
-class Refused(MeasurementUnavailable):
-    """The server understands and will not do it."""
-
-    def __init__(self, reason: str, *, said: str, remedy: str, is_for_all: bool = False) -> None:
-        super().__init__(reason, remedy=remedy)
-        self.said = said
-        """All of the server's words, which may name a field."""
-        self.is_for_all = is_for_all
-        """Whether every other call would be refused too."""
-
-
 class Reader:
     """Reads the replies of one provider."""
 
@@ -69,34 +58,33 @@ class Reader:
         """Return the JSON of a reply, which may be an answer.
 
         Raises:
-            TryAgain: the server may answer another time.
-            Refused: it will not, as the request is.
-            MeasurementUnavailable: it answers in a way that we do not follow.
+            HttpFailure: it is an error, reports one, or is not JSON.
         """
-        if reply.status != OK:
-            raise self._failure_of(reply, now)
+        if reply.status != HTTPStatus.OK:
+            refusal = Failure(status=reply.status, words=_words_of(reply))
+            raise self._judged(refusal, reply, now)
         try:
             if not _is_json(reply.headers):
                 raise self._no_json(reply, now)
             # NaN and Infinity are no JSON, but are read: the token that has them shall be named.
             document = lenient_json_of(reply.body, ANSWER_LIMITS)
         except TooManyValues as error:
-            raise MeasurementUnavailable(
+            raise HttpFailure(
                 f"{self._provider.name}: an answer of {error} is not read", remedy=_PAGE_REMEDY
             ) from error
         except ValueError as error:
             raise self._no_json(reply, now) from error
         failure = failure_of(document)
         if failure is not None:
-            raise self._reported(failure, reply, now)
+            raise self._judged(failure, reply, now, reported=failure.what)
         return document
 
-    def _no_json(self, reply: Reply, now: datetime) -> MeasurementUnavailable:
+    def _no_json(self, reply: Reply, now: datetime) -> HttpFailure:
         """Return why a reply with status 200 cannot be read, with the words that it has."""
         text = reply.body.decode("utf-8", errors="replace")
         failure = failure_in(text)
         if failure is not None:
-            return self._reported(failure, reply, now)
+            return self._judged(failure, reply, now, reported=failure.what)
         what = "the answer is malformed JSON"
         if not _is_json(reply.headers):
             kind = self._key.quote(reply.headers.get("content-type", "nothing said"), longest=80)
@@ -104,46 +92,34 @@ class Reader:
         is_page = text.lstrip().startswith("<")
         words = words_of_text(text)
         if not is_page and (status := status_in_words(words)):
-            return self._reported(Failure(status=status, words=words), reply, now)
+            failure = Failure(status=status, words=words)
+            return self._judged(failure, reply, now, reported=failure.what)
         # Half of a document has no words for a reader.
         said = self._key.quote(words) if _is_prose(words) else ""
-        return TryAgain(
+        return HttpFailure(
             f"{self._provider.name}: {what}{f': {said}' if said else ''}",
             remedy=_PAGE_REMEDY if is_page else _NO_JSON_REMEDY,
+            transient=True,
         )
-
-    def _failure_of(self, reply: Reply, now: datetime) -> MeasurementUnavailable:
-        status = reply.status
-        if 300 <= status < 400:  # noqa: PLR2004 -- the class of redirects
-            target = target_of(reply, self._key)
-            return MeasurementUnavailable(
-                f"{self._provider.name}: a redirect to {target} is not followed",
-                remedy=f"set base_url of providers.{self._provider.name} to where the API is now",
-            )
-        return self._judged(Failure(status=status, words=_words_of(reply)), reply, now)
-
-    def _reported(self, failure: Failure, reply: Reply, now: datetime) -> MeasurementUnavailable:
-        return self._judged(failure, reply, now, reported=failure.what)
 
     def _judged(
         self, failure: Failure, reply: Reply, now: datetime, *, reported: str | None = None
-    ) -> MeasurementUnavailable:
+    ) -> HttpFailure:
         """Return what a failure means, by its status."""
         status, said = failure.status, self._key.quote(failure.words)
-        named = None if status is None else f"status {status}{_phrase_of(status)}"
-        reason = ": ".join(filter(None, (self._provider.name, reported, named, said)))
-        if status is None or status in _RETRIED or 500 <= status < 600:  # noqa: PLR2004 -- the class of server errors
-            # A request that cannot be obeyed makes some servers fail, and others give no code.
-            is_refusal = status in {None, HTTPStatus.INTERNAL_SERVER_ERROR}
-            return TryAgain(
-                reason,
-                after_s=asked_wait_s(reply.headers, now=now),
-                said=failure.words if is_refusal else "",
-                remedy=self._remedy_for(status),
-            )
-        is_for_all = status == HTTPStatus.UNAUTHORIZED
-        remedy = self._remedy_for(status)
-        return Refused(reason, said=failure.words, remedy=remedy, is_for_all=is_for_all)
+        named = None if status is None else status_text(status)
+        transient = status is None or status in _RETRIED or 500 <= status < 600  # noqa: PLR2004 -- the class of server errors
+        # Some servers answer a request that they reject with a 500, others without any code.
+        is_rejection = not transient or status in {None, HTTPStatus.INTERNAL_SERVER_ERROR}
+        asked_s = retry_after_s(reply.headers, now=now) if transient else None
+        return HttpFailure(
+            ": ".join(filter(None, (self._provider.name, reported, named, said))),
+            remedy=self._remedy_for(status),
+            status=None if transient else status,
+            message=failure.words if is_rejection else "",
+            transient=transient,
+            after_s=None if asked_s is None else min(asked_s, _MAX_ASKED_S),
+        )
 
     def _remedy_for(self, status: int | None) -> str:
         provider, variable = self._provider.name, self._provider.api_key_env
@@ -160,13 +136,6 @@ class Reader:
 
 def _is_prose(words: str) -> bool:
     return words[:1].isalnum() and not words.isdigit()
-
-
-def _phrase_of(status: int) -> str:
-    try:
-        return f" ({HTTPStatus(status).phrase})"
-    except ValueError:
-        return ""
 
 
 def _is_json(headers: Mapping[str, str]) -> bool:

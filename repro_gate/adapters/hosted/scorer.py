@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
-from repro_gate.adapters.hosted.hosts import Host, Unreachable
-from repro_gate.adapters.hosted.keys import read_key
+from repro_gate.adapters.hosted.client import read_key
+from repro_gate.adapters.hosted.hosts import ProviderClient
 from repro_gate.adapters.hosted.ledger import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings
 from repro_gate.adapters.hosted.spreading import spread
 from repro_gate.adapters.http.client import is_loopback
-from repro_gate.adapters.http.retry import Runtime
+from repro_gate.adapters.http.retry import HttpFailure, Runtime
 from repro_gate.core.alignment import ScoredTwice
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts
@@ -22,6 +22,7 @@ from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Seen
 
 _Encoded = Encoding | InvalidDraw | MissedDraw
+_Result = TypeVar("_Result")
 _TextKey = tuple[ProviderSpec, str, str, str]
 
 
@@ -32,10 +33,11 @@ class HostedScorer:
     """
 
     def __init__(self, budget: Budget, *, runtime: Runtime | None = None) -> None:
-        self._surroundings = runtime or Runtime()
+        self._runtime = runtime or Runtime()
         self._ledger = Ledger(budget)
         self._sightings = Sightings()
-        self._hosts: dict[ProviderSpec, Host | Unreachable] = {}
+        self._clients: dict[ProviderSpec, ProviderClient | MissedDraw] = {}
+        """The outcome of every draw in place of a client that cannot be opened."""
         self._runner: asyncio.Runner | None = None
 
     @property
@@ -53,7 +55,7 @@ class HostedScorer:
 
         Who has no key could not record a baseline either, and is not told to.
         """
-        read_key(policy.provider, self._surroundings.environ)
+        read_key(policy.provider, self._runtime.environ)
         return policy.provider.name
 
     def facts(self, policy: Policy) -> Facts:
@@ -74,7 +76,7 @@ class HostedScorer:
         found: dict[_TextKey, _Encoded] = {}
 
         async def make(cell: LogprobCell) -> None:
-            found[_text_key(cell)] = await self._host(_provider_of(cell)).encode(cell)
+            found[_text_key(cell)] = await self._ask(cell, lambda client: client.encode(cell))
 
         different = list({_text_key(cell): cell for cell in cells}.values())
         self._run(spread(different, make, at=_provider_of))
@@ -85,7 +87,7 @@ class HostedScorer:
         found: list[ScoredTwice | MissedDraw] = []
 
         async def make(cell: LogprobCell) -> None:
-            found.append(await self._host(_provider_of(cell)).score_twice(cell, encoding))
+            found.append(await self._ask(cell, lambda client: client.score_twice(cell, encoding)))
 
         self._run(spread([cell], make, at=_provider_of))
         return found[0]
@@ -94,7 +96,7 @@ class HostedScorer:
         """Make the draws, and tell of each as soon as it is there."""
 
         async def make(request: DrawRequest) -> None:
-            seen(request, await self._host(_provider_of(request.cell)).draw(request))
+            seen(request, await self._ask(request.cell, lambda client: client.draw(request)))
 
         self._run(spread(requests, make, at=lambda request: _provider_of(request.cell)))
 
@@ -103,7 +105,7 @@ class HostedScorer:
         runner, self._runner = self._runner, None
         if runner is not None:
             with runner:
-                runner.run(self._close_hosts())
+                runner.run(self._close_clients())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         if self._runner is None:
@@ -124,26 +126,33 @@ class HostedScorer:
         try:
             await work
         except BaseException:
-            await self._close_hosts()
+            await self._close_clients()
             raise
 
-    async def _close_hosts(self) -> None:
-        while self._hosts:
-            _, host = self._hosts.popitem()
-            await host.close()
+    async def _close_clients(self) -> None:
+        while self._clients:
+            _, client = self._clients.popitem()
+            if isinstance(client, ProviderClient):
+                await client.aclose()
 
-    def _host(self, provider: ProviderSpec) -> Host | Unreachable:
-        if provider not in self._hosts:
+    async def _ask(
+        self, cell: LogprobCell, ask: Callable[[ProviderClient], Awaitable[_Result]]
+    ) -> _Result | MissedDraw:
+        client = self._client(_provider_of(cell))
+        return client if isinstance(client, MissedDraw) else await ask(client)
+
+    def _client(self, provider: ProviderSpec) -> ProviderClient | MissedDraw:
+        if provider not in self._clients:
             try:
-                self._hosts[provider] = Host(
+                self._clients[provider] = ProviderClient(
                     provider,
                     ledger=self._ledger,
                     sightings=self._sightings,
-                    runtime=self._surroundings,
+                    runtime=self._runtime,
                 )
-            except MeasurementUnavailable as error:
-                self._hosts[provider] = Unreachable(error)
-        return self._hosts[provider]
+            except (HttpFailure, MeasurementUnavailable) as error:
+                self._clients[provider] = MissedDraw(reason=error.reason, remedy=error.remedy)
+        return self._clients[provider]
 
 
 def _host_of(provider: ProviderSpec) -> str:

@@ -1,4 +1,4 @@
-"""One call over HTTP: bounded in time and size, and never to another host than was asked."""
+"""Bounded calls to one server: limited in time and size, without redirects or leaked secrets."""
 
 import asyncio
 import ipaddress
@@ -11,163 +11,168 @@ from typing import Any, Final
 import httpx
 
 import repro_gate
-from repro_gate.adapters.http.retry import Runtime
+from repro_gate.adapters.http.retry import HttpFailure, Runtime, status_text
 from repro_gate.adapters.http.secret import Secret
 
-_MOST_BYTES_OF_ERROR = 1 << 16
+_MAX_ERROR_BYTES = 1 << 16
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _HEADERS: Final[Mapping[str, str]] = {
     "Accept": "application/json",
     "User-Agent": f"repro-gate/{repro_gate.__version__}",
-    # What is not compressed cannot unfold to more than was sent.
+    # A compressed body could expand to any size.
     "Accept-Encoding": "identity",
 }
 
-_NO_CONNECTION: Final = (
-    "check that the server runs and can be reached from here, and base_url and the proxy settings"
-)
-_WRONG_SERVER: Final = "check that base_url leads to the API itself, and not to a proxy or a page"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The one server that a client talks to, and the remedies for its failures."""
+
+    name: str
+    """Every reason begins with it."""
+    secret: Secret
+    max_bytes: int
+    """The limit of a successful reply; the rest of a longer error is dropped."""
+    if_slow: str
+    if_unreachable: str
+    if_unreadable: str
+    if_moved: str
+
+    def failure(self, reason: str, *, remedy: str, **details: Any) -> HttpFailure:
+        """Return a failure of this server."""
+        return HttpFailure(f"{self.name}: {reason}", remedy=remedy, **details)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a server is asked."""
+    """One request."""
 
     method: str
     url: httpx.URL
     query: Mapping[str, str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Besides those of every call, or instead of them; never the key."""
+    """Added to the headers of every call, or replacing them; never the secret."""
     body: Mapping[str, Any] | None = None
     """A JSON object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a server sent back, whatever it is."""
+    """A reply that is not a redirect."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    """Of an error, no more than its beginning."""
+    """Cut off when it is long and the status is an error."""
 
 
-class CallFailed(Exception):
-    """There is no reply, or none that is to be read."""
+class Client:
+    """A pool of connections to one server."""
 
-    def __init__(
-        self, reason: str, *, remedy: str, is_passing: bool = False, may_be_done: bool = True
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        """One safe line without the key."""
-        self.remedy = remedy
-        self.is_passing = is_passing
-        """Whether the next attempt may get one."""
-        self.may_be_done = may_be_done
-        """Whether what was asked for may have been done all the same."""
+    def __init__(self, server: Server, url: httpx.URL, runtime: Runtime, **options: Any) -> None:
+        """Open the pool; nothing is sent yet.
 
-
-class ConnectionImpossible(Exception):
-    """The environment does not let us connect to anyone."""
-
-    def __init__(self, reason: str, *, remedy: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.remedy = remedy
-
-
-class Connections:
-    """Connections to one server, which is shown one key."""
-
-    def __init__(self, key: Secret, http: httpx.AsyncClient, *, most_bytes: int) -> None:
-        self._key = key
-        self._http = http
-        self._most_bytes = most_bytes
+        Raises:
+            HttpFailure: a proxy, a certificate or a missing package rules out any connection.
+        """
+        self._server = server
+        self._http = _open(server, url, runtime, options)
 
     async def send(self, request: Request, *, timeout_s: float) -> Reply:
-        """Make a call and return what came back, whatever its status; raises `CallFailed`."""
-        body = request.body
+        """Make one call and return the reply, whatever its status.
+
+        Raises:
+            HttpFailure: there is no complete reply in time, or it is a redirect or unreadable.
+        """
+        server = self._server
         try:
-            # The whole attempt is timed, so that a slow drip of bytes is no way around it.
+            # A timeout per read would let a slow drip of bytes go on for ever.
             async with (
                 asyncio.timeout(timeout_s),
                 self._http.stream(
                     request.method,
                     request.url,
                     params=request.query,
-                    content=None if body is None else json.dumps(body).encode(),
-                    headers={
-                        **_HEADERS,
-                        **({} if body is None else {"Content-Type": "application/json"}),
-                        **request.headers,
-                        **self._key.headers,
-                    },
+                    content=None if request.body is None else json.dumps(request.body).encode(),
+                    headers=self._headers_of(request),
                     # A handshake that is only cancelled keeps its socket: it times out first.
                     timeout=httpx.Timeout(None, connect=timeout_s / 2),
                 ) as response,
             ):
-                content = await self._read(response)
+                body = await self._read(response)
+        except HttpFailure:
+            raise
         except TimeoutError as error:
-            reason = f"no complete answer within {timeout_s:.3g} s"
-            raise CallFailed(
-                reason,
-                is_passing=True,
-                remedy="raise timeout_s or lower concurrency of the provider, or repeat it later",
+            raise server.failure(
+                f"no complete answer within {timeout_s:.3g} s",
+                remedy=server.if_slow,
+                transient=True,
+                may_have_taken_effect=True,
             ) from error
         except (httpx.HTTPError, OSError) as error:
-            raise CallFailed(
-                f"no answer: {self._words_of(error)}",
-                is_passing=True,
-                remedy=_NO_CONNECTION,
-                may_be_done=not isinstance(error, _NOT_SENT),
+            raise server.failure(
+                f"no answer: {self._quote(error)}",
+                remedy=server.if_unreachable,
+                transient=True,
+                may_have_taken_effect=not isinstance(error, _NOT_SENT),
             ) from error
-        except CallFailed:
-            raise
         except Exception as error:
-            # Under httpx are several libraries that let their own exceptions through.
-            raise CallFailed(
-                f"the call failed: {self._words_of(error)}", remedy=_NO_CONNECTION
+            # The libraries below httpx let their own exceptions through.
+            raise server.failure(
+                f"the call failed: {self._quote(error)}", remedy=server.if_unreachable
             ) from error
-        return Reply(status=response.status_code, headers=response.headers, body=content)
+        return Reply(status=response.status_code, headers=response.headers, body=body)
 
-    async def close(self) -> None:
-        """Let go of the connections."""
+    async def aclose(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
-    def _words_of(self, error: BaseException) -> str:
-        # A group says nothing itself.
+    def _headers_of(self, request: Request) -> Mapping[str, str]:
+        content_type = {} if request.body is None else {"Content-Type": "application/json"}
+        return {**_HEADERS, **content_type, **request.headers, **self._server.secret.headers}
+
+    def _quote(self, error: BaseException) -> str:
+        # An exception group has no message of its own.
         error = next(iter(getattr(error, "exceptions", ())), error)
-        said = self._key.quote(str(error))
-        return f"{type(error).__name__}: {said}" if said else type(error).__name__
+        message = self._server.secret.quote(str(error))
+        return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
     async def _read(self, response: httpx.Response) -> bytes:
-        if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-            # What a failure says is worth less than that it failed.
-            if not response.is_success:
-                return b""
-            raise CallFailed(
-                "a compressed answer, which was not asked for, is not read", remedy=_WRONG_SERVER
+        """Return the body, as far as it may be read."""
+        server = self._server
+        if 300 <= response.status_code < 400:  # noqa: PLR2004 -- the class of redirects
+            target = _host_in(response.headers.get("location", ""))
+            # The rest of the address may repeat the request.
+            shown = server.secret.quote(target, longest=80) or "another place"
+            raise server.failure(
+                f"{status_text(response.status_code)}: a redirect to {shown} is not followed",
+                remedy=server.if_moved,
             )
-        most = self._most_bytes if response.is_success else _MOST_BYTES_OF_ERROR
-        content = bytearray()
+        if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            if response.is_success:
+                reason = "a compressed answer, which was not asked for, is not read"
+                raise server.failure(reason, remedy=server.if_unreadable)
+            # The status is worth more than the message.
+            return b""
+        limit = server.max_bytes if response.is_success else _MAX_ERROR_BYTES
+        body = bytearray()
         async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > most:
+            body += chunk
+            if len(body) > limit:
                 if response.is_success:
-                    raise CallFailed(
-                        f"an answer of more than {most} bytes is not read", remedy=_WRONG_SERVER
-                    )
+                    reason = f"an answer of more than {limit} bytes is not read"
+                    raise server.failure(reason, remedy=server.if_unreadable)
                 break
-        return bytes(content[:most])
+        return bytes(body[:limit])
 
 
-def connect(url: httpx.URL, runtime: Runtime, **options: Any) -> httpx.AsyncClient:
-    """Return a client for the server of an address; raises `ConnectionImpossible`."""
+def _open(
+    server: Server, url: httpx.URL, runtime: Runtime, options: Mapping[str, Any]
+) -> httpx.AsyncClient:
     try:
         return httpx.AsyncClient(
             follow_redirects=False,
-            # A server on this machine may be asked in clear; a proxy must not hear that.
+            # A server on this machine may be called in clear text, which a proxy must not see.
             trust_env=url.scheme == "https",
             # A cookie would bind all calls to the backend that answered the first.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -181,37 +186,46 @@ def connect(url: httpx.URL, runtime: Runtime, **options: Any) -> httpx.AsyncClie
             else ("a SOCKS proxy", "pip install 'httpx[socks]'")
         )
         reason = f"{missing} needs a package that is not installed"
-        raise ConnectionImpossible(reason, remedy=remedy) from error
+        raise server.failure(reason, remedy=remedy) from error
     except (OSError, ValueError, httpx.InvalidURL) as error:
         # The message may hold the password of a proxy.
-        raise ConnectionImpossible(
+        raise server.failure(
             f"a proxy or certificate of the environment cannot be used ({type(error).__name__})",
             remedy="look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
         ) from error
 
 
-def may_hear_a_key(url: httpx.URL) -> bool:
-    """Return whether nobody on the way to a server can read what it is sent."""
-    # Not `url.host`, which raises where what it takes for an encoded name is none.
-    host = url.raw_host.decode("ascii")
-    if not host:
-        return False
-    return url.scheme == "https" or (url.scheme == "http" and is_loopback(host))
+def url_for_secrets(text: str) -> httpx.URL:
+    """Parse an address to which a secret may be sent.
 
-
-def target_of(reply: Reply, key: Secret) -> str:
-    """Return the host that a redirect points to, for a reader."""
+    Raises:
+        ValueError: none may; the message continues "the address ...".
+    """
     try:
-        host = httpx.URL(reply.headers.get("location", "")).raw_host.decode("ascii")
-    except httpx.InvalidURL:
-        host = ""
-    # The rest of the address may hold what was asked, and more.
-    return key.quote(host, longest=80) or "another place"
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError("is not a URL") from error
+    if url.userinfo:
+        raise ValueError("contains a user name or password")
+    if url.query or url.fragment:
+        raise ValueError("has a query or a fragment")
+    # Not `url.host`, which raises for a host that only looks like an encoded name.
+    host = url.raw_host.decode("ascii")
+    if not host or not (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
+        raise ValueError("is neither https:// nor on this machine")
+    return url
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
+    """Return whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _host_in(location: str) -> str:
+    try:
+        return httpx.URL(location).raw_host.decode("ascii")
+    except httpx.InvalidURL:
+        return ""

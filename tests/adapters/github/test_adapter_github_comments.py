@@ -316,7 +316,7 @@ def test_a_name_that_is_no_repository_is_not_put_into_a_path(name: str) -> None:
         "http://ghe.example/api/v3",
         "ftp://api.github.com",
         "https://",
-        "https://octo:pass@ghe.example",
+        "https://octo:hunter2@ghe.example",
         "https://ghe.example/?to=x",
         "api.github.com",
         "http://[",
@@ -328,4 +328,4 @@ def test_a_token_is_not_sent_in_clear(api_url: str) -> None:
         GithubPullRequests(api_url, "octo/gate", Secret(OF_JOB))
 
     assert caught.value.remedy == "look at GITHUB_API_URL"
-    assert "pass" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)

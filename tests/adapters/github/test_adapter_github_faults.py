@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from repro_gate.adapters.http.retry import status_text
 from repro_gate.core.ci import RunId
 from repro_gate.core.comments import CommentState, Marker
 from repro_gate.errors import CommentGone, PublishFailed
@@ -148,7 +149,7 @@ def test_a_renamed_repository_is_said(github: Github, pulls_of: "PullsOf", statu
         pulls_of(github.api_url).create(7, BODY)
 
     assert caught.value.reason == (
-        f"GitHub: status {status}: a redirect to elsewhere.example is not followed"
+        f"GitHub: {status_text(status)}: a redirect to elsewhere.example is not followed"
     )
     assert caught.value.remedy == (
         "if the repository was renamed or moved, run the job again under its new name"
@@ -225,8 +226,8 @@ def test_a_long_limit_is_not_waited_for(
         pulls_of(github.api_url).create(7, BODY)
 
     assert caught.value.reason == (
-        "GitHub: status 429 (Too Many Requests) (a rate limit) and asks to wait 3600 s; "
-        "after 90 s nothing more is tried"
+        "GitHub: status 429 (Too Many Requests) (a rate limit); "
+        "waiting 3600 s would exceed the deadline of 90 s for all calls"
     )
     assert caught.value.remedy == "run the job again later"
     assert time.slept == []
@@ -240,7 +241,7 @@ def test_all_waits_together_have_an_end(
     pulls = pulls_of(github.api_url)
 
     for _ in range(2):
-        with pytest.raises(PublishFailed, match="after 90 s nothing more is tried"):
+        with pytest.raises(PublishFailed, match="would exceed the deadline of 90 s"):
             pulls.comments(7, like=MARKER)
 
     assert time.slept == [40.0, 40.0]

@@ -88,11 +88,11 @@ def test_what_is_left_at_the_deadline_is_missed() -> None:
 
     _, outcomes = _outcomes(slow, Budget(), time=time)
 
-    over = "the deadline of 100 s for all draws is over"
+    over = "the deadline of 100 s for all calls has passed"
     remedy = "raise deadline_s of the provider, or ask for fewer draws"
-    because = "; the last attempt: test-host: status 503 (Service Unavailable): {}"
+    because = "test-host: status 503 (Service Unavailable): {}; "
     assert outcomes == [
-        MissedDraw(reason=over + because, remedy=remedy),
+        MissedDraw(reason=because + over, remedy=remedy),
         MissedDraw(reason=over, remedy=remedy),
         MissedDraw(reason=over, remedy=remedy),
     ]

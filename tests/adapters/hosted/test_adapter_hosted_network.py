@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from repro_gate.adapters.http.retry import status_text
 from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
 from tests.fakes.hosted import (
     KEY,
@@ -249,7 +250,7 @@ def test_a_redirect_is_not_followed(status: int) -> None:
         with rude_server((http(status=status, headers=target),)) as server:
             found = _missed(server.url)
 
-    assert found == "test-host: a redirect to 127.0.0.1 is not followed"
+    assert found == f"test-host: {status_text(status)}: a redirect to 127.0.0.1 is not followed"
     assert (len(server.asked), other.asked) == (1, [])
 
 
@@ -265,7 +266,9 @@ def test_a_redirect_to_nowhere_is_not_followed() -> None:
     with rude_server((http(status=300),)) as server:
         found = _missed(server.url)
 
-    assert found == "test-host: a redirect to another place is not followed"
+    assert found == (
+        "test-host: status 300 (Multiple Choices): a redirect to another place is not followed"
+    )
 
 
 def test_a_server_on_this_machine_is_not_asked_through_a_proxy(

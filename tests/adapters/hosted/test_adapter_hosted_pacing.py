@@ -128,7 +128,7 @@ def test_a_pace_that_reaches_beyond_the_deadline_is_no_pace() -> None:
     scorer.close()
 
     assert told[1][1] == MissedDraw(
-        reason="the deadline of 50 s for all draws is over",
+        reason="waiting 60 s would exceed the deadline of 50 s for all calls",
         remedy="raise deadline_s of the provider, or ask for fewer draws",
     )
     assert time.slept == []

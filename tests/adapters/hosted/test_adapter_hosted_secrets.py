@@ -11,8 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from repro_gate.adapters.hosted.client import address_of
-from repro_gate.adapters.hosted.keys import read_key
+from repro_gate.adapters.hosted.client import completions_url, read_key
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.draws import Draw, Encoding, MissedDraw, Piece
@@ -233,9 +232,9 @@ def test_the_name_of_a_model_is_the_same_with_every_key() -> None:
         ("ftp://localhost/v1", "is neither https:// nor on this machine"),
         ("https:///v1", "is neither https:// nor on this machine"),
         ("", "is neither https:// nor on this machine"),
-        ("https://user:hunter2@api.test/v1", "holds a password"),
-        ("http://user@localhost/v1", "holds a password"),
-        ("https://api.test:port/v1", "is no URL"),
+        ("https://user:hunter2@api.test/v1", "contains a user name or password"),
+        ("http://user@localhost/v1", "contains a user name or password"),
+        ("https://api.test:port/v1", "is not a URL"),
     ],
 )
 def test_the_key_leaves_the_machine_only_encrypted(base_url: str, reason: str) -> None:
@@ -251,7 +250,7 @@ def test_the_key_leaves_the_machine_only_encrypted(base_url: str, reason: str) -
 )
 def test_a_server_on_this_machine_needs_no_encryption(base_url: str) -> None:
     """Nobody listens between it and us."""
-    assert str(address_of(provider_of(base_url))) == f"{base_url.rstrip('/')}/completions"
+    assert str(completions_url(provider_of(base_url))) == f"{base_url.rstrip('/')}/completions"
 
 
 def test_a_text_without_the_key_is_left_alone() -> None:
