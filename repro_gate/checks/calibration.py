@@ -1,20 +1,20 @@
 """Recording baselines: calibration draws, refused when they hold outliers."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from typing import assert_never
 
 from repro_gate.checks.echo_alignment import REMEDY, EchoAlignment, compare_echoes
 from repro_gate.checks.looks import Drawer, Look
 from repro_gate.checks.prompt_controls import add_controls
+from repro_gate.checks.recording import ChangeKind
 from repro_gate.checks.survey import changes_against
 from repro_gate.checks.weighing import foreseen_doubts, weigh
 from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
 from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.goldens import FactChange
+from repro_gate.core.goldens import FactChange, Facts
 from repro_gate.core.logprob_report import LogprobControl
 from repro_gate.core.logprob_verdicts import Invalid
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
@@ -32,24 +32,14 @@ _MOST_OTHERS = 256
 """Cells whose draws tell what is usual for a policy."""
 
 
-class BaselineState(StrEnum):
-    """What the committed baselines say of a cell."""
-
-    MISSING = "new"
-    DEFINITION = "definition"
-    """The matrix now says something else of the cell."""
-    BROKEN = "repaired"
-    """The file could not be read."""
-    RECORDED = "again"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A cell that could get a baseline."""
 
     cell: LogprobCell
     source: str
-    state: BaselineState
+    kind: ChangeKind
+    """What recording would do to its baseline."""
     changes: tuple[FactChange, ...] = ()
     before: Baseline | None = None
 
@@ -80,12 +70,76 @@ class Calibrated:
     notes: tuple[Note, ...] = ()
 
 
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """The recording of one suite: what is wanted, and what came of it."""
+
+    plan: LogprobPlan
+    scorer: Scorer
+    wanted: list[Candidate]
+    refused: list[Refused]
+    unchanged: int
+    """Cells that keep their baseline."""
+    baselines: tuple[Baseline, ...] = ()
+    doubts: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def draws(self) -> int:
+        """The calibration draws of each cell."""
+        return self.plan.suite.tolerance.calibration_draws
+
+    def run(self, drawer: Drawer, *, now: Callable[[], str]) -> None:
+        """Make the calibration draws of what is wanted, see `calibrate`."""
+        drawer.progress.started(cells=len(self.wanted), runs=len(self.wanted) * self.draws)
+        made = calibrate(self.wanted, self.plan, drawer=drawer, now=now)
+        self.baselines, self.doubts, self.notes = made.baselines, made.doubts, made.notes
+        self.refused += made.refused
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MadeBy:
     """Who drew, and when it is."""
 
     scorer: Scorer
     now: Callable[[], str]
+
+
+def plan_recordings(
+    suites: Iterable[tuple[LogprobPlan, Scorer]], *, baselines: BaselineReader, again: bool
+) -> list[Recording]:
+    """Return a recording for each suite; a cell of several suites is recorded by one of them.
+
+    Args:
+        suites: the plans, each with what scores it.
+        baselines: what is recorded by now.
+        again: also record cells that have a baseline.
+    """
+    recordings: list[Recording] = []
+    for plan, scorer in suites:
+        wanted, refused = candidates(plan, scorer=scorer, baselines=baselines, again=again)
+        unchanged = len(plan.cells) - len(wanted) - len(refused)
+        recordings.append(
+            Recording(plan=plan, scorer=scorer, wanted=wanted, refused=refused, unchanged=unchanged)
+        )
+    drawn_by: dict[str, Recording] = {}
+    for one in sorted(recordings, key=lambda recording: -recording.draws):
+        for candidate in one.wanted:
+            drawn_by.setdefault(candidate.cell.id, one)
+    for one in recordings:
+        one.wanted = [each for each in one.wanted if drawn_by[each.cell.id] is one]
+    return recordings
+
+
+def local_models(recordings: Iterable[Recording]) -> dict[str, Facts]:
+    """Return the facts of each local model of which a baseline was recorded, by its name."""
+    return {
+        model.name: baseline.provenance
+        for one in recordings
+        for models in [{each.cell.id: each.cell.policy.local_model for each in one.wanted}]
+        for baseline in one.baselines
+        if (model := models[baseline.id]) is not None
+    }
 
 
 def candidates(
@@ -110,7 +164,7 @@ def candidates(
         recorded = baselines.recorded(source)
         tolerance = plan.suite.tolerance
         found += [_candidate(cell, source, recorded, baselines, tolerance) for cell in cells]
-    wanted = [one for one in found if again or one.state is not BaselineState.RECORDED]
+    wanted = [one for one in found if again or one.kind is not ChangeKind.UPDATED]
     return wanted, refused
 
 
@@ -222,14 +276,14 @@ def _candidate(
     tolerance: Tolerance,
 ) -> Candidate:
     if cell.id not in recorded:
-        return Candidate(cell=cell, source=source, state=BaselineState.MISSING)
+        return Candidate(cell=cell, source=source, kind=ChangeKind.NEW)
     try:
         before = baselines.read(source, cell.id)
     except InputInvalid:
-        return Candidate(cell=cell, source=source, state=BaselineState.BROKEN)
+        return Candidate(cell=cell, source=source, kind=ChangeKind.REPAIRED)
     changes = changes_against(cell, before, tolerance)
-    state = BaselineState.DEFINITION if changes else BaselineState.RECORDED
-    return Candidate(cell=cell, source=source, state=state, changes=changes, before=before)
+    kind = ChangeKind.REDEFINED if changes else ChangeKind.UPDATED
+    return Candidate(cell=cell, source=source, kind=kind, changes=changes, before=before)
 
 
 def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> Look:

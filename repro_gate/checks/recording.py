@@ -1,19 +1,21 @@
 """Turning what was observed into goldens: what would change, and then the change."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import assert_never
 
+from repro_gate.checks.measuring import CheckPorts
+from repro_gate.checks.tokens import check_tokens
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import is_affected
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import MODEL_SHA256, Facts, Golden, definition_changes
 from repro_gate.core.judgement import doubt
-from repro_gate.core.matrix import Matrix
-from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.matrix import Matrix, Plan
+from repro_gate.core.report import CellReport, GateReport, Note
 from repro_gate.core.verdicts import (
     Drift,
     Inconclusive,
@@ -28,14 +30,15 @@ from repro_gate.ports import GoldenReader, GoldenStore, ModelPins
 
 
 class ChangeKind(StrEnum):
-    """What an update does to one golden."""
+    """What recording does to one golden or baseline."""
 
     NEW = "new"
-    TOKENS = "tokens"
-    DEFINITION = "definition"
-    """The matrix now says something else of the cell."""
+    UPDATED = "updated"
+    """The cell is the same; its tokens differ, or its log-probabilities were drawn again."""
+    REDEFINED = "redefined"
+    """The matrix defines the cell differently by now."""
     REPAIRED = "repaired"
-    """The file could not be read."""
+    """The old file could not be read."""
     REMOVED = "removed"
 
 
@@ -66,8 +69,8 @@ class Proposal:
         return not self.changes and not self.pins
 
 
-class ForgivingGoldens:
-    """Goldens of which a broken one counts as missing: an update is what repairs it."""
+class LenientGoldenReader:
+    """Treats a broken golden as missing: an update is what repairs it."""
 
     def __init__(self, goldens: GoldenReader) -> None:
         self._goldens = goldens
@@ -87,6 +90,46 @@ class ForgivingGoldens:
     def read(self, profile: str, cell_id: str) -> Golden:
         """Return a recorded golden."""
         return self._goldens.read(profile, cell_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Outputs that may become goldens, measured here or by another check."""
+
+    goldens: Sequence[Golden] = ()
+    profiles: frozenset[str] = frozenset()
+    models: Mapping[str, Facts] = field(default_factory=dict[str, Facts])
+    refused: Sequence[CellReport] = ()
+    """The cells that must not become goldens."""
+    notes: tuple[Note, ...] = ()
+    report: GateReport | None = None
+    """Of the measurement; None when nothing was measured here."""
+
+
+def observe(plan: Plan, *, ports: CheckPorts, started: float, started_at: str) -> Observation:
+    """Measure a plan on this machine; broken goldens do not stop it. See `check_tokens`."""
+    lenient = replace(ports, goldens=LenientGoldenReader(ports.goldens))
+    report = check_tokens(plan, ports=lenient, started=started, started_at=started_at)
+    return Observation(
+        goldens=observed_goldens(report),
+        profiles=frozenset(engine.profile for engine in report.engines),
+        models=report.models,
+        refused=refused(report),
+        notes=report.notes,
+        report=report,
+    )
+
+
+def observed_elsewhere(
+    goldens: Iterable[Golden], models: Mapping[str, Facts], *, cells: Collection[str]
+) -> Observation:
+    """Return what another check observed of these cells, given by id."""
+    wanted = [golden for golden in goldens if golden.cell.id in cells]
+    return Observation(
+        goldens=wanted,
+        profiles=frozenset(golden.profile for golden in wanted),
+        models={golden.cell.model: models[golden.cell.model] for golden in wanted},
+    )
 
 
 def observed_goldens(report: GateReport) -> list[Golden]:
@@ -146,14 +189,24 @@ def propose(
 
 
 def orphans_of(
-    matrix: Matrix, *, profiles: Iterable[str], goldens: GoldenReader, only: str | None
+    recorded: Callable[[str], frozenset[str]],
+    folders: Iterable[str],
+    *,
+    claimed: Collection[str],
+    only: str | None = None,
 ) -> list[tuple[str, str]]:
-    """Return (profile, cell id) of every golden of these profiles that no cell claims."""
-    claimed = {cell.id for cell in matrix.cells()}
+    """Return (folder, cell id) of every golden or baseline that no cell claims.
+
+    Args:
+        recorded: gives the ids of the cells with a file in a folder.
+        folders: the profiles of goldens, or the sources of baselines.
+        claimed: the ids of all cells of the matrix.
+        only: a pattern that an orphan has to match.
+    """
     return [
-        (profile, cell_id)
-        for profile in sorted(set(profiles))
-        for cell_id in sorted(goldens.recorded(profile) - claimed)
+        (folder, cell_id)
+        for folder in sorted(set(folders))
+        for cell_id in sorted(recorded(folder).difference(claimed))
         if only is None or fnmatchcase(cell_id, only)
     ]
 
@@ -247,9 +300,9 @@ def _kind(before: Golden | None, new: Golden, *, known: bool) -> ChangeKind | No
     if before is None:
         return ChangeKind.REPAIRED if known else ChangeKind.NEW
     if definition_changes(before.cell, new.cell):
-        return ChangeKind.DEFINITION
+        return ChangeKind.REDEFINED
     if first_divergence(before.generation, new.generation):
-        return ChangeKind.TOKENS
+        return ChangeKind.UPDATED
     return None
 
 

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from repro_gate.checks.recording import orphans_of
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
@@ -60,26 +60,10 @@ def survey(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> S
         sources=sources,
         comparable=tuple(comparable),
         settled=settled,
-        orphans=tuple(orphans_of(plan, sources=recorded, baselines=baselines)),
+        orphans=tuple(orphans_of(baselines.recorded, recorded, claimed=plan.claimed)),
         tokens=tokens,
         fingerprint=digest.hexdigest(),
     )
-
-
-def orphans_of(
-    plan: LogprobPlan,
-    *,
-    sources: Iterable[str],
-    baselines: BaselineReader,
-    only: str | None = None,
-) -> list[tuple[str, str]]:
-    """Return (source, id) of every baseline of these sources that no cell claims."""
-    return [
-        (source, cell_id)
-        for source in sorted(set(sources))
-        for cell_id in sorted(baselines.recorded(source) - plan.claimed)
-        if only is None or fnmatchcase(cell_id, only)
-    ]
 
 
 def _read_all(

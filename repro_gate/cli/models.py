@@ -9,7 +9,7 @@ from repro_gate.cli import wiring
 from repro_gate.cli.opening import Opening
 from repro_gate.core.models import ModelSpec, another_file
 from repro_gate.core.outcome import ExitCode
-from repro_gate.errors import MeasurementUnavailable, UsageInvalid
+from repro_gate.errors import MeasurementUnavailable
 
 
 def run_list(opening: Opening, *, as_json: bool) -> ExitCode:
@@ -38,7 +38,7 @@ def run_list(opening: Opening, *, as_json: bool) -> ExitCode:
 def run_fetch(opening: Opening, names: Sequence[str]) -> ExitCode:
     """Make or download models, all of them when none is named."""
     workspace = wiring.workspace_of(opening)
-    for model in _named(workspace, names):
+    for model in opening.models(names):
         print(f"{model.name}: {workspace.models.fetch(model).path}")
     return ExitCode.PASSED
 
@@ -47,7 +47,7 @@ def run_verify(opening: Opening, names: Sequence[str]) -> ExitCode:
     """Compare the digest of each model that is there with the pinned one."""
     workspace = wiring.workspace_of(opening)
     good = True
-    for model in _named(workspace, names):
+    for model in opening.models(names):
         verdict = _verify(workspace, model)
         good = good and verdict is None
         print(f"{model.name}: {verdict or 'is the pinned file'}")
@@ -70,13 +70,3 @@ def _verify(workspace: wiring.Workspace, model: ModelSpec) -> str | None:
         return None
     remedy = another_file(model, expected=expected, found=digest).remedy
     return f"has the sha256 {digest}, expected {expected}; {remedy}"
-
-
-def _named(workspace: wiring.Workspace, names: Sequence[str]) -> list[ModelSpec]:
-    models = workspace.matrix.models
-    unknown = [name for name in names if name not in models]
-    if unknown:
-        raise UsageInvalid(
-            f"there is no model {unknown[0]!r} in the matrix; it has: {', '.join(models)}"
-        )
-    return [models[name] for name in names or models]

@@ -91,6 +91,15 @@ class Opening:
         devices = self.selection.devices
         return lanes_of(tokens, devices) if devices else ()
 
+    def models(self, names: Sequence[str] = ()) -> list[ModelSpec]:
+        """Return the models of these names, or all; raises `UsageInvalid` for an unknown name."""
+        models = self.matrix.models
+        for name in names:
+            if name not in models:
+                known = ", ".join(models)
+                raise UsageInvalid(f"there is no model {name!r} in the matrix; it has: {known}")
+        return [models[name] for name in names or models]
+
     def selects_any(self) -> bool:
         """Tell whether any cell of tokens is selected."""
         chosen = self.selection

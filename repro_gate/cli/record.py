@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,31 +12,35 @@ from rich.console import Console
 from repro_gate.adapters.atomic import sweep
 from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
 from repro_gate.checks.calibration import (
-    Calibrated,
-    Candidate,
+    Recording,
     Refused,
     apply_baselines,
-    calibrate,
-    candidates,
+    local_models,
+    plan_recordings,
 )
 from repro_gate.checks.looks import Drawer
-from repro_gate.checks.recording import unpinned
-from repro_gate.checks.survey import orphans_of
+from repro_gate.checks.recording import ChangeKind, orphans_of, unpinned
 from repro_gate.cli import wiring
-from repro_gate.cli.asking import is_confirmed
 from repro_gate.cli.estimate import calibration_line, key_lines
 from repro_gate.cli.opening import Opening
 from repro_gate.cli.places import make_report_folder
 from repro_gate.cli.printing import print_line, warn
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import note_lines, pin_lines, refusal_lines, written_line
-from repro_gate.cli.update import refuse_under_ci
+from repro_gate.cli.proposal import (
+    Refusal,
+    exit_code_of,
+    is_confirmed,
+    note_lines,
+    pin_lines,
+    refusal_lines,
+    refuse_under_ci,
+    summary_line,
+    written_line,
+)
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import LogprobPlan
-from repro_gate.core.report import Note
 from repro_gate.errors import UsageInvalid
-from repro_gate.ports import Scorer
 
 _LOG = "calibration.jsonl"
 
@@ -53,24 +57,6 @@ class RecordOptions:
     dry_run: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class _Recording:
-    """What one suite's recording has come to."""
-
-    plan: LogprobPlan
-    scorer: Scorer
-    wanted: list[Candidate]
-    kept: int
-    """Cells whose baseline stays as it is."""
-    refused: list[Refused]
-    orphans: list[tuple[str, str]]
-    baselines: tuple[Baseline, ...] = ()
-    doubts: tuple[str, ...] = ()
-    """What no check of these baselines can determine."""
-    notes: tuple[Note, ...] = ()
-    """What its calibration noticed, besides the scorer."""
-
-
 def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
     """Draw, show what came of it, ask, write, and return the exit code."""
     if not options.dry_run:
@@ -79,45 +65,49 @@ def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
     if not plans:
         raise UsageInvalid("no suite of log-probabilities is selected")
     workspace = wiring.workspace_of(opening)
-    if options.dry_run:
-        return _print_plan(workspace, plans, options)
-    with wiring.update_lock(workspace), ExitStack() as stack:
+    with ExitStack() as stack:
+        if options.dry_run:
+            return _print_plan(_recordings(workspace, plans, options, stack))
+        stack.enter_context(wiring.update_lock(workspace))
         sweep(workspace.snapshots, trees=wiring.TREES)
-        recordings = [_begun(workspace, plan, options, stack) for plan in plans]
-        _share_out(recordings)
+        recordings = _recordings(workspace, plans, options, stack)
         try:
-            _calibrate_all(recordings, options)
+            _calibrate(recordings, options)
         except KeyboardInterrupt:
             warn("repro-gate: interrupted; nothing was written. Run again with --resume")
             return ExitCode.INTERRUPTED
-        if not _written(workspace, recordings, options):
-            return ExitCode.INCONCLUSIVE
-    refused = [refused for one in recordings for refused in one.refused]
-    return _exit_code(refused, has_doubts=any(one.doubts for one in recordings))
+        return _accept(workspace, recordings, options)
 
 
-def _print_plan(
-    workspace: wiring.Workspace, plans: Sequence[LogprobPlan], options: RecordOptions
-) -> ExitCode:
+def _recordings(
+    workspace: wiring.Workspace,
+    plans: Sequence[LogprobPlan],
+    options: RecordOptions,
+    stack: ExitStack,
+) -> list[Recording]:
+    """Return what is to be recorded; the stack closes the connections."""
+    suites = [
+        (plan, stack.enter_context(closing(wiring.scorer_for(workspace, plan)))) for plan in plans
+    ]
+    return plan_recordings(suites, baselines=workspace.baselines, again=options.again)
+
+
+def _print_plan(recordings: Sequence[Recording]) -> ExitCode:
     """Print what would be drawn and spent; nothing is called and nothing is written."""
-    with ExitStack() as stack:
-        recordings = [_begun(workspace, plan, options, stack) for plan in plans]
-        _share_out(recordings)
-        for one in recordings:
-            for line in _plan_lines(one):
-                print_line(line)
+    for one in recordings:
+        for line in _plan_lines(one):
+            print_line(line)
     print_line("nothing was recorded: this was a dry run")
     return ExitCode.INCONCLUSIVE
 
 
-def _plan_lines(one: _Recording) -> Iterator[str]:
+def _plan_lines(one: Recording) -> Iterator[str]:
     suite, cells = one.plan.suite, len(one.plan.cells)
     if len(one.refused) < cells:
-        yield f"suite {suite.name}: {one.kept} of {cells} cells keep their baseline"
-    states = Counter(wanted.state.value for wanted in one.wanted)
-    draws = suite.tolerance.calibration_draws
-    for state, count in states.items():
-        yield f"suite {suite.name}: {count} to record ({state}), {draws} draws each"
+        yield f"suite {suite.name}: {one.unchanged} of {cells} cells keep their baseline"
+    kinds = Counter(wanted.kind.value for wanted in one.wanted)
+    for kind, count in kinds.items():
+        yield f"suite {suite.name}: {count} to record ({kind}), {one.draws} draws each"
     for reason, count in Counter(refused.reason for refused in one.refused).items():
         yield f"suite {suite.name}: {count} of {cells} cells cannot be recorded: {reason}"
     # Whether those that cannot be recorded now have a baseline is not known: an upper bound.
@@ -128,66 +118,7 @@ def _plan_lines(one: _Recording) -> Iterator[str]:
         yield f"{line}, if no other cell has a baseline" if one.refused else line
 
 
-def _written(
-    workspace: wiring.Workspace, recordings: Sequence[_Recording], options: RecordOptions
-) -> bool:
-    """Show what came of it, ask, write; false when the answer is no."""
-    pins = _new_pins(workspace, recordings)
-    _show(recordings, pins)
-    baselines = [baseline for one in recordings for baseline in one.baselines]
-    orphans = [orphan for one in recordings for orphan in one.orphans]
-    if not baselines and not orphans:
-        return True
-    # Whoever has to start again need not pay for the draws again.
-    later = "--yes and --resume"
-    if not is_confirmed("Write these baselines?", yes=options.yes, later=later):
-        print_line("Nothing was written.")
-        return False
-    # First, as a digest that cannot be pinned must stop the recording.
-    if pins:
-        workspace.pins.pin(pins)
-    apply_baselines(baselines, orphans, store=workspace.baselines)
-    refused = sum(len(one.refused) for one in recordings)
-    print_line(written_line(workspace.snapshots, refused=refused))
-    return True
-
-
-def _begun(
-    workspace: wiring.Workspace, plan: LogprobPlan, options: RecordOptions, stack: ExitStack
-) -> _Recording:
-    scorer = wiring.scorer_for(workspace, plan)
-    stack.enter_context(closing(scorer))
-    wanted, refused = candidates(
-        plan, scorer=scorer, baselines=workspace.baselines, again=options.again
-    )
-    only = workspace.opening.selection.only
-    sources = sorted({one.source for one in wanted} | workspace.baselines.sources())
-    return _Recording(
-        plan=plan,
-        scorer=scorer,
-        wanted=wanted,
-        kept=len(plan.cells) - len(wanted) - len(refused),
-        refused=refused,
-        orphans=orphans_of(plan, sources=sources, baselines=workspace.baselines, only=only)
-        if options.prune
-        else [],
-    )
-
-
-def _share_out(recordings: Sequence[_Recording]) -> None:
-    """Leave what several suites have in common to one of them."""
-    most_first = sorted(recordings, key=lambda one: -one.plan.suite.tolerance.calibration_draws)
-    drawn_by: dict[str, _Recording] = {}
-    for one in most_first:
-        for wanted in one.wanted:
-            drawn_by.setdefault(wanted.cell.id, one)
-    for place, one in enumerate(recordings):
-        one.wanted = [wanted for wanted in one.wanted if drawn_by[wanted.cell.id] is one]
-        # Every suite of a matrix finds the same orphans.
-        one.orphans = one.orphans if place == 0 else []
-
-
-def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> None:
+def _calibrate(recordings: Sequence[Recording], options: RecordOptions) -> None:
     make_report_folder(options.output)
     sweep(options.output, trees=())
     cells = {one.plan.suite.name: [wanted.cell for wanted in one.wanted] for one in recordings}
@@ -208,68 +139,90 @@ def _calibrate_all(recordings: Sequence[_Recording], options: RecordOptions) -> 
     with closing(log):
         for one in filter(lambda one: one.wanted, recordings):
             with shown_progress(Console(stderr=True), quiet=False, noun="draws") as progress:
-                drawer = Drawer(scorer=one.scorer, log=log, progress=progress)
-                draws = one.plan.suite.tolerance.calibration_draws
-                progress.started(cells=len(one.wanted), runs=len(one.wanted) * draws)
-                made: Calibrated = calibrate(one.wanted, one.plan, drawer=drawer, now=wiring.now)
-            one.baselines = made.baselines
-            one.refused += made.refused
-            one.doubts = made.doubts
-            one.notes = made.notes
+                one.run(Drawer(scorer=one.scorer, log=log, progress=progress), now=wiring.now)
 
 
-def _new_pins(workspace: wiring.Workspace, recordings: Iterable[_Recording]) -> dict[str, str]:
-    """Return the digests of the local models that baselines are recorded of for the first time."""
-    models: dict[str, Mapping[str, str]] = {}
-    for one in recordings:
-        local = {wanted.cell.id: wanted.cell.policy.local_model for wanted in one.wanted}
-        for baseline in one.baselines:
-            model = local[baseline.id]
-            if model is not None:
-                models[model.name] = baseline.provenance
-    return unpinned(models, recorded=models, matrix=workspace.matrix, pinned=workspace.models.pins)
-
-
-def _show(recordings: Sequence[_Recording], pins: Mapping[str, str]) -> None:
-    counts: Counter[str] = Counter()
-    for one in recordings:
-        states = {wanted.cell.id: wanted for wanted in one.wanted}
-        for baseline in one.baselines:
-            wanted = states[baseline.id]
-            counts[wanted.state.value] += 1
-            print_line(f"{wanted.state.value:<10} {baseline.source}/{baseline.id}")
-            print_line(f"           {_words(baseline)}")
-            if wanted.before is not None:
-                print_line(f"           before: {_words(wanted.before)}")
-            for change in wanted.changes:
-                print_line(f"           {change.name} was {change.before}")
-        for source, cell_id in one.orphans:
-            counts["removed"] += 1
-            print_line(f"removed    {source}/{cell_id}")
-        _show_refused(one.refused)
-        for doubt in one.doubts:
-            print_line(f"undetermined {one.plan.suite.name}: {doubt}")
-        counts["kept"] += one.kept
-        counts["refused"] += len(one.refused)
-    notes = (note for one in recordings for note in (*one.scorer.notes(), *one.notes))
-    for line in (*pin_lines(pins, pinned={}), *note_lines(notes)):
+def _accept(
+    workspace: wiring.Workspace, recordings: Sequence[Recording], options: RecordOptions
+) -> ExitCode:
+    """Show what came of it, ask, write, and return the exit code."""
+    models = local_models(recordings)
+    pins = unpinned(models, recorded=models, matrix=workspace.matrix, pinned=workspace.models.pins)
+    baselines = [baseline for one in recordings for baseline in one.baselines]
+    orphans = _orphans(workspace, recordings[0].plan) if options.prune else []
+    refusals = [_refusal(refused) for one in recordings for refused in one.refused]
+    for line in (
+        *(line for one in recordings for line in _lines(one)),
+        *(f"removed    {source}/{cell_id}" for source, cell_id in orphans),
+        *pin_lines(pins, pinned={}),
+        *note_lines(note for one in recordings for note in (*one.scorer.notes(), *one.notes)),
+        summary_line(
+            [
+                *(kind for one in recordings for kind in _kinds(one)),
+                *(ChangeKind.REMOVED for _ in orphans),
+            ],
+            unchanged=sum(one.unchanged for one in recordings),
+            refused=len(refusals),
+        ),
+    ):
         print_line(line)
-    kept, refused_count = counts.pop("kept"), counts.pop("refused")
-    recorded = ", ".join(f"{count} {state}" for state, count in counts.items())
-    nothing = "nothing was recorded" if refused_count else "nothing to record"
-    print_line(f"{recorded or nothing}; {kept} kept, {refused_count} refused")
+    if baselines or orphans:
+        # Whoever has to start again need not pay for the draws again.
+        later = "--yes and --resume"
+        if not is_confirmed("Write these baselines?", yes=options.yes, options=later):
+            return ExitCode.INCONCLUSIVE
+        # First, as a digest that cannot be pinned must stop the recording.
+        if pins:
+            workspace.pins.pin(pins)
+        apply_baselines(baselines, orphans, store=workspace.baselines)
+        print_line(written_line(workspace.snapshots, refused=len(refusals)))
+    return exit_code_of(refusals, has_doubts=any(one.doubts for one in recordings))
 
 
-def _show_refused(refused: Sequence[Refused]) -> None:
-    for line in refusal_lines((one.cell.id, one.reason, one.remedy) for one in refused):
-        print_line(line)
-    for one in refused:
-        if one.outlying:
+def _orphans(workspace: wiring.Workspace, plan: LogprobPlan) -> list[tuple[str, str]]:
+    return orphans_of(
+        workspace.baselines.recorded,
+        workspace.baselines.sources(),
+        claimed=plan.claimed,
+        only=workspace.opening.selection.only,
+    )
+
+
+def _refusal(refused: Refused) -> Refusal:
+    return Refusal(
+        cell_id=refused.cell.id,
+        reason=refused.reason,
+        remedy=refused.remedy,
+        is_finding=refused.is_finding,
+    )
+
+
+def _kinds(one: Recording) -> Iterator[ChangeKind]:
+    kinds = {wanted.cell.id: wanted.kind for wanted in one.wanted}
+    return (kinds[baseline.id] for baseline in one.baselines)
+
+
+def _lines(one: Recording) -> Iterator[str]:
+    """Yield what came of one suite: each baseline, each refusal and each doubt."""
+    candidates = {wanted.cell.id: wanted for wanted in one.wanted}
+    for baseline in one.baselines:
+        wanted = candidates[baseline.id]
+        yield f"{wanted.kind.value:<10} {baseline.source}/{baseline.id}"
+        yield f"           {_words(baseline)}"
+        if wanted.before is not None:
+            yield f"           before: {_words(wanted.before)}"
+        for change in wanted.changes:
+            yield f"           {change.name} was {change.before}"
+    yield from refusal_lines(map(_refusal, one.refused))
+    for refused in one.refused:
+        if refused.outlying:
             draws = " ".join(
-                f"{total:.3f}{' (outlier)' if total in one.outlying else ''}"
-                for total in one.totals
+                f"{total:.3f}{' (outlier)' if total in refused.outlying else ''}"
+                for total in refused.totals
             )
-            print_line(f"draws      {one.cell.id}: {draws}")
+            yield f"draws      {refused.cell.id}: {draws}"
+    for doubt in one.doubts:
+        yield f"undetermined {one.plan.suite.name}: {doubt}"
 
 
 def _words(baseline: Baseline) -> str:
@@ -279,9 +232,3 @@ def _words(baseline: Baseline) -> str:
         f"{noise.center:.3f} nats, standard deviation {noise.deviation:.3f}, "
         f"{100 * noise.atom:.0f} % identical"
     )
-
-
-def _exit_code(refused: Sequence[Refused], *, has_doubts: bool) -> ExitCode:
-    if any(one.is_finding for one in refused):
-        return ExitCode.FINDINGS
-    return ExitCode.INCONCLUSIVE if refused or has_doubts else ExitCode.PASSED

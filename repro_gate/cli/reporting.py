@@ -15,11 +15,11 @@ from rich.console import Console
 from repro_gate.adapters.atomic import sweep, write_atomically
 from repro_gate.checks.recording import observed_goldens
 from repro_gate.cli import wiring
-from repro_gate.cli.asking import ci_variable
 from repro_gate.cli.exiting import file_remedy, reason_of
 from repro_gate.cli.leftovers import REPORT, clear, clear_early
 from repro_gate.cli.places import make_report_folder
 from repro_gate.cli.printing import say, warn
+from repro_gate.cli.proposal import ci_variable
 from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import GateReport

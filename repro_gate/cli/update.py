@@ -2,8 +2,6 @@
 
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,26 +12,33 @@ from repro_gate.adapters.goldens import SyrupyGoldens
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.observed import read_observed
 from repro_gate.checks.recording import (
-    ForgivingGoldens,
-    Proposal,
+    Observation,
     apply,
-    observed_goldens,
+    observe,
+    observed_elsewhere,
     orphans_of,
     propose,
-    refused,
     unpinned,
 )
-from repro_gate.checks.tokens import check_tokens
 from repro_gate.cli import wiring
-from repro_gate.cli.asking import ci_variable, is_confirmed
 from repro_gate.cli.opening import Opening, describe_engine
 from repro_gate.cli.printing import print_line, warn
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import change_lines, note_lines, pin_lines, refusal_lines, written_line
+from repro_gate.cli.proposal import (
+    Refusal,
+    change_lines,
+    exit_code_of,
+    is_confirmed,
+    note_lines,
+    pin_lines,
+    refusal_lines,
+    refuse_under_ci,
+    summary_line,
+    written_line,
+)
 from repro_gate.cli.reporting import keep_observed
-from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
-from repro_gate.core.report import CellReport, GateReport, Note
+from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Nondeterministic, Vacuous
 from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
 from repro_gate.reports.commands import command
@@ -53,22 +58,6 @@ class UpdateOptions:
     """Models whose pinned file is to be replaced."""
     kept: Path
     """Where an update that ends early keeps what it measured."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What may become golden, whether it was seen here or elsewhere."""
-
-    goldens: Sequence[Golden]
-    profiles: frozenset[str]
-    models: Mapping[str, Facts]
-    refused: Sequence[CellReport]
-    report: GateReport | None = None
-    """Of the measurement; None where nothing was measured here."""
-    notes: tuple[Note, ...] = ()
-
-
-_NOTHING_SEEN = _Seen(goldens=(), profiles=frozenset(), models={}, refused=())
 
 
 def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> ExitCode:
@@ -93,21 +82,36 @@ def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> E
             raise
 
 
-def _accept(seen: _Seen, workspace: wiring.Workspace, options: UpdateOptions) -> ExitCode:
+def _accept(seen: Observation, workspace: wiring.Workspace, options: UpdateOptions) -> ExitCode:
+    pins = _new_pins(workspace, options, seen)
     proposal = propose(
         seen.goldens,
         goldens=workspace.goldens,
-        digests=_new_pins(workspace, options, seen),
-        orphans=_orphans(workspace, options, seen),
+        digests=pins,
+        orphans=_orphans(workspace, seen) if options.prune else (),
     )
-    _show(proposal, seen, pinned=workspace.pins.pinned())
+    refusals = list(map(_refusal, seen.refused))
+    for line in (
+        *change_lines(proposal.changes),
+        *pin_lines(proposal.pins, pinned=workspace.pins.pinned()),
+        *refusal_lines(refusals),
+        *note_lines(seen.notes),
+        summary_line(
+            [change.kind for change in proposal.changes],
+            unchanged=proposal.unchanged,
+            refused=len(refusals),
+        ),
+    ):
+        print_line(line)
     if not proposal.is_empty:
-        if not _apply_if_confirmed(proposal, workspace, options):
+        if not is_confirmed("Write these goldens?", yes=options.yes):
             return ExitCode.INCONCLUSIVE
-        print_line(written_line(workspace.snapshots, refused=len(seen.refused)))
+        goldens = SyrupyGoldens(workspace.snapshots / wiring.GOLDENS)
+        apply(proposal, store=goldens, pins=workspace.pins)
+        print_line(written_line(workspace.snapshots, refused=len(refusals)))
         if not _generating(workspace).issuperset(proposal.pins):
             print_line("Baselines are still of the old file: repro-gate record-baseline --again")
-    return _exit_code(seen)
+    return exit_code_of(refusals)
 
 
 def _keep(report: GateReport, opening: Opening, options: UpdateOptions) -> None:
@@ -124,16 +128,6 @@ def _keep(report: GateReport, opening: Opening, options: UpdateOptions) -> None:
         accept = command("repro-gate update-snapshots", words)
         cells = plural(count, "finished cell")
         warn(f"repro-gate: {cells} kept in {one_line(str(options.kept))}; accept with: {accept}")
-
-
-def refuse_under_ci(environ: Mapping[str, str], *, what: str = "goldens") -> None:
-    """Raise `UsageInvalid` where nobody would look at what changes."""
-    name = ci_variable(environ)
-    if name is not None:
-        raise UsageInvalid(
-            f"{what} are not updated under CI ({name} is set): a snapshot that CI writes "
-            f"itself always passes; run this where a person looks at the change"
-        )
 
 
 def _refuse_logprobs_alone(opening: Opening, options: UpdateOptions) -> None:
@@ -154,15 +148,12 @@ def _refuse_logprobs_alone(opening: Opening, options: UpdateOptions) -> None:
 
 def _opening_to_repin(opening: Opening, options: UpdateOptions) -> Opening:
     """Return the opening that selects every cell of the models, unless the user selects some."""
-    models, chosen = opening.matrix.models, opening.selection
-    for name in options.repin:
-        if name not in models:
-            told = ", ".join(models)
-            raise UsageInvalid(f"there is no model {name!r} in the matrix; it has: {told}")
-        if models[name].sha256 is not None:
+    chosen = opening.selection
+    for model in opening.models(options.repin):
+        if model.sha256 is not None:
             raise UsageInvalid(
-                f"{name} is pinned in {opening.file}: change the sha256 of models.{name} there, "
-                f"then run repro-gate update-snapshots"
+                f"{model.name} is pinned in {opening.file}: change the sha256 of "
+                f"models.{model.name} there, then run repro-gate update-snapshots"
             )
     suites = chosen.suites or tuple(opening.matrix.suites)
     only = chosen.only
@@ -172,7 +163,9 @@ def _opening_to_repin(opening: Opening, options: UpdateOptions) -> Opening:
     return replace(opening, selection=replace(chosen, suites=suites, only=only))
 
 
-def _new_pins(workspace: wiring.Workspace, options: UpdateOptions, seen: _Seen) -> dict[str, str]:
+def _new_pins(
+    workspace: wiring.Workspace, options: UpdateOptions, seen: Observation
+) -> dict[str, str]:
     """Return the digests to pin: of models that are recorded now, or have no cell of tokens."""
     pins = unpinned(
         seen.models,
@@ -191,53 +184,36 @@ def _generating(workspace: wiring.Workspace) -> set[str]:
     return {cell.model for cell in workspace.matrix.cells()}
 
 
-def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> _Seen:
+def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> Observation:
+    opening = workspace.opening
     if options.source is not None:
         return _seen_elsewhere(workspace, options.source)
-    if (options.prune or options.repin) and not workspace.opening.selects_any():
-        return _seen_by_asking(workspace) if options.prune else _NOTHING_SEEN
-    forgiving = ForgivingGoldens(workspace.goldens)
+    if (options.prune or options.repin) and not opening.selects_any():
+        # Pruning needs to know the profiles of this machine, and nothing else.
+        specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
+        asked = specs.values() if options.prune else ()
+        profiles = (describe_engine(opening.engines, spec).profile for spec in asked)
+        return Observation(profiles=frozenset(profiles))
     with shown_progress(Console(stderr=True), quiet=False, shows_drift=False) as progress:
-        report = check_tokens(
-            workspace.opening.plan().tokens,
-            ports=wiring.ports_for_check(workspace, progress=progress, goldens=forgiving),
+        return observe(
+            opening.plan().tokens,
+            ports=wiring.ports_for_check(workspace, progress=progress),
             started=started,
             started_at=wiring.now(),
         )
-    return _Seen(
-        goldens=observed_goldens(report),
-        profiles=frozenset(engine.profile for engine in report.engines),
-        models=report.models,
-        refused=refused(report),
-        report=report,
-        notes=report.notes,
-    )
 
 
-def _seen_by_asking(workspace: wiring.Workspace) -> _Seen:
-    """Return the profiles of this machine: all that pruning an orphan needs to know."""
-    specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
-    profiles = [describe_engine(workspace.opening.engines, spec).profile for spec in specs.values()]
-    return replace(_NOTHING_SEEN, profiles=frozenset(profiles))
-
-
-def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> _Seen:
+def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> Observation:
     observed = read_observed(source, matrix=workspace.matrix)
     # The check elsewhere has chosen its suites already; those of this command only narrow them.
     selection = workspace.opening.selection
     suites = selection.suites or tuple(workspace.matrix.suites)
     opening = replace(workspace.opening, selection=replace(selection, suites=suites))
     wanted = {cell.id for cell in opening.plan().tokens.cells}
-    goldens = [golden for golden in observed.goldens if golden.cell.id in wanted]
-    models = {golden.cell.model: observed.models[golden.cell.model] for golden in goldens}
-    for name, facts in models.items():
+    seen = observed_elsewhere(observed.goldens, observed.models, cells=wanted)
+    for name, facts in seen.models.items():
         _require_model(workspace, name, facts.get("model.sha256", ""), source / "report.json")
-    return _Seen(
-        goldens=goldens,
-        profiles=frozenset(golden.profile for golden in goldens),
-        models=models,
-        refused=(),
-    )
+    return seen
 
 
 def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: Path) -> None:
@@ -252,57 +228,26 @@ def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: 
         )
 
 
-def _orphans(
-    workspace: wiring.Workspace, options: UpdateOptions, seen: _Seen
-) -> list[tuple[str, str]]:
-    if not options.prune:
-        return []
+def _orphans(workspace: wiring.Workspace, seen: Observation) -> list[tuple[str, str]]:
     return orphans_of(
-        workspace.matrix,
-        profiles=seen.profiles,
-        goldens=workspace.goldens,
+        workspace.goldens.recorded,
+        seen.profiles,
+        claimed={cell.id for cell in workspace.matrix.cells()},
         only=workspace.opening.selection.only,
     )
 
 
-def _apply_if_confirmed(
-    proposal: Proposal, workspace: wiring.Workspace, options: UpdateOptions
-) -> bool:
-    """Do it unless someone says no, and tell which it was."""
-    if not is_confirmed("Write these goldens?", yes=options.yes):
-        print_line("Nothing was written.")
-        return False
-    goldens = SyrupyGoldens(workspace.snapshots / wiring.GOLDENS)
-    apply(proposal, store=goldens, pins=workspace.pins)
-    return True
-
-
-def _show(proposal: Proposal, seen: _Seen, *, pinned: Mapping[str, str]) -> None:
-    lines = [*change_lines(proposal.changes), *pin_lines(proposal.pins, pinned=pinned)]
-    lines += [*refusal_lines(_reasons(seen)), *note_lines(seen.notes)]
-    counts = Counter(change.kind.value for change in proposal.changes)
-    changed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    nothing = "nothing was recorded" if seen.refused else "nothing to change"
-    unchanged = f"{proposal.unchanged} unchanged, {len(seen.refused)} refused"
-    for line in (*lines, f"{changed or nothing}; {unchanged}"):
-        print_line(line)
-
-
-def _reasons(seen: _Seen) -> Iterator[tuple[str, str, str | None]]:
-    """Yield the id of each refused cell, the reason, and the remedy."""
-    for cell in seen.refused:
-        description = describe(cell)
-        remedy: str | None = description.remedy
-        if remedy is None and isinstance(cell.verdict, Vacuous):
-            remedy = advise(cell.verdict)
-        # Where they differ is each cell's own, and would keep cells from being one block.
-        is_unstable = isinstance(cell.verdict, Nondeterministic)
-        claim = "its runs differ from each other" if is_unstable else description.claim
-        yield cell.id, f"{cell.verdict.word}: {description.reason or claim}", remedy
-
-
-def _exit_code(seen: _Seen) -> ExitCode:
-    outcomes = {outcome_of_verdict(cell.verdict) for cell in seen.refused}
-    if Outcome.FAILED in outcomes:
-        return ExitCode.FINDINGS
-    return ExitCode.INCONCLUSIVE if Outcome.INCONCLUSIVE in outcomes else ExitCode.PASSED
+def _refusal(cell: CellReport) -> Refusal:
+    description = describe(cell)
+    remedy: str | None = description.remedy
+    if remedy is None and isinstance(cell.verdict, Vacuous):
+        remedy = advise(cell.verdict)
+    # Where they differ is each cell's own, and would keep cells from being one block.
+    is_unstable = isinstance(cell.verdict, Nondeterministic)
+    claim = "its runs differ from each other" if is_unstable else description.claim
+    return Refusal(
+        cell_id=cell.id,
+        reason=f"{cell.verdict.word}: {description.reason or claim}",
+        remedy=remedy,
+        is_finding=outcome_of_verdict(cell.verdict) is Outcome.FAILED,
+    )

@@ -24,7 +24,7 @@ from repro_gate.core.matrix import Matrix
 from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import GoldenReader, Progress, Scorer
+from repro_gate.ports import Progress, Scorer
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
@@ -77,14 +77,12 @@ def workspace_of(opening: Opening, *, repinned: Collection[str] = ()) -> Workspa
     )
 
 
-def ports_for_check(
-    workspace: Workspace, *, progress: Progress, goldens: GoldenReader | None = None
-) -> CheckPorts:
+def ports_for_check(workspace: Workspace, *, progress: Progress) -> CheckPorts:
     """Return the neighbours of a check in this workspace."""
     return CheckPorts(
         starter=workspace.opening.engines,
         files=workspace.models,
-        goldens=goldens or workspace.goldens,
+        goldens=workspace.goldens,
         progress=progress,
         clock=time.monotonic,
     )

@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.checks.calibration import (
-    BaselineState,
     Calibrated,
     Candidate,
     Refused,
     apply_baselines,
     candidates,
 )
-from repro_gate.checks.survey import orphans_of
+from repro_gate.checks.recording import ChangeKind, orphans_of
 from repro_gate.core.baselines import Baseline, fit_noise
 from repro_gate.core.draws import Draw, DrawFacts, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import FactChange
@@ -50,9 +49,9 @@ def _unrecorded(items: int = 2, **totals: tuple[float, ...]) -> LogprobScene:
     return LogprobScene(scorer=NoisyScorer(tokens=1, script=script), suite=suite)
 
 
-def _states(scene: LogprobScene, *, again: bool = False) -> dict[str, BaselineState]:
+def _states(scene: LogprobScene, *, again: bool = False) -> dict[str, ChangeKind]:
     found, _ = _candidates(scene, again=again)
-    return {one.cell.id: one.state for one in found}
+    return {one.cell.id: one.kind for one in found}
 
 
 def _candidates(
@@ -253,7 +252,7 @@ def test_a_cell_without_a_baseline_is_a_candidate() -> None:
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
     scene.baselines.remove(SOURCE, CELL)
 
-    assert _states(scene) == {CELL: BaselineState.MISSING}
+    assert _states(scene) == {CELL: ChangeKind.NEW}
 
 
 def test_everything_is_a_candidate_again() -> None:
@@ -261,9 +260,7 @@ def test_everything_is_a_candidate_again() -> None:
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
 
     assert _states(scene) == {}
-    assert _states(scene, again=True) == dict.fromkeys(
-        (CELL, "base--item-1"), BaselineState.RECORDED
-    )
+    assert _states(scene, again=True) == dict.fromkeys((CELL, "base--item-1"), ChangeKind.UPDATED)
 
 
 def test_a_baseline_of_another_definition_is_a_candidate() -> None:
@@ -277,7 +274,7 @@ def test_a_baseline_of_another_definition_is_a_candidate() -> None:
             Candidate(
                 cell=scene.suite.cells[0],
                 source=SOURCE,
-                state=BaselineState.DEFINITION,
+                kind=ChangeKind.REDEFINED,
                 changes=(FactChange(name="temperature", before="0.7", after="0.0"),),
                 before=before,
             )
@@ -292,7 +289,7 @@ def test_a_baseline_of_too_few_draws_is_a_candidate() -> None:
     scene.suite = replace(scene.suite, tolerance=Tolerance(calibration_draws=12))
     (found,), _ = _candidates(scene)
 
-    assert found.state is BaselineState.DEFINITION
+    assert found.kind is ChangeKind.REDEFINED
     assert found.changes == (FactChange(name="calibration_draws", before="10", after="12"),)
 
 
@@ -301,7 +298,7 @@ def test_a_broken_baseline_is_a_candidate() -> None:
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
     scene.baselines.broken = {(SOURCE, CELL)}
 
-    assert _states(scene) == {CELL: BaselineState.BROKEN}
+    assert _states(scene) == {CELL: ChangeKind.REPAIRED}
 
 
 def test_orphans_are_those_that_no_cell_of_the_matrix_claims() -> None:
@@ -310,7 +307,7 @@ def test_orphans_are_those_that_no_cell_of_the_matrix_claims() -> None:
     scene.suite = suite_of_logprobs(items=1)
     sources = [SOURCE, SOURCE, "elsewhere"]
     every, selected, none = (
-        orphans_of(scene.plan, sources=sources, baselines=scene.baselines, only=only)
+        orphans_of(scene.baselines.recorded, sources, claimed=scene.plan.claimed, only=only)
         for only in (None, "*-2", "base--item-0")
     )
 

@@ -76,7 +76,7 @@ def test_other_tokens_are_a_change_of_tokens() -> None:
     old, new = golden_of(A, SAID), golden_of(A, MOVED)
 
     assert _propose(new, goldens=MemoryGoldens([old])) == Proposal(
-        changes=(_change(ChangeKind.TOKENS, old, new),), unchanged=0, pins={}
+        changes=(_change(ChangeKind.UPDATED, old, new),), unchanged=0, pins={}
     )
 
 
@@ -85,7 +85,7 @@ def test_other_prompt_tokens_are_a_change_of_tokens() -> None:
     old, new = golden_of(A, SAID), golden_of(A, generation_of(5, 6, 7, prompt=(9,)))
 
     assert _propose(new, goldens=MemoryGoldens([old])).changes == (
-        _change(ChangeKind.TOKENS, old, new),
+        _change(ChangeKind.UPDATED, old, new),
     )
 
 
@@ -95,7 +95,7 @@ def test_another_definition_is_a_change_of_definition(said: Generation) -> None:
     old, new = golden_of(replace(A, max_tokens=9), SAID), golden_of(A, said)
 
     assert _propose(new, goldens=MemoryGoldens([old])).changes == (
-        _change(ChangeKind.DEFINITION, old, new),
+        _change(ChangeKind.REDEFINED, old, new),
     )
 
 
@@ -283,26 +283,16 @@ def test_orphans_are_those_of_the_profiles_that_were_seen() -> None:
     goldens = MemoryGoldens(
         [*recorded_for(A, C, B), golden_of(C, profile="a-first"), golden_of(B, profile="unseen")]
     )
-    matrix = matrix_of(suite_of(A))
-    found = orphans_of(matrix, profiles=[PROFILE, "a-first", PROFILE], goldens=goldens, only=None)
+    found = orphans_of(goldens.recorded, [PROFILE, "a-first", PROFILE], claimed={A.id})
 
     assert found == [("a-first", C.id), (PROFILE, B.id), (PROFILE, C.id)]
-
-
-def test_the_goldens_of_unselected_suites_are_no_orphans() -> None:
-    """What any suite of the matrix claims is kept."""
-    matrix = matrix_of(suite_of(A), suite_of(B, name="release"))
-    goldens = MemoryGoldens(recorded_for(A, B))
-
-    assert orphans_of(matrix, profiles=[PROFILE], goldens=goldens, only=None) == []
 
 
 def test_a_pattern_limits_what_is_pruned() -> None:
     """Whoever updates a part of the goldens removes nothing from the rest."""
     goldens = MemoryGoldens(recorded_for(B, C))
-    found = orphans_of(
-        matrix_of(suite_of(A)), profiles=[PROFILE], goldens=goldens, only="*--fox--*"
-    )
+
+    found = orphans_of(goldens.recorded, [PROFILE], claimed={A.id}, only="*--fox--*")
 
     assert found == [(PROFILE, B.id)]
 

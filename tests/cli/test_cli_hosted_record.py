@@ -84,7 +84,7 @@ def test_a_baseline_stays_unless_told_otherwise(hosted: HostedWorkspace, api: Ap
 
     ran = hosted.calibrate()
 
-    assert (ran.code, ran.out) == (0, "nothing to record; 2 kept, 0 refused\n")
+    assert (ran.code, ran.out) == (0, "nothing to record; 2 unchanged, 0 refused\n")
     assert (api.requests, contents_of(hosted.snapshots)) == ([], before)
 
 
@@ -111,7 +111,7 @@ def test_what_cannot_be_compared_is_recorded_again(hosted: HostedWorkspace, api:
 
     assert (ran.code, "2 kept" in ran.out) == (0, False)
     assert "repaired   fake/base--plane\n" in ran.out
-    assert "definition fake/base--train\n" in ran.out
+    assert "redefined  fake/base--train\n" in ran.out
     assert "prompt was The train leaves at\n" in ran.out
     assert hosted.check("--quiet").code == 0
 
@@ -165,7 +165,7 @@ def test_without_a_key_nothing_is_recorded(unrecorded: HostedWorkspace, api: Api
         f"refused    2 cells: {KEY_ENV} is not set\n"
         f"           {PLANE}, {TRAIN}\n"
         f"           try: set {KEY_ENV} to a key of fake\n"
-        "nothing was recorded; 0 kept, 2 refused\n"
+        "nothing was recorded; 0 unchanged, 2 refused\n"
     )
 
 

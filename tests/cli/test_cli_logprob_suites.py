@@ -180,7 +180,7 @@ def test_a_recorded_baseline_pins_its_local_model(workspace: Workspace) -> None:
     assert "repro-gate update-snapshots --repin tiny" in checked.out
     assert repinned.out == (
         f"pin        tiny sha256 {old} -> {new}\n"
-        "nothing to change; 0 unchanged, 0 refused\n"
+        "nothing to record; 0 unchanged, 0 refused\n"
         "snapshots is up to date; commit it.\n"
         "Baselines are still of the old file: repro-gate record-baseline --again\n"
     )

@@ -34,7 +34,7 @@ def test_a_change_shows_both_sides(recorded: Workspace) -> None:
 
     out = recorded.record().out
 
-    assert f"tokens     test-cpu/{_FOX}: diverges at output[0]\n" in out
+    assert f"updated    test-cpu/{_FOX}: diverges at output[0]\n" in out
     assert f"\n           - {before}\n           +  7 8\n" in out
 
 
@@ -48,13 +48,13 @@ def test_a_late_change_is_shown_where_it_diverges(workspace: Workspace) -> None:
 
     context = " ".join(map(str, range(34, 50)))
     assert workspace.record().out == (
-        f"tokens     test-cpu/{_FOX}: diverges at output[50]\n"
+        f"updated    test-cpu/{_FOX}: diverges at output[50]\n"
         f"           - ... {context} 70\n"
         f"           + ... {context} 80\n"
         '           output[50] was 70 " 70", is 80 " 80"\n'
         f"changed    since the golden of {_FOX} was recorded:\n"
         "           driver: 1.0 -> 2.0\n"
-        "1 tokens; 0 unchanged, 0 refused\n"
+        "1 updated; 0 unchanged, 0 refused\n"
         "snapshots is up to date; commit it.\n"
     )
 
@@ -208,7 +208,7 @@ def test_equal_tokens_are_not_rewritten(recorded: Workspace) -> None:
 
     ran = recorded.record()
 
-    assert (ran.code, ran.out) == (0, "nothing to change; 4 unchanged, 0 refused\n")
+    assert (ran.code, ran.out) == (0, "nothing to record; 4 unchanged, 0 refused\n")
     assert contents_of(recorded.snapshots) == before
     assert recorded.golden(_FOX).stat().st_mtime_ns == written
 
@@ -222,10 +222,10 @@ def test_a_changed_definition_is_recorded_although_the_tokens_are_equal(
     ran = recorded.record("--only", _FOX)
 
     assert (
-        f"definition test-cpu/{_FOX}: the tokens stay the same\n           top_k: 40 -> 41\n"
+        f"redefined  test-cpu/{_FOX}: the tokens stay the same\n           top_k: 40 -> 41\n"
         in ran.out
     )
-    assert "1 definition; 0 unchanged, 0 refused" in ran.out
+    assert "1 redefined; 0 unchanged, 0 refused" in ran.out
     assert json.loads(recorded.golden(_FOX).read_text("utf-8"))["cell"]["sampler"]["top_k"] == 41
 
 
@@ -266,7 +266,7 @@ def test_without_prune_orphans_stay(recorded: Workspace) -> None:
     """Goldens are not removed by the way."""
     recorded.write_matrix(prompts=["haiku"])
 
-    assert recorded.record().out == "nothing to change; 2 unchanged, 0 refused\n"
+    assert recorded.record().out == "nothing to record; 2 unchanged, 0 refused\n"
     assert recorded.golden(_FOX).exists()
 
 

@@ -223,7 +223,7 @@ def test_a_new_file_is_accepted_as_a_whole(recorded: Workspace) -> None:
 
     digests = [sha256(data).hexdigest() for data in (b"weights", b"other weights")]
     assert f"pin        tiny sha256 {digests[0]} -> {digests[1]}\n" in ran.out
-    assert (ran.code, "1 tokens; 3 unchanged, 0 refused\n" in ran.out) == (0, True)
+    assert (ran.code, "1 updated; 3 unchanged, 0 refused\n" in ran.out) == (0, True)
     pins = json.loads((recorded.snapshots / "models.json").read_text("utf-8"))
     assert pins["sha256"] == {"tiny": digests[1]}
     assert recorded.run("check", "--suite", "slow").code == 0

@@ -11,12 +11,11 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from repro_gate.adapters.goldens import golden_extension
-from repro_gate.checks.recording import ForgivingGoldens, observed_goldens
-from repro_gate.checks.tokens import check_tokens
+from repro_gate.checks.recording import observe
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.update import refuse_under_ci
+from repro_gate.cli.proposal import refuse_under_ci
 from repro_gate.core.golden_format import to_data
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import plan
@@ -35,15 +34,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(name="observed", scope="session")
 def _observed() -> Mapping[str, Golden]:
     """Run every cell once and return what was observed, in golden form."""
-    goldens = ForgivingGoldens(_WORKSPACE.goldens)
     with shown_progress(Console(stderr=True), quiet=True) as progress:
-        report = check_tokens(
+        seen = observe(
             plan(_WORKSPACE.matrix, suites=["embedded"], runs=1),
-            ports=wiring.ports_for_check(_WORKSPACE, progress=progress, goldens=goldens),
+            ports=wiring.ports_for_check(_WORKSPACE, progress=progress),
             started=time.monotonic(),
             started_at="",
         )
-    return {golden.cell.id: golden for golden in observed_goldens(report)}
+    return {golden.cell.id: golden for golden in seen.goldens}
 
 
 @pytest.fixture(name="tokens")
