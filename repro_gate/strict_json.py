@@ -37,8 +37,8 @@ def integer(
     """Return an integer within both bounds."""
     if type(value) is int and low <= value <= high:
         return value
-    is_huge = type(value) is int and abs(value) > MAX_INTEGER
-    kind = "a 64-bit integer" if is_huge else "an integer"
+    is_unbounded = high == -low == MAX_INTEGER
+    kind = "a 64-bit integer" if type(value) is int and is_unbounded else "an integer"
     raise _unexpected(place, f"{kind}{_range(low, high, MAX_INTEGER)}", value)
 
 
@@ -149,7 +149,7 @@ def kind_of(value: object) -> str:
         return str(value).lower()
     if is_number(value):
         shown = repr(value)
-        return shown if len(shown) <= _MAX_SHOWN else "a number of very many digits"
+        return shown if len(shown) <= _MAX_SHOWN else "a very large number"
     if isinstance(value, str):
         return "a string"
     if isinstance(value, list):

@@ -73,9 +73,7 @@ def test_a_message_is_one_line_without_the_text_of_a_string(value: Any) -> None:
 @pytest.mark.parametrize("value", [True, 1.0, "1", None, [1], 0, 11, 2**64])
 def test_an_integer_is_within_its_bounds(value: object) -> None:
     """The bounds are part of the message."""
-    with pytest.raises(
-        InvalidJson, match=r"seed: expected an? (64-bit )?integer from 1 to 10, found "
-    ):
+    with pytest.raises(InvalidJson, match=r"seed: expected an integer from 1 to 10, found "):
         strict_json.integer(value, "seed", low=1, high=10)
 
 

@@ -9,10 +9,10 @@ from repro_gate.adapters.hosted.echoes import (
     choice_of,
     completion_tokens_of,
     echo_of,
-    field_of,
     prompt_tokens_of,
 )
 from repro_gate.core.policies import LogprobKind
+from repro_gate.strict_json import value_at
 
 REMEDY: Final = (
     "gate a server whose /v1/completions echoes a prompt with its log-probabilities, as vLLM does "
@@ -56,7 +56,7 @@ def gap_in(answer: Answer, *, rows: int | None, text: str | None = None) -> str 
     count = len(echo.pieces)
     wanted = prompt_tokens_of(answer.document) if rows is None else rows
     made = max(1, answer.generated, completion_tokens_of(answer.document) or 0)
-    said = field_of(choice, "text")
+    said = value_at(choice, "text")
     is_echoed = text is not None and isinstance(said, str) and said.startswith(text)
     spelled = b"".join(piece.data for piece in echo.pieces).decode("utf-8", errors="replace")
     is_only_made = spelled == said and text is not None and not is_echoed
@@ -75,7 +75,7 @@ def needed_field_in(words: str) -> str | None:
 
 
 def _has_rows(logprobs: Any) -> bool:
-    arrays = [field_of(logprobs, name) for name in ("content", "token_logprobs")]
+    arrays = [value_at(logprobs, name) for name in ("content", "token_logprobs")]
     # What is no array at all is another fault.
     return any(array not in (None, []) for array in arrays) or not (
         logprobs is None or logprobs is False or isinstance(logprobs, dict)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Any, Final
 
-from repro_gate.adapters.hosted.echoes import field_of
 from repro_gate.adapters.parsing import ANSWER_LIMITS, lenient_json_of
+from repro_gate.strict_json import value_at
 
 _MAX_VALUES = 200
 """How much of a report is searched for its code."""
@@ -86,15 +86,15 @@ def failure_of(document: Any) -> Failure | None:
     What has no choices answers nothing, so it is a report whatever else it says.
     """
     document = _unwrapped(document)
-    choices = field_of(document, "choices")
+    choices = value_at(document, "choices")
     first = next(iter(_entries(choices)), None)
     for part in (document, first):
         if isinstance(part, dict) and _reports(part):  # pyright: ignore[reportUnknownArgumentType] -- JSON
             return _read(part)
     if first is None:
         return _read(document, what="the answer has no choices")
-    ended = str(field_of(first, "finish_reason")).lower()
-    if ended in _CUT_OFF and not field_of(first, "logprobs"):
+    ended = str(value_at(first, "finish_reason")).lower()
+    if ended in _CUT_OFF and not value_at(first, "logprobs"):
         status, words = _status_by_name(ended), f"finish_reason {ended}"
         return Failure(status=status, words=words, what="the server cut the answer off")
     return None
@@ -130,8 +130,8 @@ def words_of(document: Any) -> str:
     """Return the words of a report; without any, all of it."""
     said, about = _unwrapped(document), None
     for field in _WORDS:
-        about = field_of(said, "param") or about
-        inner = field_of(said, field)
+        about = value_at(said, "param") or about
+        inner = value_at(said, field)
         # Some say in one field that there is an error, and in the next what it is.
         said = inner if inner and not isinstance(inner, bool | int) else said
     try:

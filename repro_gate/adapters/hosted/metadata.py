@@ -8,12 +8,12 @@ from typing import Any, Final
 from repro_gate.adapters.hosted.boundaries import doubled_beginning
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
-from repro_gate.adapters.hosted.echoes import field_of
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.draws import DrawFacts, Encoding
 from repro_gate.core.goldens import Facts
 from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobCell, Policy, ProviderSpec
 from repro_gate.core.report import Note, NoteOrigin
+from repro_gate.strict_json import value_at
 
 FINGERPRINT: Final = "system_fingerprint"
 """What a server calls its own configuration, in the body of an answer."""
@@ -33,7 +33,7 @@ def facts_of(
     """
     headers = reply.headers
     kept = {name: key.quote(headers[name], longest=_LONGEST) for name in KEPT if name in headers}
-    fingerprint = field_of(document, FINGERPRINT)
+    fingerprint = value_at(document, FINGERPRINT)
     if isinstance(fingerprint, str) and fingerprint:
         kept[FINGERPRINT] = key.quote(fingerprint, longest=_LONGEST)
     model = _model_of(document)
@@ -93,5 +93,5 @@ def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
 
 
 def _model_of(document: Any) -> str:
-    model = field_of(document, "model")
+    model = value_at(document, "model")
     return model if isinstance(model, str) else ""

@@ -182,21 +182,21 @@ def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ([], "the answer is an array where an object was expected"),
-        ({}, "choices: missing where an array was expected"),
+        ([], "the answer: expected an object, found an empty list"),
+        ({}, "choices: expected a list, found nothing"),
         (document_of(choices=[]), "the answer has 0 choices where 1 was asked for"),
         (document_of(choices=[{}, {}]), "the answer has 2 choices where 1 was asked for"),
-        (document_of(choices=["x"]), "the choice is a text where an object was expected"),
+        (document_of(choices=["x"]), "choices[0]: expected an object, found a string"),
         (
             document_of(choice={"logprobs": None}),
-            "logprobs is missing where an object was expected",
+            "logprobs: expected an object, found nothing",
         ),
-        (document_of({}), "logprobs.token_logprobs: missing where an array was expected"),
+        (document_of({}), "logprobs.token_logprobs: expected a list, found nothing"),
         (
             document_of({"content": {}}),
-            "logprobs.content: an object where an array was expected",
+            "logprobs.content: expected a list, found an object",
         ),
-        (document_of({"content": [1, 2]}), "a token is a number where an object was expected"),
+        (document_of({"content": [1, 2]}), "logprobs.content[0]: expected an object, found 1"),
         (
             document_of(legacy_of(RESPONSE, LOGPROBS) | {"tokens": ["x"]}),
             "2 log-probabilities for 1 tokens",
@@ -212,17 +212,29 @@ def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
         (_without(0, "token", "bytes", "token_id"), "a token has neither an id nor a text"),
         (
             _changed(0, {"logprob": "-0.5"}),
-            "a log-probability is a text where a number was expected",
+            "log-probability: expected a number, found a string",
         ),
         (
             _changed(0, {"logprob": True}),
-            "a log-probability is true or false where a number was expected",
+            "log-probability: expected a number, found true",
         ),
-        (_changed(0, {"token_id": True}), "the id of a token is true or false and no token's id"),
-        (_changed(0, {"token_id": 10**400}), "the id of a token is a number and no token's id"),
-        (_changed(0, {"bytes": [256]}), "the bytes of a token are no bytes"),
+        (
+            _changed(0, {"token_id": True}),
+            "token id: expected an integer from 0 to 2147483647, found true",
+        ),
+        (
+            _changed(0, {"token_id": 10**400}),
+            "token id: expected an integer from 0 to 2147483647, found a very large number",
+        ),
+        (
+            _changed(0, {"bytes": [256]}),
+            "token bytes[0]: expected an integer from 0 to 255, found 256",
+        ),
         (_changed(0, {"bytes": [1] * 5000}), "a token has 5000 bytes"),
-        (_changed(0, {"bytes": None, "token": 1}), "the text of a token is a number"),
+        (
+            _changed(0, {"bytes": None, "token": 1}),
+            "token text: expected a string, found 1",
+        ),
         (_changed(0, {"bytes": None, "token": "x" * 5000}), "a token has 5000 characters"),
     ],
 )
