@@ -1,10 +1,13 @@
-"""The example engine is an engine."""
+"""The example engines are engines: the one in a file of its own, and the one in Python."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ import pytest
 from repro_gate.core.outcome import ExitCode
 from repro_gate.protocol import Method, Refusal, request
 from tests.docs.pages import ROOT, page
+from tests.fakes.driven_engine import DrivenEngine
 
 if TYPE_CHECKING:
     from tests.docs.conftest import CommandLine
@@ -158,3 +162,53 @@ def test_the_howto_shows_what_the_example_says(engine: subprocess.Popen[str]) ->
     assert f'"profile": "{described["profile"]}"' in shown
     assert f'"size": {loaded["size"]}, "layers": 1' in shown
     assert f'"tokens": [{json.dumps(tokens[0])}' in shown
+
+
+@pytest.fixture(name="in_python")
+def _in_python(tmp_path: Path) -> Path:
+    """Return the engine that the how-to writes in Python, as a file in the folder of the test."""
+    (program,) = page("docs/how-to/write-an-engine.md").blocks("python")
+    path = tmp_path / "engine.py"
+    path.write_text(program, encoding="utf-8")
+    return path
+
+
+def test_a_check_of_the_engine_in_python_passes_and_can_fail(
+    example: Path, in_python: Path, repro_gate: "CommandLine"
+) -> None:
+    """Recorded, it matches; with another model file it drifts."""
+    assert in_python.parent == example
+    matrix = example / "repro-gate.toml"
+    text = matrix.read_text().replace('"python3"', json.dumps(sys.executable))
+    matrix.write_text(text.replace("settings = { order = 2, warm = false }", "settings = {}"))
+    assert repro_gate("update-snapshots", "--yes").exit_code == ExitCode.PASSED
+    assert repro_gate("check", "-q").exit_code == ExitCode.PASSED
+
+    corpus = example / "corpus.txt"
+    corpus.write_text("Zebras! " * 200)
+    digest = hashlib.sha256(corpus.read_bytes()).hexdigest()
+    matrix.write_text(re.sub(r'sha256 = "\w+"', f'sha256 = "{digest}"', matrix.read_text()))
+    result = repro_gate("check", "-q")
+    assert result.exit_code == ExitCode.FINDINGS
+    assert "4 drift" in result.output
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "kind"),
+    [
+        (Method.DESCRIBE, {"device": "cuda"}, Refusal.DEVICE_UNAVAILABLE),
+        (Method.DESCRIBE, {"device": "gpu"}, Refusal.BAD_REQUEST),
+        (Method.LOAD, _LOAD | {"sha256": "0" * 64}, Refusal.DIGEST_MISMATCH),
+        (Method.LOAD, _LOAD | {"path": "/nowhere"}, Refusal.MODEL_INVALID),
+        (Method.LOAD, _LOAD | {"settings": {"order": 2}}, Refusal.BAD_REQUEST),
+        (Method.GENERATE, _GENERATE, Refusal.BAD_REQUEST),
+        (Method.GENERATE, _GENERATE | {"seed": True}, Refusal.BAD_REQUEST),
+        (Method.SCORE, _SCORE, Refusal.BAD_REQUEST),
+    ],
+)
+def test_refusals_of_the_engine_in_python_are_typed(
+    in_python: Path, method: Method, params: dict[str, Any], kind: Refusal
+) -> None:
+    """The serving module reads requests and digests strictly, and no method is left out."""
+    with closing(DrivenEngine({}, command=(sys.executable, str(in_python)))) as driven:
+        assert driven.refusal(method, **params)[0] == kind

@@ -1,166 +1,16 @@
-"""Fixtures that drive the real engine as the gate does: a child process, lines in, lines out."""
+"""Fixtures that drive the real engine as the gate does."""
 
-import json
-import os
-import select
 import shlex
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from repro_gate.protocol import Method, request
 from repro_gate.tiny_models.maker import MadeModel, make
 from repro_gate.tiny_models.recipes import RECIPES
-
-_PATIENCE_S = 60.0
-_COMMAND = (sys.executable, "-m", "repro_gate.engines.llama_cpp")
-_SETTINGS = {
-    "n_ctx": 256,
-    "n_batch": 256,
-    "threads": 1,
-    "flash_attention": False,
-    "kv_type": "f32",
-}
-_CELL = {
-    "prompt": "The quick brown fox",
-    "seed": 42,
-    "max_tokens": 20,
-    "temperature": 0.8,
-    "top_k": 40,
-    "top_p": 0.95,
-    "min_p": 0.05,
-    "trace": False,
-}
-_SCHEMA: dict[str, Any] = json.loads(
-    (files("repro_gate.schemas") / "engine-v1.json").read_text("utf-8")
-)
-
-
-def validator(definition: str) -> Draft202012Validator:
-    """Return a validator of one message of the protocol."""
-    return Draft202012Validator(
-        {
-            "$schema": _SCHEMA["$schema"],
-            "$id": _SCHEMA["$id"],
-            "$defs": _SCHEMA["$defs"],
-            "$ref": f"#/$defs/{definition}",
-        }
-    )
-
-
-class DrivenEngine:
-    """The engine in a child process; every answer is checked against the schema."""
-
-    def __init__(self, env: Mapping[str, str], *, command: Sequence[str] = _COMMAND) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- `close` closes it
-        self._child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env={**os.environ, **env},
-            bufsize=0,
-        )
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._stdin = self._child.stdin
-        self._stdout = self._child.stdout
-        self._buffer = b""
-        self._number = 0
-        self.pid = self._child.pid
-
-    def close(self) -> None:
-        """Kill the process if it still runs, and close its pipes."""
-        self._child.kill()
-        self._child.wait()
-        for stream in (self._stdin, self._stdout, self._stderr):
-            stream.close()
-
-    def write_line(self, line: bytes) -> None:
-        """Write a line as it is."""
-        rest = memoryview(line + b"\n")
-        while rest:
-            rest = rest[self._stdin.write(rest) :]
-
-    def send(self, method: Method, params: Mapping[str, Any]) -> None:
-        """Write a request."""
-        self._number += 1
-        self.write_line(json.dumps(request(self._number, method, params)).encode())
-
-    def receive(self, definition: str = "answer") -> Any:
-        """Return the next answer."""
-        while b"\n" not in self._buffer:
-            readable, _, _ = select.select([self._stdout], [], [], _PATIENCE_S)
-            assert readable, "the engine does not answer"
-            chunk = self._stdout.read(1 << 16)
-            assert chunk, f"the engine ended with {self._child.wait()}: {self.stderr()}"
-            self._buffer += chunk
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        answer = json.loads(line)
-        validator("error_answer" if "error" in answer else definition).validate(answer)
-        return answer
-
-    def ask(self, method: Method, **params: Any) -> Any:
-        """Return the result of a request."""
-        self.send(method, params)
-        answer = self.receive(f"{method}_answer")
-        assert answer["id"] == self._number
-        assert "result" in answer, answer
-        return answer["result"]
-
-    def refusal(self, method: Method, **params: Any) -> tuple[str, str]:
-        """Return the kind and the message of the error that answers a request."""
-        self.send(method, params)
-        answer = self.receive(f"{method}_answer")
-        assert answer["id"] == self._number
-        assert "error" in answer, answer
-        return answer["error"]["kind"], answer["error"]["message"]
-
-    def load(self, model: Path, **settings: Any) -> Any:
-        """Load a model on the CPU."""
-        return self.ask(Method.LOAD, **load_params(model, **settings))
-
-    def generate(self, **changes: Any) -> Any:
-        """Run the usual cell with changes, and return the result without its timing."""
-        result = self.ask(Method.GENERATE, **(_CELL | changes))
-        del result["timing"]
-        return result
-
-    def end(self) -> tuple[int, bytes]:
-        """Close stdin, and return the exit code and what was on stdout that nobody read."""
-        self._stdin.close()
-        return self.outcome()
-
-    def outcome(self) -> tuple[int, bytes]:
-        """Wait for the end, and return the exit code and what was on stdout that nobody read."""
-        rest = self._buffer + self._stdout.read()
-        return self._child.wait(_PATIENCE_S), rest
-
-    def stderr(self) -> str:
-        """Return what is on stderr so far."""
-        self._stderr.seek(0)
-        return self._stderr.read().decode()
-
-
-def load_params(model: Path, **settings: Any) -> dict[str, Any]:
-    """Return the parameters of a load request on the CPU."""
-    return {
-        "model": "tiny",
-        "path": str(model),
-        "sha256": None,
-        "device": "cpu",
-        "settings": _SETTINGS | settings,
-    }
-
+from tests.fakes.driven_engine import LLAMA_CPP, DrivenEngine, load_params
 
 EngineStarter: TypeAlias = Callable[..., DrivenEngine]
 ModelMaker: TypeAlias = Callable[[str], MadeModel]
@@ -181,7 +31,7 @@ def start_engine() -> Iterator[EngineStarter]:
 @pytest.fixture
 def engine_without_memory() -> Iterator[DrivenEngine]:
     """Give an engine that may have no more than 12 GiB of address space."""
-    command = ("sh", "-c", f"ulimit -v {12 * 2**20}; exec {shlex.join(_COMMAND)}")
+    command = ("sh", "-c", f"ulimit -v {12 * 2**20}; exec {shlex.join(LLAMA_CPP)}")
     # Both a GPU and idle threads reserve address space.
     env = {"CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
     with closing(DrivenEngine(env, command=command)) as driven:
@@ -225,9 +75,3 @@ def engine(request: pytest.FixtureRequest, tiny_model: ModelMaker) -> Iterator[D
 def engine_load_params() -> LoadParams:
     """Return the function that makes the parameters of a load request."""
     return load_params
-
-
-@pytest.fixture
-def schema_validator() -> Callable[[str], Draft202012Validator]:
-    """Return a function that makes a validator of one definition of the schema."""
-    return validator

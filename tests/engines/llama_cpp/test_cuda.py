@@ -8,12 +8,8 @@ import pytest
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import (
-        DrivenEngine,
-        EngineStarter,
-        LoadParams,
-        ModelMaker,
-    )
+    from tests.engines.llama_cpp.conftest import EngineStarter, LoadParams, ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 pytestmark = pytest.mark.gpu
 

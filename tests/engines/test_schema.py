@@ -1,6 +1,5 @@
 """The published schema accepts what the protocol is, and nothing more."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from referencing import Registry, Resource
 
 from repro_gate.protocol import Method, Refusal, refusal, request, result
 from repro_gate.schemas import __name__ as schemas
+from tests.fakes.driven_engine import validator
 
 REQUESTS: dict[Method, dict[str, Any]] = {
     Method.DESCRIBE: {"device": "cuda:1"},
@@ -57,36 +57,29 @@ RESULTS: dict[Method, dict[str, Any]] = {
 }
 OPTIONAL = {"trace", "sampling_logprobs"}
 """What an answer has only when it was asked for."""
-Validators = Callable[[str], Draft202012Validator]
 
 
 @pytest.mark.parametrize("method", Method)
-def test_the_messages_of_each_method_are_valid(
-    schema_validator: Validators, method: Method
-) -> None:
+def test_the_messages_of_each_method_are_valid(method: Method) -> None:
     """A request and an answer fit their own definition and the general one."""
     for definition in ("request", f"{method}_request"):
-        schema_validator(definition).validate(request(1, method, REQUESTS[method]))
+        validator(definition).validate(request(1, method, REQUESTS[method]))
     for definition in ("answer", f"{method}_answer"):
-        schema_validator(definition).validate(result(1, RESULTS[method]))
+        validator(definition).validate(result(1, RESULTS[method]))
 
 
 @pytest.mark.parametrize("kind", Refusal)
 @pytest.mark.parametrize("number", [1, None])
-def test_every_refusal_is_valid(
-    schema_validator: Validators, kind: Refusal, number: int | None
-) -> None:
+def test_every_refusal_is_valid(kind: Refusal, number: int | None) -> None:
     """Each kind of error is in the schema, with and without an id."""
-    schema_validator("answer").validate(refusal(number, kind, "why"))
+    validator("answer").validate(refusal(number, kind, "why"))
 
 
 @pytest.mark.parametrize("method", Method)
-def test_no_level_of_a_message_takes_an_unknown_key(
-    schema_validator: Validators, method: Method
-) -> None:
+def test_no_level_of_a_message_takes_an_unknown_key(method: Method) -> None:
     """A key that is not in the protocol is invalid at the top and inside."""
-    strict_request = schema_validator(f"{method}_request")
-    strict_answer = schema_validator(f"{method}_answer")
+    strict_request = validator(f"{method}_request")
+    strict_answer = validator(f"{method}_answer")
     message = request(1, method, REQUESTS[method])
     answer = result(1, RESULTS[method])
     assert not strict_request.is_valid(message | {"x": 1})
@@ -96,14 +89,12 @@ def test_no_level_of_a_message_takes_an_unknown_key(
 
 
 @pytest.mark.parametrize("method", Method)
-def test_only_what_has_to_be_asked_for_is_optional(
-    schema_validator: Validators, method: Method
-) -> None:
+def test_only_what_has_to_be_asked_for_is_optional(method: Method) -> None:
     """A message without one of its other keys is invalid."""
     missing = [
         name
         for name in RESULTS[method]
-        if not schema_validator(f"{method}_answer").is_valid(
+        if not validator(f"{method}_answer").is_valid(
             result(1, {key: value for key, value in RESULTS[method].items() if key != name})
         )
     ]
@@ -127,25 +118,23 @@ def test_only_what_has_to_be_asked_for_is_optional(
     ],
 )
 def test_a_score_is_asked_by_text_or_by_ids(
-    schema_validator: Validators, prompt: object, response: object, *, is_valid: bool
+    prompt: object, response: object, *, is_valid: bool
 ) -> None:
     """A response of text needs a prompt of text, and neither list is empty."""
     message = request(1, Method.SCORE, {"prompt": prompt, "response": response})
-    assert schema_validator("score_request").is_valid(message) is is_valid
+    assert validator("score_request").is_valid(message) is is_valid
 
 
 @pytest.mark.parametrize("temperature", [0, -1, "1", None])
-def test_a_score_has_a_temperature_above_0(
-    schema_validator: Validators, temperature: object
-) -> None:
+def test_a_score_has_a_temperature_above_0(temperature: object) -> None:
     """At 0 there is no distribution to score with; a temperature that is not wanted is left out."""
     params = {"prompt": "a", "response": [1], "temperature": temperature}
-    assert not schema_validator("score_request").is_valid(request(1, Method.SCORE, params))
+    assert not validator("score_request").is_valid(request(1, Method.SCORE, params))
 
 
-def test_a_definition_can_be_used_by_its_urn(schema_validator: Validators) -> None:
+def test_a_definition_can_be_used_by_its_urn() -> None:
     """Other tools may refer to one message of the protocol."""
-    schema = schema_validator("answer").schema
+    schema = validator("answer").schema
     assert isinstance(schema, dict)
     resource: Resource[Any] = Resource.from_contents(schema)
     registry: Registry[Any] = Registry().with_resource("urn:repro-gate:engine:v1", resource)

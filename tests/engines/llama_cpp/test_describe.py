@@ -14,7 +14,8 @@ import pytest
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, EngineStarter
+    from tests.engines.llama_cpp.conftest import EngineStarter
+    from tests.fakes.driven_engine import DrivenEngine
 
 
 def test_the_cpu_profile_is_machine_and_instruction_set(idle_engine: "DrivenEngine") -> None:

@@ -7,7 +7,8 @@ import pytest
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, ModelMaker
+    from tests.engines.llama_cpp.conftest import ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 PROMPT = "The quick brown fox"
 RESPONSE = " jumps over \u00e9t\u00e9 \U0001f600"

@@ -14,7 +14,8 @@ from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, LoadParams, ModelMaker
+    from tests.engines.llama_cpp.conftest import LoadParams, ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 CELL = {
     "prompt": "The quick brown fox",

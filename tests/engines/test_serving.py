@@ -1,4 +1,4 @@
-"""The engine answers lines with lines, whatever is on them, until there are no more."""
+"""Engines in Python answer lines with lines, whatever is on them, until there are no more."""
 
 import json
 import os
@@ -6,17 +6,56 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from repro_gate.protocol import MAX_LINE_BYTES, PROTOCOL, Method
+from tests.docs.pages import page
+from tests.fakes.driven_engine import LLAMA_CPP, DrivenEngine
+from tests.fakes.processes import is_running
 
-if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, EngineStarter, ModelMaker
-
+_ABSENT = ("cffi", "gguf", "httpx", "jsonschema", "llama_cpp", "numpy", "rich", "scipy", "typer")
+"""What an engine of another stack need not have installed."""
+_RUN_WITHOUT = (
+    f"import runpy, sys; sys.modules.update(dict.fromkeys({_ABSENT})); "
+    "runpy.run_path(sys.argv[1], run_name='__main__')"
+)
 DESCRIBE = {"protocol": PROTOCOL, "id": 7, "method": "describe", "params": {"device": "cpu"}}
+
+
+@pytest.fixture(name="example", scope="module")
+def _example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the engine that the how-to shows, as a file beside its model."""
+    (program,) = page("docs/how-to/write-an-engine.md").blocks("python")
+    path = tmp_path_factory.mktemp("engine") / "engine.py"
+    path.write_text(program, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(name="command", scope="module", params=["llama_cpp", "bytes"])
+def _command(request: pytest.FixtureRequest, example: Path) -> Sequence[str]:
+    """Return how an engine is started; the example finds no library besides our own modules."""
+    if request.param == "llama_cpp":
+        return LLAMA_CPP
+    return (sys.executable, "-c", _RUN_WITHOUT, str(example))
+
+
+@pytest.fixture(name="idle_engine", scope="module")
+def _idle_engine(command: Sequence[str]) -> Iterator[DrivenEngine]:
+    """Give an engine without a model, which the tests of the module share."""
+    with closing(DrivenEngine({}, command=command)) as driven:
+        yield driven
+
+
+@pytest.fixture(name="fresh_engine")
+def _fresh_engine(command: Sequence[str]) -> Iterator[DrivenEngine]:
+    """Give an engine that nobody has asked anything."""
+    with closing(DrivenEngine({}, command=command)) as driven:
+        yield driven
 
 
 @pytest.mark.parametrize(
@@ -36,7 +75,7 @@ DESCRIBE = {"protocol": PROTOCOL, "id": 7, "method": "describe", "params": {"dev
     ids=["empty", "cut", "not-utf8", "list", "null", "deep", "nan", "long", "text-id", "bool-id"],
 )
 def test_a_line_that_is_no_request_is_refused_without_an_id(
-    idle_engine: "DrivenEngine", line: bytes
+    idle_engine: DrivenEngine, line: bytes
 ) -> None:
     """An unreadable line is a bad request, and the engine goes on."""
     idle_engine.write_line(line)
@@ -57,7 +96,7 @@ def test_a_line_that_is_no_request_is_refused_without_an_id(
     ],
 )
 def test_a_request_that_breaks_the_protocol_is_refused_by_its_id(
-    idle_engine: "DrivenEngine", change: dict[str, Any], named: str
+    idle_engine: DrivenEngine, change: dict[str, Any], named: str
 ) -> None:
     """The error has the id of the request and names the field."""
     idle_engine.write_line(json.dumps(DESCRIBE | change).encode())
@@ -66,37 +105,17 @@ def test_a_request_that_breaks_the_protocol_is_refused_by_its_id(
     assert named in answer["error"]["message"]
 
 
-def test_the_end_of_stdin_ends_the_engine(fresh_engine: "DrivenEngine") -> None:
+def test_the_end_of_stdin_ends_the_engine(fresh_engine: DrivenEngine) -> None:
     """An engine that was asked nothing ends well and has said nothing."""
     assert fresh_engine.end() == (0, b"")
 
 
-def test_an_engine_with_a_model_ends_well(
-    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
-) -> None:
-    """What is loaded is freed without a sound."""
-    fresh_engine.load(tiny_model("tiny-qwen2").path)
-    fresh_engine.generate()
-    assert fresh_engine.end() == (0, b"")
-    assert fresh_engine.stderr() == ""
-
-
-def test_an_interrupt_is_left_to_the_gate(fresh_engine: "DrivenEngine") -> None:
+def test_an_interrupt_is_left_to_the_gate(fresh_engine: DrivenEngine) -> None:
     """Ctrl-C at the terminal reaches every process, and the engine goes on."""
     fresh_engine.ask(Method.DESCRIBE, device="cpu")
     os.kill(fresh_engine.pid, signal.SIGINT)
-    assert fresh_engine.ask(Method.DESCRIBE, device="cpu")["engine"] == "llama_cpp"
+    assert fresh_engine.ask(Method.DESCRIBE, device="cpu")["engine"]
     assert fresh_engine.end() == (0, b"")
-
-
-def test_what_llama_cpp_warns_about_is_on_stderr_only(
-    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
-) -> None:
-    """The pipe holds answers and nothing else, even where llama.cpp has something to say."""
-    fresh_engine.load(tiny_model("tiny-qwen2").path, n_ctx=8192)
-    fresh_engine.generate()
-    assert fresh_engine.end() == (0, b"")
-    assert "n_ctx_seq (8192) > n_ctx_train (4096)" in fresh_engine.stderr()
 
 
 def test_what_native_code_prints_never_reaches_the_protocol() -> None:
@@ -112,9 +131,8 @@ def test_what_native_code_prints_never_reaches_the_protocol() -> None:
     assert (child.stdout, child.stderr) == (b"answer", b"noise")
 
 
-def test_a_gate_that_stopped_reading_ends_the_engine(start_engine: "EngineStarter") -> None:
+def test_a_gate_that_stopped_reading_ends_the_engine(command: Sequence[str]) -> None:
     """An answer that nobody can read is no crash."""
-    command = [sys.executable, "-m", "repro_gate.engines.llama_cpp"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
@@ -128,36 +146,45 @@ def test_a_gate_that_stopped_reading_ends_the_engine(start_engine: "EngineStarte
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-def test_an_engine_dies_with_its_gate() -> None:
+def test_an_engine_dies_with_its_gate(command: Sequence[str]) -> None:
     """A killed gate leaves no engine behind, although its stdin is still open."""
     gate = (
         "import subprocess, sys, time\n"
-        "command = [sys.executable, '-m', 'repro_gate.engines.llama_cpp']\n"
-        "engine = subprocess.Popen(command, stdout=subprocess.PIPE)\n"
+        "engine = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
         "engine.stdout.readline()\n"
         "print(engine.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", gate], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", gate, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(json.dumps(DESCRIBE).encode() + b"\n")
         child.stdin.flush()
-        engine = Path("/proc", child.stdout.readline().decode().strip())
+        pid = int(child.stdout.readline())
         child.kill()
         child.wait()
         deadline = time.monotonic() + 30
-        while _is_running(engine) and time.monotonic() < deadline:
+        while is_running(pid) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert not _is_running(engine)
+        assert not is_running(pid)
 
 
-def _is_running(process: Path) -> bool:
-    try:
-        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    # Whoever inherits the dead child may never ask how it ended.
-    return state != "Z"
+def test_an_engine_that_cannot_start_answers_with_the_reason(tmp_path: Path) -> None:
+    """Such as a library that is not installed: it is looked for again at each request."""
+    program = tmp_path / "engine.py"
+    program.write_text(
+        "from repro_gate.engines.serving import run\n"
+        "def start():\n"
+        "    raise OSError('no libcuda.so.1')\n"
+        "run(start)\n",
+        encoding="utf-8",
+    )
+    with closing(DrivenEngine({}, command=(sys.executable, str(program)))) as broken:
+        for _ in range(2):
+            assert broken.refusal(Method.DESCRIBE, device="cpu") == (
+                "internal",
+                "OSError: no libcuda.so.1",
+            )
+        assert broken.end() == (0, b"")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, ModelMaker
+    from tests.engines.llama_cpp.conftest import ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 
 class BareModel:

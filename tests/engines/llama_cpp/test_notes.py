@@ -12,7 +12,8 @@ from repro_gate.protocol import Method
 from tests.fakes.odd_models import tiny_with
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, ModelMaker
+    from tests.engines.llama_cpp.conftest import ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 BOS = "<|endoftext|>"
 CORES = len(os.sched_getaffinity(0))

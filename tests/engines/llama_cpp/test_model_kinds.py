@@ -13,7 +13,8 @@ from repro_gate.protocol import Method
 from tests.fakes.odd_models import bert, t5, tiny_with
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, LoadParams, ModelMaker
+    from tests.engines.llama_cpp.conftest import LoadParams, ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 Damage: TypeAlias = Callable[[bytes], bytes]
 ENCODER = (

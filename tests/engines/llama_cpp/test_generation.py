@@ -8,7 +8,8 @@ import pytest
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, EngineStarter, ModelMaker
+    from tests.engines.llama_cpp.conftest import EngineStarter, ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 CELL = {
     "prompt": "The quick brown fox",

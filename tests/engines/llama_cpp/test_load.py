@@ -9,7 +9,8 @@ import pytest
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
-    from tests.engines.llama_cpp.conftest import DrivenEngine, LoadParams, ModelMaker
+    from tests.engines.llama_cpp.conftest import LoadParams, ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
 
 
 def test_the_answer_says_what_is_loaded_and_where(
