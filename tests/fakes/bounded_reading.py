@@ -26,7 +26,7 @@ from repro_gate.adapters.evidence_file import read_evidence
 from repro_gate.adapters.github.failures import document_of
 from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
-from repro_gate.adapters.hosted.replies import Reader
+from repro_gate.adapters.hosted.failures import Reader
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.adapters.matrix_file import read_matrix

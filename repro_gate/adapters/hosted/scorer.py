@@ -1,15 +1,14 @@
-"""The log-probabilities of hosted models: many calls at once behind a synchronous port."""
+"""Log-probabilities of hosted models: concurrent calls behind a synchronous port."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from repro_gate.adapters.hosted.client import read_key
-from repro_gate.adapters.hosted.hosts import ProviderClient
-from repro_gate.adapters.hosted.ledger import Ledger
+from repro_gate.adapters.hosted.limits import Ledger
 from repro_gate.adapters.hosted.metadata import Sightings
-from repro_gate.adapters.hosted.spreading import spread
+from repro_gate.adapters.hosted.provider import ProviderClient
 from repro_gate.adapters.http.client import is_loopback
 from repro_gate.adapters.http.retry import HttpFailure, Runtime
 from repro_gate.core.alignment import ScoredTwice
@@ -20,6 +19,40 @@ from repro_gate.core.report import Note
 from repro_gate.core.text import printable
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Seen
+
+_Task = TypeVar("_Task")
+
+
+async def spread(
+    tasks: Sequence[_Task],
+    make: Callable[[_Task], Awaitable[None]],
+    *,
+    at: Callable[[_Task], ProviderSpec],
+) -> None:
+    """Make all tasks; the first exception of one ends the others and is let through.
+
+    Few workers share the tasks, so that ten thousand of them take no more memory than ten.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for provider in dict.fromkeys(map(at, tasks)):
+                own = _tasks_at(provider, tasks, at)
+                for _ in range(min(provider.concurrency, len(tasks))):
+                    group.create_task(_work(own, make))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+def _tasks_at(
+    provider: ProviderSpec, tasks: Sequence[_Task], at: Callable[[_Task], ProviderSpec]
+) -> Iterator[_Task]:
+    return (task for task in tasks if at(task) == provider)
+
+
+async def _work(tasks: Iterator[_Task], make: Callable[[_Task], Awaitable[None]]) -> None:
+    for task in tasks:
+        await make(task)
+
 
 _Encoded = Encoding | InvalidDraw | MissedDraw
 _Result = TypeVar("_Result")

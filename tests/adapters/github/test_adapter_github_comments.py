@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import repro_gate
-from repro_gate.adapters.github.comments import GithubPullRequests
-from repro_gate.adapters.github.identity import is_by
+from repro_gate.adapters.github.comments import GithubPullRequests, is_by
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import RunId
 from repro_gate.core.comments import CommentState, Marker, PostedComment

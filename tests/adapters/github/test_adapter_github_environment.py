@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repro_gate.adapters.github.environment import (
+from repro_gate.adapters.github.run import (
     GithubEnvironment,
     read_environment,
     writer_in,

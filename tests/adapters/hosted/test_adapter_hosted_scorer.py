@@ -13,8 +13,7 @@ import httpx
 import pytest
 
 from repro_gate.adapters.hosted.boundaries import without_ids
-from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.adapters.hosted.spreading import spread
+from repro_gate.adapters.hosted.scorer import HostedScorer, spread
 from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, Encoding, MissedDraw, Piece
 from repro_gate.core.policies import Budget, LogprobCell
 from repro_gate.core.report import Note, NoteOrigin

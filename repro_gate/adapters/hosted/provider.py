@@ -1,4 +1,4 @@
-"""A provider in use: its connections, its pace, its deadline, and what it has refused."""
+"""A provider in use: its connections, rate limits, deadline, and what it has rejected."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -9,16 +9,14 @@ from http import HTTPStatus
 from itertools import accumulate, repeat
 from typing import Any
 
-from repro_gate.adapters.hosted.abilities import (
+from repro_gate.adapters.hosted.answers import (
     REMEDY,
+    Answer,
+    NeedsPrefix,
     gap_in,
     needed_field_in,
     overrun_of,
     overrun_words,
-)
-from repro_gate.adapters.hosted.answers import (
-    Answer,
-    NeedsPrefix,
     read_draw,
     read_encoding,
     read_generated,
@@ -35,10 +33,9 @@ from repro_gate.adapters.hosted.dialects import (
     dialect_of,
 )
 from repro_gate.adapters.hosted.echoes import Unreadable
-from repro_gate.adapters.hosted.ledger import Ledger
+from repro_gate.adapters.hosted.failures import Reader
+from repro_gate.adapters.hosted.limits import Ledger, Pacer
 from repro_gate.adapters.hosted.metadata import Sightings, facts_of
-from repro_gate.adapters.hosted.pacing import Pacer
-from repro_gate.adapters.hosted.replies import Reader
 from repro_gate.adapters.http.retry import Deadline, HttpFailure, RetryPolicy, Runtime
 from repro_gate.core.alignment import CONTINUATION_TOKENS, ScoredTwice
 from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
