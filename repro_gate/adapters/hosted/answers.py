@@ -1,4 +1,4 @@
-"""What an answer contains: a draw, an encoding, an error in it, or a sign of a missing capability."""
+"""What an answer contains: a draw, an encoding, a fault, or a sign of a missing capability."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Failures of a hosted API: error statuses, errors in a body of status 200, and what is not JSON."""
+"""Failures of a hosted API: by status, in the body of a success, or as text that is not JSON."""
 
 import json
 import re
