@@ -80,8 +80,8 @@ def echo_of(choice: _Table, kind: LogprobKind) -> Echo:
             logprobs=tuple(_logprob(row.get(_FIELDS[kind])) for row in rows),
         )
     values = array(logprobs.get("token_logprobs"), "logprobs.token_logprobs")
-    texts = _optionalarray(logprobs, "tokens", len(values))
-    ids = _optionalarray(logprobs, "token_ids", len(values))
+    texts = _optional_array(logprobs, "tokens", len(values))
+    ids = _optional_array(logprobs, "token_ids", len(values))
     is_raw = kind is LogprobKind.RAW
     return Echo(
         pieces=tuple(_piece(id, text, {}) for id, text in zip(ids, texts, strict=True)),
@@ -173,7 +173,7 @@ def _logprob(value: Any) -> float | None:
         return float("inf") if value > 0 else float("-inf")
 
 
-def _optionalarray(logprobs: _Table, name: str, length: int) -> Sequence[Any]:
+def _optional_array(logprobs: _Table, name: str, length: int) -> Sequence[Any]:
     if logprobs.get(name) is None:
         return [None] * length
     found = array(logprobs[name], f"logprobs.{name}")
