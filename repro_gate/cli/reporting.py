@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -29,9 +28,6 @@ from repro_gate.reports.json_report import render_json
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
 
-_OBSERVED: Final = "repro_gate.adapters.observed"
-_EVIDENCE: Final = "repro_gate.adapters.evidence_file"
-"""Both are imported in a thread while the engines work."""
 _TREE: Final = "observed"
 """Of the report folder: it holds a folder for each profile."""
 
@@ -57,11 +53,12 @@ def _nothing() -> None:
 
 def import_early(*, with_goldens: bool) -> None:
     """Import, in a thread, what writes the reports: it takes as long as a hundred generations."""
-    names = [_EVIDENCE, *([_OBSERVED] if with_goldens else [])]
 
     def imports() -> None:
-        for name in names:
-            import_module(name)
+        from repro_gate.adapters import evidence_file  # noqa: F401, PLC0415
+
+        if with_goldens:
+            from repro_gate.adapters import observed  # noqa: F401, PLC0415
 
     # Without the memory for a thread they are imported when they are needed.
     with suppress(RuntimeError):
@@ -148,7 +145,10 @@ def keep_observed(report: GateReport, output: Path) -> int:
 
 
 def _leave(output: Path, evidence: Evidence) -> None:
-    import_module(_EVIDENCE).write_evidence(output, evidence)
+    # Imported early in a thread, while the engines work.
+    from repro_gate.adapters.evidence_file import write_evidence  # noqa: PLC0415
+
+    write_evidence(output, evidence)
 
 
 def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> str:
@@ -168,9 +168,11 @@ def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
     goldens = observed_goldens(report)
     if not goldens and not (output / "observed").exists():
         return {}
-    # Also where nothing was observed: what an earlier check left there is taken away.
-    digests: dict[str, str] = import_module(_OBSERVED).write_observed(output, goldens)
-    return digests
+    # It brings pytest along, and is imported early like the other.
+    from repro_gate.adapters.observed import write_observed  # noqa: PLC0415
+
+    # Also where nothing was observed: what an earlier check left there is removed.
+    return write_observed(output, goldens)
 
 
 def _unwritable(output: Path, error: OSError | MemoryError) -> MeasurementUnavailable:
