@@ -10,7 +10,7 @@ from rich.console import Console
 
 from repro_gate.adapters.model_files import absence_remedy
 from repro_gate.adapters.plain_files import absence_of
-from repro_gate.checks.tokens import judge_tokens, measure_tokens
+from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Opening
 from repro_gate.cli.printing import say, warn

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from repro_gate.checks.survey import Survey
+from repro_gate.checks.logprobs.preflight import Survey
 from repro_gate.core.alignment import (
     CALLS_PER_COMPARISON,
     CONTINUATION_TOKENS,

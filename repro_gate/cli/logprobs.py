@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from repro_gate.adapters.draw_log import FILE, DrawLogFile
-from repro_gate.checks.logprob_check import CheckedSuite, check_logprobs, unreached
-from repro_gate.checks.logprobs import LogprobPorts
-from repro_gate.checks.survey import Survey, survey
-from repro_gate.checks.weighing import foreseen_doubts
+from repro_gate.checks.logprobs.check import CheckedSuite, check_logprobs, unreached
+from repro_gate.checks.logprobs.importance_weights import foreseen_doubts
+from repro_gate.checks.logprobs.measure import LogprobPorts
+from repro_gate.checks.logprobs.preflight import Survey, survey
 from repro_gate.cli import wiring
 from repro_gate.cli.estimate import estimate_lines, upper_bound_lines
 from repro_gate.cli.printing import warn

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from repro_gate.checks.recording import ChangeKind, GoldenChange
+from repro_gate.checks.tokens.record import ChangeKind, GoldenChange
 from repro_gate.cli.printing import print_line
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import FactChange, Golden, definition_changes, provenance_changes

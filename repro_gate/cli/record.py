@@ -11,15 +11,15 @@ from rich.console import Console
 
 from repro_gate.adapters.atomic import sweep
 from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
-from repro_gate.checks.calibration import (
+from repro_gate.checks.logprobs.collect import Drawer
+from repro_gate.checks.logprobs.record import (
     Recording,
     Refused,
     apply_baselines,
     local_models,
     plan_recordings,
 )
-from repro_gate.checks.looks import Drawer
-from repro_gate.checks.recording import ChangeKind, orphans_of, unpinned
+from repro_gate.checks.tokens.record import ChangeKind, orphans_of, unpinned
 from repro_gate.cli import wiring
 from repro_gate.cli.estimate import calibration_line, key_lines
 from repro_gate.cli.opening import Opening

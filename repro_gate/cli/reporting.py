@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 
 from repro_gate.adapters.atomic import sweep, write_atomically
-from repro_gate.checks.recording import observed_goldens
+from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.exiting import file_remedy, reason_of
 from repro_gate.cli.leftovers import REPORT, clear, clear_early

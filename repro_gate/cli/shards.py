@@ -5,8 +5,8 @@ from pathlib import Path
 
 from repro_gate.adapters.checkout import commit_of
 from repro_gate.adapters.shard_files import read_shards, write_shard
-from repro_gate.checks.merging import merge_shards
-from repro_gate.checks.shard_proofs import FoundShard, require_one_check
+from repro_gate.checks.shards.merge import merge_shards
+from repro_gate.checks.shards.verify import FoundShard, require_one_check
 from repro_gate.cli import reporting, wiring
 from repro_gate.cli.opening import Opening, Selection, open_matrix
 from repro_gate.cli.places import matrix_file

@@ -11,7 +11,7 @@ from repro_gate.adapters.atomic import sweep
 from repro_gate.adapters.goldens import SyrupyGoldens
 from repro_gate.adapters.model_files import sha256_of
 from repro_gate.adapters.observed import read_observed
-from repro_gate.checks.recording import (
+from repro_gate.checks.tokens.record import (
     Observation,
     apply,
     observe,

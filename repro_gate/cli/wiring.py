@@ -17,8 +17,8 @@ from repro_gate.adapters.baseline_files import BaselineFiles
 from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.model_files import CachedModels
 from repro_gate.adapters.model_pins import ModelPinsFile
-from repro_gate.checks.local_scorer import LocalScorer, ScorersByProvider
-from repro_gate.checks.measuring import CheckPorts
+from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
+from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.cli.opening import Opening
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.policies import LogprobPlan

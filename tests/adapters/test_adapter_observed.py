@@ -13,7 +13,7 @@ import pytest
 
 from repro_gate.adapters.goldens import serialize
 from repro_gate.adapters.observed import Observed, read_observed, write_observed
-from repro_gate.checks.recording import observed_goldens
+from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import Matrix

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from repro_gate.checks.measuring import CheckPorts
-from repro_gate.checks.tokens import check_tokens
+from repro_gate.checks.tokens.check import check_tokens
+from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import Matrix, Plan, plan

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from repro_gate.checks.calibration import Calibrated, calibrate, candidates
-from repro_gate.checks.logprob_check import CheckedSuite, check_logprobs
-from repro_gate.checks.logprobs import LogprobPorts
-from repro_gate.checks.looks import Drawer
-from repro_gate.checks.survey import survey
+from repro_gate.checks.logprobs.check import CheckedSuite, check_logprobs
+from repro_gate.checks.logprobs.collect import Drawer
+from repro_gate.checks.logprobs.measure import LogprobPorts
+from repro_gate.checks.logprobs.preflight import survey
+from repro_gate.checks.logprobs.record import Calibrated, calibrate, candidates
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.logprob_verdicts import LogprobVerdict
 from repro_gate.core.policies import LogprobPlan, LogprobSuite

@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from repro_gate.checks.local_scorer import LocalScorer
+from repro_gate.checks.logprobs.local import LocalScorer
 from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, Encoding, MissedDraw
 from repro_gate.core.policies import (
     LOCAL,

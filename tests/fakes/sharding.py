@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from repro_gate.checks.measuring import CheckPorts
-from repro_gate.checks.merging import merge_shards
-from repro_gate.checks.shard_proofs import FoundShard, require_one_check
-from repro_gate.checks.tokens import judge_tokens, measure_tokens
+from repro_gate.checks.shards.merge import merge_shards
+from repro_gate.checks.shards.verify import FoundShard, require_one_check
+from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
+from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.matrix import plan

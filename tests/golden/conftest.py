@@ -11,7 +11,7 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from repro_gate.adapters.goldens import golden_extension
-from repro_gate.checks.recording import observe
+from repro_gate.checks.tokens.record import observe
 from repro_gate.cli import wiring
 from repro_gate.cli.opening import Selection, open_matrix
 from repro_gate.cli.progress import shown_progress

@@ -9,7 +9,7 @@ import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.checks.publishing import Posted, publish_comment
+from repro_gate.checks.publish import Posted, publish_comment
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentMode, CommentState, Marker
 from repro_gate.errors import PublishFailed

@@ -1,0 +1,1 @@
+"""The log-probability gate: statistical comparison with recorded baselines."""

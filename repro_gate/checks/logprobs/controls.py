@@ -1,0 +1,145 @@
+"""The control that log-probabilities depend on the prompt: of every check and every recording."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import TypeAlias
+
+from repro_gate.checks.logprobs.collect import Drawer, Look
+from repro_gate.core.alignment import (
+    MAX_COMPARISONS,
+    Alignment,
+    AlignmentFigures,
+    ScoredTwice,
+    judge_alignment,
+)
+from repro_gate.core.baselines import stands_apart
+from repro_gate.core.draws import Draw, DrawOutcome, Encoding, MissedDraw
+from repro_gate.core.logprob_report import LogprobControl
+from repro_gate.core.report import Note, NoteOrigin
+from repro_gate.ports import DrawRequest, Purpose, Scorer
+
+_ATTEMPTS = 3
+"""Cells of a policy whose response is scored after another prompt until that goes well."""
+
+Compared: TypeAlias = tuple[Look, Sequence[Sequence[float]]]
+"""A look at a cell, and the draws that a control has to stand apart from."""
+
+
+def add_controls(
+    controls: dict[str, LogprobControl], looks: Sequence[Compared], *, drawer: Drawer
+) -> None:
+    """Score a response of each policy after another prompt, which has to make a difference.
+
+    Policies that have a control already get no other one.
+    """
+    tried: set[str] = set()
+    for _ in range(_ATTEMPTS):
+        chosen: dict[str, Compared] = {}
+        for look, recorded in looks:
+            if look.cell.policy.name not in controls and look.cell.id not in tried:
+                chosen.setdefault(look.cell.policy.name, (look, recorded))
+        tried |= {look.cell.id for look, _ in chosen.values()}
+        _draw(controls, chosen.values(), drawer)
+
+
+def _draw(controls: dict[str, LogprobControl], looks: Iterable[Compared], drawer: Drawer) -> None:
+    recorded = {look.cell.id: draws for look, draws in looks}
+    requests = [
+        DrawRequest(
+            cell=look.cell,
+            encoding=_after_another_prompt(look.encoding),
+            purpose=Purpose.CONTROL,
+            number=1,
+        )
+        for look, _ in looks
+    ]
+
+    def take(request: DrawRequest, outcome: DrawOutcome) -> None:
+        policy = request.cell.policy.name
+        if not isinstance(outcome, Draw):
+            drawer.control_problems[policy] = outcome.reason
+        else:
+            controls[policy] = LogprobControl(
+                policy=policy,
+                cell=request.cell.id,
+                differed=stands_apart(outcome.logprobs, recorded[request.cell.id]),
+            )
+
+    drawer.draw(requests, take)
+
+
+def _after_another_prompt(encoding: Encoding) -> Encoding:
+    """Return the same response after the same prompt backwards, or twice if that is no other one.
+
+    The last token stays, so that a text is cut where it was before the response.
+    """
+    prompt = encoding.prompt
+    backwards = (*reversed(prompt[:-1]), *prompt[-1:])
+    other = backwards if backwards != prompt else prompt * 2
+    # Before the first token of all there is nothing to turn round.
+    return replace(encoding, prompt=other or encoding.response)
+
+
+REMEDY = (
+    "use another server for this model: some that run models without a BOS token are off by one "
+    "in their echo"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoAlignment:
+    """What comparing generated tokens with their echo has shown."""
+
+    shifted: dict[str, str]
+    """Why no baseline of a cell may be recorded, by its id."""
+    notes: tuple[Note, ...]
+    """Of the models of which nothing was shown."""
+
+
+def compare_echoes(looks: Iterable[Look], *, scorer: Scorer) -> EchoAlignment:
+    """Compare for each model of a provider: two calls each, and at most three times as many."""
+    models: dict[tuple[str, str], list[Look]] = defaultdict(list)
+    for look in looks:
+        models[look.cell.policy.provider.name, look.cell.policy.model].append(look)
+    shifted: dict[str, str] = {}
+    notes: list[Note] = []
+    for (provider, model), own in models.items():
+        found = _compared(own, scorer)
+        if isinstance(found, str):
+            message = f"whether {provider} echoes each token's own log-probability was not shown"
+            notes.append(Note(about=model, message=f"{message}: {found}", origin=NoteOrigin.SERVER))
+        elif found is not None:
+            reason = f"{provider} gives the tokens of its echo log-probabilities of others"
+            reason = f"{reason}: {_figures(found)}"
+            shifted |= {look.cell.id: reason for look in own}
+    return EchoAlignment(shifted=shifted, notes=tuple(notes))
+
+
+def _compared(looks: Sequence[Look], scorer: Scorer) -> AlignmentFigures | str | None:
+    """Return the figures of a shift, why nothing was shown, or None where all is well."""
+    compared: list[ScoredTwice] = []
+    shifts = 0
+    for look in islice(cycle(looks), MAX_COMPARISONS):
+        scored = scorer.score_twice(look.cell, look.encoding)
+        if scored is None:
+            return None
+        if isinstance(scored, MissedDraw):
+            return scored.reason
+        compared.append(scored)
+        alone = judge_alignment([scored]).alignment
+        if Alignment.ALIGNED in (alone, judge_alignment(compared).alignment):
+            return None
+        # A single bad answer is no shift.
+        shifts += alone is Alignment.SHIFTED
+        if shifts > 1:
+            return judge_alignment(compared)
+    return _figures(judge_alignment(compared))
+
+
+def _figures(found: AlignmentFigures) -> str:
+    return (
+        f"{found.near} of {found.tokens} tokens that it generated have the same one in its echo, "
+        f"typically {found.distance:.3g} nats apart"
+    )

@@ -1,0 +1,119 @@
+"""What a logprob check will compare with what: read and judged before the first call is paid."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repro_gate.checks.tokens.record import orphans_of
+from repro_gate.core.baselines import Baseline
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from repro_gate.ports import BaselineReader, Scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The cells of a plan, told apart by whether a baseline speaks for them."""
+
+    sources: dict[str, str]
+    """Where the baselines of each policy hold, by its name; not of those that cannot say."""
+    comparable: tuple[LogprobCell, ...]
+    settled: dict[str, Unrecorded | Inconclusive]
+    """The verdict of every other cell, by its id."""
+    orphans: tuple[tuple[str, str], ...]
+    """(source, id) of every baseline that no cell of the matrix claims."""
+    tokens: int
+    """Prompt and response tokens of one draw of each comparable cell."""
+    fingerprint: str
+    """Changes with the plan, the tolerance and every baseline."""
+
+
+def survey(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> Survey:
+    """Return what there is to compare.
+
+    Raises:
+        InputInvalid: baselines are broken; the message names each.
+    """
+    sources: dict[str, str] = {}
+    settled: dict[str, Unrecorded | Inconclusive] = {}
+    for policy in plan.policies:
+        try:
+            sources[policy.name] = scorer.source(policy)
+        except MeasurementUnavailable as error:
+            problem = Inconclusive(reason=error.reason, remedy=error.remedy)
+            settled |= {cell.id: problem for cell in plan.cells if cell.policy == policy}
+    recorded = {source: baselines.recorded(source) for source in sources.values()}
+    comparable: list[LogprobCell] = []
+    tokens, digest = 0, hashlib.sha256(repr(plan.suite.tolerance).encode())
+    for cell, baseline in _read_all(plan, sources, recorded, baselines):
+        reason = _reason_against(cell, baseline, plan.suite.tolerance)
+        if baseline is None or reason is not None:
+            settled[cell.id] = Unrecorded(reason=reason or "there is no baseline")
+            continue
+        comparable.append(cell)
+        tokens += len(baseline.encoding.prompt) + len(baseline.encoding.response)
+        digest.update(_identity(baseline))
+    return Survey(
+        sources=sources,
+        comparable=tuple(comparable),
+        settled=settled,
+        orphans=tuple(orphans_of(baselines.recorded, recorded, claimed=plan.claimed)),
+        tokens=tokens,
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _read_all(
+    plan: LogprobPlan,
+    sources: dict[str, str],
+    recorded: dict[str, frozenset[str]],
+    baselines: BaselineReader,
+) -> Iterator[tuple[LogprobCell, Baseline | None]]:
+    """Yield each cell that can be measured with its baseline, and hold none of them."""
+    errors: list[InputInvalid] = []
+    for cell in plan.cells:
+        source = sources.get(cell.policy.name)
+        if source is None:
+            continue
+        if cell.id not in recorded[source]:
+            yield cell, None
+            continue
+        try:
+            yield cell, baselines.read(source, cell.id)
+        except InputInvalid as error:
+            errors.append(error)
+    if errors:
+        raise InputInvalid("\n".join(map(str, errors)))
+
+
+def changes_against(
+    cell: LogprobCell, baseline: Baseline, tolerance: Tolerance
+) -> tuple[FactChange, ...]:
+    """Return why a baseline does not speak for a cell: what the matrix says otherwise by now."""
+    changes = cell.changes_since(baseline.definition)
+    made, wanted = len(baseline.draws), tolerance.calibration_draws
+    if made >= wanted:
+        return changes
+    # With fewer draws than the error rates were computed for, no shift could be significant.
+    return (*changes, FactChange(name="calibration_draws", before=str(made), after=str(wanted)))
+
+
+def _reason_against(
+    cell: LogprobCell, baseline: Baseline | None, tolerance: Tolerance
+) -> str | None:
+    """Return why a baseline does not speak for a cell, or None when it does."""
+    if baseline is None:
+        return "there is no baseline"
+    changes = changes_against(cell, baseline, tolerance)
+    if not changes:
+        return None
+    said = "; ".join(f"{change.name} was {change.before}" for change in changes)
+    return f"the baseline is for another definition of the cell: {said}"
+
+
+def _identity(baseline: Baseline) -> bytes:
+    facts = [baseline.id, baseline.source, baseline.recorded_at, *baseline.totals]
+    return json.dumps(facts).encode()

@@ -1,0 +1,374 @@
+"""Recording baselines: calibration draws, refused when they hold outliers."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import assert_never
+
+from repro_gate.checks.logprobs.collect import Drawer, Look
+from repro_gate.checks.logprobs.controls import REMEDY, EchoAlignment, add_controls, compare_echoes
+from repro_gate.checks.logprobs.importance_weights import foreseen_doubts, weigh
+from repro_gate.checks.logprobs.preflight import changes_against
+from repro_gate.checks.tokens.record import ChangeKind
+from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
+from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.goldens import FactChange, Facts
+from repro_gate.core.logprob_report import LogprobControl
+from repro_gate.core.logprob_verdicts import Invalid
+from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.report import Note
+from repro_gate.core.verdicts import Inconclusive
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
+
+_NO_CONTROL = (
+    "its control could not be measured, so nothing shows that its log-probabilities depend on the "
+    "prompt"
+)
+_DEAD_CONTROL = "another prompt gave the same log-probabilities, so no check of it could fail"
+_MOST_OTHERS = 256
+"""Cells whose draws tell what is usual for a policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A cell that could get a baseline."""
+
+    cell: LogprobCell
+    source: str
+    kind: ChangeKind
+    """What recording would do to its baseline."""
+    changes: tuple[FactChange, ...] = ()
+    before: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A cell that gets none, and why."""
+
+    cell: LogprobCell
+    reason: str
+    is_finding: bool
+    """Outliers and invalid answers are; what could not be measured is not."""
+    totals: tuple[float, ...] = ()
+    """Of all its draws, in nats, in the order in which they were asked for."""
+    outlying: tuple[float, ...] = ()
+    """Those of the outliers among them."""
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """What calibration draws made of the candidates."""
+
+    baselines: tuple[Baseline, ...]
+    refused: tuple[Refused, ...]
+    doubts: tuple[str, ...] = ()
+    """What no check of these baselines can determine, however well they were recorded."""
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Recording:
+    """The recording of one suite: what is wanted, and what came of it."""
+
+    plan: LogprobPlan
+    scorer: Scorer
+    wanted: list[Candidate]
+    refused: list[Refused]
+    unchanged: int
+    """Cells that keep their baseline."""
+    baselines: tuple[Baseline, ...] = ()
+    doubts: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def draws(self) -> int:
+        """The calibration draws of each cell."""
+        return self.plan.suite.tolerance.calibration_draws
+
+    def run(self, drawer: Drawer, *, now: Callable[[], str]) -> None:
+        """Make the calibration draws of what is wanted, see `calibrate`."""
+        drawer.progress.started(cells=len(self.wanted), runs=len(self.wanted) * self.draws)
+        made = calibrate(self.wanted, self.plan, drawer=drawer, now=now)
+        self.baselines, self.doubts, self.notes = made.baselines, made.doubts, made.notes
+        self.refused += made.refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MadeBy:
+    """Who drew, and when it is."""
+
+    scorer: Scorer
+    now: Callable[[], str]
+
+
+def plan_recordings(
+    suites: Iterable[tuple[LogprobPlan, Scorer]], *, baselines: BaselineReader, again: bool
+) -> list[Recording]:
+    """Return a recording for each suite; a cell of several suites is recorded by one of them.
+
+    Args:
+        suites: the plans, each with what scores it.
+        baselines: what is recorded by now.
+        again: also record cells that have a baseline.
+    """
+    recordings: list[Recording] = []
+    for plan, scorer in suites:
+        wanted, refused = candidates(plan, scorer=scorer, baselines=baselines, again=again)
+        unchanged = len(plan.cells) - len(wanted) - len(refused)
+        recordings.append(
+            Recording(plan=plan, scorer=scorer, wanted=wanted, refused=refused, unchanged=unchanged)
+        )
+    drawn_by: dict[str, Recording] = {}
+    for one in sorted(recordings, key=lambda recording: -recording.draws):
+        for candidate in one.wanted:
+            drawn_by.setdefault(candidate.cell.id, one)
+    for one in recordings:
+        one.wanted = [each for each in one.wanted if drawn_by[each.cell.id] is one]
+    return recordings
+
+
+def local_models(recordings: Iterable[Recording]) -> dict[str, Facts]:
+    """Return the facts of each local model of which a baseline was recorded, by its name."""
+    return {
+        model.name: baseline.provenance
+        for one in recordings
+        for models in [{each.cell.id: each.cell.policy.local_model for each in one.wanted}]
+        for baseline in one.baselines
+        if (model := models[baseline.id]) is not None
+    }
+
+
+def candidates(
+    plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader, again: bool
+) -> tuple[list[Candidate], list[Refused]]:
+    """Return the cells without a baseline that speaks for them, or with `again` all cells.
+
+    Those of a policy whose source cannot be said are refused.
+    """
+    found: list[Candidate] = []
+    refused: list[Refused] = []
+    for policy in plan.policies:
+        cells = [cell for cell in plan.cells if cell.policy == policy]
+        try:
+            source = scorer.source(policy)
+        except MeasurementUnavailable as error:
+            refused += [
+                Refused(cell=cell, reason=error.reason, is_finding=False, remedy=error.remedy)
+                for cell in cells
+            ]
+            continue
+        recorded = baselines.recorded(source)
+        tolerance = plan.suite.tolerance
+        found += [_candidate(cell, source, recorded, baselines, tolerance) for cell in cells]
+    wanted = [one for one in found if again or one.kind is not ChangeKind.UPDATED]
+    return wanted, refused
+
+
+def calibrate(
+    wanted: Sequence[Candidate], plan: LogprobPlan, *, drawer: Drawer, now: Callable[[], str]
+) -> Calibrated:
+    """Make the calibration draws of each candidate, and a baseline of those that are sound.
+
+    An interruption is let through; what was drawn is in the log by then.
+    """
+    looks, refused = _encoded(wanted, plan, drawer.scorer)
+    echoes = compare_echoes(looks.values(), scorer=drawer.scorer)
+    refused += _shifted(looks, echoes)
+    drawer.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
+    sound: list[Baseline] = []
+    spread, made_by = _spread(looks), _MadeBy(scorer=drawer.scorer, now=now)
+    for one in wanted:
+        if one.cell.id in looks:
+            others = _others(one.cell, spread)
+            made = _made_of(one, looks[one.cell.id], others=others, made_by=made_by)
+            if isinstance(made, Refused):
+                refused.append(made)
+            else:
+                sound.append(made)
+    found = _controlled(sound, plan, looks, drawer)
+    doubts = (f"weights of {target}: {doubt}" for target, doubt in foreseen_doubts(plan.suite))
+    return Calibrated(
+        baselines=() if found else tuple(sound),
+        refused=(*refused, *found),
+        doubts=tuple(doubts),
+        notes=echoes.notes,
+    )
+
+
+def _controlled(
+    sound: Sequence[Baseline], plan: LogprobPlan, looks: Mapping[str, Look], drawer: Drawer
+) -> list[Refused]:
+    """Run the controls of a check; where one fails, return every cell, each with a reason.
+
+    The controls are of policies and pairs of policies, so none of their cells can be trusted; and
+    a suite of which a part was recorded would be compared with itself at another time.
+    """
+    controls = dict[str, LogprobControl]()
+    add_controls(controls, [(looks[one.id], one.draws) for one in sound], drawer=drawer)
+    reasons: dict[str, tuple[str, bool]] = {}
+    for policy in dict.fromkeys(looks[one.id].cell.policy.name for one in sound):
+        if policy not in controls:
+            why = drawer.control_problems[policy]
+            reasons[policy] = (f"{_NO_CONTROL}: {why}", False)
+        elif controls[policy].failed:
+            reasons[policy] = (_DEAD_CONTROL, True)
+    totals = {one.id: one.totals for one in sound}
+    for weights in weigh(plan.suite, totals, fixed=plan.suite.tolerance.calibration_draws):
+        if weights.failed:
+            said = f"weights of {weights.target}: {'; '.join(weights.problems)}"
+            reasons.setdefault(weights.target, (said, True))
+    others = (f"not recorded, because {', '.join(reasons)} could not be", False)
+    cells = [(looks[one.id].cell, one.totals) for one in sound if reasons]
+    return [
+        Refused(cell=cell, reason=reason, is_finding=is_finding, totals=drawn)
+        for cell, drawn in cells
+        for reason, is_finding in [reasons.get(cell.policy.name, others)]
+    ]
+
+
+def _shifted(looks: dict[str, Look], echoes: EchoAlignment) -> Iterator[Refused]:
+    """Take out and refuse the cells whose log-probabilities are of other tokens."""
+    for cell_id, reason in echoes.shifted.items():
+        look = looks.pop(cell_id)
+        yield Refused(cell=look.cell, reason=reason, is_finding=False, remedy=REMEDY)
+
+
+def _encoded(
+    wanted: Sequence[Candidate], plan: LogprobPlan, scorer: Scorer
+) -> tuple[dict[str, Look], list[Refused]]:
+    """Return a look for each cell whose prompt and response could be made tokens."""
+    looks: dict[str, Look] = {}
+    refused: list[Refused] = []
+    cells = [one.cell for one in wanted]
+    for cell, encoding in zip(cells, scorer.encode(cells), strict=True):
+        match encoding:
+            case Encoding():
+                looks[cell.id] = _look(cell, encoding, plan)
+            case InvalidDraw(reason=reason):
+                refused.append(Refused(cell=cell, reason=reason, is_finding=True))
+            case MissedDraw(reason=reason, remedy=remedy):
+                missed = Refused(cell=cell, reason=reason, is_finding=False, remedy=remedy)
+                refused.append(missed)
+            case _:
+                assert_never(encoding)
+    return looks, refused
+
+
+def apply_baselines(
+    baselines: Sequence[Baseline], orphans: Sequence[tuple[str, str]], *, store: BaselineStore
+) -> None:
+    """Write and remove baselines; each file is at any moment the old one or the new one."""
+    for baseline in baselines:
+        store.write(baseline)
+    for source, cell_id in orphans:
+        store.remove(source, cell_id)
+
+
+def _candidate(
+    cell: LogprobCell,
+    source: str,
+    recorded: frozenset[str],
+    baselines: BaselineReader,
+    tolerance: Tolerance,
+) -> Candidate:
+    if cell.id not in recorded:
+        return Candidate(cell=cell, source=source, kind=ChangeKind.NEW)
+    try:
+        before = baselines.read(source, cell.id)
+    except InputInvalid:
+        return Candidate(cell=cell, source=source, kind=ChangeKind.REPAIRED)
+    changes = changes_against(cell, before, tolerance)
+    kind = ChangeKind.REDEFINED if changes else ChangeKind.UPDATED
+    return Candidate(cell=cell, source=source, kind=kind, changes=changes, before=before)
+
+
+def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> Look:
+    return Look(
+        cell=cell,
+        encoding=encoding,
+        purpose=Purpose.CALIBRATION,
+        answers_as=None,
+        noise=None,
+        factor=plan.suite.tolerance.outlier_factor,
+    )
+
+
+def _problem(look: Look) -> Refused | None:
+    totals = tuple(draw.total for draw in look.draws)
+    problem = look.invalid or look.missed
+    match problem:
+        case Invalid(reason=reason):
+            return Refused(cell=look.cell, reason=reason, is_finding=True, totals=totals)
+        case Inconclusive(reason=reason, remedy=remedy):
+            return Refused(
+                cell=look.cell, reason=reason, is_finding=False, totals=totals, remedy=remedy
+            )
+        case None:
+            return None
+        case _:
+            assert_never(problem)
+
+
+def _spread(looks: Mapping[str, Look]) -> dict[str, dict[str, list[float]]]:
+    """Return how far draws are from their medians, in nats, by policy and cell."""
+    spread: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    for look in looks.values():
+        if look.made:
+            found = deviations([draw.total for draw in look.draws])
+            spread[look.cell.policy.name][look.cell.id] = found
+    return spread
+
+
+def _others(cell: LogprobCell, spread: Mapping[str, Mapping[str, list[float]]]) -> list[float]:
+    """Return the deviations in other cells of the policy: enough of them to know what is usual."""
+    of_policy = spread[cell.policy.name]
+    others = (found for name, found in of_policy.items() if name != cell.id)
+    return [deviation for found in islice(others, _MOST_OTHERS) for deviation in found]
+
+
+def _made_of(
+    one: Candidate, look: Look, *, others: Sequence[float], made_by: _MadeBy
+) -> Baseline | Refused:
+    problem = _problem(look)
+    if problem is not None:
+        return problem
+    draws = tuple(tuple(round(value, DECIMALS) for value in draw.logprobs) for draw in look.draws)
+    baseline = Baseline(
+        id=one.cell.id,
+        source=one.source,
+        definition=one.cell.definition,
+        encoding=look.encoding,
+        draws=draws,
+        facts=tuple(draw.facts for draw in look.draws),
+        noise=fit_noise(draws, others=others),
+        answered_as=look.draws[0].facts.model,
+        provenance=made_by.scorer.facts(one.cell.policy),
+        recorded_at=made_by.now(),
+    )
+    return _unsound(look, baseline) or baseline
+
+
+def _unsound(look: Look, baseline: Baseline) -> Refused | None:
+    """Return why draws that are each valid make no baseline, or None when they do."""
+    draws, noise = look.draws, baseline.noise
+    totals = tuple(draw.total for draw in draws)
+    models = sorted({draw.facts.model for draw in draws})
+    if len(models) > 1:
+        reason = f"two models answered: {models[0]!r} and {models[1]!r}"
+        return Refused(cell=look.cell, reason=reason, is_finding=True, totals=totals)
+    places = outliers(draws, noise, factor=look.factor)
+    if not places:
+        return None
+    return Refused(
+        cell=look.cell,
+        reason=(
+            f"{len(places)} of {len(draws)} calibration draws are outliers, further than "
+            f"{noise.outlier_bound(look.factor):.3g} nats from the median {noise.center:.3f}"
+        ),
+        is_finding=True,
+        totals=totals,
+        outlying=tuple(totals[place] for place in places),
+    )

@@ -1,0 +1,1 @@
+"""Checks divided over several jobs, and their merge."""

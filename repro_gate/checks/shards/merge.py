@@ -1,0 +1,74 @@
+"""Shards put together: first the proof that they are all, then the verdicts of the whole."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from repro_gate.checks.shards.verify import FoundShard, require_whole
+from repro_gate.checks.tokens.check import judge_tokens, known_to
+from repro_gate.core.measurement import Measurement, joined
+from repro_gate.core.report import GateReport, Timing
+from repro_gate.core.sharding import WholePlan
+from repro_gate.core.shards import ShardReport
+from repro_gate.ports import GoldenReader
+
+
+def merge_shards(
+    plan: WholePlan, shards: Sequence[FoundShard], *, goldens: GoldenReader
+) -> GateReport:
+    """Return the report of the whole plan.
+
+    Args:
+        plan: what this checkout plans; it has to be what the shards measured parts of.
+        shards: all of one check, see `require_one_check`.
+        goldens: of this checkout.
+
+    Raises:
+        InputInvalid: the shards are of another matrix, do not have every cell exactly once, or
+            were not measured on one class of machine; or goldens are broken.
+    """
+    ordered = sorted(shards, key=lambda found: found.report.shard.index)
+    require_whole(plan, ordered)
+    seen = joined(_measurement_of(found.report) for found in ordered)
+    reports = [found.report for found in ordered]
+    known = known_to(goldens, plan=plan.tokens, seen=seen)
+    judged = judge_tokens(
+        plan.tokens,
+        seen,
+        known,
+        timing=_timing(reports),
+        started_at=min(report.started_at for report in reports),
+    )
+    parts = {part.suite: part for report in reports for part in report.logprobs}
+    return replace(
+        judged,
+        suites=(*judged.suites, *(suite.suite.name for suite in plan.logprobs)),
+        logprobs=tuple(parts[suite.suite.name] for suite in plan.logprobs),
+        repeat_with=ordered[0].report.identity.options,
+    )
+
+
+def _measurement_of(report: ShardReport) -> Measurement:
+    return Measurement(
+        engines=list(report.engines),
+        models=dict(report.models),
+        facts={
+            one.cell: report.provenances[one.provenance]
+            for one in report.cells
+            if one.provenance is not None
+        },
+        repetitions={one.cell: one.repetition for one in report.cells if one.repetition},
+        problems={one.cell: one.problem for one in report.cells if one.problem},
+        controls=list(report.controls),
+        notes=list(report.notes),
+        interrupted=report.interrupted,
+    )
+
+
+def _timing(reports: Sequence[ShardReport]) -> Timing:
+    # They worked side by side: the longest is what one waited for.
+    return Timing(
+        wall_s=max(report.timing.wall_s for report in reports),
+        load_s=sum(report.timing.load_s for report in reports),
+        engine_s=sum(report.timing.engine_s for report in reports),
+        generated_tokens=sum(report.timing.generated_tokens for report in reports),
+    )

@@ -1,0 +1,1 @@
+"""The token gate: exact comparison with committed goldens."""

@@ -1,0 +1,111 @@
+"""Looks: which draws are asked for, and which of them count."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.checks.logprobs.collect import Drawer, Look
+from repro_gate.core.baselines import Noise
+from repro_gate.core.draws import Draw, InvalidDraw, MissedDraw
+from repro_gate.core.logprob_verdicts import Invalid
+from repro_gate.core.verdicts import Inconclusive
+from repro_gate.ports import Purpose
+from tests.fakes.baseline_stores import MemoryDrawLog
+from tests.fakes.scoring import NoisyScorer, encoding_of, moved_draws, suite_of_logprobs
+from tests.fakes.watching import RecordingProgress
+
+(CELL,) = suite_of_logprobs(items=1).cells
+NOISE = Noise(center=-42.0, scale=0.5, deviation=0.5, atom=0.1, floor=1.0)
+NEAR, FAR = Draw(logprobs=(-42.0,)), Draw(logprobs=(-156.5,))
+
+
+def look_of(noise: Noise | None = NOISE) -> Look:
+    """Return a look at which nothing was drawn yet."""
+    return Look(
+        cell=CELL,
+        encoding=encoding_of(CELL, 1),
+        purpose=Purpose.FIRST_LOOK,
+        answers_as=None,
+        noise=noise,
+        factor=20.0,
+    )
+
+
+def asked(look: Look, wanted: int) -> list[int]:
+    """Return the numbers of the draws that a look asks for."""
+    return [request.number for request in look.requests(wanted)]
+
+
+def test_a_look_asks_for_what_it_lacks() -> None:
+    """Draws are numbered from 1 on, and none is asked for twice."""
+    look = look_of()
+
+    assert asked(look, 2) == [1, 2]
+    look.take(2, NEAR)
+    look.take(1, NEAR)
+    assert asked(look, 2) == []
+    assert asked(look, 5) == [3, 4, 5]
+
+
+def test_an_outlier_is_replaced_by_the_next_number() -> None:
+    """So that whoever resumes asks for the same draws."""
+    look = look_of()
+    look.requests(3)
+    for number, draw in ((1, NEAR), (2, FAR), (3, NEAR)):
+        look.take(number, draw)
+
+    assert asked(look, 3) == [4]
+    assert (look.usable, look.outlying) == ([NEAR, NEAR], [FAR])
+
+
+def test_without_noise_every_draw_is_taken_as_it_is() -> None:
+    """Calibration draws are what tells the noise."""
+    look = look_of(noise=None)
+    look.requests(3)
+    for number, draw in ((1, NEAR), (2, FAR), (3, NEAR)):
+        look.take(number, draw)
+
+    assert (look.usable, look.outlying) == ([NEAR, FAR, NEAR], [])
+
+
+def test_draws_are_in_the_order_of_their_numbers() -> None:
+    """Whichever answer comes first."""
+    one, two = Draw(logprobs=(-42.1,)), Draw(logprobs=(-42.2,))
+    look = look_of()
+    look.take(2, two)
+    look.take(1, one)
+
+    assert look.draws == look.usable == [one, two]
+
+
+def test_a_look_that_failed_asks_for_nothing() -> None:
+    """The first reason is kept, and invalid draws are counted."""
+    invalid, missed = look_of(), look_of()
+    invalid.take(1, InvalidDraw(reason="first", position=3))
+    invalid.take(2, InvalidDraw(reason="second", position=4))
+    missed.take(1, MissedDraw(reason="first", remedy="wait"))
+    missed.take(2, MissedDraw(reason="second"))
+
+    assert invalid.invalid == Invalid(reason="first", position=3, count=2)
+    assert missed.missed == Inconclusive(reason="first", remedy="wait")
+    assert (asked(invalid, 5), asked(missed, 5)) == ([], [])
+
+
+@given(st.lists(st.booleans(), min_size=12, max_size=12), st.integers(1, 5))
+def test_a_look_comes_to_an_end_with_as_many_usable_draws_as_wanted(
+    are_far: list[bool], wanted: int
+) -> None:
+    """However many outliers there are: where most draws are far away none is one."""
+    far = {
+        (CELL.id, "first_look", number): -114.0
+        for number, is_far in enumerate(are_far, start=1)
+        if is_far
+    }
+    scorer = NoisyScorer(tokens=1, shift=moved_draws(far))
+    drawer = Drawer(scorer=scorer, log=MemoryDrawLog(), progress=RecordingProgress())
+    (request,) = look_of().requests(1)
+    center = scorer.drawn(request).total + far.get(request.key, 0.0) * -1
+    look = look_of(noise=Noise(center=center, scale=0, deviation=0, atom=1, floor=1))
+    drawer.fill({CELL.id: wanted}, {CELL.id: look})
+
+    assert len(look.usable) >= wanted
+    assert len(look.draws) == drawer.calls <= 2 * wanted

@@ -1,0 +1,84 @@
+"""Before baselines are recorded, each model's echo is compared with what it generates."""
+
+import pytest
+
+from repro_gate.checks.logprobs.controls import REMEDY
+from repro_gate.checks.logprobs.record import Refused
+from repro_gate.core.alignment import ScoredTwice
+from repro_gate.core.draws import MissedDraw
+from repro_gate.core.report import Note, NoteOrigin
+from tests.fakes.gating import LogprobScene
+from tests.fakes.scoring import SOURCE, NoisyScorer, policy_of, suite_of_logprobs
+
+OWN = tuple(-1.0 - (place * 7 % 5) for place in range(24))
+SOUND = ScoredTwice(generated=OWN, echoed=OWN)
+SHIFTED = ScoredTwice(generated=OWN, echoed=(*OWN[1:], -1.0))
+ALIKE = ScoredTwice(generated=(-1.0,) * 24, echoed=(-1.0,) * 24)
+SAME = "tokens that it generated have the same one in its echo"
+FAILED = MissedDraw(reason="the budget of 3 calls is used up")
+
+
+def _note(why: str) -> Note:
+    message = f"whether {SOURCE} echoes each token's own log-probability was not shown: {why}"
+    return Note(about=policy_of().model, message=message, origin=NoteOrigin.SERVER)
+
+
+def _scene(*twice: ScoredTwice | MissedDraw) -> LogprobScene:
+    return LogprobScene(scorer=NoisyScorer(twice=twice), suite=suite_of_logprobs(items=2))
+
+
+@pytest.mark.parametrize(
+    ("twice", "asked"),
+    [((SOUND,), 1), ((SHIFTED, SOUND), 2), ((ALIKE, SOUND), 2), ((), 1)],
+    ids=["sound", "one bad answer", "a text that shows nothing", "a local engine"],
+)
+def test_a_sound_echo_is_recorded(twice: tuple[ScoredTwice, ...], asked: int) -> None:
+    """One comparison is the rule; a single bad answer or an empty one is looked at again."""
+    scene = _scene(*twice)
+    made = scene.calibrate()
+
+    assert (len(made.baselines), made.refused, made.notes) == (2, (), ())
+    assert len(scene.scorer.compared) == asked
+
+
+def test_an_echo_that_is_off_by_one_is_not_recorded() -> None:
+    """Two comparisons show it, no calibration draw is made, and it is no finding."""
+    scene = _scene(SHIFTED, SHIFTED)
+    made = scene.calibrate()
+    reason = (
+        f"{SOURCE} gives the tokens of its echo log-probabilities of others: 0 of 48 tokens that "
+        "it generated have the same one in its echo, typically 2 nats apart"
+    )
+
+    assert made.baselines == ()
+    assert made.refused == tuple(
+        Refused(cell=cell, reason=reason, is_finding=False, remedy=REMEDY)
+        for cell in scene.suite.cells
+    )
+    assert scene.scorer.asked == []
+
+
+@pytest.mark.parametrize(
+    ("twice", "why"),
+    [
+        ((FAILED,), FAILED.reason),
+        (
+            (ALIKE, ALIKE, ALIKE),
+            f"72 of 72 {SAME}, typically 0 nats apart",
+        ),
+    ],
+)
+def test_what_was_not_shown_is_noted(twice: tuple[ScoredTwice | MissedDraw, ...], why: str) -> None:
+    """Nobody is accused, and the baselines are recorded with a note."""
+    made = _scene(*twice).calibrate()
+
+    assert (len(made.baselines), made.notes) == (2, (_note(why),))
+
+
+def test_a_model_of_several_policies_is_asked_once() -> None:
+    """How a server echoes does not depend on the temperature."""
+    suite = suite_of_logprobs(policies=[policy_of(), policy_of("cold", temperature=0.0)], items=1)
+    scene = LogprobScene(scorer=NoisyScorer(twice=(SOUND,)), suite=suite)
+
+    assert len(scene.calibrate().baselines) == 2
+    assert scene.scorer.compared == ["base--item-0"]

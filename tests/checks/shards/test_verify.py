@@ -1,0 +1,369 @@
+"""Shards that are not all of one check are refused, and what is wrong is named."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from repro_gate import __version__
+from repro_gate.checks.shards.verify import FoundShard, require_one_check
+from repro_gate.core.cells import Cell
+from repro_gate.core.controls import Control
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
+from repro_gate.core.matrix import plan
+from repro_gate.core.report import GateReport
+from repro_gate.core.sharding import WholePlan
+from repro_gate.core.shards import MeasuredCell, Shard, ShardReport
+from repro_gate.core.verdicts import Inconclusive
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from tests.fakes.engines import DEAD, Fault, ScriptedStarter
+from tests.fakes.logprob_reports import orphaned_baseline_of
+from tests.fakes.scoring import plan_of, policy_of, suite_of_logprobs
+from tests.fakes.sharding import CELLS, COMMIT, TOKENS, measured_shard, merged_of, two_shards
+from tests.fakes.values import (
+    GREEDY,
+    cell_of,
+    contrast_of,
+    digest_of,
+    generation_of,
+    matrix_of,
+    suite_of,
+)
+
+
+def test_a_missing_shard_is_named() -> None:
+    """A lost shard never merges to green."""
+    shards = [measured_shard(Shard(index, 4)) for index in (1, 3)]
+
+    with pytest.raises(MeasurementUnavailable, match=r"^shard 2/4, 4/4 is missing"):
+        require_one_check(shards, commit=COMMIT)
+
+
+def test_a_shard_that_comes_twice_is_named() -> None:
+    """Which of the two speaks for the cells, nobody could tell."""
+    shards = [*two_shards(), replace(measured_shard(Shard(2, 2)), place="again/shard.json")]
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"^again/shard.json: shard: expected shard 2/2 once, "
+        r"found it in shard-2/shard.json, again/shard.json$",
+    ):
+        require_one_check(shards, commit=COMMIT)
+
+
+def _with_identity(**changes: Any) -> Callable[[ShardReport], ShardReport]:
+    return lambda report: replace(report, identity=replace(report.identity, **changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (_with_identity(suites=("slow",), digest="other"), "option --suite"),
+        (_with_identity(only="tiny--*", digest="other"), "option --only"),
+        (_with_identity(runs=9, digest="other"), "option --runs"),
+        (_with_identity(digest="other"), "plan"),
+        (_with_identity(commit="f" * 40), "commit"),
+        (_with_identity(commit=None), "commit"),
+        (lambda report: replace(report, shard=Shard(2, 3)), "number of shards"),
+        (lambda report: replace(report, tool_version="0.0.1"), "version of repro-gate"),
+    ],
+)
+def test_a_shard_of_another_check_is_named(
+    change: Callable[[ShardReport], ShardReport], what: str
+) -> None:
+    """Shards of different commits, plans or versions are not one check."""
+    first, second = two_shards()
+    foreign = replace(second, report=change(second.report))
+
+    with pytest.raises(InputInvalid, match=rf"^shard-2/shard.json: the {what} in shard 2/"):
+        require_one_check([first, foreign], commit=COMMIT)
+
+
+@pytest.mark.parametrize("here", ["f" * 40, None])
+def test_shards_of_another_commit_than_here_are_refused(here: str | None) -> None:
+    """The goldens of this checkout need not be those of the commit that was measured."""
+    with pytest.raises(
+        InputInvalid,
+        match=rf"^shard-1/shard.json: the commit in shard 1/2: expected {here}, "
+        rf"which is checked out here, found {COMMIT}$",
+    ):
+        require_one_check(two_shards(), commit=here)
+
+
+def test_an_option_of_one_shard_alone_is_told_in_words() -> None:
+    """A reader can do more with it than with two digests."""
+    first, second = two_shards()
+    change = _with_identity(suites=("slow", "quick"), digest="other")
+    foreign = replace(second, report=change(second.report))
+
+    with pytest.raises(InputInvalid) as caught:
+        require_one_check([first, foreign], commit=COMMIT)
+    assert str(caught.value) == (
+        "shard-2/shard.json: the option --suite in shard 2/2: "
+        "expected None, as in shard-1/shard.json, found slow, quick"
+    )
+
+
+def test_shards_of_another_version_than_here_are_refused() -> None:
+    """Who judges has to mean the same by what was measured."""
+    later = [
+        replace(found, report=replace(found.report, tool_version="9.9.9")) for found in two_shards()
+    ]
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"^shard-1/shard.json: the version of repro-gate in shard 1/2: "
+        rf"expected {re.escape(__version__)}, which merges here, found 9.9.9$",
+    ):
+        require_one_check(later, commit=COMMIT)
+
+
+def test_shards_of_another_matrix_than_here_are_refused() -> None:
+    """The goldens of this checkout say nothing of another matrix."""
+    other = WholePlan(tokens=plan(matrix_of(suite_of(*CELLS, runs=4))))
+
+    with pytest.raises(InputInvalid, match="which is that of the matrix file here"):
+        merged_of(two_shards(), whole=other)
+
+
+def test_two_classes_of_machine_are_refused() -> None:
+    """The shard that was measured elsewhere is named, with both profiles."""
+    first, second = two_shards()
+    engines = tuple(replace(engine, profile="cuda-sm90") for engine in second.report.engines)
+    moved = replace(second, report=replace(second.report, engines=engines))
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"the profile of engine scripted in shard 2/2: expected cpu-test, as in shard 1/2, "
+        "found cuda-sm90",
+    ):
+        merged_of([first, moved])
+
+
+def test_two_files_of_one_model_are_refused() -> None:
+    """Where nothing pins a model, its goldens would be of two weights and name one of them."""
+    first, second = two_shards()
+    models = {"tiny": {**second.report.models["tiny"], "model.sha256": "b" * 64}}
+    other = replace(second, report=replace(second.report, models=models))
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"^shard-2/shard.json: the sha256 of model tiny in shard 2/2: "
+        rf"expected {digest_of('tiny')}, as in shard 1/2, found {'b' * 64}$",
+    ):
+        merged_of([first, other])
+
+
+def _with_cells(found: FoundShard, cells: Sequence[MeasuredCell]) -> FoundShard:
+    return replace(found, report=replace(found.report, cells=tuple(cells)))
+
+
+def test_a_cell_in_two_shards_is_refused() -> None:
+    """Every cell is measured exactly once."""
+    first, second = two_shards()
+    both = _with_cells(second, [*second.report.cells, first.report.cells[0]])
+
+    with pytest.raises(
+        InputInvalid, match=f"expected {CELLS[0].id} once in all shards, found it, as"
+    ):
+        merged_of([first, both])
+
+
+def test_a_cell_in_no_shard_is_refused() -> None:
+    """Nothing that was planned may be lost on the way."""
+    first, second = two_shards()
+
+    with pytest.raises(
+        InputInvalid, match=rf"{CELLS[3].id} in one of the shards, found it in none"
+    ):
+        merged_of([first, _with_cells(second, second.report.cells[:-1])])
+
+
+def test_a_foreign_cell_is_refused() -> None:
+    """Nothing that was not planned may come in."""
+    first, second = two_shards()
+    foreign = MeasuredCell(cell=cell_of("foreign"), repetition=None, provenance=None, problem=None)
+
+    with pytest.raises(InputInvalid, match="though the matrix does not plan it"):
+        merged_of([first, _with_cells(second, [*second.report.cells, foreign])])
+
+
+def test_a_cell_with_another_definition_is_refused() -> None:
+    """The same name is not the same cell."""
+    first, second = two_shards()
+    other = replace(second.report.cells[0], cell=replace(CELLS[2], text="something else"))
+
+    with pytest.raises(InputInvalid, match="another definition of it"):
+        merged_of([first, _with_cells(second, [other, *second.report.cells[1:]])])
+
+
+def _with_controls(found: FoundShard, *controls: Control) -> FoundShard:
+    return replace(found, report=replace(found.report, controls=controls))
+
+
+def test_a_machine_that_did_not_show_that_it_can_fail_is_refused() -> None:
+    """That all of its cells agree would prove nothing."""
+    first, second = two_shards()
+
+    with pytest.raises(
+        InputInvalid,
+        match=r"^shard-2/shard.json: controls in shard 2/2: expected one of tiny "
+        r"with another seed, which shows that this machine can fail, found none$",
+    ):
+        merged_of([first, _with_controls(second)])
+
+
+def test_a_cell_that_failed_does_not_excuse_the_controls_of_the_others() -> None:
+    """Another cell of the model was measured, and its agreement has to be worth something."""
+    first, second = two_shards()
+    one, *others = second.report.cells
+    failed = replace(one, problem=Inconclusive(reason="the engine died", remedy=None))
+    uncontrolled = _with_controls(_with_cells(second, [failed, *others]))
+
+    assert others
+    with pytest.raises(InputInvalid, match="expected one of tiny with another seed"):
+        merged_of([first, uncontrolled])
+
+
+@pytest.mark.parametrize(
+    "cell", [cell_of("foreign"), cell_of(model="foreign"), replace(CELLS[0], seed=99)]
+)
+def test_a_control_that_was_not_planned_is_refused(cell: Cell) -> None:
+    """Another cell or seed might differ where the planned ones do not."""
+    first, second = two_shards()
+    unplanned = Control(
+        contrast=contrast_of(cell), reference=generation_of(1), generation=generation_of(2)
+    )
+
+    with pytest.raises(
+        InputInvalid,
+        match="controls in shard 2/2: expected two cells of the matrix, or one and what is tried",
+    ):
+        merged_of([first, _with_controls(second, *second.report.controls, unplanned)])
+
+
+def test_a_control_of_greedy_cells_shows_nothing_of_seeds() -> None:
+    """At temperature 0 none is planned."""
+    whole = WholePlan(tokens=plan(matrix_of(suite_of(cell_of(sampler=GREEDY)))))
+    shard = measured_shard(Shard(1, 1), whole=whole)
+    unplanned = Control(
+        contrast=contrast_of(), reference=generation_of(1), generation=generation_of(2)
+    )
+
+    with pytest.raises(InputInvalid, match="expected two cells of the matrix"):
+        merged_of([_with_controls(shard, unplanned)], whole=whole)
+
+
+def test_an_interrupted_shard_need_not_have_come_to_its_control() -> None:
+    """It is no pass anyway."""
+    first, second = two_shards()
+    interrupted = replace(
+        _with_controls(second), report=replace(_with_controls(second).report, interrupted=True)
+    )
+
+    assert merged_of([first, interrupted]).interrupted
+
+
+SUITE = plan_of(suite_of_logprobs(policies=[policy_of(), policy_of("clone")]))
+WITH_SUITE = WholePlan(tokens=TOKENS, logprobs=(SUITE,))
+
+
+def _merge_with(change: Callable[[LogprobReport], LogprobReport]) -> GateReport:
+    shard = measured_shard(Shard(1, 1), whole=WITH_SUITE)
+    parts = tuple(map(change, shard.report.logprobs))
+    changed = replace(shard, report=replace(shard.report, logprobs=parts))
+    return merged_of([changed], whole=WITH_SUITE)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda part: replace(part, cells=part.cells[:1]),
+            (
+                "cells of suite hosted in shard 1/1: expected base--item-1, as it is planned here, "
+                "found none"
+            ),
+        ),
+        (
+            lambda part: replace(part, cells=(part.cells[0], *part.cells)),
+            "expected base--item-1, as it is planned here, found base--item-0",
+        ),
+        (
+            lambda part: replace(part, cells=(*part.cells, part.cells[0])),
+            "expected none more, found base--item-0",
+        ),
+        (
+            lambda part: replace(part, cells=(_redefined(part.cells[0]), *part.cells[1:])),
+            "expected base--item-0, as it is planned here, found another definition of it",
+        ),
+        (
+            lambda part: replace(part, tolerance=replace(part.tolerance, floor_nats=9.0)),
+            "the tolerance of suite hosted in shard 1/1: expected ",
+        ),
+        (
+            lambda part: replace(part, policies=part.policies[:1]),
+            (
+                "policies of suite hosted in shard 1/1: expected clone, which clone--item-0 was "
+                "drawn from, found none of that name"
+            ),
+        ),
+    ],
+    ids=["dropped", "doubled", "added", "replaced", "forgiven", "unsupervised"],
+)
+def test_a_suite_that_is_not_the_planned_one_is_refused(
+    change: Callable[[LogprobReport], LogprobReport], said: str
+) -> None:
+    """Each cell of log-probabilities comes once, as it is planned, and is judged as strictly."""
+    with pytest.raises(InputInvalid) as caught:
+        _merge_with(change)
+
+    assert str(caught.value).startswith("shard-1/shard.json: ")
+    assert said in str(caught.value)
+
+
+def test_an_orphaned_baseline_is_no_cell_too_many() -> None:
+    """It is told by the shard that has the suite."""
+    orphan = orphaned_baseline_of("base--gone")
+
+    report = _merge_with(lambda part: replace(part, cells=(*part.cells, orphan)))
+
+    assert report.logprobs[0].cells[-1] == orphan
+
+
+def _redefined(found: LogprobCellReport) -> LogprobCellReport:
+    assert found.cell is not None
+    return replace(found, cell=replace(found.cell, policy=policy_of(temperature=1.5)))
+
+
+@pytest.mark.parametrize(
+    ("engines", "found"), [((), "none"), (("other", "another"), "another, other")]
+)
+def test_an_engine_that_measured_must_have_said_what_it_is(
+    engines: tuple[str, ...], found: str
+) -> None:
+    """Without that nobody could tell on what class of machine a cell was run."""
+    first, second = two_shards()
+    (engine,) = second.report.engines
+    named = tuple(replace(engine, name=name) for name in engines)
+    nameless = replace(second, report=replace(second.report, engines=named))
+
+    with pytest.raises(
+        InputInvalid,
+        match=rf"engines in shard 2/2: expected scripted, which {CELLS[2].id} was run on, "
+        rf"found {found}$",
+    ):
+        merged_of([first, nameless])
+
+
+def test_a_shard_that_ran_nothing_has_no_engine() -> None:
+    """An engine that could not say what it is gave up its cells, and that is no contradiction."""
+    first, _ = two_shards()
+    starter = ScriptedStarter(faults=[Fault(what="describe", about="scripted", error=DEAD)])
+
+    report = merged_of([first, measured_shard(Shard(2, 2), starter=starter)])
+
+    verdicts = [cell.verdict.word for cell in report.cells]
+    assert verdicts == ["match", "match", "inconclusive", "inconclusive"]

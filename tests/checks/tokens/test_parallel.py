@@ -1,0 +1,260 @@
+"""Several devices share a plan, and the report is that of one."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+import pytest
+
+from repro_gate.checks.tokens.check import check_tokens
+from repro_gate.checks.tokens.record import observed_goldens
+from repro_gate.checks.tokens.runner import CheckPorts
+from repro_gate.core.goldens import FactChange, Facts
+from repro_gate.core.matrix import Plan, plan
+from repro_gate.core.models import EngineSpec, ModelSpec
+from repro_gate.core.report import EngineReport, GateReport
+from repro_gate.core.sharding import lanes_of
+from repro_gate.core.verdicts import Drift, Inconclusive, Match
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import LoadedModel, ModelFile
+from tests.fakes.checking import STARTED_AT, recorded_for, report_on, verdicts_of
+from tests.fakes.engines import DEAD, Fault, ScriptedEngine, ScriptedStarter
+from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
+from tests.fakes.values import (
+    ENGINE_FACTS,
+    PROFILE,
+    cell_of,
+    digest_of,
+    generation_of,
+    matrix_of,
+    suite_of,
+)
+from tests.fakes.watching import FakeClock, RecordingProgress
+
+CELLS = tuple(cell_of(prompt) for prompt in ("haiku", "fox", "moon", "sea"))
+PLAN = plan(matrix_of(suite_of(*CELLS, runs=3)))
+DEVICES = ("cuda:0", "cuda:1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What an engine says of what it runs on."""
+
+    profile: str = PROFILE
+    facts: Facts = field(default_factory=lambda: ENGINE_FACTS)
+    digest: str = "a" * 64
+
+
+class DeviceStarter(ScriptedStarter):
+    """Gives each engine its machine, by device and number."""
+
+    machine_of: Callable[[str, int], Machine]
+
+    def start(self, spec: EngineSpec) -> ScriptedEngine:
+        """Start an engine that says what its device is."""
+        engine = ScriptedStarter.start(self, spec)
+        machine = self.machine_of(spec.device, engine.number)
+        self.engines[-1] = _OnMachine(machine, spec, number=engine.number, starter=self)
+        return self.engines[-1]
+
+
+class _OnMachine(ScriptedEngine):
+    """An engine on a machine of its own."""
+
+    def __init__(
+        self, machine: Machine, spec: EngineSpec, *, number: int, starter: ScriptedStarter
+    ) -> None:
+        super().__init__(spec, number=number, starter=starter)
+        self._machine = machine
+
+    def describe(self) -> EngineReport:
+        """Return what the device is."""
+        machine = self._machine
+        return replace(super().describe(), profile=machine.profile, facts=machine.facts)
+
+    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
+        """Hold the file that this device has."""
+        facts = super().load(model, file).facts
+        digest = self._machine.digest
+        return LoadedModel(sha256=digest, facts={**facts, "model.sha256": digest})
+
+
+def _on_machines(machine_of: Callable[[str, int], Machine]) -> DeviceStarter:
+    starter = DeviceStarter()
+    starter.machine_of = machine_of
+    return starter
+
+
+def _starter(**changes: object) -> ScriptedStarter:
+    return replace(ScriptedStarter(), **changes)  # type: ignore[arg-type]
+
+
+def _check(
+    starter: ScriptedStarter,
+    *,
+    lanes: tuple[Plan, ...] | None = None,
+    progress: RecordingProgress | None = None,
+) -> GateReport:
+    ports = CheckPorts(
+        starter=starter,
+        files=MemoryModelFiles(),
+        goldens=MemoryGoldens(recorded_for(*CELLS)),
+        progress=progress or RecordingProgress(),
+        clock=FakeClock(),
+    )
+    shared = lanes_of(PLAN, DEVICES) if lanes is None else lanes
+    return check_tokens(PLAN, ports=ports, started=100.0, started_at=STARTED_AT, lanes=shared)
+
+
+def test_two_devices_give_the_report_of_one() -> None:
+    """Cells, verdicts, controls and provenance are the same; each device ran the control."""
+    one, two = _check(ScriptedStarter(), lanes=()), _check(ScriptedStarter())
+
+    assert two.cells == one.cells
+    assert (two.engines, two.models, two.interrupted) == (one.engines, one.models, False)
+    assert two.controls == one.controls
+    # The second device had to run the first cell as well.
+    assert two.timing.generated_tokens == one.timing.generated_tokens + 8
+
+
+def test_a_drift_on_the_second_device_is_found() -> None:
+    """What one device says otherwise is drift, as on a single one."""
+    report = _check(_starter(script={CELLS[3]: [generation_of(9)]}))
+
+    assert isinstance(verdicts_of(report)[CELLS[3].id], Drift)
+    assert [verdicts_of(report)[cell.id] for cell in CELLS[:3]] == [Match()] * 3
+
+
+def test_both_devices_work_at_the_same_time() -> None:
+    """Each waits at its first run until the other one has begun."""
+    begun = {cell.id: Event() for cell in (CELLS[0], CELLS[2])}
+
+    class Meeting(ScriptedStarter):
+        def note(self, asked: object) -> int:
+            about = getattr(asked, "about", "")
+            if getattr(asked, "what", "") == "generate" and about in begun:
+                begun[about].set()
+                assert all(event.wait(20) for event in begun.values()), "one worked alone"
+            return ScriptedStarter.note(self, asked)  # type: ignore[arg-type]
+
+    assert set(verdicts_of(_check(Meeting())).values()) == {Match()}
+
+
+def test_devices_of_two_classes_are_refused() -> None:
+    """A golden holds for one class of machine, and so does a check."""
+    profiles = {"cuda:0": "cuda-sm90", "cuda:1": "cuda-sm100"}
+    starter = _on_machines(lambda device, _: Machine(profile=profiles[device]))
+
+    with pytest.raises(
+        MeasurementUnavailable,
+        match="the devices are not of one class: cuda:0 is cuda-sm90, cuda:1 is cuda-sm100",
+    ):
+        _check(starter)
+    assert starter.are_all_closed
+
+
+def test_each_cell_has_the_provenance_of_its_device() -> None:
+    """Two devices of one class need not be alike in everything, and what drifted tells where."""
+    drivers = {
+        device: {**ENGINE_FACTS, "device.driver": driver}
+        for device, driver in zip(DEVICES, ("560", "999"), strict=True)
+    }
+    starter = _on_machines(
+        lambda device, _: Machine(facts=drivers[device], digest=digest_of("tiny"))
+    )
+    starter.script = {CELLS[3]: [generation_of(9)]}
+
+    report = _check(starter)
+
+    drift = verdicts_of(report)[CELLS[3].id]
+    assert isinstance(drift, Drift)
+    assert drift.provenance == (FactChange(name="device.driver", before=None, after="999"),)
+    observed = {golden.cell: golden.provenance for golden in observed_goldens(report)}
+    assert [observed[cell]["device.driver"] for cell in CELLS] == ["560", "560", "999", "999"]
+    assert [engine.facts for engine in report.engines] == list(drivers.values())
+
+
+def test_one_device_named_twice_has_one_class() -> None:
+    """A variable of the runner, for instance, can give the second engine another profile."""
+    starter = _on_machines(lambda _, number: Machine(profile=f"cpu-{number}"))
+
+    with pytest.raises(
+        MeasurementUnavailable,
+        match=r"the devices are not of one class: cpu is cpu-[12], cpu is cpu-[12]$",
+    ):
+        _check(starter, lanes=lanes_of(PLAN, ("cpu", "cpu")))
+
+
+def test_devices_that_loaded_two_files_are_refused() -> None:
+    """Nobody could say of which weights the report is."""
+    files = {"cuda:0": "a" * 64, "cuda:1": "b" * 64}
+
+    with pytest.raises(
+        MeasurementUnavailable,
+        match=r"the devices did not load one file of model tiny: "
+        rf"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
+    ):
+        _check(_on_machines(lambda device, _: Machine(digest=files[device])))
+
+
+def test_a_device_that_fails_takes_its_own_cells_along() -> None:
+    """The other one goes on."""
+    faults = [Fault(what="generate", about=cell.id, error=DEAD) for cell in CELLS[2:]]
+    verdicts = verdicts_of(_check(_starter(faults=faults)))
+
+    assert [verdicts[cell.id] for cell in CELLS[:2]] == [Match(), Match()]
+    assert all(isinstance(verdicts[cell.id], Inconclusive) for cell in CELLS[2:])
+
+
+def test_an_interruption_ends_every_device() -> None:
+    """Ctrl-C, seen by one, leaves what was measured and no process."""
+    starter = _starter(
+        faults=[Fault(what="generate", about=CELLS[2].id, error=KeyboardInterrupt(), time=2)]
+    )
+    report = _check(starter)
+
+    assert report.interrupted
+    assert starter.are_all_closed
+    assert report_on(report, CELLS[2]).runs == 1
+
+
+def test_ctrl_c_in_the_main_thread_ends_every_device() -> None:
+    """The signal comes while the threads wait for their engines, which are ended at once."""
+
+    class Slow(ScriptedStarter):
+        def note(self, asked: object) -> int:
+            number = ScriptedStarter.note(self, asked)  # type: ignore[arg-type]
+            if (getattr(asked, "what", ""), getattr(asked, "about", "")) == (
+                "generate",
+                CELLS[3].id,
+            ):
+                os.kill(os.getpid(), signal.SIGINT)
+                _wait_for(lambda: any(engine.was_aborted for engine in self.engines))
+                raise DEAD
+            return number
+
+    starter = Slow()
+    report = _check(starter)
+
+    assert report.interrupted
+    assert starter.are_all_closed
+    assert report_on(report, CELLS[3]).runs == 0
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.005)
+
+
+def test_the_watcher_hears_of_all_the_work_once() -> None:
+    """What is to do is told in sum, and every run is told."""
+    progress = RecordingProgress()
+    _check(ScriptedStarter(), progress=progress)
+
+    assert [event for event in progress.log if event[0] == "started"][-1] == ("started", 4, 12)
+    assert progress.runs_accounted_for == 12
