@@ -100,12 +100,10 @@ def test_every_verdict_has_its_code() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "docs/reference/exit-codes.md", "docs/adr/0001-exit-codes.md"]
-)
-def test_every_exit_code_is_in_the_table(name: str) -> None:
-    """The tables of exit codes have every code, and no other."""
-    rows = re.findall(r"^\| (\d+) \|", page(name).text, re.MULTILINE)
+def test_every_exit_code_is_in_the_table() -> None:
+    """The table of exit codes has every code, and no other."""
+    codes = page("docs/reference/exit-codes.md").text
+    rows = re.findall(r"^\| (\d+) \|", codes, re.MULTILINE)
     assert [int(code) for code in rows] == sorted({1, *ExitCode})
 
 
