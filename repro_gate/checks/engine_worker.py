@@ -156,7 +156,7 @@ class EngineWorker:
             if known is not None:
                 raise MeasurementUnavailable(
                     f"the file of {model.name} was replaced during the check",
-                    remedy="check again, and leave the file as it is meanwhile",
+                    remedy="check again, and do not change the file during the check",
                 )
             raise another_file(model, expected=file.sha256, found=loaded.sha256)
         self._known[model.name] = loaded

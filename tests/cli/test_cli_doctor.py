@@ -40,7 +40,7 @@ def test_the_doctor_names_an_engine_that_is_ill(recorded: Workspace) -> None:
 
     assert (ran.code, "suite quick" in ran.out) == (4, True)
     assert "engine scripted (command on cuda:1): the engine ended with exit code 1" in ran.out
-    assert "it last said: no CUDA driver" in ran.out
+    assert "its stderr ends with: no CUDA driver" in ran.out
 
 
 def test_the_doctor_cannot_heal_a_broken_matrix(workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ _FAULTS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "babbles": ({"raw": "loading\n"}, "something that is not protocol v1: loading"),
     "stutters": (
         {"half": '{"protocol', "stderr": "out of memory", "signal": 9},
-        "ended by SIGKILL at 'generate'; it last said: out of memory",
+        "ended by SIGKILL at 'generate'; its stderr ends with: out of memory",
     ),
     "dies-later": ({"time": 2, "exit": 3}, "ended with exit code 3 at 'generate'"),
     "refuses": (

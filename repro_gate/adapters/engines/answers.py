@@ -1,4 +1,4 @@
-"""What an engine answers, as our values: it is another's program, and nothing is taken on trust."""
+"""Answers of an engine as values of ours; an engine is untrusted, so everything is checked."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,20 @@ from repro_gate.core.tokens import MAX_TOKEN_BYTES, Choice, Generation, Stop, To
 from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
 from repro_gate.strict_json import array, integer, list_of, number, string, table
 
-BROKEN = (KeyError, TypeError, ValueError)
-"""What every function here raises when an answer breaks the protocol."""
+INVALID = (KeyError, TypeError, ValueError)
+"""What every function of this module raises when an answer breaks the protocol."""
 _MAX_TEXT = 1000
-"""A name or a message of more characters is not for a reader."""
+"""Characters of a name or message that are shown."""
 _MAX_NOTES = 20
 """In one answer."""
 _MAX_FACTS = 200
-"""In one answer; each of them ends in every report and golden."""
+"""In one answer; each is copied into every report and golden."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
 
 def profile_of(answer: Mapping[str, Any]) -> str:
-    """Return the profile of a `describe` answer: it will be the name of a folder."""
+    """Return the profile of a `describe` answer, which becomes the name of a folder."""
     profile = text(answer["profile"])
     require_name(profile)
     return profile
@@ -40,10 +40,10 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
 
 
 def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
-    """Return what a `load` answer says of the model."""
+    """Return the model of a `load` answer."""
     digest = text(answer["sha256"])
     if not _SHA256.fullmatch(digest):
-        raise ValueError(f"no sha256: {digest}")
+        raise ValueError(f"expected a sha256, found {digest}")
     return LoadedModel(
         sha256=digest,
         facts={**facts_of(answer), "model.sha256": digest},
@@ -52,14 +52,13 @@ def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
 
 
 def layers_of(answer: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how many layers a loaded model has, and how many of them are on the device."""
-    return integer(answer["layers"], "layers"), integer(
-        answer["layers_on_device"], "layers_on_device"
-    )
+    """Return the number of layers of a `load` answer, and how many are on the device."""
+    layers, on_device = (integer(answer[key], key) for key in ("layers", "layers_on_device"))
+    return layers, on_device
 
 
 def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGeneration:
-    """Return what a `generate` answer says."""
+    """Return the generation of a `generate` answer."""
     timing = table(answer["timing"], "timing")
     generation = Generation(
         prompt=_tokens(answer["prompt"], "prompt"),
@@ -68,7 +67,7 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
         trace=tuple(list_of(_choice, answer.get("trace", []), "trace")),
     )
     if len(generation.tokens) > max_tokens:
-        raise ValueError(f"{len(generation.tokens)} tokens where {max_tokens} were allowed")
+        raise ValueError(f"{len(generation.tokens)} tokens, but max_tokens is {max_tokens}")
     return TimedGeneration(
         generation=generation,
         engine_s=number(timing["decode_s"], "decode_s") + number(timing["sample_s"], "sample_s"),
@@ -77,9 +76,9 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
 
 
 def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
-    """Return what a `score` answer says; whether its values may be believed is not asked here."""
+    """Return the scores of a `score` answer; whether they are plausible is not checked here."""
     if ("sampling_logprobs" in answer) != (asked.temperature is not None):
-        raise ValueError("'sampling_logprobs' belong to an answer when a temperature was sent")
+        raise ValueError("'sampling_logprobs' are expected exactly when a temperature was sent")
     encoding = Encoding(
         prompt=_pieces(answer["prompt"], "prompt", sent=asked.prompt),
         response=_pieces(answer["response"], "response", sent=asked.response),
@@ -99,7 +98,7 @@ def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
 
 
 def text(value: object, place: str = "") -> str:
-    """Return a text of the engine as one safe line: it is foreign, and ends in reports."""
+    """Return untrusted text as one line that is safe to print in reports."""
     found = string(value, place)
     shown = printable(found[:_MAX_TEXT])
     return shown if len(found) <= _MAX_TEXT else f"{shown}..."
@@ -111,26 +110,26 @@ def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:
         raise ValueError(f"more than {_MAX_NOTES} notes")
     messages = tuple(list_of(text, notes, "notes"))
     if not all(messages):
-        raise ValueError("a note without a text")
+        raise ValueError("an empty note")
     return messages
 
 
 def _tokens(pairs: object, place: str) -> tuple[Token, ...]:
     tokens = tuple(Token(integer(token), _bytes(data)) for token, data in array(pairs, place))
     if not tokens:
-        raise ValueError("no tokens at all")
+        raise ValueError("no tokens")
     return tokens
 
 
 def _pieces(pairs: object, place: str, *, sent: str | Sequence[int]) -> tuple[Piece, ...]:
     pieces = tuple(Piece(token.id, token.data) for token in _tokens(pairs, place))
     if not isinstance(sent, str) and [piece.id for piece in pieces] != list(sent):
-        raise ValueError("the answer is about other tokens than were sent")
+        raise ValueError("the tokens are not those that were sent")
     return pieces
 
 
 def _bytes(data: object) -> bytes:
-    # bytes.fromhex would let spaces and capitals through.
+    # bytes.fromhex accepts spaces and capitals.
     if isinstance(data, str) and len(data) > 2 * MAX_TOKEN_BYTES:
         raise ValueError(f"a token of more than {MAX_TOKEN_BYTES} bytes")
     if not isinstance(data, str) or not _HEX.fullmatch(data):

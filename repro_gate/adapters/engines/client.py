@@ -1,10 +1,12 @@
-"""Engines as the checks need them: protocol v1 over a child process."""
+"""Engines as the checks need them: protocol v1 spoken to a child process."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeVar, assert_never
 
 from repro_gate.adapters.engines import answers
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
@@ -27,8 +29,10 @@ from repro_gate.ports import (
 from repro_gate.protocol import PROTOCOL, Method, Refusal, request
 from repro_gate.strict_json import table
 
+T = TypeVar("T")
+
 _BUILT_IN = "repro_gate.engines.llama_cpp"
-_SHOWN = 120
+_MAX_SHOWN = 120
 
 _ENV_SET = {
     # With a debugger installed, an abort would print a backtrace for seconds.
@@ -38,11 +42,11 @@ _ENV_SET = {
 }
 
 _UNKNOWN_REFUSAL: Final = (
-    "no remedy is known for this kind of error: the message is the engine's own"
+    "see the engine's documentation: repro-gate does not know this kind of error"
 )
 _REMEDIES: Final[Mapping[str, str]] = {
     Refusal.BAD_REQUEST: "change the setting or value that the engine names, in the matrix",
-    Refusal.MODEL_INVALID: "give the model in the matrix a GGUF file that this engine can run; "
+    Refusal.MODEL_INVALID: "name a GGUF file in the matrix that this engine can run; "
     "repro-gate models verify shows whether the file is the pinned one",
     Refusal.DIGEST_MISMATCH: "restore the pinned file; repro-gate models verify shows the digests",
     Refusal.DEVICE_UNAVAILABLE: "repro-gate doctor shows the devices of this machine; free memory "
@@ -72,11 +76,11 @@ class EngineProcesses:
         return self._started(spec)
 
     def start_early(self, spec: EngineSpec) -> None:
-        """Start a process that a later `start` of this engine will return."""
+        """Start a process that a later `start` of the same engine returns."""
         self._early.append((spec, self._started(spec)))
 
     def close(self) -> None:
-        """End the processes that were started early and never asked for."""
+        """End the processes that were started early and not used."""
         while self._early:
             self._early.pop()[1].close()
 
@@ -115,18 +119,18 @@ class ProtocolEngine:
 
     def describe(self) -> EngineReport:
         """Return what the engine is and the profile that its results belong to."""
-        answer = self._ask(Method.DESCRIBE, {"device": self._spec.device})
-        try:
+
+        def read(answer: Mapping[str, Any]) -> EngineReport:
             return EngineReport(
                 name=self._spec.name,
                 profile=answers.profile_of(answer),
                 facts={"engine": answers.text(answer["engine"]), **answers.facts_of(answer)},
             )
-        except answers.BROKEN as error:
-            raise self._broken(Method.DESCRIBE, error) from error
+
+        return self._ask(Method.DESCRIBE, {"device": self._spec.device}, read)
 
     def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
-        """Load a model; a layer that is not on the device asked for makes it unavailable."""
+        """Load a model; it is unavailable unless every layer is on the requested device."""
         params = {
             "model": model.name,
             "path": str(file.path.absolute()),
@@ -134,19 +138,18 @@ class ProtocolEngine:
             "device": self._spec.device,
             "settings": dict(self._spec.settings),
         }
+
+        def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, int, int]:
+            return answers.loaded_model(answer), *answers.layers_of(answer)
+
         try:
-            answer = self._ask(Method.LOAD, params)
+            loaded, layers, on_device = self._ask(Method.LOAD, params, read)
         except _Refused as error:
             if error.kind != Refusal.DIGEST_MISMATCH or file.sha256 is None:
                 raise
             found = sha256_of(file.path)
             remedy = another_file(model, expected=file.sha256, found=found).remedy
             raise MeasurementUnavailable(error.reason, remedy=remedy) from error
-        try:
-            layers, on_device = answers.layers_of(answer)
-            loaded = answers.loaded_model(answer)
-        except answers.BROKEN as error:
-            raise self._broken(Method.LOAD, error) from error
         if on_device != layers:
             raise MeasurementUnavailable(
                 f"{self._spec.device} was asked for, but only {on_device} of {layers} layers of "
@@ -157,45 +160,33 @@ class ProtocolEngine:
 
     def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
         """Run the cell once, cold, on the loaded model."""
-        sampler = cell.sampler
-        answer = self._ask(
-            Method.GENERATE,
-            {
-                "prompt": cell.text,
-                "seed": cell.seed,
-                "max_tokens": cell.max_tokens,
-                "temperature": sampler.temperature,
-                "top_k": sampler.top_k,
-                "top_p": sampler.top_p,
-                "min_p": sampler.min_p,
-                "trace": trace,
-            },
-        )
-        try:
-            return answers.timed_generation(answer, max_tokens=cell.max_tokens)
-        except answers.BROKEN as error:
-            raise self._broken(Method.GENERATE, error) from error
+        params = {
+            "prompt": cell.text,
+            "seed": cell.seed,
+            "max_tokens": cell.max_tokens,
+            **asdict(cell.sampler),
+            "trace": trace,
+        }
+        read = partial(answers.timed_generation, max_tokens=cell.max_tokens)
+        return self._ask(Method.GENERATE, params, read)
 
     def score(self, asked: ScoreRequest) -> Scored:
         """Return how likely the loaded model holds a response to be, cold."""
-        params: dict[str, Any] = {"prompt": asked.prompt, "response": asked.response}
-        if asked.temperature is not None:
-            params["temperature"] = asked.temperature
-        answer = self._ask(Method.SCORE, params)
-        try:
-            return answers.scored(answer, asked=asked)
-        except answers.BROKEN as error:
-            raise self._broken(Method.SCORE, error) from error
+        params = {name: value for name, value in asdict(asked).items() if value is not None}
+        return self._ask(Method.SCORE, params, partial(answers.scored, asked=asked))
 
     def abort(self) -> None:
-        """End the process while another thread may be asking it."""
+        """End the process while another thread may be waiting for its answer."""
         self._process.kill()
 
     def close(self) -> None:
         """End the process."""
         self._process.close()
 
-    def _ask(self, method: Method, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _ask(
+        self, method: Method, params: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]
+    ) -> T:
+        """Return what `read` makes of the result, or raise `_Refused` or `EngineFailed`."""
         self._number += 1
         line = json.dumps(request(self._number, method, params)).encode()
         answer = self._process.exchange(line, doing=method.value)
@@ -203,29 +194,28 @@ class ProtocolEngine:
             message = table(lenient_json_of(answer, ANSWER_LIMITS))
             if message["protocol"] != PROTOCOL or message["id"] != self._number:
                 raise ValueError("another protocol or another id")
-            if message.get("error") is None:
-                return table(message["result"])
-            refusal = table(message["error"])
-            kind, words = answers.text(refusal["kind"]), answers.text(refusal["message"])
+            refusal = message.get("error")
+            if refusal is not None:
+                kind, reason = (answers.text(table(refusal)[key]) for key in ("kind", "message"))
+                raise _Refused(kind, reason)
+            result = table(message["result"])
         except TooManyValues as error:
-            self._process.kill()
-            raise EngineFailed(
-                f"the engine answered {method.value!r} with {error}", remedy=FAULTY_ENGINE
-            ) from error
-        except answers.BROKEN as error:
-            self._process.kill()
-            shown = printable(answer[:_SHOWN].decode("utf-8", errors="replace"))
-            raise EngineFailed(
+            raise self._failed(f"the engine answered {method.value!r} with {error}") from error
+        except answers.INVALID as error:
+            shown = printable(answer[:_MAX_SHOWN].decode("utf-8", errors="replace"))
+            raise self._failed(
                 f"the engine answered {method.value!r} with something that is not protocol v1: "
-                f"{shown}",
-                remedy=FAULTY_ENGINE,
+                f"{shown}"
             ) from error
-        raise _Refused(kind, words)
+        try:
+            return read(result)
+        except answers.INVALID as error:
+            fault = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise self._failed(
+                f"the engine's answer to {method.value!r} breaks protocol v1: {answers.text(fault)}"
+            ) from error
 
-    def _broken(self, method: Method, error: Exception) -> EngineFailed:
+    def _failed(self, reason: str) -> EngineFailed:
+        """Kill the engine, and return the error."""
         self._process.kill()
-        reason = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
-        return EngineFailed(
-            f"the engine's answer to {method.value!r} breaks protocol v1: {answers.text(reason)}",
-            remedy=FAULTY_ENGINE,
-        )
+        return EngineFailed(reason, remedy=FAULTY_ENGINE)

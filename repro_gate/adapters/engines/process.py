@@ -1,4 +1,4 @@
-"""An engine's process: one line in, one line out, and never a longer wait than allowed."""
+"""An engine's process: one line in, one line out, within a time limit."""
 
 import contextlib
 import os
@@ -17,28 +17,28 @@ from repro_gate.errors import EngineFailed
 from repro_gate.protocol import MAX_LINE_BYTES
 
 _CHUNK = 1 << 16
-_LAST_WORDS = 2000
-"""How many bytes of a dead engine's stderr are worth quoting."""
+_MAX_QUOTED_BYTES = 2000
+"""Of a dead engine's stderr."""
 _GRACE_S = 1.0
 _REAP_S = 30.0
-"""To give back the memory of a large model takes its time."""
+"""Freeing the memory of a large model takes time."""
 _MARK = "REPRO_GATE_ENGINE"
-_HUNTS = 10
-_HUNT_S = 0.01
-"""A process that is killed takes a moment, and may have started another before."""
-_GLANCE_S = 0.5
-"""How often a silent engine is looked at: what it started may hold its stdout after its death."""
+_MAX_KILL_ROUNDS = 10
+_KILL_ROUND_S = 0.01
+"""A killed process takes a moment to die, and may have started another one before."""
+_POLL_S = 0.5
+"""How often a silent engine is polled: a child of it may hold its stdout open after its death."""
 
-FAULTY_ENGINE: Final = "mend the engine: it must follow docs/reference/engine-protocol.md"
+FAULTY_ENGINE: Final = "fix the engine: it must follow docs/reference/engine-protocol.md"
 _CRASHED: Final = (
-    "look whether repro-gate models verify finds the pinned file and repro-gate doctor the engine; "
-    "if both are well, report the crash to the engine's authors"
+    "check the file with repro-gate models verify and the engine with repro-gate doctor; if both "
+    "pass, report the crash to the engine's authors"
 )
 _REMEDIES: Final = {
     "SIGKILL": "free memory, or lower n_ctx and n_batch: the kernel kills what needs too much",
     "SIGILL": "install a build of the engine for this machine's CPU",
-    "SIGTERM": "check again, and leave the engine running meanwhile",
-    "SIGINT": "check again, and leave the engine running meanwhile",
+    "SIGTERM": "check again without ending the engine",
+    "SIGINT": "check again without ending the engine",
     "SIGXCPU": "raise the CPU time limit of the machine (ulimit -t)",
 }
 """By the signal that ended an engine."""
@@ -57,16 +57,16 @@ class EngineProcess:
     ) -> None:
         self._timeout_s = timeout_s
         self._mark = uuid.uuid4().hex
-        """In the environment of all that the engine starts: a daemon has no other trace of it."""
+        """In the environment of all that the engine starts; a daemon has no other trace."""
         self._buffer = bytearray()
         self._searched = 0
-        """How much of what was received is known to have no end of a line."""
-        # A file and not a pipe: nobody has to read it for the engine to go on.
+        """How many received bytes are known to contain no newline."""
+        # A file, because an unread pipe would block the engine.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- it lives as long as the child
         self._start_error: Exception | None = None
         self._child: subprocess.Popen[bytes] | None = None
         try:
-            # A session of its own keeps Ctrl-C at the terminal for us: we decide who ends when.
+            # In a session of its own it gets no Ctrl-C from the terminal: we decide when it ends.
             self._child = subprocess.Popen(  # noqa: S603 -- the matrix file names the program
                 list(argv),
                 stdin=subprocess.PIPE,
@@ -78,7 +78,7 @@ class EngineProcess:
                 bufsize=0,
             )
         except (OSError, ValueError) as error:
-            # A ValueError is a zero byte in the name of the program.
+            # ValueError: a zero byte in the name of the program.
             self._start_error = error
         else:
             for stream in (self._child.stdin, self._child.stdout):
@@ -90,11 +90,10 @@ class EngineProcess:
 
         Args:
             line: without the newline.
-            doing: what the engine is asked, for the message of a failure.
+            doing: the method, for the message of a failure.
 
         Raises:
-            EngineFailed: the engine could not be started, died, took too long or did not stop
-                writing.
+            EngineFailed: the engine could not be started, died, took too long or wrote too much.
         """
         child = self._child
         if child is None or child.stdin is None or child.stdout is None:
@@ -120,30 +119,29 @@ class EngineProcess:
         self.kill()
         raise EngineFailed(
             f"the engine did not answer {doing!r} within {self._timeout_s:g} s "
-            f"and was killed{self._last_words()}",
-            remedy="raise timeout_s of the engine in the matrix, or give it a machine that is "
-            "less busy",
+            f"and was killed{self._end_of_stderr()}",
+            remedy="raise timeout_s of the engine in the matrix, or use a less busy machine",
         )
 
     def kill(self) -> None:
-        """End the engine and everything that it started, at once; any thread may do so.
+        """Kill the engine and every process that it started; may be called from any thread.
 
-        A process that has left its group, or was orphaned, is found by the mark in the environment
-        that it was given; one that has replaced its environment is not.
+        A process that left its group, or was orphaned, is found by the mark in its environment,
+        unless it has replaced its environment.
         """
         child = self._child
         if child is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        # One that hangs in a driver does not even die, and must not take us along.
+        # A process that hangs in a driver does not die, and must not block the gate.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_REAP_S)
         _kill_marked(f"{_MARK}={self._mark}".encode())
 
     def close(self) -> None:
         """End the engine; safe to call more than once."""
-        # It has nothing to save, and a farewell would make every check wait for it.
+        # It has nothing to save, and a graceful end would make every check wait for it.
         self.kill()
         child, self._child = self._child, None
         if child is not None:
@@ -155,13 +153,13 @@ class EngineProcess:
     def _ready(
         self, selector: selectors.BaseSelector, deadline: float, doing: str
     ) -> Iterator[object]:
-        """Yield streams as they can go on, until the time is over."""
+        """Yield each stream that is ready, until the deadline."""
         left_s = 1.0
-        # After the deadline one last look is taken: if we were stopped, the answer may be there.
+        # Poll once more after the deadline: if the gate was suspended, the answer may be there.
         while left_s > 0:
             left_s = deadline - time.monotonic()
             is_dead = self._child is not None and self._child.poll() is not None
-            events = selector.select(min(max(0.0, left_s), _GLANCE_S))
+            events = selector.select(min(max(0.0, left_s), _POLL_S))
             if is_dead and not events:
                 raise self._death(doing)
             for key, _ in events:
@@ -173,7 +171,7 @@ class EngineProcess:
         except BlockingIOError:
             return 0
         except BrokenPipeError:
-            # Its death is told by the end of its stdout.
+            # Its death shows at the end of its stdout.
             return len(data)
 
     def _receive(self, stdout: IO[bytes], doing: str) -> bytes | None:
@@ -181,7 +179,7 @@ class EngineProcess:
         if not chunk:
             raise self._death(doing)
         self._buffer += chunk
-        # Only what is new is searched: an engine may write byte by byte.
+        # Search only the new bytes: an engine may write byte by byte.
         end = self._buffer.find(b"\n", self._searched)
         self._searched = len(self._buffer)
         if end >= 0:
@@ -198,7 +196,7 @@ class EngineProcess:
         return None
 
     def _death(self, doing: str) -> EngineFailed:
-        """Return how the engine ended, once its stdout has, and what may help."""
+        """Return the error for an engine whose stdout has ended."""
         child = self._child
         if child is None:
             return EngineFailed("the engine is closed", remedy="check again")
@@ -207,36 +205,36 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             return EngineFailed(
-                f"the engine closed its stdout at {doing!r} and was killed{self._last_words()}",
+                f"the engine closed its stdout at {doing!r} and was killed{self._end_of_stderr()}",
                 remedy=FAULTY_ENGINE,
             )
         if code < 0:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name
                 return EngineFailed(
-                    f"the engine was ended by {name} at {doing!r}{self._last_words()}",
+                    f"the engine was ended by {name} at {doing!r}{self._end_of_stderr()}",
                     remedy=_REMEDIES.get(name, _CRASHED),
                 )
         return EngineFailed(
-            f"the engine ended with exit code {code} at {doing!r}{self._last_words()}",
-            remedy="mend what its last words name; repro-gate doctor shows whether it starts",
+            f"the engine ended with exit code {code} at {doing!r}{self._end_of_stderr()}",
+            remedy="fix what its stderr names; repro-gate doctor shows whether it starts",
         )
 
-    def _last_words(self) -> str:
+    def _end_of_stderr(self) -> str:
         size = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, size - _LAST_WORDS))
+        self._stderr.seek(max(0, size - _MAX_QUOTED_BYTES))
         lines = self._stderr.read().decode("utf-8", errors="replace").strip().splitlines()
-        said = [printable(line.strip()) for line in lines[-3:]]
-        return f"; it last said: {' / '.join(said)}" if said else ""
+        quoted = " / ".join(printable(line.strip()) for line in lines[-3:])
+        return f"; its stderr ends with: {quoted}" if quoted else ""
 
 
 def _kill_marked(mark: bytes) -> None:
-    """Kill the processes whose environment has a mark; on Linux, where it can be read."""
-    for _ in range(_HUNTS):
+    """Kill the processes whose environment has a mark; only Linux lets it be read."""
+    for _ in range(_MAX_KILL_ROUNDS):
         killed = [_kill_if_marked(folder, mark) for folder in _processes()]
         if not any(killed):
             return
-        time.sleep(_HUNT_S)
+        time.sleep(_KILL_ROUND_S)
 
 
 def _processes() -> list[Path]:
@@ -247,7 +245,7 @@ def _processes() -> list[Path]:
 
 def _kill_if_marked(folder: Path, mark: bytes) -> bool:
     with contextlib.suppress(OSError):
-        # Holds on to this process: its number may be given to another one at any moment.
+        # Holds this very process: its number may be reused at any moment.
         process = os.pidfd_open(int(folder.name))
         try:
             if mark in (folder / "environ").read_bytes().split(b"\0"):

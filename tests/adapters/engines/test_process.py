@@ -91,7 +91,7 @@ def test_an_exit_is_told_by_its_code(failing_engine: DescribedEngineStarter) -> 
         (
             "abort",
             (
-                "the engine was ended by SIGABRT at 'describe'; it last said: "
+                "the engine was ended by SIGABRT at 'describe'; its stderr ends with: "
                 "GGML_ASSERT(n_tokens > 0) failed"
             ),
         ),
@@ -115,7 +115,7 @@ def test_the_last_words_are_three_lines_that_are_safe_to_print(
         failing_engine("complain and exit").describe()
 
     assert str(caught.value) == (
-        "the engine ended with exit code 3 at 'describe'; it last said: "
+        "the engine ended with exit code 3 at 'describe'; its stderr ends with: "
         r"second \x1b[31mred\x1b[0m\xe2\x80\xae / third / CUDA error: out of memory"
     )
 
@@ -125,7 +125,7 @@ def test_the_last_words_are_bounded(failing_engine: DescribedEngineStarter) -> N
     with pytest.raises(EngineFailed) as caught:
         failing_engine("complain at length").describe()
 
-    assert str(caught.value).endswith(f"; it last said: {'x' * 2000}")
+    assert str(caught.value).endswith(f"; its stderr ends with: {'x' * 2000}")
 
 
 def test_an_engine_that_hangs_up_is_killed(failing_engine: DescribedEngineStarter) -> None:

@@ -128,8 +128,8 @@ def test_an_answer_that_cannot_be_is_refused(
 def test_other_ids_than_were_sent_are_refused(
     speaking_engine: DescribedEngineStarter, change: Mapping[str, Any]
 ) -> None:
-    """An engine that adds to ids, or changes them, speaks of something else."""
-    with pytest.raises(EngineFailed, match="the answer is about other tokens than were sent"):
+    """An engine that adds to ids, or changes them, is about something else."""
+    with pytest.raises(EngineFailed, match="the tokens are not those that were sent"):
         speaking_engine(score=change).score(BY_IDS)
 
 

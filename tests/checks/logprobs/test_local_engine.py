@@ -189,7 +189,7 @@ def test_a_file_that_is_replaced_meanwhile_is_not_drawn_from() -> None:
         DIED,
         MissedDraw(
             reason="the file of tiny was replaced during the check",
-            remedy="check again, and leave the file as it is meanwhile",
+            remedy="check again, and do not change the file during the check",
         ),
     ]
 

@@ -66,7 +66,7 @@ def test_a_file_that_is_replaced_during_the_check_is_not_measured() -> None:
 
     replaced = Inconclusive(
         reason="the file of tiny was replaced during the check",
-        remedy="check again, and leave the file as it is meanwhile",
+        remedy="check again, and do not change the file during the check",
     )
     assert _verdicts(report) == [replaced, replaced]
 
