@@ -1,6 +1,6 @@
-"""The command line: its commands, options and exit codes.
+"""The application: its commands, and how the process ends.
 
-Each command imports what it needs when it runs: `--help` must not wait for what it does not use.
+A command imports what it needs when it runs, so that `--help` stays quick.
 """
 
 import sys
@@ -10,13 +10,76 @@ import typer
 
 import repro_gate
 from repro_gate.cli import signals
-from repro_gate.cli.exiting import EXIT_CODES, exit_with, unavailable
-from repro_gate.cli.gate_commands import check, merge, publish
-from repro_gate.cli.model_commands import models_app
-from repro_gate.cli.options import Config, Device, Devices, Only, Suites
-from repro_gate.cli.printing import guard_streams, take_loss, warn
-from repro_gate.cli.recording_commands import record_baseline, update_snapshots
+from repro_gate.cli.commands import (
+    Config,
+    Device,
+    Devices,
+    ModelNames,
+    Only,
+    Suites,
+    check,
+    merge,
+    publish,
+    record_baseline,
+    update_snapshots,
+)
+from repro_gate.cli.console import (
+    EXIT_CODES,
+    exit_with,
+    guard_streams,
+    take_loss,
+    unavailable,
+    warn,
+)
 from repro_gate.core.outcome import ExitCode
+
+models_app = typer.Typer(
+    no_args_is_help=True, help="List, fetch and verify the model files.", epilog=EXIT_CODES
+)
+
+
+@models_app.command("list", epilog=EXIT_CODES)
+def models_list(
+    *,
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List each model with its source, pinned digest and whether it is present."""
+
+    def command() -> ExitCode:
+        from repro_gate.cli.doctor import run_list
+        from repro_gate.cli.session import Selection, open_matrix
+
+        return run_list(open_matrix(Selection(config=config)), as_json=json)
+
+    exit_with(command)
+
+
+@models_app.command("fetch", epilog=EXIT_CODES)
+def models_fetch(names: ModelNames = None, *, config: Config = None) -> None:
+    """Build or download each MODEL of the matrix; default: all."""
+
+    def command() -> ExitCode:
+        from repro_gate.cli.doctor import run_fetch
+        from repro_gate.cli.session import Selection, open_matrix
+
+        return run_fetch(open_matrix(Selection(config=config)), names or [])
+
+    exit_with(command)
+
+
+@models_app.command("verify", epilog=EXIT_CODES)
+def models_verify(names: ModelNames = None, *, config: Config = None) -> None:
+    """Verify the file of each MODEL against its pinned digest; default: all."""
+
+    def command() -> ExitCode:
+        from repro_gate.cli.doctor import run_verify
+        from repro_gate.cli.session import Selection, open_matrix
+
+        return run_verify(open_matrix(Selection(config=config)), names or [])
+
+    exit_with(command)
+
 
 app = typer.Typer(
     name="repro-gate",
@@ -71,7 +134,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_doctor
-        from repro_gate.cli.opening import Selection, open_matrix, parsed_devices
+        from repro_gate.cli.session import Selection, open_matrix, parsed_devices
 
         selection = Selection(
             config=config,

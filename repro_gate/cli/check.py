@@ -11,11 +11,10 @@ from rich.console import Console
 from repro_gate.adapters.model_files import absence_remedy
 from repro_gate.adapters.plain_files import absence_of
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
-from repro_gate.cli import reporting, wiring
-from repro_gate.cli.opening import Opening
-from repro_gate.cli.printing import say, warn
-from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.reporting import ResultOptions
+from repro_gate.cli import results, wiring
+from repro_gate.cli.console import say, warn
+from repro_gate.cli.results import ResultOptions, shown_progress
+from repro_gate.cli.session import Opening
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode, Outcome, decide
@@ -42,8 +41,8 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     planned = opening.plan()
     if options.dry_run:
         return _say_plan(workspace, planned)
-    reporting.prepare(options.result.output)
-    reporting.import_early(with_goldens=bool(planned.tokens.cells))
+    results.prepare(options.result.output)
+    results.import_early(with_goldens=bool(planned.tokens.cells))
     seen, report = _checked_tokens(workspace, planned.tokens, options, started=started)
     if planned.logprobs:
         report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)
@@ -51,11 +50,11 @@ def run_check(opening: Opening, options: CheckOptions, *, started: float) -> Exi
     report = replace(report, timing=timing, repeat_with=opening.options)
     shard = opening.selection.shard
     if shard is None:
-        return reporting.conclude(report, options.result)
-    from repro_gate.cli.shards import write_part  # noqa: PLC0415 -- for a shard alone
+        return results.conclude(report, options.result)
+    from repro_gate.cli.merge import write_part  # noqa: PLC0415 -- for a shard alone
 
     part = partial(write_part, opening, seen, report, options.result.output, shard)
-    return reporting.conclude(report, options.result, write_more=part)
+    return results.conclude(report, options.result, write_more=part)
 
 
 def _checked_tokens(

@@ -15,9 +15,9 @@ from repro_gate.adapters.github.run import GithubEnvironment, read_environment, 
 from repro_gate.adapters.golden_files import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publish import MessageLevel, try_publish_comment
-from repro_gate.cli import leftovers
-from repro_gate.cli.places import make_report_folder
-from repro_gate.cli.printing import say
+from repro_gate.cli import paths
+from repro_gate.cli.console import say
+from repro_gate.cli.paths import make_report_folder
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import (
     CommentMode,
@@ -176,7 +176,7 @@ def _annotation(level: str, text: str) -> Annotation:
 def _make_ready(output: Path) -> None:
     """Leave in the folder what is true until the check begins, which takes it away."""
     make_report_folder(output)
-    leftovers.clear(output)
+    paths.clear(output)
     write_evidence(output, _NOT_BEGUN)
 
 
@@ -225,7 +225,7 @@ def _lines_of(
 
 def _goldens_of(config: Path | None) -> GoldenFiles | None:
     from repro_gate.cli import wiring  # noqa: PLC0415 -- for a drift alone
-    from repro_gate.cli.opening import Selection, open_matrix  # noqa: PLC0415
+    from repro_gate.cli.session import Selection, open_matrix  # noqa: PLC0415
 
     try:
         return wiring.workspace_of(open_matrix(Selection(config=config))).goldens

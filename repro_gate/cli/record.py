@@ -21,19 +21,17 @@ from repro_gate.checks.logprobs.record import (
 )
 from repro_gate.checks.tokens.record import ChangeKind, orphans_of, unpinned
 from repro_gate.cli import wiring
-from repro_gate.cli.estimate import calibration_line, key_lines
-from repro_gate.cli.opening import Opening
-from repro_gate.cli.places import make_report_folder
-from repro_gate.cli.printing import print_line, warn
-from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import (
+from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
+from repro_gate.cli.logprobs import calibration_line, key_lines
+from repro_gate.cli.paths import make_report_folder
+from repro_gate.cli.results import shown_progress
+from repro_gate.cli.session import Opening
+from repro_gate.cli.update import (
     Refusal,
     exit_code_of,
-    is_confirmed,
     note_lines,
     pin_lines,
     refusal_lines,
-    refuse_under_ci,
     summary_line,
     written_line,
 )

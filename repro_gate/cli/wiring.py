@@ -19,7 +19,7 @@ from repro_gate.adapters.model_files import CachedModels
 from repro_gate.adapters.model_pins import ModelPinsFile
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.cli.opening import Opening
+from repro_gate.cli.session import Opening
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport

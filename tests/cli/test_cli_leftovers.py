@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from repro_gate.cli.leftovers import WITNESSES, clear, clear_early
+from repro_gate.cli.paths import WITNESSES, clear, clear_early
 from repro_gate.cli.wiring import REPORTS
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.cli.opening import Opening, Selection, open_matrix
+from repro_gate.cli.session import Opening, Selection, open_matrix
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 from tests.cli.workspaces import Workspace, contents_of, matrix_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.cli.places import matrix_file, report_folder
+from repro_gate.cli.paths import matrix_file, report_folder
 from tests.cli.workspaces import Workspace, contents_of, ended
 
 _MATRIX = "repro-gate.toml"

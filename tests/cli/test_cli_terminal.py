@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from repro_gate.cli.progress import MAX_FINDINGS, shown_progress
+from repro_gate.cli.results import MAX_FINDINGS, shown_progress
 from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.verdicts import Nondeterministic
 from tests.cli.terminals import at_terminal

@@ -13,9 +13,9 @@ from syrupy.assertion import SnapshotAssertion
 from repro_gate.adapters.goldens import golden_extension
 from repro_gate.checks.tokens.record import observe
 from repro_gate.cli import wiring
-from repro_gate.cli.opening import Selection, open_matrix
-from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.proposal import refuse_under_ci
+from repro_gate.cli.console import refuse_under_ci
+from repro_gate.cli.results import shown_progress
+from repro_gate.cli.session import Selection, open_matrix
 from repro_gate.core.golden_format import to_data
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import plan

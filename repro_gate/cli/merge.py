@@ -7,10 +7,10 @@ from repro_gate.adapters.checkout import commit_of
 from repro_gate.adapters.shard_files import read_shards, write_shard
 from repro_gate.checks.shards.merge import merge_shards
 from repro_gate.checks.shards.verify import FoundShard, require_one_check
-from repro_gate.cli import reporting, wiring
-from repro_gate.cli.opening import Opening, Selection, open_matrix
-from repro_gate.cli.places import matrix_file
-from repro_gate.cli.reporting import ResultOptions
+from repro_gate.cli import results, wiring
+from repro_gate.cli.paths import matrix_file
+from repro_gate.cli.results import ResultOptions
+from repro_gate.cli.session import Opening, Selection, open_matrix
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import GateReport
@@ -62,8 +62,8 @@ def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptio
     workspace = wiring.workspace_of(opening)
     whole = _planned_for(shards[0], opening)
     report = merge_shards(whole, shards, goldens=workspace.goldens)
-    reporting.prepare(options.output, keeps_shard=True)
-    return reporting.conclude(report, options)
+    results.prepare(options.output, keeps_shard=True)
+    return results.conclude(report, options)
 
 
 def _planned_for(shard: FoundShard, opening: Opening) -> WholePlan:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from repro_gate.adapters.engines.client import EngineProcesses
 from repro_gate.adapters.matrix_file import read_matrix
-from repro_gate.cli.places import matrix_file
+from repro_gate.cli.paths import matrix_file
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan
 from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.policies import LogprobPlan, LogprobSuite, Policy, plan_logprobs

@@ -1,4 +1,4 @@
-"""The commands of a gate: check, merge the shards, and publish the result."""
+"""The options and the commands: each parses its command line and calls the module that runs it."""
 
 import time
 from contextlib import closing
@@ -7,26 +7,108 @@ from typing import Annotated
 
 import typer
 
-from repro_gate.cli.exiting import Failed, exit_with, nobody
-from repro_gate.cli.leftovers import clear_early
-from repro_gate.cli.options import (
-    AllowedHosts,
-    Config,
-    Device,
-    Devices,
-    FailOnOption,
-    Json,
-    Only,
-    Output,
-    Quiet,
-    Runs,
-    ShardOption,
-    Suites,
-)
-from repro_gate.cli.places import report_folder
+from repro_gate.cli.console import Failed, exit_with, nobody
+from repro_gate.cli.paths import clear_early, report_folder
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode
 from repro_gate.core.outcome import ExitCode, FailOn
 from repro_gate.errors import ReproGateError
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Matrix file; default: the nearest repro-gate.toml in this or a parent folder.",
+        envvar="REPRO_GATE_CONFIG",
+    ),
+]
+Suites = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--suite",
+        "-s",
+        metavar="NAME",
+        help="A suite of the matrix; repeatable.",
+        envvar="REPRO_GATE_SUITE",
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="PATTERN",
+        help="Only cells whose id matches, such as 'tiny-qwen2--*'.",
+        envvar="REPRO_GATE_ONLY",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda or cuda:N; overrides the matrix.",
+        envvar="REPRO_GATE_DEVICE",
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="NAME,NAME",
+        help="Devices that share the work in parallel, such as cuda:0,cuda:1.",
+        envvar="REPRO_GATE_DEVICES",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Measure one of N parts of the matrix; `merge` combines them.",
+        envvar="REPRO_GATE_SHARD",
+    ),
+]
+AllowedHosts = Annotated[
+    str | None,
+    typer.Option(
+        "--allowed-hosts",
+        metavar="HOST,HOST",
+        help="Hosts that may receive requests and API keys; a matrix with any other is refused.",
+        envvar="REPRO_GATE_ALLOWED_HOSTS",
+    ),
+]
+Runs = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Runs per cell; overrides the suite."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="Folder for the reports; default: .repro-gate beside the matrix file.",
+        envvar="REPRO_GATE_OUTPUT",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print only the JSON report.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only one line.")]
+FailOnOption = Annotated[
+    FailOn,
+    typer.Option(
+        "--fail-on",
+        metavar="|".join(FailOn),
+        help="Which outcomes give a non-zero exit code; reports are unaffected.",
+        envvar="REPRO_GATE_FAIL_ON",
+    ),
+]
+ModelNames = Annotated[
+    list[str] | None,
+    # Typer shows the Python type of every argument that it lists.
+    typer.Argument(metavar="MODEL", hidden=True),
+]
+
 
 _STARTED = time.monotonic()
 
@@ -68,7 +150,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     reports = report_folder(output, config)
 
     def command() -> ExitCode:
-        from repro_gate.cli.opening import (
+        from repro_gate.cli.session import (
             Selection,
             open_and_start,
             parsed_devices,
@@ -92,7 +174,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             clear_early(reports)
         with closing(opening.engines):
             from repro_gate.cli.check import CheckOptions, run_check
-            from repro_gate.cli.reporting import ResultOptions
+            from repro_gate.cli.results import ResultOptions
 
             result = ResultOptions(output=reports, json=json, quiet=quiet, fail_on=fail_on)
             options = CheckOptions(
@@ -131,8 +213,8 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
 
     def command() -> ExitCode:
         clear_early(reports, keeps_shard=True)
-        from repro_gate.cli.reporting import ResultOptions
-        from repro_gate.cli.shards import run_merge
+        from repro_gate.cli.merge import run_merge
+        from repro_gate.cli.results import ResultOptions
 
         options = ResultOptions(output=reports, json=json, quiet=quiet, fail_on=fail_on)
         return run_merge(folders, config, options)
@@ -225,7 +307,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
 def _leaving(output: Path, *, keeps_shard: bool = False) -> Failed:
     def leave(error: ReproGateError, code: ExitCode) -> None:
         try:
-            from repro_gate.cli.reporting import leave_failure
+            from repro_gate.cli.results import leave_failure
         except BaseException:
             # An import that a signal tore apart must not let the report of another check stay.
             clear_early(output, keeps_shard=keeps_shard)
@@ -234,3 +316,101 @@ def _leaving(output: Path, *, keeps_shard: bool = False) -> Failed:
         leave_failure(output, error, code, keeps_shard=keeps_shard)
 
     return leave
+
+
+def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = None,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Accept the output that another check observed: its report folder.",
+        ),
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Also remove orphaned goldens.")] = False,
+    repin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repin",
+            metavar="MODEL",
+            help="Accept the new file of a model: pin it and re-record its cells in every suite.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Accept the current output of the models as the new goldens.
+
+    Shows what would change and asks before writing. Records nothing for a cell whose runs
+    differ, and refuses to run in CI.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.session import Selection, open_matrix
+        from repro_gate.cli.update import UpdateOptions, run_update
+
+        suites = tuple(suite or ())
+        opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+        options = UpdateOptions(
+            source=source,
+            prune=prune,
+            yes=yes,
+            repin=tuple(repin or ()),
+            kept=report_folder(None, config) / "update",
+        )
+        return run_update(opening, options, started=_STARTED)
+
+    exit_with(command)
+
+
+def record_baseline(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = None,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Re-record cells that already have a baseline.")
+    ] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Also remove orphaned baselines.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume an interrupted recording from its draw log.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the planned draws and their cost, and exit with 4."),
+    ] = False,
+    allowed_hosts: AllowedHosts = None,
+    output: Output = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Record the current log-probabilities of the models as baselines.
+
+    Makes the calibration draws of every cell without a baseline, shows the result and asks
+    before writing. Records nothing where draws are outliers, and refuses to run in CI.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.record import RecordOptions, run_record
+        from repro_gate.cli.session import Selection, open_matrix, parsed_hosts
+
+        suites = tuple(suite or ())
+        hosts = parsed_hosts(allowed_hosts)
+        opening = open_matrix(
+            Selection(config=config, suites=suites, only=only, device=device, allowed_hosts=hosts)
+        )
+        options = RecordOptions(
+            again=again,
+            prune=prune,
+            resume=resume,
+            output=report_folder(output, config),
+            yes=yes,
+            dry_run=dry_run,
+        )
+        return run_record(opening, options)
+
+    exit_with(command)
