@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.cli.hosted_workspaces import HostedWorkspace
-from tests.cli.many_items import PATIENT, ask_for_many
+from tests.cli.hosted.many_items import PATIENT, ask_for_many
+from tests.cli.hosted.workspaces import HostedWorkspace
 from tests.fakes.fireworks.conduct import KEY
 from tests.fakes.fireworks.server import serving
 

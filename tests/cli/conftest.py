@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.github_jobs import Job
-from tests.cli.hosted_workspaces import HostedWorkspace
-from tests.cli.shard_workspaces import Measured, measured_in
+from tests.cli.hosted.workspaces import HostedWorkspace
+from tests.cli.publish.jobs import Job
+from tests.cli.shards.workspaces import Measured, measured_in
 from tests.cli.workspaces import Workspace
 from tests.fakes.fireworks.conduct import KEY
 from tests.fakes.fireworks.server import Api, serving

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.hosted_workspaces import KEY_ENV, TRAIN, HostedWorkspace
+from tests.cli.hosted.workspaces import KEY_ENV, TRAIN, HostedWorkspace
 from tests.fakes.fireworks.server import Api
 
 

@@ -10,7 +10,7 @@ import pytest
 from repro_gate.adapters.evidence_file import write_evidence
 from repro_gate.core.comments import marker_of
 from repro_gate.core.evidence import Finished
-from tests.cli.github_jobs import RUN, Job, states, workflow_run
+from tests.cli.publish.jobs import RUN, Job, states, workflow_run
 from tests.fakes.evidence import every_verdict, report_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import World

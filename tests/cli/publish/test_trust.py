@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repro_gate.core.comments import marker_of
-from tests.cli.github_jobs import RUN, Job, states, workflow_run
+from tests.cli.publish.jobs import RUN, Job, states, workflow_run
 from tests.cli.workspaces import Workspace, contents_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import OF_JOB, Pull, World

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from repro_gate.adapters.documents import validate
-from tests.cli.hosted_workspaces import (
+from tests.cli.hosted.workspaces import (
     KEY_ENV,
     PLANE,
     TRAIN,

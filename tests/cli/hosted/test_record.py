@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.hosted_workspaces import ITEMS, KEY_ENV, PLANE, TRAIN, HostedWorkspace
+from tests.cli.hosted.workspaces import ITEMS, KEY_ENV, PLANE, TRAIN, HostedWorkspace
 from tests.cli.terminals import QUESTION, at_terminal
 from tests.cli.workspaces import PATIENCE_S, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.shard_workspaces import Measured, measure, read_json
+from tests.cli.shards.workspaces import Measured, measure, read_json
 from tests.cli.workspaces import Workspace, contents_of
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.hosted_workspaces import ITEMS, PLANE, POLICY, TRAIN, HostedWorkspace
+from tests.cli.hosted.workspaces import ITEMS, PLANE, POLICY, TRAIN, HostedWorkspace
 from tests.cli.workspaces import contents_of
 from tests.fakes.fireworks.conduct import Conduct
 from tests.fakes.fireworks.effects import Edit, Rule, Shift, Swap, on

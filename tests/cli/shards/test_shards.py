@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.shard_workspaces import Measured, measure, measured_in, read_json
+from tests.cli.shards.workspaces import Measured, measure, measured_in, read_json
 from tests.cli.workspaces import Workspace, contents_of, ended, matrix_of
 
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}

@@ -7,7 +7,7 @@ from repro_gate.adapters.matrix_file import read_matrix
 from repro_gate.core.baselines import DECIMALS, Baseline, fit_noise
 from repro_gate.core.draws import DrawFacts, Encoding, Piece
 from repro_gate.core.policies import LogprobCell
-from tests.cli.hosted_workspaces import SOURCE, HostedWorkspace
+from tests.cli.hosted.workspaces import SOURCE, HostedWorkspace
 from tests.fakes.fireworks.conduct import Conduct
 from tests.fakes.fireworks.hosting import MODEL
 from tests.fakes.fireworks.weights import HashedWeights

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from repro_gate.core.alignment import CALLS_PER_COMPARISON
-from tests.cli.hosted_workspaces import ITEMS, PLANE, TRAIN, HostedWorkspace
+from tests.cli.hosted.workspaces import ITEMS, PLANE, TRAIN, HostedWorkspace
 from tests.cli.workspaces import PATIENCE_S, Ran, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct
 from tests.fakes.fireworks.effects import Put, Rule, Shift

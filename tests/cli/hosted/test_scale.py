@@ -1,7 +1,7 @@
 """More items than are held in memory at once; `benchmarks/logprob_memory.py` measures thousands."""
 
-from tests.cli.hosted_workspaces import HostedWorkspace
-from tests.cli.many_items import PATIENT, ask_for_many
+from tests.cli.hosted.many_items import PATIENT, ask_for_many
+from tests.cli.hosted.workspaces import HostedWorkspace
 from tests.fakes.fireworks.effects import Put, Rule
 from tests.fakes.fireworks.server import serving
 

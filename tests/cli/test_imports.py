@@ -1,6 +1,6 @@
 """What a check does not wait for."""
 
-from tests.cli.hosted_workspaces import HostedWorkspace, hosted_matrix_of
+from tests.cli.hosted.workspaces import HostedWorkspace, hosted_matrix_of
 from tests.cli.workspaces import Workspace, matrix_of, toml
 
 _SLOW = {"numpy", "scipy", "httpx"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.cli.workspaces import Workspace
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _SUITE = ("--suite", "embedded-logprobs")
 
 

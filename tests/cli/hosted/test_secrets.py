@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from repro_gate.core.tokens import Token
-from tests.cli.hosted_workspaces import ITEMS, KEY_ENV, HostedWorkspace
+from tests.cli.hosted.workspaces import ITEMS, KEY_ENV, HostedWorkspace
 from tests.cli.workspaces import Ran, Workspace, contents_of
 from tests.fakes.fireworks.conduct import Conduct
 from tests.fakes.fireworks.effects import (

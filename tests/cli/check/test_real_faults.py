@@ -14,7 +14,7 @@ from repro_gate.tiny_models.recipes import RECIPES
 from tests.cli.workspaces import Ran, Workspace
 from tests.fakes.odd_models import bert
 
-_OURS = tomllib.loads((Path(__file__).parents[2] / "repro-gate.toml").read_text("utf-8"))
+_OURS = tomllib.loads((Path(__file__).parents[3] / "repro-gate.toml").read_text("utf-8"))
 _NAN = b"\x00\x00\xc0\x7f"
 _HUGE = b"\x99\x76\x61\x7f"
 _FAULTS: Mapping[str, Callable[[bytes], bytes]] = {

@@ -6,7 +6,7 @@ import pytest
 
 from repro_gate.core.ci import RunId
 from repro_gate.core.comments import CommentState, Marker
-from tests.cli.github_jobs import RUN, Job, pull_request, states
+from tests.cli.publish.jobs import RUN, Job, pull_request, states
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import ACTIONS, OF_FORK, Fault
 
