@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 PROTOCOL = "repro-gate/engine/v1"
 MAX_LINE_BYTES = 16 * 2**20
-"""A longer line is not an answer, it is an engine out of control."""
+"""Of one request or answer."""
 
 _DEVICE = re.compile(r"cpu|cuda(?::(?P<index>0|[1-9][0-9]?))?")
 
@@ -25,13 +25,13 @@ class DeviceRequest:
     """The device that the gate asks for."""
 
     name: str
-    """As the gate wrote it."""
+    """As written in the request."""
     cuda_index: int | None
     """None for the CPU."""
 
 
 def requested_device(name: str) -> DeviceRequest | None:
-    """Return the device that `cpu`, `cuda` or `cuda:N`, with N up to 99, asks for, or None."""
+    """Parse `cpu`, `cuda` or `cuda:N` with N up to 99; returns None for anything else."""
     match = _DEVICE.fullmatch(name)
     if match is None:
         return None
@@ -39,7 +39,7 @@ def requested_device(name: str) -> DeviceRequest | None:
 
 
 class Method(StrEnum):
-    """What an engine can be asked."""
+    """The methods of a request."""
 
     DESCRIBE = "describe"
     LOAD = "load"
@@ -48,7 +48,7 @@ class Method(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why an engine that is alive and well does not give what it was asked for."""
+    """The kinds of error with which an engine answers a request."""
 
     BAD_REQUEST = "bad_request"
     MODEL_INVALID = "model_invalid"
@@ -72,7 +72,7 @@ class WireToken:
 
 
 class RequestRefused(Exception):
-    """Raised inside an engine to answer with a typed error."""
+    """Raised in an engine to answer the request with a typed error."""
 
     def __init__(self, kind: Refusal, message: str) -> None:
         super().__init__(message)

@@ -1,1 +1,1 @@
-"""Programs that run in a process of their own and speak the engine protocol."""
+"""Engines: programs that run in their own process and implement the engine protocol."""

@@ -63,7 +63,7 @@ class LoadRequest:
     """None when the gate does not know it yet."""
     device: DeviceRequest
     settings: Json
-    """For the engine to read, which refuses those that it does not know."""
+    """Unchecked: the engine reads them, and refuses unknown ones."""
 
     @classmethod
     def parse(cls, params: Json) -> "LoadRequest":
@@ -148,7 +148,7 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A file whose every byte was read."""
+    """A model file that was read to its end."""
 
     path: Path
     sha256: str
@@ -166,14 +166,14 @@ class ModelFile:
 
 
 def model_invalid(message: str) -> RequestRefused:
-    """Return the error for a model that cannot be used."""
+    """Return the error for an unusable model."""
     return RequestRefused(Refusal.MODEL_INVALID, message)
 
 
 def read_model_file(path: Path, *, expected: str | None) -> ModelFile:
-    """Return what the file is; a digest other than the expected one is refused."""
+    """Read a model file to its end; refuse one whose digest is not the expected one."""
     try:
-        # Without O_NONBLOCK, a pipe that nobody writes to would be waited for without end.
+        # Without O_NONBLOCK, opening a pipe without a writer would block.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):

@@ -77,7 +77,7 @@ def run(start: Callable[[], Engine]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_the_gate()
     engine = cache(start)
-    # Now, because an engine is often started well before its first request.
+    # At once, because an engine is often started before its first request.
     with suppress(Exception):
         engine()
     _serve(sys.stdin.buffer, answers, engine)
@@ -89,7 +89,7 @@ def run(start: Callable[[], Engine]) -> int:
 def claim_stdout() -> BinaryIO:
     """Return stdout as a private stream, and point the public one at stderr.
 
-    Libraries print to file descriptor 1 as they please; none of it may reach the protocol.
+    Native code may print to file descriptor 1, and none of it may reach the protocol.
     """
     private = os.dup(1)
     os.dup2(2, 1)
@@ -104,7 +104,7 @@ def _die_with_the_gate() -> None:
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO, engine: Callable[[], Engine]) -> None:
-    """Answer every request in turn, until there are no more or nobody reads the answers."""
+    """Answer every request in turn, until there are no more or the answers are not read."""
     while line := requests.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES:
             _skip_line(requests, line)
@@ -136,7 +136,7 @@ def _answer(line: bytes, engine: Callable[[], Engine]) -> Json:
         return refusal(number, refused.kind, refused.message)
     except InvalidJson as error:
         return refusal(number, Refusal.BAD_REQUEST, str(error))
-    except Exception as error:  # noqa: BLE001 -- whatever went wrong, the gate needs an answer
+    except Exception as error:  # noqa: BLE001 -- the gate needs an answer in any case
         traceback.print_exc(file=sys.stderr)
         return refusal(number, Refusal.INTERNAL, f"{type(error).__name__}: {error}")
 

@@ -1,1 +1,1 @@
-"""The built-in engine: llama.cpp in a process of its own, speaking the engine protocol."""
+"""The built-in engine: llama.cpp behind the engine protocol, in its own process."""

@@ -1,4 +1,4 @@
-"""What the CUDA libraries in this process say about a device; None for whatever they do not say."""
+"""Facts about a CUDA device and its software, from the CUDA libraries in this process."""
 
 import ctypes
 import re
@@ -24,17 +24,17 @@ _INT_P = ctypes.POINTER(ctypes.c_int)
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """The class of machine that a CUDA device is."""
+    """What decides the profile of a CUDA device."""
 
     major: int
     """Of the compute capability, as is the next."""
     minor: int
     multiprocessors: int
-    """Also tells a slice of a GPU from the whole."""
+    """Fewer on a slice of a GPU (MIG) than on the whole."""
 
 
 def chip(index: int) -> Chip | None:
-    """Return what kind of GPU a device of llama.cpp is."""
+    """Return the chip of a CUDA device of llama.cpp, or None if it cannot be queried."""
     attribute = _runtime_attribute if _runtime_attribute(_MULTIPROCESSORS, 0) else _driver_attribute
     physical = _physical(index)
     major = attribute(_CAPABILITY_MAJOR, physical)
@@ -46,7 +46,7 @@ def chip(index: int) -> Chip | None:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of what computes on the device besides llama.cpp."""
+    """Return the versions of the CUDA software; None for those that cannot be queried."""
     return {
         "cuda_runtime": _cuda_version("cudaRuntimeGetVersion"),
         "cuda_driver": _cuda_version("cudaDriverGetVersion"),
@@ -56,13 +56,13 @@ def versions() -> dict[str, str | None]:
 
 
 def _physical(index: int) -> int:
-    # With GGML_CUDA_DEVICES set, llama.cpp deals out more devices than there are, in turn.
+    # With GGML_CUDA_DEVICES set, llama.cpp presents each GPU as several devices, in turn.
     count = _query("cudaGetDeviceCount")
     return index % count if count else index
 
 
 def _query(name: str, *arguments: int) -> int | None:
-    """Call a function that fills in an int and returns 0 when it could."""
+    """Call a function that stores an int and returns 0 on success."""
     function = native.find_function(name, _INT, _INT_P, *(_INT for _ in arguments))
     return None if function is None else _filled(function, *arguments)
 
@@ -77,7 +77,7 @@ def _runtime_attribute(attribute: int, index: int) -> int | None:
 
 
 def _driver_attribute(attribute: int, index: int) -> int | None:
-    # For builds that have the CUDA runtime inside them, where nobody else can call it.
+    # For builds that link the CUDA runtime statically and do not export it.
     driver = _driver()
     if driver is None:
         return None

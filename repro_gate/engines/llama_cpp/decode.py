@@ -20,7 +20,7 @@ _DATA_TOO = True
 _NO_EMBEDDINGS = 0
 _ONE_SEQUENCE = 1
 _FAULTS = {
-    1: "no room in the context",
+    1: "no space in the context",
     2: "aborted",
     -1: "the batch is invalid",
     -2: "out of memory",
@@ -29,16 +29,16 @@ _FAULTS = {
 
 
 class Decoder:
-    """Decodes for one context; owns a batch that is made once."""
+    """Decodes tokens in one context; owns a batch that is allocated once."""
 
     def __init__(self, context: native.Context, *, vocabulary: int) -> None:
         self._context = context
         self._vocabulary = vocabulary
         self._capacity = native.n_batch(context)
         self._batch = native.new_batch(self._capacity, _NO_EMBEDDINGS, _ONE_SEQUENCE)
-        for place in range(self._capacity):
-            self._batch.n_seq_id[place] = _ONE_SEQUENCE
-            self._batch.seq_id[place][0] = 0
+        for index in range(self._capacity):
+            self._batch.n_seq_id[index] = _ONE_SEQUENCE
+            self._batch.seq_id[index][0] = 0
         self._views: dict[int, Logits] = {}
         self._position = 0
         self.seconds = 0.0
@@ -49,10 +49,10 @@ class Decoder:
         native.free_batch(self._batch)
 
     def start(self, tokens: Sequence[int], *, outputs: int = 1) -> None:
-        """Forget everything, then decode all tokens in one batch.
+        """Clear the memory, then decode all tokens in one batch.
 
         Args:
-            tokens: the beginning of the sequence.
+            tokens: the first tokens of the sequence.
             outputs: how many of the last tokens predict their next one. More than one is another
                 numeric mode: the last layers then compute for several tokens at a time.
         """
@@ -67,8 +67,8 @@ class Decoder:
         self.seconds = 0.0
         self._position = 0
         first_output = len(tokens) - outputs
-        for place, token in enumerate(tokens):
-            self._put(place, token, is_output=place >= first_output)
+        for index, token in enumerate(tokens):
+            self._put(index, token, is_output=index >= first_output)
         self._decode(len(tokens))
 
     def step(self, token: int) -> None:
@@ -76,42 +76,42 @@ class Decoder:
         self._put(0, token, is_output=True)
         self._decode(1)
 
-    def logits(self, place: int = native.LAST_OUTPUT) -> Logits:
+    def logits(self, index: int = native.LAST_OUTPUT) -> Logits:
         """Return the logits after a token of the last batch, without a copy.
 
-        They are overwritten by the next decode. Refused unless every one is finite, and when all
-        are equal.
+        They are overwritten by the next decode. Logits that are not finite, or all equal, are
+        refused.
         """
-        address = native.logits_address(self._context, place)
+        address = native.logits_address(self._context, index)
         if address is None:
-            raise RequestRefused(Refusal.INTERNAL, "llama.cpp gave no logits")
+            raise RequestRefused(Refusal.INTERNAL, "llama.cpp returned no logits")
         view = self._views.get(address)
         if view is None:
             row = (ctypes.c_float * self._vocabulary).from_address(address)
             view = self._views[address] = np.ctypeslib.as_array(row)
-        last = self._position - 1 if place == native.LAST_OUTPUT else place
+        last = self._position - 1 if index == native.LAST_OUTPUT else index
         if not are_finite(view):
             raise RequestRefused(
                 Refusal.NOT_FINITE, f"the logits after position {last} hold a NaN or an infinity"
             )
         if are_all_equal(view):
             raise model_invalid(
-                f"all logits after position {last} are equal: the model prefers no token, so a "
-                "choice between them measures nothing; use a model that generates text"
+                f"all logits after position {last} are equal: the model prefers no token, so its "
+                "output measures nothing; use a model that generates text"
             )
         return view
 
-    def _put(self, place: int, token: int, *, is_output: bool) -> None:
+    def _put(self, index: int, token: int, *, is_output: bool) -> None:
         batch = self._batch
-        batch.token[place] = token
-        batch.pos[place] = self._position + place
-        batch.logits[place] = is_output
+        batch.token[index] = token
+        batch.pos[index] = self._position + index
+        batch.logits[index] = is_output
 
     def _decode(self, count: int) -> None:
         self._batch.n_tokens = count
         started = perf_counter()
         fault = native.decode(self._context, self._batch)
-        # A GPU goes on computing when llama_decode has returned.
+        # llama_decode returns before a GPU has finished.
         native.synchronize(self._context)
         self.seconds += perf_counter() - started
         if fault:
@@ -121,15 +121,15 @@ class Decoder:
 
 
 def are_finite(logits: Logits) -> bool:
-    """Say whether no logit is NaN or infinite."""
-    # One pass without a temporary; only where the sum itself overflows is a closer look needed.
+    """Return whether no logit is NaN or infinite."""
+    # One pass without a temporary array; only a sum that overflows needs a second one.
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.add.reduce(logits)
     return bool(np.isfinite(total)) or bool(np.isfinite(logits).all())
 
 
 def are_all_equal(logits: Logits) -> bool:
-    """Say whether no token is likelier than another."""
+    """Return whether all tokens are equally likely."""
     return bool(logits[0] == logits[-1]) and bool((logits == logits[0]).all())
 
 

@@ -1,4 +1,4 @@
-"""The devices that llama.cpp can compute on, and the class of machine that each belongs to."""
+"""The devices that llama.cpp can compute on, and their profiles."""
 
 import platform
 import re
@@ -6,15 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro_gate.engines.llama_cpp import cuda, native
-from repro_gate.protocol import (
-    DeviceRequest,
-    Refusal,
-    RequestRefused,
-)
+from repro_gate.protocol import DeviceRequest, Refusal, RequestRefused
 
 _CPU_PART = re.compile(r"CPU : (.*)")
 
-# Best first: the last level that a build has decides which of its kernels are used.
+# Best first: the best level of a build decides which of its kernels are used.
 _INSTRUCTION_SETS = {
     "AMX_INT8": "amx",
     "AVX512": "avx512",
@@ -36,30 +32,30 @@ _INSTRUCTION_SETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device that is there."""
+    """An available device."""
 
     handle: native.DeviceHandle
     name: str
     """What llama.cpp calls it in its log: `CPU`, `CUDA0`."""
     description: str
-    """What its maker calls it."""
+    """The name that its maker gave it."""
     cuda_index: int | None
-    """None for everything that is not a CUDA device."""
+    """None for a device that is not a CUDA device."""
 
     @property
     def is_gpu(self) -> bool:
-        """Whether a model goes there, instead of staying on the CPU."""
+        """Whether the layers of a model are moved to it."""
         return self.cuda_index is not None
 
     def profile(self) -> str:
-        """Return the class of machine that goldens made on this device hold for."""
+        """Return the profile for which goldens recorded on this device are valid."""
         if self.cuda_index is None:
             return f"cpu-{platform.machine().lower()}-{instruction_set()}"
         chip = _chip(self.cuda_index)
         return f"cuda-sm{chip.major}{chip.minor}-{chip.multiprocessors}sm"
 
     def facts(self) -> dict[str, str]:
-        """Return what is known about the device."""
+        """Return the known facts about the device."""
         known: dict[str, str | None] = {"name": self.name, "description": self.description}
         if self.cuda_index is not None:
             chip = _chip(self.cuda_index)
@@ -70,7 +66,7 @@ class Device:
 
 
 def find(request: DeviceRequest) -> Device:
-    """Return the device asked for; one that is not there is refused, never replaced."""
+    """Return the requested device; refuse if it is missing, and never fall back to another."""
     devices = list(_devices())
     wanted = "CPU" if request.cuda_index is None else f"CUDA{request.cuda_index}"
     for device in devices:
@@ -81,12 +77,12 @@ def find(request: DeviceRequest) -> Device:
     raise RequestRefused(
         Refusal.DEVICE_UNAVAILABLE,
         f"{request.name} is not among the devices of this llama.cpp ({found})"
-        + (f"; it said: {errors}" if errors else ""),
+        + (f"; its log: {errors}" if errors else ""),
     )
 
 
 def instruction_set() -> str:
-    """Return the best instruction set that the library, not the machine, was built for."""
+    """Return the best instruction set that the library was built for, whatever the machine has."""
     part = _CPU_PART.search(native.system_info().decode())
     features = dict(_features(part.group(1))) if part else {}
     return next((name for flag, name in _INSTRUCTION_SETS.items() if flag in features), "generic")
@@ -100,8 +96,8 @@ def _features(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _devices() -> Iterator[Device]:
-    for place in range(native.device_count()):
-        handle = native.get_device(place)
+    for number in range(native.device_count()):
+        handle = native.get_device(number)
         name = native.device_name(handle).decode()
         index = re.fullmatch(r"CUDA(\d+)", name)
         yield Device(
@@ -118,6 +114,6 @@ def _chip(index: int) -> cuda.Chip:
         raise RequestRefused(
             Refusal.DEVICE_UNAVAILABLE,
             f"the compute capability and the number of multiprocessors of cuda:{index} "
-            "cannot be read, so nobody can say which goldens hold for it",
+            "cannot be read, so its profile is unknown",
         )
     return chip

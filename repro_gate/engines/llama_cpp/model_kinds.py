@@ -1,4 +1,4 @@
-"""Which model files generate text: every other kind is refused by its name, with a remedy."""
+"""Which model files can generate text; other kinds are refused by name, with a remedy."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from repro_gate.protocol import RequestRefused
 
 _MAGIC = b"GGUF"
 _OLD_MAGICS = frozenset({b"ggml", b"ggmf", b"ggjt", b"ggla", b"lmgg", b"fmgg", b"tjgg", b"algg"})
-"""Both byte orders of what came before GGUF."""
+"""Of the formats before GGUF, in both byte orders."""
 _OLDEST_VERSION, _NEWEST_VERSION = 2, 3
 _HEADER_BYTES = 24
 _CONVERT = "convert the original model again with convert_hf_to_gguf.py"
@@ -19,15 +19,15 @@ _FETCH = "fetch the file again"
 _CAUSAL = re.compile(r"print_info: causal attn\s*= (\d)")
 _PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.gguf")
 _USES = {
-    "adapter": "an adapter (LoRA), which changes a model and is none itself; merge it into its "
-    "model with llama-export-lora",
+    "adapter": "an adapter (LoRA), not a whole model; merge it into its model with "
+    "llama-export-lora",
     "mmproj": "the image or audio part of a model (mmproj); use the file of the language model",
     "imatrix": "an importance matrix for quantising; use the file of the language model",
     "vocab": "a vocabulary without weights; use the file of the language model",
 }
 _EMBEDDING = re.compile(r"bert|embed|^t5encoder$|^clip$")
-"""In the names of architectures that make embeddings: some say so in code, not in their files."""
-_NO_TEXT = "which makes embeddings and no text; use a causal language model"
+"""In the names of architectures for embeddings; some files do not declare it."""
+_NO_TEXT = "which makes embeddings, not text; use a causal language model"
 _LOADING = re.compile(r".*error loading [a-z ]+: ")
 _ERRORS = (
     (
@@ -46,7 +46,7 @@ _ERRORS = (
 
 
 def require_gguf(path: Path) -> None:
-    """Refuse a file that is no GGUF of a version and kind that llama.cpp can generate with."""
+    """Refuse a file that is not a GGUF file of a version and kind that can generate text."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     _require_version(path, head)
@@ -63,9 +63,9 @@ def require_gguf(path: Path) -> None:
 
 
 def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
-    """Refuse a loaded model that cannot continue a text; `lines` are the log of its load.
+    """Refuse a loaded model that cannot generate text; `lines` are the log of its load.
 
-    A pooling type alone is no obstacle: rerankers and embedding models may be causal.
+    A pooling type alone is accepted: rerankers and embedding models may be causal.
     """
     architecture = native.metadata(model, "general.architecture") or "unknown"
     if not native.has_decoder(model) or _EMBEDDING.search(architecture):
@@ -78,19 +78,19 @@ def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
     causal = [match[1] for line in lines if (match := _CAUSAL.search(line.text))]
     if causal == ["0"] or native.metadata(model, f"{architecture}.attention.causal") == "false":
         raise model_invalid(
-            f"the attention of the model is not causal ({architecture}): it reads a whole text at "
-            "once and continues none; use a causal language model"
+            f"the attention of the model is not causal ({architecture}), so it generates no text; "
+            "use a causal language model"
         )
 
 
 def load_error(path: Path, errors: Sequence[str]) -> RequestRefused:
-    """Return what is wrong with a file that llama.cpp did not load."""
+    """Return the error for a file that llama.cpp could not load."""
     for error in errors:
         for pattern, words in _ERRORS:
             if match := pattern.search(error):
                 return model_invalid(f"{path}: {words.format(match[1])}")
-    # The first error is the cause; those after it repeat that the model was not loaded.
-    cause = _LOADING.sub("", errors[0]) if errors else "it gives no reason"
+    # The first error is the cause; the later ones only repeat that loading failed.
+    cause = _LOADING.sub("", errors[0]) if errors else "no reason given"
     return model_invalid(f"{path}: llama.cpp cannot load it: {cause}")
 
 
@@ -101,7 +101,7 @@ def _require_version(path: Path, head: bytes) -> None:
     if magic in _OLD_MAGICS:
         raise model_invalid(f"{path}: a GGML file from before GGUF; {_CONVERT}")
     if magic != _MAGIC:
-        raise model_invalid(f"{path}: not a GGUF file: it begins with {magic!r}")
+        raise model_invalid(f"{path}: not a GGUF file: it starts with {magic!r}")
     if len(head) < _HEADER_BYTES:
         raise model_invalid(f"{path}: the file ends within its header; {_FETCH}")
     if version & 0xFFFF == 0:

@@ -1,8 +1,8 @@
 """The C functions of llama.cpp that the engine calls, with their types.
 
-What ctypes and the bindings leave untyped stays in this module. Functions that the bindings
+Everything untyped from ctypes and the bindings stays in this module. Functions that the bindings
 lack are looked up through the handle of libllama itself: the wheel holds three copies of each
-library, and any other handle could belong to a second instance that nothing else uses.
+library, and another handle could belong to a second, unused instance.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ CType = Any
 """A type of ctypes."""
 
 BINDINGS_VERSION: str = llama_cpp.__version__
-LIBRARY_FOLDER = Path(_bindings._lib._name).resolve().parent  # noqa: SLF001 -- nobody else says it
+LIBRARY_FOLDER = Path(_bindings._lib._name).resolve().parent  # noqa: SLF001 -- not published otherwise
 FLASH_ATTENTION_OFF: int = _bindings.LLAMA_FLASH_ATTN_TYPE_DISABLED
 FLASH_ATTENTION_ON: int = _bindings.LLAMA_FLASH_ATTN_TYPE_ENABLED
 ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
@@ -145,13 +145,13 @@ def address(array: ctypes.Array[Any]) -> int:
 
 def metadata(model: Model, key: str) -> str | None:
     """Return a value of the model file as text; None when it has none under that key."""
-    room = 256
+    size_limit = 256
     while True:
-        buffer = ctypes.create_string_buffer(room)
-        size: int = _bindings.llama_model_meta_val_str(model, key.encode(), buffer, room)
-        if size < room:
+        buffer = ctypes.create_string_buffer(size_limit)
+        size: int = _bindings.llama_model_meta_val_str(model, key.encode(), buffer, size_limit)
+        if size < size_limit:
             return None if size < 0 else buffer.value.decode("utf-8", errors="replace")
-        room = size + 1
+        size_limit = size + 1
 
 
 class _GgufParams(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""What llama.cpp logs: the last lines are kept, warnings and errors also go to stderr."""
+"""The log of llama.cpp: the last lines are kept, warnings and errors also go to stderr."""
 
 import sys
 from collections import deque
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
 
-_KEPT_LINES = 16384
+_MAX_LINES = 16384
 """Loading a model of a hundred layers logs a few thousand."""
-_LONGEST_LINE = 4096
+_MAX_LINE_LENGTH = 4096
 
 
 class Level(IntEnum):
-    """The levels of `enum ggml_log_level`; the bindings have them in another, wrong order."""
+    """The levels of `enum ggml_log_level`; their order in the bindings is wrong."""
 
     NONE = 0
     DEBUG = 1
@@ -21,7 +21,7 @@ class Level(IntEnum):
     WARN = 3
     ERROR = 4
     CONTINUED = 5
-    """More of the line before it."""
+    """Continues the line before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ class LogLine:
 
 
 class NativeLog:
-    """The last lines that were logged, in order."""
+    """The last lines of the log, in order."""
 
     def __init__(self) -> None:
-        self._lines: deque[LogLine] = deque(maxlen=_KEPT_LINES)
+        self._lines: deque[LogLine] = deque(maxlen=_MAX_LINES)
         self._total = 0
         self._level = Level.NONE
         self._text = ""
 
     def receive(self, level: int, chunk: bytes) -> None:
-        """Take a chunk as llama.cpp gives it: a line, a part of one, or several."""
+        """Receive a chunk from llama.cpp: a line, a part of one, or several."""
         if level != Level.CONTINUED:
             self._finish_line()
             self._level = Level(level) if level in list(Level) else Level.NONE
@@ -50,11 +50,11 @@ class NativeLog:
         while "\n" in self._text:
             line, _, self._text = self._text.partition("\n")
             self._keep(line)
-        if len(self._text) > _LONGEST_LINE:
+        if len(self._text) > _MAX_LINE_LENGTH:
             self._finish_line()
 
     def mark(self) -> int:
-        """Return a place in the log, to read on from."""
+        """Return the current position in the log."""
         self._finish_line()
         return self._total
 
@@ -77,4 +77,4 @@ class NativeLog:
         self._lines.append(LogLine(self._level, line))
         self._total += 1
         if self._level in {Level.WARN, Level.ERROR}:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 -- the gate keeps it
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 -- the gate quotes it

@@ -1,4 +1,4 @@
-"""What a reader of a report should know about a model and its prompts, one sentence each."""
+"""Notes for the reader of a report about a model and its prompts, one sentence each."""
 
 import os
 import re
@@ -10,23 +10,23 @@ from repro_gate.engines.llama_cpp.session import KvType, Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 
 MAX_NOTES = 20
-"""In one answer, by the protocol."""
+"""In one answer, according to the protocol."""
 _VOCABULARY = re.compile(r"load: (.*\w.*)")
-"""Warnings of the vocabulary; the lines of a banner without a word are none."""
+"""Warnings about the vocabulary, but not the ornaments of a banner."""
 _BANNER = re.compile(r"GENERATION QUALITY|CONSIDER REGENERATING")
 _HARMLESS = re.compile(r"control-looking token")
-"""llama.cpp corrects these itself, and says so of nearly every model."""
-_WORDS = (
+"""llama.cpp corrects these itself, and logs them for nearly every model."""
+_EXPLANATIONS = (
     (
         re.compile(r"missing pre-tokenizer type"),
         (
             "the file names no pre-tokenizer, so llama.cpp splits text by a default that is "
-            "probably not the model's; convert the model again with a current convert_hf_to_gguf.py"
+            "probably wrong; convert the model again with a current convert_hf_to_gguf.py"
         ),
     ),
     (
         re.compile(r"special token:? '(.*?)' = (\d+)"),
-        "{0} is {1}, a token that the vocabulary does not have, and is not used",
+        "{0} is {1}, which is not in the vocabulary, so it is ignored",
     ),
     (
         re.compile(r"special_eos_id is not in special_eog_ids"),
@@ -45,12 +45,12 @@ def load_notes(session: Session) -> list[str]:
 
 
 def prompt_notes(tokenizer: Tokenizer, prompt: Sequence[int]) -> list[str]:
-    """Return the notes on the tokens that a prompt of text became."""
+    """Return the notes on a tokenized prompt."""
     if tokenizer.adds_bos and list(prompt[:2]) == [tokenizer.bos] * 2:
         name = tokenizer.piece(tokenizer.bos).decode("utf-8", errors="replace")
         message = (
-            f"the prompt begins with two BOS tokens: the model adds one, and the text begins with "
-            f"{name} as well; remove it from the prompt"
+            f"the prompt starts with two BOS tokens: the model adds one, and the text starts with "
+            f"{name} too; remove it from the prompt"
         )
         return [message]
     return []
@@ -60,27 +60,27 @@ def _of_vocabulary(lines: Sequence[LogLine]) -> Iterator[str]:
     for line in lines:
         found = _VOCABULARY.fullmatch(line.text) if line.level is Level.WARN else None
         if found and not _BANNER.search(found[1]) and not _HARMLESS.search(found[1]):
-            yield _in_words(found[1].strip())
+            yield _explain(found[1].strip())
 
 
-def _in_words(warning: str) -> str:
-    for pattern, words in _WORDS:
+def _explain(warning: str) -> str:
+    for pattern, explanation in _EXPLANATIONS:
         if match := pattern.search(warning):
-            return words.format(*match.groups())
+            return explanation.format(*match.groups())
     return f"llama.cpp warns about the vocabulary: {warning}"
 
 
 def _of_context(session: Session) -> Iterator[str]:
     if session.tokenizer.adds_eos:
         yield (
-            "the model asks for an EOS token after a text; it is left out after a prompt, which it "
-            "would end before the answer"
+            "the model asks for an EOS token after a text; it is omitted after a prompt, where it "
+            "would end the generation before the answer"
         )
     trained = native.n_ctx_train(session.model)
     if session.settings.n_ctx > trained:
         yield (
             f"n_ctx = {session.settings.n_ctx} is more than the {trained} tokens that the model "
-            "was trained on; what lies beyond them means little"
+            "was trained on; output beyond them is unreliable"
         )
 
 
@@ -88,7 +88,7 @@ def _of_settings(session: Session) -> Iterator[str]:
     settings = session.settings
     if settings.flash_attention and settings.kv_type is KvType.F32:
         yield (
-            "kv_type = f32 only takes memory here: with flash attention llama.cpp computes with "
+            "kv_type = f32 only costs memory here: with flash attention llama.cpp computes with "
             "f16; set kv_type = f16, or flash_attention = false"
         )
     if not session.device.is_gpu:
@@ -101,20 +101,20 @@ def _of_settings(session: Session) -> Iterator[str]:
 
 
 def thread_note(threads: int, *, cores: int, elsewhere: int, load: float) -> str | None:
-    """Return why so many threads may make a CPU slow, or None.
+    """Return a warning if this many threads may be slow on a CPU, or None.
 
     Args:
         threads: the setting.
         cores: how many the engine may use.
-        elsewhere: how many more the machine has.
+        elsewhere: how many more cores the machine has.
         load: the load average of the machine before the model runs.
     """
-    # A thread alone waits for no other.
+    # A single thread never waits for another one.
     if threads == 1 or threads < cores:
         return None
     cost = "generation can be many times slower; use fewer threads than cores"
     if threads > cores:
-        return f"threads = {threads}, but {cores} cores are usable: {cost}"
+        return f"threads = {threads}, but only {cores} cores are usable: {cost}"
     if load < elsewhere + 1:
         return None
     busy = f"the machine was busy (load average {load:.1f})"

@@ -38,7 +38,7 @@ def _engine() -> dict[str, str]:
 
 @cache
 def _library_digests() -> dict[str, str]:
-    # The commit says "dirty" for every build from the source archive; only the bytes are sure.
+    # Every build from the source archive has a "dirty" commit, so only the bytes identify it.
     digests: dict[str, str] = {}
     for path in sorted(_loaded_libraries()):
         with path.open("rb") as file:
@@ -69,15 +69,15 @@ def _host() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    for place in range(native.device_count()):
-        handle = native.get_device(place)
+    for number in range(native.device_count()):
+        handle = native.get_device(number)
         if native.device_type(handle) == native.DEVICE_TYPE_CPU:
             return native.device_description(handle).decode("utf-8", errors="replace").strip()
     return ""
 
 
 def _environment() -> dict[str, str]:
-    home = os.path.expanduser("~")  # noqa: PTH111 -- it is cut out of lists of paths
+    home = os.path.expanduser("~")  # noqa: PTH111 -- it is replaced within lists of paths
     return {
         f"env.{name}": value.replace(home, "~") if len(home) > 1 else value
         for name, value in sorted(os.environ.items())
@@ -86,7 +86,7 @@ def _environment() -> dict[str, str]:
 
 
 def model_facts(session: Session) -> dict[str, str]:
-    """Return every fact about the loaded model and every setting that is in effect."""
+    """Return the facts about the loaded model and its effective settings."""
     return _model(session) | _settings(session) | session.placement.facts
 
 

@@ -1,8 +1,8 @@
 """`score`: how likely a model holds a given response to be, by teacher forcing.
 
 One decode takes the prompt and the response together, with logits for every position that
-predicts a token of the response. That is another numeric mode than generation, where a decode
-has logits for one token only: the log-probabilities agree with a trace closely, not to the bit.
+predicts a token of the response. Generation has logits for one token per decode, which is another
+numeric mode: the log-probabilities agree with a trace closely, but not to the bit.
 """
 
 from reprlib import repr as short
@@ -19,13 +19,13 @@ from repro_gate.protocol import Json, bad_request
 def score(session: Session, request: ScoreRequest) -> Json:
     """Return the log-probability of each token of the response, in nats.
 
-    They are the model's own; where a temperature is sent, those that it makes of them come too.
+    With a temperature in the request, the log-probabilities at that temperature are added.
     """
     tokenizer, decoder = session.tokenizer, session.decoder
     prompt, response = _tokens(tokenizer, request)
     session.require_context(len(prompt), len(response))
 
-    # The last token predicts nothing that is asked for.
+    # What the last token predicts is not part of the response.
     decoder.start([*prompt, *response[:-1]], outputs=len(response))
     answer: dict[str, Any] = {
         "prompt": tokenizer.to_wire(prompt),
@@ -45,8 +45,8 @@ def _logprobs(
     session: Session, start: int, response: list[int], *, temperature: float = 1.0
 ) -> list[float]:
     return [
-        float(log_softmax(session.decoder.logits(place), temperature=temperature)[token])
-        for place, token in enumerate(response, start=start - 1)
+        float(log_softmax(session.decoder.logits(index), temperature=temperature)[token])
+        for index, token in enumerate(response, start=start - 1)
     ]
 
 
@@ -54,7 +54,7 @@ def _tokens(tokenizer: Tokenizer, request: ScoreRequest) -> tuple[list[int], lis
     prompt = _encoded(tokenizer, request.prompt)
     if not isinstance(request.prompt, str) or not isinstance(request.response, str):
         return prompt, _encoded(tokenizer, request.response)
-    # Alone, a response would begin with what a tokenizer puts before a text.
+    # Tokenized alone, a response would start with what the tokenizer puts before a text.
     both = tokenizer.encode(request.prompt + request.response)
     for alone, together in zip(prompt, both, strict=False):
         if alone != together:
@@ -76,9 +76,9 @@ def _encoded(tokenizer: Tokenizer, given: str | list[int]) -> list[int]:
 
 
 def _require_spelled(tokenizer: Tokenizer, response: list[int], text: str) -> None:
-    """Refuse tokens that say something else, such as those of a tokenizer that drops spaces."""
+    """Refuse tokens whose bytes are not the text; some tokenizers drop spaces, for example."""
     spelled, wanted = b"".join(map(tokenizer.piece, response)), text.encode()
-    # SentencePiece puts a space before a text, and takes what follows a special token for one.
+    # SentencePiece puts a space before a text, and after a special token.
     if spelled not in {wanted, b" " + wanted}:
         raise bad_request(
             f"score: the tokens of the response spell {short(spelled)}, not {short(wanted)}"

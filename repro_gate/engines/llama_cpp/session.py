@@ -164,8 +164,8 @@ class Session:
 
 def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) -> native.Model:
     params = native.model_params()
-    # The list, and not an index among what llama.cpp finds: it reorders and drops devices. It
-    # reads the list during the call only. Without a GPU in it, the weights stay on the CPU.
+    # A list, because an index is ambiguous: llama.cpp reorders and drops devices. The list is read
+    # during the call only. Without a GPU in it, the weights stay on the CPU.
     devices = native.device_list(*([device.handle] if device.is_gpu else []))
     params.devices = native.address(devices)
     params.split_mode = native.ONE_DEVICE
@@ -173,7 +173,7 @@ def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) 
     params.n_gpu_layers = _ALL_LAYERS if device.is_gpu else _NO_LAYERS
     params.use_extra_bufts = settings.repack
     params.no_host = False
-    # Without this, a model of NaNs loads and generates as if nothing were wrong.
+    # Without this, a model of NaNs loads and generates without an error.
     params.check_tensors = True
     model = native.load_model(str(file.path).encode(), params)
     if model is None:
@@ -185,7 +185,7 @@ def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) 
 def _new_context(
     model: native.Model, device: Device, settings: Settings, mark: int
 ) -> native.Context:
-    # RoPE and YaRN parameters stay at "as the model says".
+    # RoPE and YaRN parameters keep their default: those of the model file.
     params = native.context_params()
     params.n_ctx = settings.n_ctx
     params.n_batch = params.n_ubatch = settings.n_batch
@@ -205,7 +205,7 @@ def _new_context(
     context = native.new_context(model, params)
     if context is None:
         _require_memory("the context", mark)
-        raise model_invalid(f"llama.cpp makes no context for it: {_last_errors(mark)}")
+        raise model_invalid(f"llama.cpp cannot create a context for it: {_last_errors(mark)}")
     return context
 
 
@@ -218,4 +218,4 @@ def _require_memory(what: str, mark: int) -> None:
 
 def _last_errors(mark: int) -> str:
     errors = native.LOG.errors_since(mark)
-    return " / ".join(errors[-_MAX_ERRORS:]) or "it gives no reason"
+    return " / ".join(errors[-_MAX_ERRORS:]) or "no reason given"

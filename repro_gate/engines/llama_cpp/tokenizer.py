@@ -1,4 +1,4 @@
-"""Text to tokens and tokens to bytes, as the loaded model has them."""
+"""Text to tokens and tokens to bytes, with the vocabulary of the loaded model."""
 
 import ctypes
 
@@ -24,30 +24,30 @@ class Tokenizer:
         self._pieces: dict[int, bytes] = {}
 
     def encode(self, prompt: str) -> list[int]:
-        """Return the tokens of a prompt: special tokens are parsed, and put before it as asked.
+        """Return the tokens of a prompt: special tokens are parsed, and BOS is added if due.
 
-        What a model puts after a text is left out: the answer would come after its end.
+        An EOS token after the text is omitted: the answer would come after the end.
         """
         text = prompt.encode()
-        room = len(text) + 8
+        size_limit = len(text) + 8
         while True:
-            tokens = (ctypes.c_int32 * room)()
+            tokens = (ctypes.c_int32 * size_limit)()
             count = native.tokenize(
-                self._vocabulary, text, len(text), tokens, room, _ADD_SPECIAL, _PARSE_SPECIAL
+                self._vocabulary, text, len(text), tokens, size_limit, _ADD_SPECIAL, _PARSE_SPECIAL
             )
             if count >= 0:
                 break
-            room = -count
+            size_limit = -count
         if self.adds_eos and count and tokens[count - 1] == native.eos(self._vocabulary):
             count -= 1
         if count == 0:
-            raise bad_request("the prompt has no tokens, so nothing could predict the first one")
+            raise bad_request("the prompt has no tokens, so nothing predicts the first one")
         return tokens[:count]
 
     def piece(self, token: int) -> bytes:
         """Return the bytes of a token; a special token has its name, `<|endoftext|>`, as bytes.
 
-        To a reader of a diff, a name says more than the nothing that it would add to a text.
+        Its text would be empty, which is useless in a diff.
         """
         known = self._pieces.get(token)
         if known is None:
@@ -59,22 +59,22 @@ class Tokenizer:
         return [WireToken(token, self.piece(token)).to_wire() for token in tokens]
 
     def require_known(self, tokens: list[int]) -> None:
-        """Refuse ids that the vocabulary does not have; llama.cpp would end the process."""
+        """Refuse ids outside the vocabulary; llama.cpp would abort the process."""
         unknown = [token for token in tokens if not 0 <= token < self.size]
         if unknown:
             raise bad_request(f"token {unknown[0]} is not one of the {self.size} of the model")
 
     def is_end_of_generation(self, token: int) -> bool:
-        """Say whether a generation ends at this token."""
+        """Return whether a generation ends at this token."""
         return native.is_end_of_generation(self._vocabulary, token)
 
     def _piece(self, token: int) -> bytes:
-        room = 64
+        size_limit = 64
         while True:
-            buffer = ctypes.create_string_buffer(room)
+            buffer = ctypes.create_string_buffer(size_limit)
             size = native.token_to_piece(
-                self._vocabulary, token, buffer, room, _STRIP_NOTHING, _SHOW_SPECIAL
+                self._vocabulary, token, buffer, size_limit, _STRIP_NOTHING, _SHOW_SPECIAL
             )
             if size >= 0:
                 return buffer.raw[:size]
-            room = -size
+            size_limit = -size

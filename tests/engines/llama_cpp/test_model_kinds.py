@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 Damage: TypeAlias = Callable[[bytes], bytes]
 ENCODER = (
-    "the model is an encoder (bert), which makes embeddings and no text; "
-    "use a causal language model"
+    "the model is an encoder (bert), which makes embeddings, not text; use a causal language model"
 )
 _RAW = re.compile(r"gguf_init|llama_model_load|error loading|Traceback|refuses the model")
 """What llama.cpp and Python write for their own developers."""
@@ -105,7 +104,7 @@ def _version(number: int, order: Literal["little", "big"] = "little") -> Damage:
     [
         (lambda _: b"", "the file is empty; fetch the file again"),
         (lambda _: b"tjgg" + bytes(400), "a GGML file from before GGUF; convert"),
-        (lambda data: b"JUNK" + data[4:], "not a GGUF file: it begins with b'JUNK'"),
+        (lambda data: b"JUNK" + data[4:], "not a GGUF file: it starts with b'JUNK'"),
         (lambda data: data[:20], "the file ends within its header; fetch the file again"),
         (lambda data: data[:40], "the file ends or is damaged within its header; fetch"),
         (lambda data: data[:-1], "the file ends before its tensor 'output.weight', so it is trunc"),

@@ -45,12 +45,12 @@ def test_a_sound_model_has_no_notes(idle_engine: "DrivenEngine", tiny_model: "Mo
         (
             {"tokenizer.ggml.unknown_token_id": 9999},
             {},
-            "tokenizer.ggml.unknown_token_id is 9999, a token that the vocabulary does not have",
+            "tokenizer.ggml.unknown_token_id is 9999, which is not in the vocabulary",
         ),
         ({"tokenizer.ggml.add_eos_token": True}, {}, "the model asks for an EOS token after a te"),
         ({"qwen2.context_length": 128}, {}, "n_ctx = 256 is more than the 128 tokens"),
-        ({}, {"flash_attention": True}, "kv_type = f32 only takes memory here"),
-        ({}, {"threads": CORES + 1}, f"threads = {CORES + 1}, but {CORES} cores are usable"),
+        ({}, {"flash_attention": True}, "kv_type = f32 only costs memory here"),
+        ({}, {"threads": CORES + 1}, f"threads = {CORES + 1}, but only {CORES} cores are usable"),
     ],
     ids=["pre-tokenizer", "token-id", "eos", "context", "kv-type", "threads"],
 )
@@ -90,7 +90,7 @@ def test_a_prompt_that_repeats_the_bos_token_is_noted(
     scored = idle_engine.ask(Method.SCORE, prompt=f"{BOS}The", response=" quick")
     by_ids = idle_engine.ask(Method.SCORE, prompt=[0, 0, 1], response=[2])
 
-    assert note.startswith("the prompt begins with two BOS tokens")
+    assert note.startswith("the prompt starts with two BOS tokens")
     assert scored["notes"] == [note]
     assert by_ids["notes"] == []
     assert idle_engine.generate(prompt="The")["notes"] == []
