@@ -26,7 +26,7 @@ from repro_gate.adapters.evidence_file import read_evidence
 from repro_gate.adapters.github.failures import document_of
 from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
-from repro_gate.adapters.hosted.failures import Reader
+from repro_gate.adapters.hosted.failures import ReplyReader
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.adapters.matrix_file import read_matrix
@@ -78,7 +78,7 @@ def _engine(path: Path) -> ProtocolEngine:
 
 def _hosted(path: Path) -> object:
     reply = Reply(status=_OK, headers=_HEADERS, body=path.read_bytes())
-    document = Reader(provider_of(), Secret()).document_of(reply, now=_NOW)
+    document = ReplyReader(provider_of(), Secret()).document_of(reply, now=_NOW)
     answer = Answer(document=document, facts=DrawFacts(), generated=1, is_suffix=False)
     encoding = read_encoding(answer, prefix="p", response="r")
     piece = Encoding(prompt=(), response=(Piece(None, b"r"),))

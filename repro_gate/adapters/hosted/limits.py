@@ -16,7 +16,7 @@ from repro_gate.errors import MeasurementUnavailable
 
 
 class Ledger:
-    """Counts every attempt that is sent, and sends none beyond the budget."""
+    """Counts every call, and allows none beyond the budget."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -24,11 +24,7 @@ class Ledger:
         self.tokens = 0
 
     def spend(self, tokens: int) -> None:
-        """Count one call.
-
-        Raises:
-            MeasurementUnavailable: the budget does not allow it.
-        """
+        """Count one call; raises `MeasurementUnavailable` when the budget does not allow it."""
         budget = self._budget
         if budget.max_calls is not None and self.calls + 1 > budget.max_calls:
             raise _used_up(f"{budget.max_calls} calls", "max_calls")
@@ -47,31 +43,31 @@ def _used_up(what: str, setting: str) -> MeasurementUnavailable:
 
 _MINUTE_S = 60.0
 _ASSUMED_LIMIT = 60
-"""Requests per minute at a server that says that none is left, but not how many there were."""
+"""Requests per minute of a server that reports none left, but no limit."""
 _COUNT = re.compile(r"[0-9]{1,15}")
-_LEAST_WAIT_S = 0.001
-"""A shorter sleep may leave the clock where it was."""
+_MIN_WAIT_S = 0.001
+"""After a shorter sleep the clock may show the same time."""
 
 
-class Bucket:
-    """A limit per minute, as tokens that flow into a bucket and are taken out of it."""
+class TokenBucket:
+    """A limit per minute, as a bucket that is refilled steadily."""
 
     def __init__(self, limit: int, *, now: float) -> None:
         self._limit = limit
         self._level = float(limit)
         self._at = now
 
-    def heed(self, limit: int | None, remaining: int | None, *, now: float) -> None:
-        """Believe what a server says, but never that more is left than we have counted."""
+    def update(self, limit: int | None, remaining: int | None, *, now: float) -> None:
+        """Take over what a server reports, except a level above our own count."""
         self._refill(now)
         if limit is not None:
             self._limit = limit
         self._level = min(self._level, self._limit if remaining is None else remaining)
 
     def wait_s(self, cost: int, *, now: float) -> float:
-        """Return how long it takes until `cost` may be taken."""
+        """Return how long it takes until `cost` can be taken."""
         self._refill(now)
-        # What is larger than the bucket goes when the bucket is full, and leaves a debt.
+        # A cost above the limit is allowed when the bucket is full, and leaves a debt.
         missing = min(cost, self._limit) - self._level
         return max(0.0, missing * _MINUTE_S / self._limit)
 
@@ -80,42 +76,38 @@ class Bucket:
         self._level -= cost
 
     def _refill(self, now: float) -> None:
-        flown = (now - self._at) * self._limit / _MINUTE_S
-        self._level = min(float(self._limit), self._level + flown)
+        refill = (now - self._at) * self._limit / _MINUTE_S
+        self._level = min(float(self._limit), self._level + refill)
         self._at = now
 
 
-class Pacer:
-    """Lets the calls to one provider go when their time has come."""
+class RateLimiter:
+    """Delays the calls to one provider, so that its limits are kept before it has to reject any."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._clock: Callable[[], float] = runtime.clock
         self._sleep = runtime.sleep
-        self._buckets: dict[RateFamily, Bucket] = {}
-        self._held_until = float("-inf")
+        self._buckets: dict[RateFamily, TokenBucket] = {}
+        self._paused_until = float("-inf")
         self._lock = asyncio.Lock()
 
-    async def turn(self, costs: Mapping[RateFamily, int], deadline: Deadline) -> None:
-        """Return when a call of these costs may be sent.
-
-        Raises:
-            HttpFailure: that would be after the deadline.
-        """
+    async def acquire(self, costs: Mapping[RateFamily, int], deadline: Deadline) -> None:
+        """Wait until a call of these costs may be sent; raises `HttpFailure` if not in time."""
         deadline.require()
-        # Whoever waits keeps the others behind it: the first to come is the first to go.
+        # The lock is held while waiting, so that calls are sent in the order of their arrival.
         async with self._lock:
             while (wait_s := self._wait_s(costs)) > 0:
                 deadline.require(wait_s)
-                await self._sleep(max(wait_s, _LEAST_WAIT_S))
+                await self._sleep(max(wait_s, _MIN_WAIT_S))
             for family, bucket in self._buckets.items():
                 bucket.take(costs.get(family, 0))
 
-    def hold(self, seconds: float) -> None:
-        """Send nothing for a while: a server that asks one call to wait means all of them."""
-        self._held_until = max(self._held_until, self._clock() + seconds)
+    def pause(self, seconds: float) -> None:
+        """Delay all calls: a server that asks one of them to wait means all."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
 
-    def heed(self, headers: Mapping[str, str]) -> None:
-        """Take in what an answer says of the limits."""
+    def update_limits(self, headers: Mapping[str, str]) -> None:
+        """Read the limits in the headers of a reply."""
         is_over = headers.get(OVER_LIMIT, "").strip().lower() in {"yes", "true", "1"}
         for family in FAMILIES:
             limit = _count(headers.get(family.limit)) or None
@@ -123,11 +115,11 @@ class Pacer:
             if family is REQUESTS and is_over:
                 remaining = 0
             if limit is not None or remaining == 0 or family in self._buckets:
-                self._bucket(family, limit).heed(limit, remaining, now=self._clock())
+                self._bucket(family, limit).update(limit, remaining, now=self._clock())
 
-    def _bucket(self, family: RateFamily, limit: int | None) -> Bucket:
+    def _bucket(self, family: RateFamily, limit: int | None) -> TokenBucket:
         if family not in self._buckets:
-            self._buckets[family] = Bucket(limit or _ASSUMED_LIMIT, now=self._clock())
+            self._buckets[family] = TokenBucket(limit or _ASSUMED_LIMIT, now=self._clock())
         return self._buckets[family]
 
     def _wait_s(self, costs: Mapping[RateFamily, int]) -> float:
@@ -135,7 +127,7 @@ class Pacer:
         waits = (
             bucket.wait_s(costs.get(family, 0), now=now) for family, bucket in self._buckets.items()
         )
-        return max(self._held_until - now, *waits, 0.0)
+        return max(self._paused_until - now, *waits, 0.0)
 
 
 def _count(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""What is kept of the call behind a draw, for whoever watches a provider over time."""
+"""The facts that are kept of each call, and of the backends that answered."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,75 +16,77 @@ from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.strict_json import value_at
 
 FINGERPRINT: Final = "system_fingerprint"
-"""What a server calls its own configuration, in the body of an answer."""
-_LONGEST = 200
-_MOST_SEEN = 16
-"""Of more hosts than these a reader learns nothing."""
-_Asked = tuple[str, str]
+"""Where the body of an answer has an id of the server's configuration."""
+_MAX_LENGTH = 200
+_MAX_VALUES = 16
+"""A longer list of hosts is of no use to a reader."""
+_Requested = tuple[str, str]
 
 
 def facts_of(
     reply: TimedReply, document: Any, key: Secret, *, attempts: int, now: datetime
 ) -> DrawFacts:
-    """Return what a reply says of itself; every text is safe, short and without the key.
+    """Return the facts of a reply; every text is safe, short and without the key.
 
-    The name of the model that was asked for is our own, and stays whole whatever the key is: it is
-    compared with what another key was told.
+    The requested model's name is never scrubbed: it is compared with answers to other keys.
     """
     headers = reply.headers
-    kept = {name: key.quote(headers[name], longest=_LONGEST) for name in KEPT if name in headers}
+    kept = {
+        name: key.quote(headers[name], max_length=_MAX_LENGTH) for name in KEPT if name in headers
+    }
     fingerprint = value_at(document, FINGERPRINT)
     if isinstance(fingerprint, str) and fingerprint:
-        kept[FINGERPRINT] = key.quote(fingerprint, longest=_LONGEST)
+        kept[FINGERPRINT] = key.quote(fingerprint, max_length=_MAX_LENGTH)
     model = _model_of(document)
+    request_id = _first(headers, ANSWERED_IDS) or reply.request_id
     return DrawFacts(
         at=now.isoformat(timespec="milliseconds"),
-        model=(Secret() if model == reply.model else key).quote(model, longest=_LONGEST),
-        request_id=key.quote(_first(headers, ANSWERED_IDS) or reply.request_id, longest=_LONGEST),
+        model=(Secret() if model == reply.model else key).quote(model, max_length=_MAX_LENGTH),
+        request_id=key.quote(request_id, max_length=_MAX_LENGTH),
         latency_s=round(reply.latency_s, 4),
         attempts=attempts,
         headers=kept or None,
     )
 
 
-class Sightings:
-    """Who answered for a model, as far as answers came."""
+class ObservedBackends:
+    """The models, backends and configurations that have answered so far."""
 
     def __init__(self) -> None:
-        self._models: dict[_Asked, dict[str, None]] = defaultdict(dict)
-        self._backends: dict[_Asked, dict[str, None]] = defaultdict(dict)
-        self._fingerprints: dict[_Asked, dict[str, None]] = defaultdict(dict)
+        self._models: dict[_Requested, dict[str, None]] = defaultdict(dict)
+        self._backends: dict[_Requested, dict[str, None]] = defaultdict(dict)
+        self._fingerprints: dict[_Requested, dict[str, None]] = defaultdict(dict)
         self.notes: dict[Note, None] = {}
-        """What is worth knowing of prompts, each once."""
+        """Notes about prompts, without repetitions."""
 
-    def note(self, provider: ProviderSpec, model: str, facts: DrawFacts) -> None:
-        """Keep who answered when a model was asked for."""
+    def add(self, provider: ProviderSpec, model: str, facts: DrawFacts) -> None:
+        """Add the answer to a request for a model."""
         _keep(self._models[provider.name, model], facts.model)
         headers = facts.headers or {}
         _keep(self._backends[provider.name, model], _first(headers, BACKENDS))
         _keep(self._fingerprints[provider.name, model], headers.get(FINGERPRINT, ""))
 
-    def note_prompt(self, cell: LogprobCell, encoding: Encoding) -> None:
-        """Keep that a prompt begins twice, if it does."""
+    def add_prompt(self, cell: LogprobCell, encoding: Encoding) -> None:
+        """Add a note when a server adds a token that the prompt starts with already."""
         twice = doubled_beginning(encoding.prompt, prefix=cell.prefix)
         if twice is not None:
-            message = f"the server adds {twice} before the prompt, which begins with it already"
+            message = f"the server adds {twice} before a prompt that starts with it already"
             about = cell.policy.name
             self.notes[Note(about=about, message=message, origin=NoteOrigin.SERVER)] = None
 
     def facts(self, policy: Policy) -> Facts:
-        """Return who has answered for a policy's model so far."""
-        asked = policy.provider.name, policy.model
+        """Return what has answered for a policy's model so far."""
+        requested = policy.provider.name, policy.model
         seen = {
-            "model.answered": ", ".join(sorted(self._models.get(asked, ()))),
-            "provider.backends": ", ".join(sorted(self._backends.get(asked, ()))),
-            SERVER_FINGERPRINT: ", ".join(sorted(self._fingerprints.get(asked, ()))),
+            "model.answered": ", ".join(sorted(self._models.get(requested, ()))),
+            "provider.backends": ", ".join(sorted(self._backends.get(requested, ()))),
+            SERVER_FINGERPRINT: ", ".join(sorted(self._fingerprints.get(requested, ()))),
         }
         return {name: value for name, value in seen.items() if value}
 
 
 def _keep(seen: dict[str, None], value: str) -> None:
-    if value and len(seen) < _MOST_SEEN:
+    if value and len(seen) < _MAX_VALUES:
         seen[value] = None
 
 

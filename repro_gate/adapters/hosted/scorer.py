@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from repro_gate.adapters.hosted.client import read_key
 from repro_gate.adapters.hosted.limits import Ledger
-from repro_gate.adapters.hosted.metadata import Sightings
+from repro_gate.adapters.hosted.metadata import ObservedBackends
 from repro_gate.adapters.hosted.provider import ProviderClient
 from repro_gate.adapters.http.client import is_loopback
 from repro_gate.adapters.http.retry import HttpFailure, Runtime
@@ -29,9 +29,9 @@ async def spread(
     *,
     at: Callable[[_Task], ProviderSpec],
 ) -> None:
-    """Make all tasks; the first exception of one ends the others and is let through.
+    """Make all tasks, as many at once as each provider allows; the first exception ends them all.
 
-    Few workers share the tasks, so that ten thousand of them take no more memory than ten.
+    A few workers share the tasks, so that ten thousand of them take no more memory than ten.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -68,44 +68,44 @@ class HostedScorer:
     def __init__(self, budget: Budget, *, runtime: Runtime | None = None) -> None:
         self._runtime = runtime or Runtime()
         self._ledger = Ledger(budget)
-        self._sightings = Sightings()
+        self._backends = ObservedBackends()
         self._clients: dict[ProviderSpec, ProviderClient | MissedDraw] = {}
         """The outcome of every draw in place of a client that cannot be opened."""
         self._runner: asyncio.Runner | None = None
 
     @property
     def sent_calls(self) -> int:
-        """How many calls were sent; every attempt counts."""
+        """The number of calls that were sent, each attempt counted."""
         return self._ledger.calls
 
     @property
     def sent_tokens(self) -> int:
-        """How many tokens were sent and asked for; those of a text to encode are estimated."""
+        """The number of tokens that were sent and requested; of a text to encode, an estimate."""
         return self._ledger.tokens
 
     def source(self, policy: Policy) -> str:
         """Return the name of the policy's provider; raises `MeasurementUnavailable` without a key.
 
-        Who has no key could not record a baseline either, and is not told to.
+        Without a key no baseline could be recorded, so none is called missing.
         """
         read_key(policy.provider, self._runtime.environ)
         return policy.provider.name
 
     def facts(self, policy: Policy) -> Facts:
-        """Return where the policy's model is, and who has answered for it so far."""
+        """Return where the policy's model is, and what has answered for it so far."""
         provider = policy.provider
         return {
             "provider": provider.kind.value,
             "provider.host": printable(_host_of(provider)),
-            **self._sightings.facts(policy),
+            **self._backends.facts(policy),
         }
 
     def notes(self) -> tuple[Note, ...]:
-        """Return what was noticed so far."""
-        return tuple(self._sightings.notes)
+        """Return the notes so far."""
+        return tuple(self._backends.notes)
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[_Encoded]:
-        """Return the tokens of each cell; cells of one text and model are asked about once."""
+        """Return the tokens of each cell, with one request for cells of the same text and model."""
         found: dict[_TextKey, _Encoded] = {}
 
         async def make(cell: LogprobCell) -> None:
@@ -126,7 +126,7 @@ class HostedScorer:
         return found[0]
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
-        """Make the draws, and tell of each as soon as it is there."""
+        """Make the draws, and report each as soon as it is made."""
 
         async def make(request: DrawRequest) -> None:
             seen(request, await self._ask(request.cell, lambda client: client.draw(request)))
@@ -134,7 +134,7 @@ class HostedScorer:
         self._run(spread(requests, make, at=lambda request: _provider_of(request.cell)))
 
     def close(self) -> None:
-        """Let go of all connections; safe to call more than once."""
+        """Close all connections; may be called again."""
         runner, self._runner = self._runner, None
         if runner is not None:
             with runner:
@@ -147,10 +147,10 @@ class HostedScorer:
             self._runner.run(self._tidied(work))
         except BaseException:
             runner, self._runner = self._runner, None
-            # What is under way must not go on. A signal that stopped the loop between two tasks
-            # comes up again as the tasks end, and is already on its way.
+            # No call may continue. A signal that stopped the loop between two tasks is raised
+            # again as the tasks end, and is being raised already.
             with contextlib.suppress(BaseException):
-                # asyncio would print it a second time, as one that nobody has asked a task for.
+                # asyncio would print the exception a second time, as one that no task retrieved.
                 runner.get_loop().set_exception_handler(_ignore)
                 runner.close()
             raise
@@ -180,7 +180,7 @@ class HostedScorer:
                 self._clients[provider] = ProviderClient(
                     provider,
                     ledger=self._ledger,
-                    sightings=self._sightings,
+                    backends=self._backends,
                     runtime=self._runtime,
                 )
             except (HttpFailure, MeasurementUnavailable) as error:
@@ -191,7 +191,7 @@ class HostedScorer:
 def _host_of(provider: ProviderSpec) -> str:
     host = provider.host
     name = host.rpartition(":")[0] or host
-    # A server on this machine has another port each time, and is the same all the same.
+    # A server on this machine is the same one whatever its port.
     return name if is_loopback(name.strip("[]")) else host
 
 
@@ -204,4 +204,4 @@ def _text_key(cell: LogprobCell) -> _TextKey:
 
 
 def _ignore(*_: object) -> None:
-    """Print nothing: the exception that ended the loop is let through."""
+    """Print nothing: the exception is raised anyway."""

@@ -143,7 +143,7 @@ class Client:
         if 300 <= response.status_code < 400:  # noqa: PLR2004 -- the class of redirects
             target = _host_in(response.headers.get("location", ""))
             # The rest of the address may repeat the request.
-            shown = server.secret.quote(target, longest=80) or "another place"
+            shown = server.secret.quote(target, max_length=80) or "another place"
             raise server.failure(
                 f"{status_text(response.status_code)}: a redirect to {shown} is not followed",
                 remedy=server.if_moved,

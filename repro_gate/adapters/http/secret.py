@@ -50,13 +50,13 @@ class Secret:
         """Return bytes without the key."""
         return self.scrub(data.decode("latin-1")).encode("latin-1")
 
-    def quote(self, untrusted: str, *, longest: int = _MAX_SHOWN) -> str:
+    def quote(self, untrusted: str, *, max_length: int = _MAX_SHOWN) -> str:
         """Return untrusted text as one safe line of bounded length without the key."""
         # Squeezed first and cut last: what is searched is what would be shown.
         line = " ".join(untrusted.split())
         shown = self.scrub(line[:_MAX_READ])
-        is_cut = len(line) > _MAX_READ or len(shown) > longest
-        return printable(shown[:longest]) + ("..." if is_cut else "")
+        is_cut = len(line) > _MAX_READ or len(shown) > max_length
+        return printable(shown[:max_length]) + ("..." if is_cut else "")
 
 
 def is_sendable(secret: str) -> bool:

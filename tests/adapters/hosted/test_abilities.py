@@ -37,10 +37,10 @@ REMEDY = (
     "and llama-server does not"
 )
 IGNORED = (
-    "test-host cannot be gated: it ignored `echo` and gave log-probabilities of what it generated, "
+    "test-host cannot be gated: it ignored `echo` and gave log-probabilities of generated tokens, "
     "not of the prompt"
 )
-OVERRUN = "test-host cannot be gated: it took `max_tokens = 1` for no limit and generated 40 tokens"
+OVERRUN = "test-host cannot be gated: it ignored `max_tokens = 1` and generated 40 tokens"
 REFUSED = (
     "test-host: status 400 (Bad Request): Only no echo is supported "
     "(it cannot be gated without `echo`)"
@@ -191,8 +191,8 @@ def test_a_server_that_could_before_is_asked_again() -> None:
     assert isinstance(first, Draw)
     assert second == MissedDraw(
         reason="test-host: it gives no log-probabilities of the prompt, "
-        "though it did better before",
-        remedy="look for another version or server behind base_url; go on with --resume",
+        "although an earlier answer was complete",
+        remedy="check for another version or server behind base_url; resume with --resume",
     )
     assert isinstance(third, Draw)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.hosted.failures import failure_of
+from repro_gate.adapters.hosted.failures import error_in
 from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
 from repro_gate.core.policies import ProviderSpec
 from tests.fakes.hosted import (
@@ -119,7 +119,7 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(document: Any, said: st
         (
             "text/plain",
             "ask later",
-            f"test-host: the answer is no JSON but text/plain: ask later {AGAIN}",
+            f"test-host: the answer is not JSON (text/plain): ask later {AGAIN}",
         ),
         ("text/plain", '{"error": {"code": 429, "message": "x"}}', f"{RATE}: x {AGAIN}"),
         (
@@ -127,11 +127,11 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(document: Any, said: st
             "ask later",
             f"test-host: the answer is malformed JSON: ask later {AGAIN}",
         ),
-        ("text/html", "<h1>no</h1>", f"test-host: the answer is no JSON but text/html {AGAIN}"),
+        ("text/html", "<h1>no</h1>", f"test-host: the answer is not JSON (text/html) {AGAIN}"),
         (
             "text/html",
             "<!doctype html><title>Sign in &amp; go</title>",
-            f"test-host: the answer is no JSON but text/html: Sign in & go {AGAIN}",
+            f"test-host: the answer is not JSON (text/html): Sign in & go {AGAIN}",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_what_succeeded_is_no_failure() -> None:
         error=None, errors=[], success=True, code=0, status="ok", message="success", type="text"
     )
 
-    assert failure_of(wrapped) is None
+    assert error_in(wrapped) is None
     assert isinstance(_draw(json_response(wrapped)), Draw)
 
 
@@ -224,18 +224,18 @@ def test_a_report_may_be_deeper_than_it_can_be_written() -> None:
     for _ in range(5000):
         report = [report]
 
-    failure = failure_of({"errors": report})
+    failure = error_in({"errors": report})
 
     assert failure is not None
-    assert failure.words == "a report too deep to be read"
+    assert failure.message == "an error nested too deeply to be shown"
 
 
 def test_the_words_of_a_report_are_bounded() -> None:
     """They are searched for the name of a field with patterns that take their time."""
-    failure = failure_of({"error": {"message": "token " * (1 << 20)}})
+    failure = error_in({"error": {"message": "token " * (1 << 20)}})
 
     assert failure is not None
-    assert len(failure.words) == 1 << 16
+    assert len(failure.message) == 1 << 16
 
 
 @given(report=_NESTED, beside=st.booleans())

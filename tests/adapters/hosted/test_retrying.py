@@ -58,7 +58,7 @@ def _draw(
 
 
 _USED_UP = (
-    "lower concurrency of providers.test-host, or go on later with --resume; a used-up quota has "
+    "lower concurrency of providers.test-host, or resume later with --resume; a used-up quota has "
     "to be raised at the provider"
 )
 _GONE = (
@@ -103,7 +103,7 @@ def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
             "change the policy or providers.test-host in the matrix as the server's message asks",
         ),
         (429, _USED_UP),
-        (503, "the server fails: go on later with --resume, or ask its operator"),
+        (503, "the server fails: resume later with --resume, or ask its operator"),
     ],
 )
 def test_each_status_has_a_remedy_of_its_own(status: int, remedy: str) -> None:
@@ -146,7 +146,7 @@ def test_a_storm_ends_the_draw_and_says_so() -> None:
 
     assert missed == MissedDraw(
         reason="test-host: status 503 (Service Unavailable): not now (attempts: 6)",
-        remedy="the server fails: go on later with --resume, or ask its operator",
+        remedy="the server fails: resume later with --resume, or ask its operator",
     )
     assert sequel.calls == 6
 
@@ -217,7 +217,7 @@ def test_a_clock_that_jumps_neither_hangs_nor_spins(jump: timedelta, wait_s: flo
 @pytest.mark.parametrize(
     ("response", "reason"),
     [
-        (httpx.Response(200, content=b"{}"), "the answer is no JSON but nothing said"),
+        (httpx.Response(200, content=b"{}"), "the answer is not JSON (no content type)"),
         (
             httpx.Response(200, headers={"content-type": "application/json"}, content=b'{"a":'),
             "the answer is malformed JSON",

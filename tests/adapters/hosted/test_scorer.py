@@ -404,7 +404,7 @@ def test_a_prompt_that_begins_twice_is_noted(
 
     noted = Note(
         about="base",
-        message=f"the server adds {prompt[0]} before the prompt, which begins with it already",
+        message=f"the server adds {prompt[0]} before a prompt that starts with it already",
         origin=NoteOrigin.SERVER,
     )
     assert all(isinstance(outcome, Draw) for _, outcome in outcomes)

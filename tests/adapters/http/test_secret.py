@@ -216,7 +216,7 @@ def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
         for after in (0, 70_000)
     ]
 
-    shown = [key.quote(text, longest=cut) for text in texts]
+    shown = [key.quote(text, max_length=cut) for text in texts]
 
     assert [text for text in shown if _shown(KEY, text) or len(text) > cut + 3] == []
 

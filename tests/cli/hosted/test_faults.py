@@ -109,7 +109,7 @@ def test_an_answer_that_is_wrong_is_invalid(
     ("item", "reason"),
     [
         ("storm", "fake: status 503 (Service Unavailable): scripted (attempts: 2)"),
-        ("page", "fake: the answer is no JSON but text/html (attempts: 2)"),
+        ("page", "fake: the answer is not JSON (text/html) (attempts: 2)"),
         ("torn", "fake: no answer: "),
         ("unknown", "fake: status 404 (Not Found): no such model"),
         ("shorter", "the echo has 16 of the 17 tokens of the response"),
