@@ -1,27 +1,26 @@
 #!/usr/bin/env bash
-# Installs repro-gate for the action, in a folder of its own below $RUNNER_TEMP:
+# Installs repro-gate for the action, into a new folder below $RUNNER_TEMP:
 #
 #   install.sh gate      the command, with every package pinned by hash; no inference library
-#   install.sh plan      finds out how the inference library has to be built on this machine
+#   install.sh plan      determines how to build the inference library on this machine
 #   install.sh library   builds it, or takes it from a cache
 #
-# The folder is handed from one to the next in $SETUP_FOLDER. Nothing is written elsewhere but into
-# the caches of uv and pip and below $RUNNER_TOOL_CACHE/repro-gate, nothing needs root, and two jobs on
-# one machine do not meet.
+# $SETUP_FOLDER passes the folder on. Outside of it, only the caches of uv and pip and
+# $RUNNER_TOOL_CACHE/repro-gate are written. Nothing needs root, and jobs on one machine do not interfere.
 set -euo pipefail
-# A substitution that fails is a failure of what it stands in.
+# A failed command substitution fails the command that contains it.
 shopt -s inherit_errexit
 
 ROOT="$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)"
 readonly ROOT LOCKS="$ROOT/.github/action"
 # The first uv that knows `extra-build-variables` and checks the hashes of build requirements.
 readonly OLDEST_UV=0.9.0
-# Those for which every package of the locks has a wheel.
+# Every package of the locks has a wheel for these.
 readonly OLDEST_PYTHON=3.11 NEWEST_PYTHON=3.14 PYTHON_TOO_NEW=3.15
 readonly DEFAULT_NAME=repro-gate
 readonly USAGE_INVALID=2 NOT_MEASURABLE=4
 
-# Folders of the PATH are meant from the folder of the caller, and we leave that one.
+# Relative folders in PATH refer to the caller's folder, which this script leaves.
 absolute_path() {
   local folder absolute=''
   while IFS= read -r -d : folder; do
@@ -36,7 +35,7 @@ fail() { # EXIT_CODE MESSAGE
   exit "$1"
 }
 
-# What is wrong with the inputs. It is said at once, and ends the step when it can be told on GitHub.
+# Refused inputs are logged at once, but end the step only when `publish` is installed and can report them.
 refused=()
 reasons=''
 
@@ -47,7 +46,7 @@ refuse() { # INPUT MESSAGE
 }
 
 expect() { # INPUT VALUE PATTERN WHAT
-  # The ranges of a pattern are those of ASCII.
+  # Ranges in patterns are ASCII ranges.
   local LC_ALL=C
   [[ $2 =~ ^($3)$ ]] || refuse "$1" "$(printf 'expected %s, got %q' "$4" "$2")"
 }
@@ -85,7 +84,7 @@ check_inputs() {
   fi
 }
 
-# The legs of a matrix share all else that GitHub calls a job by.
+# Only the values distinguish the legs of a matrix: GitHub gives them the same job id.
 name_of_the_gate() { # FOLDER
   case "$SETUP_ARTIFACT_NAME" in
   '{'*)
@@ -100,7 +99,7 @@ print(name_in_matrix(sys.argv[1], json.loads(sys.argv[2])))
   esac
 }
 
-# Whoever tells the result finds there why there is none, as if the command had been asked.
+# `publish` reads the reasons there, as if `check` had failed.
 leave_reasons() { # FOLDER
   "$1/environment/bin/python" -I -c '
 import sys
@@ -121,7 +120,7 @@ find_uv() { # FOLDER -> the command
   local python kept wheel
   python="$(command -v python3 || command -v python)" ||
     fail "$NOT_MEASURABLE" "the runner has neither uv $OLDEST_UV nor a Python that could fetch it"
-  # The lock is a part of the name, so that another version is another folder.
+  # Each version of the lock has its own folder.
   kept="$(digest_of "$LOCKS/requirements-uv.lock")"
   kept="${RUNNER_TOOL_CACHE:+$RUNNER_TOOL_CACHE/repro-gate/uv-${kept:0:16}-$(uname -m)}"
   if wheel="$(wheel_of_uv "$kept")" && unpack_uv "$python" "$wheel" "$1"; then
@@ -144,8 +143,7 @@ fetch_uv() { # PYTHON FOLDER
     fail "$NOT_MEASURABLE" "uv could not be fetched: see above"
 }
 
-# Any job on the machine can write to the folder of tools: what is there counts only as far as the lock
-# vouches for it, which is checked each time.
+# Any job on the machine can write to the tool cache, so the digest is verified each time.
 wheel_of_uv() { # FOLDER -> the file, if its hash is one of the lock
   local wheel digest
   for wheel in "$1"/uv-*.whl; do
@@ -168,7 +166,7 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
 ' "$2" "$3/uv" >&2 && chmod +x "$3/uv" && is_new_enough "$("$3/uv" --version)"
 }
 
-# Whole or not at all: a job that is cancelled leaves no part of it under its name.
+# Atomic: a cancelled job leaves no partial file.
 keep() { # FILE FOLDER
   [[ -n $2 ]] || return 0
   local new
@@ -186,12 +184,11 @@ is_new_enough() { # "uv VERSION ..."
   [[ $1 =~ ^uv\ ([0-9.]+) ]] && printf '%s\n' "$OLDEST_UV" "${BASH_REMATCH[1]}" | sort -V -C
 }
 
-# What is in uv's cache needs no network. More than that: where a package host does not say how long
-# its files stay as they are, uv asks again and then compiles again what it has compiled before.
+# Offline first: without cache headers from the package host, uv online compiles again what is in its cache.
 from_cache_or_network() { # UV SUBCOMMAND...
   local said
   said="$("$@" --offline --quiet 2>&1)" && return
-  # What was compiled in vain would be again, and that takes minutes.
+  # A failed compilation would fail again, after minutes.
   if [[ $said == *'build backend returned an error'* ]]; then
     printf '%s\n' "$said" >&2
     return 1
@@ -204,20 +201,19 @@ install_gate() {
   local folder uv name python="$SETUP_PYTHON_VERSION"
   if [[ " ${refused[*]} " == *' python-version '* ]]; then python="$OLDEST_PYTHON"; fi
   folder="$(mktemp -d "$RUNNER_TEMP/repro-gate.XXXXXXXX")"
-  # What is checked may hold settings of uv, which would decide where we are installed and from where.
-  # uv looks for them from its own folder upwards, and no further than to the first file of settings.
+  # Ignore settings of uv in the checkout: uv searches upwards for the first file of settings, which is this one.
   cd "$folder"
   : >uv.toml
   uv="$(find_uv "$folder")"
   "$uv" venv --quiet --no-project --python ">=$python,<$PYTHON_TOO_NEW" "$folder/environment" ||
     fail "$NOT_MEASURABLE" "there is no Python from $python to $NEWEST_PYTHON and none could be fetched, or uv could not work: see above"
-  # What builds a package would not be pinned.
+  # Build requirements of a package would not be pinned.
   from_cache_or_network "$uv" pip sync --quiet --python "$folder/environment" --no-build \
     --require-hashes "$ROOT/requirements-report.lock" ||
     fail "$NOT_MEASURABLE" "the packages of the gate could not be installed: see above"
-  # A wheel of it would stay in uv's cache: one more with every job, on a runner that is kept.
+  # Copied, because uv would cache one more wheel with every job.
   cp -R "$ROOT/repro_gate" "$folder"/environment/lib/python3.*/site-packages/
-  # Without -I, a file of the folder that is checked, or of PYTHONPATH, could stand in for a library.
+  # Without -I, files in the checkout or PYTHONPATH could shadow a library.
   printf '#!/usr/bin/env bash\nexec %q -I -m repro_gate "$@"\n' "$folder/environment/bin/python" \
     >"$folder/repro-gate"
   chmod +x "$folder/repro-gate"
@@ -232,7 +228,7 @@ install_gate() {
   fi
   printf 'The report of this attempt is in the artifact %s.\n' "$name" >"$folder/claim"
   output name "$name"
-  # The letters at the end of the folder are of this use of the action alone.
+  # The random suffix of the folder is unique to this use of the action.
   output unique-name "$name-${folder##*.}"
   output claim "$folder/claim"
   output folder "$folder"
@@ -278,7 +274,7 @@ plan_library() {
     architecture="${SETUP_CUDA_ARCHITECTURE:-$(architecture_of_the_gpu)}"
     toolkit="$("$nvcc" --version | sed -n 's/.*\(V[0-9.]*\)$/\1/p')"
     flags="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=$architecture-real $flags"
-    # The build does not read the last one: it keeps the wheels of two toolkits apart in uv's cache.
+    # BUILT_WITH is not read by the build; it separates the wheels of two toolkits in uv's cache.
     variables="$(printf ', CUDACXX = "%s", BUILT_WITH = "%s"' "$nvcc" "$toolkit")"
   fi
   printf '[extra-build-variables]\nllama-cpp-python = { CMAKE_ARGS = "%s"%s }\n' \
@@ -293,7 +289,7 @@ key_of_the_library() {
   local digest
   digest="$({
     cat "$SETUP_FOLDER/library.lock" "$SETUP_FOLDER/uv.toml" "$LOCKS/requirements-build.lock"
-    # Another uv may not find what this one has kept, and what was found is not kept anew.
+    # Another version of uv may not find these cache entries, and a restored cache is not saved again.
     "$SETUP_UV" --version
     # A wheel made with a later C library does not run with an earlier one.
     getconf GNU_LIBC_VERSION 2>/dev/null || true
@@ -302,8 +298,8 @@ key_of_the_library() {
   printf 'repro-gate-%s-%s-%s-%s' "${RUNNER_OS:-Linux}" "$(uname -m)" "$SETUP_ACCELERATOR" "${digest%% *}"
 }
 
-# Each way of building has a cache of its own. In a shared one, an online call for one of them, also if it
-# is cancelled, can make uv forget what it has compiled for the others.
+# One cache per build configuration: in a shared one, an online call for one of them, even if cancelled, can
+# make uv discard the compiled wheels of the others.
 cache_of_the_library() { # -> a folder, or nothing for the cache of uv
   if [[ $SETUP_CACHE == true ]]; then
     printf '%s' "$RUNNER_TEMP/repro-gate-cache"
@@ -317,24 +313,24 @@ install_library() {
   kept="$(cache_of_the_library)"
   printf 'Installing llama-cpp-python for %s; the first time it is compiled, which takes minutes.\n' \
     "$SETUP_ACCELERATOR"
-  # Not --config-file: with it uv would forget which package hosts the machine uses.
+  # Not --config-file: with it uv would ignore the package index of the machine.
   cd "$SETUP_FOLDER"
   install=("$SETUP_UV" pip install --python "$SETUP_FOLDER/environment" --no-deps
     --require-hashes --build-constraints "$LOCKS/requirements-build.lock"
     --requirements "$SETUP_FOLDER/library.lock")
-  # An image may have it in the cache of uv.
+  # An image may have it in uv's own cache.
   if is_compiled "$kept" || { [[ $SETUP_CACHE != true ]] && is_compiled ''; }; then return; fi
   if [[ -n $kept ]]; then export UV_CACHE_DIR="$kept"; fi
   from_cache_or_network "${install[@]}" ||
     fail "$NOT_MEASURABLE" "llama-cpp-python could not be installed: see above"
   if [[ -n $kept ]]; then
-    # Only what was compiled is worth keeping.
+    # Keep compiled wheels only.
     "$SETUP_UV" cache prune --ci --quiet
   fi
 }
 
-# Installs what a cache has compiled, and compiles nothing: without isolation the build finds none of its
-# tools in the environment, and ends at once.
+# Installs from the cache without compiling: without isolation a build fails at once, because its tools are not
+# in the environment.
 is_compiled() { # FOLDER; the command is ${install[@]}
   (
     if [[ -n $1 ]]; then export UV_CACHE_DIR="$1"; fi

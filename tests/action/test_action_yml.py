@@ -67,7 +67,7 @@ def test_every_option_with_a_variable_can_be_asked_for(command: str) -> None:
 def test_the_gpu_is_looked_for_where_the_check_will_look() -> None:
     """The doctor is asked for the engines and devices of the check, before it, with CUDA."""
     written = {step["name"]: step for step in document(ACTION)["runs"]["steps"]}
-    doctor, check = written["See that the GPU is used"], written["Check"]
+    doctor, check = written["Verify that the GPU is used"], written["Check"]
     assert doctor["if"] == (
         "${{ inputs.accelerator == 'cuda' && steps.library.outputs.key != '' }}"
     )
