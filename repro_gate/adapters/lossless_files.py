@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from repro_gate import __version__
-from repro_gate.adapters.atomic import write_atomically
+from repro_gate.adapters.files.atomic import write_atomically
+from repro_gate.adapters.files.parsing import Limits, json_of
+from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.adapters.lossless import decode, encode
 from repro_gate.adapters.lossless_scalars import Refused
-from repro_gate.adapters.parsing import Limits, json_of
-from repro_gate.adapters.plain_files import read_plain, require_no_link
 from repro_gate.core.contradictions import Contradiction
 from repro_gate.errors import InputInvalid
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro_gate.adapters.documents import TooLarge, max_bytes_of, parse_json
-from repro_gate.adapters.golden_files import SCHEMA, GoldenFiles, parse_golden
-from repro_gate.adapters.goldens import SyrupyGoldens
-from repro_gate.adapters.plain_files import read_plain, require_no_link
+from repro_gate.adapters.files.documents import TooLarge, max_bytes_of, parse_json
+from repro_gate.adapters.files.golden_writer import SyrupyGoldens
+from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
+from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.core.cells import require_name
 from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix
@@ -99,7 +99,7 @@ def _read_vouched(directory: Path, entry: Mapping[str, Any]) -> Golden:
     file = GoldenFiles(directory / FOLDER).file(profile, cell_id)
     for folder in (directory / FOLDER, file.parent):
         require_no_link(folder)
-    data = read_plain(file, max_bytes=max_bytes_of(SCHEMA), may_be_link=False)
+    data = read_plain(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA), may_be_link=False)
     digest = hashlib.sha256(data).hexdigest()
     if digest != entry["observed_sha256"]:
         raise InputInvalid.at(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from repro_gate.adapters import lossless_files as files
+from repro_gate.adapters.files.untrusted_files import require_no_link
 from repro_gate.adapters.lossless_files import THIS_TOOL, Tool
-from repro_gate.adapters.plain_files import require_no_link
 from repro_gate.core.consistency import contradiction_in_shard
 from repro_gate.core.shards import ShardReport
 from repro_gate.errors import InputInvalid

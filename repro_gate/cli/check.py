@@ -8,8 +8,8 @@ from itertools import chain
 
 from rich.console import Console
 
-from repro_gate.adapters.model_files import absence_remedy
-from repro_gate.adapters.plain_files import absence_of
+from repro_gate.adapters.files.models import absence_remedy
+from repro_gate.adapters.files.untrusted_files import absence_of
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import results, wiring
 from repro_gate.cli.console import say, warn

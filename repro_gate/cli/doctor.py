@@ -10,10 +10,9 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import repro_gate
+from repro_gate.adapters.files.models import absence_remedy, is_hub_installed, sha256_of
+from repro_gate.adapters.files.untrusted_files import absence_of
 from repro_gate.adapters.hosted.client import read_key
-from repro_gate.adapters.hub import is_installed as hub_is_installed
-from repro_gate.adapters.model_files import absence_remedy, sha256_of
-from repro_gate.adapters.plain_files import absence_of
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Opening, describe_engine
 from repro_gate.core.models import EngineSpec, ModelSpec, another_file
@@ -97,7 +96,7 @@ def _installed() -> Iterator[str]:
             yield f"{package} {version(package)}"
         except PackageNotFoundError:
             yield f"{package} is not installed"
-    yield f"huggingface_hub {'is' if hub_is_installed() else 'is not'} installed"
+    yield f"huggingface_hub {'is' if is_hub_installed() else 'is not'} installed"
     yield f"nvidia-smi {'is' if shutil.which('nvidia-smi') else 'is not'} on the PATH"
     yield f"CI is {os.environ['CI']!r}" if "CI" in os.environ else "CI is not set"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repro_gate.adapters.draw_log import FILE, DrawLogFile
+from repro_gate.adapters.files.draw_log import FILE, DrawLogFile
 from repro_gate.checks.logprobs.check import CheckedSuite, check_logprobs, unreached
 from repro_gate.checks.logprobs.importance_weights import foreseen_doubts
 from repro_gate.checks.logprobs.measure import LogprobPorts

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from repro_gate.adapters.checkout import commit_of
+from repro_gate.adapters.files.checkout import commit_of
 from repro_gate.adapters.shard_files import read_shards, write_shard
 from repro_gate.checks.shards.merge import merge_shards
 from repro_gate.checks.shards.verify import FoundShard, require_one_check

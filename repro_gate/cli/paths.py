@@ -62,7 +62,7 @@ def make_report_folder(output: Path) -> None:
         OSError: it cannot be made.
     """
     # `--help` does without.
-    from repro_gate.adapters.atomic import make_folder, write_atomically  # noqa: PLC0415
+    from repro_gate.adapters.files.atomic import make_folder, write_atomically  # noqa: PLC0415
 
     is_new = not os.path.lexists(output)
     make_folder(output)

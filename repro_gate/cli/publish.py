@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from repro_gate.adapters.evidence_file import read_evidence, write_evidence
+from repro_gate.adapters.files.snapshots import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.github.run import GithubEnvironment, read_environment, writer_in
-from repro_gate.adapters.golden_files import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publish import MessageLevel, try_publish_comment
 from repro_gate.cli import paths

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repro_gate.adapters.atomic import sweep
-from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
+from repro_gate.adapters.files.atomic import sweep
+from repro_gate.adapters.files.draw_log import DrawLogFile, fingerprint_of
 from repro_gate.checks.logprobs.collect import Drawer
 from repro_gate.checks.logprobs.record import (
     Recording,

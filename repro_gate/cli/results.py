@@ -15,7 +15,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from repro_gate.adapters.atomic import sweep, write_atomically
+from repro_gate.adapters.files.atomic import sweep, write_atomically
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.console import ci_variable, file_remedy, reason_of, say, warn

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.cli.paths import matrix_file
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan
 from repro_gate.core.models import EngineSpec, ModelSpec

@@ -10,9 +10,9 @@ from typing import assert_never
 
 from rich.console import Console
 
-from repro_gate.adapters.atomic import sweep
-from repro_gate.adapters.goldens import SyrupyGoldens
-from repro_gate.adapters.model_files import sha256_of
+from repro_gate.adapters.files.atomic import sweep
+from repro_gate.adapters.files.golden_writer import SyrupyGoldens
+from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.observed import read_observed
 from repro_gate.checks.tokens.record import (
     ChangeKind,

@@ -13,10 +13,8 @@ from typing import Final
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from repro_gate.adapters.baseline_files import BaselineFiles
-from repro_gate.adapters.golden_files import GoldenFiles
-from repro_gate.adapters.model_files import CachedModels
-from repro_gate.adapters.model_pins import ModelPinsFile
+from repro_gate.adapters.files.models import CachedModels
+from repro_gate.adapters.files.snapshots import BaselineFiles, GoldenFiles, ModelPinsFile
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.cli.session import Opening

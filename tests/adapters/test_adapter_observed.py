@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.goldens import serialize
+from repro_gate.adapters.files.golden_writer import serialize
 from repro_gate.adapters.observed import Observed, read_observed, write_observed
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.core.cells import Cell

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.goldens import SyrupyGoldens, serialize
+from repro_gate.adapters.files.golden_writer import SyrupyGoldens, serialize
 from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.golden_lines import line_in_golden
 from repro_gate.core.goldens import Golden

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.draw_lines import json_line, to_line
+from repro_gate.adapters.files.draw_log import json_line, to_line
 from repro_gate.core.draws import Draw
 from tests.docs.pages import page
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.core import design
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import Tolerance

@@ -18,20 +18,18 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from repro_gate.adapters.baseline_files import read_baseline
-from repro_gate.adapters.draw_log import DrawLogFile
 from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.adapters.files.draw_log import DrawLogFile
+from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.files.models import sha256_of
+from repro_gate.adapters.files.snapshots import GoldenFiles, ModelPinsFile, read_baseline
 from repro_gate.adapters.github.failures import document_of
-from repro_gate.adapters.golden_files import GoldenFiles
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.failures import ReplyReader
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.adapters.matrix_file import read_matrix
-from repro_gate.adapters.model_files import sha256_of
-from repro_gate.adapters.model_pins import ModelPinsFile
 from repro_gate.adapters.observed import read_observed
 from repro_gate.adapters.shard_files import read_shards
 from repro_gate.core.draws import DrawFacts, Encoding, Piece

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from repro_gate.adapters.goldens import golden_extension
+from repro_gate.adapters.files.golden_writer import golden_extension
 from repro_gate.checks.tokens.record import observe
 from repro_gate.cli import wiring
 from repro_gate.cli.console import refuse_under_ci

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from repro_gate.adapters.documents import validate
 from repro_gate.adapters.evidence_file import SCHEMA as EVIDENCE
 from repro_gate.adapters.evidence_file import EvidenceFile
+from repro_gate.adapters.files.documents import validate
 from repro_gate.adapters.lossless import decode, encode
 from repro_gate.adapters.lossless_files import THIS_TOOL
 from repro_gate.adapters.lossless_scalars import Refused

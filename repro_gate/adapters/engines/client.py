@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar, assert_never
 from repro_gate.adapters.engines import answers
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.engines.process import FAULTY_ENGINE, EngineProcess
-from repro_gate.adapters.model_files import sha256_of
-from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
+from repro_gate.adapters.files.models import sha256_of
+from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.cells import Cell
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport

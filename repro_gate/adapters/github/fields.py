@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from repro_gate.adapters.parsing import ANSWER_LIMITS, json_line_of
+from repro_gate.adapters.files.parsing import ANSWER_LIMITS, json_line_of
 
 
 class FieldMissing(ValueError):

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from repro_gate.adapters.atomic import open_to_append
+from repro_gate.adapters.files.atomic import open_to_append
 from repro_gate.errors import InputInvalid, PublishFailed
 
 MOST_SUMMARY_BYTES = 1 << 20

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from repro_gate.adapters.files.untrusted_files import read_plain
 from repro_gate.adapters.github.fields import FieldMissing, field_at, number_at, parsed, text_at
 from repro_gate.adapters.http.secret import Secret, is_sendable
-from repro_gate.adapters.plain_files import read_plain
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import Writer, job_key
 from repro_gate.errors import InputInvalid

@@ -10,10 +10,10 @@ from html import unescape
 from http import HTTPStatus
 from typing import Any, Final
 
+from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, status_text
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.adapters.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.policies import ProviderSpec
 from repro_gate.strict_json import value_at
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.adapters.model_files import CachedModels
+from repro_gate.adapters.files.models import CachedModels
 from repro_gate.checks.logprobs.local import LocalScorer
 from repro_gate.core.draws import (
     Draw,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from repro_gate.adapters.baseline_files import BaselineFiles
-from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.files.snapshots import BaselineFiles
 from repro_gate.core.baselines import DECIMALS, Baseline, fit_noise
 from repro_gate.core.draws import DrawFacts, Encoding, Piece
 from repro_gate.core.policies import LogprobCell

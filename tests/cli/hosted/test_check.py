@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from repro_gate.adapters.documents import validate
+from repro_gate.adapters.files.documents import validate
 from tests.cli.hosted.workspaces import (
     KEY_ENV,
     PLANE,

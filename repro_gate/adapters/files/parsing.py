@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from repro_gate.adapters.plain_files import mistaken_content
+from repro_gate.adapters.files.untrusted_files import mistaken_content
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 

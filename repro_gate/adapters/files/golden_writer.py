@@ -13,10 +13,10 @@ from syrupy.data import Snapshot, SnapshotCollection
 from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 
-from repro_gate.adapters.atomic import make_folder, require_no_links, write_atomically
-from repro_gate.adapters.documents import require_readable
-from repro_gate.adapters.golden_files import SCHEMA, GoldenFiles, read_golden_bytes
-from repro_gate.adapters.parsing import text_of
+from repro_gate.adapters.files.atomic import make_folder, require_no_links, write_atomically
+from repro_gate.adapters.files.documents import require_readable
+from repro_gate.adapters.files.parsing import text_of
+from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, read_golden_bytes
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.golden_format import from_data, to_data
 from repro_gate.core.goldens import Golden, definition_changes
@@ -84,7 +84,7 @@ class GoldenExtension(JSONSnapshotExtension):
         del name_order
         snapshot = next(iter(snapshot_collection))
         file, text = Path(snapshot_collection.location), str(snapshot.data)
-        require_readable(text, schema=SCHEMA, file=file, remedy=_SMALLER)
+        require_readable(text, schema=GOLDEN_SCHEMA, file=file, remedy=_SMALLER)
         write_atomically(file, text)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.documents import read_json, read_toml
-from repro_gate.adapters.parsing import Limits
+from repro_gate.adapters.files.documents import read_json, read_toml
+from repro_gate.adapters.files.parsing import Limits
 from repro_gate.errors import InputInvalid
 
 GOOD = {"schema": "repro-gate/models/v1", "sha256": {"tiny": "0a" * 32}}

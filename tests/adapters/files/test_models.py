@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.model_files import CachedModels, sha256_of
+from repro_gate.adapters.files.models import CachedModels, sha256_of
 from repro_gate.core.models import EngineKind, ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.atomic import make_folder, sweep, write_atomically
+from repro_gate.adapters.files.atomic import make_folder, sweep, write_atomically
 from repro_gate.errors import InputInvalid
 from tests.fakes.processes import raised_in_a_child
 

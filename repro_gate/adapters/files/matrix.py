@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from repro_gate.adapters.documents import read_toml, require_bounded, require_known
-from repro_gate.adapters.matrix_logprobs import is_logprob_suite, read_logprob_suites
-from repro_gate.adapters.model_sources import required_form
+from repro_gate.adapters.files.documents import read_toml, require_bounded, require_known
+from repro_gate.adapters.files.matrix_logprobs import is_logprob_suite, read_logprob_suites
+from repro_gate.adapters.files.models import required_form
 from repro_gate.core.cells import Sampler
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec

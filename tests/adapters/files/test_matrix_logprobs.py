@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.matrix_file import read_matrix
+from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.core.design import (
     OUTLIERS_SHARE,
     SCREEN,

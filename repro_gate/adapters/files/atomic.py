@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from repro_gate.adapters.plain_files import require_plain_file, require_regular
+from repro_gate.adapters.files.untrusted_files import require_plain_file, require_regular
 from repro_gate.errors import InputInvalid
 
 _PREFIX = ".repro-gate-"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.model_pins import ModelPinsFile
+from repro_gate.adapters.files.snapshots import ModelPinsFile
 from repro_gate.errors import InputInvalid
 
 TEXT = """{

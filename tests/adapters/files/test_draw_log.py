@@ -20,8 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import repro_gate
-from repro_gate.adapters.draw_lines import from_line, to_line
-from repro_gate.adapters.draw_log import DrawLogFile, fingerprint_of
+from repro_gate.adapters.files.draw_log import DrawLogFile, fingerprint_of, from_line, to_line
 from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
 from repro_gate.core.policies import LogprobCell, Tolerance
 from repro_gate.errors import InputInvalid
@@ -368,7 +367,7 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 _ENDLESS = """
 import itertools, sys
 from pathlib import Path
-from tests.adapters.test_adapter_draw_log import DRAW, opened, request_of
+from tests.adapters.files.test_draw_log import DRAW, opened, request_of
 with opened(Path(sys.argv[1]), resume=False) as log:
     for number in itertools.count(1):
         log.note(request_of(number), DRAW)
@@ -378,7 +377,7 @@ with opened(Path(sys.argv[1]), resume=False) as log:
 
 def test_a_killed_process_loses_no_draw(tmp_path: Path) -> None:
     """Whatever was noted before a kill -9 is known afterwards."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     command = [sys.executable, "-c", _ENDLESS, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(root)}
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, env=environment) as process:

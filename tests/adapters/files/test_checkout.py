@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.checkout import commit_of
+from repro_gate.adapters.files.checkout import commit_of
 
 SHA = "c0ffee00" * 5
 _AUTHOR = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")

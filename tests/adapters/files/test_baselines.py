@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro_gate.adapters.baseline_files import BaselineFiles, serialize
+from repro_gate.adapters.files.snapshots import BaselineFiles, baseline_text
 from repro_gate.core.baseline_format import to_data
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.digests import digest_of
@@ -29,7 +29,7 @@ BASELINE = baseline_of(
     ),
     facts=(DrawFacts(at=NOW, model=MODEL, latency_s=0.5, headers={"cf-ray": "\u202e"}),) * 3,
 )
-TEXT = serialize(BASELINE)
+TEXT = baseline_text(BASELINE)
 EDITED = (
     "digest: expected the digest of what the file says, found another one: the file was edited or "
     "merged by hand; record it again with repro-gate record-baseline"
@@ -77,7 +77,7 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     store.write(BASELINE)
 
     again = store.read(SOURCE, CELL.id)
-    assert serialize(again) == TEXT
+    assert baseline_text(again) == TEXT
     assert (again.draws, again.encoding, again.facts) == (
         BASELINE.draws,
         BASELINE.encoding,

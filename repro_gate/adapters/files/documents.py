@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match  # pyright: ignore[reportUnknownVariableType]
 from jsonschema.validators import extend  # pyright: ignore[reportUnknownVariableType]
 
-from repro_gate.adapters.parsing import (
+from repro_gate.adapters.files.parsing import (
     Limits,
     TooManyValues,
     clipped,
@@ -22,7 +22,7 @@ from repro_gate.adapters.parsing import (
     shown,
     toml_of,
 )
-from repro_gate.adapters.plain_files import read_plain
+from repro_gate.adapters.files.untrusted_files import read_plain
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from repro_gate.adapters.golden_files import GoldenFiles
-from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.adapters.files.golden_writer import SyrupyGoldens
+from repro_gate.adapters.files.snapshots import GoldenFiles
 from repro_gate.core.goldens import Golden
 from repro_gate.core.tokens import Choice, Generation, Stop, Token
 from repro_gate.errors import InputInvalid

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from repro_gate.adapters.golden_files import GoldenFiles
+from repro_gate.adapters.files.snapshots import GoldenFiles
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMAS = sorted(
     file.name for file in files("repro_gate.schemas").iterdir() if file.name.endswith(".json")
 )

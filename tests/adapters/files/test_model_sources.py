@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.hub import HubFile
-from repro_gate.adapters.model_sources import hub_file_of, required_form
+from repro_gate.adapters.files.models import HubFile, hub_file_of, required_form
 from repro_gate.core.models import BUILT_IN_MODELS, EngineKind
 from repro_gate.tiny_models.recipes import RECIPES
 

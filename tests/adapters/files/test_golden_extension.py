@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import repro_gate
-from repro_gate.adapters.goldens import SyrupyGoldens
+from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.core.golden_format import to_data
 from repro_gate.core.goldens import Golden
 from tests.fakes.values import cell_of, generation_of, golden_of
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.goldens import golden_extension
+from repro_gate.adapters.files.golden_writer import golden_extension
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ class Suite:
             cwd=self.folder,
             env={
                 **os.environ,
-                "PYTHONPATH": str(Path(repro_gate.__file__).parents[1]),
+                "PYTHONPATH": str(Path(repro_gate.__file__).parents[2]),
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             },
             capture_output=True,

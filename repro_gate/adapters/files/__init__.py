@@ -1,0 +1,1 @@
+"""Every file that the gate reads or writes."""

@@ -1,0 +1,306 @@
+"""The part of the matrix file about log-probabilities: providers, policies and suites."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, assert_never
+from urllib.parse import urlsplit
+
+from repro_gate.adapters.engines.environment import may_hold_an_api_key
+from repro_gate.adapters.files.documents import require_bounded, require_known
+from repro_gate.core.design import (
+    CORRECTION,
+    OUTLIERS_SHARE,
+    SCREEN,
+    can_alarm,
+    cell_level,
+    outlier_alarm_rate,
+    smallest_p,
+    sufficient_draws,
+)
+from repro_gate.core.models import ModelSpec
+from repro_gate.core.policies import (
+    LOCAL,
+    Budget,
+    Item,
+    LogprobCell,
+    LogprobKind,
+    LogprobSuite,
+    Policy,
+    ProviderKind,
+    ProviderSpec,
+    Tolerance,
+    WeightPlan,
+)
+from repro_gate.errors import InputInvalid
+
+_FIREWORKS: Final = {
+    "base_url": "https://api.fireworks.ai/inference/v1",
+    "api_key_env": "FIREWORKS_API_KEY",
+}
+_LOCAL_PROVIDER = ProviderSpec(name=LOCAL, kind=ProviderKind.LOCAL)
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
+
+
+def read_policies(
+    file: Path, document: Mapping[str, Any], models: Mapping[str, ModelSpec]
+) -> Mapping[str, Policy]:
+    """Return the policies of a document that its schema allows; raises `InputInvalid`."""
+    providers = {LOCAL: _LOCAL_PROVIDER}
+    for name, table in document.get("providers", {}).items():
+        if name == LOCAL:
+            expected = "another name: the engines of this file are the local provider"
+            raise InputInvalid.at(file, "providers", expected=expected, found=repr(name))
+        providers[name] = _provider(file, name, table)
+    policies: dict[str, Policy] = {}
+    for name, table in document.get("policies", {}).items():
+        place = f"policies.{name}"
+        provider = require_known(file, f"{place}.provider", table["provider"], providers)
+        _require_template(file, place, table)
+        if table["logprobs"] == LogprobKind.SAMPLING and table["temperature"] == 0:
+            expected = "'raw', because at temperature 0 nothing is sampled"
+            raise InputInvalid.at(file, f"{place}.logprobs", expected=expected, found="'sampling'")
+        if provider == LOCAL:
+            require_known(file, f"{place}.model", table["model"], models)
+        policies[name] = _policy(name, table, providers[provider], models)
+    return policies
+
+
+def _provider(file: Path, name: str, table: Mapping[str, Any]) -> ProviderSpec:
+    kind = ProviderKind(table["kind"])
+    values = {**_defaults_of(kind), **table}
+    _require_url(file, f"providers.{name}.base_url", values["base_url"])
+    variable = values.get("api_key_env")
+    if variable is not None and not may_hold_an_api_key(variable):
+        raise InputInvalid.at(
+            file,
+            f"providers.{name}.api_key_env",
+            expected="a variable that holds a key of this provider, and nothing else",
+            found=f"{variable}, which belongs to the CI system or the machine",
+        )
+    usual = ProviderSpec(name=name, kind=kind)
+    return ProviderSpec(
+        name=name,
+        kind=kind,
+        base_url=values["base_url"].rstrip("/"),
+        api_key_env=variable,
+        concurrency=table.get("concurrency", usual.concurrency),
+        attempts=table.get("attempts", usual.attempts),
+        timeout_s=float(table.get("timeout_s", usual.timeout_s)),
+        deadline_s=float(table.get("deadline_s", usual.deadline_s)),
+        http2=table.get("http2", usual.http2),
+        usd_per_million_tokens=float(
+            table.get("usd_per_million_tokens", usual.usd_per_million_tokens)
+        ),
+    )
+
+
+def _defaults_of(kind: ProviderKind) -> Mapping[str, str]:
+    match kind:
+        case ProviderKind.FIREWORKS:
+            return _FIREWORKS
+        case ProviderKind.OPENAI | ProviderKind.LOCAL:
+            return {}
+        case _:
+            assert_never(kind)
+
+
+def _require_url(file: Path, place: str, url: str) -> None:
+    problem = _problem_of(url)
+    if problem is not None:
+        # The text itself may hold a password, and is not repeated.
+        expected = "an https URL, or an http one on a loopback host"
+        raise InputInvalid.at(file, place, expected=expected, found=problem)
+
+
+def _problem_of(url: str) -> str | None:
+    """Return why a key must not be sent to a URL, or nothing can be."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "a malformed one"
+    is_open = parts.scheme == "http" and not _LOOPBACK.fullmatch(host or "")
+    problems = {
+        "one without a host": not host,
+        "one with a user or a password; a key belongs in a variable": "@" in parts.netloc,
+        "http on another host, where all on the way could read the key": is_open,
+        "one with a query or a fragment": "?" in url or "#" in url,
+        "one with /completions, which is added to it": "/completions" in parts.path,
+    }
+    return next((problem for problem, is_there in problems.items() if is_there), None)
+
+
+def _require_template(file: Path, place: str, table: Mapping[str, Any]) -> None:
+    template: str = table.get("template", "{prompt}")
+    prompts, systems = template.count("{prompt}"), template.count("{system}")
+    if prompts != 1:
+        expected, found = "{prompt} in it exactly once", f"it {_times(prompts)}"
+    elif systems > 1:
+        expected, found = "{system} in it at most once", f"it {_times(systems)}"
+    elif table.get("system") and not systems:
+        expected, found = "{system} in it, because 'system' is not empty", repr(template)
+    else:
+        return
+    raise InputInvalid.at(file, f"{place}.template", expected=expected, found=found)
+
+
+def _times(count: int) -> str:
+    return f"{count} times" if count else "nowhere"
+
+
+def _policy(
+    name: str, table: Mapping[str, Any], provider: ProviderSpec, models: Mapping[str, ModelSpec]
+) -> Policy:
+    return Policy(
+        name=name,
+        provider=provider,
+        model=table["model"],
+        system=table.get("system", ""),
+        template=table.get("template", "{prompt}"),
+        temperature=float(table["temperature"]),
+        logprobs=LogprobKind(table["logprobs"]),
+        local_model=models[table["model"]] if provider.is_local else None,
+    )
+
+
+def is_logprob_suite(table: Mapping[str, Any]) -> bool:
+    """Tell whether a table of [suites] is about log-probabilities; the others are of tokens."""
+    return bool(table.get("kind") == "logprobs")
+
+
+def read_logprob_suites(
+    file: Path, document: Mapping[str, Any], models: Mapping[str, ModelSpec]
+) -> Mapping[str, LogprobSuite]:
+    """Return the suites of a document that its schema allows.
+
+    Raises:
+        InputInvalid: a suite or a policy names something that is not defined, or a suite could
+            never find anything, or would find something too often.
+    """
+    policies = read_policies(file, document, models)
+    items = {
+        name: Item(name=name, prompt=table["prompt"], response=table["response"])
+        for name, table in document.get("items", {}).items()
+    }
+    return {
+        name: _logprob_suite(file, name, table, policies=policies, items=items)
+        for name, table in document["suites"].items()
+        if is_logprob_suite(table)
+    }
+
+
+def _logprob_suite(
+    file: Path,
+    name: str,
+    table: Mapping[str, Any],
+    *,
+    policies: Mapping[str, Policy],
+    items: Mapping[str, Item],
+) -> LogprobSuite:
+    place = f"suites.{name}"
+    for policy in table["policies"]:
+        require_known(file, f"{place}.policies", policy, policies)
+    for item in table["items"]:
+        require_known(file, f"{place}.items", item, items)
+    require_bounded(file, place, len(table["policies"]) * len(table["items"]))
+    cells = tuple(
+        LogprobCell(policy=policies[policy], item=items[item])
+        for policy in table["policies"]
+        for item in table["items"]
+    )
+    tolerance = _tolerance(table)
+    _require_power(file, place, tolerance, len(cells))
+    _require_calm(file, place, tolerance, len(cells))
+    mine = {policy: policies[policy] for policy in table["policies"]}
+    return LogprobSuite(
+        name=name,
+        cells=cells,
+        tolerance=tolerance,
+        budget=Budget(**table.get("budget", {})),
+        weights=_weights(file, f"{place}.weights", table.get("weights"), mine),
+    )
+
+
+def _tolerance(table: Mapping[str, Any]) -> Tolerance:
+    usual = Tolerance()
+    # What TOML writes as a whole number may be meant as a fraction.
+    return Tolerance(
+        **{
+            field.name: type(getattr(usual, field.name))(table[field.name])
+            for field in fields(Tolerance)
+            if field.name in table
+        }
+    )
+
+
+def _require_power(file: Path, place: str, tolerance: Tolerance, cells: int) -> None:
+    """Raise `InputInvalid` for a suite that could never alarm."""
+    if can_alarm(tolerance, cells):
+        return
+    enough = sufficient_draws(tolerance, cells)
+    many = f"a cell of {cells}" if cells > 1 else "its only cell"
+    expected = (
+        "fewer cells, more calibration_draws or a larger false_alarm_rate, because with no "
+        f"number of draws {many} could be found to drift"
+        if enough is None
+        else f"at least {enough} draws, so that {many} could be found to drift"
+    )
+    found = f"{tolerance.draws}, {_attainable(tolerance, cells)}"
+    raise InputInvalid.at(file, f"{place}.draws", expected=expected, found=found)
+
+
+def _attainable(tolerance: Tolerance, cells: int) -> str:
+    calibration, draws = tolerance.calibration_draws, tolerance.draws
+    one_look = smallest_p(calibration, draws)
+    if one_look > SCREEN:
+        return f"whose smallest p-value in one look is {one_look:.3g}, not at most {SCREEN}"
+    both_looks, level = (
+        CORRECTION * smallest_p(calibration, 2 * draws),
+        cell_level(tolerance, cells),
+    )
+    return f"whose smallest p-value is {both_looks:.3g}, not at most {level:.3g}"
+
+
+def _require_calm(file: Path, place: str, tolerance: Tolerance, cells: int) -> None:
+    """Raise `InputInvalid` for a suite whose outlier rule alone alarms too often."""
+    allowed = OUTLIERS_SHARE * tolerance.false_alarm_rate
+    rate = outlier_alarm_rate(tolerance, cells)
+    if rate > allowed:
+        raise InputInvalid.at(
+            file,
+            f"{place}.outlier_factor",
+            expected=(
+                f"a larger one, or a larger max_outlier_rate, so that outliers are a finding in "
+                f"at most {allowed:.3g} of the checks in which nothing has changed"
+            ),
+            found=f"{tolerance.outlier_factor:g}, with which they are in {rate:.3g} of them",
+        )
+
+
+def _weights(
+    file: Path, place: str, table: Mapping[str, Any] | None, policies: Mapping[str, Policy]
+) -> WeightPlan | None:
+    if table is None:
+        return None
+    base = policies[require_known(file, f"{place}.base", table["base"], policies)]
+    for policy in policies.values():
+        if policy.logprobs is not base.logprobs:
+            expected = f"policies of {base.logprobs.value} log-probabilities, as {base.name!r} is"
+            found = f"{policy.name!r} of {policy.logprobs.value} ones"
+            raise InputInvalid.at(file, place, expected=expected, found=found)
+    targets = [name for name in policies if name != base.name]
+    return WeightPlan(
+        base=base.name,
+        clones=_targets(file, f"{place}.clones", table.get("clones", ()), targets),
+        must_be_usable=_targets(
+            file, f"{place}.must_be_usable", table.get("must_be_usable", ()), targets
+        ),
+    )
+
+
+def _targets(
+    file: Path, place: str, names: Sequence[str], targets: Sequence[str]
+) -> tuple[str, ...]:
+    return tuple(require_known(file, place, name, targets) for name in names)

@@ -1,0 +1,187 @@
+"""The committed files of a check: goldens, baselines, and the digests of the models."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from repro_gate.adapters.files.atomic import make_folder, require_no_links, write_atomically
+from repro_gate.adapters.files.documents import (
+    max_bytes_of,
+    parse_json,
+    read_json,
+    require_readable,
+    validate,
+)
+from repro_gate.adapters.files.untrusted_files import read_plain
+from repro_gate.core.baseline_format import from_data as baseline_from_data
+from repro_gate.core.baseline_format import is_intact, to_data
+from repro_gate.core.baselines import Baseline
+from repro_gate.core.cells import is_name
+from repro_gate.core.golden_format import from_data as golden_from_data
+from repro_gate.core.goldens import Golden
+from repro_gate.core.text import printable
+from repro_gate.errors import InputInvalid
+
+GOLDEN_SCHEMA: Final = "golden-v1"
+
+
+class GoldenFiles:
+    """The goldens below one folder: `FOLDER/PROFILE/CELL-ID.json`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def profiles(self) -> frozenset[str]:
+        """Return the profiles that have any golden; a folder of another name is none."""
+        folders = {file.parent.name for file in self._folder.glob("*/[!.]*.json")}
+        return frozenset(filter(is_name, folders))
+
+    def recorded(self, profile: str) -> frozenset[str]:
+        """Return the ids of the cells that have a golden under this very profile.
+
+        Raises:
+            InputInvalid: the profile is no name.
+        """
+        return frozenset(file.stem for file in self._of(profile).glob("[!.]*.json"))
+
+    def read(self, profile: str, cell_id: str) -> Golden:
+        """Return a recorded golden, or raise `InputInvalid`."""
+        file = self.file(profile, cell_id)
+        return parse_golden(read_golden_bytes(file), file=file, profile=profile, cell_id=cell_id)
+
+    def file(self, profile: str, cell_id: str) -> Path:
+        """Return where the golden of a cell is kept; raises `InputInvalid` like `recorded`."""
+        return self._of(profile) / f"{cell_id}.json"
+
+    def _of(self, profile: str) -> Path:
+        # Engines and downloads choose it, and none of them chooses a folder elsewhere.
+        if not is_name(profile):
+            raise InputInvalid.at(
+                self._folder, "profile", expected="a name", found=printable(profile)
+            )
+        return self._folder / profile
+
+
+def read_golden_bytes(file: Path) -> bytes:
+    """Return the bytes of a golden, unread; raises `InputInvalid`."""
+    return read_plain(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA))
+
+
+def parse_golden(data: bytes, *, file: Path, profile: str, cell_id: str) -> Golden:
+    """Return the golden of a file; raises `InputInvalid` when it is broken or another's."""
+    document = parse_json(data, file=file, schema=GOLDEN_SCHEMA)
+    try:
+        golden = golden_from_data(document)
+    except (ValueError, OverflowError) as error:
+        raise InputInvalid.at(file, "", expected="a consistent golden", found=str(error)) from error
+    if golden.profile != profile:
+        raise InputInvalid.at(file, "profile", expected=repr(profile), found=repr(golden.profile))
+    if golden.cell.id != cell_id:
+        raise InputInvalid.at(
+            file, "cell", expected=f"the cell {cell_id}", found=f"the cell {golden.cell.id}"
+        )
+    return golden
+
+
+BASELINE_SCHEMA: Final = "baseline-v1"
+_SMALLER: Final = "lower calibration_draws of the suite, or shorten the prompt or response"
+
+
+class BaselineFiles:
+    """The baselines below one folder: `FOLDER/SOURCE/CELL-ID.json`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def sources(self) -> frozenset[str]:
+        """Return the sources that have any baseline."""
+        return frozenset(file.parent.name for file in self._folder.glob("*/[!.]*.json"))
+
+    def recorded(self, source: str) -> frozenset[str]:
+        """Return the ids of the cells that have a baseline for this very source."""
+        return frozenset(file.stem for file in (self._folder / source).glob("[!.]*.json"))
+
+    def read(self, source: str, cell_id: str) -> Baseline:
+        """Return a recorded baseline, or raise `InputInvalid`."""
+        return read_baseline(self.file(source, cell_id), source=source, cell_id=cell_id)
+
+    def write(self, baseline: Baseline) -> None:
+        """Write a baseline; afterwards the file is the old one or the new one, never a part.
+
+        Raises:
+            InputInvalid: its folder is a link, or no check would read so large a file.
+        """
+        file = self.file(baseline.source, baseline.id)
+        require_no_links(self._folder)
+        make_folder(file.parent)
+        text = baseline_text(baseline)
+        require_readable(text, schema=BASELINE_SCHEMA, file=file, remedy=_SMALLER)
+        write_atomically(file, text)
+
+    def remove(self, source: str, cell_id: str) -> None:
+        """Remove a baseline; raises `InputInvalid` as `write` does."""
+        file = self.file(source, cell_id)
+        require_no_links(self._folder, file.parent)
+        file.unlink()
+
+    def file(self, source: str, cell_id: str) -> Path:
+        """Return where the baseline of a cell is kept."""
+        return self._folder / source / f"{cell_id}.json"
+
+
+def baseline_text(baseline: Baseline) -> str:
+    """Return the text of a baseline file."""
+    data = to_data(baseline)
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_baseline(file: Path, *, source: str, cell_id: str) -> Baseline:
+    """Return the baseline of a file; raises `InputInvalid` when it is edited or another's."""
+    data = read_json(file, schema=BASELINE_SCHEMA)
+    try:
+        if not is_intact(data):
+            raise InputInvalid.at(
+                file,
+                "digest",
+                expected="the digest of what the file says",
+                found=(
+                    "another one: the file was edited or merged by hand; record it again with "
+                    "repro-gate record-baseline"
+                ),
+            )
+        baseline = baseline_from_data(data)
+    except (ValueError, OverflowError) as error:
+        expected = "a consistent baseline"
+        raise InputInvalid.at(file, "", expected=expected, found=str(error)) from error
+    if baseline.source != source:
+        raise InputInvalid.at(file, "source", expected=repr(source), found=repr(baseline.source))
+    if baseline.id != cell_id:
+        expected, found = f"the cell {cell_id}", f"the cell {baseline.id}"
+        raise InputInvalid.at(file, "id", expected=expected, found=found)
+    return baseline
+
+
+_PINS_SCHEMA = "repro-gate/models/v1"
+
+
+class ModelPinsFile:
+    """The digests of the models that the matrix itself does not pin."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def pinned(self) -> Mapping[str, str]:
+        """Return the sha256 of each pinned model by name, or raise `InputInvalid`."""
+        if not self._file.exists():
+            return {}
+        document = read_json(self._file, schema="models-v1")
+        digests: dict[str, str] = document["sha256"]
+        return digests
+
+    def pin(self, digests: Mapping[str, str]) -> None:
+        """Set pins and keep the others; one that is no digest raises `InputInvalid`."""
+        document = {"schema": _PINS_SCHEMA, "sha256": {**self.pinned(), **digests}}
+        validate(document, schema="models-v1", file=self._file)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._file, json.dumps(document, indent=2, sort_keys=True) + "\n")
