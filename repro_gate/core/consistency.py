@@ -17,7 +17,7 @@ from repro_gate.core.report import CellReport, EngineReport, GateReport, Timing
 from repro_gate.core.shards import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Inconclusive, Nondeterministic, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Drift, Inconclusive, Nondeterministic, Unrecorded
 
 
 def contradiction_in(report: GateReport) -> Contradiction | None:
@@ -65,13 +65,14 @@ def contradiction_in_shard(report: ShardReport) -> Contradiction | None:
 
 
 def _in_cell(found: CellReport) -> Iterator[Contradiction]:
-    yield from _in_names(found)
+    if found.profile is not None:
+        yield from _in_profile(found.profile)
     if found.runs < 0 or (found.runs == 0) != (found.generation is None):
         expected = "as many as there are, with the first of them"
         yield Contradiction(place="runs", expected=expected, found=str(found.runs))
     verdict, first = found.verdict, found.generation
     if first is None:
-        if not isinstance(verdict, Inconclusive | Orphaned):
+        if not isinstance(verdict, Inconclusive):
             expected = "what the verdict is about"
             yield Contradiction(place="generation", expected=expected, found="none")
     elif isinstance(verdict, Drift):
@@ -80,20 +81,6 @@ def _in_cell(found: CellReport) -> Iterator[Contradiction]:
         yield from within("verdict.former", _in_control(verdict.former.divergence))
     elif isinstance(verdict, Nondeterministic):
         yield from within("verdict", _in_difference(verdict, first, runs=found.runs))
-
-
-def _in_names(found: CellReport) -> Iterator[Contradiction]:
-    if (found.cell is None) != isinstance(found.verdict, Orphaned):
-        expected = "orphaned where there is no cell, and nowhere else"
-        yield Contradiction(place="verdict", expected=expected, found=found.verdict.word)
-    if (found.cell is None) != (found.suite is None):
-        expected = "the suite of the cell, and none without a cell"
-        yield Contradiction(place="suite", expected=expected, found=printable(str(found.suite)))
-    if found.cell is not None and found.id != found.cell.id:
-        yield Contradiction(place="id", expected=found.cell.id, found=printable(found.id))
-
-    if found.profile is not None:
-        yield from _in_profile(found.profile)
 
 
 def _in_provenance(number: int | None, known: Sequence[Facts]) -> Iterator[Contradiction]:

@@ -8,7 +8,6 @@ from repro_gate.core.cells import require_name
 from repro_gate.core.contradictions import Contradiction, within
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, PolicyNoise
 from repro_gate.core.text import printable
-from repro_gate.core.verdicts import Orphaned
 
 
 def contradictions_in_logprobs(part: LogprobReport) -> Iterator[Contradiction]:
@@ -22,11 +21,6 @@ def contradictions_in_logprobs(part: LogprobReport) -> Iterator[Contradiction]:
 
 
 def _in_cell(found: LogprobCellReport) -> Iterator[Contradiction]:
-    if (found.cell is None) != isinstance(found.verdict, Orphaned):
-        expected = "orphaned where there is no cell, and nowhere else"
-        yield Contradiction(place="verdict", expected=expected, found=found.verdict.word)
-    if found.cell is not None and found.id != found.cell.id:
-        yield Contradiction(place="id", expected=found.cell.id, found=printable(found.id))
     if found.band is not None and not 0 <= found.band < math.inf:
         expected = "a distance of at least 0"
         yield Contradiction(place="band", expected=expected, found=str(found.band))

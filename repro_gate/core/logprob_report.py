@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from repro_gate.core.logprob_verdicts import LogprobVerdict, Sameness, TokenShift
 from repro_gate.core.policies import LogprobCell, LogprobKind, Tolerance
+from repro_gate.core.verdicts import Orphan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +28,9 @@ class OutlierDraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobCellReport:
-    """What is known of one cell, or of one baseline without a cell."""
+    """What is known of one cell."""
 
-    id: str
-    cell: LogprobCell | None
-    """None for an orphaned baseline."""
+    cell: LogprobCell
     verdict: LogprobVerdict
     source: str | None
     """Where the baseline holds; None when the engine could not say."""
@@ -44,6 +43,11 @@ class LogprobCellReport:
     totals: tuple[float, ...]
     """The sums of the valid draws without outliers, in nats, in the order in which they came."""
     outliers: tuple[OutlierDraw, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The id of the cell."""
+        return self.cell.id
 
 
 class SuiteVerdict(StrEnum):
@@ -198,6 +202,8 @@ class LogprobReport:
     suite: str
     tolerance: Tolerance
     cells: tuple[LogprobCellReport, ...]
+    orphans: tuple[Orphan, ...] = ()
+    """Baselines that no cell uses."""
     suite_test: SuiteTest
     policies: tuple[PolicyNoise, ...]
     weights: tuple[WeightReport, ...]
@@ -206,8 +212,8 @@ class LogprobReport:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many cells have each verdict, by its word."""
-        return Counter(cell.verdict.word for cell in self.cells)
+        """How many cells have each verdict, by its word, and how many baselines are orphaned."""
+        return Counter(found.word for found in (*(c.verdict for c in self.cells), *self.orphans))
 
     @property
     def measured(self) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeAlias
 
 from repro_gate.core.draws import Piece
 from repro_gate.core.goldens import FactChange
-from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
 
 
 class Evidence(StrEnum):
@@ -147,6 +147,4 @@ class Invalid:
     """How many draws of the cell are invalid."""
 
 
-LogprobVerdict: TypeAlias = (
-    Agrees | Shifted | Outlying | Invalid | Unrecorded | Inconclusive | Orphaned
-)
+LogprobVerdict: TypeAlias = Agrees | Shifted | Outlying | Invalid | Unrecorded | Inconclusive

@@ -11,7 +11,6 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
     Unrecorded,
     Vacuous,
     Verdict,
@@ -54,7 +53,7 @@ def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
             return Outcome.PASSED
         case Inconclusive():
             return Outcome.INCONCLUSIVE
-        case Drift() | Nondeterministic() | Unrecorded() | Orphaned() | Vacuous():
+        case Drift() | Nondeterministic() | Unrecorded() | Vacuous():
             return Outcome.FAILED
         case Shifted() | Outlying() | Invalid():
             return Outcome.FAILED
@@ -70,8 +69,8 @@ def decide(report: GateReport) -> Outcome:
     outcomes = {outcome_of_verdict(cell.verdict) for cell in report.cells}
     for part in report.logprobs:
         outcomes |= {outcome_of_verdict(cell.verdict) for cell in part.cells}
-    shown = any(control.failed for control in report.controls)
-    if Outcome.FAILED in outcomes or shown or any(map(has_findings, report.logprobs)):
+    failed = bool(report.orphans) or any(control.failed for control in report.controls)
+    if Outcome.FAILED in outcomes or failed or any(map(has_findings, report.logprobs)):
         return Outcome.FAILED
     unproven = any(map(_is_unproven, report.logprobs))
     unproven |= any(control.problem is not None for control in report.controls)
@@ -112,7 +111,8 @@ def has_findings(part: LogprobReport) -> bool:
     cells = any(outcome_of_verdict(cell.verdict) is Outcome.FAILED for cell in part.cells)
     controls = any(control.failed for control in part.controls)
     weights = any(found.failed for found in part.weights)
-    return part.suite_test.verdict is SuiteVerdict.DRIFT or cells or controls or weights
+    drifted = part.suite_test.verdict is SuiteVerdict.DRIFT
+    return drifted or cells or bool(part.orphans) or controls or weights
 
 
 def _is_unproven(part: LogprobReport) -> bool:

@@ -10,18 +10,15 @@ from repro_gate.core.controls import ControlReport
 from repro_gate.core.goldens import Facts
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Verdict
+from repro_gate.core.verdicts import Inconclusive, Orphan, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellReport:
-    """What is known of one cell, or of one golden without a cell."""
+    """What is known of one cell."""
 
-    id: str
-    suite: str | None
-    """None for an orphaned golden."""
-    cell: Cell | None
-    """None for an orphaned golden."""
+    suite: str
+    cell: Cell
     verdict: Verdict
     runs: int
     """How many runs were finished."""
@@ -33,6 +30,11 @@ class CellReport:
     """Which of the report's provenances is that of the first run; None when there was none."""
     unfinished: Inconclusive | None = None
     """Why a cell with a finding was not run as often as planned; None when it was."""
+
+    @property
+    def id(self) -> str:
+        """The id of the cell."""
+        return self.cell.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,8 @@ class GateReport:
     """ISO 8601, UTC."""
     suites: tuple[str, ...]
     cells: tuple[CellReport, ...]
+    orphans: tuple[Orphan, ...] = ()
+    """Goldens that no cell uses."""
     controls: tuple[ControlReport, ...]
     engines: tuple[EngineReport, ...]
     """Of one name there are several where machines of one profile told different facts."""
@@ -113,5 +117,5 @@ class GateReport:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many cells have each verdict, by its word."""
-        return Counter(cell.verdict.word for cell in self.cells)
+        """How many cells have each verdict, by its word, and how many goldens are orphaned."""
+        return Counter(found.word for found in (*(c.verdict for c in self.cells), *self.orphans))

@@ -84,13 +84,15 @@ STOPPED = Inconclusive(
 """What a check did not reach because one finding was all that it was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Orphaned:
-    """A golden that no cell of the matrix claims."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A golden or a baseline that no cell of the matrix uses."""
 
     word: ClassVar[str] = "orphaned"
 
+    id: str
+    origin: str
+    """The machine profile of a golden, or the source of a baseline."""
 
-Verdict: TypeAlias = (
-    Match | Nondeterministic | Drift | Unrecorded | Vacuous | Inconclusive | Orphaned
-)
+
+Verdict: TypeAlias = Match | Nondeterministic | Drift | Unrecorded | Vacuous | Inconclusive

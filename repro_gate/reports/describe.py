@@ -14,7 +14,7 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Unrecorded,
     Vacuous,
     Verdict,
@@ -23,8 +23,11 @@ from repro_gate.reports import foreign
 from repro_gate.reports.explain import where
 from repro_gate.reports.foreign import Escaped
 
-WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(Verdict))
-"""Every verdict, in the order in which reports count them."""
+WORDS: Final[tuple[str, ...]] = (
+    *(kind.word for kind in get_args(Verdict)),
+    Orphan.word,
+)
+"""In the order in which reports count them."""
 
 _ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
 _ADVICE_WITHOUT_REMEDY: Final = (
@@ -44,7 +47,7 @@ class Description:
     """What changed since the golden was recorded; escaped."""
 
 
-def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each verdict
+def describe(cell: CellReport) -> Description:
     """Return what the verdict on a cell says."""
     match cell.verdict:
         case Match():
@@ -67,8 +70,6 @@ def describe(cell: CellReport) -> Description:  # noqa: PLR0911 -- one for each 
             said = None if remedy is None else foreign.message(remedy)
             claim = "not measured, so neither a pass nor drift"
             return Description(claim=claim, reason=foreign.message(reason), remedy=said)
-        case Orphaned():
-            return Description(claim="no cell in the matrix uses this golden")
         case _:
             assert_never(cell.verdict)
 
@@ -84,7 +85,7 @@ def describe_finding(finding: Drift | Nondeterministic) -> str:
             assert_never(finding)
 
 
-def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
+def advise(verdict: Verdict) -> str:
     """Return what to do about a verdict."""
     match verdict:
         case Match():
@@ -99,10 +100,18 @@ def advise(verdict: Verdict) -> str:  # noqa: PLR0911 -- one for each verdict
             return advise_factor(factor)
         case Inconclusive(remedy=remedy):
             return _ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY
-        case Orphaned():
-            return "Remove the golden, or restore its cell in the matrix."
         case _:
             assert_never(verdict)
+
+
+def describe_orphan(recorded: str) -> Description:
+    """Return the finding on a golden or a baseline that no cell uses."""
+    return Description(claim=f"no cell in the matrix uses this {recorded}")
+
+
+def advise_orphan(recorded: str) -> str:
+    """Return what to do about a golden or a baseline that no cell uses."""
+    return f"Remove the {recorded}, or restore its cell in the matrix."
 
 
 def advise_factor(factor: Factor) -> str:
@@ -118,7 +127,7 @@ def advise_factor(factor: Factor) -> str:
 
 def command_label(word: str) -> str:
     """Return what the command of a finding with this verdict does."""
-    return "remove it" if word == Orphaned.word else "accept it"
+    return "remove it" if word == Orphan.word else "accept it"
 
 
 def describe_control(control: ControlReport) -> str:

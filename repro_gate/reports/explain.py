@@ -12,7 +12,6 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
     Unrecorded,
     Vacuous,
 )
@@ -67,7 +66,7 @@ def explain(cell: CellReport) -> Explanation | None:
             return explain_change(golden.generation, cell.generation, divergence)
         case Nondeterministic() as verdict:
             return _of_runs(verdict, cell.generation)
-        case Match() | Unrecorded() | Vacuous() | Inconclusive() | Orphaned():
+        case Match() | Unrecorded() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cell.verdict)

@@ -13,7 +13,7 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Unrecorded,
     Vacuous,
 )
@@ -23,9 +23,11 @@ from repro_gate.reports.describe import (
     Description,
     advise,
     advise_factor,
+    advise_orphan,
     describe,
     describe_control,
     describe_former,
+    describe_orphan,
 )
 from repro_gate.reports.explain import Explanation, evidence, explain
 from repro_gate.reports.figures import plural
@@ -49,10 +51,10 @@ class Finding:
 
     word: str
     """The verdict, or the kind of check that failed."""
-    subject: Escaped
-    """The only id, or how many there are."""
-    ids: tuple[Escaped, ...] = ()
-    """Of the cells, when there are several."""
+    ids: tuple[Escaped, ...]
+    """Of the cells, or the one name of what else failed."""
+    noun: str = "cell"
+    """What the ids are of."""
     outcome: Outcome = Outcome.FAILED
     description: Description
     former: Escaped | None = None
@@ -72,11 +74,21 @@ class Finding:
     """Of the token gate; all statements hold for the first."""
 
     @property
+    def listed(self) -> tuple[Escaped, ...]:
+        """The ids to list, as the subject names a single one."""
+        return self.ids if len(self.ids) > 1 else ()
+
+    @property
+    def subject(self) -> Escaped:
+        """The only id, or how many there are."""
+        return one_line(plural(len(self.ids), self.noun)) if self.listed else self.ids[0]
+
+    @property
     def details(self) -> Iterator[Line]:
         """The finding as labelled lines, without its claim and its commands."""
         yield from given("reason", self.description.reason)
         yield from given("tokens", self.former)
-        yield from cut("cell", self.ids)
+        yield from cut("cell", self.listed)
         yield from self.lines
         yield from cut("changed", [change_line(change) for change in self.description.suspects])
         yield from given("remedy", self.description.remedy)
@@ -96,7 +108,28 @@ def token_findings(report: GateReport) -> tuple[Finding, ...]:
         groups[_key(cell)].append(cell)
     others = sorted({cell.id for cell in unmatched})
     cells = (_cell_finding(group, report, others) for group in groups.values())
-    return tuple(sorted([*cells, *_control_findings(report)], key=is_unknown))
+    orphans = orphan_findings(report.orphans, "golden", f"{_update(report)} --prune")
+    return tuple(sorted([*cells, *orphans, *_control_findings(report)], key=is_unknown))
+
+
+def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> Iterator[Finding]:
+    """Yield one finding for all goldens, or all baselines, that no cell uses.
+
+    Args:
+        orphans: of a report.
+        recorded: `golden` or `baseline`.
+        command: removes them.
+    """
+    if orphans:
+        yield Finding(
+            word=Orphan.word,
+            ids=tuple(one_line(orphan.id) for orphan in orphans),
+            noun=recorded,
+            description=describe_orphan(recorded),
+            advice=advise_orphan(recorded),
+            command=command,
+            recorded=recorded,
+        )
 
 
 def accepting_all(report: GateReport) -> str:
@@ -110,7 +143,7 @@ def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport
     of_model: dict[str, list[Finding]] = defaultdict(list)
     for finding in token_findings(report):
         if finding.cells and _is_acceptable(finding.cells[0], report):
-            for model in dict.fromkeys(cell.cell.model for cell in finding.cells if cell.cell):
+            for model in dict.fromkeys(cell.cell.model for cell in finding.cells):
                 of_model[model].append(finding)
     others = sorted({cell.id for cell in report.cells if not isinstance(cell.verdict, Match)})
     for model, found in of_model.items():
@@ -118,7 +151,7 @@ def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport
             cell
             for finding in found
             for cell in finding.cells
-            if cell.cell is not None and cell.cell.model == model and _is_acceptable(cell, report)
+            if cell.cell.model == model and _is_acceptable(cell, report)
         ]
         if len(found) > 1 and commands.pattern_of([cell.id for cell in cells], others) is not None:
             selected = commands.only([cell.id for cell in cells], others)
@@ -127,7 +160,7 @@ def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport
 
 def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
     """Return whether an update would record what was seen: not of a model that is doubted."""
-    if cell.cell is None or not isinstance(cell.verdict, Drift | Unrecorded):
+    if not isinstance(cell.verdict, Drift | Unrecorded):
         return False
     controls = (control for control in report.controls if control.model == cell.cell.model)
     return not isinstance(doubt(cell.cell, controls), Vacuous)
@@ -147,14 +180,10 @@ def _cell_finding(
     cells: Sequence[CellReport], report: GateReport, others: Sequence[str]
 ) -> Finding:
     first = cells[0]
-    ids = tuple(one_line(cell.id) for cell in cells)
-    several = len(cells) > 1
     former, explanation = describe_former(cells), explain(first)
-    noun = "golden" if first.cell is None else "cell"
     return Finding(
         word=first.verdict.word,
-        subject=one_line(plural(len(cells), noun)) if several else ids[0],
-        ids=ids if several else (),
+        ids=tuple(one_line(cell.id) for cell in cells),
         outcome=outcome_of_verdict(first.verdict),
         description=describe(first),
         former=None if former is None else one_line(former),
@@ -172,14 +201,14 @@ def _control_findings(report: GateReport) -> Iterator[Finding]:
     shown = {
         (cell.cell.model, cell.verdict.factor)
         for cell in report.cells
-        if isinstance(cell.verdict, Vacuous) and cell.cell is not None
+        if isinstance(cell.verdict, Vacuous)
     }
     for control in report.controls:
         cell, factor = control.contrast.cell, control.contrast.factor
         if control.failed and (control.model, factor) not in shown:
             yield Finding(
                 word="control",
-                subject=one_line(f"{cell.id} with another {factor}"),
+                ids=(one_line(f"{cell.id} with another {factor}"),),
                 description=Description(claim=describe_control(control)),
                 advice=advise_factor(factor),
                 repeat=commands.command(_CHECK, report.repeat_with),
@@ -192,17 +221,13 @@ def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[s
             accepted = [cell for cell in cells if _is_acceptable(cell, report)]
             selected = commands.only([cell.id for cell in accepted], others)
             return " ".join([_update(report), *_suites(accepted), selected]) if accepted else None
-        case Orphaned():
-            return f"{_update(report)} --prune"
         case Match() | Nondeterministic() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cells[0].verdict)
 
 
-def _repeat(cells: Sequence[CellReport], report: GateReport) -> str | None:
-    if cells[0].cell is None:
-        return None
+def _repeat(cells: Sequence[CellReport], report: GateReport) -> str:
     check = commands.command(_CHECK, report.repeat_with)
     # To measure more cells than these takes longer, and changes nothing.
     return " ".join([check, *_suites(cells), commands.only([cell.id for cell in cells], ())])
@@ -210,7 +235,7 @@ def _repeat(cells: Sequence[CellReport], report: GateReport) -> str | None:
 
 def _suites(cells: Sequence[CellReport]) -> Iterable[str]:
     # Without its suite a cell is not found, unless the suite is one of the default ones.
-    names = dict.fromkeys(cell.suite for cell in cells if cell.suite is not None)
+    names = dict.fromkeys(cell.suite for cell in cells)
     return (f"--suite {commands.quoted(name)}" for name in names)
 
 

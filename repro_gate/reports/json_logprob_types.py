@@ -109,10 +109,10 @@ class InvalidEntry(TypedDict):
 
 
 class LogprobCellEntry(TypedDict):
-    """One cell, or one baseline without a cell."""
+    """One cell."""
 
     id: str
-    definition: PolicyItemEntry | None
+    definition: PolicyItemEntry
     source: str | None
     verdict: str
     reason: str | None
@@ -200,6 +200,13 @@ class SpendingEntry(TypedDict):
     usd: float | None
 
 
+class OrphanedBaselineEntry(TypedDict):
+    """A baseline that no cell uses."""
+
+    id: str
+    source: str
+
+
 class LogprobEntry(TypedDict):
     """One suite."""
 
@@ -209,6 +216,7 @@ class LogprobEntry(TypedDict):
     false_alarms: FalseAlarmsEntry
     counts: dict[str, int]
     cells: list[LogprobCellEntry]
+    orphans: list[OrphanedBaselineEntry]
     matrix: MatrixEntry
     policies: list[PolicyEntry]
     weights: list[WeightEntry]

@@ -25,7 +25,7 @@ from repro_gate.core.logprob_verdicts import (
 from repro_gate.core.policies import LogprobCell, Tolerance
 from repro_gate.core.report import GateReport
 from repro_gate.core.text import spell
-from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports import foreign
 from repro_gate.reports.json_figures import figure, figures
 from repro_gate.reports.json_logprob_types import (
@@ -61,6 +61,10 @@ def logprob_entry(part: LogprobReport, report: GateReport) -> LogprobEntry:
         "false_alarms": _false_alarms(part.tolerance),
         "counts": {word: part.counts.get(word, 0) for word in LOGPROB_WORDS},
         "cells": [_cell(cell) for cell in part.cells],
+        "orphans": [
+            {"id": foreign.one_line(orphan.id), "source": foreign.one_line(orphan.origin)}
+            for orphan in part.orphans
+        ],
         "matrix": matrix_entry(part.suite_test),
         "policies": [_policy(noise) for noise in part.policies],
         "weights": [weight_entry(found) for found in part.weights],
@@ -101,7 +105,7 @@ def _cell(cell: LogprobCellReport) -> LogprobCellEntry:
     effect = _effect_of(verdict)
     return {
         "id": foreign.one_line(cell.id),
-        "definition": None if cell.cell is None else _definition(cell.cell),
+        "definition": _definition(cell.cell),
         "source": None if cell.source is None else foreign.one_line(cell.source),
         "verdict": verdict.word,
         "reason": said.reason,
@@ -141,7 +145,7 @@ def _effect_of(verdict: LogprobVerdict) -> Effect | None:
             return effect
         case Agrees(changed=changed):
             return changed
-        case Outlying() | Invalid() | Unrecorded() | Inconclusive() | Orphaned():
+        case Outlying() | Invalid() | Unrecorded() | Inconclusive():
             return None
         case _:
             assert_never(verdict)

@@ -54,6 +54,10 @@ def _report(report: GateReport, observed: Mapping[str, str]) -> ReportEntry:
         "suites": [foreign.one_line(suite) for suite in report.suites],
         "counts": {word: report.counts.get(word, 0) for word in WORDS},
         "cells": [_cell(cell, observed.get(cell.id)) for cell in report.cells],
+        "orphans": [
+            {"id": foreign.one_line(orphan.id), "profile": foreign.one_line(orphan.origin)}
+            for orphan in report.orphans
+        ],
         "controls": [_control(control) for control in report.controls],
         "engines": [_engine(engine) for engine in report.engines],
         "models": {foreign.one_line(m): foreign.facts(f) for m, f in report.models.items()},
@@ -69,8 +73,8 @@ def _cell(cell: CellReport, sha256: str | None) -> CellEntry:
     generation = cell.generation
     return {
         "id": foreign.one_line(cell.id),
-        "suite": None if cell.suite is None else foreign.one_line(cell.suite),
-        "definition": None if cell.cell is None else _definition(cell.cell),
+        "suite": foreign.one_line(cell.suite),
+        "definition": _definition(cell.cell),
         "profile": None if cell.profile is None else foreign.one_line(cell.profile),
         "verdict": cell.verdict.word,
         "reason": said.reason,

@@ -67,11 +67,11 @@ class FormerGoldenEntry(TypedDict):
 
 
 class CellEntry(TypedDict):
-    """One cell, or one golden without a cell."""
+    """One cell."""
 
     id: str
-    suite: str | None
-    definition: DefinitionEntry | None
+    suite: str
+    definition: DefinitionEntry
     profile: str | None
     verdict: str
     reason: str | None
@@ -114,6 +114,13 @@ class TimingEntry(TypedDict):
     generated_tokens: int
 
 
+class OrphanedGoldenEntry(TypedDict):
+    """A golden that no cell uses."""
+
+    id: str
+    profile: str
+
+
 class NoteEntry(TypedDict):
     """Something worth knowing that never changes the outcome."""
 
@@ -134,6 +141,7 @@ class ReportEntry(TypedDict):
     suites: list[str]
     counts: dict[str, int]
     cells: list[CellEntry]
+    orphans: list[OrphanedGoldenEntry]
     controls: list[ControlEntry]
     engines: list[EngineEntry]
     models: dict[str, dict[str, str]]

@@ -8,13 +8,16 @@ from repro_gate.core.controls import ControlReport
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, WeightReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import Orphan
 from repro_gate.reports import summary
 from repro_gate.reports.describe import (
     Description,
     advise,
+    advise_orphan,
     describe,
     describe_control,
     describe_former,
+    describe_orphan,
 )
 from repro_gate.reports.explain import evidence, explain
 from repro_gate.reports.foreign import Escaped, change_line, one_line
@@ -79,13 +82,11 @@ def render_junit(report: GateReport) -> str:
 
 def _suites(report: GateReport) -> list[tuple[Escaped, list[_Case]]]:
     by_suite: dict[str, list[_Case]] = {name: [] for name in report.suites}
-    orphans: list[_Case] = []
     for cell in report.cells:
-        cases = orphans if cell.suite is None else by_suite.setdefault(cell.suite, [])
-        cases.append(_cell_case(cell))
+        by_suite.setdefault(cell.suite, []).append(_cell_case(cell))
     suites = [
         *by_suite.items(),
-        (_ORPHANS, orphans),
+        (_ORPHANS, [_orphan_case(orphan, _ORPHANS, "golden") for orphan in report.orphans]),
         (_CONTROLS, [_control_case(control) for control in report.controls]),
         *((part.suite, list(_logprob_cases(part))) for part in report.logprobs),
     ]
@@ -96,14 +97,13 @@ def _suites(report: GateReport) -> list[tuple[Escaped, list[_Case]]]:
 
 
 def _cell_case(cell: CellReport) -> _Case:
-    suite = _ORPHANS if cell.suite is None else cell.suite
     former, explanation = describe_former([cell]), explain(cell)
     lines = [
         *([] if former is None else [("tokens", former)]),
         *(evidence(explanation) if explanation else ()),
     ]
     return _verdict_case(
-        f"{suite}.{cell.cell.model}" if cell.cell else suite,
+        f"{cell.suite}.{cell.cell.model}",
         cell,
         describe(cell),
         [*lines, *_rest(describe(cell), advise(cell.verdict))],
@@ -135,6 +135,17 @@ def _rest(description: Description, advice: str) -> Iterator[tuple[str, str]]:
     yield "what to do", advice
 
 
+def _orphan_case(orphan: Orphan, classname: str, recorded: str) -> _Case:
+    return _Case(
+        classname=one_line(classname),
+        name=one_line(orphan.id),
+        outcome=Outcome.FAILED,
+        kind=orphan.word,
+        message=one_line(describe_orphan(recorded).claim),
+        body=_body([("what to do", advise_orphan(recorded))]),
+    )
+
+
 def _control_case(control: ControlReport) -> _Case:
     contrast = control.contrast
     outcome = Outcome.FAILED if control.failed else Outcome.PASSED
@@ -150,11 +161,11 @@ def _control_case(control: ControlReport) -> _Case:
 def _logprob_cases(part: LogprobReport) -> Iterator[_Case]:
     """Yield a case for everything of a suite of log-probabilities that can fail."""
     for cell in part.cells:
-        policy = f".{cell.cell.policy.name}" if cell.cell else ""
         description = describe_logprobs(cell)
         rest = _rest(description, advise_logprobs(cell.verdict))
         lines = [*logprob_evidence(cell), *rest]
-        yield _verdict_case(f"{part.suite}{policy}", cell, description, lines)
+        yield _verdict_case(f"{part.suite}.{cell.cell.policy.name}", cell, description, lines)
+    yield from (_orphan_case(orphan, part.suite, "baseline") for orphan in part.orphans)
     yield _suite_test_case(part)
     for control in part.controls:
         yield _Case(

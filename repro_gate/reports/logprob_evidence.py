@@ -14,7 +14,7 @@ from repro_gate.core.logprob_verdicts import (
     Shifted,
     TokenShift,
 )
-from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.draw_plot import plot
 from repro_gate.reports.figures import chance, nats, plural, shifted
 from repro_gate.reports.foreign import cut, message, one_line
@@ -30,7 +30,7 @@ def logprob_evidence(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
         case Invalid(position=position, count=count):
             place = () if position is None else (("token", f"[{position}] of the response"),)
             return (*place, ("draws", plural(count, "invalid draw")))
-        case Agrees() | Unrecorded() | Inconclusive() | Orphaned():
+        case Agrees() | Unrecorded() | Inconclusive():
             return ()
         case _:
             assert_never(cell.verdict)

@@ -9,11 +9,10 @@ from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, Sui
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, Outlying, Shifted
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports import commands
 from repro_gate.reports.describe import Description
-from repro_gate.reports.figures import plural
-from repro_gate.reports.findings import Finding, is_unknown
+from repro_gate.reports.findings import Finding, is_unknown, orphan_findings
 from repro_gate.reports.foreign import escaped_lines, one_line
 from repro_gate.reports.logprob_evidence import logprob_evidence
 from repro_gate.reports.logprob_words import (
@@ -42,6 +41,7 @@ def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[Finding, 
     found = [
         *_whole(part, report),
         *_cells(part, report),
+        *orphan_findings(part.orphans, "baseline", f"{_record(report)} --prune"),
         *_controls(part, report),
         *_weights(part, report),
     ]
@@ -52,7 +52,7 @@ def _whole(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     if part.suite_test.verdict is SuiteVerdict.DRIFT:
         yield Finding(
             word="drift",
-            subject=one_line(f"{part.suite} as a whole"),
+            ids=(one_line(f"{part.suite} as a whole"),),
             description=Description(claim=describe_matrix(part.suite_test)),
             lines=escaped_lines(matrix_evidence(part.suite_test, part.tolerance)),
             advice=advise_matrix(part.suite_test.verdict),
@@ -87,19 +87,15 @@ def _cell_finding(
     cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport, ids: _Ids
 ) -> Finding:
     first = cells[0]
-    names = tuple(one_line(cell.id) for cell in cells)
-    several = len(cells) > 1
-    noun = "baseline" if first.cell is None else "cell"
     return Finding(
         word=first.verdict.word,
-        subject=one_line(plural(len(cells), noun)) if several else names[0],
-        ids=names if several else (),
+        ids=tuple(one_line(cell.id) for cell in cells),
         outcome=outcome_of_verdict(first.verdict),
         description=describe_logprobs(first),
         lines=escaped_lines(logprob_evidence(first)),
         advice=advise_logprobs(first.verdict),
         command=_command(cells, part, report, ids),
-        repeat=None if first.cell is None else _repeat(part, report, *(cell.id for cell in cells)),
+        repeat=_repeat(part, report, *(cell.id for cell in cells)),
         recorded="baseline",
     )
 
@@ -115,8 +111,6 @@ def _command(
             return f"{_record(report)} {_suite(part)} {selected}"
         case Unrecorded():
             return f"{_record(report)} {_suite(part)} {commands.only(mine, ids.differing)}"
-        case Orphaned():
-            return f"{_record(report)} --prune"
         case Agrees() | Outlying() | Invalid() | Inconclusive():
             return None
         case _:
@@ -142,7 +136,7 @@ def _controls(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
         if control.failed:
             yield Finding(
                 word="control",
-                subject=one_line(control.cell),
+                ids=(one_line(control.cell),),
                 description=Description(claim=describe_logprob_control(control)),
                 advice=_DEAD,
                 repeat=_repeat(part, report),
@@ -156,7 +150,7 @@ def _weights(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
             words = f"{claim(found)[0].lower()}{claim(found)[1:]}"
             yield Finding(
                 word="weights",
-                subject=one_line(pair_words(found)),
+                ids=(one_line(pair_words(found)),),
                 outcome=outcome,
                 description=Description(
                     claim=f"{words[0].lower()}{words[1:]}", reason=reason(found)

@@ -1,7 +1,7 @@
 """What is to be said of a suite's log-probabilities as a whole, in the same words everywhere."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from repro_gate.core.logprob_report import (
     LogprobCellReport,
@@ -37,32 +37,31 @@ def outcome_of_part(part: LogprobReport, report: GateReport) -> Outcome:
     )
 
 
-def count_words(cells: Sequence[LogprobCellReport]) -> str:
+def count_words(counts: Mapping[str, int]) -> str:
     """Return how many cells have each verdict that was given at all."""
-    given = Counter(cell.verdict.word for cell in cells)
-    return ", ".join(_counted(given[word], word) for word in LOGPROB_WORDS if word in given)
+    return ", ".join(_counted(counts[word], word) for word in LOGPROB_WORDS if counts.get(word))
 
 
 def part_words(part: LogprobReport) -> str:
     """Return how a suite's cells did, as the head of all that is said of them."""
-    cells = checked_cells(part)
-    orphans = len(part.cells) - len(cells)
-    said = f"{plural(len(cells), 'cell')}: {count_words(cells) or 'nothing was checked'}"
+    orphans = len(part.orphans)
+    counts = Counter(cell.verdict.word for cell in part.cells)
+    said = f"{plural(len(part.cells), 'cell')}: {count_words(counts) or 'nothing was checked'}"
     return f"{said}; {plural(orphans, 'baseline')} orphaned" if orphans else said
 
 
 def summary_words(part: LogprobReport) -> str:
     """Return a suite in one line, with its name."""
-    counted = count_words(part.cells) or "nothing was checked"
+    counted = count_words(part.counts) or "nothing was checked"
     return f"{foreign.one_line(part.suite)}: {', '.join([counted, *alarms(part)])}"
 
 
 def reasons(part: LogprobReport, *, name: Spell = foreign.one_line) -> str:
     """Return why a suite does not pass; empty when it does. `name` makes a policy's name safe."""
-    cells = checked_cells(part)
+    cells = part.cells
     outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
     findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
-    orphans = len(part.cells) - len(cells)
+    orphans = len(part.orphans)
     counted = (
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
         (orphans, f"{plural(orphans, 'baseline')} without a cell"),
@@ -75,7 +74,7 @@ def reasons(part: LogprobReport, *, name: Spell = foreign.one_line) -> str:
 def pass_words(part: LogprobReport) -> str:
     """Return what a pass rests on, and what was noted all the same."""
     noted = len(changes(part))
-    said = f"{plural(len(checked_cells(part)), 'cell')} measured, and all agree"
+    said = f"{plural(len(part.cells), 'cell')} measured, and all agree"
     return f"{said}, {noted} with a change too small to count" if noted else said
 
 
@@ -133,14 +132,14 @@ def agreements(part: LogprobReport) -> tuple[str, ...]:
     """Return how the cells of each policy did, in the order of the policies."""
     cells: dict[str, list[LogprobCellReport]] = {noise.policy: [] for noise in part.policies}
     for found in part.cells:
-        if found.cell is not None:
-            cells.setdefault(found.cell.policy.name, []).append(found)
+        cells.setdefault(found.cell.policy.name, []).append(found)
     return tuple(_agreement(cells[noise.policy]) for noise in part.policies)
 
 
 def _agreement(cells: Sequence[LogprobCellReport]) -> str:
     agreeing = [cell for cell in cells if isinstance(cell.verdict, Agrees)]
-    return "all agree" if len(agreeing) == len(cells) else count_words(cells)
+    counts = Counter(cell.verdict.word for cell in cells)
+    return "all agree" if len(agreeing) == len(cells) else count_words(counts)
 
 
 def spending_words(spent: Spending) -> str:
@@ -151,11 +150,6 @@ def spending_words(spent: Spending) -> str:
     return (
         f"{plural(spent.calls, 'call')} ({saved}{reused}), {plural(spent.tokens, 'token')}{price}"
     )
-
-
-def checked_cells(part: LogprobReport) -> tuple[LogprobCellReport, ...]:
-    """Return what the matrix asked for: everything but the baselines without a cell."""
-    return tuple(cell for cell in part.cells if cell.cell is not None)
 
 
 def changes(part: LogprobReport) -> tuple[tuple[LogprobCellReport, Effect], ...]:

@@ -12,13 +12,16 @@ from repro_gate.core.logprob_verdicts import (
     Sameness,
     Shifted,
 )
-from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Orphan, Unrecorded
 from repro_gate.reports import foreign
 from repro_gate.reports.describe import Description, advise
 from repro_gate.reports.figures import percent, plural
 
-LOGPROB_WORDS: Final[tuple[str, ...]] = tuple(kind.word for kind in get_args(LogprobVerdict))
-"""Every verdict, in the order in which reports count them."""
+LOGPROB_WORDS: Final[tuple[str, ...]] = (
+    *(kind.word for kind in get_args(LogprobVerdict)),
+    Orphan.word,
+)
+"""In the order in which reports count them."""
 
 BELOW_FLOOR: Final = "the service changed numerically, but below the configured floor"
 """A note, and never drift."""
@@ -26,7 +29,7 @@ WITHIN_BAND: Final = "the service changed numerically, but within its own noise 
 """A note too: of a service so noisy that even a larger shift is none that could be told."""
 
 
-def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 -- one for each
+def describe_logprobs(cell: LogprobCellReport) -> Description:
     """Return what the verdict on a cell says."""
     match cell.verdict:
         case Agrees() as verdict:
@@ -48,8 +51,6 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:  # noqa: PLR0911 
             said = None if remedy is None else foreign.message(remedy)
             claim = "not measured, so neither a pass nor drift"
             return Description(claim=claim, reason=foreign.message(reason), remedy=said)
-        case Orphaned():
-            return Description(claim="no cell in the matrix uses this baseline")
         case _:
             assert_never(cell.verdict)
 
@@ -64,7 +65,7 @@ def _outlying(found: Outlying) -> Description:
     return Description(claim=claim, reason=foreign.message(reason))
 
 
-def advise_logprobs(verdict: LogprobVerdict) -> str:  # noqa: PLR0911 -- one for each verdict
+def advise_logprobs(verdict: LogprobVerdict) -> str:
     """Return what to do about a verdict."""
     match verdict:
         case Agrees():
@@ -79,8 +80,6 @@ def advise_logprobs(verdict: LogprobVerdict) -> str:  # noqa: PLR0911 -- one for
             return "Record a baseline and commit it."
         case Inconclusive():
             return advise(verdict)
-        case Orphaned():
-            return "Remove the baseline, or restore its cell in the matrix."
         case _:
             assert_never(verdict)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from repro_gate.core.cells import Cell
 from repro_gate.core.controls import ControlReport
 from repro_gate.core.goldens import Facts
 from repro_gate.core.outcome import decide, exit_code_for, outcome_of_verdict
@@ -74,27 +73,27 @@ def _tokens(report: GateReport) -> Iterator[Block]:
 def _models(report: GateReport) -> Iterator[Block]:
     for model, cells in summary.by_model(report).items():
         yield [f"## Model {code(model)}"]
-        profiles = dict.fromkeys(cell.profile or "unknown" for _, cell in cells)
+        profiles = dict.fromkeys(cell.profile or "unknown" for cell in cells)
         yield [f"Profile: {', '.join(map(code, profiles))}"]
-        prompts: dict[object, list[tuple[Cell, CellReport]]] = {}
-        for cell, found in cells:
-            prompts.setdefault((cell.prompt, cell.text, cell.sampler), []).append((cell, found))
+        prompts: dict[object, list[CellReport]] = {}
+        for found in cells:
+            cell = found.cell
+            prompts.setdefault((cell.prompt, cell.text, cell.sampler), []).append(found)
         for same_prompt in prompts.values():
             yield from _prompt(same_prompt)
-        results = [found for _, found in cells]
-        words = f"{summary.run_words(results)}, {summary.agreement_words(results)}"
+        words = f"{summary.run_words(cells)}, {summary.agreement_words(cells)}"
         yield [f"**Summary of {code(model)}**: {words}."]
 
 
-def _prompt(cells: Sequence[tuple[Cell, CellReport]]) -> Iterator[Block]:
-    cell, sampler = cells[0][0], cells[0][0].sampler
+def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
+    cell, sampler = cells[0].cell, cells[0].cell.sampler
     yield [f"### Prompt {code(cell.prompt)}"]
     yield fence([printable(cell.text)], "text")
     drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
     limit = plural(cell.max_tokens, "token")
     yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]
-    for same_seed, found in cells:
-        yield [f"#### Seed {same_seed.seed}"]
+    for found in cells:
+        yield [f"#### Seed {found.cell.seed}"]
         yield _seed(found)
 
 
@@ -163,11 +162,11 @@ def _overall(report: GateReport) -> Iterator[Block]:
 
 
 def _token_summary(report: GateReport) -> Iterator[str]:
-    cells = summary.measured_cells(report)
+    cells = report.cells
     yield f"- **Cells**: {len(cells)}"
     yield f"- **Runs**: {sum(cell.runs for cell in cells)}"
     yield f"- **Repetition**: {summary.repetition_words(cells)}"
-    yield f"- **Verdicts**: {summary.count_words(report.cells) or 'none'}"
+    yield f"- **Verdicts**: {summary.count_words(report.counts) or 'none'}"
     yield f"- **Controls**: {summary.control_words(report)}"
 
 

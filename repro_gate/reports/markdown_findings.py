@@ -52,14 +52,14 @@ def changes_since(finding: Finding, table_of: ChangesTable) -> Iterator[Block]:
 
 def _finding(finding: Finding) -> Iterator[Block]:
     description = finding.description
-    subject = finding.subject if finding.ids else code(finding.subject)
+    subject = finding.subject if finding.listed else code(finding.subject)
     yield [f"### {finding.word}: {subject}"]
     yield [f"{description.claim[0].upper()}{description.claim[1:]}."]
     if description.reason is not None:
         yield [f"Reason: {code(description.reason)}"]
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
-    yield [f"- {code(cell_id)}" for cell_id in finding.ids]
+    yield [f"- {code(cell_id)}" for cell_id in finding.listed]
     if finding.explanation is not None:
         yield fence(_diff(finding.explanation), "diff")
     yield figure_block(finding.lines)

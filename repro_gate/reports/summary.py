@@ -1,8 +1,8 @@
 """What is to be said of a check as a whole, in the same words in every report."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from repro_gate.core.cells import Cell
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.verdicts import Match, Nondeterministic
@@ -15,7 +15,7 @@ from repro_gate.reports.foreign import Spell
 def render_summary(report: GateReport) -> str:
     """Return the check in one plain line."""
     partial = " (partial)" if report.interrupted else ""
-    parts = [count_words(report.cells) or "nothing was checked"] if has_tokens(report) else []
+    parts = [count_words(report.counts) or "nothing was checked"] if has_tokens(report) else []
     if any(control.divergence is None for control in report.controls):
         parts.append(control_words(report))
     parts.extend(map(logprob_summary.summary_words, report.logprobs))
@@ -29,10 +29,10 @@ def outcome_words(report: GateReport, *, name: Spell = foreign.one_line) -> str:
         report: what was found.
         name: makes the name of a suite safe where the words will stand.
     """
-    cells = measured_cells(report)
+    cells = report.cells
     outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
     findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
-    orphans = len(report.cells) - len(cells)
+    orphans = len(report.orphans)
     reasons = (
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
         (orphans, f"{plural(orphans, 'golden')} without a cell"),
@@ -52,26 +52,19 @@ def outcome_words(report: GateReport, *, name: Spell = foreign.one_line) -> str:
 
 def has_tokens(report: GateReport) -> bool:
     """Tell whether to speak of tokens at all: not when only log-probabilities were checked."""
-    return bool(report.cells) or not report.logprobs
+    return bool(report.cells or report.orphans) or not report.logprobs
 
 
-def count_words(cells: Sequence[CellReport]) -> str:
+def count_words(counts: Mapping[str, int]) -> str:
     """Return how many cells have each verdict that was given at all."""
-    given = [cell.verdict.word for cell in cells]
-    return ", ".join(f"{given.count(word)} {word}" for word in WORDS if word in given)
+    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts.get(word))
 
 
-def measured_cells(report: GateReport) -> tuple[CellReport, ...]:
-    """Return what the matrix asked for: everything but the goldens without a cell."""
-    return tuple(cell for cell in report.cells if cell.cell is not None)
-
-
-def by_model(report: GateReport) -> Mapping[str, Sequence[tuple[Cell, CellReport]]]:
+def by_model(report: GateReport) -> Mapping[str, Sequence[CellReport]]:
     """Return the cells of each model, in the order of the report."""
-    models: dict[str, list[tuple[Cell, CellReport]]] = {}
+    models: dict[str, list[CellReport]] = {}
     for cell in report.cells:
-        if cell.cell is not None:
-            models.setdefault(cell.cell.model, []).append((cell.cell, cell))
+        models.setdefault(cell.cell.model, []).append(cell)
     return models
 
 
@@ -86,7 +79,8 @@ def run_words(cells: Sequence[CellReport]) -> str:
 def agreement_words(cells: Sequence[CellReport]) -> str:
     """Return how far runs equalled each other, and how far they equalled the golden."""
     matching = [cell for cell in cells if isinstance(cell.verdict, Match)]
-    verdicts = "all match" if len(matching) == len(cells) else count_words(cells)
+    counts = Counter(cell.verdict.word for cell in cells)
+    verdicts = "all match" if len(matching) == len(cells) else count_words(counts)
     return f"{repetition_words(cells)}, {verdicts}"
 
 
@@ -138,7 +132,7 @@ def seconds(value: float) -> str:
 
 
 def _pass_words(report: GateReport, name: Spell) -> str:
-    cells = plural(len(measured_cells(report)), "cell")
+    cells = plural(len(report.cells), "cell")
     tokens = [f"{cells} measured, and all match"] if has_tokens(report) else []
     parts = [f"{name(part.suite)}: {logprob_summary.pass_words(part)}" for part in report.logprobs]
     return "; ".join([*tokens, *parts])

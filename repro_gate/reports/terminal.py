@@ -73,8 +73,7 @@ def _overview(report: GateReport) -> Iterator[Text]:
     models = summary.by_model(report)
     rows = [
         (foreign.one_line(model), summary.run_words(cells), summary.agreement_words(cells))
-        for model, pairs in models.items()
-        for cells in [[cell for _, cell in pairs]]
+        for model, cells in models.items()
     ]
     rows.append((foreign.one_line("controls"), summary.control_words(report), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]

@@ -264,7 +264,7 @@ def test_a_verdict_is_told_apart_by_its_kind() -> None:
     assert encode(Match(), Verdict) == {"kind": "match"}
     assert refusal_of({"kind": "match"}, LogprobVerdict) == (
         "kind: expected one of agrees, drift, outlier, invalid, unrecorded, inconclusive, "
-        "orphaned, found 'match'"
+        "found 'match'"
     )
 
 

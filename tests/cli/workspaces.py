@@ -104,8 +104,10 @@ class Workspace:
         return json.loads((self.output / "report.json").read_text("utf-8"))
 
     def verdicts(self) -> dict[str, str]:
-        """Return the verdicts of the last check by cell."""
-        return {cell["id"]: cell["verdict"] for cell in self.report()["cells"]}
+        """Return the verdicts of the last check by the id of the cell or the orphaned golden."""
+        report = self.report()
+        orphans = {orphan["id"]: "orphaned" for orphan in report["orphans"]}
+        return {cell["id"]: cell["verdict"] for cell in report["cells"]} | orphans
 
     def cell(self, cell_id: str) -> Any:
         """Return what the last check reported of one cell."""

@@ -32,7 +32,7 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Unrecorded,
     Vacuous,
     Verdict,
@@ -56,9 +56,9 @@ FINDINGS: tuple[Verdict, ...] = (
     Nondeterministic(run=2, in_fresh_process=False, divergence=PARTED),
     Drift(divergence=PARTED, golden=golden_of(CELL), provenance=()),
     Unrecorded(reason="there is no golden for this profile"),
-    Orphaned(),
     Vacuous(factor=Factor.SEED),
 )
+ORPHAN = Orphan(id="gone", origin=PROFILE)
 DIFFERED = control_of(divergence=PARTED)
 DID_NOT = control_of()
 
@@ -66,13 +66,14 @@ verdicts = st.lists(st.sampled_from((Match(), UNKNOWN, *FINDINGS)), min_size=1, 
 
 
 def _report(
-    *found: Verdict, controls: tuple[ControlReport, ...] = (), interrupted: bool = False
+    *found: Verdict | Orphan, controls: tuple[ControlReport, ...] = (), interrupted: bool = False
 ) -> GateReport:
     return GateReport(
         tool_version="0",
         started_at="",
         suites=("quick",),
-        cells=tuple(map(_cell_report, found)),
+        cells=tuple(_cell_report(each) for each in found if not isinstance(each, Orphan)),
+        orphans=tuple(each for each in found if isinstance(each, Orphan)),
         controls=controls,
         engines=(),
         models={},
@@ -82,9 +83,8 @@ def _report(
 
 
 def _cell_report(verdict: Verdict) -> CellReport:
-    is_run = not isinstance(verdict, Inconclusive | Orphaned)
+    is_run = not isinstance(verdict, Inconclusive)
     return CellReport(
-        id=CELL.id,
         suite="quick",
         cell=CELL,
         verdict=verdict,
@@ -114,7 +114,7 @@ def test_a_verdict_that_nobody_knows_is_a_crash() -> None:
 
 def test_every_verdict_has_a_word_of_its_own() -> None:
     """A report can count verdicts by their words."""
-    words = [kind.word for kind in get_args(Verdict)]
+    words = [kind.word for kind in (*get_args(Verdict), Orphan)]
 
     assert sorted(words) == sorted(
         ["match", "nondeterministic", "drift", "unrecorded", "vacuous", "inconclusive", "orphaned"]
@@ -189,7 +189,7 @@ def test_a_crash_is_no_exit_code_of_ours() -> None:
 
 
 AGREES = logprob_cell_report_of(Agrees(sameness=Sameness.IDENTICAL))
-LOGPROB_FINDINGS = ("drift", "outlier", "invalid", "unrecorded", "orphaned")
+LOGPROB_FINDINGS = ("drift", "outlier", "invalid", "unrecorded")
 
 
 def _logprobs(*cells: LogprobCellReport, interrupted: bool = False, **changes: Any) -> GateReport:
@@ -213,6 +213,12 @@ def test_findings_of_log_probabilities_fail(word: str) -> None:
 
     assert outcome_of_verdict(LOGPROB_VERDICTS[word].verdict) == Outcome.FAILED
     assert (decide(report), exit_code_for(report)) == (Outcome.FAILED, ExitCode.FINDINGS)
+
+
+def test_orphans_fail() -> None:
+    """Whatever else matches or agrees."""
+    assert decide(_report(Match(), ORPHAN)) == Outcome.FAILED
+    assert decide(_logprobs(AGREES, orphans=(ORPHAN,))) == Outcome.FAILED
 
 
 def test_log_probabilities_that_agree_pass() -> None:
@@ -333,14 +339,14 @@ def test_a_suite_counts_its_verdicts() -> None:
 
 def test_a_report_counts_its_verdicts() -> None:
     """Only verdicts that were given are counted."""
-    report = _report(Match(), Match(), UNKNOWN, Orphaned())
+    report = _report(Match(), Match(), UNKNOWN, ORPHAN)
 
     assert report.counts == {"match": 2, "inconclusive": 1, "orphaned": 1}
 
 
 def test_a_report_of_orphans_alone_measured_nothing() -> None:
     """A golden without a cell is found, not measured."""
-    assert [_report(*found).measured for found in ((), (Orphaned(), UNKNOWN), (Match(),))] == [
+    assert [_report(*found).measured for found in ((), (ORPHAN, UNKNOWN), (Match(),))] == [
         False,
         False,
         True,

@@ -18,13 +18,13 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Unrecorded,
     Vacuous,
     Verdict,
 )
 from repro_gate.protocol import Method, Refusal
-from repro_gate.reports.describe import advise
+from repro_gate.reports.describe import advise, advise_orphan
 from repro_gate.reports.logprob_words import advise_logprobs
 from repro_gate.reports.terminal import render_terminal
 from tests.docs.pages import first_column, page
@@ -39,7 +39,6 @@ _EXAMPLES: tuple[Verdict, ...] = (
     Unrecorded(reason=""),
     Vacuous(factor=Factor.SEED),
     Inconclusive(reason="", remedy=None),
-    Orphaned(),
 )
 _LOGPROB_EXAMPLES: tuple[LogprobVerdict, ...] = tuple(
     found.verdict for found in LOGPROB_VERDICTS.values()
@@ -69,6 +68,12 @@ def test_every_verdict_has_a_section_with_its_advice(verdict: Verdict) -> None:
     assert any(re.search(rf"\b{verdict.word}\b", output) for output in outputs)
 
 
+def test_orphans_have_a_section_with_their_advice() -> None:
+    """An orphan is no verdict on a cell, and has a section all the same."""
+    section = page("docs/how-to/read-a-failure.md").whole_sections()[Orphan.word]
+    assert advise_orphan("golden") in section.replace("\n", " ")
+
+
 @pytest.mark.parametrize("verdict", _LOGPROB_EXAMPLES, ids=lambda verdict: verdict.word)
 def test_every_verdict_on_log_probabilities_has_its_advice(verdict: LogprobVerdict) -> None:
     """So it has for the verdicts on log-probabilities."""
@@ -96,7 +101,8 @@ def test_every_verdict_has_its_code() -> None:
     }
     verdicts = (*_EXAMPLES, *_LOGPROB_EXAMPLES)
     assert {word: int(code) for word, code in rows} == {
-        verdict.word: codes[outcome_of_verdict(verdict)] for verdict in verdicts
+        **{verdict.word: codes[outcome_of_verdict(verdict)] for verdict in verdicts},
+        Orphan.word: ExitCode.FINDINGS,
     }
 
 

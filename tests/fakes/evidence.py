@@ -22,7 +22,7 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Unrecorded,
     Vacuous,
     Verdict,
@@ -62,7 +62,6 @@ DIFFERENCE = Nondeterministic(run=3, in_fresh_process=True, divergence=parting()
 def seen(cell: Cell, verdict: Verdict) -> CellReport:
     """Return what is known of a cell that was run three times."""
     return CellReport(
-        id=cell.id,
         suite="quick",
         cell=cell,
         verdict=verdict,
@@ -76,7 +75,6 @@ def seen(cell: Cell, verdict: Verdict) -> CellReport:
 def unseen(cell: Cell) -> CellReport:
     """Return what is known of a cell that could not be run."""
     return CellReport(
-        id=cell.id,
         suite="quick",
         cell=cell,
         verdict=LOST,
@@ -95,19 +93,6 @@ def drifted(cell: Cell, golden: Generation | None = None) -> CellReport:
     return seen(cell, Drift(divergence=divergence, golden=recorded, provenance=(change,)))
 
 
-def orphaned(golden_id: str = "tiny--gone--seed1") -> CellReport:
-    """Return what is known of a golden that no cell claims."""
-    return CellReport(
-        id=golden_id,
-        suite=None,
-        cell=None,
-        verdict=Orphaned(),
-        runs=0,
-        generation=None,
-        profile=PROFILE,
-    )
-
-
 def every_verdict() -> Sequence[CellReport]:
     """Return a cell of each verdict."""
     return (
@@ -117,7 +102,6 @@ def every_verdict() -> Sequence[CellReport]:
         seen(cell_of("train"), Unrecorded(reason="there is no golden for this profile")),
         seen(cell_of("rain"), Vacuous(factor=Factor.SEED)),
         unseen(cell_of("snow")),
-        orphaned(),
     )
 
 
@@ -128,6 +112,7 @@ def report_of(*cells: CellReport) -> GateReport:
         started_at=STARTED_AT,
         suites=("quick", "hosted"),
         cells=cells or tuple(every_verdict()),
+        orphans=() if cells else (Orphan(id="tiny--gone--seed1", origin=PROFILE),),
         controls=(
             control_of(divergence=parting()),
             control_of(cell_of("fox")),

@@ -38,7 +38,7 @@ from repro_gate.core.policies import (
     ProviderSpec,
     Tolerance,
 )
-from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Orphan, Unrecorded
 
 OUTLYING = Outlying(count=6, draws=75, most=5, allowed=0.05)
 CALIBRATION = (-42.0, -42.0, -42.0, -42.0, -42.5, -41.5, -42.0, -42.0, -42.0, -42.0)
@@ -67,7 +67,6 @@ def logprob_cell_report_of(
     """Return what is known of a cell of which five draws were made."""
     cell = cell or logprob_cell_of()
     report = LogprobCellReport(
-        id=cell.id,
         cell=cell,
         verdict=verdict,
         source="fireworks",
@@ -86,9 +85,9 @@ def unmeasured_of(verdict: LogprobVerdict, cell: LogprobCell, **changes: Any) ->
     )
 
 
-def orphaned_baseline_of(baseline_id: str) -> LogprobCellReport:
-    """Return what is known of a baseline that no cell claims."""
-    return replace(unmeasured_of(Orphaned(), logprob_cell_of()), id=baseline_id, cell=None)
+def orphaned_baseline_of(baseline_id: str) -> Orphan:
+    """Return a baseline that no cell uses."""
+    return Orphan(id=baseline_id, origin="fireworks")
 
 
 def token_of(position: int = 3, *, data: bytes = b" Paris", shift: float = -1.25) -> TokenShift:
@@ -192,12 +191,13 @@ def weight_report_of(*problems: str, **changes: Any) -> WeightReport:
     return replace(report, **changes)
 
 
-def logprob_report_of(*cells: LogprobCellReport, **changes: Any) -> LogprobReport:
-    """Return the report on a suite."""
+def logprob_report_of(*found: LogprobCellReport | Orphan, **changes: Any) -> LogprobReport:
+    """Return the report on a suite of some cells, and of orphans."""
     report = LogprobReport(
         suite="hosted",
         tolerance=Tolerance(),
-        cells=cells,
+        cells=tuple(each for each in found if isinstance(each, LogprobCellReport)),
+        orphans=tuple(each for each in found if isinstance(each, Orphan)),
         suite_test=suite_test_of(),
         policies=(policy_noise_of(),),
         weights=(),

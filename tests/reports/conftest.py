@@ -26,7 +26,7 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Unrecorded,
     Vacuous,
     Verdict,
@@ -88,7 +88,6 @@ def cell_report_of(verdict: Verdict, cell: Cell | None = None, **changes: Any) -
     """Return what is known of a cell that was measured ten times."""
     cell = cell or cell_of()
     report = CellReport(
-        id=cell.id,
         suite="embedded",
         cell=cell,
         verdict=verdict,
@@ -99,26 +98,19 @@ def cell_report_of(verdict: Verdict, cell: Cell | None = None, **changes: Any) -
     return replace(report, **changes)
 
 
-def orphan_of(golden_id: str) -> CellReport:
-    """Return what is known of a golden that no cell claims."""
-    return CellReport(
-        id=golden_id,
-        suite=None,
-        cell=None,
-        verdict=Orphaned(),
-        runs=0,
-        generation=None,
-        profile=PROFILE,
-    )
+def orphan_of(golden_id: str) -> Orphan:
+    """Return a golden that no cell uses."""
+    return Orphan(id=golden_id, origin=PROFILE)
 
 
-def gate_report_of(*cells: CellReport, **changes: Any) -> GateReport:
-    """Return the report on a finished check."""
+def gate_report_of(*found: CellReport | Orphan, **changes: Any) -> GateReport:
+    """Return the report on a finished check of some cells, and of orphans."""
     report = GateReport(
         tool_version="0.1.0",
         started_at="2026-01-02T03:04:05+00:00",
         suites=("embedded",),
-        cells=cells,
+        cells=tuple(each for each in found if isinstance(each, CellReport)),
+        orphans=tuple(each for each in found if isinstance(each, Orphan)),
         controls=(),
         engines=(),
         models={},
@@ -174,10 +166,10 @@ def hostile_report_of(text: str) -> GateReport:
         cell_report_of(Unrecorded(reason=text), cell_of(seed=45, text=text), profile=text),
         cell_report_of(Vacuous(factor=Factor.SEED), cell_of(seed=46, text=text)),
         cell_report_of(not_measured, cell_of(seed=47, text=text), runs=0, generation=None),
-        orphan_of(text),
     )
     return gate_report_of(
-        *(replace(found, suite=text) if found.cell else found for found in cells),
+        *(replace(found, suite=text) for found in cells),
+        orphan_of(text),
         suites=(text,),
         controls=(control_of(cell),),
         engines=(EngineReport(name=text, profile=text, facts={text: text}),),
@@ -301,8 +293,8 @@ def cell_report() -> Callable[..., CellReport]:
 
 
 @pytest.fixture(scope="session")
-def orphan() -> Callable[[str], CellReport]:
-    """Return what builds the report on a golden without a cell."""
+def orphan() -> Callable[[str], Orphan]:
+    """Return what builds a golden that no cell uses."""
     return orphan_of
 
 

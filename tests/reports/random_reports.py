@@ -57,7 +57,7 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Unrecorded,
     Vacuous,
 )
@@ -141,6 +141,7 @@ class RandomReports:
             started_at=self.texts,
             suites=few(self.texts),
             cells=few(self.cells, most=5),
+            orphans=few(self._orphans),
             controls=few(controls),
             engines=few(engines),
             models=st.dictionaries(self.texts, self._facts, max_size=2),
@@ -153,7 +154,7 @@ class RandomReports:
 
     @cached_property
     def cells(self) -> st.SearchStrategy[CellReport]:
-        """Draw what is known of a cell, or of a golden without one."""
+        """Draw what is known of a cell."""
         verdicts = st.one_of(
             st.just(Match()),
             self._drifts,
@@ -166,13 +167,11 @@ class RandomReports:
             st.builds(Unrecorded, reason=self.texts),
             st.builds(Vacuous, factor=st.sampled_from(Factor)),
             self._inconclusive,
-            st.just(Orphaned()),
         )
         return st.builds(
             CellReport,
-            id=self.texts,
-            suite=st.none() | self.texts,
-            cell=st.none() | self._token_cells,
+            suite=self.texts,
+            cell=self._token_cells,
             verdict=verdicts,
             runs=counts,
             generation=st.none() | self._generations,
@@ -194,12 +193,17 @@ class RandomReports:
             suite=self.texts,
             tolerance=st.just(Tolerance()),
             cells=few(self._logprob_cells, most=5),
+            orphans=few(self._orphans),
             suite_test=self._suite_tests,
             policies=few(self._noises),
             weights=few(self._weights),
             controls=few(controls),
             spending=spending,
         )
+
+    @cached_property
+    def _orphans(self) -> st.SearchStrategy[Orphan]:
+        return st.builds(Orphan, id=self.texts, origin=self.texts)
 
     @cached_property
     def _drifts(self) -> st.SearchStrategy[Drift]:
@@ -235,12 +239,10 @@ class RandomReports:
             st.builds(Invalid, reason=self.texts, position=st.none() | counts, count=counts),
             st.builds(Unrecorded, reason=self.texts),
             self._inconclusive,
-            st.just(Orphaned()),
         )
         return st.builds(
             LogprobCellReport,
-            id=self.texts,
-            cell=st.none() | self._hosted_cells,
+            cell=self._hosted_cells,
             verdict=verdicts,
             source=st.none() | self.texts,
             center=st.none() | self.numbers,

@@ -10,7 +10,7 @@ from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
-from repro_gate.reports.commands import quoted
+from repro_gate.reports.commands import only, quoted
 from repro_gate.reports.describe import Description
 from repro_gate.reports.findings import (
     Finding,
@@ -107,11 +107,11 @@ def test_what_only_looks_like_an_option_is_quoted(
     gate_report: Build, cell_report: Found, word: str
 ) -> None:
     """A word of a report is one word of the command, whatever it begins with."""
-    report = gate_report(cell_report(UNRECORDED, suite=None), repeat_with=(word,))
+    report = gate_report(cell_report(UNRECORDED), repeat_with=(word,))
     (found,) = token_findings(report)
 
     assert found.command is not None
-    assert found.command.startswith(f"repro-gate update-snapshots {quoted(word)} --only ")
+    assert found.command.startswith(f"repro-gate update-snapshots {quoted(word)} --suite ")
 
 
 def test_unknown_comes_last(rich_report: GateReport) -> None:
@@ -138,7 +138,7 @@ def test_a_failed_control_is_a_finding_unless_a_vacuous_cell_shows_it(
     _, control = token_findings(report)
     assert control == Finding(
         word="control",
-        subject=one_line("tiny-qwen2--autumn-leaves--seed42 with another prompt"),
+        ids=(one_line("tiny-qwen2--autumn-leaves--seed42 with another prompt"),),
         description=Description(claim="no other prompt changes the output of this model"),
         advice="Check the model file and the engine: the output must depend on the prompt.",
         repeat="repro-gate check --device cuda",
@@ -179,59 +179,11 @@ def test_command_accepts_nothing_else(
     ]
 
 
-def test_command_of_one_cell_is_no_pattern(gate_report: Build, cell_report: Found) -> None:
-    """Whatever means something in a pattern means itself in an id, and nothing else is accepted."""
-    ids = ("a*", "a?", "a[bc]", "ab", "abc")
-    reasons = (cell_report(Unrecorded(reason=each), id=each, suite=None) for each in ids)
-    found = token_findings(gate_report(*reasons))
-    patterns = [shlex.split(each.command or "")[-1] for each in found]
-
-    assert [[each for each in ids if fnmatchcase(each, pattern)] for pattern in patterns] == [
-        [each] for each in ids
-    ]
-
-
-@pytest.mark.parametrize(
-    ("others", "pattern"),
-    [
-        (("a[x", "b"), "a[[]*"),
-        (("a[x", "a[3"), None),
-        (("a[x", "a[0"), None),
-        (("a[0", "a[x", "a[9"), None),
-    ],
-)
-def test_pattern_of_several_cells_selects_no_other(
-    gate_report: Build, cell_report: Found, others: tuple[str, ...], pattern: str | None
-) -> None:
-    """What begins as they do is looked for before, between and behind them."""
-    same = [cell_report(UNRECORDED, id=each, suite=None) for each in ("a[1", "a[5", "a[x")]
-    rest = [cell_report(Vacuous(factor=Factor.SEED), id=each, suite=None) for each in others]
-    found = token_findings(gate_report(*rest, *same))
-    command = next(each.command for each in found if each.word == UNRECORDED.word)
-
-    told = "ID  # for each of these ids" if pattern is None else f"'{pattern}'"
-    assert command == f"repro-gate update-snapshots --only {told}"
-
-
-def test_command_without_a_suite(gate_report: Build, cell_report: Found) -> None:
-    """A cell that says no suite is looked for in the default ones."""
-    (found,) = token_findings(gate_report(cell_report(UNRECORDED, suite=None)))
-
-    assert found.command == ("repro-gate update-snapshots --only tiny-qwen2--autumn-leaves--seed42")
-
-
 def test_command_prunes_orphans(gate_report: Build, orphan: Callable[[str], CellReport]) -> None:
     """The file name of an orphan never becomes part of a command."""
     (found,) = token_findings(gate_report(orphan("x'; rm -rf ~; '")))
 
     assert found.command == "repro-gate update-snapshots --prune"
-
-
-def test_command_quotes_what_it_names(gate_report: Build, cell_report: Found) -> None:
-    """Whatever an id holds, it is one word of the command."""
-    (found,) = token_findings(gate_report(cell_report(UNRECORDED, id="a'; b")))
-
-    assert found.command == r"repro-gate update-snapshots --suite embedded --only 'a'\''; b'"
 
 
 def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report: Found) -> None:
@@ -258,3 +210,36 @@ def test_no_command_is_offered_that_would_refuse(
     assert len(list(accepting_by_model(sound))) == 1
     assert list(accepting_by_model(doubted)) == []
     assert accepting_all(doubted) == "repro-gate update-snapshots"
+
+
+def test_the_option_of_one_cell_is_no_pattern() -> None:
+    """What means something in a pattern means itself in an id, and nothing else is selected."""
+    ids = ("a*", "a?", "a[bc]", "ab", "abc")
+    patterns = [shlex.split(only([each], sorted(ids)))[-1] for each in ids]
+
+    assert [[each for each in ids if fnmatchcase(each, pattern)] for pattern in patterns] == [
+        [each] for each in ids
+    ]
+
+
+@pytest.mark.parametrize(
+    ("others", "pattern"),
+    [
+        (("a[x", "b"), "'a[[]*'"),
+        (("a[x", "a[3"), None),
+        (("a[x", "a[0"), None),
+        (("a[0", "a[x", "a[9"), None),
+    ],
+)
+def test_the_pattern_of_several_cells_selects_no_other(
+    others: tuple[str, ...], pattern: str | None
+) -> None:
+    """Another id may stand before, between or behind them."""
+    selected = only(["a[1", "a[5", "a[x"], sorted({"a[1", "a[5", *others}))
+
+    assert selected == f"--only {pattern or 'ID  # for each of these ids'}"
+
+
+def test_an_option_quotes_what_it_names() -> None:
+    """Whatever an id holds, it is one word of the command."""
+    assert only(["a'; b"], ()) == r"--only 'a'\''; b'"

@@ -123,10 +123,3 @@ def test_suite_that_the_check_does_not_name_is_kept(gate_report: Build, cell_rep
     report = gate_report(cell_report(Match()), suites=())
 
     assert [suite.get("name") for suite in suites_of(report)] == ["embedded"]
-
-
-def test_cell_without_a_suite_is_kept(gate_report: Build, cell_report: Found) -> None:
-    """A cell that says no suite stands with the orphans, under its model."""
-    (case,) = cases_of(gate_report(cell_report(Match(), suite=None)))
-
-    assert case.get("classname") == "repro-gate.orphans.tiny-qwen2"

@@ -9,13 +9,14 @@ from repro_gate.core.logprob_report import Spending, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Inconclusive, Match, Orphaned
+from repro_gate.core.verdicts import Inconclusive, Match
 from repro_gate.reports import logprob_summary, summary
 from tests.fakes.logprob_reports import (
     effect_of,
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
+    orphaned_baseline_of,
     policy_noise_of,
     rich_logprobs_of,
     suite_test_of,
@@ -174,7 +175,7 @@ def test_agreement_of_each_policy() -> None:
         logprob_cell_report_of(AGREES),
         unmeasured_of(NO_KEY, logprob_cell_of(policy="clone")),
         logprob_cell_report_of(AGREES, logprob_cell_of(policy="untold")),
-        replace(logprob_cell_report_of(Orphaned()), cell=None),
+        orphaned_baseline_of("base--gone"),
         policies=(policy_noise_of("clone"), policy_noise_of("base"), policy_noise_of("none")),
     )
 

@@ -1,6 +1,7 @@
 """Every verdict is rendered by every report."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from repro_gate.core.logprob_report import LogprobCellReport
 from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict
 from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Match, Verdict
+from repro_gate.core.verdicts import Match, Orphan, Verdict
 from repro_gate.reports.describe import WORDS
 from repro_gate.reports.findings import token_findings
 from repro_gate.reports.json_report import render_json
@@ -30,7 +31,7 @@ def test_the_sample_has_every_verdict(rich_report: GateReport) -> None:
 
 def test_every_verdict_has_a_word() -> None:
     """The words that reports count by are those of the verdicts."""
-    assert {kind.word for kind in get_args(Verdict)} == set(WORDS)
+    assert {kind.word for kind in get_args(Verdict)} | {Orphan.word} == set(WORDS)
 
 
 def test_json_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
@@ -69,6 +70,20 @@ def test_summary_has_every_verdict(any_cell: CellReport, gate_report: Build) -> 
     assert f": 1 {any_cell.verdict.word};" in render_summary(gate_report(any_cell))
 
 
+def test_every_report_has_the_orphans(
+    rich_report: GateReport,
+    rich_logprob_report: GateReport,
+    on_terminal: Callable[[GateReport], str],
+) -> None:
+    """Goldens and baselines that no cell uses are findings of each report."""
+    report = replace(rich_report, logprobs=rich_logprob_report.logprobs)
+    ids = [orphan.id for orphan in (*report.orphans, *report.logprobs[0].orphans)]
+
+    for text in (render_json(report), render_junit(report), render_markdown(report)):
+        assert all(each in text for each in ids)
+    assert all(each in on_terminal(report) for each in ids)
+
+
 @given(report=RandomReports(hostile_texts).reports)
 @settings(deadline=None)
 def test_whatever_fails_a_check_is_a_finding(report: GateReport) -> None:
@@ -86,7 +101,7 @@ def test_the_sample_has_every_verdict_on_log_probabilities(
     (part,) = rich_logprob_report.logprobs
 
     assert {type(cell.verdict) for cell in part.cells} == set(get_args(LogprobVerdict))
-    assert {kind.word for kind in get_args(LogprobVerdict)} == set(LOGPROB_WORDS)
+    assert {kind.word for kind in get_args(LogprobVerdict)} | {Orphan.word} == set(LOGPROB_WORDS)
 
 
 def test_json_has_every_verdict_on_log_probabilities(

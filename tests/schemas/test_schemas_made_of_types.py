@@ -49,6 +49,7 @@ def test_what_stands_beneath_a_field_is_its_text() -> None:
     """Also when it has several lines, and not what stands beneath a property."""
     assert field_texts(GateReport) == {
         "started_at": "ISO 8601, UTC.",
+        "orphans": "Goldens that no cell uses.",
         "engines": (
             "Of one name there are several where machines of one profile told different facts."
         ),

@@ -14,7 +14,7 @@ from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, Pol
 from repro_gate.core.logprob_verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
 from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobCell, LogprobPlan, Policy, Tolerance
 from repro_gate.core.report import Note, NoteOrigin
-from repro_gate.core.verdicts import Inconclusive, Orphaned, Unrecorded
+from repro_gate.core.verdicts import Inconclusive, Orphan, Unrecorded
 from repro_gate.ports import Scorer
 from repro_gate.statistics.cells import effect_of
 from repro_gate.statistics.draws import as_array
@@ -88,7 +88,8 @@ def report_on(
     return LogprobReport(
         suite=plan.suite.name,
         tolerance=tolerance,
-        cells=(*cells, *_orphans(found)),
+        cells=tuple(cells),
+        orphans=tuple(Orphan(id=name, origin=source) for source, name in found.orphans),
         suite_test=measured.whole.result(tolerance, drifted=drifted),
         policies=policy_noises(plan.policies, seen.values()),
         weights=weigh(plan.suite, _current(seen), fixed=tolerance.draws),
@@ -158,7 +159,6 @@ def _cell_report(
     cell: LogprobCell, seen: Comparison | None, found: Survey, verdict: LogprobVerdict
 ) -> LogprobCellReport:
     return LogprobCellReport(
-        id=cell.id,
         cell=cell,
         verdict=verdict,
         source=found.sources.get(cell.policy.name),
@@ -168,20 +168,6 @@ def _cell_report(
         totals=tuple(seen.totals) if seen else (),
         outliers=tuple(seen.outliers) if seen else (),
     )
-
-
-def _orphans(found: Survey) -> Iterable[LogprobCellReport]:
-    for source, cell_id in found.orphans:
-        yield LogprobCellReport(
-            id=cell_id,
-            cell=None,
-            verdict=Orphaned(),
-            source=source,
-            center=None,
-            band=None,
-            calibration=(),
-            totals=(),
-        )
 
 
 def _outliers(seen: Iterable[Comparison]) -> tuple[int, int]:

@@ -170,15 +170,14 @@ def _require_suite(plan: LogprobPlan, part: LogprobReport, shard: FoundShard) ->
     if part.tolerance != tolerance:
         expected = f"{tolerance}, which is that of the matrix file here"
         raise shard.invalid(f"the tolerance of {suite}", expected=expected, found=part.tolerance)
-    cells = [cell for cell in part.cells if cell.cell is not None]
-    for planned, measured in zip_longest(plan.cells, cells):
+    for planned, measured in zip_longest(plan.cells, part.cells):
         wrong = _wrong_cell(planned, measured)
         if wrong is not None:
             expected = "none more" if planned is None else f"{planned.id}, as it is planned here"
             raise shard.invalid(f"cells of {suite}", expected=expected, found=wrong)
     described = {noise.policy for noise in part.policies}
-    for cell in cells:
-        if cell.totals and cell.cell is not None and cell.cell.policy.name not in described:
+    for cell in part.cells:
+        if cell.totals and cell.cell.policy.name not in described:
             expected = f"{cell.cell.policy.name}, which {cell.id} was drawn from"
             raise shard.invalid(
                 f"policies of {suite}", expected=expected, found="none of that name"
@@ -187,7 +186,7 @@ def _require_suite(plan: LogprobPlan, part: LogprobReport, shard: FoundShard) ->
 
 def _wrong_cell(planned: LogprobCell | None, measured: LogprobCellReport | None) -> str | None:
     """Return what is wrong with the cell that was measured in its place, if anything is."""
-    if measured is None or measured.cell is None:
+    if measured is None:
         return "none"
     if planned is None or planned.id != measured.id:
         return measured.id

@@ -20,7 +20,7 @@ from repro_gate.core.verdicts import (
     Drift,
     Inconclusive,
     Nondeterministic,
-    Orphaned,
+    Orphan,
     Vacuous,
     Verdict,
 )
@@ -37,7 +37,7 @@ class Known:
     """What is committed for the machines that were measured."""
 
     goldens: Mapping[Cell, Golden]
-    orphans: tuple[CellReport, ...]
+    orphans: tuple[Orphan, ...]
 
 
 def check_tokens(
@@ -114,7 +114,8 @@ def judge_tokens(
         tool_version=repro_gate.__version__,
         started_at=started_at,
         suites=tuple({suite.name: None for suite in plan.suites.values()}),
-        cells=(*_cell_reports(plan, seen, known.goldens, controls), *known.orphans),
+        cells=tuple(_cell_reports(plan, seen, known.goldens, controls)),
+        orphans=known.orphans,
         controls=tuple(chain.from_iterable(controls.values())),
         engines=tuple(e for name in engines for e in seen.engines if e.name == name),
         models={m.name: seen.models[m.name] for m in models if m.name in seen.models},
@@ -161,18 +162,10 @@ def _read_goldens(plan: Plan, seen: Measurement, goldens: GoldenReader) -> dict[
     return found
 
 
-def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[CellReport]:
+def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[Orphan]:
     # Syrupy can miss an unused golden, depending on how pytest was called.
     return [
-        CellReport(
-            id=cell_id,
-            suite=None,
-            cell=None,
-            verdict=Orphaned(),
-            runs=0,
-            generation=None,
-            profile=profile,
-        )
+        Orphan(id=cell_id, origin=profile)
         for profile in sorted(set(seen.profiles.values()))
         for cell_id in sorted(goldens.recorded(profile) - plan.claimed)
     ]
@@ -191,7 +184,6 @@ def _cell_reports(
         verdict, unfinished = _verdict(plan, cell, seen, goldens.get(cell), controls[cell.model])
         reports.append(
             CellReport(
-                id=cell.id,
                 suite=plan.suites[cell].name,
                 cell=cell,
                 verdict=verdict,

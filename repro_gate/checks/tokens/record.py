@@ -21,7 +21,6 @@ from repro_gate.core.verdicts import (
     Inconclusive,
     Match,
     Nondeterministic,
-    Orphaned,
     Unrecorded,
     Vacuous,
 )
@@ -143,14 +142,14 @@ def observed_goldens(report: GateReport) -> list[Golden]:
             provenance=report.provenances[cell.provenance],
         )
         for cell in _doubted(report)
-        if cell.cell and cell.generation and cell.profile and cell.provenance is not None
+        if cell.generation and cell.profile and cell.provenance is not None
         if _may_be_recorded(cell) and shown[cell.cell.model].issuperset(_factors_of(cell.cell))
     ]
 
 
 def refused(report: GateReport) -> list[CellReport]:
     """Return the cells of which nothing is recorded: unmeasured, unstable or vacuous."""
-    return [cell for cell in _doubted(report) if cell.cell and not _may_be_recorded(cell)]
+    return [cell for cell in _doubted(report) if not _may_be_recorded(cell)]
 
 
 def propose(
@@ -257,7 +256,7 @@ def _doubted(report: GateReport) -> Iterator[CellReport]:
     """
     for cell in report.cells:
         found = None
-        if cell.cell and isinstance(cell.verdict, Drift):
+        if isinstance(cell.verdict, Drift):
             found = doubt(cell.cell, (c for c in report.controls if c.model == cell.cell.model))
         yield cell if found is None else replace(cell, verdict=found)
 
@@ -280,7 +279,7 @@ def _may_be_recorded(cell: CellReport) -> bool:
     match cell.verdict:
         case Match() | Drift() | Unrecorded():
             return True
-        case Nondeterministic() | Vacuous() | Inconclusive() | Orphaned():
+        case Nondeterministic() | Vacuous() | Inconclusive():
             return False
         case _:
             assert_never(cell.verdict)

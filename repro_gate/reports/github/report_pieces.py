@@ -95,7 +95,7 @@ def _suites(report: GateReport) -> Block:
 
 
 def _token_words(report: GateReport) -> str:
-    cells = summary.measured_cells(report)
+    cells = report.cells
     if not cells:
         return "Tokens: no cell was checked."
     said = f"{summary.run_words(cells)}, {summary.repetition_words(cells)}"
@@ -178,7 +178,7 @@ def _config(options: Sequence[str]) -> Sequence[str]:
 
 
 def _overview(report: GateReport) -> Iterator[Piece]:
-    if summary.measured_cells(report):
+    if report.cells:
         yield _folded("Models", _models(report))
 
 
@@ -209,8 +209,7 @@ def _models(report: GateReport) -> Iterator[Block]:
             summary.run_words(cells),
             summary.agreement_words(cells),
         ]
-        for model, pairs in islice(models.items(), _MOST_MODELS)
-        for cells in [[cell for _, cell in pairs]]
+        for model, cells in islice(models.items(), _MOST_MODELS)
     ]
     yield table(["model", "profile", "runs", "result"], rows)
     if len(models) > _MOST_MODELS:

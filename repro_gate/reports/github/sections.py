@@ -91,7 +91,7 @@ def _section(finding: Finding, shared: SharedChanges) -> Section:
     return Section(
         word=finding.word,
         subject=finding.subject,
-        is_count=bool(finding.ids),
+        is_count=bool(finding.listed),
         outcome=finding.outcome,
         blocks=tuple(_blocks(finding, shared)),
         ids=finding.ids,
@@ -105,7 +105,7 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
         yield [f"Reason: {code(clipped(reason, _LONGEST_WORDS))}"]
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
-    yield _ids(finding.ids)
+    yield _ids(finding.listed)
     if finding.explanation is None:
         yield _figures(finding.lines)
     else:
@@ -141,8 +141,6 @@ def _said(continuation: str | None, token: Token | None) -> str:
 
 
 def _ids(ids: Sequence[str]) -> Block:
-    if len(ids) < 2:  # noqa: PLR2004 -- the heading names a single one
-        return ()
     told = [f"- {code(clipped(each, _LONGEST_NAME))}" for each in ids[:_MOST_IDS]]
     more = len(ids) - _MOST_IDS
     return [*told, f"- and {more} more"] if more > 0 else told

@@ -55,7 +55,6 @@ def test_a_service_that_repeats_itself_agrees() -> None:
         tolerance=Tolerance(),
         cells=tuple(
             LogprobCellReport(
-                id=cell.id,
                 cell=cell,
                 verdict=IDENTICAL,
                 source=SOURCE,

@@ -8,7 +8,7 @@ import pytest
 from repro_gate.checks.logprobs.preflight import survey
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.policies import LogprobCell, LogprobKind, LogprobSuite, Tolerance
-from repro_gate.core.verdicts import Orphaned, Unrecorded
+from repro_gate.core.verdicts import Orphan, Unrecorded
 from repro_gate.errors import InputInvalid
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import NOW, SOURCE, NoisyScorer, policy_of, suite_of_logprobs
@@ -110,14 +110,11 @@ def test_a_baseline_of_more_draws_is_as_good() -> None:
 
 
 def test_a_baseline_that_no_cell_claims_is_orphaned() -> None:
-    """It stands after the cells, with its source, and nothing is known of it."""
+    """It is reported with its source."""
     scene = _scene(items=3)
     scene.suite = replace(scene.suite, cells=scene.suite.cells[1:])
-    orphan = scene.check().cells[-1]
 
-    assert orphan.verdict == Orphaned()
-    assert (orphan.id, orphan.source, orphan.cell) == (CELL, SOURCE, None)
-    assert (orphan.center, orphan.totals, orphan.calibration) == (None, (), ())
+    assert scene.check().orphans == (Orphan(id=CELL, origin=SOURCE),)
 
 
 def test_a_selection_orphans_nothing() -> None:
@@ -182,8 +179,6 @@ def test_two_policies_of_one_provider_share_its_source() -> None:
     scene.suite = replace(suite, cells=suite.cells[:2])
     scene.baselines.broken = {(SOURCE, "three--item-0")}
 
-    assert [cell.id for cell in scene.check().cells] == [
-        "one--item-0",
-        "two--item-0",
-        "three--item-0",
-    ]
+    report = scene.check()
+    assert [cell.id for cell in report.cells] == ["one--item-0", "two--item-0"]
+    assert report.orphans == (Orphan(id="three--item-0", origin=SOURCE),)

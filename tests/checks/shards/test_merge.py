@@ -10,7 +10,7 @@ from repro_gate.core.report import EngineReport, Note, NoteOrigin
 from repro_gate.core.sharding import WholePlan
 from repro_gate.core.shards import Shard
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphaned
+from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphan
 from tests.fakes.checking import recorded_for, report_on, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.scoring import plan_of, suite_of_logprobs
@@ -124,13 +124,14 @@ def test_shards_of_a_sharp_prompt_use_the_prompts_of_the_others() -> None:
     assert set(verdicts_of(merged_of(shards, goldens=goldens)).values()) == {Match()}
 
 
-def test_an_orphan_is_told_once() -> None:
+def test_an_orphan_is_reported_once() -> None:
     """A golden that no cell claims is no matter of a shard."""
     orphan = golden_of(cell_of("gone"))
     goldens = MemoryGoldens([*recorded_for(*CELLS), orphan])
     shards = [measured_shard(Shard(n, 2), goldens=goldens) for n in (1, 2)]
 
-    assert verdicts_of(merged_of(shards, goldens=goldens))[orphan.cell.id] == Orphaned()
+    report = merged_of(shards, goldens=goldens)
+    assert report.orphans == (Orphan(id=orphan.cell.id, origin=PROFILE),)
 
 
 def test_a_problem_in_a_shard_is_inconclusive_in_the_whole() -> None:

@@ -325,12 +325,12 @@ def test_a_suite_that_is_not_the_planned_one_is_refused(
 
 
 def test_an_orphaned_baseline_is_no_cell_too_many() -> None:
-    """It is told by the shard that has the suite."""
+    """It is reported by the shard that has the suite."""
     orphan = orphaned_baseline_of("base--gone")
 
-    report = _merge_with(lambda part: replace(part, cells=(*part.cells, orphan)))
+    report = _merge_with(lambda part: replace(part, orphans=(orphan,)))
 
-    assert report.logprobs[0].cells[-1] == orphan
+    assert report.logprobs[0].orphans == (orphan,)
 
 
 def _redefined(found: LogprobCellReport) -> LogprobCellReport:

@@ -4,8 +4,8 @@ import pytest
 
 from repro_gate.core.matrix import plan
 from repro_gate.core.outcome import ExitCode, exit_code_for
-from repro_gate.core.report import CellReport, EngineReport
-from repro_gate.core.verdicts import Match, Orphaned, Unrecorded
+from repro_gate.core.report import EngineReport
+from repro_gate.core.verdicts import Match, Orphan, Unrecorded
 from repro_gate.errors import InputInvalid
 from tests.fakes.checking import Scene, recorded_for, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
@@ -68,30 +68,12 @@ def test_a_golden_under_another_engines_profile_does_not_count() -> None:
 
 
 def test_a_golden_without_a_cell_is_orphaned() -> None:
-    """What no cell claims is a finding, told after the cells and in the order of the ids."""
+    """What no cell uses is a finding; orphans are in the order of their ids."""
     report = scene_of(B, goldens=MemoryGoldens(recorded_for(C, B, A))).check()
 
-    assert [(cell.id, cell.verdict) for cell in report.cells] == [
-        (B.id, Match()),
-        (A.id, Orphaned()),
-        (C.id, Orphaned()),
-    ]
+    assert [(cell.id, cell.verdict) for cell in report.cells] == [(B.id, Match())]
+    assert report.orphans == (Orphan(id=A.id, origin=PROFILE), Orphan(id=C.id, origin=PROFILE))
     assert exit_code_for(report) == ExitCode.FINDINGS
-
-
-def test_an_orphan_is_reported_without_a_cell() -> None:
-    """Nothing is known of it but its name and its profile."""
-    report = scene_of(A, goldens=MemoryGoldens(recorded_for(A, B))).check()
-
-    assert report.cells[1] == CellReport(
-        id=B.id,
-        suite=None,
-        cell=None,
-        verdict=Orphaned(),
-        runs=0,
-        generation=None,
-        profile=PROFILE,
-    )
 
 
 def test_the_goldens_of_other_suites_are_not_orphaned() -> None:
@@ -109,20 +91,22 @@ def test_the_goldens_of_other_profiles_are_not_orphaned() -> None:
     assert verdicts_of(scene_of(A, goldens=goldens).check()) == {A.id: Match()}
 
 
-def test_two_engines_of_one_profile_tell_an_orphan_once() -> None:
+def test_two_engines_of_one_profile_report_an_orphan_once() -> None:
     """A golden is one file, however many engines could have claimed it."""
     other = cell_of("haiku", model="other")
     matrix = matrix_of(suite_of(A, other), engines={"other": "second"})
     report = scene_of(matrix=matrix, goldens=MemoryGoldens(recorded_for(A, other, B))).check()
 
-    assert [cell.id for cell in report.cells] == [A.id, other.id, B.id]
+    assert report.orphans == (Orphan(id=B.id, origin=PROFILE),)
 
 
 def test_an_orphan_may_be_broken() -> None:
-    """Nobody reads a golden that nobody claims."""
+    """Orphaned goldens are not read."""
     goldens = MemoryGoldens(recorded_for(A), broken=[(PROFILE, B.id)])
 
-    assert verdicts_of(scene_of(A, goldens=goldens).check()) == {A.id: Match(), B.id: Orphaned()}
+    report = scene_of(A, goldens=goldens).check()
+    assert verdicts_of(report) == {A.id: Match()}
+    assert report.orphans == (Orphan(id=B.id, origin=PROFILE),)
 
 
 def test_all_broken_goldens_are_told_before_anything_is_measured() -> None:

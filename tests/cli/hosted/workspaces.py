@@ -68,7 +68,10 @@ class HostedWorkspace(Workspace):
     def logprob_verdicts(self) -> dict[str, str]:
         """Return the verdicts of the last check on log-probabilities by cell."""
         suites = self.report()["logprobs"]
-        return {cell["id"]: cell["verdict"] for suite in suites for cell in suite["cells"]}
+        orphans = {orphan["id"]: "orphaned" for suite in suites for orphan in suite["orphans"]}
+        return {
+            cell["id"]: cell["verdict"] for suite in suites for cell in suite["cells"]
+        } | orphans
 
     def logprob_cell(self, cell_id: str) -> Any:
         """Return what the last check reported of one cell."""

@@ -71,10 +71,10 @@ def drifted() -> GateReport:
             runs=0,
             generation=None,
         ),
-        orphan_of("tiny-qwen2--gone--seed1"),
     ]
     return gate_report_of(
         *(replace(cell, profile=_PROFILE) for cell in cells),
+        orphan_of("tiny-qwen2--gone--seed1"),
         suites=("embedded", "hosted"),
         controls=(control_of(moon, divergence=_parted(cells[0])),),
         engines=(

@@ -19,7 +19,7 @@ from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.room import utf8_bytes, utf16_units
 from repro_gate.reports.github.sections import hosted_sections, token_sections
 from repro_gate.reports.github.state import state_of
-from tests.reports.conftest import cell_report_of, gate_report_of
+from tests.reports.conftest import cell_of, cell_report_of, gate_report_of
 from tests.reports.github.rendering import html_of
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 from tests.reports.random_reports import RandomReports, hostile_texts
@@ -167,7 +167,7 @@ def test_findings_are_shown_or_counted(report: GateReport, limit: int) -> None:
 def test_a_list_of_findings_is_inert(text: str) -> None:
     """The same holds of findings that are told by no more than their names."""
     cells = [
-        cell_report_of(Unrecorded(reason=f"{each // 2}{text}"), id=f"{text}{each}")
+        cell_report_of(Unrecorded(reason=f"{each // 2}{text}"), cell_of(f"p{each}"))
         for each in range(60)
     ]
     evidence = Finished(report=gate_report_of(*cells))

@@ -17,6 +17,7 @@ from repro_gate.reports.github.sections import hosted_sections, token_sections
 from repro_gate.reports.github.tally import tally
 from repro_gate.reports.logprob_words import BELOW_FLOOR
 from tests.fakes.logprob_reports import (
+    logprob_cell_of,
     logprob_report_of,
     outlier_of,
     policy_noise_of,
@@ -82,7 +83,7 @@ def test_what_all_hosted_drifts_share_is_told_once() -> None:
     """The same holds for baselines."""
     part = rich_logprobs_of()
     shifted = part.cells[2]
-    again = replace(shifted, id="base--other", totals=(-44.0,))
+    again = replace(shifted, cell=logprob_cell_of("other"), totals=(-44.0,))
     text = told(gate_report_of(logprobs=(replace(part, cells=(shifted, again)),)))
 
     assert text.count("| `answer.model` | `m-1` | `m-2 \\| @team` |") == 1
@@ -122,12 +123,11 @@ def test_two_of_each_gate_are_open() -> None:
 
 def test_a_name_that_html_could_misread_is_code() -> None:
     """The line of a folded finding is HTML, and says no more than what is safe there."""
-    found = cell_report_of(Unrecorded(reason="x"), id="<b>@you</b>")
-    (section,) = token_sections(gate_report_of(found))
+    (section,) = token_sections(gate_report_of(orphan_of("<b>@you</b>")))
 
     assert list(section.folded()[:4]) == [
         "<details>",
-        "<summary>❌ unrecorded</summary>",
+        "<summary>❌ orphaned</summary>",
         "",
         "`<b>@you</b>`",
     ]
@@ -396,7 +396,7 @@ def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
     )
     report = gate_report_of(
         controls=(control_of(),),
-        logprobs=(replace(part, cells=part.cells[:1]), uncontrolled),
+        logprobs=(replace(part, cells=part.cells[:1], orphans=()), uncontrolled),
     )
 
     assert tally(report) == (
