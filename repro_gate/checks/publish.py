@@ -30,7 +30,7 @@ class Posted:
 
     pull_request: int
     url: str
-    has_rival: bool = False
+    has_name_clash: bool = False
     """Another job of this run comments under the same name, in a comment of its own."""
 
 
@@ -43,7 +43,7 @@ class NotPosted:
     """How to get a comment; None where none is missed."""
     pull_request: int | None = None
     """None when there is no pull request to write to."""
-    has_rival: bool = False
+    has_name_clash: bool = False
     """Another job of this run comments under the same name."""
 
 
@@ -133,7 +133,7 @@ def _messages(published: Sequence[Publication], ours: Marker) -> Iterator[Messag
             else:
                 text = f"No comment was written: {one.reason} ({one.remedy})"
                 yield Message(level=MessageLevel.WARNING, text=text)
-    if any(one.has_rival for one in published):
+    if any(one.has_name_clash for one in published):
         text = (
             f"Another job of this run also comments as {ours.name}, in a separate comment: "
             "give each gate in a workflow its own artifact-name"
@@ -206,20 +206,23 @@ class _Publisher:
         """Write the comment of one pull request, and look until it stands."""
         written: PostedComment | None = None
         known: set[int] = set()
-        has_rival = False
+        has_name_clash = False
         for _ in range(_MOST_ROUNDS):
             everything = self._pull_requests.comments(number, like=self._ours)
             found = [one for one in everything if not one.marker.is_result_of_rival(self._ours)]
-            has_rival = has_rival or len(found) < len(everything)
+            has_name_clash = has_name_clash or len(found) < len(everything)
             if written is not None and (standing := _standing(written, found, known)) is not None:
-                return Posted(pull_request=number, url=standing.url, has_rival=has_rival)
+                return Posted(pull_request=number, url=standing.url, has_name_clash=has_name_clash)
             known |= {comment.id for comment in found}
             action = action_for(self._mode, posted=_as_one(found), ours=self._ours)
             match action:
                 case Keep(reason=reason, remedy=remedy):
                     self._withdraw(written, found)
                     return NotPosted(
-                        pull_request=number, reason=reason, remedy=remedy, has_rival=has_rival
+                        pull_request=number,
+                        reason=reason,
+                        remedy=remedy,
+                        has_name_clash=has_name_clash,
                     )
                 case Create():
                     written = self._pull_requests.create(number, self._body(None))
@@ -229,7 +232,7 @@ class _Publisher:
                     assert_never(action)
         if written is None:
             raise PublishFailed("the comment was deleted each time that it was to be changed")
-        return Posted(pull_request=number, url=written.url, has_rival=has_rival)
+        return Posted(pull_request=number, url=written.url, has_name_clash=has_name_clash)
 
     def _updated(
         self, comment: PostedComment, found: Sequence[PostedComment]

@@ -27,7 +27,7 @@ from repro_gate.cli.console import (
     EXIT_CODES,
     exit_with,
     guard_streams,
-    take_loss,
+    has_lost_output,
     unavailable,
     warn,
 )
@@ -48,9 +48,9 @@ def models_list(
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_list
-        from repro_gate.cli.session import Selection, open_matrix
+        from repro_gate.cli.session import Selection, open_session
 
-        return run_list(open_matrix(Selection(config=config)), as_json=json)
+        return run_list(open_session(Selection(config=config)), as_json=json)
 
     exit_with(command)
 
@@ -61,9 +61,9 @@ def models_fetch(names: ModelNames = None, *, config: Config = None) -> None:
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_fetch
-        from repro_gate.cli.session import Selection, open_matrix
+        from repro_gate.cli.session import Selection, open_session
 
-        return run_fetch(open_matrix(Selection(config=config)), names or [])
+        return run_fetch(open_session(Selection(config=config)), names or [])
 
     exit_with(command)
 
@@ -74,9 +74,9 @@ def models_verify(names: ModelNames = None, *, config: Config = None) -> None:
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_verify
-        from repro_gate.cli.session import Selection, open_matrix
+        from repro_gate.cli.session import Selection, open_session
 
-        return run_verify(open_matrix(Selection(config=config)), names or [])
+        return run_verify(open_session(Selection(config=config)), names or [])
 
     exit_with(command)
 
@@ -134,16 +134,16 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_doctor
-        from repro_gate.cli.session import Selection, open_matrix, parsed_devices
+        from repro_gate.cli.session import Selection, open_session, parse_devices
 
         selection = Selection(
             config=config,
             suites=tuple(suite or ()),
             only=only,
             device=device,
-            devices=parsed_devices(devices),
+            devices=parse_devices(devices),
         )
-        return run_doctor(open_matrix(selection), expect_gpu=expect_gpu)
+        return run_doctor(open_session(selection), expect_gpu=expect_gpu)
 
     exit_with(command)
 
@@ -159,12 +159,12 @@ app.add_typer(models_app, name="models")
 
 def main() -> None:
     """Run the command line and exit with its code; what the world does is no crash of ours."""
-    signals.listen()
+    signals.install_handlers()
     guard_streams()
     code = _code_of_app()
-    signals.settle()
+    signals.ignore_all()
     # What a command prints and writes nowhere else was asked for, and is not there.
-    if take_loss() and code == ExitCode.PASSED:
+    if has_lost_output() and code == ExitCode.PASSED:
         code = ExitCode.INCONCLUSIVE.value
     sys.exit(code)
 

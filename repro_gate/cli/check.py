@@ -12,9 +12,9 @@ from repro_gate.adapters.files.models import absence_remedy
 from repro_gate.adapters.files.untrusted_files import absence_of
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import results, wiring
-from repro_gate.cli.console import say, warn
+from repro_gate.cli.console import print_result, warn
 from repro_gate.cli.results import ResultOptions, shown_progress
-from repro_gate.cli.session import Opening
+from repro_gate.cli.session import Session
 from repro_gate.core.matrix import Plan
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode, Outcome, decide
@@ -35,26 +35,26 @@ class CheckOptions:
     fail_fast: bool = False
 
 
-def run_check(opening: Opening, options: CheckOptions, *, started: float) -> ExitCode:
+def run_check(session: Session, options: CheckOptions, *, started: float) -> ExitCode:
     """Check, write the reports, say the result, and return the exit code."""
-    workspace = wiring.workspace_of(opening)
-    planned = opening.plan()
+    workspace = wiring.workspace_for(session)
+    planned = session.plan()
     if options.dry_run:
         return _say_plan(workspace, planned)
     results.prepare(options.result.output)
-    results.import_early(with_goldens=bool(planned.tokens.cells))
+    results.preload_writers(with_goldens=bool(planned.tokens.cells))
     seen, report = _checked_tokens(workspace, planned.tokens, options, started=started)
     if planned.logprobs:
         report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)
     timing = replace(report.timing, wall_s=time.monotonic() - started)
-    report = replace(report, timing=timing, repeat_with=opening.options)
-    shard = opening.selection.shard
+    report = replace(report, timing=timing, repeat_with=session.options)
+    shard = session.selection.shard
     if shard is None:
-        return results.conclude(report, options.result)
-    from repro_gate.cli.merge import write_part  # noqa: PLC0415 -- for a shard alone
+        return results.finish(report, options.result)
+    from repro_gate.cli.merge import write_shard_report  # noqa: PLC0415 -- for a shard alone
 
-    part = partial(write_part, opening, seen, report, options.result.output, shard)
-    return results.conclude(report, options.result, write_more=part)
+    part = partial(write_shard_report, session, seen, report, options.result.output, shard)
+    return results.finish(report, options.result, write_more=part)
 
 
 def _checked_tokens(
@@ -65,7 +65,7 @@ def _checked_tokens(
     started_at = wiring.now()
     with shown_progress(Console(stderr=True), quiet=quiet) as progress:
         ports = wiring.ports_for_check(workspace, progress=progress)
-        lanes = workspace.opening.lanes(plan)
+        lanes = workspace.session.lanes(plan)
         seen, known = measure_tokens(plan, ports=ports, lanes=lanes, fail_fast=options.fail_fast)
     timing = seen.timing(wall_s=ports.clock() - started)
     return seen, judge_tokens(plan, seen, known, timing=timing, started_at=started_at)
@@ -100,7 +100,7 @@ def _with_logprobs(
 
     has_finding = decide(report) is Outcome.FAILED
     is_stopped = options.fail_fast and has_finding and not report.interrupted
-    drawing = logprobs.LogprobOptions(
+    drawing = logprobs.DrawOptions(
         output=options.result.output,
         resume=options.resume,
         is_quiet=options.result.is_quiet,
@@ -129,7 +129,7 @@ def _say_plan(workspace: wiring.Workspace, planned: WholePlan) -> ExitCode:
         with logprobs.prepared(workspace, planned.logprobs) as suites:
             lines += logprobs.plan_lines(suites)
     lines.append("nothing was checked: this was a dry run")
-    say("".join(f"{one_line(line)}\n" for line in lines))
+    print_result("".join(f"{one_line(line)}\n" for line in lines))
     return ExitCode.INCONCLUSIVE
 
 

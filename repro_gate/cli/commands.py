@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from repro_gate.cli.console import Failed, exit_with, nobody
-from repro_gate.cli.paths import clear_early, report_folder
+from repro_gate.cli.paths import remove_quietly, report_folder
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode
 from repro_gate.core.outcome import ExitCode, FailOn
 from repro_gate.errors import ReproGateError
@@ -152,10 +152,10 @@ def check(  # noqa: PLR0913 -- one parameter for each option
     def command() -> ExitCode:
         from repro_gate.cli.session import (
             Selection,
-            open_and_start,
-            parsed_devices,
-            parsed_hosts,
-            parsed_shard,
+            parse_devices,
+            parse_hosts,
+            parse_shard,
+            start_session,
         )
 
         selection = Selection(
@@ -164,15 +164,15 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             only=only,
             runs=runs,
             device=device,
-            devices=parsed_devices(devices),
-            shard=parsed_shard(shard, fail_fast=fail_fast),
-            allowed_hosts=parsed_hosts(allowed_hosts),
+            devices=parse_devices(devices),
+            shard=parse_shard(shard, fail_fast=fail_fast),
+            allowed_hosts=parse_hosts(allowed_hosts),
         )
-        opening = open_and_start(selection)
+        session = start_session(selection)
         # From here on an earlier report must not stand for this check, however it ends.
         if not dry_run:
-            clear_early(reports)
-        with closing(opening.engines):
+            remove_quietly(reports)
+        with closing(session.engines):
             from repro_gate.cli.check import CheckOptions, run_check
             from repro_gate.cli.results import ResultOptions
 
@@ -180,7 +180,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             options = CheckOptions(
                 result=result, resume=resume, dry_run=dry_run, fail_fast=fail_fast
             )
-            return run_check(opening, options, started=_STARTED)
+            return run_check(session, options, started=_STARTED)
 
     exit_with(command, failed=nobody if dry_run else _leaving(reports))
 
@@ -212,7 +212,7 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     reports = report_folder(output, config)
 
     def command() -> ExitCode:
-        clear_early(reports, keeps_shard=True)
+        remove_quietly(reports, keeps_shard=True)
         from repro_gate.cli.merge import run_merge
         from repro_gate.cli.results import ResultOptions
 
@@ -307,13 +307,13 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
 def _leaving(output: Path, *, keeps_shard: bool = False) -> Failed:
     def leave(error: ReproGateError, code: ExitCode) -> None:
         try:
-            from repro_gate.cli.results import leave_failure
+            from repro_gate.cli.results import write_failure
         except BaseException:
             # An import that a signal tore apart must not let the report of another check stay.
-            clear_early(output, keeps_shard=keeps_shard)
+            remove_quietly(output, keeps_shard=keeps_shard)
             raise
 
-        leave_failure(output, error, code, keeps_shard=keeps_shard)
+        write_failure(output, error, code, keeps_shard=keeps_shard)
 
     return leave
 
@@ -350,11 +350,11 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.session import Selection, open_matrix
+        from repro_gate.cli.session import Selection, open_session
         from repro_gate.cli.update import UpdateOptions, run_update
 
         suites = tuple(suite or ())
-        opening = open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+        session = open_session(Selection(config=config, suites=suites, only=only, device=device))
         options = UpdateOptions(
             source=source,
             prune=prune,
@@ -362,7 +362,7 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
             repin=tuple(repin or ()),
             kept=report_folder(None, config) / "update",
         )
-        return run_update(opening, options, started=_STARTED)
+        return run_update(session, options, started=_STARTED)
 
     exit_with(command)
 
@@ -396,11 +396,11 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
 
     def command() -> ExitCode:
         from repro_gate.cli.record import RecordOptions, run_record
-        from repro_gate.cli.session import Selection, open_matrix, parsed_hosts
+        from repro_gate.cli.session import Selection, open_session, parse_hosts
 
         suites = tuple(suite or ())
-        hosts = parsed_hosts(allowed_hosts)
-        opening = open_matrix(
+        hosts = parse_hosts(allowed_hosts)
+        session = open_session(
             Selection(config=config, suites=suites, only=only, device=device, allowed_hosts=hosts)
         )
         options = RecordOptions(
@@ -411,6 +411,6 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
             yes=yes,
             dry_run=dry_run,
         )
-        return run_record(opening, options)
+        return run_record(session, options)
 
     exit_with(command)

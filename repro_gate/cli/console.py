@@ -70,13 +70,13 @@ def guard_streams() -> None:
             setattr(sys, name, guarded)
 
 
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """Print a result that stands elsewhere too, so that losing it changes no exit code."""
     print(text, end="", flush=True)
-    take_loss()
+    has_lost_output()
 
 
-def take_loss() -> bool:
+def has_lost_output() -> bool:
     """Tell whether stdout has lost anything that was not told of yet, and tell of it."""
     stream = sys.stdout
     if not isinstance(stream, GuardedStream):
@@ -171,7 +171,7 @@ def exit_with(command: Callable[[], ExitCode], *, failed: Failed = nobody) -> No
         code = _ended(command, failed)
     except KeyboardInterrupt:
         code = _interrupted(failed)
-    signals.settle()
+    signals.ignore_all()
     raise typer.Exit(code)
 
 
@@ -206,7 +206,7 @@ def file_remedy(error: OSError | MemoryError) -> str:
 
 def _ended(command: Callable[[], ExitCode], failed: Failed) -> ExitCode:
     try:
-        signals.begin()
+        signals.allow_interrupts()
         return command()
     except ReproGateError as error:
         return _stopped(error, failed)

@@ -14,7 +14,7 @@ from repro_gate.adapters.files.models import absence_remedy, is_hub_installed, s
 from repro_gate.adapters.files.untrusted_files import absence_of
 from repro_gate.adapters.hosted.client import read_key
 from repro_gate.cli import wiring
-from repro_gate.cli.session import Opening, describe_engine
+from repro_gate.cli.session import Session, describe_engine
 from repro_gate.core.models import EngineSpec, ModelSpec, another_file
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import LogprobCell, ProviderSpec
@@ -33,16 +33,16 @@ _PACKAGES = (
 )
 
 
-def run_doctor(opening: Opening, *, expect_gpu: bool) -> ExitCode:
+def run_doctor(session: Session, *, expect_gpu: bool) -> ExitCode:
     """Print what is here and what would be checked.
 
     Returns 4 when an engine that would be used cannot be asked, or llama.cpp is not on the GPU that
     is expected.
     """
     print("\n".join(_installed()))
-    workspace = wiring.workspace_of(opening)
+    workspace = wiring.workspace_for(session)
     print("\n".join([*_matrix(workspace), *_providers(workspace)]))
-    specs = _used(opening)
+    specs = _used(session)
     is_well = [_tell(workspace, spec) for spec in specs]
     _tell_unused(workspace, {spec.name for spec in specs})
     if expect_gpu and _is_on_the_cpu(specs):
@@ -51,13 +51,13 @@ def run_doctor(opening: Opening, *, expect_gpu: bool) -> ExitCode:
     return ExitCode.PASSED if all(is_well) else ExitCode.INCONCLUSIVE
 
 
-def _used(opening: Opening) -> list[EngineSpec]:
+def _used(session: Session) -> list[EngineSpec]:
     """Return the engines that a check of the same selection would ask, on its devices."""
-    planned = opening.plan()
+    planned = session.plan()
     scored = (policy.local_model for part in planned.logprobs for policy in part.policies)
     models = [*planned.tokens.models.values(), *(model for model in scored if model is not None)]
     specs = {model.engine.name: model.engine for model in models}.values()
-    devices = opening.selection.devices
+    devices = session.selection.devices
     if not devices:
         return list(specs)
     return [replace(spec, device=device) for spec in specs for device in devices]
@@ -103,7 +103,7 @@ def _installed() -> Iterator[str]:
 
 def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     matrix = workspace.matrix
-    yield f"\nmatrix {workspace.opening.file}"
+    yield f"\nmatrix {workspace.session.file}"
     for suite in matrix.suites.values():
         default = ", by default" if suite.name in matrix.default_suites else ""
         yield f"  suite {suite.name}: {len(suite.cells)} cells x {suite.runs} runs{default}"
@@ -150,7 +150,7 @@ def _logprob_cells(workspace: wiring.Workspace) -> list[LogprobCell]:
 
 
 def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
-    described = describe_engine(workspace.opening.engines, spec)
+    described = describe_engine(workspace.session.engines, spec)
     matrix = workspace.matrix
     recorded = workspace.goldens.recorded(described.profile)
     claimed = {cell.id for cell in matrix.cells()}
@@ -168,9 +168,9 @@ def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
         yield f"  {name} = {value}"
 
 
-def run_list(opening: Opening, *, as_json: bool) -> ExitCode:
+def run_list(session: Session, *, as_json: bool) -> ExitCode:
     """Print every model of the matrix: where it is, what it must be, whether it is there."""
-    workspace = wiring.workspace_of(opening)
+    workspace = wiring.workspace_for(session)
     rows = [
         {
             "name": model.name,
@@ -191,19 +191,19 @@ def run_list(opening: Opening, *, as_json: bool) -> ExitCode:
     return ExitCode.PASSED
 
 
-def run_fetch(opening: Opening, names: Sequence[str]) -> ExitCode:
+def run_fetch(session: Session, names: Sequence[str]) -> ExitCode:
     """Make or download models, all of them when none is named."""
-    workspace = wiring.workspace_of(opening)
-    for model in opening.models(names):
+    workspace = wiring.workspace_for(session)
+    for model in session.models(names):
         print(f"{model.name}: {workspace.models.fetch(model).path}")
     return ExitCode.PASSED
 
 
-def run_verify(opening: Opening, names: Sequence[str]) -> ExitCode:
+def run_verify(session: Session, names: Sequence[str]) -> ExitCode:
     """Compare the digest of each model that is there with the pinned one."""
-    workspace = wiring.workspace_of(opening)
+    workspace = wiring.workspace_for(session)
     good = True
-    for model in opening.models(names):
+    for model in session.models(names):
         verdict = _verify(workspace, model)
         good = good and verdict is None
         print(f"{model.name}: {verdict or 'is the pinned file'}")

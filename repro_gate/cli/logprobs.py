@@ -10,9 +10,9 @@ from rich.console import Console
 
 from repro_gate.adapters.files.draw_log import FILE, DrawLogFile
 from repro_gate.checks.logprobs.check import CheckedSuite, check_logprobs, unreached
-from repro_gate.checks.logprobs.importance_weights import foreseen_doubts
+from repro_gate.checks.logprobs.importance_weights import expected_doubts
 from repro_gate.checks.logprobs.measure import LogprobPorts
-from repro_gate.checks.logprobs.preflight import Survey, survey
+from repro_gate.checks.logprobs.preflight import Preflight, run_preflight
 from repro_gate.cli import wiring
 from repro_gate.cli.console import warn
 from repro_gate.cli.results import shown_progress
@@ -33,7 +33,7 @@ from repro_gate.ports import DrawLog, DrawRequest, Scorer
 _BYTES_PER_TOKEN = 4
 
 
-def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str]:
+def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[str]:
     """Yield who gets which key, and for each suite that calls: calls, tokens, cost, budget."""
     suites = list(suites)
     yield from key_lines(cell.policy for _, found in suites for cell in found.comparable)
@@ -54,7 +54,7 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str
             )
 
 
-def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Survey]]) -> Iterator[str]:
+def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[str]:
     """Yield what each suite costs at most once its cells without a baseline have one."""
     for plan, found in suites:
         hosted = [cell for cell in plan.cells if _is_hosted(cell.policy)]
@@ -133,7 +133,7 @@ def _budget_words(budget: Budget) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogprobOptions:
+class DrawOptions:
     """What the command line says of the draws."""
 
     output: Path
@@ -151,7 +151,7 @@ class Prepared:
 
     plan: LogprobPlan
     scorer: Scorer
-    found: Survey | None
+    found: Preflight | None
     """None where the check is over before it begins."""
 
 
@@ -174,7 +174,7 @@ def prepared(
             found = None
             if not is_over:
                 try:
-                    found = survey(plan, scorer=scorer, baselines=workspace.baselines)
+                    found = run_preflight(plan, scorer=scorer, baselines=workspace.baselines)
                 except KeyboardInterrupt:
                     is_over = True
             suites.append(Prepared(plan=plan, scorer=scorer, found=found))
@@ -186,7 +186,7 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
     surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
     for plan, found in surveyed:
         cells, draws = len(plan.cells), len(found.comparable) * plan.suite.tolerance.draws
-        problems = [one.reason for one in found.settled.values() if isinstance(one, Inconclusive)]
+        problems = [one.reason for one in found.decided.values() if isinstance(one, Inconclusive)]
         for reason, count in Counter(problems).items():
             # Of these it is not known whether they have one.
             yield f"suite {plan.suite.name}: {count} of {cells} cells cannot be measured: {reason}"
@@ -195,7 +195,7 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
                 f"suite {plan.suite.name}: {len(found.comparable)} of {cells} cells have a "
                 f"baseline, {draws} draws in the first look"
             )
-        for target, doubt in foreseen_doubts(plan.suite):
+        for target, doubt in expected_doubts(plan.suite):
             yield (
                 f"suite {plan.suite.name}: weights of {target} cannot be determined, so the check "
                 f"will be inconclusive: {doubt}"
@@ -205,7 +205,7 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
 
 
 def check_suites(
-    workspace: wiring.Workspace, suites: Sequence[Prepared], options: LogprobOptions
+    workspace: wiring.Workspace, suites: Sequence[Prepared], options: DrawOptions
 ) -> list[CheckedSuite]:
     """Check one suite after the other; after an interruption the rest is not begun.
 
@@ -238,7 +238,7 @@ def check_suites(
 
 
 @contextmanager
-def _log_of(surveyed: Sequence[Survey], options: LogprobOptions) -> Generator[DrawLog]:
+def _log_of(surveyed: Sequence[Preflight], options: DrawOptions) -> Generator[DrawLog]:
     """Yield the log of the draws; where nothing will be drawn, the one that is there stays."""
     if not surveyed:
         yield _NoLog()

@@ -6,11 +6,11 @@ from pathlib import Path
 from repro_gate.adapters.files.checkout import commit_of
 from repro_gate.adapters.shard_files import read_shards, write_shard
 from repro_gate.checks.shards.merge import merge_shards
-from repro_gate.checks.shards.verify import FoundShard, require_one_check
+from repro_gate.checks.shards.verify import FoundShard, require_same_check
 from repro_gate.cli import results, wiring
 from repro_gate.cli.paths import matrix_file
 from repro_gate.cli.results import ResultOptions
-from repro_gate.cli.session import Opening, Selection, open_matrix
+from repro_gate.cli.session import Selection, Session, open_session
 from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import GateReport
@@ -19,20 +19,20 @@ from repro_gate.core.shards import PlanIdentity, Shard, ShardReport, measured_ce
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 
 
-def write_part(
-    opening: Opening, seen: Measurement, report: GateReport, output: Path, shard: Shard
+def write_shard_report(
+    session: Session, seen: Measurement, report: GateReport, output: Path, shard: Shard
 ) -> None:
     """Write what a shard measured, for `merge`."""
-    chosen = opening.selection
+    chosen = session.selection
     identity = PlanIdentity(
-        digest=opening.whole().digest,
-        commit=commit_of(opening.file.parent),
+        digest=session.whole().digest,
+        commit=commit_of(session.file.parent),
         suites=chosen.suites,
         only=chosen.only,
         runs=chosen.runs,
-        options=opening.options,
+        options=session.options,
     )
-    cells = opening.plan().tokens.cells
+    cells = session.plan().tokens.cells
     measured = ShardReport(
         tool_version=report.tool_version,
         started_at=report.started_at,
@@ -54,26 +54,26 @@ def write_part(
 def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptions) -> ExitCode:
     """Put shards together, judge the whole, write the reports and return the exit code."""
     shards = [FoundShard(place=str(place), report=report) for place, report in read_shards(folders)]
-    identity = require_one_check(shards, commit=commit_of(matrix_file(config).parent))
+    identity = require_same_check(shards, commit=commit_of(matrix_file(config).parent))
     selection = Selection(
         config=config, suites=identity.suites, only=identity.only, runs=identity.runs
     )
-    opening = open_matrix(selection)
-    workspace = wiring.workspace_of(opening)
-    whole = _planned_for(shards[0], opening)
+    session = open_session(selection)
+    workspace = wiring.workspace_for(session)
+    whole = _planned_for(shards[0], session)
     report = merge_shards(whole, shards, goldens=workspace.goldens)
     results.prepare(options.output, keeps_shard=True)
-    return results.conclude(report, options)
+    return results.finish(report, options)
 
 
-def _planned_for(shard: FoundShard, opening: Opening) -> WholePlan:
+def _planned_for(shard: FoundShard, session: Session) -> WholePlan:
     """Return what the matrix here plans for that which the shards were asked for.
 
     Raises:
         InputInvalid: it has no such thing; nobody has asked for it on this command line.
     """
     try:
-        return opening.whole()
+        return session.whole()
     except (UsageInvalid, MeasurementUnavailable) as error:
         raise InputInvalid(
             f"{shard.place}: this check was made with another matrix file: {error}"

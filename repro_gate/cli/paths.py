@@ -109,7 +109,7 @@ def _nowhere(folders: list[Path]) -> InputInvalid:
 
 REPORT: Final = "report.json"
 _SHARD: Final = "shard.json"
-WITNESSES: Final = (REPORT, "report.md", "junit.xml", "evidence.json", _SHARD)
+REPORT_FILES: Final = (REPORT, "report.md", "junit.xml", "evidence.json", _SHARD)
 """Files that speak for a finished check, to a program or a person."""
 
 
@@ -126,12 +126,12 @@ def clear(output: Path, *, keeps_shard: bool = False) -> None:
     if output.is_symlink():
         # What stands elsewhere is not ours; whoever writes here refuses it.
         return
-    for name in WITNESSES:
+    for name in REPORT_FILES:
         if not (keeps_shard and name == _SHARD):
             (output / name).unlink(missing_ok=True)
 
 
-def clear_early(output: Path, *, keeps_shard: bool = False) -> None:
+def remove_quietly(output: Path, *, keeps_shard: bool = False) -> None:
     """Do the same as far as it can be done; whoever writes there will find out and say it."""
     with suppress(OSError):
         clear(output, keeps_shard=keeps_shard)

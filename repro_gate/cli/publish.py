@@ -16,7 +16,7 @@ from repro_gate.adapters.github.run import GithubEnvironment, read_environment, 
 from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publish import MessageLevel, try_publish_comment
 from repro_gate.cli import paths
-from repro_gate.cli.console import say
+from repro_gate.cli.console import print_result
 from repro_gate.cli.paths import make_report_folder
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import (
@@ -80,7 +80,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
     if run is None:
         if github.problem is None:
             raise UsageInvalid("publish must run inside GitHub Actions (GITHUB_ACTIONS is not set)")
-        say(render_said(problems))
+        print_result(render_said(problems))
         return ExitCode.PASSED
     run = replace(run, artifact=options.artifact)
     marker = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
@@ -89,7 +89,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
         problems += _comment(
             github, run, options.comment, marker, lambda ours: render_running(marker=ours, run=run)
         )[1]
-        say(render_said(problems))
+        print_result(render_said(problems))
     else:
         _publish_result(options, github, run, marker, problems)
     return ExitCode.PASSED
@@ -122,10 +122,10 @@ def _publish_result(
     problems += _failures(lambda file: write_outputs(file, outputs), github.output_file)
     if run.is_of_another:
         # The files of another run are not those of this checkout.
-        say(render_said(problems))
+        print_result(render_said(problems))
     else:
         line_of = _lines_of(options.config, github.workspace)
-        say(render_annotations(evidence, line_of=line_of, first=problems))
+        print_result(render_annotations(evidence, line_of=line_of, first=problems))
 
 
 def _comment(
@@ -147,7 +147,7 @@ def _comment(
     notes: list[Annotation] = []
     for message in attempt.messages:
         if message.level is MessageLevel.LOG:
-            say(f"{one_line(message.text)}\n")
+            print_result(f"{one_line(message.text)}\n")
         else:
             notes.append(_annotation(message.level, message.text))
     return attempt.url, notes
@@ -225,10 +225,10 @@ def _lines_of(
 
 def _goldens_of(config: Path | None) -> GoldenFiles | None:
     from repro_gate.cli import wiring  # noqa: PLC0415 -- for a drift alone
-    from repro_gate.cli.session import Selection, open_matrix  # noqa: PLC0415
+    from repro_gate.cli.session import Selection, open_session  # noqa: PLC0415
 
     try:
-        return wiring.workspace_of(open_matrix(Selection(config=config))).goldens
+        return wiring.workspace_for(open_session(Selection(config=config))).goldens
     except ReproGateError:
         return None
 

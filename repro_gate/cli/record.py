@@ -11,13 +11,13 @@ from rich.console import Console
 
 from repro_gate.adapters.files.atomic import sweep
 from repro_gate.adapters.files.draw_log import DrawLogFile, fingerprint_of
-from repro_gate.checks.logprobs.collect import Drawer
+from repro_gate.checks.logprobs.collect import DrawCollector
 from repro_gate.checks.logprobs.record import (
     Recording,
     Refused,
-    apply_baselines,
     local_models,
     plan_recordings,
+    write_baselines,
 )
 from repro_gate.checks.tokens.record import ChangeKind, orphans_of, unpinned
 from repro_gate.cli import wiring
@@ -25,7 +25,7 @@ from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, wa
 from repro_gate.cli.logprobs import calibration_line, key_lines
 from repro_gate.cli.paths import make_report_folder
 from repro_gate.cli.results import shown_progress
-from repro_gate.cli.session import Opening
+from repro_gate.cli.session import Session
 from repro_gate.cli.update import (
     Refusal,
     exit_code_of,
@@ -55,19 +55,19 @@ class RecordOptions:
     dry_run: bool = False
 
 
-def run_record(opening: Opening, options: RecordOptions) -> ExitCode:
+def run_record(session: Session, options: RecordOptions) -> ExitCode:
     """Draw, show what came of it, ask, write, and return the exit code."""
     if not options.dry_run:
         refuse_under_ci(os.environ, what="baselines")
-    plans = opening.logprob_plans()
+    plans = session.logprob_plans()
     if not plans:
         raise UsageInvalid("no suite of log-probabilities is selected")
-    workspace = wiring.workspace_of(opening)
+    workspace = wiring.workspace_for(session)
     with ExitStack() as stack:
         if options.dry_run:
             return _print_plan(_recordings(workspace, plans, options, stack))
         stack.enter_context(wiring.update_lock(workspace))
-        sweep(workspace.snapshots, trees=wiring.TREES)
+        sweep(workspace.snapshots, trees=wiring.SNAPSHOT_FOLDERS)
         recordings = _recordings(workspace, plans, options, stack)
         try:
             _calibrate(recordings, options)
@@ -137,7 +137,9 @@ def _calibrate(recordings: Sequence[Recording], options: RecordOptions) -> None:
     with closing(log):
         for one in filter(lambda one: one.wanted, recordings):
             with shown_progress(Console(stderr=True), quiet=False, noun="draws") as progress:
-                one.run(Drawer(scorer=one.scorer, log=log, progress=progress), now=wiring.now)
+                one.run(
+                    DrawCollector(scorer=one.scorer, log=log, progress=progress), now=wiring.now
+                )
 
 
 def _accept(
@@ -172,7 +174,7 @@ def _accept(
         # First, as a digest that cannot be pinned must stop the recording.
         if pins:
             workspace.pins.pin(pins)
-        apply_baselines(baselines, orphans, store=workspace.baselines)
+        write_baselines(baselines, orphans, store=workspace.baselines)
         print_line(written_line(workspace.snapshots, refused=len(refusals)))
     return exit_code_of(refusals, has_doubts=any(one.doubts for one in recordings))
 
@@ -182,7 +184,7 @@ def _orphans(workspace: wiring.Workspace, plan: LogprobPlan) -> list[tuple[str, 
         workspace.baselines.recorded,
         workspace.baselines.sources(),
         claimed=plan.claimed,
-        only=workspace.opening.selection.only,
+        only=workspace.session.selection.only,
     )
 
 

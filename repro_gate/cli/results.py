@@ -18,8 +18,8 @@ from rich.text import Text
 from repro_gate.adapters.files.atomic import sweep, write_atomically
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
-from repro_gate.cli.console import ci_variable, file_remedy, reason_of, say, warn
-from repro_gate.cli.paths import REPORT, clear, clear_early, make_report_folder
+from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
+from repro_gate.cli.paths import REPORT, clear, make_report_folder, remove_quietly
 from repro_gate.core.cells import Cell
 from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
 from repro_gate.core.outcome import ExitCode, FailOn, outcome_of_verdict, shell_code
@@ -195,7 +195,7 @@ def _nothing() -> None:
     """Write nothing more."""
 
 
-def import_early(*, with_goldens: bool) -> None:
+def preload_writers(*, with_goldens: bool) -> None:
     """Import, in a thread, what writes the reports: it takes as long as a hundred generations."""
 
     def imports() -> None:
@@ -229,7 +229,7 @@ def prepare(output: Path, *, keeps_shard: bool = False) -> None:
         raise _unwritable(output, error) from error
 
 
-def leave_failure(
+def write_failure(
     output: Path, error: ReproGateError, code: ExitCode, *, keeps_shard: bool = False
 ) -> None:
     """Leave the reason why there is no report, where a report folder is there to leave it in.
@@ -242,13 +242,13 @@ def leave_failure(
         is_wrong = isinstance(error, UsageInvalid | NothingSelected)
         if is_wrong and (output / REPORT).is_file() and ci_variable(os.environ) is None:
             return
-        clear_early(output, keeps_shard=keeps_shard)
+        remove_quietly(output, keeps_shard=keeps_shard)
         if output.is_dir() and not output.is_symlink():
             failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
             _leave(output, failure)
 
 
-def conclude(
+def finish(
     report: GateReport, options: ResultOptions, *, write_more: Callable[[], None] = _nothing
 ) -> ExitCode:
     """Write the reports, say the result, and return the exit code.
@@ -266,12 +266,12 @@ def conclude(
         code = ExitCode.INCONCLUSIVE if code is ExitCode.PASSED else code
         warn(f"repro-gate: {problem}")
         # What was written before the disk was full must not speak for the whole.
-        leave_failure(options.output, problem, code)
-    say(_result(report, options, report_json or render_json(report)))
+        write_failure(options.output, problem, code)
+    print_result(_result(report, options, report_json or render_json(report)))
     return code
 
 
-def keep_observed(report: GateReport, output: Path) -> int:
+def save_observed(report: GateReport, output: Path) -> int:
     """Write what `update-snapshots --from` accepts, and return how many cells that are.
 
     Raises:

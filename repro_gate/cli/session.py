@@ -46,7 +46,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Session:
     """A matrix that has been read, and the engines that are starting for it."""
 
     selection: Selection
@@ -115,12 +115,12 @@ class Opening:
         return f"--only {first!r}, or a pattern such as '{first.partition('--')[0]}--*'"
 
 
-def parsed_devices(text: str | None) -> tuple[str, ...]:
+def parse_devices(text: str | None) -> tuple[str, ...]:
     """Return the devices of a list with commas."""
     return () if text is None else tuple(device.strip() for device in text.split(","))
 
 
-def parsed_hosts(text: str | None) -> tuple[str, ...]:
+def parse_hosts(text: str | None) -> tuple[str, ...]:
     """Return the hosts of a list with commas or spaces; raises `UsageInvalid` for another list."""
     hosts = tuple((text or "").lower().replace(",", " ").split())
     if text is not None and not hosts:
@@ -131,7 +131,7 @@ def parsed_hosts(text: str | None) -> tuple[str, ...]:
     return hosts
 
 
-def parsed_shard(text: str | None, *, fail_fast: bool = False) -> Shard | None:
+def parse_shard(text: str | None, *, fail_fast: bool = False) -> Shard | None:
     """Return the shard that `I/N` names; raises `UsageInvalid`."""
     if text is None:
         return None
@@ -145,7 +145,7 @@ def parsed_shard(text: str | None, *, fail_fast: bool = False) -> Shard | None:
         raise UsageInvalid(f"--shard: {error}") from error
 
 
-def open_matrix(selection: Selection) -> Opening:
+def open_session(selection: Selection) -> Session:
     """Read the matrix of a selection, with every engine on its device when it names one.
 
     Raises:
@@ -164,40 +164,40 @@ def open_matrix(selection: Selection) -> Opening:
     if devices:
         matrix = _on_device(matrix, devices[0])
     engines = EngineProcesses(file.parent)
-    opening = Opening(selection=selection, file=file, matrix=matrix, engines=engines)
-    _require_allowed_hosts(opening)
-    return opening
+    session = Session(selection=selection, file=file, matrix=matrix, engines=engines)
+    _require_allowed_hosts(session)
+    return session
 
 
-def _require_allowed_hosts(opening: Opening) -> None:
+def _require_allowed_hosts(session: Session) -> None:
     """Raise `InputInvalid` when a selected suite would call a host that is not allowed."""
-    allowed = opening.selection.allowed_hosts
-    policies = [policy for planned in opening.logprob_plans() for policy in planned.policies]
+    allowed = session.selection.allowed_hosts
+    policies = [policy for planned in session.logprob_plans() for policy in planned.policies]
     for provider in dict.fromkeys(policy.provider for policy in policies):
         names = {provider.host, _PORT.sub("", provider.host)}
         if allowed and not provider.is_local and names.isdisjoint(allowed):
             raise InputInvalid.at(
-                opening.file,
+                session.file,
                 f"providers.{provider.name}.base_url",
                 expected=f"one of the allowed hosts, {', '.join(allowed)}",
                 found=printable(provider.host),
             )
 
 
-def open_and_start(selection: Selection) -> Opening:
+def start_session(selection: Selection) -> Session:
     """Do the same, and start the engines that the selection will ask first."""
-    opening = open_matrix(selection)
-    planned = opening.plan()
-    lanes = opening.lanes(planned.tokens) or (planned.tokens,)
+    session = open_session(selection)
+    planned = session.plan()
+    lanes = session.lanes(planned.tokens) or (planned.tokens,)
     for lane in lanes:
         for spec in _engines(lane.models.values()):
-            opening.engines.start_early(spec)
+            session.engines.start_early(spec)
     scored = (policy.local_model for part in planned.logprobs for policy in part.policies)
     known = _engines(lanes[0].models.values())
     for spec in _engines(model for model in scored if model is not None):
         if spec not in known:
-            opening.engines.start_early(spec)
-    return opening
+            session.engines.start_early(spec)
+    return session
 
 
 def describe_engine(engines: EngineStarter, spec: EngineSpec) -> EngineReport:

@@ -30,14 +30,14 @@ class _State:
 _state: Final = _State()
 
 
-def listen() -> None:
+def install_handlers() -> None:
     """Treat the signals alike; one that whoever started us wants to be ignored stays ignored."""
     for number in _NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _on_signal)
 
 
-def begin() -> None:
+def allow_interrupts() -> None:
     """Let signals interrupt from here on; raises `KeyboardInterrupt` for one that has come."""
     _state.phase = _Phase.AT_WORK
     if is_interrupted():
@@ -49,7 +49,7 @@ def is_interrupted() -> bool:
     return _state.first is not None
 
 
-def settle() -> None:
+def ignore_all() -> None:
     """Ignore signals from here on: the exit code is known, and what it says is written."""
     _state.phase = _Phase.SETTLED
     for number in _NUMBERS:

@@ -27,8 +27,8 @@ from repro_gate.checks.tokens.record import (
 )
 from repro_gate.cli import wiring
 from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
-from repro_gate.cli.results import keep_observed, shown_progress
-from repro_gate.cli.session import Opening, describe_engine
+from repro_gate.cli.results import save_observed, shown_progress
+from repro_gate.cli.session import Session, describe_engine
 from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import FactChange, Golden, definition_changes, provenance_changes
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
@@ -192,25 +192,25 @@ class UpdateOptions:
     """Where an update that ends early keeps what it measured."""
 
 
-def run_update(opening: Opening, options: UpdateOptions, *, started: float) -> ExitCode:
+def run_update(session: Session, options: UpdateOptions, *, started: float) -> ExitCode:
     """Show what would change, ask, change it, and return the exit code."""
     refuse_under_ci(os.environ)
     if options.repin:
-        opening = _opening_to_repin(opening, options)
-    _refuse_logprobs_alone(opening, options)
-    workspace = wiring.workspace_of(opening, repinned=options.repin)
+        session = _opening_to_repin(session, options)
+    _refuse_logprobs_alone(session, options)
+    workspace = wiring.workspace_for(session, repinned=options.repin)
     with wiring.update_lock(workspace):
-        sweep(workspace.snapshots, trees=wiring.TREES)
+        sweep(workspace.snapshots, trees=wiring.SNAPSHOT_FOLDERS)
         seen = _seen(workspace, options, started=started)
         if seen.report is not None and seen.report.interrupted:
             warn("repro-gate: interrupted; nothing was written")
-            _keep(seen.report, opening, options)
+            _keep(seen.report, session, options)
             return ExitCode.INTERRUPTED
         try:
             return _accept(seen, workspace, options)
         except (KeyboardInterrupt, ReproGateError, OSError):
             if seen.report is not None:
-                _keep(seen.report, opening, options)
+                _keep(seen.report, session, options)
             raise
 
 
@@ -246,31 +246,31 @@ def _accept(seen: Observation, workspace: wiring.Workspace, options: UpdateOptio
     return exit_code_of(refusals)
 
 
-def _keep(report: GateReport, opening: Opening, options: UpdateOptions) -> None:
+def _keep(report: GateReport, session: Session, options: UpdateOptions) -> None:
     """Keep the finished cells of an update that ends early, and print how to accept them."""
     try:
-        count = keep_observed(report, options.kept)
+        count = save_observed(report, options.kept)
     except (ReproGateError, OSError) as error:
         warn(f"repro-gate: what was measured cannot be kept: {one_line(str(error))}")
         return
     if count:
         repin = [word for name in options.repin for word in ("--repin", name)]
         prune = ["--prune"] if options.prune else []
-        words = [*opening.options, "--from", str(options.kept), *repin, *prune]
+        words = [*session.options, "--from", str(options.kept), *repin, *prune]
         accept = command("repro-gate update-snapshots", words)
         cells = plural(count, "finished cell")
         warn(f"repro-gate: {cells} kept in {one_line(str(options.kept))}; accept with: {accept}")
 
 
-def _refuse_logprobs_alone(opening: Opening, options: UpdateOptions) -> None:
+def _refuse_logprobs_alone(session: Session, options: UpdateOptions) -> None:
     """Raise `UsageInvalid` when nothing is selected that a golden could be made of."""
     # What a check elsewhere observed is accepted whatever the default suites are here.
-    is_asked = opening.selection.suites or options.source is None
+    is_asked = session.selection.suites or options.source is None
     if (
         is_asked
         and not (options.prune or options.repin)
-        and not opening.selects_any()
-        and opening.logprob_plans()
+        and not session.selects_any()
+        and session.logprob_plans()
     ):
         raise UsageInvalid(
             "only log-probabilities are selected, and update-snapshots records tokens; "
@@ -278,21 +278,21 @@ def _refuse_logprobs_alone(opening: Opening, options: UpdateOptions) -> None:
         )
 
 
-def _opening_to_repin(opening: Opening, options: UpdateOptions) -> Opening:
-    """Return the opening that selects every cell of the models, unless the user selects some."""
-    chosen = opening.selection
-    for model in opening.models(options.repin):
+def _opening_to_repin(session: Session, options: UpdateOptions) -> Session:
+    """Return the session that selects every cell of the models, unless the user selects some."""
+    chosen = session.selection
+    for model in session.models(options.repin):
         if model.sha256 is not None:
             raise UsageInvalid(
-                f"{model.name} is pinned in {opening.file}: change the sha256 of "
+                f"{model.name} is pinned in {session.file}: change the sha256 of "
                 f"models.{model.name} there, then run repro-gate update-snapshots"
             )
-    suites = chosen.suites or tuple(opening.matrix.suites)
+    suites = chosen.suites or tuple(session.matrix.suites)
     only = chosen.only
     if only is None and len(options.repin) == 1:
         # A cell's id begins with the name of its model.
         only = f"{options.repin[0]}--*"
-    return replace(opening, selection=replace(chosen, suites=suites, only=only))
+    return replace(session, selection=replace(chosen, suites=suites, only=only))
 
 
 def _new_pins(
@@ -317,18 +317,18 @@ def _generating(workspace: wiring.Workspace) -> set[str]:
 
 
 def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> Observation:
-    opening = workspace.opening
+    session = workspace.session
     if options.source is not None:
         return _seen_elsewhere(workspace, options.source)
-    if (options.prune or options.repin) and not opening.selects_any():
+    if (options.prune or options.repin) and not session.selects_any():
         # Pruning needs to know the profiles of this machine, and nothing else.
         specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
         asked = specs.values() if options.prune else ()
-        profiles = (describe_engine(opening.engines, spec).profile for spec in asked)
+        profiles = (describe_engine(session.engines, spec).profile for spec in asked)
         return Observation(profiles=frozenset(profiles))
     with shown_progress(Console(stderr=True), quiet=False, shows_drift=False) as progress:
         return observe(
-            opening.plan().tokens,
+            session.plan().tokens,
             ports=wiring.ports_for_check(workspace, progress=progress),
             started=started,
             started_at=wiring.now(),
@@ -338,10 +338,10 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
 def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> Observation:
     observed = read_observed(source, matrix=workspace.matrix)
     # The check elsewhere has chosen its suites already; those of this command only narrow them.
-    selection = workspace.opening.selection
+    selection = workspace.session.selection
     suites = selection.suites or tuple(workspace.matrix.suites)
-    opening = replace(workspace.opening, selection=replace(selection, suites=suites))
-    wanted = {cell.id for cell in opening.plan().tokens.cells}
+    session = replace(workspace.session, selection=replace(selection, suites=suites))
+    wanted = {cell.id for cell in session.plan().tokens.cells}
     seen = observed_elsewhere(observed.goldens, observed.models, cells=wanted)
     for name, facts in seen.models.items():
         _require_model(workspace, name, facts.get("model.sha256", ""), source / "report.json")
@@ -365,7 +365,7 @@ def _orphans(workspace: wiring.Workspace, seen: Observation) -> list[tuple[str, 
         workspace.goldens.recorded,
         seen.profiles,
         claimed={cell.id for cell in workspace.matrix.cells()},
-        only=workspace.opening.selection.only,
+        only=workspace.session.selection.only,
     )
 
 

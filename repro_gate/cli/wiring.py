@@ -1,4 +1,4 @@
-"""The one place that picks adapters and reports; `opening` is the part of it that comes first."""
+"""The one place that picks adapters and reports; `session` is the part of it that comes first."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from repro_gate.adapters.files.models import CachedModels
 from repro_gate.adapters.files.snapshots import BaselineFiles, GoldenFiles, ModelPinsFile
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.cli.session import Opening
+from repro_gate.cli.session import Session
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
@@ -33,7 +33,7 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
 """The files of a report folder besides report.json, which vouches for what was observed."""
 GOLDENS: Final = "goldens"
 BASELINES: Final = "baselines"
-TREES: Final = (GOLDENS, BASELINES)
+SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES)
 """The folders in the snapshots that hold a folder for each profile or source."""
 
 
@@ -41,7 +41,7 @@ TREES: Final = (GOLDENS, BASELINES)
 class Workspace:
     """A matrix and everything around it."""
 
-    opening: Opening
+    session: Session
     snapshots: Path
     goldens: GoldenFiles
     baselines: BaselineFiles
@@ -51,22 +51,22 @@ class Workspace:
     @property
     def matrix(self) -> Matrix:
         """The matrix."""
-        return self.opening.matrix
+        return self.session.matrix
 
 
-def workspace_of(opening: Opening, *, repinned: Collection[str] = ()) -> Workspace:
+def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Workspace:
     """Return the workspace around a matrix; raises `InputInvalid` when its pins are broken.
 
     Args:
-        opening: the matrix.
+        session: the matrix.
         repinned: models whose pin does not hold, because it is to be replaced.
     """
-    folder = opening.file.parent
-    snapshots = folder / opening.matrix.snapshots
+    folder = session.file.parent
+    snapshots = folder / session.matrix.snapshots
     pins = ModelPinsFile(snapshots / "models.json")
     pinned = {name: digest for name, digest in pins.pinned().items() if name not in repinned}
     return Workspace(
-        opening=opening,
+        session=session,
         snapshots=snapshots,
         goldens=GoldenFiles(snapshots / GOLDENS),
         baselines=BaselineFiles(snapshots / BASELINES),
@@ -78,7 +78,7 @@ def workspace_of(opening: Opening, *, repinned: Collection[str] = ()) -> Workspa
 def ports_for_check(workspace: Workspace, *, progress: Progress) -> CheckPorts:
     """Return the neighbours of a check in this workspace."""
     return CheckPorts(
-        starter=workspace.opening.engines,
+        starter=workspace.session.engines,
         files=workspace.models,
         goldens=workspace.goldens,
         progress=progress,
@@ -102,7 +102,7 @@ def scorer_for(workspace: Workspace, plan: LogprobPlan) -> Scorer:
 
 def _local_scorer(workspace: Workspace) -> LocalScorer:
     return LocalScorer(
-        starter=workspace.opening.engines, files=workspace.models, now=now, clock=time.monotonic
+        starter=workspace.session.engines, files=workspace.models, now=now, clock=time.monotonic
     )
 
 

@@ -307,7 +307,7 @@ def test_jobs_of_one_run_with_one_name_keep_both_results() -> None:
     assert markers(pulls) == jobs
     assert told == [
         (Posted(pull_request=7, url="https://github.test/1"),),
-        (Posted(pull_request=7, url="https://github.test/2", has_rival=True),),
+        (Posted(pull_request=7, url="https://github.test/2", has_name_clash=True),),
     ]
 
 
@@ -321,7 +321,7 @@ def test_a_pass_does_not_replace_what_another_job_of_the_run_has_found() -> None
     assert told == NotPosted(
         pull_request=7,
         reason="everything passed, and there is no earlier comment to update",
-        has_rival=True,
+        has_name_clash=True,
     )
     assert markers(pulls) == [marker(job="a")]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.cli.paths import WITNESSES, clear, clear_early, matrix_file, report_folder
+from repro_gate.cli.paths import REPORT_FILES, clear, matrix_file, remove_quietly, report_folder
 from repro_gate.cli.wiring import REPORTS
 from tests.cli.workspaces import Workspace, contents_of, ended
 
@@ -146,14 +146,14 @@ def test_a_folder_that_is_there_or_named_gets_no_gitignore(
 
 
 def _filled(folder: Path) -> Path:
-    for name in (*WITNESSES, "draws.jsonl"):
+    for name in (*REPORT_FILES, "draws.jsonl"):
         (folder / name).touch()
     return folder
 
 
 def test_every_report_is_a_witness() -> None:
     """Whoever adds a report gets it taken away as well."""
-    assert set(WITNESSES) == {"report.json", "evidence.json", "shard.json", *REPORTS}
+    assert set(REPORT_FILES) == {"report.json", "evidence.json", "shard.json", *REPORTS}
 
 
 def test_nothing_that_speaks_for_a_check_stays(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_nothing_that_speaks_for_a_check_stays(tmp_path: Path) -> None:
 
 def test_a_shard_that_is_to_be_read_stays(tmp_path: Path) -> None:
     """A merge may write where it reads."""
-    clear_early(_filled(tmp_path), keeps_shard=True)
+    remove_quietly(_filled(tmp_path), keeps_shard=True)
 
     assert {file.name for file in tmp_path.iterdir()} == {"draws.jsonl", "shard.json"}
 
@@ -174,6 +174,6 @@ def test_what_cannot_be_cleared_is_told_later(tmp_path: Path) -> None:
     """A file in place of the folder is an error of those who write there."""
     (tmp_path / "file").touch()
 
-    clear_early(tmp_path / "file")
+    remove_quietly(tmp_path / "file")
 
     assert (tmp_path / "file").exists()

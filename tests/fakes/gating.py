@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from repro_gate.checks.logprobs.check import CheckedSuite, check_logprobs
-from repro_gate.checks.logprobs.collect import Drawer
+from repro_gate.checks.logprobs.collect import DrawCollector
 from repro_gate.checks.logprobs.measure import LogprobPorts
-from repro_gate.checks.logprobs.preflight import survey
+from repro_gate.checks.logprobs.preflight import run_preflight
 from repro_gate.checks.logprobs.record import Calibrated, calibrate, candidates
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.logprob_verdicts import LogprobVerdict
@@ -41,11 +41,11 @@ class LogprobScene:
 
     def calibrate(self, *, again: bool = False) -> Calibrated:
         """Draw what makes a baseline of every cell that lacks one, as the service is by nature."""
-        drawer = Drawer(scorer=self.scorer, log=self.log, progress=self.progress)
+        drawer = DrawCollector(scorer=self.scorer, log=self.log, progress=self.progress)
         wanted, refused = candidates(
             self.plan, scorer=self.scorer, baselines=self.baselines, again=again
         )
-        made = calibrate(wanted, self.plan, drawer=drawer, now=lambda: NOW)
+        made = calibrate(wanted, self.plan, collector=drawer, now=lambda: NOW)
         return replace(made, refused=(*refused, *made.refused))
 
     def record(self) -> Self:
@@ -65,7 +65,7 @@ class LogprobScene:
 
     def checked(self) -> CheckedSuite:
         """Run the check, and tell whether it was interrupted."""
-        found = survey(self.plan, scorer=self.scorer, baselines=self.baselines)
+        found = run_preflight(self.plan, scorer=self.scorer, baselines=self.baselines)
         return check_logprobs(self.plan, found, ports=self.ports)
 
 

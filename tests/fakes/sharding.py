@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from repro_gate.checks.shards.merge import merge_shards
-from repro_gate.checks.shards.verify import FoundShard, require_one_check
+from repro_gate.checks.shards.verify import FoundShard, require_same_check
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.core.logprob_report import LogprobReport
@@ -97,7 +97,7 @@ def merged_of(
     goldens: MemoryGoldens | None = None,
 ) -> GateReport:
     """Return what the shards say together."""
-    require_one_check(shards, commit=COMMIT)
+    require_same_check(shards, commit=COMMIT)
     known = goldens or MemoryGoldens(recorded_for(*CELLS))
     return merge_shards(whole, shards, goldens=known)
 

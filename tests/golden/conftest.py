@@ -15,13 +15,13 @@ from repro_gate.checks.tokens.record import observe
 from repro_gate.cli import wiring
 from repro_gate.cli.console import refuse_under_ci
 from repro_gate.cli.results import shown_progress
-from repro_gate.cli.session import Selection, open_matrix
+from repro_gate.cli.session import Selection, open_session
 from repro_gate.core.golden_format import to_data
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import plan
 
 _CONFIG = Path(__file__).parents[2] / "repro-gate.toml"
-_WORKSPACE = wiring.workspace_of(open_matrix(Selection(config=_CONFIG)))
+_WORKSPACE = wiring.workspace_for(open_session(Selection(config=_CONFIG)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

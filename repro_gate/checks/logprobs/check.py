@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from repro_gate.checks.logprobs.collect import Comparison
 from repro_gate.checks.logprobs.importance_weights import weigh
-from repro_gate.checks.logprobs.measure import LogprobMeasurer, LogprobPorts
-from repro_gate.checks.logprobs.preflight import Survey
+from repro_gate.checks.logprobs.measure import LogprobPorts, SuiteRunner
+from repro_gate.checks.logprobs.preflight import Preflight
 from repro_gate.core.design import CELLS_SHARE, max_outliers
 from repro_gate.core.goldens import provenance_changes
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, PolicyNoise, Spending
@@ -64,7 +64,7 @@ _INTERRUPTED = Inconclusive(
 
 
 def report_on(
-    plan: LogprobPlan, found: Survey, measured: LogprobMeasurer, *, scorer: Scorer
+    plan: LogprobPlan, found: Preflight, measured: SuiteRunner, *, scorer: Scorer
 ) -> LogprobReport:
     """Return a verdict on every cell, on every orphaned baseline, and on the suite as a whole."""
     tolerance = plan.suite.tolerance
@@ -106,12 +106,12 @@ def _current(seen: Mapping[str, Comparison]) -> Mapping[str, Sequence[float]]:
 def _verdict(
     cell: LogprobCell,
     seen: Comparison | None,
-    found: Survey,
+    found: Preflight,
     judged: tuple[Mapping[str, float], tuple[int, int], Tolerance, Scorer],
 ) -> LogprobVerdict:
     adjusted, (count, draws), tolerance, scorer = judged
-    if cell.id in found.settled:
-        return found.settled[cell.id]
+    if cell.id in found.decided:
+        return found.decided[cell.id]
     if seen is None:
         return _INTERRUPTED
     unfinished = seen.problem or (None if seen.is_decided else _INTERRUPTED)
@@ -156,7 +156,7 @@ def _by_effect(
 
 
 def _cell_report(
-    cell: LogprobCell, seen: Comparison | None, found: Survey, verdict: LogprobVerdict
+    cell: LogprobCell, seen: Comparison | None, found: Preflight, verdict: LogprobVerdict
 ) -> LogprobCellReport:
     return LogprobCellReport(
         cell=cell,
@@ -176,14 +176,14 @@ def _outliers(seen: Iterable[Comparison]) -> tuple[int, int]:
     return sum(count for count, _ in pairs), sum(made for _, made in pairs)
 
 
-def _spending(measured: LogprobMeasurer) -> Spending:
-    drawer = measured.drawer
+def _spending(measured: SuiteRunner) -> Spending:
+    collector = measured.collector
     return Spending(
-        calls=drawer.calls,
+        calls=collector.calls,
         saved=sum(comparison.saved for comparison in measured.seen.values()),
-        reused=drawer.reused,
-        tokens=drawer.tokens,
-        usd=drawer.priced / 1e6,
+        reused=collector.reused,
+        tokens=collector.tokens,
+        usd=collector.priced / 1e6,
     )
 
 
@@ -197,22 +197,22 @@ class CheckedSuite:
     """What was noticed until the suite was finished."""
 
 
-def check_logprobs(plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> CheckedSuite:
+def check_logprobs(plan: LogprobPlan, found: Preflight, *, ports: LogprobPorts) -> CheckedSuite:
     """Return a verdict on every cell of the plan, and on every baseline that no cell claims.
 
     An interruption (`KeyboardInterrupt`) ends the measurement, not the report.
     """
-    measurer = LogprobMeasurer(plan, found, ports=ports)
+    runner = SuiteRunner(plan, found, ports=ports)
     interrupted = False
     try:
-        measurer.measure()
+        runner.measure()
     except KeyboardInterrupt:
         interrupted = True
-    report = report_on(plan, found, measurer, scorer=ports.scorer)
+    report = report_on(plan, found, runner, scorer=ports.scorer)
     notes = (
         *ports.scorer.notes(),
-        *_server_changes(plan, measurer, ports.scorer),
-        *_missing_controls(measurer),
+        *_server_changes(plan, runner, ports.scorer),
+        *_missing_controls(runner),
     )
     return CheckedSuite(report=report, interrupted=interrupted, notes=notes)
 
@@ -221,30 +221,30 @@ def unreached(
     plan: LogprobPlan, *, ports: LogprobPorts, because: Inconclusive | None = None
 ) -> CheckedSuite:
     """Return the report on a suite that was not begun; None stands for an interruption."""
-    settled: dict[str, Unrecorded | Inconclusive] = {}
+    decided: dict[str, Unrecorded | Inconclusive] = {}
     if because is not None:
-        settled = {cell.id: because for cell in plan.cells}
-    nothing = Survey(
-        sources={}, comparable=(), settled=settled, orphans=(), tokens=0, fingerprint="0" * 64
+        decided = {cell.id: because for cell in plan.cells}
+    nothing = Preflight(
+        sources={}, comparable=(), decided=decided, orphans=(), tokens=0, fingerprint="0" * 64
     )
-    measurer = LogprobMeasurer(plan, nothing, ports=ports)
-    report = report_on(plan, nothing, measurer, scorer=ports.scorer)
+    runner = SuiteRunner(plan, nothing, ports=ports)
+    report = report_on(plan, nothing, runner, scorer=ports.scorer)
     return CheckedSuite(report=report, interrupted=because is None)
 
 
-def _server_changes(plan: LogprobPlan, measurer: LogprobMeasurer, scorer: Scorer) -> Iterator[Note]:
+def _server_changes(plan: LogprobPlan, runner: SuiteRunner, scorer: Scorer) -> Iterator[Note]:
     """Yield a note for each policy whose server has another configuration than was recorded."""
     for policy in plan.policies:
-        recorded = measurer.recorded_facts.get(policy.name, {}).get(SERVER_FINGERPRINT)
+        recorded = runner.recorded_facts.get(policy.name, {}).get(SERVER_FINGERPRINT)
         now = scorer.facts(policy).get(SERVER_FINGERPRINT) if recorded else None
         if recorded and now and now != recorded:
             message = f"the server's system_fingerprint was {recorded} and is now {now}"
             yield Note(about=policy.name, message=message, origin=NoteOrigin.SERVER)
 
 
-def _missing_controls(measurer: LogprobMeasurer) -> Iterator[Note]:
+def _missing_controls(runner: SuiteRunner) -> Iterator[Note]:
     """Yield why a policy has no control, for each that was tried in vain."""
-    for policy, reason in measurer.drawer.control_problems.items():
-        if policy not in measurer.controls:
+    for policy, reason in runner.collector.control_problems.items():
+        if policy not in runner.controls:
             message = f"its control could not be measured: {reason}"
             yield Note(about=policy, message=message, origin=NoteOrigin.SERVER)

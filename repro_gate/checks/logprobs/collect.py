@@ -17,7 +17,7 @@ from repro_gate.statistics.labelings import Floats
 
 
 @dataclass(slots=True, kw_only=True)
-class Look:
+class DrawSet:
     """The draws of one cell for one purpose, as far as they have been made."""
 
     cell: LogprobCell
@@ -107,7 +107,7 @@ class Look:
 
 
 @dataclass(slots=True, kw_only=True)
-class Drawer:
+class DrawCollector:
     """Fills looks, and counts what that takes."""
 
     scorer: Scorer
@@ -121,7 +121,7 @@ class Drawer:
     control_problems: dict[str, str] = field(default_factory=dict[str, str])
     """Why the last control of a policy that was tried is none, by the name of the policy."""
 
-    def fill(self, wanted: Mapping[str, int], looks: Mapping[str, Look]) -> None:
+    def fill(self, wanted: Mapping[str, int], looks: Mapping[str, DrawSet]) -> None:
         """Draw until each look, by cell id, has as many usable draws as are wanted of it."""
         while requests := [
             request for name, count in wanted.items() for request in looks[name].requests(count)
@@ -162,7 +162,7 @@ class Drawer:
             self.progress.ran(request.cell, tokens=tokens)
 
 
-def _take(looks: Mapping[str, Look], request: DrawRequest, outcome: DrawOutcome) -> None:
+def _take(looks: Mapping[str, DrawSet], request: DrawRequest, outcome: DrawOutcome) -> None:
     looks[request.cell.id].take(request.number, outcome)
 
 
@@ -197,11 +197,11 @@ class Comparison:
     """The draws of both looks of a cell whose suspicion was confirmed."""
     confirmed: Confirmed | None = None
 
-    def note_problem(self, look: Look) -> None:
+    def note_problem(self, look: DrawSet) -> None:
         """Keep what makes a look worthless, as soon as it is known."""
         self.problem = self.problem or look.invalid or look.missed
 
-    def take(self, look: Look, baseline: Baseline, *, floor: float) -> Floats:
+    def take(self, look: DrawSet, baseline: Baseline, *, floor: float) -> Floats:
         """Add the draws of a look, and return them: draws x tokens, in nats."""
         calibration = as_array(baseline.draws)
         self.made += len(look.draws)
@@ -234,7 +234,7 @@ class Comparison:
         self.strays = []
 
 
-def _outlier(draw: Draw, look: Look, baseline: Baseline) -> OutlierDraw:
+def _outlier(draw: Draw, look: DrawSet, baseline: Baseline) -> OutlierDraw:
     return OutlierDraw(
         total=draw.total,
         center=baseline.noise.center,

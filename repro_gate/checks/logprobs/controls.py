@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import TypeAlias
 
-from repro_gate.checks.logprobs.collect import Drawer, Look
+from repro_gate.checks.logprobs.collect import DrawCollector, DrawSet
 from repro_gate.core.alignment import (
     MAX_COMPARISONS,
     Alignment,
@@ -23,12 +23,12 @@ from repro_gate.ports import DrawRequest, Purpose, Scorer
 _ATTEMPTS = 3
 """Cells of a policy whose response is scored after another prompt until that goes well."""
 
-Compared: TypeAlias = tuple[Look, Sequence[Sequence[float]]]
+Compared: TypeAlias = tuple[DrawSet, Sequence[Sequence[float]]]
 """A look at a cell, and the draws that a control has to stand apart from."""
 
 
-def add_controls(
-    controls: dict[str, LogprobControl], looks: Sequence[Compared], *, drawer: Drawer
+def run_prompt_controls(
+    controls: dict[str, LogprobControl], looks: Sequence[Compared], *, collector: DrawCollector
 ) -> None:
     """Score a response of each policy after another prompt, which has to make a difference.
 
@@ -41,10 +41,12 @@ def add_controls(
             if look.cell.policy.name not in controls and look.cell.id not in tried:
                 chosen.setdefault(look.cell.policy.name, (look, recorded))
         tried |= {look.cell.id for look, _ in chosen.values()}
-        _draw(controls, chosen.values(), drawer)
+        _draw(controls, chosen.values(), collector)
 
 
-def _draw(controls: dict[str, LogprobControl], looks: Iterable[Compared], drawer: Drawer) -> None:
+def _draw(
+    controls: dict[str, LogprobControl], looks: Iterable[Compared], collector: DrawCollector
+) -> None:
     recorded = {look.cell.id: draws for look, draws in looks}
     requests = [
         DrawRequest(
@@ -59,7 +61,7 @@ def _draw(controls: dict[str, LogprobControl], looks: Iterable[Compared], drawer
     def take(request: DrawRequest, outcome: DrawOutcome) -> None:
         policy = request.cell.policy.name
         if not isinstance(outcome, Draw):
-            drawer.control_problems[policy] = outcome.reason
+            collector.control_problems[policy] = outcome.reason
         else:
             controls[policy] = LogprobControl(
                 policy=policy,
@@ -67,7 +69,7 @@ def _draw(controls: dict[str, LogprobControl], looks: Iterable[Compared], drawer
                 differed=stands_apart(outcome.logprobs, recorded[request.cell.id]),
             )
 
-    drawer.draw(requests, take)
+    collector.draw(requests, take)
 
 
 def _after_another_prompt(encoding: Encoding) -> Encoding:
@@ -98,9 +100,9 @@ class EchoAlignment:
     """Of the models of which nothing was shown."""
 
 
-def compare_echoes(looks: Iterable[Look], *, scorer: Scorer) -> EchoAlignment:
+def compare_echoes(looks: Iterable[DrawSet], *, scorer: Scorer) -> EchoAlignment:
     """Compare for each model of a provider: two calls each, and at most three times as many."""
-    models: dict[tuple[str, str], list[Look]] = defaultdict(list)
+    models: dict[tuple[str, str], list[DrawSet]] = defaultdict(list)
     for look in looks:
         models[look.cell.policy.provider.name, look.cell.policy.model].append(look)
     shifted: dict[str, str] = {}
@@ -117,7 +119,7 @@ def compare_echoes(looks: Iterable[Look], *, scorer: Scorer) -> EchoAlignment:
     return EchoAlignment(shifted=shifted, notes=tuple(notes))
 
 
-def _compared(looks: Sequence[Look], scorer: Scorer) -> AlignmentFigures | str | None:
+def _compared(looks: Sequence[DrawSet], scorer: Scorer) -> AlignmentFigures | str | None:
     """Return the figures of a shift, why nothing was shown, or None where all is well."""
     compared: list[ScoredTwice] = []
     shifts = 0

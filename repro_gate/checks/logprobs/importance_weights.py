@@ -51,7 +51,7 @@ def weigh(
     )
 
 
-def foreseen_doubts(suite: LogprobSuite) -> tuple[tuple[str, str], ...]:
+def expected_doubts(suite: LogprobSuite) -> tuple[tuple[str, str], ...]:
     """Return each policy whose weights a check must judge and cannot, and why.
 
     Known before anything is drawn: by the number of items and of draws.

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from repro_gate.checks.logprobs.collect import Comparison, Drawer, Look
-from repro_gate.checks.logprobs.controls import add_controls
-from repro_gate.checks.logprobs.preflight import Survey
+from repro_gate.checks.logprobs.collect import Comparison, DrawCollector, DrawSet
+from repro_gate.checks.logprobs.controls import run_prompt_controls
+from repro_gate.checks.logprobs.preflight import Preflight
 from repro_gate.core.baselines import Baseline
 from repro_gate.core.design import FIRST_WAVE
 from repro_gate.core.goldens import Facts
@@ -33,17 +33,17 @@ class LogprobPorts:
     progress: Progress
 
 
-class LogprobMeasurer:
+class SuiteRunner:
     """Works through the comparable cells of a suite: a first look at each, a second where needed.
 
     What has been seen can be read at any time, also after an interruption.
     """
 
-    def __init__(self, plan: LogprobPlan, found: Survey, *, ports: LogprobPorts) -> None:
+    def __init__(self, plan: LogprobPlan, found: Preflight, *, ports: LogprobPorts) -> None:
         self._plan = plan
         self._found = found
         self._ports = ports
-        self.drawer = Drawer(scorer=ports.scorer, log=ports.log, progress=ports.progress)
+        self.collector = DrawCollector(scorer=ports.scorer, log=ports.log, progress=ports.progress)
         self.seen: dict[str, Comparison] = {}
         """By the id of the cell."""
         self.controls = dict[str, LogprobControl]()
@@ -108,10 +108,10 @@ class LogprobMeasurer:
         for name in going_on:
             # The same number of draws of every cell: a number that depends on them would bias it.
             self.whole.add(calibration[name], _usable(looks[name])[:FIRST_WAVE])
-        add_controls(
+        run_prompt_controls(
             self.controls,
             [(looks[name], baselines[name].draws) for name in going_on],
-            drawer=self.drawer,
+            collector=self.collector,
         )
         for count in range(FIRST_WAVE + 1, planned + 1):
             going_on = [
@@ -128,15 +128,15 @@ class LogprobMeasurer:
             self._finish_first(look, baselines[name], calibration[name])
             self._ports.progress.skipped(look.cell, runs=max(0, planned - look.asked))
 
-    def _fill(self, wanted: Mapping[str, int], looks: Mapping[str, Look]) -> None:
+    def _fill(self, wanted: Mapping[str, int], looks: Mapping[str, DrawSet]) -> None:
         try:
-            self.drawer.fill(wanted, looks)
+            self.collector.fill(wanted, looks)
         finally:
             # An interruption takes the draws of unfinished looks with it, and no finding.
             for name in wanted:
                 self.seen[name].note_problem(looks[name])
 
-    def _finish_first(self, look: Look, baseline: Baseline, calibration: Floats) -> None:
+    def _finish_first(self, look: DrawSet, baseline: Baseline, calibration: Floats) -> None:
         seen = self.seen[look.cell.id]
         new = seen.take(look, baseline, floor=self._tolerance.floor_nats)
         if seen.problem is None:
@@ -163,9 +163,9 @@ class LogprobMeasurer:
                 whole.add(calibration, second[: self._tolerance.draws], waits_as=waits_as)
             seen.is_decided = True
 
-    def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, Look]:
+    def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, DrawSet]:
         return {
-            name: Look(
+            name: DrawSet(
                 cell=self.seen[name].cell,
                 encoding=baseline.encoding,
                 purpose=purpose,
@@ -177,7 +177,7 @@ class LogprobMeasurer:
         }
 
 
-def _usable(look: Look) -> Floats:
+def _usable(look: DrawSet) -> Floats:
     return as_array([draw.logprobs for draw in look.usable])
 
 

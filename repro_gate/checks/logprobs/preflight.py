@@ -15,13 +15,13 @@ from repro_gate.ports import BaselineReader, Scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class Preflight:
     """The cells of a plan, told apart by whether a baseline speaks for them."""
 
     sources: dict[str, str]
     """Where the baselines of each policy hold, by its name; not of those that cannot say."""
     comparable: tuple[LogprobCell, ...]
-    settled: dict[str, Unrecorded | Inconclusive]
+    decided: dict[str, Unrecorded | Inconclusive]
     """The verdict of every other cell, by its id."""
     orphans: tuple[tuple[str, str], ...]
     """(source, id) of every baseline that no cell of the matrix claims."""
@@ -31,35 +31,35 @@ class Survey:
     """Changes with the plan, the tolerance and every baseline."""
 
 
-def survey(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> Survey:
+def run_preflight(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> Preflight:
     """Return what there is to compare.
 
     Raises:
         InputInvalid: baselines are broken; the message names each.
     """
     sources: dict[str, str] = {}
-    settled: dict[str, Unrecorded | Inconclusive] = {}
+    decided: dict[str, Unrecorded | Inconclusive] = {}
     for policy in plan.policies:
         try:
             sources[policy.name] = scorer.source(policy)
         except MeasurementUnavailable as error:
             problem = Inconclusive(reason=error.reason, remedy=error.remedy)
-            settled |= {cell.id: problem for cell in plan.cells if cell.policy == policy}
+            decided |= {cell.id: problem for cell in plan.cells if cell.policy == policy}
     recorded = {source: baselines.recorded(source) for source in sources.values()}
     comparable: list[LogprobCell] = []
     tokens, digest = 0, hashlib.sha256(repr(plan.suite.tolerance).encode())
     for cell, baseline in _read_all(plan, sources, recorded, baselines):
         reason = _reason_against(cell, baseline, plan.suite.tolerance)
         if baseline is None or reason is not None:
-            settled[cell.id] = Unrecorded(reason=reason or "there is no baseline")
+            decided[cell.id] = Unrecorded(reason=reason or "there is no baseline")
             continue
         comparable.append(cell)
         tokens += len(baseline.encoding.prompt) + len(baseline.encoding.response)
         digest.update(_identity(baseline))
-    return Survey(
+    return Preflight(
         sources=sources,
         comparable=tuple(comparable),
-        settled=settled,
+        decided=decided,
         orphans=tuple(orphans_of(baselines.recorded, recorded, claimed=plan.claimed)),
         tokens=tokens,
         fingerprint=digest.hexdigest(),

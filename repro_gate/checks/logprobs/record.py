@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import assert_never
 
-from repro_gate.checks.logprobs.collect import Drawer, Look
-from repro_gate.checks.logprobs.controls import REMEDY, EchoAlignment, add_controls, compare_echoes
-from repro_gate.checks.logprobs.importance_weights import foreseen_doubts, weigh
+from repro_gate.checks.logprobs.collect import DrawCollector, DrawSet
+from repro_gate.checks.logprobs.controls import (
+    REMEDY,
+    EchoAlignment,
+    compare_echoes,
+    run_prompt_controls,
+)
+from repro_gate.checks.logprobs.importance_weights import expected_doubts, weigh
 from repro_gate.checks.logprobs.preflight import changes_against
 from repro_gate.checks.tokens.record import ChangeKind
 from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
@@ -88,10 +93,10 @@ class Recording:
         """The calibration draws of each cell."""
         return self.plan.suite.tolerance.calibration_draws
 
-    def run(self, drawer: Drawer, *, now: Callable[[], str]) -> None:
+    def run(self, collector: DrawCollector, *, now: Callable[[], str]) -> None:
         """Make the calibration draws of what is wanted, see `calibrate`."""
-        drawer.progress.started(cells=len(self.wanted), runs=len(self.wanted) * self.draws)
-        made = calibrate(self.wanted, self.plan, drawer=drawer, now=now)
+        collector.progress.started(cells=len(self.wanted), runs=len(self.wanted) * self.draws)
+        made = calibrate(self.wanted, self.plan, collector=collector, now=now)
         self.baselines, self.doubts, self.notes = made.baselines, made.doubts, made.notes
         self.refused += made.refused
 
@@ -168,18 +173,22 @@ def candidates(
 
 
 def calibrate(
-    wanted: Sequence[Candidate], plan: LogprobPlan, *, drawer: Drawer, now: Callable[[], str]
+    wanted: Sequence[Candidate],
+    plan: LogprobPlan,
+    *,
+    collector: DrawCollector,
+    now: Callable[[], str],
 ) -> Calibrated:
     """Make the calibration draws of each candidate, and a baseline of those that are sound.
 
     An interruption is let through; what was drawn is in the log by then.
     """
-    looks, refused = _encoded(wanted, plan, drawer.scorer)
-    echoes = compare_echoes(looks.values(), scorer=drawer.scorer)
+    looks, refused = _encoded(wanted, plan, collector.scorer)
+    echoes = compare_echoes(looks.values(), scorer=collector.scorer)
     refused += _shifted(looks, echoes)
-    drawer.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
+    collector.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
     sound: list[Baseline] = []
-    spread, made_by = _spread(looks), _MadeBy(scorer=drawer.scorer, now=now)
+    spread, made_by = _spread(looks), _MadeBy(scorer=collector.scorer, now=now)
     for one in wanted:
         if one.cell.id in looks:
             others = _others(one.cell, spread)
@@ -188,8 +197,8 @@ def calibrate(
                 refused.append(made)
             else:
                 sound.append(made)
-    found = _controlled(sound, plan, looks, drawer)
-    doubts = (f"weights of {target}: {doubt}" for target, doubt in foreseen_doubts(plan.suite))
+    found = _controlled(sound, plan, looks, collector)
+    doubts = (f"weights of {target}: {doubt}" for target, doubt in expected_doubts(plan.suite))
     return Calibrated(
         baselines=() if found else tuple(sound),
         refused=(*refused, *found),
@@ -199,7 +208,10 @@ def calibrate(
 
 
 def _controlled(
-    sound: Sequence[Baseline], plan: LogprobPlan, looks: Mapping[str, Look], drawer: Drawer
+    sound: Sequence[Baseline],
+    plan: LogprobPlan,
+    looks: Mapping[str, DrawSet],
+    collector: DrawCollector,
 ) -> list[Refused]:
     """Run the controls of a check; where one fails, return every cell, each with a reason.
 
@@ -207,11 +219,13 @@ def _controlled(
     a suite of which a part was recorded would be compared with itself at another time.
     """
     controls = dict[str, LogprobControl]()
-    add_controls(controls, [(looks[one.id], one.draws) for one in sound], drawer=drawer)
+    run_prompt_controls(
+        controls, [(looks[one.id], one.draws) for one in sound], collector=collector
+    )
     reasons: dict[str, tuple[str, bool]] = {}
     for policy in dict.fromkeys(looks[one.id].cell.policy.name for one in sound):
         if policy not in controls:
-            why = drawer.control_problems[policy]
+            why = collector.control_problems[policy]
             reasons[policy] = (f"{_NO_CONTROL}: {why}", False)
         elif controls[policy].failed:
             reasons[policy] = (_DEAD_CONTROL, True)
@@ -229,7 +243,7 @@ def _controlled(
     ]
 
 
-def _shifted(looks: dict[str, Look], echoes: EchoAlignment) -> Iterator[Refused]:
+def _shifted(looks: dict[str, DrawSet], echoes: EchoAlignment) -> Iterator[Refused]:
     """Take out and refuse the cells whose log-probabilities are of other tokens."""
     for cell_id, reason in echoes.shifted.items():
         look = looks.pop(cell_id)
@@ -238,9 +252,9 @@ def _shifted(looks: dict[str, Look], echoes: EchoAlignment) -> Iterator[Refused]
 
 def _encoded(
     wanted: Sequence[Candidate], plan: LogprobPlan, scorer: Scorer
-) -> tuple[dict[str, Look], list[Refused]]:
+) -> tuple[dict[str, DrawSet], list[Refused]]:
     """Return a look for each cell whose prompt and response could be made tokens."""
-    looks: dict[str, Look] = {}
+    looks: dict[str, DrawSet] = {}
     refused: list[Refused] = []
     cells = [one.cell for one in wanted]
     for cell, encoding in zip(cells, scorer.encode(cells), strict=True):
@@ -257,7 +271,7 @@ def _encoded(
     return looks, refused
 
 
-def apply_baselines(
+def write_baselines(
     baselines: Sequence[Baseline], orphans: Sequence[tuple[str, str]], *, store: BaselineStore
 ) -> None:
     """Write and remove baselines; each file is at any moment the old one or the new one."""
@@ -285,8 +299,8 @@ def _candidate(
     return Candidate(cell=cell, source=source, kind=kind, changes=changes, before=before)
 
 
-def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> Look:
-    return Look(
+def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> DrawSet:
+    return DrawSet(
         cell=cell,
         encoding=encoding,
         purpose=Purpose.CALIBRATION,
@@ -296,7 +310,7 @@ def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> Look:
     )
 
 
-def _problem(look: Look) -> Refused | None:
+def _problem(look: DrawSet) -> Refused | None:
     totals = tuple(draw.total for draw in look.draws)
     problem = look.invalid or look.missed
     match problem:
@@ -312,7 +326,7 @@ def _problem(look: Look) -> Refused | None:
             assert_never(problem)
 
 
-def _spread(looks: Mapping[str, Look]) -> dict[str, dict[str, list[float]]]:
+def _spread(looks: Mapping[str, DrawSet]) -> dict[str, dict[str, list[float]]]:
     """Return how far draws are from their medians, in nats, by policy and cell."""
     spread: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for look in looks.values():
@@ -330,7 +344,7 @@ def _others(cell: LogprobCell, spread: Mapping[str, Mapping[str, list[float]]]) 
 
 
 def _made_of(
-    one: Candidate, look: Look, *, others: Sequence[float], made_by: _MadeBy
+    one: Candidate, look: DrawSet, *, others: Sequence[float], made_by: _MadeBy
 ) -> Baseline | Refused:
     problem = _problem(look)
     if problem is not None:
@@ -351,7 +365,7 @@ def _made_of(
     return _unsound(look, baseline) or baseline
 
 
-def _unsound(look: Look, baseline: Baseline) -> Refused | None:
+def _unsound(look: DrawSet, baseline: Baseline) -> Refused | None:
     """Return why draws that are each valid make no baseline, or None when they do."""
     draws, noise = look.draws, baseline.noise
     totals = tuple(draw.total for draw in draws)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from repro_gate.checks.shards.verify import FoundShard, require_whole
-from repro_gate.checks.tokens.check import judge_tokens, known_to
+from repro_gate.checks.shards.verify import FoundShard, require_complete
+from repro_gate.checks.tokens.check import judge_tokens, read_committed
 from repro_gate.core.measurement import Measurement, joined
 from repro_gate.core.report import GateReport, Timing
 from repro_gate.core.sharding import WholePlan
@@ -19,7 +19,7 @@ def merge_shards(
 
     Args:
         plan: what this checkout plans; it has to be what the shards measured parts of.
-        shards: all of one check, see `require_one_check`.
+        shards: all of one check, see `require_same_check`.
         goldens: of this checkout.
 
     Raises:
@@ -27,10 +27,10 @@ def merge_shards(
             were not measured on one class of machine; or goldens are broken.
     """
     ordered = sorted(shards, key=lambda found: found.report.shard.index)
-    require_whole(plan, ordered)
+    require_complete(plan, ordered)
     seen = joined(_measurement_of(found.report) for found in ordered)
     reports = [found.report for found in ordered]
-    known = known_to(goldens, plan=plan.tokens, seen=seen)
+    known = read_committed(goldens, plan=plan.tokens, seen=seen)
     judged = judge_tokens(
         plan.tokens,
         seen,

@@ -39,7 +39,7 @@ class FoundShard:
         )
 
 
-def require_one_check(shards: Sequence[FoundShard], *, commit: str | None) -> PlanIdentity:
+def require_same_check(shards: Sequence[FoundShard], *, commit: str | None) -> PlanIdentity:
     """Return what all shards have in common.
 
     Args:
@@ -74,12 +74,12 @@ def require_one_check(shards: Sequence[FoundShard], *, commit: str | None) -> Pl
     return identity
 
 
-def require_whole(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
+def require_complete(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
     """Raise `InputInvalid` unless shards measured all of a plan, once, on one class of machine.
 
     Args:
         plan: what this checkout plans.
-        shards: all of one check, in order; see `require_one_check`.
+        shards: all of one check, in order; see `require_same_check`.
     """
     _require_plan(plan, shards)
     _require_every_cell_once(plan, shards)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import repro_gate
-from repro_gate.checks.tokens.parallel import SideBySide
-from repro_gate.checks.tokens.runner import CheckPorts, Measurer, Watch
+from repro_gate.checks.tokens.parallel import ParallelRunner
+from repro_gate.checks.tokens.runner import CheckPorts, MatrixRunner, Watch
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import ControlReport, agreeing_seeds, judge_controls
 from repro_gate.core.goldens import Golden
@@ -33,7 +33,7 @@ _INTERRUPTED = Inconclusive(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Committed:
     """What is committed for the machines that were measured."""
 
     goldens: Mapping[Cell, Golden]
@@ -65,41 +65,41 @@ def check_tokens(
 
 def measure_tokens(
     plan: Plan, *, ports: CheckPorts, lanes: Sequence[Plan] = (), fail_fast: bool = False
-) -> tuple[Measurement, Known]:
+) -> tuple[Measurement, Committed]:
     """Run every cell; return what was seen, and what is committed for it. See `check_tokens`.
 
     With `fail_fast` nothing more is run after the first cell that differs from its golden or from
     itself, or has no golden.
     """
     part = lanes[0] if lanes else plan
-    measurer = SideBySide(lanes, ports) if len(lanes) > 1 else Measurer(part, ports)
-    known = Known(goldens={}, orphans=())
+    runner = ParallelRunner(lanes, ports) if len(lanes) > 1 else MatrixRunner(part, ports)
+    known = Committed(goldens={}, orphans=())
     watch = Watch(goldens={}, fail_fast=fail_fast)
     interrupted = False
     try:
-        measurer.describe()
-        known = known_to(ports.goldens, plan=plan, seen=measurer.seen)
+        runner.describe()
+        known = read_committed(ports.goldens, plan=plan, seen=runner.seen)
         watch.goldens = known.goldens
-        measurer.measure(watch)
+        runner.measure(watch)
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        measurer.close()
-    return replace(measurer.seen, interrupted=interrupted, stopped_at=watch.stopped_at), known
+        runner.close()
+    return replace(runner.seen, interrupted=interrupted, stopped_at=watch.stopped_at), known
 
 
-def known_to(goldens: GoldenReader, *, plan: Plan, seen: Measurement) -> Known:
+def read_committed(goldens: GoldenReader, *, plan: Plan, seen: Measurement) -> Committed:
     """Return what is committed for the machines that a measurement was made on.
 
     Raises:
         InputInvalid: goldens are broken; it names each.
     """
     orphans = () if plan.is_part else _orphans(plan, seen, goldens)
-    return Known(goldens=_read_goldens(plan, seen, goldens), orphans=tuple(orphans))
+    return Committed(goldens=_read_goldens(plan, seen, goldens), orphans=tuple(orphans))
 
 
 def judge_tokens(
-    plan: Plan, seen: Measurement, known: Known, *, timing: Timing, started_at: str
+    plan: Plan, seen: Measurement, known: Committed, *, timing: Timing, started_at: str
 ) -> GateReport:
     """Return the verdicts that a measurement of the plan gives."""
     engines = list({model.engine.name: None for model in plan.models.values()})

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from threading import Event, Lock
 
-from repro_gate.checks.tokens.runner import CheckPorts, Measurer, Watch
+from repro_gate.checks.tokens.runner import CheckPorts, MatrixRunner, Watch
 from repro_gate.core.cells import Cell
 from repro_gate.core.goldens import MODEL_SHA256
 from repro_gate.core.matrix import Plan
@@ -18,19 +18,19 @@ from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import Engine, EngineStarter, Progress
 
 
-class SideBySide:
-    """Measures several parts of a plan at the same time; outside it looks like one `Measurer`."""
+class ParallelRunner:
+    """Measures the parts of a plan in parallel, with the interface of one `MatrixRunner`."""
 
     def __init__(self, plans: Sequence[Plan], ports: CheckPorts) -> None:
         self._plans = plans
         self._guard = _Guard(ports.starter, ports.progress)
         guarded = replace(ports, starter=self._guard, progress=self._guard)
-        self._measurers = [Measurer(plan, guarded) for plan in plans]
+        self._runners = [MatrixRunner(plan, guarded) for plan in plans]
 
     @property
     def seen(self) -> Measurement:
         """Everything that was seen by now."""
-        return joined(measurer.seen for measurer in self._measurers)
+        return joined(runner.seen for runner in self._runners)
 
     def describe(self) -> None:
         """Ask every engine what it is.
@@ -38,11 +38,11 @@ class SideBySide:
         Raises:
             MeasurementUnavailable: the devices are not of one class.
         """
-        self._each(Measurer.describe)
+        self._each(MatrixRunner.describe)
         profiles = _by_name(
             (name, device, profile)
-            for device, measurer in self._lanes()
-            for name, profile in measurer.seen.profiles.items()
+            for device, runner in self._lanes()
+            for name, profile in runner.seen.profiles.items()
         )
         for said in profiles.values():
             if len({profile for _, profile in said}) > 1:
@@ -57,11 +57,11 @@ class SideBySide:
         Raises:
             MeasurementUnavailable: the file of a model was changed, and the devices loaded two.
         """
-        self._each(lambda measurer: measurer.measure(watch))
+        self._each(lambda runner: runner.measure(watch))
         files = _by_name(
             (model, device, facts[MODEL_SHA256])
-            for device, measurer in self._lanes()
-            for model, facts in measurer.seen.models.items()
+            for device, runner in self._lanes()
+            for model, facts in runner.seen.models.items()
         )
         for model, said in files.items():
             if len({digest for _, digest in said}) > 1:
@@ -72,18 +72,18 @@ class SideBySide:
 
     def close(self) -> None:
         """End every engine."""
-        for measurer in self._measurers:
-            measurer.close()
+        for runner in self._runners:
+            runner.close()
 
-    def _lanes(self) -> Iterator[tuple[str, Measurer]]:
-        for plan, measurer in zip(self._plans, self._measurers, strict=True):
+    def _lanes(self) -> Iterator[tuple[str, MatrixRunner]]:
+        for plan, runner in zip(self._plans, self._runners, strict=True):
             # All models of a lane are on its device.
             device = next(model.engine.device for model in plan.models.values())
-            yield device, measurer
+            yield device, runner
 
-    def _each(self, step: Callable[[Measurer], None]) -> None:
-        with ThreadPoolExecutor(len(self._measurers)) as pool:
-            futures = [pool.submit(step, measurer) for measurer in self._measurers]
+    def _each(self, step: Callable[[MatrixRunner], None]) -> None:
+        with ThreadPoolExecutor(len(self._runners)) as pool:
+            futures = [pool.submit(step, runner) for runner in self._runners]
             try:
                 wait(futures)
             except KeyboardInterrupt:

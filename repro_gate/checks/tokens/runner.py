@@ -53,7 +53,7 @@ class Watch:
     """The cell whose finding ended the measurement; None while there is more to measure."""
 
 
-class Measurer:
+class MatrixRunner:
     """Works through a plan; each engine is described first, then measured, then measured fresh."""
 
     def __init__(self, plan: Plan, ports: CheckPorts) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.checks.logprobs.preflight import survey
+from repro_gate.checks.logprobs.preflight import run_preflight
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
 from repro_gate.core.policies import LogprobCell, LogprobKind, LogprobSuite, Tolerance
 from repro_gate.core.verdicts import Orphan, Unrecorded
@@ -144,14 +144,14 @@ def test_the_survey_counts_what_one_draw_of_each_cell_costs() -> None:
     """Prompt and response tokens of the cells that can be compared."""
     scene = _scene(items=3)
     scene.baselines.remove(SOURCE, CELL)
-    found = survey(scene.plan, scorer=scene.scorer, baselines=scene.baselines)
+    found = run_preflight(scene.plan, scorer=scene.scorer, baselines=scene.baselines)
 
     assert found.tokens == 2 * (3 + 40)
     assert [cell.id for cell in found.comparable] == ["base--item-1", "base--item-2"]
 
 
 def _fingerprint(scene: LogprobScene) -> str:
-    return survey(scene.plan, scorer=scene.scorer, baselines=scene.baselines).fingerprint
+    return run_preflight(scene.plan, scorer=scene.scorer, baselines=scene.baselines).fingerprint
 
 
 def test_the_same_plan_has_the_same_fingerprint() -> None:

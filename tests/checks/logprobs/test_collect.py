@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.checks.logprobs.collect import Drawer, Look
+from repro_gate.checks.logprobs.collect import DrawCollector, DrawSet
 from repro_gate.core.baselines import Noise
 from repro_gate.core.draws import Draw, InvalidDraw, MissedDraw
 from repro_gate.core.logprob_verdicts import Invalid
@@ -18,9 +18,9 @@ NOISE = Noise(center=-42.0, scale=0.5, deviation=0.5, atom=0.1, floor=1.0)
 NEAR, FAR = Draw(logprobs=(-42.0,)), Draw(logprobs=(-156.5,))
 
 
-def look_of(noise: Noise | None = NOISE) -> Look:
+def look_of(noise: Noise | None = NOISE) -> DrawSet:
     """Return a look at which nothing was drawn yet."""
-    return Look(
+    return DrawSet(
         cell=CELL,
         encoding=encoding_of(CELL, 1),
         purpose=Purpose.FIRST_LOOK,
@@ -30,7 +30,7 @@ def look_of(noise: Noise | None = NOISE) -> Look:
     )
 
 
-def asked(look: Look, wanted: int) -> list[int]:
+def asked(look: DrawSet, wanted: int) -> list[int]:
     """Return the numbers of the draws that a look asks for."""
     return [request.number for request in look.requests(wanted)]
 
@@ -101,7 +101,7 @@ def test_a_look_comes_to_an_end_with_as_many_usable_draws_as_wanted(
         if is_far
     }
     scorer = NoisyScorer(tokens=1, shift=moved_draws(far))
-    drawer = Drawer(scorer=scorer, log=MemoryDrawLog(), progress=RecordingProgress())
+    drawer = DrawCollector(scorer=scorer, log=MemoryDrawLog(), progress=RecordingProgress())
     (request,) = look_of().requests(1)
     center = scorer.drawn(request).total + far.get(request.key, 0.0) * -1
     look = look_of(noise=Noise(center=center, scale=0, deviation=0, atom=1, floor=1))

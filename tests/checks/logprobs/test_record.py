@@ -8,8 +8,8 @@ from repro_gate.checks.logprobs.record import (
     Calibrated,
     Candidate,
     Refused,
-    apply_baselines,
     candidates,
+    write_baselines,
 )
 from repro_gate.checks.tokens.record import ChangeKind, orphans_of
 from repro_gate.core.baselines import Baseline, fit_noise
@@ -319,7 +319,7 @@ def test_applying_writes_and_removes() -> None:
     """What was accepted is there afterwards, and orphans are not."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
     changed = baseline_of(scene.suite.cells[0], [(-1.0,)] * 10)
-    apply_baselines([changed], [(SOURCE, "base--item-1")], store=scene.baselines)
+    write_baselines([changed], [(SOURCE, "base--item-1")], store=scene.baselines)
 
     assert scene.baselines.kept == {(SOURCE, CELL): changed}
 
@@ -330,7 +330,7 @@ def test_applying_repairs_what_was_broken() -> None:
     scene.baselines.broken = {(SOURCE, CELL)}
     with pytest.raises(InputInvalid):
         scene.baselines.read(SOURCE, CELL)
-    apply_baselines(scene.calibrate().baselines, [], store=scene.baselines)
+    write_baselines(scene.calibrate().baselines, [], store=scene.baselines)
 
     assert scene.baselines.read(SOURCE, CELL).id == CELL
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from repro_gate.checks.logprobs.importance_weights import foreseen_doubts, weigh
+from repro_gate.checks.logprobs.importance_weights import expected_doubts, weigh
 from repro_gate.core.design import MIN_WEIGHTS, max_noise
 from repro_gate.core.draws import Draw, MissedDraw
 from repro_gate.core.logprob_report import Usability, WeightReport
@@ -382,5 +382,5 @@ def test_what_cannot_be_determined_is_known_before_anything_is_drawn(
         _suite(BASE, CLONE, UNHELPFUL, items=items, plan=plan), tolerance=Tolerance(draws=draws)
     )
 
-    assert [target for target, _ in foreseen_doubts(suite)] == doubted
-    assert foreseen_doubts(replace(suite, weights=None)) == ()
+    assert [target for target, _ in expected_doubts(suite)] == doubted
+    assert expected_doubts(replace(suite, weights=None)) == ()

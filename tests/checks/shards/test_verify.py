@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from repro_gate import __version__
-from repro_gate.checks.shards.verify import FoundShard, require_one_check
+from repro_gate.checks.shards.verify import FoundShard, require_same_check
 from repro_gate.core.cells import Cell
 from repro_gate.core.controls import Control
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
@@ -38,7 +38,7 @@ def test_a_missing_shard_is_named() -> None:
     shards = [measured_shard(Shard(index, 4)) for index in (1, 3)]
 
     with pytest.raises(MeasurementUnavailable, match=r"^shard 2/4, 4/4 is missing"):
-        require_one_check(shards, commit=COMMIT)
+        require_same_check(shards, commit=COMMIT)
 
 
 def test_a_shard_that_comes_twice_is_named() -> None:
@@ -50,7 +50,7 @@ def test_a_shard_that_comes_twice_is_named() -> None:
         match=r"^again/shard.json: shard: expected shard 2/2 once, "
         r"found it in shard-2/shard.json, again/shard.json$",
     ):
-        require_one_check(shards, commit=COMMIT)
+        require_same_check(shards, commit=COMMIT)
 
 
 def _with_identity(**changes: Any) -> Callable[[ShardReport], ShardReport]:
@@ -78,7 +78,7 @@ def test_a_shard_of_another_check_is_named(
     foreign = replace(second, report=change(second.report))
 
     with pytest.raises(InputInvalid, match=rf"^shard-2/shard.json: the {what} in shard 2/"):
-        require_one_check([first, foreign], commit=COMMIT)
+        require_same_check([first, foreign], commit=COMMIT)
 
 
 @pytest.mark.parametrize("here", ["f" * 40, None])
@@ -89,7 +89,7 @@ def test_shards_of_another_commit_than_here_are_refused(here: str | None) -> Non
         match=rf"^shard-1/shard.json: the commit in shard 1/2: expected {here}, "
         rf"which is checked out here, found {COMMIT}$",
     ):
-        require_one_check(two_shards(), commit=here)
+        require_same_check(two_shards(), commit=here)
 
 
 def test_an_option_of_one_shard_alone_is_told_in_words() -> None:
@@ -99,7 +99,7 @@ def test_an_option_of_one_shard_alone_is_told_in_words() -> None:
     foreign = replace(second, report=change(second.report))
 
     with pytest.raises(InputInvalid) as caught:
-        require_one_check([first, foreign], commit=COMMIT)
+        require_same_check([first, foreign], commit=COMMIT)
     assert str(caught.value) == (
         "shard-2/shard.json: the option --suite in shard 2/2: "
         "expected None, as in shard-1/shard.json, found slow, quick"
@@ -117,7 +117,7 @@ def test_shards_of_another_version_than_here_are_refused() -> None:
         match=r"^shard-1/shard.json: the version of repro-gate in shard 1/2: "
         rf"expected {re.escape(__version__)}, which merges here, found 9.9.9$",
     ):
-        require_one_check(later, commit=COMMIT)
+        require_same_check(later, commit=COMMIT)
 
 
 def test_shards_of_another_matrix_than_here_are_refused() -> None:

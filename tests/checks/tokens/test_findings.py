@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.checks.tokens.check import Known, judge_tokens, measure_tokens
+from repro_gate.checks.tokens.check import Committed, judge_tokens, measure_tokens
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.core.cells import Cell, Factor
@@ -151,7 +151,7 @@ def test_a_doubt_from_elsewhere_does_not_hide_what_ended_the_check() -> None:
         ],
         stopped_at=A,
     )
-    nothing = Known(goldens={}, orphans=())
+    nothing = Committed(goldens={}, orphans=())
     timing = seen.timing(wall_s=0)
     report = judge_tokens(scene.plan, seen, nothing, timing=timing, started_at=STARTED_AT)
 

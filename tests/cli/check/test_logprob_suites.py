@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.cli.session import Opening, Selection, open_matrix
+from repro_gate.cli.session import Selection, Session, open_session
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 from tests.cli.workspaces import Workspace, contents_of, matrix_of
 
@@ -31,14 +31,14 @@ def _with_both_kinds(workspace: Workspace, *default: str) -> None:
 
 def _opened(
     workspace: Workspace, *suites: str, only: str | None = None, device: str | None = None
-) -> Opening:
+) -> Session:
     config = workspace.folder / "repro-gate.toml"
-    return open_matrix(Selection(config=config, suites=suites, only=only, device=device))
+    return open_session(Selection(config=config, suites=suites, only=only, device=device))
 
 
-def _planned(opening: Opening) -> tuple[Sequence[str], Sequence[str]]:
-    plans = opening.logprob_plans()
-    tokens = [cell.id for cell in opening.plan().tokens.cells]
+def _planned(session: Session) -> tuple[Sequence[str], Sequence[str]]:
+    plans = session.logprob_plans()
+    tokens = [cell.id for cell in session.plan().tokens.cells]
     return tokens, [f"{plan.suite.name}:{cell.id}" for plan in plans for cell in plan.cells]
 
 
