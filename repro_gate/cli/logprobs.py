@@ -24,7 +24,7 @@ from repro_gate.core.alignment import (
 from repro_gate.core.design import FIRST_WAVE
 from repro_gate.core.digests import digest_of
 from repro_gate.core.draws import DrawOutcome
-from repro_gate.core.outcome import has_findings
+from repro_gate.core.outcome import Outcome, outcome_of_suite
 from repro_gate.core.policies import Budget, LogprobCell, LogprobPlan, Policy
 from repro_gate.core.text import printable
 from repro_gate.core.verdicts import STOPPED, Inconclusive
@@ -233,7 +233,9 @@ def check_suites(
                     checked.append(unreached(suite.plan, ports=ports))
                 else:
                     checked.append(check_logprobs(suite.plan, suite.found, ports=ports))
-                    is_stopped = options.fail_fast and has_findings(checked[-1].report)
+                    is_stopped = options.fail_fast and (
+                        outcome_of_suite(checked[-1].report) is Outcome.FAILED
+                    )
     return checked
 
 

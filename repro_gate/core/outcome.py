@@ -1,5 +1,6 @@
 """From verdicts to one outcome, and from the outcome to an exit code."""
 
+from collections.abc import Collection, Iterator
 from enum import IntEnum, StrEnum
 from typing import assert_never
 
@@ -67,17 +68,18 @@ def decide(report: GateReport) -> Outcome:
     Nothing checked is inconclusive, never a pass.
     """
     outcomes = {outcome_of_verdict(cell.verdict) for cell in report.cells}
-    for part in report.logprobs:
-        outcomes |= {outcome_of_verdict(cell.verdict) for cell in part.cells}
-    failed = bool(report.orphans) or any(control.failed for control in report.controls)
-    if Outcome.FAILED in outcomes or failed or any(map(has_findings, report.logprobs)):
-        return Outcome.FAILED
-    unproven = any(map(_is_unproven, report.logprobs))
-    unproven |= any(control.problem is not None for control in report.controls)
-    unknown = unproven or report.interrupted or not report.measured
-    if Outcome.INCONCLUSIVE in outcomes or unknown:
-        return Outcome.INCONCLUSIVE
-    return Outcome.PASSED
+    outcomes |= {_failed_if(control.failed) for control in report.controls}
+    outcomes |= {_unknown_if(control.problem is not None) for control in report.controls}
+    outcomes.add(_failed_if(bool(report.orphans)))
+    outcomes.update(*map(_outcomes_of_suite, report.logprobs))
+    outcomes.add(_unknown_if(report.interrupted or not report.measured))
+    return _worst(outcomes)
+
+
+def outcome_of_suite(part: LogprobReport, *, interrupted: bool = False) -> Outcome:
+    """Return the outcome that the check would have if this suite were all of it."""
+    is_unknown = interrupted or not part.measured
+    return _worst({*_outcomes_of_suite(part), _unknown_if(is_unknown)})
 
 
 def exit_code_for(report: GateReport) -> ExitCode:
@@ -106,15 +108,23 @@ def shell_code(report: GateReport, fail_on: FailOn) -> ExitCode:
     return ExitCode.PASSED if code in forgiven else code
 
 
-def has_findings(part: LogprobReport) -> bool:
-    """Return whether anything about a suite of log-probabilities is a finding."""
-    cells = any(outcome_of_verdict(cell.verdict) is Outcome.FAILED for cell in part.cells)
-    controls = any(control.failed for control in part.controls)
-    weights = any(found.failed for found in part.weights)
-    drifted = part.suite_test.verdict is SuiteVerdict.DRIFT
-    return drifted or cells or bool(part.orphans) or controls or weights
+def _outcomes_of_suite(part: LogprobReport) -> Iterator[Outcome]:
+    yield from (outcome_of_verdict(cell.verdict) for cell in part.cells)
+    yield _failed_if(bool(part.orphans) or part.suite_test.verdict is SuiteVerdict.DRIFT)
+    yield from (_failed_if(control.failed) for control in part.controls)
+    yield from (_failed_if(found.failed) for found in part.weights)
+    yield from (_unknown_if(found.inconclusive) for found in part.weights)
+    yield _unknown_if(bool(part.uncontrolled))
 
 
-def _is_unproven(part: LogprobReport) -> bool:
-    """Tell whether something that a suite asks for could not be determined."""
-    return bool(part.uncontrolled) or any(found.inconclusive for found in part.weights)
+def _failed_if(condition: bool) -> Outcome:  # noqa: FBT001 -- what makes it failed
+    return Outcome.FAILED if condition else Outcome.PASSED
+
+
+def _unknown_if(condition: bool) -> Outcome:  # noqa: FBT001 -- what makes it inconclusive
+    return Outcome.INCONCLUSIVE if condition else Outcome.PASSED
+
+
+def _worst(outcomes: Collection[Outcome]) -> Outcome:
+    order = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED)
+    return next(outcome for outcome in order if outcome in outcomes)

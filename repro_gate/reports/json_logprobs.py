@@ -22,6 +22,7 @@ from repro_gate.core.logprob_verdicts import (
     Shifted,
     TokenShift,
 )
+from repro_gate.core.outcome import outcome_of_suite
 from repro_gate.core.policies import LogprobCell, Tolerance
 from repro_gate.core.report import GateReport
 from repro_gate.core.text import spell
@@ -46,7 +47,6 @@ from repro_gate.reports.json_logprob_types import (
     ToleranceEntry,
 )
 from repro_gate.reports.json_suite_tests import matrix_entry, weight_entry
-from repro_gate.reports.logprob_summary import outcome_of_part
 from repro_gate.reports.logprob_words import LOGPROB_WORDS, describe_logprobs
 
 _DECIMALS = 9
@@ -56,7 +56,7 @@ def logprob_entry(part: LogprobReport, report: GateReport) -> LogprobEntry:
     """Return everything that is known of a suite."""
     return {
         "suite": foreign.one_line(part.suite),
-        "outcome": outcome_of_part(part, report).value,
+        "outcome": outcome_of_suite(part, interrupted=report.interrupted).value,
         "tolerance": _tolerance(part.tolerance),
         "false_alarms": _false_alarms(part.tolerance),
         "counts": {word: part.counts.get(word, 0) for word in LOGPROB_WORDS},

@@ -11,30 +11,11 @@ from repro_gate.core.logprob_report import (
     SuiteVerdict,
 )
 from repro_gate.core.logprob_verdicts import Agrees, Effect, Sameness
-from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
-from repro_gate.core.report import GateReport
+from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.reports import foreign
 from repro_gate.reports.figures import plural, usd
 from repro_gate.reports.foreign import Spell
 from repro_gate.reports.logprob_words import LOGPROB_WORDS
-
-
-def outcome_of_part(part: LogprobReport, report: GateReport) -> Outcome:
-    """Return the outcome that the check would have if this suite were all of it."""
-    return decide(
-        GateReport(
-            tool_version=report.tool_version,
-            started_at=report.started_at,
-            suites=(part.suite,),
-            cells=(),
-            controls=(),
-            engines=(),
-            models={},
-            timing=report.timing,
-            interrupted=report.interrupted,
-            logprobs=(part,),
-        )
-    )
 
 
 def count_words(counts: Mapping[str, int]) -> str:

@@ -9,7 +9,7 @@ from repro_gate.core.logprob_report import (
     WeightReport,
 )
 from repro_gate.core.logprob_verdicts import Shifted
-from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.outcome import Outcome, outcome_of_suite, outcome_of_verdict
 from repro_gate.core.report import GateReport
 from repro_gate.reports import logprob_summary
 from repro_gate.reports.figures import amount, chance, nats, percent, plural, shifted
@@ -59,7 +59,7 @@ def suite_blocks(part: LogprobReport) -> Iterator[Block]:
 
 def part_line(part: LogprobReport, report: GateReport) -> str:
     """Return how a suite's cells did."""
-    outcome = logprob_summary.outcome_of_part(part, report)
+    outcome = outcome_of_suite(part, interrupted=report.interrupted)
     return f"{mark(outcome)} **{outcome.capitalize()}**: {logprob_summary.part_words(part)}."
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from repro_gate.core.logprob_report import LogprobReport, WeightReport
-from repro_gate.core.outcome import Outcome, decide
+from repro_gate.core.outcome import Outcome, decide, outcome_of_suite
 from repro_gate.core.report import GateReport
 from repro_gate.reports import foreign, logprob_summary, summary
 from repro_gate.reports.findings import Finding, token_findings
@@ -82,7 +82,7 @@ def _overview(report: GateReport) -> Iterator[Text]:
 
 
 def _suite(part: LogprobReport, report: GateReport) -> Iterator[Text]:
-    outcome = logprob_summary.outcome_of_part(part, report)
+    outcome = outcome_of_suite(part, interrupted=report.interrupted)
     yield _title("suite", f"{part.suite}  {logprob_summary.part_words(part)}", outcome)
     sameness = logprob_summary.sameness_words(part)
     yield from _aligned(

@@ -7,7 +7,7 @@ import pytest
 
 from repro_gate.core.logprob_report import Spending, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Agrees, Sameness
-from repro_gate.core.outcome import Outcome
+from repro_gate.core.outcome import Outcome, outcome_of_suite
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Inconclusive, Match
 from repro_gate.reports import logprob_summary, summary
@@ -113,7 +113,7 @@ def test_each_suite_has_its_own_outcome(logprob_gate_report: Build) -> None:
     unknown = logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of()), suite="unknown")
     report = logprob_gate_report(fine, moved, unknown)
 
-    assert [logprob_summary.outcome_of_part(part, report) for part in report.logprobs] == [
+    assert [outcome_of_suite(part) for part in report.logprobs] == [
         Outcome.PASSED,
         Outcome.FAILED,
         Outcome.INCONCLUSIVE,
