@@ -141,6 +141,12 @@ def value_at(document: object, *keys: str) -> Any:
     return document
 
 
+def items_at(document: object, *keys: str) -> list[Any]:
+    """Return the items of the list under nested keys; none where there is no list."""
+    found = value_at(document, *keys)
+    return found if _is_list(found) else []
+
+
 def kind_of(value: object) -> str:
     """Return what a value is, in words; of a number, the number itself."""
     if value is None:

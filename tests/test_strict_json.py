@@ -183,4 +183,5 @@ def test_a_value_is_found_under_nested_keys_or_not_at_all(value: Any, keys: list
         found = found.get(key) if isinstance(found, dict) else None
 
     assert strict_json.value_at(value, *keys) is found
+    assert strict_json.items_at(value, *keys) == (found if isinstance(found, list) else [])
     assert strict_json.value_at(json.loads('{"a": {"b": 1}}'), "a", "b") == 1

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from repro_gate.adapters.github.api import Api, Call, open_api
 from repro_gate.adapters.github.failures import AGAIN
-from repro_gate.adapters.github.fields import FieldMissing, field_at, text_at
+from repro_gate.adapters.github.fields import FieldMissing, text_at
 from repro_gate.adapters.github.readings import (
     author_of,
     marker_in,
@@ -22,6 +22,7 @@ from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
 from repro_gate.errors import CommentGone, PublishFailed
+from repro_gate.strict_json import value_at
 
 _ACTIONS = "github-actions[bot]"
 _BOT = "[bot]"
@@ -49,7 +50,7 @@ async def own_login(api: Api) -> str:
             raise
         return _ACTIONS
     # GraphQL refuses with a success that has errors in place of data.
-    if field_at(document, "data", "viewer") is None and field_at(document, "errors"):
+    if value_at(document, "data", "viewer") is None and value_at(document, "errors"):
         return _ACTIONS
     return _login(document, "data", "viewer", "login")
 
@@ -60,13 +61,13 @@ def is_by(login: str, comment: Any) -> bool:
     Only GitHub can give out a login that ends with `[bot]`, so that no person can have that of an
     app; where an app is named as well, it has to be the one of the bot.
     """
-    author = field_at(comment, "user", "login")
+    author = value_at(comment, "user", "login")
     if not isinstance(author, str) or author.lower() != login.lower():
         return False
     if not login.endswith(_BOT):
         return True
-    app = field_at(comment, "performed_via_github_app", "slug")
-    is_bot = field_at(comment, "user", "type") == "Bot"
+    app = value_at(comment, "performed_via_github_app", "slug")
+    is_bot = value_at(comment, "user", "type") == "Bot"
     return is_bot and (app is None or f"{app}{_BOT}".lower() == login.lower())
 
 

@@ -6,10 +6,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from repro_gate.adapters.github.fields import field_at, items_in, parsed
+from repro_gate.adapters.github.fields import parsed
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, seconds_in, status_text
 from repro_gate.adapters.http.secret import Secret
+from repro_gate.strict_json import items_at, value_at
 
 AGAIN = "run the job again later"
 _MOST_ERRORS = 5
@@ -90,15 +91,15 @@ def _message_of(reply: Reply) -> str:
         document = parsed(reply.body)
     except ValueError:
         return ""
-    more = items_in(field_at(document, "errors"))[:_MOST_ERRORS]
-    words = [field_at(document, "message"), *(_message_in(error) for error in more)]
+    more = items_at(document, "errors")[:_MOST_ERRORS]
+    words = [value_at(document, "message"), *(_message_in(error) for error in more)]
     return ": ".join(word for word in words if isinstance(word, str))
 
 
 def _message_in(error: Any) -> Any:
     if isinstance(error, str):
         return error
-    return field_at(error, "message") or field_at(error, "code")
+    return value_at(error, "message") or value_at(error, "code")
 
 
 def _remedy_for(reply: Reply, token: Secret) -> str:

@@ -1,12 +1,17 @@
-"""JSON that somebody else wrote, read field by field."""
+"""Fields of JSON from GitHub."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, json_line_of
+from repro_gate.strict_json import InvalidJson, integer, text, value_at
+
+T = TypeVar("T")
 
 
 class FieldMissing(ValueError):
-    """A field is not there, or is not what it should be; the message names it."""
+    """A field is missing or invalid; the message names it."""
 
 
 def parsed(data: bytes) -> Any:
@@ -14,47 +19,29 @@ def parsed(data: bytes) -> Any:
     return json_line_of(data, ANSWER_LIMITS)
 
 
-def field_at(document: Any, *names: str) -> Any:
-    """Return what lies under these names, or None where there is nothing."""
-    for name in names:
-        if not isinstance(document, dict):
-            return None
-        document = document.get(name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- JSON
-    return document  # pyright: ignore[reportUnknownVariableType] -- JSON
-
-
-def items_in(value: Any) -> list[Any]:
-    """Return the items of a list; what is no list has none."""
-    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] -- JSON
-
-
-def text_at(document: Any, *names: str) -> str:
-    """Return the text under these names, which can be written as UTF-8 and is not empty.
+def text_at(document: object, *keys: str) -> str:
+    """Return the string under nested keys, which is not empty and can be encoded as UTF-8.
 
     Raises:
         FieldMissing: there is none.
     """
-    value = field_at(document, *names)
-    if not isinstance(value, str) or not value or not _is_writable(value):
-        raise FieldMissing(f"{'.'.join(names)} is no text")
-    return value
+    found = _read(text, document, keys)
+    if not found:
+        raise FieldMissing(f"{'.'.join(keys)}: expected a string, found an empty one")
+    return found
 
 
-def number_at(document: Any, *names: str) -> int:
-    """Return the whole number, counted from 1, under these names.
+def number_at(document: object, *keys: str) -> int:
+    """Return the positive integer under nested keys.
 
     Raises:
         FieldMissing: there is none.
     """
-    value = field_at(document, *names)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise FieldMissing(f"{'.'.join(names)} is no number")
-    return value
+    return _read(partial(integer, low=1), document, keys)
 
 
-def _is_writable(text: str) -> bool:
+def _read(read: Callable[[object, str], T], document: object, keys: Sequence[str]) -> T:
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        return read(value_at(document, *keys), ".".join(keys))
+    except InvalidJson as error:
+        raise FieldMissing(str(error)) from error

@@ -3,10 +3,11 @@
 import re
 from typing import Any
 
-from repro_gate.adapters.github.fields import field_at, number_at, text_at
+from repro_gate.adapters.github.fields import number_at, text_at
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment, marker_of
+from repro_gate.strict_json import value_at
 
 _URL = re.compile(r"https?://[!-~]{1,1000}")
 
@@ -14,7 +15,7 @@ _URL = re.compile(r"https?://[!-~]{1,1000}")
 def marker_in(comment: Any) -> Marker | None:
     """Return the marker that a comment, of whomever, begins with; None for any other text."""
     number_at(comment, "id")
-    body = field_at(comment, "body")
+    body = value_at(comment, "body")
     return marker_of(body) if isinstance(body, str) else None
 
 
@@ -40,11 +41,11 @@ def pull_with_head(pull: Any, run: CiRun) -> int | None:
     It has to be the same branch of the same owner too: a fork may hold any commit.
     """
     number = number_at(pull, "number")
-    owner = field_at(pull, "head", "repo", "owner", "login")
+    owner = value_at(pull, "head", "repo", "owner", "login")
     is_same = (
-        field_at(pull, "state") == "open"
-        and field_at(pull, "head", "sha") == run.head_sha
-        and field_at(pull, "head", "ref") == run.head_branch
+        value_at(pull, "state") == "open"
+        and value_at(pull, "head", "sha") == run.head_sha
+        and value_at(pull, "head", "ref") == run.head_branch
         and isinstance(owner, str)
         and owner.lower() == run.head_owner.lower()
     )

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters.files.untrusted_files import read_plain
-from repro_gate.adapters.github.fields import FieldMissing, field_at, number_at, parsed, text_at
+from repro_gate.adapters.github.fields import FieldMissing, number_at, parsed, text_at
 from repro_gate.adapters.http.secret import Secret, is_sendable
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import Writer, job_key
 from repro_gate.errors import InputInvalid
+from repro_gate.strict_json import value_at
 
 _PULL_REQUEST = "pull_request"
 _WORKFLOW_RUN = "workflow_run"
@@ -67,7 +68,7 @@ def run_that_ended(own: CiRun, environ: Mapping[str, str]) -> CiRun:
 
 def _of_pull_request(own: CiRun, event: Any) -> CiRun:
     head = ("pull_request", "head")
-    repository = field_at(event, *head, "repo")
+    repository = value_at(event, *head, "repo")
     return replace(
         own,
         pull_request=number_at(event, "pull_request", "number"),
@@ -80,8 +81,8 @@ def _of_pull_request(own: CiRun, event: Any) -> CiRun:
 
 
 def _of_other_run(own: CiRun, event: Any) -> CiRun:
-    conclusion = field_at(event, _WORKFLOW_RUN, "conclusion")
-    repository = field_at(event, _WORKFLOW_RUN, "head_repository")
+    conclusion = value_at(event, _WORKFLOW_RUN, "conclusion")
+    repository = value_at(event, _WORKFLOW_RUN, "head_repository")
     return replace(
         own,
         id=RunId(
@@ -91,7 +92,7 @@ def _of_other_run(own: CiRun, event: Any) -> CiRun:
         head_branch=text_at(event, _WORKFLOW_RUN, "head_branch"),
         head_owner=_owner_of(repository),
         has_foreign_head=_is_foreign(repository, own),
-        workflow=_file_of(field_at(event, _WORKFLOW_RUN, "path")),
+        workflow=_file_of(value_at(event, _WORKFLOW_RUN, "path")),
         conclusion=conclusion if isinstance(conclusion, str) else None,
     )
 
@@ -108,7 +109,7 @@ def _owner_of(repository: Any) -> str:
 
 
 def _is_foreign(repository: Any, own: CiRun) -> bool:
-    name = field_at(repository, "full_name")
+    name = value_at(repository, "full_name")
     return not isinstance(name, str) or name.lower() != own.repository.lower()
 
 

@@ -15,7 +15,7 @@ from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, status_text
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.policies import ProviderSpec
-from repro_gate.strict_json import value_at
+from repro_gate.strict_json import items_at, value_at
 
 _MAX_VALUES = 200
 """Values of an error that are searched for its code."""
@@ -219,7 +219,7 @@ def error_in(document: Any) -> ReportedError | None:
     """
     document = _unwrapped(document)
     choices = value_at(document, "choices")
-    first = next(iter(_items(choices)), None)
+    first = next(iter(items_at(choices)), None)
     for part in (document, first):
         if _is_error(part):
             return _error_of(part)
@@ -234,12 +234,8 @@ def error_in(document: Any) -> ReportedError | None:
 
 def _unwrapped(document: Any) -> Any:
     """Return the only item of a list of one, in which some servers report their errors."""
-    items = _items(document)
+    items = items_at(document)
     return items[0] if len(items) == 1 else document
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] -- JSON
 
 
 def _error_in_lines(text: str) -> ReportedError | None:

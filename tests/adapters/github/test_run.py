@@ -314,7 +314,8 @@ def test_a_broken_event_of_another_run_cannot_pass_for_a_success(read: Reader) -
     assert environment.run is not None
     assert environment.run.is_of_another
     assert environment.run.conclusion is None
-    assert environment.problem == "workflow_run.id is no number"
+    expected = "expected an integer of at least 1, found nothing"
+    assert environment.problem == f"workflow_run.id: {expected}"
 
 
 def test_an_event_that_is_not_there_is_a_problem(read: Reader, tmp_path: Path) -> None:
