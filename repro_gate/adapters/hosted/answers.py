@@ -34,34 +34,34 @@ from repro_gate.core.policies import LogprobKind
 from repro_gate.strict_json import value_at
 
 FORM_REMEDY = (
-    "fix the form of the server's echo or the template, or gate a server that echoes the text sent"
+    "fix the server's echo or the template, or gate a server that echoes the text as it was sent"
 )
 _MAX_BESIDE = 64
-"""Tokens that an echo may have after those that were asked about, to be searched for them."""
+"""How far before the end of an echo the requested tokens are searched for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A JSON document that came back, and what it has to be read with."""
+    """A JSON document, and what is needed to read it."""
 
     document: Any
     facts: DrawFacts
     generated: int
-    """How many tokens the model was asked to add; they are not of the response."""
+    """How many tokens the model was asked to generate; they are not part of the response."""
     is_suffix: bool
-    """Whether the end of the prompt was asked about, and not all of it."""
+    """Whether only the end of the prompt was requested."""
 
 
 def read_draw(
     answer: Answer, encoding: Encoding, *, kind: LogprobKind, model: str | None
 ) -> DrawOutcome:
-    """Return the draw that an answer is, or why it is none; no document makes this raise.
+    """Return the draw in an answer, or why it has none; no document makes this raise.
 
     Args:
-        answer: what came back.
-        encoding: what was asked about.
-        kind: the log-probabilities to read; the others are none.
-        model: what the answer has to call the model; None when nothing is known yet.
+        answer: the answer.
+        encoding: the tokens that were requested.
+        kind: the log-probabilities to read; there is no substitute for a missing kind.
+        model: the model name that the answer must have; None when it is not known yet.
     """
     facts = answer.facts
     answered = Answered(pieces=(), logprobs=(), facts=facts)
@@ -70,12 +70,12 @@ def read_draw(
             answered = replace(_answered(answer, encoding, kind), facts=facts)
         except Unreadable as error:
             return _not_read(error, facts)
-    # Another model's tokens are not looked at: they would only hide who answered.
+    # The tokens of another model are not read: its name is the finding.
     return judge_answer(answered, encoding, model=model)
 
 
 def _not_read(error: Unreadable, facts: DrawFacts) -> InvalidDraw | MissedDraw:
-    """Return what an answer is that could not be read: a finding takes other content."""
+    """Return the outcome of an unreadable answer: only other content is a finding."""
     if isinstance(error, OtherContent):
         return InvalidDraw(reason=str(error), facts=facts)
     return MissedDraw(reason=str(error), remedy=FORM_REMEDY)
@@ -83,19 +83,19 @@ def _not_read(error: Unreadable, facts: DrawFacts) -> InvalidDraw | MissedDraw:
 
 @dataclass(frozen=True, slots=True)
 class NeedsPrefix:
-    """The texts of tokens do not show where the response begins: the ids of the prefix will."""
+    """The texts of the tokens leave open where the response starts; the prefix's ids show it."""
 
 
 def read_encoding(
     answer: Answer, *, prefix: str, response: str, prefix_alone: Answer | None = None
 ) -> Encoding | InvalidDraw | MissedDraw | NeedsPrefix:
-    """Return the tokens of a text and where its response begins; no document makes this raise.
+    """Return the tokens of a text, split before its response; no document makes this raise.
 
     Args:
-        answer: what came back about the text.
+        answer: the answer about the text.
         prefix: the text before the response.
         response: the rest.
-        prefix_alone: what came back about the prefix; None when nobody has asked.
+        prefix_alone: the answer about the prefix, if it has been requested.
     """
     try:
         encoding = _divided(
@@ -114,7 +114,7 @@ def read_encoding(
 def _divided(
     answer: Answer, *, prefix: bytes, response: bytes, prefix_alone: Answer | None
 ) -> Encoding:
-    """Return the tokens of a text; which of those echoed are the text's, their texts show."""
+    """Return the tokens of a text, of which the echo may have more."""
     echo = _whole_echo(answer)
     read = prompt_tokens_of(answer.document) or 0
     first_error: Unreadable | None = None
@@ -129,11 +129,11 @@ def _divided(
         else:
             _require_numbers(echo.logprobs[len(encoding.prompt) : count])
             return encoding
-    raise first_error or Unreadable("the answer is about no tokens")
+    raise first_error or Unreadable("the answer has no tokens")
 
 
 def read_generated(answer: Answer) -> Echo:
-    """Return the tokens that were generated; raises `Unreadable`."""
+    """Return the generated tokens; raises `Unreadable`."""
     choice = choice_of(answer.document)
     echo = with_ids_beside(echo_of(choice, LogprobKind.RAW), choice, skipped=0)
     if None in echo.logprobs or not echo.pieces:
@@ -142,13 +142,13 @@ def read_generated(answer: Answer) -> Echo:
 
 
 def read_twice(answer: Answer, generated: Echo) -> ScoredTwice:
-    """Return generated tokens with the log-probabilities of their echo; raises `Unreadable`.
+    """Return the common end of generated tokens and their echo; raises `Unreadable`.
 
-    As a text they may be cut otherwise where they begin: what both have in common is compared.
+    As a text, the first of them may be tokenized differently.
     """
     echo = _whole_echo(answer)
     counts = _prompt_counts(answer, len(echo.pieces))
-    found = [(_in_common(echo.pieces[:count], generated.pieces), count) for count in counts]
+    found = [(_common_suffix(echo.pieces[:count], generated.pieces), count) for count in counts]
     common, count = max(found, key=itemgetter(0))
     if not common:
         raise Unreadable("the echo does not end in the tokens that were generated")
@@ -158,13 +158,13 @@ def read_twice(answer: Answer, generated: Echo) -> ScoredTwice:
     )
 
 
-def _in_common(echoed: Sequence[Piece], generated: Sequence[Piece]) -> int:
-    """Return in how many tokens two texts end alike."""
+def _common_suffix(echoed: Sequence[Piece], generated: Sequence[Piece]) -> int:
+    """Return the length of the common end of two sequences."""
     pairs = zip(reversed(echoed), reversed(generated), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: _is_one(*pair), pairs))
+    return sum(1 for _ in takewhile(lambda pair: _is_same(*pair), pairs))
 
 
-def _is_one(one: Piece, other: Piece) -> bool:
+def _is_same(one: Piece, other: Piece) -> bool:
     if one.id is not None and other.id is not None:
         return one.id == other.id
     return one.data == other.data
@@ -183,7 +183,7 @@ def _whole_echo(answer: Answer) -> Echo:
 
 
 def _ids_of(answer: Answer, *, left_out: int) -> tuple[int | None, ...]:
-    """Return the ids of a prompt, of which the echo leaves out so many that usage counts."""
+    """Return the ids of a prompt whose echo lacks some of the tokens that usage counts."""
     echo = _whole_echo(answer)
     read = prompt_tokens_of(answer.document)
     counts = _prompt_counts(answer, len(echo.pieces))
@@ -192,31 +192,31 @@ def _ids_of(answer: Answer, *, left_out: int) -> tuple[int | None, ...]:
 
 
 def _prompt_counts(answer: Answer, tokens: int) -> Sequence[int]:
-    """Return how many of the echoed tokens may be the prompt's, the likeliest number first.
+    """Return the possible numbers of prompt tokens in an echo, the likeliest first.
 
-    The others were generated. A server may count a token that it added, and not echo it.
+    The other tokens were generated. A server may count a token that it adds, and not echo it.
     """
-    fewest = max(0, tokens - _added(answer))
+    fewest = max(0, tokens - _max_generated(answer))
     read = prompt_tokens_of(answer.document)
     likely = () if read is None else (read, read - 1)
     found = [count for count in (*likely, fewest, tokens) if fewest <= count <= tokens]
     return list(dict.fromkeys(found))
 
 
-def _added(answer: Answer) -> int:
-    """Return how many tokens at the end may have been generated."""
+def _max_generated(answer: Answer) -> int:
+    """Return the maximum number of generated tokens at the end."""
     return max(answer.generated, completion_tokens_of(answer.document) or 0)
 
 
 def _answered(answer: Answer, encoding: Encoding, kind: LogprobKind) -> Answered:
-    """Return the part of an answer that is about the response."""
+    """Return the part of an answer for the response."""
     sent = len(encoding.prompt) + len(encoding.response)
     read = prompt_tokens_of(answer.document)
     choice = choice_of(answer.document)
     echo = echo_of(choice, kind)
-    # What was echoed was read, however a server counts.
+    # Echoed tokens were read, whatever usage counts.
     if read is not None and read < sent and len(echo.pieces) < sent:
-        raise OtherContent(f"the prompt was cut: {read} of its {sent} tokens were read")
+        raise OtherContent(f"the prompt was truncated: {read} of its {sent} tokens were read")
     first = _first_of_response(answer, encoding, echo)
     echo = with_ids_beside(echo, choice, skipped=len(encoding.prompt) - first)
     if first:
@@ -229,34 +229,33 @@ def _answered(answer: Answer, encoding: Encoding, kind: LogprobKind) -> Answered
 
 
 def _first_of_response(answer: Answer, encoding: Encoding, echo: Echo) -> int:
-    """Return where the response begins in an echo.
+    """Return where the response starts in an echo.
 
-    An echo is of the response or of everything, and may end with what was generated. In a full
-    echo the very first token has no condition and so no log-probability that means anything; it
-    is of the prompt, which is not read.
+    An echo has the response, or the prompt as well, and may end with generated tokens. The first
+    token of a full echo has no meaningful log-probability; it belongs to the prompt.
     """
     tokens, prompt, response = len(echo.pieces), len(encoding.prompt), len(encoding.response)
     firsts = [0, prompt] if answer.is_suffix else [prompt, 0]
     if _leaves_out_first(answer, encoding, echo):
         firsts.insert(0, prompt - 1)
     for first in firsts:
-        if 0 <= tokens - first - response <= _added(answer):
+        if 0 <= tokens - first - response <= _max_generated(answer):
             return first
     if tokens < response:
         pairs = zip(encoding.response, echo.pieces, strict=False)
-        if all(_is_asked(want, got) for want, got in pairs):
+        if all(_matches(want, got) for want, got in pairs):
             raise Unreadable(f"the echo has {tokens} of the {response} tokens of the response")
-        # Which token is another one is shown by comparison.
+        # The comparison will show which token differs.
         return 0
     error = Unreadable if _holds(echo.pieces, encoding.response) else OtherContent
     raise error(
-        f"the answer is about {tokens} tokens where {response} were asked about, "
+        f"the answer has {tokens} tokens, expected {response}, "
         f"or {prompt + response} with the prompt"
     )
 
 
 def _leaves_out_first(answer: Answer, encoding: Encoding, echo: Echo) -> bool:
-    """Tell whether a whole echo is without the token before our text, which was read."""
+    """Return whether a full echo lacks the first token, although it was read."""
     whole = (*encoding.prompt, *encoding.response)
     read = prompt_tokens_of(answer.document)
     was_read = read is not None and read >= len(whole) and len(encoding.prompt) > 1
@@ -264,15 +263,15 @@ def _leaves_out_first(answer: Answer, encoding: Encoding, echo: Echo) -> bool:
 
 
 def _holds(echoed: Sequence[Piece], asked: Sequence[Piece]) -> bool:
-    """Tell whether the tokens that were asked about stand together in an echo."""
+    """Return whether an echo has the requested tokens in a row."""
     last = len(echoed) - len(asked)
     return any(
-        all(map(_is_asked, asked, echoed[place : place + len(asked)]))
+        all(map(_matches, asked, echoed[place : place + len(asked)]))
         for place in range(max(0, last - _MAX_BESIDE), last + 1)
     )
 
 
-def _is_asked(want: Piece, got: Piece) -> bool:
+def _matches(want: Piece, got: Piece) -> bool:
     return want.id == got.id if want.id is not None else want.data == got.data
 
 
@@ -283,10 +282,9 @@ def _require_numbers(logprobs: Sequence[float | None]) -> None:
 
 def _require_prompt(prompt: tuple[Piece, ...], echo: Echo) -> None:
     for position, (want, got) in enumerate(zip(prompt, echo.pieces, strict=False)):
-        if not _is_asked(want, got):
+        if not _matches(want, got):
             raise OtherContent(
-                f"the answer follows another prompt: its token {position} is {got}, "
-                f"where {want} was sent"
+                f"the answer is for another prompt: its token {position} is {got}, not {want}"
             )
 
 

@@ -1,8 +1,8 @@
-"""Where a response begins among the tokens of a text: at a byte, and between two tokens.
+"""Where the response starts in the tokens of a text: at a byte, and between two tokens.
 
-A token that holds only a part of a character has no text of its own: servers write U+FFFD or
-nothing in its place. What is known is held against the text that was sent all the same, and where
-that leaves the boundary open, the ids of the tokens before it decide.
+A token with a part of a character has no text of its own: servers return U+FFFD or nothing for it.
+The known texts are still aligned with the text that was sent; where they leave the boundary open,
+the ids of the prefix decide.
 """
 
 import unicodedata
@@ -14,18 +14,18 @@ from repro_gate.adapters.hosted.echoes import OtherContent, Unreadable
 from repro_gate.core.draws import Encoding, Piece
 
 REPLACEMENT: Final = "\ufffd".encode()
-"""What stands in the text of a token for a part of a character."""
-_MAX_CUT_BYTES: Final = 4
-"""No part of a character is longer."""
+"""In the text of a token, a part of a character."""
+_MAX_PART_BYTES: Final = 4
+"""The maximum length of a part of a character."""
 MAX_ADDED: Final = 2
-"""Tokens that a server may put before a text that has tokens without a text of their own."""
+"""How many tokens a server may add before a text with tokens that have no text."""
 _SPACE_MARKS: Final = str.maketrans("", "", "\N{LOWER ONE EIGHTH BLOCK}\u0120\u010a\ufffd")
-"""How vocabularies spell a space and a line break, and servers a part of a character."""
-_ELSEWHERE: Final = "end the template, or begin the response, differently"
+"""How vocabularies write a space and a line break, and servers a part of a character."""
+_ELSEWHERE: Final = "change the end of the template or the start of the response"
 
 
 class Undecided(Unreadable):
-    """Texts do not show where the response begins; the ids of the text before it would."""
+    """Texts do not show where the response starts; the ids of the prefix would."""
 
 
 def split(
@@ -35,19 +35,19 @@ def split(
     response: bytes,
     prefix_ids: Sequence[int | None] | None = None,
 ) -> Encoding:
-    """Return the tokens of a text, divided where its response begins.
+    """Return the tokens of a text, split before its response.
 
     Args:
-        pieces: tokens that have to spell the text, as far as their texts are known; what stands
-            before it, such as a token that begins every text, goes with the prompt.
+        pieces: tokens that must spell the text, as far as their texts are known; any before it,
+            such as a BOS token, belong to the prompt.
         prefix: the text before the response.
         response: the rest.
-        prefix_ids: the ids of the tokens of the prefix alone; None when nobody has asked.
+        prefix_ids: the ids of the prefix alone, if they have been requested.
 
     Raises:
-        Undecided: the ids of the prefix would show what the texts do not.
-        OtherContent: the tokens spell something else.
-        Unreadable: one of them reaches over the boundary, or they do not show it.
+        Undecided: `prefix_ids` are needed.
+        OtherContent: the tokens spell another text.
+        Unreadable: a token crosses the boundary, or the boundary is not clear.
     """
     try:
         return _split_by_texts(pieces, prefix=prefix, response=response)
@@ -62,30 +62,28 @@ def split(
     if len(found) == 1:
         return _divided(pieces, found[0])
     if all(piece.id is not None for piece in pieces):
-        raise Undecided("texts do not show where the response begins")
+        raise Undecided("texts do not show where the response starts")
     raise Unreadable(
-        "the response begins at a character that is cut into several tokens, and no ids show "
-        f"which of them are its own: {_ELSEWHERE}"
+        "the response starts at a character that is split into several tokens, and without ids "
+        f"the boundary is not clear: {_ELSEWHERE}"
     )
 
 
 def _first_after(
     pieces: Sequence[Piece], prefix_ids: Sequence[int | None], found: Sequence[int]
 ) -> int:
-    """Return where the response begins after the tokens of the prefix alone."""
+    """Return where the response starts after the tokens of the prefix."""
     first = len(prefix_ids)
     if [piece.id for piece in pieces[:first]] != list(prefix_ids) or first not in found:
-        raise Unreadable(
-            f"a token reaches over the beginning of the response, by its id: {_ELSEWHERE}"
-        )
+        raise Unreadable(f"by its ids, a token crosses the start of the response: {_ELSEWHERE}")
     return first
 
 
 def _divided(pieces: Sequence[Piece], first: int) -> Encoding:
     if first == 0:
         raise Unreadable(
-            "nothing stands before the response, so that its first token has no condition: "
-            "let the template begin with something"
+            "the first token of the response has no log-probability, as nothing comes before it: "
+            "let the template start with some text"
         )
     return Encoding(prompt=tuple(pieces[:first]), response=tuple(pieces[first:]))
 
@@ -96,30 +94,30 @@ def _split_by_texts(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) 
     boundary = before + len(prefix)
     if boundary not in ends:
         across = next(piece for piece, end in zip(pieces, ends[1:], strict=True) if end > boundary)
-        raise Unreadable(f"the response begins within the token {across}: {_ELSEWHERE}")
+        raise Unreadable(f"the response starts within the token {across}: {_ELSEWHERE}")
     first = ends.index(boundary)
     if first == 0 and not pieces[0].data:
         first = 1
     if first and not pieces[first].data:
         raise Unreadable(
-            f"the response begins at the token {pieces[first]}, which spells nothing: {_ELSEWHERE}"
+            f"the response starts at the token {pieces[first]}, which has no text: {_ELSEWHERE}"
         )
     return _divided(pieces, first)
 
 
-def doubled_beginning(prompt: Sequence[Piece], *, prefix: str) -> Piece | None:
-    """Return the token that a server adds before a prompt that begins with the same one."""
+def doubled_first_token(prompt: Sequence[Piece], *, prefix: str) -> Piece | None:
+    """Return the token that a server adds before a prompt that starts with it already."""
     first, second = prompt[:1], prompt[1:2]
     if not second or first != second:
         return None
-    # Two tokens of our own text may be the same, too.
+    # The first two tokens of our own text may be equal.
     added = sum(len(piece.data) for piece in prompt) - len(prefix.encode(errors="surrogatepass"))
     is_added = added >= len(first[0].data) > 0 or (not first[0].data and first[0].id is not None)
     return first[0] if is_added else None
 
 
 def without_ids(encoding: Encoding) -> Encoding:
-    """Return an encoding as it is when a provider does not speak of tokens by id."""
+    """Return an encoding in texts only."""
     return Encoding(
         prompt=tuple(Piece(None, piece.data) for piece in encoding.prompt),
         response=tuple(Piece(None, piece.data) for piece in encoding.response),
@@ -127,12 +125,12 @@ def without_ids(encoding: Encoding) -> Encoding:
 
 
 def _spelled_from(pieces: Sequence[Piece], ends: Sequence[int], text: bytes) -> int:
-    """Return at which byte of the tokens the text begins: always between two of them."""
+    """Return the byte at which the text starts, which is between two tokens."""
     spelled = b"".join(piece.data for piece in pieces)
     before = len(spelled) - len(text)
     if before in ends and spelled[before:] == text:
         return before
-    # What begins every text is not in it, and is no reason to point at the first token.
+    # A BOS token is not in the text, and must not be reported as the difference.
     start = ends[1] if pieces and not text.startswith(pieces[0].data) else 0
     shared = _shared(spelled[start:], text)
     odd = next(
@@ -140,16 +138,15 @@ def _spelled_from(pieces: Sequence[Piece], ends: Sequence[int], text: bytes) -> 
     )
     found = "nothing" if odd is None else f"the token {odd}"
     error = Unreadable if _is_form(pieces, text=text) else OtherContent
-    raise error(
-        f"the tokens do not spell the text that was sent: at its byte {shared} stands {found}"
-    )
+    raise error(f"the tokens do not spell the text that was sent: at its byte {shared} is {found}")
 
 
 def _is_form(pieces: Sequence[Piece], *, text: bytes) -> bool:
-    """Tell whether tokens were only left out, added, or spelled in another way."""
+    """Return whether tokens were only omitted, added, or spelled differently."""
     sent = _folded(text)
     echoed = [_folded(piece.data) for piece in pieces]
-    return any(_is_left_out(some, sent) or _is_added(some, sent) for some in (echoed, echoed[1:]))
+    candidates = (echoed, echoed[1:])
+    return any(_is_subsequence_of(some, sent) or _contains(some, sent) for some in candidates)
 
 
 def _folded(text: bytes) -> str:
@@ -157,8 +154,8 @@ def _folded(text: bytes) -> str:
     return "".join(unicodedata.normalize("NFKC", shown).casefold().split())
 
 
-def _is_left_out(echoed: Iterable[str], sent: str) -> bool:
-    """Tell whether every token is of a text, in its order."""
+def _is_subsequence_of(echoed: Iterable[str], sent: str) -> bool:
+    """Return whether the tokens are in a text, in their order."""
     reached = 0
     for one in echoed:
         place = sent.find(one, reached)
@@ -168,8 +165,8 @@ def _is_left_out(echoed: Iterable[str], sent: str) -> bool:
     return True
 
 
-def _is_added(echoed: Iterable[str], sent: str) -> bool:
-    """Tell whether a text is spelled by some of the tokens, in their order."""
+def _contains(echoed: Iterable[str], sent: str) -> bool:
+    """Return whether some of the tokens spell a text, in their order."""
     reached = 0
     for one in echoed:
         reached += len(one) if sent.startswith(one, reached) else 0
@@ -177,20 +174,20 @@ def _is_added(echoed: Iterable[str], sent: str) -> bool:
 
 
 def _shared(one: bytes, other: bytes) -> int:
-    """Return how many bytes two texts have in common from their beginning."""
+    """Return the length of the common start of two texts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _is_cut(piece: Piece) -> bool:
-    """Tell whether a token has no text of its own, or not all of it."""
+    """Return whether the text of a token is missing or incomplete."""
     return not piece.data or REPLACEMENT in piece.data
 
 
 def _boundaries(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> Sequence[int]:
-    """Return before which tokens the response may begin, by what is known of their texts."""
+    """Return the tokens at which the response may start, by their known texts."""
     text = prefix + response
-    # Each token is at least one byte of the text, but for those that were added.
+    # Each token has at least one byte of the text, except those that were added.
     if sum(1 for piece in pieces if piece.data or piece.id is not None) > len(text) + MAX_ADDED:
         return []
     bit = 1 << len(prefix)
@@ -199,7 +196,7 @@ def _boundaries(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> S
         for place, reached in enumerate(_reached(pieces, text, added=MAX_ADDED))
         if reached & bit
     ]
-    # The same from the end: the text and each token are read backwards.
+    # The same backwards, from the end.
     backwards = [Piece(piece.id, piece.data[::-1]) for piece in reversed(pieces)]
     mirrored = 1 << len(response)
     behind = {
@@ -211,7 +208,7 @@ def _boundaries(pieces: Sequence[Piece], *, prefix: bytes, response: bytes) -> S
 
 
 def _reached(pieces: Sequence[Piece], text: bytes, *, added: int) -> Iterable[int]:
-    """Yield after each number of tokens at which bytes of the text they may end, as bits."""
+    """Yield for each number of tokens the bytes at which they may end, as bits."""
     high = _bits(place for place, byte in enumerate(text) if byte >= 0x80)  # noqa: PLR2004 -- not ASCII
     places: dict[bytes, int] = {}
     whole = (2 << len(text)) - 1
@@ -219,7 +216,7 @@ def _reached(pieces: Sequence[Piece], text: bytes, *, added: int) -> Iterable[in
     yield reached
     for number, piece in enumerate(pieces, start=1):
         reached = _after(reached, piece, text, high, places) & whole
-        # Up to here everything may stand before the text.
+        # All tokens so far may have been added before the text.
         reached |= 1 if number <= added else 0
         yield reached
 
@@ -227,17 +224,17 @@ def _reached(pieces: Sequence[Piece], text: bytes, *, added: int) -> Iterable[in
 def _after(
     reached: int, piece: Piece, text: bytes, high: int, places: MutableMapping[bytes, int]
 ) -> int:
-    """Return where a token may end that begins at one of several bytes.
+    """Return where a token may end that starts at one of several bytes.
 
     Args:
-        reached: the bytes at which it may begin, as bits.
+        reached: the bytes at which it may start, as bits.
         piece: the token.
-        text: what the tokens spell.
+        text: the text that the tokens spell.
         high: the bytes of the text that are not ASCII.
-        places: where literals stand in the text, so that each is searched once.
+        places: where literals are in the text, so that each is searched once.
     """
     if not piece.data:
-        # Nothing is known: from the first of them on, anywhere.
+        # Without a text, anywhere from the first of them on.
         return -(reached & -reached)
     mark = REPLACEMENT if REPLACEMENT in piece.data else REPLACEMENT[::-1]
     for number, literal in enumerate(piece.data.split(mark)):
@@ -249,7 +246,7 @@ def _after(
 
 def _over_cut(reached: int, high: int) -> int:
     found = 0
-    for _ in range(_MAX_CUT_BYTES):
+    for _ in range(_MAX_PART_BYTES):
         reached = (reached & high) << 1
         found |= reached
     return found
@@ -275,7 +272,7 @@ def _places_of(literal: bytes, text: bytes) -> Iterator[int]:
 
 
 def _bits(places: Iterable[int]) -> int:
-    """Return a number with these bits set, given from the lowest on; linear in the highest."""
+    """Return a number with these bits set, in ascending order; linear in the highest."""
     marks = bytearray()
     for place in places:
         marks += bytes(place // 8 + 1 - len(marks))

@@ -1,4 +1,4 @@
-"""What providers want to hear and how they call what they tell: their differences, as data."""
+"""The requests and headers of each kind of provider, as data."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -8,9 +8,9 @@ from typing import Any, Final, assert_never
 from repro_gate.core.policies import ProviderKind
 
 REQUEST_ID: Final = "x-request-id"
-"""The header in which a call is given a name."""
+"""The header with the id that we give a call."""
 ANSWERED_IDS: Final = (REQUEST_ID, "x-fireworks-request-id", "cf-ray")
-"""Where a server says what it calls the call, the best name first."""
+"""Headers with the server's id of the call, the best one first."""
 BACKENDS: Final = ("fireworks-backend-host", "backend-host")
 OVER_LIMIT: Final = "x-ratelimit-over-limit"
 
@@ -22,12 +22,12 @@ _NAMED_AS: Final = {
         re.IGNORECASE,
     )
 }
-"""How servers name a field that has another name inside of them."""
+"""How servers call a field in messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateFamily:
-    """The headers that speak of one limit per minute."""
+    """The headers of one limit per minute."""
 
     limit: str
     remaining: str
@@ -58,36 +58,38 @@ KEPT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What one call asks: how likely the end of a prompt is, token by token."""
+    """The content of one call: the log-probabilities of the end of a prompt."""
 
     model: str
     temperature: float
     prompt: str | tuple[int, ...]
     last: int | None = None
-    """How many tokens at the end are asked about; None asks about all of them."""
+    """How many tokens at the end; None for all tokens."""
     generate: int = 0
-    """How many tokens are to be generated, and asked about in place of the prompt."""
+    """How many tokens to generate, and to score in place of the prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How a question is put to a provider."""
+    """The request format of a provider."""
 
     always: Mapping[str, Any]
-    """What every request says."""
+    """The fields of every request."""
     suffix: str | None
-    """The field that asks for so many tokens of the prompt's end; without it all are asked for."""
-    instead: Mapping[str, Mapping[str, Any]]
-    """What is said in place of a field that a server refuses by its name."""
+    """The field for a number of tokens at the end of the prompt; None if there are only all."""
+    substitutes: Mapping[str, Mapping[str, Any]]
+    """The substitutes of fields that a server rejects by name."""
 
-    def refused_in(self, words: str) -> frozenset[str]:
-        """Return the fields that a server's words name, of those that can be said otherwise."""
+    def rejected_in(self, message: str) -> frozenset[str]:
+        """Return the fields that a message names, of those with a substitute."""
         return frozenset(
-            field for field in self.instead if _NAMED_AS.get(field, re.compile(field)).search(words)
+            field
+            for field in self.substitutes
+            if _NAMED_AS.get(field, re.compile(field)).search(message)
         )
 
-    def body(self, question: Question, *, refused: Collection[str] = ()) -> dict[str, Any]:
-        """Return a request, without the fields that the server is known to refuse."""
+    def body(self, question: Question, *, rejected: Collection[str] = ()) -> dict[str, Any]:
+        """Return a request without the fields that the server is known to reject."""
         body: dict[str, Any] = {
             "model": question.model,
             "prompt": question.prompt,
@@ -96,14 +98,14 @@ class Dialect:
         }
         if question.generate:
             body["max_tokens"] = question.generate
-            refused = [field for field in refused if field != "max_tokens"]
+            rejected = [field for field in rejected if field != "max_tokens"]
         elif self.suffix is None or question.last is None:
             body["echo"] = True
         else:
             body[self.suffix] = question.last
-        for field in refused:
+        for field in rejected:
             if body.pop(field, None) is not None:
-                body |= self.instead[field]
+                body |= self.substitutes[field]
         return body
 
 
@@ -112,34 +114,34 @@ _FIREWORKS: Final = Dialect(
         "max_tokens": 0,
         "logprobs": True,
         "return_token_ids": True,
-        # Left out, these two come from the model's generation_config.
+        # Without these two the model's generation_config decides.
         "top_p": 1,
         "top_k": 0,
         "n": 1,
         "stream": False,
-        # Its default is to cut the prompt without a word.
+        # The default is to truncate the prompt silently.
         "context_length_exceeded_behavior": "error",
     },
     suffix="echo_last",
-    instead={"max_tokens": {"max_tokens": 1}, "echo_last": {"echo": True}},
+    substitutes={"max_tokens": {"max_tokens": 1}, "echo_last": {"echo": True}},
 )
 _OPENAI: Final = Dialect(
     always={
         "max_tokens": 0,
         "logprobs": 1,
-        # Not of OpenAI, but of vLLM and others; one that does not know it says so.
+        # A field of vLLM and others; a server that does not know it rejects it by name.
         "return_token_ids": True,
         "top_p": 1,
         "n": 1,
         "stream": False,
     },
     suffix=None,
-    instead={"max_tokens": {"max_tokens": 1}, "return_token_ids": {}},
+    substitutes={"max_tokens": {"max_tokens": 1}, "return_token_ids": {}},
 )
 
 
 def dialect_of(kind: ProviderKind) -> Dialect:
-    """Return how a kind of hosted provider is asked; an engine is asked in another way."""
+    """Return the dialect of a kind of hosted provider; raises ValueError for an engine."""
     match kind:
         case ProviderKind.FIREWORKS:
             return _FIREWORKS

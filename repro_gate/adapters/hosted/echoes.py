@@ -1,4 +1,4 @@
-"""What an answer says token by token, in whichever of the two shapes it comes."""
+"""The tokens and log-probabilities in an answer, in either of two formats."""
 
 import re
 from collections.abc import Generator, Mapping, Sequence
@@ -23,17 +23,17 @@ from repro_gate.strict_json import (
 
 _MAX_ID = 2**31 - 1
 _NAMED_BY_ID = re.compile(r"token_id:(\d{1,10})")
-"""How vLLM names tokens that it is told to return as ids."""
+"""How vLLM writes tokens that are requested as ids."""
 _FIELDS = {LogprobKind.RAW: "logprob", LogprobKind.SAMPLING: "sampling_logprob"}
 _Table = Mapping[str, Any]
 
 
 class Unreadable(ValueError):
-    """An answer in a form that cannot be measured; the message is one safe line."""
+    """An answer that cannot be measured; the message is one safe line."""
 
 
 class OtherContent(Unreadable):
-    """An answer that can be read, and is about something else than was sent."""
+    """A readable answer about other content than was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def _readable() -> Generator[None]:
 
 @_readable()
 def choice_of(document: Any) -> _Table:
-    """Return the one choice of an answer, or raise `Unreadable`."""
+    """Return the only choice of an answer; raises `Unreadable`."""
     choices = array(table(document, "the answer").get("choices"), "choices")
     if len(choices) != 1:
         raise Unreadable(f"the answer has {len(choices)} choices where 1 was asked for")
@@ -76,7 +76,7 @@ def echo_of(choice: _Table, kind: LogprobKind) -> Echo:
             pieces=tuple(
                 _piece(row.get("token_id", row.get("id")), row.get("token"), row) for row in rows
             ),
-            # The field is read by its name alone: one kind never stands for the other.
+            # Only the field of this kind is read: one kind never replaces the other.
             logprobs=tuple(_logprob(row.get(_FIELDS[kind])) for row in rows),
         )
     values = array(logprobs.get("token_logprobs"), "logprobs.token_logprobs")
@@ -91,12 +91,12 @@ def echo_of(choice: _Table, kind: LogprobKind) -> Echo:
 
 @_readable()
 def with_ids_beside(echo: Echo, choice: _Table, *, skipped: int) -> Echo:
-    """Return an echo with the ids that stand beside its log-probabilities, if it has none itself.
+    """Return an echo with ids from the lists beside it, if it has none itself.
 
     Args:
-        echo: what was read so far.
-        choice: where it was read; its `prompt_token_ids` and `token_ids` are of all the tokens.
-        skipped: how many tokens of the prompt's beginning are not in the echo.
+        echo: the echo.
+        choice: its choice, where `prompt_token_ids` and `token_ids` are for all tokens.
+        skipped: how many tokens at the start of the prompt are not in the echo.
     """
     if any(piece.id is not None for piece in echo.pieces):
         return echo
@@ -111,12 +111,12 @@ def with_ids_beside(echo: Echo, choice: _Table, *, skipped: int) -> Echo:
 
 
 def prompt_tokens_of(document: Any) -> int | None:
-    """Return how many tokens of a prompt were read, if an answer says so."""
+    """Return the number of prompt tokens in `usage`, if any."""
     return _usage(document, "prompt_tokens")
 
 
 def completion_tokens_of(document: Any) -> int | None:
-    """Return how many tokens were generated, if an answer says so."""
+    """Return the number of generated tokens in `usage`, if any."""
     return _usage(document, "completion_tokens")
 
 
@@ -131,7 +131,7 @@ def _piece(id: Any, text: Any, row: _Table) -> Piece:
     data = row.get("bytes")
     named = _NAMED_BY_ID.fullmatch(text) if isinstance(text, str) else None
     if named:
-        # The id in place of the text, which is not known then; bytes would only spell the name.
+        # The text is not known then, and bytes would only spell the name.
         return Piece(_id(int(named[1]) if id is None else id), b"")
     if id is None and data is None and text is None:
         raise Unreadable("a token has neither an id nor a text")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from repro_gate.adapters.hosted.boundaries import doubled_beginning
+from repro_gate.adapters.hosted.boundaries import doubled_first_token
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
 from repro_gate.adapters.http.secret import Secret
@@ -68,7 +68,7 @@ class ObservedBackends:
 
     def add_prompt(self, cell: LogprobCell, encoding: Encoding) -> None:
         """Add a note when a server adds a token that the prompt starts with already."""
-        twice = doubled_beginning(encoding.prompt, prefix=cell.prefix)
+        twice = doubled_first_token(encoding.prompt, prefix=cell.prefix)
         if twice is not None:
             message = f"the server adds {twice} before a prompt that starts with it already"
             about = cell.policy.name

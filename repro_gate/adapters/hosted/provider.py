@@ -88,7 +88,7 @@ class ProviderClient:
             deadline=self._deadline,
             runtime=runtime,
         )
-        self._refused: frozenset[str] = frozenset()
+        self._rejected: frozenset[str] = frozenset()
         self._closed: MeasurementUnavailable | None = None
         """Why no further call is made."""
         self._is_capable = False
@@ -169,7 +169,7 @@ class ProviderClient:
             is_unproven = answer.is_suffix and not self._is_capable
             if is_unproven and missing_capability(answer, rows=len(encoding.response)):
                 # A server that ignores `echo_last` may support `echo`.
-                self._refused |= {"echo_last"}
+                self._rejected |= {"echo_last"}
                 answer = await self._ask(question, tokens=len(ids))
             drawn = read_draw(answer, encoding, kind=policy.logprobs, model=request.answers_as)
             if not isinstance(drawn, Draw):
@@ -228,21 +228,21 @@ class ProviderClient:
 
     async def _attempt(self, question: Question, *, tokens: int, attempts: int) -> Answer | None:
         """Return the answer, or None when the question has to be phrased differently."""
-        refused = self._refused
-        body = self._dialect.body(question, refused=refused)
+        rejected = self._rejected
+        body = self._dialect.body(question, rejected=rejected)
         try:
             answer = await self._call(body, question, tokens=tokens, attempts=attempts)
-            named = self._require_limit(answer) - refused
+            named = self._require_limit(answer) - rejected
         except HttpFailure as error:
             # A rejected field is replaced by another one.
-            named = self._dialect.refused_in(error.message) & body.keys() - refused
+            named = self._dialect.rejected_in(error.message) & body.keys() - rejected
             if not named:
-                self._note_refusal(error)
+                self._note_rejection(error)
                 raise
         else:
             if not named:
                 return answer
-        self._refused |= named
+        self._rejected |= named
         return None
 
     async def _call(
@@ -281,7 +281,7 @@ class ProviderClient:
             raise self._cannot(f"it ignored {limit} and generated {generated} tokens")
         return frozenset({"max_tokens"})
 
-    def _note_refusal(self, error: HttpFailure) -> None:
+    def _note_rejection(self, error: HttpFailure) -> None:
         """Make no further call when all of them would be rejected."""
         field = required_field_in(error.message)
         if error.status == HTTPStatus.UNAUTHORIZED:

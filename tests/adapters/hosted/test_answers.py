@@ -245,7 +245,7 @@ def test_a_malformed_answer_is_not_measured(document: Any, reason: str) -> None:
 
 def test_a_cut_prompt_is_invalid() -> None:
     """The model read another text."""
-    reason = "the prompt was cut: 5 of its 6 tokens were read"
+    reason = "the prompt was truncated: 5 of its 6 tokens were read"
 
     assert _read(document_of(usage={"prompt_tokens": 5})) == InvalidDraw(reason=reason, facts=FACTS)
 
@@ -275,7 +275,7 @@ def test_an_echo_may_leave_out_the_token_that_the_server_added(
         (RESPONSE[:1], "the echo has 1 of the 2 tokens of the response"),
         (
             (*RESPONSE, GENERATED),
-            "the answer is about 3 tokens where 2 were asked about, or 6 with the prompt",
+            "the answer has 3 tokens, expected 2, or 6 with the prompt",
         ),
     ],
 )
@@ -319,12 +319,12 @@ def test_ids_decide_and_not_texts() -> None:
         ((RESPONSE[1],), 'the answer is about 21 " you", where 20 " Hello" was asked', 0),
         (
             (RESPONSE[0], GENERATED, RESPONSE[1]),
-            "the answer is about 3 tokens where 2 were asked about, or 6 with the prompt",
+            "the answer has 3 tokens, expected 2, or 6 with the prompt",
             None,
         ),
         (
             (Piece(5, b"<s>"), *PROMPT[1:], *RESPONSE),
-            'the answer follows another prompt: its token 0 is 5 "<s>", where 1 "<s>" was sent',
+            'the answer is for another prompt: its token 0 is 5 "<s>", not 1 "<s>"',
             None,
         ),
     ],

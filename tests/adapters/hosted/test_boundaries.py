@@ -91,8 +91,8 @@ def test_a_character_may_be_divided_among_tokens() -> None:
 def test_a_token_over_the_boundary_is_named() -> None:
     """The tokenizer joined the end of the prompt and the beginning of the response."""
     assert _reason(PROMPT[0], Piece(5, b"Say hi: Hello"), RESPONSE[1]) == (
-        'the response begins within the token 5 "Say hi: Hello": '
-        "end the template, or begin the response, differently"
+        'the response starts within the token 5 "Say hi: Hello": '
+        "change the end of the template or the start of the response"
     )
 
 
@@ -101,17 +101,17 @@ def test_a_token_over_the_boundary_is_named() -> None:
     [
         (
             (*PROMPT, Piece(20, b" hello"), RESPONSE[1]),
-            'at its byte 8 stands the token 20 " hello"',
+            'at its byte 8 is the token 20 " hello"',
         ),
         (
             (Piece(2, b"\xe2\x96\x81Say"), *PROMPT[2:], *RESPONSE),
-            'at its byte 0 stands the token 11 " hi"',
+            'at its byte 0 is the token 11 " hi"',
         ),
-        ((*PROMPT, *RESPONSE, Piece(6, b".")), 'at its byte 17 stands the token 6 "."'),
-        ((*PROMPT, RESPONSE[0]), "at its byte 13 stands nothing"),
-        ((), "at its byte 0 stands nothing"),
-        ((*PROMPT[:-1], PROMPT[0], PROMPT[-1], *RESPONSE), 'stands the token 1 "<s>"'),
-        ((Piece(4, b"<s>Say"), *PROMPT[2:], *RESPONSE), 'stands the token 11 " hi"'),
+        ((*PROMPT, *RESPONSE, Piece(6, b".")), 'at its byte 17 is the token 6 "."'),
+        ((*PROMPT, RESPONSE[0]), "at its byte 13 is nothing"),
+        ((), "at its byte 0 is nothing"),
+        ((*PROMPT[:-1], PROMPT[0], PROMPT[-1], *RESPONSE), 'is the token 1 "<s>"'),
+        ((Piece(4, b"<s>Say"), *PROMPT[2:], *RESPONSE), 'is the token 11 " hi"'),
     ],
 )
 def test_tokens_have_to_spell_the_text(pieces: tuple[Piece, ...], reason: str) -> None:
@@ -128,7 +128,7 @@ def test_tokens_of_another_text_are_invalid(other: str, byte: int) -> None:
     found = _split((*PROMPT, Piece(22, other.encode()), RESPONSE[1]))
 
     assert found == InvalidDraw(
-        reason=f"the tokens do not spell the text that was sent: at its byte {byte} stands the "
+        reason=f"the tokens do not spell the text that was sent: at its byte {byte} is the "
         f'token 22 "{other}"',
         facts=DrawFacts(),
     )
@@ -182,8 +182,8 @@ def test_a_special_token_may_have_no_text() -> None:
 def test_a_first_token_without_condition_is_refused() -> None:
     """The first position of an echo has no log-probability that means anything."""
     assert _reason(*RESPONSE, prefix="") == (
-        "nothing stands before the response, so that its first token has no condition: "
-        "let the template begin with something"
+        "the first token of the response has no log-probability, as nothing comes before it: "
+        "let the template start with some text"
     )
 
 
@@ -199,9 +199,9 @@ def test_a_token_that_spells_nothing_belongs_to_neither_side() -> None:
     """Without ids nobody knows where an empty text belongs."""
     pieces = (*PROMPT, Piece(8, b""), *RESPONSE)
     assert _reason(*(Piece(None, piece.data) for piece in pieces)) == (
-        "the response begins at a character that is cut into several tokens, and no ids show "
-        "which of them are its own: "
-        "end the template, or begin the response, differently"
+        "the response starts at a character that is split into several tokens, and without ids "
+        "the boundary is not clear: "
+        "change the end of the template or the start of the response"
     )
 
 

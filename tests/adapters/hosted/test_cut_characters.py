@@ -156,8 +156,8 @@ def test_a_token_over_the_boundary_is_seen_by_ids(style: str) -> None:
 
     assert isinstance(found, MissedDraw)
     assert found.reason == (
-        "a token reaches over the beginning of the response, by its id: "
-        "end the template, or begin the response, differently"
+        "by its ids, a token crosses the start of the response: "
+        "change the end of the template or the start of the response"
     )
 
 
@@ -175,7 +175,9 @@ def test_without_ids_texts_must_show_the_boundary() -> None:
     assert isinstance(found, Encoding)
     assert len(found.prompt) == 3
     assert isinstance(refused, MissedDraw)
-    assert refused.reason.startswith("the response begins at a character that is cut into several")
+    assert refused.reason.startswith(
+        "the response starts at a character that is split into several"
+    )
 
 
 def test_known_texts_still_have_to_spell_the_text() -> None:
@@ -189,7 +191,7 @@ def test_known_texts_still_have_to_spell_the_text() -> None:
 
     assert isinstance(found, InvalidDraw)
     assert found.reason == (
-        "the tokens do not spell the text that was sent: at its byte 1 stands the token "
+        "the tokens do not spell the text that was sent: at its byte 1 is the token "
         f'{wrong.ids((b"Soy",))[1]} "Soy"'
     )
 
