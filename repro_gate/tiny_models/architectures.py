@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from repro_gate.tiny_models.byte_fallback import byte_fallback_vocabulary
-from repro_gate.tiny_models.byte_level import byte_level_vocabulary
-from repro_gate.tiny_models.vocabulary import Metadata, Vocabulary
+from repro_gate.tiny_models.tokenizers import (
+    Metadata,
+    Vocabulary,
+    byte_fallback_vocabulary,
+    byte_level_vocabulary,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from gguf import GGUFValueType, GGUFWriter
 
 from repro_gate.tiny_models.recipes import Recipe
-from repro_gate.tiny_models.vocabulary import MetadataValue
+from repro_gate.tiny_models.tokenizers import MetadataValue
 from repro_gate.tiny_models.weights import encoded, layout
 
 

@@ -5,7 +5,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from repro_gate.tiny_models.architectures import PHI3, QWEN2, Architecture, Shape, Tensor
-from repro_gate.tiny_models.vocabulary import Metadata
+from repro_gate.tiny_models.tokenizers import Metadata
 
 
 class Encoding(Enum):
@@ -56,7 +56,7 @@ class Recipe:
 
 
 # The seeds of the two tiny models were picked so that, of the fifteen generations of each in
-# `tests/tiny_models/test_tiny_entropy.py`, exactly one ends before its limit, as real ones do.
+# `tests/tiny_models/test_entropy.py`, exactly one ends before its limit, as real ones do.
 _TINY_QWEN2 = Recipe(
     name="tiny-qwen2",
     title="tiny-qwen2",

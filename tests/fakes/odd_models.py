@@ -9,7 +9,7 @@ from gguf import GGUFWriter, TokenType
 
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES, Recipe
-from repro_gate.tiny_models.vocabulary import Metadata, MetadataValue
+from repro_gate.tiny_models.tokenizers import Metadata, MetadataValue
 
 _WIDTH, _FEED_FORWARD, _HEADS, _CONTEXT = 32, 64, 2, 64
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -16,9 +16,8 @@ from gguf.quants import dequantize, quantize
 
 from repro_gate.tiny_models.architectures import Tensor
 from repro_gate.tiny_models.maker import MadeModel, make
-from repro_gate.tiny_models.prng import bell, stream_seed
 from repro_gate.tiny_models.recipes import RECIPES, Encoding
-from repro_gate.tiny_models.weights import encoded, layout
+from repro_gate.tiny_models.weights import bell, encoded, layout, stream_seed
 
 if TYPE_CHECKING:
     from tests.tiny_models.conftest import ModelMaker

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from repro_gate.tiny_models.prng import bell, stream_seed, words
+from repro_gate.tiny_models.weights import bell, stream_seed, words
 
 
 def _reference_words(seed: int, count: int) -> list[int]:
