@@ -32,6 +32,12 @@ _WORKFLOWS = {
     for name, block in _BLOCKS
     if block.startswith("name: ")
 }
+_WORKFLOWS["gate-comment.yml"] = (
+    (ROOT / ".github" / "workflows" / "gate-comment.yml")
+    .read_text("utf-8")
+    .replace("uses: ./", f"uses: {_OURS}")
+)
+"""The page links to it instead of showing it."""
 _MARGINS = re.compile(r"\d+\.\d{4} nats")
 _QUOTED = re.compile(r"^> ?(.*)$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -86,8 +92,6 @@ def test_the_workflows_are_found() -> None:
         "README.md: gate",
         "docs/how-to/gate-a-hosted-model.md: log-probabilities",
         "docs/how-to/gate-a-pull-request.md: gate",
-        "docs/how-to/gate-a-pull-request.md: gate-comment",
-        "docs/reference/action.md: gate",
     }
 
 
@@ -109,10 +113,10 @@ def test_a_workflow_gives_each_job_its_rights(name: str) -> None:
     workflow = yaml.safe_load(_WORKFLOWS[name])
     assert workflow["permissions"] == {}
     for job in _jobs(_WORKFLOWS[name]).values():
-        assert job["permissions"] == _needed(job, is_second_half="workflow_run" in workflow[True])
+        assert job["permissions"] == _needed(job, is_second="workflow_run" in workflow[True])
 
 
-def _needed(job: dict[str, Any], *, is_second_half: bool) -> dict[str, str]:
+def _needed(job: dict[str, Any], *, is_second: bool) -> dict[str, str]:
     """Return the rights that a job needs for what it does."""
     uses = [step for step in job["steps"] if "uses" in step]
     if not uses:
@@ -121,7 +125,7 @@ def _needed(job: dict[str, Any], *, is_second_half: bool) -> dict[str, str]:
         step["uses"] == _OURS and step["with"].get("comment") != "never" for step in uses
     )
     return {
-        **({"actions": "read"} if is_second_half else {}),
+        **({"actions": "read"} if is_second else {}),
         "contents": "read",
         **({"pull-requests": "write"} if comments else {}),
     }
@@ -144,7 +148,7 @@ def test_no_stranger_gets_on_a_machine_of_ones_own(name: str) -> None:
     assert [job["runs-on"] for job in own if guard not in job.get("if", "")] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", _HOWTO.name, "docs/reference/action.md"])
+@pytest.mark.parametrize("name", ["README.md", _HOWTO.name])
 def test_a_gate_runs_for_each_entry_of_a_merge_queue(name: str) -> None:
     """A required check that is skipped there counts as a success, or is waited for without end."""
     workflow = yaml.safe_load(_WORKFLOWS[f"{name}: gate"])
@@ -156,15 +160,6 @@ def test_a_gate_runs_for_each_entry_of_a_merge_queue(name: str) -> None:
 def test_the_gate_is_the_one_of_this_repository() -> None:
     """The how-to shows gate.yml, which the tests of the action run."""
     assert yaml.safe_load(_WORKFLOWS[f"{_HOWTO.name}: gate"]) == _committed("gate.yml")
-
-
-def test_the_comment_is_the_one_of_this_repository() -> None:
-    """The how-to shows gate-comment.yml, but for a checkout that others do not need."""
-    committed = _committed("gate-comment.yml")
-    checkout, *others = committed["jobs"]["comment"]["steps"]
-    committed["jobs"]["comment"]["steps"] = others
-    assert checkout["uses"].startswith("actions/checkout@")
-    assert yaml.safe_load(_WORKFLOWS[f"{_HOWTO.name}: gate-comment"]) == committed
 
 
 def test_the_folder_of_the_files_is_found(tmp_path: Path) -> None:
@@ -198,7 +193,7 @@ _SAID = _messages("When the comment does not appear")
 
 def test_there_are_messages_to_look_for() -> None:
     """The test of them would agree with an empty list too."""
-    assert len(_SAID) > 20
+    assert len(_SAID) > 10
 
 
 @pytest.mark.parametrize("message", [*_SAID, *_messages("What a reviewer sees")])

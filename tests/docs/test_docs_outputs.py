@@ -77,9 +77,6 @@ def test_a_changed_setting_is_the_drift_of_the_readme(
     assert _labels(shown)
     assert _labels(shown) <= _labels(result.output)
     assert report["logprobs"][0]["matrix"]["verdict"] == "changed"
-    outputs = page("docs/how-to/read-a-failure.md").blocks("text")
-    (note,) = (each for each in outputs if each.startswith("note  embedded-logprobs as a whole\n"))
-    assert _without_numbers(note) in _without_numbers(result.output)
 
 
 def test_make_gate_ends_as_shown(repro_gate: "CommandLine") -> None:
@@ -90,10 +87,6 @@ def test_make_gate_ends_as_shown(repro_gate: "CommandLine") -> None:
     varying = re.compile(r"typical shift \S+|wall \S+ s|engine \S+ s")
     outputs = page("docs/explanation/built-in-models.md").blocks("text")
     assert varying.sub("", result.stdout) in [varying.sub("", each) for each in outputs]
-
-
-def _without_numbers(output: str) -> str:
-    return re.sub(r"[-+]?[0-9][0-9.e-]*", "0", output)
 
 
 def _labels(output: str) -> set[str]:

@@ -125,7 +125,7 @@ def test_every_error_of_an_engine_is_explained() -> None:
 def test_there_are_outputs_about_log_probabilities() -> None:
     """The test of their form would agree with an empty list too."""
     assert {block.split(maxsplit=1)[0] for block in _LOGPROB_OUTPUTS} == {
-        *("suite", "note", "drift", "outlier", "invalid", "unrecorded", "weights"),
+        *("suite", "drift", "outlier", "invalid", "weights"),
     }
 
 
