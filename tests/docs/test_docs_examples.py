@@ -38,18 +38,6 @@ def test_whole_files_are_read(tmp_path: Path, name: str) -> None:
     assert list(read_matrix(tmp_path / "repro-gate.toml").cells())
 
 
-def test_the_part_about_log_probabilities_is_read(tmp_path: Path) -> None:
-    """The reference of the matrix file shows a complete suite of log-probabilities."""
-    blocks = page("docs/reference/matrix-file.md").blocks("toml")
-    (tmp_path / "repro-gate.toml").write_text("\n".join(blocks), encoding="utf-8")
-    suites = read_matrix(tmp_path / "repro-gate.toml").logprob_suites
-    assert [cell.id for cell in suites["hosted"].cells] == [
-        f"{policy}--{item}"
-        for policy in ("base", "clone", "unhelpful")
-        for item in ("paper-airplane", "autumn-leaves", "bread-recipe")
-    ]
-
-
 def test_three_pages_have_a_whole_file() -> None:
     """The pages that promise a complete matrix file have one."""
     assert set(_WHOLE) == {
