@@ -1,4 +1,4 @@
-"""The published schema accepts what the protocol is, and nothing more."""
+"""The published schema accepts exactly the protocol."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ OPTIONAL = {"trace", "sampling_logprobs"}
 
 @pytest.mark.parametrize("method", Method)
 def test_the_messages_of_each_method_are_valid(method: Method) -> None:
-    """A request and an answer fit their own definition and the general one."""
+    """A request and an answer match their own definition and the general one."""
     for definition in ("request", f"{method}_request"):
         validator(definition).validate(request(1, method, REQUESTS[method]))
     for definition in ("answer", f"{method}_answer"):
@@ -89,7 +89,7 @@ def test_no_level_of_a_message_takes_an_unknown_key(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", Method)
-def test_only_what_has_to_be_asked_for_is_optional(method: Method) -> None:
+def test_only_requested_keys_are_optional(method: Method) -> None:
     """A message without one of its other keys is invalid."""
     missing = [
         name
@@ -117,9 +117,7 @@ def test_only_what_has_to_be_asked_for_is_optional(method: Method) -> None:
         (None, [1], False),
     ],
 )
-def test_a_score_is_asked_by_text_or_by_ids(
-    prompt: object, response: object, *, is_valid: bool
-) -> None:
+def test_a_score_takes_text_or_ids(prompt: object, response: object, *, is_valid: bool) -> None:
     """A response of text needs a prompt of text, and neither list is empty."""
     message = request(1, Method.SCORE, {"prompt": prompt, "response": response})
     assert validator("score_request").is_valid(message) is is_valid
@@ -127,7 +125,7 @@ def test_a_score_is_asked_by_text_or_by_ids(
 
 @pytest.mark.parametrize("temperature", [0, -1, "1", None])
 def test_a_score_has_a_temperature_above_0(temperature: object) -> None:
-    """At 0 there is no distribution to score with; a temperature that is not wanted is left out."""
+    """At 0 there is no distribution to score with; the key is left out when it is not needed."""
     params = {"prompt": "a", "response": [1], "temperature": temperature}
     assert not validator("score_request").is_valid(request(1, Method.SCORE, params))
 

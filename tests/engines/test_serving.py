@@ -1,4 +1,4 @@
-"""Engines in Python answer lines with lines, whatever is on them, until there are no more."""
+"""Every engine in Python answers each line with a line, until stdin ends."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.fakes.driven_engine import LLAMA_CPP, DrivenEngine
 from tests.fakes.processes import is_running
 
 _ABSENT = ("cffi", "gguf", "httpx", "jsonschema", "llama_cpp", "numpy", "rich", "scipy", "typer")
-"""What an engine of another stack need not have installed."""
+"""Libraries that an engine of another stack may lack."""
 _RUN_WITHOUT = (
     f"import runpy, sys; sys.modules.update(dict.fromkeys({_ABSENT})); "
     "runpy.run_path(sys.argv[1], run_name='__main__')"
@@ -46,14 +46,14 @@ def _command(request: pytest.FixtureRequest, example: Path) -> Sequence[str]:
 
 @pytest.fixture(name="idle_engine", scope="module")
 def _idle_engine(command: Sequence[str]) -> Iterator[DrivenEngine]:
-    """Give an engine without a model, which the tests of the module share."""
+    """Yield an engine without a model, shared by the tests of the module."""
     with closing(DrivenEngine({}, command=command)) as driven:
         yield driven
 
 
 @pytest.fixture(name="fresh_engine")
 def _fresh_engine(command: Sequence[str]) -> Iterator[DrivenEngine]:
-    """Give an engine that nobody has asked anything."""
+    """Yield an engine before its first request."""
     with closing(DrivenEngine({}, command=command)) as driven:
         yield driven
 
@@ -74,10 +74,10 @@ def _fresh_engine(command: Sequence[str]) -> Iterator[DrivenEngine]:
     ],
     ids=["empty", "cut", "not-utf8", "list", "null", "deep", "nan", "long", "text-id", "bool-id"],
 )
-def test_a_line_that_is_no_request_is_refused_without_an_id(
+def test_an_unreadable_line_is_refused_without_an_id(
     idle_engine: DrivenEngine, line: bytes
 ) -> None:
-    """An unreadable line is a bad request, and the engine goes on."""
+    """It is a bad request, and the engine keeps running."""
     idle_engine.write_line(line)
     refused = idle_engine.receive()
     idle_engine.write_line(json.dumps(DESCRIBE).encode())
@@ -95,7 +95,7 @@ def test_a_line_that_is_no_request_is_refused_without_an_id(
         ({"extra": 1}, "the unknown key 'extra'"),
     ],
 )
-def test_a_request_that_breaks_the_protocol_is_refused_by_its_id(
+def test_an_invalid_request_is_refused_by_its_id(
     idle_engine: DrivenEngine, change: dict[str, Any], named: str
 ) -> None:
     """The error has the id of the request and names the field."""
@@ -106,19 +106,19 @@ def test_a_request_that_breaks_the_protocol_is_refused_by_its_id(
 
 
 def test_the_end_of_stdin_ends_the_engine(fresh_engine: DrivenEngine) -> None:
-    """An engine that was asked nothing ends well and has said nothing."""
+    """An engine without requests exits with 0 and prints nothing."""
     assert fresh_engine.end() == (0, b"")
 
 
 def test_an_interrupt_is_left_to_the_gate(fresh_engine: DrivenEngine) -> None:
-    """Ctrl-C at the terminal reaches every process, and the engine goes on."""
+    """Ctrl-C at the terminal reaches every process, and the engine keeps running."""
     fresh_engine.ask(Method.DESCRIBE, device="cpu")
     os.kill(fresh_engine.pid, signal.SIGINT)
     assert fresh_engine.ask(Method.DESCRIBE, device="cpu")["engine"]
     assert fresh_engine.end() == (0, b"")
 
 
-def test_what_native_code_prints_never_reaches_the_protocol() -> None:
+def test_output_of_native_code_never_reaches_the_protocol() -> None:
     """After the engine has claimed stdout, file descriptor 1 is stderr."""
     program = (
         "import os\n"
@@ -132,7 +132,7 @@ def test_what_native_code_prints_never_reaches_the_protocol() -> None:
 
 
 def test_a_gate_that_stopped_reading_ends_the_engine(command: Sequence[str]) -> None:
-    """An answer that nobody can read is no crash."""
+    """An answer that is not read is not a crash."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
@@ -172,7 +172,7 @@ def test_an_engine_dies_with_its_gate(command: Sequence[str]) -> None:
 
 
 def test_an_engine_that_cannot_start_answers_with_the_reason(tmp_path: Path) -> None:
-    """Such as a library that is not installed: it is looked for again at each request."""
+    """A missing library, for example; the engine tries again at each request."""
     program = tmp_path / "engine.py"
     program.write_text(
         "from repro_gate.engines.serving import run\n"

@@ -131,12 +131,12 @@ class DrivenEngine:
         return result
 
     def end(self) -> tuple[int, bytes]:
-        """Close stdin, and return the exit code and what was on stdout that nobody read."""
+        """Close stdin, and return the exit code and the unread stdout."""
         self._stdin.close()
         return self.outcome()
 
     def outcome(self) -> tuple[int, bytes]:
-        """Wait for the end, and return the exit code and what was on stdout that nobody read."""
+        """Wait for the end, and return the exit code and the unread stdout."""
         rest = self._buffer + self._stdout.read()
         return self._child.wait(_PATIENCE_S), rest
 

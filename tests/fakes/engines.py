@@ -1,4 +1,4 @@
-"""Engines that say what a script tells them, and fail where it tells them to."""
+"""Engines that answer and fail according to a script."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ DESCRIBE_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One thing that was asked of one engine process."""
+    """One request to one engine process."""
 
     process: int
     """Counted from 1, in the order in which they were started."""
@@ -50,47 +50,47 @@ class Fault:
     about: str
     error: BaseException = DEAD
     time: int | None = None
-    """The how-manieth time it is asked, counted from 1 over all processes; None means always."""
+    """The occurrence that fails, counted from 1 over all processes; None means all."""
 
     def strikes(self, asked: Asked, time: int) -> bool:
-        """Tell whether this is the moment."""
+        """Return whether the fault happens now."""
         meant = (self.what, self.about) == (asked.what, asked.about)
         return meant and self.time in {None, time}
 
 
 def _nothing(seconds: float = 0.0) -> None:
-    """Stand in for a clock or a tripwire that nobody gave."""
+    """Stand in for a missing clock or tripwire."""
     del seconds
 
 
 @dataclass(slots=True, kw_only=True)
 class ScriptedStarter:
-    """Starts scripted engines, and remembers what was asked of each of them."""
+    """Starts scripted engines, and logs their requests."""
 
     voice: Callable[[Cell], Generation] = answer_to
-    """What a cell is answered with when no script says otherwise."""
+    """The answer for a cell without a script."""
     script: Mapping[Cell, Sequence[Generation]] = field(default_factory=dict)
-    """The answer to the first, second, ... run of a cell; the last of them for all after it."""
+    """The answers to the runs of a cell, in order; the last one repeats."""
     judge: Callable[[str, ScoreRequest], Scored] = scored_of
-    """What a response is scored with, by the name of the loaded model."""
+    """The score of a response, by the name of the loaded model."""
     digest: Callable[[str], str] = digest_of
-    """What the file of a model is found to be, by its name."""
+    """The digest of a model file, by the name of the model."""
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What an engine notes, by the name of a model, the id of a cell or the response scored."""
+    """The notes of an engine, by the name of a model, the id of a cell or the response."""
     faults: Sequence[Fault] = ()
     reports: Mapping[str, EngineReport] = field(default_factory=dict)
-    """What an engine says of itself, by its name, when it is not the usual."""
+    """The description of an engine by its name, when it is not the usual one."""
     spend: Callable[[float], None] = _nothing
-    """Told the seconds that each answer takes."""
+    """Receives the seconds that each answer takes."""
     step: Callable[[], None] = _nothing
-    """Called before each answer, which it may prevent by raising."""
+    """Called before each answer; may raise."""
     keeps_log: bool = True
     log: list[Asked] = field(default_factory=list)
     engines: list["ScriptedEngine"] = field(default_factory=list)
     times: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def start(self, spec: EngineSpec) -> "ScriptedEngine":
-        """Start an engine; there is none when something goes wrong with that."""
+        """Start an engine, or raise the fault of its start."""
         number = len(self.engines) + 1
         self.note(Asked(process=number, what="start", about=spec.name))
         engine = ScriptedEngine(spec, number=number, starter=self)
@@ -98,7 +98,7 @@ class ScriptedStarter:
         return engine
 
     def note(self, asked: Asked) -> int:
-        """Remember a question, raise what is to go wrong with it, or tell how often it came."""
+        """Log a request, raise its fault, or return how often it was made."""
         self.step()
         self.times[asked.what, asked.about] += 1
         time = self.times[asked.what, asked.about]
@@ -119,12 +119,12 @@ class ScriptedStarter:
 
     @property
     def are_all_closed(self) -> bool:
-        """Tell whether no process was left behind."""
+        """Whether no process was left behind."""
         return all(engine.is_closed for engine in self.engines)
 
 
 class ScriptedEngine:
-    """One engine process; it holds its caller to the contract of the port."""
+    """One engine process; asserts that its caller keeps to the contract of the port."""
 
     def __init__(self, spec: EngineSpec, *, number: int, starter: ScriptedStarter) -> None:
         self.number = number
@@ -142,7 +142,7 @@ class ScriptedEngine:
         return self._starter.reports.get(self._spec.name, usual)
 
     def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
-        """Hold a model."""
+        """Load a model."""
         assert file.path.stem == model.name, "the file is another model's"
         self._held = None
         self._answer(Asked(process=self.number, what="load", about=model.name), LOAD_S)
@@ -154,21 +154,21 @@ class ScriptedEngine:
         )
 
     def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
-        """Say what the script says of this run of the cell."""
+        """Return the scripted generation for this run of the cell."""
         assert self._held == cell.model, f"{cell.id} was asked of an engine with {self._held}"
         asked = Asked(process=self.number, what="generate", about=cell.id, is_traced=trace)
         time = self._answer(asked, GENERATE_S)
         runs = self._starter.script.get(cell)
-        said = runs[min(time, len(runs)) - 1] if runs else self._starter.voice(cell)
-        evidence = trace_of(said.tokens) if trace else ()
+        generation = runs[min(time, len(runs)) - 1] if runs else self._starter.voice(cell)
+        evidence = trace_of(generation.tokens) if trace else ()
         return TimedGeneration(
-            generation=replace(said, trace=evidence),
+            generation=replace(generation, trace=evidence),
             engine_s=GENERATE_S,
             notes=self._starter.notes.get(cell.id, ()),
         )
 
     def score(self, asked: ScoreRequest) -> Scored:
-        """Say how likely the loaded model holds a response to be."""
+        """Return the scripted score of a response."""
         assert self._held is not None, "a score was asked of an engine without a model"
         about = f"{self._held}: {asked.response}"
         self._answer(Asked(process=self.number, what="score", about=about), SCORE_S)
@@ -176,11 +176,11 @@ class ScriptedEngine:
         return replace(scored, notes=self._starter.notes.get(str(asked.response), ()))
 
     def abort(self) -> None:
-        """Die, whoever is asking."""
+        """Record the abort."""
         self.was_aborted = True
 
     def close(self) -> None:
-        """End; asking anything afterwards is a mistake of the caller."""
+        """End; any later request is an error of the caller."""
         self.is_closed = True
 
     def _answer(self, asked: Asked, seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""An engine that fails in the one way that it is told: `failing_engine.py FAULT [FILE]`."""
+"""An engine with one fault: `failing_engine.py FAULT [FILE]`."""
 
 import os
 import resource
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _silent() -> None:
-    """Say nothing, and stay."""
+    """Write nothing, and keep running."""
 
 
 def _deaf() -> None:
@@ -33,12 +33,12 @@ def _deaf() -> None:
 
 
 def _sip() -> None:
-    """Read the beginning of the request, so that there is a little room in the pipe."""
+    """Read the start of the request, so that there is a little space in the pipe."""
     os.read(_STDIN, 8192)
 
 
 def _shut() -> None:
-    """Let nobody write any more."""
+    """Close stdin."""
     os.close(_STDIN)
 
 

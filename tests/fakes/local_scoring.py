@@ -49,7 +49,7 @@ def policy_of(
 
 
 def logprob_cell_of(response: str = " hi", *, policy: Policy | None = None) -> LogprobCell:
-    """Return a cell of a policy, of the usual one unless told otherwise."""
+    """Return a cell of a policy, by default the usual one."""
     item = Item(name="item", prompt="Greet!", response=response)
     return LogprobCell(policy=policy or policy_of(), item=item)
 
@@ -105,13 +105,13 @@ def scorer_of(starter: EngineStarter, files: ModelFiles | None = None) -> LocalS
 
 
 def drawn(scorer: LocalScorer, *cells: LogprobCell) -> list[tuple[LogprobCell, DrawOutcome]]:
-    """Draw cells once each, and return what was told, in its order."""
-    told: list[tuple[LogprobCell, DrawOutcome]] = []
+    """Draw each cell once, and return the outcomes in order."""
+    outcomes: list[tuple[LogprobCell, DrawOutcome]] = []
     requests = [request_of(cell) for cell in cells]
-    scorer.draw(requests, seen=lambda request, outcome: told.append((request.cell, outcome)))
-    return told
+    scorer.draw(requests, seen=lambda request, outcome: outcomes.append((request.cell, outcome)))
+    return outcomes
 
 
 def asked_for(starter: ScriptedStarter, what: str) -> list[str]:
-    """Return what was asked in one way, in order."""
+    """Return the subjects of all requests of one kind, in order."""
     return [asked.about for asked in starter.log if asked.what == what]

@@ -24,7 +24,7 @@ _PYTHON = (sys.executable, "-S", "-E")
 def command_spec(*command: str, timeout_s: float = PATIENCE_S, **changes: Any) -> EngineSpec:
     """Return the specification of an engine that is any program."""
     values: dict[str, Any] = {
-        "name": "foreign",
+        "name": "external",
         "kind": EngineKind.COMMAND,
         "command": command,
         "device": "cpu",
@@ -46,12 +46,12 @@ def failing(*arguments: str) -> tuple[str, ...]:
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether a process is there and not a zombie."""
+    """Return whether a process exists and is not a zombie."""
     return _state(pid) not in {None, "Z", "X"}
 
 
 def exists(pid: int) -> bool:
-    """Tell whether a process is there, be it as a zombie."""
+    """Return whether a process exists, perhaps as a zombie."""
     return _state(pid) is not None
 
 
@@ -77,7 +77,7 @@ def raised_in_a_child(work: Callable[[], object]) -> Exception | None:
     def run() -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 -- the test says which one it expects
+        except Exception as error:  # noqa: BLE001 -- the test checks which one it is
             sender.send(error)
         else:
             sender.send(None)

@@ -1,14 +1,14 @@
-"""An engine that speaks protocol v1 and imports nothing of ours: `speaking_engine.py CHANGES`.
+"""An engine that implements protocol v1 without repro-gate: `speaking_engine.py CHANGES`.
 
-CHANGES is JSON that says in what it departs from a good engine:
+CHANGES is JSON, how it differs from a correct engine:
 
 * `describe`, `load`, `generate` and `score`: values of the result to put in place of the good ones;
 * `without`: keys of the result to leave out;
 * `answer`: values of the whole answer, such as its `id`;
-* `raw`: a text to say instead of the answer;
+* `raw`: a text to write instead of the answer;
 * `drip_s`: the seconds to wait after each byte of the answer;
 * `log`: a file to which every request is added as it came;
-* `facts`: `pid`, `folder` or `environment`, to be told by `describe`.
+* `facts`: `pid`, `folder` or `environment`, reported by `describe`.
 """
 
 import json
@@ -58,8 +58,8 @@ def _describe(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
         "folder": {"folder": str(Path.cwd())},
         "environment": dict(os.environ),
     }
-    told = facts[changes.get("facts")]
-    return {"engine": "speaking", "profile": "test-cpu", "facts": told}
+    reported = facts[changes.get("facts")]
+    return {"engine": "speaking", "profile": "test-cpu", "facts": reported}
 
 
 def _load(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers that are not protocol v1: an engine that gives one is killed, and never believed."""
+"""Answers that break protocol v1: the engine is killed, and the answer is not used."""
 
 import math
 from pathlib import Path
@@ -32,10 +32,10 @@ GOOD_CHOICE = {"logprob": -0.5, "best": [[7, -0.5], [0, -1.5]]}
         '{"id": 1, "result": {}}',
     ],
 )
-def test_a_line_that_is_no_answer_is_shown(
+def test_a_line_that_is_not_an_answer_is_quoted(
     speaking_engine: DescribedEngineStarter, raw: str
 ) -> None:
-    """Whatever a library prints on stdout is quoted, so that its author can be found."""
+    """Whatever a library prints to stdout is quoted, so that it can be found."""
     with pytest.raises(EngineFailed) as caught:
         speaking_engine(raw=raw).describe()
 
@@ -44,8 +44,8 @@ def test_a_line_that_is_no_answer_is_shown(
     )
 
 
-def test_what_is_shown_is_spelled_out_and_bounded(speaking_engine: DescribedEngineStarter) -> None:
-    """A line of garbage can neither clear the screen nor fill it."""
+def test_the_quote_is_escaped_and_bounded(speaking_engine: DescribedEngineStarter) -> None:
+    """Garbage can neither clear the screen nor fill it."""
     with pytest.raises(EngineFailed) as caught:
         speaking_engine(raw="\x1b[2J" + "é" * 9_000).describe()
 
@@ -53,8 +53,8 @@ def test_what_is_shown_is_spelled_out_and_bounded(speaking_engine: DescribedEngi
     assert str(caught.value).endswith(f"not protocol v1: \\x1b[2J{'é' * 58}")
 
 
-def test_nesting_without_end_is_no_answer(failing_engine: DescribedEngineStarter) -> None:
-    """A hundred thousand brackets exhaust the parser, not the gate."""
+def test_deep_nesting_breaks_the_protocol(failing_engine: DescribedEngineStarter) -> None:
+    """A hundred thousand brackets exceed the parser's depth, and the gate survives."""
     with pytest.raises(EngineFailed, match="not protocol v1"):
         failing_engine("nest").describe()
 
@@ -76,16 +76,16 @@ def test_nesting_without_end_is_no_answer(failing_engine: DescribedEngineStarter
         {"error": {"kind": 7, "message": "boom"}},
     ],
 )
-def test_an_answer_to_something_else_is_refused(
+def test_an_answer_to_another_request_breaks_the_protocol(
     speaking_engine: DescribedEngineStarter, answer: dict[str, Any]
 ) -> None:
-    """Another id, another protocol or an error without kind and message breaks the protocol."""
+    """So does another protocol, or an error without a kind and a message."""
     with pytest.raises(EngineFailed, match="not protocol v1"):
         speaking_engine(answer=answer).describe()
 
 
 def test_two_answers_to_one_request_are_noticed(speaking_engine: DescribedEngineStarter) -> None:
-    """A line too many is taken for the next answer, whose id it does not have."""
+    """The extra line is read as the next answer, whose id it does not have."""
     good = '{"protocol": "repro-gate/engine/v1", "id": 1, "result": {"engine": "e", '
     good += '"profile": "p", "facts": {}}}'
     engine = speaking_engine(raw=f"{good}\none too many")
@@ -98,7 +98,7 @@ def test_two_answers_to_one_request_are_noticed(speaking_engine: DescribedEngine
 def test_an_engine_that_breaks_the_protocol_is_killed(
     speaking_engine: DescribedEngineStarter,
 ) -> None:
-    """It must not go on using the device while another one takes its place."""
+    """It must not use the device while its replacement runs."""
     engine = speaking_engine(facts="pid", without=["tokens"])
     pid = int(engine.describe().facts["pid"])
 
@@ -137,10 +137,10 @@ def test_an_engine_that_breaks_the_protocol_is_killed(
         [[7, "20"], [8, "20"], [9, "20"]],
     ],
 )
-def test_tokens_that_cannot_be_are_refused(
+def test_invalid_tokens_are_refused(
     speaking_engine: DescribedEngineStarter, tokens: object
 ) -> None:
-    """A token is a whole number and lower-case hex; there is one, and not more than asked for."""
+    """A token is an integer and lower-case hex; there is at least one, and at most max_tokens."""
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
@@ -148,7 +148,7 @@ def test_tokens_that_cannot_be_are_refused(
 
 
 @pytest.mark.parametrize("prompt", [[], None, [[-1, ""]], [[1, "x"]]])
-def test_prompt_tokens_that_cannot_be_are_refused(
+def test_invalid_prompt_tokens_are_refused(
     speaking_engine: DescribedEngineStarter, prompt: object
 ) -> None:
     """The tokens of the prompt are compared too, so they are checked like the others."""
@@ -180,10 +180,10 @@ def test_prompt_tokens_that_cannot_be_are_refused(
         [GOOD_CHOICE, "x"],
     ],
 )
-def test_evidence_that_cannot_be_is_refused(
+def test_an_invalid_trace_is_refused(
     speaking_engine: DescribedEngineStarter, trace: object
 ) -> None:
-    """A log-probability is a finite number, and there is one entry for each token."""
+    """A log-probability is a finite number, and there is one entry per token."""
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
@@ -204,10 +204,10 @@ def test_evidence_that_cannot_be_is_refused(
         {"timing": {"decode_s": "1", "sample_s": 0}},
     ],
 )
-def test_an_end_or_a_time_that_cannot_be_is_refused(
+def test_an_invalid_stop_or_timing_is_refused(
     speaking_engine: DescribedEngineStarter, change: dict[str, Any]
 ) -> None:
-    """A generation says why it ended and how long it took, in words and numbers that exist."""
+    """A generation has a known stop reason, and times that are finite numbers."""
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
@@ -215,10 +215,10 @@ def test_an_end_or_a_time_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("key", ["prompt", "tokens", "stop", "timing"])
-def test_a_generation_without_a_part_is_refused(
+def test_a_generation_with_a_missing_key_is_refused(
     speaking_engine: DescribedEngineStarter, key: str
 ) -> None:
-    """The message names the part that is missing."""
+    """The message names the missing key."""
     with pytest.raises(EngineFailed) as caught:
         speaking_engine(without=[key]).generate(CELL, trace=False)
 
@@ -244,25 +244,25 @@ def test_a_generation_without_a_part_is_refused(
         {"facts": None},
     ],
 )
-def test_a_model_that_cannot_be_is_refused(
+def test_an_invalid_load_answer_is_refused(
     speaking_engine: DescribedEngineStarter, change: dict[str, Any]
 ) -> None:
-    """A loaded model has a digest, which may be pinned, and whole layers."""
+    """A loaded model has a digest, which may be pinned, and an integer number of layers."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'load' breaks protocol v1"):
         speaking_engine(load=change).load(model_spec_of(), FILE)
 
 
 @pytest.mark.parametrize("key", ["engine", "profile", "facts"])
-def test_a_description_without_a_part_is_refused(
+def test_a_description_with_a_missing_key_is_refused(
     speaking_engine: DescribedEngineStarter, key: str
 ) -> None:
-    """An engine that does not say what it is cannot be compared with anything."""
+    """An engine without a name or a profile cannot be compared with anything."""
     with pytest.raises(EngineFailed, match=f"breaks protocol v1: the key '{key}' is missing$"):
         speaking_engine(without=[key]).describe()
 
 
 @pytest.mark.parametrize("notes", ["text", {"a": 1}, [1], [""], ["x"] * 21])
-def test_notes_that_are_no_list_of_sentences_break_the_protocol(
+def test_notes_that_are_not_a_list_of_texts_break_the_protocol(
     speaking_engine: DescribedEngineStarter, notes: object
 ) -> None:
     """A note is a text, and an answer has at most 20 of them."""
@@ -271,26 +271,26 @@ def test_notes_that_are_no_list_of_sentences_break_the_protocol(
 
 
 @pytest.mark.parametrize(
-    ("token", "said"),
+    ("token", "fault"),
     [
         ([7, "61" * 4097], "a token of more than 4096 bytes"),
         ([10**4000, "61"], "expected a 64-bit integer, found a very large number"),
     ],
 )
-def test_a_token_that_no_model_has_is_refused(
-    speaking_engine: DescribedEngineStarter, token: list[Any], said: str
+def test_an_oversized_token_is_refused(
+    speaking_engine: DescribedEngineStarter, token: list[Any], fault: str
 ) -> None:
-    """It would end in a golden that no check reads again."""
+    """It would be recorded in a golden that no check can read."""
     with pytest.raises(EngineFailed) as caught:
         speaking_engine(generate={"tokens": [token]}).generate(CELL, trace=False)
 
-    assert str(caught.value) == (f"the engine's answer to 'generate' breaks protocol v1: {said}")
+    assert str(caught.value) == (f"the engine's answer to 'generate' breaks protocol v1: {fault}")
 
 
-def test_more_facts_than_a_report_has_room_for_are_refused(
+def test_too_many_facts_are_refused(
     speaking_engine: DescribedEngineStarter,
 ) -> None:
-    """Each of them would end in every golden and report."""
+    """Each of them would be copied into every golden and report."""
     facts = {f"fact{number}": "1" for number in range(201)}
 
     with pytest.raises(EngineFailed, match=r"breaks protocol v1: more than 200 facts$"):

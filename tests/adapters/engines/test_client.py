@@ -1,4 +1,4 @@
-"""An engine that speaks protocol v1, asked through the adapter as the checks ask it."""
+"""An engine that implements protocol v1, asked through the adapter."""
 
 import json
 from importlib.resources import files
@@ -16,7 +16,7 @@ from tests.fakes.values import cell_of, model_spec_of
 
 CELL = cell_of(max_tokens=4)
 FILE = ModelFile(path=Path("/models/tiny.gguf"), sha256=None)
-SAID = Generation(
+GENERATION = Generation(
     prompt=(Token(1, b"Say"), Token(2, b"")),
     tokens=(Token(7, b" 7"), Token(8, b" 8")),
     stop=Stop.END_OF_GENERATION,
@@ -30,28 +30,30 @@ EVIDENCE = (
 def test_describe_names_the_engine_as_the_matrix_does(
     speaking_engine: DescribedEngineStarter,
 ) -> None:
-    """The report carries the name from the matrix, and what the engine says of itself."""
+    """The report has the name from the matrix, and the engine's own facts."""
     assert speaking_engine().describe() == EngineReport(
-        name="foreign", profile="test-cpu", facts={"engine": "speaking", "device": "cpu"}
+        name="external", profile="test-cpu", facts={"engine": "speaking", "device": "cpu"}
     )
 
 
 def test_load_keeps_the_digest_as_a_fact(speaking_engine: DescribedEngineStarter) -> None:
-    """The provenance of a loaded model says what file it was."""
+    """The provenance of a loaded model has the digest of its file."""
     assert speaking_engine().load(model_spec_of(), FILE) == LoadedModel(
         sha256="5a" * 32, facts={"model.name": "tiny", "model.sha256": "5a" * 32}
     )
 
 
-def test_generate_returns_what_was_said(speaking_engine: DescribedEngineStarter) -> None:
-    """Bytes come out of their hex, and the time of the engine is the sum of its parts."""
-    said = speaking_engine().generate(CELL, trace=False)
+def test_generate_returns_the_tokens_and_the_engine_time(
+    speaking_engine: DescribedEngineStarter,
+) -> None:
+    """Bytes are decoded from hex, and the engine's time is the sum of its parts."""
+    timed = speaking_engine().generate(CELL, trace=False)
 
-    assert said == TimedGeneration(generation=SAID, engine_s=0.75)
+    assert timed == TimedGeneration(generation=GENERATION, engine_s=0.75)
 
 
 def test_notes_of_an_answer_are_safe_to_print(speaking_engine: DescribedEngineStarter) -> None:
-    """What an engine notes about a model or a prompt comes as printable lines."""
+    """Notes on a model or a prompt are escaped to printable lines."""
     notes = {"notes": ["no pre-tokenizer\x1b[2J", "two BOS tokens"]}
     engine = speaking_engine(load=notes, generate=notes)
     shown = ("no pre-tokenizer\\x1b[2J", "two BOS tokens")
@@ -60,15 +62,15 @@ def test_notes_of_an_answer_are_safe_to_print(speaking_engine: DescribedEngineSt
     assert engine.generate(CELL, trace=False).notes == shown
 
 
-def test_a_traced_run_brings_evidence(speaking_engine: DescribedEngineStarter) -> None:
-    """Each token of a traced run comes with its log-probability and the best alternatives."""
+def test_a_traced_run_has_a_trace(speaking_engine: DescribedEngineStarter) -> None:
+    """Each token comes with its log-probability and the best alternatives."""
     assert speaking_engine().generate(CELL, trace=True).generation.trace == EVIDENCE
 
 
 def test_the_requests_are_those_of_the_protocol(
     speaking_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
-    """What the gate writes is protocol v1 to the letter, with every setting of the cell."""
+    """Requests are exactly protocol v1, with every setting of the cell."""
     engine = speaking_engine(log=str(tmp_path / "log"))
     engine.describe()
     engine.load(model_spec_of(), FILE)
@@ -90,10 +92,10 @@ def test_the_requests_are_those_of_the_protocol(
     ]
 
 
-def test_the_requests_keep_to_the_published_schema(
+def test_the_requests_match_the_published_schema(
     speaking_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
-    """Whoever builds an engine by the schema understands the gate."""
+    """An engine that was written from the schema understands the gate."""
     engine = speaking_engine(log=str(tmp_path / "log"))
     engine.describe()
     engine.load(model_spec_of(), FILE)
@@ -108,7 +110,7 @@ def test_the_requests_keep_to_the_published_schema(
 def test_a_relative_model_file_is_sent_as_an_absolute_path(
     speaking_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
-    """The protocol promises an absolute path, wherever the cache was said to be."""
+    """The protocol promises an absolute path, also for a relative cache folder."""
     engine = speaking_engine(log=str(tmp_path / "log"))
     engine.load(model_spec_of(), ModelFile(path=Path("cache/tiny.gguf"), sha256=None))
 
@@ -116,23 +118,23 @@ def test_a_relative_model_file_is_sent_as_an_absolute_path(
     assert sent == str(Path.cwd() / "cache/tiny.gguf")
 
 
-def test_bytes_that_come_one_by_one_are_an_answer(speaking_engine: DescribedEngineStarter) -> None:
-    """A slow engine is a good engine as long as its line is complete in time."""
+def test_an_answer_may_arrive_byte_by_byte(speaking_engine: DescribedEngineStarter) -> None:
+    """A slow engine is fine as long as its line is complete in time."""
     assert speaking_engine(drip_s=0.0005).describe().profile == "test-cpu"
 
 
 def test_a_long_answer_is_read_whole(speaking_engine: DescribedEngineStarter) -> None:
-    """An answer may be larger than what a pipe holds."""
+    """An answer may be larger than the buffer of a pipe."""
     tokens = [[number, ""] for number in range(9_000)]
 
     engine = speaking_engine(generate={"tokens": tokens})
-    said = engine.generate(cell_of(max_tokens=9_000), trace=False)
+    timed = engine.generate(cell_of(max_tokens=9_000), trace=False)
 
-    assert [token.id for token in said.generation.tokens] == list(range(9_000))
+    assert [token.id for token in timed.generation.tokens] == list(range(9_000))
 
 
-def test_a_typed_error_is_no_failure(speaking_engine: DescribedEngineStarter) -> None:
-    """An engine that refuses is well: the measurement is unavailable, and it can be asked again."""
+def test_a_typed_error_does_not_end_the_engine(speaking_engine: DescribedEngineStarter) -> None:
+    """The measurement is unavailable, and the engine can be asked again."""
     engine = speaking_engine(answer={"error": {"kind": "out_of_context", "message": "too long"}})
 
     for _ in range(2):
@@ -141,10 +143,10 @@ def test_a_typed_error_is_no_failure(speaking_engine: DescribedEngineStarter) ->
         assert not isinstance(caught.value, EngineFailed)
 
 
-def test_the_message_of_an_error_cannot_move_a_cursor(
+def test_the_message_of_an_error_is_escaped(
     speaking_engine: DescribedEngineStarter,
 ) -> None:
-    """Control characters, ANSI escapes and bidirectional marks of a message are spelled out."""
+    """Control characters, ANSI escapes and bidirectional marks are escaped."""
     error = {"kind": "internal\x07", "message": "a\x1b[2J\u202eb\nc\ud800"}
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -154,7 +156,7 @@ def test_the_message_of_an_error_cannot_move_a_cursor(
 
 
 def test_the_message_of_an_error_is_bounded(speaking_engine: DescribedEngineStarter) -> None:
-    """A message of many pages is cut: it ends in a comment that somebody reads."""
+    """A very long message is cut, because it is shown in a comment."""
     error = {"kind": "internal", "message": "x" * 100_000}
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -164,10 +166,10 @@ def test_the_message_of_an_error_is_bounded(speaking_engine: DescribedEngineStar
 
 
 @pytest.mark.parametrize("on_device", [0, 3, 5])
-def test_layers_that_are_elsewhere_make_a_model_unavailable(
+def test_layers_on_another_device_make_a_model_unavailable(
     speaking_engine: DescribedEngineStarter, on_device: int
 ) -> None:
-    """A device that was asked for and is not used is never a measurement on it."""
+    """A run that is not on the requested device is never a measurement on it."""
     engine = speaking_engine(load={"layers_on_device": on_device})
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -183,16 +185,16 @@ def test_layers_that_are_elsewhere_make_a_model_unavailable(
 @pytest.mark.parametrize(
     "profile", ["../../x", "a/b", "", ".", "..", "-x", "a--b", "Upper", "a\n", "x" * 65, 7, None]
 )
-def test_a_profile_that_could_not_be_a_folder_is_refused(
+def test_a_profile_that_is_not_a_valid_folder_name_is_refused(
     speaking_engine: DescribedEngineStarter, profile: object
 ) -> None:
-    """A profile is a name, because goldens are written to the folder of that name."""
+    """Goldens are written to a folder of that name."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'describe' breaks protocol"):
         speaking_engine(describe={"profile": profile}).describe()
 
 
 def test_facts_are_safe_to_print(speaking_engine: DescribedEngineStarter) -> None:
-    """Names and values of the provenance are spelled out as one line each."""
+    """Names and values of facts are escaped to one line each."""
     engine = speaking_engine(describe={"engine": "a\nb", "facts": {"x\x1b": "\u2028"}})
 
     assert engine.describe().facts == {"engine": r"a\nb", r"x\x1b": r"\xe2\x80\xa8"}

@@ -1,4 +1,4 @@
-"""What an engine sees of the gate's environment: what it needs, and nothing that it could tell."""
+"""What an engine sees of the gate's environment: what it needs, and no secrets."""
 
 import os
 import subprocess
@@ -42,15 +42,15 @@ def environment_of(start: EngineStarter, *pass_env: str) -> dict[str, str]:
 
 
 def test_an_engine_sees_neither_secrets_nor_settings(start: EngineStarter) -> None:
-    """A token could be told to anyone, and a setting would change tokens behind our back."""
+    """A token could leak, and a setting would change results unnoticed."""
     assert environment_of(start) == ALWAYS | {
         "PATH": "the PATH of the gate",
         "CUDA_VISIBLE_DEVICES": "the CUDA_VISIBLE_DEVICES of the gate",
     }
 
 
-def test_a_variable_is_let_through_by_name(start: EngineStarter) -> None:
-    """`pass_env` opens the way for one variable, and for no other."""
+def test_pass_env_adds_a_variable_by_name(start: EngineStarter) -> None:
+    """`pass_env` adds exactly the variables that it names."""
     assert environment_of(start, "OMP_NUM_THREADS", "UNSET") == ALWAYS | {
         "PATH": "the PATH of the gate",
         "CUDA_VISIBLE_DEVICES": "the CUDA_VISIBLE_DEVICES of the gate",
@@ -58,8 +58,8 @@ def test_a_variable_is_let_through_by_name(start: EngineStarter) -> None:
     }
 
 
-def test_what_is_always_set_cannot_be_let_through(start: EngineStarter) -> None:
-    """The order of the devices decides on which of them a golden was made."""
+def test_fixed_variables_cannot_be_overridden(start: EngineStarter) -> None:
+    """The order of the devices decides which of them made a golden."""
     assert environment_of(start, "CUDA_DEVICE_ORDER")["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
@@ -72,7 +72,7 @@ _PROGRAM = (
 
 @pytest.mark.parametrize(("given", "kept"), [("-I", "-I"), ("-P", "-P"), ("-B", "-P")])
 def test_a_module_is_as_isolated_as_the_gate(given: str, kept: str) -> None:
-    """The current folder is no place for modules; an isolated gate hands its isolation on."""
+    """No module is imported from the current folder; an isolated gate passes its isolation on."""
     done = subprocess.run(
         [sys.executable, given, "-c", _PROGRAM], capture_output=True, check=True, text=True
     )
@@ -80,10 +80,10 @@ def test_a_module_is_as_isolated_as_the_gate(given: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["models", "fetch", "tiny-qwen2"]])
-def test_an_isolated_gate_measures_the_library_that_was_installed(
+def test_an_isolated_gate_measures_the_installed_library(
     tmp_path: Path, command: list[str]
 ) -> None:
-    """A job sets `PYTHONPATH` for its own code, and that may hold modules of any name."""
+    """A job sets `PYTHONPATH` for its own code, which may contain modules of any name."""
     for name in ("gguf", "llama_cpp", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('another library')\n", "utf-8")
     hostile = {"PYTHONPATH": str(tmp_path), "REPRO_GATE_CACHE": str(tmp_path / "cache")}

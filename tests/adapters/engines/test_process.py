@@ -1,4 +1,4 @@
-"""Engines that die, hang or do not stop talking: each is an `EngineFailed` that says how."""
+"""Engines that die, hang or write without end: each is an `EngineFailed` with its cause."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ HUGE_PROMPT = replace(cell_of(), text="x" * 2**20)
 def test_an_engine_that_does_not_answer_in_time_is_killed(
     failing_engine: DescribedEngineStarter, fault: str
 ) -> None:
-    """Neither silence nor a trickle of bytes can hold the gate for longer than was allowed."""
+    """Neither silence nor a trickle of bytes blocks the gate beyond the time limit."""
     engine = failing_engine(fault, timeout_s=0.3)
     (child,) = children_of(os.getpid())
 
@@ -43,41 +43,41 @@ def test_an_engine_that_does_not_answer_in_time_is_killed(
 
 
 @pytest.mark.parametrize("fault", ["deaf", "sip", "shut"])
-def test_a_request_that_nobody_reads_does_not_block(
+def test_an_unread_request_does_not_block(
     failing_engine: DescribedEngineStarter, fault: str
 ) -> None:
-    """A prompt that is larger than a pipe waits for the engine no longer than an answer would."""
+    """A prompt larger than a pipe waits no longer for the engine than for its answer."""
     with pytest.raises(EngineFailed, match=r"^the engine did not answer 'generate' within 0\.5 s"):
         failing_engine(fault, timeout_s=0.5).generate(HUGE_PROMPT, trace=False)
 
 
-def test_a_request_that_is_larger_than_a_pipe_arrives(
+def test_a_request_larger_than_a_pipe_arrives(
     speaking_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
-    """It is written as the engine reads it."""
+    """It is written as fast as the engine reads it."""
     speaking_engine(log=str(tmp_path / "log")).generate(HUGE_PROMPT, trace=False)
 
     assert HUGE_PROMPT.text.encode() in (tmp_path / "log").read_bytes()
 
 
-def test_a_request_that_breaks_off_is_told_by_the_death(
+def test_a_broken_pipe_is_reported_as_the_death_of_the_engine(
     failing_engine: DescribedEngineStarter,
 ) -> None:
-    """A broken pipe is no error of its own: the engine died, and that is what is told."""
+    """The broken pipe is not an error of its own."""
     with pytest.raises(EngineFailed, match=r"^the engine ended with exit code 3 at 'generate'$"):
         failing_engine("leave").generate(HUGE_PROMPT, trace=False)
 
 
-def test_a_line_without_an_end_is_cut_off(failing_engine: DescribedEngineStarter) -> None:
-    """An engine out of control cannot fill our memory."""
+def test_a_line_without_an_end_is_an_error(failing_engine: DescribedEngineStarter) -> None:
+    """A runaway engine cannot fill the memory of the gate."""
     with pytest.raises(EngineFailed) as caught:
         failing_engine("flood").describe()
 
     assert str(caught.value) == "the engine answered 'describe' with more than 16777216 bytes"
 
 
-def test_an_exit_is_told_by_its_code(failing_engine: DescribedEngineStarter) -> None:
-    """A death in the middle of a request says of what."""
+def test_an_exit_is_reported_with_its_code(failing_engine: DescribedEngineStarter) -> None:
+    """So is the request in which it happened."""
     with pytest.raises(EngineFailed) as caught:
         failing_engine("exit").generate(cell_of(), trace=False)
 
@@ -85,7 +85,7 @@ def test_an_exit_is_told_by_its_code(failing_engine: DescribedEngineStarter) -> 
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("crash", "the engine was ended by SIGSEGV at 'describe'"),
         (
@@ -97,20 +97,20 @@ def test_an_exit_is_told_by_its_code(failing_engine: DescribedEngineStarter) -> 
         ),
     ],
 )
-def test_a_death_by_signal_is_told_by_its_name(
-    failing_engine: DescribedEngineStarter, fault: str, told: str
+def test_a_death_by_signal_is_reported_with_its_name(
+    failing_engine: DescribedEngineStarter, fault: str, message: str
 ) -> None:
-    """A crash and an assertion of the engine are told apart, with its own last words."""
+    """A crash and a failed assertion can be distinguished, and stderr is quoted."""
     with pytest.raises(EngineFailed) as caught:
         failing_engine(fault).describe()
 
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
-def test_the_last_words_are_three_lines_that_are_safe_to_print(
+def test_the_last_three_lines_of_stderr_are_quoted_safely(
     failing_engine: DescribedEngineStarter,
 ) -> None:
-    """What an engine wrote to stderr is quoted without its power over a terminal."""
+    """They are escaped, so they have no effect on a terminal."""
     with pytest.raises(EngineFailed) as caught:
         failing_engine("complain and exit").describe()
 
@@ -120,16 +120,16 @@ def test_the_last_words_are_three_lines_that_are_safe_to_print(
     )
 
 
-def test_the_last_words_are_bounded(failing_engine: DescribedEngineStarter) -> None:
-    """A megabyte on stderr neither blocks the engine nor becomes a message."""
+def test_the_quoted_stderr_is_bounded(failing_engine: DescribedEngineStarter) -> None:
+    """A megabyte on stderr neither blocks the engine nor fills the message."""
     with pytest.raises(EngineFailed) as caught:
         failing_engine("complain at length").describe()
 
     assert str(caught.value).endswith(f"; its stderr ends with: {'x' * 2000}")
 
 
-def test_an_engine_that_hangs_up_is_killed(failing_engine: DescribedEngineStarter) -> None:
-    """Without its stdout it will never answer, however long it lives."""
+def test_an_engine_that_closes_its_stdout_is_killed(failing_engine: DescribedEngineStarter) -> None:
+    """Without its stdout it can never answer."""
     engine = failing_engine("hang up")
     (child,) = children_of(os.getpid())
 
@@ -142,7 +142,7 @@ def test_an_engine_that_hangs_up_is_killed(failing_engine: DescribedEngineStarte
 def test_a_death_is_noticed_although_a_grandchild_holds_the_pipe(
     failing_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
-    """Stdout does not end with the engine when something that it started still has it."""
+    """Stdout stays open when a child of the engine still has it."""
     engine = failing_engine("leave a child", str(tmp_path / "pid"))
 
     with pytest.raises(EngineFailed, match=r"^the engine ended with exit code 3 at 'describe'$"):
@@ -155,7 +155,7 @@ def test_a_death_is_noticed_although_a_grandchild_holds_the_pipe(
 def test_a_grandchild_dies_with_the_engine(
     failing_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
-    """What an engine started is killed along with it."""
+    """Everything that an engine started is killed with it."""
     engine = failing_engine("work with a child", str(tmp_path / "pid"))
 
     with pytest.raises(EngineFailed, match=r"not protocol v1: nonsense$"):
@@ -168,7 +168,7 @@ def test_a_grandchild_dies_with_the_engine(
 def test_a_daemon_dies_with_the_engine(
     failing_engine: DescribedEngineStarter, tmp_path: Path, fault: str
 ) -> None:
-    """So does one that has left its group and its parent, also when the engine died first."""
+    """So is a process that left its group and its parent, even if the engine died first."""
     other = failing_engine("work with a daemon", str(tmp_path / "other"))
     engine = failing_engine(fault, str(tmp_path / "pid"))
 
@@ -182,7 +182,7 @@ def test_a_daemon_dies_with_the_engine(
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "reason"),
     [
         ("/no/such/engine", "[Errno 2] No such file or directory: '/no/such/engine'"),
         ("no-such-engine", "[Errno 2] No such file or directory: 'no-such-engine'"),
@@ -191,18 +191,18 @@ def test_a_daemon_dies_with_the_engine(
     ],
 )
 def test_a_program_that_cannot_be_started_fails_at_the_first_request(
-    start: EngineStarter, program: str, told: str
+    start: EngineStarter, program: str, reason: str
 ) -> None:
-    """Starting never raises: the cells of the engine become inconclusive, and the check goes on."""
+    """Starting never raises: the engine's cells become inconclusive, and the check continues."""
     engine = start(command_spec(program))
 
     with pytest.raises(EngineFailed) as caught:
         engine.describe()
 
-    assert str(caught.value) == f"the engine could not be started: {told}"
+    assert str(caught.value) == f"the engine could not be started: {reason}"
 
 
-def test_a_file_that_may_not_be_executed_fails_at_the_first_request(
+def test_a_file_that_is_not_executable_fails_at_the_first_request(
     start: EngineStarter, tmp_path: Path
 ) -> None:
     """The message names the file, which needs a chmod."""
@@ -216,7 +216,7 @@ def test_a_file_that_may_not_be_executed_fails_at_the_first_request(
 def test_a_text_without_an_interpreter_fails_at_the_first_request(
     start: EngineStarter, tmp_path: Path
 ) -> None:
-    """An executable file that the kernel cannot execute is no crash of ours."""
+    """An executable file without a known format is not a crash of the gate."""
     program = tmp_path / "engine"
     program.write_text("print('hello')\n", "ascii")
     program.chmod(0o755)
@@ -225,8 +225,8 @@ def test_a_text_without_an_interpreter_fails_at_the_first_request(
         start(command_spec(str(program))).describe()
 
 
-def test_a_closed_engine_says_so(speaking_engine: DescribedEngineStarter) -> None:
-    """Asking a closed engine is a failure with a reason, not an accident."""
+def test_a_closed_engine_fails_with_a_reason(speaking_engine: DescribedEngineStarter) -> None:
+    """Asking a closed engine raises `EngineFailed`."""
     engine = speaking_engine()
     engine.close()
 
@@ -235,7 +235,7 @@ def test_a_closed_engine_says_so(speaking_engine: DescribedEngineStarter) -> Non
 
 
 def test_closing_leaves_no_process(speaking_engine: DescribedEngineStarter) -> None:
-    """After `close` there is neither an engine nor a zombie, and a second `close` is fine."""
+    """After `close` there is neither an engine nor a zombie, and a second `close` is allowed."""
     engine = speaking_engine(facts="pid")
     pid = int(engine.describe().facts["pid"])
     assert children_of(os.getpid()) == [pid]
@@ -246,10 +246,10 @@ def test_closing_leaves_no_process(speaking_engine: DescribedEngineStarter) -> N
     assert children_of(os.getpid()) == []
 
 
-def test_closing_an_engine_that_died_leaves_no_process(
+def test_closing_a_dead_engine_leaves_no_process(
     failing_engine: DescribedEngineStarter,
 ) -> None:
-    """A dead engine is closed like a living one."""
+    """A dead engine is closed like a running one."""
     engine = failing_engine("crash")
     with pytest.raises(EngineFailed):
         engine.describe()
@@ -260,7 +260,7 @@ def test_closing_an_engine_that_died_leaves_no_process(
 
 
 def test_closing_leaves_no_file_open(speaking_engine: DescribedEngineStarter) -> None:
-    """Hundreds of engines may come and go in one check."""
+    """One check may start hundreds of engines."""
     before = set(Path("/proc/self/fd").iterdir())
     engine = speaking_engine()
     engine.describe()
@@ -271,7 +271,7 @@ def test_closing_leaves_no_file_open(speaking_engine: DescribedEngineStarter) ->
 
 
 def test_an_engine_runs_in_the_folder_of_the_matrix(tmp_path: Path) -> None:
-    """A relative command means the same wherever the gate is called from."""
+    """A relative command means the same wherever the gate is started."""
     engine = EngineProcesses(tmp_path).start(command_spec(*speaking({"facts": "folder"})))
     with closing(engine):
         assert engine.describe().facts["folder"] == str(tmp_path)
@@ -292,7 +292,7 @@ def test_an_engine_that_was_started_early_is_used_once() -> None:
     second.close()
 
 
-def test_an_engine_that_nobody_asked_for_is_ended() -> None:
+def test_an_unused_engine_is_ended() -> None:
     """A check that stops before it measures leaves no process behind."""
     engines = EngineProcesses()
     before = children_of(os.getpid())
@@ -305,7 +305,7 @@ def test_an_engine_that_nobody_asked_for_is_ended() -> None:
 
 
 BUILT_IN = "EngineSpec(kind=EngineKind.LLAMA_CPP, command=(), **REST)"
-FOREIGN = f"EngineSpec(kind=EngineKind.COMMAND, command={speaking({})!r}, **REST)"
+EXTERNAL = f"EngineSpec(kind=EngineKind.COMMAND, command={speaking({})!r}, **REST)"
 GATE = """
 import sys, time
 from repro_gate.adapters.engines.client import EngineProcesses
@@ -319,9 +319,9 @@ time.sleep(60)
 """
 
 
-@pytest.fixture(name="gate", params=[BUILT_IN, FOREIGN], ids=["built-in", "foreign"])
+@pytest.fixture(name="gate", params=[BUILT_IN, EXTERNAL], ids=["built-in", "external"])
 def _gate(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """Give a process that has an engine, which has answered once."""
+    """Yield a gate process whose engine has answered once."""
     command = [sys.executable, "-c", GATE.format(spec=request.param)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gate:
         assert gate.stdout is not None
@@ -330,8 +330,8 @@ def _gate(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
         gate.kill()
 
 
-def test_no_engine_outlives_a_gate_that_was_killed(gate: subprocess.Popen[str]) -> None:
-    """Even a gate that could not clean up leaves nothing that holds a GPU."""
+def test_no_engine_outlives_a_killed_gate(gate: subprocess.Popen[str]) -> None:
+    """A gate that could not clean up leaves no process that holds a GPU."""
     (engine,) = children_of(gate.pid)
     assert is_running(engine)
 

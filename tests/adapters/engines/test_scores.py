@@ -1,4 +1,4 @@
-"""`score`, asked through the adapter; what cannot be an answer is never believed."""
+"""`score`, asked through the adapter; invalid answers are not used."""
 
 import json
 import math
@@ -24,17 +24,17 @@ ENCODING = Encoding(
 
 
 @pytest.mark.parametrize("asked", [BY_TEXT, BY_IDS])
-def test_a_score_is_what_the_engine_said(
+def test_a_score_has_tokens_values_and_time(
     speaking_engine: DescribedEngineStarter, asked: ScoreRequest
 ) -> None:
-    """Tokens with their bytes, a value for each of the response, and the time that it took."""
+    """Tokens with their bytes, one value per token of the response, and the time."""
     assert speaking_engine().score(asked) == Scored(
         encoding=ENCODING, logprobs=(-0.5, -0.25), sampling_logprobs=None, engine_s=0.25
     )
 
 
-def test_a_temperature_brings_sampling_values(speaking_engine: DescribedEngineStarter) -> None:
-    """They come beside the raw ones, never in their place."""
+def test_a_temperature_adds_sampling_values(speaking_engine: DescribedEngineStarter) -> None:
+    """They come in addition to the raw ones."""
     scored = speaking_engine().score(SAMPLING)
 
     assert (scored.logprobs, scored.sampling_logprobs) == ((-0.5, -0.25), (-1.0, -0.5))
@@ -43,7 +43,7 @@ def test_a_temperature_brings_sampling_values(speaking_engine: DescribedEngineSt
 def test_the_requests_are_those_of_the_protocol(
     speaking_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
-    """A temperature is sent only when one is wanted, and the schema knows each request."""
+    """A temperature is sent only when needed, and each request matches the schema."""
     engine = speaking_engine(log=str(tmp_path / "log"))
     for asked in (BY_TEXT, BY_IDS, SAMPLING):
         engine.score(asked)
@@ -61,12 +61,12 @@ def test_the_requests_are_those_of_the_protocol(
 
 
 def test_a_value_above_0_is_left_to_the_judge(speaking_engine: DescribedEngineStarter) -> None:
-    """It is a number, so the draw is invalid; the engine keeps to the protocol and is not ended."""
+    """It is a number, so the draw is invalid, but the engine follows the protocol."""
     assert speaking_engine(score={"logprobs": [0.5, -1]}).score(BY_TEXT).logprobs == (0.5, -1.0)
 
 
-def test_an_engine_without_scores_is_well(speaking_engine: DescribedEngineStarter) -> None:
-    """To answer that there is no such method is no failure."""
+def test_an_engine_without_scores_has_not_failed(speaking_engine: DescribedEngineStarter) -> None:
+    """Refusing the method is not a failure."""
     error = {"kind": "bad_request", "message": "there is no method 'score'"}
 
     with pytest.raises(MeasurementUnavailable, match=r"^bad_request: there is no method 'score'$"):
@@ -106,10 +106,10 @@ def test_an_engine_without_scores_is_well(speaking_engine: DescribedEngineStarte
         {"timing": {"decode_s": math.nan}},
     ],
 )
-def test_an_answer_that_cannot_be_is_refused(
+def test_an_invalid_answer_is_refused(
     speaking_engine: DescribedEngineStarter, change: Mapping[str, Any]
 ) -> None:
-    """Each token of the response has one finite value, and a time is not below 0."""
+    """Each token of the response has one finite value, and times are not negative."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'score' breaks protocol v1"):
         speaking_engine(score=change).score(BY_TEXT)
 
@@ -128,7 +128,7 @@ def test_an_answer_that_cannot_be_is_refused(
 def test_other_ids_than_were_sent_are_refused(
     speaking_engine: DescribedEngineStarter, change: Mapping[str, Any]
 ) -> None:
-    """An engine that adds to ids, or changes them, is about something else."""
+    """An engine that adds or changes ids has scored something else."""
     with pytest.raises(EngineFailed, match="the tokens are not those that were sent"):
         speaking_engine(score=change).score(BY_IDS)
 
@@ -141,18 +141,18 @@ def test_other_ids_than_were_sent_are_refused(
         {"sampling_logprobs": [-0.5, math.inf]},
     ],
 )
-def test_sampling_values_are_held_to_the_same(
+def test_sampling_values_are_checked_like_raw_ones(
     speaking_engine: DescribedEngineStarter, change: Mapping[str, Any]
 ) -> None:
-    """One finite value for each token of the response."""
+    """One finite value per token of the response."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'score' breaks protocol v1"):
         speaking_engine(score=change).score(SAMPLING)
 
 
 @pytest.mark.parametrize("key", ["prompt", "response", "logprobs", "sampling_logprobs", "timing"])
-def test_a_score_without_a_part_is_refused(
+def test_a_score_with_a_missing_key_is_refused(
     speaking_engine: DescribedEngineStarter, key: str
 ) -> None:
-    """The message names the part that is missing."""
+    """The message names the missing key."""
     with pytest.raises(EngineFailed, match=f"^the engine's answer to 'score' breaks.*'{key}'"):
         speaking_engine(without=[key]).score(SAMPLING)

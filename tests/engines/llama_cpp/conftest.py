@@ -30,7 +30,7 @@ def start_engine() -> Iterator[EngineStarter]:
 
 @pytest.fixture
 def engine_without_memory() -> Iterator[DrivenEngine]:
-    """Give an engine that may have no more than 12 GiB of address space."""
+    """Yield an engine that is limited to 12 GiB of address space."""
     command = ("sh", "-c", f"ulimit -v {12 * 2**20}; exec {shlex.join(LLAMA_CPP)}")
     # Both a GPU and idle threads reserve address space.
     env = {"CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
@@ -40,13 +40,13 @@ def engine_without_memory() -> Iterator[DrivenEngine]:
 
 @pytest.fixture
 def fresh_engine(start_engine: EngineStarter) -> DrivenEngine:
-    """Return an engine that nobody has asked anything."""
+    """Return an engine before its first request."""
     return start_engine()
 
 
 @pytest.fixture(scope="module")
 def idle_engine() -> Iterator[DrivenEngine]:
-    """Give an engine without a model, which the tests of a module share."""
+    """Yield an engine without a model, shared by the tests of a module."""
     with closing(DrivenEngine({})) as driven:
         yield driven
 
@@ -65,7 +65,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> ModelMaker:
 
 @pytest.fixture(scope="module", params=["tiny-qwen2", "tiny-phi3"])
 def engine(request: pytest.FixtureRequest, tiny_model: ModelMaker) -> Iterator[DrivenEngine]:
-    """Give an engine with a tiny model loaded, for each of the models."""
+    """Yield an engine with a tiny model loaded, for each of the models."""
     with closing(DrivenEngine({})) as driven:
         driven.load(tiny_model(request.param).path)
         yield driven

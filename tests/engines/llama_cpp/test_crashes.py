@@ -1,4 +1,4 @@
-"""What cannot be answered ends the process by a signal, and never with a made-up answer."""
+"""What llama.cpp cannot compute ends the process by a signal, never with a made-up answer."""
 
 import signal
 from collections.abc import Callable
@@ -53,10 +53,10 @@ def test_an_abort_of_llama_cpp_leaves_its_message_on_stderr(
     )
 
 
-def test_a_crash_of_llama_cpp_is_the_end_of_the_process(
+def test_a_crash_of_llama_cpp_ends_the_process(
     fresh_engine: "DrivenEngine", tmp_path: Path, engine_load_params: "LoadParams"
 ) -> None:
-    """A Phi-3 without its attention matrices ends the process as its first graph is built."""
+    """A Phi-3 without its attention matrices ends the process when its first graph is built."""
     recipe = RECIPES["tiny-phi3"]
     layer: Layer = recipe.architecture.layer
 
@@ -73,7 +73,7 @@ def test_a_crash_of_llama_cpp_is_the_end_of_the_process(
 def test_logits_that_overflow_are_refused(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", tmp_path: Path
 ) -> None:
-    """Weights that are finite can still give logits that are not; no token is drawn from them."""
+    """Finite weights can still give logits that are not finite; no token is drawn from them."""
     data = tiny_model("tiny-qwen2").path.read_bytes()
     huge = b"\x99\x76\x61\x7f" * 64  # 3e38 in the whole last row of output.weight
     path = tmp_path / "huge.gguf"

@@ -1,4 +1,4 @@
-"""The same on an NVIDIA GPU: every layer is on it, and cold runs agree to the bit."""
+"""The engine on an NVIDIA GPU: every layer is on it, and cold runs agree to the bit."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture
 def describe(fresh_engine: "DrivenEngine") -> Any:
-    """Return what the engine says about the first GPU; skip where there is none."""
+    """Return the engine's description of the first GPU; skip without one."""
     fresh_engine.send(Method.DESCRIBE, {"device": "cuda"})
     answer = fresh_engine.receive()
     if answer.get("error", {}).get("kind") == "device_unavailable":
@@ -43,7 +43,7 @@ def test_every_layer_is_on_the_gpu(
     engine_load_params: "LoadParams",
     name: str,
 ) -> None:
-    """The two layers, the output layer and the KV cache are where they were asked to be."""
+    """The two layers, the output layer and the KV cache are on the requested device."""
     params = engine_load_params(tiny_model(name).path) | {"device": "cuda"}
     answer = fresh_engine.ask(Method.LOAD, **params)
     assert (answer["layers"], answer["layers_on_device"]) == (3, 3)

@@ -1,4 +1,4 @@
-"""What is known about a GPU's software is read where it can be, and left out elsewhere."""
+"""Facts about the software of a GPU are read where possible, and omitted elsewhere."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ OPEN = (
 
 
 @pytest.mark.parametrize(("text", "version"), [(CLOSED, "535.129.03"), (OPEN, "570.86.15")])
-def test_the_driver_says_its_version_in_proc(
+def test_the_driver_version_is_read_from_proc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, version: str
 ) -> None:
     """Both kernel modules are understood."""
@@ -26,7 +26,7 @@ def test_the_driver_says_its_version_in_proc(
     assert cuda.versions()["nvidia_driver"] == version
 
 
-def test_nvidia_smi_is_asked_where_proc_is_silent(
+def test_nvidia_smi_is_the_fallback_for_proc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first of several equal answers is the version."""
@@ -41,7 +41,7 @@ def test_nvidia_smi_is_asked_where_proc_is_silent(
 def test_without_an_nvidia_driver_nothing_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A missing program is no error."""
+    """A missing program is not an error."""
     monkeypatch.setattr(cuda, "_DRIVER_FILE", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cuda.versions()["nvidia_driver"] is None

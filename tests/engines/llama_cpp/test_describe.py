@@ -1,4 +1,4 @@
-"""`describe` says what the engine is, and which class of machine its results hold for."""
+"""`describe` reports what the engine is, and the profile for which its results are valid."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ def test_facts_name_neither_host_nor_user(start_engine: "EngineStarter") -> None
 def test_variables_that_change_results_are_facts(
     start_engine: "EngineStarter", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what is set, and only what llama.cpp or its libraries read."""
+    """Only those that are set, and that llama.cpp or its libraries read."""
     for name in list(os.environ):
         if re.match(r"OMP_|OPENBLAS_|MKL_|CUDA_|LD_|GGML_", name):
             monkeypatch.delenv(name)
@@ -75,10 +75,8 @@ def test_variables_that_change_results_are_facts(
 
 
 @pytest.mark.parametrize("device", ["cuda:9", "cuda:99"])
-def test_a_device_that_is_not_there_is_unavailable(
-    idle_engine: "DrivenEngine", device: str
-) -> None:
-    """The message names the device asked for, and what there is."""
+def test_a_missing_device_is_unavailable(idle_engine: "DrivenEngine", device: str) -> None:
+    """The message names the requested device and the available ones."""
     kind, message = idle_engine.refusal(Method.DESCRIBE, device=device)
     assert kind == "device_unavailable"
     assert message.startswith(f"{device} is not among the devices of this llama.cpp (")
@@ -86,10 +84,10 @@ def test_a_device_that_is_not_there_is_unavailable(
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:0:1", "CPU", "", 0])
-def test_a_name_that_is_no_device_is_a_bad_request(
+def test_an_invalid_device_name_is_a_bad_request(
     idle_engine: "DrivenEngine", device: object
 ) -> None:
-    """The message says what a device is."""
+    """The message lists the valid forms."""
     kind, message = idle_engine.refusal(Method.DESCRIBE, device=device)
     assert kind == "bad_request"
     assert "device" in message

@@ -1,4 +1,4 @@
-"""`generate` runs a cell cold: the same tokens whatever came before, drawn as documented."""
+"""`generate` runs a cell cold: the same tokens after any other request, drawn as documented."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def test_a_fresh_process_gives_the_same_tokens(
 
 
 def test_earlier_cells_change_nothing(engine: "DrivenEngine") -> None:
-    """A cell after others that share its prompt or the beginning of it is as cold as alone."""
+    """A cell after others with the same prompt, or the start of it, is as cold as alone."""
     alone = engine.generate(trace=True)
     engine.generate(prompt="The quick brown dog", seed=7)
     engine.generate(max_tokens=1)
@@ -65,12 +65,12 @@ def test_a_trace_changes_no_token(engine: "DrivenEngine") -> None:
 
 
 def test_seeds_differ(engine: "DrivenEngine") -> None:
-    """Eight seeds give more than one sequence, or a drift could not be seen."""
+    """Eight seeds give more than one sequence; otherwise drift could not be seen."""
     sequences = {str(engine.generate(seed=seed)["tokens"]) for seed in range(1, 9)}
     assert len(sequences) > 1
 
 
-def test_a_longer_run_begins_like_a_shorter_one(engine: "DrivenEngine") -> None:
+def test_a_longer_run_starts_like_a_shorter_one(engine: "DrivenEngine") -> None:
     """The limit ends a run and changes nothing else."""
     longer = engine.generate(max_tokens=8)["tokens"]
     shorter = engine.generate(max_tokens=5)
@@ -85,7 +85,7 @@ def test_temperature_zero_takes_the_likeliest_token(engine: "DrivenEngine") -> N
 
 
 def test_a_trace_has_raw_log_probabilities(engine: "DrivenEngine") -> None:
-    """The five best are sorted, and the chosen token has its own value among them or below."""
+    """The five best are sorted, and the chosen token has its own value."""
     result = engine.generate(trace=True)
     for (token, _), entry in zip(result["tokens"], result["trace"], strict=True):
         best = dict(entry["best"])
@@ -143,7 +143,7 @@ def _mt19937(seed: int) -> Any:
 def test_the_token_that_ends_a_generation_is_part_of_it(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """A run that ends early says so, and its last token shows its name."""
+    """The stop reason says so, and the last token shows its name."""
     fresh_engine.load(tiny_model("tiny-qwen2").path)
     runs = [fresh_engine.generate(seed=seed, max_tokens=100) for seed in range(1, 40)]
     ended = [run for run in runs if run["stop"] == "end_of_generation"]
@@ -166,7 +166,7 @@ def test_special_tokens_of_a_prompt_are_parsed(
 def test_the_bytes_of_a_prompt_are_its_text(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """Any text comes back from its tokens, a NUL and a part of an emoji's bytes included."""
+    """The tokens of any text spell it, including a NUL and a part of an emoji's bytes."""
     fresh_engine.load(tiny_model("tiny-qwen2").path)
     text = "naïve \0 🍁 end\n"
     prompt = fresh_engine.generate(prompt=text, max_tokens=1)["prompt"]
@@ -184,10 +184,10 @@ def test_a_prompt_without_tokens_is_a_bad_request(
 
 
 def test_a_cell_that_fits_exactly_is_run(engine: "DrivenEngine") -> None:
-    """The last place of the context can be used."""
-    room = 256 - len(engine.generate()["prompt"])
-    result = engine.generate(max_tokens=room, seed=5)
-    assert len(result["tokens"]) == room or result["stop"] == "end_of_generation"
+    """The last position of the context can be used."""
+    available = 256 - len(engine.generate()["prompt"])
+    result = engine.generate(max_tokens=available, seed=5)
+    assert len(result["tokens"]) == available or result["stop"] == "end_of_generation"
 
 
 def test_a_cell_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") -> None:
@@ -200,10 +200,10 @@ def test_a_cell_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") -> N
     )
 
 
-def test_a_prompt_goes_in_one_batch_or_not_at_all(
+def test_a_prompt_is_decoded_in_one_batch_or_refused(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """A prompt in pieces would be another numeric mode."""
+    """A split prompt would be another numeric mode."""
     fresh_engine.load(tiny_model("tiny-qwen2").path, n_batch=4)
     tokens = len("!?!?!?")
     assert fresh_engine.refusal(Method.GENERATE, **(CELL | {"prompt": "!?!?!?"})) == (
@@ -231,7 +231,7 @@ def test_a_prompt_goes_in_one_batch_or_not_at_all(
         ({"typical_p": 1}, "the unknown key 'typical_p'"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(
+def test_an_invalid_value_is_named(
     engine: "DrivenEngine", change: dict[str, Any], named: str
 ) -> None:
     """A wrong value is a bad request, never a silent default."""

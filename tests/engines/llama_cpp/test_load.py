@@ -1,4 +1,4 @@
-"""`load` takes one model file with explicit settings, or says why not."""
+"""`load` takes one model file with explicit settings, or refuses it with a reason."""
 
 import os
 from pathlib import Path
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from tests.fakes.driven_engine import DrivenEngine
 
 
-def test_the_answer_says_what_is_loaded_and_where(
+def test_the_answer_has_the_model_and_its_placement(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """Two layers and the output layer are on the CPU, as asked."""
+    """Two layers and the output layer are on the CPU, as requested."""
     made = tiny_model("tiny-qwen2")
     answer = fresh_engine.load(made.path)
     facts = answer.pop("facts")
@@ -40,10 +40,10 @@ def test_the_answer_says_what_is_loaded_and_where(
     }
 
 
-def test_settings_are_reported_as_they_are_in_effect(
+def test_effective_settings_are_reported(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """llama.cpp rounds a context of 300 places up to 512, and the facts say so."""
+    """llama.cpp rounds a context of 300 tokens up to 512, and the facts show it."""
     facts = fresh_engine.load(
         tiny_model("tiny-phi3").path,
         n_ctx=300, n_batch=128, threads=2, flash_attention=True, kv_type="f16", repack=False,
@@ -70,7 +70,7 @@ def test_settings_are_reported_as_they_are_in_effect(
     }
 
 
-def test_a_second_model_takes_the_place_of_the_first(
+def test_a_second_model_replaces_the_first(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
     """What a model generates does not depend on the models before it."""
@@ -83,7 +83,7 @@ def test_a_second_model_takes_the_place_of_the_first(
     assert other != alone
 
 
-def test_the_expected_digest_is_no_obstacle(
+def test_the_expected_digest_is_accepted(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", engine_load_params: "LoadParams"
 ) -> None:
     """The right sha256 loads."""
@@ -95,7 +95,7 @@ def test_the_expected_digest_is_no_obstacle(
 def test_another_digest_is_refused_before_llama_cpp_reads_the_file(
     idle_engine: "DrivenEngine", tmp_path: Path, engine_load_params: "LoadParams"
 ) -> None:
-    """A file that is no model at all is told apart by its digest, not by its content."""
+    """A file that is not a model is identified by its digest, not by its content."""
     path = tmp_path / "model.gguf"
     path.write_bytes(b"")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -107,29 +107,29 @@ def test_another_digest_is_refused_before_llama_cpp_reads_the_file(
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "reason"),
     [
         (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "not a GGUF file"),
         (lambda data: data[:-4] + b"\x00\x00\xc0\x7f", "'output.weight' has invalid data"),
     ],
     ids=["lfs-pointer", "nan-weight"],
 )
-def test_a_file_that_is_no_sound_model_is_invalid(
+def test_a_damaged_model_is_invalid(
     *,
     idle_engine: "DrivenEngine",
     tiny_model: "ModelMaker",
     tmp_path: Path,
     engine_load_params: "LoadParams",
     damage: Any,
-    told: str,
+    reason: str,
 ) -> None:
-    """The message has llama.cpp's reason, and the engine goes on."""
+    """The message has llama.cpp's reason, and the engine keeps running."""
     sound = tiny_model("tiny-qwen2").path
     path = tmp_path / "model.gguf"
     path.write_bytes(damage(sound.read_bytes()))
     kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
     assert kind == "model_invalid"
-    assert told in message
+    assert reason in message
     assert idle_engine.load(sound)["layers"] == 3
 
 
@@ -140,29 +140,29 @@ def test_what_is_not_a_file_is_invalid(
     engine_load_params: "LoadParams",
     kind_of_file: str,
 ) -> None:
-    """The message names the path and what is wrong with it; a pipe is not waited for."""
+    """The message names the path and the fault; opening a pipe does not block."""
     path = tmp_path / "model.gguf"
     if kind_of_file == "folder":
         path.mkdir()
     elif kind_of_file == "pipe":
         os.mkfifo(path)
-    told = {
+    reasons = {
         "missing": f"{path}: No such file or directory",
         "folder": f"{path}: Is a directory",
         "pipe": f"{path}: not a regular file",
     }
     assert idle_engine.refusal(Method.LOAD, **engine_load_params(path)) == (
         "model_invalid",
-        told[kind_of_file],
+        reasons[kind_of_file],
     )
 
 
-def test_a_lack_of_memory_is_no_fault_of_the_model(
+def test_a_lack_of_memory_is_not_blamed_on_the_model(
     engine_without_memory: "DrivenEngine",
     tiny_model: "ModelMaker",
     engine_load_params: "LoadParams",
 ) -> None:
-    """A KV cache of 16 GiB does not fit in 12, and the engine goes on."""
+    """A KV cache of 16 GiB does not fit in 12, and the engine keeps running."""
     path = tiny_model("tiny-phi3").path
     params = engine_load_params(path, n_ctx=2**24)
     kind, message = engine_without_memory.refusal(Method.LOAD, **params)
@@ -177,7 +177,7 @@ def test_a_refused_model_leaves_none_loaded(
     tmp_path: Path,
     engine_load_params: "LoadParams",
 ) -> None:
-    """Nobody can take the old model's tokens for the new one's."""
+    """The tokens of the old model cannot be mistaken for those of the new one."""
     fresh_engine.load(tiny_model("tiny-qwen2").path)
     params = engine_load_params(tmp_path / "missing.gguf")
     assert fresh_engine.refusal(Method.LOAD, **params)[0] == "model_invalid"
@@ -185,10 +185,10 @@ def test_a_refused_model_leaves_none_loaded(
     assert (kind, message) == ("bad_request", "no model is loaded")
 
 
-def test_a_model_is_not_loaded_on_another_device_than_asked_for(
+def test_a_model_is_loaded_on_no_other_device_than_requested(
     idle_engine: "DrivenEngine", tiny_model: "ModelMaker", engine_load_params: "LoadParams"
 ) -> None:
-    """llama.cpp itself would take all layers to a GPU that is not there, and use the CPU."""
+    """llama.cpp itself would accept a missing GPU, and use the CPU."""
     params = engine_load_params(tiny_model("tiny-qwen2").path) | {"device": "cuda:99"}
     assert idle_engine.refusal(Method.LOAD, **params)[0] == "device_unavailable"
 
@@ -209,14 +209,14 @@ def test_a_model_is_not_loaded_on_another_device_than_asked_for(
         ({"repack": None}, "settings.repack: expected "),
     ],
 )
-def test_a_setting_that_does_not_fit_is_named(
+def test_an_invalid_setting_is_named(
     idle_engine: "DrivenEngine",
     tmp_path: Path,
     engine_load_params: "LoadParams",
     settings: dict[str, Any],
     named: str,
 ) -> None:
-    """A wrong setting is a bad request, before any file is looked at."""
+    """A wrong setting is a bad request, before any file is read."""
     params = engine_load_params(tmp_path / "missing.gguf", **settings)
     kind, message = idle_engine.refusal(Method.LOAD, **params)
     assert kind == "bad_request"
@@ -224,7 +224,7 @@ def test_a_setting_that_does_not_fit_is_named(
 
 
 @pytest.mark.parametrize("name", ["n_ctx", "n_batch", "threads", "flash_attention", "kv_type"])
-def test_a_setting_without_a_value_is_missed(
+def test_every_setting_is_required(
     idle_engine: "DrivenEngine", tmp_path: Path, engine_load_params: "LoadParams", name: str
 ) -> None:
     """No setting is left to a default that another version may change."""
@@ -248,7 +248,7 @@ def test_a_setting_without_a_value_is_missed(
         ({"lora": "x"}, "the unknown key 'lora'"),
     ],
 )
-def test_a_parameter_that_does_not_fit_is_named(
+def test_an_invalid_parameter_is_named(
     idle_engine: "DrivenEngine",
     tmp_path: Path,
     engine_load_params: "LoadParams",

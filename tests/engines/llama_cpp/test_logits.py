@@ -1,4 +1,4 @@
-"""The evidence is computed in double precision, and ties have one order."""
+"""A trace is computed in double precision, and ties have one order."""
 
 import math
 
@@ -16,7 +16,7 @@ def test_log_probabilities_of_large_logits_do_not_overflow() -> None:
 
 
 def test_a_temperature_divides_the_logits() -> None:
-    """Half the temperature doubles every difference, and what comes out is a distribution."""
+    """Half the temperature doubles every difference, and the result is a distribution."""
     logits = np.array([2.0, 1.0, 0.0], dtype=np.float32)
     doubled = np.array([4.0, 2.0, 0.0], dtype=np.float32)
     assert log_softmax(logits, temperature=0.5) == pytest.approx(log_softmax(doubled), abs=1e-12)
@@ -52,5 +52,5 @@ def test_one_bad_logit_is_found(bad: float) -> None:
 
 
 def test_large_logits_are_finite_although_their_sum_is_not() -> None:
-    """A sum that overflows is looked at more closely."""
+    """A sum that overflows is checked again, element by element."""
     assert are_finite(np.full(100, 3e38, dtype=np.float32))

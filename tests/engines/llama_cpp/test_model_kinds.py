@@ -1,4 +1,4 @@
-"""Files that cannot generate text are named for what they are, and refused when they are loaded."""
+"""Files that cannot generate text are refused when they are loaded, with a reason and a remedy."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _RAW = re.compile(r"gguf_init|llama_model_load|error loading|Traceback|refuses t
 
 @pytest.mark.parametrize("pooling", [None, 0, 1, 2, 3, 4])
 @pytest.mark.parametrize("is_causal", [None, False, True])
-def test_an_encoder_is_refused_whatever_its_file_leaves_out(
+def test_an_encoder_is_refused_despite_incomplete_metadata(
     *,
     idle_engine: "DrivenEngine",
     engine_load_params: "LoadParams",
@@ -34,7 +34,7 @@ def test_an_encoder_is_refused_whatever_its_file_leaves_out(
     pooling: int | None,
     is_causal: bool | None,
 ) -> None:
-    """No pooling type and no missing or wrong word on causality makes a BERT generate."""
+    """No pooling type and no missing or wrong causality key makes a BERT generate."""
     path = bert(tmp_path / "bert.gguf", pooling=pooling, is_causal=is_causal)
 
     assert idle_engine.refusal(Method.LOAD, **engine_load_params(path)) == (
@@ -46,7 +46,7 @@ def test_an_encoder_is_refused_whatever_its_file_leaves_out(
 def test_a_model_with_an_encoder_and_a_decoder_is_refused(
     idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
 ) -> None:
-    """Its decoder answers to what its encoder has read, and nothing is encoded here."""
+    """Its decoder needs the output of its encoder, which this engine does not run."""
     kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(t5(tmp_path / "t5.gguf")))
 
     assert kind == "model_invalid"
@@ -56,7 +56,7 @@ def test_a_model_with_an_encoder_and_a_decoder_is_refused(
 def test_a_model_whose_attention_is_not_causal_is_refused(
     idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
 ) -> None:
-    """Also one of an architecture that is causal otherwise."""
+    """Also a model of an architecture that is usually causal."""
     path = tiny_with(tmp_path / "model.gguf", {"qwen2.attention.causal": False})
     kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
 
@@ -76,10 +76,10 @@ def test_a_causal_model_that_names_a_pooling_type_generates_as_without_it(
     assert idle_engine.generate() == expected
 
 
-def test_a_model_that_prefers_no_token_measures_nothing(
+def test_a_model_with_equal_logits_is_refused(
     idle_engine: "DrivenEngine", tiny_model: "ModelMaker", tmp_path: Path
 ) -> None:
-    """With an output of zeros every logit is equal, and token 0 would be drawn for ever."""
+    """With an output of zeros, greedy decoding would repeat token 0 forever."""
     data = tiny_model("tiny-qwen2").path.read_bytes()
     path = tmp_path / "model.gguf"
     path.write_bytes(data[: -640 * 64 * 4] + bytes(640 * 64 * 4))
@@ -115,7 +115,7 @@ def _version(number: int, order: Literal["little", "big"] = "little") -> Damage:
     ],
     ids=["empty", "ggml", "magic", "short", "header", "tensor", "v1", "v4", "big-endian", "qwenX"],
 )
-def test_a_damaged_file_is_named_for_what_it_is(
+def test_a_damaged_file_is_refused_with_its_fault(
     *,
     idle_engine: "DrivenEngine",
     engine_load_params: "LoadParams",
@@ -124,7 +124,7 @@ def test_a_damaged_file_is_named_for_what_it_is(
     damage: Any,
     message: str,
 ) -> None:
-    """The message has the file, what it is, and what to do; nothing raw of a library."""
+    """The message has the file, the fault and the remedy, and no raw library output."""
     path = tmp_path / "model.gguf"
     path.write_bytes(damage(tiny_model("tiny-qwen2").path.read_bytes()))
     kind, found = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
@@ -147,14 +147,14 @@ def test_a_damaged_file_is_named_for_what_it_is(
     ],
     ids=["lora", "mmproj", "imatrix", "pre-tokenizer", "split", "other"],
 )
-def test_a_file_of_another_kind_is_named_for_what_it_is(
+def test_a_file_of_another_kind_is_refused_by_its_kind(
     idle_engine: "DrivenEngine",
     engine_load_params: "LoadParams",
     tmp_path: Path,
     changes: Any,
     message: str,
 ) -> None:
-    """What its metadata say it is, it is called."""
+    """The kind is read from its metadata."""
     path = tiny_with(tmp_path / "model.gguf", changes)
     kind, found = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
 
@@ -163,10 +163,10 @@ def test_a_file_of_another_kind_is_named_for_what_it_is(
     assert not _RAW.search(found)
 
 
-def test_a_part_of_a_split_model_comes_with_the_command_that_merges(
+def test_a_part_of_a_split_model_is_refused_with_the_merge_command(
     idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
 ) -> None:
-    """Whichever part is given, merging begins with the first."""
+    """For every part, the command names the first one."""
     path = tiny_with(tmp_path / "big-00002-of-00003.gguf", {"split.count": 3, "split.no": 1})
     _, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
 
@@ -184,7 +184,7 @@ def test_no_damage_to_a_header_ends_the_engine(
     tmp_path: Path,
     data: st.DataObject,
 ) -> None:
-    """A file with a few wrong bytes at its beginning loads or is refused; it never kills."""
+    """A file with a few wrong bytes in its header loads or is refused, and nothing crashes."""
     content = bytearray(tiny_model("tiny-qwen2").path.read_bytes())
     for place in data.draw(st.lists(st.integers(0, 400), min_size=1, max_size=4)):
         content[place] = data.draw(st.integers(0, 255))

@@ -1,11 +1,11 @@
-"""The log of llama.cpp arrives in pieces and is kept as lines."""
+"""The log of llama.cpp arrives in chunks and is kept as lines."""
 
 import pytest
 
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine, NativeLog
 
 
-def test_pieces_become_lines_with_the_level_of_their_beginning() -> None:
+def test_chunks_become_lines_with_the_level_of_their_start() -> None:
     """Level 5 continues the line before it; one chunk may hold several lines."""
     log = NativeLog()
     for level, chunk in [(2, b"a"), (5, b"."), (5, b".\n"), (1, b"b\nc\n"), (2, b"d")]:
@@ -29,8 +29,8 @@ def test_only_lines_after_the_mark_are_returned() -> None:
     assert log.errors_since(mark) == ["bad"]
 
 
-def test_the_oldest_lines_are_forgotten() -> None:
-    """A log without end does not fill the memory, and marks stay right."""
+def test_the_oldest_lines_are_dropped() -> None:
+    """A long log does not fill the memory, and marks stay valid."""
     log = NativeLog()
     marks = []
     for number in range(40_000):
@@ -41,7 +41,7 @@ def test_the_oldest_lines_are_forgotten() -> None:
 
 
 def test_a_line_without_end_is_cut() -> None:
-    """Dots of progress do not pile up."""
+    """Progress dots do not accumulate."""
     log = NativeLog()
     for _ in range(10_000):
         log.receive(5, b"." * 10)

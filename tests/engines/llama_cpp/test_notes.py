@@ -1,4 +1,4 @@
-"""What the engine notes about models and prompts; a note changes no token."""
+"""Notes of the engine on models and prompts; a note changes no token."""
 
 import os
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def _noted(idle_engine: "DrivenEngine", tmp_path: Path) -> Any:
 
 
 def test_a_sound_model_has_no_notes(idle_engine: "DrivenEngine", tiny_model: "ModelMaker") -> None:
-    """Nor has its prompt."""
+    """Neither does its prompt."""
     for name in ("tiny-qwen2", "tiny-phi3"):
         assert idle_engine.load(tiny_model(name).path)["notes"] == []
         assert idle_engine.generate()["notes"] == []
@@ -54,17 +54,17 @@ def test_a_sound_model_has_no_notes(idle_engine: "DrivenEngine", tiny_model: "Mo
     ],
     ids=["pre-tokenizer", "token-id", "eos", "context", "kv-type", "threads"],
 )
-def test_what_a_reader_should_know_about_a_model_is_one_note(
+def test_a_problem_of_a_model_is_one_note(
     noted: Any, changes: Mapping[str, Any], settings: Mapping[str, Any], beginning: str
 ) -> None:
-    """The warning of llama.cpp, or what it does not warn of, in one sentence."""
+    """A warning of llama.cpp, or something that it does not warn about, in one sentence."""
     (note,) = noted(changes, **settings)
 
     assert note.startswith(beginning)
 
 
 def test_f32_without_flash_attention_and_f16_with_it_have_no_note(noted: Any) -> None:
-    """Only together are they without effect."""
+    """Only the combination has no effect."""
     assert noted({}, flash_attention=True, kv_type="f16") == []
     assert noted({}, flash_attention=False, kv_type="f32") == []
 
@@ -99,16 +99,16 @@ def test_a_prompt_that_repeats_the_bos_token_is_noted(
 def test_a_model_that_adds_no_bos_token_has_none_twice(
     idle_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """What a prompt begins with is its own affair there."""
+    """How its prompt starts is up to the user."""
     idle_engine.load(tiny_model("tiny-qwen2").path)
 
     assert idle_engine.generate(prompt=f"{BOS}{BOS}The")["notes"] == []
 
 
-def test_no_prompt_ends_with_an_eos_token_that_the_model_asks_for(
+def test_no_eos_token_is_added_to_a_prompt(
     idle_engine: "DrivenEngine", tiny_model: "ModelMaker", noted: Any
 ) -> None:
-    """Generation and scores are those of the same weights without that request."""
+    """Generations and scores are those of the same weights without that setting."""
     idle_engine.load(tiny_model("tiny-qwen2").path)
     without = idle_engine.generate(), _score_of(idle_engine)
     noted({"tokenizer.ggml.add_eos_token": True})
@@ -134,10 +134,10 @@ def _score_of(engine: "DrivenEngine") -> tuple[Any, Any]:
         (2, 1, 0, 0.0, True),
     ],
 )
-def test_threads_are_noted_where_they_have_to_share_their_cores(
+def test_threads_that_share_cores_are_noted(
     *, threads: int, cores: int, elsewhere: int, load: float, is_noted: bool
 ) -> None:
-    """More threads than cores, or as many on a machine whose other work finds no other core."""
+    """More threads than cores, or as many on a machine whose other cores are busy."""
     note = thread_note(threads, cores=cores, elsewhere=elsewhere, load=load)
 
     assert (note is not None) == is_noted

@@ -1,4 +1,4 @@
-"""Where the layers are is read from the log, never believed."""
+"""The placement of the layers is read from the log, not assumed."""
 
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
 from repro_gate.engines.llama_cpp.session import Placement, placement_of_weights
@@ -27,8 +27,8 @@ def _lines(text: str) -> list[LogLine]:
     return [LogLine(Level.INFO, line) for line in text.splitlines()]
 
 
-def test_layers_are_counted_by_the_device_that_they_are_assigned_to() -> None:
-    """Two of three are on the GPU here, although all were asked for."""
+def test_layers_are_counted_by_device() -> None:
+    """Two of three are on the GPU here, although all were requested."""
     weights = placement_of_weights(_lines(WEIGHTS), "CUDA0")
     assert weights == Placement(
         layers=3,
@@ -40,14 +40,14 @@ def test_layers_are_counted_by_the_device_that_they_are_assigned_to() -> None:
     )
 
 
-def test_a_device_is_not_mistaken_for_another_that_begins_like_it() -> None:
+def test_a_device_is_matched_by_its_whole_name() -> None:
     """CUDA1 is not CUDA10."""
     lines = _lines("load_tensors: layer   0 assigned to device CUDA10, is_swa = 0")
     assert placement_of_weights(lines, "CUDA1").layers_on_device == 0
 
 
 def test_the_context_adds_its_memory_and_its_graph() -> None:
-    """The number of splits tells how often the computation changes device."""
+    """The number of splits is how often the computation changes device."""
     weights = placement_of_weights([], "CUDA0")
     assert weights.with_context(_lines(CONTEXT)).facts == {
         "memory.kv": "CUDA0 6.00 MiB",

@@ -7,20 +7,20 @@ if TYPE_CHECKING:
     from tests.fakes.driven_engine import DrivenEngine
 
 
-def test_an_engine_with_a_model_ends_well(
+def test_an_engine_with_a_model_exits_cleanly(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """What is loaded is freed without a sound."""
+    """The model is freed without output."""
     fresh_engine.load(tiny_model("tiny-qwen2").path)
     fresh_engine.generate()
     assert fresh_engine.end() == (0, b"")
     assert fresh_engine.stderr() == ""
 
 
-def test_what_llama_cpp_warns_about_is_on_stderr_only(
+def test_warnings_of_llama_cpp_are_on_stderr_only(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """The pipe holds answers and nothing else, even where llama.cpp has something to say."""
+    """Stdout has nothing but answers."""
     fresh_engine.load(tiny_model("tiny-qwen2").path, n_ctx=8192)
     fresh_engine.generate()
     assert fresh_engine.end() == (0, b"")

@@ -1,4 +1,4 @@
-"""`score` gives log-probabilities of given responses by teacher forcing."""
+"""`score` returns log-probabilities of given responses by teacher forcing."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ RESPONSE = " jumps over \u00e9t\u00e9 \U0001f600"
 
 
 def test_a_score_agrees_with_the_trace_of_the_same_tokens(engine: "DrivenEngine") -> None:
-    """All positions at once give the values of one at a time, within another mode's rounding."""
+    """All positions at once agree with one at a time, within the rounding of another mode."""
     generated = engine.generate(prompt=PROMPT, trace=True)
     response = [token for token, _ in generated["tokens"]]
     scored = engine.ask(Method.SCORE, prompt=PROMPT, response=response)
@@ -26,7 +26,7 @@ def test_a_score_agrees_with_the_trace_of_the_same_tokens(engine: "DrivenEngine"
 
 
 def test_a_repeated_score_is_identical(engine: "DrivenEngine") -> None:
-    """A score is as cold as a generation, whatever came before."""
+    """A score is as cold as a generation."""
     first = engine.ask(Method.SCORE, prompt=PROMPT, response=[7, 8, 9])
     engine.generate(prompt="The quick")
     again = engine.ask(Method.SCORE, prompt=PROMPT, response=[7, 8, 9])
@@ -41,18 +41,16 @@ def test_the_first_token_is_scored_after_the_prompt_alone(engine: "DrivenEngine"
 
 
 @pytest.mark.parametrize("token", [-1, 704, 2**31])
-def test_a_token_that_the_model_lacks_is_a_bad_request(engine: "DrivenEngine", token: int) -> None:
-    """llama.cpp would end the process on it."""
+def test_an_unknown_token_is_a_bad_request(engine: "DrivenEngine", token: int) -> None:
+    """llama.cpp would abort the process."""
     kind, message = engine.refusal(Method.SCORE, prompt=PROMPT, response=[1, token])
     assert kind == "bad_request"
     assert str(token) in message
 
 
 @pytest.mark.parametrize("token", [-1, 704, 2**31])
-def test_a_prompt_token_that_the_model_lacks_is_a_bad_request(
-    engine: "DrivenEngine", token: int
-) -> None:
-    """Ids of a prompt are looked at as those of a response are."""
+def test_an_unknown_prompt_token_is_a_bad_request(engine: "DrivenEngine", token: int) -> None:
+    """The ids of a prompt are checked like those of a response."""
     kind, message = engine.refusal(Method.SCORE, prompt=[1, token], response=[1])
     assert kind == "bad_request"
     assert str(token) in message
@@ -71,7 +69,7 @@ def test_prompt_and_response_are_text_or_token_ids(
 
 
 def test_an_empty_response_is_a_bad_request(engine: "DrivenEngine") -> None:
-    """There is nothing to say about nothing."""
+    """It has no tokens to score."""
     assert engine.refusal(Method.SCORE, prompt=PROMPT, response="") == (
         "bad_request",
         "score.response: expected a string or a list of at least one token, found an empty string",
@@ -79,7 +77,7 @@ def test_an_empty_response_is_a_bad_request(engine: "DrivenEngine") -> None:
 
 
 def test_a_response_of_text_needs_a_prompt_of_text(engine: "DrivenEngine") -> None:
-    """The two are made tokens together, which ids cannot be."""
+    """The two are tokenized together, which needs the text of the prompt."""
     assert engine.refusal(Method.SCORE, prompt=[1, 2], response=RESPONSE) == (
         "bad_request",
         "score.response: expected tokens, as the prompt is, found a string",
@@ -88,7 +86,7 @@ def test_a_response_of_text_needs_a_prompt_of_text(engine: "DrivenEngine") -> No
 
 @pytest.mark.parametrize("prompt", [PROMPT, "Say:", "a", "\n"])
 def test_the_tokens_of_a_response_spell_it(engine: "DrivenEngine", prompt: str) -> None:
-    """Whatever a tokenizer puts before a text goes to the prompt."""
+    """What a tokenizer adds before a text belongs to the prompt."""
     scored = engine.ask(Method.SCORE, prompt=prompt, response=RESPONSE)
     alone = engine.generate(prompt=prompt, max_tokens=1)["prompt"]
     assert bytes.fromhex("".join(data for _, data in scored["response"])) == RESPONSE.encode()
@@ -96,8 +94,8 @@ def test_the_tokens_of_a_response_spell_it(engine: "DrivenEngine", prompt: str) 
     assert len(scored["logprobs"]) == len(scored["response"])
 
 
-def test_ids_are_scored_as_the_text_that_they_come_from(engine: "DrivenEngine") -> None:
-    """Nothing is added to ids: sent back, the tokens of a text give the same to the bit."""
+def test_ids_are_scored_like_the_text_that_they_spell(engine: "DrivenEngine") -> None:
+    """Nothing is added to ids: the tokens of a text give the same values to the bit."""
     by_text = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE)
     ids = {part: [token for token, _ in by_text[part]] for part in ("prompt", "response")}
     by_ids = engine.ask(Method.SCORE, **ids)
@@ -105,7 +103,7 @@ def test_ids_are_scored_as_the_text_that_they_come_from(engine: "DrivenEngine") 
 
 
 def test_a_prompt_of_one_token_is_enough(engine: "DrivenEngine") -> None:
-    """Ids get no token before them, whatever the model would put before a text."""
+    """No BOS token is added to ids."""
     scored = engine.ask(Method.SCORE, prompt=[7], response=[8])
     assert [token for token, _ in scored["prompt"]] == [7]
 
@@ -124,7 +122,7 @@ def test_a_boundary_within_a_token_is_a_bad_request(engine: "DrivenEngine") -> N
 def test_the_boundary_is_shown_safely(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """What a token holds cannot break a line or move a cursor: its bytes are spelled out."""
+    """The bytes of a token are escaped, so they cannot break a line or move a cursor."""
     fresh_engine.load(tiny_model("tiny-qwen2").path)
     kind, message = fresh_engine.refusal(Method.SCORE, prompt="Hello.\n", response="\nBye")
     assert kind == "bad_request"
@@ -136,7 +134,7 @@ def test_the_boundary_is_shown_safely(
 def test_a_response_that_its_tokens_do_not_spell_is_a_bad_request(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """Phi-3's special tokens swallow the space after them: that would score another text."""
+    """Phi-3's special tokens swallow the space after them, so another text would be scored."""
     fresh_engine.load(tiny_model("tiny-phi3").path)
     refused = fresh_engine.refusal(Method.SCORE, prompt="<|assistant|>", response="\nHello")
     assert refused == (
@@ -148,7 +146,7 @@ def test_a_response_that_its_tokens_do_not_spell_is_a_bad_request(
 def test_the_space_before_a_text_may_belong_to_a_response(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:
-    """SentencePiece puts one behind a special token, as in every chat with such a model."""
+    """SentencePiece adds one after a special token, as in every chat with such a model."""
     fresh_engine.load(tiny_model("tiny-phi3").path)
     scored = fresh_engine.ask(Method.SCORE, prompt="<|assistant|>", response="Hello")
     assert bytes.fromhex("".join(data for _, data in scored["response"])) == b" Hello"
@@ -163,8 +161,8 @@ def test_special_tokens_are_parsed_in_a_response(
     assert bytes.fromhex(scored["response"][-1][1]) == b"<|end|>"
 
 
-def test_raw_and_sampling_values_are_apart(engine: "DrivenEngine") -> None:
-    """The raw values stay as they are; without a temperature there are no others."""
+def test_a_temperature_does_not_change_the_raw_values(engine: "DrivenEngine") -> None:
+    """Without a temperature there are no sampling values."""
     raw = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE)
     both = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE, temperature=0.7)
     sampling = both.pop("sampling_logprobs")
@@ -174,7 +172,7 @@ def test_raw_and_sampling_values_are_apart(engine: "DrivenEngine") -> None:
 
 
 def test_at_temperature_1_sampling_values_are_the_raw_ones(engine: "DrivenEngine") -> None:
-    """To divide by 1 changes nothing."""
+    """Dividing by 1 changes nothing."""
     both = engine.ask(Method.SCORE, prompt=PROMPT, response=RESPONSE, temperature=1)
     assert both["sampling_logprobs"] == both["logprobs"]
 
@@ -183,7 +181,7 @@ def test_at_temperature_1_sampling_values_are_the_raw_ones(engine: "DrivenEngine
     "temperature", [0, -1, 0.0009, 1001, True, "1", None, [1]], ids=lambda value: f"{value!r}"
 )
 def test_a_temperature_is_within_its_limits(engine: "DrivenEngine", temperature: object) -> None:
-    """At 0 there is one token with the probability 1, which is no distribution to score with."""
+    """At 0 one token has the probability 1, which is not a distribution to score with."""
     kind, message = engine.refusal(
         Method.SCORE, prompt=PROMPT, response=[7], temperature=temperature
     )
