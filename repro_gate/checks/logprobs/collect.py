@@ -1,4 +1,4 @@
-"""Looks: the draws of one cell for one purpose, with outliers drawn again."""
+"""Collect draws: enough usable ones of each cell, with outliers drawn again."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ from repro_gate.statistics.labelings import Floats
 
 @dataclass(slots=True, kw_only=True)
 class DrawSet:
-    """The draws of one cell for one purpose, as far as they have been made."""
+    """The draws of one cell for one purpose, made so far."""
 
     cell: LogprobCell
     encoding: Encoding
     purpose: Purpose
     answers_as: str | None
     noise: Noise | None
-    """What tells an outlier; None takes every draw as it is."""
+    """Identifies outliers; None accepts every draw."""
     factor: float
     made: dict[int, Draw] = field(default_factory=dict[int, Draw])
     """Valid draws by their number."""
@@ -35,23 +35,23 @@ class DrawSet:
 
     @property
     def has_failed(self) -> bool:
-        """Tell whether there will be no verdict by statistics."""
+        """Whether no statistical verdict is possible."""
         return self.invalid is not None or self.missed is not None
 
     @property
     def draws(self) -> list[Draw]:
-        """Every valid draw, in the order in which they were asked for."""
+        """The valid draws, in the order of their requests."""
         return [self.made[number] for number in sorted(self.made)]
 
     @property
     def outlying(self) -> list[Draw]:
-        """The draws that stand apart from the others."""
+        """The outliers."""
         places = self._outlying()
         return [draw for place, draw in enumerate(self.draws) if place in places]
 
     @property
     def strays(self) -> list[Draw]:
-        """The draws that stand apart where most do: outliers, unless the cell has drifted."""
+        """Distant draws where most are distant: outliers, unless the cell has drifted."""
         if self.noise is None or self._outlying():
             return []
         draws = self.draws
@@ -59,15 +59,15 @@ class DrawSet:
 
     @property
     def usable(self) -> list[Draw]:
-        """The draws that do not."""
+        """The draws that are no outliers."""
         places = self._outlying()
         return [draw for place, draw in enumerate(self.draws) if place not in places]
 
     def requests(self, wanted: int) -> list[DrawRequest]:
-        """Return what has to be drawn until `wanted` draws are usable, outliers replaced."""
+        """Return what to draw so that `wanted` draws are usable; outliers are replaced."""
         if self.has_failed:
             return []
-        # At most twice as many: where half of the draws are far away, they are no outliers.
+        # At most twice as many: when half of the draws are distant, they are no outliers.
         lacking = max(0, wanted - len(self.usable))
         numbers = range(self.asked + 1, self.asked + 1 + lacking)
         self.asked = max(self.asked, numbers.stop - 1)
@@ -83,7 +83,7 @@ class DrawSet:
         ]
 
     def take(self, number: int, outcome: DrawOutcome) -> None:
-        """Add what came of a request."""
+        """Add the outcome of a request."""
         match outcome:
             case Draw():
                 self.made[number] = outcome
@@ -108,7 +108,7 @@ class DrawSet:
 
 @dataclass(slots=True, kw_only=True)
 class DrawCollector:
-    """Fills looks, and counts what that takes."""
+    """Fills draw sets, and counts calls, tokens and cost."""
 
     scorer: Scorer
     log: DrawLog
@@ -117,12 +117,12 @@ class DrawCollector:
     reused: int = 0
     tokens: int = 0
     priced: float = 0.0
-    """Tokens times their price, in millionths of a dollar: providers of a suite may differ."""
+    """Tokens times price, in millionths of a dollar; the providers of a suite may differ."""
     control_problems: dict[str, str] = field(default_factory=dict[str, str])
-    """Why the last control of a policy that was tried is none, by the name of the policy."""
+    """Why the last attempt at a control failed, by the name of the policy."""
 
     def fill(self, wanted: Mapping[str, int], looks: Mapping[str, DrawSet]) -> None:
-        """Draw until each look, by cell id, has as many usable draws as are wanted of it."""
+        """Draw until each set, by cell id, has as many usable draws as wanted."""
         while requests := [
             request for name, count in wanted.items() for request in looks[name].requests(count)
         ]:
@@ -131,7 +131,7 @@ class DrawCollector:
     def draw(
         self, requests: list[DrawRequest], take: Callable[[DrawRequest, DrawOutcome], None]
     ) -> None:
-        """Make the draws, but for those that an interrupted check has made already."""
+        """Make the draws, except those already in the log of an interrupted check."""
         fresh: list[DrawRequest] = []
         for request in requests:
             known = self.log.known(request)
@@ -140,7 +140,7 @@ class DrawCollector:
             else:
                 self.reused += 1
                 take(request, known)
-                self._tell(request, tokens=0)
+                self._report(request, tokens=0)
 
         def seen(request: DrawRequest, outcome: DrawOutcome) -> None:
             self.log.note(request, outcome)
@@ -151,13 +151,13 @@ class DrawCollector:
                 provider = request.cell.policy.provider
                 self.priced += 0 if provider.is_local else tokens * provider.usd_per_million_tokens
             take(request, outcome)
-            self._tell(request, tokens=tokens)
+            self._report(request, tokens=tokens)
 
         if fresh:
             self.scorer.draw(fresh, seen=seen)
 
-    def _tell(self, request: DrawRequest, *, tokens: int) -> None:
-        # A control comes on top of what was planned.
+    def _report(self, request: DrawRequest, *, tokens: int) -> None:
+        # Controls are not part of the planned draws.
         if request.purpose is not Purpose.CONTROL:
             self.progress.ran(request.cell, tokens=tokens)
 
@@ -168,7 +168,7 @@ def _take(looks: Mapping[str, DrawSet], request: DrawRequest, outcome: DrawOutco
 
 @dataclass(slots=True, kw_only=True)
 class Comparison:
-    """One cell: the few numbers that are kept of it, and its draws only while they are needed."""
+    """The comparison of one cell: a few numbers, and its draws only while they are needed."""
 
     cell: LogprobCell
     source: str
@@ -177,32 +177,32 @@ class Comparison:
     totals: list[float] = field(default_factory=list[float])
     outliers: list[OutlierDraw] = field(default_factory=list[OutlierDraw])
     strays: list[OutlierDraw] = field(default_factory=list[OutlierDraw])
-    """Among `totals`: draws as far away, of looks of which most were; see `settle`."""
+    """Distant draws among `totals`; see `exclude_strays`."""
     made: int = 0
     """Valid draws, outliers among them."""
     repeats: int = 0
-    """How many of `totals` repeat a calibration draw to the last digit."""
+    """How many of `totals` exactly repeat a calibration draw."""
     band: float = 0.0
     sameness: Sameness = Sameness.NOT_SHOWN
-    """Both of all `totals`, whichever look they are of."""
+    """Of all `totals`, as is the band."""
     saved: int = 0
-    """Draws of the first look that were not made, because they could not have mattered."""
+    """Draws of the first look that were skipped because they could not change the result."""
     problem: Invalid | Inconclusive | None = None
     is_decided: bool = False
     baseline: Baseline | None = None
-    """Kept of a suspicious cell alone."""
+    """Kept only for a suspicious cell."""
     first: Floats | None = None
-    """The same: the draws of its first look."""
+    """The draws of its first look; also only for a suspicious cell."""
     new: Floats | None = None
     """The draws of both looks of a cell whose suspicion was confirmed."""
     confirmed: Confirmed | None = None
 
     def note_problem(self, look: DrawSet) -> None:
-        """Keep what makes a look worthless, as soon as it is known."""
+        """Keep the first invalid or missing draw as the problem of the cell."""
         self.problem = self.problem or look.invalid or look.missed
 
     def take(self, look: DrawSet, baseline: Baseline, *, floor: float) -> Floats:
-        """Add the draws of a look, and return them: draws x tokens, in nats."""
+        """Add the draws of a set; return the usable ones: draws x tokens, in nats."""
         calibration = as_array(baseline.draws)
         self.made += len(look.draws)
         for draw in look.outlying:
@@ -218,12 +218,8 @@ class Comparison:
             )
         return new
 
-    def settle(self, *, floor: float) -> None:
-        """Count draws that stand apart as outliers, once it is known that the cell has no drift.
-
-        Most draws of a look were far away, and that was not confirmed as drift: then they are no
-        part of what agrees.
-        """
+    def exclude_strays(self, *, floor: float) -> None:
+        """Count distant draws as outliers, once drift of the cell is ruled out."""
         for stray in self.strays:
             self.totals.remove(stray.total)
         self.outliers += self.strays

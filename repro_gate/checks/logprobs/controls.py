@@ -1,4 +1,4 @@
-"""The control that log-probabilities depend on the prompt: of every check and every recording."""
+"""Controls: log-probabilities depend on the prompt, and an echo is not off by one token."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,18 +21,18 @@ from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.ports import DrawRequest, Purpose, Scorer
 
 _ATTEMPTS = 3
-"""Cells of a policy whose response is scored after another prompt until that goes well."""
+"""Cells of a policy to try before its control is given up."""
 
 Compared: TypeAlias = tuple[DrawSet, Sequence[Sequence[float]]]
-"""A look at a cell, and the draws that a control has to stand apart from."""
+"""The draws of a cell, and the recorded draws that its control must differ from."""
 
 
 def run_prompt_controls(
     controls: dict[str, LogprobControl], looks: Sequence[Compared], *, collector: DrawCollector
 ) -> None:
-    """Score a response of each policy after another prompt, which has to make a difference.
+    """Score a response of each policy after another prompt; the result must differ.
 
-    Policies that have a control already get no other one.
+    Policies that already have a control are skipped.
     """
     tried: set[str] = set()
     for _ in range(_ATTEMPTS):
@@ -73,14 +73,14 @@ def _draw(
 
 
 def _after_another_prompt(encoding: Encoding) -> Encoding:
-    """Return the same response after the same prompt backwards, or twice if that is no other one.
+    """Return the same response after the reversed prompt, or the doubled one if that is equal.
 
-    The last token stays, so that a text is cut where it was before the response.
+    The last token stays, so that the boundary before the response does not move.
     """
     prompt = encoding.prompt
     backwards = (*reversed(prompt[:-1]), *prompt[-1:])
     other = backwards if backwards != prompt else prompt * 2
-    # Before the first token of all there is nothing to turn round.
+    # An empty prompt cannot be reversed.
     return replace(encoding, prompt=other or encoding.response)
 
 
@@ -92,16 +92,19 @@ REMEDY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoAlignment:
-    """What comparing generated tokens with their echo has shown."""
+    """The result of comparing generated tokens with their echo."""
 
     shifted: dict[str, str]
-    """Why no baseline of a cell may be recorded, by its id."""
+    """Why a cell must not be recorded, by its id."""
     notes: tuple[Note, ...]
-    """Of the models of which nothing was shown."""
+    """About the models for which the comparison was inconclusive."""
 
 
 def compare_echoes(looks: Iterable[DrawSet], *, scorer: Scorer) -> EchoAlignment:
-    """Compare for each model of a provider: two calls each, and at most three times as many."""
+    """Compare once per model of a provider, with two to six calls each.
+
+    A baseline of an echo that is off by one would always agree with itself.
+    """
     models: dict[tuple[str, str], list[DrawSet]] = defaultdict(list)
     for look in looks:
         models[look.cell.policy.provider.name, look.cell.policy.model].append(look)
@@ -120,7 +123,7 @@ def compare_echoes(looks: Iterable[DrawSet], *, scorer: Scorer) -> EchoAlignment
 
 
 def _compared(looks: Sequence[DrawSet], scorer: Scorer) -> AlignmentFigures | str | None:
-    """Return the figures of a shift, why nothing was shown, or None where all is well."""
+    """Return the figures of a shift, why the result is inconclusive, or None if aligned."""
     compared: list[ScoredTwice] = []
     shifts = 0
     for look in islice(cycle(looks), MAX_COMPARISONS):
@@ -133,7 +136,7 @@ def _compared(looks: Sequence[DrawSet], scorer: Scorer) -> AlignmentFigures | st
         alone = judge_alignment([scored]).alignment
         if Alignment.ALIGNED in (alone, judge_alignment(compared).alignment):
             return None
-        # A single bad answer is no shift.
+        # A single bad answer is not a shift.
         shifts += alone is Alignment.SHIFTED
         if shifts > 1:
             return judge_alignment(compared)

@@ -1,4 +1,4 @@
-"""Importance weights between the policies of a suite, and whether they can be used."""
+"""Importance weights between the policies of a suite, and whether they are usable."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,18 +20,17 @@ _Pair: TypeAlias = tuple[Sequence[float], Sequence[float]]
 """The sums of an item under the base and under the target, in nats."""
 
 
-def weigh(
+def importance_weights(
     suite: LogprobSuite, totals: Mapping[str, Sequence[float]], *, fixed: int
 ) -> tuple[WeightReport, ...]:
     """Return the weights of every other policy of the suite against its base.
 
     Args:
-        suite: which policies and items there are.
-        totals: the sums of each cell that was measured, by its id, in nats, without outliers: one
-            would be a weight of exp(116). All of one measurement: a ratio of old draws and new
-            ones is the weight of nothing.
-        fixed: so many draws of each cell the A/A control takes. A number that depends on what the
-            draws were would bias it.
+        suite: its policies and items.
+        totals: the sums of each measured cell by id, in nats, of one measurement and without
+            outliers: a single one could give a weight of exp(116).
+        fixed: how many draws of each cell the A/A control uses. A number that depends on the
+            draws would bias it.
     """
     if suite.weights is None:
         return ()
@@ -45,16 +44,16 @@ def weigh(
         for name, of_target in drawn.items()
         if name != suite.weights.base
     }
-    # What could not be measured is reported of its cells; no weights are no bad weights.
+    # What could not be measured is reported with the cells; missing weights are not bad weights.
     return tuple(
-        _report(suite, suite.weights, name, some, fixed) for name, some in pairs.items() if some
+        _report(suite, suite.weights, name, items, fixed) for name, items in pairs.items() if items
     )
 
 
 def expected_doubts(suite: LogprobSuite) -> tuple[tuple[str, str], ...]:
-    """Return each policy whose weights a check must judge and cannot, and why.
+    """Return each policy whose weights a check cannot judge, with the reason.
 
-    Known before anything is drawn: by the number of items and of draws.
+    It depends on the number of items and draws only, so it is known before any draw.
     """
     plan, draws = suite.weights, suite.tolerance.draws
     if plan is None:
@@ -89,7 +88,7 @@ def _report(
     found = weights_of(ratios)
     is_few = weights_doubt(len(pairs), control=None, level=level)
     unlike = _unlike_noise(ratios, floor)
-    # The tail of noise around 0 says nothing of weights that are known to be 1.
+    # The tail of noise around 0 has no bearing on weights that are known to be 1.
     is_mean_alone = is_few is not None or (is_control and unlike is None)
     return WeightReport(
         base=plan.base,
@@ -115,9 +114,9 @@ def _report(
 
 
 def _doubts(doubt: str | None, is_few: str | None, unlike: str | None) -> Iterator[str]:
-    """Yield why items cannot show that weights are usable.
+    """Yield why the items cannot show that the weights are usable.
 
-    A clone whose log-ratios are noise around 0 has been seen to be the base, and needs fewer items.
+    A clone whose log-ratios are noise around 0 needs fewer items.
     """
     if doubt is not None:
         yield doubt
@@ -137,24 +136,24 @@ def _off_center(
 
 
 def _unlike_noise(ratios: Sequence[float], floor: float) -> str | None:
-    """Return by how much log-ratios are further from 0 than noise would have them, or None."""
+    """Return how far log-ratios are from 0 where noise does not explain it, or None."""
     furthest = max(map(abs, ratios))
     size = _too_far(ratios, floor)
     return size or (f"up to {furthest:.3g} nats" if furthest > MAX_NOISE_NATS else None)
 
 
 def _too_far(ratios: Sequence[float], floor: float) -> str | None:
-    """Return how large log-ratios are as a whole, where that is more than matters."""
+    """Return the size of the log-ratios if it exceeds the floor, else None."""
     typical = median(map(abs, ratios))
     if typical > floor:
         return f"typically {typical:.3g} nats"
-    # Where most are 0, the others may still be too many and too far away.
+    # When most are 0, the others may still be too many and too large.
     square = math.sqrt(math.fsum(ratio**2 for ratio in ratios) / len(ratios))
     return f"{square:.3g} nats in the root mean square" if square > max_noise(len(ratios)) else None
 
 
 def _control_p(pairs: Sequence[_Pair]) -> float:
-    """Return how likely such differences are when base and clone are one and the same."""
+    """Return the p-value of the differences if base and clone are the same model."""
     suite = WholeSuite(seed=_SEED)
     for of_base, of_target in pairs:
         suite.add(two_samples(as_column(of_base), as_column(of_target)))

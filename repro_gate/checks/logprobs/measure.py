@@ -1,4 +1,4 @@
-"""The logprob gate: does this API still give the log-probabilities that were recorded?"""
+"""Measure one suite: a first look at every cell, and a second one where it is needed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from repro_gate.statistics.draws import as_array, joined
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.whole_look import WholeLook
 
-_AT_ONCE = 256
-"""Cells whose draws and baselines are held at the same time."""
+_BATCH = 256
+"""Cells whose draws and baselines are in memory at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobPorts:
-    """The neighbours of a logprob check."""
+    """The ports of a log-probability check."""
 
     scorer: Scorer
     baselines: BaselineReader
@@ -34,27 +34,24 @@ class LogprobPorts:
 
 
 class SuiteRunner:
-    """Works through the comparable cells of a suite: a first look at each, a second where needed.
+    """Measures the comparable cells of a suite; its state is valid after an interruption too."""
 
-    What has been seen can be read at any time, also after an interruption.
-    """
-
-    def __init__(self, plan: LogprobPlan, found: Preflight, *, ports: LogprobPorts) -> None:
+    def __init__(self, plan: LogprobPlan, preflight: Preflight, *, ports: LogprobPorts) -> None:
         self._plan = plan
-        self._found = found
+        self._preflight = preflight
         self._ports = ports
         self.collector = DrawCollector(scorer=ports.scorer, log=ports.log, progress=ports.progress)
-        self.seen: dict[str, Comparison] = {}
+        self.measured: dict[str, Comparison] = {}
         """By the id of the cell."""
         self.controls = dict[str, LogprobControl]()
         """By the name of the policy."""
         self.recorded_facts = dict[str, Facts]()
         """The provenance of a baseline of each policy, by its name."""
-        self.whole = WholeLook(seed=found.fingerprint, second_look=False)
-        """The test over all cells, of the last look that was taken of all of them."""
+        self.suite_test = WholeLook(seed=preflight.fingerprint, second_look=False)
+        """The test over all cells, for the last look at all of them."""
         self._planned = 0
         self._in_full = plan.suite.controlled
-        """Policies whose first looks do not end early: the A/A control needs all the draws."""
+        """Policies whose first looks never stop early: the A/A control needs all draws."""
 
     @property
     def _tolerance(self) -> Tolerance:
@@ -62,33 +59,33 @@ class SuiteRunner:
 
     def measure(self) -> None:
         """Draw until every cell is decided."""
-        cells = self._found.comparable
+        cells = self._preflight.comparable
         if not cells:
             return
         self._plan_draws(len(cells))
-        for some in _in_parts(cells):
-            self._first_look(self._read(some))
+        for batch in _batches(cells):
+            self._first_look(self._read(batch))
         second = None
-        again = [seen.cell for seen in self.seen.values() if seen.baseline is not None]
-        if self.whole.is_suspicious:
-            second = WholeLook(seed=self._found.fingerprint, second_look=True)
-            again = [seen.cell for seen in self.seen.values() if seen.problem is None]
+        again = [one.cell for one in self.measured.values() if one.baseline is not None]
+        if self.suite_test.is_suspicious:
+            second = WholeLook(seed=self._preflight.fingerprint, second_look=True)
+            again = [one.cell for one in self.measured.values() if one.problem is None]
         self._plan_draws(len(again))
-        for some in _in_parts(again):
-            self._second_look(self._read(some), whole=second)
-        self.whole = second or self.whole
+        for batch in _batches(again):
+            self._second_look(self._read(batch), suite_test=second)
+        self.suite_test = second or self.suite_test
 
     def _plan_draws(self, cells: int) -> None:
         self._planned += cells * self._tolerance.draws
-        self._ports.progress.started(cells=len(self._found.comparable), runs=self._planned)
+        self._ports.progress.started(cells=len(self._preflight.comparable), runs=self._planned)
 
     def _read(self, cells: Iterable[LogprobCell]) -> dict[str, Baseline]:
         read: dict[str, Baseline] = {}
         for cell in cells:
-            source = self._found.sources[cell.policy.name]
+            source = self._preflight.sources[cell.policy.name]
             baseline = read[cell.id] = self._ports.baselines.read(source, cell.id)
             self.recorded_facts.setdefault(cell.policy.name, baseline.provenance)
-            self.seen.setdefault(
+            self.measured.setdefault(
                 cell.id,
                 Comparison(
                     cell=cell,
@@ -104,26 +101,26 @@ class SuiteRunner:
         planned = self._tolerance.draws
         calibration = {name: as_array(baseline.draws) for name, baseline in baselines.items()}
         self._fill(dict.fromkeys(looks, FIRST_WAVE), looks)
-        going_on = [name for name, look in looks.items() if not look.has_failed]
-        for name in going_on:
-            # The same number of draws of every cell: a number that depends on them would bias it.
-            self.whole.add(calibration[name], _usable(looks[name])[:FIRST_WAVE])
+        remaining = [name for name, look in looks.items() if not look.has_failed]
+        for name in remaining:
+            # The same number of draws of every cell: a number that depends on them adds bias.
+            self.suite_test.add(calibration[name], _usable(looks[name])[:FIRST_WAVE])
         run_prompt_controls(
             self.controls,
-            [(looks[name], baselines[name].draws) for name in going_on],
+            [(looks[name], baselines[name].draws) for name in remaining],
             collector=self.collector,
         )
         for count in range(FIRST_WAVE + 1, planned + 1):
-            going_on = [
+            remaining = [
                 name
-                for name in going_on
+                for name in remaining
                 if not looks[name].has_failed
                 and (
                     looks[name].cell.policy.name in self._in_full
                     or not is_decided(calibration[name], _usable(looks[name]), planned=planned)
                 )
             ]
-            self._fill(dict.fromkeys(going_on, count), looks)
+            self._fill(dict.fromkeys(remaining, count), looks)
         for name, look in looks.items():
             self._finish_first(look, baselines[name], calibration[name])
             self._ports.progress.skipped(look.cell, runs=max(0, planned - look.asked))
@@ -132,12 +129,12 @@ class SuiteRunner:
         try:
             self.collector.fill(wanted, looks)
         finally:
-            # An interruption takes the draws of unfinished looks with it, and no finding.
+            # An interruption loses the draws of unfinished looks, but no finding.
             for name in wanted:
-                self.seen[name].note_problem(looks[name])
+                self.measured[name].note_problem(looks[name])
 
     def _finish_first(self, look: DrawSet, baseline: Baseline, calibration: Floats) -> None:
-        seen = self.seen[look.cell.id]
+        seen = self.measured[look.cell.id]
         new = seen.take(look, baseline, floor=self._tolerance.floor_nats)
         if seen.problem is None:
             seen.saved = max(0, self._tolerance.draws - len(new))
@@ -147,26 +144,28 @@ class SuiteRunner:
         else:
             seen.is_decided = True
 
-    def _second_look(self, baselines: Mapping[str, Baseline], *, whole: WholeLook | None) -> None:
+    def _second_look(
+        self, baselines: Mapping[str, Baseline], *, suite_test: WholeLook | None
+    ) -> None:
         looks = self._looks(baselines, Purpose.SECOND_LOOK)
         self._fill(dict.fromkeys(looks, self._tolerance.draws), looks)
         for name, look in looks.items():
-            seen, baseline = self.seen[name], baselines[name]
+            seen, baseline = self.measured[name], baselines[name]
             calibration = as_array(baseline.draws)
             second = seen.take(look, baseline, floor=self._tolerance.floor_nats)
             if seen.first is not None and seen.problem is None:
                 seen.confirmed = confirm(calibration, seen.first, second)
                 seen.new = joined(seen.first, second)
-            if whole is not None and seen.problem is None:
-                # One that may have drifted by itself waits until that is known.
+            if suite_test is not None and seen.problem is None:
+                # A cell that may have drifted by itself is added once that is decided.
                 waits_as = None if seen.confirmed is None else name
-                whole.add(calibration, second[: self._tolerance.draws], waits_as=waits_as)
+                suite_test.add(calibration, second[: self._tolerance.draws], waits_as=waits_as)
             seen.is_decided = True
 
     def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, DrawSet]:
         return {
             name: DrawSet(
-                cell=self.seen[name].cell,
+                cell=self.measured[name].cell,
                 encoding=baseline.encoding,
                 purpose=purpose,
                 answers_as=baseline.answered_as,
@@ -181,7 +180,7 @@ def _usable(look: DrawSet) -> Floats:
     return as_array([draw.logprobs for draw in look.usable])
 
 
-def _in_parts(cells: Iterable[LogprobCell]) -> Iterator[Sequence[LogprobCell]]:
+def _batches(cells: Iterable[LogprobCell]) -> Iterator[Sequence[LogprobCell]]:
     rest = iter(cells)
-    while some := list(islice(rest, _AT_ONCE)):
-        yield some
+    while batch := list(islice(rest, _BATCH)):
+        yield batch

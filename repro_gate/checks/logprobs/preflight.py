@@ -1,4 +1,4 @@
-"""What a logprob check will compare with what: read and judged before the first call is paid."""
+"""Read the baselines and decide which cells can be compared, before the first paid call."""
 
 import hashlib
 import json
@@ -16,23 +16,23 @@ from repro_gate.ports import BaselineReader, Scorer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """The cells of a plan, told apart by whether a baseline speaks for them."""
+    """The cells of a plan: those with a usable baseline, and the verdicts of the others."""
 
     sources: dict[str, str]
-    """Where the baselines of each policy hold, by its name; not of those that cannot say."""
+    """The source of the baselines of each policy, by name, where it is known."""
     comparable: tuple[LogprobCell, ...]
     decided: dict[str, Unrecorded | Inconclusive]
     """The verdict of every other cell, by its id."""
     orphans: tuple[tuple[str, str], ...]
     """(source, id) of every baseline that no cell of the matrix claims."""
     tokens: int
-    """Prompt and response tokens of one draw of each comparable cell."""
+    """Prompt and response tokens of one draw of every comparable cell."""
     fingerprint: str
     """Changes with the plan, the tolerance and every baseline."""
 
 
 def run_preflight(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> Preflight:
-    """Return what there is to compare.
+    """Return which cells of a plan can be compared.
 
     Raises:
         InputInvalid: baselines are broken; the message names each.
@@ -72,7 +72,7 @@ def _read_all(
     recorded: dict[str, frozenset[str]],
     baselines: BaselineReader,
 ) -> Iterator[tuple[LogprobCell, Baseline | None]]:
-    """Yield each cell that can be measured with its baseline, and hold none of them."""
+    """Yield each measurable cell with its baseline, one at a time."""
     errors: list[InputInvalid] = []
     for cell in plan.cells:
         source = sources.get(cell.policy.name)
@@ -92,26 +92,26 @@ def _read_all(
 def changes_against(
     cell: LogprobCell, baseline: Baseline, tolerance: Tolerance
 ) -> tuple[FactChange, ...]:
-    """Return why a baseline does not speak for a cell: what the matrix says otherwise by now."""
+    """Return what the matrix has changed about a cell since its baseline was recorded."""
     changes = cell.changes_since(baseline.definition)
     made, wanted = len(baseline.draws), tolerance.calibration_draws
     if made >= wanted:
         return changes
-    # With fewer draws than the error rates were computed for, no shift could be significant.
+    # The error rates hold for this number of draws; with fewer, no shift is significant.
     return (*changes, FactChange(name="calibration_draws", before=str(made), after=str(wanted)))
 
 
 def _reason_against(
     cell: LogprobCell, baseline: Baseline | None, tolerance: Tolerance
 ) -> str | None:
-    """Return why a baseline does not speak for a cell, or None when it does."""
+    """Return why a baseline cannot be used for a cell, or None."""
     if baseline is None:
         return "there is no baseline"
     changes = changes_against(cell, baseline, tolerance)
     if not changes:
         return None
-    said = "; ".join(f"{change.name} was {change.before}" for change in changes)
-    return f"the baseline is for another definition of the cell: {said}"
+    changed = "; ".join(f"{change.name} was {change.before}" for change in changes)
+    return f"the baseline is for another definition of the cell: {changed}"
 
 
 def _identity(baseline: Baseline) -> bytes:

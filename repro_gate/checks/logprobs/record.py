@@ -1,4 +1,4 @@
-"""Recording baselines: calibration draws, refused when they hold outliers."""
+"""Record baselines from calibration draws; outliers and failed controls refuse them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from repro_gate.checks.logprobs.controls import (
     compare_echoes,
     run_prompt_controls,
 )
-from repro_gate.checks.logprobs.importance_weights import expected_doubts, weigh
+from repro_gate.checks.logprobs.importance_weights import expected_doubts, importance_weights
 from repro_gate.checks.logprobs.preflight import changes_against
 from repro_gate.checks.tokens.record import ChangeKind
 from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
@@ -32,8 +32,8 @@ _NO_CONTROL = (
     "prompt"
 )
 _DEAD_CONTROL = "another prompt gave the same log-probabilities, so no check of it could fail"
-_MOST_OTHERS = 256
-"""Cells whose draws tell what is usual for a policy."""
+_MAX_OTHERS = 256
+"""Cells whose draws are used to estimate the noise of a policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +50,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A cell that gets none, and why."""
+    """A cell that gets no baseline, and why."""
 
     cell: LogprobCell
     reason: str
     is_finding: bool
-    """Outliers and invalid answers are; what could not be measured is not."""
+    """Outliers and invalid answers are findings; what could not be measured is not."""
     totals: tuple[float, ...] = ()
-    """Of all its draws, in nats, in the order in which they were asked for."""
+    """The sums of all its draws, in nats, in request order."""
     outlying: tuple[float, ...] = ()
-    """Those of the outliers among them."""
+    """The outliers among them."""
     remedy: str | None = None
 
 
@@ -70,7 +70,7 @@ class Calibrated:
     baselines: tuple[Baseline, ...]
     refused: tuple[Refused, ...]
     doubts: tuple[str, ...] = ()
-    """What no check of these baselines can determine, however well they were recorded."""
+    """What no check of these baselines can determine."""
     notes: tuple[Note, ...] = ()
 
 
@@ -103,7 +103,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MadeBy:
-    """Who drew, and when it is."""
+    """The scorer of the draws, and the clock."""
 
     scorer: Scorer
     now: Callable[[], str]
@@ -149,9 +149,9 @@ def local_models(recordings: Iterable[Recording]) -> dict[str, Facts]:
 def candidates(
     plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader, again: bool
 ) -> tuple[list[Candidate], list[Refused]]:
-    """Return the cells without a baseline that speaks for them, or with `again` all cells.
+    """Return the cells without a usable baseline, or all with `again`, and the refused ones.
 
-    Those of a policy whose source cannot be said are refused.
+    Cells of a policy whose source is unknown are refused.
     """
     found: list[Candidate] = []
     refused: list[Refused] = []
@@ -179,9 +179,9 @@ def calibrate(
     collector: DrawCollector,
     now: Callable[[], str],
 ) -> Calibrated:
-    """Make the calibration draws of each candidate, and a baseline of those that are sound.
+    """Make the calibration draws of each candidate, and a baseline from those that are sound.
 
-    An interruption is let through; what was drawn is in the log by then.
+    An interruption is raised; the draws are in the log by then.
     """
     looks, refused = _encoded(wanted, plan, collector.scorer)
     echoes = compare_echoes(looks.values(), scorer=collector.scorer)
@@ -213,10 +213,10 @@ def _controlled(
     looks: Mapping[str, DrawSet],
     collector: DrawCollector,
 ) -> list[Refused]:
-    """Run the controls of a check; where one fails, return every cell, each with a reason.
+    """Run the controls of a check; if one fails, return every cell, each with a reason.
 
-    The controls are of policies and pairs of policies, so none of their cells can be trusted; and
-    a suite of which a part was recorded would be compared with itself at another time.
+    A control is about a policy or a pair of policies, so none of its cells can be trusted. And a
+    suite recorded in part would be compared with draws of another time.
     """
     controls = dict[str, LogprobControl]()
     run_prompt_controls(
@@ -230,10 +230,12 @@ def _controlled(
         elif controls[policy].failed:
             reasons[policy] = (_DEAD_CONTROL, True)
     totals = {one.id: one.totals for one in sound}
-    for weights in weigh(plan.suite, totals, fixed=plan.suite.tolerance.calibration_draws):
+    for weights in importance_weights(
+        plan.suite, totals, fixed=plan.suite.tolerance.calibration_draws
+    ):
         if weights.failed:
-            said = f"weights of {weights.target}: {'; '.join(weights.problems)}"
-            reasons.setdefault(weights.target, (said, True))
+            reason = f"weights of {weights.target}: {'; '.join(weights.problems)}"
+            reasons.setdefault(weights.target, (reason, True))
     others = (f"not recorded, because {', '.join(reasons)} could not be", False)
     cells = [(looks[one.id].cell, one.totals) for one in sound if reasons]
     return [
@@ -244,7 +246,7 @@ def _controlled(
 
 
 def _shifted(looks: dict[str, DrawSet], echoes: EchoAlignment) -> Iterator[Refused]:
-    """Take out and refuse the cells whose log-probabilities are of other tokens."""
+    """Remove and refuse the cells whose echo is off by one token."""
     for cell_id, reason in echoes.shifted.items():
         look = looks.pop(cell_id)
         yield Refused(cell=look.cell, reason=reason, is_finding=False, remedy=REMEDY)
@@ -253,7 +255,7 @@ def _shifted(looks: dict[str, DrawSet], echoes: EchoAlignment) -> Iterator[Refus
 def _encoded(
     wanted: Sequence[Candidate], plan: LogprobPlan, scorer: Scorer
 ) -> tuple[dict[str, DrawSet], list[Refused]]:
-    """Return a look for each cell whose prompt and response could be made tokens."""
+    """Return a draw set for each cell whose prompt and response could be tokenized."""
     looks: dict[str, DrawSet] = {}
     refused: list[Refused] = []
     cells = [one.cell for one in wanted]
@@ -274,7 +276,7 @@ def _encoded(
 def write_baselines(
     baselines: Sequence[Baseline], orphans: Sequence[tuple[str, str]], *, store: BaselineStore
 ) -> None:
-    """Write and remove baselines; each file is at any moment the old one or the new one."""
+    """Write and remove baselines, each file atomically."""
     for baseline in baselines:
         store.write(baseline)
     for source, cell_id in orphans:
@@ -327,7 +329,7 @@ def _problem(look: DrawSet) -> Refused | None:
 
 
 def _spread(looks: Mapping[str, DrawSet]) -> dict[str, dict[str, list[float]]]:
-    """Return how far draws are from their medians, in nats, by policy and cell."""
+    """Return the deviations of draws from their medians, in nats, by policy and cell."""
     spread: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for look in looks.values():
         if look.made:
@@ -337,10 +339,10 @@ def _spread(looks: Mapping[str, DrawSet]) -> dict[str, dict[str, list[float]]]:
 
 
 def _others(cell: LogprobCell, spread: Mapping[str, Mapping[str, list[float]]]) -> list[float]:
-    """Return the deviations in other cells of the policy: enough of them to know what is usual."""
+    """Return the deviations in other cells of the policy."""
     of_policy = spread[cell.policy.name]
     others = (found for name, found in of_policy.items() if name != cell.id)
-    return [deviation for found in islice(others, _MOST_OTHERS) for deviation in found]
+    return [deviation for found in islice(others, _MAX_OTHERS) for deviation in found]
 
 
 def _made_of(
@@ -366,7 +368,7 @@ def _made_of(
 
 
 def _unsound(look: DrawSet, baseline: Baseline) -> Refused | None:
-    """Return why draws that are each valid make no baseline, or None when they do."""
+    """Return why valid draws are refused as a baseline, or None."""
     draws, noise = look.draws, baseline.noise
     totals = tuple(draw.total for draw in draws)
     models = sorted({draw.facts.model for draw in draws})

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from repro_gate.checks.logprobs.importance_weights import expected_doubts, weigh
+from repro_gate.checks.logprobs.importance_weights import expected_doubts, importance_weights
 from repro_gate.core.design import MIN_WEIGHTS, max_noise
 from repro_gate.core.draws import Draw, MissedDraw
 from repro_gate.core.logprob_report import Usability, WeightReport
@@ -118,7 +118,7 @@ def test_the_control_takes_as_many_draws_of_every_cell() -> None:
     generator = np.random.default_rng(3)
     drawn = {cell.id: generator.normal(-42, 1, 15).tolist() for cell in suite.cells}
     few, many = (
-        weigh(suite, {name: draws[:last] for name, draws in drawn.items()}, fixed=5)
+        importance_weights(suite, {name: draws[:last] for name, draws in drawn.items()}, fixed=5)
         for last in (6, 15)
     )
 
@@ -188,7 +188,7 @@ def _weighed(
         ]
         for cell in suite.cells
     }
-    return weigh(suite, totals, fixed=draws)
+    return importance_weights(suite, totals, fixed=draws)
 
 
 def test_each_of_several_clones_has_its_share_of_the_error_rate() -> None:
@@ -267,7 +267,7 @@ def test_other_policies_need_enough_items(ratios: list[float], usability: Usabil
         cell.id: [-42.0 + (0 if cell.policy.name == BASE else away[cell.item.name])] * 2
         for cell in suite.cells
     }
-    (found,) = weigh(suite, totals, fixed=5)
+    (found,) = importance_weights(suite, totals, fixed=5)
 
     assert found.usability is usability
     assert found.failed is (usability is Usability.UNUSABLE)
@@ -285,7 +285,7 @@ def test_a_clone_with_the_noise_of_a_real_service_is_seldom_anything_but_usable(
         off = generator.random((10, 5)) < 0.1
         drawn = np.where(off, generator.normal(-42, 1.56, (10, 5)), -42.0)
         totals = {cell.id: draws for cell, draws in zip(suite.cells, drawn.tolist(), strict=True)}
-        (report,) = weigh(suite, totals, fixed=5)
+        (report,) = importance_weights(suite, totals, fixed=5)
         found.append(report.usability)
 
     assert Usability.UNUSABLE not in found
