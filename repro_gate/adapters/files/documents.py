@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -25,6 +26,7 @@ from repro_gate.adapters.files.parsing import (
 from repro_gate.adapters.files.untrusted_files import read_plain
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
+from repro_gate.strict_json import is_number
 
 _LIMITS: Final[Mapping[str, Limits]] = {
     "matrix-v1": Limits(max_bytes=4 << 20, max_values=60_000),
@@ -124,7 +126,13 @@ def _hint(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
 def _is_integer(checker: object, instance: object) -> bool:
     # To JSON Schema 10.0 is an integer, but nobody can run a cell 10.0 times.
     del checker
-    return isinstance(instance, int) and not isinstance(instance, bool)
+    return type(instance) is int
+
+
+def _is_number(checker: object, instance: object) -> bool:
+    # TOML has nan and inf, and Python reads 1e999 as infinity.
+    del checker
+    return is_number(instance) and -math.inf < instance < math.inf
 
 
 def _first_bad(errors_of: Iterable[Iterator[ValidationError]]) -> Iterator[ValidationError]:
@@ -184,7 +192,9 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
         "propertyNames": _property_names,
         "uniqueItems": _unique_items,
     },
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
 )
 
 
@@ -226,10 +236,19 @@ def _told_rule(kind: str, rule: Any, schema: Any) -> str:
     if description[:1].islower():
         return description
     if kind == "type":
-        return rule if isinstance(rule, str) else " or ".join(rule)
+        return " or ".join(map(_TYPES.__getitem__, [rule] if isinstance(rule, str) else rule))
     return _WORDS.get(kind, "what the schema says").format(rule=rule)
 
 
+_TYPES: Final = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "null": "null",
+    "number": "a finite number",
+    "object": "an object",
+    "string": "a string",
+}
 _WORDS = {
     "const": "{rule!r}",
     "enum": "one of {rule}",

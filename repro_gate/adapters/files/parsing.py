@@ -195,8 +195,12 @@ def text_of(data: bytes, file: Path) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a short, safe line, at a cost that does not grow with the value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, dict):
-        return "a table"
+        return "an object"
     if isinstance(value, list):
         return _shown_list(value)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:

@@ -176,7 +176,7 @@ _TOML: Mapping[str, tuple[str, str]] = {
     ),
     "numbers and their texts": (
         _HEAD + _SUITE + "seeds = [" + ", ".join(f"{n}, '{n}'" for n in range(1, 2_500)) + "]",
-        "suites.quick.seeds[1]: expected integer, found '1'",
+        "suites.quick.seeds[1]: expected an integer, found '1'",
     ),
     "many seeds, one twice": (
         f"{_HEAD}{_SUITE}seeds = [{', '.join(map(str, range(1, 50_000)))}, 7]",
@@ -235,16 +235,16 @@ _JSON: Mapping[str, tuple[str, str]] = {
     "many lists": (f"[{'[],' * 2_500_000}[]]", "expected at most "),
     "many tables": ("[" + '{"a":1},' * 900_000 + "{}]", "expected at most "),
     "many commas": ("," * 8_000_000, "expected at most "),
-    "a string of commas": (f'["{"," * 8_000_000}"]', "expected object, found ["),
+    "a string of commas": (f'["{"," * 8_000_000}"]', "expected an object, found ["),
     "an open string": ('"' + "," * 8_000_000, "expected at most "),
     "a long number": ("9" * 8_000_000, "expected JSON, found a number of more than 4300 digits"),
-    "a long fraction": ("0." + "9" * 8_000_000, "expected object, found 1.0"),
+    "a long fraction": ("0." + "9" * 8_000_000, "expected an object, found 1.0"),
     "one key many times": ("{" + '"a":1,' * 9_000 + '"a":1}', "expected JSON, found the key 'a'"),
     "half pairs": (
         '["' + "\\ud800" * 1_300_000 + '"]',
         "expected JSON, found half a surrogate pair",
     ),
-    "whole pairs": ('["' + "\\ud83c\\udf42" * 650_000 + '"]', "expected object, found ["),
+    "whole pairs": ('["' + "\\ud83c\\udf42" * 650_000 + '"]', "expected an object, found ["),
     "no UTF-8": ("[" + "\udcff" * 8, "byte 1: expected UTF-8"),
 }
 

@@ -162,8 +162,8 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
             {"schema": "repro-gate/models/v2"},
             "schema: expected 'repro-gate/models/v1', found 'repro-gate/models/v2'",
         ),
-        ({"sha256": []}, "sha256: expected object, found []"),
-        ({"sha256": None}, "sha256: expected object, found None"),
+        ({"sha256": []}, "sha256: expected an object, found []"),
+        ({"sha256": None}, "sha256: expected an object, found null"),
         (
             {"sha256": {"tiny": 7}},
             "sha256.tiny: expected a SHA-256 as 64 lower-case hexadecimal digits, found 7",
@@ -204,7 +204,8 @@ def test_a_document_of_another_kind_is_refused(tmp_path: Path, text: str) -> Non
     """The whole file is the place."""
     told = refusal_of(json_of(tmp_path, text))
 
-    assert told == f"expected object, found {json.loads(text)!r}"
+    found = "null" if text == "null" else repr(json.loads(text))
+    assert told == f"expected an object, found {found}"
 
 
 def test_a_digest_with_a_newline_after_it_is_refused(tmp_path: Path) -> None:
@@ -334,9 +335,9 @@ def test_a_conflict_marker_in_a_string_is_text(tmp_path: Path) -> None:
     ("entries", "told"),
     [
         ("[1, 0, 2, -1]", "seeds[1]: expected at least 1, found 0"),
-        ('["a", 1, "b"]', "seeds[0]: expected integer, found 'a'"),
+        ('["a", 1, "b"]', "seeds[0]: expected an integer, found 'a'"),
         ("[3, 1, 2, 1, 3]", "seeds[3]: expected no entry twice, found 1"),
-        ("[1, true, 1.0]", "seeds[1]: expected integer, found True"),
+        ("[1, true, 1.0]", "seeds[1]: expected an integer, found true"),
         (f"[{'0x' + 'f' * 290}]", "seeds[0]: expected at most 4294967294, found a number of "),
     ],
 )

@@ -250,11 +250,11 @@ def refusal_of(
             "schema: expected 'repro-gate/golden/v1', found 'repro-gate/golden/v2'",
         ),
         ('"seed": 7', '"seed": 0', "cell.seed: expected at least 1, found 0"),
-        ('"seed": 7', '"seed": 7.0', "cell.seed: expected integer, found 7.0"),
+        ('"seed": 7', '"seed": 7.0', "cell.seed: expected an integer, found 7.0"),
         (
             '"temperature": 0.7',
             '"temperature": 1e999',
-            "expected a consistent golden, found temperature must be at least 0, got inf",
+            "cell.sampler.temperature: expected a finite number, found inf",
         ),
         (
             '"temperature": 0.7',

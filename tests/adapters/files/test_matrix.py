@@ -302,8 +302,8 @@ def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
             ("[1, 4294967294]", "[1, 4294967295]"),
             "suites.quick.seeds[1]: expected at most 4294967294, found 4294967295",
         ),
-        (("[1, 4294967294]", "[1.0]"), "suites.quick.seeds[0]: expected integer, found 1.0"),
-        (("[1, 4294967294]", "[true]"), "suites.quick.seeds[0]: expected integer, found True"),
+        (("[1, 4294967294]", "[1.0]"), "suites.quick.seeds[0]: expected an integer, found 1.0"),
+        (("[1, 4294967294]", "[true]"), "suites.quick.seeds[0]: expected an integer, found true"),
         (("[1, 4294967294]", "[]"), "suites.quick.seeds: expected at least 1 of them, found 0"),
         (
             ("[1, 4294967294]", "[7, 8, 7]"),
@@ -318,7 +318,7 @@ def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
             "suites.quick.prompts: expected at least 1 of them, found 0",
         ),
         (("runs = 3", "runs = 0"), "suites.quick.runs: expected at least 1, found 0"),
-        (("runs = 3", "runs = 3.0"), "suites.quick.runs: expected integer, found 3.0"),
+        (("runs = 3", "runs = 3.0"), "suites.quick.runs: expected an integer, found 3.0"),
         (
             ("runs = 3", "runs = 3\nfresh_runs = 3"),
             "suites.quick.fresh_runs: expected less than the 3 runs, found 3",
@@ -345,20 +345,20 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         ),
         (
             ("temperature = 0.7", "temperature = inf"),
-            "prompts.haiku.temperature: expected at most 10, found inf",
+            "prompts.haiku.temperature: expected a finite number, found inf",
         ),
         (
             ("top_p = 0.95", "top_p = nan"),
             "sampler.top_p: expected a finite number, found nan",
         ),
-        (("min_p = 0.05", "min_p = -inf"), "sampler.min_p: expected at least 0, found -inf"),
+        (("min_p = 0.05", "min_p = -inf"), "sampler.min_p: expected a finite number, found -inf"),
         (
             ("timeout_s = 0.5", "timeout_s = nan"),
             "engines.own.timeout_s: expected a finite number, found nan",
         ),
         (
             ("timeout_s = 0.5", "timeout_s = inf"),
-            "engines.own.timeout_s: expected at most 86400, found inf",
+            "engines.own.timeout_s: expected a finite number, found inf",
         ),
         (
             ("timeout_s = 0.5", "timeout_s = 0"),
@@ -366,28 +366,34 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         ),
         (
             ("rate = 0.5", "rate = nan"),
-            "engines.own.settings.rate: expected a finite number, found nan",
+            (
+                "engines.own.settings.rate: expected true or false, a finite number or a string, "
+                "found nan"
+            ),
         ),
         (
             ("rate = 0.5", "rate = inf"),
-            "engines.own.settings.rate: expected a finite number, found inf",
+            (
+                "engines.own.settings.rate: expected true or false, a finite number or a string, "
+                "found inf"
+            ),
         ),
         (
             ("rate = 0.5", "rate = 2026-01-02"),
             (
-                "engines.own.settings.rate: expected boolean or number or string, "
+                "engines.own.settings.rate: expected true or false, a finite number or a string, "
                 "found datetime.date(2026, 1, 2)"
             ),
         ),
         (("top_p = 0.95", "top_p = 0"), "sampler.top_p: expected more than 0, found 0"),
-        (("top_k = 40", "top_k = 40.0"), "sampler.top_k: expected integer, found 40.0"),
+        (("top_k = 40", "top_k = 40.0"), "sampler.top_k: expected an integer, found 40.0"),
         (
             ("max_tokens = 4", "max_tokens = 0"),
             "prompts.haiku.max_tokens: expected at least 1, found 0",
         ),
         (
             ("n_ctx = 256", "n_ctx = true"),
-            "engines.exact.settings.n_ctx: expected integer, found True",
+            "engines.exact.settings.n_ctx: expected an integer, found true",
         ),
         (
             ("n_batch = 128", "n_batch = 257"),

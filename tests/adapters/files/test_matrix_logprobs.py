@@ -530,7 +530,7 @@ def test_an_api_of_ones_own_needs_its_url_and_no_key(tmp_path: Path) -> None:
         (("calibration_draws = 12", "calibration_draws = 1001"), "at most 1000, found 1001"),
         (("draws = 4", "draws = 0"), "at least 1, found 0"),
         (("draws = 4", "draws = 101"), "at most 100, found 101"),
-        (("draws = 4", "draws = 4.0"), "integer, found 4.0"),
+        (("draws = 4", "draws = 4.0"), "an integer, found 4.0"),
         (("false_alarm_rate = 0.02", "false_alarm_rate = 0"), "at least 0.001, found 0"),
         (("false_alarm_rate = 0.02", "false_alarm_rate = 0.6"), "at most 0.5, found 0.6"),
         (("false_alarm_rate = 0.02", "false_alarm_rate = nan"), "a finite number, found nan"),

@@ -51,7 +51,7 @@ def test_a_broken_matrix_is_3(workspace: Workspace) -> None:
 
     ran = workspace.run("check")
 
-    said = "repro-gate: repro-gate.toml: suites.quick.runs: expected integer, found 'ten'\n"
+    said = "repro-gate: repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'\n"
     assert (ran.code, ran.out, ran.err) == (3, "", said)
 
 

@@ -42,7 +42,7 @@ def test_a_broken_matrix_is_told_in_its_own_words(own_job: Job, github: Github) 
 
     ran = own_job.publish()
 
-    said = "repro-gate.toml: suites.quick.runs: expected integer, found 'ten'"
+    said = "repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'"
     (body,) = github.world.bodies()
     assert (ran.code, own_job.outputs()["exit-code"]) == (0, "3")
     assert f"```text\n{said}\n```" in body

@@ -263,7 +263,7 @@ def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace)
     told = {
         "kind": "unfinished",
         "exit_code": 3,
-        "message": "repro-gate.toml: suites.quick.runs: expected integer, found 'ten'",
+        "message": "repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'",
         "remedy": None,
     }
     assert (ran.code, read_json(folder / "evidence.json")["evidence"]) == (3, told)
