@@ -1,4 +1,4 @@
-"""Log-probabilities from engines on this machine."""
+"""Log-probabilities from engines on this machine, alone or together with hosted models."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,7 +32,7 @@ from repro_gate.ports import (
 
 
 class LocalScorer:
-    """Measures policies whose provider is an engine of the matrix, one draw after the other."""
+    """Measures the policies of local engines, one draw after the other."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class LocalScorer:
         Args:
             starter: starts the engines.
             files: finds the models.
-            now: returns the time of day, ISO 8601, UTC.
-            clock: returns seconds, never going back.
+            now: returns the current time, ISO 8601, UTC.
+            clock: returns seconds, monotonic.
         """
         self._starter = starter
         self._files = files
@@ -62,30 +62,30 @@ class LocalScorer:
         return self._worker_of(_model_of(policy)).describe().profile
 
     def facts(self, policy: Policy) -> Facts:
-        """Return what is known of the policy's engine and model."""
+        """Return the known facts about the policy's engine and model."""
         model = _model_of(policy)
         return self._worker_of(model).facts_of(model)
 
     def notes(self) -> tuple[Note, ...]:
-        """Return what the engines noticed about models and prompts."""
+        """Return the notes of the engines on models and prompts."""
         loaded = (note for worker in self._workers.values() for note in worker.notes())
         return (*loaded, *self._notes)
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return each cell's prompt and response as the tokens of its model, in order."""
         encoded = {
-            place: self._encode(cells[place])
-            for place in sorted(range(len(cells)), key=lambda place: self._turn(cells[place]))
+            index: self._encode(cells[index])
+            for index in sorted(range(len(cells)), key=lambda index: self._order(cells[index]))
         }
-        return [encoded[place] for place in range(len(cells))]
+        return [encoded[index] for index in range(len(cells))]
 
     def score_twice(self, cell: LogprobCell, encoding: Encoding) -> None:
-        """Return nothing: an engine that scores is asked token by token."""
+        """Return None: an engine generates and scores with one computation."""
         del cell, encoding
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
-        """Make the draws model by model, and tell of each as soon as it is there."""
-        for request in sorted(requests, key=lambda request: self._turn(request.cell)):
+        """Make the draws model by model, and deliver each at once."""
+        for request in sorted(requests, key=lambda request: self._order(request.cell)):
             seen(request, self._draw(request))
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class LocalScorer:
             self._notes[Note(about=cell.id, message=message, origin=NoteOrigin.ENGINE)] = None
         spelled = b"".join(piece.data for piece in scored.encoding.response)
         wanted = response.encode()
-        # SentencePiece puts a space before a text, and takes what follows a special token for one.
+        # SentencePiece puts a space before a text, and after a special token.
         if spelled not in {wanted, b" " + wanted}:
             return InvalidDraw(
                 reason=f'the tokens of the response spell "{spell(spelled)}", not "{spell(wanted)}"'
@@ -115,7 +115,7 @@ class LocalScorer:
     def _draw(self, request: DrawRequest) -> DrawOutcome:
         policy, encoding = request.cell.policy, request.encoding
         if not encoding.has_ids:
-            return InvalidDraw(reason="the tokens have no ids, by which an engine is asked")
+            return InvalidDraw(reason="the tokens have no ids, which an engine needs")
         is_sampling = policy.logprobs is LogprobKind.SAMPLING
         asked = ScoreRequest(
             prompt=_ids(encoding.prompt),
@@ -129,13 +129,13 @@ class LocalScorer:
         answered = Answered(
             pieces=scored.encoding.response,
             logprobs=(scored.sampling_logprobs or ()) if is_sampling else scored.logprobs,
-            # The name, not the digest: another file shall be measured and may drift.
+            # The name, not the digest: another file is to be measured, and may drift.
             facts=DrawFacts(at=self._now(), model=policy.model, latency_s=latency_s),
         )
         return judge_answer(answered, encoding, model=request.answers_as)
 
     def _score(self, policy: Policy, asked: ScoreRequest) -> tuple[Scored, float]:
-        """Return the answer, and the seconds that it took; raises `MeasurementUnavailable`."""
+        """Return the answer and its latency in seconds; raises `MeasurementUnavailable`."""
         model = _model_of(policy)
         worker = self._worker_of(model)
         with worker.attempt(model.name):
@@ -144,8 +144,8 @@ class LocalScorer:
             scored = worker.score(asked)
             return scored, self._clock() - started
 
-    def _turn(self, cell: LogprobCell) -> tuple[str, bool, str]:
-        """Return when a cell has its turn: a model that is loaded already comes first."""
+    def _order(self, cell: LogprobCell) -> tuple[str, bool, str]:
+        """Return the sort key of a cell: by engine, with the loaded model first."""
         model = _model_of(cell.policy)
         return model.engine.name, not self._worker_of(model).has_loaded(model), model.name
 
@@ -160,7 +160,7 @@ class LocalScorer:
 
 
 class ScorersByProvider:
-    """Passes each request on to the scorer of its provider."""
+    """Delegates each request to the scorer of its provider."""
 
     def __init__(self, *, hosted: Scorer, local: Scorer) -> None:
         self._hosted = hosted
@@ -175,32 +175,32 @@ class ScorersByProvider:
         return self._of(policy).facts(policy)
 
     def notes(self) -> tuple[Note, ...]:
-        """Return what was noticed so far."""
+        """Return the notes so far."""
         return (*self._local.notes(), *self._hosted.notes())
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return each cell's prompt and response as the tokens of its model, in order."""
         found: dict[int, Encoding | InvalidDraw | MissedDraw] = {}
         for scorer in (self._local, self._hosted):
-            places = [place for place, cell in enumerate(cells) if self._of(cell.policy) is scorer]
-            if places:
-                encoded = scorer.encode([cells[place] for place in places])
-                found |= dict(zip(places, encoded, strict=True))
-        return [found[place] for place in range(len(cells))]
+            own = [index for index, cell in enumerate(cells) if self._of(cell.policy) is scorer]
+            if own:
+                encoded = scorer.encode([cells[index] for index in own])
+                found |= dict(zip(own, encoded, strict=True))
+        return [found[index] for index in range(len(cells))]
 
     def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw | None:
-        """Return what the scorer of the cell's provider does."""
+        """Return the comparison of the cell's provider."""
         return self._of(cell.policy).score_twice(cell, encoding)
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
-        """Make the draws, those on this machine first: they cost nothing."""
+        """Make the draws, first those on this machine, which are free."""
         for scorer in (self._local, self._hosted):
             some = [request for request in requests if self._of(request.cell.policy) is scorer]
             if some:
                 scorer.draw(some, seen=seen)
 
     def close(self) -> None:
-        """Let go of connections and processes."""
+        """Close connections and processes."""
         self._hosted.close()
         self._local.close()
 

@@ -1,4 +1,4 @@
-"""Scores from engines on this machine, as the logprob gate asks for them."""
+"""Scores from engines on this machine, for the logprob gate."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -39,20 +39,20 @@ from tests.fakes.local_scoring import (
 from tests.fakes.values import PROFILE, provenance_of, scored_of
 
 
-@pytest.fixture(name="heard")
-def _heard() -> tuple[list[ScoreRequest], ScriptedStarter]:
-    """Return a list that fills with what the engines of a starter are asked."""
-    heard: list[ScoreRequest] = []
+@pytest.fixture(name="recorded")
+def _recorded() -> tuple[list[ScoreRequest], ScriptedStarter]:
+    """Return a starter of engines, and the list of the requests that they receive."""
+    recorded: list[ScoreRequest] = []
 
     def judge(model: str, asked: ScoreRequest) -> Scored:
-        heard.append(asked)
+        recorded.append(asked)
         return scored_of(model, asked)
 
-    return heard, ScriptedStarter(judge=judge)
+    return recorded, ScriptedStarter(judge=judge)
 
 
 def test_the_source_is_the_profile_of_the_engine() -> None:
-    """Baselines hold on a class of machine; the engine is asked once which one that is."""
+    """Baselines are valid for one profile; the engine is asked for it once."""
     starter = ScriptedStarter()
     scorer = scorer_of(starter)
 
@@ -61,7 +61,7 @@ def test_the_source_is_the_profile_of_the_engine() -> None:
 
 
 def test_facts_are_those_of_engine_and_model() -> None:
-    """Nothing is known before the engine was asked; then it is all that a golden says too."""
+    """There are none before the first request; later they are those of a golden."""
     scorer = scorer_of(ScriptedStarter())
     before = scorer.facts(policy_of())
     scorer.source(policy_of())
@@ -70,17 +70,19 @@ def test_facts_are_those_of_engine_and_model() -> None:
     assert (before, scorer.facts(policy_of())) == ({}, provenance_of("tiny"))
 
 
-def test_a_cell_is_encoded_by_its_text(heard: tuple[list[ScoreRequest], ScriptedStarter]) -> None:
-    """The prompt is what the template makes of it."""
-    asked, starter = heard
+def test_a_cell_is_encoded_by_its_text(
+    recorded: tuple[list[ScoreRequest], ScriptedStarter],
+) -> None:
+    """The prompt is rendered from the template."""
+    asked, starter = recorded
 
     assert scorer_of(starter).encode([logprob_cell_of()]) == [encoding_of(logprob_cell_of())]
     assert asked == [ScoreRequest(prompt="Be brief. Greet!", response=" hi")]
 
 
-def test_a_draw_is_asked_by_ids(heard: tuple[list[ScoreRequest], ScriptedStarter]) -> None:
-    """What was encoded once is never made tokens again; raw values need no temperature."""
-    asked, starter = heard
+def test_a_draw_is_requested_by_ids(recorded: tuple[list[ScoreRequest], ScriptedStarter]) -> None:
+    """An encoding is never tokenized again; raw values need no temperature."""
+    asked, starter = recorded
     cell = logprob_cell_of()
 
     assert drawn(scorer_of(starter), cell) == [(cell, draw_of(cell))]
@@ -88,10 +90,10 @@ def test_a_draw_is_asked_by_ids(heard: tuple[list[ScoreRequest], ScriptedStarter
 
 
 def test_sampling_values_are_those_at_the_temperature(
-    heard: tuple[list[ScoreRequest], ScriptedStarter],
+    recorded: tuple[list[ScoreRequest], ScriptedStarter],
 ) -> None:
-    """A policy that wants them gets them, and no raw value among them."""
-    asked, starter = heard
+    """A policy with sampling values gets no raw values."""
+    asked, starter = recorded
     cell = logprob_cell_of(policy=policy_of(logprobs=LogprobKind.SAMPLING, temperature=0.5))
 
     ((_, outcome),) = drawn(scorer_of(starter), cell)
@@ -101,8 +103,8 @@ def test_sampling_values_are_those_at_the_temperature(
     assert asked == [asked_of(cell, 0.5)]
 
 
-def test_a_refusal_to_encode_is_missed() -> None:
-    """Such as a boundary that falls within a token."""
+def test_a_refused_encoding_is_a_missed_draw() -> None:
+    """Such as a boundary within a token."""
     starter = ScriptedStarter(faults=[Fault(what="score", about="tiny:  hi", error=REFUSED)])
 
     assert scorer_of(starter).encode([logprob_cell_of()]) == [
@@ -111,7 +113,7 @@ def test_a_refusal_to_encode_is_missed() -> None:
 
 
 def test_an_answer_is_judged() -> None:
-    """A log-probability above 0 is none, whoever says it."""
+    """A log-probability above 0 is invalid, whatever its source."""
 
     def judge(model: str, asked: ScoreRequest) -> Scored:
         scored = scored_of(model, asked)
@@ -126,14 +128,14 @@ def test_an_answer_is_judged() -> None:
     )
 
 
-def test_the_model_answers_by_its_name_in_the_matrix() -> None:
-    """So another file by that name is measured, and another name is invalid."""
-    told: list[DrawOutcome] = []
+def test_a_draw_names_the_model_as_the_matrix_does() -> None:
+    """Another file by that name is measured, and another name is invalid."""
+    outcomes: list[DrawOutcome] = []
     cell = logprob_cell_of()
     requests = [request_of(cell, answers_as=name) for name in ("tiny", "huge")]
-    scorer_of(ScriptedStarter()).draw(requests, seen=lambda _, outcome: told.append(outcome))
+    scorer_of(ScriptedStarter()).draw(requests, seen=lambda _, outcome: outcomes.append(outcome))
 
-    assert told == [
+    assert outcomes == [
         draw_of(cell),
         InvalidDraw(
             reason="the model 'tiny' answered in place of 'huge'", facts=draw_of(cell).facts
@@ -141,15 +143,15 @@ def test_the_model_answers_by_its_name_in_the_matrix() -> None:
     ]
 
 
-def test_tokens_without_ids_cannot_be_asked_for() -> None:
-    """A baseline of another provider, or one that was edited, names tokens by text alone."""
+def test_tokens_without_ids_are_invalid() -> None:
+    """A baseline of another provider, or an edited one, has tokens without ids."""
     encoding = Encoding(prompt=(Piece(1, b"a"),), response=(Piece(None, b"b"),))
-    told: list[DrawOutcome] = []
+    outcomes: list[DrawOutcome] = []
     starter = ScriptedStarter()
     request = replace(request_of(logprob_cell_of()), encoding=encoding)
-    scorer_of(starter).draw([request], seen=lambda _, outcome: told.append(outcome))
+    scorer_of(starter).draw([request], seen=lambda _, outcome: outcomes.append(outcome))
 
-    assert told == [InvalidDraw(reason="the tokens have no ids, by which an engine is asked")]
+    assert outcomes == [InvalidDraw(reason="the tokens have no ids, which an engine needs")]
     assert starter.log == []
 
 
@@ -159,7 +161,7 @@ def test_tokens_without_ids_cannot_be_asked_for() -> None:
 def test_tokens_that_do_not_spell_the_response_are_invalid(
     first: bytes, *, is_spelled: bool
 ) -> None:
-    """But for the one space that some tokenizers put before a text."""
+    """Except for the one space that some tokenizers put before a text."""
     encoding = Encoding(prompt=(Piece(1, b"x"),), response=(Piece(2, first), Piece(3, b"hi")))
 
     def judge(model: str, asked: ScoreRequest) -> Scored:
@@ -173,8 +175,8 @@ def test_tokens_that_do_not_spell_the_response_are_invalid(
         assert outcome.reason == f'the tokens of the response spell "{spelled}", not " hi"'
 
 
-def test_a_hosted_policy_is_none_of_its_own() -> None:
-    """Whoever asks has picked the wrong scorer."""
+def test_a_hosted_policy_is_refused() -> None:
+    """The caller has picked the wrong scorer."""
     policy = replace(policy_of(), local_model=None)
 
     with pytest.raises(ValueError, match="the policy tiny has no model on this machine"):
@@ -200,7 +202,7 @@ REAL = EngineSpec(
 
 @pytest.fixture(name="real", scope="module")
 def _real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalScorer]:
-    """Give a scorer with the built-in engine and models."""
+    """Yield a scorer with the built-in engine and models."""
     folder = tmp_path_factory.mktemp("local-scorer")
     models = CachedModels(beside=folder, cache=folder / "cache", pins={})
     with closing(scorer_of(EngineProcesses(), models)) as scorer:
@@ -227,15 +229,15 @@ def test_a_real_engine_repeats_itself(real: LocalScorer, model: str) -> None:
 def _drawn_from(
     scorer: LocalScorer, encoding: Encoding, policies: Sequence[Policy]
 ) -> list[tuple[float, ...]]:
-    told: list[DrawOutcome] = []
+    outcomes: list[DrawOutcome] = []
     cells = [logprob_cell_of(policy=policy) for policy in policies]
     requests = [replace(request_of(cell), encoding=encoding) for cell in cells]
-    scorer.draw(requests, seen=lambda _, outcome: told.append(outcome))
-    return [outcome.logprobs for outcome in told if isinstance(outcome, Draw)]
+    scorer.draw(requests, seen=lambda _, outcome: outcomes.append(outcome))
+    return [outcome.logprobs for outcome in outcomes if isinstance(outcome, Draw)]
 
 
 def test_notes_on_models_and_prompts_reach_the_check() -> None:
-    """What an engine notes when it loads a model or reads a text is about that model or cell."""
+    """A note is about the model that was loaded, or the cell that was encoded."""
     cell = logprob_cell_of()
     starter = ScriptedStarter(
         notes={"tiny": ("no pre-tokenizer",), cell.item.response: ("two BOS tokens",)}

@@ -1,4 +1,4 @@
-"""A suite whose policies are hosted models and engines of this machine at once."""
+"""A suite with both hosted models and engines of this machine."""
 
 from repro_gate.checks.logprobs.local import ScorersByProvider
 from repro_gate.core.draws import MissedDraw
@@ -20,7 +20,7 @@ _NOTED = Note(about="hosted", message="slow", origin=NoteOrigin.GATE)
 
 
 def test_each_policy_is_measured_by_its_provider() -> None:
-    """Names and provenance come from the engine or from the API."""
+    """Source and provenance come from the engine or from the API."""
     both = ScorersByProvider(hosted=scoring.NoisyScorer(), local=scorer_of(ScriptedStarter()))
 
     assert [both.source(cell.policy) for cell in (_HERE, _THERE)] == [PROFILE, scoring.SOURCE]
@@ -30,7 +30,7 @@ def test_each_policy_is_measured_by_its_provider() -> None:
 
 
 def test_encodings_keep_the_order_of_the_cells() -> None:
-    """A provider that has no cell is not asked."""
+    """A provider without cells is not asked."""
     hosted = scoring.NoisyScorer()
     both = ScorersByProvider(hosted=hosted, local=scorer_of(ScriptedStarter()))
     here, there = encoding_of(_HERE), scoring.encoding_of(_THERE)
@@ -40,7 +40,7 @@ def test_encodings_keep_the_order_of_the_cells() -> None:
 
 
 def test_draws_on_this_machine_come_first() -> None:
-    """They cost nothing, so an interruption after them has spent nothing."""
+    """They are free, so an interruption after them has cost nothing."""
     both = ScorersByProvider(hosted=scoring.NoisyScorer(), local=scorer_of(ScriptedStarter()))
     there = request_of(_THERE)
     order: list[str] = []
@@ -51,7 +51,7 @@ def test_draws_on_this_machine_come_first() -> None:
 
 
 def test_only_a_hosted_model_is_scored_twice() -> None:
-    """An engine of this machine generates and scores with one computation."""
+    """A local engine generates and scores with one computation."""
     twice = MissedDraw(reason="no answer", remedy="ask again")
     hosted = scoring.NoisyScorer(twice=[twice])
     both = ScorersByProvider(hosted=hosted, local=scorer_of(ScriptedStarter()))
@@ -62,7 +62,7 @@ def test_only_a_hosted_model_is_scored_twice() -> None:
 
 
 def test_notes_are_joined_and_both_are_closed() -> None:
-    """What either noticed is in the report, and no process or connection is left."""
+    """No note is lost, and no process or connection is left."""
     starter = ScriptedStarter(notes={"tiny": ("no pre-tokenizer",)})
     hosted = scoring.NoisyScorer(noticed=(_NOTED,))
     both = ScorersByProvider(hosted=hosted, local=scorer_of(starter))

@@ -1,4 +1,4 @@
-"""Engines that the local scorer works with: how long they stay, and what their deaths cost."""
+"""Engines of the local scorer: how long they run, and what their failures cost."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,8 +32,8 @@ _REPIN = (
 )
 
 
-def test_a_source_that_cannot_be_said_is_unavailable() -> None:
-    """An engine that dies is started anew, but not for ever."""
+def test_an_unknown_source_is_unavailable() -> None:
+    """An engine that dies is restarted, but only a few times."""
     starter = ScriptedStarter(faults=[Fault(what="describe", about="scripted")])
     scorer = scorer_of(starter)
     reasons: list[str] = []
@@ -56,8 +56,8 @@ def test_each_model_is_loaded_once() -> None:
     assert asked_for(starter, "load") == ["one", "two"]
 
 
-def test_the_model_that_is_loaded_comes_first() -> None:
-    """Draws begin where encoding ended."""
+def test_the_loaded_model_comes_first() -> None:
+    """Draws start with the model that was encoded last."""
     starter = ScriptedStarter()
     scorer = scorer_of(starter)
     cells = [logprob_cell_of(policy=policy_of(model)) for model in ("one", "two")]
@@ -67,8 +67,8 @@ def test_the_model_that_is_loaded_comes_first() -> None:
     assert asked_for(starter, "load") == ["one", "two", "one"]
 
 
-def test_each_engine_has_one_process_that_stays() -> None:
-    """Two engines of the matrix are two processes, however often they are asked."""
+def test_each_engine_has_one_process() -> None:
+    """Two engines of the matrix are two processes, over any number of requests."""
     starter = ScriptedStarter()
     scorer = scorer_of(starter)
     cells = [logprob_cell_of(policy=policy_of(name, engine=name)) for name in ("cpu", "gpu")]
@@ -81,7 +81,7 @@ def test_each_engine_has_one_process_that_stays() -> None:
 
 
 def test_a_refusal_costs_one_draw_and_no_process() -> None:
-    """An engine that refuses is well, and goes on with the next."""
+    """An engine that refuses a request has not failed."""
     cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
     starter = ScriptedStarter(faults=[replace(death_at(cells[0]), error=REFUSED)])
 
@@ -103,7 +103,7 @@ def test_a_death_costs_one_draw_and_its_process() -> None:
 
 
 def test_after_three_deaths_in_a_row_the_rest_is_not_tried() -> None:
-    """Then the model is the cause, and each death may take as long as its time-out."""
+    """The model is the cause then, and each death may take as long as the time limit."""
     cells = [logprob_cell_of(f" {number}") for number in range(5)]
     other = logprob_cell_of(policy=policy_of("zebra"))
     starter = ScriptedStarter(faults=[death_at(cell) for cell in cells])
@@ -115,7 +115,7 @@ def test_after_three_deaths_in_a_row_the_rest_is_not_tried() -> None:
 
 
 def test_deaths_that_are_not_in_a_row_do_not_add_up() -> None:
-    """A draw that was made shows that the model can be measured."""
+    """A successful draw shows that the model can be measured."""
     bad, good = logprob_cell_of(" bad"), logprob_cell_of(" good")
     scorer = scorer_of(ScriptedStarter(faults=[death_at(bad)]))
 
@@ -124,7 +124,7 @@ def test_deaths_that_are_not_in_a_row_do_not_add_up() -> None:
 
 
 def test_a_model_that_kills_the_engine_is_tried_three_times() -> None:
-    """Deaths while loading count as deaths while drawing do."""
+    """Deaths during a load count like deaths during a draw."""
     cells = [logprob_cell_of(f" {number}") for number in range(5)]
     starter = ScriptedStarter(faults=[Fault(what="load", about="tiny")])
 
@@ -132,8 +132,8 @@ def test_a_model_that_kills_the_engine_is_tried_three_times() -> None:
     assert outcomes == [DIED] * 3 + [NOT_TRIED] * 2
 
 
-def test_a_model_that_is_refused_is_not_loaded_again() -> None:
-    """A large file would be read to its end for each draw, to hear the same."""
+def test_a_refused_model_is_not_loaded_again() -> None:
+    """A large file would be read to its end for each draw, with the same result."""
     cells = [logprob_cell_of(" a"), logprob_cell_of(" b")]
     starter = ScriptedStarter(faults=[Fault(what="load", about="tiny", error=REFUSED)])
     missed = MissedDraw(reason=REFUSED.reason, remedy=REFUSED.remedy)
@@ -142,8 +142,8 @@ def test_a_model_that_is_refused_is_not_loaded_again() -> None:
     assert asked_for(starter, "load") == ["tiny"]
 
 
-def test_a_refused_model_leaves_none_behind() -> None:
-    """The engine has forgotten the one before it, which is loaded again when it is wanted."""
+def test_a_refused_model_leaves_none_loaded() -> None:
+    """The model before it is loaded again when it is needed."""
     one, two = (logprob_cell_of(policy=policy_of(model)) for model in ("one", "two"))
     starter = ScriptedStarter(faults=[Fault(what="load", about="two", error=REFUSED)])
     scorer = scorer_of(starter)
@@ -153,8 +153,8 @@ def test_a_refused_model_leaves_none_behind() -> None:
     assert asked_for(starter, "load") == ["one", "two", "one"]
 
 
-def test_a_model_that_is_not_here_names_its_remedy() -> None:
-    """The command that gets it is said, and no engine is started for nothing."""
+def test_a_missing_model_has_a_remedy() -> None:
+    """The command that fetches it; no engine is started."""
     starter = ScriptedStarter()
     cell = logprob_cell_of()
 
@@ -167,8 +167,8 @@ def test_a_model_that_is_not_here_names_its_remedy() -> None:
     assert starter.log == []
 
 
-def test_a_model_that_is_not_the_pinned_one_is_not_drawn_from() -> None:
-    """Whatever an engine loads, it says its digest."""
+def test_a_model_with_another_digest_is_not_measured() -> None:
+    """The digest in the engine's answer is compared with the pin."""
     files = MemoryModelFiles(digests={"tiny": "0a" * 32})
     ((_, outcome),) = drawn(scorer_of(ScriptedStarter(), files), logprob_cell_of())
 
@@ -178,8 +178,8 @@ def test_a_model_that_is_not_the_pinned_one_is_not_drawn_from() -> None:
     )
 
 
-def test_a_file_that_is_replaced_meanwhile_is_not_drawn_from() -> None:
-    """Draws of two models by one name would be taken for those of one."""
+def test_a_file_that_is_replaced_during_the_check_is_not_measured() -> None:
+    """Draws of two models by one name would be compared as if they were one's."""
     digests = iter(("0a" * 32, "0b" * 32))
     cells = [logprob_cell_of(" a"), logprob_cell_of(" b"), logprob_cell_of(" c")]
     starter = ScriptedStarter(faults=[death_at(cells[1])], digest=lambda _: next(digests))
@@ -195,22 +195,22 @@ def test_a_file_that_is_replaced_meanwhile_is_not_drawn_from() -> None:
 
 
 def test_an_interruption_is_let_through() -> None:
-    """What came before it was told."""
+    """The draws before it have been delivered."""
     cells = [logprob_cell_of(" a"), logprob_cell_of(" b"), logprob_cell_of(" c")]
-    told: list[LogprobCell] = []
+    drawn_cells: list[LogprobCell] = []
     starter = ScriptedStarter(faults=[replace(death_at(cells[1]), error=KeyboardInterrupt())])
 
     with pytest.raises(KeyboardInterrupt):
         scorer_of(starter).draw(
             [request_of(cell) for cell in cells],
-            seen=lambda request, _: told.append(request.cell),
+            seen=lambda request, _: drawn_cells.append(request.cell),
         )
 
-    assert told == cells[:1]
+    assert drawn_cells == cells[:1]
 
 
 def test_closing_ends_every_engine() -> None:
-    """And may be done twice."""
+    """It may be done twice."""
     starter = ScriptedStarter()
     scorer = scorer_of(starter)
     for name in ("cpu", "gpu"):
