@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 from repro_gate.adapters.github.api import Api, Call, open_api
 from repro_gate.adapters.github.failures import AGAIN
-from repro_gate.adapters.github.fields import FieldMissing, text_at
-from repro_gate.adapters.github.readings import (
+from repro_gate.adapters.github.payload import (
+    FieldMissing,
     author_of,
     marker_in,
     posted_as,
     pull_with_head,
+    text_at,
 )
 from repro_gate.adapters.http.client import url_for_secrets
 from repro_gate.adapters.http.retry import Deadline, HttpFailure, Runtime
@@ -27,21 +28,20 @@ from repro_gate.strict_json import value_at
 _ACTIONS = "github-actions[bot]"
 _BOT = "[bot]"
 _VIEWER = Call(method="POST", path="/graphql", body={"query": "query { viewer { login } }"})
-_NOT_FOR_US = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+_NOT_A_USER = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
 
 async def own_login(api: Api) -> str:
-    """Return the login that our comments have as their author; raises `PublishFailed`.
+    """Return the login that is the author of our comments; raises `PublishFailed`.
 
-    `GET /user` knows the owner of a personal token. The token of an app, such as the one of a
-    job, is no user and gets a 403; GraphQL, which the description of the REST API does not
-    cover, calls its bot the viewer. A server that refuses that too is one where we are taken
-    for `github-actions[bot]`, as the token of a job is everywhere.
+    `GET /user` works for a personal token. The token of an app, such as that of a job, gets a 403;
+    GraphQL, which is not in the description of the REST API, returns its bot as the viewer. Where
+    GraphQL fails as well, the author is `github-actions[bot]`, as for the token of any job.
     """
     try:
         return _login(await api.read(Call(method="GET", path="/user")), "login")
     except HttpFailure as error:
-        if error.status not in _NOT_FOR_US:
+        if error.status not in _NOT_A_USER:
             raise
     try:
         document = await api.read(_VIEWER)
@@ -49,17 +49,17 @@ async def own_login(api: Api) -> str:
         if error.status is None:
             raise
         return _ACTIONS
-    # GraphQL refuses with a success that has errors in place of data.
+    # GraphQL reports errors with the status of a success.
     if value_at(document, "data", "viewer") is None and value_at(document, "errors"):
         return _ACTIONS
     return _login(document, "data", "viewer", "login")
 
 
 def is_by(login: str, comment: Any) -> bool:
-    """Tell whether a comment has this author.
+    """Return whether a comment has this author.
 
-    Only GitHub can give out a login that ends with `[bot]`, so that no person can have that of an
-    app; where an app is named as well, it has to be the one of the bot.
+    Only GitHub assigns logins that end in `[bot]`, so no person can have an app's; where an app is
+    named as well, it has to be the bot's.
     """
     author = value_at(comment, "user", "login")
     if not isinstance(author, str) or author.lower() != login.lower():
@@ -75,7 +75,7 @@ def _login(document: Any, *names: str) -> str:
     try:
         return text_at(document, *names)
     except FieldMissing as error:
-        raise PublishFailed(f"GitHub does not say who we are: {error}") from error
+        raise PublishFailed(f"GitHub does not return our login: {error}") from error
 
 
 _DEADLINE_S = 90.0
@@ -87,9 +87,9 @@ _Result = TypeVar("_Result")
 class GithubPullRequests:
     """The pull requests of one repository.
 
-    A comment is ours when its author is the account that our token writes by, and when it begins
-    with the marker. The author is asked for only when there is a marker to doubt, and is known
-    from then on, as it is once we have written a comment.
+    A comment is ours when it starts with the marker and its author is the account of our token.
+    The account is requested only when a comment has a marker, and only once; it is also known from
+    the first comment that we post.
     """
 
     def __init__(
@@ -101,18 +101,18 @@ class GithubPullRequests:
         runtime: Runtime | None = None,
         deadline_s: float = _DEADLINE_S,
     ) -> None:
-        """Take what is needed to ask; nothing is asked yet.
+        """Prepare the calls; nothing is sent yet.
 
         Args:
-            api_url: where the API begins; that of an Enterprise Server has a path.
+            api_url: the address of the API, with a path for an Enterprise Server.
             repository: `owner/name`.
-            token: what is sent to that API alone.
+            token: is sent to that API only.
             runtime: the clocks and the network.
-            deadline_s: how long all calls together may take, from the first one on.
+            deadline_s: the limit of all calls together, from the first one on.
 
         Raises:
-            PublishFailed: there is no token, no repository of that name, or no way to send a
-                token safely.
+            PublishFailed: there is no token, the name is not that of a repository, or the token
+                cannot be sent safely.
         """
         if not token.headers:
             raise PublishFailed(
@@ -126,7 +126,7 @@ class GithubPullRequests:
             self._url = url_for_secrets(api_url)
         except ValueError as error:
             raise PublishFailed(
-                f"the address of the API {error}", remedy="look at GITHUB_API_URL"
+                f"the address of the API {error}", remedy="check GITHUB_API_URL"
             ) from error
         self._token = token
         self._path = f"/repos/{repository}"
@@ -135,10 +135,10 @@ class GithubPullRequests:
         self._login: str | None = None
 
     def of_run(self, run: CiRun) -> tuple[int, ...]:
-        """Return the pull request of the event, or else those of the branch and the commit.
+        """Return the pull request of the event, or those of the branch and commit of a run.
 
-        Of another's run only its own words are trusted, by which GitHub is asked: neither its
-        list of pull requests, which is empty for a fork, nor anything that it made.
+        Its list of pull requests is empty for a fork, and its artifacts are not trusted: GitHub is
+        asked by the owner, branch and commit.
         """
         if run.pull_request is not None:
             return (run.pull_request,)
@@ -147,23 +147,23 @@ class GithubPullRequests:
         return self._run(lambda api: self._pulls(api, run))
 
     def comments(self, pull_request: int, *, like: Marker) -> tuple[PostedComment, ...]:
-        """Return our own comments about the gate of a marker, the oldest first."""
+        """Return our own comments for the gate of a marker, the oldest first."""
         return self._run(lambda api: self._ours(api, pull_request, like))
 
     def create(self, pull_request: int, body: str) -> PostedComment:
-        """Post a comment; one whose answer got lost is looked for before it is posted again."""
+        """Post a comment; if the answer is lost, look for the comment before posting it again."""
         marker = _marker_of(body)
         return self._run(lambda api: self._created(api, pull_request, body, marker))
 
     def update(self, comment: PostedComment, body: str) -> PostedComment:
-        """Replace what a comment says; raises `CommentGone` too."""
+        """Replace the body of a comment; raises `CommentGone` too."""
         marker = _marker_of(body)
         call = Call(method="PATCH", path=self._path_of(comment), body={"body": body})
         self._run(lambda api: api.do(call), if_gone=CommentGone)
         return PostedComment(id=comment.id, url=comment.url, marker=marker)
 
     def delete(self, comment: PostedComment) -> None:
-        """Take a comment away; one that is not there any more is no failure."""
+        """Delete a comment, unless it is deleted already."""
         call = Call(method="DELETE", path=self._path_of(comment))
         with contextlib.suppress(CommentGone):
             self._run(lambda api: api.do(call), if_gone=CommentGone)
@@ -197,29 +197,29 @@ class GithubPullRequests:
         self, api: Api, pull_request: int, body: str, marker: Marker
     ) -> PostedComment:
         call = Call(method="POST", path=self._path_to(pull_request), body={"body": body})
-        may_be_done = False
+        may_be_posted = False
 
         async def attempt() -> PostedComment:
-            nonlocal may_be_done
-            if may_be_done:
+            nonlocal may_be_posted
+            if may_be_posted:
                 for comment in await self._ours(api, pull_request, marker):
                     if comment.marker == marker:
                         return comment
             try:
-                return self._noted(await api.read_once(call), marker)
+                return self._posted(await api.read_once(call), marker)
             except HttpFailure as error:
-                may_be_done = may_be_done or error.may_have_taken_effect
+                may_be_posted = may_be_posted or error.may_have_taken_effect
                 raise
 
         return await api.until_done(attempt)
 
-    def _noted(self, comment: Any, marker: Marker) -> PostedComment:
-        """Return what was posted, and keep in mind by whom."""
+    def _posted(self, comment: Any, marker: Marker) -> PostedComment:
+        """Return the posted comment, and remember its author."""
         try:
             posted, login = posted_as(comment, marker, self._token), author_of(comment)
         except FieldMissing as error:
             raise HttpFailure(
-                f"GitHub: the answer describes no comment: {error}",
+                f"GitHub: the answer is not a comment: {error}",
                 remedy=AGAIN,
                 transient=True,
                 may_have_taken_effect=True,
@@ -255,11 +255,11 @@ class GithubPullRequests:
             failure = if_gone if error.status in _GONE else PublishFailed
             raise failure(error.reason, remedy=error.remedy or None) from error
         except FieldMissing as error:
-            raise PublishFailed(f"GitHub: the answer is not as described: {error}") from error
+            raise PublishFailed(f"GitHub: the answer is not as expected: {error}") from error
 
 
 def _marker_of(body: str) -> Marker:
     marker = marker_of(body)
     if marker is None:
-        raise ValueError("a comment of ours begins with its marker")
+        raise ValueError("our comments start with their marker")
     return marker

@@ -6,23 +6,23 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from repro_gate.adapters.github.fields import parsed
+from repro_gate.adapters.github.payload import parse_json
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, seconds_in, status_text
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.strict_json import items_at, value_at
 
 AGAIN = "run the job again later"
-_MOST_ERRORS = 5
-_MOST_NAMED = 3
+_MAX_ERRORS = 5
+_MAX_PERMISSIONS = 3
 _SECONDARY_S = 60.0
-"""What GitHub asks for where it limits without saying for how long."""
+"""The wait that GitHub's documentation asks for when a reply names none."""
 _PERMISSION = re.compile(r"([a-z_]{1,50})=(read|write|admin)")
 _REMEDIES: Mapping[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "give the step a token that is valid, such as ${{ github.token }}",
-    HTTPStatus.NOT_FOUND: "look at whether the token may see this repository and pull request",
+    HTTPStatus.UNAUTHORIZED: "give the step a valid token, such as ${{ github.token }}",
+    HTTPStatus.NOT_FOUND: "check that the token can see this repository and pull request",
 }
-_NO_MATTER_OF_RIGHTS: Mapping[str, str] = {
+_OTHER_CAUSES: Mapping[str, str] = {
     "locked": "unlock the conversation of the pull request",
     "archived": "unarchive the repository",
     "commenting is disabled": "open another pull request: this one has too many comments",
@@ -30,20 +30,20 @@ _NO_MATTER_OF_RIGHTS: Mapping[str, str] = {
 
 
 def require_success(reply: Reply, token: Secret, *, now: datetime) -> None:
-    """Return when the status of a reply is one of success; raises `HttpFailure` otherwise."""
+    """Raise `HttpFailure` unless the status of a reply is a success."""
     status = reply.status
     if 200 <= status < 300:  # noqa: PLR2004 -- the class of success
         return
     reason = ": ".join(
         filter(None, ("GitHub", status_text(status), token.quote(_message_of(reply))))
     )
-    limited_s = _limited_s(reply, now)
-    if limited_s is not None:
+    wait_s = _rate_limit_s(reply, now)
+    if wait_s is not None:
         raise HttpFailure(
             f"{reason} (a rate limit)",
             remedy=AGAIN,
             transient=True,
-            after_s=limited_s,
+            after_s=wait_s,
         )
     if status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004 -- server errors
         raise HttpFailure(
@@ -59,7 +59,7 @@ def require_success(reply: Reply, token: Secret, *, now: datetime) -> None:
 def document_of(reply: Reply) -> Any:
     """Return the JSON of a successful reply; raises a transient `HttpFailure`."""
     try:
-        return parsed(reply.body)
+        return parse_json(reply.body)
     except ValueError as error:
         raise HttpFailure(
             "GitHub: the answer is not JSON",
@@ -69,8 +69,8 @@ def document_of(reply: Reply) -> Any:
         ) from error
 
 
-def _limited_s(reply: Reply, now: datetime) -> float | None:
-    """Return how long a rate limit asks to wait; None when the reply is about something else."""
+def _rate_limit_s(reply: Reply, now: datetime) -> float | None:
+    """Return the wait for a rate limit; None when the reply has another cause."""
     if reply.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
         return None
     asked = retry_after_s(reply.headers, now=now)
@@ -79,21 +79,21 @@ def _limited_s(reply: Reply, now: datetime) -> float | None:
     if reply.headers.get("x-ratelimit-remaining", "").strip() == "0":
         reset = seconds_in(reply.headers, "x-ratelimit-reset")
         if reset is not None:
-            # GitHub counts whole seconds, and our clock may be a little ahead of its own.
+            # GitHub counts whole seconds, and our clock may be ahead of its own.
             return max(0.0, reset - now.timestamp()) + 1.0
-    says_so = "rate limit" in _message_of(reply).lower()
-    return _SECONDARY_S if says_so or reply.status == HTTPStatus.TOO_MANY_REQUESTS else None
+    is_named = "rate limit" in _message_of(reply).lower()
+    return _SECONDARY_S if is_named or reply.status == HTTPStatus.TOO_MANY_REQUESTS else None
 
 
 def _message_of(reply: Reply) -> str:
-    """Return the server's own words about an error; a page of HTML is none."""
+    """Return the message of an error reply; a page of HTML has none."""
     try:
-        document = parsed(reply.body)
+        document = parse_json(reply.body)
     except ValueError:
         return ""
-    more = items_at(document, "errors")[:_MOST_ERRORS]
-    words = [value_at(document, "message"), *(_message_in(error) for error in more)]
-    return ": ".join(word for word in words if isinstance(word, str))
+    more = items_at(document, "errors")[:_MAX_ERRORS]
+    parts = [value_at(document, "message"), *(_message_in(error) for error in more)]
+    return ": ".join(part for part in parts if isinstance(part, str))
 
 
 def _message_in(error: Any) -> Any:
@@ -105,9 +105,9 @@ def _message_in(error: Any) -> Any:
 def _remedy_for(reply: Reply, token: Secret) -> str:
     if reply.status != HTTPStatus.FORBIDDEN:
         return _REMEDIES.get(reply.status, "")
-    said = _message_of(reply).lower()
-    for word, remedy in _NO_MATTER_OF_RIGHTS.items():
-        if word in said:
+    message = _message_of(reply).lower()
+    for cause, remedy in _OTHER_CAUSES.items():
+        if cause in message:
             return remedy
     named = _permissions(token.quote(reply.headers.get("x-accepted-github-permissions", "")))
     return (
@@ -117,11 +117,11 @@ def _remedy_for(reply: Reply, token: Secret) -> str:
 
 
 def _permissions(accepted: str) -> str:
-    """Return in the words of a workflow which permissions would do, that of ours first."""
-    # Semicolons stand between alternatives, commas between what is needed together.
+    """Return the sufficient permissions as in a workflow file, ours first."""
+    # Semicolons separate alternatives, commas what is needed together.
     choices = [_PERMISSION.findall(choice) for choice in accepted.split(";")]
     ordered = sorted(filter(None, choices), key=lambda choice: "pull_requests" not in dict(choice))
     return " or ".join(
         " and ".join(f"`{name.replace('_', '-')}: {right}`" for name, right in choice)
-        for choice in ordered[:_MOST_NAMED]
+        for choice in ordered[:_MAX_PERMISSIONS]
     )

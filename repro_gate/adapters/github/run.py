@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters.files.untrusted_files import read_plain
-from repro_gate.adapters.github.fields import FieldMissing, number_at, parsed, text_at
+from repro_gate.adapters.github.payload import FieldMissing, number_at, parse_json, text_at
 from repro_gate.adapters.http.secret import Secret, is_sendable
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import Writer, job_key
@@ -22,11 +22,7 @@ _MAX_BYTES = 1 << 25
 
 
 def run_by_variables(environ: Mapping[str, str]) -> CiRun:
-    """Return the run as far as the variables of the runner tell it.
-
-    Raises:
-        FieldMissing: they do not even tell which run it is.
-    """
+    """Return the run in the variables of the runner; raises `FieldMissing` without its id."""
     repository = environ.get("GITHUB_REPOSITORY", "")
     if not repository:
         raise FieldMissing("GITHUB_REPOSITORY is not set")
@@ -43,26 +39,17 @@ def run_by_variables(environ: Mapping[str, str]) -> CiRun:
 
 
 def run_by_event(own: CiRun, environ: Mapping[str, str]) -> CiRun:
-    """Return the run of this job with what its event says of it.
-
-    Raises:
-        FieldMissing: the file of the event is not readable, or does not say it.
-    """
-    # `pull_request_target` has checked out the branch that is merged into, so that its result says
-    # nothing of the pull request.
+    """Return the run of this job, completed from its event; raises `FieldMissing`."""
+    # `pull_request_target` checks out the base branch: its result is not about the pull request.
     if environ.get("GITHUB_EVENT_NAME") == _PULL_REQUEST:
         return _of_pull_request(own, _payload(environ))
     return own
 
 
 def run_that_ended(own: CiRun, environ: Mapping[str, str]) -> CiRun:
-    """Return the run whose end has started this one, by the event `workflow_run`.
-
-    Raises:
-        FieldMissing: this is another event, its file is not readable, or does not say it.
-    """
+    """Return the run whose end has triggered this one (`workflow_run`); raises `FieldMissing`."""
     if environ.get("GITHUB_EVENT_NAME") != _WORKFLOW_RUN:
-        raise FieldMissing(f"the event is not {_WORKFLOW_RUN}, so that no other run is known")
+        raise FieldMissing(f"the event is not {_WORKFLOW_RUN}, so it has no other run")
     return _of_other_run(own, _payload(environ))
 
 
@@ -72,11 +59,11 @@ def _of_pull_request(own: CiRun, event: Any) -> CiRun:
     return replace(
         own,
         pull_request=number_at(event, "pull_request", "number"),
-        # GITHUB_SHA is a merge that nobody else knows.
+        # GITHUB_SHA is a temporary merge commit.
         head_sha=text_at(event, *head, "sha"),
         head_branch=text_at(event, *head, "ref"),
         head_owner=_owner_of(repository),
-        has_foreign_head=_is_foreign(repository, own),
+        has_foreign_head=_is_fork(repository, own),
     )
 
 
@@ -91,7 +78,7 @@ def _of_other_run(own: CiRun, event: Any) -> CiRun:
         head_sha=text_at(event, _WORKFLOW_RUN, "head_sha"),
         head_branch=text_at(event, _WORKFLOW_RUN, "head_branch"),
         head_owner=_owner_of(repository),
-        has_foreign_head=_is_foreign(repository, own),
+        has_foreign_head=_is_fork(repository, own),
         workflow=_file_of(value_at(event, _WORKFLOW_RUN, "path")),
         conclusion=conclusion if isinstance(conclusion, str) else None,
     )
@@ -104,11 +91,11 @@ def _file_of(path: Any) -> str:
 
 
 def _owner_of(repository: Any) -> str:
-    """Return the owner of a repository, which is nobody once a fork has been deleted."""
+    """Return the owner of a repository; empty when the fork has been deleted."""
     return "" if repository is None else text_at(repository, "owner", "login")
 
 
-def _is_foreign(repository: Any, own: CiRun) -> bool:
+def _is_fork(repository: Any, own: CiRun) -> bool:
     name = value_at(repository, "full_name")
     return not isinstance(name, str) or name.lower() != own.repository.lower()
 
@@ -118,51 +105,51 @@ def _payload(environ: Mapping[str, str]) -> Any:
     if not path:
         raise FieldMissing("GITHUB_EVENT_PATH is not set")
     try:
-        return parsed(read_plain(Path(path), max_bytes=_MAX_BYTES))
+        return parse_json(read_plain(Path(path), max_bytes=_MAX_BYTES))
     except InputInvalid as error:
         raise FieldMissing(f"the event cannot be read: {error}") from error
     except ValueError as error:
-        raise FieldMissing("the file of the event is no JSON") from error
+        raise FieldMissing("the file of the event is not JSON") from error
 
 
 def _number(environ: Mapping[str, str], name: str) -> int:
     text = environ.get(name, "")
-    # More digits than any number of GitHub's would not fit into a marker either.
+    # A marker has at most 18 digits, which is more than GitHub needs.
     if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):  # noqa: PLR2004 -- 64 bits
-        raise FieldMissing(f"{name} is no number")
+        raise FieldMissing(f"{name} is not a number")
     return int(text)
 
 
 _API = "https://api.github.com"
-_OF_A_JOB = ("GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID")
-"""Together they differ between the jobs of a run; legs of a matrix share the first."""
+_JOB_VARIABLES = ("GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID")
+"""Together they identify a job of a run; the jobs of a matrix share the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GithubEnvironment:
-    """Where we are, as far as it concerns those who are told of a result."""
+    """What publishing needs to know of the environment."""
 
     run: CiRun | None
-    """None when this is no run of GitHub Actions, or one that does not say which."""
+    """None outside GitHub Actions, or without the id of the run."""
     api_url: str = _API
     summary_file: Path | None = None
     output_file: Path | None = None
     workspace: Path | None = None
     token: Secret = field(default_factory=Secret)
-    """Shown nowhere; none when the step was given none."""
+    """Empty when the step has none."""
     problem: str | None = None
-    """What could not be read, so that less is known of the run than usual."""
+    """Why the run or the token is incomplete."""
 
 
 def read_environment(environ: Mapping[str, str], *, of_another: bool = False) -> GithubEnvironment:
-    """Return what the environment tells; nothing that stands in it makes this raise.
+    """Read the environment; nothing in it makes this raise.
 
-    A run whose event cannot be read is told of without a pull request, and as another's run when
-    it should have been one, so that nothing unread can pass for a success.
+    A run with an unreadable event has no pull request, and stays another's run if it was to be
+    one, so that it cannot pass for a success.
 
     Args:
         environ: the variables of the step.
-        of_another: the result is that of the run whose end has started this one, and not its own.
+        of_another: the result is that of the run whose end has triggered this one.
     """
     run, problem = _run_of(environ, of_another=of_another)
     token, no_token = _token_of(environ)
@@ -182,13 +169,13 @@ def writer_in(environ: Mapping[str, str], output: Path) -> Writer | None:
 
     Args:
         environ: the variables of the step.
-        output: the report folder, of which the action makes a new one for each use.
+        output: the report folder; the action makes a new one for each use.
     """
     try:
         run = run_by_variables(environ).id
     except FieldMissing:
         return None
-    facts = (environ.get(name, "") for name in _OF_A_JOB)
+    facts = (environ.get(name, "") for name in _JOB_VARIABLES)
     return Writer(run=run, job=job_key(str(output.absolute()), *facts))
 
 
@@ -198,8 +185,8 @@ def _run_of(environ: Mapping[str, str], *, of_another: bool) -> tuple[CiRun | No
     own = None
     try:
         own = replace(run_by_variables(environ), is_of_another=of_another)
-        told = run_that_ended if of_another else run_by_event
-        return told(own, environ), None
+        read = run_that_ended if of_another else run_by_event
+        return read(own, environ), None
     except FieldMissing as error:
         return own, str(error)
 
@@ -209,7 +196,7 @@ def _token_of(environ: Mapping[str, str]) -> tuple[Secret, str | None]:
     if not secret:
         return Secret(), None
     if not is_sendable(secret):
-        return Secret(), "GITHUB_TOKEN holds a character that no token has"
+        return Secret(), "GITHUB_TOKEN contains a character that no token has"
     return Secret(secret), None
 
 

@@ -88,7 +88,7 @@ def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Secret:
     """Return the API key of a provider.
 
     Raises:
-        MeasurementUnavailable: its variable is not set or holds no key; the message names the
+        MeasurementUnavailable: its variable is not set or contains no key; the message names the
             variable and never its content.
     """
     name = provider.api_key_env
@@ -100,7 +100,7 @@ def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Secret:
         raise MeasurementUnavailable(f"{name} is not set", remedy=remedy)
     if not is_sendable(key):
         raise MeasurementUnavailable(
-            f"{name} holds a space, a line break or another character that no key has",
+            f"{name} contains a space, a line break or another character that no key has",
             remedy=remedy,
         )
     return Secret(key)

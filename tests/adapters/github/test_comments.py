@@ -222,7 +222,7 @@ def test_an_unclear_answer_is_not_guessed_over(
     github.world.comment(ACTIONS, BODY)
     github.world.strike(Fault(path="/graphql", status=200, body=answer))
 
-    with pytest.raises(PublishFailed, match="does not say who we are"):
+    with pytest.raises(PublishFailed, match="does not return our login"):
         pulls_of(github.api_url).comments(7, like=MARKER)
 
 
@@ -286,9 +286,9 @@ def test_a_body_without_a_marker_is_a_mistake_of_ours(github: Github, pulls_of: 
     pulls = pulls_of(github.api_url)
     comment = pulls.create(7, BODY)
 
-    with pytest.raises(ValueError, match="begins with its marker"):
+    with pytest.raises(ValueError, match="start with their marker"):
         pulls.create(7, "hello")
-    with pytest.raises(ValueError, match="begins with its marker"):
+    with pytest.raises(ValueError, match="start with their marker"):
         pulls.update(comment, "hello")
 
 
@@ -326,5 +326,5 @@ def test_a_token_is_not_sent_in_clear(api_url: str) -> None:
     with pytest.raises(PublishFailed, match="the address of the API") as caught:
         GithubPullRequests(api_url, "octo/gate", Secret(OF_JOB))
 
-    assert caught.value.remedy == "look at GITHUB_API_URL"
+    assert caught.value.remedy == "check GITHUB_API_URL"
     assert "hunter2" not in str(caught.value)

@@ -45,9 +45,7 @@ def test_a_token_that_is_not_known_is_refused(github: Github, pulls_of: "PullsOf
         pulls_of(github.api_url, "ghs_unknown").create(7, BODY)
 
     assert caught.value.reason == "GitHub: status 401 (Unauthorized): Bad credentials"
-    assert caught.value.remedy == (
-        "give the step a token that is valid, such as ${{ github.token }}"
-    )
+    assert caught.value.remedy == ("give the step a valid token, such as ${{ github.token }}")
 
 
 def test_a_pull_request_that_is_not_there_is_said(github: Github, pulls_of: "PullsOf") -> None:
@@ -56,9 +54,7 @@ def test_a_pull_request_that_is_not_there_is_said(github: Github, pulls_of: "Pul
         pulls_of(github.api_url).create(99, BODY)
 
     assert caught.value.reason == "GitHub: status 404 (Not Found): Not Found"
-    assert caught.value.remedy == (
-        "look at whether the token may see this repository and pull request"
-    )
+    assert caught.value.remedy == ("check that the token can see this repository and pull request")
 
 
 def test_a_locked_conversation_is_said(github: Github, pulls_of: "PullsOf") -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.github.files import MOST_SUMMARY_BYTES, append_summary, write_outputs
+from repro_gate.adapters.github.files import MAX_SUMMARY_BYTES, append_summary, write_outputs
 from repro_gate.errors import PublishFailed
 
 
@@ -56,17 +56,17 @@ def test_a_summary_begins_a_file(file: Path) -> None:
 def test_a_summary_may_be_as_large_as_the_runner_shows(file: Path) -> None:
     """To the last byte, counted in UTF-8 and with what was there."""
     file.write_text("ab\n")
-    rest = MOST_SUMMARY_BYTES - 4
+    rest = MAX_SUMMARY_BYTES - 4
 
     append_summary(file, "ä" * (rest // 2))
 
-    assert file.stat().st_size == MOST_SUMMARY_BYTES
+    assert file.stat().st_size == MAX_SUMMARY_BYTES
 
 
 def test_a_summary_that_would_be_too_large_is_not_written(file: Path) -> None:
     """One byte more and the runner would show nothing of it, not even what was there."""
     file.write_text("ab\n")
-    rest = MOST_SUMMARY_BYTES - 4
+    rest = MAX_SUMMARY_BYTES - 4
 
     with pytest.raises(PublishFailed, match="would have 1048577 bytes"):
         append_summary(file, "x" * (rest + 1))
@@ -150,7 +150,7 @@ def test_half_a_pair_is_written_as_text(file: Path) -> None:
 
 def test_a_delimiter_in_a_value_is_refused(file: Path) -> None:
     """Nobody can guess it; if somebody could, nothing would be written."""
-    with pytest.raises(PublishFailed, match="the output two holds the delimiter"):
+    with pytest.raises(PublishFailed, match="the output two contains its own delimiter"):
         write_outputs(file, {"one": "1", "two": "a\nEND\nb"}, new_delimiter=lambda: "END")
 
     assert not file.exists()

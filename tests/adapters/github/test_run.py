@@ -133,7 +133,7 @@ def test_a_token_that_no_header_can_hold_is_none() -> None:
     environment = read_environment({"GITHUB_TOKEN": "ghs_one\r\nX-Header: two"})
 
     assert environment.token == Secret()
-    assert environment.problem == "GITHUB_TOKEN holds a character that no token has"
+    assert environment.problem == "GITHUB_TOKEN contains a character that no token has"
 
 
 def test_a_pull_request_is_told_by_its_head(read: Reader) -> None:
@@ -202,7 +202,7 @@ def test_another_run_is_known_by_its_own_event_alone(read: Reader) -> None:
     environment = read("push", WORKFLOW_RUN, of_another=True)
 
     assert environment.run == replace(OWN, event="push", is_of_another=True)
-    said = "the event is not workflow_run, so that no other run is known"
+    said = "the event is not workflow_run, so it has no other run"
     assert environment.problem == said
 
 

@@ -84,7 +84,7 @@ def test_a_key_that_no_header_holds_is_not_sent(odd: str) -> None:
         read_key(provider_of(), {"TEST_API_KEY": KEY + odd})
 
     assert str(caught.value) == (
-        "TEST_API_KEY holds a space, a line break or another character that no key has"
+        "TEST_API_KEY contains a space, a line break or another character that no key has"
     )
 
 

@@ -107,7 +107,7 @@ def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
     ("variables", "said"),
     [
         ({"GITHUB_TOKEN": ""}, "there is no GITHUB_TOKEN to comment with"),
-        ({"GITHUB_TOKEN": "one\ntwo"}, "GITHUB_TOKEN holds a character that no token has"),
+        ({"GITHUB_TOKEN": "one\ntwo"}, "GITHUB_TOKEN contains a character that no token has"),
         ({"GITHUB_API_URL": "http://example.org"}, "neither https:// nor on this machine"),
         ({"GITHUB_EVENT_PATH": "/nowhere"}, "the event cannot be read: /nowhere"),
     ],
@@ -167,7 +167,7 @@ def test_a_run_that_does_not_say_which_it_is_can_only_be_warned_of(own_job: Job)
     ran = own_job.publish(GITHUB_RUN_ID="")
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == "::warning title=repro-gate::GITHUB_RUN_ID is no number\n"
+    assert ran.out == "::warning title=repro-gate::GITHUB_RUN_ID is not a number\n"
 
 
 @pytest.mark.parametrize(
