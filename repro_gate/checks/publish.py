@@ -1,4 +1,4 @@
-"""The one comment of a run: made, kept current, and put in order where several runs raced."""
+"""Publish the one comment of a run on its pull requests, also when several runs race."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,29 +20,29 @@ from repro_gate.core.comments import (
 from repro_gate.errors import CommentGone, PublishFailed
 from repro_gate.ports import PullRequests
 
-_MOST_ROUNDS = 6
-"""Where others write at the same time, this many looks settle it; more would be a quarrel."""
+_MAX_ROUNDS = 6
+"""Enough to settle a race with other writers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """The comment says what this run has to say."""
+    """The comment shows the result of this run."""
 
     pull_request: int
     url: str
     has_name_clash: bool = False
-    """Another job of this run comments under the same name, in a comment of its own."""
+    """Another job of this run comments under the same name, in a separate comment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotPosted:
-    """Nothing was written, and rightly so."""
+    """Nothing had to be written."""
 
     reason: str
     remedy: str | None = None
-    """How to get a comment; None where none is missed."""
+    """How to get a comment; None when none is missing."""
     pull_request: int | None = None
-    """None when there is no pull request to write to."""
+    """None when there is no pull request."""
     has_name_clash: bool = False
     """Another job of this run comments under the same name."""
 
@@ -93,9 +93,9 @@ def try_publish_comment(
     Args:
         connect: opens the API; called only for a run that can have a comment.
         run: see `publish_comment`, also for the other arguments.
-        mode: when there is a comment at all.
+        mode: when to comment.
         ours: the marker of the comment.
-        body_of: gives the comment for a marker.
+        body_of: renders the comment for a marker.
     """
     if mode is CommentMode.NEVER:
         return CommentAttempt()
@@ -149,34 +149,33 @@ def publish_comment(
     ours: Marker,
     body_of: Callable[[Marker], str],
 ) -> tuple[Publication, ...]:
-    """Tell a result on every pull request of a run, and return what became of each.
+    """Publish a result on every pull request of a run, and return the outcome of each.
 
-    Several runs may do this at once, and the API has no way to write a comment only if nobody
-    else has. So everybody looks again after writing, and puts right what is seen: of two comments
-    the younger gives way to the older, and what an older run has written over a later one is
-    written again. What remains is a run that reads, is held up, and writes after the later one has
-    looked for the last time; a concurrency group of the workflow shuts that out.
+    The API has no compare-and-swap, so several runs may write at once. Each reads again after
+    writing and repairs the order: the younger of two comments is deleted, and a later result that
+    an earlier run has overwritten is written again. A run that is delayed between reading and
+    writing can still win; a concurrency group of the workflow prevents that.
 
-    The run of a fork does not say which pull request it is of. Where several have its commit as
-    their head, a finding is told on all of them and a pass on none.
+    The run of a fork does not name its pull request. When several have its commit as their head,
+    a finding is published on all of them and a pass on none.
 
     Two jobs of one run that share a name by mistake get a comment each.
 
     Args:
-        pull_requests: where the comments are.
-        run: the run whose result it is.
-        mode: when there is a comment at all.
-        ours: the marker of the comment, as this run alone would write it.
-        body_of: gives the comment for a marker, which also knows what was said before.
+        pull_requests: the API.
+        run: the run that produced the result.
+        mode: when to comment.
+        ours: the marker of the comment, for this run alone.
+        body_of: renders the comment for a marker, which includes earlier findings.
 
     Raises:
-        PublishFailed: somebody did not let us.
+        PublishFailed: the API refused or failed.
     """
     numbers = pull_requests.of_run(run)
     if not numbers:
         return (NotPosted(reason="no open pull request has the commit of this run as its head"),)
     if run.is_of_another and len(numbers) > 1 and ours.state is CommentState.PASSED:
-        # They differ in what they are merged into, and so in what was measured.
+        # They merge into different branches, so the measured code differs.
         return (
             NotPosted(
                 reason="several open pull requests have the commit of this run as their head, "
@@ -203,11 +202,11 @@ class _Publisher:
         self._body_of = body_of
 
     def publish(self, number: int) -> Publication:
-        """Write the comment of one pull request, and look until it stands."""
+        """Write the comment of one pull request, and verify that it stands."""
         written: PostedComment | None = None
         known: set[int] = set()
         has_name_clash = False
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             everything = self._pull_requests.comments(number, like=self._ours)
             found = [one for one in everything if not one.marker.is_result_of_rival(self._ours)]
             has_name_clash = has_name_clash or len(found) < len(everything)
@@ -231,13 +230,13 @@ class _Publisher:
                 case _:
                     assert_never(action)
         if written is None:
-            raise PublishFailed("the comment was deleted each time that it was to be changed")
+            raise PublishFailed("the comment was deleted before every update")
         return Posted(pull_request=number, url=written.url, has_name_clash=has_name_clash)
 
     def _updated(
         self, comment: PostedComment, found: Sequence[PostedComment]
     ) -> PostedComment | None:
-        """Write to the oldest comment and delete the others; None when it was gone."""
+        """Update the oldest comment and delete the others; None if it was deleted meanwhile."""
         try:
             written = self._pull_requests.update(comment, self._body(comment.marker))
         except CommentGone:
@@ -247,10 +246,7 @@ class _Publisher:
         return written
 
     def _withdraw(self, written: PostedComment | None, found: Sequence[PostedComment]) -> None:
-        """Delete what we have just posted where an older comment tells of a later run.
-
-        Nothing else is touched: whoever posted it looks after it.
-        """
+        """Delete our own new comment when an older comment shows a later run."""
         for other in found[1:]:
             if written is not None and other.id == written.id:
                 self._pull_requests.delete(other)
@@ -262,16 +258,16 @@ class _Publisher:
 def _standing(
     written: PostedComment, found: Sequence[PostedComment], known: set[int]
 ) -> PostedComment | None:
-    """Return the comment that stands after we wrote one; None when there is something to do."""
+    """Return the comment that stands after ours was written; None if another round is needed."""
     if not found and written.id not in known:
-        # A list may lag behind, and what is not in it yet must not be posted twice.
+        # The list may lag behind; a comment that is missing from it must not be posted twice.
         return written
     is_settled = len(found) == 1 and found[0].marker.rank >= written.marker.rank
     return found[0] if is_settled else None
 
 
 def _as_one(found: Sequence[PostedComment]) -> PostedComment | None:
-    """Return the oldest of our comments, as if all that they say stood there."""
+    """Return the oldest of our comments, with the latest marker and all earlier findings."""
     if not found:
         return None
     latest = max((comment.marker for comment in found), key=lambda marker: marker.rank)

@@ -65,10 +65,15 @@ def _checked_tokens(
     started_at = wiring.now()
     with shown_progress(Console(stderr=True), quiet=quiet) as progress:
         ports = wiring.ports_for_check(workspace, progress=progress)
-        lanes = workspace.session.lanes(plan)
-        seen, known = measure_tokens(plan, ports=ports, lanes=lanes, fail_fast=options.fail_fast)
-    timing = seen.timing(wall_s=ports.clock() - started)
-    return seen, judge_tokens(plan, seen, known, timing=timing, started_at=started_at)
+        measured, committed = measure_tokens(
+            plan,
+            ports=ports,
+            device_plans=workspace.session.device_plans(plan),
+            fail_fast=options.fail_fast,
+        )
+    timing = measured.timing(wall_s=ports.clock() - started)
+    report = judge_tokens(plan, measured, committed, timing=timing, started_at=started_at)
+    return measured, report
 
 
 def _with_logprobs_or_findings(

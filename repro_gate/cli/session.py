@@ -86,7 +86,7 @@ class Session:
         names = self.selection.suites or self.matrix.default_suites
         return plan_logprobs(self.matrix.logprob_suites, names=names, only=self.selection.only)
 
-    def lanes(self, tokens: Plan) -> tuple[Plan, ...]:
+    def device_plans(self, tokens: Plan) -> tuple[Plan, ...]:
         """Return what each of several devices measures of the tokens; nothing for one device."""
         devices = self.selection.devices
         return lanes_of(tokens, devices) if devices else ()
@@ -188,7 +188,7 @@ def start_session(selection: Selection) -> Session:
     """Do the same, and start the engines that the selection will ask first."""
     session = open_session(selection)
     planned = session.plan()
-    lanes = session.lanes(planned.tokens) or (planned.tokens,)
+    lanes = session.device_plans(planned.tokens) or (planned.tokens,)
     for lane in lanes:
         for spec in _engines(lane.models.values()):
             session.engines.start_early(spec)

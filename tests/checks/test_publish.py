@@ -444,7 +444,7 @@ def test_a_comment_that_is_always_gone_is_a_failure() -> None:
     pulls = Vanishing(7)
     pulls.create(7, body(marker(run=99)))
 
-    with pytest.raises(PublishFailed, match="deleted each time"):
+    with pytest.raises(PublishFailed, match="deleted before every update"):
         publish(pulls, marker())
 
 

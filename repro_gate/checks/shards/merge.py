@@ -1,4 +1,4 @@
-"""Shards put together: first the proof that they are all, then the verdicts of the whole."""
+"""Merge shards: verify that they are complete, then judge the whole."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,23 +18,23 @@ def merge_shards(
     """Return the report of the whole plan.
 
     Args:
-        plan: what this checkout plans; it has to be what the shards measured parts of.
-        shards: all of one check, see `require_same_check`.
-        goldens: of this checkout.
+        plan: the plan of this checkout, which the shards must have measured.
+        shards: all shards of one check, see `require_same_check`.
+        goldens: the goldens of this checkout.
 
     Raises:
-        InputInvalid: the shards are of another matrix, do not have every cell exactly once, or
-            were not measured on one class of machine; or goldens are broken.
+        InputInvalid: the shards are of another matrix or different profiles, or do not have every
+            cell exactly once; or goldens are broken.
     """
     ordered = sorted(shards, key=lambda found: found.report.shard.index)
     require_complete(plan, ordered)
-    seen = joined(_measurement_of(found.report) for found in ordered)
+    measured = joined(_measurement_of(found.report) for found in ordered)
     reports = [found.report for found in ordered]
-    known = read_committed(goldens, plan=plan.tokens, seen=seen)
+    committed = read_committed(goldens, plan=plan.tokens, measured=measured)
     judged = judge_tokens(
         plan.tokens,
-        seen,
-        known,
+        measured,
+        committed,
         timing=_timing(reports),
         started_at=min(report.started_at for report in reports),
     )
@@ -65,7 +65,7 @@ def _measurement_of(report: ShardReport) -> Measurement:
 
 
 def _timing(reports: Sequence[ShardReport]) -> Timing:
-    # They worked side by side: the longest is what one waited for.
+    # Shards run in parallel: the longest is the waiting time.
     return Timing(
         wall_s=max(report.timing.wall_s for report in reports),
         load_s=sum(report.timing.load_s for report in reports),

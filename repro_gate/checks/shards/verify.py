@@ -1,4 +1,4 @@
-"""The proof that shards are all of one check, that none is missing, and nothing in them is."""
+"""Verify that shards belong to one check and are complete."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,12 +44,11 @@ def require_same_check(shards: Sequence[FoundShard], *, commit: str | None) -> P
 
     Args:
         shards: at least one.
-        commit: what is checked out here, whose goldens would judge them; None where that is not
-            known.
+        commit: the commit checked out here, whose goldens judge the shards; None if unknown.
 
     Raises:
-        InputInvalid: one of them belongs to another check, or comes twice; it is named.
-        MeasurementUnavailable: one of them is missing; it is named.
+        InputInvalid: a shard belongs to another check or occurs twice; the message names it.
+        MeasurementUnavailable: a shard is missing; the message names it.
     """
     first, *others = shards
     identity = first.report.identity
@@ -69,17 +68,17 @@ def require_same_check(shards: Sequence[FoundShard], *, commit: str | None) -> P
     if missing:
         raise MeasurementUnavailable(
             f"shard {', '.join(missing)} is missing: its cells were not measured",
-            remedy="Look at the job that should have measured it, and run it again.",
+            remedy="see why its job failed, and run that job again",
         )
     return identity
 
 
 def require_complete(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
-    """Raise `InputInvalid` unless shards measured all of a plan, once, on one class of machine.
+    """Raise `InputInvalid` unless shards measured every cell of a plan once, on one profile.
 
     Args:
-        plan: what this checkout plans.
-        shards: all of one check, in order; see `require_same_check`.
+        plan: the plan of this checkout.
+        shards: all shards of one check, in order; see `require_same_check`.
     """
     _require_plan(plan, shards)
     _require_every_cell_once(plan, shards)
@@ -185,7 +184,7 @@ def _require_suite(plan: LogprobPlan, part: LogprobReport, shard: FoundShard) ->
 
 
 def _wrong_cell(planned: LogprobCell | None, measured: LogprobCellReport | None) -> str | None:
-    """Return what is wrong with the cell that was measured in its place, if anything is."""
+    """Return what was found in place of a planned cell, or None if it is right."""
     if measured is None:
         return "none"
     if planned is None or planned.id != measured.id:
@@ -209,7 +208,7 @@ def _require_engines(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
 
 
 def _require_alike(shards: Sequence[FoundShard]) -> None:
-    """Refuse shards of two classes of machine, or of two files of one model."""
+    """Refuse shards of different profiles, or of different files of one model."""
     seen: dict[str, tuple[FoundShard, str | None]] = {}
     for shard in shards:
         for what, found in _measured_with(shard.report):
@@ -223,7 +222,7 @@ def _require_alike(shards: Sequence[FoundShard]) -> None:
 def _measured_with(report: ShardReport) -> Iterator[tuple[str, str | None]]:
     for engine in report.engines:
         yield f"profile of engine {engine.name}", engine.profile
-    # The plan has the digests that the matrix names; of a model that nothing pins it has none.
+    # The plan has the digests of pinned models only.
     for name, facts in report.models.items():
         yield f"sha256 of model {name}", facts.get(MODEL_SHA256)
 

@@ -1,4 +1,4 @@
-"""The token gate: does this machine still say what the goldens say?"""
+"""The token gate: measure a plan, and compare the tokens with the committed goldens."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,106 +34,115 @@ _INTERRUPTED = Inconclusive(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """What is committed for the machines that were measured."""
+    """The goldens and orphans of the measured machine profiles."""
 
     goldens: Mapping[Cell, Golden]
     orphans: tuple[Orphan, ...]
 
 
 def check_tokens(
-    plan: Plan, *, ports: CheckPorts, started: float, started_at: str, lanes: Sequence[Plan] = ()
+    plan: Plan,
+    *,
+    ports: CheckPorts,
+    started: float,
+    started_at: str,
+    device_plans: Sequence[Plan] = (),
 ) -> GateReport:
-    """Return a verdict on every cell of the plan, and on every golden that no cell claims.
+    """Return a verdict on every cell of the plan, and every orphaned golden.
 
     An interruption (`KeyboardInterrupt`) ends the measurement, not the report.
 
     Args:
         plan: what to measure.
-        ports: the neighbours.
-        started: when the command began, by `ports.clock`.
-        started_at: the same by the calendar, ISO 8601.
-        lanes: the parts of the plan that different devices measure at the same time.
+        ports: the engines, files, goldens, progress and clock to use.
+        started: start of the command, by `ports.clock`.
+        started_at: the same as ISO 8601.
+        device_plans: the parts of the plan that several devices measure in parallel.
 
     Raises:
-        InputInvalid: goldens are broken; raised before anything is measured, naming each.
-        MeasurementUnavailable: the devices are not of one class.
+        InputInvalid: goldens are broken; raised before anything is measured, and names each.
+        MeasurementUnavailable: the devices have different profiles.
     """
-    seen, known = measure_tokens(plan, ports=ports, lanes=lanes)
-    timing = seen.timing(wall_s=ports.clock() - started)
-    return judge_tokens(plan, seen, known, timing=timing, started_at=started_at)
+    measured, committed = measure_tokens(plan, ports=ports, device_plans=device_plans)
+    timing = measured.timing(wall_s=ports.clock() - started)
+    return judge_tokens(plan, measured, committed, timing=timing, started_at=started_at)
 
 
 def measure_tokens(
-    plan: Plan, *, ports: CheckPorts, lanes: Sequence[Plan] = (), fail_fast: bool = False
+    plan: Plan, *, ports: CheckPorts, device_plans: Sequence[Plan] = (), fail_fast: bool = False
 ) -> tuple[Measurement, Committed]:
-    """Run every cell; return what was seen, and what is committed for it. See `check_tokens`.
+    """Run every cell; return the measurement and the committed goldens. See `check_tokens`.
 
-    With `fail_fast` nothing more is run after the first cell that differs from its golden or from
-    itself, or has no golden.
+    With `fail_fast` nothing runs after the first drift, nondeterminism or missing golden.
     """
-    part = lanes[0] if lanes else plan
-    runner = ParallelRunner(lanes, ports) if len(lanes) > 1 else MatrixRunner(part, ports)
-    known = Committed(goldens={}, orphans=())
+    part = device_plans[0] if device_plans else plan
+    runner = (
+        ParallelRunner(device_plans, ports) if len(device_plans) > 1 else MatrixRunner(part, ports)
+    )
+    committed = Committed(goldens={}, orphans=())
     watch = Watch(goldens={}, fail_fast=fail_fast)
     interrupted = False
     try:
         runner.describe()
-        known = read_committed(ports.goldens, plan=plan, seen=runner.seen)
-        watch.goldens = known.goldens
+        committed = read_committed(ports.goldens, plan=plan, measured=runner.measured)
+        watch.goldens = committed.goldens
         runner.measure(watch)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         runner.close()
-    return replace(runner.seen, interrupted=interrupted, stopped_at=watch.stopped_at), known
+    return replace(runner.measured, interrupted=interrupted, stopped_at=watch.stopped_at), committed
 
 
-def read_committed(goldens: GoldenReader, *, plan: Plan, seen: Measurement) -> Committed:
-    """Return what is committed for the machines that a measurement was made on.
+def read_committed(goldens: GoldenReader, *, plan: Plan, measured: Measurement) -> Committed:
+    """Return the goldens and orphans of the measured profiles.
 
     Raises:
-        InputInvalid: goldens are broken; it names each.
+        InputInvalid: goldens are broken; the message names each.
     """
-    orphans = () if plan.is_part else _orphans(plan, seen, goldens)
-    return Committed(goldens=_read_goldens(plan, seen, goldens), orphans=tuple(orphans))
+    orphans = () if plan.is_part else _orphans(plan, measured, goldens)
+    return Committed(goldens=_read_goldens(plan, measured, goldens), orphans=tuple(orphans))
 
 
 def judge_tokens(
-    plan: Plan, seen: Measurement, known: Committed, *, timing: Timing, started_at: str
+    plan: Plan, measured: Measurement, committed: Committed, *, timing: Timing, started_at: str
 ) -> GateReport:
-    """Return the verdicts that a measurement of the plan gives."""
+    """Return the report on a measurement of the plan."""
     engines = list({model.engine.name: None for model in plan.models.values()})
-    # As one machine comes upon them, whoever told of them first.
+    # In the order of the plan, whichever device or shard reported first.
     models = sorted(plan.models.values(), key=lambda model: engines.index(model.engine.name))
-    observed = seen.observed
+    observed = measured.observed
     controls = {
-        model.name: judge_controls(seen.controls, model=model.name, observed=observed)
+        model.name: judge_controls(measured.controls, model=model.name, observed=observed)
         for model in models
     }
     return GateReport(
         tool_version=repro_gate.__version__,
         started_at=started_at,
         suites=tuple({suite.name: None for suite in plan.suites.values()}),
-        cells=tuple(_cell_reports(plan, seen, known.goldens, controls)),
-        orphans=known.orphans,
+        cells=tuple(_cell_reports(plan, measured, committed.goldens, controls)),
+        orphans=committed.orphans,
         controls=tuple(chain.from_iterable(controls.values())),
-        engines=tuple(e for name in engines for e in seen.engines if e.name == name),
-        models={m.name: seen.models[m.name] for m in models if m.name in seen.models},
+        engines=tuple(e for name in engines for e in measured.engines if e.name == name),
+        models={m.name: measured.models[m.name] for m in models if m.name in measured.models},
         timing=timing,
-        interrupted=seen.interrupted,
-        provenances=seen.provenances(plan.cells),
-        notes=(*seen.notes, *_certain_prompts(plan, seen, controls)),
+        interrupted=measured.interrupted,
+        provenances=measured.provenances(plan.cells),
+        notes=(*measured.notes, *_certain_prompts(plan, measured, controls)),
     )
 
 
 def _certain_prompts(
-    plan: Plan, seen: Measurement, controls: Mapping[str, Sequence[ControlReport]]
+    plan: Plan, measured: Measurement, controls: Mapping[str, Sequence[ControlReport]]
 ) -> Iterator[Note]:
-    """Note which prompts leave nothing to a seed that matters; of a part this is not known."""
+    """Yield a note on the prompts for which every seed gives the same output.
+
+    A shard does not have all the seeds, so it cannot know.
+    """
     if plan.is_part:
         return
     prompts: dict[str, list[str]] = defaultdict(list)
-    for cell, *_ in agreeing_seeds(seen.observed):
+    for cell, *_ in agreeing_seeds(measured.observed):
         seeds = (each for each in controls[cell.model] if each.contrast.factor is Factor.SEED)
         if any(each.divergence is not None for each in seeds):
             prompts[cell.model].append(cell.prompt)
@@ -146,10 +155,10 @@ def _certain_prompts(
         )
 
 
-def _read_goldens(plan: Plan, seen: Measurement, goldens: GoldenReader) -> dict[Cell, Golden]:
+def _read_goldens(plan: Plan, measured: Measurement, goldens: GoldenReader) -> dict[Cell, Golden]:
     found: dict[Cell, Golden] = {}
     errors: list[InputInvalid] = []
-    for name, profile in seen.profiles.items():
+    for name, profile in measured.profiles.items():
         recorded = goldens.recorded(profile)
         for cell in plan.cells:
             if plan.model_of(cell).engine.name == name and cell.id in recorded:
@@ -162,26 +171,28 @@ def _read_goldens(plan: Plan, seen: Measurement, goldens: GoldenReader) -> dict[
     return found
 
 
-def _orphans(plan: Plan, seen: Measurement, goldens: GoldenReader) -> list[Orphan]:
+def _orphans(plan: Plan, measured: Measurement, goldens: GoldenReader) -> list[Orphan]:
     # Syrupy can miss an unused golden, depending on how pytest was called.
     return [
         Orphan(id=cell_id, origin=profile)
-        for profile in sorted(set(seen.profiles.values()))
+        for profile in sorted(set(measured.profiles.values()))
         for cell_id in sorted(goldens.recorded(profile) - plan.claimed)
     ]
 
 
 def _cell_reports(
     plan: Plan,
-    seen: Measurement,
+    measured: Measurement,
     goldens: Mapping[Cell, Golden],
     controls: Mapping[str, Sequence[ControlReport]],
 ) -> list[CellReport]:
-    profiles, provenances = seen.profiles, seen.provenances(plan.cells)
+    profiles, provenances = measured.profiles, measured.provenances(plan.cells)
     reports: list[CellReport] = []
     for cell in plan.cells:
-        done = seen.repetitions.get(cell)
-        verdict, unfinished = _verdict(plan, cell, seen, goldens.get(cell), controls[cell.model])
+        done = measured.repetitions.get(cell)
+        verdict, unfinished = _verdict(
+            plan, cell, measured, goldens.get(cell), controls[cell.model]
+        )
         reports.append(
             CellReport(
                 suite=plan.suites[cell].name,
@@ -190,7 +201,7 @@ def _cell_reports(
                 runs=done.runs if done else 0,
                 generation=done.first if done else None,
                 profile=profiles.get(plan.model_of(cell).engine.name),
-                provenance=provenances.index(seen.facts[cell]) if done else None,
+                provenance=provenances.index(measured.facts[cell]) if done else None,
                 unfinished=unfinished,
             )
         )
@@ -200,22 +211,22 @@ def _cell_reports(
 def _verdict(
     plan: Plan,
     cell: Cell,
-    seen: Measurement,
+    measured: Measurement,
     golden: Golden | None,
     controls: Sequence[ControlReport],
 ) -> tuple[Verdict, Inconclusive | None]:
     """Return the verdict on a cell, and why a finding rests on fewer runs than planned."""
-    done = seen.repetitions.get(cell)
+    done = measured.repetitions.get(cell)
     complete = done is not None and done.runs == plan.runs_of(cell)
-    unreached = _INTERRUPTED if seen.stopped_at is None else STOPPED
-    problem = seen.problems.get(cell) or (None if complete else unreached)
+    unreached = _INTERRUPTED if measured.stopped_at is None else STOPPED
+    problem = measured.problems.get(cell) or (None if complete else unreached)
     if done is None:
         return problem or unreached, None
-    has_stopped = cell == seen.stopped_at
-    # What ended the check is its finding, whatever a control elsewhere casts doubt on.
+    has_stopped = cell == measured.stopped_at
+    # With --fail-fast this finding ended the check; a failed control does not hide it.
     doubts = () if has_stopped else controls
-    verdict = judge(done, cell=cell, golden=golden, facts=seen.facts[cell], controls=doubts)
-    # A difference that was seen is a finding whether or not the other runs were made.
+    verdict = judge(done, cell=cell, golden=golden, facts=measured.facts[cell], controls=doubts)
+    # An observed difference is a finding, whether or not the other runs were made.
     if problem is None or has_stopped or isinstance(verdict, Nondeterministic | Drift | Vacuous):
         return verdict, problem
     return problem, None

@@ -1,4 +1,4 @@
-"""Several devices at work on one plan: each has engines and cells of its own."""
+"""Measure one plan on several devices in parallel; each has its own engines and cells."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,56 +28,56 @@ class ParallelRunner:
         self._runners = [MatrixRunner(plan, guarded) for plan in plans]
 
     @property
-    def seen(self) -> Measurement:
-        """Everything that was seen by now."""
-        return joined(runner.seen for runner in self._runners)
+    def measured(self) -> Measurement:
+        """Everything measured so far."""
+        return joined(runner.measured for runner in self._runners)
 
     def describe(self) -> None:
-        """Ask every engine what it is.
+        """Describe every engine.
 
         Raises:
-            MeasurementUnavailable: the devices are not of one class.
+            MeasurementUnavailable: the devices have different profiles.
         """
         self._each(MatrixRunner.describe)
         profiles = _by_name(
             (name, device, profile)
-            for device, runner in self._lanes()
-            for name, profile in runner.seen.profiles.items()
+            for device, runner in self._by_device()
+            for name, profile in runner.measured.profiles.items()
         )
-        for said in profiles.values():
-            if len({profile for _, profile in said}) > 1:
+        for values in profiles.values():
+            if len({profile for _, profile in values}) > 1:
                 raise MeasurementUnavailable(
-                    f"the devices are not of one class: {_told(said)}",
-                    remedy="Check each class of device by itself, with --device.",
+                    f"the devices have different profiles: {_listed(values)}",
+                    remedy="check each class of device separately, with --device",
                 )
 
     def measure(self, watch: Watch) -> None:
-        """Run every cell; an interruption stops all of them.
+        """Run every cell; an interruption stops all devices.
 
         Raises:
-            MeasurementUnavailable: the file of a model was changed, and the devices loaded two.
+            MeasurementUnavailable: the file of a model changed, and the devices loaded two.
         """
         self._each(lambda runner: runner.measure(watch))
         files = _by_name(
             (model, device, facts[MODEL_SHA256])
-            for device, runner in self._lanes()
-            for model, facts in runner.seen.models.items()
+            for device, runner in self._by_device()
+            for model, facts in runner.measured.models.items()
         )
-        for model, said in files.items():
-            if len({digest for _, digest in said}) > 1:
+        for model, values in files.items():
+            if len({digest for _, digest in values}) > 1:
                 raise MeasurementUnavailable(
-                    f"the devices did not load one file of model {model}: {_told(said)}",
-                    remedy="Check again, and leave the file alone meanwhile.",
+                    f"the devices loaded different files of model {model}: {_listed(values)}",
+                    remedy="check again, and do not change the file meanwhile",
                 )
 
     def close(self) -> None:
-        """End every engine."""
+        """Stop every engine."""
         for runner in self._runners:
             runner.close()
 
-    def _lanes(self) -> Iterator[tuple[str, MatrixRunner]]:
+    def _by_device(self) -> Iterator[tuple[str, MatrixRunner]]:
         for plan, runner in zip(self._plans, self._runners, strict=True):
-            # All models of a lane are on its device.
+            # All models of a part are on its device.
             device = next(model.engine.device for model in plan.models.values())
             yield device, runner
 
@@ -93,17 +93,17 @@ class ParallelRunner:
 
 
 def _by_name(
-    said: Iterable[tuple[str, str, str]],
+    facts: Iterable[tuple[str, str, str]],
 ) -> Mapping[str, Sequence[tuple[str, str]]]:
-    """Return (device, what it said) by what it is about; one device may be named twice."""
+    """Return (device, value) by name; a device may occur twice."""
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for name, device, value in said:
+    for name, device, value in facts:
         found[name].append((device, value))
     return found
 
 
-def _told(said: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{device} is {value}" for device, value in said)
+def _listed(values: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{device} is {value}" for device, value in values)
 
 
 def _raise_first(futures: Sequence[Future[None]]) -> None:
@@ -112,7 +112,7 @@ def _raise_first(futures: Sequence[Future[None]]) -> None:
 
 
 class _Guard:
-    """Stands between the threads and what they share, and ends them when the check is stopped."""
+    """Serializes the engines and the progress that the threads share, and stops the threads."""
 
     def __init__(self, starter: EngineStarter, progress: Progress) -> None:
         self._starter = starter
@@ -124,45 +124,45 @@ class _Guard:
         self._runs = 0
 
     def stop(self) -> None:
-        """Let every thread end at its next step, and the engines at once."""
+        """Stop the engines now, and every thread at its next step."""
         self._stopped.set()
         with self._lock:
             for engine in self._engines:
                 engine.abort()
 
     def start(self, spec: EngineSpec) -> Engine:
-        """Start an engine; after the end there is none to start."""
+        """Start an engine, unless stopped."""
         with self._lock:
-            self._require_going()
+            self._require_running()
             engine = self._starter.start(spec)
             self._engines.append(engine)
         return engine
 
     def started(self, *, cells: int, runs: int) -> None:
-        """Tell how much there is to do in all parts that have begun."""
+        """Report the total work of all parts started so far."""
         with self._lock:
             self._cells += cells
             self._runs += runs
             self._progress.started(cells=self._cells, runs=self._runs)
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
-        """Pass it on."""
+        """Forward to the shared progress."""
         with self._lock:
-            self._require_going()
+            self._require_running()
             self._progress.ran(cell, tokens=tokens)
 
     def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
-        """Pass it on."""
+        """Forward to the shared progress."""
         with self._lock:
-            self._require_going()
+            self._require_running()
             self._progress.skipped(cell, runs=runs)
 
     def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
-        """Pass it on."""
+        """Forward to the shared progress."""
         with self._lock:
-            self._require_going()
+            self._require_running()
             self._progress.found(cell, finding)
 
-    def _require_going(self) -> None:
+    def _require_running(self) -> None:
         if self._stopped.is_set():
             raise KeyboardInterrupt

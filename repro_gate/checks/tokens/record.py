@@ -1,4 +1,4 @@
-"""Turning what was observed into goldens: what would change, and then the change."""
+"""Turn observed outputs into goldens: list the changes, then apply them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -54,17 +54,17 @@ class GoldenChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """Everything that an update would do, to be looked at before it is done."""
+    """Everything that an update would change, for review before it is applied."""
 
     changes: tuple[GoldenChange, ...]
     unchanged: int
-    """How many goldens already say the same; they are not rewritten."""
+    """How many goldens stay as they are; they are not rewritten."""
     pins: dict[str, str]
-    """Digests of models that nothing pinned so far, or whose pin is to be replaced."""
+    """Digests of models to pin for the first time, or again."""
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether there is nothing to do."""
+        """Whether there is nothing to write."""
         return not self.changes and not self.pins
 
 
@@ -132,7 +132,7 @@ def observed_elsewhere(
 
 
 def observed_goldens(report: GateReport) -> list[Golden]:
-    """Return what a check observed, in golden form, for each cell that may become a golden."""
+    """Return the outputs of a check that may become goldens."""
     shown = _shown_factors(report)
     return [
         Golden(
@@ -141,15 +141,15 @@ def observed_goldens(report: GateReport) -> list[Golden]:
             generation=cell.generation,
             provenance=report.provenances[cell.provenance],
         )
-        for cell in _doubted(report)
+        for cell in _judged_as_goldens(report)
         if cell.generation and cell.profile and cell.provenance is not None
         if _may_be_recorded(cell) and shown[cell.cell.model].issuperset(_factors_of(cell.cell))
     ]
 
 
 def refused(report: GateReport) -> list[CellReport]:
-    """Return the cells of which nothing is recorded: unmeasured, unstable or vacuous."""
-    return [cell for cell in _doubted(report) if not _may_be_recorded(cell)]
+    """Return the cells that must not become goldens: unmeasured, unstable or vacuous."""
+    return [cell for cell in _judged_as_goldens(report) if not _may_be_recorded(cell)]
 
 
 def propose(
@@ -162,8 +162,8 @@ def propose(
     """Return what recording `observed` would change.
 
     Args:
-        observed: the new truth.
-        goldens: the old truth.
+        observed: the new goldens.
+        goldens: the present ones.
         digests: the sha256 of models that are not pinned yet.
         orphans: (profile, cell id) of goldens to remove.
     """
@@ -217,12 +217,12 @@ def unpinned(
     matrix: Matrix,
     pinned: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the digests of the models to be recorded that neither the matrix nor a pin fixes.
+    """Return the digests of the models to pin: those that neither the matrix nor a pin has.
 
     Args:
         models: the facts of each loaded model.
-        recorded: the models of which something is to be recorded; no other is pinned.
-        matrix: fixes the models that it has a digest of.
+        recorded: the models with something to record; no other is pinned.
+        matrix: may pin models itself.
         pinned: the pins that stay.
     """
     wanted = set(recorded)
@@ -238,8 +238,8 @@ def unpinned(
 
 
 def apply(proposal: Proposal, *, store: GoldenStore, pins: ModelPins) -> None:
-    """Write and remove goldens; each file is at any moment the old one or the new one."""
-    # First, because a digest that cannot be pinned has to stop the update before it changes a file.
+    """Write and remove goldens, each file atomically."""
+    # First, so that a digest that cannot be pinned stops the update before any change.
     if proposal.pins:
         pins.pin(proposal.pins)
     for change in proposal.changes:
@@ -249,10 +249,10 @@ def apply(proposal: Proposal, *, store: GoldenStore, pins: ModelPins) -> None:
             store.write(change.after)
 
 
-def _doubted(report: GateReport) -> Iterator[CellReport]:
-    """Yield the cells; a drift of a model that fails its controls as what a new golden would be.
+def _judged_as_goldens(report: GateReport) -> Iterator[CellReport]:
+    """Yield the cells, with drift as vacuous where the controls of the model failed.
 
-    A check finds the drift, which was seen; as a golden its tokens would agree with anything.
+    The drift itself is a finding, but as a golden such tokens could not fail a check.
     """
     for cell in report.cells:
         found = None
@@ -262,7 +262,7 @@ def _doubted(report: GateReport) -> Iterator[CellReport]:
 
 
 def _shown_factors(report: GateReport) -> Mapping[str, set[Factor]]:
-    """Return the factors for which a control of a model was run: none that was not reached."""
+    """Return the factors for which a control of a model was run."""
     shown: dict[str, set[Factor]] = defaultdict(set)
     for control in report.controls:
         shown[control.model].add(control.contrast.factor)

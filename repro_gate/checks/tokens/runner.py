@@ -1,4 +1,4 @@
-"""Run every cell as often as the plan says, and keep what is needed to judge it."""
+"""Run every cell of a plan as often as planned, with the controls of each model."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,12 +28,12 @@ from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
 
 _MAX_DEATHS_OF_ONE_TEXT = 2
-"""Then a control is tried with another text."""
+"""After this many, a control is tried with another text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPorts:
-    """The neighbours of a check."""
+    """The ports of a token check."""
 
     starter: EngineStarter
     files: ModelFiles
@@ -45,31 +45,31 @@ class CheckPorts:
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """What is known while a plan is measured; several devices may share it."""
+    """State shared by the devices that measure a plan."""
 
     goldens: Mapping[Cell, Golden]
     fail_fast: bool
     stopped_at: Cell | None = None
-    """The cell whose finding ended the measurement; None while there is more to measure."""
+    """The cell whose finding ended the measurement, with `fail_fast`."""
 
 
 class MatrixRunner:
-    """Works through a plan; each engine is described first, then measured, then measured fresh."""
+    """Measures a plan on one device: warm runs first, the last ones in a fresh process."""
 
     def __init__(self, plan: Plan, ports: CheckPorts) -> None:
         self._plan = plan
         self._ports = ports
-        self._seen = Measurement()
+        self._measured = Measurement()
         self._workers: dict[str, EngineWorker] = {}
         self._watch = Watch(goldens={}, fail_fast=False)
 
     @property
-    def seen(self) -> Measurement:
+    def measured(self) -> Measurement:
         """Everything measured so far."""
-        return self._seen
+        return self._measured
 
     def describe(self) -> None:
-        """Ask every engine what it is; the cells of one that cannot say are given up."""
+        """Describe every engine; the cells of one that fails are given up."""
         cells = self._plan.cells
         runs = sum(map(self._plan.runs_of, cells))
         self._ports.progress.started(cells=len(cells), runs=runs)
@@ -78,16 +78,16 @@ class MatrixRunner:
             worker = self._workers[name] = EngineWorker(
                 spec, starter=self._ports.starter, files=self._ports.files, clock=self._ports.clock
             )
-            # All of them first, so that they start at the same time.
+            # All of them first, so that they start in parallel.
             worker.start()
         for name, worker in self._workers.items():
             try:
-                self._seen.engines.append(worker.describe())
+                self._measured.engines.append(worker.describe())
             except MeasurementUnavailable as error:
                 self._give_up(self._cells_on(name), error)
 
     def measure(self, watch: Watch) -> None:
-        """Run every cell: most runs one after the other, the last ones in a fresh process."""
+        """Run every cell, the last runs in a fresh process."""
         self._watch = watch
         for name, worker in self._workers.items():
             models = [m for m in self._plan.models.values() if m.engine.name == name]
@@ -101,14 +101,14 @@ class MatrixRunner:
                 worker.switch_to_fresh()
                 for model in models:
                     self._measure_again(worker, model)
-            # A model that is still loaded would take the memory that the next engine needs.
+            # A loaded model would take the memory that the next engine needs.
             worker.close()
 
     def close(self) -> None:
-        """End every engine."""
+        """Stop every engine."""
         for worker in self._workers.values():
             worker.close()
-        self._seen.load_s = sum(worker.load_s for worker in self._workers.values())
+        self._measured.load_s = sum(worker.load_s for worker in self._workers.values())
 
     def _cells_on(self, engine: str) -> list[Cell]:
         return [c for c in self._plan.cells if self._plan.model_of(c).engine.name == engine]
@@ -125,14 +125,14 @@ class MatrixRunner:
         except MeasurementUnavailable as error:
             self._give_up(cells, error)
             return
-        self._seen.models[model.name] = loaded.facts
+        self._measured.models[model.name] = loaded.facts
         self._note(model.name, loaded.notes)
         facts = worker.facts_of(model)
 
         def first_runs(cell: Cell) -> None:
             suite = self._plan.suites[cell]
-            # Before the first run: after an interruption no run is without its provenance.
-            self._seen.facts[cell] = facts
+            # Before the first run, so that every run has a provenance after an interruption too.
+            self._measured.facts[cell] = facts
             for run in range(suite.runs - suite.fresh_runs):
                 self._run(worker, model, cell, trace=run == 0)
 
@@ -144,14 +144,14 @@ class MatrixRunner:
             for _ in range(self._plan.suites[cell].fresh_runs):
                 self._run(worker, model, cell, in_fresh_process=True)
 
-        # Backwards, so that each cell follows another neighbour than it did before.
+        # In reverse, so that each cell runs after a different one than before.
         self._attempt_each(worker, self._open(reversed(self._cells_of(model))), last_runs)
 
     def _open(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Return the cells that are still to be measured."""
+        """Return the cells that remain to be measured."""
         if self._watch.stopped_at is not None:
             return []
-        return [cell for cell in cells if cell not in self._seen.problems]
+        return [cell for cell in cells if cell not in self._measured.problems]
 
     def _attempt_each(
         self, worker: EngineWorker, cells: Iterable[Cell], attempt: Callable[[Cell], None]
@@ -175,8 +175,8 @@ class MatrixRunner:
         if self._watch.stopped_at is not None:
             return
         generation = self._generate(worker, model, cell, trace=trace)
-        before = self._seen.repetitions.get(cell)
-        now = self._seen.repetitions[cell] = (
+        before = self._measured.repetitions.get(cell)
+        now = self._measured.repetitions[cell] = (
             Repetition(first=generation)
             if before is None
             else before.with_run(generation, in_fresh_process=in_fresh_process)
@@ -185,7 +185,7 @@ class MatrixRunner:
         self._report_finding(cell, before, now)
 
     def _report_finding(self, cell: Cell, before: Repetition | None, now: Repetition) -> None:
-        golden, facts = self._watch.goldens.get(cell), self._seen.facts[cell]
+        golden, facts = self._watch.goldens.get(cell), self._measured.facts[cell]
         finding = new_finding(before, now, cell=cell, golden=golden, facts=facts)
         if finding is not None:
             if self._watch.fail_fast and self._watch.stopped_at is None:
@@ -196,12 +196,12 @@ class MatrixRunner:
         """Find, for each factor, two outputs of a model that differ by it alone."""
         if not self._open(self._cells_of(model)):
             return
-        observed = {c: run for c, run in self._seen.observed.items() if c.model == model.name}
+        observed = {c: run for c, run in self._measured.observed.items() if c.model == model.name}
         cells = self._plan.all_of(model.name)
         for factor in Factor:
             if applies(factor, cells):
                 contrast = shown_by(factor, observed)
-                self._seen.controls.append(
+                self._measured.controls.append(
                     Control(contrast=contrast)
                     if contrast is not None
                     else self._try_further(worker, model, further(factor, cells))
@@ -210,7 +210,7 @@ class MatrixRunner:
     def _try_further(
         self, worker: EngineWorker, model: ModelSpec, contrasts: Iterable[Contrast]
     ) -> Control:
-        """Return the first control that differs, or else one that could not be run, or the last."""
+        """Return the first control that differs, else one that failed to run, else the last."""
         agreeing: list[Control] = []
         problems: list[Control] = []
         deaths: Counter[str] = Counter()
@@ -219,7 +219,7 @@ class MatrixRunner:
             is_implied = any(is_milder(contrast, each.contrast) for each in agreeing)
             if is_implied or deaths[text] == _MAX_DEATHS_OF_ONE_TEXT:
                 continue
-            known = [self._seen.problems.get(cell) for cell in (contrast.cell, contrast.varied)]
+            known = [self._measured.problems.get(cell) for cell in (contrast.cell, contrast.varied)]
             if problem := next(filter(None, known), None):
                 problems.append(Control(contrast=contrast, problem=_not_shown(problem)))
                 continue
@@ -229,7 +229,7 @@ class MatrixRunner:
                 problems.append(Control(contrast=contrast, problem=_not_run(error, contrast)))
                 deaths[text] += isinstance(error, EngineFailed)
             else:
-                if control.divergence(self._seen.observed) is not None:
+                if control.divergence(self._measured.observed) is not None:
                     return control
                 agreeing.append(control)
             if deaths.total() == MAX_FAILURES_IN_A_ROW or len(agreeing) == MAX_AGREEING:
@@ -240,9 +240,9 @@ class MatrixRunner:
     def _control(
         self, worker: EngineWorker, model: ModelSpec, contrast: Contrast, before: Sequence[Control]
     ) -> Control:
-        """Run what a contrast compares, but for what has been run already."""
+        """Run the cells of a contrast, except those already measured."""
         reference = None
-        if contrast.cell not in self._seen.repetitions:
+        if contrast.cell not in self._measured.repetitions:
             known = (each.reference for each in before if each.contrast.cell == contrast.cell)
             reference = next(known, None) or self._generate(
                 worker, model, contrast.cell, trace=False
@@ -254,21 +254,21 @@ class MatrixRunner:
         self, worker: EngineWorker, model: ModelSpec, cell: Cell, *, trace: bool
     ) -> Generation:
         timed = worker.generate(model, cell, trace=trace)
-        self._seen.engine_s += timed.engine_s
-        self._seen.generated_tokens += len(timed.generation.tokens)
+        self._measured.engine_s += timed.engine_s
+        self._measured.generated_tokens += len(timed.generation.tokens)
         if cell in self._plan.suites:
             self._note(f"{cell.model}--{cell.prompt}", timed.notes)
         return timed.generation
 
     def _note(self, about: str, messages: Iterable[str]) -> None:
-        self._seen.add_notes(
+        self._measured.add_notes(
             Note(about=about, message=message, origin=NoteOrigin.ENGINE) for message in messages
         )
 
     def _give_up(self, cells: Iterable[Cell], error: MeasurementUnavailable) -> None:
         for cell in cells:
-            self._seen.problems[cell] = Inconclusive(reason=error.reason, remedy=error.remedy)
-            done = self._seen.repetitions.get(cell)
+            self._measured.problems[cell] = Inconclusive(reason=error.reason, remedy=error.remedy)
+            done = self._measured.repetitions.get(cell)
             runs = self._plan.runs_of(cell) - (done.runs if done else 0)
             self._ports.progress.skipped(cell, runs=runs)
 
@@ -279,7 +279,7 @@ def _not_shown(error: MeasurementUnavailable | Inconclusive) -> Inconclusive:
 
 
 def _not_run(error: MeasurementUnavailable, contrast: Contrast) -> Inconclusive:
-    """Return the problem of a contrast of ours; what is refused in it may not be in the matrix."""
+    """Return the problem of a control; its cell may not be in the matrix."""
     if isinstance(error, EngineFailed):
         return _not_shown(error)
     cells = f"cells that differ by the {contrast.factor} alone and in their output"

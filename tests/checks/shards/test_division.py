@@ -84,7 +84,7 @@ class Case:
             ports=ports_with(self.machine(), self.known()),
             started=100.0,
             started_at=STARTED_AT,
-            lanes=lanes_of(self.plan, ["cpu"] * count),
+            device_plans=lanes_of(self.plan, ["cpu"] * count),
         )
 
     def in_shards(self, count: int) -> GateReport:

@@ -49,7 +49,7 @@ def _fast(scene: Scene, *, devices: tuple[str, ...] = ()) -> GateReport:
         clock=scene.clock,
     )
     lanes = lanes_of(scene.plan, devices) if devices else ()
-    seen, known = measure_tokens(scene.plan, ports=ports, lanes=lanes, fail_fast=True)
+    seen, known = measure_tokens(scene.plan, ports=ports, device_plans=lanes, fail_fast=True)
     timing = seen.timing(wall_s=0)
     return judge_tokens(scene.plan, seen, known, timing=timing, started_at=STARTED_AT)
 

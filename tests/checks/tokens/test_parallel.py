@@ -106,7 +106,9 @@ def _check(
         clock=FakeClock(),
     )
     shared = lanes_of(PLAN, DEVICES) if lanes is None else lanes
-    return check_tokens(PLAN, ports=ports, started=100.0, started_at=STARTED_AT, lanes=shared)
+    return check_tokens(
+        PLAN, ports=ports, started=100.0, started_at=STARTED_AT, device_plans=shared
+    )
 
 
 def test_two_devices_give_the_report_of_one() -> None:
@@ -150,7 +152,7 @@ def test_devices_of_two_classes_are_refused() -> None:
 
     with pytest.raises(
         MeasurementUnavailable,
-        match="the devices are not of one class: cuda:0 is cuda-sm90, cuda:1 is cuda-sm100",
+        match="the devices have different profiles: cuda:0 is cuda-sm90, cuda:1 is cuda-sm100",
     ):
         _check(starter)
     assert starter.are_all_closed
@@ -183,7 +185,7 @@ def test_one_device_named_twice_has_one_class() -> None:
 
     with pytest.raises(
         MeasurementUnavailable,
-        match=r"the devices are not of one class: cpu is cpu-[12], cpu is cpu-[12]$",
+        match=r"the devices have different profiles: cpu is cpu-[12], cpu is cpu-[12]$",
     ):
         _check(starter, lanes=lanes_of(PLAN, ("cpu", "cpu")))
 
@@ -194,7 +196,7 @@ def test_devices_that_loaded_two_files_are_refused() -> None:
 
     with pytest.raises(
         MeasurementUnavailable,
-        match=r"the devices did not load one file of model tiny: "
+        match=r"the devices loaded different files of model tiny: "
         rf"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
     ):
         _check(_on_machines(lambda device, _: Machine(digest=files[device])))

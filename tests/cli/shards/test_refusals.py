@@ -23,7 +23,7 @@ def test_a_missing_shard_is_4_and_named(measured: Measured, tmp_path: Path) -> N
         "kind": "unfinished",
         "exit_code": 4,
         "message": said,
-        "remedy": "Look at the job that should have measured it, and run it again.",
+        "remedy": "see why its job failed, and run that job again",
     }
     assert read_json(tmp_path / "evidence.json")["evidence"] == told
     assert list(contents_of(tmp_path)) == ["evidence.json"]
