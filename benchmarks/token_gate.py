@@ -102,7 +102,7 @@ def _real_shape(folder: Path, *, rounds: int, runs: int) -> None:
     naive: list[float] = []
     for number in range(rounds):
         gate_s, report = _check(folder, "--config", str(config), "--fail-on", "never")
-        sequences = [[cell["prompt_tokens"], cell["tokens"]] for cell in report["cells"]]
+        sequences = [_ids(cell["generation"]) for cell in report["cells"]]
         task = {"model": str(model), "threads": _THREADS, "runs": runs, "sequences": sequences}
         raw_s = _raw({**task, "reload": False})["decode_s"]
         # Loading for every run is slow; one run of each cell is enough to know its price.
@@ -113,6 +113,10 @@ def _real_shape(folder: Path, *, rounds: int, runs: int) -> None:
     tokens = sum(len(output) for _, output in sequences) * runs
     print(f"gate/raw {statistics.median(ratios):.3f} ({tokens} tokens, {_THREADS} threads)")
     print(f"naive/gate {statistics.median(naive):.2f} (loading the model for every run)")
+
+
+def _ids(generation: dict[str, list[dict[str, int]]]) -> list[list[int]]:
+    return [[token["id"] for token in generation[part]] for part in ("prompt", "tokens")]
 
 
 def _embedded(folder: Path, *, rounds: int) -> None:
@@ -202,7 +206,7 @@ def _check(folder: Path, *arguments: str) -> tuple[float, dict[str, Any]]:
             [*command, *arguments], cwd=_ROOT, check=True, stdout=subprocess.DEVNULL
         )
     )
-    return seconds, json.loads((output / "report.json").read_text())
+    return seconds, json.loads((output / "report.json").read_text())["result"]["report"]
 
 
 def _raw(task: dict[str, Any]) -> dict[str, float]:

@@ -42,7 +42,8 @@ def run_check(session: Session, options: CheckOptions, *, started: float) -> Exi
     if options.dry_run:
         return _say_plan(workspace, planned)
     results.prepare(options.result.output)
-    results.preload_writers(with_goldens=bool(planned.tokens.cells))
+    if planned.tokens.cells:
+        results.preload_golden_writer()
     seen, report = _checked_tokens(workspace, planned.tokens, options, started=started)
     if planned.logprobs:
         report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repro_gate.adapters.files.checkout import commit_of
-from repro_gate.adapters.shard_files import read_shards, write_shard
+from repro_gate.adapters.files.results import read_shards, write_shard
 from repro_gate.checks.shards.merge import merge_shards
 from repro_gate.checks.shards.verify import FoundShard, require_same_check
 from repro_gate.cli import results, wiring

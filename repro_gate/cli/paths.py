@@ -109,7 +109,7 @@ def _nowhere(folders: list[Path]) -> InputInvalid:
 
 REPORT: Final = "report.json"
 _SHARD: Final = "shard.json"
-REPORT_FILES: Final = (REPORT, "report.md", "junit.xml", "evidence.json", _SHARD)
+REPORT_FILES: Final = (REPORT, "report.md", "junit.xml", _SHARD)
 """Files that speak for a finished check, to a program or a person."""
 
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from repro_gate.adapters.evidence_file import read_evidence, write_evidence
+from repro_gate.adapters.files.results import MAX_BYTES, read_report, report_text, write_report
 from repro_gate.adapters.files.snapshots import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.github.run import GithubEnvironment, read_environment, writer_in
-from repro_gate.adapters.lossless_files import MAX_BYTES as MOST_OF_A_STRANGER
 from repro_gate.checks.publish import MessageLevel, try_publish_comment
 from repro_gate.cli import paths
 from repro_gate.cli.console import print_result
@@ -37,9 +36,10 @@ from repro_gate.reports.github.annotations import Annotation, render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.state import state_of
+from repro_gate.reports.json import summary_data
 
-_MOST_OF_OURS = 1 << 30
-"""The step before wrote it, from what it held in memory."""
+_MAX_OWN_BYTES = 1 << 30
+"""Of a report of this run: the step before wrote it, from what it held in memory."""
 _NOT_BEGUN = Unfinished(
     exit_code=ExitCode.INCONCLUSIVE.value,
     message="The check did not start: an earlier step failed or was cancelled.",
@@ -49,7 +49,6 @@ _FILES: Mapping[str, str] = {
     "report": "report.md",
     "report-json": "report.json",
     "junit": "junit.xml",
-    "evidence": "evidence.json",
 }
 """The outputs that are paths, and their files in the report folder."""
 
@@ -177,7 +176,7 @@ def _make_ready(output: Path) -> None:
     """Leave in the folder what is true until the check begins, which takes it away."""
     make_report_folder(output)
     paths.clear(output)
-    write_evidence(output, _NOT_BEGUN)
+    write_report(output, report_text(_NOT_BEGUN, summary_data(_NOT_BEGUN)))
 
 
 def _marker(name: str, run: CiRun) -> Marker:
@@ -194,9 +193,9 @@ def _marker(name: str, run: CiRun) -> Marker:
 
 
 def _evidence(output: Path, run: CiRun) -> Evidence | None:
-    most = MOST_OF_A_STRANGER if run.is_of_another else _MOST_OF_OURS
+    max_bytes = MAX_BYTES if run.is_of_another else _MAX_OWN_BYTES
     try:
-        return read_evidence(output, max_bytes=most)
+        return read_report(output, max_bytes=max_bytes)
     except InputInvalid as error:
         return Unfinished(exit_code=ExitCode.INPUT_INVALID.value, message=str(error))
 

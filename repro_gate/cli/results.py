@@ -16,6 +16,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from repro_gate.adapters.files.atomic import sweep, write_atomically
+from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
@@ -30,7 +31,7 @@ from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGate
 from repro_gate.ports import Progress
 from repro_gate.reports.describe import describe_finding
 from repro_gate.reports.foreign import clipped, log_line
-from repro_gate.reports.json_report import render_json
+from repro_gate.reports.json import summary_data
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal, style
 
@@ -195,16 +196,13 @@ def _nothing() -> None:
     """Write nothing more."""
 
 
-def preload_writers(*, with_goldens: bool) -> None:
-    """Import, in a thread, what writes the reports: it takes as long as a hundred generations."""
+def preload_golden_writer() -> None:
+    """Import, in a thread, what writes goldens: it takes as long as a hundred generations."""
 
     def imports() -> None:
-        from repro_gate.adapters import evidence_file  # noqa: F401, PLC0415
+        from repro_gate.adapters.files import observed  # noqa: F401, PLC0415
 
-        if with_goldens:
-            from repro_gate.adapters import observed  # noqa: F401, PLC0415
-
-    # Without the memory for a thread they are imported when they are needed.
+    # Without the memory for a thread it is imported when it is needed.
     with suppress(RuntimeError):
         Thread(target=imports, daemon=True).start()
 
@@ -245,7 +243,7 @@ def write_failure(
         remove_quietly(output, keeps_shard=keeps_shard)
         if output.is_dir() and not output.is_symlink():
             failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
-            _leave(output, failure)
+            write_report(output, _text_of(failure))
 
 
 def finish(
@@ -267,7 +265,7 @@ def finish(
         warn(f"repro-gate: {problem}")
         # What was written before the disk was full must not speak for the whole.
         write_failure(options.output, problem, code)
-    print_result(_result(report, options, report_json or render_json(report)))
+    print_result(_shown(report, options, report_json))
     return code
 
 
@@ -284,27 +282,23 @@ def save_observed(report: GateReport, output: Path) -> int:
         make_report_folder(output.parent)
         prepare(output)
         digests = _write_observed(report, output)
-        write_atomically(output / REPORT, render_json(report, observed=digests))
+        write_report(output, _text_of(evidence_of(report, observed=digests)))
     return count
 
 
-def _leave(output: Path, evidence: Evidence) -> None:
-    # Imported early in a thread, while the engines work.
-    from repro_gate.adapters.evidence_file import write_evidence  # noqa: PLC0415
-
-    write_evidence(output, evidence)
+def _text_of(result: Evidence) -> str:
+    return report_text(result, summary_data(result))
 
 
 def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> str:
-    """Write the reports and return what report.json says."""
+    """Write the reports and return the content of report.json."""
     write_more()
     digests = _write_observed(report, output)
     for name, render in wiring.REPORTS.items():
         write_atomically(output / name, render(report))
-    _leave(output, evidence_of(report))
-    # Last, because it vouches for the rest.
-    report_json = render_json(report, observed=digests)
-    write_atomically(output / REPORT, report_json)
+    # Last, because it has the digests of the rest.
+    report_json = _text_of(evidence_of(report, observed=digests))
+    write_report(output, report_json)
     return report_json
 
 
@@ -312,8 +306,8 @@ def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
     goldens = observed_goldens(report)
     if not goldens and not (output / "observed").exists():
         return {}
-    # It brings pytest along, and is imported early like the other.
-    from repro_gate.adapters.observed import write_observed  # noqa: PLC0415
+    # It brings pytest along, and is imported early.
+    from repro_gate.adapters.files.observed import write_observed  # noqa: PLC0415
 
     # Also where nothing was observed: what an earlier check left there is removed.
     return write_observed(output, goldens)
@@ -326,9 +320,9 @@ def _unwritable(output: Path, error: OSError | MemoryError) -> MeasurementUnavai
     )
 
 
-def _result(report: GateReport, options: ResultOptions, report_json: str) -> str:
+def _shown(report: GateReport, options: ResultOptions, report_json: str | None) -> str:
     if options.json:
-        return report_json
+        return report_json or _text_of(evidence_of(report))
     if options.quiet:
         return f"{render_summary(report)}\n"
     console = Console()

@@ -13,7 +13,7 @@ from rich.console import Console
 from repro_gate.adapters.files.atomic import sweep
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.adapters.files.models import sha256_of
-from repro_gate.adapters.observed import read_observed
+from repro_gate.adapters.files.observed import read_observed
 from repro_gate.checks.tokens.record import (
     ChangeKind,
     GoldenChange,
@@ -354,7 +354,7 @@ def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: 
     if not re.fullmatch(pinned or "[0-9a-f]{64}", sha256):
         raise InputInvalid.at(
             report,
-            f"models.{name}",
+            f"result.report.models.{name}",
             expected=f"the sha256 {pinned}" if pinned else "a SHA-256",
             found=f"{one_line(sha256) or 'none'}; --repin {name} accepts another file",
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.adapters.files.results import read_report
 from repro_gate.core.ci import RunId
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode, CommentState, Marker
 from repro_gate.core.evidence import Unfinished
@@ -45,7 +45,7 @@ def _is_a_name(text: str) -> bool:
 
 def _left_behind(result: Result) -> tuple[int, str]:
     """Return what whoever tells the result finds."""
-    evidence = read_evidence(Path(result.outputs["report"]), max_bytes=1 << 20)
+    evidence = read_report(Path(result.outputs["report"]), max_bytes=1 << 20)
     assert isinstance(evidence, Unfinished)
     return evidence.exit_code, evidence.message
 

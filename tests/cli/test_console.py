@@ -38,7 +38,7 @@ def test_a_full_disk_behind_a_stream_does_not_change_the_verdict(
         ran = ended(recorded.start("check", **streams))
 
     said = "repro-gate: the result cannot be printed: No space left on device\n"
-    assert (ran.code, recorded.report()["exit_code"]) == (code, code)
+    assert (ran.code, recorded.document()["exit_code"]) == (code, code)
     assert ran.err.endswith(said if stream == "stdout" else "")
 
 
@@ -79,7 +79,7 @@ def test_closed_streams_do_not_change_the_code(recorded: Workspace) -> None:
     """Without any stdout or stderr the reports are still written."""
     gate = recorded.start("check", after="os.close(1); os.close(2)")
 
-    assert (ended(gate).code, recorded.report()["outcome"]) == (0, "passed")
+    assert (ended(gate).code, recorded.document()["outcome"]) == (0, "passed")
 
 
 def test_a_closed_stdin_is_no_terminal(workspace: Workspace) -> None:

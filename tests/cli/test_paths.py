@@ -153,7 +153,7 @@ def _filled(folder: Path) -> Path:
 
 def test_every_report_is_a_witness() -> None:
     """Whoever adds a report gets it taken away as well."""
-    assert set(REPORT_FILES) == {"report.json", "evidence.json", "shard.json", *REPORTS}
+    assert set(REPORT_FILES) == {"report.json", "shard.json", *REPORTS}
 
 
 def test_nothing_that_speaks_for_a_check_stays(tmp_path: Path) -> None:

@@ -99,19 +99,24 @@ class Workspace:
         """Return the file of one golden."""
         return self.snapshots / "goldens" / profile / f"{cell_id}.json"
 
-    def report(self) -> Any:
-        """Return the report that the last check wrote."""
+    def document(self) -> Any:
+        """Return the report.json of the last check."""
         return json.loads((self.output / "report.json").read_text("utf-8"))
+
+    def report(self) -> Any:
+        """Return the report in the report.json of the last check."""
+        return self.document()["result"]["report"]
 
     def verdicts(self) -> dict[str, str]:
         """Return the verdicts of the last check by the id of the cell or the orphaned golden."""
-        report = self.report()
-        orphans = {orphan["id"]: "orphaned" for orphan in report["orphans"]}
-        return {cell["id"]: cell["verdict"] for cell in report["cells"]} | orphans
+        cells = [each for each in self.document()["cells"] if each["gate"] == "tokens"]
+        orphans = {orphan["id"]: "orphaned" for orphan in self.report()["orphans"]}
+        return {each["id"]: each["verdict"] for each in cells} | orphans
 
     def cell(self, cell_id: str) -> Any:
         """Return what the last check reported of one cell."""
-        return next(cell for cell in self.report()["cells"] if cell["id"] == cell_id)
+        ids = [each["id"] for each in self.document()["cells"] if each["gate"] == "tokens"]
+        return self.report()["cells"][ids.index(cell_id)]
 
     def engine(self) -> dict[str, Any]:
         """Return how the usual matrix starts the scripted engine."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.adapters.files.results import read_report
 from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import CommentState, Marker
 from repro_gate.core.outcome import ExitCode
@@ -163,14 +163,14 @@ def test_the_gate_is_the_one_of_this_repository() -> None:
 
 
 def test_the_folder_of_the_files_is_found(tmp_path: Path) -> None:
-    """The step for GitHub Enterprise Server hands the folder of the evidence over."""
+    """The step for GitHub Enterprise Server hands the folder of the report over."""
     (step,) = next(yaml.safe_load(b) for b in _HOWTO.blocks("yaml") if b.startswith("- id: folder"))
     output, bash = tmp_path / "output", shutil.which("bash")
     assert bash is not None
     subprocess.run(
         [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]],
         check=True,
-        env={"EVIDENCE": "/a b/report/evidence.json", "GITHUB_OUTPUT": str(output)},
+        env={"REPORT": "/a b/report/report.json", "GITHUB_OUTPUT": str(output)},
     )
     assert output.read_text("utf-8") == "path=/a b/report\n"
 
@@ -228,7 +228,7 @@ def _drift_of(tmp_path: Path, repro_gate: "CommandLine") -> Callable[[], str]:
         result = repro_gate("check", "--suite", "embedded", "--quiet")
         assert result.exit_code == ExitCode.FINDINGS, result.output
         marker = Marker(name="repro-gate", run=_RUN.id, state=CommentState.FAILED)
-        evidence = read_evidence(tmp_path / ".repro-gate")
+        evidence = read_report(tmp_path / ".repro-gate")
         return render_comment(evidence, marker=marker, run=_RUN, artifact_url=None)
 
     return comment

@@ -72,11 +72,12 @@ def test_a_changed_setting_is_the_drift_of_the_readme(
     result = repro_gate("check", "--runs", "1")
 
     assert result.exit_code == ExitCode.FINDINGS
-    report = json.loads((tmp_path / ".repro-gate" / "report.json").read_text())
-    drifted = [cell for cell in report["cells"] if cell["verdict"] == "drift"]
-    assert 0 < len(drifted) == report["counts"]["drift"]
+    document = json.loads((tmp_path / ".repro-gate" / "report.json").read_text())
+    report = document["result"]["report"]
+    drifted = [cell for cell in report["cells"] if cell["verdict"]["kind"] == "drift"]
+    assert 0 < len(drifted) == document["counts"]["tokens"]["drift"]
     change = {"name": "setting.kv_type", "before": "f32", "after": "f16"}
-    assert all(change in cell["provenance"] for cell in drifted)
+    assert all(change in cell["verdict"]["provenance"] for cell in drifted)
     (shown,) = page("README.md").blocks("text")
     assert _labels(shown)
     assert _labels(shown) <= _labels(result.output)

@@ -10,7 +10,6 @@ from tests.docs.pages import ROOT, first_column, page
 
 _REFERENCES = {
     "matrix-v1": "docs/reference/matrix-file.md",
-    "report-v1": "docs/reference/report-v1.md",
     "golden-v1": "docs/reference/golden-v1.md",
     "models-v1": "docs/reference/golden-v1.md",
     "baseline-v1": "docs/reference/baseline-v1.md",
@@ -93,3 +92,23 @@ def test_the_matrix_reference_says_what_is_needed() -> None:
 
 def _names(text: str, word: str) -> bool:
     return f"`{word}`" in text or f'"{word}"' in text
+
+
+def test_the_reference_of_a_report_has_what_people_read() -> None:
+    """The top level, the findings, and a result without a report; the schema has all the rest."""
+    schema, text = _schema("report-v1"), page("docs/reference/report-v1.md").text
+    shown = [schema, *(schema["$defs"][name] for name in _SHOWN)]
+    keys = {key for each in shown for key in each["properties"]} - {"kind"}
+
+    assert not [key for key in keys if not _names(text, key)]
+
+
+_SHOWN = (
+    "counts",
+    "cell_summary",
+    "finding_summary",
+    "changed_fact",
+    "tagged_finished",
+    "tagged_unfinished",
+    "tool",
+)

@@ -20,18 +20,17 @@ from typing import Any
 
 from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
-from repro_gate.adapters.evidence_file import read_evidence
 from repro_gate.adapters.files.draw_log import DrawLogFile
 from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.adapters.files.models import sha256_of
+from repro_gate.adapters.files.observed import read_observed
+from repro_gate.adapters.files.results import read_report, read_shards
 from repro_gate.adapters.files.snapshots import GoldenFiles, ModelPinsFile, read_baseline
 from repro_gate.adapters.github.failures import document_of
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.failures import ReplyReader
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.adapters.observed import read_observed
-from repro_gate.adapters.shard_files import read_shards
 from repro_gate.core.draws import DrawFacts, Encoding, Piece
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.policies import LogprobKind
@@ -94,8 +93,8 @@ READERS: Mapping[str, Callable[[Path], object]] = {
     "pins": lambda path: ModelPinsFile(path).pinned(),
     "log": _log,
     "model": sha256_of,
-    "report": lambda path: read_observed(path.parent, matrix=_NO_MATRIX),
-    "evidence": lambda path: read_evidence(path.parent),
+    "report": lambda path: read_report(path.parent),
+    "observed": lambda path: read_observed(path.parent, matrix=_NO_MATRIX),
     "shard": lambda path: read_shards([path.parent]),
 }
 
@@ -124,7 +123,7 @@ def answer(reader: str, path: Path) -> Any:
 
 def _attempt(reader: str, path: Path) -> Any:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    is_large = reader in {*ANSWERS, "report", "evidence", "shard", "log"}
+    is_large = reader in {*ANSWERS, "report", "observed", "shard", "log"}
     more = _MAX_BYTES_OF_LARGE if is_large else _MAX_BYTES
     most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from repro_gate.adapters.files.results import report_text
 from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.controls import Control
 from repro_gate.core.divergence import Divergence, first_divergence
+from repro_gate.core.evidence import evidence_of
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.report import (
@@ -27,6 +29,7 @@ from repro_gate.core.verdicts import (
     Vacuous,
     Verdict,
 )
+from repro_gate.reports.json import summary_data
 from tests.fakes.logprob_reports import rich_logprobs_of
 from tests.fakes.values import (
     ENGINE_FACTS,
@@ -166,3 +169,9 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
         interrupted=True,
         notes=(NOTE,),
     )
+
+
+def render_json(report: GateReport) -> str:
+    """Return the report.json of a report."""
+    result = evidence_of(report)
+    return report_text(result, summary_data(result))

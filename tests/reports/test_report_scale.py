@@ -15,10 +15,10 @@ from repro_gate.core.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.job_summary import render_job_summary
-from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
+from tests.fakes.evidence import render_json
 from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,

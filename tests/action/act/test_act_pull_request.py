@@ -92,7 +92,7 @@ def test_the_report_is_uploaded(story: Story) -> None:
 
     assert artifact.name == "repro-gate"
     assert {file.name for file in artifact.iterdir()} >= {
-        *("evidence.json", "junit.xml", "report.json", "report.md"),
+        *("junit.xml", "report.json", "report.md"),
     }
     assert "/actions/runs/12/artifacts/" in story.drifted.comment
 

@@ -24,7 +24,7 @@ _NAMES = {
     "log": "draws.jsonl",
     "model": "tiny.gguf",
     "report": "report.json",
-    "evidence": "evidence.json",
+    "observed": "report.json",
     "shard": "shard.json",
     **dict.fromkeys(ANSWERS, "answer.json"),
 }
@@ -263,7 +263,7 @@ def test_a_document_that_would_exhaust_us_is_refused(
     assert refusal.startswith((told, "expected at most 1048576 bytes"))
 
 
-@pytest.mark.parametrize("reader", ["report", "evidence", "shard", "log"])
+@pytest.mark.parametrize("reader", ["report", "observed", "shard", "log"])
 @pytest.mark.parametrize("name", _JSON)
 def test_a_result_that_would_exhaust_us_is_refused(
     bounded: Bounded, reader: str, name: str

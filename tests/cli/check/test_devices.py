@@ -30,7 +30,7 @@ def test_two_devices_give_the_report_of_one(recorded: Workspace) -> None:
 
     assert (codes, _report(recorded)) == ([10, 10], alone)
     # Each device has shown that it can fail, in the way in which one alone would have shown it.
-    assert [control["differed"] for control in alone["controls"]] == [True, True]
+    assert [bool(control["divergence"]) for control in alone["controls"]] == [True, True]
 
 
 def test_devices_can_be_named_by_a_variable(recorded: Workspace) -> None:
@@ -102,7 +102,7 @@ def test_what_every_engine_measured_is_kept(interrupted: tuple[Workspace, Ran]) 
     workspace, ran = interrupted
 
     assert "inconclusive (partial): 2 match, 2 inconclusive;" in ran.out
-    assert workspace.report()["partial"] is True
+    assert workspace.report()["interrupted"] is True
     assert workspace.verdicts() == {
         "tiny--haiku--seed1": "match",
         "tiny--haiku--seed2": "inconclusive",

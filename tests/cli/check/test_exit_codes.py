@@ -144,7 +144,7 @@ def test_no_report_says_passed_where_one_could_not_be_written(
     ran = ended(recorded.start("check", "--shard", "1/1", "--quiet", after=limit))
 
     left = {file.name for file in recorded.output.iterdir()} & {*REPORT_FILES}
-    assert (ran.code, left - {"evidence.json"}) == (4, set())
+    assert (ran.code, left - {"report.json"}) == (4, set())
     assert all(b"unfinished" in (recorded.output / name).read_bytes() for name in left)
 
 
@@ -178,7 +178,7 @@ def test_other_tokens_are_10(recorded: Workspace) -> None:
     recorded.write_script(_DRIFT)
 
     assert recorded.run("check").code == 10
-    assert recorded.cell("tiny--fox--seed1")["verdict"] == "drift"
+    assert recorded.cell("tiny--fox--seed1")["verdict"]["kind"] == "drift"
 
 
 def test_runs_that_differ_are_10(recorded: Workspace) -> None:
@@ -259,7 +259,7 @@ def test_fail_on_never_hides_a_finding_from_the_shell_only(recorded: Workspace) 
     recorded.write_script(_DRIFT)
 
     assert recorded.run("check", "--fail-on", "never").code == 0
-    assert (recorded.report()["outcome"], recorded.report()["exit_code"]) == ("failed", 10)
+    assert (recorded.document()["outcome"], recorded.document()["exit_code"]) == ("failed", 10)
 
 
 @pytest.mark.parametrize(

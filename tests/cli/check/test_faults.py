@@ -49,10 +49,10 @@ def faulty(
 @pytest.mark.parametrize("name", list(_FAULTS))
 def test_a_fault_is_told(faulty: tuple[Workspace, Ran], name: str) -> None:
     """The cell at which an engine fails is inconclusive, with a reason that says how."""
-    cell = faulty[0].cell(f"tiny--{name}--seed1")
+    verdict = faulty[0].cell(f"tiny--{name}--seed1")["verdict"]
 
-    assert cell["verdict"] == "inconclusive"
-    assert _FAULTS[name][1] in cell["reason"]
+    assert verdict["kind"] == "inconclusive"
+    assert _FAULTS[name][1] in verdict["reason"]
 
 
 def test_a_fault_costs_one_cell(faulty: tuple[Workspace, Ran]) -> None:

@@ -4,7 +4,7 @@ import json
 import shlex
 from typing import Any
 
-from repro_gate.adapters.evidence_file import read_evidence
+from repro_gate.adapters.files.results import read_report
 from repro_gate.core.evidence import Finished
 from tests.cli.workspaces import Workspace
 
@@ -62,9 +62,9 @@ def test_a_shorter_answer_drifts_at_its_end(recorded: Workspace) -> None:
 
     recorded.run("check")
 
-    divergence = recorded.cell(_FOX)["divergence"]
+    divergence = recorded.cell(_FOX)["verdict"]["divergence"]
     assert (divergence["position"], divergence["observed"]) == (2, None)
-    assert divergence["expected"]["text"] == golden["tokens"][2].partition(" ")[2]
+    assert divergence["expected"]["data"] == golden["tokens"][2].partition(" ")[2]
 
 
 def test_another_tokenizer_drifts_at_the_prompt(recorded: Workspace) -> None:
@@ -73,7 +73,7 @@ def test_another_tokenizer_drifts_at_the_prompt(recorded: Workspace) -> None:
 
     recorded.run("check")
 
-    divergence = recorded.cell(_FOX)["divergence"]
+    divergence = recorded.cell(_FOX)["verdict"]["divergence"]
     assert (divergence["place"], divergence["position"]) == ("prompt", 0)
 
 
@@ -86,10 +86,10 @@ def test_a_changed_definition_is_unrecorded_and_told(recorded: Workspace) -> Non
     recorded.write_matrix(prompts_table=prompts)
 
     assert recorded.run("check").code == 10
-    cell = recorded.cell(_FOX)
-    assert cell["verdict"] == "unrecorded"
-    assert cell["reason"].endswith(" max_tokens was 4 (profile test-cpu)")
-    assert recorded.cell("tiny--haiku--seed1")["verdict"] == "match"
+    (finding,) = [each for each in recorded.document()["findings"] if _FOX in each["ids"]]
+    assert (finding["verdict"], recorded.cell(_FOX)["verdict"]["kind"]) == ("unrecorded",) * 2
+    assert finding["reason"].endswith(" max_tokens was 4 (profile test-cpu)")
+    assert recorded.cell("tiny--haiku--seed1")["verdict"]["kind"] == "match"
 
 
 def test_another_machine_has_no_golden_yet(recorded: Workspace) -> None:
@@ -131,21 +131,20 @@ def test_fail_fast_stops_after_the_first_finding(recorded: Workspace) -> None:
     ran = recorded.run("check", "--fail-fast")
 
     reason = "--fail-fast stopped the check after the first finding"
-    assert (ran.code, recorded.report()["exit_code"], recorded.report()["partial"]) == (
-        10,
-        10,
-        False,
-    )
+    document = recorded.document()
+    assert (ran.code, document["exit_code"]) == (10, 10)
+    assert document["result"]["report"]["interrupted"] is False
     assert recorded.verdicts() == {
         "tiny--haiku--seed1": "inconclusive",
         "tiny--haiku--seed2": "inconclusive",
         _FOX: "drift",
         "tiny--fox--seed2": "inconclusive",
     }
-    assert recorded.cell(_FOX)["reason"] == f"the remaining runs were not made: {reason}"
+    drift = next(each for each in document["findings"] if _FOX in each["ids"])
+    assert drift["reason"] == f"the remaining runs were not made: {reason}"
     left = recorded.cell("tiny--fox--seed2")
-    assert (left["runs"], left["reason"]) == (0, reason)
-    assert left["remedy"] == "run the check without --fail-fast"
+    assert (left["runs"], left["verdict"]["reason"]) == (0, reason)
+    assert left["verdict"]["remedy"] == "run the check without --fail-fast"
 
 
 def test_a_report_of_a_check_that_failed_fast_can_be_published(recorded: Workspace) -> None:
@@ -154,8 +153,7 @@ def test_a_report_of_a_check_that_failed_fast_can_be_published(recorded: Workspa
 
     assert recorded.run("check", "--fail-fast").code == 10
     assert recorded.verdicts()["tiny--haiku--seed1"] == "unrecorded"
-    evidence = read_evidence(recorded.output)
-    assert isinstance(evidence, Finished)
+    assert isinstance(read_report(recorded.output), Finished)
     assert recorded.run("update-snapshots", "--from", ".repro-gate").out.startswith("nothing")
 
 

@@ -1,6 +1,5 @@
 """Ctrl-C and a cancelled job: what was measured is kept, and nothing is left running."""
 
-import json
 import os
 import signal
 import subprocess
@@ -54,9 +53,9 @@ def test_an_interruption_is_130(interrupted: tuple[Workspace, Ran]) -> None:
 
 def test_a_partial_report_says_so(interrupted: tuple[Workspace, Ran]) -> None:
     """The report is written, and does not pass for a whole one."""
-    report = interrupted[0].report()
+    document = interrupted[0].document()
 
-    assert (report["partial"], report["exit_code"]) == (True, 130)
+    assert (document["result"]["report"]["interrupted"], document["exit_code"]) == (True, 130)
     assert "**Partial**" in (interrupted[0].output / "report.md").read_text("utf-8")
 
 
@@ -125,10 +124,9 @@ def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Work
         "message": "interrupted",
         "remedy": "run the command again",
     }
-    evidence = json.loads((recorded.output / "evidence.json").read_text("utf-8"))
-    assert evidence["evidence"] == told
+    assert recorded.document()["result"] == told
     left = {file.name for file in recorded.output.iterdir()}
-    assert left == {".gitignore", "evidence.json", "observed"}
+    assert left == {".gitignore", "report.json", "observed"}
 
 
 def test_many_signals_at_once_are_one(recorded: Workspace) -> None:
@@ -145,7 +143,7 @@ def test_many_signals_at_once_are_one(recorded: Workspace) -> None:
         time.sleep(0.01)
     ran = ended(gate)
 
-    assert (ran.code, recorded.report()["partial"]) == (130, True)
+    assert (ran.code, recorded.report()["interrupted"]) == (130, True)
 
 
 @pytest.mark.parametrize("number", _NUMBERS)
@@ -178,7 +176,7 @@ def test_no_moment_is_too_early_for_a_signal(
     assert ran.code == 130
     assert "Traceback" not in ran.err
     report = recorded.output / "report.json"
-    assert not report.exists() or recorded.report()["partial"]
+    assert not report.exists() or recorded.document()["exit_code"] == 130
 
 
 def test_an_early_end_leaves_nothing_of_an_earlier_check(recorded: Workspace) -> None:

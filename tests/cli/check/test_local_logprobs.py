@@ -21,7 +21,7 @@ def test_the_embedded_suite_agrees(cache: Path, tmp_path: Path) -> None:
     ran = workspace.run("check", *_SUITE)
     (suite,) = workspace.report()["logprobs"]
 
-    assert (ran.code, suite["counts"]["agrees"]) == (0, 20)
-    assert {cell["sameness"] for cell in suite["cells"]} == {"identical"}
+    assert (ran.code, workspace.document()["counts"]["logprobs"]["agrees"]) == (0, 20)
+    assert {cell["verdict"]["sameness"] for cell in suite["cells"]} == {"identical"}
     assert [weight["problems"] for weight in suite["weights"] if weight["is_control"]] == [[]]
     assert "    20 baselines of 20 cells, 0 orphaned\n" in workspace.run("doctor").out

@@ -236,8 +236,8 @@ def test_after_a_finding_no_suite_of_log_probabilities_is_begun(recorded: Worksp
     ran = recorded.run("check", "--fail-fast")
 
     (part,) = recorded.report()["logprobs"]
-    reasons = {cell["reason"] for cell in part["cells"]}
-    assert (ran.code, recorded.report()["partial"]) == (10, False)
+    reasons = {cell["verdict"]["reason"] for cell in part["cells"]}
+    assert (ran.code, recorded.report()["interrupted"]) == (10, False)
     assert reasons == {"--fail-fast stopped the check after the first finding"}
     assert recorded.asked("score") == []
     assert draws.read_text("utf-8") == "of an earlier check"
@@ -252,5 +252,5 @@ def test_after_a_suite_with_a_finding_the_next_is_not_begun(recorded: Workspace)
     assert recorded.run("check", "--fail-fast").code == 10
 
     cells = [part["cells"][0] for part in recorded.report()["logprobs"]]
-    assert [cell["verdict"] for cell in cells] == ["unrecorded", "inconclusive"]
-    assert cells[1]["reason"] == "--fail-fast stopped the check after the first finding"
+    assert [cell["verdict"]["kind"] for cell in cells] == ["unrecorded", "inconclusive"]
+    assert cells[1]["verdict"]["reason"] == "--fail-fast stopped the check after the first finding"

@@ -94,10 +94,10 @@ def test_a_broken_model_is_told_by_its_fault(
     broken_models: tuple[Workspace, Ran], name: str
 ) -> None:
     """A model file that cannot be used is inconclusive, with a reason that says why."""
-    cell = broken_models[0].cell(f"{name}--fox--seed42")
+    verdict = broken_models[0].cell(f"{name}--fox--seed42")["verdict"]
 
-    assert cell["verdict"] == "inconclusive"
-    assert _SAID[name] in cell["reason"]
+    assert verdict["kind"] == "inconclusive"
+    assert _SAID[name] in verdict["reason"]
 
 
 def test_a_good_model_is_checked_after_all_broken_ones(
@@ -106,4 +106,4 @@ def test_a_good_model_is_checked_after_all_broken_ones(
     """No broken model keeps the one behind it from its verdict."""
     workspace, ran = broken_models
 
-    assert (ran.code, workspace.cell("good--fox--seed42")["verdict"]) == (4, "match")
+    assert (ran.code, workspace.cell("good--fox--seed42")["verdict"]["kind"]) == (4, "match")

@@ -40,7 +40,7 @@ def test_a_change_beyond_the_floor_is_drift(
 
     assert (code, hosted.logprob_verdicts()) == (10, {PLANE: verdicts[0], TRAIN: verdicts[1]})
     # A server on this machine has another port, and is the same all the same.
-    assert hosted.logprob_cell(TRAIN)["provenance"] == []
+    assert hosted.logprob_cell(TRAIN)["verdict"].get("provenance", []) == []
 
 
 def test_one_token_that_moved_is_named(hosted: HostedWorkspace, api: Api) -> None:
@@ -48,11 +48,12 @@ def test_one_token_that_moved_is_named(hosted: HostedWorkspace, api: Api) -> Non
     api.follow(Rule(effect=Shift(nats=-3.0, token=3), text="nine"))
 
     code = hosted.check().code
-    effect = hosted.logprob_cell(TRAIN)["effect"]
-    moved = [token for token in effect["tokens"] if abs(token["shift"]) > 1e-5]
+    effect = hosted.logprob_cell(TRAIN)["verdict"]["effect"]
+    moved = [each for each in effect["tokens"] if abs(each["observed"] - each["expected"]) > 1e-5]
 
     assert (code, effect["shift"]) == (10, pytest.approx(-3.0, abs=1e-5))
-    assert [(token["position"], token["id"], token["text"]) for token in moved] == [(3, 110, "n")]
+    pieces = [(token["position"], token["piece"]) for token in moved]
+    assert pieces == [(3, {"id": 110, "data": "n"})]
 
 
 def test_a_change_below_the_floor_is_a_note(hosted: HostedWorkspace, api: Api) -> None:
@@ -134,7 +135,7 @@ def test_too_few_items_for_their_weights_are_known_before_and_after(
     assert [recorded.code, planned.code, ran.code] == [4, 4, 4]
     assert f"undetermined hosted: weights of clone: {doubt}\n" in recorded.out
     assert f"the check will be inconclusive: {doubt}\n" in planned.out
-    assert (weight["usability"], weight["doubts"]) == ("undetermined", [doubt])
+    assert (weight["problems"], weight["doubts"]) == ([], [doubt])
     assert set(hosted.logprob_verdicts().values()) == {"agrees"}
 
 

@@ -77,7 +77,7 @@ def test_the_reports_are_written(agreed: tuple[HostedWorkspace, Ran, int]) -> No
     """There is one for programs, valid by its schema, one for people and one for dashboards."""
     workspace, _, _ = agreed
 
-    validate(workspace.report(), schema="report-v1", file=workspace.output / "report.json")
+    validate(workspace.document(), schema="report-v1", file=workspace.output / "report.json")
     assert "hosted" in (workspace.output / "report.md").read_text("utf-8")
     cases = ET.parse(workspace.output / "junit.xml").iter("testcase")  # noqa: S314 -- our own text
     assert {PLANE, TRAIN} <= {case.get("name") for case in cases}

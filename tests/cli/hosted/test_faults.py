@@ -74,7 +74,7 @@ def struck(
 def test_findings_beat_what_was_not_measured(struck: tuple[HostedWorkspace, Ran]) -> None:
     """Invalid answers beside inconclusive and agreeing cells are 10, without a traceback."""
     workspace, ran = struck
-    counts = workspace.suite()["counts"]
+    counts = workspace.document()["counts"]["logprobs"]
 
     assert (ran.code, "Traceback" in ran.err) == (10, False)
     assert {word: count for word, count in counts.items() if count} == {
@@ -99,10 +99,10 @@ def test_an_answer_that_is_wrong_is_invalid(
     struck: tuple[HostedWorkspace, Ran], item: str, reason: str, position: int | None
 ) -> None:
     """It is a finding, and the token that shows it is named."""
-    cell = struck[0].logprob_cell(f"base--{item}")
+    verdict = struck[0].logprob_cell(f"base--{item}")["verdict"]
 
-    assert (cell["verdict"], cell["invalid"]) == ("invalid", {"position": position, "count": 2})
-    assert cell["reason"].startswith(reason)
+    assert (verdict["kind"], verdict["position"], verdict["count"]) == ("invalid", position, 2)
+    assert verdict["reason"].startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_no_answer_is_no_finding(
     struck: tuple[HostedWorkspace, Ran], item: str, reason: str
 ) -> None:
     """What could not be measured is inconclusive, with the words of the last attempt."""
-    cell = struck[0].logprob_cell(f"base--{item}")
+    verdict = struck[0].logprob_cell(f"base--{item}")["verdict"]
 
-    assert (cell["verdict"], cell["reason"].startswith(reason)) == ("inconclusive", True)
+    assert (verdict["kind"], verdict["reason"].startswith(reason)) == ("inconclusive", True)
 
 
 @pytest.mark.parametrize("item", list(_MENDED))
@@ -133,7 +133,7 @@ def test_a_fault_that_passes_is_no_fault(struck: tuple[HostedWorkspace, Ran], it
     draws = [draw for draw in workspace.draws() if draw["cell"] == f"base--{item}"]
     attempts = [draw["facts"]["attempts"] for draw in draws if draw["purpose"] == "first_look"]
 
-    assert workspace.logprob_cell(f"base--{item}")["verdict"] == "agrees"
+    assert workspace.logprob_cell(f"base--{item}")["verdict"]["kind"] == "agrees"
     assert sorted(attempts) == [1, 2]
 
 
@@ -171,7 +171,7 @@ def test_a_budget_is_not_exceeded(hosted: HostedWorkspace, api: Api) -> None:
 
     assert (ran.code, len(api.requests)) == (4, 3)
     assert hosted.logprob_verdicts() == {PLANE: "agrees", TRAIN: "inconclusive"}
-    assert hosted.logprob_cell(TRAIN)["reason"] == "the budget of 3 calls is used up"
+    assert hosted.logprob_cell(TRAIN)["verdict"]["reason"] == "the budget of 3 calls is used up"
 
 
 def test_attempts_are_calls_too(hosted: HostedWorkspace, api: Api) -> None:

@@ -64,9 +64,9 @@ def test_an_interruption_is_130(interrupted: tuple[HostedWorkspace, Ran]) -> Non
 def test_a_partial_report_keeps_what_was_found(interrupted: tuple[HostedWorkspace, Ran]) -> None:
     """The report says that it is partial; an invalid answer from before is in it."""
     workspace, _ = interrupted
-    report = workspace.report()
+    document = workspace.document()
 
-    assert (report["partial"], report["exit_code"]) == (True, 130)
+    assert (document["result"]["report"]["interrupted"], document["exit_code"]) == (True, 130)
     assert workspace.logprob_verdicts() == {PLANE: "invalid", TRAIN: "inconclusive"}
 
 

@@ -68,14 +68,14 @@ class HostedWorkspace(Workspace):
     def logprob_verdicts(self) -> dict[str, str]:
         """Return the verdicts of the last check on log-probabilities by cell."""
         suites = self.report()["logprobs"]
+        cells = [each for each in self.document()["cells"] if each["gate"] == "logprobs"]
         orphans = {orphan["id"]: "orphaned" for suite in suites for orphan in suite["orphans"]}
-        return {
-            cell["id"]: cell["verdict"] for suite in suites for cell in suite["cells"]
-        } | orphans
+        return {each["id"]: each["verdict"] for each in cells} | orphans
 
     def logprob_cell(self, cell_id: str) -> Any:
         """Return what the last check reported of one cell."""
-        return next(cell for cell in self.suite()["cells"] if cell["id"] == cell_id)
+        ids = [each["id"] for each in self.document()["cells"] if each["gate"] == "logprobs"]
+        return self.suite()["cells"][ids.index(cell_id)]
 
     def draws(self, file: str = "draws.jsonl") -> list[dict[str, Any]]:
         """Return the draws that a command has noted so far."""

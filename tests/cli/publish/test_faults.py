@@ -30,7 +30,7 @@ def test_a_killed_check_is_no_pass(own_job: Job, github: Github) -> None:
         "exit-code": "",
         "counts": "{}",
         "comment-url": f"{github.server_url}/octo/gate/pull/7#issuecomment-{comment.id}",
-        **dict.fromkeys(("report", "report-json", "junit", "evidence"), ""),
+        **dict.fromkeys(("report", "report-json", "junit"), ""),
     }
 
 
@@ -50,18 +50,18 @@ def test_a_broken_matrix_is_told_in_its_own_words(own_job: Job, github: Github) 
     assert said in own_job.summary()
 
 
-@pytest.mark.parametrize("content", ["{", '{"schema": "repro-gate/evidence/v2"}'])
+@pytest.mark.parametrize("content", ["{", '{"schema": "repro-gate/report/v2"}'])
 def test_garbage_in_place_of_a_result_is_no_verdict(
     own_job: Job, github: Github, content: str
 ) -> None:
     """It is told which file could not be believed."""
     own_job.workspace.output.mkdir()
-    (own_job.workspace.output / "evidence.json").write_text(content, "utf-8")
+    (own_job.workspace.output / "report.json").write_text(content, "utf-8")
 
     ran = own_job.publish()
 
     assert (ran.code, [state for _, state, _ in states(github.world)]) == (0, ["broken"])
-    assert ".repro-gate/evidence.json: " in github.world.bodies()[0]
+    assert ".repro-gate/report.json: " in github.world.bodies()[0]
     assert (own_job.outputs()["outcome"], own_job.outputs()["exit-code"]) == ("broken", "3")
 
 

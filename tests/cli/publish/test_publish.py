@@ -7,16 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.adapters.evidence_file import write_evidence
 from repro_gate.core.comments import marker_of
-from repro_gate.core.evidence import Finished
 from tests.cli.publish.jobs import RUN, Job, states, workflow_run
-from tests.fakes.evidence import every_verdict, report_of
+from tests.fakes.evidence import every_verdict, render_json, report_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import World
 
 _KEPT = "repro-gate: no comment was written: "
-_FILES = ("report.md", "report.json", "junit.xml", "evidence.json")
+_FILES = ("report.md", "report.json", "junit.xml")
 
 
 def _wrote(world: World) -> list[str]:
@@ -60,7 +58,7 @@ def test_the_outputs_say_what_the_action_promises(red_job: Job, github: Github) 
 
     outputs = red_job.outputs()
     url = f"{github.server_url}/octo/gate/pull/7#issuecomment-{github.world.comments[0].id}"
-    paths = [outputs.pop(name) for name in ("report", "report-json", "junit", "evidence")]
+    paths = [outputs.pop(name) for name in ("report", "report-json", "junit")]
     assert outputs == {
         "outcome": "failed",
         "exit-code": "10",
@@ -74,7 +72,8 @@ def test_the_outputs_say_what_the_action_promises(red_job: Job, github: Github) 
 def test_verdicts_of_both_kinds_are_counted(own_job: Job) -> None:
     """The counts are those of tokens and of log-probabilities together."""
     report = report_of(*every_verdict())
-    write_evidence(own_job.workspace.output, Finished(report=report))
+    own_job.workspace.output.mkdir()
+    (own_job.workspace.output / "report.json").write_text(render_json(report), "ascii")
 
     ran = own_job.publish("--comment", "never")
 
@@ -161,8 +160,8 @@ def test_a_check_that_begins_clears_the_folder_and_makes_no_comment(
 
     left = {file.name for file in own_job.workspace.output.iterdir()}
     assert (ran.code, ran.out, ran.err) == (0, "", "")
-    assert "evidence.json" in left
-    assert left.isdisjoint({"report.json", "shard.json"})
+    assert own_job.workspace.document()["result"]["kind"] == "unfinished"
+    assert left.isdisjoint({"report.md", "shard.json"})
     assert _wrote(github.world) == []
 
 
@@ -258,9 +257,11 @@ def test_a_gate_may_be_started_by_the_end_of_another_workflow(
 
 def test_the_size_of_our_own_result_is_no_reason_to_doubt_it(own_job: Job) -> None:
     """The check had it in memory; a download from elsewhere of that size is not read."""
-    write_evidence(own_job.workspace.output, Finished(report=report_of(*every_verdict())))
-    with (own_job.workspace.output / "evidence.json").open("ab") as file:
-        file.write(b" " * (1 << 27))
+    own_job.workspace.output.mkdir()
+    file = own_job.workspace.output / "report.json"
+    file.write_text(render_json(report_of(*every_verdict())), "ascii")
+    with file.open("ab") as stream:
+        stream.write(b" " * (1 << 27))
 
     own_job.publish()
 

@@ -25,8 +25,8 @@ def test_a_missing_shard_is_4_and_named(measured: Measured, tmp_path: Path) -> N
         "message": said,
         "remedy": "see why its job failed, and run that job again",
     }
-    assert read_json(tmp_path / "evidence.json")["evidence"] == told
-    assert list(contents_of(tmp_path)) == ["evidence.json"]
+    assert read_json(tmp_path / "report.json")["result"] == told
+    assert list(contents_of(tmp_path)) == ["report.json"]
 
 
 def _edited(download: Path, edit: Callable[[Any], object], *numbers: str) -> None:
@@ -214,8 +214,7 @@ def test_a_failed_merge_takes_nothing_away(measured: Measured, tmp_path: Path) -
     ran = measured.merge(first, second, to=second)
 
     assert (ran.code, (second / "shard.json").read_bytes()) == (3, kept)
-    assert read_json(second / "evidence.json")["evidence"]["kind"] == "unfinished"
-    assert not (second / "report.json").exists()
+    assert read_json(second / "report.json")["result"]["kind"] == "unfinished"
 
 
 def test_a_merge_into_the_folder_of_a_shard_can_be_repeated(
@@ -226,7 +225,10 @@ def test_a_merge_into_the_folder_of_a_shard_can_be_repeated(
 
     codes = [measured.merge(first, second, to=second).code for _ in range(2)]
 
-    assert (codes, len(read_json(second / "report.json")["cells"])) == ([0, 0], 4)
+    assert (codes, len(read_json(second / "report.json")["result"]["report"]["cells"])) == (
+        [0, 0],
+        4,
+    )
 
 
 def test_an_interrupted_shard_makes_the_whole_partial(measured: Measured, tmp_path: Path) -> None:

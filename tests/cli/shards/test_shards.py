@@ -30,8 +30,12 @@ def _without(report: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in report.items() if key not in _OF_THE_MACHINE}
 
 
+def _report(folder: Path) -> Any:
+    return read_json(folder / "report.json")["result"]["report"]
+
+
 def _verdicts(folder: Path) -> dict[str, str]:
-    return {cell["id"]: cell["verdict"] for cell in read_json(folder / "report.json")["cells"]}
+    return {cell["id"]: cell["verdict"]["kind"] for cell in _report(folder)["cells"]}
 
 
 @pytest.mark.parametrize("name", ["measured", "failing"])
@@ -43,8 +47,11 @@ def test_shards_together_are_the_check_of_one_machine(
 
     ran = shards.merge(shards.shards, to=tmp_path)
 
-    merged = read_json(tmp_path / "report.json")
-    assert (ran.code, _without(merged)) == (shards.whole["exit_code"], _without(shards.whole))
+    merged, whole = read_json(tmp_path / "report.json"), shards.whole
+    summary = {key: merged[key] for key in ("outcome", "exit_code", "counts", "findings")}
+    assert (ran.code, summary) == (whole["exit_code"], {key: whole[key] for key in summary})
+    assert merged["result"]["observed"] == whole["result"]["observed"]
+    assert _without(merged["result"]["report"]) == _without(whole["result"]["report"])
     usual = contents_of(shards.workspace.output).keys() - {".gitignore"}
     assert contents_of(tmp_path).keys() == usual
 
@@ -59,11 +66,11 @@ def test_a_shard_measures_neighbours(measured: Measured) -> None:
 
 def test_each_shard_shows_that_its_machine_can_fail(measured: Measured) -> None:
     """Another seed and another prompt change an output on each of them."""
-    controls = [read_json(measured.shards / n / "report.json")["controls"] for n in "12"]
+    controls = [_report(measured.shards / n)["controls"] for n in "12"]
 
-    assert [[(each["factor"], each["differed"]) for each in shard] for shard in controls] == [
-        [("seed", True), ("prompt", True)]
-    ] * 2
+    factors = [[each["contrast"]["factor"] for each in shard] for shard in controls]
+    assert factors == [["seed", "prompt"]] * 2
+    assert all(each["divergence"] for shard in controls for each in shard)
 
 
 def test_a_cold_cell_is_no_control_because_a_shard_begins_with_it(workspace: Workspace) -> None:
@@ -114,7 +121,7 @@ def test_fail_on_findings_lets_through_what_was_not_measured(
     forgiven = recorded.run("merge", "shards", "--fail-on", "findings")
 
     assert (codes, forgiven.code, recorded.run("merge", "shards").code) == ([0, 0], 0, 4)
-    assert recorded.report()["outcome"] == "inconclusive"
+    assert recorded.document()["outcome"] == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +160,6 @@ def test_empty_variables_are_not_given(recorded: Workspace) -> None:
     assert (ran.code, ran.out.startswith("passed: 4 match;")) == (0, True)
     assert sorted(file.name for file in recorded.output.iterdir()) == [
         ".gitignore",
-        "evidence.json",
         "junit.xml",
         "observed",
         "report.json",
@@ -192,7 +198,7 @@ def test_a_merge_tells_what_changed_on_the_machine_that_drifted(recorded: Worksp
     accepted = recorded.record("--from", str(recorded.output))
 
     changed = {"name": "device.driver", "before": None, "after": "999.1"}
-    assert (ran.code, cell["provenance"], accepted.code) == (10, [changed], 0)
+    assert (ran.code, cell["verdict"]["provenance"], accepted.code) == (10, [changed], 0)
     golden = read_json(recorded.golden("tiny--fox--seed1"))
     assert golden["provenance"]["device.driver"] == "999.1"
     assert [engine["facts"].get("device.driver") for engine in recorded.report()["engines"]] == [
@@ -216,13 +222,13 @@ def test_a_suite_of_log_probabilities_stays_in_one_shard(recorded: Workspace) ->
     codes = [measure(recorded, number).code for number in (1, 2)]
     merged = recorded.run("merge", "shards")
 
-    first, second = (read_json(recorded.folder / f"shards/{n}/report.json") for n in (1, 2))
+    first, second = (_report(recorded.folder / f"shards/{n}") for n in (1, 2))
     report = recorded.report()
     assert (codes, merged.code) == ([0, 10], 10)
     assert [len(each["cells"]) for each in (first, second, report)] == [2, 2, 4]
     assert (first["logprobs"], report["logprobs"]) == ([], second["logprobs"])
     assert report["suites"] == ["quick", "local"]
-    assert report["logprobs"][0]["cells"][0]["verdict"] == "unrecorded"
+    assert report["logprobs"][0]["cells"][0]["verdict"]["kind"] == "unrecorded"
 
 
 def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) -> None:
@@ -249,7 +255,8 @@ def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) ->
     said = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
     assert (ran.code, ran.err) == (4, said)
     assert ran.out.startswith("passed: 2 match")
-    assert [file.name for file in recorded.output.glob("*.json")] == ["evidence.json"]
+    assert [file.name for file in recorded.output.glob("*.json")] == ["report.json"]
+    assert recorded.document()["result"]["kind"] == "unfinished"
 
 
 def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace) -> None:
@@ -266,8 +273,8 @@ def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace)
         "message": "repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'",
         "remedy": None,
     }
-    assert (ran.code, read_json(folder / "evidence.json")["evidence"]) == (3, told)
-    assert {file.name for file in folder.glob("*.json")} == {"evidence.json"}
+    assert (ran.code, read_json(folder / "report.json")["result"]) == (3, told)
+    assert {file.name for file in folder.glob("*.json")} == {"report.json"}
 
 
 @pytest.mark.parametrize(
@@ -287,7 +294,8 @@ def test_no_report_of_an_earlier_check_stays_beside_a_failure(
 
     assert recorded.run(*arguments, CI="true").code == code
     left = {file.name for file in recorded.output.iterdir()}
-    assert left == {".gitignore", "evidence.json", "observed"}
+    assert left == {".gitignore", "report.json", "observed"}
+    assert recorded.document()["result"]["kind"] == "unfinished"
 
 
 def test_a_dry_run_takes_nothing_away(recorded: Workspace) -> None:

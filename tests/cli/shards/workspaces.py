@@ -41,7 +41,7 @@ def measured_in(workspace: Workspace, *, codes: tuple[int, int, int]) -> Measure
     """Measure the whole and both shards of a workspace, which end with these exit codes."""
     whole = workspace.run("check").code
     assert (whole, *(measure(workspace, number).code for number in (1, 2))) == codes
-    return Measured(workspace=workspace, whole=workspace.report())
+    return Measured(workspace=workspace, whole=workspace.document())
 
 
 def read_json(file: Path) -> Any:

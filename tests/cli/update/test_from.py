@@ -37,9 +37,9 @@ def _accept(workspace: Workspace, *arguments: str) -> Any:
 
 def _edited_report(download: Path, edit: Callable[[Any], None]) -> None:
     file = download / "report.json"
-    report = json.loads(file.read_text("utf-8"))
-    edit(report)
-    file.write_text(json.dumps(report), "utf-8")
+    document = json.loads(file.read_text("utf-8"))
+    edit(document["result"]["report"])
+    file.write_text(json.dumps(document), "utf-8")
 
 
 def test_goldens_of_another_machine_land_under_its_profile(
@@ -167,12 +167,12 @@ def _claim_a_model_that_is_no_digest(download: Path) -> None:
         (_put_in_a_link_to_the_report, "report.json: expected no symbolic link, found one"),
         (_remove_the_report, "report.json: expected a readable file"),
         (_remove_a_golden, f"{_FOX}: expected a readable file"),
-        (_name_a_foreign_cell, "report.json: cells[0].id: expected a cell of the matrix"),
+        (_name_a_foreign_cell, "report.json: result: expected a consistent finished, found "),
         (_leave_the_folder, "report.json: "),
-        (_claim_another_model, "report.json: models.tiny: expected the sha256 "),
+        (_claim_another_model, "report.json: result.report.models.tiny: expected the sha256 "),
         (
             _claim_a_model_that_is_no_digest,
-            "report.json: models.tiny: expected a SHA-256, found \\x1b",
+            "report.json: result.report.models.tiny: expected a SHA-256, found \\x1b",
         ),
     ],
     ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",

@@ -8,18 +8,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from rich.console import Console
 
-from repro_gate.adapters.lossless import decode, encode
-from repro_gate.adapters.lossless_scalars import Refused
+from repro_gate.adapters.files.codec import decode, encode
+from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.core.consistency import contradiction_in
 from repro_gate.core.outcome import exit_code_for
 from repro_gate.core.report import GateReport
-from repro_gate.reports.json_report import render_json
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
 from tests.fakes.changed_data import changed, kinds_of_places_in, with_value
-from tests.fakes.evidence import report_of
+from tests.fakes.evidence import render_json, report_of
 
 _DATA = encode(report_of(), GateReport)
 
@@ -28,7 +27,7 @@ def believed(data: Any) -> GateReport | None:
     """Return the report that data describes, or None when it is refused."""
     try:
         report: GateReport = decode(data, GateReport)
-    except Refused:
+    except DecodeError:
         return None
     return report if contradiction_in(report) is None else None
 

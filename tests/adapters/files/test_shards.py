@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.shard_files import read_shards, write_shard
+from repro_gate.adapters.files.results import read_shards, write_shard
 from repro_gate.errors import InputInvalid
 from tests.fakes.evidence import shard_report_of
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from repro_gate.adapters.lossless import decode, encode
-from repro_gate.adapters.lossless_scalars import Refused
+from repro_gate.adapters.files.codec import decode, encode
+from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.core.cells import Factor
 from repro_gate.core.controls import Control
 from repro_gate.core.evidence import Evidence
@@ -129,7 +129,7 @@ def through_json(value: object, kind: Any) -> Any:
 
 def refusal_of(data: object, kind: Any = Everything) -> str:
     """Return what is said of data that is refused."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(DecodeError) as caught:
         decode(data, kind)
     assert f"{caught.value.place}{caught.value}".isprintable()
     return f"{caught.value.place}: {caught.value}"
@@ -365,7 +365,7 @@ def test_what_is_said_is_short() -> None:
 )
 def test_anything_else_is_refused(data: object) -> None:
     """No data is a crash."""
-    with pytest.raises(Refused):
+    with pytest.raises(DecodeError):
         decode(data, Evidence)
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from repro_gate.adapters.files.golden_writer import serialize
-from repro_gate.adapters.observed import Observed, read_observed, write_observed
+from repro_gate.adapters.files.observed import Observed, read_observed, write_observed
+from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.core.cells import Cell
+from repro_gate.core.evidence import Unfinished, evidence_of
 from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import Matrix
 from repro_gate.errors import InputInvalid
-from repro_gate.reports.json_report import render_json
 from tests.fakes.checking import scene_of
 from tests.fakes.values import (
     PROFILE,
@@ -63,16 +64,21 @@ class Download:
         assert str(caught.value).isprintable()
         return str(caught.value).removeprefix(f"{self.folder}/")
 
-    def change_entry(self, **changes: Any) -> None:
-        """Change what the report says of the first cell."""
-        report = json.loads(self.report_file.read_text("utf-8"))
-        report["cells"][0].update(changes)
-        self.report_file.write_text(json.dumps(report), "utf-8")
+    def change_result(self, change: Callable[[Any], object]) -> None:
+        """Change the result in the report."""
+        content = json.loads(self.report_file.read_text("utf-8"))
+        change(content["result"])
+        self.report_file.write_text(json.dumps(content), "utf-8")
+
+    def change_cell(self, **changes: Any) -> None:
+        """Change the first cell of the report."""
+        self.change_result(lambda result: result["report"]["cells"][0].update(changes))
 
     def replace_golden(self, content: bytes) -> None:
-        """Replace what was observed of the first cell, and let the report vouch for it."""
+        """Replace what was observed of the first cell, and its digest in the report."""
         self.file.write_bytes(content)
-        self.change_entry(observed_sha256=hashlib.sha256(content).hexdigest())
+        digest = hashlib.sha256(content).hexdigest()
+        self.change_result(lambda result: result["observed"].update({HAIKU.id: digest}))
 
 
 def seen(cell: Cell) -> Golden:
@@ -86,7 +92,7 @@ def _download(tmp_path: Path) -> Download:
     """Check two cells among fakes, and write what a check writes."""
     report = scene_of(HAIKU, FOX).check()
     digests = write_observed(tmp_path, observed_goldens(report))
-    (tmp_path / "report.json").write_text(render_json(report, observed=digests), "utf-8")
+    write_report(tmp_path, report_text(evidence_of(report, observed=digests), {}))
     return Download(tmp_path)
 
 
@@ -132,7 +138,7 @@ def test_what_an_earlier_check_observed_is_removed(tmp_path: Path) -> None:
 
 def test_what_the_report_does_not_vouch_for_is_not_read(download: Download) -> None:
     """A file without a digest in the report is none of the check's."""
-    download.change_entry(observed_sha256=None)
+    download.change_result(lambda result: result["observed"].pop(HAIKU.id))
     download.file.write_text("garbage", "utf-8")
 
     assert download.read().goldens == (seen(FOX),)
@@ -233,7 +239,7 @@ def test_a_cell_that_the_matrix_does_not_have_is_refused(download: Download) -> 
     other = matrix_of(suite_of(FOX))
 
     assert download.refusal(other) == (
-        f"report.json: cells[0].id: expected a cell of the matrix, found {HAIKU.id}"
+        f"report.json: result.report.cells[0].id: expected a cell of the matrix, found {HAIKU.id}"
     )
 
 
@@ -242,7 +248,7 @@ def test_a_cell_of_another_definition_is_refused(download: Download) -> None:
     other = matrix_of(suite_of(replace(HAIKU, max_tokens=9), FOX))
 
     assert download.refusal(other) == (
-        "report.json: cells[0]: expected the definition that the matrix gives, "
+        "report.json: result.report.cells[0]: expected the definition that the matrix gives, "
         "found another; this check was made with another matrix file"
     )
 
@@ -252,7 +258,7 @@ def test_a_cell_of_another_definition_is_refused(download: Download) -> None:
 )
 def test_a_profile_that_is_no_name_is_refused(download: Download, profile: str | None) -> None:
     """It becomes the name of a folder here, so it leads nowhere else."""
-    download.change_entry(profile=profile)
+    download.change_cell(profile=profile)
 
     assert download.refusal().startswith("report.json: ")
 
@@ -262,9 +268,31 @@ def test_a_profile_that_is_no_name_is_refused(download: Download, profile: str |
 )
 def test_an_id_that_is_none_is_refused(download: Download, cell_id: str) -> None:
     """It becomes the name of a file here."""
-    download.change_entry(id=cell_id)
+    download.change_result(lambda result: result.update(observed={cell_id: "ab" * 32}))
 
-    assert download.refusal().startswith("report.json: cells[0].id: expected ")
+    assert download.refusal().startswith(
+        "report.json: result: expected a consistent finished, found nothing was observed of "
+    )
+
+
+def test_a_model_without_facts_is_refused(download: Download) -> None:
+    """Its digest could not be compared with the one that is pinned."""
+    download.change_result(lambda result: result["report"].update(models={}))
+
+    assert download.refusal() == (
+        f"report.json: result.report.models: expected tiny, which {HAIKU.id} is of, found none"
+    )
+
+
+def test_a_check_without_a_report_has_observed_nothing(download: Download) -> None:
+    """The reason is the message."""
+    failure = Unfinished(exit_code=3, message="repro-gate.toml: x:\n\x1b[2J")
+    write_report(download.folder, report_text(failure, {}))
+
+    assert download.refusal() == (
+        "report.json: result: expected the report of a check, "
+        "found none: repro-gate.toml: x:\\n\\x1b[2J"
+    )
 
 
 def test_the_golden_of_another_cell_is_refused(download: Download) -> None:

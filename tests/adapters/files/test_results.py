@@ -1,9 +1,7 @@
-"""What a check leaves behind, and what of an untrusted download is believed."""
+"""The result of a check in report.json, written, and read from an untrusted download."""
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,15 +10,20 @@ from typing import Any
 import pytest
 
 import repro_gate
-from repro_gate.adapters.evidence_file import read_evidence, write_evidence
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.adapters.files.results import read_report, report_text, result_in, write_report
+from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
 from repro_gate.errors import InputInvalid
 from tests.fakes.evidence import report_of
 
-EVIDENCE = Finished(report=report_of())
+RESULT = evidence_of(report_of(), observed={report_of().cells[0].id: "ab" * 32})
 UNFINISHED = Unfinished(
     exit_code=3, message="repro-gate.toml: suites:\n\texpected \ud800 `x`", remedy=None
 )
+
+
+def write(folder: Path, result: Evidence) -> None:
+    """Write a result, with a summary that is not read back."""
+    write_report(folder, report_text(result, {"summary": ["x\n"]}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,82 +35,83 @@ class Download:
     @property
     def file(self) -> Path:
         """The evidence."""
-        return self.folder / "evidence.json"
+        return self.folder / "report.json"
 
     def refusal(self, **options: int) -> str:
         """Return what is said when it is refused, without the name of the folder."""
         with pytest.raises(InputInvalid) as caught:
-            read_evidence(self.folder, **options)
+            read_report(self.folder, **options)
         assert str(caught.value).isprintable()
         return str(caught.value).removeprefix(f"{self.folder}/")
 
     def refusal_of(self, text: str) -> str:
         """Return what is said of a text in place of the evidence, without the name of the file."""
         self.file.write_text(text, "utf-8")
-        return self.refusal().removeprefix("evidence.json: ")
+        return self.refusal().removeprefix("report.json: ")
 
     def refusal_after(self, change: Callable[[Any], object]) -> str:
         """Return what is said after a change to what the file says of the report."""
         content = json.loads(self.file.read_text("ascii"))
-        change(content["evidence"]["report"])
-        return self.refusal_of(json.dumps(content)).removeprefix("evidence.report.")
+        change(content["result"]["report"])
+        return self.refusal_of(json.dumps(content)).removeprefix("result.report.")
 
 
 @pytest.fixture(name="download")
 def _download(tmp_path: Path) -> Download:
     """Write evidence with a report of every verdict."""
-    write_evidence(tmp_path / "report", EVIDENCE)
+    write(tmp_path / "report", RESULT)
     return Download(tmp_path / "report")
 
 
-@pytest.mark.parametrize("evidence", [EVIDENCE, UNFINISHED], ids=["finished", "unfinished"])
+@pytest.mark.parametrize("evidence", [RESULT, UNFINISHED], ids=["finished", "unfinished"])
 def test_evidence_is_read_as_it_was_written(tmp_path: Path, evidence: Evidence) -> None:
     """To the last bit, whatever text is in it."""
-    write_evidence(tmp_path, evidence)
+    write(tmp_path, evidence)
 
-    assert read_evidence(tmp_path) == evidence
+    assert read_report(tmp_path) == evidence
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     """It is one line of ASCII, with the schema, the tool and the kind of evidence first."""
-    write_evidence(tmp_path, UNFINISHED)
+    write(tmp_path, UNFINISHED)
 
-    written = (tmp_path / "evidence.json").read_bytes()
+    written = (tmp_path / "report.json").read_bytes()
     assert written.count(b"\n") == 1
     assert json.loads(written.decode("ascii")) == {
-        "schema": "repro-gate/evidence/v1",
+        "schema": "repro-gate/report/v1",
         "tool": {"name": "repro-gate", "version": repro_gate.__version__},
-        "evidence": {
+        "summary": ["x\n"],
+        "result": {
             "kind": "unfinished",
             "exit_code": 3,
             "message": r"repro-gate.toml: suites:\n\texpected \xed\xa0\x80 `x`",
             "remedy": None,
         },
     }
-    assert list(tmp_path.iterdir()) == [tmp_path / "evidence.json"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "report.json"]
 
 
 def test_later_evidence_takes_the_place_of_earlier(download: Download) -> None:
     """A folder speaks of one check."""
-    write_evidence(download.folder, UNFINISHED)
+    write(download.folder, UNFINISHED)
 
-    assert read_evidence(download.folder) == UNFINISHED
+    assert read_report(download.folder) == UNFINISHED
 
 
 def test_without_a_file_there_is_no_evidence(tmp_path: Path) -> None:
     """The check was killed, or its folder was never made."""
-    assert read_evidence(tmp_path) is None
-    assert read_evidence(tmp_path / "missing") is None
+    assert read_report(tmp_path) is None
+    assert read_report(tmp_path / "missing") is None
 
 
 def test_evidence_of_an_older_version_is_read(download: Download) -> None:
     """What has a default came later, and may be absent."""
     content = json.loads(download.file.read_text("ascii"))
-    del content["evidence"]["report"]["logprobs"], content["evidence"]["report"]["repeat_with"]
+    del content["result"]["report"]["logprobs"], content["result"]["report"]["repeat_with"]
     download.file.write_text(json.dumps(content), "ascii")
 
-    older = replace(EVIDENCE.report, logprobs=(), repeat_with=())
-    assert read_evidence(download.folder) == Finished(report=older)
+    older = replace(RESULT.report, logprobs=(), repeat_with=())
+    assert read_report(download.folder) == replace(RESULT, report=older)
 
 
 def test_a_link_in_place_of_the_file_is_refused(download: Download) -> None:
@@ -115,7 +119,7 @@ def test_a_link_in_place_of_the_file_is_refused(download: Download) -> None:
     download.file.rename(download.folder / "other.json")
     download.file.symlink_to("other.json")
 
-    assert download.refusal() == "evidence.json: expected no symbolic link, found one"
+    assert download.refusal() == "report.json: expected no symbolic link, found one"
 
 
 def test_a_link_that_leads_nowhere_is_refused(download: Download) -> None:
@@ -123,7 +127,7 @@ def test_a_link_that_leads_nowhere_is_refused(download: Download) -> None:
     download.file.unlink()
     download.file.symlink_to("missing.json")
 
-    assert download.refusal() == "evidence.json: expected no symbolic link, found one"
+    assert download.refusal() == "report.json: expected no symbolic link, found one"
 
 
 def test_a_link_in_place_of_the_folder_is_refused(download: Download) -> None:
@@ -138,11 +142,11 @@ def test_what_is_no_plain_file_is_refused(download: Download) -> None:
     """A named pipe would be waited for without end, and a folder is no file."""
     download.file.unlink()
     os.mkfifo(download.file)
-    assert download.refusal() == "evidence.json: expected a regular file, found a named pipe"
+    assert download.refusal() == "report.json: expected a regular file, found a named pipe"
 
     download.file.unlink()
     download.file.mkdir()
-    assert download.refusal() == "evidence.json: expected a regular file, found a folder"
+    assert download.refusal() == "report.json: expected a regular file, found a folder"
 
 
 def test_a_folder_that_is_a_file_is_refused(download: Download) -> None:
@@ -150,7 +154,7 @@ def test_a_folder_that_is_a_file_is_refused(download: Download) -> None:
     told = Download(download.file).refusal()
 
     assert told == (
-        f"{download.file}/evidence.json: expected a readable file, found Not a directory"
+        f"{download.file}/report.json: expected a readable file, found Not a directory"
     ).removeprefix(f"{download.file}/")
 
 
@@ -158,16 +162,16 @@ def test_a_file_that_is_too_large_is_refused(download: Download) -> None:
     """It is not opened at all."""
     size = download.file.stat().st_size
 
-    assert read_evidence(download.folder, max_bytes=size) == EVIDENCE
+    assert read_report(download.folder, max_bytes=size) == RESULT
     told = download.refusal(max_bytes=size - 1)
-    assert told == f"evidence.json: expected at most {size - 1} bytes, found {size}"
+    assert told == f"report.json: expected at most {size - 1} bytes, found {size}"
 
 
 def test_a_file_of_40_mib_is_refused(download: Download) -> None:
     """Unless more is allowed, 32 MiB are enough."""
     os.truncate(download.file, 40 * 2**20)
 
-    told = f"evidence.json: expected at most {32 * 2**20} bytes, found {40 * 2**20}"
+    told = f"report.json: expected at most {32 * 2**20} bytes, found {40 * 2**20}"
     assert download.refusal() == told
 
 
@@ -185,11 +189,11 @@ def test_a_file_of_40_mib_is_refused(download: Download) -> None:
             "expected JSON, found half a surrogate pair, which is no character",
         ),
         (
-            '{"schema": "repro-gate/evidence/v2"}',
-            "schema: expected 'repro-gate/evidence/v1', found 'repro-gate/evidence/v2'",
+            '{"schema": "repro-gate/report/v2"}',
+            "schema: expected 'repro-gate/report/v1', found 'repro-gate/report/v2'",
         ),
         (
-            '{"schema": "repro-gate/evidence/v1", "tool": {"name": "x", "version": "1"}}',
+            '{"schema": "repro-gate/report/v1", "tool": {"name": "x", "version": "1"}}',
             "tool.name: expected 'repro-gate', found 'x'",
         ),
     ],
@@ -202,11 +206,11 @@ def test_another_document_is_refused(download: Download, text: str, told: str) -
 @pytest.mark.parametrize("depth", [*range(960, 1000), 100_000])
 def test_a_document_nested_without_end_is_refused(download: Download, depth: int) -> None:
     """What can just be parsed, too, is no crash where it is shown."""
-    start = download.file.read_text("ascii").partition('"evidence"')[0]
+    start = download.file.read_text("ascii").partition('"summary"')[0]
     for opening, closing in (("[", "]"), ('{"a":', "}")):
-        told = download.refusal_of(f'{start}"evidence":{opening * depth}1{closing * depth}}}')
+        told = download.refusal_of(f'{start}"result":{opening * depth}1{closing * depth}}}')
 
-        assert told.startswith(("expected JSON, found ", "evidence: expected an object, found a "))
+        assert told.startswith(("expected JSON, found ", "result: expected an object, found a "))
 
 
 def _set(place: str, value: Any) -> Callable[[Any], None]:
@@ -286,8 +290,37 @@ def test_infinity_in_other_words_is_refused(download: Download) -> None:
     assert download.refusal_of(text).endswith("timing.wall_s: expected a number, found inf")
 
 
-def test_the_command_line_starts_without_cattrs() -> None:
-    """Its import takes as long as everything else that --help needs."""
-    program = "import sys, repro_gate.cli.app; sys.exit('cattrs' in sys.modules)"
+def test_what_is_made_for_people_is_not_read(download: Download) -> None:
+    """Whatever a stranger writes there, and whatever a later version adds."""
+    content = json.loads(download.file.read_text("ascii"))
+    content |= {"summary": None, "outcome": "passed", "later": 1}
+    download.file.write_text(json.dumps(content), "ascii")
 
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert read_report(download.folder) == RESULT
+
+
+@pytest.mark.parametrize(
+    ("observed", "found"),
+    [
+        ({"tiny--other--seed42": "ab" * 32}, "nothing was observed of tiny--other--seed42"),
+        ({"tiny--snow--seed42": "ab" * 32}, "nothing was observed of tiny--snow--seed42"),
+        ({"tiny--fox--seed42": "AB" * 32}, "a SHA-256 has 64 hexadecimal digits, got ABAB"),
+        ({"tiny--fox--seed42": "ab" * 33}, "a SHA-256 has 64 hexadecimal digits, got abab"),
+    ],
+)
+def test_a_digest_of_nothing_is_refused(
+    download: Download, observed: dict[str, str], found: str
+) -> None:
+    """Only a cell that was run on a known profile was observed."""
+    content = json.loads(download.file.read_text("ascii"))
+    content["result"]["observed"] = observed
+
+    told = download.refusal_of(json.dumps(content))
+
+    assert told.startswith(f"result: expected a consistent finished, found {found}")
+
+
+def test_a_report_that_has_to_be_there_is_missed(tmp_path: Path) -> None:
+    """A command that needs one does not take its absence for a check that was killed."""
+    with pytest.raises(InputInvalid, match="expected a readable file, found No such file"):
+        result_in(tmp_path / "report.json")

@@ -1,0 +1,179 @@
+"""The part of report.json that is made for people with jq: derived, and never read back."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, assert_never
+
+from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.core.outcome import Outcome, decide, exit_code_for
+from repro_gate.core.report import GateReport
+from repro_gate.core.tokens import text_of
+from repro_gate.reports.describe import WORDS
+from repro_gate.reports.findings import Finding, token_findings
+from repro_gate.reports.foreign import given, one_line
+from repro_gate.reports.logprob_findings import logprob_findings
+from repro_gate.reports.logprob_words import LOGPROB_WORDS
+
+Gate: TypeAlias = Literal["tokens", "logprobs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many cells have each verdict; every verdict of a gate is there."""
+
+    tokens: Mapping[str, int]
+    logprobs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSummary:
+    """One cell of either gate."""
+
+    gate: Gate
+    suite: str
+    id: str
+    verdict: str
+    text: str | None
+    """The output of run 1; null for log-probabilities, and where there was no run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedFact:
+    """One fact that changed since the golden or the baseline was recorded."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingSummary:
+    """One thing that is wrong or unknown, with all cells that it holds for."""
+
+    gate: Gate
+    suite: str | None
+    """Of log-probabilities; null for tokens, where cells of several suites may stand together."""
+    verdict: str
+    """A verdict; of log-probabilities also `control` or `weights`."""
+    outcome: Outcome
+    """`failed` or `inconclusive`."""
+    subject: str
+    ids: tuple[str, ...]
+    """Of the cells, orphans or policies, or a suite as a whole."""
+    claim: str
+    reason: str | None
+    remedy: str | None
+    """A command or a sentence that would make the measurement possible."""
+    changed: tuple[ChangedFact, ...]
+    """What is not as it was when the golden or the baseline was recorded, for `drift`."""
+    evidence: tuple[tuple[str, str], ...]
+    """Labels and texts, as the terminal shows them: tokens and text around a divergence, draws."""
+    advice: str
+    accept: str | None
+    """The command that accepts the finding; null when it cannot be accepted."""
+    repeat: str | None
+    """The command that measures it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a person looks for first. All of it follows from `result`."""
+
+    outcome: Outcome | None
+    """A finding beats the unknown, which beats agreement; null when there is no report."""
+    exit_code: int
+    """As the process returns it without `--fail-on`."""
+    counts: Counts
+    cells: tuple[CellSummary, ...]
+    """Those of tokens first, in the order of the matrix; the same order as in `result`."""
+    findings: tuple[FindingSummary, ...]
+    """Of the token gate first, the worst first and the unknown last; a cell that agrees is none."""
+
+
+def summary_of(result: Evidence) -> Summary:
+    """Return what a person looks for in the result of a check."""
+    match result:
+        case Finished(report=report):
+            return Summary(
+                outcome=decide(report),
+                exit_code=exit_code_for(report).value,
+                counts=_counts([report]),
+                cells=tuple(_cells(report)),
+                findings=(*_token_findings(report), *_logprob_findings(report)),
+            )
+        case Unfinished(exit_code=code):
+            return Summary(outcome=None, exit_code=code, counts=_counts([]), cells=(), findings=())
+        case _:
+            assert_never(result)
+
+
+def summary_data(result: Evidence) -> dict[str, Any]:
+    """Return the summary of a result as plain JSON data."""
+    return asdict(summary_of(result))
+
+
+def _counts(reports: Iterable[GateReport]) -> Counts:
+    tokens, logprobs = Counter[str](), Counter[str]()
+    for report in reports:
+        tokens.update(report.counts)
+        for part in report.logprobs:
+            logprobs.update(part.counts)
+    return Counts(
+        tokens={word: tokens[word] for word in WORDS},
+        logprobs={word: logprobs[word] for word in LOGPROB_WORDS},
+    )
+
+
+def _cells(report: GateReport) -> Iterator[CellSummary]:
+    for cell in report.cells:
+        yield CellSummary(
+            gate="tokens",
+            suite=one_line(cell.suite),
+            id=one_line(cell.id),
+            verdict=cell.verdict.word,
+            text=None if cell.generation is None else text_of(cell.generation.tokens),
+        )
+    for part in report.logprobs:
+        for drawn in part.cells:
+            yield CellSummary(
+                gate="logprobs",
+                suite=one_line(part.suite),
+                id=one_line(drawn.id),
+                verdict=drawn.verdict.word,
+                text=None,
+            )
+
+
+def _token_findings(report: GateReport) -> Iterator[FindingSummary]:
+    for finding in token_findings(report):
+        yield _summary_of(finding, gate="tokens", suite=None)
+
+
+def _logprob_findings(report: GateReport) -> Iterator[FindingSummary]:
+    for part in report.logprobs:
+        for finding in logprob_findings(part, report):
+            yield _summary_of(finding, gate="logprobs", suite=one_line(part.suite))
+
+
+def _summary_of(finding: Finding, *, gate: Gate, suite: str | None) -> FindingSummary:
+    description = finding.description
+    return FindingSummary(
+        gate=gate,
+        suite=suite,
+        verdict=finding.word,
+        outcome=finding.outcome,
+        subject=finding.subject,
+        ids=finding.ids,
+        claim=description.claim,
+        reason=description.reason,
+        remedy=description.remedy,
+        changed=tuple(
+            ChangedFact(name=fact.name, before=fact.before, after=fact.after)
+            for fact in description.suspects
+        ),
+        evidence=(*given("tokens", finding.former), *finding.lines),
+        advice=one_line(finding.advice),
+        accept=finding.command,
+        repeat=finding.repeat,
+    )
