@@ -130,7 +130,7 @@ def _remove_a_golden(download: Path) -> None:
 
 def _name_a_foreign_cell(download: Path) -> None:
     def edit(report: Any) -> None:
-        report["cells"][0]["id"] = "tiny--wolf--seed1"
+        report["cells"][0]["cell"]["prompt"] = "wolf"
 
     _edited_report(download, edit)
 
