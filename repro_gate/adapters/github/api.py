@@ -1,4 +1,4 @@
-"""The GitHub API: requests with one token, repeated until there is an answer or time is up."""
+"""The GitHub API: requests with one token, retried until they succeed or time is up."""
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -54,7 +54,7 @@ async def open_api(
         max_bytes=_MAX_BYTES,
         if_slow=AGAIN,
         if_unreachable="check GITHUB_API_URL, and the network and the proxy of the runner",
-        if_unreadable="check GITHUB_API_URL and what stands before the server",
+        if_unreadable="check GITHUB_API_URL and what is in front of the server",
         if_moved="if the repository was renamed or moved, run the job again under its new name",
     )
     async with aclosing(Client(server, url, runtime)) as client:

@@ -130,8 +130,7 @@ class GithubPullRequests:
             ) from error
         self._token = token
         self._path = f"/repos/{repository}"
-        self._deadline_s = deadline_s
-        self._deadline: Deadline | None = None
+        self._deadline = Deadline(deadline_s, self._runtime.clock, remedy=AGAIN)
         self._login: str | None = None
 
     def of_run(self, run: CiRun) -> tuple[int, ...]:
@@ -233,11 +232,6 @@ class GithubPullRequests:
     def _path_of(self, comment: PostedComment) -> str:
         return f"{self._path}/issues/comments/{comment.id}"
 
-    def _deadline_now(self) -> Deadline:
-        if self._deadline is None:
-            self._deadline = Deadline(self._deadline_s, self._runtime.clock, remedy=AGAIN)
-        return self._deadline
-
     def _run(
         self,
         work: Callable[[Api], Awaitable[_Result]],
@@ -245,8 +239,9 @@ class GithubPullRequests:
         if_gone: type[PublishFailed] = PublishFailed,
     ) -> _Result:
         async def opened() -> _Result:
-            deadline = self._deadline_now()
-            async with open_api(self._url, self._token, self._runtime, deadline=deadline) as api:
+            async with open_api(
+                self._url, self._token, self._runtime, deadline=self._deadline
+            ) as api:
                 return await work(api)
 
         try:

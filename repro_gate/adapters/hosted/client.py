@@ -117,6 +117,6 @@ def completions_url(provider: ProviderSpec) -> httpx.URL:
     except ValueError as error:
         raise MeasurementUnavailable(
             f"the base_url of {provider.name} {error}",
-            remedy=f"give providers.{provider.name} a base_url that begins with https://, and name "
+            remedy=f"give providers.{provider.name} a base_url that starts with https://, and name "
             "the variable that holds the key as api_key_env",
         ) from error

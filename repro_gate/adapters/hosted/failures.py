@@ -46,7 +46,7 @@ _MESSAGES: Final = ("error", "errors", "message", "msg", "detail", "error_msg", 
 _SKIPPED: Final = frozenset({"logprobs", "usage", "choices"})
 """Fields of an answer whose numbers are never a code."""
 _NUMBER: Final = re.compile(r"\D{0,20}([45]\d\d)(?:\d{2,3})?(?!\d)\D*")
-"""A status, or a longer code that begins with one, such as 40301."""
+"""A status, or a longer code that starts with one, such as 40301."""
 _NUMBER_IN_TEXT: Final = re.compile(
     r"(?:^|status|code|http(?:/[\d.]+)?|error)[^\d\n]{0,12}([45]\d\d)(?!\d)", re.IGNORECASE
 )

@@ -1,1 +1,1 @@
-"""What our HTTP clients do alike: keys, time, attempts, and one bounded call."""
+"""HTTP as our clients share it: bounded calls, retries, and secrets that are never shown."""

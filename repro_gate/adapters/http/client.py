@@ -29,7 +29,7 @@ class Server:
     """The one server that a client talks to, and the remedies for its failures."""
 
     name: str
-    """Every reason begins with it."""
+    """Prefixes every reason."""
     secret: Secret
     max_bytes: int
     """The limit of a successful reply; the rest of a longer error is dropped."""
@@ -86,7 +86,7 @@ class Client:
         """
         server = self._server
         try:
-            # A timeout per read would let a slow drip of bytes go on for ever.
+            # A timeout per read would not end a slow drip of bytes.
             async with (
                 asyncio.timeout(timeout_s),
                 self._http.stream(

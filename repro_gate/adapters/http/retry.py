@@ -72,15 +72,18 @@ class Deadline:
     """The end of all calls together, on a monotonic clock."""
 
     def __init__(self, seconds: float, clock: Callable[[], float], *, remedy: str) -> None:
+        """Set the deadline; the time starts with the first use."""
         self._seconds = seconds
         self._clock = clock
-        self._ends = clock() + seconds
+        self._ends: float | None = None
         self._remedy = remedy
 
     @property
     def left_s(self) -> float:
         """Return the seconds that are left."""
-        return max(0.0, self._ends - self._clock())
+        now = self._clock()
+        self._ends = now + self._seconds if self._ends is None else self._ends
+        return max(0.0, self._ends - now)
 
     def require(self, wait_s: float = 0.0, *, after: str = "") -> None:
         """Raise a final `HttpFailure` unless time is left after a wait.

@@ -1,4 +1,4 @@
-"""A key: sent in one header, and shown nowhere."""
+"""Secrets: sent in one header, and masked in every text."""
 
 import base64
 import re
@@ -12,47 +12,44 @@ from typing import Final
 from repro_gate.core.text import printable
 
 MIN_RUN: Final = 8
-"""So many consecutive characters of a secret are masked, and all of a shorter secret."""
+"""The length of a part of a secret that is masked; a shorter secret is masked as a whole."""
 _MAX_SHOWN = 300
-"""What a server says beyond so many characters is not for a reader."""
+"""The maximum length of a quoted text."""
 _MAX_READ = 1 << 12
-"""Characters that are searched; no part of what follows them is shown."""
+"""Characters that are searched; the rest of a text is dropped."""
 _MAX_NESTING = 3
-"""How often a text is decoded: JSON in JSON in a URL."""
+"""How often a text is decoded, as for JSON in JSON in a URL."""
 _MIN_BASE64 = 4
-"""A shorter part of an encoded secret stands in many a text by chance."""
+"""A shorter part of an encoded secret would often match by chance."""
 _SENDABLE = re.compile(r"[!-~]+")
-"""Visible ASCII: what any server takes in a header."""
+"""Visible ASCII, which any server accepts in a header."""
 _MASK = "***"
 _Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A key, which leaves in a header and in no text."""
+    """An API key or token, which may appear in a header only."""
 
     _secret: str | None = field(default=None, repr=False)
-    """None for an API that wants no key."""
+    """None for an API without keys."""
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the header that shows the key to its server."""
+        """Return the header that authenticates a request."""
         return {} if self._secret is None else {"Authorization": f"Bearer {self._secret}"}
 
     def scrub(self, text: str) -> str:
-        """Return a text without any longer part of the key, however it is written.
-
-        The time that it takes is linear in the length of the text.
-        """
+        """Return a text with the secret masked, also in parts and escaped; linear in the text."""
         return text if not self._secret else _masked(text, _runs_of(self._secret))
 
     def scrub_bytes(self, data: bytes) -> bytes:
-        """Return bytes without the key."""
+        """Return bytes with the secret masked."""
         return self.scrub(data.decode("latin-1")).encode("latin-1")
 
     def quote(self, untrusted: str, *, max_length: int = _MAX_SHOWN) -> str:
-        """Return untrusted text as one safe line of bounded length without the key."""
-        # Squeezed first and cut last: what is searched is what would be shown.
+        """Return untrusted text as one safe line of bounded length without the secret."""
+        # Whitespace goes first and the cut comes last, so that the shown text is what was searched.
         line = " ".join(untrusted.split())
         shown = self.scrub(line[:_MAX_READ])
         is_cut = len(line) > _MAX_READ or len(shown) > max_length
@@ -60,15 +57,15 @@ class Secret:
 
 
 def is_sendable(secret: str) -> bool:
-    """Return whether a header can hold a key."""
+    """Return whether a header can contain a secret."""
     return _SENDABLE.fullmatch(secret) is not None
 
 
 class _Runs:
-    """Finds the runs of some words in a text, in time linear in the text.
+    """Finds parts of some words in a text, in time linear in the text.
 
-    It simulates an automaton on bits (Baeza-Yates and Gonnet's shift-and): bit j of a set stands
-    for character j of all words in a row. The case of letters is ignored, because servers write
+    It simulates an automaton on bits (Baeza-Yates and Gonnet's shift-and): bit j of a set is
+    character j of all words in a row. The case of letters is ignored, because servers write
     host names and headers in lower case.
     """
 
@@ -76,7 +73,7 @@ class _Runs:
         self._bits: dict[str, int] = {}
         """The places of each character in the words."""
         self._enough = [0] * MIN_RUN
-        """By length less one: the places where a run of that length is worth masking."""
+        """By length - 1: the places at which a run of that length must be masked."""
         place = 0
         for word in words:
             needed = min(MIN_RUN, len(word))
@@ -85,15 +82,15 @@ class _Runs:
                 self._bits[character] = self._bits.get(character, 0) | bit
                 self._enough[needed - 1] |= bit if offset >= needed else 0
                 place += 1
-            # A place that no character has: no run goes on from one word into the next.
+            # A place without a character, so that no run continues in the next word.
             place += 1
 
     def spans(self, text: str) -> Iterator[_Span]:
-        """Yield where the characters of long enough runs are spelled, from the end on."""
+        """Yield the spans of the characters of runs to be masked, from the end."""
         reached: list[list[int]] = [[] for _ in range(len(text) + 1)]
-        """For each place of the text and each length, where in the words such a run may end."""
+        """For each place in the text and each length, where in the words such a run may end."""
         wanted: dict[int, int] = {}
-        """For each place of the text, where in the words a run to be masked goes through it."""
+        """For each place in the text, where in the words a run to be masked passes it."""
         for start in range(len(text)):
             for character, end in _readings(text, start):
                 run = self._longer(reached[start], character)
@@ -112,7 +109,7 @@ class _Runs:
                     wanted[start] = wanted.get(start, 0) | before
 
     def _longer(self, run: Sequence[int], character: str) -> list[int]:
-        """Return the runs that end with a character that follows others."""
+        """Return the runs that are extended by a character."""
         here = self._bits.get(character.lower(), 0)
         longer = [here] if here else []
         for places in islice(run, MIN_RUN - 1):
@@ -129,11 +126,11 @@ def _runs_of(secret: str) -> _Runs:
 
 
 def _in_base64(secret: bytes) -> set[str]:
-    """Return what base64 makes of a secret, whatever stands before and after it."""
+    """Return the base64 forms of a secret, whatever is before and after it."""
     words: set[str] = set()
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + secret).decode().rstrip("=")
-        # A character of six bits at either end may be made of what stands there, too.
+        # A character at either end may also depend on the bytes next to the secret.
         first, last = (8 * before + 5) // 6, 8 * (before + len(secret)) // 6
         word = encoded[first:] if last - first >= MIN_RUN else encoded[first:last]
         if len(word) >= _MIN_BASE64:
@@ -171,7 +168,7 @@ def _merged(spans: Sequence[_Span]) -> list[_Span]:
 
 
 def _decoded(text: str) -> tuple[str, list[int]]:
-    """Return a text without one layer of escapes, and where each of its characters began."""
+    """Return a text without one layer of escapes, and where each character started."""
     characters: list[str] = []
     places = [0]
     while places[-1] < len(text):
@@ -182,7 +179,7 @@ def _decoded(text: str) -> tuple[str, list[int]]:
 
 
 def _readings(text: str, start: int) -> Iterator[tuple[str, int]]:
-    """Yield each character that may be spelled at a place, and where its spelling ends."""
+    """Yield each character that the text may mean at a place, and where that ends."""
     yield text[start], start + 1
     for pattern, decode in _ESCAPES.get(text[start], ()):
         match = pattern.match(text, start)
@@ -200,7 +197,7 @@ def _from_decimal(digits: str) -> str:
 
 
 def _ascii(code: int) -> str:
-    return chr(code) if code < 128 else ""  # noqa: PLR2004 -- the end of ASCII; a key has no other
+    return chr(code) if code < 128 else ""  # noqa: PLR2004 -- ASCII, the only characters of a secret
 
 
 def _from_name(name: str) -> str:
@@ -208,8 +205,8 @@ def _from_name(name: str) -> str:
     return character if len(character) == 1 else ""
 
 
-# Behind its first character no pattern takes that character again, unless the match ends with it:
-# so all matches of a text together read it only a few times.
+# No pattern repeats its first character, except at the end: all matches together read a text only
+# a few times.
 _ESCAPES: Final[Mapping[str, Sequence[tuple[re.Pattern[str], Callable[[str], str]]]]] = {
     "%": [(re.compile(r"%([0-9a-fA-F]{2})"), _from_hex)],
     "\\": [
