@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.warm_gate import warm_gate
+
 GATE = (sys.executable, "-m", "repro_gate")
 PATIENCE_S = 60
 PROFILE = "test-cpu"
@@ -25,6 +27,11 @@ _FOREIGN = (
     "PYTHONUNBUFFERED",
 )
 _BYTECODE = "PYTHONDONTWRITEBYTECODE"
+_SET_AT_START = {
+    *("PYTHONIOENCODING", "PYTHONPATH", "PYTHONPROFILEIMPORTTIME", "PYTHONUTF8"),
+    *("LANG", "LC_ALL"),
+}
+"""What Python reads only when it starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +85,13 @@ class Workspace:
         return subprocess.Popen([*prefix, *arguments], **(usual | options))
 
     def run(self, *arguments: str, **env: str) -> Ran:
-        """Run the program to its end."""
-        return ended(self.start(*arguments, env=self.environment(**env)))
+        """Run the program to its end, without importing it anew."""
+        if not _SET_AT_START.isdisjoint(env):
+            return ended(self.start(*arguments, env=self.environment(**env)))
+        code, out, err = warm_gate().run(
+            arguments, folder=self.folder, env=self.environment(**env), within_s=PATIENCE_S
+        )
+        return Ran(code=code, out=out, err=err)
 
     def record(self, *arguments: str) -> Ran:
         """Make goldens of what the engine says now."""
