@@ -18,6 +18,8 @@ ACT := $(TOOLS)/act-$(ACT_VERSION)
 CONTRACT := tests/contract/github
 PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
+# On every core; a process that has run out of tests takes some of another's.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url
 
 setup: $(STAMP)
@@ -37,7 +39,7 @@ gate: setup
 	$(BIN)/repro-gate check
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 golden: setup
 	$(BIN)/repro-gate update-snapshots
@@ -78,7 +80,7 @@ bench: setup
 
 # All that CI runs but `action`. Coverage is measured in the same run of the tests.
 check: lint types workflows
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=100 --include='repro_gate/core/*,repro_gate/checks/*,repro_gate/reports/*,repro_gate/statistics/*'
 
 $(PRISM): $(CONTRACT)/package-lock.json

@@ -62,7 +62,7 @@ def unprintable(text: str) -> set[str]:
 
 
 @given(text=hostile_text)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_markdown_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
     """Headings, tables, HTML and every word of ours are the same for any foreign text."""
     hostile, tame = render_markdown(hostile_report(text)), render_markdown(hostile_report("x"))
@@ -71,14 +71,14 @@ def test_markdown_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
 
 
 @given(text=hostile_text)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_markdown_source_has_no_comment(text: str, hostile_report: Hostile) -> None:
     """Nobody who looks for a marker in the source finds one that a model wrote."""
     assert "<!--" not in render_markdown(hostile_report(text))
 
 
 @given(text=hostile_text)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_junit_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
     """The document is well-formed, with the same elements for any foreign text."""
     hostile, tame = (render_junit(hostile_report(each)) for each in (text, "x"))
@@ -87,7 +87,7 @@ def test_junit_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
 
 
 @given(text=hostile_text)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_terminal_keeps_its_lines(text: str, hostile_report: Hostile) -> None:
     """Each line begins with the same label of ours for any foreign text."""
     hostile, tame = (printed(hostile_report(each)).split("\n") for each in (text, "x"))
@@ -99,7 +99,7 @@ def test_terminal_keeps_its_lines(text: str, hostile_report: Hostile) -> None:
 
 
 @given(text=st.just("") | foreign_texts)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_no_report_can_move_a_cursor(text: str, hostile_report: Hostile) -> None:
     """No report holds a control, bidirectional or invisible character."""
     report = hostile_report(text)

@@ -369,7 +369,7 @@ _WORDS = st.lists(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     parts=st.lists(st.tuples(_WORDS, st.integers(1, 30_000)), min_size=1, max_size=4),

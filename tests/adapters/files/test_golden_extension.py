@@ -75,8 +75,8 @@ class Suite:
             [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "syrupy", *options],
             cwd=self.folder,
             env={
-                **os.environ,
-                "PYTHONPATH": str(Path(repro_gate.__file__).parents[2]),
+                **{name: os.environ[name] for name in os.environ if "PYTEST_XDIST" not in name},
+                "PYTHONPATH": str(Path(repro_gate.__file__).parents[1]),
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             },
             capture_output=True,

@@ -66,7 +66,7 @@ class Machine:
             "HF_ENDPOINT": self.hub.url,
             "HF_HOME": str(self.folder / "hf-home"),
             "REPRO_GATE_CACHE": str(self.folder / "cache"),
-            "PYTHONPATH": f"{self.folder / 'lib'}:{Path(repro_gate.__file__).parents[2]}",
+            "PYTHONPATH": f"{self.folder / 'lib'}:{Path(repro_gate.__file__).parents[1]}",
         }
         done = subprocess.run(
             [sys.executable, "-m", "repro_gate", "models", "fetch"],
