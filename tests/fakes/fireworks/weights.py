@@ -118,6 +118,7 @@ class TinyWeights:
         self._size = size
         # The engine answers one question at a time, and two servers may hold the same weights.
         self._turn = threading.Lock()
+        self._following: dict[Ids, Values] = {}
         # The engine tells the bytes of every token that it is asked about.
         scored = self.ask(prompt=tuple(range(size)), response=(0,))
         self.vocabulary: Sequence[Token] = tuple(
@@ -136,9 +137,12 @@ class TinyWeights:
 
     def following(self, ids: Ids) -> Values:
         """Return the raw log-probability of every token after these: a question for each."""
-        return tuple(
-            self.ask(prompt=ids, response=(token,)).logprobs[0] for token in range(self._size)
-        )
+        # Every draw of an item is followed by the same.
+        if ids not in self._following:
+            self._following[ids] = tuple(
+                self.ask(prompt=ids, response=(token,)).logprobs[0] for token in range(self._size)
+            )
+        return self._following[ids]
 
     def ask(
         self, *, prompt: str | Ids, response: str | Ids, temperature: float | None = None
