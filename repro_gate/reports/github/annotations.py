@@ -39,7 +39,7 @@ _LEVELS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One thing to be seen; its texts are printable but for the breaks between lines."""
+    """A message of one or several lines on a run, or beside a line of a file."""
 
     level: str
     title: str
@@ -144,7 +144,7 @@ def _command(annotation: Annotation) -> str:
         properties = {"file": foreign.one_line(file), "line": str(line)}
     properties["title"] = foreign.clipped(annotation.title, _LONGEST_TITLE)
     named = ",".join(f"{name}={_escaped(text, _PROPERTY)}" for name, text in properties.items())
-    message = annotation.message
+    message = "\n".join(map(foreign.one_line, annotation.message.split("\n")))
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[: _LONGEST_MESSAGE - 1]}\N{HORIZONTAL ELLIPSIS}"
     return f"::{annotation.level} {named}::{_escaped(message, _DATA)}\n"
