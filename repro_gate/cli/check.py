@@ -22,7 +22,7 @@ from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport, Note, NoteOrigin
 from repro_gate.core.sharding import WholePlan
 from repro_gate.errors import ReproGateError
-from repro_gate.reports.foreign import one_line
+from repro_gate.reports.text.escape import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

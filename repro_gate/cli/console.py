@@ -21,7 +21,7 @@ from repro_gate.errors import (
     ReproGateError,
     UsageInvalid,
 )
-from repro_gate.reports.foreign import log_line, one_line
+from repro_gate.reports.text.escape import log_line, one_line
 
 
 class GuardedStream(TextIOWrapper):

@@ -19,7 +19,7 @@ from repro_gate.core.models import EngineSpec, ModelSpec, another_file
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.policies import LogprobCell, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.reports.foreign import log_line, one_line
+from repro_gate.reports.text.escape import log_line, one_line
 
 _PACKAGES = (
     "llama-cpp-python",

@@ -31,12 +31,12 @@ from repro_gate.core.report import CellReport
 from repro_gate.core.verdicts import Drift
 from repro_gate.errors import InputInvalid, PublishFailed, ReproGateError, UsageInvalid
 from repro_gate.ports import PullRequests
-from repro_gate.reports.foreign import one_line
 from repro_gate.reports.github.annotations import Annotation, render_annotations, render_said
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.state import state_of
 from repro_gate.reports.json import summary_data
+from repro_gate.reports.text.escape import one_line
 
 _MAX_OWN_BYTES = 1 << 30
 """Of a report of this run: the step before wrote it, from what it held in memory."""

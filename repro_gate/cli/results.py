@@ -29,11 +29,11 @@ from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
 from repro_gate.ports import Progress
-from repro_gate.reports.describe import describe_finding
-from repro_gate.reports.foreign import clipped, log_line
+from repro_gate.reports.findings.summary import render_summary
+from repro_gate.reports.findings.wording import describe_finding
 from repro_gate.reports.json import summary_data
-from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal, style
+from repro_gate.reports.text.escape import clipped, log_line
 
 _LINES = 10
 """How many lines of progress a log gets in all."""

@@ -36,12 +36,12 @@ from repro_gate.core.report import CellReport, GateReport, Note
 from repro_gate.core.tokens import text_of
 from repro_gate.core.verdicts import Nondeterministic, Vacuous
 from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
-from repro_gate.reports import foreign
-from repro_gate.reports.commands import command
-from repro_gate.reports.describe import advise, describe
-from repro_gate.reports.explain import explain_change, spell_token, where
-from repro_gate.reports.figures import plural
-from repro_gate.reports.foreign import cut, one_line
+from repro_gate.reports.findings.divergence import explain_change, spell_token, where
+from repro_gate.reports.findings.wording import advise, describe
+from repro_gate.reports.text import escape
+from repro_gate.reports.text.escape import cut, one_line
+from repro_gate.reports.text.format import plural
+from repro_gate.reports.text.shell import command
 
 _MAX_SHOWN_CHARACTERS = 60
 """Of an output that is compared with nothing."""
@@ -60,7 +60,7 @@ def change_lines(changes: Sequence[GoldenChange]) -> Iterator[str]:
             before, after = change.before.provenance, change.after.provenance
             causes[provenance_changes(before, after)].append(change.cell_id)
     for facts, ids in causes.items():
-        lines = cut("", [foreign.change_line(foreign.change(fact)) for fact in facts])
+        lines = cut("", [escape.change_line(escape.change(fact)) for fact in facts])
         shown: list[str] = [line for _, line in lines]
         yield f"changed    since the golden of {_shown_ids(ids)} was recorded:"
         yield from map(_detail, shown or ["nothing that the provenance records"])
@@ -118,9 +118,9 @@ def note_lines(notes: Iterable[Note]) -> Iterator[str]:
     """Yield each message once, with what it is about: a golden keeps mistakes as well."""
     about: dict[str, dict[str, None]] = defaultdict(dict)
     for note in notes:
-        about[note.message][foreign.one_line(note.about)] = None
+        about[note.message][escape.one_line(note.about)] = None
     for message, names in about.items():
-        yield f"note       {_shown_ids(list(names))}: {foreign.message(message)}"
+        yield f"note       {_shown_ids(list(names))}: {escape.message(message)}"
 
 
 def written_line(snapshots: Path, *, refused: int) -> str:
@@ -153,7 +153,7 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
     else:
         yield f"{title}: diverges at {where(divergence)}"
     for fact in definition_changes(before.cell, after.cell):
-        yield _detail(foreign.change_line(foreign.change(fact)))
+        yield _detail(escape.change_line(escape.change(fact)))
     if divergence is not None:
         explanation = explain_change(before.generation, after.generation, divergence)
         context = explanation.context
@@ -166,7 +166,7 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
 
 
 def _beginning(golden: Golden) -> str:
-    return foreign.clipped(text_of(golden.generation.tokens), _MAX_SHOWN_CHARACTERS)
+    return escape.clipped(text_of(golden.generation.tokens), _MAX_SHOWN_CHARACTERS)
 
 
 def _shown_ids(ids: Sequence[str]) -> str:

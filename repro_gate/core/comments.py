@@ -68,7 +68,7 @@ class Marker:
     """The hidden first line of a comment.
 
     It is an HTML comment, and no text of a model or a file can contain one: see
-    `repro_gate.reports.markdown_text`.
+    `repro_gate.reports.text.markdown`.
     """
 
     name: str

@@ -9,11 +9,11 @@ from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.outcome import Outcome, decide, exit_code_for
 from repro_gate.core.report import GateReport
 from repro_gate.core.tokens import text_of
-from repro_gate.reports.describe import WORDS
-from repro_gate.reports.findings import Finding, token_findings
-from repro_gate.reports.foreign import given, one_line
-from repro_gate.reports.logprob_findings import logprob_findings
-from repro_gate.reports.logprob_words import LOGPROB_WORDS
+from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
+from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.findings.wording import WORDS
+from repro_gate.reports.text.escape import given, one_line
 
 Gate: TypeAlias = Literal["tokens", "logprobs"]
 

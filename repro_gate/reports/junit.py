@@ -9,8 +9,24 @@ from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, Wei
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Orphan
-from repro_gate.reports import summary
-from repro_gate.reports.describe import (
+from repro_gate.reports.findings import summary
+from repro_gate.reports.findings.divergence import evidence, explain
+from repro_gate.reports.findings.logprob_evidence import logprob_evidence
+from repro_gate.reports.findings.logprob_wording import (
+    advise_logprobs,
+    advise_matrix,
+    describe_logprob_control,
+    describe_logprobs,
+    describe_matrix,
+    matrix_evidence,
+    outcome_of_matrix,
+    outcome_of_weights,
+    pair_words,
+    statement,
+    weight_evidence,
+)
+from repro_gate.reports.findings.notes import check_notes
+from repro_gate.reports.findings.wording import (
     Description,
     advise,
     advise_orphan,
@@ -19,27 +35,7 @@ from repro_gate.reports.describe import (
     describe_former,
     describe_orphan,
 )
-from repro_gate.reports.explain import evidence, explain
-from repro_gate.reports.foreign import Escaped, change_line, one_line
-from repro_gate.reports.logprob_evidence import logprob_evidence
-from repro_gate.reports.logprob_words import (
-    advise_logprobs,
-    describe_logprob_control,
-    describe_logprobs,
-)
-from repro_gate.reports.matrix_words import (
-    advise_matrix,
-    describe_matrix,
-    matrix_evidence,
-    outcome_of_matrix,
-)
-from repro_gate.reports.notes import check_notes
-from repro_gate.reports.weight_words import (
-    outcome_of_weights,
-    pair_words,
-    statement,
-    weight_evidence,
-)
+from repro_gate.reports.text.escape import Escaped, change_line, one_line
 
 _ORPHANS = "repro-gate.orphans"
 _CONTROLS = "repro-gate.controls"

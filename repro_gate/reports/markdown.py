@@ -9,15 +9,14 @@ from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import text_of
 from repro_gate.core.verdicts import Nondeterministic
-from repro_gate.reports import foreign, logprob_summary, summary
-from repro_gate.reports.describe import WORDS, describe, describe_control
-from repro_gate.reports.figures import plural
+from repro_gate.reports.findings import logprob_summary, summary
+from repro_gate.reports.findings.notes import check_notes
+from repro_gate.reports.findings.wording import WORDS, describe, describe_control
 from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
-from repro_gate.reports.markdown_text import code, details, document, fence, mark, table
-from repro_gate.reports.notes import check_notes
-
-Block = Sequence[str]
+from repro_gate.reports.text import escape
+from repro_gate.reports.text.format import plural
+from repro_gate.reports.text.markdown import Block, code, details, document, fence, mark, table
 
 
 def render_markdown(report: GateReport) -> str:
@@ -203,5 +202,5 @@ def provenance_blocks(report: GateReport) -> Iterator[Block]:
 
 
 def _facts(facts: Facts) -> Block:
-    rows = [[code(name), code(value)] for name, value in foreign.facts(facts).items()]
+    rows = [[code(name), code(value)] for name, value in escape.facts(facts).items()]
     return details("Facts", table(["fact", "value"], rows))

@@ -5,14 +5,12 @@ from typing import TypeAlias
 
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import GateReport
-from repro_gate.reports.explain import Explanation
-from repro_gate.reports.findings import Finding, token_findings
-from repro_gate.reports.logprob_findings import logprob_findings
-from repro_gate.reports.markdown_text import code, fence, table
-from repro_gate.reports.notes import Note
-from repro_gate.reports.token_diff import token_diff
+from repro_gate.reports.findings.divergence import Explanation, token_diff
+from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.notes import Note
+from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.text.markdown import Block, code, fence, table
 
-Block: TypeAlias = Sequence[str]
 ChangesTable: TypeAlias = Callable[[str, Sequence[FactChange]], Block]
 """Makes a table of what changed since a golden or a baseline was recorded."""
 

@@ -1,6 +1,6 @@
 """A suite's log-probabilities in Markdown: the whole, policies, weights, and every cell."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from repro_gate.core.logprob_report import (
     LogprobCellReport,
@@ -11,32 +11,28 @@ from repro_gate.core.logprob_report import (
 from repro_gate.core.logprob_verdicts import Shifted
 from repro_gate.core.outcome import Outcome, outcome_of_suite, outcome_of_verdict
 from repro_gate.core.report import GateReport
-from repro_gate.reports import logprob_summary
-from repro_gate.reports.figures import amount, chance, nats, percent, plural, shifted
-from repro_gate.reports.logprob_evidence import shift_of
-from repro_gate.reports.logprob_words import describe_logprob_control
-from repro_gate.reports.markdown_findings import figure_block, note_blocks
-from repro_gate.reports.markdown_text import code, details, mark, table
-from repro_gate.reports.matrix_words import (
-    describe_matrix,
-    matrix_evidence,
-    outcome_of_matrix,
-    promise,
-)
-from repro_gate.reports.notes import logprob_notes
-from repro_gate.reports.weight_words import (
+from repro_gate.reports.findings import logprob_summary
+from repro_gate.reports.findings.logprob_evidence import shift_of
+from repro_gate.reports.findings.logprob_wording import (
     FORMULA,
     claim,
+    describe_logprob_control,
+    describe_matrix,
+    matrix_evidence,
     mean_words,
+    outcome_of_matrix,
     outcome_of_weights,
     pair_words,
+    promise,
     reason,
     role_words,
     size_words,
     tail_words,
 )
-
-Block = Sequence[str]
+from repro_gate.reports.findings.notes import logprob_notes
+from repro_gate.reports.markdown_findings import figure_block, note_blocks
+from repro_gate.reports.text.format import amount, chance, nats, percent, plural, shifted
+from repro_gate.reports.text.markdown import Block, code, details, mark, table
 
 
 def logprob_blocks(report: GateReport) -> Iterator[Block]:

@@ -9,13 +9,20 @@ from rich.text import Text
 from repro_gate.core.logprob_report import LogprobReport, WeightReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_suite
 from repro_gate.core.report import GateReport
-from repro_gate.reports import foreign, logprob_summary, summary
-from repro_gate.reports.findings import Finding, token_findings
-from repro_gate.reports.foreign import given
-from repro_gate.reports.logprob_findings import logprob_findings
-from repro_gate.reports.matrix_words import matrix_words, promise
-from repro_gate.reports.notes import Note, check_notes, logprob_notes, whole_notes
-from repro_gate.reports.weight_words import pair_words, size_words, statement, tail_words
+from repro_gate.reports.findings import logprob_summary, summary
+from repro_gate.reports.findings.logprob_wording import (
+    matrix_words,
+    pair_words,
+    promise,
+    size_words,
+    statement,
+    tail_words,
+)
+from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, whole_notes
+from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.text import escape
+from repro_gate.reports.text.escape import given
 
 
 def render_terminal(report: GateReport, console: Console) -> None:
@@ -55,7 +62,7 @@ def _lines(report: GateReport) -> Iterator[Text]:
 
 
 def _finding(finding: Finding) -> Iterator[Text]:
-    command = None if finding.command is None else foreign.one_line(finding.command)
+    command = None if finding.command is None else escape.one_line(finding.command)
     yield _title(finding.word, finding.subject, finding.outcome)
     yield _line(f"  {finding.description.claim}")
     yield from _aligned([*finding.details, *given("command", command)])
@@ -72,10 +79,10 @@ def _note(note: Note) -> Iterator[Text]:
 def _overview(report: GateReport) -> Iterator[Text]:
     models = summary.by_model(report)
     rows = [
-        (foreign.one_line(model), summary.run_words(cells), summary.agreement_words(cells))
+        (escape.one_line(model), summary.run_words(cells), summary.agreement_words(cells))
         for model, cells in models.items()
     ]
-    rows.append((foreign.one_line("controls"), summary.control_words(report), ""))
+    rows.append((escape.one_line("controls"), summary.control_words(report), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, first, second in rows:
         yield _line(f"{name:<{widths[0]}}  {first:<{widths[1]}}  {second}".rstrip())
@@ -103,7 +110,7 @@ def _policies(part: LogprobReport) -> Iterator[tuple[str, str]]:
     width = max(map(len, drawn), default=0)
     agreed = logprob_summary.agreements(part)
     for noise, words, agreement in zip(part.policies, drawn, agreed, strict=True):
-        yield foreign.one_line(noise.policy), f"{words:<{width}}  {agreement}"
+        yield escape.one_line(noise.policy), f"{words:<{width}}  {agreement}"
 
 
 def _weight_words(found: WeightReport) -> str:
@@ -113,14 +120,14 @@ def _weight_words(found: WeightReport) -> str:
 
 
 def _title(word: str, subject: str, outcome: Outcome) -> Text:
-    return Text.assemble((word, style(outcome)), "  ", (foreign.log_line(subject), "bold"))
+    return Text.assemble((word, style(outcome)), "  ", (escape.log_line(subject), "bold"))
 
 
 def _line(text: str, look: str = "") -> Text:
-    return Text(foreign.log_line(text), look)
+    return Text(escape.log_line(text), look)
 
 
 def _aligned(lines: Sequence[tuple[str, str]]) -> Iterator[Text]:
     width = max(len(label) for label, _ in lines)
     for label, text in lines:
-        yield Text.assemble("  ", (f"{label:<{width}}", "dim"), "  ", foreign.log_line(text))
+        yield Text.assemble("  ", (f"{label:<{width}}", "dim"), "  ", escape.log_line(text))

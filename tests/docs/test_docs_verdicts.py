@@ -24,8 +24,8 @@ from repro_gate.core.verdicts import (
     Verdict,
 )
 from repro_gate.protocol import Method, Refusal
-from repro_gate.reports.describe import advise, advise_orphan
-from repro_gate.reports.logprob_words import advise_logprobs
+from repro_gate.reports.findings.logprob_wording import advise_logprobs
+from repro_gate.reports.findings.wording import advise, advise_orphan
 from repro_gate.reports.terminal import render_terminal
 from tests.docs.pages import first_column, page
 from tests.fakes.logprob_reports import LOGPROB_VERDICTS, rich_logprobs_of

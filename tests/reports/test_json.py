@@ -12,9 +12,9 @@ from repro_gate.core.evidence import Evidence, Finished, Unfinished, evidence_of
 from repro_gate.core.logprob_verdicts import Agrees, Shifted
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Match
-from repro_gate.reports.describe import WORDS
+from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
+from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.json import summary_data
-from repro_gate.reports.logprob_words import LOGPROB_WORDS
 from tests.fakes.logprob_reports import effect_of, logprob_cell_report_of, weight_report_of
 from tests.reports.conftest import cell_of, cell_report_of, drift_of, gate_report_of, generation_of
 from tests.reports.random_reports import HOSTILE

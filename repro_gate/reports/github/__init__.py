@@ -1,1 +1,1 @@
-"""What is said on GitHub: the comment on a pull request, annotations, and the summary of a job."""
+"""Texts for GitHub: the comment on a pull request, annotations and the job summary."""

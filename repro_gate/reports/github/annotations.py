@@ -1,4 +1,4 @@
-"""Annotations of a job, as commands to the runner: the little that stands beside the code.
+"""Annotations of a job, as commands to the runner.
 
 The runner takes 10 of each level for a whole action, however many commands print them, and cuts a
 message at 4,096 characters.
@@ -12,12 +12,13 @@ from typing import Final, TypeAlias, assert_never
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.reports import foreign, summary
-from repro_gate.reports.describe import command_label
-from repro_gate.reports.findings import Finding, token_findings
-from repro_gate.reports.foreign import Line, given
-from repro_gate.reports.logprob_findings import logprob_findings
-from repro_gate.reports.notes import Note, check_notes, logprob_notes, whole_notes
+from repro_gate.reports.findings import summary
+from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, whole_notes
+from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.findings.wording import command_label
+from repro_gate.reports.text import escape
+from repro_gate.reports.text.escape import Line, given
 
 LineOf: TypeAlias = Callable[[CellReport], tuple[str, int] | None]
 """The file of a cell's golden, as the workspace names it, and the line at which it drifted."""
@@ -83,8 +84,8 @@ def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotat
             said = "It was killed, timed out or never started."
             yield Annotation(level="error", title="The check left no result", message=said)
         case Unfinished(message=message, remedy=remedy):
-            said = "\n".join(map(foreign.one_line, message.splitlines()))
-            told = said if remedy is None else f"{said}\nRemedy: {foreign.message(remedy)}"
+            said = "\n".join(map(escape.one_line, message.splitlines()))
+            told = said if remedy is None else f"{said}\nRemedy: {escape.message(remedy)}"
             yield Annotation(level="error", title="The check could not run", message=told)
         case Finished(report=report):
             yield from _of_report(report, line_of)
@@ -106,7 +107,7 @@ def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
 def _of_finding(finding: Finding, line_of: LineOf) -> Annotation:
     # A plot is nothing without the columns of a fixed font.
     lines = [line for line in finding.details if line[0] != "draws"]
-    command = None if finding.command is None else foreign.one_line(finding.command)
+    command = None if finding.command is None else escape.one_line(finding.command)
     lines.extend(given(command_label(finding.word), command))
     return Annotation(
         level=_LEVELS[finding.outcome],
@@ -141,16 +142,16 @@ def _command(annotation: Annotation) -> str:
     properties: dict[str, str] = {}
     if annotation.place is not None:
         file, line = annotation.place
-        properties = {"file": foreign.one_line(file), "line": str(line)}
-    properties["title"] = foreign.clipped(annotation.title, _LONGEST_TITLE)
+        properties = {"file": escape.one_line(file), "line": str(line)}
+    properties["title"] = escape.clipped(annotation.title, _LONGEST_TITLE)
     named = ",".join(f"{name}={_escaped(text, _PROPERTY)}" for name, text in properties.items())
-    message = "\n".join(map(foreign.one_line, annotation.message.split("\n")))
+    message = "\n".join(map(escape.one_line, annotation.message.split("\n")))
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[: _LONGEST_MESSAGE - 1]}\N{HORIZONTAL ELLIPSIS}"
     return f"::{annotation.level} {named}::{_escaped(message, _DATA)}\n"
 
 
 def _escaped(text: str, escapes: Mapping[str, str]) -> str:
-    for character, escape in escapes.items():
-        text = text.replace(character, escape)
+    for character, replacement in escapes.items():
+        text = text.replace(character, replacement)
     return text

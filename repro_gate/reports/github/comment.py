@@ -1,6 +1,6 @@
-"""The comment on a pull request: what a reviewer needs within ten seconds, and all else folded.
+"""The comment on a pull request: what a reviewer needs at first sight, and all else folded.
 
-Whatever a report says, the text is within its limit, and nothing in it is alive but our own links.
+Whatever a report holds, the text is within its limit, and no link in it works but our own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,12 @@ from typing import Final
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import CommentState, Marker
 from repro_gate.core.evidence import Evidence, Finished
-from repro_gate.reports.foreign import clipped
+from repro_gate.reports.github.fit import Frame, fill, utf16_units
+from repro_gate.reports.github.headline import telling_of
 from repro_gate.reports.github.links import artifact_link, commit_link, run_words
-from repro_gate.reports.github.room import Frame, fill, utf16_units
 from repro_gate.reports.github.state import state_of
-from repro_gate.reports.github.telling import telling_of
-from repro_gate.reports.markdown_text import code, document
-
-Block = Sequence[str]
+from repro_gate.reports.text.escape import clipped
+from repro_gate.reports.text.markdown import Block, code, document
 
 LIMIT: Final = 65_000
 """In UTF-16 units, of which GitHub takes 65,536; each is at most 3 bytes of its 262,144."""

@@ -1,21 +1,19 @@
-"""The summary of a job: the whole report where there is room, and why it stands nowhere else."""
+"""The job summary: the whole report if it fits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import CommentState
 from repro_gate.core.evidence import Evidence, Finished
-from repro_gate.reports.foreign import clipped
 from repro_gate.reports.github.comment import cut_words, sources
+from repro_gate.reports.github.fit import Frame, fill, utf8_bytes
+from repro_gate.reports.github.headline import telling_of
 from repro_gate.reports.github.links import commit_link, run_words
-from repro_gate.reports.github.room import Frame, fill, utf8_bytes
 from repro_gate.reports.github.state import state_of
-from repro_gate.reports.github.telling import telling_of
 from repro_gate.reports.markdown import render_markdown
-from repro_gate.reports.markdown_text import code, document
-
-Block = Sequence[str]
+from repro_gate.reports.text.escape import clipped
+from repro_gate.reports.text.markdown import Block, code, document
 
 LIMIT: Final = 1_000_000
 """In bytes, of which GitHub takes 1,048,576; of a longer summary it shows nothing."""

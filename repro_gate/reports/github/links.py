@@ -1,15 +1,15 @@
-"""Links of ours: to a commit, to a run and to its artifact, and to nowhere else.
+"""Links to a commit, a run and its artifact.
 
-Addresses come from the environment of a job. What does not look as they do is shown as text.
+Addresses come from the environment of a job. One that does not look as it should is shown as text.
 """
 
 import re
 from typing import Final
 
 from repro_gate.core.ci import CiRun
-from repro_gate.reports.commands import command
-from repro_gate.reports.foreign import clipped
-from repro_gate.reports.markdown_text import code
+from repro_gate.reports.text.escape import clipped
+from repro_gate.reports.text.markdown import code
+from repro_gate.reports.text.shell import command
 
 _SERVER = re.compile(r"https?://[A-Za-z0-9.-]{1,100}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{1,50})?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,100}")

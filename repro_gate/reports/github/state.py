@@ -1,12 +1,68 @@
-"""What a run came to, as its comment says it: never better than what is known of the run."""
+"""The result of a run: its state, its verdicts in one line, and why there is none."""
 
-from typing import assert_never
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final, assert_never
 
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import CommentState
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
-from repro_gate.core.outcome import Outcome, decide
+from repro_gate.core.logprob_report import SuiteVerdict
+from repro_gate.core.logprob_verdicts import Agrees
+from repro_gate.core.outcome import ExitCode, Outcome, decide
 from repro_gate.core.report import GateReport
+from repro_gate.core.verdicts import Match
+from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
+from repro_gate.reports.findings.wording import WORDS
+from repro_gate.reports.text.escape import clipped
+from repro_gate.reports.text.format import plural
+from repro_gate.reports.text.markdown import Block, code, fence
+
+_PASSING: Final = (Match.word, Agrees.word)
+_WORDS: Final = (
+    *(word for word in dict.fromkeys((*WORDS, *LOGPROB_WORDS)) if word not in _PASSING),
+    *_PASSING,
+)
+
+
+def tally(report: GateReport) -> str:
+    """Return how many cells have each verdict, what is wrong first and bold, in our own words."""
+    given = Counter(report.counts)
+    for part in report.logprobs:
+        given.update(part.counts)
+    counted = {word: _counted(given[word], word) for word in _WORDS if given[word]}
+    found = [words for word, words in counted.items() if word not in _PASSING]
+    passing = [words for word, words in counted.items() if word in _PASSING]
+    wrong = ", ".join([*found, *_beyond_cells(report)])
+    told = [*([f"**{wrong}**"] if wrong else []), *([", ".join(passing)] if passing else [])]
+    return "; ".join(told) or "nothing was checked"
+
+
+def _beyond_cells(report: GateReport) -> Iterator[str]:
+    """Yield what is wrong and no verdict on a single cell."""
+    parts = report.logprobs
+    moved = sum(part.suite_test.verdict is SuiteVerdict.DRIFT for part in parts)
+    weights = sum(found.failed for part in parts for found in part.weights)
+    undetermined = sum(found.inconclusive for part in parts for found in part.weights)
+    controls = sum(control.failed for control in report.controls)
+    controls += sum(control.failed for part in parts for control in part.controls)
+    uncontrolled = sum(len(part.uncontrolled) for part in parts)
+    if moved:
+        yield f"{plural(moved, 'suite')} shifted as a whole"
+    if weights:
+        yield f"{plural(weights, 'set')} of weights not usable"
+    if undetermined:
+        yield f"{plural(undetermined, 'set')} of weights undetermined"
+    if controls:
+        yield f"{plural(controls, 'control')} without a difference"
+    if uncontrolled:
+        policies = "1 policy" if uncontrolled == 1 else f"{uncontrolled} policies"
+        yield f"{policies} without a control"
+
+
+def _counted(count: int, word: str) -> str:
+    # The one verdict that is a verb.
+    return f"{count} agree" if word == Agrees.word and count != 1 else f"{count} {word}"
 
 
 def state_of(evidence: Evidence | None, run: CiRun) -> CommentState:
@@ -42,3 +98,84 @@ def _state_of_report(report: GateReport) -> CommentState:
             return CommentState.BROKEN if report.interrupted else CommentState.INCONCLUSIVE
         case _:
             assert_never(outcome)
+
+
+_MOST_LINES: Final = 30
+_LONGEST_LINE: Final = 300
+_LONGEST_REMEDY: Final = 400
+_DOWNLOAD: Final = (
+    "Check the artifact download step of the commenting workflow: it needs the "
+    "permission `actions: read` and the name of the artifact. Artifacts expire."
+)
+_REASONS: Final = {
+    ExitCode.USAGE_INVALID: "invalid command line",
+    ExitCode.INPUT_INVALID: "a file is invalid",
+    ExitCode.INCONCLUSIVE: "nothing could be measured",
+    ExitCode.INTERRUPTED: "the check was interrupted",
+}
+
+
+def broken_words(evidence: Evidence | None, run: CiRun) -> str:
+    """Return why there is no verdict, in our own words."""
+    match evidence:
+        case None if _is_lost(run):
+            return "the result of the check could not be read"
+        case None:
+            return "the check left no result"
+        case Unfinished(exit_code=exit_code):
+            known = [reason for code, reason in _REASONS.items() if code == exit_code]
+            return known[0] if known else "the check could not run"
+        case Finished(report=report):
+            if is_contradicted(report, run):
+                return "the run's conclusion contradicts its report"
+            return "the check was interrupted"
+        case _:
+            assert_never(evidence)
+
+
+def broken_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
+    """Yield what happened, and what to do."""
+    match evidence:
+        case None:
+            yield from _nothing(run)
+        case Unfinished():
+            yield from _unfinished(evidence)
+        case Finished(report=report) if is_contradicted(report, run):
+            denial = _conclusion(run)
+            yield [f"The report shows a pass, which the run does not confirm. {denial}"]
+        case Finished(report=report):
+            yield [f"Partial results, not a verdict: {tally(report)}."]
+        case _:
+            assert_never(evidence)
+
+
+def _is_lost(run: CiRun) -> bool:
+    """Tell whether there has to be a result somewhere, for no run succeeds without one."""
+    return run.is_of_another and run.conclusion == "success"
+
+
+def _nothing(run: CiRun) -> Iterator[Block]:
+    if run.is_of_another:
+        yield [f"No result of the run could be read. {_conclusion(run)}"]
+    if not _is_lost(run):
+        ended = "It may have been killed, timed out or never started."
+        yield [
+            f"{ended} Nothing is known about this commit.",
+            "If the machine ran out of memory or time, give it more or shard the matrix.",
+        ]
+    if run.is_of_another:
+        yield [_DOWNLOAD]
+
+
+def _conclusion(run: CiRun) -> str:
+    said = "none" if run.conclusion is None else code(clipped(run.conclusion, 40))
+    return f"Conclusion of the run: {said}."
+
+
+def _unfinished(evidence: Unfinished) -> Iterator[Block]:
+    yield [f"The check ended with exit code {evidence.exit_code} and this message:"]
+    lines = [clipped(line, _LONGEST_LINE) for line in evidence.message.splitlines()]
+    more = len(lines) - _MOST_LINES
+    yield fence([*lines[:_MOST_LINES], *([f"and {more} more lines"] if more > 0 else [])], "text")
+    if evidence.remedy is not None:
+        yield [f"Remedy: {code(clipped(evidence.remedy, _LONGEST_REMEDY))}"]

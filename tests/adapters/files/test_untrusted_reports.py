@@ -13,9 +13,9 @@ from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.core.consistency import contradiction_in
 from repro_gate.core.outcome import exit_code_for
 from repro_gate.core.report import GateReport
+from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
-from repro_gate.reports.summary import render_summary
 from repro_gate.reports.terminal import render_terminal
 from tests.fakes.changed_data import changed, kinds_of_places_in, with_value
 from tests.fakes.evidence import render_json, report_of

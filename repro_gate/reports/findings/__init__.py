@@ -1,0 +1,1 @@
+"""Findings of both gates, their wording and their evidence."""

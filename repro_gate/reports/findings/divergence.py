@@ -1,0 +1,183 @@
+"""Where two generations diverge, and what a reader needs to judge it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.report import CellReport
+from repro_gate.core.text import spell
+from repro_gate.core.tokens import Generation, Token, text_of
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Unrecorded,
+    Vacuous,
+)
+
+_NEAR = 16
+"""How many tokens before and after a divergence are worth reading as text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A divergence between an expected and an observed side."""
+
+    divergence: Divergence
+    expected_by: str
+    """`golden` or `run 1`."""
+    observed_by: str
+    before: tuple[Token, ...]
+    """The tokens of the same place that both sides share."""
+    expected: tuple[Token, ...]
+    """From the divergence on."""
+    observed: tuple[Token, ...] | None
+    """From the divergence on; None when only the differing token was kept."""
+    margin: float | None
+    """Of run 1 of this check, in nats; None when it was not traced."""
+    golden_margin: float | None
+    """Of the golden, in nats; None when there is none or it was recorded without a trace."""
+    run: int | None
+    """The run that differs from run 1; None when it is the golden that differs."""
+    in_fresh_process: bool | None
+    """None when it is the golden that differs."""
+
+    @property
+    def context(self) -> str:
+        """What both sides say just before they part."""
+        return text_of(self.before[-_NEAR:])
+
+    @property
+    def expected_continuation(self) -> str:
+        """What the expected side says from the divergence on."""
+        return text_of(self.expected[:_NEAR])
+
+    @property
+    def observed_continuation(self) -> str | None:
+        """What the observed side says from the divergence on."""
+        return None if self.observed is None else text_of(self.observed[:_NEAR])
+
+
+def explain(cell: CellReport) -> Explanation | None:
+    """Return where the two sides of a verdict part, or None when nothing was seen to differ."""
+    match cell.verdict:
+        case Drift(golden=golden, divergence=divergence):
+            return explain_change(golden.generation, cell.generation, divergence)
+        case Nondeterministic() as verdict:
+            return _of_runs(verdict, cell.generation)
+        case Match() | Unrecorded() | Vacuous() | Inconclusive():
+            return None
+        case _:
+            assert_never(cell.verdict)
+
+
+def explain_change(
+    golden: Generation, observed: Generation | None, divergence: Divergence
+) -> Explanation:
+    """Return where a generation diverges from its golden."""
+    expected, position = _tokens(golden, divergence.place), divergence.position
+    return Explanation(
+        divergence=divergence,
+        expected_by="golden",
+        observed_by="observed",
+        before=expected[:position],
+        expected=expected[position:],
+        observed=None if observed is None else _tokens(observed, divergence.place)[position:],
+        margin=_margin(observed, divergence),
+        golden_margin=_margin(golden, divergence),
+        run=None,
+        in_fresh_process=None,
+    )
+
+
+def where(divergence: Divergence) -> str:
+    """Return the place of a divergence, counted from 0 as the lists of a golden are."""
+    return f"{divergence.place.value}[{divergence.position}]"
+
+
+def spell_token(token: Token | None) -> str:
+    """Return a token as its id and its text; None is the end of a sequence."""
+    return "(end of sequence)" if token is None else f'{token.id} "{spell(token.data)}"'
+
+
+def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
+    """Return a divergence as labelled lines of printable text."""
+    expected, observed = explanation.expected_by, explanation.observed_by
+    divergence = explanation.divergence
+    lines = [
+        ("context", f'"{explanation.context}"' if divergence.position else "none (first token)"),
+        (expected, spell_token(divergence.expected)),
+        (observed, spell_token(divergence.observed)),
+    ]
+    if explanation.expected:
+        lines.append((f"{expected} continues", f'"{explanation.expected_continuation}"'))
+    if explanation.observed:
+        lines.append((f"{observed} continues", f'"{explanation.observed_continuation}"'))
+    margin = margin_words(explanation)
+    return tuple(lines) if margin is None else (*lines, ("margin", margin))
+
+
+def margin_words(explanation: Explanation) -> str | None:
+    """Return how far the best token was ahead of the second, as far as that was traced."""
+    margins = (("here", explanation.margin), ("in the golden", explanation.golden_margin))
+    said = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]
+    return f"{', '.join(said)} (0 is a tie)" if said else None
+
+
+def _of_runs(verdict: Nondeterministic, first: Generation | None) -> Explanation:
+    divergence = verdict.divergence
+    expected = () if first is None else _tokens(first, divergence.place)
+    return Explanation(
+        divergence=divergence,
+        expected_by="run 1",
+        observed_by=f"run {verdict.run}",
+        before=expected[: divergence.position],
+        expected=expected[divergence.position :],
+        observed=None,
+        margin=_margin(first, divergence),
+        golden_margin=None,
+        run=verdict.run,
+        in_fresh_process=verdict.in_fresh_process,
+    )
+
+
+def _tokens(generation: Generation, place: Place) -> tuple[Token, ...]:
+    match place:
+        case Place.PROMPT:
+            return generation.prompt
+        case Place.OUTPUT:
+            return generation.tokens
+        case _:
+            assert_never(place)
+
+
+def _margin(generation: Generation | None, divergence: Divergence) -> float | None:
+    if generation is None or divergence.place is Place.PROMPT:
+        return None
+    choices = generation.trace[divergence.position : divergence.position + 1]
+    return choices[0].margin if choices else None
+
+
+_BEFORE = 3
+_AFTER = 4
+"""Tokens shown on each side from the divergence on; behind it the two are not aligned."""
+
+
+def token_diff(explanation: Explanation) -> Iterator[str]:
+    """Yield the tokens around the divergence as the lines of a diff, printable."""
+    position = explanation.divergence.position
+    before = explanation.before[-_BEFORE:]
+    yield from _token_lines(" ", position - len(before), before)
+    # Of a run that was not kept there is one token; more on the other side would look like an end.
+    after = 1 if explanation.observed is None else _AFTER
+    expected = explanation.expected[:after] or [explanation.divergence.expected]
+    observed = (explanation.observed or ())[:after] or [explanation.divergence.observed]
+    yield from _token_lines("-", position, expected)
+    yield from _token_lines("+", position, observed)
+
+
+def _token_lines(sign: str, start: int, tokens: Sequence[Token | None]) -> Iterator[str]:
+    for position, token in enumerate(tokens, start):
+        yield f"{sign} [{position}] {spell_token(token)}"

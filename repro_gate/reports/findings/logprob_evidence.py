@@ -1,0 +1,211 @@
+"""What was measured of a cell's log-probabilities: labelled lines, and a plot of the draws."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import assert_never
+
+from repro_gate.core.logprob_report import LogprobCellReport, OutlierDraw
+from repro_gate.core.logprob_verdicts import (
+    Agrees,
+    Effect,
+    Evidence,
+    Invalid,
+    Outlying,
+    Shifted,
+    TokenShift,
+)
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.reports.text.escape import cut, message, one_line
+from repro_gate.reports.text.format import chance, nats, plural, shifted
+
+WIDTH = 60
+_LABEL = 10
+_COUNT = 4
+"""Columns that a count may need beyond the axis."""
+_COLUMNS = WIDTH - _LABEL - _COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """A range in nats, and the columns that show it."""
+
+    low: float
+    high: float
+
+    def column(self, value: float) -> int:
+        """Return where a value of the range stands; the middle when the range is but a point."""
+        span = self.high - self.low
+        if not 0 < span < math.inf:
+            return _COLUMNS // 2
+        return round((value - self.low) / span * (_COLUMNS - 1))
+
+
+def plot(cell: LogprobCellReport) -> tuple[str, ...]:
+    """Return the plot of a cell, each line at most `WIDTH` wide; empty without a baseline.
+
+    It is of the sum, or of the token that decided.
+
+    A single draw is an `o`; several in one place are their count.
+    """
+    if isinstance(cell.verdict, Shifted) and cell.verdict.effect.deciding.token is not None:
+        deciding, token = cell.verdict.effect.deciding, cell.verdict.effect.deciding.token
+        return _plot(deciding.calibration, deciding.draws, (token.expected, deciding.band))
+    if cell.center is None or cell.band is None:
+        return ()
+    outliers = tuple(draw.total for draw in cell.outliers)
+    return _plot(cell.calibration, cell.totals, (cell.center, cell.band), outliers)
+
+
+def _plot(
+    calibration: Sequence[float],
+    here: Sequence[float],
+    allowed: tuple[float, float],
+    outliers: Sequence[float] = (),
+) -> tuple[str, ...]:
+    """Return the plot of draws beside a center and how far from it the median may be."""
+    center, band = allowed
+    edges = (center - band, center, center + band)
+    axis = _axis((*calibration, *here, *outliers, *edges))
+    rows = (
+        ("baseline", _row(calibration, axis)),
+        ("here", _row(here, axis)),
+        *((("outliers", _row(outliers, axis)),) if outliers else ()),
+        ("allowed", _band([axis.column(edge) for edge in edges])),
+        ("nats", _ends(axis)),
+    )
+    return tuple(f"{label:<{_LABEL}}{row}".rstrip() for label, row in rows)
+
+
+def _axis(values: Iterable[float]) -> _Axis:
+    known = list(values)
+    return _Axis(min(known), max(known))
+
+
+def _row(values: Sequence[float], axis: _Axis) -> str:
+    """Return a mark for each place at which draws fell, with a blank between each two."""
+    row = ""
+    start, count = 0, 0
+    for column in sorted(map(axis.column, values)):
+        if count and column <= start + len(_mark(count)):
+            count += 1
+        else:
+            row += _mark(count)
+            start, count = column, 1
+            row = row.ljust(start)
+    return row + _mark(count)
+
+
+def _mark(count: int) -> str:
+    return "" if count == 0 else "o" if count == 1 else str(count)
+
+
+def _band(columns: Sequence[int]) -> str:
+    left, center, right = columns
+    row = [" "] * left + ["-"] * (right - left + 1)
+    # The center last: where the band is narrower than a column, it is what matters.
+    row[left], row[right], row[center] = "[", "]", "|"
+    return "".join(row)
+
+
+def _ends(axis: _Axis) -> str:
+    low, high = nats(axis.low), nats(axis.high)
+    if axis.low == axis.high:
+        return low.rjust(_COLUMNS // 2 + 1)
+    return f"{low} {'.' * (_COLUMNS - len(low) - len(high) - 2)} {high}"
+
+
+def logprob_evidence(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
+    """Return what a reader needs to judge a verdict."""
+    match cell.verdict:
+        case Shifted() as verdict:
+            return (*_shifted(verdict, cell), *outlier_lines(cell))
+        case Outlying():
+            return (*_draws(cell), *outlier_lines(cell))
+        case Invalid(position=position, count=count):
+            place = () if position is None else (("token", f"[{position}] of the response"),)
+            return (*place, ("draws", plural(count, "invalid draw")))
+        case Agrees() | Unrecorded() | Inconclusive():
+            return ()
+        case _:
+            assert_never(cell.verdict)
+
+
+def outlier_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
+    """Return every outlier of a cell with the tokens that caused it."""
+    return tuple(line for outlier in cell.outliers for line in _outlier(outlier))
+
+
+def effect_words(effect: Effect) -> str:
+    """Return an effect in one line."""
+    return f"{shifted(effect.deciding.shift)} nats{_of_token(effect)}, {_p_words(effect)}"
+
+
+def shift_of(cell: LogprobCellReport) -> float | None:
+    """Return how far the median of the draws is from the center; None without draws or center."""
+    return median(cell.totals) - cell.center if cell.totals and cell.center is not None else None
+
+
+def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
+    effect = verdict.effect
+    yield "evidence", f"{_p_words(effect)}, in two looks"
+    yield from _moved(effect)
+    yield from _draws(cell)
+    yield from _tokens(effect.tokens)
+    if not verdict.provenance:
+        yield "changed", "nothing recorded with the baseline"
+
+
+def _moved(effect: Effect) -> Iterator[tuple[str, str]]:
+    """Yield what left its band first, and after a token the sum."""
+    total = f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
+    token, deciding = effect.deciding.token, effect.deciding
+    if token is None:
+        yield "shift", total
+    else:
+        moved = f"{shifted(deciding.shift)} nats of token {token.position}"
+        yield "shift", f"{moved}; its band is {nats(deciding.band)}; the draws are of this token"
+        yield "sum", total
+
+
+def _of_token(effect: Effect) -> str:
+    token = effect.deciding.token
+    return "" if token is None else f" of token {token.position}"
+
+
+def _p_words(effect: Effect) -> str:
+    match effect.evidence:
+        case Evidence.COINCIDENCES:
+            shown_by = "coincidences"
+        case Evidence.SUM:
+            shown_by = "the sum"
+        case Evidence.TOKENS:
+            shown_by = "single tokens"
+        case _:
+            assert_never(effect.evidence)
+    return f"p = {chance(effect.p_value)} after Holm, by {shown_by}"
+
+
+def _draws(cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
+    return (("draws", row) for row in plot(cell))
+
+
+def _tokens(tokens: Iterable[TokenShift]) -> Iterator[tuple[str, str]]:
+    return cut("token", [one_line(_token(token)) for token in tokens])
+
+
+def _token(token: TokenShift) -> str:
+    piece = message(str(token.piece))
+    values = f"{nats(token.expected)} -> {nats(token.observed)} nats ({shifted(token.shift)})"
+    return f"[{token.position}] {piece}  {values}"
+
+
+def _outlier(outlier: OutlierDraw) -> Iterator[tuple[str, str]]:
+    distance = abs(outlier.total - outlier.center)
+    place = f"{nats(distance)} from the center {nats(outlier.center)}"
+    ordinary = f"where up to {nats(outlier.bound)} is expected"
+    yield "outlier", f"{nats(outlier.total)} nats, {place}, {ordinary}; redrawn"
+    yield from _tokens(outlier.tokens)
+    if outlier.request_id:
+        yield "request", message(outlier.request_id)

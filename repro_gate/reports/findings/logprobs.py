@@ -1,0 +1,161 @@
+"""The findings of a suite of log-probabilities."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
+from repro_gate.core.logprob_verdicts import Agrees, Invalid, Outlying, Shifted
+from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.report import GateReport
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.reports.findings.logprob_evidence import logprob_evidence
+from repro_gate.reports.findings.logprob_wording import (
+    LOGPROB_WORDS,
+    advise_logprobs,
+    advise_matrix,
+    advise_weights,
+    claim,
+    describe_logprob_control,
+    describe_logprobs,
+    describe_matrix,
+    matrix_evidence,
+    outcome_of_weights,
+    pair_words,
+    reason,
+    weight_evidence,
+)
+from repro_gate.reports.findings.tokens import Finding, is_unknown, orphan_findings
+from repro_gate.reports.findings.wording import Description
+from repro_gate.reports.text import shell
+from repro_gate.reports.text.escape import escaped_lines, one_line
+
+_CHECK = "repro-gate check"
+_RECORD = "repro-gate record-baseline"
+_DEAD = "Find out whether the API reads the prompt at all; until then a pass means nothing."
+
+
+def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[Finding, ...]:
+    """Return what does not agree: the suite first, the worst verdicts next, the unknown last."""
+    found = [
+        *_whole(part, report),
+        *_cells(part, report),
+        *orphan_findings(part.orphans, "baseline", f"{_record(report)} --prune"),
+        *_controls(part, report),
+        *_weights(part, report),
+    ]
+    return tuple(sorted(found, key=is_unknown))
+
+
+def _whole(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
+    if part.suite_test.verdict is SuiteVerdict.DRIFT:
+        yield Finding(
+            word="drift",
+            ids=(one_line(f"{part.suite} as a whole"),),
+            description=Description(claim=describe_matrix(part.suite_test)),
+            lines=escaped_lines(matrix_evidence(part.suite_test, part.tolerance)),
+            advice=advise_matrix(part.suite_test.verdict),
+            command=f"{_record(report)} {_suite(part)} --again",
+            repeat=_repeat(part, report),
+        )
+
+
+def _cells(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
+    groups: dict[Hashable, list[LogprobCellReport]] = defaultdict(list)
+    differing = [cell for cell in part.cells if not isinstance(cell.verdict, Agrees)]
+    for cell in sorted(differing, key=lambda cell: LOGPROB_WORDS.index(cell.verdict.word)):
+        groups[cell.verdict.word, describe_logprobs(cell), logprob_evidence(cell)].append(cell)
+    ids = _Ids(all=_sorted(part.cells), differing=_sorted(differing))
+    for cells in groups.values():
+        yield _cell_finding(cells, part, report, ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ids:
+    """What a command may select by mistake; sorted."""
+
+    all: Sequence[str]
+    differing: Sequence[str]
+
+
+def _sorted(cells: Iterable[LogprobCellReport]) -> Sequence[str]:
+    return sorted({cell.id for cell in cells})
+
+
+def _cell_finding(
+    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport, ids: _Ids
+) -> Finding:
+    first = cells[0]
+    return Finding(
+        word=first.verdict.word,
+        ids=tuple(one_line(cell.id) for cell in cells),
+        outcome=outcome_of_verdict(first.verdict),
+        description=describe_logprobs(first),
+        lines=escaped_lines(logprob_evidence(first)),
+        advice=advise_logprobs(first.verdict),
+        command=_command(cells, part, report, ids),
+        repeat=_repeat(part, report, *(cell.id for cell in cells)),
+        recorded="baseline",
+    )
+
+
+def _command(
+    cells: Sequence[LogprobCellReport], part: LogprobReport, report: GateReport, ids: _Ids
+) -> str | None:
+    mine = [cell.id for cell in cells]
+    match cells[0].verdict:
+        case Shifted():
+            # Recording again changes every cell that the pattern selects.
+            selected = shell.only(mine, ids.all, "--again")
+            return f"{_record(report)} {_suite(part)} {selected}"
+        case Unrecorded():
+            return f"{_record(report)} {_suite(part)} {shell.only(mine, ids.differing)}"
+        case Agrees() | Outlying() | Invalid() | Inconclusive():
+            return None
+        case _:
+            assert_never(cells[0].verdict)
+
+
+def _record(report: GateReport) -> str:
+    return shell.command(_RECORD, report.repeat_with)
+
+
+def _repeat(part: LogprobReport, report: GateReport, *ids: str) -> str:
+    check = f"{shell.command(_CHECK, report.repeat_with)} {_suite(part)}"
+    # To measure more cells than these costs more, and changes nothing.
+    return f"{check} {shell.only(ids, ())}" if ids else check
+
+
+def _suite(part: LogprobReport) -> str:
+    return f"--suite {shell.quoted(part.suite)}"
+
+
+def _controls(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
+    for control in part.controls:
+        if control.failed:
+            yield Finding(
+                word="control",
+                ids=(one_line(control.cell),),
+                description=Description(claim=describe_logprob_control(control)),
+                advice=_DEAD,
+                repeat=_repeat(part, report),
+            )
+
+
+def _weights(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
+    for found in part.weights:
+        outcome = outcome_of_weights(found)
+        if outcome is not Outcome.PASSED:
+            words = f"{claim(found)[0].lower()}{claim(found)[1:]}"
+            yield Finding(
+                word="weights",
+                ids=(one_line(pair_words(found)),),
+                outcome=outcome,
+                description=Description(
+                    claim=f"{words[0].lower()}{words[1:]}", reason=reason(found)
+                ),
+                lines=escaped_lines(weight_evidence(found)),
+                advice=advise_weights(found),
+                repeat=_repeat(part, report),
+            )

@@ -1,0 +1,95 @@
+"""Notes: facts worth knowing about a check that never change its outcome."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
+from repro_gate.core.logprob_verdicts import Effect, Outlying, Shifted
+from repro_gate.core.report import GateReport, NoteOrigin
+from repro_gate.reports.findings.logprob_evidence import effect_words, outlier_lines
+from repro_gate.reports.findings.logprob_summary import changes
+from repro_gate.reports.findings.logprob_wording import (
+    BELOW_FLOOR,
+    WITHIN_BAND,
+    describe_matrix,
+    matrix_evidence,
+)
+from repro_gate.reports.text.escape import Escaped, Line, cut, escaped_lines, message, one_line
+from repro_gate.reports.text.format import nats, percent, plural
+
+_MAX_STRANGE = 3
+"""Cells whose outliers are listed in a note; report.json has all."""
+
+_CLAIMS = {
+    NoteOrigin.GATE: "the check found something that does not change the outcome",
+    NoteOrigin.ENGINE: "the engine reported something that does not change the outcome",
+    NoteOrigin.SERVER: "the server's answers show something that does not change the outcome",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is worth knowing, and no reason to fail."""
+
+    claim: str
+    """Without untrusted text."""
+    subject: Escaped
+    lines: tuple[Line, ...]
+
+
+def check_notes(report: GateReport) -> Iterator[Note]:
+    """Yield the notes of the whole check; those with the same message as one."""
+    groups: dict[tuple[NoteOrigin, str], list[Escaped]] = defaultdict(list)
+    for note in report.notes:
+        groups[note.origin, note.message].append(one_line(note.about))
+    for (origin, text), about in groups.items():
+        more = f" and {len(about) - 1} more" if len(about) > 1 else ""
+        yield Note(
+            claim=_CLAIMS[origin],
+            subject=one_line(f"{about[0]}{more}"),
+            lines=(*cut("about", about), ("message", message(text))),
+        )
+
+
+def whole_notes(part: LogprobReport) -> Iterator[Note]:
+    """Yield the change of a suite as a whole that is too small to count."""
+    if part.suite_test.verdict is SuiteVerdict.CHANGED:
+        subject = one_line(f"{part.suite} as a whole")
+        figures = escaped_lines(matrix_evidence(part.suite_test, part.tolerance))
+        yield Note(claim=describe_matrix(part.suite_test), subject=subject, lines=figures)
+
+
+def logprob_notes(part: LogprobReport) -> Iterator[Note]:
+    """Yield changes of cells that are too small to count, and outliers that are too few."""
+    floor = part.tolerance.floor_nats
+    small = [found for found in changes(part) if abs(found[1].deciding.shift) <= floor]
+    larger = [found for found in changes(part) if abs(found[1].deciding.shift) > floor]
+    yield from _changes(f"{BELOW_FLOOR} ({nats(floor)} nats)", small)
+    yield from _changes(WITHIN_BAND, larger)
+    strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]
+    if strange:
+        allowed = percent(part.tolerance.max_outlier_rate)
+        claim = f"outliers were redrawn; above {allowed} of all draws they are a finding"
+        lines = [line for cell in strange[:_MAX_STRANGE] for line in _outliers_of(cell)]
+        if len(strange) > _MAX_STRANGE:
+            lines.append(("cell", f"and {len(strange) - _MAX_STRANGE} more"))
+        subject = one_line(plural(len(strange), "cell"))
+        yield Note(claim=claim, subject=subject, lines=escaped_lines(lines))
+
+
+def _changes(claim: str, changed: Sequence[tuple[LogprobCellReport, Effect]]) -> Iterator[Note]:
+    if changed:
+        words = [one_line(f"{cell.id}  {effect_words(effect)}") for cell, effect in changed]
+        subject = one_line(plural(len(changed), "cell"))
+        yield Note(claim=claim, subject=subject, lines=tuple(cut("cell", words)))
+
+
+def _is_told(cell: LogprobCellReport) -> bool:
+    """Tell whether the outliers of a cell stand in its own finding."""
+    return isinstance(cell.verdict, Outlying | Shifted)
+
+
+def _outliers_of(cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
+    yield "cell", cell.id
+    yield from outlier_lines(cell)

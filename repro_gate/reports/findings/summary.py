@@ -1,0 +1,139 @@
+"""A check as a whole, in the sentences of every report."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.report import CellReport, GateReport, Timing
+from repro_gate.core.verdicts import Match, Nondeterministic
+from repro_gate.reports.findings import logprob_summary
+from repro_gate.reports.findings.wording import WORDS
+from repro_gate.reports.text import escape
+from repro_gate.reports.text.escape import Spell
+from repro_gate.reports.text.format import plural
+
+
+def render_summary(report: GateReport) -> str:
+    """Return the check in one plain line."""
+    partial = " (partial)" if report.interrupted else ""
+    parts = [count_words(report.counts) or "nothing was checked"] if has_tokens(report) else []
+    if any(control.divergence is None for control in report.controls):
+        parts.append(control_words(report))
+    parts.extend(map(logprob_summary.summary_words, report.logprobs))
+    return f"{decide(report).value}{partial}: {'; '.join(parts)}; {time_words(report)}"
+
+
+def outcome_words(report: GateReport, *, name: Spell = escape.one_line) -> str:
+    """Return why the outcome is what it is.
+
+    Args:
+        report: what was found.
+        name: makes the name of a suite safe where the words will stand.
+    """
+    cells = report.cells
+    outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
+    findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
+    orphans = len(report.orphans)
+    reasons = (
+        (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
+        (orphans, f"{plural(orphans, 'golden')} without a cell"),
+        (any(each.divergence is None for each in report.controls), control_words(report)),
+        (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
+        *(
+            (bool(words), f"{name(part.suite)}: {words}")
+            for part in report.logprobs
+            for words in [logprob_summary.reasons(part, name=name)]
+        ),
+        (report.interrupted, "interrupted before the end"),
+        (not report.measured, "nothing was measured"),
+    )
+    said = [words for holds, words in reasons if holds]
+    return "; ".join(said) or _pass_words(report, name)
+
+
+def has_tokens(report: GateReport) -> bool:
+    """Tell whether to speak of tokens at all: not when only log-probabilities were checked."""
+    return bool(report.cells or report.orphans) or not report.logprobs
+
+
+def count_words(counts: Mapping[str, int]) -> str:
+    """Return how many cells have each verdict that was given at all."""
+    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts.get(word))
+
+
+def by_model(report: GateReport) -> Mapping[str, Sequence[CellReport]]:
+    """Return the cells of each model, in the order of the report."""
+    models: dict[str, list[CellReport]] = {}
+    for cell in report.cells:
+        models.setdefault(cell.cell.model, []).append(cell)
+    return models
+
+
+def run_words(cells: Sequence[CellReport]) -> str:
+    """Return how many cells were run how often."""
+    runs = [cell.runs for cell in cells]
+    if len(set(runs)) == 1:
+        return f"{plural(len(cells), 'cell')} x {plural(runs[0], 'run')}"
+    return f"{plural(len(cells), 'cell')}, {plural(sum(runs), 'run')}"
+
+
+def agreement_words(cells: Sequence[CellReport]) -> str:
+    """Return how far runs equalled each other, and how far they equalled the golden."""
+    matching = [cell for cell in cells if isinstance(cell.verdict, Match)]
+    counts = Counter(cell.verdict.word for cell in cells)
+    verdicts = "all match" if len(matching) == len(cells) else count_words(counts)
+    return f"{repetition_words(cells)}, {verdicts}"
+
+
+def repetition_words(cells: Sequence[CellReport]) -> str:
+    """Return how far runs equalled each other; one run has nothing to equal."""
+    repeated = [cell for cell in cells if cell.runs > 1]
+    if not repeated:
+        return "none repeated"
+    identical = [cell for cell in repeated if not isinstance(cell.verdict, Nondeterministic)]
+    if len(identical) == len(cells):
+        return "all identical"
+    return f"{len(identical)} of {len(cells)} identical"
+
+
+def control_words(report: GateReport) -> str:
+    """Return how many controls showed a difference."""
+    controls = report.controls
+    if not controls:
+        return "no control was run"
+    failed = sum(control.failed for control in controls)
+    unknown = sum(control.problem is not None for control in controls)
+    if failed:
+        return f"{failed} of {plural(len(controls), 'control')} did not differ"
+    if unknown:
+        return f"{unknown} of {plural(len(controls), 'control')} could not be run"
+    return f"{plural(len(controls), 'control')}, all differ"
+
+
+def time_words(report: GateReport) -> str:
+    """Return the time by the clock, and how much of it was the engine's, where there was one."""
+    timing = report.timing
+    wall = f"wall {seconds(timing.wall_s)}"
+    return f"{wall}, engine {seconds(timing.engine_s)}" if has_engine(report) else wall
+
+
+def has_engine(report: GateReport) -> bool:
+    """Tell whether an engine's time means anything: not when all was drawn at hosted APIs."""
+    return has_tokens(report) or report.timing.engine_s > 0
+
+
+def ratio_words(timing: Timing) -> str:
+    """Return the engine's part of the time; above 1 when devices worked side by side."""
+    return f"{timing.engine_s / timing.wall_s:.2f}" if timing.wall_s > 0 else "not known"
+
+
+def seconds(value: float) -> str:
+    """Return a time; milliseconds show when nothing was really run."""
+    return f"{value:.3f} s"
+
+
+def _pass_words(report: GateReport, name: Spell) -> str:
+    cells = plural(len(report.cells), "cell")
+    tokens = [f"{cells} measured, and all match"] if has_tokens(report) else []
+    parts = [f"{name(part.suite)}: {logprob_summary.pass_words(part)}" for part in report.logprobs]
+    return "; ".join([*tokens, *parts])

@@ -1,0 +1,243 @@
+"""The findings of the token gate; cells that differ in nothing else share one."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from repro_gate.core.judgement import doubt
+from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphan,
+    Unrecorded,
+    Vacuous,
+)
+from repro_gate.reports.findings.divergence import Explanation, evidence, explain
+from repro_gate.reports.findings.wording import (
+    WORDS,
+    Description,
+    advise,
+    advise_factor,
+    advise_orphan,
+    describe,
+    describe_control,
+    describe_former,
+    describe_orphan,
+)
+from repro_gate.reports.text import shell
+from repro_gate.reports.text.escape import (
+    Escaped,
+    Line,
+    change_line,
+    cut,
+    escaped_lines,
+    given,
+    one_line,
+)
+from repro_gate.reports.text.format import plural
+
+_CHECK = "repro-gate check"
+_UPDATE = "repro-gate update-snapshots"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that failed or was not measured, for one cell or for several in the same way."""
+
+    word: str
+    """The verdict, or the kind of check that failed."""
+    ids: tuple[Escaped, ...]
+    """Of the cells, or the one name of what else failed."""
+    noun: str = "cell"
+    """What the ids are of."""
+    outcome: Outcome = Outcome.FAILED
+    description: Description
+    former: Escaped | None = None
+    """How the tokens compare with the goldens of other definitions."""
+    lines: tuple[Line, ...] = ()
+    """The evidence."""
+    advice: str
+    command: str | None = None
+    """Accepts the finding; None when it has to be fixed instead."""
+    repeat: str | None = None
+    """Measures it again; None when there is nothing to measure."""
+    recorded: str = "golden"
+    """What the check compared with: a golden or a baseline."""
+    explanation: Explanation | None = None
+    """Where the tokens of the first cell diverge."""
+    cells: tuple[CellReport, ...] = ()
+    """Of the token gate; all statements hold for the first."""
+
+    @property
+    def listed(self) -> tuple[Escaped, ...]:
+        """The ids to list, as the subject names a single one."""
+        return self.ids if len(self.ids) > 1 else ()
+
+    @property
+    def subject(self) -> Escaped:
+        """The only id, or how many there are."""
+        return one_line(plural(len(self.ids), self.noun)) if self.listed else self.ids[0]
+
+    @property
+    def details(self) -> Iterator[Line]:
+        """The finding as labelled lines, without its claim and its commands."""
+        yield from given("reason", self.description.reason)
+        yield from given("tokens", self.former)
+        yield from cut("cell", self.listed)
+        yield from self.lines
+        yield from cut("changed", [change_line(change) for change in self.description.suspects])
+        yield from given("remedy", self.description.remedy)
+        yield "what to do", one_line(self.advice)
+
+
+def is_unknown(finding: Finding) -> bool:
+    """Tell whether a finding is about something that was not measured."""
+    return finding.outcome is Outcome.INCONCLUSIVE
+
+
+def token_findings(report: GateReport) -> tuple[Finding, ...]:
+    """Return what does not match: the worst verdicts first, what was not measured last."""
+    unmatched = [cell for cell in report.cells if not isinstance(cell.verdict, Match)]
+    groups: dict[Hashable, list[CellReport]] = defaultdict(list)
+    for cell in sorted(unmatched, key=lambda cell: WORDS.index(cell.verdict.word)):
+        groups[_key(cell)].append(cell)
+    others = sorted({cell.id for cell in unmatched})
+    cells = (_cell_finding(group, report, others) for group in groups.values())
+    orphans = orphan_findings(report.orphans, "golden", f"{_update(report)} --prune")
+    return tuple(sorted([*cells, *orphans, *_control_findings(report)], key=is_unknown))
+
+
+def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> Iterator[Finding]:
+    """Yield one finding for all goldens, or all baselines, that no cell uses.
+
+    Args:
+        orphans: of a report.
+        recorded: `golden` or `baseline`.
+        command: removes them.
+    """
+    if orphans:
+        yield Finding(
+            word=Orphan.word,
+            ids=tuple(one_line(orphan.id) for orphan in orphans),
+            noun=recorded,
+            description=describe_orphan(recorded),
+            advice=advise_orphan(recorded),
+            command=command,
+            recorded=recorded,
+        )
+
+
+def accepting_all(report: GateReport) -> str:
+    """Return the command that accepts every finding that can be accepted by measuring it."""
+    cells = [cell for cell in report.cells if _is_acceptable(cell, report)]
+    return " ".join([_update(report), *_suites(cells)])
+
+
+def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
+    """Yield the cells of each model whose several findings one command accepts, and it."""
+    of_model: dict[str, list[Finding]] = defaultdict(list)
+    for finding in token_findings(report):
+        if finding.cells and _is_acceptable(finding.cells[0], report):
+            for model in dict.fromkeys(cell.cell.model for cell in finding.cells):
+                of_model[model].append(finding)
+    others = sorted({cell.id for cell in report.cells if not isinstance(cell.verdict, Match)})
+    for model, found in of_model.items():
+        cells = [
+            cell
+            for finding in found
+            for cell in finding.cells
+            if cell.cell.model == model and _is_acceptable(cell, report)
+        ]
+        if len(found) > 1 and shell.pattern_of([cell.id for cell in cells], others) is not None:
+            selected = shell.only([cell.id for cell in cells], others)
+            yield cells, " ".join([_update(report), *_suites(cells), selected])
+
+
+def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
+    """Return whether an update would record what was seen: not of a model that is doubted."""
+    if not isinstance(cell.verdict, Drift | Unrecorded):
+        return False
+    controls = (control for control in report.controls if control.model == cell.cell.model)
+    return not isinstance(doubt(cell.cell, controls), Vacuous)
+
+
+def _key(cell: CellReport) -> Hashable:
+    """Return what two cells share when they are one finding."""
+    explanation = explain(cell)
+    if explanation is None:
+        return cell.verdict.word, describe(cell), None
+    # The tokens before, and the margin of the choice, may differ where all else is the same.
+    parted = replace(explanation, before=(), margin=None, golden_margin=None)
+    return cell.verdict.word, describe(cell), parted
+
+
+def _cell_finding(
+    cells: Sequence[CellReport], report: GateReport, others: Sequence[str]
+) -> Finding:
+    first = cells[0]
+    former, explanation = describe_former(cells), explain(first)
+    return Finding(
+        word=first.verdict.word,
+        ids=tuple(one_line(cell.id) for cell in cells),
+        outcome=outcome_of_verdict(first.verdict),
+        description=describe(first),
+        former=None if former is None else one_line(former),
+        lines=escaped_lines(evidence(explanation)) if explanation else (),
+        advice=advise(first.verdict),
+        command=_command(cells, report, others),
+        repeat=_repeat(cells, report),
+        explanation=explanation,
+        cells=tuple(cells),
+    )
+
+
+def _control_findings(report: GateReport) -> Iterator[Finding]:
+    """Yield the failed controls that no vacuous cell shows."""
+    shown = {
+        (cell.cell.model, cell.verdict.factor)
+        for cell in report.cells
+        if isinstance(cell.verdict, Vacuous)
+    }
+    for control in report.controls:
+        cell, factor = control.contrast.cell, control.contrast.factor
+        if control.failed and (control.model, factor) not in shown:
+            yield Finding(
+                word="control",
+                ids=(one_line(f"{cell.id} with another {factor}"),),
+                description=Description(claim=describe_control(control)),
+                advice=advise_factor(factor),
+                repeat=shell.command(_CHECK, report.repeat_with),
+            )
+
+
+def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[str]) -> str | None:
+    match cells[0].verdict:
+        case Drift() | Unrecorded():
+            accepted = [cell for cell in cells if _is_acceptable(cell, report)]
+            selected = shell.only([cell.id for cell in accepted], others)
+            return " ".join([_update(report), *_suites(accepted), selected]) if accepted else None
+        case Match() | Nondeterministic() | Vacuous() | Inconclusive():
+            return None
+        case _:
+            assert_never(cells[0].verdict)
+
+
+def _repeat(cells: Sequence[CellReport], report: GateReport) -> str:
+    check = shell.command(_CHECK, report.repeat_with)
+    # To measure more cells than these takes longer, and changes nothing.
+    return " ".join([check, *_suites(cells), shell.only([cell.id for cell in cells], ())])
+
+
+def _suites(cells: Sequence[CellReport]) -> Iterable[str]:
+    # Without its suite a cell is not found, unless the suite is one of the default ones.
+    names = dict.fromkeys(cell.suite for cell in cells)
+    return (f"--suite {shell.quoted(name)}" for name in names)
+
+
+def _update(report: GateReport) -> str:
+    return shell.command(_UPDATE, report.repeat_with)

@@ -1,0 +1,208 @@
+"""The verdicts on tokens in words, and what to do about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, assert_never, get_args
+
+from repro_gate.core.cells import Factor
+from repro_gate.core.controls import HEATS, ControlReport
+from repro_gate.core.divergence import Place
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.report import CellReport
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Orphan,
+    Unrecorded,
+    Vacuous,
+    Verdict,
+)
+from repro_gate.reports.findings.divergence import where
+from repro_gate.reports.text import escape
+from repro_gate.reports.text.escape import Escaped
+
+WORDS: Final[tuple[str, ...]] = (
+    *(kind.word for kind in get_args(Verdict)),
+    Orphan.word,
+)
+"""In the order in which reports count them."""
+
+_ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
+_ADVICE_WITHOUT_REMEDY: Final = (
+    "No known remedy for this reason; repro-gate doctor shows the installed versions and devices."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """A verdict in words."""
+
+    claim: str
+    """Without untrusted text."""
+    reason: Escaped | None = None
+    remedy: Escaped | None = None
+    suspects: tuple[FactChange, ...] = ()
+    """What changed since the golden was recorded; escaped."""
+
+
+def describe(cell: CellReport) -> Description:
+    """Return what the verdict on a cell says."""
+    match cell.verdict:
+        case Match():
+            return Description(claim=_matching(cell.runs))
+        case Nondeterministic() as verdict:
+            return _with_unfinished(Description(claim=_differing(verdict)), cell)
+        case Drift() as verdict:
+            suspects = tuple(map(escape.change, verdict.provenance))
+            claim = _drifting(verdict, cell.runs)
+            return _with_unfinished(Description(claim=claim, suspects=suspects), cell)
+        case Unrecorded(reason=reason):
+            claim = "no golden recorded for this cell on this machine profile"
+            named = escape.message(f"{reason} (profile {cell.profile})")
+            return _with_unfinished(Description(claim=claim, reason=named), cell)
+        case Vacuous(factor=factor):
+            claim = "agreement would prove nothing"
+            reason = escape.one_line(_unshown(factor))
+            return _with_unfinished(Description(claim=claim, reason=reason), cell)
+        case Inconclusive(reason=reason, remedy=remedy):
+            said = None if remedy is None else escape.message(remedy)
+            claim = "not measured, so neither a pass nor drift"
+            return Description(claim=claim, reason=escape.message(reason), remedy=said)
+        case _:
+            assert_never(cell.verdict)
+
+
+def describe_finding(finding: Drift | Nondeterministic) -> str:
+    """Return what the latest run of a cell has shown, before all its runs are made."""
+    match finding:
+        case Drift():
+            return f"run 1 differs from the golden at {where(finding.divergence)}"
+        case Nondeterministic():
+            return _differing(finding)
+        case _:
+            assert_never(finding)
+
+
+def advise(verdict: Verdict) -> str:
+    """Return what to do about a verdict."""
+    match verdict:
+        case Match():
+            return "No action needed."
+        case Nondeterministic():
+            return "Find what differs between two runs; no golden can match until they agree."
+        case Drift():
+            return "If the change is intended, accept it. Otherwise start with what changed."
+        case Unrecorded():
+            return "Record a golden and commit it."
+        case Vacuous(factor=factor):
+            return advise_factor(factor)
+        case Inconclusive(remedy=remedy):
+            return _ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY
+        case _:
+            assert_never(verdict)
+
+
+def describe_orphan(recorded: str) -> Description:
+    """Return the finding on a golden or a baseline that no cell uses."""
+    return Description(claim=f"no cell in the matrix uses this {recorded}")
+
+
+def advise_orphan(recorded: str) -> str:
+    """Return what to do about a golden or a baseline that no cell uses."""
+    return f"Remove the {recorded}, or restore its cell in the matrix."
+
+
+def advise_factor(factor: Factor) -> str:
+    """Return what to do where the output of a model does not depend on a factor."""
+    match factor:
+        case Factor.SEED:
+            return "Make the engine use the seed, or set temperature = 0 if nothing is sampled."
+        case Factor.PROMPT:
+            return "Check the model file and the engine: the output must depend on the prompt."
+        case _:
+            assert_never(factor)
+
+
+def command_label(word: str) -> str:
+    """Return what the command of a finding with this verdict does."""
+    return "remove it" if word == Orphan.word else "accept it"
+
+
+def describe_control(control: ControlReport) -> str:
+    """Return what a control shows."""
+    contrast = control.contrast
+    if control.problem is not None:
+        return f"no other {contrast.factor} could be tried"
+    if control.divergence is None:
+        return _unshown(contrast.factor)
+    seed = contrast.factor is Factor.SEED
+    changed = f"seed {contrast.varied.seed}" if seed else "another prompt"
+    sampler = contrast.cell.sampler
+    heat = f" at temperature {sampler.temperature:g}" if sampler in HEATS else ""
+    return f"{changed}{heat} changes the output at {where(control.divergence)}"
+
+
+def describe_former(cells: Sequence[CellReport]) -> str | None:
+    """Return how the tokens compare with the goldens of other definitions of their cells.
+
+    None when there is no such golden.
+    """
+    verdicts = [cell.verdict for cell in cells]
+    former = [each.former for each in verdicts if isinstance(each, Unrecorded) and each.former]
+    parted = [each.divergence for each in former if each.divergence is not None]
+    if not former:
+        return None
+    if not parted:
+        return "identical to the golden up to the shorter length, despite the new definition"
+    place = where(min(parted, key=lambda each: (each.place is Place.OUTPUT, each.position)))
+    if len(former) == 1:
+        return f"diverge from the golden at {place}"
+    return f"{len(parted)} of {len(former)} cells diverge from their golden, first at {place}"
+
+
+def describe_run(verdict: Nondeterministic) -> str:
+    """Return which run it was that differs."""
+    return f"run {verdict.run}{', in a fresh process,' if verdict.in_fresh_process else ''}"
+
+
+def _with_unfinished(description: Description, cell: CellReport) -> Description:
+    """Add why a finding rests on fewer runs than planned."""
+    if cell.unfinished is None:
+        return description
+    known = "" if description.reason is None else f"{description.reason}; "
+    reason = f"{known}the remaining runs were not made: {cell.unfinished.reason}"
+    remedy = cell.unfinished.remedy
+    return replace(
+        description,
+        reason=escape.message(reason),
+        remedy=None if remedy is None else escape.message(remedy),
+    )
+
+
+def _unshown(factor: Factor) -> str:
+    match factor:
+        case Factor.SEED:
+            return "no other seed changes the output of this model, not even at a high temperature"
+        case Factor.PROMPT:
+            return "no other prompt changes the output of this model"
+        case _:
+            assert_never(factor)
+
+
+def _matching(runs: int) -> str:
+    if runs == 1:
+        return "1 run matches the golden"
+    return f"{runs} identical runs match the golden"
+
+
+def _differing(verdict: Nondeterministic) -> str:
+    return f"{describe_run(verdict)} differs from run 1 at {where(verdict.divergence)}"
+
+
+def _drifting(verdict: Drift, runs: int) -> str:
+    place = f"from the golden at {where(verdict.divergence)}"
+    if runs == 1:
+        return f"1 run diverges {place}"
+    return f"{runs} identical runs, but they diverge {place}"

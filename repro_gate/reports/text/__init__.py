@@ -1,0 +1,1 @@
+"""Text for any report: escaping, numbers, Markdown and shell commands."""

@@ -1,0 +1,48 @@
+"""Numbers for readers, with as many digits as matter."""
+
+import math
+
+_UNKNOWN = "not known"
+_SMALLEST_FIXED = 0.0001
+_LARGEST_FIXED = 1_000_000
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def nats(value: float) -> str:
+    """Return a log-probability, or a difference of two; the unit is left to the sentence."""
+    if not math.isfinite(value):
+        return _UNKNOWN
+    if value and not _SMALLEST_FIXED <= abs(value) < _LARGEST_FIXED:
+        return f"{value:.2g}"
+    return f"{value + 0.0:.4f}"
+
+
+def shifted(value: float) -> str:
+    """Return a difference in nats with its sign."""
+    return f"+{nats(value)}" if 0 < value < math.inf else nats(value)
+
+
+def chance(p_value: float) -> str:
+    """Return a p-value; one that was corrected by multiplication is still at most 1."""
+    return f"{min(1.0, p_value):.2g}" if math.isfinite(p_value) else _UNKNOWN
+
+
+def percent(share: float) -> str:
+    """Return a share of a whole."""
+    return f"{100 * share:.3g} %" if math.isfinite(share) else _UNKNOWN
+
+
+def amount(value: float) -> str:
+    """Return a quantity that can have any order of magnitude, such as a weight."""
+    if math.isfinite(value):
+        return f"{value:.4g}"
+    return "too large for a number" if value > 0 else _UNKNOWN
+
+
+def usd(value: float) -> str:
+    """Return a price with two digits that mean something, however small it is."""
+    return f"{value:.2f} USD" if value >= 1 else f"{value:.2g} USD"

@@ -1,0 +1,99 @@
+"""Building blocks of Markdown that untrusted text cannot break out of.
+
+Only a code span and a fence take untrusted text: in them no mention, link, HTML or emphasis
+works, whatever renders the report.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, assert_never
+
+from repro_gate.core.outcome import Outcome
+from repro_gate.reports.text.escape import one_line
+
+Block: TypeAlias = Sequence[str]
+"""Lines of Markdown that belong together."""
+
+_BACKTICKS = re.compile(r"`+")
+_LONG_RUN = re.compile(r"`{9,}")
+_BAR = re.compile(r"(\\?)\|")
+_SHORTEST_FENCE = 3
+
+
+def code(text: str) -> str:
+    """Return foreign text as a code span that holds all of it."""
+    line = _inert(text)
+    if not line:
+        return "(empty)"
+    ticks = "`" * (_longest_run(line) + 1)
+    # A backtick at an end would join the delimiter, and a space at both ends is taken off one.
+    pad = " " if line.strip() and (line[0] in "` " or line[-1] in "` ") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def fence(lines: Iterable[str], info: str) -> list[str]:
+    """Return lines of foreign text as a fenced block that holds all of them."""
+    inner = [_inert(line) for line in lines]
+    ticks = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, inner), default=0))
+    return [f"{ticks}{info}", *inner, ticks]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table of Markdown cells."""
+    return [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
+
+
+def details(summary: str, body: Iterable[str]) -> list[str]:
+    """Return a collapsed block under a summary in our own words."""
+    # Without the empty lines the body would be HTML, where a code span protects nothing.
+    return ["<details>", f"<summary>{summary}</summary>", "", *body, "", "</details>"]
+
+
+def document(blocks: Iterable[Sequence[str]]) -> str:
+    """Return the blocks as one text, with an empty line between each two."""
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def mark(outcome: Outcome) -> str:
+    """Return how an outcome looks."""
+    match outcome:
+        case Outcome.PASSED:
+            return "✅"
+        case Outcome.FAILED:
+            return "❌"
+        case Outcome.INCONCLUSIVE:
+            return "❔"
+        case _:
+            assert_never(outcome)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_BAR.sub(_escaped_bar, cell) for cell in cells)} |"
+
+
+def _escaped_bar(bar: re.Match[str]) -> str:
+    # A table is cut at every bar, in a code span too. Behind a backslash of the text one more
+    # would escape the bar for some renderers and the backslash for others.
+    return rf"{bar[1]}\x7c" if bar[1] else r"\|"
+
+
+def _inert(text: str) -> str:
+    # GitHub's parser opens no code span with more than 80 backticks, and closes every longer
+    # fence at 255 of them, so the delimiter that holds a text must not grow with it for ever.
+    line = _LONG_RUN.sub(lambda run: r"\x60" * len(run[0]), one_line(text))
+    # Someone may look for a marker, which is a comment, in the source and not in the rendering.
+    return line.replace("<!--", r"\x3c!--")
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, _BACKTICKS.findall(text)), default=0)
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Return several blocks as one that is kept or cut as a whole."""
+    return document(blocks).removesuffix("\n").split("\n")
+
+
+def folded(summary: str, blocks: Sequence[Block]) -> Block:
+    """Return blocks behind a line of our own words, which may be HTML."""
+    return details(summary, joined(blocks))

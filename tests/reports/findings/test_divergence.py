@@ -1,0 +1,136 @@
+"""Where two generations part, as every report tells it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.report import CellReport
+from repro_gate.core.tokens import Generation
+from repro_gate.reports.findings.divergence import Explanation, evidence, explain
+
+Text = Callable[..., Generation]
+MANY = " ".join(f"w{number}" for number in range(40))
+
+
+def explained(cell: CellReport) -> Explanation:
+    """Return the explanation of a cell that has one."""
+    explanation = explain(cell)
+    assert explanation is not None
+    return explanation
+
+
+def test_drift_is_told_from_the_golden(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """Golden and observed go on after what they share, with how close the choice was."""
+    found = drift(generation("a b c", traced=False), generation("a x y"), cell())
+
+    assert evidence(explained(found)) == (
+        ("context", '" a"'),
+        ("golden", '130 " b"'),
+        ("observed", '152 " x"'),
+        ("golden continues", '" b c"'),
+        ("observed continues", '" x y"'),
+        ("margin", "0.0100 nats here (0 is a tie)"),
+    )
+
+
+def test_both_margins_are_told(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """A near tie when the golden was recorded explains drift as well as one now."""
+    found = drift(generation("a b c d"), generation("a b c"), cell())
+    moved = drift(generation("a b c"), generation("a b x"), cell())
+
+    assert [evidence(explained(each))[-1] for each in (found, moved)] == [
+        ("margin", "0.0300 nats in the golden (0 is a tie)"),
+        ("margin", "0.0200 nats here, 0.0200 nats in the golden (0 is a tie)"),
+    ]
+
+
+def test_early_stop_ends_the_observed_side(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """A generation that stops early has nothing to go on with."""
+    found = drift(generation("a b", traced=False), generation("a", traced=False), cell())
+
+    assert evidence(explained(found)) == (
+        ("context", '" a"'),
+        ("golden", '130 " b"'),
+        ("observed", "(end of sequence)"),
+        ("golden continues", '" b"'),
+    )
+
+
+def test_late_stop_ends_the_golden(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """A golden that stops first has nothing to go on with."""
+    found = drift(generation("a", traced=False), generation("a b", traced=False), cell())
+
+    assert evidence(explained(found)) == (
+        ("context", '" a"'),
+        ("golden", "(end of sequence)"),
+        ("observed", '130 " b"'),
+        ("observed continues", '" b"'),
+    )
+
+
+def test_prompt_drift_is_told_from_the_prompts(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """When the prompt's tokens moved, nothing is said of the output or of its margins."""
+    found = drift(generation("a", prompt="p"), generation("b", prompt="q"), cell())
+
+    assert evidence(explained(found)) == (
+        ("context", "none (first token)"),
+        ("golden", '144 " p"'),
+        ("observed", '145 " q"'),
+        ("golden continues", '" p"'),
+        ("observed continues", '" q"'),
+    )
+
+
+def test_differing_run_is_told_from_run_one(
+    differing_run: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """Of the run that differs no more than its first other token is known."""
+    found = differing_run(cell(), generation("a b c"), generation("a x y"))
+
+    assert evidence(explained(found)) == (
+        ("context", '" a"'),
+        ("run 1", '130 " b"'),
+        ("run 4", '152 " x"'),
+        ("run 1 continues", '" b c"'),
+        ("margin", "0.0100 nats here (0 is a tie)"),
+    )
+
+
+@pytest.mark.parametrize("kind", ["drift", "run"])
+def test_missing_generation_leaves_the_tokens(
+    kind: str,
+    drift: Callable[..., CellReport],
+    differing_run: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Text,
+) -> None:
+    """Without the first run there still are the two tokens that differ."""
+    golden, other = generation("a b", traced=False), generation("a x", traced=False)
+    found = {"drift": drift(golden, other, cell()), "run": differing_run(cell(), golden, other)}
+    lines = evidence(explained(replace(found[kind], generation=None)))
+
+    assert [text for _, text in lines[1:3]] == ['130 " b"', '152 " x"']
+
+
+def test_context_and_continuations_are_near(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """A long generation is told by the sixteen tokens on each side of the divergence."""
+    golden, other = generation(f"{MANY} b {MANY}"), generation(f"{MANY} x {MANY}")
+    explanation = explained(drift(golden, other, cell()))
+
+    assert explanation.context.split() == MANY.split()[-16:]
+    assert explanation.expected_continuation.split() == ["b", *MANY.split()[:15]]
+    assert (explanation.observed_continuation or "").split() == ["x", *MANY.split()[:15]]

@@ -1,0 +1,196 @@
+"""What is said of a suite of log-probabilities as a whole."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.logprob_report import Spending, SuiteVerdict
+from repro_gate.core.logprob_verdicts import Agrees, Sameness
+from repro_gate.core.outcome import Outcome, outcome_of_suite
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.reports.findings import logprob_summary, summary
+from tests.fakes.logprob_reports import (
+    effect_of,
+    logprob_cell_of,
+    logprob_cell_report_of,
+    logprob_report_of,
+    orphaned_baseline_of,
+    policy_noise_of,
+    rich_logprobs_of,
+    suite_test_of,
+    unmeasured_of,
+)
+
+Build = Callable[..., GateReport]
+AGREES = Agrees(sameness=Sameness.IDENTICAL)
+CHANGED = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.01))
+NO_KEY = Inconclusive(reason="API_KEY is not set", remedy=None)
+
+
+def test_passed_suite_in_one_line(logprob_suite_report: Build) -> None:
+    """Of tokens that were never asked for nothing is said, nor of an engine that never ran."""
+    cells = [logprob_cell_report_of(AGREES, logprob_cell_of(item)) for item in ("a", "b")]
+
+    assert summary.render_summary(logprob_suite_report(*cells)) == (
+        "passed: hosted: 2 agree; wall 12.500 s"
+    )
+
+
+def test_tokens_and_log_probabilities_in_one_line(
+    gate_report: Build, cell_report: Callable[..., CellReport]
+) -> None:
+    """Each gate counts for itself, and the worse one decides."""
+    report = gate_report(cell_report(Match()), logprobs=(rich_logprobs_of(),))
+
+    assert summary.render_summary(report) == (
+        "failed: 1 match; hosted: 2 agree, 2 drift, 1 outlier, 1 invalid, 2 unrecorded, "
+        "1 inconclusive, 1 orphaned, drift of the whole, 1 of 2 controls did not differ, "
+        "1 of 4 sets of weights cannot be used, 1 of 4 sets of weights undetermined; "
+        "wall 12.500 s, engine 10.000 s"
+    )
+
+
+def test_local_draws_have_the_time_of_their_engine(logprob_suite_report: Build) -> None:
+    """Where an engine did score, its time is told."""
+    report = logprob_suite_report(logprob_cell_report_of(AGREES))
+    timed = replace(report, timing=replace(report.timing, engine_s=2.0))
+
+    assert summary.time_words(timed) == "wall 12.500 s, engine 2.000 s"
+
+
+def test_suite_of_nothing_in_one_line(logprob_suite_report: Build) -> None:
+    """Nothing checked is said to be nothing."""
+    report = logprob_suite_report()
+
+    assert summary.render_summary(report) == (
+        "inconclusive: hosted: nothing was checked; wall 12.500 s"
+    )
+    assert logprob_summary.part_words(report.logprobs[0]) == "0 cells: nothing was checked"
+
+
+def test_outcome_of_a_pass(gate_report: Build, cell_report: Callable[..., CellReport]) -> None:
+    """A pass rests on every cell of both gates."""
+    cells = [logprob_cell_report_of(found, logprob_cell_of()) for found in (AGREES, CHANGED)]
+    report = gate_report(cell_report(Match()), logprobs=(logprob_report_of(*cells),))
+
+    assert summary.outcome_words(report) == (
+        "1 cell measured, and all match; "
+        "hosted: 2 cells measured, and all agree, 1 with a change too small to count"
+    )
+
+
+def test_outcome_of_a_pass_without_tokens(logprob_suite_report: Build) -> None:
+    """No token cell is said to have matched where none was asked for."""
+    assert summary.outcome_words(logprob_suite_report(logprob_cell_report_of(AGREES))) == (
+        "hosted: 1 cell measured, and all agree"
+    )
+
+
+def test_outcome_of_everything_wrong(rich_logprob_report: GateReport) -> None:
+    """Every reason against a pass is given."""
+    assert summary.outcome_words(rich_logprob_report) == (
+        "hosted: 6 of 9 cells with a finding, 1 baseline without a cell, "
+        "1 of 9 cells not measured, drift of the whole, 1 of 2 controls did not differ, "
+        "1 of 4 sets of weights cannot be used, 1 of 4 sets of weights undetermined"
+    )
+
+
+def test_outcome_of_what_was_not_measured(logprob_suite_report: Build) -> None:
+    """A check that drew nothing never passes."""
+    report = logprob_suite_report(unmeasured_of(NO_KEY, logprob_cell_of()))
+
+    assert summary.outcome_words(report) == (
+        "hosted: 1 of 1 cell not measured; nothing was measured"
+    )
+
+
+def test_each_suite_has_its_own_outcome(logprob_gate_report: Build) -> None:
+    """One that drifted does not colour the others."""
+    fine = logprob_report_of(logprob_cell_report_of(AGREES), suite="fine")
+    moved = replace(fine, suite="moved", suite_test=suite_test_of(SuiteVerdict.DRIFT))
+    unknown = logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of()), suite="unknown")
+    report = logprob_gate_report(fine, moved, unknown)
+
+    assert [outcome_of_suite(part) for part in report.logprobs] == [
+        Outcome.PASSED,
+        Outcome.FAILED,
+        Outcome.INCONCLUSIVE,
+    ]
+
+
+def test_cells_and_orphaned_baselines_are_counted_apart() -> None:
+    """A baseline without a cell is no cell."""
+    assert logprob_summary.part_words(rich_logprobs_of()) == (
+        "9 cells: 2 agree, 2 drift, 1 outlier, 1 invalid, 2 unrecorded, 1 inconclusive; "
+        "1 baseline orphaned"
+    )
+
+
+def test_controls_that_were_not_run_are_missed() -> None:
+    """A suite without a control does not seem to have one."""
+    assert logprob_summary.control_words(logprob_report_of(controls=())) == (
+        "no control was run, so nothing here shows that this check can fail"
+    )
+
+
+def test_controls_that_differ_are_counted() -> None:
+    """A control that did what it must is said to have been there."""
+    assert logprob_summary.control_words(logprob_report_of()) == "1 control, all differ"
+
+
+def test_sameness_is_counted_claim_by_claim() -> None:
+    """What was shown, what changed a little, and what was only not found."""
+    verdicts = [AGREES, Agrees(sameness=Sameness.EQUIVALENT), CHANGED, CHANGED]
+    verdicts.append(Agrees(sameness=Sameness.NOT_SHOWN))
+    cells = [logprob_cell_report_of(verdict) for verdict in verdicts]
+
+    assert logprob_summary.sameness_words(logprob_report_of(*cells)) == (
+        "1 identical, 1 equivalent, 2 changed within the tolerance, "
+        "1 with no difference found (equivalence was not shown)"
+    )
+
+
+def test_sameness_of_no_cell_is_not_told() -> None:
+    """Where none agrees there is nothing to claim."""
+    assert (
+        logprob_summary.sameness_words(logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of())))
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("outliers", "words"),
+    [(0, "1 cell, 5 draws, 4 identical"), (2, "1 cell, 5 draws, 4 identical, 2 outliers")],
+)
+def test_policy_in_one_line(outliers: int, words: str) -> None:
+    """How many draws repeat the calibration is a count, as the draws are."""
+    assert logprob_summary.policy_words(policy_noise_of(outliers=outliers)) == words
+
+
+def test_agreement_of_each_policy() -> None:
+    """A policy is not held to account for another one, nor for a baseline without a cell."""
+    part = logprob_report_of(
+        logprob_cell_report_of(AGREES),
+        unmeasured_of(NO_KEY, logprob_cell_of(policy="clone")),
+        logprob_cell_report_of(AGREES, logprob_cell_of(policy="untold")),
+        orphaned_baseline_of("base--gone"),
+        policies=(policy_noise_of("clone"), policy_noise_of("base"), policy_noise_of("none")),
+    )
+
+    assert logprob_summary.agreements(part) == ("1 inconclusive", "all agree", "all agree")
+
+
+def test_spending_of_a_local_check() -> None:
+    """What costs nothing has no price, and what was not reused is not told."""
+    spent = Spending(calls=1, saved=0, reused=0, tokens=1, usd=0.0)
+
+    assert logprob_summary.spending_words(spent) == "1 call (0 saved by stopping early), 1 token"
+
+
+def test_spending_of_a_hosted_check() -> None:
+    """Calls, what was saved and reused, tokens and the price."""
+    assert logprob_summary.spending_words(logprob_report_of().spending) == (
+        "24 calls (36 saved by stopping early, 4 reused), 1200 tokens, 0.0011 USD"
+    )

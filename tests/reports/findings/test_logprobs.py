@@ -1,0 +1,258 @@
+"""Which findings a suite of log-probabilities has, in which order, and with which command."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.logprob_report import LogprobCellReport, SuiteVerdict
+from repro_gate.core.logprob_verdicts import Agrees, Outlying, Sameness, Shifted
+from repro_gate.core.outcome import Outcome
+from repro_gate.core.report import GateReport
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.notes import Note, logprob_notes, whole_notes
+from repro_gate.reports.findings.tokens import Finding
+from repro_gate.reports.text.escape import one_line
+from tests.fakes.logprob_reports import (
+    OUTLYING,
+    effect_of,
+    logprob_cell_of,
+    logprob_cell_report_of,
+    logprob_report_of,
+    orphaned_baseline_of,
+    outlier_of,
+    suite_test_of,
+    unmeasured_of,
+    weight_report_of,
+)
+
+Build = Callable[..., GateReport]
+AGREES = Agrees(sameness=Sameness.IDENTICAL)
+SHIFTED = Shifted(effect=effect_of(), provenance=())
+UNRECORDED = Unrecorded(reason="there is none")
+
+
+def found_in(report: GateReport) -> tuple[Finding, ...]:
+    """Return the findings of the only suite of a report."""
+    return logprob_findings(report.logprobs[0], report)
+
+
+def commands_of(report: GateReport) -> list[str | None]:
+    """Return what accepts each finding."""
+    return [finding.command for finding in found_in(report)]
+
+
+def unrecorded_of(*items: str) -> list[LogprobCellReport]:
+    """Return cells without a baseline."""
+    return [unmeasured_of(UNRECORDED, logprob_cell_of(item)) for item in items]
+
+
+def test_agreement_is_no_finding(logprob_suite_report: Build) -> None:
+    """A suite that passed has nothing to find."""
+    assert found_in(logprob_suite_report(logprob_cell_report_of(AGREES))) == ()
+
+
+def test_order_of_the_findings(rich_logprob_report: GateReport) -> None:
+    """The whole comes first, the worst verdicts next, and what is unknown last."""
+    assert [(found.word, found.subject) for found in found_in(rich_logprob_report)] == [
+        ("drift", "hosted as a whole"),
+        ("drift", "base--plane"),
+        ("drift", "base--river"),
+        ("outlier", "base--train"),
+        ("invalid", "base--haiku"),
+        ("unrecorded", "2 cells"),
+        ("orphaned", "base--gone"),
+        ("control", "clone--capital"),
+        ("weights", "clone / base"),
+        ("inconclusive", "clone--capital"),
+        ("weights", "twin / base"),
+    ]
+
+
+def test_only_the_unknown_is_inconclusive(rich_logprob_report: GateReport) -> None:
+    """Every finding but the last two is one: what was not measured, and too few weights."""
+    assert [found.outcome for found in found_in(rich_logprob_report)] == [
+        *[Outcome.FAILED] * 9,
+        *[Outcome.INCONCLUSIVE] * 2,
+    ]
+
+
+def test_command_accepts_one_drift(logprob_suite_report: Build) -> None:
+    """The command names the cell and its suite, and asks for new draws."""
+    cells = [logprob_cell_report_of(SHIFTED), logprob_cell_report_of(AGREES, logprob_cell_of("b"))]
+
+    assert commands_of(logprob_suite_report(*cells)) == [
+        "repro-gate record-baseline --suite hosted --only base--capital --again"
+    ]
+
+
+def test_command_records_again_nothing_else(logprob_suite_report: Build) -> None:
+    """No pattern is given that would record a cell again which agrees."""
+    cells = [
+        logprob_cell_report_of(SHIFTED, logprob_cell_of("item-1")),
+        logprob_cell_report_of(SHIFTED, logprob_cell_of("item-2")),
+        logprob_cell_report_of(AGREES, logprob_cell_of("item-3")),
+    ]
+
+    assert commands_of(logprob_suite_report(*cells)) == [
+        "repro-gate record-baseline --suite hosted --only ID --again  # for each of these ids"
+    ]
+
+
+def test_command_records_what_is_missing(logprob_suite_report: Build) -> None:
+    """A pattern may take in cells that agree, for without being asked again none is replaced."""
+    cells = [*unrecorded_of("new-1", "new-2"), logprob_cell_report_of(AGREES, logprob_cell_of("n"))]
+
+    assert commands_of(logprob_suite_report(*cells)) == [
+        "repro-gate record-baseline --suite hosted --only 'base--new-*'"
+    ]
+
+
+def test_command_prunes_orphans(logprob_suite_report: Build) -> None:
+    """The file name of an orphan never becomes part of a command."""
+    orphans = [orphaned_baseline_of("x'; rm -rf ~; '"), orphaned_baseline_of("base--gone")]
+    (found,) = found_in(logprob_suite_report(*orphans))
+
+    assert (found.subject, found.command) == (
+        "2 baselines",
+        "repro-gate record-baseline --prune",
+    )
+
+
+def test_command_repeats_the_options_of_the_check(logprob_suite_report: Build) -> None:
+    """What selected the matrix and the device is given again, quoted."""
+    report = logprob_suite_report(
+        orphaned_baseline_of("base--gone"), suite_test=suite_test_of(SuiteVerdict.DRIFT)
+    )
+
+    assert commands_of(replace(report, repeat_with=("--matrix", "my matrix.toml"))) == [
+        "repro-gate record-baseline --matrix 'my matrix.toml' --suite hosted --again",
+        "repro-gate record-baseline --matrix 'my matrix.toml' --prune",
+    ]
+
+
+@pytest.mark.parametrize("verdict", [OUTLYING, Inconclusive(reason="no key", remedy=None)])
+def test_what_cannot_be_accepted_has_no_command(
+    verdict: Outlying | Inconclusive, logprob_suite_report: Build
+) -> None:
+    """Neither an outlier nor what was not measured can be recorded."""
+    assert commands_of(logprob_suite_report(logprob_cell_report_of(verdict))) == [None]
+
+
+def test_weights_that_nobody_needs_are_no_finding(logprob_suite_report: Build) -> None:
+    """That weights cannot be used is said elsewhere, and fails nothing."""
+    found = weight_report_of("too few items", is_control=False)
+
+    assert found_in(logprob_suite_report(weights=(found, weight_report_of()))) == ()
+
+
+@pytest.mark.parametrize(
+    ("is_control", "advice"),
+    [
+        (True, "Make the clone call exactly the same model; the weights mean nothing until then."),
+        (
+            False,
+            "Do not estimate with these weights; compare policies that are closer to the base.",
+        ),
+    ],
+)
+def test_weights_that_are_needed_are_a_finding(
+    is_control: bool,  # noqa: FBT001 -- a parameter of the test
+    advice: str,
+    logprob_suite_report: Build,
+) -> None:
+    """The reason stands with the figures."""
+    weights = weight_report_of("a long\ntail", is_control=is_control, must_be_usable=True)
+    (found,) = found_in(logprob_suite_report(weights=(weights,)))
+
+    assert (found.description.claim, found.description.reason, found.advice) == (
+        "these weights cannot be used",
+        r"a long\ntail",
+        advice,
+    )
+
+
+def test_agreement_has_no_notes() -> None:
+    """Nothing is noted where nothing was seen."""
+    part = logprob_report_of(logprob_cell_report_of(AGREES))
+
+    assert [*whole_notes(part), *logprob_notes(part)] == []
+
+
+def test_small_changes_are_one_note() -> None:
+    """Cells that changed within the tolerance are told together, cut, and not as findings."""
+    changed = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.0123))
+    cells = [
+        logprob_cell_report_of(changed, logprob_cell_of(f"item-{number}")) for number in range(7)
+    ]
+    (note,) = logprob_notes(logprob_report_of(*cells))
+
+    assert (note.subject, note.claim) == (
+        "7 cells",
+        "the service changed numerically, but below the configured floor (0.1000 nats)",
+    )
+    assert note.lines[4:] == (
+        ("cell", "base--item-4  +0.0123 nats, p = 0.00021 after Holm, by the sum"),
+        ("cell", "and 2 more"),
+    )
+
+
+def test_change_beyond_the_floor_and_within_the_band_is_another_note() -> None:
+    """Of a noisy service it is not said that a change is below the floor when it is not."""
+    small, larger = (
+        logprob_cell_report_of(
+            Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(shift=shift, band=0.5)),
+            logprob_cell_of(item),
+        )
+        for item, shift in (("small", -0.1), ("larger", -0.2))
+    )
+
+    notes = list(logprob_notes(logprob_report_of(small, larger)))
+
+    changed = "the service changed numerically"
+    assert [(note.claim, note.lines[0][1].split()[0]) for note in notes] == [
+        (f"{changed}, but below the configured floor (0.1000 nats)", "base--small"),
+        (f"{changed}, but within its own noise band", "base--larger"),
+    ]
+
+
+def test_few_outliers_are_a_note() -> None:
+    """An outlier that fails nothing is told with the token that caused it all the same."""
+    cell = logprob_cell_report_of(AGREES, outliers=(outlier_of(),))
+    (note,) = logprob_notes(logprob_report_of(cell))
+
+    assert note.claim == "outliers were redrawn; above 5 % of all draws they are a finding"
+    assert [label for label, _ in note.lines] == ["cell", "outlier", "token", "request"]
+
+
+def test_many_outliers_are_counted() -> None:
+    """A note stays short."""
+    cells = [
+        logprob_cell_report_of(AGREES, logprob_cell_of(f"i{number}"), outliers=(outlier_of(),))
+        for number in range(5)
+    ]
+    (note,) = logprob_notes(logprob_report_of(*cells))
+
+    assert (note.subject, note.lines[-1]) == ("5 cells", ("cell", "and 2 more"))
+
+
+@pytest.mark.parametrize("verdict", [SHIFTED, OUTLYING])
+def test_outliers_of_a_finding_are_no_note(verdict: Shifted | Outlying) -> None:
+    """What stands in a finding is not told again."""
+    cell = logprob_cell_report_of(verdict, outliers=(outlier_of(),))
+
+    assert list(logprob_notes(logprob_report_of(cell))) == []
+
+
+def test_small_change_of_the_whole_is_a_note() -> None:
+    """It has the figures of the test, and a name."""
+    part = logprob_report_of(suite_test=suite_test_of(SuiteVerdict.CHANGED))
+    (note,) = whole_notes(part)
+
+    assert note == Note(
+        claim="the service changed numerically, but below the configured floor",
+        subject=one_line("hosted as a whole"),
+        lines=note.lines,
+    )
+    assert note.lines[0][0] == "evidence"

@@ -1,0 +1,79 @@
+"""Notes on the whole check, as every report shows them."""
+
+import json
+from collections.abc import Callable
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from repro_gate.core.evidence import Finished
+from repro_gate.core.report import GateReport, Note, NoteOrigin
+from repro_gate.core.verdicts import Match
+from repro_gate.reports.findings.notes import check_notes
+from repro_gate.reports.github.annotations import render_annotations
+from repro_gate.reports.github.comment import render_comment
+from repro_gate.reports.github.job_summary import render_job_summary
+from repro_gate.reports.junit import render_junit
+from repro_gate.reports.markdown import render_markdown
+from tests.fakes.evidence import render_json
+from tests.reports.conftest import cell_of as reported_cell_of
+from tests.reports.conftest import cell_report_of, drift_of, gate_report_of, generation_of
+from tests.reports.github.samples import MARKER, RUN
+
+MESSAGE = "the prompt begins with two BOS tokens"
+NOTES = tuple(
+    Note(about=about, message=MESSAGE, origin=NoteOrigin.ENGINE) for about in ("t--haiku", "t--fox")
+)
+PASSED = gate_report_of(cell_report_of(Match()), notes=NOTES)
+FAILED = gate_report_of(
+    drift_of(generation_of("a b"), generation_of("a c"), reported_cell_of()), notes=NOTES
+)
+
+
+def test_notes_with_one_message_are_one_block() -> None:
+    """The message stands once, with the names of all that it is about."""
+    (note,) = check_notes(PASSED)
+
+    assert note.subject == "t--haiku and 1 more"
+    assert note.claim == "the engine reported something that does not change the outcome"
+    assert note.lines == (("about", "t--haiku"), ("about", "t--fox"), ("message", MESSAGE))
+
+
+def test_a_note_without_a_subject_or_a_message_is_refused() -> None:
+    """It would be an empty block in every report."""
+    for about, message in (("", "x"), ("x", "")):
+        with pytest.raises(ValueError, match="a note needs a subject and a message"):
+            Note(about=about, message=message, origin=NoteOrigin.GATE)
+
+
+@pytest.mark.parametrize("report", [PASSED, FAILED], ids=["passed", "failed"])
+def test_every_report_shows_a_message_once(
+    report: GateReport, on_terminal: Callable[[GateReport], str]
+) -> None:
+    """Terminal, Markdown, comment, job summary, annotations and JUnit show it once."""
+    evidence = Finished(report=report)
+    texts = (
+        on_terminal(report),
+        render_markdown(report),
+        render_comment(evidence, marker=MARKER, run=RUN, artifact_url=None),
+        render_job_summary(evidence, run=RUN, note=None),
+        render_annotations(evidence, line_of=lambda _: None),
+        render_junit(report),
+    )
+
+    assert [text.count(MESSAGE) for text in texts] == [1] * len(texts)
+
+
+def test_the_report_for_programs_has_each_note() -> None:
+    """What a note is about stays with its message and its origin."""
+    assert json.loads(render_json(PASSED))["result"]["report"]["notes"] == [
+        {"about": "t--haiku", "message": MESSAGE, "origin": "engine"},
+        {"about": "t--fox", "message": MESSAGE, "origin": "engine"},
+    ]
+
+
+def test_junit_keeps_notes_out_of_the_test_cases() -> None:
+    """A note is output of the first suite, after its cases, and no case of its own."""
+    suite = ET.fromstring(render_junit(PASSED))[0]  # noqa: S314 -- our own
+
+    assert [child.tag for child in suite] == ["properties", "testcase", "system-out"]

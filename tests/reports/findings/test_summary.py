@@ -1,0 +1,120 @@
+"""What is said of a check as a whole."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.report import CellReport, GateReport, Timing
+from repro_gate.core.tokens import Generation, Token
+from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.reports.findings import summary
+from tests.fakes.values import control_of
+
+Found = Callable[..., CellReport]
+Build = Callable[..., GateReport]
+LOST = Inconclusive(reason="no device", remedy=None)
+DEAD = control_of()
+
+
+def test_passed_check_in_one_line(gate_report: Build, cell_report: Found) -> None:
+    """A pass says how much was measured and how long it took."""
+    report = gate_report(cell_report(Match()))
+
+    assert summary.render_summary(report) == "passed: 1 match; wall 12.500 s, engine 10.000 s"
+
+
+def test_check_of_nothing_in_one_line(gate_report: Build) -> None:
+    """Nothing checked is said to be nothing."""
+    assert summary.render_summary(gate_report(interrupted=True)) == (
+        "inconclusive (partial): nothing was checked; wall 12.500 s, engine 10.000 s"
+    )
+
+
+def test_dead_control_in_one_line(gate_report: Build, cell_report: Found) -> None:
+    """Without its control a check that failed would look like a pass."""
+    report = gate_report(cell_report(Match()), controls=(DEAD,))
+
+    assert summary.render_summary(report) == (
+        "failed: 1 match; 1 of 1 control did not differ; wall 12.500 s, engine 10.000 s"
+    )
+
+
+def test_outcome_of_a_pass(gate_report: Build, cell_report: Found) -> None:
+    """A pass rests on every cell."""
+    report = gate_report(cell_report(Match()))
+
+    assert summary.outcome_words(report) == "1 cell measured, and all match"
+
+
+def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
+    """Every reason against a pass is given."""
+    assert summary.outcome_words(rich_report) == (
+        "6 of 9 cells with a finding; 2 goldens without a cell; "
+        "1 of 2 controls did not differ; 2 of 9 cells not measured"
+    )
+
+
+def test_outcome_of_an_interruption_before_the_first_run(gate_report: Build) -> None:
+    """A check that measured nothing never passes."""
+    assert summary.outcome_words(gate_report(interrupted=True)) == (
+        "interrupted before the end; nothing was measured"
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [((10, 10), "2 cells x 10 runs"), ((1,), "1 cell x 1 run"), ((10, 4), "2 cells, 14 runs")],
+)
+def test_runs_are_counted(runs: tuple[int, ...], words: str, cell_report: Found) -> None:
+    """A product is given only where it is one."""
+    assert summary.run_words([cell_report(Match(), runs=count) for count in runs]) == words
+
+
+def test_agreement_of_a_pass(cell_report: Found) -> None:
+    """Identical runs and equal goldens are two claims."""
+    assert summary.agreement_words([cell_report(Match())]) == "all identical, all match"
+
+
+def test_agreement_of_what_was_run_once(cell_report: Found) -> None:
+    """One run is identical to nothing."""
+    assert summary.agreement_words([cell_report(Match(), runs=1)]) == "none repeated, all match"
+
+
+def test_agreement_with_a_differing_run(
+    cell_report: Found,
+    differing_run: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """Neither a cell whose runs differ nor one without runs is identical."""
+    differs = differing_run(cell(), generation("a"), generation("b"))
+    cells = [cell_report(Match()), differs, cell_report(LOST, runs=0)]
+
+    assert summary.agreement_words(cells) == (
+        "1 of 3 identical, 1 match, 1 nondeterministic, 1 inconclusive"
+    )
+
+
+def test_absent_controls_are_said_to_be_absent(gate_report: Build) -> None:
+    """A check without a control does not seem to have one."""
+    assert summary.control_words(gate_report()) == "no control was run"
+
+
+def test_controls_that_differ_are_counted(gate_report: Build) -> None:
+    """A control that did what it must is said to have been there."""
+    differs = Divergence(place=Place.OUTPUT, position=0, expected=None, observed=Token(1, b"a"))
+
+    assert summary.control_words(gate_report(controls=(replace(DEAD, divergence=differs),))) == (
+        "1 control, all differ"
+    )
+
+
+@pytest.mark.parametrize(("wall_s", "words"), [(8.0, "0.25"), (0.0, "not known")])
+def test_ratio_of_the_times(wall_s: float, words: str) -> None:
+    """The engine's part of no time at all is not known."""
+    timing = Timing(wall_s=wall_s, load_s=0, engine_s=2.0, generated_tokens=1)
+
+    assert summary.ratio_words(timing) == words

@@ -1,0 +1,245 @@
+"""What is told once, in which order, and with which command."""
+
+import shlex
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+import pytest
+
+from repro_gate.core.cells import Cell, Factor
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
+from repro_gate.reports.findings.tokens import (
+    Finding,
+    accepting_all,
+    accepting_by_model,
+    token_findings,
+)
+from repro_gate.reports.findings.wording import Description
+from repro_gate.reports.text.escape import one_line
+from repro_gate.reports.text.shell import only, quoted
+from tests.fakes.values import control_of
+
+Found = Callable[..., CellReport]
+Build = Callable[..., GateReport]
+UNRECORDED = Unrecorded(reason="there is no golden for this profile")
+
+
+def test_match_is_no_finding(gate_report: Build, cell_report: Found) -> None:
+    """A check that passed has nothing to find."""
+    assert token_findings(gate_report(cell_report(Match()))) == ()
+
+
+def test_cells_with_the_same_to_say_are_one_finding(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """One block speaks for all cells with one verdict and one reason."""
+    same = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (1, 2)]
+    other = cell_report(Unrecorded(reason="another definition"), cell(seed=3))
+
+    assert [found.cells for found in token_findings(gate_report(same[0], other, same[1]))] == [
+        tuple(same),
+        (other,),
+    ]
+
+
+def test_drifts_to_the_same_tokens_are_one_finding(
+    gate_report: Build,
+    drift: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """One cause moves many cells alike, and is told once, whatever was said before it."""
+    same = [
+        drift(generation(f"{word} a b"), generation(f"{word} x y"), cell(seed=seed))
+        for seed, word in enumerate(("one", "two"), start=1)
+    ]
+
+    (found,) = token_findings(gate_report(*same))
+    assert found.cells == tuple(same)
+    assert found.repeat == (
+        "repro-gate check --suite embedded --only 'tiny-qwen2--autumn-leaves--seed*'"
+    )
+
+
+@pytest.mark.parametrize(
+    "other", [("a b", "x z"), ("a c", "x y"), ("a a b", "a x y"), ("a b", "x")]
+)
+def test_drifts_to_other_tokens_are_told_one_by_one(
+    gate_report: Build,
+    drift: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+    other: tuple[str, str],
+) -> None:
+    """Another place, or another token at or behind it, may have another cause."""
+    cells = [
+        drift(generation("a b"), generation("x y"), cell(seed=1)),
+        drift(*map(generation, other), cell(seed=2)),
+    ]
+
+    assert [len(found.cells) for found in token_findings(gate_report(*cells))] == [1, 1]
+
+
+def test_golden_without_a_cell_cannot_be_measured_again(
+    gate_report: Build, orphan: Callable[[str], CellReport]
+) -> None:
+    """No command is given where there is nothing to run."""
+    (found,) = token_findings(gate_report(orphan("gone")))
+
+    assert found.repeat is None
+
+
+def test_command_repeats_on_the_same_matrix_and_device(
+    gate_report: Build, cell_report: Found
+) -> None:
+    """The options of the check are those of its repetition."""
+    report = gate_report(cell_report(UNRECORDED), repeat_with=("--device", "cuda"))
+    (found,) = token_findings(report)
+
+    only = "tiny-qwen2--autumn-leaves--seed42"
+    assert found.repeat == (f"repro-gate check --device cuda --suite embedded --only {only}")
+
+
+@pytest.mark.parametrize("word", ["--x; rm -rf ~", "--X", "--", "--a=b", "--a\n"])
+def test_what_only_looks_like_an_option_is_quoted(
+    gate_report: Build, cell_report: Found, word: str
+) -> None:
+    """A word of a report is one word of the command, whatever it begins with."""
+    report = gate_report(cell_report(UNRECORDED), repeat_with=(word,))
+    (found,) = token_findings(report)
+
+    assert found.command is not None
+    assert found.command.startswith(f"repro-gate update-snapshots {quoted(word)} --suite ")
+
+
+def test_unknown_comes_last(rich_report: GateReport) -> None:
+    """What was seen to be wrong is told before what was not seen."""
+    assert [found.word for found in token_findings(rich_report)] == [
+        "nondeterministic",
+        "drift",
+        "drift",
+        "unrecorded",
+        "vacuous",
+        "orphaned",
+        "inconclusive",
+    ]
+
+
+def test_a_failed_control_is_a_finding_unless_a_vacuous_cell_shows_it(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """Where no golden matched, nothing else shows that the output ignores a factor."""
+    controls = tuple(control_of(cell(), factor=factor) for factor in Factor)
+    vacuous = cell_report(Vacuous(factor=Factor.SEED), cell(seed=2))
+    report = gate_report(vacuous, controls=controls, repeat_with=("--device", "cuda"))
+
+    _, control = token_findings(report)
+    assert control == Finding(
+        word="control",
+        ids=(one_line("tiny-qwen2--autumn-leaves--seed42 with another prompt"),),
+        description=Description(claim="no other prompt changes the output of this model"),
+        advice="Check the model file and the engine: the output must depend on the prompt.",
+        repeat="repro-gate check --device cuda",
+    )
+
+
+def test_command_accepts_one_cell(gate_report: Build, cell_report: Found) -> None:
+    """The command of one cell names that cell, and the suite in which it is found."""
+    (found,) = token_findings(gate_report(cell_report(UNRECORDED)))
+
+    only = "tiny-qwen2--autumn-leaves--seed42"
+    assert found.command == f"repro-gate update-snapshots --suite embedded --only {only}"
+
+
+def test_command_accepts_cells_by_what_they_share(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """A pattern may also take in cells that match, for an update leaves them alone."""
+    cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
+    (found,) = token_findings(gate_report(*cells, cell_report(Match(), cell(seed=13))))
+
+    assert found.command == (
+        "repro-gate update-snapshots --suite embedded --only 'tiny-qwen2--autumn-leaves--seed1*'"
+    )
+
+
+def test_command_accepts_nothing_else(
+    gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
+) -> None:
+    """No pattern is given that would accept a cell with another finding too."""
+    cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
+    vacuous = cell_report(Vacuous(factor=Factor.SEED), cell(seed=13))
+    found = token_findings(gate_report(*cells, vacuous))
+
+    assert [each.command for each in found] == [
+        "repro-gate update-snapshots --suite embedded --only ID  # for each of these ids",
+        None,
+    ]
+
+
+def test_command_prunes_orphans(gate_report: Build, orphan: Callable[[str], CellReport]) -> None:
+    """The file name of an orphan never becomes part of a command."""
+    (found,) = token_findings(gate_report(orphan("x'; rm -rf ~; '")))
+
+    assert found.command == "repro-gate update-snapshots --prune"
+
+
+def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report: Found) -> None:
+    """Nothing that was not measured can be accepted."""
+    (found,) = token_findings(
+        gate_report(cell_report(Inconclusive(reason="no device", remedy=None)))
+    )
+
+    assert found.command is None
+
+
+def test_no_command_is_offered_that_would_refuse(
+    gate_report: Build,
+    drift: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """Of a model that is seen to ignore its seed nothing is recorded, also not its drift."""
+    cells = [drift(generation("a b"), generation(f"a {n}"), cell(seed=n)) for n in (1, 2)]
+    sound, doubted = gate_report(*cells), gate_report(*cells, controls=(control_of(cell()),))
+
+    assert [found.command is None for found in token_findings(sound)] == [False, False]
+    assert [found.command for found in token_findings(doubted)] == [None, None, None]
+    assert len(list(accepting_by_model(sound))) == 1
+    assert list(accepting_by_model(doubted)) == []
+    assert accepting_all(doubted) == "repro-gate update-snapshots"
+
+
+def test_the_option_of_one_cell_is_no_pattern() -> None:
+    """What means something in a pattern means itself in an id, and nothing else is selected."""
+    ids = ("a*", "a?", "a[bc]", "ab", "abc")
+    patterns = [shlex.split(only([each], sorted(ids)))[-1] for each in ids]
+
+    assert [[each for each in ids if fnmatchcase(each, pattern)] for pattern in patterns] == [
+        [each] for each in ids
+    ]
+
+
+@pytest.mark.parametrize(
+    ("others", "pattern"),
+    [
+        (("a[x", "b"), "'a[[]*'"),
+        (("a[x", "a[3"), None),
+        (("a[x", "a[0"), None),
+        (("a[0", "a[x", "a[9"), None),
+    ],
+)
+def test_the_pattern_of_several_cells_selects_no_other(
+    others: tuple[str, ...], pattern: str | None
+) -> None:
+    """Another id may stand before, between or behind them."""
+    selected = only(["a[1", "a[5", "a[x"], sorted({"a[1", "a[5", *others}))
+
+    assert selected == f"--only {pattern or 'ID  # for each of these ids'}"
+
+
+def test_an_option_quotes_what_it_names() -> None:
+    """Whatever an id holds, it is one word of the command."""
+    assert only(["a'; b"], ()) == r"--only 'a'\''; b'"

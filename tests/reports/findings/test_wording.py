@@ -1,0 +1,194 @@
+"""The sentences that every report shares."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.evidence import Finished
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens import Generation
+from repro_gate.core.verdicts import (
+    STOPPED,
+    Drift,
+    FormerGolden,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Unrecorded,
+)
+from repro_gate.reports.findings.tokens import token_findings
+from repro_gate.reports.findings.wording import (
+    Description,
+    advise,
+    describe,
+    describe_finding,
+    describe_former,
+)
+from repro_gate.reports.github.comment import render_comment
+from repro_gate.reports.junit import render_junit
+from repro_gate.reports.markdown import render_markdown
+from repro_gate.reports.terminal import render_terminal
+from repro_gate.reports.text.escape import change_line, message, one_line
+from tests.fakes.evidence import render_json
+from tests.reports.github.samples import ARTIFACT, MARKER, RUN
+
+
+@pytest.mark.parametrize(
+    ("runs", "claim"),
+    [(1, "1 run matches the golden"), (10, "10 identical runs match the golden")],
+)
+def test_match_claims_no_more_than_was_run(
+    runs: int, claim: str, cell_report: Callable[..., CellReport]
+) -> None:
+    """A single run is not said to equal others."""
+    assert describe(cell_report(Match(), runs=runs)) == Description(claim=claim)
+
+
+def test_drift_of_one_run_claims_no_agreement(
+    drift: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+    cell_report: Callable[..., CellReport],
+) -> None:
+    """A single run is not said to agree with others either."""
+    found = drift(generation("a"), generation("b"), cell())
+    once = cell_report(found.verdict, runs=1)
+
+    assert describe(once).claim == "1 run diverges from the golden at output[0]"
+
+
+def test_a_finding_is_described_by_the_run_that_shows_it(
+    drift: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """Before all runs are made there is no agreement to claim."""
+    drifted = drift(generation("a"), generation("b"), cell()).verdict
+    assert isinstance(drifted, Drift)
+    unstable = Nondeterministic(run=3, in_fresh_process=True, divergence=drifted.divergence)
+
+    assert describe_finding(drifted) == "run 1 differs from the golden at output[0]"
+    assert describe_finding(unstable) == (
+        "run 3, in a fresh process, differs from run 1 at output[0]"
+    )
+
+
+def test_a_missing_golden_names_why_runs_were_not_made(
+    cell_report: Callable[..., CellReport],
+) -> None:
+    """A check that failed fast made one run, and the reason is beside the finding."""
+    found = cell_report(Unrecorded(reason="there is none"), unfinished=STOPPED)
+
+    described = describe(found)
+    assert (described.reason or "").endswith(
+        "; the remaining runs were not made: --fail-fast stopped the check after the first finding"
+    )
+    assert described.remedy == "run the check without --fail-fast"
+
+
+def test_reason_and_remedy_are_safe_lines(cell_report: Callable[..., CellReport]) -> None:
+    """What an engine says of its failure cannot move a cursor."""
+    found = cell_report(Inconclusive(reason="died\x1b[2J", remedy="try\nagain"))
+
+    assert describe(found) == Description(
+        claim="not measured, so neither a pass nor drift",
+        reason=one_line(r"died\x1b[2J"),
+        remedy=one_line(r"try\nagain"),
+    )
+
+
+def test_match_leaves_nothing_to_do() -> None:
+    """There is advice for a match too, for a report that asks for it."""
+    assert advise(Match()) == "No action needed."
+
+
+def test_a_reason_without_a_remedy_says_so() -> None:
+    """Only what another version or tool measured can have none."""
+    assert advise(Inconclusive(reason="x", remedy=None)).startswith("No known remedy")
+    assert advise(Inconclusive(reason="x", remedy="y")) == "Apply the remedy and check again."
+
+
+def test_safe_text_is_made_safe_once() -> None:
+    """Text that an adapter has escaped already stays as it is."""
+    assert one_line(one_line("a\\b\x1b")) == r"a\b\x1b"
+
+
+def test_endless_message_is_cut() -> None:
+    """An engine out of control cannot push the verdicts out of sight."""
+    assert message("a" * 1003) == f"{'a' * 1000}... and 3 more characters"
+
+
+def test_change_says_what_is_not_known() -> None:
+    """A fact that one side does not have is no empty fact."""
+    changed = FactChange(name="device.driver", before=None, after="560.10")
+
+    assert change_line(changed) == "device.driver: (not reported) -> 560.10"
+
+
+SAME = "identical to the golden up to the shorter length, despite the new definition"
+
+
+def _changed(*positions: int | None, place: Place = Place.OUTPUT) -> list[Unrecorded]:
+    parted = [
+        None
+        if each is None
+        else Divergence(place=place, position=each, expected=None, observed=None)
+        for each in positions
+    ]
+    return [Unrecorded(reason="changed", former=FormerGolden(divergence=each)) for each in parted]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ([Unrecorded(reason="there is no golden")], None),
+        ([Match()], None),
+        (_changed(None), SAME),
+        (_changed(None, None), SAME),
+        (_changed(3), "diverge from the golden at output[3]"),
+        (_changed(1, place=Place.PROMPT), "diverge from the golden at prompt[1]"),
+        (_changed(3, None, 2), "2 of 3 cells diverge from their golden, first at output[2]"),
+        (
+            [*_changed(0), *_changed(4, place=Place.PROMPT)],
+            "2 of 2 cells diverge from their golden, first at prompt[4]",
+        ),
+    ],
+)
+def test_a_golden_of_another_definition_is_compared(
+    verdicts: list[Any], words: str | None, cell_report: Callable[..., CellReport]
+) -> None:
+    """Of several cells it is told how many differ, and where the first of them does."""
+    assert describe_former([cell_report(each) for each in verdicts]) == words
+
+
+def test_every_report_shows_how_a_changed_cell_compares(
+    cell_report: Callable[..., CellReport],
+    gate_report: Callable[..., GateReport],
+    cell: Callable[..., Cell],
+) -> None:
+    """Cells of one changed definition stay one finding, whatever their tokens are."""
+    verdicts = _changed(3, None)
+    report = gate_report(
+        *(cell_report(each, cell(seed=seed)) for seed, each in enumerate(verdicts, start=1))
+    )
+    console = Console(width=200)
+    with console.capture() as captured:
+        render_terminal(report, console)
+
+    assert len(token_findings(report)) == 1
+    words = "1 of 2 cells diverge from their golden, first at output[3]"
+    assert f"  tokens      {words}\n" in captured.get()
+    assert f"Tokens: {words}.\n" in render_markdown(report)
+    assert f"Tokens: {words}.\n" in render_comment(
+        Finished(report=report), marker=MARKER, run=RUN, artifact_url=ARTIFACT
+    )
+    assert "tokens: diverge from the golden at output[3]" in render_junit(report)
+    cells = json.loads(render_json(report))["result"]["report"]["cells"]
+    parted = [cell["verdict"]["former"]["divergence"] for cell in cells]
+    assert [(each or {}).get("position") for each in parted] == [3, None]

@@ -1,0 +1,121 @@
+"""Whole pieces fill what room there is, and what is missing is told."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.core.ci import RunId
+from repro_gate.core.evidence import Finished
+from repro_gate.core.verdicts import Unrecorded
+from repro_gate.reports.github.comment import render_comment
+from repro_gate.reports.github.fit import Frame, Piece, fill, utf8_bytes, utf16_units
+from tests.fakes.logprob_reports import rich_logprobs_of
+from tests.reports.conftest import cell_of, cell_report_of, gate_report_of, rich_report_of
+from tests.reports.github.samples import MARKER, RUN
+
+FRAME = Frame(head=[["head"]], cut=lambda words: [f"cut: {words}"], foot=["foot"])
+
+
+def pieces_of(*sizes: int) -> Sequence[Piece]:
+    """Return findings of so many characters."""
+    return [Piece(block=["x" * size]) for size in sizes]
+
+
+def test_everything_is_shown_where_there_is_room() -> None:
+    """Nothing is said of a cut that was not made."""
+    assert fill(FRAME, pieces_of(1, 2), limit=2_000, size=len) == "head\n\nx\n\nxx\n\nfoot\n"
+
+
+def test_what_is_too_large_leaves_room_for_what_is_not() -> None:
+    """One finding out of all proportion does not hide the others."""
+    told = fill(FRAME, pieces_of(3, 3_000, 2), limit=2_000, size=len)
+
+    assert told == "head\n\nxxx\n\nxx\n\ncut: 1 of 3 findings\n\nfoot\n"
+
+
+def test_what_is_no_finding_is_named() -> None:
+    """Several pieces of one name are named once, and findings are counted first."""
+    long = "x" * 3_000
+    tables = [Piece(name="models", block=[long])] * 2
+    told = fill(FRAME, [*tables, Piece(block=[long])], limit=2_000, size=len)
+
+    assert told == "head\n\ncut: 1 of 1 finding, models\n\nfoot\n"
+
+
+def test_a_cut_without_findings_does_not_count_them() -> None:
+    """All findings are there."""
+    told = fill(
+        FRAME, [*pieces_of(1), Piece(name="models", block=["x" * 3_000])], limit=2_000, size=len
+    )
+
+    assert told == "head\n\nx\n\ncut: models\n\nfoot\n"
+
+
+@given(sizes=st.lists(st.integers(1, 900), max_size=9), limit=st.integers(2_000, 4_000))
+def test_room_is_kept_and_used(sizes: list[int], limit: int) -> None:
+    """The limit holds, and no piece that is missing would have fitted."""
+    told = fill(FRAME, pieces_of(*sizes), limit=limit, size=len)
+    missing = len(sizes) - told.count("x\n")
+
+    assert len(told) <= limit
+    assert ("cut:" in told) == (missing > 0)
+    assert not missing or len(told) + min(sizes) + 2 > limit or len(told) + 900 > limit
+
+
+def test_too_little_room_is_refused() -> None:
+    """A limit that cannot be kept is a mistake of ours."""
+    with pytest.raises(ValueError, match="the limit must be at least 2000, got 1999"):
+        fill(FRAME, (), limit=1_999, size=len)
+
+
+def test_sizes_are_those_of_github() -> None:
+    """A character beyond the first 65,536 is two units and four bytes."""
+    assert (utf16_units("a€😀"), utf8_bytes("a€😀")) == (4, 8)
+
+
+def test_the_largest_frame_fits_into_the_least_room() -> None:
+    """The longest names and addresses leave room for title, notice and footer."""
+    run = replace(
+        RUN,
+        id=RunId(10**19 - 1, 10**9 - 1),
+        server_url=f"https://{'a' * 40}.example.com:65535/github",
+        repository=f"{'o' * 39}/{'r' * 100}",
+    )
+    marker = replace(MARKER, name="n" * 100, run=run.id)
+    report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),) * 9, tool_version="v" * 99)
+    body = render_comment(
+        Finished(report=replace(report, interrupted=True)),
+        marker=marker,
+        run=run,
+        artifact_url=f"{run.server_url}/{'a' * 150}",
+        limit=2_000,
+    )
+
+    assert utf16_units(body) <= 2_000
+    assert body.startswith(f"{marker}\n\n### ❌ Failed at ")
+    assert "**Omitted** to fit GitHub's size limit: " in body
+    assert body.endswith(f"comment `{'n' * 100}`</sub>\n")
+
+
+@pytest.mark.parametrize("limit", [2_000, 5_000])
+def test_cells_are_cut_as_wholes(limit: int) -> None:
+    """Of many findings as many are shown as fit, and the others are counted."""
+    report = gate_report_of(
+        *(
+            cell_report_of(Unrecorded(reason=f"reason {seed}"), cell_of(seed=seed))
+            for seed in range(1, 401)
+        )
+    )
+    body = render_comment(
+        Finished(report=report), marker=MARKER, run=RUN, artifact_url=None, limit=limit
+    )
+    shown = body.count("❌ unrecorded: ")
+    by_reason = sum(body.count(f"Reason: `reason {seed} (") for seed in range(1, 401))
+
+    assert utf16_units(body) <= limit
+    assert utf16_units(body) > limit - 600
+    assert (shown, by_reason) == (shown, shown)
+    assert f"size limit: {400 - shown} of 400 findings" in body

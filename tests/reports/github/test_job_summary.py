@@ -1,0 +1,51 @@
+"""The summary of a job is the report, as far as GitHub takes it."""
+
+from dataclasses import replace
+
+from repro_gate.core.evidence import Finished
+from repro_gate.reports.github.fit import utf8_bytes
+from repro_gate.reports.github.job_summary import render_job_summary
+from repro_gate.reports.markdown import render_markdown
+from tests.reports.github.samples import INVALID, RUN, drifted
+
+
+def test_the_summary_is_the_report() -> None:
+    """Where there is room, nothing is left out."""
+    report = drifted()
+
+    assert render_job_summary(Finished(report=report), run=RUN, note=None) == render_markdown(
+        report
+    )
+
+
+def test_a_note_comes_first() -> None:
+    """What could not be told elsewhere is told before what is long, and stays inert."""
+    report = drifted()
+    told = render_job_summary(Finished(report=report), run=RUN, note="403: @you <b>")
+
+    assert told == f"**Note**: `403: @you <b>`\n\n{render_markdown(report)}"
+
+
+def test_a_long_note_is_cut() -> None:
+    """It is foreign text."""
+    told = render_job_summary(INVALID, run=RUN, note="x" * 999)
+
+    assert told.startswith(f"**Note**: `{'x' * 199}…`\n\n# ⛔ No verdict: a file is invalid, at ")
+
+
+def test_a_report_without_room_is_cut_by_whole_findings() -> None:
+    """Bytes count, and what is missing is told."""
+    told = render_job_summary(Finished(report=drifted()), run=RUN, note=None, limit=4_000)
+
+    assert told.startswith("# ❌ Failed at [`8f3c2a9`](https://github.com/octo-org/")
+    assert "\n\n**1 nondeterministic, 4 drift, " in told
+    assert "**Omitted** to fit GitHub's size limit: 4 of 8 findings, " in told
+    assert utf8_bytes(told) <= 4_000
+
+
+def test_another_run_is_named() -> None:
+    """The page is that of the run that tells, and not of the one that is told of."""
+    run = replace(RUN, is_of_another=True, conclusion="failure")
+    told = render_job_summary(Finished(report=drifted()), run=run, note=None)
+
+    assert told.startswith("This is the result of another run, at [`8f3c2a9`](https://github.com/")

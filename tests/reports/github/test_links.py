@@ -1,0 +1,109 @@
+"""Links lead to the run and to its artifact, or nowhere."""
+
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.ci import CiRun, RunId
+from repro_gate.reports.github.links import (
+    artifact_link,
+    commit_link,
+    download_command,
+    run_link,
+    run_words,
+)
+from repro_gate.reports.text.markdown import code
+from tests.reports.github.samples import ARTIFACT, RUN, SHA
+
+
+def test_the_commit_is_linked() -> None:
+    """What was checked leads to what it changes."""
+    assert commit_link(RUN) == f"[`8f3c2a9`](https://github.com/octo-org/serving/commit/{SHA})"
+
+
+@pytest.mark.parametrize("sha", ["", "HEAD", f"{SHA})](x", f"{SHA}\n", SHA[:39], SHA.upper()])
+def test_what_is_no_commit_is_shown_whole(sha: str) -> None:
+    """It is foreign text, not cut as if it were a commit, and leads nowhere."""
+    assert commit_link(replace(RUN, head_sha=sha)) == code(sha)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        replace(RUN, server_url="javascript:alert(1)//"),
+        replace(RUN, server_url="https://github.com@evil.example"),
+        replace(RUN, server_url="https://github.com/)](x"),
+        replace(RUN, server_url=""),
+        replace(RUN, repository="octo-org"),
+        replace(RUN, repository="octo-org/serving/../x"),
+        replace(RUN, repository="octo-org/se)rving"),
+    ],
+)
+def test_an_unusual_address_is_no_link(run: CiRun) -> None:
+    """Words stay where there would be a link, and the repository is named."""
+    assert run_link(run, "log") == "log"
+    assert commit_link(run) == "`8f3c2a9`"
+    assert run_words(run) == f"Run 17204881234, attempt 2 of `{run.repository}`"
+
+
+@pytest.mark.parametrize("server", ["http://ghe.local:8080", "https://ghe.example.com/github"])
+def test_an_own_server_is_linked(server: str) -> None:
+    """GitHub may be at home anywhere."""
+    run = replace(RUN, server_url=server, id=RunId(7, 1))
+
+    assert run_words(run) == f"[Run 7]({server}/octo-org/serving/actions/runs/7/attempts/1)"
+
+
+def test_an_artifact_of_the_server_is_linked() -> None:
+    """The artifact is where the run is."""
+    assert artifact_link(ARTIFACT, RUN, "full report") == f"[full report]({ARTIFACT})"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/octo-org",
+        "https://github.com.evil.example/octo-org",
+        "https://github.com",
+        "http://github.com/octo-org",
+        "https://github.com/a(b)",
+        "https://github.com/a b",
+        "javascript:alert(1)",
+        f"https://github.com/{'a' * 301}",
+    ],
+)
+def test_another_address_is_text(url: str) -> None:
+    """Whoever names an address elsewhere sends nobody there."""
+    shown = url if len(url) <= 60 else f"{url[:59]}…"
+
+    assert artifact_link(url, RUN, "full report") == f"full report (`{shown}`)"
+
+
+@pytest.mark.parametrize(
+    ("server", "repository", "name", "command"),
+    [
+        ("https://github.com", "octo-org/serving", "gate", "octo-org/serving --name gate"),
+        ("", "octo-org/serving", "gate", "octo-org/serving --name gate"),
+        (
+            "https://ghe.local:8080",
+            *("octo-org/serving", "gate"),
+            "ghe.local:8080/octo-org/serving --name gate",
+        ),
+        ("https://github.com", "$(id)/x", "a `b` 'c", "'$(id)/x' --name 'a `b` '\\''c'"),
+    ],
+)
+def test_the_command_that_downloads_names_run_repository_and_artifact(
+    server: str, repository: str, name: str, command: str
+) -> None:
+    """Each is one word of a shell, whatever it holds."""
+    run = replace(RUN, server_url=server, repository=repository)
+
+    said = f"gh run download 17204881234 --repo {command} --dir folder"
+    assert download_command(run, name, "folder") == said
+
+
+def test_an_artifact_needs_a_server() -> None:
+    """An address that begins as an unusual one is unusual too."""
+    run = replace(RUN, server_url="javascript:x")
+
+    assert artifact_link("javascript:x/y", run, "full report") == "full report (`javascript:x/y`)"

@@ -1,0 +1,413 @@
+"""What a reviewer reads of each finding."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.ci import CiRun
+from repro_gate.core.evidence import Finished
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.report import GateReport
+from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.reports.findings.logprob_wording import BELOW_FLOOR
+from repro_gate.reports.github.body import finding_pieces, passed_pieces
+from repro_gate.reports.github.comment import LIMIT, render_comment
+from repro_gate.reports.github.fit import utf16_units
+from repro_gate.reports.github.sections import hosted_sections, token_sections
+from repro_gate.reports.github.state import tally
+from tests.fakes.logprob_reports import (
+    logprob_cell_of,
+    logprob_report_of,
+    outlier_of,
+    policy_noise_of,
+    rich_logprobs_of,
+    suite_test_of,
+    weight_report_of,
+)
+from tests.fakes.values import control_of
+from tests.reports.conftest import (
+    cell_of,
+    cell_report_of,
+    differing_run_of,
+    drift_of,
+    gate_report_of,
+    generation_of,
+    orphan_of,
+    rich_report_of,
+)
+from tests.reports.github.samples import MARKER, RUN
+
+DRIVER = FactChange(name="device.driver", before="550.54", after="560.10")
+
+
+SIDES = ("---", "+++")
+FORK = replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure")
+
+
+def told(report: GateReport, run: CiRun = RUN) -> str:
+    """Return all pieces of a report."""
+    return "\n".join("\n".join(piece.block) for piece in finding_pieces(report, run))
+
+
+def drifts_of(*changes: tuple[FactChange, ...]) -> GateReport:
+    """Return a report of drifts that differ from each other, each with what changed."""
+    return gate_report_of(
+        *(
+            drift_of(
+                generation_of("a b"), generation_of(f"a x{seed}"), cell_of(seed=seed), *changed
+            )
+            for seed, changed in enumerate(changes, start=1)
+        )
+    )
+
+
+def test_what_all_drifts_share_is_told_once() -> None:
+    """One driver for many cells stands before them."""
+    text = told(drifts_of((DRIVER,), (DRIVER,)))
+
+    assert text.count("| `device.driver` | `550.54` | `560.10` |") == 1
+    assert "(same for every token drift):" in text
+
+
+def test_what_only_some_share_is_told_with_each() -> None:
+    """Other causes may stand behind other cells."""
+    text = told(drifts_of((DRIVER,), (DRIVER,), ()))
+
+    assert text.count("| `device.driver` | `550.54` | `560.10` |") == 2
+    assert text.count("The provenance has not changed since the golden was recorded.") == 1
+    assert "same for every" not in text
+
+
+def test_what_all_hosted_drifts_share_is_told_once() -> None:
+    """The same holds for baselines."""
+    part = rich_logprobs_of()
+    shifted = part.cells[2]
+    again = replace(shifted, cell=logprob_cell_of("other"), totals=(-44.0,))
+    text = told(gate_report_of(logprobs=(replace(part, cells=(shifted, again)),)))
+
+    assert text.count("| `answer.model` | `m-1` | `m-2 \\| @team` |") == 1
+    assert "Changed since the baselines were recorded (same for every drift from them):" in text
+
+
+def test_digests_are_shortened_while_they_differ() -> None:
+    """A reader compares a few digits."""
+    changed = FactChange(name="model.sha256", before="a" * 64, after="b" * 64)
+
+    assert f"| `{'a' * 12}…` | `{'b' * 12}…` |" in told(drifts_of((changed,)))
+
+
+def test_digests_that_begin_alike_are_not_shortened() -> None:
+    """What changed must be seen to have changed."""
+    changed = FactChange(name="model.sha256", before="a" * 64, after=f"{'a' * 63}b")
+
+    assert f"| `{'a' * 64}` | `{'a' * 63}b` |" in told(drifts_of((changed,)))
+
+
+def test_many_changes_are_cut() -> None:
+    """The likeliest causes come first, and a glance holds no more than a few."""
+    changes = tuple(replace(DRIVER, name=f"fact.{number}") for number in range(10))
+    text = told(drifts_of(changes))
+
+    assert ("`fact.7`" in text, "`fact.8`" in text, "and 2 more." in text) == (True, False, True)
+
+
+def test_two_of_each_gate_are_open() -> None:
+    """Neither gate pushes the other out of sight."""
+    report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),))
+    pieces = [piece.block[0] for piece in finding_pieces(report, RUN) if not piece.name]
+
+    assert [line.startswith("#### ") for line in pieces] == [True] * 4 + [False] * (len(pieces) - 4)
+    assert len(pieces) == len(token_sections(report)) + len(hosted_sections(report))
+
+
+def test_a_name_that_html_could_misread_is_code() -> None:
+    """The line of a folded finding is HTML, and says no more than what is safe there."""
+    (section,) = token_sections(gate_report_of(orphan_of("<b>@you</b>")))
+
+    assert list(section.folded()[:4]) == [
+        "<details>",
+        "<summary>❌ orphaned</summary>",
+        "",
+        "`<b>@you</b>`",
+    ]
+
+
+def test_many_cells_of_one_finding_are_cut() -> None:
+    """The first few stand for all, and the others are counted."""
+    cells = [cell_report_of(Unrecorded(reason="x"), cell_of(seed=seed)) for seed in range(1, 10)]
+    (section,) = token_sections(gate_report_of(*cells))
+    lines = list(section.folded())
+
+    assert lines[1] == "<summary>❌ unrecorded: 9 cells</summary>"
+    assert [line for line in lines if line.startswith("- ")][-2:] == [
+        "- `tiny-qwen2--autumn-leaves--seed6`",
+        "- and 3 more",
+    ]
+
+
+def test_many_figures_of_one_finding_are_cut() -> None:
+    """A cell with outliers without end is told as far as it can be read."""
+    part = rich_logprobs_of()
+    strange = replace(part.cells[4], outliers=(outlier_of(),) * 20)
+    report = gate_report_of(logprobs=(logprob_report_of(strange),))
+    (section,) = hosted_sections(report)
+    lines = list(section.open())
+
+    assert [line for line in lines if line.startswith("and ")] == ["and 25 more lines"]
+
+
+def test_other_machines_accept_what_was_observed() -> None:
+    """The matrix is named, and the device is not, for nothing is measured."""
+    options = ("--device", "cuda", "--config", "gate.toml")
+    text = told(replace(drifts_of(()), repeat_with=options))
+
+    assert "The observed goldens are for profile `cpu-x86-64`. On a machine with another" in text
+    assert "\nrepro-gate update-snapshots --from DIR --config gate.toml\n" in text
+
+
+def test_many_classes_of_machines_are_cut() -> None:
+    """A few are named."""
+    report = drifts_of(*[()] * 6)
+    cells = [replace(cell, profile=f"p{place}") for place, cell in enumerate(report.cells)]
+
+    assert "for profiles `p0`, `p1`, `p2`, `p3`, 2 more. On" in told(
+        replace(report, cells=tuple(cells))
+    )
+
+
+def test_nothing_to_accept_from_elsewhere_is_not_told() -> None:
+    """A check of log-probabilities has no goldens."""
+    assert "--from" not in told(gate_report_of(logprobs=(rich_logprobs_of(),)))
+
+
+def test_nothing_of_a_fork_is_to_be_accepted_from_its_artifact() -> None:
+    """Whoever opened the pull request decided what its run left behind."""
+    text = told(drifts_of(*[()] * 9), FORK)
+    body = render_comment(
+        Finished(report=drifts_of(*[()] * 9)), marker=MARKER, run=FORK, artifact_url=None
+    )
+
+    assert "--from" in told(drifts_of(*[()] * 9))
+    assert ("--from" in text, "--from" in body) == (False, False)
+    assert body.index("This run is from a fork") < body.index("# accept")
+    assert (
+        "**This run is from a fork**, so its artifacts are untrusted: "
+        "measure on your own machine before accepting anything."
+    ) in body
+
+
+def test_a_fork_without_anything_to_accept_is_not_warned_of() -> None:
+    """What could not be measured cannot be accepted either."""
+    assert "fork" not in told(rich_of_hosted(), FORK)
+
+
+def rich_of_hosted() -> GateReport:
+    """Return a report of log-probabilities alone."""
+    return gate_report_of(logprobs=(rich_logprobs_of(),))
+
+
+@pytest.mark.parametrize(("count", "times"), [(5, 0), (6, 1)])
+def test_one_command_accepts_many_findings(count: int, times: int) -> None:
+    """It has the suites and options of this check, and no cell by name."""
+    options = ("--device", "cuda", "--config", "a b")
+    text = told(replace(drifts_of(*[()] * count), repeat_with=options))
+
+    assert (
+        text.count(
+            f"# accept all {count} cells that drifted or have no golden\n"
+            "repro-gate update-snapshots --device cuda --config 'a b' --suite embedded\n"
+        )
+        == times
+    )
+
+
+def test_one_command_accepts_the_findings_of_one_model() -> None:
+    """Where a pattern matches them and nothing else that does not match."""
+    text = told(drifts_of((), ()))
+
+    assert (
+        "# accept all 2 cells of this model that drifted or have no golden\n"
+        "repro-gate update-snapshots --suite embedded --only 'tiny-qwen2--autumn-leaves--seed*'\n"
+    ) in text
+
+
+@pytest.mark.parametrize("other", ["inconclusive", "model"])
+def test_a_pattern_that_would_accept_more_is_not_offered(other: str) -> None:
+    """Neither for what was not measured nor for the findings of several models."""
+    first = drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=1))
+    if other == "model":
+        cells = [first, drift_of(generation_of("a"), generation_of("x"), cell_of(model="b"))]
+    else:
+        second = drift_of(generation_of("a b"), generation_of("a y"), cell_of(seed=3))
+        cells = [
+            first,
+            second,
+            cell_report_of(Inconclusive(reason="x", remedy="y"), cell_of(seed=2)),
+        ]
+
+    assert "# accept all" not in told(gate_report_of(*cells))
+
+
+def test_what_one_command_of_a_finding_accepts_needs_no_other() -> None:
+    """Cells that drifted alike are one finding, with a command for all of them."""
+    alike = [
+        drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=seed)) for seed in (1, 2)
+    ]
+
+    assert "# accept all" not in told(gate_report_of(*alike))
+
+
+def test_the_command_that_downloads_the_report_is_there() -> None:
+    """A reader accepts on a laptop what a GPU has measured, with two commands and no search."""
+    options = ("--device", "cuda", "--config", "a b")
+    report = replace(drifts_of(()), repeat_with=options)
+    text = told(report, replace(RUN, artifact="repro-gate"))
+
+    folder = "repro-gate-run-17204881234"
+    assert (
+        f"gh run download 17204881234 --repo octo-org/serving --name repro-gate --dir {folder}\n"
+        f"repro-gate update-snapshots --from {folder} --config 'a b'\n"
+    ) in text
+    assert "DIR" not in text
+
+
+def test_the_report_of_what_has_no_golden_can_be_downloaded_too() -> None:
+    """A hosted model, say; but nothing of the run of a fork is offered."""
+    uploaded = replace(RUN, artifact="repro-gate")
+    said = "# download the report\ngh run download 17204881234 "
+
+    assert said in told(rich_of_hosted(), uploaded)
+    assert "gh run download" not in told(rich_of_hosted(), replace(FORK, artifact="repro-gate"))
+
+
+def test_four_hundred_drifts_are_told_as_a_whole() -> None:
+    """What shows the whole is there, twenty are told in full, and the others by name."""
+    report = drifts_of(*[()] * 400)
+    body = render_comment(Finished(report=report), marker=MARKER, run=RUN, artifact_url=None)
+    listed = re.findall(r"^drift: (tiny-qwen2--autumn-leaves--seed\d+)$", body, re.MULTILINE)
+
+    assert utf16_units(body) <= LIMIT
+    assert "<summary>Models</summary>" in body
+    assert "\nrepro-gate update-snapshots --from DIR\n" in body
+    assert "# accept all 400 cells that drifted or have no golden\nrepro-gate update-snap" in body
+    assert "<summary>380 more findings</summary>" in body
+    assert "**Omitted**" not in body
+    assert body.count("❌ drift: ") == 20
+    assert listed == [cell.id for cell in report.cells[20:]]
+
+
+def test_findings_without_end_are_listed_as_far_as_there_is_room() -> None:
+    """The list is bounded, says how many it lacks, and names a few cells of each finding."""
+    cells = [
+        cell_report_of(Unrecorded(reason=f"r{number // 3}"), cell_of(f"p{number:05}"))
+        for number in range(3_000)
+    ]
+    body = render_comment(
+        Finished(report=gate_report_of(*cells)), marker=MARKER, run=RUN, artifact_url=None
+    )
+    lines = [line for line in body.splitlines() if line.startswith("unrecorded: ")]
+
+    assert lines[0] == (
+        "unrecorded: 3 cells: tiny-qwen2--p00060--seed42, tiny-qwen2--p00061--seed42, and 1 more"
+    )
+    assert f"\nand {980 - len(lines)} more.\n" in body
+    assert 20_000 < sum(map(len, lines)) < 24_000
+    assert utf16_units(body) <= LIMIT
+
+
+def test_a_listed_pair_is_named_whole() -> None:
+    """There is nothing more to count."""
+    cells = [cell_report_of(Unrecorded(reason="x"), cell_of(seed=seed)) for seed in (1, 2)]
+    (section,) = token_sections(gate_report_of(*cells))
+
+    assert section.line == (
+        "unrecorded: 2 cells: tiny-qwen2--autumn-leaves--seed1, tiny-qwen2--autumn-leaves--seed2"
+    )
+
+
+def test_many_models_are_cut() -> None:
+    """The table shows the first ones, and counts the others."""
+    cells = [
+        cell_report_of(Unrecorded(reason="x"), cell_of(model=f"m{each}")) for each in range(40)
+    ]
+    text = told(gate_report_of(*cells))
+
+    assert ("| `m29` |" in text, "| `m30` |" in text, "\nand 10 more.\n" in text) == (
+        True,
+        False,
+        True,
+    )
+
+
+def test_a_side_of_which_little_is_known_says_so() -> None:
+    """A name with nothing behind it would look like a fault."""
+    one, two = generation_of("a b"), generation_of("a c")
+    cells = [
+        differing_run_of(cell_of(seed=1), one, two),
+        drift_of(generation_of("a"), one, cell_of(seed=2)),
+        drift_of(one, generation_of("a"), cell_of(seed=3)),
+        drift_of(one, two, cell_of(seed=4)),
+    ]
+    lines = [line for line in told(gate_report_of(*cells)).splitlines() if line[:3] in SIDES]
+
+    assert lines == [
+        *('--- run 1  " b"', "+++ run 4  (only the differing token was kept)"),
+        *("--- golden    (end of sequence)", '+++ observed  " b"'),
+        *('--- golden    " b"', "+++ observed  (end of sequence)"),
+        *('--- golden    " b"', '+++ observed  " c"'),
+    ]
+
+
+def test_a_golden_without_a_cell_is_removed() -> None:
+    """Nothing of it is accepted."""
+    text = told(gate_report_of(orphan_of("gone")))
+
+    assert "\n# remove it\nrepro-gate update-snapshots --prune\n" in text
+    assert "accept" not in text
+
+
+def test_a_pass_tells_its_notes() -> None:
+    """A change too small to count is worth a sentence."""
+    part = logprob_report_of(rich_logprobs_of().cells[1])
+    pieces = [piece.block[0] for piece in passed_pieces(gate_report_of(logprobs=(part,)))]
+
+    assert pieces[1:] == [
+        f"**Note**: {BELOW_FLOOR} (0.1000 nats).",
+        "**Note**: outliers were redrawn; above 5 % of all draws they are a finding.",
+    ]
+
+
+def test_many_suites_are_cut() -> None:
+    """The title counts all of them."""
+    parts = tuple(logprob_report_of(suite=f"s{number}") for number in range(12))
+
+    assert "- and 2 more suites" in told(gate_report_of(logprobs=parts))
+
+
+def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
+    """A check may fail though every cell agrees."""
+    part = rich_logprobs_of()
+    uncontrolled = logprob_report_of(
+        suite_test=suite_test_of(),
+        policies=(policy_noise_of(), policy_noise_of("other")),
+        weights=(weight_report_of("too few"), weight_report_of()),
+        controls=(),
+    )
+    report = gate_report_of(
+        controls=(control_of(),),
+        logprobs=(replace(part, cells=part.cells[:1], orphans=()), uncontrolled),
+    )
+
+    assert tally(report) == (
+        "**1 suite shifted as a whole, 2 sets of weights not usable, "
+        "1 set of weights undetermined, 2 controls without a difference, "
+        "2 policies without a control**; 1 agrees"
+    )
+
+
+def test_the_tally_of_one_policy_is_singular() -> None:
+    """One is not several."""
+    part = logprob_report_of(controls=())
+
+    assert tally(gate_report_of(logprobs=(part,))) == "**1 policy without a control**"

@@ -1,0 +1,156 @@
+"""Every verdict is rendered by every report."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import get_args
+
+from hypothesis import given, settings
+
+from repro_gate.core.logprob_report import LogprobCellReport
+from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict
+from repro_gate.core.outcome import Outcome, decide
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.verdicts import Match, Orphan, Verdict
+from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
+from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.summary import render_summary
+from repro_gate.reports.findings.tokens import token_findings
+from repro_gate.reports.findings.wording import WORDS
+from repro_gate.reports.junit import render_junit
+from repro_gate.reports.markdown import render_markdown
+from tests.fakes.evidence import render_json
+from tests.reports.random_reports import RandomReports, hostile_texts
+
+Build = Callable[..., GateReport]
+
+
+def test_the_sample_has_every_verdict(rich_report: GateReport) -> None:
+    """The cells that these tests render leave no verdict out."""
+    assert {type(cell.verdict) for cell in rich_report.cells} == set(get_args(Verdict))
+
+
+def test_every_verdict_has_a_word() -> None:
+    """The words that reports count by are those of the verdicts."""
+    assert {kind.word for kind in get_args(Verdict)} | {Orphan.word} == set(WORDS)
+
+
+def test_json_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The JSON report names the verdict."""
+    assert f'"verdict":{{"kind":"{any_cell.verdict.word}"' in render_json(gate_report(any_cell))
+
+
+def test_markdown_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The Markdown report counts the verdict, and names the cell."""
+    text = render_markdown(gate_report(any_cell))
+
+    assert f"| {any_cell.verdict.word} | 1 |" in text
+    assert any_cell.id in text or isinstance(any_cell.verdict, Match)
+
+
+def test_junit_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The JUnit report has a case for the cell, and a type for what is wrong with it."""
+    text = render_junit(gate_report(any_cell))
+
+    assert f'name="{any_cell.id}"' in text
+    assert f'type="{any_cell.verdict.word}"' in text or isinstance(any_cell.verdict, Match)
+
+
+def test_terminal_has_every_verdict(
+    any_cell: CellReport, gate_report: Build, on_terminal: Callable[[GateReport], str]
+) -> None:
+    """The terminal report has a block for the cell unless all is well."""
+    text = on_terminal(gate_report(any_cell))
+
+    block = f"{any_cell.verdict.word}  {any_cell.id}\n"
+    assert text.startswith(block) or isinstance(any_cell.verdict, Match)
+
+
+def test_summary_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
+    """The summary counts the verdict."""
+    assert f": 1 {any_cell.verdict.word};" in render_summary(gate_report(any_cell))
+
+
+def test_every_report_has_the_orphans(
+    rich_report: GateReport,
+    rich_logprob_report: GateReport,
+    on_terminal: Callable[[GateReport], str],
+) -> None:
+    """Goldens and baselines that no cell uses are findings of each report."""
+    report = replace(rich_report, logprobs=rich_logprob_report.logprobs)
+    ids = [orphan.id for orphan in (*report.orphans, *report.logprobs[0].orphans)]
+
+    for text in (render_json(report), render_junit(report), render_markdown(report)):
+        assert all(each in text for each in ids)
+    assert all(each in on_terminal(report) for each in ids)
+
+
+@given(report=RandomReports(hostile_texts).reports)
+@settings(deadline=None)
+def test_whatever_fails_a_check_is_a_finding(report: GateReport) -> None:
+    """A failed report has a finding that failed, and no other report has one."""
+    hosted = (found for part in report.logprobs for found in logprob_findings(part, report))
+    outcomes = {found.outcome for found in (*token_findings(report), *hosted)}
+
+    assert (Outcome.FAILED in outcomes) == (decide(report) is Outcome.FAILED)
+
+
+def test_the_sample_has_every_verdict_on_log_probabilities(
+    rich_logprob_report: GateReport,
+) -> None:
+    """The cells that these tests render leave no verdict out."""
+    (part,) = rich_logprob_report.logprobs
+
+    assert {type(cell.verdict) for cell in part.cells} == set(get_args(LogprobVerdict))
+    assert {kind.word for kind in get_args(LogprobVerdict)} | {Orphan.word} == set(LOGPROB_WORDS)
+
+
+def test_json_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The JSON report names the verdict."""
+    text = render_json(logprob_suite_report(any_logprob_cell))
+
+    assert f'"verdict":{{"kind":"{any_logprob_cell.verdict.word}"' in text
+
+
+def test_markdown_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The Markdown report has a section for the cell unless all is well, and lists it."""
+    text = render_markdown(logprob_suite_report(any_logprob_cell))
+
+    word = any_logprob_cell.verdict.word
+    assert f"### {word}: `{any_logprob_cell.id}`" in text or word == Agrees.word
+    assert f"| `{any_logprob_cell.id}` |" in text
+
+
+def test_junit_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The JUnit report has a case for the cell, and a type for what is wrong with it."""
+    text = render_junit(logprob_suite_report(any_logprob_cell))
+
+    word = any_logprob_cell.verdict.word
+    assert f'name="{any_logprob_cell.id}"' in text
+    assert f'type="{word}"' in text or word == Agrees.word
+
+
+def test_terminal_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport,
+    logprob_suite_report: Build,
+    on_terminal: Callable[[GateReport], str],
+) -> None:
+    """The terminal report has a block for the cell unless all is well."""
+    text = on_terminal(logprob_suite_report(any_logprob_cell))
+
+    word = any_logprob_cell.verdict.word
+    assert text.startswith(f"{word}  {any_logprob_cell.id}\n") or word == Agrees.word
+
+
+def test_summary_has_every_verdict_on_log_probabilities(
+    any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
+) -> None:
+    """The summary counts the verdict."""
+    text = render_summary(logprob_suite_report(any_logprob_cell))
+
+    assert f": hosted: 1 {any_logprob_cell.verdict.word};" in text

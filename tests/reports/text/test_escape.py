@@ -1,0 +1,71 @@
+"""Untrusted text is a type: only one module makes it printable, and mypy refuses it elsewhere."""
+
+import ast
+from pathlib import Path
+from typing import Final
+
+import pytest
+from mypy import api
+
+import repro_gate
+from repro_gate.reports.text import escape
+
+_PACKAGE: Final = Path(repro_gate.__file__).parent
+_PRELUDE: Final = """
+from repro_gate.reports.findings.wording import Description
+from repro_gate.reports.findings.tokens import Finding
+from repro_gate.reports.text.escape import one_line
+from repro_gate.reports.findings.notes import Note
+
+untrusted: str = input()
+described = Description(claim="not measured")
+"""
+
+
+def _is_call_of_escaped(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else None
+    return (node.func.id if isinstance(node.func, ast.Name) else name) == "Escaped"
+
+
+def test_escaped_text_is_made_in_one_module() -> None:
+    """Whoever wants escaped text calls the functions that escape."""
+    modules = {
+        file
+        for file in _PACKAGE.rglob("*.py")
+        if any(map(_is_call_of_escaped, ast.walk(ast.parse(file.read_text("utf-8")))))
+    }
+
+    assert modules == {Path(escape.__file__)}
+
+
+def test_mypy_refuses_text_that_was_not_escaped(tmp_path: Path) -> None:
+    """Wherever a report shows untrusted text, a plain string is an error of types."""
+    refused = [
+        'Description(claim="", reason=untrusted)',
+        'Description(claim="", remedy=untrusted)',
+        'Finding(word="", ids=(untrusted,), description=described, advice="")',
+        'Finding(word="", ids=(), lines=(("", untrusted),), description=described, advice="")',
+        'Note(claim="", subject=untrusted, lines=())',
+        'Note(claim="", subject=one_line(""), lines=(("message", untrusted),))',
+    ]
+    taken = [line.replace("untrusted", "one_line(untrusted)") for line in refused]
+    file = tmp_path / "snippet.py"
+    file.write_text(_PRELUDE + "\n".join([*refused, *taken]), "utf-8")
+
+    out, err, _ = api.run(["--strict", "--cache-dir", str(tmp_path / "cache"), str(file)])
+
+    first = _PRELUDE.count("\n") + 1
+    found = [line for line in out.splitlines() if "[arg-type]" in line]
+    assert [int(line.split(":")[1]) for line in found] == list(range(first, first + len(refused)))
+    assert err == ""
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "\u202e", "x\\y", "\udc80"])
+def test_escaping_twice_changes_nothing(text: str) -> None:
+    """So a place may escape what was escaped before."""
+    once = escape.one_line(text)
+
+    assert escape.one_line(once) == once
+    assert once.isprintable()
