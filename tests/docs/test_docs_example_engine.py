@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.docs.conftest import CommandLine
 
 _EXAMPLE = ROOT / "docs" / "examples" / "markov"
+_IN_PYTHON = ROOT / "docs" / "examples" / "bytes" / "engine.py"
 _CORPUS = str(_EXAMPLE / "corpus.txt")
 _LOAD: dict[str, Any] = {
     "model": "corpus",
@@ -166,11 +167,8 @@ def test_the_howto_shows_what_the_example_says(engine: subprocess.Popen[str]) ->
 
 @pytest.fixture(name="in_python")
 def _in_python(tmp_path: Path) -> Path:
-    """Return the engine that the how-to writes in Python, as a file in the folder of the test."""
-    (program,) = page("docs/how-to/write-an-engine.md").blocks("python")
-    path = tmp_path / "engine.py"
-    path.write_text(program, encoding="utf-8")
-    return path
+    """Return the example in Python, as a file in the folder of the test."""
+    return Path(shutil.copy(_IN_PYTHON, tmp_path / "engine.py"))
 
 
 def test_a_check_of_the_engine_in_python_passes_and_can_fail(
