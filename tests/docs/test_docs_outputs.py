@@ -81,7 +81,7 @@ def test_a_changed_setting_is_the_drift_of_the_readme(
     (shown,) = page("README.md").blocks("text")
     assert _labels(shown)
     assert _labels(shown) <= _labels(result.output)
-    assert report["logprobs"][0]["matrix"]["verdict"] == "changed"
+    assert report["logprobs"][0]["suite_test"]["verdict"] == "changed"
 
 
 def test_make_gate_ends_as_shown(repro_gate: "CommandLine") -> None:
