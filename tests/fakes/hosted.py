@@ -1,4 +1,4 @@
-"""Small values to test hosted models with: cells, tokens, answers, and a clock of one's own."""
+"""Small values for tests of hosted models: cells, tokens, answers, and a fake clock."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from repro_gate.core.policies import (
 from repro_gate.ports import DrawRequest, Purpose
 
 KEY = "fw_Zq7/tPx+93&vLm2~secret"
-"""With characters that are written otherwise in URLs, JSON and HTML."""
+"""With characters that are escaped in URLs, JSON and HTML."""
 ENVIRON = {"TEST_API_KEY": KEY}
 MODEL = "accounts/test/models/tiny"
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -46,16 +46,16 @@ Handler = (
 
 
 class FakeTime:
-    """A clock that only sleeping moves."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.slept: list[float] = []
         self.jump = timedelta()
-        """How far the time of day is from where it should be."""
+        """The error of the time of day."""
 
     def clock(self) -> float:
-        """Return the seconds that were slept."""
+        """Return the seconds slept so far."""
         return self.seconds
 
     def now(self) -> datetime:
@@ -63,7 +63,7 @@ class FakeTime:
         return START + timedelta(seconds=self.seconds) + self.jump
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass at once, after others have had their turn."""
+        """Advance the clock, after other tasks had a chance to run."""
         self.slept.append(seconds)
         wakes_at = self.seconds + seconds
         await asyncio.sleep(0)
@@ -77,7 +77,7 @@ def runtime_of(
     environ: Mapping[str, str] | None = None,
     luck: float = 0.0,
 ) -> Runtime:
-    """Return runtime where nothing takes time, with a handler in place of the network."""
+    """Return a runtime in which nothing takes time, with a handler in place of the network."""
     time = time or FakeTime()
     return Runtime(
         environ=ENVIRON if environ is None else environ,
@@ -95,7 +95,7 @@ def provider_of(
     kind: ProviderKind = ProviderKind.FIREWORKS,
     **settings: Any,
 ) -> ProviderSpec:
-    """Return a provider that wants a key."""
+    """Return a provider that needs a key."""
     return ProviderSpec(
         **{"name": "test-host", "api_key_env": "TEST_API_KEY", **settings},
         kind=kind,
@@ -112,7 +112,7 @@ def logprob_cell_of(
     response: str = " Hello you",
     template: str = "Say {prompt}:",
 ) -> LogprobCell:
-    """Return a cell; unless told otherwise it is the one that `ENCODING` is of."""
+    """Return a cell; by default that of `ENCODING`."""
     policy = Policy(
         name="base",
         provider=provider or provider_of(),
@@ -148,7 +148,7 @@ def content_of(
     *,
     sampling: Sequence[Json] | None = None,
 ) -> Json:
-    """Return log-probabilities in the newer of the two shapes."""
+    """Return log-probabilities in the newer format."""
     rows: list[dict[str, Json]] = [
         {
             "token": piece.data.decode("utf-8", errors="replace"),
@@ -171,7 +171,7 @@ def legacy_of(
     *,
     has_ids: bool = True,
 ) -> Json:
-    """Return log-probabilities in the older shape, of everything unless told otherwise."""
+    """Return log-probabilities in the older format; by default of prompt and response."""
     arrays: dict[str, Json] = {
         "tokens": [piece.data.decode() for piece in pieces],
         "token_logprobs": list(logprobs),
@@ -182,7 +182,7 @@ def legacy_of(
 
 
 def document_of(logprobs: Json = None, *, choice: Json = None, **changes: Json) -> Json:
-    """Return an answer; without arguments the good one about `ENCODING`."""
+    """Return an answer; by default the valid one for `ENCODING`."""
     return {
         "id": "cmpl-1",
         "object": "text_completion",
@@ -203,7 +203,7 @@ def document_of(logprobs: Json = None, *, choice: Json = None, **changes: Json) 
 
 
 def json_response(document: Json, *, status: int = 200, **headers: str) -> httpx.Response:
-    """Return a response whose body may hold what is no JSON, such as NaN."""
+    """Return a response whose body may be invalid JSON, such as NaN."""
     return httpx.Response(
         status,
         headers={
@@ -215,17 +215,17 @@ def json_response(document: Json, *, status: int = 200, **headers: str) -> httpx
 
 
 def well_answered(_: httpx.Request) -> httpx.Response:
-    """Answer every draw of `ENCODING` as it should be."""
+    """Give the valid answer to every draw of `ENCODING`."""
     return json_response(document_of())
 
 
 def draws_by(
     scorer: HostedScorer, requests: Sequence[DrawRequest]
 ) -> list[tuple[DrawRequest, DrawOutcome]]:
-    """Return what a scorer tells, in its order."""
-    told: list[tuple[DrawRequest, DrawOutcome]] = []
-    scorer.draw(requests, seen=lambda request, outcome: told.append((request, outcome)))
-    return told
+    """Return the draws of a scorer in the order of their reports."""
+    drawn: list[tuple[DrawRequest, DrawOutcome]] = []
+    scorer.draw(requests, seen=lambda request, outcome: drawn.append((request, outcome)))
+    return drawn
 
 
 def draw_with(
@@ -235,7 +235,7 @@ def draw_with(
     budget: Budget | None = None,
     runtime: Runtime | None = None,
 ) -> DrawOutcome:
-    """Return the outcome of one draw, with everything closed after it."""
+    """Return the outcome of one draw, and close the scorer."""
     scorer = HostedScorer(budget or Budget(), runtime=runtime or runtime_of(handler))
     try:
         ((_, outcome),) = draws_by(scorer, [request or request_of()])

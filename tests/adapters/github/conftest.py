@@ -1,4 +1,4 @@
-"""A GitHub to talk to, time that only waiting moves, and no proxies of the machine."""
+"""A fake GitHub, a fake clock, and no proxies of the machine."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -17,7 +17,7 @@ PullsOf: TypeAlias = Callable[..., GithubPullRequests]
 
 @pytest.fixture(autouse=True)
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no proxy and no certificates of the machine take part."""
+    """Ignore the proxies and certificates of the machine."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -25,13 +25,13 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def time() -> FakeTime:
-    """Return a clock that only sleeping moves."""
+    """Return a clock that advances only by sleeping."""
     return FakeTime()
 
 
 @pytest.fixture
 def runtime(time: FakeTime) -> Runtime:
-    """Return runtime where no wait takes time, and where back-off is as short as it may be."""
+    """Return a runtime in which waits take no time and back-off is minimal."""
     return Runtime(environ={}, now=time.now, clock=time.clock, sleep=time.sleep, random=lambda: 0.0)
 
 
@@ -44,7 +44,7 @@ def github() -> Iterator[Github]:
 
 @pytest.fixture
 def pulls_of(runtime: Runtime) -> PullsOf:
-    """Return a function that gives the adapter for a server and one of its tokens."""
+    """Return a function that makes the adapter for a server and one of its tokens."""
 
     def make(api_url: str, secret: str = OF_JOB, *, deadline_s: float = 90.0) -> GithubPullRequests:
         return GithubPullRequests(

@@ -1,4 +1,4 @@
-"""Comments on a GitHub: found on all pages, believed of their own author alone."""
+"""Comments: found on all pages, and ours only when their author is."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -34,21 +34,21 @@ COMMENTS = "/repos/octo/gate/issues/7/comments"
 
 
 def posted(id: int, github: Github, *, pull: int = 7, marker: Marker = MARKER) -> PostedComment:
-    """Return a comment as the adapter tells it."""
+    """Return a comment as the adapter returns it."""
     url = f"{github.server_url}/octo/gate/pull/{pull}#issuecomment-{id}"
     return PostedComment(id=id, url=url, marker=marker)
 
 
 def test_a_comment_is_posted(github: Github, pulls_of: "PullsOf") -> None:
-    """Its address and its number are those that GitHub gave it."""
+    """It has the URL and the id that GitHub assigned."""
     comment = pulls_of(github.api_url).create(7, BODY)
 
     assert comment == posted(1001, github)
     assert github.world.bodies() == [BODY]
 
 
-def test_a_request_says_who_asks_and_for_which_api(github: Github, pulls_of: "PullsOf") -> None:
-    """GitHub turns away whoever does not say, and may change what is not pinned."""
+def test_a_request_names_client_and_api_version(github: Github, pulls_of: "PullsOf") -> None:
+    """GitHub rejects requests without a client, and may change an unpinned API."""
     pulls_of(github.api_url).create(7, BODY)
 
     (asked,) = github.world.asked
@@ -63,7 +63,7 @@ def test_a_request_says_who_asks_and_for_which_api(github: Github, pulls_of: "Pu
 
 
 def test_a_comment_is_changed_in_place(github: Github, pulls_of: "PullsOf") -> None:
-    """It stays the same one, and has the new marker."""
+    """It keeps its id and has the new marker."""
     pulls = pulls_of(github.api_url)
     later = Marker(name=NAME, run=RunId(101, 1), state=CommentState.PASSED)
     comment = pulls.create(7, BODY)
@@ -75,7 +75,7 @@ def test_a_comment_is_changed_in_place(github: Github, pulls_of: "PullsOf") -> N
 
 
 def test_a_comment_is_deleted_once(github: Github, pulls_of: "PullsOf") -> None:
-    """That it is gone already is what was wanted."""
+    """Deleting it again is a success."""
     pulls = pulls_of(github.api_url)
     comment = pulls.create(7, BODY)
 
@@ -86,7 +86,7 @@ def test_a_comment_is_deleted_once(github: Github, pulls_of: "PullsOf") -> None:
 
 
 def test_a_comment_that_is_gone_cannot_be_changed(github: Github, pulls_of: "PullsOf") -> None:
-    """The caller can tell that from a refusal."""
+    """The caller can distinguish this from a rejection."""
     pulls = pulls_of(github.api_url)
     comment = pulls.create(7, BODY)
     github.world.comments.clear()
@@ -111,7 +111,7 @@ def test_our_comment_is_found_among_250(github: Github, pulls_of: "PullsOf") -> 
 
 
 def test_our_comments_come_the_oldest_first(github: Github, pulls_of: "PullsOf") -> None:
-    """Whoever puts them in order keeps the oldest."""
+    """Publishers keep the oldest one."""
     first, second = (github.world.comment(ACTIONS, BODY) for _ in range(2))
     github.world.comments.reverse()
 
@@ -143,14 +143,14 @@ def test_a_forged_marker_is_not_ours(github: Github, pulls_of: "PullsOf", author
     ],
 )
 def test_a_marker_elsewhere_is_text(github: Github, pulls_of: "PullsOf", body: str) -> None:
-    """Only the first line counts, whole, and for its own name."""
+    """Only a complete first line with the gate's name counts."""
     github.world.comment(ACTIONS, body)
 
     assert pulls_of(github.api_url).comments(7, like=MARKER) == ()
 
 
-def test_a_marker_survives_the_line_ends_of_a_browser(github: Github, pulls_of: "PullsOf") -> None:
-    """A comment that was edited by hand ends its lines with carriage returns."""
+def test_a_marker_may_end_with_a_carriage_return(github: Github, pulls_of: "PullsOf") -> None:
+    """A browser ends the lines of an edited comment so."""
     github.world.comment(ACTIONS, BODY.replace("\n", "\r\n"))
 
     assert len(pulls_of(github.api_url).comments(7, like=MARKER)) == 1
@@ -164,10 +164,10 @@ def test_a_marker_survives_the_line_ends_of_a_browser(github: Github, pulls_of: 
         (OF_PERSON, MAINTAINER, ["GET /user"]),
     ],
 )
-def test_we_are_whoever_the_token_writes_as(
+def test_our_login_is_that_of_the_token(
     github: Github, pulls_of: "PullsOf", secret: str, author: Account, asked: list[str]
 ) -> None:
-    """A person is a user, the bot of an app is known to GraphQL alone; it is asked once."""
+    """A person is a user; the bot of an app is known to GraphQL only; it is requested once."""
     ours = github.world.comment(author, BODY)
     for other in {ACTIONS, OTHER_APP, MAINTAINER, STRANGER} - {author}:
         github.world.comment(other, BODY)
@@ -179,8 +179,8 @@ def test_we_are_whoever_the_token_writes_as(
     assert github.world.asks() == [f"GET {COMMENTS}", *asked, f"GET {COMMENTS}"]
 
 
-def test_who_we_are_is_told_by_what_we_post(github: Github, pulls_of: "PullsOf") -> None:
-    """Nobody has to be asked for it then."""
+def test_our_login_is_learned_from_our_post(github: Github, pulls_of: "PullsOf") -> None:
+    """No request is needed then."""
     pulls = pulls_of(github.api_url)
     comment = pulls.create(7, BODY)
 
@@ -188,8 +188,8 @@ def test_who_we_are_is_told_by_what_we_post(github: Github, pulls_of: "PullsOf")
     assert github.world.asks() == [f"POST {COMMENTS}", f"GET {COMMENTS}"]
 
 
-def test_who_we_are_does_not_matter_without_a_marker(github: Github, pulls_of: "PullsOf") -> None:
-    """The usual conversation costs one request."""
+def test_our_login_is_not_needed_without_a_marker(github: Github, pulls_of: "PullsOf") -> None:
+    """Most conversations take one request."""
     github.world.comment(STRANGER, "nice")
 
     assert pulls_of(github.api_url).comments(7, like=MARKER) == ()
@@ -197,7 +197,7 @@ def test_who_we_are_does_not_matter_without_a_marker(github: Github, pulls_of: "
 
 
 def test_without_graphql_we_are_the_bot_of_a_job(github: Github, pulls_of: "PullsOf") -> None:
-    """That is who the token of a job is, and the token of a job is what is used."""
+    """This is the author for the token of a job, which is the one in use."""
     github.world.comment(OTHER_APP, BODY)
     ours = github.world.comment(ACTIONS, BODY)
     github.world.strike(Fault(path="/graphql", status=404))
@@ -205,8 +205,8 @@ def test_without_graphql_we_are_the_bot_of_a_job(github: Github, pulls_of: "Pull
     assert pulls_of(github.api_url).comments(7, like=MARKER) == (posted(ours.id, github),)
 
 
-def test_a_refusal_of_graphql_is_a_success_with_errors(github: Github, pulls_of: "PullsOf") -> None:
-    """It says no with status 200, and means the same as where there is no GraphQL."""
+def test_a_graphql_error_has_the_status_of_a_success(github: Github, pulls_of: "PullsOf") -> None:
+    """It means the same as a server without GraphQL."""
     ours = github.world.comment(ACTIONS, BODY)
     refusal = '{"data": null, "errors": [{"message": "Resource not accessible by integration"}]}'
     github.world.strike(Fault(path="/graphql", status=200, body=refusal))
@@ -215,9 +215,7 @@ def test_a_refusal_of_graphql_is_a_success_with_errors(github: Github, pulls_of:
 
 
 @pytest.mark.parametrize("answer", ["{}", '{"data": null}', '{"data": {"viewer": {"login": 1}}}'])
-def test_an_unclear_answer_is_not_guessed_over(
-    github: Github, pulls_of: "PullsOf", answer: str
-) -> None:
+def test_an_unclear_answer_is_an_error(github: Github, pulls_of: "PullsOf", answer: str) -> None:
     """A wrong guess would post a second comment."""
     github.world.comment(ACTIONS, BODY)
     github.world.strike(Fault(path="/graphql", status=200, body=answer))
@@ -227,7 +225,7 @@ def test_an_unclear_answer_is_not_guessed_over(
 
 
 def test_an_enterprise_server_has_its_api_on_a_path(pulls_of: "PullsOf") -> None:
-    """And GraphQL beside it; the token goes nowhere else."""
+    """GraphQL is next to it; the token goes nowhere else."""
     with serving(path="/api/v3") as github:
         ours = github.world.comment(OTHER_APP, BODY)
         github.world.comment(ACTIONS, BODY)
@@ -263,26 +261,24 @@ def test_an_enterprise_server_has_its_api_on_a_path(pulls_of: "PullsOf") -> None
         ),
     ],
 )
-def test_an_author_is_told_by_login_kind_and_app(
+def test_an_author_is_matched_by_login_kind_and_app(
     login: str, comment: Any, *, is_ours: bool
 ) -> None:
-    """Whatever is said must fit; an app need not be named."""
+    """All that are present must match; an app need not be named."""
     assert is_by(login, comment) is is_ours
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", f"https://github.test/?t={OF_JOB[:9]}"])
-def test_an_address_that_is_none_is_not_passed_on(
-    github: Github, pulls_of: "PullsOf", url: str
-) -> None:
-    """It would be shown as a link, and may hold the token; the comment itself is there."""
+def test_an_invalid_url_is_dropped(github: Github, pulls_of: "PullsOf", url: str) -> None:
+    """It would be shown as a link, and may contain the token; the comment itself is kept."""
     answer = json.dumps({"id": 5, "html_url": url, "user": {"login": "x"}})
     github.world.strike(Fault(method="POST", status=201, body=answer))
 
     assert pulls_of(github.api_url).create(7, BODY) == PostedComment(id=5, url="", marker=MARKER)
 
 
-def test_a_body_without_a_marker_is_a_mistake_of_ours(github: Github, pulls_of: "PullsOf") -> None:
-    """It could never be found again."""
+def test_a_body_without_a_marker_is_refused(github: Github, pulls_of: "PullsOf") -> None:
+    """The comment could never be found again."""
     pulls = pulls_of(github.api_url)
     comment = pulls.create(7, BODY)
 
@@ -292,8 +288,8 @@ def test_a_body_without_a_marker_is_a_mistake_of_ours(github: Github, pulls_of: 
         pulls.update(comment, "hello")
 
 
-def test_without_a_token_nobody_is_asked() -> None:
-    """What to do is said at once."""
+def test_without_a_token_there_is_no_request() -> None:
+    """The error has the remedy."""
     with pytest.raises(PublishFailed, match="no GITHUB_TOKEN") as caught:
         GithubPullRequests("https://api.github.com", "octo/gate", Secret())
 
@@ -303,7 +299,7 @@ def test_without_a_token_nobody_is_asked() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "gate", "a/b/c", "../gate", "octo/..", "a b/c", "a/b?c"])
-def test_a_name_that_is_no_repository_is_not_put_into_a_path(name: str) -> None:
+def test_an_invalid_repository_is_not_put_into_a_path(name: str) -> None:
     """It could lead to any other endpoint."""
     with pytest.raises(PublishFailed, match="owner/name"):
         GithubPullRequests("https://api.github.com", name, Secret(OF_JOB))
@@ -321,8 +317,8 @@ def test_a_name_that_is_no_repository_is_not_put_into_a_path(name: str) -> None:
         "http://[",
     ],
 )
-def test_a_token_is_not_sent_in_clear(api_url: str) -> None:
-    """Nor to an address that is something else than a host and a path."""
+def test_a_token_is_not_sent_in_clear_text(api_url: str) -> None:
+    """Nor to an address that is more than a host and a path."""
     with pytest.raises(PublishFailed, match="the address of the API") as caught:
         GithubPullRequests(api_url, "octo/gate", Secret(OF_JOB))
 

@@ -1,4 +1,4 @@
-"""A GitHub that refuses, limits, fails or answers nonsense: said, waited for, and never doubled."""
+"""A GitHub that rejects, limits, fails or returns garbage: reported or retried, once each."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -25,8 +25,8 @@ FORK = "for a pull request from a fork, let a workflow_run job publish the resul
 ALWAYS = 1000
 
 
-def test_a_token_that_only_reads_is_told_what_it_lacks(github: Github, pulls_of: "PullsOf") -> None:
-    """GitHub names the permissions, any of which would do."""
+def test_a_missing_permission_is_reported(github: Github, pulls_of: "PullsOf") -> None:
+    """GitHub names the permissions, of which one is enough."""
     with pytest.raises(PublishFailed) as caught:
         pulls_of(github.api_url, OF_FORK).create(7, BODY)
 
@@ -39,8 +39,8 @@ def test_a_token_that_only_reads_is_told_what_it_lacks(github: Github, pulls_of:
     assert github.world.asks() == [POST]
 
 
-def test_a_token_that_is_not_known_is_refused(github: Github, pulls_of: "PullsOf") -> None:
-    """Another one has to be given."""
+def test_an_invalid_token_is_rejected(github: Github, pulls_of: "PullsOf") -> None:
+    """The remedy asks for another one."""
     with pytest.raises(PublishFailed) as caught:
         pulls_of(github.api_url, "ghs_unknown").create(7, BODY)
 
@@ -48,8 +48,8 @@ def test_a_token_that_is_not_known_is_refused(github: Github, pulls_of: "PullsOf
     assert caught.value.remedy == ("give the step a valid token, such as ${{ github.token }}")
 
 
-def test_a_pull_request_that_is_not_there_is_said(github: Github, pulls_of: "PullsOf") -> None:
-    """It may also be one that the token must not see: GitHub does not tell which."""
+def test_a_missing_pull_request_is_reported(github: Github, pulls_of: "PullsOf") -> None:
+    """It may also be hidden from the token, which GitHub does not show."""
     with pytest.raises(PublishFailed) as caught:
         pulls_of(github.api_url).create(99, BODY)
 
@@ -57,8 +57,8 @@ def test_a_pull_request_that_is_not_there_is_said(github: Github, pulls_of: "Pul
     assert caught.value.remedy == ("check that the token can see this repository and pull request")
 
 
-def test_a_locked_conversation_is_said(github: Github, pulls_of: "PullsOf") -> None:
-    """In GitHub's own words."""
+def test_a_locked_conversation_is_reported(github: Github, pulls_of: "PullsOf") -> None:
+    """With GitHub's message."""
     github.world.pulls[8] = Pull(number=8, is_locked=True)
 
     with pytest.raises(
@@ -69,8 +69,8 @@ def test_a_locked_conversation_is_said(github: Github, pulls_of: "PullsOf") -> N
     assert caught.value.remedy == "unlock the conversation of the pull request"
 
 
-def test_too_long_a_comment_is_said(github: Github, pulls_of: "PullsOf") -> None:
-    """With what GitHub has against it; it is tried once."""
+def test_a_comment_that_is_too_long_is_reported(github: Github, pulls_of: "PullsOf") -> None:
+    """With GitHub's message, after one attempt."""
     with pytest.raises(PublishFailed) as caught:
         pulls_of(github.api_url).create(7, BODY.ljust(65_537, "x"))
 
@@ -81,7 +81,7 @@ def test_too_long_a_comment_is_said(github: Github, pulls_of: "PullsOf") -> None
     assert github.world.asks() == [POST]
 
 
-def test_the_longest_comment_is_taken(github: Github, pulls_of: "PullsOf") -> None:
+def test_the_longest_comment_is_accepted(github: Github, pulls_of: "PullsOf") -> None:
     """Its length is counted in UTF-16, where most pictures are two."""
     body = BODY.ljust(65_534, "x") + "\N{PILE OF POO}"
 
@@ -101,10 +101,10 @@ def test_the_longest_comment_is_taken(github: Github, pulls_of: "PullsOf") -> No
         (f"{OF_JOB[:9]}=write", "`pull-requests: write`"),
     ],
 )
-def test_a_missing_permission_is_named_as_a_workflow_has_it(
+def test_a_permission_is_named_as_in_a_workflow(
     github: Github, pulls_of: "PullsOf", accepted: str, named: str
 ) -> None:
-    """Whatever the header says, it is one line of known words."""
+    """The header cannot add any other text."""
     headers = {"x-accepted-github-permissions": accepted}
     github.world.strike(Fault(status=403, headers=headers, body='{"message": "no"}'))
 
@@ -115,10 +115,10 @@ def test_a_missing_permission_is_named_as_a_workflow_has_it(
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_comment_that_is_gone_is_told_apart(
+def test_a_deleted_comment_is_distinguished(
     github: Github, pulls_of: "PullsOf", status: int
 ) -> None:
-    """GitHub has two ways to say it."""
+    """GitHub has two statuses for it."""
     comment = pulls_of(github.api_url).create(7, BODY)
     github.world.strike(Fault(method="PATCH|DELETE", status=status, times=2))
 
@@ -127,8 +127,8 @@ def test_a_comment_that_is_gone_is_told_apart(
     pulls_of(github.api_url).delete(comment)
 
 
-def test_a_refusal_to_delete_is_no_success(github: Github, pulls_of: "PullsOf") -> None:
-    """Only what is gone counts as deleted."""
+def test_a_rejected_deletion_is_an_error(github: Github, pulls_of: "PullsOf") -> None:
+    """Only a comment that is gone counts as deleted."""
     comment = pulls_of(github.api_url).create(7, BODY)
 
     with pytest.raises(PublishFailed, match="status 403"):
@@ -136,8 +136,8 @@ def test_a_refusal_to_delete_is_no_success(github: Github, pulls_of: "PullsOf") 
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_renamed_repository_is_said(github: Github, pulls_of: "PullsOf", status: int) -> None:
-    """No redirect is followed, for where it leads is not where the token is for."""
+def test_a_renamed_repository_is_reported(github: Github, pulls_of: "PullsOf", status: int) -> None:
+    """No redirect is followed, as the token is not for its target."""
     headers = {"location": "https://elsewhere.example/repositories/1?secret=x"}
     github.world.strike(Fault(status=status, headers=headers))
 
@@ -179,7 +179,7 @@ def test_a_secondary_limit_is_waited_for(
 def test_a_limit_without_a_time_is_waited_for_a_minute(
     github: Github, pulls_of: "PullsOf", time: FakeTime, fault: Fault
 ) -> None:
-    """That is what GitHub asks of whoever is not told otherwise."""
+    """GitHub's documentation asks for this."""
     github.world.strike(fault)
 
     pulls_of(github.api_url).create(7, BODY)
@@ -190,7 +190,7 @@ def test_a_limit_without_a_time_is_waited_for_a_minute(
 def test_a_primary_limit_is_waited_for_until_it_is_reset(
     github: Github, pulls_of: "PullsOf", time: FakeTime
 ) -> None:
-    """By the time of day, and one second more."""
+    """By the time of day, and for one second more."""
     reset = str(int((START + timedelta(seconds=20)).timestamp()))
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
     github.world.strike(Fault(status=403, headers=headers))
@@ -215,7 +215,7 @@ def test_a_limit_that_has_just_been_reset_costs_a_second(
 def test_a_long_limit_is_not_waited_for(
     github: Github, pulls_of: "PullsOf", time: FakeTime
 ) -> None:
-    """A runner must not be held for an hour to post a comment."""
+    """A comment must not occupy a runner for an hour."""
     github.world.strike(Fault(status=429, headers={"retry-after": "3600"}, times=ALWAYS))
 
     with pytest.raises(PublishFailed) as caught:
@@ -229,10 +229,8 @@ def test_a_long_limit_is_not_waited_for(
     assert time.slept == []
 
 
-def test_all_waits_together_have_an_end(
-    github: Github, pulls_of: "PullsOf", time: FakeTime
-) -> None:
-    """The deadline is one for all calls of a publication."""
+def test_all_waits_share_one_deadline(github: Github, pulls_of: "PullsOf", time: FakeTime) -> None:
+    """It is for all calls of a publication."""
     github.world.strike(Fault(status=429, headers={"retry-after": "40"}, times=ALWAYS))
     pulls = pulls_of(github.api_url)
 
@@ -244,10 +242,8 @@ def test_all_waits_together_have_an_end(
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_a_server_that_fails_is_asked_again(
-    github: Github, pulls_of: "PullsOf", status: int
-) -> None:
-    """Reading, changing and deleting do no harm twice."""
+def test_a_server_error_is_retried(github: Github, pulls_of: "PullsOf", status: int) -> None:
+    """Reading, changing and deleting are idempotent."""
     pulls = pulls_of(github.api_url)
     comment = pulls.create(7, BODY)
     for method in ("GET", "PATCH", "DELETE"):
@@ -255,16 +251,16 @@ def test_a_server_that_fails_is_asked_again(
 
     found = pulls.comments(7, like=MARKER)
     pulls.update(comment, BODY + "!")
-    said = github.world.bodies()
+    bodies = github.world.bodies()
     pulls.delete(comment)
 
     assert found == (comment,)
-    assert said == [BODY + "!"]
+    assert bodies == [BODY + "!"]
     assert github.world.bodies() == []
 
 
-def test_a_server_that_only_fails_is_given_up(github: Github, pulls_of: "PullsOf") -> None:
-    """After five attempts; a page of HTML is no reason that could be told."""
+def test_a_lasting_server_error_is_given_up(github: Github, pulls_of: "PullsOf") -> None:
+    """After five attempts; a page of HTML is not shown."""
     page = "<html><script>alert(1)</script></html>"
     github.world.strike(Fault(status=502, body=page, times=ALWAYS))
 
@@ -288,10 +284,10 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("fault", GARBAGE.values(), ids=GARBAGE)
-def test_a_post_whose_answer_got_lost_is_not_made_again(
+def test_a_post_with_a_lost_answer_is_not_repeated(
     github: Github, pulls_of: "PullsOf", fault: Fault
 ) -> None:
-    """The comment is there: it is looked for, and found."""
+    """The existing comment is found."""
     github.world.strike(
         Fault(
             method="POST",
@@ -311,8 +307,8 @@ def test_a_post_whose_answer_got_lost_is_not_made_again(
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_post_that_failed_is_made_again(github: Github, pulls_of: "PullsOf", times: int) -> None:
-    """Where nothing is found it had not been done."""
+def test_a_failed_post_is_repeated(github: Github, pulls_of: "PullsOf", times: int) -> None:
+    """When no comment is found, it was not posted."""
     github.world.strike(Fault(method="POST", status=502, times=times))
 
     pulls_of(github.api_url).create(7, BODY)
@@ -321,8 +317,8 @@ def test_a_post_that_failed_is_made_again(github: Github, pulls_of: "PullsOf", t
     assert github.world.bodies() == [BODY]
 
 
-def test_a_post_that_takes_too_long_is_looked_for(github: Github, pulls_of: "PullsOf") -> None:
-    """It was done all the same, and its answer came too late."""
+def test_a_post_that_timed_out_is_looked_for(github: Github, pulls_of: "PullsOf") -> None:
+    """It was posted, and only its answer came too late."""
     github.world.strike(Fault(method="POST", path=COMMENTS, delay_s=2.0, is_done=True))
 
     # Only waiting moves this clock, so that each attempt has all of the time.
@@ -335,7 +331,7 @@ def test_a_post_that_takes_too_long_is_looked_for(github: Github, pulls_of: "Pul
 def test_another_comment_of_ours_is_not_taken_for_a_lost_one(
     github: Github, pulls_of: "PullsOf"
 ) -> None:
-    """Nor is the same comment of somebody else."""
+    """Nor is the same comment by another author."""
     older = Marker(name=NAME, run=RunId(99, 1), state=CommentState.FAILED)
     github.world.comment(ACTIONS, f"{older}\nolder")
     github.world.comment(STRANGER, BODY)
@@ -350,10 +346,8 @@ def test_another_comment_of_ours_is_not_taken_for_a_lost_one(
     "body",
     ["{}", "null", "7", '[{"body": "x"}]', "[7]", '[{"id": true}]'],
 )
-def test_a_list_of_another_shape_is_not_guessed_over(
-    github: Github, pulls_of: "PullsOf", body: str
-) -> None:
-    """A comment that was not seen would be posted twice."""
+def test_an_unexpected_list_is_an_error(github: Github, pulls_of: "PullsOf", body: str) -> None:
+    """A comment that was missed would be posted twice."""
     github.world.strike(Fault(status=200, body=body))
 
     with pytest.raises(PublishFailed, match="GitHub: the answer is"):
@@ -361,10 +355,10 @@ def test_a_list_of_another_shape_is_not_guessed_over(
 
 
 @pytest.mark.parametrize("body", ["{", "", "<html>", "[NaN]"])
-def test_a_list_that_is_no_json_is_asked_for_again(
+def test_a_list_that_is_not_json_is_requested_again(
     github: Github, pulls_of: "PullsOf", body: str
 ) -> None:
-    """Somebody in between may have answered."""
+    """A proxy may have answered."""
     github.world.strike(Fault(status=200, body=body))
 
     assert pulls_of(github.api_url).comments(7, like=MARKER) == ()

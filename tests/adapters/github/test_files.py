@@ -14,12 +14,12 @@ from repro_gate.errors import PublishFailed
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return where the runner wants to be told."""
+    """Return the file that the runner reads."""
     return tmp_path / "file"
 
 
 def outputs_of(data: bytes) -> dict[str, str]:
-    """Return what a runner reads in a file of outputs, line after line."""
+    """Return the outputs in a file as a runner reads them."""
     outputs: dict[str, str] = {}
     lines = re.findall(r"([^\n]*)(\n|\Z)", data.decode("utf-8"))
     while lines and lines[0] != ("", ""):
@@ -36,8 +36,8 @@ def outputs_of(data: bytes) -> dict[str, str]:
     return outputs
 
 
-def test_a_summary_is_added_to_what_is_there(file: Path) -> None:
-    """It begins on a line of its own, and ends with one."""
+def test_a_summary_is_appended(file: Path) -> None:
+    """It starts on its own line and ends with a line break."""
     file.write_text("before")
 
     append_summary(file, "# One")
@@ -46,15 +46,15 @@ def test_a_summary_is_added_to_what_is_there(file: Path) -> None:
     assert file.read_text() == "before\n# One\ntwo\n"
 
 
-def test_a_summary_begins_a_file(file: Path) -> None:
-    """Nothing stands before it."""
+def test_a_summary_starts_a_new_file(file: Path) -> None:
+    """Nothing comes before it."""
     append_summary(file, "# One")
 
     assert file.read_text() == "# One\n"
 
 
-def test_a_summary_may_be_as_large_as_the_runner_shows(file: Path) -> None:
-    """To the last byte, counted in UTF-8 and with what was there."""
+def test_a_summary_may_have_the_maximum_size(file: Path) -> None:
+    """To the last byte, in UTF-8, together with the existing text."""
     file.write_text("ab\n")
     rest = MAX_SUMMARY_BYTES - 4
 
@@ -63,8 +63,8 @@ def test_a_summary_may_be_as_large_as_the_runner_shows(file: Path) -> None:
     assert file.stat().st_size == MAX_SUMMARY_BYTES
 
 
-def test_a_summary_that_would_be_too_large_is_not_written(file: Path) -> None:
-    """One byte more and the runner would show nothing of it, not even what was there."""
+def test_a_summary_above_the_maximum_is_not_written(file: Path) -> None:
+    """With one byte more the runner would show nothing, not even the existing text."""
     file.write_text("ab\n")
     rest = MAX_SUMMARY_BYTES - 4
 
@@ -74,8 +74,8 @@ def test_a_summary_that_would_be_too_large_is_not_written(file: Path) -> None:
     assert file.read_text() == "ab\n"
 
 
-def test_files_that_cannot_be_written_are_said(tmp_path: Path) -> None:
-    """A folder is no file."""
+def test_unwritable_files_are_reported(tmp_path: Path) -> None:
+    """Such as a folder."""
     with pytest.raises(PublishFailed, match="the job summary cannot be written"):
         append_summary(tmp_path, "x")
     with pytest.raises(PublishFailed, match="the outputs cannot be written"):
@@ -85,10 +85,8 @@ def test_files_that_cannot_be_written_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "found"), [("pipe", "a named pipe"), ("full", "a character device")]
 )
-def test_what_is_no_file_is_named_and_never_waited_for(
-    tmp_path: Path, name: str, found: str
-) -> None:
-    """Nobody may ever read the pipe, and nobody reads a device."""
+def test_a_pipe_or_device_is_rejected_at_once(tmp_path: Path, name: str, found: str) -> None:
+    """A write could block for ever."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "full").symlink_to("/dev/full")
     file = tmp_path / name
@@ -105,8 +103,8 @@ def test_what_is_no_file_is_named_and_never_waited_for(
     )
 
 
-def test_outputs_are_added_to_what_is_there(file: Path) -> None:
-    """In their order, each with a delimiter of its own."""
+def test_outputs_are_appended(file: Path) -> None:
+    """In their order, each with its own delimiter."""
     write_outputs(file, {"outcome": "failed", "exit-code": "10"})
     write_outputs(file, {"counts": '{"drift": 1}'})
 
@@ -123,7 +121,7 @@ def test_outputs_are_added_to_what_is_there(file: Path) -> None:
 def test_any_text_comes_back(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]
 ) -> None:
-    """Line breaks of every kind, equal signs and delimiters of others end nothing."""
+    """Line breaks of every kind, equal signs and other delimiters end nothing."""
     file = tmp_path_factory.mktemp("outputs") / "file"
 
     write_outputs(file, values)
@@ -135,21 +133,21 @@ def test_any_text_comes_back(
     "value", ["a\nghadelimiter_1\nb", "a\r\nEOF\r\nname<<EOF\r\n", "a\rb", "\n"]
 )
 def test_a_value_cannot_end_itself(file: Path, value: str) -> None:
-    """What looks like an end is text."""
+    """A delimiter-like line in it is text."""
     write_outputs(file, {"one": value, "two": "2"})
 
     assert outputs_of(file.read_bytes()) == {"one": value, "two": "2"}
 
 
-def test_half_a_pair_is_written_as_text(file: Path) -> None:
-    """A file of UTF-8 cannot hold it otherwise."""
+def test_a_lone_surrogate_is_escaped(file: Path) -> None:
+    """It cannot be encoded as UTF-8."""
     write_outputs(file, {"one": "\ud800"})
 
     assert outputs_of(file.read_bytes()) == {"one": "\\ud800"}
 
 
 def test_a_delimiter_in_a_value_is_refused(file: Path) -> None:
-    """Nobody can guess it; if somebody could, nothing would be written."""
+    """It cannot be guessed; if it were, nothing would be written."""
     with pytest.raises(PublishFailed, match="the output two contains its own delimiter"):
         write_outputs(file, {"one": "1", "two": "a\nEND\nb"}, new_delimiter=lambda: "END")
 
@@ -157,13 +155,13 @@ def test_a_delimiter_in_a_value_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a=b", "a<<b", "a\nb", "1", "ä", "-a"])
-def test_a_name_that_would_be_read_otherwise_is_refused(file: Path, name: str) -> None:
-    """It is a mistake of ours: names are never foreign."""
+def test_an_invalid_output_name_is_refused(file: Path, name: str) -> None:
+    """It is a programming error: names are never untrusted."""
     with pytest.raises(ValueError, match="an output has letters"):
         write_outputs(file, {name: "x"})
 
 
-def test_an_output_that_no_runner_takes_is_refused(file: Path) -> None:
+def test_an_output_that_is_too_large_is_refused(file: Path) -> None:
     """All outputs of a job together have at most 1 MiB."""
     with pytest.raises(PublishFailed, match="the output report has more than 1048576 bytes"):
         write_outputs(file, {"report": "x" * ((1 << 20) + 1)})

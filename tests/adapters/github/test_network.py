@@ -1,4 +1,4 @@
-"""What a network, a proxy or a server out of its mind does; the token goes to one host alone."""
+"""Faults of the network, proxies and servers; the token goes to one host only."""
 
 import contextlib
 import gzip
@@ -73,8 +73,8 @@ def _answering(
     ],
     ids=["reset", "closed", "truncated", "half a head", "another protocol"],
 )
-def test_a_connection_that_breaks_is_tried_again(runtime: Runtime, broken: tuple[Any, ...]) -> None:
-    """The next answer is the one that counts."""
+def test_a_broken_connection_is_retried(runtime: Runtime, broken: tuple[Any, ...]) -> None:
+    """The next answer counts."""
     with rude_server(broken, (EMPTY,)) as server:
         assert _pulls(server.url, runtime).comments(7, like=MARKER) == ()
 
@@ -82,10 +82,10 @@ def test_a_connection_that_breaks_is_tried_again(runtime: Runtime, broken: tuple
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_server_that_is_not_there_is_said(
+def test_a_missing_server_is_reported(
     runtime: Runtime, call: Callable[[GithubPullRequests], object]
 ) -> None:
-    """Nothing was sent, and nothing has to be looked for."""
+    """Nothing was sent, so no comment has to be looked for."""
     with rude_server((EMPTY,)) as server:
         url = server.url
 
@@ -97,7 +97,7 @@ def test_a_server_that_is_not_there_is_said(
 def test_a_silent_server_is_given_up(
     runtime: Runtime, call: Callable[[GithubPullRequests], object]
 ) -> None:
-    """However often, within the time of an attempt."""
+    """After the time of an attempt, each time."""
     with (
         rude_server((Wait(),)) as server,
         pytest.raises(PublishFailed, match=r"no complete answer within 0\.1 s"),
@@ -105,8 +105,8 @@ def test_a_silent_server_is_given_up(
         call(_pulls(server.url, runtime, deadline_s=0.1))
 
 
-def test_a_slow_drip_does_not_hold_us(runtime: Runtime) -> None:
-    """Every byte comes in time, and the whole does not."""
+def test_a_slow_drip_is_limited_in_time(runtime: Runtime) -> None:
+    """Each byte comes in time, but not all of them."""
     drip = [step for _ in range(100) for step in (b" ", Wait(0.02))]
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 102\r\n\r\n"
 
@@ -117,8 +117,8 @@ def test_a_slow_drip_does_not_hold_us(runtime: Runtime) -> None:
         _pulls(server.url, runtime, deadline_s=0.2).comments(7, like=MARKER)
 
 
-def test_an_answer_without_end_is_not_read(runtime: Runtime) -> None:
-    """It is left alone once it has more than a page can have."""
+def test_an_endless_answer_is_not_read(runtime: Runtime) -> None:
+    """It is given up when it is larger than any page."""
 
     def handler(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=iter([b" " * (1 << 24)] * 100))
@@ -132,19 +132,19 @@ def test_an_answer_without_end_is_not_read(runtime: Runtime) -> None:
 
 
 class _Async(httpx.AsyncByteStream):
-    """The content of a response, as an asynchronous client wants it."""
+    """The content of a response as an asynchronous stream."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._chunks = response.iter_bytes()
 
     async def __aiter__(self) -> Any:
-        """Give chunk after chunk."""
+        """Yield the chunks."""
         for chunk in self._chunks:
             yield chunk
 
 
-def test_what_is_compressed_is_not_unpacked(runtime: Runtime) -> None:
-    """A few bytes could become a great many."""
+def test_a_compressed_answer_is_not_read(runtime: Runtime) -> None:
+    """A few bytes could expand to any size."""
     bomb = http(gzip.compress(bytes(1 << 20)), headers={"content-encoding": "gzip"})
 
     with (
@@ -159,7 +159,7 @@ def test_what_is_compressed_is_not_unpacked(runtime: Runtime) -> None:
 def test_a_redirect_takes_no_token_elsewhere(
     runtime: Runtime, call: Callable[[GithubPullRequests], object], status: int
 ) -> None:
-    """Nobody at the other address hears anything."""
+    """The other address gets no request."""
     with rude_server((EMPTY,)) as other:
         moved = http(status=status, headers={"location": f"http://{other.address}/steal"})
         with (
@@ -171,8 +171,8 @@ def test_a_redirect_takes_no_token_elsewhere(
     assert other.connections == 0
 
 
-def test_the_next_page_is_asked_of_the_same_host(runtime: Runtime) -> None:
-    """Where a link leads does not matter, only that there is one."""
+def test_the_next_page_is_requested_from_the_same_host(runtime: Runtime) -> None:
+    """Only the presence of a link matters, not its target."""
     asked: list[httpx.URL] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -199,8 +199,8 @@ def test_a_full_page_without_a_link_is_followed_by_another(runtime: Runtime) -> 
     assert _answering(handler, runtime).comments(7, like=MARKER) == (COMMENT,)
 
 
-def test_pages_without_end_are_given_up(runtime: Runtime) -> None:
-    """A server that always says that there is more is not believed for ever."""
+def test_endless_pages_are_given_up(runtime: Runtime) -> None:
+    """A server may always announce another page."""
 
     def handler(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=[{"id": 1}], headers={"link": '<x>; rel="next"'})
@@ -209,10 +209,10 @@ def test_pages_without_end_are_given_up(runtime: Runtime) -> None:
         _answering(handler, runtime).comments(7, like=MARKER)
 
 
-def test_an_unknown_certificate_is_refused(
+def test_an_unknown_certificate_is_rejected(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And accepted once the environment says that it may be."""
+    """It is accepted once the environment names it."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -230,7 +230,7 @@ def test_an_unknown_certificate_is_refused(
 def test_a_proxy_of_the_environment_is_used_for_https(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It hears where to connect to, and not the token."""
+    """It gets the target of the connection, and not the token."""
     with rude_server((http(status=407),)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@{proxy.address}")
         with pytest.raises(PublishFailed) as caught:
@@ -241,10 +241,10 @@ def test_a_proxy_of_the_environment_is_used_for_https(
     assert "pass" not in str(caught.value)
 
 
-def test_a_proxy_does_not_hear_what_stays_on_this_machine(
+def test_a_proxy_is_not_used_on_this_machine(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The token would be in clear."""
+    """It would get the token in clear text."""
     with rude_server((EMPTY,)) as proxy, rude_server((EMPTY,)) as server:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("ALL_PROXY", f"http://{proxy.address}")
@@ -253,10 +253,8 @@ def test_a_proxy_does_not_hear_what_stays_on_this_machine(
     assert proxy.connections == 0
 
 
-def test_a_proxy_that_cannot_be_used_is_said(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its address may hold a password, and is not repeated."""
+def test_an_unusable_proxy_is_reported(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address may contain a password, and is not shown."""
     monkeypatch.setenv("HTTPS_PROXY", "gopher://user:password@proxy.example")
 
     with pytest.raises(PublishFailed, match="a proxy or certificate") as caught:
@@ -280,7 +278,7 @@ ECHOES: dict[str, Callable[[], httpx.Response]] = {
 
 @pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_the_token_is_in_no_words_of_ours(
+def test_the_token_is_in_no_output(
     runtime: Runtime,
     caplog: pytest.LogCaptureFixture,
     call: Callable[[GithubPullRequests], object],
@@ -300,12 +298,12 @@ def test_the_token_is_in_no_words_of_ours(
         call(pulls)
 
     assert set(sent) == {f"Bearer {SECRET}"}
-    said = [*traceback.format_exception(caught.value), str(caught.value.remedy), repr(pulls)]
-    assert SECRET[:12] not in "\n".join([*said, caplog.text])
+    outputs = [*traceback.format_exception(caught.value), str(caught.value.remedy), repr(pulls)]
+    assert SECRET[:12] not in "\n".join([*outputs, caplog.text])
 
 
-def test_the_token_is_in_no_words_about_the_network(runtime: Runtime) -> None:
-    """A library may put what it was given into its message."""
+def test_the_token_is_in_no_network_error(runtime: Runtime) -> None:
+    """A library may put a header into its message."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         raise httpx.LocalProtocolError(f"Illegal header: {request.headers['authorization']}")
@@ -318,8 +316,8 @@ def test_the_token_is_in_no_words_about_the_network(runtime: Runtime) -> None:
     )
 
 
-def test_the_token_is_in_no_words_about_a_redirect(runtime: Runtime) -> None:
-    """A server may put it into the name of another."""
+def test_the_token_is_in_no_redirect_error(runtime: Runtime) -> None:
+    """A server may put it into the name of a host."""
     answer = httpx.Response(302, headers={"location": "https://plain.example/"})
     transport = httpx.MockTransport(lambda _: answer)
     pulls = GithubPullRequests(
@@ -333,8 +331,8 @@ def test_the_token_is_in_no_words_about_a_redirect(runtime: Runtime) -> None:
         pulls.comments(7, like=MARKER)
 
 
-def test_what_a_server_says_is_one_safe_line(runtime: Runtime) -> None:
-    """It ends up in a log, where a line may be a command."""
+def test_a_server_s_message_is_one_safe_line(runtime: Runtime) -> None:
+    """It is written to a log, where a line may be a command."""
     message = "no\n::error::forged\r\x1b[31m\u202e" + "x" * 1000
 
     with pytest.raises(PublishFailed) as caught:
@@ -385,14 +383,14 @@ HEADERS = st.dictionaries(
     headers=HEADERS,
     document=JSON,
 )
-def test_no_answer_makes_us_raise_anything_else(
+def test_no_answer_raises_anything_else(
     runtime: Runtime,
     call: Callable[[GithubPullRequests], object],
     status: int,
     headers: dict[str, str],
     document: Any,
 ) -> None:
-    """Whatever comes back, it is a result or a `PublishFailed`, which is told in words."""
+    """The outcome is a result or a `PublishFailed`."""
     content = json.dumps(document).encode()
 
     def handler(_: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""The pull request of a run: as its event names it, or as GitHub does for its branch and commit."""
+"""The pull request of a run: from its event, or from GitHub by its branch and commit."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ SHA = "d" * 40
 
 
 def run_of(**changes: Any) -> CiRun:
-    """Return a run of a fork that another run tells of."""
+    """Return a run of a fork that another run publishes."""
     values: dict[str, Any] = {
         "id": RunId(100, 1),
         "repository": "octo/gate",
@@ -30,7 +30,7 @@ def run_of(**changes: Any) -> CiRun:
 
 
 def test_the_event_names_the_pull_request(github: Github, pulls_of: "PullsOf") -> None:
-    """GitHub wrote it, and nobody has to be asked."""
+    """GitHub wrote the event, so no request is needed."""
     run = run_of(pull_request=7, is_of_another=False)
 
     assert pulls_of(github.api_url).of_run(run) == (7,)
@@ -38,7 +38,7 @@ def test_the_event_names_the_pull_request(github: Github, pulls_of: "PullsOf") -
 
 
 def test_a_push_has_no_pull_request(github: Github, pulls_of: "PullsOf") -> None:
-    """Even where its branch is asked for in one: that has a run of its own."""
+    """Not even when its branch has one: that has its own run."""
     github.world.pulls[8] = Pull(number=8, owner="mallory", branch="fix", sha=SHA)
 
     assert pulls_of(github.api_url).of_run(run_of(is_of_another=False)) == ()
@@ -46,7 +46,7 @@ def test_a_push_has_no_pull_request(github: Github, pulls_of: "PullsOf") -> None
 
 
 def test_the_pull_request_of_a_fork_is_found(github: Github, pulls_of: "PullsOf") -> None:
-    """By the branch and the commit that the other run was made for."""
+    """By the branch and commit of the other run."""
     github.world.pulls[8] = Pull(number=8, owner="mallory", branch="fix", sha=SHA)
     github.world.pulls[9] = Pull(number=9, owner="mallory", branch="fix", sha=SHA)
 
@@ -62,7 +62,7 @@ def test_the_pull_request_of_a_fork_is_found(github: Github, pulls_of: "PullsOf"
 
 
 def test_the_case_of_an_owner_does_not_matter(github: Github, pulls_of: "PullsOf") -> None:
-    """GitHub does not tell names apart by it."""
+    """GitHub's names are case-insensitive."""
     github.world.pulls[8] = Pull(number=8, owner="Mallory", branch="fix", sha=SHA)
 
     assert pulls_of(github.api_url).of_run(run_of()) == (8,)
@@ -82,7 +82,7 @@ def test_the_case_of_an_owner_does_not_matter(github: Github, pulls_of: "PullsOf
 def test_any_other_pull_request_is_not_commented_on(
     github: Github, pulls_of: "PullsOf", pull: Pull
 ) -> None:
-    """A push after the run makes its result one of the past.
+    """A push after the run makes its result outdated.
 
     GitHub ignores a filter that it does not understand, so that none is relied on.
     """
@@ -94,16 +94,16 @@ def test_any_other_pull_request_is_not_commented_on(
 
 
 @pytest.mark.parametrize("changes", [{"head_owner": ""}, {"head_branch": ""}])
-def test_a_head_that_nobody_owns_is_not_looked_for(
+def test_a_head_without_an_owner_is_not_looked_for(
     github: Github, pulls_of: "PullsOf", changes: dict[str, str]
 ) -> None:
-    """A part of a filter is a filter for too much."""
+    """A part of the filter would match too much."""
     assert pulls_of(github.api_url).of_run(run_of(**changes)) == ()
     assert github.world.asked == []
 
 
 def test_a_branch_may_be_called_anything(github: Github, pulls_of: "PullsOf") -> None:
-    """It changes neither the path nor another part of the query."""
+    """Its name changes neither the path nor another part of the query."""
     branch = "a&state=all#/../x?y=%2e%2e;ä\u202e\N{PILE OF POO}"
     github.world.pulls = {
         8: Pull(number=8, owner="mallory", branch=branch, sha=SHA),

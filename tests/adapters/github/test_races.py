@@ -1,4 +1,4 @@
-"""Several publishers at one GitHub, each with connections of its own."""
+"""Several publishers at one GitHub, each with its own connections."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ def _publish(pulls_of: "PullsOf", github: Github, number: int) -> None:
 def test_publishers_at_once_leave_one_comment(
     github: Github, pulls_of: "PullsOf", delay_s: float
 ) -> None:
-    """All look before any of them writes, and one comment is left in the end."""
+    """All look before any of them posts, and one comment remains."""
     github.world.comment(STRANGER, "hello")
     github.world.strike(Fault(method="GET", delay_s=delay_s, times=len(RUNS)))
 
@@ -55,7 +55,7 @@ def test_publishers_at_once_leave_one_comment(
 def test_publishers_one_after_another_write_to_one_comment(
     github: Github, pulls_of: "PullsOf"
 ) -> None:
-    """The last word is that of the latest run, in whatever order they come."""
+    """The result of the latest run remains, in any order."""
     for number in (101, 102, 100):
         _publish(pulls_of, github, number)
 

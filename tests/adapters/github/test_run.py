@@ -1,4 +1,4 @@
-"""The run as the runner tells of it, for every event, and with whatever stands in the files."""
+"""The run in the variables and files of the runner, for every event and any content."""
 
 import json
 from collections.abc import Callable
@@ -58,14 +58,14 @@ Reader: TypeAlias = Callable[..., GithubEnvironment]
 
 
 def changed(document: Any, *path: str, to: Any) -> Any:
-    """Return a document with another value in one place."""
+    """Return a document with one value replaced."""
     name, *rest = path
     return {**document, name: changed(document[name], *rest, to=to) if rest else to}
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Reader:
-    """Return a function that reads an environment with this event, and changed variables."""
+    """Return a function that reads an environment with an event and changed variables."""
 
     def reader(
         name: str, event: Any, *, of_another: bool = False, **variables: str
@@ -90,12 +90,12 @@ def read(tmp_path: Path) -> Reader:
 
 
 def test_outside_of_github_there_is_no_run() -> None:
-    """A laptop has neither a run nor files to tell it in."""
+    """A laptop has neither a run nor the runner's files."""
     assert read_environment({}) == GithubEnvironment(run=None)
 
 
 def test_the_files_and_the_token_of_a_step_are_found() -> None:
-    """They are there whether or not a run can be told."""
+    """Whether or not the run is known."""
     environ = {
         "GITHUB_API_URL": "https://ghe.example/api/v3/",
         "GITHUB_OUTPUT": "/run/output",
@@ -115,7 +115,7 @@ def test_the_files_and_the_token_of_a_step_are_found() -> None:
 
 
 def test_a_token_is_shown_nowhere() -> None:
-    """Neither the value nor what it is part of spells it."""
+    """Neither its repr nor that of its owner shows it."""
     environment = read_environment({"GITHUB_TOKEN": "ghs_secret"})
 
     assert "ghs_secret" not in repr(environment)
@@ -124,20 +124,20 @@ def test_a_token_is_shown_nowhere() -> None:
 
 @pytest.mark.parametrize("secret", ["", "  \n"])
 def test_an_empty_token_is_none(secret: str) -> None:
-    """An action passes on an input that was not given as an empty variable."""
+    """An action passes on a missing input as an empty variable."""
     assert read_environment({"GITHUB_TOKEN": secret}) == GithubEnvironment(run=None)
 
 
-def test_a_token_that_no_header_can_hold_is_none() -> None:
-    """It is said which variable is wrong, and not what is in it."""
+def test_a_token_that_no_header_allows_is_none() -> None:
+    """The problem names the variable, and not its content."""
     environment = read_environment({"GITHUB_TOKEN": "ghs_one\r\nX-Header: two"})
 
     assert environment.token == Secret()
     assert environment.problem == "GITHUB_TOKEN contains a character that no token has"
 
 
-def test_a_pull_request_is_told_by_its_head(read: Reader) -> None:
-    """Not by the merge commit that is checked out, which its author has never seen."""
+def test_a_pull_request_is_identified_by_its_head(read: Reader) -> None:
+    """Not by the checked-out merge commit, which its author never sees."""
     assert read("pull_request", PULL_REQUEST).run == CiRun(
         id=RunId(4321, 2),
         repository="octo/gate",
@@ -151,8 +151,8 @@ def test_a_pull_request_is_told_by_its_head(read: Reader) -> None:
     )
 
 
-def test_a_pull_request_from_a_fork_is_foreign(read: Reader) -> None:
-    """Its branch belongs to somebody else."""
+def test_a_pull_request_from_a_fork_is_recognized(read: Reader) -> None:
+    """Its branch is in another repository."""
     repository = {"full_name": "mallory/gate", "owner": {"login": "mallory"}}
     event = changed(PULL_REQUEST, "pull_request", "head", "repo", to=repository)
 
@@ -162,8 +162,8 @@ def test_a_pull_request_from_a_fork_is_foreign(read: Reader) -> None:
     assert (run.head_owner, run.has_foreign_head, run.pull_request) == ("mallory", True, 7)
 
 
-def test_a_fork_that_was_deleted_is_foreign_and_nobodys(read: Reader) -> None:
-    """GitHub then says null in place of the repository."""
+def test_a_deleted_fork_has_no_owner(read: Reader) -> None:
+    """GitHub then has null in place of the repository."""
     event = changed(PULL_REQUEST, "pull_request", "head", "repo", to=None)
 
     run = read("pull_request", event).run
@@ -173,15 +173,15 @@ def test_a_fork_that_was_deleted_is_foreign_and_nobodys(read: Reader) -> None:
 
 
 def test_the_case_of_a_repository_makes_no_fork(read: Reader) -> None:
-    """GitHub does not tell names apart by it."""
+    """GitHub's names are case-insensitive."""
     run = read("pull_request", PULL_REQUEST, GITHUB_REPOSITORY="Octo/Gate").run
 
     assert run is not None
     assert not run.has_foreign_head
 
 
-def test_another_run_is_told_of_by_the_one_that_it_started(read: Reader) -> None:
-    """Its number, attempt, head and end are its own; its list of pull requests is not believed."""
+def test_another_run_is_read_from_workflow_run(read: Reader) -> None:
+    """It has its own id, attempt, head and conclusion; its list of pull requests is not trusted."""
     assert read("workflow_run", WORKFLOW_RUN, of_another=True).run == CiRun(
         id=RunId(99, 3),
         repository="octo/gate",
@@ -197,13 +197,13 @@ def test_another_run_is_told_of_by_the_one_that_it_started(read: Reader) -> None
     )
 
 
-def test_another_run_is_known_by_its_own_event_alone(read: Reader) -> None:
-    """Where nothing says which run it was, its report cannot pass for a success either."""
+def test_another_run_is_known_from_its_event_only(read: Reader) -> None:
+    """Without the event, its report cannot pass for a success."""
     environment = read("push", WORKFLOW_RUN, of_another=True)
 
     assert environment.run == replace(OWN, event="push", is_of_another=True)
-    said = "the event is not workflow_run, so it has no other run"
-    assert environment.problem == said
+    problem = "the event is not workflow_run, so it has no other run"
+    assert environment.problem == problem
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_another_run_is_known_by_its_own_event_alone(read: Reader) -> None:
         ("", ""),
     ],
 )
-def test_a_workflow_is_told_by_its_file(read: Reader, path: str, file: str) -> None:
-    """In the variables and in the event of its end, with or without a branch behind it."""
+def test_a_workflow_is_identified_by_its_file(read: Reader, path: str, file: str) -> None:
+    """From the variables or the event, with or without a branch after it."""
     own = read("push", {}, GITHUB_WORKFLOW_REF=path).run
     event = changed(WORKFLOW_RUN, "workflow_run", "path", to=path)
     another = read("workflow_run", event, of_another=True).run
@@ -238,7 +238,7 @@ def test_a_workflow_is_told_by_its_file(read: Reader, path: str, file: str) -> N
     ],
 )
 def test_other_events_have_no_pull_request(read: Reader, event: str) -> None:
-    """Their commit is the one of the variables, and their payload is not even read."""
+    """They have the commit of the variables, and their payload is not read."""
     environment = read(event, b"{ no JSON")
 
     assert (environment.run, environment.problem) == (replace(OWN, event=event), None)
@@ -256,7 +256,7 @@ _JOB = {
 
 @pytest.mark.parametrize("name", ["GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID"])
 def test_jobs_of_one_run_are_different_writers(name: str, tmp_path: Path) -> None:
-    """Also the legs of a matrix, on one runner or on several, and two steps of one job."""
+    """So are jobs of a matrix on one or several runners, and two steps of a job."""
     ours = writer_in(_JOB, tmp_path)
     others = [writer_in(_JOB | {name: "other"}, tmp_path), writer_in(_JOB, tmp_path / "second")]
 
@@ -266,13 +266,13 @@ def test_jobs_of_one_run_are_different_writers(name: str, tmp_path: Path) -> Non
     assert len({ours, *others}) == 3
 
 
-def test_a_run_that_has_no_number_has_no_writer(tmp_path: Path) -> None:
-    """Whatever else is known of the job."""
+def test_a_run_without_an_id_has_no_writer(tmp_path: Path) -> None:
+    """Whatever else is known about the job."""
     assert writer_in(_JOB | {"GITHUB_RUN_ID": ""}, tmp_path) is None
 
 
 def test_names_are_data(read: Reader) -> None:
-    """A branch may be called anything that git allows."""
+    """A branch may have any name that git allows."""
     branch = "a`$(id)`;<!-- -->\u202e%0A::error::\N{PILE OF POO}"
     event = changed(PULL_REQUEST, "pull_request", "head", "ref", to=branch)
 
@@ -300,7 +300,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("payload", BROKEN.values(), ids=BROKEN)
 def test_a_broken_event_leaves_a_run_without_a_pull_request(read: Reader, payload: bytes) -> None:
-    """The result can still be told in the summary, with what was wrong."""
+    """The result can still be written to the summary, with the problem."""
     environment = read("pull_request", payload)
 
     assert environment.run == OWN
@@ -308,7 +308,7 @@ def test_a_broken_event_leaves_a_run_without_a_pull_request(read: Reader, payloa
 
 
 def test_a_broken_event_of_another_run_cannot_pass_for_a_success(read: Reader) -> None:
-    """It is known to be of another run, of which nothing is known."""
+    """It is known to be another run, and nothing else."""
     environment = read("workflow_run", b"{}", of_another=True)
 
     assert environment.run is not None
@@ -318,8 +318,8 @@ def test_a_broken_event_of_another_run_cannot_pass_for_a_success(read: Reader) -
     assert environment.problem == f"workflow_run.id: {expected}"
 
 
-def test_an_event_that_is_not_there_is_a_problem(read: Reader, tmp_path: Path) -> None:
-    """A file that is missing, and one that is not named."""
+def test_a_missing_event_is_a_problem(read: Reader, tmp_path: Path) -> None:
+    """As a file that does not exist or is not named."""
     missing = read("pull_request", PULL_REQUEST, GITHUB_EVENT_PATH=str(tmp_path / "none"))
     unnamed = read("pull_request", PULL_REQUEST, GITHUB_EVENT_PATH="")
     impossible = read("pull_request", PULL_REQUEST, GITHUB_EVENT_PATH="a\0b")
@@ -331,7 +331,7 @@ def test_an_event_that_is_not_there_is_a_problem(read: Reader, tmp_path: Path) -
     assert unnamed.problem == "GITHUB_EVENT_PATH is not set"
 
 
-def test_an_event_of_endless_size_is_not_read(read: Reader) -> None:
+def test_a_huge_event_is_not_read(read: Reader) -> None:
     """GitHub sends none of more than 25 MB."""
     environment = read("pull_request", b" " * ((1 << 25) + 1))
 
@@ -350,8 +350,8 @@ def test_an_event_of_endless_size_is_not_read(read: Reader) -> None:
         ("GITHUB_REPOSITORY", ""),
     ],
 )
-def test_a_run_that_does_not_say_which_is_none(read: Reader, name: str, value: str) -> None:
-    """Nothing could be kept current by it."""
+def test_a_run_without_an_id_is_none(read: Reader, name: str, value: str) -> None:
+    """No comment could be kept current by it."""
     environment = read("push", {}, **{name: value})
 
     assert environment.run is None
@@ -372,5 +372,5 @@ def test_a_run_that_does_not_say_which_is_none(read: Reader, name: str, value: s
     ),
 )
 def test_no_event_makes_reading_fail(read: Reader, event: str, payload: Any) -> None:
-    """Whatever stands in the file, there is a run to tell of."""
+    """Any content leaves a run to publish."""
     assert read(event, payload).run is not None

@@ -1,4 +1,4 @@
-"""A server that cannot do what is asked of it: one sentence, no finding, and no further calls."""
+"""A server without a required capability: one sentence, no finding, and no further calls."""
 
 import json
 from collections.abc import Callable
@@ -49,7 +49,7 @@ SILENT = "test-host cannot be gated: it gives no log-probabilities of the prompt
 
 
 class Server:
-    """Answers every call by one function of its body, and counts."""
+    """Answers every call by one function of its body, and counts the calls."""
 
     def __init__(self, answer: Callable[[Any], Any]) -> None:
         self._answer = answer
@@ -74,9 +74,9 @@ def _drawn(
 ) -> list[DrawOutcome]:
     scorer = HostedScorer(Budget(), runtime=runtime_of(server))
     requests = [request_of(cell, number=n, encoding=encoding) for n in range(1, draws + 1)]
-    told = draws_by(scorer, requests)
+    results = draws_by(scorer, requests)
     scorer.close()
-    return [outcome for _, outcome in told]
+    return [outcome for _, outcome in results]
 
 
 def _usage(prompt: int, completion: int) -> Any:
@@ -84,7 +84,7 @@ def _usage(prompt: int, completion: int) -> Any:
 
 
 def _generated(count: int, *, usage: Any = None) -> Any:
-    """Return the answer of a server that generated tokens and echoed none."""
+    """Return the answer of a server that generates tokens and echoes none."""
     logprobs = content_of((RESPONSE[1],) * count, (-1.0,) * count)
     document = document_of(logprobs, choice={"text": " you" * count}, usage=usage)
     return document if usage else {k: v for k, v in document.items() if k != "usage"}
@@ -128,8 +128,8 @@ CANNOT: dict[str, tuple[Callable[[Any], Any], int, str]] = {
 
 
 @pytest.mark.parametrize("case", CANNOT)
-def test_what_a_server_cannot_do_is_said_in_one_sentence(case: str) -> None:
-    """Recording asks once, or once more with one token; no further cell costs a call."""
+def test_a_missing_capability_is_reported_in_one_sentence(case: str) -> None:
+    """Recording makes one call, or a second one with one token; no further cell costs a call."""
     answer, calls, reason = CANNOT[case]
     server = Server(answer)
     cells = [OPENAI, *(logprob_cell_of(OPENAI.policy.provider, prompt=p) for p in "abc")]
@@ -143,7 +143,7 @@ def test_what_a_server_cannot_do_is_said_in_one_sentence(case: str) -> None:
 @pytest.mark.parametrize("cell", [FIREWORKS, OPENAI], ids=["fireworks", "openai"])
 @pytest.mark.parametrize("encoding", [ENCODING, TEXT_ENCODING], ids=["ids", "texts"])
 def test_a_check_stops_early_too(cell: LogprobCell, encoding: Encoding) -> None:
-    """A server that took the place of a better one is not asked for every draw."""
+    """A server that replaced a better one is not called for every draw."""
     server = Server(lambda _: _generated(1, usage=_usage(6, 1)))
 
     found = _drawn(server, cell, encoding=encoding)
@@ -154,7 +154,7 @@ def test_a_check_stops_early_too(cell: LogprobCell, encoding: Encoding) -> None:
 
 
 def test_a_server_that_takes_zero_for_no_limit_is_asked_for_one_token() -> None:
-    """Usage tells; what was generated is not read, and from then on it is one token."""
+    """Usage shows it; the generated tokens are ignored, and later calls ask for one token."""
 
     def answer(body: Any) -> Any:
         made = body["max_tokens"] or 7
@@ -171,8 +171,8 @@ def test_a_server_that_takes_zero_for_no_limit_is_asked_for_one_token() -> None:
     assert [body["max_tokens"] for body in server.asked] == [0, 1, 1, 1]
 
 
-def test_a_token_more_than_none_is_left_out() -> None:
-    """A server that takes 0 for 1 has an answer all the same."""
+def test_a_generated_token_too_many_is_ignored() -> None:
+    """A server that generates one token in place of none still has a valid answer."""
     document = document_of(
         legacy_of((*EVERYTHING, RESPONSE[1]), (*ALL_LOGPROBS, -1.0)), usage=_usage(6, 1)
     )
@@ -180,8 +180,8 @@ def test_a_token_more_than_none_is_left_out() -> None:
     assert _encoded(Server(lambda _: document), [OPENAI]) == [ENCODING]
 
 
-def test_a_server_that_could_before_is_asked_again() -> None:
-    """One answer without numbers is a missing draw, and the next call is made."""
+def test_a_proven_server_is_called_again() -> None:
+    """One answer without numbers is a missing draw; the next call is made."""
     answers = iter([document_of(), document_of({"content": []}), document_of()])
     server = Server(lambda _: next(answers))
     cell = logprob_cell_of(provider_of(concurrency=1))
@@ -197,8 +197,8 @@ def test_a_server_that_could_before_is_asked_again() -> None:
     assert isinstance(third, Draw)
 
 
-def test_another_fault_is_still_invalid() -> None:
-    """An echo of other tokens shows a server that can, and answers wrongly."""
+def test_an_echo_of_other_tokens_is_still_invalid() -> None:
+    """It comes from a capable server with a wrong answer."""
     other = document_of(content_of((RESPONSE[0], PROMPT[1]), LOGPROBS))
 
     (found,) = _drawn(Server(lambda _: other), FIREWORKS, draws=1)

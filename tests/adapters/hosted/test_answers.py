@@ -1,4 +1,4 @@
-"""Both shapes of an answer, and everything that makes one invalid: validity before statistics."""
+"""Both formats of an answer, and everything that makes one invalid or unreadable."""
 
 import json
 from dataclasses import replace
@@ -62,7 +62,7 @@ def _reason(document: Any, **asked: Any) -> str:
 
 
 def _changed(row: int, changes: Any) -> Any:
-    """Return a good answer with one of its rows changed."""
+    """Return a valid answer with one row changed."""
     content = content_of()
     content["content"][row] |= changes
     return document_of(content)
@@ -101,15 +101,15 @@ def _without(row: int, *names: str) -> Any:
         "legacy, all, no ids",
     ],
 )
-def test_every_shape_is_read(logprobs: Any, asked: Any) -> None:
-    """The response is found by what there is; the first position of all is dropped."""
+def test_every_format_is_read(logprobs: Any, asked: Any) -> None:
+    """The response is located by what the echo contains; the first position of all is dropped."""
     assert _read(document_of(logprobs), **asked) == Draw(logprobs=LOGPROBS, facts=FACTS)
 
 
 @pytest.mark.parametrize("is_suffix", [True, False])
 @pytest.mark.parametrize("has_all_in_one", [True, False])
-def test_ids_that_stand_beside_are_read(*, is_suffix: bool, has_all_in_one: bool) -> None:
-    """Ids may be given for the whole of prompt and completion, outside of the log-probabilities."""
+def test_ids_outside_of_the_logprobs_are_read(*, is_suffix: bool, has_all_in_one: bool) -> None:
+    """Ids may be listed for the whole prompt and completion."""
     ids = [piece.id for piece in EVERYTHING]
     pieces = RESPONSE if is_suffix else EVERYTHING
     logprobs = legacy_of(pieces, ALL_LOGPROBS[-len(pieces) :], has_ids=False)
@@ -123,8 +123,8 @@ def test_ids_that_stand_beside_are_read(*, is_suffix: bool, has_all_in_one: bool
     assert _read(document, is_suffix=is_suffix) == Draw(logprobs=LOGPROBS, facts=FACTS)
 
 
-def test_other_ids_beside_are_seen() -> None:
-    """Ids outside of the log-probabilities are held against the ids sent like any others."""
+def test_other_ids_outside_of_the_logprobs_are_invalid() -> None:
+    """They are compared with the ids that were sent, like any others."""
     ids = [*(piece.id for piece in PROMPT), 20, 22]
     document = document_of(
         legacy_of(RESPONSE, LOGPROBS, has_ids=False), choice={"prompt_token_ids": ids}
@@ -137,7 +137,7 @@ _NO_SAMPLING = "the answer has no sampling log-probabilities"
 
 
 def test_sampling_logprobs_are_read_by_their_name() -> None:
-    """A policy of the sampling kind gets them and nothing else."""
+    """A policy of the sampling kind gets only these."""
     document = document_of(content_of(sampling=(-0.25, -2.0)))
 
     assert _read(document, kind=LogprobKind.SAMPLING) == Draw(logprobs=(-0.25, -2.0), facts=FACTS)
@@ -154,8 +154,8 @@ def test_sampling_logprobs_are_read_by_their_name() -> None:
         ),
     ],
 )
-def test_raw_never_stands_for_sampling(logprobs: Any, expected: DrawOutcome) -> None:
-    """Where sampling log-probabilities are missing there is no draw, whatever else there is."""
+def test_raw_never_replaces_sampling(logprobs: Any, expected: DrawOutcome) -> None:
+    """Without sampling log-probabilities there is no draw."""
     assert _read(document_of(logprobs), kind=LogprobKind.SAMPLING) == expected
 
 
@@ -172,8 +172,8 @@ def test_raw_never_stands_for_sampling(logprobs: Any, expected: DrawOutcome) -> 
         ("0.25", 'the log-probability 0.25 for 21 " you"'),
     ],
 )
-def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
-    """NaN, infinities, null and positive numbers are invalid, and it is said where."""
+def test_an_invalid_logprob_names_its_token(value: str, reason: str) -> None:
+    """NaN, infinity, null and positive numbers are invalid; the reason names the position."""
     document = json.loads(json.dumps(document_of()).replace("-1.25", value))
 
     assert _read(document) == InvalidDraw(reason=reason, position=1, facts=FACTS)
@@ -239,29 +239,29 @@ def test_a_value_that_is_none_names_its_token(value: str, reason: str) -> None:
     ],
 )
 def test_a_malformed_answer_is_not_measured(document: Any, reason: str) -> None:
-    """Missing arrays, unequal lengths and wrong types show nothing wrong with the model."""
+    """Missing lists, unequal lengths and wrong types show nothing wrong with the model."""
     assert _read(document) == MissedDraw(reason=reason, remedy=FORM_REMEDY)
 
 
-def test_a_cut_prompt_is_invalid() -> None:
+def test_a_truncated_prompt_is_invalid() -> None:
     """The model read another text."""
     reason = "the prompt was truncated: 5 of its 6 tokens were read"
 
     assert _read(document_of(usage={"prompt_tokens": 5})) == InvalidDraw(reason=reason, facts=FACTS)
 
 
-def test_a_whole_echo_was_read_however_the_server_counts() -> None:
-    """Usage may leave out the token that begins every text."""
+def test_a_full_echo_was_read_whatever_usage_counts() -> None:
+    """Usage may not count the BOS token."""
     document = document_of(content_of(EVERYTHING, ALL_LOGPROBS), usage={"prompt_tokens": 5})
 
     assert _read(document, is_suffix=False) == Draw(logprobs=LOGPROBS, facts=FACTS)
 
 
 @pytest.mark.parametrize("generated", [(), (GENERATED,)])
-def test_an_echo_may_leave_out_the_token_that_the_server_added(
+def test_an_echo_may_lack_the_token_that_the_server_added(
     generated: tuple[Piece, ...],
 ) -> None:
-    """Usage counts it, so it was read, and the other tokens are those that were sent."""
+    """Usage counts it, so it was read; the other tokens are those that were sent."""
     pieces = (*PROMPT[1:], *RESPONSE, *generated)
     logprobs = content_of(pieces, [*ALL_LOGPROBS[1:], -3.0][: len(pieces)])
     document = document_of(logprobs, usage={"prompt_tokens": 6, "completion_tokens": 1})
@@ -291,13 +291,13 @@ def test_the_same_tokens_in_another_number_are_not_measured(
 @pytest.mark.parametrize(
     "usage", [None, [], {}, {"prompt_tokens": "6"}, {"prompt_tokens": 10**400}]
 )
-def test_usage_is_wanted_only_where_it_says_something(usage: Any) -> None:
-    """An answer that does not tell its usage is as good as another."""
+def test_usage_is_optional(usage: Any) -> None:
+    """An answer without usage is as good as any other."""
     assert _read(document_of(usage=usage)) == Draw(logprobs=LOGPROBS, facts=FACTS)
 
 
-def test_ids_decide_and_not_texts() -> None:
-    """A token that is half of a character has no text of its own; its id says all."""
+def test_ids_are_compared_rather_than_texts() -> None:
+    """A token with half of a character has no text of its own, but an id."""
     document = _changed(1, {"token": "\ufffd", "bytes": None})
 
     assert _read(document) == Draw(logprobs=LOGPROBS, facts=FACTS)
@@ -332,13 +332,13 @@ def test_ids_decide_and_not_texts() -> None:
 def test_other_tokens_are_invalid(
     pieces: tuple[Piece, ...], reason: str, position: int | None
 ) -> None:
-    """What was echoed is compared with what was sent, token by token, before anything is summed."""
+    """The echo is compared with the request, token by token, before anything is summed."""
     document = document_of(content_of(pieces, [-1.0] * len(pieces)))
 
     assert _read(document) == InvalidDraw(reason=reason, position=position, facts=FACTS)
 
 
-def test_other_texts_are_invalid_where_there_are_no_ids() -> None:
+def test_other_texts_are_invalid_without_ids() -> None:
     """Without ids the bytes are compared."""
     pieces = (*EVERYTHING[:-1], Piece(None, b" me"))
     document = document_of(legacy_of(pieces, ALL_LOGPROBS, has_ids=False))
@@ -348,8 +348,8 @@ def test_other_texts_are_invalid_where_there_are_no_ids() -> None:
     )
 
 
-def test_another_model_is_named_whatever_its_tokens_are() -> None:
-    """An answer of another model is no draw, and not a word is said of its tokens."""
+def test_another_model_is_reported_whatever_its_tokens() -> None:
+    """Its answer is no draw, and its tokens are not mentioned."""
     document = document_of(content_of((GENERATED,), (-1.0,)))
 
     assert _reason(document, model="accounts/test/models/other") == (
@@ -359,7 +359,7 @@ def test_another_model_is_named_whatever_its_tokens_are() -> None:
 
 
 def test_a_prompt_of_one_token_is_not_taken_for_a_generated_one() -> None:
-    """Where both counts fit, what was asked for decides."""
+    """Where both counts fit, the request decides."""
     short = replace(ENCODING, prompt=PROMPT[:1])
     everything = content_of((PROMPT[0], *RESPONSE), (-30.0, *LOGPROBS))
     ended = content_of((*RESPONSE, GENERATED), (*LOGPROBS, -3.0))
@@ -372,7 +372,7 @@ def test_a_prompt_of_one_token_is_not_taken_for_a_generated_one() -> None:
 
 @pytest.mark.parametrize("left_out", [0, 1])
 def test_generated_tokens_are_found_in_an_echo_whatever_usage_counts(left_out: int) -> None:
-    """One more token is generated after them, and the token that begins the text may be missing."""
+    """One more generated token may follow them, and the BOS token may be missing."""
     pieces = (*EVERYTHING, GENERATED)[left_out:]
     usage = {"prompt_tokens": len(EVERYTHING), "completion_tokens": 1}
     document = document_of(content_of(pieces, [-2.0] * len(pieces)), usage=usage)

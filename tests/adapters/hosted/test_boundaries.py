@@ -1,4 +1,4 @@
-"""Where a response begins: at a byte of the text, and between two tokens."""
+"""Where a response starts: at a byte of the text, and between two tokens."""
 
 import contextlib
 import resource
@@ -46,41 +46,41 @@ def _reason(*pieces: Piece, **asked: Any) -> str:
     return found.reason
 
 
-def test_a_text_is_divided_between_two_tokens() -> None:
-    """The token that begins every text goes with the prompt, though it is not in the text."""
+def test_a_text_is_split_between_two_tokens() -> None:
+    """The BOS token belongs to the prompt, although it is not in the text."""
     assert _split((*PROMPT, *RESPONSE)) == ENCODING
 
 
 def test_without_ids_no_token_has_one() -> None:
-    """A provider that gives no ids is asked by text from then on."""
+    """A provider without ids is later sent text."""
     document = document_of(legacy_of(has_ids=False))
     answer = Answer(document=document, facts=DrawFacts(), generated=0, is_suffix=False)
 
     assert read_encoding(answer, prefix="Say hi:", response=" Hello you") == TEXT_ENCODING
 
 
-def test_ids_of_some_tokens_are_ids_of_none() -> None:
-    """An id that is missing cannot be sent."""
+def test_ids_are_dropped_when_one_is_missing() -> None:
+    """A missing id cannot be sent."""
     assert _split((Piece(None, b"<s>"), *PROMPT[1:], *RESPONSE)) == TEXT_ENCODING
 
 
 @pytest.mark.parametrize("usage", [None, {"prompt_tokens": 6}, {"prompt_tokens": 60}])
-def test_a_generated_token_is_cut_off_by_count(usage: Any) -> None:
-    """What the server had to generate is no part of the text."""
+def test_a_generated_token_is_dropped_by_count(usage: Any) -> None:
+    """A token that the server had to generate is not part of the text."""
     pieces = (*PROMPT, *RESPONSE, Piece(99, b"!"))
 
     assert _split(pieces, generated=1, usage=usage) == ENCODING
 
 
-def test_a_server_may_generate_nothing_though_it_might() -> None:
-    """The usage tells where the prompt ends."""
+def test_a_server_may_generate_nothing() -> None:
+    """Usage shows where the prompt ends."""
     usage = {"prompt_tokens": 6}
 
     assert _split((*PROMPT, *RESPONSE), generated=1, usage=usage) == ENCODING
 
 
-def test_a_character_may_be_divided_among_tokens() -> None:
-    """It is bytes that are compared: half an emoji is no text."""
+def test_a_character_may_be_split_among_tokens() -> None:
+    """Bytes are compared, as half an emoji is not text."""
     response = (Piece(30, EMOJI[:2]), Piece(31, EMOJI[2:]))
 
     found = _split((*PROMPT, *response), response=EMOJI.decode())
@@ -88,8 +88,8 @@ def test_a_character_may_be_divided_among_tokens() -> None:
     assert found == Encoding(prompt=PROMPT, response=response)
 
 
-def test_a_token_over_the_boundary_is_named() -> None:
-    """The tokenizer joined the end of the prompt and the beginning of the response."""
+def test_a_token_across_the_boundary_is_named() -> None:
+    """The tokenizer joined the end of the prompt and the start of the response."""
     assert _reason(PROMPT[0], Piece(5, b"Say hi: Hello"), RESPONSE[1]) == (
         'the response starts within the token 5 "Say hi: Hello": '
         "change the end of the template or the start of the response"
@@ -114,8 +114,8 @@ def test_a_token_over_the_boundary_is_named() -> None:
         ((Piece(4, b"<s>Say"), *PROMPT[2:], *RESPONSE), 'is the token 11 " hi"'),
     ],
 )
-def test_tokens_have_to_spell_the_text(pieces: tuple[Piece, ...], reason: str) -> None:
-    """What is left out, added or spelled in another way cannot be measured."""
+def test_tokens_must_spell_the_text(pieces: tuple[Piece, ...], reason: str) -> None:
+    """Omitted, added or differently spelled tokens cannot be measured."""
     found = _reason(*pieces)
 
     assert found.startswith("the tokens do not spell the text that was sent: at its byte ")
@@ -124,7 +124,7 @@ def test_tokens_have_to_spell_the_text(pieces: tuple[Piece, ...], reason: str) -
 
 @pytest.mark.parametrize(("other", "byte"), [(" Hallo", 9), (" Hey, lots", 10), (" Helloo", 13)])
 def test_tokens_of_another_text_are_invalid(other: str, byte: int) -> None:
-    """They show that the server was about something else, even where they hold the text."""
+    """The answer is about another text, even where its tokens contain ours."""
     found = _split((*PROMPT, Piece(22, other.encode()), RESPONSE[1]))
 
     assert found == InvalidDraw(
@@ -135,8 +135,8 @@ def test_tokens_of_another_text_are_invalid(other: str, byte: int) -> None:
 
 
 @pytest.mark.parametrize("generated", [(Piece(None, b"!"),), ()])
-def test_an_echo_may_leave_out_a_token_that_usage_counts(generated: tuple[Piece, ...]) -> None:
-    """The server adds a token that begins every text, reads it, and does not echo it."""
+def test_an_echo_may_lack_a_token_that_usage_counts(generated: tuple[Piece, ...]) -> None:
+    """The server adds a BOS token, reads it, and does not echo it."""
     pieces = tuple(Piece(None, piece.data) for piece in (*PROMPT[1:], *RESPONSE))
 
     assert _split((*pieces, *generated), generated=1, usage={"prompt_tokens": 6}) == Encoding(
@@ -144,8 +144,8 @@ def test_an_echo_may_leave_out_a_token_that_usage_counts(generated: tuple[Piece,
     )
 
 
-def test_what_an_echo_leaves_out_is_left_out_of_the_prefix_alone() -> None:
-    """The first token of the response is generated after the prefix, and is not of it."""
+def test_a_token_missing_from_the_echo_is_missing_from_the_prefix() -> None:
+    """A token generated after the prefix is not part of the prefix."""
     half, rest = Piece(30, EMOJI[:2]), Piece(31, EMOJI[2:])
     whole = (*PROMPT[1:], Piece(30, b"\xef\xbf\xbd"), Piece(31, b"\xef\xbf\xbd"), Piece(6, b"."))
     alone = (*PROMPT[1:], half)
@@ -170,7 +170,7 @@ def test_what_an_echo_leaves_out_is_left_out_of_the_prefix_alone() -> None:
 
 
 def test_a_special_token_may_have_no_text() -> None:
-    """A server leaves out what it spells; the boundary is plain from the tokens beside it."""
+    """A server omits its text; its neighbours show the boundary."""
     texts = (b"", b"user", b"\n", b"hi", b"", b"\n", b" Hello", b" you")
     pieces = tuple(Piece(None, text) for text in texts)
 
@@ -180,7 +180,7 @@ def test_a_special_token_may_have_no_text() -> None:
 
 
 def test_a_first_token_without_condition_is_refused() -> None:
-    """The first position of an echo has no log-probability that means anything."""
+    """The first position of an echo has no meaningful log-probability."""
     assert _reason(*RESPONSE, prefix="") == (
         "the first token of the response has no log-probability, as nothing comes before it: "
         "let the template start with some text"
@@ -188,15 +188,15 @@ def test_a_first_token_without_condition_is_refused() -> None:
 
 
 @pytest.mark.parametrize("begin", [b"", b"<s>"])
-def test_a_beginning_is_condition_enough(begin: bytes) -> None:
-    """A token that begins every text may spell nothing."""
+def test_a_bos_token_is_a_sufficient_condition(begin: bytes) -> None:
+    """A BOS token may have no text."""
     first = Piece(1, begin)
 
     assert _split((first, *RESPONSE), prefix="") == Encoding(prompt=(first,), response=RESPONSE)
 
 
-def test_a_token_that_spells_nothing_belongs_to_neither_side() -> None:
-    """Without ids nobody knows where an empty text belongs."""
+def test_a_token_without_text_belongs_to_neither_side() -> None:
+    """Without ids the place of an empty text is not known."""
     pieces = (*PROMPT, Piece(8, b""), *RESPONSE)
     assert _reason(*(Piece(None, piece.data) for piece in pieces)) == (
         "the response starts at a character that is split into several tokens, and without ids "
@@ -213,10 +213,10 @@ def test_a_token_that_spells_nothing_belongs_to_neither_side() -> None:
     ],
     ids=["the same", "others"],
 )
-def test_the_boundary_is_sought_in_bounded_time(
+def test_the_boundary_is_found_in_bounded_time(
     literals: Callable[[bytes], Sequence[bytes]],
 ) -> None:
-    """Tokens without a text between frequent ones take seconds, whatever the server sends."""
+    """Tokens without text between frequent ones take seconds, whatever the server sends."""
     prefix = b"the sleeper ate \xf0\x9f\x99\x82 " * 3000
     pairs = [(Piece(5, b""), Piece(6, literal)) for literal in literals(prefix)]
     pieces = [piece for pair in pairs for piece in pair]

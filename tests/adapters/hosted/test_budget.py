@@ -1,4 +1,4 @@
-"""What a check may spend: calls, tokens and time; what is beyond is missed and said to be."""
+"""The budget of calls, tokens and time; draws beyond it are missing, with the reason."""
 
 import httpx
 
@@ -23,9 +23,9 @@ def _outcomes(
 ) -> tuple[HostedScorer, list[DrawOutcome]]:
     cell = logprob_cell_of(provider_of(concurrency=1, deadline_s=100))
     scorer = HostedScorer(budget, runtime=runtime_of(handler, time=time, luck=1.0))
-    told = draws_by(scorer, [request_of(cell, number=number + 1) for number in range(draws)])
+    results = draws_by(scorer, [request_of(cell, number=number + 1) for number in range(draws)])
     scorer.close()
-    return scorer, [outcome for _, outcome in told]
+    return scorer, [outcome for _, outcome in results]
 
 
 def _failing(_: httpx.Request) -> httpx.Response:
@@ -33,7 +33,7 @@ def _failing(_: httpx.Request) -> httpx.Response:
 
 
 def test_calls_beyond_the_budget_are_not_made() -> None:
-    """The draws that it allows are made, and the others say why not."""
+    """The draws within the budget are made, and the others have the reason."""
     scorer, outcomes = _outcomes(well_answered, Budget(max_calls=2))
 
     assert list(map(type, outcomes)) == [Draw, Draw, MissedDraw]
@@ -45,7 +45,7 @@ def test_calls_beyond_the_budget_are_not_made() -> None:
 
 
 def test_tokens_beyond_the_budget_are_not_sent() -> None:
-    """A draw that does not fit whole is not made."""
+    """A draw that does not fit completely is not made."""
     scorer, outcomes = _outcomes(well_answered, Budget(max_tokens=17))
 
     assert list(map(type, outcomes)) == [Draw, Draw, MissedDraw]
@@ -56,8 +56,8 @@ def test_tokens_beyond_the_budget_are_not_sent() -> None:
     assert scorer.sent_tokens == 12
 
 
-def test_every_attempt_is_paid_for() -> None:
-    """A server in a storm cannot make us send more than was allowed."""
+def test_every_attempt_counts() -> None:
+    """Retries cannot exceed the budget."""
     scorer, outcomes = _outcomes(_failing, Budget(max_calls=4), draws=1)
 
     assert [outcome.reason for outcome in outcomes if isinstance(outcome, MissedDraw)] == [
@@ -66,8 +66,8 @@ def test_every_attempt_is_paid_for() -> None:
     assert scorer.sent_calls == 4
 
 
-def test_an_encoding_is_paid_for() -> None:
-    """Its tokens are not known yet and are estimated by the length of the text."""
+def test_an_encoding_counts() -> None:
+    """Its tokens are not known yet and are estimated from the length of the text."""
     scorer = HostedScorer(Budget(max_calls=1), runtime=runtime_of(well_answered))
     cells = [logprob_cell_of(item=name, prompt=name) for name in ("one", "two")]
 
@@ -78,8 +78,8 @@ def test_an_encoding_is_paid_for() -> None:
     assert (scorer.sent_calls, scorer.sent_tokens) == (1, 5)
 
 
-def test_what_is_left_at_the_deadline_is_missed() -> None:
-    """A wait that would end after it is not begun, and the reason of the attempt is told."""
+def test_draws_after_the_deadline_are_missed() -> None:
+    """A wait beyond the deadline is not started, and the reason names the failed attempt."""
     time = FakeTime()
 
     def slow(_: httpx.Request) -> httpx.Response:
@@ -99,13 +99,13 @@ def test_what_is_left_at_the_deadline_is_missed() -> None:
     assert time.slept == [0.5]
 
 
-def test_the_deadline_does_not_begin_before_the_first_call() -> None:
-    """A scorer that waits for others loses no time by it."""
+def test_the_deadline_starts_with_the_first_call() -> None:
+    """A scorer that has to wait before it loses no time."""
     time = FakeTime()
     scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered, time=time))
     time.seconds += 10_000
 
-    told = draws_by(scorer, [request_of()])
+    results = draws_by(scorer, [request_of()])
     scorer.close()
 
-    assert isinstance(told[0][1], Draw)
+    assert isinstance(results[0][1], Draw)

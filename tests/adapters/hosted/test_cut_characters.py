@@ -1,4 +1,4 @@
-"""Characters that are cut into several tokens: ids decide, and texts as far as they are known."""
+"""Characters that are split into several tokens: ids decide, and texts as far as they are known."""
 
 import json
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ class Server:
     style: str = "replaced"
     has_ids: bool = True
     boundary_moves: bool = False
-    """Whether the prefix alone has other tokens than as a part of the text."""
+    """Whether the tokens of the prefix alone differ from those within the text."""
     asked: list[Any] = field(default_factory=list[Any])
 
     @property
     def cell(self) -> LogprobCell:
-        """The cell that asks about the text."""
+        """The cell of the text."""
         return logprob_cell_of(
             provider_of(kind=ProviderKind.OPENAI),
             prompt=b"".join(self.prefix).decode(),
@@ -55,7 +55,7 @@ class Server:
         return [_BOS, *(int.from_bytes(b"\1" + token) % 1_000_003 for token in tokens)]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Echo what was sent, as text or as ids."""
+        """Echo the request, which is text or ids."""
         body = json.loads(request.content)
         self.asked.append(body["prompt"])
         whole = [*self.prefix, *self.response]
@@ -75,7 +75,7 @@ class Server:
 
 
 def _texts(tokens: Sequence[bytes], style: str) -> list[str]:
-    """Return the texts of tokens: with U+FFFD, or nothing until a character is whole."""
+    """Return the texts of tokens, with U+FFFD or nothing until a character is complete."""
     if style != "late":
         return [token.decode(errors="replace") for token in tokens]
     texts, kept = [], b""
@@ -114,10 +114,10 @@ CUT_AT_START = (EMOJI[:1], EMOJI[1:3], EMOJI[3:], b" yes")
         ((b"caf\xc3", b"\xa9:"), (b" \xf0", EMOJI[1:] + b" ok")),
     ],
 )
-def test_ids_decide_where_characters_are_cut(
+def test_ids_decide_where_characters_are_split(
     style: str, prefix: Sequence[bytes], response: Sequence[bytes]
 ) -> None:
-    """A response may begin with a part of a character; one call more shows where, if at all."""
+    """A response may start with a part of a character; one more call shows where, if anywhere."""
     server = Server(prefix=prefix, response=response, style=style)
 
     found = _encoded(server)
@@ -127,8 +127,8 @@ def test_ids_decide_where_characters_are_cut(
     assert len(server.asked) <= 2
 
 
-def test_draws_of_cut_characters_are_made_by_ids() -> None:
-    """The texts say nothing of the tokens, and the ids say all."""
+def test_draws_of_split_characters_are_made_by_ids() -> None:
+    """The texts of the tokens are useless, and the ids are complete."""
     server = Server(prefix=(b"Say", b":"), response=CUT_AT_START)
     encoding = _encoded(server)
     assert isinstance(encoding, Encoding)
@@ -143,8 +143,8 @@ def test_draws_of_cut_characters_are_made_by_ids() -> None:
 
 
 @pytest.mark.parametrize("style", _STYLES)
-def test_a_token_over_the_boundary_is_seen_by_ids(style: str) -> None:
-    """Where the prefix alone has other tokens, no boundary between tokens is made up."""
+def test_a_token_across_the_boundary_is_found_by_ids(style: str) -> None:
+    """Where the prefix alone has other tokens, no boundary is invented."""
     server = Server(
         prefix=(b"Say ", EMOJI[:2], EMOJI[2:]),
         response=CUT_AT_START,
@@ -162,7 +162,7 @@ def test_a_token_over_the_boundary_is_seen_by_ids(style: str) -> None:
 
 
 def test_without_ids_texts_must_show_the_boundary() -> None:
-    """A cut character beside whole ones is understood; two of them side by side are not."""
+    """A split character next to complete ones is resolved; two next to each other are not."""
     clear = Server(prefix=(b"Say", b":"), response=CUT_AT_START, has_ids=False)
     unclear = Server(
         prefix=(b"Say ", EMOJI[:3], EMOJI[3:]),
@@ -180,8 +180,8 @@ def test_without_ids_texts_must_show_the_boundary() -> None:
     )
 
 
-def test_known_texts_still_have_to_spell_the_text() -> None:
-    """A token without a text of its own excuses no other one."""
+def test_known_texts_must_still_spell_the_text() -> None:
+    """A token without a text excuses no other token."""
     server = Server(prefix=(b"Say", b":"), response=CUT_AT_START)
     wrong = Server(prefix=(b"Soy", b":"), response=CUT_AT_START)
     scorer = HostedScorer(Budget(), runtime=runtime_of(wrong))
@@ -198,7 +198,7 @@ def test_known_texts_still_have_to_spell_the_text() -> None:
 
 @st.composite
 def _cut(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
-    """Return two texts as tokens that may be cut at any byte."""
+    """Return two texts as tokens that may be split at any byte."""
 
     def tokens(text: str) -> list[bytes]:
         data = text.encode()
@@ -214,7 +214,7 @@ def _cut(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
 def test_no_boundary_is_wrong(
     cut: tuple[list[bytes], list[bytes]], style: str, *, has_ids: bool
 ) -> None:
-    """Whatever is cut: with ids the boundary is found, and without it is found or refused."""
+    """With ids the boundary is found, and without ids it is found or refused."""
     prefix, response = cut
     server = Server(prefix=prefix, response=response, style=style, has_ids=has_ids)
 

@@ -1,4 +1,4 @@
-"""Answers with status 200 that report a failure: treated by their code, and never a finding."""
+"""Answers with status 200 that report an error: handled by its code, and never a finding."""
 
 import json
 from typing import Any
@@ -74,8 +74,8 @@ TRANSIENT = {
 
 
 @pytest.mark.parametrize("case", TRANSIENT)
-def test_a_failure_that_may_pass_is_tried_again(case: str) -> None:
-    """Too many requests, and what has no code that we know, get the next attempt."""
+def test_a_transient_error_is_retried(case: str) -> None:
+    """Too many requests, and errors without a known code, get another attempt."""
     document, reason = TRANSIENT[case]
 
     passing = _draw(json_response(document), json_response(GOOD))
@@ -89,7 +89,7 @@ def test_a_failure_that_may_pass_is_tried_again(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "expected"),
     [
         ({"code": 40301, "message": "no balance"}, "status 403 (Forbidden): no balance"),
         ({"error": {"code": 404, "message": "no model"}}, "status 404 (Not Found): no model"),
@@ -98,12 +98,12 @@ def test_a_failure_that_may_pass_is_tried_again(case: str) -> None:
         ({"errors": [{"code": "invalid_request_error"}]}, "status 400 (Bad Request): "),
     ],
 )
-def test_a_failure_that_will_not_pass_is_not_tried_again(document: Any, said: str) -> None:
-    """By its code it is refused, and the server's own words are the reason."""
+def test_a_permanent_error_is_not_retried(document: Any, expected: str) -> None:
+    """By its code it is rejected, with the server's message as the reason."""
     missed = _draw(json_response(document), json_response(GOOD))
 
     assert isinstance(missed, MissedDraw)
-    assert said in missed.reason
+    assert expected in missed.reason
     assert "attempts" not in missed.reason
 
 
@@ -135,8 +135,8 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(document: Any, said: st
         ),
     ],
 )
-def test_a_failure_that_is_no_json_has_its_words(kind: str, body: str, reason: str) -> None:
-    """A stream, a plain text and a page of HTML say why there is no answer."""
+def test_an_error_that_is_not_json_has_its_message(kind: str, body: str, reason: str) -> None:
+    """A stream, plain text and a page of HTML have a message."""
     page = httpx.Response(200, headers={"content-type": kind}, content=body.encode())
 
     missed = _draw(page)
@@ -146,16 +146,16 @@ def test_a_failure_that_is_no_json_has_its_words(kind: str, body: str, reason: s
     assert ("login page" in (missed.remedy or "")) == (kind == "text/html")
 
 
-def test_the_words_of_a_failure_hold_no_key() -> None:
-    """A server that quotes the key in a body with status 200 is scrubbed like any other."""
+def test_the_message_of_an_error_has_no_key() -> None:
+    """A key in a body with status 200 is masked like any other."""
     missed = _draw(json_response({"error": {"message": f"the key {KEY} is spent"}}))
 
     assert isinstance(missed, MissedDraw)
     assert "the key *** is spent" in missed.reason
 
 
-def test_what_succeeded_is_no_failure() -> None:
-    """Wrappers that report success, and empty error fields, stand beside good answers."""
+def test_a_success_is_no_error() -> None:
+    """Wrappers that report success, and empty error fields, are next to valid answers."""
     wrapped = document_of(
         error=None, errors=[], success=True, code=0, status="ok", message="success", type="text"
     )
@@ -190,7 +190,7 @@ _NO_FAILURES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("beside", _NO_FAILURES)
-def test_fields_that_say_that_nothing_failed_leave_an_answer_as_it_is(
+def test_empty_error_fields_are_ignored(
     beside: dict[str, Any],
 ) -> None:
     """Some gateways send the fields of an error with every answer, in each choice as well."""
@@ -201,7 +201,7 @@ def test_fields_that_say_that_nothing_failed_leave_an_answer_as_it_is(
 
 
 @pytest.mark.parametrize(
-    ("ended", "said"),
+    ("ended", "expected"),
     [
         ("abort", f"the server cut the answer off: finish_reason abort {AGAIN}"),
         (
@@ -210,16 +210,16 @@ def test_fields_that_say_that_nothing_failed_leave_an_answer_as_it_is(
         ),
     ],
 )
-def test_an_answer_that_was_cut_off_is_no_inability(ended: str, said: str) -> None:
-    """Without log-probabilities it shows nothing of what the server can do."""
+def test_an_aborted_answer_is_no_missing_capability(ended: str, expected: str) -> None:
+    """Without log-probabilities it shows nothing about the server."""
     missed = _draw(json_response(_in_choice({"finish_reason": ended})))
 
     assert isinstance(missed, MissedDraw)
-    assert missed.reason == f"test-host: {said}"
+    assert missed.reason == f"test-host: {expected}"
 
 
-def test_a_report_may_be_deeper_than_it_can_be_written() -> None:
-    """What can just be read is too deep for its own words."""
+def test_an_error_may_be_too_deep_to_be_shown() -> None:
+    """It can be parsed, but not formatted."""
     report: Any = ["no"]
     for _ in range(5000):
         report = [report]
@@ -230,8 +230,8 @@ def test_a_report_may_be_deeper_than_it_can_be_written() -> None:
     assert failure.message == "an error nested too deeply to be shown"
 
 
-def test_the_words_of_a_report_are_bounded() -> None:
-    """They are searched for the name of a field with patterns that take their time."""
+def test_the_message_of_an_error_is_bounded() -> None:
+    """It is searched for the name of a field with slow patterns."""
     failure = error_in({"error": {"message": "token " * (1 << 20)}})
 
     assert failure is not None
@@ -239,8 +239,8 @@ def test_the_words_of_a_report_are_bounded() -> None:
 
 
 @given(report=_NESTED, beside=st.booleans())
-def test_no_report_of_a_failure_is_a_finding(report: Any, *, beside: bool) -> None:
-    """Whatever an error is made of, with choices beside it or none: the draw is missing."""
+def test_no_reported_error_is_a_finding(report: Any, *, beside: bool) -> None:
+    """Whatever an error contains, with or without choices: the draw is missing."""
     error = report or "no"
     beside_it = {"message": "no", "metadata": report}
     document = document_of(error=beside_it) if beside else {"error": error}
@@ -265,10 +265,10 @@ def test_no_report_of_a_failure_is_a_finding(report: Any, *, beside: bool) -> No
         (400, {"message": "integer below minimum value", "param": "max_tokens"}),
     ],
 )
-def test_max_tokens_of_zero_by_another_name_is_asked_again_with_one(
+def test_max_tokens_rejected_by_another_name_is_sent_as_one(
     status: int, words: str | dict[str, str]
 ) -> None:
-    """A server that names the field otherwise is asked for one token, now and from then on."""
+    """A server with another name for the field is sent one, in this call and all later ones."""
     asked: list[int] = []
 
     def handler(request: httpx.Request) -> httpx.Response:

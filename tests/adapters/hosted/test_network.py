@@ -1,4 +1,4 @@
-"""Servers that behave badly on a real wire: nothing is lost, and every draw says what happened."""
+"""Servers that misbehave on a real connection: no draw is lost, and each has the reason."""
 
 import gzip
 import socket
@@ -40,7 +40,7 @@ _SHORT_S = 0.15
 
 @pytest.fixture(autouse=True)
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no proxy and no certificates of the machine take part."""
+    """Ignore the proxies and certificates of the machine."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -48,7 +48,7 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> trustme.CA:
-    """Return an authority of our own, whose certificate is in `ca.pem`."""
+    """Return a certificate authority, whose certificate is in `ca.pem`."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     return authority
@@ -88,8 +88,8 @@ def _tls_of(authority: trustme.CA, *names: str) -> ssl.SSLContext:
         (http(b"<html>"),),
     ],
 )
-def test_a_fault_that_passes_costs_nothing_but_an_attempt(fault: Script) -> None:
-    """Resets, cut bodies and garbage are followed by a second attempt, which is a draw."""
+def test_a_transient_fault_costs_one_attempt(fault: Script) -> None:
+    """Resets, truncated bodies and garbage are followed by a second attempt, which is a draw."""
     with rude_server(fault, (GOOD,)) as server:
         drawn = _draw(server.url)
 
@@ -109,8 +109,8 @@ def test_a_fault_that_passes_costs_nothing_but_an_attempt(fault: Script) -> None
         ((http(b"<html>"),), "the answer is malformed JSON"),
     ],
 )
-def test_a_fault_that_lasts_is_no_measurement(fault: Script, reason: str) -> None:
-    """The draw is missed, with the last fault and the number of attempts."""
+def test_a_lasting_fault_is_a_missing_draw(fault: Script, reason: str) -> None:
+    """It has the last fault and the number of attempts."""
     with rude_server(fault) as server:
         found = _missed(server.url)
 
@@ -129,8 +129,8 @@ def test_a_fault_that_lasts_is_no_measurement(fault: Script, reason: str) -> Non
     ],
     ids=["silence", "within the head", "within the body", "a slow drip"],
 )
-def test_an_attempt_takes_no_longer_than_it_may(fault: Script) -> None:
-    """The time from connecting to the last byte counts, however it was spent."""
+def test_an_attempt_is_limited_in_time(fault: Script) -> None:
+    """The limit is for the time from connecting to the last byte."""
     with rude_server(fault) as server:
         began = time.monotonic()
         found = _missed(server.url, timeout_s=_SHORT_S)
@@ -140,8 +140,8 @@ def test_an_attempt_takes_no_longer_than_it_may(fault: Script) -> None:
     assert took_s < 10 * _SHORT_S
 
 
-def test_an_attempt_takes_no_longer_than_all_draws_may() -> None:
-    """What is left until the deadline is less than an attempt may take."""
+def test_an_attempt_ends_at_the_deadline() -> None:
+    """The time left for all draws may be shorter than that of an attempt."""
     provider = provider_of("", attempts=1, timeout_s=5.0, deadline_s=_SHORT_S)
     with rude_server((Wait(),)) as server:
         cell = logprob_cell_of(replace(provider, base_url=server.url))
@@ -153,8 +153,8 @@ def test_an_attempt_takes_no_longer_than_all_draws_may() -> None:
     )
 
 
-def test_a_connection_takes_no_longer_than_it_may() -> None:
-    """A machine that does not pick up is left after the same time."""
+def test_a_connection_is_limited_in_time() -> None:
+    """A machine that does not accept is given up after the same time."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         # What waits in the queue of a server that does not accept keeps all others out.
@@ -169,16 +169,16 @@ def test_a_connection_takes_no_longer_than_it_may() -> None:
     assert found == "test-host: no answer: ConnectTimeout (attempts: 1)"
 
 
-def test_a_handshake_takes_no_longer_than_it_may() -> None:
-    """A server that does not speak TLS may say nothing at all."""
+def test_a_handshake_is_limited_in_time() -> None:
+    """A server without TLS may stay silent."""
     with rude_server((Wait(),)) as server:
         found = _missed(f"https://{server.address}/v1", timeout_s=_SHORT_S, attempts=1)
 
     assert found == "test-host: no answer: ConnectTimeout (attempts: 1)"
 
 
-def test_a_port_where_nobody_listens_is_no_measurement() -> None:
-    """A refused connection is tried again like any other fault."""
+def test_a_closed_port_is_a_missing_draw() -> None:
+    """A refused connection is retried like any other fault."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -188,15 +188,15 @@ def test_a_port_where_nobody_listens_is_no_measurement() -> None:
     assert found.endswith("(attempts: 2)")
 
 
-def test_a_name_that_does_not_exist_is_no_measurement() -> None:
-    """The resolver's words are told."""
+def test_an_unknown_host_is_a_missing_draw() -> None:
+    """The reason has the message of the resolver."""
     found = _missed("https://nonexistent.invalid/v1")
 
     assert found.startswith("test-host: no answer: ConnectError: [Errno -")
 
 
-def test_a_port_that_cannot_be_is_no_measurement() -> None:
-    """What the libraries under ours let through is a reason like any other."""
+def test_an_invalid_port_is_a_missing_draw() -> None:
+    """Exceptions of the libraries below httpx are reasons like any other."""
     assert _missed("https://127.0.0.1:99999/v1") == (
         "test-host: the call failed: OverflowError: connect(): port must be 0-65535."
     )
@@ -217,7 +217,7 @@ def test_a_port_that_cannot_be_is_no_measurement() -> None:
     ids=["gzip bomb", "oversized"],
 )
 def test_an_answer_that_would_fill_memory_is_not_read(response: bytes, reason: str) -> None:
-    """It is neither unfolded nor asked for again."""
+    """It is neither decompressed nor requested again."""
     with rude_server((response, Close())) as server:
         found = _missed(server.url)
 
@@ -233,8 +233,8 @@ def test_an_answer_that_would_fill_memory_is_not_read(response: bytes, reason: s
     ],
     ids=["gzip bomb", "oversized"],
 )
-def test_an_error_that_would_fill_memory_is_told_without_its_words(body: bytes) -> None:
-    """The status says enough."""
+def test_a_large_error_is_reported_by_its_status(body: bytes) -> None:
+    """Its message is dropped."""
     with rude_server((body, Close())) as server:
         found = _missed(server.url)
 
@@ -244,7 +244,7 @@ def test_an_error_that_would_fill_memory_is_told_without_its_words(body: bytes) 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(status: int) -> None:
-    """The other server sees neither the key nor anything else, and its host is all that is told."""
+    """The other server gets neither the key nor anything else, and only its host is shown."""
     with rude_server((GOOD,)) as other:
         target = {"location": f"http://{other.address}/v1/completions?key={KEY}"}
         with rude_server((http(status=status, headers=target),)) as server:
@@ -254,15 +254,15 @@ def test_a_redirect_is_not_followed(status: int) -> None:
     assert (len(server.asked), other.asked) == (1, [])
 
 
-def test_a_base_url_that_cannot_be_decoded_is_no_reason_to_crash() -> None:
-    """Its host begins as an encoded name does, and is none."""
+def test_an_undecodable_host_is_a_missing_draw() -> None:
+    """The host has the prefix of an encoded name, and is not one."""
     found = _missed("https://xn--0000.invalid/v1")
 
     assert found.startswith("test-host: ")
 
 
-def test_a_redirect_to_nowhere_is_not_followed() -> None:
-    """A location may be missing."""
+def test_a_redirect_without_location_is_not_followed() -> None:
+    """The reason shows no host."""
     with rude_server((http(status=300),)) as server:
         found = _missed(server.url)
 
@@ -271,10 +271,10 @@ def test_a_redirect_to_nowhere_is_not_followed() -> None:
     )
 
 
-def test_a_server_on_this_machine_is_not_asked_through_a_proxy(
+def test_a_local_server_is_not_called_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The key would go to the proxy in clear."""
+    """The proxy would get the key in clear text."""
     with rude_server((GOOD,)) as proxy, rude_server((GOOD,)) as server:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         drawn = _draw(server.url)
@@ -289,10 +289,10 @@ def _through(proxy: RudeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     return _draw("https://api.test/v1")
 
 
-def test_a_proxy_carries_what_it_cannot_read(
+def test_a_proxy_tunnels_encrypted_traffic(
     authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Through its tunnel the key is seen by the provider alone."""
+    """Only the provider gets the key."""
     connected = b"HTTP/1.1 200 Connected\r\n\r\n"
     with rude_server((connected, Tunnel()), (GOOD,), tls=_tls_of(authority, "api.test")) as proxy:
         drawn = _through(proxy, monkeypatch, tmp_path)
@@ -303,10 +303,10 @@ def test_a_proxy_carries_what_it_cannot_read(
     assert f"Bearer {KEY}" in proxy.asked[1].head
 
 
-def test_a_proxy_that_refuses_is_named(
+def test_a_refusing_proxy_is_reported(
     authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its status is told, and is no answer of the provider."""
+    """Its status is shown, and is no answer of the provider."""
     refused = b"HTTP/1.1 407 Who Are You\r\ncontent-length: 0\r\n\r\n"
     with rude_server((refused,)) as proxy:
         missed = _through(proxy, monkeypatch, tmp_path)
@@ -325,10 +325,10 @@ def test_a_proxy_that_refuses_is_named(
         ("SSL_CERT_FILE", "hunter2.pem"),
     ],
 )
-def test_an_environment_that_cannot_be_used_is_told(
+def test_an_unusable_environment_is_reported(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """The variables to look at are named, and a password in them is not."""
+    """The remedy names the variables, without a password in them."""
     monkeypatch.setenv(name, value)
 
     missed = _draw("https://api.test/v1")
@@ -358,7 +358,7 @@ def test_an_authority_of_the_environment_is_trusted(
 def test_a_certificate_of_another_host_is_not_accepted(
     authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The key goes to the host that was named, or nowhere."""
+    """The key goes to the named host or nowhere."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with rude_server((GOOD,), tls=_tls_of(authority, "other.test")) as server:
         found = _missed(f"https://{server.address}/v1", attempts=1)

@@ -1,4 +1,4 @@
-"""What is sent: the requests of both dialects, and what is said in place of a refused field."""
+"""The requests of both dialects, and the substitutes of rejected fields."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ ALL = (None, -9.0, -9.0, -9.0, *LOGPROBS)
 
 
 class Api:
-    """An API that refuses fields in words of its own, and remembers what it was asked."""
+    """An API that rejects fields with a message, and records the requests."""
 
     def __init__(self, refusals: dict[str, tuple[int, str]], answer: Callable[[Any], Any]) -> None:
         self._refusals = refusals
@@ -68,7 +68,7 @@ class Api:
         self.bodies: list[Any] = []
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer or refuse, after others have had their turn."""
+        """Answer or reject, after other calls had a chance to run."""
         body = json.loads(request.content)
         self.bodies.append(body)
         await asyncio.sleep(0)
@@ -79,7 +79,7 @@ class Api:
 
 
 def _echo(body: Any) -> Any:
-    """Answer as a server that heeds `echo`, `echo_last` and `max_tokens`."""
+    """Answer as a server that supports `echo`, `echo_last` and `max_tokens`."""
     skipped = len(PROMPT) if "echo_last" in body else 0
     pieces, logprobs = [*PROMPT, *RESPONSE][skipped:], [*ALL][skipped:]
     for _ in range(body["max_tokens"]):
@@ -99,7 +99,7 @@ def _echo(body: Any) -> Any:
     ],
 )
 def test_a_draw_is_one_call(cell: LogprobCell, encoding: Encoding, body: Any) -> None:
-    """Prompt and response go together, as ids where they are known, and nothing is left open."""
+    """Prompt and response are sent together, as ids where they are known, with every setting."""
     api = Api({}, _echo)
 
     drawn = draw_with(api, request_of(cell, encoding=encoding))
@@ -117,7 +117,7 @@ def test_a_draw_is_one_call(cell: LogprobCell, encoding: Encoding, body: Any) ->
     ],
 )
 def test_an_encoding_is_one_call(cell: LogprobCell, body: Any) -> None:
-    """The text is sent and everything comes back."""
+    """The text is sent and echoed."""
     api = Api({}, _echo)
     scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
@@ -129,7 +129,7 @@ def test_an_encoding_is_one_call(cell: LogprobCell, body: Any) -> None:
 
 
 def test_a_system_prompt_is_part_of_the_text() -> None:
-    """The text is what the template says, and no other endpoint adds to it."""
+    """The text is what the template makes; no other endpoint adds to it."""
     api = Api({}, _echo)
     cell = logprob_cell_of(prompt="{system}", template="<{system}|{prompt}>")
     scorer = HostedScorer(Budget(), runtime=runtime_of(api))
@@ -142,23 +142,23 @@ def test_a_system_prompt_is_part_of_the_text() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("cell", [FIREWORKS, OPENAI], ids=["fireworks", "openai"])
-def test_max_tokens_of_0_may_be_refused(cell: LogprobCell, status: int) -> None:
-    """Then one token is generated and cut off, from the next call on without asking again."""
+def test_max_tokens_of_0_may_be_rejected(cell: LogprobCell, status: int) -> None:
+    """Then one token is generated and dropped, in all later calls as well."""
     api = Api({"max_tokens": (status, "max_tokens must be at least 1")}, _echo)
     scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
-    told = draws_by(scorer, [request_of(cell, number=number) for number in (1, 2)])
+    results = draws_by(scorer, [request_of(cell, number=number) for number in (1, 2)])
     encoded = scorer.encode([cell])
     scorer.close()
 
-    assert [getattr(outcome, "logprobs", None) for _, outcome in told] == [LOGPROBS] * 2
+    assert [getattr(outcome, "logprobs", None) for _, outcome in results] == [LOGPROBS] * 2
     assert encoded == [ENCODING]
     # The first call goes alone, so that the second one need not be refused.
     assert [body["max_tokens"] for body in api.bodies] == [0, 1, 1, 1]
 
 
-def test_only_the_end_may_be_refused() -> None:
-    """A server that does not know `echo_last` is asked for everything."""
+def test_echo_last_may_be_rejected() -> None:
+    """A server without `echo_last` is asked for a full echo."""
     api = Api({"echo_last": (400, "Unrecognized argument: echo_last")}, _echo)
 
     drawn = draw_with(api, request_of(FIREWORKS))
@@ -168,8 +168,8 @@ def test_only_the_end_may_be_refused() -> None:
     assert api.bodies[1] == {**ASKED_OF_FIREWORKS, "prompt": IDS, "echo": True}
 
 
-def test_several_fields_may_be_refused() -> None:
-    """Each is replaced in its turn."""
+def test_several_fields_may_be_rejected() -> None:
+    """They are replaced one after the other."""
     api = Api(
         {
             "return_token_ids": (400, "return_token_ids: Extra inputs are not permitted"),
@@ -187,7 +187,7 @@ def test_several_fields_may_be_refused() -> None:
 
 
 def test_a_field_is_replaced_once() -> None:
-    """A server that refuses the replacement too is not asked a third time."""
+    """A server that rejects the substitute too is not called a third time."""
 
     def refuse(_: httpx.Request) -> httpx.Response:
         return json_response({"error": {"message": "max_tokens is unwelcome"}}, status=400)
@@ -203,8 +203,8 @@ def test_a_field_is_replaced_once() -> None:
     assert scorer.sent_calls == 2
 
 
-def test_a_server_that_ignores_the_end_is_understood() -> None:
-    """All positions may come though the last ones were asked for."""
+def test_an_ignored_echo_last_is_handled() -> None:
+    """All positions may come although only the last ones were requested."""
     everything = Api({}, lambda _: document_of(content_of((*PROMPT, *RESPONSE), ALL)))
 
     drawn = draw_with(everything, request_of(FIREWORKS))
@@ -214,7 +214,7 @@ def test_a_server_that_ignores_the_end_is_understood() -> None:
 
 
 def test_another_model_answering_is_invalid() -> None:
-    """A baseline says how the model calls itself."""
+    """A baseline has the name that the model answers with."""
     request = request_of(answers_as="accounts/test/models/tiny-v1")
 
     found = draw_with(lambda _: json_response(document_of()), request)
@@ -225,8 +225,8 @@ def test_another_model_answering_is_invalid() -> None:
     )
 
 
-def test_the_body_is_not_compressed_and_named() -> None:
-    """Every call has a name of its own, and asks for an answer that cannot unfold."""
+def test_a_call_has_an_id_and_asks_for_no_compression() -> None:
+    """Each call has its own id, and its answer cannot expand."""
     heads: list[httpx.Headers] = []
 
     def keep(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""What is tried again and when: statuses, Retry-After in three spellings, back-off with jitter."""
+"""Retries: which statuses, Retry-After in three formats, back-off with jitter."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -26,7 +26,7 @@ GOOD = json_response(document_of())
 
 
 class Sequel:
-    """Answers with one response after the other, the last of them for ever."""
+    """Answers with one response after the other, and repeats the last one."""
 
     def __init__(self, *responses: httpx.Response | Exception) -> None:
         self._responses = responses
@@ -68,8 +68,8 @@ _GONE = (
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
-def test_what_may_pass_is_tried_again(status: int) -> None:
-    """A good answer after a bad one is a draw, and the attempts are counted."""
+def test_a_transient_status_is_retried(status: int) -> None:
+    """A valid answer after a failure is a draw, and the attempts are counted."""
     drawn = _draw(Sequel(_failure(status), GOOD))
 
     assert isinstance(drawn, Draw)
@@ -77,8 +77,8 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 413, 422, 451])
-def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
-    """A request that is refused stays refused."""
+def test_a_permanent_status_is_not_retried(status: int) -> None:
+    """A rejected request stays rejected."""
     sequel = Sequel(_failure(status), GOOD)
 
     missed = _draw(sequel)
@@ -107,7 +107,7 @@ def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
     ],
 )
 def test_each_status_has_a_remedy_of_its_own(status: int, remedy: str) -> None:
-    """A missing key, a retired model and a used-up quota are not mended in the same way."""
+    """A missing key, a retired model and a used-up quota have different remedies."""
     missed = _draw(Sequel(_failure(status)))
 
     assert isinstance(missed, MissedDraw)
@@ -115,8 +115,8 @@ def test_each_status_has_a_remedy_of_its_own(status: int, remedy: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "calls"), [(401, 1), (404, 3)])
-def test_a_key_that_is_refused_is_refused_for_all(status: int, calls: int) -> None:
-    """A thousand calls with a wrong key would look like an attack; another model may be there."""
+def test_a_rejected_key_stops_all_calls(status: int, calls: int) -> None:
+    """A thousand calls with a wrong key would look like an attack; another model may exist."""
     sequel = Sequel(_failure(status))
     cell = logprob_cell_of(provider_of(concurrency=1))
     requests = [request_of(cell, number=number) for number in (1, 2, 3)]
@@ -130,7 +130,7 @@ def test_a_key_that_is_refused_is_refused_for_all(status: int, calls: int) -> No
 
 
 @pytest.mark.parametrize("status", [204, 299, 600, 999])
-def test_a_status_that_means_nothing_is_not_followed(status: int) -> None:
+def test_an_unknown_status_is_not_an_answer(status: int) -> None:
     """Only 200 has an answer."""
     missed = _draw(Sequel(_failure(status), GOOD))
 
@@ -138,8 +138,8 @@ def test_a_status_that_means_nothing_is_not_followed(status: int) -> None:
     assert missed.reason.startswith(f"test-host: status {status}")
 
 
-def test_a_storm_ends_the_draw_and_says_so() -> None:
-    """After the last attempt the draw is missing, with the last reason."""
+def test_the_last_attempt_gives_the_reason() -> None:
+    """After it the draw is missing."""
     sequel = Sequel(_failure(503))
 
     missed = _draw(sequel)
@@ -154,8 +154,8 @@ def test_a_storm_ends_the_draw_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("luck", "slept"), [(1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]), (0.5, [0.25, 0.5, 1, 2, 4, 4])]
 )
-def test_the_wait_doubles_and_is_left_to_chance(luck: float, slept: Sequence[float]) -> None:
-    """Exponential back-off with full jitter keeps clients from coming back all at once."""
+def test_the_wait_doubles_with_jitter(luck: float, slept: Sequence[float]) -> None:
+    """Exponential back-off with full jitter keeps clients from returning all at once."""
     time = FakeTime()
 
     _draw(Sequel(_failure(503)), time=time, luck=luck, provider=provider_of(attempts=7))
@@ -189,8 +189,8 @@ def test_the_wait_doubles_and_is_left_to_chance(luck: float, slept: Sequence[flo
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_may_say_when(status: int, headers: dict[str, str], wait_s: float) -> None:
-    """Retry-After is kept in seconds, as a date and in milliseconds, and for a minute at most."""
+def test_a_server_may_ask_for_a_wait(status: int, headers: dict[str, str], wait_s: float) -> None:
+    """Retry-After works in seconds, as a date and in milliseconds, up to a minute."""
     time = FakeTime()
 
     drawn = _draw(Sequel(_failure(status, **headers), GOOD), time=time, luck=0.5)
@@ -244,10 +244,10 @@ def test_a_clock_that_jumps_neither_hangs_nor_spins(jump: timedelta, wait_s: flo
         (OSError("odd"), "no answer: OSError: odd"),
     ],
 )
-def test_an_answer_that_broke_on_its_way_is_asked_for_again(
+def test_a_broken_answer_is_requested_again(
     response: httpx.Response | Exception, reason: str
 ) -> None:
-    """HTML, half a document or a fault of the connection is no measurement, and may pass."""
+    """HTML, half a document or a connection fault is no measurement, and may be transient."""
     passing = _draw(Sequel(response, GOOD))
     lasting = _draw(Sequel(response), provider=provider_of(attempts=2))
 
@@ -286,8 +286,8 @@ def test_other_json_types_are_json() -> None:
         ),
     ],
 )
-def test_the_words_of_a_server_are_safe_and_short(response: httpx.Response, words: str) -> None:
-    """Its message is found in any of the usual places, and can do a terminal no harm."""
+def test_a_server_s_message_is_safe_and_short(response: httpx.Response, words: str) -> None:
+    """It is found in any of the usual fields, and cannot control a terminal."""
     missed = _draw(Sequel(response))
     assert isinstance(missed, MissedDraw)
     assert missed.reason == f"test-host: status 404 (Not Found){words}"

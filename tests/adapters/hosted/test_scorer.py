@@ -1,4 +1,4 @@
-"""The scorer as a whole: what it keeps, how much it does at once, and how it ends."""
+"""The scorer as a whole: facts, concurrency, and how it ends."""
 
 import asyncio
 import gc
@@ -44,8 +44,8 @@ def _encoded(_: httpx.Request) -> httpx.Response:
     return json_response(document_of(content_of((*PROMPT, *RESPONSE), [-1.0] * 6)))
 
 
-def test_a_draw_keeps_what_matters_of_its_call() -> None:
-    """Time, model, request id, latency, attempts and the headers that a watcher wants."""
+def test_a_draw_has_the_facts_of_its_call() -> None:
+    """Time, model, request id, latency, attempts and the useful headers."""
     time = FakeTime()
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -81,8 +81,8 @@ def test_a_draw_keeps_what_matters_of_its_call() -> None:
     ("headers", "expected"),
     [({"x_fireworks_request_id": "f", "cf_ray": "r"}, "f"), ({"cf_ray": "r" * 999}, "r" * 200)],
 )
-def test_a_call_has_several_names(headers: dict[str, Any], expected: str) -> None:
-    """The best that the server tells is kept, and not all of a long one."""
+def test_a_call_has_several_ids(headers: dict[str, Any], expected: str) -> None:
+    """The server's best one is kept, up to a length."""
     drawn = draw_with(lambda _: json_response(document_of(), **headers))
 
     assert isinstance(drawn, Draw)
@@ -90,8 +90,8 @@ def test_a_call_has_several_names(headers: dict[str, Any], expected: str) -> Non
     assert len(drawn.facts.request_id) <= 203
 
 
-def test_a_call_without_a_name_keeps_ours() -> None:
-    """What we called it may be in the server's logs."""
+def test_a_call_without_a_server_id_keeps_ours() -> None:
+    """It may be in the server's logs."""
     sent: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -105,7 +105,7 @@ def test_a_call_without_a_name_keeps_ours() -> None:
 
 
 def test_provenance_grows_with_the_answers() -> None:
-    """Who answered is known afterwards; where the model is, before."""
+    """The backends are known afterwards; the place of the model is known before."""
     hosts = iter(["b", "a", "b", *map(str, range(100))])
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -126,8 +126,8 @@ def test_provenance_grows_with_the_answers() -> None:
     assert len(scorer.facts(policy)["provider.backends"].split(", ")) == 16
 
 
-def test_without_a_key_no_source_is_said() -> None:
-    """Who has no key can neither measure nor record, and is told which variable to set."""
+def test_without_a_key_there_is_no_source() -> None:
+    """Without a key nothing can be measured or recorded; the remedy names the variable."""
     scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered, environ={}))
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -152,8 +152,8 @@ def test_cells_of_one_text_are_encoded_once() -> None:
     assert scorer.sent_calls == 2
 
 
-def test_nothing_asked_is_nothing_sent() -> None:
-    """Empty questions have empty answers."""
+def test_an_empty_request_sends_nothing() -> None:
+    """Its result is empty."""
     scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered))
 
     assert scorer.encode([]) == []
@@ -165,14 +165,14 @@ def test_nothing_asked_is_nothing_sent() -> None:
 
 
 class Crowd:
-    """An API that knows how many calls it had at once."""
+    """An API that counts its concurrent calls."""
 
     def __init__(self) -> None:
         self.now = 0
         self.most = 0
 
     async def __call__(self, _: httpx.Request) -> httpx.Response:
-        """Answer when the others have had their turn."""
+        """Answer after other calls had a chance to run."""
         self.now += 1
         self.most = max(self.most, self.now)
         await asyncio.sleep(0.001)
@@ -181,33 +181,33 @@ class Crowd:
 
 
 @pytest.mark.parametrize("concurrency", [1, 5])
-def test_no_more_calls_at_once_than_the_provider_bears(concurrency: int) -> None:
-    """Nor fewer, as long as there are enough."""
+def test_concurrency_is_limited_per_provider(concurrency: int) -> None:
+    """As many calls as are allowed are made at once."""
     crowd = Crowd()
     cell = logprob_cell_of(provider_of(concurrency=concurrency))
     scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
-    told = draws_by(scorer, [request_of(cell, number=number) for number in range(20)])
+    results = draws_by(scorer, [request_of(cell, number=number) for number in range(20)])
     scorer.close()
 
     assert crowd.most == concurrency
-    assert sorted(request.number for request, _ in told) == list(range(20))
+    assert sorted(request.number for request, _ in results) == list(range(20))
 
 
-def test_each_provider_has_its_own_measure() -> None:
-    """One that bears little does not slow the other down."""
+def test_each_provider_has_its_own_limit() -> None:
+    """A slow provider does not delay another."""
     crowd = Crowd()
     cells = [logprob_cell_of(provider_of(name=name, concurrency=3)) for name in ("one", "two")]
     scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
-    told = draws_by(scorer, [request_of(cell, number=n) for n in range(9) for cell in cells])
+    results = draws_by(scorer, [request_of(cell, number=n) for n in range(9) for cell in cells])
     scorer.close()
 
     assert crowd.most == 6
-    assert len(told) == 18
+    assert len(results) == 18
 
 
-def test_ten_thousand_tasks_are_few_at_a_time() -> None:
+def test_ten_thousand_tasks_run_a_few_at_a_time() -> None:
     """Memory does not grow with the number of draws."""
     made: list[int] = []
     at_once: set[int] = set()
@@ -226,13 +226,13 @@ def test_ten_thousand_tasks_are_few_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), SystemExit(3)])
-def test_who_listens_may_end_it(error: BaseException) -> None:
-    """An exception of the one who is told is let through as it is, and nothing goes on."""
-    told: list[DrawRequest] = []
+def test_an_exception_of_the_callback_ends_the_draws(error: BaseException) -> None:
+    """It is raised unchanged, and no call continues."""
+    results: list[DrawRequest] = []
 
     def seen(request: DrawRequest, _: DrawOutcome) -> None:
-        told.append(request)
-        if len(told) == 3:
+        results.append(request)
+        if len(results) == 3:
             raise error
 
     crowd = Crowd()
@@ -249,7 +249,7 @@ def test_who_listens_may_end_it(error: BaseException) -> None:
 
 
 def test_an_interruption_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    """It is let through once; asyncio does not print it again when it forgets the task."""
+    """It is raised once; asyncio does not print it again for the forgotten task."""
     scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered))
 
     def press(*_: object) -> None:
@@ -262,8 +262,8 @@ def test_an_interruption_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -
     assert caplog.messages == []
 
 
-def test_a_scorer_can_be_used_after_it_was_ended() -> None:
-    """What was open is opened again."""
+def test_a_scorer_can_be_used_after_close() -> None:
+    """The connections are opened again."""
     scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered))
 
     def fail(*_: object) -> None:
@@ -271,20 +271,20 @@ def test_a_scorer_can_be_used_after_it_was_ended() -> None:
 
     with pytest.raises(OSError, match=r"^$"):
         scorer.draw([request_of()], seen=fail)
-    told = draws_by(scorer, [request_of()])
+    results = draws_by(scorer, [request_of()])
     scorer.close()
     again = draws_by(scorer, [request_of()])
     scorer.close()
 
-    assert [type(outcome) for _, outcome in told + again] == [Draw, Draw]
+    assert [type(outcome) for _, outcome in results + again] == [Draw, Draw]
 
 
 def _interrupted(
     handler: Callable[[int, object], object] | signal.Handlers,
 ) -> tuple[list[int], type[BaseException] | None]:
-    """Return the draws told, and how it ended, when Ctrl-C comes while the third is waited for."""
+    """Return the finished draws and how it ended, with Ctrl-C while the third is waited for."""
     good = (http(document_of()),)
-    told: list[int] = []
+    results: list[int] = []
     ended: type[BaseException] | None = None
 
     def press() -> None:
@@ -296,13 +296,13 @@ def _interrupted(
         with rude_server(good, good, (press, Wait())) as server:
             cell: LogprobCell = logprob_cell_of(provider_of(server.url, concurrency=1))
             requests = [request_of(cell, number=number) for number in range(1, 6)]
-            scorer.draw(requests, seen=lambda request, _: told.append(request.number))
+            scorer.draw(requests, seen=lambda request, _: results.append(request.number))
     except BaseException as error:  # noqa: BLE001 -- the test is about it
         ended = type(error)
     finally:
         signal.signal(signal.SIGINT, before)
         scorer.close()
-    return told, ended
+    return results, ended
 
 
 def _raise(*_: object) -> None:
@@ -313,7 +313,7 @@ def _raise(*_: object) -> None:
 def test_ctrl_c_loses_nothing(
     monkeypatch: pytest.MonkeyPatch, handler: Callable[[int, object], object]
 ) -> None:
-    """What had come was told, the interruption is let through, and no more calls are made."""
+    """Finished draws are reported, the interruption is raised, and no more calls are made."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
@@ -321,7 +321,7 @@ def test_ctrl_c_loses_nothing(
 
 
 def test_http2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra, and without it the draws say how to get it."""
+    """It is an extra; without it the draws have the command to install it."""
     monkeypatch.setitem(sys.modules, "h2", None)
     cell = logprob_cell_of(provider_of(http2=True))
 
@@ -332,17 +332,17 @@ def test_http2_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fingerprint_is_kept_with_the_draw_and_in_the_provenance() -> None:
-    """What a server calls its own configuration names the cause of many a drift."""
+    """A server's configuration id explains many a drift."""
     prints = iter(["fp_b", "fp_a\x1b[2J", 7, ""])
 
     def answer(_: httpx.Request) -> httpx.Response:
         return json_response(document_of(system_fingerprint=next(prints)))
 
     scorer = HostedScorer(Budget(), runtime=runtime_of(answer))
-    told = draws_by(scorer, [request_of(number=n) for n in (1, 2, 3, 4)])
+    results = draws_by(scorer, [request_of(number=n) for n in (1, 2, 3, 4)])
     scorer.close()
 
-    kept = [draw.facts.headers for _, draw in told if isinstance(draw, Draw)]
+    kept = [draw.facts.headers for _, draw in results if isinstance(draw, Draw)]
     assert kept == [
         {"system_fingerprint": "fp_b"},
         {"system_fingerprint": "fp_a\\x1b[2J"},
@@ -364,8 +364,8 @@ def test_a_fingerprint_is_kept_with_the_draw_and_in_the_provenance() -> None:
         ("https://api.test/v1", "api.test"),
     ],
 )
-def test_the_port_of_a_server_on_this_machine_is_no_provenance(base_url: str, host: str) -> None:
-    """It is another one each time; that of any other server is a part of where it is."""
+def test_the_port_of_a_local_server_is_not_provenance(base_url: str, host: str) -> None:
+    """It changes each time; the port of any other server is part of its address."""
     scorer = HostedScorer(Budget(), runtime=runtime_of())
 
     assert scorer.facts(logprob_cell_of(provider_of(base_url)).policy)["provider.host"] == host
@@ -383,10 +383,10 @@ def test_the_port_of_a_server_on_this_machine_is_no_provenance(base_url: str, ho
         ((Piece(1, b"<s>"),), "", False),
     ],
 )
-def test_a_prompt_that_begins_twice_is_noted(
+def test_a_doubled_bos_token_is_noted(
     prompt: tuple[Piece, ...], prefix: str, *, is_noted: bool
 ) -> None:
-    """A template that repeats what the server adds is worth a note, and no reason to fail."""
+    """A template that repeats what the server adds gets a note, and does not fail."""
     encoding = Encoding(prompt=prompt, response=RESPONSE)
     if not encoding.has_ids:
         encoding = without_ids(encoding)

@@ -1,4 +1,4 @@
-"""The key is sent to its provider, and is in no outcome, fact, log, exception or repr."""
+"""The key is sent to its provider only, and is in no outcome, fact, log, exception or repr."""
 
 import base64
 import html
@@ -45,16 +45,16 @@ FORMS = {
     "in HTML": html.escape(KEY),
     "in base64": base64.b64encode(KEY.encode()).decode(),
 }
-TELLING = {**FORMS, "at the end of what is kept": "x" * 290 + KEY}
+ECHOES = {**FORMS, "at the end of what is kept": "x" * 290 + KEY}
 
 
 def _is_shown(text: str) -> bool:
-    """Tell whether a text holds the key, or enough of it to guess the rest."""
+    """Return whether a text contains the key, or enough of it to guess the rest."""
     return any(form in text for form in FORMS.values()) or KEY[:9] in text
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
-def test_a_key_that_is_not_set_is_asked_for(value: str | None) -> None:
+def test_a_missing_key_is_reported(value: str | None) -> None:
     """Nothing is sent, and the variable is named."""
 
     def refuse(_: httpx.Request) -> httpx.Response:
@@ -68,18 +68,18 @@ def test_a_key_that_is_not_set_is_asked_for(value: str | None) -> None:
         remedy="set FIREWORKS_API_KEY to a key of fireworks",
     )
 
-    told = draws_by(scorer, [request_of(cell, number=number) for number in (1, 2)])
+    results = draws_by(scorer, [request_of(cell, number=number) for number in (1, 2)])
     encoded = scorer.encode([cell])
     scorer.close()
 
-    assert [outcome for _, outcome in told] == [missed, missed]
+    assert [outcome for _, outcome in results] == [missed, missed]
     assert encoded == [missed]
     assert scorer.sent_calls == 0
 
 
 @pytest.mark.parametrize("odd", ["\n", "\r\nX-Other: 1", " ", "\x00", "\x7f", "é", "🙂"])
-def test_a_key_that_no_header_holds_is_not_sent(odd: str) -> None:
-    """The variable is named, and not what it holds."""
+def test_a_key_that_no_header_allows_is_not_sent(odd: str) -> None:
+    """The variable is named, without its content."""
     with pytest.raises(MeasurementUnavailable) as caught:
         read_key(provider_of(), {"TEST_API_KEY": KEY + odd})
 
@@ -88,8 +88,8 @@ def test_a_key_that_no_header_holds_is_not_sent(odd: str) -> None:
     )
 
 
-def test_an_api_may_want_no_key() -> None:
-    """Then no header is sent, whatever the environment holds."""
+def test_an_api_may_need_no_key() -> None:
+    """Then no header is sent, whatever the environment contains."""
     heads: list[httpx.Headers] = []
 
     def keep(request: httpx.Request) -> httpx.Response:
@@ -103,7 +103,7 @@ def test_an_api_may_want_no_key() -> None:
 
 
 def test_the_key_goes_to_its_provider() -> None:
-    """The tests of this file would agree with a key that is never sent."""
+    """Otherwise the tests of this file would also pass."""
     heads: list[httpx.Headers] = []
 
     def keep(request: httpx.Request) -> httpx.Response:
@@ -115,45 +115,43 @@ def test_the_key_goes_to_its_provider() -> None:
     assert heads[0]["authorization"] == f"Bearer {KEY}"
 
 
-def _responses(said: str) -> Iterator[httpx.Response]:
-    """Return every kind of answer that may hold what a server says."""
+def _responses(text: str) -> Iterator[httpx.Response]:
+    """Return every kind of answer with a text from the server."""
     for status in (200, 400, 401, 404, 429, 500):
-        yield httpx.Response(status, text=said)
-        yield httpx.Response(status, html=said)
-        yield json_response({"error": {"message": said}}, status=status)
-        yield json_response({"error": [said]}, status=status)
-    ascii_said = said.encode("ascii", errors="replace").decode()
-    yield httpx.Response(307, headers={"location": f"https://{KEY}.test/{ascii_said}"})
-    yield httpx.Response(307, headers={"location": f"https://other.test/?{ascii_said}"})
-    yield httpx.Response(200, headers={"content-type": ascii_said})
+        yield httpx.Response(status, text=text)
+        yield httpx.Response(status, html=text)
+        yield json_response({"error": {"message": text}}, status=status)
+        yield json_response({"error": [text]}, status=status)
+    ascii_text = text.encode("ascii", errors="replace").decode()
+    yield httpx.Response(307, headers={"location": f"https://{KEY}.test/{ascii_text}"})
+    yield httpx.Response(307, headers={"location": f"https://other.test/?{ascii_text}"})
+    yield httpx.Response(200, headers={"content-type": ascii_text})
     yield json_response(
-        document_of(model=said),
-        x_request_id=said,
-        fireworks_backend_host=said,
-        fireworks_deployment=said,
+        document_of(model=text),
+        x_request_id=text,
+        fireworks_backend_host=text,
+        fireworks_deployment=text,
     )
-    yield json_response(document_of(content_of((RESPONSE[0], Piece(5, said.encode())), (-1, -1))))
-    yield json_response(document_of({"content": [{"token": said, "token_id": 5, "logprob": -1}]}))
+    yield json_response(document_of(content_of((RESPONSE[0], Piece(5, text.encode())), (-1, -1))))
+    yield json_response(document_of({"content": [{"token": text, "token_id": 5, "logprob": -1}]}))
     yield json_response(
-        document_of(content_of((Piece(7, said.encode()), *PROMPT, *RESPONSE), [-1] * 7))
+        document_of(content_of((Piece(7, text.encode()), *PROMPT, *RESPONSE), [-1] * 7))
     )
 
 
-@pytest.mark.parametrize("said", TELLING.values(), ids=TELLING.keys())
-def test_a_server_that_repeats_the_key_is_not_repeated(
-    said: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Neither draws nor encodings nor provenance nor logs have it, however it was said."""
+@pytest.mark.parametrize("text", ECHOES.values(), ids=ECHOES.keys())
+def test_a_key_in_an_answer_is_masked(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In draws, encodings, provenance and logs, in any encoding."""
     shown: list[str] = []
     with caplog.at_level(logging.DEBUG):
-        for response in _responses(said):
+        for response in _responses(text):
             runtime = runtime_of(lambda _, response=response: response)
             scorer = HostedScorer(Budget(), runtime=runtime)
-            told = draws_by(scorer, [request_of(answers_as=name) for name in (None, "other")])
+            results = draws_by(scorer, [request_of(answers_as=name) for name in (None, "other")])
             encoded = scorer.encode([logprob_cell_of()])
             facts = scorer.facts(logprob_cell_of().policy)
             scorer.close()
-            shown += [repr(told), repr(encoded), repr(facts), repr(scorer)]
+            shown += [repr(results), repr(encoded), repr(facts), repr(scorer)]
             shown += [piece.data.decode() for piece in _pieces(encoded[0])]
 
     assert [text for text in [*shown, caplog.text] if _is_shown(text)] == []
@@ -172,7 +170,7 @@ def _pieces(encoded: object) -> tuple[Piece, ...]:
         RuntimeError(f"{KEY}"),
     ],
 )
-def test_a_library_that_repeats_the_key_is_not_repeated(error: Exception) -> None:
+def test_a_key_in_an_exception_is_masked(error: Exception) -> None:
     """An exception may quote a request."""
 
     def fail(_: httpx.Request) -> httpx.Response:
@@ -181,8 +179,8 @@ def test_a_library_that_repeats_the_key_is_not_repeated(error: Exception) -> Non
     assert not _is_shown(repr(draw_with(fail)))
 
 
-def test_nothing_shows_the_key_by_accident() -> None:
-    """What holds it does not print it."""
+def test_no_repr_shows_the_key() -> None:
+    """The objects that hold it do not print it."""
     runtime = runtime_of(well_answered)
 
     key = read_key(provider_of(), runtime.environ)
@@ -191,8 +189,8 @@ def test_nothing_shows_the_key_by_accident() -> None:
     assert not _is_shown(f"{key!s} {runtime!r} {provider_of()!r}")
 
 
-def test_a_short_key_does_not_spoil_our_own_text() -> None:
-    """What is in the prompt was there before the key was sent."""
+def test_a_short_key_does_not_mask_our_own_text() -> None:
+    """The prompt had this text before the key was sent."""
     environ = {"TEST_API_KEY": "Say"}
     pieces = (*PROMPT, *RESPONSE)
 
@@ -207,7 +205,7 @@ def test_a_short_key_does_not_spoil_our_own_text() -> None:
 
 
 def test_the_name_of_a_model_is_the_same_with_every_key() -> None:
-    """A baseline that was recorded with another key is still of the same model."""
+    """A baseline that was recorded with another key is for the same model."""
     cell = logprob_cell_of()
     model = cell.policy.model
     runtime = runtime_of(
@@ -238,7 +236,7 @@ def test_the_name_of_a_model_is_the_same_with_every_key() -> None:
     ],
 )
 def test_the_key_leaves_the_machine_only_encrypted(base_url: str, reason: str) -> None:
-    """A base URL to which a key must not be sent is refused before anything is."""
+    """A base URL to which no key may be sent is refused before any call."""
     missed = draw_with(well_answered, request_of(logprob_cell_of(provider_of(base_url))))
 
     assert isinstance(missed, MissedDraw)
@@ -249,12 +247,12 @@ def test_the_key_leaves_the_machine_only_encrypted(base_url: str, reason: str) -
     "base_url", ["http://localhost:8000/v1", "http://127.0.0.2/v1", "http://[::1]/v1/"]
 )
 def test_a_server_on_this_machine_needs_no_encryption(base_url: str) -> None:
-    """Nobody listens between it and us."""
+    """The traffic does not leave the machine."""
     assert str(completions_url(provider_of(base_url))) == f"{base_url.rstrip('/')}/completions"
 
 
-def test_a_text_without_the_key_is_left_alone() -> None:
-    """Scrubbing takes the key away and nothing else."""
+def test_a_text_without_the_key_is_unchanged() -> None:
+    """Masking changes nothing else."""
     assert Secret(KEY).quote("all is well") == "all is well"
     assert Secret().quote("all is well") == "all is well"
 
@@ -263,8 +261,8 @@ def test_a_text_without_the_key_is_left_alone() -> None:
 @pytest.mark.parametrize(
     "added", [(KEY,), ("", KEY), (KEY[:12], KEY[12:]), (f"\ufffd{KEY}\ufffd",)]
 )
-def test_a_key_before_cut_characters_is_not_kept(added: tuple[str, ...], blank: bytes) -> None:
-    """Tokens without a text of their own do not show how much stands before our text."""
+def test_a_key_before_split_characters_is_masked(added: tuple[str, ...], blank: bytes) -> None:
+    """Tokens without a text of their own do not show how much comes before our text."""
     cut = (Piece(100, b"Say"), *[Piece(101, blank)] * 40, Piece(102, b":"))
     pieces = (*(Piece(1, text.encode()) for text in added), *cut, *RESPONSE)
     answer = json_response(document_of(content_of(pieces, [-1.0] * len(pieces))))
@@ -274,12 +272,12 @@ def test_a_key_before_cut_characters_is_not_kept(added: tuple[str, ...], blank: 
 
     assert isinstance(found, Encoding)
     assert len(found.prompt) == len(added) + len(cut)
-    said = b"".join(piece.data for piece in found.prompt)
-    assert [n for n in range(len(KEY) - 7) if KEY[n : n + 8].encode() in said] == []
+    text = b"".join(piece.data for piece in found.prompt)
+    assert [n for n in range(len(KEY) - 7) if KEY[n : n + 8].encode() in text] == []
 
 
-def test_a_key_in_many_short_tokens_is_not_kept() -> None:
-    """What a server puts before our text is searched as a whole, and our own text is not."""
+def test_a_key_in_many_short_tokens_is_masked() -> None:
+    """The text before ours is searched as a whole, and our own is not."""
     spelled = (*(Piece(9, letter.encode()) for letter in KEY), *PROMPT, *RESPONSE)
     answer = json_response(document_of(content_of(spelled, [-1.0] * len(spelled))))
     scorer = HostedScorer(Budget(), runtime=runtime_of(lambda _: answer))

@@ -1,4 +1,4 @@
-"""No document, however odd, makes the parser raise: it is a draw, or it says why it is none."""
+"""No document makes the parser raise: it is a draw, or has a reason why not."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ _good = st.sampled_from(
 
 
 def _places(value: Any) -> list[tuple[Any, ...]]:
-    """Return the path of everything in a document."""
+    """Return the paths of all values in a document."""
     inner = (
         value.items()
         if isinstance(value, dict)
@@ -78,7 +78,7 @@ def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 @st.composite
 def _nearly_good(draw: st.DrawFn) -> Any:
-    """Draw a good answer in which one thing, of any size, is something else."""
+    """Draw a valid answer with one value, of any size, replaced."""
     document = draw(_good)
     return _with(document, draw(st.sampled_from(_places(document))), draw(_documents))
 
@@ -92,10 +92,10 @@ _asked = st.fixed_dictionaries({"generated": st.integers(0, 1), "is_suffix": st.
     kind=st.sampled_from(LogprobKind),
     asked=_asked,
 )
-def test_every_document_is_a_draw_or_is_none(
+def test_every_document_is_a_draw_or_not(
     document: Any, encoding: Encoding, kind: LogprobKind, asked: Any
 ) -> None:
-    """A draw has a finite number that is at most 0 for each token, and all else is invalid."""
+    """A draw has a finite number of at most 0 per token; all else is invalid or missing."""
     answer = Answer(document=document, facts=DrawFacts(), **asked)
 
     found = read_draw(answer, encoding, kind=kind, model=None)
@@ -107,8 +107,8 @@ def test_every_document_is_a_draw_or_is_none(
 
 
 @given(document=st.one_of(_documents, _nearly_good()), asked=_asked)
-def test_every_document_is_an_encoding_or_is_none(document: Any, asked: Any) -> None:
-    """An encoding spells the text that was sent, and all else is invalid."""
+def test_every_document_is_an_encoding_or_not(document: Any, asked: Any) -> None:
+    """An encoding spells the text that was sent; anything else is invalid or missing."""
     answer = Answer(document=document, facts=DrawFacts(), **asked)
 
     found = read_encoding(answer, prefix="Say hi:", response=" Hello you")
@@ -121,7 +121,7 @@ def test_every_document_is_an_encoding_or_is_none(document: Any, asked: Any) -> 
 
 @given(document=_documents)
 def test_every_document_has_facts(document: Any) -> None:
-    """What an answer says of itself is one short line, or nothing."""
+    """Each fact is one short line, or empty."""
     reply = TimedReply(status=200, headers={}, body=b"", latency_s=0.0, request_id="r", model="m")
 
     facts = facts_of(reply, document, Secret(), attempts=1, now=START)

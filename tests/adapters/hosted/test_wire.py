@@ -1,4 +1,4 @@
-"""Both versions of HTTP on a real wire: one pool, and no key in any library's log."""
+"""HTTP/1.1 and HTTP/2 on a real connection: one pool, and no key in any library's log."""
 
 import logging
 import socket
@@ -33,13 +33,13 @@ _PATIENCE_S = 5.0
 
 @pytest.fixture(autouse=True)
 def direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no proxy of the machine take part."""
+    """Ignore the proxies of the machine."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
 
 class SecondVersion:
-    """A server of HTTP/2 that takes one connection and gives every call the good answer."""
+    """An HTTP/2 server that accepts one connection and gives every call the valid answer."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._tls = tls
@@ -47,7 +47,7 @@ class SecondVersion:
         self.keys: list[bytes] = []
 
     def serve(self) -> None:
-        """Answer until the client leaves."""
+        """Answer until the client disconnects."""
         with self.listener, self._accept() as line:
             line.settimeout(_PATIENCE_S)
             config = h2.config.H2Configuration(client_side=False, header_encoding=None)
@@ -98,10 +98,10 @@ def _draws(base_url: str, *, http2: bool) -> list[type]:
     return [type(outcome) for _, outcome in first + second]
 
 
-def test_http2_is_spoken_over_one_connection(
+def test_http2_uses_one_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All draws share it, and the libraries under ours log the call without the key."""
+    """All draws share it, and the libraries below ours log the call without the key."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with caplog.at_level(logging.DEBUG), _second_version(tmp_path) as server:
         port = server.listener.getsockname()[1]
@@ -116,8 +116,8 @@ def test_http2_is_spoken_over_one_connection(
     assert KEY not in logged
 
 
-def test_the_first_version_keeps_its_connections(caplog: pytest.LogCaptureFixture) -> None:
-    """No more are opened than there are calls at once, and no log has the key."""
+def test_http1_reuses_its_connections(caplog: pytest.LogCaptureFixture) -> None:
+    """There are at most as many as concurrent calls, and no log has the key."""
     with caplog.at_level(logging.DEBUG), rude_server((http(document_of()),)) as server:
         drawn = _draws(server.url, http2=False)
 

@@ -1,4 +1,4 @@
-"""A key is found in any text, in part and in whole, in time linear in the text."""
+"""A secret is masked in any text, in part and in whole, in time linear in the text."""
 
 import base64
 import html
@@ -17,7 +17,7 @@ from repro_gate.adapters.http.secret import MIN_RUN, Secret
 from tests.fakes.processes import raised_in_a_child
 
 KEY = 'fw_Zq7/tPx+93&vLm2~"secret?4lPHa-OMEGA_9x'
-"""41 characters, some of which are written otherwise in URLs, JSON, HTML and base64."""
+"""41 characters, some of which are escaped in URLs, JSON, HTML and base64."""
 _NAMES = {text: name for name, text in html5.items() if name.endswith(";") and len(text) == 1}
 _SPELLINGS: dict[str, Callable[[str], str]] = {
     "plain": lambda letter: letter,
@@ -74,40 +74,40 @@ def _grams(secret: str) -> set[str]:
 
 
 def _shown(secret: str, text: str) -> set[str]:
-    """Return what is seen of a secret by whoever decodes a text in every way, with other tools."""
+    """Return the parts of a secret that other tools find when they decode a text in every way."""
     decoders: list[Callable[[str], str]] = [
         unquote,
         html.unescape,
-        lambda said: re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), said),
-        lambda said: re.sub(r"\\(.)", r"\1", said, flags=re.DOTALL),
+        lambda text: re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text),
+        lambda text: re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL),
     ]
     texts = {text}
     for _ in range(2):
-        texts |= {decode(said) for decode in decoders for said in texts}
-    words = {word for said in texts for word in re.findall(r"[A-Za-z0-9+/_-]{8,}", said)}
+        texts |= {decode(text) for decode in decoders for text in texts}
+    words = {word for text in texts for word in re.findall(r"[A-Za-z0-9+/_-]{8,}", text)}
     for word in words:
         plain = word.replace("-", "+").replace("_", "/")
         for skipped in range(4):
             whole = plain[skipped:][: (len(plain) - skipped) // 4 * 4]
             texts.add(base64.b64decode(whole).decode("latin-1"))
-    return {gram for gram in _grams(secret) for said in texts if gram in said.lower()}
+    return {gram for gram in _grams(secret) for text in texts if gram in text.lower()}
 
 
 def test_the_search_of_these_tests_finds_parts() -> None:
-    """Other tests of this file would pass with a search that finds nothing."""
-    for said in (
+    """Otherwise the other tests of this file could not fail."""
+    for text in (
         KEY[5:13],
         quote(KEY[5:13]),
         json.dumps(KEY),
         html.escape(KEY[10:20]),
         base64.b64encode(b"x" + KEY.encode()).decode(),
     ):
-        assert _shown(KEY, said), said
+        assert _shown(KEY, text), text
 
 
 @pytest.mark.parametrize("encoding", _ENCODINGS.values(), ids=_ENCODINGS.keys())
 def test_every_part_of_a_key_is_masked(encoding: Callable[[str], str]) -> None:
-    """Each beginning, middle and end of eight or more characters is replaced, and only that."""
+    """Each start, middle and end of eight or more characters is replaced, and nothing else."""
     parts = [
         KEY[start:end]
         for start in range(len(KEY) - MIN_RUN + 1)
@@ -124,18 +124,18 @@ def test_every_part_of_a_key_is_masked(encoding: Callable[[str], str]) -> None:
 def test_every_part_of_a_key_is_masked_in_base64(
     encode: Callable[[bytes], bytes], before: str
 ) -> None:
-    """Wherever in the encoded text it stands, and whatever follows it."""
+    """At any position in the encoded text, whatever follows."""
     parts = [KEY[:end] for end in range(MIN_RUN, len(KEY) + 1)] + [
         KEY[start:] for start in range(len(KEY) - MIN_RUN + 1)
     ]
 
-    said = [
+    texts = [
         Secret(KEY).scrub(encode(f"{before}{part}{after}".encode()).decode())
         for part in parts
         for after in ("", '"}', "@host")
     ]
 
-    assert [text for text in said if "***" not in text or _shown(KEY, text)] == []
+    assert [text for text in texts if "***" not in text or _shown(KEY, text)] == []
 
 
 @given(
@@ -144,10 +144,10 @@ def test_every_part_of_a_key_is_masked_in_base64(
     before=_other_text,
     after=_other_text,
 )
-def test_a_part_is_masked_however_each_character_is_spelled(
+def test_a_part_is_masked_in_any_mix_of_escapes(
     secret: str, data: st.DataObject, before: str, after: str
 ) -> None:
-    """Spellings may be mixed; what stands around them stays."""
+    """Escapes may be mixed; the text around them is unchanged."""
     run = min(MIN_RUN, len(secret))
     start = data.draw(st.integers(0, len(secret) - run), label="start")
     end = data.draw(st.integers(start + run, len(secret)), label="end")
@@ -166,10 +166,10 @@ def test_a_part_is_masked_however_each_character_is_spelled(
     before=st.binary(max_size=12),
     after=st.binary(max_size=12),
 )
-def test_a_part_is_masked_in_base64_whatever_stands_around_it(
+def test_a_part_is_masked_in_base64_whatever_surrounds_it(
     secret: str, data: st.DataObject, before: bytes, after: bytes
 ) -> None:
-    """Nobody who decodes what is left reads eight characters of the key."""
+    """Decoding the rest gives no eight characters of the key."""
     start = data.draw(st.integers(0, len(secret) - MIN_RUN), label="start")
     encoded = base64.b64encode(before + secret[start:].encode() + after).decode()
 
@@ -188,8 +188,8 @@ def test_a_part_is_masked_in_base64_whatever_stands_around_it(
     )
 )
 @example(parts=[("tuvwxyz", "-")])
-def test_a_text_without_the_key_is_left_alone(parts: list[tuple[str, str]]) -> None:
-    """Parts of seven characters and fewer are words like others, and so are all escapes."""
+def test_a_text_without_the_key_is_unchanged(parts: list[tuple[str, str]]) -> None:
+    """Parts of up to seven characters are kept, and so are all escapes."""
     text = "".join(part for pair in parts for part in pair)
 
     assert Secret("abcdefghijklmnopqrstuvwxyz").scrub(text) == text
@@ -197,7 +197,7 @@ def test_a_text_without_the_key_is_left_alone(parts: list[tuple[str, str]]) -> N
 
 @pytest.mark.parametrize("secret", ["Say", "plain", "1234567"])
 def test_a_short_key_is_masked_as_a_whole(secret: str) -> None:
-    """A part of it is too short to be told from a word."""
+    """A part of it could be an ordinary word."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
 
     assert Secret(secret).scrub(f"<{secret}> <{secret[:-1]}>") == f"<***> <{secret[:-1]}>"
@@ -207,7 +207,7 @@ def test_a_short_key_is_masked_as_a_whole(secret: str) -> None:
 
 @pytest.mark.parametrize("cut", [80, 200, 300])
 def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
-    """Wherever in an answer the key stands, and however long the answer is."""
+    """At any position in an answer of any length."""
     key = Secret(KEY)
     texts = [
         "x" * before + KEY + "y" * after
@@ -244,7 +244,7 @@ def test_a_cut_is_marked(text: str, is_cut: bool) -> None:  # noqa: FBT001 -- a 
     ],
 )
 def test_a_text_is_searched_in_linear_time(secret: str, text: str) -> None:
-    """64 KiB of the worst take a few seconds of one processor at most."""
+    """64 KiB of the worst case take a few CPU seconds at most."""
 
     def search() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
