@@ -161,7 +161,7 @@ def test_a_missing_model_has_a_remedy() -> None:
     assert drawn(scorer_of(starter, MemoryModelFiles(missing=["tiny"])), cell) == [
         (
             cell,
-            MissedDraw(reason="the model tiny is not here", remedy="repro-gate models fetch tiny"),
+            MissedDraw(reason="model tiny is missing", remedy="repro-gate models fetch tiny"),
         )
     ]
     assert starter.log == []

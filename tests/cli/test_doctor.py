@@ -151,4 +151,4 @@ def test_a_model_that_cannot_be_fetched_is_4(workspace: Workspace) -> None:
 
     assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith("repro-gate: ")
-    assert "could not be fetched" in ran.err or "huggingface_hub" in ran.err
+    assert "could not be downloaded" in ran.err or "huggingface_hub" in ran.err

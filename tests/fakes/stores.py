@@ -96,7 +96,7 @@ class MemoryModelFiles:
         self._step()
         if model.name in self._missing:
             raise MeasurementUnavailable(
-                f"the model {model.name} is not here",
+                f"model {model.name} is missing",
                 remedy=f"repro-gate models fetch {model.name}",
             )
         return ModelFile(

@@ -1,4 +1,4 @@
-"""Writing files: in one step, and never through a link."""
+"""Write files atomically, and never through a symbolic link."""
 
 import contextlib
 import fcntl
@@ -15,22 +15,22 @@ from repro_gate.errors import InputInvalid
 _PREFIX = ".repro-gate-"
 _SUFFIX = ".tmp"
 _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
-"""The names that `mkstemp` makes of the two, and no others."""
+"""Exactly the names that `mkstemp` makes of the two."""
 
 
 def write_atomically(file: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, meets the old one or the new one.
+    """Replace a file in one step: readers see the old content or the new, even after a crash.
 
     Raises:
-        OSError: the file cannot be written; the old one is as it was.
+        OSError: the file cannot be written; the old one is unchanged.
     """
-    descriptor, temporary = _begun(file.parent)
+    descriptor, temporary = _new_temporary(file.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-            # mkstemp makes a file for its owner alone; these are for all who may read the rest.
+            # mkstemp gives the owner alone access; snapshots and reports are for everyone.
             temporary.chmod(0o644)
             temporary.replace(file)
     except BaseException:
@@ -38,46 +38,46 @@ def write_atomically(file: Path, text: str) -> None:
         raise
 
 
-def _begun(folder: Path) -> tuple[int, Path]:
-    """Return a new temporary file, which `sweep` of another process leaves alone while it is open.
+def _new_temporary(folder: Path) -> tuple[int, Path]:
+    """Create a temporary file, locked so that `sweep` in another process leaves it alone.
 
-    It does so wherever the file system has locks.
+    On a file system without locks, `sweep` may remove it.
     """
     while True:
         descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Before it was locked, it may have been swept.
+        # Another process may have swept it before it was locked.
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)
 
 
-def open_log(file: Path, *, afresh: bool) -> BinaryIO:
-    """Open a file that only grows, for reading and writing.
+def open_log(file: Path, *, fresh: bool) -> BinaryIO:
+    """Open an append-only log for reading and writing.
 
     Args:
-        file: what is in its place is replaced when the log begins afresh, be it a link.
-        afresh: begin with an empty file.
+        file: the log. A symbolic link in its place is replaced when `fresh`.
+        fresh: start with an empty file.
 
     Raises:
-        InputInvalid: the log to go on with is not a plain file.
+        InputInvalid: the log to resume is not a regular file.
         OSError: it cannot be opened.
     """
-    if afresh:
+    if fresh:
         file.unlink(missing_ok=True)
     elif os.path.lexists(file):
         require_plain_file(file)
-    # Between the look and this, a link may have taken its place.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if afresh else 0)
+    # A link may have been put there since the check.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if fresh else 0)
     return os.fdopen(os.open(file, flags, 0o644), "r+b")
 
 
 def open_to_append(file: Path) -> BinaryIO:
-    """Open a regular file, or a new one, for reading and for writing at its end; never waits.
+    """Open or create a regular file for reading and appending, without ever blocking.
 
     Raises:
-        InputInvalid: it is something else, such as a pipe.
+        InputInvalid: it is not a regular file, but a pipe, for example.
         OSError: it cannot be opened.
     """
     with contextlib.suppress(FileNotFoundError):
@@ -93,37 +93,36 @@ def open_to_append(file: Path) -> BinaryIO:
 
 
 def require_no_links(*folders: Path) -> None:
-    """Raise `InputInvalid` when a folder to write into is a link, wherever it leads."""
+    """Raise `InputInvalid` if a folder to write into is a symbolic link."""
     for folder in folders:
         if folder.is_symlink():
             expected = "a folder to write into"
-            raise InputInvalid.at(folder, "", expected=expected, found="a link to another place")
+            raise InputInvalid.at(folder, "", expected=expected, found="a symbolic link")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder to write into, unless it is there.
+    """Create a folder to write into, unless it exists.
 
     Raises:
-        InputInvalid: it is a link.
-        OSError: it cannot be made.
+        InputInvalid: it is a symbolic link.
+        OSError: it cannot be created.
     """
     require_no_links(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def sweep(folder: Path, *, trees: Iterable[str]) -> None:
-    """Remove what killed writers left in a folder.
+    """Remove temporary files that killed processes left in a folder.
 
-    Nothing but plain files with the name of our temporary ones is removed, and of those none that
-    another process is writing.
+    Only regular files named like ours are removed, and none that another process is writing.
 
     Args:
-        folder: where to look.
-        trees: the names of folders in it; they are looked at as well, and the folders in them.
+        folder: the folder to clean.
+        trees: names of folders in it; they and their direct subfolders are cleaned too.
 
     Raises:
-        InputInvalid: one of the trees, or a folder in it, is a link.
-        OSError: a folder cannot be looked into.
+        InputInvalid: one of the trees, or a subfolder, is a symbolic link.
+        OSError: a folder cannot be listed.
     """
     folders = [folder]
     for name in trees:
@@ -139,11 +138,11 @@ def sweep(folder: Path, *, trees: Iterable[str]) -> None:
 
 
 def _remove_if_abandoned(file: Path) -> None:
-    """Remove a temporary file, unless a process is writing it."""
+    """Remove a temporary file unless a process is writing it."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        # It has got its name since the folder was looked at, or is another user's.
+        # It was renamed since the folder was listed, or belongs to another user.
         return
     try:
         with contextlib.suppress(OSError):

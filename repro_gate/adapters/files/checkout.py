@@ -1,4 +1,4 @@
-"""The commit of the files that a check reads."""
+"""The commit that a check runs on."""
 
 import os
 import re
@@ -9,35 +9,34 @@ from pathlib import Path
 from repro_gate.adapters.engines.environment import minimal_environment
 
 _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_PATIENCE_S = 10
-_KEPT = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "XDG_CONFIG_HOME")
-"""What configures git: whether it trusts the folder, for instance, and how far up it looks."""
+_TIMEOUT_S = 10
+_GIT_VARIABLES = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "XDG_CONFIG_HOME")
+"""Prefixes of the variables that configure git, such as which folders it trusts."""
 
 
 def commit_of(
-    folder: Path, environ: Mapping[str, str] = os.environ, *, patience_s: float = _PATIENCE_S
+    folder: Path, environ: Mapping[str, str] = os.environ, *, timeout_s: float = _TIMEOUT_S
 ) -> str | None:
-    """Return the commit that is checked out around a folder, or None where nothing tells it.
+    """Return the commit checked out in a folder, or None if it is unknown.
 
-    Where git is not there or does not trust the folder, a CI system's word for it counts.
+    Without git, or where git does not trust the folder, it is `GITHUB_SHA`.
     """
-    said = _git(folder, patience_s) or environ.get("GITHUB_SHA", "")
-    return said if _SHA.fullmatch(said) else None
+    commit = _git(folder, timeout_s) or environ.get("GITHUB_SHA", "")
+    return commit if _SHA.fullmatch(commit) else None
 
 
-def _git(folder: Path, patience_s: float) -> str:
-    # Keys and tokens are not for git. Neither is GIT_DIR, which a hook has set: git would report
-    # the commit of that repository.
-    kept = [name for name in os.environ if name.startswith(_KEPT)]
+def _git(folder: Path, timeout_s: float) -> str:
+    # git gets no keys and tokens, and no GIT_DIR, which a hook sets to another repository.
+    variables = [name for name in os.environ if name.startswith(_GIT_VARIABLES)]
     try:
         done = subprocess.run(  # noqa: S603 -- a fixed command about a folder
             ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607 -- the user's own git
             capture_output=True,
             check=False,
             encoding="ascii",
-            env=minimal_environment(os.environ, kept),
+            env=minimal_environment(os.environ, variables),
             errors="replace",
-            timeout=patience_s,
+            timeout=timeout_s,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

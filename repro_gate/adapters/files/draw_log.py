@@ -59,35 +59,36 @@ _TOO_LONG = ValueError(f"a line of more than {MAX_LINE_BYTES} bytes")
 def fingerprint_of(
     cells: Iterable[LogprobCell], *, baselines: Mapping[str, str], tolerance: Tolerance
 ) -> str:
-    """Return what tells a plan from every other one whose draws it must not take over.
+    """Return a digest that is equal only for plans that may share draws.
 
     Args:
-        cells: what is measured.
-        baselines: the digest of the baseline of each cell that has one, by the id of the cell.
-        tolerance: when a difference counts.
+        cells: the cells to measure.
+        baselines: digests of the baselines, by cell id.
+        tolerance: the tolerance of the suite.
     """
     digests = {cell.id: [digest_of(cell.definition), baselines.get(cell.id)] for cell in cells}
     return digest_of({"cells": digests, "tolerance": asdict(tolerance)})
 
 
 class DrawLogFile:
-    """The draws of one check, in one file that only grows.
+    """The draws of one check, in an append-only file.
 
     Each draw is handed to the operating system before `note` returns: killing the process loses
-    none, and tears at most the last line.
+    no draw, and can only tear the last line.
     """
 
     def __init__(self, file: Path, *, fingerprint: str, started_at: str, resume: bool) -> None:
-        """Open a log afresh, or go on with the one that is there.
+        """Start a new log, or resume the existing one.
 
         Raises:
-            InputInvalid: the log to go on with is another plan's, broken, or no plain file.
+            InputInvalid: the log to resume belongs to another plan, is broken, or is not a
+                regular file.
             OSError: the file cannot be written.
         """
         self._file = file
-        self._places: dict[DrawKey, int] = {}
-        """Where the line of each known draw begins; a line itself is read when it is wanted."""
-        self._stream: BinaryIO = open_log(file, afresh=not resume)
+        self._offsets: dict[DrawKey, int] = {}
+        """Where the line of each known draw starts; lines are read again when needed."""
+        self._stream: BinaryIO = open_log(file, fresh=not resume)
         try:
             end = self._index(fingerprint)
             self._stream.truncate(end)
@@ -98,25 +99,25 @@ class DrawLogFile:
             raise
 
     def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
-        """Keep a draw; it is there even when the process is killed in the next moment."""
+        """Append a draw."""
         self._append(to_line(request.key, outcome))
 
     def known(self, request: DrawRequest) -> DrawOutcome | None:
-        """Return the draw that an interrupted check had made, or None.
+        """Return the draw of an interrupted check, or None.
 
         Raises:
             InputInvalid: it is about a response of another length.
         """
-        place = self._places.get(request.key)
-        if place is None:
+        offset = self._offsets.get(request.key)
+        if offset is None:
             return None
-        self._stream.seek(place)
-        _, outcome = self._parsed(self._stream.readline(), f"byte {place}")
+        self._stream.seek(offset)
+        _, outcome = self._parsed(self._stream.readline(), f"byte {offset}")
         tokens = len(request.encoding.response)
         if isinstance(outcome, Draw) and len(outcome.logprobs) != tokens:
-            expected = f"{tokens} log-probabilities; start the check afresh"
+            expected = f"{tokens} log-probabilities; start the check again without --resume"
             found = str(len(outcome.logprobs))
-            raise InputInvalid.at(self._file, f"byte {place}", expected=expected, found=found)
+            raise InputInvalid.at(self._file, f"byte {offset}", expected=expected, found=found)
         return outcome
 
     def close(self) -> None:
@@ -129,8 +130,8 @@ class DrawLogFile:
         self._stream.flush()
 
     def _index(self, fingerprint: str) -> int:
-        """Find the draws that are known, and return where the last whole line ends."""
-        lines = self._whole_lines()
+        """Index the known draws, and return where the last complete line ends."""
+        lines = self._complete_lines()
         end, header = next(lines, (0, b""))
         if end == 0:
             return 0
@@ -139,12 +140,12 @@ class DrawLogFile:
             (cell, purpose, count), outcome = self._parsed(line, f"line {place}")
             key = sys.intern(cell), sys.intern(purpose), count
             if not isinstance(outcome, MissedDraw):
-                self._places[key] = end
+                self._offsets[key] = end
             end = after
         return end
 
-    def _whole_lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield each line with the place after it; a last one that is torn does not count."""
+    def _complete_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each line with the offset after it, leaving out a torn last line."""
         end = 0
         self._stream.seek(0)
         while line := self._stream.readline(MAX_LINE_BYTES + 1):
@@ -162,7 +163,9 @@ class DrawLogFile:
             raise self._broken("line 1", error) from error
         validate(header, schema="draws-v1", file=self._file)
         if header.get("fingerprint") != fingerprint:
-            expected = f"the draws of the plan {fingerprint}; start the check afresh"
+            expected = (
+                f"the draws of the plan {fingerprint}; start the check again without --resume"
+            )
             found = f"those of the plan {header.get('fingerprint')}"
             raise InputInvalid.at(self._file, "line 1", expected=expected, found=found)
 
@@ -190,14 +193,14 @@ def _header(fingerprint: str, started_at: str) -> dict[str, object]:
 
 
 def to_line(key: DrawKey, outcome: DrawOutcome) -> bytes:
-    """Return a draw as one line of ASCII."""
+    """Return a draw as a line of ASCII."""
     cell, purpose, number = key
     named = {"cell": cell, "purpose": purpose, "number": number}
     return json_line({**named, **_outcome_to_data(outcome)})
 
 
 def json_line(data: Mapping[str, Any]) -> bytes:
-    """Return JSON data as one line of ASCII."""
+    """Return JSON data as a line of ASCII."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 

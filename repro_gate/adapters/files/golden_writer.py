@@ -1,7 +1,8 @@
-"""Goldens in syrupy's storage: one JSON file for each cell, one folder for each profile.
+"""Write goldens through syrupy: one JSON file for each cell, one folder for each profile.
 
-The only module that touches syrupy's extension interface, which moves between its majors. The
-same class serves pytest's `snapshot` fixture, so both ways write the same bytes.
+The only module that uses syrupy's extension interface, which changes between major versions.
+pytest's `snapshot` fixture uses the same class, so both write the same bytes. Reading is in
+`snapshots`, because a check should not wait for syrupy to import pytest.
 """
 
 import json
@@ -25,13 +26,13 @@ _SMALLER: Final = "lower max_tokens, or shorten the prompt"
 
 
 class GoldenExtension(JSONSnapshotExtension):
-    """Syrupy's JSON format, kept where the gate keeps it and compared as the gate compares it."""
+    """Syrupy's JSON format, with the paths and the comparison of the gate."""
 
     folder: ClassVar[Path]
 
     @classmethod
     def dirname(cls, *, test_location: PyTestLocation) -> str:
-        """Return the folder of the profile, whichever test asks."""
+        """Return the folder of the profile."""
         del test_location
         return str(cls.folder)
 
@@ -46,28 +47,28 @@ class GoldenExtension(JSONSnapshotExtension):
     def matches_test_location(
         cls, *, test_location: PyTestLocation, snapshot_location: str
     ) -> bool:
-        """Tell syrupy that the place is meant: it looks for the test's name in the path."""
+        """Match by path; syrupy would look for the name of the test in it."""
         return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
     @classmethod
     def discovery_dirname(cls, *, test_location: PyTestLocation) -> str:
         """Return a folder that does not exist.
 
-        Syrupy deletes what it discovers and no test used, which would be the goldens of every
-        other suite; the gate finds and prunes its orphans itself.
+        Syrupy deletes discovered files that no test used, such as the goldens of other suites.
+        The gate prunes orphans itself.
         """
         return str(Path(cls.dirname(test_location=test_location)) / ".not-discovered")
 
     def read_snapshot_data_from_location(
         self, *, snapshot_location: str, snapshot_name: str, session_id: str
     ) -> str | None:
-        """Return the text of a golden, or None; raises `InputInvalid` as the gate does."""
+        """Return the text of a golden, or None; raises `InputInvalid`."""
         del snapshot_name, session_id
         file = Path(snapshot_location)
         return text_of(read_golden_bytes(file), file) if os.path.lexists(file) else None
 
     def matches(self, *, serialized_data: Any, snapshot_data: Any) -> bool:
-        """Compare what is exact: definition, prompt and tokens. The rest is evidence."""
+        """Compare definition, prompt and tokens; everything else is only evidence."""
         try:
             observed, golden = _parse(serialized_data), _parse(snapshot_data)
         except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
@@ -80,7 +81,7 @@ class GoldenExtension(JSONSnapshotExtension):
     def write_snapshot_collection(
         cls, *, snapshot_collection: SnapshotCollection, name_order: dict[str, int] | None = None
     ) -> None:
-        """Write the file in one step: a reader, or a crash, meets the old one or the new one."""
+        """Write the file atomically."""
         del name_order
         snapshot = next(iter(snapshot_collection))
         file, text = Path(snapshot_collection.location), str(snapshot.data)
@@ -89,7 +90,7 @@ class GoldenExtension(JSONSnapshotExtension):
 
 
 def golden_extension(folder: Path) -> type[GoldenExtension]:
-    """Return the extension whose goldens are the files of one folder."""
+    """Return an extension for the goldens of one folder."""
     return type("ProfileGoldenExtension", (GoldenExtension,), {"folder": folder})
 
 
@@ -99,10 +100,10 @@ def serialize(golden: Golden) -> str:
 
 
 class SyrupyGoldens(GoldenFiles):
-    """The same goldens, to be changed."""
+    """Goldens that can be written."""
 
     def write(self, golden: Golden) -> None:
-        """Write a golden; raises `InputInvalid` when its folder is a link, or it is too large."""
+        """Write a golden; raises `InputInvalid` if its folder is a link, or it is too large."""
         file = self.file(golden.profile, golden.cell.id)
         collection = SnapshotCollection(location=str(file))
         collection.add(Snapshot(name=golden.cell.id, data=serialize(golden)))
@@ -118,5 +119,4 @@ class SyrupyGoldens(GoldenFiles):
 
 
 def _parse(text: str) -> Golden:
-
     return from_data(json.loads(text))

@@ -1,4 +1,4 @@
-"""The matrix file, `repro-gate.toml`."""
+"""Read the matrix file, `repro-gate.toml`."""
 
 import math
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid
 
 _CONTEXT_STEP: Final = 256
-"""llama.cpp rounds a context up to a multiple of it."""
+"""llama.cpp rounds the context up to a multiple of this."""
 
 
 def read_matrix(file: Path) -> Matrix:
     """Return the matrix of a file.
 
     Raises:
-        InputInvalid: the file cannot be read, breaks its schema, names something that it does
-            not define, sets a value to NaN or infinity, or promises what it cannot keep.
+        InputInvalid: the file is unreadable, breaks its schema, uses an undefined name, or asks
+            for something impossible.
     """
     document = read_toml(file, schema="matrix-v1")
     for name in document["default_suites"]:
@@ -39,16 +39,16 @@ def read_matrix(file: Path) -> Matrix:
 
 
 def _snapshots(file: Path, name: str) -> str:
-    """Return the folder of the snapshots; it is written, so it is below that of the matrix."""
+    """Return the folder of the snapshots, which is written to and so must be below the file's."""
     folder = file.parent
     try:
         place = (folder / name).resolve()
         is_inside = not Path(name).is_absolute() and place.is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):
-        # A circle of links, or a zero byte.
+        # A loop of links, or a zero byte.
         is_inside = False
     if not is_inside:
-        expected = "a relative path that stays, links included, in the folder of this file"
+        expected = "a relative path inside the folder of this file, symbolic links resolved"
         raise InputInvalid.at(file, "snapshots", expected=expected, found=printable(repr(name)))
     return name
 
@@ -81,7 +81,7 @@ def _suites(
     tables = {
         name: table for name, table in document["suites"].items() if not is_logprob_suite(table)
     }
-    # Without a suite of tokens nobody samples, and there may be no [sampler].
+    # [sampler] may be missing when no suite generates tokens.
     prompts = {
         name: _prompt(table, document["sampler"])
         for name, table in document.get("prompts", {}).items()
@@ -146,12 +146,12 @@ def _suite(
         require_known(file, f"{place}.prompts", model, models)
         for prompt in names:
             require_known(file, f"{place}.prompts.{model}", prompt, prompts)
-            _require_room(file, prompt, prompts[prompt], models[model])
+            _require_context(file, prompt, prompts[prompt], models[model])
     cells = sum(map(len, table["prompts"].values())) * len(table["seeds"])
     require_bounded(file, place, cells)
     fresh_runs = table.get("fresh_runs", min(1, table["runs"] - 1))
     if fresh_runs >= table["runs"]:
-        expected = f"less than the {table['runs']} runs"
+        expected = f"fewer than the {table['runs']} runs"
         raise InputInvalid.at(file, f"{place}.fresh_runs", expected=expected, found=str(fresh_runs))
     return Suite(
         name=name,
@@ -161,22 +161,22 @@ def _suite(
     )
 
 
-def _require_room(file: Path, name: str, prompt: PromptSpec, model: ModelSpec) -> None:
-    """Raise `InputInvalid` where not even a prompt of one token leaves room for the answer."""
+def _require_context(file: Path, name: str, prompt: PromptSpec, model: ModelSpec) -> None:
+    """Raise `InputInvalid` if max_tokens do not fit in n_ctx, even after a prompt of one token."""
     engine = model.engine
     match engine.kind:
         case EngineKind.LLAMA_CPP:
-            asked = int(engine.settings["n_ctx"])
-            most = math.ceil(asked / _CONTEXT_STEP) * _CONTEXT_STEP - 1
+            n_ctx = int(engine.settings["n_ctx"])
+            limit = math.ceil(n_ctx / _CONTEXT_STEP) * _CONTEXT_STEP - 1
         case EngineKind.COMMAND:
             return
         case _:
             assert_never(engine.kind)
-    if prompt.max_tokens > most:
+    if prompt.max_tokens > limit:
         raise InputInvalid.at(
             file,
             f"prompts.{name}.max_tokens",
-            expected=f"at most {most}, because prompt and answer of {model.name} share "
-            f"n_ctx = {asked} of the engine {engine.name}",
+            expected=f"at most {limit}, because prompt and output of {model.name} share "
+            f"n_ctx = {n_ctx} of the engine {engine.name}",
             found=str(prompt.max_tokens),
         )

@@ -46,11 +46,11 @@ _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 def read_policies(
     file: Path, document: Mapping[str, Any], models: Mapping[str, ModelSpec]
 ) -> Mapping[str, Policy]:
-    """Return the policies of a document that its schema allows; raises `InputInvalid`."""
+    """Return the policies of a valid document; raises `InputInvalid`."""
     providers = {LOCAL: _LOCAL_PROVIDER}
     for name, table in document.get("providers", {}).items():
         if name == LOCAL:
-            expected = "another name: the engines of this file are the local provider"
+            expected = "another name; this one is the engines of this file"
             raise InputInvalid.at(file, "providers", expected=expected, found=repr(name))
         providers[name] = _provider(file, name, table)
     policies: dict[str, Policy] = {}
@@ -76,7 +76,7 @@ def _provider(file: Path, name: str, table: Mapping[str, Any]) -> ProviderSpec:
         raise InputInvalid.at(
             file,
             f"providers.{name}.api_key_env",
-            expected="a variable that holds a key of this provider, and nothing else",
+            expected="a variable that holds only an API key of this provider",
             found=f"{variable}, which belongs to the CI system or the machine",
         )
     usual = ProviderSpec(name=name, kind=kind)
@@ -109,13 +109,13 @@ def _defaults_of(kind: ProviderKind) -> Mapping[str, str]:
 def _require_url(file: Path, place: str, url: str) -> None:
     problem = _problem_of(url)
     if problem is not None:
-        # The text itself may hold a password, and is not repeated.
+        # The URL may contain a password, so it is not shown.
         expected = "an https URL, or an http one on a loopback host"
         raise InputInvalid.at(file, place, expected=expected, found=problem)
 
 
 def _problem_of(url: str) -> str | None:
-    """Return why a key must not be sent to a URL, or nothing can be."""
+    """Return why no key may be sent to a URL, or None."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -124,10 +124,10 @@ def _problem_of(url: str) -> str | None:
     is_open = parts.scheme == "http" and not _LOOPBACK.fullmatch(host or "")
     problems = {
         "one without a host": not host,
-        "one with a user or a password; a key belongs in a variable": "@" in parts.netloc,
-        "http on another host, where all on the way could read the key": is_open,
+        "one with a user or a password; put the key in a variable": "@" in parts.netloc,
+        "http on another host, where anyone on the network could read the key": is_open,
         "one with a query or a fragment": "?" in url or "#" in url,
-        "one with /completions, which is added to it": "/completions" in parts.path,
+        "one with /completions, which repro-gate appends": "/completions" in parts.path,
     }
     return next((problem for problem, is_there in problems.items() if is_there), None)
 
@@ -166,18 +166,18 @@ def _policy(
 
 
 def is_logprob_suite(table: Mapping[str, Any]) -> bool:
-    """Tell whether a table of [suites] is about log-probabilities; the others are of tokens."""
+    """Return whether a table of [suites] is about log-probabilities rather than tokens."""
     return bool(table.get("kind") == "logprobs")
 
 
 def read_logprob_suites(
     file: Path, document: Mapping[str, Any], models: Mapping[str, ModelSpec]
 ) -> Mapping[str, LogprobSuite]:
-    """Return the suites of a document that its schema allows.
+    """Return the log-probability suites of a valid document.
 
     Raises:
-        InputInvalid: a suite or a policy names something that is not defined, or a suite could
-            never find anything, or would find something too often.
+        InputInvalid: a suite or a policy uses an undefined name, or a suite could never alarm,
+            or would give false alarms too often.
     """
     policies = read_policies(file, document, models)
     items = {
@@ -212,7 +212,7 @@ def _logprob_suite(
     )
     tolerance = _tolerance(table)
     _require_power(file, place, tolerance, len(cells))
-    _require_calm(file, place, tolerance, len(cells))
+    _require_false_alarm_rate(file, place, tolerance, len(cells))
     mine = {policy: policies[policy] for policy in table["policies"]}
     return LogprobSuite(
         name=name,
@@ -225,7 +225,7 @@ def _logprob_suite(
 
 def _tolerance(table: Mapping[str, Any]) -> Tolerance:
     usual = Tolerance()
-    # What TOML writes as a whole number may be meant as a fraction.
+    # TOML distinguishes 1 and 1.0, its users do not.
     return Tolerance(
         **{
             field.name: type(getattr(usual, field.name))(table[field.name])
@@ -242,10 +242,10 @@ def _require_power(file: Path, place: str, tolerance: Tolerance, cells: int) -> 
     enough = sufficient_draws(tolerance, cells)
     many = f"a cell of {cells}" if cells > 1 else "its only cell"
     expected = (
-        "fewer cells, more calibration_draws or a larger false_alarm_rate, because with no "
-        f"number of draws {many} could be found to drift"
+        "fewer cells, more calibration_draws or a larger false_alarm_rate, because no number of "
+        f"draws could show drift in {many}"
         if enough is None
-        else f"at least {enough} draws, so that {many} could be found to drift"
+        else f"at least {enough} draws, so that drift in {many} can be detected"
     )
     found = f"{tolerance.draws}, {_attainable(tolerance, cells)}"
     raise InputInvalid.at(file, f"{place}.draws", expected=expected, found=found)
@@ -263,8 +263,8 @@ def _attainable(tolerance: Tolerance, cells: int) -> str:
     return f"whose smallest p-value is {both_looks:.3g}, not at most {level:.3g}"
 
 
-def _require_calm(file: Path, place: str, tolerance: Tolerance, cells: int) -> None:
-    """Raise `InputInvalid` for a suite whose outlier rule alone alarms too often."""
+def _require_false_alarm_rate(file: Path, place: str, tolerance: Tolerance, cells: int) -> None:
+    """Raise `InputInvalid` for a suite whose outlier rule alone gives too many false alarms."""
     allowed = OUTLIERS_SHARE * tolerance.false_alarm_rate
     rate = outlier_alarm_rate(tolerance, cells)
     if rate > allowed:
@@ -272,10 +272,10 @@ def _require_calm(file: Path, place: str, tolerance: Tolerance, cells: int) -> N
             file,
             f"{place}.outlier_factor",
             expected=(
-                f"a larger one, or a larger max_outlier_rate, so that outliers are a finding in "
-                f"at most {allowed:.3g} of the checks in which nothing has changed"
+                f"a larger one, or a larger max_outlier_rate, so that outliers cause a false alarm "
+                f"in at most {allowed:.3g} of the checks"
             ),
-            found=f"{tolerance.outlier_factor:g}, with which they are in {rate:.3g} of them",
+            found=f"{tolerance.outlier_factor:g}, which causes one in {rate:.3g} of them",
         )
 
 

@@ -34,35 +34,35 @@ class HubFile:
 
     @property
     def folder(self) -> str:
-        """Where the repository is kept: two revisions of it side by side."""
+        """The folder of the repository, one for each revision."""
         return self.repository if self.revision is None else f"{self.repository}@{self.revision}"
 
 
 def download(hub_file: HubFile, *, into: Path) -> Path:
-    """Download a file below `into` and return its path.
+    """Download a file into a folder and return its path.
 
-    The hub's address and a token come from `HF_ENDPOINT` and `HF_TOKEN`, as everywhere.
+    `HF_ENDPOINT` and `HF_TOKEN` apply.
 
     Raises:
-        MeasurementUnavailable: the extra is not installed, or the file cannot be had.
+        MeasurementUnavailable: huggingface_hub is not installed, or the download failed.
     """
     try:
         import huggingface_hub  # noqa: PLC0415 -- an extra that most users do not install
     except ImportError as error:
         raise MeasurementUnavailable(
-            "fetching from a hub needs the package huggingface_hub",
+            "downloading from a hub needs the package huggingface_hub",
             remedy="pip install huggingface_hub",
         ) from error
     name = f"{hub_file.repository}/{hub_file.file}"
     try:
-        # Its signature names tqdm, which has no types.
+        # Its signature contains tqdm, which has no types.
         path = huggingface_hub.hf_hub_download(  # pyright: ignore[reportUnknownMemberType]
             hub_file.repository, hub_file.file, revision=hub_file.revision, local_dir=into
         )
     except Exception as error:
-        # The hub's library lets through the exceptions of several others.
+        # The library raises exceptions of several other libraries.
         raise MeasurementUnavailable(
-            f"{name} could not be fetched: {type(error).__name__}: {_first_line(error)}",
+            f"{name} could not be downloaded: {type(error).__name__}: {_first_line(error)}",
             remedy="check the name and revision in the model's source, the network, HF_ENDPOINT, "
             "and HF_TOKEN for a private repository",
         ) from error
@@ -75,12 +75,12 @@ def _first_line(error: Exception) -> str:
 
 
 def is_hub_installed() -> bool:
-    """Tell whether fetching is possible."""
+    """Return whether a hub can be used."""
     return importlib.util.find_spec("huggingface_hub") is not None
 
 
 _PREFIX: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<rest>.*)", re.DOTALL)
-"""With two characters or more: one alone is a drive."""
+"""At least two characters: one alone is a Windows drive."""
 _HUB_URL: Final = re.compile(
     r"https://(?:huggingface\.co|hf\.co)/([^/?#]+)/([^/?#]+)/(?:resolve|blob)/([^/?#]+)/([^?#]+).*"
 )
@@ -101,9 +101,9 @@ def hub_file_of(source: str) -> HubFile | None:
 
 
 def required_form(source: str, engine: EngineKind) -> str | None:
-    """Return what to write in place of a source that can name no model; None if it can."""
+    """Return what to write instead of an invalid source, or None if it is valid."""
     if not source.isprintable():
-        return "a text without control characters"
+        return "a string without control characters"
     prefix = _PREFIX.match(source)
     scheme, rest = (prefix["scheme"], prefix["rest"]) if prefix else (None, source)
     match scheme:
@@ -150,27 +150,27 @@ _MAKING_TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedModels:
-    """The model files of a matrix; those that are not the user's live in a cache folder."""
+    """The model files of a matrix; built-in and downloaded ones are in a cache folder."""
 
     beside: Path
-    """The folder of the matrix file, which a plain path is relative to."""
+    """The folder of the matrix file, to which paths are relative."""
     cache: Path
     pins: Mapping[str, str]
-    """The digests that the first recording pinned, by model."""
+    """SHA-256 digests pinned by the first recording, by model."""
 
     def locate(self, model: ModelSpec) -> ModelFile:
-        """Return the file of a model; a built-in one is made when it is not there.
+        """Return the file of a model, after making it if it is built in.
 
         Raises:
-            MeasurementUnavailable: it is not there, with the command that gets it as the remedy;
-                or something else stands in its place, such as a Git LFS pointer.
+            MeasurementUnavailable: it is missing, with a remedy, or is something else, such as a
+                Git LFS pointer.
         """
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
         elif (absence := absence_of(path)) is not None:
             raise MeasurementUnavailable(
-                f"the model {model.name} is not here: {absence}",
+                f"model {model.name} is missing: {absence}",
                 remedy=absence_remedy(model),
             )
         elif model.engine.kind.is_built_in:
@@ -178,15 +178,15 @@ class CachedModels:
         return ModelFile(path=path, sha256=self.expected_sha256(model))
 
     def fetch(self, model: ModelSpec) -> ModelFile:
-        """Get the file of a model, and make sure that it is the pinned one.
+        """Make or download the file of a model, and check that it is the pinned one.
 
         Raises:
-            MeasurementUnavailable: it cannot be had, or is not the pinned file; nothing of it
-                is kept then.
+            MeasurementUnavailable: that failed, or the file is not the pinned one. A download is
+                then deleted.
         """
         path = self.path_of(model)
-        if model.source.startswith("hf:") and not self._is_right(model, path):
-            _make_room(path)
+        if model.source.startswith("hf:") and not self._is_up_to_date(model, path):
+            _remove(path)
             self._fetch_from_hub(model, path)
         file = self.locate(model)
         if file.sha256 is not None and (found := sha256_of(path)) != file.sha256:
@@ -194,7 +194,7 @@ class CachedModels:
         return file
 
     def path_of(self, model: ModelSpec) -> Path:
-        """Return where the file of a model is, or would be."""
+        """Return the path of a model's file, which need not exist."""
         if not model.source.isprintable():
             raise MeasurementUnavailable(
                 f"the source of {model.name} names no file: {model.source!r}",
@@ -203,38 +203,38 @@ class CachedModels:
         kind, _, rest = model.source.partition(":")
         if kind == "builtin":
             _require_recipe_name(model, rest)
-            # The digest in the name lets two versions of a recipe live side by side.
+            # Files of different versions of a recipe have different names.
             digest = (self.expected_sha256(model) or "unpinned")[:16]
             return self.cache / "builtin" / f"{rest}-{digest}.gguf"
         if kind == "hf":
             hub_file = _hub_file(model)
             return self.cache / "hf" / hub_file.folder / hub_file.file
-        # Unlike `Path.resolve`, it takes a link to itself.
+        # Unlike `Path.resolve`, it accepts a link to itself.
         return Path(os.path.realpath(self.beside / model.source))
 
     def expected_sha256(self, model: ModelSpec) -> str | None:
-        """Return what the matrix, or else the first recording, says that the file must be."""
+        """Return the SHA-256 pinned by the matrix, or else by the first recording."""
         return model.sha256 or self.pins.get(model.name)
 
-    def _is_right(self, model: ModelSpec, path: Path) -> bool:
+    def _is_up_to_date(self, model: ModelSpec, path: Path) -> bool:
         expected = self.expected_sha256(model)
         return absence_of(path) is None and (expected is None or sha256_of(path) == expected)
 
     def _make(self, model: ModelSpec, path: Path) -> None:
-        if self._is_right(model, path):
+        if self._is_up_to_date(model, path):
             return
         expected = self.expected_sha256(model)
         name = model.source.partition(":")[2]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # What a maker that was killed has left.
+            # Files of a process that was killed.
             sweep(path.parent, trees=())
         except OSError as error:
             raise MeasurementUnavailable(
-                f"{model.name} cannot be kept in {path.parent}: {error.strerror}",
-                remedy="set REPRO_GATE_CACHE to a folder that can be written",
+                f"{model.name} cannot be written to {path.parent}: {error.strerror}",
+                remedy="set REPRO_GATE_CACHE to a writable folder",
             ) from error
-        # A process of its own: making a model needs numpy, and the gate does not.
+        # In a process of its own, because the gate must not import numpy.
         command = [*python_module_argv("repro_gate.tiny_models"), name, str(path)]
         try:
             made = subprocess.run(  # noqa: S603 -- our own module
@@ -272,8 +272,8 @@ class CachedModels:
         if digest != expected:
             fetched.unlink()
             raise MeasurementUnavailable(
-                f"the file fetched for {model.name} has the sha256 {digest}, but {expected} is "
-                f"pinned; it was not kept",
+                f"the file downloaded for {model.name} has the sha256 {digest}, but {expected} is "
+                f"pinned; the file was deleted",
                 remedy="name the revision of the pinned file in the model's source, or change the "
                 "pin if the new file is intended",
             )
@@ -281,7 +281,7 @@ class CachedModels:
             fetched.replace(path)
 
 
-def _make_room(path: Path) -> None:
+def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -301,12 +301,12 @@ def sha256_of(file: Path) -> str:
     except OSError as error:
         raise MeasurementUnavailable(
             f"{file} cannot be read: {error.strerror}",
-            remedy="make the file readable, or put it there again",
+            remedy="make the file readable, or replace it",
         ) from error
 
 
 def absence_remedy(model: ModelSpec) -> str:
-    """Return what brings the file of a model."""
+    """Return how to get the file of a model."""
     if model.source.startswith(("hf:", "builtin:")):
         return f"repro-gate models fetch {model.name}"
     return f"put the file there, or {_source_remedy(model)}"
@@ -317,7 +317,7 @@ def _source_remedy(model: ModelSpec) -> str:
 
 
 def _require_model(model: ModelSpec, path: Path) -> None:
-    """Raise `MeasurementUnavailable` for what stands in a model's place; GGUF is the engine's."""
+    """Raise `MeasurementUnavailable` for a file that is not a model; GGUF is left to the engine."""
     try:
         with open_plain(path) as stream:
             mistaken = mistaken_content(stream.read(_HEAD_BYTES))
@@ -326,7 +326,7 @@ def _require_model(model: ModelSpec, path: Path) -> None:
     if mistaken is not None:
         what, _, remedy = mistaken.partition("; ")
         raise MeasurementUnavailable(
-            f"the model {model.name} is not here: {path} is {what}",
+            f"model {model.name} is missing: {path} is {what}",
             remedy=remedy or absence_remedy(model),
         )
 

@@ -33,15 +33,15 @@ class GoldenFiles:
         self._folder = folder
 
     def profiles(self) -> frozenset[str]:
-        """Return the profiles that have any golden; a folder of another name is none."""
+        """Return the profiles that have goldens."""
         folders = {file.parent.name for file in self._folder.glob("*/[!.]*.json")}
         return frozenset(filter(is_name, folders))
 
     def recorded(self, profile: str) -> frozenset[str]:
-        """Return the ids of the cells that have a golden under this very profile.
+        """Return the ids of the cells that have a golden for a profile.
 
         Raises:
-            InputInvalid: the profile is no name.
+            InputInvalid: the profile is not a valid name.
         """
         return frozenset(file.stem for file in self._of(profile).glob("[!.]*.json"))
 
@@ -51,11 +51,11 @@ class GoldenFiles:
         return parse_golden(read_golden_bytes(file), file=file, profile=profile, cell_id=cell_id)
 
     def file(self, profile: str, cell_id: str) -> Path:
-        """Return where the golden of a cell is kept; raises `InputInvalid` like `recorded`."""
+        """Return the path of a cell's golden; raises `InputInvalid` like `recorded`."""
         return self._of(profile) / f"{cell_id}.json"
 
     def _of(self, profile: str) -> Path:
-        # Engines and downloads choose it, and none of them chooses a folder elsewhere.
+        # It comes from engines and downloads, which must not reach other folders.
         if not is_name(profile):
             raise InputInvalid.at(
                 self._folder, "profile", expected="a name", found=printable(profile)
@@ -64,12 +64,12 @@ class GoldenFiles:
 
 
 def read_golden_bytes(file: Path) -> bytes:
-    """Return the bytes of a golden, unread; raises `InputInvalid`."""
+    """Return the bytes of a golden file; raises `InputInvalid`."""
     return read_plain(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA))
 
 
 def parse_golden(data: bytes, *, file: Path, profile: str, cell_id: str) -> Golden:
-    """Return the golden of a file; raises `InputInvalid` when it is broken or another's."""
+    """Parse a golden file; raises `InputInvalid` if it is invalid or of another cell or profile."""
     document = parse_json(data, file=file, schema=GOLDEN_SCHEMA)
     try:
         golden = golden_from_data(document)
@@ -95,11 +95,11 @@ class BaselineFiles:
         self._folder = folder
 
     def sources(self) -> frozenset[str]:
-        """Return the sources that have any baseline."""
+        """Return the sources that have baselines."""
         return frozenset(file.parent.name for file in self._folder.glob("*/[!.]*.json"))
 
     def recorded(self, source: str) -> frozenset[str]:
-        """Return the ids of the cells that have a baseline for this very source."""
+        """Return the ids of the cells that have a baseline from a source."""
         return frozenset(file.stem for file in (self._folder / source).glob("[!.]*.json"))
 
     def read(self, source: str, cell_id: str) -> Baseline:
@@ -107,10 +107,10 @@ class BaselineFiles:
         return read_baseline(self.file(source, cell_id), source=source, cell_id=cell_id)
 
     def write(self, baseline: Baseline) -> None:
-        """Write a baseline; afterwards the file is the old one or the new one, never a part.
+        """Write a baseline atomically.
 
         Raises:
-            InputInvalid: its folder is a link, or no check would read so large a file.
+            InputInvalid: its folder is a symbolic link, or the file would be too large to read.
         """
         file = self.file(baseline.source, baseline.id)
         require_no_links(self._folder)
@@ -126,7 +126,7 @@ class BaselineFiles:
         file.unlink()
 
     def file(self, source: str, cell_id: str) -> Path:
-        """Return where the baseline of a cell is kept."""
+        """Return the path of a cell's baseline."""
         return self._folder / source / f"{cell_id}.json"
 
 
@@ -137,14 +137,14 @@ def baseline_text(baseline: Baseline) -> str:
 
 
 def read_baseline(file: Path, *, source: str, cell_id: str) -> Baseline:
-    """Return the baseline of a file; raises `InputInvalid` when it is edited or another's."""
+    """Read a baseline; raises `InputInvalid` if it was edited or is of another cell or source."""
     data = read_json(file, schema=BASELINE_SCHEMA)
     try:
         if not is_intact(data):
             raise InputInvalid.at(
                 file,
                 "digest",
-                expected="the digest of what the file says",
+                expected="the digest of the content",
                 found=(
                     "another one: the file was edited or merged by hand; record it again with "
                     "repro-gate record-baseline"
@@ -166,13 +166,13 @@ _PINS_SCHEMA = "repro-gate/models/v1"
 
 
 class ModelPinsFile:
-    """The digests of the models that the matrix itself does not pin."""
+    """`models.json`: the digests of models that the matrix does not pin."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def pinned(self) -> Mapping[str, str]:
-        """Return the sha256 of each pinned model by name, or raise `InputInvalid`."""
+        """Return SHA-256 digests by model; raises `InputInvalid`."""
         if not self._file.exists():
             return {}
         document = read_json(self._file, schema="models-v1")
@@ -180,7 +180,7 @@ class ModelPinsFile:
         return digests
 
     def pin(self, digests: Mapping[str, str]) -> None:
-        """Set pins and keep the others; one that is no digest raises `InputInvalid`."""
+        """Add or change digests; raises `InputInvalid` for an invalid one."""
         document = {"schema": _PINS_SCHEMA, "sha256": {**self.pinned(), **digests}}
         validate(document, schema="models-v1", file=self._file)
         self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The one way to read a file: looked at before it is opened, and never more of it than allowed.
+"""Read files that may be anything: regular files only, and at most so many bytes.
 
-A pipe would be waited for without end, and a device has no end. The user's own files may be links,
-as linked models are; those of an untrusted download may not.
+Reading a pipe would block forever, and a device has no end. The user's own files may be symbolic
+links, as models often are; files of an untrusted download may not.
 """
 
 import os
@@ -17,7 +17,7 @@ from repro_gate.errors import InputInvalid
 
 _CHUNK: Final = 1 << 20
 _HEAD: Final = 1 << 10
-"""How many bytes show what a file is."""
+"""Bytes that are enough to recognise a kind of file."""
 _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a symbolic link"),
@@ -29,7 +29,7 @@ _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
 _MISTAKES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
     (
         re.compile(rb"version https://git-lfs\.github\.com/spec/"),
-        "a Git LFS pointer in place of the file itself; run: git lfs pull",
+        "a Git LFS pointer instead of the file; run: git lfs pull",
     ),
     (
         re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE),
@@ -46,14 +46,14 @@ _MISTAKES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
 
 
 def open_plain(file: Path, *, may_be_link: bool = True) -> BufferedReader:
-    """Open a regular file for reading; never waits, whatever stands there.
+    """Open a regular file for reading, without ever blocking.
 
     Raises:
-        InputInvalid: it is something else, such as a pipe, or cannot be opened.
+        InputInvalid: it is not a regular file, or cannot be opened.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if may_be_link else os.O_NOFOLLOW)
     try:
-        # Opening a device may already do something, so it is looked at first.
+        # Opening a device can have side effects, so check first.
         require_regular(file, file.stat() if may_be_link else require_no_link(file))
         descriptor = os.open(file, flags)
         try:
@@ -73,7 +73,7 @@ def read_plain(file: Path, *, max_bytes: int, may_be_link: bool = True) -> bytes
     try:
         with open_plain(file, may_be_link=may_be_link) as stream:
             size = os.fstat(stream.fileno()).st_size
-            # A size saves reading it all, and a file that grows is cut off all the same.
+            # The size rejects a large file at once; the limit also holds if the file grows.
             while size <= max_bytes and left >= 0 and (part := stream.read(min(_CHUNK, left + 1))):
                 parts.append(part)
                 left -= len(part)
@@ -87,12 +87,12 @@ def read_plain(file: Path, *, max_bytes: int, may_be_link: bool = True) -> bytes
 
 
 def require_plain_file(file: Path) -> None:
-    """Raise `InputInvalid` for a link, and for all that is not a regular file."""
+    """Raise `InputInvalid` for a symbolic link and anything else that is not a regular file."""
     require_regular(file, require_no_link(file))
 
 
 def require_no_link(path: Path) -> os.stat_result:
-    """Return what is at a path; raises `InputInvalid` for a link, and where there is nothing."""
+    """Return the status of a path; raises `InputInvalid` for a symbolic link or a missing file."""
     try:
         status = path.lstat()
     except (OSError, ValueError) as error:
@@ -103,10 +103,10 @@ def require_no_link(path: Path) -> os.stat_result:
 
 
 def mistaken_content(head: bytes) -> str | None:
-    """Return what stands in place of a document or a model, with the remedy; None if unknown.
+    """Return what a file is instead of a document or a model, with a remedy; None if unknown.
 
     Args:
-        head: how the file begins; all of it, if it is short.
+        head: the first bytes of the file; all of them, if it is short.
     """
     if not head or head.isspace():
         return "an empty file"
@@ -115,7 +115,7 @@ def mistaken_content(head: bytes) -> str | None:
 
 
 def absence_of(file: Path) -> str | None:
-    """Return why there is no regular file at a path; None where there is one, be it by a link."""
+    """Return why a path is not a regular file or a link to one, or None if it is."""
     try:
         found = _other_kind(file.stat())
     except (FileNotFoundError, NotADirectoryError):
@@ -126,7 +126,7 @@ def absence_of(file: Path) -> str | None:
 
 
 def require_regular(file: Path, status: os.stat_result) -> None:
-    """Raise `InputInvalid` unless what was found at a path is a regular file."""
+    """Raise `InputInvalid` unless a status is that of a regular file."""
     found = _other_kind(status)
     if found is not None:
         raise InputInvalid.at(file, "", expected="a regular file", found=found)
@@ -139,6 +139,6 @@ def _other_kind(status: os.stat_result) -> str | None:
 
 
 def _unreadable(file: Path, error: OSError | ValueError) -> InputInvalid:
-    # A ValueError is a zero byte in the path.
+    # A zero byte in the path is a ValueError.
     found = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return InputInvalid.at(file, "", expected="a readable file", found=found)

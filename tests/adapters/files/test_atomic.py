@@ -271,7 +271,7 @@ def test_a_tree_with_a_link_is_refused(tmp_path: Path, link: str) -> None:
         sweep(folder, trees=("goldens",))
 
     assert str(caught.value) == (
-        f"{folder / link}: expected a folder to write into, found a link to another place"
+        f"{folder / link}: expected a folder to write into, found a symbolic link"
     )
     assert names_in(outside) == [OURS]
 

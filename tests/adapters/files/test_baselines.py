@@ -31,7 +31,7 @@ BASELINE = baseline_of(
 )
 TEXT = baseline_text(BASELINE)
 EDITED = (
-    "digest: expected the digest of what the file says, found another one: the file was edited or "
+    "digest: expected the digest of the content, found another one: the file was edited or "
     "merged by hand; record it again with repro-gate record-baseline"
 )
 

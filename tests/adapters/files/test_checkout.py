@@ -105,7 +105,7 @@ def test_a_git_that_hangs_is_not_waited_for(
     hanging.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    assert commit_of(tmp_path, {"GITHUB_SHA": SHA}, patience_s=0.1) == SHA
+    assert commit_of(tmp_path, {"GITHUB_SHA": SHA}, timeout_s=0.1) == SHA
 
 
 def test_git_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

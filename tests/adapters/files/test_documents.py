@@ -293,7 +293,7 @@ _LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
     [
         (b"", "an empty file"),
         (b" \n" * 900, "an empty file"),
-        (_LFS.encode(), "a Git LFS pointer in place of the file itself; run: git lfs pull"),
+        (_LFS.encode(), "a Git LFS pointer instead of the file; run: git lfs pull"),
         (
             b"\n<!DOCTYPE html><title>Sign in</title>",
             "a web page, such as the login or error page of a download; fetch the file again",

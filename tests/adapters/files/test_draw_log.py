@@ -232,8 +232,8 @@ def test_the_draws_of_another_plan_are_not_taken_over(tmp_path: Path) -> None:
     before = file.read_bytes()
 
     assert refusal_of(tmp_path, plan="0b" * 32) == (
-        f"line 1: expected the draws of the plan {'0b' * 32}; start the check afresh, "
-        f"found those of the plan {PLAN}"
+        f"line 1: expected the draws of the plan {'0b' * 32}; "
+        f"start the check again without --resume, found those of the plan {PLAN}"
     )
     assert file.read_bytes() == before
 

@@ -131,8 +131,8 @@ def test_a_file_that_is_not_the_pinned_one_is_not_kept(machine: Machine) -> None
 
     assert (ran.code, machine.kept()) == (4, [])
     assert (
-        f"the file fetched for tiny has the sha256 {hashlib.sha256(OTHER).hexdigest()}, "
-        f"but {DIGEST} is pinned; it was not kept"
+        f"the file downloaded for tiny has the sha256 {hashlib.sha256(OTHER).hexdigest()}, "
+        f"but {DIGEST} is pinned; the file was deleted"
     ) in ran.err
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_the_hub_does_not_have_is_unavailable(machine: Machine) -> N
     ran = machine.fetch()
 
     assert (ran.code, machine.kept()) == (4, [])
-    assert f"repro-gate: {NAME} could not be fetched: " in ran.err
+    assert f"repro-gate: {NAME} could not be downloaded: " in ran.err
     assert "404" in ran.err
 
 
@@ -173,7 +173,7 @@ def test_a_body_that_ends_in_its_middle_is_unavailable(machine: Machine) -> None
     ran = machine.fetch(pin=None)
 
     assert (ran.code, machine.file.exists()) == (4, False)
-    assert f"repro-gate: {NAME} could not be fetched: " in ran.err
+    assert f"repro-gate: {NAME} could not be downloaded: " in ran.err
 
 
 def test_a_hub_that_is_not_there_is_unavailable(machine: Machine) -> None:
@@ -181,7 +181,7 @@ def test_a_hub_that_is_not_there_is_unavailable(machine: Machine) -> None:
     ran = machine.fetch(HF_ENDPOINT="http://127.0.0.1:1")
 
     assert (ran.code, machine.kept()) == (4, [])
-    assert f"repro-gate: {NAME} could not be fetched: " in ran.err
+    assert f"repro-gate: {NAME} could not be downloaded: " in ran.err
     assert "Traceback" not in ran.err
 
 
@@ -201,5 +201,5 @@ def test_without_the_library_the_remedy_installs_it(machine: Machine) -> None:
     ran = machine.fetch()
 
     assert (ran.code, ran.out) == (4, "")
-    assert "fetching from a hub needs the package huggingface_hub" in ran.err
+    assert "downloading from a hub needs the package huggingface_hub" in ran.err
     assert "pip install huggingface_hub" in ran.err

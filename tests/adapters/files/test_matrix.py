@@ -270,7 +270,7 @@ def test_an_unknown_name_suggests_the_nearest(
         (
             ("max_tokens = 4 }", "max_tokens = 256 }"),
             (
-                "prompts.haiku.max_tokens: expected at most 255, because prompt and answer of tiny "
+                "prompts.haiku.max_tokens: expected at most 255, because prompt and output of tiny "
                 "share n_ctx = 256 of the engine exact, found 256"
             ),
         ),
@@ -321,7 +321,7 @@ def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
         (("runs = 3", "runs = 3.0"), "suites.quick.runs: expected an integer, found 3.0"),
         (
             ("runs = 3", "runs = 3\nfresh_runs = 3"),
-            "suites.quick.fresh_runs: expected less than the 3 runs, found 3",
+            "suites.quick.fresh_runs: expected fewer than the 3 runs, found 3",
         ),
         (
             ("runs = 3", "runs = 3\nfresh_runs = -1"),

@@ -381,8 +381,7 @@ def test_a_local_policy_names_a_model_of_the_file(tmp_path: Path) -> None:
 def test_the_local_provider_cannot_be_replaced(tmp_path: Path) -> None:
     """What is measured on this machine is never sent elsewhere by a table of that name."""
     assert refusal_of(tmp_path, ("[providers.own]", "[providers.local]")) == (
-        "providers: expected another name: the engines of this file are the local provider, "
-        "found 'local'"
+        "providers: expected another name; this one is the engines of this file, found 'local'"
     )
 
 
@@ -435,14 +434,17 @@ def test_kinds_of_log_probabilities_are_not_subtracted_from_each_other(tmp_path:
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("http://example.com/v1", "http on another host, where all on the way could read the key"),
-        ("http://127.0.0.1.example.com", "http on another host, where all on the way"),
-        ("https://me:hunter2@example.com/v1", "one with a user or a password; a key belongs in"),
-        ("https://hunter2@example.com/v1", "one with a user or a password; a key belongs in"),
+        (
+            "http://example.com/v1",
+            "http on another host, where anyone on the network could read the key",
+        ),
+        ("http://127.0.0.1.example.com", "http on another host, where anyone on the network"),
+        ("https://me:hunter2@example.com/v1", "one with a user or a password; put the key in"),
+        ("https://hunter2@example.com/v1", "one with a user or a password; put the key in"),
         ("https://example.com/v1?key=hunter2", "one with a query or a fragment"),
         ("https://example.com/v1?", "one with a query or a fragment"),
         ("https://example.com/v1#hunter2", "one with a query or a fragment"),
-        ("https://example.com/v1/completions", "one with /completions, which is added to it"),
+        ("https://example.com/v1/completions", "one with /completions, which repro-gate appends"),
         ("https:///v1", "one without a host"),
         ("https://[hunter2", "a malformed one"),
         ("https://example.com:hunter2/v1", "a malformed one"),
@@ -497,8 +499,8 @@ def test_what_the_ci_system_or_the_machine_owns_is_sent_to_nobody(
 ) -> None:
     """A matrix could name any host for it."""
     assert refusal_of(tmp_path, ('"OWN_KEY"', f'"{variable}"')) == (
-        "providers.own.api_key_env: expected a variable that holds a key of this provider, and "
-        f"nothing else, found {variable}, which belongs to the CI system or the machine"
+        "providers.own.api_key_env: expected a variable that holds only an API key of this "
+        f"provider, found {variable}, which belongs to the CI system or the machine"
     )
 
 
@@ -569,8 +571,8 @@ def test_a_suite_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
     level = cell_level(Tolerance(false_alarm_rate=0.005), 4)
 
     assert refusal_of(tmp_path, few, ("rate = 0.02", "rate = 0.005")) == (
-        "suites.hosted.draws: expected at least 3 draws, so that a cell of 4 could be found to "
-        f"drift, found 2, whose smallest p-value is 0.0011, not at most {level:.3g}"
+        "suites.hosted.draws: expected at least 3 draws, so that drift in a cell of 4 can be "
+        f"detected, found 2, whose smallest p-value is 0.0011, not at most {level:.3g}"
     )
 
 
@@ -585,8 +587,8 @@ def test_a_single_cell_that_could_never_alarm_is_refused(tmp_path: Path) -> None
     enough = sufficient_draws(Tolerance(calibration_draws=2, false_alarm_rate=0.02), 1)
 
     assert refusal_of(tmp_path, *lone) == (
-        f"suites.hosted.draws: expected at least {enough} draws, so that its only cell could be "
-        "found to drift, found 4, whose smallest p-value in one look is 0.0667, "
+        f"suites.hosted.draws: expected at least {enough} draws, so that drift in its only cell "
+        "can be detected, found 4, whose smallest p-value in one look is 0.0667, "
         f"not at most {SCREEN}"
     )
 
@@ -600,7 +602,7 @@ def test_a_suite_that_no_number_of_draws_could_save_is_refused(tmp_path: Path) -
 
     assert refusal_of(tmp_path, items, ("rate = 0.02", "rate = 0.001"), more=more) == (
         "suites.hosted.draws: expected fewer cells, more calibration_draws or a larger "
-        "false_alarm_rate, because with no number of draws a cell of 600 could be found to drift, "
+        "false_alarm_rate, because no number of draws could show drift in a cell of 600, "
         f"found 4, whose smallest p-value is 1.59e-05, not at most {level:.3g}"
     )
 
@@ -611,8 +613,8 @@ def test_a_suite_whose_outliers_alarm_by_chance_is_refused(tmp_path: Path) -> No
 
     assert refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 1")) == (
         "suites.hosted.outlier_factor: expected a larger one, or a larger max_outlier_rate, so "
-        f"that outliers are a finding in at most {OUTLIERS_SHARE * 0.02:.3g} of the checks in "
-        "which nothing has changed, found 1, with which they are in "
+        f"that outliers cause a false alarm in at most {OUTLIERS_SHARE * 0.02:.3g} of the checks, "
+        "found 1, which causes one in "
         f"{outlier_alarm_rate(tolerance, 4):.3g} of them"
     )
 
@@ -621,7 +623,7 @@ def test_the_smallest_factor_is_refused_like_any_small_one(tmp_path: Path) -> No
     """A rule by which every draw is an outlier alarms in every check."""
     told = refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 1e-300"))
 
-    assert told.endswith("found 1e-300, with which they are in 1 of them")
+    assert told.endswith("found 1e-300, which causes one in 1 of them")
 
 
 def test_ten_thousand_items_are_read(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ _HUB = "hf:OWNER/REPO[@REVISION]/FILE"
             "ollama:llama3",
             f"builtin:NAME, {_HUB}, or {_PATH}; a file whose name has a colon is ./ollama:llama3",
         ),
-        ("a\x1b[2J", "a text without control characters"),
+        ("a\x1b[2J", "a string without control characters"),
     ],
 )
 def test_what_is_no_source_comes_with_what_to_write(source: str, expected: str) -> None:

@@ -128,7 +128,7 @@ def test_a_cache_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
         models_in(tmp_path).locate(model_from(f"builtin:{RECIPE}"))
 
     assert str(caught.value) == (
-        f"tiny cannot be kept in {tmp_path}/cache/builtin: Not a directory"
+        f"tiny cannot be written to {tmp_path}/cache/builtin: Not a directory"
     )
 
 
@@ -161,7 +161,7 @@ def test_a_path_without_a_file_is_unavailable(tmp_path: Path, source: str) -> No
 
     path = (tmp_path / "here" / source).resolve()
     assert (caught.value.reason, caught.value.remedy) == (
-        f"the model tiny is not here: there is no file {path}",
+        f"model tiny is missing: there is no file {path}",
         "put the file there, or correct the source of models.tiny in the matrix",
     )
 
@@ -173,7 +173,7 @@ def test_a_model_of_a_hub_is_never_fetched_by_a_check(tmp_path: Path) -> None:
 
     path = tmp_path / "cache" / "hf" / "owner" / "repo" / "sub" / "my.gguf"
     assert (caught.value.reason, caught.value.remedy) == (
-        f"the model tiny is not here: there is no file {path}",
+        f"model tiny is missing: there is no file {path}",
         "repro-gate models fetch tiny",
     )
 
@@ -322,7 +322,7 @@ def test_what_is_no_file_is_named_and_never_opened(
     with pytest.raises(MeasurementUnavailable) as caught:
         models_in(tmp_path).locate(replace(model, engine=replace(model.engine, kind=kind)))
 
-    assert caught.value.reason == (f"the model tiny is not here: {found.format(path=here / name)}")
+    assert caught.value.reason == (f"model tiny is missing: {found.format(path=here / name)}")
 
 
 def test_a_pipe_in_the_cache_of_a_hub_is_named(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_pipe_in_the_cache_of_a_hub_is_named(tmp_path: Path) -> None:
         models_in(tmp_path).locate(model)
 
     assert (caught.value.reason, caught.value.remedy) == (
-        f"the model tiny is not here: {path} is a named pipe",
+        f"model tiny is missing: {path} is a named pipe",
         "repro-gate models fetch tiny",
     )
 

@@ -204,9 +204,7 @@ def test_a_missing_model_file_is_inconclusive() -> None:
     scene.files = MemoryModelFiles(missing=["tiny"])
     report = scene.check()
 
-    missing = Inconclusive(
-        reason="the model tiny is not here", remedy="repro-gate models fetch tiny"
-    )
+    missing = Inconclusive(reason="model tiny is missing", remedy="repro-gate models fetch tiny")
     assert _verdicts(report) == [missing, Match()]
     assert scene.starter.times["load", "tiny"] == 0
 

@@ -115,4 +115,4 @@ def test_a_model_without_a_file_is_named_with_its_place(
     workspace, ran = two_models
 
     place = workspace.folder / "gone.gguf"
-    assert f"the model gone is not here: there is no file {place}\n" in ran.out
+    assert f"model gone is missing: there is no file {place}\n" in ran.out

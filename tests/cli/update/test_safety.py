@@ -95,8 +95,8 @@ def test_snapshots_outside_of_the_folder_of_the_matrix_are_3(
 
     assert (ran.code, left.exists()) == (3, True)
     assert ran.err == (
-        "repro-gate: repro-gate.toml: snapshots: expected a relative path that stays, links "
-        f"included, in the folder of this file, found '{snapshots}'\n"
+        "repro-gate: repro-gate.toml: snapshots: expected a relative path inside the folder "
+        f"of this file, symbolic links resolved, found '{snapshots}'\n"
     )
 
 
@@ -116,8 +116,7 @@ def test_goldens_behind_a_link_are_neither_written_nor_pruned(
 
     assert (ran.code, contents_of(outside)) == (3, before)
     assert ran.err == (
-        f"repro-gate: snapshots/{link}: expected a folder to write into, "
-        "found a link to another place\n"
+        f"repro-gate: snapshots/{link}: expected a folder to write into, found a symbolic link\n"
     )
 
 
@@ -135,7 +134,7 @@ def test_a_report_folder_that_is_a_link_is_3(
 
     assert (ran.code, contents_of(outside)) == (3, {"report.json": b"mine"})
     assert ran.err == (
-        f"repro-gate: {output}: expected a folder to write into, found a link to another place\n"
+        f"repro-gate: {output}: expected a folder to write into, found a symbolic link\n"
     )
 
 
