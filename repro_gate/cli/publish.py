@@ -31,7 +31,11 @@ from repro_gate.core.report import CellReport
 from repro_gate.core.verdicts import Drift
 from repro_gate.errors import InputInvalid, PublishFailed, ReproGateError, UsageInvalid
 from repro_gate.ports import PullRequests
-from repro_gate.reports.github.annotations import Annotation, render_annotations, render_said
+from repro_gate.reports.github.annotations import (
+    Annotation,
+    render_annotations,
+    render_early_annotations,
+)
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.state import state_of
@@ -79,7 +83,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
     if run is None:
         if github.problem is None:
             raise UsageInvalid("publish must run inside GitHub Actions (GITHUB_ACTIONS is not set)")
-        print_result(render_said(problems))
+        print_result(render_early_annotations(problems))
         return ExitCode.PASSED
     run = replace(run, artifact=options.artifact)
     marker = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
@@ -88,7 +92,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
         problems += _comment(
             github, run, options.comment, marker, lambda ours: render_running(marker=ours, run=run)
         )[1]
-        print_result(render_said(problems))
+        print_result(render_early_annotations(problems))
     else:
         _publish_result(options, github, run, marker, problems)
     return ExitCode.PASSED
@@ -121,7 +125,7 @@ def _publish_result(
     problems += _failures(lambda file: write_outputs(file, outputs), github.output_file)
     if run.is_of_another:
         # The files of another run are not those of this checkout.
-        print_result(render_said(problems))
+        print_result(render_early_annotations(problems))
     else:
         line_of = _lines_of(options.config, github.workspace)
         print_result(render_annotations(evidence, line_of=line_of, first=problems))

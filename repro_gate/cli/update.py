@@ -36,7 +36,7 @@ from repro_gate.core.report import CellReport, GateReport, Note
 from repro_gate.core.tokens import text_of
 from repro_gate.core.verdicts import Nondeterministic, Vacuous
 from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
-from repro_gate.reports.findings.divergence import explain_change, spell_token, where
+from repro_gate.reports.findings.divergence import explain_change, format_place, format_token
 from repro_gate.reports.findings.wording import advise, describe
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import cut, one_line
@@ -151,7 +151,7 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
     if divergence is None:
         yield f"{title}: the tokens stay the same"
     else:
-        yield f"{title}: diverges at {where(divergence)}"
+        yield f"{title}: diverges at {format_place(divergence)}"
     for fact in definition_changes(before.cell, after.cell):
         yield _detail(escape.change_line(escape.change(fact)))
     if divergence is not None:
@@ -161,8 +161,8 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
         yield _detail(f"- {context}{explanation.expected_continuation}")
         yield _detail(f"+ {context}{explanation.observed_continuation}")
         # Different tokens may spell the same text.
-        expected, observed = map(spell_token, (divergence.expected, divergence.observed))
-        yield _detail(f"{where(divergence)} was {expected}, is {observed}")
+        expected, observed = map(format_token, (divergence.expected, divergence.observed))
+        yield _detail(f"{format_place(divergence)} was {expected}, is {observed}")
 
 
 def _beginning(golden: Golden) -> str:

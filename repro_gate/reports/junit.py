@@ -11,19 +11,19 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Orphan
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.divergence import evidence, explain
-from repro_gate.reports.findings.logprob_evidence import logprob_evidence
+from repro_gate.reports.findings.logprob_evidence import logprob_lines
 from repro_gate.reports.findings.logprob_wording import (
     advise_logprobs,
-    advise_matrix,
+    advise_suite_test,
     describe_logprob_control,
     describe_logprobs,
-    describe_matrix,
-    matrix_evidence,
-    outcome_of_matrix,
+    describe_suite_test,
+    format_pair,
+    outcome_of_suite_test,
     outcome_of_weights,
-    pair_words,
     statement,
-    weight_evidence,
+    suite_test_lines,
+    weight_lines,
 )
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.wording import (
@@ -159,7 +159,7 @@ def _logprob_cases(part: LogprobReport) -> Iterator[_Case]:
     for cell in part.cells:
         description = describe_logprobs(cell)
         rest = _rest(description, advise_logprobs(cell.verdict))
-        lines = [*logprob_evidence(cell), *rest]
+        lines = [*logprob_lines(cell), *rest]
         yield _verdict_case(f"{part.suite}.{cell.cell.policy.name}", cell, description, lines)
     yield from (_orphan_case(orphan, part.suite, "baseline") for orphan in part.orphans)
     yield _suite_test_case(part)
@@ -176,25 +176,25 @@ def _logprob_cases(part: LogprobReport) -> Iterator[_Case]:
 
 
 def _suite_test_case(part: LogprobReport) -> _Case:
-    advice = advise_matrix(part.suite_test.verdict)
+    advice = advise_suite_test(part.suite_test.verdict)
     return _Case(
         classname=one_line(f"{part.suite}.whole"),
         name=one_line("the suite as a whole"),
-        outcome=outcome_of_matrix(part.suite_test.verdict),
+        outcome=outcome_of_suite_test(part.suite_test.verdict),
         kind=part.suite_test.verdict.value,
-        message=one_line(describe_matrix(part.suite_test)),
-        body=_body([*matrix_evidence(part.suite_test, part.tolerance), ("what to do", advice)]),
+        message=one_line(describe_suite_test(part.suite_test)),
+        body=_body([*suite_test_lines(part.suite_test, part.tolerance), ("what to do", advice)]),
     )
 
 
 def _weights_case(found: WeightReport, part: LogprobReport) -> _Case:
     return _Case(
         classname=one_line(f"{part.suite}.weights"),
-        name=one_line(pair_words(found)),
+        name=one_line(format_pair(found)),
         outcome=outcome_of_weights(found),
         kind="weights",
         message=one_line(statement(found)),
-        body=_body(weight_evidence(found)),
+        body=_body(weight_lines(found)),
     )
 
 
@@ -211,7 +211,7 @@ def _check_case(report: GateReport) -> Iterator[_Case]:
             name=one_line("check"),
             outcome=outcome,
             kind=outcome.value,
-            message=one_line(summary.outcome_words(report)),
+            message=one_line(summary.explain_outcome(report)),
         )
 
 

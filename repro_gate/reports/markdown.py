@@ -40,7 +40,7 @@ def _head(report: GateReport) -> Iterator[Block]:
     yield ["# Reproducibility report"]
     outcome = decide(report)
     yield [
-        f"{mark(outcome)} **{outcome.capitalize()}**: {summary.outcome_words(report, name=code)}."
+        f"{mark(outcome)} **{outcome.capitalize()}**: {summary.explain_outcome(report, name=code)}."
     ]
     if report.interrupted:
         yield [
@@ -80,7 +80,7 @@ def _models(report: GateReport) -> Iterator[Block]:
             prompts.setdefault((cell.prompt, cell.text, cell.sampler), []).append(found)
         for same_prompt in prompts.values():
             yield from _prompt(same_prompt)
-        words = f"{summary.run_words(cells)}, {summary.agreement_words(cells)}"
+        words = f"{summary.format_runs(cells)}, {summary.format_agreement(cells)}"
         yield [f"**Summary of {code(model)}**: {words}."]
 
 
@@ -153,7 +153,7 @@ def _overall(report: GateReport) -> Iterator[Block]:
     yield [
         *(_token_summary(report) if summary.has_tokens(report) else ()),
         *(
-            f"- **Log-probabilities** of {code(part.suite)}: {logprob_summary.part_words(part)}"
+            f"- **Log-probabilities** of {code(part.suite)}: {logprob_summary.format_suite(part)}"
             for part in report.logprobs
         ),
         f"- **Outcome**: {decide(report).value}, exit code {exit_code_for(report).value}",
@@ -164,9 +164,9 @@ def _token_summary(report: GateReport) -> Iterator[str]:
     cells = report.cells
     yield f"- **Cells**: {len(cells)}"
     yield f"- **Runs**: {sum(cell.runs for cell in cells)}"
-    yield f"- **Repetition**: {summary.repetition_words(cells)}"
-    yield f"- **Verdicts**: {summary.count_words(report.counts) or 'none'}"
-    yield f"- **Controls**: {summary.control_words(report)}"
+    yield f"- **Repetition**: {summary.format_repetition(cells)}"
+    yield f"- **Verdicts**: {summary.format_counts(report.counts) or 'none'}"
+    yield f"- **Controls**: {summary.format_controls(report)}"
 
 
 def timing_block(report: GateReport) -> Block:
@@ -180,7 +180,7 @@ def timing_block(report: GateReport) -> Block:
 
 def _engine_timing(timing: Timing) -> Iterator[str]:
     yield f"- **Engine time**: {summary.seconds(timing.engine_s)} of decoding and sampling"
-    yield f"- **Engine / wall**: {summary.ratio_words(timing)}"
+    yield f"- **Engine / wall**: {summary.format_ratio(timing)}"
     yield f"- **Loading**: {summary.seconds(timing.load_s)}"
     yield f"- **Generated**: {plural(timing.generated_tokens, 'token')}"
 

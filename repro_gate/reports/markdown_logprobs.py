@@ -17,17 +17,17 @@ from repro_gate.reports.findings.logprob_wording import (
     FORMULA,
     claim,
     describe_logprob_control,
-    describe_matrix,
-    matrix_evidence,
-    mean_words,
-    outcome_of_matrix,
+    describe_suite_test,
+    format_effective_size,
+    format_false_alarms,
+    format_khat,
+    format_mean_weight,
+    format_pair,
+    format_role,
+    outcome_of_suite_test,
     outcome_of_weights,
-    pair_words,
-    promise,
     reason,
-    role_words,
-    size_words,
-    tail_words,
+    suite_test_lines,
 )
 from repro_gate.reports.findings.notes import logprob_notes
 from repro_gate.reports.markdown_findings import figure_block, note_blocks
@@ -56,20 +56,20 @@ def suite_blocks(part: LogprobReport) -> Iterator[Block]:
 def part_line(part: LogprobReport, report: GateReport) -> str:
     """Return how a suite's cells did."""
     outcome = outcome_of_suite(part, interrupted=report.interrupted)
-    return f"{mark(outcome)} **{outcome.capitalize()}**: {logprob_summary.part_words(part)}."
+    return f"{mark(outcome)} **{outcome.capitalize()}**: {logprob_summary.format_suite(part)}."
 
 
 def _whole(part: LogprobReport) -> Iterator[Block]:
     verdict = part.suite_test.verdict
-    sameness = logprob_summary.sameness_words(part)
+    sameness = logprob_summary.format_agreeing(part)
     yield ["### The suite as a whole"]
-    said = describe_matrix(part.suite_test)
-    yield [f"{mark(outcome_of_matrix(verdict))} **{verdict.value}**: {said}."]
-    yield figure_block(matrix_evidence(part.suite_test, part.tolerance))
+    said = describe_suite_test(part.suite_test)
+    yield [f"{mark(outcome_of_suite_test(verdict))} **{verdict.value}**: {said}."]
+    yield figure_block(suite_test_lines(part.suite_test, part.tolerance))
     yield [
         *([] if sameness is None else [f"- **Cells that agree**: {sameness}"]),
-        f"- **False alarms**: {promise(part.tolerance)}",
-        f"- **Spent**: {logprob_summary.spending_words(part.spending)}",
+        f"- **False alarms**: {format_false_alarms(part.tolerance)}",
+        f"- **Spent**: {logprob_summary.format_cost(part.spending)}",
     ]
 
 
@@ -112,15 +112,15 @@ def _weights(part: LogprobReport) -> Iterator[Block]:
 
 def _weight(found: WeightReport) -> list[str]:
     return [
-        code(pair_words(found)),
-        role_words(found),
+        code(format_pair(found)),
+        format_role(found),
         str(found.items),
         shifted(found.mean_log_ratio),
         "" if found.control_p is None else chance(found.control_p),
-        size_words(found),
+        format_effective_size(found),
         percent(found.largest_share),
-        mean_words(found),
-        tail_words(found),
+        format_mean_weight(found),
+        format_khat(found),
     ]
 
 
@@ -130,7 +130,7 @@ def _statement(found: WeightReport) -> str:
     outcome = outcome_of_weights(found)
     # Weights that cannot be used are no success, also where nobody needs them.
     sign = "⚠" if why and outcome is Outcome.PASSED else mark(outcome)
-    return f"{sign} {code(pair_words(found))}: {said}"
+    return f"{sign} {code(format_pair(found))}: {said}"
 
 
 def _controls(part: LogprobReport) -> Iterator[Block]:
@@ -149,7 +149,7 @@ def _controls(part: LogprobReport) -> Iterator[Block]:
             ],
         )
     else:
-        yield [f"{logprob_summary.control_words(part).capitalize()}."]
+        yield [f"{logprob_summary.format_controls(part).capitalize()}."]
 
 
 def _every_cell(part: LogprobReport) -> Iterator[Block]:

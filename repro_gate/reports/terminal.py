@@ -11,15 +11,15 @@ from repro_gate.core.outcome import Outcome, decide, outcome_of_suite
 from repro_gate.core.report import GateReport
 from repro_gate.reports.findings import logprob_summary, summary
 from repro_gate.reports.findings.logprob_wording import (
-    matrix_words,
-    pair_words,
-    promise,
-    size_words,
+    format_effective_size,
+    format_false_alarms,
+    format_khat,
+    format_pair,
+    format_suite_test,
     statement,
-    tail_words,
 )
 from repro_gate.reports.findings.logprobs import logprob_findings
-from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, whole_notes
+from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding, token_findings
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import given
@@ -50,7 +50,7 @@ def _lines(report: GateReport) -> Iterator[Text]:
     for part in report.logprobs:
         for finding in logprob_findings(part, report):
             yield from _finding(finding)
-        for note in (*whole_notes(part), *logprob_notes(part)):
+        for note in (*suite_test_notes(part), *logprob_notes(part)):
             yield from _note(note)
     for note in check_notes(report):
         yield from _note(note)
@@ -79,10 +79,10 @@ def _note(note: Note) -> Iterator[Text]:
 def _overview(report: GateReport) -> Iterator[Text]:
     models = summary.by_model(report)
     rows = [
-        (escape.one_line(model), summary.run_words(cells), summary.agreement_words(cells))
+        (escape.one_line(model), summary.format_runs(cells), summary.format_agreement(cells))
         for model, cells in models.items()
     ]
-    rows.append((escape.one_line("controls"), summary.control_words(report), ""))
+    rows.append((escape.one_line("controls"), summary.format_controls(report), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, first, second in rows:
         yield _line(f"{name:<{widths[0]}}  {first:<{widths[1]}}  {second}".rstrip())
@@ -90,23 +90,23 @@ def _overview(report: GateReport) -> Iterator[Text]:
 
 def _suite(part: LogprobReport, report: GateReport) -> Iterator[Text]:
     outcome = outcome_of_suite(part, interrupted=report.interrupted)
-    yield _title("suite", f"{part.suite}  {logprob_summary.part_words(part)}", outcome)
-    sameness = logprob_summary.sameness_words(part)
+    yield _title("suite", f"{part.suite}  {logprob_summary.format_suite(part)}", outcome)
+    sameness = logprob_summary.format_agreeing(part)
     yield from _aligned(
         [
             *_policies(part),
-            ("whole", matrix_words(part.suite_test)),
+            ("whole", format_suite_test(part.suite_test)),
             *([] if sameness is None else [("sameness", sameness)]),
-            ("controls", logprob_summary.control_words(part)),
+            ("controls", logprob_summary.format_controls(part)),
             *(("weights", _weight_words(found)) for found in part.weights),
-            ("spent", logprob_summary.spending_words(part.spending)),
-            ("false alarms", promise(part.tolerance)),
+            ("spent", logprob_summary.format_cost(part.spending)),
+            ("false alarms", format_false_alarms(part.tolerance)),
         ]
     )
 
 
 def _policies(part: LogprobReport) -> Iterator[tuple[str, str]]:
-    drawn = [logprob_summary.policy_words(noise) for noise in part.policies]
+    drawn = [logprob_summary.format_policy(noise) for noise in part.policies]
     width = max(map(len, drawn), default=0)
     agreed = logprob_summary.agreements(part)
     for noise, words, agreement in zip(part.policies, drawn, agreed, strict=True):
@@ -115,8 +115,8 @@ def _policies(part: LogprobReport) -> Iterator[tuple[str, str]]:
 
 def _weight_words(found: WeightReport) -> str:
     control = ", A/A control" if found.is_control else ""
-    figures = f"ESS {size_words(found)}, k-hat {tail_words(found)}"
-    return f"{pair_words(found)}{control}: {figures}. {statement(found)}"
+    figures = f"ESS {format_effective_size(found)}, k-hat {format_khat(found)}"
+    return f"{format_pair(found)}{control}: {figures}. {statement(found)}"
 
 
 def _title(word: str, subject: str, outcome: Outcome) -> Text:

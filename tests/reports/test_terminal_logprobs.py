@@ -8,7 +8,7 @@ from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.policies import Tolerance
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Match
-from repro_gate.reports.findings.logprob_wording import promise
+from repro_gate.reports.findings.logprob_wording import format_false_alarms
 from tests.fakes.logprob_reports import (
     effect_of,
     logprob_cell_of,
@@ -46,7 +46,7 @@ def test_pass_is_a_few_lines(logprob_suite_report: Build, on_terminal: Print) ->
         "  sameness      2 identical",
         "  controls      2 controls, all differ",
         "  spent         24 calls (36 saved by stopping early, 4 reused), 1200 tokens, 0.0011 USD",
-        f"  false alarms  {promise(Tolerance())}",
+        f"  false alarms  {format_false_alarms(Tolerance())}",
         "passed: hosted: 2 agree; wall 12.500 s",
     ]
 

@@ -92,12 +92,12 @@ def explain_change(
     )
 
 
-def where(divergence: Divergence) -> str:
+def format_place(divergence: Divergence) -> str:
     """Return the place of a divergence, counted from 0 as the lists of a golden are."""
     return f"{divergence.place.value}[{divergence.position}]"
 
 
-def spell_token(token: Token | None) -> str:
+def format_token(token: Token | None) -> str:
     """Return a token as its id and its text; None is the end of a sequence."""
     return "(end of sequence)" if token is None else f'{token.id} "{spell(token.data)}"'
 
@@ -108,18 +108,18 @@ def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
     divergence = explanation.divergence
     lines = [
         ("context", f'"{explanation.context}"' if divergence.position else "none (first token)"),
-        (expected, spell_token(divergence.expected)),
-        (observed, spell_token(divergence.observed)),
+        (expected, format_token(divergence.expected)),
+        (observed, format_token(divergence.observed)),
     ]
     if explanation.expected:
         lines.append((f"{expected} continues", f'"{explanation.expected_continuation}"'))
     if explanation.observed:
         lines.append((f"{observed} continues", f'"{explanation.observed_continuation}"'))
-    margin = margin_words(explanation)
+    margin = format_margin(explanation)
     return tuple(lines) if margin is None else (*lines, ("margin", margin))
 
 
-def margin_words(explanation: Explanation) -> str | None:
+def format_margin(explanation: Explanation) -> str | None:
     """Return how far the best token was ahead of the second, as far as that was traced."""
     margins = (("here", explanation.margin), ("in the golden", explanation.golden_margin))
     said = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]
@@ -180,4 +180,4 @@ def token_diff(explanation: Explanation) -> Iterator[str]:
 
 def _token_lines(sign: str, start: int, tokens: Sequence[Token | None]) -> Iterator[str]:
     for position, token in enumerate(tokens, start):
-        yield f"{sign} [{position}] {spell_token(token)}"
+        yield f"{sign} [{position}] {format_token(token)}"

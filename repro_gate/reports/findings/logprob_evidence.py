@@ -116,7 +116,7 @@ def _ends(axis: _Axis) -> str:
     return f"{low} {'.' * (_COLUMNS - len(low) - len(high) - 2)} {high}"
 
 
-def logprob_evidence(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
+def logprob_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
     """Return what a reader needs to judge a verdict."""
     match cell.verdict:
         case Shifted() as verdict:
@@ -137,7 +137,7 @@ def outlier_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
     return tuple(line for outlier in cell.outliers for line in _outlier(outlier))
 
 
-def effect_words(effect: Effect) -> str:
+def format_effect(effect: Effect) -> str:
     """Return an effect in one line."""
     return f"{shifted(effect.deciding.shift)} nats{_of_token(effect)}, {_p_words(effect)}"
 

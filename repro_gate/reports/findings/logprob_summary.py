@@ -18,22 +18,22 @@ from repro_gate.reports.text.escape import Spell
 from repro_gate.reports.text.format import plural, usd
 
 
-def count_words(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Return how many cells have each verdict that was given at all."""
     return ", ".join(_counted(counts[word], word) for word in LOGPROB_WORDS if counts.get(word))
 
 
-def part_words(part: LogprobReport) -> str:
+def format_suite(part: LogprobReport) -> str:
     """Return how a suite's cells did, as the head of all that is said of them."""
     orphans = len(part.orphans)
     counts = Counter(cell.verdict.word for cell in part.cells)
-    said = f"{plural(len(part.cells), 'cell')}: {count_words(counts) or 'nothing was checked'}"
+    said = f"{plural(len(part.cells), 'cell')}: {format_counts(counts) or 'nothing was checked'}"
     return f"{said}; {plural(orphans, 'baseline')} orphaned" if orphans else said
 
 
-def summary_words(part: LogprobReport) -> str:
+def format_suite_line(part: LogprobReport) -> str:
     """Return a suite in one line, with its name."""
-    counted = count_words(part.counts) or "nothing was checked"
+    counted = format_counts(part.counts) or "nothing was checked"
     return f"{escape.one_line(part.suite)}: {', '.join([counted, *alarms(part)])}"
 
 
@@ -52,7 +52,7 @@ def reasons(part: LogprobReport, *, name: Spell = escape.one_line) -> str:
     return ", ".join([*(words for count, words in counted if count), *alarms(part, name=name)])
 
 
-def pass_words(part: LogprobReport) -> str:
+def format_pass(part: LogprobReport) -> str:
     """Return what a pass rests on, and what was noted all the same."""
     noted = len(changes(part))
     said = f"{plural(len(part.cells), 'cell')} measured, and all agree"
@@ -64,7 +64,7 @@ def alarms(part: LogprobReport, *, name: Spell = escape.one_line) -> Iterator[st
     if part.suite_test.verdict is SuiteVerdict.DRIFT:
         yield "drift of the whole"
     if any(control.failed for control in part.controls):
-        yield control_words(part, name=name)
+        yield format_controls(part, name=name)
     failed = sum(found.failed for found in part.weights)
     if failed:
         yield f"{failed} of {plural(len(part.weights), 'set')} of weights cannot be used"
@@ -73,7 +73,7 @@ def alarms(part: LogprobReport, *, name: Spell = escape.one_line) -> Iterator[st
         yield f"{unknown} of {plural(len(part.weights), 'set')} of weights undetermined"
 
 
-def control_words(part: LogprobReport, *, name: Spell = escape.one_line) -> str:
+def format_controls(part: LogprobReport, *, name: Spell = escape.one_line) -> str:
     """Return how many controls did what a control must do."""
     failed = [control for control in part.controls if control.failed]
     if not part.controls:
@@ -88,7 +88,7 @@ def _uncontrolled_words(part: LogprobReport, name: Spell) -> str:
     return f"no control could be measured for {', '.join(map(name, part.uncontrolled))}"
 
 
-def sameness_words(part: LogprobReport) -> str | None:
+def format_agreeing(part: LogprobReport) -> str | None:
     """Return how much is claimed of the cells that agree; None when none does."""
     agreeing = [cell.verdict for cell in part.cells if isinstance(cell.verdict, Agrees)]
     given = Counter(verdict.sameness for verdict in agreeing if verdict.changed is None)
@@ -101,7 +101,7 @@ def sameness_words(part: LogprobReport) -> str | None:
     return ", ".join(f"{count} {claim}" for count, claim in claims if count) or None
 
 
-def policy_words(noise: PolicyNoise) -> str:
+def format_policy(noise: PolicyNoise) -> str:
     """Return how much was drawn of a policy, and how much of it repeats the calibration."""
     identical = round(noise.atom * noise.draws)
     drawn = f"{plural(noise.cells, 'cell')}, {plural(noise.draws, 'draw')}"
@@ -120,10 +120,10 @@ def agreements(part: LogprobReport) -> tuple[str, ...]:
 def _agreement(cells: Sequence[LogprobCellReport]) -> str:
     agreeing = [cell for cell in cells if isinstance(cell.verdict, Agrees)]
     counts = Counter(cell.verdict.word for cell in cells)
-    return "all agree" if len(agreeing) == len(cells) else count_words(counts)
+    return "all agree" if len(agreeing) == len(cells) else format_counts(counts)
 
 
-def spending_words(spent: Spending) -> str:
+def format_cost(spent: Spending) -> str:
     """Return what the check cost, and what it did not."""
     saved = f"{spent.saved} saved by stopping early"
     reused = f", {spent.reused} reused" if spent.reused else ""

@@ -99,7 +99,7 @@ def advise_logprobs(verdict: LogprobVerdict) -> str:
             assert_never(verdict)
 
 
-def describe_sameness(sameness: Sameness) -> str:
+def describe_equivalence(sameness: Sameness) -> str:
     """Return what is claimed of draws that agree, and what is not."""
     match sameness:
         case Sameness.IDENTICAL:
@@ -122,7 +122,7 @@ def describe_logprob_control(control: LogprobControl) -> str:
 def _agreeing(verdict: Agrees) -> str:
     # Where a difference was found, nothing must be said of none.
     changed = "the service changed numerically, but within the tolerance"
-    return describe_sameness(verdict.sameness) if verdict.changed is None else changed
+    return describe_equivalence(verdict.sameness) if verdict.changed is None else changed
 
 
 def _moved(evidence: Evidence) -> str:
@@ -140,7 +140,7 @@ def _moved(evidence: Evidence) -> str:
 SESSIONS: Final = "valid for noise between draws, not for noise that is constant within a session"
 
 
-def describe_matrix(matrix: SuiteTest) -> str:
+def describe_suite_test(matrix: SuiteTest) -> str:
     """Return what the test over the whole shows."""
     others = plural(matrix.left_out, "cell")
     match matrix.verdict:
@@ -162,7 +162,7 @@ def describe_matrix(matrix: SuiteTest) -> str:
             assert_never(matrix.verdict)
 
 
-def advise_matrix(verdict: SuiteVerdict) -> str:
+def advise_suite_test(verdict: SuiteVerdict) -> str:
     """Return what to do about the whole."""
     match verdict:
         case SuiteVerdict.AGREES:
@@ -177,7 +177,7 @@ def advise_matrix(verdict: SuiteVerdict) -> str:
             assert_never(verdict)
 
 
-def outcome_of_matrix(verdict: SuiteVerdict) -> Outcome:
+def outcome_of_suite_test(verdict: SuiteVerdict) -> Outcome:
     """Return what the test over the whole means by itself."""
     match verdict:
         case SuiteVerdict.AGREES | SuiteVerdict.CHANGED:
@@ -190,17 +190,17 @@ def outcome_of_matrix(verdict: SuiteVerdict) -> Outcome:
             assert_never(verdict)
 
 
-def matrix_words(matrix: SuiteTest) -> str:
+def format_suite_test(matrix: SuiteTest) -> str:
     """Return the test over the whole in one line."""
     if matrix.verdict is SuiteVerdict.NOT_TESTED:
-        return describe_matrix(matrix)
+        return describe_suite_test(matrix)
     shift = f"typical shift {nats(matrix.typical_shift)} nats"
     cells = plural(matrix.cells, "cell")
     without = f", excluding {matrix.left_out} that drifted" if matrix.left_out else ""
     return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}{without}, {shift}"
 
 
-def matrix_evidence(matrix: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, str], ...]:
+def suite_test_lines(matrix: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, str], ...]:
     """Return the figures of the test over the whole as labelled lines; none without a test."""
     if matrix.verdict is SuiteVerdict.NOT_TESTED:
         return ()
@@ -225,10 +225,10 @@ def _sameness(matrix: SuiteTest) -> Iterator[tuple[str, str]]:
     if is_found and matrix.sameness is Sameness.NOT_SHOWN:
         yield "sameness", "equivalence was not shown"
     elif matrix.verdict is not SuiteVerdict.DRIFT:
-        yield "sameness", describe_sameness(matrix.sameness)
+        yield "sameness", describe_equivalence(matrix.sameness)
 
 
-def promise(tolerance: Tolerance) -> str:
+def format_false_alarms(tolerance: Tolerance) -> str:
     """Return the stated error rate, and how it is shared."""
     rate = tolerance.false_alarm_rate
     parts = (
@@ -247,12 +247,12 @@ UNDETERMINED = "It cannot be determined whether these weights can be used"
 FORMULA = "w = exp(target - base), one for each item"
 
 
-def pair_words(found: WeightReport) -> str:
+def format_pair(found: WeightReport) -> str:
     """Return what is compared with what."""
     return f"{found.target} / {found.base}"
 
 
-def role_words(found: WeightReport) -> str:
+def format_role(found: WeightReport) -> str:
     """Return why the two are compared."""
     if found.is_control:
         return "A/A control, every weight should be 1"
@@ -299,25 +299,25 @@ def advise_weights(found: WeightReport) -> str:
     return "Do not estimate with these weights; compare policies that are closer to the base."
 
 
-def size_words(found: WeightReport) -> str:
+def format_effective_size(found: WeightReport) -> str:
     """Return the effective sample size, and how much of the sample it is."""
     share = found.effective_size / found.items if found.items else 0.0
     return f"{amount(found.effective_size)} ({percent(share)})"
 
 
-def mean_words(found: WeightReport) -> str:
+def format_mean_weight(found: WeightReport) -> str:
     """Return the mean weight, and how likely one so far from 1 would be by chance."""
     return f"{amount(found.mean_weight)} (p = {chance(found.mean_p)})"
 
 
-def tail_words(found: WeightReport) -> str:
+def format_khat(found: WeightReport) -> str:
     """Return the shape of the tail beside its bar."""
     if found.khat is None or found.khat_bar is None:
         return "not fitted, too few items"
     return f"{amount(found.khat)} (bar {amount(found.khat_bar)})"
 
 
-def weight_evidence(found: WeightReport) -> tuple[tuple[str, str], ...]:
+def weight_lines(found: WeightReport) -> tuple[tuple[str, str], ...]:
     """Return the figures of a comparison as labelled lines."""
     centred = (
         f", p = {chance(found.control_p)} if both are the same"
@@ -325,11 +325,11 @@ def weight_evidence(found: WeightReport) -> tuple[tuple[str, str], ...]:
         else ""
     )
     return (
-        ("role", role_words(found)),
+        ("role", format_role(found)),
         ("items", f"{plural(found.items, 'item')}; {FORMULA}"),
         ("log-ratio", f"{shifted(found.mean_log_ratio)} nats in the mean{centred}"),
-        ("ESS", f"{size_words(found)}"),
+        ("ESS", f"{format_effective_size(found)}"),
         ("largest", f"{percent(found.largest_share)} of the sum of all weights"),
-        ("mean weight", mean_words(found)),
-        ("k-hat", tail_words(found)),
+        ("mean weight", format_mean_weight(found)),
+        ("k-hat", format_khat(found)),
     )

@@ -10,26 +10,26 @@ from repro_gate.core.logprob_verdicts import Agrees, Invalid, Outlying, Shifted
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
-from repro_gate.reports.findings.logprob_evidence import logprob_evidence
+from repro_gate.reports.findings.logprob_evidence import logprob_lines
 from repro_gate.reports.findings.logprob_wording import (
     LOGPROB_WORDS,
     advise_logprobs,
-    advise_matrix,
+    advise_suite_test,
     advise_weights,
     claim,
     describe_logprob_control,
     describe_logprobs,
-    describe_matrix,
-    matrix_evidence,
+    describe_suite_test,
+    format_pair,
     outcome_of_weights,
-    pair_words,
     reason,
-    weight_evidence,
+    suite_test_lines,
+    weight_lines,
 )
 from repro_gate.reports.findings.tokens import Finding, is_unknown, orphan_findings
 from repro_gate.reports.findings.wording import Description
 from repro_gate.reports.text import shell
-from repro_gate.reports.text.escape import escaped_lines, one_line
+from repro_gate.reports.text.escape import escape_lines, one_line
 
 _CHECK = "repro-gate check"
 _RECORD = "repro-gate record-baseline"
@@ -53,9 +53,9 @@ def _whole(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
         yield Finding(
             word="drift",
             ids=(one_line(f"{part.suite} as a whole"),),
-            description=Description(claim=describe_matrix(part.suite_test)),
-            lines=escaped_lines(matrix_evidence(part.suite_test, part.tolerance)),
-            advice=advise_matrix(part.suite_test.verdict),
+            description=Description(claim=describe_suite_test(part.suite_test)),
+            lines=escape_lines(suite_test_lines(part.suite_test, part.tolerance)),
+            advice=advise_suite_test(part.suite_test.verdict),
             command=f"{_record(report)} {_suite(part)} --again",
             repeat=_repeat(part, report),
         )
@@ -65,7 +65,7 @@ def _cells(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     groups: dict[Hashable, list[LogprobCellReport]] = defaultdict(list)
     differing = [cell for cell in part.cells if not isinstance(cell.verdict, Agrees)]
     for cell in sorted(differing, key=lambda cell: LOGPROB_WORDS.index(cell.verdict.word)):
-        groups[cell.verdict.word, describe_logprobs(cell), logprob_evidence(cell)].append(cell)
+        groups[cell.verdict.word, describe_logprobs(cell), logprob_lines(cell)].append(cell)
     ids = _Ids(all=_sorted(part.cells), differing=_sorted(differing))
     for cells in groups.values():
         yield _cell_finding(cells, part, report, ids)
@@ -92,7 +92,7 @@ def _cell_finding(
         ids=tuple(one_line(cell.id) for cell in cells),
         outcome=outcome_of_verdict(first.verdict),
         description=describe_logprobs(first),
-        lines=escaped_lines(logprob_evidence(first)),
+        lines=escape_lines(logprob_lines(first)),
         advice=advise_logprobs(first.verdict),
         command=_command(cells, part, report, ids),
         repeat=_repeat(part, report, *(cell.id for cell in cells)),
@@ -150,12 +150,12 @@ def _weights(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
             words = f"{claim(found)[0].lower()}{claim(found)[1:]}"
             yield Finding(
                 word="weights",
-                ids=(one_line(pair_words(found)),),
+                ids=(one_line(format_pair(found)),),
                 outcome=outcome,
                 description=Description(
                     claim=f"{words[0].lower()}{words[1:]}", reason=reason(found)
                 ),
-                lines=escaped_lines(weight_evidence(found)),
+                lines=escape_lines(weight_lines(found)),
                 advice=advise_weights(found),
                 repeat=_repeat(part, report),
             )

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
 from repro_gate.core.logprob_verdicts import Effect, Outlying, Shifted
 from repro_gate.core.report import GateReport, NoteOrigin
-from repro_gate.reports.findings.logprob_evidence import effect_words, outlier_lines
+from repro_gate.reports.findings.logprob_evidence import format_effect, outlier_lines
 from repro_gate.reports.findings.logprob_summary import changes
 from repro_gate.reports.findings.logprob_wording import (
     BELOW_FLOOR,
     WITHIN_BAND,
-    describe_matrix,
-    matrix_evidence,
+    describe_suite_test,
+    suite_test_lines,
 )
-from repro_gate.reports.text.escape import Escaped, Line, cut, escaped_lines, message, one_line
+from repro_gate.reports.text.escape import Escaped, Line, cut, escape_lines, message, one_line
 from repro_gate.reports.text.format import nats, percent, plural
 
 _MAX_STRANGE = 3
@@ -52,12 +52,12 @@ def check_notes(report: GateReport) -> Iterator[Note]:
         )
 
 
-def whole_notes(part: LogprobReport) -> Iterator[Note]:
+def suite_test_notes(part: LogprobReport) -> Iterator[Note]:
     """Yield the change of a suite as a whole that is too small to count."""
     if part.suite_test.verdict is SuiteVerdict.CHANGED:
         subject = one_line(f"{part.suite} as a whole")
-        figures = escaped_lines(matrix_evidence(part.suite_test, part.tolerance))
-        yield Note(claim=describe_matrix(part.suite_test), subject=subject, lines=figures)
+        figures = escape_lines(suite_test_lines(part.suite_test, part.tolerance))
+        yield Note(claim=describe_suite_test(part.suite_test), subject=subject, lines=figures)
 
 
 def logprob_notes(part: LogprobReport) -> Iterator[Note]:
@@ -75,12 +75,12 @@ def logprob_notes(part: LogprobReport) -> Iterator[Note]:
         if len(strange) > _MAX_STRANGE:
             lines.append(("cell", f"and {len(strange) - _MAX_STRANGE} more"))
         subject = one_line(plural(len(strange), "cell"))
-        yield Note(claim=claim, subject=subject, lines=escaped_lines(lines))
+        yield Note(claim=claim, subject=subject, lines=escape_lines(lines))
 
 
 def _changes(claim: str, changed: Sequence[tuple[LogprobCellReport, Effect]]) -> Iterator[Note]:
     if changed:
-        words = [one_line(f"{cell.id}  {effect_words(effect)}") for cell, effect in changed]
+        words = [one_line(f"{cell.id}  {format_effect(effect)}") for cell, effect in changed]
         subject = one_line(plural(len(changed), "cell"))
         yield Note(claim=claim, subject=subject, lines=tuple(cut("cell", words)))
 

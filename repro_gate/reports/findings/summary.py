@@ -16,14 +16,14 @@ from repro_gate.reports.text.format import plural
 def render_summary(report: GateReport) -> str:
     """Return the check in one plain line."""
     partial = " (partial)" if report.interrupted else ""
-    parts = [count_words(report.counts) or "nothing was checked"] if has_tokens(report) else []
+    parts = [format_counts(report.counts) or "nothing was checked"] if has_tokens(report) else []
     if any(control.divergence is None for control in report.controls):
-        parts.append(control_words(report))
-    parts.extend(map(logprob_summary.summary_words, report.logprobs))
-    return f"{decide(report).value}{partial}: {'; '.join(parts)}; {time_words(report)}"
+        parts.append(format_controls(report))
+    parts.extend(map(logprob_summary.format_suite_line, report.logprobs))
+    return f"{decide(report).value}{partial}: {'; '.join(parts)}; {format_time(report)}"
 
 
-def outcome_words(report: GateReport, *, name: Spell = escape.one_line) -> str:
+def explain_outcome(report: GateReport, *, name: Spell = escape.one_line) -> str:
     """Return why the outcome is what it is.
 
     Args:
@@ -37,7 +37,7 @@ def outcome_words(report: GateReport, *, name: Spell = escape.one_line) -> str:
     reasons = (
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
         (orphans, f"{plural(orphans, 'golden')} without a cell"),
-        (any(each.divergence is None for each in report.controls), control_words(report)),
+        (any(each.divergence is None for each in report.controls), format_controls(report)),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
         *(
             (bool(words), f"{name(part.suite)}: {words}")
@@ -56,7 +56,7 @@ def has_tokens(report: GateReport) -> bool:
     return bool(report.cells or report.orphans) or not report.logprobs
 
 
-def count_words(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Return how many cells have each verdict that was given at all."""
     return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts.get(word))
 
@@ -69,7 +69,7 @@ def by_model(report: GateReport) -> Mapping[str, Sequence[CellReport]]:
     return models
 
 
-def run_words(cells: Sequence[CellReport]) -> str:
+def format_runs(cells: Sequence[CellReport]) -> str:
     """Return how many cells were run how often."""
     runs = [cell.runs for cell in cells]
     if len(set(runs)) == 1:
@@ -77,15 +77,15 @@ def run_words(cells: Sequence[CellReport]) -> str:
     return f"{plural(len(cells), 'cell')}, {plural(sum(runs), 'run')}"
 
 
-def agreement_words(cells: Sequence[CellReport]) -> str:
+def format_agreement(cells: Sequence[CellReport]) -> str:
     """Return how far runs equalled each other, and how far they equalled the golden."""
     matching = [cell for cell in cells if isinstance(cell.verdict, Match)]
     counts = Counter(cell.verdict.word for cell in cells)
-    verdicts = "all match" if len(matching) == len(cells) else count_words(counts)
-    return f"{repetition_words(cells)}, {verdicts}"
+    verdicts = "all match" if len(matching) == len(cells) else format_counts(counts)
+    return f"{format_repetition(cells)}, {verdicts}"
 
 
-def repetition_words(cells: Sequence[CellReport]) -> str:
+def format_repetition(cells: Sequence[CellReport]) -> str:
     """Return how far runs equalled each other; one run has nothing to equal."""
     repeated = [cell for cell in cells if cell.runs > 1]
     if not repeated:
@@ -96,7 +96,7 @@ def repetition_words(cells: Sequence[CellReport]) -> str:
     return f"{len(identical)} of {len(cells)} identical"
 
 
-def control_words(report: GateReport) -> str:
+def format_controls(report: GateReport) -> str:
     """Return how many controls showed a difference."""
     controls = report.controls
     if not controls:
@@ -110,7 +110,7 @@ def control_words(report: GateReport) -> str:
     return f"{plural(len(controls), 'control')}, all differ"
 
 
-def time_words(report: GateReport) -> str:
+def format_time(report: GateReport) -> str:
     """Return the time by the clock, and how much of it was the engine's, where there was one."""
     timing = report.timing
     wall = f"wall {seconds(timing.wall_s)}"
@@ -122,7 +122,7 @@ def has_engine(report: GateReport) -> bool:
     return has_tokens(report) or report.timing.engine_s > 0
 
 
-def ratio_words(timing: Timing) -> str:
+def format_ratio(timing: Timing) -> str:
     """Return the engine's part of the time; above 1 when devices worked side by side."""
     return f"{timing.engine_s / timing.wall_s:.2f}" if timing.wall_s > 0 else "not known"
 
@@ -135,5 +135,5 @@ def seconds(value: float) -> str:
 def _pass_words(report: GateReport, name: Spell) -> str:
     cells = plural(len(report.cells), "cell")
     tokens = [f"{cells} measured, and all match"] if has_tokens(report) else []
-    parts = [f"{name(part.suite)}: {logprob_summary.pass_words(part)}" for part in report.logprobs]
+    parts = [f"{name(part.suite)}: {logprob_summary.format_pass(part)}" for part in report.logprobs]
     return "; ".join([*tokens, *parts])

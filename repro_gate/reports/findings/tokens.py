@@ -35,7 +35,7 @@ from repro_gate.reports.text.escape import (
     Line,
     change_line,
     cut,
-    escaped_lines,
+    escape_lines,
     given,
     one_line,
 )
@@ -132,13 +132,13 @@ def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> I
         )
 
 
-def accepting_all(report: GateReport) -> str:
+def accept_all_command(report: GateReport) -> str:
     """Return the command that accepts every finding that can be accepted by measuring it."""
     cells = [cell for cell in report.cells if _is_acceptable(cell, report)]
     return " ".join([_update(report), *_suites(cells)])
 
 
-def accepting_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
+def accept_commands_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
     """Yield the cells of each model whose several findings one command accepts, and it."""
     of_model: dict[str, list[Finding]] = defaultdict(list)
     for finding in token_findings(report):
@@ -187,7 +187,7 @@ def _cell_finding(
         outcome=outcome_of_verdict(first.verdict),
         description=describe(first),
         former=None if former is None else one_line(former),
-        lines=escaped_lines(evidence(explanation)) if explanation else (),
+        lines=escape_lines(evidence(explanation)) if explanation else (),
         advice=advise(first.verdict),
         command=_command(cells, report, others),
         repeat=_repeat(cells, report),

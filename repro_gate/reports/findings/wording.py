@@ -19,7 +19,7 @@ from repro_gate.core.verdicts import (
     Vacuous,
     Verdict,
 )
-from repro_gate.reports.findings.divergence import where
+from repro_gate.reports.findings.divergence import format_place
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escaped
 
@@ -78,7 +78,7 @@ def describe_finding(finding: Drift | Nondeterministic) -> str:
     """Return what the latest run of a cell has shown, before all its runs are made."""
     match finding:
         case Drift():
-            return f"run 1 differs from the golden at {where(finding.divergence)}"
+            return f"run 1 differs from the golden at {format_place(finding.divergence)}"
         case Nondeterministic():
             return _differing(finding)
         case _:
@@ -141,7 +141,7 @@ def describe_control(control: ControlReport) -> str:
     changed = f"seed {contrast.varied.seed}" if seed else "another prompt"
     sampler = contrast.cell.sampler
     heat = f" at temperature {sampler.temperature:g}" if sampler in HEATS else ""
-    return f"{changed}{heat} changes the output at {where(control.divergence)}"
+    return f"{changed}{heat} changes the output at {format_place(control.divergence)}"
 
 
 def describe_former(cells: Sequence[CellReport]) -> str | None:
@@ -156,7 +156,7 @@ def describe_former(cells: Sequence[CellReport]) -> str | None:
         return None
     if not parted:
         return "identical to the golden up to the shorter length, despite the new definition"
-    place = where(min(parted, key=lambda each: (each.place is Place.OUTPUT, each.position)))
+    place = format_place(min(parted, key=lambda each: (each.place is Place.OUTPUT, each.position)))
     if len(former) == 1:
         return f"diverge from the golden at {place}"
     return f"{len(parted)} of {len(former)} cells diverge from their golden, first at {place}"
@@ -198,11 +198,11 @@ def _matching(runs: int) -> str:
 
 
 def _differing(verdict: Nondeterministic) -> str:
-    return f"{describe_run(verdict)} differs from run 1 at {where(verdict.divergence)}"
+    return f"{describe_run(verdict)} differs from run 1 at {format_place(verdict.divergence)}"
 
 
 def _drifting(verdict: Drift, runs: int) -> str:
-    place = f"from the golden at {where(verdict.divergence)}"
+    place = f"from the golden at {format_place(verdict.divergence)}"
     if runs == 1:
         return f"1 run diverges {place}"
     return f"{runs} identical runs, but they diverge {place}"

@@ -14,7 +14,7 @@ from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.logprobs import logprob_findings
-from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, whole_notes
+from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding, token_findings
 from repro_gate.reports.findings.wording import command_label
 from repro_gate.reports.text import escape
@@ -23,11 +23,11 @@ from repro_gate.reports.text.escape import Line, given
 LineOf: TypeAlias = Callable[[CellReport], tuple[str, int] | None]
 """The file of a cell's golden, as the workspace names it, and the line at which it drifted."""
 
-_MOST: Final = 10
+_MAX_ANNOTATIONS: Final = 10
 _FIRST: Final = {"error": 1, "warning": 3, "notice": 3}
 """What is kept for what a step says before the result is known; the runner counts both together."""
-_LONGEST_TITLE: Final = 120
-_LONGEST_MESSAGE: Final = 1_300
+_MAX_TITLE_LENGTH: Final = 120
+_MAX_MESSAGE_LENGTH: Final = 1_300
 """Each character may become three, as `%25`."""
 _DATA: Final = {"%": "%25", "\r": "%0D", "\n": "%0A", "##[": r"#\x23["}
 _PROPERTY: Final = {**_DATA, ":": "%3A", ",": "%2C"}
@@ -58,11 +58,11 @@ def render_annotations(
         line_of: where the golden of a drifted cell is to be seen.
         first: what else is to be said, and comes before all others of its level.
     """
-    most = {level: _MOST - kept for level, kept in _FIRST.items()}
+    most = {level: _MAX_ANNOTATIONS - kept for level, kept in _FIRST.items()}
     return _render([*first, *_annotations(evidence, line_of)], most)
 
 
-def render_said(said: Sequence[Annotation]) -> str:
+def render_early_annotations(said: Sequence[Annotation]) -> str:
     """Return the commands for these few annotations.
 
     With those of a result, said later, there are no more of any level than the runner takes.
@@ -97,10 +97,10 @@ def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
     yield from (_of_finding(finding, line_of) for finding in token_findings(report))
     for part in report.logprobs:
         yield from (_of_finding(finding, line_of) for finding in logprob_findings(part, report))
-        yield from map(_of_note, (*whole_notes(part), *logprob_notes(part)))
+        yield from map(_of_note, (*suite_test_notes(part), *logprob_notes(part)))
     yield from map(_of_note, check_notes(report))
     if decide(report) is Outcome.INCONCLUSIVE or report.interrupted:
-        said = summary.outcome_words(report)
+        said = summary.explain_outcome(report)
         yield Annotation(level="warning", title="Not everything was measured", message=said)
 
 
@@ -143,11 +143,11 @@ def _command(annotation: Annotation) -> str:
     if annotation.place is not None:
         file, line = annotation.place
         properties = {"file": escape.one_line(file), "line": str(line)}
-    properties["title"] = escape.clipped(annotation.title, _LONGEST_TITLE)
+    properties["title"] = escape.clipped(annotation.title, _MAX_TITLE_LENGTH)
     named = ",".join(f"{name}={_escaped(text, _PROPERTY)}" for name, text in properties.items())
     message = "\n".join(map(escape.one_line, annotation.message.split("\n")))
-    if len(message) > _LONGEST_MESSAGE:
-        message = f"{message[: _LONGEST_MESSAGE - 1]}\N{HORIZONTAL ELLIPSIS}"
+    if len(message) > _MAX_MESSAGE_LENGTH:
+        message = f"{message[: _MAX_MESSAGE_LENGTH - 1]}\N{HORIZONTAL ELLIPSIS}"
     return f"::{annotation.level} {named}::{_escaped(message, _DATA)}\n"
 
 

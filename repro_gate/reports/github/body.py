@@ -8,8 +8,8 @@ from repro_gate.core.ci import CiRun
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Drift, Unrecorded
 from repro_gate.reports.findings import summary
-from repro_gate.reports.findings.notes import check_notes, logprob_notes, whole_notes
-from repro_gate.reports.findings.tokens import accepting_all, accepting_by_model
+from repro_gate.reports.findings.notes import check_notes, logprob_notes, suite_test_notes
+from repro_gate.reports.findings.tokens import accept_all_command, accept_commands_by_model
 from repro_gate.reports.github.fit import Piece, utf16_units
 from repro_gate.reports.github.links import download_command
 from repro_gate.reports.github.sections import (
@@ -29,16 +29,16 @@ from repro_gate.reports.text.markdown import Block, code, fence, folded, joined,
 
 _OPEN: Final = 2
 """Findings of each gate that are not folded: what a reviewer can take in at a glance."""
-_MOST_SECTIONS: Final = 20
+_MAX_SECTIONS: Final = 20
 """Findings of each gate that are told in full: more of them say no more."""
 _FEW: Final = 5
 """Findings that are accepted one by one."""
-_LONGEST_LIST: Final = 24_000
+_MAX_LIST_LENGTH: Final = 24_000
 """In UTF-16 units; it leaves room for all else in a comment."""
-_MOST_SUITES: Final = 10
-_MOST_MODELS: Final = 30
-_MOST_PROFILES: Final = 4
-_LONGEST_NAME: Final = 100
+_MAX_SUITES: Final = 10
+_MAX_MODELS: Final = 30
+_MAX_PROFILES: Final = 4
+_MAX_NAME_LENGTH: Final = 100
 _THERE: Final = (
     "On a machine with another profile, download the report and accept the observed goldens:"
 )
@@ -53,17 +53,17 @@ _FORK: Final = (
 )
 
 
-def passed_pieces(report: GateReport) -> Iterator[Piece]:
+def passed_sections(report: GateReport) -> Iterator[Piece]:
     """Yield what a pass rests on."""
     yield Piece(name="the suites", block=_suites(report))
     if report.notes:
         yield Piece(name="notes", block=joined([*note_blocks(check_notes(report))]))
     for part in report.logprobs:
-        for note in (*whole_notes(part), *logprob_notes(part)):
+        for note in (*suite_test_notes(part), *logprob_notes(part)):
             yield Piece(name="notes", block=[f"**Note**: {note.claim}."])
 
 
-def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
+def finding_sections(report: GateReport, run: CiRun) -> Iterator[Piece]:
     """Yield the findings, with what they have in common before them and the rest after them.
 
     What shows the whole of many findings goes before the single ones, which it may leave no room.
@@ -79,9 +79,9 @@ def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
         yield Piece(block=section.open())
     yield from _accepting(report, run, _acceptable(tokens))
     yield from _overview(report)
-    for section in (*tokens[_OPEN:_MOST_SECTIONS], *hosted[_OPEN:_MOST_SECTIONS]):
+    for section in (*tokens[_OPEN:_MAX_SECTIONS], *hosted[_OPEN:_MAX_SECTIONS]):
         yield Piece(block=section.folded())
-    more = [*tokens[_MOST_SECTIONS:], *hosted[_MOST_SECTIONS:]]
+    more = [*tokens[_MAX_SECTIONS:], *hosted[_MAX_SECTIONS:]]
     if more:
         yield Piece(block=_list(more), findings=len(more))
     yield from _rest(report)
@@ -90,10 +90,10 @@ def finding_pieces(report: GateReport, run: CiRun) -> Iterator[Piece]:
 def _suites(report: GateReport) -> Block:
     lines = [f"- {_token_words(report)}"] if summary.has_tokens(report) else []
     lines += [
-        f"- {code(clipped(part.suite, _LONGEST_NAME))}: {part_line(part, report)}"
-        for part in report.logprobs[:_MOST_SUITES]
+        f"- {code(clipped(part.suite, _MAX_NAME_LENGTH))}: {part_line(part, report)}"
+        for part in report.logprobs[:_MAX_SUITES]
     ]
-    more = len(report.logprobs) - _MOST_SUITES
+    more = len(report.logprobs) - _MAX_SUITES
     return [*lines, f"- and {more} more suites"] if more > 0 else lines
 
 
@@ -101,14 +101,14 @@ def _token_words(report: GateReport) -> str:
     cells = report.cells
     if not cells:
         return "Tokens: no cell was checked."
-    said = f"{summary.run_words(cells)}, {summary.repetition_words(cells)}"
-    return f"Tokens: {said}; {summary.control_words(report)}."
+    said = f"{summary.format_runs(cells)}, {summary.format_repetition(cells)}"
+    return f"Tokens: {said}; {summary.format_controls(report)}."
 
 
 def _list(sections: Sequence[Section]) -> Block:
     """Return findings as no more than their names, as many as can be of use."""
     lines: list[str] = []
-    room = _LONGEST_LIST
+    room = _MAX_LIST_LENGTH
     for section in sections:
         room -= utf16_units(section.line) + 1
         if room < 0:
@@ -133,7 +133,7 @@ def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Piec
     if acceptable > _FEW:
         yield Piece(name="how to accept all", block=_accepting_all(report, new))
     else:
-        for cells, command in accepting_by_model(report):
+        for cells, command in accept_commands_by_model(report):
             note = f"# accept all {len(cells)} cells of this model that drifted or have no golden"
             yield Piece(name="how to accept all of a model", block=fence([note, command], "sh"))
     profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
@@ -148,7 +148,7 @@ def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Piec
 
 def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
     cells = f"# accept all {len(new)} cells that drifted or have no golden"
-    return fence([cells, accepting_all(report)], "sh")
+    return fence([cells, accept_all_command(report)], "sh")
 
 
 def _accepting_elsewhere(report: GateReport, run: CiRun, profiles: Sequence[str]) -> Block:
@@ -169,8 +169,8 @@ def _folder(run: CiRun) -> str:
 
 
 def _profiles(profiles: Collection[str]) -> str:
-    told = [code(clipped(each, _LONGEST_NAME)) for each in islice(profiles, _MOST_PROFILES)]
-    more = len(profiles) - _MOST_PROFILES
+    told = [code(clipped(each, _MAX_NAME_LENGTH)) for each in islice(profiles, _MAX_PROFILES)]
+    more = len(profiles) - _MAX_PROFILES
     return ", ".join([*told, *([f"{more} more"] if more > 0 else [])])
 
 
@@ -192,7 +192,7 @@ def _rest(report: GateReport) -> Iterator[Piece]:
         yield _folded("Notes", note_blocks(check_notes(report)))
     for part in report.logprobs:
         blocks = [
-            [f"Suite {code(clipped(part.suite, _LONGEST_NAME))}."],
+            [f"Suite {code(clipped(part.suite, _MAX_NAME_LENGTH))}."],
             *chain(note_blocks(logprob_notes(part)), suite_blocks(part)),
         ]
         yield _folded("Log-probabilities", blocks)
@@ -207,13 +207,13 @@ def _models(report: GateReport) -> Iterator[Block]:
     models = summary.by_model(report)
     rows = [
         [
-            code(clipped(model, _LONGEST_NAME)),
+            code(clipped(model, _MAX_NAME_LENGTH)),
             _profiles(dict.fromkeys(cell.profile or "?" for cell in cells)),
-            summary.run_words(cells),
-            summary.agreement_words(cells),
+            summary.format_runs(cells),
+            summary.format_agreement(cells),
         ]
-        for model, cells in islice(models.items(), _MOST_MODELS)
+        for model, cells in islice(models.items(), _MAX_MODELS)
     ]
     yield table(["model", "profile", "runs", "result"], rows)
-    if len(models) > _MOST_MODELS:
-        yield [f"and {len(models) - _MOST_MODELS} more."]
+    if len(models) > _MAX_MODELS:
+        yield [f"and {len(models) - _MAX_MODELS} more."]

@@ -11,15 +11,15 @@ from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import CommentState, Marker
 from repro_gate.core.evidence import Evidence, Finished
 from repro_gate.reports.github.fit import Frame, fill, utf16_units
-from repro_gate.reports.github.headline import telling_of
-from repro_gate.reports.github.links import artifact_link, commit_link, run_words
+from repro_gate.reports.github.headline import headline_of
+from repro_gate.reports.github.links import artifact_link, commit_link, run_label
 from repro_gate.reports.github.state import state_of
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.markdown import Block, code, document
 
 LIMIT: Final = 65_000
 """In UTF-16 units, of which GitHub takes 65,536; each is at most 3 bytes of its 262,144."""
-_LONGEST_VERSION: Final = 40
+_MAX_VERSION_LENGTH: Final = 40
 
 
 def render_running(*, marker: Marker, run: CiRun) -> str:
@@ -27,7 +27,7 @@ def render_running(*, marker: Marker, run: CiRun) -> str:
     title = f"### ⏳ A check is running at {commit_link(run)}"
     note = "Earlier results no longer apply; the new result will appear here."
     marker = replace(marker, state=CommentState.RUNNING)
-    return document([[str(marker)], [title], [note], _foot([run_words(run)], marker)])
+    return document([[str(marker)], [title], [note], _foot([run_label(run)], marker)])
 
 
 def render_comment(
@@ -48,16 +48,16 @@ def render_comment(
         limit: in UTF-16 units, at least 2,000.
     """
     marker = replace(marker, state=state_of(evidence, run))
-    told = telling_of(evidence, run, was_found=marker.found)
+    told = headline_of(evidence, run, was_found=marker.found)
     frame = Frame(
         head=[[str(marker)], [f"### {told.title}"], told.lead],
-        cut=lambda left_out: cut_words(left_out, run, artifact_url),
+        cut=lambda left_out: omission_notice(left_out, run, artifact_url),
         foot=_foot(sources(evidence, run, artifact_url), marker),
     )
     return fill(frame, told.pieces, limit=limit, size=utf16_units)
 
 
-def cut_words(left_out: str, run: CiRun, artifact_url: str | None) -> Block:
+def omission_notice(left_out: str, run: CiRun, artifact_url: str | None) -> Block:
     """Return the notice of what there was no room for, and where it is."""
     full = "full report"
     full = f"{full} of the run" if artifact_url is None else artifact_link(artifact_url, run, full)
@@ -66,11 +66,11 @@ def cut_words(left_out: str, run: CiRun, artifact_url: str | None) -> Block:
 
 def sources(evidence: Evidence | None, run: CiRun, artifact_url: str | None) -> Iterator[str]:
     """Yield where all of it can be read, and what made it."""
-    yield run_words(run)
+    yield run_label(run)
     if artifact_url is not None:
         yield artifact_link(artifact_url, run, "full report")
     if isinstance(evidence, Finished):
-        yield f"repro-gate {code(clipped(evidence.report.tool_version, _LONGEST_VERSION))}"
+        yield f"repro-gate {code(clipped(evidence.report.tool_version, _MAX_VERSION_LENGTH))}"
 
 
 def _foot(told: Iterator[str] | Sequence[str], marker: Marker) -> Block:

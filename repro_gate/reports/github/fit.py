@@ -8,7 +8,7 @@ from repro_gate.reports.text.markdown import Block, document
 
 Size = Callable[[str], int]
 
-SMALLEST = 2_000
+MIN_LIMIT = 2_000
 """A title, a notice and a footer fit into it, whatever they hold."""
 
 
@@ -49,8 +49,8 @@ def fill(frame: Frame, pieces: Sequence[Piece], *, limit: int, size: Size) -> st
     Raises:
         ValueError: the limit is too small for any frame.
     """
-    if limit < SMALLEST:
-        raise ValueError(f"the limit must be at least {SMALLEST}, got {limit}")
+    if limit < MIN_LIMIT:
+        raise ValueError(f"the limit must be at least {MIN_LIMIT}, got {limit}")
     whole = _text(frame, pieces, shown=range(len(pieces)))
     if size(whole) <= limit:
         return whole

@@ -9,10 +9,10 @@ from repro_gate.core.comments import CommentState
 from repro_gate.core.evidence import Evidence, Finished
 from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import GateReport
-from repro_gate.reports.github.body import finding_pieces, passed_pieces
+from repro_gate.reports.github.body import finding_sections, passed_sections
 from repro_gate.reports.github.fit import Piece
 from repro_gate.reports.github.links import commit_link, run_link
-from repro_gate.reports.github.state import broken_blocks, broken_words, state_of, tally
+from repro_gate.reports.github.state import explain_no_verdict, no_verdict_blocks, state_of, tally
 from repro_gate.reports.text.markdown import Block, mark
 
 _NONE: Final = "⛔"
@@ -25,7 +25,7 @@ _PARTIAL: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class Headline:
     """A result in words."""
 
     title: str
@@ -34,7 +34,7 @@ class Telling:
     pieces: Sequence[Piece]
 
 
-def telling_of(evidence: Evidence | None, run: CiRun, *, was_found: bool) -> Telling:
+def headline_of(evidence: Evidence | None, run: CiRun, *, was_found: bool) -> Headline:
     """Return what is to be said.
 
     Args:
@@ -44,31 +44,31 @@ def telling_of(evidence: Evidence | None, run: CiRun, *, was_found: bool) -> Tel
     """
     if isinstance(evidence, Finished) and state_of(evidence, run) is not CommentState.BROKEN:
         return _of_report(evidence.report, run, was_found=was_found)
-    title = f"{_NONE} No verdict: {broken_words(evidence, run)}, at {commit_link(run)}"
-    return Telling(title=title, lead=(), pieces=list(_of_none(evidence, run)))
+    title = f"{_NONE} No verdict: {explain_no_verdict(evidence, run)}, at {commit_link(run)}"
+    return Headline(title=title, lead=(), pieces=list(_of_none(evidence, run)))
 
 
-def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Telling:
+def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Headline:
     outcome = decide(report)
     match outcome:
         case Outcome.PASSED:
             word = "Fixed" if was_found else "Passed"
             said = _FIXED if was_found else _PASSED
-            pieces = passed_pieces(report)
+            pieces = passed_sections(report)
         case Outcome.FAILED:
-            word, said, pieces = "Failed", "", finding_pieces(report, run)
+            word, said, pieces = "Failed", "", finding_sections(report, run)
         case Outcome.INCONCLUSIVE:
-            word, said, pieces = "Inconclusive", _UNKNOWN, finding_pieces(report, run)
+            word, said, pieces = "Inconclusive", _UNKNOWN, finding_sections(report, run)
         case _:
             assert_never(outcome)
     said = _PARTIAL if report.interrupted else said
     first = [Piece(name="what the verdict means", block=[said])] if said else []
     title = f"{mark(outcome)} {word} at {commit_link(run)}"
-    return Telling(title=title, lead=[f"{tally(report)}."], pieces=[*first, *pieces])
+    return Headline(title=title, lead=[f"{tally(report)}."], pieces=[*first, *pieces])
 
 
 def _of_none(evidence: Evidence | None, run: CiRun) -> Iterator[Piece]:
-    for block in broken_blocks(evidence, run):
+    for block in no_verdict_blocks(evidence, run):
         yield Piece(name="message of the check", block=block)
     log = run_link(run, "log of the run")
     yield Piece(name="where to look", block=[f"Earlier results no longer apply. See the {log}."])

@@ -6,10 +6,10 @@ from typing import Final
 from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import CommentState
 from repro_gate.core.evidence import Evidence, Finished
-from repro_gate.reports.github.comment import cut_words, sources
+from repro_gate.reports.github.comment import omission_notice, sources
 from repro_gate.reports.github.fit import Frame, fill, utf8_bytes
-from repro_gate.reports.github.headline import telling_of
-from repro_gate.reports.github.links import commit_link, run_words
+from repro_gate.reports.github.headline import headline_of
+from repro_gate.reports.github.links import commit_link, run_label
 from repro_gate.reports.github.state import state_of
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.text.escape import clipped
@@ -17,7 +17,7 @@ from repro_gate.reports.text.markdown import Block, code, document
 
 LIMIT: Final = 1_000_000
 """In bytes, of which GitHub takes 1,048,576; of a longer summary it shows nothing."""
-_LONGEST_NOTE: Final = 200
+_MAX_NOTE_LENGTH: Final = 200
 
 
 def render_job_summary(
@@ -36,11 +36,11 @@ def render_job_summary(
         whole = document([*noted, [render_markdown(evidence.report).removesuffix("\n")]])
         if utf8_bytes(whole) <= limit:
             return whole
-    told = telling_of(evidence, run, was_found=False)
+    told = headline_of(evidence, run, was_found=False)
     foot = " · ".join(sources(evidence, run, None))
     frame = Frame(
         head=[*noted, [f"# {told.title}"], told.lead],
-        cut=lambda left_out: cut_words(left_out, run, None),
+        cut=lambda left_out: omission_notice(left_out, run, None),
         foot=[f"<sub>{foot}</sub>"],
     )
     return fill(frame, told.pieces, limit=limit, size=utf8_bytes)
@@ -48,6 +48,6 @@ def render_job_summary(
 
 def _notes(run: CiRun, note: str | None) -> Iterator[Block]:
     if note is not None:
-        yield [f"**Note**: {code(clipped(note, _LONGEST_NOTE))}"]
+        yield [f"**Note**: {code(clipped(note, _MAX_NOTE_LENGTH))}"]
     if run.is_of_another:
-        yield [f"This is the result of another run, at {commit_link(run)}: {run_words(run)}."]
+        yield [f"This is the result of another run, at {commit_link(run)}: {run_label(run)}."]

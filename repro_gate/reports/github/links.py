@@ -17,7 +17,7 @@ _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]{1,300}")
 _PUBLIC_HOST: Final = "github.com"
 _SHORT: Final = 7
-_LONGEST: Final = 60
+_MAX_LENGTH: Final = 60
 """Of what stands in the place of a link."""
 
 
@@ -25,7 +25,7 @@ def commit_link(run: CiRun) -> str:
     """Return the commit that was checked, linked to what it changes."""
     sha = run.head_sha
     if not _SHA.fullmatch(sha):
-        return code(clipped(sha, _LONGEST))
+        return code(clipped(sha, _MAX_LENGTH))
     is_known = _url(run) is not None
     url = f"{run.server_url}/{run.repository}/commit/{sha}" if is_known else None
     return _link(code(sha[:_SHORT]), url)
@@ -36,12 +36,12 @@ def run_link(run: CiRun, words: str) -> str:
     return _link(words, _url(run))
 
 
-def run_words(run: CiRun) -> str:
+def run_label(run: CiRun) -> str:
     """Return which attempt of which run it is, linked to it."""
     attempt = "" if run.id.attempt == 1 else f", attempt {run.id.attempt}"
     if _url(run) is not None:
         return run_link(run, f"Run {run.id.run}{attempt}")
-    return f"Run {run.id.run}{attempt} of {code(clipped(run.repository, _LONGEST))}"
+    return f"Run {run.id.run}{attempt} of {code(clipped(run.repository, _MAX_LENGTH))}"
 
 
 def artifact_link(url: str, run: CiRun, words: str) -> str:
@@ -50,7 +50,7 @@ def artifact_link(url: str, run: CiRun, words: str) -> str:
     is_ours = _SERVER.fullmatch(run.server_url) and url.startswith(server)
     if is_ours and _PATH.fullmatch(url.removeprefix(server)):
         return _link(words, url)
-    return f"{words} ({code(clipped(url, _LONGEST))})"
+    return f"{words} ({code(clipped(url, _MAX_LENGTH))})"
 
 
 def download_command(run: CiRun, artifact: str, folder: str) -> str:

@@ -12,7 +12,12 @@ from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
 from repro_gate.core.tokens import Token
 from repro_gate.core.verdicts import Drift
-from repro_gate.reports.findings.divergence import Explanation, margin_words, token_diff, where
+from repro_gate.reports.findings.divergence import (
+    Explanation,
+    format_margin,
+    format_place,
+    token_diff,
+)
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, is_unknown, token_findings
 from repro_gate.reports.findings.wording import command_label
@@ -20,9 +25,9 @@ from repro_gate.reports.markdown_findings import changes_since
 from repro_gate.reports.text.escape import Escaped, Line, clipped
 from repro_gate.reports.text.markdown import Block, code, fence, folded, joined, mark, table
 
-_MOST_CHANGES: Final = 8
+_MAX_CHANGES: Final = 8
 _MAX_FACT_NAME: Final = 60
-_LONGEST_VALUE: Final = 80
+_MAX_VALUE_LENGTH: Final = 80
 _DIGEST = re.compile(r"[0-9a-f]{40,128}")
 _SHORT_DIGEST: Final = 12
 
@@ -62,8 +67,8 @@ def shared_block(shared: SharedChanges) -> Iterator[Block]:
 def changes_table(recorded: str, changes: Sequence[FactChange]) -> Block:
     """Return what is not as it was, the likeliest causes first, as much as a glance can hold."""
     rows = [[code(clipped(change.name, _MAX_FACT_NAME)), *_sides(change)] for change in changes]
-    kept = table(["fact", recorded, "now"], rows[:_MOST_CHANGES])
-    more = len(rows) - _MOST_CHANGES
+    kept = table(["fact", recorded, "now"], rows[:_MAX_CHANGES])
+    more = len(rows) - _MAX_CHANGES
     return [*kept, "", f"and {more} more."] if more > 0 else kept
 
 
@@ -80,17 +85,17 @@ def _sides(change: FactChange) -> list[str]:
         all(side is not None and _DIGEST.fullmatch(side) for side in sides)
         and len({side[:_SHORT_DIGEST] for side in sides if side is not None}) > 1
     )
-    longest = _SHORT_DIGEST + 1 if is_short else _LONGEST_VALUE
+    longest = _SHORT_DIGEST + 1 if is_short else _MAX_VALUE_LENGTH
     return ["(not reported)" if side is None else code(clipped(side, longest)) for side in sides]
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
-_LONGEST_NAME: Final = 150
-_LONGEST_WORDS: Final = 400
-_LONGEST_LINE: Final = 200
-_MOST_LINES: Final = 40
-_MOST_IDS: Final = 6
-_MOST_IDS_OF_LINE: Final = 2
+_MAX_NAME_LENGTH: Final = 150
+_MAX_WORDS_LENGTH: Final = 400
+_MAX_LINE_LENGTH: Final = 200
+_MAX_LINES: Final = 40
+_MAX_IDS: Final = 6
+_MAX_IDS_IN_LINE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +114,15 @@ class Section:
     def line(self) -> str:
         """Return the finding as a line of foreign text, for where there is no room for more."""
         if not self.is_count:
-            return f"{self.word}: {clipped(self.subject, _LONGEST_NAME)}"
-        told = [clipped(each, _LONGEST_NAME) for each in self.ids[:_MOST_IDS_OF_LINE]]
-        more = len(self.ids) - _MOST_IDS_OF_LINE
+            return f"{self.word}: {clipped(self.subject, _MAX_NAME_LENGTH)}"
+        told = [clipped(each, _MAX_NAME_LENGTH) for each in self.ids[:_MAX_IDS_IN_LINE]]
+        more = len(self.ids) - _MAX_IDS_IN_LINE
         rest = [f"and {more} more"] if more > 0 else []
         return f"{self.word}: {self.subject}: {', '.join([*told, *rest])}"
 
     def open(self) -> Block:
         """Return the finding under a heading."""
-        subject = self.subject if self.is_count else code(clipped(self.subject, _LONGEST_NAME))
+        subject = self.subject if self.is_count else code(clipped(self.subject, _MAX_NAME_LENGTH))
         heading = f"#### {mark(self.outcome)} {self.word}: {subject}"
         return joined([[heading], *self.blocks])
 
@@ -126,7 +131,7 @@ class Section:
         line = f"{mark(self.outcome)} {self.word}"
         if self.is_count:
             return folded(f"{line}: {self.subject}", self.blocks)
-        name = clipped(self.subject, _LONGEST_NAME)
+        name = clipped(self.subject, _MAX_NAME_LENGTH)
         # The line is HTML, in which no more than an id of a matrix can mean nothing.
         if _PLAIN.fullmatch(name):
             return folded(f"{line}: <code>{name}</code>", self.blocks)
@@ -164,7 +169,7 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
     claim, reason = finding.description.claim, finding.description.reason
     yield [f"{claim[0].upper()}{claim[1:]}."]
     if reason is not None:
-        yield [f"Reason: {code(clipped(reason, _LONGEST_WORDS))}"]
+        yield [f"Reason: {code(clipped(reason, _MAX_WORDS_LENGTH))}"]
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
     yield _ids(finding.listed)
@@ -172,12 +177,12 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
         yield _figures(finding.lines)
     else:
         diff = _diff(finding.explanation)
-        yield fence((clipped(line, _LONGEST_LINE) for line in diff), "diff")
+        yield fence((clipped(line, _MAX_LINE_LENGTH) for line in diff), "diff")
     if not shared.of(finding.recorded):
         yield from changes_since(finding, changes_table)
     yield [finding.advice]
     if finding.description.remedy is not None:
-        yield [f"Remedy: {code(clipped(finding.description.remedy, _LONGEST_WORDS))}"]
+        yield [f"Remedy: {code(clipped(finding.description.remedy, _MAX_WORDS_LENGTH))}"]
     yield _commands(finding)
 
 
@@ -189,9 +194,9 @@ def _diff(explanation: Explanation) -> Iterator[str]:
     observed = explanation.observed_continuation if explanation.observed else None
     yield f"--- {explanation.expected_by:<{width}}  {_said(expected, divergence.expected)}"
     yield f"+++ {explanation.observed_by:<{width}}  {_said(observed, divergence.observed)}"
-    margin = margin_words(explanation)
+    margin = format_margin(explanation)
     told = "" if margin is None else f", margin {margin}"
-    yield f"@@ {where(divergence)}{told} @@"
+    yield f"@@ {format_place(divergence)}{told} @@"
     yield from token_diff(explanation)
 
 
@@ -203,8 +208,8 @@ def _said(continuation: str | None, token: Token | None) -> str:
 
 
 def _ids(ids: Sequence[str]) -> Block:
-    told = [f"- {code(clipped(each, _LONGEST_NAME))}" for each in ids[:_MOST_IDS]]
-    more = len(ids) - _MOST_IDS
+    told = [f"- {code(clipped(each, _MAX_NAME_LENGTH))}" for each in ids[:_MAX_IDS]]
+    more = len(ids) - _MAX_IDS
     return [*told, f"- and {more} more"] if more > 0 else told
 
 
@@ -212,10 +217,10 @@ def _figures(lines: Sequence[Line]) -> Block:
     if not lines:
         return ()
     width = max(len(label) for label, _ in lines)
-    told = [f"{label:<{width}}  {text}" for label, text in lines[:_MOST_LINES]]
-    more = len(lines) - _MOST_LINES
+    told = [f"{label:<{width}}  {text}" for label, text in lines[:_MAX_LINES]]
+    more = len(lines) - _MAX_LINES
     told += [f"and {more} more lines"] if more > 0 else []
-    return fence((clipped(line, _LONGEST_LINE) for line in told), "text")
+    return fence((clipped(line, _MAX_LINE_LENGTH) for line in told), "text")
 
 
 def _commands(finding: Finding) -> Block:

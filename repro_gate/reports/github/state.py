@@ -100,9 +100,9 @@ def _state_of_report(report: GateReport) -> CommentState:
             assert_never(outcome)
 
 
-_MOST_LINES: Final = 30
-_LONGEST_LINE: Final = 300
-_LONGEST_REMEDY: Final = 400
+_MAX_LINES: Final = 30
+_MAX_LINE_LENGTH: Final = 300
+_MAX_REMEDY_LENGTH: Final = 400
 _DOWNLOAD: Final = (
     "Check the artifact download step of the commenting workflow: it needs the "
     "permission `actions: read` and the name of the artifact. Artifacts expire."
@@ -115,7 +115,7 @@ _REASONS: Final = {
 }
 
 
-def broken_words(evidence: Evidence | None, run: CiRun) -> str:
+def explain_no_verdict(evidence: Evidence | None, run: CiRun) -> str:
     """Return why there is no verdict, in our own words."""
     match evidence:
         case None if _is_lost(run):
@@ -133,7 +133,7 @@ def broken_words(evidence: Evidence | None, run: CiRun) -> str:
             assert_never(evidence)
 
 
-def broken_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
+def no_verdict_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
     """Yield what happened, and what to do."""
     match evidence:
         case None:
@@ -174,8 +174,8 @@ def _conclusion(run: CiRun) -> str:
 
 def _unfinished(evidence: Unfinished) -> Iterator[Block]:
     yield [f"The check ended with exit code {evidence.exit_code} and this message:"]
-    lines = [clipped(line, _LONGEST_LINE) for line in evidence.message.splitlines()]
-    more = len(lines) - _MOST_LINES
-    yield fence([*lines[:_MOST_LINES], *([f"and {more} more lines"] if more > 0 else [])], "text")
+    lines = [clipped(line, _MAX_LINE_LENGTH) for line in evidence.message.splitlines()]
+    more = len(lines) - _MAX_LINES
+    yield fence([*lines[:_MAX_LINES], *([f"and {more} more lines"] if more > 0 else [])], "text")
     if evidence.remedy is not None:
-        yield [f"Remedy: {code(clipped(evidence.remedy, _LONGEST_REMEDY))}"]
+        yield [f"Remedy: {code(clipped(evidence.remedy, _MAX_REMEDY_LENGTH))}"]

@@ -15,7 +15,7 @@ Line: TypeAlias = tuple[str, Escaped]
 Spell: TypeAlias = Callable[[str], str]
 """Makes untrusted text safe for one kind of report."""
 
-MAX_MESSAGE: Final = 1000
+MAX_MESSAGE_LENGTH: Final = 1000
 """A longer one is an engine out of control, and would push the verdicts out of sight."""
 _MAX_LISTED: Final = 5
 """Ids, tokens or changed facts in one block; the files have all of them."""
@@ -39,10 +39,10 @@ def log_line(text: str) -> Escaped:
 
 def message(text: str) -> Escaped:
     """Return a reason or a remedy as one line of bounded length."""
-    if len(text) <= MAX_MESSAGE:
+    if len(text) <= MAX_MESSAGE_LENGTH:
         return one_line(text)
-    more = len(text) - MAX_MESSAGE
-    return one_line(f"{text[:MAX_MESSAGE]}... and {more} more characters")
+    more = len(text) - MAX_MESSAGE_LENGTH
+    return one_line(f"{text[:MAX_MESSAGE_LENGTH]}... and {more} more characters")
 
 
 def clipped(text: str, longest: int) -> Escaped:
@@ -53,7 +53,7 @@ def clipped(text: str, longest: int) -> Escaped:
     return Escaped(f"{line[: longest - 1]}\N{HORIZONTAL ELLIPSIS}")
 
 
-def escaped_lines(lines: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
+def escape_lines(lines: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
     """Escape the texts of labelled lines."""
     return tuple((label, one_line(text)) for label, text in lines)
 

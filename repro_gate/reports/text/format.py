@@ -3,8 +3,8 @@
 import math
 
 _UNKNOWN = "not known"
-_SMALLEST_FIXED = 0.0001
-_LARGEST_FIXED = 1_000_000
+_MIN_FIXED = 0.0001
+_MAX_FIXED = 1_000_000
 
 
 def plural(count: int, noun: str) -> str:
@@ -16,7 +16,7 @@ def nats(value: float) -> str:
     """Return a log-probability, or a difference of two; the unit is left to the sentence."""
     if not math.isfinite(value):
         return _UNKNOWN
-    if value and not _SMALLEST_FIXED <= abs(value) < _LARGEST_FIXED:
+    if value and not _MIN_FIXED <= abs(value) < _MAX_FIXED:
         return f"{value:.2g}"
     return f"{value + 0.0:.4f}"
 

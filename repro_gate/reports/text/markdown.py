@@ -17,7 +17,7 @@ Block: TypeAlias = Sequence[str]
 _BACKTICKS = re.compile(r"`+")
 _LONG_RUN = re.compile(r"`{9,}")
 _BAR = re.compile(r"(\\?)\|")
-_SHORTEST_FENCE = 3
+_MIN_FENCE = 3
 
 
 def code(text: str) -> str:
@@ -34,7 +34,7 @@ def code(text: str) -> str:
 def fence(lines: Iterable[str], info: str) -> list[str]:
     """Return lines of foreign text as a fenced block that holds all of them."""
     inner = [_inert(line) for line in lines]
-    ticks = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, inner), default=0))
+    ticks = "`" * max(_MIN_FENCE, 1 + max(map(_longest_run, inner), default=0))
     return [f"{ticks}{info}", *inner, ticks]
 
 

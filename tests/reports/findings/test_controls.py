@@ -81,10 +81,10 @@ def test_controls_that_could_not_be_run_are_counted(gate_report: Build) -> None:
     """They are neither a pass nor a finding."""
     shown, lost = control_of(divergence=_DIFFERS), control_of(problem=_LOST)
 
-    assert summary.control_words(gate_report(controls=(shown, lost))) == (
+    assert summary.format_controls(gate_report(controls=(shown, lost))) == (
         "1 of 2 controls could not be run"
     )
-    assert summary.control_words(gate_report(controls=(lost, control_of()))) == (
+    assert summary.format_controls(gate_report(controls=(lost, control_of()))) == (
         "1 of 2 controls did not differ"
     )
 

@@ -57,7 +57,7 @@ def test_local_draws_have_the_time_of_their_engine(logprob_suite_report: Build) 
     report = logprob_suite_report(logprob_cell_report_of(AGREES))
     timed = replace(report, timing=replace(report.timing, engine_s=2.0))
 
-    assert summary.time_words(timed) == "wall 12.500 s, engine 2.000 s"
+    assert summary.format_time(timed) == "wall 12.500 s, engine 2.000 s"
 
 
 def test_suite_of_nothing_in_one_line(logprob_suite_report: Build) -> None:
@@ -67,7 +67,7 @@ def test_suite_of_nothing_in_one_line(logprob_suite_report: Build) -> None:
     assert summary.render_summary(report) == (
         "inconclusive: hosted: nothing was checked; wall 12.500 s"
     )
-    assert logprob_summary.part_words(report.logprobs[0]) == "0 cells: nothing was checked"
+    assert logprob_summary.format_suite(report.logprobs[0]) == "0 cells: nothing was checked"
 
 
 def test_outcome_of_a_pass(gate_report: Build, cell_report: Callable[..., CellReport]) -> None:
@@ -75,7 +75,7 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Callable[..., CellRe
     cells = [logprob_cell_report_of(found, logprob_cell_of()) for found in (AGREES, CHANGED)]
     report = gate_report(cell_report(Match()), logprobs=(logprob_report_of(*cells),))
 
-    assert summary.outcome_words(report) == (
+    assert summary.explain_outcome(report) == (
         "1 cell measured, and all match; "
         "hosted: 2 cells measured, and all agree, 1 with a change too small to count"
     )
@@ -83,14 +83,14 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Callable[..., CellRe
 
 def test_outcome_of_a_pass_without_tokens(logprob_suite_report: Build) -> None:
     """No token cell is said to have matched where none was asked for."""
-    assert summary.outcome_words(logprob_suite_report(logprob_cell_report_of(AGREES))) == (
+    assert summary.explain_outcome(logprob_suite_report(logprob_cell_report_of(AGREES))) == (
         "hosted: 1 cell measured, and all agree"
     )
 
 
 def test_outcome_of_everything_wrong(rich_logprob_report: GateReport) -> None:
     """Every reason against a pass is given."""
-    assert summary.outcome_words(rich_logprob_report) == (
+    assert summary.explain_outcome(rich_logprob_report) == (
         "hosted: 6 of 9 cells with a finding, 1 baseline without a cell, "
         "1 of 9 cells not measured, drift of the whole, 1 of 2 controls did not differ, "
         "1 of 4 sets of weights cannot be used, 1 of 4 sets of weights undetermined"
@@ -101,7 +101,7 @@ def test_outcome_of_what_was_not_measured(logprob_suite_report: Build) -> None:
     """A check that drew nothing never passes."""
     report = logprob_suite_report(unmeasured_of(NO_KEY, logprob_cell_of()))
 
-    assert summary.outcome_words(report) == (
+    assert summary.explain_outcome(report) == (
         "hosted: 1 of 1 cell not measured; nothing was measured"
     )
 
@@ -122,7 +122,7 @@ def test_each_suite_has_its_own_outcome(logprob_gate_report: Build) -> None:
 
 def test_cells_and_orphaned_baselines_are_counted_apart() -> None:
     """A baseline without a cell is no cell."""
-    assert logprob_summary.part_words(rich_logprobs_of()) == (
+    assert logprob_summary.format_suite(rich_logprobs_of()) == (
         "9 cells: 2 agree, 2 drift, 1 outlier, 1 invalid, 2 unrecorded, 1 inconclusive; "
         "1 baseline orphaned"
     )
@@ -130,14 +130,14 @@ def test_cells_and_orphaned_baselines_are_counted_apart() -> None:
 
 def test_controls_that_were_not_run_are_missed() -> None:
     """A suite without a control does not seem to have one."""
-    assert logprob_summary.control_words(logprob_report_of(controls=())) == (
+    assert logprob_summary.format_controls(logprob_report_of(controls=())) == (
         "no control was run, so nothing here shows that this check can fail"
     )
 
 
 def test_controls_that_differ_are_counted() -> None:
     """A control that did what it must is said to have been there."""
-    assert logprob_summary.control_words(logprob_report_of()) == "1 control, all differ"
+    assert logprob_summary.format_controls(logprob_report_of()) == "1 control, all differ"
 
 
 def test_sameness_is_counted_claim_by_claim() -> None:
@@ -146,7 +146,7 @@ def test_sameness_is_counted_claim_by_claim() -> None:
     verdicts.append(Agrees(sameness=Sameness.NOT_SHOWN))
     cells = [logprob_cell_report_of(verdict) for verdict in verdicts]
 
-    assert logprob_summary.sameness_words(logprob_report_of(*cells)) == (
+    assert logprob_summary.format_agreeing(logprob_report_of(*cells)) == (
         "1 identical, 1 equivalent, 2 changed within the tolerance, "
         "1 with no difference found (equivalence was not shown)"
     )
@@ -155,7 +155,7 @@ def test_sameness_is_counted_claim_by_claim() -> None:
 def test_sameness_of_no_cell_is_not_told() -> None:
     """Where none agrees there is nothing to claim."""
     assert (
-        logprob_summary.sameness_words(logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of())))
+        logprob_summary.format_agreeing(logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of())))
         is None
     )
 
@@ -166,7 +166,7 @@ def test_sameness_of_no_cell_is_not_told() -> None:
 )
 def test_policy_in_one_line(outliers: int, words: str) -> None:
     """How many draws repeat the calibration is a count, as the draws are."""
-    assert logprob_summary.policy_words(policy_noise_of(outliers=outliers)) == words
+    assert logprob_summary.format_policy(policy_noise_of(outliers=outliers)) == words
 
 
 def test_agreement_of_each_policy() -> None:
@@ -186,11 +186,11 @@ def test_spending_of_a_local_check() -> None:
     """What costs nothing has no price, and what was not reused is not told."""
     spent = Spending(calls=1, saved=0, reused=0, tokens=1, usd=0.0)
 
-    assert logprob_summary.spending_words(spent) == "1 call (0 saved by stopping early), 1 token"
+    assert logprob_summary.format_cost(spent) == "1 call (0 saved by stopping early), 1 token"
 
 
 def test_spending_of_a_hosted_check() -> None:
     """Calls, what was saved and reused, tokens and the price."""
-    assert logprob_summary.spending_words(logprob_report_of().spending) == (
+    assert logprob_summary.format_cost(logprob_report_of().spending) == (
         "24 calls (36 saved by stopping early, 4 reused), 1200 tokens, 0.0011 USD"
     )

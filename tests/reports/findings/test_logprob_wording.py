@@ -14,11 +14,11 @@ from repro_gate.core.logprob_verdicts import (
     Shifted,
 )
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
-from repro_gate.reports.findings.logprob_evidence import effect_words, logprob_evidence, shift_of
+from repro_gate.reports.findings.logprob_evidence import format_effect, logprob_lines, shift_of
 from repro_gate.reports.findings.logprob_wording import (
+    describe_equivalence,
     describe_logprob_control,
     describe_logprobs,
-    describe_sameness,
 )
 from repro_gate.reports.findings.wording import Description
 from repro_gate.reports.text.escape import one_line
@@ -47,7 +47,7 @@ CHANGE = FactChange(name="answer.model", before="a", after="b")
 )
 def test_sameness_claims_no_more_than_was_shown(sameness: Sameness, claim: str) -> None:
     """A test that finds nothing is not told as equivalence."""
-    assert describe_sameness(sameness) == claim
+    assert describe_equivalence(sameness) == claim
     assert describe_logprobs(logprob_cell_report_of(Agrees(sameness=sameness))).claim == claim
 
 
@@ -94,7 +94,7 @@ def test_drift_says_what_shows_it(evidence: Evidence, claim: str, shown_by: str)
     assert describe_logprobs(cell) == Description(
         claim=f"{claim} significantly and beyond the tolerance", suspects=(CHANGE,)
     )
-    assert logprob_evidence(cell)[0] == (
+    assert logprob_lines(cell)[0] == (
         "evidence",
         f"p = 0.00021 after Holm, by {shown_by}, in two looks",
     )
@@ -103,7 +103,7 @@ def test_drift_says_what_shows_it(evidence: Evidence, claim: str, shown_by: str)
 def test_drift_shows_shift_draws_tokens_and_the_lack_of_suspects() -> None:
     """All that a reader needs to judge a drift stands under it."""
     cell = logprob_cell_report_of(Shifted(effect=effect_of(), provenance=()))
-    lines = logprob_evidence(cell)
+    lines = logprob_lines(cell)
 
     assert [label for label, _ in lines] == [
         *("evidence", "shift", "draws", "draws", "draws", "draws", "token", "changed"),
@@ -121,19 +121,19 @@ def test_drift_of_a_token_names_what_left_its_band() -> None:
     effect = effect_of(
         token, evidence=Evidence.TOKENS, shift=-0.0172, band=0.1, deciding=deciding_of(token)
     )
-    lines = logprob_evidence(logprob_cell_report_of(Shifted(effect=effect, provenance=())))
+    lines = logprob_lines(logprob_cell_report_of(Shifted(effect=effect, provenance=())))
 
     assert [line for line in lines if line[0] != "draws"][1:3] == [
         ("shift", "-0.3467 nats of token 3; its band is 0.1000; the draws are of this token"),
         ("sum", "-0.0172 nats of the sum; the band is 0.1000"),
     ]
-    assert effect_words(effect).startswith("-0.3467 nats of token 3, p = ")
+    assert format_effect(effect).startswith("-0.3467 nats of token 3, p = ")
 
 
 def test_tokens_beyond_the_first_are_counted() -> None:
     """The tokens that moved most are enough at first sight."""
     effect = effect_of(*(token_of(number) for number in range(8)))
-    lines = logprob_evidence(logprob_cell_report_of(Shifted(effect=effect, provenance=(CHANGE,))))
+    lines = logprob_lines(logprob_cell_report_of(Shifted(effect=effect, provenance=(CHANGE,))))
 
     assert [text for label, text in lines if label == "token"][5:] == ["and 3 more"]
 
@@ -141,7 +141,7 @@ def test_tokens_beyond_the_first_are_counted() -> None:
 def test_long_token_is_cut() -> None:
     """A provider that sends a book for a token does not push the verdicts out of sight."""
     effect = effect_of(token_of(data=b"a" * 5000))
-    lines = logprob_evidence(logprob_cell_report_of(Shifted(effect=effect, provenance=(CHANGE,))))
+    lines = logprob_lines(logprob_cell_report_of(Shifted(effect=effect, provenance=(CHANGE,))))
 
     assert "and 4005 more characters" in dict(lines)["token"]
     assert len(dict(lines)["token"]) < 1200
@@ -158,7 +158,7 @@ def test_outlier_is_told_with_its_cause() -> None:
     )
     distance = "114.5000 from the center -42.0000, where up to 3.0000 is expected"
 
-    assert logprob_evidence(cell)[5:] == (
+    assert logprob_lines(cell)[5:] == (
         ("outlier", f"-156.5000 nats, {distance}; redrawn"),
         ("token", '[3] 43 " Paris"  -0.5000 -> -114.5000 nats (-114.0000)'),
         ("request", "req-7"),
@@ -169,7 +169,7 @@ def test_outlier_without_a_request_id_has_no_line_for_it() -> None:
     """Not every provider names its requests."""
     cell = logprob_cell_report_of(OUTLYING, outliers=(outlier_of(""),))
 
-    assert "request" not in dict(logprob_evidence(cell))
+    assert "request" not in dict(logprob_lines(cell))
 
 
 def test_invalid_answer_is_told_with_its_token() -> None:
@@ -177,7 +177,7 @@ def test_invalid_answer_is_told_with_its_token() -> None:
     cell = unmeasured_of(Invalid(reason="no\nvalue", position=2, count=3), logprob_cell_of())
 
     assert describe_logprobs(cell).reason == r"no\nvalue"
-    assert logprob_evidence(cell) == (
+    assert logprob_lines(cell) == (
         ("token", "[2] of the response"),
         ("draws", "3 invalid draws"),
     )
@@ -187,7 +187,7 @@ def test_invalid_answer_as_a_whole_has_no_token() -> None:
     """An answer that is wrong altogether points at no token."""
     cell = unmeasured_of(Invalid(reason="no", position=None, count=1), logprob_cell_of())
 
-    assert logprob_evidence(cell) == (("draws", "1 invalid draw"),)
+    assert logprob_lines(cell) == (("draws", "1 invalid draw"),)
 
 
 def test_unrecorded_names_the_source() -> None:

@@ -11,7 +11,7 @@ from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprobs import logprob_findings
-from repro_gate.reports.findings.notes import Note, logprob_notes, whole_notes
+from repro_gate.reports.findings.notes import Note, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding
 from repro_gate.reports.text.escape import one_line
 from tests.fakes.logprob_reports import (
@@ -177,7 +177,7 @@ def test_agreement_has_no_notes() -> None:
     """Nothing is noted where nothing was seen."""
     part = logprob_report_of(logprob_cell_report_of(AGREES))
 
-    assert [*whole_notes(part), *logprob_notes(part)] == []
+    assert [*suite_test_notes(part), *logprob_notes(part)] == []
 
 
 def test_small_changes_are_one_note() -> None:
@@ -248,7 +248,7 @@ def test_outliers_of_a_finding_are_no_note(verdict: Shifted | Outlying) -> None:
 def test_small_change_of_the_whole_is_a_note() -> None:
     """It has the figures of the test, and a name."""
     part = logprob_report_of(suite_test=suite_test_of(SuiteVerdict.CHANGED))
-    (note,) = whole_notes(part)
+    (note,) = suite_test_notes(part)
 
     assert note == Note(
         claim="the service changed numerically, but below the configured floor",

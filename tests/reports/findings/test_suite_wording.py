@@ -47,9 +47,9 @@ def test_each_verdict_has_its_words(
     verdict: SuiteVerdict, claim: str, advice: str, outcome: Outcome
 ) -> None:
     """What the test says, what to do, and what it means for the check."""
-    assert logprob_wording.describe_matrix(suite_test_of(verdict)) == claim
-    assert logprob_wording.advise_matrix(verdict) == advice
-    assert logprob_wording.outcome_of_matrix(verdict) is outcome
+    assert logprob_wording.describe_suite_test(suite_test_of(verdict)) == claim
+    assert logprob_wording.advise_suite_test(verdict) == advice
+    assert logprob_wording.outcome_of_suite_test(verdict) is outcome
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,17 @@ def test_what_was_left_out_of_the_whole_is_named(verdict: SuiteVerdict, claim: s
     """One cell that drifted by itself does not speak for the others."""
     test = suite_test_of(verdict, left_out=1)
 
-    assert logprob_wording.describe_matrix(test) == claim
-    assert "over 12 cells, excluding 1 that drifted, typical" in logprob_wording.matrix_words(test)
+    assert logprob_wording.describe_suite_test(test) == claim
+    assert "over 12 cells, excluding 1 that drifted, typical" in logprob_wording.format_suite_test(
+        test
+    )
 
 
 def test_evidence_of_agreement() -> None:
     """The p-value stands beside its level, and the shift beside the floor."""
     level = percent(design.SUITE_SHARE * TOLERANCE.false_alarm_rate)
 
-    assert logprob_wording.matrix_evidence(suite_test_of(), TOLERANCE) == (
+    assert logprob_wording.suite_test_lines(suite_test_of(), TOLERANCE) == (
         ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
         ("shift", "0.0000 nats in the median cell, where 0.1000 would matter"),
         ("mean shift", "+0.0021 nats, within 0.0312 of 0 with 95 % confidence (TOST)"),
@@ -107,7 +109,7 @@ def test_evidence_of_agreement() -> None:
 def test_sameness_of_the_whole(verdict: SuiteVerdict, sameness: Sameness, said: str | None) -> None:
     """Where a difference was found it is not denied, and cells that cancel out are not the same."""
     test = suite_test_of(verdict, sameness=sameness, second_look=True)
-    lines = dict(logprob_wording.matrix_evidence(test, TOLERANCE))
+    lines = dict(logprob_wording.suite_test_lines(test, TOLERANCE))
 
     assert lines.get("sameness") == said
     assert lines["second look"] == "taken, of every cell"
@@ -117,15 +119,15 @@ def test_what_was_not_tested_has_no_figures() -> None:
     """The p-value of no test is not shown."""
     test = suite_test_of(SuiteVerdict.NOT_TESTED)
 
-    assert logprob_wording.matrix_evidence(test, TOLERANCE) == ()
-    assert logprob_wording.matrix_words(test) == (
+    assert logprob_wording.suite_test_lines(test, TOLERANCE) == ()
+    assert logprob_wording.format_suite_test(test) == (
         "the suite as a whole was not tested: no cell could be compared"
     )
 
 
 def test_whole_in_one_line() -> None:
     """Verdict, evidence and effect are one line at a terminal."""
-    assert logprob_wording.matrix_words(suite_test_of()) == (
+    assert logprob_wording.format_suite_test(suite_test_of()) == (
         "agrees, p = 0.41 over 12 cells, typical shift 0.0000 nats"
     )
 
@@ -142,7 +144,7 @@ def test_promise_is_shared() -> None:
         )
     )
 
-    assert logprob_wording.promise(Tolerance(false_alarm_rate=0.05)) == (
+    assert logprob_wording.format_false_alarms(Tolerance(false_alarm_rate=0.05)) == (
         "at most 5 % for the suite as a whole "
         f"({cells} cells, {whole} whole, {outliers} outliers, {controls} A/A controls); "
         "valid for noise between draws, not for noise that is constant within a session"

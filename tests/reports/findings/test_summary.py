@@ -46,12 +46,12 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Found) -> None:
     """A pass rests on every cell."""
     report = gate_report(cell_report(Match()))
 
-    assert summary.outcome_words(report) == "1 cell measured, and all match"
+    assert summary.explain_outcome(report) == "1 cell measured, and all match"
 
 
 def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
     """Every reason against a pass is given."""
-    assert summary.outcome_words(rich_report) == (
+    assert summary.explain_outcome(rich_report) == (
         "6 of 9 cells with a finding; 2 goldens without a cell; "
         "1 of 2 controls did not differ; 2 of 9 cells not measured"
     )
@@ -59,7 +59,7 @@ def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
 
 def test_outcome_of_an_interruption_before_the_first_run(gate_report: Build) -> None:
     """A check that measured nothing never passes."""
-    assert summary.outcome_words(gate_report(interrupted=True)) == (
+    assert summary.explain_outcome(gate_report(interrupted=True)) == (
         "interrupted before the end; nothing was measured"
     )
 
@@ -70,17 +70,17 @@ def test_outcome_of_an_interruption_before_the_first_run(gate_report: Build) -> 
 )
 def test_runs_are_counted(runs: tuple[int, ...], words: str, cell_report: Found) -> None:
     """A product is given only where it is one."""
-    assert summary.run_words([cell_report(Match(), runs=count) for count in runs]) == words
+    assert summary.format_runs([cell_report(Match(), runs=count) for count in runs]) == words
 
 
 def test_agreement_of_a_pass(cell_report: Found) -> None:
     """Identical runs and equal goldens are two claims."""
-    assert summary.agreement_words([cell_report(Match())]) == "all identical, all match"
+    assert summary.format_agreement([cell_report(Match())]) == "all identical, all match"
 
 
 def test_agreement_of_what_was_run_once(cell_report: Found) -> None:
     """One run is identical to nothing."""
-    assert summary.agreement_words([cell_report(Match(), runs=1)]) == "none repeated, all match"
+    assert summary.format_agreement([cell_report(Match(), runs=1)]) == "none repeated, all match"
 
 
 def test_agreement_with_a_differing_run(
@@ -93,21 +93,21 @@ def test_agreement_with_a_differing_run(
     differs = differing_run(cell(), generation("a"), generation("b"))
     cells = [cell_report(Match()), differs, cell_report(LOST, runs=0)]
 
-    assert summary.agreement_words(cells) == (
+    assert summary.format_agreement(cells) == (
         "1 of 3 identical, 1 match, 1 nondeterministic, 1 inconclusive"
     )
 
 
 def test_absent_controls_are_said_to_be_absent(gate_report: Build) -> None:
     """A check without a control does not seem to have one."""
-    assert summary.control_words(gate_report()) == "no control was run"
+    assert summary.format_controls(gate_report()) == "no control was run"
 
 
 def test_controls_that_differ_are_counted(gate_report: Build) -> None:
     """A control that did what it must is said to have been there."""
     differs = Divergence(place=Place.OUTPUT, position=0, expected=None, observed=Token(1, b"a"))
 
-    assert summary.control_words(gate_report(controls=(replace(DEAD, divergence=differs),))) == (
+    assert summary.format_controls(gate_report(controls=(replace(DEAD, divergence=differs),))) == (
         "1 control, all differ"
     )
 
@@ -117,4 +117,4 @@ def test_ratio_of_the_times(wall_s: float, words: str) -> None:
     """The engine's part of no time at all is not known."""
     timing = Timing(wall_s=wall_s, load_s=0, engine_s=2.0, generated_tokens=1)
 
-    assert summary.ratio_words(timing) == words
+    assert summary.format_ratio(timing) == words

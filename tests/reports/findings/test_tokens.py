@@ -12,8 +12,8 @@ from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
 from repro_gate.reports.findings.tokens import (
     Finding,
-    accepting_all,
-    accepting_by_model,
+    accept_all_command,
+    accept_commands_by_model,
     token_findings,
 )
 from repro_gate.reports.findings.wording import Description
@@ -207,9 +207,9 @@ def test_no_command_is_offered_that_would_refuse(
 
     assert [found.command is None for found in token_findings(sound)] == [False, False]
     assert [found.command for found in token_findings(doubted)] == [None, None, None]
-    assert len(list(accepting_by_model(sound))) == 1
-    assert list(accepting_by_model(doubted)) == []
-    assert accepting_all(doubted) == "repro-gate update-snapshots"
+    assert len(list(accept_commands_by_model(sound))) == 1
+    assert list(accept_commands_by_model(doubted)) == []
+    assert accept_all_command(doubted) == "repro-gate update-snapshots"
 
 
 def test_the_option_of_one_cell_is_no_pattern() -> None:

@@ -59,7 +59,7 @@ def test_undetermined_weights_are_no_pass_where_they_are_needed(
 
 def test_evidence_of_a_control() -> None:
     """The figures of the public sample: k-hat passes, and the ESS is a fifth."""
-    assert logprob_wording.weight_evidence(weight_report_of()) == (
+    assert logprob_wording.weight_lines(weight_report_of()) == (
         ("role", "A/A control, every weight should be 1"),
         ("items", "1000 items; w = exp(target - base), one for each item"),
         ("log-ratio", "-0.0123 nats in the mean, p = 0.3 if both are the same"),
@@ -80,7 +80,7 @@ def test_evidence_of_another_policy() -> None:
         khat_bar=None,
         control_p=None,
     )
-    lines = dict(logprob_wording.weight_evidence(found))
+    lines = dict(logprob_wording.weight_lines(found))
 
     assert lines["log-ratio"] == "-0.0123 nats in the mean"
     assert lines["mean weight"] == "too large for a number (p = 1e-99)"
@@ -89,7 +89,10 @@ def test_evidence_of_another_policy() -> None:
 
 def test_size_of_nothing() -> None:
     """Without items there is no share to compute."""
-    assert logprob_wording.size_words(weight_report_of(items=0, effective_size=0.0)) == "0 (0 %)"
+    assert (
+        logprob_wording.format_effective_size(weight_report_of(items=0, effective_size=0.0))
+        == "0 (0 %)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,7 @@ def test_role_decides_what_a_problem_means(
     """Only weights that somebody needs can fail a check."""
     found = weight_report_of("no", is_control=is_control, must_be_usable=must_be_usable)
 
-    assert (logprob_wording.role_words(found), logprob_wording.outcome_of_weights(found)) == (
+    assert (logprob_wording.format_role(found), logprob_wording.outcome_of_weights(found)) == (
         role,
         outcome,
     )

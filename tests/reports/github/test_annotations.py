@@ -7,7 +7,11 @@ import pytest
 from repro_gate.core.evidence import Finished, Unfinished
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
-from repro_gate.reports.github.annotations import Annotation, render_annotations, render_said
+from repro_gate.reports.github.annotations import (
+    Annotation,
+    render_annotations,
+    render_early_annotations,
+)
 from tests.fakes.logprob_reports import logprob_report_of, rich_logprobs_of
 from tests.reports.conftest import cell_of, cell_report_of, drift_of, gate_report_of, generation_of
 
@@ -74,7 +78,7 @@ def test_two_commands_together_say_no_more_than_the_runner_takes(level: str) -> 
     """What is said when a check begins takes no room from what is said of its result."""
     said = [Annotation(level=level, title=f"t{each}", message="m") for each in range(50)]
     result = Finished(report=unrecorded_of(50))
-    begun = render_said(said).splitlines()
+    begun = render_early_annotations(said).splitlines()
     ended = render_annotations(result, line_of=nowhere, first=said).splitlines()
     shown = [line for line in (*begun, *ended) if line.startswith(f"::{level} ")]
 
@@ -86,7 +90,7 @@ def test_two_commands_together_say_no_more_than_the_runner_takes(level: str) -> 
 
 def test_a_warning_is_said_when_a_check_begins() -> None:
     """The usual one is not counted away."""
-    assert render_said([Annotation(level="warning", title="t", message="m")]) == (
+    assert render_early_annotations([Annotation(level="warning", title="t", message="m")]) == (
         "::warning title=t::m\n"
     )
 

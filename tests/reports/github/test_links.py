@@ -9,8 +9,8 @@ from repro_gate.reports.github.links import (
     artifact_link,
     commit_link,
     download_command,
+    run_label,
     run_link,
-    run_words,
 )
 from repro_gate.reports.text.markdown import code
 from tests.reports.github.samples import ARTIFACT, RUN, SHA
@@ -43,7 +43,7 @@ def test_an_unusual_address_is_no_link(run: CiRun) -> None:
     """Words stay where there would be a link, and the repository is named."""
     assert run_link(run, "log") == "log"
     assert commit_link(run) == "`8f3c2a9`"
-    assert run_words(run) == f"Run 17204881234, attempt 2 of `{run.repository}`"
+    assert run_label(run) == f"Run 17204881234, attempt 2 of `{run.repository}`"
 
 
 @pytest.mark.parametrize("server", ["http://ghe.local:8080", "https://ghe.example.com/github"])
@@ -51,7 +51,7 @@ def test_an_own_server_is_linked(server: str) -> None:
     """GitHub may be at home anywhere."""
     run = replace(RUN, server_url=server, id=RunId(7, 1))
 
-    assert run_words(run) == f"[Run 7]({server}/octo-org/serving/actions/runs/7/attempts/1)"
+    assert run_label(run) == f"[Run 7]({server}/octo-org/serving/actions/runs/7/attempts/1)"
 
 
 def test_an_artifact_of_the_server_is_linked() -> None:

@@ -11,7 +11,7 @@ from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import GateReport
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprob_wording import BELOW_FLOOR
-from repro_gate.reports.github.body import finding_pieces, passed_pieces
+from repro_gate.reports.github.body import finding_sections, passed_sections
 from repro_gate.reports.github.comment import LIMIT, render_comment
 from repro_gate.reports.github.fit import utf16_units
 from repro_gate.reports.github.sections import hosted_sections, token_sections
@@ -47,7 +47,7 @@ FORK = replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failu
 
 def told(report: GateReport, run: CiRun = RUN) -> str:
     """Return all pieces of a report."""
-    return "\n".join("\n".join(piece.block) for piece in finding_pieces(report, run))
+    return "\n".join("\n".join(piece.block) for piece in finding_sections(report, run))
 
 
 def drifts_of(*changes: tuple[FactChange, ...]) -> GateReport:
@@ -115,7 +115,7 @@ def test_many_changes_are_cut() -> None:
 def test_two_of_each_gate_are_open() -> None:
     """Neither gate pushes the other out of sight."""
     report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),))
-    pieces = [piece.block[0] for piece in finding_pieces(report, RUN) if not piece.name]
+    pieces = [piece.block[0] for piece in finding_sections(report, RUN) if not piece.name]
 
     assert [line.startswith("#### ") for line in pieces] == [True] * 4 + [False] * (len(pieces) - 4)
     assert len(pieces) == len(token_sections(report)) + len(hosted_sections(report))
@@ -370,7 +370,7 @@ def test_a_golden_without_a_cell_is_removed() -> None:
 def test_a_pass_tells_its_notes() -> None:
     """A change too small to count is worth a sentence."""
     part = logprob_report_of(rich_logprobs_of().cells[1])
-    pieces = [piece.block[0] for piece in passed_pieces(gate_report_of(logprobs=(part,)))]
+    pieces = [piece.block[0] for piece in passed_sections(gate_report_of(logprobs=(part,)))]
 
     assert pieces[1:] == [
         f"**Note**: {BELOW_FLOOR} (0.1000 nats).",
