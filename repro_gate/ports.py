@@ -1,6 +1,5 @@
 """The outside world as the use cases need it: one small protocol for each neighbour."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +13,7 @@ from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import Marker, PostedComment
 from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.goldens import Facts, Golden
+from repro_gate.core.guards import require_at_least, require_finite, require_sha256
 from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.policies import LogprobCell, Policy
 from repro_gate.core.report import EngineReport, Note
@@ -40,6 +40,9 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     """What the engine noticed that is worth knowing; one sentence each."""
 
+    def __post_init__(self) -> None:
+        require_sha256(self.sha256)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedGeneration:
@@ -51,8 +54,7 @@ class TimedGeneration:
     """What the engine noticed about the prompt; one sentence each."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.engine_s) and self.engine_s >= 0):
-            raise ValueError(f"seconds must be finite and at least 0, got {self.engine_s}")
+        require_at_least(0, engine_s=self.engine_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,11 @@ class ScoreRequest:
     response: str | tuple[int, ...]
     temperature: float | None = None
     """Asks for sampling log-probabilities too; None asks for the raw ones alone."""
+
+    def __post_init__(self) -> None:
+        if not self.response:
+            raise ValueError("a response must not be empty")
+        require_at_least(0, temperature=self.temperature)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,15 @@ class Scored:
     engine_s: float
     notes: tuple[str, ...] = ()
     """What the engine noticed about the prompt; one sentence each."""
+
+    def __post_init__(self) -> None:
+        for logprobs in (self.logprobs, self.sampling_logprobs):
+            require_finite(logprobs=logprobs)
+            if logprobs is not None and len(logprobs) != len(self.encoding.response):
+                raise ValueError(
+                    f"{len(logprobs)} log-probabilities for {len(self.encoding.response)} tokens"
+                )
+        require_at_least(0, engine_s=self.engine_s)
 
 
 class Engine(Protocol):
@@ -207,6 +223,9 @@ class DrawRequest:
     """Counted from 1 within the purpose; draws that replace an outlier go on counting."""
     answers_as: str | None = None
     """What the answer has to call the model; None while no baseline says so."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, number=self.number)
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
+from repro_gate.core.guards import require_at_least, require_finite
+
 CONTINUATION_TOKENS = 24
 """How many tokens are generated for one comparison."""
 MAX_COMPARISONS = 3
@@ -39,6 +41,7 @@ class ScoredTwice:
             raise ValueError(
                 f"{len(self.generated)} tokens, of which {len(self.echoed)} are echoed"
             )
+        require_finite(generated=self.generated, echoed=self.echoed)
 
 
 class Alignment(StrEnum):
@@ -59,6 +62,11 @@ class AlignmentFigures:
     """Those whose two log-probabilities agree."""
     distance: float
     """Between the two, typically, in nats; 0 without tokens."""
+
+    def __post_init__(self) -> None:
+        require_at_least(0, tokens=self.tokens, near=self.near, distance=self.distance)
+        if self.near > self.tokens:
+            raise ValueError(f"{self.near} of {self.tokens} tokens agree")
 
 
 def judge_alignment(compared: Sequence[ScoredTwice]) -> AlignmentFigures:

@@ -7,6 +7,7 @@ from statistics import median
 
 from repro_gate.core.draws import Draw, DrawFacts, Encoding
 from repro_gate.core.goldens import Facts
+from repro_gate.core.guards import require_at_least, require_finite, require_logprobs, require_share
 
 RESOLUTION_NATS = 1e-5
 """Two draws whose tokens all differ by less are the same: beyond it an API may round."""
@@ -41,6 +42,11 @@ class Noise:
     floor: float
     """What an outlier has to exceed at least, from the noise of all cells of the policy."""
 
+    def __post_init__(self) -> None:
+        require_finite(center=self.center)
+        require_at_least(0, scale=self.scale, deviation=self.deviation, floor=self.floor)
+        require_share(atom=self.atom)
+
     def outlier_bound(self, factor: float) -> float:
         """Return how far from the center, in nats, a draw is an outlier."""
         return max(factor * self.scale, self.floor)
@@ -64,6 +70,20 @@ class Baseline:
     """What the answers called the model."""
     provenance: Facts
     recorded_at: str
+
+    def __post_init__(self) -> None:
+        if not self.draws or len(self.facts) != len(self.draws):
+            raise ValueError(f"{len(self.facts)} calls for {len(self.draws)} draws")
+        cell_id = f"{self.definition['policy']}--{self.definition['item']}"
+        if self.id != cell_id:
+            raise ValueError(f"'id' is {self.id}, and 'definition' is that of {cell_id}")
+        tokens = len(self.encoding.response)
+        for index, draw in enumerate(self.draws):
+            require_logprobs(draw, f"draws[{index}]")
+            if len(draw) != tokens:
+                raise ValueError(
+                    f"'draws[{index}]' has {len(draw)} log-probabilities for {tokens} tokens"
+                )
 
     @property
     def totals(self) -> tuple[float, ...]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from repro_gate.core.guards import require_at_least
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class RunId:
@@ -46,6 +48,9 @@ class CiRun:
     """
     conclusion: str | None = None
     """What the CI system says of the run; None while it is at work."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, pull_request=self.pull_request)
 
     @property
     def url(self) -> str:

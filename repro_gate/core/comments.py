@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from repro_gate.core.ci import CiRun, RunId
+from repro_gate.core.guards import require_at_least, require_text
 
 DEFAULT_NAME = "repro-gate"
 MAX_NAME_LENGTH = 100
@@ -193,6 +194,9 @@ class PostedComment:
     url: str
     marker: Marker
 
+    def __post_init__(self) -> None:
+        require_at_least(1, id=self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Create:
@@ -213,6 +217,9 @@ class Keep:
     reason: str
     remedy: str | None = None
     """How to get a comment; None where none is missed."""
+
+    def __post_init__(self) -> None:
+        require_text(reason=self.reason)
 
 
 CommentAction: TypeAlias = Create | Update | Keep

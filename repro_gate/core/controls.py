@@ -75,6 +75,10 @@ class ControlReport:
     problem: Inconclusive | None = None
     """Why the control could not be run; None when it was."""
 
+    def __post_init__(self) -> None:
+        if self.divergence is not None and self.problem is not None:
+            raise ValueError("a control has a divergence or a problem, not both")
+
     @property
     def model(self) -> str:
         """The model that was varied."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
 
+from repro_gate.core.guards import require_at_least
 from repro_gate.core.tokens import Generation, Stop, Token
 
 
@@ -27,6 +28,18 @@ class Divergence:
     """None when the expected sequence had already ended."""
     observed: Token | None
     """None when the observed sequence had already ended."""
+
+    def __post_init__(self) -> None:
+        require_at_least(0, position=self.position)
+        if self.expected == self.observed:
+            raise ValueError(f"the tokens at a divergence must differ, got {self.expected} twice")
+
+    def starts_from(self, expected: Generation) -> bool:
+        """Return whether a generation has the expected token, or its end, at this position."""
+        tokens = expected.prompt if self.place is Place.PROMPT else expected.tokens
+        return self.expected == next(iter(tokens[self.position : self.position + 1]), None) and (
+            self.position <= len(tokens)
+        )
 
 
 def first_divergence(expected: Generation, observed: Generation) -> Divergence | None:

@@ -4,7 +4,6 @@ Texts that a provider chose are written as `printable` spells them, so that no t
 them can be made to move a cursor or reorder a line.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from repro_gate.core.baselines import DECIMALS
 from repro_gate.core.draws import DrawFacts, Piece
 from repro_gate.core.goldens import Facts
+from repro_gate.core.guards import require_logprobs
 from repro_gate.core.text import printable, spell, unprinted, unspell
 
 _PIECE = re.compile(r"(\d+|-) (.*)")
@@ -59,14 +59,11 @@ def facts_from_data(data: Mapping[str, Any]) -> DrawFacts:
     Raises:
         ValueError: a value says something that cannot be.
     """
-    latency_s = float(data["latency_s"])
-    if not (math.isfinite(latency_s) and latency_s >= 0):
-        raise ValueError(f"'latency_s' must be finite and at least 0, got {latency_s}")
     return DrawFacts(
         at=unprinted(data["at"]),
         model=unprinted(data["model"]),
         request_id=unprinted(data["request_id"]),
-        latency_s=latency_s,
+        latency_s=float(data["latency_s"]),
         attempts=data["attempts"],
         headers=None if data["headers"] is None else texts_from_data(data["headers"]),
     )
@@ -84,7 +81,5 @@ def texts_from_data(data: Mapping[str, str]) -> Facts:
 
 def logprobs_from(place: str, values: Sequence[float]) -> tuple[float, ...]:
     """Return log-probabilities, or raise ValueError for one that cannot be."""
-    for number, value in enumerate(values):
-        if not (math.isfinite(value) and value <= 0):
-            raise ValueError(f"'{place}[{number}]' is no log-probability: {value}")
+    require_logprobs(values, place)
     return tuple(map(float, values))

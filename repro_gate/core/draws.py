@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 from repro_gate.core.goldens import Facts
+from repro_gate.core.guards import require_at_least, require_logprobs, require_text
 from repro_gate.core.text import spell
 
 ROUNDING_NATS = 1e-6
@@ -22,6 +23,10 @@ class Piece:
 
     id: int | None
     data: bytes
+
+    def __post_init__(self) -> None:
+        if self.id is not None and self.id < 0:
+            raise ValueError(f"a token id must be at least 0, got {self.id}")
 
     def __str__(self) -> str:
         """Return the token as one safe line."""
@@ -59,6 +64,10 @@ class DrawFacts:
     headers: Facts | None = None
     """Cached tokens, server times, backend, rate limits: as far as they were sent."""
 
+    def __post_init__(self) -> None:
+        require_at_least(0, latency_s=self.latency_s)
+        require_at_least(1, attempts=self.attempts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
@@ -67,6 +76,9 @@ class Draw:
     logprobs: tuple[float, ...]
     """One for each token of the response, in nats."""
     facts: DrawFacts = DrawFacts()
+
+    def __post_init__(self) -> None:
+        require_logprobs(self.logprobs)
 
     @property
     def total(self) -> float:
@@ -83,6 +95,10 @@ class InvalidDraw:
     """The token of the response that shows it, counted from 0."""
     facts: DrawFacts = DrawFacts()
 
+    def __post_init__(self) -> None:
+        require_text(reason=self.reason)
+        require_at_least(0, position=self.position)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedDraw:
@@ -90,6 +106,9 @@ class MissedDraw:
 
     reason: str
     remedy: str | None = None
+
+    def __post_init__(self) -> None:
+        require_text(reason=self.reason)
 
 
 DrawOutcome: TypeAlias = Draw | InvalidDraw | MissedDraw

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from repro_gate.core.guards import require_at_least
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.verdicts import Match
 
@@ -36,6 +37,9 @@ class Unfinished:
     message: str
     """Untrusted text of one or more lines; it names the file and the place."""
     remedy: str | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(1, exit_code=self.exit_code)
 
 
 Evidence: TypeAlias = Finished | Unfinished

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from repro_gate.core.cells import Cell
+from repro_gate.core.guards import require_name
 from repro_gate.core.tokens import Generation
 
 Facts = Mapping[str, str]
@@ -26,6 +27,9 @@ class Golden:
     """Its tokens are the truth; its log-probabilities are evidence and never compared."""
     provenance: Facts
 
+    def __post_init__(self) -> None:
+        require_name(self.profile)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactChange:
@@ -34,6 +38,10 @@ class FactChange:
     name: str
     before: str | None
     after: str | None
+
+    def __post_init__(self) -> None:
+        if self.before == self.after:
+            raise ValueError(f"{self.name} must change, got {self.before!r} twice")
 
 
 def provenance_changes(before: Facts, after: Facts) -> tuple[FactChange, ...]:

@@ -7,6 +7,7 @@ from repro_gate.core.cells import Cell
 from repro_gate.core.controls import ControlReport, is_affected
 from repro_gate.core.divergence import Divergence, Place, first_divergence, output_divergence
 from repro_gate.core.goldens import Facts, Golden, definition_changes, provenance_changes
+from repro_gate.core.guards import require_at_least
 from repro_gate.core.tokens import Generation
 from repro_gate.core.verdicts import (
     Drift,
@@ -17,6 +18,7 @@ from repro_gate.core.verdicts import (
     Unrecorded,
     Vacuous,
     Verdict,
+    require_seen,
 )
 
 
@@ -28,6 +30,11 @@ class Repetition:
     runs: int = 1
     difference: Nondeterministic | None = None
     """None while every run equals the first."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, runs=self.runs)
+        if self.difference is not None:
+            require_seen(self.difference, first=self.first, runs=self.runs)
 
     def with_run(self, generation: Generation, *, in_fresh_process: bool) -> "Repetition":
         """Return the repetition after one more run; memory does not grow with their number."""

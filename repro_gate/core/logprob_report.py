@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from repro_gate.core.logprob_verdicts import LogprobVerdict, Sameness, TokenShift
+from repro_gate.core.guards import require_at_least, require_finite, require_name, require_share
+from repro_gate.core.logprob_verdicts import Evidence, LogprobVerdict, Sameness, TokenShift
 from repro_gate.core.policies import LogprobCell, LogprobKind, Tolerance
 from repro_gate.core.verdicts import Orphan
 
@@ -25,6 +26,10 @@ class OutlierDraw:
     request_id: str
     """In foreign words; empty when the answer had none."""
 
+    def __post_init__(self) -> None:
+        require_finite(total=self.total, center=self.center)
+        require_at_least(0, bound=self.bound)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobCellReport:
@@ -43,6 +48,10 @@ class LogprobCellReport:
     totals: tuple[float, ...]
     """The sums of the valid draws without outliers, in nats, in the order in which they came."""
     outliers: tuple[OutlierDraw, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_finite(center=self.center, calibration=self.calibration, totals=self.totals)
+        require_at_least(0, band=self.band)
 
     @property
     def id(self) -> str:
@@ -72,7 +81,7 @@ class SuiteTest:
     """Cells that drifted by themselves: a few of them are no drift of the whole, and not in it."""
     p_value: float
     """The smallest of the three statistics, times three; of the last look that was taken."""
-    evidence: str
+    evidence: Evidence
     """Which statistic it is."""
     typical_shift: float
     """The median over the cells of how far the sum moved, in nats, whichever way."""
@@ -83,6 +92,15 @@ class SuiteTest:
     mean_shift_bound: float
     """With 95 % confidence the mean shift is no further from 0 than this, in nats (TOST)."""
     sameness: Sameness
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            0, cells=self.cells, left_out=self.left_out, typical_shift=self.typical_shift
+        )
+        require_share(p_value=self.p_value)
+        require_finite(mean_shift=self.mean_shift)
+        if not self.mean_shift_bound >= 0:
+            raise ValueError(f"mean_shift_bound must be at least 0, got {self.mean_shift_bound}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +120,19 @@ class PolicyNoise:
     """The share of this check's draws that repeat a calibration draw to the last digit."""
     draws: int
     outliers: int
+
+    def __post_init__(self) -> None:
+        require_name(self.policy)
+        require_share(atom=self.atom)
+        require_at_least(
+            0,
+            temperature=self.temperature,
+            cells=self.cells,
+            calibration_variance=self.calibration_variance,
+            variance=self.variance,
+            draws=self.draws,
+            outliers=self.outliers,
+        )
 
 
 class Usability(StrEnum):
@@ -146,6 +177,17 @@ class WeightReport:
     control_doubt: str | None = None
     """Why the A/A control could not have failed; None when it could, or there is none."""
 
+    def __post_init__(self) -> None:
+        require_name(self.base)
+        require_name(self.target)
+        require_at_least(0, items=self.items, effective_size=self.effective_size)
+        require_share(
+            largest_share=self.largest_share, mean_p=self.mean_p, control_p=self.control_p
+        )
+        require_finite(mean_log_ratio=self.mean_log_ratio, khat=self.khat, khat_bar=self.khat_bar)
+        if not self.mean_weight >= 0:
+            raise ValueError(f"mean_weight must be at least 0, got {self.mean_weight}")
+
     @property
     def usability(self) -> Usability:
         """Whether these weights can be used; a reason against them beats a doubt."""
@@ -173,6 +215,9 @@ class LogprobControl:
     cell: str
     differed: bool
 
+    def __post_init__(self) -> None:
+        require_name(self.policy)
+
     @property
     def failed(self) -> bool:
         """An API that says the same whatever is asked cannot fail this check."""
@@ -193,6 +238,16 @@ class Spending:
     """Prompt and response tokens of the draws that were made."""
     usd: float
     """By the price in the matrix; 0 when it names none."""
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            0,
+            calls=self.calls,
+            saved=self.saved,
+            reused=self.reused,
+            tokens=self.tokens,
+            usd=self.usd,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

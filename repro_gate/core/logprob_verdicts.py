@@ -7,6 +7,7 @@ from typing import ClassVar, TypeAlias
 
 from repro_gate.core.draws import Piece
 from repro_gate.core.goldens import FactChange
+from repro_gate.core.guards import require_at_least, require_finite, require_share, require_text
 from repro_gate.core.verdicts import Inconclusive, Unrecorded
 
 
@@ -30,6 +31,10 @@ class TokenShift:
     piece: Piece
     expected: float
     observed: float
+
+    def __post_init__(self) -> None:
+        require_at_least(0, position=self.position)
+        require_finite(expected=self.expected, observed=self.observed)
 
     @property
     def shift(self) -> float:
@@ -75,6 +80,11 @@ class Effect:
     deciding: Deciding
     tokens: tuple[TokenShift, ...]
     """Those that moved most, first."""
+
+    def __post_init__(self) -> None:
+        require_share(p_value=self.p_value)
+        require_finite(shift=self.shift)
+        require_at_least(0, band=self.band)
 
 
 class Sameness(StrEnum):
@@ -127,6 +137,12 @@ class Outlying:
     unfinished: Inconclusive | None = None
     """Why the other draws of the cell were not made, if they were not."""
 
+    def __post_init__(self) -> None:
+        require_at_least(0, count=self.count, most=self.most)
+        require_share(allowed=self.allowed)
+        if self.count > self.draws:
+            raise ValueError(f"{self.count} of {self.draws} draws are outliers")
+
     @property
     def rate(self) -> float:
         """The share of outliers among all draws of the suite."""
@@ -145,6 +161,11 @@ class Invalid:
     """The token of the response that shows it, counted from 0."""
     count: int
     """How many draws of the cell are invalid."""
+
+    def __post_init__(self) -> None:
+        require_text(reason=self.reason)
+        require_at_least(0, position=self.position)
+        require_at_least(1, count=self.count)
 
 
 LogprobVerdict: TypeAlias = Agrees | Shifted | Outlying | Invalid | Unrecorded | Inconclusive

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.guards import require_at_least, require_text
 from repro_gate.core.models import ModelSpec
 from repro_gate.core.policies import LogprobSuite
 from repro_gate.errors import UsageInvalid
@@ -21,6 +22,10 @@ class PromptSpec:
     max_tokens: int
     sampler: Sampler
 
+    def __post_init__(self) -> None:
+        require_text(text=self.text)
+        require_at_least(1, max_tokens=self.max_tokens)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
@@ -33,8 +38,7 @@ class Suite:
     cells: tuple[Cell, ...]
 
     def __post_init__(self) -> None:
-        if self.runs < 1:
-            raise ValueError(f"runs must be at least 1, got {self.runs}")
+        require_at_least(1, runs=self.runs)
         if not 0 <= self.fresh_runs < self.runs:
             raise ValueError(
                 f"fresh_runs must lie between 0 and {self.runs - 1}, got {self.fresh_runs}"
@@ -80,6 +84,11 @@ class Plan:
     """The ids of every cell of the matrix: a golden outside them is orphaned."""
     whole: tuple[Cell, ...] | None = None
     """The cells of all parts, where others measure the rest; None when there are no others."""
+
+    def __post_init__(self) -> None:
+        unknown = {cell.model for cell in self.suites} - self.models.keys()
+        if unknown:
+            raise ValueError(f"no model of the plan is called {min(unknown)}")
 
     @property
     def is_part(self) -> bool:

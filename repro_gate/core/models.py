@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias, assert_never
 
+from repro_gate.core.guards import require_above, require_name, require_sha256, require_text
 from repro_gate.errors import MeasurementUnavailable
 
 Setting: TypeAlias = bool | int | float | str
@@ -49,6 +50,12 @@ class EngineSpec:
     pass_env: tuple[str, ...]
     """Environment variables that the engine sees besides the few that every engine sees."""
 
+    def __post_init__(self) -> None:
+        require_name(self.name)
+        require_above(0, timeout_s=self.timeout_s)
+        if bool(self.command) == self.kind.is_built_in:
+            raise ValueError(f"an engine of the kind {self.kind} has the command {self.command}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
@@ -60,6 +67,11 @@ class ModelSpec:
     """`builtin:NAME`, `hf:OWNER/REPO/FILE`, or a path relative to the matrix file."""
     sha256: str | None
     """None until the first recording pins it."""
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
+        require_text(source=self.source)
+        require_sha256(self.sha256)
 
 
 def another_file(model: ModelSpec, *, expected: str, found: str) -> MeasurementUnavailable:

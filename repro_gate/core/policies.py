@@ -1,6 +1,5 @@
 """What the logprob gate asks: hosted models as called, and fixed responses to score with them."""
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,8 +8,14 @@ from fnmatch import fnmatchcase
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from repro_gate.core.cells import require_name
 from repro_gate.core.goldens import FactChange, Facts, provenance_changes
+from repro_gate.core.guards import (
+    require_above,
+    require_at_least,
+    require_name,
+    require_share,
+    require_text,
+)
 from repro_gate.core.models import ModelSpec
 
 LOCAL = "local"
@@ -59,6 +64,12 @@ class ProviderSpec:
     usd_per_million_tokens: float = 0.0
     """The price of prompt tokens, for the estimate; 0 when none is known."""
 
+    def __post_init__(self) -> None:
+        require_name(self.name)
+        require_at_least(1, concurrency=self.concurrency, attempts=self.attempts)
+        require_above(0, timeout_s=self.timeout_s, deadline_s=self.deadline_s)
+        require_at_least(0, usd_per_million_tokens=self.usd_per_million_tokens)
+
     @property
     def is_local(self) -> bool:
         """Tell whether it is this machine, where a draw costs nothing."""
@@ -94,8 +105,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         require_name(self.name)
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        require_at_least(0, temperature=self.temperature)
         if self.logprobs is LogprobKind.SAMPLING and self.temperature == 0:
             raise ValueError("at temperature 0 there are no sampling log-probabilities")
 
@@ -116,8 +126,7 @@ class Item:
 
     def __post_init__(self) -> None:
         require_name(self.name)
-        if not self.response:
-            raise ValueError("a response must not be empty")
+        require_text(response=self.response)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +184,15 @@ class Tolerance:
     max_outlier_rate: float = 0.05
     """The share of outliers among the draws above which they are a finding."""
 
+    def __post_init__(self) -> None:
+        require_at_least(2, calibration_draws=self.calibration_draws)
+        require_at_least(1, draws=self.draws)
+        require_at_least(0, floor_nats=self.floor_nats)
+        require_above(0, outlier_factor=self.outlier_factor, false_alarm_rate=self.false_alarm_rate)
+        require_share(
+            false_alarm_rate=self.false_alarm_rate, max_outlier_rate=self.max_outlier_rate
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -182,6 +200,9 @@ class Budget:
 
     max_calls: int | None = None
     max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(0, max_calls=self.max_calls, max_tokens=self.max_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +215,12 @@ class WeightPlan:
     must_be_usable: tuple[str, ...] = ()
     """Policies whose weights have to be usable; of the others it is only said."""
 
+    def __post_init__(self) -> None:
+        for name in (self.base, *self.clones, *self.must_be_usable):
+            require_name(name)
+        if self.base in self.clones:
+            raise ValueError(f"{self.base} is no clone of itself")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobSuite:
@@ -204,6 +231,9 @@ class LogprobSuite:
     tolerance: Tolerance = Tolerance()
     budget: Budget = Budget()
     weights: WeightPlan | None = None
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
 
     @property
     def controlled(self) -> frozenset[str]:

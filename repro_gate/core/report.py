@@ -7,10 +7,19 @@ from enum import StrEnum
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.controls import ControlReport
+from repro_gate.core.divergence import first_divergence
 from repro_gate.core.goldens import Facts
+from repro_gate.core.guards import require_at_least, require_name, require_text
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Orphan, Verdict
+from repro_gate.core.verdicts import (
+    Drift,
+    Inconclusive,
+    Nondeterministic,
+    Orphan,
+    Verdict,
+    require_seen,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +40,35 @@ class CellReport:
     unfinished: Inconclusive | None = None
     """Why a cell with a finding was not run as often as planned; None when it was."""
 
+    def __post_init__(self) -> None:
+        if self.profile is not None:
+            require_name(self.profile)
+        require_at_least(0, runs=self.runs, provenance=self.provenance)
+        if (self.runs == 0) != (self.generation is None):
+            raise ValueError(
+                f"{self.runs} runs, and {'no' if self.generation is None else 'a'} first one"
+            )
+        _require_evidence(self)
+
     @property
     def id(self) -> str:
         """The id of the cell."""
         return self.cell.id
+
+
+def _require_evidence(report: CellReport) -> None:
+    """Raise ValueError unless the runs of a cell show what its verdict claims."""
+    verdict, first = report.verdict, report.generation
+    if first is None:
+        if not isinstance(verdict, Inconclusive):
+            raise ValueError(f"the verdict {verdict.word} needs a run")
+    elif isinstance(verdict, Drift):
+        if verdict.golden.cell != report.cell:
+            raise ValueError("the golden is of another definition of the cell")
+        if first_divergence(verdict.golden.generation, first) != verdict.divergence:
+            raise ValueError("golden and generation do not differ first at this divergence")
+    elif isinstance(verdict, Nondeterministic):
+        require_seen(verdict, first=first, runs=report.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +78,10 @@ class EngineReport:
     name: str
     profile: str
     facts: Facts
+
+    def __post_init__(self) -> None:
+        require_text(name=self.name)
+        require_name(self.profile)
 
 
 class NoteOrigin(StrEnum):
@@ -65,8 +103,7 @@ class Note:
     origin: NoteOrigin
 
     def __post_init__(self) -> None:
-        if not (self.about and self.message):
-            raise ValueError("a note needs a subject and a message")
+        require_text(about=self.about, message=self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +116,15 @@ class Timing:
     engine_s: float
     """Decoding and sampling, as the engine counts it."""
     generated_tokens: int
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            0,
+            wall_s=self.wall_s,
+            load_s=self.load_s,
+            engine_s=self.engine_s,
+            generated_tokens=self.generated_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

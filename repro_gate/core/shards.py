@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from repro_gate.core.cells import Cell
 from repro_gate.core.controls import Control
 from repro_gate.core.goldens import Facts
+from repro_gate.core.guards import require_at_least
 from repro_gate.core.judgement import Repetition
 from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.measurement import Measurement
@@ -58,6 +59,11 @@ class MeasuredCell:
     problem: Inconclusive | None
     """None when nothing went wrong."""
 
+    def __post_init__(self) -> None:
+        require_at_least(0, provenance=self.provenance)
+        if (self.repetition is None) != (self.provenance is None):
+            raise ValueError("a cell that was run has a provenance, and no other has")
+
 
 def measured_cells(cells: Sequence[Cell], seen: Measurement) -> tuple[MeasuredCell, ...]:
     """Return what was seen of each of some cells."""
@@ -89,8 +95,7 @@ class PlanIdentity:
     """What a command needs to mean the same matrix on the same device."""
 
     def __post_init__(self) -> None:
-        if self.runs is not None and self.runs < 1:
-            raise ValueError(f"runs must be at least 1, got {self.runs}")
+        require_at_least(1, runs=self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from typing import ClassVar, TypeAlias
 from repro_gate.core.cells import Factor
 from repro_gate.core.divergence import Divergence
 from repro_gate.core.goldens import FactChange, Golden
+from repro_gate.core.guards import require_at_least, require_text
+from repro_gate.core.tokens import Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,17 @@ class Nondeterministic:
     """The first run, counted from 1, that differs from run 1."""
     in_fresh_process: bool
     divergence: Divergence
+
+    def __post_init__(self) -> None:
+        require_at_least(2, run=self.run)
+
+
+def require_seen(difference: Nondeterministic, *, first: Generation, runs: int) -> None:
+    """Raise ValueError unless one of `runs` runs can differ from the first in this way."""
+    if difference.run > runs:
+        raise ValueError(f"run {difference.run} of {runs} runs cannot differ")
+    if not difference.divergence.starts_from(first):
+        raise ValueError("the divergence is neither at a token of run 1 nor at its end")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +70,9 @@ class Unrecorded:
     former: FormerGolden | None = None
     """None when there is no golden at all."""
 
+    def __post_init__(self) -> None:
+        require_text(reason=self.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vacuous:
@@ -75,6 +91,9 @@ class Inconclusive:
 
     reason: str
     remedy: str | None
+
+    def __post_init__(self) -> None:
+        require_text(reason=self.reason)
 
 
 STOPPED = Inconclusive(

@@ -79,7 +79,7 @@ class WholeLook:
             cells=self._suite.cells,
             left_out=len(left_out),
             p_value=min(1.0, TESTS * p_values[evidence]),
-            evidence=evidence.value,
+            evidence=evidence,
             typical_shift=typical,
             second_look=self._second_look,
             mean_shift=float(np.mean(self._differences)) if self._differences else 0.0,

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from repro_gate.cli.results import MAX_FINDINGS, shown_progress
 from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.tokens import Token
 from repro_gate.core.verdicts import Nondeterministic
 from tests.cli.terminals import at_terminal
 from tests.cli.workspaces import Workspace
@@ -117,7 +118,7 @@ def test_an_update_shows_no_drift_that_it_is_there_to_accept(recorded: Workspace
 def test_findings_as_they_come_are_few() -> None:
     """A model that differs everywhere fills no log."""
     log = io.StringIO()
-    divergence = Divergence(place=Place.OUTPUT, position=1, expected=None, observed=None)
+    divergence = Divergence(place=Place.OUTPUT, position=1, expected=None, observed=Token(1, b"a"))
     finding = Nondeterministic(run=2, in_fresh_process=False, divergence=divergence)
     with shown_progress(Console(file=log), quiet=False) as progress:
         for _ in range(MAX_FINDINGS + 5):

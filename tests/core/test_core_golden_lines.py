@@ -12,14 +12,14 @@ from repro_gate.adapters.files.golden_writer import SyrupyGoldens, serialize
 from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.golden_lines import line_in_golden
 from repro_gate.core.goldens import Golden
-from repro_gate.core.tokens import Stop
+from repro_gate.core.tokens import Stop, Token
 from tests.fakes.strategies import finite, goldens
 from tests.fakes.values import cell_of, generation_of, golden_of
 
 
 def at(place: Place, position: int) -> Divergence:
     """Return a divergence; what the two sides say there does not matter."""
-    return Divergence(place=place, position=position, expected=None, observed=None)
+    return Divergence(place=place, position=position, expected=None, observed=Token(0, b"x"))
 
 
 @pytest.fixture

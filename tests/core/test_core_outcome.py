@@ -45,7 +45,7 @@ from tests.fakes.logprob_reports import (
     suite_test_of,
     weight_report_of,
 )
-from tests.fakes.values import PROFILE, answer_to, cell_of, control_of, golden_of, tokens_of
+from tests.fakes.values import PROFILE, cell_of, control_of, generation_of, golden_of, tokens_of
 
 CELL = cell_of()
 PARTED = Divergence(
@@ -54,7 +54,7 @@ PARTED = Divergence(
 UNKNOWN = Inconclusive(reason="the engine died", remedy=None)
 FINDINGS: tuple[Verdict, ...] = (
     Nondeterministic(run=2, in_fresh_process=False, divergence=PARTED),
-    Drift(divergence=PARTED, golden=golden_of(CELL), provenance=()),
+    Drift(divergence=PARTED, golden=golden_of(CELL, generation_of(1)), provenance=()),
     Unrecorded(reason="there is no golden for this profile"),
     Vacuous(factor=Factor.SEED),
 )
@@ -89,7 +89,7 @@ def _cell_report(verdict: Verdict) -> CellReport:
         cell=CELL,
         verdict=verdict,
         runs=3 if is_run else 0,
-        generation=answer_to(CELL) if is_run else None,
+        generation=generation_of(2 if isinstance(verdict, Drift) else 1) if is_run else None,
         profile=PROFILE,
     )
 
@@ -138,13 +138,6 @@ def test_nothing_checked_is_inconclusive() -> None:
     """An empty report is no pass."""
     assert decide(_report()) == Outcome.INCONCLUSIVE
     assert exit_code_for(_report()) == ExitCode.INCONCLUSIVE
-
-
-def test_a_match_of_no_run_is_inconclusive() -> None:
-    """Agreement that nobody measured, however it came about, is no pass."""
-    unrun = replace(_cell_report(Match()), runs=0, generation=None)
-
-    assert decide(replace(_report(), cells=(unrun,))) == Outcome.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("verdict", [Match(), UNKNOWN])

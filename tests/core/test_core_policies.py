@@ -32,7 +32,7 @@ def test_what_looks_like_a_place_in_a_prompt_is_data(system: str, prompt: str) -
 @pytest.mark.parametrize("temperature", [-0.1, float("nan"), float("inf")])
 def test_a_temperature_that_cannot_be_is_refused(temperature: float) -> None:
     """Nothing can be sampled with it."""
-    with pytest.raises(ValueError, match="temperature must be at least 0, got"):
+    with pytest.raises(ValueError, match="temperature must be"):
         policy_of(temperature=temperature)
 
 
@@ -52,7 +52,7 @@ def test_names_are_names() -> None:
 
 def test_a_response_is_not_empty() -> None:
     """An empty response is certain under every policy."""
-    with pytest.raises(ValueError, match="a response must not be empty"):
+    with pytest.raises(ValueError, match="response must not be empty"):
         Item(name="fox", prompt="Say fox", response="")
 
 

@@ -13,6 +13,7 @@ from repro_gate.core.logprob_report import LogprobReport
 from repro_gate.core.logprob_verdicts import LogprobVerdict
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport, Timing
+from repro_gate.core.tokens import Token
 from repro_gate.core.verdicts import (
     Drift,
     Inconclusive,
@@ -31,14 +32,14 @@ from tests.docs.pages import first_column, page
 from tests.fakes.logprob_reports import LOGPROB_VERDICTS, rich_logprobs_of
 from tests.fakes.values import cell_of, golden_of
 
-_DIVERGENCE = Divergence(place=Place.OUTPUT, position=0, expected=None, observed=None)
+_DIVERGENCE = Divergence(place=Place.OUTPUT, position=0, expected=None, observed=Token(1, b"a"))
 _EXAMPLES: tuple[Verdict, ...] = (
     Match(),
     Nondeterministic(run=2, in_fresh_process=False, divergence=_DIVERGENCE),
     Drift(divergence=_DIVERGENCE, golden=golden_of(cell_of()), provenance=()),
-    Unrecorded(reason=""),
+    Unrecorded(reason="x"),
     Vacuous(factor=Factor.SEED),
-    Inconclusive(reason="", remedy=None),
+    Inconclusive(reason="x", remedy=None),
 )
 _LOGPROB_EXAMPLES: tuple[LogprobVerdict, ...] = tuple(
     found.verdict for found in LOGPROB_VERDICTS.values()

@@ -143,7 +143,7 @@ def suite_test_of(verdict: SuiteVerdict = SuiteVerdict.AGREES, **changes: Any) -
         cells=12,
         left_out=0,
         p_value=0.41,
-        evidence=Evidence.COINCIDENCES.value,
+        evidence=Evidence.COINCIDENCES,
         typical_shift=0.0,
         second_look=False,
         mean_shift=0.0021,
@@ -250,7 +250,7 @@ def rich_logprobs_of() -> LogprobReport:
         suite_test=suite_test_of(
             SuiteVerdict.DRIFT,
             p_value=0.000015,
-            evidence=Evidence.SUM.value,
+            evidence=Evidence.SUM,
             typical_shift=0.9,
             second_look=True,
             mean_shift=-0.8,
@@ -298,16 +298,18 @@ def hostile_logprobs_of(text: str) -> LogprobReport:
     """Return a suite in which everything that is not ours to choose is `text`."""
     data = text.encode("utf-8", errors="surrogatepass")
     token = token_of(data=data)
-    change = FactChange(name=text, before=text, after=text)
+    # A reason is never empty.
+    reason = text or "x"
+    change = FactChange(name=text, before=text, after=f"{text}!")
     items: Mapping[str, LogprobVerdict] = {
         "shifted": Shifted(
             effect=effect_of(token, deciding=deciding_of(token)), provenance=(change,)
         ),
         "changed": Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(token)),
         "outlying": OUTLYING,
-        "invalid": Invalid(reason=text, position=2, count=3),
-        "unrecorded": Unrecorded(reason=text),
-        "inconclusive": Inconclusive(reason=text, remedy=text),
+        "invalid": Invalid(reason=reason, position=2, count=3),
+        "unrecorded": Unrecorded(reason=reason),
+        "inconclusive": Inconclusive(reason=reason, remedy=text),
     }
     cells = [
         logprob_cell_report_of(

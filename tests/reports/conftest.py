@@ -87,15 +87,14 @@ def cell_of(
 def cell_report_of(verdict: Verdict, cell: Cell | None = None, **changes: Any) -> CellReport:
     """Return what is known of a cell that was measured ten times."""
     cell = cell or cell_of()
-    report = CellReport(
-        suite="embedded",
-        cell=cell,
-        verdict=verdict,
-        runs=10,
-        generation=generation_of("red leaves fall down and rest"),
-        profile=PROFILE,
-    )
-    return replace(report, **changes)
+    usual: dict[str, Any] = {
+        "suite": "embedded",
+        "cell": cell,
+        "runs": 10,
+        "generation": generation_of("red leaves fall down and rest"),
+        "profile": PROFILE,
+    }
+    return CellReport(verdict=verdict, **{**usual, **changes})
 
 
 def orphan_of(golden_id: str) -> Orphan:
@@ -157,13 +156,15 @@ def hostile_report_of(text: str) -> GateReport:
     """Return a report in which everything that is not ours to choose is `text`."""
     cell = cell_of(text=text)
     said, other = hostile_generation_of(text, 1, 2, 3), hostile_generation_of(text, 1, 9, 3)
-    drifted = drift_of(other, said, cell, FactChange(name=text, before=text, after=text))
-    not_measured = Inconclusive(reason=text, remedy=text)
+    drifted = drift_of(other, said, cell, FactChange(name=text, before=text, after=f"{text}!"))
+    # A reason is never empty.
+    reason = text or "x"
+    not_measured = Inconclusive(reason=reason, remedy=text)
     cells = (
         drifted,
         cell_report_of(Match(), cell_of(seed=43, text=text), generation=said),
         differing_run_of(cell_of(seed=44, text=text), said, other),
-        cell_report_of(Unrecorded(reason=text), cell_of(seed=45, text=text), profile=text),
+        cell_report_of(Unrecorded(reason=reason), cell_of(seed=45, text=text)),
         cell_report_of(Vacuous(factor=Factor.SEED), cell_of(seed=46, text=text)),
         cell_report_of(not_measured, cell_of(seed=47, text=text), runs=0, generation=None),
     )
@@ -172,7 +173,7 @@ def hostile_report_of(text: str) -> GateReport:
         orphan_of(text),
         suites=(text,),
         controls=(control_of(cell),),
-        engines=(EngineReport(name=text, profile=text, facts={text: text}),),
+        engines=(EngineReport(name=reason, profile=PROFILE, facts={text: text}),),
         models={text: {text: text}},
         logprobs=(hostile_logprobs_of(text),),
         notes=tuple(_hostile_notes_of(text)),

@@ -1,6 +1,6 @@
 """What hypothesis draws whole reports from: every word in them may be hostile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.divergence import Divergence, Place, first_divergence
 from repro_gate.core.draws import Piece
 from repro_gate.core.evidence import Evidence, Finished, Unfinished
-from repro_gate.core.goldens import FactChange, Golden
+from repro_gate.core.goldens import FactChange, Facts, Golden
 from repro_gate.core.logprob_report import (
     LogprobCellReport,
     LogprobControl,
@@ -91,6 +91,7 @@ foreign_texts = st.lists(
 hostile_texts = st.just("") | st.sampled_from(HOSTILE_PIECES) | foreign_texts
 """Few pieces and many, and nothing at all."""
 counts = st.integers(0, 2**40)
+shares = st.floats(0, 1)
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,16 @@ class RandomReports:
     texts: st.SearchStrategy[str]
     """For everything that is text and not a checked name."""
     numbers: st.SearchStrategy[float] = finite
+
+    @cached_property
+    def sizes(self) -> st.SearchStrategy[float]:
+        """Draw a number that is not negative."""
+        return self.numbers.map(abs)
+
+    @cached_property
+    def reasons(self) -> st.SearchStrategy[str]:
+        """Draw a text that is not empty."""
+        return self.texts.map(lambda text: text or "x")
 
     @cached_property
     def evidences(self) -> st.SearchStrategy[Evidence]:
@@ -115,24 +126,24 @@ class RandomReports:
     @cached_property
     def notes(self) -> st.SearchStrategy[Note]:
         """Draw a note."""
-        filled = self.texts.filter(bool)
-        return st.builds(Note, about=filled, message=filled, origin=st.sampled_from(NoteOrigin))
+        return st.builds(
+            Note, about=self.reasons, message=self.reasons, origin=st.sampled_from(NoteOrigin)
+        )
 
     @cached_property
     def reports(self) -> st.SearchStrategy[GateReport]:
         """Draw a report, which may be empty."""
-        controls = st.builds(
-            control_of,
-            factor=st.sampled_from(Factor),
-            divergence=st.none() | self._divergences,
-            problem=st.none() | st.builds(Inconclusive, reason=self.texts, remedy=self.texts),
+        factors = st.sampled_from(Factor)
+        controls = st.one_of(
+            st.builds(control_of, factor=factors, divergence=st.none() | self._divergences),
+            st.builds(control_of, factor=factors, problem=self._inconclusive),
         )
-        engines = st.builds(EngineReport, name=self.texts, profile=self.texts, facts=self._facts)
+        engines = st.builds(EngineReport, name=self.reasons, profile=names, facts=self._facts)
         timing = st.builds(
             Timing,
-            wall_s=self.numbers,
-            load_s=self.numbers,
-            engine_s=self.numbers,
+            wall_s=self.sizes,
+            load_s=self.sizes,
+            engine_s=self.sizes,
             generated_tokens=counts,
         )
         return st.builds(
@@ -155,38 +166,56 @@ class RandomReports:
     @cached_property
     def cells(self) -> st.SearchStrategy[CellReport]:
         """Draw what is known of a cell."""
-        verdicts = st.one_of(
-            st.just(Match()),
-            self._drifts,
-            st.builds(
-                Nondeterministic,
-                run=counts,
-                in_fresh_process=st.booleans(),
-                divergence=self._divergences,
-            ),
-            st.builds(Unrecorded, reason=self.texts),
-            st.builds(Vacuous, factor=st.sampled_from(Factor)),
-            self._inconclusive,
-        )
+        return st.one_of(self._measured_cells, self._diverging_cells, self._unmeasured_cells)
+
+    @cached_property
+    def _measured_cells(self) -> st.SearchStrategy[CellReport]:
         return st.builds(
             CellReport,
             suite=self.texts,
             cell=self._token_cells,
-            verdict=verdicts,
-            runs=counts,
-            generation=st.none() | self._generations,
-            profile=st.none() | self.texts,
+            verdict=st.one_of(
+                st.just(Match()),
+                st.builds(Unrecorded, reason=self.reasons),
+                st.builds(Vacuous, factor=st.sampled_from(Factor)),
+                self._inconclusive,
+            ),
+            runs=counts.filter(bool),
+            generation=self._generations,
+            profile=st.none() | names,
             provenance=st.none() | counts,
+        )
+
+    @cached_property
+    def _unmeasured_cells(self) -> st.SearchStrategy[CellReport]:
+        return st.builds(
+            CellReport,
+            suite=self.texts,
+            cell=self._token_cells,
+            verdict=self._inconclusive,
+            runs=st.just(0),
+            generation=st.none(),
+            profile=st.none() | names,
+        )
+
+    @cached_property
+    def _diverging_cells(self) -> st.SearchStrategy[CellReport]:
+        """Draw a cell that drifted, or one whose runs differ."""
+        return st.builds(
+            _diverging,
+            self._measured_cells,
+            st.tuples(self._generations, self._generations),
+            facts=self._facts,
+            changes=few(self._changes),
+            run=st.none() | st.integers(2, 40),
         )
 
     @cached_property
     def logprobs(self) -> st.SearchStrategy[LogprobReport]:
         """Draw the report on a suite."""
-        controls = st.builds(
-            LogprobControl, policy=self.texts, cell=self.texts, differed=st.booleans()
-        )
+        controls = st.builds(LogprobControl, policy=names, cell=self.texts, differed=st.booleans())
         spending = st.builds(
-            Spending, calls=counts, saved=counts, reused=counts, tokens=counts, usd=self.numbers
+            Spending, calls=counts, saved=counts, reused=counts, tokens=counts, usd=self.sizes
         )
         return st.builds(
             LogprobReport,
@@ -206,27 +235,12 @@ class RandomReports:
         return st.builds(Orphan, id=self.texts, origin=self.texts)
 
     @cached_property
-    def _drifts(self) -> st.SearchStrategy[Drift]:
-        return st.builds(
-            Drift,
-            divergence=self._divergences,
-            golden=st.builds(
-                Golden,
-                cell=self._token_cells,
-                profile=self.texts,
-                generation=self._generations,
-                provenance=self._facts,
-            ),
-            provenance=few(self._changes),
-        )
-
-    @cached_property
     def _logprob_cells(self) -> st.SearchStrategy[LogprobCellReport]:
         outliers = st.builds(
             OutlierDraw,
             total=self.numbers,
             center=self.numbers,
-            bound=self.numbers,
+            bound=self.sizes,
             tokens=few(self._shifts),
             request_id=self.texts,
         )
@@ -235,9 +249,17 @@ class RandomReports:
                 Agrees, sameness=st.sampled_from(Sameness), changed=st.none() | self._effects
             ),
             st.builds(Shifted, effect=self._effects, provenance=few(self._changes)),
-            st.builds(Outlying, count=counts, draws=counts, most=counts, allowed=self.numbers),
-            st.builds(Invalid, reason=self.texts, position=st.none() | counts, count=counts),
-            st.builds(Unrecorded, reason=self.texts),
+            st.builds(
+                Outlying,
+                count=st.integers(0, 9),
+                draws=st.integers(9, 40),
+                most=counts,
+                allowed=shares,
+            ),
+            st.builds(
+                Invalid, reason=self.reasons, position=st.none() | counts, count=st.integers(1, 40)
+            ),
+            st.builds(Unrecorded, reason=self.reasons),
             self._inconclusive,
         )
         return st.builds(
@@ -257,9 +279,9 @@ class RandomReports:
         return st.builds(
             Effect,
             evidence=st.sampled_from(Statistic),
-            p_value=self.numbers,
+            p_value=shares,
             shift=self.numbers,
-            band=self.numbers,
+            band=self.sizes,
             deciding=self._deciding,
             tokens=few(self._shifts),
         )
@@ -293,12 +315,12 @@ class RandomReports:
             verdict=st.sampled_from(SuiteVerdict),
             cells=counts,
             left_out=counts,
-            p_value=self.numbers,
-            evidence=self.texts,
-            typical_shift=self.numbers,
+            p_value=shares,
+            evidence=st.sampled_from(Statistic),
+            typical_shift=self.sizes,
             second_look=st.booleans(),
             mean_shift=self.numbers,
-            mean_shift_bound=self.numbers,
+            mean_shift_bound=self.sizes,
             sameness=st.sampled_from(Sameness),
         )
 
@@ -306,14 +328,14 @@ class RandomReports:
     def _noises(self) -> st.SearchStrategy[PolicyNoise]:
         return st.builds(
             PolicyNoise,
-            policy=self.texts,
+            policy=names,
             model=self.texts,
-            temperature=self.numbers,
+            temperature=self.sizes,
             logprobs=st.sampled_from(LogprobKind),
             cells=counts,
-            calibration_variance=self.numbers,
-            variance=self.numbers,
-            atom=st.floats(0, 1),
+            calibration_variance=self.sizes,
+            variance=self.sizes,
+            atom=shares,
             draws=counts,
             outliers=counts,
         )
@@ -322,19 +344,19 @@ class RandomReports:
     def _weights(self) -> st.SearchStrategy[WeightReport]:
         return st.builds(
             WeightReport,
-            base=self.texts,
-            target=self.texts,
+            base=names,
+            target=names,
             is_control=st.booleans(),
             must_be_usable=st.booleans(),
             items=counts,
             mean_log_ratio=self.numbers,
-            effective_size=self.numbers,
-            largest_share=self.numbers,
-            mean_weight=self.numbers,
-            mean_p=self.numbers,
+            effective_size=self.sizes,
+            largest_share=shares,
+            mean_weight=self.sizes,
+            mean_p=shares,
             khat=st.none() | self.numbers,
             khat_bar=st.none() | self.numbers,
-            control_p=st.none() | self.numbers,
+            control_p=st.none() | shares,
             problems=few(self.texts),
             doubts=few(self.texts),
             control_doubt=st.none() | self.texts,
@@ -344,29 +366,29 @@ class RandomReports:
     def _hosted_cells(self) -> st.SearchStrategy[LogprobCell]:
         providers = st.builds(
             ProviderSpec,
-            name=self.texts,
+            name=names,
             kind=st.sampled_from([ProviderKind.FIREWORKS, ProviderKind.OPENAI]),
             base_url=self.texts,
             api_key_env=st.none() | self.texts,
         )
         engines = st.builds(
             EngineSpec,
-            name=self.texts,
-            kind=st.sampled_from(EngineKind),
-            command=few(self.texts),
+            name=names,
+            kind=st.just(EngineKind.COMMAND),
+            command=few(self.texts, least=1),
             device=self.texts,
             settings=st.dictionaries(
                 self.texts, st.booleans() | st.integers() | self.numbers | self.texts, max_size=2
             ),
-            timeout_s=self.numbers,
+            timeout_s=st.floats(1, 9),
             pass_env=few(self.texts),
         )
         models = st.builds(
             ModelSpec,
-            name=self.texts,
+            name=names,
             engine=engines,
-            source=self.texts,
-            sha256=st.none() | self.texts,
+            source=self.reasons,
+            sha256=st.none() | st.just("0a" * 32),
         )
         policies = st.builds(
             Policy,
@@ -379,9 +401,7 @@ class RandomReports:
             logprobs=st.sampled_from(LogprobKind),
             local_model=st.none() | models,
         )
-        items = st.builds(
-            Item, name=names, prompt=self.texts, response=self.texts.map(lambda text: text or "x")
-        )
+        items = st.builds(Item, name=names, prompt=self.texts, response=self.reasons)
         return st.builds(LogprobCell, policy=policies, item=items)
 
     @cached_property
@@ -406,8 +426,8 @@ class RandomReports:
             Divergence,
             place=st.sampled_from(Place),
             position=st.integers(0, 40),
-            expected=st.none() | self._tokens,
-            observed=st.none() | self._tokens,
+            expected=st.just(Token(0, b"x")),
+            observed=st.none() | self._tokens.filter(lambda token: token.id > 0),
         )
         true = st.builds(first_divergence, self._generations, self._generations)
         return true.flatmap(lambda found: anywhere if found is None else st.just(found))
@@ -423,7 +443,7 @@ class RandomReports:
 
     @cached_property
     def _inconclusive(self) -> st.SearchStrategy[Inconclusive]:
-        return st.builds(Inconclusive, reason=self.texts, remedy=st.none() | self.texts)
+        return st.builds(Inconclusive, reason=self.reasons, remedy=st.none() | self.texts)
 
     @cached_property
     def _facts(self) -> st.SearchStrategy[dict[str, str]]:
@@ -431,13 +451,40 @@ class RandomReports:
 
     @cached_property
     def _changes(self) -> st.SearchStrategy[FactChange]:
-        sides = st.none() | self.texts
-        return st.builds(FactChange, name=self.texts, before=sides, after=sides)
+        sides = st.tuples(st.none() | self.texts, st.none() | self.texts)
+        return st.builds(
+            lambda name, side: FactChange(name=name, before=side[0], after=side[1]),
+            self.texts,
+            sides.filter(lambda side: side[0] != side[1]),
+        )
 
 
-def few(values: st.SearchStrategy[Any], *, most: int = 3) -> st.SearchStrategy[tuple[Any, ...]]:
+def _diverging(
+    usual: CellReport,
+    pair: tuple[Generation, Generation],
+    *,
+    facts: Facts,
+    changes: tuple[FactChange, ...],
+    run: int | None,
+) -> CellReport:
+    """Return a cell whose run `run` differs, or without it one that drifted, if the pair does."""
+    first, observed = pair
+    divergence = first_divergence(first, observed)
+    if divergence is None:
+        return usual
+    if run is not None:
+        unstable = Nondeterministic(run=run, in_fresh_process=True, divergence=divergence)
+        return replace(usual, verdict=unstable, generation=first, runs=run)
+    golden = Golden(cell=usual.cell, profile="cpu", generation=first, provenance=facts)
+    drift = Drift(divergence=divergence, golden=golden, provenance=changes)
+    return replace(usual, verdict=drift, generation=observed)
+
+
+def few(
+    values: st.SearchStrategy[Any], *, least: int = 0, most: int = 3
+) -> st.SearchStrategy[tuple[Any, ...]]:
     """Draw a short tuple."""
-    return st.lists(values, max_size=most).map(tuple)
+    return st.lists(values, min_size=least, max_size=most).map(tuple)
 
 
 @st.composite

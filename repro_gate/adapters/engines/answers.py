@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repro_gate.core.cells import require_name
 from repro_gate.core.draws import Encoding, Piece
 from repro_gate.core.goldens import Facts
+from repro_gate.core.guards import require_name
 from repro_gate.core.text import printable
 from repro_gate.core.tokens import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
 from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration

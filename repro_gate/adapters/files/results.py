@@ -12,8 +12,7 @@ from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.adapters.files.parsing import Limits, json_of
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
-from repro_gate.core.consistency import contradiction_in, contradiction_in_shard
-from repro_gate.core.contradictions import Contradiction
+from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
 from repro_gate.core.evidence import Evidence, Finished
 from repro_gate.core.shards import ShardReport
 from repro_gate.errors import InputInvalid
@@ -99,7 +98,7 @@ def result_in(file: Path, *, max_bytes: int = MAX_BYTES) -> Evidence:
         document = {key: document[key] for key in document if key in known}  # pyright: ignore[reportUnknownVariableType]
     content: ReportFile = _decoded(file, document, ReportFile)
     if isinstance(content.result, Finished):
-        _require_consistent(file, contradiction_in(content.result.report), within="result.report")
+        _require_consistent(file, validate_report(content.result.report), within="result.report")
     return content.result
 
 
@@ -156,7 +155,7 @@ def _shard_files(folder: Path) -> list[Path]:
 def _read_shard(file: Path, max_bytes: int) -> ShardReport:
     require_no_link(file.parent)
     content: ShardFile = _decoded(file, _document(file, max_bytes), ShardFile)
-    _require_consistent(file, contradiction_in_shard(content.shard), within="shard")
+    _require_consistent(file, validate_shard(content.shard), within="shard")
     return content.shard
 
 
@@ -183,7 +182,7 @@ def _decoded(file: Path, document: Any, kind: type) -> Any:
         ) from error
 
 
-def _require_consistent(file: Path, found: Contradiction | None, *, within: str) -> None:
+def _require_consistent(file: Path, found: Inconsistency | None, *, within: str) -> None:
     if found is not None:
         place = ".".join(filter(None, (within, found.place)))
         raise InputInvalid.at(file, place, expected=found.expected, found=found.found)

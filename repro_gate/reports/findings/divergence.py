@@ -62,20 +62,21 @@ class Explanation:
 
 def explain(cell: CellReport) -> Explanation | None:
     """Return where the two sides of a verdict part, or None when nothing was seen to differ."""
+    first = cell.generation
+    if first is None:
+        return None
     match cell.verdict:
         case Drift(golden=golden, divergence=divergence):
-            return explain_change(golden.generation, cell.generation, divergence)
+            return explain_change(golden.generation, first, divergence)
         case Nondeterministic() as verdict:
-            return _of_runs(verdict, cell.generation)
+            return _of_runs(verdict, first)
         case Match() | Unrecorded() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cell.verdict)
 
 
-def explain_change(
-    golden: Generation, observed: Generation | None, divergence: Divergence
-) -> Explanation:
+def explain_change(golden: Generation, observed: Generation, divergence: Divergence) -> Explanation:
     """Return where a generation diverges from its golden."""
     expected, position = _tokens(golden, divergence.place), divergence.position
     return Explanation(
@@ -84,7 +85,7 @@ def explain_change(
         observed_by="observed",
         before=expected[:position],
         expected=expected[position:],
-        observed=None if observed is None else _tokens(observed, divergence.place)[position:],
+        observed=_tokens(observed, divergence.place)[position:],
         margin=_margin(observed, divergence),
         golden_margin=_margin(golden, divergence),
         run=None,
@@ -126,9 +127,9 @@ def format_margin(explanation: Explanation) -> str | None:
     return f"{', '.join(said)} (0 is a tie)" if said else None
 
 
-def _of_runs(verdict: Nondeterministic, first: Generation | None) -> Explanation:
+def _of_runs(verdict: Nondeterministic, first: Generation) -> Explanation:
     divergence = verdict.divergence
-    expected = () if first is None else _tokens(first, divergence.place)
+    expected = _tokens(first, divergence.place)
     return Explanation(
         divergence=divergence,
         expected_by="run 1",
@@ -153,8 +154,8 @@ def _tokens(generation: Generation, place: Place) -> tuple[Token, ...]:
             assert_never(place)
 
 
-def _margin(generation: Generation | None, divergence: Divergence) -> float | None:
-    if generation is None or divergence.place is Place.PROMPT:
+def _margin(generation: Generation, divergence: Divergence) -> float | None:
+    if divergence.place is Place.PROMPT:
         return None
     choices = generation.trace[divergence.position : divergence.position + 1]
     return choices[0].margin if choices else None

@@ -42,10 +42,11 @@ INVALID = InvalidDraw(reason='no log-probability for 1 " fox"', position=1, fact
 MISSED = MissedDraw(reason="429 too many requests", remedy="wait a while")
 
 facts = draw_facts(st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)))
+reasons = foreign.map(lambda text: text or "x")
 outcomes: st.SearchStrategy[DrawOutcome] = st.one_of(
     st.builds(Draw, logprobs=st.lists(any_logprobs, max_size=4).map(tuple), facts=facts),
-    st.builds(InvalidDraw, reason=foreign, position=st.none() | st.integers(0, 9), facts=facts),
-    st.builds(MissedDraw, reason=foreign, remedy=st.none() | foreign),
+    st.builds(InvalidDraw, reason=reasons, position=st.none() | st.integers(0, 9), facts=facts),
+    st.builds(MissedDraw, reason=reasons, remedy=st.none() | foreign),
 )
 keys = st.tuples(foreign, st.sampled_from(Purpose).map(str), st.integers(1, 9))
 

@@ -145,7 +145,6 @@ def test_what_is_no_name_leads_nowhere(tmp_path: Path) -> None:
     for profile in ("../elsewhere", str(elsewhere), "a\x00b", "x" * 300):
         store = SyrupyGoldens(folder)
         for use in (
-            partial(store.write, golden_of(cell_of(), profile=profile)),
             partial(store.remove, profile, cell_of().id),
             partial(store.read, profile, cell_of().id),
             partial(store.recorded, profile),

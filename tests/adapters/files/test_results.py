@@ -262,7 +262,7 @@ def _set(place: str, value: Any) -> Callable[[Any], None]:
         (
             "cells.1.verdict.divergence.position",
             3,
-            "cells[1].verdict.divergence: expected the first position at which golden and gen",
+            "cells[1]: expected a consistent cell report, found golden and generation do",
         ),
         (
             "repeat_with.0",

@@ -131,9 +131,9 @@ def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
 
 def test_a_shard_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     """The message names the file and the place in it."""
-    timing = replace(FIRST.timing, wall_s=-1.0)
-    write_shard(tmp_path, replace(FIRST, timing=timing))
+    write_shard(tmp_path, replace(FIRST, models={}))
 
     assert refusal_of(tmp_path) == (
-        f"{tmp_path}/shard.json: shard.timing.wall_s: expected a number of at least 0, found -1.0"
+        f"{tmp_path}/shard.json: shard.models: "
+        f"expected tiny, which {FIRST.cells[0].cell.id} is of, found none of that name"
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.codec_scalars import DecodeError
-from repro_gate.core.consistency import contradiction_in
+from repro_gate.core.consistency import validate_report
 from repro_gate.core.outcome import exit_code_for
 from repro_gate.core.report import GateReport
 from repro_gate.reports.findings.summary import render_summary
@@ -29,7 +29,7 @@ def believed(data: Any) -> GateReport | None:
         report: GateReport = decode(data, GateReport)
     except DecodeError:
         return None
-    return report if contradiction_in(report) is None else None
+    return report if validate_report(report) is None else None
 
 
 def tell(report: GateReport) -> None:

@@ -16,7 +16,7 @@ from repro_gate.core.logprob_report import (
     SuiteTest,
     SuiteVerdict,
 )
-from repro_gate.core.logprob_verdicts import Agrees, Sameness
+from repro_gate.core.logprob_verdicts import Agrees, Evidence, Sameness
 from repro_gate.core.policies import LogprobKind, ProviderKind, ProviderSpec, Tolerance
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
@@ -104,7 +104,7 @@ def test_a_suite_that_repeats_itself_is_identical_as_a_whole() -> None:
         cells=3,
         left_out=0,
         p_value=1.0,
-        evidence="coincidences",
+        evidence=Evidence.COINCIDENCES,
         second_look=False,
         sameness=Sameness.IDENTICAL,
         **none,

@@ -1,9 +1,6 @@
 """Where two generations part, as every report tells it."""
 
 from collections.abc import Callable
-from dataclasses import replace
-
-import pytest
 
 from repro_gate.core.cells import Cell
 from repro_gate.core.report import CellReport
@@ -106,22 +103,6 @@ def test_differing_run_is_told_from_run_one(
         ("run 1 continues", '" b c"'),
         ("margin", "0.0100 nats here (0 is a tie)"),
     )
-
-
-@pytest.mark.parametrize("kind", ["drift", "run"])
-def test_missing_generation_leaves_the_tokens(
-    kind: str,
-    drift: Callable[..., CellReport],
-    differing_run: Callable[..., CellReport],
-    cell: Callable[..., Cell],
-    generation: Text,
-) -> None:
-    """Without the first run there still are the two tokens that differ."""
-    golden, other = generation("a b", traced=False), generation("a x", traced=False)
-    found = {"drift": drift(golden, other, cell()), "run": differing_run(cell(), golden, other)}
-    lines = evidence(explained(replace(found[kind], generation=None)))
-
-    assert [text for _, text in lines[1:3]] == ['130 " b"', '152 " x"']
 
 
 def test_context_and_continuations_are_near(

@@ -39,13 +39,6 @@ def test_notes_with_one_message_are_one_block() -> None:
     assert note.lines == (("about", "t--haiku"), ("about", "t--fox"), ("message", MESSAGE))
 
 
-def test_a_note_without_a_subject_or_a_message_is_refused() -> None:
-    """It would be an empty block in every report."""
-    for about, message in (("", "x"), ("x", "")):
-        with pytest.raises(ValueError, match="a note needs a subject and a message"):
-            Note(about=about, message=message, origin=NoteOrigin.GATE)
-
-
 @pytest.mark.parametrize("report", [PASSED, FAILED], ids=["passed", "failed"])
 def test_every_report_shows_a_message_once(
     report: GateReport, on_terminal: Callable[[GateReport], str]

@@ -91,7 +91,7 @@ def test_agreement_with_a_differing_run(
 ) -> None:
     """Neither a cell whose runs differ nor one without runs is identical."""
     differs = differing_run(cell(), generation("a"), generation("b"))
-    cells = [cell_report(Match()), differs, cell_report(LOST, runs=0)]
+    cells = [cell_report(Match()), differs, cell_report(LOST, runs=0, generation=None)]
 
     assert summary.format_agreement(cells) == (
         "1 of 3 identical, 1 match, 1 nondeterministic, 1 inconclusive"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.evidence import Finished
 from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.tokens import Generation
+from repro_gate.core.tokens import Generation, Token
 from repro_gate.core.verdicts import (
     STOPPED,
     Drift,
@@ -58,7 +59,7 @@ def test_drift_of_one_run_claims_no_agreement(
 ) -> None:
     """A single run is not said to agree with others either."""
     found = drift(generation("a"), generation("b"), cell())
-    once = cell_report(found.verdict, runs=1)
+    once = replace(found, runs=1)
 
     assert describe(once).claim == "1 run diverges from the golden at output[0]"
 
@@ -138,7 +139,7 @@ def _changed(*positions: int | None, place: Place = Place.OUTPUT) -> list[Unreco
     parted = [
         None
         if each is None
-        else Divergence(place=place, position=each, expected=None, observed=None)
+        else Divergence(place=place, position=each, expected=None, observed=Token(1, b"a"))
         for each in positions
     ]
     return [Unrecorded(reason="changed", former=FormerGolden(divergence=each)) for each in parted]

@@ -1,0 +1,111 @@
+"""The parts of a report from elsewhere fit together, or the first that does not is named."""
+
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.cells import Cell
+from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
+from repro_gate.core.controls import Control
+from repro_gate.core.report import GateReport
+from repro_gate.core.shards import ShardReport
+from repro_gate.core.verdicts import Inconclusive, Match
+from tests.fakes.checking import scene_of
+from tests.fakes.evidence import OTHER, SAID, report_of, seen, shard_report_of
+from tests.fakes.stores import MemoryGoldens
+from tests.fakes.values import cell_of, contrast_of, golden_of
+
+FOX = cell_of("fox")
+
+
+def place_in(report: GateReport) -> str | None:
+    """Return the place of the first inconsistency of a report."""
+    found = validate_report(report)
+    return None if found is None else found.place
+
+
+def place_in_shard(report: ShardReport) -> str | None:
+    """Return the place of the first inconsistency of the report of a shard."""
+    found = validate_shard(report)
+    return None if found is None else found.place
+
+
+def test_a_report_with_every_verdict_fits_together() -> None:
+    """The values that these tests change are consistent before."""
+    assert validate_report(report_of()) is None
+    assert validate_shard(shard_report_of()) is None
+
+
+def test_the_report_of_a_check_fits_together() -> None:
+    """A check among fakes, with a drifted cell, one without a golden and an orphan."""
+    goldens = [golden_of(FOX, OTHER), golden_of(cell_of()), golden_of(cell_of("gone"))]
+
+    report = scene_of(FOX, cell_of(), cell_of("new"), goldens=MemoryGoldens(goldens)).check()
+
+    assert place_in(report) is None
+
+
+@pytest.mark.parametrize(
+    "word", ["--", "--x;rm", "--$(x)", "--a b", "--X", "--a-", "--x\n", "---a", "--prune"]
+)
+def test_an_option_that_no_reader_should_copy(word: str) -> None:
+    """Options are not quoted in a command that a reader copies."""
+    report = replace(report_of(), repeat_with=("--device", "$(x)", word))
+    identity = replace(shard_report_of().identity, options=(word,))
+
+    assert place_in(report) == "repeat_with[2]"
+    assert place_in_shard(replace(shard_report_of(), identity=identity)) == "identity.options[0]"
+
+
+def test_what_was_found_is_printable() -> None:
+    """The words may be an attacker's."""
+    found = validate_report(replace(report_of(), repeat_with=("--\x1b[31m",)))
+
+    assert found == Inconsistency(
+        place="repeat_with[0]", expected="one of --config, --device", found="--\\x1b[31m"
+    )
+
+
+def test_a_provenance_that_is_not_there() -> None:
+    """Each cell refers to one of the provenances of its report."""
+    expected = Inconsistency(
+        place="cells[0].provenance", expected="one of 1 provenances, counted from 0", found="1"
+    )
+    first, *others = shard_report_of().cells
+    shard = replace(shard_report_of(), cells=(replace(first, provenance=1), *others))
+
+    assert validate_shard(shard) == expected
+    assert validate_report(report_of(replace(seen(FOX, Match()), provenance=1))) == expected
+
+
+def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:
+    """The facts of its model are a part of its provenance."""
+    assert validate_shard(replace(shard_report_of(), models={})) == Inconsistency(
+        place="models", expected=f"tiny, which {cell_of().id} is of", found="none of that name"
+    )
+
+
+@pytest.mark.parametrize("cell", [cell_of("other"), cell_of("snow"), cell_of(seed=44)])
+def test_a_control_of_a_cell_that_was_not_run(cell: Cell) -> None:
+    """Its reference is the first run of that cell, or a generation of its own."""
+    (control,) = shard_report_of().controls
+    lacking = replace(control, contrast=contrast_of(cell))
+
+    def found(*controls: Control) -> Inconsistency | None:
+        return validate_shard(replace(shard_report_of(), controls=controls))
+
+    assert found(control, lacking) == Inconsistency(
+        place="controls[1].reference",
+        expected=f"the output of {cell.id}, which was not run here as a cell",
+        found="none",
+    )
+    assert found(replace(lacking, reference=SAID)) is None
+    assert found(replace(lacking, problem=Inconclusive(reason="lost", remedy=None))) is None
+
+
+def test_a_control_without_the_output_that_it_varied() -> None:
+    """A seed that no cell has was generated for the control, or it was not run."""
+    (control,) = shard_report_of().controls
+    controls = (replace(control, generation=None),)
+
+    assert place_in_shard(replace(shard_report_of(), controls=controls)) == "controls[0].generation"

@@ -1,0 +1,344 @@
+"""Every value of the core and the ports refuses nonsense when it is made."""
+
+import dataclasses
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from repro_gate import core, ports
+from repro_gate.core.alignment import ScoredTwice, judge_alignment
+from repro_gate.core.ci import CiRun, RunId
+from repro_gate.core.comments import CommentState, Keep, Marker, PostedComment, Writer
+from repro_gate.core.consistency import Inconsistency
+from repro_gate.core.controls import ControlReport
+from repro_gate.core.divergence import Divergence, Place
+from repro_gate.core.draws import Answered, Draw, InvalidDraw, MissedDraw
+from repro_gate.core.evidence import Unfinished
+from repro_gate.core.goldens import FactChange
+from repro_gate.core.judgement import Repetition
+from repro_gate.core.logprob_verdicts import Outlying
+from repro_gate.core.matrix import PromptSpec, plan
+from repro_gate.core.measurement import Measurement
+from repro_gate.core.models import EngineKind
+from repro_gate.core.policies import Budget, Tolerance, WeightPlan
+from repro_gate.core.report import CellReport, EngineReport, Note, NoteOrigin
+from repro_gate.core.sharding import WholePlan
+from repro_gate.core.tokens import Stop, Token
+from repro_gate.core.verdicts import (
+    Drift,
+    FormerGolden,
+    Inconclusive,
+    Match,
+    Unrecorded,
+)
+from repro_gate.ports import (
+    DrawRequest,
+    LoadedModel,
+    ModelFile,
+    Purpose,
+    ScoreRequest,
+    TimedGeneration,
+)
+from tests.fakes.evidence import (
+    DIFFERENCE,
+    OTHER,
+    SAID,
+    drifted,
+    parting,
+    report_of,
+    seen,
+    shard_report_of,
+    unseen,
+)
+from tests.fakes.logprob_reports import (
+    policy_noise_of,
+    rich_logprobs_of,
+    weight_report_of,
+)
+from tests.fakes.scoring import baseline_of, plan_of, suite_of_logprobs
+from tests.fakes.values import (
+    cell_of,
+    contrast_of,
+    engine_spec_of,
+    generation_of,
+    golden_of,
+    matrix_of,
+    scored_of,
+    suite_of,
+    tokens_of,
+)
+
+FOX = cell_of("fox")
+TOKEN = Token(99, b"x")
+RUN = RunId(7, 1)
+LOST = Inconclusive(reason="lost", remedy=None)
+MARKER = Marker(name="repro-gate", run=RUN, state=CommentState.PASSED)
+CI_RUN = CiRun(
+    id=RUN,
+    repository="o/r",
+    head_sha="0" * 40,
+    head_owner="o",
+    head_branch="main",
+    server_url="https://github.com",
+    pull_request=3,
+)
+LOGPROB_PLAN = plan_of(suite_of_logprobs())
+LOGPROB_CELL = LOGPROB_PLAN.cells[0]
+BASELINE = baseline_of(LOGPROB_CELL, [(-1.0, -0.5)] * 3)
+MATRIX = matrix_of(suite_of(FOX))
+PLAN = plan(MATRIX)
+SCORED_TWICE = ScoredTwice(generated=(-1.0,), echoed=(-1.0,))
+SCORE_REQUEST = ScoreRequest(prompt="a", response="bc", temperature=0.5)
+SCORED = scored_of("tiny", SCORE_REQUEST)
+LOGPROB_REPORT = rich_logprobs_of().cells[0]
+NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
+
+SAMPLES: tuple[object, ...] = (
+    report_of(),
+    shard_report_of(),
+    Unfinished(exit_code=3, message="x"),
+    SCORED_TWICE,
+    judge_alignment([SCORED_TWICE]),
+    BASELINE,
+    CI_RUN,
+    PostedComment(id=1, url="u", marker=replace(MARKER, writer=Writer(run=RUN, job="0" * 12))),
+    Keep("x"),
+    Inconsistency(place="a", expected="b", found="c"),
+    Draw(logprobs=(-1.0,)),
+    InvalidDraw(reason="x", position=1),
+    MissedDraw(reason="x"),
+    Unrecorded(reason="x", former=FormerGolden(divergence=parting())),
+    WholePlan(tokens=PLAN, logprobs=(LOGPROB_PLAN,)),
+    MATRIX,
+    PromptSpec(text="x", max_tokens=1, sampler=FOX.sampler),
+    replace(weight_report_of(), khat=0.5, khat_bar=0.7, control_p=0.5),
+    ModelFile(path=Path("x"), sha256="0" * 64),
+    LoadedModel(sha256="0" * 64, facts={}),
+    TimedGeneration(generation=SAID, engine_s=1.0),
+    SCORE_REQUEST,
+    SCORED,
+    DrawRequest(
+        cell=LOGPROB_CELL, encoding=BASELINE.encoding, purpose=Purpose.FIRST_LOOK, number=1
+    ),
+    Budget(max_calls=1, max_tokens=1),
+    WeightPlan(base="base"),
+)
+"""With what they hold, at least one value of every type."""
+UNCHECKED: dict[type, str] = {
+    Answered: "an answer as it came, which judge_answer judges",
+    Measurement: "it grows while a check runs",
+}
+"""Types that hold whatever they are given, each with the reason."""
+
+
+def _types() -> Iterator[type]:
+    modules = [
+        import_module(found.name) for found in walk_packages(core.__path__, core.__name__ + ".")
+    ]
+    for module in (ports, *modules):
+        for _, kind in inspect.getmembers(module, inspect.isclass):
+            if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__:
+                yield kind
+
+
+def _values_in(value: Any) -> Iterator[object]:
+    """Yield a value and everything that it holds, at any depth."""
+    yield value
+    inner: Iterable[Any] = ()
+    if dataclasses.is_dataclass(value):
+        inner = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        inner = chain(value, value.values())
+    elif isinstance(value, tuple):
+        inner = value
+    for each in inner:
+        yield from _values_in(each)
+
+
+def _sample_of(kind: type, field: str) -> object:
+    """Return a value of a type, one where the field is not None."""
+    found = [each for each in _values_in(SAMPLES) if type(each) is kind]
+    return max(found, key=lambda each: getattr(each, field) is not None, default=None)
+
+
+def _numbers() -> Iterator[Any]:
+    """Yield each field that holds numbers, with the worst of its type."""
+    for kind in _types():
+        hints = {} if kind in UNCHECKED else get_type_hints(kind)
+        for field, hint in hints.items():
+            for number, worst in ((float, math.nan), (int, -1)):
+                if number in {hint, *get_args(hint)}:
+                    yield pytest.param(kind, field, worst, id=f"{kind.__name__}.{field}")
+
+
+@pytest.mark.parametrize(("kind", "field", "worst"), list(_numbers()))
+def test_no_number_is_nonsense(kind: type, field: str, worst: float) -> None:
+    """No float is NaN and no count is negative, in any field of any type."""
+    sample: Any = _sample_of(kind, field)
+    assert sample is not None, "add a value of this type to SAMPLES"
+    usual = getattr(sample, field)
+
+    with pytest.raises(ValueError, match=r"\S"):
+        replace(sample, **{field: (worst,) * len(usual) if isinstance(usual, tuple) else worst})
+
+
+def parted(**changes: Any) -> Divergence:
+    """Return a divergence that departs from a true one."""
+    return replace(parting(), **changes)
+
+
+def differing(**changes: Any) -> CellReport:
+    """Return the report on a cell whose third run differs, with changes to how."""
+    return seen(FOX, replace(DIFFERENCE, **changes))
+
+
+def drifting(**changes: Any) -> CellReport:
+    """Return the report on a drifted cell, with changes to its verdict."""
+    cell = drifted(FOX)
+    assert isinstance(cell.verdict, Drift)
+    return replace(cell, verdict=replace(cell.verdict, **changes))
+
+
+REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
+    "draws and calls": (lambda: replace(BASELINE, facts=()), "0 calls for 3 draws"),
+    "no draws": (lambda: replace(BASELINE, draws=(), facts=()), "0 calls for 0 draws"),
+    "definition of another": (lambda: replace(BASELINE, id="a--b"), "'id' is a--b, and"),
+    "a draw of other tokens": (
+        lambda: replace(BASELINE, draws=((-1.0, -0.5), (-1.0, -0.5), (-1.0,))),
+        "'draws[2]' has 1 log-probabilities for 2 tokens",
+    ),
+    "a probability above 1": (lambda: Draw(logprobs=(-1.0, 0.5)), "'logprobs[1]' is no log-prob"),
+    "a probability of 0": (lambda: Draw(logprobs=(-math.inf,)), "'logprobs[0]' is no log-prob"),
+    "echoed and generated": (
+        lambda: ScoredTwice(generated=(-1.0,), echoed=()),
+        "1 tokens, of which 0 are echoed",
+    ),
+    "more near than tokens": (
+        lambda: replace(judge_alignment([SCORED_TWICE]), near=2),
+        "2 of 1 tokens agree",
+    ),
+    "the same token twice": (
+        lambda: parted(observed=parting().expected),
+        "the tokens at a divergence must differ",
+    ),
+    "a golden in another folder": (lambda: golden_of(FOX, profile=".."), "a name must be"),
+    "a fact that did not change": (
+        lambda: FactChange(name="a", before="1", after="1"),
+        "a must change, got '1' twice",
+    ),
+    "a note without a subject": (
+        lambda: Note(about="", message="x", origin=NoteOrigin.GATE),
+        "about must not be empty",
+    ),
+    "a note without a message": (
+        lambda: Note(about="x", message="", origin=NoteOrigin.GATE),
+        "message must not be empty",
+    ),
+    "a verdict without a reason": (lambda: Inconclusive(reason="", remedy=None), "reason must not"),
+    "the first run differs": (lambda: replace(DIFFERENCE, run=1), "run must be at least 2, got 1"),
+    "a later run differs": (lambda: differing(run=4), "run 4 of 3 runs cannot differ"),
+    "run 1 is shorter": (lambda: differing(divergence=parted(position=5, expected=None)), "run 1"),
+    "run 1 is longer": (lambda: differing(divergence=parted(expected=None)), "run 1 nor at its"),
+    "run 1 differs": (lambda: differing(divergence=parted(expected=TOKEN)), "a token of run 1"),
+    "a repetition": (
+        lambda: Repetition(first=OTHER, runs=3, difference=DIFFERENCE),
+        "a token of run 1",
+    ),
+    "a divergence and a problem": (
+        lambda: ControlReport(contrast=contrast_of(), divergence=parting(), problem=LOST),
+        "a divergence or a problem, not both",
+    ),
+    "no first run": (
+        lambda: replace(seen(FOX, Match()), generation=None),
+        "3 runs, and no first",
+    ),
+    "one run too many": (lambda: replace(seen(FOX, Match()), runs=0), "0 runs, and a first one"),
+    "a match without a run": (lambda: replace(unseen(FOX), verdict=Match()), "match needs a run"),
+    "a golden of another definition": (
+        lambda: drifting(golden=golden_of(cell_of("fox", max_tokens=5), OTHER)),
+        "another definition of the cell",
+    ),
+    "a golden that agrees": (lambda: drifting(golden=golden_of(FOX, SAID)), "do not differ first"),
+    "drift elsewhere": (lambda: drifting(divergence=parted(position=3)), "do not differ first"),
+    "runs without a provenance": (
+        lambda: replace(shard_report_of().cells[0], provenance=None),
+        "a cell that was run has a provenance",
+    ),
+    "an endless bound": (lambda: replace(LOGPROB_REPORT, band=math.inf), "band must be finite"),
+    "a share of 7": (lambda: replace(policy_noise_of(), atom=7.0), "between 0 and 1, got 7.0"),
+    "a rate of 7": (lambda: Tolerance(false_alarm_rate=7), "between 0 and 1, got 7"),
+    "a rate of 0": (lambda: Tolerance(false_alarm_rate=0), "must be above 0, got 0"),
+    "more outliers than draws": (
+        lambda: Outlying(count=3, draws=2, most=1, allowed=0.1),
+        "3 of 2 draws are outliers",
+    ),
+    "a clone of itself": (lambda: WeightPlan(base="a", clones=("a",)), "a is no clone of itself"),
+    "no response": (lambda: ScoreRequest(prompt=(), response=()), "response must not be empty"),
+    "a score of other tokens": (
+        lambda: replace(SCORED, logprobs=(-1.0,)),
+        "1 log-probabilities for 2 tokens",
+    ),
+    "a plan without its model": (lambda: replace(PLAN, models={}), "no model of the plan is"),
+    "a command for the built-in engine": (
+        lambda: replace(engine_spec_of(), command=("x",)),
+        "of the kind llama_cpp has the command",
+    ),
+    "no command": (
+        lambda: replace(engine_spec_of(), kind=EngineKind.COMMAND),
+        "of the kind command has the command ()",
+    ),
+    "a digest of another kind": (
+        lambda: LoadedModel(sha256="0" * 40, facts={}),
+        "a sha256 must be 64 lower-case hexadecimal digits",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), list(REFUSALS.values()), ids=list(REFUSALS))
+def test_a_value_refuses_what_cannot_be(make: Callable[[], object], message: str) -> None:
+    """What the fields of a value claim together is possible."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+@pytest.mark.parametrize("profile", NO_NAMES)
+def test_a_profile_is_a_name(profile: str) -> None:
+    """It becomes the name of a folder wherever goldens are written."""
+    with pytest.raises(ValueError, match="a name must be"):
+        EngineReport(name="scripted", profile=profile, facts={})
+    with pytest.raises(ValueError, match="a name must be"):
+        replace(seen(FOX, Match()), profile=profile)
+
+
+def test_a_generation_may_differ_at_its_end() -> None:
+    """There the expected or the observed token is None."""
+    shorter = generation_of(7, 8, stop=Stop.END_OF_GENERATION)
+    at_end = Divergence(place=Place.OUTPUT, position=2, expected=None, observed=TOKEN)
+
+    assert drifted(FOX, shorter).generation == SAID
+    assert (
+        Repetition(first=shorter, runs=3, difference=replace(DIFFERENCE, divergence=at_end)).runs
+        == 3
+    )
+
+
+def test_runs_may_differ_in_the_prompt() -> None:
+    """The position is counted within the place."""
+    first, other = tokens_of(2, 3)
+    prompt = Divergence(place=Place.PROMPT, position=1, expected=first, observed=other)
+
+    assert differing(divergence=prompt).runs == 3
+
+
+def test_a_cell_that_could_not_be_judged_may_have_been_run() -> None:
+    """An interrupted check has made some of the runs."""
+    assert seen(FOX, LOST).runs == 3
