@@ -25,8 +25,8 @@ import httpx
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.http.retry import Runtime
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding
-from repro_gate.core.policies import (
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding
+from repro_gate.core.logprobs.policy import (
     Budget,
     Item,
     LogprobCell,

@@ -9,10 +9,10 @@ from statistics import mean, median, stdev
 
 import numpy as np
 
-from repro_gate.core import design
-from repro_gate.core.baselines import fit_noise, outliers
-from repro_gate.core.draws import Draw
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs import error_rates
+from repro_gate.core.logprobs.baseline import fit_noise, outliers
+from repro_gate.core.logprobs.draw import Draw
+from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.statistics.bands import tolerance_factor
 from repro_gate.statistics.weights import weights_of
 
@@ -21,8 +21,8 @@ _OUTLIER = -156.5
 _CLONE = -40.3
 _RATIOS = (
     ("clone / base", _CLONE - _OUTLIER, 1),
-    ("unhelpful / base, asked again", -107.8 + 42.6, design.MIN_WEIGHTS),
-    ("base / base", 0.0, design.MIN_WEIGHTS),
+    ("unhelpful / base, asked again", -107.8 + 42.6, error_rates.MIN_WEIGHTS),
+    ("base / base", 0.0, error_rates.MIN_WEIGHTS),
 )
 
 
@@ -31,10 +31,10 @@ def _design() -> Iterator[str]:
     n, k = usual.calibration_draws, usual.draws
     yield f"{n} calibration draws, looks of {k}, a false-alarm rate of {usual.false_alarm_rate:.0%}"
     yield f"  divisions: {comb(n + k, k)} of one look, {comb(n + 2 * k, 2 * k)} of both"
-    one, both = design.smallest_p(n, k), design.smallest_p(n, 2 * k)
+    one, both = error_rates.smallest_p(n, k), error_rates.smallest_p(n, 2 * k)
     yield f"  smallest p-value: {one:.2g} of one look, {both:.2g} of both"
-    most = max(m for m in range(1, 1000) if design.can_alarm(usual, m))
-    enough = design.sufficient_draws(usual, 1000)
+    most = max(m for m in range(1, 1000) if error_rates.can_alarm(usual, m))
+    enough = error_rates.sufficient_draws(usual, 1000)
     yield f"  most cells in a suite: {most}; 1000 cells need {enough} draws"
     least = comb(n + 2, 2) / comb(n + k, k)
     yield f"  after two draws without a difference: p >= {least:.3f}, whatever follows"
@@ -58,11 +58,11 @@ def _finding() -> Iterator[str]:
 
 
 def _weights() -> Iterator[str]:
-    yield f"weights, at least {design.MIN_WEIGHTS} items"
+    yield f"weights, at least {error_rates.MIN_WEIGHTS} items"
     for name, ratio, items in _RATIOS:
         spread = np.random.default_rng(0).normal(0, 0.5, items) if ratio else np.zeros(items)
         found = weights_of((ratio + spread).tolist())
-        state = "unusable" if found.mean_p <= design.WEIGHTS_RATE else "usable"
+        state = "unusable" if found.mean_p <= error_rates.WEIGHTS_RATE else "usable"
         mean_weight = f"mean weight {found.mean_weight:.1e} (p = {found.mean_p:.1e})"
         yield f"  {name} ({ratio:+.1f} nats), {items} items: {mean_weight}, {state}"
     bars = (f"{size} items {min(1 - 1 / log10(size), 0.7):.2f}" for size in (100, 1000, 5000))

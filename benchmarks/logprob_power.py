@@ -53,8 +53,8 @@ from benchmarks.simulated_worlds import (
     Nothing,
     Swapped,
 )
-from repro_gate.core.design import outlier_alarm_rate
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs.error_rates import outlier_alarm_rate
+from repro_gate.core.logprobs.policy import Tolerance
 from tests.fakes.scoring import Mixture
 
 Simulate: TypeAlias = Callable[[Sequence[Task]], Iterable[Result]]

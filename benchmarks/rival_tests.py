@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from repro_gate.core.baselines import RESOLUTION_NATS
+from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
 from repro_gate.statistics.cells import repeated
 from repro_gate.statistics.labelings import Floats
 

@@ -14,11 +14,11 @@ from benchmarks.rival_tests import (
     unequal_draws,
 )
 from benchmarks.simulated_worlds import Change, SimulatedService, World, draws_of
-from repro_gate.core.baselines import DECIMALS
-from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Outlying, Shifted
-from repro_gate.core.policies import Tolerance
-from repro_gate.core.verdicts import Unrecorded
+from repro_gate.core.logprobs.baseline import DECIMALS
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Outlying, Shifted
+from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.statistics.labelings import Floats
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import SOURCE, Mixture, suite_of_logprobs

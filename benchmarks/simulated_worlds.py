@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from repro_gate.core.draws import Draw, DrawFacts
+from repro_gate.core.logprobs.draw import Draw, DrawFacts
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.statistics.labelings import Floats
 from tests.fakes.scoring import MODEL, NOW, TOKENS, Noise, NoisyScorer

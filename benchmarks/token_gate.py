@@ -27,8 +27,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from repro_gate.core.cells import Sampler
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells, plan
+from repro_gate.core.tokens.cell import Sampler
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHAPE = "qwen2.5-0.5b-shape"

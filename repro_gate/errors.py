@@ -9,7 +9,7 @@
   x PublishFailed            a result could not be told to others     never changes the exit code
     + CommentGone            the comment to change is not there any more
 
-Drift is none of these: it is a value, see `repro_gate.core.verdicts`.
+Drift is none of these: it is a value, see `repro_gate.core.tokens.verdicts`.
 """
 
 from typing import Final

@@ -6,19 +6,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from repro_gate.core.alignment import ScoredTwice
-from repro_gate.core.baselines import Baseline
-from repro_gate.core.cells import Cell
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import Marker, PostedComment
-from repro_gate.core.draws import DrawOutcome, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.goldens import Facts, Golden
+from repro_gate.core.comments import CiRun, Marker, PostedComment
+from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.guards import require_at_least, require_finite, require_sha256
-from repro_gate.core.models import EngineSpec, ModelSpec
-from repro_gate.core.policies import LogprobCell, Policy
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.draw import DrawOutcome, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import LogprobCell, Policy
 from repro_gate.core.report import EngineReport, Note
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import Facts, Golden
+from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.goldens import Facts
-from repro_gate.core.models import EngineSpec, ModelSpec, another_file
+from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport, Note, NoteOrigin
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
     Engine,

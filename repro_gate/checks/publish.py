@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import (
+    CiRun,
     CommentMode,
     CommentState,
     Create,

@@ -15,12 +15,12 @@ from repro_gate.cli import results, wiring
 from repro_gate.cli.console import print_result, warn
 from repro_gate.cli.results import ResultOptions, shown_progress
 from repro_gate.cli.session import Session
+from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode, Outcome, decide
-from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport, Note, NoteOrigin
-from repro_gate.core.sharding import WholePlan
+from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.errors import ReproGateError
 from repro_gate.reports.text.escape import one_line
 

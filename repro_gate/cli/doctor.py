@@ -15,9 +15,9 @@ from repro_gate.adapters.files.untrusted_files import absence_of
 from repro_gate.adapters.hosted.client import read_key
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Session, describe_engine
-from repro_gate.core.models import EngineSpec, ModelSpec, another_file
+from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
+from repro_gate.core.logprobs.policy import LogprobCell, ProviderSpec
 from repro_gate.core.outcome import ExitCode
-from repro_gate.core.policies import LogprobCell, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.reports.text.escape import log_line, one_line
 

@@ -16,18 +16,17 @@ from repro_gate.checks.logprobs.preflight import Preflight, run_preflight
 from repro_gate.cli import wiring
 from repro_gate.cli.console import warn
 from repro_gate.cli.results import shown_progress
-from repro_gate.core.alignment import (
+from repro_gate.core.logprobs.alignment import (
     CALLS_PER_COMPARISON,
     CONTINUATION_TOKENS,
     MAX_COMPARISONS,
 )
-from repro_gate.core.design import FIRST_WAVE
-from repro_gate.core.digests import digest_of
-from repro_gate.core.draws import DrawOutcome
+from repro_gate.core.logprobs.draw import DrawOutcome
+from repro_gate.core.logprobs.error_rates import FIRST_WAVE
+from repro_gate.core.logprobs.policy import Budget, LogprobCell, LogprobPlan, Policy
 from repro_gate.core.outcome import Outcome, outcome_of_suite
-from repro_gate.core.policies import Budget, LogprobCell, LogprobPlan, Policy
-from repro_gate.core.text import printable
-from repro_gate.core.verdicts import STOPPED, Inconclusive
+from repro_gate.core.text import digest_of, printable
+from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Scorer
 
 _BYTES_PER_TOKEN = 4

@@ -11,11 +11,11 @@ from repro_gate.cli import results, wiring
 from repro_gate.cli.paths import matrix_file
 from repro_gate.cli.results import ResultOptions
 from repro_gate.cli.session import Selection, Session, open_session
-from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import GateReport
-from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import PlanIdentity, Shard, ShardReport, measured_cells
+from repro_gate.core.shards.report import PlanIdentity, Shard, ShardReport, measured_cells
+from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 
 

@@ -17,18 +17,17 @@ from repro_gate.checks.publish import MessageLevel, try_publish_comment
 from repro_gate.cli import paths
 from repro_gate.cli.console import print_result
 from repro_gate.cli.paths import make_report_folder
-from repro_gate.core.ci import CiRun
 from repro_gate.core.comments import (
+    CiRun,
     CommentMode,
     CommentState,
     Marker,
     workflow_key,
 )
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
-from repro_gate.core.golden_lines import line_in_golden
 from repro_gate.core.outcome import ExitCode, exit_code_for
-from repro_gate.core.report import CellReport
-from repro_gate.core.verdicts import Drift
+from repro_gate.core.report import CellReport, Evidence, Finished, Unfinished
+from repro_gate.core.tokens.golden_format import line_in_golden
+from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.errors import InputInvalid, PublishFailed, ReproGateError, UsageInvalid
 from repro_gate.ports import PullRequests
 from repro_gate.reports.github.annotations import (

@@ -35,9 +35,9 @@ from repro_gate.cli.update import (
     summary_line,
     written_line,
 )
-from repro_gate.core.baselines import Baseline
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.outcome import ExitCode
-from repro_gate.core.policies import LogprobPlan
 from repro_gate.errors import UsageInvalid
 
 _LOG = "calibration.jsonl"

@@ -21,12 +21,11 @@ from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
 from repro_gate.cli.paths import REPORT, clear, make_report_folder, remove_quietly
-from repro_gate.core.cells import Cell
-from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
+from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.outcome import ExitCode, FailOn, outcome_of_verdict, shell_code
-from repro_gate.core.policies import LogprobCell
-from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.report import Evidence, GateReport, Unfinished, evidence_of
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
 from repro_gate.ports import Progress
 from repro_gate.reports.findings.summary import render_summary

@@ -12,12 +12,12 @@ from pathlib import Path
 from repro_gate.adapters.engines.client import EngineProcesses
 from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.cli.paths import matrix_file
+from repro_gate.core.engines import EngineSpec, ModelSpec
+from repro_gate.core.logprobs.policy import LogprobPlan, LogprobSuite, Policy, plan_logprobs
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan
-from repro_gate.core.models import EngineSpec, ModelSpec
-from repro_gate.core.policies import LogprobPlan, LogprobSuite, Policy, plan_logprobs
 from repro_gate.core.report import EngineReport
-from repro_gate.core.sharding import WholePlan, lanes_of
-from repro_gate.core.shards import Shard, shard_of
+from repro_gate.core.shards.report import Shard, shard_of
+from repro_gate.core.shards.split import WholePlan, lanes_of
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid, NothingSelected, UsageInvalid
 from repro_gate.ports import EngineStarter

@@ -29,12 +29,11 @@ from repro_gate.cli import wiring
 from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
 from repro_gate.cli.results import save_observed, shown_progress
 from repro_gate.cli.session import Session, describe_engine
-from repro_gate.core.divergence import first_divergence
-from repro_gate.core.goldens import FactChange, Golden, definition_changes, provenance_changes
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Note
-from repro_gate.core.tokens import text_of
-from repro_gate.core.verdicts import Nondeterministic, Vacuous
+from repro_gate.core.tokens.generation import first_divergence, text_of
+from repro_gate.core.tokens.golden import FactChange, Golden, definition_changes, provenance_changes
+from repro_gate.core.tokens.verdicts import Nondeterministic, Vacuous
 from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
 from repro_gate.reports.findings.divergence import explain_change, format_place, format_token
 from repro_gate.reports.findings.wording import advise, describe

@@ -18,8 +18,8 @@ from repro_gate.adapters.files.snapshots import BaselineFiles, GoldenFiles, Mode
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.cli.session import Session
+from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import Progress, Scorer

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from repro_gate.core.controls import Control
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.shards import MeasuredCell, ShardReport
+from repro_gate.core.shards.report import MeasuredCell, ShardReport
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.controls import Control
 
 _OPTIONS = frozenset({"--config", "--device"})
 """What a command needs to mean the same matrix on the same device."""

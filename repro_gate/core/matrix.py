@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.engines import ModelSpec
 from repro_gate.core.guards import require_at_least, require_text
-from repro_gate.core.models import ModelSpec
-from repro_gate.core.policies import LogprobSuite
+from repro_gate.core.logprobs.policy import LogprobSuite
+from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.errors import UsageInvalid
 
 DEFAULT_MATRIX_FILE = Path("repro-gate.toml")

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator
 from enum import IntEnum, StrEnum
 from typing import assert_never
 
-from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
+from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

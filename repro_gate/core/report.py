@@ -1,20 +1,22 @@
 """The one value that every report is rendered from."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeAlias
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.controls import ControlReport
-from repro_gate.core.divergence import first_divergence
-from repro_gate.core.goldens import Facts
 from repro_gate.core.guards import require_at_least, require_name, require_text
-from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import (
+from repro_gate.core.logprobs.report import LogprobReport
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.controls import ControlReport
+from repro_gate.core.tokens.generation import Generation, first_divergence
+from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
+    Match,
     Nondeterministic,
     Orphan,
     Verdict,
@@ -165,3 +167,56 @@ class GateReport:
     def counts(self) -> Mapping[str, int]:
         """How many cells have each verdict, by its word, and how many goldens are orphaned."""
         return Counter(found.word for found in (*(c.verdict for c in self.cells), *self.orphans))
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The check came to its end, or was interrupted, and has a report."""
+
+    report: GateReport
+    observed: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By cell id, the SHA-256 of the file below `observed/` that was written of the cell."""
+
+    def __post_init__(self) -> None:
+        run = {cell.id for cell in self.report.cells if cell.generation and cell.profile}
+        for cell_id, digest in self.observed.items():
+            if cell_id not in run:
+                raise ValueError(f"nothing was observed of {cell_id}")
+            if not _SHA256.fullmatch(digest):
+                raise ValueError(f"a SHA-256 has 64 hexadecimal digits, got {digest}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """The check could not be made: an invalid file, a wrong command line, nothing to measure."""
+
+    exit_code: int
+    message: str
+    """Untrusted text of one or more lines; it names the file and the place."""
+    remedy: str | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(1, exit_code=self.exit_code)
+
+
+Evidence: TypeAlias = Finished | Unfinished
+"""A check that was killed leaves neither."""
+
+
+def evidence_of(report: GateReport, *, observed: Mapping[str, str] = {}) -> Finished:
+    """Return the result of a check as it is kept.
+
+    A cell that matches has no trace: it would be nine tenths of a large report, no report shows
+    it, and the golden has the same.
+    """
+    cells = tuple(map(_without_needless_trace, report.cells))
+    return Finished(report=replace(report, cells=cells), observed=observed)
+
+
+def _without_needless_trace(cell: CellReport) -> CellReport:
+    if cell.generation is None or not isinstance(cell.verdict, Match):
+        return cell
+    return replace(cell, generation=replace(cell.generation, trace=()))

@@ -1,5 +1,7 @@
 """Untrusted bytes as text that is safe to print, and that still says every byte."""
 
+import hashlib
+import json
 import re
 
 _NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -64,3 +66,13 @@ def _spell_character(character: str) -> str:
         return character
     raw = character.encode("utf-8", errors="surrogateescape")
     return "".join(f"\\x{byte:02x}" for byte in raw)
+
+
+def digest_of(data: object) -> str:
+    """Return the SHA-256 of plain JSON data in its canonical form.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot say.
+    """
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()

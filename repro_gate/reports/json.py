@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, assert_never
 
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.outcome import Outcome, decide, exit_code_for
-from repro_gate.core.report import GateReport
-from repro_gate.core.tokens import text_of
+from repro_gate.core.report import Evidence, Finished, GateReport, Unfinished
+from repro_gate.core.tokens.generation import text_of
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, token_findings

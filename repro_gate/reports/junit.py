@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from repro_gate.core.controls import ControlReport
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, WeightReport
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport, WeightReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Orphan
+from repro_gate.core.tokens.controls import ControlReport
+from repro_gate.core.tokens.verdicts import Orphan
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.divergence import evidence, explain
 from repro_gate.reports.findings.logprob_evidence import logprob_lines

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from repro_gate.core.controls import ControlReport
-from repro_gate.core.goldens import Facts
 from repro_gate.core.outcome import decide, exit_code_for, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.text import printable
-from repro_gate.core.tokens import text_of
-from repro_gate.core.verdicts import Nondeterministic
+from repro_gate.core.tokens.controls import ControlReport
+from repro_gate.core.tokens.generation import text_of
+from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.reports.findings import logprob_summary, summary
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.wording import WORDS, describe, describe_control

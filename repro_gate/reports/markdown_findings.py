@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import GateReport
+from repro_gate.core.tokens.golden import FactChange
 from repro_gate.reports.findings.divergence import Explanation, token_diff
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note

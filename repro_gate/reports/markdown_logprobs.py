@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from repro_gate.core.logprob_report import (
+from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobReport,
     PolicyNoise,
     WeightReport,
 )
-from repro_gate.core.logprob_verdicts import Shifted
+from repro_gate.core.logprobs.verdicts import Shifted
 from repro_gate.core.outcome import Outcome, outcome_of_suite, outcome_of_verdict
 from repro_gate.core.report import GateReport
 from repro_gate.reports.findings import logprob_summary

@@ -6,7 +6,7 @@ from typing import assert_never
 from rich.console import Console
 from rich.text import Text
 
-from repro_gate.core.logprob_report import LogprobReport, WeightReport
+from repro_gate.core.logprobs.report import LogprobReport, WeightReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_suite
 from repro_gate.core.report import GateReport
 from repro_gate.reports.findings import logprob_summary, summary

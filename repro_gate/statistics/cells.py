@@ -6,10 +6,10 @@ from typing import assert_never
 
 import numpy as np
 
-from repro_gate.core.baselines import RESOLUTION_NATS
-from repro_gate.core.design import CONFIRMATION, SCREEN
-from repro_gate.core.draws import Encoding
-from repro_gate.core.logprob_verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
+from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
+from repro_gate.core.logprobs.draw import Encoding
+from repro_gate.core.logprobs.error_rates import CONFIRMATION, SCREEN
+from repro_gate.core.logprobs.verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
 from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.two_samples import (

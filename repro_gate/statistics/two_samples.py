@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro_gate.core.baselines import RESOLUTION_NATS
-from repro_gate.core.design import COINCIDENCES_WEIGHT, MOST_LABELINGS
-from repro_gate.core.logprob_verdicts import Evidence
+from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
+from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, MOST_LABELINGS
+from repro_gate.core.logprobs.verdicts import Evidence
 from repro_gate.statistics.labelings import Floats, Labelings, labelings
 
 _TIE = 1e-9

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from repro_gate.core.design import MIN_SIZE_SHARE, WEIGHTS_RATE
+from repro_gate.core.logprobs.error_rates import MIN_SIZE_SHARE, WEIGHTS_RATE
 from repro_gate.statistics.labelings import Floats
 
 FEWEST_FOR_KHAT = 100

@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from repro_gate.core.design import CONFIRMATION, TESTS, suite_level
-from repro_gate.core.logprob_report import SuiteTest, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Sameness
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs.error_rates import CONFIRMATION, TESTS, suite_level
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import SuiteTest, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Sameness
 from repro_gate.statistics.bands import difference_bound, mean_bound
 from repro_gate.statistics.cells import repeated
 from repro_gate.statistics.labelings import Floats

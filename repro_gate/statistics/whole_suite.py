@@ -6,8 +6,8 @@ the draws are divided anew, independently of the other cells, and the statistics
 
 import numpy as np
 
-from repro_gate.core.design import WHOLE_SAMPLES
-from repro_gate.core.logprob_verdicts import Evidence
+from repro_gate.core.logprobs.error_rates import WHOLE_SAMPLES
+from repro_gate.core.logprobs.verdicts import Evidence
 from repro_gate.statistics.labelings import labelings
 from repro_gate.statistics.two_samples import TwoSamples, contributions
 

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.files.results import read_report
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import DEFAULT_NAME, CommentMode, CommentState, Marker
-from repro_gate.core.evidence import Unfinished
+from repro_gate.core.comments import DEFAULT_NAME, CommentMode, CommentState, Marker, RunId
 from repro_gate.core.outcome import FailOn
+from repro_gate.core.report import Unfinished
 from tests.action.files import ROOT
 from tests.action.script import SCRIPT, Machine, Result
 

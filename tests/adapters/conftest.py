@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.core.models import EngineSpec
+from repro_gate.core.engines import EngineSpec
 from repro_gate.ports import Engine
 from tests.fakes.processes import (
     PATIENCE_S,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from repro_gate.core.draws import MissedDraw
+from repro_gate.core.logprobs.draw import MissedDraw
 from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
 from tests.fakes.local_scoring import (
@@ -25,7 +25,7 @@ from tests.fakes.stores import MemoryModelFiles
 from tests.fakes.values import digest_of
 
 if TYPE_CHECKING:
-    from repro_gate.core.policies import LogprobCell
+    from repro_gate.core.logprobs.policy import LogprobCell
 
 _REPIN = (
     "restore the pinned file; if the new one is intended: repro-gate update-snapshots --repin tiny"

@@ -16,8 +16,7 @@ from repro_gate.checks.publish import (
     publish_comment,
     try_publish_comment,
 )
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentMode, CommentState, Marker, Writer
+from repro_gate.core.comments import CiRun, CommentMode, CommentState, Marker, RunId, Writer
 from repro_gate.errors import CommentGone, PublishFailed
 from tests.fakes.pull_requests import MemoryPullRequests, Turn, interleavings, take_turns
 

@@ -8,9 +8,8 @@ import pytest
 from rich.console import Console
 
 from repro_gate.cli.results import MAX_FINDINGS, shown_progress
-from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.tokens import Token
-from repro_gate.core.verdicts import Nondeterministic
+from repro_gate.core.tokens.generation import Divergence, Place, Token
+from repro_gate.core.tokens.verdicts import Nondeterministic
 from tests.cli.terminals import at_terminal
 from tests.cli.workspaces import Workspace
 from tests.fakes.values import cell_of

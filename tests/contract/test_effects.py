@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from repro_gate.core.tokens import Token
+from repro_gate.core.tokens.generation import Token
 from tests.contract.conftest import logprobs_of
 from tests.fakes.fireworks.effects import (
     AnswerAs,

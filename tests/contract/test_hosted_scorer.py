@@ -10,8 +10,8 @@ from fireworks.types.shared.new_log_probs import NewLogProbs
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.http.retry import Runtime
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.policies import (
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import (
     Budget,
     Item,
     LogprobCell,
@@ -20,7 +20,7 @@ from repro_gate.core.policies import (
     ProviderKind,
     ProviderSpec,
 )
-from repro_gate.core.tokens import Token
+from repro_gate.core.tokens.generation import Token
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.fireworks.conduct import Conduct, Dialect
 from tests.fakes.fireworks.effects import AnswerAs, Misread, Put, Resize, Rule

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.cells import Cell
 from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
-from repro_gate.core.controls import Control
 from repro_gate.core.report import GateReport
-from repro_gate.core.shards import ShardReport
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.shards.report import ShardReport
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from tests.fakes.checking import scene_of
 from tests.fakes.evidence import OTHER, SAID, report_of, seen, shard_report_of
 from tests.fakes.stores import MemoryGoldens

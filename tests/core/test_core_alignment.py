@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from repro_gate.core.alignment import (
+from repro_gate.core.logprobs.alignment import (
     Alignment,
     AlignmentFigures,
     ScoredTwice,

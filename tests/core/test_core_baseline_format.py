@@ -9,11 +9,11 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from repro_gate.core.baseline_format import from_data, is_intact, to_data
-from repro_gate.core.baselines import Baseline, Noise
-from repro_gate.core.digests import digest_of
-from repro_gate.core.draws import DrawFacts, Encoding, Piece
-from repro_gate.core.policies import LogprobCell
+from repro_gate.core.logprobs.baseline import Baseline, Noise
+from repro_gate.core.logprobs.baseline_format import from_data, is_intact, to_data
+from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.policy import LogprobCell
+from repro_gate.core.text import digest_of
 from tests.fakes.baseline_strategies import any_baselines, baselines
 from tests.fakes.scoring import MODEL, NOW, baseline_of, item_of, policy_of
 

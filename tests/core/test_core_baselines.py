@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from repro_gate.core.baselines import (
+from repro_gate.core.logprobs.baseline import (
     RESOLUTION_NATS,
     Noise,
     deviations,
@@ -19,7 +19,7 @@ from repro_gate.core.baselines import (
     outliers,
     stands_apart,
 )
-from repro_gate.core.draws import Draw
+from repro_gate.core.logprobs.draw import Draw
 from tests.fakes.scoring import baseline_of, suite_of_logprobs
 
 CALM = (-40.8, -41.5, -42.0, -42.7, -43.5)

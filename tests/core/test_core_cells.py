@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import MAX_SEED, Sampler
 from repro_gate.core.guards import MAX_NAME_LENGTH, require_name
+from repro_gate.core.tokens.cell import MAX_SEED, Sampler
 from tests.fakes import strategies
 from tests.fakes.values import GREEDY, SAMPLED, cell_of
 

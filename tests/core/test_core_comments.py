@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.ci import CiRun, RunId
 from repro_gate.core.comments import (
+    CiRun,
     CommentMode,
     CommentState,
     Keep,
     Marker,
     PostedComment,
+    RunId,
     Update,
     Writer,
     action_for,

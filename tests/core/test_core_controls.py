@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import MAX_SEED, Cell, Factor, Sampler
-from repro_gate.core.controls import (
+from repro_gate.core.tokens.cell import MAX_SEED, Cell, Factor, Sampler
+from repro_gate.core.tokens.controls import (
     HEATS,
     HOT,
     Contrast,
@@ -20,9 +20,8 @@ from repro_gate.core.controls import (
     judge_controls,
     shown_by,
 )
-from repro_gate.core.divergence import output_divergence
-from repro_gate.core.tokens import Generation, Stop
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.generation import Generation, Stop, output_divergence
+from repro_gate.core.tokens.verdicts import Inconclusive
 from tests.fakes.values import (
     GREEDY,
     SAMPLED,

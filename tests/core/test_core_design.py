@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from repro_gate.core.design import (
+from repro_gate.core.logprobs.error_rates import (
     CELLS_SHARE,
     CONTROLS_SHARE,
     CORRECTION,
@@ -35,7 +35,7 @@ from repro_gate.core.design import (
     suite_level,
     weights_doubt,
 )
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs.policy import Tolerance
 
 USUAL = Tolerance()
 _CANNOT_FAIL = (

@@ -3,8 +3,14 @@
 import pytest
 from hypothesis import given
 
-from repro_gate.core.divergence import Divergence, Place, first_divergence
-from repro_gate.core.tokens import Generation, Stop, Token
+from repro_gate.core.tokens.generation import (
+    Divergence,
+    Generation,
+    Place,
+    Stop,
+    Token,
+    first_divergence,
+)
 from tests.fakes.strategies import near_generations
 from tests.fakes.values import generation_of, tokens_of
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.draws import (
+from repro_gate.core.logprobs.draw import (
     ROUNDING_NATS,
     Answered,
     Draw,

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from repro_gate.core.evidence import evidence_of
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Match
+from repro_gate.core.report import evidence_of
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.markdown import render_markdown
 from tests.fakes.evidence import every_verdict, report_of
 

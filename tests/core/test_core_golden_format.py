@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from repro_gate.core.golden_format import cell_from_data, from_data, to_data
-from repro_gate.core.goldens import Golden, definition_changes
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
+from repro_gate.core.tokens.golden import Golden, definition_changes
+from repro_gate.core.tokens.golden_format import cell_from_data, from_data, to_data
 from tests.fakes import strategies
 from tests.fakes.values import cell_of, generation_of, golden_of
 

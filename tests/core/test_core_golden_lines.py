@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens, serialize
-from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.golden_lines import line_in_golden
-from repro_gate.core.goldens import Golden
-from repro_gate.core.tokens import Stop, Token
+from repro_gate.core.tokens.generation import Divergence, Place, Stop, Token
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden_format import line_in_golden
 from tests.fakes.strategies import finite, goldens
 from tests.fakes.values import cell_of, generation_of, golden_of
 

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 import pytest
 from hypothesis import given
 
-from repro_gate.core.cells import Cell, Sampler
-from repro_gate.core.goldens import (
+from repro_gate.core.tokens.cell import Cell, Sampler
+from repro_gate.core.tokens.golden import (
     FactChange,
     Facts,
     definition,

@@ -8,13 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.controls import ControlReport
-from repro_gate.core.divergence import Divergence, Place, first_divergence, output_divergence
-from repro_gate.core.goldens import FactChange, Golden
-from repro_gate.core.judgement import Repetition, judge
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.controls import ControlReport
+from repro_gate.core.tokens.generation import (
+    Divergence,
+    Generation,
+    Place,
+    first_divergence,
+    output_divergence,
+)
+from repro_gate.core.tokens.golden import FactChange, Golden
+from repro_gate.core.tokens.judge import Repetition, judge
+from repro_gate.core.tokens.verdicts import (
     Drift,
     FormerGolden,
     Match,

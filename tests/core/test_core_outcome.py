@@ -7,16 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import Factor
-from repro_gate.core.controls import ControlReport
-from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.logprob_report import (
+from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobControl,
     SuiteVerdict,
     Usability,
 )
-from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, LogprobVerdict, Sameness
 from repro_gate.core.outcome import (
     ExitCode,
     FailOn,
@@ -27,7 +24,10 @@ from repro_gate.core.outcome import (
     shell_code,
 )
 from repro_gate.core.report import CellReport, GateReport, Timing
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.controls import ControlReport
+from repro_gate.core.tokens.generation import Divergence, Place
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.policies import Item, LogprobCell, LogprobKind, LogprobPlan, plan_logprobs
+from repro_gate.core.logprobs.policy import (
+    Item,
+    LogprobCell,
+    LogprobKind,
+    LogprobPlan,
+    plan_logprobs,
+)
+from repro_gate.core.tokens.golden import FactChange
 from tests.fakes.scoring import item_of, policy_of, suite_of_logprobs
 
 BASE, CLONE = policy_of(), policy_of("clone", temperature=0.0)

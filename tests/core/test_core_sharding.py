@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.matrix import plan
-from repro_gate.core.sharding import WholePlan, divided, lanes_of
-from repro_gate.core.shards import PlanIdentity, Shard, shard_of
+from repro_gate.core.shards.report import PlanIdentity, Shard, shard_of
+from repro_gate.core.shards.split import WholePlan, divided, lanes_of
 from repro_gate.errors import UsageInvalid
 from tests.fakes.scoring import plan_of, suite_of_logprobs
 from tests.fakes.values import GREEDY, cell_of, matrix_of, suite_of

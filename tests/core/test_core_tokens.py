@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from repro_gate.core.tokens import Choice, Generation, Stop, Token, text_of
+from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token, text_of
 from tests.fakes.values import generation_of, tokens_of, trace_of
 
 

@@ -15,25 +15,22 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from repro_gate import core, ports
-from repro_gate.core.alignment import ScoredTwice, judge_alignment
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentState, Keep, Marker, PostedComment, Writer
+from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedComment, RunId, Writer
 from repro_gate.core.consistency import Inconsistency
-from repro_gate.core.controls import ControlReport
-from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.draws import Answered, Draw, InvalidDraw, MissedDraw
-from repro_gate.core.evidence import Unfinished
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.judgement import Repetition
-from repro_gate.core.logprob_verdicts import Outlying
+from repro_gate.core.engines import EngineKind
+from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
+from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import Budget, Tolerance, WeightPlan
+from repro_gate.core.logprobs.verdicts import Outlying
 from repro_gate.core.matrix import PromptSpec, plan
-from repro_gate.core.measurement import Measurement
-from repro_gate.core.models import EngineKind
-from repro_gate.core.policies import Budget, Tolerance, WeightPlan
-from repro_gate.core.report import CellReport, EngineReport, Note, NoteOrigin
-from repro_gate.core.sharding import WholePlan
-from repro_gate.core.tokens import Stop, Token
-from repro_gate.core.verdicts import (
+from repro_gate.core.report import CellReport, EngineReport, Note, NoteOrigin, Unfinished
+from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.controls import ControlReport
+from repro_gate.core.tokens.generation import Divergence, Place, Stop, Token
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.verdicts import (
     Drift,
     FormerGolden,
     Inconclusive,

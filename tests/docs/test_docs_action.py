@@ -14,8 +14,7 @@ import pytest
 import yaml
 
 from repro_gate.adapters.files.results import read_report
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentState, Marker
+from repro_gate.core.comments import CiRun, CommentState, Marker, RunId
 from repro_gate.core.outcome import ExitCode
 from repro_gate.reports.github.comment import render_comment
 from tests.docs.pages import ROOT, page, pages

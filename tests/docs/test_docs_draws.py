@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.files.draw_log import json_line, to_line
-from repro_gate.core.draws import Draw
+from repro_gate.core.logprobs.draw import Draw
 from tests.docs.pages import page
 
 _PAGE = page("docs/reference/draws-v1.md")

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from repro_gate.adapters.files.matrix import read_matrix
-from repro_gate.core import design
+from repro_gate.core.logprobs import error_rates
+from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.outcome import ExitCode
-from repro_gate.core.policies import Tolerance
 from tests.docs.pages import ROOT, page
 from tests.fakes.fireworks.conduct import Conduct
 from tests.fakes.fireworks.effects import Shift, on
@@ -122,10 +122,10 @@ def test_only_a_fork_may_go_unmeasured() -> None:
 def test_the_explanation_has_the_shares_of_the_design() -> None:
     """The table of the stated rate says how it is shared."""
     shares = {
-        "drift of any cell": design.CELLS_SHARE,
-        "drift of the suite as a whole": design.SUITE_SHARE,
-        "outliers": design.OUTLIERS_SHARE,
-        "A/A controls": design.CONTROLS_SHARE,
+        "drift of any cell": error_rates.CELLS_SHARE,
+        "drift of the suite as a whole": error_rates.SUITE_SHARE,
+        "outliers": error_rates.OUTLIERS_SHARE,
+        "A/A controls": error_rates.CONTROLS_SHARE,
     }
     told = _EXPLANATION.sections()["The stated rate"]
     rows = dict(re.findall(r"^\| (\w[^|]*) \| ([\d.]+ %) \|", told, re.MULTILINE))
@@ -136,8 +136,8 @@ def test_the_explanation_has_the_shares_of_the_design() -> None:
 @pytest.mark.parametrize(
     ("heading", "number"),
     [
-        ("Two looks, and stopping early", f"at most {design.SCREEN}."),
-        ("Two looks, and stopping early", f"at most {design.CONFIRMATION} in"),
+        ("Two looks, and stopping early", f"at most {error_rates.SCREEN}."),
+        ("Two looks, and stopping early", f"at most {error_rates.CONFIRMATION} in"),
         ("How the gate decides", f"(`draws`, {Tolerance().draws})"),
         ("How large is the effect?", f"{Tolerance().floor_nats} nats by default"),
         ("Outliers", f"`outlier_factor`, {Tolerance().outlier_factor:g} by default"),

@@ -7,14 +7,13 @@ from typing import get_args
 import pytest
 from rich.console import Console
 
-from repro_gate.core.cells import Factor
-from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.logprob_verdicts import LogprobVerdict
+from repro_gate.core.logprobs.report import LogprobReport
+from repro_gate.core.logprobs.verdicts import LogprobVerdict
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport, Timing
-from repro_gate.core.tokens import Token
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.generation import Divergence, Place, Token
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

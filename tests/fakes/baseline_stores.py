@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from repro_gate.core.baselines import Baseline
-from repro_gate.core.draws import DrawOutcome
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.draw import DrawOutcome
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest
 from tests.fakes.scoring import DrawKey

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from repro_gate.core.baselines import Baseline, Noise, fit_noise
-from repro_gate.core.draws import DrawFacts, Encoding, Piece
-from repro_gate.core.policies import Item, LogprobCell, LogprobKind
+from repro_gate.core.logprobs.baseline import Baseline, Noise, fit_noise
+from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.policy import Item, LogprobCell, LogprobKind
 from tests.fakes.scoring import policy_of
 from tests.fakes.strategies import names
 

@@ -31,9 +31,9 @@ from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.failures import ReplyReader
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.draws import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.policy import LogprobKind
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.policies import LogprobKind
 from repro_gate.errors import ReproGateError
 from tests.fakes.hosted import provider_of
 from tests.fakes.values import cell_of, engine_spec_of

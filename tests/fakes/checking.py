@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from repro_gate.checks.tokens.check import check_tokens
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.core.cells import Cell
-from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import Matrix, Plan, plan
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Verdict
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.verdicts import Verdict
 from repro_gate.ports import GoldenReader
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryModelFiles

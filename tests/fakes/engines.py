@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.models import EngineSpec, ModelSpec
+from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
-from repro_gate.core.tokens import Generation
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import LoadedModel, ModelFile, Scored, ScoreRequest, TimedGeneration
 from tests.fakes.values import (

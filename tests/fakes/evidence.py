@@ -3,12 +3,6 @@
 from collections.abc import Sequence
 
 from repro_gate.adapters.files.results import report_text
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.controls import Control
-from repro_gate.core.divergence import Divergence, first_divergence
-from repro_gate.core.evidence import evidence_of
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.judgement import Repetition
 from repro_gate.core.report import (
     CellReport,
     EngineReport,
@@ -16,10 +10,15 @@ from repro_gate.core.report import (
     Note,
     NoteOrigin,
     Timing,
+    evidence_of,
 )
-from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import (
+from repro_gate.core.shards.report import MeasuredCell, PlanIdentity, Shard, ShardReport
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.generation import Divergence, Generation, first_divergence
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

@@ -8,9 +8,9 @@ from repro_gate.checks.logprobs.collect import DrawCollector
 from repro_gate.checks.logprobs.measure import LogprobPorts
 from repro_gate.checks.logprobs.preflight import run_preflight
 from repro_gate.checks.logprobs.record import Calibrated, calibrate, candidates
-from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.logprob_verdicts import LogprobVerdict
-from repro_gate.core.policies import LogprobPlan, LogprobSuite
+from repro_gate.core.logprobs.policy import LogprobPlan, LogprobSuite
+from repro_gate.core.logprobs.report import LogprobReport
+from repro_gate.core.logprobs.verdicts import LogprobVerdict
 from tests.fakes.baseline_stores import MemoryBaselines, MemoryDrawLog
 from tests.fakes.scoring import NOW, NoisyScorer, plan_of, suite_of_logprobs
 from tests.fakes.watching import RecordingProgress

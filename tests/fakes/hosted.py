@@ -10,8 +10,8 @@ import httpx
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.http.retry import Runtime
-from repro_gate.core.draws import DrawOutcome, Encoding, Piece
-from repro_gate.core.policies import (
+from repro_gate.core.logprobs.draw import DrawOutcome, Encoding, Piece
+from repro_gate.core.logprobs.policy import (
     Budget,
     Item,
     LogprobCell,

@@ -3,8 +3,8 @@
 from itertools import count
 
 from repro_gate.checks.logprobs.local import LocalScorer
-from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, Encoding, MissedDraw
-from repro_gate.core.policies import (
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, Encoding, MissedDraw
+from repro_gate.core.logprobs.policy import (
     LOCAL,
     Item,
     LogprobCell,

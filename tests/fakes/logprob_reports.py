@@ -4,9 +4,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from repro_gate.core.draws import Piece
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import (
+from repro_gate.core.logprobs.draw import Piece
+from repro_gate.core.logprobs.policy import (
+    Item,
+    LogprobCell,
+    LogprobKind,
+    Policy,
+    ProviderKind,
+    ProviderSpec,
+    Tolerance,
+)
+from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobControl,
     LogprobReport,
@@ -17,7 +25,7 @@ from repro_gate.core.logprob_report import (
     SuiteVerdict,
     WeightReport,
 )
-from repro_gate.core.logprob_verdicts import (
+from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Deciding,
     Effect,
@@ -29,16 +37,8 @@ from repro_gate.core.logprob_verdicts import (
     Shifted,
     TokenShift,
 )
-from repro_gate.core.policies import (
-    Item,
-    LogprobCell,
-    LogprobKind,
-    Policy,
-    ProviderKind,
-    ProviderSpec,
-    Tolerance,
-)
-from repro_gate.core.verdicts import Inconclusive, Orphan, Unrecorded
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Orphan, Unrecorded
 
 OUTLYING = Outlying(count=6, draws=75, most=5, allowed=0.05)
 CALIBRATION = (-42.0, -42.0, -42.0, -42.0, -42.5, -41.5, -42.0, -42.0, -42.0, -42.0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from repro_gate.core.models import EngineKind, EngineSpec
+from repro_gate.core.engines import EngineKind, EngineSpec
 from repro_gate.ports import Engine
 
 EngineStarter: TypeAlias = Callable[[EngineSpec], Engine]

@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypeAlias
 
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import Marker, PostedComment, marker_of
+from repro_gate.core.comments import CiRun, Marker, PostedComment, marker_of
 from repro_gate.errors import CommentGone
 
 _PATIENCE_S = 20.0

@@ -8,9 +8,9 @@ from zlib import crc32
 
 import numpy as np
 
-from repro_gate.core.alignment import ScoredTwice
-from repro_gate.core.baselines import Baseline, fit_noise
-from repro_gate.core.draws import (
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.baseline import Baseline, fit_noise
+from repro_gate.core.logprobs.draw import (
     Draw,
     DrawFacts,
     DrawOutcome,
@@ -19,8 +19,7 @@ from repro_gate.core.draws import (
     MissedDraw,
     Piece,
 )
-from repro_gate.core.goldens import Facts
-from repro_gate.core.policies import (
+from repro_gate.core.logprobs.policy import (
     Item,
     LogprobCell,
     LogprobKind,
@@ -34,6 +33,7 @@ from repro_gate.core.policies import (
     plan_logprobs,
 )
 from repro_gate.core.report import Note
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose, Seen
 from repro_gate.statistics.labelings import Floats

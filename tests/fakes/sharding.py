@@ -7,13 +7,13 @@ from repro_gate.checks.shards.merge import merge_shards
 from repro_gate.checks.shards.verify import FoundShard, require_same_check
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.logprob_verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.policy import LogprobPlan
+from repro_gate.core.logprobs.report import LogprobReport
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness
 from repro_gate.core.matrix import plan
-from repro_gate.core.policies import LogprobPlan
 from repro_gate.core.report import GateReport
-from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import PlanIdentity, Shard, ShardReport, measured_cells
+from repro_gate.core.shards.report import PlanIdentity, Shard, ShardReport, measured_cells
+from repro_gate.core.shards.split import WholePlan
 from tests.fakes.checking import STARTED_AT, recorded_for
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.logprob_reports import logprob_cell_report_of, logprob_report_of, policy_noise_of

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from repro_gate.core.goldens import Golden
-from repro_gate.core.models import ModelSpec
+from repro_gate.core.engines import ModelSpec
+from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
 

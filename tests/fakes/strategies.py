@@ -4,9 +4,9 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import MAX_SEED, Cell, Sampler
-from repro_gate.core.goldens import Golden
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.core.tokens.cell import MAX_SEED, Cell, Sampler
+from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
+from repro_gate.core.tokens.golden import Golden
 
 _words = st.sampled_from(["a", "b", "seed1", "0"])
 _more_words = st.lists(st.tuples(st.sampled_from("._-"), _words).map("".join), max_size=3)

@@ -5,15 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from repro_gate.core.cells import MAX_SEED, Cell, Factor, Sampler
-from repro_gate.core.controls import Contrast, ControlReport
-from repro_gate.core.divergence import Divergence
-from repro_gate.core.draws import Encoding, Piece
-from repro_gate.core.goldens import Facts, Golden
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.matrix import Matrix, Suite
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.cell import MAX_SEED, Cell, Factor, Sampler
+from repro_gate.core.tokens.controls import Contrast, ControlReport
+from repro_gate.core.tokens.generation import Choice, Divergence, Generation, Stop, Token
+from repro_gate.core.tokens.golden import Facts, Golden
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import Scored, ScoreRequest
 
 PROFILE = "cpu-test"

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.policies import LogprobCell
-from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.logprobs.policy import LogprobCell
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 
 Event: TypeAlias = tuple[str, int, int] | tuple[str, str, int]
 

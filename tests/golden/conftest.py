@@ -16,9 +16,9 @@ from repro_gate.cli import wiring
 from repro_gate.cli.console import refuse_under_ci
 from repro_gate.cli.results import shown_progress
 from repro_gate.cli.session import Selection, open_session
-from repro_gate.core.golden_format import to_data
-from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import plan
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden_format import to_data
 
 _CONFIG = Path(__file__).parents[2] / "repro-gate.toml"
 _WORKSPACE = wiring.workspace_for(open_session(Selection(config=_CONFIG)))

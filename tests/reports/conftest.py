@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from repro_gate.core.cells import Cell, Factor, Sampler
-from repro_gate.core.divergence import Divergence, Place, first_divergence
-from repro_gate.core.goldens import FactChange, Golden
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.report import (
     CellReport,
     EngineReport,
@@ -20,8 +17,18 @@ from repro_gate.core.report import (
     NoteOrigin,
     Timing,
 )
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Cell, Factor, Sampler
+from repro_gate.core.tokens.generation import (
+    Choice,
+    Divergence,
+    Generation,
+    Place,
+    Stop,
+    Token,
+    first_divergence,
+)
+from repro_gate.core.tokens.golden import FactChange, Golden
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

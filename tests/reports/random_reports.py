@@ -6,12 +6,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.divergence import Divergence, Place, first_divergence
-from repro_gate.core.draws import Piece
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
-from repro_gate.core.goldens import FactChange, Facts, Golden
-from repro_gate.core.logprob_report import (
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.logprobs.draw import Piece
+from repro_gate.core.logprobs.policy import (
+    Item,
+    LogprobCell,
+    LogprobKind,
+    Policy,
+    ProviderKind,
+    ProviderSpec,
+    Tolerance,
+)
+from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobControl,
     LogprobReport,
@@ -22,7 +28,7 @@ from repro_gate.core.logprob_report import (
     SuiteVerdict,
     WeightReport,
 )
-from repro_gate.core.logprob_verdicts import (
+from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Deciding,
     Effect,
@@ -32,27 +38,30 @@ from repro_gate.core.logprob_verdicts import (
     Shifted,
     TokenShift,
 )
-from repro_gate.core.logprob_verdicts import Evidence as Statistic
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
-from repro_gate.core.policies import (
-    Item,
-    LogprobCell,
-    LogprobKind,
-    Policy,
-    ProviderKind,
-    ProviderSpec,
-    Tolerance,
-)
+from repro_gate.core.logprobs.verdicts import Evidence as Statistic
 from repro_gate.core.report import (
     CellReport,
     EngineReport,
+    Evidence,
+    Finished,
     GateReport,
     Note,
     NoteOrigin,
     Timing,
+    Unfinished,
 )
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.generation import (
+    Choice,
+    Divergence,
+    Generation,
+    Place,
+    Stop,
+    Token,
+    first_divergence,
+)
+from repro_gate.core.tokens.golden import FactChange, Facts, Golden
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

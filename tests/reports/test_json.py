@@ -8,10 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
-from repro_gate.core.evidence import Evidence, Finished, Unfinished, evidence_of
-from repro_gate.core.logprob_verdicts import Agrees, Shifted
-from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.logprobs.verdicts import Agrees, Shifted
+from repro_gate.core.report import Evidence, Finished, GateReport, Unfinished, evidence_of
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.json import summary_data

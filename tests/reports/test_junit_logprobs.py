@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
-from repro_gate.core.logprob_report import SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.report import SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.junit import render_junit
 from tests.fakes.logprob_reports import (
     logprob_cell_of,

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.markdown import render_markdown
 
 Found = Callable[..., CellReport]

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.report import CellReport, EngineReport, GateReport
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.markdown import render_markdown
 from tests.fakes.logprob_reports import (
     deciding_of,

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from repro_gate.core.evidence import Finished
-from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Unrecorded
+from repro_gate.core.report import Finished, GateReport
+from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.job_summary import render_job_summary

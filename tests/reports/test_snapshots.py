@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from syrupy.assertion import SnapshotAssertion
 
-from repro_gate.core.evidence import evidence_of
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import GateReport, evidence_of
 from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.json import summary_data
 from repro_gate.reports.junit import render_junit

@@ -5,11 +5,11 @@ from io import StringIO
 
 from rich.console import Console
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.terminal import render_terminal
 
 Found = Callable[..., CellReport]

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobControl, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import LogprobControl, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Match
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.findings.logprob_wording import format_false_alarms
 from tests.fakes.logprob_reports import (
     effect_of,

@@ -6,11 +6,11 @@ from typing import get_args
 
 from hypothesis import given, settings
 
-from repro_gate.core.logprob_report import LogprobCellReport
-from repro_gate.core.logprob_verdicts import Agrees, LogprobVerdict
+from repro_gate.core.logprobs.report import LogprobCellReport
+from repro_gate.core.logprobs.verdicts import Agrees, LogprobVerdict
 from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Match, Orphan, Verdict
+from repro_gate.core.tokens.verdicts import Match, Orphan, Verdict
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.summary import render_summary

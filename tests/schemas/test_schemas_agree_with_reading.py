@@ -13,7 +13,7 @@ from repro_gate.adapters.files.codec import decode
 from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.adapters.files.documents import validate
 from repro_gate.adapters.files.results import report_text, write_shard
-from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
+from repro_gate.core.report import Evidence, Unfinished, evidence_of
 from repro_gate.errors import InputInvalid
 from repro_gate.reports.json import summary_data
 from tests.fakes.changed_data import changed

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from repro_gate.core.draws import Encoding, Piece
-from repro_gate.core.logprob_verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
+from repro_gate.core.logprobs.draw import Encoding, Piece
+from repro_gate.core.logprobs.verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
 from repro_gate.statistics.bands import tolerance_factor
 from repro_gate.statistics.cells import (
     Confirmed,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from repro_gate.core.baselines import DECIMALS, RESOLUTION_NATS
-from repro_gate.core.logprob_verdicts import Evidence
+from repro_gate.core.logprobs.baseline import DECIMALS, RESOLUTION_NATS
+from repro_gate.core.logprobs.verdicts import Evidence
 from repro_gate.statistics.labelings import Floats, labelings
 from repro_gate.statistics.two_samples import (
     TwoSamples,

@@ -10,7 +10,7 @@ from arviz_stats.base.array import BaseArray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.design import MIN_WEIGHTS, WEIGHTS_RATE
+from repro_gate.core.logprobs.error_rates import MIN_WEIGHTS, WEIGHTS_RATE
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.weights import FEWEST_FOR_KHAT, Weights, weights_of
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from repro_gate.core.design import WHOLE_SAMPLES, suite_level
-from repro_gate.core.logprob_report import SuiteTest, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Evidence, Sameness
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs.error_rates import WHOLE_SAMPLES, suite_level
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import SuiteTest, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Evidence, Sameness
 from repro_gate.statistics.cells import is_suspicious
 from repro_gate.statistics.labelings import Floats
 from repro_gate.statistics.two_samples import two_samples

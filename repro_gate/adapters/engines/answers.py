@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repro_gate.core.draws import Encoding, Piece
-from repro_gate.core.goldens import Facts
 from repro_gate.core.guards import require_name
+from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.text import printable
-from repro_gate.core.tokens import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
+from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
 from repro_gate.strict_json import array, integer, list_of, number, string, table
 

@@ -13,10 +13,10 @@ from repro_gate.adapters.engines.environment import minimal_environment, python_
 from repro_gate.adapters.engines.process import FAULTY_ENGINE, EngineProcess
 from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
-from repro_gate.core.cells import Cell
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec, another_file
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.cell import Cell
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
     Engine,

@@ -16,16 +16,15 @@ import repro_gate
 from repro_gate.adapters.files.atomic import open_log
 from repro_gate.adapters.files.documents import validate
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, json_line_of
-from repro_gate.core.digests import digest_of
-from repro_gate.core.draw_format import (
+from repro_gate.core.logprobs.baseline_format import (
     facts_from_data,
     facts_to_data,
     logprobs_from,
     rounded,
 )
-from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
-from repro_gate.core.policies import LogprobCell, Tolerance
-from repro_gate.core.text import printable, unprinted
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
+from repro_gate.core.text import digest_of, printable, unprinted
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.strict_json import (

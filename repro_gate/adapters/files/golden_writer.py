@@ -18,9 +18,9 @@ from repro_gate.adapters.files.atomic import make_folder, require_no_links, writ
 from repro_gate.adapters.files.documents import require_readable
 from repro_gate.adapters.files.parsing import text_of
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, read_golden_bytes
-from repro_gate.core.divergence import first_divergence
-from repro_gate.core.golden_format import from_data, to_data
-from repro_gate.core.goldens import Golden, definition_changes
+from repro_gate.core.tokens.generation import first_divergence
+from repro_gate.core.tokens.golden import Golden, definition_changes
+from repro_gate.core.tokens.golden_format import from_data, to_data
 
 _SMALLER: Final = "lower max_tokens, or shorten the prompt"
 

@@ -8,10 +8,10 @@ from typing import Any, Final, assert_never
 from repro_gate.adapters.files.documents import read_toml, require_bounded, require_known
 from repro_gate.adapters.files.matrix_logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.adapters.files.models import required_form
-from repro_gate.core.cells import Sampler
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.cell import Sampler
 from repro_gate.errors import InputInvalid
 
 _CONTEXT_STEP: Final = 256

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from repro_gate.adapters.engines.environment import may_hold_an_api_key
 from repro_gate.adapters.files.documents import require_bounded, require_known
-from repro_gate.core.design import (
+from repro_gate.core.engines import ModelSpec
+from repro_gate.core.logprobs.error_rates import (
     CORRECTION,
     OUTLIERS_SHARE,
     SCREEN,
@@ -19,8 +20,7 @@ from repro_gate.core.design import (
     smallest_p,
     sufficient_draws,
 )
-from repro_gate.core.models import ModelSpec
-from repro_gate.core.policies import (
+from repro_gate.core.logprobs.policy import (
     LOCAL,
     Budget,
     Item,

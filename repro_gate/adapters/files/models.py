@@ -15,8 +15,8 @@ from repro_gate.adapters.engines.environment import minimal_environment, python_
 from repro_gate.adapters.files.atomic import sweep
 from repro_gate.adapters.files.untrusted_files import absence_of, mistaken_content, open_plain
 from repro_gate.adapters.http.secret import Secret
+from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, ModelSpec, another_file
 from repro_gate.core.guards import require_name
-from repro_gate.core.models import BUILT_IN_MODELS, EngineKind, ModelSpec, another_file
 from repro_gate.core.text import printable
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile

@@ -10,10 +10,10 @@ from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.adapters.files.results import REPORT, result_in
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
-from repro_gate.core.evidence import Finished
-from repro_gate.core.goldens import Facts, Golden
 from repro_gate.core.matrix import Matrix
+from repro_gate.core.report import Finished
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.errors import InputInvalid
 
 FOLDER = "observed"

@@ -13,8 +13,8 @@ from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.adapters.files.parsing import Limits, json_of
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
-from repro_gate.core.evidence import Evidence, Finished
-from repro_gate.core.shards import ShardReport
+from repro_gate.core.report import Evidence, Finished
+from repro_gate.core.shards.report import ShardReport
 from repro_gate.errors import InputInvalid
 
 REPORT: Final = "report.json"

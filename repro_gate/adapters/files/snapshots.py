@@ -14,13 +14,13 @@ from repro_gate.adapters.files.documents import (
     validate,
 )
 from repro_gate.adapters.files.untrusted_files import read_plain
-from repro_gate.core.baseline_format import from_data as baseline_from_data
-from repro_gate.core.baseline_format import is_intact, to_data
-from repro_gate.core.baselines import Baseline
-from repro_gate.core.golden_format import from_data as golden_from_data
-from repro_gate.core.goldens import Golden
 from repro_gate.core.guards import is_name
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.baseline_format import from_data as baseline_from_data
+from repro_gate.core.logprobs.baseline_format import is_intact, to_data
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden_format import from_data as golden_from_data
 from repro_gate.errors import InputInvalid
 
 GOLDEN_SCHEMA: Final = "golden-v1"

@@ -20,8 +20,7 @@ from repro_gate.adapters.github.payload import (
 from repro_gate.adapters.http.client import url_for_secrets
 from repro_gate.adapters.http.retry import Deadline, HttpFailure, Runtime
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import Marker, PostedComment, marker_of
+from repro_gate.core.comments import CiRun, Marker, PostedComment, marker_of
 from repro_gate.errors import CommentGone, PublishFailed
 from repro_gate.strict_json import value_at
 

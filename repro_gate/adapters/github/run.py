@@ -9,8 +9,7 @@ from typing import Any
 from repro_gate.adapters.files.untrusted_files import read_plain
 from repro_gate.adapters.github.payload import FieldMissing, number_at, parse_json, text_at
 from repro_gate.adapters.http.secret import Secret, is_sendable
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import Writer, job_key
+from repro_gate.core.comments import CiRun, RunId, Writer, job_key
 from repro_gate.errors import InputInvalid
 from repro_gate.strict_json import value_at
 

@@ -19,8 +19,8 @@ from repro_gate.adapters.hosted.echoes import (
     prompt_tokens_of,
     with_ids_beside,
 )
-from repro_gate.core.alignment import ScoredTwice
-from repro_gate.core.draws import (
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.draw import (
     Answered,
     DrawFacts,
     DrawOutcome,
@@ -30,7 +30,7 @@ from repro_gate.core.draws import (
     Piece,
     judge_answer,
 )
-from repro_gate.core.policies import LogprobKind
+from repro_gate.core.logprobs.policy import LogprobKind
 from repro_gate.strict_json import value_at
 
 FORM_REMEDY = (

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Final
 
 from repro_gate.adapters.hosted.echoes import OtherContent, Unreadable
-from repro_gate.core.draws import Encoding, Piece
+from repro_gate.core.logprobs.draw import Encoding, Piece
 
 REPLACEMENT: Final = "\ufffd".encode()
 """In the text of a token, a part of a character."""

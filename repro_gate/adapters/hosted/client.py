@@ -11,7 +11,7 @@ from repro_gate.adapters.hosted.dialects import REQUEST_ID
 from repro_gate.adapters.http.client import Client, Reply, Request, Server, url_for_secrets
 from repro_gate.adapters.http.retry import Runtime
 from repro_gate.adapters.http.secret import Secret, is_sendable
-from repro_gate.core.policies import ProviderSpec
+from repro_gate.core.logprobs.policy import ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 
 _MAX_BYTES = 1 << 24

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
-from repro_gate.core.policies import ProviderKind
+from repro_gate.core.logprobs.policy import ProviderKind
 
 REQUEST_ID: Final = "x-request-id"
 """The header with the id that we give a call."""

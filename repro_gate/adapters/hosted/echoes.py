@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from repro_gate.core.draws import Piece
-from repro_gate.core.policies import LogprobKind
-from repro_gate.core.tokens import MAX_TOKEN_BYTES
+from repro_gate.core.logprobs.draw import Piece
+from repro_gate.core.logprobs.policy import LogprobKind
+from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES
 from repro_gate.strict_json import (
     InvalidJson,
     array,

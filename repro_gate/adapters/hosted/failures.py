@@ -14,7 +14,7 @@ from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, leni
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, status_text
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.policies import ProviderSpec
+from repro_gate.core.logprobs.policy import ProviderSpec
 from repro_gate.strict_json import items_at, value_at
 
 _MAX_VALUES = 200

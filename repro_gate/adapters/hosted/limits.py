@@ -11,7 +11,7 @@ from repro_gate.adapters.hosted.dialects import (
     RateFamily,
 )
 from repro_gate.adapters.http.retry import Deadline, Runtime
-from repro_gate.core.policies import Budget
+from repro_gate.core.logprobs.policy import Budget
 from repro_gate.errors import MeasurementUnavailable
 
 

@@ -9,10 +9,10 @@ from repro_gate.adapters.hosted.boundaries import doubled_first_token
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.draws import DrawFacts, Encoding
-from repro_gate.core.goldens import Facts
-from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobCell, Policy, ProviderSpec
+from repro_gate.core.logprobs.draw import DrawFacts, Encoding
+from repro_gate.core.logprobs.policy import SERVER_FINGERPRINT, LogprobCell, Policy, ProviderSpec
 from repro_gate.core.report import Note, NoteOrigin
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.strict_json import value_at
 
 FINGERPRINT: Final = "system_fingerprint"

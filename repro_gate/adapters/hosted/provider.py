@@ -36,9 +36,16 @@ from repro_gate.adapters.hosted.failures import ReplyReader
 from repro_gate.adapters.hosted.limits import Ledger, RateLimiter
 from repro_gate.adapters.hosted.metadata import ObservedBackends, facts_of
 from repro_gate.adapters.http.retry import Deadline, HttpFailure, RetryPolicy, Runtime
-from repro_gate.core.alignment import CONTINUATION_TOKENS, ScoredTwice
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw, Piece
-from repro_gate.core.policies import LogprobCell, Policy, ProviderSpec
+from repro_gate.core.logprobs.alignment import CONTINUATION_TOKENS, ScoredTwice
+from repro_gate.core.logprobs.draw import (
+    Draw,
+    DrawOutcome,
+    Encoding,
+    InvalidDraw,
+    MissedDraw,
+    Piece,
+)
+from repro_gate.core.logprobs.policy import LogprobCell, Policy, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
 

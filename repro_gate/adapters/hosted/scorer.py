@@ -11,12 +11,12 @@ from repro_gate.adapters.hosted.metadata import ObservedBackends
 from repro_gate.adapters.hosted.provider import ProviderClient
 from repro_gate.adapters.http.client import is_loopback
 from repro_gate.adapters.http.retry import HttpFailure, Runtime
-from repro_gate.core.alignment import ScoredTwice
-from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.goldens import Facts
-from repro_gate.core.policies import Budget, LogprobCell, Policy, ProviderSpec
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.draw import Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import Budget, LogprobCell, Policy, ProviderSpec
 from repro_gate.core.report import Note
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Seen
 

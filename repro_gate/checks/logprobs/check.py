@@ -8,13 +8,13 @@ from repro_gate.checks.logprobs.collect import Comparison
 from repro_gate.checks.logprobs.importance_weights import importance_weights
 from repro_gate.checks.logprobs.measure import LogprobPorts, SuiteRunner
 from repro_gate.checks.logprobs.preflight import Preflight
-from repro_gate.core.design import CELLS_SHARE, max_outliers
-from repro_gate.core.goldens import provenance_changes
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, PolicyNoise, Spending
-from repro_gate.core.logprob_verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
-from repro_gate.core.policies import SERVER_FINGERPRINT, LogprobCell, LogprobPlan, Policy
+from repro_gate.core.logprobs.error_rates import CELLS_SHARE, max_outliers
+from repro_gate.core.logprobs.policy import SERVER_FINGERPRINT, LogprobCell, LogprobPlan, Policy
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport, PolicyNoise, Spending
+from repro_gate.core.logprobs.verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
 from repro_gate.core.report import Note, NoteOrigin
-from repro_gate.core.verdicts import Inconclusive, Orphan, Unrecorded
+from repro_gate.core.tokens.golden import provenance_changes
+from repro_gate.core.tokens.verdicts import Inconclusive, Orphan, Unrecorded
 from repro_gate.ports import Scorer
 from repro_gate.statistics.cells import effect_of
 from repro_gate.statistics.draws import as_array

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from repro_gate.core.baselines import Baseline, Noise, far_draws, outliers
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.logprob_report import OutlierDraw
-from repro_gate.core.logprob_verdicts import Invalid, Sameness
-from repro_gate.core.policies import LogprobCell
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.logprobs.baseline import Baseline, Noise, far_draws, outliers
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import LogprobCell
+from repro_gate.core.logprobs.report import OutlierDraw
+from repro_gate.core.logprobs.verdicts import Invalid, Sameness
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Progress, Purpose, Scorer
 from repro_gate.statistics.cells import Confirmed, band_of, repeated, sameness_of, token_shifts
 from repro_gate.statistics.draws import as_array

@@ -7,16 +7,16 @@ from itertools import cycle, islice
 from typing import TypeAlias
 
 from repro_gate.checks.logprobs.collect import DrawCollector, DrawSet
-from repro_gate.core.alignment import (
+from repro_gate.core.logprobs.alignment import (
     MAX_COMPARISONS,
     Alignment,
     AlignmentFigures,
     ScoredTwice,
     judge_alignment,
 )
-from repro_gate.core.baselines import stands_apart
-from repro_gate.core.draws import Draw, DrawOutcome, Encoding, MissedDraw
-from repro_gate.core.logprob_report import LogprobControl
+from repro_gate.core.logprobs.baseline import stands_apart
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, MissedDraw
+from repro_gate.core.logprobs.report import LogprobControl
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.ports import DrawRequest, Purpose, Scorer
 

@@ -5,10 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TypeAlias
 
-from repro_gate.core.design import MAX_NOISE_NATS, control_level, max_noise, weights_doubt
-from repro_gate.core.logprob_report import WeightReport
-from repro_gate.core.logprob_verdicts import Evidence
-from repro_gate.core.policies import LogprobSuite, WeightPlan
+from repro_gate.core.logprobs.error_rates import (
+    MAX_NOISE_NATS,
+    control_level,
+    max_noise,
+    weights_doubt,
+)
+from repro_gate.core.logprobs.policy import LogprobSuite, WeightPlan
+from repro_gate.core.logprobs.report import WeightReport
+from repro_gate.core.logprobs.verdicts import Evidence
 from repro_gate.statistics.draws import as_column
 from repro_gate.statistics.two_samples import two_samples
 from repro_gate.statistics.weights import weights_of

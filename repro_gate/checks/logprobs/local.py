@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from repro_gate.checks.engine_worker import EngineWorker
-from repro_gate.core.alignment import ScoredTwice
-from repro_gate.core.draws import (
+from repro_gate.core.engines import ModelSpec
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.draw import (
     Answered,
     DrawFacts,
     DrawOutcome,
@@ -14,11 +15,10 @@ from repro_gate.core.draws import (
     Piece,
     judge_answer,
 )
-from repro_gate.core.goldens import Facts
-from repro_gate.core.models import ModelSpec
-from repro_gate.core.policies import LogprobCell, LogprobKind, Policy
+from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, Policy
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.text import spell
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import (
     DrawRequest,

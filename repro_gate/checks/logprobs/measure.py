@@ -7,11 +7,11 @@ from itertools import islice
 from repro_gate.checks.logprobs.collect import Comparison, DrawCollector, DrawSet
 from repro_gate.checks.logprobs.controls import run_prompt_controls
 from repro_gate.checks.logprobs.preflight import Preflight
-from repro_gate.core.baselines import Baseline
-from repro_gate.core.design import FIRST_WAVE
-from repro_gate.core.goldens import Facts
-from repro_gate.core.logprob_report import LogprobControl
-from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.error_rates import FIRST_WAVE
+from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.logprobs.report import LogprobControl
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import BaselineReader, DrawLog, Progress, Purpose, Scorer
 from repro_gate.statistics.cells import confirm, is_suspicious
 from repro_gate.statistics.curtailment import is_decided

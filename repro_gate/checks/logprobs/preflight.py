@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro_gate.checks.tokens.record import orphans_of
-from repro_gate.core.baselines import Baseline
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, Scorer
 

@@ -16,14 +16,14 @@ from repro_gate.checks.logprobs.controls import (
 from repro_gate.checks.logprobs.importance_weights import expected_doubts, importance_weights
 from repro_gate.checks.logprobs.preflight import changes_against
 from repro_gate.checks.tokens.record import ChangeKind
-from repro_gate.core.baselines import DECIMALS, Baseline, deviations, fit_noise, outliers
-from repro_gate.core.draws import Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.goldens import FactChange, Facts
-from repro_gate.core.logprob_report import LogprobControl
-from repro_gate.core.logprob_verdicts import Invalid
-from repro_gate.core.policies import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.logprobs.baseline import DECIMALS, Baseline, deviations, fit_noise, outliers
+from repro_gate.core.logprobs.draw import Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.logprobs.report import LogprobControl
+from repro_gate.core.logprobs.verdicts import Invalid
 from repro_gate.core.report import Note
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.golden import FactChange, Facts
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
 

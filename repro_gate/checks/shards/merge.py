@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from repro_gate.checks.shards.verify import FoundShard, require_complete
 from repro_gate.checks.tokens.check import judge_tokens, read_committed
-from repro_gate.core.measurement import Measurement, joined
 from repro_gate.core.report import GateReport, Timing
-from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import ShardReport
+from repro_gate.core.shards.report import ShardReport
+from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.measurement import Measurement, joined
 from repro_gate.ports import GoldenReader
 
 

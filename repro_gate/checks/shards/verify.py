@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from repro_gate import __version__
-from repro_gate.core.cells import Factor
-from repro_gate.core.controls import Contrast, applies, further
-from repro_gate.core.goldens import MODEL_SHA256
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
+from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import Plan
-from repro_gate.core.policies import LogprobCell, LogprobPlan
-from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import PlanIdentity, ShardReport
+from repro_gate.core.shards.report import PlanIdentity, ShardReport
+from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.controls import Contrast, applies, further
+from repro_gate.core.tokens.golden import MODEL_SHA256
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 
 

@@ -8,14 +8,14 @@ from itertools import chain
 import repro_gate
 from repro_gate.checks.tokens.parallel import ParallelRunner
 from repro_gate.checks.tokens.runner import CheckPorts, MatrixRunner, Watch
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.controls import ControlReport, agreeing_seeds, judge_controls
-from repro_gate.core.goldens import Golden
-from repro_gate.core.judgement import judge
 from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import Measurement
 from repro_gate.core.report import CellReport, GateReport, Note, NoteOrigin, Timing
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.controls import ControlReport, agreeing_seeds, judge_controls
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.judge import judge
+from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.verdicts import (
     STOPPED,
     Drift,
     Inconclusive,

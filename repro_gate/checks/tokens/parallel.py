@@ -7,13 +7,13 @@ from dataclasses import replace
 from threading import Event, Lock
 
 from repro_gate.checks.tokens.runner import CheckPorts, MatrixRunner, Watch
-from repro_gate.core.cells import Cell
-from repro_gate.core.goldens import MODEL_SHA256
+from repro_gate.core.engines import EngineSpec
+from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import Measurement, joined
-from repro_gate.core.models import EngineSpec
-from repro_gate.core.policies import LogprobCell
-from repro_gate.core.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.golden import MODEL_SHA256
+from repro_gate.core.tokens.measurement import Measurement, joined
+from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import Engine, EngineStarter, Progress
 

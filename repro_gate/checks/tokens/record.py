@@ -9,14 +9,14 @@ from typing import assert_never
 
 from repro_gate.checks.tokens.check import check_tokens
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.controls import is_affected
-from repro_gate.core.divergence import first_divergence
-from repro_gate.core.goldens import MODEL_SHA256, Facts, Golden, definition_changes
-from repro_gate.core.judgement import doubt
 from repro_gate.core.matrix import Matrix, Plan
 from repro_gate.core.report import CellReport, GateReport, Note
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.controls import is_affected
+from repro_gate.core.tokens.generation import first_divergence
+from repro_gate.core.tokens.golden import MODEL_SHA256, Facts, Golden, definition_changes
+from repro_gate.core.tokens.judge import doubt
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from repro_gate.checks.engine_worker import MAX_FAILURES_IN_A_ROW, EngineWorker
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.controls import (
+from repro_gate.core.engines import ModelSpec
+from repro_gate.core.matrix import Plan
+from repro_gate.core.report import Note, NoteOrigin
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.controls import (
     MAX_AGREEING,
     Contrast,
     Control,
@@ -16,14 +19,11 @@ from repro_gate.core.controls import (
     is_settled,
     shown_by,
 )
-from repro_gate.core.goldens import Golden
-from repro_gate.core.judgement import Repetition, new_finding
-from repro_gate.core.matrix import Plan
-from repro_gate.core.measurement import Measurement
-from repro_gate.core.models import ModelSpec
-from repro_gate.core.report import Note, NoteOrigin
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.judge import Repetition, new_finding
+from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.report import CellReport
 from repro_gate.core.text import spell
-from repro_gate.core.tokens import Generation, Token, text_of
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token, text_of
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import assert_never
 
-from repro_gate.core.logprob_report import LogprobCellReport, OutlierDraw
-from repro_gate.core.logprob_verdicts import (
+from repro_gate.core.logprobs.report import LogprobCellReport, OutlierDraw
+from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Effect,
     Evidence,
@@ -16,7 +16,7 @@ from repro_gate.core.logprob_verdicts import (
     Shifted,
     TokenShift,
 )
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.text.escape import cut, message, one_line
 from repro_gate.reports.text.format import chance, nats, plural, shifted
 

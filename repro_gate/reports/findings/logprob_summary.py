@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from repro_gate.core.logprob_report import (
+from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobReport,
     PolicyNoise,
     Spending,
     SuiteVerdict,
 )
-from repro_gate.core.logprob_verdicts import Agrees, Effect, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Effect, Sameness
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.text import escape

@@ -6,8 +6,9 @@ They are about a cell, about a suite as a whole, or about importance weights bet
 from collections.abc import Iterator
 from typing import Final, assert_never, get_args
 
-from repro_gate.core import design
-from repro_gate.core.logprob_report import (
+from repro_gate.core.logprobs import error_rates
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobControl,
     SuiteTest,
@@ -15,7 +16,7 @@ from repro_gate.core.logprob_report import (
     Usability,
     WeightReport,
 )
-from repro_gate.core.logprob_verdicts import (
+from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Evidence,
     Invalid,
@@ -25,8 +26,7 @@ from repro_gate.core.logprob_verdicts import (
     Shifted,
 )
 from repro_gate.core.outcome import Outcome
-from repro_gate.core.policies import Tolerance
-from repro_gate.core.verdicts import Inconclusive, Orphan, Unrecorded
+from repro_gate.core.tokens.verdicts import Inconclusive, Orphan, Unrecorded
 from repro_gate.reports.findings.wording import Description, advise
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escaped, message
@@ -205,7 +205,7 @@ def suite_test_lines(matrix: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str
     if matrix.verdict is SuiteVerdict.NOT_TESTED:
         return ()
     cells = plural(matrix.cells, "cell")
-    level = percent(design.SUITE_SHARE * tolerance.false_alarm_rate)
+    level = percent(error_rates.SUITE_SHARE * tolerance.false_alarm_rate)
     p_value = f"p = {chance(matrix.p_value)}, by the {matrix.evidence}"
     shift = f"{nats(matrix.typical_shift)} nats in the median cell"
     floor = f"where {nats(tolerance.floor_nats)} would matter"
@@ -232,10 +232,10 @@ def format_false_alarms(tolerance: Tolerance) -> str:
     """Return the stated error rate, and how it is shared."""
     rate = tolerance.false_alarm_rate
     parts = (
-        (design.CELLS_SHARE, "cells"),
-        (design.SUITE_SHARE, "whole"),
-        (design.OUTLIERS_SHARE, "outliers"),
-        (design.CONTROLS_SHARE, "A/A controls"),
+        (error_rates.CELLS_SHARE, "cells"),
+        (error_rates.SUITE_SHARE, "whole"),
+        (error_rates.OUTLIERS_SHARE, "outliers"),
+        (error_rates.CONTROLS_SHARE, "A/A controls"),
     )
     shared = ", ".join(f"{percent(share * rate)} {name}" for share, name in parts)
     return f"at most {percent(rate)} for the suite as a whole ({shared}); {SESSIONS}"

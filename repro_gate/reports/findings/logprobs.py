@@ -5,11 +5,11 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Invalid, Outlying, Shifted
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Invalid, Outlying, Shifted
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprob_evidence import logprob_lines
 from repro_gate.reports.findings.logprob_wording import (
     LOGPROB_WORDS,

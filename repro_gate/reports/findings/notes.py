@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Effect, Outlying, Shifted
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Effect, Outlying, Shifted
 from repro_gate.core.report import GateReport, NoteOrigin
 from repro_gate.reports.findings.logprob_evidence import format_effect, outlier_lines
 from repro_gate.reports.findings.logprob_summary import changes

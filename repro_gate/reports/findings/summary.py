@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
-from repro_gate.core.verdicts import Match, Nondeterministic
+from repro_gate.core.tokens.verdicts import Match, Nondeterministic
 from repro_gate.reports.findings import logprob_summary
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.text import escape

@@ -5,10 +5,10 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from repro_gate.core.judgement import doubt
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.judge import doubt
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never, get_args
 
-from repro_gate.core.cells import Factor
-from repro_gate.core.controls import HEATS, ControlReport
-from repro_gate.core.divergence import Place
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.report import CellReport
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.controls import HEATS, ControlReport
+from repro_gate.core.tokens.generation import Place
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
     Match,

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, TypeAlias, assert_never
 
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
 from repro_gate.core.outcome import Outcome, decide
-from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.report import CellReport, Evidence, Finished, GateReport, Unfinished
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Final
 
-from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import CiRun
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Drift, Unrecorded
+from repro_gate.core.tokens.verdicts import Drift, Unrecorded
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.notes import check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import accept_all_command, accept_commands_by_model

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import CommentState, Marker
-from repro_gate.core.evidence import Evidence, Finished
+from repro_gate.core.comments import CiRun, CommentState, Marker
+from repro_gate.core.report import Evidence, Finished
 from repro_gate.reports.github.fit import Frame, fill, utf16_units
 from repro_gate.reports.github.headline import headline_of
 from repro_gate.reports.github.links import artifact_link, commit_link, run_label

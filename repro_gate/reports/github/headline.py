@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import CommentState
-from repro_gate.core.evidence import Evidence, Finished
+from repro_gate.core.comments import CiRun, CommentState
 from repro_gate.core.outcome import Outcome, decide
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import Evidence, Finished, GateReport
 from repro_gate.reports.github.body import finding_sections, passed_sections
 from repro_gate.reports.github.fit import Piece
 from repro_gate.reports.github.links import commit_link, run_link

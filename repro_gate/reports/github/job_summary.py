@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import CommentState
-from repro_gate.core.evidence import Evidence, Finished
+from repro_gate.core.comments import CiRun, CommentState
+from repro_gate.core.report import Evidence, Finished
 from repro_gate.reports.github.comment import omission_notice, sources
 from repro_gate.reports.github.fit import Frame, fill, utf8_bytes
 from repro_gate.reports.github.headline import headline_of

@@ -6,7 +6,7 @@ Addresses come from the environment of a job. One that does not look as it shoul
 import re
 from typing import Final
 
-from repro_gate.core.ci import CiRun
+from repro_gate.core.comments import CiRun
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.markdown import code
 from repro_gate.reports.text.shell import command

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_verdicts import Shifted
+from repro_gate.core.logprobs.verdicts import Shifted
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
-from repro_gate.core.tokens import Token
-from repro_gate.core.verdicts import Drift
+from repro_gate.core.tokens.generation import Token
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.reports.findings.divergence import (
     Explanation,
     format_margin,

@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, assert_never
 
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import CommentState
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
-from repro_gate.core.logprob_report import SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees
+from repro_gate.core.comments import CiRun, CommentState
+from repro_gate.core.logprobs.report import SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees
 from repro_gate.core.outcome import ExitCode, Outcome, decide
-from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Match
+from repro_gate.core.report import Evidence, Finished, GateReport, Unfinished
+from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.text.escape import clipped

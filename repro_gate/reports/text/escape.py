@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NewType, TypeAlias
 
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.text import printable
+from repro_gate.core.tokens.golden import FactChange
 
 Escaped = NewType("Escaped", str)
 """One line of printable text; only the functions of this module make one."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from repro_gate.core.ci import RunId
+from repro_gate.core.comments import RunId
 from tests.fakes.github.world import REPOSITORY, Pull
 
 OWNER, _, _NAME = REPOSITORY.partition("/")

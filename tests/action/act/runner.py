@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from repro_gate.core.ci import RunId
+from repro_gate.core.comments import RunId
 from tests.action.act.events import Event
 from tests.action.act.log import Log, log_of
 from tests.action.act.pins import stand_in_options

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from repro_gate.core.ci import RunId
+from repro_gate.core.comments import RunId
 from tests.action.act.callers import Caller
 from tests.action.act.events import OWNER, Event, merge_group, pull_request, workflow_run
 from tests.action.act.log import Log

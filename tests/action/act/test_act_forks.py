@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import DEFAULT_NAME, CommentState, Marker, marker_of
+from repro_gate.core.comments import DEFAULT_NAME, CommentState, Marker, RunId, marker_of
 from tests.action.act.callers import Caller
 from tests.action.act.scenes import Scene, Stage
 

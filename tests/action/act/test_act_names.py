@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import CommentState, marker_of
+from repro_gate.core.comments import CommentState, RunId, marker_of
 from tests.action.act.callers import Caller
 from tests.action.act.scenes import Scene, Stage
 

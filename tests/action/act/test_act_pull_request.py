@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import CommentState, Marker, marker_of
+from repro_gate.core.comments import CommentState, Marker, RunId, marker_of
 from tests.action.act.callers import CELL, PROFILE, Caller
 from tests.action.act.scenes import Scene, Stage
 from tests.fakes.github.world import OF_JOB

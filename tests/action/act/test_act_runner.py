@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.core.ci import RunId
+from repro_gate.core.comments import RunId
 from tests.action.act.events import push
 from tests.action.act.repositories import commit
 from tests.action.act.runner import Runner, TookTooLong

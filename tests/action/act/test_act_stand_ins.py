@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.core.ci import RunId
+from repro_gate.core.comments import RunId
 from tests.action.act.conftest import RunnerMaker
 from tests.action.act.events import push
 from tests.action.act.log import Log

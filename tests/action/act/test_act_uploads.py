@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import marker_of
+from repro_gate.core.comments import RunId, marker_of
 from tests.action.act.callers import Caller
 from tests.action.act.scenes import Stage
 

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from repro_gate.core.report import EngineReport
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
 from tests.fakes.processes import DescribedEngineStarter

@@ -309,7 +309,7 @@ EXTERNAL = f"EngineSpec(kind=EngineKind.COMMAND, command={speaking({})!r}, **RES
 GATE = """
 import sys, time
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.core.models import EngineKind, EngineSpec
+from repro_gate.core.engines import EngineKind, EngineSpec
 
 REST = dict(name="e", device="cpu", settings={{}}, timeout_s=60.0, pass_env=())
 engine = EngineProcesses().start({spec})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from repro_gate.core.draws import Encoding, Piece
+from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import Scored, ScoreRequest
 from tests.fakes.processes import DescribedEngineStarter

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro_gate.adapters.files.snapshots import BaselineFiles, baseline_text
-from repro_gate.core.baseline_format import to_data
-from repro_gate.core.baselines import Baseline
-from repro_gate.core.digests import digest_of
-from repro_gate.core.draws import DrawFacts, Encoding, Piece
-from repro_gate.core.policies import LogprobCell
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.baseline_format import to_data
+from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.policy import LogprobCell
+from repro_gate.core.text import digest_of
 from repro_gate.errors import InputInvalid
 from tests.fakes.baseline_strategies import baselines
 from tests.fakes.scoring import MODEL, NOW, SOURCE, baseline_of, item_of, policy_of

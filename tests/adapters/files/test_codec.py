@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.codec_scalars import DecodeError
-from repro_gate.core.cells import Factor
-from repro_gate.core.controls import Control
-from repro_gate.core.evidence import Evidence
-from repro_gate.core.judgement import Repetition
-from repro_gate.core.logprob_verdicts import LogprobVerdict
-from repro_gate.core.models import Setting
-from repro_gate.core.shards import MeasuredCell, PlanIdentity, Shard, ShardReport
-from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Verdict
+from repro_gate.core.engines import Setting
+from repro_gate.core.logprobs.verdicts import LogprobVerdict
+from repro_gate.core.report import Evidence
+from repro_gate.core.shards.report import MeasuredCell, PlanIdentity, Shard, ShardReport
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.verdicts import Inconclusive, Match, Unrecorded, Verdict
 from tests.fakes.evidence import TIMING, report_of, shard_report_of
 from tests.fakes.strategies import cells, finite, traced_generations
 from tests.fakes.values import contrast_of

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 import repro_gate
 from repro_gate.adapters.files.draw_log import DrawLogFile, fingerprint_of, from_line, to_line
-from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
-from repro_gate.core.policies import LogprobCell, Tolerance
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.baseline_strategies import any_logprobs, draw_facts, foreign

@@ -11,8 +11,8 @@ import pytest
 
 import repro_gate
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
-from repro_gate.core.golden_format import to_data
-from repro_gate.core.goldens import Golden
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden_format import to_data
 from tests.fakes.values import cell_of, generation_of, golden_of
 
 CONFTEST = """

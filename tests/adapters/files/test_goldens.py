@@ -13,8 +13,8 @@ from hypothesis import given, settings
 
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.adapters.files.snapshots import GoldenFiles
-from repro_gate.core.goldens import Golden
-from repro_gate.core.tokens import Choice, Generation, Stop, Token
+from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
+from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid
 from tests.fakes.strategies import four_decimals, goldens
 from tests.fakes.values import PROFILE, cell_of, golden_of

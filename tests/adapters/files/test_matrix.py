@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.files.matrix import read_matrix
-from repro_gate.core.cells import Cell, Sampler
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, Suite, plan
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.errors import InputInvalid
 
 REPOSITORY = Path(__file__).parents[3] / "repro-gate.toml"

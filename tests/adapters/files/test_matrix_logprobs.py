@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.files.matrix import read_matrix
-from repro_gate.core.design import (
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.logprobs.error_rates import (
     OUTLIERS_SHARE,
     SCREEN,
     cell_level,
     outlier_alarm_rate,
     sufficient_draws,
 )
-from repro_gate.core.matrix import Matrix
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
-from repro_gate.core.policies import (
+from repro_gate.core.logprobs.policy import (
     Budget,
     Item,
     LogprobCell,
@@ -29,6 +28,7 @@ from repro_gate.core.policies import (
     Tolerance,
     WeightPlan,
 )
+from repro_gate.core.matrix import Matrix
 from repro_gate.errors import InputInvalid
 
 SMALL = """

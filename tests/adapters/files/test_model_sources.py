@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.adapters.files.models import HubFile, hub_file_of, required_form
-from repro_gate.core.models import BUILT_IN_MODELS, EngineKind
+from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind
 from repro_gate.tiny_models.recipes import RECIPES
 
 

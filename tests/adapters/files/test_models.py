@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from repro_gate.adapters.files.models import CachedModels, sha256_of
-from repro_gate.core.models import EngineKind, ModelSpec
+from repro_gate.core.engines import EngineKind, ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
 from tests.fakes.values import model_spec_of

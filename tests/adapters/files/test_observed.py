@@ -15,10 +15,10 @@ from repro_gate.adapters.files.golden_writer import serialize
 from repro_gate.adapters.files.observed import Observed, read_observed, write_observed
 from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import observed_goldens
-from repro_gate.core.cells import Cell
-from repro_gate.core.evidence import Unfinished, evidence_of
-from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import Matrix
+from repro_gate.core.report import Unfinished, evidence_of
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid
 from tests.fakes.checking import scene_of
 from tests.fakes.values import (

@@ -11,7 +11,7 @@ import pytest
 
 import repro_gate
 from repro_gate.adapters.files.results import read_report, report_text, result_in, write_report
-from repro_gate.core.evidence import Evidence, Unfinished, evidence_of
+from repro_gate.core.report import Evidence, Unfinished, evidence_of
 from repro_gate.errors import InputInvalid
 from tests.fakes.evidence import report_of
 

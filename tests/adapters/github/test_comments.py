@@ -8,8 +8,7 @@ import pytest
 import repro_gate
 from repro_gate.adapters.github.comments import GithubPullRequests, is_by
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import CommentState, Marker, PostedComment
+from repro_gate.core.comments import CommentState, Marker, PostedComment, RunId
 from repro_gate.errors import CommentGone, PublishFailed
 from tests.fakes.github.server import Github, serving
 from tests.fakes.github.world import (

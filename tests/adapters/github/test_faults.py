@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from repro_gate.adapters.http.retry import status_text
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import CommentState, Marker
+from repro_gate.core.comments import CommentState, Marker, RunId
 from repro_gate.errors import CommentGone, PublishFailed
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import ACTIONS, OF_FORK, OF_JOB, STRANGER, Fault, Pull

@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.http.retry import Runtime
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentState, Marker, PostedComment
+from repro_gate.core.comments import CiRun, CommentState, Marker, PostedComment, RunId
 from repro_gate.errors import PublishFailed
 from tests.fakes.rude_server import Close, Reset, Wait, http, rude_server
 

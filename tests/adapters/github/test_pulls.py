@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from repro_gate.core.ci import CiRun, RunId
+from repro_gate.core.comments import CiRun, RunId
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import Pull
 

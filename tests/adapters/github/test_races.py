@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from repro_gate.checks.publish import publish_comment
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentMode, CommentState, Marker, marker_of
+from repro_gate.core.comments import CiRun, CommentMode, CommentState, Marker, RunId, marker_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import STRANGER, Fault
 

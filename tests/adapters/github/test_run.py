@@ -16,7 +16,7 @@ from repro_gate.adapters.github.run import (
     writer_in,
 )
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.ci import CiRun, RunId
+from repro_gate.core.comments import CiRun, RunId
 
 SHA = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
 MERGE = "0123456789012345678901234567890123456789"

@@ -13,8 +13,8 @@ from repro_gate.adapters.hosted.answers import (
     read_generated,
     read_twice,
 )
-from repro_gate.core.alignment import ScoredTwice
-from repro_gate.core.draws import (
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.draw import (
     Draw,
     DrawFacts,
     DrawOutcome,
@@ -23,7 +23,7 @@ from repro_gate.core.draws import (
     MissedDraw,
     Piece,
 )
-from repro_gate.core.policies import LogprobKind
+from repro_gate.core.logprobs.policy import LogprobKind
 from tests.fakes.hosted import (
     ENCODING,
     LOGPROBS,

@@ -10,7 +10,7 @@ import pytest
 from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_encoding
 from repro_gate.adapters.hosted.boundaries import split
 from repro_gate.adapters.hosted.echoes import Unreadable
-from repro_gate.core.draws import DrawFacts, Encoding, InvalidDraw, MissedDraw, Piece
+from repro_gate.core.logprobs.draw import DrawFacts, Encoding, InvalidDraw, MissedDraw, Piece
 from tests.fakes.hosted import (
     ENCODING,
     PROMPT,

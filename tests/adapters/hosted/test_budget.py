@@ -3,8 +3,8 @@
 import httpx
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
-from repro_gate.core.policies import Budget
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, MissedDraw
+from repro_gate.core.logprobs.policy import Budget
 from tests.fakes.hosted import (
     FakeTime,
     Handler,

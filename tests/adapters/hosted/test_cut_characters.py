@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.core.draws import Draw, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.policies import Budget, LogprobCell, ProviderKind
+from repro_gate.core.logprobs.draw import Draw, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import Budget, LogprobCell, ProviderKind
 from tests.fakes.hosted import (
     document_of,
     draws_by,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.adapters.hosted.failures import error_in
-from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
-from repro_gate.core.policies import ProviderSpec
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, MissedDraw
+from repro_gate.core.logprobs.policy import ProviderSpec
 from tests.fakes.hosted import (
     KEY,
     document_of,

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from repro_gate.adapters.http.retry import status_text
-from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, MissedDraw
 from tests.fakes.hosted import (
     KEY,
     LOGPROBS,

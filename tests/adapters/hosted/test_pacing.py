@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.core.draws import MissedDraw
-from repro_gate.core.policies import Budget
+from repro_gate.core.logprobs.draw import MissedDraw
+from repro_gate.core.logprobs.policy import Budget
 from tests.fakes.hosted import (
     FakeTime,
     document_of,

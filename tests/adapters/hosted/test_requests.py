@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.core.draws import Draw, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.policies import Budget, LogprobCell, ProviderKind
+from repro_gate.core.logprobs.draw import Draw, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import Budget, LogprobCell, ProviderKind
 from tests.fakes.hosted import (
     ENCODING,
     LOGPROBS,

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.core.draws import Draw, DrawOutcome, MissedDraw
-from repro_gate.core.policies import Budget, ProviderSpec
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, MissedDraw
+from repro_gate.core.logprobs.policy import Budget, ProviderSpec
 from tests.fakes.hosted import (
     FakeTime,
     document_of,

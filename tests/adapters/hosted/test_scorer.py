@@ -14,8 +14,8 @@ import pytest
 
 from repro_gate.adapters.hosted.boundaries import without_ids
 from repro_gate.adapters.hosted.scorer import HostedScorer, spread
-from repro_gate.core.draws import Draw, DrawFacts, DrawOutcome, Encoding, MissedDraw, Piece
-from repro_gate.core.policies import Budget, LogprobCell
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, Encoding, MissedDraw, Piece
+from repro_gate.core.logprobs.policy import Budget, LogprobCell
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Scorer

@@ -14,8 +14,8 @@ import pytest
 from repro_gate.adapters.hosted.client import completions_url, read_key
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.draws import Draw, Encoding, MissedDraw, Piece
-from repro_gate.core.policies import Budget
+from repro_gate.core.logprobs.draw import Draw, Encoding, MissedDraw, Piece
+from repro_gate.core.logprobs.policy import Budget
 from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.hosted import (
     KEY,

@@ -9,8 +9,8 @@ from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.metadata import facts_of
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.draws import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.policies import LogprobKind
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import LogprobKind
 from tests.fakes.hosted import (
     ENCODING,
     LOGPROBS,

@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
-from repro_gate.core.draws import Draw
-from repro_gate.core.policies import Budget
+from repro_gate.core.logprobs.draw import Draw
+from repro_gate.core.logprobs.policy import Budget
 from tests.fakes.hosted import (
     KEY,
     document_of,

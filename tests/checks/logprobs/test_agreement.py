@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from repro_gate.checks.logprobs.check import within_variance
-from repro_gate.core.draws import Draw, Encoding, Piece
-from repro_gate.core.logprob_report import (
+from repro_gate.core.logprobs.draw import Draw, Encoding, Piece
+from repro_gate.core.logprobs.policy import LogprobKind, ProviderKind, ProviderSpec, Tolerance
+from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobControl,
     LogprobReport,
@@ -16,8 +17,7 @@ from repro_gate.core.logprob_report import (
     SuiteTest,
     SuiteVerdict,
 )
-from repro_gate.core.logprob_verdicts import Agrees, Evidence, Sameness
-from repro_gate.core.policies import LogprobKind, ProviderKind, ProviderSpec, Tolerance
+from repro_gate.core.logprobs.verdicts import Agrees, Evidence, Sameness
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import (

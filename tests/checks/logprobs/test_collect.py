@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.checks.logprobs.collect import DrawCollector, DrawSet
-from repro_gate.core.baselines import Noise
-from repro_gate.core.draws import Draw, InvalidDraw, MissedDraw
-from repro_gate.core.logprob_verdicts import Invalid
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.logprobs.baseline import Noise
+from repro_gate.core.logprobs.draw import Draw, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.verdicts import Invalid
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import Purpose
 from tests.fakes.baseline_stores import MemoryDrawLog
 from tests.fakes.scoring import NoisyScorer, encoding_of, moved_draws, suite_of_logprobs

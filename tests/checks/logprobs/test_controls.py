@@ -4,8 +4,8 @@ import pytest
 
 from repro_gate.checks.logprobs.controls import REMEDY
 from repro_gate.checks.logprobs.record import Refused
-from repro_gate.core.alignment import ScoredTwice
-from repro_gate.core.draws import MissedDraw
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.draw import MissedDraw
 from repro_gate.core.report import Note, NoteOrigin
 from tests.fakes.gating import LogprobScene
 from tests.fakes.scoring import SOURCE, NoisyScorer, policy_of, suite_of_logprobs

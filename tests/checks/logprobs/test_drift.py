@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.design import COINCIDENCES_WEIGHT, smallest_p
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import (
+from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, smallest_p
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Effect,
     Evidence,
     Sameness,
     Shifted,
 )
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.tokens.golden import FactChange
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.statistics.labelings import Floats
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene

@@ -2,10 +2,10 @@
 
 import pytest
 
-from repro_gate.core.draws import InvalidDraw, MissedDraw
-from repro_gate.core.logprob_verdicts import Agrees, Invalid, Sameness
+from repro_gate.core.logprobs.draw import InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.verdicts import Agrees, Invalid, Sameness
 from repro_gate.core.report import Note, NoteOrigin
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import Purpose
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import NoisyScorer, everywhere, policy_of, suite_of_logprobs

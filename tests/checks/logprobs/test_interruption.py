@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.checks.logprobs.check import unreached
-from repro_gate.core.draws import DrawOutcome, InvalidDraw
-from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Invalid, Shifted
-from repro_gate.core.policies import Tolerance
-from repro_gate.core.verdicts import STOPPED, Inconclusive, Unrecorded
+from repro_gate.core.logprobs.draw import DrawOutcome, InvalidDraw
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Invalid, Shifted
+from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive, Unrecorded
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.baseline_stores import MemoryDrawLog
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene

@@ -9,7 +9,8 @@ import pytest
 from repro_gate.adapters.engines.client import EngineProcesses
 from repro_gate.adapters.files.models import CachedModels
 from repro_gate.checks.logprobs.local import LocalScorer
-from repro_gate.core.draws import (
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.logprobs.draw import (
     Draw,
     DrawFacts,
     DrawOutcome,
@@ -18,8 +19,7 @@ from repro_gate.core.draws import (
     MissedDraw,
     Piece,
 )
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
-from repro_gate.core.policies import LogprobKind, Policy
+from repro_gate.core.logprobs.policy import LogprobKind, Policy
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.ports import Scored, ScoreRequest
 from tests.fakes.engines import REFUSED, Fault, ScriptedStarter

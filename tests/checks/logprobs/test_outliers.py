@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from repro_gate.core.draws import Draw, DrawFacts, MissedDraw
-from repro_gate.core.logprob_report import OutlierDraw
-from repro_gate.core.logprob_verdicts import Agrees, Outlying, Sameness, Shifted, TokenShift
-from repro_gate.core.policies import Tolerance, WeightPlan
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, MissedDraw
+from repro_gate.core.logprobs.policy import Tolerance, WeightPlan
+from repro_gate.core.logprobs.report import OutlierDraw
+from repro_gate.core.logprobs.verdicts import Agrees, Outlying, Sameness, Shifted, TokenShift
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.statistics.labelings import Floats
 from tests.fakes.baseline_stores import MemoryBaselines

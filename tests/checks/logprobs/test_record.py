@@ -12,10 +12,10 @@ from repro_gate.checks.logprobs.record import (
     write_baselines,
 )
 from repro_gate.checks.tokens.record import ChangeKind, orphans_of
-from repro_gate.core.baselines import Baseline, fit_noise
-from repro_gate.core.draws import Draw, DrawFacts, InvalidDraw, MissedDraw
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.policies import LogprobCell, Tolerance, WeightPlan
+from repro_gate.core.logprobs.baseline import Baseline, fit_noise
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, InvalidDraw, MissedDraw
+from repro_gate.core.logprobs.policy import LogprobCell, Tolerance, WeightPlan
+from repro_gate.core.tokens.golden import FactChange
 from repro_gate.errors import InputInvalid
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import (

@@ -5,11 +5,11 @@ import sys
 import tracemalloc
 from dataclasses import dataclass, replace
 
-from repro_gate.core.baselines import Baseline
-from repro_gate.core.draws import DrawOutcome
-from repro_gate.core.logprob_report import SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Sameness
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.draw import DrawOutcome
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.baseline_stores import MemoryBaselines, MemoryDrawLog
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene

@@ -1,8 +1,8 @@
 """A suite with both hosted models and engines of this machine."""
 
 from repro_gate.checks.logprobs.local import ScorersByProvider
-from repro_gate.core.draws import MissedDraw
-from repro_gate.core.policies import LogprobCell
+from repro_gate.core.logprobs.draw import MissedDraw
+from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.report import Note, NoteOrigin
 from tests.fakes import scoring
 from tests.fakes.engines import ScriptedStarter

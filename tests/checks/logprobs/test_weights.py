@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from repro_gate.checks.logprobs.importance_weights import expected_doubts, importance_weights
-from repro_gate.core.design import MIN_WEIGHTS, max_noise
-from repro_gate.core.draws import Draw, MissedDraw
-from repro_gate.core.logprob_report import Usability, WeightReport
-from repro_gate.core.policies import LogprobSuite, Tolerance, WeightPlan
+from repro_gate.core.logprobs.draw import Draw, MissedDraw
+from repro_gate.core.logprobs.error_rates import MIN_WEIGHTS, max_noise
+from repro_gate.core.logprobs.policy import LogprobSuite, Tolerance, WeightPlan
+from repro_gate.core.logprobs.report import Usability, WeightReport
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.statistics.labelings import Floats
 from tests.fakes.gating import LogprobScene, recorded_scene

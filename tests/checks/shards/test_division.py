@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from repro_gate.checks.tokens.check import check_tokens
-from repro_gate.core.cells import Cell
-from repro_gate.core.goldens import Golden
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
-from repro_gate.core.sharding import WholePlan, lanes_of
-from repro_gate.core.shards import Shard
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.shards.report import Shard
+from repro_gate.core.shards.split import WholePlan, lanes_of
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from tests.fakes.checking import STARTED_AT, recorded_for, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
 from tests.fakes.sharding import measured_shard, merged_of, ports_with

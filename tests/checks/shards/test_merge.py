@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from repro_gate.checks.tokens.record import observed_goldens
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.report import EngineReport, Note, NoteOrigin
-from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import Shard
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Orphan
+from repro_gate.core.shards.report import Shard
+from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Orphan
 from tests.fakes.checking import recorded_for, report_on, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.scoring import plan_of, suite_of_logprobs

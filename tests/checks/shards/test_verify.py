@@ -9,14 +9,14 @@ import pytest
 
 from repro_gate import __version__
 from repro_gate.checks.shards.verify import FoundShard, require_same_check
-from repro_gate.core.cells import Cell
-from repro_gate.core.controls import Control
-from repro_gate.core.logprob_report import LogprobCellReport, LogprobReport
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import plan
 from repro_gate.core.report import GateReport
-from repro_gate.core.sharding import WholePlan
-from repro_gate.core.shards import MeasuredCell, Shard, ShardReport
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.shards.report import MeasuredCell, Shard, ShardReport
+from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.logprob_reports import orphaned_baseline_of

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.checks.tokens.record import observed_goldens
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.controls import HOT, ControlReport
 from repro_gate.core.outcome import ExitCode, Outcome, decide, exit_code_for
 from repro_gate.core.report import GateReport, NoteOrigin
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.controls import HOT, ControlReport
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
 from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.checking import Scene, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter

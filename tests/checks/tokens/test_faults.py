@@ -4,7 +4,7 @@ import pytest
 
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Nondeterministic, Verdict
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Nondeterministic, Verdict
 from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
 from tests.fakes.checking import report_on, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter

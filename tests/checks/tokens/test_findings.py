@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from repro_gate.checks.tokens.check import Committed, judge_tokens, measure_tokens
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.core.cells import Cell, Factor
-from repro_gate.core.controls import Contrast, Control
-from repro_gate.core.judgement import Repetition
 from repro_gate.core.matrix import plan
-from repro_gate.core.measurement import Measurement
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
-from repro_gate.core.sharding import lanes_of
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import (
+from repro_gate.core.shards.split import lanes_of
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.controls import Contrast, Control
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.verdicts import (
     STOPPED,
     Drift,
     Inconclusive,

@@ -6,7 +6,7 @@ import pytest
 
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Inconclusive, Match, Nondeterministic
+from repro_gate.core.tokens.verdicts import Inconclusive, Match, Nondeterministic
 from tests.fakes.checking import Scene, recorded_for, report_on, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryModelFiles

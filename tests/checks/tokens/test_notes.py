@@ -2,10 +2,10 @@
 
 import pytest
 
-from repro_gate.core.measurement import MAX_NOTES, Measurement
+from repro_gate.core.logprobs.policy import SERVER_FINGERPRINT
 from repro_gate.core.outcome import decide, exit_code_for
-from repro_gate.core.policies import SERVER_FINGERPRINT
 from repro_gate.core.report import Note, NoteOrigin
+from repro_gate.core.tokens.measurement import MAX_NOTES, Measurement
 from tests.fakes.checking import scene_of
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.gating import recorded_scene

@@ -12,12 +12,12 @@ import pytest
 from repro_gate.checks.tokens.check import check_tokens
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.core.goldens import FactChange, Facts
+from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.matrix import Plan, plan
-from repro_gate.core.models import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport, GateReport
-from repro_gate.core.sharding import lanes_of
-from repro_gate.core.verdicts import Drift, Inconclusive, Match
+from repro_gate.core.shards.split import lanes_of
+from repro_gate.core.tokens.golden import FactChange, Facts
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import LoadedModel, ModelFile
 from tests.fakes.checking import STARTED_AT, recorded_for, report_on, verdicts_of

@@ -5,7 +5,7 @@ import pytest
 from repro_gate.core.matrix import plan
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import EngineReport
-from repro_gate.core.verdicts import Match, Orphan, Unrecorded
+from repro_gate.core.tokens.verdicts import Match, Orphan, Unrecorded
 from repro_gate.errors import InputInvalid
 from tests.fakes.checking import Scene, recorded_for, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter

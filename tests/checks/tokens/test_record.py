@@ -16,10 +16,10 @@ from repro_gate.checks.tokens.record import (
     refused,
     unpinned,
 )
-from repro_gate.core.goldens import Golden
 from repro_gate.core.report import EngineReport
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
 from tests.fakes.checking import recorded_for, report_on, scene_of, verdicts_of
 from tests.fakes.engines import REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryPins

@@ -4,10 +4,10 @@ import gc
 from itertools import count
 
 from repro_gate.checks.tokens.record import propose
-from repro_gate.core.cells import Cell
 from repro_gate.core.matrix import plan
-from repro_gate.core.tokens import Generation, Token
-from repro_gate.core.verdicts import Match
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation, Token
+from repro_gate.core.tokens.verdicts import Match
 from tests.fakes.checking import Scene, recorded_for, scene_of, verdicts_of
 from tests.fakes.counting import calls_in
 from tests.fakes.engines import ScriptedStarter

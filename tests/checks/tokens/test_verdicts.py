@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.outcome import ExitCode, exit_code_for
-from repro_gate.core.tokens import Generation, Stop
-from repro_gate.core.verdicts import Drift, FormerGolden, Match, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.generation import Divergence, Generation, Place, Stop
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Drift, FormerGolden, Match, Nondeterministic, Unrecorded
 from tests.fakes.checking import recorded_for, report_on, scene_of, verdicts_of
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.stores import MemoryGoldens

@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 from repro_gate.adapters.files.results import read_report
-from repro_gate.core.evidence import Finished
+from repro_gate.core.report import Finished
 from tests.cli.workspaces import Workspace
 
 _FOX = "tiny--fox--seed1"

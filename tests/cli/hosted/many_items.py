@@ -4,9 +4,9 @@ from typing import Any
 
 from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.adapters.files.snapshots import BaselineFiles
-from repro_gate.core.baselines import DECIMALS, Baseline, fit_noise
-from repro_gate.core.draws import DrawFacts, Encoding, Piece
-from repro_gate.core.policies import LogprobCell
+from repro_gate.core.logprobs.baseline import DECIMALS, Baseline, fit_noise
+from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.policy import LogprobCell
 from tests.cli.hosted.workspaces import SOURCE, HostedWorkspace
 from tests.fakes.fireworks.conduct import Conduct
 from tests.fakes.fireworks.hosting import MODEL

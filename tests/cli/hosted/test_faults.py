@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.core.tokens import Token
+from repro_gate.core.tokens.generation import Token
 from tests.cli.hosted.workspaces import ITEMS, PLANE, TRAIN, HostedWorkspace
 from tests.cli.workspaces import PATIENCE_S, Ran, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct

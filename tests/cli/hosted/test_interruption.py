@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.core.alignment import CALLS_PER_COMPARISON
+from repro_gate.core.logprobs.alignment import CALLS_PER_COMPARISON
 from tests.cli.hosted.workspaces import ITEMS, PLANE, TRAIN, HostedWorkspace
 from tests.cli.workspaces import PATIENCE_S, Ran, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from repro_gate.core.tokens import Token
+from repro_gate.core.tokens.generation import Token
 from tests.cli.hosted.workspaces import ITEMS, KEY_ENV, HostedWorkspace
 from tests.cli.workspaces import Ran, Workspace, contents_of
 from tests.fakes.fireworks.conduct import Conduct

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.ci import RunId
-from repro_gate.core.comments import CommentState, Marker
+from repro_gate.core.comments import CommentState, Marker, RunId
 from tests.cli.publish.jobs import RUN, Job, pull_request, states
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import ACTIONS, OF_FORK, Fault

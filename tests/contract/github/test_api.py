@@ -10,8 +10,7 @@ import pytest
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.checks.publish import Posted, publish_comment
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentMode, CommentState, Marker
+from repro_gate.core.comments import CiRun, CommentMode, CommentState, Marker, RunId
 from repro_gate.errors import PublishFailed
 from tests.contract.github.conftest import FOLDER
 from tests.fakes.github.world import OF_FORK, OF_JOB, OF_OTHER_APP, OF_PERSON, STRANGER, Fault, Pull

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeAlias
 
-from repro_gate.core.tokens import Token
+from repro_gate.core.tokens.generation import Token
 from tests.fakes.fireworks.bodies import Ask, Shape
 
 Json: TypeAlias = dict[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from repro_gate.core.tokens import Token
+from repro_gate.core.tokens.generation import Token
 from tests.fakes.fireworks.answers import Json, Row
 from tests.fakes.fireworks.noise import Noise
 from tests.fakes.fireworks.weights import Weights

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from repro_gate.core.tokens import Token
+from repro_gate.core.tokens.generation import Token
 from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.fireworks.answers import Answer, Row
 from tests.fakes.fireworks.bodies import WHOLE_PROMPT, Question, Refused

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.core.models import EngineKind, EngineSpec, ModelSpec
-from repro_gate.core.tokens import Token
+from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.tokens.generation import Token
 from repro_gate.ports import Engine, ModelFile, Scored, ScoreRequest
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.cells import Factor
-from repro_gate.core.controls import HOT, ControlReport
-from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.tokens import Token
-from repro_gate.core.verdicts import Inconclusive, Match, Nondeterministic, Vacuous
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.controls import HOT, ControlReport
+from repro_gate.core.tokens.generation import Divergence, Place, Token
+from repro_gate.core.tokens.verdicts import Inconclusive, Match, Nondeterministic, Vacuous
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.wording import advise, describe, describe_control
 from repro_gate.reports.junit import render_junit

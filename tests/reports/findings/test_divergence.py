@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from repro_gate.core.cells import Cell
 from repro_gate.core.report import CellReport
-from repro_gate.core.tokens import Generation
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation
 from repro_gate.reports.findings.divergence import Explanation, evidence, explain
 
 Text = Callable[..., Generation]

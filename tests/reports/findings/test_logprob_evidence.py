@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.logprob_report import LogprobCellReport
-from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
+from repro_gate.core.logprobs.report import LogprobCellReport
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
 from repro_gate.reports.findings.logprob_evidence import WIDTH, plot
 from tests.fakes.logprob_reports import (
     deciding_of,

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.logprob_report import Spending, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.report import Spending, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness
 from repro_gate.core.outcome import Outcome, outcome_of_suite
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.findings import logprob_summary, summary
 from tests.fakes.logprob_reports import (
     effect_of,

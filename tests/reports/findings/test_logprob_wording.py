@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobControl
-from repro_gate.core.logprob_verdicts import (
+from repro_gate.core.logprobs.report import LogprobControl
+from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Evidence,
     Invalid,
     Sameness,
     Shifted,
 )
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprob_evidence import format_effect, logprob_lines, shift_of
 from repro_gate.reports.findings.logprob_wording import (
     describe_equivalence,

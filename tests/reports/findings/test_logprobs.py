@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.logprob_report import LogprobCellReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Outlying, Sameness, Shifted
+from repro_gate.core.logprobs.report import LogprobCellReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Outlying, Sameness, Shifted
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding

@@ -6,9 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from repro_gate.core.evidence import Finished
-from repro_gate.core.report import GateReport, Note, NoteOrigin
-from repro_gate.core.verdicts import Match
+from repro_gate.core.report import Finished, GateReport, Note, NoteOrigin
+from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment

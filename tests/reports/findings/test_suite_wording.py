@@ -2,11 +2,11 @@
 
 import pytest
 
-from repro_gate.core import design
-from repro_gate.core.logprob_report import SuiteVerdict
-from repro_gate.core.logprob_verdicts import Sameness
+from repro_gate.core.logprobs import error_rates
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Sameness
 from repro_gate.core.outcome import Outcome
-from repro_gate.core.policies import Tolerance
 from repro_gate.reports.findings import logprob_wording
 from repro_gate.reports.text.format import percent
 from tests.fakes.logprob_reports import suite_test_of
@@ -77,7 +77,7 @@ def test_what_was_left_out_of_the_whole_is_named(verdict: SuiteVerdict, claim: s
 
 def test_evidence_of_agreement() -> None:
     """The p-value stands beside its level, and the shift beside the floor."""
-    level = percent(design.SUITE_SHARE * TOLERANCE.false_alarm_rate)
+    level = percent(error_rates.SUITE_SHARE * TOLERANCE.false_alarm_rate)
 
     assert logprob_wording.suite_test_lines(suite_test_of(), TOLERANCE) == (
         ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
@@ -137,10 +137,10 @@ def test_promise_is_shared() -> None:
     cells, whole, outliers, controls = (
         percent(share * 0.05)
         for share in (
-            design.CELLS_SHARE,
-            design.SUITE_SHARE,
-            design.OUTLIERS_SHARE,
-            design.CONTROLS_SHARE,
+            error_rates.CELLS_SHARE,
+            error_rates.SUITE_SHARE,
+            error_rates.OUTLIERS_SHARE,
+            error_rates.CONTROLS_SHARE,
         )
     )
 

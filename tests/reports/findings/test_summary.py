@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.divergence import Divergence, Place
 from repro_gate.core.report import CellReport, GateReport, Timing
-from repro_gate.core.tokens import Generation, Token
-from repro_gate.core.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token
+from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.findings import summary
 from tests.fakes.values import control_of
 

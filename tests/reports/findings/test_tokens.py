@@ -6,10 +6,10 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from repro_gate.core.cells import Cell, Factor
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive, Match, Unrecorded, Vacuous
+from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.verdicts import Inconclusive, Match, Unrecorded, Vacuous
 from repro_gate.reports.findings.tokens import (
     Finding,
     accept_all_command,

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.divergence import Divergence, Place
-from repro_gate.core.evidence import Finished
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.tokens import Generation, Token
-from repro_gate.core.verdicts import (
+from repro_gate.core.report import CellReport, Finished, GateReport
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import (
     STOPPED,
     Drift,
     FormerGolden,

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from repro_gate.core.evidence import Finished, Unfinished
+from repro_gate.core.report import Finished, Unfinished
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from tests.reports.github.rendering import html_of

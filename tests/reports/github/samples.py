@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentState, Marker
-from repro_gate.core.divergence import Divergence
-from repro_gate.core.evidence import Unfinished
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.logprob_report import LogprobReport, SuiteVerdict
-from repro_gate.core.logprob_verdicts import Agrees, Sameness, Shifted
-from repro_gate.core.report import CellReport, EngineReport, GateReport
-from repro_gate.core.verdicts import Drift, Inconclusive, Match, Unrecorded
+from repro_gate.core.comments import CiRun, CommentState, Marker, RunId
+from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
+from repro_gate.core.report import CellReport, EngineReport, GateReport, Unfinished
+from repro_gate.core.tokens.generation import Divergence
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Unrecorded
 from tests.fakes.logprob_reports import (
     effect_of,
     logprob_cell_of,

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.evidence import Finished, Unfinished
-from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.report import CellReport, Finished, GateReport, Unfinished
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.github.annotations import (
     Annotation,
     render_annotations,

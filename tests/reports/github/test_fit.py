@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.ci import RunId
-from repro_gate.core.evidence import Finished
-from repro_gate.core.verdicts import Unrecorded
+from repro_gate.core.comments import RunId
+from repro_gate.core.report import Finished
+from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.fit import Frame, Piece, fill, utf8_bytes, utf16_units
 from tests.fakes.logprob_reports import rich_logprobs_of

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from repro_gate.core.evidence import Finished
+from repro_gate.core.report import Finished
 from repro_gate.reports.github.fit import utf8_bytes
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.markdown import render_markdown

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.ci import CiRun, RunId
+from repro_gate.core.comments import CiRun, RunId
 from repro_gate.reports.github.links import (
     artifact_link,
     commit_link,

@@ -7,12 +7,10 @@ from html.parser import HTMLParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from repro_gate.core.ci import CiRun, RunId
-from repro_gate.core.comments import CommentState, Marker, marker_of
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
-from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.comments import CiRun, CommentState, Marker, RunId, marker_of
+from repro_gate.core.report import CellReport, Evidence, Finished, GateReport, Unfinished
 from repro_gate.core.text import printable
-from repro_gate.core.verdicts import Unrecorded
+from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.fit import utf8_bytes, utf16_units

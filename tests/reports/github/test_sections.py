@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.ci import CiRun
-from repro_gate.core.evidence import Finished
-from repro_gate.core.goldens import FactChange
-from repro_gate.core.report import GateReport
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.comments import CiRun
+from repro_gate.core.report import Finished, GateReport
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprob_wording import BELOW_FLOOR
 from repro_gate.reports.github.body import finding_sections, passed_sections
 from repro_gate.reports.github.comment import LIMIT, render_comment

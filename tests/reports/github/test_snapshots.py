@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from repro_gate.core.evidence import Evidence, Finished, Unfinished
+from repro_gate.core.report import Evidence, Finished, Unfinished
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary

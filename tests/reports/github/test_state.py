@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.ci import CiRun
-from repro_gate.core.comments import CommentState
-from repro_gate.core.evidence import Evidence, Finished
-from repro_gate.core.report import GateReport
+from repro_gate.core.comments import CiRun, CommentState
+from repro_gate.core.report import Evidence, Finished, GateReport
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.state import state_of

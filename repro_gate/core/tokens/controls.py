@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import assert_never
 
-from repro_gate.core.cells import MAX_SEED, Cell, Factor, Sampler
-from repro_gate.core.divergence import Divergence, output_divergence
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.cell import MAX_SEED, Cell, Factor, Sampler
+from repro_gate.core.tokens.generation import Divergence, Generation, output_divergence
+from repro_gate.core.tokens.verdicts import Inconclusive
 
 HOT = Sampler(temperature=10.0, top_k=0, top_p=1.0, min_p=0.0)
 """Nearly every token is as likely as any other, so an engine that uses its seed shows it."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TypeAlias
 
-from repro_gate.core.goldens import Facts
 from repro_gate.core.guards import require_at_least, require_logprobs, require_text
 from repro_gate.core.text import spell
+from repro_gate.core.tokens.golden import Facts
 
 ROUNDING_NATS = 1e-6
 """A log-probability may be this much above 0: it is the logarithm of a rounded 1."""

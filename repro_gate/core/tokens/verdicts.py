@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from repro_gate.core.cells import Factor
-from repro_gate.core.divergence import Divergence
-from repro_gate.core.goldens import FactChange, Golden
 from repro_gate.core.guards import require_at_least, require_text
-from repro_gate.core.tokens import Generation
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.generation import Divergence, Generation
+from repro_gate.core.tokens.golden import FactChange, Golden
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from repro_gate.core.guards import require_at_least, require_finite, require_name, require_share
-from repro_gate.core.logprob_verdicts import Evidence, LogprobVerdict, Sameness, TokenShift
-from repro_gate.core.policies import LogprobCell, LogprobKind, Tolerance
-from repro_gate.core.verdicts import Orphan
+from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, Tolerance
+from repro_gate.core.logprobs.verdicts import Evidence, LogprobVerdict, Sameness, TokenShift
+from repro_gate.core.tokens.verdicts import Orphan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

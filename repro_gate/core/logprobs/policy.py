@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from repro_gate.core.goldens import FactChange, Facts, provenance_changes
+from repro_gate.core.engines import ModelSpec
 from repro_gate.core.guards import (
     require_above,
     require_at_least,
@@ -16,7 +16,7 @@ from repro_gate.core.guards import (
     require_share,
     require_text,
 )
-from repro_gate.core.models import ModelSpec
+from repro_gate.core.tokens.golden import FactChange, Facts, provenance_changes
 
 LOCAL = "local"
 """The provider that is an engine on this machine."""
@@ -170,7 +170,7 @@ class LogprobCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """When a difference counts; see `repro_gate.core.design` for what these promise together."""
+    """When a difference counts; `error_rates` computes what these promise together."""
 
     calibration_draws: int = 10
     draws: int = 5

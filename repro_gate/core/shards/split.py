@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.digests import digest_of
-from repro_gate.core.golden_format import cell_to_data
+from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Plan
-from repro_gate.core.policies import LogprobPlan
-from repro_gate.core.shards import Shard
+from repro_gate.core.shards.report import Shard
+from repro_gate.core.text import digest_of
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.golden_format import cell_to_data
 from repro_gate.errors import UsageInvalid
 
 _CHARACTERS_PER_TOKEN = 4

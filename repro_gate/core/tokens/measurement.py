@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.controls import Control
-from repro_gate.core.goldens import Facts
-from repro_gate.core.judgement import Repetition
 from repro_gate.core.report import EngineReport, Note, Timing
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.verdicts import Inconclusive
 
 MAX_NOTES = 100
 """Further notes are dropped: an engine may not fill a report with them."""

@@ -4,15 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.controls import Control
-from repro_gate.core.goldens import Facts
 from repro_gate.core.guards import require_at_least
-from repro_gate.core.judgement import Repetition
-from repro_gate.core.logprob_report import LogprobReport
-from repro_gate.core.measurement import Measurement
+from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.report import EngineReport, Note, Timing
-from repro_gate.core.verdicts import Inconclusive
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.verdicts import Inconclusive
 
 _MOST = 9999
 """A file that speaks of more shards is no work of ours."""

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from repro_gate.core.draws import Draw, DrawFacts, Encoding
-from repro_gate.core.goldens import Facts
 from repro_gate.core.guards import require_at_least, require_finite, require_logprobs, require_share
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding
+from repro_gate.core.tokens.golden import Facts
 
 RESOLUTION_NATS = 1e-5
 """Two draws whose tokens all differ by less are the same: beyond it an API may round."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from repro_gate.core.cells import Cell
 from repro_gate.core.guards import require_name
-from repro_gate.core.tokens import Generation
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import Generation
 
 Facts = Mapping[str, str]
 """Flat provenance, such as `{"device.name": "NVIDIA H200"}`."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
-from repro_gate.core.draws import Piece
-from repro_gate.core.goldens import FactChange
 from repro_gate.core.guards import require_at_least, require_finite, require_share, require_text
-from repro_gate.core.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.logprobs.draw import Piece
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 
 
 class Evidence(StrEnum):

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from repro_gate.core.policies import Tolerance
+from repro_gate.core.logprobs.policy import Tolerance
 
 CELLS_SHARE: Final = 0.5
 SUITE_SHARE: Final = 0.3

@@ -3,13 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from repro_gate.core.cells import Cell
-from repro_gate.core.controls import ControlReport, is_affected
-from repro_gate.core.divergence import Divergence, Place, first_divergence, output_divergence
-from repro_gate.core.goldens import Facts, Golden, definition_changes, provenance_changes
 from repro_gate.core.guards import require_at_least
-from repro_gate.core.tokens import Generation
-from repro_gate.core.verdicts import (
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.controls import ControlReport, is_affected
+from repro_gate.core.tokens.generation import (
+    Divergence,
+    Generation,
+    Place,
+    first_divergence,
+    output_divergence,
+)
+from repro_gate.core.tokens.golden import Facts, Golden, definition_changes, provenance_changes
+from repro_gate.core.tokens.verdicts import (
     Drift,
     FormerGolden,
     Inconclusive,

@@ -1,0 +1,1 @@
+"""The log-probability gate: policies, draws, baselines, verdicts and error rates."""

@@ -1,0 +1,1 @@
+"""Parts of a check that run on machines of their own."""

@@ -1,0 +1,1 @@
+"""The token gate: cells, generations, goldens, verdicts and controls."""
