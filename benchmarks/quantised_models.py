@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.simulated_worlds import CELLS, Measured, World
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 from repro_gate.tiny_models.corpus import TEXT
 from tests.fakes.fireworks.weights import Ids, Quantisation, Weights, tiny_weights
 from tests.fakes.scoring import TOKENS

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
-from repro_gate.statistics.cells import repeated
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.cell import repeated
+from repro_gate.statistics.permutation import Floats
 
 SDS = "mean+-k sd"
 EQUAL_SUITE = "equal: suite"

@@ -19,7 +19,7 @@ from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Agrees, Outlying, Shifted
 from repro_gate.core.tokens.verdicts import Unrecorded
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import SOURCE, Mixture, suite_of_logprobs
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from repro_gate.core.logprobs.draw import Draw, DrawFacts
 from repro_gate.ports import DrawRequest, Purpose
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 from tests.fakes.scoring import MODEL, NOW, TOKENS, Noise, NoisyScorer
 
 CELLS = 60

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import chdtri, ndtri, stdtrit
 
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 
 _COVERAGE = 0.99
 _CONFIDENCE = 0.95

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from repro_gate.core.logprobs.error_rates import MIN_SIZE_SHARE, WEIGHTS_RATE
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 
 FEWEST_FOR_KHAT = 100
 """Below it the bar for k-hat is under 0.5 and the tail has too few weights to be fitted."""

@@ -19,7 +19,7 @@ from benchmarks.rival_tests import (
     tracking_alarms,
 )
 from benchmarks.simulated_matrices import Ours, Result
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 
 _FIRSTS = -np.arange(1.0, 9.0)
 """Log-probabilities of what could come first."""

@@ -36,7 +36,7 @@ from repro_gate.core.report import Note
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose, Seen
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 
 SOURCE = "test-provider"
 MODEL = "accounts/test/models/tiny"

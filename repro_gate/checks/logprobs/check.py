@@ -16,9 +16,8 @@ from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens.golden import provenance_changes
 from repro_gate.core.tokens.verdicts import Inconclusive, Orphan, Unrecorded
 from repro_gate.ports import Scorer
-from repro_gate.statistics.cells import effect_of
-from repro_gate.statistics.draws import as_array
-from repro_gate.statistics.holm import holm
+from repro_gate.statistics.cell import effect_of
+from repro_gate.statistics.permutation import as_array, holm
 
 _INTERRUPTED = Inconclusive(
     reason="the check was interrupted", remedy="repeat the check with --resume"

@@ -11,9 +11,8 @@ from repro_gate.core.logprobs.report import OutlierDraw
 from repro_gate.core.logprobs.verdicts import Invalid, Sameness
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Progress, Purpose, Scorer
-from repro_gate.statistics.cells import Confirmed, band_of, repeated, sameness_of, token_shifts
-from repro_gate.statistics.draws import as_array
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.cell import Confirmed, band_of, repeated, sameness_of, token_shifts
+from repro_gate.statistics.permutation import Floats, as_array
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,10 +14,9 @@ from repro_gate.core.logprobs.error_rates import (
 from repro_gate.core.logprobs.policy import LogprobSuite, WeightPlan
 from repro_gate.core.logprobs.report import WeightReport
 from repro_gate.core.logprobs.verdicts import Evidence
-from repro_gate.statistics.draws import as_column
-from repro_gate.statistics.two_samples import two_samples
+from repro_gate.statistics.permutation import as_column, two_samples
+from repro_gate.statistics.suite import WholeSuite
 from repro_gate.statistics.weights import weights_of
-from repro_gate.statistics.whole_suite import WholeSuite
 
 _SEED = 20_251_125
 

@@ -13,11 +13,10 @@ from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.logprobs.report import LogprobControl
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import BaselineReader, DrawLog, Progress, Purpose, Scorer
-from repro_gate.statistics.cells import confirm, is_suspicious
-from repro_gate.statistics.curtailment import is_decided
-from repro_gate.statistics.draws import as_array, joined
-from repro_gate.statistics.labelings import Floats
-from repro_gate.statistics.whole_look import WholeLook
+from repro_gate.statistics.cell import confirm, is_suspicious
+from repro_gate.statistics.early_stop import is_decided
+from repro_gate.statistics.permutation import Floats, as_array, joined
+from repro_gate.statistics.suite import WholeLook
 
 _BATCH = 256
 """Cells whose draws and baselines are in memory at the same time."""

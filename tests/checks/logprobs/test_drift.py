@@ -16,7 +16,7 @@ from repro_gate.core.logprobs.verdicts import (
 )
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.ports import DrawRequest, Purpose
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import (
     SOURCE,

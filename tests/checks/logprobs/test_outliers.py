@@ -11,7 +11,7 @@ from repro_gate.core.logprobs.report import OutlierDraw
 from repro_gate.core.logprobs.verdicts import Agrees, Outlying, Sameness, Shifted, TokenShift
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import DrawRequest, Purpose
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 from tests.fakes.baseline_stores import MemoryBaselines
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import (

@@ -12,7 +12,7 @@ from repro_gate.core.logprobs.error_rates import MIN_WEIGHTS, max_noise
 from repro_gate.core.logprobs.policy import LogprobSuite, Tolerance, WeightPlan
 from repro_gate.core.logprobs.report import Usability, WeightReport
 from repro_gate.ports import DrawRequest, Purpose
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import (
     Mixture,

@@ -11,8 +11,8 @@ from repro_gate.core.logprobs.draw import Encoding
 from repro_gate.core.logprobs.error_rates import CONFIRMATION, SCREEN
 from repro_gate.core.logprobs.verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
 from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
-from repro_gate.statistics.labelings import Floats
-from repro_gate.statistics.two_samples import (
+from repro_gate.statistics.permutation import (
+    Floats,
     corrections,
     p_values,
     two_samples,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.logprobs.error_rates import MIN_WEIGHTS, WEIGHTS_RATE
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.permutation import Floats
 from repro_gate.statistics.weights import FEWEST_FOR_KHAT, Weights, weights_of
 
 ratios = st.lists(st.floats(-30, 30), min_size=1, max_size=30)

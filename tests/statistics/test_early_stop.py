@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from repro_gate.statistics.cells import is_suspicious
-from repro_gate.statistics.curtailment import is_decided
-from repro_gate.statistics.labelings import Floats
+from repro_gate.statistics.cell import is_suspicious
+from repro_gate.statistics.early_stop import is_decided
+from repro_gate.statistics.permutation import Floats
 
 ATOM = -42.0
 PLANNED = 5

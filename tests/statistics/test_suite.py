@@ -11,11 +11,9 @@ from repro_gate.core.logprobs.error_rates import WHOLE_SAMPLES, suite_level
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import SuiteTest, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Evidence, Sameness
-from repro_gate.statistics.cells import is_suspicious
-from repro_gate.statistics.labelings import Floats
-from repro_gate.statistics.two_samples import two_samples
-from repro_gate.statistics.whole_look import WholeLook
-from repro_gate.statistics.whole_suite import WholeSuite
+from repro_gate.statistics.cell import is_suspicious
+from repro_gate.statistics.permutation import Floats, two_samples
+from repro_gate.statistics.suite import WholeLook, WholeSuite
 
 SEED = "0123456789abcdef"
 USUAL = Tolerance()

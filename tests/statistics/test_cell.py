@@ -8,7 +8,7 @@ import pytest
 from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.logprobs.verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
 from repro_gate.statistics.bands import tolerance_factor
-from repro_gate.statistics.cells import (
+from repro_gate.statistics.cell import (
     Confirmed,
     band_of,
     confirm,
@@ -18,9 +18,14 @@ from repro_gate.statistics.cells import (
     sameness_of,
     token_shifts,
 )
-from repro_gate.statistics.draws import as_array, as_column, joined
-from repro_gate.statistics.labelings import Floats
-from repro_gate.statistics.two_samples import corrections, two_samples
+from repro_gate.statistics.permutation import (
+    Floats,
+    as_array,
+    as_column,
+    corrections,
+    joined,
+    two_samples,
+)
 
 FLOOR = 0.1
 ENCODING = Encoding(

@@ -6,8 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from repro_gate.core.logprobs.error_rates import MOST_LABELINGS, SCREEN
-from repro_gate.statistics.labelings import Floats, labelings
-from repro_gate.statistics.two_samples import same_pairs, standardised
+from repro_gate.statistics.permutation import Floats, labelings, same_pairs, standardised
 
 _TIE = 1e-9
 

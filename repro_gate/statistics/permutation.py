@@ -1,20 +1,104 @@
-"""Have the draws of one cell changed? Three exact permutation tests on the same divisions.
+"""The ways in which pooled draws can be divided into calibration and new ones.
 
-* Coincidences: how many pairs of a calibration draw and a new one are identical. A service that
-  mostly repeats itself to the last digit gives itself away by the first digit that differs.
-* Sum: the difference of the mean log-probability of the whole response.
-* Tokens: the largest standardised difference of the means over the single tokens, which is maxT of
-  Westfall and Young (1993); it finds what the sum hides, and corrects for the number of tokens.
+Under the hypothesis that nothing has changed they are exchangeable, so every division was equally
+likely. All of them are looked at where they are few enough, and a sample otherwise, whose p-values
+have the +1 of Phipson and Smyth (2010), "Permutation p-values should never be zero".
 """
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, combinations
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
 from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, MOST_LABELINGS
 from repro_gate.core.logprobs.verdicts import Evidence
-from repro_gate.statistics.labelings import Floats, Labelings, labelings
+
+Floats = npt.NDArray[np.float64]
+"""Draws x tokens, in nats, unless it is said otherwise."""
+
+_CHUNK = 1 << 14
+_SEED = 20_251_124
+"""Any would do; a fixed one gives the same report for the same draws."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelings:
+    """Divisions of n pooled draws, of which the last `new` were the new ones."""
+
+    new: int
+    rows: npt.NDArray[np.bool_]
+    """R x n: which draws are called new."""
+    is_complete: bool
+    """Whether these are all; the observed one is then among them."""
+
+    def chunks(self) -> Iterator[Floats]:
+        """Yield the rows as numbers, a few thousand at a time."""
+        for start in range(0, len(self.rows), _CHUNK):
+            yield self.rows[start : start + _CHUNK].astype(np.float64)
+
+    def p_value(self, as_extreme: int) -> float:
+        """Return the p-value when so many of the rows are at least as extreme as the observed."""
+        if self.is_complete:
+            return as_extreme / len(self.rows)
+        return (as_extreme + 1) / (len(self.rows) + 1)
+
+
+@lru_cache(maxsize=16)
+def labelings(calibration: int, new: int, *, most: int) -> Labelings:
+    """Return the divisions of `calibration` + `new` draws, at most `most` of them."""
+    n = calibration + new
+    count = math.comb(n, new)
+    if count <= most:
+        flat = np.fromiter(chain.from_iterable(combinations(range(n), new)), dtype=np.intp)
+        rows = np.zeros((count, n), dtype=np.bool_)
+        np.put_along_axis(rows, flat.reshape(count, new), values=True, axis=1)
+        return Labelings(new=new, rows=rows, is_complete=True)
+    generator = np.random.default_rng([_SEED, calibration, new])
+    first = np.arange(n) < new
+    chunks = [
+        generator.permuted(np.broadcast_to(first, (min(_CHUNK, most - start), n)), axis=1)
+        for start in range(0, most, _CHUNK)
+    ]
+    return Labelings(new=new, rows=np.concatenate(chunks), is_complete=False)
+
+
+def as_array(draws: Sequence[Sequence[float]]) -> Floats:
+    """Return draws x tokens, in nats."""
+    return np.asarray(draws, dtype=np.float64)
+
+
+def as_column(totals: Sequence[float]) -> Floats:
+    """Return sums as draws of a single token, in nats."""
+    return np.asarray(totals, dtype=np.float64)[:, np.newaxis]
+
+
+def joined(first: Floats, second: Floats) -> Floats:
+    """Return the draws of two looks as those of one."""
+    return np.concatenate([first, second])
+
+
+Key = TypeVar("Key")
+
+
+def holm(p_values: Mapping[Key, float], *, tests: int) -> dict[Key, float]:
+    """Return adjusted p-values; tests that are not given count as p = 1.
+
+    Holm (1979), "A simple sequentially rejective multiple test procedure": the i-th smallest of m
+    is multiplied by m - i + 1, and none is smaller than the one before it.
+    """
+    adjusted: dict[Key, float] = {}
+    largest = 0.0
+    for place, (key, p) in enumerate(sorted(p_values.items(), key=lambda entry: entry[1])):
+        largest = max(largest, min(1.0, p * (tests - place)))
+        adjusted[key] = largest
+    return adjusted
+
 
 _TIE = 1e-9
 """Sums of the same numbers in another order may differ by so much, relatively."""
