@@ -104,10 +104,10 @@ leave_reasons() { # FOLDER
   "$1/environment/bin/python" -I -c '
 import sys
 from pathlib import Path
-from repro_gate.cli.results import leave_failure
+from repro_gate.cli.results import write_failure
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import UsageInvalid
-leave_failure(Path(sys.argv[1]), UsageInvalid(sys.argv[2]), ExitCode.USAGE_INVALID)
+write_failure(Path(sys.argv[1]), UsageInvalid(sys.argv[2]), ExitCode.USAGE_INVALID)
 ' "$1/report" "$reasons"
 }
 

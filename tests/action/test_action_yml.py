@@ -8,22 +8,17 @@ import subprocess
 import pytest
 
 from tests.action.files import ACTION, Step, document, inputs_in, steps_of, variables_of
-from tests.docs.pages import first_column, page
+from tests.docs.pages import listed, page
 
 _PAGE = page("docs/reference/action.md")
+_INPUTS = listed(_PAGE.sections()["Inputs"])
+"""Each input with the options and variables that it sets."""
 _STEPS = steps_of(ACTION)
 _COMMANDS = [step for step in _STEPS if step.command is not None]
 _GIVEN_BY_THE_ACTION = frozenset(
     {"REPRO_GATE_ARTIFACT", "REPRO_GATE_ARTIFACT_URL", "REPRO_GATE_OUTPUT"}
 )
 """Options that the action itself sets: nobody needs an input for them."""
-
-
-def _rows(section: str) -> dict[str, list[str]]:
-    """Return the cells of a table of the page by what stands in the first one."""
-    lines = [line for line in _PAGE.sections()[section].splitlines() if line.startswith("| `")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {row[0].strip("`"): row[1:] for row in cells}
 
 
 def _mask(key: str) -> "subprocess.CompletedProcess[str]":
@@ -95,29 +90,29 @@ def test_every_input_is_used() -> None:
 
 def test_the_inputs_are_documented() -> None:
     """The reference has a row for each input, and no other."""
-    assert first_column(_PAGE.sections()["Inputs"]) == set(document(ACTION)["inputs"])
+    assert set(_INPUTS) == set(document(ACTION)["inputs"])
 
 
 def test_the_outputs_are_documented() -> None:
     """The reference has a row for each output, and no other."""
-    assert first_column(_PAGE.sections()["Outputs"]) == set(document(ACTION)["outputs"])
+    assert set(listed(_PAGE.sections()["Outputs"])) == set(document(ACTION)["outputs"])
 
 
 def test_the_reference_names_the_option_of_each_input() -> None:
-    """The column "stands for" says what the variables of action.yml say."""
-    told = {
+    """The note of an input has the options that the variables of action.yml set."""
+    documented = {
         (input_, spelling)
-        for input_, row in _rows("Inputs").items()
-        for spelling in re.findall(r"`(--[a-z-]+|DIR[.]*)`", row[1])
+        for input_, note in _INPUTS.items()
+        for spelling in re.findall(r"`(--[a-z-]+|DIR[.]*)`", note)
     }
-    meant = {
+    expected = {
         (input_, spelling)
         for step in _COMMANDS
         if step.command is not None
         for name, spelling in variables_of(step.command).items()
         for input_ in inputs_in(_variables_set_by(step).get(name, ""))
     }
-    assert told == meant
+    assert documented == expected
 
 
 @pytest.mark.parametrize(
@@ -147,14 +142,15 @@ def test_a_limit_of_the_runner_is_not_lifted_by_an_input_that_is_not_given(
 
 def test_the_reference_and_the_description_name_the_same_default() -> None:
     """A default that action.yml fills in is the one of the reference."""
-    rows = _rows("Inputs")
+    section = _PAGE.sections()["Inputs"]
+    defaults = dict(re.findall(r"^- `([a-z-]+)`.*; default `([^`]+)`$", section, re.MULTILINE))
     filled = {
         name: written["default"]
         for name, written in document(ACTION)["inputs"].items()
         if written["default"] and "${{" not in written["default"]
     }
     assert filled
-    assert {name: rows[name][0].strip("`") for name in filled} == filled
+    assert {name: defaults[name] for name in filled} == filled
 
 
 @pytest.mark.parametrize("name", document(ACTION)["inputs"])
@@ -162,7 +158,7 @@ def test_every_input_describes_itself(name: str) -> None:
     """The description of an input says its default and the option that it stands for."""
     description = document(ACTION)["inputs"][name]["description"]
     assert "Default" in description
-    option = re.search(r"`(--[a-z-]+)`", _rows("Inputs")[name][1])
+    option = re.search(r"`(--[a-z-]+)`", _INPUTS[name])
     assert option is None or re.search(rf"Stands for {option[1]}(?![\w-])", description)
 
 

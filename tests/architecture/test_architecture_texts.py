@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,12 @@ def test_the_changelog_knows_this_version() -> None:
     headings = re.findall(r"^## \[?([^\]\s]+)", _texts()["CHANGELOG.md"], re.MULTILINE)
 
     assert {"Unreleased", repro_gate.__version__} & set(headings)
+
+
+def test_scripts_import_names_that_exist() -> None:
+    """No tool follows a name into the Python inside of a shell script."""
+    scripts = "\n".join(text for name, text in _texts().items() if name.endswith(".sh"))
+    imported = re.findall(r"^from (repro_gate\S*) import (\w+)$", scripts, re.MULTILINE)
+
+    assert imported
+    assert [name for module, name in imported if not hasattr(import_module(module), name)] == []

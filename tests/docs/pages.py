@@ -76,6 +76,12 @@ def first_column(section: str) -> frozenset[str]:
     return frozenset(code for row in rows for code in _CODE.findall(row.split("|")[1]))
 
 
+def listed(section: str) -> dict[str, str]:
+    """Return the names in backticks that begin the items of a list, with the note in brackets."""
+    rows = re.findall(r"^- (`[^`]+`(?:, `[^`]+`)*)(?: \(([^)]*)\))?:", section, re.MULTILINE)
+    return {name: note for names, note in rows for name in _CODE.findall(names)}
+
+
 @cache
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from tests.docs.pages import page
 _PAGE = page("docs/reference/cli.md")
 _SECTIONS = _PAGE.sections()
 _COMMON = _SECTIONS["Common options"]
-_ROW = re.compile(r"^\| (`-[^|]*) \|", re.MULTILINE)
+_ROW = re.compile(r"^- (`-[^:]*):", re.MULTILINE)
 
 
 def _commands() -> dict[str, TyperCommand | TyperGroup]:
