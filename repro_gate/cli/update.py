@@ -38,7 +38,7 @@ from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
 from repro_gate.reports.findings.divergence import explain_change, format_place, format_token
 from repro_gate.reports.findings.wording import advise, describe
 from repro_gate.reports.text import escape
-from repro_gate.reports.text.escape import cut, one_line
+from repro_gate.reports.text.escape import limited, one_line
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.shell import command
 
@@ -59,7 +59,7 @@ def change_lines(changes: Sequence[GoldenChange]) -> Iterator[str]:
             before, after = change.before.provenance, change.after.provenance
             causes[provenance_changes(before, after)].append(change.cell_id)
     for facts, ids in causes.items():
-        lines = cut("", [escape.change_line(escape.change(fact)) for fact in facts])
+        lines = limited("", [escape.format_change(fact) for fact in facts])
         shown: list[str] = [line for _, line in lines]
         yield f"changed    since the golden of {_shown_ids(ids)} was recorded:"
         yield from map(_detail, shown or ["nothing that the provenance records"])
@@ -152,7 +152,7 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
     else:
         yield f"{title}: diverges at {format_place(divergence)}"
     for fact in definition_changes(before.cell, after.cell):
-        yield _detail(escape.change_line(escape.change(fact)))
+        yield _detail(escape.format_change(fact))
     if divergence is not None:
         explanation = explain_change(before.generation, after.generation, divergence)
         context = explanation.context

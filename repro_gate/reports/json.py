@@ -12,7 +12,7 @@ from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, token_findings
 from repro_gate.reports.findings.wording import WORDS
-from repro_gate.reports.text.escape import given, one_line
+from repro_gate.reports.text.escape import one_line, optional
 
 Gate: TypeAlias = Literal["tokens", "logprobs"]
 
@@ -171,7 +171,7 @@ def _summary_of(finding: Finding, *, gate: Gate, suite: str | None) -> FindingSu
             ChangedFact(name=fact.name, before=fact.before, after=fact.after)
             for fact in description.suspects
         ),
-        evidence=(*given("tokens", finding.former), *finding.lines),
+        evidence=(*optional("tokens", finding.former), *finding.lines),
         advice=one_line(finding.advice),
         accept=finding.command,
         repeat=finding.repeat,

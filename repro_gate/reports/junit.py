@@ -1,4 +1,4 @@
-"""The report for test dashboards: JUnit XML as Jenkins, GitLab and GitHub actions read it."""
+"""The report for test dashboards: JUnit XML, as Jenkins, GitLab and GitHub actions read it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from repro_gate.reports.findings.wording import (
     describe_former,
     describe_orphan,
 )
-from repro_gate.reports.text.escape import Escaped, change_line, one_line
+from repro_gate.reports.text.escape import Escaped, format_change, one_line
 
 _ORPHANS = "repro-gate.orphans"
 _CONTROLS = "repro-gate.controls"
@@ -44,7 +44,7 @@ _CHECK = "repro-gate.check"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """One test case, before it is XML; unescaped, a control character would make it invalid."""
+    """One test case; an unescaped control character would make the XML invalid."""
 
     classname: Escaped
     name: Escaped
@@ -70,7 +70,7 @@ def render_junit(report: GateReport) -> str:
         attributes = {"name": name, **_counts(cases), "timestamp": started}
         _fill_suite(ET.SubElement(root, "testsuite", attributes), cases, properties)
     if report.notes:
-        # Every check has a suite: without one that passed there is the case of the check itself.
+        # Every check has a suite: if nothing was checked, that of the check itself.
         ET.SubElement(root[0], "system-out").text = "\n".join(_note_lines(report))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
@@ -125,7 +125,7 @@ def _verdict_case(
 
 def _rest(description: Description, advice: str) -> Iterator[tuple[str, str]]:
     for change in description.suspects:
-        yield "changed", change_line(change)
+        yield "changed", format_change(change)
     if description.remedy is not None:
         yield "remedy", description.remedy
     yield "what to do", advice
@@ -203,7 +203,7 @@ def _body(lines: Iterable[tuple[str, str]]) -> list[Escaped]:
 
 
 def _check_case(report: GateReport) -> Iterator[_Case]:
-    """Yield the check itself when no case explains why it did not pass: no tests look like one."""
+    """Yield a case for the check itself, so that no dashboard takes an empty report for a pass."""
     outcome = decide(report)
     if outcome is not Outcome.PASSED:
         yield _Case(
@@ -232,7 +232,7 @@ def _fill_suite(
 
 
 def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
-    """Yield what is known of the check as a whole; the cells are not timed one by one."""
+    """Yield the outcome, the version and the times of a check; cells are not timed."""
     timing = report.timing
     yield "check.outcome", decide(report).value
     yield "check.tool_version", one_line(report.tool_version)
@@ -246,7 +246,7 @@ def _properties(report: GateReport) -> Iterable[tuple[str, str]]:
 def _add_case(suite: ET.Element, case: _Case) -> None:
     element = ET.SubElement(suite, "testcase", {"classname": case.classname, "name": case.name})
     if case.outcome is not Outcome.PASSED:
-        # Dashboards show <skipped> as nearly a pass, and what was not measured is none.
+        # Dashboards show <skipped> much like a pass, which inconclusive is not.
         tag = "failure" if case.outcome is Outcome.FAILED else "error"
         child = ET.SubElement(element, tag, {"type": case.kind, "message": case.message})
         child.text = "\n".join(case.body)

@@ -1,4 +1,4 @@
-"""The report for people: what was run, what it said, and the findings first."""
+"""The Markdown report: findings first, then every cell with its output."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +20,7 @@ from repro_gate.reports.text.markdown import Block, code, details, document, fen
 
 
 def render_markdown(report: GateReport) -> str:
-    """Return the report as Markdown that is well-formed whatever a model says."""
+    """Return the report as Markdown that no model output can break."""
     return document(
         [
             *_head(report),
@@ -47,8 +47,8 @@ def _head(report: GateReport) -> Iterator[Block]:
             "**Partial**: the check was interrupted; everything it did not reach is inconclusive."
         ]
     suites = ", ".join(map(code, report.suites)) or "none"
-    version, began = code(report.tool_version), code(report.started_at)
-    yield [f"Suites: {suites}. Started {began} with repro-gate {version}."]
+    version, started = code(report.tool_version), code(report.started_at)
+    yield [f"Suites: {suites}. Started {started} with repro-gate {version}."]
     if summary.has_tokens(report):
         yield table(
             ["verdict", "cells"], [[word, str(report.counts.get(word, 0))] for word in WORDS]
@@ -125,7 +125,7 @@ def _nondeterminism(report: GateReport) -> Iterator[Block]:
 
 
 def control_blocks(report: GateReport) -> Iterator[Block]:
-    """Yield what the controls of tokens showed."""
+    """Yield the controls of the token gate."""
     if not report.controls:
         yield ["No control was run, so nothing here shows that this check can fail."]
         return
@@ -170,7 +170,7 @@ def _token_summary(report: GateReport) -> Iterator[str]:
 
 
 def timing_block(report: GateReport) -> Block:
-    """Return where the time went."""
+    """Return the times of a check."""
     timing = report.timing
     return [
         f"- **Wall time**: {summary.seconds(timing.wall_s)}",
@@ -192,7 +192,7 @@ def _provenance(report: GateReport) -> Iterator[Block]:
 
 
 def provenance_blocks(report: GateReport) -> Iterator[Block]:
-    """Yield the facts of every engine and of every model."""
+    """Yield the facts of every engine and model."""
     for engine in report.engines:
         yield [f"Engine {code(engine.name)}, profile {code(engine.profile)}:"]
         yield _facts(engine.facts)
@@ -202,5 +202,5 @@ def provenance_blocks(report: GateReport) -> Iterator[Block]:
 
 
 def _facts(facts: Facts) -> Block:
-    rows = [[code(name), code(value)] for name, value in escape.facts(facts).items()]
+    rows = [[code(name), code(value)] for name, value in escape.escape_facts(facts).items()]
     return details("Facts", table(["fact", "value"], rows))

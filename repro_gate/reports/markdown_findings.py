@@ -1,4 +1,4 @@
-"""Findings and notes in Markdown: what was seen, where to look, and what to do."""
+"""Findings and notes in Markdown."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
@@ -26,14 +26,14 @@ def finding_blocks(report: GateReport) -> Iterator[Block]:
 
 
 def note_blocks(notes: Iterable[Note]) -> Iterator[Block]:
-    """Yield what is worth knowing and fails nothing."""
+    """Yield a paragraph and the lines of each note."""
     for note in notes:
         yield [f"**Note**: {note.claim}."]
         yield figure_block(note.lines)
 
 
 def figure_block(lines: Sequence[tuple[str, str]]) -> Block:
-    """Return labelled lines under each other; nothing without any."""
+    """Return labelled lines as an aligned block."""
     width = max((len(label) for label, _ in lines), default=0)
     return fence([f"{label:<{width}}  {text}" for label, text in lines], "text") if lines else ()
 

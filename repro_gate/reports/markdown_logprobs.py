@@ -1,4 +1,4 @@
-"""A suite's log-probabilities in Markdown: the whole, policies, weights, and every cell."""
+"""Suites of log-probabilities in Markdown: as a whole, by policy, weights, and every cell."""
 
 from collections.abc import Iterator
 
@@ -45,7 +45,7 @@ def logprob_blocks(report: GateReport) -> Iterator[Block]:
 
 
 def suite_blocks(part: LogprobReport) -> Iterator[Block]:
-    """Yield all that is known of a suite but its findings and notes."""
+    """Yield the details of a suite, without its findings and notes."""
     yield from _whole(part)
     yield from _policies(part)
     yield from _weights(part)
@@ -54,22 +54,22 @@ def suite_blocks(part: LogprobReport) -> Iterator[Block]:
 
 
 def part_line(part: LogprobReport, report: GateReport) -> str:
-    """Return how a suite's cells did."""
+    """Return the outcome and the verdicts of a suite."""
     outcome = outcome_of_suite(part, interrupted=report.interrupted)
     return f"{mark(outcome)} **{outcome.capitalize()}**: {logprob_summary.format_suite(part)}."
 
 
 def _whole(part: LogprobReport) -> Iterator[Block]:
     verdict = part.suite_test.verdict
-    sameness = logprob_summary.format_agreeing(part)
+    agreement = logprob_summary.format_agreeing(part)
     yield ["### The suite as a whole"]
-    said = describe_suite_test(part.suite_test)
-    yield [f"{mark(outcome_of_suite_test(verdict))} **{verdict.value}**: {said}."]
+    result = describe_suite_test(part.suite_test)
+    yield [f"{mark(outcome_of_suite_test(verdict))} **{verdict.value}**: {result}."]
     yield figure_block(suite_test_lines(part.suite_test, part.tolerance))
     yield [
-        *([] if sameness is None else [f"- **Cells that agree**: {sameness}"]),
+        *([] if agreement is None else [f"- **Cells that agree**: {agreement}"]),
         f"- **False alarms**: {format_false_alarms(part.tolerance)}",
-        f"- **Spent**: {logprob_summary.format_cost(part.spending)}",
+        f"- **Cost**: {logprob_summary.format_cost(part.spending)}",
     ]
 
 
@@ -103,7 +103,7 @@ def _policy(noise: PolicyNoise, agreement: str) -> list[str]:
 def _weights(part: LogprobReport) -> Iterator[Block]:
     if part.weights:
         yield ["### Importance weights"]
-        yield [f"{FORMULA}. The effective sample size (ESS) is out of as many items."]
+        yield [f"{FORMULA}. The effective sample size (ESS) is at most the number of items."]
         header = ["target / base", "role", "items", "mean log-ratio", "control p", "ESS"]
         figures = ["largest share", "mean weight", "k-hat"]
         yield table([*header, *figures], map(_weight, part.weights))
@@ -126,11 +126,11 @@ def _weight(found: WeightReport) -> list[str]:
 
 def _statement(found: WeightReport) -> str:
     why = reason(found)
-    said = f"{claim(found)}: {code(why)}" if why else f"{claim(found)}."
+    usability = f"{claim(found)}: {code(why)}" if why else f"{claim(found)}."
     outcome = outcome_of_weights(found)
-    # Weights that cannot be used are no success, also where nobody needs them.
+    # Unusable weights are no success, even where they are only for information.
     sign = "⚠" if why and outcome is Outcome.PASSED else mark(outcome)
-    return f"{sign} {code(format_pair(found))}: {said}"
+    return f"{sign} {code(format_pair(found))}: {usability}"
 
 
 def _controls(part: LogprobReport) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""The report for whoever waits at a terminal or reads a log: short, one fact on a line."""
+"""The report for terminals and logs: short, one fact on a line."""
 
 from collections.abc import Iterator, Sequence
 from typing import assert_never
@@ -22,17 +22,17 @@ from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding, token_findings
 from repro_gate.reports.text import escape
-from repro_gate.reports.text.escape import given
+from repro_gate.reports.text.escape import optional
 
 
 def render_terminal(report: GateReport, console: Console) -> None:
-    """Print the findings, a line for each model, each policy and the controls, and the outcome."""
+    """Print the findings, a line for each model and policy, and the outcome."""
     for text in _lines(report):
         console.print(text, soft_wrap=True)
 
 
 def style(outcome: Outcome) -> str:
-    """Return how an outcome looks."""
+    """Return the style of an outcome."""
     match outcome:
         case Outcome.PASSED:
             return "bold green"
@@ -65,7 +65,7 @@ def _finding(finding: Finding) -> Iterator[Text]:
     command = None if finding.command is None else escape.one_line(finding.command)
     yield _title(finding.word, finding.subject, finding.outcome)
     yield _line(f"  {finding.description.claim}")
-    yield from _aligned([*finding.details, *given("command", command)])
+    yield from _aligned([*finding.details, *optional("command", command)])
     yield Text()
 
 
@@ -91,15 +91,15 @@ def _overview(report: GateReport) -> Iterator[Text]:
 def _suite(part: LogprobReport, report: GateReport) -> Iterator[Text]:
     outcome = outcome_of_suite(part, interrupted=report.interrupted)
     yield _title("suite", f"{part.suite}  {logprob_summary.format_suite(part)}", outcome)
-    sameness = logprob_summary.format_agreeing(part)
+    agreement = logprob_summary.format_agreeing(part)
     yield from _aligned(
         [
             *_policies(part),
-            ("whole", format_suite_test(part.suite_test)),
-            *([] if sameness is None else [("sameness", sameness)]),
+            ("suite test", format_suite_test(part.suite_test)),
+            *([] if agreement is None else [("agreement", agreement)]),
             ("controls", logprob_summary.format_controls(part)),
             *(("weights", _weight_words(found)) for found in part.weights),
-            ("spent", logprob_summary.format_cost(part.spending)),
+            ("cost", logprob_summary.format_cost(part.spending)),
             ("false alarms", format_false_alarms(part.tolerance)),
         ]
     )

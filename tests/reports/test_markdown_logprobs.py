@@ -141,7 +141,7 @@ def test_weights_have_figures_and_a_statement(logprob_suite_report: Build) -> No
     undetermined = "It cannot be determined whether these weights can be used"
     section = part_of(render_markdown(logprob_suite_report(weights=weights)), "Importance weights")
 
-    assert "| 4.3 % | too large for a number (p = 1) | 0.49 (bar 0.6667) |" in section
+    assert "| 4.3 % | too large for a number (p = 1) | 0.49 (limit 0.6667) |" in section
     assert section.splitlines()[-5:] == [
         "- ✅ `clone / base`: These weights can be used.",
         "- ⚠ `b / base`: These weights cannot be used: `too long a tail`",

@@ -42,10 +42,10 @@ def test_pass_is_a_few_lines(logprob_suite_report: Build, on_terminal: Print) ->
         "suite  hosted  2 cells: 2 agree",
         "  base          1 cell, 5 draws, 4 identical   all agree",
         "  hot           1 cell, 10 draws, 8 identical  all agree",
-        "  whole         agrees, p = 0.41 over 12 cells, typical shift 0.0000 nats",
-        "  sameness      2 identical",
+        "  suite test    agrees, p = 0.41 over 12 cells, typical shift 0.0000 nats",
+        "  agreement     2 identical",
         "  controls      2 controls, all differ",
-        "  spent         24 calls (36 saved by stopping early, 4 reused), 1200 tokens, 0.0011 USD",
+        "  cost          24 calls (36 saved by stopping early, 4 reused), 1200 tokens, 0.0011 USD",
         f"  false alarms  {format_false_alarms(Tolerance())}",
         "passed: hosted: 2 agree; wall 12.500 s",
     ]
@@ -114,7 +114,7 @@ def test_weights_have_their_statement(logprob_suite_report: Build, on_terminal: 
     )
     lines = on_terminal(logprob_suite_report(weights=weights)).splitlines()
 
-    figures = "ESS 215 (21.5 %), k-hat 0.49 (bar 0.6667)"
+    figures = "ESS 215 (21.5 %), k-hat 0.49 (limit 0.6667)"
     assert [line.split(maxsplit=1)[1] for line in lines if line.startswith("  weights")] == [
         f"clone / base, A/A control: {figures}. These weights can be used.",
         f"other / base: {figures}. These weights cannot be used: a long tail",
@@ -125,7 +125,7 @@ def test_suite_without_policies(logprob_suite_report: Build, on_terminal: Print)
     """A check that drew nothing has no policy to tell of."""
     lines = on_terminal(logprob_suite_report(policies=())).splitlines()
 
-    assert [line.split()[0] for line in lines[1:-1]] == ["whole", "controls", "spent", "false"]
+    assert [line.split()[0] for line in lines[1:-1]] == ["suite", "controls", "cost", "false"]
 
 
 def test_tokens_stand_before_log_probabilities(

@@ -17,19 +17,19 @@ from repro_gate.core.tokens.verdicts import (
 )
 
 _NEAR = 16
-"""How many tokens before and after a divergence are worth reading as text."""
+"""Tokens shown as text on each side of a divergence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A divergence between an expected and an observed side."""
+    """A divergence, with the tokens around it on both sides."""
 
     divergence: Divergence
     expected_by: str
     """`golden` or `run 1`."""
     observed_by: str
     before: tuple[Token, ...]
-    """The tokens of the same place that both sides share."""
+    """The tokens that both sides share."""
     expected: tuple[Token, ...]
     """From the divergence on."""
     observed: tuple[Token, ...] | None
@@ -45,22 +45,22 @@ class Explanation:
 
     @property
     def context(self) -> str:
-        """What both sides say just before they part."""
+        """The shared text just before the divergence."""
         return text_of(self.before[-_NEAR:])
 
     @property
     def expected_continuation(self) -> str:
-        """What the expected side says from the divergence on."""
+        """The expected text from the divergence on."""
         return text_of(self.expected[:_NEAR])
 
     @property
     def observed_continuation(self) -> str | None:
-        """What the observed side says from the divergence on."""
+        """The observed text from the divergence on."""
         return None if self.observed is None else text_of(self.observed[:_NEAR])
 
 
 def explain(cell: CellReport) -> Explanation | None:
-    """Return where the two sides of a verdict part, or None when nothing was seen to differ."""
+    """Return the divergence of a verdict, or None if nothing differed."""
     first = cell.generation
     if first is None:
         return None
@@ -76,7 +76,7 @@ def explain(cell: CellReport) -> Explanation | None:
 
 
 def explain_change(golden: Generation, observed: Generation, divergence: Divergence) -> Explanation:
-    """Return where a generation diverges from its golden."""
+    """Return the divergence of a generation from its golden."""
     expected, position = _tokens(golden, divergence.place), divergence.position
     return Explanation(
         divergence=divergence,
@@ -93,7 +93,7 @@ def explain_change(golden: Generation, observed: Generation, divergence: Diverge
 
 
 def format_place(divergence: Divergence) -> str:
-    """Return the place of a divergence, counted from 0 as the lists of a golden are."""
+    """Return the place of a divergence; positions are counted from 0, as in a golden."""
     return f"{divergence.place.value}[{divergence.position}]"
 
 
@@ -103,7 +103,7 @@ def format_token(token: Token | None) -> str:
 
 
 def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
-    """Return a divergence as labelled lines of printable text."""
+    """Return a divergence as labelled lines."""
     expected, observed = explanation.expected_by, explanation.observed_by
     divergence = explanation.divergence
     lines = [
@@ -120,10 +120,10 @@ def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
 
 
 def format_margin(explanation: Explanation) -> str | None:
-    """Return how far the best token was ahead of the second, as far as that was traced."""
+    """Return the margins between the best token and the second, where they were traced."""
     margins = (("here", explanation.margin), ("in the golden", explanation.golden_margin))
-    said = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]
-    return f"{', '.join(said)} (0 is a tie)" if said else None
+    known = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]
+    return f"{', '.join(known)} (0 is a tie)" if known else None
 
 
 def _of_runs(verdict: Nondeterministic, first: Generation) -> Explanation:
@@ -162,15 +162,15 @@ def _margin(generation: Generation, divergence: Divergence) -> float | None:
 
 _BEFORE = 3
 _AFTER = 4
-"""Tokens shown on each side from the divergence on; behind it the two are not aligned."""
+"""Tokens shown on each side from the divergence on, where they are no longer aligned."""
 
 
 def token_diff(explanation: Explanation) -> Iterator[str]:
-    """Yield the tokens around the divergence as the lines of a diff, printable."""
+    """Yield the tokens around the divergence as the lines of a diff."""
     position = explanation.divergence.position
     before = explanation.before[-_BEFORE:]
     yield from _token_lines(" ", position - len(before), before)
-    # Of a run that was not kept there is one token; more on the other side would look like an end.
+    # One token is kept of other runs; more tokens on the other side would look like an early end.
     after = 1 if explanation.observed is None else _AFTER
     expected = explanation.expected[:after] or [explanation.divergence.expected]
     observed = (explanation.observed or ())[:after] or [explanation.divergence.observed]

@@ -17,7 +17,7 @@ from repro_gate.core.logprobs.verdicts import (
     TokenShift,
 )
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
-from repro_gate.reports.text.escape import cut, message, one_line
+from repro_gate.reports.text.escape import limited, message, one_line
 from repro_gate.reports.text.format import chance, nats, plural, shifted
 
 WIDTH = 60
@@ -29,13 +29,13 @@ _COLUMNS = WIDTH - _LABEL - _COUNT
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """A range in nats, and the columns that show it."""
+    """A range in nats, mapped to columns."""
 
     low: float
     high: float
 
     def column(self, value: float) -> int:
-        """Return where a value of the range stands; the middle when the range is but a point."""
+        """Return the column of a value; the middle if the range is a single value."""
         span = self.high - self.low
         if not 0 < span < math.inf:
             return _COLUMNS // 2
@@ -43,7 +43,7 @@ class _Axis:
 
 
 def plot(cell: LogprobCellReport) -> tuple[str, ...]:
-    """Return the plot of a cell, each line at most `WIDTH` wide; empty without a baseline.
+    """Return a plot of a cell's draws, at most `WIDTH` wide; empty without a baseline.
 
     It is of the sum, or of the token that decided.
 
@@ -64,7 +64,7 @@ def _plot(
     allowed: tuple[float, float],
     outliers: Sequence[float] = (),
 ) -> tuple[str, ...]:
-    """Return the plot of draws beside a center and how far from it the median may be."""
+    """Return a plot of draws beside the center and the band of the baseline."""
     center, band = allowed
     edges = (center - band, center, center + band)
     axis = _axis((*calibration, *here, *outliers, *edges))
@@ -79,12 +79,12 @@ def _plot(
 
 
 def _axis(values: Iterable[float]) -> _Axis:
-    known = list(values)
-    return _Axis(min(known), max(known))
+    every = list(values)
+    return _Axis(min(every), max(every))
 
 
 def _row(values: Sequence[float], axis: _Axis) -> str:
-    """Return a mark for each place at which draws fell, with a blank between each two."""
+    """Return a mark for each column with draws, with blanks between marks."""
     row = ""
     start, count = 0, 0
     for column in sorted(map(axis.column, values)):
@@ -104,7 +104,7 @@ def _mark(count: int) -> str:
 def _band(columns: Sequence[int]) -> str:
     left, center, right = columns
     row = [" "] * left + ["-"] * (right - left + 1)
-    # The center last: where the band is narrower than a column, it is what matters.
+    # The center overwrites the edges of a band that is narrower than a column.
     row[left], row[right], row[center] = "[", "]", "|"
     return "".join(row)
 
@@ -117,7 +117,7 @@ def _ends(axis: _Axis) -> str:
 
 
 def logprob_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
-    """Return what a reader needs to judge a verdict."""
+    """Return the evidence for a verdict."""
     match cell.verdict:
         case Shifted() as verdict:
             return (*_shifted(verdict, cell), *outlier_lines(cell))
@@ -133,7 +133,7 @@ def logprob_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
 
 
 def outlier_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
-    """Return every outlier of a cell with the tokens that caused it."""
+    """Return the outliers of a cell, each with the tokens that caused it."""
     return tuple(line for outlier in cell.outliers for line in _outlier(outlier))
 
 
@@ -143,7 +143,7 @@ def format_effect(effect: Effect) -> str:
 
 
 def shift_of(cell: LogprobCellReport) -> float | None:
-    """Return how far the median of the draws is from the center; None without draws or center."""
+    """Return the shift of the median from the center, in nats; None without draws or center."""
     return median(cell.totals) - cell.center if cell.totals and cell.center is not None else None
 
 
@@ -158,7 +158,7 @@ def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, s
 
 
 def _moved(effect: Effect) -> Iterator[tuple[str, str]]:
-    """Yield what left its band first, and after a token the sum."""
+    """Yield the shift that decided, and that of the sum if a token decided."""
     total = f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
     token, deciding = effect.deciding.token, effect.deciding
     if token is None:
@@ -192,7 +192,7 @@ def _draws(cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
 
 
 def _tokens(tokens: Iterable[TokenShift]) -> Iterator[tuple[str, str]]:
-    return cut("token", [one_line(_token(token)) for token in tokens])
+    return limited("token", [one_line(_token(token)) for token in tokens])
 
 
 def _token(token: TokenShift) -> str:

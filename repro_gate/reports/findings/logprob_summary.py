@@ -14,55 +14,55 @@ from repro_gate.core.logprobs.verdicts import Agrees, Effect, Sameness
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.text import escape
-from repro_gate.reports.text.escape import Spell
+from repro_gate.reports.text.escape import Escape
 from repro_gate.reports.text.format import plural, usd
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
-    """Return how many cells have each verdict that was given at all."""
+    """Return the number of cells with each verdict, without zeros."""
     return ", ".join(_counted(counts[word], word) for word in LOGPROB_WORDS if counts.get(word))
 
 
 def format_suite(part: LogprobReport) -> str:
-    """Return how a suite's cells did, as the head of all that is said of them."""
+    """Return the number of a suite's cells, their verdicts and its orphans."""
     orphans = len(part.orphans)
     counts = Counter(cell.verdict.word for cell in part.cells)
-    said = f"{plural(len(part.cells), 'cell')}: {format_counts(counts) or 'nothing was checked'}"
-    return f"{said}; {plural(orphans, 'baseline')} orphaned" if orphans else said
+    counted = f"{plural(len(part.cells), 'cell')}: {format_counts(counts) or 'nothing was checked'}"
+    return f"{counted}; {plural(orphans, 'baseline')} orphaned" if orphans else counted
 
 
 def format_suite_line(part: LogprobReport) -> str:
-    """Return a suite in one line, with its name."""
+    """Return the result of a suite in one line."""
     counted = format_counts(part.counts) or "nothing was checked"
     return f"{escape.one_line(part.suite)}: {', '.join([counted, *alarms(part)])}"
 
 
-def reasons(part: LogprobReport, *, name: Spell = escape.one_line) -> str:
-    """Return why a suite does not pass; empty when it does. `name` makes a policy's name safe."""
+def reasons(part: LogprobReport, *, name: Escape = escape.one_line) -> str:
+    """Return why a suite does not pass; empty when it does. `name` escapes the name of a policy."""
     cells = part.cells
     outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
     findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
     orphans = len(part.orphans)
     counted = (
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
-        (orphans, f"{plural(orphans, 'baseline')} without a cell"),
+        (orphans, f"{plural(orphans, 'orphaned baseline')}"),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
-        (len(part.uncontrolled), _uncontrolled_words(part, name)),
+        (len(part.uncontrolled), _format_uncontrolled(part, name)),
     )
     return ", ".join([*(words for count, words in counted if count), *alarms(part, name=name)])
 
 
 def format_pass(part: LogprobReport) -> str:
-    """Return what a pass rests on, and what was noted all the same."""
+    """Return the evidence for a pass."""
     noted = len(changes(part))
-    said = f"{plural(len(part.cells), 'cell')} measured, and all agree"
-    return f"{said}, {noted} with a change too small to count" if noted else said
+    agreed = f"{plural(len(part.cells), 'cell')} measured, and all agree"
+    return f"{agreed}, {noted} with a change within the tolerance" if noted else agreed
 
 
-def alarms(part: LogprobReport, *, name: Spell = escape.one_line) -> Iterator[str]:
-    """Yield what is wrong with a suite beyond its single cells."""
+def alarms(part: LogprobReport, *, name: Escape = escape.one_line) -> Iterator[str]:
+    """Yield what failed in a suite besides its cells."""
     if part.suite_test.verdict is SuiteVerdict.DRIFT:
-        yield "drift of the whole"
+        yield "drift of the suite as a whole"
     if any(control.failed for control in part.controls):
         yield format_controls(part, name=name)
     failed = sum(found.failed for found in part.weights)
@@ -73,36 +73,36 @@ def alarms(part: LogprobReport, *, name: Spell = escape.one_line) -> Iterator[st
         yield f"{unknown} of {plural(len(part.weights), 'set')} of weights undetermined"
 
 
-def format_controls(part: LogprobReport, *, name: Spell = escape.one_line) -> str:
-    """Return how many controls did what a control must do."""
+def format_controls(part: LogprobReport, *, name: Escape = escape.one_line) -> str:
+    """Return the result of the controls of a suite."""
     failed = [control for control in part.controls if control.failed]
     if not part.controls:
         return "no control was run, so nothing here shows that this check can fail"
-    said = f"{plural(len(part.controls), 'control')}, all differ"
+    result = f"{plural(len(part.controls), 'control')}, all differ"
     if failed:
-        said = f"{len(failed)} of {plural(len(part.controls), 'control')} did not differ"
-    return f"{said}; {_uncontrolled_words(part, name)}" if part.uncontrolled else said
+        result = f"{len(failed)} of {plural(len(part.controls), 'control')} did not differ"
+    return f"{result}; {_format_uncontrolled(part, name)}" if part.uncontrolled else result
 
 
-def _uncontrolled_words(part: LogprobReport, name: Spell) -> str:
+def _format_uncontrolled(part: LogprobReport, name: Escape) -> str:
     return f"no control could be measured for {', '.join(map(name, part.uncontrolled))}"
 
 
 def format_agreeing(part: LogprobReport) -> str | None:
-    """Return how much is claimed of the cells that agree; None when none does."""
+    """Return how closely the cells agree; None when none does."""
     agreeing = [cell.verdict for cell in part.cells if isinstance(cell.verdict, Agrees)]
-    given = Counter(verdict.sameness for verdict in agreeing if verdict.changed is None)
+    counts = Counter(verdict.sameness for verdict in agreeing if verdict.changed is None)
     claims = (
-        (given[Sameness.IDENTICAL], "identical"),
-        (given[Sameness.EQUIVALENT], "equivalent"),
+        (counts[Sameness.IDENTICAL], "identical"),
+        (counts[Sameness.EQUIVALENT], "equivalent"),
         (len(changes(part)), "changed within the tolerance"),
-        (given[Sameness.NOT_SHOWN], "with no difference found (equivalence was not shown)"),
+        (counts[Sameness.NOT_SHOWN], "with no difference found (equivalence was not shown)"),
     )
     return ", ".join(f"{count} {claim}" for count, claim in claims if count) or None
 
 
 def format_policy(noise: PolicyNoise) -> str:
-    """Return how much was drawn of a policy, and how much of it repeats the calibration."""
+    """Return the cells and draws of a policy, and how many draws repeat a calibration draw."""
     identical = round(noise.atom * noise.draws)
     drawn = f"{plural(noise.cells, 'cell')}, {plural(noise.draws, 'draw')}"
     outliers = f", {plural(noise.outliers, 'outlier')}" if noise.outliers else ""
@@ -110,7 +110,7 @@ def format_policy(noise: PolicyNoise) -> str:
 
 
 def agreements(part: LogprobReport) -> tuple[str, ...]:
-    """Return how the cells of each policy did, in the order of the policies."""
+    """Return the verdicts of each policy, in the order of the policies."""
     cells: dict[str, list[LogprobCellReport]] = {noise.policy: [] for noise in part.policies}
     for found in part.cells:
         cells.setdefault(found.cell.policy.name, []).append(found)
@@ -124,7 +124,7 @@ def _agreement(cells: Sequence[LogprobCellReport]) -> str:
 
 
 def format_cost(spent: Spending) -> str:
-    """Return what the check cost, and what it did not."""
+    """Return the cost of a check, and the calls that it saved."""
     saved = f"{spent.saved} saved by stopping early"
     reused = f", {spent.reused} reused" if spent.reused else ""
     price = f", {usd(spent.usd)}" if spent.usd else ""
@@ -134,11 +134,11 @@ def format_cost(spent: Spending) -> str:
 
 
 def changes(part: LogprobReport) -> tuple[tuple[LogprobCellReport, Effect], ...]:
-    """Return the cells that agree, and have changed all the same: by less than is allowed."""
+    """Return the cells that changed significantly, but within the tolerance."""
     agreeing = [(cell, cell.verdict) for cell in part.cells if isinstance(cell.verdict, Agrees)]
     return tuple((cell, found.changed) for cell, found in agreeing if found.changed is not None)
 
 
 def _counted(count: int, word: str) -> str:
-    # The one verdict that is a verb.
+    # "agrees" is the only verdict that is a verb.
     return f"{count} agree" if word == Agrees.word and count != 1 else f"{count} {word}"

@@ -39,18 +39,17 @@ LOGPROB_WORDS: Final[tuple[str, ...]] = (
 """In the order in which reports count them."""
 
 BELOW_FLOOR: Final = "the service changed numerically, but below the configured floor"
-"""A note, and never drift."""
 WITHIN_BAND: Final = "the service changed numerically, but within its own noise band"
-"""A note too: of a service so noisy that even a larger shift is none that could be told."""
+"""The service is so noisy that a shift above the floor is still within its band."""
 
 
 def describe_logprobs(cell: LogprobCellReport) -> Description:
-    """Return what the verdict on a cell says."""
+    """Describe the verdict on a cell."""
     match cell.verdict:
         case Agrees() as verdict:
             return Description(claim=_agreeing(verdict))
         case Shifted() as verdict:
-            suspects = tuple(map(escape.change, verdict.provenance))
+            suspects = tuple(map(escape.escape_change, verdict.provenance))
             claim = f"{_moved(verdict.effect.evidence)} significantly and beyond the tolerance"
             return Description(claim=claim, suspects=suspects)
         case Outlying() as verdict:
@@ -63,9 +62,9 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:
             claim = "no baseline recorded for this cell at this source"
             return Description(claim=claim, reason=named)
         case Inconclusive(reason=reason, remedy=remedy):
-            said = None if remedy is None else escape.message(remedy)
+            advice = None if remedy is None else escape.message(remedy)
             claim = "not measured, so neither a pass nor drift"
-            return Description(claim=claim, reason=escape.message(reason), remedy=said)
+            return Description(claim=claim, reason=escape.message(reason), remedy=advice)
         case _:
             assert_never(cell.verdict)
 
@@ -100,7 +99,7 @@ def advise_logprobs(verdict: LogprobVerdict) -> str:
 
 
 def describe_equivalence(sameness: Sameness) -> str:
-    """Return what is claimed of draws that agree, and what is not."""
+    """Describe how closely draws agree with the baseline."""
     match sameness:
         case Sameness.IDENTICAL:
             return "every draw repeats a calibration draw to the last digit"
@@ -113,14 +112,14 @@ def describe_equivalence(sameness: Sameness) -> str:
 
 
 def describe_logprob_control(control: LogprobControl) -> str:
-    """Return what a control shows."""
+    """Describe the result of a control."""
     if control.failed:
         return "another prompt gave the same log-probabilities, so this check cannot fail"
     return "another prompt gives different log-probabilities, as expected"
 
 
 def _agreeing(verdict: Agrees) -> str:
-    # Where a difference was found, nothing must be said of none.
+    # A significant change must not be reported as no difference.
     changed = "the service changed numerically, but within the tolerance"
     return describe_equivalence(verdict.sameness) if verdict.changed is None else changed
 
@@ -140,11 +139,11 @@ def _moved(evidence: Evidence) -> str:
 SESSIONS: Final = "valid for noise between draws, not for noise that is constant within a session"
 
 
-def describe_suite_test(matrix: SuiteTest) -> str:
-    """Return what the test over the whole shows."""
-    others = plural(matrix.left_out, "cell")
-    match matrix.verdict:
-        case SuiteVerdict.AGREES if matrix.left_out:
+def describe_suite_test(test: SuiteTest) -> str:
+    """Describe the test of a suite as a whole."""
+    others = plural(test.left_out, "cell")
+    match test.verdict:
+        case SuiteVerdict.AGREES if test.left_out:
             return (
                 f"the suite as a whole agrees with its baselines, excluding {others} that drifted"
             )
@@ -152,18 +151,18 @@ def describe_suite_test(matrix: SuiteTest) -> str:
             return "the suite as a whole agrees with its baselines"
         case SuiteVerdict.CHANGED:
             return BELOW_FLOOR
-        case SuiteVerdict.DRIFT if matrix.left_out:
+        case SuiteVerdict.DRIFT if test.left_out:
             return f"the suite as a whole shifted, even excluding {others} that drifted"
         case SuiteVerdict.DRIFT:
             return "the suite as a whole shifted: most of its items, as after a model change"
         case SuiteVerdict.NOT_TESTED:
             return "the suite as a whole was not tested: no cell could be compared"
         case _:
-            assert_never(matrix.verdict)
+            assert_never(test.verdict)
 
 
 def advise_suite_test(verdict: SuiteVerdict) -> str:
-    """Return what to do about the whole."""
+    """Return what to do about the test of a suite."""
     match verdict:
         case SuiteVerdict.AGREES:
             return "No action needed."
@@ -178,7 +177,7 @@ def advise_suite_test(verdict: SuiteVerdict) -> str:
 
 
 def outcome_of_suite_test(verdict: SuiteVerdict) -> Outcome:
-    """Return what the test over the whole means by itself."""
+    """Return the outcome of the test of a suite by itself."""
     match verdict:
         case SuiteVerdict.AGREES | SuiteVerdict.CHANGED:
             return Outcome.PASSED
@@ -190,50 +189,50 @@ def outcome_of_suite_test(verdict: SuiteVerdict) -> Outcome:
             assert_never(verdict)
 
 
-def format_suite_test(matrix: SuiteTest) -> str:
-    """Return the test over the whole in one line."""
-    if matrix.verdict is SuiteVerdict.NOT_TESTED:
-        return describe_suite_test(matrix)
-    shift = f"typical shift {nats(matrix.typical_shift)} nats"
-    cells = plural(matrix.cells, "cell")
-    without = f", excluding {matrix.left_out} that drifted" if matrix.left_out else ""
-    return f"{matrix.verdict.value}, p = {chance(matrix.p_value)} over {cells}{without}, {shift}"
+def format_suite_test(test: SuiteTest) -> str:
+    """Return the test of a suite in one line."""
+    if test.verdict is SuiteVerdict.NOT_TESTED:
+        return describe_suite_test(test)
+    shift = f"typical shift {nats(test.typical_shift)} nats"
+    cells = plural(test.cells, "cell")
+    without = f", excluding {test.left_out} that drifted" if test.left_out else ""
+    return f"{test.verdict.value}, p = {chance(test.p_value)} over {cells}{without}, {shift}"
 
 
-def suite_test_lines(matrix: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, str], ...]:
-    """Return the figures of the test over the whole as labelled lines; none without a test."""
-    if matrix.verdict is SuiteVerdict.NOT_TESTED:
+def suite_test_lines(test: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, str], ...]:
+    """Return the figures of the test of a suite as labelled lines; empty without a test."""
+    if test.verdict is SuiteVerdict.NOT_TESTED:
         return ()
-    cells = plural(matrix.cells, "cell")
+    cells = plural(test.cells, "cell")
     level = percent(error_rates.SUITE_SHARE * tolerance.false_alarm_rate)
-    p_value = f"p = {chance(matrix.p_value)}, by the {matrix.evidence}"
-    shift = f"{nats(matrix.typical_shift)} nats in the median cell"
+    p_value = f"p = {chance(test.p_value)}, by the {test.evidence}"
+    shift = f"{nats(test.typical_shift)} nats in the median cell"
     floor = f"where {nats(tolerance.floor_nats)} would matter"
-    bound = f"within {nats(matrix.mean_shift_bound)} of 0 with 95 % confidence (TOST)"
+    bound = f"within {nats(test.mean_shift_bound)} of 0 with 95 % confidence (TOST)"
     return (
         ("evidence", f"{p_value}, over {cells}; significant at {level}"),
         ("shift", f"{shift}, {floor}"),
-        ("mean shift", f"{shifted(matrix.mean_shift)} nats, {bound}"),
-        *_sameness(matrix),
-        ("second look", "taken, of every cell" if matrix.second_look else "not needed"),
+        ("mean shift", f"{shifted(test.mean_shift)} nats, {bound}"),
+        *_equivalence(test),
+        ("second look", "taken, of every cell" if test.second_look else "not needed"),
     )
 
 
-def _sameness(matrix: SuiteTest) -> Iterator[tuple[str, str]]:
-    """Yield what is claimed of a mean shift, unless the cells themselves have moved."""
-    is_found = matrix.verdict is not SuiteVerdict.AGREES
-    if is_found and matrix.sameness is Sameness.NOT_SHOWN:
-        yield "sameness", "equivalence was not shown"
-    elif matrix.verdict is not SuiteVerdict.DRIFT:
-        yield "sameness", describe_equivalence(matrix.sameness)
+def _equivalence(test: SuiteTest) -> Iterator[tuple[str, str]]:
+    """Yield whether the mean shift is equivalent to none, unless the suite drifted."""
+    is_found = test.verdict is not SuiteVerdict.AGREES
+    if is_found and test.sameness is Sameness.NOT_SHOWN:
+        yield "equivalence", "not shown"
+    elif test.verdict is not SuiteVerdict.DRIFT:
+        yield "equivalence", describe_equivalence(test.sameness)
 
 
 def format_false_alarms(tolerance: Tolerance) -> str:
-    """Return the stated error rate, and how it is shared."""
+    """Return the false alarm rate, and how it is divided."""
     rate = tolerance.false_alarm_rate
     parts = (
         (error_rates.CELLS_SHARE, "cells"),
-        (error_rates.SUITE_SHARE, "whole"),
+        (error_rates.SUITE_SHARE, "suite test"),
         (error_rates.OUTLIERS_SHARE, "outliers"),
         (error_rates.CONTROLS_SHARE, "A/A controls"),
     )
@@ -248,32 +247,32 @@ FORMULA = "w = exp(target - base), one for each item"
 
 
 def format_pair(found: WeightReport) -> str:
-    """Return what is compared with what."""
+    """Name the policies of a comparison."""
     return f"{found.target} / {found.base}"
 
 
 def format_role(found: WeightReport) -> str:
-    """Return why the two are compared."""
+    """Return the purpose of a comparison."""
     if found.is_control:
         return "A/A control, every weight should be 1"
     return "must be usable" if found.must_be_usable else "for information"
 
 
 def outcome_of_weights(found: WeightReport) -> Outcome:
-    """Return what weights mean for the check: those that nobody needs cannot fail it."""
+    """Return the outcome of weights; only weights that must be usable can fail."""
     if found.failed:
         return Outcome.FAILED
     return Outcome.INCONCLUSIVE if found.inconclusive else Outcome.PASSED
 
 
 def statement(found: WeightReport) -> str:
-    """Return whether the weights can be used, and why not."""
+    """Describe whether weights can be used, with the reason."""
     why = reason(found)
     return f"{claim(found)}: {why}" if why else f"{claim(found)}."
 
 
 def claim(found: WeightReport) -> str:
-    """Return whether the weights can be used, without a full stop."""
+    """Describe whether weights can be used, without a full stop."""
     match found.usability:
         case Usability.USABLE:
             return USABLE
@@ -286,12 +285,12 @@ def claim(found: WeightReport) -> str:
 
 
 def reason(found: WeightReport) -> Escaped:
-    """Return why weights cannot be used, or cannot be judged; empty when they can be used."""
+    """Return why weights cannot be used or judged; empty when they can be used."""
     return message("; ".join(found.problems or found.doubts))
 
 
 def advise_weights(found: WeightReport) -> str:
-    """Return what to do about weights that are no pass."""
+    """Return what to do about weights that did not pass."""
     if found.inconclusive:
         return "Add items, or draws where the reason asks for them; this cannot pass until then."
     if found.is_control:
@@ -300,21 +299,21 @@ def advise_weights(found: WeightReport) -> str:
 
 
 def format_effective_size(found: WeightReport) -> str:
-    """Return the effective sample size, and how much of the sample it is."""
+    """Return the effective sample size, and its share of the items."""
     share = found.effective_size / found.items if found.items else 0.0
     return f"{amount(found.effective_size)} ({percent(share)})"
 
 
 def format_mean_weight(found: WeightReport) -> str:
-    """Return the mean weight, and how likely one so far from 1 would be by chance."""
+    """Return the mean weight, with the p-value of its distance from 1."""
     return f"{amount(found.mean_weight)} (p = {chance(found.mean_p)})"
 
 
 def format_khat(found: WeightReport) -> str:
-    """Return the shape of the tail beside its bar."""
+    """Return the tail shape k-hat, with its limit."""
     if found.khat is None or found.khat_bar is None:
         return "not fitted, too few items"
-    return f"{amount(found.khat)} (bar {amount(found.khat_bar)})"
+    return f"{amount(found.khat)} (limit {amount(found.khat_bar)})"
 
 
 def weight_lines(found: WeightReport) -> tuple[tuple[str, str], ...]:

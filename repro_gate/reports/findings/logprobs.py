@@ -33,13 +33,13 @@ from repro_gate.reports.text.escape import escape_lines, one_line
 
 _CHECK = "repro-gate check"
 _RECORD = "repro-gate record-baseline"
-_DEAD = "Find out whether the API reads the prompt at all; until then a pass means nothing."
+_ADVICE_ON_CONTROL = "Check whether the API uses the prompt; until it does, a pass proves nothing."
 
 
 def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[Finding, ...]:
-    """Return what does not agree: the suite first, the worst verdicts next, the unknown last."""
+    """Return the findings of a suite: as a whole first, then the worst, inconclusive ones last."""
     found = [
-        *_whole(part, report),
+        *_suite_finding(part, report),
         *_cells(part, report),
         *orphan_findings(part.orphans, "baseline", f"{_record(report)} --prune"),
         *_controls(part, report),
@@ -48,7 +48,7 @@ def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[Finding, 
     return tuple(sorted(found, key=is_unknown))
 
 
-def _whole(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
+def _suite_finding(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     if part.suite_test.verdict is SuiteVerdict.DRIFT:
         yield Finding(
             word="drift",
@@ -73,7 +73,7 @@ def _cells(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ids:
-    """What a command may select by mistake; sorted."""
+    """Sorted ids that a pattern must not select by mistake."""
 
     all: Sequence[str]
     differing: Sequence[str]
@@ -106,7 +106,7 @@ def _command(
     mine = [cell.id for cell in cells]
     match cells[0].verdict:
         case Shifted():
-            # Recording again changes every cell that the pattern selects.
+            # Re-recording changes every cell that the pattern selects.
             selected = shell.only(mine, ids.all, "--again")
             return f"{_record(report)} {_suite(part)} {selected}"
         case Unrecorded():
@@ -123,7 +123,7 @@ def _record(report: GateReport) -> str:
 
 def _repeat(part: LogprobReport, report: GateReport, *ids: str) -> str:
     check = f"{shell.command(_CHECK, report.repeat_with)} {_suite(part)}"
-    # To measure more cells than these costs more, and changes nothing.
+    # A pattern may select more cells: measuring them costs more and is otherwise harmless.
     return f"{check} {shell.only(ids, ())}" if ids else check
 
 
@@ -138,7 +138,7 @@ def _controls(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
                 word="control",
                 ids=(one_line(control.cell),),
                 description=Description(claim=describe_logprob_control(control)),
-                advice=_DEAD,
+                advice=_ADVICE_ON_CONTROL,
                 repeat=_repeat(part, report),
             )
 

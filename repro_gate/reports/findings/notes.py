@@ -15,10 +15,10 @@ from repro_gate.reports.findings.logprob_wording import (
     describe_suite_test,
     suite_test_lines,
 )
-from repro_gate.reports.text.escape import Escaped, Line, cut, escape_lines, message, one_line
+from repro_gate.reports.text.escape import Escaped, Line, escape_lines, limited, message, one_line
 from repro_gate.reports.text.format import nats, percent, plural
 
-_MAX_STRANGE = 3
+_MAX_OUTLYING = 3
 """Cells whose outliers are listed in a note; report.json has all."""
 
 _CLAIMS = {
@@ -30,7 +30,7 @@ _CLAIMS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What is worth knowing, and no reason to fail."""
+    """A fact worth knowing that never changes the outcome."""
 
     claim: str
     """Without untrusted text."""
@@ -39,7 +39,7 @@ class Note:
 
 
 def check_notes(report: GateReport) -> Iterator[Note]:
-    """Yield the notes of the whole check; those with the same message as one."""
+    """Yield the notes of a check, one for each message."""
     groups: dict[tuple[NoteOrigin, str], list[Escaped]] = defaultdict(list)
     for note in report.notes:
         groups[note.origin, note.message].append(one_line(note.about))
@@ -48,12 +48,12 @@ def check_notes(report: GateReport) -> Iterator[Note]:
         yield Note(
             claim=_CLAIMS[origin],
             subject=one_line(f"{about[0]}{more}"),
-            lines=(*cut("about", about), ("message", message(text))),
+            lines=(*limited("about", about), ("message", message(text))),
         )
 
 
 def suite_test_notes(part: LogprobReport) -> Iterator[Note]:
-    """Yield the change of a suite as a whole that is too small to count."""
+    """Yield a note if the suite as a whole changed by less than the floor."""
     if part.suite_test.verdict is SuiteVerdict.CHANGED:
         subject = one_line(f"{part.suite} as a whole")
         figures = escape_lines(suite_test_lines(part.suite_test, part.tolerance))
@@ -61,20 +61,20 @@ def suite_test_notes(part: LogprobReport) -> Iterator[Note]:
 
 
 def logprob_notes(part: LogprobReport) -> Iterator[Note]:
-    """Yield changes of cells that are too small to count, and outliers that are too few."""
+    """Yield changes within the tolerance, and outliers within the allowed rate."""
     floor = part.tolerance.floor_nats
     small = [found for found in changes(part) if abs(found[1].deciding.shift) <= floor]
     larger = [found for found in changes(part) if abs(found[1].deciding.shift) > floor]
     yield from _changes(f"{BELOW_FLOOR} ({nats(floor)} nats)", small)
     yield from _changes(WITHIN_BAND, larger)
-    strange = [cell for cell in part.cells if cell.outliers and not _is_told(cell)]
-    if strange:
+    outlying = [cell for cell in part.cells if cell.outliers and not _has_own_finding(cell)]
+    if outlying:
         allowed = percent(part.tolerance.max_outlier_rate)
         claim = f"outliers were redrawn; above {allowed} of all draws they are a finding"
-        lines = [line for cell in strange[:_MAX_STRANGE] for line in _outliers_of(cell)]
-        if len(strange) > _MAX_STRANGE:
-            lines.append(("cell", f"and {len(strange) - _MAX_STRANGE} more"))
-        subject = one_line(plural(len(strange), "cell"))
+        lines = [line for cell in outlying[:_MAX_OUTLYING] for line in _outliers_of(cell)]
+        if len(outlying) > _MAX_OUTLYING:
+            lines.append(("cell", f"and {len(outlying) - _MAX_OUTLYING} more"))
+        subject = one_line(plural(len(outlying), "cell"))
         yield Note(claim=claim, subject=subject, lines=escape_lines(lines))
 
 
@@ -82,11 +82,11 @@ def _changes(claim: str, changed: Sequence[tuple[LogprobCellReport, Effect]]) ->
     if changed:
         words = [one_line(f"{cell.id}  {format_effect(effect)}") for cell, effect in changed]
         subject = one_line(plural(len(changed), "cell"))
-        yield Note(claim=claim, subject=subject, lines=tuple(cut("cell", words)))
+        yield Note(claim=claim, subject=subject, lines=tuple(limited("cell", words)))
 
 
-def _is_told(cell: LogprobCellReport) -> bool:
-    """Tell whether the outliers of a cell stand in its own finding."""
+def _has_own_finding(cell: LogprobCellReport) -> bool:
+    """Tell whether the finding on a cell lists its outliers."""
     return isinstance(cell.verdict, Outlying | Shifted)
 
 

@@ -9,12 +9,12 @@ from repro_gate.core.tokens.verdicts import Match, Nondeterministic
 from repro_gate.reports.findings import logprob_summary
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.text import escape
-from repro_gate.reports.text.escape import Spell
+from repro_gate.reports.text.escape import Escape
 from repro_gate.reports.text.format import plural
 
 
 def render_summary(report: GateReport) -> str:
-    """Return the check in one plain line."""
+    """Return the result of a check in one line."""
     partial = " (partial)" if report.interrupted else ""
     parts = [format_counts(report.counts) or "nothing was checked"] if has_tokens(report) else []
     if any(control.divergence is None for control in report.controls):
@@ -23,12 +23,12 @@ def render_summary(report: GateReport) -> str:
     return f"{decide(report).value}{partial}: {'; '.join(parts)}; {format_time(report)}"
 
 
-def explain_outcome(report: GateReport, *, name: Spell = escape.one_line) -> str:
-    """Return why the outcome is what it is.
+def explain_outcome(report: GateReport, *, name: Escape = escape.one_line) -> str:
+    """Return the reasons for the outcome.
 
     Args:
         report: what was found.
-        name: makes the name of a suite safe where the words will stand.
+        name: escapes the name of a suite.
     """
     cells = report.cells
     outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
@@ -36,7 +36,7 @@ def explain_outcome(report: GateReport, *, name: Spell = escape.one_line) -> str
     orphans = len(report.orphans)
     reasons = (
         (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
-        (orphans, f"{plural(orphans, 'golden')} without a cell"),
+        (orphans, f"{plural(orphans, 'orphaned golden')}"),
         (any(each.divergence is None for each in report.controls), format_controls(report)),
         (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
         *(
@@ -47,17 +47,17 @@ def explain_outcome(report: GateReport, *, name: Spell = escape.one_line) -> str
         (report.interrupted, "interrupted before the end"),
         (not report.measured, "nothing was measured"),
     )
-    said = [words for holds, words in reasons if holds]
-    return "; ".join(said) or _pass_words(report, name)
+    found = [words for holds, words in reasons if holds]
+    return "; ".join(found) or _explain_pass(report, name)
 
 
 def has_tokens(report: GateReport) -> bool:
-    """Tell whether to speak of tokens at all: not when only log-probabilities were checked."""
+    """Tell whether tokens were checked, and not only log-probabilities."""
     return bool(report.cells or report.orphans) or not report.logprobs
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
-    """Return how many cells have each verdict that was given at all."""
+    """Return the number of cells with each verdict, without zeros."""
     return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts.get(word))
 
 
@@ -70,7 +70,7 @@ def by_model(report: GateReport) -> Mapping[str, Sequence[CellReport]]:
 
 
 def format_runs(cells: Sequence[CellReport]) -> str:
-    """Return how many cells were run how often."""
+    """Return the number of cells and runs."""
     runs = [cell.runs for cell in cells]
     if len(set(runs)) == 1:
         return f"{plural(len(cells), 'cell')} x {plural(runs[0], 'run')}"
@@ -78,7 +78,7 @@ def format_runs(cells: Sequence[CellReport]) -> str:
 
 
 def format_agreement(cells: Sequence[CellReport]) -> str:
-    """Return how far runs equalled each other, and how far they equalled the golden."""
+    """Return how many cells repeated identically, and their verdicts."""
     matching = [cell for cell in cells if isinstance(cell.verdict, Match)]
     counts = Counter(cell.verdict.word for cell in cells)
     verdicts = "all match" if len(matching) == len(cells) else format_counts(counts)
@@ -86,7 +86,7 @@ def format_agreement(cells: Sequence[CellReport]) -> str:
 
 
 def format_repetition(cells: Sequence[CellReport]) -> str:
-    """Return how far runs equalled each other; one run has nothing to equal."""
+    """Return how many of the cells with several runs gave the same output each time."""
     repeated = [cell for cell in cells if cell.runs > 1]
     if not repeated:
         return "none repeated"
@@ -97,7 +97,7 @@ def format_repetition(cells: Sequence[CellReport]) -> str:
 
 
 def format_controls(report: GateReport) -> str:
-    """Return how many controls showed a difference."""
+    """Return the result of the controls."""
     controls = report.controls
     if not controls:
         return "no control was run"
@@ -111,28 +111,28 @@ def format_controls(report: GateReport) -> str:
 
 
 def format_time(report: GateReport) -> str:
-    """Return the time by the clock, and how much of it was the engine's, where there was one."""
+    """Return the wall time, and the engine time if an engine ran."""
     timing = report.timing
     wall = f"wall {seconds(timing.wall_s)}"
     return f"{wall}, engine {seconds(timing.engine_s)}" if has_engine(report) else wall
 
 
 def has_engine(report: GateReport) -> bool:
-    """Tell whether an engine's time means anything: not when all was drawn at hosted APIs."""
+    """Tell whether an engine ran: not when all draws came from hosted APIs."""
     return has_tokens(report) or report.timing.engine_s > 0
 
 
 def format_ratio(timing: Timing) -> str:
-    """Return the engine's part of the time; above 1 when devices worked side by side."""
+    """Return the engine time relative to the wall time; above 1 with several devices."""
     return f"{timing.engine_s / timing.wall_s:.2f}" if timing.wall_s > 0 else "not known"
 
 
 def seconds(value: float) -> str:
-    """Return a time; milliseconds show when nothing was really run."""
+    """Return a time with milliseconds."""
     return f"{value:.3f} s"
 
 
-def _pass_words(report: GateReport, name: Spell) -> str:
+def _explain_pass(report: GateReport, name: Escape) -> str:
     cells = plural(len(report.cells), "cell")
     tokens = [f"{cells} measured, and all match"] if has_tokens(report) else []
     parts = [f"{name(part.suite)}: {logprob_summary.format_pass(part)}" for part in report.logprobs]

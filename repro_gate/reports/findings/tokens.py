@@ -33,11 +33,11 @@ from repro_gate.reports.text import shell
 from repro_gate.reports.text.escape import (
     Escaped,
     Line,
-    change_line,
-    cut,
     escape_lines,
-    given,
+    format_change,
+    limited,
     one_line,
+    optional,
 )
 from repro_gate.reports.text.format import plural
 
@@ -47,20 +47,19 @@ _UPDATE = "repro-gate update-snapshots"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that failed or was not measured, for one cell or for several in the same way."""
+    """What failed or was not measured: one cell, several alike, or a part of the check."""
 
     word: str
     """The verdict, or the kind of check that failed."""
     ids: tuple[Escaped, ...]
-    """Of the cells, or the one name of what else failed."""
+    """Of cells or orphans, or the name of another part of the check."""
     noun: str = "cell"
-    """What the ids are of."""
+    """What an id names."""
     outcome: Outcome = Outcome.FAILED
     description: Description
     former: Escaped | None = None
     """How the tokens compare with the goldens of other definitions."""
     lines: tuple[Line, ...] = ()
-    """The evidence."""
     advice: str
     command: str | None = None
     """Accepts the finding; None when it has to be fixed instead."""
@@ -71,11 +70,11 @@ class Finding:
     explanation: Explanation | None = None
     """Where the tokens of the first cell diverge."""
     cells: tuple[CellReport, ...] = ()
-    """Of the token gate; all statements hold for the first."""
+    """Of the token gate; the description is that of the first."""
 
     @property
     def listed(self) -> tuple[Escaped, ...]:
-        """The ids to list, as the subject names a single one."""
+        """The ids to list; none where the subject is the only id."""
         return self.ids if len(self.ids) > 1 else ()
 
     @property
@@ -86,12 +85,14 @@ class Finding:
     @property
     def details(self) -> Iterator[Line]:
         """The finding as labelled lines, without its claim and its commands."""
-        yield from given("reason", self.description.reason)
-        yield from given("tokens", self.former)
-        yield from cut("cell", self.listed)
+        yield from optional("reason", self.description.reason)
+        yield from optional("tokens", self.former)
+        yield from limited(self.noun, self.listed)
         yield from self.lines
-        yield from cut("changed", [change_line(change) for change in self.description.suspects])
-        yield from given("remedy", self.description.remedy)
+        yield from limited(
+            "changed", [format_change(change) for change in self.description.suspects]
+        )
+        yield from optional("remedy", self.description.remedy)
         yield "what to do", one_line(self.advice)
 
 
@@ -101,7 +102,7 @@ def is_unknown(finding: Finding) -> bool:
 
 
 def token_findings(report: GateReport) -> tuple[Finding, ...]:
-    """Return what does not match: the worst verdicts first, what was not measured last."""
+    """Return the findings of the token gate, the worst first and inconclusive ones last."""
     unmatched = [cell for cell in report.cells if not isinstance(cell.verdict, Match)]
     groups: dict[Hashable, list[CellReport]] = defaultdict(list)
     for cell in sorted(unmatched, key=lambda cell: WORDS.index(cell.verdict.word)):
@@ -133,13 +134,13 @@ def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> I
 
 
 def accept_all_command(report: GateReport) -> str:
-    """Return the command that accepts every finding that can be accepted by measuring it."""
+    """Return the command that accepts every cell that can be accepted."""
     cells = [cell for cell in report.cells if _is_acceptable(cell, report)]
     return " ".join([_update(report), *_suites(cells)])
 
 
 def accept_commands_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
-    """Yield the cells of each model whose several findings one command accepts, and it."""
+    """Yield cells of one model with several findings, and the command that accepts them all."""
     of_model: dict[str, list[Finding]] = defaultdict(list)
     for finding in token_findings(report):
         if finding.cells and _is_acceptable(finding.cells[0], report):
@@ -159,7 +160,7 @@ def accept_commands_by_model(report: GateReport) -> Iterator[tuple[Sequence[Cell
 
 
 def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
-    """Return whether an update would record what was seen: not of a model that is doubted."""
+    """Tell whether an update would record the cell: not if its model fails its controls."""
     if not isinstance(cell.verdict, Drift | Unrecorded):
         return False
     controls = (control for control in report.controls if control.model == cell.cell.model)
@@ -167,13 +168,13 @@ def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
 
 
 def _key(cell: CellReport) -> Hashable:
-    """Return what two cells share when they are one finding."""
+    """Return a key that is equal for cells of one finding."""
     explanation = explain(cell)
     if explanation is None:
         return cell.verdict.word, describe(cell), None
-    # The tokens before, and the margin of the choice, may differ where all else is the same.
-    parted = replace(explanation, before=(), margin=None, golden_margin=None)
-    return cell.verdict.word, describe(cell), parted
+    # Neither the tokens before the divergence nor the margins make a finding of its own.
+    shared = replace(explanation, before=(), margin=None, golden_margin=None)
+    return cell.verdict.word, describe(cell), shared
 
 
 def _cell_finding(
@@ -229,12 +230,12 @@ def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[s
 
 def _repeat(cells: Sequence[CellReport], report: GateReport) -> str:
     check = shell.command(_CHECK, report.repeat_with)
-    # To measure more cells than these takes longer, and changes nothing.
+    # A pattern may select more cells: measuring them is harmless.
     return " ".join([check, *_suites(cells), shell.only([cell.id for cell in cells], ())])
 
 
 def _suites(cells: Sequence[CellReport]) -> Iterable[str]:
-    # Without its suite a cell is not found, unless the suite is one of the default ones.
+    # Without --suite only the default suites are searched.
     names = dict.fromkeys(cell.suite for cell in cells)
     return (f"--suite {shell.quoted(name)}" for name in names)
 

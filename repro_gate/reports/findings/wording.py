@@ -48,14 +48,14 @@ class Description:
 
 
 def describe(cell: CellReport) -> Description:
-    """Return what the verdict on a cell says."""
+    """Describe the verdict on a cell."""
     match cell.verdict:
         case Match():
             return Description(claim=_matching(cell.runs))
         case Nondeterministic() as verdict:
             return _with_unfinished(Description(claim=_differing(verdict)), cell)
         case Drift() as verdict:
-            suspects = tuple(map(escape.change, verdict.provenance))
+            suspects = tuple(map(escape.escape_change, verdict.provenance))
             claim = _drifting(verdict, cell.runs)
             return _with_unfinished(Description(claim=claim, suspects=suspects), cell)
         case Unrecorded(reason=reason):
@@ -63,19 +63,19 @@ def describe(cell: CellReport) -> Description:
             named = escape.message(f"{reason} (profile {cell.profile})")
             return _with_unfinished(Description(claim=claim, reason=named), cell)
         case Vacuous(factor=factor):
-            claim = "agreement would prove nothing"
+            claim = "a match would prove nothing"
             reason = escape.one_line(_unshown(factor))
             return _with_unfinished(Description(claim=claim, reason=reason), cell)
         case Inconclusive(reason=reason, remedy=remedy):
-            said = None if remedy is None else escape.message(remedy)
+            advice = None if remedy is None else escape.message(remedy)
             claim = "not measured, so neither a pass nor drift"
-            return Description(claim=claim, reason=escape.message(reason), remedy=said)
+            return Description(claim=claim, reason=escape.message(reason), remedy=advice)
         case _:
             assert_never(cell.verdict)
 
 
 def describe_finding(finding: Drift | Nondeterministic) -> str:
-    """Return what the latest run of a cell has shown, before all its runs are made."""
+    """Describe the finding of the latest run of a cell, while further runs are to come."""
     match finding:
         case Drift():
             return f"run 1 differs from the golden at {format_place(finding.divergence)}"
@@ -105,7 +105,7 @@ def advise(verdict: Verdict) -> str:
 
 
 def describe_orphan(recorded: str) -> Description:
-    """Return the finding on a golden or a baseline that no cell uses."""
+    """Describe a golden or a baseline that no cell uses."""
     return Description(claim=f"no cell in the matrix uses this {recorded}")
 
 
@@ -126,12 +126,12 @@ def advise_factor(factor: Factor) -> str:
 
 
 def command_label(word: str) -> str:
-    """Return what the command of a finding with this verdict does."""
+    """Return a label for the command of a finding with this verdict."""
     return "remove it" if word == Orphan.word else "accept it"
 
 
 def describe_control(control: ControlReport) -> str:
-    """Return what a control shows."""
+    """Describe the result of a control."""
     contrast = control.contrast
     if control.problem is not None:
         return f"no other {contrast.factor} could be tried"
@@ -145,7 +145,7 @@ def describe_control(control: ControlReport) -> str:
 
 
 def describe_former(cells: Sequence[CellReport]) -> str | None:
-    """Return how the tokens compare with the goldens of other definitions of their cells.
+    """Describe how the tokens compare with goldens of other definitions of their cells.
 
     None when there is no such golden.
     """
@@ -163,16 +163,16 @@ def describe_former(cells: Sequence[CellReport]) -> str | None:
 
 
 def describe_run(verdict: Nondeterministic) -> str:
-    """Return which run it was that differs."""
+    """Name the run that differs."""
     return f"run {verdict.run}{', in a fresh process,' if verdict.in_fresh_process else ''}"
 
 
 def _with_unfinished(description: Description, cell: CellReport) -> Description:
-    """Add why a finding rests on fewer runs than planned."""
+    """Add why a cell was run less often than planned."""
     if cell.unfinished is None:
         return description
-    known = "" if description.reason is None else f"{description.reason}; "
-    reason = f"{known}the remaining runs were not made: {cell.unfinished.reason}"
+    before = "" if description.reason is None else f"{description.reason}; "
+    reason = f"{before}the remaining runs were not made: {cell.unfinished.reason}"
     remedy = cell.unfinished.remedy
     return replace(
         description,

@@ -17,14 +17,14 @@ from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, 
 from repro_gate.reports.findings.tokens import Finding, token_findings
 from repro_gate.reports.findings.wording import command_label
 from repro_gate.reports.text import escape
-from repro_gate.reports.text.escape import Line, given
+from repro_gate.reports.text.escape import Line, optional
 
 LineOf: TypeAlias = Callable[[CellReport], tuple[str, int] | None]
-"""The file of a cell's golden, as the workspace names it, and the line at which it drifted."""
+"""Returns the path of a cell's golden in the workspace, and the line at which it drifted."""
 
 _MAX_ANNOTATIONS: Final = 10
-_FIRST: Final = {"error": 1, "warning": 3, "notice": 3}
-"""What is kept for what a step says before the result is known; the runner counts both together."""
+_RESERVED: Final = {"error": 1, "warning": 3, "notice": 3}
+"""Reserved for annotations before the result is known; the runner counts both together."""
 _MAX_TITLE_LENGTH: Final = 120
 _MAX_MESSAGE_LENGTH: Final = 1_300
 """Each character may become three, as `%25`."""
@@ -50,29 +50,29 @@ class Annotation:
 def render_annotations(
     evidence: Evidence | None, *, line_of: LineOf, first: Sequence[Annotation] = ()
 ) -> str:
-    """Return the commands that annotate a run, each on a line; empty when there is nothing to say.
+    """Return the commands that annotate a run, one on each line.
 
     Args:
         evidence: what the check left behind; None when it left nothing.
-        line_of: where the golden of a drifted cell is to be seen.
-        first: what else is to be said, and comes before all others of its level.
+        line_of: finds the golden of a drifted cell.
+        first: further annotations, to be shown before all others of their level.
     """
-    most = {level: _MAX_ANNOTATIONS - kept for level, kept in _FIRST.items()}
-    return _render([*first, *_annotations(evidence, line_of)], most)
+    limits = {level: _MAX_ANNOTATIONS - kept for level, kept in _RESERVED.items()}
+    return _render([*first, *_annotations(evidence, line_of)], limits)
 
 
-def render_early_annotations(said: Sequence[Annotation]) -> str:
-    """Return the commands for these few annotations.
+def render_early_annotations(annotations: Sequence[Annotation]) -> str:
+    """Return the commands for annotations that come before those of a result.
 
-    With those of a result, said later, there are no more of any level than the runner takes.
+    There are so few that the runner takes those of the result too.
     """
-    return _render(said, _FIRST)
+    return _render(annotations, _RESERVED)
 
 
-def _render(said: Sequence[Annotation], most: Mapping[str, int]) -> str:
+def _render(annotations: Sequence[Annotation], limits: Mapping[str, int]) -> str:
     shown = (
-        _most_important([each for each in said if each.level == level], count)
-        for level, count in most.items()
+        _most_important([each for each in annotations if each.level == level], count)
+        for level, count in limits.items()
     )
     return "".join(map(_command, chain.from_iterable(shown)))
 
@@ -80,12 +80,12 @@ def _render(said: Sequence[Annotation], most: Mapping[str, int]) -> str:
 def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotation]:
     match evidence:
         case None:
-            said = "It was killed, timed out or never started."
-            yield Annotation(level="error", title="The check left no result", message=said)
+            why = "It was killed, timed out or never started."
+            yield Annotation(level="error", title="The check left no result", message=why)
         case Unfinished(message=message, remedy=remedy):
-            said = "\n".join(map(escape.one_line, message.splitlines()))
-            told = said if remedy is None else f"{said}\nRemedy: {escape.message(remedy)}"
-            yield Annotation(level="error", title="The check could not run", message=told)
+            text = "\n".join(map(escape.one_line, message.splitlines()))
+            text += "" if remedy is None else f"\nRemedy: {escape.message(remedy)}"
+            yield Annotation(level="error", title="The check could not run", message=text)
         case Finished(report=report):
             yield from _of_report(report, line_of)
         case _:
@@ -99,15 +99,15 @@ def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
         yield from map(_of_note, (*suite_test_notes(part), *logprob_notes(part)))
     yield from map(_of_note, check_notes(report))
     if decide(report) is Outcome.INCONCLUSIVE or report.interrupted:
-        said = summary.explain_outcome(report)
-        yield Annotation(level="warning", title="Not everything was measured", message=said)
+        why = summary.explain_outcome(report)
+        yield Annotation(level="warning", title="Not everything was measured", message=why)
 
 
 def _of_finding(finding: Finding, line_of: LineOf) -> Annotation:
-    # A plot is nothing without the columns of a fixed font.
+    # Annotations are not shown in a fixed-width font, which a plot needs.
     lines = [line for line in finding.details if line[0] != "draws"]
     command = None if finding.command is None else escape.one_line(finding.command)
-    lines.extend(given(command_label(finding.word), command))
+    lines.extend(optional(command_label(finding.word), command))
     return Annotation(
         level=_LEVELS[finding.outcome],
         title=f"{finding.word}: {finding.subject}",
@@ -127,14 +127,14 @@ def _message(claim: str, lines: Sequence[Line]) -> str:
     )
 
 
-def _most_important(level: Sequence[Annotation], most: int) -> Sequence[Annotation]:
-    """Return as many as there is room for, of which the last one may tell of the others."""
-    if len(level) <= most:
+def _most_important(level: Sequence[Annotation], limit: int) -> Sequence[Annotation]:
+    """Return the first annotations of a level, the last of which may count the others."""
+    if len(level) <= limit:
         return level
-    more = len(level) - most + 1
-    said = f"The report has {more} more, omitted to fit GitHub's limit."
-    last = Annotation(level=level[0].level, title=f"And {more} more", message=said)
-    return [*level[: most - 1], last]
+    more = len(level) - limit + 1
+    note = f"The report has {more} more, omitted to fit GitHub's limit."
+    last = Annotation(level=level[0].level, title=f"And {more} more", message=note)
+    return [*level[: limit - 1], last]
 
 
 def _command(annotation: Annotation) -> str:

@@ -1,40 +1,43 @@
 """The body of a comment: parts of a report by importance, each shown whole or not at all."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final
+from typing import Final, assert_never
 
-from repro_gate.core.comments import CiRun
-from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.comments import CiRun, CommentState
+from repro_gate.core.outcome import Outcome, decide
+from repro_gate.core.report import CellReport, Evidence, Finished, GateReport
 from repro_gate.core.tokens.verdicts import Drift, Unrecorded
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.notes import check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import accept_all_command, accept_commands_by_model
-from repro_gate.reports.github.fit import Piece, utf16_units
-from repro_gate.reports.github.links import download_command
+from repro_gate.reports.github.fit import Section, utf16_units
+from repro_gate.reports.github.links import commit_link, download_command, run_link
 from repro_gate.reports.github.sections import (
-    Section,
+    FindingSection,
     hosted_sections,
     shared_block,
     shared_changes,
     token_sections,
 )
+from repro_gate.reports.github.state import explain_no_verdict, no_verdict_blocks, state_of, tally
 from repro_gate.reports.markdown import control_blocks, provenance_blocks, timing_block
 from repro_gate.reports.markdown_findings import note_blocks
 from repro_gate.reports.markdown_logprobs import part_line, suite_blocks
 from repro_gate.reports.text import shell
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.format import plural
-from repro_gate.reports.text.markdown import Block, code, fence, folded, joined, table
+from repro_gate.reports.text.markdown import Block, code, fence, folded, joined, mark, table
 
 _OPEN: Final = 2
-"""Findings of each gate that are not folded: what a reviewer can take in at a glance."""
+"""Findings of each gate that are not folded."""
 _MAX_SECTIONS: Final = 20
-"""Findings of each gate that are told in full: more of them say no more."""
+"""Findings of each gate that are shown in full; of the rest there is a list of names."""
 _FEW: Final = 5
-"""Findings that are accepted one by one."""
+"""Up to so many findings are accepted one by one."""
 _MAX_LIST_LENGTH: Final = 24_000
-"""In UTF-16 units; it leaves room for all else in a comment."""
+"""In UTF-16 units, so that the rest of a comment fits too."""
 _MAX_SUITES: Final = 10
 _MAX_MODELS: Final = 30
 _MAX_PROFILES: Final = 4
@@ -53,37 +56,37 @@ _FORK: Final = (
 )
 
 
-def passed_sections(report: GateReport) -> Iterator[Piece]:
-    """Yield what a pass rests on."""
-    yield Piece(name="the suites", block=_suites(report))
+def passed_sections(report: GateReport) -> Iterator[Section]:
+    """Yield the sections of a check that passed."""
+    yield Section(name="the suites", block=_suites(report))
     if report.notes:
-        yield Piece(name="notes", block=joined([*note_blocks(check_notes(report))]))
+        yield Section(name="notes", block=joined([*note_blocks(check_notes(report))]))
     for part in report.logprobs:
         for note in (*suite_test_notes(part), *logprob_notes(part)):
-            yield Piece(name="notes", block=[f"**Note**: {note.claim}."])
+            yield Section(name="notes", block=[f"**Note**: {note.claim}."])
 
 
-def finding_sections(report: GateReport, run: CiRun) -> Iterator[Piece]:
-    """Yield the findings, with what they have in common before them and the rest after them.
+def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
+    """Yield the sections of a check with findings.
 
-    What shows the whole of many findings goes before the single ones, which it may leave no room.
+    An overview of many findings comes before the folded ones, which may not fit.
     """
-    yield Piece(name="the suites", block=_suites(report))
+    yield Section(name="the suites", block=_suites(report))
     if _new(report) and run.has_foreign_head:
-        yield Piece(name="trust in a fork", block=[_FORK])
+        yield Section(name="trust in a fork", block=[_FORK])
     common = list(shared_block(shared_changes(report)))
     if common:
-        yield Piece(name="what changed", block=joined(common))
+        yield Section(name="what changed", block=joined(common))
     tokens, hosted = token_sections(report), hosted_sections(report)
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
-        yield Piece(block=section.open())
+        yield Section(block=section.open())
     yield from _accepting(report, run, _acceptable(tokens))
     yield from _overview(report)
     for section in (*tokens[_OPEN:_MAX_SECTIONS], *hosted[_OPEN:_MAX_SECTIONS]):
-        yield Piece(block=section.folded())
+        yield Section(block=section.folded())
     more = [*tokens[_MAX_SECTIONS:], *hosted[_MAX_SECTIONS:]]
     if more:
-        yield Piece(block=_list(more), findings=len(more))
+        yield Section(block=_list(more), findings=len(more))
     yield from _rest(report)
 
 
@@ -101,17 +104,17 @@ def _token_words(report: GateReport) -> str:
     cells = report.cells
     if not cells:
         return "Tokens: no cell was checked."
-    said = f"{summary.format_runs(cells)}, {summary.format_repetition(cells)}"
-    return f"Tokens: {said}; {summary.format_controls(report)}."
+    runs = f"{summary.format_runs(cells)}, {summary.format_repetition(cells)}"
+    return f"Tokens: {runs}; {summary.format_controls(report)}."
 
 
-def _list(sections: Sequence[Section]) -> Block:
-    """Return findings as no more than their names, as many as can be of use."""
+def _list(sections: Sequence[FindingSection]) -> Block:
+    """Return the names of findings, as many as fit into a bounded list."""
     lines: list[str] = []
-    room = _MAX_LIST_LENGTH
+    left = _MAX_LIST_LENGTH
     for section in sections:
-        room -= utf16_units(section.line) + 1
-        if room < 0:
+        left -= utf16_units(section.line) + 1
+        if left < 0:
             break
         lines.append(section.line)
     more = len(sections) - len(lines)
@@ -123,27 +126,27 @@ def _new(report: GateReport) -> Sequence[CellReport]:
     return [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
 
 
-def _acceptable(tokens: Sequence[Section]) -> int:
+def _acceptable(tokens: Sequence[FindingSection]) -> int:
     return sum(section.word in {Drift.word, Unrecorded.word} for section in tokens)
 
 
-def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Piece]:
-    """Yield the commands that are about several findings, or about the report itself."""
+def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Section]:
+    """Yield the commands for several findings, or for the report itself."""
     new = _new(report)
     if acceptable > _FEW:
-        yield Piece(name="how to accept all", block=_accepting_all(report, new))
+        yield Section(name="how to accept all", block=_accepting_all(report, new))
     else:
         for cells, command in accept_commands_by_model(report):
             note = f"# accept all {len(cells)} cells of this model that drifted or have no golden"
-            yield Piece(name="how to accept all of a model", block=fence([note, command], "sh"))
+            yield Section(name="how to accept all of a model", block=fence([note, command], "sh"))
     profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
     if profiles and not run.has_foreign_head:
         elsewhere = _accepting_elsewhere(report, run, profiles)
-        yield Piece(name="how to accept from elsewhere", block=elsewhere)
+        yield Section(name="how to accept from elsewhere", block=elsewhere)
     elif run.artifact is not None and not run.has_foreign_head:
         download = download_command(run, run.artifact, _folder(run))
         block = fence(["# download the report", download], "sh")
-        yield Piece(name="how to download the report", block=block)
+        yield Section(name="how to download the report", block=block)
 
 
 def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
@@ -152,7 +155,7 @@ def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
 
 
 def _accepting_elsewhere(report: GateReport, run: CiRun, profiles: Sequence[str]) -> Block:
-    """Return how to accept on a machine that cannot measure what was measured here."""
+    """Return how to accept goldens on a machine with another profile."""
     noun = "profile" if len(profiles) == 1 else "profiles"
     folder = "DIR" if run.artifact is None else _folder(run)
     accept = shell.command(f"{_UPDATE} {folder}", _config(report.repeat_with))
@@ -160,8 +163,8 @@ def _accepting_elsewhere(report: GateReport, run: CiRun, profiles: Sequence[str]
         how, lines = _UNPACK, [accept]
     else:
         how, lines = _THERE, [download_command(run, run.artifact, folder), accept]
-    said = [f"The observed goldens are for {noun} {_profiles(profiles)}. {how}"]
-    return joined([said, fence(lines, "sh")])
+    note = [f"The observed goldens are for {noun} {_profiles(profiles)}. {how}"]
+    return joined([note, fence(lines, "sh")])
 
 
 def _folder(run: CiRun) -> str:
@@ -169,23 +172,23 @@ def _folder(run: CiRun) -> str:
 
 
 def _profiles(profiles: Collection[str]) -> str:
-    told = [code(clipped(each, _MAX_NAME_LENGTH)) for each in islice(profiles, _MAX_PROFILES)]
+    shown = [code(clipped(each, _MAX_NAME_LENGTH)) for each in islice(profiles, _MAX_PROFILES)]
     more = len(profiles) - _MAX_PROFILES
-    return ", ".join([*told, *([f"{more} more"] if more > 0 else [])])
+    return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
 
 
 def _config(options: Sequence[str]) -> Sequence[str]:
-    """Return which matrix is meant: with goldens from elsewhere there is no device."""
+    """Return the option that names the matrix; accepting downloaded goldens needs no device."""
     place = options.index("--config") if "--config" in options else len(options)
     return options[place : place + 2]
 
 
-def _overview(report: GateReport) -> Iterator[Piece]:
+def _overview(report: GateReport) -> Iterator[Section]:
     if report.cells:
         yield _folded("Models", _models(report))
 
 
-def _rest(report: GateReport) -> Iterator[Piece]:
+def _rest(report: GateReport) -> Iterator[Section]:
     if summary.has_tokens(report):
         yield _folded("Controls", control_blocks(report))
     if report.notes:
@@ -199,8 +202,8 @@ def _rest(report: GateReport) -> Iterator[Piece]:
     yield _folded("Timing and provenance", [timing_block(report), *provenance_blocks(report)])
 
 
-def _folded(name: str, blocks: Iterable[Block]) -> Piece:
-    return Piece(name=f"{name[0].lower()}{name[1:]}", block=folded(name, list(blocks)))
+def _folded(name: str, blocks: Iterable[Block]) -> Section:
+    return Section(name=f"{name[0].lower()}{name[1:]}", block=folded(name, list(blocks)))
 
 
 def _models(report: GateReport) -> Iterator[Block]:
@@ -217,3 +220,62 @@ def _models(report: GateReport) -> Iterator[Block]:
     yield table(["model", "profile", "runs", "result"], rows)
     if len(models) > _MAX_MODELS:
         yield [f"and {len(models) - _MAX_MODELS} more."]
+
+
+_NONE: Final = "⛔"
+_PASSED: Final = "Everything requested was measured and matches what is recorded."
+_FIXED: Final = f"The findings reported here before are gone. {_PASSED}"
+_UNKNOWN: Final = "This is neither a pass nor drift: something could not be measured."
+_PARTIAL: Final = (
+    "**Partial**: the check was interrupted; everything it did not reach is inconclusive."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The title of a result, and the sections to show below it."""
+
+    title: str
+    lead: Block
+    """All verdicts in one line; empty when there are none."""
+    sections: Sequence[Section]
+
+
+def headline_of(evidence: Evidence | None, run: CiRun, *, was_found: bool) -> Headline:
+    """Return the headline of a result.
+
+    Args:
+        evidence: what the check left behind; None when it left nothing.
+        run: the run that made the result.
+        was_found: whether an earlier result in the same place had findings.
+    """
+    if isinstance(evidence, Finished) and state_of(evidence, run) is not CommentState.BROKEN:
+        return _of_report(evidence.report, run, was_found=was_found)
+    title = f"{_NONE} No verdict: {explain_no_verdict(evidence, run)}, at {commit_link(run)}"
+    return Headline(title=title, lead=(), sections=list(_of_none(evidence, run)))
+
+
+def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Headline:
+    outcome = decide(report)
+    match outcome:
+        case Outcome.PASSED:
+            word = "Fixed" if was_found else "Passed"
+            meaning = _FIXED if was_found else _PASSED
+            sections = passed_sections(report)
+        case Outcome.FAILED:
+            word, meaning, sections = "Failed", "", finding_sections(report, run)
+        case Outcome.INCONCLUSIVE:
+            word, meaning, sections = "Inconclusive", _UNKNOWN, finding_sections(report, run)
+        case _:
+            assert_never(outcome)
+    meaning = _PARTIAL if report.interrupted else meaning
+    first = [Section(name="what the verdict means", block=[meaning])] if meaning else []
+    title = f"{mark(outcome)} {word} at {commit_link(run)}"
+    return Headline(title=title, lead=[f"{tally(report)}."], sections=[*first, *sections])
+
+
+def _of_none(evidence: Evidence | None, run: CiRun) -> Iterator[Section]:
+    for block in no_verdict_blocks(evidence, run):
+        yield Section(name="message of the check", block=block)
+    log = run_link(run, "log of the run")
+    yield Section(name="where to look", block=[f"Earlier results no longer apply. See the {log}."])

@@ -9,8 +9,8 @@ from typing import Final
 
 from repro_gate.core.comments import CiRun, CommentState, Marker
 from repro_gate.core.report import Evidence, Finished
-from repro_gate.reports.github.fit import Frame, fill, utf16_units
-from repro_gate.reports.github.headline import headline_of
+from repro_gate.reports.github.body import headline_of
+from repro_gate.reports.github.fit import Frame, fit, utf16_units
 from repro_gate.reports.github.links import artifact_link, commit_link, run_label
 from repro_gate.reports.github.state import state_of
 from repro_gate.reports.text.escape import clipped
@@ -22,7 +22,7 @@ _MAX_VERSION_LENGTH: Final = 40
 
 
 def render_running(*, marker: Marker, run: CiRun) -> str:
-    """Return what a comment says while its next result is being made."""
+    """Return the comment to show while a check is running."""
     title = f"### ⏳ A check is running at {commit_link(run)}"
     note = "Earlier results no longer apply; the new result will appear here."
     marker = replace(marker, state=CommentState.RUNNING)
@@ -37,34 +37,34 @@ def render_comment(
     artifact_url: str | None,
     limit: int = LIMIT,
 ) -> str:
-    """Return what a comment says of a run, with the marker as its first line.
+    """Return the comment on the result of a run, with the marker as its first line.
 
     Args:
         evidence: what the check left behind; None when it left nothing.
-        marker: its state becomes the one that the comment tells, see `state_of`.
-        run: the run that is told of.
+        marker: its state becomes that of the result, see `state_of`.
+        run: the run that made the result.
         artifact_url: where the files of the report are kept, if anywhere.
         limit: in UTF-16 units, at least 2,000.
     """
     marker = replace(marker, state=state_of(evidence, run))
-    told = headline_of(evidence, run, was_found=marker.found)
+    headline = headline_of(evidence, run, was_found=marker.found)
     frame = Frame(
-        head=[[str(marker)], [f"### {told.title}"], told.lead],
-        cut=lambda left_out: omission_notice(left_out, run, artifact_url),
+        head=[[str(marker)], [f"### {headline.title}"], headline.lead],
+        notice=lambda omitted: omission_notice(omitted, run, artifact_url),
         foot=_foot(sources(evidence, run, artifact_url), marker),
     )
-    return fill(frame, told.pieces, limit=limit, size=utf16_units)
+    return fit(frame, headline.sections, limit=limit, size=utf16_units)
 
 
-def omission_notice(left_out: str, run: CiRun, artifact_url: str | None) -> Block:
-    """Return the notice of what there was no room for, and where it is."""
+def omission_notice(omitted: str, run: CiRun, artifact_url: str | None) -> Block:
+    """Return the notice of what was omitted, and where to find it."""
     full = "full report"
     full = f"{full} of the run" if artifact_url is None else artifact_link(artifact_url, run, full)
-    return [f"**Omitted** to fit GitHub's size limit: {left_out}. See the {full}."]
+    return [f"**Omitted** to fit GitHub's size limit: {omitted}. See the {full}."]
 
 
 def sources(evidence: Evidence | None, run: CiRun, artifact_url: str | None) -> Iterator[str]:
-    """Yield where all of it can be read, and what made it."""
+    """Yield links to the run and the full report, and the version that made them."""
     yield run_label(run)
     if artifact_url is not None:
         yield artifact_link(artifact_url, run, "full report")
@@ -72,5 +72,5 @@ def sources(evidence: Evidence | None, run: CiRun, artifact_url: str | None) -> 
         yield f"repro-gate {code(clipped(evidence.report.tool_version, _MAX_VERSION_LENGTH))}"
 
 
-def _foot(told: Iterator[str] | Sequence[str], marker: Marker) -> Block:
-    return [f"<sub>{' · '.join([*told, f'comment {code(marker.name)}'])}</sub>"]
+def _foot(sources: Iterator[str] | Sequence[str], marker: Marker) -> Block:
+    return [f"<sub>{' · '.join([*sources, f'comment {code(marker.name)}'])}</sub>"]

@@ -5,9 +5,9 @@ from typing import Final
 
 from repro_gate.core.comments import CiRun, CommentState
 from repro_gate.core.report import Evidence, Finished
+from repro_gate.reports.github.body import headline_of
 from repro_gate.reports.github.comment import omission_notice, sources
-from repro_gate.reports.github.fit import Frame, fill, utf8_bytes
-from repro_gate.reports.github.headline import headline_of
+from repro_gate.reports.github.fit import Frame, fit, utf8_bytes
 from repro_gate.reports.github.links import commit_link, run_label
 from repro_gate.reports.github.state import state_of
 from repro_gate.reports.markdown import render_markdown
@@ -22,12 +22,12 @@ _MAX_NOTE_LENGTH: Final = 200
 def render_job_summary(
     evidence: Evidence | None, *, run: CiRun, note: str | None, limit: int = LIMIT
 ) -> str:
-    """Return what the page of a run says of its check.
+    """Return the job summary for the result of a check.
 
     Args:
         evidence: what the check left behind; None when it left nothing.
-        run: the run that is told of; it may be another one.
-        note: what went wrong with telling it elsewhere, in foreign words.
+        run: the run that made the result; not always the one that publishes it.
+        note: what went wrong with the comment; untrusted text.
         limit: in bytes, at least 2,000.
     """
     noted = list(_notes(run, note))
@@ -35,14 +35,14 @@ def render_job_summary(
         whole = document([*noted, [render_markdown(evidence.report).removesuffix("\n")]])
         if utf8_bytes(whole) <= limit:
             return whole
-    told = headline_of(evidence, run, was_found=False)
+    headline = headline_of(evidence, run, was_found=False)
     foot = " · ".join(sources(evidence, run, None))
     frame = Frame(
-        head=[*noted, [f"# {told.title}"], told.lead],
-        cut=lambda left_out: omission_notice(left_out, run, None),
+        head=[*noted, [f"# {headline.title}"], headline.lead],
+        notice=lambda omitted: omission_notice(omitted, run, None),
         foot=[f"<sub>{foot}</sub>"],
     )
-    return fill(frame, told.pieces, limit=limit, size=utf8_bytes)
+    return fit(frame, headline.sections, limit=limit, size=utf8_bytes)
 
 
 def _notes(run: CiRun, note: str | None) -> Iterator[Block]:

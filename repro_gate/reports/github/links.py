@@ -18,11 +18,11 @@ _PATH = re.compile(r"[A-Za-z0-9._~/-]{1,300}")
 _PUBLIC_HOST: Final = "github.com"
 _SHORT: Final = 7
 _MAX_LENGTH: Final = 60
-"""Of what stands in the place of a link."""
+"""Of text that is shown instead of a link."""
 
 
 def commit_link(run: CiRun) -> str:
-    """Return the commit that was checked, linked to what it changes."""
+    """Return a link to the commit that was checked."""
     sha = run.head_sha
     if not _SHA.fullmatch(sha):
         return code(clipped(sha, _MAX_LENGTH))
@@ -32,12 +32,12 @@ def commit_link(run: CiRun) -> str:
 
 
 def run_link(run: CiRun, words: str) -> str:
-    """Return words of ours, linked to the run."""
+    """Return a link to the run."""
     return _link(words, _url(run))
 
 
 def run_label(run: CiRun) -> str:
-    """Return which attempt of which run it is, linked to it."""
+    """Return the number and the attempt of a run, linked to it."""
     attempt = "" if run.id.attempt == 1 else f", attempt {run.id.attempt}"
     if _url(run) is not None:
         return run_link(run, f"Run {run.id.run}{attempt}")
@@ -45,10 +45,10 @@ def run_label(run: CiRun) -> str:
 
 
 def artifact_link(url: str, run: CiRun, words: str) -> str:
-    """Return words of ours, linked to an artifact, as long as it is on the server of the run."""
+    """Return a link to an artifact, if it is on the server of the run."""
     server = f"{run.server_url}/"
-    is_ours = _SERVER.fullmatch(run.server_url) and url.startswith(server)
-    if is_ours and _PATH.fullmatch(url.removeprefix(server)):
+    is_on_server = _SERVER.fullmatch(run.server_url) and url.startswith(server)
+    if is_on_server and _PATH.fullmatch(url.removeprefix(server)):
         return _link(words, url)
     return f"{words} ({code(clipped(url, _MAX_LENGTH))})"
 

@@ -34,18 +34,18 @@ _SHORT_DIGEST: Final = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedChanges:
-    """What every drift of one kind has in common; empty when there is no such thing."""
+    """The changed facts that all drifts of one gate share; empty without such facts."""
 
     goldens: tuple[FactChange, ...] = ()
     baselines: tuple[FactChange, ...] = ()
 
     def of(self, recorded: str) -> tuple[FactChange, ...]:
-        """Return those since goldens, or since baselines, were recorded."""
+        """Return the changes since goldens, or since baselines, were recorded."""
         return self.goldens if recorded == "golden" else self.baselines
 
 
 def shared_changes(report: GateReport) -> SharedChanges:
-    """Return what changed, as far as it is the same for several drifts and for all of them."""
+    """Return the changed facts that all drifts of a gate share, if there are several."""
     tokens = [cell.verdict for cell in report.cells]
     hosted = [cell.verdict for part in report.logprobs for cell in part.cells]
     return SharedChanges(
@@ -55,7 +55,7 @@ def shared_changes(report: GateReport) -> SharedChanges:
 
 
 def shared_block(shared: SharedChanges) -> Iterator[Block]:
-    """Yield what all drifts have in common."""
+    """Yield a table of the changed facts that all drifts of a gate share."""
     if shared.goldens:
         yield ["Changed since the goldens were recorded (same for every token drift):"]
         yield changes_table("goldens", shared.goldens)
@@ -65,7 +65,7 @@ def shared_block(shared: SharedChanges) -> Iterator[Block]:
 
 
 def changes_table(recorded: str, changes: Sequence[FactChange]) -> Block:
-    """Return what is not as it was, the likeliest causes first, as much as a glance can hold."""
+    """Return a table of the first changed facts, and the number of the rest."""
     rows = [[code(clipped(change.name, _MAX_FACT_NAME)), *_sides(change)] for change in changes]
     kept = table(["fact", recorded, "now"], rows[:_MAX_CHANGES])
     more = len(rows) - _MAX_CHANGES
@@ -73,14 +73,13 @@ def changes_table(recorded: str, changes: Sequence[FactChange]) -> Block:
 
 
 def _shared(provenances: Iterable[tuple[FactChange, ...]]) -> tuple[FactChange, ...]:
-    told = list(provenances)
-    is_shared = len(told) > 1 and len(set(told)) == 1
-    return told[0] if is_shared else ()
+    found = list(provenances)
+    return found[0] if len(found) > 1 and len(set(found)) == 1 else ()
 
 
 def _sides(change: FactChange) -> list[str]:
     sides = (change.before, change.after)
-    # Digests that begin alike would look the same, and nothing would seem to have changed.
+    # Two digests with the same first digits would look as if nothing had changed.
     is_short = (
         all(side is not None and _DIGEST.fullmatch(side) for side in sides)
         and len({side[:_SHORT_DIGEST] for side in sides if side is not None}) > 1
@@ -99,8 +98,8 @@ _MAX_IDS_IN_LINE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One finding."""
+class FindingSection:
+    """One finding in a comment."""
 
     word: str
     subject: Escaped
@@ -112,13 +111,13 @@ class Section:
 
     @property
     def line(self) -> str:
-        """Return the finding as a line of foreign text, for where there is no room for more."""
+        """Return the finding as one line of untrusted text."""
         if not self.is_count:
             return f"{self.word}: {clipped(self.subject, _MAX_NAME_LENGTH)}"
-        told = [clipped(each, _MAX_NAME_LENGTH) for each in self.ids[:_MAX_IDS_IN_LINE]]
+        shown = [clipped(each, _MAX_NAME_LENGTH) for each in self.ids[:_MAX_IDS_IN_LINE]]
         more = len(self.ids) - _MAX_IDS_IN_LINE
         rest = [f"and {more} more"] if more > 0 else []
-        return f"{self.word}: {self.subject}: {', '.join([*told, *rest])}"
+        return f"{self.word}: {self.subject}: {', '.join([*shown, *rest])}"
 
     def open(self) -> Block:
         """Return the finding under a heading."""
@@ -127,35 +126,35 @@ class Section:
         return joined([[heading], *self.blocks])
 
     def folded(self) -> Block:
-        """Return the finding behind a line."""
+        """Return the finding folded behind one line."""
         line = f"{mark(self.outcome)} {self.word}"
         if self.is_count:
             return folded(f"{line}: {self.subject}", self.blocks)
         name = clipped(self.subject, _MAX_NAME_LENGTH)
-        # The line is HTML, in which no more than an id of a matrix can mean nothing.
+        # The line is HTML, so it takes only names that are plain in HTML.
         if _PLAIN.fullmatch(name):
             return folded(f"{line}: <code>{name}</code>", self.blocks)
         return folded(line, [[code(name)], *self.blocks])
 
 
-def token_sections(report: GateReport) -> Sequence[Section]:
-    """Return the findings of the token gate, those about what was not measured last."""
+def token_sections(report: GateReport) -> Sequence[FindingSection]:
+    """Return the findings of the token gate, inconclusive ones last."""
     return _sections(token_findings(report), report)
 
 
-def hosted_sections(report: GateReport) -> Sequence[Section]:
-    """Return the findings of all suites of log-probabilities, those not measured last."""
+def hosted_sections(report: GateReport) -> Sequence[FindingSection]:
+    """Return the findings of all suites of log-probabilities, inconclusive ones last."""
     parts = (logprob_findings(part, report) for part in report.logprobs)
     return _sections(chain.from_iterable(parts), report)
 
 
-def _sections(findings: Iterable[Finding], report: GateReport) -> Sequence[Section]:
+def _sections(findings: Iterable[Finding], report: GateReport) -> Sequence[FindingSection]:
     shared = shared_changes(report)
     return [_section(finding, shared) for finding in sorted(findings, key=is_unknown)]
 
 
-def _section(finding: Finding, shared: SharedChanges) -> Section:
-    return Section(
+def _section(finding: Finding, shared: SharedChanges) -> FindingSection:
+    return FindingSection(
         word=finding.word,
         subject=finding.subject,
         is_count=bool(finding.listed),
@@ -187,45 +186,45 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
 
 
 def _diff(explanation: Explanation) -> Iterator[str]:
-    """Yield both sides from the divergence on as text, and then token by token."""
+    """Yield both sides from the divergence on, first as text and then token by token."""
     width = max(len(explanation.expected_by), len(explanation.observed_by))
     divergence = explanation.divergence
     expected = explanation.expected_continuation if explanation.expected else None
     observed = explanation.observed_continuation if explanation.observed else None
-    yield f"--- {explanation.expected_by:<{width}}  {_said(expected, divergence.expected)}"
-    yield f"+++ {explanation.observed_by:<{width}}  {_said(observed, divergence.observed)}"
+    yield f"--- {explanation.expected_by:<{width}}  {_side(expected, divergence.expected)}"
+    yield f"+++ {explanation.observed_by:<{width}}  {_side(observed, divergence.observed)}"
     margin = format_margin(explanation)
-    told = "" if margin is None else f", margin {margin}"
-    yield f"@@ {format_place(divergence)}{told} @@"
+    noted = "" if margin is None else f", margin {margin}"
+    yield f"@@ {format_place(divergence)}{noted} @@"
     yield from token_diff(explanation)
 
 
-def _said(continuation: str | None, token: Token | None) -> str:
-    """Return what a side says from the divergence on; None when no more than its token is known."""
+def _side(continuation: str | None, token: Token | None) -> str:
+    """Return one side of a divergence as text; without a continuation only its token is known."""
     if continuation is not None:
         return f'"{continuation}"'
     return "(end of sequence)" if token is None else "(only the differing token was kept)"
 
 
 def _ids(ids: Sequence[str]) -> Block:
-    told = [f"- {code(clipped(each, _MAX_NAME_LENGTH))}" for each in ids[:_MAX_IDS]]
+    shown = [f"- {code(clipped(each, _MAX_NAME_LENGTH))}" for each in ids[:_MAX_IDS]]
     more = len(ids) - _MAX_IDS
-    return [*told, f"- and {more} more"] if more > 0 else told
+    return [*shown, f"- and {more} more"] if more > 0 else shown
 
 
 def _figures(lines: Sequence[Line]) -> Block:
     if not lines:
         return ()
     width = max(len(label) for label, _ in lines)
-    told = [f"{label:<{width}}  {text}" for label, text in lines[:_MAX_LINES]]
+    shown = [f"{label:<{width}}  {text}" for label, text in lines[:_MAX_LINES]]
     more = len(lines) - _MAX_LINES
-    told += [f"and {more} more lines"] if more > 0 else []
-    return fence((clipped(line, _MAX_LINE_LENGTH) for line in told), "text")
+    shown += [f"and {more} more lines"] if more > 0 else []
+    return fence((clipped(line, _MAX_LINE_LENGTH) for line in shown), "text")
 
 
 def _commands(finding: Finding) -> Block:
     commands = (
-        ("# measure it again", finding.repeat),
+        ("# measure again", finding.repeat),
         (f"# {command_label(finding.word)}", finding.command),
     )
     lines = [line for note, text in commands if text is not None for line in (note, text)]

@@ -24,20 +24,20 @@ _WORDS: Final = (
 
 
 def tally(report: GateReport) -> str:
-    """Return how many cells have each verdict, what is wrong first and bold, in our own words."""
-    given = Counter(report.counts)
+    """Return how many cells have each verdict, failures first and bold."""
+    counts = Counter(report.counts)
     for part in report.logprobs:
-        given.update(part.counts)
-    counted = {word: _counted(given[word], word) for word in _WORDS if given[word]}
+        counts.update(part.counts)
+    counted = {word: _counted(counts[word], word) for word in _WORDS if counts[word]}
     found = [words for word, words in counted.items() if word not in _PASSING]
     passing = [words for word, words in counted.items() if word in _PASSING]
     wrong = ", ".join([*found, *_beyond_cells(report)])
-    told = [*([f"**{wrong}**"] if wrong else []), *([", ".join(passing)] if passing else [])]
-    return "; ".join(told) or "nothing was checked"
+    parts = [*([f"**{wrong}**"] if wrong else []), *([", ".join(passing)] if passing else [])]
+    return "; ".join(parts) or "nothing was checked"
 
 
 def _beyond_cells(report: GateReport) -> Iterator[str]:
-    """Yield what is wrong and no verdict on a single cell."""
+    """Yield the failures that are not verdicts on a cell."""
     parts = report.logprobs
     moved = sum(part.suite_test.verdict is SuiteVerdict.DRIFT for part in parts)
     weights = sum(found.failed for part in parts for found in part.weights)
@@ -59,12 +59,12 @@ def _beyond_cells(report: GateReport) -> Iterator[str]:
 
 
 def _counted(count: int, word: str) -> str:
-    # The one verdict that is a verb.
+    # "agrees" is the only verdict that is a verb.
     return f"{count} agree" if word == Agrees.word and count != 1 else f"{count} {word}"
 
 
 def state_of(evidence: Evidence | None, run: CiRun) -> CommentState:
-    """Return what a run came to; None is a check that left nothing behind."""
+    """Return the state of a comment for a result; None when the check left no result."""
     match evidence:
         case None | Unfinished():
             return CommentState.BROKEN
@@ -76,9 +76,9 @@ def state_of(evidence: Evidence | None, run: CiRun) -> CommentState:
 
 
 def is_contradicted(report: GateReport, run: CiRun) -> bool:
-    """Tell whether a report of another run speaks of a pass that the CI system does not know of.
+    """Tell whether another run's report claims a pass that its conclusion does not confirm.
 
-    Whoever opened a pull request from a fork decides what its run leaves behind.
+    The author of a pull request from a fork controls the artifacts of its run.
     """
     is_denied = run.is_of_another and run.conclusion != "success"
     return is_denied and decide(report) is Outcome.PASSED
@@ -92,7 +92,7 @@ def _state_of_report(report: GateReport) -> CommentState:
         case Outcome.FAILED:
             return CommentState.FAILED
         case Outcome.INCONCLUSIVE:
-            # To be interrupted says nothing of what could be measured.
+            # An interruption does not show that something could not be measured.
             return CommentState.BROKEN if report.interrupted else CommentState.INCONCLUSIVE
         case _:
             assert_never(outcome)
@@ -114,7 +114,7 @@ _REASONS: Final = {
 
 
 def explain_no_verdict(evidence: Evidence | None, run: CiRun) -> str:
-    """Return why there is no verdict, in our own words."""
+    """Return why there is no verdict."""
     match evidence:
         case None if _is_lost(run):
             return "the result of the check could not be read"
@@ -132,7 +132,7 @@ def explain_no_verdict(evidence: Evidence | None, run: CiRun) -> str:
 
 
 def no_verdict_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
-    """Yield what happened, and what to do."""
+    """Yield what happened instead of a verdict, and what to do about it."""
     match evidence:
         case None:
             yield from _nothing(run)
@@ -148,7 +148,7 @@ def no_verdict_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
 
 
 def _is_lost(run: CiRun) -> bool:
-    """Tell whether there has to be a result somewhere, for no run succeeds without one."""
+    """Tell whether a result exists but was not found: no run succeeds without one."""
     return run.is_of_another and run.conclusion == "success"
 
 
@@ -166,8 +166,8 @@ def _nothing(run: CiRun) -> Iterator[Block]:
 
 
 def _conclusion(run: CiRun) -> str:
-    said = "none" if run.conclusion is None else code(clipped(run.conclusion, 40))
-    return f"Conclusion of the run: {said}."
+    conclusion = "none" if run.conclusion is None else code(clipped(run.conclusion, 40))
+    return f"Conclusion of the run: {conclusion}."
 
 
 def _unfinished(evidence: Unfinished) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""Escaping of untrusted text: names, messages and facts that an engine or a file chose."""
+"""Escape untrusted text: names, messages and facts chosen by an engine, a server or a file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NewType, TypeAlias
@@ -12,13 +12,13 @@ Escaped = NewType("Escaped", str)
 Line: TypeAlias = tuple[str, Escaped]
 """A label and its text."""
 
-Spell: TypeAlias = Callable[[str], str]
-"""Makes untrusted text safe for one kind of report."""
+Escape: TypeAlias = Callable[[str], str]
+"""Escapes untrusted text for one format."""
 
 MAX_MESSAGE_LENGTH: Final = 1000
-"""A longer one is an engine out of control, and would push the verdicts out of sight."""
+"""A longer message would push the verdicts out of sight."""
 _MAX_LISTED: Final = 5
-"""Ids, tokens or changed facts in one block; the files have all of them."""
+"""Ids, tokens or changed facts in one block; report.json has all of them."""
 
 
 def one_line(text: str) -> Escaped:
@@ -33,7 +33,7 @@ def one_line(text: str) -> Escaped:
 
 def log_line(text: str) -> Escaped:
     """Return the text as a line of a log that no CI system takes for a command."""
-    # A GitHub runner obeys `##[command]` wherever it stands in a line.
+    # A GitHub runner executes `##[command]` anywhere in a line.
     return Escaped(one_line(text).replace("##[", r"#\x23["))
 
 
@@ -45,12 +45,12 @@ def message(text: str) -> Escaped:
     return one_line(f"{text[:MAX_MESSAGE_LENGTH]}... and {more} more characters")
 
 
-def clipped(text: str, longest: int) -> Escaped:
+def clipped(text: str, max_length: int) -> Escaped:
     """Return one line of at most so many characters, with an ellipsis where it is cut."""
-    line = one_line(text[: longest + 1])
-    if len(line) <= longest:
+    line = one_line(text[: max_length + 1])
+    if len(line) <= max_length:
         return line
-    return Escaped(f"{line[: longest - 1]}\N{HORIZONTAL ELLIPSIS}")
+    return Escaped(f"{line[: max_length - 1]}\N{HORIZONTAL ELLIPSIS}")
 
 
 def escape_lines(lines: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
@@ -58,26 +58,26 @@ def escape_lines(lines: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
     return tuple((label, one_line(text)) for label, text in lines)
 
 
-def given(label: str, text: Escaped | None) -> Iterator[Line]:
+def optional(label: str, text: Escaped | None) -> Iterator[Line]:
     """Yield a line unless there is no text for it."""
     if text is not None:
         yield label, text
 
 
-def cut(label: str, texts: Sequence[Escaped]) -> Iterator[Line]:
-    """Yield a line for each of the first texts, and one that counts the rest."""
+def limited(label: str, texts: Sequence[Escaped]) -> Iterator[Line]:
+    """Yield a line for each of the first texts, and one with the number of the rest."""
     for text in texts[:_MAX_LISTED]:
         yield label, text
     if len(texts) > _MAX_LISTED:
         yield label, one_line(f"and {len(texts) - _MAX_LISTED} more")
 
 
-def facts(untrusted: Mapping[str, str]) -> dict[str, str]:
+def escape_facts(untrusted: Mapping[str, str]) -> dict[str, str]:
     """Return provenance in the order of its names, with both sides escaped."""
     return {one_line(name): one_line(untrusted[name]) for name in sorted(untrusted)}
 
 
-def change(changed: FactChange) -> FactChange:
+def escape_change(changed: FactChange) -> FactChange:
     """Escape all texts of a changed fact."""
     return FactChange(
         name=one_line(changed.name),
@@ -86,7 +86,7 @@ def change(changed: FactChange) -> FactChange:
     )
 
 
-def change_line(changed: FactChange) -> Escaped:
+def format_change(changed: FactChange) -> Escaped:
     """Return a changed fact as a line of text."""
     return one_line(f"{changed.name}: {_fact(changed.before)} -> {_fact(changed.after)}")
 

@@ -13,7 +13,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def nats(value: float) -> str:
-    """Return a log-probability, or a difference of two; the unit is left to the sentence."""
+    """Return a number of nats without its unit."""
     if not math.isfinite(value):
         return _UNKNOWN
     if value and not _MIN_FIXED <= abs(value) < _MAX_FIXED:
@@ -27,22 +27,22 @@ def shifted(value: float) -> str:
 
 
 def chance(p_value: float) -> str:
-    """Return a p-value; one that was corrected by multiplication is still at most 1."""
+    """Return a p-value; a correction may have made it larger than 1."""
     return f"{min(1.0, p_value):.2g}" if math.isfinite(p_value) else _UNKNOWN
 
 
 def percent(share: float) -> str:
-    """Return a share of a whole."""
+    """Return a share as a percentage."""
     return f"{100 * share:.3g} %" if math.isfinite(share) else _UNKNOWN
 
 
 def amount(value: float) -> str:
-    """Return a quantity that can have any order of magnitude, such as a weight."""
+    """Return a number of any magnitude, such as a weight."""
     if math.isfinite(value):
         return f"{value:.4g}"
     return "too large for a number" if value > 0 else _UNKNOWN
 
 
 def usd(value: float) -> str:
-    """Return a price with two digits that mean something, however small it is."""
+    """Return a price with two significant digits if it is small."""
     return f"{value:.2f} USD" if value >= 1 else f"{value:.2g} USD"

@@ -12,7 +12,7 @@ from repro_gate.core.outcome import Outcome
 from repro_gate.reports.text.escape import one_line
 
 Block: TypeAlias = Sequence[str]
-"""Lines of Markdown that belong together."""
+"""Lines of Markdown; an empty line separates two blocks."""
 
 _BACKTICKS = re.compile(r"`+")
 _LONG_RUN = re.compile(r"`{9,}")
@@ -21,20 +21,20 @@ _MIN_FENCE = 3
 
 
 def code(text: str) -> str:
-    """Return foreign text as a code span that holds all of it."""
+    """Return text as a code span that it cannot close."""
     line = _inert(text)
     if not line:
         return "(empty)"
-    ticks = "`" * (_longest_run(line) + 1)
-    # A backtick at an end would join the delimiter, and a space at both ends is taken off one.
+    ticks = "`" * (_max_run(line) + 1)
+    # A backtick at an end would join the delimiter; a renderer strips one space at both ends.
     pad = " " if line.strip() and (line[0] in "` " or line[-1] in "` ") else ""
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 
 def fence(lines: Iterable[str], info: str) -> list[str]:
-    """Return lines of foreign text as a fenced block that holds all of them."""
+    """Return lines of text as a fenced block that they cannot close."""
     inner = [_inert(line) for line in lines]
-    ticks = "`" * max(_MIN_FENCE, 1 + max(map(_longest_run, inner), default=0))
+    ticks = "`" * max(_MIN_FENCE, 1 + max(map(_max_run, inner), default=0))
     return [f"{ticks}{info}", *inner, ticks]
 
 
@@ -44,8 +44,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def details(summary: str, body: Iterable[str]) -> list[str]:
-    """Return a collapsed block under a summary in our own words."""
-    # Without the empty lines the body would be HTML, where a code span protects nothing.
+    """Return a collapsed block; the summary is HTML and must not hold untrusted text."""
+    # Without the empty lines the body would be HTML, in which a code span escapes nothing.
     return ["<details>", f"<summary>{summary}</summary>", "", *body, "", "</details>"]
 
 
@@ -55,7 +55,7 @@ def document(blocks: Iterable[Sequence[str]]) -> str:
 
 
 def mark(outcome: Outcome) -> str:
-    """Return how an outcome looks."""
+    """Return the symbol of an outcome."""
     match outcome:
         case Outcome.PASSED:
             return "✅"
@@ -72,28 +72,28 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escaped_bar(bar: re.Match[str]) -> str:
-    # A table is cut at every bar, in a code span too. Behind a backslash of the text one more
-    # would escape the bar for some renderers and the backslash for others.
+    # A bar ends a cell, even in a code span. After a backslash in the text, a second one would
+    # escape the bar for some renderers and the backslash for others.
     return rf"{bar[1]}\x7c" if bar[1] else r"\|"
 
 
 def _inert(text: str) -> str:
-    # GitHub's parser opens no code span with more than 80 backticks, and closes every longer
-    # fence at 255 of them, so the delimiter that holds a text must not grow with it for ever.
+    # GitHub's parser opens no code span with more than 80 backticks, and closes any longer fence
+    # at 255 of them, so the length of a delimiter has to be bounded.
     line = _LONG_RUN.sub(lambda run: r"\x60" * len(run[0]), one_line(text))
-    # Someone may look for a marker, which is a comment, in the source and not in the rendering.
+    # Markers are HTML comments and are searched in the source.
     return line.replace("<!--", r"\x3c!--")
 
 
-def _longest_run(text: str) -> int:
+def _max_run(text: str) -> int:
     return max(map(len, _BACKTICKS.findall(text)), default=0)
 
 
 def joined(blocks: Sequence[Block]) -> Block:
-    """Return several blocks as one that is kept or cut as a whole."""
+    """Return several blocks as one."""
     return document(blocks).removesuffix("\n").split("\n")
 
 
 def folded(summary: str, blocks: Sequence[Block]) -> Block:
-    """Return blocks behind a line of our own words, which may be HTML."""
+    """Return blocks collapsed behind a summary, see `details`."""
     return details(summary, joined(blocks))

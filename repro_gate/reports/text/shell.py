@@ -10,18 +10,18 @@ from repro_gate.reports.text.escape import one_line
 
 _OPTION = re.compile(r"--[a-z-]+")
 _PLAIN = re.compile(r"[A-Za-z0-9./_][A-Za-z0-9./_:=,+-]*")
-"""Nothing in it means anything to a shell, and it does not look like an option."""
+"""Neither special to a shell nor like an option."""
 
 
 def command(name: str, options: Sequence[str]) -> str:
-    """Return a command of ours with the options that a report says are to be repeated."""
-    # An option's name is ours, its value is not, and may look like one.
+    """Return a command with the options that a report repeats."""
+    # The name of an option is trusted. Its value is not, and may look like an option.
     words = [word if _OPTION.fullmatch(word) else quoted(word) for word in options]
     return " ".join([name, *words])
 
 
 def only(ids: Sequence[str], others: Sequence[str], *flags: str) -> str:
-    """Return the options that select these cells, and none of the others.
+    """Return the options that select these cells and none of the others.
 
     Args:
         ids: at least one.
@@ -43,8 +43,8 @@ def pattern_of(ids: Sequence[str], others: Sequence[str]) -> str | None:
 
 
 def _selects_others(start: str, ids: Sequence[str], others: Sequence[str]) -> bool:
-    # What begins alike stands together, and no more of it than the ids is looked at: a report
-    # may have as many findings as cells, and one scan of all cells for each would never end.
+    # Sorted ids with the same start are neighbours. A report may have as many findings as cells,
+    # and scanning all cells for each of them would take quadratic time.
     own = set(ids)
     for place in range(bisect_left(others, start), len(others)):
         if not others[place].startswith(start):
@@ -55,6 +55,6 @@ def _selects_others(start: str, ids: Sequence[str], others: Sequence[str]) -> bo
 
 
 def quoted(text: str) -> str:
-    """Return one word of a shell command, whatever the text holds."""
+    """Return any text as one word of a shell command."""
     word = one_line(text)
     return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"

@@ -46,7 +46,8 @@ def test_tokens_and_log_probabilities_in_one_line(
 
     assert summary.render_summary(report) == (
         "failed: 1 match; hosted: 2 agree, 2 drift, 1 outlier, 1 invalid, 2 unrecorded, "
-        "1 inconclusive, 1 orphaned, drift of the whole, 1 of 2 controls did not differ, "
+        "1 inconclusive, 1 orphaned, drift of the suite as a whole, "
+        "1 of 2 controls did not differ, "
         "1 of 4 sets of weights cannot be used, 1 of 4 sets of weights undetermined; "
         "wall 12.500 s, engine 10.000 s"
     )
@@ -77,7 +78,7 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Callable[..., CellRe
 
     assert summary.explain_outcome(report) == (
         "1 cell measured, and all match; "
-        "hosted: 2 cells measured, and all agree, 1 with a change too small to count"
+        "hosted: 2 cells measured, and all agree, 1 with a change within the tolerance"
     )
 
 
@@ -91,8 +92,8 @@ def test_outcome_of_a_pass_without_tokens(logprob_suite_report: Build) -> None:
 def test_outcome_of_everything_wrong(rich_logprob_report: GateReport) -> None:
     """Every reason against a pass is given."""
     assert summary.explain_outcome(rich_logprob_report) == (
-        "hosted: 6 of 9 cells with a finding, 1 baseline without a cell, "
-        "1 of 9 cells not measured, drift of the whole, 1 of 2 controls did not differ, "
+        "hosted: 6 of 9 cells with a finding, 1 orphaned baseline, "
+        "1 of 9 cells not measured, drift of the suite as a whole, 1 of 2 controls did not differ, "
         "1 of 4 sets of weights cannot be used, 1 of 4 sets of weights undetermined"
     )
 

@@ -83,7 +83,7 @@ def test_evidence_of_agreement() -> None:
         ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
         ("shift", "0.0000 nats in the median cell, where 0.1000 would matter"),
         ("mean shift", "+0.0021 nats, within 0.0312 of 0 with 95 % confidence (TOST)"),
-        ("sameness", "two one-sided tests place the shift within the floor, at 5 %"),
+        ("equivalence", "two one-sided tests place the shift within the floor, at 5 %"),
         ("second look", "not needed"),
     )
 
@@ -96,13 +96,13 @@ def test_evidence_of_agreement() -> None:
             Sameness.NOT_SHOWN,
             "no difference was found; equivalence was not shown",
         ),
-        (SuiteVerdict.CHANGED, Sameness.NOT_SHOWN, "equivalence was not shown"),
+        (SuiteVerdict.CHANGED, Sameness.NOT_SHOWN, "not shown"),
         (
             SuiteVerdict.CHANGED,
             Sameness.EQUIVALENT,
             "two one-sided tests place the shift within the floor, at 5 %",
         ),
-        (SuiteVerdict.DRIFT, Sameness.NOT_SHOWN, "equivalence was not shown"),
+        (SuiteVerdict.DRIFT, Sameness.NOT_SHOWN, "not shown"),
         (SuiteVerdict.DRIFT, Sameness.EQUIVALENT, None),
     ],
 )
@@ -111,7 +111,7 @@ def test_sameness_of_the_whole(verdict: SuiteVerdict, sameness: Sameness, said: 
     test = suite_test_of(verdict, sameness=sameness, second_look=True)
     lines = dict(logprob_wording.suite_test_lines(test, TOLERANCE))
 
-    assert lines.get("sameness") == said
+    assert lines.get("equivalence") == said
     assert lines["second look"] == "taken, of every cell"
 
 
@@ -146,6 +146,6 @@ def test_promise_is_shared() -> None:
 
     assert logprob_wording.format_false_alarms(Tolerance(false_alarm_rate=0.05)) == (
         "at most 5 % for the suite as a whole "
-        f"({cells} cells, {whole} whole, {outliers} outliers, {controls} A/A controls); "
+        f"({cells} cells, {whole} suite test, {outliers} outliers, {controls} A/A controls); "
         "valid for noise between draws, not for noise that is constant within a session"
     )

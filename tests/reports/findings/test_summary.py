@@ -51,7 +51,7 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Found) -> None:
 def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
     """Every reason against a pass is given."""
     assert summary.explain_outcome(rich_report) == (
-        "6 of 9 cells with a finding; 2 goldens without a cell; "
+        "6 of 9 cells with a finding; 2 orphaned goldens; "
         "1 of 2 controls did not differ; 2 of 9 cells not measured"
     )
 

@@ -66,7 +66,7 @@ def test_evidence_of_a_control() -> None:
         ("ESS", "215 (21.5 %)"),
         ("largest", "4.3 % of the sum of all weights"),
         ("mean weight", "1.282 (p = 1)"),
-        ("k-hat", "0.49 (bar 0.6667)"),
+        ("k-hat", "0.49 (limit 0.6667)"),
     )
 
 

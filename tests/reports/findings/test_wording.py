@@ -33,7 +33,7 @@ from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
-from repro_gate.reports.text.escape import change_line, message, one_line
+from repro_gate.reports.text.escape import format_change, message, one_line
 from tests.fakes.evidence import render_json
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 
@@ -127,7 +127,7 @@ def test_change_says_what_is_not_known() -> None:
     """A fact that one side does not have is no empty fact."""
     changed = FactChange(name="device.driver", before=None, after="560.10")
 
-    assert change_line(changed) == "device.driver: (not reported) -> 560.10"
+    assert format_change(changed) == "device.driver: (not reported) -> 560.10"
 
 
 SAME = "identical to the golden up to the shorter length, despite the new definition"

@@ -1,4 +1,4 @@
-"""Whole pieces fill what room there is, and what is missing is told."""
+"""Whole sections fill what room there is, and what is missing is told."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,44 +11,44 @@ from repro_gate.core.comments import RunId
 from repro_gate.core.report import Finished
 from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.comment import render_comment
-from repro_gate.reports.github.fit import Frame, Piece, fill, utf8_bytes, utf16_units
+from repro_gate.reports.github.fit import Frame, Section, fit, utf8_bytes, utf16_units
 from tests.fakes.logprob_reports import rich_logprobs_of
 from tests.reports.conftest import cell_of, cell_report_of, gate_report_of, rich_report_of
 from tests.reports.github.samples import MARKER, RUN
 
-FRAME = Frame(head=[["head"]], cut=lambda words: [f"cut: {words}"], foot=["foot"])
+FRAME = Frame(head=[["head"]], notice=lambda words: [f"cut: {words}"], foot=["foot"])
 
 
-def pieces_of(*sizes: int) -> Sequence[Piece]:
+def pieces_of(*sizes: int) -> Sequence[Section]:
     """Return findings of so many characters."""
-    return [Piece(block=["x" * size]) for size in sizes]
+    return [Section(block=["x" * size]) for size in sizes]
 
 
 def test_everything_is_shown_where_there_is_room() -> None:
     """Nothing is said of a cut that was not made."""
-    assert fill(FRAME, pieces_of(1, 2), limit=2_000, size=len) == "head\n\nx\n\nxx\n\nfoot\n"
+    assert fit(FRAME, pieces_of(1, 2), limit=2_000, size=len) == "head\n\nx\n\nxx\n\nfoot\n"
 
 
 def test_what_is_too_large_leaves_room_for_what_is_not() -> None:
     """One finding out of all proportion does not hide the others."""
-    told = fill(FRAME, pieces_of(3, 3_000, 2), limit=2_000, size=len)
+    told = fit(FRAME, pieces_of(3, 3_000, 2), limit=2_000, size=len)
 
     assert told == "head\n\nxxx\n\nxx\n\ncut: 1 of 3 findings\n\nfoot\n"
 
 
 def test_what_is_no_finding_is_named() -> None:
-    """Several pieces of one name are named once, and findings are counted first."""
+    """Several sections of one name are named once, and findings are counted first."""
     long = "x" * 3_000
-    tables = [Piece(name="models", block=[long])] * 2
-    told = fill(FRAME, [*tables, Piece(block=[long])], limit=2_000, size=len)
+    tables = [Section(name="models", block=[long])] * 2
+    told = fit(FRAME, [*tables, Section(block=[long])], limit=2_000, size=len)
 
     assert told == "head\n\ncut: 1 of 1 finding, models\n\nfoot\n"
 
 
 def test_a_cut_without_findings_does_not_count_them() -> None:
     """All findings are there."""
-    told = fill(
-        FRAME, [*pieces_of(1), Piece(name="models", block=["x" * 3_000])], limit=2_000, size=len
+    told = fit(
+        FRAME, [*pieces_of(1), Section(name="models", block=["x" * 3_000])], limit=2_000, size=len
     )
 
     assert told == "head\n\nx\n\ncut: models\n\nfoot\n"
@@ -56,8 +56,8 @@ def test_a_cut_without_findings_does_not_count_them() -> None:
 
 @given(sizes=st.lists(st.integers(1, 900), max_size=9), limit=st.integers(2_000, 4_000))
 def test_room_is_kept_and_used(sizes: list[int], limit: int) -> None:
-    """The limit holds, and no piece that is missing would have fitted."""
-    told = fill(FRAME, pieces_of(*sizes), limit=limit, size=len)
+    """The limit holds, and no section that is missing would have fitted."""
+    told = fit(FRAME, pieces_of(*sizes), limit=limit, size=len)
     missing = len(sizes) - told.count("x\n")
 
     assert len(told) <= limit
@@ -68,7 +68,7 @@ def test_room_is_kept_and_used(sizes: list[int], limit: int) -> None:
 def test_too_little_room_is_refused() -> None:
     """A limit that cannot be kept is a mistake of ours."""
     with pytest.raises(ValueError, match="the limit must be at least 2000, got 1999"):
-        fill(FRAME, (), limit=1_999, size=len)
+        fit(FRAME, (), limit=1_999, size=len)
 
 
 def test_sizes_are_those_of_github() -> None:

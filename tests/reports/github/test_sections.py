@@ -45,8 +45,8 @@ FORK = replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failu
 
 
 def told(report: GateReport, run: CiRun = RUN) -> str:
-    """Return all pieces of a report."""
-    return "\n".join("\n".join(piece.block) for piece in finding_sections(report, run))
+    """Return all sections of a report."""
+    return "\n".join("\n".join(section.block) for section in finding_sections(report, run))
 
 
 def drifts_of(*changes: tuple[FactChange, ...]) -> GateReport:
@@ -114,10 +114,10 @@ def test_many_changes_are_cut() -> None:
 def test_two_of_each_gate_are_open() -> None:
     """Neither gate pushes the other out of sight."""
     report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),))
-    pieces = [piece.block[0] for piece in finding_sections(report, RUN) if not piece.name]
+    firsts = [section.block[0] for section in finding_sections(report, RUN) if not section.name]
 
-    assert [line.startswith("#### ") for line in pieces] == [True] * 4 + [False] * (len(pieces) - 4)
-    assert len(pieces) == len(token_sections(report)) + len(hosted_sections(report))
+    assert [line.startswith("#### ") for line in firsts] == [True] * 4 + [False] * (len(firsts) - 4)
+    assert len(firsts) == len(token_sections(report)) + len(hosted_sections(report))
 
 
 def test_a_name_that_html_could_misread_is_code() -> None:
@@ -369,9 +369,9 @@ def test_a_golden_without_a_cell_is_removed() -> None:
 def test_a_pass_tells_its_notes() -> None:
     """A change too small to count is worth a sentence."""
     part = logprob_report_of(rich_logprobs_of().cells[1])
-    pieces = [piece.block[0] for piece in passed_sections(gate_report_of(logprobs=(part,)))]
+    sections = [section.block[0] for section in passed_sections(gate_report_of(logprobs=(part,)))]
 
-    assert pieces[1:] == [
+    assert sections[1:] == [
         f"**Note**: {BELOW_FLOOR} (0.1000 nats).",
         "**Note**: outliers were redrawn; above 5 % of all draws they are a finding.",
     ]
