@@ -125,6 +125,13 @@ class Workspace:
         orphans = {orphan["id"]: "orphaned" for orphan in self.report()["orphans"]}
         return {each["id"]: each["verdict"] for each in cells} | orphans
 
+    def runs(self) -> dict[str, int]:
+        """Return how often the last check ran each cell."""
+        ids = [each["id"] for each in self.document()["cells"] if each["gate"] == "tokens"]
+        return {
+            cell_id: cell["runs"] for cell_id, cell in zip(ids, self.report()["cells"], strict=True)
+        }
+
     def cell(self, cell_id: str) -> Any:
         """Return what the last check reported of one cell."""
         ids = [each["id"] for each in self.document()["cells"] if each["gate"] == "tokens"]

@@ -96,7 +96,7 @@ def test_suites_add_up(recorded: Workspace) -> None:
 
     ran = recorded.run("check", "--suite", "quick", "--suite", "slow")
 
-    assert (ran.code, {cell["id"]: cell["runs"] for cell in recorded.report()["cells"]}) == (
+    assert (ran.code, recorded.runs()) == (
         0,
         {"tiny--haiku--seed1": 2, "tiny--haiku--seed2": 3, "tiny--fox--seed2": 3},
     )

@@ -64,7 +64,7 @@ def test_a_change_below_the_floor_is_a_note(hosted: HostedWorkspace, api: Api) -
 
     assert (ran.code, set(hosted.logprob_verdicts().values())) == (0, {"agrees"})
     assert "base--train  -0.0100 nats" in ran.out
-    assert hosted.suite()["matrix"]["verdict"] == "changed"
+    assert hosted.suite()["suite_test"]["verdict"] == "changed"
 
 
 def test_a_noisy_service_that_has_not_changed_passes(unrecorded: HostedWorkspace) -> None:

@@ -174,7 +174,7 @@ def test_no_shard_chooses_where_a_merge_writes(
     ran = measured.merge(download, to=tmp_path / "merged")
 
     assert (ran.code, ran.out) == (3, "")
-    assert "/1/shard.json: shard.engines[0].profile: expected a name, found " in ran.err
+    assert "/1/shard.json: shard.engines[0]: expected a consistent engine report, found " in ran.err
     assert (contents_of(tmp_path), list((tmp_path / "elsewhere").iterdir())) == (before, [])
 
 
