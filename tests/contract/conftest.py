@@ -1,4 +1,4 @@
-"""Fixtures that ask the server: with the provider's own SDK, and with bare HTTP."""
+"""Fixtures that call the server: with the provider's own SDK, and with plain HTTP."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -18,7 +18,7 @@ Post: TypeAlias = Callable[..., httpx.Response]
 
 @pytest.fixture
 def sdk_of() -> Iterator[SdkMaker]:
-    """Return a function that points the SDK at a server; it checks every answer strictly."""
+    """Return a function that connects the SDK to a server, with strict validation of answers."""
     with ExitStack() as opened:
 
         def make(api: Api) -> Fireworks:
@@ -38,7 +38,7 @@ def sdk_of() -> Iterator[SdkMaker]:
 
 @pytest.fixture
 def post() -> Iterator[Post]:
-    """Return a function that asks for a completion, by default for scores of three tokens."""
+    """Return a function that requests a completion, by default scores of three tokens."""
     with httpx.Client(trust_env=False) as http:
 
         def ask(api: Api, *, headers: dict[str, str] | None = None, **changes: Any) -> Any:
@@ -55,7 +55,7 @@ def post() -> Iterator[Post]:
 
 @pytest.fixture(scope="session")
 def qwen2() -> Iterator[TinyWeights]:
-    """Give the weights of a tiny model, which all tests share."""
+    """Give the weights of a tiny model, shared by all tests."""
     with tiny_weights("tiny-qwen2") as weights:
         yield weights
 

@@ -1,4 +1,4 @@
-"""Scripted effects strike when their rules say so, and do what they say."""
+"""Scripted effects occur when their rules match, and do what they are for."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ EXACT, _ = HashedWeights().score(PROMPT, first=1, temperature=None)
 
 
 def _struck(post: "Post", effect: Effect, **changes: Any) -> Any:
-    """Return the one choice of an answer that an effect has struck."""
+    """Return the only choice of an answer with an effect."""
     with serving(rules=[on(1, effect)]) as api:
         return post(api, **changes).raise_for_status().json()["choices"][0]
 
@@ -53,10 +53,10 @@ def _struck(post: "Post", effect: Effect, **changes: Any) -> Any:
         (on(2, Fail(status=500), text="odd"), [3]),
     ],
 )
-def test_a_rule_strikes_at_the_requests_that_it_counts(
+def test_a_rule_matches_the_requests_that_it_counts(
     post: "Post", rule: Rule, struck: list[int]
 ) -> None:
-    """From the first to the last, every so many, about a model or a text."""
+    """From the first to the last, every n-th, for one model or text."""
     with serving(rules=[rule]) as api:
         found = [
             number
@@ -68,15 +68,15 @@ def test_a_rule_strikes_at_the_requests_that_it_counts(
 
 
 def test_a_text_is_found_in_a_prompt_of_ids(post: "Post") -> None:
-    """Whoever sends ids is struck too."""
+    """A prompt of ids is matched too."""
     with serving(rules=[on(1, Fail(status=500), text="plane")]) as api:
         statuses = [post(api, prompt=list(b"a plane")).status_code, post(api).status_code]
 
     assert statuses == [500, 200]
 
 
-def test_new_rules_take_the_place_of_the_old_ones(post: "Post") -> None:
-    """A test may change its mind while the server runs; counting begins again."""
+def test_new_rules_replace_the_old_ones(post: "Post") -> None:
+    """A test may change them while the server runs; counting restarts."""
     with serving(rules=[on(2, Fail(status=500))]) as api:
         statuses = [post(api).status_code]
         api.follow(on(2, Fail(status=503)))
@@ -85,8 +85,8 @@ def test_new_rules_take_the_place_of_the_old_ones(post: "Post") -> None:
     assert statuses == [200, 200, 503]
 
 
-def test_an_outlier_is_on_one_token(post: "Post") -> None:
-    """The others stay as they are to the last bit."""
+def test_an_outlier_changes_one_token(post: "Post") -> None:
+    """The other log-probabilities are identical."""
     with serving(rules=[on(2, Shift(nats=-114.0, token=1))]) as api:
         draws = [logprobs_of(post(api)) for _ in range(3)]
 
@@ -94,8 +94,8 @@ def test_an_outlier_is_on_one_token(post: "Post") -> None:
     assert draws == [clean, [EXACT[0], EXACT[1] - 114.0, EXACT[2]], clean]
 
 
-def test_a_shift_is_on_all_tokens(post: "Post") -> None:
-    """In equal parts, whose sum it is."""
+def test_a_shift_is_spread_over_all_tokens(post: "Post") -> None:
+    """In equal parts that add up to it."""
     with serving(rules=[on(1, Shift(nats=-3.0))]) as api:
         shifted = logprobs_of(post(api))
 
@@ -123,13 +123,13 @@ def test_the_noise_of_a_model_is_swapped(post: "Post") -> None:
 
 
 def test_another_model_answers(post: "Post") -> None:
-    """It says so itself."""
+    """The answer has its name."""
     with serving(rules=[on(1, AnswerAs(model="another"))]) as api:
         assert post(api).json()["model"] == "another"
 
 
 def test_other_ids_are_echoed(post: "Post") -> None:
-    """In both shapes."""
+    """In both formats."""
     misread = Misread(token=1, becomes=Token(9, b"\t"))
 
     content = _struck(post, misread)["logprobs"]["content"]
@@ -141,7 +141,7 @@ def test_other_ids_are_echoed(post: "Post") -> None:
 
 @pytest.mark.parametrize(("by", "length"), [(-1, 2), (2, 5)])
 def test_arrays_have_another_length(post: "Post", by: int, length: int) -> None:
-    """All of them, or one alone."""
+    """All of them, or one only."""
     content = _struck(post, Resize(by=by))["logprobs"]["content"]
     legacy = _struck(post, Resize(by=by, array="token_logprobs"), logprobs=0)["logprobs"]
 
@@ -157,20 +157,18 @@ def test_arrays_have_another_length(post: "Post", by: int, length: int) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, 0.5, "x"])
 @pytest.mark.parametrize("shape", [True, 0])
-def test_something_stands_where_a_logprob_should(
-    post: "Post", value: object, shape: object
-) -> None:
-    """NaN and infinity are written as many servers write them, though they are no JSON."""
+def test_a_logprob_is_replaced(post: "Post", value: object, shape: object) -> None:
+    """NaN and infinity are written as many servers do, although they are not JSON."""
     choice = _struck(post, Put(value=value, token=1), logprobs=shape, top_p=1, top_k=0)
 
-    told = choice["logprobs"]
-    row = told["content"][1] if shape is True else {"logprob": told["token_logprobs"][1]}
+    logprobs = choice["logprobs"]
+    row = logprobs["content"][1] if shape is True else {"logprob": logprobs["token_logprobs"][1]}
     found = [row["logprob"], *([row["sampling_logprob"]] if shape is True else [])]
     assert list(map(repr, found)) == [repr(value)] * len(found)
 
 
-def test_bytes_take_the_place_of_an_answer(post: "Post") -> None:
-    """With a status and headers of their own."""
+def test_an_answer_is_replaced_by_bytes(post: "Post") -> None:
+    """With their own status and headers."""
     page = Say(body=b"<html>", status=502, headers={"content-type": "text/html"})
     with serving(rules=[on(1, page)]) as api:
         answer = post(api)
@@ -180,7 +178,7 @@ def test_bytes_take_the_place_of_an_answer(post: "Post") -> None:
 
 
 def test_an_answer_has_other_headers(post: "Post") -> None:
-    """Besides those that it has anyway, or in their place."""
+    """Added to its own, or replacing them."""
     head = Head(headers={"fireworks-backend-host": "b-1", "x-ratelimit-remaining-requests": "0"})
     with serving(rules=[on(1, head)]) as api:
         headers = post(api).raise_for_status().headers
@@ -192,7 +190,7 @@ def test_an_answer_has_other_headers(post: "Post") -> None:
 
 
 def test_a_connection_ends_in_the_middle_of_an_answer(post: "Post") -> None:
-    """The next request finds the server well."""
+    """The next request is answered."""
     with serving(rules=[on(1, CutOff(after=10))]) as api:
         with pytest.raises(httpx.RemoteProtocolError, match="received 10 bytes"):
             post(api)
@@ -200,14 +198,14 @@ def test_a_connection_ends_in_the_middle_of_an_answer(post: "Post") -> None:
 
 
 def test_one_answer_takes_longer(post: "Post") -> None:
-    """By so many seconds."""
+    """By a number of seconds."""
     with serving(HostedModel(), rules=[on(2, Wait(seconds=0.3))]) as api:
         took = [post(api).elapsed.total_seconds() for _ in range(2)]
 
     assert took[1] >= 0.3 > took[0]
 
 
-def test_an_effect_that_cannot_be_had_is_seen_at_the_end(post: "Post") -> None:
+def test_an_impossible_effect_fails_the_test(post: "Post") -> None:
     """A mistake in a script, or in the server, never passes for a fault of the service."""
     with (
         pytest.raises(TypeError, match="NoneType"),

@@ -1,4 +1,4 @@
-"""The SDK of Fireworks reads every kind of answer that the server gives."""
+"""The SDK of Fireworks can read every kind of answer of the server."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ RAW, _ = WEIGHTS.score(PROMPT, first=1, temperature=None)
 
 
 def test_an_echo_is_read_in_the_new_format(sdk_of: "SdkMaker") -> None:
-    """Every token of the prompt has a row; the first has a number that means nothing."""
+    """Every token of the prompt has a row; the first has a meaningless number."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL, prompt=TEXT, max_tokens=0, echo=True, logprobs=True
@@ -44,7 +44,7 @@ def test_an_echo_is_read_in_the_new_format(sdk_of: "SdkMaker") -> None:
 
 
 def test_the_end_of_a_prompt_is_read_in_the_new_format(sdk_of: "SdkMaker") -> None:
-    """`echo_last` leaves out what is before, and nothing is generated."""
+    """`echo_last` omits what comes before, and nothing is generated."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL, prompt=PROMPT, max_tokens=0, echo_last=2, logprobs=True
@@ -57,36 +57,36 @@ def test_the_end_of_a_prompt_is_read_in_the_new_format(sdk_of: "SdkMaker") -> No
 
 
 def test_the_end_of_a_prompt_is_read_in_the_legacy_format(sdk_of: "SdkMaker") -> None:
-    """A number for `logprobs` asks for arrays; the token itself is among the likeliest."""
+    """A number for `logprobs` asks for lists; the token itself is among the likeliest."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL, prompt=PROMPT, max_tokens=0, echo_last=1, logprobs=2
         )
 
-    told = answer.choices[0].logprobs
-    assert isinstance(told, LogProbs)
-    assert (told.tokens, told.token_logprobs, told.token_ids) == (["!"], [RAW[2]], [33])
-    (top,) = told.top_logprobs or []
+    logprobs = answer.choices[0].logprobs
+    assert isinstance(logprobs, LogProbs)
+    assert (logprobs.tokens, logprobs.token_logprobs, logprobs.token_ids) == (["!"], [RAW[2]], [33])
+    (top,) = logprobs.top_logprobs or []
     assert top["!"] == RAW[2]
     assert max(top.values()) == max(WEIGHTS.following(PROMPT[:3]))
 
 
-def test_a_whole_echo_in_the_legacy_format_begins_with_null(sdk_of: "SdkMaker") -> None:
-    """The SDK then takes it for the other type, and keeps the arrays as they came."""
+def test_a_full_echo_in_the_legacy_format_starts_with_null(sdk_of: "SdkMaker") -> None:
+    """The SDK then takes it for the other type, and keeps the lists unchanged."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL, prompt=PROMPT, max_tokens=0, echo=True, logprobs=1
         )
 
     assert answer.choices[0].logprobs is not None
-    told = answer.choices[0].logprobs.model_dump()
-    assert told["token_logprobs"] == [None, *RAW]
-    assert told["top_logprobs"][0] is None
-    assert told["token_ids"] == list(PROMPT)
+    logprobs = answer.choices[0].logprobs.model_dump()
+    assert logprobs["token_logprobs"] == [None, *RAW]
+    assert logprobs["top_logprobs"][0] is None
+    assert logprobs["token_ids"] == list(PROMPT)
 
 
 def test_a_generated_token_follows_the_echo(sdk_of: "SdkMaker") -> None:
-    """It is the likeliest, and the same as the best of its alternatives."""
+    """It is the likeliest, and equals the best of its alternatives."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL, prompt=PROMPT, max_tokens=1, echo_last=1, logprobs=True, top_logprobs=1
@@ -100,8 +100,8 @@ def test_a_generated_token_follows_the_echo(sdk_of: "SdkMaker") -> None:
     assert (last.top_logprobs[0].token_id, last.top_logprobs[0].logprob) == (best, last.logprob)
 
 
-def test_ids_are_told_when_asked_for(sdk_of: "SdkMaker") -> None:
-    """Those of the prompt, and those of all that comes back."""
+def test_ids_are_returned_on_request(sdk_of: "SdkMaker") -> None:
+    """Those of the prompt, and those of all returned tokens."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL,
@@ -140,7 +140,7 @@ def test_a_chat_is_read(sdk_of: "SdkMaker") -> None:
 def test_sampling_logprobs_are_after_the_temperature(
     sdk_of: "SdkMaker", temperature: float
 ) -> None:
-    """The raw ones stay what they are; at temperature 1 both are the same."""
+    """The raw ones are unchanged; at temperature 1 both are equal."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL,
@@ -165,7 +165,7 @@ def test_sampling_logprobs_are_after_the_temperature(
 def test_sampling_logprobs_need_the_whole_distribution(
     sdk_of: "SdkMaker", more: dict[str, Any]
 ) -> None:
-    """Unless top_p and top_k are sent, the model's own defaults cut it; at 0 there is none."""
+    """Without top_p and top_k the model's defaults truncate it; at temperature 0 there is none."""
     with serving() as api:
         answer = sdk_of(api).completions.create(
             model=MODEL, prompt=PROMPT, max_tokens=0, echo_last=1, logprobs=True, extra_body=more
@@ -201,20 +201,20 @@ def test_an_error_becomes_its_exception(
     assert raised.value.response.headers["retry-after"] == "2"
 
 
-def test_a_field_that_the_api_does_not_know_is_a_bad_request(sdk_of: "SdkMaker") -> None:
-    """The API is strict, and says which field it was."""
+def test_an_unknown_field_is_a_bad_request(sdk_of: "SdkMaker") -> None:
+    """The API is strict, and names the field."""
     with serving() as api, pytest.raises(fireworks.BadRequestError, match="'best_of'"):
         sdk_of(api).completions.create(model=MODEL, prompt=TEXT, extra_body={"best_of": 1})
 
 
 def test_a_model_that_is_not_hosted_is_not_found(sdk_of: "SdkMaker") -> None:
-    """The API says so in its own words."""
+    """With the message of the API."""
     with serving() as api, pytest.raises(fireworks.NotFoundError, match="not deployed"):
         sdk_of(api).completions.create(model="accounts/nobody/models/none", prompt=TEXT)
 
 
-def test_another_key_is_not_let_in(sdk_of: "SdkMaker") -> None:
-    """Neither is the wrong key remembered anywhere."""
+def test_a_wrong_key_is_rejected(sdk_of: "SdkMaker") -> None:
+    """The wrong key is not recorded anywhere."""
     with serving() as api, pytest.raises(fireworks.AuthenticationError):
         sdk_of(api).with_options(api_key="fw_wrong").completions.create(model=MODEL, prompt=TEXT)
 
@@ -224,7 +224,7 @@ def test_another_key_is_not_let_in(sdk_of: "SdkMaker") -> None:
 
 
 def test_the_headers_of_an_answer_are_those_of_fireworks(sdk_of: "SdkMaker") -> None:
-    """What is measured, what the request is called, and both families of limits."""
+    """Measurements, the request id, and both kinds of limits."""
     with serving() as api:
         raw = sdk_of(api).completions.with_raw_response.create(
             model=MODEL,
@@ -247,7 +247,7 @@ def test_the_headers_of_an_answer_are_those_of_fireworks(sdk_of: "SdkMaker") -> 
 
 
 def test_the_sdk_reads_the_numbers_of_the_engine(sdk_of: "SdkMaker", qwen2: TinyWeights) -> None:
-    """To the last bit, raw and at a temperature."""
+    """Exactly, raw and at a temperature."""
     prompt = qwen2.tokenize("The quick brown fox")
     response = qwen2.tokenize(" jumps over the lazy dog")
     with serving(HostedModel(weights=qwen2)) as api:

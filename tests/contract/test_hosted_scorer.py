@@ -76,7 +76,7 @@ class _Client:
 
     def draws(self, cell: LogprobCell, encoding: Encoding, *, count: int = 1) -> list[DrawOutcome]:
         """Return draws of a cell."""
-        told: list[DrawOutcome] = []
+        outcomes: list[DrawOutcome] = []
         requests = [
             DrawRequest(
                 cell=cell,
@@ -87,8 +87,8 @@ class _Client:
             )
             for number in range(1, count + 1)
         ]
-        self._scorer.draw(requests, seen=lambda _, outcome: told.append(outcome))
-        return told
+        self._scorer.draw(requests, seen=lambda _, outcome: outcomes.append(outcome))
+        return outcomes
 
 
 class _Clients:
@@ -96,13 +96,13 @@ class _Clients:
         self._resources = resources
 
     def of(self, api: Api, kind: ProviderKind = ProviderKind.FIREWORKS) -> _Client:
-        """Return our client, pointed at a server."""
+        """Return our client for a server."""
         return _Client(api, self._resources, kind)
 
 
 @pytest.fixture
 def clients() -> Iterator[_Clients]:
-    """Give what points our client at servers."""
+    """Give a function that connects our client to servers."""
     with ExitStack() as resources:
         yield _Clients(resources)
 
@@ -111,7 +111,7 @@ def clients() -> Iterator[_Clients]:
 def test_our_client_and_the_sdk_read_the_same_numbers(
     clients: _Clients, sdk_of: "SdkMaker", qwen2: TinyWeights, kind: LogprobKind
 ) -> None:
-    """To the last bit, be they raw or after the temperature; and they are those of the engine."""
+    """Exactly, raw or after the temperature; and they are those of the engine."""
     with serving(HostedModel(weights=qwen2)) as api:
         client = clients.of(api)
         cell = client.cell(kind)
@@ -143,9 +143,7 @@ def test_our_client_and_the_sdk_read_the_same_numbers(
     assert b"".join(piece.data for piece in encoding.prompt).decode() == cell.prefix
 
 
-def test_our_client_sends_no_field_that_the_sdk_does_not_know(
-    clients: _Clients, qwen2: TinyWeights
-) -> None:
+def test_our_client_sends_only_fields_of_the_sdk(clients: _Clients, qwen2: TinyWeights) -> None:
     """Neither to encode nor to draw."""
     with serving(HostedModel(weights=qwen2)) as api:
         client = clients.of(api)
@@ -158,10 +156,8 @@ def test_our_client_sends_no_field_that_the_sdk_does_not_know(
     assert all(asked.is_authorized for asked in api.requests)
 
 
-def test_our_client_reads_an_api_that_is_compatible_and_no_more(
-    clients: _Clients, qwen2: TinyWeights
-) -> None:
-    """Texts in place of ids, a whole echo, and a token that nobody asked for."""
+def test_our_client_reads_a_generic_compatible_api(clients: _Clients, qwen2: TinyWeights) -> None:
+    """Texts in place of ids, a full echo, and an unrequested token."""
     with serving(HostedModel(weights=qwen2), conduct=GENERIC) as api:
         client = clients.of(api, ProviderKind.OPENAI)
         cell = client.cell(LogprobKind.RAW)
@@ -175,8 +171,8 @@ def test_our_client_reads_an_api_that_is_compatible_and_no_more(
     assert not encoding.has_ids
 
 
-def test_draws_differ_as_the_noise_has_it(clients: _Clients, qwen2: TinyWeights) -> None:
-    """Every draw of our client is a fresh one."""
+def test_draws_differ_by_the_noise(clients: _Clients, qwen2: TinyWeights) -> None:
+    """Every draw of our client is a new one."""
     with serving(HostedModel(weights=qwen2, noise=Gaussian(1.0))) as api:
         client = clients.of(api)
         cell = client.cell(LogprobKind.RAW)
@@ -199,13 +195,13 @@ def test_draws_differ_as_the_noise_has_it(clients: _Clients, qwen2: TinyWeights)
     ],
     ids=repr,
 )
-def test_what_is_scripted_is_invalid_to_our_client(
+def test_scripted_faults_are_invalid_to_our_client(
     clients: _Clients, qwen2: TinyWeights, effect: "Effect"
 ) -> None:
-    """None of it passes for a measurement."""
-    told = _scripted(clients, qwen2, effect)
+    """None of them passes for a measurement."""
+    outcomes = _scripted(clients, qwen2, effect)
 
-    assert [type(outcome) for outcome in told] == [InvalidDraw]
+    assert [type(outcome) for outcome in outcomes] == [InvalidDraw]
 
 
 @pytest.mark.parametrize("by", [-1, 1])
@@ -213,9 +209,9 @@ def test_an_echo_of_another_length_is_not_measured(
     clients: _Clients, qwen2: TinyWeights, by: int
 ) -> None:
     """Its tokens are those that were sent, as far as they go."""
-    told = _scripted(clients, qwen2, Resize(by=by))
+    outcomes = _scripted(clients, qwen2, Resize(by=by))
 
-    assert [type(outcome) for outcome in told] == [MissedDraw]
+    assert [type(outcome) for outcome in outcomes] == [MissedDraw]
 
 
 def _scripted(clients: _Clients, qwen2: TinyWeights, effect: "Effect") -> Sequence[DrawOutcome]:

@@ -1,4 +1,4 @@
-"""The noise of the server is what it says it is, and the same for the same seed."""
+"""The noise of the server has its stated distribution, and is reproducible by seed."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def sums_of(noise: Noise) -> list[float]:
 
 
 def test_gaussian_noise_has_its_standard_deviation_on_the_sum() -> None:
-    """Whatever the number of tokens; and it is centred on 0."""
+    """For any number of tokens, with mean 0."""
     sums = sums_of(Gaussian(1.56))
 
     assert stdev(sums) == pytest.approx(1.56, rel=0.03)
@@ -38,7 +38,7 @@ def test_gaussian_noise_has_its_standard_deviation_on_the_sum() -> None:
 
 
 def test_gaussian_noise_is_on_every_token_alike() -> None:
-    """Each token has its part of the variance."""
+    """Each token has its share of the variance."""
     draws = [Gaussian(2.0).sample(TOKENS, dice_for("item", draw)) for draw in range(DRAWS)]
 
     for values in zip(*draws, strict=True):
@@ -46,7 +46,7 @@ def test_gaussian_noise_is_on_every_token_alike() -> None:
 
 
 def test_a_mixture_is_mostly_exact() -> None:
-    """A tenth of the draws moves, by about as much as was seen at Fireworks."""
+    """A tenth of the draws moves, by about as much as observed at Fireworks."""
     sums = sums_of(Mixture())
     moved = [total for total in sums if total != 0]
 
@@ -54,7 +54,7 @@ def test_a_mixture_is_mostly_exact() -> None:
     assert stdev(moved) == pytest.approx(1.56, rel=0.06)
 
 
-def test_exact_draws_are_the_same_to_the_last_bit(post: "Post") -> None:
+def test_exact_draws_are_identical(post: "Post") -> None:
     """They are the scores of the weights."""
     with serving(HostedModel(noise=Exact())) as api:
         draws = [logprobs_of(post(api)) for _ in range(3)]
@@ -68,7 +68,7 @@ def _drawn(post: "Post", *, seed: int, noise: Noise) -> list[list[float]]:
 
 
 def test_the_same_seed_gives_the_same_draws(post: "Post") -> None:
-    """A second server begins where the first one did; another seed gives other draws."""
+    """A second server repeats the first one; another seed gives other draws."""
     first, again, other = (_drawn(post, seed=seed, noise=Gaussian(1.0)) for seed in (1, 1, 2))
 
     assert first == again
@@ -76,8 +76,8 @@ def test_the_same_seed_gives_the_same_draws(post: "Post") -> None:
     assert len({tuple(draw) for draw in first}) == len(first)
 
 
-def test_draws_do_not_depend_on_who_asks_first(post: "Post") -> None:
-    """Every item has noise of its own: with many threads the same draws come in another order."""
+def test_draws_do_not_depend_on_the_order_of_requests(post: "Post") -> None:
+    """Every item has its own noise: with many threads the same draws come in another order."""
     prompts: list[list[int]] = [[1, 2, 3, 4], [5, 6, 7, 8]] * 8
 
     def drawn(api: Api, prompt: list[int]) -> tuple[float, ...]:
@@ -92,7 +92,7 @@ def test_draws_do_not_depend_on_who_asks_first(post: "Post") -> None:
 
 
 def test_noise_never_lifts_a_log_probability_above_0(post: "Post") -> None:
-    """However much of it there is."""
+    """However strong it is."""
     draws = _drawn(post, seed=1, noise=Gaussian(1000.0))
 
     assert max(max(draw) for draw in draws) == 0.0

@@ -1,4 +1,4 @@
-"""The server as a service: who is let in, what is refused, limits, latency and its end."""
+"""The server as a service: authentication, rejections, limits, latency and shutdown."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def _message(response: httpx.Response) -> str:
     return str(response.json()["error"]["message"])
 
 
-def test_a_request_is_remembered_without_its_key(post: "Post") -> None:
+def test_a_request_is_recorded_without_its_key(post: "Post") -> None:
     """Its path, its body and its other headers."""
     with serving() as api:
         post(api, headers={"x-request-id": "mine"})
@@ -44,8 +44,8 @@ def test_a_request_is_remembered_without_its_key(post: "Post") -> None:
     assert KEY not in repr(api.requests)
 
 
-def test_only_the_last_requests_are_remembered(post: "Post") -> None:
-    """As many as were asked for: a long run needs no more memory than a short one."""
+def test_only_the_last_requests_are_recorded(post: "Post") -> None:
+    """Up to a number: a long run needs no more memory than a short one."""
     with serving(conduct=Conduct(remembers=2)) as api:
         for number in range(4):
             post(api, prompt=[number, 0])
@@ -53,14 +53,14 @@ def test_only_the_last_requests_are_remembered(post: "Post") -> None:
     assert [asked.body["prompt"][0] for asked in api.requests] == [2, 3]
 
 
-def test_everybody_is_let_in_without_a_key(post: "Post") -> None:
-    """An API on one's own machine may want none."""
+def test_an_api_may_need_no_key(post: "Post") -> None:
+    """As on one's own machine."""
     with serving(conduct=Conduct(key=None)) as api:
         assert post(api, headers={"authorization": ""}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"stream": True}, "field: 'stream'"),
         ({"n": 2}, "field: 'n'"),
@@ -79,17 +79,17 @@ def test_everybody_is_let_in_without_a_key(post: "Post") -> None:
         ({"one": 1, "two": 2}, "2 request validation errors: "),
     ],
 )
-def test_what_does_not_fit_is_a_bad_request(
-    post: "Post", changes: dict[str, Any], told: str
+def test_an_unsupported_value_is_a_bad_request(
+    post: "Post", changes: dict[str, Any], message: str
 ) -> None:
-    """The message names the field, and nothing is ignored that would change the answer."""
+    """The message names the field, and nothing that would change the answer is ignored."""
     with serving() as api:
-        assert told in _message(post(api, **changes))
+        assert message in _message(post(api, **changes))
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b""])
 def test_a_body_that_is_no_object_is_a_bad_request(content: bytes) -> None:
-    """It is remembered all the same."""
+    """It is recorded all the same."""
     with serving() as api, httpx.Client(trust_env=False) as http:
         key = {"authorization": f"Bearer {api.key}"}
         answer = http.post(f"{api.base_url}/completions", content=content, headers=key)
@@ -98,16 +98,16 @@ def test_a_body_that_is_no_object_is_a_bad_request(content: bytes) -> None:
     assert len(api.requests) == 1
 
 
-def test_a_prompt_that_does_not_fit_is_refused_when_asked_to(post: "Post") -> None:
-    """The tokens to be generated need room too."""
+def test_a_long_prompt_is_rejected_on_request(post: "Post") -> None:
+    """The tokens to be generated count too."""
     refuse = {"context_length_exceeded_behavior": "error"}
     with serving(HostedModel(context=4)) as api:
         assert post(api, **refuse).status_code == 200
         assert "maximum context length: 4" in _message(post(api, **refuse, max_tokens=1))
 
 
-def test_a_prompt_that_does_not_fit_is_cut_without_a_word(post: "Post") -> None:
-    """Unless the request says otherwise: only the ids of the prompt tell."""
+def test_a_long_prompt_is_truncated_silently(post: "Post") -> None:
+    """By default: only the ids of the prompt show it."""
     with serving(HostedModel(context=3)) as api:
         answer = post(api, max_tokens=5, return_token_ids=True).raise_for_status().json()
 
@@ -117,15 +117,15 @@ def test_a_prompt_that_does_not_fit_is_cut_without_a_word(post: "Post") -> None:
 
 @pytest.mark.parametrize("shape", [True, 0])
 @pytest.mark.parametrize("first", [FirstPosition.NUMBER, FirstPosition.NULL])
-def test_the_first_position_is_told_as_wanted(
+def test_the_first_position_is_configurable(
     post: "Post", first: FirstPosition, shape: object
 ) -> None:
-    """A number or null, in either shape."""
+    """A number or null, in either format."""
     with serving(conduct=Conduct(first_position=first)) as api:
         answer = post(api, echo=True, logprobs=shape).raise_for_status().json()
 
-    told = answer["choices"][0]["logprobs"]
-    value = told["content"][0]["logprob"] if shape is True else told["token_logprobs"][0]
+    logprobs = answer["choices"][0]["logprobs"]
+    value = logprobs["content"][0]["logprob"] if shape is True else logprobs["token_logprobs"][0]
     assert (value is None) == (first is FirstPosition.NULL)
 
 
@@ -134,14 +134,14 @@ def test_a_repeated_prompt_is_cached(post: "Post") -> None:
     with serving() as api:
         answers = [post(api).raise_for_status() for _ in range(2)]
 
-    told = [answer.headers["fireworks-cached-prompt-tokens"] for answer in answers]
+    cached = [answer.headers["fireworks-cached-prompt-tokens"] for answer in answers]
     used = [answer.json()["usage"]["prompt_tokens_details"] for answer in answers]
-    assert told == ["0", "3"]
+    assert cached == ["0", "3"]
     assert used == [{"cached_tokens": 0}, {"cached_tokens": 3}]
 
 
 def test_the_limit_is_kept(post: "Post") -> None:
-    """Who comes too often is told so, and what is left before that."""
+    """Too many requests get an error, and earlier ones the remaining number."""
     with serving(conduct=Conduct(requests_per_minute=2)) as api:
         answers = [post(api) for _ in range(3)]
 
@@ -153,7 +153,7 @@ def test_the_limit_is_kept(post: "Post") -> None:
 
 
 def test_answers_with_latency_do_not_wait_for_one_another(post: "Post") -> None:
-    """Each takes as long as it has to, and all of them together not much longer."""
+    """Each takes its latency, and all of them together not much longer."""
     with serving(conduct=Conduct(latency_s=0.2)) as api, ThreadPoolExecutor(16) as threads:
         began = time.perf_counter()
         asked = [threads.submit(post, api) for _ in range(16)]
@@ -164,8 +164,8 @@ def test_answers_with_latency_do_not_wait_for_one_another(post: "Post") -> None:
     assert took_s < 16 * 0.2 / 2
 
 
-def test_two_servers_live_side_by_side(post: "Post") -> None:
-    """Each has a port, models and a memory of its own."""
+def test_two_servers_run_in_parallel(post: "Post") -> None:
+    """Each has its own port, models and records."""
     with serving() as one, serving(HostedModel(name="other")) as other:
         assert post(one).status_code == 200
         assert post(other).status_code == 404
@@ -174,7 +174,7 @@ def test_two_servers_live_side_by_side(post: "Post") -> None:
 
 
 def test_nothing_is_left_of_a_server(post: "Post") -> None:
-    """Neither its thread nor its port, though a client still holds a connection."""
+    """Neither its thread nor its port, although a client still holds a connection."""
     with serving() as api:
         post(api)
 
@@ -184,7 +184,7 @@ def test_nothing_is_left_of_a_server(post: "Post") -> None:
 
 
 def test_a_server_ends_at_once(post: "Post") -> None:
-    """Nobody waits for an answer that takes long, such as one that a client gave up on."""
+    """It does not finish a slow answer, such as one that a client gave up on."""
     slow = Conduct(latency_s=60.0)
     with ThreadPoolExecutor(1) as threads, serving(conduct=slow) as api:
         waiting = threads.submit(post, api)
@@ -203,10 +203,10 @@ def test_a_generic_api_has_legacy_arrays_without_ids(post: "Post") -> None:
         answer = post(api, **GENERIC_ASK).raise_for_status()
 
     assert api.base_url.endswith("/v1")
-    told = answer.json()["choices"][0]["logprobs"]
-    assert set(told) == {"tokens", "token_logprobs", "top_logprobs", "text_offset"}
-    assert told["token_logprobs"][0] is None
-    assert told["text_offset"] == [0, 1, 1]
+    logprobs = answer.json()["choices"][0]["logprobs"]
+    assert set(logprobs) == {"tokens", "token_logprobs", "top_logprobs", "text_offset"}
+    assert logprobs["token_logprobs"][0] is None
+    assert logprobs["text_offset"] == [0, 1, 1]
     assert set(answer.json()["usage"]) == {"prompt_tokens", "completion_tokens", "total_tokens"}
     assert not [name for name in answer.headers if name.startswith(("fireworks", "x-ratelimit"))]
 
@@ -216,7 +216,7 @@ def test_a_generic_api_has_legacy_arrays_without_ids(post: "Post") -> None:
     [{"logprobs": True}, {"echo_last": 1}, {"return_token_ids": True}, {"top_k": 0}],
 )
 def test_a_generic_api_does_not_know_extensions(post: "Post", changes: dict[str, Any]) -> None:
-    """The error has the shape of OpenAI's, and names the field."""
+    """The error has OpenAI's format, and names the field."""
     (field,) = changes
     with serving(conduct=GENERIC) as api:
         answer = post(api, **(GENERIC_ASK | changes))
@@ -225,8 +225,8 @@ def test_a_generic_api_does_not_know_extensions(post: "Post", changes: dict[str,
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
-def test_some_apis_want_to_generate_something(post: "Post") -> None:
-    """The rest of the answer is as if nothing had been generated."""
+def test_some_apis_must_generate_a_token(post: "Post") -> None:
+    """The rest of the answer is as without it."""
     conduct = Conduct(dialect=Dialect.GENERIC, allows_no_tokens=False)
     with serving(conduct=conduct) as api:
         assert "field: 'max_tokens'" in _message(post(api, **GENERIC_ASK))
@@ -235,32 +235,32 @@ def test_some_apis_want_to_generate_something(post: "Post") -> None:
     assert len(answer["choices"][0]["logprobs"]["tokens"]) == 4
 
 
-def test_only_what_is_hosted_is_found() -> None:
-    """A wrong path is no completion, and a completion is asked for by POST."""
+def test_only_existing_endpoints_are_found() -> None:
+    """A completion is requested by POST at its path."""
     with serving() as api, httpx.Client(trust_env=False) as http:
         assert http.post(f"{api.base_url}/embeddings").status_code == 404
         assert http.get(f"{api.base_url}/completions").status_code == 405
 
 
 def test_the_usual_request_is_answered(post: "Post") -> None:
-    """What the other tests change a little is good as it is."""
+    """The requests that other tests vary are valid."""
     with serving() as api:
         assert len(logprobs_of(post(api, model=MODEL))) == 3
 
 
 def test_a_server_may_run_in_a_process_of_its_own() -> None:
-    """It tells where it is, and ends with its stdin; a benchmark shares no interpreter with it."""
+    """It prints its address, and ends with its stdin; a benchmark shares no interpreter with it."""
     command = (sys.executable, "-m", "tests.fakes.fireworks", "--latency", "0.01")
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
-        told = json.loads(server.stdout.readline())
-        asked = {"model": told["model"], "prompt": [1, 2], "echo": True, "logprobs": True}
+        address = json.loads(server.stdout.readline())
+        asked = {"model": address["model"], "prompt": [1, 2], "echo": True, "logprobs": True}
         answer = httpx.post(
-            f"{told['base_url']}/completions",
+            f"{address['base_url']}/completions",
             json=asked | {"max_tokens": 0},
-            headers={"authorization": f"Bearer {told['key']}"},
+            headers={"authorization": f"Bearer {address['key']}"},
             trust_env=False,
         )
         server.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""Tiny models behind the server: real numbers, of files that differ as much as they should."""
+"""Tiny models behind the server: real numbers, from files of decreasing precision."""
 
 import math
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ def _scores(weights: Weights) -> tuple[float, ...]:
 
 
 def test_a_coarser_file_is_further_from_the_exact_one(qwen2: TinyWeights) -> None:
-    """Half precision differs least, eight bits more, four bits most; none is the same."""
+    """Half precision differs least, eight bits more, four bits most; none is identical."""
     exact = _scores(qwen2)
     distances: list[float] = []
     for quantisation in (Quantisation.F16, Quantisation.Q8_0, Quantisation.Q4_0):
@@ -40,8 +40,8 @@ def test_a_coarser_file_is_further_from_the_exact_one(qwen2: TinyWeights) -> Non
     assert 0 < distances[0] < distances[1] < distances[2] < 5
 
 
-def test_text_is_tokenized_as_the_model_does_it(post: "Post") -> None:
-    """With the token that this model puts before every text."""
+def test_text_is_tokenized_by_the_model(post: "Post") -> None:
+    """With its BOS token."""
     with tiny_weights("tiny-phi3") as weights, serving(HostedModel(weights=weights)) as api:
         answer = post(api, prompt="The quick", echo=True, return_token_ids=True)
         (choice,) = answer.raise_for_status().json()["choices"]
@@ -80,10 +80,8 @@ def test_the_greedy_token_is_generated(qwen2: TinyWeights, post: "Post") -> None
     assert row["sampling_logprob"] == pytest.approx(sampling, abs=1e-6)
 
 
-def test_a_quantised_model_takes_the_place_of_the_exact_one(
-    qwen2: TinyWeights, post: "Post"
-) -> None:
-    """What a provider does to save money: same name, other numbers."""
+def test_a_quantised_model_replaces_the_exact_one(qwen2: TinyWeights, post: "Post") -> None:
+    """As a provider may do to save money: same name, other numbers."""
     with (
         tiny_weights("tiny-qwen2", Quantisation.Q4_0) as quantised,
         serving(HostedModel(weights=qwen2), rules=[on(2, Swap(weights=quantised))]) as api,
@@ -94,8 +92,8 @@ def test_a_quantised_model_takes_the_place_of_the_exact_one(
     assert after != before
 
 
-def test_many_draws_cost_one_question(qwen2: TinyWeights, post: "Post") -> None:
-    """The engine is asked once, however often a response is scored."""
+def test_many_draws_take_one_request(qwen2: TinyWeights, post: "Post") -> None:
+    """The engine is called once, however often a response is scored."""
     counting = _Counting(qwen2)
     with serving(HostedModel(weights=counting)) as api:
         for _ in range(20):
@@ -116,6 +114,6 @@ class _Counting:
     def score(
         self, ids: tuple[int, ...], *, first: int, temperature: float | None
     ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Count the question."""
+        """Count the request."""
         self.asked += 1
         return self._weights.score(ids, first=first, temperature=temperature)

@@ -1,4 +1,4 @@
-"""Applications on the loopback: each in a thread of its own, on a port that nobody else has."""
+"""Applications on the loopback: each in its own thread, on a free port."""
 
 import asyncio
 import socket
@@ -22,10 +22,10 @@ def serving_app(app: ASGIApp, *, port: int = 0) -> Generator[int]:
     A mistake of the application itself is raised at the end.
     """
     watched = _Watched(app)
-    # asyncio looks at the protocol, and without it lets answers wait for an acknowledgement.
+    # asyncio checks the protocol number, and otherwise leaves Nagle's algorithm on.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind((HOST, port))
-        # From here on whoever connects before the thread runs has to wait a little.
+        # A client that connects before the thread runs has to wait.
         listener.listen(_BACKLOG)
         server = _Server(watched)
         thread = threading.Thread(target=server.run, args=([listener],), name="loopback")
@@ -40,7 +40,7 @@ def serving_app(app: ASGIApp, *, port: int = 0) -> Generator[int]:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that ends when it is told to, and at once: a test should not wait for its end."""
+    """uvicorn that ends at once on request, so that tests do not wait for it."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
@@ -59,12 +59,12 @@ class _Server(uvicorn.Server):
         self._end: Future[None] = Future()
 
     async def main_loop(self) -> None:
-        """Serve until the end."""
+        """Serve until it is stopped."""
         await self.on_tick(0)
         await asyncio.wrap_future(self._end)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Hang up: whoever still waits for an answer waits in vain."""
+        """Close the connections, without finishing any answer."""
         del sockets
         for server in self.servers:
             server.close()
@@ -75,12 +75,12 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)
 
     def end(self) -> None:
-        """End soon; may be called from any thread, and before the server runs."""
+        """Stop the server; may be called from any thread, and before the server runs."""
         self._end.set_result(None)
 
 
 class _Watched:
-    """Keeps the first mistake of an application for the test to see."""
+    """Keeps the first exception of an application for the test."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.mistake: Exception | None = None

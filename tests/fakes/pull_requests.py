@@ -12,11 +12,11 @@ from repro_gate.errors import CommentGone
 
 _PATIENCE_S = 20.0
 Turn: TypeAlias = Callable[[str], AbstractContextManager[None]]
-"""Surrounds a call, and begins when it is its turn; the call is named."""
+"""Surrounds a named call, and starts when it is its turn."""
 
 
 class MemoryPullRequests:
-    """The pull requests of a repository, with our comments alone."""
+    """The pull requests of a repository, with only our comments."""
 
     def __init__(self, *pulls: int, turn: Turn | None = None) -> None:
         self._pulls = pulls
@@ -25,10 +25,10 @@ class MemoryPullRequests:
         self.posted: dict[int, list[PostedComment]] = {pull: [] for pull in pulls}
         self.bodies: dict[int, str] = {}
         self.asks: list[str] = []
-        """The methods that were called, and on what."""
+        """The calls so far, as method and argument."""
 
     def seen_by(self, turn: Turn) -> "MemoryPullRequests":
-        """Return the same pull requests for somebody who asks for a turn before every call."""
+        """Return the same pull requests for a publisher that waits before every call."""
         other = MemoryPullRequests(*self._pulls, turn=turn)
         other.posted, other.bodies, other.asks = self.posted, self.bodies, self.asks
         other._ids = self._ids
@@ -40,7 +40,7 @@ class MemoryPullRequests:
         return self._pulls
 
     def comments(self, pull_request: int, *, like: Marker) -> tuple[PostedComment, ...]:
-        """Return our comments about the gate of a marker, the oldest first."""
+        """Return our comments for the gate of a marker, the oldest first."""
         with self._asked(f"comments {pull_request}"):
             found = self.posted[pull_request]
             return tuple(comment for comment in found if comment.marker.has_gate_of(like))
@@ -57,7 +57,7 @@ class MemoryPullRequests:
             return comment
 
     def update(self, comment: PostedComment, body: str) -> PostedComment:
-        """Replace what a comment says."""
+        """Replace the body of a comment."""
         marker = marker_of(body)
         assert marker is not None
         written = replace(comment, marker=marker)
@@ -71,7 +71,7 @@ class MemoryPullRequests:
         raise CommentGone("it is not there")
 
     def delete(self, comment: PostedComment) -> None:
-        """Take a comment away."""
+        """Delete a comment."""
         with self._asked(f"delete {comment.id}"):
             for comments in self.posted.values():
                 comments[:] = [other for other in comments if other.id != comment.id]
@@ -84,18 +84,18 @@ class MemoryPullRequests:
 
 
 class Turns:
-    """Lets workers go on in an order that is laid down; after its end, as they like."""
+    """Runs workers in a given order; after its end, in any order."""
 
     def __init__(self, order: Sequence[int]) -> None:
         self._order = list(order)
         self._changed = threading.Condition()
         self._ended: set[int] = set()
         self.taken: list[tuple[int, str]] = []
-        """Who did what, one after the other."""
+        """The calls of the workers, in order."""
 
     @contextmanager
     def taking(self, who: int, what: str) -> Generator[None]:
-        """Begin when it is somebody's turn; nobody else does anything meanwhile."""
+        """Wait for the turn of a worker, and hold it."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._is_turn(who), _PATIENCE_S)
             self._order[:1] = []
@@ -104,7 +104,7 @@ class Turns:
             self._changed.notify_all()
 
     def end(self, who: int) -> None:
-        """Give up all turns that are left."""
+        """Give up all remaining turns."""
         with self._changed:
             self._ended.add(who)
             self._changed.notify_all()
@@ -116,7 +116,7 @@ class Turns:
 
 
 def interleavings(*counts: int) -> Iterator[tuple[int, ...]]:
-    """Give every order in which so many turns of each can follow one another."""
+    """Yield every interleaving of the turns of each worker."""
     if not any(counts):
         yield ()
         return
@@ -128,7 +128,7 @@ def interleavings(*counts: int) -> Iterator[tuple[int, ...]]:
 
 
 def take_turns(order: Sequence[int], *works: Callable[[Turn], object]) -> Turns:
-    """Do works side by side, with turns in this order; return who took which."""
+    """Run workers concurrently, with turns in this order; return the calls in order."""
     turns = Turns(order)
     failures: list[BaseException] = []
 

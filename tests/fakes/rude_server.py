@@ -1,4 +1,4 @@
-"""A server on the loopback that is told byte for byte how to behave, and mostly badly."""
+"""A server on the loopback with scripted, mostly bad behaviour, byte for byte."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it came."""
+    """A received request."""
 
     head: str
     body: bytes
@@ -32,25 +32,25 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Say nothing for so many seconds, or until the server ends."""
+    """Send nothing for a number of seconds, or until the server ends."""
 
     seconds: float = _PATIENCE_S
 
 
 class Reset:
-    """Break the connection off as if the machine had been switched off."""
+    """Reset the connection."""
 
 
 class Close:
-    """End the connection as if all had been said."""
+    """Close the connection normally."""
 
 
 class Tunnel:
-    """Go on with TLS, as a proxy that has reached its target."""
+    """Continue with TLS, as a proxy that has reached its target."""
 
 
 Step: TypeAlias = bytes | Wait | Reset | Close | Tunnel | Callable[[], object]
-"""A callable is called, to do something in the middle of an answer."""
+"""A callable is called in the middle of an answer."""
 Script: TypeAlias = tuple[Step, ...]
 
 
@@ -81,7 +81,7 @@ class RudeServer:
         self.asked: list[Asked] = []
         """Every request, in the order of their arrival."""
         self.connections = 0
-        """How often someone connected."""
+        """The number of connections."""
 
     @property
     def address(self) -> str:
@@ -94,7 +94,7 @@ class RudeServer:
         return f"http://{self.address}/v1"
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         self._spawn(self._accept)
 
     def stop(self) -> None:
@@ -167,7 +167,7 @@ class RudeServer:
         return secured
 
     def _receive(self, connection: socket.socket) -> Asked | None:
-        """Return the next request, or None when there is none any more."""
+        """Return the next request, or None at the end."""
         data = self._until(connection, bytearray(), lambda data: b"\r\n\r\n" in data)
         if data is None:
             return None
@@ -197,7 +197,7 @@ class RudeServer:
 
 @contextmanager
 def rude_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[RudeServer]:
-    """Give a server that behaves as its scripts say."""
+    """Give a server with these scripts."""
     server = RudeServer(*scripts, tls=tls)
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""A proxy that holds every request and every answer against GitHub's own description."""
+"""A proxy that validates every request and every answer with GitHub's own description."""
 
 import json
 import os
@@ -32,7 +32,7 @@ _GLANCE_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """A GitHub, and the proxy in front of it that lets nothing through that is not described."""
+    """A fake GitHub, and the validating proxy in front of it."""
 
     github: Github
     api_url: str
@@ -40,7 +40,7 @@ class Described:
 
 @pytest.fixture(scope="session")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
-    """Give the proxy and what is behind it; each test has a pull request of its own."""
+    """Give the proxy and the GitHub behind it; each test has its own pull request."""
     if not _PRISM.exists():
         missing = "prism is not installed: run `npm ci` in tests/contract/github"
         if "prism" in os.environ.get("REPRO_GATE_REQUIRE", ""):
@@ -67,7 +67,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
 
 
 def _part_of(description: dict[str, Any]) -> dict[str, Any]:
-    """Return what a description says of our paths, word for word; all of it takes a minute."""
+    """Return the part of the description for our paths; loading all of it takes a minute."""
     paths = {path: description["paths"][path] for path in _PATHS}
     components: dict[str, dict[str, Any]] = {}
     names = _names_in(paths)

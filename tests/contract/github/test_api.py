@@ -1,4 +1,4 @@
-"""Whatever we ask GitHub is what its own description allows, and so is what our fake answers."""
+"""Our requests, and the answers of our fake, conform to GitHub's own description."""
 
 import json
 import re
@@ -36,30 +36,30 @@ def _post(described: "Described", path: str, body: object) -> httpx.Response:
 def test_a_comment_is_made_changed_found_and_deleted(
     described: "Described", number: int, secret: str
 ) -> None:
-    """No request of it, and no answer, breaks the description: the proxy would refuse it."""
+    """No request or answer violates the description: the proxy would reject it."""
     world = described.github.world
     pulls = _through(described, secret)
 
     comment = pulls.create(number, BODY)
     found = pulls.comments(number, like=MARKER)
     pulls.update(comment, BODY + "again")
-    said = world.bodies(number)
+    bodies = world.bodies(number)
     pulls.delete(comment)
 
     assert found == (comment,)
-    assert said == [BODY + "again"]
+    assert bodies == [BODY + "again"]
     assert world.bodies(number) == []
 
 
-def test_the_author_is_asked_for_as_described(described: "Described") -> None:
-    """A person is known by `GET /user`, with a client that has not written anything yet."""
+def test_the_author_is_requested_as_described(described: "Described") -> None:
+    """A person is known by `GET /user`, with a client that has not posted yet."""
     written = _through(described, OF_PERSON).create(4, BODY)
 
     assert _through(described, OF_PERSON).comments(4, like=MARKER) == (written,)
     assert ("GET", "/user") in _asked(described)
 
 
-def test_all_pages_are_asked_for_as_described(described: "Described") -> None:
+def test_all_pages_are_requested_as_described(described: "Described") -> None:
     """The comment is on the third page of a long conversation."""
     for number in range(250):
         described.github.world.comment(STRANGER, f"opinion {number}", pull=5)
@@ -70,8 +70,8 @@ def test_all_pages_are_asked_for_as_described(described: "Described") -> None:
     assert pulls.comments(5, like=MARKER) == (comment,)
 
 
-def test_the_pull_request_of_another_run_is_asked_for_as_described(described: "Described") -> None:
-    """By the branch of its head, with characters that a URL writes otherwise."""
+def test_the_pull_request_of_another_run_is_requested_as_described(described: "Described") -> None:
+    """By the branch of its head, with characters that are escaped in a URL."""
     branch = "fix/ä&b=c#d+e%20"
     fork = Pull(number=30, owner="mallory", branch=branch, sha="d" * 40)
     described.github.world.pulls[30] = fork
@@ -89,7 +89,7 @@ def test_the_pull_request_of_another_run_is_asked_for_as_described(described: "D
 
 
 def test_a_whole_publication_is_as_described(described: "Described") -> None:
-    """From the first look to the last one."""
+    """From the first request to the last one."""
     run = CiRun(
         id=RunId(100, 1),
         repository="octo/gate",
@@ -100,22 +100,22 @@ def test_a_whole_publication_is_as_described(described: "Described") -> None:
         pull_request=6,
     )
 
-    (told,) = publish_comment(
+    (posted,) = publish_comment(
         _through(described), run=run, mode=CommentMode.AUTO, ours=MARKER, body_of=lambda _: BODY
     )
 
-    assert isinstance(told, Posted)
+    assert isinstance(posted, Posted)
     assert described.github.world.bodies(6) == [BODY]
 
 
-def test_a_refusal_is_as_described(described: "Described") -> None:
-    """The fake refuses in the shape that GitHub describes, and so we know how to read it."""
+def test_a_rejection_is_as_described(described: "Described") -> None:
+    """The fake rejects in the described format, which we can read."""
     with pytest.raises(PublishFailed, match="Resource not accessible by integration"):
         _through(described, OF_FORK).create(7, BODY)
 
 
-def test_a_request_that_is_not_as_described_is_refused(described: "Described") -> None:
-    """The proxy can fail: a comment without a text does not get past it."""
+def test_an_invalid_request_is_rejected(described: "Described") -> None:
+    """The proxy can fail: a comment without a body does not pass it."""
     answer = _post(described, "/repos/octo/gate/issues/8/comments", {"text": "hi"})
 
     assert answer.status_code == 422
@@ -123,8 +123,8 @@ def test_a_request_that_is_not_as_described_is_refused(described: "Described") -
     assert described.github.world.bodies(8) == []
 
 
-def test_an_answer_that_is_not_as_described_is_refused(described: "Described") -> None:
-    """The proxy looks at the fake too: a comment that nobody wrote does not get past it."""
+def test_an_invalid_answer_is_rejected(described: "Described") -> None:
+    """The proxy checks the fake too: a comment without an author does not pass it."""
     path = "/repos/octo/gate/issues/9/comments"
     described.github.world.strike(Fault(path=path, status=201, body='{"id": 1}'))
 
@@ -134,7 +134,7 @@ def test_an_answer_that_is_not_as_described_is_refused(described: "Described") -
     assert "required property 'user'" in answer.text
 
 
-def test_what_is_installed_is_pinned_by_its_content() -> None:
+def test_packages_are_pinned_by_hash() -> None:
     """Every package has a hash, and none names the host that it came from."""
     lock = json.loads((FOLDER / "package-lock.json").read_text("utf-8"))
     wanted = json.loads((FOLDER / "package.json").read_text("utf-8"))["devDependencies"]

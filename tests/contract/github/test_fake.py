@@ -1,4 +1,4 @@
-"""Our GitHub as a program, for tests whose client is another program."""
+"""The fake GitHub as a program, for tests whose client is another program."""
 
 import subprocess
 import sys
@@ -41,8 +41,8 @@ def url(tmp_path: Path) -> Iterator[str]:
         assert process.wait(_PATIENCE_S) == 0
 
 
-def test_the_program_holds_what_it_was_given_and_tells_it(url: str) -> None:
-    """Comments, faults and rights are those of its state; no token is told."""
+def test_the_program_returns_its_state(url: str) -> None:
+    """Comments, faults and permissions are those of its state; it shows no token."""
     comments = f"{url}/repos/a/b/issues/9/comments"
     with httpx.Client(trust_env=False) as http:
 
@@ -52,9 +52,9 @@ def test_the_program_holds_what_it_was_given_and_tells_it(url: str) -> None:
 
         statuses = [post(secret) for secret in (OF_JOB, OF_JOB, OF_FORK, "unknown")]
         http.post(f"{url}/_state", json={"pulls": [{"number": 9, "sha": "f" * 40}]})
-        told = http.get(f"{url}/_state")
+        answer = http.get(f"{url}/_state")
 
-    state = told.json()
+    state = answer.json()
     assert statuses == [503, 201, 403, 401]
     assert [(one["author"]["login"], one["body"]) for one in state["comments"]] == [
         ("mallory", "please"),
@@ -62,4 +62,4 @@ def test_the_program_holds_what_it_was_given_and_tells_it(url: str) -> None:
     ]
     assert [one["by"] for one in state["requests"]] == [*["github-actions[bot]"] * 3, None]
     assert {pull["number"]: pull["sha"] for pull in state["pulls"]}[9] == "f" * 40
-    assert OF_JOB not in told.text
+    assert OF_JOB not in answer.text

@@ -1,4 +1,4 @@
-"""A server on the loopback that answers as Fireworks does, with scores of real tiny models.
+"""A server on the loopback with the API of Fireworks, and scores of real tiny models.
 
     with tiny_weights("tiny-qwen2") as weights:
         with serving(HostedModel(name="accounts/me/models/tiny", weights=weights)) as api:

@@ -1,4 +1,4 @@
-"""A server to try things on: `python -m tests.fakes.fireworks`; it ends when its stdin does."""
+"""The server as a program: `python -m tests.fakes.fireworks`; it ends when its stdin does."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from tests.fakes.fireworks.weights import HashedWeights, Weights, tiny_weights
 
 
 def main() -> None:
-    """Say where the server is and which key it wants, as one line of JSON, and serve."""
+    """Print the address and the key as one line of JSON, and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--tiny", metavar="NAME", help="a tiny model, in place of hashed weights")
@@ -26,8 +26,8 @@ def main() -> None:
         model = HostedModel(weights=weights, noise=Mixture(share=options.share))
         conduct = Conduct(latency_s=options.latency)
         api = resources.enter_context(serving(model, conduct=conduct))
-        told = {"base_url": api.base_url, "key": api.key, "model": model.name}
-        sys.stdout.write(json.dumps(told) + "\n")
+        address = {"base_url": api.base_url, "key": api.key, "model": model.name}
+        sys.stdout.write(json.dumps(address) + "\n")
         sys.stdout.flush()
         sys.stdin.read()
 

@@ -1,4 +1,4 @@
-"""Answers as JSON: what the tokens are, and how likely, in the shape that was asked for."""
+"""Answers as JSON: tokens and log-probabilities, in the requested format."""
 
 import codecs
 import time
@@ -21,14 +21,14 @@ class Row:
     logprob: float | None
     sampling: float | None = None
     top: tuple[tuple[Token, float], ...] = ()
-    """The likeliest tokens in its place, best first."""
+    """The likeliest tokens at its position, best first."""
     is_first: bool = False
-    """Whether nothing stands before it, so that its value means nothing."""
+    """Whether it is the first token, whose value is meaningless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a model says."""
+    """The result of a model."""
 
     prompt: tuple[Token, ...]
     echoed: tuple[Row, ...]
@@ -36,7 +36,7 @@ class Answer:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Everything that comes back, in order."""
+        """All returned rows, in order."""
         return self.echoed + self.generated
 
 
@@ -60,7 +60,7 @@ def body_of(answer: Answer, ask: Ask, *, number: int, cached: int) -> Json:
 
 
 def without_extensions(body: Json) -> Json:
-    """Take out what an API that is compatible and no more does not have."""
+    """Remove what a generic compatible API does not have."""
     del body["usage"]["prompt_tokens_details"]
     for choice in body["choices"]:
         if choice["logprobs"] is not None:
@@ -70,10 +70,10 @@ def without_extensions(body: Json) -> Json:
 
 def _choice(answer: Answer, ask: Ask) -> Json:
     text = _text([row.token for row in answer.rows])
-    said: Json = (
+    content: Json = (
         {"message": {"role": "assistant", "content": text}} if ask.is_chat else {"text": text}
     )
-    choice = {"index": 0, **said, "finish_reason": "length"}
+    choice = {"index": 0, **content, "finish_reason": "length"}
     choice["logprobs"] = _logprobs(answer.rows, ask.shape)
     ids = _ids([row.token for row in answer.rows])
     if ask.wants_ids:
@@ -130,13 +130,13 @@ def _content(row: Row, offset: int) -> Json:
 def _legacy_top(row: Row) -> dict[str, float] | None:
     if row.is_first and row.logprob is None:
         return None
-    # Besides the likeliest there is always the token itself, and several may have one text.
+    # The token itself is always among the likeliest, and several may have the same text.
     own = {} if row.logprob is None else {_text([row.token]): row.logprob}
     return {_text([token]): logprob for token, logprob in reversed(row.top)} | own
 
 
 def _offsets(tokens: Sequence[Token]) -> list[int]:
-    """Return where each token begins, in characters of the text."""
+    """Return the offset of each token, in characters of the text."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     lengths = (len(decoder.decode(token.data)) for token in tokens)
     return [0, *accumulate(lengths)][: len(tokens)]

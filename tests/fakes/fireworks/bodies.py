@@ -1,4 +1,4 @@
-"""Requests, read as strictly as the API reads them."""
+"""Requests, validated as strictly as by the API."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,12 +14,12 @@ _Top: TypeAlias = Annotated[int, Field(ge=0, le=5)]
 _Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 _Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2)]
 _Unsimulated: TypeAlias = None
-"""The API knows the field; this server does not do what it asks, and so refuses it."""
+"""The API knows the field; this server does not support it, and rejects it."""
 _DEFAULT_MAX_TOKENS = 16
 
 
-class Refused(Exception):
-    """The API answers a request with an error."""
+class ApiError(Exception):
+    """The error with which the API answers a request."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -29,33 +29,33 @@ class Refused(Exception):
 
 
 class Shape(StrEnum):
-    """How log-probabilities are told."""
+    """The format of log-probabilities."""
 
     NONE = "none"
     LEGACY = "legacy"
-    """Arrays side by side."""
+    """Parallel lists."""
     CONTENT = "content"
-    """One object for each token."""
+    """One object per token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a model is asked; the same question has the same answer, but for noise."""
+    """The input of a model; the same question has the same answer, apart from noise."""
 
     prompt: str | tuple[int, ...]
     echo: int = 0
-    """How many of the last tokens of the prompt come back."""
+    """How many of the last tokens of the prompt are echoed."""
     max_tokens: int = 0
     temperature: float | None = None
-    """None when there are no sampling log-probabilities to be told."""
+    """None when there are no sampling log-probabilities."""
     top: int = 0
     is_truncated: bool = True
-    """Whether what does not fit in the context is cut, and not refused."""
+    """Whether a prompt beyond the context is truncated rather than rejected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A request, whichever endpoint and dialect it came by."""
+    """A request of any endpoint and dialect."""
 
     model: str
     question: Question
@@ -67,7 +67,7 @@ class Ask:
 
 
 class _Body(BaseModel):
-    """What every endpoint understands."""
+    """The fields of every endpoint."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     is_chat: ClassVar[bool] = False
@@ -89,7 +89,7 @@ class _Body(BaseModel):
 
 
 class _FireworksBody(_Body):
-    """What both endpoints of Fireworks understand."""
+    """The fields of both endpoints of Fireworks."""
 
     context_length_exceeded_behavior: Literal["error", "truncate"] = "truncate"
     echo_last: _Count | None = None
@@ -119,9 +119,9 @@ class _FireworksBody(_Body):
     typical_p: _Unsimulated = None
 
     def to_ask(self, prompt: str | tuple[int, ...]) -> Ask:
-        """Return the request in our words."""
+        """Return the request in common form."""
         if self.max_tokens is not None and self.max_completion_tokens is not None:
-            raise Refused(400, "max_tokens and max_completion_tokens cannot be specified together")
+            raise ApiError(400, "max_tokens and max_completion_tokens cannot be specified together")
         return Ask(
             model=self.model,
             question=Question(
@@ -166,7 +166,7 @@ class FireworksCompletion(_FireworksBody):
     images: _Unsimulated = None
 
     def ask(self) -> Ask:
-        """Return the request in our words."""
+        """Return the request in common form."""
         prompt = self.prompt if isinstance(self.prompt, str) else tuple(self.prompt)
         return self.to_ask(prompt)
 
@@ -193,13 +193,13 @@ class FireworksChat(_FireworksBody):
     tools: _Unsimulated = None
 
     def ask(self) -> Ask:
-        """Return the request in our words, with a template of our own."""
+        """Return the request in common form, with a template of our own."""
         lines = [f"{message.role}: {message.content}\n" for message in self.messages]
         return self.to_ask("".join([*lines, "assistant:"]))
 
 
 class GenericCompletion(_Body):
-    """`POST /v1/completions` of an API that is compatible with OpenAI and no more."""
+    """`POST /v1/completions` of a generic API that is compatible with OpenAI's."""
 
     prompt: str | list[int]
     logprobs: _Top | None = None
@@ -208,7 +208,7 @@ class GenericCompletion(_Body):
     suffix: _Unsimulated = None
 
     def ask(self) -> Ask:
-        """Return the request in our words."""
+        """Return the request in common form."""
         return Ask(
             model=self.model,
             question=Question(
@@ -226,20 +226,20 @@ Body: TypeAlias = FireworksCompletion | FireworksChat | GenericCompletion
 
 
 def read_body(kind: type[Body], body: Any) -> Ask:
-    """Return what a body asks for, or refuse it."""
+    """Return the request in a body, or raise an error."""
     try:
         return kind.model_validate(body).ask()
     except ValidationError as error:
         found = [_told(problem) for problem in error.errors(include_url=False)]
         several = f"{len(found)} request validation errors: " if len(found) > 1 else ""
-        raise Refused(400, several + "; ".join(found)) from None
+        raise ApiError(400, several + "; ".join(found)) from None
 
 
 def _told(problem: Any) -> str:
     field = ".".join(map(str, problem["loc"]))
     is_unsimulated = problem["type"] == "none_required"
-    said = "This server does not simulate the field" if is_unsimulated else problem["msg"]
-    return f"{said}, field: '{field}', value: {problem['input']!r}"
+    message = "This server does not simulate the field" if is_unsimulated else problem["msg"]
+    return f"{message}, field: '{field}', value: {problem['input']!r}"
 
 
 def _first(*values: int | None) -> int:

@@ -1,4 +1,4 @@
-"""How a service behaves towards everybody, and what it remembers of them."""
+"""The settings of a service, and its record of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,41 +11,41 @@ KEY = "fw_key_of_the_tests"
 
 
 class Dialect(StrEnum):
-    """Whose API it is; the value is where the API begins."""
+    """The kind of API; the value is its root."""
 
     FIREWORKS = "/inference/v1"
     GENERIC = "/v1"
-    """Compatible with OpenAI, and no more: legacy arrays without ids, no headers of its own."""
+    """Generic, compatible with OpenAI's: legacy lists without ids, no headers of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conduct:
-    """How the service behaves towards everybody."""
+    """The settings of a service."""
 
     key: str | None = KEY
-    """What requests have to bear; None lets everybody in."""
+    """The key that requests must have; None for an API without keys."""
     dialect: Dialect = Dialect.FIREWORKS
     latency_s: float = 0.0
-    """How long every answer takes at least; requests do not wait for one another."""
+    """The minimum time of every answer; requests do not wait for one another."""
     requests_per_minute: int = 60_000
-    """The limit, which is kept; more than Fireworks allows, so that no test waits unawares."""
+    """The enforced limit; above that of Fireworks, so that no test waits by accident."""
     seed: int = 0
-    """Of the noise."""
+    """The seed of the noise."""
     first_position: FirstPosition = FirstPosition.AS_THE_SHAPE_HAS_IT
     allows_no_tokens: bool = True
-    """Whether `max_tokens` may be 0, so that a prompt is scored and nothing more."""
+    """Whether `max_tokens` may be 0, so that a prompt is only scored."""
     remembers: int = 10_000
-    """How many requests are remembered."""
+    """How many requests are recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request as it came."""
+    """One received request."""
 
     path: str
     is_authorized: bool
-    """Whether it bore the key."""
+    """Whether it had the key."""
     headers: Mapping[str, str]
     """In lower case, and without `authorization`."""
     body: Any
-    """The JSON; None when it was none."""
+    """The JSON; None when it was invalid."""

@@ -1,4 +1,4 @@
-"""What may go wrong with a service, and the rules that say when it does."""
+"""Faults of a service, and the rules for when they occur."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,9 +18,9 @@ class Swap:
     """Another model is behind the name."""
 
     weights: Weights | None = None
-    """None leaves the weights."""
+    """None keeps the weights."""
     noise: Noise | None = None
-    """None leaves the noise."""
+    """None keeps the noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +30,10 @@ class Shift:
     nats: float
     """Added to the sum; negative for less likely."""
     token: int | None = None
-    """The echoed token that is hit, counted from 0; None for equal parts on all of them."""
+    """The index of the changed echoed token; None to spread it over all of them."""
 
     def apply(self, rows: list[Row]) -> list[Row]:
-        """Return the rows as they are told."""
+        """Return the changed rows."""
         places = range(len(rows)) if self.token is None else [self.token]
         parts = dict.fromkeys(places, self.nats / max(1, len(places)))
         return [moved(row, parts.get(place, 0.0)) for place, row in enumerate(rows)]
@@ -41,21 +41,21 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misread:
-    """Another token is echoed than was sent."""
+    """An echoed token differs from the one that was sent."""
 
     token: int
-    """Counted from 0 among those echoed."""
+    """The index among the echoed tokens."""
     becomes: Token
 
     def apply(self, rows: list[Row]) -> list[Row]:
-        """Return the rows as they are told."""
+        """Return the changed rows."""
         rows[self.token] = replace(rows[self.token], token=self.becomes)
         return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerAs:
-    """The answer names another model."""
+    """The answer has the name of another model."""
 
     model: str
 
@@ -66,11 +66,11 @@ class AnswerAs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize:
-    """Arrays lose their last entries or have them twice."""
+    """Lists lose their last items or repeat them."""
 
     by: int
     array: str | None = None
-    """One of the legacy arrays, or `content`; None for all that there are."""
+    """One of the legacy lists, or `content`; None for all of them."""
 
     def apply(self, body: Json) -> None:
         """Change the body of an answer."""
@@ -84,11 +84,11 @@ class Resize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
-    """Something stands where a log-probability should: NaN, infinity, null, a text."""
+    """A log-probability is replaced: by NaN, infinity, null, a string."""
 
     value: object
     token: int = 0
-    """Counted from 0 among those that come back."""
+    """The index among the returned tokens."""
 
     def apply(self, body: Json) -> None:
         """Change the body of an answer."""
@@ -102,7 +102,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """Whatever else may happen to the body of an answer."""
+    """Any other change of the body of an answer."""
 
     change: Callable[[Json], Any]
     """Changes it in place."""
@@ -114,7 +114,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail:
-    """An error in the shape of the API, or a redirect."""
+    """An error in the format of the API, or a redirect."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -128,12 +128,12 @@ class Say:
     body: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Besides those of every answer; `content-type` is JSON unless it stands here."""
+    """Added to those of every answer; `content-type` is JSON unless it is here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The answer has other headers, besides its own."""
+    """The answer has additional headers."""
 
     headers: Mapping[str, str]
 
@@ -143,12 +143,12 @@ class CutOff:
     """The connection ends in the middle of the answer."""
 
     after: int
-    """Bytes of the body that still arrive."""
+    """Bytes of the body that are sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """The answer takes longer, besides the latency that all have."""
+    """The answer takes longer than the latency of all."""
 
     seconds: float
 
@@ -162,7 +162,7 @@ Effect: TypeAlias = OnModel | OnRows | OnBody | OnWire
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """When an effect strikes: the requests that it is about are counted from 1."""
+    """When an effect occurs: the matching requests are counted from 1."""
 
     effect: Effect
     first: int = 1
@@ -170,33 +170,33 @@ class Rule:
     every: int = 1
     """1 for each of them, 2 for every second one, and so on."""
     model: str | None = None
-    """The model that was asked; None for any."""
+    """The requested model; None for any."""
     text: str | None = None
-    """What stands somewhere in the prompt and response; None for any."""
+    """A substring of the prompt and response; None for any."""
 
     def is_about(self, model: str, text: str) -> bool:
-        """Tell whether the rule counts a request."""
+        """Return whether a request matches."""
         return self.model in {None, model} and (self.text is None or self.text in text)
 
     def strikes(self, number: int) -> bool:
-        """Tell whether the effect strikes at this request, of those that the rule counts."""
+        """Return whether the effect occurs at the n-th matching request."""
         return self.first <= number <= self.last and (number - self.first) % self.every == 0
 
 
 def on(number: int, effect: Effect, *, model: str | None = None, text: str | None = None) -> Rule:
-    """Return the rule that strikes at one request."""
+    """Return a rule for exactly one request."""
     return Rule(effect=effect, first=number, last=number, model=model, text=text)
 
 
 class Rulebook:
-    """Rules, and how many requests each has counted."""
+    """Rules, and the number of matching requests of each."""
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self._rules = rules
         self._counted = [0] * len(rules)
 
     def strike(self, model: str, text: str) -> list[Effect]:
-        """Count a request, and return what strikes, in the order of the rules."""
+        """Count a request, and return its effects in the order of the rules."""
         effects: list[Effect] = []
         for place, rule in enumerate(self._rules):
             if rule.is_about(model, text):
@@ -207,8 +207,8 @@ class Rulebook:
 
 
 def moved(row: Row, nats: float) -> Row:
-    """Return a row whose log-probabilities are moved, and never above 0."""
-    # An unmoved row stays as it is to the last bit; the first position has no value to move.
+    """Return a row with shifted log-probabilities, at most 0."""
+    # An unshifted row must stay identical; the first position has no value.
     if not nats or row.logprob is None or row.is_first:
         return row
     sampling = None if row.sampling is None else min(0.0, row.sampling + nats)

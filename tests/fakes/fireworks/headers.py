@@ -1,4 +1,4 @@
-"""The headers of an answer, and the limit that some of them speak of."""
+"""The headers of an answer, and the rate limit in some of them."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ _GENERATED_TOKENS = 36_000
 
 
 class Limit:
-    """So many requests per minute: a bucket that fills all the time, and is full at first."""
+    """A limit of requests per minute: a bucket that is full at first and is refilled steadily."""
 
     def __init__(self, per_minute: int, *, now: float) -> None:
         self._per_minute = per_minute
         self._level = float(per_minute)
         self._at = now
         self.is_over = False
-        """Whether the last request was one too many."""
+        """Whether the last request exceeded the limit."""
 
     def take(self, *, now: float) -> None:
         """Count a request."""
@@ -28,7 +28,7 @@ class Limit:
 
     @property
     def headers(self) -> dict[str, str]:
-        """How much is left, in the words of today and in those of before."""
+        """The remaining requests, in the current headers and in the older ones."""
         return {
             "x-ratelimit-limit-requests": str(self._per_minute),
             "x-ratelimit-remaining-requests": str(int(self._level)),
@@ -42,13 +42,13 @@ class Limit:
 
 
 def naming_headers(asked: Mapping[str, str], *, number: int) -> dict[str, str]:
-    """Return what names the request: the name that its sender gave it comes back."""
+    """Return the headers with the request's id, as its sender gave it."""
     own = f"{number:032x}"
     return {"x-request-id": asked.get("x-request-id", own), "x-fireworks-request-id": own}
 
 
 def metrics(*, prompt: int, cached: int, seconds: float) -> dict[str, float]:
-    """Return what Fireworks measures of every answer, by the names in the body of an answer."""
+    """Return the measurements of Fireworks, by their names in the body of an answer."""
     return {
         "prompt-tokens": prompt,
         "cached-prompt-tokens": cached,
@@ -58,5 +58,5 @@ def metrics(*, prompt: int, cached: int, seconds: float) -> dict[str, float]:
 
 
 def metric_headers(measured: Mapping[str, float]) -> dict[str, str]:
-    """Return the same as headers."""
+    """Return the measurements as headers."""
     return {f"fireworks-{name}": str(value) for name, value in measured.items()}

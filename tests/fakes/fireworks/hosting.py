@@ -1,4 +1,4 @@
-"""Hosted models, and what they answer before anything goes wrong."""
+"""Hosted models, and their answers without any fault."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from enum import Enum
 from repro_gate.core.tokens.generation import Token
 from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.fireworks.answers import Answer, Row
-from tests.fakes.fireworks.bodies import WHOLE_PROMPT, Question, Refused
+from tests.fakes.fireworks.bodies import WHOLE_PROMPT, ApiError, Question
 from tests.fakes.fireworks.noise import Exact, Noise
 from tests.fakes.fireworks.weights import CONTEXT, HashedWeights, Ids, Weights
 
@@ -17,7 +17,7 @@ MODEL = "accounts/fireworks/models/tiny"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedModel:
-    """A model under the name by which it is asked for."""
+    """A model with its requested name."""
 
     name: str = MODEL
     weights: Weights = field(default_factory=HashedWeights)
@@ -26,7 +26,7 @@ class HostedModel:
 
 
 class FirstPosition(Enum):
-    """What is told of the first token of a prompt, which nothing stands before."""
+    """The value for the first token of a prompt, which has no condition."""
 
     AS_THE_SHAPE_HAS_IT = "as the shape has it"
     """A number in the new format, null in the legacy one."""
@@ -35,15 +35,15 @@ class FirstPosition(Enum):
 
 
 def answer_to(question: Question, weights: Weights, context: int) -> Answer:
-    """Return what the weights say.
+    """Return the result of the weights.
 
     Raises:
-        Refused: the question does not fit in the context, or has tokens that the model lacks.
+        ApiError: the question does not fit in the context, or has tokens that the model lacks.
     """
     prompt = _prompt(question, weights)
     if len(prompt) + question.max_tokens > context:
         if not question.is_truncated:
-            raise Refused(
+            raise ApiError(
                 400,
                 f"The prompt is too long: {len(prompt)}, model maximum context length: {context}",
             )
@@ -62,12 +62,12 @@ def _prompt(question: Question, weights: Weights) -> Ids:
         prompt = question.prompt
         ids = weights.tokenize(prompt) if isinstance(prompt, str) else prompt
     except MeasurementUnavailable as error:
-        raise Refused(400, f"The prompt cannot be tokenized: {error}") from error
+        raise ApiError(400, f"The prompt cannot be tokenized: {error}") from error
     if not ids:
-        raise Refused(400, "The prompt must not be empty, field: 'prompt'")
+        raise ApiError(400, "The prompt must not be empty, field: 'prompt'")
     unknown = [id for id in ids if not 0 <= id < len(weights.vocabulary)]
     if unknown:
-        raise Refused(400, f"The vocabulary has no token {unknown[0]}, field: 'prompt'")
+        raise ApiError(400, f"The vocabulary has no token {unknown[0]}, field: 'prompt'")
     return ids
 
 
@@ -95,14 +95,14 @@ def _echoed(ids: Ids, question: Question, weights: Weights) -> tuple[Row, ...]:
 
 
 def _instead(ids: Ids, question: Question, weights: Weights) -> tuple[tuple[Token, float], ...]:
-    """Return what could have stood in the place of an echoed token, if it can be told at all."""
+    """Return the alternatives of an echoed token, if they are known."""
     if question.top == 0 or not weights.is_quick:
         return ()
     return _top(weights.following(ids), question.top, weights)
 
 
 def _unconditional(ids: Ids, start: int, question: Question, weights: Weights) -> tuple[Row, ...]:
-    """Return the row of a token that nothing stands before, when it is echoed."""
+    """Return the row of the first token of an echo."""
     if start > 0:
         return ()
     flat = -math.log(len(weights.vocabulary))

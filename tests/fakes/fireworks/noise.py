@@ -1,4 +1,4 @@
-"""How the draws of one item differ, though nothing has changed."""
+"""The noise between draws of an unchanged item."""
 
 import math
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ import numpy as np
 
 
 class Noise(Protocol):
-    """What is added to the log-probabilities of one draw."""
+    """Values that are added to the log-probabilities of one draw."""
 
     def sample(self, count: int, dice: np.random.Generator) -> list[float]:
-        """Return nats for each of so many tokens."""
+        """Return nats for each token."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """Every draw is the same to the last bit."""
+    """All draws are identical."""
 
     def sample(self, count: int, dice: np.random.Generator) -> list[float]:
-        """Return nothing but 0."""
+        """Return zeros."""
         del dice
         return [0.0] * count
 
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
-    """Every token moves by itself, so that the sum has this standard deviation."""
+    """Independent noise of each token, with this standard deviation of the sum."""
 
     sd_total: float
 
@@ -40,7 +40,7 @@ class Gaussian:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Most draws are the same to the last bit; a share of them has Gaussian noise.
+    """Most draws are identical; a share of them has Gaussian noise.
 
     The defaults are what was seen between two policies of Fireworks that were the same.
     """
@@ -49,13 +49,13 @@ class Mixture:
     sd_total: float = 1.56
 
     def sample(self, count: int, dice: np.random.Generator) -> list[float]:
-        """Return nothing but 0, or now and then independent nats."""
+        """Return zeros, or sometimes independent nats."""
         is_moved = dice.random() < self.share
         noise = Gaussian(self.sd_total) if is_moved else Exact()
         return noise.sample(count, dice)
 
 
 def dice_for(*what: object) -> np.random.Generator:
-    """Return dice that always fall the same way for the same things."""
+    """Return a random generator that is seeded with these values."""
     digest = blake2b(repr(what).encode(), digest_size=8).digest()
     return np.random.default_rng(int.from_bytes(digest))

@@ -22,23 +22,23 @@ _ENDPOINTS: dict[Dialect, dict[str, type[Body]]] = {
 
 
 class Api:
-    """The server as its users see it, from any thread."""
+    """The server for tests, from any thread."""
 
     def __init__(self, service: Service, conduct: Conduct, port: int) -> None:
         self._service = service
         self.host = f"http://{HOST}:{port}"
         self.base_url = self.host + conduct.dialect.value
-        """Up to and without `/completions`."""
+        """Without `/completions`."""
         self.key = conduct.key or ""
-        """The key that lets in; empty when everybody is let in."""
+        """The accepted key; empty for an API without keys."""
 
     @property
     def requests(self) -> list[Asked]:
-        """What was asked so far, oldest first."""
+        """The requests so far, oldest first."""
         return self._service.requests
 
     def follow(self, *rules: Rule) -> None:
-        """Follow these rules from now on, in place of those before, and count from 1."""
+        """Replace the rules, and count from 1."""
         self._service.follow(*rules)
 
 
@@ -46,7 +46,7 @@ class Api:
 def serving(
     *models: HostedModel, conduct: Conduct | None = None, rules: Sequence[Rule] = ()
 ) -> Generator[Api]:
-    """Give an API that hosts these models, or one of hashed weights when there are none.
+    """Give an API with these models, or by default one with hashed weights.
 
     A mistake of the server itself is raised at the end.
     """

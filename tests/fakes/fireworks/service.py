@@ -1,4 +1,4 @@
-"""The service without its socket: what each request is answered with, and why."""
+"""The service without its socket: the answer to each request."""
 
 import asyncio
 import json
@@ -15,8 +15,9 @@ from starlette.types import ASGIApp
 
 from tests.fakes.fireworks import headers
 from tests.fakes.fireworks.answers import Answer, body_of, without_extensions
-from tests.fakes.fireworks.bodies import Ask, Body, Question, Refused, read_body
+from tests.fakes.fireworks.bodies import ApiError, Ask, Body, Question, read_body
 from tests.fakes.fireworks.conduct import Asked, Conduct, Dialect
+from tests.fakes.fireworks.draws import drawn_answer
 from tests.fakes.fireworks.effects import (
     CutOff,
     Effect,
@@ -31,7 +32,6 @@ from tests.fakes.fireworks.effects import (
 )
 from tests.fakes.fireworks.hosting import HostedModel, answer_to
 from tests.fakes.fireworks.noise import dice_for
-from tests.fakes.fireworks.telling import told
 from tests.fakes.fireworks.weights import Weights
 from tests.fakes.fireworks.wire import CutResponse, error_body, json_response, raw_response
 
@@ -40,17 +40,17 @@ _KNOWN_ANSWERS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """One request that is being answered."""
+    """A request in progress."""
 
     number: int
     """Counted from 1."""
     started: float
     headers: dict[str, str]
-    """Which every answer to it has."""
+    """The headers of every answer to it."""
 
 
 class Service:
-    """Answers requests; all but `requests` and `follow` belongs to the thread of the server."""
+    """Answers requests; only `requests` and `follow` may be used from other threads."""
 
     def __init__(
         self, models: Sequence[HostedModel], *, conduct: Conduct, rules: Sequence[Rule]
@@ -68,12 +68,12 @@ class Service:
 
     @property
     def requests(self) -> list[Asked]:
-        """What was asked so far, oldest first."""
+        """The requests so far, oldest first."""
         with self._remembering:
             return list(self._asked)
 
     def follow(self, *rules: Rule) -> None:
-        """Follow these rules from now on, in place of those before, and count from 1."""
+        """Replace the rules, and count from 1."""
         self._book = Rulebook(rules)
 
     async def respond(self, request: Request, kind: type[Body]) -> ASGIApp:
@@ -84,11 +84,11 @@ class Service:
             self._asked.append(asked)
         try:
             response = await self._answered(self._read(asked, kind), call)
-        except Refused as refused:
+        except ApiError as error:
             body = error_body(
-                refused.status, str(refused), param=refused.param, dialect=self._conduct.dialect
+                error.status, str(error), param=error.param, dialect=self._conduct.dialect
             )
-            response = json_response(body, headers=call.headers, status=refused.status)
+            response = json_response(body, headers=call.headers, status=error.status)
         await asyncio.sleep(self._conduct.latency_s - (time.perf_counter() - call.started))
         return response
 
@@ -119,18 +119,18 @@ class Service:
 
     def _read(self, asked: Asked, kind: type[Body]) -> Ask:
         if not asked.is_authorized:
-            raise Refused(401, "The API key you provided is invalid.")
+            raise ApiError(401, "The API key you provided is invalid.")
         if self._limit.is_over:
-            raise Refused(429, "Request limit exceeded, please try again later.")
+            raise ApiError(429, "Request limit exceeded, please try again later.")
         return read_body(kind, asked.body)
 
     def _model_of(self, ask: Ask) -> HostedModel:
         model = self._models.get(ask.model)
         if model is None:
             message = "Model not found, inaccessible, and/or not deployed"
-            raise Refused(404, message, param="model")
+            raise ApiError(404, message, param="model")
         if ask.question.max_tokens == 0 and not self._conduct.allows_no_tokens:
-            raise Refused(400, "Input should be at least 1, field: 'max_tokens', value: 0")
+            raise ApiError(400, "Input should be at least 1, field: 'max_tokens', value: 0")
         return model
 
     def _replaced(self, effect: Fail | Say, call: _Call) -> Response:
@@ -147,7 +147,7 @@ class Service:
         item = (model.name, ask.question.prompt)
         self._draws[item] += 1
         draw = self._draws[item]
-        answer = told(
+        answer = drawn_answer(
             answer,
             first=self._conduct.first_position,
             shape=ask.shape,
@@ -198,7 +198,7 @@ def _asked(request: Request, data: bytes, *, key: str | None) -> Asked:
 
 
 def _behind(model: HostedModel, effects: Sequence[Effect]) -> HostedModel:
-    """Return what is behind the name of a model now."""
+    """Return the model that is currently behind a name."""
     for effect in effects:
         if isinstance(effect, Swap):
             model = replace(
@@ -208,7 +208,7 @@ def _behind(model: HostedModel, effects: Sequence[Effect]) -> HostedModel:
 
 
 def _text_of(question: Question, weights: Weights) -> str:
-    """Return the text that rules look at."""
+    """Return the text that rules match."""
     if isinstance(question.prompt, str):
         return question.prompt
     known = range(len(weights.vocabulary))

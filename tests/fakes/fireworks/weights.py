@@ -1,4 +1,4 @@
-"""What scores tokens: a tiny model in a real engine process, or a hash of what came before."""
+"""Weights that score tokens: a tiny model in a real engine process, or a hash of the context."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ class Quantisation(Enum):
 
 
 class Weights(Protocol):
-    """What makes a hosted model say what it says."""
+    """The weights of a hosted model."""
 
     @property
     def vocabulary(self) -> Sequence[Token]:
@@ -48,7 +48,7 @@ class Weights(Protocol):
 
     @property
     def is_quick(self) -> bool:
-        """Whether `following` may be asked for every token of a prompt."""
+        """Whether `following` is fast enough for every token of a prompt."""
         ...
 
     def tokenize(self, text: str) -> Ids:
@@ -69,7 +69,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HashedWeights:
-    """Every byte is a token, and its logits are a hash of all bytes before it: fast, no model."""
+    """Every byte is a token whose logits are a hash of the bytes before it: fast, no model."""
 
     seed: int = 1
 
@@ -111,7 +111,7 @@ class TinyWeights:
     """A tiny model, held by an engine process; made by `tiny_weights`."""
 
     is_quick = False
-    """What follows is asked token by token: most of a second for the whole vocabulary."""
+    """One request per token: most of a second for the whole vocabulary."""
 
     def __init__(self, engine: Engine, *, size: int) -> None:
         self._engine = engine
@@ -126,7 +126,7 @@ class TinyWeights:
         )
 
     def tokenize(self, text: str) -> Ids:
-        """Return the tokens of a text, with those that the model puts before it."""
+        """Return the tokens of a text, with the model's BOS token."""
         pieces = self.ask(prompt=text, response=(0,)).encoding.prompt
         return tuple(piece.id for piece in pieces if piece.id is not None)
 
@@ -136,7 +136,7 @@ class TinyWeights:
         return scored.logprobs, scored.sampling_logprobs or ()
 
     def following(self, ids: Ids) -> Values:
-        """Return the raw log-probability of every token after these: a question for each."""
+        """Return the raw log-probability of every token after these: one request for each."""
         # Every draw of an item is followed by the same.
         if ids not in self._following:
             self._following[ids] = tuple(
@@ -147,7 +147,7 @@ class TinyWeights:
     def ask(
         self, *, prompt: str | Ids, response: str | Ids, temperature: float | None = None
     ) -> Scored:
-        """Return what the engine itself says."""
+        """Return the scores of the engine."""
         with self._turn:
             return self._engine.score(
                 ScoreRequest(prompt=prompt, response=response, temperature=temperature)
@@ -158,7 +158,7 @@ class TinyWeights:
 def tiny_weights(
     name: str, quantisation: Quantisation = Quantisation.F32
 ) -> Generator[TinyWeights]:
-    """Give a built-in model as it is or quantised by llama.cpp, in an engine of its own."""
+    """Give a built-in model, possibly quantised by llama.cpp, in its own engine process."""
     with ExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
         model = _file(name, quantisation, folder)
@@ -174,7 +174,7 @@ def _file(name: str, quantisation: Quantisation, folder: Path) -> Path:
     if quantisation is Quantisation.F32:
         return exact
     quantised = folder / f"{name}-{quantisation.name}.gguf"
-    # In a process of its own: no test loads an inference library, and this one talks a lot.
+    # In a child process: no test loads an inference library, and this one writes a long log.
     command = (sys.executable, "-c", _QUANTISE, str(exact), str(quantised), str(quantisation.value))
     subprocess.run(command, check=True, capture_output=True)
     return quantised

@@ -1,4 +1,4 @@
-"""Responses: JSON, errors in the shape of either API, and such as end in the middle."""
+"""Responses: JSON, errors in the format of either API, and truncated ones."""
 
 import json
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from tests.fakes.fireworks.conduct import Dialect
 
 
 def json_response(body: Any, *, headers: Mapping[str, str], status: int = 200) -> Response:
-    """Return a JSON response; NaN and infinity are written as many a server writes them."""
+    """Return a JSON response; NaN and infinity are written as many servers do."""
     content = json.dumps(body, separators=(",", ":"))
     return raw_response(content.encode(), headers=headers, status=status)
 
 
 def raw_response(body: bytes, *, headers: Mapping[str, str], status: int) -> Response:
-    """Return bytes, which are JSON unless the headers say something else."""
+    """Return bytes, with the content type JSON unless the headers have another one."""
     return Response(body, status, {"content-type": "application/json", **headers})
 
 
@@ -40,14 +40,14 @@ def error_body(
 
 @dataclass(frozen=True, slots=True)
 class CutResponse:
-    """A response of which only the beginning arrives."""
+    """A response that is truncated."""
 
     whole: Response
     after: int
-    """Bytes of the body that arrive."""
+    """Bytes of the body that are sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the beginning; uvicorn then sees that something is missing, and hangs up."""
+        """Send the first part; uvicorn then notices the missing rest, and closes the connection."""
         del scope, receive
         headers = self.whole.raw_headers
         status = self.whole.status_code

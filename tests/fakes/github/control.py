@@ -1,4 +1,4 @@
-"""The world from another process: what it holds as JSON, and how to change it."""
+"""The world from another process: its state as JSON, and how to change it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,14 +11,14 @@ from tests.fakes.github.world import Account, Fault, Pull, Token, World
 
 
 async def control(request: Request, world: World) -> JSONResponse:
-    """Answer with what there is, after having taken over what a POST brings."""
+    """Answer with the state, after applying the changes of a POST."""
     if request.method == "POST":
         change(world, await request.json())
-    return JSONResponse(told(world))
+    return JSONResponse(state_of(world))
 
 
 def change(world: World, state: Mapping[str, Any]) -> None:
-    """Take over what a JSON object brings.
+    """Apply the changes in a JSON object.
 
     Args:
         world: what is changed.
@@ -38,8 +38,8 @@ def change(world: World, state: Mapping[str, Any]) -> None:
             world.asked.clear()
 
 
-def told(world: World) -> dict[str, Any]:
-    """Return what there is; no token is in it."""
+def state_of(world: World) -> dict[str, Any]:
+    """Return the state, without tokens."""
     with world.lock:
         return {
             "repository": world.repository,

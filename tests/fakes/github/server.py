@@ -1,4 +1,4 @@
-"""The API on a port of the loopback, at the root or, as an Enterprise Server has it, on a path."""
+"""The API on a port of the loopback, at the root or, as on an Enterprise Server, on a path."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ _GRAPHQL = "/graphql"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Github:
-    """The server as its users see it."""
+    """The server for tests."""
 
     world: World
     port: int
@@ -28,18 +28,18 @@ class Github:
 
     @property
     def server_url(self) -> str:
-        """Where people look at it."""
+        """The address of the web pages."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def api_url(self) -> str:
-        """Where programs ask it."""
+        """The address of the API."""
         return f"{self.server_url}{self.path}"
 
 
 @contextmanager
 def serving(world: World | None = None, *, path: str = "", port: int = 0) -> Generator[Github]:
-    """Give a GitHub with this world; `path` is where the API begins, such as `/api/v3`."""
+    """Give a GitHub with this world; `path` is the root of the API, such as `/api/v3`."""
     world = world or World()
     with serving_app(_app(world, path), port=port) as bound:
         yield Github(world=world, port=bound, path=path)
@@ -66,8 +66,8 @@ def _app(world: World, path: str) -> ASGIApp:
 
 
 def _within(asked: str, path: str) -> str:
-    """Return a path without what the API begins with; one outside is of nothing."""
-    # An Enterprise Server has GraphQL beside the versions of REST, and not below one.
+    """Return a path relative to the API; a path outside of it is empty."""
+    # An Enterprise Server has GraphQL next to the versions of REST, not below one.
     beside = f"{path.removesuffix('/v3')}{_GRAPHQL}"
     if asked == beside:
         return _GRAPHQL

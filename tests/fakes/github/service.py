@@ -1,4 +1,4 @@
-"""The service without its socket: what each request is answered with, and why."""
+"""The service without its socket: the answer to each request."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ _NEEDED = {"x-accepted-github-permissions": "issues=write; pull_requests=write"}
 _DOCUMENTATION = "https://docs.github.com/rest"
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """The request is answered with an error."""
 
     def __init__(
@@ -46,7 +46,7 @@ class _Answer:
 
 
 class Service:
-    """Answers requests about one world."""
+    """Answers requests for one world."""
 
     def __init__(self, world: World, *, api_url: str, server_url: str) -> None:
         self._world = world
@@ -54,7 +54,7 @@ class Service:
         self._shapes = Shapes(api_url=api_url, server_url=server_url, repository=world.repository)
 
     async def respond(self, request: Request, path: str) -> ASGIApp:
-        """Return the response to a request; `path` is without what the API begins with."""
+        """Return the response to a request; `path` is relative to the API."""
         asked, token = self._noted(request, await request.body(), path)
         fault = self._world.fault_for(asked.method, path)
         if fault is None:
@@ -88,14 +88,14 @@ class Service:
         try:
             with self._world.lock:
                 answer = self._answer(asked, token)
-        except Refused as refused:
-            answer = _Answer(body=refused.body, status=refused.status, headers=refused.headers)
+        except ApiError as error:
+            answer = _Answer(body=error.body, status=error.status, headers=error.headers)
         content = b"" if answer.body is None else json.dumps(answer.body).encode()
         return raw_response(content, headers=answer.headers, status=answer.status)
 
     def _answer(self, asked: Asked, token: Token | None) -> _Answer:
         if token is None:
-            raise Refused(401, "Bad credentials")
+            raise ApiError(401, "Bad credentials")
         repository = f"/repos/{self._world.repository}".lower()
         in_repository = asked.path[len(repository) :].split("/")[1:]
         match asked.method, asked.path.lower().startswith(f"{repository}/"), in_repository:
@@ -112,11 +112,11 @@ class Service:
             case (("PATCH" | "DELETE"), True, ["issues", "comments", id]):
                 return self._changed(asked, id, token)
             case _:
-                raise Refused(404, "Not Found")
+                raise ApiError(404, "Not Found")
 
     def _whose(self, token: Token) -> _Answer:
         if token.is_of_installation:
-            raise Refused(403, "Resource not accessible by integration")
+            raise ApiError(403, "Resource not accessible by integration")
         return _Answer(body=self._shapes.private_user(token.account))
 
     def _viewer(self, asked: Asked, token: Token) -> _Answer:
@@ -139,7 +139,7 @@ class Service:
     def _pull(self, number: str, token: Token) -> Pull:
         pull = self._world.pulls.get(int(number)) if number.isdecimal() else None
         if pull is None or not token.can_read:
-            raise Refused(404, "Not Found")
+            raise ApiError(404, "Not Found")
         return pull
 
     def _comments(self, asked: Asked, pull: Pull) -> _Answer:
@@ -149,7 +149,7 @@ class Service:
     def _created(self, asked: Asked, pull: Pull, token: Token) -> _Answer:
         self._require_right(token)
         if pull.is_locked:
-            raise Refused(403, "Unable to create comment because issue is locked.")
+            raise ApiError(403, "Unable to create comment because issue is locked.")
         body = _body_of(asked, too_long="Body is too long (maximum is 65536 characters)")
         comment = self._world.comment(token.account, body, pull=pull.number)
         return _Answer(body=self._shapes.comment(comment), status=201)
@@ -167,11 +167,11 @@ class Service:
         for comment in self._world.comments:
             if str(comment.id) == id:
                 return comment
-        raise Refused(404, "Not Found")
+        raise ApiError(404, "Not Found")
 
     def _require_right(self, token: Token) -> None:
         if not token.can_write:
-            raise Refused(403, "Resource not accessible by integration", headers=_NEEDED)
+            raise ApiError(403, "Resource not accessible by integration", headers=_NEEDED)
 
     def _page(self, asked: Asked, items: list[Any]) -> _Answer:
         size = min(int(asked.query.get("per_page", "30")), _MOST_PER_PAGE)
@@ -186,11 +186,11 @@ def _body_of(asked: Asked, *, too_long: str) -> str:
     body = asked.body.get("body") if isinstance(asked.body, dict) else None
     errors = {"resource": "IssueComment", "field": "body"}
     if not isinstance(body, str) or not body.strip():
-        raise Refused(422, "Validation Failed", errors=[{**errors, "code": "missing_field"}])
+        raise ApiError(422, "Validation Failed", errors=[{**errors, "code": "missing_field"}])
     if len(body.encode("utf-16-le", errors="surrogatepass")) // 2 > _LONGEST_BODY:
         code = "unprocessable" if asked.method == "POST" else "custom"
         errors = {**errors, "code": code, "message": too_long}
-        raise Refused(422, "Validation Failed", errors=[errors])
+        raise ApiError(422, "Validation Failed", errors=[errors])
     return body
 
 

@@ -1,4 +1,4 @@
-"""How GitHub writes things as JSON, with every field that its description requires."""
+"""GitHub's JSON, with every field that its description requires."""
 
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +24,7 @@ _FEATURES = ("has_downloads", "has_issues", "has_projects", "has_wiki", "has_pag
 
 
 class Shapes:
-    """Writes what a server holds, with addresses of that server."""
+    """Formats the state of a server, with URLs of that server."""
 
     def __init__(self, *, api_url: str, server_url: str, repository: str) -> None:
         self._api = api_url

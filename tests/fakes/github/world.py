@@ -1,4 +1,4 @@
-"""What there is on a GitHub: accounts, tokens, pull requests, comments, and coming misfortune."""
+"""The state of a GitHub: accounts, tokens, pull requests, comments, and scheduled faults."""
 
 import itertools
 import re
@@ -12,16 +12,16 @@ REPOSITORY = "octo/gate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Someone who writes: a person, or the bot of an app."""
+    """An account: a person, or the bot of an app."""
 
     login: str
     id: int = 1
     app: str | None = None
-    """The app that writes by this account."""
+    """The app of this account."""
 
     @property
     def type(self) -> str:
-        """What GitHub calls the kind of account."""
+        """GitHub's name of the kind of account."""
         return "Bot" if self.login.endswith("[bot]") else "User"
 
 
@@ -33,7 +33,7 @@ STRANGER = Account(login="mallory", id=666)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token, and what it may do."""
+    """A token and its permissions."""
 
     account: Account
     can_write: bool = True
@@ -41,7 +41,7 @@ class Token:
 
     @property
     def is_of_installation(self) -> bool:
-        """Whether it belongs to an app on a repository, which is no user."""
+        """Whether it belongs to an app on a repository, which is not a user."""
         return self.account.app is not None
 
 
@@ -64,7 +64,7 @@ class Pull:
 
     number: int
     owner: str = "octo"
-    """Of the branch; another one for a fork."""
+    """Of the branch; different for a fork."""
     branch: str = "topic"
     sha: str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
     is_open: bool = True
@@ -75,7 +75,7 @@ class Pull:
 
 @dataclass(slots=True, kw_only=True)
 class Comment:
-    """A comment as it stands now."""
+    """The current state of a comment."""
 
     id: int
     pull: int
@@ -85,30 +85,30 @@ class Comment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What happens to the next requests that it is for."""
+    """A fault of the next matching requests."""
 
     method: str = ".*"
     path: str = ".*"
-    """Both are patterns of the whole."""
+    """Both patterns must match completely."""
     times: int = 1
     delay_s: float = 0.0
     is_done: bool = False
-    """Whether what was asked for is done before the answer goes wrong."""
+    """Whether the request is executed before the answer fails."""
     status: int | None = None
-    """None leaves the answer as it would have been."""
+    """None keeps the answer."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     cut_after: int | None = None
     """How many bytes of the body arrive before the connection breaks."""
 
     def is_for(self, method: str, path: str) -> bool:
-        """Tell whether a request is struck."""
+        """Return whether a request matches."""
         return bool(re.fullmatch(self.method, method) and re.fullmatch(self.path, path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request as it came."""
+    """One received request."""
 
     method: str
     path: str
@@ -116,13 +116,13 @@ class Asked:
     headers: Mapping[str, str]
     """In lower case, and without `authorization`."""
     by: str | None
-    """The login of whoever the token belongs to."""
+    """The login of the owner of the token."""
     body: Any
-    """The JSON; None when it was none."""
+    """The JSON; None when it was invalid."""
 
 
 class World:
-    """Everything on it; may be looked at and changed from any thread."""
+    """All state; may be read and changed from any thread."""
 
     def __init__(
         self,
@@ -143,14 +143,14 @@ class World:
         self._ids = itertools.count(1001)
 
     def comment(self, author: Account, body: str, *, pull: int = 7) -> Comment:
-        """Add a comment, as if its author had just written it."""
+        """Add a comment by an author."""
         with self.lock:
             comment = Comment(id=next(self._ids), pull=pull, author=author, body=body)
             self.comments.append(comment)
             return comment
 
     def bodies(self, pull: int = 7) -> list[str]:
-        """Return what the comments of a pull request say, the oldest first."""
+        """Return the bodies of the comments of a pull request, the oldest first."""
         with self.lock:
             return [comment.body for comment in self.comments if comment.pull == pull]
 
@@ -160,12 +160,12 @@ class World:
             return [f"{asked.method} {asked.path}" for asked in self.asked]
 
     def strike(self, *faults: Fault) -> None:
-        """Let things go wrong; the first fault that is for a request is the one that strikes."""
+        """Schedule faults; the first one that matches a request occurs."""
         with self.lock:
             self._faults.extend((fault, itertools.count(1)) for fault in faults)
 
     def fault_for(self, method: str, path: str) -> Fault | None:
-        """Return what goes wrong with a request, and count it."""
+        """Return the fault of a request, and count it."""
         with self.lock:
             for fault, struck in self._faults:
                 if fault.is_for(method, path) and next(struck) <= fault.times:

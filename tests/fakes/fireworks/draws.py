@@ -1,4 +1,4 @@
-"""From what a model says to what one answer tells: first position, noise, and scripted effects."""
+"""From the result of a model to one answer: first position, noise, and scripted effects."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.fakes.fireworks.hosting import FirstPosition
 from tests.fakes.fireworks.noise import Noise
 
 
-def told(
+def drawn_answer(
     answer: Answer,
     *,
     first: FirstPosition,
@@ -20,10 +20,10 @@ def told(
     noise: tuple[Noise, np.random.Generator],
     effects: Sequence[Effect],
 ) -> Answer:
-    """Return the answer as it is told this time.
+    """Return the answer to this request.
 
     Noise and effects are on the tokens of the prompt that come back: its sum over them has the
-    standard deviation that the noise says. What is generated stays as it is.
+    standard deviation of the noise. Generated tokens are unchanged.
     """
     rows = [_first(row, first, shape) if row.is_first else row for row in answer.echoed]
     if rows:

@@ -1,4 +1,4 @@
-"""Every word of the server is a word of the SDK's own types, and the other way round."""
+"""Every key of the server is a key of the SDK's types, and the reverse."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -32,7 +32,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 def _unknown(value: Any, annotation: Any, at: str = "") -> Iterator[str]:
-    """Yield the places of keys that the types of an answer do not have."""
+    """Yield the places of keys that are not in the types of an answer."""
     models = [kind for kind in _leaves(annotation) if issubclass(kind, BaseModel)]
     if isinstance(value, list):
         for entry in value:  # pyright: ignore[reportUnknownVariableType] -- JSON
@@ -55,7 +55,7 @@ def _leaves(annotation: Any) -> Iterator[type]:
 
 @pytest.mark.parametrize("shape", [{"logprobs": True, "top_logprobs": 2}, {"logprobs": 2}])
 def test_every_key_of_an_answer_is_known_to_the_sdk(post: "Post", shape: dict[str, Any]) -> None:
-    """However much is asked for, in either shape."""
+    """With everything requested, in either format."""
     with serving() as api:
         answer = post(api, **(EVERYTHING | shape)).raise_for_status().json()
 
@@ -63,7 +63,7 @@ def test_every_key_of_an_answer_is_known_to_the_sdk(post: "Post", shape: dict[st
 
 
 def test_every_key_of_a_chat_is_known_to_the_sdk(post: "Post") -> None:
-    """The answer to a chat has types of its own."""
+    """The answer to a chat has its own types."""
     asked = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "logprobs": True}
     more = {"max_tokens": 1, "return_token_ids": True, "raw_output": True}
     with serving() as api:
@@ -74,7 +74,7 @@ def test_every_key_of_a_chat_is_known_to_the_sdk(post: "Post") -> None:
     assert list(_unknown(answer.raise_for_status().json(), ChatAnswer)) == []
 
 
-def test_a_key_that_the_sdk_does_not_know_is_found(post: "Post") -> None:
+def test_a_key_unknown_to_the_sdk_is_found(post: "Post") -> None:
     """Otherwise the tests above could not fail."""
 
     def misspell(body: dict[str, Any]) -> None:
@@ -90,14 +90,14 @@ def test_a_key_that_the_sdk_does_not_know_is_found(post: "Post") -> None:
 
 
 def test_completions_take_the_fields_that_the_sdk_sends() -> None:
-    """Each of them is read or refused by its name; no other one is taken."""
+    """Each is read or rejected by name; no other is accepted."""
     known = get_type_hints(CompletionCreateParamsNonStreaming)
 
     assert set(FireworksCompletion.model_fields) == set(known)
 
 
 def test_chats_take_the_fields_that_the_sdk_sends() -> None:
-    """As completions do."""
+    """As for completions."""
     known = get_type_hints(chat_params.CompletionCreateParamsNonStreaming)
 
     assert set(FireworksChat.model_fields) == set(known)
