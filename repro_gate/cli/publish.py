@@ -25,7 +25,7 @@ from repro_gate.core.comments import (
     workflow_key,
 )
 from repro_gate.core.outcome import ExitCode, exit_code_for
-from repro_gate.core.report import CellReport, Evidence, Finished, Unfinished
+from repro_gate.core.report import CellReport, CheckResult, FinishedCheck, UnfinishedCheck
 from repro_gate.core.tokens.golden_format import line_in_golden
 from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.errors import InputInvalid, PublishFailed, ReproGateError, UsageInvalid
@@ -43,7 +43,7 @@ from repro_gate.reports.text.escape import one_line
 
 _MAX_OWN_BYTES = 1 << 30
 """Of a report of this run: the step before wrote it, from what it held in memory."""
-_NOT_BEGUN = Unfinished(
+_NOT_BEGUN = UnfinishedCheck(
     exit_code=ExitCode.INCONCLUSIVE.value,
     message="The check did not start: an earlier step failed or was cancelled.",
     remedy="see the job log",
@@ -104,8 +104,8 @@ def _publish_result(
     marker: Marker,
     problems: list[Annotation],
 ) -> None:
-    evidence = _evidence(options.output, run)
-    state = state_of(evidence, run)
+    result = _result(options.output, run)
+    state = state_of(result, run)
     marker = replace(marker, state=state, found=state is CommentState.FAILED)
     url, more = _comment(
         github,
@@ -113,13 +113,13 @@ def _publish_result(
         options.comment,
         marker,
         lambda ours: render_comment(
-            evidence, marker=ours, run=run, artifact_url=options.artifact_url
+            result, marker=ours, run=run, artifact_url=options.artifact_url
         ),
     )
     problems += more
     note = " ".join(problem.message for problem in problems) or None
-    summary = render_job_summary(evidence, run=run, note=note)
-    outputs = _outputs(evidence, state, options.output, url)
+    summary = render_job_summary(result, run=run, note=note)
+    outputs = _outputs(result, state, options.output, url)
     problems += _failures(lambda file: append_summary(file, summary), github.summary_file)
     problems += _failures(lambda file: write_outputs(file, outputs), github.output_file)
     if run.is_of_another:
@@ -127,7 +127,7 @@ def _publish_result(
         print_result(render_early_annotations(problems))
     else:
         line_of = _lines_of(options.config, github.workspace)
-        print_result(render_annotations(evidence, line_of=line_of, first=problems))
+        print_result(render_annotations(result, line_of=line_of, first=problems))
 
 
 def _comment(
@@ -195,12 +195,12 @@ def _marker(name: str, run: CiRun) -> Marker:
         raise UsageInvalid(f"--name: {error}") from error
 
 
-def _evidence(output: Path, run: CiRun) -> Evidence | None:
+def _result(output: Path, run: CiRun) -> CheckResult | None:
     max_bytes = MAX_BYTES if run.is_of_another else _MAX_OWN_BYTES
     try:
         return read_report(output, max_bytes=max_bytes)
     except InputInvalid as error:
-        return Unfinished(exit_code=ExitCode.INPUT_INVALID.value, message=str(error))
+        return UnfinishedCheck(exit_code=ExitCode.INPUT_INVALID.value, message=str(error))
 
 
 def _lines_of(
@@ -236,13 +236,13 @@ def _goldens_of(config: Path | None) -> GoldenFiles | None:
 
 
 def _outputs(
-    evidence: Evidence | None, state: CommentState, output: Path, comment_url: str | None
+    result: CheckResult | None, state: CommentState, output: Path, comment_url: str | None
 ) -> dict[str, str]:
     paths = {name: output / file for name, file in _FILES.items()}
     return {
         "outcome": state.value,
-        "exit-code": _exit_code(evidence),
-        "counts": json.dumps(_counts(evidence)),
+        "exit-code": _exit_code(result),
+        "counts": json.dumps(_counts(result)),
         "comment-url": comment_url or "",
         **{name: str(path) if _is_file(path) else "" for name, path in paths.items()},
     }
@@ -255,20 +255,20 @@ def _is_file(path: Path) -> bool:
     return False
 
 
-def _exit_code(evidence: Evidence | None) -> str:
-    match evidence:
+def _exit_code(result: CheckResult | None) -> str:
+    match result:
         case None:
             return ""
-        case Unfinished(exit_code=code):
+        case UnfinishedCheck(exit_code=code):
             return str(code)
-        case Finished(report=report):
+        case FinishedCheck(report=report):
             return str(exit_code_for(report).value)
 
 
-def _counts(evidence: Evidence | None) -> dict[str, int]:
-    if not isinstance(evidence, Finished):
+def _counts(result: CheckResult | None) -> dict[str, int]:
+    if not isinstance(result, FinishedCheck):
         return {}
-    report = evidence.report
+    report = result.report
     counts = Counter(report.counts)
     for part in report.logprobs:
         counts.update(part.counts)

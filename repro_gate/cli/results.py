@@ -23,7 +23,7 @@ from repro_gate.cli.console import ci_variable, file_remedy, print_result, reaso
 from repro_gate.cli.paths import REPORT, clear, make_report_folder, remove_quietly
 from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.outcome import ExitCode, FailOn, outcome_of_verdict, shell_code
-from repro_gate.core.report import Evidence, GateReport, Unfinished, evidence_of
+from repro_gate.core.report import CheckResult, GateReport, UnfinishedCheck, result_of
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
@@ -241,7 +241,7 @@ def write_failure(
             return
         remove_quietly(output, keeps_shard=keeps_shard)
         if output.is_dir() and not output.is_symlink():
-            failure = Unfinished(exit_code=code.value, message=str(error), remedy=remedy)
+            failure = UnfinishedCheck(exit_code=code.value, message=str(error), remedy=remedy)
             write_report(output, _text_of(failure))
 
 
@@ -281,11 +281,11 @@ def save_observed(report: GateReport, output: Path) -> int:
         make_report_folder(output.parent)
         prepare(output)
         digests = _write_observed(report, output)
-        write_report(output, _text_of(evidence_of(report, observed=digests)))
+        write_report(output, _text_of(result_of(report, observed=digests)))
     return count
 
 
-def _text_of(result: Evidence) -> str:
+def _text_of(result: CheckResult) -> str:
     return report_text(result, summary_data(result))
 
 
@@ -296,7 +296,7 @@ def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> 
     for name, render in wiring.REPORTS.items():
         write_atomically(output / name, render(report))
     # Last, because it has the digests of the rest.
-    report_json = _text_of(evidence_of(report, observed=digests))
+    report_json = _text_of(result_of(report, observed=digests))
     write_report(output, report_json)
     return report_json
 
@@ -321,7 +321,7 @@ def _unwritable(output: Path, error: OSError | MemoryError) -> MeasurementUnavai
 
 def _shown(report: GateReport, options: ResultOptions, report_json: str | None) -> str:
     if options.json:
-        return report_json or _text_of(evidence_of(report))
+        return report_json or _text_of(result_of(report))
     if options.quiet:
         return f"{render_summary(report)}\n"
     console = Console()

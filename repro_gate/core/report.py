@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from repro_gate.core.guards import require_at_least, require_name, require_text
 from repro_gate.core.logprobs.report import LogprobReport
@@ -173,8 +173,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class FinishedCheck:
     """The check came to its end, or was interrupted, and has a report."""
+
+    word: ClassVar[str] = "finished"
 
     report: GateReport
     observed: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -190,8 +192,10 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class UnfinishedCheck:
     """The check could not be made: an invalid file, a wrong command line, nothing to measure."""
+
+    word: ClassVar[str] = "unfinished"
 
     exit_code: int
     message: str
@@ -202,18 +206,18 @@ class Unfinished:
         require_at_least(1, exit_code=self.exit_code)
 
 
-Evidence: TypeAlias = Finished | Unfinished
+CheckResult: TypeAlias = FinishedCheck | UnfinishedCheck
 """A check that was killed leaves neither."""
 
 
-def evidence_of(report: GateReport, *, observed: Mapping[str, str] = {}) -> Finished:
+def result_of(report: GateReport, *, observed: Mapping[str, str] = {}) -> FinishedCheck:
     """Return the result of a check as it is kept.
 
     A cell that matches has no trace: it would be nine tenths of a large report, no report shows
     it, and the golden has the same.
     """
     cells = tuple(map(_without_needless_trace, report.cells))
-    return Finished(report=replace(report, cells=cells), observed=observed)
+    return FinishedCheck(report=replace(report, cells=cells), observed=observed)
 
 
 def _without_needless_trace(cell: CellReport) -> CellReport:

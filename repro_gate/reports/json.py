@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, assert_never
 
 from repro_gate.core.outcome import Outcome, decide, exit_code_for
-from repro_gate.core.report import Evidence, Finished, GateReport, Unfinished
+from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.generation import text_of
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
@@ -90,10 +90,10 @@ class Summary:
     """Of the token gate first, the worst first and the unknown last; a cell that agrees is none."""
 
 
-def summary_of(result: Evidence) -> Summary:
+def summary_of(result: CheckResult) -> Summary:
     """Return what a person looks for in the result of a check."""
     match result:
-        case Finished(report=report):
+        case FinishedCheck(report=report):
             return Summary(
                 outcome=decide(report),
                 exit_code=exit_code_for(report).value,
@@ -101,13 +101,13 @@ def summary_of(result: Evidence) -> Summary:
                 cells=tuple(_cells(report)),
                 findings=(*_token_findings(report), *_logprob_findings(report)),
             )
-        case Unfinished(exit_code=code):
+        case UnfinishedCheck(exit_code=code):
             return Summary(outcome=None, exit_code=code, counts=_counts([]), cells=(), findings=())
         case _:
             assert_never(result)
 
 
-def summary_data(result: Evidence) -> dict[str, Any]:
+def summary_data(result: CheckResult) -> dict[str, Any]:
     """Return the summary of a result as plain JSON data."""
     return asdict(summary_of(result))
 

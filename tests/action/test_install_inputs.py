@@ -8,7 +8,7 @@ import pytest
 from repro_gate.adapters.files.results import read_report
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode, CommentState, Marker, RunId
 from repro_gate.core.outcome import FailOn
-from repro_gate.core.report import Unfinished
+from repro_gate.core.report import UnfinishedCheck
 from tests.action.files import ROOT
 from tests.action.script import SCRIPT, Machine, Result
 
@@ -44,9 +44,9 @@ def _is_a_name(text: str) -> bool:
 
 def _left_behind(result: Result) -> tuple[int, str]:
     """Return what whoever tells the result finds."""
-    evidence = read_report(Path(result.outputs["report"]), max_bytes=1 << 20)
-    assert isinstance(evidence, Unfinished)
-    return evidence.exit_code, evidence.message
+    left = read_report(Path(result.outputs["report"]), max_bytes=1 << 20)
+    assert isinstance(left, UnfinishedCheck)
+    return left.exit_code, left.message
 
 
 @pytest.mark.parametrize("name", _INVALID)

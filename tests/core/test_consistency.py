@@ -11,7 +11,7 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from tests.fakes.checking import scene_of
-from tests.fakes.evidence import OTHER, SAID, report_of, seen, shard_report_of
+from tests.fakes.reports import OTHER, SAID, report_of, seen, shard_report_of
 from tests.fakes.stores import MemoryGoldens
 from tests.fakes.values import cell_of, contrast_of, golden_of
 

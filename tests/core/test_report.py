@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-from repro_gate.core.report import evidence_of
+from repro_gate.core.report import result_of
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.markdown import render_markdown
-from tests.fakes.evidence import every_verdict, report_of
+from tests.fakes.reports import every_verdict, report_of
 
 
 def test_only_the_traces_of_cells_that_match_are_left_out() -> None:
     """They are most of a large report, and no report says anything of them."""
     report = report_of(*every_verdict())
 
-    kept = evidence_of(report).report
+    kept = result_of(report).report
 
     matching = [cell for cell in report.cells if isinstance(cell.verdict, Match)]
     assert {cell.id for cell in report.cells if cell not in kept.cells} == {

@@ -23,7 +23,7 @@ from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDra
 from repro_gate.core.logprobs.policy import Budget, Tolerance, WeightPlan
 from repro_gate.core.logprobs.verdicts import Outlying
 from repro_gate.core.matrix import PromptSpec, plan
-from repro_gate.core.report import CellReport, EngineReport, Note, NoteOrigin, Unfinished
+from repro_gate.core.report import CellReport, EngineReport, Note, NoteOrigin, UnfinishedCheck
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place, Stop, Token
@@ -45,7 +45,12 @@ from repro_gate.ports import (
     ScoreRequest,
     TimedGeneration,
 )
-from tests.fakes.evidence import (
+from tests.fakes.logprob_reports import (
+    policy_noise_of,
+    rich_logprobs_of,
+    weight_report_of,
+)
+from tests.fakes.reports import (
     DIFFERENCE,
     OTHER,
     SAID,
@@ -55,11 +60,6 @@ from tests.fakes.evidence import (
     seen,
     shard_report_of,
     unseen,
-)
-from tests.fakes.logprob_reports import (
-    policy_noise_of,
-    rich_logprobs_of,
-    weight_report_of,
 )
 from tests.fakes.scoring import baseline_of, plan_of, suite_of_logprobs
 from tests.fakes.values import (
@@ -102,7 +102,7 @@ NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 SAMPLES: tuple[object, ...] = (
     report_of(),
     shard_report_of(),
-    Unfinished(exit_code=3, message="x"),
+    UnfinishedCheck(exit_code=3, message="x"),
     SCORED_TWICE,
     judge_alignment([SCORED_TWICE]),
     BASELINE,

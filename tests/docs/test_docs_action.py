@@ -214,8 +214,8 @@ def _drift_of(tmp_path: Path, repro_gate: "CommandLine") -> Callable[[], str]:
         result = repro_gate("check", "--suite", "embedded", "--quiet")
         assert result.exit_code == ExitCode.FINDINGS, result.output
         marker = Marker(name="repro-gate", run=_RUN.id, state=CommentState.FAILED)
-        evidence = read_report(tmp_path / ".repro-gate")
-        return render_comment(evidence, marker=marker, run=_RUN, artifact_url=None)
+        left = read_report(tmp_path / ".repro-gate")
+        return render_comment(left, marker=marker, run=_RUN, artifact_url=None)
 
     return comment
 

@@ -108,7 +108,7 @@ _SHOWN = (
     "cell_summary",
     "finding_summary",
     "changed_fact",
-    "tagged_finished",
-    "tagged_unfinished",
+    "tagged_finished_check",
+    "tagged_unfinished_check",
     "tool",
 )

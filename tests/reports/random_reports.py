@@ -41,14 +41,14 @@ from repro_gate.core.logprobs.verdicts import (
 from repro_gate.core.logprobs.verdicts import Evidence as Statistic
 from repro_gate.core.report import (
     CellReport,
+    CheckResult,
     EngineReport,
-    Evidence,
-    Finished,
+    FinishedCheck,
     GateReport,
     Note,
     NoteOrigin,
     Timing,
-    Unfinished,
+    UnfinishedCheck,
 )
 from repro_gate.core.tokens.cell import Cell, Factor
 from repro_gate.core.tokens.generation import (
@@ -122,15 +122,15 @@ class RandomReports:
         return self.texts.map(lambda text: text or "x")
 
     @cached_property
-    def evidences(self) -> st.SearchStrategy[Evidence]:
+    def results(self) -> st.SearchStrategy[CheckResult]:
         """Draw what a check left behind."""
         unfinished = st.builds(
-            Unfinished,
+            UnfinishedCheck,
             exit_code=st.sampled_from([2, 3, 4, 130]),
             message=self.texts,
             remedy=st.none() | self.texts,
         )
-        return unfinished | st.builds(Finished, report=self.reports)
+        return unfinished | st.builds(FinishedCheck, report=self.reports)
 
     @cached_property
     def notes(self) -> st.SearchStrategy[Note]:

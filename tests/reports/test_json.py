@@ -9,7 +9,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
 from repro_gate.core.logprobs.verdicts import Agrees, Shifted
-from repro_gate.core.report import Evidence, Finished, GateReport, Unfinished, evidence_of
+from repro_gate.core.report import (
+    CheckResult,
+    FinishedCheck,
+    GateReport,
+    UnfinishedCheck,
+    result_of,
+)
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.wording import WORDS
@@ -23,7 +29,7 @@ Build = Callable[..., GateReport]
 
 def summary_of(report: GateReport) -> Any:
     """Return what a reader of the file gets."""
-    return json.loads(json.dumps(summary_data(evidence_of(report))))
+    return json.loads(json.dumps(summary_data(result_of(report))))
 
 
 def test_findings_outcome_and_counts_stand_first() -> None:
@@ -57,7 +63,7 @@ def test_an_interrupted_check_has_its_exit_code(rich_report: GateReport) -> None
 
 def test_a_check_without_a_report_has_no_outcome() -> None:
     """It has the exit code of the process, and every count is 0."""
-    summary = summary_data(Unfinished(exit_code=3, message="x\n\x1b"))
+    summary = summary_data(UnfinishedCheck(exit_code=3, message="x\n\x1b"))
 
     assert (summary["outcome"], summary["exit_code"], summary["findings"]) == (None, 3, ())
     assert {*summary["counts"]["tokens"].values(), *summary["counts"]["logprobs"].values()} == {0}
@@ -163,10 +169,10 @@ def test_every_cell_that_does_not_agree_is_in_a_finding(rich_logprob_report: Gat
 
 
 @examples(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(HOSTILE.evidences)
-def test_all_of_it_is_printable(result: Evidence) -> None:
+@given(HOSTILE.results)
+def test_all_of_it_is_printable(result: CheckResult) -> None:
     """It can be printed by `jq -r`, whatever a model, an engine or a server chose."""
-    if isinstance(result, Finished):
+    if isinstance(result, FinishedCheck):
         assert all(text.isprintable() for text in _texts(summary_data(result)))
 
 

@@ -18,7 +18,7 @@ from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
-from tests.fakes.evidence import render_json
+from tests.fakes.reports import render_json
 from tests.reports.random_reports import foreign_texts
 
 Hostile = Callable[[str], GateReport]

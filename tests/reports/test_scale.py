@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from repro_gate.core.report import Finished, GateReport
+from repro_gate.core.report import FinishedCheck, GateReport
 from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment
@@ -17,13 +17,13 @@ from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
-from tests.fakes.evidence import render_json
 from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,
     logprob_report_of,
     policy_noise_of,
 )
+from tests.fakes.reports import render_json
 from tests.reports.conftest import (
     cell_of,
     cell_report_of,
@@ -38,14 +38,14 @@ FEW = 100
 
 RENDERERS: dict[str, Callable[[GateReport], object]] = {
     "comment": lambda report: render_comment(
-        Finished(report=report), marker=MARKER, run=RUN, artifact_url=None
+        FinishedCheck(report=report), marker=MARKER, run=RUN, artifact_url=None
     ),
-    "summary": lambda report: render_job_summary(Finished(report=report), run=RUN, note=None),
+    "summary": lambda report: render_job_summary(FinishedCheck(report=report), run=RUN, note=None),
     "cut summary": lambda report: render_job_summary(
-        Finished(report=report), run=RUN, note=None, limit=9_000
+        FinishedCheck(report=report), run=RUN, note=None, limit=9_000
     ),
     "annotations": lambda report: render_annotations(
-        Finished(report=report), line_of=lambda _: None
+        FinishedCheck(report=report), line_of=lambda _: None
     ),
     "markdown": render_markdown,
     "junit": render_junit,

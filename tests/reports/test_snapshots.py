@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from syrupy.assertion import SnapshotAssertion
 
-from repro_gate.core.report import GateReport, evidence_of
+from repro_gate.core.report import GateReport, result_of
 from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.json import summary_data
 from repro_gate.reports.junit import render_junit
@@ -13,7 +13,7 @@ from repro_gate.reports.markdown import render_markdown
 
 
 def _summary(report: GateReport) -> str:
-    return json.dumps(summary_data(evidence_of(report)), indent=2)
+    return json.dumps(summary_data(result_of(report)), indent=2)
 
 
 def test_json_of_every_verdict(rich_report: GateReport, snapshot: SnapshotAssertion) -> None:

@@ -18,7 +18,7 @@ from repro_gate.reports.findings.tokens import token_findings
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
-from tests.fakes.evidence import render_json
+from tests.fakes.reports import render_json
 from tests.reports.random_reports import RandomReports, hostile_texts
 
 Build = Callable[..., GateReport]

@@ -13,23 +13,23 @@ from repro_gate.adapters.files.codec import decode
 from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.adapters.files.documents import validate
 from repro_gate.adapters.files.results import report_text, write_shard
-from repro_gate.core.report import Evidence, Unfinished, evidence_of
+from repro_gate.core.report import CheckResult, UnfinishedCheck, result_of
 from repro_gate.errors import InputInvalid
 from repro_gate.reports.json import summary_data
 from tests.fakes.changed_data import changed
-from tests.fakes.evidence import report_of, shard_report_of
+from tests.fakes.reports import report_of, shard_report_of
 from tests.reports.random_reports import HOSTILE
 from tests.schemas.generate import LAYOUTS
 
 _READ = {"schema", "tool", "result"}
 
 
-def data_of(result: Evidence) -> Any:
+def data_of(result: CheckResult) -> Any:
     """Return the content of the report.json of a result."""
     return json.loads(report_text(result, summary_data(result)))
 
 
-def read_data_of(result: Evidence) -> Any:
+def read_data_of(result: CheckResult) -> Any:
     """Return the part of it that is read back."""
     return {key: value for key, value in data_of(result).items() if key in _READ}
 
@@ -52,8 +52,8 @@ def refusal_of(name: str, data: Any) -> DecodeError | None:
     return None
 
 
-_UNFINISHED = Unfinished(exit_code=3, message="x", remedy=None)
-_FINISHED = evidence_of(report_of(), observed={report_of().cells[0].id: "ab" * 32})
+_UNFINISHED = UnfinishedCheck(exit_code=3, message="x", remedy=None)
+_FINISHED = result_of(report_of(), observed={report_of().cells[0].id: "ab" * 32})
 
 
 def _shard(folder: Path) -> Any:
@@ -62,7 +62,7 @@ def _shard(folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("result", [_FINISHED, _UNFINISHED], ids=["finished", "unfinished"])
-def test_a_report_is_allowed(result: Evidence) -> None:
+def test_a_report_is_allowed(result: CheckResult) -> None:
     """With every verdict in it, and with all that is derived from it."""
     assert is_allowed("report", data_of(result))
     assert refusal_of("report", read_data_of(result)) is None
@@ -77,8 +77,8 @@ def test_a_shard_is_allowed(tmp_path: Path) -> None:
 
 
 @examples(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
-@given(HOSTILE.evidences)
-def test_any_report_is_allowed(result: Evidence) -> None:
+@given(HOSTILE.results)
+def test_any_report_is_allowed(result: CheckResult) -> None:
     """Whatever text is in it; and the file is ASCII."""
     assert report_text(result, summary_data(result)).isascii()
     assert is_allowed("report", data_of(result))

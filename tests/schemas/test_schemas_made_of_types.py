@@ -40,7 +40,7 @@ def test_a_verdict_says_its_kind() -> None:
     ]
     assert schema["tagged_drift"]["properties"]["kind"] == {"const": "drift"}
     assert schema["tagged_drift"]["required"] == ["kind", "divergence", "golden", "provenance"]
-    assert schema["tagged_finished"]["properties"]["kind"] == {"const": "finished"}
+    assert schema["tagged_finished_check"]["properties"]["kind"] == {"const": "finished"}
 
 
 def test_what_stands_beneath_a_field_is_its_text() -> None:

@@ -11,7 +11,7 @@ from repro_gate.adapters.files.results import REPORT, result_in
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.report import Finished
+from repro_gate.core.report import FinishedCheck
 from repro_gate.core.text import printable
 from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.errors import InputInvalid
@@ -63,7 +63,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
     """
     file = directory / REPORT
     result = result_in(file)
-    if not isinstance(result, Finished):
+    if not isinstance(result, FinishedCheck):
         found = f"none: {printable(result.message)}"
         raise InputInvalid.at(file, "result", expected="the report of a check", found=found)
     planned = {cell.id: cell for cell in matrix.cells()}

@@ -13,7 +13,7 @@ from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.adapters.files.parsing import Limits, json_of
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
-from repro_gate.core.report import Evidence, Finished
+from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.core.shards.report import ShardReport
 from repro_gate.errors import InputInvalid
 
@@ -41,7 +41,7 @@ class ReportFile:
 
     schema: Literal["repro-gate/report/v1"]
     tool: Tool
-    result: Evidence
+    result: CheckResult
     """Everything that was found, without loss; the commands of repro-gate read nothing else."""
 
 
@@ -57,7 +57,7 @@ class ShardFile:
 _TOOL: Final = Tool(name="repro-gate", version=__version__)
 
 
-def report_text(result: Evidence, summary: Mapping[str, Any]) -> str:
+def report_text(result: CheckResult, summary: Mapping[str, Any]) -> str:
     """Return the content of report.json, in pure ASCII.
 
     Args:
@@ -75,7 +75,7 @@ def write_report(folder: Path, text: str) -> None:
     _write(folder / REPORT, text)
 
 
-def read_report(folder: Path, *, max_bytes: int = MAX_BYTES) -> Evidence | None:
+def read_report(folder: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult | None:
     """Return the result of a check, or None: then the check was killed.
 
     The folder is an untrusted download. Every report can be rendered of what is returned, but
@@ -90,14 +90,14 @@ def read_report(folder: Path, *, max_bytes: int = MAX_BYTES) -> Evidence | None:
     return result_in(folder / REPORT, max_bytes=max_bytes)
 
 
-def result_in(file: Path, *, max_bytes: int = MAX_BYTES) -> Evidence:
+def result_in(file: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult:
     """Return the result in a report.json that has to be there; raises `InputInvalid`."""
     document = _document(file, max_bytes)
     if isinstance(document, dict):
         known = {field.name for field in fields(ReportFile)}
         document = {key: document[key] for key in document if key in known}  # pyright: ignore[reportUnknownVariableType]
     content: ReportFile = _decoded(file, document, ReportFile)
-    if isinstance(content.result, Finished):
+    if isinstance(content.result, FinishedCheck):
         _require_consistent(file, validate_report(content.result.report), within="result.report")
     return content.result
 

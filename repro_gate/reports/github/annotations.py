@@ -10,7 +10,13 @@ from itertools import chain
 from typing import Final, TypeAlias, assert_never
 
 from repro_gate.core.outcome import Outcome, decide
-from repro_gate.core.report import CellReport, Evidence, Finished, GateReport, Unfinished
+from repro_gate.core.report import (
+    CellReport,
+    CheckResult,
+    FinishedCheck,
+    GateReport,
+    UnfinishedCheck,
+)
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
@@ -48,17 +54,17 @@ class Annotation:
 
 
 def render_annotations(
-    evidence: Evidence | None, *, line_of: LineOf, first: Sequence[Annotation] = ()
+    result: CheckResult | None, *, line_of: LineOf, first: Sequence[Annotation] = ()
 ) -> str:
     """Return the commands that annotate a run, one on each line.
 
     Args:
-        evidence: what the check left behind; None when it left nothing.
+        result: what the check left behind; None when it left nothing.
         line_of: finds the golden of a drifted cell.
         first: further annotations, to be shown before all others of their level.
     """
     limits = {level: _MAX_ANNOTATIONS - kept for level, kept in _RESERVED.items()}
-    return _render([*first, *_annotations(evidence, line_of)], limits)
+    return _render([*first, *_annotations(result, line_of)], limits)
 
 
 def render_early_annotations(annotations: Sequence[Annotation]) -> str:
@@ -77,19 +83,19 @@ def _render(annotations: Sequence[Annotation], limits: Mapping[str, int]) -> str
     return "".join(map(_command, chain.from_iterable(shown)))
 
 
-def _annotations(evidence: Evidence | None, line_of: LineOf) -> Iterator[Annotation]:
-    match evidence:
+def _annotations(result: CheckResult | None, line_of: LineOf) -> Iterator[Annotation]:
+    match result:
         case None:
             why = "It was killed, timed out or never started."
             yield Annotation(level="error", title="The check left no result", message=why)
-        case Unfinished(message=message, remedy=remedy):
+        case UnfinishedCheck(message=message, remedy=remedy):
             text = "\n".join(map(escape.one_line, message.splitlines()))
             text += "" if remedy is None else f"\nRemedy: {escape.message(remedy)}"
             yield Annotation(level="error", title="The check could not run", message=text)
-        case Finished(report=report):
+        case FinishedCheck(report=report):
             yield from _of_report(report, line_of)
         case _:
-            assert_never(evidence)
+            assert_never(result)
 
 
 def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:

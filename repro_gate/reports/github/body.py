@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 from repro_gate.core.comments import CiRun, CommentState
 from repro_gate.core.outcome import Outcome, decide
-from repro_gate.core.report import CellReport, Evidence, Finished, GateReport
+from repro_gate.core.report import CellReport, CheckResult, FinishedCheck, GateReport
 from repro_gate.core.tokens.verdicts import Drift, Unrecorded
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.notes import check_notes, logprob_notes, suite_test_notes
@@ -241,18 +241,18 @@ class Headline:
     sections: Sequence[Section]
 
 
-def headline_of(evidence: Evidence | None, run: CiRun, *, was_found: bool) -> Headline:
+def headline_of(result: CheckResult | None, run: CiRun, *, was_found: bool) -> Headline:
     """Return the headline of a result.
 
     Args:
-        evidence: what the check left behind; None when it left nothing.
+        result: what the check left behind; None when it left nothing.
         run: the run that made the result.
         was_found: whether an earlier result in the same place had findings.
     """
-    if isinstance(evidence, Finished) and state_of(evidence, run) is not CommentState.BROKEN:
-        return _of_report(evidence.report, run, was_found=was_found)
-    title = f"{_NONE} No verdict: {explain_no_verdict(evidence, run)}, at {commit_link(run)}"
-    return Headline(title=title, lead=(), sections=list(_of_none(evidence, run)))
+    if isinstance(result, FinishedCheck) and state_of(result, run) is not CommentState.BROKEN:
+        return _of_report(result.report, run, was_found=was_found)
+    title = f"{_NONE} No verdict: {explain_no_verdict(result, run)}, at {commit_link(run)}"
+    return Headline(title=title, lead=(), sections=list(_of_none(result, run)))
 
 
 def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Headline:
@@ -274,8 +274,8 @@ def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Headline:
     return Headline(title=title, lead=[f"{tally(report)}."], sections=[*first, *sections])
 
 
-def _of_none(evidence: Evidence | None, run: CiRun) -> Iterator[Section]:
-    for block in no_verdict_blocks(evidence, run):
+def _of_none(result: CheckResult | None, run: CiRun) -> Iterator[Section]:
+    for block in no_verdict_blocks(result, run):
         yield Section(name="message of the check", block=block)
     log = run_link(run, "log of the run")
     yield Section(name="where to look", block=[f"Earlier results no longer apply. See the {log}."])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from repro_gate.core.comments import CiRun, CommentState, Marker
-from repro_gate.core.report import Evidence, Finished
+from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.reports.github.body import headline_of
 from repro_gate.reports.github.fit import Frame, fit, utf16_units
 from repro_gate.reports.github.links import artifact_link, commit_link, run_label
@@ -30,7 +30,7 @@ def render_running(*, marker: Marker, run: CiRun) -> str:
 
 
 def render_comment(
-    evidence: Evidence | None,
+    result: CheckResult | None,
     *,
     marker: Marker,
     run: CiRun,
@@ -40,18 +40,18 @@ def render_comment(
     """Return the comment on the result of a run, with the marker as its first line.
 
     Args:
-        evidence: what the check left behind; None when it left nothing.
+        result: what the check left behind; None when it left nothing.
         marker: its state becomes that of the result, see `state_of`.
         run: the run that made the result.
         artifact_url: where the files of the report are kept, if anywhere.
         limit: in UTF-16 units, at least 2,000.
     """
-    marker = replace(marker, state=state_of(evidence, run))
-    headline = headline_of(evidence, run, was_found=marker.found)
+    marker = replace(marker, state=state_of(result, run))
+    headline = headline_of(result, run, was_found=marker.found)
     frame = Frame(
         head=[[str(marker)], [f"### {headline.title}"], headline.lead],
         notice=lambda omitted: omission_notice(omitted, run, artifact_url),
-        foot=_foot(sources(evidence, run, artifact_url), marker),
+        foot=_foot(sources(result, run, artifact_url), marker),
     )
     return fit(frame, headline.sections, limit=limit, size=utf16_units)
 
@@ -63,13 +63,13 @@ def omission_notice(omitted: str, run: CiRun, artifact_url: str | None) -> Block
     return [f"**Omitted** to fit GitHub's size limit: {omitted}. See the {full}."]
 
 
-def sources(evidence: Evidence | None, run: CiRun, artifact_url: str | None) -> Iterator[str]:
+def sources(result: CheckResult | None, run: CiRun, artifact_url: str | None) -> Iterator[str]:
     """Yield links to the run and the full report, and the version that made them."""
     yield run_label(run)
     if artifact_url is not None:
         yield artifact_link(artifact_url, run, "full report")
-    if isinstance(evidence, Finished):
-        yield f"repro-gate {code(clipped(evidence.report.tool_version, _MAX_VERSION_LENGTH))}"
+    if isinstance(result, FinishedCheck):
+        yield f"repro-gate {code(clipped(result.report.tool_version, _MAX_VERSION_LENGTH))}"
 
 
 def _foot(sources: Iterator[str] | Sequence[str], marker: Marker) -> Block:

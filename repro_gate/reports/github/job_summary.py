@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from repro_gate.core.comments import CiRun, CommentState
-from repro_gate.core.report import Evidence, Finished
+from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.reports.github.body import headline_of
 from repro_gate.reports.github.comment import omission_notice, sources
 from repro_gate.reports.github.fit import Frame, fit, utf8_bytes
@@ -20,23 +20,23 @@ _MAX_NOTE_LENGTH: Final = 200
 
 
 def render_job_summary(
-    evidence: Evidence | None, *, run: CiRun, note: str | None, limit: int = LIMIT
+    result: CheckResult | None, *, run: CiRun, note: str | None, limit: int = LIMIT
 ) -> str:
     """Return the job summary for the result of a check.
 
     Args:
-        evidence: what the check left behind; None when it left nothing.
+        result: what the check left behind; None when it left nothing.
         run: the run that made the result; not always the one that publishes it.
         note: what went wrong with the comment; untrusted text.
         limit: in bytes, at least 2,000.
     """
     noted = list(_notes(run, note))
-    if isinstance(evidence, Finished) and state_of(evidence, run) is not CommentState.BROKEN:
-        whole = document([*noted, [render_markdown(evidence.report).removesuffix("\n")]])
+    if isinstance(result, FinishedCheck) and state_of(result, run) is not CommentState.BROKEN:
+        whole = document([*noted, [render_markdown(result.report).removesuffix("\n")]])
         if utf8_bytes(whole) <= limit:
             return whole
-    headline = headline_of(evidence, run, was_found=False)
-    foot = " · ".join(sources(evidence, run, None))
+    headline = headline_of(result, run, was_found=False)
+    foot = " · ".join(sources(result, run, None))
     frame = Frame(
         head=[*noted, [f"# {headline.title}"], headline.lead],
         notice=lambda omitted: omission_notice(omitted, run, None),

@@ -8,7 +8,7 @@ from repro_gate.core.comments import CiRun, CommentState
 from repro_gate.core.logprobs.report import SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Agrees
 from repro_gate.core.outcome import ExitCode, Outcome, decide
-from repro_gate.core.report import Evidence, Finished, GateReport, Unfinished
+from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.wording import WORDS
@@ -63,16 +63,16 @@ def _counted(count: int, word: str) -> str:
     return f"{count} agree" if word == Agrees.word and count != 1 else f"{count} {word}"
 
 
-def state_of(evidence: Evidence | None, run: CiRun) -> CommentState:
+def state_of(result: CheckResult | None, run: CiRun) -> CommentState:
     """Return the state of a comment for a result; None when the check left no result."""
-    match evidence:
-        case None | Unfinished():
+    match result:
+        case None | UnfinishedCheck():
             return CommentState.BROKEN
-        case Finished(report=report):
+        case FinishedCheck(report=report):
             is_denied = is_contradicted(report, run)
             return CommentState.BROKEN if is_denied else _state_of_report(report)
         case _:
-            assert_never(evidence)
+            assert_never(result)
 
 
 def is_contradicted(report: GateReport, run: CiRun) -> bool:
@@ -113,38 +113,38 @@ _REASONS: Final = {
 }
 
 
-def explain_no_verdict(evidence: Evidence | None, run: CiRun) -> str:
+def explain_no_verdict(result: CheckResult | None, run: CiRun) -> str:
     """Return why there is no verdict."""
-    match evidence:
+    match result:
         case None if _is_lost(run):
             return "the result of the check could not be read"
         case None:
             return "the check left no result"
-        case Unfinished(exit_code=exit_code):
+        case UnfinishedCheck(exit_code=exit_code):
             known = [reason for code, reason in _REASONS.items() if code == exit_code]
             return known[0] if known else "the check could not run"
-        case Finished(report=report):
+        case FinishedCheck(report=report):
             if is_contradicted(report, run):
                 return "the run's conclusion contradicts its report"
             return "the check was interrupted"
         case _:
-            assert_never(evidence)
+            assert_never(result)
 
 
-def no_verdict_blocks(evidence: Evidence | None, run: CiRun) -> Iterator[Block]:
+def no_verdict_blocks(result: CheckResult | None, run: CiRun) -> Iterator[Block]:
     """Yield what happened instead of a verdict, and what to do about it."""
-    match evidence:
+    match result:
         case None:
             yield from _nothing(run)
-        case Unfinished():
-            yield from _unfinished(evidence)
-        case Finished(report=report) if is_contradicted(report, run):
+        case UnfinishedCheck():
+            yield from _unfinished(result)
+        case FinishedCheck(report=report) if is_contradicted(report, run):
             denial = _conclusion(run)
             yield [f"The report shows a pass, which the run does not confirm. {denial}"]
-        case Finished(report=report):
+        case FinishedCheck(report=report):
             yield [f"Partial results, not a verdict: {tally(report)}."]
         case _:
-            assert_never(evidence)
+            assert_never(result)
 
 
 def _is_lost(run: CiRun) -> bool:
@@ -170,10 +170,10 @@ def _conclusion(run: CiRun) -> str:
     return f"Conclusion of the run: {conclusion}."
 
 
-def _unfinished(evidence: Unfinished) -> Iterator[Block]:
-    yield [f"The check ended with exit code {evidence.exit_code} and this message:"]
-    lines = [clipped(line, _MAX_LINE_LENGTH) for line in evidence.message.splitlines()]
+def _unfinished(result: UnfinishedCheck) -> Iterator[Block]:
+    yield [f"The check ended with exit code {result.exit_code} and this message:"]
+    lines = [clipped(line, _MAX_LINE_LENGTH) for line in result.message.splitlines()]
     more = len(lines) - _MAX_LINES
     yield fence([*lines[:_MAX_LINES], *([f"and {more} more lines"] if more > 0 else [])], "text")
-    if evidence.remedy is not None:
-        yield [f"Remedy: {code(clipped(evidence.remedy, _MAX_REMEDY_LENGTH))}"]
+    if result.remedy is not None:
+        yield [f"Remedy: {code(clipped(result.remedy, _MAX_REMEDY_LENGTH))}"]

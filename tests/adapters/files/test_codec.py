@@ -16,13 +16,13 @@ from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.core.engines import Setting
 from repro_gate.core.logprobs.verdicts import LogprobVerdict
-from repro_gate.core.report import Evidence
+from repro_gate.core.report import CheckResult
 from repro_gate.core.shards.report import MeasuredCell, PlanIdentity, Shard, ShardReport
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Inconclusive, Match, Unrecorded, Verdict
-from tests.fakes.evidence import TIMING, report_of, shard_report_of
+from tests.fakes.reports import TIMING, report_of, shard_report_of
 from tests.fakes.strategies import cells, finite, traced_generations
 from tests.fakes.values import contrast_of
 from tests.reports.random_reports import HOSTILE, few
@@ -158,10 +158,10 @@ def test_what_has_a_default_may_be_absent() -> None:
 
 
 @examples(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(HOSTILE.evidences)
-def test_any_evidence_comes_back(evidence: Evidence) -> None:
+@given(HOSTILE.results)
+def test_any_result_comes_back(result: CheckResult) -> None:
     """Whatever the words in it are, half surrogate pairs among them."""
-    assert through_json(evidence, Evidence) == evidence
+    assert through_json(result, CheckResult) == result
 
 
 _generations = traced_generations(finite)
@@ -366,7 +366,7 @@ def test_what_is_said_is_short() -> None:
 def test_anything_else_is_refused(data: object) -> None:
     """No data is a crash."""
     with pytest.raises(DecodeError):
-        decode(data, Evidence)
+        decode(data, CheckResult)
 
 
 def test_a_list_of_errors_ends_at_the_first() -> None:

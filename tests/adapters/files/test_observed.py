@@ -16,7 +16,7 @@ from repro_gate.adapters.files.observed import Observed, read_observed, write_ob
 from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.report import Unfinished, evidence_of
+from repro_gate.core.report import UnfinishedCheck, result_of
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid
@@ -92,7 +92,7 @@ def _download(tmp_path: Path) -> Download:
     """Check two cells among fakes, and write what a check writes."""
     report = scene_of(HAIKU, FOX).check()
     digests = write_observed(tmp_path, observed_goldens(report))
-    write_report(tmp_path, report_text(evidence_of(report, observed=digests), {}))
+    write_report(tmp_path, report_text(result_of(report, observed=digests), {}))
     return Download(tmp_path)
 
 
@@ -271,7 +271,7 @@ def test_an_id_that_is_none_is_refused(download: Download, cell_id: str) -> None
     download.change_result(lambda result: result.update(observed={cell_id: "ab" * 32}))
 
     assert download.refusal().startswith(
-        "report.json: result: expected a consistent finished, found nothing was observed of "
+        "report.json: result: expected a consistent finished check, found nothing was observed of "
     )
 
 
@@ -286,7 +286,7 @@ def test_a_model_without_facts_is_refused(download: Download) -> None:
 
 def test_a_check_without_a_report_has_observed_nothing(download: Download) -> None:
     """The reason is the message."""
-    failure = Unfinished(exit_code=3, message="repro-gate.toml: x:\n\x1b[2J")
+    failure = UnfinishedCheck(exit_code=3, message="repro-gate.toml: x:\n\x1b[2J")
     write_report(download.folder, report_text(failure, {}))
 
     assert download.refusal() == (

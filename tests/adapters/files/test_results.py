@@ -11,46 +11,46 @@ import pytest
 
 import repro_gate
 from repro_gate.adapters.files.results import read_report, report_text, result_in, write_report
-from repro_gate.core.report import Evidence, Unfinished, evidence_of
+from repro_gate.core.report import CheckResult, UnfinishedCheck, result_of
 from repro_gate.errors import InputInvalid
-from tests.fakes.evidence import report_of
+from tests.fakes.reports import report_of
 
-RESULT = evidence_of(report_of(), observed={report_of().cells[0].id: "ab" * 32})
-UNFINISHED = Unfinished(
+RESULT = result_of(report_of(), observed={report_of().cells[0].id: "ab" * 32})
+UNFINISHED = UnfinishedCheck(
     exit_code=3, message="repro-gate.toml: suites:\n\texpected \ud800 `x`", remedy=None
 )
 
 
-def write(folder: Path, result: Evidence) -> None:
+def write(folder: Path, result: CheckResult) -> None:
     """Write a result, with a summary that is not read back."""
     write_report(folder, report_text(result, {"summary": ["x\n"]}))
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A folder with the evidence of a check."""
+    """A report folder with the result of a check."""
 
     folder: Path
 
     @property
     def file(self) -> Path:
-        """The evidence."""
+        """Its report.json."""
         return self.folder / "report.json"
 
     def refusal(self, **options: int) -> str:
-        """Return what is said when it is refused, without the name of the folder."""
+        """Return the message of the error, without the name of the folder."""
         with pytest.raises(InputInvalid) as caught:
             read_report(self.folder, **options)
         assert str(caught.value).isprintable()
         return str(caught.value).removeprefix(f"{self.folder}/")
 
     def refusal_of(self, text: str) -> str:
-        """Return what is said of a text in place of the evidence, without the name of the file."""
+        """Return the message for a text in place of the file, without the name of the file."""
         self.file.write_text(text, "utf-8")
         return self.refusal().removeprefix("report.json: ")
 
     def refusal_after(self, change: Callable[[Any], object]) -> str:
-        """Return what is said after a change to what the file says of the report."""
+        """Return the message after a change to the report in the file."""
         content = json.loads(self.file.read_text("ascii"))
         change(content["result"]["report"])
         return self.refusal_of(json.dumps(content)).removeprefix("result.report.")
@@ -58,21 +58,21 @@ class Download:
 
 @pytest.fixture(name="download")
 def _download(tmp_path: Path) -> Download:
-    """Write evidence with a report of every verdict."""
+    """Write a report with every verdict."""
     write(tmp_path / "report", RESULT)
     return Download(tmp_path / "report")
 
 
-@pytest.mark.parametrize("evidence", [RESULT, UNFINISHED], ids=["finished", "unfinished"])
-def test_evidence_is_read_as_it_was_written(tmp_path: Path, evidence: Evidence) -> None:
+@pytest.mark.parametrize("result", [RESULT, UNFINISHED], ids=["finished", "unfinished"])
+def test_a_result_is_read_as_it_was_written(tmp_path: Path, result: CheckResult) -> None:
     """To the last bit, whatever text is in it."""
-    write(tmp_path, evidence)
+    write(tmp_path, result)
 
-    assert read_report(tmp_path) == evidence
+    assert read_report(tmp_path) == result
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
-    """It is one line of ASCII, with the schema, the tool and the kind of evidence first."""
+    """It is one line of ASCII, with the schema, the tool and the kind of result first."""
     write(tmp_path, UNFINISHED)
 
     written = (tmp_path / "report.json").read_bytes()
@@ -91,20 +91,20 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "report.json"]
 
 
-def test_later_evidence_takes_the_place_of_earlier(download: Download) -> None:
-    """A folder speaks of one check."""
+def test_a_later_result_replaces_an_earlier_one(download: Download) -> None:
+    """A report folder is of one check."""
     write(download.folder, UNFINISHED)
 
     assert read_report(download.folder) == UNFINISHED
 
 
-def test_without_a_file_there_is_no_evidence(tmp_path: Path) -> None:
+def test_without_a_file_there_is_no_result(tmp_path: Path) -> None:
     """The check was killed, or its folder was never made."""
     assert read_report(tmp_path) is None
     assert read_report(tmp_path / "missing") is None
 
 
-def test_evidence_of_an_older_version_is_read(download: Download) -> None:
+def test_a_report_of_an_older_version_is_read(download: Download) -> None:
     """What has a default came later, and may be absent."""
     content = json.loads(download.file.read_text("ascii"))
     del content["result"]["report"]["logprobs"], content["result"]["report"]["repeat_with"]
@@ -317,7 +317,7 @@ def test_a_digest_of_nothing_is_refused(
 
     told = download.refusal_of(json.dumps(content))
 
-    assert told.startswith(f"result: expected a consistent finished, found {found}")
+    assert told.startswith(f"result: expected a consistent finished check, found {found}")
 
 
 def test_a_report_that_has_to_be_there_is_missed(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from repro_gate.adapters.files.results import read_shards, write_shard
 from repro_gate.errors import InputInvalid
-from tests.fakes.evidence import shard_report_of
+from tests.fakes.reports import shard_report_of
 
 FIRST, SECOND = shard_report_of(index=1), shard_report_of(index=2)
 

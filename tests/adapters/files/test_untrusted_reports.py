@@ -18,7 +18,7 @@ from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
 from tests.fakes.changed_data import changed, kinds_of_places_in, with_value
-from tests.fakes.evidence import render_json, report_of
+from tests.fakes.reports import render_json, report_of
 
 _DATA = encode(report_of(), GateReport)
 

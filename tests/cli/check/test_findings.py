@@ -5,7 +5,7 @@ import shlex
 from typing import Any
 
 from repro_gate.adapters.files.results import read_report
-from repro_gate.core.report import Finished
+from repro_gate.core.report import FinishedCheck
 from tests.cli.workspaces import Workspace
 
 _FOX = "tiny--fox--seed1"
@@ -153,7 +153,7 @@ def test_a_report_of_a_check_that_failed_fast_can_be_published(recorded: Workspa
 
     assert recorded.run("check", "--fail-fast").code == 10
     assert recorded.verdicts()["tiny--haiku--seed1"] == "unrecorded"
-    assert isinstance(read_report(recorded.output), Finished)
+    assert isinstance(read_report(recorded.output), FinishedCheck)
     assert recorded.run("update-snapshots", "--from", ".repro-gate").out.startswith("nothing")
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from repro_gate.core.comments import marker_of
 from tests.cli.publish.jobs import RUN, Job, states, workflow_run
-from tests.fakes.evidence import every_verdict, render_json, report_of
 from tests.fakes.github.server import Github
 from tests.fakes.github.world import World
+from tests.fakes.reports import every_verdict, render_json, report_of
 
 _KEPT = "repro-gate: no comment was written: "
 _FILES = ("report.md", "report.json", "junit.xml")

@@ -167,7 +167,7 @@ def _claim_a_model_that_is_no_digest(download: Path) -> None:
         (_put_in_a_link_to_the_report, "report.json: expected no symbolic link, found one"),
         (_remove_the_report, "report.json: expected a readable file"),
         (_remove_a_golden, f"{_FOX}: expected a readable file"),
-        (_name_a_foreign_cell, "report.json: result: expected a consistent finished, found "),
+        (_name_a_foreign_cell, "report.json: result: expected a consistent finished check, found "),
         (_leave_the_folder, "report.json: "),
         (_claim_another_model, "report.json: result.report.models.tiny: expected the sha256 "),
         (

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from repro_gate.core.report import Finished, GateReport, Note, NoteOrigin
+from repro_gate.core.report import FinishedCheck, GateReport, Note, NoteOrigin
 from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.github.annotations import render_annotations
@@ -14,7 +14,7 @@ from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
-from tests.fakes.evidence import render_json
+from tests.fakes.reports import render_json
 from tests.reports.conftest import cell_of as reported_cell_of
 from tests.reports.conftest import cell_report_of, drift_of, gate_report_of, generation_of
 from tests.reports.github.samples import MARKER, RUN
@@ -43,7 +43,7 @@ def test_every_report_shows_a_message_once(
     report: GateReport, on_terminal: Callable[[GateReport], str]
 ) -> None:
     """Terminal, Markdown, comment, job summary, annotations and JUnit show it once."""
-    evidence = Finished(report=report)
+    evidence = FinishedCheck(report=report)
     texts = (
         on_terminal(report),
         render_markdown(report),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from repro_gate.core.report import CellReport, Finished, GateReport
+from repro_gate.core.report import CellReport, FinishedCheck, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token
 from repro_gate.core.tokens.golden import FactChange
@@ -34,7 +34,7 @@ from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
 from repro_gate.reports.text.escape import format_change, message, one_line
-from tests.fakes.evidence import render_json
+from tests.fakes.reports import render_json
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 
 
@@ -185,7 +185,7 @@ def test_every_report_shows_how_a_changed_cell_compares(
     assert f"  tokens      {words}\n" in captured.get()
     assert f"Tokens: {words}.\n" in render_markdown(report)
     assert f"Tokens: {words}.\n" in render_comment(
-        Finished(report=report), marker=MARKER, run=RUN, artifact_url=ARTIFACT
+        FinishedCheck(report=report), marker=MARKER, run=RUN, artifact_url=ARTIFACT
     )
     assert "tokens: diverge from the golden at output[3]" in render_junit(report)
     cells = json.loads(render_json(report))["result"]["report"]["cells"]

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from repro_gate.core.report import Finished, Unfinished
+from repro_gate.core.report import FinishedCheck, UnfinishedCheck
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
 from tests.reports.github.rendering import html_of
@@ -41,16 +41,20 @@ def main(folder: Path) -> None:
     message = "repro-gate.toml: suites.embedded.seeds[2]: expected a seed of at least 1, found 0"
     comments = {
         "drift": render_comment(
-            Finished(report=drifted()), marker=MARKER, run=RUN, artifact_url=ARTIFACT
+            FinishedCheck(report=drifted()), marker=MARKER, run=RUN, artifact_url=ARTIFACT
         ),
         "cut": render_comment(
-            Finished(report=drifted()), marker=MARKER, run=RUN, artifact_url=ARTIFACT, limit=3000
+            FinishedCheck(report=drifted()),
+            marker=MARKER,
+            run=RUN,
+            artifact_url=ARTIFACT,
+            limit=3000,
         ),
         "many": render_comment(
-            Finished(report=many()), marker=MARKER, run=RUN, artifact_url=ARTIFACT
+            FinishedCheck(report=many()), marker=MARKER, run=RUN, artifact_url=ARTIFACT
         ),
         "fork": render_comment(
-            Finished(report=many()),
+            FinishedCheck(report=many()),
             marker=MARKER,
             run=replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure"),
             artifact_url=None,
@@ -62,10 +66,10 @@ def main(folder: Path) -> None:
             artifact_url=None,
         ),
         "fixed": render_comment(
-            Finished(report=fixed()), marker=MARKER, run=RUN, artifact_url=ARTIFACT
+            FinishedCheck(report=fixed()), marker=MARKER, run=RUN, artifact_url=ARTIFACT
         ),
         "broken": render_comment(
-            Unfinished(exit_code=3, message=message, remedy="correct the seed"),
+            UnfinishedCheck(exit_code=3, message=message, remedy="correct the seed"),
             marker=MARKER,
             run=RUN,
             artifact_url=ARTIFACT,
@@ -73,7 +77,9 @@ def main(folder: Path) -> None:
         "killed": render_comment(None, marker=MARKER, run=RUN, artifact_url=None),
         "running": render_running(marker=MARKER, run=RUN),
         "summary": render_job_summary(
-            Finished(report=drifted()), run=RUN, note="403: Resource not accessible by integration"
+            FinishedCheck(report=drifted()),
+            run=RUN,
+            note="403: Resource not accessible by integration",
         ),
     }
     for name, body in comments.items():

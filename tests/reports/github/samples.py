@@ -6,7 +6,7 @@ from dataclasses import replace
 from repro_gate.core.comments import CiRun, CommentState, Marker, RunId
 from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
-from repro_gate.core.report import CellReport, EngineReport, GateReport, Unfinished
+from repro_gate.core.report import CellReport, EngineReport, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.generation import Divergence
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Unrecorded
@@ -158,7 +158,7 @@ def unmeasured() -> GateReport:
     )
 
 
-INVALID = Unfinished(
+INVALID = UnfinishedCheck(
     exit_code=3,
     message="repro-gate.toml: suites.embedded.seeds[2]: expected a seed of at least 1, found 0",
     remedy="correct the seed",

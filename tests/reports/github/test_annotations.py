@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.report import CellReport, Finished, GateReport, Unfinished
+from repro_gate.core.report import CellReport, FinishedCheck, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.github.annotations import (
     Annotation,
@@ -21,7 +21,7 @@ def nowhere(cell: CellReport) -> None:
 
 def lines_of(report: GateReport) -> list[str]:
     """Return the annotations of a report."""
-    return render_annotations(Finished(report=report), line_of=nowhere).splitlines()
+    return render_annotations(FinishedCheck(report=report), line_of=nowhere).splitlines()
 
 
 def unrecorded_of(number: int) -> GateReport:
@@ -44,7 +44,7 @@ def test_a_drift_stands_at_its_golden() -> None:
         return "snap,shots/100%:x.json", 12
 
     (line,) = render_annotations(
-        Finished(report=gate_report_of(found)), line_of=line_of
+        FinishedCheck(report=gate_report_of(found)), line_of=line_of
     ).splitlines()
 
     assert asked == [found]
@@ -76,7 +76,7 @@ def test_nine_errors_are_shown(count: int, titles: int, last: str) -> None:
 def test_two_commands_together_say_no_more_than_the_runner_takes(level: str) -> None:
     """What is said when a check begins takes no room from what is said of its result."""
     said = [Annotation(level=level, title=f"t{each}", message="m") for each in range(50)]
-    result = Finished(report=unrecorded_of(50))
+    result = FinishedCheck(report=unrecorded_of(50))
     begun = render_early_annotations(said).splitlines()
     ended = render_annotations(result, line_of=nowhere, first=said).splitlines()
     shown = [line for line in (*begun, *ended) if line.startswith(f"::{level} ")]
@@ -117,8 +117,8 @@ def test_levels_are_counted_apart() -> None:
 
 def test_a_message_fits() -> None:
     """Escapes are counted too: a runner cuts at 4,096 characters."""
-    evidence = Unfinished(exit_code=3, message="%" * 5_000)
-    (line,) = render_annotations(evidence, line_of=nowhere).splitlines()
+    result = UnfinishedCheck(exit_code=3, message="%" * 5_000)
+    (line,) = render_annotations(result, line_of=nowhere).splitlines()
     message = line.split("::", 2)[2]
 
     assert message == f"{'%25' * 1_299}…"
@@ -129,7 +129,7 @@ def test_a_message_is_no_command() -> None:
     """Neither kind of command that a runner obeys stands in a line."""
     message = "a\r\n::set-output name=x::y\n##[error]z\x1b[31m"
     (line,) = render_annotations(
-        Unfinished(exit_code=3, message=message), line_of=nowhere
+        UnfinishedCheck(exit_code=3, message=message), line_of=nowhere
     ).splitlines()
 
     assert line == (

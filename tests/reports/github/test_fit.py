@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.comments import RunId
-from repro_gate.core.report import Finished
+from repro_gate.core.report import FinishedCheck
 from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.fit import Frame, Section, fit, utf8_bytes, utf16_units
@@ -87,7 +87,7 @@ def test_the_largest_frame_fits_into_the_least_room() -> None:
     marker = replace(MARKER, name="n" * 100, run=run.id)
     report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),) * 9, tool_version="v" * 99)
     body = render_comment(
-        Finished(report=replace(report, interrupted=True)),
+        FinishedCheck(report=replace(report, interrupted=True)),
         marker=marker,
         run=run,
         artifact_url=f"{run.server_url}/{'a' * 150}",
@@ -110,7 +110,7 @@ def test_cells_are_cut_as_wholes(limit: int) -> None:
         )
     )
     body = render_comment(
-        Finished(report=report), marker=MARKER, run=RUN, artifact_url=None, limit=limit
+        FinishedCheck(report=report), marker=MARKER, run=RUN, artifact_url=None, limit=limit
     )
     shown = body.count("❌ unrecorded: ")
     by_reason = sum(body.count(f"Reason: `reason {seed} (") for seed in range(1, 401))

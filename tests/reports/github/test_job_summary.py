@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from repro_gate.core.report import Finished
+from repro_gate.core.report import FinishedCheck
 from repro_gate.reports.github.fit import utf8_bytes
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.markdown import render_markdown
@@ -13,7 +13,7 @@ def test_the_summary_is_the_report() -> None:
     """Where there is room, nothing is left out."""
     report = drifted()
 
-    assert render_job_summary(Finished(report=report), run=RUN, note=None) == render_markdown(
+    assert render_job_summary(FinishedCheck(report=report), run=RUN, note=None) == render_markdown(
         report
     )
 
@@ -21,7 +21,7 @@ def test_the_summary_is_the_report() -> None:
 def test_a_note_comes_first() -> None:
     """What could not be told elsewhere is told before what is long, and stays inert."""
     report = drifted()
-    told = render_job_summary(Finished(report=report), run=RUN, note="403: @you <b>")
+    told = render_job_summary(FinishedCheck(report=report), run=RUN, note="403: @you <b>")
 
     assert told == f"**Note**: `403: @you <b>`\n\n{render_markdown(report)}"
 
@@ -35,7 +35,7 @@ def test_a_long_note_is_cut() -> None:
 
 def test_a_report_without_room_is_cut_by_whole_findings() -> None:
     """Bytes count, and what is missing is told."""
-    told = render_job_summary(Finished(report=drifted()), run=RUN, note=None, limit=4_000)
+    told = render_job_summary(FinishedCheck(report=drifted()), run=RUN, note=None, limit=4_000)
 
     assert told.startswith("# ❌ Failed at [`8f3c2a9`](https://github.com/octo-org/")
     assert "\n\n**1 nondeterministic, 4 drift, " in told
@@ -46,6 +46,6 @@ def test_a_report_without_room_is_cut_by_whole_findings() -> None:
 def test_another_run_is_named() -> None:
     """The page is that of the run that tells, and not of the one that is told of."""
     run = replace(RUN, is_of_another=True, conclusion="failure")
-    told = render_job_summary(Finished(report=drifted()), run=run, note=None)
+    told = render_job_summary(FinishedCheck(report=drifted()), run=run, note=None)
 
     assert told.startswith("This is the result of another run, at [`8f3c2a9`](https://github.com/")

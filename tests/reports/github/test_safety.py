@@ -8,7 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from repro_gate.core.comments import CiRun, CommentState, Marker, RunId, marker_of
-from repro_gate.core.report import CellReport, Evidence, Finished, GateReport, Unfinished
+from repro_gate.core.report import (
+    CellReport,
+    CheckResult,
+    FinishedCheck,
+    GateReport,
+    UnfinishedCheck,
+)
 from repro_gate.core.text import printable
 from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
@@ -47,7 +53,7 @@ runs = st.builds(
     conclusion=st.none() | st.just("success") | texts,
 )
 markers = st.sampled_from([MARKER, replace(MARKER, found=False)])
-evidences = st.none() | reports.evidences
+results = st.none() | reports.results
 limits = st.integers(2_000, 20_000) | st.just(65_000)
 
 
@@ -123,15 +129,15 @@ def unprintable(text: str) -> set[str]:
     return {char for char in text if printable(char) != char} - {"\n", "\\"}
 
 
-@given(evidence=evidences, run=runs, before=markers, artifact=st.none() | addresses, limit=limits)
+@given(result=results, run=runs, before=markers, artifact=st.none() | addresses, limit=limits)
 @settings(deadline=None, max_examples=60)
 def test_a_comment_is_inert(
-    evidence: Evidence | None, run: CiRun, before: Marker, artifact: str | None, limit: int
+    result: CheckResult | None, run: CiRun, before: Marker, artifact: str | None, limit: int
 ) -> None:
     """Only our elements and links are in it, its marker is ours, and its limit is kept."""
-    state = state_of(evidence, run)
+    state = state_of(result, run)
     marker = Marker(name="repro-gate", run=run.id, state=state).after(before)
-    body = render_comment(evidence, marker=marker, run=run, artifact_url=artifact, limit=limit)
+    body = render_comment(result, marker=marker, run=run, artifact_url=artifact, limit=limit)
     page = Page(body)
 
     assert is_inert(page, run, artifact)
@@ -147,10 +153,10 @@ def test_a_comment_is_inert(
 @settings(deadline=None, max_examples=60)
 def test_findings_are_shown_or_counted(report: GateReport, limit: int) -> None:
     """What is shown and what is said to be missing are all findings together."""
-    evidence = Finished(report=report)
-    if state_of(evidence, RUN) not in {CommentState.FAILED, CommentState.INCONCLUSIVE}:
+    result = FinishedCheck(report=report)
+    if state_of(result, RUN) not in {CommentState.FAILED, CommentState.INCONCLUSIVE}:
         return
-    body = render_comment(evidence, marker=MARKER, run=RUN, artifact_url=None, limit=limit)
+    body = render_comment(result, marker=MARKER, run=RUN, artifact_url=None, limit=limit)
     total = len(token_sections(report)) + len(hosted_sections(report))
     page = Page(body)
     told = re.search(r"size limit: (\d+) of (\d+) findings?\b", page.alive)
@@ -168,8 +174,8 @@ def test_a_list_of_findings_is_inert(text: str) -> None:
         cell_report_of(Unrecorded(reason=f"{each // 2}{text}"), cell_of(f"p{each}"))
         for each in range(60)
     ]
-    evidence = Finished(report=gate_report_of(*cells))
-    body = render_comment(evidence, marker=MARKER, run=RUN, artifact_url=None, limit=400_000)
+    result = FinishedCheck(report=gate_report_of(*cells))
+    body = render_comment(result, marker=MARKER, run=RUN, artifact_url=None, limit=400_000)
 
     assert is_inert(Page(body), RUN, None)
     assert "<summary>10 more findings</summary>" in body
@@ -186,13 +192,13 @@ def test_a_running_comment_is_inert(run: CiRun) -> None:
     assert marker_of(body) == marker
 
 
-@given(evidence=evidences, run=runs, note=st.none() | texts, limit=limits | st.just(1_000_000))
+@given(result=results, run=runs, note=st.none() | texts, limit=limits | st.just(1_000_000))
 @settings(deadline=None, max_examples=60)
 def test_a_job_summary_is_inert(
-    evidence: Evidence | None, run: CiRun, note: str | None, limit: int
+    result: CheckResult | None, run: CiRun, note: str | None, limit: int
 ) -> None:
     """The same holds of the summary, which has no marker at all."""
-    body = render_job_summary(evidence, run=run, note=note, limit=limit)
+    body = render_job_summary(result, run=run, note=note, limit=limit)
 
     assert is_inert(Page(body), run, None)
     assert unprintable(body) == set()
@@ -200,17 +206,17 @@ def test_a_job_summary_is_inert(
     assert utf8_bytes(body) <= limit
 
 
-@given(evidence=evidences, place=st.none() | st.tuples(texts, st.integers(1, 99)))
+@given(result=results, place=st.none() | st.tuples(texts, st.integers(1, 99)))
 @settings(deadline=None, max_examples=60)
 def test_annotations_are_commands_of_ours(
-    evidence: Evidence | None, place: tuple[str, int] | None
+    result: CheckResult | None, place: tuple[str, int] | None
 ) -> None:
     """Each line is one command of ours, and no level has more than the runner takes."""
 
     def line_of(cell: CellReport) -> tuple[str, int] | None:
         return place
 
-    lines = render_annotations(evidence, line_of=line_of).split("\n")
+    lines = render_annotations(result, line_of=line_of).split("\n")
     heads = [line.split("::", 2)[1] for line in lines[:-1]]
     levels = [head.split(" ")[0] for head in heads]
 
@@ -227,7 +233,7 @@ def test_annotations_are_commands_of_ours(
 @example(text="````\n@you")
 def test_a_message_never_leaves_its_fence(text: str) -> None:
     """What a command said in many lines is one block."""
-    evidence = Unfinished(exit_code=3, message="\n".join([text] * 40), remedy=text)
-    body = render_comment(evidence, marker=MARKER, run=RUN, artifact_url=ARTIFACT)
+    result = UnfinishedCheck(exit_code=3, message="\n".join([text] * 40), remedy=text)
+    body = render_comment(result, marker=MARKER, run=RUN, artifact_url=ARTIFACT)
 
     assert is_inert(Page(body), RUN, ARTIFACT)

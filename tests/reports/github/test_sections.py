@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.comments import CiRun
-from repro_gate.core.report import Finished, GateReport
+from repro_gate.core.report import FinishedCheck, GateReport
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprob_wording import BELOW_FLOOR
@@ -184,7 +184,7 @@ def test_nothing_of_a_fork_is_to_be_accepted_from_its_artifact() -> None:
     """Whoever opened the pull request decided what its run left behind."""
     text = told(drifts_of(*[()] * 9), FORK)
     body = render_comment(
-        Finished(report=drifts_of(*[()] * 9)), marker=MARKER, run=FORK, artifact_url=None
+        FinishedCheck(report=drifts_of(*[()] * 9)), marker=MARKER, run=FORK, artifact_url=None
     )
 
     assert "--from" in told(drifts_of(*[()] * 9))
@@ -283,7 +283,7 @@ def test_the_report_of_what_has_no_golden_can_be_downloaded_too() -> None:
 def test_four_hundred_drifts_are_told_as_a_whole() -> None:
     """What shows the whole is there, twenty are told in full, and the others by name."""
     report = drifts_of(*[()] * 400)
-    body = render_comment(Finished(report=report), marker=MARKER, run=RUN, artifact_url=None)
+    body = render_comment(FinishedCheck(report=report), marker=MARKER, run=RUN, artifact_url=None)
     listed = re.findall(r"^drift: (tiny-qwen2--autumn-leaves--seed\d+)$", body, re.MULTILINE)
 
     assert utf16_units(body) <= LIMIT
@@ -303,7 +303,7 @@ def test_findings_without_end_are_listed_as_far_as_there_is_room() -> None:
         for number in range(3_000)
     ]
     body = render_comment(
-        Finished(report=gate_report_of(*cells)), marker=MARKER, run=RUN, artifact_url=None
+        FinishedCheck(report=gate_report_of(*cells)), marker=MARKER, run=RUN, artifact_url=None
     )
     lines = [line for line in body.splitlines() if line.startswith("unrecorded: ")]
 

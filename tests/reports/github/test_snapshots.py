@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from repro_gate.core.report import Evidence, Finished, Unfinished
+from repro_gate.core.report import CheckResult, FinishedCheck, UnfinishedCheck
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
@@ -20,16 +20,18 @@ from tests.reports.github.samples import (
     unmeasured,
 )
 
-EVIDENCES: dict[str, Evidence | None] = {
-    "drifted": Finished(report=drifted()),
-    "fixed": Finished(report=fixed()),
-    "interrupted": Finished(report=replace(fixed(), interrupted=True)),
-    "interrupted_after_a_finding": Finished(report=replace(drifted(), interrupted=True)),
-    "unmeasured": Finished(report=unmeasured()),
-    "empty": Finished(report=gate_report_of()),
+EVIDENCES: dict[str, CheckResult | None] = {
+    "drifted": FinishedCheck(report=drifted()),
+    "fixed": FinishedCheck(report=fixed()),
+    "interrupted": FinishedCheck(report=replace(fixed(), interrupted=True)),
+    "interrupted_after_a_finding": FinishedCheck(report=replace(drifted(), interrupted=True)),
+    "unmeasured": FinishedCheck(report=unmeasured()),
+    "empty": FinishedCheck(report=gate_report_of()),
     "invalid": INVALID,
-    "usage": Unfinished(exit_code=2, message="there is no suite 'x' in the matrix"),
-    "crashed": Unfinished(exit_code=1, message="\n".join(f"line {number}" for number in range(40))),
+    "usage": UnfinishedCheck(exit_code=2, message="there is no suite 'x' in the matrix"),
+    "crashed": UnfinishedCheck(
+        exit_code=1, message="\n".join(f"line {number}" for number in range(40))
+    ),
     "killed": None,
 }
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.comments import CiRun, CommentState
-from repro_gate.core.report import Evidence, Finished, GateReport
+from repro_gate.core.report import CheckResult, FinishedCheck, GateReport
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.state import state_of
@@ -15,21 +15,21 @@ ANOTHER = replace(RUN, is_of_another=True)
 
 
 @pytest.mark.parametrize(
-    ("evidence", "state"),
+    ("result", "state"),
     [
-        (Finished(report=fixed()), CommentState.PASSED),
-        (Finished(report=drifted()), CommentState.FAILED),
-        (Finished(report=unmeasured()), CommentState.INCONCLUSIVE),
-        (Finished(report=replace(fixed(), interrupted=True)), CommentState.BROKEN),
-        (Finished(report=replace(unmeasured(), interrupted=True)), CommentState.BROKEN),
-        (Finished(report=replace(drifted(), interrupted=True)), CommentState.FAILED),
+        (FinishedCheck(report=fixed()), CommentState.PASSED),
+        (FinishedCheck(report=drifted()), CommentState.FAILED),
+        (FinishedCheck(report=unmeasured()), CommentState.INCONCLUSIVE),
+        (FinishedCheck(report=replace(fixed(), interrupted=True)), CommentState.BROKEN),
+        (FinishedCheck(report=replace(unmeasured(), interrupted=True)), CommentState.BROKEN),
+        (FinishedCheck(report=replace(drifted(), interrupted=True)), CommentState.FAILED),
         (INVALID, CommentState.BROKEN),
         (None, CommentState.BROKEN),
     ],
 )
-def test_what_was_left_behind_is_the_state(evidence: Evidence | None, state: CommentState) -> None:
+def test_what_was_left_behind_is_the_state(result: CheckResult | None, state: CommentState) -> None:
     """Nothing but a report that came to its end says that all is well."""
-    assert state_of(evidence, RUN) is state
+    assert state_of(result, RUN) is state
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,15 @@ def test_a_pass_of_another_run_needs_its_success(
     """What a fork left behind is not believed when it says more than the CI system."""
     run = replace(ANOTHER, conclusion=conclusion)
 
-    assert state_of(Finished(report=report), run) is state
+    assert state_of(FinishedCheck(report=report), run) is state
 
 
 def test_own_run_has_no_conclusion_yet() -> None:
     """While a run tells of itself, its report is all there is."""
-    assert state_of(Finished(report=fixed()), replace(RUN, conclusion=None)) is CommentState.PASSED
+    assert (
+        state_of(FinishedCheck(report=fixed()), replace(RUN, conclusion=None))
+        is CommentState.PASSED
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,10 +67,10 @@ def test_own_run_has_no_conclusion_yet() -> None:
 )
 def test_a_denied_pass_is_told_as_none(conclusion: str | None, said: str) -> None:
     """Neither the comment nor the summary of a job shows what the report claims."""
-    evidence, run = Finished(report=fixed()), replace(ANOTHER, conclusion=conclusion)
+    result, run = FinishedCheck(report=fixed()), replace(ANOTHER, conclusion=conclusion)
     told = (
-        render_comment(evidence, marker=MARKER, run=run, artifact_url=ARTIFACT),
-        render_job_summary(evidence, run=run, note=None),
+        render_comment(result, marker=MARKER, run=run, artifact_url=ARTIFACT),
+        render_job_summary(result, run=run, note=None),
     )
 
     for text in told:

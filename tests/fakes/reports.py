@@ -10,7 +10,7 @@ from repro_gate.core.report import (
     Note,
     NoteOrigin,
     Timing,
-    evidence_of,
+    result_of,
 )
 from repro_gate.core.shards.report import MeasuredCell, PlanIdentity, Shard, ShardReport
 from repro_gate.core.tokens.cell import Cell, Factor
@@ -172,5 +172,5 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
 
 def render_json(report: GateReport) -> str:
     """Return the report.json of a report."""
-    result = evidence_of(report)
+    result = result_of(report)
     return report_text(result, summary_data(result))
