@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.corpus import TEXT
 from benchmarks.simulated_worlds import CELLS, Measured, World
 from repro_gate.statistics.permutation import Floats
-from repro_gate.tiny_models.corpus import TEXT
 from tests.fakes.fireworks.weights import Ids, Quantisation, Weights, tiny_weights
 from tests.fakes.scoring import TOKENS
 

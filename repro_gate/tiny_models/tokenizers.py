@@ -1,91 +1,14 @@
-"""The tokenizers of the built-in models, trained on the corpus as each model is made.
+"""The tokenizers of the built-in models.
 
 `byte_level_vocabulary` is the byte-level BPE of GPT-2 and Qwen2, `byte_fallback_vocabulary` the
-SentencePiece tokenizer with byte fallback of Llama and Phi-3.
+SentencePiece tokenizer with byte fallback of Llama and Phi-3. `merges.txt` and `pieces.txt` hold
+what byte-pair encoding learned from a page of English, the most frequent pair first.
 """
 
-import heapq
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from itertools import pairwise
+from pathlib import Path
 from typing import TypeAlias
-
-from repro_gate.tiny_models.corpus import TEXT
-
-Pair: TypeAlias = tuple[str, str]
-"""Two adjacent symbols, left and right; joined they are a new piece."""
-
-_RARE = 1
-"""A pair that stands in so few places says nothing about the language."""
-
-
-class _Words:
-    """Training words as symbol sequences, with the count of every adjacent pair kept up to date."""
-
-    def __init__(self, frequencies: Mapping[str, int]) -> None:
-        self._frequencies = list(frequencies.values())
-        self._symbols = [list(word) for word in frequencies]
-        self._holders: dict[Pair, set[int]] = {}
-        self.counts: Counter[Pair] = Counter()
-        for index in range(len(self._symbols)):
-            self._count(index, sign=1)
-
-    def _count(self, index: int, *, sign: int) -> None:
-        for pair in pairwise(self._symbols[index]):
-            self.counts[pair] += sign * self._frequencies[index]
-            self._holders.setdefault(pair, set()).add(index)
-
-    def merge(self, pair: Pair) -> set[Pair]:
-        """Join `pair` wherever it stands, and return the pairs whose counts may have changed."""
-        touched: set[Pair] = set()
-        for index in self._holders.pop(pair):
-            touched.update(pairwise(self._symbols[index]))
-            self._count(index, sign=-1)
-            self._symbols[index] = _joined(self._symbols[index], pair)
-            self._count(index, sign=1)
-            touched.update(pairwise(self._symbols[index]))
-        return touched
-
-
-def _joined(symbols: list[str], pair: Pair) -> list[str]:
-    joined: list[str] = []
-    position = 0
-    while position < len(symbols):
-        if tuple(symbols[position : position + 2]) == pair:
-            joined.append("".join(pair))
-            position += 2
-        else:
-            joined.append(symbols[position])
-            position += 1
-    return joined
-
-
-def train(words: Iterable[str], *, merges: int) -> tuple[Pair, ...]:
-    """Return the first `merges` merges of `words`, best first; each builds a piece of its own.
-
-    The most frequent pair is merged first; of equally frequent ones, the first in code-point order
-    (R. Sennrich, B. Haddow, A. Birch, "Neural Machine Translation of Rare Words with Subword
-    Units", ACL 2016, algorithm 1). Raises `ValueError` when too few pairs are repeated.
-    """
-    state = _Words(Counter(words))
-    queue = [(-count, pair) for pair, count in state.counts.items()]
-    heapq.heapify(queue)
-    found: list[Pair] = []
-    while len(found) < merges:
-        if not queue:
-            raise ValueError(f"the words hold {len(found)} repeated pairs, expected {merges}")
-        negative, pair = heapq.heappop(queue)
-        # An entry pushed before the pair's count changed is stale; a fresh one is in the queue.
-        if state.counts[pair] != -negative or -negative <= _RARE:
-            continue
-        found.append(pair)
-        for touched in state.merge(pair):
-            heapq.heappush(queue, (-state.counts[touched], touched))
-    return tuple(found)
-
 
 MetadataValue: TypeAlias = (
     bool | int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
@@ -161,22 +84,17 @@ class Vocabulary:
         return arrays | self.settings
 
 
+def _first_lines(name: str, count: int) -> tuple[str, ...]:
+    lines = Path(__file__).with_name(name).read_text("utf-8").splitlines()
+    if count > len(lines):
+        raise ValueError(f"{name} has {len(lines)} lines, expected {count}")
+    return tuple(lines[:count])
+
+
 def control(*texts: str) -> tuple[Token, ...]:
     """Return control tokens with these texts."""
     return tuple(Token(text=text, type=TokenType.CONTROL) for text in texts)
 
-
-# Qwen2's own pattern (pre = "qwen2") for ASCII text, so that no merge is trained that it would
-# never let happen.
-_QWEN2_WORD = re.compile(
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-    r"|[^\r\nA-Za-z0-9]?[A-Za-z]+"
-    r"|[0-9]"
-    r"| ?[^\sA-Za-z0-9]+[\r\n]*"
-    r"|\s*[\r\n]+"
-    r"|\s+(?!\S)"
-    r"|\s+"
-)
 
 _QWEN2_CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
@@ -199,22 +117,13 @@ def byte_symbols() -> tuple[str, ...]:
     return tuple(chr(byte if byte in printing else next(spare)) for byte in range(256))
 
 
-def _qwen2_merges(count: int) -> tuple[Pair, ...]:
-    symbols = byte_symbols()
-    words = (
-        "".join(symbols[byte] for byte in match.group().encode())
-        for match in _QWEN2_WORD.finditer(TEXT)
-    )
-    return train(words, merges=count)
-
-
 def byte_level_vocabulary(size: int) -> Vocabulary:
     """Return a "gpt2" vocabulary of `size` tokens: 256 bytes, trained pieces, control tokens.
 
-    Raises `ValueError` when the training text cannot fill so many.
+    Raises `ValueError` when fewer were trained.
     """
-    merges = _qwen2_merges(size - len(byte_symbols()) - len(_QWEN2_CONTROLS))
-    texts = (*sorted(byte_symbols()), *("".join(merge) for merge in merges))
+    merges = _first_lines("merges.txt", size - len(byte_symbols()) - len(_QWEN2_CONTROLS))
+    texts = (*sorted(byte_symbols()), *(merge.replace(" ", "") for merge in merges))
     tokens = (*(Token(text=text) for text in texts), *control(*_QWEN2_CONTROLS))
     end_of_text = len(texts)
     return Vocabulary(
@@ -223,7 +132,7 @@ def byte_level_vocabulary(size: int) -> Vocabulary:
         settings={
             "tokenizer.ggml.model": "gpt2",
             "tokenizer.ggml.pre": "qwen2",
-            "tokenizer.ggml.merges": tuple(" ".join(merge) for merge in merges),
+            "tokenizer.ggml.merges": merges,
             "tokenizer.ggml.bos_token_id": end_of_text,
             "tokenizer.ggml.eos_token_id": end_of_text + _QWEN2_CONTROLS.index("<|im_end|>"),
             "tokenizer.ggml.padding_token_id": end_of_text,
@@ -235,10 +144,6 @@ def byte_level_vocabulary(size: int) -> Vocabulary:
 
 _SPACE = "\u2581"
 """What SentencePiece writes for a space."""
-
-_PHI3_WORD = re.compile(
-    rf"{_SPACE}?[A-Za-z]+|{_SPACE}?[0-9]|{_SPACE}?[^\sA-Za-z0-9{_SPACE}]+|{_SPACE}+"
-)
 
 _PHI3_CHARACTERS = (_SPACE, *(chr(code) for code in range(0x21, 0x7F)))
 
@@ -270,20 +175,13 @@ _PHI3_SPECIALS = (
 )
 
 
-def _phi3_pieces(count: int) -> tuple[str, ...]:
-    # A line break is no part of any piece: SentencePiece spells it as the byte 0x0A.
-    lines = (_SPACE + line.replace(" ", _SPACE) for line in TEXT.splitlines())
-    words = (word for line in lines for word in _PHI3_WORD.findall(line))
-    return tuple("".join(merge) for merge in train(words, merges=count))
-
-
 def byte_fallback_vocabulary(size: int) -> Vocabulary:
     """Return a "llama" vocabulary of `size` tokens with the special tokens of Phi-3.
 
-    Raises `ValueError` when the training text cannot fill so many.
+    Raises `ValueError` when fewer were trained.
     """
     count = size - len(_PHI3_SPECIALS) - len(_PHI3_CHARACTERS) - len(_PHI3_CONTROLS)
-    texts = (*_phi3_pieces(count), *_PHI3_CHARACTERS)
+    texts = (*_first_lines("pieces.txt", count), *_PHI3_CHARACTERS)
     pieces = tuple(Token(text=text, score=float(-rank)) for rank, text in enumerate(texts))
     end_of_text = len(_PHI3_SPECIALS) + len(pieces)
     return Vocabulary(

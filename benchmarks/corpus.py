@@ -1,4 +1,4 @@
-"""The English text that both tiny tokenizers are trained on, written for this project."""
+"""An English text of this project; the built-in tokenizers were trained on it."""
 
 TEXT = """\
 The morning train leaves the station at seven, and the river is still under a thin white fog. A
