@@ -21,14 +21,21 @@ class InvalidJson(ValueError):
     def __init__(self, place: str, *, expected: str, found: str) -> None:
         super().__init__(place, expected, found)
         self.place = place
-        """Keys and indices, such as `.tokens[3]` or `settings.n_ctx`."""
+        """Keys and indices, such as `settings.n_ctx` or `.tokens[3]`."""
         self.expected = expected
         self.found = found
         """Never the text of a string, which may be secret or unsafe to print."""
 
+    def inside(self, step: str | int) -> "InvalidJson":
+        """Prepend an index or a key, which is escaped, to the place."""
+        shown = f"[{step}]" if isinstance(step, int) else f".{_shown_key(step)}"
+        self.place = shown + self.place
+        return self
+
     def __str__(self) -> str:
+        place = self.place.removeprefix(".")
         message = f"expected {self.expected}, found {self.found}"
-        return f"{self.place}: {message}" if self.place else message
+        return f"{place}: {message}" if place else message
 
 
 def integer(
@@ -126,9 +133,9 @@ def exact_table(
         raise InvalidJson(place, expected=f"the key {missing[0]!r}", found="none")
     unknown = found.keys() - {*keys, *optional} if len(found) > len(keys) else ()
     if unknown:
-        shown = ascii(min(unknown)[:_MAX_SHOWN])
         expected = f"only the keys {', '.join([*keys, *optional])}"
-        raise InvalidJson(place, expected=expected, found=f"the unknown key {shown}")
+        key = _shown_key(min(unknown))
+        raise InvalidJson(place, expected=expected, found=f"the unknown key '{key}'")
     return found
 
 
@@ -165,6 +172,10 @@ def kind_of(value: object) -> str:
 
 def _unexpected(place: str, expected: str, value: object) -> InvalidJson:
     return InvalidJson(place, expected=expected, found=kind_of(value))
+
+
+def _shown_key(key: str) -> str:
+    return ascii(key[:_MAX_SHOWN])[1:-1]
 
 
 def _range(low: float, high: float, limit: float) -> str:

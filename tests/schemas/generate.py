@@ -16,9 +16,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import repro_gate
 from repro_gate.adapters.files import codec
-from repro_gate.adapters.files.codec_scalars import MAX_INT, NOT_FINITE
+from repro_gate.adapters.files.codec_scalars import NOT_FINITE
 from repro_gate.adapters.files.results import ReportFile, ShardFile
 from repro_gate.reports.json import Summary
+from repro_gate.strict_json import MAX_INTEGER
 
 FOLDER = Path(repro_gate.__file__).parent / "schemas"
 LAYOUTS: Mapping[str, type] = {"report": ReportFile, "shard": ShardFile}
@@ -32,8 +33,8 @@ _SCALARS: Mapping[Any, dict[str, Any]] = {
     int: {
         "description": "A whole number.",
         "type": "integer",
-        "minimum": -MAX_INT,
-        "maximum": MAX_INT,
+        "minimum": -MAX_INTEGER,
+        "maximum": MAX_INTEGER,
     },
     float: {
         "description": "A number with all its digits; the words are those that JSON lacks.",

@@ -10,12 +10,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from repro_gate.adapters.files.codec import decode
-from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.adapters.files.documents import validate
 from repro_gate.adapters.files.results import report_text, write_shard
 from repro_gate.core.report import CheckResult, UnfinishedCheck, result_of
 from repro_gate.errors import InputInvalid
 from repro_gate.reports.json import summary_data
+from repro_gate.strict_json import InvalidJson
 from tests.fakes.changed_data import changed
 from tests.fakes.reports import report_of, shard_report_of
 from tests.reports.random_reports import HOSTILE
@@ -43,11 +43,11 @@ def is_allowed(name: str, data: Any) -> bool:
     return True
 
 
-def refusal_of(name: str, data: Any) -> DecodeError | None:
+def refusal_of(name: str, data: Any) -> InvalidJson | None:
     """Return why reading refuses data, or None."""
     try:
         decode(data, LAYOUTS[name])
-    except DecodeError as error:
+    except InvalidJson as error:
         return error
     return None
 

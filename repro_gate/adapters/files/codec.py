@@ -8,10 +8,9 @@ them, as validation would take ten times as long as everything else.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from functools import cache
-from itertools import repeat
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -20,10 +19,12 @@ from repro_gate.adapters.files.codec_scalars import (
     SETTING,
     TEXT,
     Codec,
-    DecodeError,
     enum_codec,
     literal_codec,
+    refused,
+    shown,
 )
+from repro_gate.strict_json import InvalidJson, array, exact_table, list_of, table
 
 TAG: Final = "kind"
 """The key whose word tells the members of a union apart."""
@@ -38,7 +39,7 @@ def decode(data: object, kind: Any) -> Any:
     """Return the value that JSON data describes.
 
     Raises:
-        DecodeError: it describes no value of this type.
+        InvalidJson: it describes no value of this type.
     """
     return _codec_of(kind).read(data)
 
@@ -120,41 +121,31 @@ def _optional_codec(inner: Codec) -> Codec:
 def _sequence_codec(item: Codec) -> Codec:
     return Codec(
         lambda values: [item.write(value) for value in values],
-        lambda data: _read_items(repeat(item.read), _list(data)),
+        lambda data: tuple(list_of(item.read, data)),
     )
 
 
 def _tuple_codec(items: tuple[Codec, ...]) -> Codec:
     def read(data: Any) -> tuple[Any, ...]:
-        values = _list(data)
+        values = array(data)
         if len(values) != len(items):
-            raise DecodeError(expected=f"a list of {len(items)}", found=f"one of {len(values)}")
-        return _read_items((item.read for item in items), values)
+            expected, found = f"a list of {len(items)}", f"one of {len(values)}"
+            raise InvalidJson("", expected=expected, found=found)
+        return tuple(_read_at(index, item, values[index]) for index, item in enumerate(items))
 
     return Codec(
         lambda values: [item.write(value) for item, value in zip(items, values, strict=True)], read
     )
 
 
-def _read_items(readers: Iterable[Callable[[Any], Any]], values: list[Any]) -> tuple[Any, ...]:
-    """Read values up to the first error: there may be millions."""
-    found: list[Any] = []
-    try:
-        for value, read in zip(values, readers, strict=False):
-            found.append(read(value))
-    except DecodeError as error:
-        error.at(len(found))
-        raise
-    return tuple(found)
-
-
 def _mapping_codec(item: Codec) -> Codec:
     def read(data: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for spelled, value in _object(data).items():
+        for spelled, value in table(data).items():
             name = _read_at(spelled, TEXT, spelled)
             if name in found:
-                raise DecodeError.of(name, expected="only one spelling of each key").at(spelled)
+                expected = "only one spelling of each key"
+                raise InvalidJson("", expected=expected, found="another").inside(spelled)
             found[name] = _read_at(spelled, item, value)
         return found
 
@@ -172,11 +163,11 @@ def _union_codec(kinds: tuple[type, ...]) -> Codec:
         return {TAG: tag, **codecs[tag].write(value)}
 
     def read(data: Any) -> Any:
-        table = dict(_object(data))
-        tag = table.pop(TAG, None)
+        found = dict(table(data))
+        tag = found.pop(TAG, None)
         if not isinstance(tag, str) or tag not in codecs:
-            raise DecodeError.of(tag, expected=f"one of {', '.join(codecs)}").at(TAG)
-        return codecs[tag].read(table)
+            raise InvalidJson(f".{TAG}", expected=f"one of {', '.join(codecs)}", found=shown(tag))
+        return codecs[tag].read(found)
 
     return Codec(write, read)
 
@@ -190,29 +181,29 @@ def _object_codec(kind: type) -> Codec:
         return {name: codec.write(getattr(value, name)) for name, codec in codecs.items()}
 
     def read(data: Any) -> Any:
-        table, values = _object(data), dict[str, Any]()
+        found, values = table(data), dict[str, Any]()
+        # In the order of the fields, so that a file of another version is one in the message.
         for name, codec in codecs.items():
-            if name in table:
-                values[name] = _read_at(name, codec, table[name])
+            if name in found:
+                values[name] = _read_at(name, codec, found[name])
             elif name in needed:
-                raise DecodeError(expected=f"the key {name!r}", found="none")
-        if len(values) < len(table):
-            unknown = min(table.keys() - codecs.keys())
-            raise DecodeError.of(unknown, expected=f"only the keys {', '.join(codecs)}")
+                raise InvalidJson("", expected=f"the key {name!r}", found="none")
+        if len(values) < len(found):
+            exact_table(found, "", keys=(), optional=codecs)
         try:
             return kind(**values)
         except ValueError as error:
             expected = f"a consistent {snake(kind).replace('_', ' ')}"
-            raise DecodeError.by(error, expected=expected) from error
+            raise refused(error, expected=expected) from error
 
     return Codec(write, read)
 
 
-def _read_at(step: str, codec: Codec, data: Any) -> Any:
+def _read_at(step: str | int, codec: Codec, data: Any) -> Any:
     try:
         return codec.read(data)
-    except DecodeError as error:
-        error.at(step)
+    except InvalidJson as error:
+        error.inside(step)
         raise
 
 
@@ -225,15 +216,3 @@ def is_needed(field: dataclasses.Field[Any]) -> bool:
     """Return whether a file needs the key of a field: it has no default."""
     missing = dataclasses.MISSING
     return field.default is missing and field.default_factory is missing
-
-
-def _object(data: Any) -> Mapping[str, Any]:
-    if not isinstance(data, dict):
-        raise DecodeError.of(data, expected="an object")
-    return data  # pyright: ignore[reportUnknownVariableType] -- JSON has only texts for keys
-
-
-def _list(data: Any) -> list[Any]:
-    if not isinstance(data, list):
-        raise DecodeError.of(data, expected="a list")
-    return data  # pyright: ignore[reportUnknownVariableType] -- of anything

@@ -9,13 +9,13 @@ from typing import Any, Final, Literal
 from repro_gate import __version__
 from repro_gate.adapters.files.atomic import write_atomically
 from repro_gate.adapters.files.codec import decode, encode
-from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.adapters.files.parsing import Limits, json_of
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
 from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.core.shards.report import ShardReport
 from repro_gate.errors import InputInvalid
+from repro_gate.strict_json import InvalidJson
 
 REPORT: Final = "report.json"
 SHARD: Final = "shard.json"
@@ -176,10 +176,9 @@ def _document(file: Path, max_bytes: int) -> Any:
 def _decoded(file: Path, document: Any, kind: type) -> Any:
     try:
         return decode(document, kind)
-    except DecodeError as error:
-        raise InputInvalid.at(
-            file, error.place, expected=error.expected, found=error.found
-        ) from error
+    except InvalidJson as error:
+        place = error.place.removeprefix(".")
+        raise InputInvalid.at(file, place, expected=error.expected, found=error.found) from error
 
 
 def _require_consistent(file: Path, found: Inconsistency | None, *, within: str) -> None:

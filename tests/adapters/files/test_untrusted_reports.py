@@ -9,7 +9,6 @@ from hypothesis import settings as examples
 from rich.console import Console
 
 from repro_gate.adapters.files.codec import decode, encode
-from repro_gate.adapters.files.codec_scalars import DecodeError
 from repro_gate.core.consistency import validate_report
 from repro_gate.core.outcome import exit_code_for
 from repro_gate.core.report import GateReport
@@ -17,6 +16,7 @@ from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
+from repro_gate.strict_json import InvalidJson
 from tests.fakes.changed_data import changed, kinds_of_places_in, with_value
 from tests.fakes.reports import render_json, report_of
 
@@ -27,7 +27,7 @@ def believed(data: Any) -> GateReport | None:
     """Return the report that data describes, or None when it is refused."""
     try:
         report: GateReport = decode(data, GateReport)
-    except DecodeError:
+    except InvalidJson:
         return None
     return report if validate_report(report) is None else None
 
