@@ -1,4 +1,4 @@
-"""Reports to render: one of every verdict, and one in which every word is hostile."""
+"""Reports to render: one with every verdict, and one with hostile text everywhere."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -66,7 +66,7 @@ def tokens_of(text: str) -> tuple[Token, ...]:
 
 
 def generation_of(text: str, *, prompt: str = "Write a haiku", traced: bool = True) -> Generation:
-    """Return the generation that says `text`; the n-th choice is n hundredths from a tie."""
+    """Return a generation of these words; the n-th choice is n hundredths from a tie."""
     tokens = tokens_of(text)
     choices = [
         Choice(logprob=-0.5, best=((token.id, -0.5), (7, -0.5 - number / 100)))
@@ -92,7 +92,7 @@ def cell_of(
 
 
 def cell_report_of(verdict: Verdict, cell: Cell | None = None, **changes: Any) -> CellReport:
-    """Return what is known of a cell that was measured ten times."""
+    """Return a report on a cell that was measured ten times."""
     cell = cell or cell_of()
     usual: dict[str, Any] = {
         "suite": "embedded",
@@ -110,7 +110,7 @@ def orphan_of(golden_id: str) -> Orphan:
 
 
 def gate_report_of(*found: CellReport | Orphan, **changes: Any) -> GateReport:
-    """Return the report on a finished check of some cells, and of orphans."""
+    """Return a report on a finished check, of some cells and orphans."""
     report = GateReport(
         tool_version="0.1.0",
         started_at="2026-01-02T03:04:05+00:00",
@@ -146,7 +146,7 @@ def differing_run_of(cell: Cell, first: Generation, other: Generation) -> CellRe
 
 
 def hostile_generation_of(text: str, *ids: int) -> Generation:
-    """Return a generation in which every token says `text`."""
+    """Return a generation in which every token is `text`."""
     data = text.encode("utf-8", errors="surrogatepass")
     tokens = tuple(Token(number, data) for number in ids)
     return Generation(prompt=tokens[:1], tokens=tokens, stop=Stop.LENGTH)
@@ -160,7 +160,7 @@ def _hostile_notes_of(text: str) -> Iterator[Note]:
 
 
 def hostile_report_of(text: str) -> GateReport:
-    """Return a report in which everything that is not ours to choose is `text`."""
+    """Return a report in which all untrusted text is `text`."""
     cell = cell_of(text=text)
     said, other = hostile_generation_of(text, 1, 2, 3), hostile_generation_of(text, 1, 9, 3)
     drifted = drift_of(other, said, cell, FactChange(name=text, before=text, after=f"{text}!"))
@@ -188,7 +188,7 @@ def hostile_report_of(text: str) -> GateReport:
 
 
 def rich_report_of() -> GateReport:
-    """Return a report with every verdict, two of each that reports put together."""
+    """Return a report with every verdict, several of them twice."""
     golden = generation_of("red leaves fall down and rest `here` <b>now</b>")
     observed = generation_of("red leaves fall upon the cold | wet ground")
     moved = generation_of("one two", prompt="In a galaxy far")
@@ -252,7 +252,7 @@ def any_logprob_cell(request: pytest.FixtureRequest) -> LogprobCellReport:
 
 @pytest.fixture(scope="session")
 def logprob_gate_report() -> Callable[..., GateReport]:
-    """Return what builds a report of suites that have nothing but log-probabilities."""
+    """Return a builder of reports on log-probabilities alone."""
 
     def build(*parts: LogprobReport, **changes: Any) -> GateReport:
         timing = Timing(wall_s=12.5, load_s=0.0, engine_s=0.0, generated_tokens=0)
@@ -266,7 +266,7 @@ def logprob_gate_report() -> Callable[..., GateReport]:
 def logprob_suite_report(
     logprob_gate_report: Callable[..., GateReport],
 ) -> Callable[..., GateReport]:
-    """Return what builds a report of one suite that has nothing but some log-probabilities."""
+    """Return a builder of reports on one suite of log-probabilities."""
     return lambda *cells, **changes: logprob_gate_report(logprob_report_of(*cells, **changes))
 
 
@@ -284,55 +284,55 @@ def rich_report() -> GateReport:
 
 @pytest.fixture(scope="session")
 def hostile_report() -> Callable[[str], GateReport]:
-    """Return what builds a report in which every foreign word is the same text."""
+    """Return a builder of reports in which all untrusted text is the same."""
     return hostile_report_of
 
 
 @pytest.fixture(scope="session")
 def gate_report() -> Callable[..., GateReport]:
-    """Return what builds a report of some cells."""
+    """Return a builder of reports."""
     return gate_report_of
 
 
 @pytest.fixture(scope="session")
 def cell_report() -> Callable[..., CellReport]:
-    """Return what builds the report on one cell."""
+    """Return a builder of reports on one cell."""
     return cell_report_of
 
 
 @pytest.fixture(scope="session")
 def orphan() -> Callable[[str], Orphan]:
-    """Return what builds a golden that no cell uses."""
+    """Return a builder of orphans."""
     return orphan_of
 
 
 @pytest.fixture(scope="session")
 def drift() -> Callable[..., CellReport]:
-    """Return what builds the report on a drifted cell."""
+    """Return a builder of reports on a drifted cell."""
     return drift_of
 
 
 @pytest.fixture(scope="session")
 def differing_run() -> Callable[..., CellReport]:
-    """Return what builds the report on a cell whose fourth run differs."""
+    """Return a builder of reports on a cell whose fourth run differs."""
     return differing_run_of
 
 
 @pytest.fixture(scope="session")
 def cell() -> Callable[..., Cell]:
-    """Return what builds a cell."""
+    """Return a builder of cells."""
     return cell_of
 
 
 @pytest.fixture(scope="session")
 def generation() -> Callable[..., Generation]:
-    """Return what builds a generation."""
+    """Return a builder of generations."""
     return generation_of
 
 
 @pytest.fixture(scope="session")
 def on_terminal() -> Callable[[GateReport], str]:
-    """Return what prints a report where there is no terminal, and tells what was printed."""
+    """Return a function that prints a report without a terminal and returns the text."""
 
     def printed(report: GateReport) -> str:
         console = Console(file=StringIO(), width=40, force_terminal=False)

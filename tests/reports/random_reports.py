@@ -1,4 +1,4 @@
-"""What hypothesis draws whole reports from: every word in them may be hostile."""
+"""Hypothesis strategies for whole reports with hostile text."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

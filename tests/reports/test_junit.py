@@ -4,12 +4,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
+from repro_gate.core.logprobs.report import SuiteVerdict
+from repro_gate.core.logprobs.verdicts import Agrees, Sameness
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.junit import render_junit
+from tests.fakes.logprob_reports import (
+    logprob_cell_of,
+    logprob_cell_report_of,
+    logprob_report_of,
+    orphaned_baseline_of,
+    suite_test_of,
+    unmeasured_of,
+    weight_report_of,
+)
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -25,7 +36,7 @@ def cases_of(report: GateReport) -> list[ET.Element]:
     return [case for suite in suites_of(report) for case in suite.findall("testcase")]
 
 
-def test_suites_controls_and_orphans_stand_apart(rich_report: GateReport) -> None:
+def test_suites_controls_and_orphans_are_separate_suites(rich_report: GateReport) -> None:
     """Each suite counts its own cases."""
     counted = ("name", "tests", "failures", "errors")
     assert [tuple(map(suite.get, counted)) for suite in suites_of(rich_report)] == [
@@ -36,7 +47,7 @@ def test_suites_controls_and_orphans_stand_apart(rich_report: GateReport) -> Non
 
 
 def test_root_counts_everything_and_has_the_time(rich_report: GateReport) -> None:
-    """The time is that of the check; nothing pretends that cells were timed."""
+    """The time is that of the check; cells are not timed."""
     root = ET.fromstring(render_junit(rich_report))  # noqa: S314 -- our own text
 
     assert root.attrib == {
@@ -50,7 +61,7 @@ def test_root_counts_everything_and_has_the_time(rich_report: GateReport) -> Non
 
 
 def test_match_is_a_bare_case(gate_report: Build, cell_report: Found) -> None:
-    """A passing case is named for its suite, model and cell."""
+    """A passing case has its suite, model and cell in its names."""
     (case,) = cases_of(gate_report(cell_report(Match())))
 
     assert (case.attrib, list(case)) == (
@@ -65,7 +76,7 @@ def test_drift_is_a_failure_with_its_evidence(
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
 ) -> None:
-    """The body of a failure says what the other reports say."""
+    """The body has the lines of the other reports."""
     changed = FactChange(name="device.driver", before="1", after="2")
     found = drift(generation("a", traced=False), generation("b", traced=False), cell(), changed)
     (case,) = cases_of(gate_report(found))
@@ -84,7 +95,7 @@ def test_drift_is_a_failure_with_its_evidence(
 
 
 def test_inconclusive_is_an_error(gate_report: Build, cell_report: Found) -> None:
-    """What was not measured is no failure, and nothing that looks like a pass."""
+    """It is neither a failure nor anything like a pass."""
     (case,) = cases_of(gate_report(cell_report(Inconclusive(reason="no device", remedy=None))))
 
     (error,) = case
@@ -98,7 +109,7 @@ def test_inconclusive_is_an_error(gate_report: Build, cell_report: Found) -> Non
 
 
 def test_check_of_nothing_is_an_error(gate_report: Build) -> None:
-    """A file without test cases would be read as a pass."""
+    """A file without test cases would look like a pass."""
     (case,) = cases_of(gate_report())
 
     (error,) = case
@@ -112,14 +123,94 @@ def test_check_of_nothing_is_an_error(gate_report: Build) -> None:
 def test_interruption_after_the_last_cell_is_an_error(
     gate_report: Build, cell_report: Found
 ) -> None:
-    """A partial check has a case that says so, when no cell does."""
+    """A partial check has a case for it if no cell shows it."""
     report = replace(gate_report(cell_report(Match())), interrupted=True)
 
     assert [[child.tag for child in case] for case in cases_of(report)] == [[], ["error"]]
 
 
-def test_suite_that_the_check_does_not_name_is_kept(gate_report: Build, cell_report: Found) -> None:
-    """No cell is lost because its suite was not listed."""
+def test_a_suite_that_the_report_does_not_list_is_kept(
+    gate_report: Build, cell_report: Found
+) -> None:
+    """No cell is lost."""
     report = gate_report(cell_report(Match()), suites=())
 
     assert [suite.get("name") for suite in suites_of(report)] == ["embedded"]
+
+
+AGREES = Agrees(sameness=Sameness.IDENTICAL)
+
+
+def names_of(suite: ET.Element) -> list[tuple[str | None, str | None]]:
+    """Return the class and the name of each case."""
+    return [(case.get("classname"), case.get("name")) for case in suite.findall("testcase")]
+
+
+def test_everything_that_can_fail_is_a_case(logprob_suite_report: Build) -> None:
+    """Cells, the suite as a whole, controls and weights are cases."""
+    report = logprob_suite_report(
+        logprob_cell_report_of(AGREES),
+        orphaned_baseline_of("base--gone"),
+        weights=(weight_report_of(),),
+    )
+    (suite,) = suites_of(report)
+
+    assert (suite.get("name"), names_of(suite)) == (
+        "hosted",
+        [
+            ("hosted.base", "base--capital"),
+            ("hosted", "base--gone"),
+            ("hosted.whole", "the suite as a whole"),
+            ("hosted.controls", "base--capital after another prompt"),
+            ("hosted.weights", "clone / base"),
+        ],
+    )
+
+
+def test_a_suite_counts_failures_and_errors(rich_logprob_report: GateReport) -> None:
+    """What was not measured is an error."""
+    counted = ("name", "tests", "failures", "errors", "skipped")
+
+    assert [tuple(map(suite.get, counted)) for suite in suites_of(rich_logprob_report)] == [
+        ("hosted", "17", "10", "2", "0")
+    ]
+
+
+def test_both_gates_have_their_suites(
+    gate_report: Build, cell_report: Callable[..., CellReport]
+) -> None:
+    """Tokens and log-probabilities are separate suites."""
+    part = logprob_report_of(logprob_cell_report_of(AGREES))
+    report = gate_report(cell_report(Match()), logprobs=(part,))
+
+    assert [suite.get("name") for suite in suites_of(report)] == ["embedded", "hosted"]
+
+
+def test_missing_key_is_an_error_with_its_remedy(logprob_suite_report: Build) -> None:
+    """Neither the cell nor the suite as a whole looks like a pass."""
+    lost = Inconclusive(reason="API_KEY is not set", remedy="export API_KEY")
+    report = logprob_suite_report(
+        unmeasured_of(lost, logprob_cell_of()),
+        suite_test=suite_test_of(SuiteVerdict.NOT_TESTED),
+        controls=(),
+    )
+    errors = [error for suite in suites_of(report) for error in suite.iter("error")]
+
+    assert [(error.get("type"), error.text) for error in errors] == [
+        (
+            "inconclusive",
+            "remedy: export API_KEY\nwhat to do: Apply the remedy and check again.",
+        ),
+        ("not tested", "what to do: Make at least one cell comparable and check again."),
+    ]
+
+
+def test_log_probabilities_alone_have_no_engine_time(logprob_suite_report: Build) -> None:
+    """There are no zero seconds of an engine that did not run."""
+    (suite,) = suites_of(logprob_suite_report(logprob_cell_report_of(AGREES)))
+
+    assert [found.get("name") for found in suite.iter("property")] == [
+        "check.outcome",
+        "check.tool_version",
+        "check.wall_s",
+    ]

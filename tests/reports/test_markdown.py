@@ -1,4 +1,4 @@
-"""The report for people, section by section."""
+"""The Markdown report, section by section."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +16,12 @@ Text = Callable[..., Generation]
 
 
 def section_of(text: str, title: str) -> str:
-    """Return what stands under one heading of the second level."""
+    """Return the text below a heading of the second level."""
     return text.partition(f"\n## {title}\n\n")[2].partition("\n\n## ")[0]
 
 
 def test_pass_has_no_findings(gate_report: Build, cell_report: Found) -> None:
-    """A report on a pass begins with its results."""
+    """The report of a pass starts with its results."""
     text = render_markdown(gate_report(cell_report(Match())))
 
     assert "✅ **Passed**: 1 cell measured, and all match." in text
@@ -29,7 +29,7 @@ def test_pass_has_no_findings(gate_report: Build, cell_report: Found) -> None:
 
 
 def test_findings_come_first(rich_report: GateReport) -> None:
-    """What needs attention stands before what is only for the record."""
+    """They come before the details of each cell."""
     titles = [line for line in render_markdown(rich_report).splitlines() if line[:3] == "## "]
 
     assert titles == [
@@ -48,7 +48,7 @@ def test_findings_come_first(rich_report: GateReport) -> None:
 def test_drift_is_a_diff(
     gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """Both sides are shown from the divergence on, after a little that they share."""
+    """Both sides are shown from the divergence on, after some shared tokens."""
     golden, observed = generation("a b c d e f g h i j"), generation("a b c d x y")
     text = render_markdown(gate_report(drift(golden, observed, cell())))
 
@@ -70,7 +70,7 @@ def test_drift_is_a_diff(
 def test_early_stop_is_a_diff_that_ends(
     gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """A side that has ended says so."""
+    """The diff shows the end of a side."""
     text = render_markdown(gate_report(drift(generation("a b"), generation("a"), cell())))
 
     assert text.split("```diff\n")[1].split("```")[0].splitlines() == [
@@ -85,7 +85,7 @@ def test_early_stop_is_a_diff_that_ends(
 def test_differing_run_is_a_diff_of_one_token(
     gate_report: Build, differing_run: Found, cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """A run of which one token was kept does not seem to have ended there."""
+    """A run of which one token was kept does not look as if it had ended."""
     found = differing_run(cell(), generation("a b c"), generation("a x y"))
     text = render_markdown(gate_report(found))
 
@@ -101,26 +101,26 @@ def test_differing_run_is_a_diff_of_one_token(
 def test_drift_names_its_suspects(
     gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """What changed since the golden was recorded stands beside the drift."""
+    """The changed facts are shown with the drift."""
     changed = FactChange(name="device.driver", before="550.54", after=None)
     found = drift(generation("a"), generation("b"), cell(), changed)
 
     assert "| `device.driver` | `550.54` | (not reported) |" in render_markdown(gate_report(found))
 
 
-def test_drift_without_suspects_says_so(
+def test_drift_without_changed_facts_is_explained(
     gate_report: Build, drift: Found, cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """That nothing is known to have changed is worth knowing."""
+    """It is useful to know that no recorded fact changed."""
     text = render_markdown(gate_report(drift(generation("a"), generation("b"), cell())))
 
     assert "The provenance has not changed since the golden was recorded." in text
 
 
-def test_seeds_of_a_prompt_stand_together(
+def test_seeds_of_a_prompt_are_grouped(
     gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
 ) -> None:
-    """A prompt is told once, and each of its seeds under it."""
+    """A prompt is shown once, with each of its seeds below."""
     cells = [cell_report(Match(), cell(seed=seed)) for seed in (1, 2)]
     other = cell_report(Match(), cell("once-upon-a-time", text="Once"))
     section = section_of(
@@ -137,7 +137,7 @@ def test_seeds_of_a_prompt_stand_together(
 
 
 def test_unmeasured_cell_has_no_tokens(gate_report: Build, cell_report: Found) -> None:
-    """A cell without a run has a result, and nothing that it could have said."""
+    """A cell without a run has a result and no output."""
     lost = Inconclusive(reason="no device", remedy=None)
     found = cell_report(lost, runs=0, generation=None, profile=None)
     section = section_of(render_markdown(gate_report(found)), "Model `tiny-qwen2`")
@@ -151,8 +151,8 @@ def test_unmeasured_cell_has_no_tokens(gate_report: Build, cell_report: Found) -
     ]
 
 
-def test_nondeterminism_that_was_not_seen(gate_report: Build, cell_report: Found) -> None:
-    """Where runs were compared, and agreed, the report says how many."""
+def test_nondeterminism_that_was_not_observed(gate_report: Build, cell_report: Found) -> None:
+    """The report shows how many cells were repeated."""
     text = render_markdown(gate_report(cell_report(Match())))
 
     assert section_of(text, "Non-deterministic behaviour") == (
@@ -160,8 +160,8 @@ def test_nondeterminism_that_was_not_seen(gate_report: Build, cell_report: Found
     )
 
 
-def test_nondeterminism_that_could_not_be_seen(gate_report: Build, cell_report: Found) -> None:
-    """A single run shows nothing of determinism."""
+def test_nondeterminism_that_could_not_be_observed(gate_report: Build, cell_report: Found) -> None:
+    """A single run shows nothing about determinism."""
     text = render_markdown(gate_report(cell_report(Match(), runs=1)))
 
     assert section_of(text, "Non-deterministic behaviour") == (
@@ -169,8 +169,8 @@ def test_nondeterminism_that_could_not_be_seen(gate_report: Build, cell_report: 
     )
 
 
-def test_absent_control_is_said_to_be_absent(gate_report: Build, cell_report: Found) -> None:
-    """A report without a control claims nothing for it."""
+def test_a_missing_control_is_reported(gate_report: Build, cell_report: Found) -> None:
+    """A report without controls does not look as if it had some."""
     text = render_markdown(gate_report(cell_report(Match())))
 
     assert section_of(text, "Controls") == (
@@ -179,7 +179,7 @@ def test_absent_control_is_said_to_be_absent(gate_report: Build, cell_report: Fo
 
 
 def test_timing_has_both_figures_and_their_ratio(rich_report: GateReport) -> None:
-    """Wall time without engine time could be a check that ran nothing."""
+    """A wall time without an engine time could be a check that ran nothing."""
     assert section_of(render_markdown(rich_report), "Timing").splitlines() == [
         "- **Wall time**: 12.500 s",
         "- **Engine time**: 10.000 s of decoding and sampling",
@@ -189,15 +189,15 @@ def test_timing_has_both_figures_and_their_ratio(rich_report: GateReport) -> Non
     ]
 
 
-def test_partial_report_says_that_it_is_partial(rich_report: GateReport) -> None:
-    """An interrupted check is not mistaken for a whole one."""
+def test_a_partial_report_is_marked(rich_report: GateReport) -> None:
+    """An interrupted check does not look complete."""
     text = render_markdown(replace(rich_report, interrupted=True))
 
     assert "**Partial**: the check was interrupted" in text
 
 
-def test_report_on_nothing(gate_report: Build) -> None:
-    """A check without suites or cells still makes a report, and no pass."""
+def test_an_empty_report_is_no_pass(gate_report: Build) -> None:
+    """A check without suites or cells has a report all the same."""
     text = render_markdown(gate_report(suites=()))
 
     assert "❔ **Inconclusive**: nothing was measured." in text

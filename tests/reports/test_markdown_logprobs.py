@@ -1,4 +1,4 @@
-"""Log-probabilities in the report for people."""
+"""Log-probabilities in the Markdown report."""
 
 import math
 from collections.abc import Callable
@@ -31,12 +31,12 @@ def titles_of(text: str) -> list[str]:
 
 
 def part_of(text: str, title: str) -> str:
-    """Return what stands under one heading of the third level."""
+    """Return the text below a heading of the third level."""
     return text.partition(f"\n### {title}\n\n")[2].partition("\n\n#")[0]
 
 
 def test_log_probabilities_alone_have_no_token_sections(logprob_suite_report: Build) -> None:
-    """No heading speaks of models, seeds or runs that nobody asked for."""
+    """There are no headings for models, seeds or runs."""
     text = render_markdown(logprob_suite_report(logprob_cell_report_of(AGREES)))
 
     assert titles_of(text) == [
@@ -50,7 +50,7 @@ def test_log_probabilities_alone_have_no_token_sections(logprob_suite_report: Bu
 
 
 def test_outcome_and_counts_come_first(logprob_suite_report: Build) -> None:
-    """A reader with ten seconds reads three lines."""
+    """The first three lines have the result."""
     report = logprob_suite_report(
         logprob_cell_report_of(AGREES),
         logprob_cell_report_of(
@@ -68,7 +68,7 @@ def test_outcome_and_counts_come_first(logprob_suite_report: Build) -> None:
 def test_both_gates_have_their_sections(
     gate_report: Build, cell_report: Callable[..., CellReport]
 ) -> None:
-    """Tokens first, as they are in the table of verdicts."""
+    """Tokens come first."""
     part = logprob_report_of(logprob_cell_report_of(AGREES))
     text = render_markdown(gate_report(cell_report(Match()), logprobs=(part,)))
 
@@ -86,7 +86,7 @@ def test_both_gates_have_their_sections(
 
 
 def test_drift_names_its_suspects(logprob_suite_report: Build) -> None:
-    """What changed since the baseline was recorded stands beside the drift."""
+    """The changed facts are shown with the drift."""
     change = FactChange(name="answer.model", before="m-1", after=None)
     drifted = logprob_cell_report_of(Shifted(effect=effect_of(), provenance=(change,)))
     text = render_markdown(logprob_suite_report(drifted))
@@ -95,8 +95,8 @@ def test_drift_names_its_suspects(logprob_suite_report: Build) -> None:
     assert "| `answer.model` | `m-1` | (not reported) |" in text
 
 
-def test_drift_without_suspects_says_so(logprob_suite_report: Build) -> None:
-    """That nothing is known to have changed is worth knowing."""
+def test_drift_without_changed_facts_is_explained(logprob_suite_report: Build) -> None:
+    """It is useful to know that no recorded fact changed."""
     drifted = logprob_cell_report_of(Shifted(effect=effect_of(), provenance=()))
 
     assert "\nchanged   nothing recorded with the baseline\n" in render_markdown(
@@ -105,7 +105,7 @@ def test_drift_without_suspects_says_so(logprob_suite_report: Build) -> None:
 
 
 def test_missing_key_has_its_remedy(logprob_suite_report: Build) -> None:
-    """A check that cannot be made says what would make it possible."""
+    """The remedy is shown with the finding."""
     lost = Inconclusive(reason="API_KEY is not set", remedy="export API_KEY")
     text = render_markdown(logprob_suite_report(unmeasured_of(lost, logprob_cell_of())))
 
@@ -114,8 +114,8 @@ def test_missing_key_has_its_remedy(logprob_suite_report: Build) -> None:
     assert "Remedy: `export API_KEY`" in text
 
 
-def test_policies_stand_side_by_side(logprob_suite_report: Build) -> None:
-    """Temperatures and variances can be compared line by line."""
+def test_policies_are_rows_of_one_table(logprob_suite_report: Build) -> None:
+    """Temperatures and variances can be compared."""
     policies = (
         policy_noise_of(),
         policy_noise_of("cold", temperature=0.0, variance=1e-9, cells=0, draws=0),
@@ -130,7 +130,7 @@ def test_policies_stand_side_by_side(logprob_suite_report: Build) -> None:
 
 
 def test_weights_have_figures_and_a_statement(logprob_suite_report: Build) -> None:
-    """Weights that cannot be used do not look like a success, whoever needs them."""
+    """Unusable weights do not look like a success."""
     weights = (
         weight_report_of(),
         weight_report_of("too long a tail", target="b", is_control=False, mean_weight=math.inf),
@@ -151,8 +151,8 @@ def test_weights_have_figures_and_a_statement(logprob_suite_report: Build) -> No
     ]
 
 
-def test_a_token_that_decided_is_listed_with_its_own_band(logprob_suite_report: Build) -> None:
-    """A drift is not explained by a sum that is within its band."""
+def test_the_deciding_token_is_listed_with_its_band(logprob_suite_report: Build) -> None:
+    """A sum within its band does not explain a drift."""
     token = token_of()
     effect = effect_of(token, shift=0.0, deciding=deciding_of(token))
     cell = logprob_cell_report_of(Shifted(effect=effect, provenance=()))
@@ -162,8 +162,8 @@ def test_a_token_that_decided_is_listed_with_its_own_band(logprob_suite_report: 
     ) in render_markdown(logprob_suite_report(cell))
 
 
-def test_every_cell_is_listed_where_it_does_not_disturb(logprob_suite_report: Build) -> None:
-    """The table of all cells is collapsed, and says how far each one moved."""
+def test_every_cell_is_listed_in_a_collapsed_table(logprob_suite_report: Build) -> None:
+    """The table shows how far each cell shifted."""
     shifted = logprob_cell_report_of(AGREES, totals=(-42.0, -42.125, -42.125))
     lost = unmeasured_of(Inconclusive(reason="no", remedy=None), logprob_cell_of("lost"))
     text = render_markdown(logprob_suite_report(shifted, lost))
@@ -178,8 +178,8 @@ def test_every_cell_is_listed_where_it_does_not_disturb(logprob_suite_report: Bu
     ]
 
 
-def test_absent_control_is_said_to_be_absent(logprob_suite_report: Build) -> None:
-    """A suite without a control claims nothing for it, and one without policies has no table."""
+def test_a_missing_control_is_reported(logprob_suite_report: Build) -> None:
+    """A report without controls does not look as if it had some."""
     text = render_markdown(logprob_suite_report(controls=(), policies=()))
 
     assert part_of(text, "Controls").split("\n")[0] == (
@@ -190,7 +190,7 @@ def test_absent_control_is_said_to_be_absent(logprob_suite_report: Build) -> Non
 
 
 def test_local_draws_have_the_provenance_of_their_engine(logprob_suite_report: Build) -> None:
-    """An engine that scored is named, and so is its time."""
+    """The engine and its time are shown."""
     report = logprob_suite_report(logprob_cell_report_of(AGREES))
     engine = EngineReport(name="exact", profile="cpu", facts={"device.name": "EPYC"})
     timing = replace(report.timing, engine_s=2.0)

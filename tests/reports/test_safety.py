@@ -1,4 +1,4 @@
-"""Nothing that a model, an engine or a file says changes the shape of a report."""
+"""Untrusted text never changes the shape of a report."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ hostile_text = foreign_texts.filter(bool)
 
 
 def shape_of(tokens: list[Token]) -> Iterator[tuple[Any, ...]]:
-    """Yield everything of a Markdown document but what code spans and fences hold."""
+    """Yield everything of a Markdown document except the contents of code spans and fences."""
     for token in tokens:
         if token.type == "inline":
             yield from (
@@ -49,7 +49,7 @@ def skeleton_of(element: ET.Element) -> tuple[Any, ...]:
 
 
 def printed(report: GateReport) -> str:
-    """Return what a terminal shows, without our own colours."""
+    """Return the text on a terminal, without our colours."""
     console = Console(file=StringIO(), force_terminal=True, color_system="standard", width=40)
     with console.capture() as capture:
         render_terminal(report, console)
@@ -64,7 +64,7 @@ def unprintable(text: str) -> set[str]:
 @given(text=hostile_text)
 @settings(deadline=None, max_examples=40)
 def test_markdown_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
-    """Headings, tables, HTML and every word of ours are the same for any foreign text."""
+    """Headings, tables, HTML and our words are the same for any untrusted text."""
     hostile, tame = render_markdown(hostile_report(text)), render_markdown(hostile_report("x"))
 
     assert list(shape_of(MARKDOWN.parse(hostile))) == list(shape_of(MARKDOWN.parse(tame)))
@@ -73,14 +73,14 @@ def test_markdown_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
 @given(text=hostile_text)
 @settings(deadline=None, max_examples=40)
 def test_markdown_source_has_no_comment(text: str, hostile_report: Hostile) -> None:
-    """Nobody who looks for a marker in the source finds one that a model wrote."""
+    """Model output cannot forge a marker."""
     assert "<!--" not in render_markdown(hostile_report(text))
 
 
 @given(text=hostile_text)
 @settings(deadline=None, max_examples=40)
 def test_junit_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
-    """The document is well-formed, with the same elements for any foreign text."""
+    """The document is well-formed, with the same elements for any untrusted text."""
     hostile, tame = (render_junit(hostile_report(each)) for each in (text, "x"))
 
     assert skeleton_of(ET.fromstring(hostile)) == skeleton_of(ET.fromstring(tame))  # noqa: S314
@@ -89,7 +89,7 @@ def test_junit_keeps_its_shape(text: str, hostile_report: Hostile) -> None:
 @given(text=hostile_text)
 @settings(deadline=None, max_examples=40)
 def test_terminal_keeps_its_lines(text: str, hostile_report: Hostile) -> None:
-    """Each line begins with the same label of ours for any foreign text."""
+    """Each line starts with the same label for any untrusted text."""
     hostile, tame = (printed(hostile_report(each)).split("\n") for each in (text, "x"))
 
     assert [line[:8] for line in hostile if line[:2] == "  "] == [

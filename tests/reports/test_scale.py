@@ -1,4 +1,4 @@
-"""Reports of many cells: twice as much to tell is twice the work, and not four times."""
+"""The work of a report grows linearly with its cells."""
 
 import sys
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def unrecorded_of(count: int) -> GateReport:
 
 
 def drifts_of(count: int) -> GateReport:
-    """Return drifts of which no two are alike, and as many goldens without a cell."""
+    """Return a report of drifts that differ from each other, each with its changed facts."""
     golden = generation_of("a b")
     return gate_report_of(
         *(
@@ -82,7 +82,7 @@ def drifts_of(count: int) -> GateReport:
 
 
 def pairs_of(count: int) -> GateReport:
-    """Return findings of two cells each, all of which begin alike."""
+    """Return findings of two cells each, whose ids start alike."""
     cells = [
         cell_report_of(Unrecorded(reason=f"r{seed % (count // 2)}"), cell_of(seed=seed))
         for seed in range(1, count + 1)
@@ -91,7 +91,7 @@ def pairs_of(count: int) -> GateReport:
 
 
 def hosted_of(count: int) -> GateReport:
-    """Return hosted cells that have nothing in common, each of a policy of its own."""
+    """Return hosted cells that have nothing in common."""
     cells = [
         logprob_cell_report_of(
             Unrecorded(reason=f"r{each}"), logprob_cell_of("i", policy=f"p{each}")
@@ -114,7 +114,7 @@ REPORTS = [unrecorded_of, drifts_of, pairs_of, hosted_of, suites_of]
 
 
 def calls_of(work: Callable[[GateReport], object], report: GateReport) -> int:
-    """Return how many functions are called in the course of some work."""
+    """Return the number of function calls that some work takes."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _: Any) -> None:
@@ -135,7 +135,7 @@ def calls_of(work: Callable[[GateReport], object], report: GateReport) -> int:
 def test_twice_the_cells_are_twice_the_work(
     name: str, report_of: Callable[[int], GateReport]
 ) -> None:
-    """A report of as many findings as cells can be told too."""
+    """No report takes quadratic time, however many findings it has."""
     render = RENDERERS[name]
     few, many = (calls_of(render, report_of(count)) for count in (FEW, 2 * FEW))
 

@@ -1,4 +1,4 @@
-"""All of what each report says of a check with every verdict."""
+"""Snapshots of each report on a check with every verdict."""
 
 import json
 from collections.abc import Callable

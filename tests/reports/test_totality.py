@@ -25,12 +25,12 @@ Build = Callable[..., GateReport]
 
 
 def test_the_sample_has_every_verdict(rich_report: GateReport) -> None:
-    """The cells that these tests render leave no verdict out."""
+    """The sample that these tests render covers every verdict."""
     assert {type(cell.verdict) for cell in rich_report.cells} == set(get_args(Verdict))
 
 
 def test_every_verdict_has_a_word() -> None:
-    """The words that reports count by are those of the verdicts."""
+    """Reports count cells by the words of the verdicts."""
     assert {kind.word for kind in get_args(Verdict)} | {Orphan.word} == set(WORDS)
 
 
@@ -48,7 +48,7 @@ def test_markdown_has_every_verdict(any_cell: CellReport, gate_report: Build) ->
 
 
 def test_junit_has_every_verdict(any_cell: CellReport, gate_report: Build) -> None:
-    """The JUnit report has a case for the cell, and a type for what is wrong with it."""
+    """The JUnit report has a case for the cell, with the verdict as type unless it passed."""
     text = render_junit(gate_report(any_cell))
 
     assert f'name="{any_cell.id}"' in text
@@ -58,7 +58,7 @@ def test_junit_has_every_verdict(any_cell: CellReport, gate_report: Build) -> No
 def test_terminal_has_every_verdict(
     any_cell: CellReport, gate_report: Build, on_terminal: Callable[[GateReport], str]
 ) -> None:
-    """The terminal report has a block for the cell unless all is well."""
+    """The terminal report has a block for every cell that does not match."""
     text = on_terminal(gate_report(any_cell))
 
     block = f"{any_cell.verdict.word}  {any_cell.id}\n"
@@ -87,7 +87,7 @@ def test_every_report_has_the_orphans(
 @given(report=RandomReports(hostile_texts).reports)
 @settings(deadline=None)
 def test_whatever_fails_a_check_is_a_finding(report: GateReport) -> None:
-    """A failed report has a finding that failed, and no other report has one."""
+    """A check fails exactly if it has a finding that failed."""
     hosted = (found for part in report.logprobs for found in logprob_findings(part, report))
     outcomes = {found.outcome for found in (*token_findings(report), *hosted)}
 
@@ -97,7 +97,7 @@ def test_whatever_fails_a_check_is_a_finding(report: GateReport) -> None:
 def test_the_sample_has_every_verdict_on_log_probabilities(
     rich_logprob_report: GateReport,
 ) -> None:
-    """The cells that these tests render leave no verdict out."""
+    """The sample that these tests render covers every verdict."""
     (part,) = rich_logprob_report.logprobs
 
     assert {type(cell.verdict) for cell in part.cells} == set(get_args(LogprobVerdict))
@@ -116,7 +116,7 @@ def test_json_has_every_verdict_on_log_probabilities(
 def test_markdown_has_every_verdict_on_log_probabilities(
     any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
 ) -> None:
-    """The Markdown report has a section for the cell unless all is well, and lists it."""
+    """The Markdown report lists the cell, with a section unless it agrees."""
     text = render_markdown(logprob_suite_report(any_logprob_cell))
 
     word = any_logprob_cell.verdict.word
@@ -127,7 +127,7 @@ def test_markdown_has_every_verdict_on_log_probabilities(
 def test_junit_has_every_verdict_on_log_probabilities(
     any_logprob_cell: LogprobCellReport, logprob_suite_report: Build
 ) -> None:
-    """The JUnit report has a case for the cell, and a type for what is wrong with it."""
+    """The JUnit report has a case for the cell, with the verdict as type unless it passed."""
     text = render_junit(logprob_suite_report(any_logprob_cell))
 
     word = any_logprob_cell.verdict.word
@@ -140,7 +140,7 @@ def test_terminal_has_every_verdict_on_log_probabilities(
     logprob_suite_report: Build,
     on_terminal: Callable[[GateReport], str],
 ) -> None:
-    """The terminal report has a block for the cell unless all is well."""
+    """The terminal report has a block for every cell that does not agree."""
     text = on_terminal(logprob_suite_report(any_logprob_cell))
 
     word = any_logprob_cell.verdict.word

@@ -1,4 +1,4 @@
-"""What reports show of controls, and of findings that rest on fewer runs than planned."""
+"""Controls in reports, and findings with fewer runs than planned."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,12 +44,12 @@ _SEEDLESS = "no other seed changes the output of this model, not even at a high 
     ],
 )
 def test_a_control_in_words(control: ControlReport, words: str) -> None:
-    """What was changed, and where the output differs."""
+    """The description names what was varied, and where the output differs."""
     assert describe_control(control) == words
 
 
-def test_a_vacuous_cell_has_a_reason_and_an_advice_that_helps(cell_report: Found) -> None:
-    """They are those of its factor."""
+def test_the_reason_and_advice_of_a_vacuous_cell_depend_on_the_factor(cell_report: Found) -> None:
+    """A seed and a prompt need different fixes."""
     verdict = Vacuous(factor=Factor.SEED)
 
     assert describe(cell_report(verdict)).reason == _SEEDLESS
@@ -78,7 +78,7 @@ def test_a_finding_names_why_runs_are_missing(
 
 
 def test_controls_that_could_not_be_run_are_counted(gate_report: Build) -> None:
-    """They are neither a pass nor a finding."""
+    """They are neither passes nor failures."""
     shown, lost = control_of(divergence=_DIFFERS), control_of(problem=_LOST)
 
     assert summary.format_controls(gate_report(controls=(shown, lost))) == (
@@ -90,7 +90,7 @@ def test_controls_that_could_not_be_run_are_counted(gate_report: Build) -> None:
 
 
 def test_each_control_has_a_mark(gate_report: Build, cell_report: Found) -> None:
-    """Shown, not shown, and not run."""
+    """Passed, failed and not run have different symbols."""
     controls = (control_of(divergence=_DIFFERS), control_of(), control_of(problem=_LOST))
     report = gate_report(cell_report(Match()), controls=controls)
 

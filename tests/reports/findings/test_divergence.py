@@ -1,4 +1,4 @@
-"""Where two generations part, as every report tells it."""
+"""Where two generations diverge, in the words of every report."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,10 @@ def explained(cell: CellReport) -> Explanation:
     return explanation
 
 
-def test_drift_is_told_from_the_golden(
+def test_drift_is_explained_against_the_golden(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """Golden and observed go on after what they share, with how close the choice was."""
+    """Golden and observed text follow the shared context, with the margin."""
     found = drift(generation("a b c", traced=False), generation("a x y"), cell())
 
     assert evidence(explained(found)) == (
@@ -34,7 +34,7 @@ def test_drift_is_told_from_the_golden(
     )
 
 
-def test_both_margins_are_told(
+def test_both_margins_are_shown(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
     """A near tie when the golden was recorded explains drift as well as one now."""
@@ -50,7 +50,7 @@ def test_both_margins_are_told(
 def test_early_stop_ends_the_observed_side(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """A generation that stops early has nothing to go on with."""
+    """A generation that stopped early has no continuation."""
     found = drift(generation("a b", traced=False), generation("a", traced=False), cell())
 
     assert evidence(explained(found)) == (
@@ -64,7 +64,7 @@ def test_early_stop_ends_the_observed_side(
 def test_late_stop_ends_the_golden(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """A golden that stops first has nothing to go on with."""
+    """A golden that stopped first has no continuation."""
     found = drift(generation("a", traced=False), generation("a b", traced=False), cell())
 
     assert evidence(explained(found)) == (
@@ -75,10 +75,10 @@ def test_late_stop_ends_the_golden(
     )
 
 
-def test_prompt_drift_is_told_from_the_prompts(
+def test_prompt_drift_is_explained_by_the_prompts(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """When the prompt's tokens moved, nothing is said of the output or of its margins."""
+    """When the tokens of the prompt changed, neither output nor margins are shown."""
     found = drift(generation("a", prompt="p"), generation("b", prompt="q"), cell())
 
     assert evidence(explained(found)) == (
@@ -90,10 +90,10 @@ def test_prompt_drift_is_told_from_the_prompts(
     )
 
 
-def test_differing_run_is_told_from_run_one(
+def test_a_differing_run_is_explained_against_run_one(
     differing_run: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """Of the run that differs no more than its first other token is known."""
+    """Only the first differing token of the other run is kept."""
     found = differing_run(cell(), generation("a b c"), generation("a x y"))
 
     assert evidence(explained(found)) == (
@@ -105,10 +105,10 @@ def test_differing_run_is_told_from_run_one(
     )
 
 
-def test_context_and_continuations_are_near(
+def test_context_and_continuations_are_limited(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """A long generation is told by the sixteen tokens on each side of the divergence."""
+    """Sixteen tokens are shown on each side of the divergence."""
     golden, other = generation(f"{MANY} b {MANY}"), generation(f"{MANY} x {MANY}")
     explanation = explained(drift(golden, other, cell()))
 

@@ -1,4 +1,4 @@
-"""Draws as a plot that stands in a log."""
+"""Plots of draws, as they are shown in a log."""
 
 from dataclasses import replace
 
@@ -19,11 +19,11 @@ from tests.fakes.logprob_reports import (
 
 CELL = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN))
 sums = st.floats(max_value=0, allow_nan=False, allow_infinity=False)
-bands = st.floats(min_value=0, allow_nan=False)
+bands = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
 
 def test_plot_of_a_shift() -> None:
-    """Baseline, draws and what is allowed stand above one axis."""
+    """Baseline, draws and band share one axis."""
     assert plot(replace(CELL, totals=(-43.25, -43.25, -43.5, -43.25, -43.25))) == (
         "baseline                        o           8          o",
         "here      o     4",
@@ -33,7 +33,7 @@ def test_plot_of_a_shift() -> None:
 
 
 def test_plot_with_the_outlier_of_the_finding() -> None:
-    """A draw of -156.5 among draws of -42 has a line of its own, and squeezes the rest."""
+    """Outliers have a line of their own, and stretch the axis."""
     assert plot(replace(CELL, outliers=(outlier_of(),))) == (
         "baseline                                               10",
         "here                                                   5",
@@ -44,7 +44,7 @@ def test_plot_with_the_outlier_of_the_finding() -> None:
 
 
 def test_plot_of_identical_draws() -> None:
-    """Where nothing differs all stands in the middle, as a count."""
+    """Identical draws are one count in the middle."""
     same = replace(CELL, band=0.0, calibration=(-42.0,) * 10, totals=(-42.0,))
 
     assert plot(same) == (
@@ -56,7 +56,7 @@ def test_plot_of_identical_draws() -> None:
 
 
 def test_counts_never_run_into_each_other() -> None:
-    """Draws side by side are told together rather than read as another number."""
+    """Neighbouring draws are merged into one count."""
     close = tuple(-42.0 + number / 50 for number in range(12))
 
     baseline = plot(replace(CELL, calibration=close))[0]
@@ -64,8 +64,8 @@ def test_counts_never_run_into_each_other() -> None:
     assert baseline == "baseline                        2 2 2 2 2 2"
 
 
-def test_a_token_that_decided_is_drawn() -> None:
-    """With its own draws and its own band: the sum does not show why the cell drifted."""
+def test_the_deciding_token_is_plotted() -> None:
+    """The plot has its draws and its band, as the sum does not show why the cell drifted."""
     effect = effect_of(shift=0.0, deciding=deciding_of(token_of(shift=-0.25)))
 
     assert plot(logprob_cell_report_of(Shifted(effect=effect, provenance=()))) == (
@@ -76,14 +76,14 @@ def test_a_token_that_decided_is_drawn() -> None:
     )
 
 
-def test_no_draw_leaves_its_line_empty() -> None:
-    """A cell without draws is still compared with its baseline."""
+def test_a_cell_without_draws_has_an_empty_line() -> None:
+    """The baseline is plotted all the same."""
     assert plot(replace(CELL, totals=()))[1] == "here"
 
 
 @pytest.mark.parametrize("cell", [replace(CELL, center=None), replace(CELL, band=None)])
 def test_no_baseline_is_no_plot(cell: LogprobCellReport) -> None:
-    """Without something to compare with there is nothing to see."""
+    """There is nothing to compare with."""
     assert plot(cell) == ()
 
 
@@ -95,7 +95,7 @@ def test_no_baseline_is_no_plot(cell: LogprobCellReport) -> None:
 def test_plot_keeps_its_width_and_its_draws(
     calibration: list[float], totals: list[float], band: float
 ) -> None:
-    """Whatever the numbers are, lines are at most as wide as stated, and no draw is lost."""
+    """For any numbers, lines have at most the stated width and no draw is lost."""
     cell = replace(
         CELL, center=calibration[0], band=band, calibration=tuple(calibration), totals=tuple(totals)
     )

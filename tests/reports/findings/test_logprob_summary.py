@@ -1,4 +1,4 @@
-"""What is said of a suite of log-probabilities as a whole."""
+"""The sentences on a suite of log-probabilities as a whole."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +30,7 @@ NO_KEY = Inconclusive(reason="API_KEY is not set", remedy=None)
 
 
 def test_passed_suite_in_one_line(logprob_suite_report: Build) -> None:
-    """Of tokens that were never asked for nothing is said, nor of an engine that never ran."""
+    """Neither tokens nor an engine are mentioned if none were used."""
     cells = [logprob_cell_report_of(AGREES, logprob_cell_of(item)) for item in ("a", "b")]
 
     assert summary.render_summary(logprob_suite_report(*cells)) == (
@@ -41,7 +41,7 @@ def test_passed_suite_in_one_line(logprob_suite_report: Build) -> None:
 def test_tokens_and_log_probabilities_in_one_line(
     gate_report: Build, cell_report: Callable[..., CellReport]
 ) -> None:
-    """Each gate counts for itself, and the worse one decides."""
+    """Each gate has its counts, and the worse outcome decides."""
     report = gate_report(cell_report(Match()), logprobs=(rich_logprobs_of(),))
 
     assert summary.render_summary(report) == (
@@ -54,7 +54,7 @@ def test_tokens_and_log_probabilities_in_one_line(
 
 
 def test_local_draws_have_the_time_of_their_engine(logprob_suite_report: Build) -> None:
-    """Where an engine did score, its time is told."""
+    """If an engine scored, its time is shown."""
     report = logprob_suite_report(logprob_cell_report_of(AGREES))
     timed = replace(report, timing=replace(report.timing, engine_s=2.0))
 
@@ -62,7 +62,7 @@ def test_local_draws_have_the_time_of_their_engine(logprob_suite_report: Build) 
 
 
 def test_suite_of_nothing_in_one_line(logprob_suite_report: Build) -> None:
-    """Nothing checked is said to be nothing."""
+    """The line shows that nothing was checked."""
     report = logprob_suite_report()
 
     assert summary.render_summary(report) == (
@@ -83,14 +83,14 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Callable[..., CellRe
 
 
 def test_outcome_of_a_pass_without_tokens(logprob_suite_report: Build) -> None:
-    """No token cell is said to have matched where none was asked for."""
+    """Token cells are not mentioned if none were checked."""
     assert summary.explain_outcome(logprob_suite_report(logprob_cell_report_of(AGREES))) == (
         "hosted: 1 cell measured, and all agree"
     )
 
 
 def test_outcome_of_everything_wrong(rich_logprob_report: GateReport) -> None:
-    """Every reason against a pass is given."""
+    """Every failure is listed."""
     assert summary.explain_outcome(rich_logprob_report) == (
         "hosted: 6 of 9 cells with a finding, 1 orphaned baseline, "
         "1 of 9 cells not measured, drift of the suite as a whole, 1 of 2 controls did not differ, "
@@ -99,7 +99,7 @@ def test_outcome_of_everything_wrong(rich_logprob_report: GateReport) -> None:
 
 
 def test_outcome_of_what_was_not_measured(logprob_suite_report: Build) -> None:
-    """A check that drew nothing never passes."""
+    """A check without draws never passes."""
     report = logprob_suite_report(unmeasured_of(NO_KEY, logprob_cell_of()))
 
     assert summary.explain_outcome(report) == (
@@ -108,7 +108,7 @@ def test_outcome_of_what_was_not_measured(logprob_suite_report: Build) -> None:
 
 
 def test_each_suite_has_its_own_outcome(logprob_gate_report: Build) -> None:
-    """One that drifted does not colour the others."""
+    """A drifted suite does not affect the outcomes of others."""
     fine = logprob_report_of(logprob_cell_report_of(AGREES), suite="fine")
     moved = replace(fine, suite="moved", suite_test=suite_test_of(SuiteVerdict.DRIFT))
     unknown = logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of()), suite="unknown")
@@ -121,28 +121,28 @@ def test_each_suite_has_its_own_outcome(logprob_gate_report: Build) -> None:
     ]
 
 
-def test_cells_and_orphaned_baselines_are_counted_apart() -> None:
-    """A baseline without a cell is no cell."""
+def test_orphaned_baselines_are_not_counted_as_cells() -> None:
+    """Cells and orphans have separate counts."""
     assert logprob_summary.format_suite(rich_logprobs_of()) == (
         "9 cells: 2 agree, 2 drift, 1 outlier, 1 invalid, 2 unrecorded, 1 inconclusive; "
         "1 baseline orphaned"
     )
 
 
-def test_controls_that_were_not_run_are_missed() -> None:
-    """A suite without a control does not seem to have one."""
+def test_missing_controls_are_reported() -> None:
+    """A suite without controls does not look as if it had some."""
     assert logprob_summary.format_controls(logprob_report_of(controls=())) == (
         "no control was run, so nothing here shows that this check can fail"
     )
 
 
 def test_controls_that_differ_are_counted() -> None:
-    """A control that did what it must is said to have been there."""
+    """Controls that passed are reported too."""
     assert logprob_summary.format_controls(logprob_report_of()) == "1 control, all differ"
 
 
-def test_sameness_is_counted_claim_by_claim() -> None:
-    """What was shown, what changed a little, and what was only not found."""
+def test_agreement_is_counted_by_its_strength() -> None:
+    """Identical, equivalent, changed within the tolerance, and no difference found."""
     verdicts = [AGREES, Agrees(sameness=Sameness.EQUIVALENT), CHANGED, CHANGED]
     verdicts.append(Agrees(sameness=Sameness.NOT_SHOWN))
     cells = [logprob_cell_report_of(verdict) for verdict in verdicts]
@@ -153,8 +153,8 @@ def test_sameness_is_counted_claim_by_claim() -> None:
     )
 
 
-def test_sameness_of_no_cell_is_not_told() -> None:
-    """Where none agrees there is nothing to claim."""
+def test_without_agreeing_cells_there_is_no_agreement_line() -> None:
+    """Nothing can be claimed of no cell."""
     assert (
         logprob_summary.format_agreeing(logprob_report_of(unmeasured_of(NO_KEY, logprob_cell_of())))
         is None
@@ -166,12 +166,12 @@ def test_sameness_of_no_cell_is_not_told() -> None:
     [(0, "1 cell, 5 draws, 4 identical"), (2, "1 cell, 5 draws, 4 identical, 2 outliers")],
 )
 def test_policy_in_one_line(outliers: int, words: str) -> None:
-    """How many draws repeat the calibration is a count, as the draws are."""
+    """Draws that repeat the calibration are counted."""
     assert logprob_summary.format_policy(policy_noise_of(outliers=outliers)) == words
 
 
 def test_agreement_of_each_policy() -> None:
-    """A policy is not held to account for another one, nor for a baseline without a cell."""
+    """Neither other policies nor orphaned baselines are counted."""
     part = logprob_report_of(
         logprob_cell_report_of(AGREES),
         unmeasured_of(NO_KEY, logprob_cell_of(policy="clone")),
@@ -183,15 +183,15 @@ def test_agreement_of_each_policy() -> None:
     assert logprob_summary.agreements(part) == ("1 inconclusive", "all agree", "all agree")
 
 
-def test_spending_of_a_local_check() -> None:
-    """What costs nothing has no price, and what was not reused is not told."""
+def test_cost_of_a_local_check() -> None:
+    """A check without a price or reused draws mentions neither."""
     spent = Spending(calls=1, saved=0, reused=0, tokens=1, usd=0.0)
 
     assert logprob_summary.format_cost(spent) == "1 call (0 saved by stopping early), 1 token"
 
 
-def test_spending_of_a_hosted_check() -> None:
-    """Calls, what was saved and reused, tokens and the price."""
+def test_cost_of_a_hosted_check() -> None:
+    """Calls, saved and reused draws, tokens and the price."""
     assert logprob_summary.format_cost(logprob_report_of().spending) == (
         "24 calls (36 saved by stopping early, 4 reused), 1200 tokens, 0.0011 USD"
     )

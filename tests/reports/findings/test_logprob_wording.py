@@ -1,10 +1,14 @@
-"""What is said of log-probabilities, and what is not claimed."""
+"""The sentences on log-probabilities, and what they do not claim."""
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from repro_gate.core.logprobs.report import LogprobControl
+from repro_gate.core.logprobs import error_rates
+from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import LogprobControl, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Evidence,
@@ -12,8 +16,10 @@ from repro_gate.core.logprobs.verdicts import (
     Sameness,
     Shifted,
 )
+from repro_gate.core.outcome import Outcome
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
+from repro_gate.reports.findings import logprob_wording
 from repro_gate.reports.findings.logprob_evidence import format_effect, logprob_lines, shift_of
 from repro_gate.reports.findings.logprob_wording import (
     describe_equivalence,
@@ -22,6 +28,7 @@ from repro_gate.reports.findings.logprob_wording import (
 )
 from repro_gate.reports.findings.wording import Description
 from repro_gate.reports.text.escape import one_line
+from repro_gate.reports.text.format import percent
 from tests.fakes.logprob_reports import (
     OUTLYING,
     deciding_of,
@@ -29,8 +36,10 @@ from tests.fakes.logprob_reports import (
     logprob_cell_of,
     logprob_cell_report_of,
     outlier_of,
+    suite_test_of,
     token_of,
     unmeasured_of,
+    weight_report_of,
 )
 
 BROKEN_OFF = Inconclusive(reason="503 from\nthe service", remedy="wait")
@@ -45,14 +54,14 @@ CHANGE = FactChange(name="answer.model", before="a", after="b")
         (Sameness.NOT_SHOWN, "no difference was found; equivalence was not shown"),
     ],
 )
-def test_sameness_claims_no_more_than_was_shown(sameness: Sameness, claim: str) -> None:
-    """A test that finds nothing is not told as equivalence."""
+def test_agreement_claims_no_more_than_was_shown(sameness: Sameness, claim: str) -> None:
+    """A test that finds no difference is not reported as equivalence."""
     assert describe_equivalence(sameness) == claim
     assert describe_logprobs(logprob_cell_report_of(Agrees(sameness=sameness))).claim == claim
 
 
 def test_outliers_before_a_failure_name_both() -> None:
-    """They were seen, and the rest was not; what the service sent stays one line."""
+    """The outliers and the failure are both described, on one line."""
     claim = describe_logprobs(logprob_cell_report_of(OUTLYING)).claim
     verdict = replace(OUTLYING, unfinished=BROKEN_OFF)
 
@@ -61,8 +70,8 @@ def test_outliers_before_a_failure_name_both() -> None:
     )
 
 
-def test_small_change_is_no_drift_and_no_sameness() -> None:
-    """Of a cell that changed a little it is not said that no difference was found."""
+def test_a_small_change_is_neither_drift_nor_equivalence() -> None:
+    """A cell that changed slightly is not described as unchanged."""
     verdict = Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of())
 
     assert describe_logprobs(logprob_cell_report_of(verdict)).claim == (
@@ -86,7 +95,7 @@ def test_small_change_is_no_drift_and_no_sameness() -> None:
         ),
     ],
 )
-def test_drift_says_what_shows_it(evidence: Evidence, claim: str, shown_by: str) -> None:
+def test_drift_names_its_statistic(evidence: Evidence, claim: str, shown_by: str) -> None:
     """A reader knows whether to look at the sum or at the tokens."""
     verdict = Shifted(effect=effect_of(evidence=evidence), provenance=(CHANGE,))
     cell = logprob_cell_report_of(verdict)
@@ -101,7 +110,7 @@ def test_drift_says_what_shows_it(evidence: Evidence, claim: str, shown_by: str)
 
 
 def test_drift_shows_shift_draws_tokens_and_the_lack_of_suspects() -> None:
-    """All that a reader needs to judge a drift stands under it."""
+    """The evidence of a drift is complete."""
     cell = logprob_cell_report_of(Shifted(effect=effect_of(), provenance=()))
     lines = logprob_lines(cell)
 
@@ -115,8 +124,8 @@ def test_drift_shows_shift_draws_tokens_and_the_lack_of_suspects() -> None:
     ]
 
 
-def test_drift_of_a_token_names_what_left_its_band() -> None:
-    """A sum within its band stands after the token that decided, and explains nothing."""
+def test_drift_of_a_token_shows_its_band_first() -> None:
+    """The sum, still within its band, comes after the token that decided."""
     token = token_of(shift=-0.3467)
     effect = effect_of(
         token, evidence=Evidence.TOKENS, shift=-0.0172, band=0.1, deciding=deciding_of(token)
@@ -131,7 +140,7 @@ def test_drift_of_a_token_names_what_left_its_band() -> None:
 
 
 def test_tokens_beyond_the_first_are_counted() -> None:
-    """The tokens that moved most are enough at first sight."""
+    """Only the tokens that shifted most are listed."""
     effect = effect_of(*(token_of(number) for number in range(8)))
     lines = logprob_lines(logprob_cell_report_of(Shifted(effect=effect, provenance=(CHANGE,))))
 
@@ -139,7 +148,7 @@ def test_tokens_beyond_the_first_are_counted() -> None:
 
 
 def test_long_token_is_cut() -> None:
-    """A provider that sends a book for a token does not push the verdicts out of sight."""
+    """A very long token does not push the verdicts out of sight."""
     effect = effect_of(token_of(data=b"a" * 5000))
     lines = logprob_lines(logprob_cell_report_of(Shifted(effect=effect, provenance=(CHANGE,))))
 
@@ -147,8 +156,8 @@ def test_long_token_is_cut() -> None:
     assert len(dict(lines)["token"]) < 1200
 
 
-def test_outlier_is_told_with_its_cause() -> None:
-    """The draw, its distance, the token that made it, and the request to ask about."""
+def test_an_outlier_is_shown_with_its_cause() -> None:
+    """The draw, its distance, the token that caused it, and the request."""
     verdict = OUTLYING
     cell = logprob_cell_report_of(verdict, outliers=(outlier_of(),))
 
@@ -172,8 +181,8 @@ def test_outlier_without_a_request_id_has_no_line_for_it() -> None:
     assert "request" not in dict(logprob_lines(cell))
 
 
-def test_invalid_answer_is_told_with_its_token() -> None:
-    """The reason is the answer's, and the place is counted as in a baseline."""
+def test_an_invalid_response_is_shown_with_its_token() -> None:
+    """The position is counted as in a baseline."""
     cell = unmeasured_of(Invalid(reason="no\nvalue", position=2, count=3), logprob_cell_of())
 
     assert describe_logprobs(cell).reason == r"no\nvalue"
@@ -183,22 +192,22 @@ def test_invalid_answer_is_told_with_its_token() -> None:
     )
 
 
-def test_invalid_answer_as_a_whole_has_no_token() -> None:
-    """An answer that is wrong altogether points at no token."""
+def test_an_invalid_response_may_have_no_token() -> None:
+    """Not every problem is at one token."""
     cell = unmeasured_of(Invalid(reason="no", position=None, count=1), logprob_cell_of())
 
     assert logprob_lines(cell) == (("draws", "1 invalid draw"),)
 
 
 def test_unrecorded_names_the_source() -> None:
-    """A baseline holds for one source, so its absence is told with it."""
+    """A baseline holds for one source, so the message names it."""
     cell = unmeasured_of(Unrecorded(reason="there is none"), logprob_cell_of())
 
     assert describe_logprobs(cell).reason == "there is none (source fireworks)"
 
 
 def test_inconclusive_may_have_no_remedy() -> None:
-    """What nobody knows to cure is said without a cure."""
+    """Not every problem has a known remedy."""
     cell = unmeasured_of(Inconclusive(reason="timeout", remedy=None), logprob_cell_of())
 
     assert describe_logprobs(cell) == Description(
@@ -206,8 +215,8 @@ def test_inconclusive_may_have_no_remedy() -> None:
     )
 
 
-def test_control_that_differs_is_said_to() -> None:
-    """A control shows what the check can see, or that it sees nothing."""
+def test_a_control_is_described_by_its_result() -> None:
+    """A control that fails shows that the check cannot fail."""
     alive = LogprobControl(policy="base", cell="base--capital", differed=True)
 
     assert describe_logprob_control(alive) == (
@@ -219,8 +228,257 @@ def test_control_that_differs_is_said_to() -> None:
 
 
 def test_shift_of_a_cell_is_by_the_medians() -> None:
-    """One draw far out does not move what is said of a cell."""
+    """A single outlier does not change the shift of a cell."""
     cell = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN), totals=(-42.5, -42.5, -50.0))
 
     assert shift_of(cell) == -0.5
     assert [shift_of(replace(cell, totals=())), shift_of(replace(cell, center=None))] == [None] * 2
+
+
+TOLERANCE = Tolerance()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "claim", "advice", "outcome"),
+    [
+        (
+            SuiteVerdict.AGREES,
+            "the suite as a whole agrees with its baselines",
+            "No action needed.",
+            Outcome.PASSED,
+        ),
+        (
+            SuiteVerdict.CHANGED,
+            "the service changed numerically, but below the configured floor",
+            "No action needed; re-record to compare with the current service.",
+            Outcome.PASSED,
+        ),
+        (
+            SuiteVerdict.DRIFT,
+            "the suite as a whole shifted: most of its items, as after a model change",
+            "If the change is intended, accept it. Otherwise start with model and provider.",
+            Outcome.FAILED,
+        ),
+        (
+            SuiteVerdict.NOT_TESTED,
+            "the suite as a whole was not tested: no cell could be compared",
+            "Make at least one cell comparable and check again.",
+            Outcome.INCONCLUSIVE,
+        ),
+    ],
+)
+def test_each_verdict_on_a_suite_has_its_sentences(
+    verdict: SuiteVerdict, claim: str, advice: str, outcome: Outcome
+) -> None:
+    """Description, advice and outcome."""
+    assert logprob_wording.describe_suite_test(suite_test_of(verdict)) == claim
+    assert logprob_wording.advise_suite_test(verdict) == advice
+    assert logprob_wording.outcome_of_suite_test(verdict) is outcome
+
+
+@pytest.mark.parametrize(
+    ("verdict", "claim"),
+    [
+        (
+            SuiteVerdict.AGREES,
+            "the suite as a whole agrees with its baselines, excluding 1 cell that drifted",
+        ),
+        (
+            SuiteVerdict.DRIFT,
+            "the suite as a whole shifted, even excluding 1 cell that drifted",
+        ),
+    ],
+)
+def test_cells_excluded_from_the_suite_test_are_named(verdict: SuiteVerdict, claim: str) -> None:
+    """Cells that drifted by themselves are not part of it."""
+    test = suite_test_of(verdict, left_out=1)
+
+    assert logprob_wording.describe_suite_test(test) == claim
+    assert "over 12 cells, excluding 1 that drifted, typical" in logprob_wording.format_suite_test(
+        test
+    )
+
+
+def test_evidence_of_agreement() -> None:
+    """The p-value is shown with its level, and the shift with the floor."""
+    level = percent(error_rates.SUITE_SHARE * TOLERANCE.false_alarm_rate)
+
+    assert logprob_wording.suite_test_lines(suite_test_of(), TOLERANCE) == (
+        ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
+        ("shift", "0.0000 nats in the median cell, where 0.1000 would matter"),
+        ("mean shift", "+0.0021 nats, within 0.0312 of 0 with 95 % confidence (TOST)"),
+        ("equivalence", "two one-sided tests place the shift within the floor, at 5 %"),
+        ("second look", "not needed"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sameness", "text"),
+    [
+        (
+            SuiteVerdict.AGREES,
+            Sameness.NOT_SHOWN,
+            "no difference was found; equivalence was not shown",
+        ),
+        (SuiteVerdict.CHANGED, Sameness.NOT_SHOWN, "not shown"),
+        (
+            SuiteVerdict.CHANGED,
+            Sameness.EQUIVALENT,
+            "two one-sided tests place the shift within the floor, at 5 %",
+        ),
+        (SuiteVerdict.DRIFT, Sameness.NOT_SHOWN, "not shown"),
+        (SuiteVerdict.DRIFT, Sameness.EQUIVALENT, None),
+    ],
+)
+def test_equivalence_of_the_mean_shift(
+    verdict: SuiteVerdict, sameness: Sameness, text: str | None
+) -> None:
+    """A difference that was found is not denied."""
+    test = suite_test_of(verdict, sameness=sameness, second_look=True)
+    lines = dict(logprob_wording.suite_test_lines(test, TOLERANCE))
+
+    assert lines.get("equivalence") == text
+    assert lines["second look"] == "taken, of every cell"
+
+
+def test_what_was_not_tested_has_no_figures() -> None:
+    """There is no p-value without a test."""
+    test = suite_test_of(SuiteVerdict.NOT_TESTED)
+
+    assert logprob_wording.suite_test_lines(test, TOLERANCE) == ()
+    assert logprob_wording.format_suite_test(test) == (
+        "the suite as a whole was not tested: no cell could be compared"
+    )
+
+
+def test_suite_test_in_one_line() -> None:
+    """Verdict, p-value and shift are one line."""
+    assert logprob_wording.format_suite_test(suite_test_of()) == (
+        "agrees, p = 0.41 over 12 cells, typical shift 0.0000 nats"
+    )
+
+
+def test_the_false_alarm_rate_is_divided() -> None:
+    """The parts add up to the stated rate."""
+    cells, whole, outliers, controls = (
+        percent(share * 0.05)
+        for share in (
+            error_rates.CELLS_SHARE,
+            error_rates.SUITE_SHARE,
+            error_rates.OUTLIERS_SHARE,
+            error_rates.CONTROLS_SHARE,
+        )
+    )
+
+    assert logprob_wording.format_false_alarms(Tolerance(false_alarm_rate=0.05)) == (
+        "at most 5 % for the suite as a whole "
+        f"({cells} cells, {whole} suite test, {outliers} outliers, {controls} A/A controls); "
+        "valid for noise between draws, not for noise that is constant within a session"
+    )
+
+
+def test_usable_weights_are_described() -> None:
+    """The sentence has no reason."""
+    assert logprob_wording.statement(weight_report_of()) == "These weights can be used."
+
+
+def test_unusable_weights_are_described_with_every_reason() -> None:
+    """A reader need not study the figures."""
+    assert logprob_wording.statement(weight_report_of("too few\nitems", "a long tail")) == (
+        r"These weights cannot be used: too few\nitems; a long tail"
+    )
+
+
+def test_undetermined_weights_are_described() -> None:
+    """A reason against the weights would be shown instead of the doubts."""
+    found = weight_report_of(doubts=("9 items\nare too few",))
+
+    assert logprob_wording.statement(found) == (
+        r"It cannot be determined whether these weights can be used: 9 items\nare too few"
+    )
+    assert logprob_wording.statement(replace(found, problems=("a long tail",))) == (
+        "These weights cannot be used: a long tail"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"is_control": False}, Outcome.PASSED),
+        ({"is_control": False, "must_be_usable": True}, Outcome.INCONCLUSIVE),
+        ({"is_control": True}, Outcome.PASSED),
+        ({"is_control": True, "control_doubt": "1 item"}, Outcome.INCONCLUSIVE),
+        ({"is_control": True, "control_doubt": "1 item", "problems": ("no",)}, Outcome.FAILED),
+    ],
+)
+def test_undetermined_weights_are_no_pass_where_they_are_needed(
+    changes: dict[str, Any], outcome: Outcome
+) -> None:
+    """The same holds for a control that could not have failed."""
+    found = weight_report_of(**{"doubts": ("too few",), **changes})
+
+    assert logprob_wording.outcome_of_weights(found) is outcome
+    assert (logprob_wording.advise_weights(found)[:9] == "Add items") is (
+        outcome is Outcome.INCONCLUSIVE
+    )
+
+
+def test_evidence_of_a_control() -> None:
+    """The figures of a control that fails its ESS."""
+    assert logprob_wording.weight_lines(weight_report_of()) == (
+        ("role", "A/A control, every weight should be 1"),
+        ("items", "1000 items; w = exp(target - base), one for each item"),
+        ("log-ratio", "-0.0123 nats in the mean, p = 0.3 if both are the same"),
+        ("ESS", "215 (21.5 %)"),
+        ("largest", "4.3 % of the sum of all weights"),
+        ("mean weight", "1.282 (p = 1)"),
+        ("k-hat", "0.49 (limit 0.6667)"),
+    )
+
+
+def test_evidence_of_another_policy() -> None:
+    """Numbers beyond a float, and a tail that was not fitted, are described in words."""
+    found = weight_report_of(
+        is_control=False,
+        mean_weight=math.inf,
+        mean_p=1e-99,
+        khat=None,
+        khat_bar=None,
+        control_p=None,
+    )
+    lines = dict(logprob_wording.weight_lines(found))
+
+    assert lines["log-ratio"] == "-0.0123 nats in the mean"
+    assert lines["mean weight"] == "too large for a number (p = 1e-99)"
+    assert lines["k-hat"] == "not fitted, too few items"
+
+
+def test_the_effective_size_of_no_items() -> None:
+    """Without items there is no share to compute."""
+    assert (
+        logprob_wording.format_effective_size(weight_report_of(items=0, effective_size=0.0))
+        == "0 (0 %)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_control", "must_be_usable", "role", "outcome"),
+    [
+        (True, False, "A/A control, every weight should be 1", Outcome.FAILED),
+        (False, True, "must be usable", Outcome.FAILED),
+        (False, False, "for information", Outcome.PASSED),
+    ],
+)
+def test_role_decides_what_a_problem_means(
+    is_control: bool,  # noqa: FBT001 -- a parameter of the test
+    must_be_usable: bool,  # noqa: FBT001
+    role: str,
+    outcome: Outcome,
+) -> None:
+    """Only weights that must be usable can fail a check."""
+    found = weight_report_of("no", is_control=is_control, must_be_usable=must_be_usable)
+
+    assert (logprob_wording.format_role(found), logprob_wording.outcome_of_weights(found)) == (
+        role,
+        outcome,
+    )

@@ -1,4 +1,4 @@
-"""Which findings a suite of log-probabilities has, in which order, and with which command."""
+"""The findings of a suite of log-probabilities, their order and their commands."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,7 +39,7 @@ def found_in(report: GateReport) -> tuple[Finding, ...]:
 
 
 def commands_of(report: GateReport) -> list[str | None]:
-    """Return what accepts each finding."""
+    """Return the command of each finding."""
     return [finding.command for finding in found_in(report)]
 
 
@@ -49,12 +49,12 @@ def unrecorded_of(*items: str) -> list[LogprobCellReport]:
 
 
 def test_agreement_is_no_finding(logprob_suite_report: Build) -> None:
-    """A suite that passed has nothing to find."""
+    """A suite that passed has no findings."""
     assert found_in(logprob_suite_report(logprob_cell_report_of(AGREES))) == ()
 
 
 def test_order_of_the_findings(rich_logprob_report: GateReport) -> None:
-    """The whole comes first, the worst verdicts next, and what is unknown last."""
+    """The suite as a whole is first, then the worst verdicts, and inconclusive ones are last."""
     assert [(found.word, found.subject) for found in found_in(rich_logprob_report)] == [
         ("drift", "hosted as a whole"),
         ("drift", "base--plane"),
@@ -70,8 +70,8 @@ def test_order_of_the_findings(rich_logprob_report: GateReport) -> None:
     ]
 
 
-def test_only_the_unknown_is_inconclusive(rich_logprob_report: GateReport) -> None:
-    """Every finding but the last two is one: what was not measured, and too few weights."""
+def test_findings_that_were_not_measured_are_inconclusive(rich_logprob_report: GateReport) -> None:
+    """All others have failed."""
     assert [found.outcome for found in found_in(rich_logprob_report)] == [
         *[Outcome.FAILED] * 9,
         *[Outcome.INCONCLUSIVE] * 2,
@@ -87,8 +87,8 @@ def test_command_accepts_one_drift(logprob_suite_report: Build) -> None:
     ]
 
 
-def test_command_records_again_nothing_else(logprob_suite_report: Build) -> None:
-    """No pattern is given that would record a cell again which agrees."""
+def test_command_re_records_nothing_else(logprob_suite_report: Build) -> None:
+    """No pattern is offered that would also re-record a cell that agrees."""
     cells = [
         logprob_cell_report_of(SHIFTED, logprob_cell_of("item-1")),
         logprob_cell_report_of(SHIFTED, logprob_cell_of("item-2")),
@@ -100,8 +100,8 @@ def test_command_records_again_nothing_else(logprob_suite_report: Build) -> None
     ]
 
 
-def test_command_records_what_is_missing(logprob_suite_report: Build) -> None:
-    """A pattern may take in cells that agree, for without being asked again none is replaced."""
+def test_command_records_missing_baselines(logprob_suite_report: Build) -> None:
+    """A pattern may match cells that agree, as recording keeps existing baselines."""
     cells = [*unrecorded_of("new-1", "new-2"), logprob_cell_report_of(AGREES, logprob_cell_of("n"))]
 
     assert commands_of(logprob_suite_report(*cells)) == [
@@ -121,7 +121,7 @@ def test_command_prunes_orphans(logprob_suite_report: Build) -> None:
 
 
 def test_command_repeats_the_options_of_the_check(logprob_suite_report: Build) -> None:
-    """What selected the matrix and the device is given again, quoted."""
+    """The options for the matrix and the device are repeated, quoted."""
     report = logprob_suite_report(
         orphaned_baseline_of("base--gone"), suite_test=suite_test_of(SuiteVerdict.DRIFT)
     )
@@ -136,12 +136,12 @@ def test_command_repeats_the_options_of_the_check(logprob_suite_report: Build) -
 def test_what_cannot_be_accepted_has_no_command(
     verdict: Outlying | Inconclusive, logprob_suite_report: Build
 ) -> None:
-    """Neither an outlier nor what was not measured can be recorded."""
+    """Cells that were not measured cannot be accepted."""
     assert commands_of(logprob_suite_report(logprob_cell_report_of(verdict))) == [None]
 
 
-def test_weights_that_nobody_needs_are_no_finding(logprob_suite_report: Build) -> None:
-    """That weights cannot be used is said elsewhere, and fails nothing."""
+def test_weights_for_information_are_no_finding(logprob_suite_report: Build) -> None:
+    """Only weights that must be usable can fail."""
     found = weight_report_of("too few items", is_control=False)
 
     assert found_in(logprob_suite_report(weights=(found, weight_report_of()))) == ()
@@ -157,12 +157,12 @@ def test_weights_that_nobody_needs_are_no_finding(logprob_suite_report: Build) -
         ),
     ],
 )
-def test_weights_that_are_needed_are_a_finding(
+def test_weights_that_must_be_usable_are_a_finding(
     is_control: bool,  # noqa: FBT001 -- a parameter of the test
     advice: str,
     logprob_suite_report: Build,
 ) -> None:
-    """The reason stands with the figures."""
+    """The finding has the reason and the figures."""
     weights = weight_report_of("a long\ntail", is_control=is_control, must_be_usable=True)
     (found,) = found_in(logprob_suite_report(weights=(weights,)))
 
@@ -174,14 +174,14 @@ def test_weights_that_are_needed_are_a_finding(
 
 
 def test_agreement_has_no_notes() -> None:
-    """Nothing is noted where nothing was seen."""
+    """There is nothing to note."""
     part = logprob_report_of(logprob_cell_report_of(AGREES))
 
     assert [*suite_test_notes(part), *logprob_notes(part)] == []
 
 
 def test_small_changes_are_one_note() -> None:
-    """Cells that changed within the tolerance are told together, cut, and not as findings."""
+    """Changes within the tolerance are listed together, and the list is limited."""
     changed = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.0123))
     cells = [
         logprob_cell_report_of(changed, logprob_cell_of(f"item-{number}")) for number in range(7)
@@ -199,7 +199,7 @@ def test_small_changes_are_one_note() -> None:
 
 
 def test_change_beyond_the_floor_and_within_the_band_is_another_note() -> None:
-    """Of a noisy service it is not said that a change is below the floor when it is not."""
+    """A change above the floor is not described as below it."""
     small, larger = (
         logprob_cell_report_of(
             Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(shift=shift, band=0.5)),
@@ -218,7 +218,7 @@ def test_change_beyond_the_floor_and_within_the_band_is_another_note() -> None:
 
 
 def test_few_outliers_are_a_note() -> None:
-    """An outlier that fails nothing is told with the token that caused it all the same."""
+    """Allowed outliers are shown with the tokens that caused them."""
     cell = logprob_cell_report_of(AGREES, outliers=(outlier_of(),))
     (note,) = logprob_notes(logprob_report_of(cell))
 
@@ -227,7 +227,7 @@ def test_few_outliers_are_a_note() -> None:
 
 
 def test_many_outliers_are_counted() -> None:
-    """A note stays short."""
+    """A note is short."""
     cells = [
         logprob_cell_report_of(AGREES, logprob_cell_of(f"i{number}"), outliers=(outlier_of(),))
         for number in range(5)
@@ -239,14 +239,14 @@ def test_many_outliers_are_counted() -> None:
 
 @pytest.mark.parametrize("verdict", [SHIFTED, OUTLYING])
 def test_outliers_of_a_finding_are_no_note(verdict: Shifted | Outlying) -> None:
-    """What stands in a finding is not told again."""
+    """Outliers of a finding are not repeated in a note."""
     cell = logprob_cell_report_of(verdict, outliers=(outlier_of(),))
 
     assert list(logprob_notes(logprob_report_of(cell))) == []
 
 
-def test_small_change_of_the_whole_is_a_note() -> None:
-    """It has the figures of the test, and a name."""
+def test_a_small_change_of_the_suite_is_a_note() -> None:
+    """The note has the figures of the test."""
     part = logprob_report_of(suite_test=suite_test_of(SuiteVerdict.CHANGED))
     (note,) = suite_test_notes(part)
 

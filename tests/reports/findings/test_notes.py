@@ -30,7 +30,7 @@ FAILED = gate_report_of(
 
 
 def test_notes_with_one_message_are_one_block() -> None:
-    """The message stands once, with the names of all that it is about."""
+    """A message is shown once, with all names."""
     (note,) = check_notes(PASSED)
 
     assert note.subject == "t--haiku and 1 more"
@@ -57,7 +57,7 @@ def test_every_report_shows_a_message_once(
 
 
 def test_the_report_for_programs_has_each_note() -> None:
-    """What a note is about stays with its message and its origin."""
+    """Each note keeps its name, message and origin."""
     assert json.loads(render_json(PASSED))["result"]["report"]["notes"] == [
         {"about": "t--haiku", "message": MESSAGE, "origin": "engine"},
         {"about": "t--fox", "message": MESSAGE, "origin": "engine"},
@@ -65,7 +65,7 @@ def test_the_report_for_programs_has_each_note() -> None:
 
 
 def test_junit_keeps_notes_out_of_the_test_cases() -> None:
-    """A note is output of the first suite, after its cases, and no case of its own."""
+    """Notes are output of the first suite."""
     suite = ET.fromstring(render_junit(PASSED))[0]  # noqa: S314 -- our own
 
     assert [child.tag for child in suite] == ["properties", "testcase", "system-out"]

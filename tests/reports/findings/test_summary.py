@@ -1,4 +1,4 @@
-"""What is said of a check as a whole."""
+"""The sentences on a check as a whole."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,21 +19,21 @@ DEAD = control_of()
 
 
 def test_passed_check_in_one_line(gate_report: Build, cell_report: Found) -> None:
-    """A pass says how much was measured and how long it took."""
+    """A pass shows how much was measured, and the time."""
     report = gate_report(cell_report(Match()))
 
     assert summary.render_summary(report) == "passed: 1 match; wall 12.500 s, engine 10.000 s"
 
 
 def test_check_of_nothing_in_one_line(gate_report: Build) -> None:
-    """Nothing checked is said to be nothing."""
+    """The line shows that nothing was checked."""
     assert summary.render_summary(gate_report(interrupted=True)) == (
         "inconclusive (partial): nothing was checked; wall 12.500 s, engine 10.000 s"
     )
 
 
-def test_dead_control_in_one_line(gate_report: Build, cell_report: Found) -> None:
-    """Without its control a check that failed would look like a pass."""
+def test_failed_control_in_one_line(gate_report: Build, cell_report: Found) -> None:
+    """Without it a failed check would look like a pass."""
     report = gate_report(cell_report(Match()), controls=(DEAD,))
 
     assert summary.render_summary(report) == (
@@ -49,7 +49,7 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Found) -> None:
 
 
 def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
-    """Every reason against a pass is given."""
+    """Every failure is listed."""
     assert summary.explain_outcome(rich_report) == (
         "6 of 9 cells with a finding; 2 orphaned goldens; "
         "1 of 2 controls did not differ; 2 of 9 cells not measured"
@@ -57,7 +57,7 @@ def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
 
 
 def test_outcome_of_an_interruption_before_the_first_run(gate_report: Build) -> None:
-    """A check that measured nothing never passes."""
+    """A check without measurements never passes."""
     assert summary.explain_outcome(gate_report(interrupted=True)) == (
         "interrupted before the end; nothing was measured"
     )
@@ -68,17 +68,17 @@ def test_outcome_of_an_interruption_before_the_first_run(gate_report: Build) -> 
     [((10, 10), "2 cells x 10 runs"), ((1,), "1 cell x 1 run"), ((10, 4), "2 cells, 14 runs")],
 )
 def test_runs_are_counted(runs: tuple[int, ...], words: str, cell_report: Found) -> None:
-    """A product is given only where it is one."""
+    """A product is shown only if all cells have the same number of runs."""
     assert summary.format_runs([cell_report(Match(), runs=count) for count in runs]) == words
 
 
 def test_agreement_of_a_pass(cell_report: Found) -> None:
-    """Identical runs and equal goldens are two claims."""
+    """Identical runs and matching goldens are two claims."""
     assert summary.format_agreement([cell_report(Match())]) == "all identical, all match"
 
 
-def test_agreement_of_what_was_run_once(cell_report: Found) -> None:
-    """One run is identical to nothing."""
+def test_repetition_of_single_runs(cell_report: Found) -> None:
+    """A single run cannot be identical to another."""
     assert summary.format_agreement([cell_report(Match(), runs=1)]) == "none repeated, all match"
 
 
@@ -88,7 +88,7 @@ def test_agreement_with_a_differing_run(
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
 ) -> None:
-    """Neither a cell whose runs differ nor one without runs is identical."""
+    """A cell with differing runs, or without runs, is not identical."""
     differs = differing_run(cell(), generation("a"), generation("b"))
     cells = [cell_report(Match()), differs, cell_report(LOST, runs=0, generation=None)]
 
@@ -97,13 +97,13 @@ def test_agreement_with_a_differing_run(
     )
 
 
-def test_absent_controls_are_said_to_be_absent(gate_report: Build) -> None:
-    """A check without a control does not seem to have one."""
+def test_missing_controls_are_reported(gate_report: Build) -> None:
+    """A check without controls does not look as if it had some."""
     assert summary.format_controls(gate_report()) == "no control was run"
 
 
 def test_controls_that_differ_are_counted(gate_report: Build) -> None:
-    """A control that did what it must is said to have been there."""
+    """Controls that passed are reported too."""
     differs = Divergence(place=Place.OUTPUT, position=0, expected=None, observed=Token(1, b"a"))
 
     assert summary.format_controls(gate_report(controls=(replace(DEAD, divergence=differs),))) == (
@@ -113,7 +113,7 @@ def test_controls_that_differ_are_counted(gate_report: Build) -> None:
 
 @pytest.mark.parametrize(("wall_s", "words"), [(8.0, "0.25"), (0.0, "not known")])
 def test_ratio_of_the_times(wall_s: float, words: str) -> None:
-    """The engine's part of no time at all is not known."""
+    """The ratio to a wall time of 0 is not known."""
     timing = Timing(wall_s=wall_s, load_s=0, engine_s=2.0, generated_tokens=1)
 
     assert summary.format_ratio(timing) == words

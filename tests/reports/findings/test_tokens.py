@@ -1,4 +1,4 @@
-"""What is told once, in which order, and with which command."""
+"""The findings of the token gate, their order and their commands."""
 
 import shlex
 from collections.abc import Callable
@@ -27,14 +27,14 @@ UNRECORDED = Unrecorded(reason="there is no golden for this profile")
 
 
 def test_match_is_no_finding(gate_report: Build, cell_report: Found) -> None:
-    """A check that passed has nothing to find."""
+    """A check that passed has no findings."""
     assert token_findings(gate_report(cell_report(Match()))) == ()
 
 
-def test_cells_with_the_same_to_say_are_one_finding(
+def test_cells_with_the_same_description_are_one_finding(
     gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
 ) -> None:
-    """One block speaks for all cells with one verdict and one reason."""
+    """Verdict and reason are the same."""
     same = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (1, 2)]
     other = cell_report(Unrecorded(reason="another definition"), cell(seed=3))
 
@@ -50,7 +50,7 @@ def test_drifts_to_the_same_tokens_are_one_finding(
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
 ) -> None:
-    """One cause moves many cells alike, and is told once, whatever was said before it."""
+    """One cause often changes many cells in the same way."""
     same = [
         drift(generation(f"{word} a b"), generation(f"{word} x y"), cell(seed=seed))
         for seed, word in enumerate(("one", "two"), start=1)
@@ -66,14 +66,14 @@ def test_drifts_to_the_same_tokens_are_one_finding(
 @pytest.mark.parametrize(
     "other", [("a b", "x z"), ("a c", "x y"), ("a a b", "a x y"), ("a b", "x")]
 )
-def test_drifts_to_other_tokens_are_told_one_by_one(
+def test_drifts_to_other_tokens_are_separate_findings(
     gate_report: Build,
     drift: Found,
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
     other: tuple[str, str],
 ) -> None:
-    """Another place, or another token at or behind it, may have another cause."""
+    """Another place or token may have another cause."""
     cells = [
         drift(generation("a b"), generation("x y"), cell(seed=1)),
         drift(*map(generation, other), cell(seed=2)),
@@ -82,10 +82,10 @@ def test_drifts_to_other_tokens_are_told_one_by_one(
     assert [len(found.cells) for found in token_findings(gate_report(*cells))] == [1, 1]
 
 
-def test_golden_without_a_cell_cannot_be_measured_again(
+def test_an_orphan_cannot_be_measured_again(
     gate_report: Build, orphan: Callable[[str], CellReport]
 ) -> None:
-    """No command is given where there is nothing to run."""
+    """There is no command to repeat the measurement."""
     (found,) = token_findings(gate_report(orphan("gone")))
 
     assert found.repeat is None
@@ -94,7 +94,7 @@ def test_golden_without_a_cell_cannot_be_measured_again(
 def test_command_repeats_on_the_same_matrix_and_device(
     gate_report: Build, cell_report: Found
 ) -> None:
-    """The options of the check are those of its repetition."""
+    """The command repeats the options of the check."""
     report = gate_report(cell_report(UNRECORDED), repeat_with=("--device", "cuda"))
     (found,) = token_findings(report)
 
@@ -103,10 +103,10 @@ def test_command_repeats_on_the_same_matrix_and_device(
 
 
 @pytest.mark.parametrize("word", ["--x; rm -rf ~", "--X", "--", "--a=b", "--a\n"])
-def test_what_only_looks_like_an_option_is_quoted(
+def test_text_that_looks_like_an_option_is_quoted(
     gate_report: Build, cell_report: Found, word: str
 ) -> None:
-    """A word of a report is one word of the command, whatever it begins with."""
+    """Any word of a report is one word of a command."""
     report = gate_report(cell_report(UNRECORDED), repeat_with=(word,))
     (found,) = token_findings(report)
 
@@ -114,8 +114,8 @@ def test_what_only_looks_like_an_option_is_quoted(
     assert found.command.startswith(f"repro-gate update-snapshots {quoted(word)} --suite ")
 
 
-def test_unknown_comes_last(rich_report: GateReport) -> None:
-    """What was seen to be wrong is told before what was not seen."""
+def test_inconclusive_findings_are_last(rich_report: GateReport) -> None:
+    """Failures come first."""
     assert [found.word for found in token_findings(rich_report)] == [
         "nondeterministic",
         "drift",
@@ -130,7 +130,7 @@ def test_unknown_comes_last(rich_report: GateReport) -> None:
 def test_a_failed_control_is_a_finding_unless_a_vacuous_cell_shows_it(
     gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
 ) -> None:
-    """Where no golden matched, nothing else shows that the output ignores a factor."""
+    """If no golden matched, no cell is vacuous."""
     controls = tuple(control_of(cell(), factor=factor) for factor in Factor)
     vacuous = cell_report(Vacuous(factor=Factor.SEED), cell(seed=2))
     report = gate_report(vacuous, controls=controls, repeat_with=("--device", "cuda"))
@@ -146,17 +146,17 @@ def test_a_failed_control_is_a_finding_unless_a_vacuous_cell_shows_it(
 
 
 def test_command_accepts_one_cell(gate_report: Build, cell_report: Found) -> None:
-    """The command of one cell names that cell, and the suite in which it is found."""
+    """The command selects the cell and its suite."""
     (found,) = token_findings(gate_report(cell_report(UNRECORDED)))
 
     only = "tiny-qwen2--autumn-leaves--seed42"
     assert found.command == f"repro-gate update-snapshots --suite embedded --only {only}"
 
 
-def test_command_accepts_cells_by_what_they_share(
+def test_command_accepts_cells_by_a_pattern(
     gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
 ) -> None:
-    """A pattern may also take in cells that match, for an update leaves them alone."""
+    """The pattern may match other cells that need no update."""
     cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
     (found,) = token_findings(gate_report(*cells, cell_report(Match(), cell(seed=13))))
 
@@ -168,7 +168,7 @@ def test_command_accepts_cells_by_what_they_share(
 def test_command_accepts_nothing_else(
     gate_report: Build, cell_report: Found, cell: Callable[..., Cell]
 ) -> None:
-    """No pattern is given that would accept a cell with another finding too."""
+    """No pattern is offered that would also accept another finding."""
     cells = [cell_report(UNRECORDED, cell(seed=seed)) for seed in (11, 12)]
     vacuous = cell_report(Vacuous(factor=Factor.SEED), cell(seed=13))
     found = token_findings(gate_report(*cells, vacuous))
@@ -187,7 +187,7 @@ def test_command_prunes_orphans(gate_report: Build, orphan: Callable[[str], Cell
 
 
 def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report: Found) -> None:
-    """Nothing that was not measured can be accepted."""
+    """Cells that were not measured cannot be accepted."""
     (found,) = token_findings(
         gate_report(cell_report(Inconclusive(reason="no device", remedy=None)))
     )
@@ -195,13 +195,13 @@ def test_what_cannot_be_accepted_has_no_command(gate_report: Build, cell_report:
     assert found.command is None
 
 
-def test_no_command_is_offered_that_would_refuse(
+def test_no_command_is_offered_that_would_be_refused(
     gate_report: Build,
     drift: Found,
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
 ) -> None:
-    """Of a model that is seen to ignore its seed nothing is recorded, also not its drift."""
+    """Nothing is recorded of a model that ignores its seed, not even a drift."""
     cells = [drift(generation("a b"), generation(f"a {n}"), cell(seed=n)) for n in (1, 2)]
     sound, doubted = gate_report(*cells), gate_report(*cells, controls=(control_of(cell()),))
 
@@ -213,7 +213,7 @@ def test_no_command_is_offered_that_would_refuse(
 
 
 def test_the_option_of_one_cell_is_no_pattern() -> None:
-    """What means something in a pattern means itself in an id, and nothing else is selected."""
+    """Special characters in an id match themselves only."""
     ids = ("a*", "a?", "a[bc]", "ab", "abc")
     patterns = [shlex.split(only([each], sorted(ids)))[-1] for each in ids]
 
@@ -234,12 +234,12 @@ def test_the_option_of_one_cell_is_no_pattern() -> None:
 def test_the_pattern_of_several_cells_selects_no_other(
     others: tuple[str, ...], pattern: str | None
 ) -> None:
-    """Another id may stand before, between or behind them."""
+    """Other ids may sort before, between or after them."""
     selected = only(["a[1", "a[5", "a[x"], sorted({"a[1", "a[5", *others}))
 
     assert selected == f"--only {pattern or 'ID  # for each of these ids'}"
 
 
-def test_an_option_quotes_what_it_names() -> None:
-    """Whatever an id holds, it is one word of the command."""
+def test_an_option_quotes_its_id() -> None:
+    """Any id is one word of the command."""
     assert only(["a'; b"], ()) == r"--only 'a'\''; b'"

@@ -42,20 +42,20 @@ from tests.reports.github.samples import ARTIFACT, MARKER, RUN
     ("runs", "claim"),
     [(1, "1 run matches the golden"), (10, "10 identical runs match the golden")],
 )
-def test_match_claims_no_more_than_was_run(
+def test_a_match_of_one_run_claims_no_repetition(
     runs: int, claim: str, cell_report: Callable[..., CellReport]
 ) -> None:
-    """A single run is not said to equal others."""
+    """A single run is not described as identical to others."""
     assert describe(cell_report(Match(), runs=runs)) == Description(claim=claim)
 
 
-def test_drift_of_one_run_claims_no_agreement(
+def test_drift_of_one_run_claims_no_repetition(
     drift: Callable[..., CellReport],
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
     cell_report: Callable[..., CellReport],
 ) -> None:
-    """A single run is not said to agree with others either."""
+    """A single run is not described as identical to others."""
     found = drift(generation("a"), generation("b"), cell())
     once = replace(found, runs=1)
 
@@ -67,7 +67,7 @@ def test_a_finding_is_described_by_the_run_that_shows_it(
     cell: Callable[..., Cell],
     generation: Callable[..., Generation],
 ) -> None:
-    """Before all runs are made there is no agreement to claim."""
+    """While runs are missing, nothing is claimed about their agreement."""
     drifted = drift(generation("a"), generation("b"), cell()).verdict
     assert isinstance(drifted, Drift)
     unstable = Nondeterministic(run=3, in_fresh_process=True, divergence=drifted.divergence)
@@ -81,7 +81,7 @@ def test_a_finding_is_described_by_the_run_that_shows_it(
 def test_a_missing_golden_names_why_runs_were_not_made(
     cell_report: Callable[..., CellReport],
 ) -> None:
-    """A check that failed fast made one run, and the reason is beside the finding."""
+    """The description has the reason why only one run was made."""
     found = cell_report(Unrecorded(reason="there is none"), unfinished=STOPPED)
 
     described = describe(found)
@@ -92,7 +92,7 @@ def test_a_missing_golden_names_why_runs_were_not_made(
 
 
 def test_reason_and_remedy_are_safe_lines(cell_report: Callable[..., CellReport]) -> None:
-    """What an engine says of its failure cannot move a cursor."""
+    """Messages of an engine cannot move the cursor."""
     found = cell_report(Inconclusive(reason="died\x1b[2J", remedy="try\nagain"))
 
     assert describe(found) == Description(
@@ -102,29 +102,29 @@ def test_reason_and_remedy_are_safe_lines(cell_report: Callable[..., CellReport]
     )
 
 
-def test_match_leaves_nothing_to_do() -> None:
-    """There is advice for a match too, for a report that asks for it."""
+def test_a_match_needs_no_action() -> None:
+    """There is advice for a match too."""
     assert advise(Match()) == "No action needed."
 
 
-def test_a_reason_without_a_remedy_says_so() -> None:
-    """Only what another version or tool measured can have none."""
+def test_advice_without_a_remedy_names_the_doctor() -> None:
+    """Only a reason from another version or tool has no remedy."""
     assert advise(Inconclusive(reason="x", remedy=None)).startswith("No known remedy")
     assert advise(Inconclusive(reason="x", remedy="y")) == "Apply the remedy and check again."
 
 
-def test_safe_text_is_made_safe_once() -> None:
-    """Text that an adapter has escaped already stays as it is."""
+def test_escaped_text_stays_the_same() -> None:
+    """Adapters may have escaped it already."""
     assert one_line(one_line("a\\b\x1b")) == r"a\b\x1b"
 
 
-def test_endless_message_is_cut() -> None:
-    """An engine out of control cannot push the verdicts out of sight."""
+def test_a_very_long_message_is_cut() -> None:
+    """It would push the verdicts out of sight."""
     assert message("a" * 1003) == f"{'a' * 1000}... and 3 more characters"
 
 
-def test_change_says_what_is_not_known() -> None:
-    """A fact that one side does not have is no empty fact."""
+def test_a_missing_fact_is_not_reported() -> None:
+    """A fact that one side lacks is not shown as empty."""
     changed = FactChange(name="device.driver", before=None, after="560.10")
 
     assert format_change(changed) == "device.driver: (not reported) -> 560.10"
@@ -162,7 +162,7 @@ def _changed(*positions: int | None, place: Place = Place.OUTPUT) -> list[Unreco
 def test_a_golden_of_another_definition_is_compared(
     verdicts: list[Any], words: str | None, cell_report: Callable[..., CellReport]
 ) -> None:
-    """Of several cells it is told how many differ, and where the first of them does."""
+    """For several cells, the number that differs and the first divergence are shown."""
     assert describe_former([cell_report(each) for each in verdicts]) == words
 
 
@@ -171,7 +171,7 @@ def test_every_report_shows_how_a_changed_cell_compares(
     gate_report: Callable[..., GateReport],
     cell: Callable[..., Cell],
 ) -> None:
-    """Cells of one changed definition stay one finding, whatever their tokens are."""
+    """Cells with one changed definition are one finding, whatever their tokens are."""
     verdicts = _changed(3, None)
     report = gate_report(
         *(cell_report(each, cell(seed=seed)) for seed, each in enumerate(verdicts, start=1))

@@ -16,7 +16,7 @@ from tests.reports.conftest import cell_of, cell_report_of, drift_of, gate_repor
 
 
 def nowhere(cell: CellReport) -> None:
-    """Return that a cell has no line."""
+    """Return no place for any cell."""
 
 
 def lines_of(report: GateReport) -> list[str]:
@@ -34,8 +34,8 @@ def unrecorded_of(number: int) -> GateReport:
     )
 
 
-def test_a_drift_stands_at_its_golden() -> None:
-    """The place is that of the drifted cell, and what separates properties is escaped."""
+def test_a_drift_is_shown_at_its_golden() -> None:
+    """The path and the line are escaped."""
     found = drift_of(generation_of("a"), generation_of("b"), cell_of())
     asked: list[CellReport] = []
 
@@ -55,7 +55,7 @@ def test_a_drift_stands_at_its_golden() -> None:
 
 
 def test_without_a_line_there_is_no_file() -> None:
-    """A runner would show a wrong place otherwise."""
+    """The runner would show a wrong place."""
     assert lines_of(unrecorded_of(1))[0].startswith("::error title=unrecorded%3A tiny-qwen2--")
 
 
@@ -64,7 +64,7 @@ def test_without_a_line_there_is_no_file() -> None:
     [(9, 9, "title=unrecorded"), (10, 8, "title=And 2 more"), (50, 8, "title=And 42 more")],
 )
 def test_nine_errors_are_shown(count: int, titles: int, last: str) -> None:
-    """Of more, the last one says how many there are."""
+    """If there are more, the last one counts them."""
     lines = lines_of(unrecorded_of(count))
 
     assert len(lines) == 9
@@ -73,8 +73,8 @@ def test_nine_errors_are_shown(count: int, titles: int, last: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["error", "warning", "notice"])
-def test_two_commands_together_say_no_more_than_the_runner_takes(level: str) -> None:
-    """What is said when a check begins takes no room from what is said of its result."""
+def test_early_annotations_leave_the_limit_of_the_runner(level: str) -> None:
+    """Annotations at the start and those of the result fit together."""
     said = [Annotation(level=level, title=f"t{each}", message="m") for each in range(50)]
     result = FinishedCheck(report=unrecorded_of(50))
     begun = render_early_annotations(said).splitlines()
@@ -87,15 +87,15 @@ def test_two_commands_together_say_no_more_than_the_runner_takes(level: str) -> 
     ]
 
 
-def test_a_warning_is_said_when_a_check_begins() -> None:
-    """The usual one is not counted away."""
+def test_a_warning_at_the_start_is_shown() -> None:
+    """It is not dropped for the limit."""
     assert render_early_annotations([Annotation(level="warning", title="t", message="m")]) == (
         "::warning title=t::m\n"
     )
 
 
-def test_levels_are_counted_apart() -> None:
-    """Many findings leave room for what was not measured, and for notes."""
+def test_each_level_has_its_own_limit() -> None:
+    """Many errors do not crowd out warnings and notices."""
     unknown = Inconclusive(reason="no device", remedy=None)
     note = logprob_report_of(rich_logprobs_of().cells[1])
     report = unrecorded_of(20)
@@ -116,7 +116,7 @@ def test_levels_are_counted_apart() -> None:
 
 
 def test_a_message_fits() -> None:
-    """Escapes are counted too: a runner cuts at 4,096 characters."""
+    """The runner cuts at 4,096 characters, escapes included."""
     result = UnfinishedCheck(exit_code=3, message="%" * 5_000)
     (line,) = render_annotations(result, line_of=nowhere).splitlines()
     message = line.split("::", 2)[2]
@@ -126,7 +126,7 @@ def test_a_message_fits() -> None:
 
 
 def test_a_message_is_no_command() -> None:
-    """Neither kind of command that a runner obeys stands in a line."""
+    """Neither form of a runner command survives in a line."""
     message = "a\r\n::set-output name=x::y\n##[error]z\x1b[31m"
     (line,) = render_annotations(
         UnfinishedCheck(exit_code=3, message=message), line_of=nowhere

@@ -1,4 +1,4 @@
-"""Whole sections fill what room there is, and what is missing is told."""
+"""Whole sections are fitted into a limit, and omitted ones are named."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,25 +19,25 @@ from tests.reports.github.samples import MARKER, RUN
 FRAME = Frame(head=[["head"]], notice=lambda words: [f"cut: {words}"], foot=["foot"])
 
 
-def pieces_of(*sizes: int) -> Sequence[Section]:
-    """Return findings of so many characters."""
+def sections_of(*sizes: int) -> Sequence[Section]:
+    """Return findings with so many characters."""
     return [Section(block=["x" * size]) for size in sizes]
 
 
-def test_everything_is_shown_where_there_is_room() -> None:
-    """Nothing is said of a cut that was not made."""
-    assert fit(FRAME, pieces_of(1, 2), limit=2_000, size=len) == "head\n\nx\n\nxx\n\nfoot\n"
+def test_everything_is_shown_if_it_fits() -> None:
+    """There is no notice."""
+    assert fit(FRAME, sections_of(1, 2), limit=2_000, size=len) == "head\n\nx\n\nxx\n\nfoot\n"
 
 
-def test_what_is_too_large_leaves_room_for_what_is_not() -> None:
-    """One finding out of all proportion does not hide the others."""
-    told = fit(FRAME, pieces_of(3, 3_000, 2), limit=2_000, size=len)
+def test_a_large_section_does_not_hide_smaller_ones() -> None:
+    """Later sections that fit are shown."""
+    told = fit(FRAME, sections_of(3, 3_000, 2), limit=2_000, size=len)
 
     assert told == "head\n\nxxx\n\nxx\n\ncut: 1 of 3 findings\n\nfoot\n"
 
 
-def test_what_is_no_finding_is_named() -> None:
-    """Several sections of one name are named once, and findings are counted first."""
+def test_omitted_sections_are_named() -> None:
+    """Findings are counted first; each name is listed once."""
     long = "x" * 3_000
     tables = [Section(name="models", block=[long])] * 2
     told = fit(FRAME, [*tables, Section(block=[long])], limit=2_000, size=len)
@@ -46,18 +46,18 @@ def test_what_is_no_finding_is_named() -> None:
 
 
 def test_a_cut_without_findings_does_not_count_them() -> None:
-    """All findings are there."""
+    """All findings are shown."""
     told = fit(
-        FRAME, [*pieces_of(1), Section(name="models", block=["x" * 3_000])], limit=2_000, size=len
+        FRAME, [*sections_of(1), Section(name="models", block=["x" * 3_000])], limit=2_000, size=len
     )
 
     assert told == "head\n\nx\n\ncut: models\n\nfoot\n"
 
 
 @given(sizes=st.lists(st.integers(1, 900), max_size=9), limit=st.integers(2_000, 4_000))
-def test_room_is_kept_and_used(sizes: list[int], limit: int) -> None:
-    """The limit holds, and no section that is missing would have fitted."""
-    told = fit(FRAME, pieces_of(*sizes), limit=limit, size=len)
+def test_the_limit_is_kept_and_used(sizes: list[int], limit: int) -> None:
+    """No omitted section would have fitted."""
+    told = fit(FRAME, sections_of(*sizes), limit=limit, size=len)
     missing = len(sizes) - told.count("x\n")
 
     assert len(told) <= limit
@@ -65,19 +65,19 @@ def test_room_is_kept_and_used(sizes: list[int], limit: int) -> None:
     assert not missing or len(told) + min(sizes) + 2 > limit or len(told) + 900 > limit
 
 
-def test_too_little_room_is_refused() -> None:
-    """A limit that cannot be kept is a mistake of ours."""
+def test_too_small_a_limit_is_refused() -> None:
+    """It is a programming error."""
     with pytest.raises(ValueError, match="the limit must be at least 2000, got 1999"):
         fit(FRAME, (), limit=1_999, size=len)
 
 
 def test_sizes_are_those_of_github() -> None:
-    """A character beyond the first 65,536 is two units and four bytes."""
+    """A character outside the Basic Multilingual Plane is two UTF-16 units and four bytes."""
     assert (utf16_units("a€😀"), utf8_bytes("a€😀")) == (4, 8)
 
 
-def test_the_largest_frame_fits_into_the_least_room() -> None:
-    """The longest names and addresses leave room for title, notice and footer."""
+def test_the_largest_frame_fits_into_the_smallest_limit() -> None:
+    """Title, notice and footer fit with the longest names and addresses."""
     run = replace(
         RUN,
         id=RunId(10**19 - 1, 10**9 - 1),
@@ -101,8 +101,8 @@ def test_the_largest_frame_fits_into_the_least_room() -> None:
 
 
 @pytest.mark.parametrize("limit", [2_000, 5_000])
-def test_cells_are_cut_as_wholes(limit: int) -> None:
-    """Of many findings as many are shown as fit, and the others are counted."""
+def test_findings_are_shown_whole_or_not_at_all(limit: int) -> None:
+    """The notice counts the others."""
     report = gate_report_of(
         *(
             cell_report_of(Unrecorded(reason=f"reason {seed}"), cell_of(seed=seed))

@@ -1,4 +1,4 @@
-"""The summary of a job is the report, as far as GitHub takes it."""
+"""The job summary is the report, up to the limit of GitHub."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from tests.reports.github.samples import INVALID, RUN, drifted
 
 
 def test_the_summary_is_the_report() -> None:
-    """Where there is room, nothing is left out."""
+    """If it fits, nothing is omitted."""
     report = drifted()
 
     assert render_job_summary(FinishedCheck(report=report), run=RUN, note=None) == render_markdown(
@@ -19,7 +19,7 @@ def test_the_summary_is_the_report() -> None:
 
 
 def test_a_note_comes_first() -> None:
-    """What could not be told elsewhere is told before what is long, and stays inert."""
+    """A problem with the comment is shown at the top, escaped."""
     report = drifted()
     told = render_job_summary(FinishedCheck(report=report), run=RUN, note="403: @you <b>")
 
@@ -27,14 +27,14 @@ def test_a_note_comes_first() -> None:
 
 
 def test_a_long_note_is_cut() -> None:
-    """It is foreign text."""
+    """It is untrusted text."""
     told = render_job_summary(INVALID, run=RUN, note="x" * 999)
 
     assert told.startswith(f"**Note**: `{'x' * 199}…`\n\n# ⛔ No verdict: a file is invalid, at ")
 
 
-def test_a_report_without_room_is_cut_by_whole_findings() -> None:
-    """Bytes count, and what is missing is told."""
+def test_a_large_report_is_cut_by_whole_findings() -> None:
+    """The limit is in bytes, and the notice counts the rest."""
     told = render_job_summary(FinishedCheck(report=drifted()), run=RUN, note=None, limit=4_000)
 
     assert told.startswith("# ❌ Failed at [`8f3c2a9`](https://github.com/octo-org/")
@@ -44,7 +44,7 @@ def test_a_report_without_room_is_cut_by_whole_findings() -> None:
 
 
 def test_another_run_is_named() -> None:
-    """The page is that of the run that tells, and not of the one that is told of."""
+    """The page belongs to the publishing run, not to the run that made the result."""
     run = replace(RUN, is_of_another=True, conclusion="failure")
     told = render_job_summary(FinishedCheck(report=drifted()), run=run, note=None)
 

@@ -1,4 +1,4 @@
-"""Links lead to the run and to its artifact, or nowhere."""
+"""Links lead to the run and its artifact, or nowhere."""
 
 from dataclasses import replace
 
@@ -17,13 +17,13 @@ from tests.reports.github.samples import ARTIFACT, RUN, SHA
 
 
 def test_the_commit_is_linked() -> None:
-    """What was checked leads to what it changes."""
+    """The link leads to the commit's changes."""
     assert commit_link(RUN) == f"[`8f3c2a9`](https://github.com/octo-org/serving/commit/{SHA})"
 
 
 @pytest.mark.parametrize("sha", ["", "HEAD", f"{SHA})](x", f"{SHA}\n", SHA[:39], SHA.upper()])
-def test_what_is_no_commit_is_shown_whole(sha: str) -> None:
-    """It is foreign text, not cut as if it were a commit, and leads nowhere."""
+def test_an_unusual_commit_is_shown_as_text(sha: str) -> None:
+    """It is untrusted text, neither shortened nor linked."""
     assert commit_link(replace(RUN, head_sha=sha)) == code(sha)
 
 
@@ -40,22 +40,22 @@ def test_what_is_no_commit_is_shown_whole(sha: str) -> None:
     ],
 )
 def test_an_unusual_address_is_no_link(run: CiRun) -> None:
-    """Words stay where there would be a link, and the repository is named."""
+    """The text names the repository instead."""
     assert run_link(run, "log") == "log"
     assert commit_link(run) == "`8f3c2a9`"
     assert run_label(run) == f"Run 17204881234, attempt 2 of `{run.repository}`"
 
 
 @pytest.mark.parametrize("server", ["http://ghe.local:8080", "https://ghe.example.com/github"])
-def test_an_own_server_is_linked(server: str) -> None:
-    """GitHub may be at home anywhere."""
+def test_a_ghe_server_is_linked(server: str) -> None:
+    """GitHub may be self-hosted."""
     run = replace(RUN, server_url=server, id=RunId(7, 1))
 
     assert run_label(run) == f"[Run 7]({server}/octo-org/serving/actions/runs/7/attempts/1)"
 
 
 def test_an_artifact_of_the_server_is_linked() -> None:
-    """The artifact is where the run is."""
+    """The artifact is on the server of the run."""
     assert artifact_link(ARTIFACT, RUN, "full report") == f"[full report]({ARTIFACT})"
 
 
@@ -73,7 +73,7 @@ def test_an_artifact_of_the_server_is_linked() -> None:
     ],
 )
 def test_another_address_is_text(url: str) -> None:
-    """Whoever names an address elsewhere sends nobody there."""
+    """No link leads to another server."""
     shown = url if len(url) <= 60 else f"{url[:59]}…"
 
     assert artifact_link(url, RUN, "full report") == f"full report (`{shown}`)"
@@ -95,7 +95,7 @@ def test_another_address_is_text(url: str) -> None:
 def test_the_command_that_downloads_names_run_repository_and_artifact(
     server: str, repository: str, name: str, command: str
 ) -> None:
-    """Each is one word of a shell, whatever it holds."""
+    """Each of them is one word of the command."""
     run = replace(RUN, server_url=server, repository=repository)
 
     said = f"gh run download 17204881234 --repo {command} --dir folder"
@@ -103,7 +103,7 @@ def test_the_command_that_downloads_names_run_repository_and_artifact(
 
 
 def test_an_artifact_needs_a_server() -> None:
-    """An address that begins as an unusual one is unusual too."""
+    """Without a usual server no address is linked."""
     run = replace(RUN, server_url="javascript:x")
 
     assert artifact_link("javascript:x/y", run, "full report") == "full report (`javascript:x/y`)"

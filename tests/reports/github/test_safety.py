@@ -1,4 +1,4 @@
-"""Nothing that a model, an engine, a file or a fork says comes alive on GitHub."""
+"""Untrusted text of a model, an engine, a file or a fork is inert on GitHub."""
 
 import re
 from dataclasses import replace
@@ -114,7 +114,7 @@ def links_of(run: CiRun, artifact: str | None) -> set[str | None]:
 
 
 def is_inert(page: Page, run: CiRun, artifact: str | None) -> bool:
-    """Tell whether a page has no element, attribute or word but our own; says which it has."""
+    """Tell whether a page has only our elements, attributes and words; show any other."""
     links = {("a", "href", url) for url in links_of(run, artifact)}
     languages = {("pre", "lang", name) for name in ("diff", "sh", "text")}
     assert page.tags <= OURS
@@ -134,7 +134,7 @@ def unprintable(text: str) -> set[str]:
 def test_a_comment_is_inert(
     result: CheckResult | None, run: CiRun, before: Marker, artifact: str | None, limit: int
 ) -> None:
-    """Only our elements and links are in it, its marker is ours, and its limit is kept."""
+    """It has only our elements and links, its own marker, and the right size."""
     state = state_of(result, run)
     marker = Marker(name="repro-gate", run=run.id, state=state).after(before)
     body = render_comment(result, marker=marker, run=run, artifact_url=artifact, limit=limit)
@@ -152,7 +152,7 @@ def test_a_comment_is_inert(
 @given(report=reports.reports, limit=limits)
 @settings(deadline=None, max_examples=60)
 def test_findings_are_shown_or_counted(report: GateReport, limit: int) -> None:
-    """What is shown and what is said to be missing are all findings together."""
+    """Shown and omitted findings add up to all of them."""
     result = FinishedCheck(report=report)
     if state_of(result, RUN) not in {CommentState.FAILED, CommentState.INCONCLUSIVE}:
         return
@@ -169,7 +169,7 @@ def test_findings_are_shown_or_counted(report: GateReport, limit: int) -> None:
 @given(text=texts)
 @settings(deadline=None, max_examples=30)
 def test_a_list_of_findings_is_inert(text: str) -> None:
-    """The same holds of findings that are told by no more than their names."""
+    """The same holds for findings that are only listed."""
     cells = [
         cell_report_of(Unrecorded(reason=f"{each // 2}{text}"), cell_of(f"p{each}"))
         for each in range(60)
@@ -197,7 +197,7 @@ def test_a_running_comment_is_inert(run: CiRun) -> None:
 def test_a_job_summary_is_inert(
     result: CheckResult | None, run: CiRun, note: str | None, limit: int
 ) -> None:
-    """The same holds of the summary, which has no marker at all."""
+    """The same holds for the job summary, which has no marker."""
     body = render_job_summary(result, run=run, note=note, limit=limit)
 
     assert is_inert(Page(body), run, None)
@@ -208,10 +208,10 @@ def test_a_job_summary_is_inert(
 
 @given(result=results, place=st.none() | st.tuples(texts, st.integers(1, 99)))
 @settings(deadline=None, max_examples=60)
-def test_annotations_are_commands_of_ours(
+def test_annotations_are_valid_commands(
     result: CheckResult | None, place: tuple[str, int] | None
 ) -> None:
-    """Each line is one command of ours, and no level has more than the runner takes."""
+    """Each line is one command, and no level exceeds the limit of the runner."""
 
     def line_of(cell: CellReport) -> tuple[str, int] | None:
         return place
@@ -232,7 +232,7 @@ def test_annotations_are_commands_of_ours(
 @example(text="```")
 @example(text="````\n@you")
 def test_a_message_never_leaves_its_fence(text: str) -> None:
-    """What a command said in many lines is one block."""
+    """A message of many lines is one block."""
     result = UnfinishedCheck(exit_code=3, message="\n".join([text] * 40), remedy=text)
     body = render_comment(result, marker=MARKER, run=RUN, artifact_url=ARTIFACT)
 

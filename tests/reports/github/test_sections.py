@@ -1,4 +1,4 @@
-"""What a reviewer reads of each finding."""
+"""The sections on each finding in a comment."""
 
 import re
 from dataclasses import replace
@@ -44,13 +44,13 @@ SIDES = ("---", "+++")
 FORK = replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure")
 
 
-def told(report: GateReport, run: CiRun = RUN) -> str:
-    """Return all sections of a report."""
+def text_of(report: GateReport, run: CiRun = RUN) -> str:
+    """Return all sections of a report as text."""
     return "\n".join("\n".join(section.block) for section in finding_sections(report, run))
 
 
 def drifts_of(*changes: tuple[FactChange, ...]) -> GateReport:
-    """Return a report of drifts that differ from each other, each with what changed."""
+    """Return a report of drifts that differ from each other, each with its changed facts."""
     return gate_report_of(
         *(
             drift_of(
@@ -61,58 +61,58 @@ def drifts_of(*changes: tuple[FactChange, ...]) -> GateReport:
     )
 
 
-def test_what_all_drifts_share_is_told_once() -> None:
-    """One driver for many cells stands before them."""
-    text = told(drifts_of((DRIVER,), (DRIVER,)))
+def test_changes_shared_by_all_drifts_are_shown_once() -> None:
+    """One driver update may move many cells."""
+    text = text_of(drifts_of((DRIVER,), (DRIVER,)))
 
     assert text.count("| `device.driver` | `550.54` | `560.10` |") == 1
     assert "(same for every token drift):" in text
 
 
-def test_what_only_some_share_is_told_with_each() -> None:
-    """Other causes may stand behind other cells."""
-    text = told(drifts_of((DRIVER,), (DRIVER,), ()))
+def test_changes_shared_by_some_drifts_are_shown_with_each() -> None:
+    """Other cells may have other causes."""
+    text = text_of(drifts_of((DRIVER,), (DRIVER,), ()))
 
     assert text.count("| `device.driver` | `550.54` | `560.10` |") == 2
     assert text.count("The provenance has not changed since the golden was recorded.") == 1
     assert "same for every" not in text
 
 
-def test_what_all_hosted_drifts_share_is_told_once() -> None:
+def test_changes_shared_by_all_hosted_drifts_are_shown_once() -> None:
     """The same holds for baselines."""
     part = rich_logprobs_of()
     shifted = part.cells[2]
     again = replace(shifted, cell=logprob_cell_of("other"), totals=(-44.0,))
-    text = told(gate_report_of(logprobs=(replace(part, cells=(shifted, again)),)))
+    text = text_of(gate_report_of(logprobs=(replace(part, cells=(shifted, again)),)))
 
     assert text.count("| `answer.model` | `m-1` | `m-2 \\| @team` |") == 1
     assert "Changed since the baselines were recorded (same for every drift from them):" in text
 
 
 def test_digests_are_shortened_while_they_differ() -> None:
-    """A reader compares a few digits."""
+    """A few digits are enough."""
     changed = FactChange(name="model.sha256", before="a" * 64, after="b" * 64)
 
-    assert f"| `{'a' * 12}…` | `{'b' * 12}…` |" in told(drifts_of((changed,)))
+    assert f"| `{'a' * 12}…` | `{'b' * 12}…` |" in text_of(drifts_of((changed,)))
 
 
-def test_digests_that_begin_alike_are_not_shortened() -> None:
-    """What changed must be seen to have changed."""
+def test_digests_with_the_same_start_are_not_shortened() -> None:
+    """The change must be visible."""
     changed = FactChange(name="model.sha256", before="a" * 64, after=f"{'a' * 63}b")
 
-    assert f"| `{'a' * 64}` | `{'a' * 63}b` |" in told(drifts_of((changed,)))
+    assert f"| `{'a' * 64}` | `{'a' * 63}b` |" in text_of(drifts_of((changed,)))
 
 
 def test_many_changes_are_cut() -> None:
-    """The likeliest causes come first, and a glance holds no more than a few."""
+    """The first changes are shown, and the others counted."""
     changes = tuple(replace(DRIVER, name=f"fact.{number}") for number in range(10))
-    text = told(drifts_of(changes))
+    text = text_of(drifts_of(changes))
 
     assert ("`fact.7`" in text, "`fact.8`" in text, "and 2 more." in text) == (True, False, True)
 
 
 def test_two_of_each_gate_are_open() -> None:
-    """Neither gate pushes the other out of sight."""
+    """Neither gate crowds out the other."""
     report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),))
     firsts = [section.block[0] for section in finding_sections(report, RUN) if not section.name]
 
@@ -121,7 +121,7 @@ def test_two_of_each_gate_are_open() -> None:
 
 
 def test_a_name_that_html_could_misread_is_code() -> None:
-    """The line of a folded finding is HTML, and says no more than what is safe there."""
+    """The line of a folded finding is HTML."""
     (section,) = token_sections(gate_report_of(orphan_of("<b>@you</b>")))
 
     assert list(section.folded()[:4]) == [
@@ -133,7 +133,7 @@ def test_a_name_that_html_could_misread_is_code() -> None:
 
 
 def test_many_cells_of_one_finding_are_cut() -> None:
-    """The first few stand for all, and the others are counted."""
+    """The first ids are shown, and the others counted."""
     cells = [cell_report_of(Unrecorded(reason="x"), cell_of(seed=seed)) for seed in range(1, 10)]
     (section,) = token_sections(gate_report_of(*cells))
     lines = list(section.folded())
@@ -146,7 +146,7 @@ def test_many_cells_of_one_finding_are_cut() -> None:
 
 
 def test_many_figures_of_one_finding_are_cut() -> None:
-    """A cell with outliers without end is told as far as it can be read."""
+    """A cell with very many outliers stays readable."""
     part = rich_logprobs_of()
     strange = replace(part.cells[4], outliers=(outlier_of(),) * 20)
     report = gate_report_of(logprobs=(logprob_report_of(strange),))
@@ -156,38 +156,38 @@ def test_many_figures_of_one_finding_are_cut() -> None:
     assert [line for line in lines if line.startswith("and ")] == ["and 25 more lines"]
 
 
-def test_other_machines_accept_what_was_observed() -> None:
-    """The matrix is named, and the device is not, for nothing is measured."""
+def test_other_machines_accept_the_observed_goldens() -> None:
+    """The command names the matrix and no device, as nothing is measured."""
     options = ("--device", "cuda", "--config", "gate.toml")
-    text = told(replace(drifts_of(()), repeat_with=options))
+    text = text_of(replace(drifts_of(()), repeat_with=options))
 
     assert "The observed goldens are for profile `cpu-x86-64`. On a machine with another" in text
     assert "\nrepro-gate update-snapshots --from DIR --config gate.toml\n" in text
 
 
-def test_many_classes_of_machines_are_cut() -> None:
-    """A few are named."""
+def test_many_profiles_are_cut() -> None:
+    """The first few are named."""
     report = drifts_of(*[()] * 6)
     cells = [replace(cell, profile=f"p{place}") for place, cell in enumerate(report.cells)]
 
-    assert "for profiles `p0`, `p1`, `p2`, `p3`, 2 more. On" in told(
+    assert "for profiles `p0`, `p1`, `p2`, `p3`, 2 more. On" in text_of(
         replace(report, cells=tuple(cells))
     )
 
 
-def test_nothing_to_accept_from_elsewhere_is_not_told() -> None:
+def test_without_goldens_nothing_is_accepted_from_elsewhere() -> None:
     """A check of log-probabilities has no goldens."""
-    assert "--from" not in told(gate_report_of(logprobs=(rich_logprobs_of(),)))
+    assert "--from" not in text_of(gate_report_of(logprobs=(rich_logprobs_of(),)))
 
 
 def test_nothing_of_a_fork_is_to_be_accepted_from_its_artifact() -> None:
-    """Whoever opened the pull request decided what its run left behind."""
-    text = told(drifts_of(*[()] * 9), FORK)
+    """The author of the pull request controls the artifacts."""
+    text = text_of(drifts_of(*[()] * 9), FORK)
     body = render_comment(
         FinishedCheck(report=drifts_of(*[()] * 9)), marker=MARKER, run=FORK, artifact_url=None
     )
 
-    assert "--from" in told(drifts_of(*[()] * 9))
+    assert "--from" in text_of(drifts_of(*[()] * 9))
     assert ("--from" in text, "--from" in body) == (False, False)
     assert body.index("This run is from a fork") < body.index("# accept")
     assert (
@@ -197,8 +197,8 @@ def test_nothing_of_a_fork_is_to_be_accepted_from_its_artifact() -> None:
 
 
 def test_a_fork_without_anything_to_accept_is_not_warned_of() -> None:
-    """What could not be measured cannot be accepted either."""
-    assert "fork" not in told(rich_of_hosted(), FORK)
+    """Cells that were not measured cannot be accepted."""
+    assert "fork" not in text_of(rich_of_hosted(), FORK)
 
 
 def rich_of_hosted() -> GateReport:
@@ -208,9 +208,9 @@ def rich_of_hosted() -> GateReport:
 
 @pytest.mark.parametrize(("count", "times"), [(5, 0), (6, 1)])
 def test_one_command_accepts_many_findings(count: int, times: int) -> None:
-    """It has the suites and options of this check, and no cell by name."""
+    """It has the suites and options of the check, and selects no cells."""
     options = ("--device", "cuda", "--config", "a b")
-    text = told(replace(drifts_of(*[()] * count), repeat_with=options))
+    text = text_of(replace(drifts_of(*[()] * count), repeat_with=options))
 
     assert (
         text.count(
@@ -222,8 +222,8 @@ def test_one_command_accepts_many_findings(count: int, times: int) -> None:
 
 
 def test_one_command_accepts_the_findings_of_one_model() -> None:
-    """Where a pattern matches them and nothing else that does not match."""
-    text = told(drifts_of((), ()))
+    """A pattern has to match them and no other finding."""
+    text = text_of(drifts_of((), ()))
 
     assert (
         "# accept all 2 cells of this model that drifted or have no golden\n"
@@ -233,7 +233,7 @@ def test_one_command_accepts_the_findings_of_one_model() -> None:
 
 @pytest.mark.parametrize("other", ["inconclusive", "model"])
 def test_a_pattern_that_would_accept_more_is_not_offered(other: str) -> None:
-    """Neither for what was not measured nor for the findings of several models."""
+    """It must match neither unmeasured cells nor findings of other models."""
     first = drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=1))
     if other == "model":
         cells = [first, drift_of(generation_of("a"), generation_of("x"), cell_of(model="b"))]
@@ -245,23 +245,23 @@ def test_a_pattern_that_would_accept_more_is_not_offered(other: str) -> None:
             cell_report_of(Inconclusive(reason="x", remedy="y"), cell_of(seed=2)),
         ]
 
-    assert "# accept all" not in told(gate_report_of(*cells))
+    assert "# accept all" not in text_of(gate_report_of(*cells))
 
 
-def test_what_one_command_of_a_finding_accepts_needs_no_other() -> None:
-    """Cells that drifted alike are one finding, with a command for all of them."""
+def test_one_finding_needs_no_command_for_its_model() -> None:
+    """Cells that drifted alike are one finding, with one command."""
     alike = [
         drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=seed)) for seed in (1, 2)
     ]
 
-    assert "# accept all" not in told(gate_report_of(*alike))
+    assert "# accept all" not in text_of(gate_report_of(*alike))
 
 
 def test_the_command_that_downloads_the_report_is_there() -> None:
-    """A reader accepts on a laptop what a GPU has measured, with two commands and no search."""
+    """Results of a GPU are accepted on a laptop with two commands."""
     options = ("--device", "cuda", "--config", "a b")
     report = replace(drifts_of(()), repeat_with=options)
-    text = told(report, replace(RUN, artifact="repro-gate"))
+    text = text_of(report, replace(RUN, artifact="repro-gate"))
 
     folder = "repro-gate-run-17204881234"
     assert (
@@ -271,17 +271,17 @@ def test_the_command_that_downloads_the_report_is_there() -> None:
     assert "DIR" not in text
 
 
-def test_the_report_of_what_has_no_golden_can_be_downloaded_too() -> None:
-    """A hosted model, say; but nothing of the run of a fork is offered."""
+def test_a_report_without_goldens_can_be_downloaded_too() -> None:
+    """It is not offered for the run of a fork."""
     uploaded = replace(RUN, artifact="repro-gate")
     said = "# download the report\ngh run download 17204881234 "
 
-    assert said in told(rich_of_hosted(), uploaded)
-    assert "gh run download" not in told(rich_of_hosted(), replace(FORK, artifact="repro-gate"))
+    assert said in text_of(rich_of_hosted(), uploaded)
+    assert "gh run download" not in text_of(rich_of_hosted(), replace(FORK, artifact="repro-gate"))
 
 
-def test_four_hundred_drifts_are_told_as_a_whole() -> None:
-    """What shows the whole is there, twenty are told in full, and the others by name."""
+def test_four_hundred_drifts_have_an_overview() -> None:
+    """Twenty are shown in full, and the others listed."""
     report = drifts_of(*[()] * 400)
     body = render_comment(FinishedCheck(report=report), marker=MARKER, run=RUN, artifact_url=None)
     listed = re.findall(r"^drift: (tiny-qwen2--autumn-leaves--seed\d+)$", body, re.MULTILINE)
@@ -296,8 +296,8 @@ def test_four_hundred_drifts_are_told_as_a_whole() -> None:
     assert listed == [cell.id for cell in report.cells[20:]]
 
 
-def test_findings_without_end_are_listed_as_far_as_there_is_room() -> None:
-    """The list is bounded, says how many it lacks, and names a few cells of each finding."""
+def test_a_long_list_of_findings_is_bounded() -> None:
+    """It counts the rest, and names a few cells of each finding."""
     cells = [
         cell_report_of(Unrecorded(reason=f"r{number // 3}"), cell_of(f"p{number:05}"))
         for number in range(3_000)
@@ -316,7 +316,7 @@ def test_findings_without_end_are_listed_as_far_as_there_is_room() -> None:
 
 
 def test_a_listed_pair_is_named_whole() -> None:
-    """There is nothing more to count."""
+    """Both ids fit, so nothing is counted."""
     cells = [cell_report_of(Unrecorded(reason="x"), cell_of(seed=seed)) for seed in (1, 2)]
     (section,) = token_sections(gate_report_of(*cells))
 
@@ -326,11 +326,11 @@ def test_a_listed_pair_is_named_whole() -> None:
 
 
 def test_many_models_are_cut() -> None:
-    """The table shows the first ones, and counts the others."""
+    """The table shows the first models, and counts the others."""
     cells = [
         cell_report_of(Unrecorded(reason="x"), cell_of(model=f"m{each}")) for each in range(40)
     ]
-    text = told(gate_report_of(*cells))
+    text = text_of(gate_report_of(*cells))
 
     assert ("| `m29` |" in text, "| `m30` |" in text, "\nand 10 more.\n" in text) == (
         True,
@@ -339,8 +339,8 @@ def test_many_models_are_cut() -> None:
     )
 
 
-def test_a_side_of_which_little_is_known_says_so() -> None:
-    """A name with nothing behind it would look like a fault."""
+def test_a_side_without_text_is_explained() -> None:
+    """An empty side would look like an error."""
     one, two = generation_of("a b"), generation_of("a c")
     cells = [
         differing_run_of(cell_of(seed=1), one, two),
@@ -348,7 +348,7 @@ def test_a_side_of_which_little_is_known_says_so() -> None:
         drift_of(one, generation_of("a"), cell_of(seed=3)),
         drift_of(one, two, cell_of(seed=4)),
     ]
-    lines = [line for line in told(gate_report_of(*cells)).splitlines() if line[:3] in SIDES]
+    lines = [line for line in text_of(gate_report_of(*cells)).splitlines() if line[:3] in SIDES]
 
     assert lines == [
         *('--- run 1  " b"', "+++ run 4  (only the differing token was kept)"),
@@ -358,16 +358,16 @@ def test_a_side_of_which_little_is_known_says_so() -> None:
     ]
 
 
-def test_a_golden_without_a_cell_is_removed() -> None:
-    """Nothing of it is accepted."""
-    text = told(gate_report_of(orphan_of("gone")))
+def test_an_orphan_is_removed() -> None:
+    """It cannot be accepted."""
+    text = text_of(gate_report_of(orphan_of("gone")))
 
     assert "\n# remove it\nrepro-gate update-snapshots --prune\n" in text
     assert "accept" not in text
 
 
-def test_a_pass_tells_its_notes() -> None:
-    """A change too small to count is worth a sentence."""
+def test_a_pass_shows_its_notes() -> None:
+    """A change within the tolerance has one sentence."""
     part = logprob_report_of(rich_logprobs_of().cells[1])
     sections = [section.block[0] for section in passed_sections(gate_report_of(logprobs=(part,)))]
 
@@ -378,14 +378,14 @@ def test_a_pass_tells_its_notes() -> None:
 
 
 def test_many_suites_are_cut() -> None:
-    """The title counts all of them."""
+    """The line with all verdicts counts every suite."""
     parts = tuple(logprob_report_of(suite=f"s{number}") for number in range(12))
 
-    assert "- and 2 more suites" in told(gate_report_of(logprobs=parts))
+    assert "- and 2 more suites" in text_of(gate_report_of(logprobs=parts))
 
 
-def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
-    """A check may fail though every cell agrees."""
+def test_the_tally_counts_failures_beyond_cells() -> None:
+    """A check may fail although every cell agrees."""
     part = rich_logprobs_of()
     uncontrolled = logprob_report_of(
         suite_test=suite_test_of(),
@@ -406,7 +406,7 @@ def test_the_tally_counts_what_is_wrong_beyond_cells() -> None:
 
 
 def test_the_tally_of_one_policy_is_singular() -> None:
-    """One is not several."""
+    """One policy is not plural."""
     part = logprob_report_of(controls=())
 
     assert tally(gate_report_of(logprobs=(part,))) == "**1 policy without a control**"

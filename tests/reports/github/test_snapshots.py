@@ -1,4 +1,4 @@
-"""All of what is said on GitHub of checks as a reviewer meets them."""
+"""Snapshots of all texts for GitHub."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a run came to is never better than what is known of it."""
+"""The state of a result is never better than the evidence."""
 
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ ANOTHER = replace(RUN, is_of_another=True)
         (None, CommentState.BROKEN),
     ],
 )
-def test_what_was_left_behind_is_the_state(result: CheckResult | None, state: CommentState) -> None:
-    """Nothing but a report that came to its end says that all is well."""
+def test_the_state_is_that_of_the_evidence(result: CheckResult | None, state: CommentState) -> None:
+    """Only a complete report can pass."""
     assert state_of(result, RUN) is state
 
 
@@ -47,14 +47,14 @@ def test_what_was_left_behind_is_the_state(result: CheckResult | None, state: Co
 def test_a_pass_of_another_run_needs_its_success(
     report: GateReport, conclusion: str | None, state: CommentState
 ) -> None:
-    """What a fork left behind is not believed when it says more than the CI system."""
+    """A fork's report is not trusted beyond the conclusion of its run."""
     run = replace(ANOTHER, conclusion=conclusion)
 
     assert state_of(FinishedCheck(report=report), run) is state
 
 
 def test_own_run_has_no_conclusion_yet() -> None:
-    """While a run tells of itself, its report is all there is."""
+    """A run that publishes its own result has only the report."""
     assert (
         state_of(FinishedCheck(report=fixed()), replace(RUN, conclusion=None))
         is CommentState.PASSED
@@ -65,8 +65,8 @@ def test_own_run_has_no_conclusion_yet() -> None:
     ("conclusion", "said"),
     [("failure", "`failure`"), ("`x` @you", "`` `x` @you ``"), (None, "none")],
 )
-def test_a_denied_pass_is_told_as_none(conclusion: str | None, said: str) -> None:
-    """Neither the comment nor the summary of a job shows what the report claims."""
+def test_a_contradicted_pass_is_no_verdict(conclusion: str | None, said: str) -> None:
+    """Neither comment nor job summary shows the claimed pass."""
     result, run = FinishedCheck(report=fixed()), replace(ANOTHER, conclusion=conclusion)
     told = (
         render_comment(result, marker=MARKER, run=run, artifact_url=ARTIFACT),
@@ -111,10 +111,10 @@ DOWNLOAD = "Check the artifact download step of the commenting workflow: it need
         ),
     ],
 )
-def test_a_result_that_is_not_there_is_told_by_what_is_known_of_the_run(
+def test_a_missing_result_is_explained_by_the_run(
     run: CiRun, why: str, said: tuple[str, ...]
 ) -> None:
-    """A run that succeeded was not killed, and its own run is not asked for."""
+    """A run that succeeded was not killed."""
     body = render_comment(None, marker=MARKER, run=run, artifact_url=None)
     possible = ("Conclusion of the run: ", KILLED, DOWNLOAD)
 
@@ -123,8 +123,8 @@ def test_a_result_that_is_not_there_is_told_by_what_is_known_of_the_run(
     assert sum(each in body for each in possible) == len(said)
 
 
-def test_the_marker_says_what_the_comment_says() -> None:
-    """A marker of another state than the one that is told would mislead the next run."""
+def test_the_marker_has_the_state_of_the_comment() -> None:
+    """A wrong state would mislead the next run."""
     passing = replace(MARKER, state=CommentState.PASSED)
     body = render_comment(None, marker=passing, run=RUN, artifact_url=None)
 

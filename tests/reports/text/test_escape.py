@@ -1,4 +1,4 @@
-"""Untrusted text is a type: only one module makes it printable, and mypy refuses it elsewhere."""
+"""Untrusted text has a type: one module escapes it, and mypy refuses it elsewhere."""
 
 import ast
 from pathlib import Path
@@ -30,7 +30,7 @@ def _is_call_of_escaped(node: ast.AST) -> bool:
 
 
 def test_escaped_text_is_made_in_one_module() -> None:
-    """Whoever wants escaped text calls the functions that escape."""
+    """Other modules call its functions."""
     modules = {
         file
         for file in _PACKAGE.rglob("*.py")
@@ -41,7 +41,7 @@ def test_escaped_text_is_made_in_one_module() -> None:
 
 
 def test_mypy_refuses_text_that_was_not_escaped(tmp_path: Path) -> None:
-    """Wherever a report shows untrusted text, a plain string is an error of types."""
+    """A plain string in place of untrusted text is a type error."""
     refused = [
         'Description(claim="", reason=untrusted)',
         'Description(claim="", remedy=untrusted)',
@@ -64,7 +64,7 @@ def test_mypy_refuses_text_that_was_not_escaped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "a\nb", "\u202e", "x\\y", "\udc80"])
 def test_escaping_twice_changes_nothing(text: str) -> None:
-    """So a place may escape what was escaped before."""
+    """Text may be escaped again anywhere."""
     once = escape.one_line(text)
 
     assert escape.one_line(once) == once

@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them."""
+"""Numbers in reports."""
 
 import math
 import sys
@@ -22,7 +22,7 @@ from repro_gate.reports.text.format import amount, chance, nats, percent, shifte
     ],
 )
 def test_nats(value: float, words: str) -> None:
-    """What differs from 0 does not look like 0, however small it is."""
+    """A small number is not rounded to 0."""
     assert nats(value) == words
 
 
@@ -31,7 +31,7 @@ def test_nats(value: float, words: str) -> None:
     [(1.25, "+1.2500"), (-1.25, "-1.2500"), (0.0, "0.0000"), (math.inf, "not known")],
 )
 def test_shift_has_a_sign(value: float, words: str) -> None:
-    """A shift says its direction, unless there is none."""
+    """A shift has its direction, unless it is 0."""
     assert shifted(value) == words
 
 
@@ -39,7 +39,7 @@ def test_shift_has_a_sign(value: float, words: str) -> None:
     ("value", "words"), [(0.000213, "0.00021"), (1.23, "1"), (math.nan, "not known")]
 )
 def test_chance_is_at_most_one(value: float, words: str) -> None:
-    """A corrected p-value above 1 is no likelier than certain."""
+    """A corrected p-value may exceed 1."""
     assert chance(value) == words
 
 
@@ -48,7 +48,7 @@ def test_chance_is_at_most_one(value: float, words: str) -> None:
     [(0.004, "0.4 %"), (1.0, "100 %"), (0.2154, "21.5 %"), (math.nan, "not known")],
 )
 def test_percent(value: float, words: str) -> None:
-    """A share has three digits that mean something."""
+    """A share has three significant digits."""
     assert percent(value) == words
 
 
@@ -63,11 +63,11 @@ def test_percent(value: float, words: str) -> None:
     ],
 )
 def test_amount_has_any_size(value: float, words: str) -> None:
-    """A weight may be beyond every number."""
+    """A weight may exceed a float."""
     assert amount(value) == words
 
 
 @pytest.mark.parametrize(("value", "words"), [(12.345, "12.35 USD"), (0.00108, "0.0011 USD")])
 def test_small_price_is_not_zero(value: float, words: str) -> None:
-    """What a check cost can be read, also when it was next to nothing."""
+    """A very small price is readable."""
     assert usd(value) == words

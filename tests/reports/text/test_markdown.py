@@ -1,4 +1,4 @@
-"""The pieces of Markdown that hold foreign text."""
+"""The building blocks of Markdown hold any untrusted text."""
 
 import re
 from html.parser import HTMLParser
@@ -35,7 +35,7 @@ foreign_text = st.lists(st.sampled_from(PIECES) | st.text(), min_size=1).map("".
 
 
 def shown(text: str) -> str:
-    """Return what a reader sees of foreign text."""
+    """Return the visible text."""
     line = re.sub("`{9,}", lambda run: r"\x60" * len(run[0]), one_line(text))
     return line.replace("<!--", r"\x3c!--")
 
@@ -70,7 +70,7 @@ class Text(HTMLParser):
 @example("   ")
 @example("a``b`c")
 def test_code_span_holds_all_of_a_text(text: str) -> None:
-    """Between two words a code span is one piece, and says the whole text."""
+    """Between two words a code span is one element with the whole text."""
     (_, inline, _) = MARKDOWN.parse(f"before {code(text)} after")
 
     assert [(token.type, token.content) for token in inline.children or ()] == [
@@ -86,16 +86,16 @@ PAYLOAD = " <b>x</b> @user [a](https://b) https://c.d"
 
 
 @pytest.mark.parametrize("said", [PAYLOAD, f"{PAYLOAD} {'`' * 80}{PAYLOAD}"])
-def test_no_number_of_backticks_leaves_a_code_span(said: str) -> None:
-    """Whatever a text begins with, GitHub's own parser finds nothing in it but text."""
+def test_no_number_of_backticks_closes_a_code_span(said: str) -> None:
+    """GitHub's own parser finds only text."""
     for count in RUNS:
         page = Text(f"before {code('`' * count + said)} after")
 
         assert (page.tags, page.alive) == ({"p", "code"}, "before  after\n")
 
 
-def test_no_number_of_backticks_leaves_a_table() -> None:
-    """The same holds of a cell."""
+def test_no_number_of_backticks_closes_a_code_span_in_a_table() -> None:
+    """The same holds in a cell."""
     for count in RUNS:
         page = Text("\n".join(table(["a"], [[code("`" * count + PAYLOAD)]])))
 
@@ -103,8 +103,8 @@ def test_no_number_of_backticks_leaves_a_table() -> None:
         assert page.alive.split() == ["a"]
 
 
-def test_no_number_of_backticks_leaves_a_fold() -> None:
-    """The same holds behind a line that is HTML."""
+def test_no_number_of_backticks_closes_a_code_span_in_a_fold() -> None:
+    """The same holds below a summary that is HTML."""
     for count in RUNS:
         page = Text("\n".join(details("Facts", [code("`" * count + PAYLOAD)])))
 
@@ -112,15 +112,15 @@ def test_no_number_of_backticks_leaves_a_fold() -> None:
         assert page.alive.split() == ["Facts"]
 
 
-def test_no_number_of_backticks_leaves_a_fence() -> None:
-    """A line of nothing else would close it."""
+def test_no_number_of_backticks_closes_a_fence() -> None:
+    """Not even a line of nothing else."""
     for count in RUNS:
         page = Text("\n".join(fence(["`" * count, PAYLOAD, "`" * count + PAYLOAD], "text")))
 
         assert (page.tags, page.alive.strip()) == ({"pre", "code"}, "")
 
 
-def test_empty_text_is_said_to_be_empty() -> None:
+def test_empty_text_is_shown_as_empty() -> None:
     """Markdown has no empty code span."""
     assert code("") == "(empty)"
 
@@ -128,7 +128,7 @@ def test_empty_text_is_said_to_be_empty() -> None:
 @given(st.lists(foreign_text, max_size=4))
 @example(["```", "````", "</details>", "~~~"])
 def test_fence_holds_all_of_its_lines(lines: list[str]) -> None:
-    """A fence is one block, and says every line."""
+    """A fence is one block with every line."""
     (block,) = MARKDOWN.parse("\n".join(fence(lines, "text")))
 
     said = "".join(f"{shown(line)}\n" for line in lines)
@@ -141,7 +141,7 @@ def test_fence_holds_all_of_its_lines(lines: list[str]) -> None:
 @example("\\\\|")
 @example("||\\||")
 def test_table_keeps_its_columns(text: str) -> None:
-    """No text makes a column, and only bars behind a backslash are written otherwise."""
+    """No text adds a column, and only bars after a backslash are escaped differently."""
     tokens = MARKDOWN.parse("\n".join(table(["a", "b"], [[code(text), "x"]])))
 
     cells = [token for token in tokens if token.type == "inline"]
@@ -152,7 +152,7 @@ def test_table_keeps_its_columns(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["</details>", "<!-- x -->", "<b>"])
 def test_details_end_where_they_should(text: str) -> None:
-    """Foreign text within a collapsed block does not close it."""
+    """Untrusted text in a collapsed block does not close it."""
     tokens = MARKDOWN.parse("\n".join(details("Facts", [code(text)])))
 
     assert [token.content for token in tokens if token.type == "html_block"] == [
@@ -161,6 +161,6 @@ def test_details_end_where_they_should(text: str) -> None:
     ]
 
 
-def test_document_parts_its_blocks() -> None:
-    """Blocks stand apart, and an empty one leaves no gap."""
+def test_a_document_separates_its_blocks() -> None:
+    """An empty block leaves no gap."""
     assert document([["a", "b"], [], ["c"]]) == "a\nb\n\nc\n"
