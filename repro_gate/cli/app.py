@@ -96,7 +96,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- typer calls it with a position
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- typer passes it by position
     if wanted:
         typer.echo(f"repro-gate {repro_gate.__version__}")
         raise typer.Exit
@@ -158,12 +158,12 @@ app.add_typer(models_app, name="models")
 
 
 def main() -> None:
-    """Run the command line and exit with its code; what the world does is no crash of ours."""
+    """Run the command line and exit with its code; errors of the system are not crashes."""
     signals.install_handlers()
     guard_streams()
     code = _code_of_app()
     signals.ignore_all()
-    # What a command prints and writes nowhere else was asked for, and is not there.
+    # Lost output that is in no report makes a pass inconclusive.
     if has_lost_output() and code == ExitCode.PASSED:
         code = ExitCode.INCONCLUSIVE.value
     sys.exit(code)

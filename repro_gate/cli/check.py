@@ -36,32 +36,32 @@ class CheckOptions:
 
 
 def run_check(session: Session, options: CheckOptions, *, started: float) -> ExitCode:
-    """Check, write the reports, say the result, and return the exit code."""
+    """Check, write the reports, print the result, and return the exit code."""
     workspace = wiring.workspace_for(session)
     planned = session.plan()
     if options.dry_run:
-        return _say_plan(workspace, planned)
-    results.prepare(options.result.output)
+        return _print_plan(workspace, planned)
+    results.prepare_folder(options.result.output)
     if planned.tokens.cells:
         results.preload_golden_writer()
-    seen, report = _checked_tokens(workspace, planned.tokens, options, started=started)
+    measured, report = _check_tokens(workspace, planned.tokens, options, started=started)
     if planned.logprobs:
         report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)
     timing = replace(report.timing, wall_s=time.monotonic() - started)
-    report = replace(report, timing=timing, repeat_with=session.options)
+    report = replace(report, timing=timing, repeat_with=session.repeat_options)
     shard = session.selection.shard
     if shard is None:
         return results.finish(report, options.result)
     from repro_gate.cli.merge import write_shard_report  # noqa: PLC0415 -- for a shard alone
 
-    part = partial(write_shard_report, session, seen, report, options.result.output, shard)
+    part = partial(write_shard_report, session, measured, report, options.result.output, shard)
     return results.finish(report, options.result, write_more=part)
 
 
-def _checked_tokens(
+def _check_tokens(
     workspace: wiring.Workspace, plan: Plan, options: CheckOptions, *, started: float
 ) -> tuple[Measurement, GateReport]:
-    # Where only log-probabilities are checked, nobody wants to hear of no runs.
+    # A check of log-probabilities alone shows no progress of runs.
     quiet = options.result.is_quiet or not plan.cells
     started_at = wiring.now()
     with shown_progress(Console(stderr=True), quiet=quiet) as progress:
@@ -83,7 +83,7 @@ def _with_logprobs_or_findings(
     plans: Sequence[LogprobPlan],
     options: CheckOptions,
 ) -> GateReport:
-    """Add the log-probabilities; when that fails, what was found of tokens is not lost."""
+    """Add the log-probabilities; if that fails, findings about tokens are kept."""
     try:
         return _with_logprobs(report, workspace, plans, options)
     except (ReproGateError, OSError) as error:
@@ -101,7 +101,7 @@ def _with_logprobs(
     plans: Sequence[LogprobPlan],
     options: CheckOptions,
 ) -> GateReport:
-    # Numpy and scipy come with it.
+    # It imports numpy and scipy.
     from repro_gate.cli import logprobs  # noqa: PLC0415
 
     has_finding = decide(report) is Outcome.FAILED
@@ -115,7 +115,7 @@ def _with_logprobs(
         is_stopped=is_stopped,
     )
     is_over = report.interrupted or is_stopped
-    with logprobs.prepared(workspace, plans, is_over=is_over) as suites:
+    with logprobs.prepare_suites(workspace, plans, is_over=is_over) as suites:
         checked = logprobs.check_suites(workspace, suites, drawing)
     return replace(
         report,
@@ -126,15 +126,15 @@ def _with_logprobs(
     )
 
 
-def _say_plan(workspace: wiring.Workspace, planned: WholePlan) -> ExitCode:
-    """Print what would be run and spent, and spend nothing."""
+def _print_plan(workspace: wiring.Workspace, planned: WholePlan) -> ExitCode:
+    """Print what would run and what it would cost, and run nothing."""
     lines = list(_token_lines(workspace, planned.tokens))
     if planned.logprobs:
         from repro_gate.cli import logprobs  # noqa: PLC0415
 
-        with logprobs.prepared(workspace, planned.logprobs) as suites:
+        with logprobs.prepare_suites(workspace, planned.logprobs) as suites:
             lines += logprobs.plan_lines(suites)
-    lines.append("nothing was checked: this was a dry run")
+    lines.append("nothing was checked (dry run)")
     print_result("".join(f"{one_line(line)}\n" for line in lines))
     return ExitCode.INCONCLUSIVE
 
@@ -144,8 +144,8 @@ def _token_lines(workspace: wiring.Workspace, plan: Plan) -> Iterator[str]:
         runs = sum(map(plan.runs_of, plan.cells))
         most = sum(plan.runs_of(cell) * cell.max_tokens for cell in plan.cells)
         yield (
-            f"tokens: {len(plan.cells)} cells, {runs} runs that generate at most {most} tokens, "
-            "besides controls"
+            f"tokens: {len(plan.cells)} cells, {runs} runs of at most {most} tokens in all, "
+            "plus controls"
         )
     for model in plan.models.values():
         if absence_of(workspace.models.path_of(model)) is not None:

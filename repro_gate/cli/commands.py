@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from repro_gate.cli.console import Failed, exit_with, nobody
-from repro_gate.cli.paths import remove_quietly, report_folder
+from repro_gate.cli.console import OnFailure, exit_with, ignore
+from repro_gate.cli.paths import remove_reports_quietly, report_folder
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode
 from repro_gate.core.outcome import ExitCode, FailOn
 from repro_gate.errors import ReproGateError
@@ -105,7 +105,7 @@ FailOnOption = Annotated[
 ]
 ModelNames = Annotated[
     list[str] | None,
-    # Typer shows the Python type of every argument that it lists.
+    # Typer would show the Python type.
     typer.Argument(metavar="MODEL", hidden=True),
 ]
 
@@ -169,9 +169,9 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             allowed_hosts=parse_hosts(allowed_hosts),
         )
         session = start_session(selection)
-        # From here on an earlier report must not stand for this check, however it ends.
+        # From now on, an earlier report must not be taken for this check, however it ends.
         if not dry_run:
-            remove_quietly(reports)
+            remove_reports_quietly(reports)
         with closing(session.engines):
             from repro_gate.cli.check import CheckOptions, run_check
             from repro_gate.cli.results import ResultOptions
@@ -182,7 +182,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             )
             return run_check(session, options, started=_STARTED)
 
-    exit_with(command, failed=nobody if dry_run else _leaving(reports))
+    exit_with(command, on_failure=ignore if dry_run else _failure_writer(reports))
 
 
 def merge(  # noqa: PLR0913 -- one parameter for each option
@@ -191,7 +191,7 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
         typer.Argument(
             metavar="DIR",
             envvar="REPRO_GATE_MERGE",
-            # Typer shows the Python type of every argument that it lists.
+            # Typer would show the Python type.
             hidden=True,
         ),
     ],
@@ -212,14 +212,14 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     reports = report_folder(output, config)
 
     def command() -> ExitCode:
-        remove_quietly(reports, keeps_shard=True)
+        remove_reports_quietly(reports, keeps_shard=True)
         from repro_gate.cli.merge import run_merge
         from repro_gate.cli.results import ResultOptions
 
         options = ResultOptions(output=reports, json=json, quiet=quiet, fail_on=fail_on)
         return run_merge(folders, config, options)
 
-    exit_with(command, failed=_leaving(reports, keeps_shard=True))
+    exit_with(command, on_failure=_failure_writer(reports, keeps_shard=True))
 
 
 def publish(  # noqa: PLR0913 -- one parameter for each option
@@ -291,7 +291,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         options = PublishOptions(
             output=report_folder(output, config),
             config=config,
-            # The job that merges the shards comments for all of them.
+            # The merge job comments for all shards.
             comment=CommentMode.NEVER if shard else comment,
             name=name,
             artifact=artifact,
@@ -304,18 +304,18 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
     exit_with(command)
 
 
-def _leaving(output: Path, *, keeps_shard: bool = False) -> Failed:
-    def leave(error: ReproGateError, code: ExitCode) -> None:
+def _failure_writer(output: Path, *, keeps_shard: bool = False) -> OnFailure:
+    def write(error: ReproGateError, code: ExitCode) -> None:
         try:
             from repro_gate.cli.results import write_failure
         except BaseException:
-            # An import that a signal tore apart must not let the report of another check stay.
-            remove_quietly(output, keeps_shard=keeps_shard)
+            # A signal interrupted the import; the reports of an earlier check must not stay.
+            remove_reports_quietly(output, keeps_shard=keeps_shard)
             raise
 
         write_failure(output, error, code, keeps_shard=keeps_shard)
 
-    return leave
+    return write
 
 
 def update_snapshots(  # noqa: PLR0913 -- one parameter for each option

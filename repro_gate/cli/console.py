@@ -25,40 +25,40 @@ from repro_gate.reports.text.escape import log_line, one_line
 
 
 class GuardedStream(TextIOWrapper):
-    """A standard stream whose failures are kept instead of raised."""
+    """A standard stream that records failures instead of raising them."""
 
     lost: str | None = None
-    """Why something could not be written; None when all was, or its reader has left."""
+    """Why output was lost; None if it was not, or if the reader closed the pipe."""
 
     def write(self, text: str, /) -> int:
         """Write text, or drop it."""
         try:
             return super().write(text)
         except OSError as error:
-            self._lose(error)
+            self._discard(error)
             return len(text)
 
     def flush(self) -> None:
-        """Write what is kept back, or drop it."""
+        """Flush the buffer, or drop it."""
         try:
             super().flush()
         except OSError as error:
-            self._lose(error)
+            self._discard(error)
 
-    def _lose(self, error: OSError) -> None:
+    def _discard(self, error: OSError) -> None:
         if not isinstance(error, BrokenPipeError):
             self.lost = self.lost or error.strerror or str(error)
-        # Python would try once more when it ends, and exit with a code of its own.
+        # Python would flush again at exit, and fail with an exit code of its own.
         void = os.open(os.devnull, os.O_WRONLY)
         os.dup2(void, self.fileno())
         os.close(void)
 
 
 def guard_streams() -> None:
-    """Put guarded streams in place of the standard ones; what they cannot show is escaped."""
+    """Replace the standard streams with guarded ones, which escape unencodable characters."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        # Whoever captures our output has put something else there, or nothing.
+        # It may be captured, or closed.
         if type(stream) is TextIOWrapper:
             encoding, line_buffering = stream.encoding, stream.line_buffering
             guarded = GuardedStream(
@@ -71,13 +71,13 @@ def guard_streams() -> None:
 
 
 def print_result(text: str) -> None:
-    """Print a result that stands elsewhere too, so that losing it changes no exit code."""
+    """Print a result that is in a report too, so that losing it changes no exit code."""
     print(text, end="", flush=True)
     has_lost_output()
 
 
 def has_lost_output() -> bool:
-    """Tell whether stdout has lost anything that was not told of yet, and tell of it."""
+    """Return whether stdout has lost output since the last call, and warn of it."""
     stream = sys.stdout
     if not isinstance(stream, GuardedStream):
         return False
@@ -89,13 +89,13 @@ def has_lost_output() -> bool:
 
 
 def warn(text: str) -> None:
-    """Print a line on stderr, where there is one: print() would take stdout instead."""
+    """Print a line on stderr, if it is open: print() would use stdout instead."""
     if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] -- None when closed
         print(text, file=sys.stderr, flush=True)
 
 
 def print_line(text: str) -> None:
-    """Print one line of untrusted text at once: someone may be waiting for it."""
+    """Print one line of untrusted text, and flush."""
     print(one_line(text), flush=True)
 
 
@@ -108,32 +108,32 @@ def ci_variable(environ: Mapping[str, str]) -> str | None:
 
 
 def refuse_under_ci(environ: Mapping[str, str], *, what: str = "goldens") -> None:
-    """Raise `UsageInvalid` in CI, where nobody would look at what changes."""
+    """Raise `UsageInvalid` in CI, where nobody reviews the changes."""
     name = ci_variable(environ)
     if name is not None:
         raise UsageInvalid(
-            f"{what} are not updated under CI ({name} is set): a snapshot that CI writes "
-            f"itself always passes; run this where a person looks at the change"
+            f"{what} are not updated in CI ({name} is set): a check against a snapshot that CI "
+            f"has written always passes; run this locally and review the change"
         )
 
 
 def is_confirmed(question: str, *, yes: bool, options: str = "--yes") -> bool:
-    """Ask whether to write; say so when nothing is written.
+    """Ask whether to write, and print a line if not.
 
     Args:
-        question: what a person is asked.
-        yes: answers in advance.
-        options: what to pass instead of an answer, after a look at the list.
+        question: the question.
+        yes: skip it.
+        options: the options that replace an answer.
 
     Raises:
-        UsageInvalid: stdin is no terminal.
+        UsageInvalid: stdin is not a terminal.
     """
     if yes:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageInvalid(
-            "nothing was written: this is no terminal, so nobody can be asked; "
-            f"look at the list, then pass {options}"
+            "nothing was written: stdin is not a terminal, so the changes cannot be confirmed; "
+            f"review the list, then pass {options}"
         )
     try:
         is_yes = input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
@@ -155,93 +155,93 @@ Exit codes:
   130  interrupted; the results so far are reported
 """
 
-Failed: TypeAlias = Callable[[ReproGateError, ExitCode], None]
+OnFailure: TypeAlias = Callable[[ReproGateError, ExitCode], None]
 
 
-def nobody(error: ReproGateError, code: ExitCode) -> None:
-    """Nobody else wants to know of a failure."""
+def ignore(error: ReproGateError, code: ExitCode) -> None:
+    """Do nothing about a failure."""
 
 
-def exit_with(command: Callable[[], ExitCode], *, failed: Failed = nobody) -> NoReturn:
-    """Run a command and exit with its code, or with the code of what stopped it.
+def exit_with(command: Callable[[], ExitCode], *, on_failure: OnFailure = ignore) -> NoReturn:
+    """Run a command and exit with its code, or with that of the error that stopped it.
 
-    `failed` is told of what stopped the command, after the user was.
+    `on_failure` is called with the error after it has been printed.
     """
     try:
-        code = _ended(command, failed)
+        code = _run(command, on_failure)
     except KeyboardInterrupt:
-        code = _interrupted(failed)
+        code = _interrupted(on_failure)
     signals.ignore_all()
     raise typer.Exit(code)
 
 
 def unavailable(error: OSError | MemoryError) -> MeasurementUnavailable:
-    """Return what the world would not do, such as a full disk, as an error of ours."""
+    """Return an error of the operating system as a `MeasurementUnavailable`."""
     name = error.filename if isinstance(error, OSError) else None
     where = "" if name is None else f"{name}: "
     return MeasurementUnavailable(f"{where}{reason_of(error)}", remedy=file_remedy(error))
 
 
 def reason_of(error: OSError | MemoryError) -> str:
-    """Return why the world would not do something, in the words of the system."""
+    """Return the message of the operating system."""
     if isinstance(error, MemoryError):
         return "there is not enough memory"
     return error.strerror or str(error)
 
 
 def file_remedy(error: OSError | MemoryError) -> str:
-    """Return what may help where the operating system refuses a file, or memory."""
+    """Return what to do about a refused file or memory."""
     if isinstance(error, MemoryError):
         return "give the process more memory, or raise its limit (ulimit -v)"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return "free space on the disk, or raise the limit on the size of files"
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "give this user the right to read and write there"
+            return "give this user permission to read and write there"
         case errno.ENOTDIR | errno.EISDIR | errno.EEXIST:
-            return "move away what is there: it is a file in place of a folder, or the reverse"
+            return "a file is in place of a folder, or the reverse: move it away"
         case _:
-            return "no remedy is known: the message is the operating system's own"
+            return "see the message of the operating system"
 
 
-def _ended(command: Callable[[], ExitCode], failed: Failed) -> ExitCode:
+def _run(command: Callable[[], ExitCode], on_failure: OnFailure) -> ExitCode:
     try:
         signals.allow_interrupts()
         return command()
     except ReproGateError as error:
-        return _stopped(error, failed)
+        return _stopped(error, on_failure)
     except (OSError, MemoryError) as error:
-        return _stopped(unavailable(error), failed)
+        return _stopped(unavailable(error), on_failure)
     except Exception as error:
-        # An import that a signal tears apart may raise anything.
+        # An import that a signal interrupts may raise anything.
         if signals.is_interrupted():
             raise KeyboardInterrupt from error
         raise
 
 
-def _interrupted(failed: Failed) -> ExitCode:
+def _interrupted(on_failure: OnFailure) -> ExitCode:
     warn("repro-gate: interrupted")
     interrupted = MeasurementUnavailable("interrupted", remedy="run the command again")
-    _tell(failed, interrupted, ExitCode.INTERRUPTED)
+    _call(on_failure, interrupted, ExitCode.INTERRUPTED)
     return ExitCode.INTERRUPTED
 
 
-def _stopped(error: ReproGateError, failed: Failed) -> ExitCode:
-    # A message names files, and says what stands in them.
+def _stopped(error: ReproGateError, on_failure: OnFailure) -> ExitCode:
+    # The message quotes untrusted file contents.
     for line in str(error).splitlines():
         warn(f"repro-gate: {log_line(line)}")
     if isinstance(error, MeasurementUnavailable) and error.remedy:
         warn(f"  try: {log_line(error.remedy)}")
     code = _code_of(error)
-    _tell(failed, error, code)
+    _call(on_failure, error, code)
     return code
 
 
-def _tell(failed: Failed, error: ReproGateError, code: ExitCode) -> None:
+def _call(on_failure: OnFailure, error: ReproGateError, code: ExitCode) -> None:
     try:
-        failed(error, code)
-    except Exception as second:  # noqa: BLE001 -- the code is known, and must not change any more
-        warn(f"repro-gate: no report could be left: {type(second).__name__}: {second}")
+        on_failure(error, code)
+    except Exception as second:  # noqa: BLE001 -- must not change the exit code
+        warn(f"repro-gate: no failure report was written: {type(second).__name__}: {second}")
 
 
 def _code_of(error: ReproGateError) -> ExitCode:

@@ -34,25 +34,25 @@ _PACKAGES = (
 
 
 def run_doctor(session: Session, *, expect_gpu: bool) -> ExitCode:
-    """Print what is here and what would be checked.
+    """Print what is installed and what would be checked.
 
-    Returns 4 when an engine that would be used cannot be asked, or llama.cpp is not on the GPU that
-    is expected.
+    Returns 4 if an engine that would be used cannot be described, or if a GPU is expected and
+    llama.cpp would run on the CPU.
     """
     print("\n".join(_installed()))
     workspace = wiring.workspace_for(session)
     print("\n".join([*_matrix(workspace), *_providers(workspace)]))
     specs = _used(session)
-    is_well = [_tell(workspace, spec) for spec in specs]
-    _tell_unused(workspace, {spec.name for spec in specs})
+    is_ready = [_print_engine(workspace, spec) for spec in specs]
+    _print_unused(workspace, {spec.name for spec in specs})
     if expect_gpu and _is_on_the_cpu(specs):
-        is_well.append(False)
-        print("\nllama.cpp would be on the CPU alone: give --device cuda, or change the matrix")
-    return ExitCode.PASSED if all(is_well) else ExitCode.INCONCLUSIVE
+        is_ready.append(False)
+        print("\nllama.cpp would run on the CPU only: give --device cuda, or change the matrix")
+    return ExitCode.PASSED if all(is_ready) else ExitCode.INCONCLUSIVE
 
 
 def _used(session: Session) -> list[EngineSpec]:
-    """Return the engines that a check of the same selection would ask, on its devices."""
+    """Return the engines that a check of this selection would use, on its devices."""
     planned = session.plan()
     scored = (policy.local_model for part in planned.logprobs for policy in part.policies)
     models = [*planned.tokens.models.values(), *(model for model in scored if model is not None)]
@@ -64,28 +64,28 @@ def _used(session: Session) -> list[EngineSpec]:
 
 
 def _is_on_the_cpu(specs: Sequence[EngineSpec]) -> bool:
-    """Tell whether there is llama.cpp among the engines, and no GPU for any of it."""
+    """Whether llama.cpp is used, and only on the CPU."""
     devices = {spec.device for spec in specs if spec.kind.is_built_in}
     return devices == {"cpu"}
 
 
-def _tell(workspace: wiring.Workspace, spec: EngineSpec) -> bool:
-    """Print what an engine says of itself; false when it says nothing."""
+def _print_engine(workspace: wiring.Workspace, spec: EngineSpec) -> bool:
+    """Print the facts of an engine; false if it cannot be described."""
     try:
         print("\n".join(_engine(workspace, spec)))
     except MeasurementUnavailable as error:
-        said = log_line(f"engine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
-        print(f"\n{said}")
+        problem = log_line(f"engine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
+        print(f"\n{problem}")
         return False
     return True
 
 
-def _tell_unused(workspace: wiring.Workspace, used: AbstractSet[str]) -> None:
+def _print_unused(workspace: wiring.Workspace, used: AbstractSet[str]) -> None:
     engines = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
     for spec in engines.values():
         if spec.name not in used:
-            said = "is not asked: no selected cell needs it"
-            print(f"\nengine {spec.name} ({spec.kind.value} on {spec.device}) {said}")
+            reason = "is not used by any selected cell"
+            print(f"\nengine {spec.name} ({spec.kind.value} on {spec.device}) {reason}")
 
 
 def _installed() -> Iterator[str]:
@@ -114,7 +114,7 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     for model in matrix.models.values():
         path = workspace.models.path_of(model)
         pinned = workspace.models.expected_sha256(model)
-        yield f"  model {model.name}: {'here' if absence_of(path) is None else 'not here'}, {path}"
+        yield f"  model {model.name}: {'present' if absence_of(path) is None else 'absent'}, {path}"
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
 
 
@@ -129,9 +129,9 @@ def _providers(workspace: wiring.Workspace) -> Iterator[str]:
 
 
 def _key(provider: ProviderSpec) -> str:
-    """Return whether there is a key, and never what it is."""
+    """Return whether there is a key, never its value."""
     if provider.api_key_env is None:
-        return "wants no key"
+        return "needs no key"
     try:
         read_key(provider, os.environ)
     except MeasurementUnavailable as error:
@@ -169,7 +169,7 @@ def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
 
 
 def run_list(session: Session, *, as_json: bool) -> ExitCode:
-    """Print every model of the matrix: where it is, what it must be, whether it is there."""
+    """Print every model of the matrix: its path, its pinned digest, and whether it is present."""
     workspace = wiring.workspace_for(session)
     rows = [
         {
@@ -192,7 +192,7 @@ def run_list(session: Session, *, as_json: bool) -> ExitCode:
 
 
 def run_fetch(session: Session, names: Sequence[str]) -> ExitCode:
-    """Make or download models, all of them when none is named."""
+    """Build or download models, all of them by default."""
     workspace = wiring.workspace_for(session)
     for model in session.models(names):
         print(f"{model.name}: {workspace.models.fetch(model).path}")
@@ -200,7 +200,7 @@ def run_fetch(session: Session, names: Sequence[str]) -> ExitCode:
 
 
 def run_verify(session: Session, names: Sequence[str]) -> ExitCode:
-    """Compare the digest of each model that is there with the pinned one."""
+    """Compare the digest of each model file with the pinned one."""
     workspace = wiring.workspace_for(session)
     good = True
     for model in session.models(names):

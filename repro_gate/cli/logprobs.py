@@ -33,7 +33,7 @@ _BYTES_PER_TOKEN = 4
 
 
 def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[str]:
-    """Yield who gets which key, and for each suite that calls: calls, tokens, cost, budget."""
+    """Yield which keys are sent where, and for each hosted suite: calls, tokens, cost, budget."""
     suites = list(suites)
     yield from key_lines(cell.policy for _, found in suites for cell in found.comparable)
     for plan, found in suites:
@@ -44,7 +44,7 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[
             full = sum(cell.policy.name in in_full for cell in hosted)
             least = (len(hosted) - full) * min(FIRST_WAVE, draws) + full * draws + policies
             most = len(hosted) * 2 * draws + policies
-            # Cells of a mixed suite are told apart by their number; their lengths are alike.
+            # In a mixed suite the hosted share is estimated by the number of cells.
             each = found.tokens / len(found.comparable)
             yield (
                 f"suite {plan.suite.name}: {len(hosted)} cells, {least} to {most} calls, "
@@ -54,7 +54,7 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[
 
 
 def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[str]:
-    """Yield what each suite costs at most once its cells without a baseline have one."""
+    """Yield the maximum cost of each suite once all of its cells have a baseline."""
     for plan, found in suites:
         hosted = [cell for cell in plan.cells if _is_hosted(cell.policy)]
         if hosted and len(found.comparable) < len(plan.cells):
@@ -68,15 +68,15 @@ def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterat
 
 
 def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | None:
-    """Return the same for the recording of cells; None when it calls nobody.
+    """Return the estimate for recording cells; None without hosted cells.
 
-    Their tokens are not known before the first call of each, and are guessed by the length.
+    Tokens are estimated by length, as their number is known after the first call of each cell.
     """
     hosted = [cell for cell in cells if _is_hosted(cell.policy)]
     if not hosted:
         return None
     each = plan.suite.tolerance.calibration_draws + 1
-    # The echo of each model is compared with what it generates, until that shows something.
+    # Each model's echo is compared with generated tokens until the result is clear.
     longest: dict[tuple[str, str], int] = {}
     for cell in hosted:
         model = cell.policy.provider.name, cell.policy.model
@@ -96,7 +96,7 @@ def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | N
 
 
 def key_lines(policies: Iterable[Policy]) -> Iterator[str]:
-    """Yield where requests go and which key goes with them, once for each provider."""
+    """Yield where requests and keys are sent, once per provider."""
     for provider in dict.fromkeys(policy.provider for policy in _hosted(policies)):
         variable = provider.api_key_env
         key = "no key" if variable is None else f"the value of {variable}"
@@ -104,7 +104,7 @@ def key_lines(policies: Iterable[Policy]) -> Iterator[str]:
 
 
 def cost_words(tokens: float, plan: LogprobPlan) -> str:
-    """Return a number of tokens, with what it costs where the matrix names a price."""
+    """Return a number of tokens, with its cost if the matrix has a price."""
     price = max(policy.provider.usd_per_million_tokens for policy in plan.policies)
     words = f"{tokens:.0f} tokens"
     return f"{words} (about ${tokens * price / 1e6:.2f})" if price else words
@@ -127,13 +127,13 @@ def _budget_words(budget: Budget) -> str:
         (budget.max_calls, "calls"),
         (budget.max_tokens, "tokens"),
     )
-    said = [f"{limit} {of}" for limit, of in limits if limit is not None]
-    return f"; the budget is {' and '.join(said)}" if said else ""
+    listed = [f"{limit} {unit}" for limit, unit in limits if limit is not None]
+    return f"; the budget is {' and '.join(listed)}" if listed else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawOptions:
-    """What the command line says of the draws."""
+    """The command line, as far as the draws need it."""
 
     output: Path
     resume: bool
@@ -141,53 +141,53 @@ class DrawOptions:
     started_at: str
     fail_fast: bool = False
     is_stopped: bool = False
-    """Whether --fail-fast has its finding already."""
+    """Whether --fail-fast has stopped the check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A suite whose baselines have been read, and a scorer for it; nothing has been drawn."""
+class PreparedSuite:
+    """A suite with its scorer and preflight, before any draw."""
 
     plan: LogprobPlan
     scorer: Scorer
-    found: Preflight | None
-    """None where the check is over before it begins."""
+    preflight: Preflight | None
+    """None if the check was interrupted or stopped before."""
 
 
 @contextmanager
-def prepared(
+def prepare_suites(
     workspace: wiring.Workspace, plans: Sequence[LogprobPlan], *, is_over: bool = False
-) -> Generator[list[Prepared]]:
-    """Yield the suites, surveyed; afterwards no connection and no process is left.
+) -> Generator[list[PreparedSuite]]:
+    """Yield the suites after their preflight; afterwards close connections and processes.
 
-    When the check is over already, or interrupted, nobody is asked anything any more.
+    No preflight runs once the check is over or interrupted.
 
     Raises:
         InputInvalid: baselines are broken.
     """
     with ExitStack() as stack:
-        suites: list[Prepared] = []
+        suites: list[PreparedSuite] = []
         for plan in plans:
             scorer = wiring.scorer_for(workspace, plan)
             stack.enter_context(closing(scorer))
-            found = None
+            preflight = None
             if not is_over:
                 try:
-                    found = run_preflight(plan, scorer=scorer, baselines=workspace.baselines)
+                    preflight = run_preflight(plan, scorer=scorer, baselines=workspace.baselines)
                 except KeyboardInterrupt:
                     is_over = True
-            suites.append(Prepared(plan=plan, scorer=scorer, found=found))
+            suites.append(PreparedSuite(plan=plan, scorer=scorer, preflight=preflight))
         yield suites
 
 
-def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
-    """Yield what would be drawn, and what that would cost."""
-    surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
-    for plan, found in surveyed:
+def plan_lines(suites: Iterable[PreparedSuite]) -> Iterator[str]:
+    """Yield what would be drawn, and the cost."""
+    ready = [(suite.plan, suite.preflight) for suite in suites if suite.preflight is not None]
+    for plan, found in ready:
         cells, draws = len(plan.cells), len(found.comparable) * plan.suite.tolerance.draws
         problems = [one.reason for one in found.decided.values() if isinstance(one, Inconclusive)]
         for reason, count in Counter(problems).items():
-            # Of these it is not known whether they have one.
+            # Whether these have a baseline is unknown.
             yield f"suite {plan.suite.name}: {count} of {cells} cells cannot be measured: {reason}"
         if len(problems) < cells:
             yield (
@@ -199,23 +199,20 @@ def plan_lines(suites: Iterable[Prepared]) -> Iterator[str]:
                 f"suite {plan.suite.name}: weights of {target} cannot be determined, so the check "
                 f"will be inconclusive: {doubt}"
             )
-    yield from estimate_lines(surveyed)
-    yield from upper_bound_lines(surveyed)
+    yield from estimate_lines(ready)
+    yield from upper_bound_lines(ready)
 
 
 def check_suites(
-    workspace: wiring.Workspace, suites: Sequence[Prepared], options: DrawOptions
+    workspace: wiring.Workspace, suites: Sequence[PreparedSuite], options: DrawOptions
 ) -> list[CheckedSuite]:
-    """Check one suite after the other; after an interruption the rest is not begun.
-
-    Nor is it after a finding, where that is asked for.
-    """
-    surveyed = [(suite.plan, suite.found) for suite in suites if suite.found is not None]
-    for line in estimate_lines(surveyed):
+    """Check one suite after the other, until an interruption or, with --fail-fast, a finding."""
+    ready = [(suite.plan, suite.preflight) for suite in suites if suite.preflight is not None]
+    for line in estimate_lines(ready):
         warn(f"repro-gate: {line}")
     checked: list[CheckedSuite] = []
     is_stopped = options.is_stopped
-    with _log_of([found for _, found in surveyed], options) as log:
+    with _log_of([found for _, found in ready], options) as log:
         for suite in suites:
             with shown_progress(
                 Console(stderr=True), quiet=options.is_quiet, noun="draws"
@@ -228,10 +225,10 @@ def check_suites(
                 )
                 if is_stopped:
                     checked.append(unreached(suite.plan, ports=ports, because=STOPPED))
-                elif suite.found is None or any(before.interrupted for before in checked):
+                elif suite.preflight is None or any(before.interrupted for before in checked):
                     checked.append(unreached(suite.plan, ports=ports))
                 else:
-                    checked.append(check_logprobs(suite.plan, suite.found, ports=ports))
+                    checked.append(check_logprobs(suite.plan, suite.preflight, ports=ports))
                     is_stopped = options.fail_fast and (
                         outcome_of_suite(checked[-1].report) is Outcome.FAILED
                     )
@@ -239,14 +236,14 @@ def check_suites(
 
 
 @contextmanager
-def _log_of(surveyed: Sequence[Preflight], options: DrawOptions) -> Generator[DrawLog]:
-    """Yield the log of the draws; where nothing will be drawn, the one that is there stays."""
-    if not surveyed:
+def _log_of(ready: Sequence[Preflight], options: DrawOptions) -> Generator[DrawLog]:
+    """Yield the draw log; without draws, an existing log is left alone."""
+    if not ready:
         yield _NoLog()
         return
     log = DrawLogFile(
         options.output / FILE,
-        fingerprint=digest_of([found.fingerprint for found in surveyed]),
+        fingerprint=digest_of([found.fingerprint for found in ready]),
         started_at=options.started_at,
         resume=options.resume,
     )
@@ -255,10 +252,10 @@ def _log_of(surveyed: Sequence[Preflight], options: DrawOptions) -> Generator[Dr
 
 
 class _NoLog:
-    """Stands in where nothing is drawn."""
+    """A draw log that stores nothing."""
 
     def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def known(self, request: DrawRequest) -> DrawOutcome | None:
-        """Know nothing."""
+        """Return None."""

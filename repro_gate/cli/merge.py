@@ -1,4 +1,4 @@
-"""`repro-gate check --shard`, where it differs, and `repro-gate merge`."""
+"""`repro-gate merge`, and the report of a shard that it reads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,39 +20,39 @@ from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 
 
 def write_shard_report(
-    session: Session, seen: Measurement, report: GateReport, output: Path, shard: Shard
+    session: Session, measured: Measurement, report: GateReport, output: Path, shard: Shard
 ) -> None:
-    """Write what a shard measured, for `merge`."""
+    """Write the measurements of a shard, for `merge`."""
     chosen = session.selection
     identity = PlanIdentity(
-        digest=session.whole().digest,
+        digest=session.full_plan().digest,
         commit=commit_of(session.file.parent),
         suites=chosen.suites,
         only=chosen.only,
         runs=chosen.runs,
-        options=session.options,
+        options=session.repeat_options,
     )
     cells = session.plan().tokens.cells
-    measured = ShardReport(
+    shard_report = ShardReport(
         tool_version=report.tool_version,
         started_at=report.started_at,
         shard=shard,
         identity=identity,
-        cells=measured_cells(cells, seen),
-        provenances=seen.provenances(cells),
-        engines=tuple(seen.engines),
-        models=seen.models,
-        controls=tuple(seen.controls),
+        cells=measured_cells(cells, measured),
+        provenances=measured.provenances(cells),
+        engines=tuple(measured.engines),
+        models=measured.models,
+        controls=tuple(measured.controls),
         logprobs=report.logprobs,
         timing=report.timing,
         interrupted=report.interrupted,
         notes=report.notes,
     )
-    write_shard(output, measured)
+    write_shard(output, shard_report)
 
 
 def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptions) -> ExitCode:
-    """Put shards together, judge the whole, write the reports and return the exit code."""
+    """Merge shards, write the reports, print the result, and return the exit code."""
     shards = [FoundShard(place=str(place), report=report) for place, report in read_shards(folders)]
     identity = require_same_check(shards, commit=commit_of(matrix_file(config).parent))
     selection = Selection(
@@ -62,18 +62,19 @@ def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptio
     workspace = wiring.workspace_for(session)
     whole = _planned_for(shards[0], session)
     report = merge_shards(whole, shards, goldens=workspace.goldens)
-    results.prepare(options.output, keeps_shard=True)
+    results.prepare_folder(options.output, keeps_shard=True)
     return results.finish(report, options)
 
 
 def _planned_for(shard: FoundShard, session: Session) -> WholePlan:
-    """Return what the matrix here plans for that which the shards were asked for.
+    """Return the plan of this matrix for the options of the shards.
 
     Raises:
-        InputInvalid: it has no such thing; nobody has asked for it on this command line.
+        InputInvalid: the matrix has no such suite or cell. The options are not those of this
+            command line, so it is not a usage error.
     """
     try:
-        return session.whole()
+        return session.full_plan()
     except (UsageInvalid, MeasurementUnavailable) as error:
         raise InputInvalid(
             f"{shard.place}: this check was made with another matrix file: {error}"

@@ -18,18 +18,18 @@ _ROOT_USER: Final = 0
 
 
 def matrix_file(config: Path | None) -> Path:
-    """Return the matrix file that is given, or the nearest one, from the working directory upwards.
+    """Return the given matrix file, or the nearest one in this or a parent folder.
 
     Raises:
-        InputInvalid: there is none, or the nearest one above belongs to another user, who could
-            name commands in it.
+        InputInvalid: there is none, or the nearest one belongs to another user, whose commands
+            it could run.
     """
     if config is not None:
         return config
     folders = list(_searched_folders())
     found = next((file for file in map(_in_folder, folders) if os.path.lexists(file)), None)
     if found is None:
-        raise _nowhere(folders)
+        raise _no_matrix(folders)
     if found != DEFAULT_MATRIX_FILE and found.lstat().st_uid not in _trusted_users():
         raise InputInvalid.at(
             found,
@@ -41,10 +41,10 @@ def matrix_file(config: Path | None) -> Path:
 
 
 def report_folder(output: Path | None, config: Path | None) -> Path:
-    """Return the folder that is given, or the usual one.
+    """Return the given folder, or the default one.
 
-    The usual one is beside a matrix that was searched for, so that a check leaves its reports in
-    the same place from every folder of a repository; otherwise it is in the working directory.
+    The default is beside a matrix that was searched for, so that reports end up in the same place
+    from every folder of a repository; otherwise it is in the working directory.
     """
     if output is not None:
         return output
@@ -55,13 +55,13 @@ def report_folder(output: Path | None, config: Path | None) -> Path:
 
 
 def make_report_folder(output: Path) -> None:
-    """Make the folder unless it is there; git ignores a new one that has the usual name.
+    """Make the folder unless it exists; git ignores a new one with the default name.
 
     Raises:
         InputInvalid: it is a link.
         OSError: it cannot be made.
     """
-    # `--help` does without.
+    # Not needed for `--help`.
     from repro_gate.adapters.files.atomic import make_folder, write_atomically  # noqa: PLC0415
 
     is_new = not os.path.lexists(output)
@@ -71,7 +71,7 @@ def make_report_folder(output: Path) -> None:
 
 
 def _searched_folders() -> Iterator[Path]:
-    """Yield the working directory and those above it, up to the root of its repository."""
+    """Yield the working directory and its parents, up to the root of its repository."""
     folder = Path()
     try:
         here = Path.cwd()
@@ -94,44 +94,42 @@ def _trusted_users() -> set[int]:
     return {os.getuid(), Path().stat().st_uid, _ROOT_USER}
 
 
-def _nowhere(folders: list[Path]) -> InputInvalid:
+def _no_matrix(folders: list[Path]) -> InputInvalid:
     last = folders[-1].resolve()
     searched = "this folder" if len(folders) == 1 else f"this folder and those above, up to {last}"
     return InputInvalid.at(
         DEFAULT_MATRIX_FILE,
         "",
         expected=f"a matrix file in {searched}",
-        found=(
-            "none; write one there (the README has a short one), or give another file with --config"
-        ),
+        found=("none; write one (the README has a short example), or give a file with --config"),
     )
 
 
 REPORT: Final = "report.json"
 _SHARD: Final = "shard.json"
 REPORT_FILES: Final = (REPORT, "report.md", "junit.xml", _SHARD)
-"""Files that speak for a finished check, to a program or a person."""
+"""The reports of a finished check, which a new check must not leave in place."""
 
 
-def clear(output: Path, *, keeps_shard: bool = False) -> None:
-    """Take away what speaks for the check before.
+def remove_reports(output: Path, *, keeps_shard: bool = False) -> None:
+    """Remove the reports of an earlier check.
 
     Args:
         output: the report folder.
-        keeps_shard: whether a shard in it was there to be read, and is not ours to take away.
+        keeps_shard: whether to keep the report of a shard, which `merge` reads.
 
     Raises:
-        OSError: it cannot be taken away.
+        OSError: a file cannot be removed.
     """
     if output.is_symlink():
-        # What stands elsewhere is not ours; whoever writes here refuses it.
+        # Its target is not ours; writing there is refused later.
         return
     for name in REPORT_FILES:
         if not (keeps_shard and name == _SHARD):
             (output / name).unlink(missing_ok=True)
 
 
-def remove_quietly(output: Path, *, keeps_shard: bool = False) -> None:
-    """Do the same as far as it can be done; whoever writes there will find out and say it."""
+def remove_reports_quietly(output: Path, *, keeps_shard: bool = False) -> None:
+    """Remove the reports of an earlier check where possible; writing reports the errors."""
     with suppress(OSError):
-        clear(output, keeps_shard=keeps_shard)
+        remove_reports(output, keeps_shard=keeps_shard)

@@ -42,8 +42,8 @@ from repro_gate.reports.json import summary_data
 from repro_gate.reports.text.escape import one_line
 
 _MAX_OWN_BYTES = 1 << 30
-"""Of a report of this run: the step before wrote it, from what it held in memory."""
-_NOT_BEGUN = UnfinishedCheck(
+"""Of a report of this run: an earlier step wrote it, so its size is trusted."""
+_NOT_STARTED = UnfinishedCheck(
     exit_code=ExitCode.INCONCLUSIVE.value,
     message="The check did not start: an earlier step failed or was cancelled.",
     remedy="see the job log",
@@ -58,7 +58,7 @@ _FILES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishOptions:
-    """The command line of `publish`."""
+    """The options of `publish`."""
 
     output: Path
     config: Path | None
@@ -123,7 +123,7 @@ def _publish_result(
     problems += _failures(lambda file: append_summary(file, summary), github.summary_file)
     problems += _failures(lambda file: write_outputs(file, outputs), github.output_file)
     if run.is_of_another:
-        # The files of another run are not those of this checkout.
+        # The goldens of another run are not those of this checkout.
         print_result(render_early_annotations(problems))
     else:
         line_of = _lines_of(options.config, github.workspace)
@@ -140,7 +140,7 @@ def _comment(
     """Publish the comment; return its address, and what to annotate."""
 
     def connect() -> PullRequests:
-        # A run that cannot comment, such as a shard, does without the library for HTTP.
+        # Imported only for a run that can comment: a shard needs no HTTP.
         from repro_gate.adapters.github.comments import GithubPullRequests  # noqa: PLC0415
 
         return GithubPullRequests(github.api_url, run.repository, github.token)
@@ -176,10 +176,10 @@ def _annotation(level: str, text: str) -> Annotation:
 
 
 def _make_ready(output: Path) -> None:
-    """Leave in the folder what is true until the check begins, which takes it away."""
+    """Write the result that holds until the check starts and replaces it."""
     make_report_folder(output)
-    paths.clear(output)
-    write_report(output, report_text(_NOT_BEGUN, summary_data(_NOT_BEGUN)))
+    paths.remove_reports(output)
+    write_report(output, report_text(_NOT_STARTED, summary_data(_NOT_STARTED)))
 
 
 def _marker(name: str, run: CiRun) -> Marker:
@@ -206,13 +206,13 @@ def _result(output: Path, run: CiRun) -> CheckResult | None:
 def _lines_of(
     config: Path | None, workspace: Path | None
 ) -> Callable[[CellReport], tuple[str, int] | None]:
-    """Return what finds, for a drifted cell, the golden's path in the repository and its line."""
+    """Return a function that finds the path and line of the golden of a drifted cell."""
     goldens = cache(lambda: _goldens_of(config))
 
     def line_of(cell: CellReport) -> tuple[str, int] | None:
         if not isinstance(cell.verdict, Drift) or cell.profile is None or workspace is None:
             return None
-        # The matrix is read only where something has drifted.
+        # The matrix is read only for a drift.
         store = goldens()
         with suppress(InputInvalid, OSError, ValueError):
             file = None if store is None else store.file(cell.profile, cell.id)
@@ -226,7 +226,7 @@ def _lines_of(
 
 
 def _goldens_of(config: Path | None) -> GoldenFiles | None:
-    from repro_gate.cli import wiring  # noqa: PLC0415 -- for a drift alone
+    from repro_gate.cli import wiring  # noqa: PLC0415 -- only for a drift
     from repro_gate.cli.session import Selection, open_session  # noqa: PLC0415
 
     try:
@@ -249,7 +249,7 @@ def _outputs(
 
 
 def _is_file(path: Path) -> bool:
-    # A folder that cannot be looked into has none either.
+    # An unreadable folder counts as empty.
     with suppress(OSError):
         return path.is_file()
     return False

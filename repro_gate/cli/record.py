@@ -45,7 +45,7 @@ _LOG = "calibration.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOptions:
-    """The command line of `record-baseline`."""
+    """The options of `record-baseline`."""
 
     again: bool
     prune: bool
@@ -56,7 +56,7 @@ class RecordOptions:
 
 
 def run_record(session: Session, options: RecordOptions) -> ExitCode:
-    """Draw, show what came of it, ask, write, and return the exit code."""
+    """Draw, show the baselines, ask, write them, and return the exit code."""
     if not options.dry_run:
         refuse_under_ci(os.environ, what="baselines")
     plans = session.logprob_plans()
@@ -83,7 +83,7 @@ def _recordings(
     options: RecordOptions,
     stack: ExitStack,
 ) -> list[Recording]:
-    """Return what is to be recorded; the stack closes the connections."""
+    """Return the recordings; the stack closes their connections."""
     suites = [
         (plan, stack.enter_context(closing(wiring.scorer_for(workspace, plan)))) for plan in plans
     ]
@@ -91,11 +91,11 @@ def _recordings(
 
 
 def _print_plan(recordings: Sequence[Recording]) -> ExitCode:
-    """Print what would be drawn and spent; nothing is called and nothing is written."""
+    """Print the planned draws and their cost, without any call."""
     for one in recordings:
         for line in _plan_lines(one):
             print_line(line)
-    print_line("nothing was recorded: this was a dry run")
+    print_line("nothing was recorded (dry run)")
     return ExitCode.INCONCLUSIVE
 
 
@@ -108,10 +108,12 @@ def _plan_lines(one: Recording) -> Iterator[str]:
         yield f"suite {suite.name}: {count} to record ({kind}), {one.draws} draws each"
     for reason, count in Counter(refused.reason for refused in one.refused).items():
         yield f"suite {suite.name}: {count} of {cells} cells cannot be recorded: {reason}"
-    # Whether those that cannot be recorded now have a baseline is not known: an upper bound.
-    meant = [wanted.cell for wanted in one.wanted] + [refused.cell for refused in one.refused]
-    yield from key_lines(cell.policy for cell in meant)
-    line = calibration_line(one.plan, meant)
+    # An upper bound: refused cells may have a baseline.
+    cells_to_draw = [wanted.cell for wanted in one.wanted] + [
+        refused.cell for refused in one.refused
+    ]
+    yield from key_lines(cell.policy for cell in cells_to_draw)
+    line = calibration_line(one.plan, cells_to_draw)
     if line is not None:
         yield f"{line}, if no other cell has a baseline" if one.refused else line
 
@@ -145,7 +147,7 @@ def _calibrate(recordings: Sequence[Recording], options: RecordOptions) -> None:
 def _accept(
     workspace: wiring.Workspace, recordings: Sequence[Recording], options: RecordOptions
 ) -> ExitCode:
-    """Show what came of it, ask, write, and return the exit code."""
+    """Show the baselines, ask, write them, and return the exit code."""
     models = local_models(recordings)
     pins = unpinned(models, recorded=models, matrix=workspace.matrix, pinned=workspace.models.pins)
     baselines = [baseline for one in recordings for baseline in one.baselines]
@@ -167,11 +169,11 @@ def _accept(
     ):
         print_line(line)
     if baselines or orphans:
-        # Whoever has to start again need not pay for the draws again.
+        # With --resume the draws are not paid for again.
         later = "--yes and --resume"
         if not is_confirmed("Write these baselines?", yes=options.yes, options=later):
             return ExitCode.INCONCLUSIVE
-        # First, as a digest that cannot be pinned must stop the recording.
+        # First, so that a digest that cannot be pinned stops the recording.
         if pins:
             workspace.pins.pin(pins)
         write_baselines(baselines, orphans, store=workspace.baselines)
@@ -203,7 +205,7 @@ def _kinds(one: Recording) -> Iterator[ChangeKind]:
 
 
 def _lines(one: Recording) -> Iterator[str]:
-    """Yield what came of one suite: each baseline, each refusal and each doubt."""
+    """Yield the baselines, refusals and doubts of one suite."""
     candidates = {wanted.cell.id: wanted for wanted in one.wanted}
     for baseline in one.baselines:
         wanted = candidates[baseline.id]

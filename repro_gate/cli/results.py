@@ -20,7 +20,7 @@ from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
-from repro_gate.cli.paths import REPORT, clear, make_report_folder, remove_quietly
+from repro_gate.cli.paths import REPORT, make_report_folder, remove_reports, remove_reports_quietly
 from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.outcome import ExitCode, FailOn, outcome_of_verdict, shell_code
 from repro_gate.core.report import CheckResult, GateReport, UnfinishedCheck, result_of
@@ -35,18 +35,18 @@ from repro_gate.reports.terminal import render_terminal, style
 from repro_gate.reports.text.escape import clipped, log_line
 
 _LINES = 10
-"""How many lines of progress a log gets in all."""
+"""The number of progress lines in a log."""
 MAX_FINDINGS = 20
-"""How many findings are shown as they come; the report has them all."""
+"""How many findings are shown during a check; the report has all of them."""
 
 
 @contextmanager
 def shown_progress(
     console: Console, *, quiet: bool, noun: str = "runs", shows_drift: bool = True
 ) -> Generator[Progress]:
-    """Yield a bar on a terminal, a few plain lines elsewhere, and nothing when `quiet`.
+    """Yield a progress bar on a terminal, a few plain lines elsewhere, or nothing if `quiet`.
 
-    Unless `quiet`, findings are shown as they come; drift only if `shows_drift`.
+    Findings are shown as they come, unless `quiet`; drift only with `shows_drift`.
     """
     if quiet:
         yield _Tally()
@@ -64,11 +64,11 @@ def shown_progress(
 
 
 class _Tally:
-    """Counts, and shows nothing."""
+    """Counts without output."""
 
     def __init__(self, *, shows_drift: bool = False) -> None:
         self._cells = 0
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self._runs = 0
         self._done = 0
         self._tokens = 0
@@ -77,25 +77,25 @@ class _Tally:
         self._since = time.monotonic()
 
     def started(self, *, cells: int, runs: int) -> None:
-        """Tell how much there is to do; it may become more."""
+        """Set the amount of work, which may grow."""
         self._cells, self._runs = cells, runs
         self._show()
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
-        """Tell that one run of a cell is finished."""
-        self._begun.add(cell.id)
+        """Count one finished run of a cell."""
+        self._started.add(cell.id)
         self._done += 1
         self._tokens += tokens
         self._show()
 
     def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
-        """Tell that the remaining runs of a cell will not happen."""
-        self._begun.add(cell.id)
+        """Count the runs of a cell that are left out."""
+        self._started.add(cell.id)
         self._done += runs
         self._show()
 
     def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
-        """Print a finding; that there is no golden is no news to wait for."""
+        """Print a finding, except a missing golden."""
         is_hidden = isinstance(finding, Drift) and not self._shows_drift
         if is_hidden or isinstance(finding, Unrecorded):
             return
@@ -110,13 +110,13 @@ class _Tally:
 
     def _pace(self) -> str:
         elapsed = max(time.monotonic() - self._since, 1e-9)
-        cells = f"{len(self._begun)}/{self._cells} cells"
-        # A draw of log-probabilities generates nothing.
+        cells = f"{len(self._started)}/{self._cells} cells"
+        # Draws of log-probabilities generate no tokens.
         return f"{cells}, {self._tokens / elapsed:.0f} tokens/s" if self._tokens else cells
 
     @property
     def _total(self) -> int:
-        # What replaces an outlier comes on top of what was planned.
+        # Draws that replace outliers come on top of the planned ones.
         return max(self._runs, self._done)
 
     def _seconds_left(self) -> float:
@@ -131,7 +131,7 @@ class _Tally:
 
 
 class _Bar(_Tally):
-    """A bar that rich draws a few times a second."""
+    """A progress bar."""
 
     def __init__(self, bar: RichProgress, *, shows_drift: bool) -> None:
         super().__init__(shows_drift=shows_drift)
@@ -144,26 +144,26 @@ class _Bar(_Tally):
         self._bar.update(self._task, total=self._total, completed=self._done, pace=self._pace())
 
     def _print(self, line: Text) -> None:
-        # Above the bar, whoever draws it.
+        # Printed above the bar.
         self._bar.console.print(line, soft_wrap=True)
 
 
 class _Lines(_Tally):
-    """A line for the first run, and for every tenth of the work."""
+    """A line for the first run and for every tenth of the work."""
 
     def __init__(self, console: Console, noun: str, *, shows_drift: bool) -> None:
         super().__init__(shows_drift=shows_drift)
         self._console = console
         self._noun = noun
         self._lines = 0
-        self._has_begun = False
+        self._has_started = False
 
     def _show(self) -> None:
-        is_first = self._done > 0 and not self._has_begun
+        is_first = self._done > 0 and not self._has_started
         before, self._lines = self._lines, self._done * _LINES // max(1, self._runs)
         if self._lines <= before and not is_first:
             return
-        self._has_begun = True
+        self._has_started = True
         left = f"{self._seconds_left():.0f} s left"
         line = f"{self._done}/{self._total} {self._noun}, {self._pace()}, {left}"
         self._print(Text(line))
@@ -172,13 +172,13 @@ class _Lines(_Tally):
         self._console.print(line, soft_wrap=True)
 
 
-_TREE: Final = "observed"
-"""Of the report folder: it holds a folder for each profile."""
+_OBSERVED: Final = "observed"
+"""The folder of observed goldens in the report folder, with one folder per profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOptions:
-    """What the command line says of the result."""
+    """The options about the result."""
 
     output: Path
     json: bool = False
@@ -187,39 +187,39 @@ class ResultOptions:
 
     @property
     def is_quiet(self) -> bool:
-        """Tell whether nobody wants to watch."""
+        """Whether to show no progress."""
         return self.quiet or self.json
 
 
-def _nothing() -> None:
-    """Write nothing more."""
+def _no_more() -> None:
+    """Do nothing."""
 
 
 def preload_golden_writer() -> None:
-    """Import, in a thread, what writes goldens: it takes as long as a hundred generations."""
+    """Import in a thread what writes goldens: it takes as long as a hundred generations."""
 
     def imports() -> None:
         from repro_gate.adapters.files import observed  # noqa: F401, PLC0415
 
-    # Without the memory for a thread it is imported when it is needed.
+    # Without memory for a thread, it is imported when needed.
     with suppress(RuntimeError):
         Thread(target=imports, daemon=True).start()
 
 
-def prepare(output: Path, *, keeps_shard: bool = False) -> None:
-    """Find out before the work, not after it, that the reports cannot be written.
+def prepare_folder(output: Path, *, keeps_shard: bool = False) -> None:
+    """Verify that the reports can be written, before the work.
 
     Raises:
-        InputInvalid: the folder, or one that is written in it, is a link.
+        InputInvalid: the folder, or a folder in it, is a link.
         MeasurementUnavailable: it cannot be written.
-        UsageInvalid: no folder can have this name.
+        UsageInvalid: the name of the folder is too long.
     """
     report = output / REPORT
     try:
         make_report_folder(output)
-        sweep(output, trees=(_TREE,))
+        sweep(output, trees=(_OBSERVED,))
         write_atomically(report, "")
-        clear(output, keeps_shard=keeps_shard)
+        remove_reports(output, keeps_shard=keeps_shard)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UsageInvalid(f"--output: {clipped(str(output), 80)}: {error.strerror}") from error
@@ -229,28 +229,28 @@ def prepare(output: Path, *, keeps_shard: bool = False) -> None:
 def write_failure(
     output: Path, error: ReproGateError, code: ExitCode, *, keeps_shard: bool = False
 ) -> None:
-    """Leave the reason why there is no report, where a report folder is there to leave it in.
+    """Write the reason why there is no report, if the report folder exists.
 
-    A command line that is wrong begins no check, and takes no earlier report away; under CI it
-    does, where a job may publish what it finds.
+    An invalid command line starts no check and leaves earlier reports alone, except in CI, where a
+    later step would publish them.
     """
     remedy = error.remedy if isinstance(error, MeasurementUnavailable) else None
     with suppress(OSError):
         is_wrong = isinstance(error, UsageInvalid | NothingSelected)
         if is_wrong and (output / REPORT).is_file() and ci_variable(os.environ) is None:
             return
-        remove_quietly(output, keeps_shard=keeps_shard)
+        remove_reports_quietly(output, keeps_shard=keeps_shard)
         if output.is_dir() and not output.is_symlink():
             failure = UnfinishedCheck(exit_code=code.value, message=str(error), remedy=remedy)
             write_report(output, _text_of(failure))
 
 
 def finish(
-    report: GateReport, options: ResultOptions, *, write_more: Callable[[], None] = _nothing
+    report: GateReport, options: ResultOptions, *, write_more: Callable[[], None] = _no_more
 ) -> ExitCode:
-    """Write the reports, say the result, and return the exit code.
+    """Write the reports, print the result, and return the exit code.
 
-    `write_more` writes what else stands in the folder; it may raise OSError, as they may.
+    `write_more` writes further files; it may raise OSError.
     """
     problem: MeasurementUnavailable | None = None
     report_json = None
@@ -258,28 +258,28 @@ def finish(
     try:
         report_json = _write(report, options.output, write_more)
     except (OSError, MemoryError) as error:
-        # The verdict is known, and is said all the same; but without its reports it is no pass.
+        # The verdict is still printed, but without its reports it is not a pass.
         problem = _unwritable(options.output, error)
         code = ExitCode.INCONCLUSIVE if code is ExitCode.PASSED else code
         warn(f"repro-gate: {problem}")
-        # What was written before the disk was full must not speak for the whole.
+        # Reports written before the disk was full must not be taken for the whole.
         write_failure(options.output, problem, code)
     print_result(_shown(report, options, report_json))
     return code
 
 
 def save_observed(report: GateReport, output: Path) -> int:
-    """Write what `update-snapshots --from` accepts, and return how many cells that are.
+    """Write what `update-snapshots --from` accepts, and return the number of cells.
 
     Raises:
-        InputInvalid: a folder to write into is a link.
+        InputInvalid: a folder is a link.
         MeasurementUnavailable: the folder cannot be written.
-        OSError: nor can a file in it.
+        OSError: a file cannot be written.
     """
     count = len(observed_goldens(report))
     if count:
         make_report_folder(output.parent)
-        prepare(output)
+        prepare_folder(output)
         digests = _write_observed(report, output)
         write_report(output, _text_of(result_of(report, observed=digests)))
     return count
@@ -290,7 +290,7 @@ def _text_of(result: CheckResult) -> str:
 
 
 def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> str:
-    """Write the reports and return the content of report.json."""
+    """Write the reports, and return the text of report.json."""
     write_more()
     digests = _write_observed(report, output)
     for name, render in wiring.REPORTS.items():

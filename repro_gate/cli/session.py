@@ -1,7 +1,7 @@
-"""The part of the wiring that comes first: the matrix is read and its engines are started.
+"""Open a session: read the matrix, select cells and start the engines.
 
-An engine needs a third of a second to load its libraries. It does so while the gate imports the
-rest of itself, so nothing slow may be imported here.
+An engine needs a third of a second to load its libraries, while the gate imports the rest of its
+own modules. So nothing slow may be imported here.
 """
 
 import re
@@ -29,25 +29,25 @@ _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What part of which matrix is meant, and where it runs."""
+    """Which cells of which matrix to use, and on which devices."""
 
     config: Path | None = None
-    """The matrix file; None for the nearest one, from the working directory upwards."""
+    """The matrix file; None for the nearest one in this or a parent folder."""
     suites: tuple[str, ...] = ()
     only: str | None = None
     runs: int | None = None
     device: str | None = None
     devices: tuple[str, ...] = ()
-    """Several devices that work side by side; empty for one."""
+    """Devices that work in parallel; empty for one device."""
     shard: Shard | None = None
-    """Which part is to be measured here; None for all of it."""
+    """The part to measure here; None for all cells."""
     allowed_hosts: tuple[str, ...] = ()
-    """Where requests to hosted models may go; empty for wherever the matrix says."""
+    """Hosts that may receive requests; empty for every host in the matrix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A matrix that has been read, and the engines that are starting for it."""
+    """A matrix, what is selected of it, and its engines."""
 
     selection: Selection
     file: Path
@@ -56,16 +56,16 @@ class Session:
     engines: EngineProcesses
 
     @property
-    def options(self) -> tuple[str, ...]:
-        """What another command needs to mean the same matrix on the same device."""
+    def repeat_options(self) -> tuple[str, ...]:
+        """The options that select the same matrix and device in another command."""
         chosen = self.selection
         is_usual = chosen.config in {None, DEFAULT_MATRIX_FILE}
         config = () if is_usual else ("--config", str(chosen.config))
         devices = (chosen.device,) if chosen.device else chosen.devices
         return (*config, *(("--device", devices[0]) if devices else ()))
 
-    def whole(self) -> WholePlan:
-        """Return what the selection means, over all shards; raises when it means nothing."""
+    def full_plan(self) -> WholePlan:
+        """Return the selected cells of all shards; raises `NothingSelected` if there are none."""
         chosen = self.selection
         tokens = plan(self.matrix, suites=chosen.suites, only=chosen.only, runs=chosen.runs)
         whole = WholePlan(tokens=tokens, logprobs=self.logprob_plans())
@@ -77,17 +77,17 @@ class Session:
         return whole
 
     def plan(self) -> WholePlan:
-        """Return what is to be measured here: all of it, or the part of a shard."""
+        """Return what to measure here: all selected cells, or those of one shard."""
         shard = self.selection.shard
-        return self.whole() if shard is None else self.whole().part(shard)
+        return self.full_plan() if shard is None else self.full_plan().part(shard)
 
     def logprob_plans(self) -> tuple[LogprobPlan, ...]:
-        """Return what the selection means of log-probabilities, suite by suite."""
+        """Return the selected suites of log-probabilities."""
         names = self.selection.suites or self.matrix.default_suites
         return plan_logprobs(self.matrix.logprob_suites, names=names, only=self.selection.only)
 
     def device_plans(self, tokens: Plan) -> tuple[Plan, ...]:
-        """Return what each of several devices measures of the tokens; nothing for one device."""
+        """Return the part of each device; empty for one device."""
         devices = self.selection.devices
         return lanes_of(tokens, devices) if devices else ()
 
@@ -100,13 +100,13 @@ class Session:
                 raise UsageInvalid(f"there is no model {name!r} in the matrix; it has: {known}")
         return [models[name] for name in names or models]
 
-    def selects_any(self) -> bool:
-        """Tell whether any cell of tokens is selected."""
+    def selects_tokens(self) -> bool:
+        """Whether any cell of a token suite is selected."""
         chosen = self.selection
         return bool(plan(self.matrix, suites=chosen.suites, only=chosen.only).cells)
 
     def _other_cells(self) -> str:
-        """Return what to ask for instead of a pattern that no selected cell matches."""
+        """Return options to use in place of a pattern without a match."""
         chosen = self.selection
         for name in (*self.matrix.suites, *self.matrix.logprob_suites):
             if _cell_ids(self.matrix, (name,), chosen.only):
@@ -116,12 +116,12 @@ class Session:
 
 
 def parse_devices(text: str | None) -> tuple[str, ...]:
-    """Return the devices of a list with commas."""
+    """Parse a comma-separated list of devices."""
     return () if text is None else tuple(device.strip() for device in text.split(","))
 
 
 def parse_hosts(text: str | None) -> tuple[str, ...]:
-    """Return the hosts of a list with commas or spaces; raises `UsageInvalid` for another list."""
+    """Parse a list of hosts, separated by commas or spaces; raises `UsageInvalid`."""
     hosts = tuple((text or "").lower().replace(",", " ").split())
     if text is not None and not hosts:
         raise UsageInvalid("--allowed-hosts names no host")
@@ -132,7 +132,7 @@ def parse_hosts(text: str | None) -> tuple[str, ...]:
 
 
 def parse_shard(text: str | None, *, fail_fast: bool = False) -> Shard | None:
-    """Return the shard that `I/N` names; raises `UsageInvalid`."""
+    """Parse a shard `I/N`; raises `UsageInvalid`."""
     if text is None:
         return None
     if fail_fast:
@@ -146,14 +146,14 @@ def parse_shard(text: str | None, *, fail_fast: bool = False) -> Shard | None:
 
 
 def open_session(selection: Selection) -> Session:
-    """Read the matrix of a selection, with every engine on its device when it names one.
+    """Read the matrix of a selection, and put every engine on the selected device.
 
     Raises:
-        InputInvalid: the matrix is broken, or calls a host that is not allowed.
-        UsageInvalid: there is no such device.
+        InputInvalid: the matrix is invalid, or uses a host that is not allowed.
+        UsageInvalid: the device is invalid.
     """
     if selection.device is not None and selection.devices:
-        raise UsageInvalid("--device is for one device and --devices for several: give one of them")
+        raise UsageInvalid("--device and --devices exclude each other")
     file = matrix_file(selection.config)
     matrix = read_matrix(file)
     # Log-probabilities are scored on the first of several devices.
@@ -170,7 +170,7 @@ def open_session(selection: Selection) -> Session:
 
 
 def _require_allowed_hosts(session: Session) -> None:
-    """Raise `InputInvalid` when a selected suite would call a host that is not allowed."""
+    """Raise `InputInvalid` if a selected suite uses a host that is not allowed."""
     allowed = session.selection.allowed_hosts
     policies = [policy for planned in session.logprob_plans() for policy in planned.policies]
     for provider in dict.fromkeys(policy.provider for policy in policies):
@@ -185,23 +185,23 @@ def _require_allowed_hosts(session: Session) -> None:
 
 
 def start_session(selection: Selection) -> Session:
-    """Do the same, and start the engines that the selection will ask first."""
+    """Open a session, and start the engines that it will use first."""
     session = open_session(selection)
     planned = session.plan()
-    lanes = session.device_plans(planned.tokens) or (planned.tokens,)
-    for lane in lanes:
-        for spec in _engines(lane.models.values()):
+    parts = session.device_plans(planned.tokens) or (planned.tokens,)
+    for part in parts:
+        for spec in engine_specs(part.models.values()):
             session.engines.start_early(spec)
-    scored = (policy.local_model for part in planned.logprobs for policy in part.policies)
-    known = _engines(lanes[0].models.values())
-    for spec in _engines(model for model in scored if model is not None):
+    scored = (policy.local_model for suite in planned.logprobs for policy in suite.policies)
+    known = engine_specs(parts[0].models.values())
+    for spec in engine_specs(model for model in scored if model is not None):
         if spec not in known:
             session.engines.start_early(spec)
     return session
 
 
 def describe_engine(engines: EngineStarter, spec: EngineSpec) -> EngineReport:
-    """Return what an engine says of itself; raises `MeasurementUnavailable`."""
+    """Start an engine, describe and stop it; raises `MeasurementUnavailable`."""
     engine = engines.start(spec)
     try:
         return engine.describe()
@@ -209,8 +209,8 @@ def describe_engine(engines: EngineStarter, spec: EngineSpec) -> EngineReport:
         engine.close()
 
 
-def _engines(models: Iterable[ModelSpec]) -> list[EngineSpec]:
-    """Return the engines of models, each once."""
+def engine_specs(models: Iterable[ModelSpec]) -> list[EngineSpec]:
+    """Return the engines of these models, each once."""
     return list({model.engine.name: model.engine for model in models}.values())
 
 

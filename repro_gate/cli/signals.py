@@ -1,7 +1,7 @@
-"""Signals that end a command: the first asks for an orderly end, and later ones wait for it.
+"""Signals: the first one asks a command to shut down, and later ones wait for that.
 
-Ctrl-C, a cancelled CI job (SIGTERM) and a closed terminal (SIGHUP) are one and the same here. Until
-a command has begun, a signal is only noted: an import that is torn apart cannot be repeated.
+Ctrl-C, a cancelled CI job (SIGTERM) and a closed terminal (SIGHUP) are treated alike. Until a
+command has started, a signal is only recorded: an interrupted import cannot be repeated.
 """
 
 import signal
@@ -12,13 +12,13 @@ from typing import Final
 
 _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE_S: Final = 10.0
-"""How long an orderly end may take before another signal interrupts it."""
+"""How long a shutdown may take before another signal interrupts it."""
 
 
 class _Phase(Enum):
     STARTING = auto()
-    AT_WORK = auto()
-    SETTLED = auto()
+    RUNNING = auto()
+    FINISHED = auto()
 
 
 class _State:
@@ -31,29 +31,29 @@ _state: Final = _State()
 
 
 def install_handlers() -> None:
-    """Treat the signals alike; one that whoever started us wants to be ignored stays ignored."""
+    """Install the handlers; a signal that the parent process ignores stays ignored."""
     for number in _NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _on_signal)
 
 
 def allow_interrupts() -> None:
-    """Let signals interrupt from here on; raises `KeyboardInterrupt` for one that has come."""
-    _state.phase = _Phase.AT_WORK
+    """Let signals interrupt from now on; raises `KeyboardInterrupt` for an earlier one."""
+    _state.phase = _Phase.RUNNING
     if is_interrupted():
         raise KeyboardInterrupt
 
 
 def is_interrupted() -> bool:
-    """Tell whether a signal has asked for the end."""
+    """Whether a signal has arrived."""
     return _state.first is not None
 
 
 def ignore_all() -> None:
-    """Ignore signals from here on: the exit code is known, and what it says is written."""
-    _state.phase = _Phase.SETTLED
+    """Ignore signals from now on: the results are written and the exit code is decided."""
+    _state.phase = _Phase.FINISHED
     for number in _NUMBERS:
-        # Python gives its own handlers up before it ends, and a signal would end it then.
+        # Python removes its handlers before it exits, and a signal would kill it then.
         if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.SIG_IGN)
 
@@ -65,5 +65,5 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if _state.first is None:
         _state.first = now
     is_late = now - _state.first > _GRACE_S
-    if _state.phase is _Phase.AT_WORK and (is_first or is_late):
+    if _state.phase is _Phase.RUNNING and (is_first or is_late):
         raise KeyboardInterrupt

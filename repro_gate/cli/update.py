@@ -43,14 +43,14 @@ from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.shell import command
 
 _MAX_SHOWN_CHARACTERS = 60
-"""Of an output that is compared with nothing."""
+"""The length of an output without a counterpart."""
 _MAX_SHOWN_IDS = 3
 
 
 def change_lines(changes: Sequence[GoldenChange]) -> Iterator[str]:
-    """Yield each change, with both texts from shortly before they diverge, and the changed facts.
+    """Yield each change with both texts around the divergence, and the changed facts.
 
-    What changed since the goldens were recorded is shown once for all goldens that share it.
+    Facts that changed since goldens were recorded are shown once for all goldens with them.
     """
     causes: dict[tuple[FactChange, ...], list[str]] = defaultdict(list)
     for change in changes:
@@ -66,7 +66,7 @@ def change_lines(changes: Sequence[GoldenChange]) -> Iterator[str]:
 
 
 def pin_lines(pins: Mapping[str, str], *, pinned: Mapping[str, str]) -> Iterator[str]:
-    """Yield each digest to pin, with the one that it replaces."""
+    """Yield each digest to pin, with the one it replaces."""
     for name, digest in pins.items():
         before = f"{pinned[name]} -> " if name in pinned else ""
         yield f"pin        {name} sha256 {before}{digest}"
@@ -74,13 +74,13 @@ def pin_lines(pins: Mapping[str, str], *, pinned: Mapping[str, str]) -> Iterator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A cell of which nothing is recorded."""
+    """A cell that is not recorded."""
 
     cell_id: str
     reason: str
     remedy: str | None
     is_finding: bool
-    """Whether something is wrong with it, rather than that it could not be measured."""
+    """Whether it failed, rather than could not be measured."""
 
 
 def refusal_lines(refused: Iterable[Refusal]) -> Iterator[str]:
@@ -114,7 +114,7 @@ def summary_line(kinds: Iterable[ChangeKind], *, unchanged: int, refused: int) -
 
 
 def note_lines(notes: Iterable[Note]) -> Iterator[str]:
-    """Yield each message once, with what it is about: a golden keeps mistakes as well."""
+    """Yield each message once, with its subjects."""
     about: dict[str, dict[str, None]] = defaultdict(dict)
     for note in notes:
         about[note.message][escape.one_line(note.about)] = None
@@ -123,11 +123,11 @@ def note_lines(notes: Iterable[Note]) -> Iterator[str]:
 
 
 def written_line(snapshots: Path, *, refused: int) -> str:
-    """Return how an update ends that has written something."""
+    """Return the last line of a command that has written snapshots."""
     if not refused:
         return f"{snapshots} is up to date; commit it."
     cells = plural(refused, "cell")
-    return f"Wrote {snapshots}, but nothing for the {cells} refused; commit what was recorded."
+    return f"Wrote {snapshots}, except for the {cells} refused; commit what was recorded."
 
 
 def _change(change: GoldenChange) -> Iterator[str]:
@@ -159,7 +159,7 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
         context = context if context == text_of(explanation.before) else f"...{context}"
         yield _detail(f"- {context}{explanation.expected_continuation}")
         yield _detail(f"+ {context}{explanation.observed_continuation}")
-        # Different tokens may spell the same text.
+        # Different tokens may have the same text.
         expected, observed = map(format_token, (divergence.expected, divergence.observed))
         yield _detail(f"{format_place(divergence)} was {expected}, is {observed}")
 
@@ -180,36 +180,36 @@ def _detail(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions:
-    """The command line of `update-snapshots`."""
+    """The options of `update-snapshots`."""
 
     source: Path | None
     prune: bool
     yes: bool
     repin: tuple[str, ...]
-    """Models whose pinned file is to be replaced."""
+    """Models to pin to a new file."""
     kept: Path
-    """Where an update that ends early keeps what it measured."""
+    """Where an interrupted update saves its measurements."""
 
 
 def run_update(session: Session, options: UpdateOptions, *, started: float) -> ExitCode:
-    """Show what would change, ask, change it, and return the exit code."""
+    """Show the changes, ask, write them, and return the exit code."""
     refuse_under_ci(os.environ)
     if options.repin:
-        session = _opening_to_repin(session, options)
+        session = _session_to_repin(session, options)
     _refuse_logprobs_alone(session, options)
     workspace = wiring.workspace_for(session, repinned=options.repin)
     with wiring.update_lock(workspace):
         sweep(workspace.snapshots, trees=wiring.SNAPSHOT_FOLDERS)
-        seen = _seen(workspace, options, started=started)
+        seen = _observe(workspace, options, started=started)
         if seen.report is not None and seen.report.interrupted:
             warn("repro-gate: interrupted; nothing was written")
-            _keep(seen.report, session, options)
+            _save(seen.report, session, options)
             return ExitCode.INTERRUPTED
         try:
             return _accept(seen, workspace, options)
         except (KeyboardInterrupt, ReproGateError, OSError):
             if seen.report is not None:
-                _keep(seen.report, session, options)
+                _save(seen.report, session, options)
             raise
 
 
@@ -241,34 +241,36 @@ def _accept(seen: Observation, workspace: wiring.Workspace, options: UpdateOptio
         apply(proposal, store=goldens, pins=workspace.pins)
         print_line(written_line(workspace.snapshots, refused=len(refusals)))
         if not _generating(workspace).issuperset(proposal.pins):
-            print_line("Baselines are still of the old file: repro-gate record-baseline --again")
+            print_line(
+                "Baselines still belong to the old file: run repro-gate record-baseline --again"
+            )
     return exit_code_of(refusals)
 
 
-def _keep(report: GateReport, session: Session, options: UpdateOptions) -> None:
-    """Keep the finished cells of an update that ends early, and print how to accept them."""
+def _save(report: GateReport, session: Session, options: UpdateOptions) -> None:
+    """Save the finished cells of an interrupted update, and print how to accept them."""
     try:
         count = save_observed(report, options.kept)
     except (ReproGateError, OSError) as error:
-        warn(f"repro-gate: what was measured cannot be kept: {one_line(str(error))}")
+        warn(f"repro-gate: the measurements cannot be saved: {one_line(str(error))}")
         return
     if count:
         repin = [word for name in options.repin for word in ("--repin", name)]
         prune = ["--prune"] if options.prune else []
-        words = [*session.options, "--from", str(options.kept), *repin, *prune]
+        words = [*session.repeat_options, "--from", str(options.kept), *repin, *prune]
         accept = command("repro-gate update-snapshots", words)
         cells = plural(count, "finished cell")
-        warn(f"repro-gate: {cells} kept in {one_line(str(options.kept))}; accept with: {accept}")
+        warn(f"repro-gate: {cells} saved in {one_line(str(options.kept))}; accept with: {accept}")
 
 
 def _refuse_logprobs_alone(session: Session, options: UpdateOptions) -> None:
-    """Raise `UsageInvalid` when nothing is selected that a golden could be made of."""
-    # What a check elsewhere observed is accepted whatever the default suites are here.
+    """Raise `UsageInvalid` when only suites of log-probabilities are selected."""
+    # With --from, the default suites of this matrix do not matter.
     is_asked = session.selection.suites or options.source is None
     if (
         is_asked
         and not (options.prune or options.repin)
-        and not session.selects_any()
+        and not session.selects_tokens()
         and session.logprob_plans()
     ):
         raise UsageInvalid(
@@ -277,8 +279,8 @@ def _refuse_logprobs_alone(session: Session, options: UpdateOptions) -> None:
         )
 
 
-def _opening_to_repin(session: Session, options: UpdateOptions) -> Session:
-    """Return the session that selects every cell of the models, unless the user selects some."""
+def _session_to_repin(session: Session, options: UpdateOptions) -> Session:
+    """Return a session that selects all cells of the models, unless the user selects some."""
     chosen = session.selection
     for model in session.models(options.repin):
         if model.sha256 is not None:
@@ -289,7 +291,7 @@ def _opening_to_repin(session: Session, options: UpdateOptions) -> Session:
     suites = chosen.suites or tuple(session.matrix.suites)
     only = chosen.only
     if only is None and len(options.repin) == 1:
-        # A cell's id begins with the name of its model.
+        # Cell ids start with the name of the model.
         only = f"{options.repin[0]}--*"
     return replace(session, selection=replace(chosen, suites=suites, only=only))
 
@@ -297,7 +299,7 @@ def _opening_to_repin(session: Session, options: UpdateOptions) -> Session:
 def _new_pins(
     workspace: wiring.Workspace, options: UpdateOptions, seen: Observation
 ) -> dict[str, str]:
-    """Return the digests to pin: of models that are recorded now, or have no cell of tokens."""
+    """Return the digests to pin: of models recorded now, and repinned ones without token cells."""
     pins = unpinned(
         seen.models,
         recorded=[golden.cell.model for golden in seen.goldens],
@@ -315,11 +317,11 @@ def _generating(workspace: wiring.Workspace) -> set[str]:
     return {cell.model for cell in workspace.matrix.cells()}
 
 
-def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> Observation:
+def _observe(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> Observation:
     session = workspace.session
     if options.source is not None:
-        return _seen_elsewhere(workspace, options.source)
-    if (options.prune or options.repin) and not session.selects_any():
+        return _observed_elsewhere(workspace, options.source)
+    if (options.prune or options.repin) and not session.selects_tokens():
         # Pruning needs to know the profiles of this machine, and nothing else.
         specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
         asked = specs.values() if options.prune else ()
@@ -334,9 +336,9 @@ def _seen(workspace: wiring.Workspace, options: UpdateOptions, *, started: float
         )
 
 
-def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> Observation:
+def _observed_elsewhere(workspace: wiring.Workspace, source: Path) -> Observation:
     observed = read_observed(source, matrix=workspace.matrix)
-    # The check elsewhere has chosen its suites already; those of this command only narrow them.
+    # The other check has chosen the suites; those of this command only narrow them.
     selection = workspace.session.selection
     suites = selection.suites or tuple(workspace.matrix.suites)
     session = replace(workspace.session, selection=replace(selection, suites=suites))
@@ -348,7 +350,7 @@ def _seen_elsewhere(workspace: wiring.Workspace, source: Path) -> Observation:
 
 
 def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: Path) -> None:
-    """Raise `InputInvalid` unless a report from elsewhere speaks of the model that is pinned."""
+    """Raise `InputInvalid` unless another check used the pinned file of the model."""
     pinned = workspace.models.expected_sha256(workspace.matrix.models[name])
     if not re.fullmatch(pinned or "[0-9a-f]{64}", sha256):
         raise InputInvalid.at(
@@ -373,7 +375,7 @@ def _refusal(cell: CellReport) -> Refusal:
     remedy: str | None = description.remedy
     if remedy is None and isinstance(cell.verdict, Vacuous):
         remedy = advise(cell.verdict)
-    # Where they differ is each cell's own, and would keep cells from being one block.
+    # The position differs between cells, and would split the cells into many lines.
     is_unstable = isinstance(cell.verdict, Nondeterministic)
     claim = "its runs differ from each other" if is_unstable else description.claim
     return Refusal(

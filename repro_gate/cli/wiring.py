@@ -1,4 +1,4 @@
-"""The one place that picks adapters and reports; `session` is the part of it that comes first."""
+"""Chooses the adapters and reports; `session` is the part that comes before slow imports."""
 
 import hashlib
 import os
@@ -30,16 +30,16 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
     "report.md": render_markdown,
     "junit.xml": render_junit,
 }
-"""The files of a report folder besides report.json, which vouches for what was observed."""
+"""The reports besides report.json, which has the digests of the observed goldens."""
 GOLDENS: Final = "goldens"
 BASELINES: Final = "baselines"
 SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES)
-"""The folders in the snapshots that hold a folder for each profile or source."""
+"""The folders of the snapshots, with one folder for each profile or source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A matrix and everything around it."""
+    """A session, with the snapshots and model files of its matrix."""
 
     session: Session
     snapshots: Path
@@ -55,11 +55,11 @@ class Workspace:
 
 
 def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Workspace:
-    """Return the workspace around a matrix; raises `InputInvalid` when its pins are broken.
+    """Return the workspace of a session; raises `InputInvalid` when its pins are broken.
 
     Args:
-        session: the matrix.
-        repinned: models whose pin does not hold, because it is to be replaced.
+        session: the session.
+        repinned: models whose pin is ignored because it will be replaced.
     """
     folder = session.file.parent
     snapshots = folder / session.matrix.snapshots
@@ -76,7 +76,7 @@ def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Worksp
 
 
 def ports_for_check(workspace: Workspace, *, progress: Progress) -> CheckPorts:
-    """Return the neighbours of a check in this workspace."""
+    """Return the ports of a token check in this workspace."""
     return CheckPorts(
         starter=workspace.session.engines,
         files=workspace.models,
@@ -87,11 +87,11 @@ def ports_for_check(workspace: Workspace, *, progress: Progress) -> CheckPorts:
 
 
 def scorer_for(workspace: Workspace, plan: LogprobPlan) -> Scorer:
-    """Return what measures the policies of a plan; the budget of its suite is kept."""
+    """Return the scorer for the policies of a plan, limited by the budget of its suite."""
     kinds = {policy.provider.is_local for policy in plan.policies}
     if kinds == {True}:
         return _local_scorer(workspace)
-    # An HTTP client takes a third of a second to import, which the engines of this machine save.
+    # The HTTP client takes a third of a second to import, and local engines do not need it.
     from repro_gate.adapters.hosted.scorer import HostedScorer  # noqa: PLC0415
 
     hosted = HostedScorer(plan.suite.budget)
@@ -107,15 +107,15 @@ def _local_scorer(workspace: Workspace) -> LocalScorer:
 
 
 def now() -> str:
-    """Return the time by the calendar, ISO 8601, UTC."""
+    """Return the current time, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
-    """Return a lock that only one update of these snapshots can hold.
+    """Return the lock for updating these snapshots.
 
     Raises:
-        MeasurementUnavailable: another one holds it; raised on entering, without waiting.
+        MeasurementUnavailable: another process holds it.
     """
     name = hashlib.sha256(os.fsencode(workspace.snapshots.resolve())).hexdigest()[:16]
     folder = _cache() / "locks"
@@ -124,8 +124,8 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
         return FileLock(folder / f"{name}.lock").acquire(timeout=0)
     except Timeout as error:
         raise MeasurementUnavailable(
-            f"another update of {workspace.snapshots} is at work",
-            remedy="wait for its end, or stop it",
+            f"another update of {workspace.snapshots} is running",
+            remedy="wait until it ends, or stop it",
         ) from error
 
 

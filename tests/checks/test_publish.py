@@ -1,4 +1,4 @@
-"""One comment on each pull request, which says the latest result, whoever else writes."""
+"""One comment on each pull request with the latest result, also under races."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -49,7 +49,7 @@ def marker(
 
 
 def body(of: Marker) -> str:
-    """Return a comment that says which run it is of."""
+    """Return a comment that names its run."""
     return f"{of}\nrun {of.run.run} {of.state.value}"
 
 
@@ -69,8 +69,8 @@ def markers(pulls: MemoryPullRequests, pull: int = 7) -> list[Marker]:
     return [comment.marker for comment in pulls.posted[pull]]
 
 
-def test_a_finding_is_told_in_a_new_comment() -> None:
-    """Where there is no comment yet, one is posted, and looked at once more."""
+def test_a_finding_gets_a_new_comment() -> None:
+    """It is posted, and read again once."""
     pulls = MemoryPullRequests(7)
 
     told = publish(pulls, marker())
@@ -80,8 +80,8 @@ def test_a_finding_is_told_in_a_new_comment() -> None:
     assert pulls.asks == ["comments 7", "create 7", "comments 7"]
 
 
-def test_a_later_result_takes_the_place_of_an_earlier_one() -> None:
-    """There is one comment, it is the same one, and it knows that there were findings."""
+def test_a_later_result_replaces_an_earlier_one() -> None:
+    """The comment is the same one, and remembers earlier findings."""
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(run=99))
 
@@ -104,8 +104,8 @@ def test_an_earlier_run_does_not_overwrite_a_later_one() -> None:
     assert markers(pulls) == [marker(CommentState.PASSED, attempt=2)]
 
 
-def test_a_good_result_is_not_told_where_nothing_was_said() -> None:
-    """Automatic comments begin with the first thing that is worth saying."""
+def test_a_pass_gets_no_new_comment() -> None:
+    """With mode `auto` the first comment is about a problem."""
     pulls = MemoryPullRequests(7)
 
     told = publish(pulls, marker(CommentState.PASSED))
@@ -118,8 +118,8 @@ def test_a_good_result_is_not_told_where_nothing_was_said() -> None:
     assert pulls.bodies == {}
 
 
-def test_a_run_at_work_marks_an_existing_comment_alone() -> None:
-    """Where there is a comment, it says that it is out of date; none is made for that."""
+def test_a_started_check_marks_an_existing_comment() -> None:
+    """It marks the comment as outdated, and creates none."""
     empty, told = MemoryPullRequests(7), MemoryPullRequests(7)
     publish(told, marker(run=99))
 
@@ -172,7 +172,7 @@ def test_a_run_that_cannot_have_a_comment_logs_the_reason() -> None:
 
 
 def test_a_check_that_starts_does_not_mention_a_missing_comment() -> None:
-    """A running check marks an existing comment and is silent where there is none."""
+    """It marks an existing comment, and is silent without one."""
     assert attempt(MemoryPullRequests(7), marker(CommentState.RUNNING)).messages == ()
 
 
@@ -238,7 +238,7 @@ def test_a_failure_of_the_api_becomes_a_message(
     assert (done.publications, done.messages) == ((), (message,))
 
 
-def test_a_run_without_a_pull_request_says_so() -> None:
+def test_a_run_without_a_pull_request_has_a_reason() -> None:
     """A push to a branch has nowhere to comment."""
     told = publish(MemoryPullRequests(), marker())
 
@@ -246,8 +246,8 @@ def test_a_run_without_a_pull_request_says_so() -> None:
     assert told == (NotPosted(reason=reason),)
 
 
-def test_every_pull_request_of_a_commit_is_told() -> None:
-    """One branch may be asked into several others."""
+def test_every_pull_request_of_a_commit_gets_a_comment() -> None:
+    """A branch may have several pull requests."""
     pulls = MemoryPullRequests(7, 8)
 
     told = publish(pulls, marker())
@@ -258,8 +258,8 @@ def test_every_pull_request_of_a_commit_is_told() -> None:
     )
 
 
-def test_each_gate_has_a_comment_of_its_own() -> None:
-    """Two gates of one workflow, and two workflows, do not touch each other's."""
+def test_each_gate_has_its_own_comment() -> None:
+    """Gates and workflows do not touch each other's comments."""
     pulls = MemoryPullRequests(7)
     gates = [marker(name="gpu"), marker(name="cpu"), marker(name="cpu", workflow="nightly.yml")]
 
@@ -285,8 +285,8 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(state: Comme
     assert markers(pulls) == [marker()]
 
 
-def test_a_finding_is_told_over_a_pass_of_the_same_run() -> None:
-    """Whichever of two jobs with one name ends first."""
+def test_a_finding_replaces_a_pass_of_the_same_run() -> None:
+    """In any order of two jobs with one name."""
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(CommentState.PASSED), mode=CommentMode.ALWAYS)
 
@@ -296,7 +296,7 @@ def test_a_finding_is_told_over_a_pass_of_the_same_run() -> None:
 
 
 def test_jobs_of_one_run_with_one_name_keep_both_results() -> None:
-    """Neither replaces the other, and both are told of the mistake once they can see it."""
+    """Neither replaces the other, and both warn of the mistake."""
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(run=99, job="0"))
     jobs = [marker(job="a"), marker(job="b")]
@@ -336,8 +336,8 @@ def test_a_later_attempt_replaces_all_comments_of_the_earlier_one() -> None:
     assert markers(pulls) == [marker(CommentState.PASSED, attempt=2, found=True, job="c")]
 
 
-def test_a_pass_of_a_fork_is_not_told_on_several_pull_requests() -> None:
-    """They are merged into different branches, and nobody says which of them was measured."""
+def test_a_pass_of_a_fork_is_not_published_on_several_pull_requests() -> None:
+    """They merge into different branches, and the measured one is unknown."""
     pulls = MemoryPullRequests(7, 8)
     of_fork = replace(RUN, is_of_another=True)
 
@@ -353,7 +353,7 @@ def test_a_pass_of_a_fork_is_not_told_on_several_pull_requests() -> None:
     assert pulls.bodies == {}
 
 
-def test_a_finding_of_a_fork_is_told_on_all_of_its_pull_requests() -> None:
+def test_a_finding_of_a_fork_is_published_on_all_of_its_pull_requests() -> None:
     """One of them was measured, and the others have the same code."""
     pulls = MemoryPullRequests(7, 8)
 
@@ -387,8 +387,8 @@ def test_the_latest_of_several_comments_counts() -> None:
     assert [one.run.run for one in markers(pulls)] == [98, 101]
 
 
-def test_a_comment_that_was_deleted_meanwhile_is_posted_anew() -> None:
-    """Between looking and writing somebody may take it away."""
+def test_a_comment_deleted_before_its_update_is_posted_again() -> None:
+    """Users may delete comments at any time."""
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(run=99))
     (old,) = pulls.posted[7]
@@ -399,8 +399,8 @@ def test_a_comment_that_was_deleted_meanwhile_is_posted_anew() -> None:
     assert markers(pulls) == [marker()]
 
 
-def test_a_comment_that_is_deleted_after_it_was_changed_is_posted_anew() -> None:
-    """It is not taken for one that the list does not show yet."""
+def test_a_comment_deleted_after_its_update_is_posted_again() -> None:
+    """It is not mistaken for one that the list does not show yet."""
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(run=99))
     (old,) = pulls.posted[7]
@@ -418,7 +418,7 @@ def test_a_comment_that_is_deleted_after_it_was_changed_is_posted_anew() -> None
 
 
 def test_a_comment_that_the_list_does_not_show_yet_is_not_posted_twice() -> None:
-    """The answer to the post is believed, for lists may lag behind."""
+    """The response to the post counts, as lists may lag behind."""
 
     class Lagging(MemoryPullRequests):
         def comments(self, pull_request: int, *, like: Marker) -> tuple[()]:
@@ -434,7 +434,7 @@ def test_a_comment_that_the_list_does_not_show_yet_is_not_posted_twice() -> None
 
 
 def test_a_comment_that_is_always_gone_is_a_failure() -> None:
-    """After a few rounds it is said, rather than tried for ever."""
+    """After a few rounds it is an error."""
 
     class Vanishing(MemoryPullRequests):
         def update(self, *_: object) -> None:  # type: ignore[override]
@@ -462,8 +462,8 @@ def test_a_quarrel_over_a_comment_ends() -> None:
     assert len([ask for ask in pulls.asks if ask.startswith("update")]) < 20
 
 
-def test_a_later_run_that_writes_after_us_ends_our_part() -> None:
-    """What we had to say was said, and the comment is left as it is."""
+def test_the_comment_of_a_later_run_is_left_alone() -> None:
+    """Our result was published before it."""
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(run=99))
     (old,) = pulls.posted[7]
@@ -481,8 +481,8 @@ def test_a_later_run_that_writes_after_us_ends_our_part() -> None:
     assert markers(pulls) == [marker(run=101)]
 
 
-def test_a_refusal_is_let_through() -> None:
-    """Whoever asked tells it: nothing is hidden."""
+def test_a_refusal_is_raised() -> None:
+    """The caller reports it."""
 
     class ReadOnly(MemoryPullRequests):
         def create(self, *_: object) -> None:  # type: ignore[override]
@@ -503,10 +503,10 @@ ORDERS = list(interleavings(5, 5))
 
 @pytest.mark.parametrize("has_comment", [False, True], ids=["first", "again"])
 def test_two_publishers_leave_one_comment_in_every_order(*, has_comment: bool) -> None:
-    """However their calls follow one another, nobody's comment is doubled or lost.
+    """Under every interleaving of their calls, no comment is duplicated or lost.
 
-    It tells of the later run, unless the older one was held up between looking and writing until
-    the later one had looked for the last time: the one order that no client can prevent.
+    The comment shows the later run, except when the earlier one is delayed between reading and
+    writing until the later one has read for the last time: no client can prevent that.
     """
     for order in ORDERS:
         pulls = MemoryPullRequests(7)
@@ -526,8 +526,8 @@ def test_two_publishers_leave_one_comment_in_every_order(*, has_comment: bool) -
 
 
 @pytest.mark.parametrize("has_comment", [False, True], ids=["first", "again"])
-def test_two_jobs_of_one_run_leave_what_one_has_found(*, has_comment: bool) -> None:
-    """In every order of their calls, but for the one that no client can prevent."""
+def test_two_jobs_of_one_run_keep_the_finding(*, has_comment: bool) -> None:
+    """Under every interleaving, except the one that no client can prevent."""
     for order in ORDERS:
         pulls = MemoryPullRequests(7)
         if has_comment:
@@ -562,7 +562,7 @@ def test_two_failed_jobs_with_one_name_keep_both_comments(*, has_comment: bool) 
 
 @pytest.mark.parametrize("later", [0, 1])
 def test_three_publishers_leave_one_comment(later: int) -> None:
-    """Some of the orders of three runs, two of which begin at once."""
+    """Some interleavings of three runs, two of which start at once."""
     for order in list(interleavings(3, 3, 3))[:: 7 + later]:
         pulls = MemoryPullRequests(7)
 

@@ -1,4 +1,4 @@
-"""Workspaces to run the real program in; what is slow to make is made once."""
+"""Workspaces to run the real program in; expensive ones are made once."""
 
 from collections.abc import Generator
 from pathlib import Path

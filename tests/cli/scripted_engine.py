@@ -48,7 +48,7 @@ def main() -> None:
         }
         rule = _rule(script, {**asked, "time": _logged(script, asked)})
         answer = {"protocol": _PROTOCOL, "id": request["id"]}
-        said = _obey(rule, {**asked, **params}) if rule else None
+        said = _apply(rule, {**asked, **params}) if rule else None
         if said is None:
             said = {"result": _answer(script, {**asked, **params}, rule)}
         if isinstance(said, bytes):
@@ -82,8 +82,8 @@ def _rule(script: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | Non
     return None
 
 
-def _obey(rule: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | bytes | None:
-    """Do what a rule says; None when the usual answer is still to be given."""
+def _apply(rule: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any] | bytes | None:
+    """Apply a rule; return None when the usual answer follows."""
     time.sleep(rule.get("sleep", 0))
     sys.stderr.write(rule.get("stderr", ""))
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The program at a terminal, with someone who answers its question."""
+"""The program at a terminal, with a person who answers its question."""
 
 import os
 import pty
@@ -32,7 +32,7 @@ def at_terminal(workspace: Workspace, *arguments: str, answer: str = "", **env: 
 
 
 def _conversation(terminal: int, answer: bytes) -> bytes:
-    """Return what the program shows; whoever is asked answers, and again when nothing happens."""
+    """Return the output of the program; the question is answered, repeatedly if necessary."""
     shown = bytearray()
     is_answered = False
     deadline = time.monotonic() + PATIENCE_S

@@ -1,4 +1,4 @@
-"""Nobody reads, nobody can read, or the disk behind stdout is full."""
+"""Closed pipes, closed streams, and a full disk behind stdout."""
 
 import os
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def test_a_reader_that_leaves_does_not_change_the_code(recorded: Workspace) -> N
 def test_a_full_disk_behind_a_stream_does_not_change_the_verdict(
     recorded: Workspace, stream: str, rules: list[Mapping[str, Any]], code: int
 ) -> None:
-    """The reports in the folder decide, and stderr tells what stdout has lost."""
+    """The reports in the folder decide, and stderr mentions the lost output."""
     recorded.write_script(*rules)
     with _FULL.open("wb") as full:
         streams: dict[str, Any] = {stream: full}
@@ -42,8 +42,8 @@ def test_a_full_disk_behind_a_stream_does_not_change_the_verdict(
     assert ran.err.endswith(said if stream == "stdout" else "")
 
 
-def test_a_broken_matrix_is_3_where_nobody_can_read_why(workspace: Workspace) -> None:
-    """The code is not that of the stream."""
+def test_a_broken_matrix_is_3_even_if_stderr_is_closed(workspace: Workspace) -> None:
+    """The exit code is not that of the stream."""
     workspace.write_matrix(runs="ten")
     with _FULL.open("wb") as full:
         ran = ended(workspace.start("check", stdout=full, stderr=full))
@@ -52,8 +52,8 @@ def test_a_broken_matrix_is_3_where_nobody_can_read_why(workspace: Workspace) ->
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["doctor"], ["models", "list"]])
-def test_what_is_printed_alone_and_lost_is_4(workspace: Workspace, arguments: list[str]) -> None:
-    """Whoever redirects it does not see 0, nor a traceback."""
+def test_lost_output_without_a_report_is_4(workspace: Workspace, arguments: list[str]) -> None:
+    """Output that is only printed is not a pass when it is lost, nor a traceback."""
     with _FULL.open("wb") as full:
         ran = ended(workspace.start(*arguments, stdout=full))
 
@@ -62,8 +62,8 @@ def test_what_is_printed_alone_and_lost_is_4(workspace: Workspace, arguments: li
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["doctor"], ["models", "list"]])
-def test_a_reader_that_leaves_is_no_failure(workspace: Workspace, arguments: list[str]) -> None:
-    """`doctor | true` is a doctor that found nothing wrong."""
+def test_a_closed_pipe_is_not_a_failure(workspace: Workspace, arguments: list[str]) -> None:
+    """`doctor | true` exits with 0."""
     assert workspace.run(*arguments).code == 0
     ours, theirs = os.pipe()
     os.close(ours)
@@ -83,14 +83,14 @@ def test_closed_streams_do_not_change_the_code(recorded: Workspace) -> None:
 
 
 def test_a_closed_stdin_is_no_terminal(workspace: Workspace) -> None:
-    """An update that cannot ask anybody says so."""
+    """An update that cannot ask exits with an error."""
     ran = ended(workspace.start("update-snapshots", after="os.close(0)"))
 
     assert (ran.code, "nobody can be asked" in ran.err) == (2, True)
 
 
-def test_a_log_that_knows_no_unicode_gets_numbers(recorded: Workspace) -> None:
-    """A model that speaks of snow breaks no terminal of 1963."""
+def test_unencodable_characters_are_escaped(recorded: Workspace) -> None:
+    """An ASCII terminal gets escapes for the output of a model."""
     snow = {"tokens": [[7, "\N{SNOWMAN}".encode().hex()]]}
     recorded.write_script({"method": "generate", "prompt": "Say fox", "seed": 1, "result": snow})
 

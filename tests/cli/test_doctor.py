@@ -1,4 +1,4 @@
-"""`doctor` and `models`: what is here, and what is missing."""
+"""`doctor` and `models`: what is present, and what is missing."""
 
 import json
 import tomllib
@@ -15,8 +15,8 @@ _OURS = tomllib.loads((Path(__file__).parents[2] / "repro-gate.toml").read_text(
 _DIGEST = sha256(b"weights").hexdigest()
 
 
-def test_the_doctor_says_what_would_be_checked(recorded: Workspace) -> None:
-    """Versions, suites, models with their pins, and the profile with its goldens are told."""
+def test_the_doctor_shows_what_would_be_checked(recorded: Workspace) -> None:
+    """Versions, suites, models with their pins, and the profile with its goldens."""
     recorded.golden("old").write_text("{}", "utf-8")
 
     ran = recorded.run("doctor")
@@ -32,8 +32,8 @@ def test_the_doctor_says_what_would_be_checked(recorded: Workspace) -> None:
         assert said in ran.out
 
 
-def test_the_doctor_names_an_engine_that_is_ill(recorded: Workspace) -> None:
-    """An engine that cannot be asked does not keep the doctor from saying the rest."""
+def test_the_doctor_names_a_failing_engine(recorded: Workspace) -> None:
+    """It still prints the rest."""
     recorded.write_script({"method": "describe", "stderr": "no CUDA driver", "exit": 1})
 
     ran = recorded.run("doctor", "--device", "cuda:1")
@@ -43,8 +43,8 @@ def test_the_doctor_names_an_engine_that_is_ill(recorded: Workspace) -> None:
     assert "its stderr ends with: no CUDA driver" in ran.out
 
 
-def test_the_doctor_cannot_heal_a_broken_matrix(workspace: Workspace) -> None:
-    """A matrix that cannot be read is exit code 3 here too."""
+def test_a_broken_matrix_is_3_for_the_doctor(workspace: Workspace) -> None:
+    """As for a check."""
     workspace.write_matrix(default_suites=["quikc"])
 
     ran = workspace.run("doctor")
@@ -52,8 +52,8 @@ def test_the_doctor_cannot_heal_a_broken_matrix(workspace: Workspace) -> None:
     assert (ran.code, "did you mean 'quick'?" in ran.err) == (3, True)
 
 
-def test_the_list_tells_where_each_model_is(recorded: Workspace) -> None:
-    """Name, presence, source, path and pin are there for people."""
+def test_the_list_shows_each_model(recorded: Workspace) -> None:
+    """Name, presence, source, path and pin."""
     ran = recorded.run("models", "list")
 
     place = recorded.folder / "tiny.gguf"
@@ -61,8 +61,8 @@ def test_the_list_tells_where_each_model_is(recorded: Workspace) -> None:
     assert (ran.code, ran.out) == (0, said)
 
 
-def test_the_list_is_there_for_programs_too(workspace: Workspace) -> None:
-    """With --json the same is a list of objects."""
+def test_the_list_is_available_as_json(workspace: Workspace) -> None:
+    """With --json it is a list of objects."""
     hub = {"engine": "scripted", "source": "hf:some-one/models/deep/tiny.gguf"}
     workspace.write_matrix(models={"tiny": hub})
 
@@ -92,8 +92,8 @@ def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
     ],
     ids=["other", "absent", "folder"],
 )
-def test_what_is_not_the_pinned_file_is_4(recorded: Workspace, change: Any, said: str) -> None:
-    """A file that cannot be what it must be is told, and the shell sees it."""
+def test_a_file_other_than_the_pinned_one_is_4(recorded: Workspace, change: Any, said: str) -> None:
+    """The message names it."""
     change(recorded.folder / "tiny.gguf")
 
     ran = recorded.run("models", "verify", "tiny")
@@ -101,16 +101,16 @@ def test_what_is_not_the_pinned_file_is_4(recorded: Workspace, change: Any, said
     assert (ran.code, said in ran.out) == (4, True)
 
 
-def test_a_file_that_nothing_pins_is_not_verified(workspace: Workspace) -> None:
-    """Without a pin there is nothing to agree with; its digest is shown to be pinned."""
+def test_an_unpinned_file_is_not_verified(workspace: Workspace) -> None:
+    """Its digest is shown, to be pinned."""
     ran = workspace.run("models", "verify")
 
     assert (ran.code, ran.out) == (4, f"tiny: not pinned yet; its sha256 is {_DIGEST}\n")
 
 
 @pytest.fixture(scope="module")
-def made(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Ran]:
-    """Return a workspace of built-in models, and how they were fetched."""
+def fetched(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Ran]:
+    """Return a workspace of built-in models, and the output of their fetch."""
     workspace = Workspace(folder=tmp_path_factory.mktemp("built-in"), cache=cache)
     models = {"tiny-qwen2": {**_OURS["models"]["tiny-qwen2"], "engine": "scripted"}}
     suite = {"runs": 1, "seeds": [1, 2], "prompts": {"tiny-qwen2": ["haiku", "fox"]}}
@@ -119,9 +119,9 @@ def made(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspa
     return workspace, workspace.run("models", "fetch", "tiny-qwen2")
 
 
-def test_a_built_in_model_is_made_on_fetching(made: tuple[Workspace, Ran]) -> None:
-    """What is fetched is the pinned file, byte for byte."""
-    workspace, ran = made
+def test_fetch_builds_a_built_in_model(fetched: tuple[Workspace, Ran]) -> None:
+    """The file is the pinned one, byte for byte."""
+    workspace, ran = fetched
 
     file = Path(ran.out.removeprefix("tiny-qwen2: ").strip())
     assert (ran.code, file.is_relative_to(workspace.cache)) == (0, True)
@@ -129,9 +129,9 @@ def test_a_built_in_model_is_made_on_fetching(made: tuple[Workspace, Ran]) -> No
     assert sha256(file.read_bytes()).hexdigest() == pinned
 
 
-def test_a_built_in_model_that_rotted_is_made_anew(made: tuple[Workspace, Ran]) -> None:
-    """Junk in the cache costs a moment and no verdict."""
-    workspace, ran = made
+def test_a_corrupt_built_in_model_is_rebuilt(fetched: tuple[Workspace, Ran]) -> None:
+    """A bad file in the cache costs a moment, and no verdict."""
+    workspace, ran = fetched
     file = Path(ran.out.removeprefix("tiny-qwen2: ").strip())
     whole = file.read_bytes()
     file.write_bytes(b"junk")
@@ -142,7 +142,7 @@ def test_a_built_in_model_that_rotted_is_made_anew(made: tuple[Workspace, Ran]) 
 
 
 def test_a_model_that_cannot_be_fetched_is_4(workspace: Workspace) -> None:
-    """Without a network the model and the reason are named."""
+    """Without a network, the message names the model and the reason."""
     models = {"tiny": {"engine": "scripted", "source": "hf:some-one/models/tiny.gguf"}}
     workspace.write_matrix(models=models)
     nowhere = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(workspace.folder / "hub")}

@@ -1,4 +1,4 @@
-"""`doctor` asks the engines that a check of the same selection would ask, and no others."""
+"""`doctor` describes the engines that a check of the same selection would use, and no others."""
 
 import tomllib
 from pathlib import Path
@@ -14,7 +14,7 @@ _ABSENT = {"kind": "command", "command": ["./absent"], "timeout_s": 5, "settings
 
 @pytest.fixture
 def mixed(workspace: Workspace) -> Workspace:
-    """Return a matrix with three engines: one is here, one is not, and one is llama.cpp."""
+    """Return a matrix with three engines: a present one, a missing one, and llama.cpp."""
     engines = {
         "scripted": workspace.engine(),
         "absent": _ABSENT,
@@ -34,19 +34,19 @@ def mixed(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def test_the_default_suites_are_asked(mixed: Workspace) -> None:
-    """An engine that only another suite needs is named, and may be absent."""
+def test_the_doctor_uses_the_default_suites(mixed: Workspace) -> None:
+    """An engine that only another suite needs is named, and may be missing."""
     ran = mixed.run("doctor")
 
     assert ran.code == 0
     assert "engine scripted (command on cpu)\n  profile test-cpu" in ran.out
     for name in ("absent (command", "exact (llama_cpp"):
-        assert f"engine {name} on cpu) is not asked: no selected cell needs it\n" in ran.out
+        assert f"engine {name} on cpu) is not used by any selected cell\n" in ran.out
 
 
 @pytest.mark.parametrize("option", [("--suite", "far"), ("--suite", "both", "--suite", "far")])
-def test_a_suite_is_asked_with_all_its_engines(mixed: Workspace, option: tuple[str, ...]) -> None:
-    """What a check of it could not measure, the doctor finds."""
+def test_all_engines_of_a_suite_are_described(mixed: Workspace, option: tuple[str, ...]) -> None:
+    """The doctor finds what a check could not measure."""
     ran = mixed.run("doctor", *option)
 
     assert ran.code == 4
@@ -55,22 +55,22 @@ def test_a_suite_is_asked_with_all_its_engines(mixed: Workspace, option: tuple[s
 
 
 def test_cells_that_are_left_out_need_no_engine(mixed: Workspace) -> None:
-    """A pattern for cells is one for their engines."""
+    """A pattern for cells selects their engines."""
     ran = mixed.run("doctor", "--suite", "both", "--suite", "far", "--only", "tiny--*")
 
     assert (ran.code, ran.out.count("is not asked")) == (0, 2)
 
 
 def test_a_selection_of_nothing_is_4(mixed: Workspace) -> None:
-    """As for a check, and the rest is told all the same."""
+    """As for a check; the rest is printed."""
     ran = mixed.run("doctor", "--only", "none--*")
 
     assert (ran.code, "suite quick" in ran.out) == (4, True)
     assert "no cell matches --only 'none--*'" in ran.err
 
 
-def test_each_of_several_devices_is_asked(mixed: Workspace) -> None:
-    """All of them will measure."""
+def test_each_of_several_devices_is_described(mixed: Workspace) -> None:
+    """All of them would measure."""
     ran = mixed.run("doctor", "--devices", "cuda:0,cuda:1")
 
     assert ran.code == 0
@@ -78,24 +78,24 @@ def test_each_of_several_devices_is_asked(mixed: Workspace) -> None:
         assert f"engine scripted (command on {device})\n  profile test-cpu" in ran.out
 
 
-def test_llama_cpp_on_the_cpu_is_no_gpu(mixed: Workspace) -> None:
-    """Where a GPU is expected, a build for the CPU or a device of the matrix is found out."""
+def test_llama_cpp_on_the_cpu_is_not_a_gpu(mixed: Workspace) -> None:
+    """--expect-gpu detects a CPU build and a CPU device in the matrix."""
     ran = mixed.run("doctor", "--suite", "both", "--expect-gpu")
 
     assert ran.code == 4
     assert "engine exact (llama_cpp on cpu)\n  profile " in ran.out
     assert ran.out.endswith(
-        "\nllama.cpp would be on the CPU alone: give --device cuda, or change the matrix\n"
+        "\nllama.cpp would run on the CPU only: give --device cuda, or change the matrix\n"
     )
 
 
 @pytest.mark.parametrize(
     ("option", "code"), [(("--suite", "quick"), 0), (("--suite", "both", "--device", "cuda"), 4)]
 )
-def test_a_gpu_is_expected_of_llama_cpp_alone(
+def test_a_gpu_is_expected_only_of_llama_cpp(
     mixed: Workspace, option: tuple[str, ...], code: int
 ) -> None:
-    """Another engine may be for the CPU; whether a device is there says the engine itself."""
+    """Another engine may be for the CPU, and reports a missing device itself."""
     ran = mixed.run("doctor", *option, "--expect-gpu")
 
     assert (ran.code, "on the CPU alone" in ran.out) == (code, False)

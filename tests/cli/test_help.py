@@ -1,4 +1,4 @@
-"""What the command line says of itself, and how little it needs for that."""
+"""The help texts, and how few imports they need."""
 
 import re
 import subprocess
@@ -42,20 +42,20 @@ def _imported(workspace: Workspace, *arguments: str) -> tuple[Ran, set[str]]:
 
 @pytest.fixture(scope="module", params=_COMMANDS, ids=" ".join)
 def helped(request: pytest.FixtureRequest, recorded_once: Workspace) -> tuple[list[str], Ran]:
-    """Return a command, and its help at a terminal of 80 columns."""
+    """Return a command and its help at a terminal of 80 columns."""
     return request.param, recorded_once.run(*request.param, "--help", COLUMNS="80")
 
 
 def test_help_is_for_the_command(helped: tuple[list[str], Ran]) -> None:
-    """Help says how the command is called, on stdout, and that is no error."""
+    """It shows the usage on stdout, and exits with 0."""
     command, ran = helped
 
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(f"Usage: python -m repro_gate {' '.join(command)}".rstrip())
 
 
-def test_help_teaches_the_exit_codes(helped: tuple[list[str], Ran]) -> None:
-    """Whoever writes a script finds every exit code with its meaning."""
+def test_help_lists_the_exit_codes(helped: tuple[list[str], Ran]) -> None:
+    """Each exit code with its meaning."""
     lines = helped[1].out.partition("Exit codes:\n")[2].splitlines()
 
     codes = {int(line.split()[0]): line.split()[1].rstrip(";:") for line in lines}
@@ -70,17 +70,17 @@ def test_help_teaches_the_exit_codes(helped: tuple[list[str], Ran]) -> None:
 
 
 def test_help_fits_a_narrow_terminal(helped: tuple[list[str], Ran]) -> None:
-    """No line has to be wrapped by a terminal of 80 columns."""
+    """No line is wider than 80 columns."""
     assert max(map(len, helped[1].out.splitlines())) <= 80
 
 
-def test_help_shows_no_types_of_python(helped: tuple[list[str], Ran]) -> None:
-    """What a value is for is said in words: a type such as `<list[str]>` is no help."""
+def test_help_shows_no_python_types(helped: tuple[list[str], Ran]) -> None:
+    """Metavars describe the value; `<list[str]>` does not help."""
     assert re.findall(r"<[^>]*>?|\w+ range\b|\w+\[\w+\]", helped[1].out) == []
 
 
-def test_no_command_at_all_shows_the_help(workspace: Workspace) -> None:
-    """Whoever types the bare name learns what can be typed behind it."""
+def test_no_command_shows_the_help(workspace: Workspace) -> None:
+    """The bare program lists its commands."""
     ran = workspace.run()
 
     assert ran.code == 2
@@ -88,12 +88,12 @@ def test_no_command_at_all_shows_the_help(workspace: Workspace) -> None:
 
 
 def test_a_version_is_one_line(workspace: Workspace) -> None:
-    """The version is that of the package."""
+    """It is the version of the package."""
     assert workspace.run("--version").out == f"repro-gate {repro_gate.__version__}\n"
 
 
-def test_a_shell_can_be_taught(workspace: Workspace) -> None:
-    """The completion script is printed for the asking."""
+def test_a_completion_script_is_printed(workspace: Workspace) -> None:
+    """For the shell that is asked for."""
     program = Path(sys.executable).with_name("repro-gate")
 
     ran = ended(
@@ -107,8 +107,8 @@ def test_a_shell_can_be_taught(workspace: Workspace) -> None:
     assert (ran.code, "complete -o default -F _repro_gate_completion" in ran.out) == (0, True)
 
 
-def test_help_imports_nothing_that_is_slow(workspace: Workspace) -> None:
-    """Help does not wait for an inference library, for pytest or for schemas."""
+def test_help_imports_nothing_slow(workspace: Workspace) -> None:
+    """Neither an inference library, nor pytest, nor schemas."""
     ran, packages = _imported(workspace, "check", "--help")
 
     assert (ran.code, "typer" in packages) == (0, True)
@@ -116,7 +116,7 @@ def test_help_imports_nothing_that_is_slow(workspace: Workspace) -> None:
 
 
 def test_a_check_imports_no_inference_library(recorded: Workspace) -> None:
-    """The process of the gate itself never loads what an engine loads."""
+    """Only the engine process loads one."""
     ran, packages = _imported(recorded, "check")
 
     assert (ran.code, "jsonschema" in packages) == (0, True)

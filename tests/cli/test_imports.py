@@ -1,4 +1,4 @@
-"""What a check does not wait for."""
+"""What a check does not import."""
 
 from tests.cli.hosted.workspaces import HostedWorkspace, hosted_matrix_of
 from tests.cli.workspaces import Workspace, matrix_of, toml
@@ -15,7 +15,7 @@ def _imported(workspace: Workspace, *arguments: str) -> set[str]:
 
 
 def test_tokens_need_no_statistics_and_no_http(recorded: Workspace) -> None:
-    """A check of tokens is as quick as it was, also when the matrix has hosted suites."""
+    """Also when the matrix has hosted suites."""
     matrix = hosted_matrix_of("http://127.0.0.1:9/v1", **matrix_of(recorded.engine()))
     (recorded.folder / "repro-gate.toml").write_text(toml(matrix), "utf-8")
 
@@ -24,8 +24,8 @@ def test_tokens_need_no_statistics_and_no_http(recorded: Workspace) -> None:
     assert ("jsonschema" in imported, imported & _SLOW) == (True, set())
 
 
-def test_log_probabilities_need_no_format_of_goldens(hosted: HostedWorkspace) -> None:
-    """Syrupy, which brings pytest along, is left out where there are no tokens to write."""
+def test_log_probabilities_do_not_import_syrupy(hosted: HostedWorkspace) -> None:
+    """Syrupy imports pytest, and is needed only to write goldens."""
     imported = _imported(hosted, "check")
 
     assert ("httpx" in imported, imported & {"pytest", "syrupy"}) == (True, set())

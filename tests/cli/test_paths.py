@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.cli.paths import REPORT_FILES, clear, matrix_file, remove_quietly, report_folder
+from repro_gate.cli.paths import (
+    REPORT_FILES,
+    matrix_file,
+    remove_reports,
+    remove_reports_quietly,
+    report_folder,
+)
 from repro_gate.cli.wiring import REPORTS
 from tests.cli.workspaces import Workspace, contents_of, ended
 
@@ -24,7 +30,7 @@ def inner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("above", [".", "..", "../.."])
 def test_the_matrix_is_searched_upwards(inner: Path, above: str) -> None:
-    """It is found in every folder from the working directory to the root of the repository."""
+    """In every folder from the working directory to the root of the repository."""
     (inner / above / _MATRIX).touch()
 
     assert (matrix_file(None), report_folder(None, None)) == (
@@ -34,15 +40,15 @@ def test_the_matrix_is_searched_upwards(inner: Path, above: str) -> None:
 
 
 def test_the_nearest_matrix_counts(inner: Path) -> None:
-    """A part of a repository may have a matrix of its own."""
+    """A part of a repository may have its own matrix."""
     (inner.parent / _MATRIX).touch()
     (inner.parent.parent / _MATRIX).touch()
 
     assert matrix_file(None) == Path("..", _MATRIX)
 
 
-def test_what_is_given_is_not_searched(inner: Path) -> None:
-    """Reports of a matrix that was named go to the working directory."""
+def test_a_given_matrix_is_not_searched(inner: Path) -> None:
+    """The reports of a given matrix go to the working directory."""
     (inner.parent / _MATRIX).touch()
     given = Path("mine.toml")
 
@@ -54,7 +60,7 @@ def test_what_is_given_is_not_searched(inner: Path) -> None:
 def test_the_search_ends_at_the_root_of_a_repository(
     inner: Path, workspace: Workspace, kind: str
 ) -> None:
-    """A matrix outside of it is none; a worktree has a file in place of the folder."""
+    """A matrix outside of it is not used; a worktree has a file in place of the folder."""
     if kind == "file":
         (inner / "../../.git").rmdir()
         (inner / "../../.git").touch()
@@ -66,14 +72,14 @@ def test_the_search_ends_at_the_root_of_a_repository(
     assert ran.code == 3
     assert ran.err == (
         "repro-gate: repro-gate.toml: expected a matrix file in this folder and those above, up to "
-        f"{root}, found none; write one there (the README has a short one), or give another file "
+        f"{root}, found none; write one (the README has a short example), or give a file "
         "with --config\n"
     )
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
 def test_the_matrix_of_another_user_is_refused(inner: Path, workspace: Workspace) -> None:
-    """It could name any command; who trusts it can name it."""
+    """It could name any command; --config uses it anyway."""
     planted = inner.parent / _MATRIX
     planted.write_bytes((workspace.folder / _MATRIX).read_bytes())
     os.chown(planted, 12345, -1)
@@ -99,10 +105,10 @@ def test_the_matrix_of_another_user_is_refused(inner: Path, workspace: Workspace
         ("models", "verify"),
     ],
 )
-def test_a_command_in_a_folder_of_the_matrix_means_that_matrix(
+def test_a_command_in_a_subfolder_uses_the_matrix_above(
     recorded: Workspace, command: tuple[str, ...]
 ) -> None:
-    """Nothing is written in the folder, and the result is that of the folder of the matrix."""
+    """Nothing is written there, and the result is that of the folder of the matrix."""
     inner = recorded.folder / "deep" / "er"
     inner.mkdir(parents=True)
 
@@ -111,8 +117,8 @@ def test_a_command_in_a_folder_of_the_matrix_means_that_matrix(
     assert (there.code, list(inner.iterdir())) == (here.code, [])
 
 
-def test_a_finding_below_the_matrix_is_accepted_where_it_was_found(recorded: Workspace) -> None:
-    """The commands of the report need no --config, and the shard of a folder is merged there."""
+def test_commands_of_a_report_work_in_the_subfolder(recorded: Workspace) -> None:
+    """They need no --config, and a shard can be merged there."""
     inner = recorded.folder / "deep"
     inner.mkdir()
     recorded.golden("tiny--fox--seed1").unlink()
@@ -126,17 +132,15 @@ def test_a_finding_below_the_matrix_is_accepted_where_it_was_found(recorded: Wor
 
 
 def test_a_new_report_folder_is_ignored_by_git(recorded: Workspace) -> None:
-    """Nobody needs to know of it before the first commit."""
+    """By a .gitignore of its own."""
     recorded.run("check")
 
     assert (recorded.output / ".gitignore").read_text("utf-8") == "*\n"
 
 
 @pytest.mark.parametrize("output", [".repro-gate", "reports"])
-def test_a_folder_that_is_there_or_named_gets_no_gitignore(
-    recorded: Workspace, output: str
-) -> None:
-    """What git does with it is its owner's choice."""
+def test_an_existing_or_named_folder_gets_no_gitignore(recorded: Workspace, output: str) -> None:
+    """Its owner decides."""
     if output == ".repro-gate":
         recorded.output.mkdir()
 
@@ -151,29 +155,29 @@ def _filled(folder: Path) -> Path:
     return folder
 
 
-def test_every_report_is_a_witness() -> None:
-    """Whoever adds a report gets it taken away as well."""
+def test_every_report_is_removed() -> None:
+    """A new report format is removed too."""
     assert set(REPORT_FILES) == {"report.json", "shard.json", *REPORTS}
 
 
-def test_nothing_that_speaks_for_a_check_stays(tmp_path: Path) -> None:
-    """Draws may stay: they are what an interrupted check goes on with."""
-    clear(_filled(tmp_path))
+def test_no_report_of_an_earlier_check_stays(tmp_path: Path) -> None:
+    """Draws may stay, as --resume needs them."""
+    remove_reports(_filled(tmp_path))
 
     assert [file.name for file in tmp_path.iterdir()] == ["draws.jsonl"]
 
 
-def test_a_shard_that_is_to_be_read_stays(tmp_path: Path) -> None:
+def test_a_shard_to_merge_stays(tmp_path: Path) -> None:
     """A merge may write where it reads."""
-    remove_quietly(_filled(tmp_path), keeps_shard=True)
+    remove_reports_quietly(_filled(tmp_path), keeps_shard=True)
 
     assert {file.name for file in tmp_path.iterdir()} == {"draws.jsonl", "shard.json"}
 
 
-def test_what_cannot_be_cleared_is_told_later(tmp_path: Path) -> None:
-    """A file in place of the folder is an error of those who write there."""
+def test_a_report_that_cannot_be_removed_is_an_error_later(tmp_path: Path) -> None:
+    """A file in place of the folder is reported on writing."""
     (tmp_path / "file").touch()
 
-    remove_quietly(tmp_path / "file")
+    remove_reports_quietly(tmp_path / "file")
 
     assert (tmp_path / "file").exists()

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees, and what a log gets instead."""
+"""What a terminal shows, and what a log gets instead."""
 
 import io
 import re
@@ -19,7 +19,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|9[0-7])[0-9;]*m")
 
 
 def test_a_terminal_gets_a_bar_and_colours(recorded: Workspace) -> None:
-    """Someone who waits sees cells, pace and time left, and then the outcome in colour."""
+    """First cells, pace and time left, and then the outcome in colour."""
     recorded.write_script({"method": "generate", "sleep": 0.03})
 
     ran = at_terminal(recorded, "check")
@@ -29,8 +29,8 @@ def test_a_terminal_gets_a_bar_and_colours(recorded: Workspace) -> None:
     assert "\x1b[1;32mpassed: 4 match;" in ran.out
 
 
-def test_no_color_is_obeyed(recorded: Workspace) -> None:
-    """With NO_COLOR a terminal gets no colour, and all the rest."""
+def test_no_color_is_respected(recorded: Workspace) -> None:
+    """With NO_COLOR a terminal gets everything except colour."""
     ran = at_terminal(recorded, "check", NO_COLOR="1")
 
     assert _COLOUR.search(ran.out) is None
@@ -39,7 +39,7 @@ def test_no_color_is_obeyed(recorded: Workspace) -> None:
 
 @pytest.mark.parametrize("command", ["check", "doctor"])
 def test_a_log_gets_no_escapes(workspace: Workspace, command: str) -> None:
-    """What is no terminal gets plain text, on stdout and on stderr."""
+    """Without a terminal, stdout and stderr are plain text."""
     ran = workspace.run(command)
 
     assert _ESCAPE not in ran.out + ran.err
@@ -47,14 +47,14 @@ def test_a_log_gets_no_escapes(workspace: Workspace, command: str) -> None:
 
 
 def test_json_at_a_terminal_is_still_only_json(recorded: Workspace) -> None:
-    """With --json there is no bar to be in the way."""
+    """With --json there is no progress bar."""
     ran = at_terminal(recorded, "check", "--json")
 
     assert ran.out == (recorded.output / "report.json").read_text("utf-8")
 
 
 def test_a_log_gets_its_first_line_with_the_first_run() -> None:
-    """Nobody waits for a tenth of a long matrix to see that it works."""
+    """It does not take a tenth of a long matrix to see progress."""
     log = io.StringIO()
     with shown_progress(Console(file=log), quiet=False) as progress:
         progress.started(cells=1000, runs=2000)
@@ -75,7 +75,7 @@ _DRIFT = "drift  tiny--haiku--seed1: run 1 differs from the golden at output[0]"
 
 
 def test_a_log_shows_a_finding_when_a_run_shows_it(recorded: Workspace) -> None:
-    """The first of eight runs drifts, and the lines of the other seven come after it."""
+    """The first of eight runs drifts, and the lines of the other seven follow."""
     recorded.write_script(_MOVED)
 
     ran = recorded.run("check")
@@ -89,7 +89,7 @@ def test_a_log_shows_a_finding_when_a_run_shows_it(recorded: Workspace) -> None:
 
 
 def test_a_terminal_shows_a_finding_above_the_bar(recorded: Workspace) -> None:
-    """It stands there, whole, before the report begins with the same word."""
+    """It is whole, before the report starts with the same word."""
     recorded.write_script(_MOVED)
 
     shown = at_terminal(recorded, "check", NO_COLOR="1").out
@@ -100,22 +100,22 @@ def test_a_terminal_shows_a_finding_above_the_bar(recorded: Workspace) -> None:
 
 
 @pytest.mark.parametrize("option", ["--quiet", "--json"])
-def test_who_wants_one_answer_gets_no_findings_before_it(recorded: Workspace, option: str) -> None:
-    """There is nobody who watches."""
+def test_quiet_and_json_show_no_findings_early(recorded: Workspace, option: str) -> None:
+    """They print one result."""
     recorded.write_script(_MOVED)
 
     assert recorded.run("check", option).err == ""
 
 
-def test_an_update_shows_no_drift_that_it_is_there_to_accept(recorded: Workspace) -> None:
-    """The list of changes comes when all of them are known."""
+def test_an_update_shows_no_drift_early(recorded: Workspace) -> None:
+    """Its list of changes comes at the end."""
     recorded.write_script(_MOVED)
 
     assert "drift" not in recorded.record().err
 
 
-def test_findings_as_they_come_are_few() -> None:
-    """A model that differs everywhere fills no log."""
+def test_the_number_of_early_findings_is_limited() -> None:
+    """A model that differs everywhere does not fill the log."""
     log = io.StringIO()
     divergence = Divergence(place=Place.OUTPUT, position=1, expected=None, observed=Token(1, b"a"))
     finding = Nondeterministic(run=2, in_fresh_process=False, divergence=divergence)
@@ -129,8 +129,8 @@ def test_findings_as_they_come_are_few() -> None:
     assert last == "further findings are in the report"
 
 
-def test_what_generates_nothing_has_no_pace_in_tokens() -> None:
-    """A draw of log-probabilities is not a model that stands still."""
+def test_draws_have_no_pace_in_tokens() -> None:
+    """They generate no tokens."""
     log = io.StringIO()
     with shown_progress(Console(file=log), quiet=False, noun="draws") as progress:
         progress.started(cells=1, runs=2)

@@ -1,4 +1,4 @@
-"""A folder with a matrix of its own, and the real program at work in it."""
+"""A folder with its own matrix, and the real program run in it."""
 
 import json
 import os
@@ -36,7 +36,7 @@ _SET_AT_START = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -51,7 +51,7 @@ class Workspace:
     cache: Path
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """Return the environment of a developer's shell, whatever ours is."""
+        """Return the environment of a developer's shell, independent of ours."""
         ours = {
             name: value
             for name, value in os.environ.items()
@@ -85,7 +85,7 @@ class Workspace:
         return subprocess.Popen([*prefix, *arguments], **(usual | options))
 
     def run(self, *arguments: str, **env: str) -> Ran:
-        """Run the program to its end, without importing it anew."""
+        """Run the program to its end, without a fresh import."""
         if not _SET_AT_START.isdisjoint(env):
             return ended(self.start(*arguments, env=self.environment(**env)))
         code, out, err = warm_gate().run(
@@ -94,7 +94,7 @@ class Workspace:
         return Ran(code=code, out=out, err=err)
 
     def record(self, *arguments: str) -> Ran:
-        """Make goldens of what the engine says now."""
+        """Record the current output of the engine as goldens."""
         return self.run("update-snapshots", "--yes", *arguments)
 
     @property
@@ -133,7 +133,7 @@ class Workspace:
         }
 
     def cell(self, cell_id: str) -> Any:
-        """Return what the last check reported of one cell."""
+        """Return the result of one cell in the last check."""
         ids = [each["id"] for each in self.document()["cells"] if each["gate"] == "tokens"]
         return self.report()["cells"][ids.index(cell_id)]
 
@@ -148,20 +148,20 @@ class Workspace:
         (self.folder / "repro-gate.toml").write_text(text, "utf-8")
 
     def write_script(self, *rules: Mapping[str, Any], **changes: Any) -> None:
-        """Tell the scripted engine what to say."""
+        """Set the answers of the scripted engine."""
         log = str(self.folder / "asked.jsonl")
         script = {"profile": PROFILE, "facts": {}, "log": log, "rules": rules} | changes
         (self.folder / "script.json").write_text(json.dumps(script), "utf-8")
 
     def asked(self, method: str = "generate") -> list[dict[str, Any]]:
-        """Return what scripted engines were asked so far."""
+        """Return the requests that scripted engines have received."""
         log = self.folder / "asked.jsonl"
         # An engine may be at work on the last line.
         lines = log.read_text("utf-8").split("\n")[:-1] if log.exists() else []
         return [asked for asked in map(json.loads, lines) if asked["method"] == method]
 
     def wait_until_asked(self, prompt: str, *, model: str = "tiny") -> None:
-        """Wait until a scripted engine is asked for a prompt of a model."""
+        """Wait until a scripted engine has a request for a prompt of a model."""
         deadline = time.monotonic() + PATIENCE_S
         wanted = (prompt, model)
         while not any((asked["prompt"], asked["model"]) == wanted for asked in self.asked()):
@@ -190,7 +190,7 @@ class Workspace:
 
 
 def ended(gate: subprocess.Popen[bytes], *, within_s: float = PATIENCE_S) -> Ran:
-    """Wait for the end of a program, and do not leave it behind when it does not come."""
+    """Wait for a program to end, and kill it if it does not."""
     with gate:
         try:
             out, err = gate.communicate(timeout=within_s)
@@ -214,7 +214,7 @@ def matrix_of(
     prompts_table: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """Return the matrix of one model on a scripted engine: four cells, unless told otherwise."""
+    """Return the matrix of one model on a scripted engine: four cells, by default."""
     return {
         "schema": "repro-gate/matrix/v1",
         "default_suites": ["quick"],

@@ -1,4 +1,4 @@
-"""The committed goldens, asserted the ordinary way: `pytest tests/golden [--snapshot-update]`."""
+"""The committed goldens, asserted with syrupy: `pytest tests/golden [--snapshot-update]`."""
 
 import os
 import time
@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(name="observed", scope="session")
 def _observed() -> Mapping[str, Golden]:
-    """Run every cell once and return what was observed, in golden form."""
+    """Run every cell once and return the outputs as goldens."""
     with shown_progress(Console(stderr=True), quiet=True) as progress:
         seen = observe(
             plan(_WORKSPACE.matrix, suites=["embedded"], runs=1),
@@ -46,7 +46,7 @@ def _observed() -> Mapping[str, Golden]:
 
 @pytest.fixture(name="tokens")
 def _tokens(cell_id: str, observed: Mapping[str, Golden]) -> dict[str, Any]:
-    """Return what one cell said."""
+    """Return the output of one cell."""
     return to_data(observed[cell_id])
 
 
@@ -57,7 +57,7 @@ def snapshot(
     cell_id: str,
     observed: Mapping[str, Golden],
 ) -> SnapshotAssertion:
-    """Return syrupy's fixture, at home in the folder of this machine's profile."""
+    """Return syrupy's fixture for the folder of this machine's profile."""
     if request.config.option.update_snapshots:
         # Syrupy itself would write wherever it is asked to.
         refuse_under_ci(os.environ)

@@ -6,5 +6,5 @@ from syrupy.assertion import SnapshotAssertion
 
 
 def test_tokens(tokens: dict[str, Any], snapshot: SnapshotAssertion) -> None:
-    """A cell says what its golden says."""
+    """The output of a cell equals its golden."""
     assert tokens == snapshot

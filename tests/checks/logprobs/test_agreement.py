@@ -1,4 +1,4 @@
-"""A service that has not changed: little is asked of it, and what is claimed was shown."""
+"""A service that has not changed: few draws, and equivalence only where it was shown."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ PRICED = ProviderSpec(
 
 
 def test_a_service_that_repeats_itself_agrees() -> None:
-    """Two draws of each cell and one control of the policy are all that it takes."""
+    """Two draws of each cell and one control of the policy are enough."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
     totals = [scene.baselines.kept[SOURCE, cell.id].totals for cell in scene.suite.cells]
     report = scene.check()
@@ -92,8 +92,8 @@ def test_a_policy_that_repeats_itself_has_no_noise() -> None:
     )
 
 
-def test_a_suite_that_repeats_itself_is_identical_as_a_whole() -> None:
-    """What the rounding of a baseline leaves is no shift."""
+def test_a_suite_of_exact_repeats_is_identical() -> None:
+    """Rounding of the baseline is not a shift."""
     matrix = recorded_scene(NoisyScorer()).check().suite_test
     none: dict[str, Any] = {"typical_shift": 0.0, "mean_shift": 0.0, "mean_shift_bound": 0.0}
     left = [matrix.typical_shift, matrix.mean_shift, matrix.mean_shift_bound]
@@ -111,8 +111,8 @@ def test_a_suite_that_repeats_itself_is_identical_as_a_whole() -> None:
     )
 
 
-def test_what_is_spent_is_told_by_the_price() -> None:
-    """Prompt and response tokens of every draw that was made, at the price in the matrix."""
+def test_the_cost_follows_from_the_price() -> None:
+    """Prompt and response tokens of every draw, at the price in the matrix."""
     suite = suite_of_logprobs(policies=[policy_of(provider=PRICED)], items=1)
     spending = recorded_scene(NoisyScorer(tokens=7), suite).check().spending
 
@@ -120,15 +120,15 @@ def test_what_is_spent_is_told_by_the_price() -> None:
 
 
 def test_draws_on_this_machine_cost_nothing() -> None:
-    """A local provider has no price, whatever the matrix says."""
+    """A local provider has no price, even if the matrix sets one."""
     local = ProviderSpec(name="local", kind=ProviderKind.LOCAL, usd_per_million_tokens=0.5)
     suite = suite_of_logprobs(policies=[policy_of(provider=local)], items=1)
 
     assert recorded_scene(NoisyScorer(), suite).check().spending.usd == 0.0
 
 
-def test_everything_that_is_drawn_is_noted() -> None:
-    """The log has each draw once, as it came."""
+def test_every_draw_is_logged() -> None:
+    """The log has each draw once, in order of arrival."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
     scene.check()
 
@@ -141,8 +141,8 @@ def test_everything_that_is_drawn_is_noted() -> None:
     ]
 
 
-def test_progress_accounts_for_every_draw_that_was_planned() -> None:
-    """Those that are not made are told as well; controls were not planned."""
+def test_progress_accounts_for_every_planned_draw() -> None:
+    """Skipped draws are reported too; controls are not planned draws."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
     scene.check()
 
@@ -150,8 +150,8 @@ def test_progress_accounts_for_every_draw_that_was_planned() -> None:
     assert scene.progress.runs_accounted_for == 10
 
 
-def test_one_draw_that_does_not_repeat_keeps_the_look_going() -> None:
-    """A third one that does is enough; none of them is a finding."""
+def test_one_draw_that_differs_extends_the_look() -> None:
+    """A third draw that repeats is enough; none of them is a finding."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
     scene.scorer.shift = moved_draws({("base--item-1", "first_look", 1): -0.5})
     report = scene.check()
@@ -167,7 +167,7 @@ def test_one_draw_that_does_not_repeat_keeps_the_look_going() -> None:
 
 
 def test_a_small_wobble_is_equivalent() -> None:
-    """Two one-sided tests place it within the floor; that it repeats is not claimed."""
+    """Two one-sided tests place it within the floor; an exact repeat is not claimed."""
     scene = recorded_scene(NoisyScorer(noise=gaussian(0.02)), suite_of_logprobs(items=1))
 
     assert logprob_verdicts_of(scene.check()) == {
@@ -176,7 +176,7 @@ def test_a_small_wobble_is_equivalent() -> None:
 
 
 def test_a_large_wobble_is_not_called_equivalent() -> None:
-    """No difference was found, and that there is none was not shown either."""
+    """No difference was found, but equivalence was not shown either."""
     scene = recorded_scene(NoisyScorer(noise=gaussian(1.0)), suite_of_logprobs(items=1))
 
     assert logprob_verdicts_of(scene.check()) == {
@@ -185,7 +185,7 @@ def test_a_large_wobble_is_not_called_equivalent() -> None:
 
 
 def test_the_order_of_answers_does_not_matter() -> None:
-    """A client asks for many draws at once, and they come as they come."""
+    """A client sends many requests in parallel, and answers arrive in any order."""
     reports = [
         _wobbling_scene(NoisyScorer(answers_backwards=backwards)).check()
         for backwards in (False, True)
@@ -202,7 +202,7 @@ def _wobbling_scene(scorer: NoisyScorer) -> LogprobScene:
 
 
 def test_a_scorer_that_ignores_the_prompt_fails_the_control() -> None:
-    """Its draws agree, and they would whatever was asked."""
+    """Its draws agree, but would agree for any prompt."""
     scene = recorded_scene(NoisyScorer())
     # What it says after the prompt of the baseline it says after any.
     scene.scorer.script = {
@@ -216,8 +216,8 @@ def test_a_scorer_that_ignores_the_prompt_fails_the_control() -> None:
     assert report.controls[0].failed
 
 
-def test_each_policy_has_a_control_of_its_own() -> None:
-    """One that heeds the prompt says nothing of another."""
+def test_each_policy_has_its_own_control() -> None:
+    """A policy that passes its control proves nothing about another."""
     suite = suite_of_logprobs(policies=[policy_of("one"), policy_of("two")], items=2)
     report = recorded_scene(NoisyScorer(), suite).check()
 
@@ -242,10 +242,8 @@ def _asked_and_controls(
     [((1, 2, 1, 5), (1, 2, 1, 5) * 2), ((7,), (7, 7)), ((), (9,)), ((1, 2, 3), (2, 1, 3))],
     ids=["palindrome", "one token", "empty", "usual"],
 )
-def test_a_prompt_that_reads_the_same_backwards_is_doubled(
-    prompt: tuple[int, ...], other: tuple[int, ...]
-) -> None:
-    """The control needs another one; in place of an empty one it takes the response."""
+def test_a_palindrome_is_doubled(prompt: tuple[int, ...], other: tuple[int, ...]) -> None:
+    """The control needs a different prompt; in place of an empty one it uses the response."""
     suite = suite_of_logprobs(items=1)
     encoding = Encoding(
         prompt=tuple(Piece(number, b"p") for number in prompt), response=(Piece(9, b"r"),)
@@ -258,8 +256,8 @@ def test_a_prompt_that_reads_the_same_backwards_is_doubled(
     assert control.differed
 
 
-def test_another_prompt_is_the_same_backwards() -> None:
-    """As many tokens, and the same ones; the last one stays before the response."""
+def test_the_control_prompt_is_reversed() -> None:
+    """It has the same tokens; the last one stays before the response."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
     asked, _ = _asked_and_controls(scene)
 
@@ -268,15 +266,15 @@ def test_another_prompt_is_the_same_backwards() -> None:
     assert request.answers_as is None
 
 
-def test_draws_are_asked_for_as_the_baseline_names_the_model() -> None:
-    """Another model that answers is found by whoever parses the answer."""
+def test_draws_request_the_model_name_of_the_baseline() -> None:
+    """The parser of the answer rejects another model."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
     asked, _ = _asked_and_controls(scene)
 
     assert {one.answers_as for one in asked if one.purpose is Purpose.FIRST_LOOK} == {MODEL}
 
 
-def test_policies_stand_side_by_side_with_their_noise() -> None:
+def test_noise_is_reported_by_policy() -> None:
     """At temperature 0 a service may repeat itself, and at 0.7 it may not."""
     hot, cold = policy_of("hot"), policy_of("cold", temperature=0.0)
     scene = LogprobScene(
@@ -302,13 +300,13 @@ def test_policies_stand_side_by_side_with_their_noise() -> None:
 
 
 def test_variance_is_pooled_within_cells() -> None:
-    """Cells far apart are no noise, and one draw has no variance."""
+    """Differences between cells are not noise, and one draw has no variance."""
     assert within_variance([[1.0, 2.0, 3.0], [-50.0, -54.0], [7.0]]) == (2 + 8) / (2 + 1)
     assert within_variance([[1.0], [2.0]]) == within_variance([]) == 0.0
 
 
 def test_a_suite_without_comparable_cells_is_not_tested() -> None:
-    """Nothing is asked, and nothing is said of the whole."""
+    """There are no draws, and no verdict on the suite."""
     scene = LogprobScene(scorer=NoisyScorer())
     report = scene.check()
 

@@ -1,4 +1,4 @@
-"""What is compared with what: known before the first draw is paid."""
+"""Which cells are compared with which baselines, decided before the first paid draw."""
 
 from dataclasses import replace
 from typing import Any
@@ -38,7 +38,7 @@ def _with_item(suite: LogprobSuite, **changes: str) -> LogprobSuite:
 
 
 def test_a_cell_without_a_baseline_is_unrecorded() -> None:
-    """It is not drawn, and the others are."""
+    """It is not drawn; the others are."""
     scene = _scene()
     scene.baselines.remove(SOURCE, CELL)
 
@@ -60,7 +60,7 @@ def test_a_cell_without_a_baseline_is_unrecorded() -> None:
     ],
 )
 def test_another_policy_of_the_same_name_is_unrecorded(changes: dict[str, Any], was: str) -> None:
-    """A baseline is never silently compared with what it does not speak of."""
+    """A baseline is never silently compared with a different policy."""
     scene = _scene(items=1)
     scene.suite = _with_policy(scene.suite, **changes)
 
@@ -74,7 +74,7 @@ def test_another_policy_of_the_same_name_is_unrecorded(changes: dict[str, Any], 
     [({"prompt": "other"}, "prompt was Say item-0"), ({"response": "x"}, "response was  item-0")],
 )
 def test_another_item_of_the_same_name_is_unrecorded(changes: dict[str, str], was: str) -> None:
-    """Prompt and response are what the numbers are of."""
+    """The numbers belong to a prompt and a response."""
     scene = _scene(items=1)
     scene.suite = _with_item(scene.suite, **changes)
 
@@ -82,7 +82,7 @@ def test_another_item_of_the_same_name_is_unrecorded(changes: dict[str, str], wa
     assert logprob_verdicts_of(scene.check()) == {CELL: Unrecorded(reason=reason)}
 
 
-def test_every_change_is_told() -> None:
+def test_every_change_is_named() -> None:
     """In one line, and in a fixed order."""
     scene = _scene(items=1)
     scene.suite = _with_policy(scene.suite, temperature=0.0, system="Be kind.")
@@ -93,7 +93,7 @@ def test_every_change_is_told() -> None:
 
 
 def test_a_baseline_of_too_few_draws_is_unrecorded() -> None:
-    """No shift could be significant against it, so that its cell could never fail."""
+    """No shift could be significant against it, so its cell could never fail."""
     scene = _scene(items=1)
     scene.suite = replace(scene.suite, tolerance=Tolerance(calibration_draws=20))
 
@@ -101,8 +101,8 @@ def test_a_baseline_of_too_few_draws_is_unrecorded() -> None:
     assert logprob_verdicts_of(scene.check()) == {CELL: Unrecorded(reason=reason)}
 
 
-def test_a_baseline_of_more_draws_is_as_good() -> None:
-    """It is the sharper for it."""
+def test_a_baseline_with_more_draws_is_accepted() -> None:
+    """It is more precise."""
     scene = _scene(items=1)
     scene.suite = replace(scene.suite, tolerance=Tolerance(calibration_draws=8))
 
@@ -118,7 +118,7 @@ def test_a_baseline_that_no_cell_claims_is_orphaned() -> None:
 
 
 def test_a_selection_orphans_nothing() -> None:
-    """Cells that were not asked for are cells of the matrix all the same."""
+    """Cells that were not selected are still cells of the matrix."""
     scene = _scene(items=3)
     scene.only = "*item-1"
 
@@ -126,7 +126,7 @@ def test_a_selection_orphans_nothing() -> None:
 
 
 def test_broken_baselines_are_named_together_before_any_draw() -> None:
-    """All of them, so that they can be mended at once."""
+    """All of them, so that they can be repaired at once."""
     scene = _scene(items=3)
     scene.baselines.broken = {(SOURCE, CELL), (SOURCE, "base--item-2")}
 
@@ -140,7 +140,7 @@ def test_broken_baselines_are_named_together_before_any_draw() -> None:
     assert scene.scorer.asked == []
 
 
-def test_the_survey_counts_what_one_draw_of_each_cell_costs() -> None:
+def test_the_preflight_counts_the_tokens_of_one_draw_of_each_cell() -> None:
     """Prompt and response tokens of the cells that can be compared."""
     scene = _scene(items=3)
     scene.baselines.remove(SOURCE, CELL)
@@ -155,12 +155,12 @@ def _fingerprint(scene: LogprobScene) -> str:
 
 
 def test_the_same_plan_has_the_same_fingerprint() -> None:
-    """So that an interrupted check can be gone on with."""
+    """So an interrupted check can be resumed."""
     assert _fingerprint(_scene()) == _fingerprint(_scene())
 
 
-def test_whatever_draws_are_compared_with_changes_the_fingerprint() -> None:
-    """Draws of another plan, tolerance or baseline must not be taken over."""
+def test_a_change_of_the_comparison_changes_the_fingerprint() -> None:
+    """Draws of another plan, tolerance or baseline must not be reused."""
     plain, fewer, stricter, later, other = (_scene() for _ in range(5))
     fewer.only = "*item-0"
     stricter.suite = replace(stricter.suite, tolerance=Tolerance(floor_nats=0.2))

@@ -1,4 +1,4 @@
-"""Looks: which draws are asked for, and which of them count."""
+"""Draw sets: which draws are requested, and which of them count."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +18,8 @@ NOISE = Noise(center=-42.0, scale=0.5, deviation=0.5, atom=0.1, floor=1.0)
 NEAR, FAR = Draw(logprobs=(-42.0,)), Draw(logprobs=(-156.5,))
 
 
-def look_of(noise: Noise | None = NOISE) -> DrawSet:
-    """Return a look at which nothing was drawn yet."""
+def draw_set_of(noise: Noise | None = NOISE) -> DrawSet:
+    """Return an empty draw set."""
     return DrawSet(
         cell=CELL,
         encoding=encoding_of(CELL, 1),
@@ -31,13 +31,13 @@ def look_of(noise: Noise | None = NOISE) -> DrawSet:
 
 
 def asked(look: DrawSet, wanted: int) -> list[int]:
-    """Return the numbers of the draws that a look asks for."""
+    """Return the numbers of the draws that a set requests."""
     return [request.number for request in look.requests(wanted)]
 
 
-def test_a_look_asks_for_what_it_lacks() -> None:
-    """Draws are numbered from 1 on, and none is asked for twice."""
-    look = look_of()
+def test_a_set_requests_the_draws_it_lacks() -> None:
+    """Draws are numbered from 1, and none is requested twice."""
+    look = draw_set_of()
 
     assert asked(look, 2) == [1, 2]
     look.take(2, NEAR)
@@ -47,8 +47,8 @@ def test_a_look_asks_for_what_it_lacks() -> None:
 
 
 def test_an_outlier_is_replaced_by_the_next_number() -> None:
-    """So that whoever resumes asks for the same draws."""
-    look = look_of()
+    """So a resumed check requests the same draws."""
+    look = draw_set_of()
     look.requests(3)
     for number, draw in ((1, NEAR), (2, FAR), (3, NEAR)):
         look.take(number, draw)
@@ -57,9 +57,9 @@ def test_an_outlier_is_replaced_by_the_next_number() -> None:
     assert (look.usable, look.outlying) == ([NEAR, NEAR], [FAR])
 
 
-def test_without_noise_every_draw_is_taken_as_it_is() -> None:
-    """Calibration draws are what tells the noise."""
-    look = look_of(noise=None)
+def test_without_noise_every_draw_is_usable() -> None:
+    """Calibration draws define the noise."""
+    look = draw_set_of(noise=None)
     look.requests(3)
     for number, draw in ((1, NEAR), (2, FAR), (3, NEAR)):
         look.take(number, draw)
@@ -68,18 +68,18 @@ def test_without_noise_every_draw_is_taken_as_it_is() -> None:
 
 
 def test_draws_are_in_the_order_of_their_numbers() -> None:
-    """Whichever answer comes first."""
+    """Independently of the order of the answers."""
     one, two = Draw(logprobs=(-42.1,)), Draw(logprobs=(-42.2,))
-    look = look_of()
+    look = draw_set_of()
     look.take(2, two)
     look.take(1, one)
 
     assert look.draws == look.usable == [one, two]
 
 
-def test_a_look_that_failed_asks_for_nothing() -> None:
+def test_a_failed_set_requests_nothing() -> None:
     """The first reason is kept, and invalid draws are counted."""
-    invalid, missed = look_of(), look_of()
+    invalid, missed = draw_set_of(), draw_set_of()
     invalid.take(1, InvalidDraw(reason="first", position=3))
     invalid.take(2, InvalidDraw(reason="second", position=4))
     missed.take(1, MissedDraw(reason="first", remedy="wait"))
@@ -91,10 +91,10 @@ def test_a_look_that_failed_asks_for_nothing() -> None:
 
 
 @given(st.lists(st.booleans(), min_size=12, max_size=12), st.integers(1, 5))
-def test_a_look_comes_to_an_end_with_as_many_usable_draws_as_wanted(
+def test_a_set_ends_with_the_wanted_number_of_usable_draws(
     are_far: list[bool], wanted: int
 ) -> None:
-    """However many outliers there are: where most draws are far away none is one."""
+    """However many outliers there are: when most draws are distant, none is an outlier."""
     far = {
         (CELL.id, "first_look", number): -114.0
         for number, is_far in enumerate(are_far, start=1)
@@ -102,9 +102,9 @@ def test_a_look_comes_to_an_end_with_as_many_usable_draws_as_wanted(
     }
     scorer = NoisyScorer(tokens=1, shift=moved_draws(far))
     drawer = DrawCollector(scorer=scorer, log=MemoryDrawLog(), progress=RecordingProgress())
-    (request,) = look_of().requests(1)
+    (request,) = draw_set_of().requests(1)
     center = scorer.drawn(request).total + far.get(request.key, 0.0) * -1
-    look = look_of(noise=Noise(center=center, scale=0, deviation=0, atom=1, floor=1))
+    look = draw_set_of(noise=Noise(center=center, scale=0, deviation=0, atom=1, floor=1))
     drawer.fill({CELL.id: wanted}, {CELL.id: look})
 
     assert len(look.usable) >= wanted

@@ -1,4 +1,4 @@
-"""Before baselines are recorded, each model's echo is compared with what it generates."""
+"""Before baselines are recorded, the echo of each model is compared with generated tokens."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def _scene(*twice: ScoredTwice | MissedDraw) -> LogprobScene:
     ids=["sound", "one bad answer", "a text that shows nothing", "a local engine"],
 )
 def test_a_sound_echo_is_recorded(twice: tuple[ScoredTwice, ...], asked: int) -> None:
-    """One comparison is the rule; a single bad answer or an empty one is looked at again."""
+    """One comparison is usual; a single bad or empty answer is repeated."""
     scene = _scene(*twice)
     made = scene.calibrate()
 
@@ -42,7 +42,7 @@ def test_a_sound_echo_is_recorded(twice: tuple[ScoredTwice, ...], asked: int) ->
 
 
 def test_an_echo_that_is_off_by_one_is_not_recorded() -> None:
-    """Two comparisons show it, no calibration draw is made, and it is no finding."""
+    """Two comparisons show it; there is no calibration draw and no finding."""
     scene = _scene(SHIFTED, SHIFTED)
     made = scene.calibrate()
     reason = (
@@ -68,15 +68,17 @@ def test_an_echo_that_is_off_by_one_is_not_recorded() -> None:
         ),
     ],
 )
-def test_what_was_not_shown_is_noted(twice: tuple[ScoredTwice | MissedDraw, ...], why: str) -> None:
-    """Nobody is accused, and the baselines are recorded with a note."""
+def test_an_inconclusive_comparison_is_noted(
+    twice: tuple[ScoredTwice | MissedDraw, ...], why: str
+) -> None:
+    """The baselines are recorded, with a note."""
     made = _scene(*twice).calibrate()
 
     assert (len(made.baselines), made.notes) == (2, (_note(why),))
 
 
-def test_a_model_of_several_policies_is_asked_once() -> None:
-    """How a server echoes does not depend on the temperature."""
+def test_a_model_of_several_policies_is_compared_once() -> None:
+    """The echo does not depend on the temperature."""
     suite = suite_of_logprobs(policies=[policy_of(), policy_of("cold", temperature=0.0)], items=1)
     scene = LogprobScene(scorer=NoisyScorer(twice=(SOUND,)), suite=suite)
 

@@ -1,4 +1,4 @@
-"""A service that has changed: what counts is found and shown, and what does not is a note."""
+"""A service that has changed: significant shifts are findings, and small ones are notes."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ LEAST = smallest_p(10, 10) / COINCIDENCES_WEIGHT
 
 
 def _scene(shift: Shift, *, noise: Noise = exact, items: int = 3, seed: int = 1) -> LogprobScene:
-    """Return a scene in which something has happened since the baselines were recorded."""
+    """Return a scene whose service has changed since the baselines were recorded."""
     scene = recorded_scene(NoisyScorer(noise=noise, seed=seed), suite_of_logprobs(items=items))
     scene.scorer.shift = shift
     return scene
@@ -52,8 +52,8 @@ def _shifted(report: LogprobReport) -> dict[str, Effect]:
     return {name: found.effect for name, found in verdicts if isinstance(found, Shifted)}
 
 
-def test_a_service_that_repeated_itself_and_moved_has_drifted() -> None:
-    """Every digit is another one; the other cells are as they were."""
+def test_an_exact_service_that_shifted_has_drifted() -> None:
+    """Every digit differs; the other cells are unchanged."""
     scene = _scene(moved({MOVED: -0.3}))
     report = scene.check()
     effect = _shifted(report)[MOVED]
@@ -71,8 +71,8 @@ def test_a_service_that_repeated_itself_and_moved_has_drifted() -> None:
     assert report.suite_test.verdict is not SuiteVerdict.DRIFT
 
 
-def test_a_noisy_cell_that_moved_shows_in_its_sum() -> None:
-    """Far beyond the noise, spread over all its tokens."""
+def test_a_noisy_cell_that_shifted_shows_in_its_sum() -> None:
+    """Far beyond the noise, spread over all of its tokens."""
     report = _scene(moved({MOVED: -3.0}), noise=gaussian(0.3)).check()
     effect = _shifted(report)[MOVED]
 
@@ -82,8 +82,8 @@ def test_a_noisy_cell_that_moved_shows_in_its_sum() -> None:
     assert 0.1 < effect.band < 1.5
 
 
-def test_one_token_against_another_shows_where_the_sum_does_not() -> None:
-    """The tokens are named, in the order of how far they moved."""
+def test_opposite_shifts_of_tokens_are_found() -> None:
+    """The sum is unchanged; the tokens are listed by the size of their shift."""
     away = tokens_moved({7: -1.5, 20: 1.0, 33: 0.5})
     effect = _shifted(_scene(moved({MOVED: away}), noise=gaussian(0.3)).check())[MOVED]
 
@@ -94,8 +94,8 @@ def test_one_token_against_another_shows_where_the_sum_does_not() -> None:
     assert str(effect.tokens[0].piece) == '7 " item-1"'
 
 
-def test_drift_is_told_with_what_else_has_changed() -> None:
-    """The provenance of the baseline against that of now: the first suspects."""
+def test_drift_comes_with_the_changed_facts() -> None:
+    """The recorded provenance against the present one: the first suspects."""
     scene = _scene(moved({MOVED: -0.3}))
     scene.scorer.now = {"revision": "2"}
     verdict = logprob_verdicts_of(scene.check())[MOVED]
@@ -105,7 +105,7 @@ def test_drift_is_told_with_what_else_has_changed() -> None:
 
 
 def test_a_change_below_the_floor_is_a_note() -> None:
-    """A hundredth of a nat on every item is certain, and is no drift."""
+    """A hundredth of a nat on every item is significant, but not drift."""
     report = _scene(everywhere(-0.01), items=6).check()
 
     assert report.suite_test.verdict is SuiteVerdict.CHANGED
@@ -119,8 +119,8 @@ def test_a_change_below_the_floor_is_a_note() -> None:
         assert verdict.changed.shift == pytest.approx(-0.01, abs=1e-4)
 
 
-def test_the_floor_is_the_matrix_s() -> None:
-    """Whoever minds a hundredth of a nat can say so."""
+def test_the_floor_is_set_in_the_matrix() -> None:
+    """A suite may be as strict as a hundredth of a nat."""
     suite = suite_of_logprobs(items=2, tolerance=Tolerance(floor_nats=0.005))
     scene = recorded_scene(NoisyScorer(), suite)
     scene.scorer.shift = everywhere(-0.01)
@@ -128,8 +128,8 @@ def test_the_floor_is_the_matrix_s() -> None:
     assert len(_shifted(scene.check())) == 2
 
 
-def test_every_item_moved_a_little_is_drift_of_the_whole() -> None:
-    """Under a noise that hides it in each single cell."""
+def test_a_small_shift_of_every_item_is_drift_of_the_suite() -> None:
+    """The noise hides it in each single cell."""
     report = _scene(everywhere(-0.3), noise=gaussian(0.4), items=40).check()
 
     assert _shifted(report) == {}
@@ -139,8 +139,8 @@ def test_every_item_moved_a_little_is_drift_of_the_whole() -> None:
     assert report.suite_test.second_look
 
 
-def test_a_whole_that_looks_suspicious_has_a_second_look_at_every_cell() -> None:
-    """Of draws that were not there before."""
+def test_a_suspicious_suite_has_a_second_look_at_every_cell() -> None:
+    """With new draws."""
     scene = _scene(everywhere(-0.01), items=6)
     scene.check()
 
@@ -149,7 +149,7 @@ def test_a_whole_that_looks_suspicious_has_a_second_look_at_every_cell() -> None
 
 
 def test_only_suspicious_cells_have_a_second_look() -> None:
-    """Where one cell has moved and the whole has not."""
+    """One cell has shifted and the suite has not."""
     tolerance = Tolerance(calibration_draws=6, draws=4, false_alarm_rate=0.05)
     suite = suite_of_logprobs(items=24, tolerance=tolerance)
     scene = recorded_scene(NoisyScorer(noise=gaussian(0.3), seed=1), suite)
@@ -165,8 +165,8 @@ def _moved_in_first_look(request: DrawRequest) -> Floats | float:
     return -0.3 if (request.cell.id, request.purpose) == (MOVED, Purpose.FIRST_LOOK) else 0.0
 
 
-def test_a_suspicion_that_does_not_persist_is_none() -> None:
-    """The second look is clean; that every draw repeats is not claimed for all that."""
+def test_a_suspicion_that_does_not_persist_agrees() -> None:
+    """The second look is clean; an exact repeat is not claimed."""
     report = _scene(_moved_in_first_look).check()
 
     assert logprob_verdicts_of(report)[MOVED] == Agrees(sameness=Sameness.NOT_SHOWN)
@@ -174,8 +174,8 @@ def test_a_suspicion_that_does_not_persist_is_none() -> None:
     assert report.cells[1].band == 0.1
 
 
-def test_a_whole_that_does_not_persist_agrees() -> None:
-    """The last look is what counts."""
+def test_a_suspicion_about_the_suite_that_does_not_persist_agrees() -> None:
+    """The last look decides."""
 
     def in_first_look(request: DrawRequest) -> Floats | float:
         return -0.3 if request.purpose is Purpose.FIRST_LOOK else 0.0
@@ -187,8 +187,8 @@ def test_a_whole_that_does_not_persist_agrees() -> None:
     assert (report.suite_test.second_look, report.suite_test.p_value) == (True, 1.0)
 
 
-def test_what_was_saved_in_a_first_look_stays_saved() -> None:
-    """A second look of every cell is other draws, for another reason."""
+def test_draws_saved_in_the_first_look_stay_saved() -> None:
+    """The draws of a second look are counted separately."""
 
     def first_two(request: DrawRequest) -> Floats | float:
         looked = request.purpose is Purpose.FIRST_LOOK
@@ -201,8 +201,8 @@ def test_what_was_saved_in_a_first_look_stays_saved() -> None:
     assert report.spending.saved == 3
 
 
-def test_certainty_is_shared_by_all_cells_of_the_suite() -> None:
-    """The p-value of a cell is multiplied by their number, also when the others are fine."""
+def test_p_values_are_corrected_for_the_number_of_cells() -> None:
+    """Also when the other cells agree."""
     few, many = (
         _shifted(_scene(moved({MOVED: -0.3}), items=items).check())[MOVED] for items in (3, 12)
     )
@@ -211,7 +211,7 @@ def test_certainty_is_shared_by_all_cells_of_the_suite() -> None:
     assert many.p_value == pytest.approx(12 * LEAST)
 
 
-def test_a_cell_that_is_not_certain_enough_agrees() -> None:
+def test_a_cell_that_is_not_significant_agrees() -> None:
     """At a stricter rate the same draws are not enough."""
     suite = suite_of_logprobs(items=3, tolerance=Tolerance(false_alarm_rate=1e-4))
     scene = recorded_scene(NoisyScorer(), suite)
@@ -220,8 +220,8 @@ def test_a_cell_that_is_not_certain_enough_agrees() -> None:
     assert logprob_verdicts_of(scene.check())[MOVED] == Agrees(sameness=Sameness.NOT_SHOWN)
 
 
-def test_tokens_that_moved_against_each_other_are_drift_of_a_service_without_noise() -> None:
-    """The sum is as it was, but for what was rounded away."""
+def test_opposite_shifts_of_tokens_are_drift_of_an_exact_service() -> None:
+    """The sum is unchanged, except for rounding."""
     away = tokens_moved({place: (-1.0) ** place for place in range(0, 40, 3)})
     effect = _shifted(_scene(moved({MOVED: away}), noise=Mixture()).check())[MOVED]
 
@@ -230,8 +230,8 @@ def test_tokens_that_moved_against_each_other_are_drift_of_a_service_without_noi
     assert {abs(round(token.shift, 3)) for token in effect.tokens} == {1.0}
 
 
-def test_a_swapped_model_is_drift_of_every_cell_and_of_the_whole() -> None:
-    """Nothing of what it says is as it was."""
+def test_a_swapped_model_is_drift_of_every_cell_and_of_the_suite() -> None:
+    """None of its values are as before."""
     scene = _scene(everywhere(0.0))
     scene.scorer.shift = lambda one: truth_of(replace_model(one)) - truth_of(one)
     report = scene.check()
@@ -247,8 +247,8 @@ def replace_model(request: DrawRequest) -> DrawRequest:
 
 
 @pytest.mark.parametrize("noise", [gaussian(0.3), Mixture(share=0.5)])
-def test_one_cell_that_moved_far_is_no_drift_of_the_whole(noise: Mixture) -> None:
-    """The others are judged without it, though noise alone takes them further than the floor."""
+def test_one_cell_that_shifted_far_is_not_drift_of_the_suite(noise: Mixture) -> None:
+    """The others are judged without it, though noise alone exceeds the floor."""
     report = _scene(moved({MOVED: -114.0}), noise=noise, items=4).check()
 
     assert list(_shifted(report)) == [MOVED]
@@ -257,8 +257,8 @@ def test_one_cell_that_moved_far_is_no_drift_of_the_whole(noise: Mixture) -> Non
     assert abs(report.suite_test.mean_shift) < 1
 
 
-def test_a_whole_that_moved_shows_without_the_cells_that_drifted() -> None:
-    """The others have moved too, though none of them shows it by itself."""
+def test_drift_of_the_suite_does_not_rest_on_the_drifted_cells() -> None:
+    """The others have shifted too, though none shows it by itself."""
     report = _scene(
         lambda one: -114.0 if one.cell.id == MOVED else -0.35, noise=gaussian(0.25), items=30
     ).check()
@@ -269,7 +269,7 @@ def test_a_whole_that_moved_shows_without_the_cells_that_drifted() -> None:
     assert report.suite_test.cells == 30 - report.suite_test.left_out
 
 
-def test_the_token_that_decided_is_in_the_effect() -> None:
+def test_the_deciding_token_is_in_the_effect() -> None:
     """Not the sum, which is within its band."""
     away = tokens_moved({7: -0.3467, 20: 0.33})
     effect = _shifted(_scene(moved({MOVED: away}), noise=Mixture()).check())[MOVED]

@@ -1,4 +1,4 @@
-"""What cannot be measured is inconclusive, and an answer that is no answer is a finding."""
+"""What cannot be measured is inconclusive, and an invalid answer is a finding."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def _scene(*keys: tuple[str, int], outcome: InvalidDraw | MissedDraw) -> Logprob
 
 
 def test_an_invalid_draw_is_a_finding_that_names_the_token() -> None:
-    """Nothing else is drawn of the cell, and the others are measured."""
+    """The cell gets no more draws, and the others are measured."""
     scene = _scene(("first_look", 2), outcome=NAN)
     report = scene.check()
 
@@ -37,7 +37,7 @@ def test_an_invalid_draw_is_a_finding_that_names_the_token() -> None:
 
 
 def test_invalid_draws_are_counted() -> None:
-    """The first is told; those that were asked for at the same time count as well."""
+    """The first is reported; those requested at the same time count too."""
     report = _scene(("first_look", 1), ("first_look", 2), outcome=NAN).check()
 
     assert logprob_verdicts_of(report)[CELL] == Invalid(reason=NAN.reason, position=3, count=2)
@@ -45,7 +45,7 @@ def test_invalid_draws_are_counted() -> None:
     assert (report.cells[0].band, report.cells[0].center) == (None, report.cells[0].calibration[0])
 
 
-def test_an_invalid_draw_was_paid_for_and_a_missed_one_was_not() -> None:
+def test_invalid_draws_are_paid_for_and_missed_ones_are_not() -> None:
     """An answer is a call."""
     invalid = _scene(("first_look", 1), outcome=NAN).check().spending
     missed = _scene(("first_look", 1), outcome=AWAY).check().spending
@@ -55,14 +55,14 @@ def test_an_invalid_draw_was_paid_for_and_a_missed_one_was_not() -> None:
 
 
 def test_a_missed_draw_is_inconclusive_with_its_remedy() -> None:
-    """A cell of which a draw is missing is not judged by the rest."""
+    """A cell with a missing draw is not judged by the others."""
     scene = _scene(("first_look", 1), outcome=AWAY)
 
     assert logprob_verdicts_of(scene.check()) == {CELL: NOT_MEASURED, OTHER: IDENTICAL}
     assert scene.scorer.asked_of(CELL, Purpose.FIRST_LOOK) == 2
 
 
-def test_an_invalid_draw_counts_for_more_than_a_missed_one() -> None:
+def test_an_invalid_draw_beats_a_missed_one() -> None:
     """A finding beats the unknown."""
     scene = _scene(("first_look", 1), outcome=AWAY)
     scene.scorer.script = {**scene.scorer.script, (CELL, "first_look", 2): NAN}
@@ -70,8 +70,8 @@ def test_an_invalid_draw_counts_for_more_than_a_missed_one() -> None:
     assert isinstance(logprob_verdicts_of(scene.check())[CELL], Invalid)
 
 
-def test_a_fault_in_the_second_look_leaves_no_verdict_by_statistics() -> None:
-    """The suspicion was neither confirmed nor laid to rest."""
+def test_a_fault_in_the_second_look_leaves_no_statistical_verdict() -> None:
+    """The suspicion was neither confirmed nor refuted."""
     scene = _scene(("second_look", 3), outcome=AWAY)
     scene.scorer.shift = everywhere(-0.5)
     verdicts = logprob_verdicts_of(scene.check())
@@ -80,8 +80,8 @@ def test_a_fault_in_the_second_look_leaves_no_verdict_by_statistics() -> None:
     assert verdicts[OTHER] != NOT_MEASURED
 
 
-def test_a_cell_that_failed_has_no_second_look() -> None:
-    """Also where every other cell has one."""
+def test_a_failed_cell_has_no_second_look() -> None:
+    """Even when every other cell has one."""
     scene = recorded_scene(NoisyScorer(tokens=2), suite_of_logprobs(items=4))
     scene.scorer.script = {(CELL, "first_look", 1): NAN}
     scene.scorer.shift = everywhere(-0.01)
@@ -91,16 +91,16 @@ def test_a_cell_that_failed_has_no_second_look() -> None:
     assert scene.scorer.asked_of(CELL, Purpose.SECOND_LOOK) == 0
 
 
-def test_a_draw_that_cannot_be_had_after_the_first_wave_counts() -> None:
-    """A look that goes on can still fail."""
+def test_a_missed_draw_after_the_first_wave_counts() -> None:
+    """An extended look can still fail."""
     scene = _scene(("first_look", 4), outcome=AWAY)
     scene.scorer.shift = everywhere(-0.5)
 
     assert logprob_verdicts_of(scene.check())[CELL] == NOT_MEASURED
 
 
-def test_a_source_that_cannot_be_said_costs_its_policy_alone() -> None:
-    """Nothing is asked of its cells, and the reason is theirs."""
+def test_an_unknown_source_costs_only_its_policy() -> None:
+    """Its cells are not drawn, and carry the reason."""
     suite = suite_of_logprobs(policies=[policy_of("gone"), policy_of("here")], items=2)
     scene = recorded_scene(NoisyScorer(), suite)
     scene.scorer.missing = {"gone": "FIREWORKS_API_KEY is not set"}
@@ -118,10 +118,10 @@ def test_a_source_that_cannot_be_said_costs_its_policy_alone() -> None:
 
 
 @pytest.mark.parametrize("outcome", [AWAY, NAN], ids=["missed", "invalid"])
-def test_a_control_that_could_not_be_drawn_is_tried_with_another_cell(
+def test_a_missed_control_is_tried_with_another_cell(
     outcome: InvalidDraw | MissedDraw,
 ) -> None:
-    """What was not measured is no control, neither failed nor passed."""
+    """An unmeasured control has neither failed nor passed."""
     scene = _scene(("control", 1), outcome=outcome)
 
     (control,) = scene.check().controls
@@ -129,7 +129,7 @@ def test_a_control_that_could_not_be_drawn_is_tried_with_another_cell(
 
 
 def test_a_policy_without_a_control_is_named() -> None:
-    """Nothing shows that its check can fail, whatever its cells say, and a note has the reason."""
+    """Nothing shows that its check can fail, and a note has the reason."""
     scene = _scene(("control", 1), outcome=AWAY)
     scene.scorer.script = {(name, "control", 1): AWAY for name in (CELL, OTHER)}
     checked = scene.checked()
@@ -140,7 +140,7 @@ def test_a_policy_without_a_control_is_named() -> None:
 
 
 def test_a_policy_whose_cells_all_failed_has_no_control() -> None:
-    """There is no cell to ask with."""
+    """There is no cell to draw it from."""
     scene = _scene(("first_look", 1), outcome=AWAY)
     scene.scorer.script = {(name, "first_look", 1): AWAY for name in (CELL, OTHER)}
     report = scene.check()

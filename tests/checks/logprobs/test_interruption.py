@@ -1,4 +1,4 @@
-"""Ctrl-C ends the drawing: what is certain stays, and what was drawn is not drawn again."""
+"""Ctrl-C ends the draws: findings stay, and no draw is made twice."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,7 +41,7 @@ def recorded() -> LogprobScene:
 
 
 def _scene(recorded: LogprobScene, *, at: int | None = None) -> tuple[LogprobScene, Tripwire]:
-    """Return a check of a service of which two of three cells have drifted, and a Ctrl-C."""
+    """Return a check of a service with drift in two of three cells, and a Ctrl-C."""
     wire = Tripwire(at=at)
     scene = LogprobScene(
         scorer=NoisyScorer(shift=moved({DRIFTED: -0.3, CELLS[2]: -0.3})),
@@ -53,7 +53,7 @@ def _scene(recorded: LogprobScene, *, at: int | None = None) -> tuple[LogprobSce
 
 
 def _interruptions(recorded: LogprobScene) -> Iterator[tuple[LogprobScene, LogprobReport]]:
-    """Yield the same check once for every moment at which it can be interrupted."""
+    """Yield the same check, interrupted at every possible point."""
     whole, wire = _scene(recorded)
     assert not whole.checked().interrupted
     for step in range(1, wire.steps + 1):
@@ -64,7 +64,7 @@ def _interruptions(recorded: LogprobScene) -> Iterator[tuple[LogprobScene, Logpr
 
 
 def test_an_interruption_at_any_point_leaves_a_report(recorded: LogprobScene) -> None:
-    """Whenever it comes, each cell has the verdict of the whole check, or none."""
+    """Each cell has the verdict of the whole check, or none."""
     whole = logprob_verdicts_of(_scene(recorded)[0].check())
     reports = [report for _, report in _interruptions(recorded)]
 
@@ -77,8 +77,8 @@ def test_an_interruption_at_any_point_leaves_a_report(recorded: LogprobScene) ->
                 assert isinstance(verdict, type(whole[name]))
 
 
-def test_going_on_gives_the_report_of_an_uninterrupted_check(recorded: LogprobScene) -> None:
-    """Wherever it was interrupted; what was drawn before is not drawn again."""
+def test_a_resumed_check_gives_the_report_of_an_uninterrupted_one(recorded: LogprobScene) -> None:
+    """From any point of interruption, without repeating a draw."""
     whole = _scene(recorded)[0].check()
     for broken, _ in _interruptions(recorded):
         scene, _ = _scene(recorded)
@@ -103,8 +103,8 @@ def _interrupted(
     return checked.report
 
 
-def test_in_the_first_wave_nothing_is_known(recorded: LogprobScene) -> None:
-    """And nothing is said of the whole."""
+def test_the_first_wave_alone_gives_no_verdict(recorded: LogprobScene) -> None:
+    """Neither on a cell nor on the suite."""
     report = _interrupted(recorded, (CELLS[2], "first_look", 1))
 
     assert set(logprob_verdicts_of(report).values()) == {INTERRUPTED}
@@ -113,7 +113,7 @@ def test_in_the_first_wave_nothing_is_known(recorded: LogprobScene) -> None:
 
 
 def test_an_invalid_draw_is_kept(recorded: LogprobScene) -> None:
-    """It was a finding by the time of the interruption, and the remaining draws do not matter."""
+    """It was a finding before the interruption, and the remaining draws do not matter."""
     report = _interrupted(recorded, (CELLS[2], "first_look", 1), {(CELLS[0], "first_look", 1): NAN})
 
     assert logprob_verdicts_of(report) == {
@@ -124,13 +124,13 @@ def test_an_invalid_draw_is_kept(recorded: LogprobScene) -> None:
 
 
 def test_an_invalid_draw_of_the_second_look_is_kept(recorded: LogprobScene) -> None:
-    """There as well."""
+    """As in the first look."""
     report = _interrupted(recorded, (DRIFTED, "second_look", 2), {(DRIFTED, "second_look", 1): NAN})
 
     assert isinstance(logprob_verdicts_of(report)[DRIFTED], Invalid)
 
 
-def test_between_the_looks_what_was_not_suspicious_is_decided(recorded: LogprobScene) -> None:
+def test_between_the_looks_cells_without_suspicion_are_decided(recorded: LogprobScene) -> None:
     """The suspicious cell is neither drift nor agreement."""
     report = _interrupted(recorded, (CELLS[0], "second_look", 1))
     verdicts = logprob_verdicts_of(report)
@@ -141,8 +141,8 @@ def test_between_the_looks_what_was_not_suspicious_is_decided(recorded: LogprobS
     assert not report.suite_test.second_look
 
 
-def test_drift_that_is_certain_is_kept() -> None:
-    """The cells are looked at a second time in parts, and an earlier part is finished."""
+def test_confirmed_drift_is_kept() -> None:
+    """The second look is made in batches, and an earlier batch is finished."""
     suite = suite_of_logprobs(items=257, tolerance=replace(QUICK, calibration_draws=10))
     scene = recorded_scene(NoisyScorer(tokens=2), suite)
     scene.scorer.shift = moved({CELLS[0]: -0.3, "base--item-256": -0.3})
@@ -154,8 +154,8 @@ def test_drift_that_is_certain_is_kept() -> None:
     assert isinstance(verdicts[DRIFTED], Agrees)
 
 
-def test_a_suite_that_was_not_begun_is_told(recorded: LogprobScene) -> None:
-    """Nobody is asked anything any more."""
+def test_a_suite_that_was_not_started_is_reported(recorded: LogprobScene) -> None:
+    """No request is made for it."""
     scene, _ = _scene(recorded)
     checked = unreached(scene.plan, ports=scene.ports)
 
@@ -165,8 +165,10 @@ def test_a_suite_that_was_not_begun_is_told(recorded: LogprobScene) -> None:
     assert scene.scorer.asked == []
 
 
-def test_a_suite_that_was_not_begun_after_a_finding_is_inconclusive(recorded: LogprobScene) -> None:
-    """It was not interrupted: nothing more was asked for."""
+def test_a_suite_that_was_not_started_after_a_finding_is_inconclusive(
+    recorded: LogprobScene,
+) -> None:
+    """With --fail-fast it was stopped, not interrupted."""
     scene, _ = _scene(recorded)
     checked = unreached(scene.plan, ports=scene.ports, because=STOPPED)
 
@@ -175,8 +177,8 @@ def test_a_suite_that_was_not_begun_after_a_finding_is_inconclusive(recorded: Lo
     assert scene.scorer.asked == []
 
 
-def test_what_the_survey_settled_stays(recorded: LogprobScene) -> None:
-    """A cell without a baseline is so, whether or not the others are drawn."""
+def test_verdicts_of_the_preflight_stay(recorded: LogprobScene) -> None:
+    """A cell without a baseline is unrecorded, even if nothing was drawn."""
     scene, _ = _scene(recorded)
     scene.suite = suite_of_logprobs(items=4, tolerance=QUICK)
     scene.scorer.script = {(CELLS[0], "first_look", 1): KeyboardInterrupt()}
@@ -186,8 +188,8 @@ def test_what_the_survey_settled_stays(recorded: LogprobScene) -> None:
     assert verdicts[CELLS[0]] == INTERRUPTED
 
 
-def test_an_invalid_draw_is_not_asked_for_again(recorded: LogprobScene) -> None:
-    """The log knows it, and so does the verdict."""
+def test_an_invalid_draw_is_not_repeated(recorded: LogprobScene) -> None:
+    """The log has it, and so has the verdict."""
     scene, _ = _scene(recorded)
     scene.log = MemoryDrawLog(kept={(CELLS[0], "first_look", 1): NAN})
     report = scene.check()
@@ -196,7 +198,7 @@ def test_an_invalid_draw_is_not_asked_for_again(recorded: LogprobScene) -> None:
     assert isinstance(logprob_verdicts_of(report)[CELLS[0]], Invalid)
 
 
-def test_a_control_that_was_drawn_is_not_drawn_again(recorded: LogprobScene) -> None:
+def test_a_control_is_not_repeated(recorded: LogprobScene) -> None:
     """Resumed or not, the control is the same."""
     first, _ = _scene(recorded)
     first.scorer.shift = unmoved
@@ -209,8 +211,8 @@ def test_a_control_that_was_drawn_is_not_drawn_again(recorded: LogprobScene) -> 
     assert again.scorer.asked == []
 
 
-def test_outliers_are_replaced_by_the_draws_that_replaced_them() -> None:
-    """The numbers of the draws go on counting, so that a resumed check asks for the same ones."""
+def test_a_resumed_check_reuses_the_replacements_of_outliers() -> None:
+    """Draw numbers continue, so a resumed check requests the same ones."""
 
     def first_is_far(request: DrawRequest) -> float:
         return -100.0 if (request.purpose, request.number) == (Purpose.FIRST_LOOK, 1) else 0.0

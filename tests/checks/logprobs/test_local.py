@@ -61,7 +61,7 @@ def test_the_source_is_the_profile_of_the_engine() -> None:
 
 
 def test_facts_are_those_of_engine_and_model() -> None:
-    """There are none before the first request; later they are those of a golden."""
+    """Empty before the first request; afterwards equal to those of a golden."""
     scorer = scorer_of(ScriptedStarter())
     before = scorer.facts(policy_of())
     scorer.source(policy_of())
@@ -104,7 +104,7 @@ def test_sampling_values_are_those_at_the_temperature(
 
 
 def test_a_refused_encoding_is_a_missed_draw() -> None:
-    """Such as a boundary within a token."""
+    """For example a boundary within a token."""
     starter = ScriptedStarter(faults=[Fault(what="score", about="tiny:  hi", error=REFUSED)])
 
     assert scorer_of(starter).encode([logprob_cell_of()]) == [
@@ -112,8 +112,8 @@ def test_a_refused_encoding_is_a_missed_draw() -> None:
     ]
 
 
-def test_an_answer_is_judged() -> None:
-    """A log-probability above 0 is invalid, whatever its source."""
+def test_an_answer_is_validated() -> None:
+    """A log-probability above 0 is invalid from any source."""
 
     def judge(model: str, asked: ScoreRequest) -> Scored:
         scored = scored_of(model, asked)

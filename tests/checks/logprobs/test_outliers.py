@@ -1,4 +1,4 @@
-"""Draws that stand apart: drawn again, counted, told, and kept out of everything else."""
+"""Outliers: replaced, counted, reported, and excluded from everything else."""
 
 import math
 
@@ -34,14 +34,14 @@ LOOKS = ("first_look", "second_look")
 
 
 def _outlying(items: int, *, draws: tuple[int, ...] = (2,)) -> LogprobScene:
-    """Return a scene in which some draws of the first cell stand apart."""
+    """Return a scene in which some draws of the first cell are outliers."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=items))
     scene.scorer.shift = moved_draws({(CELL, "first_look", number): FAR for number in draws})
     return scene
 
 
-def test_an_outlier_is_drawn_again_and_told() -> None:
-    """With the tokens that caused it and the id of its request; it is in no sum."""
+def test_an_outlier_is_replaced_and_reported() -> None:
+    """With the tokens that caused it and its request id; it is in no sum."""
     scene = _outlying(items=10)
     report = scene.check()
     cell = report.cells[0]
@@ -63,7 +63,7 @@ def test_an_outlier_is_drawn_again_and_told() -> None:
 
 
 def test_outliers_are_counted_for_their_policy() -> None:
-    """They are not among its draws, and do not make it noisier."""
+    """They are not among its draws, and do not add to its noise."""
     (noise,) = _outlying(items=10).check().policies
 
     assert (noise.outliers, noise.draws) == (1, 20)
@@ -71,16 +71,16 @@ def test_outliers_are_counted_for_their_policy() -> None:
 
 
 @pytest.mark.parametrize("items", [1, 2, 3, 4])
-def test_one_outlier_is_no_finding_of_a_small_suite(items: int) -> None:
-    """One of seven draws is more than one of twenty, and no more than chance makes of it."""
+def test_one_outlier_is_not_a_finding_in_a_small_suite(items: int) -> None:
+    """One of seven draws exceeds one of twenty, but may be chance."""
     report = _outlying(items=items).check()
 
     assert set(logprob_verdicts_of(report).values()) == {IDENTICAL}
     assert len(report.cells[0].outliers) == 1
 
 
-def test_too_many_outliers_are_a_finding_of_the_cells_that_have_them() -> None:
-    """Seven of 27 draws are more than a service with one in twenty shows in one of 1,000 checks."""
+def test_too_many_outliers_are_a_finding_in_their_cells() -> None:
+    """With one outlier in twenty, 7 of 27 occur in less than one of 1,000 checks."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=10))
     strange = [f"base--item-{number}" for number in range(7)]
     scene.scorer.shift = moved_draws({(name, "first_look", 2): FAR for name in strange})
@@ -91,8 +91,8 @@ def test_too_many_outliers_are_a_finding_of_the_cells_that_have_them() -> None:
     assert finding.rate == 7 / 27
 
 
-def test_so_many_outliers_as_chance_makes_are_allowed() -> None:
-    """Six of 26 are the most."""
+def test_as_many_outliers_as_chance_explains_are_allowed() -> None:
+    """Six of 26 are the limit."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=10))
     strange = [f"base--item-{number}" for number in range(6)]
     scene.scorer.shift = moved_draws({(name, "first_look", 2): FAR for name in strange})
@@ -100,8 +100,8 @@ def test_so_many_outliers_as_chance_makes_are_allowed() -> None:
     assert set(logprob_verdicts_of(scene.check()).values()) == {IDENTICAL}
 
 
-def test_most_draws_far_away_are_drift() -> None:
-    """Where nearly all stand apart, the whole has moved, and nothing is drawn again for it."""
+def test_mostly_distant_draws_are_drift() -> None:
+    """When nearly all draws are distant, the cell has shifted, and nothing is replaced."""
     scene = _outlying(items=3, draws=(1, 2, 3, 4, 5))
     shift = scene.scorer.shift
 
@@ -117,8 +117,8 @@ def test_most_draws_far_away_are_drift() -> None:
     assert scene.scorer.asked_of(CELL, Purpose.FIRST_LOOK) == 5
 
 
-def test_the_whole_takes_two_draws_of_each_cell_in_the_first_look() -> None:
-    """Also of one that has three, because the third showed that the first was no outlier."""
+def test_the_suite_test_uses_two_draws_of_each_cell_in_the_first_look() -> None:
+    """Also of a cell with three, because the third showed that the first was not an outlier."""
     scene = _outlying(items=1, draws=(1, 3))
     matrix = scene.check().suite_test
 
@@ -126,8 +126,8 @@ def test_the_whole_takes_two_draws_of_each_cell_in_the_first_look() -> None:
     assert matrix.mean_shift == pytest.approx(-114 / 2, abs=1e-3)
 
 
-def test_the_whole_takes_as_many_draws_of_each_cell_in_the_second_look() -> None:
-    """Of those that were asked for first, whatever the later ones made of them."""
+def test_the_suite_test_uses_equally_many_draws_in_the_second_look() -> None:
+    """The first ones requested, whatever the later ones show."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=4))
     far = {(CELL, "second_look", number): FAR for number in (1, 2, 6, 7)}
 
@@ -142,8 +142,8 @@ def test_the_whole_takes_as_many_draws_of_each_cell_in_the_second_look() -> None
     assert matrix.mean_shift == pytest.approx(-114 * 2 / 5 / 4, abs=1e-3)
 
 
-def test_drift_is_more_than_its_outliers() -> None:
-    """A cell that has moved, with outliers besides, has drifted."""
+def test_drift_beats_outliers() -> None:
+    """A cell that has shifted and has outliers has drifted."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=3))
 
     def shift(request: DrawRequest) -> Floats | float:
@@ -162,7 +162,7 @@ def test_drift_is_more_than_its_outliers() -> None:
 
 
 def test_an_outlier_is_no_evidence_of_drift() -> None:
-    """Its cell is decided by the draws that took its place."""
+    """Its cell is decided by the replacement draws."""
     scene = _outlying(items=10, draws=(1,))
     report = scene.check()
 
@@ -177,7 +177,7 @@ ANOMALY = -156.5
 
 
 def _of_the_finding() -> LogprobScene:
-    """Return the scene of the finding that the project grew from: five draws, and an anomaly."""
+    """Return the scene of the original bug report: five draws, and an anomaly."""
     policies = [policy_of("base"), policy_of("clone", system="the same")]
     suite = suite_of_logprobs(
         policies=policies,
@@ -212,7 +212,7 @@ def _of_the_finding() -> LogprobScene:
     )
 
 
-def test_the_anomaly_of_the_finding_is_caught_and_drawn_again() -> None:
+def test_the_anomaly_of_the_bug_report_is_caught_and_replaced() -> None:
     """-156.5 among -40.8 to -43.5, with the token and the request behind it."""
     scene = _of_the_finding()
     cell = scene.check().cells[0]
@@ -236,7 +236,7 @@ def test_the_anomaly_of_the_finding_is_caught_and_drawn_again() -> None:
     )
 
 
-def test_the_weight_of_the_finding_is_no_longer_astronomical() -> None:
+def test_the_weight_of_the_bug_report_is_no_longer_astronomical() -> None:
     """Base and clone are about 2 nats apart, not 116.2."""
     (weights,) = _of_the_finding().check().weights
 
@@ -249,7 +249,7 @@ AWAY = MissedDraw(reason="503 from the service", remedy="wait")
 
 
 def _every_other(*, lost: DrawKey | None = None) -> LogprobScene:
-    """Return a scene in which every other draw of the first cell stands apart."""
+    """Return a scene in which every other draw of the first cell is distant."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
     scene.scorer.shift = moved_draws(
         {(CELL, purpose, number): FAR for purpose in LOOKS for number in range(1, 99, 2)}
@@ -258,8 +258,8 @@ def _every_other(*, lost: DrawKey | None = None) -> LogprobScene:
     return scene
 
 
-def test_draws_far_away_that_are_no_drift_are_outliers() -> None:
-    """Four of seven stand apart: as most of a look, so it may be drift, and it is none."""
+def test_distant_draws_without_drift_are_outliers() -> None:
+    """Four of seven are distant: they might be drift, but are not."""
     report = _every_other().check()
     (cell,) = report.cells
 
@@ -268,8 +268,8 @@ def test_draws_far_away_that_are_no_drift_are_outliers() -> None:
     assert cell.totals == pytest.approx([cell.calibration[0]] * 3, abs=1e-4)
 
 
-def test_outliers_are_a_finding_though_the_service_fails_after_them() -> None:
-    """What was seen is not lost, and the report says why there is no more."""
+def test_outliers_stay_a_finding_when_the_service_fails_later() -> None:
+    """The report has them, and the reason why there are no more draws."""
     report = _every_other(lost=(CELL, "first_look", 8)).check()
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
     scene.scorer.shift = lambda _: FAR
@@ -287,16 +287,16 @@ def test_outliers_are_a_finding_though_the_service_fails_after_them() -> None:
     assert cell.totals == ()
 
 
-def test_a_few_outliers_before_a_failure_are_no_finding() -> None:
-    """One of three is no more than chance makes, so the cell was not measured."""
+def test_a_few_outliers_before_a_failure_are_not_a_finding() -> None:
+    """One of three may be chance, so the cell was not measured."""
     scene = _outlying(items=1, draws=(2,))
     scene.scorer.script = {(CELL, "first_look", 3): AWAY}
 
     assert isinstance(scene.check().cells[0].verdict, Inconclusive)
 
 
-def test_a_service_of_which_half_the_draws_stand_apart_is_a_finding() -> None:
-    """In every one of a few sessions, whichever draws they are: as outliers or as drift."""
+def test_a_service_with_half_its_draws_distant_is_a_finding() -> None:
+    """In every one of a few sessions: as outliers or as drift."""
     for seed in range(5):
         scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=12))
         generator = np.random.default_rng(seed)

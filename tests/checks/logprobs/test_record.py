@@ -1,4 +1,4 @@
-"""Recording baselines: what gets one, what is refused, and what is removed."""
+"""Record baselines: which cells get one, which are refused, and which are removed."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ AWAY = MissedDraw(reason="503 from the service", remedy="try again later")
 
 
 def _unrecorded(items: int = 2, **totals: tuple[float, ...]) -> LogprobScene:
-    """Return a suite without baselines; draws of some cells come as given, `item_0=(...)`."""
+    """Return a suite without baselines; `item_0=(...)` sets the draws of a cell."""
     script = {
         (f"base--{item.replace('_', '-')}", "calibration", number): Draw(
             logprobs=(total,), facts=FACTS
@@ -61,7 +61,7 @@ def _candidates(
 
 
 def test_a_baseline_is_its_calibration_draws_rounded() -> None:
-    """With everything that explains them; six decimals, because a finer one is the machine's."""
+    """With their provenance; to six decimals, as finer ones depend on the machine."""
     drawn = (-1.23456789, -1.0, -1.5, -1.25, -1.0, -1.75)
     scene = _unrecorded(1, item_0=drawn)
     (cell,) = scene.suite.cells
@@ -87,7 +87,7 @@ def test_a_baseline_is_its_calibration_draws_rounded() -> None:
 
 
 def test_calibration_is_drawn_once() -> None:
-    """As many draws as the tolerance wants, of no cell more, and one control of the policy."""
+    """As many draws as the tolerance requires, and one control of the policy."""
     scene = _unrecorded()
     scene.calibrate()
 
@@ -102,8 +102,8 @@ def test_calibration_is_drawn_once() -> None:
     assert [*scene.log.noted] == scene.scorer.asked
 
 
-def test_what_was_drawn_is_not_drawn_again() -> None:
-    """After an interruption the log says what had come."""
+def test_logged_draws_are_not_repeated() -> None:
+    """After an interruption they come from the log."""
     first = _unrecorded(1)
     first.scorer.script = {(CELL, "calibration", 4): KeyboardInterrupt()}
     with pytest.raises(KeyboardInterrupt):
@@ -119,7 +119,7 @@ def test_what_was_drawn_is_not_drawn_again() -> None:
 
 
 def test_the_floor_comes_from_the_other_cells_of_the_policy() -> None:
-    """What is usual there is no outlier here; another policy is another service."""
+    """What is usual there is not an outlier here; another policy is another service."""
     calm, wild = (-1.0,) * 6, (-1.0, -6.0, -11.0, -1.0, -6.0, -11.0)
     scene = _unrecorded(2, item_0=calm, item_1=wild)
     other = policy_of("other", model="quiet")
@@ -141,7 +141,7 @@ def test_the_floor_comes_from_the_other_cells_of_the_policy() -> None:
 
 
 def test_outliers_are_refused_and_shown() -> None:
-    """All draws are told, and which of them stand apart; the others get their baselines."""
+    """With all draws and which are outliers; the other cells get baselines."""
     drawn = (-42.0, -42.5, -156.5, -41.5, -42.0, -42.25)
     scene = _unrecorded(2, item_0=drawn, item_1=(-1.0,) * 6)
     made = scene.calibrate()
@@ -162,7 +162,7 @@ def test_outliers_are_refused_and_shown() -> None:
 
 
 def test_an_invalid_answer_is_refused() -> None:
-    """It is a finding, and the draws that were valid are told."""
+    """It is a finding, and the valid draws are shown."""
     scene = _unrecorded(1, item_0=(-1.0,))
     nan = InvalidDraw(reason="the log-probability nan", position=0)
     scene.scorer.script = {**scene.scorer.script, (CELL, "calibration", 2): nan}
@@ -172,7 +172,7 @@ def test_an_invalid_answer_is_refused() -> None:
     assert len(refused.totals) == 5
 
 
-def test_a_draw_that_cannot_be_had_is_no_finding() -> None:
+def test_a_missed_draw_is_not_a_finding() -> None:
     """The cell has no baseline, and a remedy."""
     scene = _unrecorded(1)
     scene.scorer.script = {(CELL, "calibration", 6): AWAY}
@@ -183,8 +183,8 @@ def test_a_draw_that_cannot_be_had_is_no_finding() -> None:
     assert len(refused.totals) == 5
 
 
-def test_a_cell_that_never_answers_says_nothing_of_the_others() -> None:
-    """Their floor comes from those that did."""
+def test_a_cell_without_answers_does_not_affect_the_others() -> None:
+    """Their noise floor comes from the cells with answers."""
     scene = _unrecorded(2, item_1=(-1.0,) * 6)
     scene.scorer.script = {
         **scene.scorer.script,
@@ -196,8 +196,8 @@ def test_a_cell_that_never_answers_says_nothing_of_the_others() -> None:
     assert [one.noise for one in made.baselines] == [fit_noise([(-1.0,)] * 6)]
 
 
-def test_two_models_that_answer_are_refused() -> None:
-    """Draws of two models are no calibration of either."""
+def test_answers_of_two_models_are_refused() -> None:
+    """Draws of two models calibrate neither."""
     scene = _unrecorded(1, item_0=(-1.0,) * 6)
     other = Draw(logprobs=(-1.0,), facts=DrawFacts(model="another"))
     scene.scorer.script = {**scene.scorer.script, (CELL, "calibration", 3): other}
@@ -211,8 +211,8 @@ def test_two_models_that_answer_are_refused() -> None:
     )
 
 
-def test_what_cannot_be_encoded_is_not_drawn() -> None:
-    """A prompt that was refused is a finding, and an encoder that is away is none."""
+def test_a_cell_that_cannot_be_encoded_is_not_drawn() -> None:
+    """A refused prompt is a finding; an unavailable encoder is not."""
     scene = _unrecorded(3)
     scene.scorer.encodings = {
         CELL: InvalidDraw(reason="the response is empty"),
@@ -228,7 +228,7 @@ def test_what_cannot_be_encoded_is_not_drawn() -> None:
     assert scene.scorer.asked_of(CELL) == scene.scorer.asked_of("base--item-1") == 0
 
 
-def test_a_policy_whose_source_cannot_be_said_is_refused() -> None:
+def test_a_policy_with_an_unknown_source_is_refused() -> None:
     """Each of its cells, with the reason; the others are candidates."""
     suite = suite_of_logprobs(policies=[policy_of("gone"), policy_of("here")], items=1)
     scene = LogprobScene(
@@ -255,8 +255,8 @@ def test_a_cell_without_a_baseline_is_a_candidate() -> None:
     assert _states(scene) == {CELL: ChangeKind.NEW}
 
 
-def test_everything_is_a_candidate_again() -> None:
-    """When the provider has changed its model, and is believed."""
+def test_with_again_every_cell_is_a_candidate() -> None:
+    """For use after the provider has changed its model."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
 
     assert _states(scene) == {}
@@ -264,7 +264,7 @@ def test_everything_is_a_candidate_again() -> None:
 
 
 def test_a_baseline_of_another_definition_is_a_candidate() -> None:
-    """With what the matrix says otherwise, and the baseline that it was."""
+    """With the changes in the matrix and the old baseline."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=1))
     before = scene.baselines.kept[SOURCE, CELL]
     scene.suite = suite_of_logprobs(policies=[policy_of(temperature=0.0)], items=1)
@@ -356,8 +356,8 @@ def test_a_service_that_ignores_the_prompt_is_not_recorded() -> None:
     assert len(made.refused) == 3
 
 
-def test_a_service_whose_control_cannot_be_had_is_not_recorded() -> None:
-    """Nor is any other policy of the suite, of which a part would be of another time."""
+def test_a_service_without_a_control_is_not_recorded() -> None:
+    """Nor is any other policy of the suite: its parts would be of different times."""
     suite = suite_of_logprobs(policies=[policy_of("gone"), policy_of("here")], items=1)
     script = {("gone--item-0", "control", 1): AWAY}
     made = LogprobScene(scorer=NoisyScorer(script=script), suite=suite).calibrate()

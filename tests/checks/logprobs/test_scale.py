@@ -29,7 +29,7 @@ QUICK = Tolerance(calibration_draws=6, draws=4, false_alarm_rate=0.05)
 
 
 class FreshBaselines(MemoryBaselines):
-    """Baselines that are made anew at every reading, as those in files are."""
+    """Baselines that are created on every read, as those in files are."""
 
     def read(self, source: str, cell_id: str) -> Baseline:
         """Return a baseline of its own numbers."""

@@ -1,4 +1,4 @@
-"""Importance weights between policies, and the control that they are 1 where they should be."""
+"""Importance weights between policies, and the control that those of a clone are 1."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ def _suite(
 
 
 def test_a_suite_without_a_plan_has_no_weights() -> None:
-    """Nobody asked for them."""
+    """The matrix asks for none."""
     suite = replace(_suite(BASE, CLONE), weights=None)
 
     assert recorded_scene(NoisyScorer(), suite).check().weights == ()
@@ -89,7 +89,7 @@ class _ShiftedClone(NoisyScorer):
 
 
 def test_a_clone_that_is_off_by_a_nat_is_a_finding() -> None:
-    """The policies are not the same, whatever the matrix says."""
+    """The policies differ, though the matrix says that they are clones."""
     (found,) = _away_by(1.0, noise=Mixture()).check().weights
 
     assert found.control_p is not None
@@ -112,8 +112,8 @@ def test_a_clone_that_is_off_by_less_than_the_floor_will_do() -> None:
     assert not found.failed
 
 
-def test_the_control_takes_as_many_draws_of_every_cell() -> None:
-    """More draws of some, because of what they were, would make it say more than it knows."""
+def test_the_control_uses_equally_many_draws_of_every_cell() -> None:
+    """A number that depends on the draws would add bias."""
     suite = _suite(BASE, CLONE, items=4)
     generator = np.random.default_rng(3)
     drawn = {cell.id: generator.normal(-42, 1, 15).tolist() for cell in suite.cells}
@@ -126,8 +126,8 @@ def test_the_control_takes_as_many_draws_of_every_cell() -> None:
     assert few[0].control_p == many[0].control_p
 
 
-def test_weights_of_another_model_are_told_as_useless() -> None:
-    """For information, when nobody needs them."""
+def test_weights_of_another_model_are_reported_as_unusable() -> None:
+    """For information only, unless the matrix requires them."""
     (found,) = recorded_scene(NoisyScorer(), _suite(BASE, UNHELPFUL)).check().weights
 
     assert (found.is_control, found.control_p) == (False, None)
@@ -152,8 +152,8 @@ def test_every_other_policy_is_compared_with_the_base() -> None:
     assert [found.target for found in scene.check().weights] == [CLONE, UNHELPFUL]
 
 
-def test_items_that_could_not_be_measured_are_left_out() -> None:
-    """Their cells say so; of the rest the weights are told."""
+def test_unmeasured_items_are_left_out() -> None:
+    """Their cells show why; the weights come from the rest."""
     scene = recorded_scene(NoisyScorer(), _suite(BASE, CLONE))
     away = MissedDraw(reason="503 from the service")
     scene.scorer.script = {
@@ -166,8 +166,8 @@ def test_items_that_could_not_be_measured_are_left_out() -> None:
     assert not found.failed
 
 
-def test_no_weights_are_no_bad_weights() -> None:
-    """Where nothing could be measured there is nothing to be told."""
+def test_missing_weights_are_not_bad_weights() -> None:
+    """When nothing could be measured, there is nothing to report."""
     scene = recorded_scene(NoisyScorer(), _suite(BASE, CLONE))
     scene.scorer.missing = {CLONE: "CLONE_API_KEY is not set"}
 
@@ -210,10 +210,10 @@ def test_each_of_several_clones_has_its_share_of_the_error_rate() -> None:
         (3, Usability.USABLE, False),
     ],
 )
-def test_a_control_that_cannot_fail_shows_nothing(
+def test_a_control_that_cannot_fail_proves_nothing(
     items: int, usability: Usability, *, is_unknown: bool
 ) -> None:
-    """A clone that agrees on a single item is no pass."""
+    """A clone that agrees on a single item has not passed."""
     (found,) = _weighed([0.0] * items)
 
     assert (found.usability, found.inconclusive) == (usability, is_unknown)
@@ -259,7 +259,7 @@ def test_a_clone_of_great_noise_needs_more_items() -> None:
     ids=str,
 )
 def test_other_policies_need_enough_items(ratios: list[float], usability: Usability) -> None:
-    """A share of three items says nothing, and a mean weight of exp(116.2) says it of one."""
+    """A share of three items means little, and a mean weight of exp(116.2) is a problem."""
     plan = WeightPlan(base=BASE, must_be_usable=(UNHELPFUL,))
     suite = _suite(BASE, UNHELPFUL, items=len(ratios), plan=plan)
     away = {f"item-{place}": ratio for place, ratio in enumerate(ratios)}
@@ -334,7 +334,7 @@ def test_a_clone_is_usable_though_noise_lasts_as_long_as_a_session(items: int, w
 
 @pytest.mark.parametrize(("items", "rate"), [(3, 0.08), (5, 0.05), (10, 0.02), (51, 0.004)])
 def test_how_often_noise_of_a_session_is_too_far_from_0(items: int, rate: float) -> None:
-    """The documentation says these figures; a control needs two items that are off to fail."""
+    """The documentation quotes these figures; a control needs two such items to fail."""
     generator = np.random.default_rng(1)
 
     def off() -> Floats:
@@ -349,7 +349,7 @@ def test_how_often_noise_of_a_session_is_too_far_from_0(items: int, rate: float)
 
 
 def test_a_base_that_drifted_is_no_longer_its_clone() -> None:
-    """The draws of this check are compared, and none of those that were recorded before."""
+    """The draws of this check are compared, not the recorded ones."""
     scene = recorded_scene(NoisyScorer(), _suite(BASE, CLONE, items=5))
     scene.scorer.shift = lambda one: -2.0 if one.cell.policy.name == BASE else 0.0
     (found,) = scene.check().weights
@@ -373,10 +373,10 @@ def test_the_looks_at_base_and_clone_are_not_cut_short() -> None:
     ("items", "draws", "doubted"),
     [(5, 5, [UNHELPFUL]), (5, 2, [CLONE, UNHELPFUL]), (51, 5, [])],
 )
-def test_what_cannot_be_determined_is_known_before_anything_is_drawn(
+def test_undeterminable_weights_are_known_before_any_draw(
     items: int, draws: int, doubted: list[str]
 ) -> None:
-    """By the numbers of items and draws in the matrix."""
+    """From the numbers of items and draws in the matrix."""
     plan = WeightPlan(base=BASE, clones=(CLONE,), must_be_usable=(UNHELPFUL, CLONE))
     suite = replace(
         _suite(BASE, CLONE, UNHELPFUL, items=items, plan=plan), tolerance=Tolerance(draws=draws)

@@ -1,4 +1,4 @@
-"""However a check is divided, it says the same: on one machine, in shards, on devices."""
+"""A divided check gives the result of an undivided one: on one machine, in shards, on devices."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +38,7 @@ CONTROL = replace(WARM[0], seed=43)
 
 
 def _voice(cell: Cell) -> Generation:
-    """Say the same for every seed where it is cold, as a model does that is sure of itself."""
+    """Give the same output for every seed at temperature 0, as a confident model does."""
     return answer_to(replace(cell, seed=1) if cell.sampler == COLD else cell)
 
 
@@ -78,7 +78,7 @@ class Case:
         return MemoryGoldens(said if self.goldens is None else self.goldens)
 
     def on_devices(self, count: int) -> GateReport:
-        """Check on so many devices of one machine."""
+        """Check on several devices of one machine."""
         return check_tokens(
             self.plan,
             ports=ports_with(self.machine(), self.known()),
@@ -149,8 +149,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_a_divided_check_says_what_an_undivided_one_says(case: Case) -> None:
-    """Verdicts, controls, provenance and exit code do not depend on who measured what."""
+def test_a_divided_check_gives_the_result_of_an_undivided_one(case: Case) -> None:
+    """Verdicts, controls, provenance and exit code do not depend on the division."""
     one = case.on_devices(1)
     divided = [case.on_devices(2), case.on_devices(3)]
     divided += [case.in_shards(count) for count in range(1, len(case.cells) + 1)]
@@ -170,8 +170,8 @@ def _second_of_two(cells: Sequence[Cell], *faults: Fault) -> GateReport:
     return merged_of([first, second], whole=whole, goldens=MemoryGoldens(recorded_for(*cells)))
 
 
-def test_an_engine_that_dies_over_the_cell_of_others_shows_it_with_another() -> None:
-    """A cell of others that cannot be run here is passed over; another shows what is needed."""
+def test_a_control_skips_cells_of_other_shards_that_kill_the_engine() -> None:
+    """Another cell can serve as the control."""
     cells = (cell_of("haiku"), cell_of("fox"), cell_of("moon"), cell_of("sea"))
 
     report = _second_of_two(cells, Fault(what="generate", about=cells[0].id, error=DEAD))
@@ -180,8 +180,8 @@ def test_an_engine_that_dies_over_the_cell_of_others_shows_it_with_another() -> 
     assert [control.failed for control in report.controls] == [False, False]
 
 
-def test_a_machine_that_alone_is_refused_its_control_is_no_pass() -> None:
-    """Greedy cells agree, and nothing shows that this machine could have said something else."""
+def test_a_machine_whose_control_is_refused_does_not_pass() -> None:
+    """Greedy cells agree, but nothing shows that this machine could differ."""
     cells = (cell_of("haiku"), cell_of("ice", sampler=GREEDY))
 
     report = _second_of_two(cells, *_refusing(cells[0]))

@@ -1,4 +1,4 @@
-"""Shards are judged only when they are all there, and then as if one machine had measured all."""
+"""Complete shards are judged as if one machine had measured all of them."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ from tests.fakes.values import (
 
 
 def test_shards_give_the_report_of_one_machine() -> None:
-    """Cells, verdicts, engines and models are the same, whatever the order of the shards."""
+    """Cells, verdicts, engines and models are equal, in any order of the shards."""
     alone, merged = alone_of(), merged_of(list(reversed(two_shards())))
 
     assert merged.cells == alone.cells
@@ -66,7 +66,7 @@ def test_a_drift_in_a_shard_is_a_drift_of_the_whole() -> None:
 
 
 def test_each_cell_has_the_provenance_of_its_shard() -> None:
-    """What changed is told of the machine that drifted, and is kept with what it observed."""
+    """Changed facts are those of the machine that drifted."""
     facts = {**ENGINE_FACTS, "device.driver": "999"}
     updated = EngineReport(name="scripted", profile=PROFILE, facts=facts)
     starter = ScriptedStarter(script={CELLS[3]: [generation_of(9)]}, reports={"scripted": updated})
@@ -125,7 +125,7 @@ def test_shards_of_a_sharp_prompt_use_the_prompts_of_the_others() -> None:
 
 
 def test_an_orphan_is_reported_once() -> None:
-    """A golden that no cell claims is no matter of a shard."""
+    """Orphans do not belong to a shard."""
     orphan = golden_of(cell_of("gone"))
     goldens = MemoryGoldens([*recorded_for(*CELLS), orphan])
     shards = [measured_shard(Shard(n, 2), goldens=goldens) for n in (1, 2)]

@@ -1,4 +1,4 @@
-"""Shards that are not all of one check are refused, and what is wrong is named."""
+"""Shards of different checks are refused, and the message names the difference."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -41,8 +41,8 @@ def test_a_missing_shard_is_named() -> None:
         require_same_check(shards, commit=COMMIT)
 
 
-def test_a_shard_that_comes_twice_is_named() -> None:
-    """Which of the two speaks for the cells, nobody could tell."""
+def test_a_duplicate_shard_is_named() -> None:
+    """It would be unknown which of the two counts."""
     shards = [*two_shards(), replace(measured_shard(Shard(2, 2)), place="again/shard.json")]
 
     with pytest.raises(
@@ -92,8 +92,8 @@ def test_shards_of_another_commit_than_here_are_refused(here: str | None) -> Non
         require_same_check(two_shards(), commit=here)
 
 
-def test_an_option_of_one_shard_alone_is_told_in_words() -> None:
-    """A reader can do more with it than with two digests."""
+def test_a_different_option_is_named() -> None:
+    """It is more useful than two digests."""
     first, second = two_shards()
     change = _with_identity(suites=("slow", "quick"), digest="other")
     foreign = replace(second, report=change(second.report))
@@ -106,8 +106,8 @@ def test_an_option_of_one_shard_alone_is_told_in_words() -> None:
     )
 
 
-def test_shards_of_another_version_than_here_are_refused() -> None:
-    """Who judges has to mean the same by what was measured."""
+def test_shards_of_another_version_are_refused() -> None:
+    """The merging version must have measured them."""
     later = [
         replace(found, report=replace(found.report, tool_version="9.9.9")) for found in two_shards()
     ]
@@ -120,8 +120,8 @@ def test_shards_of_another_version_than_here_are_refused() -> None:
         require_same_check(later, commit=COMMIT)
 
 
-def test_shards_of_another_matrix_than_here_are_refused() -> None:
-    """The goldens of this checkout say nothing of another matrix."""
+def test_shards_of_another_matrix_are_refused() -> None:
+    """The goldens of this checkout are for this matrix."""
     other = WholePlan(tokens=plan(matrix_of(suite_of(*CELLS, runs=4))))
 
     with pytest.raises(InputInvalid, match="which is that of the matrix file here"):
@@ -143,7 +143,7 @@ def test_two_classes_of_machine_are_refused() -> None:
 
 
 def test_two_files_of_one_model_are_refused() -> None:
-    """Where nothing pins a model, its goldens would be of two weights and name one of them."""
+    """Without a pin, its goldens would mix two files of weights."""
     first, second = two_shards()
     models = {"tiny": {**second.report.models["tiny"], "model.sha256": "b" * 64}}
     other = replace(second, report=replace(second.report, models=models))
@@ -181,8 +181,8 @@ def test_a_cell_in_no_shard_is_refused() -> None:
         merged_of([first, _with_cells(second, second.report.cells[:-1])])
 
 
-def test_a_foreign_cell_is_refused() -> None:
-    """Nothing that was not planned may come in."""
+def test_an_unplanned_cell_is_refused() -> None:
+    """Only planned cells are accepted."""
     first, second = two_shards()
     foreign = MeasuredCell(cell=cell_of("foreign"), repetition=None, provenance=None, problem=None)
 
@@ -256,8 +256,8 @@ def test_a_control_of_greedy_cells_shows_nothing_of_seeds() -> None:
         merged_of([_with_controls(shard, unplanned)], whole=whole)
 
 
-def test_an_interrupted_shard_need_not_have_come_to_its_control() -> None:
-    """It is no pass anyway."""
+def test_an_interrupted_shard_needs_no_control() -> None:
+    """It does not pass anyway."""
     first, second = two_shards()
     interrupted = replace(
         _with_controls(second), report=replace(_with_controls(second).report, interrupted=True)
@@ -324,7 +324,7 @@ def test_a_suite_that_is_not_the_planned_one_is_refused(
     assert said in str(caught.value)
 
 
-def test_an_orphaned_baseline_is_no_cell_too_many() -> None:
+def test_an_orphaned_baseline_is_not_an_extra_cell() -> None:
     """It is reported by the shard that has the suite."""
     orphan = orphaned_baseline_of("base--gone")
 
@@ -341,10 +341,8 @@ def _redefined(found: LogprobCellReport) -> LogprobCellReport:
 @pytest.mark.parametrize(
     ("engines", "found"), [((), "none"), (("other", "another"), "another, other")]
 )
-def test_an_engine_that_measured_must_have_said_what_it_is(
-    engines: tuple[str, ...], found: str
-) -> None:
-    """Without that nobody could tell on what class of machine a cell was run."""
+def test_an_engine_that_measured_must_be_described(engines: tuple[str, ...], found: str) -> None:
+    """Otherwise the profile of its cells is unknown."""
     first, second = two_shards()
     (engine,) = second.report.engines
     named = tuple(replace(engine, name=name) for name in engines)
@@ -359,7 +357,7 @@ def test_an_engine_that_measured_must_have_said_what_it_is(
 
 
 def test_a_shard_that_ran_nothing_has_no_engine() -> None:
-    """An engine that could not say what it is gave up its cells, and that is no contradiction."""
+    """An engine that failed to describe itself gave up its cells, which is consistent."""
     first, _ = two_shards()
     starter = ScriptedStarter(faults=[Fault(what="describe", about="scripted", error=DEAD)])
 

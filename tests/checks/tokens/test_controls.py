@@ -1,4 +1,4 @@
-"""Each model has to be seen to use its seed and its prompt, or the check could not fail."""
+"""Each model must be seen to use its seed and its prompt, or the check could not fail."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -111,7 +111,7 @@ def test_an_engine_that_ignores_its_seed_never_passes(cells: tuple[Cell, ...]) -
 def test_an_engine_that_ignores_its_prompt_never_passes(
     cells: tuple[Cell, ...], voice: Callable[[Cell], Generation]
 ) -> None:
-    """Whatever its seeds and samplers change, and with a single prompt too."""
+    """With any seeds and samplers, and with a single prompt too."""
     report = _scene(*cells, voice=voice).check()
 
     assert {type(verdict) for verdict in verdicts_of(report).values()} == {Vacuous}
@@ -128,7 +128,7 @@ def test_the_doubt_costs_a_few_generations() -> None:
 
 
 def test_prompts_whose_seeds_agree_are_noted() -> None:
-    """The author of the matrix learns that more seeds of them show nothing."""
+    """The author of the matrix learns that more seeds are useless there."""
     report = _scene(*_with_seeds(FACT, STORY), voice=_sure).check()
 
     (note,) = report.notes
@@ -168,7 +168,7 @@ def test_each_model_needs_its_own_evidence() -> None:
 
 
 def test_controls_come_after_the_first_runs_and_in_the_first_process() -> None:
-    """They are no runs of their cells."""
+    """They are not runs of their cells."""
     scene = _scene(STORY, voice=answer_to)
     report = scene.check()
 
@@ -200,10 +200,10 @@ def _hot_fails(error: Exception) -> tuple[Fault, ...]:
 
 
 @pytest.mark.parametrize("error", [DEAD, REFUSED])
-def test_a_control_that_cannot_be_run_is_no_pass_and_no_finding(
+def test_a_control_that_cannot_run_is_inconclusive(
     error: type[Exception] | Exception,
 ) -> None:
-    """Agreement proves nothing yet, and the reason is the engine's."""
+    """Agreement proves nothing yet, and the engine gave the reason."""
     assert isinstance(error, type(DEAD) | type(REFUSED))
     report = _scene(FACT, voice=_sure, faults=_hot_fails(error)).check()
 
@@ -255,8 +255,8 @@ def test_the_remedy_where_no_heat_is_allowed_works() -> None:
     assert exit_code_for(report) == ExitCode.PASSED
 
 
-def test_answers_that_begin_alike_do_not_stop_a_sound_model() -> None:
-    """A model may begin every answer in the same way; a longer answer depends on the prompt."""
+def test_answers_with_a_common_start_are_no_problem() -> None:
+    """A model may start every answer alike; a longer answer depends on the prompt."""
 
     def voice(cell: Cell) -> Generation:
         said = [token.id for token in answer_to(cell).tokens]
@@ -274,8 +274,8 @@ def test_a_model_that_is_not_seen_to_use_its_seed_is_not_called_certain() -> Non
     assert report.notes == ()
 
 
-def test_what_an_engine_notes_of_a_control_is_not_told() -> None:
-    """The reader has never heard of the prompt."""
+def test_engine_notes_about_a_control_are_dropped() -> None:
+    """Users do not know its prompt."""
     notes = {"tiny--story--seed43": ("a",), "tiny--control-1--seed42": ("b",), STORY.id: ("c",)}
     starter = ScriptedStarter(notes=notes)
     report = scene_of(STORY, starter=starter).check()
@@ -304,7 +304,7 @@ def test_an_interruption_after_the_controls_leaves_finished_cells_as_they_are() 
     assert words == ["inconclusive", "match"]
 
 
-def test_a_control_that_cannot_be_run_costs_nothing_where_another_differs() -> None:
+def test_a_control_that_cannot_run_is_harmless_where_another_differs() -> None:
     """One difference is enough."""
     fox = cell_of("fox", sampler=STORY.sampler)
     fault = Fault(what="generate", about=replace(STORY, seed=43).id, error=REFUSED)
@@ -368,8 +368,8 @@ def test_an_unrecorded_cell_without_its_control_is_not_measured() -> None:
     assert not isinstance(verdict, Unrecorded)
 
 
-def test_a_control_says_what_it_compared() -> None:
-    """The report names both definitions."""
+def test_a_control_shows_what_it_compared() -> None:
+    """The report has both definitions."""
     report = _scene(*_with_seeds(STORY, count=2), voice=answer_to).check()
 
     seeds: ControlReport = report.controls[0]

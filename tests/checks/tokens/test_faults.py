@@ -1,4 +1,4 @@
-"""What cannot be measured is inconclusive, and costs the others nothing."""
+"""What cannot be measured is inconclusive, and does not affect the other cells."""
 
 import pytest
 
@@ -38,8 +38,8 @@ def _verdicts(report: GateReport) -> list[Verdict]:
 
 
 @pytest.mark.parametrize("time", [1, 2, 4])
-def test_a_death_costs_the_cell_and_no_other(time: int) -> None:
-    """Whichever of its runs the engine dies in, a fresh engine goes on with the next cell."""
+def test_a_death_costs_only_its_cell(time: int) -> None:
+    """In whichever run the engine dies, a fresh engine continues with the next cell."""
     scene = scene_of(A, B, C, runs=4, starter=_dies_on(B.id, time=time))
     report = scene.check()
 
@@ -80,7 +80,7 @@ def test_a_cell_that_was_given_up_is_not_run_in_the_fresh_process() -> None:
 
 
 def test_a_refusal_costs_no_engine() -> None:
-    """An engine that says no is alive, and its remedy is handed on."""
+    """An engine that refuses is alive, and its remedy is passed on."""
     faults = [Fault(what="generate", about=A.id, error=REFUSED)]
     scene = scene_of(A, B, starter=ScriptedStarter(faults=faults))
     report = scene.check()
@@ -102,8 +102,8 @@ def test_a_difference_that_was_seen_survives_a_death() -> None:
 
 
 @pytest.mark.parametrize("time", [2, 3])
-def test_a_drift_that_was_seen_survives_a_death(time: int) -> None:
-    """The first run parted from the golden: that a later one cannot be made hides nothing."""
+def test_an_observed_drift_survives_a_death(time: int) -> None:
+    """The first run diverged from the golden, and a missing later run hides nothing."""
     golden = golden_of(A, generation_of(9))
     starter = _dies_on(A.id, time=time)
     report = scene_of(A, B, starter=starter, goldens=MemoryGoldens([golden, golden_of(B)])).check()
@@ -115,8 +115,8 @@ def test_a_drift_that_was_seen_survives_a_death(time: int) -> None:
     assert exit_code_for(report) == ExitCode.FINDINGS
 
 
-def test_a_drift_that_was_seen_survives_an_interruption() -> None:
-    """What was not reached is not measured; what was seen stays a finding."""
+def test_an_observed_drift_survives_an_interruption() -> None:
+    """Unreached cells are not measured; what was observed stays a finding."""
     faults = [Fault(what="generate", about=A.id, error=KeyboardInterrupt(), time=2)]
     goldens = MemoryGoldens([golden_of(A, generation_of(9))])
     report = scene_of(A, starter=ScriptedStarter(faults=faults), goldens=goldens).check()
@@ -130,7 +130,7 @@ def test_a_drift_that_was_seen_survives_an_interruption() -> None:
 
 
 def test_an_agreement_is_not_kept_when_runs_are_missing() -> None:
-    """Nor is it a finding that there is no golden yet."""
+    """Neither is a missing golden."""
     report = scene_of(A, starter=_dies_on(A.id, time=2)).check()
     unrecorded = scene_of(A, starter=_dies_on(A.id, time=2), goldens=MemoryGoldens()).check()
 
@@ -147,23 +147,23 @@ def test_three_deaths_in_a_row_end_the_trying() -> None:
     assert exit_code_for(report) == ExitCode.INCONCLUSIVE
 
 
-def test_deaths_that_are_not_in_a_row_end_nothing() -> None:
-    """A cell that went well starts the count anew."""
+def test_deaths_that_are_not_consecutive_end_nothing() -> None:
+    """A success resets the count."""
     report = scene_of(A, B, C, D, E, starter=_dies_on(A.id, C.id, D.id)).check()
 
     assert _verdicts(report) == [DIED, Match(), DIED, DIED, Match()]
 
 
 def test_refusals_end_nothing() -> None:
-    """Prompts that are too long say nothing about the others."""
+    """Prompts that are too long do not affect other cells."""
     faults = [Fault(what="generate", about=cell.id, error=REFUSED) for cell in (A, B, C)]
     report = scene_of(A, B, C, D, starter=ScriptedStarter(faults=faults)).check()
 
     assert _verdicts(report)[3] == Match()
 
 
-def test_three_deaths_end_the_trying_of_one_model_only() -> None:
-    """The next model gets its chance, with a fresh engine."""
+def test_three_deaths_end_one_model_only() -> None:
+    """The next model gets a fresh engine."""
     report = scene_of(A, B, C, D, OTHER, starter=_dies_on(A.id, B.id, C.id)).check()
 
     assert _verdicts(report) == [DIED, DIED, DIED, NOT_TRIED, Match()]
@@ -179,7 +179,7 @@ def test_three_deaths_among_the_fresh_runs_end_the_trying() -> None:
 
 @pytest.mark.parametrize("error", [DEAD, REFUSED])
 def test_a_model_that_cannot_be_loaded_is_inconclusive(error: MeasurementUnavailable) -> None:
-    """Every cell of it gets the reason, it is tried once, and other models are measured."""
+    """All of its cells get the reason, it is tried once, and other models are measured."""
     starter = ScriptedStarter(faults=[Fault(what="load", about="tiny", error=error)])
     scene = scene_of(A, B, OTHER, starter=starter)
     report = scene.check()
@@ -191,7 +191,7 @@ def test_a_model_that_cannot_be_loaded_is_inconclusive(error: MeasurementUnavail
 
 
 def test_a_model_that_cannot_be_loaded_again_is_inconclusive() -> None:
-    """The fresh process must be able to load it too, or the last runs are missing."""
+    """If the fresh process cannot load it, the last runs are missing."""
     starter = _dies_on("tiny", what="load", time=2)
     report = scene_of(A, B, OTHER, starter=starter).check()
 
@@ -245,7 +245,7 @@ def test_an_engine_that_cannot_describe_itself_is_not_used(error: MeasurementUna
 
 
 def test_an_engine_that_dies_on_the_control_is_replaced() -> None:
-    """Every cell was run by then, and the next model must not meet a dead engine."""
+    """All cells have run by then, and the next model needs a live engine."""
     sampled = cell_of("haiku")
     control = cell_of("haiku", seed=43)
     report = scene_of(sampled, OTHER, starter=_dies_on(control.id)).check()
@@ -267,5 +267,5 @@ def test_an_engine_that_always_dies_is_started_a_bounded_number_of_times() -> No
 
 
 def test_an_engine_failure_is_a_measurement_that_is_unavailable() -> None:
-    """Whoever handles what cannot be measured also handles a death."""
+    """Callers that handle the one handle the other."""
     assert issubclass(EngineFailed, MeasurementUnavailable)

@@ -1,4 +1,4 @@
-"""A finding is reported when a run shows it, and a check that fails fast ends there."""
+"""A finding is reported when a run shows it, and --fail-fast ends the check there."""
 
 from dataclasses import replace
 
@@ -71,7 +71,7 @@ def test_a_run_that_differs_is_reported_after_that_run() -> None:
 
 
 def test_a_missing_golden_is_reported_after_the_first_run() -> None:
-    """Who watches decides whether that is worth a line."""
+    """The listener decides whether to show it."""
     scene = _scene({})
     scene.goldens = MemoryGoldens(recorded_for(A, C))
     scene.check()
@@ -80,8 +80,8 @@ def test_a_missing_golden_is_reported_after_the_first_run() -> None:
 
 
 @given(st.lists(st.sampled_from([4, 5]), min_size=1, max_size=4))
-def test_what_is_reported_is_what_the_report_has(said: list[int]) -> None:
-    """Whatever the runs give, the last finding of a cell is its verdict, and each comes once."""
+def test_reported_findings_equal_those_of_the_report(said: list[int]) -> None:
+    """The last finding of a cell is its verdict, and each is reported once."""
     script = {A: [generation_of(token) for token in said]}
     scene = _scene(script, runs=4)
     verdict = report_on(scene.check(), A).verdict
@@ -92,7 +92,7 @@ def test_what_is_reported_is_what_the_report_has(said: list[int]) -> None:
 
 
 def test_nothing_is_reported_of_a_check_that_agrees() -> None:
-    """There is no finding, so there is no line."""
+    """Without a finding there is no line."""
     scene = _scene({})
     scene.check()
 
@@ -137,8 +137,8 @@ def test_a_missing_golden_ends_the_check_as_a_finding() -> None:
     assert exit_code_for(report) is ExitCode.FINDINGS
 
 
-def test_a_doubt_from_elsewhere_does_not_hide_what_ended_the_check() -> None:
-    """A control on another device may have failed: the finding is reported all the same."""
+def test_a_failed_control_elsewhere_does_not_hide_the_finding() -> None:
+    """A control on another device may have failed; the finding that ended the check stays."""
     scene = _scene({})
     seen = Measurement(
         facts={A: {}},
@@ -170,7 +170,7 @@ def test_a_finding_in_the_last_runs_ends_the_check() -> None:
 
 
 def test_a_reason_from_before_the_finding_is_kept() -> None:
-    """A cell that could not be measured says why, and ends nothing."""
+    """A cell that could not be measured shows why, and ends nothing."""
     scene = _scene({B: DRIFTED})
     scene.starter = replace(
         scene.starter, faults=[Fault(what="generate", about=A.id, error=REFUSED)]

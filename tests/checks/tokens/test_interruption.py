@@ -1,4 +1,4 @@
-"""Ctrl-C ends the measurement, and what was measured stays."""
+"""Ctrl-C ends the measurement, and measured cells stay."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ def _interruptions() -> Iterator[tuple[Scene, GateReport]]:
 
 
 def test_an_interruption_at_any_point_leaves_a_report() -> None:
-    """Whenever it comes, every cell is told of, and the exit code says what happened."""
+    """Every cell is in it, and the exit code shows the interruption."""
     reports = [report for _, report in _interruptions()]
 
     assert len(reports) > 30
@@ -76,7 +76,7 @@ def test_an_interruption_leaves_no_process_behind() -> None:
 
 
 def test_an_interruption_does_not_hide_a_difference() -> None:
-    """Runs that were seen to differ are a finding, and the exit code still says it is partial."""
+    """Differing runs are a finding, and the exit code still shows the interruption."""
     script = {A: [generation_of(5), generation_of(6)]}
     starter = ScriptedStarter(
         script=script,
@@ -90,7 +90,7 @@ def test_an_interruption_does_not_hide_a_difference() -> None:
 
 
 def test_a_reason_from_before_the_interruption_is_kept() -> None:
-    """A cell that had already failed says why it failed."""
+    """A cell that had failed before shows why."""
     starter = ScriptedStarter(
         faults=[
             Fault(what="generate", about=A.id),
@@ -107,7 +107,7 @@ def test_a_reason_from_before_the_interruption_is_kept() -> None:
 
 @pytest.mark.parametrize("what", ["start", "describe"])
 def test_an_interruption_before_the_first_run_measures_nothing(what: str) -> None:
-    """There is a report all the same, and it says that nothing was measured."""
+    """There is a report, which shows that nothing was measured."""
     faults = [Fault(what=what, about="second", error=KeyboardInterrupt())]
     matrix = matrix_of(suite_of(A, OTHER), engines={"other": "second"})
     scene = scene_of(matrix=matrix, starter=ScriptedStarter(faults=faults))

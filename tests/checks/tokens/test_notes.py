@@ -1,4 +1,4 @@
-"""What an engine notes reaches the report, and changes nothing else in it."""
+"""Engine notes are in the report, and change nothing else in it."""
 
 import pytest
 
@@ -57,10 +57,8 @@ def test_notes_of_a_scorer_come_with_its_suite() -> None:
     ("before", "after", "is_noted"),
     [("fp_a", "fp_b", True), ("fp_a", "fp_a", False), ("", "fp_b", False), ("fp_a", "", False)],
 )
-def test_a_server_that_was_configured_anew_is_noted(
-    before: str, after: str, *, is_noted: bool
-) -> None:
-    """Its fingerprint is compared with that of the recording, and an unknown one with none."""
+def test_a_changed_server_fingerprint_is_noted(before: str, after: str, *, is_noted: bool) -> None:
+    """It is compared with the recorded one; an unknown one is not compared."""
     scorer = NoisyScorer(now={SERVER_FINGERPRINT: before} if before else {})
     scene = recorded_scene(scorer)
     scorer.now = {SERVER_FINGERPRINT: after} if after else {}

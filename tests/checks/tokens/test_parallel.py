@@ -1,4 +1,4 @@
-"""Several devices share a plan, and the report is that of one."""
+"""Several devices share a plan, and the report is that of one device."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ DEVICES = ("cuda:0", "cuda:1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What an engine says of what it runs on."""
+    """The facts of an engine about its machine."""
 
     profile: str = PROFILE
     facts: Facts = field(default_factory=lambda: ENGINE_FACTS)
@@ -54,7 +54,7 @@ class DeviceStarter(ScriptedStarter):
     machine_of: Callable[[str, int], Machine]
 
     def start(self, spec: EngineSpec) -> ScriptedEngine:
-        """Start an engine that says what its device is."""
+        """Start an engine that reports its device."""
         engine = ScriptedStarter.start(self, spec)
         machine = self.machine_of(spec.device, engine.number)
         self.engines[-1] = _OnMachine(machine, spec, number=engine.number, starter=self)
@@ -123,7 +123,7 @@ def test_two_devices_give_the_report_of_one() -> None:
 
 
 def test_a_drift_on_the_second_device_is_found() -> None:
-    """What one device says otherwise is drift, as on a single one."""
+    """A different output of one device is drift, as on a single one."""
     report = _check(_starter(script={CELLS[3]: [generation_of(9)]}))
 
     assert isinstance(verdicts_of(report)[CELLS[3].id], Drift)
@@ -131,7 +131,7 @@ def test_a_drift_on_the_second_device_is_found() -> None:
 
 
 def test_both_devices_work_at_the_same_time() -> None:
-    """Each waits at its first run until the other one has begun."""
+    """Each waits in its first run until the other one has started."""
     begun = {cell.id: Event() for cell in (CELLS[0], CELLS[2])}
 
     class Meeting(ScriptedStarter):
@@ -159,7 +159,7 @@ def test_devices_of_two_classes_are_refused() -> None:
 
 
 def test_each_cell_has_the_provenance_of_its_device() -> None:
-    """Two devices of one class need not be alike in everything, and what drifted tells where."""
+    """Devices of one profile may differ in some facts, and a drift names its device."""
     drivers = {
         device: {**ENGINE_FACTS, "device.driver": driver}
         for device, driver in zip(DEVICES, ("560", "999"), strict=True)
@@ -191,7 +191,7 @@ def test_one_device_named_twice_has_one_class() -> None:
 
 
 def test_devices_that_loaded_two_files_are_refused() -> None:
-    """Nobody could say of which weights the report is."""
+    """It would be unknown which weights the report is about."""
     files = {"cuda:0": "a" * 64, "cuda:1": "b" * 64}
 
     with pytest.raises(
@@ -202,8 +202,8 @@ def test_devices_that_loaded_two_files_are_refused() -> None:
         _check(_on_machines(lambda device, _: Machine(digest=files[device])))
 
 
-def test_a_device_that_fails_takes_its_own_cells_along() -> None:
-    """The other one goes on."""
+def test_a_device_that_fails_costs_only_its_own_cells() -> None:
+    """The other one continues."""
     faults = [Fault(what="generate", about=cell.id, error=DEAD) for cell in CELLS[2:]]
     verdicts = verdicts_of(_check(_starter(faults=faults)))
 
@@ -253,8 +253,8 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_the_watcher_hears_of_all_the_work_once() -> None:
-    """What is to do is told in sum, and every run is told."""
+def test_progress_covers_the_work_of_all_devices_once() -> None:
+    """The total is announced in sum, and every run is counted."""
     progress = RecordingProgress()
     _check(ScriptedStarter(), progress=progress)
 

@@ -1,4 +1,4 @@
-"""Goldens hold for one profile, and every golden belongs to a cell."""
+"""Goldens belong to a profile, and every golden belongs to a cell."""
 
 import pytest
 
@@ -25,8 +25,8 @@ ON_GPU = cell_of("haiku", model="large")
 GPU = EngineReport(name="gpu", profile="cuda-sm90", facts=ENGINE_FACTS)
 
 
-def test_a_neighbour_profile_is_never_matched() -> None:
-    """On a machine that nobody recorded on, the right golden of another one says nothing."""
+def test_the_golden_of_another_profile_is_never_matched() -> None:
+    """Even if its tokens are equal."""
     goldens = MemoryGoldens([golden_of(A, profile="cpu-other"), golden_of(A, profile="cpu-tes")])
     report = scene_of(A, goldens=goldens).check()
 
@@ -85,14 +85,14 @@ def test_the_goldens_of_other_suites_are_not_orphaned() -> None:
 
 
 def test_the_goldens_of_other_profiles_are_not_orphaned() -> None:
-    """Whoever checks on this machine knows nothing of another one's goldens."""
+    """A check on this machine does not judge them."""
     goldens = MemoryGoldens([golden_of(A), golden_of(B, profile="cpu-other")])
 
     assert verdicts_of(scene_of(A, goldens=goldens).check()) == {A.id: Match()}
 
 
 def test_two_engines_of_one_profile_report_an_orphan_once() -> None:
-    """A golden is one file, however many engines could have claimed it."""
+    """A golden is one file, however many engines could use it."""
     other = cell_of("haiku", model="other")
     matrix = matrix_of(suite_of(A, other), engines={"other": "second"})
     report = scene_of(matrix=matrix, goldens=MemoryGoldens(recorded_for(A, other, B))).check()
@@ -109,8 +109,8 @@ def test_an_orphan_may_be_broken() -> None:
     assert report.orphans == (Orphan(id=B.id, origin=PROFILE),)
 
 
-def test_all_broken_goldens_are_told_before_anything_is_measured() -> None:
-    """One error names each of them, no model is loaded, and no process is left behind."""
+def test_all_broken_goldens_are_reported_before_any_measurement() -> None:
+    """One error names each, no model is loaded, and no process is left behind."""
     goldens = MemoryGoldens(recorded_for(B), broken=[(PROFILE, C.id), (PROFILE, A.id)])
     scene = scene_of(A, B, C, goldens=goldens)
     with pytest.raises(InputInvalid) as caught:
@@ -124,7 +124,7 @@ def test_all_broken_goldens_are_told_before_anything_is_measured() -> None:
     assert scene.starter.are_all_closed
 
 
-def test_broken_goldens_of_every_engine_are_told() -> None:
+def test_broken_goldens_of_every_engine_are_reported() -> None:
     """The error does not stop at the first profile."""
     matrix = matrix_of(suite_of(A, ON_GPU), engines={"large": "gpu"})
     broken = [(PROFILE, A.id), (GPU.profile, ON_GPU.id)]
@@ -137,7 +137,7 @@ def test_broken_goldens_of_every_engine_are_told() -> None:
 
 
 def test_goldens_are_not_read_for_an_engine_without_a_profile() -> None:
-    """Where nobody knows what holds, nothing is compared and nothing is orphaned."""
+    """Nothing is compared, and nothing is orphaned."""
     faults = [Fault(what="describe", about="scripted", error=DEAD)]
     goldens = MemoryGoldens(recorded_for(B), broken=[(PROFILE, A.id)])
     report = scene_of(A, starter=ScriptedStarter(faults=faults), goldens=goldens).check()

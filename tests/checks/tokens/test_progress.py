@@ -1,4 +1,4 @@
-"""What a check tells while it runs, and what its report says of the whole."""
+"""What a check reports while it runs, and what its report has about the whole."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def _timed(*, engines: dict[str, str] | None = None, faults: tuple[Fault, ...] =
 
 
 def test_progress_follows_each_run() -> None:
-    """It hears first how much there is to do, and then of each finished run."""
+    """The total comes first, and then each finished run."""
     scene = scene_of(A, B, runs=3)
     scene.check()
 
@@ -39,8 +39,8 @@ def test_progress_follows_each_run() -> None:
     assert scene.progress.log == [("started", 2, 6), a, a, b, b, b, a]
 
 
-def test_a_control_is_no_progress() -> None:
-    """It is not one of the runs that were announced."""
+def test_a_control_is_not_progress() -> None:
+    """It is not one of the announced runs."""
     scene = scene_of(cell_of("haiku"), cell_of("fox"), runs=2)
     scene.check()
 
@@ -60,7 +60,7 @@ def test_a_control_is_no_progress() -> None:
     ],
 )
 def test_progress_always_reaches_the_end(fault: Fault) -> None:
-    """Whatever fails, the runs that were made and those given up add up to those announced."""
+    """With any failures, the runs made and given up add up to the announced ones."""
     scene = scene_of(A, B, OTHER, runs=3, starter=ScriptedStarter(faults=[fault]))
     scene.check()
 
@@ -68,8 +68,8 @@ def test_progress_always_reaches_the_end(fault: Fault) -> None:
     assert scene.progress.runs_accounted_for == 9
 
 
-def test_given_up_cells_are_told_after_the_start() -> None:
-    """Who draws a bar must know its length before anything moves on it."""
+def test_given_up_cells_are_reported_after_the_start() -> None:
+    """A progress bar needs its length first."""
     starter = ScriptedStarter(faults=[Fault(what="describe", about="scripted")])
     scene = scene_of(A, B, runs=3, starter=starter)
     scene.check()
@@ -77,8 +77,8 @@ def test_given_up_cells_are_told_after_the_start() -> None:
     assert scene.progress.log == [("started", 2, 6), ("skipped", A.id, 3), ("skipped", B.id, 3)]
 
 
-def test_the_time_is_told_apart() -> None:
-    """Waiting for engines and models, generating, and all of it by the clock."""
+def test_times_are_reported_separately() -> None:
+    """Waiting for engines and models, generating, and the wall time."""
     assert _timed().timing == Timing(
         wall_s=DESCRIBE_S + 4 * LOAD_S + 10 * GENERATE_S,
         load_s=DESCRIBE_S + 4 * LOAD_S,
@@ -94,8 +94,8 @@ def test_the_time_of_every_engine_counts() -> None:
     assert timing.load_s == 2 * DESCRIBE_S + 4 * LOAD_S
 
 
-def test_waiting_in_vain_is_waiting() -> None:
-    """An engine that failed to describe itself or to load took its time all the same."""
+def test_failed_waiting_counts_as_waiting() -> None:
+    """An engine that failed to describe itself or to load took its time too."""
     undescribed = _timed(faults=(Fault(what="describe", about="scripted"),)).timing
     unloaded = _timed(faults=(Fault(what="load", about="tiny"),)).timing
 
@@ -110,8 +110,8 @@ def test_controls_are_work_too() -> None:
     assert (timing.engine_s, timing.generated_tokens) == (4 * GENERATE_S, 4 * 4)
 
 
-def test_a_report_says_what_was_used() -> None:
-    """Version, time, suites, engines and loaded models stand in the report."""
+def test_a_report_shows_what_was_used() -> None:
+    """Version, time, suites, engines and loaded models."""
     scene = scene_of(A, OTHER)
     scene.files = MemoryModelFiles(missing=["other"])
     report = scene.check()
@@ -122,8 +122,8 @@ def test_a_report_says_what_was_used() -> None:
     assert report.engines == (EngineReport(name="scripted", profile=PROFILE, facts=ENGINE_FACTS),)
 
 
-def test_wall_time_begins_with_the_command() -> None:
-    """Reading the matrix is part of what a user waits for."""
+def test_wall_time_starts_with_the_command() -> None:
+    """Reading the matrix is part of the waiting time."""
     scene: Scene = scene_of(A)
     scene.clock.now = 107.5
     started = scene.clock.now - 7.5

@@ -1,4 +1,4 @@
-"""What an update would change, and then the change."""
+"""What an update would change, and the change itself."""
 
 from dataclasses import replace
 
@@ -101,7 +101,7 @@ def test_another_definition_is_a_change_of_definition(said: Generation) -> None:
 
 
 def test_a_broken_golden_is_repaired() -> None:
-    """A file that nobody can read is replaced, and said to be."""
+    """An unreadable file is replaced, and the change is named so."""
     new = golden_of(A, SAID)
 
     assert _propose(new, goldens=MemoryGoldens(broken=[(PROFILE, A.id)])).changes == (
@@ -110,7 +110,7 @@ def test_a_broken_golden_is_repaired() -> None:
 
 
 def test_identical_tokens_are_not_rewritten() -> None:
-    """Other provenance or other log-probabilities alone are no reason for a diff."""
+    """Different provenance or log-probabilities alone cause no diff."""
     old = golden_of(A, generation_of(5, 6, 7, is_traced=True), provenance={"device.name": "OLD"})
     proposal = _propose(golden_of(A, SAID), goldens=MemoryGoldens([old]))
 
@@ -186,7 +186,7 @@ def test_what_was_observed_becomes_golden_with_its_provenance() -> None:
 
 
 def test_each_golden_has_the_provenance_of_its_own_engine() -> None:
-    """Two engines of one profile are told apart by their names."""
+    """Two engines of one profile are distinguished by name."""
     matrix = matrix_of(suite_of(A, OTHER), engines={"other": "second"})
     second = EngineReport(name="second", profile=PROFILE, facts={"engine": "another"})
     starter = ScriptedStarter(reports={"second": second})
@@ -198,8 +198,8 @@ def test_each_golden_has_the_provenance_of_its_own_engine() -> None:
     ]
 
 
-def test_what_may_not_become_golden_is_refused() -> None:
-    """Unstable, vacuous and unmeasured cells are told, and never recorded; orphans are neither."""
+def test_cells_that_must_not_become_goldens_are_refused() -> None:
+    """Unstable, vacuous and unmeasured cells are refused; orphans are neither."""
     starter = ScriptedStarter(
         voice=lambda cell: SAID if cell.model == "stuck" else answer_to(cell),
         script={A: [SAID, MOVED]},
@@ -224,7 +224,7 @@ def test_what_may_not_become_golden_is_refused() -> None:
 def test_a_drift_of_a_model_that_fails_its_controls_is_not_recorded(
     faults: list[Fault], doubted: type[Vacuous | Inconclusive]
 ) -> None:
-    """A check finds the drift; a golden of it would agree with whatever comes next."""
+    """The drift is a finding, but its golden could not fail a check."""
     voice = answer_to if faults else lambda _: SAID
     goldens = MemoryGoldens([golden_of(A, MOVED)])
     report = scene_of(
@@ -260,8 +260,8 @@ def test_an_unfinished_cell_is_not_recorded() -> None:
     ]
 
 
-def test_a_verdict_that_nobody_knows_is_a_crash() -> None:
-    """Whatever is not known to be recordable is never recorded."""
+def test_an_unknown_verdict_is_a_crash() -> None:
+    """Only verdicts known to be recordable are recorded."""
     report = scene_of(A).check()
     strange = replace(report.cells[0], verdict="looks fine")  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match="unreachable"):
@@ -279,8 +279,8 @@ def test_a_recording_is_what_the_next_check_agrees_with() -> None:
     assert _propose(*observed_goldens(again), goldens=store).is_empty
 
 
-def test_orphans_are_those_of_the_profiles_that_were_seen() -> None:
-    """By profile and then by id, without those of machines that nobody looked at."""
+def test_orphans_are_those_of_the_measured_profiles() -> None:
+    """Sorted by profile and id, without those of other machines."""
     goldens = MemoryGoldens(
         [*recorded_for(A, C, B), golden_of(C, profile="a-first"), golden_of(B, profile="unseen")]
     )
@@ -290,7 +290,7 @@ def test_orphans_are_those_of_the_profiles_that_were_seen() -> None:
 
 
 def test_a_pattern_limits_what_is_pruned() -> None:
-    """Whoever updates a part of the goldens removes nothing from the rest."""
+    """An update of a part removes nothing from the rest."""
     goldens = MemoryGoldens(recorded_for(B, C))
 
     found = orphans_of(goldens.recorded, [PROFILE], claimed={A.id}, only="*--fox--*")
@@ -329,8 +329,8 @@ def test_whole_goldens_are_read_as_ever() -> None:
     assert goldens.read("cpu-other", B.id) == other
 
 
-def test_a_check_goes_on_past_a_broken_golden() -> None:
-    """Its cell is unrecorded instead of the whole check being refused."""
+def test_a_lenient_check_continues_past_a_broken_golden() -> None:
+    """Its cell is unrecorded, and the check is not refused."""
     goldens = LenientGoldenReader(MemoryGoldens(recorded_for(A), broken=[(PROFILE, B.id)]))
 
     assert verdicts_of(scene_of(A, B, goldens=goldens).check()) == {

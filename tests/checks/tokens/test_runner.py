@@ -57,7 +57,7 @@ def test_every_run_is_made_where_it_belongs(runs: int, fresh_runs: int) -> None:
 
 
 def test_one_process_is_enough_without_fresh_runs() -> None:
-    """Nobody waits for a process that nobody asks for anything."""
+    """No unused process is started."""
     scene = scene_of(A, B, runs=3, fresh_runs=0)
     report = scene.check()
 
@@ -146,8 +146,8 @@ def test_no_process_is_left_behind() -> None:
     assert scene.starter.are_all_closed
 
 
-def test_a_crash_of_ours_leaves_no_process_behind() -> None:
-    """An error that is no measurement's goes through, after the engines were closed."""
+def test_an_unexpected_exception_leaves_no_process_behind() -> None:
+    """It is raised after the engines were closed."""
     scene = scene_of(A)
 
     def stumble() -> None:

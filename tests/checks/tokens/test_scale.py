@@ -1,4 +1,4 @@
-"""Neither more runs nor more cells cost more than they must."""
+"""Costs grow no more than necessary with runs and cells."""
 
 import gc
 from itertools import count

@@ -23,8 +23,8 @@ A, B = cell_of("haiku"), cell_of("fox")
 SAID = generation_of(5, 6, 7)
 
 
-def test_cells_that_say_what_their_goldens_say_match() -> None:
-    """Equal runs that equal the golden are a pass."""
+def test_cells_that_equal_their_goldens_match() -> None:
+    """Identical runs that equal the golden are a pass."""
     report = scene_of(A, B).check()
 
     assert verdicts_of(report) == {A.id: Match(), B.id: Match()}
@@ -50,8 +50,8 @@ def test_a_run_that_differs_is_nondeterministic() -> None:
     }
 
 
-def test_a_difference_in_a_fresh_process_is_told_as_such() -> None:
-    """That only a fresh process differs points at state that one process carries along."""
+def test_a_difference_in_a_fresh_process_is_marked() -> None:
+    """It points to state that a process carries along."""
     starter = ScriptedStarter(script={A: [SAID, SAID, generation_of(5, 6)]})
     report = scene_of(A, starter=starter, goldens=MemoryGoldens([golden_of(A, SAID)]))
 
@@ -92,15 +92,15 @@ def test_drift_is_where_the_golden_is_first_left() -> None:
     )
 
 
-def test_a_golden_that_goes_on_is_drift_at_the_end_of_the_output() -> None:
-    """A generation that stops early drifts where its tokens run out."""
+def test_a_golden_that_continues_is_drift_at_the_end_of_the_output() -> None:
+    """A generation that stops early drifts where its tokens end."""
     assert _divergence_from(SAID, generation_of(5, 6)) == Divergence(
         place=Place.OUTPUT, position=2, expected=tokens_of(7)[0], observed=None
     )
 
 
-def test_an_output_that_goes_on_is_drift_at_the_end_of_the_golden() -> None:
-    """A generation that does not stop drifts where the golden's tokens run out."""
+def test_an_output_that_continues_is_drift_at_the_end_of_the_golden() -> None:
+    """A generation that does not stop drifts where the tokens of the golden end."""
     assert _divergence_from(SAID, generation_of(5, 6, 7, 8)) == Divergence(
         place=Place.OUTPUT, position=3, expected=None, observed=tokens_of(8)[0]
     )
@@ -154,8 +154,8 @@ def test_a_cell_without_a_golden_is_unrecorded() -> None:
     assert exit_code_for(report) == ExitCode.FINDINGS
 
 
-def test_a_changed_definition_is_unrecorded_and_says_so() -> None:
-    """Other tokens are expected of another question, so it is not called drift."""
+def test_a_changed_definition_is_unrecorded_with_a_reason() -> None:
+    """Other tokens are expected, so it is not drift."""
     golden = golden_of(replace(A, max_tokens=9), golden_of(A).generation)
     report = scene_of(A, goldens=MemoryGoldens([golden])).check()
 
@@ -168,7 +168,7 @@ def test_a_changed_definition_is_unrecorded_and_says_so() -> None:
 
 
 def test_a_report_carries_the_first_run_and_its_evidence() -> None:
-    """What a cell said can be shown, and recorded, without running it again."""
+    """The output of a cell can be shown and recorded without running it again."""
     report = scene_of(A, B, runs=4).check()
     found = report_on(report, B)
 

@@ -33,7 +33,7 @@ def test_json_prints_the_report_and_only_it(with_json: tuple[Workspace, Ran]) ->
     assert ran.out == (workspace.output / "report.json").read_text("utf-8")
 
 
-def test_the_report_is_what_its_schema_says(with_json: tuple[Workspace, Ran]) -> None:
+def test_the_report_matches_its_schema(with_json: tuple[Workspace, Ran]) -> None:
     """A report with a match and a drift is valid by the published schema."""
     schema = json.loads((files("repro_gate.schemas") / "report-v1.json").read_text("utf-8"))
 
@@ -50,7 +50,7 @@ def test_quiet_prints_one_line(recorded: Workspace) -> None:
 
 
 def test_a_log_gets_a_few_lines_of_progress(recorded: Workspace) -> None:
-    """Where stderr is no terminal, progress is plain lines that end with the last run."""
+    """Without a terminal, progress is plain lines that end with the last run."""
     ran = recorded.run("check")
 
     assert ran.err.splitlines()[-1].startswith("8/8 runs, 4/4 cells, ")
@@ -73,7 +73,7 @@ def test_only_cuts_the_selection(recorded: Workspace) -> None:
 
 
 def test_only_names_the_suite_that_has_such_cells(recorded: Workspace) -> None:
-    """Who asks for a cell of another suite is told which."""
+    """A pattern for cells of another suite gives an error that names the suite."""
     suites = {
         name: {"runs": 1, "seeds": [1], "prompts": {"tiny": [prompt]}}
         for name, prompt in (("quick", "haiku"), ("slow", "fox"))
@@ -86,7 +86,7 @@ def test_only_names_the_suite_that_has_such_cells(recorded: Workspace) -> None:
 
 
 def test_suites_add_up(recorded: Workspace) -> None:
-    """A cell of two suites is checked once, as often as the more demanding one says."""
+    """A cell of two suites is checked once, with the larger number of runs."""
     suites = {
         "quick": {"runs": 2, "seeds": [1, 2], "prompts": {"tiny": ["haiku"]}},
         "slow": {"runs": 3, "seeds": [2], "prompts": {"tiny": ["haiku", "fox"]}},
@@ -115,8 +115,8 @@ def test_the_reports_are_written_where_they_are_wanted(recorded: Workspace) -> N
     assert {name: written[f"observed/{name}"] for name in goldens} == goldens
 
 
-def test_a_report_speaks_of_one_check(recorded: Workspace) -> None:
-    """What an earlier check observed in the same folder is gone."""
+def test_a_report_is_about_one_check(recorded: Workspace) -> None:
+    """Observed tokens of an earlier check in the same folder are removed."""
     earlier = recorded.output / "observed" / "other-gpu" / "tiny--fox--seed1.json"
     earlier.parent.mkdir(parents=True)
     earlier.touch()

@@ -1,4 +1,4 @@
-"""`check --devices`: several engines share the work, and the report is that of one."""
+"""`check --devices`: several engines share the work, and the report is that of one device."""
 
 import signal
 import time
@@ -50,15 +50,13 @@ def test_devices_can_be_named_by_a_variable(recorded: Workspace) -> None:
         (("--devices", "cpu,"), "a device is cpu, cuda or cuda:N with N up to 99, not ''"),
         (
             ("--devices", "cpu,cpu", "--device", "cpu"),
-            "--device is for one device and --devices for several: give one of them",
+            "--device and --devices exclude each other",
         ),
     ],
     ids=["unknown", "empty", "both-options"],
 )
-def test_devices_that_cannot_be_are_2(
-    workspace: Workspace, arguments: tuple[str, ...], said: str
-) -> None:
-    """Nothing is started for a list that names something else than devices."""
+def test_invalid_devices_are_2(workspace: Workspace, arguments: tuple[str, ...], said: str) -> None:
+    """No engine is started for an invalid list."""
     ran = workspace.run("check", *arguments)
 
     assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {said}\n")

@@ -1,4 +1,4 @@
-"""Every exit code, each reached by what it stands for."""
+"""Every exit code, each reached by its cause."""
 
 import errno
 
@@ -21,7 +21,7 @@ _DEATH = {"method": "generate", "prompt": "Say haiku", "seed": 2, "signal": 9}
 
 
 def test_agreement_is_0(recorded: Workspace) -> None:
-    """A check in which every cell says what its golden says exits with 0."""
+    """A check in which every cell equals its golden exits with 0."""
     assert (recorded.run("check").code, set(recorded.verdicts().values())) == (0, {"match"})
 
 
@@ -38,7 +38,7 @@ def test_agreement_is_0(recorded: Workspace) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_wrong_command_line_is_2(workspace: Workspace, arguments: list[str], said: str) -> None:
-    """A command line that asks for something that does not exist says so, and what does."""
+    """The message names what does not exist, and what does."""
     ran = workspace.run(*arguments)
 
     assert (ran.code, ran.out) == (2, "")
@@ -75,7 +75,7 @@ def test_broken_goldens_are_3_and_all_named(recorded: Workspace) -> None:
 
 
 def test_a_check_of_nothing_is_4(recorded: Workspace) -> None:
-    """A pattern that matches no cell checks nothing, and says what an id looks like."""
+    """A pattern without a match checks nothing, and the message shows an example of an id."""
     ran = recorded.run("check", "--only", "nothing")
 
     assert (ran.code, ran.out) == (4, "")
@@ -84,7 +84,7 @@ def test_a_check_of_nothing_is_4(recorded: Workspace) -> None:
 
 
 def test_a_missing_model_is_4_with_the_command_that_gets_it(recorded: Workspace) -> None:
-    """Who has no model is told how to fetch it."""
+    """The remedy is the command that fetches it."""
     models = {"tiny": {"engine": "scripted", "source": "hf:some-one/some-models/tiny.gguf"}}
     recorded.write_matrix(models=models)
 
@@ -95,7 +95,7 @@ def test_a_missing_model_is_4_with_the_command_that_gets_it(recorded: Workspace)
 
 
 def test_a_missing_engine_is_4(recorded: Workspace) -> None:
-    """An engine that cannot be started is named, and its cells are inconclusive."""
+    """An engine that cannot start is named, and its cells are inconclusive."""
     engine = {"kind": "command", "command": ["no-such-engine"], "settings": {}}
     recorded.write_matrix(engines={"scripted": engine})
 
@@ -106,15 +106,15 @@ def test_a_missing_engine_is_4(recorded: Workspace) -> None:
     assert "no-such-engine" in ran.out
 
 
-def test_an_output_folder_that_cannot_be_is_4_before_the_work(recorded: Workspace) -> None:
-    """Nobody waits for a check whose reports could not be written."""
+def test_an_unwritable_output_folder_is_4_before_the_work(recorded: Workspace) -> None:
+    """The check does not start if its reports cannot be written."""
     (recorded.folder / "file").touch()
 
     ran = recorded.run("check", "--output", "file/reports")
 
     said = (
         "repro-gate: the reports cannot be written to file/reports: Not a directory\n"
-        "  try: move away what is there: it is a file in place of a folder, or the reverse; "
+        "  try: a file is in place of a folder, or the reverse: move it away; "
         "or name another folder with --output\n"
     )
     assert (ran.code, ran.out, ran.err) == (4, "", said)
@@ -133,10 +133,10 @@ def test_a_full_output_folder_is_4_after_the_verdict(recorded: Workspace) -> Non
 
 
 @pytest.mark.parametrize("name", REPORT_FILES)
-def test_no_report_says_passed_where_one_could_not_be_written(
+def test_no_report_shows_a_pass_when_one_could_not_be_written(
     recorded: Workspace, name: str
 ) -> None:
-    """Whichever is the one that does not fit; a shard is none of the whole then either."""
+    """Whichever report does not fit; nor is a shard left behind."""
     assert recorded.run("check", "--shard", "1/1").code == 0
     # The times that are in the files make them a few bytes longer or shorter.
     limit = _LIMIT.format((recorded.output / name).stat().st_size - 50)
@@ -165,7 +165,7 @@ def test_an_output_folder_that_no_system_has_is_2(recorded: Workspace) -> None:
 
 
 def test_little_memory_is_no_crash(recorded: Workspace) -> None:
-    """A matrix of one KB does not need the room of the largest that is allowed."""
+    """A matrix of 1 KB does not need the memory of the largest allowed one."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (100_000 << 10,) * 2)"
 
     ran = ended(recorded.start("check", "--only", "nothing", after=limit))
@@ -182,7 +182,7 @@ def test_other_tokens_are_10(recorded: Workspace) -> None:
 
 
 def test_runs_that_differ_are_10(recorded: Workspace) -> None:
-    """One run of two with other tokens fails the check, and the report says which."""
+    """One of two runs with other tokens fails the check, and the report names the run."""
     recorded.write_script({**_DRIFT, "time": 2})
 
     ran = recorded.run("check")
@@ -202,7 +202,7 @@ def test_an_engine_that_repeats_one_token_for_ever_is_10(workspace: Workspace) -
 
 
 def test_a_missing_golden_is_10(recorded: Workspace) -> None:
-    """A cell without a golden is no pass."""
+    """A cell without a golden does not pass."""
     recorded.golden("tiny--fox--seed1").unlink()
 
     assert recorded.run("check").code == 10
@@ -255,7 +255,7 @@ def test_10_beats_4(recorded: Workspace) -> None:
 
 
 def test_fail_on_never_hides_a_finding_from_the_shell_only(recorded: Workspace) -> None:
-    """The report still tells the code that the check deserves."""
+    """The report still has the real exit code."""
     recorded.write_script(_DRIFT)
 
     assert recorded.run("check", "--fail-on", "never").code == 0
@@ -266,10 +266,10 @@ def test_fail_on_never_hides_a_finding_from_the_shell_only(recorded: Workspace) 
     ("arguments", "code"),
     [(["--suite", "typo"], 2), (["--only", "no*"], 4), (["--shard", "2/1"], 2)],
 )
-def test_a_command_line_that_begins_no_check_leaves_the_last_reports(
+def test_an_invalid_command_line_leaves_the_last_reports(
     recorded: Workspace, arguments: list[str], code: int
 ) -> None:
-    """A typo does not take away what the check before has found."""
+    """A typo does not remove the reports of the check before."""
     recorded.run("check")
     before = contents_of(recorded.output)
 
@@ -287,10 +287,10 @@ def test_a_dry_run_counts_tokens_and_names_missing_models(recorded: Workspace) -
     assert (ran.code, ran.out) == (
         4,
         (
-            "tokens: 4 cells, 8 runs that generate at most 32 tokens, besides controls\n"
+            "tokens: 4 cells, 8 runs of at most 32 tokens in all, plus controls\n"
             "model tiny is missing: put the file there, or correct the source of models.tiny in "
             "the matrix\n"
-            "nothing was checked: this was a dry run\n"
+            "nothing was checked (dry run)\n"
         ),
     )
 
@@ -309,11 +309,11 @@ def test_a_dry_run_that_fails_leaves_the_last_reports(recorded: Workspace) -> No
     ("number", "remedy"),
     [
         (errno.ENOSPC, "free space on the disk"),
-        (errno.EACCES, "give this user the right"),
-        (errno.ENOTDIR, "move away what is there"),
-        (errno.EIO, "no remedy is known: the message is the operating system's own"),
+        (errno.EACCES, "give this user permission"),
+        (errno.ENOTDIR, "a file is in place of a folder"),
+        (errno.EIO, "see the message of the operating system"),
     ],
 )
 def test_a_file_that_is_refused_has_a_remedy(number: int, remedy: str) -> None:
-    """A full disk is not mended like a missing right; where nothing is known it says so."""
+    """A full disk and a missing permission have different remedies."""
     assert file_remedy(OSError(number, "x")).startswith(remedy)

@@ -47,8 +47,8 @@ def faulty(
 
 
 @pytest.mark.parametrize("name", list(_FAULTS))
-def test_a_fault_is_told(faulty: tuple[Workspace, Ran], name: str) -> None:
-    """The cell at which an engine fails is inconclusive, with a reason that says how."""
+def test_a_fault_is_reported(faulty: tuple[Workspace, Ran], name: str) -> None:
+    """The cell at which an engine fails is inconclusive, with the reason."""
     verdict = faulty[0].cell(f"tiny--{name}--seed1")["verdict"]
 
     assert verdict["kind"] == "inconclusive"
@@ -64,7 +64,7 @@ def test_a_fault_costs_one_cell(faulty: tuple[Workspace, Ran]) -> None:
 
 
 def test_a_refusal_costs_no_process(faulty: tuple[Workspace, Ran]) -> None:
-    """An engine that answers with a typed error goes on with the next cell."""
+    """An engine that answers with a typed error continues with the next cell."""
     asked = faulty[0].asked()
     at = next(index for index, one in enumerate(asked) if one["prompt"] == "Say refuses")
 
@@ -93,7 +93,7 @@ def test_a_model_on_which_every_engine_dies_is_given_up(recorded: Workspace) -> 
 def two_models(
     recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workspace, Ran]:
-    """Return a check of a model without a file and of one that is well."""
+    """Return a check of a model without a file and a valid one."""
     workspace = recorded_once.copied_to(tmp_path_factory.mktemp("two-models"))
     suite = {"runs": 1, "seeds": [1, 2], "prompts": {"gone": ["fox"], "tiny": ["haiku", "fox"]}}
     models = {name: {"engine": "scripted", "source": f"{name}.gguf"} for name in ("gone", "tiny")}
@@ -108,10 +108,10 @@ def test_a_model_without_a_file_costs_no_other_model(two_models: tuple[Workspace
     assert (ran.code, _lost(workspace)) == (4, ["gone--fox--seed1", "gone--fox--seed2"])
 
 
-def test_a_model_without_a_file_is_named_with_its_place(
+def test_a_model_without_a_file_is_named_with_its_path(
     two_models: tuple[Workspace, Ran],
 ) -> None:
-    """Who looks for the file is told where it should be."""
+    """The message has the path where the file is expected."""
     workspace, ran = two_models
 
     place = workspace.folder / "gone.gguf"

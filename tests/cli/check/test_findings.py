@@ -1,4 +1,4 @@
-"""What a check says of cells that do not match."""
+"""The output of a check about cells that do not match."""
 
 import json
 import shlex
@@ -11,17 +11,17 @@ from tests.cli.workspaces import Workspace
 _FOX = "tiny--fox--seed1"
 
 
-def _says(*ids: int) -> dict[str, Any]:
-    """Return a rule by which one cell says other tokens."""
+def _answers(*ids: int) -> dict[str, Any]:
+    """Return a rule by which one cell generates other tokens."""
     tokens = [[number, f" {number}".encode().hex()] for number in ids]
     return {"method": "generate", "prompt": "Say fox", "seed": 1, "result": {"tokens": tokens}}
 
 
 def test_drift_shows_everything_that_is_needed_to_judge_it(workspace: Workspace) -> None:
     """Both tokens, their position, their context and the command that accepts them are shown."""
-    workspace.write_script(_says(5, 6, 70, 8))
+    workspace.write_script(_answers(5, 6, 70, 8))
     workspace.record()
-    workspace.write_script(_says(5, 6, 7, 8), facts={"driver": "2.0"})
+    workspace.write_script(_answers(5, 6, 7, 8), facts={"driver": "2.0"})
 
     out = workspace.run("check").out
 
@@ -42,8 +42,8 @@ drift  tiny--fox--seed1
 
 
 def test_the_command_of_a_drift_accepts_it(recorded: Workspace) -> None:
-    """Who runs the command that the report shows has a check that passes."""
-    recorded.write_script(_says(1, 2, 3))
+    """After the command that the report shows, the check passes."""
+    recorded.write_script(_answers(1, 2, 3))
     out = recorded.run("check").out
     _, program, *arguments = shlex.split(
         next(line for line in out.splitlines() if line.startswith("  command"))
@@ -58,7 +58,7 @@ def test_a_shorter_answer_drifts_at_its_end(recorded: Workspace) -> None:
     """An answer that ends early parts from its golden where it has no token any more."""
     golden = json.loads(recorded.golden(_FOX).read_text("utf-8"))
     first, second = (int(line.split()[0]) for line in golden["tokens"][:2])
-    recorded.write_script(_says(first, second))
+    recorded.write_script(_answers(first, second))
 
     recorded.run("check")
 
@@ -68,8 +68,8 @@ def test_a_shorter_answer_drifts_at_its_end(recorded: Workspace) -> None:
 
 
 def test_another_tokenizer_drifts_at_the_prompt(recorded: Workspace) -> None:
-    """The same text that becomes other prompt tokens is told apart from other output."""
-    recorded.write_script({**_says(), "result": {"prompt": [[1, "20"]]}})
+    """Different prompt tokens for the same text are distinguished from different output."""
+    recorded.write_script({**_answers(), "result": {"prompt": [[1, "20"]]}})
 
     recorded.run("check")
 
@@ -77,8 +77,8 @@ def test_another_tokenizer_drifts_at_the_prompt(recorded: Workspace) -> None:
     assert (divergence["place"], divergence["position"]) == ("prompt", 0)
 
 
-def test_a_changed_definition_is_unrecorded_and_told(recorded: Workspace) -> None:
-    """A golden for another max_tokens is no golden for this cell, and no drift."""
+def test_a_changed_definition_is_unrecorded_with_a_reason(recorded: Workspace) -> None:
+    """A golden for another max_tokens is not compared with this cell."""
     prompts = {
         name: {"text": f"Say {name}", "temperature": 0.7, "max_tokens": number}
         for name, number in (("haiku", 4), ("fox", 5))
@@ -93,7 +93,7 @@ def test_a_changed_definition_is_unrecorded_and_told(recorded: Workspace) -> Non
 
 
 def test_another_machine_has_no_golden_yet(recorded: Workspace) -> None:
-    """The golden of one profile says nothing of another, even when the tokens are the same."""
+    """The golden of one profile is not used for another, even if the tokens are equal."""
     recorded.write_script(profile="other-gpu")
 
     ran = recorded.run("check")
@@ -114,9 +114,9 @@ def test_a_layer_that_is_elsewhere_is_not_measured(recorded: Workspace) -> None:
 
 
 def test_the_command_repeats_matrix_and_device(recorded: Workspace) -> None:
-    """Whoever copies the command accepts what was seen, not another matrix or device."""
+    """The copied command accepts what was observed, with the same matrix and device."""
     (recorded.folder / "repro-gate.toml").rename(recorded.folder / "mine.toml")
-    recorded.write_script(_says(7, 8))
+    recorded.write_script(_answers(7, 8))
 
     ran = recorded.run("check", "--config", "mine.toml", "--device", "cuda:1")
 
@@ -126,7 +126,7 @@ def test_the_command_repeats_matrix_and_device(recorded: Workspace) -> None:
 
 def test_fail_fast_stops_after_the_first_finding(recorded: Workspace) -> None:
     """The drift is reported after one run, and what was not run is inconclusive."""
-    recorded.write_script(_says(1, 2, 3))
+    recorded.write_script(_answers(1, 2, 3))
 
     ran = recorded.run("check", "--fail-fast")
 
@@ -148,7 +148,7 @@ def test_fail_fast_stops_after_the_first_finding(recorded: Workspace) -> None:
 
 
 def test_a_report_of_a_check_that_failed_fast_can_be_published(recorded: Workspace) -> None:
-    """A missing golden with runs left unmade is no contradiction."""
+    """A missing golden with fewer runs than planned is consistent."""
     recorded.golden("tiny--haiku--seed1").unlink()
 
     assert recorded.run("check", "--fail-fast").code == 10

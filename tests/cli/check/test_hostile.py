@@ -1,4 +1,4 @@
-"""Everything that a model or an engine can choose, chosen by an enemy."""
+"""Hostile text in everything that a model or an engine can choose."""
 
 import unicodedata
 from pathlib import Path
@@ -57,11 +57,11 @@ def hostile(
 
 
 @pytest.fixture(scope="module")
-def tame(
+def harmless(
     recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workspace, Ran]:
-    """Return the check of an engine that says as much, but means no harm."""
-    return _checked(recorded_once, tmp_path_factory.mktemp("tame"), [b"x"] * len(_PIECES))
+    """Return the check of an engine with equally long, harmless texts."""
+    return _checked(recorded_once, tmp_path_factory.mktemp("harmless"), [b"x"] * len(_PIECES))
 
 
 def _unsafe(text: str) -> set[str]:
@@ -69,7 +69,7 @@ def _unsafe(text: str) -> set[str]:
 
 
 def _shape(markdown: str) -> list[tuple[str, ...]]:
-    """Return the elements of a document without what they say."""
+    """Return the elements of a document without their text."""
     return [
         (token.type, token.tag, *(child.type for child in token.children or ()))
         for token in _MARKDOWN.parse(markdown)
@@ -109,18 +109,18 @@ def test_no_runner_is_commanded(hostile: tuple[Workspace, Ran]) -> None:
 
 
 def test_the_report_keeps_its_shape(
-    hostile: tuple[Workspace, Ran], tame: tuple[Workspace, Ran]
+    hostile: tuple[Workspace, Ran], harmless: tuple[Workspace, Ran]
 ) -> None:
     """Hostile words change no heading, table, list or fence of the Markdown."""
     hostile_report, tame_report = (
-        (each[0].output / "report.md").read_text("utf-8") for each in (hostile, tame)
+        (each[0].output / "report.md").read_text("utf-8") for each in (hostile, harmless)
     )
 
     assert _shape(hostile_report) == _shape(tame_report)
 
 
 def test_what_would_be_recorded_is_shown_harmlessly(hostile: tuple[Workspace, Ran]) -> None:
-    """An update shows the same words to the person who decides."""
+    """An update escapes the same text."""
     ran = hostile[0].run("update-snapshots")
 
     assert (ran.code, r"\x1b[31mred" in ran.out) == (2, True)
@@ -128,7 +128,7 @@ def test_what_would_be_recorded_is_shown_harmlessly(hostile: tuple[Workspace, Ra
 
 
 def test_a_hostile_file_name_is_shown_harmlessly(recorded: Workspace) -> None:
-    """A golden that somebody named with escapes is orphaned and pruned under a harmless name."""
+    """A golden with escape sequences in its name is orphaned and pruned under an escaped name."""
     recorded.golden("\x1b[31m\n::error::x").write_text("{}", "utf-8")
 
     checked, pruned = recorded.run("check"), recorded.record("--prune")

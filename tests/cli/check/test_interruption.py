@@ -1,4 +1,4 @@
-"""Ctrl-C and a cancelled job: what was measured is kept, and nothing is left running."""
+"""Ctrl-C and a cancelled job: measured cells are kept, and no process is left."""
 
 import os
 import signal
@@ -51,8 +51,8 @@ def test_an_interruption_is_130(interrupted: tuple[Workspace, Ran]) -> None:
     assert "inconclusive (partial): 2 match, 2 inconclusive;" in ran.out
 
 
-def test_a_partial_report_says_so(interrupted: tuple[Workspace, Ran]) -> None:
-    """The report is written, and does not pass for a whole one."""
+def test_a_partial_report_is_marked(interrupted: tuple[Workspace, Ran]) -> None:
+    """The report is written, and marked as interrupted."""
     document = interrupted[0].document()
 
     assert (document["result"]["report"]["interrupted"], document["exit_code"]) == (True, 130)
@@ -70,7 +70,7 @@ def test_measured_cells_keep_their_verdict(interrupted: tuple[Workspace, Ran]) -
 
 
 def test_no_engine_is_left_behind(interrupted: tuple[Workspace, Ran]) -> None:
-    """An engine that is busy and does not listen is gone all the same."""
+    """A busy engine that does not respond is stopped too."""
     workspace, _ = interrupted
 
     assert workspace.asked("start")
@@ -151,7 +151,7 @@ def test_many_signals_at_once_are_one(recorded: Workspace) -> None:
 def test_no_moment_is_too_early_for_a_signal(
     recorded: Workspace, number: signal.Signals, steps: int
 ) -> None:
-    """Whichever import it comes in: the code is right, and no report of an earlier check stays."""
+    """During any import: the exit code is right, and no report of an earlier check stays."""
     (recorded.output / "shard.json").parent.mkdir(exist_ok=True)
     (recorded.output / "report.json").write_text('{"outcome": "passed"}', "utf-8")
     # The signals come from the program itself, when so many of its modules have been imported.
@@ -197,7 +197,7 @@ def test_fail_on_never_does_not_hide_an_interruption(recorded: Workspace) -> Non
 
 
 def test_an_interrupted_update_writes_nothing(recorded: Workspace) -> None:
-    """Half a recording is none, and a cell without its last run is half measured."""
+    """A recording is written whole or not at all."""
     before = contents_of(recorded.snapshots)
 
     ran = _interrupted(recorded, signal.SIGINT, "update-snapshots", "--yes")
@@ -230,7 +230,7 @@ def test_an_interrupted_update_keeps_what_is_finished(
     ran = ended(gate, within_s=_GENEROUS_S)
 
     accept = "repro-gate update-snapshots --from .repro-gate/update"
-    kept = f"repro-gate: 4 finished cells kept in .repro-gate/update; accept with: {accept}\n"
+    kept = f"repro-gate: 4 finished cells saved in .repro-gate/update; accept with: {accept}\n"
     assert (ran.code, workspace.snapshots.exists()) == (130, False)
     assert ran.err.endswith(f"repro-gate: interrupted; nothing was written\n{kept}")
     assert workspace.run(*accept.split()[1:], "--yes").code == 0

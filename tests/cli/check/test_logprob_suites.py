@@ -1,4 +1,4 @@
-"""Commands that are about tokens, with a matrix that has suites of log-probabilities too."""
+"""Token commands with a matrix that has suites of log-probabilities too."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -78,10 +78,10 @@ def test_a_selection_means_both_kinds(
         ((), "x", "--only 'tiny--haiku--seed1', or a pattern such as 'tiny--*'"),
     ],
 )
-def test_a_selection_of_neither_is_told_what_there_is(
+def test_a_selection_of_neither_kind_lists_the_cells(
     workspace: Workspace, suites: tuple[str, ...], only: str, remedy: str
 ) -> None:
-    """Only where no cell of either kind is selected nothing was checked."""
+    """Nothing was checked only if no cell of either kind is selected."""
     _with_both_kinds(workspace)
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -109,8 +109,8 @@ def test_a_device_is_that_of_local_policies_too(workspace: Workspace) -> None:
     assert [model and model.engine.device for model in models] == ["cuda:1", None]
 
 
-def test_the_doctor_tells_both_kinds_of_suites(recorded: Workspace) -> None:
-    """What would be checked is told whatever its kind is."""
+def test_the_doctor_lists_both_kinds_of_suites(recorded: Workspace) -> None:
+    """It shows what would be checked of each kind."""
     _with_both_kinds(recorded, "quick", "hosted")
 
     ran = recorded.run("doctor")
@@ -127,7 +127,7 @@ def test_the_doctor_tells_both_kinds_of_suites(recorded: Workspace) -> None:
 def test_goldens_are_not_made_of_log_probabilities(
     recorded: Workspace, arguments: tuple[str, ...]
 ) -> None:
-    """Whoever selects only log-probabilities is told which command records them."""
+    """If only log-probabilities are selected, the message names the command that records them."""
     _with_both_kinds(recorded, "quick", "hosted")
 
     ran = recorded.record(*arguments)
@@ -162,7 +162,7 @@ def test_an_orphaned_golden_is_pruned_though_only_log_probabilities_match(
 
 
 def test_a_recorded_baseline_pins_its_local_model(workspace: Workspace) -> None:
-    """A baseline is of one file, which the first recording pins; another one is not drawn from."""
+    """A baseline belongs to one file, which the first recording pins; another file is refused."""
     workspace.write_matrix(
         suites={"local": {"kind": "logprobs", "policies": ["here"], "items": ["plane"]}},
         default_suites=["local"],
@@ -182,7 +182,7 @@ def test_a_recorded_baseline_pins_its_local_model(workspace: Workspace) -> None:
         f"pin        tiny sha256 {old} -> {new}\n"
         "nothing to record; 0 unchanged, 0 refused\n"
         "snapshots is up to date; commit it.\n"
-        "Baselines are still of the old file: repro-gate record-baseline --again\n"
+        "Baselines still belong to the old file: run repro-gate record-baseline --again\n"
     )
 
 
@@ -225,8 +225,8 @@ def test_a_drift_of_tokens_survives_a_broken_baseline(recorded: Workspace) -> No
     assert "repro-gate: log-probabilities not checked: " in ran.err
 
 
-def test_after_a_finding_no_suite_of_log_probabilities_is_begun(recorded: Workspace) -> None:
-    """With --fail-fast they are inconclusive, nobody is asked, and earlier draws stay."""
+def test_after_a_finding_no_suite_of_log_probabilities_starts(recorded: Workspace) -> None:
+    """With --fail-fast they are inconclusive, without a request, and earlier draws stay."""
     _with_both_kinds(recorded, "quick", "local")
     recorded.golden("tiny--haiku--seed1").unlink()
     recorded.output.mkdir(exist_ok=True)
@@ -243,7 +243,7 @@ def test_after_a_finding_no_suite_of_log_probabilities_is_begun(recorded: Worksp
     assert draws.read_text("utf-8") == "of an earlier check"
 
 
-def test_after_a_suite_with_a_finding_the_next_is_not_begun(recorded: Workspace) -> None:
+def test_after_a_suite_with_a_finding_the_next_does_not_start(recorded: Workspace) -> None:
     """The first has no baseline, which is a finding; the second might take hours."""
     suite = {"kind": "logprobs", "policies": ["here"], "items": ["plane"]}
     suites = {"first": suite, "second": suite}

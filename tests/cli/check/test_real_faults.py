@@ -1,4 +1,4 @@
-"""The real engine among model files that are broken in every way, and one that is well."""
+"""The real engine with model files that are broken in many ways, and a valid one."""
 
 import dataclasses
 import tomllib
@@ -90,10 +90,10 @@ def broken_models(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 
 @pytest.mark.parametrize("name", list(_SAID))
-def test_a_broken_model_is_told_by_its_fault(
+def test_a_broken_model_is_reported_with_its_fault(
     broken_models: tuple[Workspace, Ran], name: str
 ) -> None:
-    """A model file that cannot be used is inconclusive, with a reason that says why."""
+    """An unusable model file is inconclusive, with the reason."""
     verdict = broken_models[0].cell(f"{name}--fox--seed42")["verdict"]
 
     assert verdict["kind"] == "inconclusive"

@@ -1,4 +1,4 @@
-"""A hosted model that changes: what is a finding, what is a note, and what is shown of it."""
+"""A hosted model that changes: which changes are findings, and which are notes."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_one_token_that_moved_is_named(hosted: HostedWorkspace, api: Api) -> Non
 
 
 def test_a_change_below_the_floor_is_a_note(hosted: HostedWorkspace, api: Api) -> None:
-    """A hundredth of a nat on every item is certain, told, and no finding."""
+    """A hundredth of a nat on every item is significant and reported, but not a finding."""
     api.follow(Rule(effect=Shift(nats=-0.01)))
 
     ran = hosted.check()
@@ -143,7 +143,7 @@ def test_too_few_items_for_their_weights_are_known_before_and_after(
 def test_a_server_without_log_probabilities_is_not_recorded(
     unrecorded: HostedWorkspace, api: Api
 ) -> None:
-    """Numbers that stand for them are no measurement, and no finding."""
+    """Placeholder values are neither a measurement nor a finding."""
 
     def without(body: Any) -> None:
         for row in body["choices"][0]["logprobs"]["content"]:

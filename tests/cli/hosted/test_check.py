@@ -1,4 +1,4 @@
-"""From nothing to a check that passes: a hosted model over real HTTP."""
+"""From nothing to a passing check: a hosted model over real HTTP."""
 
 import shlex
 from pathlib import Path
@@ -83,8 +83,8 @@ def test_the_reports_are_written(agreed: tuple[HostedWorkspace, Ran, int]) -> No
     assert {PLANE, TRAIN} <= {case.get("name") for case in cases}
 
 
-def test_the_estimate_is_said_before_the_first_call(hosted: HostedWorkspace, api: Api) -> None:
-    """When the first call comes, calls, tokens and budget are on stderr already."""
+def test_the_estimate_is_printed_before_the_first_call(hosted: HostedWorkspace, api: Api) -> None:
+    """Calls, tokens and budget are on stderr by then."""
     log = hosted.folder / "stderr"
     said: list[str] = []
     api.follow(Rule(effect=Edit(change=lambda _: said.append(log.read_text("utf-8")))))
@@ -101,8 +101,8 @@ def test_the_estimate_is_said_before_the_first_call(hosted: HostedWorkspace, api
     )
 
 
-def test_progress_goes_on_through_the_second_look(hosted: HostedWorkspace, api: Api) -> None:
-    """A second look is work that comes on top; it is told, and at the end nothing is left."""
+def test_progress_includes_the_second_look(hosted: HostedWorkspace, api: Api) -> None:
+    """A second look adds work, and at the end nothing is left."""
     api.follow(Rule(effect=Shift(nats=-3.0)))
 
     done = [line.partition(" draws, ")[0] for line in hosted.check().err.splitlines()[2:]]
@@ -156,10 +156,10 @@ def test_a_finding_of_either_kind_is_the_exit_code(
 
 
 @pytest.mark.parametrize("is_recorded", [True, False], ids=["recorded", "unrecorded"])
-def test_without_a_key_nothing_is_asked(
+def test_without_a_key_there_is_no_request(
     hosted: HostedWorkspace, api: Api, *, is_recorded: bool
 ) -> None:
-    """A missing key is 4, whatever is recorded; one line names the variable, no one is called."""
+    """A missing key is 4; one line names the variable."""
     if not is_recorded:
         hosted.baseline(PLANE).unlink()
 
@@ -171,8 +171,8 @@ def test_without_a_key_nothing_is_asked(
     assert hosted.logprob_verdicts() == {PLANE: "inconclusive", TRAIN: "inconclusive"}
 
 
-def test_a_key_that_is_refused_is_no_finding(hosted: HostedWorkspace) -> None:
-    """With a wrong key nothing was measured, and the variable to set is named."""
+def test_a_rejected_key_is_not_a_finding(hosted: HostedWorkspace) -> None:
+    """Nothing was measured, and the message names the variable to set."""
     ran = hosted.check(**{KEY_ENV: "fw_wrong"})
 
     assert (ran.code, "status 401" in ran.out) == (4, True)
@@ -180,8 +180,8 @@ def test_a_key_that_is_refused_is_no_finding(hosted: HostedWorkspace) -> None:
     assert hosted.logprob_verdicts() == {PLANE: "inconclusive", TRAIN: "inconclusive"}
 
 
-def test_a_dry_run_asks_nobody(hosted: HostedWorkspace, api: Api) -> None:
-    """Calls, tokens and cost are told; no call is made, no report is written."""
+def test_a_dry_run_makes_no_request(hosted: HostedWorkspace, api: Api) -> None:
+    """It prints calls, tokens and cost, and writes no report."""
     hosted.ask(api.base_url, provider={"usd_per_million_tokens": 9000})
 
     ran = hosted.check("--dry-run")
@@ -192,12 +192,12 @@ def test_a_dry_run_asks_nobody(hosted: HostedWorkspace, api: Api) -> None:
         f"provider fake: the value of {KEY_ENV} is sent to {urlsplit(api.base_url).netloc}\n"
         "suite hosted: 2 cells, 5 to 21 calls, 288 tokens (about $2.59) to "
         "1208 tokens (about $10.87)\n"
-        "nothing was checked: this was a dry run\n"
+        "nothing was checked (dry run)\n"
     )
 
 
-def test_a_dry_run_says_what_it_could_not_find_out(hosted: HostedWorkspace) -> None:
-    """Without a key nobody is told that the baselines are missing."""
+def test_a_dry_run_shows_what_is_unknown(hosted: HostedWorkspace) -> None:
+    """Without a key it does not claim that baselines are missing."""
     ran = hosted.check("--dry-run", **{KEY_ENV: ""})
 
     assert ran.code == 4
@@ -205,7 +205,7 @@ def test_a_dry_run_says_what_it_could_not_find_out(hosted: HostedWorkspace) -> N
         f"suite hosted: 2 of 2 cells cannot be measured: {KEY_ENV} is not set\n"
         "suite hosted: with a baseline for each of 2 cells, at most 21 calls, roughly 302 tokens "
         "at 4 bytes of text per token\n"
-        "nothing was checked: this was a dry run\n"
+        "nothing was checked (dry run)\n"
     )
 
 
@@ -226,7 +226,7 @@ def test_a_dry_run_before_there_are_baselines_has_an_upper_bound(
         f"provider fake: the value of {KEY_ENV} is sent to {urlsplit(api.base_url).netloc}\n"
         "suite hosted: 2 baselines, 25 to 29 calls, roughly 385 tokens (about $3.46), if no other "
         "cell has a baseline\n"
-        "nothing was recorded: this was a dry run\n"
+        "nothing was recorded (dry run)\n"
     )
 
 
@@ -244,7 +244,7 @@ def test_a_dry_run_of_a_recording_names_what_exists(hosted: HostedWorkspace) -> 
 
 
 def test_a_changed_definition_is_never_compared(hosted: HostedWorkspace, api: Api) -> None:
-    """A baseline speaks for the prompt, model and temperature that it was recorded with."""
+    """A baseline holds for the prompt, model and temperature that it was recorded with."""
     matrix = hosted_matrix_of(api.base_url)
     warm = {**matrix["policies"]["base"], "temperature": 0.8}
     hosted.ask(api.base_url, policies={"base": warm})

@@ -1,4 +1,4 @@
-"""What the doctor says of providers, their keys and their baselines."""
+"""What the doctor shows about providers, their keys and their baselines."""
 
 import pytest
 
@@ -15,10 +15,10 @@ from tests.fakes.fireworks.server import Api
     ],
     ids=["set", "unset", "broken"],
 )
-def test_the_doctor_tells_whether_there_is_a_key(
+def test_the_doctor_shows_whether_there_is_a_key(
     hosted: HostedWorkspace, api: Api, key: str, said: str
 ) -> None:
-    """Host, variable and baselines are told; the key is not, and the provider is not called."""
+    """It shows host, variable and baselines, never the key, and makes no request."""
     hosted.baseline(TRAIN).rename(hosted.baseline("former--train"))
     host = api.host.removeprefix("http://")
 
@@ -30,8 +30,8 @@ def test_the_doctor_tells_whether_there_is_a_key(
     assert "\n    1 baselines of 2 cells, 1 orphaned\n" in ran.out
 
 
-def test_a_provider_may_want_no_key(hosted: HostedWorkspace, api: Api) -> None:
-    """An API that wants no key has no variable to be told."""
+def test_a_provider_may_need_no_key(hosted: HostedWorkspace, api: Api) -> None:
+    """Then there is no variable to show."""
     hosted.ask(api.base_url, provider={"kind": "openai", "api_key_env": None})
 
-    assert "): wants no key\n    2 baselines of 2 cells" in hosted.run("doctor").out
+    assert "): needs no key\n    2 baselines of 2 cells" in hosted.run("doctor").out

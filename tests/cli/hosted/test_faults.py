@@ -1,4 +1,4 @@
-"""An API under faults: each has its verdict, and nothing is spent beyond the budget."""
+"""An API with faults: each has its verdict, and the budget is never exceeded."""
 
 import math
 import time
@@ -117,18 +117,18 @@ def test_an_answer_that_is_wrong_is_invalid(
         ("absent", "fake: it gives no log-probabilities of the prompt, although an earlier"),
     ],
 )
-def test_no_answer_is_no_finding(
+def test_a_missing_answer_is_not_a_finding(
     struck: tuple[HostedWorkspace, Ran], item: str, reason: str
 ) -> None:
-    """What could not be measured is inconclusive, with the words of the last attempt."""
+    """It is inconclusive, with the message of the last attempt."""
     verdict = struck[0].logprob_cell(f"base--{item}")["verdict"]
 
     assert (verdict["kind"], verdict["reason"].startswith(reason)) == ("inconclusive", True)
 
 
 @pytest.mark.parametrize("item", list(_MENDED))
-def test_a_fault_that_passes_is_no_fault(struck: tuple[HostedWorkspace, Ran], item: str) -> None:
-    """A second attempt has the answer, and the draw says how many it took."""
+def test_a_transient_fault_is_retried(struck: tuple[HostedWorkspace, Ran], item: str) -> None:
+    """The second attempt succeeds, and the draw has the number of attempts."""
     workspace, _ = struck
     draws = [draw for draw in workspace.draws() if draw["cell"] == f"base--{item}"]
     attempts = [draw["facts"]["attempts"] for draw in draws if draw["purpose"] == "first_look"]
@@ -137,8 +137,8 @@ def test_a_fault_that_passes_is_no_fault(struck: tuple[HostedWorkspace, Ran], it
     assert sorted(attempts) == [1, 2]
 
 
-def test_a_server_that_is_gone_leaves_what_was_found(hosted: HostedWorkspace) -> None:
-    """An invalid answer from before stays a finding, and the rest is inconclusive."""
+def test_a_server_that_goes_away_leaves_the_findings(hosted: HostedWorkspace) -> None:
+    """An earlier invalid answer stays a finding, and the rest is inconclusive."""
     nan = Rule(effect=Put(value=math.nan), text="plane")
     with serving(conduct=Conduct(latency_s=0.1), rules=[nan]) as server:
         hosted.ask(server.base_url, provider={"concurrency": 1, "attempts": 1})
@@ -164,7 +164,7 @@ def test_a_server_without_echo_is_named_once(
 
 
 def test_a_budget_is_not_exceeded(hosted: HostedWorkspace, api: Api) -> None:
-    """What the budget does not reach is inconclusive, and says so; the server saw no call more."""
+    """Cells beyond the budget are inconclusive; the server sees no further call."""
     hosted.ask(api.base_url, suite={"budget": {"max_calls": 3}}, provider={"concurrency": 1})
 
     ran = hosted.check()

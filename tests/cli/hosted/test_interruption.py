@@ -1,4 +1,4 @@
-"""Ctrl-C, a cancelled job and `kill -9`: no draw that was paid for is lost."""
+"""Ctrl-C, a cancelled job and `kill -9`: no paid draw is lost."""
 
 import math
 import signal
@@ -45,7 +45,7 @@ def interrupted(
     hosted_once: HostedWorkspace,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[HostedWorkspace, Ran]:
-    """Return a check that was stopped when one cell of two had its second look."""
+    """Return a check that was interrupted after the second look at one of two cells."""
     workspace = hosted_once.hosted_copy(tmp_path_factory.mktemp("interrupted"))
     nan = Rule(effect=Put(value=math.nan), text="plane")
     moved = Rule(effect=Shift(nats=-3.0), text="nine")
@@ -61,8 +61,8 @@ def test_an_interruption_is_130(interrupted: tuple[HostedWorkspace, Ran]) -> Non
     assert (ran.code, "Traceback" in ran.err) == (130, False)
 
 
-def test_a_partial_report_keeps_what_was_found(interrupted: tuple[HostedWorkspace, Ran]) -> None:
-    """The report says that it is partial; an invalid answer from before is in it."""
+def test_a_partial_report_keeps_the_findings(interrupted: tuple[HostedWorkspace, Ran]) -> None:
+    """The report is marked as partial, and has the earlier invalid answer."""
     workspace, _ = interrupted
     document = workspace.document()
 
@@ -71,7 +71,7 @@ def test_a_partial_report_keeps_what_was_found(interrupted: tuple[HostedWorkspac
 
 
 def test_draws_so_far_are_in_the_log(interrupted: tuple[HostedWorkspace, Ran]) -> None:
-    """Every answer that had come is there, each once."""
+    """Every answer that arrived is there, once."""
     keys = _keys(interrupted[0].draws())
 
     assert set(keys) >= {
@@ -84,8 +84,8 @@ def test_draws_so_far_are_in_the_log(interrupted: tuple[HostedWorkspace, Ran]) -
 
 
 @pytest.mark.parametrize("calls", [2, 15], ids=["first look", "second look"])
-def test_a_killed_check_goes_on_where_it_was(hosted: HostedWorkspace, calls: int) -> None:
-    """No draw that is in the log is asked for again; all is as in a check that nobody stopped."""
+def test_a_killed_check_resumes_where_it_was(hosted: HostedWorkspace, calls: int) -> None:
+    """No logged draw is repeated, and the report is that of an uninterrupted check."""
     with serving(conduct=_SLOW, rules=_CHANGED) as server:
         killed = _stopped(hosted, server, signal.SIGKILL, "check", calls=calls)
         known = hosted.draws()
@@ -134,10 +134,10 @@ def test_known_draws_are_not_asked_for(finished: HostedWorkspace) -> None:
     ],
     ids=["tolerance", "definition"],
 )
-def test_draws_of_another_plan_are_not_taken_over(
+def test_draws_of_another_plan_are_not_reused(
     finished: HostedWorkspace, changes: dict[str, Any]
 ) -> None:
-    """What is compared must not change in the middle; the log stays as it was."""
+    """The comparison must not change in the middle; the log stays as it was."""
     finished.ask("http://127.0.0.1:9/v1", **changes)
     log = (finished.output / "draws.jsonl").read_bytes()
 
@@ -172,7 +172,7 @@ def stopped_recording(
 def test_a_stopped_recording_writes_no_baseline(
     stopped_recording: tuple[HostedWorkspace, Ran, int, dict[str, bytes]],
 ) -> None:
-    """Half a calibration is none; what was drawn is in the log."""
+    """An incomplete calibration is not recorded; its draws are in the log."""
     _, stopped, known, between = stopped_recording
 
     assert stopped.code in {130, -signal.SIGKILL}

@@ -1,4 +1,4 @@
-"""`record-baseline`: what is drawn, asked, written and refused, and what is never lost."""
+"""`record-baseline`: what it draws, asks, writes and refuses, and what it never loses."""
 
 import json
 import signal
@@ -33,11 +33,11 @@ def test_nothing_is_recorded_under_ci(unrecorded: HostedWorkspace, api: Api) -> 
     ran = unrecorded.calibrate(CI="true")
 
     assert (ran.code, api.requests, unrecorded.snapshots.exists()) == (2, [], False)
-    assert "baselines are not updated under CI (CI is set)" in ran.err
+    assert "baselines are not updated in CI (CI is set)" in ran.err
 
 
-def test_what_is_declined_is_not_written(unrecorded: HostedWorkspace) -> None:
-    """Who sees the list at a terminal and says no is taken at their word."""
+def test_declined_baselines_are_not_written(unrecorded: HostedWorkspace) -> None:
+    """The answer no at a terminal writes nothing."""
     ran = at_terminal(unrecorded, *_COMMAND, answer="n\n")
 
     assert (ran.code, unrecorded.snapshots.exists()) == (4, False)
@@ -46,8 +46,8 @@ def test_what_is_declined_is_not_written(unrecorded: HostedWorkspace) -> None:
     assert ran.out.endswith("Nothing was written.\n")
 
 
-def test_draws_that_were_shown_can_be_written_later(unrecorded: HostedWorkspace, api: Api) -> None:
-    """Where nobody can be asked nothing is written, and the draws are not paid for twice."""
+def test_draws_can_be_written_later(unrecorded: HostedWorkspace, api: Api) -> None:
+    """Without a terminal nothing is written, and --resume does not pay for the draws again."""
     first = unrecorded.run(*_COMMAND)
     asked = len(api.requests)
     second = unrecorded.calibrate("--resume")
@@ -78,8 +78,8 @@ def _shift_echo(body: Any) -> None:
             row["logprob"] = after["logprob"]
 
 
-def test_a_baseline_stays_unless_told_otherwise(hosted: HostedWorkspace, api: Api) -> None:
-    """What is recorded is kept, and nobody is called for it."""
+def test_an_existing_baseline_stays(hosted: HostedWorkspace, api: Api) -> None:
+    """It is kept, without any request."""
     before = contents_of(hosted.snapshots)
 
     ran = hosted.calibrate()
@@ -88,8 +88,8 @@ def test_a_baseline_stays_unless_told_otherwise(hosted: HostedWorkspace, api: Ap
     assert (api.requests, contents_of(hosted.snapshots)) == ([], before)
 
 
-def test_again_replaces_what_is_selected(hosted: HostedWorkspace, api: Api) -> None:
-    """With --again and --only one baseline is drawn anew, and the other stays byte for byte."""
+def test_overwrite_replaces_the_selected_baselines(hosted: HostedWorkspace, api: Api) -> None:
+    """With --overwrite and --only one baseline is drawn again, and the other is unchanged."""
     plane, train = (hosted.baseline(cell).read_bytes() for cell in (PLANE, TRAIN))
     api.follow(Rule(effect=Shift(nats=-3.0)))
 
@@ -102,8 +102,8 @@ def test_again_replaces_what_is_selected(hosted: HostedWorkspace, api: Api) -> N
     assert "before: 10 draws of 28 tokens" in ran.out
 
 
-def test_what_cannot_be_compared_is_recorded_again(hosted: HostedWorkspace, api: Api) -> None:
-    """A baseline of another definition and one that was edited are replaced without --again."""
+def test_unusable_baselines_are_replaced(hosted: HostedWorkspace, api: Api) -> None:
+    """Redefined and edited baselines are replaced without --overwrite."""
     _orphan(hosted, PLANE)
     hosted.ask(api.base_url, items={**ITEMS, "train": {**ITEMS["train"], "prompt": "Go at"}})
 
@@ -129,8 +129,8 @@ def test_orphans_are_pruned_on_demand(hosted: HostedWorkspace, api: Api) -> None
     assert "removed    fake/base--old\n" in pruned.out
 
 
-def test_what_suites_share_is_recorded_once(hosted: HostedWorkspace, api: Api) -> None:
-    """A cell of two suites is drawn as often as one of them wants it at most, and told once."""
+def test_a_cell_of_two_suites_is_recorded_once(hosted: HostedWorkspace, api: Api) -> None:
+    """With the larger number of draws, and listed once."""
     other = {"kind": "logprobs", "policies": ["base"], "items": ["plane"], "calibration_draws": 12}
     hosted.ask(api.base_url, suites={"other": other})
     _orphan(hosted, "former--plane")
@@ -169,8 +169,8 @@ def test_without_a_key_nothing_is_recorded(unrecorded: HostedWorkspace, api: Api
     )
 
 
-def test_a_second_recording_at_once_is_told(unrecorded: HostedWorkspace) -> None:
-    """Two recordings would undo each other, so the second one ends before it calls anyone."""
+def test_a_second_recording_at_once_is_refused(unrecorded: HostedWorkspace) -> None:
+    """They would undo each other, so the second one ends before any request."""
     with serving(conduct=Conduct(latency_s=PATIENCE_S)) as server:
         unrecorded.ask(server.base_url)
         first = unrecorded.start(*_COMMAND, "--yes")
@@ -181,9 +181,8 @@ def test_a_second_recording_at_once_is_told(unrecorded: HostedWorkspace) -> None
         first.send_signal(signal.SIGINT)
         interrupted = ended(first)
 
-    said = (
-        "repro-gate: another update of snapshots is at work\n  try: wait for its end, or stop it\n"
-    )
+    message = "another update of snapshots is running"
+    said = f"repro-gate: {message}\n  try: wait until it ends, or stop it\n"
     assert (second.code, second.out, second.err) == (4, "", said)
     assert (interrupted.code, "nothing was written" in interrupted.err) == (130, True)
 
@@ -203,10 +202,10 @@ _MANY: dict[str, Any] = {f"item{n}": {**ITEMS["plane"], "prompt": f"Say {n}"} fo
 
 
 @pytest.mark.parametrize("arguments", [("--yes",), ("--yes", "--resume")], ids=["log", "baselines"])
-def test_a_full_disk_takes_nothing(
+def test_a_full_disk_loses_nothing(
     drawn_once: HostedWorkspace, api: Api, arguments: tuple[str, ...]
 ) -> None:
-    """Whether the log or a baseline cannot be written: it is 4, and what was there is whole."""
+    """If the log or a baseline cannot be written, it is 4, and existing files are whole."""
     drawn_once.ask(api.base_url, items=_MANY)
     before = contents_of(drawn_once.snapshots)
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
@@ -248,7 +247,7 @@ def test_a_kill_leaves_every_baseline_old_or_new(drawn_once: HostedWorkspace, ap
 
 
 def test_baselines_that_cannot_be_written_are_4(unrecorded: HostedWorkspace) -> None:
-    """A file where a folder should be is told by its place, and is no crash."""
+    """A file in place of a folder is named, and is not a crash."""
     unrecorded.snapshots.mkdir()
     (unrecorded.snapshots / "baselines").touch()
 

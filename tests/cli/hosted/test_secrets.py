@@ -1,4 +1,4 @@
-"""The key of a provider is in no file and in no output, whatever a server does with it."""
+"""The key of a provider is in no file and no output, whatever a server does with it."""
 
 import base64
 import html
@@ -59,7 +59,7 @@ _ECHOES: dict[str, Effect] = {
 def echoed(
     hosted_once: HostedWorkspace, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[HostedWorkspace, list[Ran]]:
-    """Return what was said by a recording and a check at a server that repeats the key."""
+    """Return the output of a recording and a check at a server that repeats the key."""
     folder = tmp_path_factory.mktemp("echoed")
     workspace = HostedWorkspace(folder=folder, cache=hosted_once.cache, key=_KEY)
     items = {name: {**ITEMS["plane"], "prompt": f"<{name}>"} for name in _ECHOES}
@@ -82,7 +82,7 @@ def echoed(
 def test_a_server_that_repeats_the_key_is_measured(
     echoed: tuple[HostedWorkspace, list[Ran]],
 ) -> None:
-    """The faults are told as what they are, so the search below is one through real reports."""
+    """The faults are reported as usual, so the searches below cover real reports."""
     workspace, commands = echoed
     verdicts = workspace.logprob_verdicts()
 
@@ -173,10 +173,10 @@ _ALLOWED = "REPRO_GATE_ALLOWED_HOSTS"
 
 @pytest.mark.parametrize("command", ["check", "record-baseline"])
 @pytest.mark.parametrize("allowed", ["api.fireworks.ai", "10.0.0.1,127.0.0.1:1", "127.0.0.1.test"])
-def test_a_host_that_is_not_allowed_is_sent_nothing(
+def test_a_host_that_is_not_allowed_gets_no_request(
     hosted: HostedWorkspace, api: Api, command: str, allowed: str
 ) -> None:
-    """A matrix cannot choose where a key goes, when a list outside of it says where it may."""
+    """With a list of allowed hosts, a matrix cannot choose where a key goes."""
     host = urlsplit(api.base_url).netloc
 
     ran = hosted.run(command, "--suite", "hosted", **{_ALLOWED: allowed})
@@ -189,8 +189,10 @@ def test_a_host_that_is_not_allowed_is_sent_nothing(
 
 
 @pytest.mark.parametrize("with_port", [True, False])
-def test_an_allowed_host_is_asked(hosted: HostedWorkspace, api: Api, *, with_port: bool) -> None:
-    """By its name, or by its name and port; in whatever list and letters."""
+def test_an_allowed_host_gets_requests(
+    hosted: HostedWorkspace, api: Api, *, with_port: bool
+) -> None:
+    """By name or by name and port, in any list syntax and letter case."""
     parts = urlsplit(api.base_url)
     host = parts.netloc if with_port else str(parts.hostname)
 
@@ -205,21 +207,21 @@ def test_a_suite_that_calls_no_host_is_not_limited(recorded: Workspace) -> None:
 
 
 def test_an_empty_variable_is_no_limit(hosted: HostedWorkspace) -> None:
-    """An input of the action that is not given is an empty variable."""
+    """An action input that is not set is an empty variable."""
     assert hosted.check(**{_ALLOWED: ""}).code == 0
 
 
 @pytest.mark.parametrize("hosts", ["", " , ", "https://api.fireworks.ai", "*.fireworks.ai", "a/b"])
-def test_a_list_of_hosts_that_is_none_is_2(hosted: HostedWorkspace, api: Api, hosts: str) -> None:
-    """A mistake in the list must not pass for no limit."""
+def test_an_invalid_list_of_hosts_is_2(hosted: HostedWorkspace, api: Api, hosts: str) -> None:
+    """A mistake in the list must not mean no limit."""
     assert (hosted.check("--allowed-hosts", hosts).code, api.requests) == (2, [])
 
 
 @pytest.mark.parametrize("command", ["check", "record-baseline"])
-def test_who_is_sent_what_is_shown_before_the_first_call(
+def test_hosts_and_keys_are_shown_before_the_first_call(
     hosted: HostedWorkspace, api: Api, command: str
 ) -> None:
-    """The host and the name of the variable, and not its value."""
+    """The host and the name of the variable, not its value."""
     again = ["--again"] if command == "record-baseline" else []
     ran = hosted.run(command, "--suite", "hosted", *again, "--yes" if again else "--quiet")
 

@@ -1,4 +1,4 @@
-"""A folder whose matrix asks a hosted model, and what the program makes of the answers."""
+"""A folder whose matrix uses a hosted model, and the results of the program there."""
 
 import json
 import shutil
@@ -73,7 +73,7 @@ class HostedWorkspace(Workspace):
         return {each["id"]: each["verdict"] for each in cells} | orphans
 
     def logprob_cell(self, cell_id: str) -> Any:
-        """Return what the last check reported of one cell."""
+        """Return the result of one cell in the last check."""
         ids = [each["id"] for each in self.document()["cells"] if each["gate"] == "logprobs"]
         return self.suite()["cells"][ids.index(cell_id)]
 
@@ -97,7 +97,7 @@ def hosted_matrix_of(
     suite: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
-    """Return the matrix of one policy with two items, unless told otherwise.
+    """Return the matrix of one policy with two items, by default.
 
     A setting of the provider that is None is left out.
     """

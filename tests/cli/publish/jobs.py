@@ -31,7 +31,7 @@ def workflow_run(*, conclusion: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job that has a workspace checked out, and what its steps are told."""
+    """A job with a checked-out workspace, and the environment of its steps."""
 
     workspace: Workspace
     folder: Path
@@ -67,7 +67,7 @@ class Job:
         }
 
     def publish(self, *arguments: str, **env: str) -> Ran:
-        """Tell what stands in the report folder, with files that no step before has written."""
+        """Publish the report folder, with new output files of the step."""
         for name in ("output", "summary.md"):
             (self.folder / name).unlink(missing_ok=True)
         return self.workspace.run("publish", *arguments, **{**self.variables, **env})

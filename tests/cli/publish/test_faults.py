@@ -1,4 +1,4 @@
-"""`publish` where something is missing, broken or forbidden: a warning, and the same verdict."""
+"""`publish` with something missing, broken or forbidden: a warning, and the same verdict."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ _PASSED = Marker(
 )
 
 
-def test_a_killed_check_is_no_pass(own_job: Job, github: Github) -> None:
-    """It left nothing behind, and so an earlier green does not stand."""
+def test_a_killed_check_is_not_a_pass(own_job: Job, github: Github) -> None:
+    """It left no report, and an earlier green comment does not stay."""
     comment = github.world.comment(ACTIONS, f"{_PASSED}\nAll is well.")
 
     ran = own_job.publish()
@@ -33,8 +33,8 @@ def test_a_killed_check_is_no_pass(own_job: Job, github: Github) -> None:
     }
 
 
-def test_a_broken_matrix_is_told_in_its_own_words(own_job: Job, github: Github) -> None:
-    """Nobody has to look for the message in a log."""
+def test_a_broken_matrix_is_shown_with_its_message(own_job: Job, github: Github) -> None:
+    """Nobody needs to search the log for it."""
     own_job.workspace.write_matrix(runs="ten")
     own_job.workspace.output.mkdir()
     assert own_job.workspace.run("check").code == 3
@@ -50,10 +50,8 @@ def test_a_broken_matrix_is_told_in_its_own_words(own_job: Job, github: Github) 
 
 
 @pytest.mark.parametrize("content", ["{", '{"schema": "repro-gate/report/v2"}'])
-def test_garbage_in_place_of_a_result_is_no_verdict(
-    own_job: Job, github: Github, content: str
-) -> None:
-    """It is told which file could not be believed."""
+def test_an_invalid_report_is_no_verdict(own_job: Job, github: Github, content: str) -> None:
+    """The message names the file."""
     own_job.workspace.output.mkdir()
     (own_job.workspace.output / "report.json").write_text(content, "utf-8")
 
@@ -64,8 +62,8 @@ def test_garbage_in_place_of_a_result_is_no_verdict(
     assert (own_job.outputs()["outcome"], own_job.outputs()["exit-code"]) == ("broken", "3")
 
 
-def test_a_folder_that_cannot_be_looked_into_is_no_failure(own_job: Job) -> None:
-    """The command ends with 0, and says that it knows nothing."""
+def test_an_unreadable_folder_is_not_a_failure(own_job: Job) -> None:
+    """The command exits with 0, and the outcome is unknown."""
     name = "x" * 300
 
     running, ran = (own_job.publish(*more, "--output", name) for more in (["--running"], []))
@@ -74,8 +72,8 @@ def test_a_folder_that_cannot_be_looked_into_is_no_failure(own_job: Job) -> None
     assert running.out.endswith("x: File name too long\n")
 
 
-def test_a_token_that_only_reads_is_a_warning(red_job: Job, github: Github) -> None:
-    """The verdict stands, and the summary says what is missing and where."""
+def test_a_read_only_token_is_a_warning(red_job: Job, github: Github) -> None:
+    """The verdict stands, and the summary names the missing permission."""
     ran = replace(red_job, token=OF_FORK).publish()
 
     (warning,) = (line for line in ran.out.splitlines() if line.startswith("::warning "))
@@ -88,7 +86,7 @@ def test_a_token_that_only_reads_is_a_warning(red_job: Job, github: Github) -> N
 
 
 def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
-    """Nothing is wrong with it, and it is said what can comment."""
+    """It is expected, and the notice names the workflow that can comment."""
     fork = replace(red_job, token=OF_FORK, event=pull_request(is_fork=True))
 
     ran = fork.publish()
@@ -111,10 +109,10 @@ def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
         ({"GITHUB_EVENT_PATH": "/nowhere"}, "the event cannot be read: /nowhere"),
     ],
 )
-def test_what_stops_a_comment_beforehand_is_a_warning(
+def test_a_problem_before_the_comment_is_a_warning(
     red_job: Job, github: Github, variables: dict[str, str], said: str
 ) -> None:
-    """Nobody is asked, and everything else is told as usual."""
+    """No request is made, and everything else is published as usual."""
     ran = red_job.publish(**variables)
 
     assert (ran.code, github.world.asks()) == (0, [])
@@ -126,7 +124,7 @@ def test_what_stops_a_comment_beforehand_is_a_warning(
 
 
 def test_a_server_that_is_down_is_a_warning(red_job: Job, github: Github) -> None:
-    """Who is asked to wait for an hour does not."""
+    """A request to wait for an hour is not honoured."""
     github.world.strike(Fault(status=503, headers={"retry-after": "3600"}, times=9))
 
     ran = red_job.publish()
@@ -137,7 +135,7 @@ def test_a_server_that_is_down_is_a_warning(red_job: Job, github: Github) -> Non
 
 
 def test_a_server_that_recovers_gets_the_comment(red_job: Job, github: Github) -> None:
-    """One bad answer is not worth a warning."""
+    """One failed response is retried without a warning."""
     github.world.strike(Fault(method="POST", status=502))
 
     ran = red_job.publish()
@@ -146,7 +144,7 @@ def test_a_server_that_recovers_gets_the_comment(red_job: Job, github: Github) -
 
 
 def test_files_that_cannot_be_written_are_warnings(red_job: Job) -> None:
-    """A runner without them, or with a full disk, changes no verdict."""
+    """A missing file or a full disk changes no verdict."""
     gone = dict.fromkeys(("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"), "/nowhere/x")
     codes = [red_job.publish("--comment", "never", **dict.fromkeys(gone, "")).code]
 
@@ -161,8 +159,8 @@ def test_files_that_cannot_be_written_are_warnings(red_job: Job) -> None:
     ]
 
 
-def test_a_run_that_does_not_say_which_it_is_can_only_be_warned_of(own_job: Job) -> None:
-    """There is no page to link to and no comment to compare with."""
+def test_a_run_without_an_id_is_a_warning(own_job: Job) -> None:
+    """There is no page to link to, and no comment to compare with."""
     ran = own_job.publish(GITHUB_RUN_ID="")
 
     assert (ran.code, ran.err) == (0, "")
@@ -181,15 +179,15 @@ def test_a_run_that_does_not_say_which_it_is_can_only_be_warned_of(own_job: Job)
 def test_a_wrong_command_line_is_2(
     own_job: Job, arguments: tuple[str, ...], variables: dict[str, str], said: str
 ) -> None:
-    """That alone makes it fail, with a message and without any file."""
+    """Only that makes publish fail, with a message and without any file."""
     ran = own_job.publish(*arguments, **variables)
 
     assert (ran.code, ran.out, said in ran.err) == (2, "", True)
     assert [file.name for file in own_job.folder.iterdir()] == ["event.json"]
 
 
-def test_a_shard_that_cannot_be_is_told_without_a_comment(own_job: Job, github: Github) -> None:
-    """The check has refused it, and the page of the run says so."""
+def test_an_invalid_shard_is_reported_in_the_job_summary(own_job: Job, github: Github) -> None:
+    """The check refused it; there is no comment."""
     own_job.workspace.output.mkdir()
     assert own_job.workspace.run("check", "--shard", "9/8").code == 2
 

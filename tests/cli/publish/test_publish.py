@@ -24,7 +24,7 @@ def _wrote(world: World) -> list[str]:
 def test_the_comment_is_made_once_and_kept_current(
     red_job: Job, green_job: Job, own_job: Job, github: Github
 ) -> None:
-    """Drift makes it; the next check says first that it runs, and then that all is well again."""
+    """Drift creates it; the next check marks it as outdated and then as passed."""
     jobs = [red_job, replace(own_job, run=RUN + 1), replace(green_job, run=RUN + 1)]
 
     ran = [jobs[0].publish(), jobs[1].publish("--running")]
@@ -38,8 +38,8 @@ def test_the_comment_is_made_once_and_kept_current(
     assert "### ✅ Fixed at [`c0ffee0`]" in github.world.bodies()[0]
 
 
-def test_drift_is_told_everywhere(red_job: Job, github: Github) -> None:
-    """Comment, annotation, summary and outputs each say it, and nothing else is printed."""
+def test_drift_is_published_everywhere(red_job: Job, github: Github) -> None:
+    """In the comment, annotation, summary and outputs; nothing else is printed."""
     ran = red_job.publish("--artifact-url", "https://github.com/octo/gate/actions/runs/1/a/2")
 
     (body,) = github.world.bodies()
@@ -52,8 +52,8 @@ def test_drift_is_told_everywhere(red_job: Job, github: Github) -> None:
     assert red_job.summary().startswith("# Reproducibility report\n\n❌ **Failed**: 1 of 4 cells")
 
 
-def test_the_outputs_say_what_the_action_promises(red_job: Job, github: Github) -> None:
-    """Each is a value, or the path of a file that is there."""
+def test_the_outputs_are_those_of_the_action(red_job: Job, github: Github) -> None:
+    """Each is a value, or the path of an existing file."""
     red_job.publish()
 
     outputs = red_job.outputs()
@@ -105,10 +105,10 @@ def test_an_annotation_stands_at_the_token_that_drifted(red_job: Job) -> None:
         {"REPRO_GATE_CONFIG": "/nowhere/at/all"},
     ],
 )
-def test_an_annotation_without_a_golden_has_no_place(
+def test_an_annotation_without_a_golden_has_no_location(
     red_job: Job, variables: dict[str, str]
 ) -> None:
-    """Who does not know where the repository begins, or its matrix, still says what drifted."""
+    """Without the matrix or the root of the repository, the drift is still annotated."""
     ran = red_job.publish("--comment", "never", **variables)
 
     assert ran.code == 0
@@ -122,7 +122,7 @@ def test_an_annotation_without_a_golden_has_no_place(
 def test_the_mode_decides_whether_there_is_a_comment(
     request: pytest.FixtureRequest, github: Github, name: str, mode: str, comments: int
 ) -> None:
-    """Where all is well and always was, nobody is bothered; never means that nobody is asked."""
+    """With `auto` a pass gets no new comment, and with `never` there is no request."""
     job: Job = request.getfixturevalue(name)
 
     ran = job.publish(REPRO_GATE_COMMENT=mode)
@@ -133,7 +133,7 @@ def test_the_mode_decides_whether_there_is_a_comment(
 
 
 def test_a_shard_never_comments(red_job: Job, github: Github) -> None:
-    """The job that merges the shards does; all else is told by each of them."""
+    """The merge job does; each shard publishes the rest."""
     ran = red_job.publish("--comment", "always", REPRO_GATE_SHARD="1/2")
 
     assert (ran.code, github.world.asks()) == (0, [])
@@ -143,17 +143,17 @@ def test_a_shard_never_comments(red_job: Job, github: Github) -> None:
 
 
 def test_two_gates_have_a_comment_each(red_job: Job, github: Github) -> None:
-    """The name of the artifact tells them apart."""
+    """They are distinguished by the name of the artifact."""
     codes = [red_job.publish(REPRO_GATE_NAME=name).code for name in ("gpu", "cpu")]
 
     names = [marker.name for marker in map(marker_of, github.world.bodies()) if marker]
     assert (codes, names) == ([0, 0], ["gpu", "cpu"])
 
 
-def test_a_check_that_begins_clears_the_folder_and_makes_no_comment(
+def test_a_check_that_starts_clears_the_folder_and_makes_no_comment(
     own_job: Job, github: Github
 ) -> None:
-    """Nothing of an earlier check is left to be told of this one, and there is no news yet."""
+    """Nothing of an earlier check may be taken for this one."""
     assert own_job.workspace.run("check", "--shard", "1/1").code == 0
 
     ran = own_job.publish("--running")
@@ -165,8 +165,8 @@ def test_a_check_that_begins_clears_the_folder_and_makes_no_comment(
     assert _wrote(github.world) == []
 
 
-def test_a_check_that_has_not_begun_is_told_as_that(own_job: Job, github: Github) -> None:
-    """A library that could not be compiled, say: nothing was killed, and nothing was too large."""
+def test_a_check_that_did_not_start_is_reported_so(own_job: Job, github: Github) -> None:
+    """For example when a library could not be compiled."""
     own_job.publish("--running")
 
     ran = own_job.publish()
@@ -178,8 +178,8 @@ def test_a_check_that_has_not_begun_is_told_as_that(own_job: Job, github: Github
     assert f"```text\n{said}\n```" in body
 
 
-def test_a_check_that_begins_takes_away_that_it_has_not_begun(own_job: Job, github: Github) -> None:
-    """If it is killed from here on, it leaves nothing."""
+def test_a_check_that_starts_removes_that_report(own_job: Job, github: Github) -> None:
+    """If it is killed from now on, it leaves none."""
     own_job.publish("--running")
     assert own_job.workspace.run("check").code == 0
 
@@ -189,7 +189,7 @@ def test_a_check_that_begins_takes_away_that_it_has_not_begun(own_job: Job, gith
 
 
 def test_a_later_run_is_not_overwritten(red_job: Job, green_job: Job, github: Github) -> None:
-    """An older run that ends last has nothing to say any more."""
+    """An older run that ends last changes nothing."""
     replace(red_job, run=RUN + 1).publish()
     (before,) = github.world.bodies()
 
@@ -200,7 +200,7 @@ def test_a_later_run_is_not_overwritten(red_job: Job, green_job: Job, github: Gi
 
 
 def test_a_run_without_a_pull_request_has_no_comment(red_job: Job, github: Github) -> None:
-    """A nightly check is told by its summary and its annotations."""
+    """A nightly check has its summary and its annotations."""
     ran = replace(red_job, event_name="schedule").publish()
 
     said = f"{_KEPT}only a run of the event pull_request has one, and this is of schedule"
@@ -209,7 +209,7 @@ def test_a_run_without_a_pull_request_has_no_comment(red_job: Job, github: Githu
     assert "**Failed**" in red_job.summary()
 
 
-def test_a_job_does_not_take_back_what_another_of_its_run_has_found(
+def test_a_job_does_not_overwrite_the_finding_of_another_job(
     red_job: Job, green_job: Job, github: Github
 ) -> None:
     """Two jobs with one name: the finding stays, and the mistake is a warning."""
@@ -229,7 +229,7 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(
 def test_two_jobs_with_one_name_have_a_comment_each(
     red_job: Job, own_job: Job, github: Github
 ) -> None:
-    """What the second one has come to is published as well, and the mistake is a warning."""
+    """The second result is published too, and the mistake is a warning."""
     red_job.publish()
     own_job.publish("--running")
 
@@ -241,10 +241,8 @@ def test_two_jobs_with_one_name_have_a_comment_each(
     )
 
 
-def test_a_gate_may_be_started_by_the_end_of_another_workflow(
-    green_job: Job, github: Github
-) -> None:
-    """It tells its own result then, and not that of the workflow that started it."""
+def test_a_gate_may_be_triggered_by_workflow_run(green_job: Job, github: Github) -> None:
+    """It publishes its own result, not that of the triggering workflow."""
     event = workflow_run(conclusion="failure")
     job = replace(green_job, event_name="workflow_run", event=event)
 
@@ -255,8 +253,8 @@ def test_a_gate_may_be_started_by_the_end_of_another_workflow(
     assert (job.outputs()["outcome"], github.world.asks()) == ("passed", [])
 
 
-def test_the_size_of_our_own_result_is_no_reason_to_doubt_it(own_job: Job) -> None:
-    """The check had it in memory; a download from elsewhere of that size is not read."""
+def test_a_large_report_of_our_own_run_is_read(own_job: Job) -> None:
+    """A download of that size is refused."""
     own_job.workspace.output.mkdir()
     file = own_job.workspace.output / "report.json"
     file.write_text(render_json(report_of(*every_verdict())), "ascii")

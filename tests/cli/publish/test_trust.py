@@ -1,4 +1,4 @@
-"""`publish` of what strangers wrote: forks, models and files that mean harm; and the token."""
+"""`publish` with untrusted input: forks, hostile models and files; and the safety of the token."""
 
 import json
 import re
@@ -35,10 +35,10 @@ def forked(github: Github) -> Pull:
     ],
 )
 @pytest.mark.usefixtures("forked")
-def test_a_run_of_a_fork_is_told_by_another(
+def test_a_run_of_a_fork_is_published_by_another(
     request: pytest.FixtureRequest, github: Github, name: str, conclusion: str, state: str
 ) -> None:
-    """By its download and in its name, but never better than what the CI system says of it."""
+    """From its download, and never better than the conclusion of the run."""
     theirs: Job = request.getfixturevalue(name)
     download = shutil.copytree(theirs.workspace.output, theirs.folder / "download")
     event = workflow_run(conclusion=conclusion)
@@ -107,8 +107,8 @@ def hostile_job(hostile: Workspace, github: Github, tmp_path: Path) -> Job:
     return Job(workspace=hostile, folder=tmp_path, api_url=github.api_url)
 
 
-def test_hostile_words_are_no_commands_and_no_marker(hostile_job: Job, github: Github) -> None:
-    """They reach the comment, and there and on stdout they are text and nothing else."""
+def test_hostile_text_is_neither_a_command_nor_a_marker(hostile_job: Job, github: Github) -> None:
+    """In the comment and on stdout it is plain text."""
     ran = hostile_job.publish()
 
     (body,) = github.world.bodies()

@@ -1,4 +1,4 @@
-"""Shards that are not those of one check: refused by name, and without any harm."""
+"""Shards of different checks are refused by name, and nothing is damaged."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from tests.cli.workspaces import Workspace, contents_of
 
 
 def test_a_missing_shard_is_4_and_named(measured: Measured, tmp_path: Path) -> None:
-    """Cells that nobody measured are no pass; what tells of the check tells that, too."""
+    """Unmeasured cells do not pass, and the report shows why."""
     ran = measured.merge(measured.shards / "1", to=tmp_path)
 
     said = "shard 2/2 is missing: its cells were not measured"
@@ -146,7 +146,7 @@ def _be_nowhere(download: Path) -> None:
 def test_shards_that_are_not_one_check_are_3(
     measured: Measured, tmp_path: Path, tamper: Callable[[Path], None], said: str
 ) -> None:
-    """What is wrong is named, with the file that is wrong, and there is no verdict."""
+    """The message names the file and the difference, and there is no verdict."""
     download = measured.download(tmp_path)
     tamper(download)
 
@@ -220,7 +220,7 @@ def test_a_failed_merge_takes_nothing_away(measured: Measured, tmp_path: Path) -
 def test_a_merge_into_the_folder_of_a_shard_can_be_repeated(
     measured: Measured, tmp_path: Path
 ) -> None:
-    """The shard stays where it was found."""
+    """The shard stays where it is."""
     first, second = (measured.download(tmp_path / number) / number for number in "12")
 
     codes = [measured.merge(first, second, to=second).code for _ in range(2)]
@@ -232,7 +232,7 @@ def test_a_merge_into_the_folder_of_a_shard_can_be_repeated(
 
 
 def test_an_interrupted_shard_makes_the_whole_partial(measured: Measured, tmp_path: Path) -> None:
-    """What it did not reach was not measured, and a cancelled job is no verdict."""
+    """Unreached cells are not measured, and a cancelled job is not a verdict."""
     download = measured.download(tmp_path)
     _edited(download, lambda shard: shard.update(interrupted=True))
 

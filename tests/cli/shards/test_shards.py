@@ -1,4 +1,4 @@
-"""`check --shard` on several machines and `merge` on one say what one machine says."""
+"""`check --shard` on several machines and `merge` on one give the result of one machine."""
 
 import shutil
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def _verdicts(folder: Path) -> dict[str, str]:
 def test_shards_together_are_the_check_of_one_machine(
     request: pytest.FixtureRequest, name: str, tmp_path: Path
 ) -> None:
-    """The exit code is the same, and so is everything in the report but times."""
+    """The exit code and the report are equal, except for times."""
     shards: Measured = request.getfixturevalue(name)
 
     ran = shards.merge(shards.shards, to=tmp_path)
@@ -73,8 +73,8 @@ def test_each_shard_shows_that_its_machine_can_fail(measured: Measured) -> None:
     assert all(each["divergence"] for shard in controls for each in shard)
 
 
-def test_a_cold_cell_is_no_control_because_a_shard_begins_with_it(workspace: Workspace) -> None:
-    """What one machine passes, shards and devices pass, too."""
+def test_the_first_cell_of_a_shard_is_not_its_control(workspace: Workspace) -> None:
+    """What passes on one machine passes with shards and devices too."""
     cold = {"method": "generate", "prompt": "Say fox", "result": _DRIFT["result"]}
     workspace.write_script(cold)
     workspace.write_matrix(seeds=[1])
@@ -87,8 +87,8 @@ def test_a_cold_cell_is_no_control_because_a_shard_begins_with_it(workspace: Wor
     assert codes == [0] * 6
 
 
-def test_a_check_of_everything_is_no_shard(measured: Measured) -> None:
-    """Nobody could merge it."""
+def test_a_check_of_everything_is_not_a_shard(measured: Measured) -> None:
+    """It cannot be merged."""
     assert not (measured.workspace.output / "shard.json").exists()
 
 
@@ -102,10 +102,10 @@ def test_folders_can_be_named_by_a_variable(measured: Measured, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("mode", "code"), [("findings", 10), ("never", 0)])
-def test_fail_on_decides_what_the_shell_sees_of_a_merge(
+def test_fail_on_affects_the_exit_code_of_a_merge(
     failing: Measured, tmp_path: Path, mode: str, code: int
 ) -> None:
-    """The report still tells the code that the check deserves."""
+    """The report still has the real exit code."""
     ran = failing.merge(failing.shards, to=tmp_path, also=("--fail-on", mode))
 
     assert (ran.code, read_json(tmp_path / "report.json")["exit_code"]) == (code, 10)
@@ -133,8 +133,8 @@ def test_fail_on_findings_lets_through_what_was_not_measured(
         ("1/5", "there are only 4 cells and suites to measure, which is not enough for 5 shards"),
     ],
 )
-def test_a_shard_that_cannot_be_is_2(workspace: Workspace, shard: str, said: str) -> None:
-    """The message says what a shard is, or how many there can be."""
+def test_an_invalid_shard_is_2(workspace: Workspace, shard: str, said: str) -> None:
+    """The message shows the syntax or the largest number."""
     ran = workspace.run("check", "--shard", shard)
 
     assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {said}\n")
@@ -151,8 +151,8 @@ def test_a_shard_can_be_named_by_a_variable(recorded: Workspace) -> None:
     }
 
 
-def test_empty_variables_are_not_given(recorded: Workspace) -> None:
-    """An action passes on every input that it has, also those that nobody set."""
+def test_empty_variables_count_as_unset(recorded: Workspace) -> None:
+    """The action passes every input, also those that are not set."""
     empty = {f"REPRO_GATE_{name}": "" for name in _VARIABLES}
 
     ran = recorded.run("check", "-q", **empty)
@@ -187,8 +187,8 @@ def test_a_merge_judges_with_the_goldens_of_its_checkout(
     assert contents_of(here.snapshots) == contents_of(measured.workspace.snapshots)
 
 
-def test_a_merge_tells_what_changed_on_the_machine_that_drifted(recorded: Workspace) -> None:
-    """An update of the driver, for instance, is no part of a profile; the goldens keep it."""
+def test_a_merge_shows_what_changed_on_the_machine_that_drifted(recorded: Workspace) -> None:
+    """A driver update, for example, is not part of the profile, but is in the provenance."""
     assert measure(recorded, 1).code == 0
     recorded.write_script(_DRIFT, facts={"device.driver": "999.1"})
     assert measure(recorded, 2).code == 10
@@ -208,7 +208,7 @@ def test_a_merge_tells_what_changed_on_the_machine_that_drifted(recorded: Worksp
 
 
 def test_a_suite_of_log_probabilities_stays_in_one_shard(recorded: Workspace) -> None:
-    """It is judged as a whole, and the merge has it as the shard said it."""
+    """It is judged as a whole, and the merge takes over its result."""
     suites = matrix_of(recorded.engine())["suites"]
     recorded.write_matrix(
         default_suites=["quick", "local"],
@@ -232,7 +232,7 @@ def test_a_suite_of_log_probabilities_stays_in_one_shard(recorded: Workspace) ->
 
 
 def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) -> None:
-    """What an earlier run left is gone before the first cell, so nobody can merge it."""
+    """Earlier reports are removed before the first cell, so none can be merged."""
     assert measure(recorded, 2).code == 0
     recorded.write_script({**_FOX_1, "sleep": 600})
     (recorded.folder / "asked.jsonl").unlink()
@@ -247,7 +247,7 @@ def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) ->
 
 
 def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) -> None:
-    """A shard says what it found, and that nobody will be able to merge it."""
+    """A shard prints its findings, and that it cannot be merged."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))"
 
     ran = ended(recorded.start("check", "--quiet", "--shard", "2/2", after=limit))
@@ -259,8 +259,8 @@ def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) ->
     assert recorded.document()["result"]["kind"] == "unfinished"
 
 
-def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace) -> None:
-    """Whoever tells of it tells the reason; a report of an earlier check does not stand for it."""
+def test_a_check_that_fails_to_start_leaves_the_reason_in_its_folder(recorded: Workspace) -> None:
+    """Later steps publish the reason, not the report of an earlier check."""
     assert measure(recorded, 1).code == 0
     recorded.write_matrix(runs="ten")
 
@@ -289,7 +289,7 @@ def test_a_check_that_cannot_be_made_says_why_in_its_folder(recorded: Workspace)
 def test_no_report_of_an_earlier_check_stays_beside_a_failure(
     recorded: Workspace, arguments: tuple[str, ...], code: int
 ) -> None:
-    """A CI server that publishes junit.xml in any case would publish a pass."""
+    """A CI server that always publishes junit.xml would publish a pass."""
     assert recorded.run("check").code == 0
 
     assert recorded.run(*arguments, CI="true").code == code
@@ -298,8 +298,8 @@ def test_no_report_of_an_earlier_check_stays_beside_a_failure(
     assert recorded.document()["result"]["kind"] == "unfinished"
 
 
-def test_a_dry_run_takes_nothing_away(recorded: Workspace) -> None:
-    """It checks nothing, and so it says nothing against what was checked."""
+def test_a_dry_run_removes_nothing(recorded: Workspace) -> None:
+    """It checks nothing, so earlier reports stay valid."""
     recorded.run("check")
     before = contents_of(recorded.output)
 
@@ -307,8 +307,8 @@ def test_a_dry_run_takes_nothing_away(recorded: Workspace) -> None:
     assert contents_of(recorded.output) == before
 
 
-def test_a_check_that_cannot_be_made_makes_no_folder(workspace: Workspace) -> None:
-    """A slip of the fingers leaves nothing behind."""
+def test_a_check_that_fails_to_start_makes_no_folder(workspace: Workspace) -> None:
+    """A typo leaves nothing behind."""
     workspace.write_matrix(runs="ten")
 
     assert workspace.run("check").code == 3

@@ -1,4 +1,4 @@
-"""Shards of a workspace: measured one by one, as machines do side by side."""
+"""Shards of a workspace, measured one after the other."""
 
 import json
 import shutil
@@ -45,5 +45,5 @@ def measured_in(workspace: Workspace, *, codes: tuple[int, int, int]) -> Measure
 
 
 def read_json(file: Path) -> Any:
-    """Return what a file says."""
+    """Return the content of a JSON file."""
     return json.loads(file.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""`update-snapshots --from`: what a check on another machine saw, accepted here."""
+"""`update-snapshots --from`: accept the output that a check on another machine observed."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def checked_once(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def download(checked_once: Path, recorded: Workspace) -> Path:
-    """Return the report folder from elsewhere as it was downloaded into our workspace."""
+    """Return the downloaded report folder in our workspace."""
     return Path(shutil.copytree(checked_once, recorded.folder / "download"))
 
 
@@ -42,10 +42,10 @@ def _edited_report(download: Path, edit: Callable[[Any], None]) -> None:
     file.write_text(json.dumps(document), "utf-8")
 
 
-def test_goldens_of_another_machine_land_under_its_profile(
+def test_goldens_of_another_machine_are_written_to_its_profile(
     recorded: Workspace, download: Path
 ) -> None:
-    """The other profile gets its goldens, and ours are untouched."""
+    """Those of this machine are unchanged."""
     before = contents_of(recorded.snapshots)
 
     ran = _accept(recorded)
@@ -56,17 +56,17 @@ def test_goldens_of_another_machine_land_under_its_profile(
     assert {name: after[name] for name in before} == before
 
 
-def test_the_other_machine_passes_with_what_was_accepted(
+def test_the_other_machine_passes_with_the_accepted_goldens(
     recorded: Workspace, download: Path
 ) -> None:
-    """The round trip ends in a check that agrees."""
+    """The next check there agrees."""
     _accept(recorded)
     recorded.write_script(profile=_OTHER)
 
     assert recorded.run("check").code == 0
 
 
-def test_the_model_is_pinned_to_what_the_other_machine_loaded(
+def test_the_model_is_pinned_to_the_file_of_the_other_machine(
     recorded: Workspace, download: Path
 ) -> None:
     """A workspace without pins takes them from the report."""
@@ -79,15 +79,15 @@ def test_the_model_is_pinned_to_what_the_other_machine_loaded(
     assert pins.read_bytes() == before
 
 
-def test_only_and_suite_narrow_what_is_accepted(recorded: Workspace, download: Path) -> None:
+def test_only_and_suite_limit_what_is_accepted(recorded: Workspace, download: Path) -> None:
     """One cell of the download can be accepted alone."""
     ran = _accept(recorded, "--suite", "quick", "--only", "tiny--fox--seed1")
 
     assert "1 new; 0 unchanged, 0 refused" in ran.out
 
 
-def test_suites_that_are_no_default_are_accepted_too(recorded: Workspace, download: Path) -> None:
-    """The check elsewhere has chosen its suites, so nobody has to name them again."""
+def test_suites_outside_the_default_are_accepted_too(recorded: Workspace, download: Path) -> None:
+    """The other check has chosen its suites."""
     other = {"runs": 1, "seeds": [9], "prompts": {"tiny": ["fox"]}}
     theirs = {"runs": 2, "seeds": [1, 2], "prompts": {"tiny": ["haiku", "fox"]}}
     recorded.write_matrix(suites={"quick": other, "slow": theirs})
@@ -128,7 +128,7 @@ def _remove_a_golden(download: Path) -> None:
     (download / _FOX).unlink()
 
 
-def _name_a_foreign_cell(download: Path) -> None:
+def _name_an_unknown_cell(download: Path) -> None:
     def edit(report: Any) -> None:
         report["cells"][0]["cell"]["prompt"] = "wolf"
 
@@ -149,7 +149,7 @@ def _claim_another_model(download: Path) -> None:
     _edited_report(download, edit)
 
 
-def _claim_a_model_that_is_no_digest(download: Path) -> None:
+def _claim_a_model_without_a_digest(download: Path) -> None:
     def edit(report: Any) -> None:
         report["models"]["tiny"]["model.sha256"] = "\x1b[31m"
 
@@ -167,20 +167,20 @@ def _claim_a_model_that_is_no_digest(download: Path) -> None:
         (_put_in_a_link_to_the_report, "report.json: expected no symbolic link, found one"),
         (_remove_the_report, "report.json: expected a readable file"),
         (_remove_a_golden, f"{_FOX}: expected a readable file"),
-        (_name_a_foreign_cell, "report.json: result: expected a consistent finished check, found "),
+        (_name_an_unknown_cell, "report.json: result: expected a consistent finished check, found "),
         (_leave_the_folder, "report.json: "),
         (_claim_another_model, "report.json: result.report.models.tiny: expected the sha256 "),
         (
-            _claim_a_model_that_is_no_digest,
+            _claim_a_model_without_a_digest,
             "report.json: result.report.models.tiny: expected a SHA-256, found \\x1b",
         ),
     ],
     ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",
 )
-def test_a_download_that_is_not_right_is_refused(
+def test_an_invalid_download_is_refused(
     recorded: Workspace, download: Path, tamper: Callable[[Path], None], said: str
 ) -> None:
-    """Nothing is written of a download in which one thing is wrong, and that thing is named."""
+    """Nothing of it is written, and the message names the problem."""
     tamper(download)
     before = contents_of(recorded.snapshots)
 
@@ -192,7 +192,7 @@ def test_a_download_that_is_not_right_is_refused(
 
 
 def test_another_definition_is_refused(recorded: Workspace, download: Path) -> None:
-    """A check that was made with another matrix is no check of ours."""
+    """A check with another matrix is refused."""
     recorded.write_matrix(sampler={"top_k": 41, "top_p": 0.95, "min_p": 0.05})
 
     ran = _accept(recorded)

@@ -1,4 +1,4 @@
-"""Updates that meet each other, a kill, a full disk or another model."""
+"""Concurrent updates, a kill, a full disk and another model."""
 
 import json
 import time
@@ -12,8 +12,8 @@ from tests.cli.workspaces import Workspace, contents_of, ended
 _OTHER: dict[str, Any] = {"method": "generate", "prompt": "Say fox", "seed": 1, "sleep": 600}
 
 
-def test_a_second_update_at_once_is_told(recorded: Workspace) -> None:
-    """Two updates would undo each other, so the second one ends at once and says why."""
+def test_a_second_update_at_once_is_refused(recorded: Workspace) -> None:
+    """They would undo each other, so the second one ends at once with the reason."""
     recorded.write_script(_OTHER)
     first = recorded.start("update-snapshots", "--yes")
     recorded.wait_until_asked("Say fox")
@@ -21,15 +21,14 @@ def test_a_second_update_at_once_is_told(recorded: Workspace) -> None:
     second = recorded.record()
     first.terminate()
 
-    said = (
-        "repro-gate: another update of snapshots is at work\n  try: wait for its end, or stop it\n"
-    )
+    message = "another update of snapshots is running"
+    said = f"repro-gate: {message}\n  try: wait until it ends, or stop it\n"
     assert (second.code, second.out, second.err) == (4, "", said)
     assert ended(first).code == 130
 
 
 def test_a_kill_leaves_every_golden_old_or_new(workspace: Workspace) -> None:
-    """An update that is killed while it writes tears no golden, and locks no other out."""
+    """No golden is truncated, and no other update is locked out."""
     workspace.write_matrix(seeds=range(1, 151), runs=1)
     workspace.record()
     goldens = workspace.snapshots / "goldens"
@@ -55,8 +54,8 @@ def test_a_kill_leaves_every_golden_old_or_new(workspace: Workspace) -> None:
     assert workspace.record().code == 0
 
 
-def test_what_a_killed_update_left_is_swept(recorded: Workspace) -> None:
-    """The half of a file that nobody will finish is gone after the next update."""
+def test_temporary_files_of_a_killed_update_are_removed(recorded: Workspace) -> None:
+    """The next update removes them."""
     left = recorded.golden("x").with_name(".repro-gate-abcd1234.tmp")
     left.touch()
 
@@ -69,7 +68,7 @@ def test_what_a_killed_update_left_is_swept(recorded: Workspace) -> None:
 def test_a_folder_with_the_name_of_a_temporary_file_stops_no_update(
     recorded: Workspace, name: str
 ) -> None:
-    """It is somebody else's, and stays."""
+    """It is not ours, and stays."""
     (recorded.snapshots / name).mkdir()
 
     ran = recorded.record()
@@ -104,7 +103,7 @@ def test_snapshots_outside_of_the_folder_of_the_matrix_are_3(
 def test_goldens_behind_a_link_are_neither_written_nor_pruned(
     recorded: Workspace, tmp_path_factory: pytest.TempPathFactory, link: str
 ) -> None:
-    """The files of another place are another's, though they look like goldens."""
+    """They are not ours, though they look like goldens."""
     outside = tmp_path_factory.mktemp("outside") / "moved"
     (recorded.snapshots / link).rename(outside)
     (recorded.snapshots / link).symlink_to(outside)
@@ -138,8 +137,8 @@ def test_a_report_folder_that_is_a_link_is_3(
     )
 
 
-def test_what_a_killed_check_left_is_swept(recorded: Workspace) -> None:
-    """The next check removes it from the report folder, and nothing else."""
+def test_temporary_files_of_a_killed_check_are_removed(recorded: Workspace) -> None:
+    """The next check removes them from the report folder, and nothing else."""
     recorded.run("check")
     left = [recorded.output / ".repro-gate-abcd1234.tmp"]
     left += [folder / left[0].name for folder in (recorded.output / "observed").iterdir()]
@@ -153,7 +152,7 @@ def test_what_a_killed_check_left_is_swept(recorded: Workspace) -> None:
 
 
 def test_goldens_that_cannot_be_written_are_4(workspace: Workspace) -> None:
-    """A file where a folder should be is told by its place, and is no crash."""
+    """A file in place of a folder is named, and is not a crash."""
     workspace.snapshots.mkdir()
     (workspace.snapshots / "goldens").touch()
 
@@ -164,7 +163,7 @@ def test_goldens_that_cannot_be_written_are_4(workspace: Workspace) -> None:
 
 
 def test_a_cache_that_cannot_be_written_is_4(recorded: Workspace) -> None:
-    """Without a place for the lock nothing is updated, and the place is named."""
+    """Without a place for the lock nothing is updated, and the message names it."""
     (recorded.folder / "file").touch()
 
     ran = recorded.run("update-snapshots", "--yes", REPRO_GATE_CACHE="file/cache")
@@ -193,7 +192,7 @@ def test_another_model_file_is_inconclusive(recorded: Workspace) -> None:
 
 
 def test_an_update_does_not_move_a_pin(recorded: Workspace) -> None:
-    """Without --repin another file is not accepted, and the message leads to it."""
+    """Without --repin another file is refused, and the message names the option."""
     before = contents_of(recorded.snapshots)
     (recorded.folder / "tiny.gguf").write_bytes(b"other weights")
 
@@ -229,7 +228,7 @@ def test_a_new_file_is_accepted_as_a_whole(recorded: Workspace) -> None:
 
 
 def test_a_new_file_that_cannot_be_recorded_is_not_pinned(recorded: Workspace) -> None:
-    """A pin without goldens would only hide that the goldens are of another file."""
+    """A pin without goldens would hide that the goldens belong to another file."""
     before = contents_of(recorded.snapshots)
     (recorded.folder / "tiny.gguf").write_bytes(b"other weights")
     recorded.write_script({"method": "generate", "refuse": {"kind": "internal", "message": "no"}})
@@ -240,7 +239,7 @@ def test_a_new_file_that_cannot_be_recorded_is_not_pinned(recorded: Workspace) -
 
 
 def test_a_digest_in_the_matrix_is_changed_there(recorded: Workspace) -> None:
-    """The remedy has the new digest and its place, and --repin refuses to work around it."""
+    """The remedy has the new digest and its place, and --repin refuses."""
     old, new = (sha256(data).hexdigest() for data in (b"weights", b"other weights"))
     model = {"engine": "scripted", "source": "tiny.gguf", "sha256": old}
     recorded.write_matrix(models={"tiny": model})
@@ -253,8 +252,8 @@ def test_a_digest_in_the_matrix_is_changed_there(recorded: Workspace) -> None:
     assert "change the sha256 of models.tiny there" in repinned.err
 
 
-def test_a_model_that_is_not_there_is_not_repinned(recorded: Workspace) -> None:
-    """A typo is a usage error that names the models there are."""
+def test_an_unknown_model_is_not_repinned(recorded: Workspace) -> None:
+    """A typo is a usage error that lists the models."""
     ran = recorded.record("--repin", "tinny")
 
     assert (ran.code, ran.err) == (
@@ -264,7 +263,7 @@ def test_a_model_that_is_not_there_is_not_repinned(recorded: Workspace) -> None:
 
 
 def test_broken_pins_are_3(recorded: Workspace) -> None:
-    """A pin that is no digest is told by its place before anything is loaded."""
+    """An invalid digest is named by its place before any load."""
     (recorded.snapshots / "models.json").write_text(
         '{"schema": "repro-gate/models/v1", "sha256": {"tiny": "abc"}}', "utf-8"
     )
@@ -275,8 +274,8 @@ def test_broken_pins_are_3(recorded: Workspace) -> None:
     assert "snapshots/models.json: sha256.tiny: expected a SHA-256" in ran.err
 
 
-def test_what_cannot_be_kept_is_named(recorded: Workspace) -> None:
-    """A link in place of the folder is not followed, and the update ends as it would have."""
+def test_measurements_that_cannot_be_saved_are_reported(recorded: Workspace) -> None:
+    """A link in place of the folder is not followed, and the exit code is unchanged."""
     (recorded.folder / "elsewhere").mkdir()
     recorded.output.mkdir(exist_ok=True)
     (recorded.output / "update").symlink_to(recorded.folder / "elsewhere")
@@ -286,4 +285,4 @@ def test_what_cannot_be_kept_is_named(recorded: Workspace) -> None:
 
     assert (ran.code, contents_of(recorded.folder / "elsewhere")) == (2, {})
     assert "repro-gate: what was measured cannot be kept: .repro-gate/update" in ran.err
-    assert "nothing was written: this is no terminal" in ran.err
+    assert "nothing was written: stdin is not a terminal" in ran.err

@@ -1,4 +1,4 @@
-"""`update-snapshots`: it shows, it asks, it writes what was seen, and nothing else."""
+"""`update-snapshots`: it shows the changes, asks, and writes only these."""
 
 import json
 from typing import Any
@@ -11,14 +11,14 @@ from tests.cli.workspaces import Workspace, contents_of
 _FOX = "tiny--fox--seed1"
 
 
-def _says(*ids: int, seed: int = 1) -> dict[str, Any]:
-    """Return a rule by which one cell says other tokens."""
+def _answers(*ids: int, seed: int = 1) -> dict[str, Any]:
+    """Return a rule by which one cell generates other tokens."""
     tokens = [[number, f" {number}".encode().hex()] for number in ids]
     return {"method": "generate", "prompt": "Say fox", "seed": seed, "result": {"tokens": tokens}}
 
 
 def test_a_first_recording_shows_and_writes_every_golden(workspace: Workspace) -> None:
-    """Each new golden is shown with what it says, and the model is pinned."""
+    """Each new golden is shown with its text, and the model is pinned."""
     ran = workspace.record()
 
     assert ran.code == 0
@@ -28,9 +28,9 @@ def test_a_first_recording_shows_and_writes_every_golden(workspace: Workspace) -
 
 
 def test_a_change_shows_both_sides(recorded: Workspace) -> None:
-    """A golden with other tokens is shown as it was and as it would be."""
+    """A golden with other tokens is shown before and after."""
     before = json.loads(recorded.golden(_FOX).read_text("utf-8"))["text"]
-    recorded.write_script(_says(7, 8))
+    recorded.write_script(_answers(7, 8))
 
     out = recorded.record().out
 
@@ -39,12 +39,12 @@ def test_a_change_shows_both_sides(recorded: Workspace) -> None:
 
 
 def test_a_late_change_is_shown_where_it_diverges(workspace: Workspace) -> None:
-    """Both texts are shown from shortly before their divergence, with the facts that changed."""
+    """Both texts start shortly before the divergence, with the changed facts."""
     prompts = {"fox": {"text": "Say fox", "temperature": 0.7, "max_tokens": 99}}
     workspace.write_matrix(prompts=["fox"], prompts_table=prompts, seeds=[1])
-    workspace.write_script(_says(*range(50), 70), facts={"driver": "1.0"})
+    workspace.write_script(_answers(*range(50), 70), facts={"driver": "1.0"})
     workspace.record()
-    workspace.write_script(_says(*range(50), 80), facts={"driver": "2.0"})
+    workspace.write_script(_answers(*range(50), 80), facts={"driver": "2.0"})
 
     context = " ".join(map(str, range(34, 50)))
     assert workspace.record().out == (
@@ -62,7 +62,7 @@ def test_a_late_change_is_shown_where_it_diverges(workspace: Workspace) -> None:
 def test_changed_facts_are_shown_once_for_all_goldens(recorded: Workspace) -> None:
     """One cause of many changes is one block, with the first few cells."""
     rules = [
-        _says(7, 8, seed=seed) | {"prompt": f"Say {name}"}
+        _answers(7, 8, seed=seed) | {"prompt": f"Say {name}"}
         for seed in (1, 2)
         for name in ("haiku", "fox")
     ]
@@ -76,8 +76,8 @@ def test_changed_facts_are_shown_once_for_all_goldens(recorded: Workspace) -> No
     assert "           nothing that the provenance records\n" in out
 
 
-def test_where_all_is_refused_nothing_is_recorded_or_pinned(workspace: Workspace) -> None:
-    """Equal refusals are one block, no model is pinned, and nothing claims to be up to date."""
+def test_when_all_is_refused_nothing_is_recorded_or_pinned(workspace: Workspace) -> None:
+    """Equal refusals are one block, and nothing claims to be up to date."""
     refusal = {"kind": "internal", "message": "no memory"}
     workspace.write_script({"method": "generate", "refuse": refusal})
 
@@ -105,10 +105,10 @@ def test_a_model_whose_control_does_not_differ_is_refused_as_a_whole(workspace: 
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\x04"], ids=repr)
-def test_whoever_does_not_say_yes_changes_nothing(recorded: Workspace, answer: str) -> None:
-    """The change is shown before the question, and every answer but yes leaves it there."""
+def test_any_answer_but_yes_changes_nothing(recorded: Workspace, answer: str) -> None:
+    """The changes are shown before the question."""
     before = contents_of(recorded.snapshots)
-    recorded.write_script(_says(7, 8))
+    recorded.write_script(_answers(7, 8))
 
     ran = at_terminal(recorded, "update-snapshots", answer=answer)
 
@@ -118,9 +118,9 @@ def test_whoever_does_not_say_yes_changes_nothing(recorded: Workspace, answer: s
     assert contents_of(recorded.snapshots) == before
 
 
-def test_whoever_says_yes_has_new_goldens(recorded: Workspace) -> None:
-    """The answer yes at a terminal writes what was shown."""
-    recorded.write_script(_says(7, 8))
+def test_the_answer_yes_writes_the_goldens(recorded: Workspace) -> None:
+    """Exactly those that were shown."""
+    recorded.write_script(_answers(7, 8))
 
     ran = at_terminal(recorded, "update-snapshots", answer="y\n")
 
@@ -129,20 +129,20 @@ def test_whoever_says_yes_has_new_goldens(recorded: Workspace) -> None:
 
 
 def test_ctrl_c_at_the_question_is_130(recorded: Workspace) -> None:
-    """Whoever leaves at the question has changed nothing, and may accept it later."""
+    """Nothing has changed, and the measured cells can be accepted later."""
     before = contents_of(recorded.snapshots)
-    recorded.write_script(_says(7, 8))
+    recorded.write_script(_answers(7, 8))
 
     ran = at_terminal(recorded, "update-snapshots", answer="\x03")
 
     assert (ran.code, contents_of(recorded.snapshots)) == (130, before)
-    assert _accept_kept(recorded, ran.out) == 0
+    assert _accept_saved(recorded, ran.out) == 0
     assert recorded.run("check").code == 0
 
 
-def _accept_kept(workspace: Workspace, shown: str) -> int:
-    """Run the command that an update which ended early shows, without measuring again."""
-    _, _, command = shown.partition("4 finished cells kept in .repro-gate/update; accept with: ")
+def _accept_saved(workspace: Workspace, shown: str) -> int:
+    """Run the command that an interrupted update shows, without measuring again."""
+    _, _, command = shown.partition("4 finished cells saved in .repro-gate/update; accept with: ")
     measured = len(workspace.asked())
     code = workspace.run(*command.splitlines()[0].split()[1:], "--yes").code
     assert len(workspace.asked()) == measured
@@ -150,32 +150,32 @@ def _accept_kept(workspace: Workspace, shown: str) -> int:
 
 
 def test_without_a_terminal_the_list_is_shown_and_nothing_written(recorded: Workspace) -> None:
-    """A script that forgets --yes learns what it would have accepted."""
+    """A script without --yes shows what it would have accepted."""
     before = contents_of(recorded.snapshots)
-    recorded.write_script(_says(7, 8))
+    recorded.write_script(_answers(7, 8))
 
     ran = recorded.run("update-snapshots")
 
     assert (ran.code, f"test-cpu/{_FOX}" in ran.out) == (2, True)
-    assert "nothing was written: this is no terminal" in ran.err
+    assert "nothing was written: stdin is not a terminal" in ran.err
     assert contents_of(recorded.snapshots) == before
-    assert _accept_kept(recorded, ran.err) == 0
+    assert _accept_saved(recorded, ran.err) == 0
     assert contents_of(recorded.snapshots) != before
 
 
 @pytest.mark.parametrize("name", ["CI", "GITHUB_ACTIONS"])
-def test_it_is_refused_under_ci(workspace: Workspace, name: str) -> None:
-    """A snapshot that CI writes itself would always pass, so not even --yes helps."""
+def test_it_is_refused_in_ci(workspace: Workspace, name: str) -> None:
+    """A snapshot that CI writes itself would always pass, so --yes does not help."""
     ran = workspace.run("update-snapshots", "--yes", **{name: "true"})
 
     assert (ran.code, workspace.snapshots.exists()) == (2, False)
-    assert f"goldens are not updated under CI ({name} is set)" in ran.err
+    assert f"goldens are not updated in CI ({name} is set)" in ran.err
     assert workspace.asked("start") == []
 
 
 def test_runs_that_differ_are_not_recorded(workspace: Workspace) -> None:
     """The unstable cell is named and left out, and the others are recorded."""
-    workspace.write_script({**_says(7), "time": 2})
+    workspace.write_script({**_answers(7), "time": 2})
 
     ran = workspace.record()
 
@@ -183,7 +183,7 @@ def test_runs_that_differ_are_not_recorded(workspace: Workspace) -> None:
     assert f"refused    {_FOX}: nondeterministic: its runs differ from each other\n" in ran.out
     assert ran.out.endswith(
         "3 new; 0 unchanged, 1 refused\n"
-        "Wrote snapshots, but nothing for the 1 cell refused; commit what was recorded.\n"
+        "Wrote snapshots, except for the 1 cell refused; commit what was recorded.\n"
     )
     assert not workspace.golden(_FOX).exists()
     assert workspace.golden("tiny--fox--seed2").exists()
@@ -192,7 +192,7 @@ def test_runs_that_differ_are_not_recorded(workspace: Workspace) -> None:
 def test_what_could_not_be_measured_is_not_recorded(recorded: Workspace) -> None:
     """A dead engine leaves the golden of its cell as it was."""
     before = contents_of(recorded.snapshots)
-    recorded.write_script({**_says(7), "signal": 9})
+    recorded.write_script({**_answers(7), "signal": 9})
 
     ran = recorded.record()
 
@@ -201,7 +201,7 @@ def test_what_could_not_be_measured_is_not_recorded(recorded: Workspace) -> None
 
 
 def test_equal_tokens_are_not_rewritten(recorded: Workspace) -> None:
-    """Other provenance and a new driver are no reason to touch a golden."""
+    """Different provenance, such as a new driver, is no reason to touch a golden."""
     before = contents_of(recorded.snapshots)
     written = recorded.golden(_FOX).stat().st_mtime_ns
     recorded.write_script(facts={"driver": "2.0"})
@@ -216,7 +216,7 @@ def test_equal_tokens_are_not_rewritten(recorded: Workspace) -> None:
 def test_a_changed_definition_is_recorded_although_the_tokens_are_equal(
     recorded: Workspace,
 ) -> None:
-    """A golden that speaks of another sampler is written anew."""
+    """A golden for another sampler is rewritten."""
     recorded.write_matrix(sampler={"top_k": 41, "top_p": 0.95, "min_p": 0.05})
 
     ran = recorded.record("--only", _FOX)
@@ -238,7 +238,7 @@ def test_only_leaves_the_other_goldens_alone(workspace: Workspace) -> None:
 
 
 def test_a_broken_golden_is_repaired(recorded: Workspace) -> None:
-    """What no check can read is what an update is for."""
+    """An update replaces what no check can read."""
     whole = recorded.golden(_FOX).read_bytes()
     recorded.golden(_FOX).write_text("{", "utf-8")
 
@@ -263,7 +263,7 @@ def test_prune_removes_orphans_of_this_profile_only(recorded: Workspace) -> None
 
 
 def test_without_prune_orphans_stay(recorded: Workspace) -> None:
-    """Goldens are not removed by the way."""
+    """Goldens are removed only on request."""
     recorded.write_matrix(prompts=["haiku"])
 
     assert recorded.record().out == "nothing to record; 2 unchanged, 0 refused\n"
@@ -274,7 +274,7 @@ def test_an_orphan_is_pruned_without_running_a_cell(recorded: Workspace) -> None
     """A pattern that only an orphan matches removes it, and no other change is proposed."""
     orphan = recorded.golden("tiny--gone--seed1")
     orphan.write_text(recorded.golden(_FOX).read_text("utf-8"), "utf-8")
-    recorded.write_script(_says(7, 8))
+    recorded.write_script(_answers(7, 8))
 
     ran = recorded.run("update-snapshots", "--prune", "--only", "tiny--gone--*", "--yes")
 
@@ -282,8 +282,8 @@ def test_an_orphan_is_pruned_without_running_a_cell(recorded: Workspace) -> None
     assert "1 removed; 0 unchanged, 0 refused" in ran.out
 
 
-def test_an_update_shows_what_the_engine_noted(workspace: Workspace) -> None:
-    """A mistake in a model file or a prompt is seen before it becomes a golden."""
+def test_an_update_shows_engine_notes(workspace: Workspace) -> None:
+    """A mistake in a model file or a prompt is visible before it becomes a golden."""
     model, prompt = "no pre-tokenizer", "two BOS tokens"
     workspace.write_script(
         {"method": "load", "result": {"notes": [model]}},
