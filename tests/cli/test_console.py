@@ -86,7 +86,7 @@ def test_a_closed_stdin_is_no_terminal(workspace: Workspace) -> None:
     """An update that cannot ask exits with an error."""
     ran = ended(workspace.start("update-snapshots", after="os.close(0)"))
 
-    assert (ran.code, "nobody can be asked" in ran.err) == (2, True)
+    assert (ran.code, "stdin is not a terminal" in ran.err) == (2, True)
 
 
 def test_unencodable_characters_are_escaped(recorded: Workspace) -> None:

@@ -25,7 +25,7 @@ def test_the_doctor_shows_what_would_be_checked(recorded: Workspace) -> None:
     for said in (
         f"repro-gate {repro_gate.__version__}\n",
         "  suite quick: 4 cells x 2 runs, by default\n",
-        f"  model tiny: here, {recorded.folder / 'tiny.gguf'}\n    pinned to {_DIGEST}\n",
+        f"  model tiny: present, {recorded.folder / 'tiny.gguf'}\n    pinned to {_DIGEST}\n",
         "engine scripted (command on cpu)\n  profile test-cpu: 4 goldens of 4 cells, 1 orphaned\n",
         "  device.name = TEST\n",
     ):

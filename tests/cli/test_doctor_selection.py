@@ -51,14 +51,14 @@ def test_all_engines_of_a_suite_are_described(mixed: Workspace, option: tuple[st
 
     assert ran.code == 4
     assert "engine absent (command on cpu): " in ran.out
-    assert "engine absent (command on cpu) is not asked" not in ran.out
+    assert "engine absent (command on cpu) is not used" not in ran.out
 
 
 def test_cells_that_are_left_out_need_no_engine(mixed: Workspace) -> None:
     """A pattern for cells selects their engines."""
     ran = mixed.run("doctor", "--suite", "both", "--suite", "far", "--only", "tiny--*")
 
-    assert (ran.code, ran.out.count("is not asked")) == (0, 2)
+    assert (ran.code, ran.out.count("is not used")) == (0, 2)
 
 
 def test_a_selection_of_nothing_is_4(mixed: Workspace) -> None:

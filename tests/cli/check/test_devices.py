@@ -15,7 +15,7 @@ _DRIFT = {"method": "generate", "prompt": "Say fox", "seed": 1, "result": _OTHER
 
 
 def _report(workspace: Workspace) -> Any:
-    """Return the last report without what is another one for every check."""
+    """Return the last report without its times and the options of its command."""
     report = workspace.report()
     return {key: report[key] for key in report.keys() - {"started_at", "timing", "repeat_with"}}
 

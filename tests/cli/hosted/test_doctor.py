@@ -11,7 +11,7 @@ from tests.fakes.fireworks.server import Api
     [
         ("fw_of_the_doctor", f"{KEY_ENV} is set"),
         ("", f"{KEY_ENV} is not set"),
-        ("fw_of_the doctor", f"{KEY_ENV} holds a space, a line break or another character "),
+        ("fw_of_the doctor", f"{KEY_ENV} contains a space, a line break or another character "),
     ],
     ids=["set", "unset", "broken"],
 )

@@ -43,7 +43,7 @@ def test_declined_baselines_are_not_written(unrecorded: HostedWorkspace) -> None
     assert (ran.code, unrecorded.snapshots.exists()) == (4, False)
     assert "new        fake/base--plane\n" in ran.out
     assert QUESTION.decode() in ran.out
-    assert ran.out.endswith("Nothing was written.\n")
+    assert "\nNothing was written.\n" in ran.out
 
 
 def test_draws_can_be_written_later(unrecorded: HostedWorkspace, api: Api) -> None:
@@ -53,7 +53,7 @@ def test_draws_can_be_written_later(unrecorded: HostedWorkspace, api: Api) -> No
     second = unrecorded.calibrate("--resume")
 
     assert (first.code, asked) == (2, 25)
-    assert first.err.endswith("look at the list, then pass --yes and --resume\n")
+    assert first.err.endswith("review the list, then pass --yes and --resume\n")
     # The tokens of the two texts are asked for anew, and the echo is compared once more.
     assert (second.code, len(api.requests) - asked) == (0, 4)
     assert contents_of(unrecorded.baselines).keys() == {f"{PLANE}.json", f"{TRAIN}.json"}
@@ -88,8 +88,8 @@ def test_an_existing_baseline_stays(hosted: HostedWorkspace, api: Api) -> None:
     assert (api.requests, contents_of(hosted.snapshots)) == ([], before)
 
 
-def test_overwrite_replaces_the_selected_baselines(hosted: HostedWorkspace, api: Api) -> None:
-    """With --overwrite and --only one baseline is drawn again, and the other is unchanged."""
+def test_again_replaces_the_selected_baselines(hosted: HostedWorkspace, api: Api) -> None:
+    """With --again and --only one baseline is drawn again, and the other is unchanged."""
     plane, train = (hosted.baseline(cell).read_bytes() for cell in (PLANE, TRAIN))
     api.follow(Rule(effect=Shift(nats=-3.0)))
 
@@ -103,7 +103,7 @@ def test_overwrite_replaces_the_selected_baselines(hosted: HostedWorkspace, api:
 
 
 def test_unusable_baselines_are_replaced(hosted: HostedWorkspace, api: Api) -> None:
-    """Redefined and edited baselines are replaced without --overwrite."""
+    """Redefined and edited baselines are replaced without --again."""
     _orphan(hosted, PLANE)
     hosted.ask(api.base_url, items={**ITEMS, "train": {**ITEMS["train"], "prompt": "Go at"}})
 
@@ -254,4 +254,4 @@ def test_baselines_that_cannot_be_written_are_4(unrecorded: HostedWorkspace) -> 
     ran = unrecorded.calibrate()
 
     assert (ran.code, "Traceback" in ran.err) == (4, False)
-    assert "repro-gate: snapshots/baselines: Not a directory\n  try: move away" in ran.err
+    assert "repro-gate: snapshots/baselines: Not a directory\n  try: a file is in" in ran.err

@@ -167,7 +167,10 @@ def _claim_a_model_without_a_digest(download: Path) -> None:
         (_put_in_a_link_to_the_report, "report.json: expected no symbolic link, found one"),
         (_remove_the_report, "report.json: expected a readable file"),
         (_remove_a_golden, f"{_FOX}: expected a readable file"),
-        (_name_an_unknown_cell, "report.json: result: expected a consistent finished check, found "),
+        (
+            _name_an_unknown_cell,
+            "report.json: result: expected a consistent finished check, found ",
+        ),
         (_leave_the_folder, "report.json: "),
         (_claim_another_model, "report.json: result.report.models.tiny: expected the sha256 "),
         (
