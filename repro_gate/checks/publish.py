@@ -111,7 +111,7 @@ def try_publish_comment(
 
 def _failure(error: PublishFailed, run: CiRun) -> Message:
     reason = f"{error.reason} ({error.remedy})" if error.remedy else error.reason
-    if run.has_foreign_head and not run.is_of_another:
+    if run.from_fork and not run.from_workflow_run:
         expected = "A run from a fork cannot comment; a workflow triggered by workflow_run can"
         return Message(level=MessageLevel.NOTICE, text=f"{expected}: {reason}")
     text = f"The comment could not be posted: {reason}"
@@ -174,7 +174,7 @@ def publish_comment(
     numbers = pull_requests.of_run(run)
     if not numbers:
         return (NotPosted(reason="no open pull request has the commit of this run as its head"),)
-    if run.is_of_another and len(numbers) > 1 and ours.state is CommentState.PASSED:
+    if run.from_workflow_run and len(numbers) > 1 and ours.state is CommentState.PASSED:
         # They merge into different branches, so the measured code differs.
         return (
             NotPosted(

@@ -270,12 +270,12 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             help="Mark an existing comment as outdated because a new check has started.",
         ),
     ] = False,
-    of_another_run: Annotated[
+    from_workflow_run: Annotated[
         bool,
         typer.Option(
-            "--of-another-run",
+            "--from-workflow-run",
             help="Publish the result of the run that triggered this one (workflow_run).",
-            envvar="REPRO_GATE_OF_ANOTHER_RUN",
+            envvar="REPRO_GATE_FROM_WORKFLOW_RUN",
         ),
     ] = False,
 ) -> None:
@@ -297,7 +297,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             artifact=artifact,
             artifact_url=artifact_url,
             running=running,
-            of_another_run=of_another_run,
+            from_workflow_run=from_workflow_run,
         )
         return run_publish(options)
 

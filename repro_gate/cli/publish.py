@@ -67,7 +67,7 @@ class PublishOptions:
     artifact: str | None
     artifact_url: str | None
     running: bool
-    of_another_run: bool
+    from_workflow_run: bool
 
 
 def run_publish(options: PublishOptions) -> ExitCode:
@@ -76,7 +76,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
     Raises:
         UsageInvalid: this is no run of GitHub Actions, or the name is invalid.
     """
-    github = read_environment(os.environ, of_another=options.of_another_run)
+    github = read_environment(os.environ, from_workflow_run=options.from_workflow_run)
     problems = [] if github.problem is None else [_warning(github.problem)]
     run = github.run
     if run is None:
@@ -122,7 +122,7 @@ def _publish_result(
     outputs = _outputs(result, state, options.output, url)
     problems += _failures(lambda file: append_summary(file, summary), github.summary_file)
     problems += _failures(lambda file: write_outputs(file, outputs), github.output_file)
-    if run.is_of_another:
+    if run.from_workflow_run:
         # The goldens of another run are not those of this checkout.
         print_result(render_early_annotations(problems))
     else:
@@ -189,14 +189,14 @@ def _marker(name: str, run: CiRun) -> Marker:
             run=run.id,
             state=CommentState.RUNNING,
             workflow=workflow_key(run.workflow),
-            is_retold=run.is_of_another,
+            is_retold=run.from_workflow_run,
         )
     except ValueError as error:
         raise UsageInvalid(f"--name: {error}") from error
 
 
 def _result(output: Path, run: CiRun) -> CheckResult | None:
-    max_bytes = MAX_BYTES if run.is_of_another else _MAX_OWN_BYTES
+    max_bytes = MAX_BYTES if run.from_workflow_run else _MAX_OWN_BYTES
     try:
         return read_report(output, max_bytes=max_bytes)
     except InputInvalid as error:

@@ -45,9 +45,9 @@ class CiRun:
     """The name under which the report can be downloaded; None when it was not uploaded."""
     pull_request: int | None = None
     """As the event names it; None when the event names none, and it has to be looked up."""
-    has_foreign_head: bool = False
+    from_fork: bool = False
     """The branch belongs to a fork: the token cannot write and there are no secrets."""
-    is_of_another: bool = False
+    from_workflow_run: bool = False
     """The run is told of by another one, which was started by its end (`workflow_run`).
 
     Whatever it left behind is the word of a stranger.
@@ -281,7 +281,7 @@ CommentAction: TypeAlias = Create | Update | Keep
 
 def no_comment_reason(run: CiRun) -> str | None:
     """Return why no pull request can have a comment on a run, or None when one may."""
-    if run.is_of_another:
+    if run.from_workflow_run:
         if run.head_owner and run.head_branch:
             return None
         return "GitHub does not name the branch of the run; its fork may be deleted"

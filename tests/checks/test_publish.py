@@ -214,7 +214,7 @@ def test_two_jobs_with_one_name_are_warned_of() -> None:
             Message(level=MessageLevel.WARNING, text="The comment could not be posted: down"),
         ),
         (
-            replace(RUN, has_foreign_head=True),
+            replace(RUN, from_fork=True),
             "wait",
             Message(
                 level=MessageLevel.NOTICE,
@@ -339,7 +339,7 @@ def test_a_later_attempt_replaces_all_comments_of_the_earlier_one() -> None:
 def test_a_pass_of_a_fork_is_not_published_on_several_pull_requests() -> None:
     """They merge into different branches, and the measured one is unknown."""
     pulls = MemoryPullRequests(7, 8)
-    of_fork = replace(RUN, is_of_another=True)
+    of_fork = replace(RUN, from_workflow_run=True)
 
     told = publish(pulls, marker(CommentState.PASSED), mode=CommentMode.ALWAYS, run=of_fork)
 
@@ -357,7 +357,7 @@ def test_a_finding_of_a_fork_is_published_on_all_of_its_pull_requests() -> None:
     """One of them was measured, and the others have the same code."""
     pulls = MemoryPullRequests(7, 8)
 
-    publish(pulls, marker(), run=replace(RUN, is_of_another=True))
+    publish(pulls, marker(), run=replace(RUN, from_workflow_run=True))
 
     assert (markers(pulls, 7), markers(pulls, 8)) == ([marker()], [marker()])
 

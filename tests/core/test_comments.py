@@ -202,9 +202,9 @@ _ONLY = "only a run of the event pull_request has one, and this is of"
             replace(_OWN, event="pull_request"),
             "the pull_request event does not name its pull request",
         ),
-        (replace(_OWN, is_of_another=True), None),
+        (replace(_OWN, from_workflow_run=True), None),
         (
-            replace(_OWN, is_of_another=True, head_owner=""),
+            replace(_OWN, from_workflow_run=True, head_owner=""),
             "GitHub does not name the branch of the run; its fork may be deleted",
         ),
     ],

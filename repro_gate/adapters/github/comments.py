@@ -140,7 +140,7 @@ class GithubPullRequests:
         """
         if run.pull_request is not None:
             return (run.pull_request,)
-        if not (run.is_of_another and run.head_owner and run.head_branch):
+        if not (run.from_workflow_run and run.head_owner and run.head_branch):
             return ()
         return self._run(lambda api: self._pulls(api, run))
 

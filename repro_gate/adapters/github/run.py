@@ -62,7 +62,7 @@ def _of_pull_request(own: CiRun, event: Any) -> CiRun:
         head_sha=text_at(event, *head, "sha"),
         head_branch=text_at(event, *head, "ref"),
         head_owner=_owner_of(repository),
-        has_foreign_head=_is_fork(repository, own),
+        from_fork=_is_fork(repository, own),
     )
 
 
@@ -77,7 +77,7 @@ def _of_other_run(own: CiRun, event: Any) -> CiRun:
         head_sha=text_at(event, _WORKFLOW_RUN, "head_sha"),
         head_branch=text_at(event, _WORKFLOW_RUN, "head_branch"),
         head_owner=_owner_of(repository),
-        has_foreign_head=_is_fork(repository, own),
+        from_fork=_is_fork(repository, own),
         workflow=_file_of(value_at(event, _WORKFLOW_RUN, "path")),
         conclusion=conclusion if isinstance(conclusion, str) else None,
     )
@@ -140,7 +140,9 @@ class GithubEnvironment:
     """Why the run or the token is incomplete."""
 
 
-def read_environment(environ: Mapping[str, str], *, of_another: bool = False) -> GithubEnvironment:
+def read_environment(
+    environ: Mapping[str, str], *, from_workflow_run: bool = False
+) -> GithubEnvironment:
     """Read the environment; nothing in it makes this raise.
 
     A run with an unreadable event has no pull request, and stays another's run if it was to be
@@ -148,9 +150,9 @@ def read_environment(environ: Mapping[str, str], *, of_another: bool = False) ->
 
     Args:
         environ: the variables of the step.
-        of_another: the result is that of the run whose end has triggered this one.
+        from_workflow_run: the result is that of the run whose end has triggered this one.
     """
-    run, problem = _run_of(environ, of_another=of_another)
+    run, problem = _run_of(environ, from_workflow_run=from_workflow_run)
     token, no_token = _token_of(environ)
     return GithubEnvironment(
         run=run,
@@ -178,13 +180,15 @@ def writer_in(environ: Mapping[str, str], output: Path) -> Writer | None:
     return Writer(run=run, job=job_key(str(output.absolute()), *facts))
 
 
-def _run_of(environ: Mapping[str, str], *, of_another: bool) -> tuple[CiRun | None, str | None]:
+def _run_of(
+    environ: Mapping[str, str], *, from_workflow_run: bool
+) -> tuple[CiRun | None, str | None]:
     if environ.get("GITHUB_ACTIONS") != "true":
         return None, None
     own = None
     try:
-        own = replace(run_by_variables(environ), is_of_another=of_another)
-        read = run_that_ended if of_another else run_by_event
+        own = replace(run_by_variables(environ), from_workflow_run=from_workflow_run)
+        read = run_that_ended if from_workflow_run else run_by_event
         return read(own, environ), None
     except FieldMissing as error:
         return own, str(error)

@@ -72,7 +72,7 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     An overview of many findings comes before the folded ones, which may not fit.
     """
     yield Section(name="the suites", block=_suites(report))
-    if _new(report) and run.has_foreign_head:
+    if _new(report) and run.from_fork:
         yield Section(name="trust in a fork", block=[_FORK])
     common = list(shared_block(shared_changes(report)))
     if common:
@@ -140,10 +140,10 @@ def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Sect
             note = f"# accept all {len(cells)} cells of this model that drifted or have no golden"
             yield Section(name="how to accept all of a model", block=fence([note, command], "sh"))
     profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
-    if profiles and not run.has_foreign_head:
+    if profiles and not run.from_fork:
         elsewhere = _accepting_elsewhere(report, run, profiles)
         yield Section(name="how to accept from elsewhere", block=elsewhere)
-    elif run.artifact is not None and not run.has_foreign_head:
+    elif run.artifact is not None and not run.from_fork:
         download = download_command(run, run.artifact, _folder(run))
         block = fence(["# download the report", download], "sh")
         yield Section(name="how to download the report", block=block)

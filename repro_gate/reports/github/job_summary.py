@@ -48,5 +48,5 @@ def render_job_summary(
 def _notes(run: CiRun, note: str | None) -> Iterator[Block]:
     if note is not None:
         yield [f"**Note**: {code(clipped(note, _MAX_NOTE_LENGTH))}"]
-    if run.is_of_another:
+    if run.from_workflow_run:
         yield [f"This is the result of another run, at {commit_link(run)}: {run_label(run)}."]

@@ -80,7 +80,7 @@ def is_contradicted(report: GateReport, run: CiRun) -> bool:
 
     The author of a pull request from a fork controls the artifacts of its run.
     """
-    is_denied = run.is_of_another and run.conclusion != "success"
+    is_denied = run.from_workflow_run and run.conclusion != "success"
     return is_denied and decide(report) is Outcome.PASSED
 
 
@@ -149,11 +149,11 @@ def no_verdict_blocks(result: CheckResult | None, run: CiRun) -> Iterator[Block]
 
 def _is_lost(run: CiRun) -> bool:
     """Tell whether a result exists but was not found: no run succeeds without one."""
-    return run.is_of_another and run.conclusion == "success"
+    return run.from_workflow_run and run.conclusion == "success"
 
 
 def _nothing(run: CiRun) -> Iterator[Block]:
-    if run.is_of_another:
+    if run.from_workflow_run:
         yield [f"No result of the run could be read. {_conclusion(run)}"]
     if not _is_lost(run):
         ended = "It may have been killed, timed out or never started."
@@ -161,7 +161,7 @@ def _nothing(run: CiRun) -> Iterator[Block]:
             f"{ended} Nothing is known about this commit.",
             "If the machine ran out of memory or time, give it more or shard the matrix.",
         ]
-    if run.is_of_another:
+    if run.from_workflow_run:
         yield [_DOWNLOAD]
 
 

@@ -35,7 +35,7 @@ RUN = CiRun(
     head_owner="mallory",
     head_branch="fix",
     server_url="https://github.test",
-    is_of_another=True,
+    from_workflow_run=True,
 )
 CALLS: dict[str, Callable[[GithubPullRequests], object]] = {
     "of_run": lambda pulls: pulls.of_run(RUN),

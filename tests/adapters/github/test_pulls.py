@@ -23,15 +23,15 @@ def run_of(**changes: Any) -> CiRun:
         "head_owner": "mallory",
         "head_branch": "fix",
         "server_url": "https://github.test",
-        "has_foreign_head": True,
-        "is_of_another": True,
+        "from_fork": True,
+        "from_workflow_run": True,
     }
     return CiRun(**(values | changes))
 
 
 def test_the_event_names_the_pull_request(github: Github, pulls_of: "PullsOf") -> None:
     """GitHub wrote the event, so no request is needed."""
-    run = run_of(pull_request=7, is_of_another=False)
+    run = run_of(pull_request=7, from_workflow_run=False)
 
     assert pulls_of(github.api_url).of_run(run) == (7,)
     assert github.world.asked == []
@@ -41,7 +41,7 @@ def test_a_push_has_no_pull_request(github: Github, pulls_of: "PullsOf") -> None
     """Not even when its branch has one: that has its own run."""
     github.world.pulls[8] = Pull(number=8, owner="mallory", branch="fix", sha=SHA)
 
-    assert pulls_of(github.api_url).of_run(run_of(is_of_another=False)) == ()
+    assert pulls_of(github.api_url).of_run(run_of(from_workflow_run=False)) == ()
     assert github.world.asked == []
 
 

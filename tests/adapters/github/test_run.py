@@ -68,7 +68,7 @@ def read(tmp_path: Path) -> Reader:
     """Return a function that reads an environment with an event and changed variables."""
 
     def reader(
-        name: str, event: Any, *, of_another: bool = False, **variables: str
+        name: str, event: Any, *, from_workflow_run: bool = False, **variables: str
     ) -> GithubEnvironment:
         file = tmp_path / "event.json"
         file.write_bytes(event if isinstance(event, bytes) else json.dumps(event).encode())
@@ -84,7 +84,7 @@ def read(tmp_path: Path) -> Reader:
             "GITHUB_SHA": MERGE,
             "GITHUB_WORKFLOW_REF": "octo/gate/.github/workflows/gate.yml@refs/pull/7/merge",
         }
-        return read_environment(environ | variables, of_another=of_another)
+        return read_environment(environ | variables, from_workflow_run=from_workflow_run)
 
     return reader
 
@@ -159,7 +159,7 @@ def test_a_pull_request_from_a_fork_is_recognized(read: Reader) -> None:
     run = read("pull_request", event).run
 
     assert run is not None
-    assert (run.head_owner, run.has_foreign_head, run.pull_request) == ("mallory", True, 7)
+    assert (run.head_owner, run.from_fork, run.pull_request) == ("mallory", True, 7)
 
 
 def test_a_deleted_fork_has_no_owner(read: Reader) -> None:
@@ -169,7 +169,7 @@ def test_a_deleted_fork_has_no_owner(read: Reader) -> None:
     run = read("pull_request", event).run
 
     assert run is not None
-    assert (run.head_owner, run.has_foreign_head, run.pull_request) == ("", True, 7)
+    assert (run.head_owner, run.from_fork, run.pull_request) == ("", True, 7)
 
 
 def test_the_case_of_a_repository_makes_no_fork(read: Reader) -> None:
@@ -177,12 +177,12 @@ def test_the_case_of_a_repository_makes_no_fork(read: Reader) -> None:
     run = read("pull_request", PULL_REQUEST, GITHUB_REPOSITORY="Octo/Gate").run
 
     assert run is not None
-    assert not run.has_foreign_head
+    assert not run.from_fork
 
 
 def test_another_run_is_read_from_workflow_run(read: Reader) -> None:
     """It has its own id, attempt, head and conclusion; its list of pull requests is not trusted."""
-    assert read("workflow_run", WORKFLOW_RUN, of_another=True).run == CiRun(
+    assert read("workflow_run", WORKFLOW_RUN, from_workflow_run=True).run == CiRun(
         id=RunId(99, 3),
         repository="octo/gate",
         head_sha=SHA,
@@ -191,17 +191,17 @@ def test_another_run_is_read_from_workflow_run(read: Reader) -> None:
         server_url="https://github.com",
         workflow="gate.yml",
         event="workflow_run",
-        has_foreign_head=True,
-        is_of_another=True,
+        from_fork=True,
+        from_workflow_run=True,
         conclusion="success",
     )
 
 
 def test_another_run_is_known_from_its_event_only(read: Reader) -> None:
     """Without the event, its report cannot pass for a success."""
-    environment = read("push", WORKFLOW_RUN, of_another=True)
+    environment = read("push", WORKFLOW_RUN, from_workflow_run=True)
 
-    assert environment.run == replace(OWN, event="push", is_of_another=True)
+    assert environment.run == replace(OWN, event="push", from_workflow_run=True)
     problem = "the event is not workflow_run, so it has no other run"
     assert environment.problem == problem
 
@@ -220,7 +220,7 @@ def test_a_workflow_is_identified_by_its_file(read: Reader, path: str, file: str
     """From the variables or the event, with or without a branch after it."""
     own = read("push", {}, GITHUB_WORKFLOW_REF=path).run
     event = changed(WORKFLOW_RUN, "workflow_run", "path", to=path)
-    another = read("workflow_run", event, of_another=True).run
+    another = read("workflow_run", event, from_workflow_run=True).run
 
     assert own is not None
     assert another is not None
@@ -309,10 +309,10 @@ def test_a_broken_event_leaves_a_run_without_a_pull_request(read: Reader, payloa
 
 def test_a_broken_event_of_another_run_cannot_pass_for_a_success(read: Reader) -> None:
     """It is known to be another run, and nothing else."""
-    environment = read("workflow_run", b"{}", of_another=True)
+    environment = read("workflow_run", b"{}", from_workflow_run=True)
 
     assert environment.run is not None
-    assert environment.run.is_of_another
+    assert environment.run.from_workflow_run
     assert environment.run.conclusion is None
     expected = "expected an integer of at least 1, found nothing"
     assert environment.problem == f"workflow_run.id: {expected}"

@@ -44,7 +44,7 @@ def test_a_run_of_a_fork_is_published_by_another(
     event = workflow_run(conclusion=conclusion)
     job = replace(theirs, event_name="workflow_run", event=event, run=RUN + 5)
 
-    ran = job.publish("--output", str(download), "--comment", "always", "--of-another-run")
+    ran = job.publish("--output", str(download), "--comment", "always", "--from-workflow-run")
 
     (body,) = github.world.bodies()
     marker = marker_of(body)

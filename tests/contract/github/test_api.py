@@ -82,7 +82,7 @@ def test_the_pull_request_of_another_run_is_requested_as_described(described: "D
         head_owner="mallory",
         head_branch=branch,
         server_url="https://github.test",
-        is_of_another=True,
+        from_workflow_run=True,
     )
 
     assert _through(described).of_run(run) == (30,)

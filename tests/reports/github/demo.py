@@ -56,13 +56,13 @@ def main(folder: Path) -> None:
         "fork": render_comment(
             FinishedCheck(report=many()),
             marker=MARKER,
-            run=replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure"),
+            run=replace(RUN, from_fork=True, from_workflow_run=True, conclusion="failure"),
             artifact_url=None,
         ),
         "lost": render_comment(
             None,
             marker=MARKER,
-            run=replace(RUN, is_of_another=True, conclusion="success"),
+            run=replace(RUN, from_workflow_run=True, conclusion="success"),
             artifact_url=None,
         ),
         "fixed": render_comment(

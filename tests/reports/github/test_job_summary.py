@@ -45,7 +45,7 @@ def test_a_large_report_is_cut_by_whole_findings() -> None:
 
 def test_another_run_is_named() -> None:
     """The page belongs to the publishing run, not to the run that made the result."""
-    run = replace(RUN, is_of_another=True, conclusion="failure")
+    run = replace(RUN, from_workflow_run=True, conclusion="failure")
     told = render_job_summary(FinishedCheck(report=drifted()), run=run, note=None)
 
     assert told.startswith("This is the result of another run, at [`8f3c2a9`](https://github.com/")

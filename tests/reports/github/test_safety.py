@@ -49,7 +49,7 @@ runs = st.builds(
     head_owner=texts,
     head_branch=texts,
     server_url=addresses,
-    is_of_another=st.booleans(),
+    from_workflow_run=st.booleans(),
     conclusion=st.none() | st.just("success") | texts,
 )
 markers = st.sampled_from([MARKER, replace(MARKER, found=False)])

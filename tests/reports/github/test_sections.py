@@ -41,7 +41,7 @@ DRIVER = FactChange(name="device.driver", before="550.54", after="560.10")
 
 
 SIDES = ("---", "+++")
-FORK = replace(RUN, has_foreign_head=True, is_of_another=True, conclusion="failure")
+FORK = replace(RUN, from_fork=True, from_workflow_run=True, conclusion="failure")
 
 
 def text_of(report: GateReport, run: CiRun = RUN) -> str:

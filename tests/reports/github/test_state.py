@@ -11,7 +11,7 @@ from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.github.state import state_of
 from tests.reports.github.samples import ARTIFACT, INVALID, MARKER, RUN, drifted, fixed, unmeasured
 
-ANOTHER = replace(RUN, is_of_another=True)
+ANOTHER = replace(RUN, from_workflow_run=True)
 
 
 @pytest.mark.parametrize(
