@@ -165,7 +165,8 @@ def test_tokens_that_do_not_spell_the_response_are_invalid(
     encoding = Encoding(prompt=(Piece(1, b"x"),), response=(Piece(2, first), Piece(3, b"hi")))
 
     def judge(model: str, asked: ScoreRequest) -> Scored:
-        return replace(scored_of(model, asked), encoding=encoding)
+        usual = scored_of(model, asked)
+        return replace(usual, encoding=encoding, logprobs=usual.logprobs[:2])
 
     (outcome,) = scorer_of(ScriptedStarter(judge=judge)).encode([logprob_cell_of(" hi")])
 
