@@ -33,7 +33,7 @@ def _design() -> Iterator[str]:
     yield f"  divisions: {comb(n + k, k)} of one look, {comb(n + 2 * k, 2 * k)} of both"
     one, both = error_rates.smallest_p(n, k), error_rates.smallest_p(n, 2 * k)
     yield f"  smallest p-value: {one:.2g} of one look, {both:.2g} of both"
-    most = max(m for m in range(1, 1000) if error_rates.can_alarm(usual, m))
+    most = max(m for m in range(1, 1000) if error_rates.has_power(usual, m))
     enough = error_rates.sufficient_draws(usual, 1000)
     yield f"  most cells in a suite: {most}; 1000 cells need {enough} draws"
     least = comb(n + 2, 2) / comb(n + k, k)

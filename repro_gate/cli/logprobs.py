@@ -25,7 +25,7 @@ from repro_gate.core.logprobs.draw import DrawOutcome
 from repro_gate.core.logprobs.error_rates import FIRST_WAVE
 from repro_gate.core.logprobs.policy import Budget, LogprobCell, LogprobPlan, Policy
 from repro_gate.core.outcome import Outcome, outcome_of_suite
-from repro_gate.core.text import digest_of, printable
+from repro_gate.core.text import digest_of, escape_text
 from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Scorer
 
@@ -100,7 +100,7 @@ def key_lines(policies: Iterable[Policy]) -> Iterator[str]:
     for provider in dict.fromkeys(policy.provider for policy in _hosted(policies)):
         variable = provider.api_key_env
         key = "no key" if variable is None else f"the value of {variable}"
-        yield f"provider {provider.name}: {key} is sent to {printable(provider.host)}"
+        yield f"provider {provider.name}: {key} is sent to {escape_text(provider.host)}"
 
 
 def cost_words(tokens: float, plan: LogprobPlan) -> str:

@@ -18,7 +18,7 @@ from repro_gate.core.matrix import DEFAULT_MATRIX_FILE, Matrix, Plan, plan
 from repro_gate.core.report import EngineReport
 from repro_gate.core.shards.report import Shard, shard_of
 from repro_gate.core.shards.split import WholePlan, lanes_of
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid, NothingSelected, UsageInvalid
 from repro_gate.ports import EngineStarter
 from repro_gate.protocol import requested_device
@@ -180,7 +180,7 @@ def _require_allowed_hosts(session: Session) -> None:
                 session.file,
                 f"providers.{provider.name}.base_url",
                 expected=f"one of the allowed hosts, {', '.join(allowed)}",
-                found=printable(provider.host),
+                found=escape_text(provider.host),
             )
 
 

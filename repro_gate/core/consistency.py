@@ -10,7 +10,7 @@ from itertools import chain
 
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.shards.report import MeasuredCell, ShardReport
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.controls import Control
 
 _OPTIONS = frozenset({"--config", "--device"})
@@ -59,7 +59,7 @@ def _in_options(place: str, words: Iterable[str]) -> Iterator[Inconsistency]:
             yield Inconsistency(
                 place=f"{place}[{index}]",
                 expected=f"one of {', '.join(sorted(_OPTIONS))}",
-                found=printable(word),
+                found=escape_text(word),
             )
 
 

@@ -14,8 +14,8 @@ _INVISIBLE = re.compile(
 """What Unicode displays as nothing (Default_Ignorable_Code_Point) and Python calls printable."""
 
 
-def spell(data: bytes) -> str:
-    r"""Return `data` as one line of printable text, reversible by `unspell`.
+def escape_bytes(data: bytes) -> str:
+    r"""Return `data` as one line of printable text, reversible by `unescape_bytes`.
 
     Valid printable UTF-8 stands for itself; control, bidirectional, zero-width and invalid
     bytes are written as `\xNN`, so nothing that a model says can move a cursor, hide text or
@@ -27,11 +27,11 @@ def spell(data: bytes) -> str:
     return "".join(_spell_character(character) for character in text)
 
 
-def unspell(text: str) -> bytes:
-    r"""Return the bytes that `spell` was given.
+def unescape_bytes(text: str) -> bytes:
+    r"""Return the bytes that `escape_bytes` was given.
 
     Raises:
-        ValueError: `text` holds a backslash that `spell` would not have written.
+        ValueError: `text` holds a backslash that `escape_bytes` would not have written.
     """
     data = bytearray()
     position = 0
@@ -43,14 +43,14 @@ def unspell(text: str) -> bytes:
     return bytes(data + _plain(text[position:]))
 
 
-def printable(text: str) -> str:
+def escape_text(text: str) -> str:
     """Return foreign text, such as a message of an engine, as one safe line."""
-    return spell(text.encode("utf-8", errors="surrogatepass"))
+    return escape_bytes(text.encode("utf-8", errors="surrogatepass"))
 
 
-def unprinted(text: str) -> str:
-    """Return the foreign text that `printable` was given; raises ValueError as `unspell` does."""
-    return unspell(text).decode("utf-8", errors="surrogatepass")
+def unescape_text(text: str) -> str:
+    """Return the text that `escape_text` escaped; raises ValueError like `unescape_bytes`."""
+    return unescape_bytes(text).decode("utf-8", errors="surrogatepass")
 
 
 def _plain(text: str) -> bytes:

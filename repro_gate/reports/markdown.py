@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from repro_gate.core.outcome import decide, exit_code_for, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import text_of
 from repro_gate.core.tokens.golden import Facts
@@ -87,7 +87,7 @@ def _models(report: GateReport) -> Iterator[Block]:
 def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
     cell, sampler = cells[0].cell, cells[0].cell.sampler
     yield [f"### Prompt {code(cell.prompt)}"]
-    yield fence([printable(cell.text)], "text")
+    yield fence([escape_text(cell.text)], "text")
     drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
     limit = plural(cell.max_tokens, "token")
     yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]

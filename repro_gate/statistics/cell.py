@@ -9,7 +9,7 @@ import numpy as np
 from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
 from repro_gate.core.logprobs.draw import Encoding
 from repro_gate.core.logprobs.error_rates import CONFIRMATION, SCREEN
-from repro_gate.core.logprobs.verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
+from repro_gate.core.logprobs.verdicts import Deciding, Effect, Equivalence, Evidence, TokenShift
 from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
 from repro_gate.statistics.permutation import (
     Floats,
@@ -167,9 +167,9 @@ def band_of(calibration: Floats, new: int, *, floor: float) -> float:
     return float(bands(calibration, new, floor=floor)[0])
 
 
-def sameness_of(
+def equivalence_of(
     calibration: Sequence[float], new: Sequence[float], *, repeats: int, floor: float
-) -> Sameness:
+) -> Equivalence:
     """Return what may be claimed of a cell in which no difference was found.
 
     Args:
@@ -179,10 +179,10 @@ def sameness_of(
         floor: how far the sum may move in any case, in nats.
     """
     if repeats == len(new):
-        return Sameness.IDENTICAL
+        return Equivalence.IDENTICAL
     if difference_bound(np.asarray(calibration), np.asarray(new)) <= floor:
-        return Sameness.EQUIVALENT
-    return Sameness.NOT_SHOWN
+        return Equivalence.EQUIVALENT
+    return Equivalence.NOT_SHOWN
 
 
 def repeated(calibration: Floats, new: Floats) -> int:

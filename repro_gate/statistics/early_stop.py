@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from repro_gate.core.logprobs.error_rates import MOST_LABELINGS, SCREEN
+from repro_gate.core.logprobs.error_rates import MAX_LABELINGS, SCREEN
 from repro_gate.statistics.permutation import Floats, labelings, same_pairs, standardised
 
 _TIE = 1e-9
@@ -44,7 +44,7 @@ def _coincidence_bound(pattern: bytes, drawn: int, new: int, remaining: int) -> 
     same[:drawn, :drawn] = np.frombuffer(pattern, dtype=np.bool_).reshape(drawn, drawn)
     is_unheard_of = ~same[:, : n - k].any(axis=1)
     same[np.ix_(is_unheard_of, is_unheard_of)] = 1
-    ways = labelings(n - k, k, most=MOST_LABELINGS)
+    ways = labelings(n - k, k, most=MAX_LABELINGS)
     observed = (np.arange(n) >= n - k).astype(np.float64)
     crossing = observed @ same @ (1 - observed)
     extreme = sum(
@@ -63,7 +63,7 @@ def _best_location(pooled: Floats, drawn: Floats, remaining: int) -> float:
     """
     n, j = len(pooled), len(drawn)
     columns = standardised(pooled)
-    ways = labelings(n - j, j, most=MOST_LABELINGS)
+    ways = labelings(n - j, j, most=MAX_LABELINGS)
     observed = columns[n - j :].sum(axis=0)
     above, below = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
     for rows in ways.chunks():

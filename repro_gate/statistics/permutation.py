@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
-from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, MOST_LABELINGS
+from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, MAX_LABELINGS
 from repro_gate.core.logprobs.verdicts import Evidence
 
 Floats = npt.NDArray[np.float64]
@@ -143,7 +143,7 @@ def corrections(samples: TwoSamples) -> dict[Evidence, float]:
     }
 
 
-def p_values(samples: TwoSamples, *, most: int = MOST_LABELINGS) -> dict[Evidence, float]:
+def p_values(samples: TwoSamples, *, most: int = MAX_LABELINGS) -> dict[Evidence, float]:
     """Return the p-value of each of the three tests."""
     if samples.is_constant():
         return dict.fromkeys(Evidence, 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 from repro_gate.core.logprobs.error_rates import CONFIRMATION, TESTS, WHOLE_SAMPLES, suite_level
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import SuiteTest, SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Evidence, Sameness
+from repro_gate.core.logprobs.verdicts import Equivalence, Evidence
 from repro_gate.statistics.bands import difference_bound, mean_bound
 from repro_gate.statistics.cell import repeated
 from repro_gate.statistics.permutation import (
@@ -128,7 +128,7 @@ class WholeLook:
             second_look=self._second_look,
             mean_shift=float(np.mean(self._differences)) if self._differences else 0.0,
             mean_shift_bound=bound,
-            sameness=self._sameness(bound, tolerance),
+            equivalence=self._sameness(bound, tolerance),
         )
 
     def _verdict(self, smallest: float, typical: float, tolerance: Tolerance) -> SuiteVerdict:
@@ -145,7 +145,7 @@ class WholeLook:
             return difference_bound(*self._last)
         return mean_bound(np.asarray(self._differences))
 
-    def _sameness(self, bound: float, tolerance: Tolerance) -> Sameness:
+    def _sameness(self, bound: float, tolerance: Tolerance) -> Equivalence:
         if self._suite.cells and self._all_repeat:
-            return Sameness.IDENTICAL
-        return Sameness.EQUIVALENT if bound <= tolerance.floor_nats else Sameness.NOT_SHOWN
+            return Equivalence.IDENTICAL
+        return Equivalence.EQUIVALENT if bound <= tolerance.floor_nats else Equivalence.NOT_SHOWN

@@ -24,7 +24,7 @@ import numpy as np
 from repro_gate.core.logprobs.error_rates import MIN_SIZE_SHARE, WEIGHTS_RATE
 from repro_gate.statistics.permutation import Floats
 
-FEWEST_FOR_KHAT = 100
+MIN_KHAT_ITEMS = 100
 """Below it the bar for k-hat is under 0.5 and the tail has too few weights to be fitted."""
 _HIGHEST_SHARE = 0.5
 _FEWEST_IN_TAIL = 5
@@ -132,7 +132,7 @@ def _khat(log_ratios: Floats) -> float | None:
     """Return the shape of the tail of the weights, or None when there is none to be fitted."""
     items = len(log_ratios)
     tail = _tail(log_ratios)
-    if items < FEWEST_FOR_KHAT or len(tail) < _FEWEST_IN_TAIL or np.ptp(tail) == 0:
+    if items < MIN_KHAT_ITEMS or len(tail) < _FEWEST_IN_TAIL or np.ptp(tail) == 0:
         return None
     # Its import takes longer than most checks, and few have so many items.
     library: Any = import_module("arviz_stats.base.array")

@@ -13,7 +13,7 @@ from repro_gate.core.logprobs.report import (
     SuiteVerdict,
     Usability,
 )
-from repro_gate.core.logprobs.verdicts import Agrees, LogprobVerdict, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, LogprobVerdict
 from repro_gate.core.outcome import (
     ExitCode,
     FailOn,
@@ -181,7 +181,7 @@ def test_a_crash_is_no_exit_code_of_ours() -> None:
     }
 
 
-AGREES = logprob_cell_report_of(Agrees(sameness=Sameness.IDENTICAL))
+AGREES = logprob_cell_report_of(Agrees(equivalence=Equivalence.IDENTICAL))
 LOGPROB_FINDINGS = ("drift", "outlier", "invalid", "unrecorded")
 
 
@@ -216,7 +216,7 @@ def test_orphans_fail() -> None:
 
 def test_log_probabilities_that_agree_pass() -> None:
     """Also where the service has changed by less than counts."""
-    changed = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of()))
+    changed = logprob_cell_report_of(Agrees(equivalence=Equivalence.NOT_SHOWN, changed=effect_of()))
     suite_test = suite_test_of(SuiteVerdict.CHANGED)
 
     assert decide(_logprobs(AGREES)) == Outcome.PASSED

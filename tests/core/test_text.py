@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.text import printable, spell, unprinted, unspell
+from repro_gate.core.text import escape_bytes, escape_text, unescape_bytes, unescape_text
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_spelling_loses_no_byte(data: bytes) -> None:
     """Whatever bytes are spelled, unspelling gives them back."""
-    assert unspell(spell(data)) == data
+    assert unescape_bytes(escape_bytes(data)) == data
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_a_spelling_is_one_printable_line(data: bytes) -> None:
     """No bytes can move a cursor or begin a second line."""
-    spelled = spell(data)
+    spelled = escape_bytes(data)
 
     assert spelled.isprintable()
     assert len(spelled.splitlines()) <= 1
@@ -43,7 +43,7 @@ def test_a_spelling_is_one_printable_line(data: bytes) -> None:
 )
 def test_bytes_are_spelled_readably(data: bytes, spelled: str) -> None:
     """Printable UTF-8 stands for itself, and everything else is escaped byte by byte."""
-    assert spell(data) == spelled
+    assert escape_bytes(data) == spelled
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,9 @@ def test_bytes_are_spelled_readably(data: bytes, spelled: str) -> None:
 def test_what_is_displayed_as_nothing_is_escaped(character: str) -> None:
     """A character that Python calls printable and nobody sees cannot hide text."""
     assert character.isprintable()
-    assert spell(character.encode()) == "".join(f"\\x{byte:02x}" for byte in character.encode())
+    assert escape_bytes(character.encode()) == "".join(
+        f"\\x{byte:02x}" for byte in character.encode()
+    )
 
 
 def test_no_formatting_character_is_left() -> None:
@@ -68,7 +70,7 @@ def test_no_formatting_character_is_left() -> None:
         character
         for character in map(chr, range(sys.maxunicode + 1))
         if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"}
-        and character in spell(character.encode())
+        and character in escape_bytes(character.encode())
     ]
 
     assert left == []
@@ -78,18 +80,18 @@ def test_no_formatting_character_is_left() -> None:
 def test_a_stray_backslash_is_refused(text: str) -> None:
     """Text that no spelling can have produced is not guessed at."""
     with pytest.raises(ValueError, match="a backslash that starts no escape in "):
-        unspell(text)
+        unescape_bytes(text)
 
 
 def test_a_lone_surrogate_is_refused() -> None:
     """JSON can hold half a character, which no bytes spell."""
     with pytest.raises(ValueError, match="surrogates not allowed"):
-        unspell("\ud800")
+        unescape_bytes("\ud800")
 
 
 def test_a_foreign_message_becomes_one_safe_line() -> None:
     """An engine's message can neither add lines nor colours, nor smuggle in half characters."""
-    assert printable("oh\n\x1b[31mno\ud800") == r"oh\n\x1b[31mno\xed\xa0\x80"
+    assert escape_text("oh\n\x1b[31mno\ud800") == r"oh\n\x1b[31mno\xed\xa0\x80"
 
 
 @given(
@@ -97,4 +99,4 @@ def test_a_foreign_message_becomes_one_safe_line() -> None:
 )
 def test_a_printable_text_can_be_read_back(text: str) -> None:
     """No foreign text is lost, even one that is no valid Unicode."""
-    assert unprinted(printable(text)) == text
+    assert unescape_text(escape_text(text)) == text

@@ -29,11 +29,11 @@ from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Deciding,
     Effect,
+    Equivalence,
     Evidence,
     Invalid,
     LogprobVerdict,
     Outlying,
-    Sameness,
     Shifted,
     TokenShift,
 )
@@ -148,7 +148,7 @@ def suite_test_of(verdict: SuiteVerdict = SuiteVerdict.AGREES, **changes: Any) -
         second_look=False,
         mean_shift=0.0021,
         mean_shift_bound=0.0312,
-        sameness=Sameness.EQUIVALENT,
+        equivalence=Equivalence.EQUIVALENT,
     )
     return replace(test, **changes)
 
@@ -212,9 +212,9 @@ def rich_logprobs_of() -> LogprobReport:
     changed = effect_of(evidence=Evidence.COINCIDENCES, shift=0.0123, p_value=0.0004)
     no_key = Inconclusive(reason="FIREWORKS_API_KEY is not set", remedy="export FIREWORKS_API_KEY")
     cells = (
-        logprob_cell_report_of(Agrees(sameness=Sameness.IDENTICAL)),
+        logprob_cell_report_of(Agrees(equivalence=Equivalence.IDENTICAL)),
         logprob_cell_report_of(
-            Agrees(sameness=Sameness.NOT_SHOWN, changed=changed),
+            Agrees(equivalence=Equivalence.NOT_SHOWN, changed=changed),
             logprob_cell_of("moon"),
             outliers=(outlier_of(""),),
         ),
@@ -255,7 +255,7 @@ def rich_logprobs_of() -> LogprobReport:
             second_look=True,
             mean_shift=-0.8,
             mean_shift_bound=1.1,
-            sameness=Sameness.NOT_SHOWN,
+            equivalence=Equivalence.NOT_SHOWN,
         ),
         policies=(
             policy_noise_of(cells=8, draws=40, outliers=2),
@@ -305,7 +305,7 @@ def hostile_logprobs_of(text: str) -> LogprobReport:
         "shifted": Shifted(
             effect=effect_of(token, deciding=deciding_of(token)), provenance=(change,)
         ),
-        "changed": Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(token)),
+        "changed": Agrees(equivalence=Equivalence.NOT_SHOWN, changed=effect_of(token)),
         "outlying": OUTLYING,
         "invalid": Invalid(reason=reason, position=2, count=3),
         "unrecorded": Unrecorded(reason=reason),

@@ -9,7 +9,7 @@ from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.logprobs.report import LogprobReport
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.matrix import plan
 from repro_gate.core.report import GateReport
 from repro_gate.core.shards.report import PlanIdentity, Shard, ShardReport, measured_cells
@@ -110,7 +110,7 @@ def alone_of(starter: ScriptedStarter | None = None) -> GateReport:
 
 
 def _agreeing(suite: LogprobPlan) -> LogprobReport:
-    verdict = Agrees(sameness=Sameness.EQUIVALENT)
+    verdict = Agrees(equivalence=Equivalence.EQUIVALENT)
     cells = (logprob_cell_report_of(verdict, cell) for cell in suite.cells)
     policies = tuple(policy_noise_of(policy.name) for policy in suite.policies)
     return replace(

@@ -32,9 +32,9 @@ from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Deciding,
     Effect,
+    Equivalence,
     Invalid,
     Outlying,
-    Sameness,
     Shifted,
     TokenShift,
 )
@@ -255,7 +255,7 @@ class RandomReports:
         )
         verdicts = st.one_of(
             st.builds(
-                Agrees, sameness=st.sampled_from(Sameness), changed=st.none() | self._effects
+                Agrees, equivalence=st.sampled_from(Equivalence), changed=st.none() | self._effects
             ),
             st.builds(Shifted, effect=self._effects, provenance=few(self._changes)),
             st.builds(
@@ -330,7 +330,7 @@ class RandomReports:
             second_look=st.booleans(),
             mean_shift=self.numbers,
             mean_shift_bound=self.sizes,
-            sameness=st.sampled_from(Sameness),
+            equivalence=st.sampled_from(Equivalence),
         )
 
     @cached_property

@@ -5,7 +5,7 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from repro_gate.core.logprobs.report import SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
@@ -138,7 +138,7 @@ def test_a_suite_that_the_report_does_not_list_is_kept(
     assert [suite.get("name") for suite in suites_of(report)] == ["embedded"]
 
 
-AGREES = Agrees(sameness=Sameness.IDENTICAL)
+AGREES = Agrees(equivalence=Equivalence.IDENTICAL)
 
 
 def names_of(suite: ET.Element) -> list[tuple[str | None, str | None]]:

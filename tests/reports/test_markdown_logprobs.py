@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Shifted
 from repro_gate.core.report import CellReport, EngineReport, GateReport
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
@@ -22,7 +22,7 @@ from tests.fakes.logprob_reports import (
 )
 
 Build = Callable[..., GateReport]
-AGREES = Agrees(sameness=Sameness.IDENTICAL)
+AGREES = Agrees(equivalence=Equivalence.IDENTICAL)
 
 
 def titles_of(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from rich.console import Console
 
 from repro_gate.core.report import GateReport
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
@@ -58,7 +58,7 @@ def printed(report: GateReport) -> str:
 
 def unprintable(text: str) -> set[str]:
     """Return the control, bidirectional and invisible characters of a report."""
-    return {char for char in text if printable(char) != char} - {"\n", "\\"}
+    return {char for char in text if escape_text(char) != char} - {"\n", "\\"}
 
 
 @given(text=hostile_text)

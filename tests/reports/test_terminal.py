@@ -7,7 +7,7 @@ from rich.console import Console
 
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import LogprobControl, SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Shifted
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
@@ -119,7 +119,7 @@ def test_colours_show_the_outcome(rich_report: GateReport) -> None:
     assert text.splitlines()[-1].startswith("\x1b[1;31mfailed: ")
 
 
-AGREES = Agrees(sameness=Sameness.IDENTICAL)
+AGREES = Agrees(equivalence=Equivalence.IDENTICAL)
 
 
 def _control_of(policy: str) -> LogprobControl:
@@ -189,7 +189,7 @@ def test_drift_is_a_block(logprob_suite_report: Build, on_terminal: Print) -> No
 
 def test_small_change_is_a_note(logprob_suite_report: Build, on_terminal: Print) -> None:
     """A significant change below the floor is not drift."""
-    changed = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.0123))
+    changed = Agrees(equivalence=Equivalence.EQUIVALENT, changed=effect_of(shift=0.0123))
     suite_test = suite_test_of(SuiteVerdict.CHANGED, p_value=0.0001)
     text = on_terminal(logprob_suite_report(logprob_cell_report_of(changed), suite_test=suite_test))
 

@@ -85,7 +85,7 @@ def test_any_report_is_allowed(result: CheckResult) -> None:
 
 
 _BEYOND_A_SCHEMA = ("a consistent ", "printable ", "a printable ", "only one spelling ")
-"""What the values themselves refuse, and texts that were never written by `printable`."""
+"""What the values themselves refuse, and texts that were never written by `escape_text`."""
 
 
 @pytest.mark.parametrize("name", ["finished", "unfinished", "shard"])

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from repro_gate.core.logprobs.draw import Encoding, Piece
-from repro_gate.core.logprobs.verdicts import Deciding, Effect, Evidence, Sameness, TokenShift
+from repro_gate.core.logprobs.verdicts import Deciding, Effect, Equivalence, Evidence, TokenShift
 from repro_gate.statistics.bands import tolerance_factor
 from repro_gate.statistics.cell import (
     Confirmed,
     band_of,
     confirm,
     effect_of,
+    equivalence_of,
     is_suspicious,
     repeated,
-    sameness_of,
     token_shifts,
 )
 from repro_gate.statistics.permutation import (
@@ -263,14 +263,14 @@ def test_draws_are_arrays_of_draws_and_tokens() -> None:
 @pytest.mark.parametrize(
     ("new", "repeats", "claim"),
     [
-        ((-14.0, -14.0), 2, Sameness.IDENTICAL),
-        ((-14.0, -14.02, -14.0, -14.0), 3, Sameness.EQUIVALENT),
-        ((-14.0, -14.0), 1, Sameness.EQUIVALENT),
-        ((-14.0, -12.0, -14.0, -14.0), 3, Sameness.NOT_SHOWN),
+        ((-14.0, -14.0), 2, Equivalence.IDENTICAL),
+        ((-14.0, -14.02, -14.0, -14.0), 3, Equivalence.EQUIVALENT),
+        ((-14.0, -14.0), 1, Equivalence.EQUIVALENT),
+        ((-14.0, -12.0, -14.0, -14.0), 3, Equivalence.NOT_SHOWN),
     ],
 )
 def test_sameness_is_claimed_as_far_as_it_is_shown(
-    new: tuple[float, ...], repeats: int, claim: Sameness
+    new: tuple[float, ...], repeats: int, claim: Equivalence
 ) -> None:
     """Repeats are identical, token by token; a bound within the floor is equivalent."""
-    assert sameness_of((-14.0,) * 10, new, repeats=repeats, floor=FLOOR) is claim
+    assert equivalence_of((-14.0,) * 10, new, repeats=repeats, floor=FLOOR) is claim

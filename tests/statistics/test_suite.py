@@ -10,7 +10,7 @@ import pytest
 from repro_gate.core.logprobs.error_rates import WHOLE_SAMPLES, suite_level
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import SuiteTest, SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Evidence, Sameness
+from repro_gate.core.logprobs.verdicts import Equivalence, Evidence
 from repro_gate.statistics.cell import is_suspicious
 from repro_gate.statistics.permutation import Floats, two_samples
 from repro_gate.statistics.suite import WholeLook, WholeSuite
@@ -147,7 +147,7 @@ def test_a_suite_without_cells_is_not_tested() -> None:
         second_look=True,
         mean_shift=0.0,
         mean_shift_bound=math.inf,
-        sameness=Sameness.NOT_SHOWN,
+        equivalence=Equivalence.NOT_SHOWN,
     )
 
 
@@ -162,7 +162,7 @@ def test_a_suite_that_repeats_itself_is_identical() -> None:
     """Every draw of every cell repeats a calibration draw."""
     result = look_at(*[repeating()] * 3, second_look=False).result(USUAL)
 
-    assert (result.verdict, result.sameness) == (SuiteVerdict.AGREES, Sameness.IDENTICAL)
+    assert (result.verdict, result.equivalence) == (SuiteVerdict.AGREES, Equivalence.IDENTICAL)
     assert (result.mean_shift, result.mean_shift_bound, result.p_value) == (0.0, 0.0, 1.0)
 
 
@@ -172,7 +172,7 @@ def test_one_draw_that_does_not_repeat_makes_it_equivalent_at_most() -> None:
     new = new - np.array([[0.01]] + [[0.0]] * (NEW - 1))
     result = look_at(*[repeating()] * 3, (calibration, new), second_look=False).result(USUAL)
 
-    assert result.sameness is Sameness.EQUIVALENT
+    assert result.equivalence is Equivalence.EQUIVALENT
     assert result.mean_shift == pytest.approx(-0.004 / 4)
 
 
@@ -180,7 +180,7 @@ def test_noise_that_hides_the_floor_shows_nothing() -> None:
     """Agreement is then no claim of equivalence."""
     result = look_at(*pairs(2, shift=lambda _: 0.0), second_look=False).result(USUAL)
 
-    assert (result.verdict, result.sameness) == (SuiteVerdict.AGREES, Sameness.NOT_SHOWN)
+    assert (result.verdict, result.equivalence) == (SuiteVerdict.AGREES, Equivalence.NOT_SHOWN)
 
 
 def test_a_first_look_is_never_drift() -> None:

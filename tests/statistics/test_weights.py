@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from repro_gate.core.logprobs.error_rates import MIN_WEIGHTS, WEIGHTS_RATE
 from repro_gate.statistics.permutation import Floats
-from repro_gate.statistics.weights import FEWEST_FOR_KHAT, Weights, weights_of
+from repro_gate.statistics.weights import MIN_KHAT_ITEMS, Weights, weights_of
 
 ratios = st.lists(st.floats(-30, 30), min_size=1, max_size=30)
 
@@ -95,7 +95,7 @@ def test_the_bar_is_at_most_seven_tenths() -> None:
 
 def test_too_few_items_have_no_tail() -> None:
     """99 weights say nothing of it, and 100 say something."""
-    found = np.random.default_rng(0).normal(0, 1, FEWEST_FOR_KHAT).tolist()
+    found = np.random.default_rng(0).normal(0, 1, MIN_KHAT_ITEMS).tolist()
 
     assert weights_of(found[1:]).khat is None
     assert weights_of(found).khat is not None

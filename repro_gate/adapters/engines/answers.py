@@ -6,7 +6,7 @@ from typing import Any
 
 from repro_gate.core.guards import require_name
 from repro_gate.core.logprobs.draw import Encoding, Piece
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
@@ -100,7 +100,7 @@ def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
 def text(value: object, place: str = "") -> str:
     """Return untrusted text as one line that is safe to print in reports."""
     found = string(value, place)
-    shown = printable(found[:_MAX_TEXT])
+    shown = escape_text(found[:_MAX_TEXT])
     return shown if len(found) <= _MAX_TEXT else f"{shown}..."
 
 

@@ -15,7 +15,7 @@ from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
@@ -202,7 +202,7 @@ class ProtocolEngine:
         except TooManyValues as error:
             raise self._failed(f"the engine answered {method.value!r} with {error}") from error
         except answers.INVALID as error:
-            shown = printable(answer[:_MAX_SHOWN].decode("utf-8", errors="replace"))
+            shown = escape_text(answer[:_MAX_SHOWN].decode("utf-8", errors="replace"))
             raise self._failed(
                 f"the engine answered {method.value!r} with something that is not protocol v1: "
                 f"{shown}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.errors import EngineFailed
 from repro_gate.protocol import MAX_LINE_BYTES
 
@@ -224,7 +224,7 @@ class EngineProcess:
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - _MAX_QUOTED_BYTES))
         lines = self._stderr.read().decode("utf-8", errors="replace").strip().splitlines()
-        quoted = " / ".join(printable(line.strip()) for line in lines[-3:])
+        quoted = " / ".join(escape_text(line.strip()) for line in lines[-3:])
         return f"; its stderr ends with: {quoted}" if quoted else ""
 
 

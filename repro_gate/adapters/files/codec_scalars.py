@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from repro_gate.core.text import printable, spell, unprinted, unspell
+from repro_gate.core.text import escape_bytes, escape_text, unescape_bytes, unescape_text
 from repro_gate.strict_json import InvalidJson, boolean, integer, kind_of, number, string
 
 NOT_FINITE: Final = ("inf", "-inf", "nan")
@@ -59,7 +59,7 @@ def _write_float(value: float) -> float | str:
 def _write_setting(value: bool | float | str) -> bool | float | str:  # noqa: FBT001 -- data
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"a setting must be finite, got {value}")
-    return printable(value) if isinstance(value, str) else value
+    return escape_text(value) if isinstance(value, str) else value
 
 
 def _read_float(data: Any) -> float:
@@ -71,14 +71,14 @@ def _read_text(data: Any) -> str:
     if found.isascii() and "\\" not in found:
         return found
     try:
-        return unprinted(found)
+        return unescape_text(found)
     except ValueError as error:
         raise refused(error, expected="an escaped string") from error
 
 
 def _read_bytes(data: Any) -> bytes:
     try:
-        return unspell(string(data))
+        return unescape_bytes(string(data))
     except InvalidJson:
         raise
     except ValueError as error:
@@ -94,7 +94,7 @@ def _read_setting(data: Any) -> Any:
     return data
 
 
-TEXT: Final = Codec(printable, _read_text)
+TEXT: Final = Codec(escape_text, _read_text)
 SETTING: Final = Codec(_write_setting, _read_setting)
 """Of a value whose own type says what it is: true, 1, 1.0 and "1" are four settings."""
 SCALARS: Final[dict[type, Codec]] = {
@@ -102,7 +102,7 @@ SCALARS: Final[dict[type, Codec]] = {
     int: Codec(_same, integer),
     float: Codec(_write_float, _read_float),
     str: TEXT,
-    bytes: Codec(spell, _read_bytes),
+    bytes: Codec(escape_bytes, _read_bytes),
 }
 
 
@@ -118,5 +118,5 @@ def shown(data: object) -> str:
 
 def clipped(text: str) -> str:
     """Return a text as a safe line of limited length."""
-    shown = printable(text)
+    shown = escape_text(text)
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."

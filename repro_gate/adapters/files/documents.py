@@ -24,7 +24,7 @@ from repro_gate.adapters.files.parsing import (
     toml_of,
 )
 from repro_gate.adapters.files.untrusted_files import read_plain
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid
 from repro_gate.strict_json import is_number
 
@@ -205,7 +205,7 @@ def _validator(schema: str) -> Any:
 
 def _place(error: ValidationError) -> str:
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path]
-    return printable(clipped("".join(steps).lstrip("."), _MAX_PLACE))
+    return escape_text(clipped("".join(steps).lstrip("."), _MAX_PLACE))
 
 
 def _told(error: ValidationError) -> tuple[str, str]:

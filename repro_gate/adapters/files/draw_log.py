@@ -24,7 +24,7 @@ from repro_gate.core.logprobs.baseline_format import (
 )
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
-from repro_gate.core.text import digest_of, printable, unprinted
+from repro_gate.core.text import digest_of, escape_text, unescape_text
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.strict_json import (
@@ -224,15 +224,15 @@ def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
         case "invalid":
             position = data["position"]
             return key, InvalidDraw(
-                reason=unprinted(string(data["reason"], "reason")),
+                reason=unescape_text(string(data["reason"], "reason")),
                 position=None if position is None else integer(position, "position", low=0),
                 facts=_facts(data["facts"]),
             )
         case _:
             remedy = data["remedy"]
             return key, MissedDraw(
-                reason=unprinted(string(data["reason"], "reason")),
-                remedy=None if remedy is None else unprinted(string(remedy, "remedy")),
+                reason=unescape_text(string(data["reason"], "reason")),
+                remedy=None if remedy is None else unescape_text(string(remedy, "remedy")),
             )
 
 
@@ -253,13 +253,13 @@ def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:
         case InvalidDraw():
             return {
                 "outcome": "invalid",
-                "reason": printable(outcome.reason),
+                "reason": escape_text(outcome.reason),
                 "position": outcome.position,
                 "facts": facts_to_data(outcome.facts),
             }
         case MissedDraw():
-            remedy = None if outcome.remedy is None else printable(outcome.remedy)
-            return {"outcome": "missed", "reason": printable(outcome.reason), "remedy": remedy}
+            remedy = None if outcome.remedy is None else escape_text(outcome.remedy)
+            return {"outcome": "missed", "reason": escape_text(outcome.reason), "remedy": remedy}
         case _:
             assert_never(outcome)
 

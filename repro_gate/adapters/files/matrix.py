@@ -10,7 +10,7 @@ from repro_gate.adapters.files.matrix_logprobs import is_logprob_suite, read_log
 from repro_gate.adapters.files.models import required_form
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Sampler
 from repro_gate.errors import InputInvalid
 
@@ -49,7 +49,7 @@ def _snapshots(file: Path, name: str) -> str:
         is_inside = False
     if not is_inside:
         expected = "a relative path inside the folder of this file, symbolic links resolved"
-        raise InputInvalid.at(file, "snapshots", expected=expected, found=printable(repr(name)))
+        raise InputInvalid.at(file, "snapshots", expected=expected, found=escape_text(repr(name)))
     return name
 
 
@@ -70,7 +70,7 @@ def _model(
     engine = engines[require_known(file, f"{place}.engine", table["engine"], engines)]
     form = required_form(source, engine.kind)
     if form is not None:
-        shown = printable(repr(source))
+        shown = escape_text(repr(source))
         raise InputInvalid.at(file, f"{place}.source", expected=form, found=shown)
     return ModelSpec(name=name, engine=engine, source=source, sha256=table.get("sha256"))
 

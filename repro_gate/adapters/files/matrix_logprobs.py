@@ -14,8 +14,8 @@ from repro_gate.core.logprobs.error_rates import (
     CORRECTION,
     OUTLIERS_SHARE,
     SCREEN,
-    can_alarm,
     cell_level,
+    has_power,
     outlier_alarm_rate,
     smallest_p,
     sufficient_draws,
@@ -237,7 +237,7 @@ def _tolerance(table: Mapping[str, Any]) -> Tolerance:
 
 def _require_power(file: Path, place: str, tolerance: Tolerance, cells: int) -> None:
     """Raise `InputInvalid` for a suite that could never alarm."""
-    if can_alarm(tolerance, cells):
+    if has_power(tolerance, cells):
         return
     enough = sufficient_draws(tolerance, cells)
     many = f"a cell of {cells}" if cells > 1 else "its only cell"

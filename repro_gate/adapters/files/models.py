@@ -17,7 +17,7 @@ from repro_gate.adapters.files.untrusted_files import absence_of, mistaken_conte
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, ModelSpec, another_file
 from repro_gate.core.guards import require_name
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
 
@@ -250,7 +250,7 @@ class CachedModels:
                 f"making {model.name} took too long", remedy="check again on a less busy machine"
             ) from error
         if made.returncode != 0:
-            reason = printable(made.stderr.strip().splitlines()[-1] if made.stderr else "")
+            reason = escape_text(made.stderr.strip().splitlines()[-1] if made.stderr else "")
             raise MeasurementUnavailable(
                 f"the built-in model {name} could not be made: {reason}",
                 remedy="correct the name after builtin: in the matrix, or free space for "

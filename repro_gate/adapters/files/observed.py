@@ -12,7 +12,7 @@ from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, pars
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import FinishedCheck
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.errors import InputInvalid
 
@@ -64,7 +64,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
     file = directory / REPORT
     result = result_in(file)
     if not isinstance(result, FinishedCheck):
-        found = f"none: {printable(result.message)}"
+        found = f"none: {escape_text(result.message)}"
         raise InputInvalid.at(file, "result", expected="the report of a check", found=found)
     planned = {cell.id: cell for cell in matrix.cells()}
     goldens: list[Golden] = []
@@ -74,7 +74,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
             continue
         place = f"result.report.cells[{index}]"
         if seen.id not in planned:
-            found = printable(seen.id)
+            found = escape_text(seen.id)
             raise InputInvalid.at(file, f"{place}.id", expected="a cell of the matrix", found=found)
         golden = _read_golden(directory / FOLDER, seen.profile, seen.id, digest=digest)
         if golden.cell != planned[seen.id]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from repro_gate.adapters.files.untrusted_files import mistaken_content
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid
 
 MAX_SHOWN: Final = 80
@@ -205,7 +205,7 @@ def shown(value: Any) -> str:
         return _shown_list(value)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
         return "a number of very many digits"
-    text = printable(repr(value[: MAX_SHOWN + 1] if isinstance(value, str) else value))
+    text = escape_text(repr(value[: MAX_SHOWN + 1] if isinstance(value, str) else value))
     return clipped(text)
 
 
@@ -265,7 +265,7 @@ def _require_bounded_toml(file: Path, text: str, limits: Limits) -> None:
     ):
         if long := pattern.search(bare):
             place = f"line {bare.count(chr(10), 0, long.start()) + 1}"
-            found = f"a longer one, {clipped(printable(long[0][:MAX_SHOWN]), _MAX_PART)}"
+            found = f"a longer one, {clipped(escape_text(long[0][:MAX_SHOWN]), _MAX_PART)}"
             raise InputInvalid.at(file, place, expected=expected, found=found)
 
 

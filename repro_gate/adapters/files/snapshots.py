@@ -18,7 +18,7 @@ from repro_gate.core.guards import is_name
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.baseline_format import from_data as baseline_from_data
 from repro_gate.core.logprobs.baseline_format import is_intact, to_data
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.golden_format import from_data as golden_from_data
 from repro_gate.errors import InputInvalid
@@ -58,7 +58,7 @@ class GoldenFiles:
         # It comes from engines and downloads, which must not reach other folders.
         if not is_name(profile):
             raise InputInvalid.at(
-                self._folder, "profile", expected="a name", found=printable(profile)
+                self._folder, "profile", expected="a name", found=escape_text(profile)
             )
         return self._folder / profile
 

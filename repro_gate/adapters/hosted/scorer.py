@@ -15,7 +15,7 @@ from repro_gate.core.logprobs.alignment import ScoredTwice
 from repro_gate.core.logprobs.draw import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import Budget, LogprobCell, Policy, ProviderSpec
 from repro_gate.core.report import Note
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Seen
@@ -96,7 +96,7 @@ class HostedScorer:
         provider = policy.provider
         return {
             "provider": provider.kind.value,
-            "provider.host": printable(_host_of(provider)),
+            "provider.host": escape_text(_host_of(provider)),
             **self._backends.facts(policy),
         }
 

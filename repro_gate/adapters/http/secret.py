@@ -9,7 +9,7 @@ from html.entities import html5
 from itertools import islice
 from typing import Final
 
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 
 MIN_RUN: Final = 8
 """The length of a part of a secret that is masked; a shorter secret is masked as a whole."""
@@ -53,7 +53,7 @@ class Secret:
         line = " ".join(untrusted.split())
         shown = self.scrub(line[:_MAX_READ])
         is_cut = len(line) > _MAX_READ or len(shown) > max_length
-        return printable(shown[:max_length]) + ("..." if is_cut else "")
+        return escape_text(shown[:max_length]) + ("..." if is_cut else "")
 
 
 def is_sendable(secret: str) -> bool:

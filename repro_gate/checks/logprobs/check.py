@@ -171,11 +171,11 @@ class _Judge:
 
     def _by_effect(self, cell: Comparison) -> Agrees | Shifted:
         if cell.confirmed is None or cell.baseline is None or cell.new is None:
-            return Agrees(sameness=cell.sameness)
+            return Agrees(equivalence=cell.equivalence)
         level = CELLS_SHARE * self._tolerance.false_alarm_rate
         significant = cell.confirmed.certain(self._p_values[cell.cell.id], level=level)
         if not significant:
-            return Agrees(sameness=cell.sameness)
+            return Agrees(equivalence=cell.equivalence)
         effect, is_beyond = effect_of(
             significant,
             draws=(as_array(cell.baseline.draws), cell.new),
@@ -183,7 +183,7 @@ class _Judge:
             of=cell.baseline.encoding,
         )
         if not is_beyond:
-            return Agrees(sameness=cell.sameness, changed=effect)
+            return Agrees(equivalence=cell.equivalence, changed=effect)
         facts = self._scorer.facts(cell.cell.policy)
         changes = provenance_changes(cell.baseline.provenance, facts)
         return Shifted(effect=effect, provenance=changes)

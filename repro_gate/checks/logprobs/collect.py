@@ -8,10 +8,10 @@ from repro_gate.core.logprobs.baseline import Baseline, Noise, far_draws, outlie
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.logprobs.report import OutlierDraw
-from repro_gate.core.logprobs.verdicts import Invalid, Sameness
+from repro_gate.core.logprobs.verdicts import Equivalence, Invalid
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Progress, Purpose, Scorer
-from repro_gate.statistics.cell import Confirmed, band_of, repeated, sameness_of, token_shifts
+from repro_gate.statistics.cell import Confirmed, band_of, equivalence_of, repeated, token_shifts
 from repro_gate.statistics.permutation import Floats, as_array
 
 
@@ -182,7 +182,7 @@ class Comparison:
     repeats: int = 0
     """How many of `totals` exactly repeat a calibration draw."""
     band: float = 0.0
-    sameness: Sameness = Sameness.NOT_SHOWN
+    equivalence: Equivalence = Equivalence.NOT_SHOWN
     """Of all `totals`, as is the band."""
     saved: int = 0
     """Draws of the first look that were skipped because they could not change the result."""
@@ -212,7 +212,7 @@ class Comparison:
             self.totals += [draw.total for draw in look.usable]
             self.repeats += repeated(calibration, new)
             self.band = band_of(calibration, len(self.totals), floor=floor)
-            self.sameness = sameness_of(
+            self.equivalence = equivalence_of(
                 self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
             )
         return new
@@ -223,7 +223,7 @@ class Comparison:
             self.totals.remove(stray.total)
         self.outliers += self.strays
         if self.strays and self.totals:
-            self.sameness = sameness_of(
+            self.equivalence = equivalence_of(
                 self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
             )
         self.strays = []

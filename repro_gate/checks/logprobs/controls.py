@@ -14,7 +14,7 @@ from repro_gate.core.logprobs.alignment import (
     ScoredTwice,
     judge_alignment,
 )
-from repro_gate.core.logprobs.baseline import stands_apart
+from repro_gate.core.logprobs.baseline import differs_beyond_noise
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, MissedDraw
 from repro_gate.core.logprobs.report import LogprobControl
 from repro_gate.core.report import Note, NoteOrigin
@@ -66,7 +66,7 @@ def _draw(
             controls[policy] = LogprobControl(
                 policy=policy,
                 cell=request.cell.id,
-                differed=stands_apart(outcome.logprobs, recorded[request.cell.id]),
+                differed=differs_beyond_noise(outcome.logprobs, recorded[request.cell.id]),
             )
 
     collector.draw(requests, take)

@@ -17,7 +17,7 @@ from repro_gate.core.logprobs.draw import (
 )
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, Policy
 from repro_gate.core.report import Note, NoteOrigin
-from repro_gate.core.text import spell
+from repro_gate.core.text import escape_bytes
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import (
@@ -107,8 +107,9 @@ class LocalScorer:
         wanted = response.encode()
         # SentencePiece puts a space before a text, and after a special token.
         if spelled not in {wanted, b" " + wanted}:
+            found, expected = escape_bytes(spelled), escape_bytes(wanted)
             return InvalidDraw(
-                reason=f'the tokens of the response spell "{spell(spelled)}", not "{spell(wanted)}"'
+                reason=f'the tokens of the response spell "{found}", not "{expected}"'
             )
         return scored.encoding
 

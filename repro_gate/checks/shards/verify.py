@@ -11,7 +11,7 @@ from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import Plan
 from repro_gate.core.shards.report import PlanIdentity, ShardReport
 from repro_gate.core.shards.split import WholePlan
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.controls import Contrast, applies, further
 from repro_gate.core.tokens.golden import MODEL_SHA256
@@ -34,8 +34,8 @@ class FoundShard:
         return InputInvalid.at(
             self.place,
             f"{what} in {self}",
-            expected=printable(str(expected)),
-            found=printable(str(found)),
+            expected=escape_text(str(expected)),
+            found=escape_text(str(found)),
         )
 
 

@@ -122,7 +122,7 @@ def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(abs(a - b) <= RESOLUTION_NATS for a, b in zip(one, other, strict=True))
 
 
-def stands_apart(draw: Sequence[float], recorded: Sequence[Sequence[float]]) -> bool:
+def differs_beyond_noise(draw: Sequence[float], recorded: Sequence[Sequence[float]]) -> bool:
     """Tell whether a draw differs from recorded ones by more than they do among themselves.
 
     By the sum over the tokens of the distances from their medians, which is much alike for draws

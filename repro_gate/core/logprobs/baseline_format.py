@@ -1,6 +1,6 @@
 """How the parts of a draw are written down: tokens as lines, and the facts of the call behind it.
 
-Texts that a provider chose are written as `printable` spells them, so that no tool which shows
+Texts that a provider chose are written as `escape_text` spells them, so that no tool which shows
 them can be made to move a cursor or reorder a line.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from repro_gate.core.guards import require_logprobs
 from repro_gate.core.logprobs.baseline import DECIMALS, Baseline, Noise, fit_noise
 from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
-from repro_gate.core.text import digest_of, printable, spell, unprinted, unspell
+from repro_gate.core.text import digest_of, escape_bytes, escape_text, unescape_bytes, unescape_text
 from repro_gate.core.tokens.golden import Facts
 
 _PIECE = re.compile(r"(\d+|-) (.*)")
@@ -26,7 +26,7 @@ def rounded(value: float) -> float:
 
 def piece_line(piece: Piece) -> str:
     """Return a token as a line of its id, or of a dash, and its text."""
-    return f"{'-' if piece.id is None else piece.id} {spell(piece.data)}"
+    return f"{'-' if piece.id is None else piece.id} {escape_bytes(piece.data)}"
 
 
 def pieces_from(place: str, lines: Sequence[str]) -> tuple[Piece, ...]:
@@ -38,16 +38,16 @@ def pieces_from(place: str, lines: Sequence[str]) -> tuple[Piece, ...]:
             raise ValueError(
                 f"'{place}[{number}]' is not an id or a dash, a space and a text: {line!r}"
             )
-        pieces.append(Piece(None if parts[1] == "-" else int(parts[1]), unspell(parts[2])))
+        pieces.append(Piece(None if parts[1] == "-" else int(parts[1]), unescape_bytes(parts[2])))
     return tuple(pieces)
 
 
 def facts_to_data(facts: DrawFacts) -> dict[str, Any]:
     """Return the facts of a call as plain JSON data."""
     return {
-        "at": printable(facts.at),
-        "model": printable(facts.model),
-        "request_id": printable(facts.request_id),
+        "at": escape_text(facts.at),
+        "model": escape_text(facts.model),
+        "request_id": escape_text(facts.request_id),
         "latency_s": rounded(facts.latency_s),
         "attempts": facts.attempts,
         "headers": None if facts.headers is None else texts_to_data(facts.headers),
@@ -61,9 +61,9 @@ def facts_from_data(data: Mapping[str, Any]) -> DrawFacts:
         ValueError: a value says something that cannot be.
     """
     return DrawFacts(
-        at=unprinted(data["at"]),
-        model=unprinted(data["model"]),
-        request_id=unprinted(data["request_id"]),
+        at=unescape_text(data["at"]),
+        model=unescape_text(data["model"]),
+        request_id=unescape_text(data["request_id"]),
         latency_s=float(data["latency_s"]),
         attempts=data["attempts"],
         headers=None if data["headers"] is None else texts_from_data(data["headers"]),
@@ -72,12 +72,12 @@ def facts_from_data(data: Mapping[str, Any]) -> DrawFacts:
 
 def texts_to_data(texts: Facts) -> dict[str, str]:
     """Return foreign facts with names and values as printable lines."""
-    return {printable(name): printable(value) for name, value in texts.items()}
+    return {escape_text(name): escape_text(value) for name, value in texts.items()}
 
 
 def texts_from_data(data: Mapping[str, str]) -> Facts:
     """Return the facts that `texts_to_data` was given; raises ValueError."""
-    return {unprinted(name): unprinted(value) for name, value in data.items()}
+    return {unescape_text(name): unescape_text(value) for name, value in data.items()}
 
 
 def logprobs_from(place: str, values: Sequence[float]) -> tuple[float, ...]:
@@ -105,7 +105,7 @@ def to_data(baseline: Baseline) -> dict[str, Any]:
         "draws": _distinct(draws),
         "calls": [facts_to_data(facts) for facts in baseline.facts],
         "noise": _noise_to_data(draws, floor=baseline.noise.floor),
-        "answered_as": printable(baseline.answered_as),
+        "answered_as": escape_text(baseline.answered_as),
         "provenance": texts_to_data(baseline.provenance),
         "recorded_at": baseline.recorded_at,
     }
@@ -138,7 +138,7 @@ def from_data(data: Mapping[str, Any]) -> Baseline:
         draws=draws,
         facts=tuple(map(facts_from_data, data["calls"])),
         noise=_noise(data["noise"], draws),
-        answered_as=unprinted(data["answered_as"]),
+        answered_as=unescape_text(data["answered_as"]),
         provenance=texts_from_data(data["provenance"]),
         recorded_at=data["recorded_at"],
     )

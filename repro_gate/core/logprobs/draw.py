@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 from repro_gate.core.guards import require_at_least, require_logprobs, require_text
-from repro_gate.core.text import spell
+from repro_gate.core.text import escape_bytes
 from repro_gate.core.tokens.golden import Facts
 
 ROUNDING_NATS = 1e-6
@@ -30,7 +30,7 @@ class Piece:
 
     def __str__(self) -> str:
         """Return the token as one safe line."""
-        return f'{"" if self.id is None else f"{self.id} "}"{spell(self.data)}"'
+        return f'{"" if self.id is None else f"{self.id} "}"{escape_bytes(self.data)}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

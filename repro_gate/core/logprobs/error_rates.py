@@ -27,7 +27,7 @@ CONFIRMATION: Final = 0.05
 """And the second look has to say the same by itself, at this level."""
 FIRST_WAVE: Final = 2
 """Draws that every cell gets before it is asked whether more could change the decision."""
-MOST_LABELINGS: Final = 2_000_000
+MAX_LABELINGS: Final = 2_000_000
 """Of more ways to divide the draws a sample of so many is taken."""
 WHOLE_SAMPLES: Final = 19_999
 """Random divisions of a test over several cells; no p-value of it is below 1 / 20,000."""
@@ -48,7 +48,7 @@ MAX_NOISE_NATS: Final = _DEVIATIONS * _NOISE_NATS
 """By that noise hardly any log-ratio of a clone is further from 0."""
 _MAD_EFFICIENCY = 0.45
 """Degrees of freedom that a MAD is worth, over those of a standard deviation; see below."""
-_MOST_DRAWS = 100
+_MAX_DRAWS = 100
 
 
 def smallest_p(calibration: int, new: int) -> float:
@@ -56,7 +56,7 @@ def smallest_p(calibration: int, new: int) -> float:
     labelings = math.comb(calibration + new, new)
     # With samples of equal size, exchanging them whole gives the same statistic.
     attained = (2 if calibration == new else 1) / labelings
-    return max(attained, 1 / (MOST_LABELINGS + 1))
+    return max(attained, 1 / (MAX_LABELINGS + 1))
 
 
 def cell_level(tolerance: Tolerance, cells: int) -> float:
@@ -120,7 +120,7 @@ def max_noise(items: int) -> float:
     return math.sqrt(square + _DEVIATIONS * error)
 
 
-def can_alarm(tolerance: Tolerance, cells: int) -> bool:
+def has_power(tolerance: Tolerance, cells: int) -> bool:
     """Tell whether a cell could ever be found to drift."""
     calibration, draws = tolerance.calibration_draws, tolerance.draws
     return (
@@ -131,13 +131,13 @@ def can_alarm(tolerance: Tolerance, cells: int) -> bool:
 
 def sufficient_draws(tolerance: Tolerance, cells: int) -> int | None:
     """Return the fewest draws in a look with which a cell could alarm, or None."""
-    for draws in range(FIRST_WAVE, _MOST_DRAWS + 1):
+    for draws in range(FIRST_WAVE, _MAX_DRAWS + 1):
         candidate = Tolerance(
             calibration_draws=tolerance.calibration_draws,
             draws=draws,
             false_alarm_rate=tolerance.false_alarm_rate,
         )
-        if can_alarm(candidate, cells):
+        if has_power(candidate, cells):
             return draws
     return None
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from repro_gate.core.guards import require_at_least, require_finite, require_name, require_share
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, Tolerance
-from repro_gate.core.logprobs.verdicts import Evidence, LogprobVerdict, Sameness, TokenShift
+from repro_gate.core.logprobs.verdicts import Equivalence, Evidence, LogprobVerdict, TokenShift
 from repro_gate.core.tokens.verdicts import Orphan
 
 
@@ -91,7 +91,7 @@ class SuiteTest:
     """Over the cells, with its sign, in nats."""
     mean_shift_bound: float
     """With 95 % confidence the mean shift is no further from 0 than this, in nats (TOST)."""
-    sameness: Sameness
+    equivalence: Equivalence
 
     def __post_init__(self) -> None:
         require_at_least(

@@ -87,7 +87,7 @@ class Effect:
         require_at_least(0, band=self.band)
 
 
-class Sameness(StrEnum):
+class Equivalence(StrEnum):
     """What is claimed of a cell that agrees."""
 
     IDENTICAL = "identical"
@@ -104,7 +104,7 @@ class Agrees:
 
     word: ClassVar[str] = "agrees"
 
-    sameness: Sameness
+    equivalence: Equivalence
     changed: Effect | None = None
     """A certain change that is too small to count; None when none was found."""
 

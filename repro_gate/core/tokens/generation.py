@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Final
 
 from repro_gate.core.guards import require_at_least
-from repro_gate.core.text import spell
+from repro_gate.core.text import escape_bytes
 
 MAX_TOKEN_BYTES: Final = 4096
 """No tokenizer has a longer token."""
@@ -74,7 +74,7 @@ class Generation:
 
 def text_of(tokens: Sequence[Token]) -> str:
     """Return the text that the tokens spell, as one safe line."""
-    return spell(b"".join(token.data for token in tokens))
+    return escape_bytes(b"".join(token.data for token in tokens))
 
 
 class Place(StrEnum):

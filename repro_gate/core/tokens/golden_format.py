@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, assert_never
 
-from repro_gate.core.text import spell, unspell
+from repro_gate.core.text import escape_bytes, unescape_bytes
 from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.generation import (
     Choice,
@@ -57,7 +57,7 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         trace=tuple(map(_choice, data["trace"])),
     )
     # Not the spelling: which characters are printable depends on the version of Python.
-    if unspell(data["text"]) != b"".join(token.data for token in generation.tokens):
+    if unescape_bytes(data["text"]) != b"".join(token.data for token in generation.tokens):
         raise ValueError("'text' does not say what 'tokens' spell")
     return Golden(
         cell=cell_from_data(data["cell"]),
@@ -108,7 +108,7 @@ def cell_from_data(data: Mapping[str, Any]) -> Cell:
 
 
 def _token_line(token: Token) -> str:
-    return f"{token.id} {spell(token.data)}"
+    return f"{token.id} {escape_bytes(token.data)}"
 
 
 def _tokens(place: str, lines: Sequence[str]) -> tuple[Token, ...]:
@@ -117,7 +117,7 @@ def _tokens(place: str, lines: Sequence[str]) -> tuple[Token, ...]:
         parts = _TOKEN.fullmatch(line)
         if parts is None:
             raise ValueError(f"'{place}[{number}]' is not an id, a space and a text: {line!r}")
-        tokens.append(Token(int(parts[1]), unspell(parts[2])))
+        tokens.append(Token(int(parts[1]), unescape_bytes(parts[2])))
     return tuple(tokens)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from repro_gate.core.report import CellReport
-from repro_gate.core.text import spell
+from repro_gate.core.text import escape_bytes
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token, text_of
 from repro_gate.core.tokens.verdicts import (
     Drift,
@@ -99,7 +99,7 @@ def format_place(divergence: Divergence) -> str:
 
 def format_token(token: Token | None) -> str:
     """Return a token as its id and its text; None is the end of a sequence."""
-    return "(end of sequence)" if token is None else f'{token.id} "{spell(token.data)}"'
+    return "(end of sequence)" if token is None else f'{token.id} "{escape_bytes(token.data)}"'
 
 
 def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:

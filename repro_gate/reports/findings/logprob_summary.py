@@ -10,7 +10,7 @@ from repro_gate.core.logprobs.report import (
     Spending,
     SuiteVerdict,
 )
-from repro_gate.core.logprobs.verdicts import Agrees, Effect, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Effect, Equivalence
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.text import escape
@@ -91,12 +91,12 @@ def _format_uncontrolled(part: LogprobReport, name: Escape) -> str:
 def format_agreeing(part: LogprobReport) -> str | None:
     """Return how closely the cells agree; None when none does."""
     agreeing = [cell.verdict for cell in part.cells if isinstance(cell.verdict, Agrees)]
-    counts = Counter(verdict.sameness for verdict in agreeing if verdict.changed is None)
+    counts = Counter(verdict.equivalence for verdict in agreeing if verdict.changed is None)
     claims = (
-        (counts[Sameness.IDENTICAL], "identical"),
-        (counts[Sameness.EQUIVALENT], "equivalent"),
+        (counts[Equivalence.IDENTICAL], "identical"),
+        (counts[Equivalence.EQUIVALENT], "equivalent"),
         (len(changes(part)), "changed within the tolerance"),
-        (counts[Sameness.NOT_SHOWN], "with no difference found (equivalence was not shown)"),
+        (counts[Equivalence.NOT_SHOWN], "with no difference found (equivalence was not shown)"),
     )
     return ", ".join(f"{count} {claim}" for count, claim in claims if count) or None
 

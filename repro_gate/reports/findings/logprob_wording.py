@@ -18,11 +18,11 @@ from repro_gate.core.logprobs.report import (
 )
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
+    Equivalence,
     Evidence,
     Invalid,
     LogprobVerdict,
     Outlying,
-    Sameness,
     Shifted,
 )
 from repro_gate.core.outcome import Outcome
@@ -98,17 +98,17 @@ def advise_logprobs(verdict: LogprobVerdict) -> str:
             assert_never(verdict)
 
 
-def describe_equivalence(sameness: Sameness) -> str:
+def describe_equivalence(equivalence: Equivalence) -> str:
     """Describe how closely draws agree with the baseline."""
-    match sameness:
-        case Sameness.IDENTICAL:
+    match equivalence:
+        case Equivalence.IDENTICAL:
             return "every draw repeats a calibration draw to the last digit"
-        case Sameness.EQUIVALENT:
+        case Equivalence.EQUIVALENT:
             return "two one-sided tests place the shift within the floor, at 5 %"
-        case Sameness.NOT_SHOWN:
+        case Equivalence.NOT_SHOWN:
             return "no difference was found; equivalence was not shown"
         case _:
-            assert_never(sameness)
+            assert_never(equivalence)
 
 
 def describe_logprob_control(control: LogprobControl) -> str:
@@ -121,7 +121,7 @@ def describe_logprob_control(control: LogprobControl) -> str:
 def _agreeing(verdict: Agrees) -> str:
     # A significant change must not be reported as no difference.
     changed = "the service changed numerically, but within the tolerance"
-    return describe_equivalence(verdict.sameness) if verdict.changed is None else changed
+    return describe_equivalence(verdict.equivalence) if verdict.changed is None else changed
 
 
 def _moved(evidence: Evidence) -> str:
@@ -221,10 +221,10 @@ def suite_test_lines(test: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, 
 def _equivalence(test: SuiteTest) -> Iterator[tuple[str, str]]:
     """Yield whether the mean shift is equivalent to none, unless the suite drifted."""
     is_found = test.verdict is not SuiteVerdict.AGREES
-    if is_found and test.sameness is Sameness.NOT_SHOWN:
+    if is_found and test.equivalence is Equivalence.NOT_SHOWN:
         yield "equivalence", "not shown"
     elif test.verdict is not SuiteVerdict.DRIFT:
-        yield "equivalence", describe_equivalence(test.sameness)
+        yield "equivalence", describe_equivalence(test.equivalence)
 
 
 def format_false_alarms(tolerance: Tolerance) -> str:

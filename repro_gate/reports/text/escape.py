@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NewType, TypeAlias
 
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import FactChange
 
 Escaped = NewType("Escaped", str)
@@ -24,11 +24,11 @@ _MAX_LISTED: Final = 5
 def one_line(text: str) -> Escaped:
     """Escape what is not printable, such as control characters.
 
-    Unlike `printable` it leaves backslashes alone, so that escaping twice changes nothing.
+    Unlike `escape_text` it leaves backslashes alone, so that escaping twice changes nothing.
     """
     if text.isascii() and text.isprintable():
         return Escaped(text)
-    return Escaped("".join(char if char == "\\" else printable(char) for char in text))
+    return Escaped("".join(char if char == "\\" else escape_text(char) for char in text))
 
 
 def log_line(text: str) -> Escaped:

@@ -17,7 +17,7 @@ from repro_gate.core.logprobs.report import (
     SuiteTest,
     SuiteVerdict,
 )
-from repro_gate.core.logprobs.verdicts import Agrees, Evidence, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Evidence
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import (
@@ -32,7 +32,7 @@ from tests.fakes.scoring import (
     wobbling,
 )
 
-IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
+IDENTICAL = Agrees(equivalence=Equivalence.IDENTICAL)
 PRICED = ProviderSpec(
     name=SOURCE,
     kind=ProviderKind.FIREWORKS,
@@ -106,7 +106,7 @@ def test_a_suite_of_exact_repeats_is_identical() -> None:
         p_value=1.0,
         evidence=Evidence.COINCIDENCES,
         second_look=False,
-        sameness=Sameness.IDENTICAL,
+        equivalence=Equivalence.IDENTICAL,
         **none,
     )
 
@@ -160,7 +160,7 @@ def test_one_draw_that_differs_extends_the_look() -> None:
     assert scene.scorer.asked_of("base--item-1", Purpose.FIRST_LOOK) == 3
     assert logprob_verdicts_of(report) == {
         "base--item-0": IDENTICAL,
-        "base--item-1": Agrees(sameness=Sameness.NOT_SHOWN),
+        "base--item-1": Agrees(equivalence=Equivalence.NOT_SHOWN),
     }
     assert report.spending.saved == 3 + 2
     assert report.policies[0].atom == 4 / 5
@@ -171,7 +171,7 @@ def test_a_small_wobble_is_equivalent() -> None:
     scene = recorded_scene(NoisyScorer(noise=gaussian(0.02)), suite_of_logprobs(items=1))
 
     assert logprob_verdicts_of(scene.check()) == {
-        "base--item-0": Agrees(sameness=Sameness.EQUIVALENT)
+        "base--item-0": Agrees(equivalence=Equivalence.EQUIVALENT)
     }
 
 
@@ -180,7 +180,7 @@ def test_a_large_wobble_is_not_called_equivalent() -> None:
     scene = recorded_scene(NoisyScorer(noise=gaussian(1.0)), suite_of_logprobs(items=1))
 
     assert logprob_verdicts_of(scene.check()) == {
-        "base--item-0": Agrees(sameness=Sameness.NOT_SHOWN)
+        "base--item-0": Agrees(equivalence=Equivalence.NOT_SHOWN)
     }
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from repro_gate.checks.logprobs.preflight import run_preflight
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, LogprobSuite, Tolerance
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.tokens.verdicts import Orphan, Unrecorded
 from repro_gate.errors import InputInvalid
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import NOW, SOURCE, NoisyScorer, policy_of, suite_of_logprobs
 
 CELL = "base--item-0"
-IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
+IDENTICAL = Agrees(equivalence=Equivalence.IDENTICAL)
 
 
 def _scene(items: int = 2) -> LogprobScene:

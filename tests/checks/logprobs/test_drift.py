@@ -10,8 +10,8 @@ from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Effect,
+    Equivalence,
     Evidence,
-    Sameness,
     Shifted,
 )
 from repro_gate.core.tokens.golden import FactChange
@@ -34,7 +34,7 @@ from tests.fakes.scoring import (
 )
 
 MOVED = "base--item-1"
-IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
+IDENTICAL = Agrees(equivalence=Equivalence.IDENTICAL)
 LEAST = smallest_p(10, 10) / COINCIDENCES_WEIGHT
 """Of ten draws that are all new against ten, with the share that the coincidences have."""
 
@@ -113,7 +113,7 @@ def test_a_change_below_the_floor_is_a_note() -> None:
     assert report.suite_test.second_look
     for verdict in logprob_verdicts_of(report).values():
         assert isinstance(verdict, Agrees)
-        assert verdict.sameness is Sameness.EQUIVALENT
+        assert verdict.equivalence is Equivalence.EQUIVALENT
         assert verdict.changed is not None
         assert verdict.changed.evidence is Evidence.COINCIDENCES
         assert verdict.changed.shift == pytest.approx(-0.01, abs=1e-4)
@@ -169,7 +169,7 @@ def test_a_suspicion_that_does_not_persist_agrees() -> None:
     """The second look is clean; an exact repeat is not claimed."""
     report = _scene(_moved_in_first_look).check()
 
-    assert logprob_verdicts_of(report)[MOVED] == Agrees(sameness=Sameness.NOT_SHOWN)
+    assert logprob_verdicts_of(report)[MOVED] == Agrees(equivalence=Equivalence.NOT_SHOWN)
     assert len(report.cells[1].totals) == 10
     assert report.cells[1].band == 0.1
 
@@ -217,7 +217,7 @@ def test_a_cell_that_is_not_significant_agrees() -> None:
     scene = recorded_scene(NoisyScorer(), suite)
     scene.scorer.shift = moved({MOVED: -0.3})
 
-    assert logprob_verdicts_of(scene.check())[MOVED] == Agrees(sameness=Sameness.NOT_SHOWN)
+    assert logprob_verdicts_of(scene.check())[MOVED] == Agrees(equivalence=Equivalence.NOT_SHOWN)
 
 
 def test_opposite_shifts_of_tokens_are_drift_of_an_exact_service() -> None:

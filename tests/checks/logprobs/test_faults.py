@@ -3,14 +3,14 @@
 import pytest
 
 from repro_gate.core.logprobs.draw import InvalidDraw, MissedDraw
-from repro_gate.core.logprobs.verdicts import Agrees, Invalid, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Invalid
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import Purpose
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
 from tests.fakes.scoring import NoisyScorer, everywhere, policy_of, suite_of_logprobs
 
-IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
+IDENTICAL = Agrees(equivalence=Equivalence.IDENTICAL)
 CELL, OTHER = "base--item-0", "base--item-1"
 NAN = InvalidDraw(reason='the log-probability nan for 3 " Paris"', position=3)
 AWAY = MissedDraw(reason="503 from the service", remedy="try again later")

@@ -8,7 +8,7 @@ import pytest
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, MissedDraw
 from repro_gate.core.logprobs.policy import Tolerance, WeightPlan
 from repro_gate.core.logprobs.report import OutlierDraw
-from repro_gate.core.logprobs.verdicts import Agrees, Outlying, Sameness, Shifted, TokenShift
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Outlying, Shifted, TokenShift
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.statistics.permutation import Floats
@@ -27,7 +27,7 @@ from tests.fakes.scoring import (
     tokens_moved,
 )
 
-IDENTICAL = Agrees(sameness=Sameness.IDENTICAL)
+IDENTICAL = Agrees(equivalence=Equivalence.IDENTICAL)
 CELL = "base--item-0"
 FAR = tokens_moved({4: -100.0, 11: -14.0})
 LOOKS = ("first_look", "second_look")

@@ -9,7 +9,7 @@ from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.draw import DrawOutcome
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.baseline_stores import MemoryBaselines, MemoryDrawLog
 from tests.fakes.gating import LogprobScene, logprob_verdicts_of, recorded_scene
@@ -87,7 +87,7 @@ def test_cells_beyond_the_first_part_are_measured_alike() -> None:
     scene = recorded_scene(NoisyScorer(tokens=2), suite_of_logprobs(items=600))
     report = scene.check()
 
-    assert set(logprob_verdicts_of(report).values()) == {Agrees(sameness=Sameness.IDENTICAL)}
+    assert set(logprob_verdicts_of(report).values()) == {Agrees(equivalence=Equivalence.IDENTICAL)}
     assert (report.suite_test.cells, len(report.controls)) == (600, 1)
     assert report.spending.calls == 2 * 600 + 1
     assert len(set(scene.scorer.asked)) == len(scene.scorer.asked)

@@ -22,6 +22,6 @@ def test_the_embedded_suite_agrees(cache: Path, tmp_path: Path) -> None:
     (suite,) = workspace.report()["logprobs"]
 
     assert (ran.code, workspace.document()["counts"]["logprobs"]["agrees"]) == (0, 20)
-    assert {cell["verdict"]["sameness"] for cell in suite["cells"]} == {"identical"}
+    assert {cell["verdict"]["equivalence"] for cell in suite["cells"]} == {"identical"}
     assert [weight["problems"] for weight in suite["weights"] if weight["is_control"]] == [[]]
     assert "    20 baselines of 20 cells, 0 orphaned\n" in workspace.run("doctor").out

@@ -14,10 +14,10 @@ from repro_gate.core.logprobs.baseline import (
     RESOLUTION_NATS,
     Noise,
     deviations,
+    differs_beyond_noise,
     fit_noise,
     is_same,
     outliers,
-    stands_apart,
 )
 from repro_gate.core.logprobs.draw import Draw
 from tests.fakes.scoring import baseline_of, suite_of_logprobs
@@ -155,15 +155,15 @@ def test_a_draw_stands_apart_when_it_is_further_than_all_others(
     """Half as far again from the medians than the furthest of the recorded ones."""
     recorded = [(-1.0, -2.0), (-1.0, -2.0), (-1.0, -2.25)]
 
-    assert stands_apart(draw, recorded) is apart
+    assert differs_beyond_noise(draw, recorded) is apart
 
 
 def test_of_identical_draws_the_smallest_difference_stands_apart() -> None:
     """What is below the last digit that counts is none."""
     recorded = [(-1.0, -2.0)] * 3
 
-    assert stands_apart((-1.0, -2.001), recorded)
-    assert not stands_apart((-1.0, -2.000001), recorded)
+    assert differs_beyond_noise((-1.0, -2.001), recorded)
+    assert not differs_beyond_noise((-1.0, -2.000001), recorded)
 
 
 def test_more_of_the_same_noise_does_not_stand_apart() -> None:
@@ -172,4 +172,4 @@ def test_more_of_the_same_noise_does_not_stand_apart() -> None:
     recorded = generator.normal(-2.0, 0.25, (10, 40)).tolist()
     draws = generator.normal(-2.0, 0.25, (200, 40)).tolist()
 
-    assert sum(stands_apart(draw, recorded) for draw in draws) <= 2
+    assert sum(differs_beyond_noise(draw, recorded) for draw in draws) <= 2

@@ -13,18 +13,18 @@ from repro_gate.core.logprobs.error_rates import (
     CONTROLS_SHARE,
     CORRECTION,
     FIRST_WAVE,
+    MAX_LABELINGS,
     MIN_SIZE_SHARE,
     MIN_WEIGHTS,
-    MOST_LABELINGS,
     OUTLIERS_SHARE,
     SCREEN,
     SUITE_SHARE,
     TESTS,
     WEIGHTS_RATE,
     WHOLE_SAMPLES,
-    can_alarm,
     cell_level,
     control_level,
+    has_power,
     max_noise,
     max_outliers,
     outlier_alarm_rate,
@@ -62,7 +62,7 @@ def test_a_p_value_is_a_share_of_the_labelings(calibration: int, new: int, small
 
 def test_a_sample_of_labelings_has_a_smallest_p_value_of_its_own() -> None:
     """With more labelings than are ever tried, the observed one is one among those tried."""
-    assert smallest_p(100, 100) == 1 / (MOST_LABELINGS + 1)
+    assert smallest_p(100, 100) == 1 / (MAX_LABELINGS + 1)
 
 
 def test_levels_are_shared_among_cells_and_statistics() -> None:
@@ -77,7 +77,7 @@ def test_a_cell_can_alarm_where_both_looks_can(calibration: int, draws: int, cel
     tolerance = Tolerance(calibration_draws=calibration, draws=draws)
     both_looks = CORRECTION * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
 
-    assert can_alarm(tolerance, cells) == (both_looks and smallest_p(calibration, draws) <= SCREEN)
+    assert has_power(tolerance, cells) == (both_looks and smallest_p(calibration, draws) <= SCREEN)
 
 
 @given(st.integers(2, 30), st.integers(1, 3000), st.sampled_from([0.001, 0.01, 0.1]))
@@ -87,15 +87,15 @@ def test_sufficient_draws_are_the_fewest(calibration: int, cells: int, rate: flo
     enough = sufficient_draws(tolerance, cells)
 
     if enough is None:
-        assert not can_alarm(replace(tolerance, draws=100), cells)
+        assert not has_power(replace(tolerance, draws=100), cells)
     else:
-        assert can_alarm(replace(tolerance, draws=enough), cells)
-        assert enough == FIRST_WAVE or not can_alarm(replace(tolerance, draws=enough - 1), cells)
+        assert has_power(replace(tolerance, draws=enough), cells)
+        assert enough == FIRST_WAVE or not has_power(replace(tolerance, draws=enough - 1), cells)
 
 
 def test_no_number_of_draws_suffices_for_too_many_cells() -> None:
     """The labelings that are tried are the limit, not the draws."""
-    most = int(cell_level(USUAL, 1) * (MOST_LABELINGS + 1) / CORRECTION)
+    most = int(cell_level(USUAL, 1) * (MAX_LABELINGS + 1) / CORRECTION)
 
     assert sufficient_draws(USUAL, most) is not None
     assert sufficient_draws(USUAL, most + 1) is None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.logprobs.report import LogprobCellReport
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Shifted
 from repro_gate.reports.findings.logprob_evidence import WIDTH, plot
 from tests.fakes.logprob_reports import (
     deciding_of,
@@ -17,7 +17,7 @@ from tests.fakes.logprob_reports import (
     token_of,
 )
 
-CELL = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN))
+CELL = logprob_cell_report_of(Agrees(equivalence=Equivalence.NOT_SHOWN))
 sums = st.floats(max_value=0, allow_nan=False, allow_infinity=False)
 bands = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 

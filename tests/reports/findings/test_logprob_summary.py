@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.logprobs.report import Spending, SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.outcome import Outcome, outcome_of_suite
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
@@ -24,8 +24,8 @@ from tests.fakes.logprob_reports import (
 )
 
 Build = Callable[..., GateReport]
-AGREES = Agrees(sameness=Sameness.IDENTICAL)
-CHANGED = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.01))
+AGREES = Agrees(equivalence=Equivalence.IDENTICAL)
+CHANGED = Agrees(equivalence=Equivalence.EQUIVALENT, changed=effect_of(shift=0.01))
 NO_KEY = Inconclusive(reason="API_KEY is not set", remedy=None)
 
 
@@ -143,8 +143,8 @@ def test_controls_that_differ_are_counted() -> None:
 
 def test_agreement_is_counted_by_its_strength() -> None:
     """Identical, equivalent, changed within the tolerance, and no difference found."""
-    verdicts = [AGREES, Agrees(sameness=Sameness.EQUIVALENT), CHANGED, CHANGED]
-    verdicts.append(Agrees(sameness=Sameness.NOT_SHOWN))
+    verdicts = [AGREES, Agrees(equivalence=Equivalence.EQUIVALENT), CHANGED, CHANGED]
+    verdicts.append(Agrees(equivalence=Equivalence.NOT_SHOWN))
     cells = [logprob_cell_report_of(verdict) for verdict in verdicts]
 
     assert logprob_summary.format_agreeing(logprob_report_of(*cells)) == (

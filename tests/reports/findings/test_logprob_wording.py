@@ -11,9 +11,9 @@ from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import LogprobControl, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
+    Equivalence,
     Evidence,
     Invalid,
-    Sameness,
     Shifted,
 )
 from repro_gate.core.outcome import Outcome
@@ -47,17 +47,17 @@ CHANGE = FactChange(name="answer.model", before="a", after="b")
 
 
 @pytest.mark.parametrize(
-    ("sameness", "claim"),
+    ("equivalence", "claim"),
     [
-        (Sameness.IDENTICAL, "every draw repeats a calibration draw to the last digit"),
-        (Sameness.EQUIVALENT, "two one-sided tests place the shift within the floor, at 5 %"),
-        (Sameness.NOT_SHOWN, "no difference was found; equivalence was not shown"),
+        (Equivalence.IDENTICAL, "every draw repeats a calibration draw to the last digit"),
+        (Equivalence.EQUIVALENT, "two one-sided tests place the shift within the floor, at 5 %"),
+        (Equivalence.NOT_SHOWN, "no difference was found; equivalence was not shown"),
     ],
 )
-def test_agreement_claims_no_more_than_was_shown(sameness: Sameness, claim: str) -> None:
+def test_agreement_claims_no_more_than_was_shown(equivalence: Equivalence, claim: str) -> None:
     """A test that finds no difference is not reported as equivalence."""
-    assert describe_equivalence(sameness) == claim
-    assert describe_logprobs(logprob_cell_report_of(Agrees(sameness=sameness))).claim == claim
+    assert describe_equivalence(equivalence) == claim
+    assert describe_logprobs(logprob_cell_report_of(Agrees(equivalence=equivalence))).claim == claim
 
 
 def test_outliers_before_a_failure_name_both() -> None:
@@ -72,7 +72,7 @@ def test_outliers_before_a_failure_name_both() -> None:
 
 def test_a_small_change_is_neither_drift_nor_equivalence() -> None:
     """A cell that changed slightly is not described as unchanged."""
-    verdict = Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of())
+    verdict = Agrees(equivalence=Equivalence.NOT_SHOWN, changed=effect_of())
 
     assert describe_logprobs(logprob_cell_report_of(verdict)).claim == (
         "the service changed numerically, but within the tolerance"
@@ -229,7 +229,9 @@ def test_a_control_is_described_by_its_result() -> None:
 
 def test_shift_of_a_cell_is_by_the_medians() -> None:
     """A single outlier does not change the shift of a cell."""
-    cell = logprob_cell_report_of(Agrees(sameness=Sameness.NOT_SHOWN), totals=(-42.5, -42.5, -50.0))
+    cell = logprob_cell_report_of(
+        Agrees(equivalence=Equivalence.NOT_SHOWN), totals=(-42.5, -42.5, -50.0)
+    )
 
     assert shift_of(cell) == -0.5
     assert [shift_of(replace(cell, totals=())), shift_of(replace(cell, center=None))] == [None] * 2
@@ -313,28 +315,28 @@ def test_evidence_of_agreement() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "sameness", "text"),
+    ("verdict", "equivalence", "text"),
     [
         (
             SuiteVerdict.AGREES,
-            Sameness.NOT_SHOWN,
+            Equivalence.NOT_SHOWN,
             "no difference was found; equivalence was not shown",
         ),
-        (SuiteVerdict.CHANGED, Sameness.NOT_SHOWN, "not shown"),
+        (SuiteVerdict.CHANGED, Equivalence.NOT_SHOWN, "not shown"),
         (
             SuiteVerdict.CHANGED,
-            Sameness.EQUIVALENT,
+            Equivalence.EQUIVALENT,
             "two one-sided tests place the shift within the floor, at 5 %",
         ),
-        (SuiteVerdict.DRIFT, Sameness.NOT_SHOWN, "not shown"),
-        (SuiteVerdict.DRIFT, Sameness.EQUIVALENT, None),
+        (SuiteVerdict.DRIFT, Equivalence.NOT_SHOWN, "not shown"),
+        (SuiteVerdict.DRIFT, Equivalence.EQUIVALENT, None),
     ],
 )
 def test_equivalence_of_the_mean_shift(
-    verdict: SuiteVerdict, sameness: Sameness, text: str | None
+    verdict: SuiteVerdict, equivalence: Equivalence, text: str | None
 ) -> None:
     """A difference that was found is not denied."""
-    test = suite_test_of(verdict, sameness=sameness, second_look=True)
+    test = suite_test_of(verdict, equivalence=equivalence, second_look=True)
     lines = dict(logprob_wording.suite_test_lines(test, TOLERANCE))
 
     assert lines.get("equivalence") == text

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.logprobs.report import LogprobCellReport, SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Agrees, Outlying, Sameness, Shifted
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Outlying, Shifted
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
@@ -28,7 +28,7 @@ from tests.fakes.logprob_reports import (
 )
 
 Build = Callable[..., GateReport]
-AGREES = Agrees(sameness=Sameness.IDENTICAL)
+AGREES = Agrees(equivalence=Equivalence.IDENTICAL)
 SHIFTED = Shifted(effect=effect_of(), provenance=())
 UNRECORDED = Unrecorded(reason="there is none")
 
@@ -182,7 +182,7 @@ def test_agreement_has_no_notes() -> None:
 
 def test_small_changes_are_one_note() -> None:
     """Changes within the tolerance are listed together, and the list is limited."""
-    changed = Agrees(sameness=Sameness.EQUIVALENT, changed=effect_of(shift=0.0123))
+    changed = Agrees(equivalence=Equivalence.EQUIVALENT, changed=effect_of(shift=0.0123))
     cells = [
         logprob_cell_report_of(changed, logprob_cell_of(f"item-{number}")) for number in range(7)
     ]
@@ -202,7 +202,7 @@ def test_change_beyond_the_floor_and_within_the_band_is_another_note() -> None:
     """A change above the floor is not described as below it."""
     small, larger = (
         logprob_cell_report_of(
-            Agrees(sameness=Sameness.NOT_SHOWN, changed=effect_of(shift=shift, band=0.5)),
+            Agrees(equivalence=Equivalence.NOT_SHOWN, changed=effect_of(shift=shift, band=0.5)),
             logprob_cell_of(item),
         )
         for item, shift in (("small", -0.1), ("larger", -0.2))

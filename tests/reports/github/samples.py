@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from repro_gate.core.comments import CiRun, CommentState, Marker, RunId
 from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
-from repro_gate.core.logprobs.verdicts import Agrees, Sameness, Shifted
+from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Shifted
 from repro_gate.core.report import CellReport, EngineReport, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.generation import Divergence
 from repro_gate.core.tokens.golden import FactChange
@@ -107,7 +107,7 @@ def fixed() -> GateReport:
             logprob_report_of(
                 *(
                     logprob_cell_report_of(
-                        Agrees(sameness=Sameness.IDENTICAL), logprob_cell_of(f"i{number}")
+                        Agrees(equivalence=Equivalence.IDENTICAL), logprob_cell_of(f"i{number}")
                     )
                     for number in range(12)
                 )
@@ -120,10 +120,8 @@ def _hosted() -> LogprobReport:
     moved = effect_of(
         token_of(3), token_of(7, data=b" the", shift=-0.31), token_of(0, data=b"It", shift=0.25)
     )
-    steady = (
-        logprob_cell_report_of(Agrees(sameness=Sameness.IDENTICAL), logprob_cell_of(f"i{number}"))
-        for number in range(10)
-    )
+    agrees = Agrees(equivalence=Equivalence.IDENTICAL)
+    steady = (logprob_cell_report_of(agrees, logprob_cell_of(f"i{number}")) for number in range(10))
     return logprob_report_of(
         logprob_cell_report_of(
             Shifted(effect=moved, provenance=(_DIGEST,)),

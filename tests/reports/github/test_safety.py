@@ -15,7 +15,7 @@ from repro_gate.core.report import (
     GateReport,
     UnfinishedCheck,
 )
-from repro_gate.core.text import printable
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
@@ -126,7 +126,7 @@ def is_inert(page: Page, run: CiRun, artifact: str | None) -> bool:
 
 def unprintable(text: str) -> set[str]:
     """Return the control, bidirectional and invisible characters of a text."""
-    return {char for char in text if printable(char) != char} - {"\n", "\\"}
+    return {char for char in text if escape_text(char) != char} - {"\n", "\\"}
 
 
 @given(result=results, run=runs, before=markers, artifact=st.none() | addresses, limit=limits)
