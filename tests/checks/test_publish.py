@@ -73,9 +73,9 @@ def test_a_finding_gets_a_new_comment() -> None:
     """It is posted, and read again once."""
     pulls = MemoryPullRequests(7)
 
-    told = publish(pulls, marker())
+    outcomes = publish(pulls, marker())
 
-    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/1"),)
     assert pulls.bodies == {1: body(marker())}
     assert pulls.asks == ["comments 7", "create 7", "comments 7"]
 
@@ -85,9 +85,9 @@ def test_a_later_result_replaces_an_earlier_one() -> None:
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(run=99))
 
-    told = publish(pulls, marker(CommentState.PASSED))
+    outcomes = publish(pulls, marker(CommentState.PASSED))
 
-    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/1"),)
     assert markers(pulls) == [marker(CommentState.PASSED, found=True)]
     assert pulls.bodies == {1: body(marker(CommentState.PASSED, found=True))}
 
@@ -97,10 +97,10 @@ def test_an_earlier_run_does_not_overwrite_a_later_one() -> None:
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(CommentState.PASSED, attempt=2), mode=CommentMode.ALWAYS)
 
-    told = publish(pulls, marker(attempt=1)) + publish(pulls, marker(run=99, attempt=9))
+    outcomes = publish(pulls, marker(attempt=1)) + publish(pulls, marker(run=99, attempt=9))
 
     reason = "a later run has already published its result"
-    assert told == (NotPosted(reason=reason, pull_request=7),) * 2
+    assert outcomes == (NotPosted(reason=reason, pull_request=7),) * 2
     assert markers(pulls) == [marker(CommentState.PASSED, attempt=2)]
 
 
@@ -108,9 +108,9 @@ def test_a_pass_gets_no_new_comment() -> None:
     """With mode `auto` the first comment is about a problem."""
     pulls = MemoryPullRequests(7)
 
-    told = publish(pulls, marker(CommentState.PASSED))
+    outcomes = publish(pulls, marker(CommentState.PASSED))
 
-    assert told == (
+    assert outcomes == (
         NotPosted(
             reason="everything passed, and there is no earlier comment to update", pull_request=7
         ),
@@ -120,14 +120,14 @@ def test_a_pass_gets_no_new_comment() -> None:
 
 def test_a_started_check_marks_an_existing_comment() -> None:
     """It marks the comment as outdated, and creates none."""
-    empty, told = MemoryPullRequests(7), MemoryPullRequests(7)
-    publish(told, marker(run=99))
+    empty, outcomes = MemoryPullRequests(7), MemoryPullRequests(7)
+    publish(outcomes, marker(run=99))
 
     publish(empty, marker(CommentState.RUNNING))
-    publish(told, marker(CommentState.RUNNING))
+    publish(outcomes, marker(CommentState.RUNNING))
 
     assert empty.bodies == {}
-    assert markers(told) == [marker(CommentState.RUNNING, found=True)]
+    assert markers(outcomes) == [marker(CommentState.RUNNING, found=True)]
 
 
 def attempt(
@@ -240,19 +240,19 @@ def test_a_failure_of_the_api_becomes_a_message(
 
 def test_a_run_without_a_pull_request_has_a_reason() -> None:
     """A push to a branch has nowhere to comment."""
-    told = publish(MemoryPullRequests(), marker())
+    outcomes = publish(MemoryPullRequests(), marker())
 
     reason = "no open pull request has the commit of this run as its head"
-    assert told == (NotPosted(reason=reason),)
+    assert outcomes == (NotPosted(reason=reason),)
 
 
 def test_every_pull_request_of_a_commit_gets_a_comment() -> None:
     """A branch may have several pull requests."""
     pulls = MemoryPullRequests(7, 8)
 
-    told = publish(pulls, marker())
+    outcomes = publish(pulls, marker())
 
-    assert told == (
+    assert outcomes == (
         Posted(pull_request=7, url="https://github.test/1"),
         Posted(pull_request=8, url="https://github.test/2"),
     )
@@ -275,9 +275,9 @@ def test_a_job_does_not_take_back_what_another_of_its_run_has_found(state: Comme
     pulls = MemoryPullRequests(7)
     publish(pulls, marker())
 
-    (told,) = publish(pulls, marker(state))
+    (outcomes,) = publish(pulls, marker(state))
 
-    assert told == NotPosted(
+    assert outcomes == NotPosted(
         pull_request=7,
         reason="this run has already published its result, failed",
         remedy="give each gate in a workflow its own artifact-name",
@@ -301,10 +301,10 @@ def test_jobs_of_one_run_with_one_name_keep_both_results() -> None:
     publish(pulls, marker(run=99, job="0"))
     jobs = [marker(job="a"), marker(job="b")]
 
-    told = [publish(pulls, job) for job in jobs]
+    outcomes = [publish(pulls, job) for job in jobs]
 
     assert markers(pulls) == jobs
-    assert told == [
+    assert outcomes == [
         (Posted(pull_request=7, url="https://github.test/1"),),
         (Posted(pull_request=7, url="https://github.test/2", has_name_clash=True),),
     ]
@@ -315,9 +315,9 @@ def test_a_pass_does_not_replace_what_another_job_of_the_run_has_found() -> None
     pulls = MemoryPullRequests(7)
     publish(pulls, marker(job="a"))
 
-    (told,) = publish(pulls, marker(CommentState.PASSED, job="b"))
+    (outcomes,) = publish(pulls, marker(CommentState.PASSED, job="b"))
 
-    assert told == NotPosted(
+    assert outcomes == NotPosted(
         pull_request=7,
         reason="everything passed, and there is no earlier comment to update",
         has_name_clash=True,
@@ -341,9 +341,9 @@ def test_a_pass_of_a_fork_is_not_published_on_several_pull_requests() -> None:
     pulls = MemoryPullRequests(7, 8)
     of_fork = replace(RUN, from_workflow_run=True)
 
-    told = publish(pulls, marker(CommentState.PASSED), mode=CommentMode.ALWAYS, run=of_fork)
+    outcomes = publish(pulls, marker(CommentState.PASSED), mode=CommentMode.ALWAYS, run=of_fork)
 
-    assert told == (
+    assert outcomes == (
         NotPosted(
             reason="several open pull requests have the commit of this run as their head, "
             "and a run of a fork does not say for which of them it passed",
@@ -369,9 +369,9 @@ def test_several_comments_of_ours_become_the_oldest_of_them() -> None:
     pulls.create(7, body(marker(run=98)))
     pulls.create(7, body(marker(CommentState.PASSED, run=99)))
 
-    told = publish(pulls, marker(CommentState.PASSED))
+    outcomes = publish(pulls, marker(CommentState.PASSED))
 
-    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/1"),)
     assert markers(pulls) == [marker(CommentState.PASSED, found=True)]
 
 
@@ -381,9 +381,11 @@ def test_the_latest_of_several_comments_counts() -> None:
     pulls.create(7, body(marker(run=98)))
     pulls.create(7, body(marker(run=101)))
 
-    (told,) = publish(pulls, marker())
+    (outcomes,) = publish(pulls, marker())
 
-    assert told == NotPosted(reason="a later run has already published its result", pull_request=7)
+    assert outcomes == NotPosted(
+        reason="a later run has already published its result", pull_request=7
+    )
     assert [one.run.run for one in markers(pulls)] == [98, 101]
 
 
@@ -393,9 +395,9 @@ def test_a_comment_deleted_before_its_update_is_posted_again() -> None:
     publish(pulls, marker(run=99))
     (old,) = pulls.posted[7]
 
-    told = publish(_interrupted(pulls, "update 1", lambda: pulls.delete(old)), marker())
+    outcomes = publish(_interrupted(pulls, "update 1", lambda: pulls.delete(old)), marker())
 
-    assert told == (Posted(pull_request=7, url="https://github.test/2"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/2"),)
     assert markers(pulls) == [marker()]
 
 
@@ -412,9 +414,9 @@ def test_a_comment_deleted_after_its_update_is_posted_again() -> None:
         if looks == 2:
             pulls.delete(old)
 
-    told = publish(_interrupted(pulls, "comments 7", delete_before_the_second_look), marker())
+    outcomes = publish(_interrupted(pulls, "comments 7", delete_before_the_second_look), marker())
 
-    assert told == (Posted(pull_request=7, url="https://github.test/2"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/2"),)
 
 
 def test_a_comment_that_the_list_does_not_show_yet_is_not_posted_twice() -> None:
@@ -427,9 +429,9 @@ def test_a_comment_that_the_list_does_not_show_yet_is_not_posted_twice() -> None
 
     pulls = Lagging(7)
 
-    told = publish(pulls, marker())
+    outcomes = publish(pulls, marker())
 
-    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/1"),)
     assert len(pulls.bodies) == 1
 
 
@@ -453,12 +455,12 @@ def test_a_quarrel_over_a_comment_ends() -> None:
     publish(pulls, marker(run=99))
     (old,) = pulls.posted[7]
 
-    told = publish(
+    outcomes = publish(
         _interrupted(pulls, "comments 7", lambda: pulls.update(old, body(marker(run=98)))),
         marker(),
     )
 
-    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/1"),)
     assert len([ask for ask in pulls.asks if ask.startswith("update")]) < 20
 
 
@@ -475,9 +477,11 @@ def test_the_comment_of_a_later_run_is_left_alone() -> None:
         if looks == 2:
             pulls.update(old, body(marker(run=101)))
 
-    told = publish(_interrupted(pulls, "comments 7", overwrite_before_the_second_look), marker())
+    outcomes = publish(
+        _interrupted(pulls, "comments 7", overwrite_before_the_second_look), marker()
+    )
 
-    assert told == (Posted(pull_request=7, url="https://github.test/1"),)
+    assert outcomes == (Posted(pull_request=7, url="https://github.test/1"),)
     assert markers(pulls) == [marker(run=101)]
 
 

@@ -1,19 +1,18 @@
-"""An engine of protocol v1 that needs no model: it says what a script tells it to.
+"""An engine of protocol v1 without a model: its answers come from a script.
 
-`python scripted_engine.py SCRIPT.json`. Without rules it heeds model, prompt and seed, and in a
-score the response, as a good engine does. In a text that is scored each byte is a token, whose id
-is its value. The script is read anew for every request; its keys:
+`python scripted_engine.py SCRIPT.json`. Without rules, answers depend on model, prompt and seed,
+and scores also on the response. In scored text each byte is a token, with its value as the id. The
+script is read again for every request; its keys:
 
 * `profile` and `facts`, for `describe`;
-* `log`, a file to which every start and every request is added as a line of JSON;
-* `rules`, of which the first one that fits decides what happens instead of an answer. A rule fits
-  when all of its `method`, `model`, `prompt`, `response`, `seed` and `time` do, as far as it has
-  them. `time` counts the equal requests of all processes, from 1. Prompt and response are meant as
-  texts, also where token ids were sent.
+* `log`, a file that gets a line of JSON for every start and every request;
+* `rules`: the first one that matches changes the answer. A rule matches when all of its `method`,
+  `model`, `prompt`, `response`, `seed` and `time` do. `time` counts equal requests of all
+  processes, from 1. Prompt and response are texts, even if token ids were sent.
 
-What a rule may do: `sleep` so many seconds; say `stderr` or a `half` line; `exit`, or send itself
-a `signal`; say something `raw`; `refuse` with an error; put values of its `result` in place of the
-usual ones; `shift` every log-probability of a score by so many nats.
+A rule can `sleep` for some seconds; write `stderr` or a `half` line; `exit`, or send itself a
+`signal`; write `raw` bytes; `refuse` with an error; replace values by those of its `result`;
+`shift` every log-probability of a score by some nats.
 """
 
 import hashlib
@@ -48,13 +47,13 @@ def main() -> None:
         }
         rule = _rule(script, {**asked, "time": _logged(script, asked)})
         answer = {"protocol": _PROTOCOL, "id": request["id"]}
-        said = _apply(rule, {**asked, **params}) if rule else None
-        if said is None:
-            said = {"result": _answer(script, {**asked, **params}, rule)}
-        if isinstance(said, bytes):
-            sys.stdout.buffer.write(said)
+        reply = _apply(rule, {**asked, **params}) if rule else None
+        if reply is None:
+            reply = {"result": _answer(script, {**asked, **params}, rule)}
+        if isinstance(reply, bytes):
+            sys.stdout.buffer.write(reply)
         else:
-            sys.stdout.buffer.write(json.dumps(answer | said).encode() + b"\n")
+            sys.stdout.buffer.write(json.dumps(answer | reply).encode() + b"\n")
         sys.stdout.flush()
 
 
@@ -111,9 +110,9 @@ def _answer(script: dict[str, Any], asked: dict[str, Any], rule: dict[str, Any] 
         return {"sha256": digest, **size, "facts": {"model.name": asked["model"]}} | changes
     if asked["method"] == "score":
         return _scored(asked, shift=(rule or {}).get("shift", 0)) | changes
-    said = _generated(asked) | changes
-    choices = [{"logprob": -0.5, "best": [[id, -0.5], [256, -1.5]]} for id, _ in said["tokens"]]
-    return {**said, "trace": choices} if asked["trace"] else said
+    reply = _generated(asked) | changes
+    choices = [{"logprob": -0.5, "best": [[id, -0.5], [256, -1.5]]} for id, _ in reply["tokens"]]
+    return {**reply, "trace": choices} if asked["trace"] else reply
 
 
 def _generated(asked: dict[str, Any]) -> dict[str, Any]:
@@ -134,15 +133,15 @@ def _scored(asked: dict[str, Any], *, shift: float) -> dict[str, Any]:
     for place in range(len(response)):
         text = f"{asked['model']}|{prompt}|{response[: place + 1]}"
         logprobs.append(shift - hashlib.sha256(text.encode()).digest()[0] / 64)
-    said = {
+    reply = {
         "prompt": [[number, f"{number:02x}"] for number in prompt],
         "response": [[number, f"{number:02x}"] for number in response],
         "logprobs": logprobs,
         "timing": {"decode_s": 0.001},
     }
     if temperature is None:
-        return said
-    return {**said, "sampling_logprobs": [value / temperature for value in logprobs]}
+        return reply
+    return {**reply, "sampling_logprobs": [value / temperature for value in logprobs]}
 
 
 def _ids(sent: str | list[int]) -> list[int]:

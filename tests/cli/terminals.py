@@ -41,7 +41,7 @@ def _conversation(terminal: int, answer: bytes) -> bytes:
         try:
             shown += os.read(terminal, 1 << 16) if is_readable else b""
         except OSError:
-            # Linux says so when the last program at the terminal has ended.
+            # Linux raises it when the last program at the terminal has ended.
             return bytes(shown)
         if answer and QUESTION in shown and not (is_answered and is_readable):
             os.write(terminal, answer)

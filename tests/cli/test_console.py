@@ -37,9 +37,9 @@ def test_a_full_disk_behind_a_stream_does_not_change_the_verdict(
         streams: dict[str, Any] = {stream: full}
         ran = ended(recorded.start("check", **streams))
 
-    said = "repro-gate: the result cannot be printed: No space left on device\n"
+    message = "repro-gate: the result cannot be printed: No space left on device\n"
     assert (ran.code, recorded.document()["exit_code"]) == (code, code)
-    assert ran.err.endswith(said if stream == "stdout" else "")
+    assert ran.err.endswith(message if stream == "stdout" else "")
 
 
 def test_a_broken_matrix_is_3_even_if_stderr_is_closed(workspace: Workspace) -> None:
@@ -57,8 +57,8 @@ def test_lost_output_without_a_report_is_4(workspace: Workspace, arguments: list
     with _FULL.open("wb") as full:
         ran = ended(workspace.start(*arguments, stdout=full))
 
-    said = "repro-gate: the result cannot be printed: No space left on device\n"
-    assert (ran.code, ran.err) == (4, said)
+    message = "repro-gate: the result cannot be printed: No space left on device\n"
+    assert (ran.code, ran.err) == (4, message)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["doctor"], ["models", "list"]])

@@ -22,14 +22,14 @@ def test_the_doctor_shows_what_would_be_checked(recorded: Workspace) -> None:
     ran = recorded.run("doctor")
 
     assert ran.code == 0
-    for said in (
+    for message in (
         f"repro-gate {repro_gate.__version__}\n",
         "  suite quick: 4 cells x 2 runs, by default\n",
         f"  model tiny: present, {recorded.folder / 'tiny.gguf'}\n    pinned to {_DIGEST}\n",
         "engine scripted (command on cpu)\n  profile test-cpu: 4 goldens of 4 cells, 1 orphaned\n",
         "  device.name = TEST\n",
     ):
-        assert said in ran.out
+        assert message in ran.out
 
 
 def test_the_doctor_names_a_failing_engine(recorded: Workspace) -> None:
@@ -57,8 +57,8 @@ def test_the_list_shows_each_model(recorded: Workspace) -> None:
     ran = recorded.run("models", "list")
 
     place = recorded.folder / "tiny.gguf"
-    said = f"tiny: present, tiny.gguf\n  {place}\n  sha256 {_DIGEST}\n"
-    assert (ran.code, ran.out) == (0, said)
+    message = f"tiny: present, tiny.gguf\n  {place}\n  sha256 {_DIGEST}\n"
+    assert (ran.code, ran.out) == (0, message)
 
 
 def test_the_list_is_available_as_json(workspace: Workspace) -> None:
@@ -81,7 +81,7 @@ def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda file: file.write_bytes(b"other"), f"has the sha256 {sha256(b'other').hexdigest()}"),
         (
@@ -92,13 +92,15 @@ def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
     ],
     ids=["other", "absent", "folder"],
 )
-def test_a_file_other_than_the_pinned_one_is_4(recorded: Workspace, change: Any, said: str) -> None:
+def test_a_file_other_than_the_pinned_one_is_4(
+    recorded: Workspace, change: Any, message: str
+) -> None:
     """The message names it."""
     change(recorded.folder / "tiny.gguf")
 
     ran = recorded.run("models", "verify", "tiny")
 
-    assert (ran.code, said in ran.out) == (4, True)
+    assert (ran.code, message in ran.out) == (4, True)
 
 
 def test_an_unpinned_file_is_not_verified(workspace: Workspace) -> None:

@@ -204,7 +204,7 @@ def _wobbling_scene(scorer: NoisyScorer) -> LogprobScene:
 def test_a_scorer_that_ignores_the_prompt_fails_the_control() -> None:
     """Its draws agree, but would agree for any prompt."""
     scene = recorded_scene(NoisyScorer())
-    # What it says after the prompt of the baseline it says after any.
+    # It gives the same values after any prompt.
     scene.scorer.script = {
         (cell.id, "control", 1): Draw(logprobs=scene.baselines.kept[SOURCE, cell.id].draws[0])
         for cell in scene.suite.cells

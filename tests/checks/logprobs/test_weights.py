@@ -89,7 +89,7 @@ class _ShiftedClone(NoisyScorer):
 
 
 def test_a_clone_that_is_off_by_a_nat_is_a_finding() -> None:
-    """The policies differ, though the matrix says that they are clones."""
+    """The policies differ, though the matrix declares them clones."""
     (found,) = _away_by(1.0, noise=Mixture()).check().weights
 
     assert found.control_p is not None
@@ -317,9 +317,9 @@ def test_a_clone_of_which_some_items_are_far_off_is_not_the_base(
 
 @pytest.mark.parametrize(("items", "worst"), [(3, 4), (5, 4), (51, 1), (150, 1)])
 def test_a_clone_is_usable_though_noise_lasts_as_long_as_a_session(items: int, worst: int) -> None:
-    """All draws of a cell are off together in a tenth of them, and no median takes that out.
+    """In a tenth of the sessions all draws of a cell are off together, and no median removes that.
 
-    Of three items two are off at once in 8 % of the suites, and then no test can tell.
+    Two of three items are off at once in 8 % of the suites, which no test can detect.
     """
     generator = np.random.default_rng(items)
 

@@ -74,8 +74,8 @@ class Case:
 
     def known(self) -> MemoryGoldens:
         """Return what is committed."""
-        said = [golden_of(cell, self.voice(cell)) for cell in self.cells]
-        return MemoryGoldens(said if self.goldens is None else self.goldens)
+        outputs = [golden_of(cell, self.voice(cell)) for cell in self.cells]
+        return MemoryGoldens(outputs if self.goldens is None else self.goldens)
 
     def on_devices(self, count: int) -> GateReport:
         """Check on several devices of one machine."""

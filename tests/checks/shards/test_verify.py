@@ -278,7 +278,7 @@ def _merge_with(change: Callable[[LogprobReport], LogprobReport]) -> GateReport:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda part: replace(part, cells=part.cells[:1]),
@@ -314,14 +314,14 @@ def _merge_with(change: Callable[[LogprobReport], LogprobReport]) -> GateReport:
     ids=["dropped", "doubled", "added", "replaced", "forgiven", "unsupervised"],
 )
 def test_a_suite_that_is_not_the_planned_one_is_refused(
-    change: Callable[[LogprobReport], LogprobReport], said: str
+    change: Callable[[LogprobReport], LogprobReport], message: str
 ) -> None:
     """Each cell of log-probabilities comes once, as it is planned, and is judged as strictly."""
     with pytest.raises(InputInvalid) as caught:
         _merge_with(change)
 
     assert str(caught.value).startswith("shard-1/shard.json: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_orphaned_baseline_is_not_an_extra_cell() -> None:

@@ -259,8 +259,8 @@ def test_answers_with_a_common_start_are_no_problem() -> None:
     """A model may start every answer alike; a longer answer depends on the prompt."""
 
     def voice(cell: Cell) -> Generation:
-        said = [token.id for token in answer_to(cell).tokens]
-        return generation_of(*[7, 7, *said][: cell.max_tokens])
+        ids = [token.id for token in answer_to(cell).tokens]
+        return generation_of(*[7, 7, *ids][: cell.max_tokens])
 
     report = _scene(replace(FACT, sampler=GREEDY), voice=voice).check()
 

@@ -80,9 +80,9 @@ def test_a_missing_golden_is_reported_after_the_first_run() -> None:
 
 
 @given(st.lists(st.sampled_from([4, 5]), min_size=1, max_size=4))
-def test_reported_findings_equal_those_of_the_report(said: list[int]) -> None:
+def test_reported_findings_equal_those_of_the_report(outputs: list[int]) -> None:
     """The last finding of a cell is its verdict, and each is reported once."""
-    script = {A: [generation_of(token) for token in said]}
+    script = {A: [generation_of(token) for token in outputs]}
     scene = _scene(script, runs=4)
     verdict = report_on(scene.check(), A).verdict
 

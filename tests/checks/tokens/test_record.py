@@ -90,10 +90,10 @@ def test_other_prompt_tokens_are_a_change_of_tokens() -> None:
     )
 
 
-@pytest.mark.parametrize("said", [SAID, MOVED])
-def test_another_definition_is_a_change_of_definition(said: Generation) -> None:
+@pytest.mark.parametrize("output", [SAID, MOVED])
+def test_another_definition_is_a_change_of_definition(output: Generation) -> None:
     """Whether its tokens moved with it or not, the question is another one."""
-    old, new = golden_of(replace(A, max_tokens=9), SAID), golden_of(A, said)
+    old, new = golden_of(replace(A, max_tokens=9), SAID), golden_of(A, output)
 
     assert _propose(new, goldens=MemoryGoldens([old])).changes == (
         _change(ChangeKind.REDEFINED, old, new),

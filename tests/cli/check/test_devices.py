@@ -44,7 +44,7 @@ def test_devices_can_be_named_by_a_variable(recorded: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--devices", "cpu,tpu"), "a device is cpu, cuda or cuda:N with N up to 99, not 'tpu'"),
         (("--devices", "cpu,"), "a device is cpu, cuda or cuda:N with N up to 99, not ''"),
@@ -55,11 +55,13 @@ def test_devices_can_be_named_by_a_variable(recorded: Workspace) -> None:
     ],
     ids=["unknown", "empty", "both-options"],
 )
-def test_invalid_devices_are_2(workspace: Workspace, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_devices_are_2(
+    workspace: Workspace, arguments: tuple[str, ...], message: str
+) -> None:
     """No engine is started for an invalid list."""
     ran = workspace.run("check", *arguments)
 
-    assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {said}\n")
+    assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {message}\n")
     assert workspace.asked("start") == []
 
 

@@ -26,7 +26,7 @@ def test_agreement_is_0(recorded: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         (["chekc"], "No such command 'chekc'"),
         (["check", "--nope"], "No such option: --nope"),
@@ -37,12 +37,12 @@ def test_agreement_is_0(recorded: Workspace) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_command_line_is_2(workspace: Workspace, arguments: list[str], said: str) -> None:
+def test_a_wrong_command_line_is_2(workspace: Workspace, arguments: list[str], text: str) -> None:
     """The message names what does not exist, and what does."""
     ran = workspace.run(*arguments)
 
     assert (ran.code, ran.out) == (2, "")
-    assert said in ran.err
+    assert text in ran.err
 
 
 def test_a_broken_matrix_is_3(workspace: Workspace) -> None:
@@ -51,8 +51,8 @@ def test_a_broken_matrix_is_3(workspace: Workspace) -> None:
 
     ran = workspace.run("check")
 
-    said = "repro-gate: repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'\n"
-    assert (ran.code, ran.out, ran.err) == (3, "", said)
+    text = "repro-gate: repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'\n"
+    assert (ran.code, ran.out, ran.err) == (3, "", text)
 
 
 def test_a_matrix_that_is_not_there_is_3(workspace: Workspace) -> None:
@@ -112,12 +112,12 @@ def test_an_unwritable_output_folder_is_4_before_the_work(recorded: Workspace) -
 
     ran = recorded.run("check", "--output", "file/reports")
 
-    said = (
+    text = (
         "repro-gate: the reports cannot be written to file/reports: Not a directory\n"
         "  try: a file is in place of a folder, or the reverse: move it away; "
         "or name another folder with --output\n"
     )
-    assert (ran.code, ran.out, ran.err) == (4, "", said)
+    assert (ran.code, ran.out, ran.err) == (4, "", text)
     assert recorded.asked() == []
 
 
@@ -127,8 +127,8 @@ def test_a_full_output_folder_is_4_after_the_verdict(recorded: Workspace) -> Non
 
     ran = ended(recorded.start("check", "--quiet", after=limit))
 
-    said = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
-    assert (ran.code, ran.err) == (4, said)
+    text = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
+    assert (ran.code, ran.err) == (4, text)
     assert ran.out.startswith("passed: 4 match")
 
 
@@ -187,8 +187,8 @@ def test_runs_that_differ_are_10(recorded: Workspace) -> None:
 
     ran = recorded.run("check")
 
-    said = "nondeterministic  tiny--fox--seed1\n  run 2, in a fresh process, differs from run 1"
-    assert (ran.code, ran.out.startswith(said)) == (10, True)
+    text = "nondeterministic  tiny--fox--seed1\n  run 2, in a fresh process, differs from run 1"
+    assert (ran.code, ran.out.startswith(text)) == (10, True)
 
 
 def test_an_engine_that_repeats_one_token_for_ever_is_10(workspace: Workspace) -> None:

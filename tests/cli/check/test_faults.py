@@ -21,7 +21,7 @@ _FAULTS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     ),
     "overflows": ({"result": {"tokens": [[1, "20"]] * 5}}, "breaks protocol v1"),
 }
-"""What happens to one prompt, and what is said of it."""
+"""What happens to one prompt, and what is expected of it."""
 
 
 def _lost(workspace: Workspace) -> list[str]:

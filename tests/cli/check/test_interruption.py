@@ -118,13 +118,13 @@ def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Work
     ran = ended(gate)
 
     assert (ran.code, ran.out, ran.err) == (130, "", "repro-gate: interrupted\n")
-    told = {
+    failure = {
         "kind": "unfinished",
         "exit_code": 130,
         "message": "interrupted",
         "remedy": "run the command again",
     }
-    assert recorded.document()["result"] == told
+    assert recorded.document()["result"] == failure
     left = {file.name for file in recorded.output.iterdir()}
     assert left == {".gitignore", "report.json", "observed"}
 

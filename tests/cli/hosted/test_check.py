@@ -86,15 +86,15 @@ def test_the_reports_are_written(agreed: tuple[HostedWorkspace, Ran, int]) -> No
 def test_the_estimate_is_printed_before_the_first_call(hosted: HostedWorkspace, api: Api) -> None:
     """Calls, tokens and budget are on stderr by then."""
     log = hosted.folder / "stderr"
-    said: list[str] = []
-    api.follow(Rule(effect=Edit(change=lambda _: said.append(log.read_text("utf-8")))))
+    logged: list[str] = []
+    api.follow(Rule(effect=Edit(change=lambda _: logged.append(log.read_text("utf-8")))))
     hosted.ask(api.base_url, suite={"budget": {"max_calls": 50, "max_tokens": 9000}})
 
     with log.open("wb") as stderr:
         ended(hosted.start("check", stderr=stderr))
 
     host = urlsplit(api.base_url).netloc
-    assert said[0] == (
+    assert logged[0] == (
         f"repro-gate: provider fake: the value of {KEY_ENV} is sent to {host}\n"
         "repro-gate: suite hosted: 2 cells, 5 to 21 calls, 288 tokens to 1208 tokens; "
         "the budget is 50 calls and 9000 tokens\n"

@@ -7,7 +7,7 @@ from tests.fakes.fireworks.server import Api
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "key_state"),
     [
         ("fw_of_the_doctor", f"{KEY_ENV} is set"),
         ("", f"{KEY_ENV} is not set"),
@@ -16,7 +16,7 @@ from tests.fakes.fireworks.server import Api
     ids=["set", "unset", "broken"],
 )
 def test_the_doctor_shows_whether_there_is_a_key(
-    hosted: HostedWorkspace, api: Api, key: str, said: str
+    hosted: HostedWorkspace, api: Api, key: str, key_state: str
 ) -> None:
     """It shows host, variable and baselines, never the key, and makes no request."""
     hosted.baseline(TRAIN).rename(hosted.baseline("former--train"))
@@ -26,7 +26,7 @@ def test_the_doctor_shows_whether_there_is_a_key(
 
     assert (ran.code, api.requests, "fw_of_the" in ran.out + ran.err) == (0, [], False)
     assert "  suite hosted: 2 cells x 5 draws of log-probabilities, by default\n" in ran.out
-    assert f"  provider fake (fireworks at {host}): {said}" in ran.out
+    assert f"  provider fake (fireworks at {host}): {key_state}" in ran.out
     assert "\n    1 baselines of 2 cells, 1 orphaned\n" in ran.out
 
 

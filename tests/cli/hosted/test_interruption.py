@@ -143,8 +143,8 @@ def test_draws_of_another_plan_are_not_reused(
 
     ran = finished.check("--resume")
 
-    said = "repro-gate: .repro-gate/draws.jsonl: line 1: expected the draws of the plan "
-    assert (ran.code, said in ran.err) == (3, True)
+    message = "repro-gate: .repro-gate/draws.jsonl: line 1: expected the draws of the plan "
+    assert (ran.code, message in ran.err) == (3, True)
     assert (finished.output / "draws.jsonl").read_bytes() == log
 
 

@@ -140,8 +140,8 @@ def test_a_cell_of_two_suites_is_recorded_once(hosted: HostedWorkspace, api: Api
 
     draws = Counter(draw["cell"] for draw in hosted.draws(_LOG) if draw["purpose"] == "calibration")
     assert (ran.code, draws) == (0, {PLANE: 12, TRAIN: 10})
-    told = [ran.out.count(f" fake/{name}\n") for name in (PLANE, TRAIN, "former--plane")]
-    assert told == [1, 1, 1]
+    counts = [ran.out.count(f" fake/{name}\n") for name in (PLANE, TRAIN, "former--plane")]
+    assert counts == [1, 1, 1]
 
 
 def test_a_calibration_with_an_outlier_is_refused(unrecorded: HostedWorkspace, api: Api) -> None:
@@ -182,8 +182,8 @@ def test_a_second_recording_at_once_is_refused(unrecorded: HostedWorkspace) -> N
         interrupted = ended(first)
 
     message = "another update of snapshots is running"
-    said = f"repro-gate: {message}\n  try: wait until it ends, or stop it\n"
-    assert (second.code, second.out, second.err) == (4, "", said)
+    expected = f"repro-gate: {message}\n  try: wait until it ends, or stop it\n"
+    assert (second.code, second.out, second.err) == (4, "", expected)
     assert (interrupted.code, "nothing was written" in interrupted.err) == (130, True)
 
 

@@ -117,9 +117,9 @@ def test_the_key_is_in_no_file(echoed: tuple[HostedWorkspace, list[Ran]]) -> Non
 
 def test_the_key_is_in_no_output(echoed: tuple[HostedWorkspace, list[Ran]]) -> None:
     """Neither stdout nor stderr of any command has it."""
-    said = "".join(ran.out + ran.err for ran in echoed[1])
+    text = "".join(ran.out + ran.err for ran in echoed[1])
 
-    assert [spelling for spelling in _SPELLINGS if spelling in said] == []
+    assert [spelling for spelling in _SPELLINGS if spelling in text] == []
 
 
 def test_a_key_that_cannot_be_sent_is_not_shown(hosted: HostedWorkspace) -> None:
@@ -137,7 +137,7 @@ def _beginnings(spell: Callable[[str], str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         " ".join(_beginnings(str)),
         " ".join(reversed(_beginnings(lambda part: quote(part, safe="")))),
@@ -147,12 +147,12 @@ def _beginnings(spell: Callable[[str], str]) -> list[str]:
     ids=["plain", "percent", "base64", "at the limit"],
 )
 def test_a_server_that_quotes_parts_of_a_key_is_answered_in_time(
-    hosted: HostedWorkspace, said: str
+    hosted: HostedWorkspace, text: str
 ) -> None:
     """A refusal with every beginning of a key ends the check, and shows none of them."""
     workspace = replace(hosted, key=_LONG_KEY)
     with serving(
-        conduct=Conduct(key=_LONG_KEY), rules=[Rule(effect=Fail(status=401, message=said))]
+        conduct=Conduct(key=_LONG_KEY), rules=[Rule(effect=Fail(status=401, message=text))]
     ) as server:
         workspace.ask(server.base_url, provider={"timeout_s": 5, "deadline_s": 10})
         ran = workspace.check()

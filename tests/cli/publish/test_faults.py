@@ -22,8 +22,8 @@ def test_a_killed_check_is_not_a_pass(own_job: Job, github: Github) -> None:
 
     assert states(github.world) == [(comment.id, "broken", False)]
     assert "No verdict: the check left no result" in comment.body
-    said = "It was killed, timed out or never started."
-    assert (ran.code, ran.out) == (0, f"::error title=The check left no result::{said}\n")
+    message = "It was killed, timed out or never started."
+    assert (ran.code, ran.out) == (0, f"::error title=The check left no result::{message}\n")
     assert own_job.outputs() == {
         "outcome": "broken",
         "exit-code": "",
@@ -41,12 +41,12 @@ def test_a_broken_matrix_is_shown_with_its_message(own_job: Job, github: Github)
 
     ran = own_job.publish()
 
-    said = "repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'"
+    message = "repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'"
     (body,) = github.world.bodies()
     assert (ran.code, own_job.outputs()["exit-code"]) == (0, "3")
-    assert f"```text\n{said}\n```" in body
-    assert ran.out == f"::error title=The check could not run::{said}\n"
-    assert said in own_job.summary()
+    assert f"```text\n{message}\n```" in body
+    assert ran.out == f"::error title=The check could not run::{message}\n"
+    assert message in own_job.summary()
 
 
 @pytest.mark.parametrize("content", ["{", '{"schema": "repro-gate/report/v2"}'])
@@ -77,11 +77,11 @@ def test_a_read_only_token_is_a_warning(red_job: Job, github: Github) -> None:
     ran = replace(red_job, token=OF_FORK).publish()
 
     (warning,) = (line for line in ran.out.splitlines() if line.startswith("::warning "))
-    said = "The comment could not be posted: GitHub: status 403 (Forbidden)"
+    message = "The comment could not be posted: GitHub: status 403 (Forbidden)"
     assert (ran.code, github.world.bodies(), ran.out.startswith("::error file=")) == (0, [], True)
-    assert warning.startswith(f"::warning title=repro-gate::{said}")
+    assert warning.startswith(f"::warning title=repro-gate::{message}")
     assert "grant `pull-requests: write`" in warning
-    assert red_job.summary().startswith(f"**Note**: ``{said}")
+    assert red_job.summary().startswith(f"**Note**: ``{message}")
     assert red_job.outputs()["comment-url"] == ""
 
 
@@ -91,17 +91,17 @@ def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
 
     ran = fork.publish()
 
-    said = (
+    message = (
         "A run from a fork cannot comment; a workflow triggered by workflow_run can: "
         "GitHub: status 403"
     )
     assert (ran.code, "::warning" in ran.out) == (0, False)
-    assert f"::notice title=repro-gate::{said}" in ran.out
-    assert fork.summary().startswith(f"**Note**: ``{said}")
+    assert f"::notice title=repro-gate::{message}" in ran.out
+    assert fork.summary().startswith(f"**Note**: ``{message}")
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         ({"GITHUB_TOKEN": ""}, "there is no GITHUB_TOKEN to comment with"),
         ({"GITHUB_TOKEN": "one\ntwo"}, "GITHUB_TOKEN contains a character that no token has"),
@@ -110,7 +110,7 @@ def test_a_fork_that_cannot_comment_is_a_notice(red_job: Job) -> None:
     ],
 )
 def test_a_problem_before_the_comment_is_a_warning(
-    red_job: Job, github: Github, variables: dict[str, str], said: str
+    red_job: Job, github: Github, variables: dict[str, str], message: str
 ) -> None:
     """No request is made, and everything else is published as usual."""
     ran = red_job.publish(**variables)
@@ -118,8 +118,8 @@ def test_a_problem_before_the_comment_is_a_warning(
     assert (ran.code, github.world.asks()) == (0, [])
     warnings = [line for line in ran.out.splitlines() if line.startswith("::warning ")]
     assert warnings[0].startswith("::warning title=repro-gate::")
-    assert said in warnings[0]
-    assert said in red_job.summary()
+    assert message in warnings[0]
+    assert message in red_job.summary()
     assert red_job.outputs()["outcome"] == "failed"
 
 
@@ -130,8 +130,8 @@ def test_a_server_that_is_down_is_a_warning(red_job: Job, github: Github) -> Non
     ran = red_job.publish()
 
     assert (ran.code, github.world.bodies()) == (0, [])
-    said = "GitHub: status 503 (Service Unavailable); waiting 3600 s would exceed the deadline"
-    assert f"::warning title=repro-gate::The comment could not be posted: {said}" in ran.out
+    message = "GitHub: status 503 (Service Unavailable); waiting 3600 s would exceed the deadline"
+    assert f"::warning title=repro-gate::The comment could not be posted: {message}" in ran.out
 
 
 def test_a_server_that_recovers_gets_the_comment(red_job: Job, github: Github) -> None:
@@ -151,9 +151,9 @@ def test_files_that_cannot_be_written_are_warnings(red_job: Job) -> None:
     ran = red_job.publish("--comment", "never", **gone)
 
     codes.append(ran.code)
-    said = [line.partition("::The ")[0] for line in ran.out.splitlines()[1:]]
+    message = [line.partition("::The ")[0] for line in ran.out.splitlines()[1:]]
     assert codes == [0, 0]
-    assert said == [
+    assert message == [
         f"::warning title=repro-gate::{what} cannot be written: No such file or directory"
         for what in ("the job summary", "the outputs")
     ]
@@ -168,7 +168,7 @@ def test_a_run_without_an_id_is_a_warning(own_job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "said"),
+    ("arguments", "variables", "message"),
     [
         ((), {"GITHUB_ACTIONS": ""}, "publish must run inside GitHub Actions"),
         (("--name", "a b"), {}, "--name: a name has 1 to 100 letters, digits, dots, dashes"),
@@ -177,12 +177,12 @@ def test_a_run_without_an_id_is_a_warning(own_job: Job) -> None:
     ids=["elsewhere", "name", "comment"],
 )
 def test_a_wrong_command_line_is_2(
-    own_job: Job, arguments: tuple[str, ...], variables: dict[str, str], said: str
+    own_job: Job, arguments: tuple[str, ...], variables: dict[str, str], message: str
 ) -> None:
     """Only that makes publish fail, with a message and without any file."""
     ran = own_job.publish(*arguments, **variables)
 
-    assert (ran.code, ran.out, said in ran.err) == (2, "", True)
+    assert (ran.code, ran.out, message in ran.err) == (2, "", True)
     assert [file.name for file in own_job.folder.iterdir()] == ["event.json"]
 
 

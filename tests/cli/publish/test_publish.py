@@ -172,10 +172,10 @@ def test_a_check_that_did_not_start_is_reported_so(own_job: Job, github: Github)
     ran = own_job.publish()
 
     (body,) = github.world.bodies()
-    said = "The check did not start: an earlier step failed or was cancelled."
+    message = "The check did not start: an earlier step failed or was cancelled."
     assert (ran.code, own_job.outputs()["outcome"]) == (0, "broken")
     assert "### \N{NO ENTRY} No verdict: nothing could be measured" in body
-    assert f"```text\n{said}\n```" in body
+    assert f"```text\n{message}\n```" in body
 
 
 def test_a_check_that_starts_removes_that_report(own_job: Job, github: Github) -> None:
@@ -195,17 +195,17 @@ def test_a_later_run_is_not_overwritten(red_job: Job, green_job: Job, github: Gi
 
     ran = green_job.publish("--comment", "always")
 
-    said = f"{_KEPT}a later run has already published its result\n"
-    assert (ran.code, ran.out, github.world.bodies()) == (0, said, [before])
+    message = f"{_KEPT}a later run has already published its result\n"
+    assert (ran.code, ran.out, github.world.bodies()) == (0, message, [before])
 
 
 def test_a_run_without_a_pull_request_has_no_comment(red_job: Job, github: Github) -> None:
     """A nightly check has its summary and its annotations."""
     ran = replace(red_job, event_name="schedule").publish()
 
-    said = f"{_KEPT}only a run of the event pull_request has one, and this is of schedule"
+    message = f"{_KEPT}only a run of the event pull_request has one, and this is of schedule"
     assert (ran.code, github.world.asks()) == (0, [])
-    assert [line for line in ran.out.splitlines() if not line.startswith("::error ")] == [said]
+    assert [line for line in ran.out.splitlines() if not line.startswith("::error ")] == [message]
     assert "**Failed**" in red_job.summary()
 
 
@@ -218,12 +218,12 @@ def test_a_job_does_not_overwrite_the_finding_of_another_job(
     ran = green_job.publish()
 
     assert [state for _, state, _ in states(github.world)] == ["failed"]
-    said = (
+    message = (
         f"{_KEPT}everything passed, and there is no earlier comment to update\n"
         "::warning title=repro-gate::Another job of this run also comments as repro-gate, in a "
         "separate comment: give each gate in a workflow its own artifact-name\n"
     )
-    assert (ran.code, ran.out) == (0, said)
+    assert (ran.code, ran.out) == (0, message)
 
 
 def test_two_jobs_with_one_name_have_a_comment_each(

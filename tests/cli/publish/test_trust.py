@@ -65,9 +65,9 @@ def test_the_token_is_written_nowhere(red_job: Job, github: Github) -> None:
 
     files = (contents_of(red_job.folder), contents_of(red_job.workspace.folder), before)
     written = [content for each in files for content in each.values()]
-    said = "".join((ran.out, ran.err, refused.out, refused.err, *github.world.bodies()))
+    output = "".join((ran.out, ran.err, refused.out, refused.err, *github.world.bodies()))
     assert "status 401 (Unauthorized): Bad credentials" in refused.out
-    assert (OF_JOB in said, any(OF_JOB.encode() in each for each in written)) == (False, False)
+    assert (OF_JOB in output, any(OF_JOB.encode() in each for each in written)) == (False, False)
     assert {asked.by for asked in github.world.asked} == {None, "github-actions[bot]"}
 
 

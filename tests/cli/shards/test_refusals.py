@@ -17,15 +17,15 @@ def test_a_missing_shard_is_4_and_named(measured: Measured, tmp_path: Path) -> N
     """Unmeasured cells do not pass, and the report shows why."""
     ran = measured.merge(measured.shards / "1", to=tmp_path)
 
-    said = "shard 2/2 is missing: its cells were not measured"
-    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (4, "", f"repro-gate: {said}")
-    told = {
+    text = "shard 2/2 is missing: its cells were not measured"
+    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (4, "", f"repro-gate: {text}")
+    failure = {
         "kind": "unfinished",
         "exit_code": 4,
-        "message": said,
+        "message": text,
         "remedy": "see why its job failed, and run that job again",
     }
-    assert read_json(tmp_path / "report.json")["result"] == told
+    assert read_json(tmp_path / "report.json")["result"] == failure
     assert list(contents_of(tmp_path)) == ["report.json"]
 
 
@@ -112,7 +112,7 @@ def _be_nowhere(download: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tamper", "said"),
+    ("tamper", "text"),
     [
         (_bring_one_twice, "/3/shard.json: shard: expected shard 2/2 once, found it in "),
         (_measure_another_commit, "/2/shard.json: the commit in shard 2/2: expected None, as in "),
@@ -144,7 +144,7 @@ def _be_nowhere(download: Path) -> None:
     ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",
 )
 def test_shards_that_are_not_one_check_are_3(
-    measured: Measured, tmp_path: Path, tamper: Callable[[Path], None], said: str
+    measured: Measured, tmp_path: Path, tamper: Callable[[Path], None], text: str
 ) -> None:
     """The message names the file and the difference, and there is no verdict."""
     download = measured.download(tmp_path)
@@ -154,7 +154,7 @@ def test_shards_that_are_not_one_check_are_3(
 
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.startswith(f"repro-gate: {download}")
-    assert said in ran.err
+    assert text in ran.err
     assert not (tmp_path / "merged").exists()
 
 
@@ -187,9 +187,9 @@ def test_shards_of_two_files_are_3(workspace: Workspace) -> None:
     ran = workspace.run("merge", "shards")
 
     digests = [hashlib.sha256(file).hexdigest() for file in (b"weights", b"other weights")]
-    said = f"expected {digests[0]}, as in shard 1/2, found {digests[1]}"
+    text = f"expected {digests[0]}, as in shard 1/2, found {digests[1]}"
     where = "shards/2/shard.json: the sha256 of model tiny in shard 2/2"
-    assert (ran.code, ran.out, ran.err) == (3, "", f"repro-gate: {where}: {said}\n")
+    assert (ran.code, ran.out, ran.err) == (3, "", f"repro-gate: {where}: {text}\n")
 
 
 def test_hostile_words_of_a_shard_are_shown_harmlessly(measured: Measured, tmp_path: Path) -> None:

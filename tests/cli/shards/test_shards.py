@@ -125,7 +125,7 @@ def test_fail_on_findings_lets_through_what_was_not_measured(
 
 
 @pytest.mark.parametrize(
-    ("shard", "said"),
+    ("shard", "text"),
     [
         ("0/2", "--shard: a shard is I/N with 1 <= I <= N, such as 2/8, not 0/2"),
         ("9/8", "--shard: a shard is I/N with 1 <= I <= N, such as 2/8, not 9/8"),
@@ -133,11 +133,11 @@ def test_fail_on_findings_lets_through_what_was_not_measured(
         ("1/5", "there are only 4 cells and suites to measure, which is not enough for 5 shards"),
     ],
 )
-def test_an_invalid_shard_is_2(workspace: Workspace, shard: str, said: str) -> None:
+def test_an_invalid_shard_is_2(workspace: Workspace, shard: str, text: str) -> None:
     """The message shows the syntax or the largest number."""
     ran = workspace.run("check", "--shard", shard)
 
-    assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {said}\n")
+    assert (ran.code, ran.out, ran.err) == (2, "", f"repro-gate: {text}\n")
 
 
 def test_a_shard_can_be_named_by_a_variable(recorded: Workspace) -> None:
@@ -252,8 +252,8 @@ def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) ->
 
     ran = ended(recorded.start("check", "--quiet", "--shard", "2/2", after=limit))
 
-    said = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
-    assert (ran.code, ran.err) == (4, said)
+    text = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
+    assert (ran.code, ran.err) == (4, text)
     assert ran.out.startswith("passed: 2 match")
     assert [file.name for file in recorded.output.glob("*.json")] == ["report.json"]
     assert recorded.document()["result"]["kind"] == "unfinished"
@@ -267,13 +267,13 @@ def test_a_check_that_fails_to_start_leaves_the_reason_in_its_folder(recorded: W
     ran = measure(recorded, 1)
 
     folder = recorded.folder / "shards" / "1"
-    told = {
+    failure = {
         "kind": "unfinished",
         "exit_code": 3,
         "message": "repro-gate.toml: suites.quick.runs: expected an integer, found 'ten'",
         "remedy": None,
     }
-    assert (ran.code, read_json(folder / "report.json")["result"]) == (3, told)
+    assert (ran.code, read_json(folder / "report.json")["result"]) == (3, failure)
     assert {file.name for file in folder.glob("*.json")} == {"report.json"}
 
 

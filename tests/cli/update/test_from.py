@@ -158,7 +158,7 @@ def _claim_a_model_without_a_digest(download: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tamper", "said"),
+    ("tamper", "message"),
     [
         (_tamper_with_a_golden, f"{_FOX}: expected the sha256 "),
         (_put_in_a_link_to_a_golden, f"{_FOX}: expected no symbolic link, found one"),
@@ -181,7 +181,7 @@ def _claim_a_model_without_a_digest(download: Path) -> None:
     ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",
 )
 def test_an_invalid_download_is_refused(
-    recorded: Workspace, download: Path, tamper: Callable[[Path], None], said: str
+    recorded: Workspace, download: Path, tamper: Callable[[Path], None], message: str
 ) -> None:
     """Nothing of it is written, and the message names the problem."""
     tamper(download)
@@ -190,7 +190,7 @@ def test_an_invalid_download_is_refused(
     ran = _accept(recorded)
 
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err.startswith(f"repro-gate: download/{said}")
+    assert ran.err.startswith(f"repro-gate: download/{message}")
     assert contents_of(recorded.snapshots) == before
 
 

@@ -22,8 +22,8 @@ def test_a_second_update_at_once_is_refused(recorded: Workspace) -> None:
     first.terminate()
 
     message = "another update of snapshots is running"
-    said = f"repro-gate: {message}\n  try: wait until it ends, or stop it\n"
-    assert (second.code, second.out, second.err) == (4, "", said)
+    shown = f"repro-gate: {message}\n  try: wait until it ends, or stop it\n"
+    assert (second.code, second.out, second.err) == (4, "", shown)
     assert ended(first).code == 130
 
 
