@@ -161,19 +161,6 @@ def test_the_gate_is_the_one_of_this_repository() -> None:
     assert yaml.safe_load(_WORKFLOWS[f"{_HOWTO.name}: gate"]) == _committed("gate.yml")
 
 
-def test_the_folder_of_the_files_is_found(tmp_path: Path) -> None:
-    """The step for GitHub Enterprise Server hands the folder of the report over."""
-    (step,) = next(yaml.safe_load(b) for b in _HOWTO.blocks("yaml") if b.startswith("- id: folder"))
-    output, bash = tmp_path / "output", shutil.which("bash")
-    assert bash is not None
-    subprocess.run(
-        [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]],
-        check=True,
-        env={"REPORT": "/a b/report/report.json", "GITHUB_OUTPUT": str(output)},
-    )
-    assert output.read_text("utf-8") == "path=/a b/report\n"
-
-
 @cache
 def _sources() -> str:
     """Return all that can say something, without the joints of long texts."""
