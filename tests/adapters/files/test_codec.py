@@ -165,7 +165,7 @@ def test_any_result_comes_back(result: CheckResult) -> None:
 
 _generations = traced_generations(finite)
 _problems = st.none() | st.builds(
-    Inconclusive, reason=HOSTILE.texts, remedy=st.none() | HOSTILE.texts
+    Inconclusive, reason=HOSTILE.texts.filter(bool), remedy=st.none() | HOSTILE.texts
 )
 _measured = st.builds(
     MeasuredCell,
@@ -181,7 +181,8 @@ _controls = st.builds(
     contrast=st.builds(contrast_of, cells, st.sampled_from(Factor)),
     reference=st.none() | _generations,
     generation=st.none() | _generations,
-    problem=st.none() | st.builds(Inconclusive, reason=HOSTILE.texts, remedy=st.none()),
+    problem=st.none()
+    | st.builds(Inconclusive, reason=HOSTILE.texts.filter(bool), remedy=st.none()),
 )
 _identities = st.builds(
     PlanIdentity,
