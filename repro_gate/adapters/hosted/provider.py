@@ -230,8 +230,9 @@ class ProviderClient:
             return await self._retries.run(attempt)
         except HttpFailure as error:
             attempts = f" (attempts: {made})" if error.transient else ""
-            reason = f"{error.reason}{attempts}"
-            raise MeasurementUnavailable(reason, remedy=error.remedy) from error
+            raise MeasurementUnavailable(
+                f"{error.reason}{attempts}", remedy=error.remedy
+            ) from error
 
     async def _attempt(self, question: Question, *, tokens: int, attempts: int) -> Answer | None:
         """Return the answer, or None when the question has to be phrased differently."""

@@ -21,6 +21,9 @@ from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Seen
 
 _Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+_Encoded = Encoding | InvalidDraw | MissedDraw
+_TextKey = tuple[ProviderSpec, str, str, str]
 
 
 async def spread(
@@ -33,30 +36,19 @@ async def spread(
 
     A few workers share the tasks, so that ten thousand of them take no more memory than ten.
     """
+
+    async def work(own: Iterator[_Task]) -> None:
+        for task in own:
+            await make(task)
+
     try:
         async with asyncio.TaskGroup() as group:
             for provider in dict.fromkeys(map(at, tasks)):
-                own = _tasks_at(provider, tasks, at)
+                own = iter([task for task in tasks if at(task) == provider])
                 for _ in range(min(provider.concurrency, len(tasks))):
-                    group.create_task(_work(own, make))
+                    group.create_task(work(own))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-def _tasks_at(
-    provider: ProviderSpec, tasks: Sequence[_Task], at: Callable[[_Task], ProviderSpec]
-) -> Iterator[_Task]:
-    return (task for task in tasks if at(task) == provider)
-
-
-async def _work(tasks: Iterator[_Task], make: Callable[[_Task], Awaitable[None]]) -> None:
-    for task in tasks:
-        await make(task)
-
-
-_Encoded = Encoding | InvalidDraw | MissedDraw
-_Result = TypeVar("_Result")
-_TextKey = tuple[ProviderSpec, str, str, str]
 
 
 class HostedScorer:
@@ -178,10 +170,7 @@ class HostedScorer:
         if provider not in self._clients:
             try:
                 self._clients[provider] = ProviderClient(
-                    provider,
-                    ledger=self._ledger,
-                    backends=self._backends,
-                    runtime=self._runtime,
+                    provider, ledger=self._ledger, backends=self._backends, runtime=self._runtime
                 )
             except (HttpFailure, MeasurementUnavailable) as error:
                 self._clients[provider] = MissedDraw(reason=error.reason, remedy=error.remedy)

@@ -117,7 +117,7 @@ def test_provenance_grows_with_the_answers() -> None:
     before = scorer.facts(policy)
     scorer.draw([request_of(number=n) for n in (1, 2, 3)], seen=lambda *_: None)
     after = scorer.facts(policy)
-    scorer.draw([request_of(number=n) for n in range(100)], seen=lambda *_: None)
+    scorer.draw([request_of(number=n) for n in range(1, 101)], seen=lambda *_: None)
     scorer.close()
 
     assert scorer.source(policy) == "test-host"
@@ -187,11 +187,11 @@ def test_concurrency_is_limited_per_provider(concurrency: int) -> None:
     cell = logprob_cell_of(provider_of(concurrency=concurrency))
     scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
-    results = draws_by(scorer, [request_of(cell, number=number) for number in range(20)])
+    results = draws_by(scorer, [request_of(cell, number=number) for number in range(1, 21)])
     scorer.close()
 
     assert crowd.most == concurrency
-    assert sorted(request.number for request, _ in results) == list(range(20))
+    assert sorted(request.number for request, _ in results) == list(range(1, 21))
 
 
 def test_each_provider_has_its_own_limit() -> None:
@@ -200,7 +200,7 @@ def test_each_provider_has_its_own_limit() -> None:
     cells = [logprob_cell_of(provider_of(name=name, concurrency=3)) for name in ("one", "two")]
     scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
-    results = draws_by(scorer, [request_of(cell, number=n) for n in range(9) for cell in cells])
+    results = draws_by(scorer, [request_of(cell, number=n) for n in range(1, 10) for cell in cells])
     scorer.close()
 
     assert crowd.most == 6
@@ -240,7 +240,7 @@ def test_an_exception_of_the_callback_ends_the_draws(error: BaseException) -> No
     scorer = HostedScorer(Budget(), runtime=runtime_of(crowd))
 
     with pytest.raises(type(error)) as caught:
-        scorer.draw([request_of(cell, number=number) for number in range(50)], seen=seen)
+        scorer.draw([request_of(cell, number=number) for number in range(1, 51)], seen=seen)
     calls = scorer.sent_calls
     scorer.close()
 

@@ -92,8 +92,8 @@ def _second_version(folder: Path) -> Iterator[SecondVersion]:
 def _draws(base_url: str, *, http2: bool) -> list[type]:
     cell = logprob_cell_of(provider_of(base_url, http2=http2, attempts=1, concurrency=2))
     scorer = HostedScorer(Budget(), runtime=runtime_of())
-    first = draws_by(scorer, [request_of(cell, number=number) for number in range(4)])
-    second = draws_by(scorer, [request_of(cell, number=number) for number in range(4, 8)])
+    first = draws_by(scorer, [request_of(cell, number=number) for number in range(1, 5)])
+    second = draws_by(scorer, [request_of(cell, number=number) for number in range(5, 9)])
     scorer.close()
     return [type(outcome) for _, outcome in first + second]
 
