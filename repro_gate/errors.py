@@ -1,13 +1,13 @@
-"""The exceptions that cross a layer, and what each of them means to the user.
+"""The exceptions that cross a layer, and the exit code of each.
 
 * ReproGateError
-  x UsageInvalid             the command line cannot be obeyed        exit 2
-  x InputInvalid             a file of the user's is wrong            exit 3
+  x UsageInvalid             the command line is invalid              exit 2
+  x InputInvalid             an input file is invalid                 exit 3
   x MeasurementUnavailable   something could not be measured          exit 4
     + NothingSelected        the command line selects no cell
-    + EngineFailed           the engine died, hung or answered nonsense
-  x PublishFailed            a result could not be told to others     never changes the exit code
-    + CommentGone            the comment to change is not there any more
+    + EngineFailed           the engine died, hung or broke the protocol
+  x PublishFailed            a result could not be published          never changes the exit code
+    + CommentGone            the comment to update was deleted
 
 Drift is none of these: it is a value, see `repro_gate.core.tokens.verdicts`.
 """
@@ -18,7 +18,7 @@ _MAX_LENGTH = 1000
 
 
 class ReproGateError(Exception):
-    """Something that the user can read and act on; everything else is a crash of ours."""
+    """An error that the user can act on; any other exception is a bug in this package."""
 
 
 class UsageInvalid(ReproGateError):
@@ -26,7 +26,7 @@ class UsageInvalid(ReproGateError):
 
 
 class InputInvalid(ReproGateError):
-    """A matrix, golden or report file is wrong.
+    """A matrix, golden or report file is invalid.
 
     The message names the file, the place in it, what was expected and what was found.
     """
@@ -39,7 +39,7 @@ class InputInvalid(ReproGateError):
 
 
 def _clipped(text: str) -> str:
-    # What was found may be all of a large file.
+    # It may be the whole content of a large file.
     return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."
 
 
@@ -50,29 +50,29 @@ class MeasurementUnavailable(ReproGateError):
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
-        """A command, or one sentence, that would make the measurement possible."""
+        """A command or one sentence that makes the measurement possible."""
 
 
 class NothingSelected(MeasurementUnavailable):
-    """The command line selects no cell, so no check began."""
+    """The command line selects no cell, so there is nothing to check."""
 
 
 class EngineFailed(MeasurementUnavailable):
-    """The engine died, hung or broke the protocol: the next cell needs a fresh one."""
+    """The engine died, hung or broke the protocol; the next cell needs a new process."""
 
 
-AFTER_FAILURES: Final = "do what the earlier failures of the engine ask for"
+AFTER_FAILURES: Final = "follow the remedies of the earlier engine failures"
 
 
 class PublishFailed(ReproGateError):
-    """A result could not be told where it should have been; the verdict stands all the same."""
+    """A result could not be published; its verdict is unaffected."""
 
     def __init__(self, reason: str, *, remedy: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
-        """One sentence that says what would make it possible, such as a permission."""
+        """One sentence on how to make it possible, such as a missing permission."""
 
 
 class CommentGone(PublishFailed):
-    """Somebody has deleted the comment that was to be changed."""
+    """The comment to update was deleted."""

@@ -13,7 +13,7 @@ from repro_gate.core.guards import require_at_least, require_text
 
 @dataclass(frozen=True, slots=True, order=True)
 class RunId:
-    """Which run it is: a later one is greater, and so is a later attempt of the same one."""
+    """A run and its attempt; later ones are greater."""
 
     run: int
     attempt: int
@@ -25,42 +25,39 @@ class RunId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiRun:
-    """The run whose result is told on a pull request."""
+    """The CI run whose result is published."""
 
     id: RunId
     repository: str
     """`owner/name` of the repository that the run belongs to."""
     head_sha: str
-    """The commit that was checked, as the author of the pull request knows it."""
+    """The checked commit: the head of the pull request, not its merge commit."""
     head_owner: str
-    """Who owns the branch that was checked; another owner than the repository's for a fork."""
+    """The owner of the checked branch; differs from the repository's owner for a fork."""
     head_branch: str
     server_url: str
-    """Where people look at it, such as `https://github.com`."""
+    """Base URL of the web interface, such as `https://github.com`."""
     workflow: str = ""
-    """The name of the workflow's file, such as `gate.yml`; empty when nobody says."""
+    """The file name of the workflow, such as `gate.yml`; empty when unknown."""
     event: str = ""
-    """What started the run, such as `merge_group`; empty when unknown."""
+    """The event that triggered the run, such as `merge_group`; empty when unknown."""
     artifact: str | None = None
-    """The name under which the report can be downloaded; None when it was not uploaded."""
+    """The name of the uploaded report artifact; None when nothing was uploaded."""
     pull_request: int | None = None
-    """As the event names it; None when the event names none, and it has to be looked up."""
+    """From the event; None when it has to be looked up."""
     from_fork: bool = False
-    """The branch belongs to a fork: the token cannot write and there are no secrets."""
+    """The branch belongs to a fork, so the token is read-only and there are no secrets."""
     from_workflow_run: bool = False
-    """The run is told of by another one, which was started by its end (`workflow_run`).
-
-    Whatever it left behind is the word of a stranger.
-    """
+    """A later `workflow_run` publishes the result; the run's artifacts are untrusted."""
     conclusion: str | None = None
-    """What the CI system says of the run; None while it is at work."""
+    """The conclusion reported by the CI system; None while the run is in progress."""
 
     def __post_init__(self) -> None:
         require_at_least(1, pull_request=self.pull_request)
 
     @property
     def url(self) -> str:
-        """Where people see this attempt of the run."""
+        """The web page of this attempt."""
         path = f"{self.repository}/actions/runs/{self.id.run}/attempts/{self.id.attempt}"
         return f"{self.server_url}/{path}"
 
@@ -84,20 +81,20 @@ class CommentMode(StrEnum):
     """When a pull request gets a comment."""
 
     AUTO = "auto"
-    """When there is something to say, and then until the end, so that it is always current."""
+    """When there is a finding, and from then on for every run, so that it stays current."""
     ALWAYS = "always"
     NEVER = "never"
 
 
 class CommentState(StrEnum):
-    """What a comment says of its run."""
+    """The state of the run that a comment shows."""
 
     RUNNING = "running"
     PASSED = "passed"
     FAILED = "failed"
     INCONCLUSIVE = "inconclusive"
     BROKEN = "broken"
-    """The run gave no verdict: it was interrupted, was killed or could not begin."""
+    """The run gave no verdict: it was interrupted, killed or could not start."""
 
 
 _BEST_TO_WORST = (
@@ -111,33 +108,33 @@ _BEST_TO_WORST = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """The job that writes a comment."""
+    """The job that wrote a comment."""
 
     run: RunId
     job: str
-    """Differs between the jobs of an attempt, also between the legs of a matrix; see `job_key`."""
+    """Unique among the jobs of an attempt, including the legs of a matrix; see `job_key`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
     """The hidden first line of a comment.
 
-    It is an HTML comment, and no text of a model or a file can contain one: see
+    It is an HTML comment, which no untrusted text can contain: see
     `repro_gate.reports.text.markdown`.
     """
 
     name: str
-    """Tells the gates of one workflow apart; the name of the artifact."""
+    """Unique among the gates of one workflow; the name of the artifact."""
     run: RunId
     state: CommentState
     found: bool = False
-    """Whether this run, or one before it on the same pull request, had findings."""
+    """Whether this run or an earlier one on the same pull request had findings."""
     workflow: str = ""
-    """Tells the workflows of one repository apart, see `workflow_key`; empty when unknown."""
+    """Unique among the workflows of one repository, see `workflow_key`; empty when unknown."""
     is_retold: bool = False
-    """The run is told of by another one, which may be made again and then know more."""
+    """Published by a `workflow_run`, which can be rerun and may then know more."""
     writer: Writer | None = None
-    """None when unknown, as in comments of earlier versions."""
+    """None in comments of earlier versions."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -159,49 +156,49 @@ class Marker:
 
     @property
     def rank(self) -> tuple[RunId, int]:
-        """Decides which of two comments about one gate stands: the greater one.
+        """Order of precedence: of two comments about one gate the greater one is kept.
 
-        A later run is greater. Within an attempt the worse result is: a job that publishes twice
-        does not take back what it has found.
+        A later run is greater; within an attempt the worse result is, so that publishing twice
+        never hides a finding.
         """
         return self.run, 0 if self.is_retold else _BEST_TO_WORST.index(self.state)
 
     def is_result_of_rival(self, ours: "Marker") -> bool:
-        """Return whether another job of the same attempt has put its result under our name.
+        """Return whether another job of the same attempt already used this name.
 
-        They share the name by mistake, and neither result may replace the other.
+        The name is shared by mistake, and neither result may replace the other.
         """
         if self.writer is None or ours.writer is None or self.state is CommentState.RUNNING:
             return False
         return self.writer.run == ours.writer.run and self.writer.job != ours.writer.job
 
     def has_gate_of(self, other: "Marker") -> bool:
-        """Tell whether two comments are about the same gate."""
+        """Return whether two comments are about the same gate."""
         return (self.workflow, self.name) == (other.workflow, other.name)
 
     def after(self, before: "Marker | None") -> "Marker":
-        """Return the marker of a comment that takes the place of another one."""
+        """Return this marker with the finding flag of the comment that it replaces."""
         return self if before is None else replace(self, found=self.found or before.found)
 
 
 def workflow_key(file: str) -> str:
-    """Return what a marker calls a workflow: the name of its file, where that is plain."""
+    """Return the key of a workflow: its file name, or a digest of an unusual one."""
     if not file or _FILE.fullmatch(file):
         return file
     return hashlib.sha256(file.encode("utf-8", errors="surrogatepass")).hexdigest()[:16]
 
 
 def job_key(*facts: str) -> str:
-    """Return what a marker calls a job, of all that tells it apart from the others."""
+    """Return the key of a job: a digest of the facts that identify it."""
     return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def name_in_matrix(job: str, leg: Mapping[str, Any]) -> str:
-    """Return a name for the gate of one leg of a matrix that no other leg of the job has.
+    """Return a gate name that is unique among the legs of a job's matrix.
 
     Args:
         job: the id of the job.
-        leg: what the matrix gives to this leg.
+        leg: the matrix values of this leg.
     """
     if not leg:
         return DEFAULT_NAME
@@ -215,7 +212,7 @@ def name_in_matrix(job: str, leg: Mapping[str, Any]) -> str:
 
 
 def marker_of(body: str) -> Marker | None:
-    """Return the marker that a comment begins with, or None; anything else in it is text."""
+    """Return the marker on the first line of a comment, or None."""
     parts = _MARKER.fullmatch(body.partition("\n")[0].rstrip("\r"))
     if parts is None or parts["state"] not in set(CommentState):
         return None
@@ -242,7 +239,7 @@ def _writer_in(parts: re.Match[str]) -> Writer | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostedComment:
-    """A comment of ours, as it stands on a pull request."""
+    """An existing comment of this tool on a pull request."""
 
     id: int
     url: str
@@ -254,23 +251,23 @@ class PostedComment:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """There is no comment yet, and there is something to say."""
+    """Post a new comment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A comment takes on what this run says."""
+    """Replace the body of a comment with the result of this run."""
 
     comment: PostedComment
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Nothing is written."""
+    """Write nothing."""
 
     reason: str
     remedy: str | None = None
-    """How to get a comment; None where none is missed."""
+    """How to get a comment; None where none is expected."""
 
     def __post_init__(self) -> None:
         require_text(reason=self.reason)
@@ -280,7 +277,7 @@ CommentAction: TypeAlias = Create | Update | Keep
 
 
 def no_comment_reason(run: CiRun) -> str | None:
-    """Return why no pull request can have a comment on a run, or None when one may."""
+    """Return why a run cannot have a comment on a pull request, or None."""
     if run.from_workflow_run:
         if run.head_owner and run.head_branch:
             return None
@@ -293,7 +290,7 @@ def no_comment_reason(run: CiRun) -> str | None:
 
 
 def action_for(mode: CommentMode, *, posted: PostedComment | None, ours: Marker) -> CommentAction:
-    """Return what to do on a pull request that has this comment of our gate, or none."""
+    """Return what to do with the existing comment of this gate, if there is one."""
     if mode is CommentMode.NEVER:
         return Keep("comments are turned off")
     if posted is not None:

@@ -1,7 +1,7 @@
 """Whether the parts of a report from elsewhere fit together.
 
-Every value checks its own fields when it is made; here is what needs two values. Whether a
-consistent report is true cannot be known from it.
+Values check their own fields on construction; this module checks what takes two values. A
+consistent report may still be false.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.controls import Control
 
 _OPTIONS = frozenset({"--config", "--device"})
-"""What a command needs to mean the same matrix on the same device."""
+"""Options that select the same matrix and device again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Inconsistency:
     """As a path of fields, such as `cells[3].provenance`."""
     expected: str
     found: str
-    """One printable line, whoever chose its words."""
+    """One printable line of untrusted text."""
 
 
 def validate_report(report: GateReport) -> Inconsistency | None:
@@ -53,7 +53,7 @@ def validate_shard(report: ShardReport) -> Inconsistency | None:
 
 
 def _in_options(place: str, words: Iterable[str]) -> Iterator[Inconsistency]:
-    """Yield the options that no reader should copy into a command, such as `--prune`."""
+    """Yield options that are unsafe to copy into a command, such as `--prune`."""
     for index, word in enumerate(words):
         if word.startswith("--") and word not in _OPTIONS:
             yield Inconsistency(

@@ -1,4 +1,4 @@
-"""Engines and models: what runs, with which settings, and on which file."""
+"""Specifications of engines and models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Setting: TypeAlias = bool | int | float | str
 
 
 BUILT_IN_MODELS: Final = ("tiny-qwen2", "tiny-phi3", "qwen2.5-0.5b-shape")
-"""What `builtin:` names; the recipes that make them are no part of the gate's own process."""
+"""The names after `builtin:`; their recipes are not imported by the gate's own process."""
 
 
 class EngineKind(StrEnum):
@@ -20,7 +20,7 @@ class EngineKind(StrEnum):
 
     LLAMA_CPP = "llama_cpp"
     COMMAND = "command"
-    """Any program that speaks the engine protocol."""
+    """Any program that implements the engine protocol."""
 
     @property
     def is_built_in(self) -> bool:
@@ -43,12 +43,12 @@ class EngineSpec:
     command: tuple[str, ...]
     """Empty for the built-in kind."""
     device: str
-    """`cpu`, `cuda` or `cuda:N`; a device that is asked for and not used is an error."""
+    """`cpu`, `cuda` or `cuda:N`; not using the requested device is an error."""
     settings: Mapping[str, Setting]
     timeout_s: float
-    """The longest that one request may take before the engine is killed."""
+    """Time limit of one request, after which the engine is killed."""
     pass_env: tuple[str, ...]
-    """Environment variables that the engine sees besides the few that every engine sees."""
+    """Environment variables passed on, besides the few that every engine gets."""
 
     def __post_init__(self) -> None:
         require_name(self.name)
@@ -59,7 +59,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A model file: where it comes from and what it must be."""
+    """A model file: its source and its expected digest."""
 
     name: str
     engine: EngineSpec
@@ -75,7 +75,7 @@ class ModelSpec:
 
 
 def another_file(model: ModelSpec, *, expected: str, found: str) -> MeasurementUnavailable:
-    """Return the error for a model file that is not the pinned one, with what accepts it."""
+    """Return the error for a model file other than the pinned one, with its remedy."""
     if model.sha256 is None:
         accept = f"repro-gate update-snapshots --repin {model.name}"
     else:

@@ -1,6 +1,6 @@
-"""Checks that every value makes of its own fields, so that a nonsensical one cannot exist.
+"""Guards for `__post_init__`: values with invalid fields cannot be constructed.
 
-Fields are passed by keyword and named in the message; None passes where a field is optional.
+Fields are passed by keyword, which names them in the message. None is always accepted.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The fixed matrix: what is measured, on which engine, and how often."""
+"""The matrix: what is measured, on which engine, and how often."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ DEFAULT_MATRIX_FILE = Path("repro-gate.toml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSpec:
-    """What a model is asked, and how its answer is drawn."""
+    """A prompt, with the length and the sampler of its generations."""
 
     text: str
     max_tokens: int
@@ -29,12 +29,12 @@ class PromptSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """A named part of the matrix that is checked as one."""
+    """A named part of the matrix, checked together."""
 
     name: str
     runs: int
     fresh_runs: int
-    """How many of the runs happen in a fresh engine process, at the end."""
+    """How many of the runs, at the end, use a fresh engine process."""
     cells: tuple[Cell, ...]
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Everything that a matrix file says."""
+    """The content of a matrix file."""
 
     models: Mapping[str, ModelSpec]
     suites: Mapping[str, Suite]
@@ -55,7 +55,7 @@ class Matrix:
     snapshots: str
     """The folder of the goldens and baselines, relative to the matrix file."""
     logprob_suites: Mapping[str, LogprobSuite] = field(default_factory=dict[str, LogprobSuite])
-    """Suites whose log-probabilities are checked; no name is that of a suite of tokens."""
+    """Suites of log-probabilities; their names differ from those of `suites`."""
 
     def __post_init__(self) -> None:
         by_id: dict[str, Cell] = {}
@@ -64,26 +64,26 @@ class Matrix:
                 raise ValueError(f"two different cells share the id {cell.id}")
 
     def cells(self) -> Iterable[Cell]:
-        """Yield the cells of every suite; a cell that two suites share comes twice."""
+        """Yield the cells of every suite; a shared cell is repeated."""
         for suite in self.suites.values():
             yield from suite.cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one invocation measures."""
+    """The cells that one invocation measures."""
 
     suites: Mapping[Cell, Suite]
-    """Every cell to measure, once, in the order of the matrix, with the suite that asks for it.
+    """Each cell to measure, in the order of the matrix, with its suite.
 
-    Of several suites it is the one with the most runs.
+    A cell of several suites has the one with the most runs.
     """
     models: Mapping[str, ModelSpec]
     """The models of those cells."""
     claimed: frozenset[str]
-    """The ids of every cell of the matrix: a golden outside them is orphaned."""
+    """The ids of all cells of the matrix; a golden of any other id is orphaned."""
     whole: tuple[Cell, ...] | None = None
-    """The cells of all parts, where others measure the rest; None when there are no others."""
+    """The cells of all shards or devices; None when the plan is not divided."""
 
     def __post_init__(self) -> None:
         unknown = {cell.model for cell in self.suites} - self.models.keys()
@@ -92,7 +92,7 @@ class Plan:
 
     @property
     def is_part(self) -> bool:
-        """Whether others measure the rest: what only the whole can show is not judged here."""
+        """Whether other shards or devices measure the rest of the matrix."""
         return self.whole is not None
 
     @property
@@ -107,13 +107,13 @@ class Plan:
     def all_of(self, model: str) -> tuple[Cell, ...]:
         """Return the cells of a model over all parts.
 
-        Controls are chosen among them: what a check can show must not depend on how it was divided.
+        Controls are chosen among them, so that they do not depend on the division.
         """
         cells = self.cells if self.whole is None else self.whole
         return tuple(cell for cell in cells if cell.model == model)
 
     def runs_of(self, cell: Cell) -> int:
-        """Return how often a cell is run."""
+        """Return the number of runs of a cell."""
         return self.suites[cell].runs
 
 
@@ -146,9 +146,7 @@ def plan(
     only: str | None = None,
     runs: int | None = None,
 ) -> Plan:
-    """Return what to measure: the named suites, or the default ones, cut to the cells of `only`.
-
-    Suites of log-probabilities have no part in it; `plan_logprobs` gives theirs.
+    """Plan the named or default suites, filtered by `only`; see `plan_logprobs` for the others.
 
     Raises:
         UsageInvalid: a suite is not in the matrix.
@@ -156,8 +154,8 @@ def plan(
     known = (*matrix.suites, *matrix.logprob_suites)
     unknown = [name for name in suites if name not in known]
     if unknown:
-        told = ", ".join(known)
-        raise UsageInvalid(f"there is no suite {unknown[0]!r} in the matrix; it has: {told}")
+        names = ", ".join(known)
+        raise UsageInvalid(f"there is no suite {unknown[0]!r} in the matrix; it has: {names}")
     planned: dict[Cell, Suite] = {}
     for name in suites or matrix.default_suites:
         if name not in matrix.suites:

@@ -19,7 +19,7 @@ from repro_gate.core.tokens.verdicts import (
 
 
 class Outcome(StrEnum):
-    """What a check as a whole says."""
+    """The outcome of a whole check."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -27,7 +27,7 @@ class Outcome(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """What the process says to a shell; 1 is a crash and is never returned on purpose."""
+    """The exit codes; 1 is a crash and never returned on purpose."""
 
     PASSED = 0
     USAGE_INVALID = 2
@@ -38,17 +38,17 @@ class ExitCode(IntEnum):
 
 
 class FailOn(StrEnum):
-    """What makes a finished check fail for the shell; the outcome itself stays what it is."""
+    """Which outcomes give a non-zero exit code; the outcome itself is unaffected."""
 
     INCONCLUSIVE = "inconclusive"
-    """Whatever is not a pass."""
+    """Every outcome but a pass."""
     FINDINGS = "findings"
-    """Findings alone: what could not be measured is let through."""
+    """Findings only."""
     NEVER = "never"
 
 
 def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
-    """Return what one verdict means for the whole."""
+    """Return the outcome of one verdict."""
     match verdict:
         case Match() | Agrees():
             return Outcome.PASSED
@@ -63,7 +63,7 @@ def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
 
 
 def decide(report: GateReport) -> Outcome:
-    """Return the outcome of a check: a finding beats the unknown, which beats agreement.
+    """Return the outcome of a check: a finding beats inconclusive, which beats a pass.
 
     Nothing checked is inconclusive, never a pass.
     """
@@ -94,7 +94,7 @@ def exit_code_for(report: GateReport) -> ExitCode:
 
 
 def shell_code(report: GateReport, fail_on: FailOn) -> ExitCode:
-    """Return the exit code that the user wants of a check; an interruption is always told."""
+    """Return the exit code under a `--fail-on` policy; an interruption always keeps its code."""
     code = exit_code_for(report)
     match fail_on:
         case FailOn.INCONCLUSIVE:

@@ -1,13 +1,12 @@
 """The one value that every report is rendered from."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
-from repro_gate.core.guards import require_at_least, require_name, require_text
+from repro_gate.core.guards import require_at_least, require_name, require_sha256, require_text
 from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import ControlReport
@@ -26,21 +25,21 @@ from repro_gate.core.tokens.verdicts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellReport:
-    """What is known of one cell."""
+    """The result of one cell."""
 
     suite: str
     cell: Cell
     verdict: Verdict
     runs: int
-    """How many runs were finished."""
+    """The number of finished runs."""
     generation: Generation | None
     """The first run; None when there was none."""
     profile: str | None
-    """None when the engine could not say on what it would run."""
+    """None when the engine did not report one."""
     provenance: int | None = None
-    """Which of the report's provenances is that of the first run; None when there was none."""
+    """Index into the report's provenances for the first run; None without a run."""
     unfinished: Inconclusive | None = None
-    """Why a cell with a finding was not run as often as planned; None when it was."""
+    """Why a cell with a finding has fewer runs than planned; None when it has all."""
 
     def __post_init__(self) -> None:
         if self.profile is not None:
@@ -131,7 +130,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateReport:
-    """Everything that a check found."""
+    """The results of a check."""
 
     tool_version: str
     started_at: str
@@ -142,39 +141,36 @@ class GateReport:
     """Goldens that no cell uses."""
     controls: tuple[ControlReport, ...]
     engines: tuple[EngineReport, ...]
-    """Of one name there are several where machines of one profile told different facts."""
+    """Several of one name where machines of one profile reported different facts."""
     models: Mapping[str, Facts]
-    """What each loaded model is and how it was set up, by name."""
+    """Facts and settings of each loaded model, by name."""
     timing: Timing
     interrupted: bool
-    """True when the check was stopped: what it did not reach is inconclusive."""
+    """Whether the check was interrupted; cells that it did not reach are inconclusive."""
     repeat_with: tuple[str, ...] = ()
-    """Options that a command on the same matrix and device needs, such as `--device`, `cuda`."""
+    """Options that select the same matrix and device again, such as `--device`, `cuda`."""
     logprobs: tuple[LogprobReport, ...] = ()
     """One for each suite whose log-probabilities were checked."""
     provenances: tuple[Facts, ...] = ()
-    """What ran the cells, each once: engine, machine, model and settings."""
+    """The distinct provenances of the cells: engine, machine, model and settings."""
     notes: tuple[Note, ...] = ()
-    """Each once; they never change the outcome."""
+    """Distinct notes; they never change the outcome."""
 
     @property
     def measured(self) -> bool:
-        """Tell whether any cell was run or drawn at all."""
+        """Whether any cell was run or drawn."""
         drawn = any(part.measured for part in self.logprobs)
         return drawn or any(cell.runs for cell in self.cells)
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many cells have each verdict, by its word, and how many goldens are orphaned."""
+        """Numbers of cells by verdict, and of orphaned goldens."""
         return Counter(found.word for found in (*(c.verdict for c in self.cells), *self.orphans))
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedCheck:
-    """The check came to its end, or was interrupted, and has a report."""
+    """The check finished or was interrupted, and has a report."""
 
     word: ClassVar[str] = "finished"
 
@@ -187,13 +183,12 @@ class FinishedCheck:
         for cell_id, digest in self.observed.items():
             if cell_id not in run:
                 raise ValueError(f"nothing was observed of {cell_id}")
-            if not _SHA256.fullmatch(digest):
-                raise ValueError(f"a SHA-256 has 64 hexadecimal digits, got {digest}")
+            require_sha256(digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedCheck:
-    """The check could not be made: an invalid file, a wrong command line, nothing to measure."""
+    """The check did not start: an invalid file or command line, or nothing to measure."""
 
     word: ClassVar[str] = "unfinished"
 

@@ -1,4 +1,4 @@
-"""Untrusted bytes as text that is safe to print, and that still says every byte."""
+"""Reversible escaping of untrusted bytes and text, and digests of JSON data."""
 
 import hashlib
 import json
@@ -11,27 +11,26 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0"
     "\U000e0100-\U000e01ef]"
 )
-"""What Unicode displays as nothing (Default_Ignorable_Code_Point) and Python calls printable."""
+"""Default_Ignorable_Code_Point characters that `str.isprintable` accepts."""
 
 
 def escape_bytes(data: bytes) -> str:
-    r"""Return `data` as one line of printable text, reversible by `unescape_bytes`.
+    r"""Escape bytes as one line of printable text; `unescape_bytes` reverses it.
 
-    Valid printable UTF-8 stands for itself; control, bidirectional, zero-width and invalid
-    bytes are written as `\xNN`, so nothing that a model says can move a cursor, hide text or
-    reorder it.
+    Printable UTF-8 is kept. Control, bidirectional, zero-width and invalid bytes become `\xNN`,
+    so that untrusted output cannot move a cursor, hide text or reorder it.
     """
     text = data.decode("utf-8", errors="surrogateescape")
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    return "".join(_spell_character(character) for character in text)
+    return "".join(_escape_character(character) for character in text)
 
 
 def unescape_bytes(text: str) -> bytes:
-    r"""Return the bytes that `escape_bytes` was given.
+    r"""Reverse `escape_bytes`.
 
     Raises:
-        ValueError: `text` holds a backslash that `escape_bytes` would not have written.
+        ValueError: `text` has a backslash that starts no valid escape.
     """
     data = bytearray()
     position = 0
@@ -44,12 +43,12 @@ def unescape_bytes(text: str) -> bytes:
 
 
 def escape_text(text: str) -> str:
-    """Return foreign text, such as a message of an engine, as one safe line."""
+    """Escape untrusted text, such as an engine's message, as one safe line."""
     return escape_bytes(text.encode("utf-8", errors="surrogatepass"))
 
 
 def unescape_text(text: str) -> str:
-    """Return the text that `escape_text` escaped; raises ValueError like `unescape_bytes`."""
+    """Reverse `escape_text`; raises ValueError like `unescape_bytes`."""
     return unescape_bytes(text).decode("utf-8", errors="surrogatepass")
 
 
@@ -59,7 +58,7 @@ def _plain(text: str) -> bytes:
     return text.encode("utf-8")
 
 
-def _spell_character(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character in _NAMED:
         return _NAMED[character]
     if character.isprintable() and not _INVISIBLE.match(character):
@@ -72,7 +71,7 @@ def digest_of(data: object) -> str:
     """Return the SHA-256 of plain JSON data in its canonical form.
 
     Raises:
-        ValueError: a number is not finite, which JSON cannot say.
+        ValueError: a number is not finite.
     """
     canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()

@@ -1,8 +1,8 @@
 """Whether a server pairs the log-probabilities of an echo with the right tokens.
 
-A model that generates tokens gives each its log-probability. The same tokens, echoed after the same
-prompt, have the same ones, but for noise. A server that is off by one in its echo gives each token
-the number of a neighbour, or of itself as the next token: draw for draw the same wrong number.
+A generated token and the same token echoed after the same prompt have equal log-probabilities, but
+for noise. A server whose echo is off by one reports the value of a neighbouring token instead, and
+does so in every draw.
 """
 
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from statistics import median
 from repro_gate.core.guards import require_at_least, require_finite
 
 CONTINUATION_TOKENS = 24
-"""How many tokens are generated for one comparison."""
+"""Tokens generated for one comparison."""
 MAX_COMPARISONS = 3
-"""How many comparisons are made of a model until one can be told from the other."""
+"""Comparisons per model before the result is left open."""
 CALLS_PER_COMPARISON = 2
 _NEAR_NATS = 0.5
 _FAR_NATS = 2.0
-"""Noise of 1 nat for each token is typically as far in less than one of a million comparisons."""
+"""Noise of 1 nat per token has so large a median in less than one of a million comparisons."""
 _STEP_NATS = 0.2
-"""Neighbours that are typically nearer to each other cannot be told apart."""
+"""Closer neighbours cannot be distinguished."""
 _MIN_TOKENS = 12
 _CLEAR = 0.25
 """One distance is clearly smaller than another at this share of it."""
-_MOST = 0.75
-_FEW = 0.25
+_MIN_NEAR_SHARE = 0.75
+_MAX_NEAR_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredTwice:
-    """Tokens that a model generated, with their log-probabilities by two ways, in nats."""
+    """Log-probabilities in nats of the same tokens, as generated and as echoed."""
 
     generated: tuple[float, ...]
     echoed: tuple[float, ...]
@@ -45,7 +45,7 @@ class ScoredTwice:
 
 
 class Alignment(StrEnum):
-    """What comparisons show."""
+    """Whether an echo pairs its values with the right tokens."""
 
     ALIGNED = "aligned"
     SHIFTED = "shifted"
@@ -54,14 +54,14 @@ class Alignment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignmentFigures:
-    """What a judgement rests on."""
+    """An alignment with the figures behind it."""
 
     alignment: Alignment
     tokens: int
     near: int
-    """Those whose two log-probabilities agree."""
+    """Tokens whose two values agree."""
     distance: float
-    """Between the two, typically, in nats; 0 without tokens."""
+    """Median distance between the two values, in nats; 0 without tokens."""
 
     def __post_init__(self) -> None:
         require_at_least(0, tokens=self.tokens, near=self.near, distance=self.distance)
@@ -70,7 +70,7 @@ class AlignmentFigures:
 
 
 def judge_alignment(compared: Sequence[ScoredTwice]) -> AlignmentFigures:
-    """Return what comparisons of one model show together."""
+    """Judge the comparisons of one model together."""
     whole = [pair for one in compared for pair in zip(one.generated, one.echoed, strict=True)]
     distances = [abs(own - echoed) for own, echoed in whole]
     near = sum(distance <= _NEAR_NATS for distance in distances)
@@ -86,7 +86,7 @@ def judge_alignment(compared: Sequence[ScoredTwice]) -> AlignmentFigures:
 def _alignment(
     compared: Sequence[ScoredTwice], *, near: int, tokens: int, distance: float
 ) -> Alignment:
-    if tokens >= _MIN_TOKENS and near <= _FEW * tokens and distance >= _FAR_NATS:
+    if tokens >= _MIN_TOKENS and near <= _MAX_NEAR_SHARE * tokens and distance >= _FAR_NATS:
         return Alignment.SHIFTED
     places = [(one, place) for one in compared for place in range(1, len(one.generated) - 1)]
     if len(places) < _MIN_TOKENS:
@@ -96,7 +96,7 @@ def _alignment(
         for step in (0, -1, 1)
     )
     beside = min(before, after)
-    if near >= _MOST * tokens and beside >= _STEP_NATS and own <= _CLEAR * beside:
+    if near >= _MIN_NEAR_SHARE * tokens and beside >= _STEP_NATS and own <= _CLEAR * beside:
         return Alignment.ALIGNED
     is_beside = own >= _STEP_NATS and beside <= _CLEAR * own
     return Alignment.SHIFTED if is_beside else Alignment.NOT_SHOWN

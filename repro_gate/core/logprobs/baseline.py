@@ -10,26 +10,26 @@ from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding
 from repro_gate.core.tokens.golden import Facts
 
 RESOLUTION_NATS = 1e-5
-"""Two draws whose tokens all differ by less are the same: beyond it an API may round."""
+"""Draws that differ by at most this in every token are identical; APIs round below it."""
 DECIMALS = 6
-"""Of a log-probability in a baseline file; a finer one would only record the machine."""
+"""Of a log-probability in a baseline file; more digits would only record the machine."""
 _NORMAL_MAD = 1.4826
 """The standard deviation of a normal distribution over its MAD: 1 / Phi^-1(3/4)."""
 _USUAL_FLOOR_NATS = 8.0
-"""Five standard deviations of the noise published for a hosted service, which is 1.56 nats."""
+"""Five standard deviations of the noise published for a hosted service (1.56 nats)."""
 _EXACT_FLOOR_NATS = 1.0
 _DRAWS_OF_EXACT = 100
-"""A service that is off in 5 % of its draws would show it in so many, but for 0.6 %."""
+"""With so many draws, a service that is off in 5 % of them goes unnoticed in 0.6 % of cases."""
 _EXACT_NATS = 1e-3
-_APART = 1.5
-"""Normal noise of 40 tokens is that much further than the furthest of ten once in thousands."""
+_DISTANCE_FACTOR = 1.5
+"""For normal noise of 40 tokens, exceeded once in thousands of draws against ten recorded ones."""
 _ORDINARY_SHARE = 0.975
 _FLOOR_OVER_ORDINARY = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """How the draws of a cell vary by themselves."""
+    """The noise of a cell's calibration draws."""
 
     center: float
     """The median of the sums, in nats."""
@@ -38,9 +38,9 @@ class Noise:
     deviation: float
     """The standard deviation of the sums, in nats."""
     atom: float
-    """The largest share of draws that are identical."""
+    """The share of the most frequent value among the draws."""
     floor: float
-    """What an outlier has to exceed at least, from the noise of all cells of the policy."""
+    """Minimum distance of an outlier in nats, from the noise of all cells of the policy."""
 
     def __post_init__(self) -> None:
         require_finite(center=self.center)
@@ -48,13 +48,13 @@ class Noise:
         require_share(atom=self.atom)
 
     def outlier_bound(self, factor: float) -> float:
-        """Return how far from the center, in nats, a draw is an outlier."""
+        """Return the distance from the center, in nats, beyond which a draw is an outlier."""
         return max(factor * self.scale, self.floor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What a baseline file says; it explains itself without the matrix."""
+    """The content of a baseline file; complete without the matrix."""
 
     id: str
     source: str
@@ -67,7 +67,7 @@ class Baseline:
     """One for each draw."""
     noise: Noise
     answered_as: str
-    """What the answers called the model."""
+    """The model name in the responses."""
     provenance: Facts
     recorded_at: str
 
@@ -92,12 +92,12 @@ class Baseline:
 
 
 def fit_noise(draws: Sequence[Sequence[float]], *, others: Iterable[float] = ()) -> Noise:
-    """Return the noise of calibration draws.
+    """Estimate the noise of calibration draws.
 
     Args:
         draws: n x T log-probabilities in nats, n >= 1.
         others: absolute deviations from their median of draws of the policy's other cells. A
-            service that mostly repeats itself has a MAD of 0, and then they tell what is usual.
+            service that mostly repeats itself has a MAD of 0, and then these set the scale.
     """
     totals = [math.fsum(draw) for draw in draws]
     center = median(totals)
@@ -118,15 +118,15 @@ def deviations(totals: Sequence[float]) -> list[float]:
 
 
 def is_same(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Tell whether two draws are identical to the last digit that counts."""
+    """Return whether two draws are equal within `RESOLUTION_NATS`."""
     return all(abs(a - b) <= RESOLUTION_NATS for a, b in zip(one, other, strict=True))
 
 
 def differs_beyond_noise(draw: Sequence[float], recorded: Sequence[Sequence[float]]) -> bool:
-    """Tell whether a draw differs from recorded ones by more than they do among themselves.
+    """Return whether a draw is farther from the recorded draws than they are from each other.
 
-    By the sum over the tokens of the distances from their medians, which is much alike for draws
-    of the same noise.
+    The distance is the sum over the tokens of the distances from their medians, which varies
+    little among draws of the same noise.
     """
     centers = [median(values) for values in zip(*recorded, strict=True)]
 
@@ -134,20 +134,20 @@ def differs_beyond_noise(draw: Sequence[float], recorded: Sequence[Sequence[floa
         return math.fsum(abs(a - b) for a, b in zip(of, centers, strict=True))
 
     furthest = max(map(distance, recorded))
-    return distance(draw) > max(RESOLUTION_NATS, _APART * furthest)
+    return distance(draw) > max(RESOLUTION_NATS, _DISTANCE_FACTOR * furthest)
 
 
 def outliers(draws: Sequence[Draw], noise: Noise, *, factor: float) -> tuple[int, ...]:
-    """Return which draws are further from the center than an ordinary one ever is.
+    """Return the indices of the outliers.
 
-    Where most of them are, the whole has moved and none is an outlier.
+    Where most draws are far from the center, the cell has shifted and none is an outlier.
     """
     far = far_draws(draws, noise, factor=factor)
     return () if 2 * len(far) > len(draws) else far
 
 
 def far_draws(draws: Sequence[Draw], noise: Noise, *, factor: float) -> tuple[int, ...]:
-    """Return which draws are further from the center than an ordinary one, few or most of them."""
+    """Return the indices of draws beyond the outlier bound, however many there are."""
     bound = noise.outlier_bound(factor)
     return tuple(n for n, draw in enumerate(draws) if abs(draw.total - noise.center) > bound)
 
@@ -157,7 +157,7 @@ def _times(draws: Sequence[Sequence[float]], draw: Sequence[float]) -> int:
 
 
 def _outlier_floor(others: Sequence[float]) -> float:
-    """Return what an outlier has to exceed, by deviations of other cells in ascending order."""
+    """Return the minimum distance of an outlier from other cells' sorted deviations, in nats."""
     if len(others) >= _DRAWS_OF_EXACT and others[-1] <= _EXACT_NATS:
         return _EXACT_FLOOR_NATS
     ordinary = others[math.ceil(_ORDINARY_SHARE * len(others)) - 1] if others else 0.0

@@ -55,10 +55,10 @@ def facts_to_data(facts: DrawFacts) -> dict[str, Any]:
 
 
 def facts_from_data(data: Mapping[str, Any]) -> DrawFacts:
-    """Return the facts that data of the right schema says.
+    """Return the facts in data of the right schema.
 
     Raises:
-        ValueError: a value says something that cannot be.
+        ValueError: a value is out of range.
     """
     return DrawFacts(
         at=unescape_text(data["at"]),
@@ -71,17 +71,17 @@ def facts_from_data(data: Mapping[str, Any]) -> DrawFacts:
 
 
 def texts_to_data(texts: Facts) -> dict[str, str]:
-    """Return foreign facts with names and values as printable lines."""
+    """Escape untrusted facts."""
     return {escape_text(name): escape_text(value) for name, value in texts.items()}
 
 
 def texts_from_data(data: Mapping[str, str]) -> Facts:
-    """Return the facts that `texts_to_data` was given; raises ValueError."""
+    """Reverse `texts_to_data`; raises ValueError."""
     return {unescape_text(name): unescape_text(value) for name, value in data.items()}
 
 
 def logprobs_from(place: str, values: Sequence[float]) -> tuple[float, ...]:
-    """Return log-probabilities, or raise ValueError for one that cannot be."""
+    """Return log-probabilities; raises ValueError for an invalid one."""
     require_logprobs(values, place)
     return tuple(map(float, values))
 
@@ -89,7 +89,7 @@ def logprobs_from(place: str, values: Sequence[float]) -> tuple[float, ...]:
 SCHEMA = "repro-gate/baseline/v1"
 
 _FITTED = ("center", "scale", "deviation", "atom")
-"""What the draws say of their noise by themselves; the floor comes from other cells too."""
+"""Fields that follow from the draws alone; the floor also needs other cells."""
 
 
 def to_data(baseline: Baseline) -> dict[str, Any]:
@@ -113,17 +113,17 @@ def to_data(baseline: Baseline) -> dict[str, Any]:
 
 
 def is_intact(data: Mapping[str, Any]) -> bool:
-    """Tell whether data of the right schema is as it was recorded; an edit is not."""
+    """Return whether data of the right schema is unedited, by its digest."""
     content = {key: value for key, value in data.items() if key != "digest"}
-    # Over what is written, not what it means: how a text is spelled depends on Python's version.
+    # Over the escaped text: which characters are escaped depends on the version of Python.
     return digest_of(content) == str(data["digest"])
 
 
 def from_data(data: Mapping[str, Any]) -> Baseline:
-    """Return the baseline that data of the right schema describes.
+    """Return the baseline in data of the right schema.
 
     Raises:
-        ValueError: a value is of the right shape, but says something that cannot be.
+        ValueError: a value has the right type and is invalid.
     """
     encoding = Encoding(
         prompt=pieces_from("prompt_tokens", data["prompt_tokens"]),
@@ -177,5 +177,5 @@ def _noise(data: Mapping[str, float], draws: Sequence[tuple[float, ...]]) -> Noi
     fitted = _noise_to_data(draws, floor=data["floor"])
     for name, value in fitted.items():
         if data[name] != value:
-            raise ValueError(f"'noise.{name}' is {data[name]}, and the draws say {value}")
+            raise ValueError(f"'noise.{name}' is {data[name]}, and the draws give {value}")
     return Noise(**fitted)

@@ -1,4 +1,4 @@
-"""One measurement of log P(response | prompt), and whether it may be believed."""
+"""One measurement of log P(response | prompt), and its validation."""
 
 import math
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from repro_gate.core.text import escape_bytes
 from repro_gate.core.tokens.golden import Facts
 
 ROUNDING_NATS = 1e-6
-"""A log-probability may be this much above 0: it is the logarithm of a rounded 1."""
+"""A log-probability may exceed 0 by this much: the logarithm of a rounded 1."""
 PLACEHOLDER_NATS = -9999.0
-"""At and below this a number stands for one that was not computed: no softmax is so small."""
+"""At or below this a value is a placeholder: no softmax is so small."""
 _NO_LOGPROBS = "ask a server and a model that return the log-probabilities of a prompt"
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A token as a provider names it: of a provider without ids there is the text alone."""
+    """A token as a provider reports it, with or without an id."""
 
     id: int | None
     data: bytes
@@ -35,7 +35,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """Prompt and response of a cell as the model's tokens: what every draw is about."""
+    """Prompt and response of a cell as tokens of the model."""
 
     prompt: tuple[Piece, ...]
     response: tuple[Piece, ...]
@@ -46,23 +46,23 @@ class Encoding:
 
     @property
     def has_ids(self) -> bool:
-        """Tell whether the provider speaks of tokens by id."""
+        """Whether the provider reports token ids."""
         return all(piece.id is not None for piece in (*self.prompt, *self.response))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawFacts:
-    """What is worth keeping of the call behind a draw; never a secret."""
+    """Metadata of the call behind a draw; never a secret."""
 
     at: str = ""
-    """When the answer came; ISO 8601, UTC."""
+    """Time of the response; ISO 8601, UTC."""
     model: str = ""
-    """The model as the answer names it."""
+    """The model name in the response."""
     request_id: str = ""
     latency_s: float = 0.0
     attempts: int = 1
     headers: Facts | None = None
-    """Cached tokens, server times, backend, rate limits: as far as they were sent."""
+    """Cached tokens, server timings, backend and rate limits, where sent."""
 
     def __post_init__(self) -> None:
         require_at_least(0, latency_s=self.latency_s)
@@ -88,11 +88,11 @@ class Draw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidDraw:
-    """An answer about other content than was asked, or with impossible values."""
+    """A malformed response, or one about other tokens than requested."""
 
     reason: str
     position: int | None = None
-    """The token of the response that shows it, counted from 0."""
+    """Index of the response token at fault."""
     facts: DrawFacts = DrawFacts()
 
     def __post_init__(self) -> None:
@@ -102,7 +102,7 @@ class InvalidDraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedDraw:
-    """No answer."""
+    """A draw that could not be measured."""
 
     reason: str
     remedy: str | None = None
@@ -116,7 +116,7 @@ DrawOutcome: TypeAlias = Draw | InvalidDraw | MissedDraw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The part of an answer that is about the response, as it came."""
+    """The part of an answer about the response, unvalidated."""
 
     pieces: tuple[Piece, ...]
     logprobs: tuple[float | None, ...]
@@ -126,14 +126,14 @@ class Answered:
 def judge_answer(
     answered: Answered, encoding: Encoding, *, model: str | None = None
 ) -> DrawOutcome:
-    """Return the draw that an answer is, or why it is none: validity comes before statistics.
+    """Validate an answer and return its draw, or why it is none.
 
-    Numbers that stand for log-probabilities that the server did not compute are no answer.
+    Placeholders for values that the server did not compute count as missed, not as invalid.
 
     Args:
-        answered: what came back.
-        encoding: what was asked about.
-        model: what the answer has to call the model; None when nothing is known yet.
+        answered: the unvalidated answer.
+        encoding: the requested tokens.
+        model: the expected model name; None when none is known yet.
     """
     facts = answered.facts
     if model is not None and facts.model != model:
@@ -144,7 +144,7 @@ def judge_answer(
         return InvalidDraw(reason=reason, facts=facts)
     for position, (want, got) in enumerate(zip_longest(encoding.response, answered.pieces)):
         if not _is_same(want, got):
-            reason = f"the answer is about {_told(got)}, where {_told(want)} was asked"
+            reason = f"the answer is about {_format(got)}, where {_format(want)} was asked"
             return InvalidDraw(reason=reason, position=position, facts=facts)
     return _judge_values(answered.logprobs, encoding, facts)
 
@@ -168,7 +168,7 @@ def _judge_values(
 
 
 def _placeholder(logprobs: Sequence[float]) -> str | None:
-    """Return why numbers are no measurements although each could be one, or None."""
+    """Return why plausible values are placeholders, or None."""
     if len(logprobs) > 1 and min(logprobs) == max(logprobs):
         return f"all {len(logprobs)} tokens of the response have {logprobs[0]:.6g}"
     if min(logprobs) <= PLACEHOLDER_NATS:
@@ -179,9 +179,9 @@ def _placeholder(logprobs: Sequence[float]) -> str | None:
 def _is_same(want: Piece | None, got: Piece | None) -> bool:
     if want is None or got is None:
         return False
-    # Texts of single tokens may be cut within a character; an id says all.
+    # The text of a token may end within a character; its id is exact.
     return want.id == got.id if want.id is not None else want.data == got.data
 
 
-def _told(piece: Piece | None) -> str:
+def _format(piece: Piece | None) -> str:
     return "nothing" if piece is None else str(piece)

@@ -1,8 +1,7 @@
-"""What a tolerance promises for the suite as a whole, before anything is measured.
+"""Error rates of a tolerance, computed before anything is measured.
 
-The stated false-alarm rate is shared: the cells' own tests, the test of the suite as a whole, the
-outliers and the A/A controls each have a part of it, so that together they keep it (the union
-bound).
+The configured false-alarm rate is divided among the tests of the cells, the test of the suite, the
+outliers and the A/A controls; by the union bound they keep it together.
 """
 
 import math
@@ -16,43 +15,44 @@ SUITE_SHARE: Final = 0.3
 OUTLIERS_SHARE: Final = 0.1
 CONTROLS_SHARE: Final = 0.1
 TESTS: Final = 3
-"""Statistics that are looked at in the suite as a whole: coincidences, sums, tokens."""
+"""Statistics of the suite test: coincidences, sums, tokens."""
 COINCIDENCES_WEIGHT: Final = 0.6
-"""The part of a cell's level that its coincidences have, where any draws coincide."""
+"""The share of a cell's level that the coincidences get, where any draws coincide."""
 CORRECTION: Final = 2
-"""What the smallest p-value of a cell is multiplied by at least, where none do."""
+"""The factor on the smallest p-value of a cell where no draws coincide."""
 SCREEN: Final = 0.012
-"""A cell gets a second look when one of its tests is below this in the first."""
+"""A p-value of the first look at or below this leads to a second look."""
 CONFIRMATION: Final = 0.05
-"""And the second look has to say the same by itself, at this level."""
+"""The level at which the second look alone has to confirm the first."""
 FIRST_WAVE: Final = 2
-"""Draws that every cell gets before it is asked whether more could change the decision."""
+"""Draws of every cell before the early-stopping test."""
 MAX_LABELINGS: Final = 2_000_000
-"""Of more ways to divide the draws a sample of so many is taken."""
+"""More divisions of the draws than this are sampled."""
 WHOLE_SAMPLES: Final = 19_999
-"""Random divisions of a test over several cells; no p-value of it is below 1 / 20,000."""
+"""Random divisions of a test over several cells; its smallest p-value is 1 / 20,000."""
 MIN_SIZE_SHARE: Final = 0.1
-"""The effective sample size that weights need, as a share of the items."""
+"""Minimum effective sample size of usable weights, as a share of the items."""
 WEIGHTS_RATE: Final = 0.01
-"""How often the mean of usable weights may be judged too far from 1, by the choice of items."""
+"""Error rate of the test that the mean weight is 1."""
 MIN_WEIGHTS: Final = math.ceil(math.log(WEIGHTS_RATE / 2) / math.log1p(-MIN_SIZE_SHARE))
-"""Items below which weights are undetermined: usable ones of so small an effective size may be
-almost 0 on every one of fewer items, more often than the rate allows."""
+"""Fewer items are undetermined: usable weights of the minimum effective size could all be near 0
+more often than `WEIGHTS_RATE`."""
 MIN_CLONE_WEIGHTS: Final = 3
-"""Items below which those of a clone are undetermined too: fewer have no typical one."""
+"""The same for a clone: fewer items have no typical one."""
 _NOISY_SHARE = 0.1
 _NOISE_NATS = 1.56
-"""The noise published for a hosted service: so many draws are off, with this standard deviation."""
+"""The noise published for a hosted service: the share of draws that are off, and their standard
+deviation."""
 _DEVIATIONS = 4
 MAX_NOISE_NATS: Final = _DEVIATIONS * _NOISE_NATS
-"""By that noise hardly any log-ratio of a clone is further from 0."""
+"""With that noise hardly any log-ratio of a clone is farther from 0."""
 _MAD_EFFICIENCY = 0.45
-"""Degrees of freedom that a MAD is worth, over those of a standard deviation; see below."""
+"""Degrees of freedom of a MAD relative to those of a standard deviation."""
 _MAX_DRAWS = 100
 
 
 def smallest_p(calibration: int, new: int) -> float:
-    """Return the smallest p-value that a permutation test of these sample sizes can give."""
+    """Return the smallest possible p-value of a permutation test of these sample sizes."""
     labelings = math.comb(calibration + new, new)
     # With samples of equal size, exchanging them whole gives the same statistic.
     attained = (2 if calibration == new else 1) / labelings
@@ -60,22 +60,22 @@ def smallest_p(calibration: int, new: int) -> float:
 
 
 def cell_level(tolerance: Tolerance, cells: int) -> float:
-    """Return what the p-value of the first of `cells` cells must not exceed, by Holm."""
+    """Return the level of the smallest p-value among `cells` cells, by Holm."""
     return CELLS_SHARE * tolerance.false_alarm_rate / cells
 
 
 def suite_level(tolerance: Tolerance) -> float:
-    """Return what each p-value of the test of the whole must not exceed."""
+    """Return the level of each p-value of the suite test."""
     return SUITE_SHARE * tolerance.false_alarm_rate / TESTS
 
 
 def control_level(tolerance: Tolerance, clones: int) -> float:
-    """Return what the p-value of the A/A control of one of `clones` clones must not exceed."""
+    """Return the level of the A/A control of each of `clones` clones."""
     return CONTROLS_SHARE * tolerance.false_alarm_rate / max(1, clones)
 
 
 def smallest_control_p(draws: Iterable[tuple[int, int]]) -> float:
-    """Return the smallest p-value of an A/A control with so many draws of base and clone."""
+    """Return the smallest possible p-value of an A/A control with these numbers of draws."""
     attained = math.prod(smallest_p(base, clone) for base, clone in draws)
     return max(attained, 1 / (WHOLE_SAMPLES + 1))
 
@@ -83,12 +83,12 @@ def smallest_control_p(draws: Iterable[tuple[int, int]]) -> float:
 def weights_doubt(
     items: int, *, control: Sequence[tuple[int, int]] | None, level: float
 ) -> str | None:
-    """Return why so many items cannot show whether weights are usable, or None when they can.
+    """Return why these items cannot determine whether weights are usable, or None.
 
     Args:
-        items: how many weights there are.
-        control: the numbers of draws of base and clone, by item; None of a policy that is none.
-        level: what the p-value of the control must not exceed.
+        items: the number of weights.
+        control: draws of base and clone for each item; None unless the policy is a clone.
+        level: the level of the control's p-value.
     """
     if control is None:
         if items >= MIN_WEIGHTS:
@@ -109,10 +109,10 @@ def weights_doubt(
 
 
 def max_noise(items: int) -> float:
-    """Return the largest root mean square, in nats, that noise explains of a clone's log-ratios.
+    """Return the largest root mean square of a clone's log-ratios that noise explains, in nats.
 
-    Of the noise published for a hosted service, staying the same for a whole session, so that no
-    median removes it: its mean square and four standard errors.
+    It is the mean square of the published noise plus four standard errors, for noise that is
+    constant within a session, so that no median removes it.
     """
     one = _NOISY_SHARE * _NOISE_NATS**2
     square, fourth = 2 * one, 6 * _NOISY_SHARE * _NOISE_NATS**4 + 6 * one**2
@@ -121,7 +121,7 @@ def max_noise(items: int) -> float:
 
 
 def has_power(tolerance: Tolerance, cells: int) -> bool:
-    """Tell whether a cell could ever be found to drift."""
+    """Return whether a shift in a single cell can be detected at all."""
     calibration, draws = tolerance.calibration_draws, tolerance.draws
     return (
         CORRECTION * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
@@ -130,7 +130,7 @@ def has_power(tolerance: Tolerance, cells: int) -> bool:
 
 
 def sufficient_draws(tolerance: Tolerance, cells: int) -> int | None:
-    """Return the fewest draws in a look with which a cell could alarm, or None."""
+    """Return the smallest number of draws per look that gives power, or None."""
     for draws in range(FIRST_WAVE, _MAX_DRAWS + 1):
         candidate = Tolerance(
             calibration_draws=tolerance.calibration_draws,
@@ -143,10 +143,10 @@ def sufficient_draws(tolerance: Tolerance, cells: int) -> int | None:
 
 
 def max_outliers(tolerance: Tolerance, draws: int) -> int:
-    """Return how many outliers among so many draws are no finding yet.
+    """Return the largest number of outliers among so many draws that is no finding.
 
-    A service of which `max_outlier_rate` of all draws are outliers shows more than these with a
-    probability of at most the share of the error rate that the outliers have.
+    A service with an outlier rate of `max_outlier_rate` exceeds it with at most the outliers' share
+    of the false-alarm rate.
     """
     level = OUTLIERS_SHARE * tolerance.false_alarm_rate
     return next(
@@ -157,11 +157,11 @@ def max_outliers(tolerance: Tolerance, draws: int) -> int:
 
 
 def outlier_alarm_rate(tolerance: Tolerance, cells: int) -> float:
-    """Return how often outliers would be a finding though all draws are normal.
+    """Return the probability that normal draws give an outlier finding.
 
-    A new normal draw over the median and MAD of n calibration draws behaves like Student's t
-    with about 0.45 (n - 1) degrees of freedom; `benchmarks/logprob_power.py` prints the measured
-    tail beside this one.
+    A normal draw, standardised by the median and MAD of n calibration draws, is distributed about
+    like Student's t with 0.45 (n - 1) degrees of freedom; `benchmarks/logprob_power.py` compares
+    this with the measured tail.
     """
     n = tolerance.calibration_draws
     degrees = max(1, int(_MAD_EFFICIENCY * (n - 1)))
@@ -175,8 +175,8 @@ def outlier_alarm_rate(tolerance: Tolerance, cells: int) -> float:
 def student_tail(t: float, degrees: int) -> float:
     """Return P(|T| > t) of Student's t with a whole number of degrees of freedom.
 
-    The finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4. (scipy would have to be
-    imported for it by everyone who reads a matrix.)
+    The finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4; importing scipy would slow
+    down every command that reads a matrix.
     """
     theta = math.atan(t / math.sqrt(degrees))
     sine, cosine = math.sin(theta), math.cos(theta)

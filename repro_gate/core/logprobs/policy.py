@@ -1,4 +1,4 @@
-"""What the logprob gate asks: hosted models as called, and fixed responses to score with them."""
+"""Policies, items and suites of the log-probability gate."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -19,50 +19,50 @@ from repro_gate.core.guards import (
 from repro_gate.core.tokens.golden import FactChange, Facts, provenance_changes
 
 LOCAL = "local"
-"""The provider that is an engine on this machine."""
+"""The name of the provider that runs an engine on this machine."""
 SERVER_FINGERPRINT = "provider.fingerprint"
-"""The fact that holds what a server calls its own configuration."""
+"""The fact with the configuration fingerprint that a server reports."""
 _PLACE = re.compile(r"\{(system|prompt)\}")
 
 
 class ProviderKind(StrEnum):
-    """The dialect that a provider speaks."""
+    """The API dialect of a provider."""
 
     FIREWORKS = "fireworks"
     OPENAI = "openai"
-    """Any `/v1/completions` that echoes the log-probabilities of a prompt."""
+    """Any `/v1/completions` that echoes prompt log-probabilities."""
     LOCAL = "local"
 
 
 class LogprobKind(StrEnum):
-    """Which log-probability is meant; the two are never mixed."""
+    """The kind of log-probability; the two are never mixed."""
 
     RAW = "raw"
-    """Of the model itself, whatever it is sampled with."""
+    """Of the model itself, before any sampler."""
     SAMPLING = "sampling"
     """Of the behaviour policy: after the temperature, with top_p = 1 and top_k = 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
-    """Where models are hosted, and how its API is to be treated."""
+    """A provider's API and the limits of its use."""
 
     name: str
     kind: ProviderKind
     base_url: str = ""
-    """Up to and without `/completions`; empty for the local provider."""
+    """Without the trailing `/completions`; empty for the local provider."""
     api_key_env: str | None = None
-    """The environment variable that holds the key; None for an API that wants none."""
+    """The environment variable with the API key; None for an API without one."""
     concurrency: int = 16
     attempts: int = 6
-    """How often one draw is tried before it counts as not measured."""
+    """Attempts per draw before it counts as missed."""
     timeout_s: float = 60.0
-    """The longest that one attempt may take, from connecting to the last byte."""
+    """Time limit of one attempt, from connecting to the last byte."""
     deadline_s: float = 3600.0
-    """The longest that all draws together may take."""
+    """Time limit of all draws together."""
     http2: bool = False
     usd_per_million_tokens: float = 0.0
-    """The price of prompt tokens, for the estimate; 0 when none is known."""
+    """Price of prompt tokens, for the estimate; 0 when unknown."""
 
     def __post_init__(self) -> None:
         require_name(self.name)
@@ -72,7 +72,7 @@ class ProviderSpec:
 
     @property
     def is_local(self) -> bool:
-        """Tell whether it is this machine, where a draw costs nothing."""
+        """Whether draws run on this machine, at no cost."""
         match self.kind:
             case ProviderKind.LOCAL:
                 return True
@@ -83,13 +83,13 @@ class ProviderSpec:
 
     @property
     def host(self) -> str:
-        """The host that requests and the key go to, with its port where the URL has one."""
+        """The host that receives requests and the key, with the port if the URL has one."""
         return urlsplit(self.base_url).netloc.lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A model as it is called."""
+    """A model with the settings of its calls."""
 
     name: str
     provider: ProviderSpec
@@ -97,11 +97,11 @@ class Policy:
     """The id at the provider; for the local provider, the name of a model of the matrix."""
     system: str
     template: str
-    """How system prompt and prompt become the text that the response follows."""
+    """Combines system prompt and prompt into the text before the response."""
     temperature: float
     logprobs: LogprobKind
     local_model: ModelSpec | None = None
-    """Where the model runs; None unless the provider is the local one."""
+    """The local model; None for every other provider."""
 
     def __post_init__(self) -> None:
         require_name(self.name)
@@ -110,9 +110,9 @@ class Policy:
             raise ValueError("at temperature 0 there are no sampling log-probabilities")
 
     def render(self, prompt: str) -> str:
-        """Return the text before a response, as the template says."""
+        """Render the text before the response."""
         values = {"system": self.system, "prompt": prompt}
-        # In one pass: what stands in a prompt is data, also when it looks like a place.
+        # In one pass, so that placeholders inside a prompt stay data.
         return _PLACE.sub(lambda place: values[place[1]], self.template)
 
 
@@ -131,19 +131,19 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobCell:
-    """One item under one policy: what has a baseline and gets a verdict."""
+    """One item under one policy; it has a baseline and gets a verdict."""
 
     policy: Policy
     item: Item
 
     @property
     def id(self) -> str:
-        """The name of the cell and of its baseline; see `Cell.id`."""
+        """The id of the cell and of its baseline; see `Cell.id`."""
         return f"{self.policy.name}--{self.item.name}"
 
     @property
     def prefix(self) -> str:
-        """The text that the response follows."""
+        """The text before the response."""
         return self.policy.render(self.item.prompt)
 
     @property
@@ -164,25 +164,25 @@ class LogprobCell:
         }
 
     def changes_since(self, recorded: Facts) -> tuple[FactChange, ...]:
-        """Return what the matrix says otherwise than a recorded definition."""
+        """Return how the matrix differs from a recorded definition."""
         return provenance_changes(recorded, self.definition)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """When a difference counts; `error_rates` computes what these promise together."""
+    """When a difference counts; `error_rates` computes the resulting error rates."""
 
     calibration_draws: int = 10
     draws: int = 5
-    """In each of two looks; the second look is taken only where the first is suspicious."""
+    """Draws per look; a second look follows only a suspicious first one."""
     false_alarm_rate: float = 0.01
-    """For the suite as a whole: how often it may fail though nothing has changed."""
+    """How often the whole suite may fail although nothing has changed."""
     floor_nats: float = 0.1
     """A smaller shift of a cell is a note, never drift."""
     outlier_factor: float = 20.0
-    """An outlier is further from the median than this many robust standard deviations."""
+    """Distance of an outlier from the median, in robust standard deviations."""
     max_outlier_rate: float = 0.05
-    """The share of outliers among the draws above which they are a finding."""
+    """A larger share of outliers among the draws is a finding."""
 
     def __post_init__(self) -> None:
         require_at_least(2, calibration_draws=self.calibration_draws)
@@ -196,7 +196,7 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What one check may spend at hosted APIs; None is no limit."""
+    """Limits on one check's use of hosted APIs; None is no limit."""
 
     max_calls: int | None = None
     max_tokens: int | None = None
@@ -211,9 +211,9 @@ class WeightPlan:
 
     base: str
     clones: tuple[str, ...] = ()
-    """Policies that are the base again: the A/A control."""
+    """Policies identical to the base: the A/A control."""
     must_be_usable: tuple[str, ...] = ()
-    """Policies whose weights have to be usable; of the others it is only said."""
+    """Policies whose weights have to be usable; for the others it is only reported."""
 
     def __post_init__(self) -> None:
         for name in (self.base, *self.clones, *self.must_be_usable):
@@ -237,7 +237,7 @@ class LogprobSuite:
 
     @property
     def controlled(self) -> frozenset[str]:
-        """The policies of the A/A controls: the clones and, where there are any, their base."""
+        """The policies of the A/A controls: the clones and their base, or none."""
         if self.weights is None or not self.weights.clones:
             return frozenset()
         return frozenset({self.weights.base, *self.weights.clones})
@@ -249,9 +249,9 @@ class LogprobPlan:
 
     suite: LogprobSuite
     cells: tuple[LogprobCell, ...]
-    """Those that were selected."""
+    """The selected cells."""
     claimed: frozenset[str]
-    """The ids of every cell of the matrix: a baseline outside them is orphaned."""
+    """The ids of all cells of the matrix; a baseline of any other id is orphaned."""
 
     @property
     def policies(self) -> tuple[Policy, ...]:

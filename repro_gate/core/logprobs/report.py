@@ -1,4 +1,4 @@
-"""What is known of the log-probabilities of one suite: a part of the `GateReport`."""
+"""The report on one suite of log-probabilities, a part of the `GateReport`."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from repro_gate.core.tokens.verdicts import Orphan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutlierDraw:
-    """A draw that stands apart from the others of its cell; it was drawn again."""
+    """An outlier among the draws of a cell; it was drawn again."""
 
     total: float
     """In nats."""
     center: float
     """The baseline's center, in nats."""
     bound: float
-    """How far from it an ordinary draw may be, in nats."""
+    """The allowed distance from the center, in nats."""
     tokens: tuple[TokenShift, ...]
-    """Those that caused it, first."""
+    """The tokens that shifted most, first."""
     request_id: str
-    """In foreign words; empty when the answer had none."""
+    """Untrusted text; empty when the answer had none."""
 
     def __post_init__(self) -> None:
         require_finite(total=self.total, center=self.center)
@@ -38,11 +38,11 @@ class LogprobCellReport:
     cell: LogprobCell
     verdict: LogprobVerdict
     source: str | None
-    """Where the baseline holds; None when the engine could not say."""
+    """The source of the baseline; None when the engine did not report one."""
     center: float | None
-    """Of the baseline, in nats; None when there is none that could be used."""
+    """Of the baseline, in nats; None without a usable baseline."""
     band: float | None
-    """How far from the center the sum may be, in nats."""
+    """The allowed distance of the sum from the center, in nats."""
     calibration: tuple[float, ...]
     """The sums of the calibration draws, in nats."""
     totals: tuple[float, ...]
@@ -60,11 +60,11 @@ class LogprobCellReport:
 
 
 class SuiteVerdict(StrEnum):
-    """What the test over all cells says."""
+    """The result of the suite test."""
 
     AGREES = "agrees"
     CHANGED = "changed"
-    """A certain change, typically of less than the floor: a note."""
+    """A significant change, typically below the floor: a note."""
     DRIFT = "drift"
     NOT_TESTED = "not tested"
     """No cell could be compared."""
@@ -72,25 +72,25 @@ class SuiteVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteTest:
-    """One stratified test over all cells: a changed model moves every item a little."""
+    """One stratified test over all cells: a changed model shifts every item a little."""
 
     verdict: SuiteVerdict
     cells: int
-    """How many were compared."""
+    """The number of compared cells."""
     left_out: int
-    """Cells that drifted by themselves: a few of them are no drift of the whole, and not in it."""
+    """Cells left out because they drifted individually."""
     p_value: float
-    """The smallest of the three statistics, times three; of the last look that was taken."""
+    """The smallest of the three statistics, times three, in the last look taken."""
     evidence: Evidence
-    """Which statistic it is."""
+    """The statistic with that p-value."""
     typical_shift: float
-    """The median over the cells of how far the sum moved, in nats, whichever way."""
+    """The median over the cells of the absolute shift of the sum, in nats."""
     second_look: bool
     """Whether a second, independent set of draws was taken of every cell."""
     mean_shift: float
-    """Over the cells, with its sign, in nats."""
+    """The signed mean over the cells, in nats."""
     mean_shift_bound: float
-    """With 95 % confidence the mean shift is no further from 0 than this, in nats (TOST)."""
+    """Bound on the absolute mean shift at 95 % confidence, in nats (TOST)."""
     equivalence: Equivalence
 
     def __post_init__(self) -> None:
@@ -105,7 +105,7 @@ class SuiteTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyNoise:
-    """How a policy's draws vary by themselves: policies side by side."""
+    """The noise of a policy's draws, to compare policies."""
 
     policy: str
     model: str
@@ -117,7 +117,7 @@ class PolicyNoise:
     variance: float
     """Within cells, of the draws of this check, in nats squared."""
     atom: float
-    """The share of this check's draws that repeat a calibration draw to the last digit."""
+    """The share of this check's draws that repeat a calibration draw exactly."""
     draws: int
     outliers: int
 
@@ -141,7 +141,7 @@ class Usability(StrEnum):
     USABLE = "usable"
     UNUSABLE = "unusable"
     UNDETERMINED = "undetermined"
-    """There are too few items to judge by, or too few draws."""
+    """Too few items or too few draws to decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ class WeightReport:
     base: str
     target: str
     is_control: bool
-    """The target is the base again: every weight should be 1."""
+    """The target is a clone of the base: every weight should be 1."""
     must_be_usable: bool
     items: int
     mean_log_ratio: float
@@ -163,17 +163,17 @@ class WeightReport:
     mean_weight: float
     """Its expectation is 1 when the responses were drawn from the base policy."""
     mean_p: float
-    """How likely a mean so far from 1 is when the weights are usable and that is so."""
+    """The p-value of a mean weight of 1."""
     khat: float | None
     """The shape of the tail (PSIS); None when there are too few items to fit one."""
     khat_bar: float | None
-    """What it must not exceed with so many items."""
+    """The largest acceptable k-hat for this number of items."""
     control_p: float | None
-    """How likely log-ratios so far from 0 are when target and base are the same; of a control."""
+    """The p-value of the A/A control; None for other targets."""
     problems: tuple[str, ...]
-    """Why these weights cannot be used; empty when nothing speaks against them."""
+    """Why these weights are unusable; empty when they are not."""
     doubts: tuple[str, ...] = ()
-    """Why it cannot be determined that they can be; empty when it can."""
+    """Why usability is undetermined; empty when it is determined."""
     control_doubt: str | None = None
     """Why the A/A control could not have failed; None when it could, or there is none."""
 
@@ -190,26 +190,26 @@ class WeightReport:
 
     @property
     def usability(self) -> Usability:
-        """Whether these weights can be used; a reason against them beats a doubt."""
+        """Whether the weights are usable; a problem takes precedence over a doubt."""
         if self.problems:
             return Usability.UNUSABLE
         return Usability.UNDETERMINED if self.doubts else Usability.USABLE
 
     @property
     def failed(self) -> bool:
-        """A control that is not centred on 0 is a finding, and so are weights that are needed."""
+        """Whether unusable weights are a finding: those of a control, and required ones."""
         return bool(self.problems) and (self.is_control or self.must_be_usable)
 
     @property
     def inconclusive(self) -> bool:
-        """A control that could not have failed shows nothing, and neither do too few items."""
+        """Whether the weights leave the check inconclusive."""
         is_needed = self.must_be_usable and self.usability is Usability.UNDETERMINED
         return not self.failed and (is_needed or self.control_doubt is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobControl:
-    """One draw per policy that must differ: the same response after another prompt."""
+    """One draw per policy that has to differ: the same response after another prompt."""
 
     policy: str
     cell: str
@@ -220,7 +220,7 @@ class LogprobControl:
 
     @property
     def failed(self) -> bool:
-        """An API that says the same whatever is asked cannot fail this check."""
+        """Whether the API ignored the prompt, so that no check could fail."""
         return not self.differed
 
 
@@ -229,15 +229,15 @@ class Spending:
     """What the check cost."""
 
     calls: int
-    """Draws that were made, at hosted APIs and on this machine."""
+    """Draws made, at hosted APIs and on this machine."""
     saved: int
-    """Draws of the first look that could not have changed the decision, and were not made."""
+    """Draws of the first look skipped because they could not change the decision."""
     reused: int
-    """Draws that an interrupted check had made already."""
+    """Draws resumed from an interrupted check."""
     tokens: int
-    """Prompt and response tokens of the draws that were made."""
+    """Prompt and response tokens of the draws made."""
     usd: float
-    """By the price in the matrix; 0 when it names none."""
+    """By the price in the matrix; 0 without one."""
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -252,7 +252,7 @@ class Spending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogprobReport:
-    """Everything that a check found about the log-probabilities of one suite."""
+    """The results of a check for one suite of log-probabilities."""
 
     suite: str
     tolerance: Tolerance
@@ -272,11 +272,11 @@ class LogprobReport:
 
     @property
     def measured(self) -> bool:
-        """Tell whether anything was drawn at all."""
+        """Whether any valid draw was made."""
         return any(cell.totals for cell in self.cells)
 
     @property
     def uncontrolled(self) -> tuple[str, ...]:
-        """The policies that were measured while nothing showed that their check can fail."""
+        """The measured policies without a control."""
         shown = {control.policy for control in self.controls}
         return tuple(noise.policy for noise in self.policies if noise.policy not in shown)

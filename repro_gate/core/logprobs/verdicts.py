@@ -1,4 +1,4 @@
-"""What the logprob gate says of one cell: one of these, and never an exception."""
+"""The verdicts of the log-probability gate on one cell."""
 
 import math
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ class Evidence(StrEnum):
     """The statistic that showed a difference."""
 
     COINCIDENCES = "coincidences"
-    """The draws no longer repeat the calibration draws to the last digit."""
+    """The draws no longer repeat the calibration draws exactly."""
     SUM = "sum"
-    """The log-probability of the response as a whole has moved."""
+    """The log-probability of the whole response shifted."""
     TOKENS = "tokens"
-    """That of a single token has moved, which the sum may hide."""
+    """The log-probability of a single token shifted, which the sum may hide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenShift:
-    """How far one token of the response has moved, by the medians, in nats."""
+    """The shift of one token of the response, by the medians, in nats."""
 
     position: int
     """Counted from 0."""
@@ -44,14 +44,14 @@ class TokenShift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deciding:
-    """The quantity that decided whether a difference is too large: the sum, or one token."""
+    """The quantity that decided whether a difference is too large."""
 
     token: TokenShift | None
     """None when it is the sum."""
     shift: float
     """Of its median, in nats."""
     band: float
-    """How far the median may move, in nats."""
+    """The allowed shift of the median, in nats."""
     calibration: tuple[float, ...]
     """Its values in the calibration draws, in nats."""
     draws: tuple[float, ...]
@@ -68,7 +68,7 @@ class Deciding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """A difference that is significant in the suite as a whole and was seen in both looks."""
+    """A difference that is significant in its suite and confirmed by the second look."""
 
     evidence: Evidence
     p_value: float
@@ -76,10 +76,10 @@ class Effect:
     shift: float
     """Of the sum, by the medians, in nats."""
     band: float
-    """How far the sum may be from the baseline's center, in nats."""
+    """The allowed distance of the sum from the baseline's center, in nats."""
     deciding: Deciding
     tokens: tuple[TokenShift, ...]
-    """Those that moved most, first."""
+    """The tokens that shifted most, first."""
 
     def __post_init__(self) -> None:
         require_share(p_value=self.p_value)
@@ -88,54 +88,54 @@ class Effect:
 
 
 class Equivalence(StrEnum):
-    """What is claimed of a cell that agrees."""
+    """How much a cell without a difference is known to agree."""
 
     IDENTICAL = "identical"
-    """Every draw repeats a calibration draw to the last digit."""
+    """Every draw repeats a calibration draw exactly."""
     EQUIVALENT = "equivalent"
     """Two one-sided tests place the shift within the floor, at 5 %."""
     NOT_SHOWN = "not shown"
-    """No difference was found; that there is none was not shown either."""
+    """No difference was found, and equivalence was not shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agrees:
-    """The draws are within what the baseline allows."""
+    """The draws agree with the baseline."""
 
     word: ClassVar[str] = "agrees"
 
     equivalence: Equivalence
     changed: Effect | None = None
-    """A certain change that is too small to count; None when none was found."""
+    """A significant change below the tolerance, if any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shifted:
-    """The draws have moved away from the baseline, certainly and by more than is allowed."""
+    """The draws shifted significantly and beyond the tolerance."""
 
     word: ClassVar[str] = "drift"
 
     effect: Effect
     provenance: tuple[FactChange, ...]
-    """What is not as it was when the baseline was recorded: the first suspects."""
+    """What changed in the provenance since the baseline was recorded, most likely causes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlying:
-    """Outliers are more frequent than is allowed."""
+    """Outliers are more frequent than allowed."""
 
     word: ClassVar[str] = "outlier"
 
     count: int
-    """How many draws of the suite are outliers."""
+    """Outliers among the draws of the suite."""
     draws: int
-    """How many valid draws there are, outliers among them."""
+    """Valid draws, including outliers."""
     most: int
-    """So many outliers would be no finding yet."""
+    """The largest number of outliers that is no finding."""
     allowed: float
-    """The share of all draws of a service that may be outliers."""
+    """The allowed share of outliers."""
     unfinished: Inconclusive | None = None
-    """Why the other draws of the cell were not made, if they were not."""
+    """Why remaining draws of the cell were not made; None when all were."""
 
     def __post_init__(self) -> None:
         require_at_least(0, count=self.count, most=self.most)
@@ -151,16 +151,16 @@ class Outlying:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalid:
-    """An answer is about other content than was asked, or has impossible values."""
+    """A malformed response, or one about other tokens than requested."""
 
     word: ClassVar[str] = "invalid"
 
     reason: str
-    """In foreign words."""
+    """Untrusted text."""
     position: int | None
-    """The token of the response that shows it, counted from 0."""
+    """Index of the response token at fault."""
     count: int
-    """How many draws of the cell are invalid."""
+    """Invalid draws of the cell."""
 
     def __post_init__(self) -> None:
         require_text(reason=self.reason)

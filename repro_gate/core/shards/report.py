@@ -1,4 +1,4 @@
-"""A part of the matrix that one runner measures, and what it says to those who put all together."""
+"""A shard: the part of a matrix that one runner measures, and its report."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,32 +14,31 @@ from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import Inconclusive
 
-_MOST = 9999
-"""A file that speaks of more shards is no work of ours."""
+MAX_SHARDS = 9999
 _SHARD = re.compile(r"([0-9]{1,4})/([0-9]{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of several parts, counted from 1."""
+    """One of `total` shards, counted from 1."""
 
     index: int
     total: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.total <= _MOST:
+        if not 1 <= self.index <= self.total <= MAX_SHARDS:
             raise ValueError(f"a shard is I/N with 1 <= I <= N, such as 2/8, not {self}")
 
     def __str__(self) -> str:
-        """Return the shard as one writes it."""
+        """Return `I/N`."""
         return f"{self.index}/{self.total}"
 
 
 def shard_of(text: str) -> Shard:
-    """Return the shard that `I/N` names.
+    """Parse `I/N`.
 
     Raises:
-        ValueError: it names none.
+        ValueError: it is no shard.
     """
     parts = _SHARD.fullmatch(text)
     if parts is None:
@@ -49,15 +48,15 @@ def shard_of(text: str) -> Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCell:
-    """What one shard saw of one cell."""
+    """The measurement of one cell by one shard."""
 
     cell: Cell
     repetition: Repetition | None
     """None when there was no run."""
     provenance: int | None
-    """Which of the shard's provenances is that of the runs; None when there was none."""
+    """Index into the shard's provenances; None without a run."""
     problem: Inconclusive | None
-    """None when nothing went wrong."""
+    """Why the cell was not measured completely; None when it was."""
 
     def __post_init__(self) -> None:
         require_at_least(0, provenance=self.provenance)
@@ -66,7 +65,7 @@ class MeasuredCell:
 
 
 def measured_cells(cells: Sequence[Cell], seen: Measurement) -> tuple[MeasuredCell, ...]:
-    """Return what was seen of each of some cells."""
+    """Return the measurements of some cells."""
     provenances = seen.provenances(cells)
     return tuple(
         MeasuredCell(
@@ -81,18 +80,18 @@ def measured_cells(cells: Sequence[Cell], seen: Measurement) -> tuple[MeasuredCe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanIdentity:
-    """What every shard of one check has in common."""
+    """Properties that all shards of one check share."""
 
     digest: str
-    """SHA-256 of everything that is planned, over all shards."""
+    """SHA-256 of the whole plan, over all shards."""
     commit: str | None
     """The commit of the checkout; None where there is no git."""
     suites: tuple[str, ...]
-    """As asked for; empty for the default ones."""
+    """The selected suites; empty for the default ones."""
     only: str | None
     runs: int | None
     options: tuple[str, ...]
-    """What a command needs to mean the same matrix on the same device."""
+    """Options that select the same matrix and device again."""
 
     def __post_init__(self) -> None:
         require_at_least(1, runs=self.runs)
@@ -100,7 +99,7 @@ class PlanIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReport:
-    """Everything that one shard measured; the verdicts are given when all shards are together."""
+    """The measurements of one shard; verdicts follow after merging."""
 
     tool_version: str
     started_at: str
@@ -109,12 +108,12 @@ class ShardReport:
     identity: PlanIdentity
     cells: tuple[MeasuredCell, ...]
     provenances: tuple[Facts, ...]
-    """What ran the cells: engine, machine, model and settings."""
+    """The distinct provenances of the cells: engine, machine, model and settings."""
     engines: tuple[EngineReport, ...]
     models: Mapping[str, Facts]
     controls: tuple[Control, ...]
     logprobs: tuple[LogprobReport, ...]
-    """A suite of log-probabilities is judged as a whole, and so one shard measures all of it."""
+    """Complete suites: one shard measures all cells of a suite of log-probabilities."""
     timing: Timing
     interrupted: bool
     notes: tuple[Note, ...]

@@ -1,4 +1,4 @@
-"""Parts of a plan for many runners or devices: deterministic, balanced, and whole when together."""
+"""Deterministic, balanced division of a plan among runners or devices."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,28 +13,27 @@ from repro_gate.core.tokens.golden_format import cell_to_data
 from repro_gate.errors import UsageInvalid
 
 _CHARACTERS_PER_TOKEN = 4
-"""Of ordinary English text; only the balance depends on it."""
+"""Typical of English text; affects the balance only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholePlan:
-    """Everything that one check measures: tokens, and suites of log-probabilities."""
+    """The token plan and the log-probability plans of one check."""
 
     tokens: Plan
     logprobs: tuple[LogprobPlan, ...] = ()
 
     @property
     def units(self) -> int:
-        """How many things there are that one runner measures and none shares with another.
+        """The number of indivisible units of work: cells, and suites of log-probabilities.
 
-        A cell is one. A suite of log-probabilities is one too: its verdicts are corrected for
-        all of its cells together.
+        The verdicts of such a suite are corrected for all of its cells together.
         """
         return len(self.tokens.cells) + len(self.logprobs)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that is planned; on which device it runs is no part of it."""
+        """SHA-256 of the plan, independent of the device."""
         plan = self.tokens
         return digest_of(
             {
@@ -46,7 +45,7 @@ class WholePlan:
         )
 
     def part(self, shard: Shard) -> "WholePlan":
-        """Return what one shard measures: neighbours, so that it loads few models.
+        """Return the part of one shard: consecutive units, so that it loads few models.
 
         Raises:
             UsageInvalid: there are more shards than units.
@@ -68,9 +67,9 @@ class WholePlan:
 
 
 def lanes_of(plan: Plan, devices: Sequence[str]) -> tuple[Plan, ...]:
-    """Return a part of the plan for each device that is worked side by side, on that device.
+    """Divide the plan among devices that run in parallel.
 
-    Of more devices than cells the last ones have nothing to do.
+    With more devices than cells, the last devices stay unused.
     """
     used = devices[: max(1, len(plan.cells))]
     whole = WholePlan(tokens=plan)
@@ -81,10 +80,10 @@ def lanes_of(plan: Plan, devices: Sequence[str]) -> tuple[Plan, ...]:
 
 
 def divided(weights: Sequence[int], parts: int) -> list[range]:
-    """Return as many runs of neighbours as there are parts, none empty, of about equal weight.
+    """Divide a sequence into consecutive, non-empty parts of about equal weight.
 
     Args:
-        weights: of the neighbours in order, at least as many as there are parts.
+        weights: of the elements in order, at least as many as there are parts.
         parts: at least 1.
     """
     sums = [0, *accumulate(weights)]

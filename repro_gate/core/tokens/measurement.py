@@ -1,4 +1,4 @@
-"""What has been measured of a plan: enough to judge it, here or after it has been put together."""
+"""The measurements of a plan before they are judged, here or after merging shards."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Inconclusive
 
 MAX_NOTES = 100
-"""Further notes are dropped: an engine may not fill a report with them."""
+"""Further notes are dropped, so that an engine cannot flood a report."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Measurement:
-    """What has been seen so far; it can be read at any time, also after an interruption."""
+    """The measurements so far; consistent at any time, also after an interruption."""
 
     engines: list[EngineReport] = field(default_factory=list[EngineReport])
-    """Of one name there are several where machines of one profile told different facts."""
+    """Several of one name where machines of one profile reported different facts."""
     facts: dict[Cell, Facts] = field(default_factory=dict[Cell, Facts])
-    """The provenance of each cell that was to be run, of the very machine that was to run it."""
+    """The provenance of each started cell, from the machine that runs it."""
     models: dict[str, Facts] = field(default_factory=dict[str, Facts])
     repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
@@ -34,7 +34,7 @@ class Measurement:
     generated_tokens: int = 0
     interrupted: bool = False
     stopped_at: Cell | None = None
-    """The cell whose finding ended the check early, where that was asked for."""
+    """The cell whose finding ended the check under `--fail-fast`."""
 
     @property
     def observed(self) -> dict[Cell, Generation]:
@@ -43,7 +43,7 @@ class Measurement:
 
     @property
     def profiles(self) -> dict[str, str]:
-        """The profile of each engine that could say what it is, by name."""
+        """The profile of each engine that reported one, by name."""
         return {engine.name: engine.profile for engine in self.engines}
 
     def provenances(self, cells: Iterable[Cell]) -> tuple[Facts, ...]:
@@ -55,7 +55,7 @@ class Measurement:
         return tuple(found)
 
     def add_notes(self, notes: Iterable[Note]) -> None:
-        """Keep notes, each once."""
+        """Add notes that are new."""
         for note in notes:
             if note not in self.notes and len(self.notes) < MAX_NOTES:
                 self.notes.append(note)
@@ -71,11 +71,11 @@ class Measurement:
 
 
 def joined(parts: Iterable[Measurement]) -> Measurement:
-    """Return what several engines saw of different cells as if one had seen it all."""
+    """Merge the measurements of several engines."""
     whole = Measurement()
     for part in parts:
         whole.engines += [engine for engine in part.engines if engine not in whole.engines]
-        # Where two held the same model, the first speaks for both: it is the same file.
+        # Two engines with the same model loaded the same file, so the first is enough.
         for name, facts in part.models.items():
             whole.models.setdefault(name, facts)
         whole.facts |= part.facts

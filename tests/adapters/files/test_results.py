@@ -304,8 +304,14 @@ def test_what_is_made_for_people_is_not_read(download: Download) -> None:
     [
         ({"tiny--other--seed42": "ab" * 32}, "nothing was observed of tiny--other--seed42"),
         ({"tiny--snow--seed42": "ab" * 32}, "nothing was observed of tiny--snow--seed42"),
-        ({"tiny--fox--seed42": "AB" * 32}, "a SHA-256 has 64 hexadecimal digits, got ABAB"),
-        ({"tiny--fox--seed42": "ab" * 33}, "a SHA-256 has 64 hexadecimal digits, got abab"),
+        (
+            {"tiny--fox--seed42": "AB" * 32},
+            "a sha256 must be 64 lower-case hexadecimal digits, got 'ABAB",
+        ),
+        (
+            {"tiny--fox--seed42": "ab" * 33},
+            "a sha256 must be 64 lower-case hexadecimal digits, got 'abab",
+        ),
     ],
 )
 def test_a_digest_of_nothing_is_refused(

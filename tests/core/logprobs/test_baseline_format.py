@@ -122,7 +122,7 @@ def test_the_noise_is_that_of_the_rounded_draws() -> None:
         ({"answered_as": "\\q"}, "a backslash that starts no escape"),
         ({"provenance": {"\\q": ""}}, "a backslash that starts no escape"),
         ({"noise": {**DATA["noise"], "center": -1.7}}, "'noise.center' is -1.7, and the draws"),
-        ({"noise": {**DATA["noise"], "atom": 1.0}}, "'noise.atom' is 1.0, and the draws say 0.66"),
+        ({"noise": {**DATA["noise"], "atom": 1.0}}, "'noise.atom' is 1.0, and the draws give 0.66"),
         ({"noise": {**DATA["noise"], "floor": 8.00000001}}, "'noise.floor' is 8.00000001"),
     ],
 )
