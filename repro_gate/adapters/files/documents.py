@@ -1,4 +1,4 @@
-"""JSON and TOML files of the user's: read strictly, checked against a published schema."""
+"""Read JSON and TOML files strictly, and validate them against the published schemas."""
 
 import difflib
 import json
@@ -34,30 +34,30 @@ _LIMITS: Final[Mapping[str, Limits]] = {
     "baseline-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "models-v1": Limits(max_bytes=1 << 20, max_values=10_000),
 }
-"""Of each schema: far more than anybody needs, and little enough to be refused in two seconds."""
-_MAX_CLOSE: Final = 100
-"""Of a name that is compared with others; a longer one is no slip of the finger."""
+"""By schema: far more than needed, and small enough to refuse a file within two seconds."""
+_MAX_COMPARED: Final = 100
+"""Characters of a name for which similar names are suggested; longer ones are not typos."""
 _MAX_PLACE: Final = 300
 MAX_CELLS: Final = 100_000
 """Of one suite."""
 
 
 def read_json(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
-    """Return the content of a JSON file that its schema allows; raises `InputInvalid`."""
+    """Read and validate a JSON file; raises `InputInvalid`."""
     limits = limits or _LIMITS[schema]
     data = read_plain(file, max_bytes=limits.max_bytes)
     return parse_json(data, file=file, schema=schema, limits=limits)
 
 
 def parse_json(data: bytes, *, file: Path, schema: str, limits: Limits | None = None) -> Any:
-    """Return what the bytes of a JSON file say, if its schema allows it; raises `InputInvalid`."""
+    """Parse and validate the bytes of a JSON file; raises `InputInvalid`."""
     document = json_of(data, file, limits or _LIMITS[schema])
     validate(document, schema=schema, file=file)
     return document
 
 
 def read_toml(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
-    """Return the content of a TOML file that its schema allows; raises `InputInvalid`."""
+    """Read and validate a TOML file; raises `InputInvalid`."""
     limits = limits or _LIMITS[schema]
     document = toml_of(read_plain(file, max_bytes=limits.max_bytes), file, limits)
     validate(document, schema=schema, file=file)
@@ -65,16 +65,16 @@ def read_toml(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
 
 
 def max_bytes_of(schema: str) -> int:
-    """Return how large a file of this schema may be."""
+    """Return the size limit of files of a schema."""
     return _LIMITS[schema].max_bytes
 
 
 class TooLarge(InputInvalid):
-    """What would be written, no check would read again."""
+    """A file to be written would be too large to be read again."""
 
 
 def require_readable(text: str, *, schema: str, file: Path, remedy: str) -> None:
-    """Raise `TooLarge` for a JSON text that would be refused as a file of this schema."""
+    """Raise `TooLarge` for a JSON text that exceeds the limits of its schema."""
     limits = _LIMITS[schema]
     size = len(text.encode("utf-8"))
     try:
@@ -88,21 +88,24 @@ def require_readable(text: str, *, schema: str, file: Path, remedy: str) -> None
 
 
 def validate(document: Any, *, schema: str, file: Path) -> None:
-    """Raise `InputInvalid` for the most telling way in which the schema is broken."""
+    """Validate a document; raises `InputInvalid` with the most relevant error."""
     try:
         error: ValidationError | None = best_match(_validator(schema).iter_errors(document))  # pyright: ignore[reportUnknownVariableType]
         if isinstance(error, ValidationError):
-            expected, found = _told(error)
+            expected, found = _explain(error)
             raise InputInvalid.at(file, _place(error), expected=expected, found=found) from error
     except RecursionError as exhausted:
-        # What could just be parsed cannot always be shown.
+        # Parsing needs less of the stack than showing.
         raise InputInvalid.at(
-            file, "", expected="what the schema says", found="a value that is nested too deeply"
+            file,
+            "",
+            expected="a value that the schema allows",
+            found="a value that is nested too deeply",
         ) from exhausted
 
 
 def require_known(file: Path, place: str, name: str, known: Collection[str]) -> str:
-    """Return a name that another part of the file defines; raises `InputInvalid`."""
+    """Return a name that the file defines; raises `InputInvalid` for any other."""
     if name in known:
         return name
     expected = f"one of {', '.join(known)}" if known else "a name that the file defines"
@@ -111,19 +114,19 @@ def require_known(file: Path, place: str, name: str, known: Collection[str]) -> 
 
 
 def require_bounded(file: Path, place: str, cells: int) -> None:
-    """Raise `InputInvalid` for more cells than anybody runs: a small file may name billions."""
+    """Raise `InputInvalid` for too many cells: a small file can define billions."""
     if cells > MAX_CELLS:
         expected = f"at most {MAX_CELLS} cells"
         raise InputInvalid.at(file, place, expected=expected, found=str(cells))
 
 
 def _hint(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    near = difflib.get_close_matches(name[:_MAX_CLOSE], known, n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]!r}?" if near and len(name) <= _MAX_CLOSE else ""
+    near = difflib.get_close_matches(name[:_MAX_COMPARED], known, n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near and len(name) <= _MAX_COMPARED else ""
 
 
 def _is_integer(checker: object, instance: object) -> bool:
-    # To JSON Schema 10.0 is an integer, but nobody can run a cell 10.0 times.
+    # JSON Schema takes 10.0 for an integer.
     del checker
     return type(instance) is int
 
@@ -135,7 +138,7 @@ def _is_number(checker: object, instance: object) -> bool:
 
 
 def _first_bad(errors_of: Iterable[Iterator[ValidationError]]) -> Iterator[ValidationError]:
-    """Yield the errors of the first of several values that has any."""
+    """Yield the errors of the first value that has any."""
     for errors in errors_of:
         if (first := next(errors, None)) is not None:
             yield from chain([first], errors)
@@ -181,8 +184,8 @@ def _unique_items(_: Any, is_unique: Any, values: Any, __: Any) -> Iterator[Vali
         seen.add(spelled)
 
 
-# jsonschema's own keywords go on after the first bad value, put all that is unknown into a message
-# that nobody reads, and compare every two entries of a list.
+# jsonschema's own keywords continue after the first invalid value, put all unknown keys into a
+# message that is not used, and compare all pairs of a list.
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     validators={
@@ -208,8 +211,8 @@ def _place(error: ValidationError) -> str:
     return escape_text(clipped("".join(steps).lstrip("."), _MAX_PLACE))
 
 
-def _told(error: ValidationError) -> tuple[str, str]:
-    """Return what was expected and what was found, in words."""
+def _explain(error: ValidationError) -> tuple[str, str]:
+    """Return what was expected and what was found."""
     # jsonschema types every part of an error as "anything or unset".
     rule: Any = error.validator_value
     schema: Any = error.schema
@@ -217,7 +220,7 @@ def _told(error: ValidationError) -> tuple[str, str]:
     kind: Any = error.validator
     match kind:
         case "additionalProperties":
-            return _told_unknown_key(instance, schema)
+            return _explain_unknown_key(instance, schema)
         case "required":
             missing = [name for name in rule if name not in instance]
             return f"the key {missing[0]!r}", "none"
@@ -226,17 +229,17 @@ def _told(error: ValidationError) -> tuple[str, str]:
         case None:
             return "no such key here", shown(instance)
         case _:
-            return _told_rule(str(kind), rule, schema), _found(instance, schema)
+            return _explain_rule(str(kind), rule, schema), _found(instance, schema)
 
 
-def _told_rule(kind: str, rule: Any, schema: Any) -> str:
-    # A description that is a sentence tells what the value is for, not what it may be.
+def _explain_rule(kind: str, rule: Any, schema: Any) -> str:
+    # A description that is a sentence explains the purpose, not the allowed values.
     description = str(schema.get("description", ""))
     if description[:1].islower():
         return description
     if kind == "type":
         return " or ".join(map(_TYPES.__getitem__, [rule] if isinstance(rule, str) else rule))
-    return _WORDS.get(kind, "what the schema says").format(rule=rule)
+    return _WORDS.get(kind, "a value that the schema allows").format(rule=rule)
 
 
 _TYPES: Final = {
@@ -254,12 +257,12 @@ _WORDS = {
     "minimum": "at least {rule}",
     "maximum": "at most {rule}",
     "exclusiveMinimum": "more than {rule}",
-    "uniqueItems": "no entry twice",
-    "pattern": "a text like {rule}",
+    "uniqueItems": "no repeated entry",
+    "pattern": "a string that matches {rule}",
 }
 
 
-def _told_unknown_key(instance: Any, schema: Any) -> tuple[str, str]:
+def _explain_unknown_key(instance: Any, schema: Any) -> tuple[str, str]:
     known: list[str] = sorted(schema.get("properties", {}))
     unknown: str = min(set(instance) - set(known))
     hint = _hint(unknown, known, cutoff=0.5)
@@ -267,6 +270,6 @@ def _told_unknown_key(instance: Any, schema: Any) -> tuple[str, str]:
 
 
 def _found(value: Any, schema: Any) -> str:
-    # Where a secret is easily put by mistake, what was put there must not reach a log.
+    # A secret may have been put here by mistake; it must not reach a log.
     is_hidden = schema.get("writeOnly", False) and isinstance(value, str)
-    return "a text that is not shown, in case it is secret" if is_hidden else shown(value)
+    return "a string that is not shown, in case it is secret" if is_hidden else shown(value)

@@ -1,7 +1,7 @@
-"""The bytes of a JSON or TOML file as data: counted before they are parsed, and in our own words.
+"""Parse JSON and TOML from untrusted bytes, with bounded cost and readable errors.
 
-A parser makes up to a hundred bytes of memory of one byte of text, and some texts cost it the
-square of their length. So a file is measured by a scan that costs little, whatever it says.
+A parser may need a hundred bytes of memory for a byte of text, and quadratic time for some texts.
+So a cheap scan of linear cost checks each text first.
 """
 
 import json
@@ -19,34 +19,34 @@ from repro_gate.errors import InputInvalid
 
 MAX_SHOWN: Final = 80
 MAX_KEY_PARTS: Final = 16
-"""Of a dotted key in TOML, such as `suites.quick.runs`."""
-_MAX_WORD: Final = 300
-"""Of a number or a bare key in TOML; hexadecimal numbers have no bound of their own."""
-_MAX_PART: Final = 40
+"""Parts of a dotted key in TOML, such as `suites.quick.runs`."""
+_MAX_WORD_LENGTH: Final = 300
+"""Characters of a number or a bare key in TOML, whose parser has no limit of its own."""
+_MAX_EXCERPT: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a file may hold before it is looked at more closely."""
+    """Size limits of a document, checked before it is parsed."""
 
     max_bytes: int
     max_values: int
-    """Of lists, tables and what is in them."""
+    """Number of lists, objects and items in them."""
 
 
 ANSWER_LIMITS: Final = Limits(max_bytes=16 << 20, max_values=1_000_000)
-"""Of one answer of an engine or a server, or a line that tells of it."""
+"""For an answer of an engine or a server, or a line of a draw log."""
 _JSON_TOKENS: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[{,]', re.DOTALL)
 _TOML_SKIPPED: Final = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\Z)|\'\'\'(?:[^\']|\'(?!\'\'))*+(?:\'{3,5}|\Z)'
     r'|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+(?:"|$)|\'[^\'\n]*+(?:\'|$)|#[^\n]*+',
     re.DOTALL | re.MULTILINE,
 )
-"""What in TOML has no structure: strings and comments."""
+"""Strings and comments of TOML, which contain no structure."""
 _TOML_KEY: Final = re.compile(
     rf'(?<![\w"-])(?:(?:[\w-]++|"")[ \t]*+\.[ \t]*+){{{MAX_KEY_PARTS},}}+', re.ASCII
 )
-_TOML_WORD: Final = re.compile(rf"[\w.+:-]{{{_MAX_WORD + 1}}}")
+_TOML_WORD: Final = re.compile(rf"[\w.+:-]{{{_MAX_WORD_LENGTH + 1}}}")
 _TOML_VALUES: Final = ("[", "{", ",", "=", ".")
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _CONFLICT: Final = re.compile(r"^(?:<{7}|>{7}|\|{7}) .*$|^={7}$", re.MULTILINE)
@@ -64,7 +64,7 @@ _JSON_EXPECTED: Final = (
     ("Invalid control character", "control characters only as escapes, such as \\n, in a string"),
     ("Invalid \\", "an escape that JSON has, such as \\n or \\u00e9"),
 )
-"""The parser's messages by their beginning, and what they mean to a reader of the file."""
+"""How messages of the parser start, and what was expected, in words for the user."""
 _TOML_EXPECTED: Final = (
     ("Invalid statement", "a key, a table such as [models.tiny], or a comment"),
     ("Invalid initial character for a key", "a key of letters, digits, '_' and '-', or in quotes"),
@@ -91,10 +91,9 @@ _TOML_REPEATED: Final = ("Cannot ", "Duplicate ")
 
 
 def json_of(data: bytes, file: Path, limits: Limits) -> Any:
-    """Return what the bytes of a JSON file say; raises `InputInvalid`.
+    """Parse a JSON file strictly; raises `InputInvalid`.
 
-    NaN, Infinity, a key that comes twice and half a surrogate pair are refused: they are no text
-    or number that could be written again.
+    NaN, Infinity, repeated keys and lone surrogates are refused: they could not be written again.
     """
     text = text_of(data, file)
     _require_few(file, _json_values(text, limits.max_values), limits)
@@ -103,7 +102,7 @@ def json_of(data: bytes, file: Path, limits: Limits) -> Any:
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        found = "half a surrogate pair, which is no character"
+        found = "a lone surrogate, which is not a character"
         raise InputInvalid.at(file, "", expected="JSON", found=found) from error
     except json.JSONDecodeError as error:
         raise _json_invalid(file, text, error) from error
@@ -113,14 +112,14 @@ def json_of(data: bytes, file: Path, limits: Limits) -> Any:
 
 
 class TooManyValues(ValueError):
-    """A text that would take too much memory as data."""
+    """A text that would need too much memory when parsed."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(f"more than {limits.max_values} values")
 
 
 def json_line_of(line: bytes, limits: Limits) -> Any:
-    """Return what a line of JSON says; raises ValueError, as `TooManyValues`."""
+    """Parse a line of JSON strictly; raises ValueError, such as `TooManyValues`."""
     try:
         text = line.removesuffix(b"\n").decode("utf-8")
     except UnicodeDecodeError as error:
@@ -135,9 +134,9 @@ def json_line_of(line: bytes, limits: Limits) -> Any:
 
 
 def lenient_json_of(data: bytes, limits: Limits) -> Any:
-    """Return what JSON says that need not be quite JSON; raises ValueError, as `TooManyValues`.
+    """Parse JSON leniently; raises ValueError, such as `TooManyValues`.
 
-    NaN, Infinity, half a surrogate pair, any UTF and a key that comes twice are taken.
+    NaN, Infinity, lone surrogates, UTF-16, UTF-32 and repeated keys are accepted.
     """
     text = data.decode(json.detect_encoding(data), errors="surrogatepass")
     require_few_values(text, limits)
@@ -148,13 +147,13 @@ def lenient_json_of(data: bytes, limits: Limits) -> Any:
 
 
 def require_few_values(text: str, limits: Limits) -> None:
-    """Raise `TooManyValues` for a JSON text that has more than are allowed."""
+    """Raise `TooManyValues` if a JSON text has too many values."""
     if _json_values(text, limits.max_values) > limits.max_values:
         raise TooManyValues(limits)
 
 
 def _json_from(text: str) -> Any:
-    """Return the value of a JSON text; raises ValueError, with a message of ours but for syntax."""
+    """Parse JSON text; raises ValueError, with the parser's message only for syntax errors."""
     try:
         document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except RecursionError as error:
@@ -167,7 +166,7 @@ def _json_from(text: str) -> Any:
 
 
 def toml_of(data: bytes, file: Path, limits: Limits) -> Any:
-    """Return what the bytes of a TOML file say; raises `InputInvalid`."""
+    """Parse a TOML file; raises `InputInvalid`."""
     text = text_of(data, file)
     _require_bounded_toml(file, text, limits)
     try:
@@ -182,7 +181,7 @@ def toml_of(data: bytes, file: Path, limits: Limits) -> Any:
 
 
 def text_of(data: bytes, file: Path) -> str:
-    """Return the text of a file; raises `InputInvalid` for what is plainly something else."""
+    """Decode a text file; raises `InputInvalid` for other kinds of file and encodings."""
     mistaken = mistaken_content(data)
     if mistaken is not None:
         raise InputInvalid.at(file, "", expected=f"a {_format_of(file)} file", found=mistaken)
@@ -194,7 +193,7 @@ def text_of(data: bytes, file: Path) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a short, safe line, at a cost that does not grow with the value."""
+    """Return a value as a short, safe line, at a cost independent of its size."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -204,20 +203,20 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         return _shown_list(value)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
-        return "a number of very many digits"
+        return "a very large number"
     text = escape_text(repr(value[: MAX_SHOWN + 1] if isinstance(value, str) else value))
     return clipped(text)
 
 
 def _shown_list(values: list[Any]) -> str:
-    # A list in a list in a list would exhaust the stack.
+    # Recursion into nested lists could exhaust the stack.
     few = ("a list" if isinstance(each, list) and each else shown(each) for each in values[:_FEW])
     return clipped(f"[{', '.join(few)}{', ...' if len(values) > _FEW else ''}]")
 
 
-def clipped(text: str, longest: int = MAX_SHOWN) -> str:
-    """Return a text that is no longer than a message allows."""
-    return text if len(text) <= longest else f"{text[:longest]}..."
+def clipped(text: str, max_length: int = MAX_SHOWN) -> str:
+    """Shorten a text for a message."""
+    return text if len(text) <= max_length else f"{text[:max_length]}..."
 
 
 _FEW: Final = 3
@@ -226,7 +225,7 @@ _NUMBER_TOO_LONG: Final = "a number of more than 4300 digits"
 
 
 class _Refused(ValueError):
-    """What Python would read as JSON, and JSON does not have; the message names it."""
+    """Something that Python accepts and JSON does not allow."""
 
 
 def _format_of(file: Path) -> str:
@@ -239,38 +238,38 @@ def _require_few(file: Path, values: int, limits: Limits) -> None:
         raise InputInvalid.at(file, "", expected=expected, found="more of them")
 
 
-def _json_values(text: str, most: int) -> int:
-    """Return about how many values there are, as far as it matters whether they are too many."""
+def _json_values(text: str, limit: int) -> int:
+    """Return about how many values there are, exactly only where that is close to the limit."""
     count = sum(map(text.count, "[{,"))
-    # A comma may stand in a string, which has to be known only where there are many.
-    return count if count <= most else _counted(_JSON_TOKENS.finditer(text), most)
+    # Commas in strings count too; leaving them out takes longer.
+    return count if count <= limit else _count_values(_JSON_TOKENS.finditer(text), limit)
 
 
-def _counted(tokens: Iterator[re.Match[str]], most: int) -> int:
+def _count_values(tokens: Iterator[re.Match[str]], limit: int) -> int:
     count = 0
     for token in tokens:
         count += token[0][0] != '"'
-        if count > most:
+        if count > limit:
             break
     return count
 
 
 def _require_bounded_toml(file: Path, text: str, limits: Limits) -> None:
-    """Refuse what the parser would need the square of its length for, or too much memory."""
-    bare = _TOML_SKIPPED.sub(_emptied, text)
+    """Refuse a text that would take the parser quadratic time or too much memory."""
+    bare = _TOML_SKIPPED.sub(_without_content, text)
     _require_few(file, sum(map(bare.count, _TOML_VALUES)), limits)
     for pattern, expected in (
         (_TOML_KEY, f"keys of at most {MAX_KEY_PARTS} parts"),
-        (_TOML_WORD, f"numbers and keys of at most {_MAX_WORD} characters"),
+        (_TOML_WORD, f"numbers and keys of at most {_MAX_WORD_LENGTH} characters"),
     ):
         if long := pattern.search(bare):
             place = f"line {bare.count(chr(10), 0, long.start()) + 1}"
-            found = f"a longer one, {clipped(escape_text(long[0][:MAX_SHOWN]), _MAX_PART)}"
+            found = f"a longer one, {clipped(escape_text(long[0][:MAX_SHOWN]), _MAX_EXCERPT)}"
             raise InputInvalid.at(file, place, expected=expected, found=found)
 
 
-def _emptied(skipped: re.Match[str]) -> str:
-    """Return an empty string for one that says something, and nothing for a comment."""
+def _without_content(skipped: re.Match[str]) -> str:
+    """Return an empty string for a string, and nothing for a comment."""
     return "" if skipped[0][0] == "#" else '""' + "\n" * skipped[0].count("\n")
 
 
@@ -285,15 +284,15 @@ def _json_invalid(file: Path, text: str, error: json.JSONDecodeError) -> InputIn
 
 def _toml_invalid(file: Path, text: str, message: str) -> InputInvalid:
     parts = _TOML_PLACE.fullmatch(message)
-    said, line, column = parts.groups() if parts else (message, None, None)
-    expected = _meaning_of(said, _TOML_EXPECTED, otherwise="TOML")
-    if said.startswith(_TOML_REPEATED):
-        # The parser stumbles where the second one ends, so what stands there is not what is wrong.
+    problem, line, column = parts.groups() if parts else (message, None, None)
+    expected = _meaning_of(problem, _TOML_EXPECTED, otherwise="TOML")
+    if problem.startswith(_TOML_REPEATED):
+        # The parser reports the end of the second one, so the text there would mislead.
         place = f"line {line or text.count(chr(10)) + 1}"
-        return InputInvalid.at(file, place, expected=expected, found="one that is there already")
+        return InputInvalid.at(file, place, expected=expected, found="a repeated one")
     if line is None or column is None:
         return InputInvalid.at(file, "", expected=expected, found="the end of the file")
-    # Such a line may stand in a string, so that it counts only where the parser stumbled.
+    # A conflict marker may be part of a string, so it counts only where parsing failed.
     lines = text.split("\n")
     conflict = _conflict_line("\n".join(lines[int(line) - 1 :][:1]))
     if conflict is not None:
@@ -307,8 +306,8 @@ def _conflict(file: Path, line: int) -> InputInvalid:
     return InputInvalid.at(
         file,
         f"line {line}",
-        expected="a merged file",
-        found="a conflict marker of git; decide for one side and remove the markers",
+        expected="a file without conflict markers",
+        found="a conflict marker of git; resolve the conflict",
     )
 
 
@@ -322,7 +321,7 @@ def _found_at(text: str, position: int) -> str:
         return "the end of the line"
     if not text[position:].strip():
         return "the end of the file"
-    return clipped(shown(text[position : position + _MAX_PART].partition("\n")[0]), _MAX_PART)
+    return clipped(shown(text[position : position + _MAX_EXCERPT].partition("\n")[0]), _MAX_EXCERPT)
 
 
 def _meaning_of(message: str, meanings: Iterable[tuple[str, str]], *, otherwise: str) -> str:
@@ -331,12 +330,12 @@ def _meaning_of(message: str, meanings: Iterable[tuple[str, str]], *, otherwise:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _Refused(f"{name}, which is no number in JSON")
+    raise _Refused(f"{name}, which is not a number in JSON")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise _Refused(f"the key {shown(twice)} twice in one object")
+        ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise _Refused(f"the key {shown(repeated)} twice in one object")
     return document

@@ -145,8 +145,8 @@ def test_no_number_can_be_changed_unnoticed(tmp_path: Path, path: tuple[Any, ...
         ('"attempts": 1', '"attempts": 2', EDITED),
         ("-1.25", "-1", EDITED),
         ("-1.0,", "1.0,", "draws[1].logprobs[0]: expected at most 0, found 1.0"),
-        ("-1.0,", "NaN,", "expected JSON, found NaN, which is no number in JSON"),
-        ("-1.0,", "-Infinity,", "expected JSON, found -Infinity, which is no number in JSON"),
+        ("-1.0,", "NaN,", "expected JSON, found NaN, which is not a number in JSON"),
+        ("-1.0,", "-Infinity,", "expected JSON, found -Infinity, which is not a number in JSON"),
         ("-1.0,", "-1e999,", "draws[1].logprobs[0]: expected a finite number, found -inf"),
         ("-1.0,", "null,", "draws[1].logprobs[0]: expected a finite number, found null"),
         (
@@ -173,7 +173,7 @@ def test_no_number_can_be_changed_unnoticed(tmp_path: Path, path: tuple[Any, ...
         (
             '  "draws": [\n    {',
             '<<<<<<< HEAD\n  "draws": [\n    {',
-            "line 48: expected a merged file, found a conflict marker of git; decide for one side",
+            "line 48: expected a file without conflict markers, found a conflict marker",
         ),
     ],
 )

@@ -266,7 +266,7 @@ def refusal_with(folder: Path, line: bytes) -> str:
         (b"\xff", "the byte 0xff, which is not UTF-8"),
         (b"[" * 100_000, "a value that is nested too deeply"),
         (line_of(logprobs=[0.5]), "'logprobs[0]' is no log-probability: 0.5"),
-        (line_of(logprobs=[-1, float("nan")]), "NaN, which is no number in JSON"),
+        (line_of(logprobs=[-1, float("nan")]), "NaN, which is not a number in JSON"),
         (called_with(model="\\q"), "a backslash that starts no escape"),
     ],
 )

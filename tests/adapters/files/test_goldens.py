@@ -233,11 +233,11 @@ def refusal_of(
             '  "tokens": [',
             '<<<<<<< HEAD\n  "tokens": [',
             (
-                "line 27: expected a merged file, found a conflict marker of git; decide for one "
-                "side and remove the markers"
+                "line 27: expected a file without conflict markers, "
+                "found a conflict marker of git; resolve the conflict"
             ),
         ),
-        ('"seed": 7', '"seed": NaN', "expected JSON, found NaN, which is no number in JSON"),
+        ('"seed": 7', '"seed": NaN', "expected JSON, found NaN, which is not a number in JSON"),
         (
             '"seed": 7',
             '"seed": 7, "seed": 7',

@@ -307,11 +307,11 @@ def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
         (("[1, 4294967294]", "[]"), "suites.quick.seeds: expected at least 1 of them, found 0"),
         (
             ("[1, 4294967294]", "[7, 8, 7]"),
-            "suites.quick.seeds[2]: expected no entry twice, found 7",
+            "suites.quick.seeds[2]: expected no repeated entry, found 7",
         ),
         (
             ('"haiku", "greedy"', '"haiku", "haiku"'),
-            "suites.quick.prompts.tiny[1]: expected no entry twice, found 'haiku'",
+            "suites.quick.prompts.tiny[1]: expected no repeated entry, found 'haiku'",
         ),
         (
             ('tiny = ["haiku", "greedy"]', ""),

@@ -449,10 +449,10 @@ def test_kinds_of_log_probabilities_are_not_subtracted_from_each_other(tmp_path:
         ("https://[hunter2", "a malformed one"),
         ("https://example.com:hunter2/v1", "a malformed one"),
         ("https://example.com:65536/v1", "a malformed one"),
-        ("hunter2", "a text that is not shown, in case it is secret"),
-        ("ftp://hunter2", "a text that is not shown, in case it is secret"),
-        ("https://exa mple.com/hunter2", "a text that is not shown, in case it is secret"),
-        (r"https://example.com/hunter2\n", "a text that is not shown, in case it is secret"),
+        ("hunter2", "a string that is not shown, in case it is secret"),
+        ("ftp://hunter2", "a string that is not shown, in case it is secret"),
+        ("https://exa mple.com/hunter2", "a string that is not shown, in case it is secret"),
+        (r"https://example.com/hunter2\n", "a string that is not shown, in case it is secret"),
     ],
 )
 def test_a_url_that_a_key_must_not_be_sent_to_is_refused(
@@ -480,7 +480,7 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(tmp_path: Pa
 
     assert told == (
         "providers.own.api_key_env: expected the name of an environment variable, in capitals, "
-        "found a text that is not shown, in case it is secret"
+        "found a string that is not shown, in case it is secret"
     )
 
 
@@ -550,7 +550,7 @@ def test_an_api_of_ones_own_needs_its_url_and_no_key(tmp_path: Path) -> None:
         (('["plane", "boat"]', "[]"), "at least 1 of them, found 0"),
         (
             ('["plane", "boat"]', '["boat", "boat"]'),
-            "no entry twice, found 'boat'",
+            "no repeated entry, found 'boat'",
         ),
     ],
 )

@@ -62,7 +62,8 @@ def test_a_broken_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:
 
     for use in (ModelPinsFile(file).pinned, lambda: ModelPinsFile(file).pin({"a": "0a" * 32})):
         with pytest.raises(
-            InputInvalid, match="line 1: expected a merged file, found a conflict marker"
+            InputInvalid,
+            match="line 1: expected a file without conflict markers, found a conflict marker",
         ):
             use()
 

@@ -182,11 +182,11 @@ def test_a_file_of_40_mib_is_refused(download: Download) -> None:
         ("[]", "expected an object, found an empty list"),
         ("null", "expected an object, found nothing"),
         ("{}", "expected the key 'schema', found none"),
-        ('{"schema": NaN}', "expected JSON, found NaN, which is no number in JSON"),
+        ('{"schema": NaN}', "expected JSON, found NaN, which is not a number in JSON"),
         ('{"schema": 1, "schema": 1}', "expected JSON, found the key 'schema' twice in one object"),
         (
             '{"schema": "\\ud800"}',
-            "expected JSON, found half a surrogate pair, which is no character",
+            "expected JSON, found a lone surrogate, which is not a character",
         ),
         (
             '{"schema": "repro-gate/report/v2"}',
