@@ -29,18 +29,22 @@ class Scene:
     progress: RecordingProgress = field(default_factory=RecordingProgress)
     clock: FakeClock = field(default_factory=FakeClock)
 
-    def check(self, *, started: float | None = None) -> GateReport:
-        """Run the check, of a command that began at `started`, or just now."""
-        ports = CheckPorts(
+    @property
+    def ports(self) -> CheckPorts:
+        """The fakes, as ports of the check."""
+        return CheckPorts(
             starter=self.starter,
             files=self.files,
             goldens=self.goldens,
             progress=self.progress,
             clock=self.clock,
         )
+
+    def check(self, *, started: float | None = None) -> GateReport:
+        """Run the check, of a command that began at `started`, or just now."""
         return check_tokens(
             self.plan,
-            ports=ports,
+            ports=self.ports,
             started=self.clock.now if started is None else started,
             started_at=STARTED_AT,
         )

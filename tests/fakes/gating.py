@@ -39,13 +39,17 @@ class LogprobScene:
             scorer=self.scorer, baselines=self.baselines, log=self.log, progress=self.progress
         )
 
+    @property
+    def collector(self) -> DrawCollector:
+        """A collector of draws among the fakes."""
+        return DrawCollector(scorer=self.scorer, log=self.log, progress=self.progress)
+
     def calibrate(self, *, again: bool = False) -> Calibrated:
         """Draw what makes a baseline of every cell that lacks one, as the service is by nature."""
-        drawer = DrawCollector(scorer=self.scorer, log=self.log, progress=self.progress)
         wanted, refused = candidates(
             self.plan, scorer=self.scorer, baselines=self.baselines, again=again
         )
-        made = calibrate(wanted, self.plan, collector=drawer, now=lambda: NOW)
+        made = calibrate(wanted, self.plan, collector=self.collector, now=lambda: NOW)
         return replace(made, refused=(*refused, *made.refused))
 
     def record(self) -> Self:

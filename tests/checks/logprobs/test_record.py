@@ -9,6 +9,8 @@ from repro_gate.checks.logprobs.record import (
     Candidate,
     Refused,
     candidates,
+    local_models,
+    plan_recordings,
     write_baselines,
 )
 from repro_gate.checks.tokens.record import ChangeKind, orphans_of
@@ -26,9 +28,11 @@ from tests.fakes.scoring import (
     baseline_of,
     encoding_of,
     gaussian,
+    plan_of,
     policy_of,
     suite_of_logprobs,
 )
+from tests.fakes.values import model_spec_of
 
 CELL = "base--item-0"
 CONTROL = (CELL, "control", 1)
@@ -402,3 +406,47 @@ def test_what_no_check_could_determine_is_known_when_recording() -> None:
 
     assert len(made.baselines) == 6
     assert made.doubts == ("weights of clone: 3 items are too few, at least 51 are needed",)
+
+
+def test_a_cell_of_two_suites_is_planned_once() -> None:
+    """It belongs to the suite with the most draws; a cell with a baseline is unchanged."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=3))
+    scene.baselines.remove(SOURCE, CELL)
+    scene.baselines.remove(SOURCE, "base--item-1")
+    few, many = (
+        plan_of(suite_of_logprobs(items=items, tolerance=Tolerance(calibration_draws=draws)))
+        for items, draws in ((3, 6), (1, 9))
+    )
+
+    planned = plan_recordings(
+        [(few, scene.scorer), (many, scene.scorer)], baselines=scene.baselines, again=False
+    )
+
+    assert [[one.cell.id for one in each.wanted] for each in planned] == [["base--item-1"], [CELL]]
+    assert [(each.draws, each.unchanged) for each in planned] == [(6, 1), (9, 0)]
+
+
+def test_a_recording_keeps_the_result_of_its_calibration() -> None:
+    """Baselines and refusals are those of `calibrate`, and the progress knows the total."""
+    scene = _unrecorded(2)
+    scene.scorer.script = {("base--item-1", "calibration", 1): AWAY}
+    (one,) = plan_recordings([(scene.plan, scene.scorer)], baselines=scene.baselines, again=False)
+
+    one.run(scene.collector, now=lambda: NOW)
+
+    assert [baseline.id for baseline in one.baselines] == [CELL]
+    assert [(refused.cell.id, refused.reason) for refused in one.refused] == [
+        ("base--item-1", AWAY.reason)
+    ]
+    assert local_models([one]) == {}
+
+
+def test_local_models_are_those_with_a_new_baseline() -> None:
+    """Their facts come from the baseline; hosted policies have no model file."""
+    scene = _unrecorded(1)
+    (one,) = plan_recordings([(scene.plan, scene.scorer)], baselines=scene.baselines, again=False)
+    one.run(scene.collector, now=lambda: NOW)
+    local = replace(one.wanted[0].cell.policy, local_model=model_spec_of("tiny"))
+    one.wanted = [replace(each, cell=replace(each.cell, policy=local)) for each in one.wanted]
+
+    assert local_models([one]) == {"tiny": one.baselines[0].provenance}

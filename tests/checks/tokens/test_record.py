@@ -8,8 +8,11 @@ from repro_gate.checks.tokens.record import (
     ChangeKind,
     GoldenChange,
     LenientGoldenReader,
+    Observation,
     Proposal,
     apply,
+    observe,
+    observed_elsewhere,
     observed_goldens,
     orphans_of,
     propose,
@@ -20,7 +23,7 @@ from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
-from tests.fakes.checking import recorded_for, report_on, scene_of, verdicts_of
+from tests.fakes.checking import STARTED_AT, recorded_for, report_on, scene_of, verdicts_of
 from tests.fakes.engines import REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryPins
 from tests.fakes.values import (
@@ -337,3 +340,36 @@ def test_a_lenient_check_continues_past_a_broken_golden() -> None:
         A.id: Match(),
         B.id: Unrecorded(reason="there is no golden for this profile"),
     }
+
+
+def test_a_measurement_is_observed_past_a_broken_golden() -> None:
+    """The broken golden is one that the update repairs; a dead engine refuses its own cell."""
+    starter = ScriptedStarter(faults=[Fault(what="generate", about=B.id, error=REFUSED)])
+    goldens = MemoryGoldens([], broken=[(PROFILE, A.id)])
+    scene = scene_of(A, B, starter=starter, goldens=goldens)
+
+    seen = observe(scene.plan, ports=scene.ports, started=0.0, started_at=STARTED_AT)
+
+    assert seen.report is not None
+    assert seen == Observation(
+        goldens=observed_goldens(seen.report),
+        profiles=frozenset({PROFILE}),
+        models=seen.report.models,
+        refused=refused(seen.report),
+        notes=seen.report.notes,
+        report=seen.report,
+    )
+    assert [golden.cell for golden in seen.goldens] == [A]
+    assert [cell.id for cell in seen.refused] == [B.id]
+
+
+def test_another_check_is_limited_to_the_selected_cells() -> None:
+    """Profiles and models are those of the selected goldens."""
+    other = golden_of(OTHER, profile="elsewhere")
+    models = {"tiny": model_facts_of("tiny"), "other": model_facts_of("other")}
+
+    seen = observed_elsewhere([golden_of(A), other], models, cells={OTHER.id})
+
+    assert seen == Observation(
+        goldens=[other], profiles=frozenset({"elsewhere"}), models={"other": models["other"]}
+    )
