@@ -26,7 +26,7 @@ def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
     ]
     assert definition["description"] == CellReport.__doc__
     assert definition["properties"]["runs"] == {
-        "description": "How many runs were finished.",
+        "description": "The number of finished runs.",
         "$ref": "#/$defs/int",
     }
 
@@ -48,18 +48,19 @@ def test_what_stands_beneath_a_field_is_its_text() -> None:
     assert field_texts(GateReport) == {
         "started_at": "ISO 8601, UTC.",
         "orphans": "Goldens that no cell uses.",
-        "engines": (
-            "Of one name there are several where machines of one profile told different facts."
+        "engines": ("Several of one name where machines of one profile reported different facts."),
+        "models": "Facts and settings of each loaded model, by name.",
+        "interrupted": (
+            "Whether the check was interrupted; cells that it did not reach are inconclusive."
         ),
-        "models": "What each loaded model is and how it was set up, by name.",
-        "interrupted": "True when the check was stopped: what it did not reach is inconclusive.",
         "repeat_with": (
-            "Options that a command on the same matrix and device needs, such as `--device`, "
-            "`cuda`."
+            "Options that select the same matrix and device again, such as `--device`, `cuda`."
         ),
         "logprobs": "One for each suite whose log-probabilities were checked.",
-        "provenances": "What ran the cells, each once: engine, machine, model and settings.",
-        "notes": "Each once; they never change the outcome.",
+        "provenances": (
+            "The distinct provenances of the cells: engine, machine, model and settings."
+        ),
+        "notes": "Distinct notes; they never change the outcome.",
     }
 
 
