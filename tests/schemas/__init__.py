@@ -1,1 +1,1 @@
-"""The published schemas that are made of types."""
+"""The published schemas that are generated from types."""

@@ -1,4 +1,4 @@
-"""Laws are tried on the same examples every time: a test that passes by luck is no gate."""
+"""Hypothesis tries the same examples in every run."""
 
 from hypothesis import settings
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import repro_gate
 from repro_gate.adapters.files import codec
-from repro_gate.adapters.files.codec_scalars import NOT_FINITE
+from repro_gate.adapters.files.codec import NOT_FINITE
 from repro_gate.adapters.files.results import ReportFile, ShardFile
 from repro_gate.reports.json import Summary
 from repro_gate.strict_json import MAX_INTEGER

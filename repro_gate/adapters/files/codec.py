@@ -7,24 +7,141 @@ them, as validation would take ten times as long as everything else.
 """
 
 import dataclasses
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from repro_gate.adapters.files.codec_scalars import (
-    SCALARS,
-    SETTING,
-    TEXT,
-    Codec,
-    enum_codec,
-    literal_codec,
-    refused,
-    shown,
+from repro_gate.core.text import escape_bytes, escape_text, unescape_bytes, unescape_text
+from repro_gate.strict_json import (
+    InvalidJson,
+    array,
+    boolean,
+    exact_table,
+    integer,
+    kind_of,
+    list_of,
+    number,
+    string,
+    table,
 )
-from repro_gate.strict_json import InvalidJson, array, exact_table, list_of, table
+
+NOT_FINITE: Final = ("inf", "-inf", "nan")
+"""The numbers that JSON does not have, as words."""
+_MAX_SHOWN: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """How values of one type are written as JSON data, and read."""
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+    """Raises `InvalidJson`."""
+
+
+def _enum_codec(kind: type[Enum]) -> _Codec:
+    """Return the codec of named values: each is written as what it stands for."""
+    members = {member.value: member for member in kind}
+    known = list(members)
+
+    def read(data: Any) -> Enum:
+        # True equals 1, and is no member.
+        if type(data) not in map(type, known) or data not in members:
+            raise InvalidJson("", expected=f"one of {known}", found=_shown(data))
+        return members[data]
+
+    return _Codec(lambda member: member.value, read)
+
+
+def _literal_codec(values: tuple[Any, ...]) -> _Codec:
+    """Return the codec of a fixed list of values."""
+
+    def read(data: Any) -> Any:
+        if not any(type(data) is type(value) and data == value for value in values):
+            raise InvalidJson("", expected=" or ".join(map(repr, values)), found=_shown(data))
+        return data
+
+    return _Codec(_same, read)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _write_float(value: float) -> float | str:
+    return float(value) if math.isfinite(value) else repr(float(value))
+
+
+def _write_setting(value: bool | float | str) -> bool | float | str:  # noqa: FBT001 -- data
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a setting must be finite, got {value}")
+    return escape_text(value) if isinstance(value, str) else value
+
+
+def _read_float(data: Any) -> float:
+    return float(data) if isinstance(data, str) and data in NOT_FINITE else number(data)
+
+
+def _read_text(data: Any) -> str:
+    found = string(data)
+    if found.isascii() and "\\" not in found:
+        return found
+    try:
+        return unescape_text(found)
+    except ValueError as error:
+        raise _refused(error, expected="an escaped string") from error
+
+
+def _read_bytes(data: Any) -> bytes:
+    try:
+        return unescape_bytes(string(data))
+    except InvalidJson:
+        raise
+    except ValueError as error:
+        raise _refused(error, expected="escaped bytes") from error
+
+
+def _read_setting(data: Any) -> Any:
+    if isinstance(data, str):
+        return _read_text(data)
+    is_finite = not isinstance(data, float) or math.isfinite(data)
+    if type(data) not in {bool, int, float} or not is_finite:
+        raise InvalidJson("", expected="a setting", found=kind_of(data))
+    return data
+
+
+_TEXT: Final = _Codec(escape_text, _read_text)
+_SETTING: Final = _Codec(_write_setting, _read_setting)
+"""Of a value whose own type says what it is: true, 1, 1.0 and "1" are four settings."""
+_SCALARS: Final[dict[type, _Codec]] = {
+    bool: _Codec(_same, boolean),
+    int: _Codec(_same, integer),
+    float: _Codec(_write_float, _read_float),
+    str: _TEXT,
+    bytes: _Codec(escape_bytes, _read_bytes),
+}
+
+
+def _refused(error: ValueError, *, expected: str) -> InvalidJson:
+    """Return the error for data that a constructor or a parser _refused."""
+    return InvalidJson("", expected=expected, found=_clipped(str(error)))
+
+
+def _shown(data: object) -> str:
+    """Return a value as a safe line of limited length."""
+    return _clipped(repr(data)) if isinstance(data, str) else kind_of(data)
+
+
+def _clipped(text: str) -> str:
+    """Return a text as a safe line of limited length."""
+    line = escape_text(text)
+    return line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}..."
+
 
 TAG: Final = "kind"
 """The key whose word tells the members of a union apart."""
@@ -82,19 +199,19 @@ def is_sequence(kind: Any) -> bool:
 
 
 @cache
-def _codec_of(kind: Any) -> Codec:
+def _codec_of(kind: Any) -> _Codec:
     if isinstance(kind, type):
         return _class_codec(kind)
     if is_optional(kind):
         return _optional_codec(_codec_of(without_none(kind)))
     if members(kind):
-        return SETTING if is_setting(kind) else _union_codec(members(kind))
+        return _SETTING if is_setting(kind) else _union_codec(members(kind))
     if get_origin(kind) is Literal:
-        return literal_codec(get_args(kind))
+        return _literal_codec(get_args(kind))
     return _collection_codec(kind)
 
 
-def _collection_codec(kind: Any) -> Codec:
+def _collection_codec(kind: Any) -> _Codec:
     arguments = get_args(kind)
     if is_sequence(kind):
         return _sequence_codec(_codec_of(arguments[0]))
@@ -105,27 +222,27 @@ def _collection_codec(kind: Any) -> Codec:
     raise TypeError(f"no JSON form for {kind}")
 
 
-def _class_codec(kind: type) -> Codec:
-    if kind in SCALARS:
-        return SCALARS[kind]
-    return enum_codec(kind) if issubclass(kind, Enum) else _object_codec(kind)
+def _class_codec(kind: type) -> _Codec:
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    return _enum_codec(kind) if issubclass(kind, Enum) else _object_codec(kind)
 
 
-def _optional_codec(inner: Codec) -> Codec:
-    return Codec(
+def _optional_codec(inner: _Codec) -> _Codec:
+    return _Codec(
         lambda value: None if value is None else inner.write(value),
         lambda data: None if data is None else inner.read(data),
     )
 
 
-def _sequence_codec(item: Codec) -> Codec:
-    return Codec(
+def _sequence_codec(item: _Codec) -> _Codec:
+    return _Codec(
         lambda values: [item.write(value) for value in values],
         lambda data: tuple(list_of(item.read, data)),
     )
 
 
-def _tuple_codec(items: tuple[Codec, ...]) -> Codec:
+def _tuple_codec(items: tuple[_Codec, ...]) -> _Codec:
     def read(data: Any) -> tuple[Any, ...]:
         values = array(data)
         if len(values) != len(items):
@@ -133,28 +250,29 @@ def _tuple_codec(items: tuple[Codec, ...]) -> Codec:
             raise InvalidJson("", expected=expected, found=found)
         return tuple(_read_at(index, item, values[index]) for index, item in enumerate(items))
 
-    return Codec(
+    return _Codec(
         lambda values: [item.write(value) for item, value in zip(items, values, strict=True)], read
     )
 
 
-def _mapping_codec(item: Codec) -> Codec:
+def _mapping_codec(item: _Codec) -> _Codec:
     def read(data: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for spelled, value in table(data).items():
-            name = _read_at(spelled, TEXT, spelled)
+            name = _read_at(spelled, _TEXT, spelled)
             if name in found:
                 expected = "only one spelling of each key"
                 raise InvalidJson("", expected=expected, found="another").inside(spelled)
             found[name] = _read_at(spelled, item, value)
         return found
 
-    return Codec(
-        lambda values: {TEXT.write(name): item.write(value) for name, value in values.items()}, read
+    return _Codec(
+        lambda values: {_TEXT.write(name): item.write(value) for name, value in values.items()},
+        read,
     )
 
 
-def _union_codec(kinds: tuple[type, ...]) -> Codec:
+def _union_codec(kinds: tuple[type, ...]) -> _Codec:
     codecs = {tag_of(kind): _codec_of(kind) for kind in kinds}
     tags = {kind: tag_of(kind) for kind in kinds}
 
@@ -166,13 +284,13 @@ def _union_codec(kinds: tuple[type, ...]) -> Codec:
         found = dict(table(data))
         tag = found.pop(TAG, None)
         if not isinstance(tag, str) or tag not in codecs:
-            raise InvalidJson(f".{TAG}", expected=f"one of {', '.join(codecs)}", found=shown(tag))
+            raise InvalidJson(f".{TAG}", expected=f"one of {', '.join(codecs)}", found=_shown(tag))
         return codecs[tag].read(found)
 
-    return Codec(write, read)
+    return _Codec(write, read)
 
 
-def _object_codec(kind: type) -> Codec:
+def _object_codec(kind: type) -> _Codec:
     codecs = {name: _codec_of(hint) for name, hint in _fields(kind)}
     # A key that came later has a default, so that older files can be read.
     needed = frozenset(field.name for field in dataclasses.fields(kind) if is_needed(field))
@@ -194,12 +312,12 @@ def _object_codec(kind: type) -> Codec:
             return kind(**values)
         except ValueError as error:
             expected = f"a consistent {snake(kind).replace('_', ' ')}"
-            raise refused(error, expected=expected) from error
+            raise _refused(error, expected=expected) from error
 
-    return Codec(write, read)
+    return _Codec(write, read)
 
 
-def _read_at(step: str | int, codec: Codec, data: Any) -> Any:
+def _read_at(step: str | int, codec: _Codec, data: Any) -> Any:
     try:
         return codec.read(data)
     except InvalidJson as error:

@@ -1,4 +1,4 @@
-"""Values become plain JSON data and come back to the last bit; everything else is refused."""
+"""Values are written as plain JSON data and read back to the last bit; anything else is refused."""
 
 import json
 import math
@@ -122,26 +122,26 @@ DATA: dict[str, Any] = {
 
 
 def through_json(value: object, kind: Any) -> Any:
-    """Return what is read of what was written."""
+    """Return what is read after writing a value."""
     text = json.dumps(encode(value, kind), allow_nan=False)
     return decode(json.loads(text), kind)
 
 
 def refusal_of(data: object, kind: Any = Everything) -> str:
-    """Return what is said of data that is refused."""
+    """Return the place and the message of the error for data."""
     with pytest.raises(InvalidJson) as caught:
         decode(data, kind)
     return str(caught.value)
 
 
 def test_a_value_is_plain_data() -> None:
-    """Each kind of field has one way to be written."""
+    """Each type of field has one form."""
     assert encode(VALUE, Everything) == DATA
     assert json.loads(json.dumps(DATA)) == DATA
 
 
-def test_a_value_comes_back() -> None:
-    """Also with the types of its settings, which equality does not tell apart."""
+def test_a_value_is_read_back() -> None:
+    """Settings keep their types, which equality cannot tell apart."""
     found = through_json(VALUE, Everything)
 
     assert found == VALUE
@@ -150,7 +150,7 @@ def test_a_value_comes_back() -> None:
 
 
 def test_what_has_a_default_may_be_absent() -> None:
-    """A file of an older version does not have what came later."""
+    """Files of older versions lack keys that were added later."""
     older = {key: value for key, value in DATA.items() if key != "later"}
 
     assert decode(older, Everything) == VALUE
@@ -158,8 +158,8 @@ def test_what_has_a_default_may_be_absent() -> None:
 
 @examples(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(HOSTILE.results)
-def test_any_result_comes_back(result: CheckResult) -> None:
-    """Whatever the words in it are, half surrogate pairs among them."""
+def test_any_result_is_read_back(result: CheckResult) -> None:
+    """Whatever text is in it, lone surrogates included."""
     assert through_json(result, CheckResult) == result
 
 
@@ -213,14 +213,14 @@ _identities = st.builds(
         notes=few(HOSTILE.notes),
     )
 )
-def test_any_shard_comes_back(report: ShardReport) -> None:
+def test_any_shard_is_read_back(report: ShardReport) -> None:
     """Whatever it measured."""
     assert through_json(report, ShardReport) == report
 
 
 @given(st.floats())
-def test_a_number_comes_back_to_the_last_bit(number: float) -> None:
-    """Also the sign of zero, and those for which JSON has a word only."""
+def test_a_number_is_read_back_to_the_last_bit(number: float) -> None:
+    """Including the sign of zero, infinities and NaN."""
     found = through_json(Circle(number), Circle).radius
 
     assert type(found) is float
@@ -228,14 +228,14 @@ def test_a_number_comes_back_to_the_last_bit(number: float) -> None:
 
 
 @given(st.binary())
-def test_bytes_come_back(data: bytes) -> None:
+def test_bytes_are_read_back(data: bytes) -> None:
     """Whether they are text or not."""
     assert through_json(data, bytes) == data
 
 
 @given(st.text(st.characters()) | st.text(st.characters(categories=["Cs", "Cc"])))
-def test_a_text_comes_back(text: str) -> None:
-    """As data that is printable, and has no half of a surrogate pair."""
+def test_a_text_is_read_back(text: str) -> None:
+    """The data is printable and has no lone surrogate."""
     data = encode(text, str)
 
     assert data.isprintable()
@@ -243,7 +243,7 @@ def test_a_text_comes_back(text: str) -> None:
     assert through_json(text, str) == text
 
 
-def test_a_whole_number_is_a_number() -> None:
+def test_an_integer_is_read_as_a_float() -> None:
     """Other tools write 1.0 as 1, and ours reads it as 1.0 again."""
     found = decode({"radius": 1}, Circle)
 
@@ -254,13 +254,13 @@ def test_a_whole_number_is_a_number() -> None:
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_a_setting_that_is_not_finite_is_not_written(number: float) -> None:
-    """Its word would come back as a text."""
+    """Its word would be read back as a text."""
     with pytest.raises(ValueError, match="a setting must be finite"):
         encode(number, Setting)
 
 
-def test_a_verdict_is_told_apart_by_its_kind() -> None:
-    """Two unions share three of their members."""
+def test_members_of_a_union_are_told_apart_by_kind() -> None:
+    """Two unions share some of their members."""
     verdict = Unrecorded(reason="x")
 
     data = {"kind": "unrecorded", "reason": "x", "former": None}
@@ -337,13 +337,13 @@ def test_a_verdict_is_told_apart_by_its_kind() -> None:
         ({"more": 1}, "expected only the keys {keys}, found the unknown key 'more'"),
     ],
 )
-def test_data_that_is_no_value_is_refused(changes: dict[str, Any], told: str) -> None:
-    """The message says the place, what was expected and what was found."""
+def test_invalid_data_is_refused(changes: dict[str, Any], told: str) -> None:
+    """The error has the place, what was expected and what was found."""
     assert refusal_of(DATA | changes) == told.format(keys=", ".join(DATA))
 
 
-def test_a_key_that_is_missing_is_named() -> None:
-    """Of several the first."""
+def test_a_missing_key_is_named() -> None:
+    """The first of several."""
     assert refusal_of({}) == "expected the key 'fixed', found none"
 
 
@@ -354,8 +354,8 @@ def test_two_spellings_of_one_key_are_refused() -> None:
     assert refusal_of(DATA | {"facts": {"a": [], "\\x61": []}}) == told
 
 
-def test_what_is_said_is_short() -> None:
-    """However long what was found is, and however long the way to it."""
+def test_the_message_is_short() -> None:
+    """However long the value and its place are."""
     told = refusal_of(DATA | {"facts": {"k" * 10**6: "v" * 10**6}})
 
     assert len(told) < 500
@@ -371,13 +371,13 @@ def test_what_is_said_is_short() -> None:
         max_leaves=8,
     )
 )
-def test_anything_else_is_refused(data: object) -> None:
-    """No data is a crash."""
+def test_arbitrary_data_is_refused(data: object) -> None:
+    """No data crashes the reader."""
     with pytest.raises(InvalidJson):
         decode(data, CheckResult)
 
 
-def test_a_list_of_errors_ends_at_the_first() -> None:
+def test_reading_stops_at_the_first_error() -> None:
     """A file of a million errors takes no longer than one of a few."""
     data = encode(report_of(), type(report_of()))
 

@@ -1,4 +1,4 @@
-"""What a check observed, and what of it another machine believes: an untrusted download."""
+"""Read what a check on another machine observed, from an untrusted download."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ class Download:
         return read_observed(self.folder, matrix=matrix)
 
     def refusal(self, matrix: Matrix = MATRIX) -> str:
-        """Return what is said when it is refused, without the name of the folder."""
+        """Return the message of the error, without the name of the folder."""
         with pytest.raises(InputInvalid) as caught:
             self.read(matrix)
         assert str(caught.value).isprintable()
@@ -82,7 +82,7 @@ class Download:
 
 
 def seen(cell: Cell) -> Golden:
-    """Return what a check sees of a cell: the right tokens, with their evidence."""
+    """Return the golden that a check observes of a cell, with its trace."""
     said = answer_to(cell)
     return golden_of(cell, replace(said, trace=trace_of(said.tokens)))
 
@@ -104,7 +104,7 @@ def test_what_was_observed_is_read_as_it_was_written(download: Download) -> None
 
 
 def test_the_digests_are_those_of_the_files(tmp_path: Path) -> None:
-    """A report vouches for exactly the bytes that were written."""
+    """A report has the digest of exactly the bytes that were written."""
     digests = write_observed(tmp_path, [golden_of(HAIKU)])
 
     written = (tmp_path / "observed" / PROFILE / f"{HAIKU.id}.json").read_bytes()
@@ -112,8 +112,8 @@ def test_the_digests_are_those_of_the_files(tmp_path: Path) -> None:
     assert written.decode() == serialize(golden_of(HAIKU))
 
 
-def test_what_nobody_could_accept_is_left_out(tmp_path: Path) -> None:
-    """A verdict is not lost because its evidence is too large for a golden."""
+def test_an_output_too_large_for_a_golden_is_left_out(tmp_path: Path) -> None:
+    """The verdict of the cell stands."""
     large = replace(golden_of(HAIKU), generation=generation_of(*range(260_000)))
 
     digests = write_observed(tmp_path, [large, golden_of(FOX)])
@@ -122,7 +122,7 @@ def test_what_nobody_could_accept_is_left_out(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_check_observed_is_removed(tmp_path: Path) -> None:
-    """A folder speaks of one check, whatever profile the one before it was on."""
+    """Whatever profile the earlier check was on."""
     gpu = replace(golden_of(HAIKU), profile="gpu")
     write_observed(tmp_path, [golden_of(HAIKU), golden_of(FOX), gpu])
     (tmp_path / "observed" / PROFILE / "notes.json").touch()
@@ -136,16 +136,16 @@ def test_what_an_earlier_check_observed_is_removed(tmp_path: Path) -> None:
     ]
 
 
-def test_what_the_report_does_not_vouch_for_is_not_read(download: Download) -> None:
-    """A file without a digest in the report is none of the check's."""
+def test_a_file_without_a_digest_is_not_read(download: Download) -> None:
+    """It is not part of the check."""
     download.change_result(lambda result: result["observed"].pop(HAIKU.id))
     download.file.write_text("garbage", "utf-8")
 
     assert download.read().goldens == (seen(FOX),)
 
 
-def test_a_folder_that_is_a_link_may_be_named(download: Download, tmp_path: Path) -> None:
-    """The user says which folder; only what is inside of it is not trusted."""
+def test_the_report_folder_may_be_a_link(download: Download, tmp_path: Path) -> None:
+    """The user names it; only its content is untrusted."""
     link = tmp_path.with_name("link")
     link.symlink_to(tmp_path)
 
@@ -153,7 +153,7 @@ def test_a_folder_that_is_a_link_may_be_named(download: Download, tmp_path: Path
 
 
 def test_a_tampered_file_is_refused(download: Download) -> None:
-    """One byte more than the report vouches for is too much."""
+    """Even one more byte changes the digest."""
     before = hashlib.sha256(download.file.read_bytes()).hexdigest()
     download.file.write_bytes(download.file.read_bytes() + b"\n")
     after = hashlib.sha256(download.file.read_bytes()).hexdigest()
@@ -164,7 +164,7 @@ def test_a_tampered_file_is_refused(download: Download) -> None:
 
 
 def test_a_missing_file_is_refused(download: Download) -> None:
-    """A part of a download is not half believed."""
+    """An incomplete download is refused as a whole."""
     download.file.unlink()
 
     assert download.refusal() == (
@@ -174,7 +174,7 @@ def test_a_missing_file_is_refused(download: Download) -> None:
 
 
 def test_a_missing_report_is_refused(download: Download) -> None:
-    """Without a report nobody vouches for anything."""
+    """Without it there are no digests."""
     download.report_file.unlink()
 
     assert download.refusal() == (
@@ -194,7 +194,7 @@ def link_to_a_copy(path: Path) -> None:
     ["report.json", "observed", f"observed/{PROFILE}", f"observed/{PROFILE}/{HAIKU.id}.json"],
 )
 def test_a_symbolic_link_is_refused(download: Download, place: str) -> None:
-    """A link could lead to any file of ours, even one that the report describes rightly."""
+    """It could point to any file on this machine, even one with the right digest."""
     link_to_a_copy(download.folder / place)
 
     assert download.refusal() == f"{place}: expected no symbolic link, found one"
@@ -214,10 +214,10 @@ def make_folder(file: Path) -> None:
 
 @pytest.mark.parametrize("make", [make_pipe, make_folder])
 @pytest.mark.parametrize("place", ["report.json", f"observed/{PROFILE}/{HAIKU.id}.json"])
-def test_what_is_no_plain_file_is_refused(
+def test_only_regular_files_are_read(
     download: Download, place: str, make: Callable[[Path], None]
 ) -> None:
-    """Reading a pipe would wait for ever."""
+    """Reading a pipe would block forever."""
     make(download.folder / place)
 
     found = "a named pipe" if make is make_pipe else "a folder"
@@ -225,7 +225,7 @@ def test_what_is_no_plain_file_is_refused(
 
 
 def test_a_huge_file_is_refused(download: Download) -> None:
-    """It is not even read for its digest."""
+    """Its digest is not computed."""
     with download.file.open("ab") as file:
         file.truncate(9 * 2**20)
 
@@ -235,7 +235,7 @@ def test_a_huge_file_is_refused(download: Download) -> None:
 
 
 def test_a_cell_that_the_matrix_does_not_have_is_refused(download: Download) -> None:
-    """Goldens are accepted for our own cells only."""
+    """Goldens are accepted only for cells of this matrix."""
     other = matrix_of(suite_of(FOX))
 
     assert download.refusal(other) == (
@@ -244,7 +244,7 @@ def test_a_cell_that_the_matrix_does_not_have_is_refused(download: Download) -> 
 
 
 def test_a_cell_of_another_definition_is_refused(download: Download) -> None:
-    """The other machine worked with another matrix file: its tokens answer another question."""
+    """The other machine used another matrix file."""
     other = matrix_of(suite_of(replace(HAIKU, max_tokens=9), FOX))
 
     assert download.refusal(other) == (
@@ -256,8 +256,8 @@ def test_a_cell_of_another_definition_is_refused(download: Download) -> None:
 @pytest.mark.parametrize(
     "profile", ["../../x", "a/b", "..", ".", "", "/etc", "Upper", "a\n", "\x1b[2J", None]
 )
-def test_a_profile_that_is_no_name_is_refused(download: Download, profile: str | None) -> None:
-    """It becomes the name of a folder here, so it leads nowhere else."""
+def test_an_invalid_profile_is_refused(download: Download, profile: str | None) -> None:
+    """It becomes the name of a folder on this machine."""
     download.change_cell(profile=profile)
 
     assert download.refusal().startswith("report.json: ")
@@ -266,8 +266,8 @@ def test_a_profile_that_is_no_name_is_refused(download: Download, profile: str |
 @pytest.mark.parametrize(
     "cell_id", ["../../x", f"../{PROFILE}/{HAIKU.id}", f"{HAIKU.id}\n", "\x1b[2J", ""]
 )
-def test_an_id_that_is_none_is_refused(download: Download, cell_id: str) -> None:
-    """It becomes the name of a file here."""
+def test_an_invalid_id_is_refused(download: Download, cell_id: str) -> None:
+    """It becomes the name of a file on this machine."""
     download.change_result(lambda result: result.update(observed={cell_id: "ab" * 32}))
 
     assert download.refusal().startswith(
@@ -285,7 +285,7 @@ def test_a_model_without_facts_is_refused(download: Download) -> None:
 
 
 def test_a_check_without_a_report_has_observed_nothing(download: Download) -> None:
-    """The reason is the message."""
+    """The message has the reason."""
     failure = UnfinishedCheck(exit_code=3, message="repro-gate.toml: x:\n\x1b[2J")
     write_report(download.folder, report_text(failure, {}))
 
@@ -296,7 +296,7 @@ def test_a_check_without_a_report_has_observed_nothing(download: Download) -> No
 
 
 def test_the_golden_of_another_cell_is_refused(download: Download) -> None:
-    """A file that the report vouches for still has to be what its name says."""
+    """A file with the right digest must still be the golden of its cell."""
     download.replace_golden(serialize(golden_of(FOX)).encode())
 
     assert download.refusal() == (
@@ -306,7 +306,7 @@ def test_the_golden_of_another_cell_is_refused(download: Download) -> None:
 
 
 def test_the_golden_of_another_profile_is_refused(download: Download) -> None:
-    """The tokens of one class of machine are not passed off as another's."""
+    """The profile in the file is that of its folder."""
     download.replace_golden(serialize(golden_of(HAIKU, profile="gpu")).encode())
 
     assert download.refusal() == (
@@ -316,14 +316,14 @@ def test_the_golden_of_another_profile_is_refused(download: Download) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 100_000])
 def test_a_broken_golden_is_refused(download: Download, content: bytes) -> None:
-    """A digest makes no golden of it."""
+    """The right digest does not make it valid."""
     download.replace_golden(content)
 
     assert download.refusal().startswith(f"observed/{PROFILE}/{HAIKU.id}.json: ")
 
 
-def test_a_golden_whose_text_could_not_be_written_again_is_refused(download: Download) -> None:
-    """Half a surrogate pair in the provenance would crash the update that accepts it."""
+def test_a_lone_surrogate_is_refused(download: Download) -> None:
+    """The update that accepts the golden could not write it."""
     text = serialize(golden_of(HAIKU)).replace('"TEST"', r'"\ud800"')
     download.replace_golden(text.encode())
 
@@ -332,7 +332,7 @@ def test_a_golden_whose_text_could_not_be_written_again_is_refused(download: Dow
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "<<<<<<< HEAD", '{"schema": NaN}'])
 def test_a_broken_report_is_refused(download: Download, text: str) -> None:
-    """Nothing of it is believed."""
+    """Nothing in the folder is read."""
     download.report_file.write_text(text, "utf-8")
 
     assert download.refusal().startswith("report.json: ")

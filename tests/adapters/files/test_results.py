@@ -1,4 +1,4 @@
-"""The result of a check in report.json, written, and read from an untrusted download."""
+"""Write the result of a check to report.json, and read it from an untrusted download."""
 
 import json
 import os
@@ -71,8 +71,8 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path, result: CheckResult)
     assert read_report(tmp_path) == result
 
 
-def test_the_file_says_what_it_is(tmp_path: Path) -> None:
-    """It is one line of ASCII, with the schema, the tool and the kind of result first."""
+def test_the_file_names_its_schema_and_tool(tmp_path: Path) -> None:
+    """It is one line of ASCII that starts with schema and tool."""
     write(tmp_path, UNFINISHED)
 
     written = (tmp_path / "report.json").read_bytes()
@@ -105,7 +105,7 @@ def test_without_a_file_there_is_no_result(tmp_path: Path) -> None:
 
 
 def test_a_report_of_an_older_version_is_read(download: Download) -> None:
-    """What has a default came later, and may be absent."""
+    """Keys with a default were added later and may be absent."""
     content = json.loads(download.file.read_text("ascii"))
     del content["result"]["report"]["logprobs"], content["result"]["report"]["repeat_with"]
     download.file.write_text(json.dumps(content), "ascii")
@@ -115,15 +115,15 @@ def test_a_report_of_an_older_version_is_read(download: Download) -> None:
 
 
 def test_a_link_in_place_of_the_file_is_refused(download: Download) -> None:
-    """It could lead to any file of the machine."""
+    """It could point to any file on the machine."""
     download.file.rename(download.folder / "other.json")
     download.file.symlink_to("other.json")
 
     assert download.refusal() == "report.json: expected no symbolic link, found one"
 
 
-def test_a_link_that_leads_nowhere_is_refused(download: Download) -> None:
-    """There is something, so the check was not killed."""
+def test_a_dangling_link_is_refused(download: Download) -> None:
+    """Something is there, so the check was not killed."""
     download.file.unlink()
     download.file.symlink_to("missing.json")
 
@@ -131,15 +131,15 @@ def test_a_link_that_leads_nowhere_is_refused(download: Download) -> None:
 
 
 def test_a_link_in_place_of_the_folder_is_refused(download: Download) -> None:
-    """It could lead to any folder of the machine."""
+    """It could point to any folder on the machine."""
     link = download.folder.with_name("link")
     link.symlink_to(download.folder)
 
     assert Download(link).refusal() == f"{link}: expected no symbolic link, found one"
 
 
-def test_what_is_no_plain_file_is_refused(download: Download) -> None:
-    """A named pipe would be waited for without end, and a folder is no file."""
+def test_only_a_regular_file_is_read(download: Download) -> None:
+    """A named pipe would block forever, and a folder is no file."""
     download.file.unlink()
     os.mkfifo(download.file)
     assert download.refusal() == "report.json: expected a regular file, found a named pipe"
@@ -150,7 +150,7 @@ def test_what_is_no_plain_file_is_refused(download: Download) -> None:
 
 
 def test_a_folder_that_is_a_file_is_refused(download: Download) -> None:
-    """The message says so in the words of the system."""
+    """The message has the reason that the system gives."""
     told = Download(download.file).refusal()
 
     assert told == (
@@ -168,7 +168,7 @@ def test_a_file_that_is_too_large_is_refused(download: Download) -> None:
 
 
 def test_a_file_of_40_mib_is_refused(download: Download) -> None:
-    """Unless more is allowed, 32 MiB are enough."""
+    """The default limit is 32 MiB."""
     os.truncate(download.file, 40 * 2**20)
 
     told = f"report.json: expected at most {32 * 2**20} bytes, found {40 * 2**20}"
@@ -199,13 +199,13 @@ def test_a_file_of_40_mib_is_refused(download: Download) -> None:
     ],
 )
 def test_another_document_is_refused(download: Download, text: str, told: str) -> None:
-    """The message says what it is instead."""
+    """The message shows what was found."""
     assert download.refusal_of(text).startswith(told)
 
 
 @pytest.mark.parametrize("depth", [*range(960, 1000), 100_000])
-def test_a_document_nested_without_end_is_refused(download: Download, depth: int) -> None:
-    """What can just be parsed, too, is no crash where it is shown."""
+def test_a_deeply_nested_document_is_refused(download: Download, depth: int) -> None:
+    """Depths that can just be parsed do not crash the error message either."""
     start = download.file.read_text("ascii").partition('"summary"')[0]
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         told = download.refusal_of(f'{start}"result":{opening * depth}1{closing * depth}}}')
@@ -276,22 +276,22 @@ def _set(place: str, value: Any) -> Callable[[Any], None]:
         ),
     ],
 )
-def test_a_report_that_no_check_writes_is_refused(
+def test_an_invalid_report_is_refused(
     download: Download, place: str, value: Any, told: str
 ) -> None:
-    """The message names the place, what was expected and what was found."""
+    """The message has the place, what was expected and what was found."""
     assert download.refusal_after(_set(place, value)).startswith(told)
 
 
-def test_infinity_in_other_words_is_refused(download: Download) -> None:
-    """A number that is too large for JSON tools is none."""
+def test_a_number_too_large_for_a_float_is_refused(download: Download) -> None:
+    """Python would read it as infinity."""
     text = download.file.read_text("ascii").replace('"wall_s":12.5', '"wall_s":1e999')
 
     assert download.refusal_of(text).endswith("timing.wall_s: expected a finite number, found inf")
 
 
-def test_what_is_made_for_people_is_not_read(download: Download) -> None:
-    """Whatever a stranger writes there, and whatever a later version adds."""
+def test_derived_keys_are_ignored(download: Download) -> None:
+    """Forged values change nothing, and later versions may add keys."""
     content = json.loads(download.file.read_text("ascii"))
     content |= {"summary": None, "outcome": "passed", "later": 1}
     download.file.write_text(json.dumps(content), "ascii")
@@ -314,10 +314,10 @@ def test_what_is_made_for_people_is_not_read(download: Download) -> None:
         ),
     ],
 )
-def test_a_digest_of_nothing_is_refused(
+def test_a_digest_without_an_observed_cell_is_refused(
     download: Download, observed: dict[str, str], found: str
 ) -> None:
-    """Only a cell that was run on a known profile was observed."""
+    """A cell is observed if it was run on a known profile."""
     content = json.loads(download.file.read_text("ascii"))
     content["result"]["observed"] = observed
 
@@ -326,7 +326,7 @@ def test_a_digest_of_nothing_is_refused(
     assert told.startswith(f"result: expected a consistent finished check, found {found}")
 
 
-def test_a_report_that_has_to_be_there_is_missed(tmp_path: Path) -> None:
-    """A command that needs one does not take its absence for a check that was killed."""
+def test_a_required_report_must_exist(tmp_path: Path) -> None:
+    """Commands that need one do not take a missing file for a killed check."""
     with pytest.raises(InputInvalid, match="expected a readable file, found No such file"):
         result_in(tmp_path / "report.json")

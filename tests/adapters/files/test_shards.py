@@ -1,4 +1,4 @@
-"""What shards measured, gathered from the folders of many downloads."""
+"""Write shards, and read them from the folders of several downloads."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ FIRST, SECOND = shard_report_of(index=1), shard_report_of(index=2)
 
 
 def refusal_of(*folders: Path, **options: int) -> str:
-    """Return what is said when a shard is refused."""
+    """Return the message of the error for a shard."""
     with pytest.raises(InputInvalid) as caught:
         read_shards(folders, **options)
     assert str(caught.value).isprintable()
@@ -22,7 +22,7 @@ def refusal_of(*folders: Path, **options: int) -> str:
 
 
 def test_shards_are_read_as_they_were_written(tmp_path: Path) -> None:
-    """Each with the file that says so, in the order of the folders."""
+    """Each with its file, in the order of the folders."""
     one, two = tmp_path / "b", tmp_path / "a"
     write_shard(one, FIRST)
     write_shard(two, SECOND)
@@ -30,8 +30,8 @@ def test_shards_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_shards([one, two]) == ((one / "shard.json", FIRST), (two / "shard.json", SECOND))
 
 
-def test_a_folder_of_folders_is_looked_into(tmp_path: Path) -> None:
-    """As they are downloaded, in the order of their names; what else is there does not matter."""
+def test_a_folder_of_shards_is_read(tmp_path: Path) -> None:
+    """In the order of their names; other files are ignored."""
     write_shard(tmp_path / "shard-2", SECOND)
     write_shard(tmp_path / "shard-1", FIRST)
     (tmp_path / "logs").mkdir()
@@ -45,16 +45,16 @@ def test_a_folder_of_folders_is_looked_into(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_with_a_shard_is_not_looked_into(tmp_path: Path) -> None:
-    """What lies below it is another matter."""
+def test_folders_below_a_shard_are_not_read(tmp_path: Path) -> None:
+    """They are not part of the shard."""
     write_shard(tmp_path, FIRST)
     write_shard(tmp_path / "old", SECOND)
 
     assert read_shards([tmp_path]) == ((tmp_path / "shard.json", FIRST),)
 
 
-def test_the_file_says_what_it_is(tmp_path: Path) -> None:
-    """It is one line of ASCII with the schema first."""
+def test_the_file_names_its_schema(tmp_path: Path) -> None:
+    """It is one line of ASCII that starts with the schema."""
     write_shard(tmp_path, FIRST)
 
     text = (tmp_path / "shard.json").read_text("ascii")
@@ -75,14 +75,14 @@ def test_a_folder_without_a_shard_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """The message says so in the words of the system."""
+    """The message has the reason that the system gives."""
     told = refusal_of(tmp_path / "x")
 
     assert told == f"{tmp_path}/x: expected a readable file, found No such file or directory"
 
 
 def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
-    """The message says so in the words of the system."""
+    """The message has the reason that the system gives."""
     write_shard(tmp_path, FIRST)
 
     told = refusal_of(tmp_path / "shard.json")
@@ -92,7 +92,7 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_links_are_refused(tmp_path: Path) -> None:
-    """Of a folder that is told, of one in it, and of a file."""
+    """As the given folder, as a folder in it, and as the file."""
     real = tmp_path / "real"
     write_shard(real, FIRST)
     (tmp_path / "link").symlink_to(real)
@@ -114,7 +114,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     assert "expected at most 9 bytes, found " in refusal_of(tmp_path, max_bytes=9)
 
 
-def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_shard_is_refused(tmp_path: Path) -> None:
     """The message names the file and the place in it."""
     write_shard(tmp_path, FIRST)
     file = tmp_path / "shard.json"
@@ -125,11 +125,11 @@ def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
         f"{file}: shard.shard: expected a consistent shard, found a shard is I/N with "
         "1 <= I <= N, such as 2/8, not 3/2"
     )
-    file.write_text(text.replace("repro-gate/shard/v1", "repro-gate/evidence/v1"), "ascii")
+    file.write_text(text.replace("repro-gate/shard/v1", "repro-gate/report/v1"), "ascii")
     assert refusal_of(tmp_path).startswith(f"{file}: schema: expected 'repro-gate/shard/v1'")
 
 
-def test_a_shard_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
+def test_an_inconsistent_shard_is_refused(tmp_path: Path) -> None:
     """The message names the file and the place in it."""
     write_shard(tmp_path, replace(FIRST, models={}))
 

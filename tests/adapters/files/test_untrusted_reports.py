@@ -1,4 +1,4 @@
-"""What is believed of an untrusted report can be told, by every report and by the exit code."""
+"""Every report, and the exit code, can be made of an untrusted report that is accepted."""
 
 from io import StringIO
 from typing import Any
@@ -23,7 +23,7 @@ from tests.fakes.reports import render_json, report_of
 _DATA = encode(report_of(), GateReport)
 
 
-def believed(data: Any) -> GateReport | None:
+def accepted(data: Any) -> GateReport | None:
     """Return the report that data describes, or None when it is refused."""
     try:
         report: GateReport = decode(data, GateReport)
@@ -32,7 +32,7 @@ def believed(data: Any) -> GateReport | None:
     return report if validate_report(report) is None else None
 
 
-def tell(report: GateReport) -> None:
+def render(report: GateReport) -> None:
     """Render every report."""
     exit_code_for(report)
     render_summary(report)
@@ -42,25 +42,25 @@ def tell(report: GateReport) -> None:
     render_terminal(report, Console(file=StringIO()))
 
 
-def test_a_report_with_every_verdict_is_believed() -> None:
-    """The data that is changed here is good before."""
-    assert believed(_DATA) == report_of()
+def test_a_report_with_every_verdict_is_accepted() -> None:
+    """The data that these tests change is valid."""
+    assert accepted(_DATA) == report_of()
 
 
 @pytest.mark.parametrize("value", [-1, 2**63 - 1, -1e308, "inf", "nan"])
 def test_any_number_may_be_extreme(value: Any) -> None:
     """One field at a time: the report is refused, or every report can be rendered."""
     for steps in kinds_of_places_in(_DATA):
-        report = believed(with_value(_DATA, steps, value))
+        report = accepted(with_value(_DATA, steps, value))
         if report is not None:
-            tell(report)
+            render(report)
 
 
 @examples(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(changed(_DATA))
-def test_what_is_believed_is_told(data: Any) -> None:
-    """Whatever has been changed in a report, it is refused or every report can be rendered."""
-    report = believed(data)
+def test_an_accepted_report_can_be_rendered(data: Any) -> None:
+    """Whatever was changed in it; otherwise it is refused."""
+    report = accepted(data)
 
     if report is not None:
-        tell(report)
+        render(report)

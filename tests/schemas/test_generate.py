@@ -1,4 +1,4 @@
-"""The schemas that are made of types are up to date, and say what reading says."""
+"""The generated schemas are up to date and complete."""
 
 import dataclasses
 import json
@@ -10,13 +10,13 @@ from tests.schemas.generate import LAYOUTS, field_texts, file_of, schema_of, tex
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_committed_schema_is_that_of_the_types(name: str) -> None:
-    """Whoever changes a type writes the schemas anew: `python -m tests.schemas.generate`."""
+def test_a_committed_schema_is_up_to_date(name: str) -> None:
+    """After a change to a type, run `python -m tests.schemas.generate`."""
     assert file_of(name).read_text("utf-8") == text_of(name)
 
 
-def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
-    """The definition of a class says what the class says."""
+def test_a_schema_describes_every_field() -> None:
+    """With the docstrings of the class and of its fields."""
     definition = schema_of("report")["$defs"]["cell_report"]
 
     fields = dataclasses.fields(CellReport)
@@ -31,8 +31,8 @@ def test_a_schema_has_every_field_and_what_is_said_of_it() -> None:
     }
 
 
-def test_a_verdict_says_its_kind() -> None:
-    """Of several types each has a word of its own, which stands first."""
+def test_a_member_of_a_union_has_a_tag() -> None:
+    """The tag is the first key, and required."""
     schema = schema_of("report")["$defs"]
 
     assert {"$ref": "#/$defs/tagged_drift"} in schema["cell_report"]["properties"]["verdict"][
@@ -43,8 +43,8 @@ def test_a_verdict_says_its_kind() -> None:
     assert schema["tagged_finished_check"]["properties"]["kind"] == {"const": "finished"}
 
 
-def test_what_stands_beneath_a_field_is_its_text() -> None:
-    """Also when it has several lines, and not what stands beneath a property."""
+def test_the_string_below_a_field_describes_it() -> None:
+    """Also over several lines; strings below properties do not."""
     assert field_texts(GateReport) == {
         "started_at": "ISO 8601, UTC.",
         "orphans": "Goldens that no cell uses.",
@@ -65,8 +65,8 @@ def test_what_stands_beneath_a_field_is_its_text() -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_every_reference_leads_to_a_definition(name: str) -> None:
-    """No schema refers to what it does not have, and none has what it does not refer to."""
+def test_references_and_definitions_match(name: str) -> None:
+    """No reference is dangling, and no definition is unused."""
     schema = schema_of(name)
 
     used = set(json.dumps(schema).split('"#/$defs/')[1:])
