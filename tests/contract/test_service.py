@@ -155,10 +155,10 @@ def test_the_limit_is_kept(post: "Post") -> None:
 def test_answers_with_latency_do_not_wait_for_one_another(post: "Post") -> None:
     """Each takes its latency, and all of them together not much longer."""
     with serving(conduct=Conduct(latency_s=0.2)) as api, ThreadPoolExecutor(16) as threads:
-        began = time.perf_counter()
+        started = time.perf_counter()
         asked = [threads.submit(post, api) for _ in range(16)]
         answers = [answer.result() for answer in asked]
-        took_s = time.perf_counter() - began
+        took_s = time.perf_counter() - started
 
     assert min(answer.elapsed.total_seconds() for answer in answers) >= 0.2
     assert took_s < 16 * 0.2 / 2
@@ -190,11 +190,11 @@ def test_a_server_ends_at_once(post: "Post") -> None:
         waiting = threads.submit(post, api)
         while not api.requests:
             time.sleep(0.01)
-        began = time.perf_counter()
+        started = time.perf_counter()
 
     with pytest.raises(httpx.HTTPError):
         waiting.result()
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - started < 10
 
 
 def test_a_generic_api_has_legacy_arrays_without_ids(post: "Post") -> None:

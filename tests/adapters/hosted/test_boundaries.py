@@ -187,10 +187,10 @@ def test_a_first_token_without_condition_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("begin", [b"", b"<s>"])
-def test_a_bos_token_is_a_sufficient_condition(begin: bytes) -> None:
+@pytest.mark.parametrize("bos", [b"", b"<s>"])
+def test_a_bos_token_is_a_sufficient_condition(bos: bytes) -> None:
     """A BOS token may have no text."""
-    first = Piece(1, begin)
+    first = Piece(1, bos)
 
     assert _split((first, *RESPONSE), prefix="") == Encoding(prompt=(first,), response=RESPONSE)
 

@@ -132,9 +132,9 @@ def test_a_lasting_fault_is_a_missing_draw(fault: Script, reason: str) -> None:
 def test_an_attempt_is_limited_in_time(fault: Script) -> None:
     """The limit is for the time from connecting to the last byte."""
     with rude_server(fault) as server:
-        began = time.monotonic()
+        started = time.monotonic()
         found = _missed(server.url, timeout_s=_SHORT_S)
-        took_s = time.monotonic() - began
+        took_s = time.monotonic() - started
 
     assert found == "test-host: no complete answer within 0.15 s (attempts: 2)"
     assert took_s < 10 * _SHORT_S

@@ -57,7 +57,7 @@ def test_a_draw_has_the_facts_of_its_call() -> None:
             fireworks_cached_prompt_tokens="4",
             fireworks_backend_host="host-3\x1b",
             x_ratelimit_limit_tokens_prompt="60000",
-            server="nobody asks",
+            server="ignored",
         )
 
     assert draw_with(None, runtime=runtime_of(answer, time=time)) == Draw(

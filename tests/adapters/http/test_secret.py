@@ -225,7 +225,7 @@ def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
     ("text", "is_cut"), [("x" * 300, False), ("x" * 301, True), (f"{KEY}{' ' * 9000}", False)]
 )
 def test_a_cut_is_marked(text: str, is_cut: bool) -> None:  # noqa: FBT001 -- a parameter of the test
-    """An ellipsis stands where something is left out, and nowhere else."""
+    """An ellipsis is where text is omitted, and nowhere else."""
     assert Secret(KEY).quote(text).endswith("...") is is_cut
 
 

@@ -6,14 +6,14 @@
 
 An answer is made in steps, one module each:
 
-* `bodies`: the request is read as strictly as the API does, and what the server does not
-  simulate is refused rather than ignored;
+* `bodies`: the request is validated as strictly as by the API; a field that the server does not
+  simulate is rejected rather than ignored;
 * `weights`: the tokens are scored, by a tiny model in a real engine process or by a hash, and the
   same question is never scored twice;
 * `noise`: every draw of an item gets its own noise, which follows from the seed, the model, the
-  item and the number of the draw alone, so that concurrency changes nothing;
-* `effects`: rules may strike: outliers, other models, other tokens, broken arrays, errors;
-* `answers`: the rows become the legacy arrays or the `content` of the new format;
+  item and the number of the draw only, so that concurrency changes nothing;
+* `effects`: scripted faults: outliers, other models, other tokens, broken lists, errors;
+* `answers`: the rows become the legacy lists or the `content` of the new format;
 * `server`: headers, latency, and the socket.
 
 `tests/contract/` proves with the provider's own SDK that the answers are what it expects.

@@ -119,7 +119,7 @@ class TinyWeights:
         # The engine answers one question at a time, and two servers may hold the same weights.
         self._turn = threading.Lock()
         self._following: dict[Ids, Values] = {}
-        # The engine tells the bytes of every token that it is asked about.
+        # The engine returns the bytes of every token that it scores.
         scored = self.ask(prompt=tuple(range(size)), response=(0,))
         self.vocabulary: Sequence[Token] = tuple(
             Token(id, piece.data) for id, piece in enumerate(scored.encoding.prompt)

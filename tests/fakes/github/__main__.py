@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port-file", type=Path, required=True, help="written when it listens")
     parser.add_argument("--port", type=int, default=0, help="any free one by default")
-    parser.add_argument("--path", default="", help="where the API begins, such as /api/v3")
+    parser.add_argument("--path", default="", help="the root of the API, such as /api/v3")
     parser.add_argument("--repository", default=REPOSITORY, metavar="OWNER/NAME")
     parser.add_argument("--state", type=Path, help="JSON: pulls, tokens, comments, faults")
     options = parser.parse_args()

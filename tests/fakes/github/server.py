@@ -53,10 +53,10 @@ def _app(world: World, path: str) -> ASGIApp:
         response = await service.respond(request, _within(scope["path"], path))
         await response(scope, receive, send)
 
-    async def tell(request: Request) -> ASGIApp:
+    async def state(request: Request) -> ASGIApp:
         return await control(request, world)
 
-    routes = [Route(CONTROL, tell, methods=["GET", "POST"])]
+    routes = [Route(CONTROL, state, methods=["GET", "POST"])]
     inner = Starlette(routes=routes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

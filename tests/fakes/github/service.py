@@ -15,8 +15,8 @@ from tests.fakes.fireworks.wire import CutResponse, raw_response
 from tests.fakes.github.shapes import Shapes
 from tests.fakes.github.world import Asked, Comment, Fault, Pull, Token, World
 
-_LONGEST_BODY = 65_536
-_MOST_PER_PAGE = 100
+_MAX_BODY = 65_536
+_MAX_PER_PAGE = 100
 _NEEDED = {"x-accepted-github-permissions": "issues=write; pull_requests=write"}
 _DOCUMENTATION = "https://docs.github.com/rest"
 
@@ -174,7 +174,7 @@ class Service:
             raise ApiError(403, "Resource not accessible by integration", headers=_NEEDED)
 
     def _page(self, asked: Asked, items: list[Any]) -> _Answer:
-        size = min(int(asked.query.get("per_page", "30")), _MOST_PER_PAGE)
+        size = min(int(asked.query.get("per_page", "30")), _MAX_PER_PAGE)
         page = int(asked.query.get("page", "1"))
         is_last = page * size >= len(items)
         query = urlencode({**asked.query, "page": str(page + 1)})
@@ -187,7 +187,7 @@ def _body_of(asked: Asked, *, too_long: str) -> str:
     errors = {"resource": "IssueComment", "field": "body"}
     if not isinstance(body, str) or not body.strip():
         raise ApiError(422, "Validation Failed", errors=[{**errors, "code": "missing_field"}])
-    if len(body.encode("utf-16-le", errors="surrogatepass")) // 2 > _LONGEST_BODY:
+    if len(body.encode("utf-16-le", errors="surrogatepass")) // 2 > _MAX_BODY:
         code = "unprocessable" if asked.method == "POST" else "custom"
         errors = {**errors, "code": code, "message": too_long}
         raise ApiError(422, "Validation Failed", errors=[errors])
