@@ -28,6 +28,10 @@ _ACTIONS = "github-actions[bot]"
 _BOT = "[bot]"
 _VIEWER = Call(method="POST", path="/graphql", body={"query": "query { viewer { login } }"})
 _NOT_A_USER = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+_DEADLINE_S = 90.0
+_REPOSITORY = re.compile(r"(?!\.{1,2}/)[A-Za-z0-9._-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
+_GONE = frozenset({404, 410})
+_Result = TypeVar("_Result")
 
 
 async def own_login(api: Api) -> str:
@@ -75,12 +79,6 @@ def _login(document: Any, *names: str) -> str:
         return text_at(document, *names)
     except FieldMissing as error:
         raise PublishFailed(f"GitHub does not return our login: {error}") from error
-
-
-_DEADLINE_S = 90.0
-_REPOSITORY = re.compile(r"(?!\.{1,2}/)[A-Za-z0-9._-]{1,100}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
-_GONE = frozenset({404, 410})
-_Result = TypeVar("_Result")
 
 
 class GithubPullRequests:

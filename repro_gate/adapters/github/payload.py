@@ -11,6 +11,7 @@ from repro_gate.core.comments import CiRun, Marker, PostedComment, marker_of
 from repro_gate.strict_json import InvalidJson, integer, text, value_at
 
 T = TypeVar("T")
+_URL = re.compile(r"https?://[!-~]{1,1000}")
 
 
 class FieldMissing(ValueError):
@@ -48,9 +49,6 @@ def _read(read: Callable[[object, str], T], document: object, keys: Sequence[str
         return read(value_at(document, *keys), ".".join(keys))
     except InvalidJson as error:
         raise FieldMissing(str(error)) from error
-
-
-_URL = re.compile(r"https?://[!-~]{1,1000}")
 
 
 def marker_in(comment: Any) -> Marker | None:

@@ -18,6 +18,9 @@ _WORKFLOW_RUN = "workflow_run"
 _WORKFLOW = re.compile(r"(?:.*/)?([^/@]+\.ya?ml)(?:@.*)?", re.DOTALL)
 _MAX_BYTES = 1 << 25
 """GitHub sends no event of more than 25 MB."""
+_API = "https://api.github.com"
+_JOB_VARIABLES = ("GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID")
+"""Together they identify a job of a run; the jobs of a matrix share the first."""
 
 
 def run_by_variables(environ: Mapping[str, str]) -> CiRun:
@@ -117,11 +120,6 @@ def _number(environ: Mapping[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):  # noqa: PLR2004 -- 64 bits
         raise FieldMissing(f"{name} is not a number")
     return int(text)
-
-
-_API = "https://api.github.com"
-_JOB_VARIABLES = ("GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID")
-"""Together they identify a job of a run; the jobs of a matrix share the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

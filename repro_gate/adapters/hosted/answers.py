@@ -38,6 +38,16 @@ FORM_REMEDY = (
 )
 _MAX_BESIDE = 64
 """How far before the end of an echo the requested tokens are searched for."""
+ECHO_REMEDY: Final = (
+    "gate a server whose /v1/completions echoes a prompt with its log-probabilities, as vLLM does "
+    "and llama-server does not"
+)
+_NO_LOGPROBS: Final = "it gives no log-probabilities of the prompt"
+_IGNORED: Final = (
+    "it ignored `echo` and gave log-probabilities of generated tokens, not of the prompt"
+)
+_REQUIRED: Final = re.compile(r"\b(echo|logprobs|top_logprobs)\b")
+"""Fields that every question needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,18 +296,6 @@ def _require_prompt(prompt: tuple[Piece, ...], echo: Echo) -> None:
             raise OtherContent(
                 f"the answer is for another prompt: its token {position} is {got}, not {want}"
             )
-
-
-REMEDY: Final = (
-    "gate a server whose /v1/completions echoes a prompt with its log-probabilities, as vLLM does "
-    "and llama-server does not"
-)
-_NO_LOGPROBS: Final = "it gives no log-probabilities of the prompt"
-_IGNORED: Final = (
-    "it ignored `echo` and gave log-probabilities of generated tokens, not of the prompt"
-)
-_REQUIRED: Final = re.compile(r"\b(echo|logprobs|top_logprobs)\b")
-"""Fields that every question needs."""
 
 
 def generated_beyond_limit(answer: Answer) -> int | None:

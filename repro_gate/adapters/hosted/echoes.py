@@ -58,7 +58,7 @@ def choice_of(document: Any) -> _Table:
     """Return the only choice of an answer; raises `Unreadable`."""
     choices = array(table(document, "the answer").get("choices"), "choices")
     if len(choices) != 1:
-        raise Unreadable(f"the answer has {len(choices)} choices where 1 was asked for")
+        raise Unreadable(f"the answer has {len(choices)} choices, expected 1")
     return table(choices[0], "choices[0]")
 
 

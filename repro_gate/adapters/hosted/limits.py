@@ -14,6 +14,13 @@ from repro_gate.adapters.http.retry import Deadline, Runtime
 from repro_gate.core.logprobs.policy import Budget
 from repro_gate.errors import MeasurementUnavailable
 
+_MINUTE_S = 60.0
+_ASSUMED_LIMIT = 60
+"""Requests per minute of a server that reports none left, but no limit."""
+_COUNT = re.compile(r"[0-9]{1,15}")
+_MIN_WAIT_S = 0.001
+"""After a shorter sleep the clock may show the same time."""
+
 
 class Ledger:
     """Counts every call, and allows none beyond the budget."""
@@ -39,14 +46,6 @@ def _used_up(what: str, setting: str) -> MeasurementUnavailable:
         f"the budget of {what} is used up",
         remedy=f"raise {setting} of the suite's budget, or ask for fewer draws",
     )
-
-
-_MINUTE_S = 60.0
-_ASSUMED_LIMIT = 60
-"""Requests per minute of a server that reports none left, but no limit."""
-_COUNT = re.compile(r"[0-9]{1,15}")
-_MIN_WAIT_S = 0.001
-"""After a shorter sleep the clock may show the same time."""
 
 
 class TokenBucket:

@@ -10,7 +10,7 @@ from itertools import accumulate, repeat
 from typing import Any
 
 from repro_gate.adapters.hosted.answers import (
-    REMEDY,
+    ECHO_REMEDY,
     Answer,
     NeedsPrefix,
     generated_beyond_limit,
@@ -136,7 +136,7 @@ class ProviderClient:
             tokens = len(encoding.prompt) + len(generated.pieces)
             return read_twice(await self._ask(echoed, tokens=tokens), generated)
         except Unreadable as error:
-            return MissedDraw(reason=self._key.scrub(str(error)), remedy=REMEDY)
+            return MissedDraw(reason=self._key.scrub(str(error)), remedy=ECHO_REMEDY)
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
 
@@ -296,7 +296,7 @@ class ProviderClient:
             self._closed = MeasurementUnavailable(error.reason, remedy=error.remedy)
         elif field is not None and not self._is_capable:
             reason = f"{error.reason} (it cannot be gated without `{field}`)"
-            self._closed = MeasurementUnavailable(reason, remedy=REMEDY)
+            self._closed = MeasurementUnavailable(reason, remedy=ECHO_REMEDY)
 
     def _require_capability(
         self, answer: Answer, *, rows: int | None, text: str | None = None
@@ -314,7 +314,7 @@ class ProviderClient:
                 remedy="check for another version or server behind base_url; resume with --resume",
             )
         reason = f"{self._provider.name} cannot be gated: {what}"
-        self._closed = MeasurementUnavailable(reason, remedy=REMEDY)
+        self._closed = MeasurementUnavailable(reason, remedy=ECHO_REMEDY)
         return self._closed
 
     def _safe(self, invalid: InvalidDraw | MissedDraw) -> InvalidDraw | MissedDraw:

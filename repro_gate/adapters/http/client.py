@@ -191,7 +191,7 @@ def _open(
         # The message may hold the password of a proxy.
         raise server.failure(
             f"a proxy or certificate of the environment cannot be used ({type(error).__name__})",
-            remedy="look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+            remedy="check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
         ) from error
 
 

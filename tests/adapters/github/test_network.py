@@ -260,7 +260,7 @@ def test_an_unusable_proxy_is_reported(runtime: Runtime, monkeypatch: pytest.Mon
         _pulls("https://api.github.test", runtime).comments(7, like=MARKER)
 
     assert "password" not in str(caught.value)
-    assert caught.value.remedy == "look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+    assert caught.value.remedy == "check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
 
 
 ECHOES: dict[str, Callable[[], httpx.Response]] = {

@@ -184,8 +184,8 @@ def test_an_invalid_logprob_names_its_token(value: str, reason: str) -> None:
     [
         ([], "the answer: expected an object, found an empty list"),
         ({}, "choices: expected a list, found nothing"),
-        (document_of(choices=[]), "the answer has 0 choices where 1 was asked for"),
-        (document_of(choices=[{}, {}]), "the answer has 2 choices where 1 was asked for"),
+        (document_of(choices=[]), "the answer has 0 choices, expected 1"),
+        (document_of(choices=[{}, {}]), "the answer has 2 choices, expected 1"),
         (document_of(choices=["x"]), "choices[0]: expected an object, found a string"),
         (
             document_of(choice={"logprobs": None}),
