@@ -98,7 +98,7 @@ def _suite(part: LogprobReport, report: GateReport) -> Iterator[Text]:
             ("suite test", format_suite_test(part.suite_test)),
             *([] if agreement is None else [("agreement", agreement)]),
             ("controls", logprob_summary.format_controls(part)),
-            *(("weights", _weight_words(found)) for found in part.weights),
+            *(("weights", _format_weights(found)) for found in part.weights),
             ("cost", logprob_summary.format_cost(part.spending)),
             ("false alarms", format_false_alarms(part.tolerance)),
         ]
@@ -113,7 +113,7 @@ def _policies(part: LogprobReport) -> Iterator[tuple[str, str]]:
         yield escape.one_line(noise.policy), f"{words:<{width}}  {agreement}"
 
 
-def _weight_words(found: WeightReport) -> str:
+def _format_weights(found: WeightReport) -> str:
     control = ", A/A control" if found.is_control else ""
     figures = f"ESS {format_effective_size(found)}, k-hat {format_khat(found)}"
     return f"{format_pair(found)}{control}: {figures}. {statement(found)}"

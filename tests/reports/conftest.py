@@ -162,15 +162,15 @@ def _hostile_notes_of(text: str) -> Iterator[Note]:
 def hostile_report_of(text: str) -> GateReport:
     """Return a report in which all untrusted text is `text`."""
     cell = cell_of(text=text)
-    said, other = hostile_generation_of(text, 1, 2, 3), hostile_generation_of(text, 1, 9, 3)
-    drifted = drift_of(other, said, cell, FactChange(name=text, before=text, after=f"{text}!"))
+    observed, other = hostile_generation_of(text, 1, 2, 3), hostile_generation_of(text, 1, 9, 3)
+    drifted = drift_of(other, observed, cell, FactChange(name=text, before=text, after=f"{text}!"))
     # A reason is never empty.
     reason = text or "x"
     not_measured = Inconclusive(reason=reason, remedy=text)
     cells = (
         drifted,
-        cell_report_of(Match(), cell_of(seed=43, text=text), generation=said),
-        differing_run_of(cell_of(seed=44, text=text), said, other),
+        cell_report_of(Match(), cell_of(seed=43, text=text), generation=observed),
+        differing_run_of(cell_of(seed=44, text=text), observed, other),
         cell_report_of(Unrecorded(reason=reason), cell_of(seed=45, text=text)),
         cell_report_of(Vacuous(factor=Factor.SEED), cell_of(seed=46, text=text)),
         cell_report_of(not_measured, cell_of(seed=47, text=text), runs=0, generation=None),

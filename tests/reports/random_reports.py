@@ -74,9 +74,9 @@ from tests.fakes.strategies import finite, names, samplers
 from tests.fakes.values import control_of
 
 _LONG_RUNS = [
-    "`" * count + said
+    "`" * count + output
     for count in (79, 80, 1000)
-    for said in ("", "\n", " <b>x</b> @you #1 [a](https://b) ![a](b) https://a.b")
+    for output in ("", "\n", " <b>x</b> @you #1 [a](https://b) ![a](b) https://a.b")
 ]
 """No parser takes a delimiter of any length: GitHub's gives up at 80 backticks, or at 255."""
 HOSTILE_PIECES = [
@@ -98,7 +98,7 @@ foreign_texts = st.lists(
     st.sampled_from(HOSTILE_PIECES) | st.text(max_size=8), min_size=1, max_size=8
 ).map("".join)
 hostile_texts = st.just("") | st.sampled_from(HOSTILE_PIECES) | foreign_texts
-"""Few pieces and many, and nothing at all."""
+"""Few, many and none."""
 counts = st.integers(0, 2**40)
 shares = st.floats(0, 1)
 
@@ -308,11 +308,11 @@ class RandomReports:
 
     @cached_property
     def _shifts(self) -> st.SearchStrategy[TokenShift]:
-        pieces = st.builds(Piece, st.none() | counts, self._bytes)
+        texts_of_tokens = st.builds(Piece, st.none() | counts, self._bytes)
         return st.builds(
             TokenShift,
             position=counts,
-            piece=pieces,
+            piece=texts_of_tokens,
             expected=self.numbers,
             observed=self.numbers,
         )
@@ -447,8 +447,8 @@ class RandomReports:
 
     @cached_property
     def _bytes(self) -> st.SearchStrategy[bytes]:
-        said = self.texts.map(lambda text: text.encode("utf-8", errors="surrogatepass"))
-        return said | st.binary(max_size=6)
+        output = self.texts.map(lambda text: text.encode("utf-8", errors="surrogatepass"))
+        return output | st.binary(max_size=6)
 
     @cached_property
     def _inconclusive(self) -> st.SearchStrategy[Inconclusive]:
@@ -501,14 +501,14 @@ def _generations(
     draw: st.DrawFn, tokens: st.SearchStrategy[Token], numbers: st.SearchStrategy[float]
 ) -> Generation:
     """Draw a generation with evidence for each of its tokens, or for none."""
-    said = draw(few(tokens, most=4))
+    output = draw(few(tokens, most=4))
     choices = st.builds(
         Choice, logprob=numbers, best=few(st.tuples(st.integers(0, 2**31), numbers), most=2)
     )
-    size = draw(st.sampled_from([0, len(said)]))
+    size = draw(st.sampled_from([0, len(output)]))
     trace = draw(st.lists(choices, min_size=size, max_size=size).map(tuple))
     prompt = draw(few(tokens, most=2))
-    return Generation(prompt=prompt, tokens=said, stop=draw(st.sampled_from(Stop)), trace=trace)
+    return Generation(prompt=prompt, tokens=output, stop=draw(st.sampled_from(Stop)), trace=trace)
 
 
 HOSTILE = RandomReports(hostile_texts)

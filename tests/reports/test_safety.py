@@ -26,7 +26,7 @@ Hostile = Callable[[str], GateReport]
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 hostile_text = foreign_texts.filter(bool)
-"""Empty text is shown as a word of ours, which is another shape, and safe."""
+"""Empty text is shown as `(empty)`, which has another shape."""
 
 
 def shape_of(tokens: list[Token]) -> Iterator[tuple[Any, ...]]:

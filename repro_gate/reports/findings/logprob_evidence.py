@@ -139,7 +139,7 @@ def outlier_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
 
 def format_effect(effect: Effect) -> str:
     """Return an effect in one line."""
-    return f"{shifted(effect.deciding.shift)} nats{_of_token(effect)}, {_p_words(effect)}"
+    return f"{shifted(effect.deciding.shift)} nats{_of_token(effect)}, {_format_p_value(effect)}"
 
 
 def shift_of(cell: LogprobCellReport) -> float | None:
@@ -149,7 +149,7 @@ def shift_of(cell: LogprobCellReport) -> float | None:
 
 def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
     effect = verdict.effect
-    yield "evidence", f"{_p_words(effect)}, in two looks"
+    yield "evidence", f"{_format_p_value(effect)}, in two looks"
     yield from _moved(effect)
     yield from _draws(cell)
     yield from _tokens(effect.tokens)
@@ -174,7 +174,7 @@ def _of_token(effect: Effect) -> str:
     return "" if token is None else f" of token {token.position}"
 
 
-def _p_words(effect: Effect) -> str:
+def _format_p_value(effect: Effect) -> str:
     match effect.evidence:
         case Evidence.COINCIDENCES:
             shown_by = "coincidences"
@@ -196,9 +196,9 @@ def _tokens(tokens: Iterable[TokenShift]) -> Iterator[tuple[str, str]]:
 
 
 def _token(token: TokenShift) -> str:
-    piece = message(str(token.piece))
+    text = message(str(token.piece))
     values = f"{nats(token.expected)} -> {nats(token.observed)} nats ({shifted(token.shift)})"
-    return f"[{token.position}] {piece}  {values}"
+    return f"[{token.position}] {text}  {values}"
 
 
 def _outlier(outlier: OutlierDraw) -> Iterator[tuple[str, str]]:

@@ -91,7 +91,7 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
 
 
 def _suites(report: GateReport) -> Block:
-    lines = [f"- {_token_words(report)}"] if summary.has_tokens(report) else []
+    lines = [f"- {_format_tokens(report)}"] if summary.has_tokens(report) else []
     lines += [
         f"- {code(clipped(part.suite, _MAX_NAME_LENGTH))}: {part_line(part, report)}"
         for part in report.logprobs[:_MAX_SUITES]
@@ -100,7 +100,7 @@ def _suites(report: GateReport) -> Block:
     return [*lines, f"- and {more} more suites"] if more > 0 else lines
 
 
-def _token_words(report: GateReport) -> str:
+def _format_tokens(report: GateReport) -> str:
     cells = report.cells
     if not cells:
         return "Tokens: no cell was checked."

@@ -75,15 +75,15 @@ def test_nine_errors_are_shown(count: int, titles: int, last: str) -> None:
 @pytest.mark.parametrize("level", ["error", "warning", "notice"])
 def test_early_annotations_leave_the_limit_of_the_runner(level: str) -> None:
     """Annotations at the start and those of the result fit together."""
-    said = [Annotation(level=level, title=f"t{each}", message="m") for each in range(50)]
+    first = [Annotation(level=level, title=f"t{each}", message="m") for each in range(50)]
     result = FinishedCheck(report=unrecorded_of(50))
-    begun = render_early_annotations(said).splitlines()
-    ended = render_annotations(result, line_of=nowhere, first=said).splitlines()
-    shown = [line for line in (*begun, *ended) if line.startswith(f"::{level} ")]
+    early = render_early_annotations(first).splitlines()
+    late = render_annotations(result, line_of=nowhere, first=first).splitlines()
+    shown = [line for line in (*early, *late) if line.startswith(f"::{level} ")]
 
     assert len(shown) == 10
-    assert [line.split("::")[1] for line in begun if "more" not in line] == [
-        f"{level} title=t{each}" for each in range(len(begun) - 1)
+    assert [line.split("::")[1] for line in early if "more" not in line] == [
+        f"{level} title=t{each}" for each in range(len(early) - 1)
     ]
 
 

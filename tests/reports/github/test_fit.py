@@ -31,38 +31,38 @@ def test_everything_is_shown_if_it_fits() -> None:
 
 def test_a_large_section_does_not_hide_smaller_ones() -> None:
     """Later sections that fit are shown."""
-    told = fit(FRAME, sections_of(3, 3_000, 2), limit=2_000, size=len)
+    text = fit(FRAME, sections_of(3, 3_000, 2), limit=2_000, size=len)
 
-    assert told == "head\n\nxxx\n\nxx\n\ncut: 1 of 3 findings\n\nfoot\n"
+    assert text == "head\n\nxxx\n\nxx\n\ncut: 1 of 3 findings\n\nfoot\n"
 
 
 def test_omitted_sections_are_named() -> None:
     """Findings are counted first; each name is listed once."""
     long = "x" * 3_000
     tables = [Section(name="models", block=[long])] * 2
-    told = fit(FRAME, [*tables, Section(block=[long])], limit=2_000, size=len)
+    text = fit(FRAME, [*tables, Section(block=[long])], limit=2_000, size=len)
 
-    assert told == "head\n\ncut: 1 of 1 finding, models\n\nfoot\n"
+    assert text == "head\n\ncut: 1 of 1 finding, models\n\nfoot\n"
 
 
 def test_a_cut_without_findings_does_not_count_them() -> None:
     """All findings are shown."""
-    told = fit(
+    text = fit(
         FRAME, [*sections_of(1), Section(name="models", block=["x" * 3_000])], limit=2_000, size=len
     )
 
-    assert told == "head\n\nx\n\ncut: models\n\nfoot\n"
+    assert text == "head\n\nx\n\ncut: models\n\nfoot\n"
 
 
 @given(sizes=st.lists(st.integers(1, 900), max_size=9), limit=st.integers(2_000, 4_000))
 def test_the_limit_is_kept_and_used(sizes: list[int], limit: int) -> None:
     """No omitted section would have fitted."""
-    told = fit(FRAME, sections_of(*sizes), limit=limit, size=len)
-    missing = len(sizes) - told.count("x\n")
+    text = fit(FRAME, sections_of(*sizes), limit=limit, size=len)
+    missing = len(sizes) - text.count("x\n")
 
-    assert len(told) <= limit
-    assert ("cut:" in told) == (missing > 0)
-    assert not missing or len(told) + min(sizes) + 2 > limit or len(told) + 900 > limit
+    assert len(text) <= limit
+    assert ("cut:" in text) == (missing > 0)
+    assert not missing or len(text) + min(sizes) + 2 > limit or len(text) + 900 > limit
 
 
 def test_too_small_a_limit_is_refused() -> None:

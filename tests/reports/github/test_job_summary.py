@@ -21,31 +21,31 @@ def test_the_summary_is_the_report() -> None:
 def test_a_note_comes_first() -> None:
     """A problem with the comment is shown at the top, escaped."""
     report = drifted()
-    told = render_job_summary(FinishedCheck(report=report), run=RUN, note="403: @you <b>")
+    text = render_job_summary(FinishedCheck(report=report), run=RUN, note="403: @you <b>")
 
-    assert told == f"**Note**: `403: @you <b>`\n\n{render_markdown(report)}"
+    assert text == f"**Note**: `403: @you <b>`\n\n{render_markdown(report)}"
 
 
 def test_a_long_note_is_cut() -> None:
     """It is untrusted text."""
-    told = render_job_summary(INVALID, run=RUN, note="x" * 999)
+    text = render_job_summary(INVALID, run=RUN, note="x" * 999)
 
-    assert told.startswith(f"**Note**: `{'x' * 199}…`\n\n# ⛔ No verdict: a file is invalid, at ")
+    assert text.startswith(f"**Note**: `{'x' * 199}…`\n\n# ⛔ No verdict: a file is invalid, at ")
 
 
 def test_a_large_report_is_cut_by_whole_findings() -> None:
     """The limit is in bytes, and the notice counts the rest."""
-    told = render_job_summary(FinishedCheck(report=drifted()), run=RUN, note=None, limit=4_000)
+    text = render_job_summary(FinishedCheck(report=drifted()), run=RUN, note=None, limit=4_000)
 
-    assert told.startswith("# ❌ Failed at [`8f3c2a9`](https://github.com/octo-org/")
-    assert "\n\n**1 nondeterministic, 4 drift, " in told
-    assert "**Omitted** to fit GitHub's size limit: 4 of 8 findings, " in told
-    assert utf8_bytes(told) <= 4_000
+    assert text.startswith("# ❌ Failed at [`8f3c2a9`](https://github.com/octo-org/")
+    assert "\n\n**1 nondeterministic, 4 drift, " in text
+    assert "**Omitted** to fit GitHub's size limit: 4 of 8 findings, " in text
+    assert utf8_bytes(text) <= 4_000
 
 
 def test_another_run_is_named() -> None:
     """The page belongs to the publishing run, not to the run that made the result."""
     run = replace(RUN, from_workflow_run=True, conclusion="failure")
-    told = render_job_summary(FinishedCheck(report=drifted()), run=run, note=None)
+    text = render_job_summary(FinishedCheck(report=drifted()), run=run, note=None)
 
-    assert told.startswith("This is the result of another run, at [`8f3c2a9`](https://github.com/")
+    assert text.startswith("This is the result of another run, at [`8f3c2a9`](https://github.com/")

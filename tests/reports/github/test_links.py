@@ -98,8 +98,8 @@ def test_the_command_that_downloads_names_run_repository_and_artifact(
     """Each of them is one word of the command."""
     run = replace(RUN, server_url=server, repository=repository)
 
-    said = f"gh run download 17204881234 --repo {command} --dir folder"
-    assert download_command(run, name, "folder") == said
+    expected = f"gh run download 17204881234 --repo {command} --dir folder"
+    assert download_command(run, name, "folder") == expected
 
 
 def test_an_artifact_needs_a_server() -> None:

@@ -28,15 +28,15 @@ from tests.reports.github.rendering import html_of
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 from tests.reports.random_reports import RandomReports, hostile_texts
 
-FOREIGN = "\N{OHM SIGN}"
-"""Stands in foreign text, and in no word of ours."""
+UNTRUSTED = "\N{OHM SIGN}"
+"""Occurs in untrusted text, and in none of our own."""
 OURS = {
     *("h1", "h2", "h3", "h4", "p", "ul", "li", "pre", "code", "strong", "em", "sub", "a"),
     *("table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
 }
 texts = hostile_texts | (
     st.tuples(hostile_texts, st.booleans()).map(
-        lambda pair: f"{FOREIGN}{pair[0]}" if pair[1] else f"{pair[0]}{FOREIGN}"
+        lambda pair: f"{UNTRUSTED}{pair[0]}" if pair[1] else f"{pair[0]}{UNTRUSTED}"
     )
 )
 reports = RandomReports(texts)
@@ -120,7 +120,7 @@ def is_inert(page: Page, run: CiRun, artifact: str | None) -> bool:
     assert page.tags <= OURS
     assert page.attributes <= links | languages
     assert not any(character in page.alive for character in "@#<>`~{}")
-    assert FOREIGN not in page.alive
+    assert UNTRUSTED not in page.alive
     return True
 
 
@@ -159,8 +159,8 @@ def test_findings_are_shown_or_counted(report: GateReport, limit: int) -> None:
     body = render_comment(result, marker=MARKER, run=RUN, artifact_url=None, limit=limit)
     total = len(token_sections(report)) + len(hosted_sections(report))
     page = Page(body)
-    told = re.search(r"size limit: (\d+) of (\d+) findings?\b", page.alive)
-    missing, of_all = (0, total) if told is None else (int(told[1]), int(told[2]))
+    omitted = re.search(r"size limit: (\d+) of (\d+) findings?\b", page.alive)
+    missing, of_all = (0, total) if omitted is None else (int(omitted[1]), int(omitted[2]))
     listed = sum(map(int, re.findall(r"(\d+) more findings?\b", page.alive)))
 
     assert (page.findings + listed + missing, of_all) == (total, total)

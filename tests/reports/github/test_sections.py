@@ -148,8 +148,8 @@ def test_many_cells_of_one_finding_are_cut() -> None:
 def test_many_figures_of_one_finding_are_cut() -> None:
     """A cell with very many outliers stays readable."""
     part = rich_logprobs_of()
-    strange = replace(part.cells[4], outliers=(outlier_of(),) * 20)
-    report = gate_report_of(logprobs=(logprob_report_of(strange),))
+    outlying = replace(part.cells[4], outliers=(outlier_of(),) * 20)
+    report = gate_report_of(logprobs=(logprob_report_of(outlying),))
     (section,) = hosted_sections(report)
     lines = list(section.open())
 
@@ -274,9 +274,9 @@ def test_the_command_that_downloads_the_report_is_there() -> None:
 def test_a_report_without_goldens_can_be_downloaded_too() -> None:
     """It is not offered for the run of a fork."""
     uploaded = replace(RUN, artifact="repro-gate")
-    said = "# download the report\ngh run download 17204881234 "
+    command = "# download the report\ngh run download 17204881234 "
 
-    assert said in text_of(rich_of_hosted(), uploaded)
+    assert command in text_of(rich_of_hosted(), uploaded)
     assert "gh run download" not in text_of(rich_of_hosted(), replace(FORK, artifact="repro-gate"))
 
 

@@ -67,6 +67,6 @@ def test_annotations(name: str, snapshot: SnapshotAssertion) -> None:
 @pytest.mark.parametrize("name", ["fixed", "invalid", "killed"])
 def test_job_summary(name: str, snapshot: SnapshotAssertion) -> None:
     """The summary is what it was."""
-    told = render_job_summary(EVIDENCES[name], run=RUN, note="403: not accessible by integration")
+    text = render_job_summary(EVIDENCES[name], run=RUN, note="403: not accessible by integration")
 
-    assert told == snapshot
+    assert text == snapshot

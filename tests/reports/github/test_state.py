@@ -62,21 +62,21 @@ def test_own_run_has_no_conclusion_yet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("conclusion", "said"),
+    ("conclusion", "shown"),
     [("failure", "`failure`"), ("`x` @you", "`` `x` @you ``"), (None, "none")],
 )
-def test_a_contradicted_pass_is_no_verdict(conclusion: str | None, said: str) -> None:
+def test_a_contradicted_pass_is_no_verdict(conclusion: str | None, shown: str) -> None:
     """Neither comment nor job summary shows the claimed pass."""
     result, run = FinishedCheck(report=fixed()), replace(ANOTHER, conclusion=conclusion)
-    told = (
+    texts = (
         render_comment(result, marker=MARKER, run=run, artifact_url=ARTIFACT),
         render_job_summary(result, run=run, note=None),
     )
 
-    for text in told:
+    for text in texts:
         assert "⛔ No verdict: the run's conclusion contradicts its report, at " in text
         denied = "The report shows a pass, which the run does not confirm."
-        assert f"{denied} Conclusion of the run: {said}." in text
+        assert f"{denied} Conclusion of the run: {shown}." in text
         assert "✅" not in text
         assert "24 match" not in text
 
@@ -86,7 +86,7 @@ DOWNLOAD = "Check the artifact download step of the commenting workflow: it need
 
 
 @pytest.mark.parametrize(
-    ("run", "why", "said"),
+    ("run", "why", "shown"),
     [
         (RUN, "the check left no result", (KILLED,)),
         (
@@ -112,15 +112,15 @@ DOWNLOAD = "Check the artifact download step of the commenting workflow: it need
     ],
 )
 def test_a_missing_result_is_explained_by_the_run(
-    run: CiRun, why: str, said: tuple[str, ...]
+    run: CiRun, why: str, shown: tuple[str, ...]
 ) -> None:
     """A run that succeeded was not killed."""
     body = render_comment(None, marker=MARKER, run=run, artifact_url=None)
     possible = ("Conclusion of the run: ", KILLED, DOWNLOAD)
 
     assert f"⛔ No verdict: {why}, at " in body
-    assert all(each in body for each in said)
-    assert sum(each in body for each in possible) == len(said)
+    assert all(each in body for each in shown)
+    assert sum(each in body for each in possible) == len(shown)
 
 
 def test_the_marker_has_the_state_of_the_comment() -> None:

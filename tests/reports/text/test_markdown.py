@@ -85,11 +85,11 @@ RUNS = [*range(1, 90), *range(250, 260), 999, 5_000]
 PAYLOAD = " <b>x</b> @user [a](https://b) https://c.d"
 
 
-@pytest.mark.parametrize("said", [PAYLOAD, f"{PAYLOAD} {'`' * 80}{PAYLOAD}"])
-def test_no_number_of_backticks_closes_a_code_span(said: str) -> None:
+@pytest.mark.parametrize("text", [PAYLOAD, f"{PAYLOAD} {'`' * 80}{PAYLOAD}"])
+def test_no_number_of_backticks_closes_a_code_span(text: str) -> None:
     """GitHub's own parser finds only text."""
     for count in RUNS:
-        page = Text(f"before {code('`' * count + said)} after")
+        page = Text(f"before {code('`' * count + text)} after")
 
         assert (page.tags, page.alive) == ({"p", "code"}, "before  after\n")
 
@@ -131,8 +131,8 @@ def test_fence_holds_all_of_its_lines(lines: list[str]) -> None:
     """A fence is one block with every line."""
     (block,) = MARKDOWN.parse("\n".join(fence(lines, "text")))
 
-    said = "".join(f"{shown(line)}\n" for line in lines)
-    assert (block.type, block.info, block.content) == ("fence", "text", said)
+    text = "".join(f"{shown(line)}\n" for line in lines)
+    assert (block.type, block.info, block.content) == ("fence", "text", text)
 
 
 @given(foreign_text)
