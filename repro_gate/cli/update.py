@@ -36,7 +36,7 @@ from repro_gate.core.tokens.golden import FactChange, Golden, definition_changes
 from repro_gate.core.tokens.verdicts import Nondeterministic, Vacuous
 from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
 from repro_gate.reports.findings.divergence import explain_change, format_place, format_token
-from repro_gate.reports.findings.wording import advise, describe
+from repro_gate.reports.findings.wording import describe
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import limited, one_line
 from repro_gate.reports.text.format import plural
@@ -374,7 +374,7 @@ def _refusal(cell: CellReport) -> Refusal:
     description = describe(cell)
     remedy: str | None = description.remedy
     if remedy is None and isinstance(cell.verdict, Vacuous):
-        remedy = advise(cell.verdict)
+        remedy = description.advice
     # The position differs between cells, and would split the cells into many lines.
     is_unstable = isinstance(cell.verdict, Nondeterministic)
     claim = "its runs differ from each other" if is_unstable else description.claim

@@ -172,7 +172,7 @@ def _summary_of(finding: Finding, *, gate: Gate, suite: str | None) -> FindingSu
             for fact in description.suspects
         ),
         evidence=(*optional("tokens", finding.former), *finding.lines),
-        advice=one_line(finding.advice),
+        advice=one_line(description.advice),
         accept=finding.command,
         repeat=finding.repeat,
     )

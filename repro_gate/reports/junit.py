@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport, WeightReport
+from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.controls import ControlReport
@@ -13,29 +13,25 @@ from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.divergence import evidence, explain
 from repro_gate.reports.findings.logprob_evidence import logprob_lines
 from repro_gate.reports.findings.logprob_wording import (
-    advise_logprobs,
-    advise_suite_test,
     describe_logprob_control,
     describe_logprobs,
     describe_suite_test,
+    describe_weights,
     format_pair,
     outcome_of_suite_test,
     outcome_of_weights,
-    statement,
     suite_test_lines,
     weight_lines,
 )
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.wording import (
     Description,
-    advise,
-    advise_orphan,
     describe,
     describe_control,
     describe_former,
     describe_orphan,
 )
-from repro_gate.reports.text.escape import Escaped, format_change, one_line
+from repro_gate.reports.text.escape import Escaped, format_change, one_line, optional
 
 _ORPHANS = "repro-gate.orphans"
 _CONTROLS = "repro-gate.controls"
@@ -98,108 +94,86 @@ def _cell_case(cell: CellReport) -> _Case:
         *([] if former is None else [("tokens", former)]),
         *(evidence(explanation) if explanation else ()),
     ]
-    return _verdict_case(
+    return _case(
         f"{cell.suite}.{cell.cell.model}",
-        cell,
+        cell.id,
+        (outcome_of_verdict(cell.verdict), cell.verdict.word),
         describe(cell),
-        [*lines, *_rest(describe(cell), advise(cell.verdict))],
+        lines,
     )
-
-
-def _verdict_case(
-    classname: str,
-    cell: CellReport | LogprobCellReport,
-    description: Description,
-    lines: Iterable[tuple[str, str]],
-) -> _Case:
-    reason = "" if description.reason is None else f": {description.reason}"
-    return _Case(
-        classname=one_line(classname),
-        name=one_line(cell.id),
-        outcome=outcome_of_verdict(cell.verdict),
-        kind=cell.verdict.word,
-        message=one_line(f"{description.claim}{reason}"),
-        body=_body(lines),
-    )
-
-
-def _rest(description: Description, advice: str) -> Iterator[tuple[str, str]]:
-    for change in description.suspects:
-        yield "changed", format_change(change)
-    if description.remedy is not None:
-        yield "remedy", description.remedy
-    yield "what to do", advice
 
 
 def _orphan_case(orphan: Orphan, classname: str, recorded: str) -> _Case:
-    return _Case(
-        classname=one_line(classname),
-        name=one_line(orphan.id),
-        outcome=Outcome.FAILED,
-        kind=orphan.word,
-        message=one_line(describe_orphan(recorded).claim),
-        body=_body([("what to do", advise_orphan(recorded))]),
-    )
+    failed = (Outcome.FAILED, orphan.word)
+    return _case(classname, orphan.id, failed, describe_orphan(recorded))
 
 
 def _control_case(control: ControlReport) -> _Case:
     contrast = control.contrast
     outcome = Outcome.FAILED if control.failed else Outcome.PASSED
-    return _Case(
-        classname=one_line(f"{_CONTROLS}.{control.model}"),
-        name=one_line(f"{contrast.cell.id} with another {contrast.factor}"),
-        outcome=outcome if control.problem is None else Outcome.INCONCLUSIVE,
-        kind="control",
-        message=one_line(describe_control(control)),
+    return _case(
+        f"{_CONTROLS}.{control.model}",
+        f"{contrast.cell.id} with another {contrast.factor}",
+        (outcome if control.problem is None else Outcome.INCONCLUSIVE, "control"),
+        describe_control(control),
     )
 
 
 def _logprob_cases(part: LogprobReport) -> Iterator[_Case]:
     """Yield a case for everything of a suite of log-probabilities that can fail."""
     for cell in part.cells:
-        description = describe_logprobs(cell)
-        rest = _rest(description, advise_logprobs(cell.verdict))
-        lines = [*logprob_lines(cell), *rest]
-        yield _verdict_case(f"{part.suite}.{cell.cell.policy.name}", cell, description, lines)
+        yield _case(
+            f"{part.suite}.{cell.cell.policy.name}",
+            cell.id,
+            (outcome_of_verdict(cell.verdict), cell.verdict.word),
+            describe_logprobs(cell),
+            logprob_lines(cell),
+        )
     yield from (_orphan_case(orphan, part.suite, "baseline") for orphan in part.orphans)
-    yield _suite_test_case(part)
+    yield _case(
+        f"{part.suite}.whole",
+        "the suite as a whole",
+        (outcome_of_suite_test(part.suite_test.verdict), part.suite_test.verdict.value),
+        describe_suite_test(part.suite_test),
+        suite_test_lines(part.suite_test, part.tolerance),
+    )
     for control in part.controls:
-        yield _Case(
-            classname=one_line(f"{part.suite}.controls"),
-            name=one_line(f"{control.cell} after another prompt"),
-            outcome=Outcome.FAILED if control.failed else Outcome.PASSED,
-            kind="control",
-            message=one_line(describe_logprob_control(control)),
+        yield _case(
+            f"{part.suite}.controls",
+            f"{control.cell} after another prompt",
+            (Outcome.FAILED if control.failed else Outcome.PASSED, "control"),
+            describe_logprob_control(control),
         )
     for found in part.weights:
-        yield _weights_case(found, part)
+        yield _case(
+            f"{part.suite}.weights",
+            format_pair(found),
+            (outcome_of_weights(found), "weights"),
+            describe_weights(found),
+            weight_lines(found),
+        )
 
 
-def _suite_test_case(part: LogprobReport) -> _Case:
-    advice = advise_suite_test(part.suite_test.verdict)
+def _case(
+    classname: str,
+    name: str,
+    result: tuple[Outcome, str],
+    description: Description,
+    lines: Iterable[tuple[str, str]] = (),
+) -> _Case:
+    """Return a case; a result is an outcome, and a verdict or the kind of check."""
+    reason = "" if description.reason is None else f": {description.reason}"
+    changed = [("changed", format_change(change)) for change in description.suspects]
+    body = [*lines, *changed, *optional("remedy", description.remedy)]
     return _Case(
-        classname=one_line(f"{part.suite}.whole"),
-        name=one_line("the suite as a whole"),
-        outcome=outcome_of_suite_test(part.suite_test.verdict),
-        kind=part.suite_test.verdict.value,
-        message=one_line(describe_suite_test(part.suite_test)),
-        body=_body([*suite_test_lines(part.suite_test, part.tolerance), ("what to do", advice)]),
+        classname=one_line(classname),
+        name=one_line(name),
+        outcome=result[0],
+        kind=result[1],
+        message=one_line(f"{description.claim}{reason}"),
+        body=[one_line(f"{label}: {text}") for label, text in body]
+        + [one_line(f"what to do: {description.advice}")],
     )
-
-
-def _weights_case(found: WeightReport, part: LogprobReport) -> _Case:
-    return _Case(
-        classname=one_line(f"{part.suite}.weights"),
-        name=one_line(format_pair(found)),
-        outcome=outcome_of_weights(found),
-        kind="weights",
-        message=one_line(statement(found)),
-        body=_body(weight_lines(found)),
-    )
-
-
-def _body(lines: Iterable[tuple[str, str]]) -> list[Escaped]:
-    return [one_line(f"{label}: {text}") for label, text in lines]
 
 
 def _check_case(report: GateReport) -> Iterator[_Case]:

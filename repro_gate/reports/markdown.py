@@ -14,7 +14,6 @@ from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.wording import WORDS, describe, describe_control
 from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
-from repro_gate.reports.text import escape
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.markdown import Block, code, details, document, fence, mark, table
 
@@ -135,7 +134,7 @@ def control_blocks(report: GateReport) -> Iterator[Block]:
         [
             [
                 code(control.contrast.cell.id),
-                f"{_control_mark(control)} {describe_control(control)}",
+                f"{_control_mark(control)} {describe_control(control).claim}",
             ]
             for control in report.controls
         ],
@@ -202,5 +201,5 @@ def provenance_blocks(report: GateReport) -> Iterator[Block]:
 
 
 def _facts(facts: Facts) -> Block:
-    rows = [[code(name), code(value)] for name, value in escape.escape_facts(facts).items()]
+    rows = [[code(name), code(value)] for name, value in sorted(facts.items())]
     return details("Facts", table(["fact", "value"], rows))

@@ -44,7 +44,7 @@ def changes_since(finding: Finding, table_of: ChangesTable) -> Iterator[Block]:
     if changes:
         yield [f"Changed since the {finding.recorded} was recorded:"]
         yield table_of(finding.recorded, changes)
-    elif explanation is not None and explanation.run is None:
+    elif explanation is not None and explanation.expected_by == "golden":
         yield ["The provenance has not changed since the golden was recorded."]
 
 
@@ -62,7 +62,7 @@ def _finding(finding: Finding) -> Iterator[Block]:
         yield fence(_diff(finding.explanation), "diff")
     yield figure_block(finding.lines)
     yield from changes_since(finding, _changed_table)
-    yield [f"What to do: {finding.advice}"]
+    yield [f"What to do: {description.advice}"]
     if description.remedy is not None:
         yield [f"Remedy: {code(description.remedy)}"]
     if finding.command is not None:

@@ -15,18 +15,18 @@ from repro_gate.reports.findings import logprob_summary
 from repro_gate.reports.findings.logprob_evidence import shift_of
 from repro_gate.reports.findings.logprob_wording import (
     FORMULA,
-    claim,
     describe_logprob_control,
     describe_suite_test,
+    describe_weights,
     format_effective_size,
     format_false_alarms,
     format_khat,
     format_mean_weight,
     format_pair,
     format_role,
+    format_usability,
     outcome_of_suite_test,
     outcome_of_weights,
-    reason,
     suite_test_lines,
 )
 from repro_gate.reports.findings.notes import logprob_notes
@@ -63,7 +63,7 @@ def _whole(part: LogprobReport) -> Iterator[Block]:
     verdict = part.suite_test.verdict
     agreement = logprob_summary.format_agreeing(part)
     yield ["### The suite as a whole"]
-    result = describe_suite_test(part.suite_test)
+    result = describe_suite_test(part.suite_test).claim
     yield [f"{mark(outcome_of_suite_test(verdict))} **{verdict.value}**: {result}."]
     yield figure_block(suite_test_lines(part.suite_test, part.tolerance))
     yield [
@@ -125,12 +125,10 @@ def _weight(found: WeightReport) -> list[str]:
 
 
 def _statement(found: WeightReport) -> str:
-    why = reason(found)
-    usability = f"{claim(found)}: {code(why)}" if why else f"{claim(found)}."
-    outcome = outcome_of_weights(found)
+    outcome, reason = outcome_of_weights(found), describe_weights(found).reason
     # Unusable weights are no success, even where they are only for information.
-    sign = "⚠" if why and outcome is Outcome.PASSED else mark(outcome)
-    return f"{sign} {code(format_pair(found))}: {usability}"
+    sign = "⚠" if reason is not None and outcome is Outcome.PASSED else mark(outcome)
+    return f"{sign} {code(format_pair(found))}: {format_usability(found, reason_as=code)}"
 
 
 def _controls(part: LogprobReport) -> Iterator[Block]:
@@ -143,7 +141,7 @@ def _controls(part: LogprobReport) -> Iterator[Block]:
                 [
                     code(control.policy),
                     code(control.cell),
-                    f"{'❌' if control.failed else '✅'} {describe_logprob_control(control)}",
+                    f"{'❌' if control.failed else '✅'} {describe_logprob_control(control).claim}",
                 ]
                 for control in part.controls
             ],

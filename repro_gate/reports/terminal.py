@@ -16,7 +16,7 @@ from repro_gate.reports.findings.logprob_wording import (
     format_khat,
     format_pair,
     format_suite_test,
-    statement,
+    format_usability,
 )
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
@@ -116,7 +116,7 @@ def _policies(part: LogprobReport) -> Iterator[tuple[str, str]]:
 def _format_weights(found: WeightReport) -> str:
     control = ", A/A control" if found.is_control else ""
     figures = f"ESS {format_effective_size(found)}, k-hat {format_khat(found)}"
-    return f"{format_pair(found)}{control}: {figures}. {statement(found)}"
+    return f"{format_pair(found)}{control}: {figures}. {format_usability(found)}"
 
 
 def _title(word: str, subject: str, outcome: Outcome) -> Text:

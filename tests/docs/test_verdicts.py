@@ -1,48 +1,36 @@
 """What a reader can meet, a verdict, a code, an error, is explained."""
 
 import re
+from dataclasses import replace
 from io import StringIO
 from typing import get_args
 
 import pytest
 from rich.console import Console
 
-from repro_gate.core.logprobs.report import LogprobReport
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.logprobs.verdicts import LogprobVerdict
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
-from repro_gate.core.report import GateReport, Timing
-from repro_gate.core.tokens.cell import Factor
-from repro_gate.core.tokens.generation import Divergence, Place, Token
+from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.tokens.verdicts import (
-    Drift,
     Inconclusive,
-    Match,
-    Nondeterministic,
     Orphan,
-    Unrecorded,
-    Vacuous,
     Verdict,
 )
 from repro_gate.protocol import Method, Refusal
-from repro_gate.reports.findings.logprob_wording import advise_logprobs
-from repro_gate.reports.findings.wording import advise, advise_orphan
+from repro_gate.reports.findings.logprob_wording import describe_logprobs
+from repro_gate.reports.findings.wording import describe, describe_orphan
 from repro_gate.reports.terminal import render_terminal
 from tests.docs.pages import first_column, page
 from tests.fakes.logprob_reports import LOGPROB_VERDICTS, rich_logprobs_of
-from tests.fakes.values import cell_of, golden_of
+from tests.fakes.reports import every_verdict
 
-_DIVERGENCE = Divergence(place=Place.OUTPUT, position=0, expected=None, observed=Token(1, b"a"))
-_EXAMPLES: tuple[Verdict, ...] = (
-    Match(),
-    Nondeterministic(run=2, in_fresh_process=False, divergence=_DIVERGENCE),
-    Drift(divergence=_DIVERGENCE, golden=golden_of(cell_of()), provenance=()),
-    Unrecorded(reason="x"),
-    Vacuous(factor=Factor.SEED),
-    Inconclusive(reason="x", remedy=None),
+_NO_REMEDY = Inconclusive(reason="x", remedy=None)
+_EXAMPLES: tuple[CellReport, ...] = tuple(
+    replace(cell, verdict=_NO_REMEDY) if isinstance(cell.verdict, Inconclusive) else cell
+    for cell in every_verdict()
 )
-_LOGPROB_EXAMPLES: tuple[LogprobVerdict, ...] = tuple(
-    found.verdict for found in LOGPROB_VERDICTS.values()
-)
+_LOGPROB_EXAMPLES = tuple(LOGPROB_VERDICTS.values())
 _LOGPROB_OUTPUTS = [
     block
     for block in page("docs/how-to/read-a-failure.md").blocks("text")
@@ -55,31 +43,32 @@ _HEADINGS = {"drift": "drift of log-probabilities"}
 
 def test_there_is_an_example_of_every_verdict() -> None:
     """The tests of this file know every verdict."""
-    assert {type(verdict) for verdict in _EXAMPLES} == set(get_args(Verdict))
-    assert {type(verdict) for verdict in _LOGPROB_EXAMPLES} == set(get_args(LogprobVerdict))
+    assert {type(cell.verdict) for cell in _EXAMPLES} == set(get_args(Verdict))
+    assert {type(cell.verdict) for cell in _LOGPROB_EXAMPLES} == set(get_args(LogprobVerdict))
 
 
-@pytest.mark.parametrize("verdict", _EXAMPLES, ids=lambda verdict: verdict.word)
-def test_every_verdict_has_a_section_with_its_advice(verdict: Verdict) -> None:
+@pytest.mark.parametrize("cell", _EXAMPLES, ids=lambda cell: cell.verdict.word)
+def test_every_verdict_has_a_section_with_its_advice(cell: CellReport) -> None:
     """The how-to has a section for each verdict, with an output and the advice of the reports."""
     sections = page("docs/how-to/read-a-failure.md").whole_sections()
-    assert advise(verdict) in sections[verdict.word].replace("\n", " ")
+    word = cell.verdict.word
+    assert describe(cell).advice in sections[word].replace("\n", " ")
     outputs = page("docs/how-to/read-a-failure.md").blocks("text")
-    assert any(re.search(rf"\b{verdict.word}\b", output) for output in outputs)
+    assert any(re.search(rf"\b{word}\b", output) for output in outputs)
 
 
 def test_orphans_have_a_section_with_their_advice() -> None:
     """An orphan is no verdict on a cell, and has a section all the same."""
     section = page("docs/how-to/read-a-failure.md").whole_sections()[Orphan.word]
-    assert advise_orphan("golden") in section.replace("\n", " ")
+    assert describe_orphan("golden").advice in section.replace("\n", " ")
 
 
-@pytest.mark.parametrize("verdict", _LOGPROB_EXAMPLES, ids=lambda verdict: verdict.word)
-def test_every_verdict_on_log_probabilities_has_its_advice(verdict: LogprobVerdict) -> None:
+@pytest.mark.parametrize("cell", _LOGPROB_EXAMPLES, ids=lambda cell: cell.verdict.word)
+def test_every_verdict_on_log_probabilities_has_its_advice(cell: LogprobCellReport) -> None:
     """So it has for the verdicts on log-probabilities."""
     sections = page("docs/how-to/read-a-failure.md").whole_sections()
-    section = sections[_HEADINGS.get(verdict.word, verdict.word)]
-    assert advise_logprobs(verdict) in section.replace("\n", " ")
+    section = sections[_HEADINGS.get(cell.verdict.word, cell.verdict.word)]
+    assert describe_logprobs(cell).advice in section.replace("\n", " ")
 
 
 @pytest.mark.parametrize("shown", _LOGPROB_OUTPUTS, ids=lambda shown: shown.splitlines()[0])
@@ -99,7 +88,8 @@ def test_every_verdict_has_its_code() -> None:
         Outcome.FAILED: ExitCode.FINDINGS,
         Outcome.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
     }
-    verdicts = (*_EXAMPLES, *_LOGPROB_EXAMPLES)
+    verdicts: list[Verdict | LogprobVerdict] = [cell.verdict for cell in _EXAMPLES]
+    verdicts += [cell.verdict for cell in _LOGPROB_EXAMPLES]
     assert {word: int(code) for word, code in rows} == {
         **{verdict.word: codes[outcome_of_verdict(verdict)] for verdict in verdicts},
         Orphan.word: ExitCode.FINDINGS,

@@ -38,10 +38,6 @@ class Explanation:
     """Of run 1 of this check, in nats; None when it was not traced."""
     golden_margin: float | None
     """Of the golden, in nats; None when there is none or it was recorded without a trace."""
-    run: int | None
-    """The run that differs from run 1; None when it is the golden that differs."""
-    in_fresh_process: bool | None
-    """None when it is the golden that differs."""
 
     @property
     def context(self) -> str:
@@ -87,8 +83,6 @@ def explain_change(golden: Generation, observed: Generation, divergence: Diverge
         observed=_tokens(observed, divergence.place)[position:],
         margin=_margin(observed, divergence),
         golden_margin=_margin(golden, divergence),
-        run=None,
-        in_fresh_process=None,
     )
 
 
@@ -138,8 +132,6 @@ def _of_runs(verdict: Nondeterministic, first: Generation) -> Explanation:
         observed=None,
         margin=_margin(first, divergence),
         golden_margin=None,
-        run=verdict.run,
-        in_fresh_process=verdict.in_fresh_process,
     )
 
 

@@ -27,9 +27,14 @@ from repro_gate.core.logprobs.verdicts import (
 )
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.tokens.verdicts import Inconclusive, Orphan, Unrecorded
-from repro_gate.reports.findings.wording import Description, advise
+from repro_gate.reports.findings.wording import (
+    ACCEPT_OR_START_WITH,
+    NO_ACTION,
+    Description,
+    describe_inconclusive,
+)
 from repro_gate.reports.text import escape
-from repro_gate.reports.text.escape import Escaped, message
+from repro_gate.reports.text.escape import Escape, message
 from repro_gate.reports.text.format import amount, chance, nats, percent, plural, shifted
 
 LOGPROB_WORDS: Final[tuple[str, ...]] = (
@@ -47,24 +52,27 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:
     """Describe the verdict on a cell."""
     match cell.verdict:
         case Agrees() as verdict:
-            return Description(claim=_agreeing(verdict))
+            return Description(claim=_agreeing(verdict), advice=NO_ACTION)
         case Shifted() as verdict:
-            suspects = tuple(map(escape.escape_change, verdict.provenance))
-            claim = f"{_moved(verdict.effect.evidence)} significantly and beyond the tolerance"
-            return Description(claim=claim, suspects=suspects)
+            return Description(
+                claim=f"{_moved(verdict.effect.evidence)} significantly and beyond the tolerance",
+                advice=ACCEPT_OR_START_WITH.format("what changed"),
+                suspects=tuple(map(escape.escape_change, verdict.provenance)),
+            )
         case Outlying() as verdict:
             return _outlying(verdict)
         case Invalid(reason=reason):
             claim = "the response is about other content than the request, or has impossible values"
-            return Description(claim=claim, reason=escape.message(reason))
+            advice = "Find out why the response does not fit the request; it cannot be compared."
+            return Description(claim=claim, advice=advice, reason=escape.message(reason))
         case Unrecorded(reason=reason):
-            named = escape.message(f"{reason} (source {cell.source})")
-            claim = "no baseline recorded for this cell at this source"
-            return Description(claim=claim, reason=named)
-        case Inconclusive(reason=reason, remedy=remedy):
-            advice = None if remedy is None else escape.message(remedy)
-            claim = "not measured, so neither a pass nor drift"
-            return Description(claim=claim, reason=escape.message(reason), remedy=advice)
+            return Description(
+                claim="no baseline recorded for this cell at this source",
+                advice="Record a baseline and commit it.",
+                reason=escape.message(f"{reason} (source {cell.source})"),
+            )
+        case Inconclusive() as verdict:
+            return describe_inconclusive(verdict)
         case _:
             assert_never(cell.verdict)
 
@@ -72,30 +80,13 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:
 def _outlying(found: Outlying) -> Description:
     share = f"{found.count} of the suite's {plural(found.draws, 'draw')}"
     limit = f"the limit is {percent(found.allowed)}, and up to {found.most} may occur by chance"
-    claim = f"more outliers than allowed: {share}; {limit}"
-    if found.unfinished is None:
-        return Description(claim=claim)
-    reason = f"the remaining draws were not made: {found.unfinished.reason}"
-    return Description(claim=claim, reason=escape.message(reason))
-
-
-def advise_logprobs(verdict: LogprobVerdict) -> str:
-    """Return what to do about a verdict."""
-    match verdict:
-        case Agrees():
-            return "No action needed."
-        case Shifted():
-            return "If the change is intended, accept it. Otherwise start with what changed."
-        case Outlying():
-            return "Ask the provider about these requests; the draws that replaced them are fine."
-        case Invalid():
-            return "Find out why the response does not fit the request; it cannot be compared."
-        case Unrecorded():
-            return "Record a baseline and commit it."
-        case Inconclusive():
-            return advise(verdict)
-        case _:
-            assert_never(verdict)
+    problem = found.unfinished
+    reason = None if problem is None else f"the remaining draws were not made: {problem.reason}"
+    return Description(
+        claim=f"more outliers than allowed: {share}; {limit}",
+        advice="Ask the provider about these requests; the draws that replaced them are fine.",
+        reason=None if reason is None else escape.message(reason),
+    )
 
 
 def describe_equivalence(equivalence: Equivalence) -> str:
@@ -111,11 +102,14 @@ def describe_equivalence(equivalence: Equivalence) -> str:
             assert_never(equivalence)
 
 
-def describe_logprob_control(control: LogprobControl) -> str:
+def describe_logprob_control(control: LogprobControl) -> Description:
     """Describe the result of a control."""
     if control.failed:
-        return "another prompt gave the same log-probabilities, so this check cannot fail"
-    return "another prompt gives different log-probabilities, as expected"
+        claim = "another prompt gave the same log-probabilities, so this check cannot fail"
+        advice = "Check whether the API uses the prompt; until it does, a pass proves nothing."
+        return Description(claim=claim, advice=advice)
+    claim = "another prompt gives different log-probabilities, as expected"
+    return Description(claim=claim, advice=NO_ACTION)
 
 
 def _agreeing(verdict: Agrees) -> str:
@@ -139,41 +133,27 @@ def _moved(evidence: Evidence) -> str:
 SESSIONS: Final = "valid for noise between draws, not for noise that is constant within a session"
 
 
-def describe_suite_test(test: SuiteTest) -> str:
+def describe_suite_test(test: SuiteTest) -> Description:
     """Describe the test of a suite as a whole."""
-    others = plural(test.left_out, "cell")
+    excluding = f"excluding {plural(test.left_out, 'cell')} that drifted"
     match test.verdict:
-        case SuiteVerdict.AGREES if test.left_out:
-            return (
-                f"the suite as a whole agrees with its baselines, excluding {others} that drifted"
-            )
         case SuiteVerdict.AGREES:
-            return "the suite as a whole agrees with its baselines"
+            claim, advice = "the suite as a whole agrees with its baselines", NO_ACTION
+            claim += f", {excluding}" if test.left_out else ""
         case SuiteVerdict.CHANGED:
-            return BELOW_FLOOR
-        case SuiteVerdict.DRIFT if test.left_out:
-            return f"the suite as a whole shifted, even excluding {others} that drifted"
+            claim = BELOW_FLOOR
+            advice = "No action needed; re-record to compare with the current service."
         case SuiteVerdict.DRIFT:
-            return "the suite as a whole shifted: most of its items, as after a model change"
+            claim = "the suite as a whole shifted"
+            detail = ": most of its items, as after a model change"
+            claim += f", even {excluding}" if test.left_out else detail
+            advice = ACCEPT_OR_START_WITH.format("model and provider")
         case SuiteVerdict.NOT_TESTED:
-            return "the suite as a whole was not tested: no cell could be compared"
+            claim = "the suite as a whole was not tested: no cell could be compared"
+            advice = "Make at least one cell comparable and check again."
         case _:
             assert_never(test.verdict)
-
-
-def advise_suite_test(verdict: SuiteVerdict) -> str:
-    """Return what to do about the test of a suite."""
-    match verdict:
-        case SuiteVerdict.AGREES:
-            return "No action needed."
-        case SuiteVerdict.CHANGED:
-            return "No action needed; re-record to compare with the current service."
-        case SuiteVerdict.DRIFT:
-            return "If the change is intended, accept it. Otherwise start with model and provider."
-        case SuiteVerdict.NOT_TESTED:
-            return "Make at least one cell comparable and check again."
-        case _:
-            assert_never(verdict)
+    return Description(claim=claim, advice=advice)
 
 
 def outcome_of_suite_test(verdict: SuiteVerdict) -> Outcome:
@@ -192,7 +172,7 @@ def outcome_of_suite_test(verdict: SuiteVerdict) -> Outcome:
 def format_suite_test(test: SuiteTest) -> str:
     """Return the test of a suite in one line."""
     if test.verdict is SuiteVerdict.NOT_TESTED:
-        return describe_suite_test(test)
+        return describe_suite_test(test).claim
     shift = f"typical shift {nats(test.typical_shift)} nats"
     cells = plural(test.cells, "cell")
     without = f", excluding {test.left_out} that drifted" if test.left_out else ""
@@ -240,9 +220,6 @@ def format_false_alarms(tolerance: Tolerance) -> str:
     return f"at most {percent(rate)} for the suite as a whole ({shared}); {SESSIONS}"
 
 
-USABLE = "These weights can be used"
-NOT_USABLE = "These weights cannot be used"
-UNDETERMINED = "It cannot be determined whether these weights can be used"
 FORMULA = "w = exp(target - base), one for each item"
 
 
@@ -265,32 +242,40 @@ def outcome_of_weights(found: WeightReport) -> Outcome:
     return Outcome.INCONCLUSIVE if found.inconclusive else Outcome.PASSED
 
 
-def statement(found: WeightReport) -> str:
+def describe_weights(found: WeightReport) -> Description:
     """Describe whether weights can be used, with the reason."""
-    why = reason(found)
-    return f"{claim(found)}: {why}" if why else f"{claim(found)}."
+    reason = "; ".join(found.problems or found.doubts)
+    return Description(
+        claim=_usability_claim(found.usability),
+        advice=_advise_weights(found),
+        reason=message(reason) if reason else None,
+    )
 
 
-def claim(found: WeightReport) -> str:
-    """Describe whether weights can be used, without a full stop."""
-    match found.usability:
+def format_usability(found: WeightReport, *, reason_as: Escape = escape.one_line) -> str:
+    """Return in a sentence whether weights can be used; `reason_as` escapes the reason."""
+    description = describe_weights(found)
+    claim = f"{description.claim[0].upper()}{description.claim[1:]}"
+    return (
+        f"{claim}." if description.reason is None else f"{claim}: {reason_as(description.reason)}"
+    )
+
+
+def _usability_claim(usability: Usability) -> str:
+    match usability:
         case Usability.USABLE:
-            return USABLE
+            return "these weights can be used"
         case Usability.UNUSABLE:
-            return NOT_USABLE
+            return "these weights cannot be used"
         case Usability.UNDETERMINED:
-            return UNDETERMINED
+            return "it cannot be determined whether these weights can be used"
         case _:
-            assert_never(found.usability)
+            assert_never(usability)
 
 
-def reason(found: WeightReport) -> Escaped:
-    """Return why weights cannot be used or judged; empty when they can be used."""
-    return message("; ".join(found.problems or found.doubts))
-
-
-def advise_weights(found: WeightReport) -> str:
-    """Return what to do about weights that did not pass."""
+def _advise_weights(found: WeightReport) -> str:
+    if outcome_of_weights(found) is Outcome.PASSED:
+        return NO_ACTION
     if found.inconclusive:
         return "Add items, or draws where the reason asks for them; this cannot pass until then."
     if found.is_control:

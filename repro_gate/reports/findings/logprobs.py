@@ -13,27 +13,21 @@ from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprob_evidence import logprob_lines
 from repro_gate.reports.findings.logprob_wording import (
     LOGPROB_WORDS,
-    advise_logprobs,
-    advise_suite_test,
-    advise_weights,
-    claim,
     describe_logprob_control,
     describe_logprobs,
     describe_suite_test,
+    describe_weights,
     format_pair,
     outcome_of_weights,
-    reason,
     suite_test_lines,
     weight_lines,
 )
 from repro_gate.reports.findings.tokens import Finding, is_unknown, orphan_findings
-from repro_gate.reports.findings.wording import Description
 from repro_gate.reports.text import shell
 from repro_gate.reports.text.escape import escape_lines, one_line
 
 _CHECK = "repro-gate check"
 _RECORD = "repro-gate record-baseline"
-_ADVICE_ON_CONTROL = "Check whether the API uses the prompt; until it does, a pass proves nothing."
 
 
 def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[Finding, ...]:
@@ -53,9 +47,8 @@ def _suite_finding(part: LogprobReport, report: GateReport) -> Iterator[Finding]
         yield Finding(
             word="drift",
             ids=(one_line(f"{part.suite} as a whole"),),
-            description=Description(claim=describe_suite_test(part.suite_test)),
+            description=describe_suite_test(part.suite_test),
             lines=escape_lines(suite_test_lines(part.suite_test, part.tolerance)),
-            advice=advise_suite_test(part.suite_test.verdict),
             command=f"{_record(report)} {_suite(part)} --again",
             repeat=_repeat(part, report),
         )
@@ -93,7 +86,6 @@ def _cell_finding(
         outcome=outcome_of_verdict(first.verdict),
         description=describe_logprobs(first),
         lines=escape_lines(logprob_lines(first)),
-        advice=advise_logprobs(first.verdict),
         command=_command(cells, part, report, ids),
         repeat=_repeat(part, report, *(cell.id for cell in cells)),
         recorded="baseline",
@@ -137,8 +129,7 @@ def _controls(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
             yield Finding(
                 word="control",
                 ids=(one_line(control.cell),),
-                description=Description(claim=describe_logprob_control(control)),
-                advice=_ADVICE_ON_CONTROL,
+                description=describe_logprob_control(control),
                 repeat=_repeat(part, report),
             )
 
@@ -147,15 +138,11 @@ def _weights(part: LogprobReport, report: GateReport) -> Iterator[Finding]:
     for found in part.weights:
         outcome = outcome_of_weights(found)
         if outcome is not Outcome.PASSED:
-            words = f"{claim(found)[0].lower()}{claim(found)[1:]}"
             yield Finding(
                 word="weights",
                 ids=(one_line(format_pair(found)),),
                 outcome=outcome,
-                description=Description(
-                    claim=f"{words[0].lower()}{words[1:]}", reason=reason(found)
-                ),
+                description=describe_weights(found),
                 lines=escape_lines(weight_lines(found)),
-                advice=advise_weights(found),
                 repeat=_repeat(part, report),
             )

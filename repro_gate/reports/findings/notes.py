@@ -57,7 +57,7 @@ def suite_test_notes(part: LogprobReport) -> Iterator[Note]:
     if part.suite_test.verdict is SuiteVerdict.CHANGED:
         subject = one_line(f"{part.suite} as a whole")
         figures = escape_lines(suite_test_lines(part.suite_test, part.tolerance))
-        yield Note(claim=describe_suite_test(part.suite_test), subject=subject, lines=figures)
+        yield Note(claim=describe_suite_test(part.suite_test).claim, subject=subject, lines=figures)
 
 
 def logprob_notes(part: LogprobReport) -> Iterator[Note]:

@@ -21,9 +21,6 @@ from repro_gate.reports.findings.divergence import Explanation, evidence, explai
 from repro_gate.reports.findings.wording import (
     WORDS,
     Description,
-    advise,
-    advise_factor,
-    advise_orphan,
     describe,
     describe_control,
     describe_former,
@@ -60,7 +57,6 @@ class Finding:
     former: Escaped | None = None
     """How the tokens compare with the goldens of other definitions."""
     lines: tuple[Line, ...] = ()
-    advice: str
     command: str | None = None
     """Accepts the finding; None when it has to be fixed instead."""
     repeat: str | None = None
@@ -93,7 +89,7 @@ class Finding:
             "changed", [format_change(change) for change in self.description.suspects]
         )
         yield from optional("remedy", self.description.remedy)
-        yield "what to do", one_line(self.advice)
+        yield "what to do", one_line(self.description.advice)
 
 
 def is_unknown(finding: Finding) -> bool:
@@ -127,7 +123,6 @@ def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> I
             ids=tuple(one_line(orphan.id) for orphan in orphans),
             noun=recorded,
             description=describe_orphan(recorded),
-            advice=advise_orphan(recorded),
             command=command,
             recorded=recorded,
         )
@@ -189,7 +184,6 @@ def _cell_finding(
         description=describe(first),
         former=None if former is None else one_line(former),
         lines=escape_lines(evidence(explanation)) if explanation else (),
-        advice=advise(first.verdict),
         command=_command(cells, report, others),
         repeat=_repeat(cells, report),
         explanation=explanation,
@@ -210,8 +204,7 @@ def _control_findings(report: GateReport) -> Iterator[Finding]:
             yield Finding(
                 word="control",
                 ids=(one_line(f"{cell.id} with another {factor}"),),
-                description=Description(claim=describe_control(control)),
-                advice=advise_factor(factor),
+                description=describe_control(control),
                 repeat=shell.command(_CHECK, report.repeat_with),
             )
 

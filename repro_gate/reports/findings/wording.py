@@ -29,6 +29,8 @@ WORDS: Final[tuple[str, ...]] = (
 )
 """In the order in which reports count them."""
 
+NO_ACTION: Final = "No action needed."
+ACCEPT_OR_START_WITH: Final = "If the change is intended, accept it. Otherwise start with {}."
 _ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
 _ADVICE_WITHOUT_REMEDY: Final = (
     "No known remedy for this reason; repro-gate doctor shows the installed versions and devices."
@@ -37,9 +39,11 @@ _ADVICE_WITHOUT_REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """A verdict in words."""
+    """A verdict in words, and what to do about it."""
 
     claim: str
+    """Without untrusted text."""
+    advice: str
     """Without untrusted text."""
     reason: Escaped | None = None
     remedy: Escaped | None = None
@@ -51,27 +55,46 @@ def describe(cell: CellReport) -> Description:
     """Describe the verdict on a cell."""
     match cell.verdict:
         case Match():
-            return Description(claim=_matching(cell.runs))
+            return Description(claim=_matching(cell.runs), advice=NO_ACTION)
         case Nondeterministic() as verdict:
-            return _with_unfinished(Description(claim=_differing(verdict)), cell)
+            advice = "Find what differs between two runs; no golden can match until they agree."
+            return _with_unfinished(Description(claim=_differing(verdict), advice=advice), cell)
         case Drift() as verdict:
-            suspects = tuple(map(escape.escape_change, verdict.provenance))
-            claim = _drifting(verdict, cell.runs)
-            return _with_unfinished(Description(claim=claim, suspects=suspects), cell)
+            changed = Description(
+                claim=_drifting(verdict, cell.runs),
+                advice=ACCEPT_OR_START_WITH.format("what changed"),
+                suspects=tuple(map(escape.escape_change, verdict.provenance)),
+            )
+            return _with_unfinished(changed, cell)
         case Unrecorded(reason=reason):
-            claim = "no golden recorded for this cell on this machine profile"
-            named = escape.message(f"{reason} (profile {cell.profile})")
-            return _with_unfinished(Description(claim=claim, reason=named), cell)
+            missing = Description(
+                claim="no golden recorded for this cell on this machine profile",
+                advice="Record a golden and commit it.",
+                reason=escape.message(f"{reason} (profile {cell.profile})"),
+            )
+            return _with_unfinished(missing, cell)
         case Vacuous(factor=factor):
-            claim = "a match would prove nothing"
-            reason = escape.one_line(_unshown(factor))
-            return _with_unfinished(Description(claim=claim, reason=reason), cell)
-        case Inconclusive(reason=reason, remedy=remedy):
-            advice = None if remedy is None else escape.message(remedy)
-            claim = "not measured, so neither a pass nor drift"
-            return Description(claim=claim, reason=escape.message(reason), remedy=advice)
+            vacuous = Description(
+                claim="a match would prove nothing",
+                advice=_advise(factor),
+                reason=escape.one_line(_unshown(factor)),
+            )
+            return _with_unfinished(vacuous, cell)
+        case Inconclusive() as verdict:
+            return describe_inconclusive(verdict)
         case _:
             assert_never(cell.verdict)
+
+
+def describe_inconclusive(verdict: Inconclusive) -> Description:
+    """Describe why a cell of either gate was not measured."""
+    reason, remedy = verdict.reason, verdict.remedy
+    return Description(
+        claim="not measured, so neither a pass nor drift",
+        advice=_ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY,
+        reason=escape.message(reason),
+        remedy=None if remedy is None else escape.message(remedy),
+    )
 
 
 def describe_finding(finding: Drift | Nondeterministic) -> str:
@@ -85,36 +108,15 @@ def describe_finding(finding: Drift | Nondeterministic) -> str:
             assert_never(finding)
 
 
-def advise(verdict: Verdict) -> str:
-    """Return what to do about a verdict."""
-    match verdict:
-        case Match():
-            return "No action needed."
-        case Nondeterministic():
-            return "Find what differs between two runs; no golden can match until they agree."
-        case Drift():
-            return "If the change is intended, accept it. Otherwise start with what changed."
-        case Unrecorded():
-            return "Record a golden and commit it."
-        case Vacuous(factor=factor):
-            return advise_factor(factor)
-        case Inconclusive(remedy=remedy):
-            return _ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY
-        case _:
-            assert_never(verdict)
-
-
 def describe_orphan(recorded: str) -> Description:
     """Describe a golden or a baseline that no cell uses."""
-    return Description(claim=f"no cell in the matrix uses this {recorded}")
+    return Description(
+        claim=f"no cell in the matrix uses this {recorded}",
+        advice=f"Remove the {recorded}, or restore its cell in the matrix.",
+    )
 
 
-def advise_orphan(recorded: str) -> str:
-    """Return what to do about a golden or a baseline that no cell uses."""
-    return f"Remove the {recorded}, or restore its cell in the matrix."
-
-
-def advise_factor(factor: Factor) -> str:
+def _advise(factor: Factor) -> str:
     """Return what to do where the output of a model does not depend on a factor."""
     match factor:
         case Factor.SEED:
@@ -130,8 +132,13 @@ def command_label(word: str) -> str:
     return "remove it" if word == Orphan.word else "accept it"
 
 
-def describe_control(control: ControlReport) -> str:
+def describe_control(control: ControlReport) -> Description:
     """Describe the result of a control."""
+    advice = _advise(control.contrast.factor) if control.failed else NO_ACTION
+    return Description(claim=_control_claim(control), advice=advice)
+
+
+def _control_claim(control: ControlReport) -> str:
     contrast = control.contrast
     if control.problem is not None:
         return f"no other {contrast.factor} could be tried"

@@ -179,7 +179,7 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
         yield fence((clipped(line, _MAX_LINE_LENGTH) for line in diff), "diff")
     if not shared.of(finding.recorded):
         yield from changes_since(finding, changes_table)
-    yield [finding.advice]
+    yield [finding.description.advice]
     if finding.description.remedy is not None:
         yield [f"Remedy: {code(clipped(finding.description.remedy, _MAX_WORDS_LENGTH))}"]
     yield _commands(finding)

@@ -1,6 +1,6 @@
 """Escape untrusted text: names, messages and facts chosen by an engine, a server or a file."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NewType, TypeAlias
 
 from repro_gate.core.text import escape_text
@@ -70,11 +70,6 @@ def limited(label: str, texts: Sequence[Escaped]) -> Iterator[Line]:
         yield label, text
     if len(texts) > _MAX_LISTED:
         yield label, one_line(f"and {len(texts) - _MAX_LISTED} more")
-
-
-def escape_facts(untrusted: Mapping[str, str]) -> dict[str, str]:
-    """Return provenance in the order of its names, with both sides escaped."""
-    return {one_line(name): one_line(untrusted[name]) for name in sorted(untrusted)}
 
 
 def escape_change(changed: FactChange) -> FactChange:

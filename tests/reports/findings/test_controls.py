@@ -11,7 +11,7 @@ from repro_gate.core.tokens.controls import HOT, ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place, Token
 from repro_gate.core.tokens.verdicts import Inconclusive, Match, Nondeterministic, Vacuous
 from repro_gate.reports.findings import summary
-from repro_gate.reports.findings.wording import advise, describe, describe_control
+from repro_gate.reports.findings.wording import describe, describe_control
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from tests.fakes.values import cell_of, control_of
@@ -45,15 +45,18 @@ _SEEDLESS = "no other seed changes the output of this model, not even at a high 
 )
 def test_a_control_in_words(control: ControlReport, words: str) -> None:
     """The description names what was varied, and where the output differs."""
-    assert describe_control(control) == words
+    assert describe_control(control).claim == words
 
 
 def test_the_reason_and_advice_of_a_vacuous_cell_depend_on_the_factor(cell_report: Found) -> None:
     """A seed and a prompt need different fixes."""
-    verdict = Vacuous(factor=Factor.SEED)
+    seed, prompt = (describe(cell_report(Vacuous(factor=factor))) for factor in Factor)
 
-    assert describe(cell_report(verdict)).reason == _SEEDLESS
-    assert advise(verdict) != advise(Vacuous(factor=Factor.PROMPT))
+    assert (seed.reason, prompt.reason) == (
+        _SEEDLESS,
+        "no other prompt changes the output of this model",
+    )
+    assert seed.advice != prompt.advice
 
 
 @pytest.mark.parametrize(

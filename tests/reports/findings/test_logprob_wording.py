@@ -62,11 +62,11 @@ def test_agreement_claims_no_more_than_was_shown(equivalence: Equivalence, claim
 
 def test_outliers_before_a_failure_name_both() -> None:
     """The outliers and the failure are both described, on one line."""
-    claim = describe_logprobs(logprob_cell_report_of(OUTLYING)).claim
+    alone = describe_logprobs(logprob_cell_report_of(OUTLYING))
     verdict = replace(OUTLYING, unfinished=BROKEN_OFF)
 
-    assert describe_logprobs(logprob_cell_report_of(verdict)) == Description(
-        claim=claim, reason=one_line("the remaining draws were not made: 503 from\\nthe service")
+    assert describe_logprobs(logprob_cell_report_of(verdict)) == replace(
+        alone, reason=one_line("the remaining draws were not made: 503 from\\nthe service")
     )
 
 
@@ -101,7 +101,9 @@ def test_drift_names_its_statistic(evidence: Evidence, claim: str, shown_by: str
     cell = logprob_cell_report_of(verdict)
 
     assert describe_logprobs(cell) == Description(
-        claim=f"{claim} significantly and beyond the tolerance", suspects=(CHANGE,)
+        claim=f"{claim} significantly and beyond the tolerance",
+        advice="If the change is intended, accept it. Otherwise start with what changed.",
+        suspects=(CHANGE,),
     )
     assert logprob_lines(cell)[0] == (
         "evidence",
@@ -211,7 +213,10 @@ def test_inconclusive_may_have_no_remedy() -> None:
     cell = unmeasured_of(Inconclusive(reason="timeout", remedy=None), logprob_cell_of())
 
     assert describe_logprobs(cell) == Description(
-        claim="not measured, so neither a pass nor drift", reason=one_line("timeout")
+        claim="not measured, so neither a pass nor drift",
+        advice="No known remedy for this reason; repro-gate doctor shows the installed versions "
+        "and devices.",
+        reason=one_line("timeout"),
     )
 
 
@@ -219,10 +224,10 @@ def test_a_control_is_described_by_its_result() -> None:
     """A control that fails shows that the check cannot fail."""
     alive = LogprobControl(policy="base", cell="base--capital", differed=True)
 
-    assert describe_logprob_control(alive) == (
+    assert describe_logprob_control(alive).claim == (
         "another prompt gives different log-probabilities, as expected"
     )
-    assert describe_logprob_control(replace(alive, differed=False)) == (
+    assert describe_logprob_control(replace(alive, differed=False)).claim == (
         "another prompt gave the same log-probabilities, so this check cannot fail"
     )
 
@@ -273,8 +278,8 @@ def test_each_verdict_on_a_suite_has_its_sentences(
     verdict: SuiteVerdict, claim: str, advice: str, outcome: Outcome
 ) -> None:
     """Description, advice and outcome."""
-    assert logprob_wording.describe_suite_test(suite_test_of(verdict)) == claim
-    assert logprob_wording.advise_suite_test(verdict) == advice
+    described = logprob_wording.describe_suite_test(suite_test_of(verdict))
+    assert described == Description(claim=claim, advice=advice)
     assert logprob_wording.outcome_of_suite_test(verdict) is outcome
 
 
@@ -295,7 +300,7 @@ def test_cells_excluded_from_the_suite_test_are_named(verdict: SuiteVerdict, cla
     """Cells that drifted by themselves are not part of it."""
     test = suite_test_of(verdict, left_out=1)
 
-    assert logprob_wording.describe_suite_test(test) == claim
+    assert logprob_wording.describe_suite_test(test).claim == claim
     assert "over 12 cells, excluding 1 that drifted, typical" in logprob_wording.format_suite_test(
         test
     )
@@ -381,12 +386,12 @@ def test_the_false_alarm_rate_is_divided() -> None:
 
 def test_usable_weights_are_described() -> None:
     """The sentence has no reason."""
-    assert logprob_wording.statement(weight_report_of()) == "These weights can be used."
+    assert logprob_wording.format_usability(weight_report_of()) == "These weights can be used."
 
 
 def test_unusable_weights_are_described_with_every_reason() -> None:
     """A reader need not study the figures."""
-    assert logprob_wording.statement(weight_report_of("too few\nitems", "a long tail")) == (
+    assert logprob_wording.format_usability(weight_report_of("too few\nitems", "a long tail")) == (
         r"These weights cannot be used: too few\nitems; a long tail"
     )
 
@@ -395,10 +400,10 @@ def test_undetermined_weights_are_described() -> None:
     """A reason against the weights would be shown instead of the doubts."""
     found = weight_report_of(doubts=("9 items\nare too few",))
 
-    assert logprob_wording.statement(found) == (
+    assert logprob_wording.format_usability(found) == (
         r"It cannot be determined whether these weights can be used: 9 items\nare too few"
     )
-    assert logprob_wording.statement(replace(found, problems=("a long tail",))) == (
+    assert logprob_wording.format_usability(replace(found, problems=("a long tail",))) == (
         "These weights cannot be used: a long tail"
     )
 
@@ -420,9 +425,8 @@ def test_undetermined_weights_are_no_pass_where_they_are_needed(
     found = weight_report_of(**{"doubts": ("too few",), **changes})
 
     assert logprob_wording.outcome_of_weights(found) is outcome
-    assert (logprob_wording.advise_weights(found)[:9] == "Add items") is (
-        outcome is Outcome.INCONCLUSIVE
-    )
+    advice = logprob_wording.describe_weights(found).advice
+    assert advice.startswith("Add items") is (outcome is Outcome.INCONCLUSIVE)
 
 
 def test_evidence_of_a_control() -> None:

@@ -13,6 +13,7 @@ from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding
+from repro_gate.reports.findings.wording import Description
 from repro_gate.reports.text.escape import one_line
 from tests.fakes.logprob_reports import (
     OUTLYING,
@@ -166,10 +167,8 @@ def test_weights_that_must_be_usable_are_a_finding(
     weights = weight_report_of("a long\ntail", is_control=is_control, must_be_usable=True)
     (found,) = found_in(logprob_suite_report(weights=(weights,)))
 
-    assert (found.description.claim, found.description.reason, found.advice) == (
-        "these weights cannot be used",
-        r"a long\ntail",
-        advice,
+    assert found.description == Description(
+        claim="these weights cannot be used", advice=advice, reason=one_line(r"a long\ntail")
     )
 
 

@@ -139,8 +139,10 @@ def test_a_failed_control_is_a_finding_unless_a_vacuous_cell_shows_it(
     assert control == Finding(
         word="control",
         ids=(one_line("tiny-qwen2--autumn-leaves--seed42 with another prompt"),),
-        description=Description(claim="no other prompt changes the output of this model"),
-        advice="Check the model file and the engine: the output must depend on the prompt.",
+        description=Description(
+            claim="no other prompt changes the output of this model",
+            advice="Check the model file and the engine: the output must depend on the prompt.",
+        ),
         repeat="repro-gate check --device cuda",
     )
 

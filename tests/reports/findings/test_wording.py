@@ -24,7 +24,6 @@ from repro_gate.core.tokens.verdicts import (
 from repro_gate.reports.findings.tokens import token_findings
 from repro_gate.reports.findings.wording import (
     Description,
-    advise,
     describe,
     describe_finding,
     describe_former,
@@ -46,7 +45,9 @@ def test_a_match_of_one_run_claims_no_repetition(
     runs: int, claim: str, cell_report: Callable[..., CellReport]
 ) -> None:
     """A single run is not described as identical to others."""
-    assert describe(cell_report(Match(), runs=runs)) == Description(claim=claim)
+    assert describe(cell_report(Match(), runs=runs)) == Description(
+        claim=claim, advice="No action needed."
+    )
 
 
 def test_drift_of_one_run_claims_no_repetition(
@@ -97,20 +98,22 @@ def test_reason_and_remedy_are_safe_lines(cell_report: Callable[..., CellReport]
 
     assert describe(found) == Description(
         claim="not measured, so neither a pass nor drift",
+        advice="Apply the remedy and check again.",
         reason=one_line(r"died\x1b[2J"),
         remedy=one_line(r"try\nagain"),
     )
 
 
-def test_a_match_needs_no_action() -> None:
-    """There is advice for a match too."""
-    assert advise(Match()) == "No action needed."
-
-
-def test_advice_without_a_remedy_names_the_doctor() -> None:
+def test_advice_without_a_remedy_names_the_doctor(
+    cell_report: Callable[..., CellReport],
+) -> None:
     """Only a reason from another version or tool has no remedy."""
-    assert advise(Inconclusive(reason="x", remedy=None)).startswith("No known remedy")
-    assert advise(Inconclusive(reason="x", remedy="y")) == "Apply the remedy and check again."
+    found = cell_report(Inconclusive(reason="x", remedy=None))
+
+    assert describe(found).advice == (
+        "No known remedy for this reason; repro-gate doctor shows the installed versions "
+        "and devices."
+    )
 
 
 def test_escaped_text_stays_the_same() -> None:

@@ -18,7 +18,7 @@ from repro_gate.reports.text.escape import one_line
 from repro_gate.reports.findings.notes import Note
 
 untrusted: str = input()
-described = Description(claim="not measured")
+described = Description(claim="not measured", advice="")
 """
 
 
@@ -43,10 +43,10 @@ def test_escaped_text_is_made_in_one_module() -> None:
 def test_mypy_refuses_text_that_was_not_escaped(tmp_path: Path) -> None:
     """A plain string in place of untrusted text is a type error."""
     refused = [
-        'Description(claim="", reason=untrusted)',
-        'Description(claim="", remedy=untrusted)',
-        'Finding(word="", ids=(untrusted,), description=described, advice="")',
-        'Finding(word="", ids=(), lines=(("", untrusted),), description=described, advice="")',
+        'Description(claim="", advice="", reason=untrusted)',
+        'Description(claim="", advice="", remedy=untrusted)',
+        'Finding(word="", ids=(untrusted,), description=described)',
+        'Finding(word="", ids=(), lines=(("", untrusted),), description=described)',
         'Note(claim="", subject=untrusted, lines=())',
         'Note(claim="", subject=one_line(""), lines=(("message", untrusted),))',
     ]
