@@ -55,14 +55,14 @@ def main() -> None:
     ideal = math.ceil(options.draws / _CONCURRENCY) * _LATENCY_S
     ours: list[float] = []
     bare: list[float] = []
-    with _server() as told, _scorer(told) as scorer:
-        cell = _cell(told)
+    with _server() as served, _scorer(served) as scorer:
+        cell = _cell(served)
         (encoding,) = scorer.encode([cell])
         if not isinstance(encoding, Encoding):
             raise SystemExit(f"the server does not encode: {encoding}")
         for _ in range(options.rounds):
             ours.append(_seconds_of_client(scorer, cell, encoding, options.draws))
-            bare.append(asyncio.run(_seconds_of_httpx(told, encoding, options.draws)))
+            bare.append(asyncio.run(_seconds_of_httpx(served, encoding, options.draws)))
     print(f"{options.draws} draws, {_LATENCY_S * 1e3:.0f} ms, concurrency {_CONCURRENCY}")
     for name, seconds in (("client/ideal", ours), ("httpx/ideal", bare)):
         least, middle = min(seconds), statistics.median(seconds)
@@ -101,9 +101,9 @@ def _seconds_of_client(
     return seconds
 
 
-async def _seconds_of_httpx(told: dict[str, str], encoding: Encoding, draws: int) -> float:
+async def _seconds_of_httpx(served: dict[str, str], encoding: Encoding, draws: int) -> float:
     body = {
-        "model": told["model"],
+        "model": served["model"],
         "prompt": [piece.id for piece in (*encoding.prompt, *encoding.response)],
         "max_tokens": 0,
         "echo": True,
@@ -111,14 +111,14 @@ async def _seconds_of_httpx(told: dict[str, str], encoding: Encoding, draws: int
         "logprobs": True,
     }
     limits = httpx.Limits(max_connections=_CONCURRENCY)
-    headers = {"Authorization": f"Bearer {told['key']}"}
+    headers = {"Authorization": f"Bearer {served['key']}"}
     async with httpx.AsyncClient(limits=limits, headers=headers) as client:
-        await client.post(f"{told['base_url']}/completions", json=body)
+        await client.post(f"{served['base_url']}/completions", json=body)
         left = iter(range(draws))
 
         async def work() -> None:
             for _ in left:
-                await client.post(f"{told['base_url']}/completions", json=body)
+                await client.post(f"{served['base_url']}/completions", json=body)
 
         started = time.perf_counter()
         async with asyncio.TaskGroup() as group:
@@ -128,8 +128,8 @@ async def _seconds_of_httpx(told: dict[str, str], encoding: Encoding, draws: int
 
 
 @contextmanager
-def _scorer(told: dict[str, str]) -> Generator[HostedScorer]:
-    runtime = Runtime(environ={_KEY_VARIABLE: told["key"]})
+def _scorer(served: dict[str, str]) -> Generator[HostedScorer]:
+    runtime = Runtime(environ={_KEY_VARIABLE: served["key"]})
     scorer = HostedScorer(Budget(), runtime=runtime)
     try:
         yield scorer
@@ -145,24 +145,24 @@ def _server() -> Generator[dict[str, str]]:
     ) as server:
         try:
             assert server.stdout is not None  # noqa: S101 -- a pipe was asked for
-            told: dict[str, str] = json.loads(server.stdout.readline())
-            yield told
+            served: dict[str, str] = json.loads(server.stdout.readline())
+            yield served
         finally:
             server.terminate()
 
 
-def _cell(told: dict[str, str]) -> LogprobCell:
+def _cell(served: dict[str, str]) -> LogprobCell:
     provider = ProviderSpec(
         name="own",
         kind=ProviderKind.FIREWORKS,
-        base_url=told["base_url"],
+        base_url=served["base_url"],
         api_key_env=_KEY_VARIABLE,
         concurrency=_CONCURRENCY,
     )
     policy = Policy(
         name="base",
         provider=provider,
-        model=told["model"],
+        model=served["model"],
         system="",
         template="{prompt}",
         temperature=0.7,

@@ -56,7 +56,7 @@ def _peak_kib(items: int) -> int:
         )
     peak = re.search(r"VmHWM:\s+([0-9]+) kB", ran.stderr)
     if peak is None:
-        raise SystemExit("this system does not tell how much memory a process held")
+        raise SystemExit("this system does not report the peak memory of a process")
     return int(peak[1])
 
 

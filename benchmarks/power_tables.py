@@ -142,7 +142,7 @@ def _costs(ours: Sequence[Ours], cells: int) -> Iterable[str]:
 
 
 def _is_below(ours: int, rival: int, matrices: int) -> bool:
-    """Tell whether two shares differ by more than chance (Agresti and Caffo 2000, at 95 %)."""
+    """Return whether two shares differ by more than chance (Agresti and Caffo 2000, at 95 %)."""
     shares = [(count + 1) / (matrices + 2) for count in (ours, rival)]
     error = math.sqrt(sum(share * (1 - share) / (matrices + 2) for share in shares))
     return shares[1] - shares[0] > _NORMAL_95 * error

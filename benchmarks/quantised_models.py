@@ -1,4 +1,4 @@
-"""Real changes: what the tiny models say of the same responses when they are quantised."""
+"""Real changes: the scores of the tiny models after quantisation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ RIVALS: Final = (SDS, EQUAL_SUITE, EQUAL_CELL, LT_CELL, LT_SUITE)
 
 _SDS = 3.0
 _LIKELIEST = 5
-"""As many alternatives as a hosted API tells at most."""
+"""Most alternatives that a hosted API returns."""
 _PERMUTATIONS = 1000
 _TIE = 1e-12
 
@@ -70,7 +70,7 @@ def unequal_draws(responses: Samples) -> Floats:
 
 
 def is_beyond_three_sds(responses: Samples) -> bool:
-    """Tell whether a new sum is further than 3 standard deviations from the calibration's mean."""
+    """Return whether a new sum is over 3 standard deviations from the calibration's mean."""
     old, new = responses.before.sum(axis=2), responses.after.sum(axis=2)
     far = np.abs(new - old.mean(axis=1, keepdims=True))
     allowed = _SDS * old.std(axis=1, ddof=1, keepdims=True) + RESOLUTION_NATS
@@ -78,7 +78,7 @@ def is_beyond_three_sds(responses: Samples) -> bool:
 
 
 def tracking_alarms(firsts: Samples, generator: np.random.Generator, *, level: float) -> bool:
-    """Tell whether the test of arXiv 2512.03816 rejects for any cell, by Bonferroni.
+    """Return whether the test of arXiv 2512.03816 rejects for any cell, by Bonferroni.
 
     As its code defines it: the p-value is the share of 1,000 permutations, without the observed
     one. (Differences by rounding alone are taken for ties, which is in its favour.)
@@ -111,13 +111,13 @@ def _furthest_mean(responses: Samples) -> float:
 def _likeliest(old: Floats, new: Floats) -> tuple[Floats, Floats]:
     """Return draws x tokens: those that were among the likeliest in any of the draws.
 
-    Where one was not, the least likely that was told stands in for it (left-censoring).
+    Where one was not, the least likely one that was returned stands in for it (left-censoring).
     """
     pooled = np.concatenate([old, new])
     best = np.argpartition(pooled, -_LIKELIEST, axis=1)[:, -_LIKELIEST:]
     least = np.take_along_axis(pooled, best, axis=1).min(axis=1, keepdims=True)
-    told = np.maximum(pooled[:, np.unique(best)], least)
-    return told[: len(old)], told[len(old) :]
+    censored = np.maximum(pooled[:, np.unique(best)], least)
+    return censored[: len(old)], censored[len(old) :]
 
 
 def _distance(old: Floats, new: Floats) -> float:

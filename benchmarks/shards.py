@@ -8,7 +8,7 @@ Runs the embedded matrix of this repository `--times` as often as its suite says
 * shards/one: wall time of two shards, started together, and of their merge, over that of one;
 * the same two for the matrix as it is, where starting the engines is most of the time.
 
-Each ratio is the median over the rounds, in which the three take turns. Every report has to say the
+Each ratio is the median over the rounds, in which the three take turns. Every report must have the
 same of every cell, or the program fails.
 """
 

@@ -1,4 +1,4 @@
-"""One simulated matrix: baselines, a change, the gate's own check, and what rivals say of it."""
+"""One simulated matrix: baselines, a change, the gate's own check, and the answers of rivals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class Task:
     change: Change
     number: int
     with_stated: bool
-    """Whether rivals are asked for what they say at the levels that they state themselves."""
+    """Whether rivals also answer at their own stated levels."""
     tolerance: Tolerance = TOLERANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ours:
-    """What the gate said."""
+    """The result of the gate."""
 
     cell_drift: bool
     whole_drift: bool
@@ -62,7 +62,7 @@ class Ours:
 
     @property
     def seen(self) -> bool:
-        """Whether the report says of a change, be it as a note."""
+        """Whether the report has a finding or a note on a change."""
         return self.finding or self.note
 
 
@@ -78,7 +78,7 @@ class Result:
 
 
 def simulate(task: Task) -> Result:
-    """Return what the gate and its rivals say of one matrix."""
+    """Return the answers of the gate and its rivals for one matrix."""
     # The seed must not depend on the process, as the hash of a text does.
     names = [crc32(name.encode()) for name in (task.service, task.change.label)]
     generator = np.random.default_rng([*names, task.number])

@@ -1,4 +1,4 @@
-"""Worlds to simulate: what a hosted model says without noise, before and after a change."""
+"""Worlds to simulate: scores of a hosted model without noise, before and after a change."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -166,7 +166,7 @@ def draws_of(truth: Floats, noise: Noise, generator: np.random.Generator, *, cou
     """Return cells x count x tokens: draws with the noise that the service has."""
     cells, tokens = truth.shape
     values = np.stack([noise(generator, tokens) for _ in range(cells * count)])
-    # A noise is said of the sum of a response; a vocabulary is wider, its tokens no less noisy.
+    # The noise is that of the sum of a response; a vocabulary is wider, its tokens no less noisy.
     values *= np.sqrt(tokens / TOKENS)
     drawn: Floats = np.minimum(truth[:, np.newaxis] + values.reshape(cells, count, tokens), 0.0)
     return drawn

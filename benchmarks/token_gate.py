@@ -33,7 +33,7 @@ from repro_gate.core.tokens.cell import Sampler
 _ROOT = Path(__file__).resolve().parents[1]
 _SHAPE = "qwen2.5-0.5b-shape"
 # A team of threads spins while it waits for its slowest member: with one on every core, the
-# ratio would tell what the neighbours do.
+# ratio would measure the neighbours.
 _THREADS = max(1, (os.cpu_count() or 1) // 2)
 _CONFIG = """
 schema = "repro-gate/matrix/v1"
@@ -161,14 +161,14 @@ def _peak_memory(folder: Path, runs: int) -> int:
     )
     arguments = ["check", "--suite", "embedded", "--quiet", "--fail-on", "never"]
     arguments += ["--runs", str(runs), "--output", str(folder)]
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=_ROOT,
         check=True,
         capture_output=True,
         text=True,
     )
-    return int(said.stdout.splitlines()[-1])
+    return int(printed.stdout.splitlines()[-1])
 
 
 def _plan() -> None:
@@ -210,14 +210,14 @@ def _check(folder: Path, *arguments: str) -> tuple[float, dict[str, Any]]:
 
 
 def _raw(task: dict[str, Any]) -> dict[str, float]:
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, str(_ROOT / "benchmarks" / "raw_decode.py")],
         input=json.dumps(task),
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
-    result: dict[str, float] = json.loads(said.stdout)
+    result: dict[str, float] = json.loads(printed.stdout)
     return result
 
 

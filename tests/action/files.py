@@ -43,7 +43,7 @@ class Step:
 
 @cache
 def document(file: Path) -> dict[Any, Any]:
-    """Return what a file says; `on:` is the key True, as YAML 1.1 has it."""
+    """Parse a file; `on:` is the key True, as YAML 1.1 has it."""
     read: dict[Any, Any] = yaml.safe_load(file.read_text("utf-8"))
     return read
 

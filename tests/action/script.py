@@ -1,4 +1,4 @@
-"""Runs install.sh with programs that only say what they were asked."""
+"""Runs install.sh with programs that only log their arguments."""
 
 import hashlib
 import os
@@ -21,8 +21,8 @@ _UV = """\
 #!/usr/bin/env bash
 if [[ $1 == --version ]]; then echo "uv {version} (linux)"; exit; fi
 echo "$PWD|${{UV_CACHE_DIR-}}|$*" >>"{log}"
-if [[ "$*" == *--offline* && -n "{says}" && "{has}" != "${{UV_CACHE_DIR-}}" ]]; then
-  echo "{says}" >&2
+if [[ "$*" == *--offline* && -n "{prints}" && "{has}" != "${{UV_CACHE_DIR-}}" ]]; then
+  echo "{prints}" >&2
   exit 1
 fi
 if [[ $1 == "{fails}" ]]; then echo "no {fails} today" >&2; exit 2; fi
@@ -64,10 +64,10 @@ _INPUTS = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a phase ended, and what it said."""
+    """How a phase ended, and what it printed."""
 
     code: int
-    said: str
+    printed: str
     outputs: dict[str, str]
 
 
@@ -108,18 +108,18 @@ class Machine:
         _write(self._programs / name, script)
 
     def install_uv(
-        self, version: str = "0.13.9", *, says: str = "", fails: str = "", has: str = "nothing"
+        self, version: str = "0.13.9", *, prints: str = "", fails: str = "", has: str = "nothing"
     ) -> None:
-        """Put a uv on the PATH, which says something unless it may use the network, or fails.
+        """Put a uv on the PATH, which prints something unless it may use the network, or fails.
 
         Args:
             version: what it calls itself.
-            says: what it says offline, and fails; nothing where its cache has everything.
+            prints: what it prints offline before it fails; nothing where its cache has everything.
             fails: the command that fails online.
             has: the cache that has everything all the same; an empty one is uv's own.
         """
-        told = {"says": says, "fails": fails, "has": has}
-        script = _UV.format(version=version, log=self._log, python=self.python, **told)
+        values = {"prints": prints, "fails": fails, "has": has}
+        script = _UV.format(version=version, log=self._log, python=self.python, **values)
         self.install("uv", script.partition("\n")[2])
 
     def install_python(self, *, index_is_there: bool = True) -> None:
@@ -131,8 +131,8 @@ class Machine:
         with zipfile.ZipFile(wheel, "w") as packed:
             packed.write(self.uv, "uv-0.13.9.data/scripts/uv")
         self._lock(hashlib.sha256(wheel.read_bytes()).hexdigest())
-        told = {"log": self._log, "wheel": wheel, "python": sys.executable}
-        self.install("python3", _OLD_PYTHON.format(code=0 if index_is_there else 1, **told))
+        values = {"log": self._log, "wheel": wheel, "python": sys.executable}
+        self.install("python3", _OLD_PYTHON.format(code=0 if index_is_there else 1, **values))
 
     def _lock(self, digest: str) -> None:
         root = self._log.with_name("action")
@@ -183,7 +183,7 @@ class Machine:
         )
         pairs = (line.partition("=") for line in outputs.read_text("utf-8").splitlines())
         given = {name: value for name, _, value in pairs}
-        return Result(code=done.returncode, said=done.stdout + done.stderr, outputs=given)
+        return Result(code=done.returncode, printed=done.stdout + done.stderr, outputs=given)
 
 
 def _write(program: Path, script: str) -> None:

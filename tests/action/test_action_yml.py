@@ -1,4 +1,4 @@
-"""The action says what the command line can do, and nothing else."""
+"""The action offers what the command line can do, and nothing else."""
 
 import os
 import re
@@ -155,7 +155,7 @@ def test_the_reference_and_the_description_name_the_same_default() -> None:
 
 @pytest.mark.parametrize("name", document(ACTION)["inputs"])
 def test_every_input_describes_itself(name: str) -> None:
-    """The description of an input says its default and the option that it stands for."""
+    """The description of an input names its default and its option."""
     description = document(ACTION)["inputs"][name]["description"]
     assert "Default" in description
     option = re.search(r"`(--[a-z-]+)`", _INPUTS[name])
@@ -189,16 +189,18 @@ def test_a_job_whose_name_was_taken_fails_and_names_both() -> None:
 
 
 def test_no_upload_replaces_one_of_its_own_attempt() -> None:
-    """Only a later attempt overwrites, and then whoever took the name of the attempt first."""
+    """Only a later attempt overwrites, by the first job to claim the name in it."""
     uploads = [
         step
         for step in document(ACTION)["runs"]["steps"]
         if step.get("uses", "").startswith("actions/upload-artifact@")
     ]
-    told = {step["id"]: (step["with"]["name"], step["with"].get("overwrite")) for step in uploads}
+    uploaded = {
+        step["id"]: (step["with"]["name"], step["with"].get("overwrite")) for step in uploads
+    }
     name = "${{ steps.gate.outputs.name }}"
 
-    assert told == {
+    assert uploaded == {
         "claim": (f"attempt-${{{{ github.run_attempt }}}}-of-{name}", None),
         "upload": (name, "${{ github.run_attempt > 1 }}"),
         "again": ("${{ steps.gate.outputs.unique-name }}", None),
@@ -206,8 +208,8 @@ def test_no_upload_replaces_one_of_its_own_attempt() -> None:
     assert all(step["continue-on-error"] is True for step in uploads)
 
 
-def test_all_outputs_are_told_by_the_step_that_publishes() -> None:
-    """Each output is the one of the same name of the step that tells the result."""
+def test_all_outputs_come_from_the_step_that_publishes() -> None:
+    """Each output is the one of the same name of the last step."""
     expected = {
         name: f"${{{{ steps.publish.outputs.{name} }}}}" for name in document(ACTION)["outputs"]
     }
@@ -221,8 +223,8 @@ def test_every_script_names_its_shell() -> None:
     assert {step.shell for step in _STEPS if step.run} == {"bash"}
 
 
-def test_the_token_is_for_those_who_comment() -> None:
-    """No step but those that tell has the token."""
+def test_only_publishing_steps_have_the_token() -> None:
+    """No other step needs it."""
     holders = {step.command for step in _STEPS if any("token" in v for v in step.env.values())}
     assert holders == {"publish"}
 
@@ -234,7 +236,7 @@ def test_the_key_is_for_the_check() -> None:
 
 
 def test_the_key_is_masked_as_it_is() -> None:
-    """The runner decodes percent signs in what it is told."""
+    """The runner decodes percent signs in its commands."""
     done = _mask("fw_%0Akey$(id)`id`")
     assert (done.returncode, done.stdout) == (0, "::add-mask::fw_%250Akey$(id)`id`\n")
 
@@ -249,13 +251,13 @@ def test_a_key_that_cannot_be_masked_is_refused(key: str) -> None:
     )
 
 
-def test_what_tells_runs_wherever_there_is_a_command() -> None:
-    """It tells too that the folder is gone in which the rest should have run."""
+def test_publishing_runs_in_any_folder() -> None:
+    """It also reports that the working directory does not exist."""
     written = document(ACTION)["runs"]["steps"]
-    tellers = [step for step in written if 'exec "$COMMAND" publish' in step.get("run", "")]
-    assert [step.get("working-directory") for step in tellers] == [None, None]
-    assert {step["env"]["FOLDER"] for step in tellers} == {"${{ inputs.working-directory }}"}
-    assert tellers[-1]["if"] == "${{ always() && steps.gate.outputs.command != '' }}"
+    publishing = [step for step in written if 'exec "$COMMAND" publish' in step.get("run", "")]
+    assert [step.get("working-directory") for step in publishing] == [None, None]
+    assert {step["env"]["FOLDER"] for step in publishing} == {"${{ inputs.working-directory }}"}
+    assert publishing[-1]["if"] == "${{ always() && steps.gate.outputs.command != '' }}"
 
 
 def test_later_steps_inherit_nothing() -> None:
@@ -266,7 +268,7 @@ def test_later_steps_inherit_nothing() -> None:
     assert [word for word in words if word in text] == []
 
 
-def test_what_tells_is_never_left_out() -> None:
+def test_publishing_is_never_left_out() -> None:
     """Upload and result come after a failure and after a cancellation too."""
     last = document(ACTION)["runs"]["steps"][-2:]
     assert [step["if"].startswith("${{ always() &&") for step in last] == [True, True]

@@ -1,4 +1,4 @@
-"""install.sh refuses a wrong input in a way that can still be told on the pull request."""
+"""install.sh refuses a wrong input in a way that can still be shown on the pull request."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ def _is_a_name(text: str) -> bool:
 
 
 def _left_behind(result: Result) -> tuple[int, str]:
-    """Return what whoever tells the result finds."""
+    """Return what `publish` finds."""
     left = read_report(Path(result.outputs["report"]), max_bytes=1 << 20)
     assert isinstance(left, UnfinishedCheck)
     return left.exit_code, left.message
@@ -51,11 +51,11 @@ def _left_behind(result: Result) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", _INVALID)
 def test_an_unknown_value_is_refused(machine: Machine, name: str) -> None:
-    """A wrong input ends with 2, names what was expected, and all is there to tell it."""
+    """A wrong input ends with 2, names what was expected, and `publish` can report it."""
     value, message = _INVALID[name]
     given = {"SETUP_ACCELERATOR": "cuda"} | {_variable(name): value}
     result = machine.run("gate", **given)
-    assert (result.code, result.said) == (2, f"::error title=repro-gate::{name}: {message}\n")
+    assert (result.code, result.printed) == (2, f"::error title=repro-gate::{name}: {message}\n")
     assert result.outputs["refused"] == name
     assert Path(result.outputs["command"]).is_file()
     assert _left_behind(result) == (2, f"{name}: {message}")
@@ -67,7 +67,7 @@ def test_a_hostile_value_stays_one_line(machine: Machine, name: str) -> None:
     hostile = "cpu\n::add-mask::x $(touch here) `touch here`"
     given = {"SETUP_ACCELERATOR": "cuda"} | {_variable(name): hostile}
     result = machine.run("gate", **given)
-    assert (result.code, result.said.count("\n")) == (2, 1)
+    assert (result.code, result.printed.count("\n")) == (2, 1)
     assert list(machine.workspace.iterdir()) == []
 
 
@@ -75,12 +75,12 @@ def test_every_wrong_input_is_told_at_once(machine: Machine) -> None:
     """Nobody has to start a job again for the second one."""
     result = machine.run("gate", SETUP_COMMENT="allways", SETUP_FAIL_ON="finding")
     assert (result.code, result.outputs["refused"]) == (2, "comment fail-on")
-    said = [f"{name}: {_INVALID[name][1]}" for name in ("comment", "fail-on")]
-    assert _left_behind(result) == (2, "\n".join(said))
+    printed = [f"{name}: {_INVALID[name][1]}" for name in ("comment", "fail-on")]
+    assert _left_behind(result) == (2, "\n".join(printed))
 
 
 def test_a_version_that_is_refused_is_not_installed(machine: Machine) -> None:
-    """What tells of it runs with the oldest one that it can."""
+    """`publish` then runs with the oldest Python."""
     machine.run("gate", SETUP_PYTHON_VERSION="3.9")
     assert ">=3.11,<3.15" in machine.calls()[0].arguments
 
@@ -129,7 +129,7 @@ def test_one_task_at_a_time(machine: Machine) -> None:
     """To measure a shard and to merge shards are two jobs."""
     result = machine.run("gate", SETUP_TASKS="shard merge ")
     assert result.code == 2
-    assert "shard, merge and report: expected one of them at most" in result.said
+    assert "shard, merge and report: expected one of them at most" in result.printed
 
 
 @pytest.mark.parametrize("task", ["shard  ", " merge ", "  report"])
@@ -141,8 +141,8 @@ def test_each_task_is_possible(machine: Machine, task: str) -> None:
 def test_the_base_is_not_taken_for_a_pull_request(machine: Machine) -> None:
     """Under `pull_request_target` the branch is checked out that is merged into."""
     result = machine.run("gate", GITHUB_EVENT_NAME="pull_request_target")
-    said = "event: pull_request_target runs the base with your rights; use pull_request"
-    assert (result.code, result.said) == (2, f"::error title=repro-gate::{said}\n")
+    printed = "event: pull_request_target runs the base with your rights; use pull_request"
+    assert (result.code, result.printed) == (2, f"::error title=repro-gate::{printed}\n")
     assert machine.run("gate", GITHUB_EVENT_NAME="pull_request").code == 0
 
 
@@ -150,4 +150,4 @@ def test_an_architecture_needs_cuda(machine: Machine) -> None:
     """An input that would change nothing is an error, not a disappointment."""
     result = machine.run("gate", SETUP_CUDA_ARCHITECTURE="90")
     assert result.code == 2
-    assert "expected nothing unless accelerator is cuda" in result.said
+    assert "expected nothing unless accelerator is cuda" in result.printed

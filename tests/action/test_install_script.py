@@ -91,7 +91,7 @@ def test_the_command_is_that_of_this_checkout(machine: Machine) -> None:
 
 
 def test_what_is_checked_does_not_decide_how_we_are_installed(machine: Machine) -> None:
-    """Wherever uv works, it finds settings of ours first, and those say nothing."""
+    """Wherever uv works, it finds our settings first, which are empty."""
     folder = Path(machine.run("gate").outputs["folder"])
     assert {call.folder for call in machine.calls()} == {str(folder)}
     assert (folder / "uv.toml").read_bytes() == b""
@@ -107,7 +107,7 @@ def test_no_module_of_the_repository_stands_in_for_another(machine: Machine) -> 
     plan = machine.run("plan", SETUP_FOLDER=gate.outputs["folder"], **hostile)
     command = [gate.outputs["command"], "--version"]
     done = subprocess.run(command, cwd=machine.workspace, env=os.environ | hostile, check=False)
-    assert [(gate.code, gate.said), (plan.code, plan.said), done.returncode] == [
+    assert [(gate.code, gate.printed), (plan.code, plan.printed), done.returncode] == [
         (0, ""),
         (0, ""),
         0,
@@ -169,24 +169,24 @@ def test_uv_is_fetched_where_nothing_can_be_kept(machine: Machine) -> None:
     results = [machine.run("gate"), machine.run("gate", RUNNER_TOOL_CACHE="")]
 
     assert [result.code for result in results] == [0, 0]
-    assert "uv could not be kept in" in results[0].said
-    assert results[1].said == ""
+    assert "uv could not be kept in" in results[0].printed
+    assert results[1].printed == ""
 
 
 def test_the_path_may_be_relative(machine: Machine) -> None:
     """It is meant from the folder in which the step was started."""
     result = machine.run("gate", PATH=os.path.relpath(machine.uv.parent, machine.workspace))
-    assert (result.code, result.said) == (0, "")
+    assert (result.code, result.printed) == (0, "")
     assert Path(result.outputs["uv"]).samefile(machine.uv)
     assert Path(result.outputs["uv"]).is_absolute()
 
 
 def test_what_does_not_run_is_not_installed(machine: Machine) -> None:
-    """An environment without what should be in it is told by the step that made it."""
+    """An environment without what should be in it is reported by the step that made it."""
     machine.python.write_text("#!/usr/bin/env bash\necho no module of that name\nexit 1\n", "utf-8")
     result = machine.run("gate")
     assert (result.code, result.outputs) == (4, {})
-    assert result.said.endswith("::what was installed does not run: see above\n")
+    assert result.printed.endswith("::what was installed does not run: see above\n")
 
 
 def test_every_package_is_pinned_by_hash(machine: Machine) -> None:
@@ -210,21 +210,23 @@ def test_the_cache_is_asked_first(machine: Machine) -> None:
 
 def test_the_network_is_asked_where_the_cache_has_not_all(machine: Machine) -> None:
     """On a new machine each package comes from the index."""
-    machine.install_uv(says="not found in the cache")
+    machine.install_uv(prints="not found in the cache")
     assert machine.run("gate").code == 0
     online = [call.arguments[1] for call in machine.calls() if "--offline" not in call.arguments]
     assert online == ["--quiet", "sync"]
 
 
 def test_what_does_not_compile_is_compiled_once(machine: Machine) -> None:
-    """It takes minutes, and what the compiler says is shown."""
+    """It takes minutes, and the compiler's message is shown."""
     folder = machine.prepared()
-    machine.install_uv(says="Failed to build llama-cpp-python: The build backend returned an error")
+    machine.install_uv(
+        prints="Failed to build llama-cpp-python: The build backend returned an error"
+    )
     result = machine.run("library", SETUP_FOLDER=str(folder), SETUP_UV=str(machine.uv))
     compiled = [call for call in machine.calls() if "--no-build-isolation" not in call.arguments]
     assert (result.code, len(compiled)) == (4, 1)
-    assert "The build backend returned an error\n" in result.said
-    assert result.said.endswith("::llama-cpp-python could not be installed: see above\n")
+    assert "The build backend returned an error\n" in result.printed
+    assert result.printed.endswith("::llama-cpp-python could not be installed: see above\n")
 
 
 @pytest.mark.parametrize(
@@ -237,20 +239,20 @@ def test_what_does_not_compile_is_compiled_once(machine: Machine) -> None:
 def test_a_failure_of_uv_is_told_as_what_it_is(
     machine: Machine, command: str, message: str
 ) -> None:
-    """With what uv itself said."""
-    machine.install_uv(says="not found in the cache", fails=command)
+    """With the message of uv."""
+    machine.install_uv(prints="not found in the cache", fails=command)
     result = machine.run("gate")
     assert (result.code, result.outputs) == (4, {})
-    assert f"no {command} today\n::error title=repro-gate::{message}" in result.said
+    assert f"no {command} today\n::error title=repro-gate::{message}" in result.printed
 
 
 def test_a_uv_that_cannot_be_fetched_is_told(machine: Machine) -> None:
-    """Where the index does not answer, nothing is said of a Python that would be missing."""
+    """Where the index does not answer, no missing Python is reported."""
     machine.install_python(index_is_there=False)
     machine.uv.unlink()
     result = machine.run("gate")
-    said = "::error title=repro-gate::uv could not be fetched: see above\n"
-    assert (result.code, result.said) == (4, said)
+    printed = "::error title=repro-gate::uv could not be fetched: see above\n"
+    assert (result.code, result.printed) == (4, printed)
 
 
 def test_an_old_uv_is_not_used(machine: Machine) -> None:
@@ -259,7 +261,7 @@ def test_an_old_uv_is_not_used(machine: Machine) -> None:
     machine.install("python3", "exit 1")
     result = machine.run("gate")
     assert (result.code, machine.calls()) == (4, [])
-    assert "cannot make an environment: install its module venv, or uv 0.9.0" in result.said
+    assert "cannot make an environment: install its module venv, or uv 0.9.0" in result.printed
 
 
 def test_a_machine_without_uv_and_python_is_told_what_it_lacks(machine: Machine) -> None:
@@ -267,7 +269,7 @@ def test_a_machine_without_uv_and_python_is_told_what_it_lacks(machine: Machine)
     machine.uv.unlink()
     result = machine.run("gate")
     assert result.code == 4
-    assert "neither uv 0.9.0 nor a Python" in result.said
+    assert "neither uv 0.9.0 nor a Python" in result.printed
 
 
 def test_the_cpu_build_is_the_one_of_the_project(machine: Machine) -> None:
@@ -314,15 +316,15 @@ def test_an_unclear_gpu_has_to_be_named(machine: Machine, capabilities: str) -> 
     folder = machine.prepared()
     result = machine.run("plan", SETUP_FOLDER=str(folder), SETUP_ACCELERATOR="cuda")
     assert result.code == 4
-    assert "set cuda-architecture" in result.said
+    assert "set cuda-architecture" in result.printed
 
 
 def test_cuda_needs_its_compiler(machine: Machine) -> None:
-    """Without nvcc it is said before minutes have been spent."""
+    """A missing nvcc is reported before minutes have been spent."""
     folder = machine.prepared()
     result = machine.run("plan", SETUP_FOLDER=str(folder), SETUP_ACCELERATOR="cuda")
     assert result.code == 4
-    assert "there is no nvcc on the PATH or in CUDA_HOME" in result.said
+    assert "there is no nvcc on the PATH or in CUDA_HOME" in result.printed
 
 
 def test_each_build_has_a_key_of_its_own(machine: Machine) -> None:
@@ -358,7 +360,7 @@ def test_uv_is_told_the_flags_and_keeps_its_own_settings(machine: Machine) -> No
 
 def test_each_build_has_a_cache_of_its_own(machine: Machine) -> None:
     """A call for one of them, also when it is cancelled, does not touch what others have."""
-    machine.install_uv(says="not found in the cache")
+    machine.install_uv(prints="not found in the cache")
     given = {"SETUP_FOLDER": str(machine.prepared()), "SETUP_UV": str(machine.uv)}
     for key in ("cpu", "cuda"):
         assert machine.run("library", SETUP_KEY=key, **given).code == 0
@@ -372,7 +374,7 @@ def test_each_build_has_a_cache_of_its_own(machine: Machine) -> None:
 def test_what_is_compiled_is_installed_from_where_it_is(machine: Machine, key: str) -> None:
     """From its own cache, or from that of uv, which an image may have; nothing is compiled."""
     own = f"{machine.tools}/repro-gate/key-of-the-library"
-    machine.install_uv(says="not found in the cache", has=own if key else "")
+    machine.install_uv(prints="not found in the cache", has=own if key else "")
     given = {"SETUP_FOLDER": str(machine.prepared()), "SETUP_UV": str(machine.uv)}
 
     assert machine.run("library", **given).code == 0
@@ -382,7 +384,7 @@ def test_what_is_compiled_is_installed_from_where_it_is(machine: Machine, key: s
 
 def test_a_runner_without_a_folder_of_tools_has_the_cache_of_uv(machine: Machine) -> None:
     """As before there were others."""
-    machine.install_uv(says="not found in the cache")
+    machine.install_uv(prints="not found in the cache")
     given = {"SETUP_FOLDER": str(machine.prepared()), "SETUP_UV": str(machine.uv)}
 
     assert machine.run("library", RUNNER_TOOL_CACHE="", **given).code == 0
@@ -394,7 +396,7 @@ def test_a_library_to_be_kept_is_all_that_is_kept(machine: Machine) -> None:
     folder = machine.prepared()
     cache = machine.run("plan", SETUP_FOLDER=str(folder)).outputs["cache"]
     given = {"SETUP_FOLDER": str(folder), "SETUP_UV": str(machine.uv), "SETUP_CACHE": "true"}
-    machine.install_uv(says="not found in the cache")
+    machine.install_uv(prints="not found in the cache")
     assert machine.run("library", **given).code == 0
     assert {call.cache for call in machine.calls()} == {cache}
     assert machine.calls()[-1].arguments == ["cache", "prune", "--ci", "--quiet"]

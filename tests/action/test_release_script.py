@@ -62,7 +62,7 @@ def test_the_checksums_are_those_of_what_was_built(folder: Path) -> None:
 
 
 def test_the_checksums_are_shown(folder: Path) -> None:
-    """Whoever looks at the run sees what was approved."""
+    """The page of the run shows what was approved."""
     assert _build(folder) == 0
     shown = (folder / "summary").read_text("utf-8")
     assert shown == (folder / "dist" / "SHA256SUMS").read_text("utf-8")

@@ -37,7 +37,7 @@ def test_there_are_workflows_to_look_at() -> None:
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
 def test_a_workflow_begins_with_what_it_is_for(file: Path) -> None:
-    """Whoever opens the file reads first what it does, and how to copy it."""
+    """The first lines explain what the file does, and how to copy it."""
     head = file.read_text("utf-8").partition("\nname:")[0]
     assert all(line.startswith("#") for line in head.splitlines())
     assert re.search(r"\bcopy\b", head)
@@ -64,7 +64,7 @@ def test_a_job_comes_to_an_end(name: str) -> None:
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
 def test_runs_do_not_pile_up(file: Path) -> None:
-    """Runs of one branch are in a group; what is told or released is never cut short."""
+    """Runs of one branch are in a group; what is published or released is never cut short."""
     concurrency = document(file)["concurrency"]
     assert concurrency["group"].startswith(file.stem)
     if file.stem in {"gate-comment", "nightly", "release"}:
@@ -180,7 +180,7 @@ def test_the_jobs_to_be_required_are_all_that_wait_but_for_a_release() -> None:
         "selftest.selftest": "case",
         "shards.merge": "shard",
     }
-    # Skipped when the gate has not passed, as a job is unless it says otherwise.
+    # Skipped when the gate has not passed, as a job is by default.
     assert "if" not in _jobs()["release.build"]
 
 

@@ -15,7 +15,7 @@ _MEANINGLESS = {
     *("misc", "base", "manager", "constants"),
 }
 _UNMEASURED = {"MeasurementUnavailable", "EngineFailed", "Inconclusive", "MissedDraw"}
-"""What says that something was not measured."""
+"""The exceptions for what was not measured."""
 MODULES = sorted(_PACKAGE.rglob("*.py"))
 
 

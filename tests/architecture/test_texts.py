@@ -1,4 +1,4 @@
-"""What the files of the repository say, and what they must not."""
+"""What the files of the repository contain, and what they must not."""
 
 import re
 import shutil
@@ -76,7 +76,7 @@ def test_a_lock_holds_nothing_but_pinned_packages(name: str) -> None:
 
 
 def test_the_changelog_knows_this_version() -> None:
-    """What is in the package is told under its version, or is still to be released."""
+    """The version of the package has an entry, or is still to be released."""
     headings = re.findall(r"^## \[?([^\]\s]+)", _texts()["CHANGELOG.md"], re.MULTILINE)
 
     assert {"Unreleased", repro_gate.__version__} & set(headings)

@@ -1,4 +1,4 @@
-"""The simulation of the logprob gate runs, and says what it promises to."""
+"""The simulation of the logprob gate runs, and prints what it promises."""
 
 import multiprocessing
 import subprocess
@@ -18,10 +18,10 @@ _AMOUNT = ("--matrices", "2", "--detections", "1", "--processes", "2")
 
 @cache
 def _printed() -> str:
-    said = subprocess.run(
+    printed = subprocess.run(
         [*_PROGRAM, *_AMOUNT], cwd=_ROOT, check=True, capture_output=True, text=True
     )
-    return said.stdout
+    return printed.stdout
 
 
 def _rows(name: str) -> list[list[str]]:
@@ -36,7 +36,7 @@ def test_without_a_change_nothing_is_found() -> None:
 
 
 def test_a_large_change_is_found() -> None:
-    """The same simulation can tell a difference, with looks of 5 and of 6 draws."""
+    """The same simulation can show a difference, with looks of 5 and of 6 draws."""
     found = [row[:4] for row in _rows("one token by 2, sum kept")]
     assert found == [["one token by 2, sum kept", "1", "100%", "100%"]] * 4
 

@@ -50,12 +50,12 @@ def _statistics(responses: Samples, first_after: Floats = _FIRSTS) -> dict[str, 
 
 
 def test_a_token_out_of_the_likeliest_is_censored() -> None:
-    """It counts as the least likely one that was told in the same draw."""
+    """It counts as the least likely one that was returned in the same draw."""
     after = _FIRSTS.copy()
     after[4], after[7] = -9.0, -4.5
     found = _statistics(_samples(np.zeros((10, 2)), np.zeros((10, 2))), after)
 
-    # Of the six that were ever told, these two count as -5 before and as -4.5 after.
+    # Of the six that were ever returned, these two count as -5 before and as -4.5 after.
     assert found[LT_CELL] == pytest.approx((0.5 + 0.5) / 6)
 
 

@@ -31,7 +31,7 @@ class Page:
 
     @property
     def prose(self) -> str:
-        """Everything but the fenced blocks, which hold headings and links of no page."""
+        """Everything but the fenced blocks, whose headings and links are of no page."""
         return _FENCE.sub("", self.text)
 
     def blocks(self, language: str) -> list[str]:
@@ -48,7 +48,7 @@ class Page:
         return dict(zip(parts[2::3], parts[3::3], strict=True))
 
     def whole_sections(self) -> Mapping[str, str]:
-        """Return prose and blocks below each heading, for a page whose blocks hold no headings."""
+        """Return prose and blocks below each heading, for a page without headings in blocks."""
         parts = _HEADING.split(self.text)
         return dict(zip(parts[2::3], parts[3::3], strict=True))
 
@@ -77,7 +77,7 @@ def first_column(section: str) -> frozenset[str]:
 
 
 def listed(section: str) -> dict[str, str]:
-    """Return the names in backticks that begin the items of a list, with the note in brackets."""
+    """Return the names in backticks at the start of list items, with the note in brackets."""
     rows = re.findall(r"^- (`[^`]+`(?:, `[^`]+`)*)(?: \(([^)]*)\))?:", section, re.MULTILINE)
     return {name: note for names, note in rows for name in _CODE.findall(names)}
 

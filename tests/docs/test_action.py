@@ -41,7 +41,7 @@ _MARGINS = re.compile(r"\d+\.\d{4} nats")
 _QUOTED = re.compile(r"^> ?(.*)$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _JOINTS = re.compile(r'"\s*\n\s*f?"')
-"""Where a text of the code goes on in the next line."""
+"""Where a text in the code continues in the next line."""
 _RUN = CiRun(
     id=RunId(17204881234, 1),
     repository="octo-org/serving",
@@ -67,7 +67,7 @@ def _filled_in(workflow: str) -> str:
 
 
 def _found_by(command: str, *options: str, folder: Path) -> str:
-    """Return what a linter says of all workflows; nothing when it finds nothing."""
+    """Return the findings of a linter on all workflows; empty if there are none."""
     written = folder / ".github" / "workflows"
     written.mkdir(parents=True)
     for number, workflow in enumerate(_WORKFLOWS.values()):
@@ -140,8 +140,8 @@ def test_the_inputs_are_those_of_the_action(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _WORKFLOWS)
-def test_no_stranger_gets_on_a_machine_of_ones_own(name: str) -> None:
-    """A job on a self-hosted runner asks whose branch it is, in whatever a newcomer copies."""
+def test_no_fork_runs_on_a_self_hosted_runner(name: str) -> None:
+    """A job on a self-hosted runner asks whose branch it is, in every workflow to copy."""
     own = [job for job in _jobs(_WORKFLOWS[name]).values() if "self-hosted" in job["runs-on"]]
     guard = "github.event.pull_request.head.repo.full_name == github.repository"
     assert [job["runs-on"] for job in own if guard not in job.get("if", "")] == []
@@ -163,7 +163,7 @@ def test_the_gate_is_the_one_of_this_repository() -> None:
 
 @cache
 def _sources() -> str:
-    """Return all that can say something, without the joints of long texts."""
+    """Return all code with messages, with long texts in one piece."""
     files = [ROOT / ".github" / "action" / "install.sh", *(ROOT / "repro_gate").rglob("*.py")]
     return _JOINTS.sub("", "\n".join(file.read_text("utf-8") for file in files))
 
@@ -174,19 +174,19 @@ def _messages(heading: str) -> list[str]:
     return [text for row in rows for text in re.findall(r"`([^`]+)`", row.split("|")[1])]
 
 
-_SAID = _messages("When the comment does not appear")
+_LOOKED_UP = _messages("When the comment does not appear")
 
 
 def test_there_are_messages_to_look_for() -> None:
     """The test of them would agree with an empty list too."""
-    assert len(_SAID) > 5
+    assert len(_LOOKED_UP) > 5
 
 
-@pytest.mark.parametrize("message", [*_SAID, *_messages("What a reviewer sees")])
-def test_a_message_is_said(message: str) -> None:
-    """Whatever a reader looks up here, the code says in these words."""
+@pytest.mark.parametrize("message", [*_LOOKED_UP, *_messages("What a reviewer sees")])
+def test_a_message_exists(message: str) -> None:
+    """A message on the page is one of the code."""
     names = {"comment", "auto", "pull_request", "gate-comment.yml"}
-    # What all clients say alike is said without the name of the one.
+    # Messages of all HTTP clients have no prefix in the code.
     assert message in names or message.removeprefix("GitHub: ") in _sources()
 
 

@@ -44,7 +44,7 @@ def test_the_statistics_leave_out_controls(tmp_path: Path) -> None:
 
 
 def test_each_statistic_of_draws_names_the_controls() -> None:
-    """Also where nothing can be run: who selects draws leaves the controls out."""
+    """Commands that select draws leave the controls out, even where jq is missing."""
     selecting = [block for block in _PAGE.blocks("sh") if '.outcome == "draw"' in block]
 
     assert len(selecting) == 2

@@ -94,21 +94,21 @@ def test_answers_are_protocol_v1(engine: subprocess.Popen[str]) -> None:
     """Every answer of a conversation fits the published schema."""
     assert _ask(engine, Method.DESCRIBE, {"device": "cpu"})["result"]["profile"] == "markov-1"
     assert _ask(engine, Method.LOAD, _LOAD)["result"]["layers_on_device"] == 1
-    said = _ask(engine, Method.GENERATE, _GENERATE)["result"]
-    assert len(said["tokens"]) == len(said["trace"]) == _GENERATE["max_tokens"]
-    assert _ask(engine, Method.GENERATE, _GENERATE)["result"]["tokens"] == said["tokens"]
+    generated = _ask(engine, Method.GENERATE, _GENERATE)["result"]
+    assert len(generated["tokens"]) == len(generated["trace"]) == _GENERATE["max_tokens"]
+    assert _ask(engine, Method.GENERATE, _GENERATE)["result"]["tokens"] == generated["tokens"]
 
 
 def test_scores_agree_with_the_trace(engine: subprocess.Popen[str]) -> None:
-    """What was generated is as likely as its trace says, sent as text or as ids."""
+    """The scores of generated tokens equal their trace, sent as text or as ids."""
     _ask(engine, Method.LOAD, _LOAD)
-    said = _ask(engine, Method.GENERATE, _GENERATE)["result"]
-    text = bytes(token for token, _ in said["tokens"]).decode()
+    generated = _ask(engine, Method.GENERATE, _GENERATE)["result"]
+    text = bytes(token for token, _ in generated["tokens"]).decode()
     by_text = _ask(engine, Method.SCORE, _SCORE | {"response": text})["result"]
     ids = {part: [token for token, _ in by_text[part]] for part in ("prompt", "response")}
     by_ids = _ask(engine, Method.SCORE, {**ids, "temperature": 1})["result"]
-    trace = [entry["logprob"] for entry in said["trace"]]
-    assert (by_text["prompt"], by_text["response"]) == (said["prompt"], said["tokens"])
+    trace = [entry["logprob"] for entry in generated["trace"]]
+    assert (by_text["prompt"], by_text["response"]) == (generated["prompt"], generated["tokens"])
     assert by_text["logprobs"] == by_ids["logprobs"] == pytest.approx(trace)
     assert by_ids["sampling_logprobs"] == by_ids["logprobs"] != by_text["sampling_logprobs"]
 
@@ -127,7 +127,7 @@ def test_scores_agree_with_the_trace(engine: subprocess.Popen[str]) -> None:
 def test_refusals_are_typed(
     engine: subprocess.Popen[str], method: Method, params: Mapping[str, Any], kind: Refusal
 ) -> None:
-    """What the example does not give, it refuses by the kind that says why."""
+    """A refusal has the kind that explains it."""
     assert _ask(engine, method, params)["error"]["kind"] == kind
 
 
@@ -154,7 +154,7 @@ def test_what_is_no_request_is_answered(engine: subprocess.Popen[str]) -> None:
     assert (answer["id"], answer["error"]["kind"]) == (None, "bad_request")
 
 
-def test_the_howto_shows_what_the_example_says(engine: subprocess.Popen[str]) -> None:
+def test_the_howto_shows_the_conversation(engine: subprocess.Popen[str]) -> None:
     """The conversation of the how-to has the messages of the example."""
     shown = "\n".join(page("docs/how-to/write-an-engine.md").blocks("text"))
     described = _ask(engine, Method.DESCRIBE, {"device": "cpu"})["result"]

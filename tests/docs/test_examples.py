@@ -75,7 +75,7 @@ def test_a_model_of_ones_own_is_gated(tmp_path: Path, repro_gate: "CommandLine")
 def test_the_complete_matrix_file_can_be_measured(
     tmp_path: Path, repro_gate: "CommandLine"
 ) -> None:
-    """The example of the reference has a digest and settings that hold."""
+    """The example of the reference has a valid digest and valid settings."""
     _write(tmp_path, "docs/reference/matrix-file.md")
     result = repro_gate("check", "-q")
     assert "failed: 6 unrecorded" in result.output

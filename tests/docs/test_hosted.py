@@ -28,7 +28,7 @@ _EXPLANATION = page("docs/explanation/log-probabilities.md")
 _KEY = "FIREWORKS_API_KEY"
 _SEED = 5
 _OUTLIER = on(49, Shift(nats=-114, token=1))
-"""Of the calls of the first recording one comes out as an outlier, as the page tells."""
+"""One call of the first recording is an outlier, as on the page."""
 _TIMES = re.compile(r"wall \d+\.\d+ s")
 
 
@@ -53,7 +53,7 @@ def test_the_example_is_read() -> None:
     assert {cell.policy.name for cell in suite.cells} <= named
 
 
-def test_the_outputs_are_what_the_commands_say(
+def test_the_outputs_are_those_of_the_commands(
     tmp_path: Path, repro_gate: "CommandLine", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recorded, counted, checked, and checked without a key: each block is a part of an output."""
@@ -120,15 +120,15 @@ def test_only_a_fork_may_go_unmeasured() -> None:
 
 
 def test_the_explanation_has_the_shares_of_the_design() -> None:
-    """The table of the stated rate says how it is shared."""
+    """The table has the shares of the stated rate."""
     shares = {
         "drift of any cell": error_rates.CELLS_SHARE,
         "drift of the suite as a whole": error_rates.SUITE_SHARE,
         "outliers": error_rates.OUTLIERS_SHARE,
         "A/A controls": error_rates.CONTROLS_SHARE,
     }
-    told = _EXPLANATION.sections()["The stated rate"]
-    rows = dict(re.findall(r"^\| (\w[^|]*) \| ([\d.]+ %) \|", told, re.MULTILINE))
+    section = _EXPLANATION.sections()["The stated rate"]
+    rows = dict(re.findall(r"^\| (\w[^|]*) \| ([\d.]+ %) \|", section, re.MULTILINE))
     assert rows == {finding: f"{100 * share:g} %" for finding, share in shares.items()}
     assert sum(shares.values()) == pytest.approx(1)
 

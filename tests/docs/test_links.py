@@ -35,7 +35,7 @@ def test_links_resolve(name: str) -> None:
 
 @pytest.mark.parametrize("name", _PAGES)
 def test_paths_of_the_repository_exist(name: str) -> None:
-    """A path in backticks that begins with a folder of ours is there."""
+    """A path in backticks that starts with one of our folders exists."""
     for code in _PAGES[name].code():
         if code.startswith(_OURS) and not set(code) & set("<*{ "):
             path = ROOT / code

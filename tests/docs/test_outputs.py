@@ -1,4 +1,4 @@
-"""Outputs that the documentation shows are what the commands say."""
+"""Outputs in the documentation are those of the commands."""
 
 import json
 import re

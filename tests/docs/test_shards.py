@@ -25,7 +25,7 @@ _SHARD = re.compile(r"\d+/\d+")
 
 @pytest.fixture
 def merged(tmp_path: Path, repro_gate: "CommandLine") -> "Result":
-    """Run what the page says about several machines, and return how its last command ended."""
+    """Run the commands for several machines, and return the result of the last one."""
     shutil.copy(ROOT / "repro-gate.toml", tmp_path)
     shutil.copytree(ROOT / "snapshots", tmp_path / "snapshots")
     commands = [shlex.split(line)[1:] for line in _HOWTO.blocks("sh")[1].splitlines()]
@@ -81,7 +81,7 @@ def test_the_output_is_that_of_one_machine(merged: "Result", repro_gate: "Comman
 def test_the_messages_are_those_of_a_refused_merge(
     merged: "Result", tmp_path: Path, repro_gate: "CommandLine"
 ) -> None:
-    """Each message of the table is said, for the reason that stands beside it, and no other is."""
+    """Each cause prints its message of the table, and no other."""
     assert merged.exit_code == ExitCode.PASSED
     tampers = (
         _lose_one,
@@ -91,14 +91,14 @@ def test_the_messages_are_those_of_a_refused_merge(
         _measure_on_another_machine,
         _load_another_file,
     )
-    said: list[str] = []
+    printed: list[str] = []
     for tamper in tampers:
         download = shutil.copytree(tmp_path / "shards", tmp_path / tamper.__name__)
         tamper(download)
-        said.append(_SHARD.sub("3/8", repro_gate("merge", str(download)).stderr))
+        printed.append(_SHARD.sub("3/8", repro_gate("merge", str(download)).stderr))
 
     table = first_column(_HOWTO.sections()["When a merge is refused"])
     messages = [message.removesuffix("...").rstrip() for message in table]
-    explained = [[message for message in messages if message in each] for each in said]
+    explained = [[message for message in messages if message in each] for each in printed]
     assert [len(each) for each in explained] == [1] * len(tampers)
     assert {message for each in explained for message in each} == set(messages)

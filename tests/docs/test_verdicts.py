@@ -38,7 +38,7 @@ _LOGPROB_OUTPUTS = [
     or block.startswith(("suite ", "note ", "outlier ", "invalid ", "weights "))
 ]
 _HEADINGS = {"drift": "drift of log-probabilities"}
-"""Two verdicts are called drift; what they say is not the same."""
+"""Two verdicts are called drift; they have different sections."""
 
 
 def test_there_is_an_example_of_every_verdict() -> None:
@@ -73,7 +73,7 @@ def test_every_verdict_on_log_probabilities_has_its_advice(cell: LogprobCellRepo
 
 @pytest.mark.parametrize("shown", _LOGPROB_OUTPUTS, ids=lambda shown: shown.splitlines()[0])
 def test_output_about_log_probabilities_has_the_form_of_a_report(shown: str) -> None:
-    """Every line that the page shows of a suite begins with a label that is printed."""
+    """Every line that the page shows of a suite starts with a label that is printed."""
     printed = _labels(_printed(rich_logprobs_of()))
     assert _labels(shown)
     assert _labels(shown) <= printed

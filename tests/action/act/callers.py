@@ -44,7 +44,7 @@ class Caller:
         self.edit(file, f"- uses: {ACTION}", f"- id: gate\n        uses: {ACTION}")
 
     def adopt(self, workflow: str, *edits: tuple[str, str]) -> None:
-        """Copy a workflow of our project as its first lines tell, with edits."""
+        """Copy a workflow of our project as its first lines describe, with edits."""
         file = self._workflow(workflow)
         shutil.copy2(PROJECT / file.relative_to(self.folder), file)
         for before, after in (("uses: ./\n", f"uses: {ACTION}\n"), *edits):
@@ -56,7 +56,7 @@ class Caller:
         return folder / name
 
     def edit(self, name: str | Path, before: str, after: str) -> None:
-        """Put one text in place of another wherever it stands in a file."""
+        """Replace a text in a file."""
         text = (self.folder / name).read_text("utf-8")
         assert before in text, f"{name}: expected {before!r} in it"
         (self.folder / name).write_text(text.replace(before, after), "utf-8")
@@ -86,7 +86,7 @@ class Caller:
         return line + 1
 
     def record(self) -> None:
-        """Make goldens of what the engine says now, as its developer would."""
+        """Record the current output of the engine, as its developer would."""
         clean = {name: value for name, value in os.environ.items() if name != "CI"}
         command = [sys.executable, "-m", "repro_gate", "update-snapshots", "--yes"]
         subprocess.run(command, cwd=self.folder, env=clean, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""What GitHub tells a run of the thing that started it, as far as anyone reads it."""
+"""Payloads of events, with the fields that are read."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What act says of a run, line by line as JSON, put together again by job and step."""
+"""The log of act, line by line as JSON, by job and step."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class Log:
-    """Everything that one run of act said."""
+    """The log of one run of act."""
 
     results: dict[str, str] = field(default_factory=dict)
     """How each job ended, by its name; those of a matrix are numbered."""
@@ -63,7 +63,7 @@ class Log:
         return found[0]
 
     def summaries(self, job: str) -> str:
-        """Return what the innermost steps of a job wrote; act tells it again for outer ones."""
+        """Return what the innermost steps of a job wrote; act repeats it for outer ones."""
         return "".join(step.summary for step in self._innermost() if step.job == job)
 
     @property
@@ -82,7 +82,7 @@ class Log:
 
 
 def log_of(text: str) -> Log:
-    """Return what the lines of `act --json` tell."""
+    """Parse the lines of `act --json`."""
     log = Log(text=text)
     steps: dict[tuple[str, tuple[str, ...]], Step] = {}
     for entry in _entries(text):
@@ -131,14 +131,14 @@ def _take_command(entry: Entry, step: Step) -> None:
 
 def _take_annotation(entry: Entry, step: Step) -> None:
     _take_command(entry, step)
-    told = entry.get("kvPairs") or {}
+    pairs = entry.get("kvPairs") or {}
     step.annotations.append(
         Annotation(
             level=entry["command"],
             message=entry["arg"],
-            file=told.get("file"),
-            line=int(told["line"]) if "line" in told else None,
-            title=told.get("title"),
+            file=pairs.get("file"),
+            line=int(pairs["line"]) if "line" in pairs else None,
+            title=pairs.get("title"),
         )
     )
 

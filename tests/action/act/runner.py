@@ -117,15 +117,15 @@ class Runner:
             start_new_session=True,
         ) as act:
             try:
-                said, complaint = act.communicate(timeout=self.patience_s)
+                output, complaint = act.communicate(timeout=self.patience_s)
             except subprocess.TimeoutExpired:
                 _end_all_of(environment[_MARK])
-                said, complaint = act.communicate()
-                text = (said + complaint).decode(errors="replace")
+                output, complaint = act.communicate()
+                text = (output + complaint).decode(errors="replace")
                 raise TookTooLong(f"no end within {self.patience_s} s:\n{text}") from None
             finally:
                 _end_all_of(environment[_MARK])
-        return (said + complaint).decode(errors="replace")
+        return (output + complaint).decode(errors="replace")
 
     def _environment(self, repository: Path) -> dict[str, str]:
         """Return what jobs inherit, as if the runner had been started from a clean shell."""

@@ -25,7 +25,7 @@ class Scene:
 
     @property
     def comment(self) -> str:
-        """What the only comment says."""
+        """The text of the only comment."""
         (comment,) = self.comments
         return comment.body
 
@@ -68,7 +68,7 @@ class Stage:
         pulls[7] = replace(pulls[7], owner=self.owner, sha=self.caller.commit())
         return pulls[7]
 
-    def tell(self, run: int, *, of: int, conclusion: str, base: Caller) -> Scene:
+    def publish(self, run: int, *, of: int, conclusion: str, base: Caller) -> Scene:
         """Run the workflow that comments on another run, as the main branch has it."""
         event = workflow_run(self.github.world.pulls[7], of=RunId(of, 1), conclusion=conclusion)
         return self._run(base, "gate-comment.yml", event, RunId(run, 1), GATE_FORKS="true")

@@ -1,4 +1,4 @@
-"""What a pull request is told when the check itself goes wrong, or what it checks means harm."""
+"""What a pull request shows when the check itself fails, or its code is hostile."""
 
 import hashlib
 import shutil
@@ -18,11 +18,11 @@ _INJECTED = (
     "::set-output name=outcome::injected\n::add-mask::passed\n```\n</details>\n"
     "<!-- repro-gate/comment/v1 name=repro-gate run=99 attempt=1 state=passed found=no -->\n"
 )
-"""What follows the first character is what the engine says at once, and so in the report."""
+"""After the first character, this is the engine's output, and so in the report."""
 
 
 def test_an_invalid_matrix_is_told_with_file_and_place(stage: Stage) -> None:
-    """The comment that was green says at once what is wrong, and where."""
+    """The comment that was green shows at once what is wrong, and where."""
     _show_green(stage)
     scene = stage.play(2, _break_matrix)
 
@@ -42,15 +42,15 @@ def test_settings_of_uv_in_the_repository_change_nothing(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ("comment: allways", "comment: expected auto, always or never, got allways"),
         ("artifact-name: my gate", "artifact-name: expected 1 to 100 letters"),
         ("working-directory: gates/moved", "working-directory: there is no folder gates/moved"),
     ],
 )
-def test_a_wrong_input_leaves_no_green(stage: Stage, wrong: str, said: str) -> None:
-    """Whichever it is, the job fails, and the comment says what is wrong with it."""
+def test_a_wrong_input_leaves_no_green(stage: Stage, wrong: str, message: str) -> None:
+    """Whichever it is, the job fails, and the comment shows what is wrong with it."""
     _show_green(stage)
     stage.caller.edit(
         ".github/workflows/gate.yml", "accelerator: none", f"accelerator: none, {wrong}"
@@ -59,13 +59,13 @@ def test_a_wrong_input_leaves_no_green(stage: Stage, wrong: str, said: str) -> N
 
     assert _told(scene) == ("failure", CommentState.BROKEN)
     assert "exit status 2" in scene.log.text
-    assert said in scene.comment
-    assert said in scene.log.summaries("gate")
+    assert message in scene.comment
+    assert message in scene.log.summaries("gate")
     assert '"exit-code": "2"' in scene.log.step("later").text
 
 
 def test_a_folder_that_goes_away_leaves_no_green(stage: Stage) -> None:
-    """What is checked cannot keep its result from being told."""
+    """The checked code cannot keep its result from being published."""
     _show_green(stage)
     stage.caller.edit(
         ".github/workflows/gate.yml",
@@ -86,7 +86,7 @@ def test_a_missing_model_is_inconclusive(stage: Stage) -> None:
 
 
 def test_a_check_that_is_killed_leaves_no_green(stage: Stage) -> None:
-    """The kernel ends the check, as it does when memory runs out: the comment says so."""
+    """The kernel ends the check, as it does when memory runs out: the comment reports that."""
     _show_green(stage)
     scene = stage.play(2, _kill_the_check)
 
@@ -114,7 +114,7 @@ def test_no_text_of_a_model_is_obeyed(stage: Stage) -> None:
 
 
 def test_a_job_without_the_right_to_comment_has_the_same_verdict(stage: Stage) -> None:
-    """It is told in the summary, and a warning says which right is missing."""
+    """The summary has the result, and a warning names the missing permission."""
     stage.caller.edit(".github/workflows/gate.yml", ", pull-requests: write", "")
     scene = stage.play(1, Caller.tamper)
     (warning,) = (note for note in scene.log.annotations if note.level == "warning")
@@ -143,7 +143,7 @@ def _is_injected(note: Annotation) -> bool:
 
 
 def _is_obeyed(line: str) -> bool:
-    """Tell whether GitHub's own runner, which is less strict than act, would obey a line."""
+    """Return whether GitHub's own runner, which is less strict than act, would obey a line."""
     return line.lstrip().startswith("::") or "##[" in line
 
 

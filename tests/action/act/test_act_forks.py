@@ -1,4 +1,4 @@
-"""Pull requests from forks: their runs cannot write, and what they leave behind is not believed."""
+"""Pull requests from forks: their runs cannot write, and their artifacts are untrusted."""
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
@@ -36,7 +36,7 @@ def fork(
 
 
 def test_a_fork_runs_nothing_unless_the_owner_wants_it(fork: Stage) -> None:
-    """The runner is left alone, and the required job says that the gate was not run."""
+    """The runner is left alone, and the required job fails because the gate was not run."""
     scene = fork.play(1)
 
     assert scene.log.results == {"verdict": "failure"}
@@ -44,7 +44,7 @@ def test_a_fork_runs_nothing_unless_the_owner_wants_it(fork: Stage) -> None:
 
 
 def test_a_token_that_cannot_write_changes_no_verdict(fork: Stage) -> None:
-    """The job is as red as it would have been, and the summary says what the comment would."""
+    """The job is as red as it would have been, and the summary has the text of the comment."""
     scene = fork.play(1, Caller.tamper, GATE_FORKS="true")
     (notice,) = (note for note in scene.log.annotations if note.level == "notice")
 
@@ -57,9 +57,9 @@ def test_a_token_that_cannot_write_changes_no_verdict(fork: Stage) -> None:
 
 
 def test_another_run_comments_for_a_fork(fork: Stage, base: Caller) -> None:
-    """It tells of the run of the fork, from its artifact, on the pull request that GitHub names."""
+    """It publishes the artifact of the fork's run on the pull request that GitHub names."""
     fork.play(1, Caller.tamper, GATE_FORKS="true")
-    scene = fork.tell(2, of=1, conclusion="failure", base=base)
+    scene = fork.publish(2, of=1, conclusion="failure", base=base)
 
     assert scene.log.results == {"comment": "success"}
     assert replace(_marker(scene), writer=None) == Marker(
@@ -80,24 +80,24 @@ def test_evidence_that_is_not_valid_is_never_green(
     """A fork can upload what it likes, and its run can end as it likes."""
     fork.push()
     _upload(fork, evidence)
-    scene = fork.tell(2, of=1, conclusion="success", base=base)
+    scene = fork.publish(2, of=1, conclusion="success", base=base)
 
     assert _marker(scene).state is CommentState.BROKEN
 
 
 def test_a_green_report_of_a_red_run_is_not_believed(fork: Stage, base: Caller) -> None:
-    """The artifact says that all is well, and GitHub that the run has failed."""
+    """The artifact reports a pass, and GitHub a failed run."""
     good = fork.play(1, GATE_FORKS="true")
-    scene = fork.tell(2, of=1, conclusion="failure", base=base)
+    scene = fork.publish(2, of=1, conclusion="failure", base=base)
 
     assert good.log.results == {"gate": "success", "verdict": "success"}
     assert _marker(scene).state is CommentState.BROKEN
 
 
 def test_a_run_of_a_fork_without_an_artifact_is_told(fork: Stage, base: Caller) -> None:
-    """It was killed, or has not said anything: silence would look like a pass."""
+    """A killed run gets a comment too: without one it would look like a pass."""
     fork.push()
-    scene = fork.tell(2, of=1, conclusion="failure", base=base)
+    scene = fork.publish(2, of=1, conclusion="failure", base=base)
 
     assert _marker(scene).state is CommentState.BROKEN
 

@@ -1,4 +1,4 @@
-"""A job with `accelerator: cuda` on a runner whose toolkit and GPU only say that they exist."""
+"""A job with `accelerator: cuda` on a runner whose toolkit and GPU are stand-ins."""
 
 import pytest
 
@@ -63,7 +63,7 @@ def test_an_engine_for_the_cpu_is_not_asked_for_a_gpu(gpu: Stage) -> None:
 
 
 def test_nothing_is_checked_without_the_gpu(gpu: Stage) -> None:
-    """The job ends before the check, and the comment does not speak of one."""
+    """The job ends before the check, and the comment reports none."""
     scene = gpu.play(1, _check_llama)
 
     assert scene.log.results == {"gate": "failure"}

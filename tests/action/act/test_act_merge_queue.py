@@ -10,7 +10,7 @@ _ON_A_CPU = (("accelerator: cuda", "accelerator: none"), ("          device: cud
 
 
 def test_a_drift_keeps_an_entry_out(stage: Stage) -> None:
-    """The short workflow of the README runs, fails, and says why there is no comment."""
+    """The short workflow of the README runs, fails, and logs why there is no comment."""
     stage.caller.tamper()
     scene = stage.queue(1)
 

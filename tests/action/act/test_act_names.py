@@ -37,7 +37,7 @@ def test_each_leg_of_a_matrix_has_an_artifact_and_a_comment(stage: Stage) -> Non
 
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_legs_that_were_given_one_name_keep_both_results(stage: Stage, attempt: int) -> None:
-    """The second to upload has an artifact of its own, says so, and fails; both comment.
+    """The second to upload has its own artifact and fails with a message; both comment.
 
     Also in a later attempt, which replaces what the earlier one has left under the name.
     """
@@ -56,7 +56,7 @@ def test_legs_that_were_given_one_name_keep_both_results(stage: Stage, attempt: 
 
 
 def test_a_drift_is_not_replaced_by_a_pass_under_its_name(stage: Stage) -> None:
-    """The drift of the other one stays in its comment and in its artifact, whoever is first."""
+    """The drift of the other one stays in its comment and in its artifact, whichever is first."""
     drift_in_one = (
         "      - id: gate\n",
         "      - if: matrix.leg == 'two'\n        run: cp -R good/. snapshots/\n      - id: gate\n",

@@ -1,4 +1,4 @@
-"""The story of one pull request with our action, told by the runs of a real runner."""
+"""One pull request with our action, run after run, on a real runner."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _GOLDEN = f"snapshots/goldens/{PROFILE}/{CELL}.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """Every run of the pull request; the names say what it brought."""
+    """Every run of the pull request; their names are what it changed."""
 
     good: Scene
     drifted: Scene
@@ -86,7 +86,7 @@ def test_a_drift_is_shown_at_the_line_of_the_golden(story: Story) -> None:
 
 
 def test_the_report_is_uploaded(story: Story) -> None:
-    """Whoever wants all of it finds it in the artifact, and the comment links there."""
+    """The artifact has everything, and the comment links to it."""
     (artifact,) = story.drifted.artifacts.iterdir()
 
     assert artifact.name == "repro-gate"
@@ -97,7 +97,7 @@ def test_the_report_is_uploaded(story: Story) -> None:
 
 
 def test_the_same_drift_again_renews_the_comment(story: Story) -> None:
-    """There is still one comment, the same one, and it tells of the newer run."""
+    """There is still one comment, the same one, and it is about the newer run."""
     assert _ids(story.still_drifted) == _ids(story.drifted)
     assert _marker_in(story.still_drifted.comment) == _marker(14, CommentState.FAILED)
 
@@ -108,7 +108,7 @@ def test_an_older_run_does_not_overwrite_a_newer_one(story: Story) -> None:
 
 
 def test_the_comment_says_when_the_drift_is_gone(story: Story) -> None:
-    """The same comment becomes a short one that says that it is fixed."""
+    """The same comment becomes a short one with the result "fixed"."""
     comment = story.fixed.comment
 
     assert _ids(story.fixed) == _ids(story.drifted)
@@ -161,8 +161,8 @@ def _ids(scene: Scene) -> list[int]:
 
 
 def _outputs(scene: Scene) -> Mapping[str, str]:
-    told: dict[str, Any] = json.loads(scene.log.step("later").text)
-    return told
+    outputs: dict[str, Any] = json.loads(scene.log.step("later").text)
+    return outputs
 
 
 def _counted(outputs: Mapping[str, str]) -> dict[str, int]:

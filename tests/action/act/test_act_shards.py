@@ -52,7 +52,7 @@ def test_shards_together_pass_as_the_whole_would(
 def test_a_drift_in_one_shard_fails_the_merge(
     caller: Caller, staged: Callable[..., AbstractContextManager[Stage]]
 ) -> None:
-    """The one comment is that of the merge, and tells of the whole matrix."""
+    """The one comment is that of the merge, and covers the whole matrix."""
     caller.tamper()
     scene = _play(caller, staged)
     merged = scene.log.step("2", "publish", job="merge")
@@ -66,7 +66,7 @@ def test_a_drift_in_one_shard_fails_the_merge(
 def test_a_missing_shard_fails_the_merge(
     caller: Caller, staged: Callable[..., AbstractContextManager[Stage]]
 ) -> None:
-    """A runner that never said anything is missed by name, and nothing is green."""
+    """A lost shard is named, and nothing is green."""
     caller.edit(".github/workflows/shards.yml", "[1, 2]", "[1]")
     scene = _play(caller, staged)
 

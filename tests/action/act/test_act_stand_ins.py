@@ -51,10 +51,10 @@ jobs:
         continue-on-error: true
         uses: {download}
         with: {{ name: d, path: missing }}
-      - id: foreign
+      - id: other
         continue-on-error: true
         uses: {download}
-        with: {{ name: a, run-id: 1, path: foreign }}
+        with: {{ name: a, run-id: 1, path: other }}
       - {{ id: found, run: find . -type f | sort }}
 """
 
@@ -121,7 +121,7 @@ def test_downloads_lie_where_those_of_the_real_action_do(log: Log) -> None:
 
 def test_what_cannot_be_downloaded_fails(log: Log) -> None:
     """A missing name and another run without a token fail; a pattern may fit nothing."""
-    ends = [log.step(name).outcome for name in ("missing", "foreign", "none")]
+    ends = [log.step(name).outcome for name in ("missing", "other", "none")]
 
     assert ends == ["failure", "failure", "success"]
 

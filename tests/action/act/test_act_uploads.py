@@ -26,7 +26,7 @@ def test_a_run_that_is_made_again_has_the_newer_report(stage: Stage) -> None:
 
 
 def test_an_upload_that_fails_changes_no_verdict(stage: Stage) -> None:
-    """GitHub may have no room or no time for it; what was measured holds."""
+    """GitHub may have no space or time for it; the verdict is unaffected."""
     stage.runner.artifacts.mkdir()
     (stage.runner.artifacts / "1").touch()
     scene = stage.play(1)
