@@ -11,7 +11,7 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from tests.fakes.checking import scene_of
-from tests.fakes.reports import OTHER, SAID, report_of, seen, shard_report_of
+from tests.fakes.reports import OTHER_RUN, RUN_1, ran, report_of, shard_report_of
 from tests.fakes.stores import MemoryGoldens
 from tests.fakes.values import cell_of, contrast_of, golden_of
 
@@ -38,7 +38,7 @@ def test_a_report_with_every_verdict_fits_together() -> None:
 
 def test_the_report_of_a_check_fits_together() -> None:
     """A check among fakes, with a drifted cell, one without a golden and an orphan."""
-    goldens = [golden_of(FOX, OTHER), golden_of(cell_of()), golden_of(cell_of("gone"))]
+    goldens = [golden_of(FOX, OTHER_RUN), golden_of(cell_of()), golden_of(cell_of("gone"))]
 
     report = scene_of(FOX, cell_of(), cell_of("new"), goldens=MemoryGoldens(goldens)).check()
 
@@ -75,7 +75,7 @@ def test_a_provenance_that_is_not_there() -> None:
     shard = replace(shard_report_of(), cells=(replace(first, provenance=1), *others))
 
     assert validate_shard(shard) == expected
-    assert validate_report(report_of(replace(seen(FOX, Match()), provenance=1))) == expected
+    assert validate_report(report_of(replace(ran(FOX, Match()), provenance=1))) == expected
 
 
 def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:
@@ -99,7 +99,7 @@ def test_a_control_of_a_cell_that_was_not_run(cell: Cell) -> None:
         expected=f"the output of {cell.id}, which was not run here as a cell",
         found="none",
     )
-    assert found(replace(lacking, reference=SAID)) is None
+    assert found(replace(lacking, reference=RUN_1)) is None
     assert found(replace(lacking, problem=Inconclusive(reason="lost", remedy=None))) is None
 
 

@@ -52,14 +52,14 @@ from tests.fakes.logprob_reports import (
 )
 from tests.fakes.reports import (
     DIFFERENCE,
-    OTHER,
-    SAID,
+    OTHER_RUN,
+    RUN_1,
+    diverging,
     drifted,
-    parting,
+    not_run,
+    ran,
     report_of,
-    seen,
     shard_report_of,
-    unseen,
 )
 from tests.fakes.scoring import baseline_of, plan_of, suite_of_logprobs
 from tests.fakes.values import (
@@ -113,14 +113,14 @@ SAMPLES: tuple[object, ...] = (
     Draw(logprobs=(-1.0,)),
     InvalidDraw(reason="x", position=1),
     MissedDraw(reason="x"),
-    Unrecorded(reason="x", former=FormerGolden(divergence=parting())),
+    Unrecorded(reason="x", former=FormerGolden(divergence=diverging())),
     WholePlan(tokens=PLAN, logprobs=(LOGPROB_PLAN,)),
     MATRIX,
     PromptSpec(text="x", max_tokens=1, sampler=FOX.sampler),
     replace(weight_report_of(), khat=0.5, khat_bar=0.7, control_p=0.5),
     ModelFile(path=Path("x"), sha256="0" * 64),
     LoadedModel(sha256="0" * 64, facts={}),
-    TimedGeneration(generation=SAID, engine_s=1.0),
+    TimedGeneration(generation=RUN_1, engine_s=1.0),
     SCORE_REQUEST,
     SCORED,
     DrawRequest(
@@ -190,12 +190,12 @@ def test_no_number_is_nonsense(kind: type, field: str, worst: float) -> None:
 
 def parted(**changes: Any) -> Divergence:
     """Return a divergence that departs from a true one."""
-    return replace(parting(), **changes)
+    return replace(diverging(), **changes)
 
 
 def differing(**changes: Any) -> CellReport:
     """Return the report on a cell whose third run differs, with changes to how."""
-    return seen(FOX, replace(DIFFERENCE, **changes))
+    return ran(FOX, replace(DIFFERENCE, **changes))
 
 
 def drifting(**changes: Any) -> CellReport:
@@ -224,7 +224,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "2 of 1 tokens agree",
     ),
     "the same token twice": (
-        lambda: parted(observed=parting().expected),
+        lambda: parted(observed=diverging().expected),
         "the tokens at a divergence must differ",
     ),
     "a golden in another folder": (lambda: golden_of(FOX, profile=".."), "a name must be"),
@@ -247,24 +247,33 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "run 1 is longer": (lambda: differing(divergence=parted(expected=None)), "run 1 nor at its"),
     "run 1 differs": (lambda: differing(divergence=parted(expected=TOKEN)), "a token of run 1"),
     "a repetition": (
-        lambda: Repetition(first=OTHER, runs=3, difference=DIFFERENCE),
+        lambda: Repetition(first=OTHER_RUN, runs=3, difference=DIFFERENCE),
         "a token of run 1",
     ),
     "a divergence and a problem": (
-        lambda: ControlReport(contrast=contrast_of(), divergence=parting(), problem=LOST),
+        lambda: ControlReport(contrast=contrast_of(), divergence=diverging(), problem=LOST),
         "a divergence or a problem, not both",
     ),
     "no first run": (
-        lambda: replace(seen(FOX, Match()), generation=None),
+        lambda: replace(ran(FOX, Match()), generation=None),
         "3 runs, and no first",
     ),
-    "one run too many": (lambda: replace(seen(FOX, Match()), runs=0), "0 runs, and a first one"),
-    "a match without a run": (lambda: replace(unseen(FOX), verdict=Match()), "match needs a run"),
+    "one run too many": (
+        lambda: replace(ran(FOX, Match()), runs=0),
+        "0 runs, and a first one",
+    ),
+    "a match without a run": (
+        lambda: replace(not_run(FOX), verdict=Match()),
+        "match needs a run",
+    ),
     "a golden of another definition": (
-        lambda: drifting(golden=golden_of(cell_of("fox", max_tokens=5), OTHER)),
+        lambda: drifting(golden=golden_of(cell_of("fox", max_tokens=5), OTHER_RUN)),
         "another definition of the cell",
     ),
-    "a golden that agrees": (lambda: drifting(golden=golden_of(FOX, SAID)), "do not differ first"),
+    "a golden that agrees": (
+        lambda: drifting(golden=golden_of(FOX, RUN_1)),
+        "do not differ first",
+    ),
     "drift elsewhere": (lambda: drifting(divergence=parted(position=3)), "do not differ first"),
     "runs without a provenance": (
         lambda: replace(shard_report_of().cells[0], provenance=None),
@@ -313,7 +322,7 @@ def test_a_profile_is_a_name(profile: str) -> None:
     with pytest.raises(ValueError, match="a name must be"):
         EngineReport(name="scripted", profile=profile, facts={})
     with pytest.raises(ValueError, match="a name must be"):
-        replace(seen(FOX, Match()), profile=profile)
+        replace(ran(FOX, Match()), profile=profile)
 
 
 def test_a_generation_may_differ_at_its_end() -> None:
@@ -321,7 +330,7 @@ def test_a_generation_may_differ_at_its_end() -> None:
     shorter = generation_of(7, 8, stop=Stop.END_OF_GENERATION)
     at_end = Divergence(place=Place.OUTPUT, position=2, expected=None, observed=TOKEN)
 
-    assert drifted(FOX, shorter).generation == SAID
+    assert drifted(FOX, shorter).generation == RUN_1
     assert (
         Repetition(first=shorter, runs=3, difference=replace(DIFFERENCE, divergence=at_end)).runs
         == 3
@@ -338,4 +347,4 @@ def test_runs_may_differ_in_the_prompt() -> None:
 
 def test_a_cell_that_could_not_be_judged_may_have_been_run() -> None:
     """An interrupted check has made some of the runs."""
-    assert seen(FOX, LOST).runs == 3
+    assert ran(FOX, LOST).runs == 3

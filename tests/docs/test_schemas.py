@@ -1,12 +1,16 @@
 """Each reference of a file names every key that the schema of the file has."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.docs.pages import ROOT, listed, page
+from tests.fakes.reports import render_json, report_of
 
 _REFERENCES = {
     "matrix-v1": "docs/reference/matrix-file.md",
@@ -112,3 +116,22 @@ _SHOWN = (
     "tagged_unfinished_check",
     "tool",
 )
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_examples_with_jq_work(tmp_path: Path) -> None:
+    """Each prints something of a report with every verdict."""
+    file = tmp_path / ".repro-gate" / "report.json"
+    file.parent.mkdir()
+    file.write_text(render_json(report_of()), "ascii")
+    (examples,) = page("docs/reference/report-v1.md").blocks("sh")
+
+    outputs = [
+        subprocess.run(
+            ["/bin/sh", "-c", command], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+        for command in examples.splitlines()
+    ]
+
+    assert "tiny--fox--seed42" in outputs[0].splitlines()
+    assert all(outputs)

@@ -1,4 +1,4 @@
-"""What a check and a shard leave behind: one of everything, and all of it fits together."""
+"""Consistent reports of a check and of a shard, with one of everything."""
 
 from collections.abc import Sequence
 
@@ -41,8 +41,8 @@ from tests.fakes.values import (
     provenance_of,
 )
 
-SAID = generation_of(7, 8, 9, 10, is_traced=True)
-OTHER = generation_of(7, 8, 11, 12, is_traced=True)
+RUN_1 = generation_of(7, 8, 9, 10, is_traced=True)
+OTHER_RUN = generation_of(7, 8, 11, 12, is_traced=True)
 TIMING = Timing(wall_s=12.5, load_s=1.25, engine_s=10.0, generated_tokens=5300)
 LOST = Inconclusive(reason="the engine died: \x1b[31m", remedy="free some memory")
 ENGINES = (EngineReport(name="scripted", profile=PROFILE, facts=ENGINE_FACTS),)
@@ -51,31 +51,31 @@ STARTED_AT = "2026-01-02T03:04:05+00:00"
 OPTIONS = ("--config", "other.toml", "--device", "cuda:0")
 
 
-def parting() -> Divergence:
-    """Return where what was said and the other part."""
-    found = first_divergence(SAID, OTHER)
+def diverging() -> Divergence:
+    """Return where the two generations diverge."""
+    found = first_divergence(RUN_1, OTHER_RUN)
     assert found is not None
     return found
 
 
-DIFFERENCE = Nondeterministic(run=3, in_fresh_process=True, divergence=parting())
+DIFFERENCE = Nondeterministic(run=3, in_fresh_process=True, divergence=diverging())
 
 
-def seen(cell: Cell, verdict: Verdict) -> CellReport:
-    """Return what is known of a cell that was run three times."""
+def ran(cell: Cell, verdict: Verdict) -> CellReport:
+    """Return a cell that was run three times."""
     return CellReport(
         suite="quick",
         cell=cell,
         verdict=verdict,
         runs=3,
-        generation=SAID,
+        generation=RUN_1,
         profile=PROFILE,
         provenance=0,
     )
 
 
-def unseen(cell: Cell) -> CellReport:
-    """Return what is known of a cell that could not be run."""
+def not_run(cell: Cell) -> CellReport:
+    """Return a cell that could not be run."""
     return CellReport(
         suite="quick",
         cell=cell,
@@ -87,28 +87,28 @@ def unseen(cell: Cell) -> CellReport:
 
 
 def drifted(cell: Cell, golden: Generation | None = None) -> CellReport:
-    """Return what is known of a cell whose golden says something else."""
-    recorded = golden_of(cell, golden or OTHER)
-    divergence = first_divergence(recorded.generation, SAID)
+    """Return a cell that drifted from its golden."""
+    recorded = golden_of(cell, golden or OTHER_RUN)
+    divergence = first_divergence(recorded.generation, RUN_1)
     assert divergence is not None
     change = FactChange(name="device.driver", before=None, after="560.10")
-    return seen(cell, Drift(divergence=divergence, golden=recorded, provenance=(change,)))
+    return ran(cell, Drift(divergence=divergence, golden=recorded, provenance=(change,)))
 
 
 def every_verdict() -> Sequence[CellReport]:
     """Return a cell of each verdict."""
     return (
-        seen(cell_of("haiku"), Match()),
+        ran(cell_of("haiku"), Match()),
         drifted(cell_of("fox")),
-        seen(cell_of("moon"), DIFFERENCE),
-        seen(cell_of("train"), Unrecorded(reason="there is no golden for this profile")),
-        seen(cell_of("rain"), Vacuous(factor=Factor.SEED)),
-        unseen(cell_of("snow")),
+        ran(cell_of("moon"), DIFFERENCE),
+        ran(cell_of("train"), Unrecorded(reason="there is no golden for this profile")),
+        ran(cell_of("rain"), Vacuous(factor=Factor.SEED)),
+        not_run(cell_of("snow")),
     )
 
 
 def report_of(*cells: CellReport) -> GateReport:
-    """Return a report with everything in it; of cells it has every verdict unless they are told."""
+    """Return a report with everything in it, and a cell of each verdict unless cells are given."""
     return GateReport(
         tool_version="0.1.0",
         started_at=STARTED_AT,
@@ -116,7 +116,7 @@ def report_of(*cells: CellReport) -> GateReport:
         cells=cells or tuple(every_verdict()),
         orphans=() if cells else (Orphan(id="tiny--gone--seed1", origin=PROFILE),),
         controls=(
-            control_of(divergence=parting()),
+            control_of(divergence=diverging()),
             control_of(cell_of("fox")),
         ),
         engines=ENGINES,
@@ -131,7 +131,7 @@ def report_of(*cells: CellReport) -> GateReport:
 
 
 def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
-    """Return what a shard measured: one cell of each kind."""
+    """Return the report of a shard with one cell of each kind."""
     return ShardReport(
         tool_version="0.1.0",
         started_at=STARTED_AT,
@@ -147,13 +147,13 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
         cells=(
             MeasuredCell(
                 cell=cell_of(),
-                repetition=Repetition(first=SAID, runs=3),
+                repetition=Repetition(first=RUN_1, runs=3),
                 provenance=0,
                 problem=None,
             ),
             MeasuredCell(
                 cell=cell_of("fox"),
-                repetition=Repetition(first=SAID, runs=3, difference=DIFFERENCE),
+                repetition=Repetition(first=RUN_1, runs=3, difference=DIFFERENCE),
                 provenance=0,
                 problem=LOST,
             ),
@@ -162,7 +162,7 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
         provenances=(provenance_of("tiny"),),
         engines=ENGINES,
         models={"tiny": {"model.sha256": "ab" * 32}},
-        controls=(Control(contrast=contrast_of(), generation=OTHER),),
+        controls=(Control(contrast=contrast_of(), generation=OTHER_RUN),),
         logprobs=(rich_logprobs_of(),),
         timing=TIMING,
         interrupted=True,

@@ -274,7 +274,7 @@ def test_members_of_a_union_are_told_apart_by_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"fixed": "v2"}, "fixed: expected 'v1', found 'v2'"),
         ({"flag": 1}, "flag: expected true or false, found 1"),
@@ -337,9 +337,9 @@ def test_members_of_a_union_are_told_apart_by_kind() -> None:
         ({"more": 1}, "expected only the keys {keys}, found the unknown key 'more'"),
     ],
 )
-def test_invalid_data_is_refused(changes: dict[str, Any], told: str) -> None:
+def test_invalid_data_is_refused(changes: dict[str, Any], message: str) -> None:
     """The error has the place, what was expected and what was found."""
-    assert refusal_of(DATA | changes) == told.format(keys=", ".join(DATA))
+    assert refusal_of(DATA | changes) == message.format(keys=", ".join(DATA))
 
 
 def test_a_missing_key_is_named() -> None:
@@ -349,16 +349,16 @@ def test_a_missing_key_is_named() -> None:
 
 def test_two_spellings_of_one_key_are_refused() -> None:
     """One of the two values would be lost."""
-    told = "facts.\\\\x61: expected only one spelling of each key, found another"
+    message = "facts.\\\\x61: expected only one spelling of each key, found another"
 
-    assert refusal_of(DATA | {"facts": {"a": [], "\\x61": []}}) == told
+    assert refusal_of(DATA | {"facts": {"a": [], "\\x61": []}}) == message
 
 
 def test_the_message_is_short() -> None:
     """However long the value and its place are."""
-    told = refusal_of(DATA | {"facts": {"k" * 10**6: "v" * 10**6}})
+    message = refusal_of(DATA | {"facts": {"k" * 10**6: "v" * 10**6}})
 
-    assert len(told) < 500
+    assert len(message) < 500
 
 
 @given(
@@ -381,6 +381,6 @@ def test_reading_stops_at_the_first_error() -> None:
     """A file of a million errors takes no longer than one of a few."""
     data = encode(report_of(), type(report_of()))
 
-    told = refusal_of(data | {"cells": [None] * 10**6}, type(report_of()))
+    message = refusal_of(data | {"cells": [None] * 10**6}, type(report_of()))
 
-    assert told == "cells[0]: expected an object, found nothing"
+    assert message == "cells[0]: expected an object, found nothing"

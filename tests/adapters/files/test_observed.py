@@ -83,8 +83,8 @@ class Download:
 
 def seen(cell: Cell) -> Golden:
     """Return the golden that a check observes of a cell, with its trace."""
-    said = answer_to(cell)
-    return golden_of(cell, replace(said, trace=trace_of(said.tokens)))
+    answer = answer_to(cell)
+    return golden_of(cell, replace(answer, trace=trace_of(answer.tokens)))
 
 
 @pytest.fixture(name="download")

@@ -151,9 +151,9 @@ def test_only_a_regular_file_is_read(download: Download) -> None:
 
 def test_a_folder_that_is_a_file_is_refused(download: Download) -> None:
     """The message has the reason that the system gives."""
-    told = Download(download.file).refusal()
+    message = Download(download.file).refusal()
 
-    assert told == (
+    assert message == (
         f"{download.file}/report.json: expected a readable file, found Not a directory"
     ).removeprefix(f"{download.file}/")
 
@@ -163,20 +163,20 @@ def test_a_file_that_is_too_large_is_refused(download: Download) -> None:
     size = download.file.stat().st_size
 
     assert read_report(download.folder, max_bytes=size) == RESULT
-    told = download.refusal(max_bytes=size - 1)
-    assert told == f"report.json: expected at most {size - 1} bytes, found {size}"
+    message = download.refusal(max_bytes=size - 1)
+    assert message == f"report.json: expected at most {size - 1} bytes, found {size}"
 
 
 def test_a_file_of_40_mib_is_refused(download: Download) -> None:
     """The default limit is 32 MiB."""
     os.truncate(download.file, 40 * 2**20)
 
-    told = f"report.json: expected at most {32 * 2**20} bytes, found {40 * 2**20}"
-    assert download.refusal() == told
+    message = f"report.json: expected at most {32 * 2**20} bytes, found {40 * 2**20}"
+    assert download.refusal() == message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "expected a JSON file, found an empty file"),
         ("[]", "expected an object, found an empty list"),
@@ -198,9 +198,9 @@ def test_a_file_of_40_mib_is_refused(download: Download) -> None:
         ),
     ],
 )
-def test_another_document_is_refused(download: Download, text: str, told: str) -> None:
+def test_another_document_is_refused(download: Download, text: str, message: str) -> None:
     """The message shows what was found."""
-    assert download.refusal_of(text).startswith(told)
+    assert download.refusal_of(text).startswith(message)
 
 
 @pytest.mark.parametrize("depth", [*range(960, 1000), 100_000])
@@ -208,9 +208,9 @@ def test_a_deeply_nested_document_is_refused(download: Download, depth: int) -> 
     """Depths that can just be parsed do not crash the error message either."""
     start = download.file.read_text("ascii").partition('"summary"')[0]
     for opening, closing in (("[", "]"), ('{"a":', "}")):
-        told = download.refusal_of(f'{start}"result":{opening * depth}1{closing * depth}}}')
+        message = download.refusal_of(f'{start}"result":{opening * depth}1{closing * depth}}}')
 
-        assert told.startswith(("expected JSON, found ", "result: expected an object, found a "))
+        assert message.startswith(("expected JSON, found ", "result: expected an object, found a "))
 
 
 def _set(place: str, value: Any) -> Callable[[Any], None]:
@@ -226,7 +226,7 @@ def _set(place: str, value: Any) -> Callable[[Any], None]:
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "told"),
+    ("place", "value", "message"),
     [
         ("interrupted", 1, "interrupted: expected true or false, found 1"),
         ("cells.0.runs", True, "cells[0].runs: expected an integer, found true"),
@@ -277,10 +277,10 @@ def _set(place: str, value: Any) -> Callable[[Any], None]:
     ],
 )
 def test_an_invalid_report_is_refused(
-    download: Download, place: str, value: Any, told: str
+    download: Download, place: str, value: Any, message: str
 ) -> None:
     """The message has the place, what was expected and what was found."""
-    assert download.refusal_after(_set(place, value)).startswith(told)
+    assert download.refusal_after(_set(place, value)).startswith(message)
 
 
 def test_a_number_too_large_for_a_float_is_refused(download: Download) -> None:
@@ -321,9 +321,9 @@ def test_a_digest_without_an_observed_cell_is_refused(
     content = json.loads(download.file.read_text("ascii"))
     content["result"]["observed"] = observed
 
-    told = download.refusal_of(json.dumps(content))
+    message = download.refusal_of(json.dumps(content))
 
-    assert told.startswith(f"result: expected a consistent finished check, found {found}")
+    assert message.startswith(f"result: expected a consistent finished check, found {found}")
 
 
 def test_a_required_report_must_exist(tmp_path: Path) -> None:

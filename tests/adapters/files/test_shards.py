@@ -68,27 +68,27 @@ def test_a_folder_without_a_shard_is_named(tmp_path: Path) -> None:
     (tmp_path / "two" / "inner" / "too-deep").mkdir(parents=True)
     write_shard(tmp_path / "two" / "inner" / "too-deep", SECOND)
 
-    told = refusal_of(tmp_path / "one", tmp_path / "two")
+    message = refusal_of(tmp_path / "one", tmp_path / "two")
 
     expected = "shard.json, or folders with one, as check --shard writes it"
-    assert told == f"{tmp_path}/two: expected {expected}, found none"
+    assert message == f"{tmp_path}/two: expected {expected}, found none"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The message has the reason that the system gives."""
-    told = refusal_of(tmp_path / "x")
+    message = refusal_of(tmp_path / "x")
 
-    assert told == f"{tmp_path}/x: expected a readable file, found No such file or directory"
+    assert message == f"{tmp_path}/x: expected a readable file, found No such file or directory"
 
 
 def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
     """The message has the reason that the system gives."""
     write_shard(tmp_path, FIRST)
 
-    told = refusal_of(tmp_path / "shard.json")
+    message = refusal_of(tmp_path / "shard.json")
 
-    assert told.startswith(f"{tmp_path}/shard.json")
-    assert told.endswith("found Not a directory")
+    assert message.startswith(f"{tmp_path}/shard.json")
+    assert message.endswith("found Not a directory")
 
 
 def test_links_are_refused(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_links_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     (tmp_path / "file" / "shard.json").symlink_to(real / "shard.json")
 
-    told = "expected no symbolic link, found one"
-    assert refusal_of(tmp_path / "link") == f"{tmp_path}/link: {told}"
-    assert refusal_of(tmp_path / "outer") == f"{tmp_path}/outer/inner: {told}"
-    assert refusal_of(tmp_path / "file") == f"{tmp_path}/file/shard.json: {told}"
+    message = "expected no symbolic link, found one"
+    assert refusal_of(tmp_path / "link") == f"{tmp_path}/link: {message}"
+    assert refusal_of(tmp_path / "outer") == f"{tmp_path}/outer/inner: {message}"
+    assert refusal_of(tmp_path / "file") == f"{tmp_path}/file/shard.json: {message}"
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
