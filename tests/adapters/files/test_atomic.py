@@ -1,4 +1,4 @@
-"""A file is written in one step, or it is as it was."""
+"""Files are written atomically."""
 
 import errno
 import fcntl
@@ -33,7 +33,7 @@ def names_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("before", [None, "old"])
 def test_a_file_is_written_or_replaced(tmp_path: Path, before: str | None) -> None:
-    """Afterwards the file says what was written, with its newlines, and nothing lies beside it."""
+    """The file has the text with its newlines, and no other file is left."""
     file = tmp_path / "x.json"
     if before is not None:
         file.write_text(before, "utf-8")
@@ -44,15 +44,15 @@ def test_a_file_is_written_or_replaced(tmp_path: Path, before: str | None) -> No
     assert names_in(tmp_path) == ["x.json"]
 
 
-def test_a_file_is_for_everyone_to_read(tmp_path: Path) -> None:
-    """A temporary file is for its owner alone; a golden is checked out by everyone."""
+def test_a_file_is_readable_by_everyone(tmp_path: Path) -> None:
+    """Temporary files are private, but goldens are checked out by everyone."""
     write_atomically(tmp_path / "x.json", "x")
 
     assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o644
 
 
-def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
-    """Two commands may write into one folder at once; what is left of a killed one is swept."""
+def test_files_being_written_are_not_swept(tmp_path: Path) -> None:
+    """Commands may share a folder; files of a killed one are swept."""
     descriptor, _ = tempfile.mkstemp(prefix=".repro-gate-", suffix=".tmp", dir=tmp_path)
     with os.fdopen(descriptor, "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -64,8 +64,8 @@ def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
     assert (len(during), names_in(tmp_path)) == (1, [])
 
 
-def test_a_writer_is_not_disturbed_by_sweeps(tmp_path: Path) -> None:
-    """Each file gets its name, however often the folder is swept meanwhile."""
+def test_writing_succeeds_during_sweeps(tmp_path: Path) -> None:
+    """Every file gets its name, however often the folder is swept meanwhile."""
     writer = multiprocessing.get_context("fork").Process(
         target=write_often, args=[tmp_path / "x.json"]
     )
@@ -83,20 +83,20 @@ def write_often(file: Path) -> None:
         write_atomically(file, NEW)
 
 
-def rewrite_for_ever(file: Path) -> None:
-    """Replace a file by its other self, again and again."""
+def rewrite_forever(file: Path) -> None:
+    """Alternate the content of a file forever."""
     for text in cycle([NEW, OLD]):
         write_atomically(file, text)
 
 
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    """However the kill falls, no reader meets a part; what it left beside can be swept."""
+    """Readers never see a partial file, and what is left can be swept."""
     file = tmp_path / "goldens" / "x.json"
     file.parent.mkdir()
     file.write_text(OLD, "ascii")
     seen = set[str]()
     for _ in range(500):
-        writer = multiprocessing.get_context("fork").Process(target=rewrite_for_ever, args=[file])
+        writer = multiprocessing.get_context("fork").Process(target=rewrite_forever, args=[file])
         writer.start()
         time.sleep(0.005 + len(names_in(file.parent)) * 0.001)
         writer.kill()
@@ -114,8 +114,8 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> N
     assert names_in(file.parent) == ["x.json"]
 
 
-def test_a_disk_without_room_leaves_the_old_file(tmp_path: Path) -> None:
-    """When a part could be written and the rest could not, the old one stays, and no part."""
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """The old file stays, and no partial one."""
     file = tmp_path / "x.json"
     file.write_text("old", "ascii")
 
@@ -130,10 +130,10 @@ def test_a_disk_without_room_leaves_the_old_file(tmp_path: Path) -> None:
     assert (names_in(tmp_path), file.read_text("ascii")) == (["x.json"], "old")
 
 
-def test_a_folder_that_may_not_be_written_leaves_the_old_file(
+def test_a_read_only_folder_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read-only checkout is an `OSError`, before anything was changed."""
+    """It is an `OSError`, before anything is changed."""
     (tmp_path / "x.json").write_text("old", "ascii")
     tmp_path.chmod(0o555)
     # A relative path: the folders above this one are not for everyone to pass.
@@ -150,14 +150,14 @@ def test_a_folder_that_may_not_be_written_leaves_the_old_file(
     assert (names_in(tmp_path), Path("x.json").read_text("ascii")) == (["x.json"], "old")
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """Making folders is for those who know which ones are meant."""
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    """Writing does not create folders."""
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "no" / "x.json", "x")
 
 
-def test_a_text_that_cannot_be_encoded_leaves_nothing(tmp_path: Path) -> None:
-    """Whatever goes wrong in the middle, nothing lies beside the old file."""
+def test_text_that_cannot_be_encoded_leaves_no_file(tmp_path: Path) -> None:
+    """An error in the middle leaves no temporary file."""
     with pytest.raises(UnicodeEncodeError):
         write_atomically(tmp_path / "x.json", "x\ud800")
 
@@ -165,7 +165,7 @@ def test_a_text_that_cannot_be_encoded_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    """A link in a download cannot make us write somewhere else."""
+    """A link in a download must not redirect what is written."""
     (tmp_path / "target").write_text("untouched", "ascii")
     (tmp_path / "x.json").symlink_to(tmp_path / "target")
 
@@ -179,7 +179,7 @@ OURS = ".repro-gate-0a_b9zyx.tmp"
 
 
 def _left_by_a_killed_writer(folder: Path) -> Path:
-    """Return what a writer leaves that is killed between two of its steps."""
+    """Return what a writer leaves behind that is killed at some point."""
     folder.mkdir(parents=True, exist_ok=True)
     writer = multiprocessing.get_context("fork").Process(
         target=_die_while_writing, args=[folder / "x.json"]
@@ -196,8 +196,8 @@ def _die_while_writing(file: Path) -> None:
     write_atomically(file, "xx")
 
 
-def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
-    """In the folder, in a tree that is named, and in its folders."""
+def test_files_of_killed_writers_are_swept(tmp_path: Path) -> None:
+    """In the folder, in the named trees, and in their subfolders."""
     left = [_left_by_a_killed_writer(tmp_path / name) for name in ("goldens/cpu", "goldens/gpu")]
     for name in (OURS, f"goldens/{OURS}"):
         (tmp_path / name).touch()
@@ -219,8 +219,8 @@ def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
 @example(name=".repro-gate-abcd1234.tmp.tmp")
 @example(name=".repro-gate-abcd12345.tmp")
 @example(name=".repro-gate-ABCD1234.tmp")
-def test_files_of_others_are_left_alone(name: str) -> None:
-    """Whatever their names: only those that the writer makes are its own."""
+def test_other_files_are_not_swept(name: str) -> None:
+    """Only files named by the writer are removed."""
     assume(name not in {".", ".."})
     is_ours = re.fullmatch(r"\.repro-gate-[a-z0-9_]{8}\.tmp", name) is not None
     with tempfile.TemporaryDirectory() as place:
@@ -233,7 +233,7 @@ def test_files_of_others_are_left_alone(name: str) -> None:
 
 
 def test_only_the_named_folders_are_swept(tmp_path: Path) -> None:
-    """A project beside the snapshots, and what lies deeper, has files that we did not write."""
+    """Other folders, and deeper ones, are the user's."""
     others = [tmp_path / name / OURS for name in ("other", "goldens/cpu/deeper", "baselines/cpu")]
     for other in others:
         other.parent.mkdir(parents=True)
@@ -245,7 +245,7 @@ def test_only_the_named_folders_are_swept(tmp_path: Path) -> None:
 
 
 def test_a_folder_or_link_with_the_name_of_a_temporary_file_stays(tmp_path: Path) -> None:
-    """Neither is ours, and neither keeps the rest from being swept."""
+    """Neither is ours, and neither stops the sweep."""
     (tmp_path / "file").touch()
     (tmp_path / OURS).mkdir()
     for number, target in enumerate(("file", "no", ".")):
@@ -277,7 +277,7 @@ def test_a_tree_with_a_link_is_refused(tmp_path: Path, link: str) -> None:
 
 
 def test_a_folder_that_is_a_link_is_not_written_into(tmp_path: Path) -> None:
-    """Wherever it leads, somebody else has chosen the place."""
+    """The link may lead anywhere."""
     (tmp_path / "link").symlink_to(tmp_path)
 
     with pytest.raises(InputInvalid, match="link: expected a folder to write into"):

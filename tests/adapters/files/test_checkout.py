@@ -1,4 +1,4 @@
-"""The commit of a checkout, by whoever can tell it."""
+"""The commit that is checked."""
 
 import subprocess
 from pathlib import Path
@@ -18,7 +18,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(autouse=True)
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let git look no further up than the folder of the test."""
+    """Stop git from searching above the folder of the test."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
 
 
@@ -28,18 +28,18 @@ def _checkout(folder: Path) -> str:
     return _git(folder, "rev-parse", "HEAD")
 
 
-def test_the_checkout_itself_tells_its_commit(tmp_path: Path) -> None:
-    """From any folder below it, and against what a CI system says of another one."""
+def test_the_commit_is_read_from_the_checkout(tmp_path: Path) -> None:
+    """From any subfolder, and even if the CI system has another commit."""
     commit = _checkout(tmp_path)
     (tmp_path / "below").mkdir()
 
     assert commit_of(tmp_path / "below", {"GITHUB_SHA": SHA}) == commit
 
 
-def test_variables_of_another_repository_are_not_obeyed(
+def test_git_variables_of_a_hook_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hook of it has them, and the commit would be that of files that nobody checks."""
+    """A hook sets them for its own repository."""
     here, other = tmp_path / "here", tmp_path / "other"
     here.mkdir()
     other.mkdir()
@@ -53,53 +53,47 @@ def test_variables_of_another_repository_are_not_obeyed(
     assert commit_of(here) == commit
 
 
-def test_the_configuration_of_git_is_obeyed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Containers say by variables that a folder of another user is to be trusted."""
+def test_the_configuration_of_git_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers mark folders of other users as trusted with variables."""
     _checkout(tmp_path)
     monkeypatch.setenv("GIT_CONFIG_COUNT", "no number, which git refuses")
 
     assert commit_of(tmp_path, {}) is None
 
 
-def test_where_git_knows_nothing_the_ci_system_is_asked(tmp_path: Path) -> None:
-    """As where the code came as an archive, or belongs to another user."""
+def test_without_git_the_commit_is_that_of_the_ci_system(tmp_path: Path) -> None:
+    """The code may come from an archive, or belong to another user."""
     assert commit_of(tmp_path, {"GITHUB_SHA": SHA}) == SHA
 
 
-def test_a_checkout_without_a_commit_has_none(tmp_path: Path) -> None:
-    """A repository that was just made is no commit yet."""
+def test_a_new_repository_has_no_commit(tmp_path: Path) -> None:
+    """It has no HEAD yet."""
     _git(tmp_path, "init", "--quiet")
 
     assert commit_of(tmp_path, {}) is None
 
 
 @pytest.mark.parametrize("said", ["", "main", SHA[:7], SHA.upper(), f"{SHA}\n", f"-{SHA[1:]}"])
-def test_what_is_no_commit_is_not_believed(tmp_path: Path, said: str) -> None:
-    """Shards are compared by it: a name would be the same for different commits."""
+def test_an_invalid_commit_is_ignored(tmp_path: Path, said: str) -> None:
+    """Shards compare commits; a branch name would be equal for different ones."""
     assert commit_of(tmp_path, {"GITHUB_SHA": said}) is None
 
 
-def test_a_commit_of_sha256_is_one_too(tmp_path: Path) -> None:
-    """Repositories may be made with longer digests."""
+def test_sha256_commits_are_accepted(tmp_path: Path) -> None:
+    """Some repositories use longer digests."""
     assert commit_of(tmp_path, {"GITHUB_SHA": "ab" * 32}) == "ab" * 32
 
 
-def test_a_machine_without_git_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The commit is whatever the CI system says, or unknown."""
+def test_git_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit is then that of the CI system, or unknown."""
     _checkout(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert (commit_of(tmp_path, {"GITHUB_SHA": SHA}), commit_of(tmp_path, {})) == (SHA, None)
 
 
-def test_a_git_that_hangs_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A lock on a network drive must not hold up a check that is over."""
+def test_a_hanging_git_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock on a network drive must not delay a finished check."""
     hanging = tmp_path / "git"
     hanging.write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
     hanging.chmod(0o755)
@@ -108,8 +102,8 @@ def test_a_git_that_hangs_is_not_waited_for(
     assert commit_of(tmp_path, {"GITHUB_SHA": SHA}, timeout_s=0.1) == SHA
 
 
-def test_git_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no use for keys and tokens, and may start other programs."""
+def test_git_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not need keys and tokens, and may start other programs."""
     program = tmp_path / "bin" / "git"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\nenv >{tmp_path}/seen\n", "ascii")

@@ -1,4 +1,4 @@
-"""Files of the user's that are wrong: the message says where, what was expected, what was found."""
+"""Invalid files: the message has the place, what was expected and what was found."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ GOOD = {"schema": "repro-gate/models/v1", "sha256": {"tiny": "0a" * 32}}
 
 
 def refusal_of(file: Path, *, schema: str = "models-v1", **options: Limits) -> str:
-    """Return what is said of a file that is refused, without the file's name before it."""
+    """Return the message for an invalid file, without the file name."""
     read = read_toml if file.suffix == ".toml" else read_json
     with pytest.raises(InputInvalid) as caught:
         read(file, schema=schema, **options)
@@ -31,12 +31,12 @@ def json_of(folder: Path, text: str) -> Path:
 
 
 def document_of(folder: Path, **changes: Any) -> Path:
-    """Write a good document with changes to a JSON file."""
+    """Write a valid document, changed, to a JSON file."""
     return json_of(folder, json.dumps(GOOD | changes))
 
 
-def test_a_good_document_is_read(tmp_path: Path) -> None:
-    """What the schema allows comes back as it is."""
+def test_a_valid_document_is_read(tmp_path: Path) -> None:
+    """It is returned unchanged."""
     assert read_json(document_of(tmp_path), schema="models-v1") == GOOD
 
 
@@ -65,14 +65,14 @@ def test_a_good_document_is_read(tmp_path: Path) -> None:
         ('{"a": {"b": 1, "b": 2}}', "expected JSON, found the key 'b' twice in one object"),
     ],
 )
-def test_what_is_not_json_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    """The message names the line and column, or what JSON does not have."""
+def test_invalid_json_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    """The message has the line and column, or names what JSON does not allow."""
     assert refusal_of(json_of(tmp_path, text)) == told
 
 
 @pytest.mark.parametrize("text", ["[" * 9_000, '{"a":' * 9_000, f'{{"a": {"9" * 5000}}}'])
-def test_what_would_exhaust_the_parser_is_refused(tmp_path: Path, text: str) -> None:
-    """Nesting without end and numbers of thousands of digits are invalid files, not crashes."""
+def test_json_that_would_exhaust_the_parser_is_refused(tmp_path: Path, text: str) -> None:
+    """Deep nesting and very long numbers are invalid, not crashes."""
     assert refusal_of(json_of(tmp_path, text)) in {
         "expected JSON, found a value that is nested too deeply",
         "expected JSON, found a number of more than 4300 digits",
@@ -80,23 +80,23 @@ def test_what_would_exhaust_the_parser_is_refused(tmp_path: Path, text: str) -> 
 
 
 @pytest.mark.parametrize("text", ['{"a": {"b": %s}}', '{"sha256": %s}', '{"sha256": {"a": %s}}'])
-def test_what_can_just_be_parsed_is_no_crash(tmp_path: Path, text: str) -> None:
-    """Whoever looks at a value needs more of the stack than whoever parsed it."""
+def test_nesting_that_can_just_be_parsed_is_refused(tmp_path: Path, text: str) -> None:
+    """Showing a value needs more of the stack than parsing it."""
     for depth in range(900, 1000):
         told = refusal_of(json_of(tmp_path, text % ("[" * depth + "]" * depth)))
         assert len(told) < 500
 
 
 @pytest.mark.parametrize("text", [r'{"a": "\ud800"}', r'{"\uDC00": 1}', r'["\ud83d x"]'])
-def test_half_a_surrogate_pair_is_refused(tmp_path: Path, text: str) -> None:
-    """It is no text, and nothing that contains it could be written again."""
+def test_a_lone_surrogate_is_refused(tmp_path: Path, text: str) -> None:
+    """It could not be written again."""
     told = refusal_of(json_of(tmp_path, text))
 
     assert told == "expected JSON, found a lone surrogate, which is not a character"
 
 
-def test_a_whole_surrogate_pair_is_a_character(tmp_path: Path) -> None:
-    """JSON in pure ASCII writes most emoji as pairs."""
+def test_a_surrogate_pair_is_a_character(tmp_path: Path) -> None:
+    """JSON in ASCII writes most emoji as pairs."""
     file = json_of(tmp_path, json.dumps({**GOOD, "sha256": {"\U0001f342": "0a" * 32}}))
 
     assert "\\ud83c\\udf42" in file.read_text("ascii")
@@ -104,8 +104,8 @@ def test_a_whole_surrogate_pair_is_a_character(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["models.json", "matrix.toml"])
-def test_what_is_not_utf_8_is_refused(tmp_path: Path, name: str) -> None:
-    """The message names the first byte that is not."""
+def test_other_encodings_are_refused(tmp_path: Path, name: str) -> None:
+    """The message has the first invalid byte."""
     file = tmp_path / name
     file.write_bytes(b'"caf\xe9"')
 
@@ -114,7 +114,7 @@ def test_what_is_not_utf_8_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["models.json", "matrix.toml"])
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path, name: str) -> None:
-    """It is not even read to its end."""
+    """It is not read to its end."""
     file = tmp_path / name
     file.write_bytes(b" " * 101)
 
@@ -122,8 +122,8 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path, name: str) -> None:
     assert refusal_of(file, limits=limits) == "expected at most 100 bytes, found 101"
 
 
-def test_a_file_of_just_the_right_size_is_read(tmp_path: Path) -> None:
-    """The bound itself is allowed."""
+def test_a_file_at_the_size_limit_is_read(tmp_path: Path) -> None:
+    """The limit is inclusive."""
     file = document_of(tmp_path)
     limits = Limits(max_bytes=file.stat().st_size, max_values=3)
 
@@ -131,22 +131,22 @@ def test_a_file_of_just_the_right_size_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["models.json", "matrix.toml"])
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
-    """The message says so in the words of the system."""
+def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
+    """The message is that of the system."""
     told = refusal_of(tmp_path / name)
 
     assert told == "expected a readable file, found No such file or directory"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    """A folder under the name of a file is no crash."""
+    """A folder in place of a file is not a crash."""
     (tmp_path / "models.json").mkdir()
 
     assert refusal_of(tmp_path / "models.json") == "expected a regular file, found a folder"
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    """A link that leads to itself is as unreadable as a file without permission."""
+    """Such as a link to itself."""
     file = tmp_path / "models.json"
     file.symlink_to(file)
 
@@ -188,20 +188,20 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 def test_what_the_schema_does_not_allow_is_refused(
     tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
-    """The message names the place, the rule and the value; of a wrong key also the nearest."""
+    """The message has the place, the rule and the value, and suggests a similar key."""
     assert refusal_of(document_of(tmp_path, **changes)) == told
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
-    """The first key that is missing is said to be expected."""
+    """The first missing key is named."""
     told = refusal_of(json_of(tmp_path, '{"schema": "repro-gate/models/v1"}'))
 
     assert told == "expected the key 'sha256', found none"
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "null", '"text"'])
-def test_a_document_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
-    """The whole file is the place."""
+def test_a_document_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
+    """The place is the whole file."""
     told = refusal_of(json_of(tmp_path, text))
 
     found = "null" if text == "null" else repr(json.loads(text))
@@ -209,14 +209,14 @@ def test_a_document_of_another_kind_is_refused(tmp_path: Path, text: str) -> Non
 
 
 def test_a_digest_with_a_newline_after_it_is_refused(tmp_path: Path) -> None:
-    """Python's `$` also matches before a last newline; the schemas do not."""
+    """Python's `$` matches before a final newline; the schemas do not allow it."""
     told = refusal_of(document_of(tmp_path, sha256={"tiny": "0a" * 32 + "\n"}))
 
     assert told.startswith("sha256.tiny: expected a SHA-256")
 
 
-def test_what_was_found_is_safe_to_print_and_bounded(tmp_path: Path) -> None:
-    """Neither a key nor a value of a file can clear the screen or fill it."""
+def test_messages_are_safe_to_print_and_short(tmp_path: Path) -> None:
+    """Neither a key nor a value can clear or flood the terminal."""
     told = refusal_of(document_of(tmp_path, sha256={"\x1b[2J": "\u202e" + "x" * 1000}))
 
     assert told.startswith(r"sha256.\x1b[2J: expected a SHA-256 as 64 lower-case")
@@ -261,8 +261,8 @@ _TWICE = "expected each key and each table once, found a repeated one"
         ),
     ],
 )
-def test_what_is_not_toml_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    """The message is ours, and names the line and column."""
+def test_invalid_toml_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    """The message has the line and column."""
     file = tmp_path / "matrix.toml"
     file.write_text(text, "utf-8")
 
@@ -270,8 +270,8 @@ def test_what_is_not_toml_is_refused(tmp_path: Path, text: str, told: str) -> No
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 9_000, f"a = {'9' * 5000}"])
-def test_what_would_exhaust_the_toml_parser_is_refused(tmp_path: Path, text: str) -> None:
-    """Nesting without end and numbers of thousands of digits are invalid files, not crashes."""
+def test_toml_that_would_exhaust_the_parser_is_refused(tmp_path: Path, text: str) -> None:
+    """Deep nesting and very long numbers are invalid, not crashes."""
     file = tmp_path / "matrix.toml"
     file.write_text(text, "utf-8")
 
@@ -304,10 +304,10 @@ _LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
         (b"\x1f\x8b\x08", "a gzip archive; unpack it"),
     ],
 )
-def test_what_stands_in_place_of_a_document_is_named(
+def test_other_kinds_of_file_are_recognised(
     tmp_path: Path, name: str, content: bytes, told: str
 ) -> None:
-    """Who forgot `git lfs pull` reads that, and not where a parser stumbled."""
+    """A missing `git lfs pull` is reported as such, not as a syntax error."""
     file = tmp_path / name
     file.write_bytes(content)
 
@@ -316,8 +316,8 @@ def test_what_stands_in_place_of_a_document_is_named(
 
 
 @pytest.mark.parametrize("marker", ["<<<<<<< HEAD", "=======", ">>>>>>> main", "||||||| base"])
-def test_a_conflict_marker_is_named_with_its_line(tmp_path: Path, marker: str) -> None:
-    """Of a merge that was committed half done."""
+def test_a_conflict_marker_is_reported_with_its_line(tmp_path: Path, marker: str) -> None:
+    """The merge was committed unresolved."""
     told = refusal_of(json_of(tmp_path, f'{{"schema": "a",\n{marker}\n"sha256": {{}}}}'))
 
     assert told.startswith(
@@ -325,8 +325,8 @@ def test_a_conflict_marker_is_named_with_its_line(tmp_path: Path, marker: str) -
     )
 
 
-def test_a_conflict_marker_in_a_string_is_text(tmp_path: Path) -> None:
-    """A prompt may be about merging; another mistake in its file is named as what it is."""
+def test_a_conflict_marker_in_a_string_is_allowed(tmp_path: Path) -> None:
+    """A prompt may contain one, and other errors of its file are reported."""
     file = tmp_path / "matrix.toml"
     file.write_text('a = """\n<<<<<<< HEAD\n"""\nb = ?\n', "utf-8")
 
@@ -343,8 +343,8 @@ def test_a_conflict_marker_in_a_string_is_text(tmp_path: Path) -> None:
         (f"[{'0x' + 'f' * 290}]", "seeds[0]: expected at most 4294967294, found a very large"),
     ],
 )
-def test_of_a_list_the_first_bad_entry_is_named(tmp_path: Path, entries: str, told: str) -> None:
-    """Whoever mends one after the other goes from the top to the bottom."""
+def test_the_first_invalid_item_of_a_list_is_named(tmp_path: Path, entries: str, told: str) -> None:
+    """Users fix errors from top to bottom."""
     file = tmp_path / "matrix.toml"
     suite = f"[suites.quick]\nruns = 2\nseeds = {entries}\nprompts = {{tiny = ['a']}}\n"
     head = (
@@ -361,8 +361,8 @@ def test_of_a_list_the_first_bad_entry_is_named(tmp_path: Path, entries: str, to
     assert message.removeprefix("suites.quick.").startswith(told)
 
 
-def test_of_a_table_the_first_bad_entry_is_named(tmp_path: Path) -> None:
-    """In the order of the file, as for a list."""
+def test_the_first_invalid_value_of_a_table_is_named(tmp_path: Path) -> None:
+    """In the order of the file."""
     told = refusal_of(document_of(tmp_path, sha256={"b": "0a" * 32, "c": 7, "a": 8, "d": 9}))
 
     assert told == "sha256.c: expected a SHA-256 as 64 lower-case hexadecimal digits, found 7"

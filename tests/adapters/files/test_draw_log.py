@@ -1,4 +1,4 @@
-"""The log of draws: nothing is lost, nothing of another plan is taken over."""
+"""The draw log loses no draw, and takes none from another plan."""
 
 import json
 import os
@@ -73,8 +73,8 @@ def opened(folder: Path, *, plan: str = PLAN, resume: bool = True) -> "closing[D
     return closing(DrawLogFile(file, fingerprint=plan, started_at=NOW, resume=resume))
 
 
-def noted(folder: Path, *outcomes: DrawOutcome) -> Path:
-    """Return a log with one draw after another."""
+def log_with(folder: Path, *outcomes: DrawOutcome) -> Path:
+    """Write a log with these draws."""
     with opened(folder, resume=False) as log:
         for number, outcome in enumerate(outcomes, start=1):
             log.note(request_of(number), outcome)
@@ -82,20 +82,20 @@ def noted(folder: Path, *outcomes: DrawOutcome) -> Path:
 
 
 def known_in(folder: Path, count: int) -> list[DrawOutcome | None]:
-    """Return what a resumed log knows of the first draws."""
+    """Return the first draws that a resumed log knows."""
     with opened(folder) as log:
         return [log.known(request_of(number)) for number in range(1, count + 1)]
 
 
 def refusal_of(folder: Path, *, plan: str = PLAN) -> str:
-    """Return what is said of a log that cannot be gone on with."""
+    """Return the message for a log that cannot be resumed."""
     with pytest.raises(InputInvalid) as caught:
         opened(folder, plan=plan)
     return str(caught.value).removeprefix(f"{folder / 'draws.jsonl'}: ")
 
 
-def test_a_log_says_what_it_is_about_and_each_draw(tmp_path: Path) -> None:
-    """The first line names the plan, and every other one is a draw with its facts."""
+def test_a_log_has_a_header_and_a_line_for_each_draw(tmp_path: Path) -> None:
+    """The header names the plan, and each line has a draw with its facts."""
     called = {
         "at": NOW,
         "model": MODEL,
@@ -104,7 +104,9 @@ def test_a_log_says_what_it_is_about_and_each_draw(tmp_path: Path) -> None:
         "attempts": 1,
         "headers": {"cf-ray": "x"},
     }
-    lines = list(map(json.loads, noted(tmp_path, DRAW, INVALID, MISSED).read_text().splitlines()))
+    lines = list(
+        map(json.loads, log_with(tmp_path, DRAW, INVALID, MISSED).read_text().splitlines())
+    )
 
     named = {"cell": "base--fox", "purpose": "first_look"}
     assert lines == [
@@ -139,10 +141,8 @@ def test_a_log_says_what_it_is_about_and_each_draw(tmp_path: Path) -> None:
 
 @settings(derandomize=True, database=None, deadline=None)
 @given(keys, outcomes)
-def test_every_draw_is_read_as_it_was_noted(
-    key: tuple[str, str, int], outcome: DrawOutcome
-) -> None:
-    """To the last digit, as one line of ASCII that obeys the published schema."""
+def test_every_draw_is_read_back(key: tuple[str, str, int], outcome: DrawOutcome) -> None:
+    """To the last digit, as one line of ASCII that matches the published schema."""
     line = to_line(key, outcome)
 
     assert from_line(line) == (key, outcome)
@@ -150,32 +150,32 @@ def test_every_draw_is_read_as_it_was_noted(
     jsonschema.validate(json.loads(line), SCHEMA)
 
 
-def test_what_a_provider_says_moves_no_cursor(tmp_path: Path) -> None:
-    """Even a tool that prints the texts raw prints them safely."""
-    file = noted(tmp_path, InvalidDraw(reason="\x1b[2J\u202e\n", facts=FACTS))
+def test_text_of_a_provider_is_escaped(tmp_path: Path) -> None:
+    """Tools may print the lines raw."""
+    file = log_with(tmp_path, InvalidDraw(reason="\x1b[2J\u202e\n", facts=FACTS))
 
     assert json.loads(file.read_text().splitlines()[1])["reason"] == "\\x1b[2J\\xe2\\x80\\xae\\n"
 
 
 def test_a_resumed_log_knows_its_draws(tmp_path: Path) -> None:
-    """Valid and invalid ones are known; what was missed is tried again."""
-    noted(tmp_path, DRAW, INVALID, MISSED)
+    """Valid and invalid draws are kept; missed ones are tried again."""
+    log_with(tmp_path, DRAW, INVALID, MISSED)
 
     assert known_in(tmp_path, 4) == [DRAW, INVALID, None, None]
 
 
-def test_a_fresh_log_knows_nothing(tmp_path: Path) -> None:
-    """What an earlier check drew is of no interest, and gone."""
-    file = noted(tmp_path, DRAW, DRAW)
+def test_a_new_log_is_empty(tmp_path: Path) -> None:
+    """Draws of earlier checks are deleted."""
+    file = log_with(tmp_path, DRAW, DRAW)
 
     with opened(tmp_path, resume=False) as log:
         assert log.known(request_of()) is None
     assert len(file.read_text().splitlines()) == 1
 
 
-def test_a_resumed_log_goes_on(tmp_path: Path) -> None:
-    """New draws come after the old ones, also after one of these was looked at."""
-    file = noted(tmp_path, DRAW, MISSED)
+def test_a_resumed_log_is_continued(tmp_path: Path) -> None:
+    """New draws follow the old ones, even after reading one of these."""
+    file = log_with(tmp_path, DRAW, MISSED)
     before = file.read_text()
 
     with opened(tmp_path) as log:
@@ -186,9 +186,9 @@ def test_a_resumed_log_goes_on(tmp_path: Path) -> None:
     assert known_in(tmp_path, 2) == [DRAW, INVALID]
 
 
-def test_draws_are_told_apart_by_all_that_names_them(tmp_path: Path) -> None:
-    """Another purpose, another number and another cell are other draws."""
-    noted(tmp_path, DRAW)
+def test_draws_are_identified_by_cell_purpose_and_number(tmp_path: Path) -> None:
+    """A draw that differs in any of them is another one."""
+    log_with(tmp_path, DRAW)
     request = request_of()
 
     with opened(tmp_path) as log:
@@ -197,16 +197,16 @@ def test_draws_are_told_apart_by_all_that_names_them(tmp_path: Path) -> None:
         assert log.known(request_of(item="ox")) is None
 
 
-def test_going_on_with_nothing_is_a_beginning(tmp_path: Path) -> None:
-    """Whoever resumes before anything was drawn starts a log."""
+def test_resuming_without_a_log_starts_one(tmp_path: Path) -> None:
+    """Nothing had been drawn yet."""
     assert known_in(tmp_path, 1) == [None]
     assert json.loads((tmp_path / "draws.jsonl").read_text())["fingerprint"] == PLAN
 
 
 @pytest.mark.parametrize("last", range(2))
-def test_a_torn_line_is_cut_off_wherever_it_is_torn(tmp_path: Path, last: int) -> None:
-    """A killed process tears at most the last line; what is whole before it stays."""
-    whole = noted(tmp_path, DRAW, INVALID).read_bytes()
+def test_a_torn_last_line_is_removed(tmp_path: Path, last: int) -> None:
+    """A killed process tears at most the last line; complete lines stay."""
+    whole = log_with(tmp_path, DRAW, INVALID).read_bytes()
     lines = whole.splitlines(keepends=True)
     kept = b"".join(lines[: last + 1])
     for size in range(len(kept), len(kept) + len(lines[last + 1])):
@@ -216,9 +216,9 @@ def test_a_torn_line_is_cut_off_wherever_it_is_torn(tmp_path: Path, last: int) -
         assert (tmp_path / "draws.jsonl").read_bytes() == kept
 
 
-def test_a_torn_first_line_is_written_anew(tmp_path: Path) -> None:
-    """A log that was killed at its birth says nothing yet."""
-    file = noted(tmp_path)
+def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
+    """The process was killed while starting the log."""
+    file = log_with(tmp_path)
     whole = file.read_bytes()
     for size in range(len(whole)):
         file.write_bytes(whole[:size])
@@ -227,9 +227,9 @@ def test_a_torn_first_line_is_written_anew(tmp_path: Path) -> None:
         assert file.read_bytes() == whole
 
 
-def test_the_draws_of_another_plan_are_not_taken_over(tmp_path: Path) -> None:
-    """The message names both plans, and the log stays as it is."""
-    file = noted(tmp_path, DRAW)
+def test_a_log_of_another_plan_is_refused(tmp_path: Path) -> None:
+    """The message has both plans, and the log is unchanged."""
+    file = log_with(tmp_path, DRAW)
     before = file.read_bytes()
 
     assert refusal_of(tmp_path, plan="0b" * 32) == (
@@ -245,13 +245,13 @@ def line_of(**changes: Any) -> bytes:
 
 
 def called_with(**changes: Any) -> bytes:
-    """Return the line of a draw with changes of its facts."""
+    """Return the line of a draw whose facts have changes."""
     return line_of(facts=json.loads(line_of())["facts"] | changes)
 
 
 def refusal_with(folder: Path, line: bytes) -> str:
-    """Return the refusal of a log with a line in its middle."""
-    file = noted(folder, DRAW, INVALID)
+    """Return the message for a log that contains a line."""
+    file = log_with(folder, DRAW, INVALID)
     first, second, third = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(first + second + line + b"\n" + third)
     return refusal_of(folder)
@@ -270,8 +270,8 @@ def refusal_with(folder: Path, line: bytes) -> str:
         (called_with(model="\\q"), "a backslash that starts no escape"),
     ],
 )
-def test_a_broken_line_is_named(tmp_path: Path, line: bytes, found: str) -> None:
-    """A line that is whole and wrong is no tear: somebody wrote in the log."""
+def test_an_invalid_line_is_refused(tmp_path: Path, line: bytes, found: str) -> None:
+    """A complete line that is invalid was not torn but edited."""
     assert refusal_with(tmp_path, line).startswith(
         f"line 3: expected a draw as it was recorded, found {found}"
     )
@@ -315,7 +315,7 @@ def test_a_broken_line_is_named(tmp_path: Path, line: bytes, found: str) -> None
         (called_with(headers={"a": 1}), "facts.headers[0]: expected a string, found 1"),
     ],
 )
-def test_a_wrong_value_is_named_by_its_place(tmp_path: Path, line: bytes, message: str) -> None:
+def test_an_invalid_value_is_named_by_its_place(tmp_path: Path, line: bytes, message: str) -> None:
     """The message has the line and the keys that lead to the value."""
     refusal = refusal_with(tmp_path, line)
 
@@ -337,18 +337,18 @@ def test_a_wrong_value_is_named_by_its_place(tmp_path: Path, line: bytes, messag
         (b'{"schema": "repro-gate/draws/v1"}', "expected the key 'fingerprint', found none"),
     ],
 )
-def test_a_log_without_its_first_line_is_refused(tmp_path: Path, header: bytes, told: str) -> None:
-    """Nobody knows whose draws these are."""
-    file = noted(tmp_path, DRAW)
+def test_a_log_without_a_header_is_refused(tmp_path: Path, header: bytes, told: str) -> None:
+    """Its plan is unknown."""
+    file = log_with(tmp_path, DRAW)
     _, draw = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(header + b"\n" + draw)
 
     assert told in refusal_of(tmp_path)
 
 
-def test_a_draw_about_other_tokens_is_not_taken_over(tmp_path: Path) -> None:
-    """Between the two checks the tokenizer has changed."""
-    noted(tmp_path, DRAW)
+def test_a_draw_of_other_tokens_is_refused(tmp_path: Path) -> None:
+    """The tokenizer has changed since."""
+    log_with(tmp_path, DRAW)
 
     with (
         opened(tmp_path) as log,
@@ -358,7 +358,7 @@ def test_a_draw_about_other_tokens_is_not_taken_over(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """A folder where the file should be is an `OSError`, which the caller tells."""
+    """A folder in place of the file is an `OSError` for the caller."""
     (tmp_path / "draws.jsonl").mkdir()
 
     with pytest.raises(OSError, match="Is a directory"):
@@ -377,7 +377,7 @@ with opened(Path(sys.argv[1]), resume=False) as log:
 
 
 def test_a_killed_process_loses_no_draw(tmp_path: Path) -> None:
-    """Whatever was noted before a kill -9 is known afterwards."""
+    """Every draw that was recorded before a kill -9 is known afterwards."""
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", _ENDLESS, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(root)}
@@ -392,9 +392,9 @@ def test_a_killed_process_loses_no_draw(tmp_path: Path) -> None:
 
 
 def test_a_long_log_takes_little_memory(tmp_path: Path) -> None:
-    """Of each draw only its place is kept: ten thousand items, five times, are some megabytes."""
+    """Only the offsets of draws are kept: a few megabytes for 50,000 draws."""
     line = to_line(("CELL", "first_look", 1), replace(DRAW, logprobs=(-1.5,) * 100))
-    file = noted(tmp_path)
+    file = log_with(tmp_path)
     with file.open("ab") as stream:
         for item in range(1_000):
             mine = line.replace(b"CELL", f"base--item-{item}".encode())
@@ -415,8 +415,8 @@ def fingerprint(
     return fingerprint_of(cells, baselines=baselines, tolerance=Tolerance(draws=draws))
 
 
-def test_a_plan_is_told_from_every_other_one() -> None:
-    """Another cell, definition, baseline or tolerance makes another plan; the order does not."""
+def test_fingerprints_of_different_plans_differ() -> None:
+    """By cell, definition, baseline or tolerance, but not by the order of cells."""
     fox, ox = cell_of(), cell_of("ox")
     hotter = LogprobCell(policy=policy_of(temperature=0.8), item=item_of("fox"))
     plans = [
@@ -436,10 +436,10 @@ def test_a_plan_is_told_from_every_other_one() -> None:
     )
 
 
-def test_logs_of_many_draws_are_known_whole() -> None:
-    """Whatever comes in which order, a resumed log knows the last word on each draw."""
+def test_a_resumed_log_knows_the_last_outcome_of_each_draw() -> None:
+    """In whatever order they were recorded."""
     with tempfile.TemporaryDirectory() as folder:
-        noted(Path(folder), MISSED, DRAW)
+        log_with(Path(folder), MISSED, DRAW)
         with opened(Path(folder)) as log:
             log.note(request_of(1), INVALID)
             log.note(request_of(3), MISSED)
@@ -448,11 +448,11 @@ def test_logs_of_many_draws_are_known_whole() -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
-def test_a_fresh_log_replaces_what_is_in_its_place(tmp_path: Path, kind: str) -> None:
-    """What a link leads to is not overwritten, and no pipe is waited for."""
-    target = _put_in_place(tmp_path, kind)
+def test_a_new_log_replaces_links_and_pipes(tmp_path: Path, kind: str) -> None:
+    """The target of a link is not overwritten, and pipes do not block."""
+    target = _replace_log(tmp_path, kind)
 
-    noted(tmp_path, DRAW)
+    log_with(tmp_path, DRAW)
 
     assert target.read_text("ascii") == "mine" if kind == "link" else not target.exists()
     assert (tmp_path / "draws.jsonl").is_file()
@@ -461,8 +461,8 @@ def test_a_fresh_log_replaces_what_is_in_its_place(tmp_path: Path, kind: str) ->
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
 def test_no_log_is_resumed_through_a_link(tmp_path: Path, kind: str) -> None:
-    """Draws that lie elsewhere are not those of this check."""
-    target = _put_in_place(tmp_path, kind)
+    """Draws from elsewhere are not those of this check."""
+    target = _replace_log(tmp_path, kind)
 
     with pytest.raises(InputInvalid, match=r"draws\.jsonl: expected"), opened(tmp_path):
         pass
@@ -470,8 +470,8 @@ def test_no_log_is_resumed_through_a_link(tmp_path: Path, kind: str) -> None:
     assert target.read_text("ascii") == "mine" if kind == "link" else not target.exists()
 
 
-def _put_in_place(folder: Path, kind: str) -> Path:
-    """Put something else in the place of a log, and return what it leads to."""
+def _replace_log(folder: Path, kind: str) -> Path:
+    """Put something else in place of a log, and return what it leads to."""
     target = folder / "target"
     if kind == "link":
         target.write_text("mine", "ascii")

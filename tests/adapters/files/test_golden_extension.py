@@ -1,4 +1,4 @@
-"""The same goldens with syrupy's own fixture: `pytest` and `pytest --snapshot-update` for real."""
+"""Goldens with syrupy's fixture: `pytest` and `pytest --snapshot-update` for real."""
 
 import json
 import os
@@ -47,7 +47,7 @@ GOLDENS = (TRACED, golden_of(cell_of("fox")))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """How pytest ended, and what it said."""
+    """How pytest ended, and its output."""
 
     code: int
     out: str
@@ -65,7 +65,7 @@ class Suite:
         return SyrupyGoldens(self.folder / "goldens")
 
     def observe(self, *goldens: Golden) -> None:
-        """Say what the cells of the suite say now."""
+        """Set what the cells of the suite generate."""
         observed = {golden.cell.id: to_data(golden) for golden in goldens}
         (self.folder / "observed.json").write_text(json.dumps(observed), "utf-8")
 
@@ -96,7 +96,7 @@ class Suite:
 
 @pytest.fixture(name="suite")
 def _suite(tmp_path: Path) -> Suite:
-    """Return a suite of two cells, whose goldens are right."""
+    """Return a suite of two cells whose goldens match."""
     (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
     (tmp_path / "test_tokens.py").write_text(TEST, "utf-8")
     suite = Suite(tmp_path)
@@ -106,8 +106,8 @@ def _suite(tmp_path: Path) -> Suite:
     return suite
 
 
-def test_what_the_gate_wrote_is_accepted(suite: Suite) -> None:
-    """Goldens of the gate are snapshots of syrupy, and no run of pytest touches them."""
+def test_goldens_of_the_gate_pass(suite: Suite) -> None:
+    """They are snapshots of syrupy, and pytest does not change them."""
     before = suite.files()
 
     ran = suite.pytest()
@@ -116,8 +116,8 @@ def test_what_the_gate_wrote_is_accepted(suite: Suite) -> None:
     assert "2 snapshots passed" in ran.out
 
 
-def test_both_ways_write_the_same_bytes(suite: Suite, tmp_path: Path) -> None:
-    """A golden can be accepted with either tool, and no diff tells with which."""
+def test_pytest_and_the_gate_write_the_same_bytes(suite: Suite, tmp_path: Path) -> None:
+    """Either tool can update a golden."""
     written = {name: content for name, (content, _) in suite.files().items()}
     for name in written:
         (tmp_path / "goldens" / name).unlink()
@@ -128,8 +128,8 @@ def test_both_ways_write_the_same_bytes(suite: Suite, tmp_path: Path) -> None:
     assert {name: content for name, (content, _) in suite.files().items()} == written
 
 
-def test_tokens_that_moved_fail(suite: Suite) -> None:
-    """The one cell that says something else fails, and its golden stays as it is."""
+def test_changed_tokens_fail(suite: Suite) -> None:
+    """Only the changed cell fails, and its golden is unchanged."""
     before = suite.files()
     suite.observe(replace(TRACED, generation=generation_of(7, 9, is_traced=True)), GOLDENS[1])
 
@@ -140,7 +140,7 @@ def test_tokens_that_moved_fail(suite: Suite) -> None:
 
 
 def test_a_changed_definition_fails(suite: Suite) -> None:
-    """A golden of another definition of the cell is none of this one."""
+    """The golden of another definition does not count."""
     cell = replace(TRACED.cell, max_tokens=9)
     suite.observe(replace(TRACED, cell=cell), GOLDENS[1])
 
@@ -148,14 +148,14 @@ def test_a_changed_definition_fails(suite: Suite) -> None:
 
 
 def test_a_missing_golden_fails(suite: Suite) -> None:
-    """What was never recorded cannot pass."""
+    """A cell without a golden cannot pass."""
     suite.goldens.remove(TRACED.profile, TRACED.cell.id)
 
     assert suite.pytest().code == 1
 
 
-def test_an_update_rewrites_the_tokens_that_moved(suite: Suite) -> None:
-    """The golden of the other cell is not even touched."""
+def test_an_update_rewrites_changed_tokens(suite: Suite) -> None:
+    """The golden of the other cell is not touched."""
     before = suite.files()
     moved = replace(TRACED, generation=generation_of(7, 9, is_traced=True))
     suite.observe(moved, GOLDENS[1])
@@ -168,8 +168,8 @@ def test_an_update_rewrites_the_tokens_that_moved(suite: Suite) -> None:
     assert suite.files()[fox] == before[fox]
 
 
-def test_evidence_and_provenance_that_moved_pass(suite: Suite) -> None:
-    """They are not compared, and an update does not rewrite a golden for their sake."""
+def test_changed_evidence_and_provenance_pass(suite: Suite) -> None:
+    """They are not compared, and do not cause an update."""
     before = suite.files()
     untraced = generation_of(7, 8)
     suite.observe(replace(TRACED, generation=untraced, provenance={"driver": "new"}), GOLDENS[1])
@@ -179,8 +179,8 @@ def test_evidence_and_provenance_that_moved_pass(suite: Suite) -> None:
     assert suite.files() == before
 
 
-def test_an_update_keeps_out_of_other_profiles(suite: Suite) -> None:
-    """Neither the goldens of another machine nor those without a cell are deleted or reported."""
+def test_an_update_leaves_other_profiles_alone(suite: Suite) -> None:
+    """Goldens of other machines and orphans are neither deleted nor reported."""
     suite.goldens.write(replace(TRACED, profile="gpu-test"))
     suite.goldens.write(golden_of(cell_of("orphan")))
     before = suite.files()
@@ -193,7 +193,7 @@ def test_an_update_keeps_out_of_other_profiles(suite: Suite) -> None:
 
 
 def test_an_update_of_some_cells_keeps_the_others(suite: Suite) -> None:
-    """A selection with `-k` is no reason to forget the rest."""
+    """Cells that `-k` deselects keep their goldens."""
     before = suite.files()
 
     assert suite.pytest("--snapshot-update", "-k", "fox").code == 0
@@ -201,8 +201,8 @@ def test_an_update_of_some_cells_keeps_the_others(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n{}\n", "{}", "[]"])
-def test_a_broken_golden_fails(suite: Suite, broken: str) -> None:
-    """A merge conflict is a difference, not a crash of the assertion."""
+def test_an_invalid_golden_fails(suite: Suite, broken: str) -> None:
+    """A merge conflict is a difference, not a crash."""
     file = suite.goldens.file(TRACED.profile, TRACED.cell.id)
     file.write_text(broken, "utf-8")
 
@@ -212,8 +212,8 @@ def test_a_broken_golden_fails(suite: Suite, broken: str) -> None:
     assert "1 snapshot failed. 1 snapshot passed." in ran.out
 
 
-def test_an_update_repairs_a_broken_golden(suite: Suite) -> None:
-    """Nobody has to delete it by hand."""
+def test_an_update_replaces_an_invalid_golden(suite: Suite) -> None:
+    """It need not be deleted by hand."""
     suite.goldens.file(TRACED.profile, TRACED.cell.id).write_text("<<<<<<< HEAD\n", "utf-8")
 
     assert suite.pytest("--snapshot-update").code == 0

@@ -1,4 +1,4 @@
-"""Goldens on disk: written and read back, and refused when they are not what they should be."""
+"""Goldens on disk."""
 
 import json
 import tempfile
@@ -79,16 +79,16 @@ def names_below(folder: Path) -> list[str]:
     return sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
 
 
-def test_a_golden_is_a_file_that_people_can_read(tmp_path: Path) -> None:
-    """One token is one line with its id and its text; the rest explains where it came from."""
+def test_a_golden_is_readable(tmp_path: Path) -> None:
+    """One token per line, with its id and text, followed by its provenance."""
     SyrupyGoldens(tmp_path).write(GOLDEN)
 
     assert names_below(tmp_path) == ["cpu-test/tiny--haiku--seed7.json"]
     assert (tmp_path / "cpu-test/tiny--haiku--seed7.json").read_text("utf-8") == TEXT
 
 
-def test_a_golden_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Nothing is lost on the way."""
+def test_a_golden_is_read_back(tmp_path: Path) -> None:
+    """Nothing is lost."""
     SyrupyGoldens(tmp_path).write(GOLDEN)
 
     assert GoldenFiles(tmp_path).read(PROFILE, GOLDEN.cell.id) == GOLDEN
@@ -96,8 +96,8 @@ def test_a_golden_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=60)
 @given(golden=goldens(four_decimals))
-def test_every_golden_is_read_as_it_was_written(golden: Golden) -> None:
-    """Whatever a model says and a machine is called, the file says the same."""
+def test_every_golden_is_read_back(golden: Golden) -> None:
+    """Whatever the model generates and the machine is called."""
     with tempfile.TemporaryDirectory() as folder:
         store = SyrupyGoldens(Path(folder))
         store.write(golden)
@@ -106,8 +106,8 @@ def test_every_golden_is_read_as_it_was_written(golden: Golden) -> None:
         assert store.read(golden.profile, golden.cell.id) == golden
 
 
-def test_goldens_are_kept_apart_by_profile(tmp_path: Path) -> None:
-    """The golden of another class of machine is not even seen."""
+def test_goldens_are_separated_by_profile(tmp_path: Path) -> None:
+    """Goldens of other profiles are not visible."""
     store = SyrupyGoldens(tmp_path)
     store.write(golden_of(cell_of("haiku"), profile="cpu"))
     store.write(golden_of(cell_of("fox"), profile="gpu"))
@@ -120,15 +120,15 @@ def test_goldens_are_kept_apart_by_profile(tmp_path: Path) -> None:
     }
 
 
-def test_where_there_is_nothing_nothing_is_recorded(tmp_path: Path) -> None:
-    """A repository without goldens is no error."""
+def test_a_repository_without_goldens_has_none_recorded(tmp_path: Path) -> None:
+    """That is not an error."""
     goldens_there = GoldenFiles(tmp_path / "no")
 
     assert (goldens_there.profiles(), goldens_there.recorded(PROFILE)) == (frozenset(), frozenset())
 
 
-def test_what_a_killed_writer_left_is_no_golden(tmp_path: Path) -> None:
-    """Hidden and temporary files, and those of other kinds, are not looked at."""
+def test_other_files_are_not_goldens(tmp_path: Path) -> None:
+    """Hidden and temporary files, and those of other types, are ignored."""
     (tmp_path / PROFILE).mkdir()
     for name in (".a.json", ".x.json.k3j2.tmp", "README.md"):
         (tmp_path / PROFILE / name).touch()
@@ -137,8 +137,8 @@ def test_what_a_killed_writer_left_is_no_golden(tmp_path: Path) -> None:
     assert GoldenFiles(tmp_path).recorded(PROFILE) == frozenset()
 
 
-def test_what_is_no_name_leads_nowhere(tmp_path: Path) -> None:
-    """A profile comes from an engine or a download, and no folder elsewhere is read or written."""
+def test_an_invalid_profile_name_is_refused(tmp_path: Path) -> None:
+    """It comes from an engine or a download, and must not reach other folders."""
     folder, elsewhere = tmp_path / "goldens", tmp_path / "elsewhere"
     SyrupyGoldens(folder).write(GOLDEN)
     elsewhere.mkdir()
@@ -155,16 +155,16 @@ def test_what_is_no_name_leads_nowhere(tmp_path: Path) -> None:
     assert names_below(tmp_path) == ["goldens/cpu-test/tiny--haiku--seed7.json"]
 
 
-def test_a_folder_of_another_name_is_no_profile(tmp_path: Path) -> None:
-    """What somebody put aside among the goldens is not looked at."""
+def test_a_folder_with_an_invalid_name_is_not_a_profile(tmp_path: Path) -> None:
+    """It is ignored."""
     (tmp_path / "Put aside").mkdir()
     (tmp_path / "Put aside" / "x.json").touch()
 
     assert GoldenFiles(tmp_path).profiles() == frozenset()
 
 
-def test_a_removed_golden_is_gone(tmp_path: Path) -> None:
-    """The others of its profile stay."""
+def test_a_golden_is_removed(tmp_path: Path) -> None:
+    """Others of the profile stay."""
     store = SyrupyGoldens(tmp_path)
     store.write(golden_of(cell_of("haiku")))
     store.write(golden_of(cell_of("fox")))
@@ -181,10 +181,10 @@ def test_a_removed_golden_is_gone(tmp_path: Path) -> None:
         (b"a", 250_000, "expected at most 250000 values; {remedy}, found more of them"),
     ],
 )
-def test_a_golden_that_no_check_would_read_is_not_written(
+def test_a_golden_too_large_to_read_is_not_written(
     tmp_path: Path, data: bytes, count: int, refused: str
 ) -> None:
-    """Whoever records it can still change the cell; the old golden stays."""
+    """The old golden stays, and the message says what to change."""
     store = SyrupyGoldens(tmp_path)
     store.write(GOLDEN)
     generation = Generation(
@@ -201,7 +201,7 @@ def test_a_golden_that_no_check_would_read_is_not_written(
 
 
 def test_a_golden_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """A file where the folder should be is an `OSError`, which the caller tells."""
+    """A file in place of the folder is an `OSError` for the caller."""
     (tmp_path / PROFILE).touch()
 
     with pytest.raises(OSError, match="File exists"):
@@ -215,7 +215,7 @@ def refusal_of(
     profile: str = PROFILE,
     cell_id: str = GOLDEN.cell.id,
 ) -> str:
-    """Return what is said of the golden with its text changed."""
+    """Return the message for a golden with changed text."""
     store = SyrupyGoldens(folder)
     file = store.file(profile, cell_id)
     file.parent.mkdir()
@@ -318,32 +318,30 @@ def refusal_of(
         ),
     ],
 )
-def test_a_golden_that_is_not_right_is_refused(
-    tmp_path: Path, old: str, new: str, told: str
-) -> None:
-    """A merge conflict, a slip of the hand or another cell's file is named, and never believed."""
+def test_an_invalid_golden_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """Merge conflicts, typos and goldens of other cells are reported."""
     assert TEXT.count(old) in {1, 2}
 
     assert refusal_of(tmp_path, lambda text: text.replace(old, new, 1)) == told
 
 
 def test_the_golden_of_another_cell_under_this_name_is_refused(tmp_path: Path) -> None:
-    """Renaming a file does not make a golden of it."""
+    """Renaming a file does not make it the golden of another cell."""
     told = refusal_of(tmp_path, str, cell_id="tiny--haiku--seed8")
 
     assert told == "cell: expected the cell tiny--haiku--seed8, found the cell tiny--haiku--seed7"
 
 
 def test_the_golden_of_another_profile_in_this_folder_is_refused(tmp_path: Path) -> None:
-    """Copying a folder does not make goldens for another class of machine."""
+    """Copying a folder does not make goldens for another profile."""
     told = refusal_of(tmp_path, str, profile="gpu-test")
 
     assert told == "profile: expected 'gpu-test', found 'cpu-test'"
 
 
 @pytest.mark.parametrize("part", list(json.loads(TEXT)))
-def test_a_golden_without_a_part_is_refused(tmp_path: Path, part: str) -> None:
-    """Every part is needed."""
+def test_a_golden_without_a_key_is_refused(tmp_path: Path, part: str) -> None:
+    """Every key is required."""
 
     def without_part(text: str) -> str:
         document: dict[str, Any] = json.loads(text)
@@ -354,8 +352,8 @@ def test_a_golden_without_a_part_is_refused(tmp_path: Path, part: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, len(TEXT.encode()) - 3])
-def test_a_torn_golden_is_refused(tmp_path: Path, size: int) -> None:
-    """The beginning of a golden is no golden."""
+def test_a_truncated_golden_is_refused(tmp_path: Path, size: int) -> None:
+    """At whatever position it ends."""
     told = refusal_of(tmp_path, lambda text: text.encode()[:size].decode())
 
     assert told.endswith(("found an empty file", "found the end of the file"))

@@ -1,4 +1,4 @@
-"""`repro-gate models fetch` from a hub on the loopback, with the hub's own library."""
+"""`repro-gate models fetch` from a local hub, with the hub's own library."""
 
 import hashlib
 import os
@@ -32,7 +32,7 @@ HURRY = "import time\ntime.sleep = lambda seconds: None\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """How a command ended, and what it said."""
+    """How a command ended, and its output."""
 
     code: int
     out: str
@@ -48,7 +48,7 @@ class Machine:
 
     @property
     def file(self) -> Path:
-        """Where the fetched model belongs."""
+        """The path of the downloaded model."""
         return self.folder / "cache" / "models" / "hf" / NAME
 
     def fetch(self, *, source: str = NAME, pin: str | None = DIGEST, **env: str) -> Ran:
@@ -79,21 +79,21 @@ class Machine:
         return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
 
     def kept(self) -> list[bytes]:
-        """Return the content of every file in the cache that could be a part of a model."""
+        """Return the content of every file in the cache that may be part of a model."""
         files = [file for file in (self.folder / "cache").rglob("*") if file.is_file()]
         return [file.read_bytes() for file in files if file.stat().st_size > len(CONTENT) // 4]
 
 
 @pytest.fixture(name="machine")
 def _machine(tmp_path: Path) -> Iterator[Machine]:
-    """Give a machine with an empty cache, and a hub that has the model."""
+    """Return a machine with an empty cache, and a hub that has the model."""
     with serving({NAME: CONTENT}) as hub:
         yield Machine(tmp_path, hub)
 
 
 @pytest.mark.parametrize("pin", [DIGEST, None])
-def test_a_model_is_fetched(machine: Machine, pin: str | None) -> None:
-    """The file lies below the cache under its own name, whether it is pinned or will be."""
+def test_a_model_is_downloaded(machine: Machine, pin: str | None) -> None:
+    """Into the cache under its own name, pinned or not."""
     ran = machine.fetch(pin=pin)
 
     assert (ran.code, ran.out) == (0, f"tiny: {machine.file}\n")
@@ -101,7 +101,7 @@ def test_a_model_is_fetched(machine: Machine, pin: str | None) -> None:
 
 
 def test_another_revision_is_another_file(machine: Machine) -> None:
-    """What was fetched of the main branch is not taken for what a tag has."""
+    """A file of the main branch does not stand in for that of a tag."""
     tagged = "owner/repo@v1/sub/tiny.gguf"
     machine.hub.files[tagged] = OTHER
     machine.file.parent.mkdir(parents=True)
@@ -114,8 +114,8 @@ def test_another_revision_is_another_file(machine: Machine) -> None:
     assert (fetched.read_bytes(), machine.file.read_bytes()) == (OTHER, CONTENT)
 
 
-def test_a_model_that_is_there_is_not_fetched_again(machine: Machine) -> None:
-    """A fetch of the right file does not even ask the hub."""
+def test_a_cached_model_is_not_downloaded_again(machine: Machine) -> None:
+    """The hub is not contacted."""
     machine.file.parent.mkdir(parents=True)
     machine.file.write_bytes(CONTENT)
 
@@ -123,8 +123,8 @@ def test_a_model_that_is_there_is_not_fetched_again(machine: Machine) -> None:
     assert machine.hub.asked == []
 
 
-def test_a_file_that_is_not_the_pinned_one_is_not_kept(machine: Machine) -> None:
-    """What the hub has now is not what was measured then: both digests are named."""
+def test_a_file_with_another_digest_is_deleted(machine: Machine) -> None:
+    """The message has both digests."""
     machine.hub.files[NAME] = OTHER
 
     ran = machine.fetch()
@@ -136,8 +136,8 @@ def test_a_file_that_is_not_the_pinned_one_is_not_kept(machine: Machine) -> None
     ) in ran.err
 
 
-def test_a_fetch_after_a_wrong_file_starts_anew(machine: Machine) -> None:
-    """Nothing of the wrong file stands in the way of the right one."""
+def test_a_download_after_a_wrong_file_succeeds(machine: Machine) -> None:
+    """Nothing is left of the wrong file."""
     machine.hub.files[NAME] = OTHER
     machine.fetch()
     machine.hub.files[NAME] = CONTENT
@@ -146,8 +146,8 @@ def test_a_fetch_after_a_wrong_file_starts_anew(machine: Machine) -> None:
     assert machine.kept() == [CONTENT]
 
 
-def test_a_corrupt_file_is_fetched_again(machine: Machine) -> None:
-    """`fetch` promises the pinned file, and does not take the one that is there on trust."""
+def test_a_corrupt_file_is_downloaded_again(machine: Machine) -> None:
+    """`fetch` checks a cached file too."""
     machine.file.parent.mkdir(parents=True)
     machine.file.write_bytes(OTHER)
 
@@ -156,7 +156,7 @@ def test_a_corrupt_file_is_fetched_again(machine: Machine) -> None:
 
 
 def test_a_file_that_the_hub_does_not_have_is_unavailable(machine: Machine) -> None:
-    """The message names the file and says 404."""
+    """The message has the file name and the status 404."""
     machine.hub.files.clear()
 
     ran = machine.fetch()
@@ -166,8 +166,8 @@ def test_a_file_that_the_hub_does_not_have_is_unavailable(machine: Machine) -> N
     assert "404" in ran.err
 
 
-def test_a_body_that_ends_in_its_middle_is_unavailable(machine: Machine) -> None:
-    """Half a model is not kept under the name of a whole one, pinned or not."""
+def test_an_incomplete_download_is_unavailable(machine: Machine) -> None:
+    """A part never gets the name of the whole file, pinned or not."""
     machine.hub.cut = True
 
     ran = machine.fetch(pin=None)
@@ -176,8 +176,8 @@ def test_a_body_that_ends_in_its_middle_is_unavailable(machine: Machine) -> None
     assert f"repro-gate: {NAME} could not be downloaded: " in ran.err
 
 
-def test_a_hub_that_is_not_there_is_unavailable(machine: Machine) -> None:
-    """A refused connection is told in one line, without a traceback."""
+def test_an_unreachable_hub_is_unavailable(machine: Machine) -> None:
+    """A refused connection is one line, without a traceback."""
     ran = machine.fetch(HF_ENDPOINT="http://127.0.0.1:1")
 
     assert (ran.code, machine.kept()) == (4, [])
@@ -185,8 +185,8 @@ def test_a_hub_that_is_not_there_is_unavailable(machine: Machine) -> None:
     assert "Traceback" not in ran.err
 
 
-def test_the_token_goes_to_the_hub_and_nowhere_else(machine: Machine) -> None:
-    """A gated model needs `HF_TOKEN`; it is not printed."""
+def test_the_token_is_sent_to_the_hub_and_not_printed(machine: Machine) -> None:
+    """A gated model needs `HF_TOKEN`."""
     ran = machine.fetch(HF_TOKEN="hf_secret")  # noqa: S106 -- opens nothing
 
     assert machine.hub.tokens == {"Bearer hf_secret"}
@@ -194,7 +194,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(machine: Machine) -> None:
 
 
 def test_without_the_library_the_remedy_installs_it(machine: Machine) -> None:
-    """The hub's library is an extra, and the message says which."""
+    """The message names the missing package."""
     (machine.folder / "lib").mkdir()
     (machine.folder / "lib" / "huggingface_hub.py").write_text("raise ImportError", "utf-8")
 
