@@ -186,11 +186,11 @@ is_new_enough() { # "uv VERSION ..."
 
 # Offline first: without cache headers from the package host, uv online compiles again what is in its cache.
 from_cache_or_network() { # UV SUBCOMMAND...
-  local said
-  said="$("$@" --offline --quiet 2>&1)" && return
+  local printed
+  printed="$("$@" --offline --quiet 2>&1)" && return
   # A failed compilation would fail again, after minutes.
-  if [[ $said == *'build backend returned an error'* ]]; then
-    printf '%s\n' "$said" >&2
+  if [[ $printed == *'build backend returned an error'* ]]; then
+    printf '%s\n' "$printed" >&2
     return 1
   fi
   "$@"
