@@ -144,8 +144,9 @@ def check(  # noqa: PLR0913 -- one parameter for each option
 ) -> None:
     """Run the matrix and compare it with the committed goldens and baselines.
 
-    Writes report.json, report.md and junit.xml. Also keeps the observed tokens as goldens in
-    observed/ and the log-probabilities in draws.jsonl. A shard also writes shard.json.
+    Writes report.json, and reports for people and for test dashboards. Also keeps the observed
+    tokens as goldens in observed/ and the log-probabilities in draws.jsonl. A shard also writes
+    shard.json.
     """
     reports = report_folder(output, config)
 

@@ -107,8 +107,14 @@ def _no_matrix(folders: list[Path]) -> InputInvalid:
 
 REPORT: Final = "report.json"
 _SHARD: Final = "shard.json"
-REPORT_FILES: Final = (REPORT, "report.md", "junit.xml", _SHARD)
-"""The reports of a finished check, which a new check must not leave in place."""
+
+
+def report_files() -> tuple[str, ...]:
+    """Return the reports of a finished check, which a new check must not leave in place."""
+    # The formats import most of the core, which --help does not need.
+    from repro_gate.cli.wiring import REPORTS  # noqa: PLC0415
+
+    return (REPORT, *REPORTS, _SHARD)
 
 
 def remove_reports(output: Path, *, keeps_shard: bool = False) -> None:
@@ -124,7 +130,7 @@ def remove_reports(output: Path, *, keeps_shard: bool = False) -> None:
     if output.is_symlink():
         # Its target is not ours; writing there is refused later.
         return
-    for name in REPORT_FILES:
+    for name in report_files():
         if not (keeps_shard and name == _SHARD):
             (output / name).unlink(missing_ok=True)
 

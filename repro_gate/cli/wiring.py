@@ -10,9 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
-
 from repro_gate.adapters.files.models import CachedModels
 from repro_gate.adapters.files.snapshots import BaselineFiles, GoldenFiles, ModelPinsFile
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
@@ -117,6 +114,8 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
     Raises:
         MeasurementUnavailable: another process holds it.
     """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 -- see `_cache`
+
     name = hashlib.sha256(os.fsencode(workspace.snapshots.resolve())).hexdigest()[:16]
     folder = _cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,5 +129,8 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
 
 
 def _cache() -> Path:
+    # Late, because the reports of an earlier check are removed by `REPORTS` before slow imports.
+    from platformdirs import user_cache_path  # noqa: PLC0415
+
     override = os.environ.get("REPRO_GATE_CACHE")
     return Path(override) if override else user_cache_path("repro-gate", appauthor=False)

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from repro_gate.cli.paths import (
-    REPORT_FILES,
     matrix_file,
     remove_reports,
     remove_reports_quietly,
+    report_files,
     report_folder,
 )
-from repro_gate.cli.wiring import REPORTS
 from tests.cli.workspaces import Workspace, contents_of, ended
 
 _MATRIX = "repro-gate.toml"
@@ -150,14 +149,9 @@ def test_an_existing_or_named_folder_gets_no_gitignore(recorded: Workspace, outp
 
 
 def _filled(folder: Path) -> Path:
-    for name in (*REPORT_FILES, "draws.jsonl"):
+    for name in (*report_files(), "draws.jsonl"):
         (folder / name).touch()
     return folder
-
-
-def test_every_report_is_removed() -> None:
-    """A new report format is removed too."""
-    assert set(REPORT_FILES) == {"report.json", "shard.json", *REPORTS}
 
 
 def test_no_report_of_an_earlier_check_stays(tmp_path: Path) -> None:

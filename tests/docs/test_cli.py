@@ -8,6 +8,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from repro_gate.cli.app import app
+from repro_gate.cli.wiring import REPORTS
 from tests.docs.pages import page
 
 _PAGE = page("docs/reference/cli.md")
@@ -82,3 +83,10 @@ def test_the_variable_of_an_argument_is_named() -> None:
     }
     assert variables == {"REPRO_GATE_MERGE"}
     assert variables <= _PAGE.code()
+
+
+def test_every_file_of_a_report_folder_is_listed() -> None:
+    """Those of all checks, besides what only some of them write."""
+    listed = set(re.findall(r"`([^`\n]+)`", _SECTIONS["repro-gate check"]))
+
+    assert {"report.json", *REPORTS} - listed == set()

@@ -6,6 +6,7 @@ from importlib.resources import files
 import pytest
 from jsonschema import Draft202012Validator
 
+from repro_gate.cli.wiring import REPORTS
 from tests.cli.workspaces import Ran, Workspace, contents_of, ended
 
 _DRIFT = {
@@ -109,7 +110,7 @@ def test_the_reports_are_written_where_they_are_wanted(recorded: Workspace) -> N
     goldens = contents_of(recorded.snapshots / "goldens")
     written = contents_of(recorded.folder / "deep" / "reports")
     assert written.keys() == {
-        *("report.json", "report.md", "junit.xml"),
+        *("report.json", *REPORTS),
         *(f"observed/{name}" for name in goldens),
     }
     assert {name: written[f"observed/{name}"] for name in goldens} == goldens

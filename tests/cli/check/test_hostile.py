@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from repro_gate.cli.wiring import REPORTS
 from tests.cli.workspaces import Ran, Workspace
 
 _PIECES = [
@@ -94,7 +95,7 @@ def test_no_stream_carries_a_control_character(hostile: tuple[Workspace, Ran]) -
     assert (_unsafe(ran.out), _unsafe(ran.err)) == (set(), set())
 
 
-@pytest.mark.parametrize("name", ["report.json", "report.md", "junit.xml"])
+@pytest.mark.parametrize("name", ["report.json", *REPORTS])
 def test_no_report_carries_a_control_character(hostile: tuple[Workspace, Ran], name: str) -> None:
     """The files are as harmless as the streams."""
     assert _unsafe((hostile[0].output / name).read_text("utf-8")) == set()
