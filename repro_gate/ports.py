@@ -1,4 +1,4 @@
-"""The outside world as the use cases need it: one small protocol for each neighbour."""
+"""Protocols for everything outside the process: engines, files, APIs and pull requests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file that is there and may be loaded."""
+    """A model file that exists and may be loaded."""
 
     path: Path
     sha256: str | None
-    """What the file must be; None while nothing pins it."""
+    """The expected digest; None when the model is not pinned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """What an engine says of the model that it holds."""
+    """An engine's report on the loaded model."""
 
     sha256: str
     facts: Facts
     """The model and every effective setting, as flat provenance."""
     notes: tuple[str, ...] = ()
-    """What the engine noticed that is worth knowing; one sentence each."""
+    """Notes of the engine, one sentence each."""
 
     def __post_init__(self) -> None:
         require_sha256(self.sha256)
@@ -50,7 +50,7 @@ class TimedGeneration:
     generation: Generation
     engine_s: float
     notes: tuple[str, ...] = ()
-    """What the engine noticed about the prompt; one sentence each."""
+    """Notes of the engine on the prompt, one sentence each."""
 
     def __post_init__(self) -> None:
         require_at_least(0, engine_s=self.engine_s)
@@ -63,7 +63,7 @@ class ScoreRequest:
     prompt: str | tuple[int, ...]
     response: str | tuple[int, ...]
     temperature: float | None = None
-    """Asks for sampling log-probabilities too; None asks for the raw ones alone."""
+    """Requests sampling log-probabilities too; None requests the raw ones alone."""
 
     def __post_init__(self) -> None:
         if not self.response:
@@ -73,16 +73,16 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """What an engine says of a response, by teacher forcing."""
+    """Log-probabilities of a response by teacher forcing."""
 
     encoding: Encoding
     logprobs: tuple[float, ...]
     """Raw, one for each token of the response, in nats."""
     sampling_logprobs: tuple[float, ...] | None
-    """The same at the temperature that was asked for; None when none was."""
+    """The same at the requested temperature; None without one."""
     engine_s: float
     notes: tuple[str, ...] = ()
-    """What the engine noticed about the prompt; one sentence each."""
+    """Notes of the engine on the prompt, one sentence each."""
 
     def __post_init__(self) -> None:
         for logprobs in (self.logprobs, self.sampling_logprobs):
@@ -102,11 +102,11 @@ class Engine(Protocol):
     """
 
     def describe(self) -> EngineReport:
-        """Return what the engine is and the profile that its results belong to."""
+        """Return the identity of the engine and the profile of its results."""
         ...
 
     def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
-        """Load a model in place of the one before it."""
+        """Load a model, replacing the previous one."""
         ...
 
     def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
@@ -114,39 +114,39 @@ class Engine(Protocol):
         ...
 
     def score(self, asked: ScoreRequest) -> Scored:
-        """Return how likely the loaded model holds a response to be, cold."""
+        """Score a response with the loaded model, cold."""
         ...
 
     def abort(self) -> None:
-        """End the process while another thread may be asking it: what it asks fails."""
+        """End the process, also while another thread waits for an answer, which then fails."""
         ...
 
     def close(self) -> None:
-        """End the process; safe to call at any time, and more than once."""
+        """End the process; idempotent."""
         ...
 
 
 class EngineStarter(Protocol):
-    """Something that starts engine processes."""
+    """Starts engine processes."""
 
     def start(self, spec: EngineSpec) -> Engine:
-        """Start a fresh process without waiting for it; a failure shows at the first request."""
+        """Start a new process without waiting; failures surface at the first request."""
         ...
 
 
 class ModelFiles(Protocol):
-    """Where the model files are."""
+    """Locates model files."""
 
     def locate(self, model: ModelSpec) -> ModelFile:
-        """Return the file, or raise `MeasurementUnavailable` with the command that gets it."""
+        """Return the file, or raise `MeasurementUnavailable` with the command that fetches it."""
         ...
 
 
 class GoldenReader(Protocol):
-    """The committed goldens, profile by profile."""
+    """The committed goldens by profile."""
 
     def recorded(self, profile: str) -> frozenset[str]:
-        """Return the ids of the cells that have a golden under this very profile."""
+        """Return the ids of the cells with a golden for this profile."""
         ...
 
     def read(self, profile: str, cell_id: str) -> Golden:
@@ -154,15 +154,15 @@ class GoldenReader(Protocol):
         ...
 
     def profiles(self) -> frozenset[str]:
-        """Return the profiles that have any golden."""
+        """Return the profiles with any golden."""
         ...
 
 
 class GoldenStore(GoldenReader, Protocol):
-    """The committed goldens, to be changed."""
+    """The committed goldens, writable."""
 
     def write(self, golden: Golden) -> None:
-        """Write a golden; afterwards the file is the old one or the new one, never a part."""
+        """Write a golden atomically."""
         ...
 
     def remove(self, profile: str, cell_id: str) -> None:
@@ -171,39 +171,39 @@ class GoldenStore(GoldenReader, Protocol):
 
 
 class ModelPins(Protocol):
-    """The digests that the first recording pinned."""
+    """The model digests pinned by the first recording."""
 
     def pinned(self) -> Mapping[str, str]:
         """Return the sha256 of each pinned model by name, or raise `InputInvalid`."""
         ...
 
     def pin(self, digests: Mapping[str, str]) -> None:
-        """Set pins, and keep those of other models."""
+        """Set pins; pins of other models are kept."""
         ...
 
 
 class Progress(Protocol):
-    """Someone who watches a measurement."""
+    """An observer of a measurement."""
 
     def started(self, *, cells: int, runs: int) -> None:
-        """Tell how much there is to do."""
+        """Report the amount of work."""
         ...
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
-        """Tell that one run, or one draw, of a cell is finished."""
+        """Report one finished run or draw of a cell."""
         ...
 
     def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
-        """Tell that the remaining runs of a cell will not happen."""
+        """Report that the remaining runs of a cell are skipped."""
         ...
 
     def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
-        """Report a finding as soon as a run has shown it."""
+        """Report a finding as soon as a run shows it."""
         ...
 
 
 class Purpose(StrEnum):
-    """What a draw is made for."""
+    """The purpose of a draw."""
 
     CALIBRATION = "calibration"
     FIRST_LOOK = "first_look"
@@ -213,22 +213,22 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawRequest:
-    """One draw to be made."""
+    """One requested draw."""
 
     cell: LogprobCell
     encoding: Encoding
     purpose: Purpose
     number: int
-    """Counted from 1 within the purpose; draws that replace an outlier go on counting."""
+    """Counted from 1 within the purpose, including replacements of outliers."""
     answers_as: str | None = None
-    """What the answer has to call the model; None while no baseline says so."""
+    """The expected model name in the answer; None without a baseline."""
 
     def __post_init__(self) -> None:
         require_at_least(1, number=self.number)
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What tells the draw from every other one of a check."""
+        """The unique key of the draw within a check."""
         return self.cell.id, self.purpose.value, self.number
 
 
@@ -236,53 +236,53 @@ Seen: TypeAlias = Callable[[DrawRequest, DrawOutcome], None]
 
 
 class Scorer(Protocol):
-    """Something that measures log P(response | prompt) under a policy."""
+    """Measures log P(response | prompt) under a policy."""
 
     def source(self, policy: Policy) -> str:
-        """Return the name under which the policy's baselines hold.
+        """Return the source of the policy's baselines.
 
         Raises:
-            MeasurementUnavailable: it cannot be said, such as when an engine does not start.
+            MeasurementUnavailable: it is unknown, such as when an engine does not start.
         """
         ...
 
     def facts(self, policy: Policy) -> Facts:
-        """Return the provenance of the policy's draws, as far as it is known by now."""
+        """Return the provenance of the policy's draws, as far as known."""
         ...
 
     def notes(self) -> tuple[Note, ...]:
-        """Return what was noticed so far and is worth knowing."""
+        """Return the notes collected so far."""
         ...
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
-        """Return each cell's prompt and response as the tokens of its model, in order."""
+        """Return the tokens of each cell's prompt and response, in order."""
         ...
 
     def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw | None:
-        """Let the model go on after a cell's prompt, and score what it generated by an echo.
+        """Generate after a cell's prompt, and score the generated tokens again by an echo.
 
         Returns None where both are one computation, such as in an engine of this machine.
         """
         ...
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
-        """Make the draws, and tell of each as soon as it is there, in any order.
+        """Make the draws and report each outcome immediately, in any order.
 
-        What cannot be measured is told as a `MissedDraw`. An interruption is let through, after
-        everything that had come before was told.
+        A draw that could not be measured is a `MissedDraw`. An interruption is raised after all
+        finished draws are reported.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections and processes; safe to call more than once."""
+        """Close connections and processes; idempotent."""
         ...
 
 
 class BaselineReader(Protocol):
-    """The committed baselines, source by source."""
+    """The committed baselines by source."""
 
     def recorded(self, source: str) -> frozenset[str]:
-        """Return the ids of the cells that have a baseline for this very source."""
+        """Return the ids of the cells with a baseline for this source."""
         ...
 
     def read(self, source: str, cell_id: str) -> Baseline:
@@ -291,10 +291,10 @@ class BaselineReader(Protocol):
 
 
 class BaselineStore(BaselineReader, Protocol):
-    """The committed baselines, to be changed."""
+    """The committed baselines, writable."""
 
     def write(self, baseline: Baseline) -> None:
-        """Write a baseline; afterwards the file is the old one or the new one, never a part."""
+        """Write a baseline atomically."""
         ...
 
     def remove(self, source: str, cell_id: str) -> None:
@@ -303,39 +303,39 @@ class BaselineStore(BaselineReader, Protocol):
 
 
 class DrawLog(Protocol):
-    """Every draw of a check, kept as it comes."""
+    """A durable log of every draw of a check."""
 
     def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
-        """Keep a draw; it is there even when the process is killed in the next moment."""
+        """Record a draw durably, even if the process is killed right after."""
         ...
 
     def known(self, request: DrawRequest) -> DrawOutcome | None:
-        """Return the draw that an interrupted check had made, or None."""
+        """Return the draw of an interrupted check, or None."""
         ...
 
 
 class PullRequests(Protocol):
-    """The pull requests of one repository, and our comments on them.
+    """The pull requests of one repository, and the gate's comments on them.
 
-    Every method raises `PublishFailed`; no secret is in its words.
+    Every method raises `PublishFailed`, whose message contains no secret.
     """
 
     def of_run(self, run: CiRun) -> tuple[int, ...]:
-        """Return the open pull requests whose head is the very commit that the run checked."""
+        """Return the open pull requests whose head is the checked commit."""
         ...
 
     def comments(self, pull_request: int, *, like: Marker) -> tuple[PostedComment, ...]:
-        """Return our own comments about the gate of a marker, the oldest first."""
+        """Return the comments of the gate of a marker, oldest first."""
         ...
 
     def create(self, pull_request: int, body: str) -> PostedComment:
-        """Post a comment; the body begins with its marker."""
+        """Post a comment; the body starts with its marker."""
         ...
 
     def update(self, comment: PostedComment, body: str) -> PostedComment:
-        """Replace what a comment says; raises `CommentGone` when it is not there any more."""
+        """Replace the body of a comment; raises `CommentGone` if it was deleted."""
         ...
 
     def delete(self, comment: PostedComment) -> None:
-        """Take a comment away, unless it is gone already."""
+        """Delete a comment if it still exists."""
         ...

@@ -1,4 +1,4 @@
-"""How far is too far, and how near is near enough?"""
+"""Tolerance bands of a shift, and confidence bounds of a difference."""
 
 import math
 
@@ -31,13 +31,13 @@ def columns_of(draws: Floats) -> Floats:
 
 
 def shifts(calibration: Floats, new: Floats) -> Floats:
-    """Return 1 + T: how far the medians of the sum and of each token have moved, in nats."""
+    """Return 1 + T: the shifts of the medians of the sum and of each token, in nats."""
     moved: Floats = np.median(columns_of(new), axis=0) - np.median(columns_of(calibration), axis=0)
     return moved
 
 
 def bands(calibration: Floats, new: int, *, floor: float) -> Floats:
-    """Return 1 + T: how far each median may move, in nats."""
+    """Return 1 + T: the allowed shift of each median, in nats."""
     columns = columns_of(calibration)
     deviations = np.abs(columns - np.median(columns, axis=0))
     scale = _NORMAL_MAD * np.median(deviations, axis=0)
@@ -49,7 +49,7 @@ def difference_bound(calibration: Floats, new: Floats) -> float:
     """Return a bound that the difference of two means does not exceed, with 95 % confidence.
 
     Two one-sided t-tests (Schuirmann 1987) with Welch's degrees of freedom place the difference
-    within +- d, at 5 %, exactly when d is at least this. Infinity when it cannot be said.
+    within +- d, at 5 %, exactly when d is at least this. Infinity with fewer than two draws.
     """
     if min(len(calibration), len(new)) < 2:  # noqa: PLR2004 -- a variance needs two
         return math.inf

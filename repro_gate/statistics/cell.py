@@ -1,4 +1,4 @@
-"""Has one cell drifted? Two looks, each at draws of its own."""
+"""The drift test of one cell: two looks with separate draws."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,40 +18,40 @@ from repro_gate.statistics.permutation import (
     two_samples,
 )
 
-_MOST_TOKENS = 5
-"""Tokens of an effect that are worth naming."""
+_MAX_TOKENS = 5
+"""Reported tokens of an effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
-    """What both looks together say of a cell that was suspicious in the first."""
+    """The result of both looks at a cell that was suspicious in the first."""
 
     p_values: Mapping[Evidence, float]
-    """Of the statistics by which the second look says the same by itself: of the draws of both
-    looks against the calibration, corrected for the number of tests."""
+    """Of the statistics that the second look alone confirms: both looks against the calibration,
+    corrected for the number of tests."""
 
     @property
     def p_value(self) -> float:
-        """The smallest, which stands for the cell among the others."""
+        """The smallest p-value, which represents the cell in the suite."""
         return min(self.p_values.values())
 
-    def certain(self, adjusted: float, *, level: float) -> dict[Evidence, float]:
-        """Return what is certain where the smallest is `adjusted` by the number of cells."""
+    def significant(self, adjusted: float, *, level: float) -> dict[Evidence, float]:
+        """Return the significant statistics where the smallest p-value becomes `adjusted`."""
         factor = adjusted / self.p_value
         p_values = {evidence: factor * p for evidence, p in self.p_values.items()}
         return {evidence: p for evidence, p in p_values.items() if p <= level}
 
 
 def is_suspicious(calibration: Floats, first: Floats) -> bool:
-    """Tell whether a first look makes a second one necessary."""
+    """Return whether the first look makes a second one necessary."""
     return min(p_values(two_samples(calibration, first)).values()) <= SCREEN
 
 
 def confirm(calibration: Floats, first: Floats, second: Floats) -> Confirmed | None:
-    """Return what both looks say, or None when the second does not say what the first did.
+    """Return the result of both looks, or None when the second alone confirms nothing.
 
-    The p-value of both looks together is valid for every cell, looked at or not, so that asking
-    for more, suspicion and confirmation, only lowers the rate of false alarms.
+    The p-value of both looks together is valid by itself, so that screening and confirmation only
+    lower the false-alarm rate.
     """
     alone = p_values(two_samples(calibration, second))
     confirmed = [evidence for evidence in Evidence if alone[evidence] <= CONFIRMATION]
@@ -65,40 +65,44 @@ def confirm(calibration: Floats, first: Floats, second: Floats) -> Confirmed | N
 
 
 def effect_of(
-    certain: Mapping[Evidence, float], *, draws: tuple[Floats, Floats], floor: float, of: Encoding
+    significant: Mapping[Evidence, float],
+    *,
+    draws: tuple[Floats, Floats],
+    floor: float,
+    of: Encoding,
 ) -> tuple[Effect, bool]:
-    """Return how large a certain difference is, and whether it is beyond what is allowed.
+    """Return the size of a significant difference, and whether it exceeds the band.
 
     Args:
-        certain: the statistics that show it, at least one, with their corrected p-values.
+        significant: the statistics that show it, at least one, with their corrected p-values.
         draws: the calibration draws and the new ones, in nats.
-        floor: how far a median may move in any case, in nats.
+        floor: the minimum allowed shift of a median, in nats.
         of: the tokens of the response.
     """
     calibration, new = draws
     moved = shifts(calibration, new)
     allowed = bands(calibration, len(new), floor=floor)
     beyond = np.abs(moved) > allowed
-    looked_at = {
+    columns = {
         Evidence.COINCIDENCES: beyond,
         Evidence.SUM: beyond[:1],
         Evidence.TOKENS: beyond[1:],
     }
-    # Where the sum has certainly moved, and a little, a token may have moved far.
-    evidence = min(certain, key=lambda one: (not looked_at[one].any(), certain[one]))
+    # A significant but small shift of the sum may come with a large one of a token.
+    evidence = min(significant, key=lambda one: (not columns[one].any(), significant[one]))
     effect = Effect(
         evidence=evidence,
-        p_value=certain[evidence],
+        p_value=significant[evidence],
         shift=float(moved[0]),
         band=float(allowed[0]),
         deciding=_deciding(_column(evidence, _excess(moved, allowed)), draws, floor=floor, of=of),
         tokens=token_shifts(calibration, new, of),
     )
-    return effect, bool(looked_at[evidence].any())
+    return effect, bool(columns[evidence].any())
 
 
 def _excess(moved: Floats, allowed: Floats) -> Floats:
-    """Return how far each column has moved, in bands; a floor of 0 may leave a band of 0."""
+    """Return the shift of each column in bands; a floor of 0 may give a band of 0."""
     moved = np.abs(moved)
     without_band = np.where(moved > 0, np.inf, 0.0)
     excess: Floats = np.divide(moved, allowed, out=without_band, where=allowed > 0)
@@ -106,11 +110,11 @@ def _excess(moved: Floats, allowed: Floats) -> Floats:
 
 
 def _column(evidence: Evidence, excess: Floats) -> int:
-    """Return which column decides: 0 for the sum, from 1 on the tokens.
+    """Return the index of the deciding column: 0 for the sum, then the tokens.
 
     Args:
         evidence: the statistic that found the difference.
-        excess: how far each column has moved, in bands.
+        excess: the shift of each column, in bands.
     """
     furthest = 1 + int(np.argmax(excess[1:]))
     match evidence:
@@ -119,7 +123,7 @@ def _column(evidence: Evidence, excess: Floats) -> int:
         case Evidence.TOKENS:
             return furthest
         case Evidence.COINCIDENCES:
-            # It is about both; where both are beyond or both within, the sum is what matters.
+            # Concerns both; where both are beyond or both within the band, the sum decides.
             return furthest if excess[furthest] > 1 >= excess[0] else 0
         case _:
             assert_never(evidence)
@@ -142,10 +146,10 @@ def _deciding(column: int, draws: tuple[Floats, Floats], *, floor: float, of: En
 
 
 def token_shifts(calibration: Floats, new: Floats, of: Encoding) -> tuple[TokenShift, ...]:
-    """Return the tokens whose medians moved most, first; those that did not move are left out."""
+    """Return the tokens with the largest shifts of the median, largest first."""
     expected, observed = np.median(calibration, axis=0), np.median(new, axis=0)
     moved = np.abs(observed - expected)
-    order: list[int] = np.argsort(-moved, kind="stable")[:_MOST_TOKENS].tolist()
+    order: list[int] = np.argsort(-moved, kind="stable")[:_MAX_TOKENS].tolist()
     return tuple(
         _token_shift(place, expected, observed, of)
         for place in order
@@ -163,20 +167,20 @@ def _token_shift(place: int, expected: Floats, observed: Floats, of: Encoding) -
 
 
 def band_of(calibration: Floats, new: int, *, floor: float) -> float:
-    """Return how far the median of the sum may move, in nats."""
+    """Return the allowed shift of the median of the sum, in nats."""
     return float(bands(calibration, new, floor=floor)[0])
 
 
 def equivalence_of(
     calibration: Sequence[float], new: Sequence[float], *, repeats: int, floor: float
 ) -> Equivalence:
-    """Return what may be claimed of a cell in which no difference was found.
+    """Return how much a cell without a difference is known to agree.
 
     Args:
         calibration: the sums of the calibration draws, in nats.
         new: the sums of the new ones.
-        repeats: how many of these repeat a calibration draw to the last digit.
-        floor: how far the sum may move in any case, in nats.
+        repeats: the number of new draws that repeat a calibration draw exactly.
+        floor: the minimum allowed shift of the sum, in nats.
     """
     if repeats == len(new):
         return Equivalence.IDENTICAL
@@ -186,6 +190,6 @@ def equivalence_of(
 
 
 def repeated(calibration: Floats, new: Floats) -> int:
-    """Return how many new draws repeat a calibration draw to the last digit."""
+    """Return the number of new draws that repeat a calibration draw exactly."""
     apart = np.abs(new[:, np.newaxis] - calibration[np.newaxis]).max(axis=2)
     return int((apart <= RESOLUTION_NATS).any(axis=1).sum())

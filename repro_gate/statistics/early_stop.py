@@ -1,4 +1,4 @@
-"""May more draws still change the decision? If not, they are not made."""
+"""Early stopping of a first look that can no longer become suspicious."""
 
 import math
 from functools import lru_cache
@@ -12,9 +12,9 @@ _TIE = 1e-9
 
 
 def is_decided(calibration: Floats, drawn: Floats, *, planned: int) -> bool:
-    """Tell whether a first look of `planned` draws cannot become suspicious any more.
+    """Return whether a first look of `planned` draws can no longer become suspicious.
 
-    The bound is strict: it grants the remaining draws whatever values would help most.
+    The bound assumes the most suspicious values for the remaining draws.
     """
     remaining = planned - len(drawn)
     if remaining <= 0:
@@ -27,10 +27,10 @@ def is_decided(calibration: Floats, drawn: Floats, *, planned: int) -> bool:
 
 
 def _best_coincidence(pooled: Floats, drawn: Floats, remaining: int) -> float:
-    """Return a bound below the p-value of the coincidences.
+    """Return a lower bound of the p-value of the coincidences.
 
     It is smallest when no remaining draw repeats a calibration draw, and all of them repeat each
-    other and whatever else was not in the calibration: every other division then tears them apart.
+    other and every draw that is not in the calibration: any other division separates them.
     """
     pattern = same_pairs(pooled).astype(np.bool_)
     return _coincidence_bound(pattern.tobytes(), len(pooled), len(drawn), remaining)
@@ -38,13 +38,13 @@ def _best_coincidence(pooled: Floats, drawn: Floats, remaining: int) -> float:
 
 @lru_cache(maxsize=1024)
 def _coincidence_bound(pattern: bytes, drawn: int, new: int, remaining: int) -> float:
-    """Return the bound for a pattern of equal draws, which most cells of a service share."""
+    """Return the bound for a pattern of equal draws; cached, as most cells share theirs."""
     n, k = drawn + remaining, new + remaining
     same = np.eye(n)
     same[:drawn, :drawn] = np.frombuffer(pattern, dtype=np.bool_).reshape(drawn, drawn)
-    is_unheard_of = ~same[:, : n - k].any(axis=1)
-    same[np.ix_(is_unheard_of, is_unheard_of)] = 1
-    ways = labelings(n - k, k, most=MAX_LABELINGS)
+    is_new = ~same[:, : n - k].any(axis=1)
+    same[np.ix_(is_new, is_new)] = 1
+    ways = labelings(n - k, k, limit=MAX_LABELINGS)
     observed = (np.arange(n) >= n - k).astype(np.float64)
     crossing = observed @ same @ (1 - observed)
     extreme = sum(
@@ -55,15 +55,15 @@ def _coincidence_bound(pattern: bytes, drawn: int, new: int, remaining: int) -> 
 
 
 def _best_location(pooled: Floats, drawn: Floats, remaining: int) -> float:
-    """Return a bound below the p-values of sum and tokens.
+    """Return a lower bound of the p-values of sum and tokens.
 
-    Remaining draws that are infinitely far off are new in every division that is as extreme as the
-    observed one, and the draws that are there decide among those: as many divisions are at least
-    as extreme as there are choices of so many of them whose sum is at least as large.
+    Remaining draws at infinite distance are new in every division as extreme as the observed one,
+    so the existing draws decide: the extreme divisions are the choices of as many existing draws
+    with at least as large a sum.
     """
     n, j = len(pooled), len(drawn)
     columns = standardised(pooled)
-    ways = labelings(n - j, j, most=MAX_LABELINGS)
+    ways = labelings(n - j, j, limit=MAX_LABELINGS)
     observed = columns[n - j :].sum(axis=0)
     above, below = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
     for rows in ways.chunks():

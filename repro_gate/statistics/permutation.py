@@ -1,8 +1,16 @@
-"""The ways in which pooled draws can be divided into calibration and new ones.
+"""Permutation tests of whether the draws of one cell have changed, with Holm's correction.
 
-Under the hypothesis that nothing has changed they are exchangeable, so every division was equally
-likely. All of them are looked at where they are few enough, and a sample otherwise, whose p-values
-have the +1 of Phipson and Smyth (2010), "Permutation p-values should never be zero".
+Under the null hypothesis calibration and new draws are exchangeable, so every division of the
+pooled draws was equally likely. All divisions are evaluated if they are few enough, else a sample,
+with the +1 of Phipson and Smyth (2010), "Permutation p-values should never be zero".
+
+Three statistics are computed on the same divisions:
+
+* Coincidences: the number of identical pairs of a calibration draw and a new one; sensitive to any
+  change of a service that mostly repeats itself exactly.
+* Sum: the difference of the mean log-probability of the whole response.
+* Tokens: the largest standardised difference of the means of single tokens, maxT of Westfall and
+  Young (1993); it finds what the sum hides, and corrects for the number of tokens.
 """
 
 import math
@@ -20,11 +28,11 @@ from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, MAX_LABELI
 from repro_gate.core.logprobs.verdicts import Evidence
 
 Floats = npt.NDArray[np.float64]
-"""Draws x tokens, in nats, unless it is said otherwise."""
+"""Draws x tokens, in nats, unless noted otherwise."""
 
 _CHUNK = 1 << 14
 _SEED = 20_251_124
-"""Any would do; a fixed one gives the same report for the same draws."""
+"""Fixed, so that the same draws give the same report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +41,9 @@ class Labelings:
 
     new: int
     rows: npt.NDArray[np.bool_]
-    """R x n: which draws are called new."""
+    """R x n: the draws labelled as new."""
     is_complete: bool
-    """Whether these are all; the observed one is then among them."""
+    """Whether these are all divisions, including the observed one."""
 
     def chunks(self) -> Iterator[Floats]:
         """Yield the rows as numbers, a few thousand at a time."""
@@ -43,18 +51,18 @@ class Labelings:
             yield self.rows[start : start + _CHUNK].astype(np.float64)
 
     def p_value(self, as_extreme: int) -> float:
-        """Return the p-value when so many of the rows are at least as extreme as the observed."""
+        """Return the p-value for a number of rows at least as extreme as the observed one."""
         if self.is_complete:
             return as_extreme / len(self.rows)
         return (as_extreme + 1) / (len(self.rows) + 1)
 
 
 @lru_cache(maxsize=16)
-def labelings(calibration: int, new: int, *, most: int) -> Labelings:
-    """Return the divisions of `calibration` + `new` draws, at most `most` of them."""
+def labelings(calibration: int, new: int, *, limit: int) -> Labelings:
+    """Return the divisions of `calibration` + `new` draws, at most `limit` of them."""
     n = calibration + new
     count = math.comb(n, new)
-    if count <= most:
+    if count <= limit:
         flat = np.fromiter(chain.from_iterable(combinations(range(n), new)), dtype=np.intp)
         rows = np.zeros((count, n), dtype=np.bool_)
         np.put_along_axis(rows, flat.reshape(count, new), values=True, axis=1)
@@ -62,24 +70,24 @@ def labelings(calibration: int, new: int, *, most: int) -> Labelings:
     generator = np.random.default_rng([_SEED, calibration, new])
     first = np.arange(n) < new
     chunks = [
-        generator.permuted(np.broadcast_to(first, (min(_CHUNK, most - start), n)), axis=1)
-        for start in range(0, most, _CHUNK)
+        generator.permuted(np.broadcast_to(first, (min(_CHUNK, limit - start), n)), axis=1)
+        for start in range(0, limit, _CHUNK)
     ]
     return Labelings(new=new, rows=np.concatenate(chunks), is_complete=False)
 
 
 def as_array(draws: Sequence[Sequence[float]]) -> Floats:
-    """Return draws x tokens, in nats."""
+    """Return draws as an array, draws x tokens, in nats."""
     return np.asarray(draws, dtype=np.float64)
 
 
 def as_column(totals: Sequence[float]) -> Floats:
-    """Return sums as draws of a single token, in nats."""
+    """Return sums as an array of draws of one token, in nats."""
     return np.asarray(totals, dtype=np.float64)[:, np.newaxis]
 
 
 def joined(first: Floats, second: Floats) -> Floats:
-    """Return the draws of two looks as those of one."""
+    """Concatenate the draws of two looks."""
     return np.concatenate([first, second])
 
 
@@ -118,7 +126,7 @@ class TwoSamples:
         return len(self.pooled) - self.new
 
     def is_constant(self) -> bool:
-        """Tell whether every draw is the same."""
+        """Return whether all draws are equal."""
         return bool((np.ptp(self.pooled, axis=0) <= RESOLUTION_NATS).all())
 
 
@@ -128,11 +136,11 @@ def two_samples(calibration: Floats, new: Floats) -> TwoSamples:
 
 
 def corrections(samples: TwoSamples) -> dict[Evidence, float]:
-    """Return by how much each p-value has to be multiplied: a Bonferroni correction with weights.
+    """Return the factor for each p-value: a weighted Bonferroni correction.
 
-    Of a service that repeats itself the coincidences are by far the sharpest test, and have most
-    of the level. Where no two of the pooled draws coincide they give 1 in every division, and the
-    others share the whole (Tarone 1990, "A modified Bonferroni method for discrete data").
+    For a service that repeats itself the coincidences are by far the most powerful test and get
+    most of the level. Where no pooled draws coincide, their p-value is always 1 and the others
+    share the level (Tarone 1990, "A modified Bonferroni method for discrete data").
     """
     has_pairs = float(same_pairs(samples.pooled).sum()) > len(samples.pooled)
     others = 2 / (1 - COINCIDENCES_WEIGHT) if has_pairs else 2.0
@@ -143,11 +151,11 @@ def corrections(samples: TwoSamples) -> dict[Evidence, float]:
     }
 
 
-def p_values(samples: TwoSamples, *, most: int = MAX_LABELINGS) -> dict[Evidence, float]:
+def p_values(samples: TwoSamples, *, limit: int = MAX_LABELINGS) -> dict[Evidence, float]:
     """Return the p-value of each of the three tests."""
     if samples.is_constant():
         return dict.fromkeys(Evidence, 1.0)
-    ways = labelings(samples.calibration, samples.new, most=most)
+    ways = labelings(samples.calibration, samples.new, limit=limit)
     extreme = dict.fromkeys(Evidence, 0)
     same, columns = same_pairs(samples.pooled), standardised(samples.pooled)
     observed = _statistics(_observed(samples)[np.newaxis], same, columns)
@@ -159,7 +167,7 @@ def p_values(samples: TwoSamples, *, most: int = MAX_LABELINGS) -> dict[Evidence
 
 
 def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]:
-    """Return what a cell adds to the statistics of the whole suite.
+    """Return the contribution of a cell to the statistics of its suite.
 
     Returns:
         The observed values of the three statistics, in the order of `Evidence`, and R x 3 values
@@ -182,7 +190,7 @@ def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]
 
 
 def same_pairs(pooled: Floats) -> Floats:
-    """Return n x n: 1 where two draws are identical to the last digit that counts."""
+    """Return n x n: 1 where two draws are equal within `RESOLUTION_NATS`."""
     apart = np.abs(pooled[:, np.newaxis] - pooled[np.newaxis]).max(axis=2)
     same: Floats = (apart <= RESOLUTION_NATS).astype(np.float64)
     return same
@@ -191,7 +199,7 @@ def same_pairs(pooled: Floats) -> Floats:
 def standardised(pooled: Floats) -> Floats:
     """Return n x (1 + T): the sum and each token, with mean 0 and variance 1, or all 0."""
     tokens = _snapped(pooled)
-    # A sum of what has moved keeps the digits that a sum of everything would lose.
+    # Subtracting the minimum keeps digits that the sum would lose.
     tokens -= tokens.min(axis=0)
     columns = np.empty((len(pooled), 1 + pooled.shape[1]))
     columns[:, 1:] = tokens
@@ -205,10 +213,10 @@ def standardised(pooled: Floats) -> Floats:
 
 
 def _snapped(pooled: Floats) -> Floats:
-    """Return the draws with values of a column that differ by less than counts made equal.
+    """Return the draws with values of a column within `RESOLUTION_NATS` made equal.
 
-    Rounding would not do: two such values can lie on either side of a rounding boundary, and then
-    all calibration draws would differ from all new ones.
+    Rounding would not do: such values can lie on either side of a rounding boundary, and then all
+    calibration draws would differ from all new ones.
     """
     order = np.argsort(pooled, axis=0, kind="stable")
     values = np.take_along_axis(pooled, order, axis=0)

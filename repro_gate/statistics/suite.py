@@ -1,7 +1,7 @@
-"""Has the suite as a whole changed? A stratified permutation test over all cells.
+"""A stratified permutation test of whether a suite as a whole has changed.
 
-A changed model moves every item a little, where no single cell could show it. Within each cell
-the draws are divided anew, independently of the other cells, and the statistics are summed.
+A changed model shifts every item a little, too little for a test of a single cell. The draws are
+permuted within each cell, independently of the other cells, and the statistics are summed.
 """
 
 from collections.abc import Collection
@@ -23,27 +23,27 @@ from repro_gate.statistics.permutation import (
 )
 
 _POOL = 20_000
-"""Divisions of one cell to draw from; below it all of them."""
+"""Divisions per cell to sample from; all of them where there are fewer."""
 _TIE = 1e-9
 
 
 class WholeSuite:
-    """The test, fed with one cell after the other; memory does not grow with their number."""
+    """The test statistics, accumulated cell by cell in constant memory."""
 
     def __init__(self, *, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
         self._observed = np.zeros(len(Evidence))
         self._sampled = np.zeros((WHOLE_SAMPLES, len(Evidence)))
         self.cells = 0
-        """How many were added."""
+        """The number of added cells."""
 
     def add(self, samples: TwoSamples) -> None:
-        """Add a cell: its calibration draws, and the same number of new ones for every cell."""
+        """Add a cell; every cell needs the same number of new draws."""
         self.cells += 1
         if samples.is_constant():
-            # Every division gives the same.
+            # All divisions are equal.
             return
-        ways = labelings(samples.calibration, samples.new, most=_POOL)
+        ways = labelings(samples.calibration, samples.new, limit=_POOL)
         observed, possible = contributions(samples, ways)
         self._observed += observed
         self._sampled += possible[self._generator.integers(0, len(possible), WHOLE_SAMPLES)]
@@ -62,7 +62,7 @@ _SEED_DIGITS = 8
 
 
 class WholeLook:
-    """The test over all cells, and how far they moved on average."""
+    """The suite test of one look, and the mean shift of the cells."""
 
     def __init__(self, *, seed: str, second_look: bool) -> None:
         """Start with no cell.
@@ -80,9 +80,9 @@ class WholeLook:
         self._waiting: dict[str, tuple[Floats, Floats]] = {}
 
     def add(self, calibration: Floats, new: Floats, *, waits_as: str | None = None) -> None:
-        """Add a cell with its calibration draws and its new ones; without new ones, nothing.
+        """Add a cell with its calibration draws and its new ones, if there are any.
 
-        One with a name waits until it is known whether it drifted by itself.
+        A named cell is added only once it is known whether it drifted individually.
         """
         if not len(new):
             return
@@ -98,15 +98,14 @@ class WholeLook:
 
     @property
     def is_suspicious(self) -> bool:
-        """Tell whether a second look at all cells is necessary."""
+        """Whether a second look at all cells is necessary."""
         return TESTS * min(self._suite.p_values().values()) <= CONFIRMATION
 
     def result(self, tolerance: Tolerance, *, drifted: Collection[str] = ()) -> SuiteTest:
-        """Return what the test says, once.
+        """Return the result; call once.
 
-        A few cells that drifted by themselves are no drift of the whole, and are left out; where
-        most cells did, they are the whole. Leaving out takes nothing from the stated rate: a cell
-        that drifts although nothing has changed is a false alarm already.
+        Cells that drifted individually are left out, unless they are the majority. This keeps the
+        false-alarm rate: a cell that drifts although nothing has changed is a false alarm already.
         """
         found = self._waiting.keys() & drifted
         left_out = found if 2 * len(found) <= self._suite.cells + len(self._waiting) else set[str]()
@@ -115,7 +114,7 @@ class WholeLook:
                 self.add(calibration, new)
         p_values = self._suite.p_values()
         evidence = min(p_values, key=p_values.__getitem__)
-        # The median: a single cell that moved far speaks for itself, and not for the others.
+        # The median, so that a single large shift does not count for the other cells.
         typical = float(np.median(np.abs(self._shifts))) if self._shifts else 0.0
         bound = self._bound()
         return SuiteTest(

@@ -1,4 +1,4 @@
-"""Can importance weights w = exp(target - base) be used?
+"""Diagnostics of importance weights w = exp(target - base).
 
 Of responses that were drawn from the base policy the weights have the mean 1, which is tested with
 e-values: products over the items whose expectation is at most 1 while the weights are usable, so
@@ -25,11 +25,11 @@ from repro_gate.core.logprobs.error_rates import MIN_SIZE_SHARE, WEIGHTS_RATE
 from repro_gate.statistics.permutation import Floats
 
 MIN_KHAT_ITEMS = 100
-"""Below it the bar for k-hat is under 0.5 and the tail has too few weights to be fitted."""
-_HIGHEST_SHARE = 0.5
-_FEWEST_IN_TAIL = 5
-_SMALLEST_P = 1e-99
-"""A smaller one is written down as this."""
+"""With fewer items the bar for k-hat is under 0.5 and the tail is too short to fit."""
+_MAX_SHARE = 0.5
+_MIN_TAIL = 5
+_MIN_P = 1e-99
+"""Smaller p-values are reported as this."""
 _BETS = (1 / 32, 1 / 8, 1 / 2, 1)
 """The smallest is the best against few large weights, the largest against many."""
 
@@ -44,12 +44,12 @@ class Weights:
     mean_weight: float
     """Infinite where it exceeds every float."""
     mean_p: float
-    """How likely a mean weight so far from 1 is when usable weights are expected to be 1."""
+    """The p-value of a mean weight of 1."""
     khat: float | None
     khat_bar: float | None
 
     def problems(self) -> list[str]:
-        """Return why they cannot be used.
+        """Return why the weights are unusable.
 
         Effective size and largest share have no error rate; they are for sets of at least
         `design.MIN_WEIGHTS` items.
@@ -58,14 +58,14 @@ class Weights:
         if self.effective_size < MIN_SIZE_SHARE * self.items:
             size = f"{self.effective_size:.1f} of {self.items}"
             found.append(f"the effective sample size is only {size} items")
-        if self.largest_share > _HIGHEST_SHARE:
+        if self.largest_share > _MAX_SHARE:
             found.append(f"one item has {100 * self.largest_share:.0f} % of the whole weight")
         if self.khat is not None and self.khat_bar is not None and self.khat > self.khat_bar:
             found.append(f"k-hat is {self.khat:.2f}, above its bar of {self.khat_bar:.2f}")
         return found
 
     def mean_problems(self) -> list[str]:
-        """Return whether the mean weight is too far from 1, which any number of items may show."""
+        """Return why the mean weight differs from 1, if it does; valid for any number of items."""
         if self.mean_p > WEIGHTS_RATE:
             return []
         mean = f"the mean weight is {self.mean_weight:.2g} (p = {self.mean_p:.2g})"
@@ -73,7 +73,7 @@ class Weights:
 
 
 def weights_of(ratios: Sequence[float]) -> Weights:
-    """Return the diagnostics of log-ratios, one for each item, in nats; at least one.
+    """Compute the diagnostics of log-ratios, one for each item, in nats; at least one.
 
     The effective sample size is Kish's, (sum w)^2 / sum w^2; k-hat and its bar
     min(1 - 1 / log10 S, 0.7) are those of Vehtari et al. (2024), "Pareto smoothed importance
@@ -86,7 +86,7 @@ def weights_of(ratios: Sequence[float]) -> Weights:
     total = float(weights.sum())
     items = len(log_ratios)
     khat = _khat(log_ratios)
-    # The mean in logarithms first: a weight may well be exp(116) or beyond every float.
+    # In logarithms, because a weight may overflow.
     log_mean = float(log_ratios.max()) + math.log(total / items)
     return Weights(
         items=items,
@@ -102,10 +102,10 @@ def weights_of(ratios: Sequence[float]) -> Weights:
 
 
 def _mean_p(log_ratios: Floats) -> float:
-    """Return the p-value of a mean weight of 1, of both sides together."""
+    """Return the two-sided p-value of a mean weight of 1."""
     evidence = max(_too_large(log_ratios), _too_small(log_ratios))
-    # Times two, for the two sides.
-    return max(_SMALLEST_P, min(1.0, 2 * math.exp(min(0.0, -evidence))))
+    # Doubled for the two sides.
+    return max(_MIN_P, min(1.0, 2 * math.exp(min(0.0, -evidence))))
 
 
 def _too_large(log_ratios: Floats) -> float:
@@ -129,15 +129,15 @@ def _too_small(log_ratios: Floats) -> float:
 
 
 def _khat(log_ratios: Floats) -> float | None:
-    """Return the shape of the tail of the weights, or None when there is none to be fitted."""
+    """Return the shape of the tail of the weights, or None when the tail is too short to fit."""
     items = len(log_ratios)
     tail = _tail(log_ratios)
-    if items < MIN_KHAT_ITEMS or len(tail) < _FEWEST_IN_TAIL or np.ptp(tail) == 0:
+    if items < MIN_KHAT_ITEMS or len(tail) < _MIN_TAIL or np.ptp(tail) == 0:
         return None
-    # Its import takes longer than most checks, and few have so many items.
+    # Imported late: slow to import, and few checks have so many items.
     library: Any = import_module("arviz_stats.base.array")
-    # It is made for log-likelihoods, whose negatives are the logarithms of weights, and takes
-    # 3 (items / r_eff)^0.5 of the largest for the tail.
+    # It takes log-likelihoods, whose negatives are log-weights, and fits the
+    # 3 (items / r_eff)^0.5 largest as the tail.
     r_eff = items * (3 / (len(tail) + 0.5)) ** 2
     try:
         with np.errstate(divide="raise", invalid="raise", over="ignore"):
@@ -149,9 +149,9 @@ def _khat(log_ratios: Floats) -> float | None:
 
 
 def _tail(log_ratios: Floats) -> Floats:
-    """Return the largest log-ratios, as many as PSIS takes, without those that tie with the rest.
+    """Return the largest log-ratios, as many as PSIS takes, without ties with the rest.
 
-    A service that repeats itself has a great many log-ratios of 0, and they are no tail.
+    A service that repeats itself has many log-ratios of 0, which are no tail.
     """
     items = len(log_ratios)
     ordered = np.sort(log_ratios)

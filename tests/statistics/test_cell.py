@@ -149,11 +149,11 @@ def test_what_is_certain_is_corrected_alike() -> None:
     """By the factor that the smallest p-value of the cell has to bear among the other cells."""
     found = Confirmed(p_values={Evidence.SUM: 0.001, Evidence.TOKENS: 0.002})
 
-    assert found.certain(0.004, level=0.008) == pytest.approx(
+    assert found.significant(0.004, level=0.008) == pytest.approx(
         {Evidence.SUM: 0.004, Evidence.TOKENS: 0.008}
     )
-    assert list(found.certain(0.004, level=0.007)) == [Evidence.SUM]
-    assert found.certain(0.004, level=0.003) == {}
+    assert list(found.significant(0.004, level=0.007)) == [Evidence.SUM]
+    assert found.significant(0.004, level=0.003) == {}
 
 
 @pytest.mark.parametrize("evidence", list(Evidence))

@@ -28,7 +28,7 @@ from repro_gate.statistics.permutation import (
 
 def test_all_divisions_are_there_once() -> None:
     """They are the combinations of the new ones."""
-    ways = labelings(3, 2, most=100)
+    ways = labelings(3, 2, limit=100)
 
     assert ways.is_complete
     assert [tuple(np.flatnonzero(row).tolist()) for row in ways.rows] == [
@@ -36,17 +36,17 @@ def test_all_divisions_are_there_once() -> None:
     ]
 
 
-@pytest.mark.parametrize(("most", "is_complete"), [(252, True), (251, False)])
-def test_too_many_are_sampled(most: int, *, is_complete: bool) -> None:
+@pytest.mark.parametrize(("limit", "is_complete"), [(252, True), (251, False)])
+def test_too_many_are_sampled(limit: int, *, is_complete: bool) -> None:
     """The limit itself is not too many."""
-    ways = labelings(5, 5, most=most)
+    ways = labelings(5, 5, limit=limit)
 
-    assert (ways.is_complete, len(ways.rows)) == (is_complete, most)
+    assert (ways.is_complete, len(ways.rows)) == (is_complete, limit)
 
 
 def test_a_sample_calls_as_many_draws_new() -> None:
     """Each of its rows is a division of the same sizes, and hardly any two are alike."""
-    ways = labelings(30, 10, most=1000)
+    ways = labelings(30, 10, limit=1000)
 
     assert ways.rows.shape == (1000, 40)
     assert set(ways.rows.sum(axis=1).tolist()) == {10}
@@ -55,16 +55,16 @@ def test_a_sample_calls_as_many_draws_new() -> None:
 
 def test_a_sample_calls_every_draw_new_as_often() -> None:
     """Each is new in a quarter of the rows, within five standard errors."""
-    share = labelings(30, 10, most=20_000).rows.mean(axis=0)
+    share = labelings(30, 10, limit=20_000).rows.mean(axis=0)
 
     assert np.abs(share - 0.25).max() < 5 * math.sqrt(0.25 * 0.75 / 20_000)
 
 
 def test_a_sample_is_the_same_every_time() -> None:
     """The same draws give the same report."""
-    first = labelings(12, 12, most=500)
+    first = labelings(12, 12, limit=500)
     labelings.cache_clear()
-    second = labelings(12, 12, most=500)
+    second = labelings(12, 12, limit=500)
 
     assert first is not second
     assert (first.rows == second.rows).all()
@@ -72,7 +72,7 @@ def test_a_sample_is_the_same_every_time() -> None:
 
 def test_chunks_are_all_the_rows() -> None:
     """They come a few thousand at a time, as numbers, in order."""
-    ways = labelings(9, 9, most=10**6)
+    ways = labelings(9, 9, limit=10**6)
     chunks = list(ways.chunks())
 
     assert len(chunks) > 1
@@ -81,8 +81,8 @@ def test_chunks_are_all_the_rows() -> None:
 
 def test_the_p_value_of_a_sample_counts_the_observed_one() -> None:
     """Of all divisions the observed one is among them already."""
-    assert labelings(3, 2, most=100).p_value(1) == 1 / 10
-    assert labelings(12, 12, most=500).p_value(0) == 1 / 501
+    assert labelings(3, 2, limit=100).p_value(1) == 1 / 10
+    assert labelings(12, 12, limit=500).p_value(0) == 1 / 501
 
 
 families = st.lists(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1), min_size=3, max_size=12)
@@ -297,9 +297,9 @@ def test_sampled_divisions_give_nearly_the_exact_p_value() -> None:
     """They have the +1 of a sample, and are the same every time."""
     generator = np.random.default_rng(5)
     samples = of_sums(generator.normal(0, 1, 10).tolist(), generator.normal(1, 1, 10).tolist())
-    exact, sampled = p_values(samples), p_values(samples, most=50_000)
+    exact, sampled = p_values(samples), p_values(samples, limit=50_000)
 
-    assert sampled == p_values(samples, most=50_000)
+    assert sampled == p_values(samples, limit=50_000)
     for evidence in Evidence:
         assert (sampled[evidence] * 50_001) == pytest.approx(round(sampled[evidence] * 50_001))
         # Five standard errors of a share of 50,000.
@@ -311,7 +311,7 @@ def test_the_p_value_of_a_sample_is_never_0() -> None:
     """The observed division counts as one of them."""
     samples = of_sums([-1.0] * 30, [-9.0] * 30)
 
-    assert p_values(samples, most=999)[Evidence.SUM] == 1 / 1000
+    assert p_values(samples, limit=999)[Evidence.SUM] == 1 / 1000
 
 
 def test_p_values_of_a_service_that_has_not_changed_are_not_too_small() -> None:
@@ -339,7 +339,7 @@ def test_what_a_cell_adds_to_the_whole_orders_its_divisions_as_its_own_test(
 ) -> None:
     """As many divisions add at least the observed coincidences and sum as its p-values say."""
     observed, possible = contributions(
-        samples, labelings(samples.calibration, samples.new, most=10**6)
+        samples, labelings(samples.calibration, samples.new, limit=10**6)
     )
     found = p_values(samples)
 
@@ -354,7 +354,7 @@ def test_a_cell_adds_about_1_by_chance(samples: TwoSamples) -> None:
 
     The share of pairs that do not coincide is a share.
     """
-    _, possible = contributions(samples, labelings(samples.calibration, samples.new, most=10**6))
+    _, possible = contributions(samples, labelings(samples.calibration, samples.new, limit=10**6))
     varies = (standardised(samples.pooled) != 0).any(axis=0)
 
     assert possible.min() >= 0

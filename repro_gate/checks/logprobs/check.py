@@ -173,7 +173,7 @@ class _Judge:
         if cell.confirmed is None or cell.baseline is None or cell.new is None:
             return Agrees(equivalence=cell.equivalence)
         level = CELLS_SHARE * self._tolerance.false_alarm_rate
-        significant = cell.confirmed.certain(self._p_values[cell.cell.id], level=level)
+        significant = cell.confirmed.significant(self._p_values[cell.cell.id], level=level)
         if not significant:
             return Agrees(equivalence=cell.equivalence)
         effect, is_beyond = effect_of(

@@ -1,4 +1,4 @@
-"""A cell: one point of the matrix, one generation whose tokens must never change."""
+"""A cell: one point of the matrix, with all inputs of one generation."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,11 +6,11 @@ from enum import StrEnum
 from repro_gate.core.guards import require_at_least, require_name, require_share
 
 MAX_SEED = 2**32 - 2
-"""llama.cpp reads 2^32-1 as "draw a seed at random", and its bindings read 0 the same way."""
+"""llama.cpp takes 2^32-1 as "random seed", and its bindings take 0 the same way."""
 
 
 class Factor(StrEnum):
-    """What the output of a model has to depend on."""
+    """An input that a model's output has to depend on."""
 
     SEED = "seed"
     PROMPT = "prompt"
@@ -18,7 +18,7 @@ class Factor(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampler:
-    """How a token is drawn; every value explicit, because the defaults of engines differ."""
+    """Sampling parameters, all explicit, because the defaults of engines differ."""
 
     temperature: float
     top_k: int
@@ -33,7 +33,7 @@ class Sampler:
 
     @property
     def is_greedy(self) -> bool:
-        """At temperature 0 the seed changes nothing."""
+        """Whether the seed has no effect."""
         return self.temperature == 0
 
 
@@ -45,7 +45,7 @@ class Cell:
     prompt: str
     """The name of the prompt in the matrix."""
     text: str
-    """What the model is given."""
+    """The prompt text."""
     seed: int
     max_tokens: int
     sampler: Sampler
@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """The name of the cell and of its golden.
+        """The id of the cell and of its golden.
 
         No name may hold two separators in a row, so joining them with two makes it certain
         that two cells never share an id.

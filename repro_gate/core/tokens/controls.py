@@ -1,4 +1,4 @@
-"""Controls: what shows, for each model, that another seed and another prompt change its output.
+"""Controls: evidence, for each model, that another seed and another prompt change its output.
 
 A golden that matches proves nothing where no output could have been another one. So each model has
 to be seen to differ, once by seed alone and once by prompt alone. The cells of the plan are the
@@ -16,15 +16,15 @@ from repro_gate.core.tokens.generation import Divergence, Generation, output_div
 from repro_gate.core.tokens.verdicts import Inconclusive
 
 HOT = Sampler(temperature=10.0, top_k=0, top_p=1.0, min_p=0.0)
-"""Nearly every token is as likely as any other, so an engine that uses its seed shows it."""
+"""Nearly uniform, so that any engine that uses its seed shows it."""
 HEATS = (HOT, replace(HOT, temperature=2.0), replace(HOT, temperature=1.0))
-"""Each is tried where the engine does not run the one before."""
+"""In order of trial; later ones are for engines that reject the earlier ones."""
 MAX_AGREEING = 4
-"""After so many contrasts without a difference a factor changes nothing."""
+"""Contrasts without a difference after which a factor has no effect."""
 _LONG = 16
-"""Some models begin every answer with the same few tokens, so a short cell is tried longer too."""
+"""Minimum length of one trial: some models start every answer with the same few tokens."""
 _MAX_OTHER_PROMPTS = 2
-"""So many other prompts of the plan are tried in place of one before those of our own."""
+"""Prompts of the plan tried before the built-in ones."""
 _OWN_PROMPTS = ("1 2 3 4 5 6 7 8", "Dear Sir or Madam,")
 
 
@@ -45,16 +45,16 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What one machine found for one factor of one model."""
+    """The control of one factor of one model on one machine."""
 
     contrast: Contrast
-    """The first that differs; where none does, the last that was tried or could not be run."""
+    """The first contrast that differs, or else the last one tried."""
     reference: Generation | None = None
-    """What the cell gives; None where that is its own first run."""
+    """The output of the cell; None where that is its own first run."""
     generation: Generation | None = None
-    """What the varied cell gives; None where that is its own first run, or it was not run."""
+    """The output of the varied cell; None where that is its own first run, or without a run."""
     problem: Inconclusive | None = None
-    """Why no difference could be shown; None when the contrast was measured."""
+    """Why the contrast could not be measured; None when it was."""
 
     def divergence(self, observed: Mapping[Cell, Generation]) -> Divergence | None:
         """Return where the two outputs differ, or None; `observed` has each cell's first run."""
@@ -66,11 +66,11 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlReport:
-    """Whether a factor was seen to change the output of a model."""
+    """Whether a factor changes the output of a model."""
 
     contrast: Contrast
     divergence: Divergence | None
-    """Where the two outputs differ; None when they do not, or were not measured."""
+    """Where the two outputs differ; None when they agree or were not measured."""
     problem: Inconclusive | None = None
     """Why the control could not be run; None when it was."""
 
@@ -80,19 +80,19 @@ class ControlReport:
 
     @property
     def model(self) -> str:
-        """The model that was varied."""
+        """The name of the model."""
         return self.contrast.cell.model
 
     @property
     def failed(self) -> bool:
-        """Whether nothing differed: then agreement with a golden proves nothing."""
+        """Whether nothing differed, so that agreement with a golden proves nothing."""
         return self.divergence is None and self.problem is None
 
 
 def judge_controls(
     controls: Sequence[Control], *, model: str, observed: Mapping[Cell, Generation]
 ) -> tuple[ControlReport, ...]:
-    """Return one report on each factor of a model for which any machine ran a control.
+    """Return a report for each factor of a model with a control on any machine.
 
     A machine that fails to show a difference outweighs those that do.
 
@@ -127,7 +127,7 @@ def _judge(found: Sequence[Control], *, observed: Mapping[Cell, Generation]) -> 
     for report in sorted(reports, key=lambda report: report.problem is not None):
         if report.divergence is None:
             return report
-    # The evidence that one machine would have come upon first, however the plan was divided.
+    # The same evidence as on one machine, however the plan was divided.
     contrast = shown_by(reports[0].contrast.factor, observed)
     if contrast is None:
         return reports[0]
@@ -136,7 +136,7 @@ def _judge(found: Sequence[Control], *, observed: Mapping[Cell, Generation]) -> 
 
 
 def applies(factor: Factor, cells: Iterable[Cell]) -> bool:
-    """Return whether a factor has to change something: at temperature 0 the seed does not."""
+    """Return whether a factor has to affect any of the cells; a greedy cell has no seed."""
     match factor:
         case Factor.SEED:
             return any(not cell.sampler.is_greedy for cell in cells)
@@ -147,14 +147,14 @@ def applies(factor: Factor, cells: Iterable[Cell]) -> bool:
 
 
 def is_affected(factor: Factor, cell: Cell) -> bool:
-    """Return whether agreement on a cell proves nothing when the factor changes nothing."""
+    """Return whether the factor has to affect this cell."""
     return applies(factor, [cell])
 
 
 def shown_by(factor: Factor, observed: Mapping[Cell, Generation]) -> Contrast | None:
-    """Return the first two cells of a model that differ by a factor and in their output."""
+    """Return the first two cells that differ by a factor and in their output, or None."""
     for group in _alike(factor, observed):
-        # Two outputs that were cut short agree as far as both go, so the longest decides for all.
+        # Truncated outputs are compared up to the shorter length, so the longest is the reference.
         longest = max(group, key=lambda cell: len(observed[cell].tokens))
         for cell in group:
             is_varied = _is_varied(factor, longest, cell)
@@ -165,7 +165,7 @@ def shown_by(factor: Factor, observed: Mapping[Cell, Generation]) -> Contrast | 
 
 
 def agreeing_seeds(observed: Mapping[Cell, Generation]) -> Iterator[tuple[Cell, ...]]:
-    """Yield the sampled cells of each prompt of which all seeds, two or more, agree."""
+    """Yield, for each prompt with two or more seeds that all agree, its sampled cells."""
     for first, *others in _alike(Factor.SEED, observed):
         same = (output_divergence(observed[first], observed[other]) is None for other in others)
         if others and all(same):
@@ -173,14 +173,14 @@ def agreeing_seeds(observed: Mapping[Cell, Generation]) -> Iterator[tuple[Cell, 
 
 
 def further(factor: Factor, cells: Sequence[Cell]) -> Iterator[Contrast]:
-    """Yield what is still tried, in order, when no two cells of a model differ by a factor.
+    """Yield further contrasts to try, in order, when no two cells of a model differ by a factor.
 
-    Those of one cell follow each other, and there are more than are needed, because some may be
-    ones that cannot be run: see `is_milder` and `is_settled`.
+    They are grouped by cell, and more than needed, because an engine may reject some: see
+    `is_milder` and `is_settled`.
 
     Args:
-        factor: what is to be shown to matter; it has to apply to the cells.
-        cells: all cells of the model in the whole plan, so that every part tries the same.
+        factor: the factor; it has to apply to the cells.
+        cells: all cells of the model in the whole plan, so that every shard tries the same.
     """
     match factor:
         case Factor.SEED:
@@ -192,7 +192,7 @@ def further(factor: Factor, cells: Sequence[Cell]) -> Iterator[Contrast]:
 
 
 def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
-    """Return whether two outputs have to agree because those of a stronger contrast do."""
+    """Return whether a contrast is implied to agree by a stronger one that agreed."""
     cell, strong = contrast.cell, agreed.cell
     is_hotter = strong.sampler in HEATS and strong.sampler.temperature >= cell.sampler.temperature
     return (
@@ -204,16 +204,16 @@ def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
 
 
 def is_settled(agreeing: Sequence[Contrast]) -> bool:
-    """Return whether so many contrasts without a difference show that their factor has no effect.
+    """Return whether these contrasts without a difference prove that their factor has no effect.
 
-    Cold cells alone do not: seeds that agree on facts are what a sound model gives.
+    Low temperatures alone do not: a sound model may agree on facts for every seed.
     """
     is_hot = any(each.factor is not Factor.SEED or each.cell.sampler in HEATS for each in agreeing)
     return len(agreeing) >= MAX_AGREEING and is_hot
 
 
 def _further_seeds(cells: Sequence[Cell]) -> Iterator[Contrast]:
-    """Yield another seed for each prompt, the hottest and longest first, and then the same hot."""
+    """Yield contrasts with another seed for each prompt, hottest and longest cells first."""
     sampled = [cell for cell in cells if not cell.sampler.is_greedy]
     hottest = sorted(sampled, key=lambda cell: (-cell.sampler.temperature, -cell.max_tokens))
     for cell in _first_of_each_text(hottest):
@@ -231,7 +231,7 @@ def _first_of_each_text(cells: Iterable[Cell]) -> Iterable[Cell]:
 
 
 def _with_new_seed(cell: Cell, cells: Iterable[Cell]) -> Cell:
-    """Return a cell with the next seed that no cell of its model has."""
+    """Return the cell with the next unused seed of its model."""
     taken = {other.seed for other in cells}
     seed = cell.seed % MAX_SEED + 1
     while seed in taken:
@@ -240,7 +240,7 @@ def _with_new_seed(cell: Cell, cells: Iterable[Cell]) -> Cell:
 
 
 def _further_prompts(cells: Sequence[Cell]) -> Iterator[Contrast]:
-    """Yield other prompts in place of each, the longest cells first."""
+    """Yield contrasts with another prompt, longest cells first."""
     own = {text: f"control-{number}" for number, text in enumerate(_OWN_PROMPTS, start=1)}
     names = own | {cell.text: cell.prompt for cell in cells}
     planned = dict.fromkeys(cell.text for cell in cells)
@@ -256,7 +256,7 @@ def _further_prompts(cells: Sequence[Cell]) -> Iterator[Contrast]:
 
 
 def _alike(factor: Factor, cells: Iterable[Cell]) -> Iterable[Sequence[Cell]]:
-    """Return the cells that a factor affects, put together where all else is the same."""
+    """Group the cells that a factor affects by everything but the factor."""
     groups: dict[Hashable, list[Cell]] = defaultdict(list)
     for cell in cells:
         if is_affected(factor, cell):
@@ -265,7 +265,7 @@ def _alike(factor: Factor, cells: Iterable[Cell]) -> Iterable[Sequence[Cell]]:
 
 
 def _key(factor: Factor, cell: Cell) -> Hashable:
-    """Return what two cells share that can differ by the factor alone."""
+    """Return the key that two cells share if they can differ by the factor alone."""
     match factor:
         case Factor.SEED:
             return cell.model, cell.text, cell.sampler, cell.max_tokens

@@ -1,4 +1,4 @@
-"""What a model says: tokens, where they came from, and how likely they were."""
+"""Generations: tokens with their evidence, and their exact comparison."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Token:
 
     id: int
     data: bytes
-    """The bytes that the token stands for; of a control token, its name."""
+    """The bytes of the token; for a control token, its name."""
 
     def __post_init__(self) -> None:
         if self.id < 0:
@@ -51,7 +51,7 @@ class Choice:
 
     @property
     def margin(self) -> float | None:
-        """How far, in nats, the best token is ahead of the second: 0 is a tie."""
+        """The lead of the best token over the second in nats; 0 is a tie."""
         if len(self.best) < 2:  # noqa: PLR2004 -- a margin lies between two
             return None
         return self.best[0][1] - self.best[1][1]
@@ -59,13 +59,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """The answer of one run of one cell."""
+    """The output of one run of one cell."""
 
     prompt: tuple[Token, ...]
     tokens: tuple[Token, ...]
     stop: Stop
     trace: tuple[Choice, ...] = ()
-    """One entry for each token on a traced run, nothing on the others."""
+    """One entry per token of a traced run, empty otherwise."""
 
     def __post_init__(self) -> None:
         if self.trace and len(self.trace) != len(self.tokens):
@@ -73,7 +73,7 @@ class Generation:
 
 
 def text_of(tokens: Sequence[Token]) -> str:
-    """Return the text that the tokens spell, as one safe line."""
+    """Return the escaped text of the tokens, as one safe line."""
     return escape_bytes(b"".join(token.data for token in tokens))
 
 
@@ -81,7 +81,7 @@ class Place(StrEnum):
     """The part of a generation in which two of them differ."""
 
     PROMPT = "prompt"
-    """The same text became other prompt tokens: the tokenizer moved, not the model."""
+    """The tokenizer changed, not the model."""
     OUTPUT = "output"
 
 
@@ -105,16 +105,14 @@ class Divergence:
     def starts_from(self, expected: Generation) -> bool:
         """Return whether a generation has the expected token, or its end, at this position."""
         tokens = expected.prompt if self.place is Place.PROMPT else expected.tokens
-        return self.expected == next(iter(tokens[self.position : self.position + 1]), None) and (
-            self.position <= len(tokens)
-        )
+        return self.position <= len(tokens) and (*tokens, None)[self.position] == self.expected
 
 
 def first_divergence(expected: Generation, observed: Generation) -> Divergence | None:
     """Return where `observed` first differs from `expected`, or None when they are equal.
 
-    The prompt is compared first, because after another prompt the output says nothing. A
-    sequence that ends early differs at its own end.
+    The prompt is compared first: outputs of different prompts are not comparable. A sequence that
+    ends early differs at its own end.
     """
     return _first(Place.PROMPT, expected.prompt, observed.prompt) or _first(
         Place.OUTPUT, expected.tokens, observed.tokens
@@ -122,10 +120,7 @@ def first_divergence(expected: Generation, observed: Generation) -> Divergence |
 
 
 def output_divergence(expected: Generation, observed: Generation) -> Divergence | None:
-    """Return where two outputs first differ as far as both were let to go, whatever was asked.
-
-    To end by itself is a part of an output; to be cut short at a limit is not.
-    """
+    """Return where two outputs first differ, ignoring the prompts and truncation at a limit."""
     found = _first(Place.OUTPUT, expected.tokens, observed.tokens)
     if found is None:
         return None
@@ -135,7 +130,7 @@ def output_divergence(expected: Generation, observed: Generation) -> Divergence 
 
 
 def _is_cut_short(generation: Generation) -> bool:
-    # No token at all is an answer: a limit allows at least one.
+    # An empty output is never truncated: a limit allows at least one token.
     return generation.stop is Stop.LENGTH and bool(generation.tokens)
 
 

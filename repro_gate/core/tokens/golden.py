@@ -12,19 +12,19 @@ Facts = Mapping[str, str]
 """Flat provenance, such as `{"device.name": "NVIDIA H200"}`."""
 
 MODEL_SHA256: Final = "model.sha256"
-"""The fact that says which file was loaded."""
+"""The fact with the digest of the loaded file."""
 
 _SUSPECTS = ("setting", "model", "engine", "device", "build", "env")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """What a golden file says; it explains itself without the matrix."""
+    """The content of a golden file; complete without the matrix."""
 
     cell: Cell
     profile: str
     generation: Generation
-    """Its tokens are the truth; its log-probabilities are evidence and never compared."""
+    """Its tokens are compared; its log-probabilities are evidence only."""
     provenance: Facts
 
     def __post_init__(self) -> None:
@@ -33,7 +33,7 @@ class Golden:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactChange:
-    """One fact of the provenance that is not what it was when the golden was recorded."""
+    """One fact of the provenance that changed since the recording."""
 
     name: str
     before: str | None
@@ -45,7 +45,7 @@ class FactChange:
 
 
 def provenance_changes(before: Facts, after: Facts) -> tuple[FactChange, ...]:
-    """Return the facts that differ, the likeliest causes of other tokens first."""
+    """Return the facts that differ, the most likely causes of drift first."""
     return tuple(
         FactChange(name=name, before=before.get(name), after=after.get(name))
         for name in sorted(before.keys() | after.keys(), key=_suspicion)
@@ -55,12 +55,12 @@ def provenance_changes(before: Facts, after: Facts) -> tuple[FactChange, ...]:
 
 def _suspicion(name: str) -> tuple[int, str]:
     kind = name.partition(".")[0]
-    # The digests of the libraries differ whenever someone compiled them, and say the least.
+    # Library digests come last: they differ after every build.
     return _SUSPECTS.index(kind) if kind in _SUSPECTS else len(_SUSPECTS), name
 
 
 def definition_changes(recorded: Cell, planned: Cell) -> tuple[FactChange, ...]:
-    """Return what the matrix says otherwise than the golden: no reason to call it drift."""
+    """Return how the matrix differs from the recorded definition, which is not drift."""
     return provenance_changes(definition(recorded), definition(planned))
 
 

@@ -1,7 +1,7 @@
-"""The shape of a golden file: one token on one line, and everything that explains it.
+"""The format of a golden file: one token per line, with its cell and provenance.
 
 `git diff` of two goldens shows the first divergence by itself, because a token is one line and
-says its id and its bytes. Schema: `repro_gate/schemas/golden-v1.json`.
+with its id and its bytes. Schema: `repro_gate/schemas/golden-v1.json`.
 """
 
 import re
@@ -45,10 +45,10 @@ def to_data(golden: Golden) -> dict[str, Any]:
 
 
 def from_data(data: Mapping[str, Any]) -> Golden:
-    """Return the golden that data of the right schema describes.
+    """Return the golden in data of the right schema.
 
     Raises:
-        ValueError: a value is of the right shape, but says something that cannot be.
+        ValueError: a value has the right type and is invalid.
     """
     generation = Generation(
         prompt=_tokens("prompt_tokens", data["prompt_tokens"]),
@@ -56,9 +56,9 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         stop=Stop(data["stop"]),
         trace=tuple(map(_choice, data["trace"])),
     )
-    # Not the spelling: which characters are printable depends on the version of Python.
+    # Compare bytes: which characters are escaped depends on the version of Python.
     if unescape_bytes(data["text"]) != b"".join(token.data for token in generation.tokens):
-        raise ValueError("'text' does not say what 'tokens' spell")
+        raise ValueError("'text' is not the text of 'tokens'")
     return Golden(
         cell=cell_from_data(data["cell"]),
         profile=data["profile"],
@@ -85,7 +85,7 @@ def cell_to_data(cell: Cell) -> dict[str, Any]:
 
 
 def cell_from_data(data: Mapping[str, Any]) -> Cell:
-    """Return the cell that `cell_to_data` described.
+    """Reverse `cell_to_data`.
 
     Raises:
         ValueError: a value is out of its range.
@@ -97,7 +97,7 @@ def cell_from_data(data: Mapping[str, Any]) -> Cell:
         text=data["text"],
         seed=data["seed"],
         max_tokens=data["max_tokens"],
-        # JSON tools write 1.0 as 1, and the two would count as different definitions.
+        # JSON tools write 1.0 as 1, which would be another definition.
         sampler=Sampler(
             temperature=float(sampler["temperature"]),
             top_k=sampler["top_k"],
@@ -139,7 +139,7 @@ def _choice(line: str) -> Choice:
     )
 
 
-# A string of JSON holds no line break, so nothing but a key of the golden itself can begin a line.
+# JSON strings have no line breaks, so only a key of the golden itself can start a line.
 _LISTS: Final = {
     "prompt_tokens": re.compile(r'  "prompt_tokens": \[(?P<closed>\],?)?'),
     "tokens": re.compile(r'  "tokens": \[(?P<closed>\],?)?'),

@@ -1,4 +1,4 @@
-"""From what was observed to a verdict."""
+"""From repeated runs to a verdict."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from repro_gate.core.tokens.verdicts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition:
-    """The runs of one cell, told by the first of them and the first that differs."""
+    """The runs of one cell, as the first run and the first one that differs."""
 
     first: Generation
     runs: int = 1
@@ -42,7 +42,7 @@ class Repetition:
             require_seen(self.difference, first=self.first, runs=self.runs)
 
     def with_run(self, generation: Generation, *, in_fresh_process: bool) -> "Repetition":
-        """Return the repetition after one more run; memory does not grow with their number."""
+        """Return the repetition after one more run, in constant memory."""
         run = self.runs + 1
         divergence = first_divergence(self.first, generation)
         if self.difference is not None or divergence is None:
@@ -63,13 +63,12 @@ def judge(
 ) -> Verdict:
     """Return the verdict on one measured cell.
 
-    What is wrong with this machine comes before what is wrong with the golden, and a difference
-    that was seen comes before the suspicion that none could be.
+    Nondeterminism takes precedence over drift, and an observed difference over a failed control.
 
     Args:
         repetition: the runs of the cell.
         cell: as the matrix defines it.
-        golden: what is committed for it on this class of machine, if anything is.
+        golden: the committed golden for this profile, if any.
         facts: the provenance of the runs.
         controls: those of the cell's model.
     """
@@ -82,7 +81,7 @@ def judge(
 
 
 def doubt(cell: Cell, controls: Iterable[ControlReport]) -> Vacuous | Inconclusive | None:
-    """Return why agreement on a cell would prove nothing, or None; `controls` are of its model."""
+    """Return why agreement on a cell proves nothing, or None; `controls` are of its model."""
     doubted = [c for c in controls if c.divergence is None and is_affected(c.contrast.factor, cell)]
     for control in doubted:
         if control.problem is None:
@@ -104,7 +103,7 @@ def new_finding(
         before: the runs without the latest; None when it is the first.
         now: the runs with the latest.
         cell: as the matrix defines it.
-        golden: what is committed for it on this class of machine, if anything is.
+        golden: the committed golden for this profile, if any.
         facts: the provenance of the runs.
     """
     if before is not None:
@@ -120,9 +119,9 @@ def _compare(
         return Unrecorded(reason="there is no golden for this profile")
     changes = definition_changes(golden.cell, cell)
     if changes:
-        said = "; ".join(f"{change.name} was {change.before}" for change in changes)
+        changed = "; ".join(f"{change.name} was {change.before}" for change in changes)
         return Unrecorded(
-            reason=f"the golden is for another definition of the cell: {said}",
+            reason=f"the golden is for another definition of the cell: {changed}",
             former=FormerGolden(divergence=_since(golden, observed, cell=cell)),
         )
     divergence = first_divergence(golden.generation, observed)
@@ -138,7 +137,7 @@ def _compare(
 def _since(golden: Golden, observed: Generation, *, cell: Cell) -> Divergence | None:
     """Return where the tokens differ from those of another definition of their cell.
 
-    The prompt tokens of another text say nothing, and neither does another limit on the output.
+    Prompt tokens are compared only for the same text, and truncation is ignored.
     """
     found = first_divergence(golden.generation, observed)
     if found is not None and found.place is Place.PROMPT and golden.cell.text == cell.text:

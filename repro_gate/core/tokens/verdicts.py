@@ -1,4 +1,4 @@
-"""What the check says of one cell: one of these, and never an exception."""
+"""The verdicts of the token gate on one cell."""
 
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -11,14 +11,14 @@ from repro_gate.core.tokens.golden import FactChange, Golden
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The runs equal each other, and they equal the golden."""
+    """All runs are identical, and equal the golden."""
 
     word: ClassVar[str] = "match"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nondeterministic:
-    """The runs differ from each other, on this machine and within this check."""
+    """The runs of this check differ from each other."""
 
     word: ClassVar[str] = "nondeterministic"
 
@@ -41,27 +41,27 @@ def require_seen(difference: Nondeterministic, *, first: Generation, runs: int) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """The runs agree with each other, but not with the golden."""
+    """The runs are identical, but differ from the golden."""
 
     word: ClassVar[str] = "drift"
 
     divergence: Divergence
     golden: Golden
     provenance: tuple[FactChange, ...]
-    """What is not as it was when the golden was recorded: the first suspects."""
+    """What changed in the provenance since the golden was recorded, most likely causes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerGolden:
-    """How the tokens compare with the golden of another definition of the cell."""
+    """The comparison with a golden of another definition of the cell."""
 
     divergence: Divergence | None
-    """None when they are equal as far as both were let to go."""
+    """None when they are equal up to the shorter length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrecorded:
-    """No golden speaks for this cell on this class of machine."""
+    """The cell has no golden for this profile."""
 
     word: ClassVar[str] = "unrecorded"
 
@@ -75,7 +75,7 @@ class Unrecorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vacuous:
-    """The output of the model does not depend on a factor, so agreement proves nothing."""
+    """The model's output does not depend on a factor, so agreement proves nothing."""
 
     word: ClassVar[str] = "vacuous"
 
@@ -99,7 +99,7 @@ STOPPED = Inconclusive(
     reason="--fail-fast stopped the check after the first finding",
     remedy="run the check without --fail-fast",
 )
-"""What a check did not reach because one finding was all that it was asked for."""
+"""The verdict on cells after the first finding under `--fail-fast`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

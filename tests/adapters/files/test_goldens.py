@@ -281,12 +281,12 @@ def refusal_of(
         (
             '"12 🍂"',
             '"12 🍁"',
-            "expected a consistent golden, found 'text' does not say what 'tokens' spell",
+            "expected a consistent golden, found 'text' is not the text of 'tokens'",
         ),
         (
             r"\"🍂",
             r"\"🍁",
-            "expected a consistent golden, found 'text' does not say what 'tokens' spell",
+            "expected a consistent golden, found 'text' is not the text of 'tokens'",
         ),
         (
             '"12 🍂"',

@@ -85,7 +85,7 @@ def test_a_golden_file_is_readable() -> None:
         ({"tokens": ["50"]}, r"'tokens\[0\]' is not an id, a space and a text: '50'"),
         ({"prompt_tokens": ["1 ", "x Say"]}, r"'prompt_tokens\[1\]' is not an id"),
         ({"tokens": ["50 \\"]}, "a backslash that starts no escape"),
-        ({"text": "another"}, "'text' does not say what 'tokens' spell"),
+        ({"text": "another"}, "'text' is not the text of 'tokens'"),
         ({"text": "\\"}, "a backslash that starts no escape"),
         ({"stop": "bored"}, "'bored' is not a valid Stop"),
         ({"trace": ["-0.1 |"]}, "1 trace entries for 3 tokens"),
