@@ -11,7 +11,7 @@ from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.reports.findings import logprob_summary, summary
 from repro_gate.reports.findings.notes import check_notes
-from repro_gate.reports.findings.wording import WORDS, describe, describe_control
+from repro_gate.reports.findings.wording import WORDS, describe, describe_control, format_counts
 from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
 from repro_gate.reports.text.format import plural
@@ -164,7 +164,7 @@ def _token_summary(report: GateReport) -> Iterator[str]:
     yield f"- **Cells**: {len(cells)}"
     yield f"- **Runs**: {sum(cell.runs for cell in cells)}"
     yield f"- **Repetition**: {summary.format_repetition(cells)}"
-    yield f"- **Verdicts**: {summary.format_counts(report.counts) or 'none'}"
+    yield f"- **Verdicts**: {format_counts(report.counts) or 'none'}"
     yield f"- **Controls**: {summary.format_controls(report)}"
 
 

@@ -52,7 +52,7 @@ def _finding(finding: Finding) -> Iterator[Block]:
     description = finding.description
     subject = finding.subject if finding.listed else code(finding.subject)
     yield [f"### {finding.word}: {subject}"]
-    yield [f"{description.claim[0].upper()}{description.claim[1:]}."]
+    yield [description.sentence]
     if description.reason is not None:
         yield [f"Reason: {code(description.reason)}"]
     if finding.former is not None:

@@ -1,7 +1,7 @@
 """A suite of log-probabilities as a whole, in the sentences of every report."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from repro_gate.core.logprobs.report import (
     LogprobCellReport,
@@ -13,27 +13,24 @@ from repro_gate.core.logprobs.report import (
 from repro_gate.core.logprobs.verdicts import Agrees, Effect, Equivalence
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
+from repro_gate.reports.findings.wording import format_counts
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escape
 from repro_gate.reports.text.format import plural, usd
-
-
-def format_counts(counts: Mapping[str, int]) -> str:
-    """Return the number of cells with each verdict, without zeros."""
-    return ", ".join(_counted(counts[word], word) for word in LOGPROB_WORDS if counts.get(word))
 
 
 def format_suite(part: LogprobReport) -> str:
     """Return the number of a suite's cells, their verdicts and its orphans."""
     orphans = len(part.orphans)
     counts = Counter(cell.verdict.word for cell in part.cells)
-    counted = f"{plural(len(part.cells), 'cell')}: {format_counts(counts) or 'nothing was checked'}"
+    verdicts = format_counts(counts, LOGPROB_WORDS) or "nothing was checked"
+    counted = f"{plural(len(part.cells), 'cell')}: {verdicts}"
     return f"{counted}; {plural(orphans, 'baseline')} orphaned" if orphans else counted
 
 
 def format_suite_line(part: LogprobReport) -> str:
     """Return the result of a suite in one line."""
-    counted = format_counts(part.counts) or "nothing was checked"
+    counted = format_counts(part.counts, LOGPROB_WORDS) or "nothing was checked"
     return f"{escape.one_line(part.suite)}: {', '.join([counted, *alarms(part)])}"
 
 
@@ -120,7 +117,7 @@ def agreements(part: LogprobReport) -> tuple[str, ...]:
 def _agreement(cells: Sequence[LogprobCellReport]) -> str:
     agreeing = [cell for cell in cells if isinstance(cell.verdict, Agrees)]
     counts = Counter(cell.verdict.word for cell in cells)
-    return "all agree" if len(agreeing) == len(cells) else format_counts(counts)
+    return "all agree" if len(agreeing) == len(cells) else format_counts(counts, LOGPROB_WORDS)
 
 
 def format_cost(spent: Spending) -> str:
@@ -137,8 +134,3 @@ def changes(part: LogprobReport) -> tuple[tuple[LogprobCellReport, Effect], ...]
     """Return the cells that changed significantly, but within the tolerance."""
     agreeing = [(cell, cell.verdict) for cell in part.cells if isinstance(cell.verdict, Agrees)]
     return tuple((cell, found.changed) for cell, found in agreeing if found.changed is not None)
-
-
-def _counted(count: int, word: str) -> str:
-    # "agrees" is the only verdict that is a verb.
-    return f"{count} agree" if word == Agrees.word and count != 1 else f"{count} {word}"

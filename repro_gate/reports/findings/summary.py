@@ -7,7 +7,7 @@ from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.tokens.verdicts import Match, Nondeterministic
 from repro_gate.reports.findings import logprob_summary
-from repro_gate.reports.findings.wording import WORDS
+from repro_gate.reports.findings.wording import format_counts
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escape
 from repro_gate.reports.text.format import plural
@@ -54,11 +54,6 @@ def explain_outcome(report: GateReport, *, name: Escape = escape.one_line) -> st
 def has_tokens(report: GateReport) -> bool:
     """Tell whether tokens were checked, and not only log-probabilities."""
     return bool(report.cells or report.orphans) or not report.logprobs
-
-
-def format_counts(counts: Mapping[str, int]) -> str:
-    """Return the number of cells with each verdict, without zeros."""
-    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts.get(word))
 
 
 def by_model(report: GateReport) -> Mapping[str, Sequence[CellReport]]:

@@ -1,6 +1,6 @@
 """The verdicts on tokens in words, and what to do about them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never, get_args
 
@@ -29,6 +29,8 @@ WORDS: Final[tuple[str, ...]] = (
 )
 """In the order in which reports count them."""
 
+_AGREES: Final = "agrees"
+"""The only verdict that is a verb."""
 NO_ACTION: Final = "No action needed."
 ACCEPT_OR_START_WITH: Final = "If the change is intended, accept it. Otherwise start with {}."
 _ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
@@ -49,6 +51,20 @@ class Description:
     remedy: Escaped | None = None
     suspects: tuple[FactChange, ...] = ()
     """What changed since the golden was recorded; escaped."""
+
+    @property
+    def sentence(self) -> str:
+        """The claim with a capital and a full stop."""
+        return f"{self.claim[0].upper()}{self.claim[1:]}."
+
+
+def format_counts(counts: Mapping[str, int], words: Sequence[str] = WORDS) -> str:
+    """Return the number of cells with each verdict, without zeros, in the order of the words."""
+    return ", ".join(
+        f"{counts[word]} {'agree' if word == _AGREES and counts[word] != 1 else word}"
+        for word in words
+        if counts.get(word)
+    )
 
 
 def describe(cell: CellReport) -> Description:

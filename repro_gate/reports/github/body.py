@@ -127,7 +127,7 @@ def _new(report: GateReport) -> Sequence[CellReport]:
 
 
 def _acceptable(tokens: Sequence[FindingSection]) -> int:
-    return sum(section.word in {Drift.word, Unrecorded.word} for section in tokens)
+    return sum(section.finding.word in {Drift.word, Unrecorded.word} for section in tokens)
 
 
 def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Section]:

@@ -1,13 +1,12 @@
 """The findings as sections of a comment, and the changed facts that they share."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 from repro_gate.core.logprobs.verdicts import Shifted
-from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
 from repro_gate.core.tokens.generation import Token
 from repro_gate.core.tokens.golden import FactChange
@@ -22,7 +21,7 @@ from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, is_unknown, token_findings
 from repro_gate.reports.findings.wording import command_label
 from repro_gate.reports.markdown_findings import changes_since
-from repro_gate.reports.text.escape import Escaped, Line, clipped
+from repro_gate.reports.text.escape import Line, clipped
 from repro_gate.reports.text.markdown import Block, code, fence, folded, joined, mark, table
 
 _MAX_CHANGES: Final = 8
@@ -30,38 +29,35 @@ _MAX_FACT_NAME: Final = 60
 _MAX_VALUE_LENGTH: Final = 80
 _DIGEST = re.compile(r"[0-9a-f]{40,128}")
 _SHORT_DIGEST: Final = 12
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
+_MAX_NAME_LENGTH: Final = 150
+_MAX_WORDS_LENGTH: Final = 400
+_MAX_LINE_LENGTH: Final = 200
+_MAX_LINES: Final = 40
+_MAX_IDS: Final = 6
+_MAX_IDS_IN_LINE: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedChanges:
-    """The changed facts that all drifts of one gate share; empty without such facts."""
-
-    goldens: tuple[FactChange, ...] = ()
-    baselines: tuple[FactChange, ...] = ()
-
-    def of(self, recorded: str) -> tuple[FactChange, ...]:
-        """Return the changes since goldens, or since baselines, were recorded."""
-        return self.goldens if recorded == "golden" else self.baselines
+SharedChanges: TypeAlias = Mapping[str, tuple[FactChange, ...]]
+"""Facts that changed for all drifts from goldens, and from baselines, by `Finding.recorded`."""
 
 
 def shared_changes(report: GateReport) -> SharedChanges:
     """Return the changed facts that all drifts of a gate share, if there are several."""
     tokens = [cell.verdict for cell in report.cells]
     hosted = [cell.verdict for part in report.logprobs for cell in part.cells]
-    return SharedChanges(
-        goldens=_shared(found.provenance for found in tokens if isinstance(found, Drift)),
-        baselines=_shared(found.provenance for found in hosted if isinstance(found, Shifted)),
-    )
+    return {
+        "golden": _shared(found.provenance for found in tokens if isinstance(found, Drift)),
+        "baseline": _shared(found.provenance for found in hosted if isinstance(found, Shifted)),
+    }
 
 
 def shared_block(shared: SharedChanges) -> Iterator[Block]:
     """Yield a table of the changed facts that all drifts of a gate share."""
-    if shared.goldens:
-        yield ["Changed since the goldens were recorded (same for every token drift):"]
-        yield changes_table("goldens", shared.goldens)
-    if shared.baselines:
-        yield ["Changed since the baselines were recorded (same for every drift from them):"]
-        yield changes_table("baselines", shared.baselines)
+    for recorded, drifts in (("golden", "token drift"), ("baseline", "drift from them")):
+        if shared[recorded]:
+            yield [f"Changed since the {recorded}s were recorded (same for every {drifts}):"]
+            yield changes_table(f"{recorded}s", shared[recorded])
 
 
 def changes_table(recorded: str, changes: Sequence[FactChange]) -> Block:
@@ -88,53 +84,43 @@ def _sides(change: FactChange) -> list[str]:
     return ["(not reported)" if side is None else code(clipped(side, longest)) for side in sides]
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
-_MAX_NAME_LENGTH: Final = 150
-_MAX_WORDS_LENGTH: Final = 400
-_MAX_LINE_LENGTH: Final = 200
-_MAX_LINES: Final = 40
-_MAX_IDS: Final = 6
-_MAX_IDS_IN_LINE: Final = 2
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingSection:
     """One finding in a comment."""
 
-    word: str
-    subject: Escaped
-    is_count: bool
-    """Whether the subject is a count of ids."""
-    outcome: Outcome
+    finding: Finding
     blocks: tuple[Block, ...]
-    ids: tuple[Escaped, ...] = ()
 
     @property
     def line(self) -> str:
         """Return the finding as one line of untrusted text."""
-        if not self.is_count:
-            return f"{self.word}: {clipped(self.subject, _MAX_NAME_LENGTH)}"
-        shown = [clipped(each, _MAX_NAME_LENGTH) for each in self.ids[:_MAX_IDS_IN_LINE]]
-        more = len(self.ids) - _MAX_IDS_IN_LINE
+        word, ids = self.finding.word, self.finding.ids
+        shown = [clipped(each, _MAX_NAME_LENGTH) for each in ids[:_MAX_IDS_IN_LINE]]
+        if not self.finding.listed:
+            return f"{word}: {shown[0]}"
+        more = len(ids) - _MAX_IDS_IN_LINE
         rest = [f"and {more} more"] if more > 0 else []
-        return f"{self.word}: {self.subject}: {', '.join([*shown, *rest])}"
+        return f"{word}: {self.finding.subject}: {', '.join([*shown, *rest])}"
 
     def open(self) -> Block:
         """Return the finding under a heading."""
-        subject = self.subject if self.is_count else code(clipped(self.subject, _MAX_NAME_LENGTH))
-        heading = f"#### {mark(self.outcome)} {self.word}: {subject}"
-        return joined([[heading], *self.blocks])
+        subject = self.finding.subject
+        shown = subject if self.finding.listed else code(clipped(subject, _MAX_NAME_LENGTH))
+        return joined([[f"#### {self._mark}: {shown}"], *self.blocks])
 
     def folded(self) -> Block:
         """Return the finding folded behind one line."""
-        line = f"{mark(self.outcome)} {self.word}"
-        if self.is_count:
-            return folded(f"{line}: {self.subject}", self.blocks)
-        name = clipped(self.subject, _MAX_NAME_LENGTH)
+        if self.finding.listed:
+            return folded(f"{self._mark}: {self.finding.subject}", self.blocks)
+        name = clipped(self.finding.subject, _MAX_NAME_LENGTH)
         # The line is HTML, so it takes only names that are plain in HTML.
         if _PLAIN.fullmatch(name):
-            return folded(f"{line}: <code>{name}</code>", self.blocks)
-        return folded(line, [[code(name)], *self.blocks])
+            return folded(f"{self._mark}: <code>{name}</code>", self.blocks)
+        return folded(self._mark, [[code(name)], *self.blocks])
+
+    @property
+    def _mark(self) -> str:
+        return f"{mark(self.finding.outcome)} {self.finding.word}"
 
 
 def token_sections(report: GateReport) -> Sequence[FindingSection]:
@@ -150,25 +136,17 @@ def hosted_sections(report: GateReport) -> Sequence[FindingSection]:
 
 def _sections(findings: Iterable[Finding], report: GateReport) -> Sequence[FindingSection]:
     shared = shared_changes(report)
-    return [_section(finding, shared) for finding in sorted(findings, key=is_unknown)]
-
-
-def _section(finding: Finding, shared: SharedChanges) -> FindingSection:
-    return FindingSection(
-        word=finding.word,
-        subject=finding.subject,
-        is_count=bool(finding.listed),
-        outcome=finding.outcome,
-        blocks=tuple(_blocks(finding, shared)),
-        ids=finding.ids,
-    )
+    return [
+        FindingSection(finding=finding, blocks=tuple(_blocks(finding, shared)))
+        for finding in sorted(findings, key=is_unknown)
+    ]
 
 
 def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
-    claim, reason = finding.description.claim, finding.description.reason
-    yield [f"{claim[0].upper()}{claim[1:]}."]
-    if reason is not None:
-        yield [f"Reason: {code(clipped(reason, _MAX_WORDS_LENGTH))}"]
+    description = finding.description
+    yield [description.sentence]
+    if description.reason is not None:
+        yield [f"Reason: {code(clipped(description.reason, _MAX_WORDS_LENGTH))}"]
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
     yield _ids(finding.listed)
@@ -177,11 +155,11 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
     else:
         diff = _diff(finding.explanation)
         yield fence((clipped(line, _MAX_LINE_LENGTH) for line in diff), "diff")
-    if not shared.of(finding.recorded):
+    if not shared[finding.recorded]:
         yield from changes_since(finding, changes_table)
-    yield [finding.description.advice]
-    if finding.description.remedy is not None:
-        yield [f"Remedy: {code(clipped(finding.description.remedy, _MAX_WORDS_LENGTH))}"]
+    yield [description.advice]
+    if description.remedy is not None:
+        yield [f"Remedy: {code(clipped(description.remedy, _MAX_WORDS_LENGTH))}"]
     yield _commands(finding)
 
 

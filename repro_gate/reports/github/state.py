@@ -11,16 +11,14 @@ from repro_gate.core.outcome import ExitCode, Outcome, decide
 from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.verdicts import Match
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
-from repro_gate.reports.findings.wording import WORDS
+from repro_gate.reports.findings.wording import WORDS, format_counts
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.markdown import Block, code, fence
 
+_NOTHING: Final = "nothing was checked"
 _PASSING: Final = (Match.word, Agrees.word)
-_WORDS: Final = (
-    *(word for word in dict.fromkeys((*WORDS, *LOGPROB_WORDS)) if word not in _PASSING),
-    *_PASSING,
-)
+_OTHERS: Final = [word for word in dict.fromkeys((*WORDS, *LOGPROB_WORDS)) if word not in _PASSING]
 
 
 def tally(report: GateReport) -> str:
@@ -28,12 +26,9 @@ def tally(report: GateReport) -> str:
     counts = Counter(report.counts)
     for part in report.logprobs:
         counts.update(part.counts)
-    counted = {word: _counted(counts[word], word) for word in _WORDS if counts[word]}
-    found = [words for word, words in counted.items() if word not in _PASSING]
-    passing = [words for word, words in counted.items() if word in _PASSING]
-    wrong = ", ".join([*found, *_beyond_cells(report)])
-    parts = [*([f"**{wrong}**"] if wrong else []), *([", ".join(passing)] if passing else [])]
-    return "; ".join(parts) or "nothing was checked"
+    others = [format_counts(counts, _OTHERS), *_beyond_cells(report)]
+    wrong, passing = ", ".join(filter(None, others)), format_counts(counts, _PASSING)
+    return "; ".join(filter(None, [f"**{wrong}**" if wrong else "", passing])) or _NOTHING
 
 
 def _beyond_cells(report: GateReport) -> Iterator[str]:
@@ -56,11 +51,6 @@ def _beyond_cells(report: GateReport) -> Iterator[str]:
     if uncontrolled:
         policies = "1 policy" if uncontrolled == 1 else f"{uncontrolled} policies"
         yield f"{policies} without a control"
-
-
-def _counted(count: int, word: str) -> str:
-    # "agrees" is the only verdict that is a verb.
-    return f"{count} agree" if word == Agrees.word and count != 1 else f"{count} {word}"
 
 
 def state_of(result: CheckResult | None, run: CiRun) -> CommentState:
