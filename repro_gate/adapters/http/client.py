@@ -38,9 +38,21 @@ class Server:
     if_unreadable: str
     if_moved: str
 
-    def failure(self, reason: str, *, remedy: str, **details: Any) -> HttpFailure:
+    def failure(
+        self,
+        reason: str,
+        *,
+        remedy: str,
+        transient: bool = False,
+        may_have_taken_effect: bool = False,
+    ) -> HttpFailure:
         """Return a failure of this server."""
-        return HttpFailure(f"{self.name}: {reason}", remedy=remedy, **details)
+        return HttpFailure(
+            f"{self.name}: {reason}",
+            remedy=remedy,
+            transient=transient,
+            may_have_taken_effect=may_have_taken_effect,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,6 +223,18 @@ def test_an_unclear_answer_is_an_error(github: Github, pulls_of: "PullsOf", answ
         pulls_of(github.api_url).comments(7, like=MARKER)
 
 
+@pytest.mark.parametrize("path", ["/user", "/graphql"])
+def test_a_server_error_does_not_make_us_the_bot(
+    github: Github, pulls_of: "PullsOf", path: str
+) -> None:
+    """Only a rejection shows what kind of token it is; a failing server shows nothing."""
+    github.world.comment(ACTIONS, BODY)
+    github.world.strike(Fault(path=path, status=502, times=9))
+
+    with pytest.raises(PublishFailed, match=r"status 502 \(Bad Gateway\)"):
+        pulls_of(github.api_url).comments(7, like=MARKER)
+
+
 def test_an_enterprise_server_has_its_api_on_a_path(pulls_of: "PullsOf") -> None:
     """GraphQL is next to it; the token goes nowhere else."""
     with serving(path="/api/v3") as github:

@@ -261,9 +261,10 @@ def test_an_undecodable_host_is_a_missing_draw() -> None:
     assert found.startswith("test-host: ")
 
 
-def test_a_redirect_without_location_is_not_followed() -> None:
+@pytest.mark.parametrize("headers", [{}, {"location": "https://a:port"}])
+def test_a_redirect_without_a_valid_location_is_not_followed(headers: dict[str, str]) -> None:
     """The reason shows no host."""
-    with rude_server((http(status=300),)) as server:
+    with rude_server((http(status=300, headers=headers),)) as server:
         found = _missed(server.url)
 
     assert found == (
