@@ -1,4 +1,4 @@
-"""Links and paths lead somewhere."""
+"""Links and paths lead somewhere, and pages are short and plain."""
 
 import re
 
@@ -8,6 +8,18 @@ from tests.docs.pages import ROOT, Page, page, pages
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _OURS = ("repro_gate/", "tests/", "docs/", "snapshots/", "benchmarks/", ".github/")
+_MAX_WORDS = 21_000
+_MAX_README_LINES = 150
+_REFUSED_WORDS = (
+    "told",
+    "tells",
+    "foreign",
+    "believed?",
+    "goes on",
+    "speaks? of",
+    "sameness",
+    "hears?",
+)
 _PAGES = {each.name: each for each in pages()}
 
 
@@ -71,3 +83,19 @@ def test_every_make_target_is_explained() -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert targets
     assert {f"make {target}" for target in targets} <= page("CONTRIBUTING.md").code()
+
+
+def test_the_documentation_stays_short() -> None:
+    """All pages under docs/ together, and the README, can be read in one sitting."""
+    words = sum(len(each.text.split()) for each in _PAGES.values() if each.name.startswith("docs/"))
+    readme = page("README.md").text.splitlines()
+    assert words <= _MAX_WORDS
+    assert len(readme) <= _MAX_README_LINES
+    assert any(line.startswith("make ") for line in readme[:30])
+
+
+@pytest.mark.parametrize("name", _PAGES)
+def test_pages_use_the_words_of_the_field(name: str) -> None:
+    """Code does not speak, and text that is not ours is untrusted, not foreign."""
+    found = re.findall(rf"\b(?:{'|'.join(_REFUSED_WORDS)})\b", _PAGES[name].prose, re.IGNORECASE)
+    assert found == []
