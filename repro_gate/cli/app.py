@@ -44,7 +44,10 @@ def models_list(
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List each model with its source, pinned digest and whether it is present."""
+    """List each model, and whether it is present.
+
+    With its source and its pinned digest.
+    """
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_list
@@ -57,7 +60,10 @@ def models_list(
 
 @models_app.command("fetch", epilog=EXIT_CODES)
 def models_fetch(names: ModelNames = None, *, config: Config = None) -> None:
-    """Build or download each MODEL of the matrix; default: all."""
+    """Build or download each MODEL of the matrix.
+
+    Default: all models.
+    """
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_fetch
@@ -70,7 +76,10 @@ def models_fetch(names: ModelNames = None, *, config: Config = None) -> None:
 
 @models_app.command("verify", epilog=EXIT_CODES)
 def models_verify(names: ModelNames = None, *, config: Config = None) -> None:
-    """Verify the file of each MODEL against its pinned digest; default: all."""
+    """Verify each MODEL against its pinned digest.
+
+    Default: all models.
+    """
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_verify
@@ -130,7 +139,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
         ),
     ] = False,
 ) -> None:
-    """Print the installed versions, the device in use and the planned check."""
+    """Show versions, devices and the planned check."""
 
     def command() -> ExitCode:
         from repro_gate.cli.doctor import run_doctor

@@ -142,7 +142,9 @@ def check(  # noqa: PLR0913 -- one parameter for each option
         typer.Option("--dry-run", help="Print the planned runs and their cost, and exit with 4."),
     ] = False,
 ) -> None:
-    """Run the matrix and compare it with the committed goldens and baselines.
+    """Compare the matrix with its goldens and baselines.
+
+    Runs every selected cell, and compares the output with the committed snapshots.
 
     Writes report.json, and reports for people and for test dashboards. Also keeps the observed
     tokens as goldens in observed/ and the log-probabilities in draws.jsonl. A shard also writes
@@ -280,7 +282,9 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         ),
     ] = False,
 ) -> None:
-    """Publish the result to GitHub: job summary, annotations, outputs and one PR comment.
+    """Publish the result of a check to GitHub.
+
+    Writes the job summary, annotations, outputs and one comment on the pull request.
 
     Reads the report folder and the environment of GitHub Actions, with the token in GITHUB_TOKEN. A
     failure to publish is a warning and never changes a verdict.
@@ -344,7 +348,7 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Accept the current output of the models as the new goldens.
+    """Accept the current output as the new goldens.
 
     Shows what would change and asks before writing. Records nothing for a cell whose runs
     differ, and refuses to run in CI.
@@ -389,7 +393,7 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     output: Output = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Record the current log-probabilities of the models as baselines.
+    """Record current log-probabilities as baselines.
 
     Makes the calibration draws of every cell without a baseline, shows the result and asks
     before writing. Records nothing where draws are outliers, and refuses to run in CI.
