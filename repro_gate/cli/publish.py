@@ -189,7 +189,7 @@ def _marker(name: str, run: CiRun) -> Marker:
             run=run.id,
             state=CommentState.RUNNING,
             workflow=workflow_key(run.workflow),
-            is_retold=run.from_workflow_run,
+            is_relayed=run.from_workflow_run,
         )
     except ValueError as error:
         raise UsageInvalid(f"--name: {error}") from error

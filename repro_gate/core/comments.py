@@ -72,7 +72,7 @@ _MARKER = re.compile(
     r"<!-- repro-gate/comment/v1 workflow=(?P<workflow>[A-Za-z0-9._-]{0,100})"
     r" name=(?P<name>[A-Za-z0-9._-]{1,100}) run=(?P<run>[0-9]{1,19})"
     r" attempt=(?P<attempt>[0-9]{1,9}) state=(?P<state>[a-z]+) found=(?P<found>yes|no)"
-    r" retold=(?P<retold>yes|no)"
+    r" relayed=(?P<relayed>yes|no)"
     r"(?: by=(?P<by_run>[0-9]{1,19})\.(?P<by_attempt>[0-9]{1,9})\.(?P<by_job>[0-9a-f]{12}))? -->"
 )
 
@@ -131,7 +131,7 @@ class Marker:
     """Whether this run or an earlier one on the same pull request had findings."""
     workflow: str = ""
     """Unique among the workflows of one repository, see `workflow_key`; empty when unknown."""
-    is_retold: bool = False
+    is_relayed: bool = False
     """Published by a `workflow_run`, which can be rerun and may then know more."""
     writer: Writer | None = None
     """None in comments of earlier versions."""
@@ -145,13 +145,13 @@ class Marker:
 
     def __str__(self) -> str:
         """Return the line."""
-        found, retold = ("yes" if is_so else "no" for is_so in (self.found, self.is_retold))
+        found, relayed = ("yes" if is_so else "no" for is_so in (self.found, self.is_relayed))
         by = self.writer
         end = "" if by is None else f" by={by.run.run}.{by.run.attempt}.{by.job}"
         return (
             f"<!-- repro-gate/comment/v1 workflow={self.workflow} name={self.name} "
             f"run={self.run.run} attempt={self.run.attempt} state={self.state.value} "
-            f"found={found} retold={retold}{end} -->"
+            f"found={found} relayed={relayed}{end} -->"
         )
 
     @property
@@ -161,7 +161,7 @@ class Marker:
         A later run is greater; within an attempt the worse result is, so that publishing twice
         never hides a finding.
         """
-        return self.run, 0 if self.is_retold else _BEST_TO_WORST.index(self.state)
+        return self.run, 0 if self.is_relayed else _BEST_TO_WORST.index(self.state)
 
     def is_result_of_rival(self, ours: "Marker") -> bool:
         """Return whether another job of the same attempt already used this name.
@@ -223,7 +223,7 @@ def marker_of(body: str) -> Marker | None:
             run=RunId(int(parts["run"]), int(parts["attempt"])),
             state=CommentState(parts["state"]),
             found=parts["found"] == "yes",
-            is_retold=parts["retold"] == "yes",
+            is_relayed=parts["relayed"] == "yes",
             writer=_writer_in(parts),
         )
     except ValueError:

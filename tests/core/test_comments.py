@@ -30,7 +30,7 @@ OURS = Marker(
     run=RunId(7, 1),
     state=CommentState.FAILED,
     found=True,
-    is_retold=True,
+    is_relayed=True,
 )
 
 
@@ -99,7 +99,7 @@ _BEST_TO_WORST = ["running", "passed", "inconclusive", "broken", "failed"]
 def test_the_worse_of_two_results_of_one_attempt_stands(better: str, worse: str) -> None:
     """Whichever of two jobs with one name comes first."""
     low, high = (
-        replace(OURS, is_retold=False, state=CommentState(state)) for state in (better, worse)
+        replace(OURS, is_relayed=False, state=CommentState(state)) for state in (better, worse)
     )
     over_low, over_high = (PostedComment(id=1, url="", marker=marker) for marker in (low, high))
 

@@ -68,7 +68,7 @@ def test_another_run_comments_for_a_fork(fork: Stage, base: Caller) -> None:
         state=CommentState.FAILED,
         found=True,
         workflow="gate.yml",
-        is_retold=True,
+        is_relayed=True,
     )
     assert "```diff" in scene.comment
 
