@@ -4,7 +4,7 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Final
 
-_FOR_CHILDREN: Final = frozenset(
+_CHILD_VARIABLES: Final = frozenset(
     {
         "CUDA_CACHE_PATH",
         "CUDA_HOME",
@@ -24,48 +24,50 @@ _FOR_CHILDREN: Final = frozenset(
         "VIRTUAL_ENV",
     }
 )
-"""Everything else could change results, or is a secret that a child has no use for."""
-_OF_THE_MACHINE: Final = _FOR_CHILDREN | {
+"""Any other variable could change results, or hold a secret that a child does not need."""
+_MACHINE_VARIABLES: Final = _CHILD_VARIABLES | {
     *("CI", "HOSTNAME", "KUBECONFIG", "LOGNAME", "MAIL", "OLDPWD", "PWD", "SHELL", "TERM"),
     *("TF_BUILD", "USER", "NODE_AUTH_TOKEN"),
-    # A proxy may be named with its password.
+    # The URL of a proxy may contain a password.
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
 }
-_PREFIXES_OF_CI: Final = (
+_CI_PREFIXES: Final = (
     *("ACTIONS_", "GH_", "GITHUB_", "INPUT_", "RUNNER_"),
     *("BITBUCKET_", "BUILDKITE_", "CIRCLE_", "CI_", "GITLAB_", "JENKINS_", "SYSTEM_"),
     *("AGENT_", "APPVEYOR_", "CODEBUILD_", "DRONE_", "FORGEJO_", "GITEA_", "SEMAPHORE_"),
     *("TEAMCITY_", "TRAVIS_", "WOODPECKER_"),
 )
-"""Among them are tokens that may write to the repository."""
-_PREFIXES_OF_PROGRAMS: Final = (
+"""They include tokens that may write to the repository."""
+_PROGRAM_PREFIXES: Final = (
     *("GIT_", "LD_", "PYTHON", "REPRO_GATE_", "SSH_", "SUDO_", "XDG_"),
     *("CARGO_", "DOCKER_", "NPM_", "PIP_", "TWINE_", "UV_"),
 )
-"""Package indexes and registries are named with their passwords, too."""
+"""They include URLs of package indexes and registries, which may contain passwords."""
 
 
 def minimal_environment(environ: Mapping[str, str], also: Collection[str] = ()) -> dict[str, str]:
-    """Return what a child process needs of an environment, and the variables that are named."""
-    return {name: value for name, value in environ.items() if name in _FOR_CHILDREN or name in also}
+    """Return the variables that a child process needs, and those named in `also`."""
+    return {
+        name: value for name, value in environ.items() if name in _CHILD_VARIABLES or name in also
+    }
 
 
 def may_hold_an_api_key(name: str) -> bool:
     """Return whether the value of a variable may be sent to a provider.
 
-    It may not where the variable is the CI system's or the machine's own: no matrix needs those,
-    and one that names them would send them to a host of its choice.
+    Variables of the CI system and of the machine may not: no matrix needs them, and a malicious
+    one would send them to a host of its choice.
     """
-    return name not in _OF_THE_MACHINE and not name.startswith(
-        (*_PREFIXES_OF_CI, *_PREFIXES_OF_PROGRAMS)
+    return name not in _MACHINE_VARIABLES and not name.startswith(
+        (*_CI_PREFIXES, *_PROGRAM_PREFIXES)
     )
 
 
 def python_module_argv(module: str) -> tuple[str, ...]:
-    """Return the command that runs a module, and never a file of the current folder in its place.
+    """Return the command that runs a module of ours, and never a file of the current folder.
 
-    An isolated gate, such as that of the action, isolates its children as well: with `PYTHONPATH`,
-    they could load another library than the installed one.
+    An isolated gate, such as that of the action, isolates its children too: with `PYTHONPATH` they
+    could load a library other than the installed one.
     """
     return (sys.executable, "-I" if sys.flags.isolated else "-P", "-m", module)
