@@ -5,11 +5,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# uv from the PATH, or one of our own in a private environment.
+# uv from the PATH, or installed into a private environment.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 UV_VERSION := 0.13.9
-# Programs in Go, built from source; the checksums of their modules are verified. Their names have
-# their versions, so that another version is built.
+# Programs in Go, built from source with verified checksums. Their names contain their versions, so that
+# another version is built.
 TOOLS := .tools/bin
 ACTIONLINT_VERSION := v1.7.12
 ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
@@ -18,7 +18,7 @@ ACT := $(TOOLS)/act-$(ACT_VERSION)
 CONTRACT := tests/contract/github
 PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
-# On every core; a process that has run out of tests takes some of another's.
+# On every core; an idle process takes over tests of another one.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url
 
@@ -78,7 +78,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.logprob_memory
 	$(BIN)/python -m benchmarks.logprob_power
 
-# All that CI runs but `action`. Coverage is measured in the same run of the tests.
+# Everything that CI runs, except `action`. Coverage is measured in the same run of the tests.
 check: lint types workflows
 	$(PYTEST) --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=100 --include='repro_gate/core/*,repro_gate/checks/*,repro_gate/reports/*,repro_gate/statistics/*'
@@ -88,7 +88,7 @@ $(PRISM): $(CONTRACT)/package-lock.json
 	npm ci --prefix $(CONTRACT) --no-audit --no-fund --silent
 	touch $@
 
-# The action under a runner, with a GitHub on the loopback that is held against its own description.
+# The action under a runner, with a local GitHub that is validated against GitHub's API description.
 action: setup | $(ACT) $(PRISM)
 	REPRO_GATE_REQUIRE=act,prism $(BIN)/python -m pytest tests/action tests/contract/github
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A complete engine for repro-gate in one file: a Markov chain over the bytes of a text.
 
-It speaks the engine protocol v1 on stdin and stdout and imports nothing of repro-gate, so it can
-be read as a recipe for any language. The "model" is a text file: the next byte is drawn from the
-bytes that follow the last few in that text. A token is one byte, and its id is its value.
+It implements the engine protocol v1 on stdin and stdout without importing repro-gate, as a recipe
+for any language. The "model" is a text file: the next byte is drawn from the bytes that follow the
+last few in that text. A token is one byte, and its id is its value.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ SETTINGS = {"order": 2, "warm": False}
 
 
 class Refused(Exception):
-    """A typed error: the engine is well, but does not give what it was asked for."""
+    """A typed error: the engine is fine, but cannot do what was requested."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 class MarkovEngine:
-    """Holds one model at a time; a method here for each method of the protocol."""
+    """One model at a time, and a method for each method of the protocol."""
 
     def __init__(self) -> None:
         self._order = 0
@@ -53,14 +53,14 @@ class MarkovEngine:
                 raise Refused("bad_request", f"there is no method {method!r}")
 
     def describe(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Say what the engine is, and for which class of machine its results hold."""
+        """Return the name of the engine, its profile and its facts."""
         _require_cpu(params["device"])
         # Integer counts and one random number a token: the same on every machine.
         facts = {"engine.version": "1", "host.python": sys.version.split()[0]}
         return {"engine": "markov", "profile": "markov-1", "facts": facts}
 
     def load(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Make a model the loaded one; the one before it is forgotten first."""
+        """Load a model in place of the previous one."""
         self._next = {}
         _require_cpu(params["device"])
         unknown = sorted(params["settings"].keys() - SETTINGS.keys())
@@ -92,23 +92,23 @@ class MarkovEngine:
             self._random.seed(params["seed"])
         started = perf_counter()
         prompt = params["prompt"].encode()
-        said = bytearray()
+        generated = bytearray()
         trace = []
         for _ in range(params["max_tokens"]):
-            counts = self._after(prompt + said)
+            counts = self._after(prompt + generated)
             token = _draw(counts, params, self._random)
             trace.append(_evidence(counts, token))
-            said.append(token)
+            generated.append(token)
         answer: dict[str, Any] = {
             "prompt": _tokens(prompt),
-            "tokens": _tokens(bytes(said)),
+            "tokens": _tokens(bytes(generated)),
             "stop": "length",
             "timing": {"decode_s": perf_counter() - started, "sample_s": 0.0},
         }
         return answer | {"trace": trace} if params["trace"] else answer
 
     def score(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Say how likely a response is after a prompt; each is a text or a list of ids."""
+        """Score a response after a prompt; each is a text or a list of ids."""
         if not self._next:
             raise Refused("bad_request", "no model is loaded")
         started = perf_counter()
