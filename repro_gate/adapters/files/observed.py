@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repro_gate.adapters.files.documents import TooLarge, max_bytes_of
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
-from repro_gate.adapters.files.results import REPORT, result_in
+from repro_gate.adapters.files.results import REPORT, read_result
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
 from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
 from repro_gate.core.matrix import Matrix
@@ -62,7 +62,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
             in the matrix as the report has it.
     """
     file = directory / REPORT
-    result = result_in(file)
+    result = read_result(file)
     if not isinstance(result, FinishedCheck):
         found = f"none: {escape_text(result.message)}"
         raise InputInvalid.at(file, "result", expected="the report of a check", found=found)

@@ -1,4 +1,4 @@
-"""`report.json` and `shard.json`: written in one step, and read from an untrusted download."""
+"""Writes `report.json` and `shard.json` atomically, and reads them as untrusted downloads."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def report_text(result: CheckResult, summary: Mapping[str, Any]) -> str:
         summary: plain JSON data for people, derived from the result; it is not read back.
     """
     data = encode(ReportFile(schema="repro-gate/report/v1", tool=_TOOL, result=result), ReportFile)
-    # What a person looks for stands first.
+    # The summary comes first.
     found = data.pop("result")
     return _json({**data, **summary, "result": found})
 
@@ -78,20 +78,19 @@ def write_report(folder: Path, text: str) -> None:
 def read_report(folder: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult | None:
     """Return the result of a check, or None: then the check was killed.
 
-    The folder is an untrusted download. Every report can be rendered of what is returned, but
-    nothing shows that it is true.
+    The folder is an untrusted download: the result is consistent, but may be false.
 
     Raises:
         InputInvalid: there is a file, and it is not valid.
     """
-    if not is_there(folder / REPORT):
+    if not _exists(folder / REPORT):
         return None
     require_no_link(folder)
-    return result_in(folder / REPORT, max_bytes=max_bytes)
+    return read_result(folder / REPORT, max_bytes=max_bytes)
 
 
-def result_in(file: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult:
-    """Return the result in a report.json that has to be there; raises `InputInvalid`."""
+def read_result(file: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult:
+    """Return the result in a report.json that must exist; raises `InputInvalid`."""
     document = _document(file, max_bytes)
     if isinstance(document, dict):
         known = {field.name for field in fields(ReportFile)}
@@ -124,8 +123,8 @@ def read_shards(
     return tuple((file, _read_shard(file, max_bytes)) for file in found)
 
 
-def is_there(file: Path) -> bool:
-    """Return whether anything has this name; raises `InputInvalid` if that cannot be found out."""
+def _exists(file: Path) -> bool:
+    """Return whether a path exists, be it a dangling link; raises `InputInvalid`."""
     try:
         file.lstat()
     except FileNotFoundError:
@@ -138,14 +137,14 @@ def is_there(file: Path) -> bool:
 
 def _shard_files(folder: Path) -> list[Path]:
     require_no_link(folder)
-    if is_there(folder / SHARD):
+    if _exists(folder / SHARD):
         return [folder / SHARD]
     try:
         inner = sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError as error:
         found = error.strerror or str(error)
         raise InputInvalid.at(folder, "", expected="a folder", found=found) from error
-    files = [path / SHARD for path in inner if is_there(path / SHARD)]
+    files = [path / SHARD for path in inner if _exists(path / SHARD)]
     if not files:
         expected = f"{SHARD}, or folders with one, as check --shard writes it"
         raise InputInvalid.at(folder, "", expected=expected, found="none")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import repro_gate
-from repro_gate.adapters.files.results import read_report, report_text, result_in, write_report
+from repro_gate.adapters.files.results import read_report, read_result, report_text, write_report
 from repro_gate.core.report import CheckResult, UnfinishedCheck, result_of
 from repro_gate.errors import InputInvalid
 from tests.fakes.reports import report_of
@@ -329,4 +329,4 @@ def test_a_digest_without_an_observed_cell_is_refused(
 def test_a_required_report_must_exist(tmp_path: Path) -> None:
     """Commands that need one do not take a missing file for a killed check."""
     with pytest.raises(InputInvalid, match="expected a readable file, found No such file"):
-        result_in(tmp_path / "report.json")
+        read_result(tmp_path / "report.json")
