@@ -53,18 +53,23 @@ class ObservedBackends:
     """The models, backends and configurations that have answered so far."""
 
     def __init__(self) -> None:
-        self._models: dict[_Requested, dict[str, None]] = defaultdict(dict)
-        self._backends: dict[_Requested, dict[str, None]] = defaultdict(dict)
-        self._fingerprints: dict[_Requested, dict[str, None]] = defaultdict(dict)
+        self._seen: dict[_Requested, dict[str, dict[str, None]]] = defaultdict(dict)
+        """By requested model and name of the fact, the values so far."""
         self.notes: dict[Note, None] = {}
         """Notes about prompts, without repetitions."""
 
     def add(self, provider: ProviderSpec, model: str, facts: DrawFacts) -> None:
         """Add the answer to a request for a model."""
-        _keep(self._models[provider.name, model], facts.model)
         headers = facts.headers or {}
-        _keep(self._backends[provider.name, model], _first(headers, BACKENDS))
-        _keep(self._fingerprints[provider.name, model], headers.get(FINGERPRINT, ""))
+        found = {
+            "model.answered": facts.model,
+            "provider.backends": _first(headers, BACKENDS),
+            SERVER_FINGERPRINT: headers.get(FINGERPRINT, ""),
+        }
+        for name, value in found.items():
+            values = self._seen[provider.name, model].setdefault(name, {})
+            if value and len(values) < _MAX_VALUES:
+                values[value] = None
 
     def add_prompt(self, cell: LogprobCell, encoding: Encoding) -> None:
         """Add a note when a server adds a token that the prompt starts with already."""
@@ -76,18 +81,8 @@ class ObservedBackends:
 
     def facts(self, policy: Policy) -> Facts:
         """Return what has answered for a policy's model so far."""
-        requested = policy.provider.name, policy.model
-        seen = {
-            "model.answered": ", ".join(sorted(self._models.get(requested, ()))),
-            "provider.backends": ", ".join(sorted(self._backends.get(requested, ()))),
-            SERVER_FINGERPRINT: ", ".join(sorted(self._fingerprints.get(requested, ()))),
-        }
-        return {name: value for name, value in seen.items() if value}
-
-
-def _keep(seen: dict[str, None], value: str) -> None:
-    if value and len(seen) < _MAX_VALUES:
-        seen[value] = None
+        seen = self._seen.get((policy.provider.name, policy.model), {})
+        return {name: ", ".join(sorted(values)) for name, values in seen.items() if values}
 
 
 def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:

@@ -153,12 +153,13 @@ def test_a_renamed_repository_is_reported(github: Github, pulls_of: "PullsOf", s
 
 
 @pytest.mark.parametrize("status", [403, 429])
+@pytest.mark.parametrize("after", ["7", "Tue, 01 Jan 2030 00:00:07 GMT"])
 def test_a_secondary_limit_is_waited_for(
-    github: Github, pulls_of: "PullsOf", time: FakeTime, status: int
+    github: Github, pulls_of: "PullsOf", time: FakeTime, status: int, after: str
 ) -> None:
     """As long as GitHub asks, and then there is one comment."""
     message = '{"message": "You have exceeded a secondary rate limit."}'
-    github.world.strike(Fault(status=status, headers={"retry-after": "7"}, body=message))
+    github.world.strike(Fault(status=status, headers={"retry-after": after}, body=message))
 
     pulls_of(github.api_url).create(7, BODY)
 
