@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from repro_gate.protocol import MAX_LINE_BYTES, PROTOCOL, Method
-from tests.docs.pages import page
+from tests.docs.pages import ROOT
 from tests.fakes.driven_engine import LLAMA_CPP, DrivenEngine
 from tests.fakes.processes import is_running
 
@@ -27,21 +27,12 @@ _RUN_WITHOUT = (
 DESCRIBE = {"protocol": PROTOCOL, "id": 7, "method": "describe", "params": {"device": "cpu"}}
 
 
-@pytest.fixture(name="example", scope="module")
-def _example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the engine that the how-to shows, as a file beside its model."""
-    (program,) = page("docs/how-to/write-an-engine.md").blocks("python")
-    path = tmp_path_factory.mktemp("engine") / "engine.py"
-    path.write_text(program, encoding="utf-8")
-    return path
-
-
 @pytest.fixture(name="command", scope="module", params=["llama_cpp", "bytes"])
-def _command(request: pytest.FixtureRequest, example: Path) -> Sequence[str]:
+def _command(request: pytest.FixtureRequest) -> Sequence[str]:
     """Return how an engine is started; the example finds no library besides our own modules."""
     if request.param == "llama_cpp":
         return LLAMA_CPP
-    return (sys.executable, "-c", _RUN_WITHOUT, str(example))
+    return (sys.executable, "-c", _RUN_WITHOUT, str(ROOT / "docs/examples/bytes/engine.py"))
 
 
 @pytest.fixture(name="idle_engine", scope="module")
