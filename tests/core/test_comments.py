@@ -47,7 +47,7 @@ def test_a_name_that_would_break_the_marker_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(("run", "attempt"), [(-1, 1), (1, 0)])
-def test_a_run_that_cannot_be_is_refused(run: int, attempt: int) -> None:
+def test_an_invalid_run_is_refused(run: int, attempt: int) -> None:
     """Runs are counted from 0 and attempts from 1."""
     with pytest.raises(ValueError, match="an attempt from 1"):
         RunId(run, attempt)
@@ -62,7 +62,7 @@ def test_what_is_no_marker_of_ours_is_none(body: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("attempt=1", "attempt=0"), ("name=r", "name=-r")])
-def test_a_marker_that_cannot_be_is_none(old: str, new: str) -> None:
+def test_an_invalid_marker_is_none(old: str, new: str) -> None:
     """Somebody else has written it."""
     assert marker_of(str(OURS).replace(old, new)) is None
 
@@ -83,7 +83,7 @@ def test_any_other_file_stands_there_as_its_digest(file: str) -> None:
     assert key != workflow_key(f"{file}x")
 
 
-def test_what_was_retold_can_be_told_better() -> None:
+def test_a_relayed_result_can_be_replaced_by_a_rerun() -> None:
     """The second half of a fork's run is made again once its artifact can be read."""
     unread = replace(OURS, state=CommentState.BROKEN)
     read = replace(OURS, state=CommentState.PASSED)
@@ -133,7 +133,7 @@ def test_a_marker_names_its_writer() -> None:
 def test_the_result_of_another_job_of_the_attempt_is_a_rival(
     theirs: Writer | None, state: CommentState, *, is_rival: bool
 ) -> None:
-    """An earlier attempt is replaced, and whoever says that a check is running gives way."""
+    """An earlier attempt is replaced, and so is the notice that a check is running."""
     ours = replace(OURS, writer=Writer(run=RunId(8, 2), job="a" * 12))
     other = replace(OURS, writer=theirs, state=state)
 
@@ -210,7 +210,7 @@ _ONLY = "only a run of the event pull_request has one, and this is of"
     ],
 )
 def test_only_runs_of_a_pull_request_can_have_a_comment(run: CiRun, reason: str | None) -> None:
-    """Of every other run the reason is its event, and not something that nobody has asked."""
+    """The reason for any other run is its event."""
     assert no_comment_reason(run) == reason
 
 

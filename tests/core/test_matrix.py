@@ -88,7 +88,7 @@ def test_a_pattern_cuts_the_plan_but_not_what_is_claimed(
 
 
 def test_only_the_models_of_planned_cells_are_planned() -> None:
-    """No engine is started for a model that nobody asks."""
+    """No engine is started for a model without selected cells."""
     assert set(plan(matrix_of(suite_of(HAIKU, OTHER)), only="other--*").models) == {"other"}
 
 
@@ -112,7 +112,7 @@ def test_a_shared_cell_is_measured_once_as_often_as_any_suite_asks() -> None:
 
 
 def test_the_first_of_equal_suites_keeps_a_shared_cell() -> None:
-    """Suites that ask for as many runs are told apart by their order."""
+    """Of suites with equal numbers of runs, the first is used."""
     quick, twin = suite_of(HAIKU), suite_of(HAIKU, name="twin")
 
     assert plan(matrix_of(quick, twin), suites=["quick", "twin"]).suites == {HAIKU: quick}

@@ -106,7 +106,7 @@ def test_every_verdict_has_an_outcome() -> None:
     ]
 
 
-def test_a_verdict_that_nobody_knows_is_a_crash() -> None:
+def test_an_unknown_verdict_is_a_crash() -> None:
     """Whatever is not counted among the verdicts is never taken for a pass."""
     with pytest.raises(AssertionError, match="unreachable"):
         outcome_of_verdict("looks fine")  # type: ignore[arg-type]
@@ -164,8 +164,8 @@ def test_an_interrupted_check_does_not_pass() -> None:
         (_report(interrupted=True), ExitCode.INTERRUPTED),
     ],
 )
-def test_the_exit_code_says_what_happened(report: GateReport, code: ExitCode) -> None:
-    """An interruption is told before anything else, because the rest is partial."""
+def test_every_outcome_has_an_exit_code(report: GateReport, code: ExitCode) -> None:
+    """An interruption takes precedence, because the results are partial."""
     assert exit_code_for(report) == code
 
 
@@ -229,7 +229,7 @@ def test_log_probabilities_that_were_not_measured_are_inconclusive() -> None:
 
 
 def test_a_suite_of_which_nothing_was_drawn_is_inconclusive() -> None:
-    """Whatever its cells say."""
+    """Independent of the verdicts on its cells."""
     undrawn = replace(AGREES, totals=())
 
     assert decide(_logprobs()) == Outcome.INCONCLUSIVE
@@ -242,7 +242,7 @@ def test_drift_of_the_whole_is_a_finding_without_that_of_a_cell() -> None:
 
 
 def test_a_control_of_log_probabilities_that_does_not_differ_is_a_finding() -> None:
-    """An API that says the same whatever it is asked cannot fail the check."""
+    """An API that ignores the prompt cannot fail the check."""
     control = LogprobControl(policy="base", cell="base--capital", differed=False)
 
     assert decide(_logprobs(AGREES, controls=(control,))) == Outcome.FAILED
@@ -264,10 +264,10 @@ def test_a_policy_without_a_control_is_inconclusive() -> None:
         (False, False, Outcome.PASSED),
     ],
 )
-def test_weights_that_cannot_be_used_fail_where_they_have_to(
+def test_unusable_weights_fail_where_they_are_required(
     outcome: Outcome, *, is_control: bool, must_be_usable: bool
 ) -> None:
-    """A clone has to be the base, and what is needed has to be usable; others are told."""
+    """Weights of a clone and required weights are findings; others are only reported."""
     found = weight_report_of(
         "one item has 99 % of the whole weight",
         is_control=is_control,
@@ -287,7 +287,7 @@ def test_weights_that_cannot_be_used_fail_where_they_have_to(
         (False, False, Outcome.PASSED),
     ],
 )
-def test_weights_that_cannot_be_determined_are_no_pass_where_they_are_needed(
+def test_undetermined_weights_are_no_pass_where_they_are_required(
     outcome: Outcome, *, is_control: bool, must_be_usable: bool
 ) -> None:
     """Neither is a control that could not have failed; what is known besides comes first."""
@@ -352,7 +352,7 @@ def test_a_control_fails_when_it_does_not_differ() -> None:
 
 
 def test_what_fails_for_the_shell_can_be_chosen() -> None:
-    """What could not be measured is let through by `findings`, and findings by `never` alone."""
+    """`findings` ignores inconclusive results, and only `never` ignores findings."""
     unknown, found = _report(UNKNOWN), _report(FINDINGS[0])
 
     codes = {

@@ -1,4 +1,4 @@
-"""What a check leaves for those who tell of it."""
+"""The stored result of a check."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from tests.fakes.reports import every_verdict, report_of
 
 
 def test_only_the_traces_of_cells_that_match_are_left_out() -> None:
-    """They are most of a large report, and no report says anything of them."""
+    """They are most of a large report, and no output shows them."""
     report = report_of(*every_verdict())
 
     kept = result_of(report).report

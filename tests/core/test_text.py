@@ -1,4 +1,4 @@
-"""Untrusted bytes become one safe line that still says every byte."""
+"""Untrusted bytes are escaped as one safe line, reversibly."""
 
 import sys
 import unicodedata
@@ -18,7 +18,7 @@ def test_spelling_loses_no_byte(data: bytes) -> None:
 
 @given(st.binary() | st.text().map(str.encode))
 def test_a_spelling_is_one_printable_line(data: bytes) -> None:
-    """No bytes can move a cursor or begin a second line."""
+    """No bytes can move a cursor or start a second line."""
     spelled = escape_bytes(data)
 
     assert spelled.isprintable()
@@ -57,7 +57,7 @@ def test_bytes_are_spelled_readably(data: bytes, spelled: str) -> None:
     ],
 )
 def test_what_is_displayed_as_nothing_is_escaped(character: str) -> None:
-    """A character that Python calls printable and nobody sees cannot hide text."""
+    """An invisible character that Python calls printable cannot hide text."""
     assert character.isprintable()
     assert escape_bytes(character.encode()) == "".join(
         f"\\x{byte:02x}" for byte in character.encode()
@@ -98,5 +98,5 @@ def test_a_foreign_message_becomes_one_safe_line() -> None:
     st.text(st.characters(codec=None)) | st.text(st.sampled_from("\\x1\ud83c\udf42\ud800\u202e"))
 )
 def test_a_printable_text_can_be_read_back(text: str) -> None:
-    """No foreign text is lost, even one that is no valid Unicode."""
+    """Untrusted text is preserved, even invalid Unicode."""
     assert unescape_text(escape_text(text)) == text

@@ -1,4 +1,4 @@
-"""Every value of the core and the ports refuses nonsense when it is made."""
+"""Values of the core and the ports with invalid fields cannot be constructed."""
 
 import dataclasses
 import inspect
@@ -129,12 +129,12 @@ SAMPLES: tuple[object, ...] = (
     Budget(max_calls=1, max_tokens=1),
     WeightPlan(base="base"),
 )
-"""With what they hold, at least one value of every type."""
+"""At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {
     Answered: "an answer as it came, which judge_answer judges",
     Measurement: "it grows while a check runs",
 }
-"""Types that hold whatever they are given, each with the reason."""
+"""Types without checks, each with the reason."""
 
 
 def _types() -> Iterator[type]:
@@ -310,8 +310,8 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize(("make", "message"), list(REFUSALS.values()), ids=list(REFUSALS))
-def test_a_value_refuses_what_cannot_be(make: Callable[[], object], message: str) -> None:
-    """What the fields of a value claim together is possible."""
+def test_an_inconsistent_value_is_refused(make: Callable[[], object], message: str) -> None:
+    """Fields that contradict each other or their type raise ValueError."""
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
 

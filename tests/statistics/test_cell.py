@@ -59,12 +59,12 @@ def test_draws_off_the_atom_are_suspicious() -> None:
     assert is_suspicious(CALIBRATION, new_draws(0.01))
 
 
-def test_a_second_look_that_says_nothing_confirms_nothing() -> None:
+def test_an_inconspicuous_second_look_confirms_nothing() -> None:
     """Suspicion has to persist."""
     assert confirm(CALIBRATION, new_draws(1.0), new_draws()) is None
 
 
-def test_a_second_look_that_says_the_same_confirms() -> None:
+def test_an_equal_second_look_confirms() -> None:
     """The p-value is that of both looks, corrected for the three statistics."""
     found = confirm(CALIBRATION, new_draws(0.5), new_draws(0.5))
     factors = corrections(two_samples(CALIBRATION, new_draws(0.5, count=10)))
@@ -83,7 +83,7 @@ def test_a_p_value_is_at_most_1() -> None:
     assert found.p_value <= 1.0
 
 
-def test_only_what_the_second_look_says_by_itself_is_evidence() -> None:
+def test_only_what_the_second_look_alone_confirms_is_evidence() -> None:
     """The first look may have been sure of something else."""
     generator = np.random.default_rng(4)
     calibration = generator.normal(-2, 0.1, (10, 2))
@@ -172,7 +172,7 @@ def test_without_a_floor_what_moved_decides(evidence: Evidence) -> None:
     assert (token and token.position) == (1 if evidence is Evidence.TOKENS else None)
 
 
-def test_an_effect_is_told_with_its_numbers() -> None:
+def test_an_effect_has_its_numbers() -> None:
     """Shift and band of the sum, and the tokens that moved most, first."""
     effect, _ = effect_of(
         {Evidence.SUM: 0.002},

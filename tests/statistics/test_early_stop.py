@@ -39,7 +39,7 @@ def looks(draw: st.DrawFn) -> tuple[Floats, Floats, int]:
 def completions(calibration: Floats, drawn: Floats, remaining: int) -> list[Floats]:
     """Return what a service that wants to look suspicious could draw next.
 
-    What is far away or has been seen, all of one kind, or each of another.
+    Far away or seen before, all equal or all different.
     """
     tokens = calibration.shape[1]
     known = np.unique(np.concatenate([calibration, drawn]), axis=0)
@@ -93,7 +93,7 @@ def test_draws_among_the_others_are_decided_later() -> None:
 
 @pytest.mark.parametrize("drawn", [PLANNED, PLANNED + 1])
 def test_a_look_that_is_complete_is_not_decided_early(drawn: int) -> None:
-    """What it says is up to the test itself."""
+    """The result is up to the test itself."""
     assert not is_decided(column(*[ATOM] * 10), column(*[ATOM] * drawn), planned=PLANNED)
 
 

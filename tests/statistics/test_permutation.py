@@ -227,7 +227,7 @@ def test_one_token_against_another_shows_in_the_tokens_alone() -> None:
 
 
 def test_rounding_on_either_side_of_a_boundary_is_no_difference() -> None:
-    """Calibration draws are rounded and new ones are not: that alone must never tell them apart."""
+    """Calibration draws are rounded and new ones are not: that alone must never be a difference."""
     truth = np.array([-1.0000005, -2.3456784999, -0.1234565001])
     calibration = np.repeat(truth.round(DECIMALS)[np.newaxis], 10, axis=0)
     new = np.repeat(truth[np.newaxis], 10, axis=0)
@@ -337,7 +337,7 @@ def test_p_values_of_a_service_that_has_not_changed_are_not_too_small() -> None:
 def test_what_a_cell_adds_to_the_whole_orders_its_divisions_as_its_own_test(
     samples: TwoSamples,
 ) -> None:
-    """As many divisions add at least the observed coincidences and sum as its p-values say."""
+    """The share of divisions with at least the observed contributions equals the p-values."""
     observed, possible = contributions(
         samples, labelings(samples.calibration, samples.new, limit=10**6)
     )

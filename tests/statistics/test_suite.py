@@ -1,4 +1,4 @@
-"""The stratified test over all cells, and what its looks say."""
+"""The stratified test over all cells, in one look and in two."""
 
 import math
 import tracemalloc
@@ -152,7 +152,7 @@ def test_a_suite_without_cells_is_not_tested() -> None:
 
 
 def test_a_cell_without_new_draws_is_left_out() -> None:
-    """Nothing can be said of it."""
+    """There is nothing to test."""
     calibration, _ = repeating()
 
     assert look_at((calibration, np.empty((0, 2)))).result(USUAL).cells == 0
@@ -184,7 +184,7 @@ def test_noise_that_hides_the_floor_shows_nothing() -> None:
 
 
 def test_a_first_look_is_never_drift() -> None:
-    """It is suspicious, and a second one has to say the same."""
+    """It is suspicious, and a second one has to confirm it."""
     first = look_at(*[repeating(off=0.5)] * 20, second_look=False)
 
     assert first.is_suspicious

@@ -20,25 +20,25 @@ ratios = st.lists(st.floats(-30, 30), min_size=1, max_size=30)
 @given(ratios)
 def test_the_diagnostics_are_their_formulas(found: list[float]) -> None:
     """Of weights that a float can hold, computed from themselves."""
-    said, weights = weights_of(found), np.exp(found)
+    result, weights = weights_of(found), np.exp(found)
 
-    assert said.items == len(found)
-    assert said.effective_size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
-    assert said.largest_share == pytest.approx(weights.max() / weights.sum())
-    assert said.mean_weight == pytest.approx(weights.mean())
-    assert (said.khat, said.khat_bar) == (None, None)
+    assert result.items == len(found)
+    assert result.effective_size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert result.largest_share == pytest.approx(weights.max() / weights.sum())
+    assert result.mean_weight == pytest.approx(weights.mean())
+    assert (result.khat, result.khat_bar) == (None, None)
 
 
 @pytest.mark.parametrize("worst", [116.2, 1e4])
 def test_weights_beyond_every_float_are_told(worst: float) -> None:
     """A ratio of 116.2 nats is an ordinary float; one of 10,000 is none, and nothing breaks."""
-    said = weights_of([worst, 0.0, 0.5, -1.0])
+    result = weights_of([worst, 0.0, 0.5, -1.0])
 
-    assert said.effective_size == pytest.approx(1.0)
-    assert said.largest_share == pytest.approx(1.0)
-    assert math.log(said.mean_weight) == pytest.approx(worst - math.log(4)) or worst == 1e4
-    assert math.isinf(said.mean_weight) == (worst == 1e4)
-    (mean, share) = said.problems()
+    assert result.effective_size == pytest.approx(1.0)
+    assert result.largest_share == pytest.approx(1.0)
+    assert math.log(result.mean_weight) == pytest.approx(worst - math.log(4)) or worst == 1e4
+    assert math.isinf(result.mean_weight) == (worst == 1e4)
+    (mean, share) = result.problems()
     assert mean.startswith("the mean weight is ")
     assert share == "one item has 100 % of the whole weight"
 
@@ -70,22 +70,22 @@ def test_the_shape_of_the_tail_is_what_arviz_fits(items: int) -> None:
 def test_weights_of_a_known_tail_have_its_shape(shape: float, *, is_usable: bool) -> None:
     """The exponential of an exponential variable is Pareto; from 0.7 on nothing converges."""
     found = shape * np.random.default_rng(0).exponential(1, 4000)
-    said = weights_of(found.tolist())
+    result = weights_of(found.tolist())
 
     # Three standard errors of a tail of 189.
-    assert said.khat == pytest.approx(shape, abs=3 * (1 + shape) / math.sqrt(189))
-    assert any("k-hat" in problem for problem in said.problems()) is not is_usable
+    assert result.khat == pytest.approx(shape, abs=3 * (1 + shape) / math.sqrt(189))
+    assert any("k-hat" in problem for problem in result.problems()) is not is_usable
 
 
 def test_a_heavy_tail_of_small_weights_does_no_harm() -> None:
-    """Items that the target hardly ever says have no weight, however many they are."""
+    """Items that are improbable under the target have no weight, however many they are."""
     # The mean of exp(-x) of an exponential x is a half.
     found = math.log(2) - np.random.default_rng(0).exponential(1, 4000)
-    said = weights_of(found.tolist())
+    result = weights_of(found.tolist())
 
-    assert said.khat is not None
-    assert said.khat < 0
-    assert said.problems() == []
+    assert result.khat is not None
+    assert result.khat < 0
+    assert result.problems() == []
 
 
 def test_the_bar_is_at_most_seven_tenths() -> None:
@@ -94,7 +94,7 @@ def test_the_bar_is_at_most_seven_tenths() -> None:
 
 
 def test_too_few_items_have_no_tail() -> None:
-    """99 weights say nothing of it, and 100 say something."""
+    """99 weights are too few, and 100 are enough."""
     found = np.random.default_rng(0).normal(0, 1, MIN_KHAT_ITEMS).tolist()
 
     assert weights_of(found[1:]).khat is None
@@ -111,11 +111,11 @@ def test_too_few_items_have_no_tail() -> None:
     ],
     ids=["one item", "two values", "all but one are 0 beside it"],
 )
-def test_a_tail_that_cannot_be_fitted_is_not_said(found: list[float]) -> None:
+def test_a_tail_without_a_fit_has_no_khat(found: list[float]) -> None:
     """Too few weights are larger than the rest, or they have no shape."""
-    said = weights_of(found)
+    result = weights_of(found)
 
-    assert (said.khat, said.khat_bar) == (None, None)
+    assert (result.khat, result.khat_bar) == (None, None)
 
 
 def test_calls_to_one_and_the_same_model_can_be_unusable() -> None:
@@ -125,15 +125,15 @@ def test_calls_to_one_and_the_same_model_can_be_unusable() -> None:
     """
     generator = np.random.default_rng(4)
     found = np.where(generator.random(1000) < 0.9, 0.0, generator.normal(0, 1.56, 1000))
-    said = weights_of(found.tolist())
+    result = weights_of(found.tolist())
 
-    assert said.khat is not None
-    assert said.khat_bar == pytest.approx(1 - 1 / 3)
-    assert 0.4 < said.khat < 1 - 1 / 3
-    assert said.effective_size < 0.3 * said.items
+    assert result.khat is not None
+    assert result.khat_bar == pytest.approx(1 - 1 / 3)
+    assert 0.4 < result.khat < 1 - 1 / 3
+    assert result.effective_size < 0.3 * result.items
 
 
-def test_each_problem_is_told_with_its_figure() -> None:
+def test_each_problem_has_its_figure() -> None:
     """In our own words, and none of weights that can be used."""
     good = Weights(
         items=1000,
@@ -178,7 +178,7 @@ def test_each_problem_is_told_with_its_figure() -> None:
         (-65.2, 1, False),
     ],
 )
-def test_a_mean_weight_far_from_one_cannot_be(center: float, items: int, *, is_found: bool) -> None:
+def test_a_distant_mean_weight_is_a_problem(center: float, items: int, *, is_found: bool) -> None:
     """Of log-ratios that are all alike: exp(116.2) is too large even for a single item."""
     found = np.random.default_rng(1).normal(center, 0.5, items)
     problems = weights_of(found.tolist()).mean_problems()

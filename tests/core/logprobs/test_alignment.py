@@ -1,4 +1,4 @@
-"""Whether an echo is off by one: seen when it is, and never said of ordinary noise."""
+"""An echo that is off by one is found, and ordinary noise is not mistaken for one."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def test_two_ways_have_as_many_numbers() -> None:
         ScoredTwice(generated=(-1.0, -2.0), echoed=(-1.0,))
 
 
-def test_what_a_real_server_gave_is_told_apart() -> None:
+def test_values_of_real_servers_are_classified() -> None:
     """The shifted model is seen, and the sound one is not accused."""
     seen = judge_alignment([SMOL])
 
@@ -61,7 +61,7 @@ def test_a_shift_is_never_aligned(shift: int) -> None:
 
 
 def test_noise_is_never_a_shift() -> None:
-    """Noise of 1 nat for each token hides what it hides, and accuses nobody."""
+    """Noise of 1 nat for each token may hide the result, but never gives a false finding."""
     for noise in (0.0, 0.1, 0.5, 1.0):
         found = [judge_alignment([_made(seed, noise=noise)]) for seed in range(200)]
         assert Alignment.SHIFTED not in {one.alignment for one in found}

@@ -1,4 +1,4 @@
-"""What calibration draws say of the noise, and which draws stand apart from it."""
+"""The noise of calibration draws, and its outliers."""
 
 import math
 import statistics
@@ -22,7 +22,7 @@ from repro_gate.core.logprobs.baseline import (
 from repro_gate.core.logprobs.draw import Draw
 from tests.fakes.scoring import baseline_of, suite_of_logprobs
 
-CALM = (-40.8, -41.5, -42.0, -42.7, -43.5)
+USUAL = (-40.8, -41.5, -42.0, -42.7, -43.5)
 """Five draws of one response by a hosted model, as they came."""
 ANOMALY = -156.5
 """And what the same call gave once."""
@@ -41,17 +41,17 @@ def noise_of(totals: Sequence[float], others: Sequence[float] = ()) -> Noise:
 
 
 def test_the_anomaly_is_caught_and_the_others_are_not() -> None:
-    """Of -40.8 to -43.5 and one -156.5, whichever is drawn when, the -156.5 stands apart."""
+    """Of -40.8 to -43.5 and one -156.5, in any order, the -156.5 is the outlier."""
     for place in range(6):
-        totals = [*CALM[:place], ANOMALY, *CALM[place:]]
+        totals = [*USUAL[:place], ANOMALY, *USUAL[place:]]
 
-        assert outliers(draws_of(totals), noise_of(CALM), factor=FACTOR) == (place,)
+        assert outliers(draws_of(totals), noise_of(USUAL), factor=FACTOR) == (place,)
         assert outliers(draws_of(totals), noise_of(totals), factor=FACTOR) == (place,)
 
 
 def test_the_mean_and_three_standard_deviations_would_miss_it() -> None:
     """One value of six is never further from their mean than 2.05 of their own deviations."""
-    totals = [*CALM, ANOMALY]
+    totals = [*USUAL, ANOMALY]
     far = abs(ANOMALY - statistics.mean(totals)) / statistics.stdev(totals)
 
     assert far < 3
@@ -59,14 +59,14 @@ def test_the_mean_and_three_standard_deviations_would_miss_it() -> None:
 
 def test_without_it_the_weight_between_base_and_clone_is_small() -> None:
     """The base is at its median, and the clone is 1.7 nats from it, not 116."""
-    noise = noise_of(CALM)
+    noise = noise_of(USUAL)
 
     assert math.exp(-40.3 - noise.center) == pytest.approx(math.exp(1.7))
 
 
 def test_a_whole_that_has_moved_has_no_outliers() -> None:
     """Where most draws are far away the service has changed, and redrawing would hide it."""
-    noise = noise_of(CALM)
+    noise = noise_of(USUAL)
 
     assert outliers(draws_of([-150.0, -150.0, -42.0]), noise, factor=FACTOR) == ()
     assert outliers(draws_of([-150.0, -42.0]), noise, factor=FACTOR) == (0,)
@@ -75,7 +75,7 @@ def test_a_whole_that_has_moved_has_no_outliers() -> None:
 
 def test_an_outlier_may_be_too_likely_as_well() -> None:
     """Both directions count."""
-    assert outliers(draws_of([-42.0, -42.0, -1.0]), noise_of(CALM), factor=FACTOR) == (2,)
+    assert outliers(draws_of([-42.0, -42.0, -1.0]), noise_of(USUAL), factor=FACTOR) == (2,)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_baseline_knows_its_sums() -> None:
     ("draw", "apart"),
     [((-1.0, -2.0), False), ((-1.0, -2.3), False), ((-1.0, -2.4), True), ((-1.2, -2.2), True)],
 )
-def test_a_draw_stands_apart_when_it_is_further_than_all_others(
+def test_a_draw_differs_when_it_is_farther_than_all_others(
     draw: tuple[float, float], *, apart: bool
 ) -> None:
     """Half as far again from the medians than the furthest of the recorded ones."""
@@ -158,7 +158,7 @@ def test_a_draw_stands_apart_when_it_is_further_than_all_others(
     assert differs_beyond_noise(draw, recorded) is apart
 
 
-def test_of_identical_draws_the_smallest_difference_stands_apart() -> None:
+def test_any_difference_from_identical_draws_counts() -> None:
     """What is below the last digit that counts is none."""
     recorded = [(-1.0, -2.0)] * 3
 

@@ -1,4 +1,4 @@
-"""A baseline file says every draw, and that nobody has touched it since."""
+"""A baseline file has every draw, and a digest against edits."""
 
 import json
 from dataclasses import replace
@@ -127,7 +127,7 @@ def test_the_noise_is_that_of_the_rounded_draws() -> None:
     ],
 )
 def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:
-    """Data of the right shape that cannot be true is a ValueError that says what is wrong."""
+    """Contradictory data of the right schema raises a ValueError with the reason."""
     with pytest.raises(ValueError, match=message):
         from_data({**DATA, **change})
 
@@ -144,7 +144,7 @@ def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> Non
         ({"draws": [2, 3]}, r"not numbered from 1 on, each once: \[2, 2, 3\]"),
     ],
 )
-def test_draws_that_cannot_be_are_refused(change: dict[str, Any], message: str) -> None:
+def test_invalid_draws_are_refused(change: dict[str, Any], message: str) -> None:
     """Each draw is there once, whole, and adds up."""
     first, second = DATA["draws"]
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""One measurement: what may be believed, and what is said of the rest."""
+"""Validation of one measurement."""
 
 import math
 
@@ -32,7 +32,7 @@ def answered(*, pieces: tuple[Piece, ...] = RESPONSE, **changes: object) -> Answ
 
 
 def invalid(reason: str, position: int | None = None) -> InvalidDraw:
-    """Return what is said of a bad answer."""
+    """Return the verdict on an invalid answer."""
     return InvalidDraw(reason=reason, position=position, facts=FACTS)
 
 
@@ -82,7 +82,7 @@ def test_the_logarithm_of_a_rounded_one_is_zero() -> None:
 
 
 def test_another_model_is_no_measurement() -> None:
-    """An answer in the name of another model is about that one."""
+    """An answer of another model is invalid."""
     assert judge_answer(answered(), ENCODING, model="accounts/y") == invalid(
         "the model 'accounts/x' answered in place of 'accounts/y'"
     )
@@ -98,15 +98,15 @@ def test_another_model_is_no_measurement() -> None:
         (0.01, "the log-probability 0.01"),
     ],
 )
-def test_a_value_that_cannot_be_names_its_token(value: float | None, shown: str) -> None:
-    """Validity comes before statistics, and says where it ends."""
+def test_an_impossible_value_is_reported_with_its_token(value: float | None, shown: str) -> None:
+    """The message names the value and its token."""
     answer = answered(logprobs=(-1.5, value, -math.inf))
 
     assert judge_answer(answer, ENCODING) == invalid(f'{shown} for 4 " \\xf0\\x9f"', 1)
 
 
 @pytest.mark.parametrize(
-    ("pieces", "told", "position"),
+    ("pieces", "reason", "position"),
     [
         (
             (RESPONSE[0], Piece(9, b" \xf0\x9f"), RESPONSE[2]),
@@ -122,22 +122,22 @@ def test_a_value_that_cannot_be_names_its_token(value: float | None, shown: str)
     ],
 )
 def test_an_answer_about_other_tokens_is_no_measurement(
-    pieces: tuple[Piece, ...], told: str, position: int
+    pieces: tuple[Piece, ...], reason: str, position: int
 ) -> None:
     """The first token that is not the one that was sent is named."""
     answer = answered(pieces=pieces, logprobs=(-1.0,) * len(pieces))
 
-    assert judge_answer(answer, ENCODING) == invalid(told, position)
+    assert judge_answer(answer, ENCODING) == invalid(reason, position)
 
 
 def test_arrays_of_unequal_length_are_no_measurement() -> None:
-    """Nobody could say which number belongs to which token."""
+    """Values cannot be assigned to tokens."""
     assert judge_answer(answered(logprobs=(-1.0, -1.0)), ENCODING) == invalid(
         "2 log-probabilities for 3 tokens"
     )
 
 
-def test_an_id_says_more_than_a_text() -> None:
+def test_ids_take_precedence_over_texts() -> None:
     """A text may be cut within a character, so it counts only where there is no id."""
     recut = (Piece(3, b"?"), Piece(4, b"?"), Piece(5, b"?"))
     texts = Encoding(prompt=(), response=(Piece(None, b" hi"),))

@@ -72,7 +72,7 @@ def test_levels_are_shared_among_cells_and_statistics() -> None:
 
 
 @given(st.integers(2, 30), st.integers(1, 12), st.integers(1, 300))
-def test_a_cell_can_alarm_where_both_looks_can(calibration: int, draws: int, cells: int) -> None:
+def test_a_cell_has_power_where_both_looks_have(calibration: int, draws: int, cells: int) -> None:
     """Both looks together must be able to reach the level, and the first one the screen."""
     tolerance = Tolerance(calibration_draws=calibration, draws=draws)
     both_looks = CORRECTION * smallest_p(calibration, 2 * draws) <= cell_level(tolerance, cells)
@@ -199,7 +199,7 @@ def test_the_tail_of_student_is_that_of_scipy(t: float, degrees: int) -> None:
 
 @pytest.mark.parametrize(("items", "bar"), [(3, 2.22), (5, 1.98), (10, 1.71), (51, 1.25)])
 def test_what_noise_explains_shrinks_with_the_items(items: int, bar: float) -> None:
-    """The documentation says these figures: the mean square and four standard errors."""
+    """The documented figures: the mean square and four standard errors."""
     assert max_noise(items) == pytest.approx(bar, abs=0.005)
     assert max_noise(150) == pytest.approx(1.05, abs=0.006)
     assert max_noise(10**9) == pytest.approx(math.sqrt(0.2 * 1.56**2), abs=1e-3)

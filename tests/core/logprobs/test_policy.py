@@ -28,15 +28,15 @@ def test_a_template_puts_both_prompts_in_their_places() -> None:
 
 
 @given(st.text(), st.text())
-def test_what_looks_like_a_place_in_a_prompt_is_data(system: str, prompt: str) -> None:
-    """A prompt that speaks of {system} does not get it."""
+def test_a_placeholder_in_a_prompt_is_data(system: str, prompt: str) -> None:
+    """A placeholder inside a prompt is not replaced."""
     policy = policy_of(system=f"{{prompt}}{system}", template="{system}|{prompt}")
 
     assert policy.render(f"{{system}}{prompt}") == f"{{prompt}}{system}|{{system}}{prompt}"
 
 
 @pytest.mark.parametrize("temperature", [-0.1, float("nan"), float("inf")])
-def test_a_temperature_that_cannot_be_is_refused(temperature: float) -> None:
+def test_an_invalid_temperature_is_refused(temperature: float) -> None:
     """Nothing can be sampled with it."""
     with pytest.raises(ValueError, match="temperature must be"):
         policy_of(temperature=temperature)
@@ -83,7 +83,7 @@ def test_a_definition_is_all_that_the_numbers_depend_on() -> None:
     }
 
 
-def test_a_changed_definition_is_told_fact_by_fact() -> None:
+def test_a_changed_definition_is_listed_fact_by_fact() -> None:
     """Each fact that differs is named with both its values."""
     changed = replace(CELL, policy=replace(BASE, temperature=0.0, system="Be brief."))
 

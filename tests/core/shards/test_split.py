@@ -25,7 +25,7 @@ WHOLE = WholePlan(tokens=TOKENS, logprobs=(SUITE,))
 @pytest.mark.parametrize(
     "text", ["", "1", "0/2", "3/2", "1/0", "1/2/3", "-1/2", "a/b", "1/2 ", "१/२"]
 )
-def test_a_shard_that_cannot_be_is_refused(text: str) -> None:
+def test_an_invalid_shard_is_refused(text: str) -> None:
     """A shard counts from 1 to as many as there are."""
     with pytest.raises(ValueError, match="a shard is I/N with 1 <= I <= N, such as 2/8"):
         shard_of(text)
@@ -36,14 +36,14 @@ def test_a_shard_is_written_as_it_is_read() -> None:
     assert (shard_of("2/8"), str(shard_of("2/8"))) == (Shard(2, 8), "2/8")
 
 
-def test_nobody_counts_a_billion_shards() -> None:
-    """What a file says of a shard is refused before its absent neighbours are counted."""
+def test_a_billion_shards_are_refused() -> None:
+    """An absurd total in a file is refused before missing shards are counted."""
     with pytest.raises(ValueError, match="a shard is I/N with 1 <= I <= N"):
         Shard(1, 10_000)
 
 
 def test_no_shard_runs_its_cells_less_than_once() -> None:
-    """What a file says of a shard is refused before anything is planned by it."""
+    """An invalid value in a file is refused before planning."""
     with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
         PlanIdentity(digest="", commit=None, suites=(), only=None, runs=0, options=())
 
@@ -52,7 +52,7 @@ def test_no_shard_runs_its_cells_less_than_once() -> None:
 def test_parts_are_neighbours_that_cover_everything(
     weights: list[int], data: st.DataObject
 ) -> None:
-    """No part is empty, each begins where the one before it ends, and the last one ends it."""
+    """The parts are non-empty, consecutive and complete."""
     parts = data.draw(st.integers(1, len(weights)))
     ranges = divided(weights, parts)
 

@@ -21,7 +21,7 @@ _parts = st.tuples(strategies.names, strategies.names, st.integers(1, MAX_SEED))
 def test_cells_share_an_id_only_if_they_are_the_same_point(
     one: tuple[str, str, int], other: tuple[str, str, int]
 ) -> None:
-    """Model, prompt and seed can be told from the id, however they are named."""
+    """Model, prompt and seed are recoverable from the id, whatever their names."""
     ids = [cell_of(prompt, model=model, seed=seed).id for model, prompt, seed in (one, other)]
 
     assert (ids[0] == ids[1]) == (one == other)
@@ -101,7 +101,7 @@ def test_a_sampler_outside_its_ranges_is_refused(field: str, value: float) -> No
 
 
 def test_the_ends_of_the_sampler_ranges_are_accepted() -> None:
-    """Every end that is said to belong to a range does."""
+    """Ranges include their documented ends."""
     assert Sampler(temperature=0, top_k=0, top_p=1, min_p=0).is_greedy
     assert not Sampler(temperature=0.01, top_k=0, top_p=1, min_p=1).is_greedy
 

@@ -43,7 +43,7 @@ def test_a_log_probability_is_finite(value: float) -> None:
 
 
 def test_an_alternative_has_a_token_id() -> None:
-    """A negative alternative would make a golden that cannot be read again."""
+    """A golden with a negative alternative would be unreadable."""
     with pytest.raises(ValueError, match=r"a token id must be at least 0, got \(\(-1, -0\.5\),\)"):
         Choice(logprob=-0.5, best=((-1, -0.5),))
 
@@ -65,7 +65,7 @@ def test_the_margin_is_the_lead_of_the_best_token(
 
 
 def test_a_trace_speaks_of_every_token_or_of_none() -> None:
-    """Evidence that cannot be matched to its tokens is refused."""
+    """Evidence has to match its tokens."""
     tokens = tokens_of(5, 6)
     with pytest.raises(ValueError, match="1 trace entries for 2 tokens"):
         Generation(prompt=(), tokens=tokens, stop=Stop.LENGTH, trace=trace_of(tokens[:1]))
@@ -141,7 +141,7 @@ def test_an_output_parts_where_it_first_differs_or_ends(
 
 
 def test_another_prompt_comes_before_another_output() -> None:
-    """When the tokenizer moved, what the model then said is no news."""
+    """After a tokenizer change the output is not compared."""
     observed = generation_of(9, prompt=(1, 3))
 
     assert first_divergence(generation_of(5, prompt=(1, 2)), observed) == Divergence(

@@ -18,7 +18,7 @@ from tests.fakes.values import GREEDY, SAMPLED, cell_of
 
 
 def test_facts_that_differ_come_back_by_name() -> None:
-    """Changed, vanished and new facts are told in the order of their names."""
+    """Changed, removed and new facts are listed by name."""
     before = {"same": "1", "driver": "550", "gone": "x"}
     after = {"same": "1", "driver": "560", "added": "y"}
 
@@ -61,11 +61,11 @@ def test_nothing_changed_only_between_equal_facts(before: Facts, after: Facts) -
     ],
 )
 def test_a_changed_definition_is_told(planned: Cell, expected: FactChange) -> None:
-    """Each part of a cell's definition that the matrix now says otherwise is found."""
+    """Every changed part of a cell's definition is found."""
     assert definition_changes(cell_of(), planned) == (expected,)
 
 
-def test_a_definition_says_everything_in_a_cell() -> None:
+def test_a_definition_includes_every_field_of_a_cell() -> None:
     """No field of a cell or of its sampler is left out of the comparison."""
     known = {field.name for field in (*fields(Cell), *fields(Sampler))}
 

@@ -1,4 +1,4 @@
-"""A golden file says everything, one token on one line."""
+"""The format of golden files: complete, with one token per line."""
 
 import json
 from dataclasses import replace
@@ -95,7 +95,7 @@ def test_a_golden_file_is_readable() -> None:
     ],
 )
 def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:
-    """Data of the right shape that cannot be true is a ValueError that says what is wrong."""
+    """Contradictory data of the right schema raises a ValueError with the reason."""
     with pytest.raises(ValueError, match=message):
         from_data({**to_data(GOLDEN), **change})
 
@@ -129,7 +129,7 @@ def test_a_golden_without_a_trace_has_no_evidence() -> None:
 
 
 def at(place: Place, position: int) -> Divergence:
-    """Return a divergence; what the two sides say there does not matter."""
+    """Return a divergence between arbitrary tokens."""
     return Divergence(place=place, position=position, expected=None, observed=Token(0, b"x"))
 
 
@@ -197,7 +197,7 @@ def test_text_that_is_no_golden_has_no_line(text: str) -> None:
 
 @given(golden=goldens(finite), place=st.sampled_from(Place), position=st.integers(0, 5))
 def test_every_golden_has_its_lines(golden: Golden, place: Place, position: int) -> None:
-    """Whatever a golden says, the line holds the token, or else the last one of its list."""
+    """The line holds the token, or else the last one of its list, for any golden."""
     text = serialize(golden)
     name = {Place.PROMPT: "prompt_tokens", Place.OUTPUT: "tokens"}[place]
     tokens = json.loads(text)[name]

@@ -39,7 +39,7 @@ from tests.fakes.values import (
 )
 
 CELL = cell_of()
-SAID = generation_of(5, 6, 7)
+OUTPUT = generation_of(5, 6, 7)
 FIRST_TOKEN_MOVED = Divergence(
     place=Place.OUTPUT, position=0, expected=tokens_of(8)[0], observed=tokens_of(5)[0]
 )
@@ -84,10 +84,10 @@ def test_counting_runs_equals_comparing_each_with_the_first(
     )
 
 
-@pytest.mark.parametrize("last", [SAID, generation_of(5, 6, 9)])
+@pytest.mark.parametrize("last", [OUTPUT, generation_of(5, 6, 9)])
 def test_ten_thousand_runs_are_kept_in_the_room_of_two(last: Generation) -> None:
     """Only the number grows, not what is remembered of the runs."""
-    few = Repetition(first=SAID).with_run(last, in_fresh_process=False)
+    few = Repetition(first=OUTPUT).with_run(last, in_fresh_process=False)
     many = few
     for _ in range(10_000):
         many = many.with_run(replace(last), in_fresh_process=False)
@@ -100,24 +100,24 @@ def test_runs_that_equal_the_golden_match() -> None:
     """Equal tokens are a match, whatever else the golden recorded."""
     golden = golden_of(CELL, generation_of(5, 6, 7, is_traced=True), provenance={"old": "yes"})
 
-    assert _judge(Repetition(first=SAID), golden=golden) == Match()
+    assert _judge(Repetition(first=OUTPUT), golden=golden) == Match()
 
 
 def test_runs_that_differ_come_before_the_golden() -> None:
-    """A machine that contradicts itself is told, whatever the golden says."""
-    repetition = Repetition(first=SAID, runs=2, difference=UNSTABLE)
+    """Nondeterminism is reported, whatever the golden."""
+    repetition = Repetition(first=OUTPUT, runs=2, difference=UNSTABLE)
 
-    for golden in (None, golden_of(CELL, SAID), golden_of(CELL, generation_of(8))):
+    for golden in (None, golden_of(CELL, OUTPUT), golden_of(CELL, generation_of(8))):
         assert _judge(repetition, golden=golden, controls=[control_of()]) == UNSTABLE
 
 
 def test_drift_brings_the_golden_and_the_suspects() -> None:
-    """The verdict says where, against what, and what changed since."""
+    """The verdict has the divergence, the golden and the changed facts."""
     golden = golden_of(
         CELL, generation_of(8, 6, 7), provenance={**provenance_of("tiny"), "device.name": "OLD"}
     )
 
-    assert _judge(Repetition(first=SAID), golden=golden) == Drift(
+    assert _judge(Repetition(first=OUTPUT), golden=golden) == Drift(
         divergence=FIRST_TOKEN_MOVED,
         golden=golden,
         provenance=(FactChange(name="device.name", before="OLD", after="TEST"),),
@@ -128,35 +128,35 @@ def test_drift_comes_before_vacuity() -> None:
     """A difference that was seen beats the suspicion that none could be."""
     golden = golden_of(CELL, generation_of(8, 6, 7))
 
-    assert _judge(Repetition(first=SAID), golden=golden, controls=[control_of()]) == Drift(
+    assert _judge(Repetition(first=OUTPUT), golden=golden, controls=[control_of()]) == Drift(
         divergence=FIRST_TOKEN_MOVED, golden=golden, provenance=()
     )
 
 
-@pytest.mark.parametrize("golden", [None, golden_of(CELL, SAID)])
+@pytest.mark.parametrize("golden", [None, golden_of(CELL, OUTPUT)])
 def test_vacuity_comes_before_a_match_and_before_recording(golden: Golden | None) -> None:
     """Agreement that proves nothing neither passes nor becomes a golden."""
-    verdict = _judge(Repetition(first=SAID), golden=golden, controls=[control_of()])
+    verdict = _judge(Repetition(first=OUTPUT), golden=golden, controls=[control_of()])
 
     assert verdict == Vacuous(factor=Factor.SEED)
 
 
 def test_a_cell_without_a_golden_is_unrecorded() -> None:
     """There is nothing to agree with."""
-    assert _judge(Repetition(first=SAID), golden=None) == Unrecorded(
+    assert _judge(Repetition(first=OUTPUT), golden=None) == Unrecorded(
         reason="there is no golden for this profile"
     )
 
 
-def test_a_golden_of_another_definition_says_nothing() -> None:
+def test_a_golden_of_another_definition_does_not_count() -> None:
     """A cell that was changed on purpose is unrecorded, and never called drift."""
     golden = golden_of(cell_of(max_tokens=9), generation_of(8))
     planned = replace(CELL, text="Shout")
 
-    assert _judge(Repetition(first=SAID), golden=golden, cell=planned) == Unrecorded(
+    assert _judge(Repetition(first=OUTPUT), golden=golden, cell=planned) == Unrecorded(
         reason="the golden is for another definition of the cell: "
         "max_tokens was 9; text was Say haiku",
-        former=FormerGolden(divergence=output_divergence(generation_of(8), SAID)),
+        former=FormerGolden(divergence=output_divergence(generation_of(8), OUTPUT)),
     )
 
 
@@ -186,7 +186,7 @@ def test_a_changed_cell_is_compared_with_its_old_golden(
 
 @pytest.mark.parametrize(("text", "place"), [(CELL.text, "prompt"), ("Shout", None)])
 def test_other_prompt_tokens_count_for_the_same_text_alone(text: str, place: str | None) -> None:
-    """They show that the tokenizer changed; of another text they are no news."""
+    """They show that the tokenizer changed, but only for the same text."""
     golden = golden_of(CELL, generation_of(1, prompt=(5,)))
     planned = replace(CELL, text=text, max_tokens=9)
 
