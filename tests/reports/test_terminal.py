@@ -174,7 +174,7 @@ def test_drift_is_a_block(logprob_suite_report: Build, on_terminal: Print) -> No
     assert on_terminal(logprob_suite_report(drifted)).split("\n\n")[0].splitlines() == [
         "drift  base--capital",
         "  the log-probability of the response shifted significantly and beyond the tolerance",
-        "  evidence    p = 0.00021 after Holm, by the sum, in two looks",
+        "  evidence    p = 0.00021 after Holm, by the sum, in both looks",
         "  shift       -1.2500 nats of the sum; the band is 0.5000",
         "  draws       baseline                        o           8          o",
         "  draws       here      o     4",

@@ -45,9 +45,8 @@ class _Axis:
 def plot(cell: LogprobCellReport) -> tuple[str, ...]:
     """Return a plot of a cell's draws, at most `WIDTH` wide; empty without a baseline.
 
-    It is of the sum, or of the token that decided.
-
-    A single draw is an `o`; several in one place are their count.
+    It shows the sums, or the values of the token that decided. A single draw is an `o`; several in
+    one column are their count.
     """
     if isinstance(cell.verdict, Shifted) and cell.verdict.effect.deciding.token is not None:
         deciding, token = cell.verdict.effect.deciding, cell.verdict.effect.deciding.token
@@ -149,7 +148,7 @@ def shift_of(cell: LogprobCellReport) -> float | None:
 
 def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
     effect = verdict.effect
-    yield "evidence", f"{_format_p_value(effect)}, in two looks"
+    yield "evidence", f"{_format_p_value(effect)}, in both looks"
     yield from _moved(effect)
     yield from _draws(cell)
     yield from _tokens(effect.tokens)

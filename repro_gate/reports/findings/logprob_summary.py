@@ -77,7 +77,7 @@ def format_controls(part: LogprobReport, *, name: Escape = escape.one_line) -> s
         return "no control was run, so nothing here shows that this check can fail"
     result = f"{plural(len(part.controls), 'control')}, all differ"
     if failed:
-        result = f"{len(failed)} of {plural(len(part.controls), 'control')} did not differ"
+        result = f"{len(failed)} of {plural(len(part.controls), 'control')} showed no difference"
     return f"{result}; {_format_uncontrolled(part, name)}" if part.uncontrolled else result
 
 

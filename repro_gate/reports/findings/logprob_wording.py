@@ -186,12 +186,12 @@ def suite_test_lines(test: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, 
     cells = plural(test.cells, "cell")
     level = percent(error_rates.SUITE_SHARE * tolerance.false_alarm_rate)
     p_value = f"p = {chance(test.p_value)}, by the {test.evidence}"
-    shift = f"{nats(test.typical_shift)} nats in the median cell"
-    floor = f"where {nats(tolerance.floor_nats)} would matter"
+    shift = f"median {nats(test.typical_shift)} nats"
+    floor = f"the floor is {nats(tolerance.floor_nats)}"
     bound = f"within {nats(test.mean_shift_bound)} of 0 with 95 % confidence (TOST)"
     return (
         ("evidence", f"{p_value}, over {cells}; significant at {level}"),
-        ("shift", f"{shift}, {floor}"),
+        ("shift", f"{shift}; {floor}"),
         ("mean shift", f"{shifted(test.mean_shift)} nats, {bound}"),
         *_equivalence(test),
         ("second look", "taken, of every cell" if test.second_look else "not needed"),
@@ -304,14 +304,14 @@ def format_khat(found: WeightReport) -> str:
 def weight_lines(found: WeightReport) -> tuple[tuple[str, str], ...]:
     """Return the figures of a comparison as labelled lines."""
     centred = (
-        f", p = {chance(found.control_p)} if both are the same"
+        f", p = {chance(found.control_p)} if the policies are the same"
         if found.control_p is not None
         else ""
     )
     return (
         ("role", format_role(found)),
         ("items", f"{plural(found.items, 'item')}; {FORMULA}"),
-        ("log-ratio", f"{shifted(found.mean_log_ratio)} nats in the mean{centred}"),
+        ("log-ratio", f"mean {shifted(found.mean_log_ratio)} nats{centred}"),
         ("ESS", f"{format_effective_size(found)}"),
         ("largest", f"{percent(found.largest_share)} of the sum of all weights"),
         ("mean weight", format_mean_weight(found)),

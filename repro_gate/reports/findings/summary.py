@@ -44,7 +44,7 @@ def explain_outcome(report: GateReport, *, name: Escape = escape.one_line) -> st
             for part in report.logprobs
             for words in [logprob_summary.reasons(part, name=name)]
         ),
-        (report.interrupted, "interrupted before the end"),
+        (report.interrupted, "interrupted"),
         (not report.measured, "nothing was measured"),
     )
     found = [words for holds, words in reasons if holds]
@@ -99,7 +99,7 @@ def format_controls(report: GateReport) -> str:
     failed = sum(control.failed for control in controls)
     unknown = sum(control.problem is not None for control in controls)
     if failed:
-        return f"{failed} of {plural(len(controls), 'control')} did not differ"
+        return f"{failed} of {plural(len(controls), 'control')} showed no difference"
     if unknown:
         return f"{unknown} of {plural(len(controls), 'control')} could not be run"
     return f"{plural(len(controls), 'control')}, all differ"

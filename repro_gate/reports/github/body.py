@@ -58,7 +58,7 @@ _FORK: Final = (
 
 def passed_sections(report: GateReport) -> Iterator[Section]:
     """Yield the sections of a check that passed."""
-    yield Section(name="the suites", block=_suites(report))
+    yield Section(name="suites", block=_suites(report))
     if report.notes:
         yield Section(name="notes", block=joined([*note_blocks(check_notes(report))]))
     for part in report.logprobs:
@@ -71,12 +71,12 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
 
     An overview of many findings comes before the folded ones, which may not fit.
     """
-    yield Section(name="the suites", block=_suites(report))
+    yield Section(name="suites", block=_suites(report))
     if _new(report) and run.from_fork:
-        yield Section(name="trust in a fork", block=[_FORK])
+        yield Section(name="fork warning", block=[_FORK])
     common = list(shared_block(shared_changes(report)))
     if common:
-        yield Section(name="what changed", block=joined(common))
+        yield Section(name="changed facts", block=joined(common))
     tokens, hosted = token_sections(report), hosted_sections(report)
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
         yield Section(block=section.open())
@@ -134,19 +134,21 @@ def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Sect
     """Yield the commands for several findings, or for the report itself."""
     new = _new(report)
     if acceptable > _FEW:
-        yield Section(name="how to accept all", block=_accepting_all(report, new))
+        yield Section(name="command to accept all", block=_accepting_all(report, new))
     else:
         for cells, command in accept_commands_by_model(report):
             note = f"# accept all {len(cells)} cells of this model that drifted or have no golden"
-            yield Section(name="how to accept all of a model", block=fence([note, command], "sh"))
+            yield Section(
+                name="command to accept all of a model", block=fence([note, command], "sh")
+            )
     profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
     if profiles and not run.from_fork:
         elsewhere = _accepting_elsewhere(report, run, profiles)
-        yield Section(name="how to accept from elsewhere", block=elsewhere)
+        yield Section(name="commands for another machine", block=elsewhere)
     elif run.artifact is not None and not run.from_fork:
         download = download_command(run, run.artifact, _folder(run))
         block = fence(["# download the report", download], "sh")
-        yield Section(name="how to download the report", block=block)
+        yield Section(name="download command", block=block)
 
 
 def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
@@ -269,7 +271,7 @@ def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Headline:
         case _:
             assert_never(outcome)
     meaning = _PARTIAL if report.interrupted else meaning
-    first = [Section(name="what the verdict means", block=[meaning])] if meaning else []
+    first = [Section(name="meaning of the outcome", block=[meaning])] if meaning else []
     title = f"{mark(outcome)} {word} at {commit_link(run)}"
     return Headline(title=title, lead=[f"{tally(report)}."], sections=[*first, *sections])
 
@@ -278,4 +280,6 @@ def _of_none(result: CheckResult | None, run: CiRun) -> Iterator[Section]:
     for block in no_verdict_blocks(result, run):
         yield Section(name="message of the check", block=block)
     log = run_link(run, "log of the run")
-    yield Section(name="where to look", block=[f"Earlier results no longer apply. See the {log}."])
+    yield Section(
+        name="link to the log", block=[f"Earlier results no longer apply. See the {log}."]
+    )

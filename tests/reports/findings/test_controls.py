@@ -88,7 +88,7 @@ def test_controls_that_could_not_be_run_are_counted(gate_report: Build) -> None:
         "1 of 2 controls could not be run"
     )
     assert summary.format_controls(gate_report(controls=(lost, control_of()))) == (
-        "1 of 2 controls did not differ"
+        "1 of 2 controls showed no difference"
     )
 
 

@@ -47,7 +47,7 @@ def test_tokens_and_log_probabilities_in_one_line(
     assert summary.render_summary(report) == (
         "failed: 1 match; hosted: 2 agree, 2 drift, 1 outlier, 1 invalid, 2 unrecorded, "
         "1 inconclusive, 1 orphaned, drift of the suite as a whole, "
-        "1 of 2 controls did not differ, "
+        "1 of 2 controls showed no difference, "
         "1 of 4 sets of weights cannot be used, 1 of 4 sets of weights undetermined; "
         "wall 12.500 s, engine 10.000 s"
     )
@@ -93,7 +93,8 @@ def test_outcome_of_everything_wrong(rich_logprob_report: GateReport) -> None:
     """Every failure is listed."""
     assert summary.explain_outcome(rich_logprob_report) == (
         "hosted: 6 of 9 cells with a finding, 1 orphaned baseline, "
-        "1 of 9 cells not measured, drift of the suite as a whole, 1 of 2 controls did not differ, "
+        "1 of 9 cells not measured, drift of the suite as a whole, "
+        "1 of 2 controls showed no difference, "
         "1 of 4 sets of weights cannot be used, 1 of 4 sets of weights undetermined"
     )
 

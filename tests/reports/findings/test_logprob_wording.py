@@ -107,7 +107,7 @@ def test_drift_names_its_statistic(evidence: Evidence, claim: str, shown_by: str
     )
     assert logprob_lines(cell)[0] == (
         "evidence",
-        f"p = 0.00021 after Holm, by {shown_by}, in two looks",
+        f"p = 0.00021 after Holm, by {shown_by}, in both looks",
     )
 
 
@@ -312,7 +312,7 @@ def test_evidence_of_agreement() -> None:
 
     assert logprob_wording.suite_test_lines(suite_test_of(), TOLERANCE) == (
         ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
-        ("shift", "0.0000 nats in the median cell, where 0.1000 would matter"),
+        ("shift", "median 0.0000 nats; the floor is 0.1000"),
         ("mean shift", "+0.0021 nats, within 0.0312 of 0 with 95 % confidence (TOST)"),
         ("equivalence", "two one-sided tests place the shift within the floor, at 5 %"),
         ("second look", "not needed"),
@@ -434,7 +434,7 @@ def test_evidence_of_a_control() -> None:
     assert logprob_wording.weight_lines(weight_report_of()) == (
         ("role", "A/A control, every weight should be 1"),
         ("items", "1000 items; w = exp(target - base), one for each item"),
-        ("log-ratio", "-0.0123 nats in the mean, p = 0.3 if both are the same"),
+        ("log-ratio", "mean -0.0123 nats, p = 0.3 if the policies are the same"),
         ("ESS", "215 (21.5 %)"),
         ("largest", "4.3 % of the sum of all weights"),
         ("mean weight", "1.282 (p = 1)"),
@@ -454,7 +454,7 @@ def test_evidence_of_another_policy() -> None:
     )
     lines = dict(logprob_wording.weight_lines(found))
 
-    assert lines["log-ratio"] == "-0.0123 nats in the mean"
+    assert lines["log-ratio"] == "mean -0.0123 nats"
     assert lines["mean weight"] == "too large for a number (p = 1e-99)"
     assert lines["k-hat"] == "not fitted, too few items"
 

@@ -37,7 +37,7 @@ def test_failed_control_in_one_line(gate_report: Build, cell_report: Found) -> N
     report = gate_report(cell_report(Match()), controls=(DEAD,))
 
     assert summary.render_summary(report) == (
-        "failed: 1 match; 1 of 1 control did not differ; wall 12.500 s, engine 10.000 s"
+        "failed: 1 match; 1 of 1 control showed no difference; wall 12.500 s, engine 10.000 s"
     )
 
 
@@ -52,14 +52,14 @@ def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
     """Every failure is listed."""
     assert summary.explain_outcome(rich_report) == (
         "6 of 9 cells with a finding; 2 orphaned goldens; "
-        "1 of 2 controls did not differ; 2 of 9 cells not measured"
+        "1 of 2 controls showed no difference; 2 of 9 cells not measured"
     )
 
 
 def test_outcome_of_an_interruption_before_the_first_run(gate_report: Build) -> None:
     """A check without measurements never passes."""
     assert summary.explain_outcome(gate_report(interrupted=True)) == (
-        "interrupted before the end; nothing was measured"
+        "interrupted; nothing was measured"
     )
 
 
