@@ -73,10 +73,10 @@ def test_a_new_repository_has_no_commit(tmp_path: Path) -> None:
     assert commit_of(tmp_path, {}) is None
 
 
-@pytest.mark.parametrize("said", ["", "main", SHA[:7], SHA.upper(), f"{SHA}\n", f"-{SHA[1:]}"])
-def test_an_invalid_commit_is_ignored(tmp_path: Path, said: str) -> None:
+@pytest.mark.parametrize("commit", ["", "main", SHA[:7], SHA.upper(), f"{SHA}\n", f"-{SHA[1:]}"])
+def test_an_invalid_commit_is_ignored(tmp_path: Path, commit: str) -> None:
     """Shards compare commits; a branch name would be equal for different ones."""
-    assert commit_of(tmp_path, {"GITHUB_SHA": said}) is None
+    assert commit_of(tmp_path, {"GITHUB_SHA": commit}) is None
 
 
 def test_sha256_commits_are_accepted(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_valid_document_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{\n  "schema": ,\n}', "line 2, column 13: expected a value, found ','"),
         (
@@ -65,9 +65,9 @@ def test_a_valid_document_is_read(tmp_path: Path) -> None:
         ('{"a": {"b": 1, "b": 2}}', "expected JSON, found the key 'b' twice in one object"),
     ],
 )
-def test_invalid_json_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_invalid_json_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """The message has the line and column, or names what JSON does not allow."""
-    assert refusal_of(json_of(tmp_path, text)) == told
+    assert refusal_of(json_of(tmp_path, text)) == message
 
 
 @pytest.mark.parametrize("text", ["[" * 9_000, '{"a":' * 9_000, f'{{"a": {"9" * 5000}}}'])
@@ -83,16 +83,16 @@ def test_json_that_would_exhaust_the_parser_is_refused(tmp_path: Path, text: str
 def test_nesting_that_can_just_be_parsed_is_refused(tmp_path: Path, text: str) -> None:
     """Showing a value needs more of the stack than parsing it."""
     for depth in range(900, 1000):
-        told = refusal_of(json_of(tmp_path, text % ("[" * depth + "]" * depth)))
-        assert len(told) < 500
+        message = refusal_of(json_of(tmp_path, text % ("[" * depth + "]" * depth)))
+        assert len(message) < 500
 
 
 @pytest.mark.parametrize("text", [r'{"a": "\ud800"}', r'{"\uDC00": 1}', r'["\ud83d x"]'])
 def test_a_lone_surrogate_is_refused(tmp_path: Path, text: str) -> None:
     """It could not be written again."""
-    told = refusal_of(json_of(tmp_path, text))
+    message = refusal_of(json_of(tmp_path, text))
 
-    assert told == "expected JSON, found a lone surrogate, which is not a character"
+    assert message == "expected JSON, found a lone surrogate, which is not a character"
 
 
 def test_a_surrogate_pair_is_a_character(tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_a_file_at_the_size_limit_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["models.json", "matrix.toml"])
 def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     """The message is that of the system."""
-    told = refusal_of(tmp_path / name)
+    message = refusal_of(tmp_path / name)
 
-    assert told == "expected a readable file, found No such file or directory"
+    assert message == "expected a readable file, found No such file or directory"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -150,13 +150,13 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "models.json"
     file.symlink_to(file)
 
-    told = refusal_of(file)
+    message = refusal_of(file)
 
-    assert told == "expected a readable file, found Too many levels of symbolic links"
+    assert message == "expected a readable file, found Too many levels of symbolic links"
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (
             {"schema": "repro-gate/models/v2"},
@@ -186,50 +186,50 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_schema_does_not_allow_is_refused(
-    tmp_path: Path, changes: dict[str, Any], told: str
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     """The message has the place, the rule and the value, and suggests a similar key."""
-    assert refusal_of(document_of(tmp_path, **changes)) == told
+    assert refusal_of(document_of(tmp_path, **changes)) == message
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     """The first missing key is named."""
-    told = refusal_of(json_of(tmp_path, '{"schema": "repro-gate/models/v1"}'))
+    message = refusal_of(json_of(tmp_path, '{"schema": "repro-gate/models/v1"}'))
 
-    assert told == "expected the key 'sha256', found none"
+    assert message == "expected the key 'sha256', found none"
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "null", '"text"'])
 def test_a_document_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
     """The place is the whole file."""
-    told = refusal_of(json_of(tmp_path, text))
+    message = refusal_of(json_of(tmp_path, text))
 
     found = "null" if text == "null" else repr(json.loads(text))
-    assert told == f"expected an object, found {found}"
+    assert message == f"expected an object, found {found}"
 
 
 def test_a_digest_with_a_newline_after_it_is_refused(tmp_path: Path) -> None:
     """Python's `$` matches before a final newline; the schemas do not allow it."""
-    told = refusal_of(document_of(tmp_path, sha256={"tiny": "0a" * 32 + "\n"}))
+    message = refusal_of(document_of(tmp_path, sha256={"tiny": "0a" * 32 + "\n"}))
 
-    assert told.startswith("sha256.tiny: expected a SHA-256")
+    assert message.startswith("sha256.tiny: expected a SHA-256")
 
 
 def test_messages_are_safe_to_print_and_short(tmp_path: Path) -> None:
     """Neither a key nor a value can clear or flood the terminal."""
-    told = refusal_of(document_of(tmp_path, sha256={"\x1b[2J": "\u202e" + "x" * 1000}))
+    message = refusal_of(document_of(tmp_path, sha256={"\x1b[2J": "\u202e" + "x" * 1000}))
 
-    assert told.startswith(r"sha256.\x1b[2J: expected a SHA-256 as 64 lower-case")
-    assert told.endswith("xxx...")
-    assert told.isprintable()
-    assert len(told) < 200
+    assert message.startswith(r"sha256.\x1b[2J: expected a SHA-256 as 64 lower-case")
+    assert message.endswith("xxx...")
+    assert message.isprintable()
+    assert len(message) < 200
 
 
 _TWICE = "expected each key and each table once, found a repeated one"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "a = ",
@@ -261,12 +261,12 @@ _TWICE = "expected each key and each table once, found a repeated one"
         ),
     ],
 )
-def test_invalid_toml_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_invalid_toml_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """The message has the line and column."""
     file = tmp_path / "matrix.toml"
     file.write_text(text, "utf-8")
 
-    assert refusal_of(file) == told
+    assert refusal_of(file) == message
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 9_000, f"a = {'9' * 5000}"])
@@ -289,7 +289,7 @@ _LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
 
 @pytest.mark.parametrize("name", ["models.json", "matrix.toml"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "an empty file"),
         (b" \n" * 900, "an empty file"),
@@ -305,22 +305,22 @@ _LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
     ],
 )
 def test_other_kinds_of_file_are_recognised(
-    tmp_path: Path, name: str, content: bytes, told: str
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     """A missing `git lfs pull` is reported as such, not as a syntax error."""
     file = tmp_path / name
     file.write_bytes(content)
 
     kind = "TOML" if file.suffix == ".toml" else "JSON"
-    assert refusal_of(file) == f"expected a {kind} file, found {told}"
+    assert refusal_of(file) == f"expected a {kind} file, found {message}"
 
 
 @pytest.mark.parametrize("marker", ["<<<<<<< HEAD", "=======", ">>>>>>> main", "||||||| base"])
 def test_a_conflict_marker_is_reported_with_its_line(tmp_path: Path, marker: str) -> None:
     """The merge was committed unresolved."""
-    told = refusal_of(json_of(tmp_path, f'{{"schema": "a",\n{marker}\n"sha256": {{}}}}'))
+    message = refusal_of(json_of(tmp_path, f'{{"schema": "a",\n{marker}\n"sha256": {{}}}}'))
 
-    assert told.startswith(
+    assert message.startswith(
         "line 2: expected a file without conflict markers, found a conflict marker of git; "
     )
 
@@ -334,7 +334,7 @@ def test_a_conflict_marker_in_a_string_is_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "expected"),
     [
         ("[1, 0, 2, -1]", "seeds[1]: expected at least 1, found 0"),
         ('["a", 1, "b"]', "seeds[0]: expected an integer, found 'a'"),
@@ -343,7 +343,9 @@ def test_a_conflict_marker_in_a_string_is_allowed(tmp_path: Path) -> None:
         (f"[{'0x' + 'f' * 290}]", "seeds[0]: expected at most 4294967294, found a very large"),
     ],
 )
-def test_the_first_invalid_item_of_a_list_is_named(tmp_path: Path, entries: str, told: str) -> None:
+def test_the_first_invalid_item_of_a_list_is_named(
+    tmp_path: Path, entries: str, expected: str
+) -> None:
     """Users fix errors from top to bottom."""
     file = tmp_path / "matrix.toml"
     suite = f"[suites.quick]\nruns = 2\nseeds = {entries}\nprompts = {{tiny = ['a']}}\n"
@@ -358,11 +360,11 @@ def test_the_first_invalid_item_of_a_list_is_named(tmp_path: Path, entries: str,
 
     message = refusal_of(file, schema="matrix-v1")
 
-    assert message.removeprefix("suites.quick.").startswith(told)
+    assert message.removeprefix("suites.quick.").startswith(expected)
 
 
 def test_the_first_invalid_value_of_a_table_is_named(tmp_path: Path) -> None:
     """In the order of the file."""
-    told = refusal_of(document_of(tmp_path, sha256={"b": "0a" * 32, "c": 7, "a": 8, "d": 9}))
+    message = refusal_of(document_of(tmp_path, sha256={"b": "0a" * 32, "c": 7, "a": 8, "d": 9}))
 
-    assert told == "sha256.c: expected a SHA-256 as 64 lower-case hexadecimal digits, found 7"
+    assert message == "sha256.c: expected a SHA-256 as 64 lower-case hexadecimal digits, found 7"

@@ -323,7 +323,7 @@ def test_an_invalid_value_is_named_by_its_place(tmp_path: Path, line: bytes, mes
 
 
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "message"),
     [
         (
             b"x",
@@ -337,13 +337,13 @@ def test_an_invalid_value_is_named_by_its_place(tmp_path: Path, line: bytes, mes
         (b'{"schema": "repro-gate/draws/v1"}', "expected the key 'fingerprint', found none"),
     ],
 )
-def test_a_log_without_a_header_is_refused(tmp_path: Path, header: bytes, told: str) -> None:
+def test_a_log_without_a_header_is_refused(tmp_path: Path, header: bytes, message: str) -> None:
     """Its plan is unknown."""
     file = log_with(tmp_path, DRAW)
     _, draw = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(header + b"\n" + draw)
 
-    assert told in refusal_of(tmp_path)
+    assert message in refusal_of(tmp_path)
 
 
 def test_a_draw_of_other_tokens_is_refused(tmp_path: Path) -> None:
@@ -386,9 +386,9 @@ def test_a_killed_process_loses_no_draw(tmp_path: Path) -> None:
         for _ in range(50):
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-        told = 50 + len([line for line in process.stdout if line.endswith(b"\n")])
+        count = 50 + len([line for line in process.stdout if line.endswith(b"\n")])
 
-    assert known_in(tmp_path, told) == [DRAW] * told
+    assert known_in(tmp_path, count) == [DRAW] * count
 
 
 def test_a_long_log_takes_little_memory(tmp_path: Path) -> None:

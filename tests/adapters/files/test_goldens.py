@@ -227,7 +227,7 @@ def refusal_of(
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         (
             '  "tokens": [',
@@ -318,25 +318,27 @@ def refusal_of(
         ),
     ],
 )
-def test_an_invalid_golden_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_an_invalid_golden_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     """Merge conflicts, typos and goldens of other cells are reported."""
     assert TEXT.count(old) in {1, 2}
 
-    assert refusal_of(tmp_path, lambda text: text.replace(old, new, 1)) == told
+    assert refusal_of(tmp_path, lambda text: text.replace(old, new, 1)) == message
 
 
 def test_the_golden_of_another_cell_under_this_name_is_refused(tmp_path: Path) -> None:
     """Renaming a file does not make it the golden of another cell."""
-    told = refusal_of(tmp_path, str, cell_id="tiny--haiku--seed8")
+    message = refusal_of(tmp_path, str, cell_id="tiny--haiku--seed8")
 
-    assert told == "cell: expected the cell tiny--haiku--seed8, found the cell tiny--haiku--seed7"
+    assert (
+        message == "cell: expected the cell tiny--haiku--seed8, found the cell tiny--haiku--seed7"
+    )
 
 
 def test_the_golden_of_another_profile_in_this_folder_is_refused(tmp_path: Path) -> None:
     """Copying a folder does not make goldens for another profile."""
-    told = refusal_of(tmp_path, str, profile="gpu-test")
+    message = refusal_of(tmp_path, str, profile="gpu-test")
 
-    assert told == "profile: expected 'gpu-test', found 'cpu-test'"
+    assert message == "profile: expected 'gpu-test', found 'cpu-test'"
 
 
 @pytest.mark.parametrize("part", list(json.loads(TEXT)))
@@ -354,6 +356,6 @@ def test_a_golden_without_a_key_is_refused(tmp_path: Path, part: str) -> None:
 @pytest.mark.parametrize("size", [0, 1, 100, len(TEXT.encode()) - 3])
 def test_a_truncated_golden_is_refused(tmp_path: Path, size: int) -> None:
     """At whatever position it ends."""
-    told = refusal_of(tmp_path, lambda text: text.encode()[:size].decode())
+    message = refusal_of(tmp_path, lambda text: text.encode()[:size].decode())
 
-    assert told.endswith(("found an empty file", "found the end of the file"))
+    assert message.endswith(("found an empty file", "found the end of the file"))

@@ -1,4 +1,4 @@
-"""The matrix file: what it says, and everything that it may not say."""
+"""The matrix file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -100,7 +100,7 @@ def matrix_from(folder: Path, *changes: tuple[str, str]) -> Matrix:
 
 
 def refusal_of(folder: Path, *changes: tuple[str, str]) -> str:
-    """Return what is said of the small matrix with some of its text replaced."""
+    """Return the message for the small matrix with some of its text replaced."""
     with pytest.raises(InputInvalid) as caught:
         matrix_from(folder, *changes)
     return str(caught.value).removeprefix(f"{folder / 'repro-gate.toml'}: ")
@@ -119,8 +119,8 @@ def quick_cell(prompt: str, seed: int) -> Cell:
     )
 
 
-def test_a_matrix_is_read_whole(tmp_path: Path) -> None:
-    """Every word of the file is in the values, and what it leaves out has its default."""
+def test_a_matrix_is_read(tmp_path: Path) -> None:
+    """Values are taken from the file, or are defaults."""
     cells = [quick_cell(prompt, s) for prompt in ("haiku", "greedy") for s in (1, 4294967294)]
 
     assert matrix_from(tmp_path) == Matrix(
@@ -179,7 +179,7 @@ def lt_036_cells(first: str, second: str) -> tuple[Cell, ...]:
 def test_the_matrix_of_this_repository_is_that_of_lt_036(
     suite: str, models: tuple[str, str]
 ) -> None:
-    """Two suites of 30 cells, 10 runs each: the prompts, temperatures and seeds of the story."""
+    """Two suites of 30 cells and 10 runs, with prompts, temperatures and seeds of LT-036."""
     cells = lt_036_cells(*models)
 
     assert len(cells) == 30
@@ -189,7 +189,7 @@ def test_the_matrix_of_this_repository_is_that_of_lt_036(
 
 
 def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
-    """What is checked when nobody says what are the two embedded suites."""
+    """The two suites are the default ones."""
     matrix = read_matrix(REPOSITORY)
 
     assert list(matrix.suites) == ["embedded", "release"]
@@ -198,7 +198,7 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             ('engine = "exact"', 'engine = "exacct"'),
@@ -242,15 +242,15 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
         ),
     ],
 )
-def test_an_unknown_name_suggests_the_nearest(
-    tmp_path: Path, change: tuple[str, str], told: str
+def test_an_unknown_name_suggests_a_similar_one(
+    tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
-    """A slip of the finger is answered with what was meant."""
-    assert refusal_of(tmp_path, change) == told
+    """A typo is answered with the name that was meant."""
+    assert refusal_of(tmp_path, change) == message
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             ("builtin:tiny-qwen2", "ollama:llama3"),
@@ -276,15 +276,15 @@ def test_an_unknown_name_suggests_the_nearest(
         ),
     ],
 )
-def test_what_could_never_be_measured_is_refused_before_a_check(
-    tmp_path: Path, change: tuple[str, str], told: str
+def test_impossible_sources_and_lengths_are_refused(
+    tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
-    """No file and no engine is needed to see that a source or a length is impossible."""
-    assert refusal_of(tmp_path, change) == told
+    """Without a model file or an engine."""
+    assert refusal_of(tmp_path, change) == message
 
 
-def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
-    """One of 257 places has 512, and so an answer of 511 tokens is possible."""
+def test_the_context_is_rounded_up_as_in_llama_cpp(tmp_path: Path) -> None:
+    """n_ctx = 257 gives 512 positions, enough for 511 tokens."""
     larger = (("n_ctx = 256", "n_ctx = 257"), ("max_tokens = 4 }", "max_tokens = 511 }"))
     cells = matrix_from(tmp_path, *larger).cells()
 
@@ -292,7 +292,7 @@ def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             ("[1, 4294967294]", "[0]"),
@@ -330,14 +330,14 @@ def test_a_context_is_as_large_as_llama_cpp_makes_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
-    tmp_path: Path, change: tuple[str, str], told: str
+    tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
-    """Seeds that mean "draw one at random", duplicates and too many fresh runs are mistakes."""
-    assert refusal_of(tmp_path, change) == told
+    """Random seeds, duplicates and too many fresh runs are mistakes."""
+    assert refusal_of(tmp_path, change) == message
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             ("temperature = 0.7", "temperature = nan"),
@@ -405,11 +405,11 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         ),
     ],
 )
-def test_a_number_that_cannot_be_is_refused(
-    tmp_path: Path, change: tuple[str, str], told: str
+def test_an_invalid_number_is_refused(
+    tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
-    """NaN and infinity compare as they please, and a float is no count."""
-    assert refusal_of(tmp_path, change) == told
+    """NaN, infinity, and fractions where a count is expected."""
+    assert refusal_of(tmp_path, change) == message
 
 
 @pytest.mark.parametrize("table", ["engines.own", "models.mine", "prompts.greedy", "suites.quick"])
@@ -417,7 +417,7 @@ def test_a_number_that_cannot_be_is_refused(
     "name", ["a--b", "a..b", "Upper", "-a", "a-", "a b", "a/b", "..", "", "é", r"a\n", "x" * 65]
 )
 def test_a_name_that_could_collide_is_refused(tmp_path: Path, table: str, name: str) -> None:
-    """A name becomes a part of ids and file names, where two separators tell the parts."""
+    """Names become parts of ids and file names, joined by two separators."""
     kind = table.partition(".")[0]
     extra = {
         "engines": 'kind = "command"\ncommand = ["x"]\nsettings = {}',
@@ -427,13 +427,15 @@ def test_a_name_that_could_collide_is_refused(tmp_path: Path, table: str, name: 
     }[kind]
     end = 'tiny = ["haiku", "greedy"]'
 
-    told = refusal_of(tmp_path, (end, f'{end}\n[{kind}."{name}"]\n{extra}'))
+    message = refusal_of(tmp_path, (end, f'{end}\n[{kind}."{name}"]\n{extra}'))
 
-    assert told.startswith(f"{kind}: expected a name of lower-case letters and digits with single")
+    assert message.startswith(
+        f"{kind}: expected a name of lower-case letters and digits with single"
+    )
 
 
 def test_the_longest_name_is_allowed(tmp_path: Path) -> None:
-    """64 characters are a name."""
+    """It has 64 characters."""
     name = "x" * 64
 
     matrix = matrix_from(tmp_path, ("[models.mine]", f"[models.{name}]"))
@@ -442,47 +444,47 @@ def test_the_longest_name_is_allowed(tmp_path: Path) -> None:
 
 
 def test_a_built_in_engine_with_a_command_is_refused(tmp_path: Path) -> None:
-    """Which of the two would run could only be guessed."""
-    told = refusal_of(tmp_path, ('kind = "llama_cpp"', 'kind = "llama_cpp"\ncommand = ["prog"]'))
+    """It is unclear which of the two should run."""
+    message = refusal_of(tmp_path, ('kind = "llama_cpp"', 'kind = "llama_cpp"\ncommand = ["prog"]'))
 
-    assert told.startswith("engines.exact")
-    assert told.endswith("found ['prog']")
+    assert message.startswith("engines.exact")
+    assert message.endswith("found ['prog']")
 
 
 def test_a_command_engine_without_a_command_is_refused(tmp_path: Path) -> None:
-    """The message says what is missing."""
-    told = refusal_of(tmp_path, ('command = ["./engine", "--quiet"]', ""))
+    """The message names the missing key."""
+    message = refusal_of(tmp_path, ('command = ["./engine", "--quiet"]', ""))
 
-    assert told == "engines.own: expected the key 'command', found none"
+    assert message == "engines.own: expected the key 'command', found none"
 
 
 def test_an_empty_command_is_refused(tmp_path: Path) -> None:
     """There is no program to start."""
-    told = refusal_of(tmp_path, ('["./engine", "--quiet"]', "[]"))
+    message = refusal_of(tmp_path, ('["./engine", "--quiet"]', "[]"))
 
-    assert told == "engines.own.command: expected at least 1 of them, found 0"
+    assert message == "engines.own.command: expected at least 1 of them, found 0"
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:100", r"cpu\n", "CPU", ""])
-def test_a_device_that_there_is_not_is_refused(tmp_path: Path, device: str) -> None:
-    """A device is spelled in one way."""
-    told = refusal_of(tmp_path, ('device = "cuda:1"', f'device = "{device}"'))
+def test_an_invalid_device_is_refused(tmp_path: Path, device: str) -> None:
+    """Each device has one name."""
+    message = refusal_of(tmp_path, ('device = "cuda:1"', f'device = "{device}"'))
 
-    assert told.startswith("engines.own.device: expected a device: cpu, cuda or cuda:N, found")
+    assert message.startswith("engines.own.device: expected a device: cpu, cuda or cuda:N, found")
 
 
 def test_another_version_of_the_format_is_refused(tmp_path: Path) -> None:
-    """A matrix of a later repro-gate is not half understood."""
-    told = refusal_of(tmp_path, ("repro-gate/matrix/v1", "repro-gate/matrix/v2"))
+    """A later matrix could be misunderstood."""
+    message = refusal_of(tmp_path, ("repro-gate/matrix/v1", "repro-gate/matrix/v2"))
 
-    assert told == "schema: expected 'repro-gate/matrix/v1', found 'repro-gate/matrix/v2'"
+    assert message == "schema: expected 'repro-gate/matrix/v1', found 'repro-gate/matrix/v2'"
 
 
 @pytest.mark.parametrize(
     "table", ["schema", "default_suites", "engines", "models", "sampler", "prompts", "suites"]
 )
-def test_a_matrix_without_a_part_is_refused(tmp_path: Path, table: str) -> None:
-    """The message names the part that is missing."""
+def test_a_matrix_without_a_key_is_refused(tmp_path: Path, table: str) -> None:
+    """The message names the missing key."""
     other = f"x{table}"
     changed = SMALL.replace(f"[{table}", f"[{other}").replace(f"\n{table} =", f"\n{other} =")
     file = tmp_path / "repro-gate.toml"
@@ -492,23 +494,23 @@ def test_a_matrix_without_a_part_is_refused(tmp_path: Path, table: str) -> None:
         read_matrix(file)
 
 
-def test_a_prompt_may_depart_from_the_sampler(tmp_path: Path) -> None:
-    """What a prompt says itself comes before what the matrix says for all of them."""
+def test_a_prompt_overrides_the_sampler(tmp_path: Path) -> None:
+    """Its own values win."""
     matrix = matrix_from(tmp_path, ("max_tokens = 4 }", "max_tokens = 4, top_k = 7 }"))
 
     samplers = {cell.prompt: cell.sampler for cell in matrix.cells()}
     assert samplers == {"haiku": replace(SAMPLED, top_k=7), "greedy": GREEDY}
 
 
-def test_one_run_is_never_a_fresh_one(tmp_path: Path) -> None:
-    """A fresh run confirms another one, which must have been before it."""
+def test_a_single_run_is_not_a_fresh_one(tmp_path: Path) -> None:
+    """A fresh run confirms an earlier one."""
     matrix = matrix_from(tmp_path, ("runs = 3", "runs = 1"))
 
     assert (matrix.suites["quick"].runs, matrix.suites["quick"].fresh_runs) == (1, 0)
 
 
 def test_ten_thousand_cells_are_planned(tmp_path: Path) -> None:
-    """A large matrix is read and planned, with an id for each of its cells."""
+    """Each has an id of its own."""
     prompts = [f"p{number}" for number in range(1000)]
     tables = [f'[prompts.{name}]\ntext = "x"\ntemperature = 1\nmax_tokens = 1' for name in prompts]
     seeds = ", ".join(map(str, range(1, 11)))
@@ -521,8 +523,8 @@ def test_ten_thousand_cells_are_planned(tmp_path: Path) -> None:
     assert len({cell.id for cell in plan(matrix).cells}) == 10_000
 
 
-def test_the_file_may_be_named_as_one_likes(tmp_path: Path) -> None:
-    """Messages name the file that was given."""
+def test_the_file_may_have_any_name(tmp_path: Path) -> None:
+    """Messages have the name that was given."""
     file = tmp_path / "other.toml"
     file.write_text("x = 1", "utf-8")
 

@@ -1,4 +1,4 @@
-"""The part of the matrix file about log-probabilities: what it says, and what it may not say."""
+"""The part of the matrix file about log-probabilities."""
 
 import json
 from dataclasses import replace
@@ -170,14 +170,14 @@ def matrix_from(folder: Path, *changes: tuple[str, str], more: str = "") -> Matr
 
 
 def refusal_of(folder: Path, *changes: tuple[str, str], more: str = "") -> str:
-    """Return what is said of the small matrix with some of its text replaced and some added."""
+    """Return the message for the small matrix with text replaced and added."""
     with pytest.raises(InputInvalid) as caught:
         matrix_from(folder, *changes, more=more)
     return str(caught.value).removeprefix(f"{folder / 'repro-gate.toml'}: ")
 
 
-def test_a_suite_of_log_probabilities_is_read_whole(tmp_path: Path) -> None:
-    """Every word of the file is in the values, and no part for tokens has to be there."""
+def test_a_logprob_suite_is_read(tmp_path: Path) -> None:
+    """Keys for token suites are not needed."""
     cells = [LogprobCell(policy=policy, item=i) for policy in (BASE, CLONE) for i in (PLANE, BOAT)]
 
     assert matrix_from(tmp_path) == Matrix(
@@ -204,16 +204,16 @@ def test_a_suite_of_log_probabilities_is_read_whole(tmp_path: Path) -> None:
     )
 
 
-def test_whole_numbers_are_read_as_the_fractions_that_they_are(tmp_path: Path) -> None:
-    """A temperature of 0 is the same fact as one of 0.0, and so is a floor."""
+def test_integers_are_read_as_fractions(tmp_path: Path) -> None:
+    """A temperature or floor of 0 is the same as 0.0."""
     suite = matrix_from(tmp_path).logprob_suites["hosted"]
 
     assert (suite.tolerance.floor_nats.hex(), type(suite.tolerance.draws)) == ((1.0).hex(), int)
     assert suite.cells[-1].definition["temperature"] == "0.0"
 
 
-def test_what_a_suite_leaves_out_has_its_default(tmp_path: Path) -> None:
-    """A suite of two lists is a whole suite, and the local provider is there without a table."""
+def test_a_suite_has_defaults(tmp_path: Path) -> None:
+    """Two lists are enough, and the local provider needs no table."""
     engine = EngineSpec(
         name="exact",
         kind=EngineKind.COMMAND,
@@ -239,22 +239,22 @@ def test_what_a_suite_leaves_out_has_its_default(tmp_path: Path) -> None:
     )
 
 
-def test_the_defaults_of_the_schema_are_those_of_the_values() -> None:
-    """What an editor shows as the default is what a file without the key means."""
+def test_the_schema_has_the_same_defaults() -> None:
+    """Editors show them."""
     schema = json.loads(files("repro_gate.schemas").joinpath("matrix-v1.json").read_text("utf-8"))
     values = {"logprob_suite": Tolerance(), "provider": ProviderSpec(name="x", kind=OWN.kind)}
     for name, value in values.items():
         shown = {
-            key: told["default"]
-            for key, told in schema["$defs"][name]["properties"].items()
-            if "default" in told
+            key: message["default"]
+            for key, message in schema["$defs"][name]["properties"].items()
+            if "default" in message
         }
         assert len(shown) >= 6
         assert {key: getattr(value, key) for key in shown} == shown
 
 
-def test_both_kinds_of_suites_stand_side_by_side(tmp_path: Path) -> None:
-    """One file may have suites of tokens and of log-probabilities, and check both by default."""
+def test_a_matrix_may_have_suites_of_both_kinds(tmp_path: Path) -> None:
+    """Both are checked by default."""
     more = f"""{LOCAL_SUITE}{QUICK_SUITE}
 [sampler]
 top_k = 40
@@ -272,8 +272,8 @@ haiku = {{ text = "Say haiku", temperature = 0.7, max_tokens = 4 }}
 
 
 @pytest.mark.parametrize("part", ["engines", "models", "sampler", "prompts"])
-def test_a_suite_of_tokens_needs_its_parts(tmp_path: Path, part: str) -> None:
-    """What suites of log-probabilities do not need is still asked for by those of tokens."""
+def test_a_token_suite_needs_its_keys(tmp_path: Path, part: str) -> None:
+    """Even those that log-probability suites do not need."""
     parts = {
         "engines": '[engines.own]\nkind = "command"\ncommand = ["x"]\nsettings = {}\n',
         "models": '[models.tiny]\nengine = "own"\nsource = "x"\n',
@@ -282,14 +282,14 @@ def test_a_suite_of_tokens_needs_its_parts(tmp_path: Path, part: str) -> None:
     }
     del parts[part]
 
-    told = refusal_of(tmp_path, more=QUICK_SUITE + "".join(parts.values()))
+    message = refusal_of(tmp_path, more=QUICK_SUITE + "".join(parts.values()))
 
-    assert told == f"expected the key '{part}', found none"
+    assert message == f"expected the key '{part}', found none"
 
 
 @pytest.mark.parametrize("part", ["policies", "items"])
-def test_a_suite_of_log_probabilities_needs_its_parts(tmp_path: Path, part: str) -> None:
-    """A matrix without any policy or item says so, not that a name is unknown."""
+def test_a_logprob_suite_needs_its_keys(tmp_path: Path, part: str) -> None:
+    """A matrix without policies or items is reported as such."""
     head, *tables = SMALL.split("\n[")
     kept = [table for table in tables if not table.startswith(part)]
     (tmp_path / "repro-gate.toml").write_text("\n[".join([head, *kept]))
@@ -299,7 +299,7 @@ def test_a_suite_of_log_probabilities_needs_its_parts(tmp_path: Path, part: str)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             ('provider = "fireworks"', 'provider = "firework"'),
@@ -359,15 +359,15 @@ def test_a_suite_of_log_probabilities_needs_its_parts(tmp_path: Path, part: str)
         ),
     ],
 )
-def test_an_unknown_name_suggests_the_nearest(
-    tmp_path: Path, change: tuple[str, str], told: str
+def test_an_unknown_name_suggests_a_similar_one(
+    tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
-    """A slip of the finger is answered with what was meant."""
-    assert refusal_of(tmp_path, change) == told
+    """A typo is answered with the name that was meant."""
+    assert refusal_of(tmp_path, change) == message
 
 
 def test_a_local_policy_names_a_model_of_the_file(tmp_path: Path) -> None:
-    """The local provider has the models of the matrix and no others."""
+    """The local provider has the models of the matrix."""
     change = (
         'provider = "own"\nmodel = "x"\ntemperature',
         'provider = "local"\nmodel = "x"\ntemperature',
@@ -379,14 +379,14 @@ def test_a_local_policy_names_a_model_of_the_file(tmp_path: Path) -> None:
 
 
 def test_the_local_provider_cannot_be_replaced(tmp_path: Path) -> None:
-    """What is measured on this machine is never sent elsewhere by a table of that name."""
+    """A table of that name must not send local measurements elsewhere."""
     assert refusal_of(tmp_path, ("[providers.own]", "[providers.local]")) == (
         "providers: expected another name; this one is the engines of this file, found 'local'"
     )
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [
         ("{system}", "expected {prompt} in it exactly once, found it nowhere"),
         ("{system}{prompt}{prompt}", "expected {prompt} in it exactly once, found it 2 times"),
@@ -394,17 +394,17 @@ def test_the_local_provider_cannot_be_replaced(tmp_path: Path) -> None:
         ("{prompt}", "expected {system} in it, because 'system' is not empty, found '{prompt}'"),
     ],
 )
-def test_a_template_that_loses_something_is_refused(
-    tmp_path: Path, template: str, told: str
+def test_a_template_without_a_prompt_is_refused(
+    tmp_path: Path, template: str, message: str
 ) -> None:
     """Prompt and system prompt both reach the model, once."""
     change = ('"<s>{system}</s>{prompt}"', f'"{template}"')
 
-    assert refusal_of(tmp_path, change) == f"policies.clone.template: {told}"
+    assert refusal_of(tmp_path, change) == f"policies.clone.template: {message}"
 
 
 def test_a_template_may_ignore_an_empty_system_prompt(tmp_path: Path) -> None:
-    """Whoever has no system prompt may keep its place or leave it out."""
+    """Without a system prompt the placeholder is optional."""
     for template in ("{system}|{prompt}", "{prompt}"):
         change = ('template = "<s>{system}</s>{prompt}"', f'template = "{template}"')
         matrix = matrix_from(tmp_path, ('system = "Be brief."\n', ""), change)
@@ -413,19 +413,19 @@ def test_a_template_may_ignore_an_empty_system_prompt(tmp_path: Path) -> None:
         assert policy == replace(CLONE, system="", template=template)
 
 
-def test_nothing_is_sampled_at_temperature_0(tmp_path: Path) -> None:
-    """The log-probability of a choice that is no choice would always be 0."""
+def test_sampling_logprobs_need_a_temperature(tmp_path: Path) -> None:
+    """At temperature 0 they would all be 0."""
     assert refusal_of(tmp_path, ("temperature = 1", "temperature = 0")) == (
         "policies.warm.logprobs: expected 'raw', because at temperature 0 nothing is sampled, "
         "found 'sampling'"
     )
 
 
-def test_kinds_of_log_probabilities_are_not_subtracted_from_each_other(tmp_path: Path) -> None:
-    """A weight between a raw and a sampling log-probability would mean nothing."""
-    told = refusal_of(tmp_path, ('["base", "clone"]', '["base", "clone", "warm"]'))
+def test_weights_need_one_kind_of_logprobs(tmp_path: Path) -> None:
+    """The ratio of a raw and a sampling probability has no meaning."""
+    message = refusal_of(tmp_path, ('["base", "clone"]', '["base", "clone", "warm"]'))
 
-    assert told == (
+    assert message == (
         "suites.hosted.weights: expected policies of raw log-probabilities, as 'base' is, "
         "found 'warm' of sampling ones"
     )
@@ -455,30 +455,28 @@ def test_kinds_of_log_probabilities_are_not_subtracted_from_each_other(tmp_path:
         (r"https://example.com/hunter2\n", "a string that is not shown, in case it is secret"),
     ],
 )
-def test_a_url_that_a_key_must_not_be_sent_to_is_refused(
-    tmp_path: Path, url: str, found: str
-) -> None:
-    """The message says what is wrong with it, and repeats nothing that could be a secret."""
-    told = refusal_of(tmp_path, ('"http://127.0.0.1:8000/v1/"', f'"{url}"'))
+def test_an_unsafe_url_is_refused(tmp_path: Path, url: str, found: str) -> None:
+    """The message gives the reason, and does not repeat a possible secret."""
+    message = refusal_of(tmp_path, ('"http://127.0.0.1:8000/v1/"', f'"{url}"'))
 
-    assert told.startswith("providers.own.base_url: expected a")
-    assert f", found {found}" in told
-    assert "hunter2" not in told
+    assert message.startswith("providers.own.base_url: expected a")
+    assert f", found {found}" in message
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://[::1]/v1", "https://a.b/x"])
 def test_a_url_on_this_machine_or_with_tls_is_allowed(tmp_path: Path, url: str) -> None:
-    """Without TLS nothing leaves this machine."""
+    """Without TLS the key stays on this machine."""
     matrix = matrix_from(tmp_path, ('"http://127.0.0.1:8000/v1/"', f'"{url}"'))
 
     assert matrix.logprob_suites["hosted"].cells[-1].policy.provider.base_url == url
 
 
 def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    """A key that was pasted into the file does not reach the log of CI as well."""
-    told = refusal_of(tmp_path, ('"OWN_KEY"', '"fw_3ZkQhunter2"'))
+    """A pasted key must not reach the CI log."""
+    message = refusal_of(tmp_path, ('"OWN_KEY"', '"fw_3ZkQhunter2"'))
 
-    assert told == (
+    assert message == (
         "providers.own.api_key_env: expected the name of an environment variable, in capitals, "
         "found a string that is not shown, in case it is secret"
     )
@@ -494,10 +492,8 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(tmp_path: Pa
         *("SYSTEM_ACCESSTOKEN", "DRONE_NETRC_PASSWORD", "CUDA_HOME", "DOCKER_AUTH_CONFIG"),
     ],
 )
-def test_what_the_ci_system_or_the_machine_owns_is_sent_to_nobody(
-    tmp_path: Path, variable: str
-) -> None:
-    """A matrix could name any host for it."""
+def test_variables_of_the_ci_system_are_refused_as_keys(tmp_path: Path, variable: str) -> None:
+    """A matrix could send them to any host."""
     assert refusal_of(tmp_path, ('"OWN_KEY"', f'"{variable}"')) == (
         "providers.own.api_key_env: expected a variable that holds only an API key of this "
         f"provider, found {variable}, which belongs to the CI system or the machine"
@@ -505,8 +501,8 @@ def test_what_the_ci_system_or_the_machine_owns_is_sent_to_nobody(
 
 
 @pytest.mark.parametrize("variable", ["HF_TOKEN", "CIRCUS_KEY", "PATHS_KEY", "OPENAI_API_KEY"])
-def test_a_name_that_begins_alike_is_a_name(tmp_path: Path, variable: str) -> None:
-    """Only what a CI system owns is refused."""
+def test_similar_variable_names_are_allowed(tmp_path: Path, variable: str) -> None:
+    """Only those of the CI system are refused."""
     matrix = matrix_from(tmp_path, ('"OWN_KEY"', f'"{variable}"'))
 
     providers = [
@@ -515,18 +511,18 @@ def test_a_name_that_begins_alike_is_a_name(tmp_path: Path, variable: str) -> No
     assert variable in {provider.api_key_env for provider in providers}
 
 
-def test_an_api_of_ones_own_needs_its_url_and_no_key(tmp_path: Path) -> None:
-    """There is no default for where it is, and a server of one's own may want no key."""
-    told = refusal_of(tmp_path, ('base_url = "http://127.0.0.1:8000/v1/"\n', ""))
+def test_an_openai_provider_needs_a_url_and_no_key(tmp_path: Path) -> None:
+    """It has no default URL, and a private server may need no key."""
+    message = refusal_of(tmp_path, ('base_url = "http://127.0.0.1:8000/v1/"\n', ""))
     keyless = matrix_from(tmp_path, ('api_key_env = "OWN_KEY"\n', ""))
 
-    assert told == "providers.own: expected the key 'base_url', found none"
+    assert message == "providers.own: expected the key 'base_url', found none"
     provider = keyless.logprob_suites["hosted"].cells[-1].policy.provider
     assert provider == replace(OWN, api_key_env=None)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("calibration_draws = 12", "calibration_draws = 1"), "at least 2, found 1"),
         (("calibration_draws = 12", "calibration_draws = 1001"), "at most 1000, found 1001"),
@@ -554,19 +550,17 @@ def test_an_api_of_ones_own_needs_its_url_and_no_key(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(
-    tmp_path: Path, change: tuple[str, str], told: str
-) -> None:
-    """What could not be measured, or would be measured twice, is a mistake."""
+def test_an_invalid_value_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    """Impossible measurements and duplicates are mistakes."""
     start = "\n" if change[0].startswith("draws") else ""
 
     refused = refusal_of(tmp_path, (start + change[0], start + change[1]))
 
-    assert refused.partition(": expected ")[2] == told
+    assert refused.partition(": expected ")[2] == message
 
 
 def test_a_suite_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
-    """A gate that cannot fail is no gate; the message says how many draws would make it one."""
+    """The message has the number of draws that would be enough."""
     few = ("\ndraws = 4", "\ndraws = 2")
     level = cell_level(Tolerance(false_alarm_rate=0.005), 4)
 
@@ -577,7 +571,7 @@ def test_a_suite_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_single_cell_that_could_never_alarm_is_refused(tmp_path: Path) -> None:
-    """Each look has to be able to say something by itself."""
+    """Each look needs enough draws by itself."""
     lone = (
         ('["base", "clone"]', '["base"]'),
         ('["plane", "boat"]', '["boat"]'),
@@ -594,7 +588,7 @@ def test_a_single_cell_that_could_never_alarm_is_refused(tmp_path: Path) -> None
 
 
 def test_a_suite_that_no_number_of_draws_could_save_is_refused(tmp_path: Path) -> None:
-    """The message says what else would."""
+    """The message names what else to change."""
     names = [f"item-{number}" for number in range(300)]
     more = "".join(f'[items.{name}]\nprompt = "How?"\nresponse = "So."\n' for name in names)
     items = ('items = ["plane", "boat"]', f"items = {json.dumps(names)}")
@@ -608,7 +602,7 @@ def test_a_suite_that_no_number_of_draws_could_save_is_refused(tmp_path: Path) -
 
 
 def test_a_suite_whose_outliers_alarm_by_chance_is_refused(tmp_path: Path) -> None:
-    """Mean +- 1 sd would be a finding in most checks of a service that has not changed."""
+    """Mean +- 1 sd would alarm in most checks of an unchanged service."""
     tolerance = Tolerance(calibration_draws=12, draws=4, outlier_factor=1, max_outlier_rate=0.1)
 
     assert refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 1")) == (
@@ -619,15 +613,15 @@ def test_a_suite_whose_outliers_alarm_by_chance_is_refused(tmp_path: Path) -> No
     )
 
 
-def test_the_smallest_factor_is_refused_like_any_small_one(tmp_path: Path) -> None:
-    """A rule by which every draw is an outlier alarms in every check."""
-    told = refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 1e-300"))
+def test_a_tiny_outlier_factor_is_refused(tmp_path: Path) -> None:
+    """Every draw would be an outlier."""
+    message = refusal_of(tmp_path, ("outlier_factor = 25", "outlier_factor = 1e-300"))
 
-    assert told.endswith("found 1e-300, which causes one in 1 of them")
+    assert message.endswith("found 1e-300, which causes one in 1 of them")
 
 
 def test_ten_thousand_items_are_read(tmp_path: Path) -> None:
-    """A large suite is read, when its false-alarm rate leaves each cell something."""
+    """If the false-alarm rate leaves each cell some power."""
     names = [f"i{number}" for number in range(10_000)]
     items = "".join(f'[items.{name}]\nprompt = "p"\nresponse = "r"\n' for name in names)
     suite = f'[suites.large]\nkind = "logprobs"\npolicies = ["base"]\nitems = {names}\n'

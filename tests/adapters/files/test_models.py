@@ -20,7 +20,7 @@ from repro_gate.adapters.files.models import (
     required_form,
     sha256_of,
 )
-from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, ModelSpec
+from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, EngineSpec, ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
 from repro_gate.tiny_models.recipes import RECIPES
@@ -36,13 +36,19 @@ def models_in(folder: Path, pins: Mapping[str, str] | None = None) -> CachedMode
 
 
 def model_from(source: str, *, sha256: str | None = None) -> ModelSpec:
-    """Return a model of some source."""
+    """Return a model with a source."""
     return replace(model_spec_of(sha256=sha256), source=source)
+
+
+def engine_of(model: ModelSpec, kind: EngineKind) -> EngineSpec:
+    """Return the engine of a model as one of another kind."""
+    command = () if kind.is_built_in else ("engine",)
+    return replace(model.engine, kind=kind, command=command)
 
 
 @pytest.fixture(name="made", scope="module")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Make a built-in model once, and return what is in its file."""
+    """Make a built-in model once, and return the bytes of its file."""
     models = models_in(tmp_path_factory.mktemp("made"))
     return models.locate(model_from(f"builtin:{RECIPE}")).path.read_bytes()
 
@@ -54,7 +60,7 @@ def _digest(made: bytes) -> str:
 
 
 def test_a_built_in_model_is_made_on_demand(tmp_path: Path, made: bytes, digest: str) -> None:
-    """The first that needs it makes it, with the bytes that the matrix pins."""
+    """Its bytes are those that the matrix pins."""
     file = models_in(tmp_path).locate(model_from(f"builtin:{RECIPE}", sha256=digest))
 
     name = f"{RECIPE}-{digest[:16]}.gguf"
@@ -62,9 +68,7 @@ def test_a_built_in_model_is_made_on_demand(tmp_path: Path, made: bytes, digest:
     assert file.path.read_bytes() == made
 
 
-def test_a_built_in_model_that_is_right_is_not_made_again(
-    tmp_path: Path, made: bytes, digest: str
-) -> None:
+def test_a_built_in_model_is_made_once(tmp_path: Path, made: bytes, digest: str) -> None:
     """A check must not write half a megabyte each time."""
     model = model_from(f"builtin:{RECIPE}", sha256=digest)
     path = models_in(tmp_path).path_of(model)
@@ -82,7 +86,7 @@ def test_a_built_in_model_that_is_right_is_not_made_again(
 def test_a_corrupt_built_in_model_is_made_again(
     tmp_path: Path, made: bytes, digest: str, change: Callable[[bytes], bytes]
 ) -> None:
-    """A torn or changed file in the cache repairs itself."""
+    """A truncated or changed file in the cache is replaced."""
     model = model_from(f"builtin:{RECIPE}", sha256=digest)
     path = models_in(tmp_path).path_of(model)
     path.parent.mkdir(parents=True)
@@ -93,10 +97,8 @@ def test_a_corrupt_built_in_model_is_made_again(
     assert path.read_bytes() == made
 
 
-def test_a_built_in_model_that_cannot_be_what_is_pinned_is_unavailable(
-    tmp_path: Path, digest: str
-) -> None:
-    """Both digests are named: the recipe of this version, and what the matrix wants."""
+def test_a_built_in_model_with_another_digest_is_unavailable(tmp_path: Path, digest: str) -> None:
+    """The message has the digest of this version and the pinned one."""
     wanted = "0a" * 32
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -108,7 +110,7 @@ def test_a_built_in_model_that_cannot_be_what_is_pinned_is_unavailable(
 
 
 def test_an_unknown_recipe_is_unavailable(tmp_path: Path) -> None:
-    """The message lists the recipes that there are."""
+    """The message lists the recipes."""
     with pytest.raises(MeasurementUnavailable) as caught:
         models_in(tmp_path).locate(model_from("builtin:tiny-gpt"))
 
@@ -121,7 +123,7 @@ def test_an_unknown_recipe_is_unavailable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "source", ["builtin:../../x", "builtin:--help", "builtin:--list", "builtin:", "builtin:a/b"]
 )
-def test_a_recipe_that_is_no_name_is_refused(tmp_path: Path, source: str) -> None:
+def test_an_invalid_recipe_name_is_refused(tmp_path: Path, source: str) -> None:
     """It would become a path, or an option of the program that makes models."""
     with pytest.raises(MeasurementUnavailable, match=r"^the source of tiny: a name must be"):
         models_in(tmp_path).locate(model_from(source))
@@ -130,7 +132,7 @@ def test_a_recipe_that_is_no_name_is_refused(tmp_path: Path, source: str) -> Non
 
 
 def test_a_cache_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
-    """A file where the cache should be is told in one line."""
+    """A file in place of the cache is reported in one line."""
     (tmp_path / "cache").write_bytes(b"GGUF")
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -143,7 +145,7 @@ def test_a_cache_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["models/my.gguf", "../here/models/./my.gguf"])
 def test_a_path_is_relative_to_the_matrix(tmp_path: Path, source: str) -> None:
-    """From wherever the gate is called, the same file is meant."""
+    """Not to the current folder."""
     file = tmp_path / "here" / "models" / "my.gguf"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"GGUF")
@@ -152,7 +154,7 @@ def test_a_path_is_relative_to_the_matrix(tmp_path: Path, source: str) -> None:
 
 
 def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
-    """A shared folder of models may lie anywhere."""
+    """Models may be in a shared folder."""
     (tmp_path / "my.gguf").write_bytes(b"GGUF")
 
     file = models_in(tmp_path).locate(model_from(str(tmp_path / "my.gguf")))
@@ -162,7 +164,7 @@ def test_an_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["no.gguf", "no/folder.gguf"])
 def test_a_path_without_a_file_is_unavailable(tmp_path: Path, source: str) -> None:
-    """Nothing but the user can bring it, so the remedy names the place in the matrix."""
+    """The remedy names the place in the matrix."""
     (tmp_path / "here").mkdir()
 
     with pytest.raises(MeasurementUnavailable) as caught:
@@ -175,8 +177,8 @@ def test_a_path_without_a_file_is_unavailable(tmp_path: Path, source: str) -> No
     )
 
 
-def test_a_model_of_a_hub_is_never_fetched_by_a_check(tmp_path: Path) -> None:
-    """The remedy is the very command that fetches it."""
+def test_a_check_downloads_no_model(tmp_path: Path) -> None:
+    """The remedy is the command that does."""
     with pytest.raises(MeasurementUnavailable) as caught:
         models_in(tmp_path).locate(model_from("hf:owner/repo/sub/my.gguf"))
 
@@ -207,7 +209,7 @@ def test_a_model_of_a_hub_is_never_fetched_by_a_check(tmp_path: Path) -> None:
     ],
 )
 def test_a_source_that_could_lead_out_of_the_cache_is_refused(tmp_path: Path, source: str) -> None:
-    """Whether to find it or to fetch it: nothing is asked and nothing is written."""
+    """Nothing is requested and nothing is written."""
     expected = f"the source of tiny must be hf:OWNER/REPO[@REVISION]/FILE, and is {source!r}"
     for get in (models_in(tmp_path).locate, models_in(tmp_path).fetch):
         with pytest.raises(MeasurementUnavailable) as caught:
@@ -219,15 +221,15 @@ def test_a_source_that_could_lead_out_of_the_cache_is_refused(tmp_path: Path, so
 
 @pytest.mark.parametrize("source", ["a\0b", "hf:a/b/c\0", "builtin:x\0", "\x1b[2J", "a\nb"])
 def test_a_source_that_cannot_be_printed_is_refused(tmp_path: Path, source: str) -> None:
-    """A zero byte is no file name, and an escape sequence is not one that anybody means."""
+    """Such as one with a zero byte or an escape sequence."""
     with pytest.raises(MeasurementUnavailable) as caught:
         models_in(tmp_path).locate(model_from(source))
 
     assert str(caught.value) == f"the source of tiny names no file: {source!r}"
 
 
-def test_the_matrix_pins_before_the_first_recording_does(tmp_path: Path) -> None:
-    """A digest that somebody wrote down by hand is the one that counts."""
+def test_the_matrix_pins_before_the_recorded_digests(tmp_path: Path) -> None:
+    """A digest in the matrix was written on purpose."""
     models = models_in(tmp_path, {"tiny": "0b" * 32})
 
     assert models.expected_sha256(model_from("x", sha256="0a" * 32)) == "0a" * 32
@@ -236,7 +238,7 @@ def test_the_matrix_pins_before_the_first_recording_does(tmp_path: Path) -> None
 
 
 def test_fetching_a_file_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
-    """`fetch` answers for the digest, also of a file that it did not bring."""
+    """`fetch` checks the digest of a local file too."""
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "my.gguf").write_bytes(b"GGUF")
     digest = hashlib.sha256(b"GGUF").hexdigest()
@@ -250,7 +252,7 @@ def test_fetching_a_file_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -
 
 
 def test_fetching_a_file_that_is_there_returns_it(tmp_path: Path) -> None:
-    """There is nothing to do for the right file."""
+    """There is nothing to download."""
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "my.gguf").write_bytes(b"GGUF")
     digest = hashlib.sha256(b"GGUF").hexdigest()
@@ -260,8 +262,8 @@ def test_fetching_a_file_that_is_there_returns_it(tmp_path: Path) -> None:
     )
 
 
-def test_a_digest_of_a_large_file_is_that_of_all_of_it(tmp_path: Path) -> None:
-    """It is not that of a first block."""
+def test_a_digest_covers_all_of_a_large_file(tmp_path: Path) -> None:
+    """Not only its first block."""
     content = bytes(3 * 2**20) + b"x"
     (tmp_path / "my.gguf").write_bytes(content)
 
@@ -269,7 +271,7 @@ def test_a_digest_of_a_large_file_is_that_of_all_of_it(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
-    """A folder under the name of a model is unavailable, and no crash."""
+    """A folder in place of a model is unavailable, not a crash."""
     with pytest.raises(MeasurementUnavailable) as caught:
         sha256_of(tmp_path)
 
@@ -289,15 +291,15 @@ def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
         (b"PK\x03\x04", "a zip archive", "unpack it"),
     ],
 )
-def test_what_stands_in_place_of_a_model_is_named(
+def test_other_kinds_of_file_are_recognised(
     tmp_path: Path, content: bytes, named: str, remedy: str
 ) -> None:
-    """The built-in engine need not start for it; what another engine reads is its own affair."""
+    """For the built-in engine; other engines may read anything."""
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / "model.gguf").write_bytes(content)
     built_in = model_from("model.gguf")
-    other = replace(built_in, engine=replace(built_in.engine, kind=EngineKind.COMMAND))
+    other = replace(built_in, engine=engine_of(built_in, EngineKind.COMMAND))
 
     with pytest.raises(MeasurementUnavailable, match=f"model.gguf is {named}") as caught:
         models_in(tmp_path).locate(built_in)
@@ -317,10 +319,10 @@ def test_what_stands_in_place_of_a_model_is_named(
         ("x" * 300, "{path}: expected a readable file, found File name too long"),
     ],
 )
-def test_what_is_no_file_is_named_and_never_opened(
+def test_pipes_and_devices_are_reported_and_never_opened(
     tmp_path: Path, kind: EngineKind, name: str, found: str
 ) -> None:
-    """Nobody may ever write to a pipe, and a device has no end, whichever engine is to read it."""
+    """For every engine: a pipe blocks, and a device has no end."""
     here = tmp_path / "here"
     (here / "folder").mkdir(parents=True)
     os.mkfifo(here / "pipe")
@@ -329,13 +331,13 @@ def test_what_is_no_file_is_named_and_never_opened(
     model = model_from(name)
 
     with pytest.raises(MeasurementUnavailable) as caught:
-        models_in(tmp_path).locate(replace(model, engine=replace(model.engine, kind=kind)))
+        models_in(tmp_path).locate(replace(model, engine=engine_of(model, kind)))
 
     assert caught.value.reason == (f"model tiny is missing: {found.format(path=here / name)}")
 
 
-def test_a_pipe_in_the_cache_of_a_hub_is_named(tmp_path: Path) -> None:
-    """A check neither waits for it nor fetches in its place."""
+def test_a_pipe_in_the_cache_is_reported(tmp_path: Path) -> None:
+    """A check neither waits for it nor replaces it."""
     model = model_from("hf:owner/repo/my.gguf", sha256="0" * 64)
     path = models_in(tmp_path).path_of(model)
     path.parent.mkdir(parents=True)
@@ -350,8 +352,8 @@ def test_a_pipe_in_the_cache_of_a_hub_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_in_the_cache_of_a_hub_is_not_replaced(tmp_path: Path) -> None:
-    """What is in it may be somebody's."""
+def test_a_folder_in_the_cache_is_not_replaced(tmp_path: Path) -> None:
+    """It may contain files of the user."""
     model = model_from("hf:owner/repo/my.gguf")
     path = models_in(tmp_path).path_of(model)
     path.mkdir(parents=True)
@@ -360,7 +362,7 @@ def test_a_folder_in_the_cache_of_a_hub_is_not_replaced(tmp_path: Path) -> None:
         models_in(tmp_path).fetch(model)
 
 
-def test_what_a_killed_maker_left_is_swept(tmp_path: Path, digest: str) -> None:
+def test_files_of_a_killed_process_are_swept(tmp_path: Path, digest: str) -> None:
     """The cache does not grow with every cancelled job."""
     model = model_from(f"builtin:{RECIPE}", sha256=digest)
     path = models_in(tmp_path).path_of(model)
@@ -377,7 +379,7 @@ def test_what_a_killed_maker_left_is_swept(tmp_path: Path, digest: str) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_what_another_maker_is_writing_stays(tmp_path: Path, digest: str) -> None:
+def test_files_being_written_are_not_swept(tmp_path: Path, digest: str) -> None:
     """Two jobs may share a cache."""
     model = model_from(f"builtin:{RECIPE}", sha256=digest)
     path = models_in(tmp_path).path_of(model)
@@ -409,8 +411,8 @@ def test_what_another_maker_is_writing_stays(tmp_path: Path, digest: str) -> Non
         "whole-00001-of-00001.gguf",
     ],
 )
-def test_a_file_a_hub_file_and_a_built_in_model_are_sources(source: str) -> None:
-    """Also of another engine than the built-in one."""
+def test_valid_sources_are_accepted(source: str) -> None:
+    """Paths, files of a hub and built-in models, for every engine."""
     assert [required_form(source, kind) for kind in EngineKind] == [None, None]
 
 
@@ -439,34 +441,34 @@ _HUB = "hf:OWNER/REPO[@REVISION]/FILE"
         ("a\x1b[2J", "a string without control characters"),
     ],
 )
-def test_what_is_no_source_comes_with_what_to_write(source: str, expected: str) -> None:
-    """A URL of the hub becomes the source that names the same file."""
+def test_an_invalid_source_comes_with_a_valid_one(source: str, expected: str) -> None:
+    """A URL of the hub becomes the source of the same file."""
     assert required_form(source, EngineKind.LLAMA_CPP) == expected
 
 
 @pytest.mark.parametrize("source", ["$HOME/model.gguf", "${MODELS}/model.gguf", "~someone/m.gguf"])
-def test_nothing_is_expanded(source: str) -> None:
-    """What a matrix means must not depend on who reads it."""
+def test_tilde_and_variables_are_refused(source: str) -> None:
+    """The matrix must mean the same for every user."""
     assert "are not expanded" in (required_form(source, EngineKind.COMMAND) or "")
 
 
 @pytest.mark.parametrize("source", ["m-00001-of-00003.gguf", "hf:o/r/m-00002-of-00003.gguf"])
-def test_a_part_of_a_split_model_is_merged_first(source: str) -> None:
-    """The built-in engine takes one file; what others take is their own affair."""
+def test_a_part_of_a_split_model_is_refused(source: str) -> None:
+    """For the built-in engine; other engines may read parts."""
     expected = "one file; merge the parts of a split model with llama-gguf-split --merge"
 
     assert required_form(source, EngineKind.LLAMA_CPP) == expected
     assert required_form(source, EngineKind.COMMAND) is None
 
 
-def test_the_built_in_models_are_those_that_can_be_made() -> None:
-    """The gate's own process knows their names, and nothing else of them."""
+def test_every_built_in_model_has_a_recipe() -> None:
+    """The gate has only a list of their names."""
     assert tuple(RECIPES) == BUILT_IN_MODELS
 
 
 @given(source=st.text(st.sampled_from("hf:/@.~$\\aA0- "), max_size=12) | st.text(max_size=12))
-def test_a_hub_source_that_is_allowed_names_a_file(source: str) -> None:
-    """Whatever a source says, it is allowed or refused with words."""
+def test_a_source_is_accepted_or_refused_with_a_reason(source: str) -> None:
+    """A valid `hf:` source names a file, whatever the text."""
     form = required_form(source, EngineKind.LLAMA_CPP)
     if form is None and source.startswith("hf:"):
         assert isinstance(hub_file_of(source), HubFile)

@@ -26,8 +26,8 @@ def schema_of(name: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def test_there_is_a_schema_for_each_kind_of_file_and_for_the_protocol() -> None:
-    """Nothing is read or exchanged that has no published schema."""
+def test_every_file_format_and_the_protocol_have_a_schema() -> None:
+    """Nothing without a published schema is read or exchanged."""
     assert {"engine-v1.json", "golden-v1.json", "matrix-v1.json", "models-v1.json"} <= set(SCHEMAS)
     assert {"baseline-v1.json", "draws-v1.json", "report-v1.json"} <= set(SCHEMAS)
 
@@ -42,24 +42,24 @@ def test_a_schema_is_valid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_says_its_own_name(name: str) -> None:
-    """The `$id` tells the kind and the version, as the file name does."""
+def test_the_id_of_a_schema_has_its_name_and_version(name: str) -> None:
+    """As its file name does."""
     kind, version = name.removesuffix(".json").split("-")
 
     assert schema_of(name)["$id"] == f"urn:repro-gate:{kind}:{version}"
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_no_pattern_lets_a_last_newline_through(name: str) -> None:
-    """Python and ECMAScript disagree on `$`, so every pattern forbids a newline after it."""
+def test_no_pattern_allows_a_final_newline(name: str) -> None:
+    """Python's `$` matches before one, ECMAScript's does not."""
     text = files("repro_gate.schemas").joinpath(name).read_text("utf-8")
     ends = [part for part in text.split('"pattern": "')[1:] if '$"' in part.split("\n")[0]]
 
     assert ends == []
 
 
-def test_the_committed_goldens_are_readable() -> None:
-    """Every golden in this repository is one, and lies where it belongs."""
+def test_the_committed_goldens_are_valid() -> None:
+    """And each is in the right folder."""
     goldens = GoldenFiles(ROOT / "snapshots" / "goldens")
     read = [
         goldens.read(profile, cell_id)
@@ -87,8 +87,8 @@ _PATTERNS = [
 
 
 @given(name=_NEAR | st.text(max_size=8))
-def test_the_schemas_allow_what_the_command_line_and_the_engine_do(name: str) -> None:
-    """A name is allowed by all of them or by none."""
+def test_schemas_command_line_and_engine_accept_the_same_devices(name: str) -> None:
+    """A name is accepted by all or by none."""
     is_allowed = requested_device(name) is not None
 
     assert [bool(pattern.search(name)) for pattern in _PATTERNS] == [is_allowed] * 2
@@ -97,14 +97,14 @@ def test_the_schemas_allow_what_the_command_line_and_the_engine_do(name: str) ->
 @pytest.mark.parametrize(
     ("name", "index"), [("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:7", 7), ("cuda:99", 99)]
 )
-def test_a_device_has_an_index(name: str, index: int | None) -> None:
-    """The first GPU is meant where none is named."""
+def test_the_default_gpu_is_the_first(name: str, index: int | None) -> None:
+    """`cuda` is `cuda:0`."""
     assert requested_device(name) == DeviceRequest(name, index)
 
 
 @pytest.mark.parametrize(
     "name", ["cuda:100", "cuda:00", "cuda:01", "cuda:", "cuda:-1", "CUDA", "cpu:0", "cpu\n", ""]
 )
-def test_other_names_are_none(name: str) -> None:
-    """Two names of one GPU would put two engines on it."""
+def test_other_device_names_are_refused(name: str) -> None:
+    """Two names for one GPU would put two engines on it."""
     assert requested_device(name) is None

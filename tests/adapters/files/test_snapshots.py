@@ -37,7 +37,7 @@ EDITED = (
 
 
 def refusal_of(folder: Path, text: str, *, source: str = SOURCE, cell_id: str = CELL.id) -> str:
-    """Return what is said of a baseline file."""
+    """Return the message for a baseline file."""
     store = BaselineFiles(folder)
     file = store.file(source, cell_id)
     file.parent.mkdir(exist_ok=True)
@@ -49,14 +49,14 @@ def refusal_of(folder: Path, text: str, *, source: str = SOURCE, cell_id: str = 
 
 
 def redigested(**changes: object) -> str:
-    """Return the text of the baseline with changes that its digest covers."""
+    """Return the text of the baseline with changes and the digest of these."""
     content = {**to_data(BASELINE), **changes}
     del content["digest"]
     return json.dumps({**content, "digest": digest_of(content)})
 
 
-def test_a_baseline_is_a_file_that_people_can_read(tmp_path: Path) -> None:
-    """A token and a log-probability are a line each, the keys are sorted, and a name is a path."""
+def test_a_baseline_is_readable(tmp_path: Path) -> None:
+    """One token or log-probability per line, sorted keys, and a path made of names."""
     BaselineFiles(tmp_path).write(BASELINE)
 
     text = (tmp_path / "test-provider" / "base--fox.json").read_text("utf-8")
@@ -66,13 +66,13 @@ def test_a_baseline_is_a_file_that_people_can_read(tmp_path: Path) -> None:
     assert '      "draws": [\n        1,\n        3\n      ],\n      "logprobs": [' in text
 
 
-def test_what_a_provider_chose_reorders_no_line() -> None:
-    """A header that could make a diff lie is spelled out."""
+def test_text_of_a_provider_is_escaped() -> None:
+    """A header cannot make a diff show something else."""
     assert '"cf-ray": "\\\\xe2\\\\x80\\\\xae"' in TEXT
 
 
-def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Noise and all, at the precision of the file."""
+def test_a_baseline_is_read_back(tmp_path: Path) -> None:
+    """With its noise, at the precision of the file."""
     store = BaselineFiles(tmp_path)
     store.write(BASELINE)
 
@@ -87,8 +87,8 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=60)
 @given(baseline=baselines())
-def test_every_baseline_is_read_as_it_was_written(baseline: Baseline) -> None:
-    """Whatever a provider says, the file says the same."""
+def test_every_baseline_is_read_back(baseline: Baseline) -> None:
+    """Whatever the provider sends."""
     with tempfile.TemporaryDirectory() as folder:
         store = BaselineFiles(Path(folder))
         store.write(baseline)
@@ -99,8 +99,8 @@ def test_every_baseline_is_read_as_it_was_written(baseline: Baseline) -> None:
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=300)
 @given(place=st.integers(0, len(TEXT) - 1), character=st.sampled_from('0123456789-.e,"\\ []{}xZ\n'))
-def test_no_single_character_can_be_changed_unnoticed(place: int, character: str) -> None:
-    """Another character is refused, unless it changes nothing that the file says."""
+def test_every_changed_character_is_noticed(place: int, character: str) -> None:
+    """Unless it does not change the content."""
     with tempfile.TemporaryDirectory() as folder:
         store = BaselineFiles(Path(folder))
         store.write(BASELINE)
@@ -124,22 +124,22 @@ def _numbers(data: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("path", _numbers(to_data(BASELINE)), ids=str)
-def test_no_number_can_be_changed_unnoticed(tmp_path: Path, path: tuple[Any, ...]) -> None:
-    """The last digit of any number is held by the digest."""
+def test_every_changed_number_is_noticed(tmp_path: Path, path: tuple[Any, ...]) -> None:
+    """The digest covers the last digit of each."""
     data = to_data(BASELINE)
     place = data
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] -= 1e-6 if isinstance(place[path[-1]], float) else -1
 
-    told = refusal_of(tmp_path, json.dumps(data))
+    message = refusal_of(tmp_path, json.dumps(data))
 
     # A few numbers are already outside of what the schema allows.
-    assert told == EDITED or ": expected at " in told
+    assert message == EDITED or ": expected at " in message
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ('"recorded_at": "2026', '"recorded_at": "2027', EDITED),
         ('"attempts": 1', '"attempts": 2', EDITED),
@@ -177,17 +177,15 @@ def test_no_number_can_be_changed_unnoticed(tmp_path: Path, path: tuple[Any, ...
         ),
     ],
 )
-def test_a_baseline_that_is_not_right_is_refused(
-    tmp_path: Path, old: str, new: str, told: str
-) -> None:
-    """A merge conflict or a slip of the hand is named, and never believed."""
+def test_an_invalid_baseline_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """Merge conflicts and typos are reported."""
     assert old in TEXT
 
-    assert refusal_of(tmp_path, TEXT.replace(old, new, 1)).startswith(told)
+    assert refusal_of(tmp_path, TEXT.replace(old, new, 1)).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"calls": []}, "expected a consistent baseline, found 0 calls for 3 draws"),
         (
@@ -214,15 +212,15 @@ def test_a_baseline_that_is_not_right_is_refused(
         ),
     ],
 )
-def test_a_digest_alone_makes_no_baseline(
-    tmp_path: Path, changes: dict[str, object], told: str
+def test_a_baseline_with_a_new_digest_is_still_checked(
+    tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
-    """Whoever computes the digest anew still has to say what can be true."""
-    assert refusal_of(tmp_path, redigested(**changes)) == told
+    """Its content must be consistent."""
+    assert refusal_of(tmp_path, redigested(**changes)) == message
 
 
 def test_a_renamed_baseline_is_refused(tmp_path: Path) -> None:
-    """Copying a file makes no baseline for another cell, and copying a folder none elsewhere."""
+    """Copying a file or folder does not make baselines for another cell or source."""
     assert refusal_of(tmp_path, TEXT, cell_id="base--ox") == (
         "id: expected the cell base--ox, found the cell base--fox"
     )
@@ -232,8 +230,8 @@ def test_a_renamed_baseline_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", list(to_data(BASELINE)))
-def test_a_baseline_without_a_part_is_refused(tmp_path: Path, part: str) -> None:
-    """Every part is needed."""
+def test_a_baseline_without_a_key_is_refused(tmp_path: Path, part: str) -> None:
+    """Every key is required."""
     data = to_data(BASELINE)
     del data[part]
 
@@ -241,10 +239,10 @@ def test_a_baseline_without_a_part_is_refused(tmp_path: Path, part: str) -> None
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, len(TEXT) - 3])
-def test_a_torn_baseline_is_refused(tmp_path: Path, size: int) -> None:
-    """The beginning of a baseline is no baseline."""
-    told = refusal_of(tmp_path, TEXT[:size])
-    assert told.startswith(("expected a JSON file, found an empty file", "line "))
+def test_a_truncated_baseline_is_refused(tmp_path: Path, size: int) -> None:
+    """At whatever position it ends."""
+    message = refusal_of(tmp_path, TEXT[:size])
+    assert message.startswith(("expected a JSON file, found an empty file", "line "))
 
 
 @pytest.mark.parametrize(
@@ -252,10 +250,10 @@ def test_a_torn_baseline_is_refused(tmp_path: Path, size: int) -> None:
     [json.dumps, lambda data: json.dumps(data, indent=8)],
     ids=["one line", "indented"],
 )
-def test_how_a_file_is_laid_out_says_nothing(
+def test_the_layout_of_a_baseline_does_not_matter(
     tmp_path: Path, rewritten: Callable[[object], str]
 ) -> None:
-    """A tool that formats JSON breaks no baseline."""
+    """Tools that format JSON do not invalidate it."""
     store = BaselineFiles(tmp_path)
     store.write(BASELINE)
     before = store.read(SOURCE, CELL.id)
@@ -265,8 +263,8 @@ def test_how_a_file_is_laid_out_says_nothing(
     assert store.read(SOURCE, CELL.id) == before
 
 
-def test_baselines_are_kept_apart_by_source(tmp_path: Path) -> None:
-    """The baseline of another provider is not even seen."""
+def test_baselines_are_separated_by_source(tmp_path: Path) -> None:
+    """Baselines of other providers are not visible."""
     store = BaselineFiles(tmp_path)
     store.write(BASELINE)
     store.write(baseline_of(CELL, [(-1.0,)], source="other"))
@@ -277,8 +275,8 @@ def test_baselines_are_kept_apart_by_source(tmp_path: Path) -> None:
     assert list(map(store.recorded, ("other", SOURCE))) == [set(), {CELL.id}]
 
 
-def test_what_a_killed_writer_left_is_no_baseline(tmp_path: Path) -> None:
-    """Hidden and temporary files, and those of other kinds, are not looked at."""
+def test_other_files_are_not_baselines(tmp_path: Path) -> None:
+    """Hidden and temporary files, and those of other types, are ignored."""
     (tmp_path / SOURCE).mkdir()
     for name in (".a.json", ".x.json.k3j2.tmp", "README.md"):
         (tmp_path / SOURCE / name).touch()
@@ -287,8 +285,8 @@ def test_what_a_killed_writer_left_is_no_baseline(tmp_path: Path) -> None:
     assert (store.sources(), store.recorded(SOURCE)) == (frozenset(), frozenset())
 
 
-def test_a_baseline_that_no_check_would_read_is_not_written(tmp_path: Path) -> None:
-    """Whoever records it reads what to lower; the old baseline stays."""
+def test_a_baseline_too_large_to_read_is_not_written(tmp_path: Path) -> None:
+    """The old one stays, and the message says what to lower."""
     store = BaselineFiles(tmp_path)
     store.write(BASELINE)
     tokens = 90_000
@@ -311,7 +309,7 @@ def test_a_baseline_that_no_check_would_read_is_not_written(tmp_path: Path) -> N
 
 
 def test_a_baseline_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """A file where the folder should be is an `OSError`, which the caller tells."""
+    """A file in place of the folder is an `OSError` for the caller."""
     (tmp_path / SOURCE).touch()
 
     with pytest.raises(OSError, match="File exists"):
@@ -328,13 +326,13 @@ PINS_TEXT = """{
 """.replace("0A", "0a" * 32).replace("0B", "0b" * 32)
 
 
-def test_nothing_is_pinned_at_first(tmp_path: Path) -> None:
-    """A repository that recorded nothing yet needs no file."""
+def test_without_a_file_nothing_is_pinned(tmp_path: Path) -> None:
+    """A new repository has none."""
     assert ModelPinsFile(tmp_path / "models.json").pinned() == {}
 
 
-def test_the_first_recording_pins(tmp_path: Path) -> None:
-    """The file, and the folder for it, come with the first pin; its lines are in order."""
+def test_the_first_pin_creates_the_file(tmp_path: Path) -> None:
+    """And its folder; the lines are sorted."""
     file = tmp_path / "snapshots" / "models.json"
 
     ModelPinsFile(file).pin({"qwen": "0a" * 32, "phi": "0b" * 32})
@@ -343,8 +341,8 @@ def test_the_first_recording_pins(tmp_path: Path) -> None:
     assert ModelPinsFile(file).pinned() == {"phi": "0b" * 32, "qwen": "0a" * 32}
 
 
-def test_a_pin_is_set_and_the_others_stay(tmp_path: Path) -> None:
-    """Whoever pins has decided which; what is not named is kept."""
+def test_pins_of_other_models_stay(tmp_path: Path) -> None:
+    """Only the named models are changed."""
     pins = ModelPinsFile(tmp_path / "models.json")
     pins.pin({"qwen": "0a" * 32, "gemma": "0d" * 32})
 
@@ -355,8 +353,8 @@ def test_a_pin_is_set_and_the_others_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "x", "0A" * 32, "0a" * 31, "0a" * 32 + "\n"])
-def test_what_is_no_digest_is_not_pinned(tmp_path: Path, digest: str) -> None:
-    """It may come from another machine's report, and would break every later command."""
+def test_an_invalid_digest_is_not_pinned(tmp_path: Path, digest: str) -> None:
+    """It may come from a downloaded report, and would break later commands."""
     pins = ModelPinsFile(tmp_path / "models.json")
     pins.pin({"qwen": "0a" * 32})
 
@@ -366,8 +364,8 @@ def test_what_is_no_digest_is_not_pinned(tmp_path: Path, digest: str) -> None:
     assert pins.pinned() == {"qwen": "0a" * 32}
 
 
-def test_a_broken_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:
-    """Neither reading nor pinning makes light of a merge conflict."""
+def test_an_invalid_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:
+    """Such as one with a merge conflict."""
     file = tmp_path / "models.json"
     file.write_text("<<<<<<< HEAD\n", "utf-8")
 
@@ -382,17 +380,17 @@ def test_a_broken_file_is_refused_and_not_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("models/v1", "models/v2", "schema: expected 'repro-gate/models/v1'"),
         ("0a" * 32, "0a", r"sha256\.qwen: expected a SHA-256"),
         ('"phi"', '"qwen"', "the key 'qwen' twice in one object"),
     ],
 )
-def test_pins_that_are_not_right_are_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
-    """A pin that cannot be one would let any file through."""
+def test_invalid_pins_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """They would let any file through."""
     file = tmp_path / "models.json"
     file.write_text(PINS_TEXT.replace(old, new), "utf-8")
 
-    with pytest.raises(InputInvalid, match=told):
+    with pytest.raises(InputInvalid, match=message):
         ModelPinsFile(file).pinned()
