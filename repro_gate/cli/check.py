@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -13,7 +13,7 @@ from repro_gate.adapters.files.untrusted_files import absence_of
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import results, wiring
 from repro_gate.cli.console import print_result, warn
-from repro_gate.cli.results import ResultOptions, shown_progress
+from repro_gate.cli.results import CheckOptions, shown_progress
 from repro_gate.cli.session import Session
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Plan
@@ -23,16 +23,6 @@ from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.errors import ReproGateError
 from repro_gate.reports.text.escape import one_line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOptions:
-    """The command line of `check`."""
-
-    result: ResultOptions
-    resume: bool = False
-    dry_run: bool = False
-    fail_fast: bool = False
 
 
 def run_check(session: Session, options: CheckOptions, *, started: float) -> ExitCode:
@@ -106,17 +96,11 @@ def _with_logprobs(
 
     has_finding = decide(report) is Outcome.FAILED
     is_stopped = options.fail_fast and has_finding and not report.interrupted
-    drawing = logprobs.DrawOptions(
-        output=options.result.output,
-        resume=options.resume,
-        is_quiet=options.result.is_quiet,
-        started_at=report.started_at,
-        fail_fast=options.fail_fast,
-        is_stopped=is_stopped,
-    )
     is_over = report.interrupted or is_stopped
     with logprobs.prepare_suites(workspace, plans, is_over=is_over) as suites:
-        checked = logprobs.check_suites(workspace, suites, drawing)
+        checked = logprobs.check_suites(
+            workspace, suites, options, started_at=report.started_at, is_stopped=is_stopped
+        )
     return replace(
         report,
         logprobs=tuple(suite.report for suite in checked),

@@ -176,8 +176,8 @@ def check(  # noqa: PLR0913 -- one parameter for each option
         if not dry_run:
             remove_reports_quietly(reports)
         with closing(session.engines):
-            from repro_gate.cli.check import CheckOptions, run_check
-            from repro_gate.cli.results import ResultOptions
+            from repro_gate.cli.check import run_check
+            from repro_gate.cli.results import CheckOptions, ResultOptions
 
             result = ResultOptions(output=reports, json=json, quiet=quiet, fail_on=fail_on)
             options = CheckOptions(

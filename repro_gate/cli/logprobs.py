@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -15,7 +14,7 @@ from repro_gate.checks.logprobs.measure import LogprobPorts
 from repro_gate.checks.logprobs.preflight import Preflight, run_preflight
 from repro_gate.cli import wiring
 from repro_gate.cli.console import warn
-from repro_gate.cli.results import shown_progress
+from repro_gate.cli.results import CheckOptions, shown_progress
 from repro_gate.core.logprobs.alignment import (
     CALLS_PER_COMPARISON,
     CONTINUATION_TOKENS,
@@ -132,19 +131,6 @@ def _budget_words(budget: Budget) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrawOptions:
-    """The command line, as far as the draws need it."""
-
-    output: Path
-    resume: bool
-    is_quiet: bool
-    started_at: str
-    fail_fast: bool = False
-    is_stopped: bool = False
-    """Whether --fail-fast has stopped the check."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedSuite:
     """A suite with its scorer and preflight, before any draw."""
 
@@ -204,18 +190,30 @@ def plan_lines(suites: Iterable[PreparedSuite]) -> Iterator[str]:
 
 
 def check_suites(
-    workspace: wiring.Workspace, suites: Sequence[PreparedSuite], options: DrawOptions
+    workspace: wiring.Workspace,
+    suites: Sequence[PreparedSuite],
+    options: CheckOptions,
+    *,
+    started_at: str,
+    is_stopped: bool,
 ) -> list[CheckedSuite]:
-    """Check one suite after the other, until an interruption or, with --fail-fast, a finding."""
+    """Check one suite after the other, until an interruption or, with --fail-fast, a finding.
+
+    Args:
+        workspace: the workspace.
+        suites: the suites after their preflight.
+        options: the command line.
+        started_at: start of the check, ISO 8601.
+        is_stopped: whether --fail-fast has stopped the check before.
+    """
     ready = [(suite.plan, suite.preflight) for suite in suites if suite.preflight is not None]
     for line in estimate_lines(ready):
         warn(f"repro-gate: {line}")
     checked: list[CheckedSuite] = []
-    is_stopped = options.is_stopped
-    with _log_of([found for _, found in ready], options) as log:
+    with _draw_log([found for _, found in ready], options, started_at) as log:
         for suite in suites:
             with shown_progress(
-                Console(stderr=True), quiet=options.is_quiet, noun="draws"
+                Console(stderr=True), quiet=options.result.is_quiet, noun="draws"
             ) as progress:
                 ports = LogprobPorts(
                     scorer=suite.scorer,
@@ -236,15 +234,17 @@ def check_suites(
 
 
 @contextmanager
-def _log_of(ready: Sequence[Preflight], options: DrawOptions) -> Generator[DrawLog]:
+def _draw_log(
+    ready: Sequence[Preflight], options: CheckOptions, started_at: str
+) -> Generator[DrawLog]:
     """Yield the draw log; without draws, an existing log is left alone."""
     if not ready:
         yield _NoLog()
         return
     log = DrawLogFile(
-        options.output / FILE,
+        options.result.output / FILE,
         fingerprint=digest_of([found.fingerprint for found in ready]),
-        started_at=options.started_at,
+        started_at=started_at,
         resume=options.resume,
     )
     with closing(log):

@@ -191,6 +191,16 @@ class ResultOptions:
         return self.quiet or self.json
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions:
+    """The options of `check`."""
+
+    result: ResultOptions
+    resume: bool = False
+    dry_run: bool = False
+    fail_fast: bool = False
+
+
 def _no_more() -> None:
     """Do nothing."""
 

@@ -57,7 +57,7 @@ class Workspace:
             for name, value in os.environ.items()
             if name not in {*_FOREIGN, _BYTECODE} and not name.startswith("REPRO_GATE_")
         }
-        # Compiling every module anew would take longer than most of these commands.
+        # Compiling every module again would take longer than most of these commands.
         bytecode = {"PYTHONPYCACHEPREFIX": str(self.cache / "bytecode")}
         return ours | bytecode | {"REPRO_GATE_CACHE": str(self.cache), "TERM": "xterm"} | changes
 

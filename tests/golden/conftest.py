@@ -59,7 +59,7 @@ def snapshot(
 ) -> SnapshotAssertion:
     """Return syrupy's fixture for the folder of this machine's profile."""
     if request.config.option.update_snapshots:
-        # Syrupy itself would write wherever it is asked to.
+        # Syrupy itself would write in CI too.
         refuse_under_ci(os.environ)
     folder = _WORKSPACE.snapshots / "goldens" / observed[cell_id].profile
     return snapshot.with_defaults(extension_class=golden_extension(folder))

@@ -113,10 +113,10 @@ def compare_echoes(looks: Iterable[DrawSet], *, scorer: Scorer) -> EchoAlignment
     for (provider, model), own in models.items():
         found = _compared(own, scorer)
         if isinstance(found, str):
-            message = f"whether {provider} echoes each token's own log-probability was not shown"
+            message = f"could not verify that {provider} echoes each token's own log-probability"
             notes.append(Note(about=model, message=f"{message}: {found}", origin=NoteOrigin.SERVER))
         elif found is not None:
-            reason = f"{provider} gives the tokens of its echo log-probabilities of others"
+            reason = f"in the echo of {provider}, tokens have the log-probabilities of other tokens"
             reason = f"{reason}: {_figures(found)}"
             shifted |= {look.cell.id: reason for look in own}
     return EchoAlignment(shifted=shifted, notes=tuple(notes))
@@ -145,6 +145,6 @@ def _compared(looks: Sequence[DrawSet], scorer: Scorer) -> AlignmentFigures | st
 
 def _figures(found: AlignmentFigures) -> str:
     return (
-        f"{found.near} of {found.tokens} tokens that it generated have the same one in its echo, "
-        f"typically {found.distance:.3g} nats apart"
+        f"{found.near} of {found.tokens} generated tokens have the same value in the echo, which "
+        f"typically differs by {found.distance:.3g} nats"
     )

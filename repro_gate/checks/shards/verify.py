@@ -234,7 +234,7 @@ def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:
             if not _is_planned(control.contrast, plan):
                 raise shard.invalid(
                     "controls",
-                    expected="two cells of the matrix, or one and what is tried in its place",
+                    expected="two cells of the matrix, or one and a planned variation of it",
                     found=f"{control.contrast.cell.id} and {control.contrast.varied.id}",
                 )
         proven = {one.cell.model for one in report.cells if one.problem is None}

@@ -150,7 +150,7 @@ def _certain_prompts(
         yield Note(
             about=model,
             message=f"every seed gives the same output for {', '.join(names)}: the model is "
-            "certain there, and more seeds of such a prompt show nothing more",
+            "certain there, so more seeds of such a prompt add nothing",
             origin=NoteOrigin.GATE,
         )
 

@@ -282,6 +282,6 @@ def _not_run(error: MeasurementUnavailable, contrast: Contrast) -> Inconclusive:
     """Return the problem of a control; its cell may not be in the matrix."""
     if isinstance(error, EngineFailed):
         return _not_shown(error)
-    cells = f"cells that differ by the {contrast.factor} alone and in their output"
+    cells = f"cells that differ only in the {contrast.factor} and have different outputs"
     remedy = f"{error.remedy}; or add {cells}"
     return _not_shown(Inconclusive(reason=error.reason, remedy=remedy))

@@ -14,12 +14,12 @@ OWN = tuple(-1.0 - (place * 7 % 5) for place in range(24))
 SOUND = ScoredTwice(generated=OWN, echoed=OWN)
 SHIFTED = ScoredTwice(generated=OWN, echoed=(*OWN[1:], -1.0))
 ALIKE = ScoredTwice(generated=(-1.0,) * 24, echoed=(-1.0,) * 24)
-SAME = "tokens that it generated have the same one in its echo"
+SAME = "generated tokens have the same value in the echo, which"
 FAILED = MissedDraw(reason="the budget of 3 calls is used up")
 
 
 def _note(why: str) -> Note:
-    message = f"whether {SOURCE} echoes each token's own log-probability was not shown: {why}"
+    message = f"could not verify that {SOURCE} echoes each token's own log-probability: {why}"
     return Note(about=policy_of().model, message=message, origin=NoteOrigin.SERVER)
 
 
@@ -46,8 +46,8 @@ def test_an_echo_that_is_off_by_one_is_not_recorded() -> None:
     scene = _scene(SHIFTED, SHIFTED)
     made = scene.calibrate()
     reason = (
-        f"{SOURCE} gives the tokens of its echo log-probabilities of others: 0 of 48 tokens that "
-        "it generated have the same one in its echo, typically 2 nats apart"
+        f"in the echo of {SOURCE}, tokens have the log-probabilities of other tokens: 0 of 48 "
+        f"{SAME} typically differs by 2 nats"
     )
 
     assert made.baselines == ()
@@ -64,7 +64,7 @@ def test_an_echo_that_is_off_by_one_is_not_recorded() -> None:
         ((FAILED,), FAILED.reason),
         (
             (ALIKE, ALIKE, ALIKE),
-            f"72 of 72 {SAME}, typically 0 nats apart",
+            f"72 of 72 {SAME} typically differs by 0 nats",
         ),
     ],
 )

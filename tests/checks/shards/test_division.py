@@ -188,6 +188,7 @@ def test_a_machine_whose_control_is_refused_does_not_pass() -> None:
 
     problem = Inconclusive(
         reason=f"its control could not be run, so agreement proves nothing yet: {REFUSED.reason}",
-        remedy=f"{REFUSED.remedy}; or add cells that differ by the seed alone and in their output",
+        remedy=f"{REFUSED.remedy}; or add cells that differ only in the seed and have different "
+        "outputs",
     )
     assert verdicts_of(report) == {cells[0].id: problem, cells[1].id: Match()}

@@ -239,7 +239,7 @@ def test_a_control_that_was_not_planned_is_refused(cell: Cell) -> None:
 
     with pytest.raises(
         InputInvalid,
-        match="controls in shard 2/2: expected two cells of the matrix, or one and what is tried",
+        match="controls in shard 2/2: expected two cells of the matrix, or one and a planned",
     ):
         merged_of([first, _with_controls(second, *second.report.controls, unplanned)])
 

@@ -22,7 +22,7 @@ FACT = cell_of("capital", sampler=replace(SAMPLED, temperature=0.7), max_tokens=
 STORY = cell_of("story", sampler=replace(SAMPLED, temperature=0.8), max_tokens=8)
 MOON = cell_of("moon", sampler=GREEDY)
 SEED, PROMPT = Factor.SEED, Factor.PROMPT
-ADD_CELLS = "add cells that differ by the seed alone and in their output"
+ADD_CELLS = "add cells that differ only in the seed and have different outputs"
 NOT_RUN = "its control could not be run, so agreement proves nothing yet"
 
 
@@ -248,7 +248,7 @@ def test_certain_cells_of_an_engine_that_refuses_all_heat_are_not_vacuous() -> N
 
 
 def test_the_remedy_where_no_heat_is_allowed_works() -> None:
-    """Cells that differ by the seed alone and in their output are evidence enough."""
+    """Cells that differ only in the seed, with different outputs, are enough evidence."""
     warm = replace(STORY, sampler=replace(SAMPLED, temperature=1.0))
     report = _scene(*FACTS, *_with_seeds(warm, count=2), voice=_cool(1.0)).check()
 

@@ -39,7 +39,7 @@ def test_a_change_beyond_the_floor_is_drift(
     code = hosted.check().code
 
     assert (code, hosted.logprob_verdicts()) == (10, {PLANE: verdicts[0], TRAIN: verdicts[1]})
-    # A server on this machine has another port, and is the same all the same.
+    # The same server, on another port.
     assert hosted.logprob_cell(TRAIN)["verdict"].get("provenance", []) == []
 
 

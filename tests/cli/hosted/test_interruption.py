@@ -164,7 +164,7 @@ def stopped_recording(
         known = len(workspace.draws("calibration.jsonl"))
         before = len(server.requests)
         assert workspace.calibrate("--resume").code == 0
-        # The tokens of two texts are asked for again, and the echo is compared again.
+        # The tokens of two texts are requested again, and the echo is compared again.
         assert len(server.requests) - before == 2 + CALLS_PER_COMPARISON + 20 + 1 - known
     return workspace, stopped, known, between
 

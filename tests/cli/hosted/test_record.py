@@ -54,7 +54,7 @@ def test_draws_can_be_written_later(unrecorded: HostedWorkspace, api: Api) -> No
 
     assert (first.code, asked) == (2, 25)
     assert first.err.endswith("review the list, then pass --yes and --resume\n")
-    # The tokens of the two texts are asked for anew, and the echo is compared once more.
+    # The tokens of the two texts are requested again, and the echo is compared again.
     assert (second.code, len(api.requests) - asked) == (0, 4)
     assert contents_of(unrecorded.baselines).keys() == {f"{PLANE}.json", f"{TRAIN}.json"}
 
@@ -66,7 +66,9 @@ def test_an_echo_that_is_off_by_one_is_refused(unrecorded: HostedWorkspace, api:
     ran = unrecorded.calibrate()
 
     assert (ran.code, unrecorded.snapshots.exists()) == (4, False)
-    assert "2 cells: fake gives the tokens of its echo log-probabilities of others" in ran.out
+    assert (
+        "2 cells: in the echo of fake, tokens have the log-probabilities of other tokens" in ran.out
+    )
     # Two texts, and two comparisons of two calls each.
     assert len(api.requests) == 6
 

@@ -72,7 +72,7 @@ def echoed(
         server.follow(headers, *rules)
         checked = workspace.check()
         again = workspace.calibrate("--again", "-o", "again")
-        # Once the key is refused nothing else is asked, so this comes last.
+        # After a refused key there are no more requests, so this comes last.
         for name, denial in _DENIALS.items():
             server.follow(Rule(effect=denial))
             denied.append(workspace.check("-o", name))
