@@ -1,1 +1,1 @@
-"""Neighbours of the core and the checks that live in memory and do as they are told."""
+"""In-memory implementations of the ports, under the control of a test."""

@@ -1,4 +1,4 @@
-"""A token check among fakes."""
+"""A token check with fakes."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ STARTED_AT = "2026-01-02T03:04:05+00:00"
 
 @dataclass(slots=True, kw_only=True)
 class Scene:
-    """A check that waits to be run: everything is well unless a test says otherwise."""
+    """A check that is ready to run; everything works by default."""
 
     plan: Plan
     starter: ScriptedStarter = field(default_factory=ScriptedStarter)
@@ -78,5 +78,5 @@ def verdicts_of(report: GateReport) -> dict[str, Verdict]:
 
 
 def report_on(report: GateReport, cell: Cell) -> CellReport:
-    """Return what a report says of one cell."""
+    """Return the report on one cell."""
     return next(found for found in report.cells if found.cell == cell)

@@ -1,4 +1,4 @@
-"""A logprob check among fakes."""
+"""A log-probability check with fakes."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -34,7 +34,7 @@ class LogprobScene:
 
     @property
     def ports(self) -> LogprobPorts:
-        """The fakes, as the check wants them."""
+        """The fakes, as the ports of a check."""
         return LogprobPorts(
             scorer=self.scorer, baselines=self.baselines, log=self.log, progress=self.progress
         )
@@ -45,7 +45,7 @@ class LogprobScene:
         return DrawCollector(scorer=self.scorer, log=self.log, progress=self.progress)
 
     def calibrate(self, *, again: bool = False) -> Calibrated:
-        """Draw what makes a baseline of every cell that lacks one, as the service is by nature."""
+        """Calibrate every cell without a baseline."""
         wanted, refused = candidates(
             self.plan, scorer=self.scorer, baselines=self.baselines, again=again
         )
@@ -53,7 +53,7 @@ class LogprobScene:
         return replace(made, refused=(*refused, *made.refused))
 
     def record(self) -> Self:
-        """Record a baseline of every cell, whatever its weights, and forget how that went."""
+        """Record a baseline of every cell, ignoring its weights, and reset the counters."""
         suite, self.suite = self.suite, replace(self.suite, weights=None)
         for baseline in self.calibrate(again=True).baselines:
             self.baselines.write(baseline)
@@ -68,7 +68,7 @@ class LogprobScene:
         return self.checked().report
 
     def checked(self) -> CheckedSuite:
-        """Run the check, and tell whether it was interrupted."""
+        """Run the check, and return whether it was interrupted."""
         found = run_preflight(self.plan, scorer=self.scorer, baselines=self.baselines)
         return check_logprobs(self.plan, found, ports=self.ports)
 

@@ -1,4 +1,4 @@
-"""Cells on scripted engines, the scorer that measures them, and what they give."""
+"""Cells on scripted engines, the scorer that measures them, and its results."""
 
 from itertools import count
 
@@ -71,7 +71,7 @@ def request_of(cell: LogprobCell, *, answers_as: str | None = None) -> DrawReque
 
 
 def asked_of(cell: LogprobCell, temperature: float | None = None) -> ScoreRequest:
-    """Return what an engine is asked for a draw of a cell."""
+    """Return the request to an engine for a draw of a cell."""
     return ScoreRequest(
         prompt=tuple(cell.prefix.encode()),
         response=tuple(cell.item.response.encode()),

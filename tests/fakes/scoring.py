@@ -1,4 +1,4 @@
-"""A scorer in memory: a service with noise, drift and faults that a test chooses."""
+"""A scorer in memory: a service with noise, drift and faults chosen by a test."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -87,28 +87,28 @@ Shift: TypeAlias = Callable[[DrawRequest], Floats | float]
 
 
 def unmoved(request: DrawRequest) -> float:
-    """Say that nothing has changed since the calibration."""
+    """Shift nothing since the calibration."""
     del request
     return 0.0
 
 
 def everywhere(nats: float) -> Shift:
-    """Say that every sum has moved by as much."""
+    """Shift every sum by the same amount."""
     return lambda _: nats
 
 
 def moved(shifts: Mapping[str, Floats | float]) -> Shift:
-    """Say that some cells have moved, named by their ids."""
+    """Shift some cells, given by id."""
     return lambda request: shifts.get(request.cell.id, 0.0)
 
 
 def moved_draws(shifts: Mapping[DrawKey, Floats | float]) -> Shift:
-    """Say that some draws are away from the others, named by their keys."""
+    """Shift some draws, given by key."""
     return lambda request: shifts.get(request.key, 0.0)
 
 
 def wobbling(sd: float) -> Shift:
-    """Say that each draw is off by a normal amount of its own, in whatever order they are asked."""
+    """Add normal noise to each draw, independent of the order of requests."""
     return lambda request: float(
         np.random.default_rng(crc32(repr(request.key).encode())).normal(0, sd)
     )
@@ -124,7 +124,7 @@ def tokens_moved(shifts: Mapping[int, float], tokens: int = TOKENS) -> Floats:
 
 @dataclass(slots=True, kw_only=True)
 class NoisyScorer:
-    """Answers as a hosted model would, and counts what it is asked."""
+    """Answers like a hosted model, and counts its requests."""
 
     noise: Noise = exact
     seed: int = 0
@@ -175,7 +175,7 @@ class NoisyScorer:
         return [self.encodings.get(cell.id) or encoding_of(cell, self.tokens) for cell in cells]
 
     def score_twice(self, cell: LogprobCell, _: Encoding) -> ScoredTwice | MissedDraw | None:
-        """Return what a test says; nothing where it says nothing."""
+        """Return the scripted result, if any."""
         self.compared.append(cell.id)
         place = len(self.compared) - 1
         return self.twice[place] if place < len(self.twice) else None
@@ -194,7 +194,7 @@ class NoisyScorer:
         self.is_closed = True
 
     def asked_of(self, cell_id: str, purpose: Purpose | None = None) -> int:
-        """Return how many draws of a cell were asked for, for one purpose or for any."""
+        """Return how many draws of a cell were requested, for one purpose or for any."""
         wanted = {purpose} if purpose else set(Purpose)
         return sum(key[0] == cell_id and key[1] in wanted for key in self.asked)
 

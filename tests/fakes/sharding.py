@@ -1,4 +1,4 @@
-"""Shards that were measured among fakes, and put together."""
+"""Shards measured with fakes, and their merge."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -96,14 +96,14 @@ def merged_of(
     whole: WholePlan = WHOLE,
     goldens: MemoryGoldens | None = None,
 ) -> GateReport:
-    """Return what the shards say together."""
+    """Return the merged report of the shards."""
     require_same_check(shards, commit=COMMIT)
     known = goldens or MemoryGoldens(recorded_for(*CELLS))
     return merge_shards(whole, shards, goldens=known)
 
 
 def alone_of(starter: ScriptedStarter | None = None) -> GateReport:
-    """Return what one machine says of all of the plan."""
+    """Return the report of one machine on the whole plan."""
     ports = ports_with(starter or ScriptedStarter(), MemoryGoldens(recorded_for(*CELLS)))
     seen, known = measure_tokens(TOKENS, ports=ports)
     return judge_tokens(TOKENS, seen, known, timing=seen.timing(wall_s=1.0), started_at=STARTED_AT)

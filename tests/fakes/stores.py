@@ -1,4 +1,4 @@
-"""Goldens, pins and model files that are kept in memory."""
+"""Goldens, pins and model files in memory."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from repro_gate.ports import ModelFile
 
 
 def _nothing() -> None:
-    """Stand in for a tripwire that nobody set."""
+    """Do nothing, when no tripwire is set."""
 
 
 class MemoryGoldens:
@@ -92,7 +92,7 @@ class MemoryModelFiles:
         self._step = step
 
     def locate(self, model: ModelSpec) -> ModelFile:
-        """Return a file, or say what would get it."""
+        """Return a file, or raise with its remedy."""
         self._step()
         if model.name in self._missing:
             raise MeasurementUnavailable(

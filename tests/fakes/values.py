@@ -71,7 +71,7 @@ def trace_of(tokens: Iterable[Token]) -> tuple[Choice, ...]:
 
 
 def answer_to(cell: Cell) -> Generation:
-    """Return what a well-behaved model says: it heeds its prompt and, when sampled, its seed."""
+    """Return the output of a sound model, which depends on the prompt and, if sampled, the seed."""
     seed = 0 if cell.sampler.is_greedy else cell.seed
     digest = hashlib.sha256(f"{cell.model}|{cell.text}|{seed}".encode()).digest()
     return generation_of(*digest[: cell.max_tokens], prompt=tuple(map(len, cell.text.split())))
@@ -85,13 +85,13 @@ def pieces_of(sent: str | tuple[int, ...]) -> tuple[Piece, ...]:
 
 
 def scored_of(model: str, asked: ScoreRequest) -> Scored:
-    """Return what a well-behaved model says: it heeds itself, its prompt and what came before."""
+    """Return the scores of a sound model, which depend on its name and all earlier tokens."""
     encoding = Encoding(prompt=pieces_of(asked.prompt), response=pieces_of(asked.response))
-    heeded = f"{model}|{bytes(piece.data[0] for piece in encoding.prompt).hex()}"
+    seen = f"{model}|{bytes(piece.data[0] for piece in encoding.prompt).hex()}"
     logprobs: list[float] = []
     for piece in encoding.response:
-        heeded += f"|{piece.id}"
-        logprobs.append(-hashlib.sha256(heeded.encode()).digest()[0] / 64)
+        seen += f"|{piece.id}"
+        logprobs.append(-hashlib.sha256(seen.encode()).digest()[0] / 64)
     warmed = None if asked.temperature is None else tuple(p / asked.temperature for p in logprobs)
     return Scored(
         encoding=encoding, logprobs=tuple(logprobs), sampling_logprobs=warmed, engine_s=SCORE_S
@@ -105,7 +105,7 @@ def golden_of(
     profile: str = PROFILE,
     provenance: Facts | None = None,
 ) -> Golden:
-    """Return the golden of a cell; without a generation it says what `answer_to` says."""
+    """Return the golden of a cell; by default with the output of `answer_to`."""
     return Golden(
         cell=cell,
         profile=profile,
@@ -120,12 +120,12 @@ def digest_of(model: str) -> str:
 
 
 def model_facts_of(model: str) -> Facts:
-    """Return what a scripted engine says of a model that it holds."""
+    """Return the facts that a scripted engine reports about a loaded model."""
     return {"model.name": model, "model.sha256": digest_of(model)}
 
 
 def provenance_of(model: str) -> Facts:
-    """Return the provenance of everything that a scripted engine says with a model."""
+    """Return the provenance of outputs of a scripted engine with a model."""
     return {**ENGINE_FACTS, **model_facts_of(model)}
 
 
@@ -152,7 +152,7 @@ def model_spec_of(
 
 
 def suite_of(*cells: Cell, name: str = "quick", runs: int = 3, fresh_runs: int = 1) -> Suite:
-    """Return a suite, of which the last run is a fresh one unless told otherwise."""
+    """Return a suite; by default its last run is in a fresh process."""
     return Suite(name=name, runs=runs, fresh_runs=fresh_runs, cells=cells)
 
 

@@ -1,4 +1,4 @@
-"""Someone who watches, a clock that stands still, and a finger on Ctrl-C."""
+"""A recording progress, a fake clock, and a scripted Ctrl-C."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ Event: TypeAlias = tuple[str, int, int] | tuple[str, str, int]
 
 
 def _nothing() -> None:
-    """Stand in for a tripwire that nobody set."""
+    """Do nothing, when no tripwire is set."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RecordingProgress:
-    """Remembers what it was told."""
+    """Records what is reported."""
 
     step: Callable[[], None] = _nothing
     keeps_log: bool = True
@@ -43,7 +43,7 @@ class RecordingProgress:
 
     @property
     def runs_accounted_for(self) -> int:
-        """How many runs were said to be finished or never to happen."""
+        """How many runs were reported as finished or left out."""
         return sum(
             1 if event[0] == "ran" else event[2] for event in self.log if event[0] != "started"
         )
