@@ -14,7 +14,7 @@ from repro_gate.adapters.files.models import absence_remedy, is_hub_installed, s
 from repro_gate.adapters.files.untrusted_files import absence_of
 from repro_gate.adapters.hosted.client import read_key
 from repro_gate.cli import wiring
-from repro_gate.cli.session import Session, describe_engine
+from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
 from repro_gate.core.logprobs.policy import LogprobCell, ProviderSpec
 from repro_gate.core.outcome import ExitCode
@@ -56,10 +56,10 @@ def _used(session: Session) -> list[EngineSpec]:
     planned = session.plan()
     scored = (policy.local_model for part in planned.logprobs for policy in part.policies)
     models = [*planned.tokens.models.values(), *(model for model in scored if model is not None)]
-    specs = {model.engine.name: model.engine for model in models}.values()
+    specs = engine_specs(models)
     devices = session.selection.devices
     if not devices:
-        return list(specs)
+        return specs
     return [replace(spec, device=device) for spec in specs for device in devices]
 
 
@@ -81,8 +81,7 @@ def _print_engine(workspace: wiring.Workspace, spec: EngineSpec) -> bool:
 
 
 def _print_unused(workspace: wiring.Workspace, used: AbstractSet[str]) -> None:
-    engines = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
-    for spec in engines.values():
+    for spec in engine_specs(workspace.matrix.models.values()):
         if spec.name not in used:
             reason = "is not used by any selected cell"
             print(f"\nengine {spec.name} ({spec.kind.value} on {spec.device}) {reason}")

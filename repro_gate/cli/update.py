@@ -28,7 +28,7 @@ from repro_gate.checks.tokens.record import (
 from repro_gate.cli import wiring
 from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
 from repro_gate.cli.results import save_observed, shown_progress
-from repro_gate.cli.session import Session, describe_engine
+from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Note
 from repro_gate.core.tokens.generation import first_divergence, text_of
@@ -200,33 +200,34 @@ def run_update(session: Session, options: UpdateOptions, *, started: float) -> E
     workspace = wiring.workspace_for(session, repinned=options.repin)
     with wiring.update_lock(workspace):
         sweep(workspace.snapshots, trees=wiring.SNAPSHOT_FOLDERS)
-        seen = _observe(workspace, options, started=started)
-        if seen.report is not None and seen.report.interrupted:
+        observation = _observe(workspace, options, started=started)
+        if observation.report is not None and observation.report.interrupted:
             warn("repro-gate: interrupted; nothing was written")
-            _save(seen.report, session, options)
+            _save(observation.report, session, options)
             return ExitCode.INTERRUPTED
         try:
-            return _accept(seen, workspace, options)
+            return _accept(observation, workspace, options)
         except (KeyboardInterrupt, ReproGateError, OSError):
-            if seen.report is not None:
-                _save(seen.report, session, options)
+            if observation.report is not None:
+                _save(observation.report, session, options)
             raise
 
 
-def _accept(seen: Observation, workspace: wiring.Workspace, options: UpdateOptions) -> ExitCode:
-    pins = _new_pins(workspace, options, seen)
+def _accept(
+    observation: Observation, workspace: wiring.Workspace, options: UpdateOptions
+) -> ExitCode:
     proposal = propose(
-        seen.goldens,
+        observation.goldens,
         goldens=workspace.goldens,
-        digests=pins,
-        orphans=_orphans(workspace, seen) if options.prune else (),
+        digests=_new_pins(workspace, options, observation),
+        orphans=_orphans(workspace, observation) if options.prune else (),
     )
-    refusals = list(map(_refusal, seen.refused))
+    refusals = list(map(_refusal, observation.refused))
     for line in (
         *change_lines(proposal.changes),
         *pin_lines(proposal.pins, pinned=workspace.pins.pinned()),
         *refusal_lines(refusals),
-        *note_lines(seen.notes),
+        *note_lines(observation.notes),
         summary_line(
             [change.kind for change in proposal.changes],
             unchanged=proposal.unchanged,
@@ -266,9 +267,9 @@ def _save(report: GateReport, session: Session, options: UpdateOptions) -> None:
 def _refuse_logprobs_alone(session: Session, options: UpdateOptions) -> None:
     """Raise `UsageInvalid` when only suites of log-probabilities are selected."""
     # With --from, the default suites of this matrix do not matter.
-    is_asked = session.selection.suites or options.source is None
+    is_limited = session.selection.suites or options.source is None
     if (
-        is_asked
+        is_limited
         and not (options.prune or options.repin)
         and not session.selects_tokens()
         and session.logprob_plans()
@@ -297,12 +298,12 @@ def _session_to_repin(session: Session, options: UpdateOptions) -> Session:
 
 
 def _new_pins(
-    workspace: wiring.Workspace, options: UpdateOptions, seen: Observation
+    workspace: wiring.Workspace, options: UpdateOptions, observation: Observation
 ) -> dict[str, str]:
     """Return the digests to pin: of models recorded now, and repinned ones without token cells."""
     pins = unpinned(
-        seen.models,
-        recorded=[golden.cell.model for golden in seen.goldens],
+        observation.models,
+        recorded=[golden.cell.model for golden in observation.goldens],
         matrix=workspace.matrix,
         pinned=workspace.models.pins,
     )
@@ -323,9 +324,8 @@ def _observe(workspace: wiring.Workspace, options: UpdateOptions, *, started: fl
         return _observed_elsewhere(workspace, options.source)
     if (options.prune or options.repin) and not session.selects_tokens():
         # Pruning needs to know the profiles of this machine, and nothing else.
-        specs = {model.engine.name: model.engine for model in workspace.matrix.models.values()}
-        asked = specs.values() if options.prune else ()
-        profiles = (describe_engine(session.engines, spec).profile for spec in asked)
+        specs = engine_specs(workspace.matrix.models.values()) if options.prune else []
+        profiles = (describe_engine(session.engines, spec).profile for spec in specs)
         return Observation(profiles=frozenset(profiles))
     with shown_progress(Console(stderr=True), quiet=False, shows_drift=False) as progress:
         return observe(
@@ -343,10 +343,10 @@ def _observed_elsewhere(workspace: wiring.Workspace, source: Path) -> Observatio
     suites = selection.suites or tuple(workspace.matrix.suites)
     session = replace(workspace.session, selection=replace(selection, suites=suites))
     wanted = {cell.id for cell in session.plan().tokens.cells}
-    seen = observed_elsewhere(observed.goldens, observed.models, cells=wanted)
-    for name, facts in seen.models.items():
+    observation = observed_elsewhere(observed.goldens, observed.models, cells=wanted)
+    for name, facts in observation.models.items():
         _require_model(workspace, name, facts.get("model.sha256", ""), source / "report.json")
-    return seen
+    return observation
 
 
 def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: Path) -> None:
@@ -361,10 +361,10 @@ def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: 
         )
 
 
-def _orphans(workspace: wiring.Workspace, seen: Observation) -> list[tuple[str, str]]:
+def _orphans(workspace: wiring.Workspace, observation: Observation) -> list[tuple[str, str]]:
     return orphans_of(
         workspace.goldens.recorded,
-        seen.profiles,
+        observation.profiles,
         claimed={cell.id for cell in workspace.matrix.cells()},
         only=workspace.session.selection.only,
     )

@@ -35,13 +35,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _observed() -> Mapping[str, Golden]:
     """Run every cell once and return the outputs as goldens."""
     with shown_progress(Console(stderr=True), quiet=True) as progress:
-        seen = observe(
+        observation = observe(
             plan(_WORKSPACE.matrix, suites=["embedded"], runs=1),
             ports=wiring.ports_for_check(_WORKSPACE, progress=progress),
             started=time.monotonic(),
             started_at="",
         )
-    return {golden.cell.id: golden for golden in seen.goldens}
+    return {golden.cell.id: golden for golden in observation.goldens}
 
 
 @pytest.fixture(name="tokens")

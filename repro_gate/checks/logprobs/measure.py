@@ -133,15 +133,15 @@ class SuiteRunner:
                 self.measured[name].note_problem(looks[name])
 
     def _finish_first(self, look: DrawSet, baseline: Baseline, calibration: Floats) -> None:
-        seen = self.measured[look.cell.id]
-        new = seen.take(look, baseline, floor=self._tolerance.floor_nats)
-        if seen.problem is None:
-            seen.saved = max(0, self._tolerance.draws - len(new))
-        is_complete = seen.problem is None and not seen.saved
+        comparison = self.measured[look.cell.id]
+        new = comparison.take(look, baseline, floor=self._tolerance.floor_nats)
+        if comparison.problem is None:
+            comparison.saved = max(0, self._tolerance.draws - len(new))
+        is_complete = comparison.problem is None and not comparison.saved
         if is_complete and is_suspicious(calibration, new):
-            seen.baseline, seen.first = baseline, new
+            comparison.baseline, comparison.first = baseline, new
         else:
-            seen.is_decided = True
+            comparison.is_decided = True
 
     def _second_look(
         self, baselines: Mapping[str, Baseline], *, suite_test: WholeLook | None
@@ -149,17 +149,17 @@ class SuiteRunner:
         looks = self._looks(baselines, Purpose.SECOND_LOOK)
         self._fill(dict.fromkeys(looks, self._tolerance.draws), looks)
         for name, look in looks.items():
-            seen, baseline = self.measured[name], baselines[name]
+            comparison, baseline = self.measured[name], baselines[name]
             calibration = as_array(baseline.draws)
-            second = seen.take(look, baseline, floor=self._tolerance.floor_nats)
-            if seen.first is not None and seen.problem is None:
-                seen.confirmed = confirm(calibration, seen.first, second)
-                seen.new = joined(seen.first, second)
-            if suite_test is not None and seen.problem is None:
+            second = comparison.take(look, baseline, floor=self._tolerance.floor_nats)
+            if comparison.first is not None and comparison.problem is None:
+                comparison.confirmed = confirm(calibration, comparison.first, second)
+                comparison.new = joined(comparison.first, second)
+            if suite_test is not None and comparison.problem is None:
                 # A cell that may have drifted by itself is added once that is decided.
-                waits_as = None if seen.confirmed is None else name
+                waits_as = None if comparison.confirmed is None else name
                 suite_test.add(calibration, second[: self._tolerance.draws], waits_as=waits_as)
-            seen.is_decided = True
+            comparison.is_decided = True
 
     def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, DrawSet]:
         return {
