@@ -126,9 +126,9 @@ def _print_plan(workspace: wiring.Workspace, planned: WholePlan) -> ExitCode:
 def _token_lines(workspace: wiring.Workspace, plan: Plan) -> Iterator[str]:
     if plan.cells:
         runs = sum(map(plan.runs_of, plan.cells))
-        most = sum(plan.runs_of(cell) * cell.max_tokens for cell in plan.cells)
+        max_tokens = sum(plan.runs_of(cell) * cell.max_tokens for cell in plan.cells)
         yield (
-            f"tokens: {len(plan.cells)} cells, {runs} runs of at most {most} tokens in all, "
+            f"tokens: {len(plan.cells)} cells, {runs} runs of at most {max_tokens} tokens in all, "
             "plus controls"
         )
     for model in plan.models.values():

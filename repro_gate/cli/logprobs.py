@@ -41,13 +41,13 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[
             draws, policies = plan.suite.tolerance.draws, len(_hosted(plan.policies))
             in_full = plan.suite.controlled
             full = sum(cell.policy.name in in_full for cell in hosted)
-            least = (len(hosted) - full) * min(FIRST_WAVE, draws) + full * draws + policies
-            most = len(hosted) * 2 * draws + policies
+            min_calls = (len(hosted) - full) * min(FIRST_WAVE, draws) + full * draws + policies
+            max_calls = len(hosted) * 2 * draws + policies
             # In a mixed suite the hosted share is estimated by the number of cells.
             each = found.tokens / len(found.comparable)
             yield (
-                f"suite {plan.suite.name}: {len(hosted)} cells, {least} to {most} calls, "
-                f"{cost_words(each * least, plan)} to {cost_words(each * most, plan)}"
+                f"suite {plan.suite.name}: {len(hosted)} cells, {min_calls} to {max_calls} calls, "
+                f"{cost_words(each * min_calls, plan)} to {cost_words(each * max_calls, plan)}"
                 f"{_budget_words(plan.suite.budget)}"
             )
 
@@ -87,9 +87,9 @@ def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | N
     tokens += compared * CONTINUATION_TOKENS
     controls = len({cell.policy.name for cell in hosted})
     calls = len(hosted) * each + controls + compared
-    most = calls + (MAX_COMPARISONS - 1) * compared
+    max_calls = calls + (MAX_COMPARISONS - 1) * compared
     return (
-        f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} to {most} calls, roughly "
+        f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} to {max_calls} calls, roughly "
         f"{cost_words(tokens, plan)}{_budget_words(plan.suite.budget)}"
     )
 

@@ -157,13 +157,13 @@ class _Judge:
         if isinstance(unfinished, Invalid):
             return unfinished
         by_effect = unfinished or self._by_effect(measured)
-        most = max_outliers(self._tolerance, self._draws)
-        is_noisy = bool(measured.outliers) and self._outliers > most
+        limit = max_outliers(self._tolerance, self._draws)
+        is_noisy = bool(measured.outliers) and self._outliers > limit
         if is_noisy and not isinstance(by_effect, Shifted):
             return Outlying(
                 count=self._outliers,
                 draws=self._draws,
-                most=most,
+                most=limit,
                 allowed=self._tolerance.max_outlier_rate,
                 unfinished=unfinished,
             )

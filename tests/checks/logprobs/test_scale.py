@@ -47,7 +47,7 @@ class ForgetfulLog(MemoryDrawLog):
 
 
 def _memory_beyond_the_report(count: int) -> int:
-    """Return the most bytes that a check of so many cells holds, but for those of its report."""
+    """Return the peak memory in bytes of a check of so many cells, without its report."""
     suite = suite_of_logprobs(items=count)
     scorer = NoisyScorer(tokens=TOKENS)
     baselines = FreshBaselines()
