@@ -10,13 +10,13 @@ from repro_gate.core.logprobs.report import LogprobCellReport, OutlierDraw
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Effect,
-    Evidence,
     Invalid,
     Outlying,
     Shifted,
     TokenShift,
 )
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
+from repro_gate.reports.findings.logprob_wording import format_statistic
 from repro_gate.reports.text.escape import limited, message, one_line
 from repro_gate.reports.text.format import chance, nats, plural, shifted
 
@@ -174,16 +174,8 @@ def _of_token(effect: Effect) -> str:
 
 
 def _format_p_value(effect: Effect) -> str:
-    match effect.evidence:
-        case Evidence.COINCIDENCES:
-            shown_by = "coincidences"
-        case Evidence.SUM:
-            shown_by = "the sum"
-        case Evidence.TOKENS:
-            shown_by = "single tokens"
-        case _:
-            assert_never(effect.evidence)
-    return f"p = {chance(effect.p_value)} after Holm, by {shown_by}"
+    statistic = format_statistic(effect.evidence)
+    return f"p = {chance(effect.p_value)} after Holm, by {statistic}"
 
 
 def _draws(cell: LogprobCellReport) -> Iterator[tuple[str, str]]:

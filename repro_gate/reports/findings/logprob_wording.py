@@ -118,6 +118,19 @@ def _agreeing(verdict: Agrees) -> str:
     return describe_equivalence(verdict.equivalence) if verdict.changed is None else changed
 
 
+def format_statistic(evidence: Evidence) -> str:
+    """Name the statistic that showed a difference."""
+    match evidence:
+        case Evidence.COINCIDENCES:
+            return "exact repeats"
+        case Evidence.SUM:
+            return "the sum"
+        case Evidence.TOKENS:
+            return "single tokens"
+        case _:
+            assert_never(evidence)
+
+
 def _moved(evidence: Evidence) -> str:
     match evidence:
         case Evidence.COINCIDENCES:
@@ -185,7 +198,7 @@ def suite_test_lines(test: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, 
         return ()
     cells = plural(test.cells, "cell")
     level = percent(error_rates.SUITE_SHARE * tolerance.false_alarm_rate)
-    p_value = f"p = {chance(test.p_value)}, by the {test.evidence}"
+    p_value = f"p = {chance(test.p_value)}, by {format_statistic(test.evidence)}"
     shift = f"median {nats(test.typical_shift)} nats"
     floor = f"the floor is {nats(tolerance.floor_nats)}"
     bound = f"within {nats(test.mean_shift_bound)} of 0 with 95 % confidence (TOST)"

@@ -85,7 +85,7 @@ def test_a_small_change_is_neither_drift_nor_equivalence() -> None:
         (
             Evidence.COINCIDENCES,
             "the draws no longer repeat the calibration draws and shifted",
-            "coincidences",
+            "exact repeats",
         ),
         (Evidence.SUM, "the log-probability of the response shifted", "the sum"),
         (
@@ -311,7 +311,7 @@ def test_evidence_of_agreement() -> None:
     level = percent(error_rates.SUITE_SHARE * TOLERANCE.false_alarm_rate)
 
     assert logprob_wording.suite_test_lines(suite_test_of(), TOLERANCE) == (
-        ("evidence", f"p = 0.41, by the coincidences, over 12 cells; significant at {level}"),
+        ("evidence", f"p = 0.41, by exact repeats, over 12 cells; significant at {level}"),
         ("shift", "median 0.0000 nats; the floor is 0.1000"),
         ("mean shift", "+0.0021 nats, within 0.0312 of 0 with 95 % confidence (TOST)"),
         ("equivalence", "two one-sided tests place the shift within the floor, at 5 %"),
