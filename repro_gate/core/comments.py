@@ -1,4 +1,4 @@
-"""A run of a CI system, as far as a report has to know of it."""
+"""CI runs, and the one comment on a pull request: its marker and when it is written."""
 
 import hashlib
 import json
@@ -142,6 +142,8 @@ class Marker:
                 "a name has 1 to 100 letters, digits, dots, dashes and underscores, "
                 f"got {self.name!r}"
             )
+        if not _MARKER.fullmatch(str(self)):
+            raise ValueError(f"the marker would be unreadable: {str(self)!r}")
 
     def __str__(self) -> str:
         """Return the line."""

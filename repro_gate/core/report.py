@@ -1,4 +1,4 @@
-"""The one value that every report is rendered from."""
+"""The report that every output is rendered from, and the stored result of a check."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ class CellReport:
 
 
 def _require_evidence(report: CellReport) -> None:
-    """Raise ValueError unless the runs of a cell show what its verdict claims."""
+    """Raise ValueError unless the runs of a cell support its verdict."""
     verdict, first = report.verdict, report.generation
     if first is None:
         if not isinstance(verdict, Inconclusive):
@@ -206,16 +206,16 @@ CheckResult: TypeAlias = FinishedCheck | UnfinishedCheck
 
 
 def result_of(report: GateReport, *, observed: Mapping[str, str] = {}) -> FinishedCheck:
-    """Return the result of a check as it is kept.
+    """Return the result of a check as it is stored.
 
-    A cell that matches has no trace: it would be nine tenths of a large report, no report shows
-    it, and the golden has the same.
+    Matching cells are stored without traces, which would be nine tenths of a large report, are
+    never shown, and are also in the golden.
     """
-    cells = tuple(map(_without_needless_trace, report.cells))
+    cells = tuple(map(_without_trace_of_match, report.cells))
     return FinishedCheck(report=replace(report, cells=cells), observed=observed)
 
 
-def _without_needless_trace(cell: CellReport) -> CellReport:
+def _without_trace_of_match(cell: CellReport) -> CellReport:
     if cell.generation is None or not isinstance(cell.verdict, Match):
         return cell
     return replace(cell, generation=replace(cell.generation, trace=()))

@@ -1,9 +1,8 @@
 """Diagnostics of importance weights w = exp(target - base).
 
-Of responses that were drawn from the base policy the weights have the mean 1, which is tested with
-e-values: products over the items whose expectation is at most 1 while the weights are usable, so
-that they reach 1 / a with a probability of at most a (Markov), whatever the weights' distribution
-and however few items there are.
+For responses drawn from the base policy the mean weight is 1. This is tested with e-values,
+products over the items with an expectation of at most 1 while the weights are usable, so that they
+reach 1 / a with a probability of at most a (Markov), for any distribution and number of items.
 
 * Too large: 1 + l (w / b - 1) for several l, averaged. Noise of the log-probabilities alone can
   make the mean larger than 1; with the smallest effective size that is allowed, s of the items, a

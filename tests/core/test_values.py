@@ -302,6 +302,14 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: replace(engine_spec_of(), kind=EngineKind.COMMAND),
         "of the kind command has the command ()",
     ),
+    "a workflow that ends the marker": (
+        lambda: replace(MARKER, workflow="-->"),
+        "the marker would be unreadable",
+    ),
+    "a job that is no digest": (
+        lambda: replace(MARKER, writer=Writer(run=RUN, job="x -->")),
+        "the marker would be unreadable",
+    ),
     "a digest of another kind": (
         lambda: LoadedModel(sha256="0" * 40, facts={}),
         "a sha256 must be 64 lower-case hexadecimal digits",

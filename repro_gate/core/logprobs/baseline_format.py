@@ -1,7 +1,8 @@
-"""How the parts of a draw are written down: tokens as lines, and the facts of the call behind it.
+"""The format of a baseline file, and of the parts of a draw that the draw log shares.
 
-Texts that a provider chose are written as `escape_text` spells them, so that no tool which shows
-them can be made to move a cursor or reorder a line.
+Texts of a provider are escaped by `escape_text`, so that displaying a file is safe. Identical draws
+are written once, so a service that mostly repeats itself has short files. A digest guards against
+edits. Schema: `repro_gate/schemas/baseline-v1.json`.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Controls: evidence, for each model, that another seed and another prompt change its output.
 
-A golden that matches proves nothing where no output could have been another one. So each model has
-to be seen to differ, once by seed alone and once by prompt alone. The cells of the plan are the
-evidence, at no cost; only where none of them differs are further generations run, a few at most.
+A match with a golden proves nothing if no output could have differed. So each model has to give
+different outputs, once by seed alone and once by prompt alone. Cells of the plan are the evidence,
+at no cost; only where none of them differ, a few further generations are run.
 """
 
 from collections import defaultdict

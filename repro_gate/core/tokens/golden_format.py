@@ -1,7 +1,7 @@
 """The format of a golden file: one token per line, with its cell and provenance.
 
-`git diff` of two goldens shows the first divergence by itself, because a token is one line and
-with its id and its bytes. Schema: `repro_gate/schemas/golden-v1.json`.
+`git diff` of two goldens shows the first divergence, because each token is one line with its id and
+its bytes. Schema: `repro_gate/schemas/golden-v1.json`.
 """
 
 import re
@@ -150,8 +150,8 @@ _END = re.compile(r"  \],?")
 def line_in_golden(text: str, divergence: Divergence) -> int | None:
     """Return the line, counted from 1, of the golden's token at a divergence.
 
-    Where the golden has no such token, because it ended there, it is the line of its last one. It
-    is None when the text is no golden as the gate writes it.
+    Where the golden ends at the divergence, it is the line of its last token. It is None when the
+    text is not in the format of this module.
     """
     lines = text.split("\n")
     opening = _LISTS[_list_of(divergence.place)]
