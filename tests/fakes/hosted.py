@@ -45,6 +45,19 @@ Handler = (
 )
 
 
+class Counted:
+    """A handler that counts its calls."""
+
+    def __init__(self, handler: Callable[[httpx.Request], httpx.Response]) -> None:
+        self._handler = handler
+        self.calls = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Count the call, and answer it."""
+        self.calls += 1
+        return self._handler(request)
+
+
 class FakeTime:
     """A clock that advances only by sleeping."""
 

@@ -27,18 +27,18 @@ class Ledger:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self.calls = 0
-        self.tokens = 0
+        self._calls = 0
+        self._tokens = 0
 
     def spend(self, tokens: int) -> None:
         """Count one call; raises `MeasurementUnavailable` when the budget does not allow it."""
         budget = self._budget
-        if budget.max_calls is not None and self.calls + 1 > budget.max_calls:
+        if budget.max_calls is not None and self._calls + 1 > budget.max_calls:
             raise _used_up(f"{budget.max_calls} calls", "max_calls")
-        if budget.max_tokens is not None and self.tokens + tokens > budget.max_tokens:
+        if budget.max_tokens is not None and self._tokens + tokens > budget.max_tokens:
             raise _used_up(f"{budget.max_tokens} tokens", "max_tokens")
-        self.calls += 1
-        self.tokens += tokens
+        self._calls += 1
+        self._tokens += tokens
 
 
 def _used_up(what: str, setting: str) -> MeasurementUnavailable:

@@ -65,16 +65,6 @@ class HostedScorer:
         """The outcome of every draw in place of a client that cannot be opened."""
         self._runner: asyncio.Runner | None = None
 
-    @property
-    def sent_calls(self) -> int:
-        """The number of calls that were sent, each attempt counted."""
-        return self._ledger.calls
-
-    @property
-    def sent_tokens(self) -> int:
-        """The number of tokens that were sent and requested; of a text to encode, an estimate."""
-        return self._ledger.tokens
-
     def source(self, policy: Policy) -> str:
         """Return the name of the policy's provider; raises `MeasurementUnavailable` without a key.
 

@@ -1,11 +1,13 @@
 """The budget of calls, tokens and time; draws beyond it are missing, with the reason."""
 
 import httpx
+import pytest
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, MissedDraw
 from repro_gate.core.logprobs.policy import Budget
 from tests.fakes.hosted import (
+    Counted,
     FakeTime,
     Handler,
     draws_by,
@@ -20,12 +22,12 @@ from tests.fakes.hosted import (
 
 def _outcomes(
     handler: Handler, budget: Budget, *, draws: int = 3, time: FakeTime | None = None
-) -> tuple[HostedScorer, list[DrawOutcome]]:
+) -> list[DrawOutcome]:
     cell = logprob_cell_of(provider_of(concurrency=1, deadline_s=100))
     scorer = HostedScorer(budget, runtime=runtime_of(handler, time=time, luck=1.0))
     results = draws_by(scorer, [request_of(cell, number=number + 1) for number in range(draws)])
     scorer.close()
-    return scorer, [outcome for _, outcome in results]
+    return [outcome for _, outcome in results]
 
 
 def _failing(_: httpx.Request) -> httpx.Response:
@@ -34,48 +36,55 @@ def _failing(_: httpx.Request) -> httpx.Response:
 
 def test_calls_beyond_the_budget_are_not_made() -> None:
     """The draws within the budget are made, and the others have the reason."""
-    scorer, outcomes = _outcomes(well_answered, Budget(max_calls=2))
+    api = Counted(well_answered)
+    outcomes = _outcomes(api, Budget(max_calls=2))
 
     assert list(map(type, outcomes)) == [Draw, Draw, MissedDraw]
     assert outcomes[2] == MissedDraw(
         reason="the budget of 2 calls is used up",
         remedy="raise max_calls of the suite's budget, or ask for fewer draws",
     )
-    assert (scorer.sent_calls, scorer.sent_tokens) == (2, 12)
+    assert api.calls == 2
 
 
 def test_tokens_beyond_the_budget_are_not_sent() -> None:
     """A draw that does not fit completely is not made."""
-    scorer, outcomes = _outcomes(well_answered, Budget(max_tokens=17))
+    api = Counted(well_answered)
+    outcomes = _outcomes(api, Budget(max_tokens=17))
 
     assert list(map(type, outcomes)) == [Draw, Draw, MissedDraw]
     assert outcomes[2] == MissedDraw(
         reason="the budget of 17 tokens is used up",
         remedy="raise max_tokens of the suite's budget, or ask for fewer draws",
     )
-    assert scorer.sent_tokens == 12
+    assert api.calls == 2
 
 
 def test_every_attempt_counts() -> None:
     """Retries cannot exceed the budget."""
-    scorer, outcomes = _outcomes(_failing, Budget(max_calls=4), draws=1)
+    api = Counted(_failing)
+    outcomes = _outcomes(api, Budget(max_calls=4), draws=1)
 
     assert [outcome.reason for outcome in outcomes if isinstance(outcome, MissedDraw)] == [
         "the budget of 4 calls is used up"
     ]
-    assert scorer.sent_calls == 4
+    assert api.calls == 4
 
 
-def test_an_encoding_counts() -> None:
-    """Its tokens are not known yet and are estimated from the length of the text."""
-    scorer = HostedScorer(Budget(max_calls=1), runtime=runtime_of(well_answered))
+@pytest.mark.parametrize(
+    ("budget", "calls"),
+    [(Budget(max_calls=1), 1), (Budget(max_tokens=4), 0), (Budget(max_tokens=5), 1)],
+)
+def test_an_encoding_counts(budget: Budget, calls: int) -> None:
+    """Its tokens are not known yet and are estimated from the length of the text: 5 each."""
+    api = Counted(well_answered)
+    scorer = HostedScorer(budget, runtime=runtime_of(api))
     cells = [logprob_cell_of(item=name, prompt=name) for name in ("one", "two")]
 
-    found = scorer.encode(cells)
+    scorer.encode(cells)
     scorer.close()
 
-    assert isinstance(found[1], MissedDraw)
-    assert (scorer.sent_calls, scorer.sent_tokens) == (1, 5)
+    assert api.calls == calls
 
 
 def test_draws_after_the_deadline_are_missed() -> None:
@@ -86,7 +95,7 @@ def test_draws_after_the_deadline_are_missed() -> None:
         time.seconds += 60
         return json_response({}, status=503)
 
-    _, outcomes = _outcomes(slow, Budget(), time=time)
+    outcomes = _outcomes(slow, Budget(), time=time)
 
     over = "the deadline of 100 s for all calls has passed"
     remedy = "raise deadline_s of the provider, or ask for fewer draws"

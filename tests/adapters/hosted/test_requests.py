@@ -19,6 +19,7 @@ from tests.fakes.hosted import (
     RESPONSE,
     TEXT,
     TEXT_ENCODING,
+    Counted,
     content_of,
     document_of,
     draw_with,
@@ -192,7 +193,8 @@ def test_a_field_is_replaced_once() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         return json_response({"error": {"message": "max_tokens is unwelcome"}}, status=400)
 
-    scorer = HostedScorer(Budget(), runtime=runtime_of(refuse))
+    api = Counted(refuse)
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
     ((_, outcome),) = draws_by(scorer, [request_of()])
     scorer.close()
@@ -200,7 +202,7 @@ def test_a_field_is_replaced_once() -> None:
     reason = "test-host: status 400 (Bad Request): max_tokens is unwelcome"
     assert isinstance(outcome, MissedDraw)
     assert outcome.reason == reason
-    assert scorer.sent_calls == 2
+    assert api.calls == 2
 
 
 def test_an_ignored_echo_last_is_handled() -> None:

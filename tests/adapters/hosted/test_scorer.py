@@ -25,6 +25,7 @@ from tests.fakes.hosted import (
     MODEL,
     PROMPT,
     RESPONSE,
+    Counted,
     FakeTime,
     content_of,
     document_of,
@@ -142,37 +143,41 @@ def test_cells_of_one_text_are_encoded_once() -> None:
     cell = logprob_cell_of()
     cooler = replace(cell, policy=replace(cell.policy, name="cool", temperature=0.0))
     other = logprob_cell_of(item="other", prompt="ho")
-    scorer = HostedScorer(Budget(), runtime=runtime_of(_encoded))
+    api = Counted(_encoded)
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
     found = scorer.encode([cell, other, cooler])
     scorer.close()
 
     assert [found[0], found[2]] == [ENCODING, ENCODING]
     assert found[1] != ENCODING
-    assert scorer.sent_calls == 2
+    assert api.calls == 2
 
 
 def test_an_empty_request_sends_nothing() -> None:
     """Its result is empty."""
-    scorer = HostedScorer(Budget(), runtime=runtime_of(well_answered))
+    api = Counted(well_answered)
+    scorer = HostedScorer(Budget(), runtime=runtime_of(api))
 
     assert scorer.encode([]) == []
     assert draws_by(scorer, []) == []
     scorer.close()
     scorer.close()
 
-    assert scorer.sent_calls == 0
+    assert api.calls == 0
 
 
 class Crowd:
-    """An API that counts its concurrent calls."""
+    """An API that counts its calls, and the concurrent ones."""
 
     def __init__(self) -> None:
         self.now = 0
         self.most = 0
+        self.calls = 0
 
     async def __call__(self, _: httpx.Request) -> httpx.Response:
         """Answer after other calls had a chance to run."""
+        self.calls += 1
         self.now += 1
         self.most = max(self.most, self.now)
         await asyncio.sleep(0.001)
@@ -241,11 +246,11 @@ def test_an_exception_of_the_callback_ends_the_draws(error: BaseException) -> No
 
     with pytest.raises(type(error)) as caught:
         scorer.draw([request_of(cell, number=number) for number in range(1, 51)], seen=seen)
-    calls = scorer.sent_calls
+    calls = crowd.calls
     scorer.close()
 
     assert caught.value is error
-    assert calls == scorer.sent_calls < 10
+    assert calls == crowd.calls < 10
 
 
 def test_an_interruption_leaves_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
