@@ -9,7 +9,7 @@ from itertools import chain
 from rich.console import Console
 
 from repro_gate.adapters.files.models import absence_remedy
-from repro_gate.adapters.files.untrusted_files import absence_of
+from repro_gate.adapters.files.untrusted_files import missing_reason
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import results, wiring
 from repro_gate.cli.console import print_result, warn
@@ -132,5 +132,5 @@ def _token_lines(workspace: wiring.Workspace, plan: Plan) -> Iterator[str]:
             "plus controls"
         )
     for model in plan.models.values():
-        if absence_of(workspace.models.path_of(model)) is not None:
+        if missing_reason(workspace.models.path_of(model)) is not None:
             yield f"model {model.name} is missing: {absence_remedy(model)}"

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import repro_gate
 from repro_gate.adapters.files.models import absence_remedy, is_hub_installed, sha256_of
-from repro_gate.adapters.files.untrusted_files import absence_of
+from repro_gate.adapters.files.untrusted_files import missing_reason
 from repro_gate.adapters.hosted.client import read_key
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Session, describe_engine, engine_specs
@@ -113,7 +113,8 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     for model in matrix.models.values():
         path = workspace.models.path_of(model)
         pinned = workspace.models.expected_sha256(model)
-        yield f"  model {model.name}: {'present' if absence_of(path) is None else 'absent'}, {path}"
+        presence = "present" if missing_reason(path) is None else "absent"
+        yield f"  model {model.name}: {presence}, {path}"
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
 
 
@@ -176,7 +177,7 @@ def run_list(session: Session, *, as_json: bool) -> ExitCode:
             "source": model.source,
             "path": str(workspace.models.path_of(model)),
             "sha256": workspace.models.expected_sha256(model),
-            "present": absence_of(workspace.models.path_of(model)) is None,
+            "present": missing_reason(workspace.models.path_of(model)) is None,
         }
         for model in workspace.matrix.models.values()
     ]
@@ -212,7 +213,7 @@ def run_verify(session: Session, names: Sequence[str]) -> ExitCode:
 def _verify(workspace: wiring.Workspace, model: ModelSpec) -> str | None:
     path = workspace.models.path_of(model)
     expected = workspace.models.expected_sha256(model)
-    absence = absence_of(path)
+    absence = missing_reason(path)
     if absence is not None:
         return f"absent: {absence}; {absence_remedy(model)}"
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from repro_gate.adapters.files.untrusted_files import require_plain_file, require_regular
+from repro_gate.adapters.files.untrusted_files import require_regular_file, require_regular_status
 from repro_gate.errors import InputInvalid
 
 _PREFIX = ".repro-gate-"
@@ -67,7 +67,7 @@ def open_log(file: Path, *, fresh: bool) -> BinaryIO:
     if fresh:
         file.unlink(missing_ok=True)
     elif os.path.lexists(file):
-        require_plain_file(file)
+        require_regular_file(file)
     # A link may have been put there since the check.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if fresh else 0)
     return os.fdopen(os.open(file, flags, 0o644), "r+b")
@@ -81,11 +81,11 @@ def open_to_append(file: Path) -> BinaryIO:
         OSError: it cannot be opened.
     """
     with contextlib.suppress(FileNotFoundError):
-        require_regular(file, file.stat())
+        require_regular_status(file, file.stat())
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
     stream = os.fdopen(os.open(file, flags, 0o644), "ab+")
     try:
-        require_regular(file, os.fstat(stream.fileno()))
+        require_regular_status(file, os.fstat(stream.fileno()))
     except BaseException:
         stream.close()
         raise

@@ -23,7 +23,7 @@ from repro_gate.adapters.files.parsing import (
     shown,
     toml_of,
 )
-from repro_gate.adapters.files.untrusted_files import read_plain
+from repro_gate.adapters.files.untrusted_files import read_regular_file
 from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid
 from repro_gate.strict_json import is_number
@@ -45,7 +45,7 @@ MAX_CELLS: Final = 100_000
 def read_json(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
     """Read and validate a JSON file; raises `InputInvalid`."""
     limits = limits or _LIMITS[schema]
-    data = read_plain(file, max_bytes=limits.max_bytes)
+    data = read_regular_file(file, max_bytes=limits.max_bytes)
     return parse_json(data, file=file, schema=schema, limits=limits)
 
 
@@ -59,7 +59,7 @@ def parse_json(data: bytes, *, file: Path, schema: str, limits: Limits | None = 
 def read_toml(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
     """Read and validate a TOML file; raises `InputInvalid`."""
     limits = limits or _LIMITS[schema]
-    document = toml_of(read_plain(file, max_bytes=limits.max_bytes), file, limits)
+    document = toml_of(read_regular_file(file, max_bytes=limits.max_bytes), file, limits)
     validate(document, schema=schema, file=file)
     return document
 

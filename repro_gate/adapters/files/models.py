@@ -13,7 +13,11 @@ from typing import Final, assert_never
 
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.files.atomic import sweep
-from repro_gate.adapters.files.untrusted_files import absence_of, mistaken_content, open_plain
+from repro_gate.adapters.files.untrusted_files import (
+    missing_reason,
+    open_regular_file,
+    recognise_mistake,
+)
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, ModelSpec, another_file
 from repro_gate.core.guards import require_name
@@ -168,7 +172,7 @@ class CachedModels:
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
-        elif (absence := absence_of(path)) is not None:
+        elif (absence := missing_reason(path)) is not None:
             raise MeasurementUnavailable(
                 f"model {model.name} is missing: {absence}",
                 remedy=absence_remedy(model),
@@ -218,7 +222,7 @@ class CachedModels:
 
     def _is_up_to_date(self, model: ModelSpec, path: Path) -> bool:
         expected = self.expected_sha256(model)
-        return absence_of(path) is None and (expected is None or sha256_of(path) == expected)
+        return missing_reason(path) is None and (expected is None or sha256_of(path) == expected)
 
     def _make(self, model: ModelSpec, path: Path) -> None:
         if self._is_up_to_date(model, path):
@@ -293,7 +297,7 @@ def _remove(path: Path) -> None:
 def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits; raises `MeasurementUnavailable`."""
     try:
-        with open_plain(file) as stream:
+        with open_regular_file(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except InputInvalid as error:
         remedy = "put the model file there, or correct the source of the model in the matrix"
@@ -319,8 +323,8 @@ def _source_remedy(model: ModelSpec) -> str:
 def _require_model(model: ModelSpec, path: Path) -> None:
     """Raise `MeasurementUnavailable` for a file that is not a model; GGUF is left to the engine."""
     try:
-        with open_plain(path) as stream:
-            mistaken = mistaken_content(stream.read(_HEAD_BYTES))
+        with open_regular_file(path) as stream:
+            mistaken = recognise_mistake(stream.read(_HEAD_BYTES))
     except (InputInvalid, OSError) as error:
         raise MeasurementUnavailable(str(error), remedy=absence_remedy(model)) from error
     if mistaken is not None:

@@ -9,7 +9,7 @@ from repro_gate.adapters.files.documents import TooLarge, max_bytes_of
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.adapters.files.results import REPORT, read_result
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
-from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
+from repro_gate.adapters.files.untrusted_files import read_regular_file, require_no_link
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import FinishedCheck
 from repro_gate.core.text import escape_text
@@ -95,7 +95,7 @@ def _read_golden(observed: Path, profile: str, cell_id: str, *, digest: str) -> 
     file = GoldenFiles(observed).file(profile, cell_id)
     for folder in (observed, file.parent):
         require_no_link(folder)
-    data = read_plain(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA), may_be_link=False)
+    data = read_regular_file(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA), may_be_link=False)
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
         raise InputInvalid.at(file, "", expected=f"the sha256 {digest}", found=found)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from repro_gate.adapters.files.untrusted_files import mistaken_content
+from repro_gate.adapters.files.untrusted_files import recognise_mistake
 from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid
 
@@ -182,7 +182,7 @@ def toml_of(data: bytes, file: Path, limits: Limits) -> Any:
 
 def text_of(data: bytes, file: Path) -> str:
     """Decode a text file; raises `InputInvalid` for other kinds of file and encodings."""
-    mistaken = mistaken_content(data)
+    mistaken = recognise_mistake(data)
     if mistaken is not None:
         raise InputInvalid.at(file, "", expected=f"a {_format_of(file)} file", found=mistaken)
     try:

@@ -10,7 +10,7 @@ from repro_gate import __version__
 from repro_gate.adapters.files.atomic import write_atomically
 from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.parsing import Limits, json_of
-from repro_gate.adapters.files.untrusted_files import read_plain, require_no_link
+from repro_gate.adapters.files.untrusted_files import read_regular_file, require_no_link
 from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
 from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.core.shards.report import ShardReport
@@ -169,7 +169,7 @@ def _write(file: Path, text: str) -> None:
 
 def _document(file: Path, max_bytes: int) -> Any:
     limits = Limits(max_bytes=max_bytes, max_values=max_bytes // _MIN_VALUE_BYTES)
-    return json_of(read_plain(file, max_bytes=max_bytes, may_be_link=False), file, limits)
+    return json_of(read_regular_file(file, max_bytes=max_bytes, may_be_link=False), file, limits)
 
 
 def _decoded(file: Path, document: Any, kind: type) -> Any:

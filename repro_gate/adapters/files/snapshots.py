@@ -13,7 +13,7 @@ from repro_gate.adapters.files.documents import (
     require_readable,
     validate,
 )
-from repro_gate.adapters.files.untrusted_files import read_plain
+from repro_gate.adapters.files.untrusted_files import read_regular_file
 from repro_gate.core.guards import is_name
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.baseline_format import from_data as baseline_from_data
@@ -65,7 +65,7 @@ class GoldenFiles:
 
 def read_golden_bytes(file: Path) -> bytes:
     """Return the bytes of a golden file; raises `InputInvalid`."""
-    return read_plain(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA))
+    return read_regular_file(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA))
 
 
 def parse_golden(data: bytes, *, file: Path, profile: str, cell_id: str) -> Golden:

@@ -45,7 +45,7 @@ _MISTAKES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
 )
 
 
-def open_plain(file: Path, *, may_be_link: bool = True) -> BufferedReader:
+def open_regular_file(file: Path, *, may_be_link: bool = True) -> BufferedReader:
     """Open a regular file for reading, without ever blocking.
 
     Raises:
@@ -54,10 +54,10 @@ def open_plain(file: Path, *, may_be_link: bool = True) -> BufferedReader:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if may_be_link else os.O_NOFOLLOW)
     try:
         # Opening a device can have side effects, so check first.
-        require_regular(file, file.stat() if may_be_link else require_no_link(file))
+        require_regular_status(file, file.stat() if may_be_link else require_no_link(file))
         descriptor = os.open(file, flags)
         try:
-            require_regular(file, os.fstat(descriptor))
+            require_regular_status(file, os.fstat(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
@@ -66,12 +66,12 @@ def open_plain(file: Path, *, may_be_link: bool = True) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_plain(file: Path, *, max_bytes: int, may_be_link: bool = True) -> bytes:
+def read_regular_file(file: Path, *, max_bytes: int, may_be_link: bool = True) -> bytes:
     """Return the content of a regular file; raises `InputInvalid` for more bytes than allowed."""
     parts: list[bytes] = []
     left = max_bytes
     try:
-        with open_plain(file, may_be_link=may_be_link) as stream:
+        with open_regular_file(file, may_be_link=may_be_link) as stream:
             size = os.fstat(stream.fileno()).st_size
             # The size rejects a large file at once; the limit also holds if the file grows.
             while size <= max_bytes and left >= 0 and (part := stream.read(min(_CHUNK, left + 1))):
@@ -86,9 +86,9 @@ def read_plain(file: Path, *, max_bytes: int, may_be_link: bool = True) -> bytes
     return b"".join(parts)
 
 
-def require_plain_file(file: Path) -> None:
+def require_regular_file(file: Path) -> None:
     """Raise `InputInvalid` for a symbolic link and anything else that is not a regular file."""
-    require_regular(file, require_no_link(file))
+    require_regular_status(file, require_no_link(file))
 
 
 def require_no_link(path: Path) -> os.stat_result:
@@ -102,7 +102,7 @@ def require_no_link(path: Path) -> os.stat_result:
     return status
 
 
-def mistaken_content(head: bytes) -> str | None:
+def recognise_mistake(head: bytes) -> str | None:
     """Return what a file is instead of a document or a model, with a remedy; None if unknown.
 
     Args:
@@ -114,7 +114,7 @@ def mistaken_content(head: bytes) -> str | None:
     return next((what for pattern, what in _MISTAKES if pattern.match(head)), None)
 
 
-def absence_of(file: Path) -> str | None:
+def missing_reason(file: Path) -> str | None:
     """Return why a path is not a regular file or a link to one, or None if it is."""
     try:
         found = _other_kind(file.stat())
@@ -125,7 +125,7 @@ def absence_of(file: Path) -> str | None:
     return None if found is None else f"{file} is {found}"
 
 
-def require_regular(file: Path, status: os.stat_result) -> None:
+def require_regular_status(file: Path, status: os.stat_result) -> None:
     """Raise `InputInvalid` unless a status is that of a regular file."""
     found = _other_kind(status)
     if found is not None:

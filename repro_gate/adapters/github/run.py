@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from repro_gate.adapters.files.untrusted_files import read_plain
+from repro_gate.adapters.files.untrusted_files import read_regular_file
 from repro_gate.adapters.github.payload import FieldMissing, number_at, parse_json, text_at
 from repro_gate.adapters.http.secret import Secret, is_sendable
 from repro_gate.core.comments import CiRun, RunId, Writer, job_key
@@ -107,7 +107,7 @@ def _payload(environ: Mapping[str, str]) -> Any:
     if not path:
         raise FieldMissing("GITHUB_EVENT_PATH is not set")
     try:
-        return parse_json(read_plain(Path(path), max_bytes=_MAX_BYTES))
+        return parse_json(read_regular_file(Path(path), max_bytes=_MAX_BYTES))
     except InputInvalid as error:
         raise FieldMissing(f"the event cannot be read: {error}") from error
     except ValueError as error:
