@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -209,7 +210,7 @@ def preload_golden_writer() -> None:
     """Import in a thread what writes goldens: it takes as long as a hundred generations."""
 
     def imports() -> None:
-        from repro_gate.adapters.files import observed  # noqa: F401, PLC0415
+        import_module("repro_gate.adapters.files.observed")
 
     # Without memory for a thread, it is imported when needed.
     with suppress(RuntimeError):

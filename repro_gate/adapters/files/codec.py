@@ -222,7 +222,7 @@ def _collection_codec(kind: Any) -> _Codec:
     raise TypeError(f"no JSON form for {kind}")
 
 
-def _class_codec(kind: type) -> _Codec:
+def _class_codec(kind: type[Any]) -> _Codec:
     if kind in _SCALARS:
         return _SCALARS[kind]
     return _enum_codec(kind) if issubclass(kind, Enum) else _object_codec(kind)
