@@ -84,7 +84,7 @@ def effect_of(
     allowed = bands(calibration, len(new), floor=floor)
     beyond = np.abs(moved) > allowed
     columns = {
-        Evidence.COINCIDENCES: beyond,
+        Evidence.EXACT_REPEATS: beyond,
         Evidence.SUM: beyond[:1],
         Evidence.TOKENS: beyond[1:],
     }
@@ -122,7 +122,7 @@ def _column(evidence: Evidence, excess: Floats) -> int:
             return 0
         case Evidence.TOKENS:
             return furthest
-        case Evidence.COINCIDENCES:
+        case Evidence.EXACT_REPEATS:
             # Concerns both; where both are beyond or both within the band, the sum decides.
             return furthest if excess[furthest] > 1 >= excess[0] else 0
         case _:

@@ -21,23 +21,23 @@ def is_decided(calibration: Floats, drawn: Floats, *, planned: int) -> bool:
         return False
     pooled = np.concatenate([calibration, drawn])
     return (
-        min(_best_location(pooled, drawn, remaining), _best_coincidence(pooled, drawn, remaining))
+        min(_best_location(pooled, drawn, remaining), _best_exact_repeats(pooled, drawn, remaining))
         > SCREEN
     )
 
 
-def _best_coincidence(pooled: Floats, drawn: Floats, remaining: int) -> float:
-    """Return a lower bound of the p-value of the coincidences.
+def _best_exact_repeats(pooled: Floats, drawn: Floats, remaining: int) -> float:
+    """Return a lower bound of the p-value of exact repeats.
 
     It is smallest when no remaining draw repeats a calibration draw, and all of them repeat each
     other and every draw that is not in the calibration: any other division separates them.
     """
     pattern = same_pairs(pooled).astype(np.bool_)
-    return _coincidence_bound(pattern.tobytes(), len(pooled), len(drawn), remaining)
+    return _exact_repeats_bound(pattern.tobytes(), len(pooled), len(drawn), remaining)
 
 
 @lru_cache(maxsize=1024)
-def _coincidence_bound(pattern: bytes, drawn: int, new: int, remaining: int) -> float:
+def _exact_repeats_bound(pattern: bytes, drawn: int, new: int, remaining: int) -> float:
     """Return the bound for a pattern of equal draws; cached, as most cells share theirs."""
     n, k = drawn + remaining, new + remaining
     same = np.eye(n)

@@ -6,7 +6,7 @@ with the +1 of Phipson and Smyth (2010), "Permutation p-values should never be z
 
 Three statistics are computed on the same divisions:
 
-* Coincidences: the number of identical pairs of a calibration draw and a new one; sensitive to any
+* Exact repeats: the number of identical pairs of a calibration draw and a new one; sensitive to any
   change of a service that mostly repeats itself exactly.
 * Sum: the difference of the mean log-probability of the whole response.
 * Tokens: the largest standardised difference of the means of single tokens, maxT of Westfall and
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
-from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, MAX_LABELINGS
+from repro_gate.core.logprobs.error_rates import EXACT_REPEATS_WEIGHT, MAX_LABELINGS
 from repro_gate.core.logprobs.verdicts import Evidence
 
 Floats = npt.NDArray[np.float64]
@@ -138,14 +138,14 @@ def two_samples(calibration: Floats, new: Floats) -> TwoSamples:
 def corrections(samples: TwoSamples) -> dict[Evidence, float]:
     """Return the factor for each p-value: a weighted Bonferroni correction.
 
-    For a service that repeats itself the coincidences are by far the most powerful test and get
+    For a service that repeats itself exact repeats are by far the most powerful test and get
     most of the level. Where no pooled draws coincide, their p-value is always 1 and the others
     share the level (Tarone 1990, "A modified Bonferroni method for discrete data").
     """
     has_pairs = float(same_pairs(samples.pooled).sum()) > len(samples.pooled)
-    others = 2 / (1 - COINCIDENCES_WEIGHT) if has_pairs else 2.0
+    others = 2 / (1 - EXACT_REPEATS_WEIGHT) if has_pairs else 2.0
     return {
-        Evidence.COINCIDENCES: 1 / COINCIDENCES_WEIGHT,
+        Evidence.EXACT_REPEATS: 1 / EXACT_REPEATS_WEIGHT,
         Evidence.SUM: others,
         Evidence.TOKENS: others,
     }
@@ -183,7 +183,7 @@ def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]
     squares = np.square(rows @ columns) * (n - 1) / pairs
     varying = max(1, int((columns[:, 1:] != 0).any(axis=0).sum()))
     values = np.empty((len(rows), len(Evidence)))
-    values[:, 0] = 1 - _coincidences(rows, same) / pairs
+    values[:, 0] = 1 - _exact_repeats(rows, same) / pairs
     values[:, 1] = squares[:, 0]
     values[:, 2] = squares[:, 1:].sum(axis=1) / varying
     return values[0], values[1:]
@@ -237,13 +237,13 @@ def _statistics(rows: Floats, same: Floats, columns: Floats) -> dict[Evidence, F
     """Return R values of each statistic; the larger, the more extreme."""
     sums = np.abs(rows @ columns)
     return {
-        Evidence.COINCIDENCES: -_coincidences(rows, same),
+        Evidence.EXACT_REPEATS: -_exact_repeats(rows, same),
         Evidence.SUM: sums[:, 0],
         Evidence.TOKENS: sums[:, 1:].max(axis=1),
     }
 
 
-def _coincidences(rows: Floats, same: Floats) -> Floats:
+def _exact_repeats(rows: Floats, same: Floats) -> Floats:
     """Return R numbers of identical pairs across the division."""
     crossing: Floats = ((rows @ same) * (1 - rows)).sum(axis=1)
     return crossing

@@ -143,7 +143,7 @@ def suite_test_of(verdict: SuiteVerdict = SuiteVerdict.AGREES, **changes: Any) -
         cells=12,
         left_out=0,
         p_value=0.41,
-        evidence=Evidence.COINCIDENCES,
+        evidence=Evidence.EXACT_REPEATS,
         typical_shift=0.0,
         second_look=False,
         mean_shift=0.0021,
@@ -209,7 +209,7 @@ def logprob_report_of(*found: LogprobCellReport | Orphan, **changes: Any) -> Log
 
 def rich_logprobs_of() -> LogprobReport:
     """Return a suite with every verdict, and with everything that can be wrong beyond the cells."""
-    changed = effect_of(evidence=Evidence.COINCIDENCES, shift=0.0123, p_value=0.0004)
+    changed = effect_of(evidence=Evidence.EXACT_REPEATS, shift=0.0123, p_value=0.0004)
     no_key = Inconclusive(reason="FIREWORKS_API_KEY is not set", remedy="export FIREWORKS_API_KEY")
     cells = (
         logprob_cell_report_of(Agrees(equivalence=Equivalence.IDENTICAL)),

@@ -70,7 +70,7 @@ def test_an_equal_second_look_confirms() -> None:
     factors = corrections(two_samples(CALIBRATION, new_draws(0.5, count=10)))
 
     assert found == Confirmed(p_values={name: factors[name] * LEAST for name in Evidence})
-    assert found.p_value == factors[Evidence.COINCIDENCES] * LEAST
+    assert found.p_value == factors[Evidence.EXACT_REPEATS] * LEAST
 
 
 def test_a_p_value_is_at_most_1() -> None:
@@ -104,15 +104,15 @@ def test_only_what_the_second_look_alone_confirms_is_evidence() -> None:
         (Evidence.TOKENS, (0.3, -0.3), True),
         (Evidence.TOKENS, (0.05,) * 7, False),
         (Evidence.SUM, (0.05,) * 7, True),
-        (Evidence.COINCIDENCES, (0.3, -0.3), True),
-        (Evidence.COINCIDENCES, (0.05,) * 7, True),
-        (Evidence.COINCIDENCES, (0.01,) * 7, False),
+        (Evidence.EXACT_REPEATS, (0.3, -0.3), True),
+        (Evidence.EXACT_REPEATS, (0.05,) * 7, True),
+        (Evidence.EXACT_REPEATS, (0.01,) * 7, False),
     ],
 )
 def test_what_was_shown_has_to_be_beyond_its_band(
     evidence: Evidence, tokens: tuple[float, ...], *, is_beyond: bool
 ) -> None:
-    """The sum by itself, a token by itself; coincidences show in either."""
+    """The sum by itself, a token by itself; exact repeats show in either."""
     _, beyond = effect_of(
         {evidence: 0.0},
         draws=(CALIBRATION, new_draws(*tokens)),
@@ -205,9 +205,9 @@ def test_an_effect_has_its_numbers() -> None:
     [
         (Evidence.SUM, (0.3, 0.05), None),
         (Evidence.TOKENS, (0.05, 0.3), 1),
-        (Evidence.COINCIDENCES, (0.3, 0.3), None),
-        (Evidence.COINCIDENCES, (-0.3467, 0.33), 0),
-        (Evidence.COINCIDENCES, (0.01, 0.02), None),
+        (Evidence.EXACT_REPEATS, (0.3, 0.3), None),
+        (Evidence.EXACT_REPEATS, (-0.3467, 0.33), 0),
+        (Evidence.EXACT_REPEATS, (0.01, 0.02), None),
     ],
 )
 def test_the_quantity_that_decided_is_named_with_its_band(

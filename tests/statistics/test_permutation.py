@@ -140,7 +140,7 @@ def by_hand(samples: TwoSamples, statistic: Callable[[Floats, Floats], float]) -
     return sum(value >= observed - 1e-9 for value in values) / len(values)
 
 
-def fewest_coincidences(calibration: Floats, new: Floats) -> float:
+def fewest_exact_repeats(calibration: Floats, new: Floats) -> float:
     """Return minus the number of pairs that are the same."""
     return -float(sum(bool((one == other).all()) for one in calibration for other in new))
 
@@ -162,7 +162,7 @@ def test_the_p_values_are_those_of_counting(samples: TwoSamples) -> None:
     """Each is the share of all divisions that are at least as extreme."""
     assert p_values(samples) == pytest.approx(
         {
-            Evidence.COINCIDENCES: by_hand(samples, fewest_coincidences),
+            Evidence.EXACT_REPEATS: by_hand(samples, fewest_exact_repeats),
             Evidence.SUM: by_hand(samples, distance_of_sums),
             Evidence.TOKENS: by_hand(samples, furthest_token),
         }
@@ -200,14 +200,14 @@ def test_five_new_draws_of_which_none_is_on_the_atom() -> None:
     """With 5 against 10 only one division leaves all that are alike together."""
     found = p_values(of_sums([-42.0] * 10, [-42.5] * 5))
 
-    assert found[Evidence.COINCIDENCES] == pytest.approx(1 / math.comb(15, 5))
+    assert found[Evidence.EXACT_REPEATS] == pytest.approx(1 / math.comb(15, 5))
 
 
 def test_draws_off_the_atom_that_are_all_different() -> None:
     """Of 10 on the atom and 5 singles the divisions with no pair across leave the atom whole."""
     found = p_values(of_sums([-42.0] * 10, [-43.0, -44.0, -45.0, -46.0, -47.0]))
 
-    assert found[Evidence.COINCIDENCES] == pytest.approx(1 / math.comb(15, 5))
+    assert found[Evidence.EXACT_REPEATS] == pytest.approx(1 / math.comb(15, 5))
 
 
 def test_draws_that_all_repeat_are_no_evidence() -> None:
@@ -284,7 +284,7 @@ def test_what_does_not_vary_is_left_out() -> None:
 
 
 def test_tests_that_cannot_reject_need_no_correction() -> None:
-    """Where no two draws are the same the coincidences give 1 whatever happens."""
+    """Where no two draws are the same exact repeats give 1 whatever happens."""
     without = corrections(of_sums([-1.0, -2.0], [-3.0, -4.0]))
     with_pairs = corrections(of_sums([-1.0, -2.0], [-1.0, -4.0]))
 
@@ -343,7 +343,7 @@ def test_what_a_cell_adds_to_the_whole_orders_its_divisions_as_its_own_test(
     )
     found = p_values(samples)
 
-    for place, evidence in enumerate((Evidence.COINCIDENCES, Evidence.SUM)):
+    for place, evidence in enumerate((Evidence.EXACT_REPEATS, Evidence.SUM)):
         extreme = (possible[:, place] >= observed[place] - 1e-9).mean()
         assert found[evidence] == pytest.approx(extreme)
 

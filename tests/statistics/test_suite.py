@@ -142,7 +142,7 @@ def test_a_suite_without_cells_is_not_tested() -> None:
         cells=0,
         left_out=0,
         p_value=1.0,
-        evidence=Evidence.COINCIDENCES,
+        evidence=Evidence.EXACT_REPEATS,
         typical_shift=0.0,
         second_look=True,
         mean_shift=0.0,

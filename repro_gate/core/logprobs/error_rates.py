@@ -15,9 +15,9 @@ SUITE_SHARE: Final = 0.3
 OUTLIERS_SHARE: Final = 0.1
 CONTROLS_SHARE: Final = 0.1
 TESTS: Final = 3
-"""Statistics of the suite test: coincidences, sums, tokens."""
-COINCIDENCES_WEIGHT: Final = 0.6
-"""The share of a cell's level that the coincidences get, where any draws coincide."""
+"""Statistics of the suite test: exact repeats, sums, tokens."""
+EXACT_REPEATS_WEIGHT: Final = 0.6
+"""The share of a cell's level that exact repeats get, where any draws coincide."""
 CORRECTION: Final = 2
 """The factor on the smallest p-value of a cell where no draws coincide."""
 SCREEN: Final = 0.012

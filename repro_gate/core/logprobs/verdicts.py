@@ -14,7 +14,7 @@ from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 class Evidence(StrEnum):
     """The statistic that showed a difference."""
 
-    COINCIDENCES = "coincidences"
+    EXACT_REPEATS = "exact_repeats"
     """The draws no longer repeat the calibration draws exactly."""
     SUM = "sum"
     """The log-probability of the whole response shifted."""

@@ -121,7 +121,7 @@ def _agreeing(verdict: Agrees) -> str:
 def format_statistic(evidence: Evidence) -> str:
     """Name the statistic that showed a difference."""
     match evidence:
-        case Evidence.COINCIDENCES:
+        case Evidence.EXACT_REPEATS:
             return "exact repeats"
         case Evidence.SUM:
             return "the sum"
@@ -133,7 +133,7 @@ def format_statistic(evidence: Evidence) -> str:
 
 def _moved(evidence: Evidence) -> str:
     match evidence:
-        case Evidence.COINCIDENCES:
+        case Evidence.EXACT_REPEATS:
             return "the draws no longer repeat the calibration draws and shifted"
         case Evidence.SUM:
             return "the log-probability of the response shifted"

@@ -104,7 +104,7 @@ def test_a_suite_of_exact_repeats_is_identical() -> None:
         cells=3,
         left_out=0,
         p_value=1.0,
-        evidence=Evidence.COINCIDENCES,
+        evidence=Evidence.EXACT_REPEATS,
         second_look=False,
         equivalence=Equivalence.IDENTICAL,
         **none,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.logprobs.error_rates import COINCIDENCES_WEIGHT, smallest_p
+from repro_gate.core.logprobs.error_rates import EXACT_REPEATS_WEIGHT, smallest_p
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import (
@@ -35,8 +35,8 @@ from tests.fakes.scoring import (
 
 MOVED = "base--item-1"
 IDENTICAL = Agrees(equivalence=Equivalence.IDENTICAL)
-LEAST = smallest_p(10, 10) / COINCIDENCES_WEIGHT
-"""Of ten draws that are all new against ten, with the share that the coincidences have."""
+LEAST = smallest_p(10, 10) / EXACT_REPEATS_WEIGHT
+"""Of ten draws that are all new against ten, with the share that exact repeats have."""
 
 
 def _scene(shift: Shift, *, noise: Noise = exact, items: int = 3, seed: int = 1) -> LogprobScene:
@@ -63,7 +63,7 @@ def test_an_exact_service_that_shifted_has_drifted() -> None:
         MOVED: None,
         "base--item-2": IDENTICAL,
     }
-    assert (effect.evidence, effect.band) == (Evidence.COINCIDENCES, 0.1)
+    assert (effect.evidence, effect.band) == (Evidence.EXACT_REPEATS, 0.1)
     assert effect.shift == pytest.approx(-0.3, abs=1e-4)
     assert effect.p_value == pytest.approx(3 * LEAST)
     assert [token.shift for token in effect.tokens] == pytest.approx([-0.3 / 40] * 5, abs=1e-5)
@@ -115,7 +115,7 @@ def test_a_change_below_the_floor_is_a_note() -> None:
         assert isinstance(verdict, Agrees)
         assert verdict.equivalence is Equivalence.EQUIVALENT
         assert verdict.changed is not None
-        assert verdict.changed.evidence is Evidence.COINCIDENCES
+        assert verdict.changed.evidence is Evidence.EXACT_REPEATS
         assert verdict.changed.shift == pytest.approx(-0.01, abs=1e-4)
 
 
@@ -225,7 +225,7 @@ def test_opposite_shifts_of_tokens_are_drift_of_an_exact_service() -> None:
     away = tokens_moved({place: (-1.0) ** place for place in range(0, 40, 3)})
     effect = _shifted(_scene(moved({MOVED: away}), noise=Mixture()).check())[MOVED]
 
-    assert effect.evidence in {Evidence.COINCIDENCES, Evidence.TOKENS}
+    assert effect.evidence in {Evidence.EXACT_REPEATS, Evidence.TOKENS}
     assert abs(effect.shift) < 1e-4
     assert {abs(round(token.shift, 3)) for token in effect.tokens} == {1.0}
 

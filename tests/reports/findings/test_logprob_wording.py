@@ -83,7 +83,7 @@ def test_a_small_change_is_neither_drift_nor_equivalence() -> None:
     ("evidence", "claim", "shown_by"),
     [
         (
-            Evidence.COINCIDENCES,
+            Evidence.EXACT_REPEATS,
             "the draws no longer repeat the calibration draws and shifted",
             "exact repeats",
         ),
