@@ -1,4 +1,4 @@
-"""Writes a recipe's GGUF file, whole or not at all."""
+"""Write a recipe's GGUF file atomically."""
 
 import contextlib
 import fcntl
@@ -33,13 +33,13 @@ class MadeModel:
 def make(recipe: Recipe, path: Path) -> MadeModel:
     """Write the model of `recipe` to `path`, and return what was written.
 
-    The folder must exist. A file that is there already is replaced in one step, so two makers at
-    once or a kill never leave a torn one under that name. Raises `OSError`.
+    The folder must exist. An existing file is replaced in one step, so that neither two processes
+    at once nor a kill leave a partial file under that name. Raises `OSError`.
     """
     with _replacing(path) as partial:
         _write(recipe, partial)
         with partial.open("rb") as file:
-            # Without this a power cut soon after could leave an empty file under the name.
+            # Otherwise a power cut could leave an empty file under the name.
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = partial.stat().st_size
@@ -48,7 +48,7 @@ def make(recipe: Recipe, path: Path) -> MadeModel:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Generator[Path, None, None]:
-    descriptor, partial = _begun(path.parent)
+    descriptor, partial = _new_temporary(path.parent)
     try:
         yield partial
         partial.chmod(0o644)
@@ -58,13 +58,13 @@ def _replacing(path: Path) -> Generator[Path, None, None]:
         os.close(descriptor)
 
 
-def _begun(folder: Path) -> tuple[int, Path]:
-    """Return a new file, which is locked while it is open: the gate sweeps those that are not."""
+def _new_temporary(folder: Path) -> tuple[int, Path]:
+    """Create a temporary file, locked so that the gate does not sweep it."""
     while True:
         descriptor, name = tempfile.mkstemp(prefix=".repro-gate-", suffix=".tmp", dir=folder)
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Before it was locked, it may have been swept.
+        # The gate may have swept it before it was locked.
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The models that can be made, by name; reading this needs neither numpy nor gguf."""
+"""The built-in models by name; importing this needs neither numpy nor gguf."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -29,7 +29,7 @@ class Recipe:
     shape: Shape
 
     trained_vocabulary: int
-    """Tokens that mean something; the rest of the shape's vocabulary is unused padding."""
+    """Tokens in use; the rest of the vocabulary is padding."""
 
     encoding: Encoding
     seed: int

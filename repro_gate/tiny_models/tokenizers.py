@@ -20,7 +20,7 @@ Metadata: TypeAlias = dict[str, MetadataValue]
 
 
 class TokenType(IntEnum):
-    """The kinds of token that llama.cpp tells apart, with the numbers of the GGUF format."""
+    """The kinds of token that llama.cpp distinguishes, with the numbers of the GGUF format."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -143,7 +143,7 @@ def byte_level_vocabulary(size: int) -> Vocabulary:
 
 
 _SPACE = "\u2581"
-"""What SentencePiece writes for a space."""
+"""How SentencePiece writes a space."""
 
 _PHI3_CHARACTERS = (_SPACE, *(chr(code) for code in range(0x21, 0x7F)))
 

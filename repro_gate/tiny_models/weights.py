@@ -77,12 +77,12 @@ Encoded: TypeAlias = npt.NDArray[Any]
 """The bytes of a tensor as float32 numbers or as uint8 blocks, rows first."""
 
 _CHUNK = 1 << 17
-"""Numbers made at once: few enough to stay in a core's cache, and memory stays flat."""
+"""Numbers generated at once: few enough for the cache of a core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one tensor lies in the file."""
+    """How a tensor is stored."""
 
     tensor: Tensor
     kind: GGMLQuantizationType

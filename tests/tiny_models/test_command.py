@@ -1,4 +1,4 @@
-"""`python -m repro_gate.tiny_models` makes a model and says what it made."""
+"""`python -m repro_gate.tiny_models` makes a model and prints its digest."""
 
 import json
 import os
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
-def test_a_child_process_answers_in_one_line_of_json(
+def test_the_command_prints_one_line_of_json(
     made_model: "ModelMaker", tmp_path: Path, hash_seed: str
 ) -> None:
-    """The answer names the file, and the bytes are those that any other process makes."""
+    """The bytes are the same as in any other process."""
     path = tmp_path / "model.gguf"
     child = subprocess.run(
         [sys.executable, "-m", "repro_gate.tiny_models", "tiny-phi3", str(path)],
@@ -40,7 +40,7 @@ def test_a_child_process_answers_in_one_line_of_json(
 
 
 def test_list_prints_the_names(capsys: pytest.CaptureFixture[str]) -> None:
-    """The names come one a line, and nothing is made."""
+    """One per line, without making a model."""
     assert main(["--list"]) == 0
     assert capsys.readouterr().out == "tiny-qwen2\ntiny-phi3\nqwen2.5-0.5b-shape\n"
 
@@ -56,10 +56,10 @@ def test_list_prints_the_names(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "expected NAME and PATH, or --list"),
     ],
 )
-def test_a_wrong_command_line_says_what_was_expected(
+def test_an_invalid_command_line_is_explained(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """An unknown name or a missing argument ends with 2 and a message on stderr."""
+    """Exit code 2 and a message on stderr."""
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
@@ -71,7 +71,7 @@ def test_a_wrong_command_line_says_what_was_expected(
 def test_a_file_that_cannot_be_written_is_inconclusive(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A missing folder ends with 4 and a message that names the file."""
+    """Exit code 4 and a message with the file name."""
     path = tmp_path / "missing" / "model.gguf"
     assert main(["tiny-qwen2", str(path)]) == 4
     captured = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""The tiny models answer differently when anything differs: a gate on them can fail."""
+"""Small changes of a cell change the output of the tiny models, so a gate on them can fail."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -54,7 +54,7 @@ def test_a_cold_run_repeats_exactly(loaded_model: "ModelLoader", name: str) -> N
 
 @pytest.mark.parametrize("name", TINY)
 def test_no_two_cells_agree(loaded_model: "ModelLoader", name: str) -> None:
-    """Every prompt and seed has a sequence of its own, and seeds part within three tokens."""
+    """Every prompt and seed has a sequence of its own, and seeds diverge within three tokens."""
     generations = _generations(loaded_model(name), name)
     assert len(set(generations.values())) == len(generations)
     for prompt in PROMPTS[name]:
@@ -64,14 +64,14 @@ def test_no_two_cells_agree(loaded_model: "ModelLoader", name: str) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_no_cell_is_stuck_on_a_token(loaded_model: "ModelLoader", name: str) -> None:
-    """At least two thirds of the tokens of every generation are different ones."""
+    """At least two thirds of the tokens of every generation are distinct."""
     for tokens in _generations(loaded_model(name), name).values():
         assert len(set(tokens)) >= len(tokens) * 2 / 3
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_most_cells_run_to_their_limit(loaded_model: "ModelLoader", name: str) -> None:
-    """End tokens are met, but rarely: in one to three cells of the fifteen."""
+    """End tokens are rare: in one to three of the fifteen cells."""
     model = loaded_model(name)
     generations = _generations(model, name).values()
     assert 1 <= sum(model.is_end(tokens[-1]) for tokens in generations) <= 3
@@ -79,7 +79,7 @@ def test_most_cells_run_to_their_limit(loaded_model: "ModelLoader", name: str) -
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_start_of_a_prompt_matters(loaded_model: "ModelLoader", name: str) -> None:
-    """Attention works: two prompts that end alike are continued differently."""
+    """Attention works: two prompts with the same end are continued differently."""
     model = loaded_model(name)
     one, other = (
         model.generate(f"{start} and the moon", temperature=0.5, max_tokens=20, seed=42)
@@ -89,10 +89,10 @@ def test_the_start_of_a_prompt_matters(loaded_model: "ModelLoader", name: str) -
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_another_quantisation_is_seen(
+def test_another_quantisation_is_detected(
     loaded_model: "ModelLoader", name: str, tmp_path: Path
 ) -> None:
-    """The same weights rounded to eight bits change most cells, as a gate must notice."""
+    """The same weights rounded to eight bits change most cells."""
     path = tmp_path / "quantised.gguf"
     make(replace(RECIPES[name], encoding=Encoding.Q8_0), path)
     quantised = type(loaded_model(name))(path)

@@ -1,4 +1,4 @@
-"""Models are written byte for byte the same, and whole or not at all."""
+"""Models are written atomically, with the same bytes every time."""
 
 import hashlib
 import subprocess
@@ -59,13 +59,13 @@ def test_the_answer_describes_the_file(made_model: "ModelMaker", name: str) -> N
 def test_making_again_gives_the_same_bytes(
     made_model: "ModelMaker", name: str, tmp_path: Path
 ) -> None:
-    """A second model in the same process is the first one again."""
+    """In the same process too."""
     assert make(RECIPES[name], tmp_path / "again.gguf").sha256 == made_model(name).sha256
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_every_tensor_and_key_is_in_the_file(made_model: "ModelMaker", name: str) -> None:
-    """A file holds exactly what its recipe says, and nothing about when or by what it was made."""
+    """The file has what the recipe defines, and no date or tool version."""
     reader = GGUFReader(made_model(name).path)
     recipe = RECIPES[name]
     assert [(tensor.name, tuple(map(int, tensor.shape))) for tensor in reader.tensors] == [
@@ -75,8 +75,8 @@ def test_every_tensor_and_key_is_in_the_file(made_model: "ModelMaker", name: str
     assert list(reader.fields) == [*header, *recipe.metadata()]
 
 
-def test_numbers_do_not_depend_on_how_they_are_cut() -> None:
-    """A tensor that is made in several parts holds one unbroken stream."""
+def test_numbers_do_not_depend_on_chunks() -> None:
+    """A tensor that is made in parts has one unbroken stream."""
     tensor = Tensor(name="wide", shape=(5, 100_000), exponent=0)
     whole = bell(stream_seed(9, "wide"), start=0, count=500_000, exponent=0)
     parts = encoded(layout(tensor, Encoding.F32), seed=9)
@@ -99,8 +99,8 @@ def test_vectors_stay_float32_in_a_quantised_model() -> None:
     assert layout(vector, Encoding.Q8_0) == layout(vector, Encoding.F32)
 
 
-def test_a_file_that_is_there_is_replaced(tmp_path: Path, made_model: "ModelMaker") -> None:
-    """An older file under the name gives way, and no other file is left behind."""
+def test_an_existing_file_is_replaced(tmp_path: Path, made_model: "ModelMaker") -> None:
+    """And no other file is left."""
     path = tmp_path / "model.gguf"
     path.write_bytes(b"something older")
     make(RECIPES["tiny-qwen2"], path)
@@ -108,8 +108,8 @@ def test_a_file_that_is_there_is_replaced(tmp_path: Path, made_model: "ModelMake
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
-    """When the name cannot be taken, the partial file is removed."""
+def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
+    """The partial file is removed."""
     path = tmp_path / "folder.gguf"
     path.mkdir()
     with pytest.raises(IsADirectoryError):
@@ -117,8 +117,8 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_makers_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
-    """Four processes that make the same file leave one whole file."""
+def test_processes_may_make_one_file_at_once(tmp_path: Path) -> None:
+    """Four of them leave one complete file."""
     path = tmp_path / "model.gguf"
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
         made = list(pool.map(make, [RECIPES["tiny-phi3"]] * 4, [path] * 4))
@@ -126,8 +126,8 @@ def test_makers_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_killed_maker_leaves_the_old_file(tmp_path: Path) -> None:
-    """A kill in the middle of writing does not touch the file under the name."""
+def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
+    """A kill while writing does not touch the existing file."""
     path = tmp_path / "model.gguf"
     path.write_bytes(b"something older")
     maker = subprocess.Popen([sys.executable, "-m", "repro_gate.tiny_models", BIG, str(path)])
