@@ -119,13 +119,8 @@ class Timing:
     generated_tokens: int
 
     def __post_init__(self) -> None:
-        require_at_least(
-            0,
-            wall_s=self.wall_s,
-            load_s=self.load_s,
-            engine_s=self.engine_s,
-            generated_tokens=self.generated_tokens,
-        )
+        require_at_least(0, wall_s=self.wall_s, load_s=self.load_s, engine_s=self.engine_s)
+        require_at_least(0, generated_tokens=self.generated_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

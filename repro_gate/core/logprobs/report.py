@@ -124,15 +124,9 @@ class PolicyNoise:
     def __post_init__(self) -> None:
         require_name(self.policy)
         require_share(atom=self.atom)
-        require_at_least(
-            0,
-            temperature=self.temperature,
-            cells=self.cells,
-            calibration_variance=self.calibration_variance,
-            variance=self.variance,
-            draws=self.draws,
-            outliers=self.outliers,
-        )
+        require_at_least(0, calibration_variance=self.calibration_variance, variance=self.variance)
+        require_at_least(0, cells=self.cells, draws=self.draws, outliers=self.outliers)
+        require_at_least(0, temperature=self.temperature)
 
 
 class Usability(StrEnum):
@@ -240,14 +234,8 @@ class Spending:
     """By the price in the matrix; 0 without one."""
 
     def __post_init__(self) -> None:
-        require_at_least(
-            0,
-            calls=self.calls,
-            saved=self.saved,
-            reused=self.reused,
-            tokens=self.tokens,
-            usd=self.usd,
-        )
+        require_at_least(0, calls=self.calls, saved=self.saved, reused=self.reused)
+        require_at_least(0, tokens=self.tokens, usd=self.usd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
