@@ -76,7 +76,7 @@ class Calibrated:
 
 @dataclass(slots=True, kw_only=True)
 class Recording:
-    """The recording of one suite: what is wanted, and what came of it."""
+    """The recording of one suite: the cells to record, and the result."""
 
     plan: LogprobPlan
     scorer: Scorer
@@ -94,19 +94,11 @@ class Recording:
         return self.plan.suite.tolerance.calibration_draws
 
     def run(self, collector: DrawCollector, *, now: Callable[[], str]) -> None:
-        """Make the calibration draws of what is wanted, see `calibrate`."""
+        """Make the calibration draws, see `calibrate`."""
         collector.progress.started(cells=len(self.wanted), runs=len(self.wanted) * self.draws)
         made = calibrate(self.wanted, self.plan, collector=collector, now=now)
         self.baselines, self.doubts, self.notes = made.baselines, made.doubts, made.notes
         self.refused += made.refused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MadeBy:
-    """The scorer of the draws, and the clock."""
-
-    scorer: Scorer
-    now: Callable[[], str]
 
 
 def plan_recordings(
@@ -116,7 +108,7 @@ def plan_recordings(
 
     Args:
         suites: the plans, each with what scores it.
-        baselines: what is recorded by now.
+        baselines: the present baselines.
         again: also record cells that have a baseline.
     """
     recordings: list[Recording] = []
@@ -188,15 +180,16 @@ def calibrate(
     refused += _shifted(looks, echoes)
     collector.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
     sound: list[Baseline] = []
-    spread, made_by = _spread(looks), _MadeBy(scorer=collector.scorer, now=now)
+    spread = _spread(looks)
     for one in wanted:
-        if one.cell.id in looks:
-            others = _others(one.cell, spread)
-            made = _made_of(one, looks[one.cell.id], others=others, made_by=made_by)
-            if isinstance(made, Refused):
-                refused.append(made)
-            else:
-                sound.append(made)
+        if one.cell.id not in looks:
+            continue
+        look, facts = looks[one.cell.id], collector.scorer.facts(one.cell.policy)
+        made = _made_of(one, look, _others(one.cell, spread), facts=facts, recorded_at=now())
+        if isinstance(made, Refused):
+            refused.append(made)
+        else:
+            sound.append(made)
     found = _controlled(sound, plan, looks, collector)
     doubts = (f"weights of {target}: {doubt}" for target, doubt in expected_doubts(plan.suite))
     return Calibrated(
@@ -346,7 +339,7 @@ def _others(cell: LogprobCell, spread: Mapping[str, Mapping[str, list[float]]]) 
 
 
 def _made_of(
-    one: Candidate, look: DrawSet, *, others: Sequence[float], made_by: _MadeBy
+    one: Candidate, look: DrawSet, others: Sequence[float], *, facts: Facts, recorded_at: str
 ) -> Baseline | Refused:
     problem = _problem(look)
     if problem is not None:
@@ -361,8 +354,8 @@ def _made_of(
         facts=tuple(draw.facts for draw in look.draws),
         noise=fit_noise(draws, others=others),
         answered_as=look.draws[0].facts.model,
-        provenance=made_by.scorer.facts(one.cell.policy),
-        recorded_at=made_by.now(),
+        provenance=facts,
+        recorded_at=recorded_at,
     )
     return _unsound(look, baseline) or baseline
 
