@@ -73,19 +73,17 @@ def test_another_run_comments_for_a_fork(fork: Stage, base: Caller) -> None:
     assert "```diff" in scene.comment
 
 
-@pytest.mark.parametrize("evidence", ["not JSON", '{"schema": "repro-gate/report/v1"}'])
-def test_evidence_that_is_not_valid_is_never_green(
-    fork: Stage, base: Caller, evidence: str
-) -> None:
+@pytest.mark.parametrize("report", ["not JSON", '{"schema": "repro-gate/report/v1"}'])
+def test_an_invalid_report_is_never_green(fork: Stage, base: Caller, report: str) -> None:
     """A fork can upload what it likes, and its run can end as it likes."""
     fork.push()
-    _upload(fork, evidence)
+    _upload(fork, report)
     scene = fork.publish(2, of=1, conclusion="success", base=base)
 
     assert _marker(scene).state is CommentState.BROKEN
 
 
-def test_a_green_report_of_a_red_run_is_not_believed(fork: Stage, base: Caller) -> None:
+def test_a_passed_report_of_a_failed_run_is_not_trusted(fork: Stage, base: Caller) -> None:
     """The artifact reports a pass, and GitHub a failed run."""
     good = fork.play(1, GATE_FORKS="true")
     scene = fork.publish(2, of=1, conclusion="failure", base=base)
@@ -94,7 +92,7 @@ def test_a_green_report_of_a_red_run_is_not_believed(fork: Stage, base: Caller) 
     assert _marker(scene).state is CommentState.BROKEN
 
 
-def test_a_run_of_a_fork_without_an_artifact_is_told(fork: Stage, base: Caller) -> None:
+def test_a_run_of_a_fork_without_an_artifact_gets_a_comment(fork: Stage, base: Caller) -> None:
     """A killed run gets a comment too: without one it would look like a pass."""
     fork.push()
     scene = fork.publish(2, of=1, conclusion="failure", base=base)
@@ -108,7 +106,7 @@ def _marker(scene: Scene) -> Marker:
     return marker
 
 
-def _upload(fork: Stage, evidence: str) -> None:
+def _upload(fork: Stage, report: str) -> None:
     artifact = fork.runner.artifact(1, DEFAULT_NAME)
     artifact.mkdir(parents=True)
-    (artifact / "report.json").write_text(evidence, "utf-8")
+    (artifact / "report.json").write_text(report, "utf-8")
