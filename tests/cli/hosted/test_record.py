@@ -210,7 +210,11 @@ def test_a_full_disk_loses_nothing(
     """If the log or a baseline cannot be written, it is 4, and existing files are whole."""
     drawn_once.ask(api.base_url, items=_MANY)
     before = contents_of(drawn_once.snapshots)
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    # A module compiled within this limit would be cut short, and break every later import.
+    limit = (
+        "os.environ['PYTHONDONTWRITEBYTECODE'] = '1'; import resource; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    )
     output = () if "--resume" in arguments else ("-o", "full")
 
     ran = ended(drawn_once.start(*_COMMAND, "--again", *arguments, *output, after=limit))

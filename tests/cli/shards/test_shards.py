@@ -244,7 +244,11 @@ def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) ->
 
 def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) -> None:
     """A shard prints its findings, and that it cannot be merged."""
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))"
+    # A module compiled within this limit would be cut short, and break every later import.
+    limit = (
+        "os.environ['PYTHONDONTWRITEBYTECODE'] = '1'; import resource; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))"
+    )
 
     ran = ended(recorded.start("check", "--quiet", "--shard", "2/2", after=limit))
 
