@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 NAME_PATTERN = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 MAX_NAME_LENGTH = 64
+MIN_LOGPROB = -1e6
+"""Far below any that a model gives; the squares of those below could exceed every float."""
 _NAME = re.compile(NAME_PATTERN)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -66,9 +68,9 @@ def require_above(limit: float, **values: float | None) -> None:
 
 
 def require_logprobs(values: Iterable[float], place: str = "logprobs") -> None:
-    """Raise ValueError unless each value is a finite logarithm of a probability."""
+    """Raise ValueError unless each value is the logarithm of a possible probability."""
     for index, value in enumerate(values):
-        if not -math.inf < value <= 0:
+        if not MIN_LOGPROB <= value <= 0:
             raise ValueError(f"'{place}[{index}]' is no log-probability: {value}")
 
 

@@ -20,6 +20,8 @@ _MAX_NOTES = 20
 """In one answer."""
 _MAX_FACTS = 200
 """In one answer; each is copied into every report and golden."""
+_MAX_SECONDS = 1e9
+"""Of one request; thirty years, so that a sum over any check stays finite."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
@@ -70,7 +72,7 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
         raise ValueError(f"{len(generation.tokens)} tokens, but max_tokens is {max_tokens}")
     return TimedGeneration(
         generation=generation,
-        engine_s=number(timing["decode_s"], "decode_s") + number(timing["sample_s"], "sample_s"),
+        engine_s=_seconds(timing, "decode_s") + _seconds(timing, "sample_s"),
         notes=_notes(answer),
     )
 
@@ -92,7 +94,7 @@ def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
             if asked.temperature is None
             else _numbers(answer, "sampling_logprobs", count=count)
         ),
-        engine_s=number(table(answer["timing"], "timing")["decode_s"], "decode_s", low=0),
+        engine_s=_seconds(table(answer["timing"], "timing"), "decode_s"),
         notes=_notes(answer),
     )
 
@@ -102,6 +104,10 @@ def text(value: object, place: str = "") -> str:
     found = string(value, place)
     shown = escape_text(found[:_MAX_TEXT])
     return shown if len(found) <= _MAX_TEXT else f"{shown}..."
+
+
+def _seconds(timing: Mapping[str, Any], name: str) -> float:
+    return number(timing[name], name, low=0, high=_MAX_SECONDS)
 
 
 def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:

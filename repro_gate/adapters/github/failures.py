@@ -8,7 +8,13 @@ from typing import Any
 
 from repro_gate.adapters.github.payload import parse_json
 from repro_gate.adapters.http.client import Reply
-from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, seconds_in, status_text
+from repro_gate.adapters.http.retry import (
+    MAX_ASKED_S,
+    HttpFailure,
+    retry_after_s,
+    seconds_in,
+    status_text,
+)
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.strict_json import items_at, value_at
 
@@ -80,7 +86,7 @@ def _rate_limit_s(reply: Reply, now: datetime) -> float | None:
         reset = seconds_in(reply.headers, "x-ratelimit-reset")
         if reset is not None:
             # GitHub counts whole seconds, and our clock may be ahead of its own.
-            return max(0.0, reset - now.timestamp()) + 1.0
+            return min(max(0.0, reset - now.timestamp()) + 1.0, MAX_ASKED_S)
     is_named = "rate limit" in _message_of(reply).lower()
     return _SECONDARY_S if is_named or reply.status == HTTPStatus.TOO_MANY_REQUESTS else None
 

@@ -17,7 +17,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from repro_gate.errors import ReproGateError
 
-_MAX_ASKED_S = 86_400.0
+MAX_ASKED_S = 86_400.0
+"""No server is waited for longer, whatever it asks; every deadline is shorter."""
 _Result = TypeVar("_Result")
 
 
@@ -164,11 +165,11 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Return the wait that a server asks for, at most a day; None without a valid one."""
     milliseconds = seconds_in(headers, "retry-after-ms")
     if milliseconds is not None:
-        return min(milliseconds / 1000, _MAX_ASKED_S)
+        return min(milliseconds / 1000, MAX_ASKED_S)
     seconds = seconds_in(headers, "retry-after")
     if seconds is None:
         seconds = _seconds_until(headers.get("retry-after", ""), now)
-    return None if seconds is None else min(seconds, _MAX_ASKED_S)
+    return None if seconds is None else min(seconds, MAX_ASKED_S)
 
 
 def seconds_in(headers: Mapping[str, str], name: str) -> float | None:

@@ -10,6 +10,7 @@ from repro_gate.core.shards.report import ShardReport
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.measurement import Measurement, joined
 from repro_gate.ports import GoldenReader
+from repro_gate.strict_json import MAX_INTEGER, MAX_NUMBER
 
 
 def merge_shards(
@@ -68,7 +69,10 @@ def _timing(reports: Sequence[ShardReport]) -> Timing:
     # Shards run in parallel: the longest is the waiting time.
     return Timing(
         wall_s=max(report.timing.wall_s for report in reports),
-        load_s=sum(report.timing.load_s for report in reports),
-        engine_s=sum(report.timing.engine_s for report in reports),
-        generated_tokens=sum(report.timing.generated_tokens for report in reports),
+        # The limits of a report: shards are untrusted, and their sums may exceed any number.
+        load_s=min(MAX_NUMBER, sum(report.timing.load_s for report in reports)),
+        engine_s=min(MAX_NUMBER, sum(report.timing.engine_s for report in reports)),
+        generated_tokens=min(
+            MAX_INTEGER, sum(report.timing.generated_tokens for report in reports)
+        ),
     )

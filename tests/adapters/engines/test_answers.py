@@ -201,13 +201,15 @@ def test_an_invalid_trace_is_refused(
         {"timing": {"decode_s": math.nan, "sample_s": 0}},
         {"timing": {"decode_s": math.inf, "sample_s": 0}},
         {"timing": {"decode_s": -1, "sample_s": 0}},
+        {"timing": {"decode_s": -1, "sample_s": 2}},
+        {"timing": {"decode_s": 1e300, "sample_s": 0}},
         {"timing": {"decode_s": "1", "sample_s": 0}},
     ],
 )
 def test_an_invalid_stop_or_timing_is_refused(
     speaking_engine: DescribedEngineStarter, change: dict[str, Any]
 ) -> None:
-    """A generation has a known stop reason, and times that are finite numbers."""
+    """A generation has a known stop reason, and times whose sum over a check is finite."""
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):

@@ -200,6 +200,20 @@ def test_a_primary_limit_is_waited_for_until_it_is_reset(
     assert time.slept == [21.0]
 
 
+@pytest.mark.parametrize("reset", ["inf", "1e400", "1e308"])
+def test_a_limit_that_is_never_reset_is_not_waited_for(
+    github: Github, pulls_of: "PullsOf", time: FakeTime, reset: str
+) -> None:
+    """The failure names a day at most, and is an ordinary one."""
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
+    github.world.strike(Fault(status=403, headers=headers))
+
+    with pytest.raises(PublishFailed, match="waiting 86400 s would exceed the deadline"):
+        pulls_of(github.api_url).create(7, BODY)
+
+    assert time.slept == []
+
+
 def test_a_limit_that_has_just_been_reset_costs_a_second(
     github: Github, pulls_of: "PullsOf", time: FakeTime
 ) -> None:

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.core.matrix import Plan, plan
-from repro_gate.core.report import EngineReport, Note, NoteOrigin
+from repro_gate.core.report import EngineReport, Note, NoteOrigin, Timing
 from repro_gate.core.shards.report import Shard
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.cell import Cell, Factor
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Orphan
+from repro_gate.strict_json import MAX_INTEGER, MAX_NUMBER
 from tests.fakes.checking import recorded_for, report_on, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.scoring import plan_of, suite_of_logprobs
@@ -56,6 +57,18 @@ def test_the_times_of_shards_are_those_of_work_side_by_side() -> None:
 
     assert merged.timing.wall_s == 4.0
     assert merged.timing.engine_s == sum(found.report.timing.engine_s for found in shards)
+
+
+def test_the_times_of_shards_may_be_extreme() -> None:
+    """The sum of two possible values is one that a report can hold, and be read with."""
+    extreme = Timing(
+        wall_s=MAX_NUMBER, load_s=MAX_NUMBER, engine_s=MAX_NUMBER, generated_tokens=MAX_INTEGER
+    )
+    shards = [
+        replace(found, report=replace(found.report, timing=extreme)) for found in two_shards()
+    ]
+
+    assert merged_of(shards).timing == extreme
 
 
 def test_a_drift_in_a_shard_is_a_drift_of_the_whole() -> None:

@@ -136,6 +136,7 @@ def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> Non
     ("change", "message"),
     [
         ({"logprobs": [-1.5, 0.25]}, r"'draws\[0\].logprobs\[1\]' is no log-probability: 0.25"),
+        ({"logprobs": [-1e160, -2.0]}, r"logprobs\[0\]' is no log-probability: -1e\+160"),
         ({"logprobs": [float("-inf"), 0]}, r"logprobs\[0\]' is no log-probability: -inf"),
         ({"logprobs": [-1.5, float("nan")]}, r"logprobs\[1\]' is no log-probability: nan"),
         ({"total": -1.7}, r"'draws\[0\].total' is -1.7, and its sum is -1.75"),
