@@ -106,15 +106,11 @@ def _no_matrix(folders: list[Path]) -> InputInvalid:
 
 
 REPORT: Final = "report.json"
+MARKDOWN: Final = "report.md"
+JUNIT: Final = "junit.xml"
 _SHARD: Final = "shard.json"
-
-
-def report_files() -> tuple[str, ...]:
-    """Return the reports of a finished check, which a new check must not leave in place."""
-    # The formats import most of the core, which --help does not need.
-    from repro_gate.cli.wiring import REPORTS  # noqa: PLC0415
-
-    return (REPORT, *REPORTS, _SHARD)
+REPORT_FILES: Final = (REPORT, MARKDOWN, JUNIT, _SHARD)
+"""The reports of a finished check, which a new check must not leave in place."""
 
 
 def remove_reports(output: Path, *, keeps_shard: bool = False) -> None:
@@ -130,7 +126,7 @@ def remove_reports(output: Path, *, keeps_shard: bool = False) -> None:
     if output.is_symlink():
         # Its target is not ours; writing there is refused later.
         return
-    for name in report_files():
+    for name in REPORT_FILES:
         if not (keeps_shard and name == _SHARD):
             (output / name).unlink(missing_ok=True)
 

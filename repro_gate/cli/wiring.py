@@ -14,6 +14,7 @@ from repro_gate.adapters.files.models import CachedModels
 from repro_gate.adapters.files.snapshots import BaselineFiles, GoldenFiles, ModelPinsFile
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
+from repro_gate.cli.paths import JUNIT, MARKDOWN
 from repro_gate.cli.session import Session
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Matrix
@@ -24,8 +25,8 @@ from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
 REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
-    "report.md": render_markdown,
-    "junit.xml": render_junit,
+    MARKDOWN: render_markdown,
+    JUNIT: render_junit,
 }
 """The reports besides report.json, which has the digests of the observed goldens."""
 GOLDENS: Final = "goldens"
@@ -129,7 +130,7 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
 
 
 def _cache() -> Path:
-    # Late, because the reports of an earlier check are removed by `REPORTS` before slow imports.
+    # Not needed where the variable is set.
     from platformdirs import user_cache_path  # noqa: PLC0415
 
     override = os.environ.get("REPRO_GATE_CACHE")

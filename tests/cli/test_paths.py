@@ -1,17 +1,20 @@
 """Where a command finds its matrix, and where its reports go."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from repro_gate.cli.paths import (
+    REPORT_FILES,
     matrix_file,
     remove_reports,
     remove_reports_quietly,
-    report_files,
     report_folder,
 )
+from repro_gate.cli.wiring import REPORTS
 from tests.cli.workspaces import Workspace, contents_of, ended
 
 _MATRIX = "repro-gate.toml"
@@ -149,7 +152,7 @@ def test_an_existing_or_named_folder_gets_no_gitignore(recorded: Workspace, outp
 
 
 def _filled(folder: Path) -> Path:
-    for name in (*report_files(), "draws.jsonl"):
+    for name in (*REPORT_FILES, "draws.jsonl"):
         (folder / name).touch()
     return folder
 
@@ -159,6 +162,24 @@ def test_no_report_of_an_earlier_check_stays(tmp_path: Path) -> None:
     remove_reports(_filled(tmp_path))
 
     assert [file.name for file in tmp_path.iterdir()] == ["draws.jsonl"]
+
+
+def test_every_report_is_one_that_must_not_stay() -> None:
+    """Whatever a check writes, the next one removes."""
+    assert {"report.json", *REPORTS, "shard.json"} == {*REPORT_FILES}
+
+
+def test_the_reports_of_an_earlier_check_are_removed_before_slow_imports(tmp_path: Path) -> None:
+    """A check that is killed while it imports leaves no report that is not its own."""
+    script = (
+        "import sys; from pathlib import Path; from repro_gate.cli.paths import remove_reports; "
+        f"remove_reports(Path({str(_filled(tmp_path))!r})); "
+        "print(*sorted({'jsonschema', 'repro_gate.ports', 'repro_gate.reports'} & {*sys.modules}))"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+
+    assert (ran.stdout, [file.name for file in tmp_path.iterdir()]) == ("\n", ["draws.jsonl"])
 
 
 def test_a_shard_to_merge_stays(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from repro_gate.cli.console import file_remedy
-from repro_gate.cli.paths import report_files
+from repro_gate.cli.paths import REPORT_FILES
 from tests.cli.workspaces import Workspace, contents_of, ended
 
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}
@@ -132,7 +132,7 @@ def test_a_full_output_folder_is_4_after_the_verdict(recorded: Workspace) -> Non
     assert ran.out.startswith("passed: 4 match")
 
 
-@pytest.mark.parametrize("name", report_files())
+@pytest.mark.parametrize("name", REPORT_FILES)
 def test_no_report_shows_a_pass_when_one_could_not_be_written(
     recorded: Workspace, name: str
 ) -> None:
@@ -143,7 +143,7 @@ def test_no_report_shows_a_pass_when_one_could_not_be_written(
 
     ran = ended(recorded.start("check", "--shard", "1/1", "--quiet", after=limit))
 
-    left = {file.name for file in recorded.output.iterdir()} & {*report_files()}
+    left = {file.name for file in recorded.output.iterdir()} & {*REPORT_FILES}
     assert (ran.code, left - {"report.json"}) == (4, set())
     assert all(b"unfinished" in (recorded.output / name).read_bytes() for name in left)
 
