@@ -21,7 +21,7 @@ from repro_gate.core.outcome import ExitCode, Outcome, decide
 from repro_gate.core.report import GateReport, Note, NoteOrigin
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.measurement import Measurement
-from repro_gate.errors import ReproGateError
+from repro_gate.errors import ReproGateError, UsageInvalid
 from repro_gate.reports.text.escape import one_line
 
 
@@ -30,6 +30,8 @@ def run_check(session: Session, options: CheckOptions, *, started: float) -> Exi
     workspace = wiring.workspace_for(session)
     planned = session.plan()
     if options.dry_run:
+        if options.result.json:
+            raise UsageInvalid("--dry-run prints no JSON: leave out --json")
         return _print_plan(workspace, planned)
     results.prepare_folder(options.result.output)
     if planned.tokens.cells:

@@ -199,9 +199,9 @@ def file_remedy(error: OSError | MemoryError) -> str:
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "give this user permission to read and write there"
         case errno.ENOTDIR | errno.EISDIR | errno.EEXIST:
-            return "a file is in place of a folder, or the reverse: move it away"
+            return "move away the file or folder that is in the way"
         case _:
-            return "see the message of the operating system"
+            return "check this path and its disk"
 
 
 def _run(command: Callable[[], ExitCode], on_failure: OnFailure) -> ExitCode:

@@ -61,7 +61,8 @@ def run_record(session: Session, options: RecordOptions) -> ExitCode:
         refuse_under_ci(os.environ, what="baselines")
     plans = session.logprob_plans()
     if not plans:
-        raise UsageInvalid("no suite of log-probabilities is selected")
+        known = ", ".join(session.matrix.logprob_suites) or "none"
+        raise UsageInvalid(f"no suite of log-probabilities is selected; the matrix has: {known}")
     workspace = wiring.workspace_for(session)
     with ExitStack() as stack:
         if options.dry_run:

@@ -26,7 +26,7 @@ from repro_gate.checks.tokens.record import (
     unpinned,
 )
 from repro_gate.cli import wiring
-from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
+from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, unavailable, warn
 from repro_gate.cli.results import save_observed, shown_progress
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
@@ -253,7 +253,8 @@ def _save(report: GateReport, session: Session, options: UpdateOptions) -> None:
     try:
         count = save_observed(report, options.kept)
     except (ReproGateError, OSError) as error:
-        warn(f"repro-gate: the measurements cannot be saved: {one_line(str(error))}")
+        reason = unavailable(error) if isinstance(error, OSError) else error
+        warn(f"repro-gate: the measurements cannot be saved: {one_line(str(reason))}")
         return
     if count:
         repin = [word for name in options.repin for word in ("--repin", name)]

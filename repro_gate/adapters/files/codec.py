@@ -52,7 +52,8 @@ def _enum_codec(kind: type[Enum]) -> _Codec:
     def read(data: Any) -> Enum:
         # True equals 1, and is no member.
         if type(data) not in map(type, known) or data not in members:
-            raise InvalidJson("", expected=f"one of {known}", found=_shown(data))
+            expected = f"one of {', '.join(map(str, known))}"
+            raise InvalidJson("", expected=expected, found=_shown(data))
         return members[data]
 
     return _Codec(lambda member: member.value, read)

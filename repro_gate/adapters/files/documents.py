@@ -225,7 +225,8 @@ def _explain(error: ValidationError) -> tuple[str, str]:
             missing = [name for name in rule if name not in instance]
             return f"the key {missing[0]!r}", "none"
         case "minItems" | "minProperties" | "minLength":
-            return f"at least {rule} of them", f"{len(instance)}"
+            one, many = _UNITS[kind]
+            return f"at least {rule} {one if rule == 1 else many}", f"{len(instance)}"
         case None:
             return "no such key here", shown(instance)
         case _:
@@ -239,6 +240,8 @@ def _explain_rule(kind: str, rule: Any, schema: Any) -> str:
         return description
     if kind == "type":
         return " or ".join(map(_TYPES.__getitem__, [rule] if isinstance(rule, str) else rule))
+    if kind == "enum":
+        return f"one of {', '.join(map(str, rule))}"
     return _WORDS.get(kind, "a value that the schema allows").format(rule=rule)
 
 
@@ -251,9 +254,13 @@ _TYPES: Final = {
     "object": "an object",
     "string": "a string",
 }
+_UNITS: Final = {
+    "minItems": ("entry", "entries"),
+    "minProperties": ("entry", "entries"),
+    "minLength": ("character", "characters"),
+}
 _WORDS = {
     "const": "{rule!r}",
-    "enum": "one of {rule}",
     "minimum": "at least {rule}",
     "maximum": "at most {rule}",
     "exclusiveMinimum": "more than {rule}",

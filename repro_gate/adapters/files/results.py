@@ -136,6 +136,8 @@ def _exists(file: Path) -> bool:
 
 
 def _shard_files(folder: Path) -> list[Path]:
+    if not _exists(folder):
+        raise InputInvalid.at(folder, "", expected="a folder", found="none")
     require_no_link(folder)
     if _exists(folder / SHARD):
         return [folder / SHARD]

@@ -139,6 +139,8 @@ def _other_kind(status: os.stat_result) -> str | None:
 
 
 def _unreadable(file: Path, error: OSError | ValueError) -> InputInvalid:
+    if isinstance(error, FileNotFoundError):
+        return InputInvalid.at(file, "", expected="a readable file", found="none")
     # A zero byte in the path is a ValueError.
     found = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return InputInvalid.at(file, "", expected="a readable file", found=found)

@@ -135,7 +135,7 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     """The message is that of the system."""
     message = refusal_of(tmp_path / name)
 
-    assert message == "expected a readable file, found No such file or directory"
+    assert message == "expected a readable file, found none"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

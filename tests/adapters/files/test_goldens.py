@@ -263,7 +263,7 @@ def refusal_of(
         (
             "end_of_generation",
             "eos",
-            "stop: expected one of ['length', 'end_of_generation'], found 'eos'",
+            "stop: expected one of length, end_of_generation, found 'eos'",
         ),
         (
             '"stop"',

@@ -304,7 +304,7 @@ def test_the_context_is_rounded_up_as_in_llama_cpp(tmp_path: Path) -> None:
         ),
         (("[1, 4294967294]", "[1.0]"), "suites.quick.seeds[0]: expected an integer, found 1.0"),
         (("[1, 4294967294]", "[true]"), "suites.quick.seeds[0]: expected an integer, found true"),
-        (("[1, 4294967294]", "[]"), "suites.quick.seeds: expected at least 1 of them, found 0"),
+        (("[1, 4294967294]", "[]"), "suites.quick.seeds: expected at least 1 entry, found 0"),
         (
             ("[1, 4294967294]", "[7, 8, 7]"),
             "suites.quick.seeds[2]: expected no repeated entry, found 7",
@@ -315,7 +315,7 @@ def test_the_context_is_rounded_up_as_in_llama_cpp(tmp_path: Path) -> None:
         ),
         (
             ('tiny = ["haiku", "greedy"]', ""),
-            "suites.quick.prompts: expected at least 1 of them, found 0",
+            "suites.quick.prompts: expected at least 1 entry, found 0",
         ),
         (("runs = 3", "runs = 0"), "suites.quick.runs: expected at least 1, found 0"),
         (("runs = 3", "runs = 3.0"), "suites.quick.runs: expected an integer, found 3.0"),
@@ -401,7 +401,7 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         ),
         (
             ('"Say haiku"', '""'),
-            "prompts.haiku.text: expected at least 1 of them, found 0",
+            "prompts.haiku.text: expected at least 1 character, found 0",
         ),
     ],
 )
@@ -462,7 +462,7 @@ def test_an_empty_command_is_refused(tmp_path: Path) -> None:
     """There is no program to start."""
     message = refusal_of(tmp_path, ('["./engine", "--quiet"]', "[]"))
 
-    assert message == "engines.own.command: expected at least 1 of them, found 0"
+    assert message == "engines.own.command: expected at least 1 entry, found 0"
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:100", r"cpu\n", "CPU", ""])

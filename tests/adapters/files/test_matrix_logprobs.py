@@ -347,7 +347,7 @@ def test_a_logprob_suite_needs_its_keys(tmp_path: Path, part: str) -> None:
         ),
         (
             ('kind = "logprobs"', 'kind = "logprob"'),
-            "suites.hosted.kind: expected one of ['tokens', 'logprobs'], found 'logprob'",
+            "suites.hosted.kind: expected one of tokens, logprobs, found 'logprob'",
         ),
         (
             ("floor_nats = 1", "floor = 1"),
@@ -541,9 +541,9 @@ def test_an_openai_provider_needs_a_url_and_no_key(tmp_path: Path) -> None:
         (("timeout_s = 5", "timeout_s = nan"), "a finite number, found nan"),
         (("temperature = 0.7", "temperature = 11"), "at most 10, found 11"),
         (("temperature = 0.7", "temperature = -1"), "at least 0, found -1"),
-        (('response = "So."', 'response = ""'), "at least 1 of them, found 0"),
-        (('prompt = "How?"', 'prompt = ""'), "at least 1 of them, found 0"),
-        (('["plane", "boat"]', "[]"), "at least 1 of them, found 0"),
+        (('response = "So."', 'response = ""'), "at least 1 character, found 0"),
+        (('prompt = "How?"', 'prompt = ""'), "at least 1 character, found 0"),
+        (('["plane", "boat"]', "[]"), "at least 1 entry, found 0"),
         (
             ('["plane", "boat"]', '["boat", "boat"]'),
             "no repeated entry, found 'boat'",

@@ -328,5 +328,5 @@ def test_a_digest_without_an_observed_cell_is_refused(
 
 def test_a_required_report_must_exist(tmp_path: Path) -> None:
     """Commands that need one do not take a missing file for a killed check."""
-    with pytest.raises(InputInvalid, match="expected a readable file, found No such file"):
+    with pytest.raises(InputInvalid, match="expected a readable file, found none"):
         read_result(tmp_path / "report.json")

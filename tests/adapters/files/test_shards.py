@@ -75,10 +75,10 @@ def test_a_folder_without_a_shard_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """The message has the reason that the system gives."""
+    """A mistyped path is not called a file."""
     message = refusal_of(tmp_path / "x")
 
-    assert message == f"{tmp_path}/x: expected a readable file, found No such file or directory"
+    assert message == f"{tmp_path}/x: expected a folder, found none"
 
 
 def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:

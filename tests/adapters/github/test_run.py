@@ -326,7 +326,7 @@ def test_a_missing_event_is_a_problem(read: Reader, tmp_path: Path) -> None:
 
     assert [one.run for one in (missing, unnamed, impossible)] == [OWN] * 3
     missing_file = f"the event cannot be read: {tmp_path / 'none'}: expected a readable file"
-    assert missing.problem == f"{missing_file}, found No such file or directory"
+    assert missing.problem == f"{missing_file}, found none"
     assert "found embedded null byte" in str(impossible.problem)
     assert unnamed.problem == "GITHUB_EVENT_PATH is not set"
 

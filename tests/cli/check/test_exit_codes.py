@@ -114,7 +114,7 @@ def test_an_unwritable_output_folder_is_4_before_the_work(recorded: Workspace) -
 
     text = (
         "repro-gate: the reports cannot be written to file/reports: Not a directory\n"
-        "  try: a file is in place of a folder, or the reverse: move it away; "
+        "  try: move away the file or folder that is in the way; "
         "or name another folder with --output\n"
     )
     assert (ran.code, ran.out, ran.err) == (4, "", text)
@@ -130,6 +130,15 @@ def test_a_full_output_folder_is_4_after_the_verdict(recorded: Workspace) -> Non
     text = "repro-gate: the reports cannot be written to .repro-gate: File too large\n"
     assert (ran.code, ran.err) == (4, text)
     assert ran.out.startswith("passed: 4 match")
+
+
+def test_a_full_output_folder_of_an_update_is_no_errno(recorded: Workspace) -> None:
+    """The reason is that of the system, as for any other refused file."""
+    recorded.golden("tiny--fox--seed1").unlink()
+
+    ran = ended(recorded.start("update-snapshots", after=_LIMIT.format(1024)))
+
+    assert "repro-gate: the measurements cannot be saved: File too large\n" in ran.err
 
 
 @pytest.mark.parametrize("name", REPORT_FILES)
@@ -295,6 +304,14 @@ def test_a_dry_run_counts_tokens_and_names_missing_models(recorded: Workspace) -
     )
 
 
+def test_a_dry_run_prints_no_json(recorded: Workspace) -> None:
+    """A program that reads JSON gets a clear error, not text that it cannot parse."""
+    ran = recorded.run("check", "--dry-run", "--json")
+
+    text = "repro-gate: --dry-run prints no JSON: leave out --json\n"
+    assert (ran.code, ran.out, ran.err) == (2, "", text)
+
+
 def test_a_dry_run_that_fails_leaves_the_last_reports(recorded: Workspace) -> None:
     """It checks nothing, whether it goes well or not."""
     recorded.run("check")
@@ -310,8 +327,8 @@ def test_a_dry_run_that_fails_leaves_the_last_reports(recorded: Workspace) -> No
     [
         (errno.ENOSPC, "free space on the disk"),
         (errno.EACCES, "give this user permission"),
-        (errno.ENOTDIR, "a file is in place of a folder"),
-        (errno.EIO, "see the message of the operating system"),
+        (errno.ENOTDIR, "move away the file"),
+        (errno.EIO, "check this path and its disk"),
     ],
 )
 def test_a_file_that_is_refused_has_a_remedy(number: int, remedy: str) -> None:

@@ -139,6 +139,18 @@ def test_goldens_are_not_made_of_log_probabilities(
     )
 
 
+def test_baselines_are_not_made_of_tokens(recorded: Workspace) -> None:
+    """If only tokens are selected, the message names the suites of log-probabilities."""
+    _with_both_kinds(recorded, "quick")
+
+    ran = recorded.run("record-baseline")
+
+    assert (ran.code, ran.err) == (
+        2,
+        ("repro-gate: no suite of log-probabilities is selected; the matrix has: hosted, local\n"),
+    )
+
+
 def test_goldens_are_updated_beside_log_probabilities(workspace: Workspace) -> None:
     """Of a selection of both kinds the tokens are recorded."""
     _with_both_kinds(workspace, "hosted", "quick")

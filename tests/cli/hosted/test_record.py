@@ -260,4 +260,4 @@ def test_baselines_that_cannot_be_written_are_4(unrecorded: HostedWorkspace) -> 
     ran = unrecorded.calibrate()
 
     assert (ran.code, "Traceback" in ran.err) == (4, False)
-    assert "repro-gate: snapshots/baselines: Not a directory\n  try: a file is in" in ran.err
+    assert "repro-gate: snapshots/baselines: Not a directory\n  try: move away" in ran.err

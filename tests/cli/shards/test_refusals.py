@@ -139,7 +139,7 @@ def _be_nowhere(download: Path) -> None:
         (_run_less_than_once, "/1/shard.json: shard.identity: expected "),
         (_be_cut_off, "/1/shard.json: line 1, column "),
         (_be_a_link, "/1/shard.json: expected no symbolic link, found one"),
-        (_be_nowhere, ": expected a readable file, found No such file or directory"),
+        (_be_nowhere, ": expected a folder, found none"),
     ],
     ids=lambda value: value.__name__.lstrip("_") if callable(value) else "",
 )

@@ -159,7 +159,7 @@ def test_goldens_that_cannot_be_written_are_4(workspace: Workspace) -> None:
     ran = workspace.record()
 
     assert ran.code == 4
-    assert "repro-gate: snapshots/goldens: Not a directory\n  try: a file is in" in ran.err
+    assert "repro-gate: snapshots/goldens: Not a directory\n  try: move away" in ran.err
 
 
 def test_a_cache_that_cannot_be_written_is_4(recorded: Workspace) -> None:
@@ -169,7 +169,7 @@ def test_a_cache_that_cannot_be_written_is_4(recorded: Workspace) -> None:
     ran = recorded.run("update-snapshots", "--yes", REPRO_GATE_CACHE="file/cache")
 
     assert ran.code == 4
-    assert ran.err.startswith("repro-gate: file/cache/locks: Not a directory\n  try: a file is in")
+    assert ran.err.startswith("repro-gate: file/cache/locks: Not a directory\n  try: move away")
 
 
 def test_the_first_recording_pins_the_model(workspace: Workspace) -> None:
