@@ -106,11 +106,14 @@ def _no_matrix(folders: list[Path]) -> InputInvalid:
 
 
 REPORT: Final = "report.json"
-MARKDOWN: Final = "report.md"
-JUNIT: Final = "junit.xml"
 _SHARD: Final = "shard.json"
-REPORT_FILES: Final = (REPORT, MARKDOWN, JUNIT, _SHARD)
-"""The reports of a finished check, which a new check must not leave in place."""
+REPORT_FILES: Final = (
+    REPORT,
+    "report.md",
+    "junit.xml",
+    _SHARD,
+)
+"""The reports of a finished check, which a new check must not leave in place; see `wiring`."""
 
 
 def remove_reports(output: Path, *, keeps_shard: bool = False) -> None:

@@ -14,7 +14,6 @@ from repro_gate.adapters.files.models import CachedModels
 from repro_gate.adapters.files.snapshots import BaselineFiles, GoldenFiles, ModelPinsFile
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.cli.paths import JUNIT, MARKDOWN
 from repro_gate.cli.session import Session
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Matrix
@@ -25,10 +24,13 @@ from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
 REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
-    MARKDOWN: render_markdown,
-    JUNIT: render_junit,
+    "report.md": render_markdown,
+    "junit.xml": render_junit,
 }
-"""The reports besides report.json, which has the digests of the observed goldens."""
+"""The reports besides report.json, which has the digests of the observed goldens.
+
+`paths` lists their names again: they are removed before the imports that this table needs.
+"""
 GOLDENS: Final = "goldens"
 BASELINES: Final = "baselines"
 SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES)

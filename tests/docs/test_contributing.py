@@ -46,6 +46,7 @@ _ADDITIONS = {
 _HELD = (
     "tests/architecture/test_modules.py",
     "tests/cli/check/test_check.py::test_the_reports_are_written_where_they_are_wanted",
+    "tests/cli/test_paths.py::test_every_report_is_one_that_must_not_stay",
     "tests/cli/test_paths.py::test_no_report_of_an_earlier_check_stays",
     "tests/reports/test_all.py",
 )
@@ -109,18 +110,22 @@ def test_the_type_checker_names_the_modules_of_the_table(tmp_path: Path) -> None
 
 
 def test_a_report_takes_what_the_example_shows(tmp_path: Path) -> None:
-    """A module, its import and one line of wiring, a test, and an entry of the documentation."""
+    """A module, its import, two lines in tables, a test, and an entry of the documentation."""
     module, imported, line, test = _PAGE.blocks("python")
+    (name,) = _PAGE.blocks("text")
     (entry,) = _PAGE.blocks("markdown")
     copy = _copied(tmp_path, "pyproject.toml", "repro_gate", "tests", "docs", "Makefile")
-    for name in ("CONTRIBUTING.md", "README.md", "action.yml"):
-        shutil.copy(ROOT / name, copy)
+    for file in ("CONTRIBUTING.md", "README.md", "action.yml"):
+        shutil.copy(ROOT / file, copy)
     (copy / "repro_gate/reports/tap.py").write_text(module, "utf-8")
     (copy / "tests/reports/test_tap.py").write_text(test, "utf-8")
     wiring = copy / "repro_gate/cli/wiring.py"
     markdown = "from repro_gate.reports.markdown import render_markdown\n"
     _replace(wiring, markdown, f"{markdown}{imported}")
     _replace(wiring, '    "junit.xml": render_junit,\n', f'    "junit.xml": render_junit,\n{line}')
+    held = "tests/cli/test_paths.py", "-k", "every_report_is_one_that_must_not_stay"
+    assert "report.tap" in _ran(copy, "pytest", "-q", *held).stdout
+    _replace(copy / "repro_gate/cli/paths.py", '    "junit.xml",\n', f'    "junit.xml",\n{name}')
 
     listing = "tests/docs/test_cli.py"
     assert "report.tap" in _ran(copy, "pytest", "-q", listing, "-k", "report_folder").stdout
