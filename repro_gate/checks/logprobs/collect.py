@@ -181,6 +181,8 @@ class Comparison:
     """Valid draws, outliers among them."""
     repeats: int = 0
     """How many of `totals` exactly repeat a calibration draw."""
+    stray_repeats: int = 0
+    """How many of `strays` do."""
     band: float = 0.0
     equivalence: Equivalence = Equivalence.NOT_SHOWN
     """Of all `totals`, as is the band."""
@@ -206,7 +208,10 @@ class Comparison:
         self.made += len(look.draws)
         for draw in look.outlying:
             self.outliers.append(_outlier(draw, look, baseline))
-        self.strays += [_outlier(draw, look, baseline) for draw in look.strays]
+        if strays := look.strays:
+            self.strays += [_outlier(draw, look, baseline) for draw in strays]
+            distant = as_array([draw.logprobs for draw in strays])
+            self.stray_repeats += repeated(calibration, distant)
         new = as_array([draw.logprobs for draw in look.usable])
         if len(new):
             self.totals += [draw.total for draw in look.usable]
@@ -222,11 +227,12 @@ class Comparison:
         for stray in self.strays:
             self.totals.remove(stray.total)
         self.outliers += self.strays
+        self.repeats -= self.stray_repeats
         if self.strays and self.totals:
             self.equivalence = equivalence_of(
                 self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
             )
-        self.strays = []
+        self.strays, self.stray_repeats = [], 0
 
 
 def _outlier(draw: Draw, look: DrawSet, baseline: Baseline) -> OutlierDraw:

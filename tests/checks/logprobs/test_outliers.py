@@ -1,6 +1,7 @@
 """Outliers: replaced, counted, reported, and excluded from everything else."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -266,6 +267,22 @@ def test_distant_draws_without_drift_are_outliers() -> None:
     assert cell.verdict == Outlying(count=4, draws=7, most=3, allowed=0.05)
     assert [one.total for one in cell.outliers] == pytest.approx([cell.calibration[0] - 114] * 4)
     assert cell.totals == pytest.approx([cell.calibration[0]] * 3, abs=1e-4)
+
+
+def test_an_outlier_that_repeats_a_calibration_draw_is_none_of_the_repeats() -> None:
+    """A baseline has distant draws when `outlier_factor` was lowered since it was recorded."""
+    scene = _every_other()
+    baseline = scene.baselines.read(SOURCE, CELL)
+    distant = tuple(tuple(map(float, np.add(draw, FAR))) for draw in baseline.draws[:4])
+    scene.baselines.write(replace(baseline, draws=(*distant, *baseline.draws[4:])))
+    report = scene.check()
+    (noise,) = report.policies
+
+    assert (len(report.cells[0].outliers), len(report.cells[0].totals)) == (
+        noise.outliers,
+        noise.draws,
+    )
+    assert (noise.outliers > 0, noise.atom) == (True, 1.0)
 
 
 def test_outliers_stay_a_finding_when_the_service_fails_later() -> None:
