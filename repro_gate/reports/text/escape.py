@@ -73,12 +73,14 @@ def limited(label: str, texts: Sequence[Escaped]) -> Iterator[Line]:
 
 
 def escape_change(changed: FactChange) -> FactChange:
-    """Escape all texts of a changed fact."""
-    return FactChange(
-        name=one_line(changed.name),
-        before=None if changed.before is None else one_line(changed.before),
-        after=None if changed.after is None else one_line(changed.after),
-    )
+    """Escape all texts of a changed fact; two values that differ still do."""
+    values = (changed.before, changed.after)
+    before, after = (None if value is None else one_line(value) for value in values)
+    if before is None or before != after:
+        return FactChange(name=one_line(changed.name), before=before, after=after)
+    # A control character, and a text that looks like its escape.
+    before, after = (Escaped(escape_text(value or "")) for value in values)
+    return FactChange(name=one_line(changed.name), before=before, after=after)
 
 
 def format_change(changed: FactChange) -> Escaped:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from mypy import api
 
 import repro_gate
+from repro_gate.core.tokens.golden import FactChange
 from repro_gate.reports.text import escape
 
 _PACKAGE: Final = Path(repro_gate.__file__).parent
@@ -69,3 +72,15 @@ def test_escaping_twice_changes_nothing(text: str) -> None:
 
     assert escape.one_line(once) == once
     assert once.isprintable()
+
+
+@given(st.tuples(st.text(), st.text()).filter(lambda values: values[0] != values[1]))
+@example(("a\x1b", "a\\x1b"))
+@example(("\n", "\\n"))
+def test_a_changed_fact_is_still_one_when_it_is_escaped(values: tuple[str, str]) -> None:
+    """A control character and a text that looks like its escape: a report from elsewhere may."""
+    before, after = values
+    shown = escape.escape_change(FactChange(name="engine", before=before, after=after))
+
+    assert shown.before != shown.after
+    assert escape.format_change(shown).isprintable()
