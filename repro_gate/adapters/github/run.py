@@ -18,6 +18,8 @@ _WORKFLOW_RUN = "workflow_run"
 _WORKFLOW = re.compile(r"(?:.*/)?([^/@]+\.ya?ml)(?:@.*)?", re.DOTALL)
 _MAX_BYTES = 1 << 25
 """GitHub sends no event of more than 25 MB."""
+_MAX_ATTEMPT = 10**9 - 1
+"""As many digits as a marker takes."""
 _API = "https://api.github.com"
 _JOB_VARIABLES = ("GITHUB_JOB", "RUNNER_NAME", "RUNNER_TRACKING_ID")
 """Together they identify a job of a run; the jobs of a matrix share the first."""
@@ -29,7 +31,7 @@ def run_by_variables(environ: Mapping[str, str]) -> CiRun:
     if not repository:
         raise FieldMissing("GITHUB_REPOSITORY is not set")
     return CiRun(
-        id=RunId(_number(environ, "GITHUB_RUN_ID"), _number(environ, "GITHUB_RUN_ATTEMPT")),
+        id=_run_id(_number(environ, "GITHUB_RUN_ID"), _number(environ, "GITHUB_RUN_ATTEMPT")),
         repository=repository,
         head_sha=environ.get("GITHUB_SHA", ""),
         head_owner=repository.partition("/")[0],
@@ -74,7 +76,7 @@ def _of_other_run(own: CiRun, event: Any) -> CiRun:
     repository = value_at(event, _WORKFLOW_RUN, "head_repository")
     return replace(
         own,
-        id=RunId(
+        id=_run_id(
             number_at(event, _WORKFLOW_RUN, "id"), number_at(event, _WORKFLOW_RUN, "run_attempt")
         ),
         head_sha=text_at(event, _WORKFLOW_RUN, "head_sha"),
@@ -84,6 +86,12 @@ def _of_other_run(own: CiRun, event: Any) -> CiRun:
         workflow=_file_of(value_at(event, _WORKFLOW_RUN, "path")),
         conclusion=conclusion if isinstance(conclusion, str) else None,
     )
+
+
+def _run_id(run: int, attempt: int) -> RunId:
+    if attempt > _MAX_ATTEMPT:
+        raise FieldMissing(f"the attempt of the run is more than {_MAX_ATTEMPT}")
+    return RunId(run, attempt)
 
 
 def _file_of(path: Any) -> str:

@@ -358,6 +358,17 @@ def test_a_run_without_an_id_is_none(read: Reader, name: str, value: str) -> Non
     assert name in (environment.problem or "")
 
 
+def test_an_attempt_that_no_marker_takes_is_a_problem(read: Reader) -> None:
+    """Of this run or of the one that ended."""
+    event = changed(WORKFLOW_RUN, "workflow_run", "run_attempt", to=10**9)
+    other = read("workflow_run", event, from_workflow_run=True)
+    own = read("push", {}, GITHUB_RUN_ATTEMPT=str(10**9))
+
+    assert (own.run, own.problem) == (None, "the attempt of the run is more than 999999999")
+    assert (other.run is not None, other.problem) == (True, own.problem)
+    assert other.run == replace(OWN, event="workflow_run", from_workflow_run=True)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(
     event=st.sampled_from(["pull_request", "workflow_run", "push"]),
