@@ -1,6 +1,7 @@
 """Commands to copy, in which untrusted text is one quoted word."""
 
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from glob import escape as glob_escape
@@ -11,6 +12,8 @@ from repro_gate.reports.text.escape import one_line
 _OPTION = re.compile(r"--[a-z-]+")
 _PLAIN = re.compile(r"[A-Za-z0-9./_][A-Za-z0-9./_:=,+-]*")
 """Neither special to a shell nor like an option."""
+_MAX_SCANNED = 20
+"""Cells besides its own that a pattern is compared with."""
 
 
 def command(name: str, options: Sequence[str]) -> str:
@@ -39,19 +42,22 @@ def only(ids: Sequence[str], others: Sequence[str], *flags: str) -> str:
 def pattern_of(ids: Sequence[str], others: Sequence[str]) -> str | None:
     """Return a pattern that matches these cells and none of the others, or None; see `only`."""
     start = commonprefix(ids)  # noqa: RUF071 -- of ids, not of paths
-    return None if _selects_others(start, ids, others) else f"{glob_escape(start)}*"
+    rests = [each[len(start) :][::-1] for each in ids]
+    # With the end, it selects no cell that the --only of this check left out.
+    end = commonprefix(rests)[::-1]  # noqa: RUF071 -- as above
+    if _selects_others(start, end, ids, others):
+        return None
+    return f"{glob_escape(start)}*{glob_escape(end)}"
 
 
-def _selects_others(start: str, ids: Sequence[str], others: Sequence[str]) -> bool:
+def _selects_others(start: str, end: str, ids: Sequence[str], others: Sequence[str]) -> bool:
     # Sorted ids with the same start are neighbours. A report may have as many findings as cells,
     # and scanning all cells for each of them would take quadratic time.
-    own = set(ids)
-    for place in range(bisect_left(others, start), len(others)):
-        if not others[place].startswith(start):
-            return False
-        if others[place] not in own:
-            return True
-    return False
+    own, first = set(ids), bisect_left(others, start)
+    last = bisect_left(others, f"{start}{chr(sys.maxunicode)}", lo=first)
+    if last - first > len(own) + _MAX_SCANNED:
+        return True
+    return any(each not in own and each.endswith(end) for each in others[first:last])
 
 
 def quoted(text: str) -> str:

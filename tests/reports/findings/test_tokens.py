@@ -5,6 +5,8 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell, Factor
@@ -18,7 +20,7 @@ from repro_gate.reports.findings.tokens import (
 )
 from repro_gate.reports.findings.wording import Description
 from repro_gate.reports.text.escape import one_line
-from repro_gate.reports.text.shell import only, quoted
+from repro_gate.reports.text.shell import only, pattern_of, quoted
 from tests.fakes.values import control_of
 
 Found = Callable[..., CellReport]
@@ -240,6 +242,49 @@ def test_the_pattern_of_several_cells_selects_no_other(
     selected = only(["a[1", "a[5", "a[x"], sorted({"a[1", "a[5", *others}))
 
     assert selected == f"--only {pattern or 'ID  # for each of these ids'}"
+
+
+@pytest.mark.parametrize(
+    ("ids", "pattern"),
+    [
+        (("m--a--seed1", "m--b--seed1"), "'m--*--seed1'"),
+        (("base--moon", "clone--moon"), "'*e--moon'"),
+        (("m--a--seed4", "m--a--seed44"), "'m--a--seed4*'"),
+        (("m--a--seed1", "m--a--seed23"), "'m--a--seed*'"),
+    ],
+)
+def test_the_pattern_of_several_cells_has_their_common_end(
+    ids: tuple[str, ...], pattern: str
+) -> None:
+    """After `check --only '*--seed1'` the command accepts no cell of another seed."""
+    assert only(ids, ids) == f"--only {pattern}"
+
+
+def test_the_end_of_a_pattern_excludes_neighbours() -> None:
+    """Cells with the same start and another end stay as they are."""
+    ids = ("m--a--seed1", "m--b--seed1")
+
+    assert only(ids, sorted({*ids, "m--a--seed2"})) == "--only 'm--*--seed1'"
+    assert only(ids, sorted({*ids, "m--c--seed1"})) == "--only ID  # for each of these ids"
+
+
+def test_a_pattern_with_too_many_neighbours_is_not_tried() -> None:
+    """The time for a finding is bounded, however many cells the suite has."""
+    ids = ("m--a--seed1", "m--b--seed1")
+    others = sorted({*ids, *(f"m--a--seed{number}0" for number in range(1100))})
+
+    assert only(ids, others) == "--only ID  # for each of these ids"
+
+
+@given(st.sets(st.text("ab-1", min_size=1, max_size=6), min_size=2, max_size=6), st.data())
+def test_a_pattern_selects_its_cells_and_no_others(ids: set[str], data: st.DataObject) -> None:
+    """Whatever the ids are."""
+    mine = sorted(data.draw(st.sets(st.sampled_from(sorted(ids)), min_size=2)))
+
+    pattern = pattern_of(mine, sorted(ids))
+
+    if pattern is not None:
+        assert sorted(each for each in ids if fnmatchcase(each, pattern)) == mine
 
 
 def test_an_option_quotes_its_id() -> None:
