@@ -55,6 +55,10 @@ def _measure_with_an_option(shards: Path) -> None:
     _edit(shards, "2", lambda shard: shard["identity"].update(only="*--seed42"))
 
 
+def _measure_another_matrix(shards: Path) -> None:
+    _edit(shards, "2", lambda shard: shard["identity"].update(digest="c" * 64))
+
+
 def _measure_another_commit(shards: Path) -> None:
     _edit(shards, "2", lambda shard: shard["identity"].update(commit="c" * 40))
 
@@ -87,6 +91,7 @@ def test_the_messages_are_those_of_a_refused_merge(
         _lose_one,
         _bring_one_twice,
         _measure_with_an_option,
+        _measure_another_matrix,
         _measure_another_commit,
         _measure_on_another_machine,
         _load_another_file,
