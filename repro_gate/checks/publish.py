@@ -179,7 +179,7 @@ def publish_comment(
         return (
             NotPosted(
                 reason="several open pull requests have the commit of this run as their head, "
-                "and a run of a fork does not say for which of them it passed",
+                "and it is unknown for which of them a run of a fork passed",
                 remedy="close all of them but one, and run the check again",
             ),
         )

@@ -346,7 +346,7 @@ def test_a_pass_of_a_fork_is_not_published_on_several_pull_requests() -> None:
     assert outcomes == (
         NotPosted(
             reason="several open pull requests have the commit of this run as their head, "
-            "and a run of a fork does not say for which of them it passed",
+            "and it is unknown for which of them a run of a fork passed",
             remedy="close all of them but one, and run the check again",
         ),
     )
