@@ -99,7 +99,7 @@ def test_terminal_keeps_its_lines(text: str, hostile_report: Hostile) -> None:
 
 
 @given(text=st.just("") | foreign_texts)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_no_report_can_move_a_cursor(text: str, hostile_report: Hostile) -> None:
     """No report holds a control, bidirectional or invisible character."""
     report = hostile_report(text)

@@ -213,8 +213,14 @@ class CachedModels:
         if kind == "hf":
             hub_file = _hub_file(model)
             return self.cache / "hf" / hub_file.folder / hub_file.file
-        # Unlike `Path.resolve`, it accepts a link to itself.
-        return Path(os.path.realpath(self.beside / model.source))
+        try:
+            # Unlike `Path.resolve`, it accepts a link to itself.
+            return Path(os.path.realpath(self.beside / model.source))
+        except OSError as error:
+            raise MeasurementUnavailable(
+                f"model {model.name} cannot be found: the working directory was removed",
+                remedy="run the command in a folder that exists",
+            ) from error
 
     def expected_sha256(self, model: ModelSpec) -> str | None:
         """Return the SHA-256 pinned by the matrix, or else by the first recording."""

@@ -53,13 +53,13 @@ def gpu(stage: Stage) -> Stage:
     return stage
 
 
-def test_an_engine_for_the_cpu_is_not_asked_for_a_gpu(gpu: Stage) -> None:
+def test_an_engine_for_the_cpu_needs_no_gpu(gpu: Stage) -> None:
     """The suites that are checked need no GPU, and those that do are not looked at."""
     scene = gpu.play(1)
 
     assert scene.log.results == {"gate": "success"}
     assert "engine markov (command on cpu)" in scene.log.text
-    assert "engine exact (llama_cpp on cuda) is not asked" in scene.log.text
+    assert "engine exact (llama_cpp on cuda) is not used" in scene.log.text
 
 
 def test_nothing_is_checked_without_the_gpu(gpu: Stage) -> None:

@@ -473,3 +473,17 @@ def test_a_source_is_accepted_or_refused_with_a_reason(source: str) -> None:
     if form is None and source.startswith("hf:"):
         assert isinstance(hub_file_of(source), HubFile)
     assert form != ""
+
+
+def test_a_removed_working_directory_is_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever removes the folder during a check, the cells are not measured."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    models = replace(models_in(tmp_path), beside=Path())
+    folder.rmdir()
+
+    with pytest.raises(MeasurementUnavailable, match="the working directory was removed"):
+        models.locate(model_from("my.gguf"))

@@ -75,7 +75,7 @@ def _memory_beyond_the_report(count: int) -> int:
 def test_of_a_cell_less_is_held_than_one_of_its_draws() -> None:
     """A few hundred cells are held at a time; of the others only the numbers of the report."""
     one_draw = sys.getsizeof((-1.0,) * TOKENS) + TOKENS * sys.getsizeof(-1.0)
-    few, many = 300, 600
+    few, many = 300, 500
     _memory_beyond_the_report(1)
     growth = _memory_beyond_the_report(many) - _memory_beyond_the_report(few)
 
