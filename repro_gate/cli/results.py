@@ -314,7 +314,7 @@ def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> 
 
 def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
     goldens = observed_goldens(report)
-    if not goldens and not (output / "observed").exists():
+    if not goldens and not (output / _OBSERVED).exists():
         return {}
     # It brings pytest along, and is imported early.
     from repro_gate.adapters.files.observed import write_observed  # noqa: PLC0415

@@ -36,7 +36,7 @@ def start() -> Iterator[EngineStarter]:
 
 @pytest.fixture
 def speaking_engine(start: EngineStarter) -> DescribedEngineStarter:
-    """Return a function that starts an engine whose answers depart from good ones as told."""
+    """Return a function that starts an engine whose answers have the given changes."""
 
     def start_speaking(**changes: Any) -> Engine:
         return start(command_spec(*speaking(changes)))
@@ -46,7 +46,7 @@ def speaking_engine(start: EngineStarter) -> DescribedEngineStarter:
 
 @pytest.fixture
 def failing_engine(start: EngineStarter) -> DescribedEngineStarter:
-    """Return a function that starts an engine which fails as told."""
+    """Return a function that starts an engine which fails in the given way."""
 
     def start_failing(*arguments: str, timeout_s: float = PATIENCE_S) -> Engine:
         return start(command_spec(*failing(*arguments), timeout_s=timeout_s))

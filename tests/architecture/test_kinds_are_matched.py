@@ -1,4 +1,4 @@
-"""Where kinds of engines and providers are told apart, a new kind does not type-check."""
+"""Where kinds of engines and providers are distinguished, a new kind does not type-check."""
 
 import ast
 from collections.abc import Iterator

@@ -89,7 +89,7 @@ def test_a_lone_surrogate_is_refused() -> None:
         unescape_bytes("\ud800")
 
 
-def test_a_foreign_message_becomes_one_safe_line() -> None:
+def test_an_untrusted_message_becomes_one_safe_line() -> None:
     """An engine's message can neither add lines nor colours, nor smuggle in half characters."""
     assert escape_text("oh\n\x1b[31mno\ud800") == r"oh\n\x1b[31mno\xed\xa0\x80"
 

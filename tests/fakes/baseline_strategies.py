@@ -12,9 +12,9 @@ from tests.fakes.strategies import names
 
 six_decimals = st.integers(-(10**8), 0).map(lambda number: number / 10**6)
 any_logprobs = st.floats(-1e6, 0)
-foreign = st.text(max_size=8) | st.text(st.sampled_from('\\x1"\n\u202e\ud83c\udf42'), max_size=4)
+untrusted = st.text(max_size=8) | st.text(st.sampled_from('\\x1"\n\u202e\ud83c\udf42'), max_size=4)
 """Texts that a provider chose, some of them no valid Unicode."""
-foreign_facts = st.dictionaries(foreign, foreign, max_size=3)
+untrusted_facts = st.dictionaries(untrusted, untrusted, max_size=3)
 pieces = st.builds(Piece, st.none() | st.integers(0, 2**31), st.binary(max_size=6))
 whole_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 cells = st.builds(
@@ -37,12 +37,12 @@ def draw_facts(latency: st.SearchStrategy[float]) -> st.SearchStrategy[DrawFacts
     """Draw facts of calls that took as long as `latency` says."""
     return st.builds(
         DrawFacts,
-        at=foreign,
-        model=foreign,
-        request_id=foreign,
+        at=untrusted,
+        model=untrusted,
+        request_id=untrusted,
         latency_s=latency,
         attempts=st.integers(1, 9),
-        headers=st.none() | foreign_facts,
+        headers=st.none() | untrusted_facts,
     )
 
 
@@ -67,8 +67,8 @@ def _baselines(
         draws=draws,
         facts=tuple(draw(draw_facts(latency)) for _ in draws),
         noise=fit_noise(draws, others=draw(st.lists(st.floats(0, 100), max_size=3))),
-        answered_as=draw(foreign),
-        provenance=draw(foreign_facts),
+        answered_as=draw(untrusted),
+        provenance=draw(untrusted_facts),
         recorded_at="2026-01-02T03:04:05+00:00",
     )
 

@@ -116,9 +116,9 @@ def answer(reader: str, path: Path) -> Any:
         os._exit(0)
     os.close(theirs)
     with os.fdopen(ours, "rb") as stream:
-        told = stream.read()
+        answer = stream.read()
     _, status = os.waitpid(child, 0)
-    return json.loads(told) if told else {"ended": status}
+    return json.loads(answer) if answer else {"ended": status}
 
 
 def _attempt(reader: str, path: Path) -> Any:

@@ -145,7 +145,7 @@ def _clipped(text: str) -> str:
 
 
 TAG: Final = "kind"
-"""The key whose word tells the members of a union apart."""
+"""The key whose word distinguishes the members of a union."""
 
 
 def encode(value: object, kind: Any) -> Any:

@@ -6,6 +6,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+import httpx
+
 from repro_gate.adapters.github.payload import parse_json
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.retry import (
@@ -38,7 +40,7 @@ _OTHER_CAUSES: Mapping[str, str] = {
 def require_success(reply: Reply, token: Secret, *, now: datetime) -> None:
     """Raise `HttpFailure` unless the status of a reply is a success."""
     status = reply.status
-    if 200 <= status < 300:  # noqa: PLR2004 -- the class of success
+    if httpx.codes.is_success(status):
         return
     reason = ": ".join(
         filter(None, ("GitHub", status_text(status), token.quote(_message_of(reply))))

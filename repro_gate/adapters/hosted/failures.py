@@ -10,6 +10,8 @@ from html import unescape
 from http import HTTPStatus
 from typing import Any, Final
 
+import httpx
+
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.retry import HttpFailure, retry_after_s, status_text
@@ -149,7 +151,7 @@ class ReplyReader:
         status = error.status
         shown = None if status is None else status_text(status)
         parts = (self._provider.name, error.what, shown, self._key.quote(error.message))
-        transient = status is None or status in _RETRIED or 500 <= status < 600  # noqa: PLR2004 -- the class of server errors
+        transient = status is None or status in _RETRIED or httpx.codes.is_server_error(status)
         # Some servers reject a request with a 500, others without any code.
         is_rejection = not transient or status in {None, HTTPStatus.INTERNAL_SERVER_ERROR}
         asked_s = retry_after_s(reply.headers, now=now) if transient else None

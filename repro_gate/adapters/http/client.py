@@ -152,7 +152,7 @@ class Client:
     async def _read(self, response: httpx.Response) -> bytes:
         """Return the body, as far as it may be read."""
         server = self._server
-        if 300 <= response.status_code < 400:  # noqa: PLR2004 -- the class of redirects
+        if response.is_redirect:
             target = _host_in(response.headers.get("location", ""))
             # The rest of the address may repeat the request.
             shown = server.secret.quote(target, max_length=80) or "another place"

@@ -91,7 +91,7 @@ def require_complete(plan: WholePlan, shards: Sequence[FoundShard]) -> None:
 def _require_same(first: FoundShard, other: FoundShard) -> None:
     ours, theirs = first.report.identity, other.report.identity
     for what, expected, found in (
-        # The plans differ in consequence, and a digest tells a reader nothing.
+        # Before the digests of the plans, which differ in consequence and mean nothing to a reader.
         ("option --suite", ", ".join(ours.suites) or None, ", ".join(theirs.suites) or None),
         ("option --only", ours.only, theirs.only),
         ("option --runs", ours.runs, theirs.runs),

@@ -25,7 +25,7 @@ from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, InvalidD
 from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest, Purpose
-from tests.fakes.baseline_strategies import any_logprobs, draw_facts, foreign
+from tests.fakes.baseline_strategies import any_logprobs, draw_facts, untrusted
 from tests.fakes.scoring import MODEL, NOW, encoding_of, item_of, policy_of
 
 SCHEMA = json.loads(files("repro_gate.schemas").joinpath("draws-v1.json").read_text("utf-8"))
@@ -42,13 +42,13 @@ INVALID = InvalidDraw(reason='no log-probability for 1 " fox"', position=1, fact
 MISSED = MissedDraw(reason="429 too many requests", remedy="wait a while")
 
 facts = draw_facts(st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)))
-reasons = foreign.map(lambda text: text or "x")
+reasons = untrusted.map(lambda text: text or "x")
 outcomes: st.SearchStrategy[DrawOutcome] = st.one_of(
     st.builds(Draw, logprobs=st.lists(any_logprobs, max_size=4).map(tuple), facts=facts),
     st.builds(InvalidDraw, reason=reasons, position=st.none() | st.integers(0, 9), facts=facts),
-    st.builds(MissedDraw, reason=reasons, remedy=st.none() | foreign),
+    st.builds(MissedDraw, reason=reasons, remedy=st.none() | untrusted),
 )
-keys = st.tuples(foreign, st.sampled_from(Purpose).map(str), st.integers(1, 9))
+keys = st.tuples(untrusted, st.sampled_from(Purpose).map(str), st.integers(1, 9))
 
 
 def cell_of(item: str = "fox") -> LogprobCell:

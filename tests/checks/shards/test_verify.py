@@ -75,10 +75,10 @@ def test_a_shard_of_another_check_is_named(
 ) -> None:
     """Shards of different commits, plans or versions are not one check."""
     first, second = two_shards()
-    foreign = replace(second, report=change(second.report))
+    other = replace(second, report=change(second.report))
 
     with pytest.raises(InputInvalid, match=rf"^shard-2/shard.json: the {what} in shard 2/"):
-        require_same_check([first, foreign], commit=COMMIT)
+        require_same_check([first, other], commit=COMMIT)
 
 
 @pytest.mark.parametrize("here", ["f" * 40, None])
@@ -96,10 +96,10 @@ def test_a_different_option_is_named() -> None:
     """It is more useful than two digests."""
     first, second = two_shards()
     change = _with_identity(suites=("slow", "quick"), digest="other")
-    foreign = replace(second, report=change(second.report))
+    other = replace(second, report=change(second.report))
 
     with pytest.raises(InputInvalid) as caught:
-        require_same_check([first, foreign], commit=COMMIT)
+        require_same_check([first, other], commit=COMMIT)
     assert str(caught.value) == (
         "shard-2/shard.json: the option --suite in shard 2/2: "
         "expected None, as in shard-1/shard.json, found slow, quick"
@@ -184,10 +184,10 @@ def test_a_cell_in_no_shard_is_refused() -> None:
 def test_an_unplanned_cell_is_refused() -> None:
     """Only planned cells are accepted."""
     first, second = two_shards()
-    foreign = MeasuredCell(cell=cell_of("foreign"), repetition=None, provenance=None, problem=None)
+    other = MeasuredCell(cell=cell_of("extra"), repetition=None, provenance=None, problem=None)
 
     with pytest.raises(InputInvalid, match="though the matrix does not plan it"):
-        merged_of([first, _with_cells(second, [*second.report.cells, foreign])])
+        merged_of([first, _with_cells(second, [*second.report.cells, other])])
 
 
 def test_a_cell_with_another_definition_is_refused() -> None:
@@ -228,7 +228,7 @@ def test_a_cell_that_failed_does_not_excuse_the_controls_of_the_others() -> None
 
 
 @pytest.mark.parametrize(
-    "cell", [cell_of("foreign"), cell_of(model="foreign"), replace(CELLS[0], seed=99)]
+    "cell", [cell_of("extra"), cell_of(model="extra"), replace(CELLS[0], seed=99)]
 )
 def test_a_control_that_was_not_planned_is_refused(cell: Cell) -> None:
     """Another cell or seed might differ where the planned ones do not."""

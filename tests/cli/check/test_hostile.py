@@ -21,19 +21,19 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 def _rules(pieces: list[bytes]) -> list[dict[str, Any]]:
     """Return rules by which drift, a refusal, a death and the facts consist of some bytes."""
-    foreign = b" ".join(pieces).decode("utf-8", errors="replace")
+    hostile = b" ".join(pieces).decode("utf-8", errors="replace")
     tokens = [[number, piece.hex()] for number, piece in enumerate(pieces)]
     fox = {"method": "generate", "prompt": "Say fox"}
     haiku = {"method": "generate", "prompt": "Say haiku"}
     return [
         {**haiku, "seed": 1, "result": {"tokens": tokens}},
-        {**fox, "seed": 1, "refuse": {"kind": "internal", "message": foreign}},
-        {**fox, "seed": 2, "stderr": foreign, "exit": 1},
+        {**fox, "seed": 1, "refuse": {"kind": "internal", "message": hostile}},
+        {**fox, "seed": 2, "stderr": hostile, "exit": 1},
         {
             "method": "describe",
-            "result": {"facts": {"device.name": foreign, f"z{foreign}": foreign}},
+            "result": {"facts": {"device.name": hostile, f"z{hostile}": hostile}},
         },
-        {"method": "load", "result": {"facts": {"model.name": foreign}}},
+        {"method": "load", "result": {"facts": {"model.name": hostile}}},
     ]
 
 
