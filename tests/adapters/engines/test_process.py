@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -25,15 +26,23 @@ from tests.fakes.processes import (
 from tests.fakes.values import cell_of
 
 HUGE_PROMPT = replace(cell_of(), text="x" * 2**20)
+Children: TypeAlias = Callable[[], list[int]]
+
+
+@pytest.fixture
+def children() -> Children:
+    """Return a function that lists the child processes that this test has started."""
+    earlier = set(children_of(os.getpid()))
+    return lambda: [pid for pid in children_of(os.getpid()) if pid not in earlier]
 
 
 @pytest.mark.parametrize("fault", ["silent", "deaf", "drip", "pour"])
 def test_an_engine_that_does_not_answer_in_time_is_killed(
-    failing_engine: DescribedEngineStarter, fault: str
+    children: Children, failing_engine: DescribedEngineStarter, fault: str
 ) -> None:
     """Neither silence nor a trickle of bytes blocks the gate beyond the time limit."""
     engine = failing_engine(fault, timeout_s=0.3)
-    (child,) = children_of(os.getpid())
+    (child,) = children()
 
     with pytest.raises(EngineFailed) as caught:
         engine.describe()
@@ -128,10 +137,12 @@ def test_the_quoted_stderr_is_bounded(failing_engine: DescribedEngineStarter) ->
     assert str(caught.value).endswith(f"; its stderr ends with: {'x' * 2000}")
 
 
-def test_an_engine_that_closes_its_stdout_is_killed(failing_engine: DescribedEngineStarter) -> None:
+def test_an_engine_that_closes_its_stdout_is_killed(
+    children: Children, failing_engine: DescribedEngineStarter
+) -> None:
     """Without its stdout it can never answer."""
     engine = failing_engine("hang up")
-    (child,) = children_of(os.getpid())
+    (child,) = children()
 
     with pytest.raises(EngineFailed, match=r"^the engine closed its stdout at 'describe' and was"):
         engine.describe()
@@ -166,7 +177,7 @@ def test_a_grandchild_dies_with_the_engine(
 
 @pytest.mark.parametrize("fault", ["work with a daemon", "leave a daemon"])
 def test_a_daemon_dies_with_the_engine(
-    failing_engine: DescribedEngineStarter, tmp_path: Path, fault: str
+    children: Children, failing_engine: DescribedEngineStarter, tmp_path: Path, fault: str
 ) -> None:
     """So is a process that left its group and its parent, even if the engine died first."""
     other = failing_engine("work with a daemon", str(tmp_path / "other"))
@@ -177,7 +188,7 @@ def test_a_daemon_dies_with_the_engine(
     engine.close()
 
     wait_until_gone(int((tmp_path / "pid").read_text("ascii")))
-    assert is_running(children_of(os.getpid())[0])
+    assert is_running(children()[0])
     other.close()
 
 
@@ -234,19 +245,22 @@ def test_a_closed_engine_fails_with_a_reason(speaking_engine: DescribedEngineSta
         engine.describe()
 
 
-def test_closing_leaves_no_process(speaking_engine: DescribedEngineStarter) -> None:
+def test_closing_leaves_no_process(
+    children: Children, speaking_engine: DescribedEngineStarter
+) -> None:
     """After `close` there is neither an engine nor a zombie, and a second `close` is allowed."""
     engine = speaking_engine(facts="pid")
     pid = int(engine.describe().facts["pid"])
-    assert children_of(os.getpid()) == [pid]
+    assert children() == [pid]
 
     engine.close()
     engine.close()
 
-    assert children_of(os.getpid()) == []
+    assert children() == []
 
 
 def test_closing_a_dead_engine_leaves_no_process(
+    children: Children,
     failing_engine: DescribedEngineStarter,
 ) -> None:
     """A dead engine is closed like a running one."""
@@ -256,7 +270,7 @@ def test_closing_a_dead_engine_leaves_no_process(
 
     engine.close()
 
-    assert children_of(os.getpid()) == []
+    assert children() == []
 
 
 def test_closing_leaves_no_file_open(speaking_engine: DescribedEngineStarter) -> None:
@@ -277,12 +291,12 @@ def test_an_engine_runs_in_the_folder_of_the_matrix(tmp_path: Path) -> None:
         assert engine.describe().facts["folder"] == str(tmp_path)
 
 
-def test_an_engine_that_was_started_early_is_used_once() -> None:
+def test_an_engine_that_was_started_early_is_used_once(children: Children) -> None:
     """`start` returns the process that is already there, and then new ones."""
     engines = EngineProcesses()
     spec = command_spec(*speaking({"facts": "pid"}))
     engines.start_early(spec)
-    early = children_of(os.getpid())
+    early = children()
     first, second = engines.start(spec), engines.start(spec)
 
     assert early == [int(first.describe().facts["pid"])]
@@ -292,12 +306,11 @@ def test_an_engine_that_was_started_early_is_used_once() -> None:
     second.close()
 
 
-def test_an_unused_engine_is_ended() -> None:
+def test_an_unused_engine_is_ended(children: Children) -> None:
     """A check that stops before it measures leaves no process behind."""
     engines = EngineProcesses()
-    before = children_of(os.getpid())
     engines.start_early(command_spec(*speaking({})))
-    (early,) = set(children_of(os.getpid())) - set(before)
+    (early,) = children()
 
     engines.close()
 
