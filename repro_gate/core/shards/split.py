@@ -88,13 +88,15 @@ def divided(weights: Sequence[int], parts: int) -> list[range]:
     """
     sums = [0, *accumulate(weights)]
     cuts = [0]
-    for left in range(parts, 0, -1):
+    for left in range(parts, 1, -1):
         start = cuts[-1]
         # Later parts need at least one each, and share what is left.
         stops = range(start + 1, len(sums) - left + 1)
         goal = sums[start] + (sums[-1] - sums[start]) / left
         _, cut = min((abs(sums[stop] - goal), stop) for stop in stops)
         cuts.append(cut)
+    # The last part takes the rest, also where it weighs nothing.
+    cuts.append(len(weights))
     return [range(start, stop) for start, stop in pairwise(cuts)]
 
 

@@ -62,6 +62,11 @@ def test_parts_are_neighbours_that_cover_everything(
     assert all(before.stop == after.start for before, after in pairwise(ranges))
 
 
+def test_the_last_part_holds_elements_without_weight() -> None:
+    """Nothing is left out of the parts."""
+    assert divided([0, 0], 1) == [range(2)]
+
+
 @given(st.lists(st.integers(1, 100), min_size=8, max_size=80), st.integers(2, 8))
 def test_parts_are_balanced(weights: list[int], parts: int) -> None:
     """No part is heavier than a fair share and one more of the heaviest."""
