@@ -50,11 +50,13 @@ class LlamaCppEngine(Engine):
 
     def generate(self, request: GenerateRequest) -> Json:
         """Run one cell on the loaded model."""
-        return generate(self._loaded(), request)
+        with self._loaded().slot() as slot:
+            return generate(slot, request)
 
     def score(self, request: ScoreRequest) -> Json:
         """Score a response with the loaded model."""
-        return score(self._loaded(), request)
+        with self._loaded().slot() as slot:
+            return score(slot, request)
 
     def close(self) -> None:
         """Free the model, if one is loaded."""

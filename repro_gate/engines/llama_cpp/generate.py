@@ -13,24 +13,24 @@ from typing import Any
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.decode import trace_entry
 from repro_gate.engines.llama_cpp.notes import prompt_notes
-from repro_gate.engines.llama_cpp.session import Session
+from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.requests import GenerateRequest
 from repro_gate.protocol import Json
 
 _MIN_KEEP = 1
 
 
-def generate(session: Session, request: GenerateRequest) -> Json:
+def generate(slot: Slot, request: GenerateRequest) -> Json:
     """Return the prompt's tokens, the generated ones, why they end, and how long it took.
 
     The token that ends a generation is one of the tokens.
     """
-    tokenizer, decoder = session.tokenizer, session.decoder
+    tokenizer, decoder = slot.tokenizer, slot.decoder
     prompt = tokenizer.encode(request.prompt)
-    session.require_context(len(prompt), request.max_tokens)
+    slot.require_context(len(prompt), request.max_tokens)
 
     with _sampler_chain(request) as chain:
-        run = _Run(session, chain, limit=request.max_tokens, is_traced=request.trace)
+        run = _Run(slot, chain, limit=request.max_tokens, is_traced=request.trace)
         run.generate(prompt)
 
     answer: dict[str, Any] = {
@@ -48,10 +48,8 @@ def generate(session: Session, request: GenerateRequest) -> Json:
 class _Run:
     """One run, as far as it has come."""
 
-    def __init__(
-        self, session: Session, chain: native.Sampler, *, limit: int, is_traced: bool
-    ) -> None:
-        self._session = session
+    def __init__(self, slot: Slot, chain: native.Sampler, *, limit: int, is_traced: bool) -> None:
+        self._slot = slot
         self._chain = chain
         self._limit = limit
         self._is_traced = is_traced
@@ -62,7 +60,7 @@ class _Run:
 
     def generate(self, prompt: list[int]) -> None:
         """Draw tokens until the limit, or until the model ends."""
-        decoder = self._session.decoder
+        decoder = self._slot.decoder
         decoder.start(prompt)
         while True:
             token = self._draw()
@@ -71,13 +69,13 @@ class _Run:
             decoder.step(token)
 
     def _draw(self) -> int:
-        session = self._session
+        slot = self._slot
         started = perf_counter()
-        logits = session.decoder.logits()
-        token = native.sample(self._chain, session.context, native.LAST_OUTPUT)
+        logits = slot.decoder.logits()
+        token = native.sample(self._chain, slot.context, native.LAST_OUTPUT)
         self.sample_s += perf_counter() - started
         self.tokens.append(token)
-        self.has_ended = session.tokenizer.is_end_of_generation(token)
+        self.has_ended = slot.tokenizer.is_end_of_generation(token)
         if self._is_traced:
             self.trace.append(trace_entry(logits, token))
         return token

@@ -108,7 +108,7 @@ def _model(session: Session) -> dict[str, str]:
 
 
 def _settings(session: Session) -> dict[str, str]:
-    context, settings = session.context, session.settings
+    context, settings = session.slots[0].context, session.settings
     effective: dict[str, bool | int | str] = {
         "device": session.device.name,
         "n_ctx": native.n_ctx(context),

@@ -10,42 +10,42 @@ from typing import Any
 
 from repro_gate.engines.llama_cpp.decode import log_softmax
 from repro_gate.engines.llama_cpp.notes import prompt_notes
-from repro_gate.engines.llama_cpp.session import Session
+from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import ScoreRequest
 from repro_gate.protocol import Json, bad_request
 
 
-def score(session: Session, request: ScoreRequest) -> Json:
+def score(slot: Slot, request: ScoreRequest) -> Json:
     """Return the log-probability of each token of the response, in nats.
 
     With a temperature in the request, the log-probabilities at that temperature are added.
     """
-    tokenizer, decoder = session.tokenizer, session.decoder
+    tokenizer, decoder = slot.tokenizer, slot.decoder
     prompt, response = _tokens(tokenizer, request)
-    session.require_context(len(prompt), len(response))
+    slot.require_context(len(prompt), len(response))
 
     # What the last token predicts is not part of the response.
     decoder.start([*prompt, *response[:-1]], outputs=len(response))
     answer: dict[str, Any] = {
         "prompt": tokenizer.to_wire(prompt),
         "response": tokenizer.to_wire(response),
-        "logprobs": _logprobs(session, len(prompt), response),
+        "logprobs": _logprobs(slot, len(prompt), response),
         "timing": {"decode_s": decoder.seconds},
         "notes": prompt_notes(tokenizer, prompt) if isinstance(request.prompt, str) else [],
     }
     if request.temperature is not None:
         answer["sampling_logprobs"] = _logprobs(
-            session, len(prompt), response, temperature=request.temperature
+            slot, len(prompt), response, temperature=request.temperature
         )
     return answer
 
 
 def _logprobs(
-    session: Session, start: int, response: list[int], *, temperature: float = 1.0
+    slot: Slot, start: int, response: list[int], *, temperature: float = 1.0
 ) -> list[float]:
     return [
-        float(log_softmax(session.decoder.logits(index), temperature=temperature)[token])
+        float(log_softmax(slot.decoder.logits(index), temperature=temperature)[token])
         for index, token in enumerate(response, start=start - 1)
     ]
 

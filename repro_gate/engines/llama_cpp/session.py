@@ -1,14 +1,15 @@
-"""One loaded model with one context: every setting explicit, and where it really is.
+"""One loaded model and its contexts: every setting explicit, and where it really is.
 
 llama.cpp chooses nothing itself. A build without CUDA, or one whose CUDA does not start, accepts
 "all layers on the GPU" silently and runs them on the CPU, so the placement is read from its log.
 """
 
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from queue import SimpleQueue
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.decode import Decoder
@@ -21,6 +22,7 @@ from repro_gate.protocol import Refusal, RequestRefused, bad_request
 from repro_gate.strict_json import boolean, choice, exact_table, integer
 
 _MAX_CONTEXT = 2**24
+_MAX_CONTEXTS = 64
 _REQUIRED = ("n_ctx", "n_batch", "threads", "flash_attention", "kv_type")
 _MAX_THREADS = 512
 """`GGML_MAX_N_THREADS`."""
@@ -61,11 +63,13 @@ class Settings:
     kv_type: KvType
     repack: bool = True
     """Whether weights may be rearranged for the CPU, which changes the results of some types."""
+    contexts: int | None = None
+    """How many sequences may run side by side, each in a context of its own."""
 
     @classmethod
     def parse(cls, data: object) -> "Settings":
         """Return the settings, or refuse what is unknown, missing, or out of range."""
-        found = exact_table(data, "settings", keys=_REQUIRED, optional=("repack",))
+        found = exact_table(data, "settings", keys=_REQUIRED, optional=("repack", "contexts"))
         settings = cls(
             n_ctx=integer(found["n_ctx"], "settings.n_ctx", low=1, high=_MAX_CONTEXT),
             n_batch=integer(found["n_batch"], "settings.n_batch", low=1, high=_MAX_CONTEXT),
@@ -73,6 +77,9 @@ class Settings:
             flash_attention=boolean(found["flash_attention"], "settings.flash_attention"),
             kv_type=KvType(choice(found["kv_type"], "settings.kv_type", tuple(KvType))),
             repack=boolean(found.get("repack", True), "settings.repack"),
+            contexts=integer(found["contexts"], "settings.contexts", low=1, high=_MAX_CONTEXTS)
+            if "contexts" in found
+            else None,
         )
         if settings.n_batch > settings.n_ctx:
             raise bad_request(
@@ -121,6 +128,29 @@ def _found(pattern: re.Pattern[str], lines: Sequence[LogLine]) -> list[tuple[str
     return [match.groups() for line in lines if (match := pattern.search(line.text))]
 
 
+class Slot:
+    """A context of the loaded model: one sequence at a time, in one thread at a time."""
+
+    def __init__(self, context: native.Context, tokenizer: Tokenizer) -> None:
+        self.context = context
+        self.tokenizer = tokenizer
+        self.decoder = Decoder(context, vocabulary=tokenizer.size)
+
+    def close(self) -> None:
+        """Free the batch and the context."""
+        self.decoder.close()
+        native.free_context(self.context)
+
+    def require_context(self, prompt: int, more: int) -> None:
+        """Refuse a sequence that does not fit in the context."""
+        size = native.n_ctx(self.context)
+        if prompt + more > size:
+            raise RequestRefused(
+                Refusal.OUT_OF_CONTEXT,
+                f"{prompt} tokens of prompt and {more} more do not fit in n_ctx = {size}",
+            )
+
+
 class Session:
     """A loaded model; close it before the next one."""
 
@@ -138,28 +168,35 @@ class Session:
             require_generating(self.model, self.load_log)
             file.require_unchanged()
 
-            mark = native.LOG.mark()
-            self.context = _new_context(self.model, device, settings, mark)
-            undo.callback(native.free_context, self.context)
-            self.placement = weights.with_context(native.LOG.since(mark))
-
             self.tokenizer = Tokenizer(native.get_vocabulary(self.model))
-            self.decoder = Decoder(self.context, vocabulary=self.tokenizer.size)
-            undo.callback(self.decoder.close)
+            mark = native.LOG.mark()
+            self._free: SimpleQueue[Slot] = SimpleQueue()
+            self.slots = [self._new_slot(undo)]
+            self.placement = weights.with_context(native.LOG.since(mark))
+            # All before the first decode: making a context may write into the model.
+            for _ in range(1, settings.contexts or 1):
+                self.slots.append(self._new_slot(undo))
             self._resources = undo.pop_all()
 
     def close(self) -> None:
         """Free everything."""
         self._resources.close()
 
-    def require_context(self, prompt: int, more: int) -> None:
-        """Refuse a sequence that does not fit in the context."""
-        size = native.n_ctx(self.context)
-        if prompt + more > size:
-            raise RequestRefused(
-                Refusal.OUT_OF_CONTEXT,
-                f"{prompt} tokens of prompt and {more} more do not fit in n_ctx = {size}",
-            )
+    @contextmanager
+    def slot(self) -> Generator[Slot]:
+        """Yield a slot that is free, after waiting for one if need be."""
+        slot = self._free.get()
+        try:
+            yield slot
+        finally:
+            self._free.put(slot)
+
+    def _new_slot(self, undo: ExitStack) -> Slot:
+        context = _new_context(self.model, self.device, self.settings, native.LOG.mark())
+        slot = Slot(context, self.tokenizer)
+        undo.callback(slot.close)
+        self._free.put(slot)
+        return slot
 
 
 def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) -> native.Model:

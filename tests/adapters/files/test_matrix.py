@@ -236,8 +236,9 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
         (
             ("n_batch = 128", "batch = 128"),
             (
-                "engines.exact.settings: expected only the keys flash_attention, kv_type, n_batch, "
-                "n_ctx, repack, threads, found the unknown key 'batch'; did you mean 'n_batch'?"
+                "engines.exact.settings: expected only the keys contexts, flash_attention, "
+                "kv_type, n_batch, n_ctx, repack, threads, found the unknown key 'batch'; "
+                "did you mean 'n_batch'?"
             ),
         ),
     ],

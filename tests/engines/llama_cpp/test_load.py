@@ -207,6 +207,9 @@ def test_a_model_is_loaded_on_no_other_device_than_requested(
         ({"kv_type": "q8_0"}, "settings.kv_type: expected "),
         ({"kv_type": ["f32"]}, "settings.kv_type: expected "),
         ({"repack": None}, "settings.repack: expected "),
+        ({"contexts": 0}, "settings.contexts: expected "),
+        ({"contexts": 65}, "settings.contexts: expected "),
+        ({"contexts": None}, "settings.contexts: expected "),
     ],
 )
 def test_an_invalid_setting_is_named(
