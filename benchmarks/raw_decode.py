@@ -1,8 +1,8 @@
 """Bare llama_decode calls for given tokens: what no gate around llama.cpp can be faster than.
 
-Reads {"model", "threads", "reload", "runs", "sequences": [[prompt ids, output ids], ...]} as JSON
-from stdin and prints {"decode_s", "wall_s"}: the seconds inside llama_decode, and those from
-before the first load to the end.
+Reads {"model", "device", "threads", "reload", "runs", "sequences": [[prompt ids, output ids], ...]}
+as JSON from stdin and prints {"decode_s", "wall_s"}: the seconds until llama_decode is done, and
+those from before the first load to the end. The device is "cpu", "cuda" or "cuda:N".
 """
 
 import ctypes
@@ -20,15 +20,21 @@ _CONTEXT = 256
 class Decoder:
     """A model and a context that decode token by token, and count the seconds."""
 
-    def __init__(self, path: str, *, threads: int) -> None:
+    def __init__(self, path: str, *, device: str, threads: int) -> None:
+        kind, _, index = device.partition(":")
+        on_gpu = kind == "cuda"
         model_params = llama_cpp.llama_model_default_params()
-        model_params.n_gpu_layers = 0
+        model_params.n_gpu_layers = -1 if on_gpu else 0
+        model_params.split_mode = llama_cpp.LLAMA_SPLIT_MODE_NONE
+        model_params.main_gpu = int(index or 0) if on_gpu else -1
         self._model: Any = llama_cpp.llama_model_load_from_file(path.encode(), model_params)
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = _CONTEXT
         params.n_seq_max = 1
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = 1
+        params.offload_kqv = params.op_offload = on_gpu
+        params.no_perf = True
         self._context: Any = llama_cpp.llama_init_from_model(self._model, params)
         self.decode_s = 0.0
 
@@ -51,6 +57,8 @@ class Decoder:
         batch = llama_cpp.llama_batch_get_one(array, len(tokens))
         started = time.perf_counter()
         code = llama_cpp.llama_decode(self._context, batch)
+        # On a GPU the call only starts the work.
+        llama_cpp.llama_synchronize(self._context)
         self.decode_s += time.perf_counter() - started
         if code != 0:
             raise RuntimeError(f"llama_decode returned {code}")
@@ -66,7 +74,11 @@ def main() -> None:
     for prompt, output in task["sequences"]:
         for _ in range(task["runs"]):
             if decoder is None:
-                decoder = Decoder(task["model"], threads=task["threads"])
+                decoder = Decoder(task["model"], device=task["device"], threads=task["threads"])
+                if not task["reload"]:
+                    # The first decodes of a process read the weights and compile graphs.
+                    decoder.run(prompt, output)
+                    decoder.decode_s = 0.0
             decoder.run(prompt, output)
             if task["reload"]:
                 decode_s += decoder.decode_s
