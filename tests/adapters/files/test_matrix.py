@@ -256,9 +256,9 @@ def test_an_unknown_name_suggests_a_similar_one(
         (
             ("builtin:tiny-qwen2", "ollama:llama3"),
             (
-                "models.tiny.source: expected builtin:NAME, hf:OWNER/REPO[@REVISION]/FILE, or a "
-                "path relative to this file, or an absolute one; a file whose name has a colon is "
-                "./ollama:llama3, found 'ollama:llama3'"
+                "models.tiny.source: expected builtin:NAME, hf:OWNER/REPO[@REVISION]/FILE, "
+                "package:NAME==VERSION/PATH, or a path relative to this file, or an absolute one; "
+                "a file whose name has a colon is ./ollama:llama3, found 'ollama:llama3'"
             ),
         ),
         (

@@ -20,6 +20,7 @@ from repro_gate.adapters.files.models import (
     required_form,
     sha256_of,
 )
+from repro_gate.adapters.files.packages import PACKAGE_FORM
 from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, EngineSpec, ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
@@ -418,6 +419,7 @@ def test_valid_sources_are_accepted(source: str) -> None:
 
 _PATH = "a path relative to this file, or an absolute one"
 _HUB = "hf:OWNER/REPO[@REVISION]/FILE"
+_PACKAGE = "package:NAME==VERSION/PATH"
 
 
 @pytest.mark.parametrize(
@@ -436,8 +438,14 @@ _HUB = "hf:OWNER/REPO[@REVISION]/FILE"
         ),
         (
             "ollama:llama3",
-            f"builtin:NAME, {_HUB}, or {_PATH}; a file whose name has a colon is ./ollama:llama3",
+            (
+                f"builtin:NAME, {_HUB}, {_PACKAGE}, or {_PATH}; a file whose name has a colon is "
+                "./ollama:llama3"
+            ),
         ),
+        ("package:name/file.gguf", PACKAGE_FORM),
+        ("package:name==1/../file.gguf", PACKAGE_FORM),
+        ("Package:name==1/file.gguf", "package: in lower case"),
         ("a\x1b[2J", "a string without control characters"),
     ],
 )
