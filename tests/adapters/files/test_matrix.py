@@ -189,10 +189,10 @@ def test_the_matrix_of_this_repository_is_that_of_lt_036(
 
 
 def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
-    """The two suites are the default ones."""
+    """Only the embedded ones run by default."""
     matrix = read_matrix(REPOSITORY)
 
-    assert list(matrix.suites) == ["embedded", "release"]
+    assert list(matrix.suites) == ["embedded", "release", "release-smollm2"]
     assert list(matrix.logprob_suites) == ["embedded-logprobs", "hosted"]
     assert matrix.default_suites == ("embedded", "embedded-logprobs")
 
