@@ -1,6 +1,6 @@
 """Protocols for everything outside the process: engines, files, APIs and pull requests."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -185,8 +185,12 @@ class ModelPins(Protocol):
 class Progress(Protocol):
     """An observer of a measurement."""
 
-    def started(self, *, cells: int, runs: int) -> None:
-        """Report the amount of work."""
+    def started(self, runs: Iterable[tuple[Cell | LogprobCell, int]]) -> None:
+        """Report work to do: the number of further runs or draws of each cell."""
+        ...
+
+    def began(self, cell: Cell | LogprobCell) -> None:
+        """Report that a run of a cell begins."""
         ...
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
@@ -194,7 +198,7 @@ class Progress(Protocol):
         ...
 
     def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
-        """Report that the remaining runs of a cell are skipped."""
+        """Report that runs of a cell are left out."""
         ...
 
     def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:

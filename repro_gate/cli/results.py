@@ -1,10 +1,9 @@
-"""What a check shows and leaves behind: its progress, its reports and its result."""
+"""What a check leaves behind: its reports and its result."""
 
 import errno
 import os
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,9 +11,6 @@ from threading import Thread
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-from rich.text import Text
 
 from repro_gate.adapters.files.atomic import sweep, write_atomically
 from repro_gate.adapters.files.results import report_text, write_report
@@ -22,156 +18,13 @@ from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
 from repro_gate.cli.paths import REPORT, make_report_folder, remove_reports, remove_reports_quietly
-from repro_gate.core.logprobs.policy import LogprobCell
-from repro_gate.core.outcome import ExitCode, FailOn, outcome_of_verdict, shell_code
+from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import CheckResult, GateReport, UnfinishedCheck, result_of
-from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
-from repro_gate.ports import Progress
 from repro_gate.reports.findings.summary import render_summary
-from repro_gate.reports.findings.wording import describe_finding
 from repro_gate.reports.json import summary_data
-from repro_gate.reports.terminal import render_terminal, style
-from repro_gate.reports.text.escape import clipped, log_line
-
-_LINES = 10
-"""The number of progress lines in a log."""
-MAX_FINDINGS = 20
-"""How many findings are shown during a check; the report has all of them."""
-
-
-@contextmanager
-def shown_progress(
-    console: Console, *, quiet: bool, noun: str = "runs", shows_drift: bool = True
-) -> Generator[Progress]:
-    """Yield a progress bar on a terminal, a few plain lines elsewhere, or nothing if `quiet`.
-
-    Findings are shown as they come, unless `quiet`; drift only with `shows_drift`.
-    """
-    if quiet:
-        yield _Tally()
-    elif console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[pace]}"),
-            TimeRemainingColumn(),
-        )
-        with RichProgress(*columns, console=console, transient=True) as bar:
-            yield _Bar(bar, shows_drift=shows_drift)
-    else:
-        yield _Lines(console, noun, shows_drift=shows_drift)
-
-
-class _Tally:
-    """Counts without output."""
-
-    def __init__(self, *, shows_drift: bool = False) -> None:
-        self._cells = 0
-        self._started: set[str] = set()
-        self._runs = 0
-        self._done = 0
-        self._tokens = 0
-        self._findings = 0
-        self._shows_drift = shows_drift
-        self._since = time.monotonic()
-
-    def started(self, *, cells: int, runs: int) -> None:
-        """Set the amount of work, which may grow."""
-        self._cells, self._runs = cells, runs
-        self._show()
-
-    def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
-        """Count one finished run of a cell."""
-        self._started.add(cell.id)
-        self._done += 1
-        self._tokens += tokens
-        self._show()
-
-    def skipped(self, cell: Cell | LogprobCell, *, runs: int) -> None:
-        """Count the runs of a cell that are left out."""
-        self._started.add(cell.id)
-        self._done += runs
-        self._show()
-
-    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
-        """Print a finding, except a missing golden."""
-        is_hidden = isinstance(finding, Drift) and not self._shows_drift
-        if is_hidden or isinstance(finding, Unrecorded):
-            return
-        self._findings += 1
-        if self._findings > MAX_FINDINGS + 1:
-            return
-        line = Text("further findings are in the report")
-        if self._findings <= MAX_FINDINGS:
-            claim = log_line(f"  {cell.id}: {describe_finding(finding)}")
-            line = Text.assemble((finding.word, style(outcome_of_verdict(finding))), claim)
-        self._print(line)
-
-    def _pace(self) -> str:
-        elapsed = max(time.monotonic() - self._since, 1e-9)
-        cells = f"{len(self._started)}/{self._cells} cells"
-        # Draws of log-probabilities generate no tokens.
-        return f"{cells}, {self._tokens / elapsed:.0f} tokens/s" if self._tokens else cells
-
-    @property
-    def _total(self) -> int:
-        # Draws that replace outliers come on top of the planned ones.
-        return max(self._runs, self._done)
-
-    def _seconds_left(self) -> float:
-        elapsed = time.monotonic() - self._since
-        return elapsed / max(self._done, 1) * (self._total - self._done)
-
-    def _show(self) -> None:
-        """Show nothing."""
-
-    def _print(self, line: Text) -> None:
-        """Print nothing."""
-
-
-class _Bar(_Tally):
-    """A progress bar."""
-
-    def __init__(self, bar: RichProgress, *, shows_drift: bool) -> None:
-        super().__init__(shows_drift=shows_drift)
-        self._bar = bar
-        self._task: TaskID | None = None
-
-    def _show(self) -> None:
-        if self._task is None:
-            self._task = self._bar.add_task("checking", total=self._runs, pace="")
-        self._bar.update(self._task, total=self._total, completed=self._done, pace=self._pace())
-
-    def _print(self, line: Text) -> None:
-        # Printed above the bar.
-        self._bar.console.print(line, soft_wrap=True)
-
-
-class _Lines(_Tally):
-    """A line for the first run and for every tenth of the work."""
-
-    def __init__(self, console: Console, noun: str, *, shows_drift: bool) -> None:
-        super().__init__(shows_drift=shows_drift)
-        self._console = console
-        self._noun = noun
-        self._lines = 0
-        self._has_started = False
-
-    def _show(self) -> None:
-        is_first = self._done > 0 and not self._has_started
-        before, self._lines = self._lines, self._done * _LINES // max(1, self._runs)
-        if self._lines <= before and not is_first:
-            return
-        self._has_started = True
-        left = f"{self._seconds_left():.0f} s left"
-        line = f"{self._done}/{self._total} {self._noun}, {self._pace()}, {left}"
-        self._print(Text(line))
-
-    def _print(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=True)
-
+from repro_gate.reports.terminal import render_terminal
+from repro_gate.reports.text.escape import clipped
 
 _OBSERVED: Final = "observed"
 """The folder of observed goldens in the report folder, with one folder per profile."""

@@ -27,7 +27,8 @@ from repro_gate.checks.tokens.record import (
 )
 from repro_gate.cli import wiring
 from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, unavailable, warn
-from repro_gate.cli.results import save_observed, shown_progress
+from repro_gate.cli.progress import shown_progress
+from repro_gate.cli.results import save_observed
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Note

@@ -1,6 +1,6 @@
 """A recording progress, a fake clock, and a scripted Ctrl-C."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -22,12 +22,19 @@ class RecordingProgress:
     step: Callable[[], None] = _nothing
     keeps_log: bool = True
     log: list[Event] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    """The cells whose runs have begun, in order."""
     findings: list[tuple[int, str, str]] = field(default_factory=list)
     """How many events came before it, the cell, and the word of the finding."""
 
-    def started(self, *, cells: int, runs: int) -> None:
-        """Remember how much there is to do."""
-        self._note(("started", cells, runs))
+    def started(self, runs: Iterable[tuple[Cell | LogprobCell, int]]) -> None:
+        """Remember for how many cells there is something to do, and how much."""
+        counts = [count for _, count in runs]
+        self._note(("started", len(counts), sum(counts)))
+
+    def began(self, cell: Cell | LogprobCell) -> None:
+        """Remember the cell whose run begins."""
+        self.begun.append(cell.id)
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
         """Remember that one run of a cell is finished."""

@@ -139,7 +139,8 @@ class DrawCollector:
             else:
                 self.reused += 1
                 take(request, known)
-                self._report(request, tokens=0)
+                if request.purpose is not Purpose.CONTROL:
+                    self.progress.skipped(request.cell, runs=1)
 
         def seen(request: DrawRequest, outcome: DrawOutcome) -> None:
             self.log.note(request, outcome)

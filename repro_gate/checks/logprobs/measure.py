@@ -48,7 +48,6 @@ class SuiteRunner:
         """The provenance of a baseline of each policy, by its name."""
         self.suite_test = WholeLook(seed=preflight.fingerprint, second_look=False)
         """The test over all cells, for the last look at all of them."""
-        self._planned = 0
         self._in_full = plan.suite.controlled
         """Policies whose first looks never stop early: the A/A control needs all draws."""
 
@@ -61,7 +60,7 @@ class SuiteRunner:
         cells = self._preflight.comparable
         if not cells:
             return
-        self._plan_draws(len(cells))
+        self._plan_draws(cells)
         for batch in _batches(cells):
             self._first_look(self._read(batch))
         second = None
@@ -69,14 +68,13 @@ class SuiteRunner:
         if self.suite_test.is_suspicious:
             second = WholeLook(seed=self._preflight.fingerprint, second_look=True)
             again = [one.cell for one in self.measured.values() if one.problem is None]
-        self._plan_draws(len(again))
+        self._plan_draws(again)
         for batch in _batches(again):
             self._second_look(self._read(batch), suite_test=second)
         self.suite_test = second or self.suite_test
 
-    def _plan_draws(self, cells: int) -> None:
-        self._planned += cells * self._tolerance.draws
-        self._ports.progress.started(cells=len(self._preflight.comparable), runs=self._planned)
+    def _plan_draws(self, cells: Iterable[LogprobCell]) -> None:
+        self._ports.progress.started((cell, self._tolerance.draws) for cell in cells)
 
     def _read(self, cells: Iterable[LogprobCell]) -> dict[str, Baseline]:
         read: dict[str, Baseline] = {}

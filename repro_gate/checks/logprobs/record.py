@@ -95,7 +95,7 @@ class Recording:
 
     def run(self, collector: DrawCollector, *, now: Callable[[], str]) -> None:
         """Make the calibration draws, see `calibrate`."""
-        collector.progress.started(cells=len(self.wanted), runs=len(self.wanted) * self.draws)
+        collector.progress.started((wanted.cell, self.draws) for wanted in self.wanted)
         made = calibrate(self.wanted, self.plan, collector=collector, now=now)
         self.baselines, self.doubts, self.notes = made.baselines, made.doubts, made.notes
         self.refused += made.refused

@@ -120,8 +120,6 @@ class _Guard:
         self._lock = Lock()
         self._stopped = Event()
         self._engines: list[Engine] = []
-        self._cells = 0
-        self._runs = 0
 
     def stop(self) -> None:
         """Stop the engines now, and every thread at its next step."""
@@ -138,12 +136,16 @@ class _Guard:
             self._engines.append(engine)
         return engine
 
-    def started(self, *, cells: int, runs: int) -> None:
-        """Report the total work of all parts started so far."""
+    def started(self, runs: Iterable[tuple[Cell | LogprobCell, int]]) -> None:
+        """Forward to the shared progress."""
         with self._lock:
-            self._cells += cells
-            self._runs += runs
-            self._progress.started(cells=self._cells, runs=self._runs)
+            self._progress.started(runs)
+
+    def began(self, cell: Cell | LogprobCell) -> None:
+        """Forward to the shared progress."""
+        with self._lock:
+            self._require_running()
+            self._progress.began(cell)
 
     def ran(self, cell: Cell | LogprobCell, *, tokens: int) -> None:
         """Forward to the shared progress."""

@@ -70,9 +70,7 @@ class MatrixRunner:
 
     def describe(self) -> None:
         """Describe every engine; the cells of one that fails are given up."""
-        cells = self._plan.cells
-        runs = sum(map(self._plan.runs_of, cells))
-        self._ports.progress.started(cells=len(cells), runs=runs)
+        self._ports.progress.started((cell, self._plan.runs_of(cell)) for cell in self._plan.cells)
         specs = {model.engine.name: model.engine for model in self._plan.models.values()}
         for name, spec in specs.items():
             worker = self._workers[name] = EngineWorker(
@@ -174,6 +172,7 @@ class MatrixRunner:
     ) -> None:
         if self._watch.stopped_at is not None:
             return
+        self._ports.progress.began(cell)
         generation = self._generate(worker, model, cell, trace=trace)
         before = self._measured.repetitions.get(cell)
         now = self._measured.repetitions[cell] = (
