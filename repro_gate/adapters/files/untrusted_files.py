@@ -73,8 +73,10 @@ def read_regular_file(file: Path, *, max_bytes: int, may_be_link: bool = True) -
     try:
         with open_regular_file(file, may_be_link=may_be_link) as stream:
             size = os.fstat(stream.fileno()).st_size
+            # Python allocates all that it is asked to read.
+            chunk = min(_CHUNK, size + 1)
             # The size rejects a large file at once; the limit also holds if the file grows.
-            while size <= max_bytes and left >= 0 and (part := stream.read(min(_CHUNK, left + 1))):
+            while size <= max_bytes and left >= 0 and (part := stream.read(min(chunk, left + 1))):
                 parts.append(part)
                 left -= len(part)
     except OSError as error:
