@@ -5,19 +5,15 @@ only, then one token at a time, drawn on the host by a fresh chain of llama.cpp'
 last token is drawn and not decoded. Neighbours, earlier cells and a trace change nothing.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.decode import trace_entry
+from repro_gate.engines.llama_cpp.logits import Softmax
 from repro_gate.engines.llama_cpp.notes import prompt_notes
+from repro_gate.engines.llama_cpp.sampler import Sampler, open_sampler
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.requests import GenerateRequest
 from repro_gate.protocol import Json
-
-_MIN_KEEP = 1
 
 
 def generate(slot: Slot, request: GenerateRequest) -> Json:
@@ -29,8 +25,8 @@ def generate(slot: Slot, request: GenerateRequest) -> Json:
     prompt = tokenizer.encode(request.prompt)
     slot.require_context(len(prompt), request.max_tokens)
 
-    with _sampler_chain(request) as chain:
-        run = _Run(slot, chain, limit=request.max_tokens, is_traced=request.trace)
+    with open_sampler(request, tokenizer.size) as sampler:
+        run = _Run(slot, sampler, limit=request.max_tokens, is_traced=request.trace)
         run.generate(prompt)
 
     answer: dict[str, Any] = {
@@ -48,11 +44,11 @@ def generate(slot: Slot, request: GenerateRequest) -> Json:
 class _Run:
     """One run, as far as it has come."""
 
-    def __init__(self, slot: Slot, chain: native.Sampler, *, limit: int, is_traced: bool) -> None:
+    def __init__(self, slot: Slot, sampler: Sampler, *, limit: int, is_traced: bool) -> None:
         self._slot = slot
-        self._chain = chain
+        self._sampler = sampler
         self._limit = limit
-        self._is_traced = is_traced
+        self._softmax = Softmax(slot.tokenizer.size) if is_traced else None
         self.tokens: list[int] = []
         self.trace: list[dict[str, Any]] = []
         self.has_ended = False
@@ -72,36 +68,10 @@ class _Run:
         slot = self._slot
         started = perf_counter()
         logits = slot.decoder.logits()
-        token = native.sample(self._chain, slot.context, native.LAST_OUTPUT)
+        token = self._sampler.draw(logits)
         self.sample_s += perf_counter() - started
         self.tokens.append(token)
         self.has_ended = slot.tokenizer.is_end_of_generation(token)
-        if self._is_traced:
-            self.trace.append(trace_entry(logits, token))
+        if self._softmax is not None:
+            self.trace.append(self._softmax.trace_entry(logits, token))
         return token
-
-
-@contextmanager
-def _sampler_chain(request: GenerateRequest) -> Generator[native.Sampler]:
-    """Yield a fresh chain with its random numbers at their start, and free it afterwards."""
-    chain = native.new_chain(native.chain_params())
-    try:
-        for link in _links(request):
-            native.add_to_chain(chain, link)
-        yield chain
-    finally:
-        # Frees the links too.
-        native.free_sampler(chain)
-
-
-def _links(request: GenerateRequest) -> list[native.Sampler]:
-    """Return the samplers in their order; temperature comes after what cuts candidates."""
-    if request.temperature == 0:
-        return [native.greedy()]
-    return [
-        native.top_k(request.top_k),
-        native.top_p(request.top_p, _MIN_KEEP),
-        native.min_p(request.min_p, _MIN_KEEP),
-        native.temperature(request.temperature),
-        native.dist(request.seed),
-    ]

@@ -87,7 +87,8 @@ top_p: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_top_p
 min_p: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_min_p
 temperature: Callable[[float], Sampler] = _bindings.llama_sampler_init_temp
 dist: Callable[[int], Sampler] = _bindings.llama_sampler_init_dist
-sample: Callable[[Sampler, Context, int], int] = _bindings.llama_sampler_sample
+apply: Callable[[Sampler, Struct], None] = _bindings.llama_sampler_apply
+accept: Callable[[Sampler, int], None] = _bindings.llama_sampler_accept
 
 llama_version: Callable[[], bytes] = _bindings.llama_version
 system_info: Callable[[], bytes] = _bindings.llama_print_system_info
@@ -141,6 +142,12 @@ def device_list(*devices: DeviceHandle) -> ctypes.Array[ctypes.c_void_p]:
 def address(array: ctypes.Array[Any]) -> int:
     """Return where an array lies."""
     return ctypes.addressof(array)
+
+
+def candidate_array(address: int) -> Struct:
+    """Return an empty `llama_token_data_array`; keep the memory at the address as long as it."""
+    data = ctypes.cast(address, ctypes.POINTER(_bindings.llama_token_data))
+    return _bindings.llama_token_data_array(data, 0, -1, False)  # noqa: FBT003 -- C has no keywords
 
 
 def metadata(model: Model, key: str) -> str | None:

@@ -8,7 +8,7 @@ numeric mode: the log-probabilities agree with a trace closely, but not to the b
 from reprlib import repr as short
 from typing import Any
 
-from repro_gate.engines.llama_cpp.decode import log_softmax
+from repro_gate.engines.llama_cpp.logits import Softmax
 from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
@@ -44,8 +44,9 @@ def score(slot: Slot, request: ScoreRequest) -> Json:
 def _logprobs(
     slot: Slot, start: int, response: list[int], *, temperature: float = 1.0
 ) -> list[float]:
+    softmax = Softmax(slot.tokenizer.size)
     return [
-        float(log_softmax(slot.decoder.logits(index), temperature=temperature)[token])
+        softmax.logprob(slot.decoder.logits(index), token, temperature=temperature)
         for index, token in enumerate(response, start=start - 1)
     ]
 

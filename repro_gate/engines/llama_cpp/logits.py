@@ -1,0 +1,84 @@
+"""Arithmetic on the logits of one position: are they sound, which are best, how likely is a token.
+
+Every function makes few passes over a vocabulary, and numpy gives the GIL back in each of them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Logits: TypeAlias = npt.NDArray[np.float32]
+TokenIds: TypeAlias = npt.NDArray[np.intp]
+
+_TRACED = 5
+"""How many tokens a trace entry has."""
+MAX_BEST = 2048
+"""The most that `best` returns faster than a sort of all."""
+
+
+def are_finite(logits: Logits) -> bool:
+    """Return whether no logit is NaN or infinite."""
+    # A NaN anywhere is both the highest and the lowest.
+    return bool(np.isfinite(logits.max()) and np.isfinite(logits.min()))
+
+
+def are_all_equal(logits: Logits) -> bool:
+    """Return whether all tokens are equally likely."""
+    return bool(logits[0] == logits[-1]) and bool((logits == logits[0]).all())
+
+
+def best(logits: Logits, count: int) -> TokenIds:
+    """Return the ids of the highest logits, highest first; among equals the lower id first.
+
+    There are at least `count` of them, and none that is left out equals one of them.
+    """
+    return in_order(logits, np.flatnonzero(logits >= _lower_bound(logits, count)))
+
+
+def in_order(logits: Logits, ids: TokenIds) -> TokenIds:
+    """Return ascending ids by their logit, highest first; among equals the lower id first."""
+    return ids[np.argsort(-logits[ids], kind="stable")]
+
+
+def _lower_bound(logits: Logits, count: int) -> np.float32:
+    """Return a logit that at least `count` are not below."""
+    rows = logits.size // MAX_BEST
+    if rows > 1 and count <= MAX_BEST:
+        # Each column has one logit that reaches its highest, so the columns have `count` that reach
+        # the lowest of their `count` highest.
+        logits = logits[: rows * MAX_BEST].reshape(rows, MAX_BEST).max(axis=0)
+    place = max(0, logits.size - count)
+    bound: np.float32 = np.partition(logits, place)[place]
+    return bound
+
+
+class Softmax:
+    """Log-probabilities in nats, before any sampler, with one array for all positions."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self._shifted = np.empty(vocabulary)
+
+    def logprob(self, logits: Logits, token: int, *, temperature: float = 1.0) -> float:
+        """Return the log-probability of one token."""
+        return self._logprobs(logits, [token], temperature)[0]
+
+    def trace_entry(self, logits: Logits, chosen: int) -> dict[str, Any]:
+        """Return the evidence for a token: its log-probability, and the likeliest tokens."""
+        ids = best(logits, _TRACED)[:_TRACED].tolist()
+        logprob, *others = self._logprobs(logits, [chosen, *ids])
+        return {"logprob": logprob, "best": [list(pair) for pair in zip(ids, others, strict=True)]}
+
+    def _logprobs(
+        self, logits: Logits, tokens: Sequence[int], temperature: float = 1.0
+    ) -> list[float]:
+        shifted = self._shifted
+        np.subtract(logits, logits.max(), out=shifted, dtype=np.float64)
+        if temperature != 1:
+            shifted /= temperature
+        # Before exp overwrites them.
+        chosen = shifted[tokens]
+        np.exp(shifted, out=shifted)
+        logprobs: list[float] = (chosen - np.log(shifted.sum())).tolist()
+        return logprobs

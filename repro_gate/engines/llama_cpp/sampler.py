@@ -1,0 +1,145 @@
+"""Draws tokens with llama.cpp's own samplers, from no more candidates than can be drawn.
+
+llama.cpp's chain takes the whole vocabulary, and sorts all of it where `top_p` needs more than 256
+tokens: ten times the cost of decoding one. Here the samplers get only the likeliest candidates, in
+order, wherever that draws the same token with the same random number:
+
+* At temperature 0, only the first of the highest can be drawn.
+* After `top_k`, the samplers use the logits of the k highest in their order, and nothing else.
+* `top_p` before `min_p` only shortens the same order. It cuts none of what `min_p` keeps if all of
+  that together is less likely than `top_p`, by more than the rounding of llama.cpp's sums.
+
+The place that is drawn depends on the logits alone. Which of several equal candidates is at a place
+depends on how llama.cpp sorts: in that case its sort runs on the whole vocabulary.
+"""
+
+import math
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.logits import MAX_BEST, Logits, TokenIds, best, in_order
+from repro_gate.engines.requests import GenerateRequest
+
+_MIN_KEEP = 1
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""`llama_token_data`."""
+_FLOAT32_ROUNDING = 2.0**-24
+_MAX_SORTED_LOGIT = 1e6
+"""llama.cpp sorts by multiples of a logit as C integers, which larger ones overflow."""
+_LOG_SLACK = 1 + 1e-6
+"""More than the logarithm of `min_p` in llama.cpp, in float32, can differ from the exact one."""
+
+
+class Sampler:
+    """The samplers of one run, with their random numbers at the start."""
+
+    def __init__(
+        self, request: GenerateRequest, vocabulary: int, cuts: native.Sampler, draws: native.Sampler
+    ) -> None:
+        self._is_greedy = request.temperature == 0
+        self._top_k = request.top_k
+        # As llama.cpp has them.
+        self._top_p = float(np.float32(request.top_p))
+        self._min_p = float(np.float32(request.min_p))
+        self._cuts = cuts
+        self._draws = draws
+        self._candidates = np.empty(vocabulary, _CANDIDATE)
+        self._array = native.candidate_array(self._candidates.ctypes.data)
+
+    def draw(self, logits: Logits) -> int:
+        """Return the next token; the logits are finite."""
+        ids = self._likely(logits)
+        if ids is None:
+            self._put_all(logits)
+            place = self._apply(self._cuts, self._draws)
+        else:
+            values = logits[ids]
+            self._put(ids, values)
+            # Without top_k, top_p cuts nothing from them.
+            place = self._apply(*([self._cuts] if self._top_k else []), self._draws)
+            if _has_equal_neighbour(values, place):
+                self._put_all(logits)
+                self._apply(self._cuts)
+        token = int(self._candidates["id"][place])
+        native.accept(self._cuts, token)
+        native.accept(self._draws, token)
+        return token
+
+    def _likely(self, logits: Logits) -> TokenIds | None:
+        """Return which candidates can be drawn, highest first; None when all of them are needed."""
+        if self._is_greedy:
+            return np.array([logits.argmax()])
+        if 0 < self._top_k <= MAX_BEST:
+            ids = best(logits, self._top_k)
+        elif self._top_k == 0 and self._top_p < 1 and self._min_p > 0:
+            ids = self._kept_by_min_p(logits)
+        else:
+            return None
+        return ids if ids.size and logits[ids[0]] < _MAX_SORTED_LOGIT else None
+
+    def _kept_by_min_p(self, logits: Logits) -> TokenIds:
+        """Return what `min_p` keeps, or a little more; nothing if `top_p` may cut some of it."""
+        highest = logits.max()
+        bound = np.float32(float(highest) + math.log(self._min_p) * _LOG_SLACK)
+        ids = np.flatnonzero(logits >= np.nextafter(bound, np.float32(-np.inf)))
+        with np.errstate(over="ignore"):
+            weights = np.exp(logits - highest)
+        share = float(weights[ids].sum() / weights.sum())
+        # llama.cpp divides one sum of float32 by another, with up to one rounding for each addend.
+        rounding = 3 * logits.size * _FLOAT32_ROUNDING + 1e-4
+        return in_order(logits, ids) if share < self._top_p * (1 - rounding) else ids[:0]
+
+    def _put_all(self, logits: Logits) -> None:
+        self._put(np.arange(logits.size), logits)
+
+    def _put(self, ids: TokenIds, logits: Logits) -> None:
+        self._candidates["id"][: ids.size] = ids
+        self._candidates["logit"][: ids.size] = logits
+        self._array.size = ids.size
+        self._array.sorted = False
+
+    def _apply(self, *samplers: native.Sampler) -> int:
+        """Apply the samplers, and return the place that was drawn."""
+        for sampler in samplers:
+            native.apply(sampler, self._array)
+        place: int = self._array.selected
+        return place
+
+
+@contextmanager
+def open_sampler(request: GenerateRequest, vocabulary: int) -> Generator[Sampler]:
+    """Yield the samplers for a request, and free them afterwards."""
+    # Temperature comes after what cuts candidates.
+    links = (
+        ([], [native.greedy()])
+        if request.temperature == 0
+        else (
+            [native.top_k(request.top_k), native.top_p(request.top_p, _MIN_KEEP)],
+            [
+                native.min_p(request.min_p, _MIN_KEEP),
+                native.temperature(request.temperature),
+                native.dist(request.seed),
+            ],
+        )
+    )
+    cuts, draws = map(_chain, links)
+    try:
+        yield Sampler(request, vocabulary, cuts, draws)
+    finally:
+        # Frees the links too.
+        native.free_sampler(cuts)
+        native.free_sampler(draws)
+
+
+def _chain(links: Sequence[native.Sampler]) -> native.Sampler:
+    chain = native.new_chain(native.chain_params())
+    for link in links:
+        native.add_to_chain(chain, link)
+    return chain
+
+
+def _has_equal_neighbour(values: Logits, place: int) -> bool:
+    return bool((values[max(0, place - 1) : place + 2] == values[place]).sum() > 1)
