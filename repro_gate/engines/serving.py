@@ -12,8 +12,11 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
-from typing import BinaryIO, NoReturn, assert_never
+from queue import Queue
+from threading import Lock, Thread
+from typing import BinaryIO, Final, NoReturn, assert_never
 
 from repro_gate.engines.requests import (
     DescribeRequest,
@@ -35,6 +38,8 @@ from repro_gate.protocol import (
 from repro_gate.strict_json import InvalidJson, choice, exact_table, integer, table
 
 _PR_SET_PDEATHSIG = 1
+_SIDE_BY_SIDE: Final = frozenset({Method.GENERATE, Method.SCORE})
+"""Requests that may be in flight together; the others wait until nothing is."""
 
 
 class Engine(ABC):
@@ -50,7 +55,10 @@ class Engine(ABC):
 
     @abstractmethod
     def load(self, request: LoadRequest) -> Json:
-        """Load a model; the one before it is forgotten, even when this one is refused."""
+        """Load a model; the one before it is forgotten, even when this one is refused.
+
+        If `concurrency` in the result is above 1, that many threads call `generate` and `score`.
+        """
 
     @abstractmethod
     def generate(self, request: GenerateRequest) -> Json:
@@ -80,7 +88,7 @@ def run(start: Callable[[], Engine]) -> int:
     # At once, because an engine is often started before its first request.
     with suppress(Exception):
         engine()
-    _serve(sys.stdin.buffer, answers, engine)
+    _Server(answers, engine).serve(sys.stdin.buffer)
     if engine.cache_info().currsize:
         engine().close()
     return 0
@@ -103,21 +111,112 @@ def _die_with_the_gate() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _serve(requests: BinaryIO, answers: BinaryIO, engine: Callable[[], Engine]) -> None:
-    """Answer every request in turn, until there are no more or the answers are not read."""
-    while line := requests.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
-            _skip_line(requests, line)
-            answer: Json = refusal(
-                None, Refusal.BAD_REQUEST, f"a request is a line of at most {MAX_LINE_BYTES} bytes"
-            )
-        else:
-            answer = _answer(line, engine)
+@dataclass(frozen=True, slots=True)
+class _Request:
+    number: int
+    method: Method
+    params: Json
+
+
+class _Server:
+    """Answers requests: one at a time, or as many as the loaded model allows."""
+
+    def __init__(self, answers: BinaryIO, engine: Callable[[], Engine]) -> None:
+        self._answers = answers
+        self._writing = Lock()
+        self._engine = engine
+        self._workers: _Workers | None = None
+        """None while the main thread answers every request itself."""
+
+    def serve(self, requests: BinaryIO) -> None:
+        """Answer every request, until there are no more or the answers are not read."""
+        with suppress(BrokenPipeError):
+            while line := requests.readline(MAX_LINE_BYTES + 1):
+                if len(line) > MAX_LINE_BYTES:
+                    _skip_line(requests, line)
+                    reason = f"a request is a line of at most {MAX_LINE_BYTES} bytes"
+                    self._write(refusal(None, Refusal.BAD_REQUEST, reason))
+                else:
+                    self._take(line)
+        self._end_workers()
+
+    def _take(self, line: bytes) -> None:
+        number: int | None = None
         try:
-            answers.write(_encoded(answer))
-            answers.flush()
-        except BrokenPipeError:
+            message = _message(line)
+            number = integer(message.get("id"), "id")
+            request = _Request(number, *_call(message))
+        except (RequestRefused, InvalidJson) as error:
+            self._write(_refusal_of(error, number))
             return
+        if self._workers is not None and request.method in _SIDE_BY_SIDE:
+            self._workers.put(request)
+            return
+        if self._workers is not None:
+            self._workers.wait()
+        if request.method is Method.LOAD:
+            self._end_workers()
+        self._answer(request)
+
+    def _answer(self, request: _Request) -> None:
+        try:
+            value = _result(self._engine(), request)
+            if request.method is Method.LOAD and value.get("concurrency", 1) > 1:
+                self._workers = _Workers(value["concurrency"], self._answer)
+            answer: Json = result(request.number, value)
+        except Exception as error:  # noqa: BLE001 -- the gate needs an answer in any case
+            answer = _refusal_of(error, request.number)
+        self._write(answer)
+
+    def _write(self, answer: Json) -> None:
+        line = _encoded(answer)
+        with self._writing:
+            self._answers.write(line)
+            self._answers.flush()
+
+    def _end_workers(self) -> None:
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.end()
+
+
+class _Workers:
+    """Threads that answer requests side by side."""
+
+    def __init__(self, count: int, answer: Callable[[_Request], None]) -> None:
+        self._answer = answer
+        self._requests: Queue[_Request | None] = Queue()
+        # A thread that hangs in a driver must not keep the process from ending.
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, request: _Request) -> None:
+        """Have a request answered as soon as a thread is free."""
+        self._requests.put(request)
+
+    def wait(self) -> None:
+        """Wait until every request is answered."""
+        self._requests.join()
+
+    def end(self) -> None:
+        """Answer the requests that are left, and end the threads."""
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (request := self._requests.get()) is not None:
+            try:
+                self._answer(request)
+            except BrokenPipeError:
+                # The main thread waits for a request, and the other threads compute.
+                os._exit(0)
+            except BaseException:  # noqa: BLE001 -- a thread would end unnoticed
+                traceback.print_exc(file=sys.stderr)
+                os._exit(1)
+            self._requests.task_done()
 
 
 def _skip_line(requests: BinaryIO, line: bytes) -> None:
@@ -125,20 +224,15 @@ def _skip_line(requests: BinaryIO, line: bytes) -> None:
         line = requests.readline(MAX_LINE_BYTES)
 
 
-def _answer(line: bytes, engine: Callable[[], Engine]) -> Json:
-    number: int | None = None
-    try:
-        message = _message(line)
-        number = integer(message.get("id"), "id")
-        method, params = _call(message)
-        return result(number, _result(engine(), method, params))
-    except RequestRefused as refused:
-        return refusal(number, refused.kind, refused.message)
-    except InvalidJson as error:
-        return refusal(number, Refusal.BAD_REQUEST, str(error))
-    except Exception as error:  # noqa: BLE001 -- the gate needs an answer in any case
-        traceback.print_exc(file=sys.stderr)
-        return refusal(number, Refusal.INTERNAL, f"{type(error).__name__}: {error}")
+def _refusal_of(error: Exception, number: int | None) -> Json:
+    match error:
+        case RequestRefused():
+            return refusal(number, error.kind, error.message)
+        case InvalidJson():
+            return refusal(number, Refusal.BAD_REQUEST, str(error))
+        case _:
+            traceback.print_exception(error, file=sys.stderr)
+            return refusal(number, Refusal.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def _message(line: bytes) -> Json:
@@ -160,8 +254,9 @@ def _call(message: Json) -> tuple[Method, Json]:
     return method, table(message["params"], "params")
 
 
-def _result(engine: Engine, method: Method, params: Json) -> Json:
-    match method:
+def _result(engine: Engine, request: _Request) -> Json:
+    params = request.params
+    match request.method:
         case Method.DESCRIBE:
             return engine.describe(DescribeRequest.parse(params))
         case Method.LOAD:
@@ -171,7 +266,7 @@ def _result(engine: Engine, method: Method, params: Json) -> Json:
         case Method.SCORE:
             return engine.score(ScoreRequest.parse(params))
         case _:
-            assert_never(method)
+            assert_never(request.method)
 
 
 def _encoded(answer: Json) -> bytes:

@@ -25,7 +25,7 @@ _SETTINGS = {
     "flash_attention": False,
     "kv_type": "f32",
 }
-_CELL = {
+CELL = {
     "prompt": "The quick brown fox",
     "seed": 42,
     "max_tokens": 20,
@@ -35,6 +35,7 @@ _CELL = {
     "min_p": 0.05,
     "trace": False,
 }
+"""The usual cell."""
 _SCHEMA: dict[str, Any] = json.loads(
     (files("repro_gate.schemas") / "engine-v1.json").read_text("utf-8")
 )
@@ -126,7 +127,7 @@ class DrivenEngine:
 
     def generate(self, **changes: Any) -> Any:
         """Run the usual cell with changes, and return the result without its timing."""
-        result = self.ask(Method.GENERATE, **(_CELL | changes))
+        result = self.ask(Method.GENERATE, **(CELL | changes))
         del result["timing"]
         return result
 
@@ -135,10 +136,18 @@ class DrivenEngine:
         self._stdin.close()
         return self.outcome()
 
+    def stop_reading(self) -> None:
+        """Close the stdout of the engine."""
+        self._stdout.close()
+
+    def exit_code(self) -> int:
+        """Wait for the end, and return the exit code."""
+        return self._child.wait(_PATIENCE_S)
+
     def outcome(self) -> tuple[int, bytes]:
         """Wait for the end, and return the exit code and the unread stdout."""
         rest = self._buffer + self._stdout.read()
-        return self._child.wait(_PATIENCE_S), rest
+        return self.exit_code(), rest
 
     def stderr(self) -> str:
         """Return what is on stderr so far."""
