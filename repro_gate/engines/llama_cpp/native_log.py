@@ -1,4 +1,7 @@
-"""The log of llama.cpp: the last lines are kept, warnings and errors also go to stderr."""
+"""The log of llama.cpp: the last lines are kept, warnings and errors also go to stderr.
+
+Contexts that decode side by side log from several threads, each its own lines.
+"""
 
 import sys
 from collections import deque
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
+from threading import RLock, get_ident
 
 _MAX_LINES = 16384
 """Loading a model of a hundred layers logs a few thousand."""
@@ -32,49 +36,66 @@ class LogLine:
     text: str
 
 
+_NOTHING = LogLine(Level.NONE, "")
+
+
 class NativeLog:
     """The last lines of the log, in order."""
 
     def __init__(self) -> None:
         self._lines: deque[LogLine] = deque(maxlen=_MAX_LINES)
         self._total = 0
-        self._level = Level.NONE
-        self._text = ""
+        self._unfinished: dict[int, LogLine] = {}
+        """The last line of each thread, with an empty text once it is finished."""
+        self._lock = RLock()
 
     def receive(self, level: int, chunk: bytes) -> None:
         """Receive a chunk from llama.cpp: a line, a part of one, or several."""
-        if level != Level.CONTINUED:
-            self._finish_line()
-            self._level = Level(level) if level in list(Level) else Level.NONE
-        self._text += chunk.decode("utf-8", errors="replace")
-        while "\n" in self._text:
-            line, _, self._text = self._text.partition("\n")
-            self._keep(line)
-        if len(self._text) > _MAX_LINE_LENGTH:
-            self._finish_line()
+        text = chunk.decode("utf-8", errors="replace")
+        thread = get_ident()
+        with self._lock:
+            begun = self._unfinished.get(thread, _NOTHING)
+            if level == Level.CONTINUED:
+                kind, text = begun.level, begun.text + text
+            else:
+                kind = Level(level) if level in list(Level) else Level.NONE
+                self._finish_line(thread)
+            *lines, rest = text.split("\n")
+            for line in lines:
+                self._keep(LogLine(kind, line))
+            self._unfinished[thread] = LogLine(kind, rest)
+            if len(rest) > _MAX_LINE_LENGTH:
+                self._finish_line(thread)
 
     def mark(self) -> int:
         """Return the current position in the log."""
-        self._finish_line()
-        return self._total
+        with self._lock:
+            self._finish_lines()
+            return self._total
 
     def since(self, mark: int) -> Sequence[LogLine]:
         """Return the lines after the mark that are still kept."""
-        self._finish_line()
-        missed = self._total - len(self._lines)
-        return list(islice(self._lines, max(0, mark - missed), None))
+        with self._lock:
+            self._finish_lines()
+            missed = self._total - len(self._lines)
+            return list(islice(self._lines, max(0, mark - missed), None))
 
     def errors_since(self, mark: int) -> Sequence[str]:
         """Return the errors after the mark that are still kept."""
         return [line.text for line in self.since(mark) if line.level is Level.ERROR]
 
-    def _finish_line(self) -> None:
-        if self._text:
-            line, self._text = self._text, ""
-            self._keep(line)
+    def _finish_lines(self) -> None:
+        for thread in self._unfinished:
+            self._finish_line(thread)
 
-    def _keep(self, line: str) -> None:
-        self._lines.append(LogLine(self._level, line))
+    def _finish_line(self, thread: int) -> None:
+        line = self._unfinished.get(thread, _NOTHING)
+        if line.text:
+            self._keep(line)
+            self._unfinished[thread] = LogLine(line.level, "")
+
+    def _keep(self, line: LogLine) -> None:
+        self._lines.append(line)
         self._total += 1
-        if self._level in {Level.WARN, Level.ERROR}:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 -- the gate quotes it
+        if line.level in {Level.WARN, Level.ERROR}:
+            print(line.text, file=sys.stderr, flush=True)  # noqa: T201 -- the gate quotes it

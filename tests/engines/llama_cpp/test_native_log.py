@@ -1,5 +1,7 @@
 """The log of llama.cpp arrives in chunks and is kept as lines."""
 
+from threading import Thread
+
 import pytest
 
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine, NativeLog
@@ -54,3 +56,21 @@ def test_warnings_and_errors_are_shown(capsys: pytest.CaptureFixture[str]) -> No
     for level in (1, 2, 3, 4, 99):
         log.receive(level, b"level %d\n" % level)
     assert capsys.readouterr() == ("", "level 3\nlevel 4\n")
+
+
+def test_threads_do_not_mix_their_lines() -> None:
+    """Contexts that decode side by side may log at the same time."""
+    log = NativeLog()
+    log.receive(4, b"error: out ")
+    for chunk in ((2, b"other\n"), (2, b"begun")):
+        thread = Thread(target=log.receive, args=chunk)
+        thread.start()
+        thread.join()
+    log.receive(5, b"of memory\n")
+    log.receive(5, b"on device 0\n")
+    assert log.since(0) == [
+        LogLine(Level.INFO, "other"),
+        LogLine(Level.ERROR, "error: out of memory"),
+        LogLine(Level.ERROR, "on device 0"),
+        LogLine(Level.INFO, "begun"),
+    ]
