@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 PROTOCOL = "repro-gate/engine/v1"
 MAX_LINE_BYTES = 16 * 2**20
 """Of one request or answer."""
+MAX_CONCURRENCY = 64
+"""Requests in flight at a time."""
 
 _DEVICE = re.compile(r"cpu|cuda(?::(?P<index>0|[1-9][0-9]?))?")
 

@@ -7,10 +7,12 @@ import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from repro_gate.protocol import (
+    MAX_CONCURRENCY,
     DeviceRequest,
     Json,
     Refusal,
@@ -19,6 +21,7 @@ from repro_gate.protocol import (
     requested_device,
 )
 from repro_gate.strict_json import (
+    MAX_INTEGER,
     InvalidJson,
     boolean,
     exact_table,
@@ -38,6 +41,8 @@ _MIN_TEMPERATURE = 0.001
 """Below this, logits divided by the temperature leave the range of a float32."""
 _MAX_TEMPERATURE = 1000.0
 _TEXT_OR_TOKENS = "a string or a list of at least one token"
+_CLOCK_TICK_NS = 20_000_000
+"""More than the kernel waits before it moves the clock of its file systems."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,35 @@ class DescribeRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What any write to a file changes, and so does a file in its place."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def parse(cls, data: object, place: str) -> "FileState":
+        """Return the state, or refuse what is none."""
+        found = exact_table(data, place, keys=tuple(cls.__dataclass_fields__))
+        return cls(**{name: integer(value, f"{place}.{name}") for name, value in found.items()})
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileState":
+        """Return the state that a status shows."""
+        return cls(
+            # Unsigned numbers of 64 bits, of which the protocol has 63.
+            device=status.st_dev & MAX_INTEGER,
+            inode=status.st_ino & MAX_INTEGER,
+            size=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            changed_ns=status.st_ctime_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
     """A model file, and how to run it."""
 
@@ -64,12 +98,16 @@ class LoadRequest:
     device: DeviceRequest
     settings: Json
     """Unchecked: the engine reads them, and refuses unknown ones."""
+    concurrency: int | None
+    """The most requests in flight at a time; None if the gate does not limit them."""
+    file: FileState | None
+    """A state in which the file had the digest; None if it must be taken."""
 
     @classmethod
     def parse(cls, params: Json) -> "LoadRequest":
         """Return the request, or refuse what does not fit."""
         keys = ("model", "path", "sha256", "device", "settings")
-        load = exact_table(params, "load", keys=keys)
+        load = exact_table(params, "load", keys=keys, optional=("concurrency", "file"))
         path = text(load["path"], "load.path")
         if not path.startswith("/") or "\0" in path:
             raise bad_request(f"load.path: expected an absolute path, found {path!r}")
@@ -79,6 +117,8 @@ class LoadRequest:
             sha256=None if load["sha256"] is None else _sha256(load["sha256"]),
             device=_device(load["device"], "load.device"),
             settings=table(load["settings"], "settings"),
+            concurrency=_concurrency(load["concurrency"]) if "concurrency" in load else None,
+            file=_known_state(load) if "file" in load else None,
         )
 
 
@@ -148,20 +188,32 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file that was read to its end."""
+    """A model file whose digest is known."""
 
     path: Path
     sha256: str
-    size: int
-    modified_ns: int
+    state: FileState
+    is_settled: bool
+    """Whether every later write changes the state."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.state.size
+
+    def state_to_wire(self) -> Json:
+        """Return the key `file` of the answer, if the state can stand for the digest."""
+        return {"file": asdict(self.state)} if self.is_settled else {}
 
     def require_unchanged(self) -> None:
         """Refuse the file when it is no longer the one that was read."""
         try:
-            now = self.path.stat()
+            status = self.path.stat()
         except OSError as error:
             raise model_invalid(f"{self.path}: {error.strerror}") from error
-        if (now.st_size, now.st_mtime_ns) != (self.size, self.modified_ns):
+        # A change of its permissions or links is none of its content.
+        now = replace(FileState.of(status), changed_ns=self.state.changed_ns)
+        if now != self.state:
             raise model_invalid(f"{self.path}: changed while it was being loaded")
 
 
@@ -170,22 +222,35 @@ def model_invalid(message: str) -> RequestRefused:
     return RequestRefused(Refusal.MODEL_INVALID, message)
 
 
-def read_model_file(path: Path, *, expected: str | None) -> ModelFile:
-    """Read a model file to its end; refuse one whose digest is not the expected one."""
+def read_model_file(
+    path: Path, *, expected: str | None, known: FileState | None = None
+) -> ModelFile:
+    """Read a model file to its end; refuse one whose digest is not the expected one.
+
+    Args:
+        path: of the file.
+        expected: its digest, or None if any file will do.
+        known: a state in which the file had this digest; it is not read again if it is in it.
+    """
+    started_ns = time.time_ns()
     try:
         # Without O_NONBLOCK, opening a pipe without a writer would block.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise model_invalid(f"{path}: not a regular file")
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            state = FileState.of(status)
+            digest = expected if state == known else None
+            if digest is None:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise model_invalid(f"{path}: {error.strerror}") from error
     if expected not in {None, digest}:
         raise RequestRefused(
             Refusal.DIGEST_MISMATCH, f"{path}: expected sha256 {expected}, found {digest}"
         )
-    return ModelFile(path=path, sha256=digest, size=status.st_size, modified_ns=status.st_mtime_ns)
+    is_settled = state.changed_ns + _CLOCK_TICK_NS < started_ns
+    return ModelFile(path=path, sha256=digest, state=state, is_settled=is_settled)
 
 
 def _device(value: object, place: str) -> DeviceRequest:
@@ -201,6 +266,16 @@ def _sha256(value: object) -> str:
     if not _SHA256.fullmatch(digest):
         raise bad_request(f"load.sha256: expected 64 lower-case hex digits, found {digest!r}")
     return digest
+
+
+def _concurrency(value: object) -> int:
+    return integer(value, "load.concurrency", low=1, high=MAX_CONCURRENCY)
+
+
+def _known_state(load: Json) -> FileState:
+    if load["sha256"] is None:
+        raise bad_request("load.file: expected only together with a sha256, found null there")
+    return FileState.parse(load["file"], "load.file")
 
 
 def _temperature(value: object) -> float:

@@ -2,8 +2,10 @@
 
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 
 from repro_gate.engines.llama_cpp import cuda, native
 from repro_gate.protocol import DeviceRequest, Refusal, RequestRefused
@@ -46,6 +48,24 @@ class Device:
     def is_gpu(self) -> bool:
         """Whether the layers of a model are moved to it."""
         return self.cuda_index is not None
+
+    def free_memory(self) -> int:
+        """Return the bytes that are free on a GPU."""
+        return native.free_memory(self.handle)
+
+    @contextmanager
+    def starting(self) -> Generator[None]:
+        """Start a GPU, which takes a third of a second, while something else is done."""
+        if not self.is_gpu:
+            yield
+            return
+        # The first call that needs CUDA starts it for the whole process.
+        thread = Thread(target=self.free_memory)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
     def profile(self) -> str:
         """Return the profile for which goldens recorded on this device are valid."""

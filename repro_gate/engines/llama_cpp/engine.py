@@ -37,8 +37,9 @@ class LlamaCppEngine(Engine):
         self.close()
         settings = Settings.parse(request.settings)
         device = devices.find(request.device)
-        file = read_model_file(request.path, expected=request.sha256)
-        session = self._session = Session(file, device, settings)
+        with device.starting():
+            file = read_model_file(request.path, expected=request.sha256, known=request.file)
+        session = self._session = Session(file, device, settings, request.concurrency)
         return {
             "sha256": file.sha256,
             "size": file.size,
@@ -46,6 +47,9 @@ class LlamaCppEngine(Engine):
             "layers_on_device": session.placement.layers_on_device,
             "facts": provenance.model_facts(session),
             "notes": load_notes(session),
+            "concurrency": len(session.slots),
+            "room_for_another": session.has_room_for_another(),
+            **file.state_to_wire(),
         }
 
     def generate(self, request: GenerateRequest) -> Json:

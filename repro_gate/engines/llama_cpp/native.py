@@ -129,9 +129,23 @@ device_name: Callable[[DeviceHandle], bytes] = _function(
 device_description: Callable[[DeviceHandle], bytes] = _function(
     "ggml_backend_dev_description", ctypes.c_char_p, _pointer
 )
+_device_memory: Callable[..., None] = _function(
+    "ggml_backend_dev_memory",
+    None,
+    _pointer,
+    ctypes.POINTER(ctypes.c_size_t),
+    ctypes.POINTER(ctypes.c_size_t),
+)
 logits_address: Callable[[Context, int], int | None] = _function(
     "llama_get_logits_ith", _pointer, _pointer, ctypes.c_int32
 )
+
+
+def free_memory(device: DeviceHandle) -> int:
+    """Return the bytes that are free on a device."""
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    _device_memory(device, ctypes.byref(free), ctypes.byref(total))
+    return free.value
 
 
 def device_list(*devices: DeviceHandle) -> ctypes.Array[ctypes.c_void_p]:

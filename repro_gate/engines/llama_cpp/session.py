@@ -1,28 +1,33 @@
-"""One loaded model and its contexts: every setting explicit, and where it really is.
-
-llama.cpp chooses nothing itself. A build without CUDA, or one whose CUDA does not start, accepts
-"all layers on the GPU" silently and runs them on the CPU, so the placement is read from its log.
-"""
+"""One loaded model and its contexts: every setting explicit, llama.cpp chooses nothing itself."""
 
 import re
-from collections.abc import Generator, Sequence
+import sys
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from queue import SimpleQueue
 
+from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.decode import Decoder
 from repro_gate.engines.llama_cpp.devices import Device
 from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
-from repro_gate.engines.llama_cpp.native_log import LogLine
+from repro_gate.engines.llama_cpp.placement import (
+    Memory,
+    default_contexts,
+    fitting_contexts,
+    has_room_for_another,
+    memory_of_buffers,
+    placement_of_weights,
+    too_many_contexts,
+)
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import ModelFile, model_invalid
-from repro_gate.protocol import Refusal, RequestRefused, bad_request
+from repro_gate.protocol import MAX_CONCURRENCY, Refusal, RequestRefused, bad_request
 from repro_gate.strict_json import boolean, choice, exact_table, integer
 
 _MAX_CONTEXT = 2**24
-_MAX_CONTEXTS = 64
 _REQUIRED = ("n_ctx", "n_batch", "threads", "flash_attention", "kv_type")
 _MAX_THREADS = 512
 """`GGML_MAX_N_THREADS`."""
@@ -32,11 +37,6 @@ _NO_DEVICE = -1
 _FIRST_OF_LIST = 0
 _MAX_ERRORS = 3
 _NO_MEMORY = re.compile(r"(?:failed|unable) to allocate|cudaMalloc failed")
-_LAYER = re.compile(r"load_tensors: layer\s+\d+ assigned to device (\S+),")
-_BUFFER = re.compile(r"(\S+)\s+(model|KV|compute) buffer size =\s+([\d.]+) MiB")
-_LOAD_MODE = re.compile(r"\(load_mode = (\S+)\)")
-_SPLITS = re.compile(r"sched_reserve: graph.*splits = (\d+(?: / \d+)?)")
-_ROPE = re.compile(r"llama_context: (freq_base|freq_scale)\s+= (\S+)")
 
 
 class KvType(StrEnum):
@@ -64,7 +64,7 @@ class Settings:
     repack: bool = True
     """Whether weights may be rearranged for the CPU, which changes the results of some types."""
     contexts: int | None = None
-    """How many sequences may run side by side, each in a context of its own."""
+    """How many sequences run side by side, each in a context of its own; None for a default."""
 
     @classmethod
     def parse(cls, data: object) -> "Settings":
@@ -77,7 +77,7 @@ class Settings:
             flash_attention=boolean(found["flash_attention"], "settings.flash_attention"),
             kv_type=KvType(choice(found["kv_type"], "settings.kv_type", tuple(KvType))),
             repack=boolean(found.get("repack", True), "settings.repack"),
-            contexts=integer(found["contexts"], "settings.contexts", low=1, high=_MAX_CONTEXTS)
+            contexts=integer(found["contexts"], "settings.contexts", low=1, high=MAX_CONCURRENCY)
             if "contexts" in found
             else None,
         )
@@ -87,45 +87,6 @@ class Settings:
                 f"found {settings.n_batch}"
             )
         return settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """Which layers and buffers are on which device."""
-
-    layers: int
-    """With the output layer; the table of token embeddings is always on the CPU."""
-    layers_on_device: int
-    facts: dict[str, str]
-
-    def with_context(self, lines: Sequence[LogLine]) -> "Placement":
-        """Return the same with what was logged when the context was made."""
-        facts = self.facts | _buffers(lines)
-        for name, value in _found(_ROPE, lines):
-            facts[f"rope.{name}"] = value
-        for (splits,) in _found(_SPLITS, lines):
-            facts["graph.splits"] = splits
-        return replace(self, facts=facts)
-
-
-def placement_of_weights(lines: Sequence[LogLine], device: str) -> Placement:
-    """Return where the weights are, from the log of their load."""
-    layers = [name for (name,) in _found(_LAYER, lines)]
-    facts = _buffers(lines)
-    for (mode,) in _found(_LOAD_MODE, lines):
-        facts["setting.load_mode"] = mode
-    return Placement(layers=len(layers), layers_on_device=layers.count(device), facts=facts)
-
-
-def _buffers(lines: Sequence[LogLine]) -> dict[str, str]:
-    found: dict[str, list[str]] = {}
-    for owner, purpose, size in _found(_BUFFER, lines):
-        found.setdefault(f"memory.{purpose.lower()}", []).append(f"{owner} {size} MiB")
-    return {name: ", ".join(sizes) for name, sizes in found.items()}
-
-
-def _found(pattern: re.Pattern[str], lines: Sequence[LogLine]) -> list[tuple[str, ...]]:
-    return [match.groups() for line in lines if (match := pattern.search(line.text))]
 
 
 class Slot:
@@ -152,12 +113,22 @@ class Slot:
 
 
 class Session:
-    """A loaded model; close it before the next one."""
+    """A loaded model; close it before the next one.
 
-    def __init__(self, file: ModelFile, device: Device, settings: Settings) -> None:
+    Args:
+        file: the model.
+        device: where it computes.
+        settings: how it computes.
+        concurrency: how many contexts are of use, or None if there is no limit.
+    """
+
+    def __init__(
+        self, file: ModelFile, device: Device, settings: Settings, concurrency: int | None = None
+    ) -> None:
         self.file = file
         self.device = device
         self.settings = settings
+        self._gpu = device.name if device.is_gpu else None
         with ExitStack() as undo:
             require_gguf(file.path)
             mark = native.LOG.mark()
@@ -170,12 +141,14 @@ class Session:
 
             self.tokenizer = Tokenizer(native.get_vocabulary(self.model))
             mark = native.LOG.mark()
-            self._free: SimpleQueue[Slot] = SimpleQueue()
             self.slots = [self._new_slot(undo)]
-            self.placement = weights.with_context(native.LOG.since(mark))
-            # All before the first decode: making a context may write into the model.
-            for _ in range(1, settings.contexts or 1):
-                self.slots.append(self._new_slot(undo))
+            log = native.LOG.since(mark)
+            self.placement = weights.with_context(log)
+            self._one = memory_of_buffers(log, gpu=self._gpu)
+            self._add_slots(undo, concurrency or MAX_CONCURRENCY)
+            self._free: SimpleQueue[Slot] = SimpleQueue()
+            for slot in self.slots:
+                self._free.put(slot)
             self._resources = undo.pop_all()
 
     def close(self) -> None:
@@ -191,12 +164,40 @@ class Session:
         finally:
             self._free.put(slot)
 
+    def has_room_for_another(self) -> bool:
+        """Return whether another process could load the model too; ask before the first decode."""
+        model = memory_of_buffers(self.load_log, gpu=self._gpu)
+        free = self._free_memory()
+        return has_room_for_another(model=model, one=self._one, made=len(self.slots), free=free)
+
+    def _add_slots(self, undo: ExitStack, concurrency: int) -> None:
+        # All before the first decode, because making a context may write into the model.
+        settings, device = self.settings, self.device
+        wanted = settings.contexts or default_contexts(
+            is_gpu=device.is_gpu, cores=host.usable_cores(), threads=settings.threads
+        )
+        wanted = min(wanted, concurrency)
+        fitting = fitting_contexts(wanted, one=self._one, free=self._free_memory())
+        try:
+            while len(self.slots) < fitting:
+                self.slots.append(self._new_slot(undo))
+        except RequestRefused:
+            # Another program may have taken the memory.
+            fitting = len(self.slots)
+        if fitting < wanted and settings.contexts is not None:
+            raise too_many_contexts(wanted, fitting=fitting, device=device.name)
+
     def _new_slot(self, undo: ExitStack) -> Slot:
         context = _new_context(self.model, self.device, self.settings, native.LOG.mark())
         slot = Slot(context, self.tokenizer)
         undo.callback(slot.close)
-        self._free.put(slot)
         return slot
+
+    def _free_memory(self) -> Memory:
+        if self.device.is_gpu:
+            return Memory(gpu=self.device.free_memory(), host=host.free_memory())
+        # The pages of the model must stay: they are read for every token.
+        return Memory(gpu=sys.maxsize, host=host.free_memory() - self.file.size)
 
 
 def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) -> native.Model:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from repro_gate.engines.host import usable_cores
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
@@ -20,12 +21,22 @@ def test_the_answer_has_the_model_and_its_placement(
     made = tiny_model("tiny-qwen2")
     answer = fresh_engine.load(made.path)
     facts = answer.pop("facts")
+    status = made.path.stat()
     assert answer == {
         "sha256": made.sha256,
         "size": made.size,
         "layers": 3,
         "layers_on_device": 3,
         "notes": [],
+        "concurrency": min(16, usable_cores()),
+        "room_for_another": True,
+        "file": {
+            "device": status.st_dev,
+            "inode": status.st_ino,
+            "size": made.size,
+            "modified_ns": status.st_mtime_ns,
+            "changed_ns": status.st_ctime_ns,
+        },
     }
     assert {name: value for name, value in facts.items() if name.startswith("model.")} == {
         "model.sha256": made.sha256,

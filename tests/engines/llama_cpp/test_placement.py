@@ -1,7 +1,7 @@
 """The placement of the layers is read from the log, not assumed."""
 
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.session import Placement, placement_of_weights
+from repro_gate.engines.llama_cpp.placement import Placement, placement_of_weights
 
 # As llama.cpp 0c1e57098 writes them (src/llama-model.cpp, src/llama-context.cpp).
 WEIGHTS = """\
