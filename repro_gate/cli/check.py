@@ -35,8 +35,6 @@ def run_check(session: Session, options: CheckOptions, *, started: float) -> Exi
             raise UsageInvalid("--dry-run prints no JSON: leave out --json")
         return _print_plan(workspace, planned)
     results.prepare_folder(options.result.output)
-    if planned.tokens.cells:
-        results.preload_golden_writer()
     measured, report = _check_tokens(workspace, planned.tokens, options, started=started)
     if planned.logprobs:
         report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)

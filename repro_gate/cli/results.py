@@ -5,14 +5,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
-from typing import Final
 
 from rich.console import Console
 
 from repro_gate.adapters.files.atomic import sweep, write_atomically
+from repro_gate.adapters.files.observed import FOLDER as OBSERVED
+from repro_gate.adapters.files.observed import write_observed
 from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.cli import wiring
@@ -25,10 +24,6 @@ from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.json import summary_data
 from repro_gate.reports.terminal import render_terminal
 from repro_gate.reports.text.escape import clipped
-
-_OBSERVED: Final = "observed"
-"""The folder of observed goldens in the report folder, with one folder per profile."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOptions:
@@ -59,17 +54,6 @@ def _no_more() -> None:
     """Do nothing."""
 
 
-def preload_golden_writer() -> None:
-    """Import in a thread what writes goldens: it takes as long as a hundred generations."""
-
-    def imports() -> None:
-        import_module("repro_gate.adapters.files.observed")
-
-    # Without memory for a thread, it is imported when needed.
-    with suppress(RuntimeError):
-        Thread(target=imports, daemon=True).start()
-
-
 def prepare_folder(output: Path, *, keeps_shard: bool = False) -> None:
     """Verify that the reports can be written, before the work.
 
@@ -81,7 +65,7 @@ def prepare_folder(output: Path, *, keeps_shard: bool = False) -> None:
     report = output / REPORT
     try:
         make_report_folder(output)
-        sweep(output, trees=(_OBSERVED,))
+        sweep(output, trees=(OBSERVED,))
         write_atomically(report, "")
         remove_reports(output, keeps_shard=keeps_shard)
     except OSError as error:
@@ -167,11 +151,8 @@ def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> 
 
 def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
     goldens = observed_goldens(report)
-    if not goldens and not (output / _OBSERVED).exists():
+    if not goldens and not (output / OBSERVED).exists():
         return {}
-    # It brings pytest along, and is imported early.
-    from repro_gate.adapters.files.observed import write_observed  # noqa: PLC0415
-
     # Also where nothing was observed: what an earlier check left there is removed.
     return write_observed(output, goldens)
 

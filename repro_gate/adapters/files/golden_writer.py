@@ -1,28 +1,24 @@
 """Write goldens through syrupy: one JSON file for each cell, one folder for each profile.
 
 The only module that uses syrupy's extension interface, which changes between major versions.
-pytest's `snapshot` fixture uses the same class, so both write the same bytes. Reading is in
-`snapshots`, because a check should not wait for syrupy to import pytest.
+pytest's `snapshot` fixture uses the same class, so both write the same bytes. Reading, and writing
+what a check observed, is in `snapshots`: a check should not wait for syrupy to import pytest.
 """
 
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from syrupy.data import Snapshot, SnapshotCollection
 from syrupy.extensions.json import JSONSnapshotExtension
 from syrupy.location import PyTestLocation
 
-from repro_gate.adapters.files.atomic import make_folder, require_no_links, write_atomically
-from repro_gate.adapters.files.documents import require_readable
 from repro_gate.adapters.files.parsing import text_of
-from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, read_golden_bytes
+from repro_gate.adapters.files.snapshots import GoldenFiles, read_golden_bytes, write_golden_text
 from repro_gate.core.tokens.generation import first_divergence
 from repro_gate.core.tokens.golden import Golden, definition_changes
 from repro_gate.core.tokens.golden_format import from_data, to_data
-
-_SMALLER: Final = "lower max_tokens, or shorten the prompt"
 
 
 class GoldenExtension(JSONSnapshotExtension):
@@ -84,9 +80,7 @@ class GoldenExtension(JSONSnapshotExtension):
         """Write the file atomically."""
         del name_order
         snapshot = next(iter(snapshot_collection))
-        file, text = Path(snapshot_collection.location), str(snapshot.data)
-        require_readable(text, schema=GOLDEN_SCHEMA, file=file, remedy=_SMALLER)
-        write_atomically(file, text)
+        write_golden_text(str(snapshot.data), Path(snapshot_collection.location))
 
 
 def golden_extension(folder: Path) -> type[GoldenExtension]:
@@ -100,22 +94,12 @@ def serialize(golden: Golden) -> str:
 
 
 class SyrupyGoldens(GoldenFiles):
-    """Goldens that can be written."""
+    """The committed goldens, which syrupy writes."""
 
-    def write(self, golden: Golden) -> None:
-        """Write a golden; raises `InputInvalid` if its folder is a link, or it is too large."""
-        file = self.file(golden.profile, golden.cell.id)
+    def _write(self, golden: Golden, file: Path) -> None:
         collection = SnapshotCollection(location=str(file))
         collection.add(Snapshot(name=golden.cell.id, data=serialize(golden)))
-        require_no_links(self._folder)
-        make_folder(file.parent)
         GoldenExtension.write_snapshot_collection(snapshot_collection=collection)
-
-    def remove(self, profile: str, cell_id: str) -> None:
-        """Remove a golden; raises `InputInvalid` as `write` does."""
-        file = self.file(profile, cell_id)
-        require_no_links(self._folder, file.parent)
-        file.unlink()
 
 
 def _parse(text: str) -> Golden:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.adapters.files.documents import TooLarge, max_bytes_of
-from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.adapters.files.results import REPORT, read_result
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
 from repro_gate.adapters.files.untrusted_files import read_regular_file, require_no_link
@@ -33,7 +32,7 @@ def write_observed(directory: Path, goldens: Sequence[Golden]) -> dict[str, str]
 
     What an earlier check observed and this one did not is removed.
     """
-    store = SyrupyGoldens(directory / FOLDER)
+    store = GoldenFiles(directory / FOLDER)
     current = {(golden.profile, golden.cell.id) for golden in goldens}
     for profile in store.profiles():
         for cell_id in store.recorded(profile):

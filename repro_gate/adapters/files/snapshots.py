@@ -21,9 +21,11 @@ from repro_gate.core.logprobs.baseline_format import is_intact, to_data
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.golden_format import from_data as golden_from_data
+from repro_gate.core.tokens.golden_format import to_data as golden_to_data
 from repro_gate.errors import InputInvalid
 
 GOLDEN_SCHEMA: Final = "golden-v1"
+_SMALLER_GOLDEN: Final = "lower max_tokens, or shorten the prompt"
 
 
 class GoldenFiles:
@@ -50,9 +52,25 @@ class GoldenFiles:
         file = self.file(profile, cell_id)
         return parse_golden(read_golden_bytes(file), file=file, profile=profile, cell_id=cell_id)
 
+    def write(self, golden: Golden) -> None:
+        """Write a golden; raises `InputInvalid` if its folder is a link, or it is too large."""
+        file = self.file(golden.profile, golden.cell.id)
+        require_no_links(self._folder)
+        make_folder(file.parent)
+        self._write(golden, file)
+
+    def remove(self, profile: str, cell_id: str) -> None:
+        """Remove a golden; raises `InputInvalid` as `write` does."""
+        file = self.file(profile, cell_id)
+        require_no_links(self._folder, file.parent)
+        file.unlink()
+
     def file(self, profile: str, cell_id: str) -> Path:
         """Return the path of a cell's golden; raises `InputInvalid` like `recorded`."""
         return self._of(profile) / f"{cell_id}.json"
+
+    def _write(self, golden: Golden, file: Path) -> None:
+        write_golden_text(golden_text(golden), file)
 
     def _of(self, profile: str) -> Path:
         # It comes from engines and downloads, which must not reach other folders.
@@ -61,6 +79,17 @@ class GoldenFiles:
                 self._folder, "profile", expected="a name", found=escape_text(profile)
             )
         return self._folder / profile
+
+
+def golden_text(golden: Golden) -> str:
+    """Return the text of a golden file: that of syrupy's JSON, without importing syrupy."""
+    return json.dumps(golden_to_data(golden), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def write_golden_text(text: str, file: Path) -> None:
+    """Write the text of a golden atomically; raises `TooLarge`."""
+    require_readable(text, schema=GOLDEN_SCHEMA, file=file, remedy=_SMALLER_GOLDEN)
+    write_atomically(file, text)
 
 
 def read_golden_bytes(file: Path) -> bytes:

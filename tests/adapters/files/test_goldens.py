@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from repro_gate.adapters.files.golden_writer import SyrupyGoldens
-from repro_gate.adapters.files.snapshots import GoldenFiles
+from repro_gate.adapters.files.golden_writer import SyrupyGoldens, serialize
+from repro_gate.adapters.files.snapshots import GoldenFiles, golden_text
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid
-from tests.fakes.strategies import four_decimals, goldens
+from tests.fakes.strategies import finite, four_decimals, goldens
 from tests.fakes.values import PROFILE, cell_of, golden_of
 
 GOLDEN = Golden(
@@ -104,6 +104,13 @@ def test_every_golden_is_read_back(golden: Golden) -> None:
 
         assert store.recorded(golden.profile) == {golden.cell.id}
         assert store.read(golden.profile, golden.cell.id) == golden
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@given(golden=goldens(finite))
+def test_a_check_writes_the_bytes_of_syrupy(golden: Golden) -> None:
+    """Without importing it; so the two formats cannot part."""
+    assert golden_text(golden) == serialize(golden)
 
 
 def test_goldens_are_separated_by_profile(tmp_path: Path) -> None:
