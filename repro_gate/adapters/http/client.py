@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -181,11 +182,14 @@ class Client:
 def _open(
     server: Server, url: httpx.URL, runtime: Runtime, options: Mapping[str, Any]
 ) -> httpx.AsyncClient:
+    is_encrypted = url.scheme == "https"
     try:
+        no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return httpx.AsyncClient(
             follow_redirects=False,
             # A server on this machine may be called in clear text, which a proxy must not see.
-            trust_env=url.scheme == "https",
+            trust_env=is_encrypted,
+            verify=runtime.certificates() if is_encrypted else no_certificates,
             # A cookie would bind all calls to the backend that answered the first.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=runtime.transport,

@@ -4,11 +4,13 @@ import asyncio
 import math
 import os
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http import HTTPStatus
 from typing import TypeVar, cast
 
@@ -50,6 +52,10 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _load_certificates_once() -> Callable[[], ssl.SSLContext]:
+    return cache(httpx.create_ssl_context)
+
+
 def _environment() -> Mapping[str, str]:
     return os.environ
 
@@ -65,6 +71,8 @@ class Runtime:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
+    certificates: Callable[[], ssl.SSLContext] = field(default_factory=_load_certificates_once)
+    """Those that are trusted; loading them takes longer than a call."""
     transport: httpx.AsyncBaseTransport | None = None
     """Replaces the network; None is the network, with the proxies of the environment."""
 

@@ -223,7 +223,24 @@ def test_an_unknown_certificate_is_rejected(
             _pulls(url, runtime).comments(7, like=MARKER)
         assert server.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        assert _pulls(url, runtime).comments(7, like=MARKER) == ()
+        another = replace(runtime, certificates=Runtime().certificates)
+        assert _pulls(url, another).comments(7, like=MARKER) == ()
+
+
+def test_certificates_are_loaded_once(runtime: Runtime) -> None:
+    """Loading them takes longer than the calls of a job."""
+    assert runtime.certificates() is runtime.certificates()
+
+
+def test_a_server_in_clear_text_needs_no_certificates(runtime: Runtime) -> None:
+    """None are loaded for a server on this machine."""
+
+    def load() -> ssl.SSLContext:
+        raise AssertionError("certificates were loaded")
+
+    with rude_server((EMPTY,)) as server:
+        pulls = _pulls(server.url, replace(runtime, certificates=load))
+        assert pulls.comments(7, like=MARKER) == ()
 
 
 def test_a_proxy_of_the_environment_is_used_for_https(
