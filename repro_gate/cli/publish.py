@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 from repro_gate.adapters.files.results import MAX_BYTES, read_report, report_text, write_report
-from repro_gate.adapters.files.snapshots import GoldenFiles, read_golden_bytes
 from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.github.run import GithubEnvironment, read_environment, writer_in
 from repro_gate.checks.publish import MessageLevel, try_publish_comment
@@ -207,15 +206,17 @@ def _lines_of(
     config: Path | None, workspace: Path | None
 ) -> Callable[[CellReport], tuple[str, int] | None]:
     """Return a function that finds the path and line of the golden of a drifted cell."""
-    goldens = cache(lambda: _goldens_of(config))
+    golden_file = cache(lambda: _golden_files(config))
 
     def line_of(cell: CellReport) -> tuple[str, int] | None:
         if not isinstance(cell.verdict, Drift) or cell.profile is None or workspace is None:
             return None
         # The matrix is read only for a drift.
-        store = goldens()
+        from repro_gate.adapters.files.snapshots import read_golden_bytes  # noqa: PLC0415
+
+        file_of = golden_file()
         with suppress(InputInvalid, OSError, ValueError):
-            file = None if store is None else store.file(cell.profile, cell.id)
+            file = None if file_of is None else file_of(cell.profile, cell.id)
             if file is not None:
                 line = line_in_golden(read_golden_bytes(file).decode(), cell.verdict.divergence)
                 path = file.resolve().relative_to(workspace.resolve())
@@ -225,12 +226,13 @@ def _lines_of(
     return line_of
 
 
-def _goldens_of(config: Path | None) -> GoldenFiles | None:
+def _golden_files(config: Path | None) -> Callable[[str, str], Path] | None:
+    """Return a function that finds the golden of a profile and a cell; None without a matrix."""
     from repro_gate.cli import wiring  # noqa: PLC0415 -- only for a drift
     from repro_gate.cli.session import Selection, open_session  # noqa: PLC0415
 
     try:
-        return wiring.workspace_for(open_session(Selection(config=config))).goldens
+        return wiring.workspace_for(open_session(Selection(config=config))).goldens.file
     except ReproGateError:
         return None
 

@@ -25,6 +25,7 @@ from repro_gate.reports.json import summary_data
 from repro_gate.reports.terminal import render_terminal
 from repro_gate.reports.text.escape import clipped
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultOptions:
     """The options about the result."""

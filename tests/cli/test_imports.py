@@ -1,21 +1,28 @@
 """What a check does not import."""
 
+import shutil
+from collections.abc import Mapping
+
 from tests.cli.hosted.workspaces import HostedWorkspace, hosted_matrix_of
+from tests.cli.publish.jobs import Job
 from tests.cli.workspaces import Workspace, matrix_of, toml
 
-_SLOW = {"numpy", "scipy", "httpx", "jsonschema"}
+_SLOW = {"httpx", "jsonschema", "numpy", "pytest", "scipy", "syrupy"}
+"""Syrupy imports pytest, and is needed only to write goldens; jsonschema only explains errors."""
 
 
-def _imported(workspace: Workspace, *arguments: str) -> set[str]:
+def _imported(
+    workspace: Workspace, *arguments: str, code: int = 0, env: Mapping[str, str] | None = None
+) -> set[str]:
     """Return the packages that a command imports."""
-    ran = workspace.run(*arguments, PYTHONPROFILEIMPORTTIME="1")
-    assert ran.code == 0
+    ran = workspace.run(*arguments, PYTHONPROFILEIMPORTTIME="1", **(env or {}))
+    assert ran.code == code
     lines = (line for line in ran.err.splitlines() if line.startswith("import time:"))
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
-def test_tokens_need_no_statistics_no_http_and_no_validator(recorded: Workspace) -> None:
-    """Also when the matrix has hosted suites; a validator explains what is invalid."""
+def test_tokens_need_no_statistics_no_http_no_validator_and_no_pytest(recorded: Workspace) -> None:
+    """Also when the matrix has hosted suites."""
     matrix = hosted_matrix_of("http://127.0.0.1:9/v1", **matrix_of(recorded.engine()))
     (recorded.folder / "repro-gate.toml").write_text(toml(matrix), "utf-8")
 
@@ -24,8 +31,32 @@ def test_tokens_need_no_statistics_no_http_and_no_validator(recorded: Workspace)
     assert ("typer" in imported, imported & _SLOW) == (True, set())
 
 
+def test_findings_need_no_pytest(recorded: Workspace) -> None:
+    """What was observed is written without syrupy."""
+    shutil.rmtree(recorded.snapshots)
+
+    imported = _imported(recorded, "check", code=10)
+
+    assert ((recorded.output / "observed").is_dir(), imported & _SLOW) == (True, set())
+
+
 def test_log_probabilities_do_not_import_syrupy(hosted: HostedWorkspace) -> None:
-    """Syrupy imports pytest, and is needed only to write goldens."""
+    """They have no goldens."""
     imported = _imported(hosted, "check")
 
     assert ("httpx" in imported, imported & {"pytest", "syrupy"}) == (True, set())
+
+
+def test_publishing_a_pass_needs_no_schemas_and_no_statistics(green_job: Job) -> None:
+    """A green result is published twice a job; only HTTP is needed."""
+    imported = _imported(green_job.workspace, "publish", env=green_job.variables)
+
+    unneeded = {"gguf", "llama_cpp", *_SLOW} - {"httpx"}
+    assert ("httpx" in imported, imported & unneeded) == (True, set())
+
+
+def test_publishing_without_a_comment_needs_no_http(green_job: Job) -> None:
+    """A shard leaves the comment to the merge."""
+    variables = {**green_job.variables, "REPRO_GATE_SHARD": "1/2"}
+
+    assert _imported(green_job.workspace, "publish", env=variables) & _SLOW == set()
