@@ -86,6 +86,10 @@ class FileState:
             changed_ns=status.st_ctime_ns,
         )
 
+    def is_settled(self, now_ns: int) -> bool:
+        """Return whether a write from now on changes the state; the clock of files is coarse."""
+        return self.changed_ns + _CLOCK_TICK_NS < now_ns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
@@ -249,7 +253,7 @@ def read_model_file(
         raise RequestRefused(
             Refusal.DIGEST_MISMATCH, f"{path}: expected sha256 {expected}, found {digest}"
         )
-    is_settled = state.changed_ns + _CLOCK_TICK_NS < started_ns
+    is_settled = state.is_settled(started_ns)
     return ModelFile(path=path, sha256=digest, state=state, is_settled=is_settled)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -121,6 +122,17 @@ class DrivenEngine:
         assert "error" in answer, answer
         return answer["error"]["kind"], answer["error"]["message"]
 
+    def ask_together(self, requests: Sequence[tuple[Method, Mapping[str, Any]]]) -> list[Any]:
+        """Send all requests, and return their results without timing, or errors, in their order."""
+        first = self._number + 1
+        for method, params in requests:
+            self.send(method, params)
+        answers = {answer["id"]: answer for answer in (self.receive() for _ in requests)}
+        found = [answers[number] for number in range(first, first + len(requests))]
+        for answer in found:
+            answer.get("result", {}).pop("timing", None)
+        return [answer.get("result", answer.get("error")) for answer in found]
+
     def load(self, model: Path, **settings: Any) -> Any:
         """Load a model on the CPU."""
         return self.ask(Method.LOAD, **load_params(model, **settings))
@@ -164,3 +176,11 @@ def load_params(model: Path, **settings: Any) -> dict[str, Any]:
         "device": "cpu",
         "settings": _SETTINGS | settings,
     }
+
+
+def limited_engine(address_space: int) -> DrivenEngine:
+    """Start the built-in engine with a limit of its address space, in bytes."""
+    command = ("sh", "-c", f"ulimit -v {address_space // 1024}; exec {shlex.join(LLAMA_CPP)}")
+    # Both a GPU and idle threads reserve address space.
+    env = {"CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
+    return DrivenEngine(env, command=command)

@@ -1,6 +1,5 @@
 """Fixtures that drive the real engine as the gate does."""
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -10,7 +9,7 @@ import pytest
 
 from repro_gate.tiny_models.maker import MadeModel, make
 from repro_gate.tiny_models.recipes import RECIPES
-from tests.fakes.driven_engine import LLAMA_CPP, DrivenEngine, load_params
+from tests.fakes.driven_engine import DrivenEngine, limited_engine, load_params
 
 EngineStarter: TypeAlias = Callable[..., DrivenEngine]
 ModelMaker: TypeAlias = Callable[[str], MadeModel]
@@ -31,10 +30,7 @@ def start_engine() -> Iterator[EngineStarter]:
 @pytest.fixture
 def engine_without_memory() -> Iterator[DrivenEngine]:
     """Yield an engine that is limited to 12 GiB of address space."""
-    command = ("sh", "-c", f"ulimit -v {12 * 2**20}; exec {shlex.join(LLAMA_CPP)}")
-    # Both a GPU and idle threads reserve address space.
-    env = {"CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
-    with closing(DrivenEngine(env, command=command)) as driven:
+    with closing(limited_engine(12 * 2**30)) as driven:
         yield driven
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tests.engines.llama_cpp.conftest import LoadParams, ModelMaker
     from tests.fakes.driven_engine import DrivenEngine
 
+_STATE = {"device": 1, "inode": 1, "size": 1, "modified_ns": 1, "changed_ns": 1}
+
 
 def test_the_answer_has_the_model_and_its_placement(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
@@ -115,6 +117,20 @@ def test_another_digest_is_refused_before_llama_cpp_reads_the_file(
         "digest_mismatch",
         f"{path}: expected sha256 {'0' * 64}, found {empty}",
     )
+
+
+def test_a_file_in_its_known_state_is_not_read_again(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", engine_load_params: "LoadParams"
+) -> None:
+    """So a wrong digest is believed; in any other state it is a mismatch."""
+    made = tiny_model("tiny-qwen2")
+    state = fresh_engine.load(made.path)["file"]
+    params = engine_load_params(made.path) | {"sha256": "0" * 64}
+    known = fresh_engine.ask(Method.LOAD, **params, file=state)
+    assert (known["sha256"], known["file"]) == ("0" * 64, state)
+    for name in state:
+        other = state | {name: state[name] + 1}
+        assert fresh_engine.refusal(Method.LOAD, **params, file=other)[0] == "digest_mismatch"
 
 
 @pytest.mark.parametrize(
@@ -259,6 +275,11 @@ def test_every_setting_is_required(
         ({"sha256": "ABC"}, "load.sha256: expected "),
         ({"sha256": 1}, "load.sha256: expected "),
         ({"settings": []}, "settings"),
+        ({"concurrency": 0}, "load.concurrency: expected "),
+        ({"concurrency": 65}, "load.concurrency: expected "),
+        ({"sha256": "0" * 64, "file": {"inode": 1}}, "load.file: expected "),
+        ({"sha256": "0" * 64, "file": _STATE | {"size": "1"}}, "load.file.size: expected "),
+        ({"file": _STATE}, "load.file: expected only together with a sha256"),
         ({"lora": "x"}, "the unknown key 'lora'"),
     ],
 )

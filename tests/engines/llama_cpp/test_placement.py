@@ -1,7 +1,22 @@
-"""The placement of the layers is read from the log, not assumed."""
+"""The placement of the layers is read from the log, not assumed, and so is what a context takes."""
+
+import sys
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.placement import Placement, placement_of_weights
+from repro_gate.engines.llama_cpp.placement import (
+    Memory,
+    Placement,
+    default_contexts,
+    fitting_contexts,
+    has_room_for_another,
+    memory_of_buffers,
+    placement_of_weights,
+)
 
 # As llama.cpp 0c1e57098 writes them (src/llama-model.cpp, src/llama-context.cpp).
 WEIGHTS = """\
@@ -56,3 +71,79 @@ def test_the_context_adds_its_memory_and_its_graph() -> None:
         "rope.freq_scale": "1",
         "graph.splits": "2 / 3",
     }
+
+
+_MIB = 2**20
+
+
+def test_the_memory_of_a_context_is_that_of_its_buffers() -> None:
+    """On a GPU and beside it; without a GPU all is on the host. Mapped pages are shared."""
+    lines = _lines(CONTEXT + "llama_context:  CUDA_Host  output buffer size =     0.50 MiB\n")
+    assert memory_of_buffers(lines, gpu="CUDA0") == Memory(
+        gpu=int(304.5 * _MIB), host=int(2.76 * _MIB) + _MIB // 2
+    )
+    assert memory_of_buffers(_lines(WEIGHTS), gpu="CUDA0") == Memory(gpu=int(500.84 * _MIB))
+    assert memory_of_buffers(_lines(WEIGHTS), gpu=None) == Memory(host=int(500.84 * _MIB))
+
+
+@pytest.mark.parametrize(
+    ("is_gpu", "cores", "threads", "contexts"),
+    [
+        (True, 1, 8, 16),
+        (False, 8, 1, 8),
+        (False, 8, 3, 2),
+        (False, 8, 9, 1),
+        (False, 64, 1, 16),
+        (False, 1, 1, 1),
+    ],
+)
+def test_a_device_has_a_default_number_of_contexts(
+    *, is_gpu: bool, cores: int, threads: int, contexts: int
+) -> None:
+    """16 on a GPU; on a CPU no core has two threads."""
+    assert default_contexts(is_gpu=is_gpu, cores=cores, threads=threads) == contexts
+
+
+@pytest.mark.parametrize(
+    ("gpu", "host", "contexts"),
+    [
+        (139 * 1024, 100 * 1024, 16),
+        (1280 + 556, 100 * 1024, 2),
+        (1280 + 555, 100 * 1024, 1),
+        (1280 + 7 * 556, 100 * 1024, 8),
+        (139 * 1024, 512 + 10, 2),
+        (139 * 1024, 512 + 35, 4),
+        (0, 0, 1),
+    ],
+)
+def test_contexts_fit_in_memory_with_a_reserve(gpu: int, host: int, contexts: int) -> None:
+    """A context of 300 MiB takes 256 more when it first decodes, and 1 GiB stays free."""
+    one = Memory(gpu=300 * _MIB, host=10 * _MIB)
+    free = Memory(gpu=gpu * _MIB, host=host * _MIB)
+    assert fitting_contexts(16, one=one, free=free) == contexts
+
+
+_SIZES = st.builds(Memory, gpu=st.integers(0, 2**40), host=st.integers(0, 2**40))
+
+
+@given(wanted=st.integers(1, 64), one=_SIZES, free=_SIZES)
+def test_all_that_fit_are_made_and_no_more(wanted: int, one: Memory, free: Memory) -> None:
+    """One more would not fit, and more memory never means fewer."""
+    found = fitting_contexts(wanted, one=one, free=free)
+    assert 1 <= found <= wanted
+    assert found <= fitting_contexts(wanted, one=one, free=free + Memory(gpu=_MIB, host=_MIB))
+    taken = (found - 1) * one.host + 512 * _MIB
+    assert found == 1 or taken <= free.host
+
+
+def test_another_process_needs_the_weights_and_a_context() -> None:
+    """On a GPU the weights again; on a CPU their mapped pages are shared."""
+    model, one = Memory(gpu=4096 * _MIB), Memory(gpu=300 * _MIB, host=10 * _MIB)
+    free = Memory(gpu=(4096 + 300 + 768 + 1024 + 5 * 256) * _MIB, host=2048 * _MIB)
+    on_gpu = partial(has_room_for_another, model=model, one=one, made=4)
+    assert on_gpu(free=free)
+    assert not on_gpu(free=free - Memory(gpu=1))
+    host = (100 * 3 + 512 + 512) * _MIB
+    on_cpu = partial(has_room_for_another, model=Memory(), one=Memory(host=100 * _MIB), made=2)
+    assert on_cpu(free=Memory(gpu=sys.maxsize, host=host))
+    assert not on_cpu(free=Memory(gpu=sys.maxsize, host=host - 1))
