@@ -1,10 +1,10 @@
 """Protocols for everything outside the process: engines, files, APIs and pull requests."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from repro_gate.core.comments import CiRun, Marker, PostedComment
 from repro_gate.core.engines import EngineSpec, ModelSpec
@@ -18,6 +18,30 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.errors import MeasurementUnavailable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """The state of a file on this machine; any write to the file changes it."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            0,
+            device=self.device,
+            inode=self.inode,
+            size=self.size,
+            modified_ns=self.modified_ns,
+            changed_ns=self.changed_ns,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +51,12 @@ class ModelFile:
     path: Path
     sha256: str | None
     """The expected digest; None when the model is not pinned."""
+    state: FileState | None = None
+    """The state in which the file had this digest; None when it is unknown."""
+
+    def __post_init__(self) -> None:
+        if self.state is not None and self.sha256 is None:
+            raise ValueError("a state without the digest of the file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +68,24 @@ class LoadedModel:
     """The model and every effective setting, as flat provenance."""
     notes: tuple[str, ...] = ()
     """Notes of the engine, one sentence each."""
+    concurrency: int = 1
+    """How many requests the engine works on at a time."""
+    state: FileState | None = None
+    """The state of the file when the engine took its digest; None when it is unknown."""
+    has_room_for_another: bool = False
+    """Whether another process can load the same model on this device now."""
 
     def __post_init__(self) -> None:
         require_sha256(self.sha256)
+        require_at_least(1, concurrency=self.concurrency)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRun:
+    """One run of a cell."""
+
+    cell: Cell
+    trace: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +139,22 @@ class Scored:
         require_at_least(0, engine_s=self.engine_s)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[T]):
+    """The outcome of one of several requests to an engine."""
+
+    value: T | MeasurementUnavailable
+    """The answer, or why there is none; after an `EngineFailed` only `close` may be called."""
+    had_neighbours: bool
+    """Whether the engine had another request at some time before this outcome."""
+
+    def answer(self) -> T:
+        """Return the answer, or raise why there is none."""
+        if isinstance(self.value, MeasurementUnavailable):
+            raise self.value
+        return self.value
+
+
 class Engine(Protocol):
     """One running engine process.
 
@@ -105,16 +166,37 @@ class Engine(Protocol):
         """Return the identity of the engine and the profile of its results."""
         ...
 
-    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
-        """Load a model, replacing the previous one."""
+    def load(
+        self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
+    ) -> LoadedModel:
+        """Load a model, replacing the previous one.
+
+        Args:
+            model: as in the matrix.
+            file: its file.
+            concurrency: the most requests at a time, for engines with more; None sets no limit.
+        """
         ...
 
-    def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
-        """Run the cell once, cold, on the loaded model."""
+    def begin_load(
+        self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
+    ) -> None:
+        """Send a load without waiting; only the same `load` may follow, which is its answer."""
         ...
 
-    def score(self, asked: ScoreRequest) -> Scored:
-        """Score a response with the loaded model, cold."""
+    def generate(self, runs: Iterable[CellRun]) -> Iterator[Outcome[TimedGeneration]]:
+        """Make runs on the loaded model, each cold, and yield their outcomes in order.
+
+        As many at a time as the loaded model's concurrency, and at most four times as many are
+        taken before their outcomes are yielded. A refusal is an outcome. So is an `EngineFailed`
+        that only one run can have caused; then it is the last outcome but for those that were
+        finished. Otherwise it is raised. An iterator that is closed early ends the process, unless
+        every run has its outcome.
+        """
+        ...
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Outcome[Scored]]:
+        """Score responses with the loaded model, as `generate` makes runs."""
         ...
 
     def abort(self) -> None:

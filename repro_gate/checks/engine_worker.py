@@ -1,10 +1,11 @@
 """One engine of the matrix at work, for the token gate and the logprob gate alike."""
 
-from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Final
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Final, Generic, TypeVar
 
 from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport, Note, NoteOrigin
@@ -12,10 +13,13 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import AFTER_FAILURES, EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
+    CellRun,
     Engine,
     EngineStarter,
     LoadedModel,
+    ModelFile,
     ModelFiles,
+    Outcome,
     Scored,
     ScoreRequest,
     TimedGeneration,
@@ -23,6 +27,31 @@ from repro_gate.ports import (
 
 MAX_FAILURES_IN_A_ROW: Final = 3
 """After so many dead engines in a row the model is the cause, not the cell or the draw."""
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed(Generic[R, T]):
+    """One of many requests, and its outcome."""
+
+    request: R
+    outcome: Outcome[T]
+    latency_s: float = 0.0
+    """From when it was sent to when its outcome was delivered; 0 when it was not sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work(Generic[R, T]):
+    """Requests of one kind to one model."""
+
+    model: ModelSpec
+    ask: Callable[[Engine, Iterable[R]], Iterator[Outcome[T]]]
+    piece_of: Callable[[R], Hashable]
+    """What is given up when one of its requests fails."""
+    is_wanted: Callable[[R], bool]
+    """Whether a request is still to be made."""
 
 
 class EngineWorker:
@@ -52,6 +81,13 @@ class EngineWorker:
         """Every model that was loaded at some time."""
         self._refused: dict[str, MeasurementUnavailable] = {}
         self._failures: Counter[str | None] = Counter()
+        """In a row."""
+        self._shared_failures: Counter[str] = Counter()
+        """Those of several requests at a time, of which any may be the cause."""
+        self._early: tuple[Engine, str] | None = None
+        """A process that began to load a model while another one worked."""
+        self._is_fresh = False
+        self._notes: list[Note] = []
         self.load_s = 0.0
         """Seconds spent waiting for engines and models."""
 
@@ -62,8 +98,13 @@ class EngineWorker:
     def describe(self) -> EngineReport:
         """Return what the engine is; it is asked only once."""
         if self._report is None:
-            with self.attempt(None), self._loading() as engine:
-                self._report = engine.describe()
+            self._require_few_failures(None)
+            try:
+                with self._loading() as engine:
+                    self._report = engine.describe()
+            except EngineFailed:
+                self._failures[None] += 1
+                raise
         return self._report
 
     def load(self, model: ModelSpec) -> LoadedModel:
@@ -87,30 +128,49 @@ class EngineWorker:
         return self._model == model.name
 
     def generate(self, model: ModelSpec, cell: Cell, *, trace: bool) -> TimedGeneration:
-        """Run a cell once on its model."""
+        """Run a cell once on its model, alone."""
         self.load(model)
         with self._process() as engine:
-            return engine.generate(cell, trace=trace)
+            return next(engine.generate([CellRun(cell=cell, trace=trace)])).answer()
 
-    def score(self, request: ScoreRequest) -> Scored:
-        """Score a response with the loaded model."""
-        with self._process() as engine:
-            return engine.score(request)
+    def generate_all(
+        self,
+        model: ModelSpec,
+        runs: Iterable[CellRun],
+        *,
+        is_wanted: Callable[[CellRun], bool],
+        alone: bool,
+    ) -> Generator[Completed[CellRun, TimedGeneration]]:
+        """Make runs on a model, and yield each with its outcome.
 
-    @contextmanager
-    def attempt(self, model: str | None) -> Generator[None]:
-        """Guard one piece of work on a model; after too many failures in a row it is refused."""
-        failures = self._failures[model]
-        if failures == MAX_FAILURES_IN_A_ROW:
-            raise MeasurementUnavailable(
-                f"not tried: the engine failed {failures} times in a row", remedy=AFTER_FAILURES
-            )
-        try:
-            yield
-        except EngineFailed:
-            self._failures[model] += 1
-            raise
-        self._failures[model] = 0
+        After a failure that any of several runs may have caused, those without an outcome are made
+        again one at a time. An iterator that is closed early ends the process.
+
+        Args:
+            model: the model to load.
+            runs: consumed as the engine is ready for them.
+            is_wanted: called before each run is made, or made again.
+            alone: make one run at a time, whatever the engine's concurrency.
+        """
+        work: _Work[CellRun, TimedGeneration] = _Work(
+            model=model,
+            ask=lambda engine, some: engine.generate(some),
+            piece_of=lambda run: run.cell,
+            is_wanted=is_wanted,
+        )
+        return self._all(work, runs, alone=alone)
+
+    def score_all(
+        self, model: ModelSpec, requests: Iterable[ScoreRequest]
+    ) -> Generator[Completed[tuple[int, ScoreRequest], Scored]]:
+        """Score responses with a model, and yield each, with its number, and its outcome."""
+        work: _Work[tuple[int, ScoreRequest], Scored] = _Work(
+            model=model,
+            ask=lambda engine, some: engine.score(request for _, request in some),
+            piece_of=lambda numbered: numbered[0],
+            is_wanted=lambda _: True,
+        )
+        return self._all(work, enumerate(requests), alone=False)
 
     def facts_of(self, model: ModelSpec) -> Facts:
         """Return the known provenance of everything that is measured with a model."""
@@ -118,21 +178,35 @@ class EngineWorker:
         return {name: value for facts in known for name, value in facts.items()}
 
     def notes(self) -> tuple[Note, ...]:
-        """Return what the engine noted about the models that it loaded."""
-        return tuple(
+        """Return the notes on the models so far, the engine's and those on its failures."""
+        loaded = [
             Note(about=name, message=message, origin=NoteOrigin.ENGINE)
             for name, loaded in self._known.items()
             for message in loaded.notes
-        )
+        ]
+        return (*loaded, *self._notes)
 
     def start_fresh(self) -> None:
         """Start the process that `switch_to_fresh` will use, so that its start costs no time."""
         self._fresh = self._starter.start(self._spec)
 
+    def load_fresh(self, model: ModelSpec) -> None:
+        """Begin to load a model in the process of `start_fresh`, if both fit on the device."""
+        if self._fresh is not None and self._known[model.name].has_room_for_another:
+            # If the file is missing by now, it shows when the model is needed.
+            with suppress(MeasurementUnavailable):
+                file = self._file_of(model)
+                self._fresh.begin_load(model, file, concurrency=self._limit_of(model))
+                self._early = self._fresh, model.name
+
     def switch_to_fresh(self) -> None:
-        """Continue with a process that has done nothing yet, and with a clean record."""
+        """Continue with a process that has done nothing yet, and with a clean record.
+
+        It makes one run at a time.
+        """
         self._close_engine()
         self._engine, self._fresh = self._fresh, None
+        self._is_fresh = True
         self._refused.clear()
         self._failures.clear()
 
@@ -143,17 +217,119 @@ class EngineWorker:
         if fresh is not None:
             fresh.close()
 
+    def _all(
+        self, work: _Work[R, T], requests: Iterable[R], *, alone: bool
+    ) -> Generator[Completed[R, T]]:
+        name = work.model.name
+        succeeded: Hashable = None
+        """The piece whose requests succeeded, as far as known."""
+        for done in self._completed(work, requests, alone=alone):
+            piece, value = work.piece_of(done.request), done.outcome.value
+            if succeeded not in {None, piece}:
+                self._failures[name] = 0
+            self._failures[name] += isinstance(value, EngineFailed)
+            succeeded = None if isinstance(value, MeasurementUnavailable) else piece
+            yield done
+        if succeeded is not None:
+            self._failures[name] = 0
+
+    def _completed(
+        self, work: _Work[R, T], requests: Iterable[R], *, alone: bool
+    ) -> Iterator[Completed[R, T]]:
+        source = filter(work.is_wanted, requests)
+        for first in source:
+            is_alone = alone or self._shared_failures[work.model.name] >= MAX_FAILURES_IN_A_ROW
+            yield from self._some(work, iter([first]) if is_alone else chain([first], source))
+
+    def _some(self, work: _Work[R, T], requests: Iterator[R]) -> Iterator[Completed[R, T]]:
+        """Yield the outcome of the first request, and of the others until the engine ends."""
+        try:
+            self._require_few_failures(work.model.name)
+            self.load(work.model)
+        except MeasurementUnavailable as error:
+            yield Completed(request=next(requests), outcome=_without_answer(error))
+            return
+        sent: deque[tuple[R, float]] = deque()
+        try:
+            yield from self._answered(work, requests, sent)
+        except EngineFailed as error:
+            failure = error
+        else:
+            return
+        finally:
+            if sent:
+                self._close_engine()
+        lost = [request for request, _ in sent]
+        if len(lost) == 1:
+            yield Completed(request=lost[0], outcome=_without_answer(failure))
+            return
+        self._note_shared_failure(work.model, failure, requests=len(lost))
+        # Piece by piece: a success between two failures of one piece does not end their row.
+        pieces = list(dict.fromkeys(map(work.piece_of, lost)))
+        for request in sorted(lost, key=lambda each: pieces.index(work.piece_of(each))):
+            if work.is_wanted(request):
+                yield from self._some(work, iter([request]))
+
+    def _answered(
+        self, work: _Work[R, T], requests: Iterator[R], sent: deque[tuple[R, float]]
+    ) -> Iterator[Completed[R, T]]:
+        """Send requests, remember those without an outcome, and yield the outcomes."""
+
+        def sending() -> Iterator[R]:
+            for request in requests:
+                sent.append((request, self._clock()))
+                yield request
+
+        with self._process() as engine:
+            for outcome in work.ask(engine, sending()):
+                request, since = sent.popleft()
+                if isinstance(outcome.value, EngineFailed):
+                    self._close_engine()
+                latency_s = self._clock() - since
+                yield Completed(request=request, outcome=outcome, latency_s=latency_s)
+
+    def _note_shared_failure(
+        self, model: ModelSpec, failure: EngineFailed, *, requests: int
+    ) -> None:
+        self._shared_failures[model.name] += 1
+        message = (
+            f"the engine failed while it worked on several of {requests} requests, which were "
+            f"made again one at a time: {failure.reason}"
+        )
+        self._notes.append(Note(about=model.name, message=message, origin=NoteOrigin.GATE))
+
+    def _require_few_failures(self, model: str | None) -> None:
+        failures = self._failures[model]
+        if failures == MAX_FAILURES_IN_A_ROW:
+            raise MeasurementUnavailable(
+                f"not tried: the engine failed {failures} times in a row", remedy=AFTER_FAILURES
+            )
+
     def _load(self, model: ModelSpec) -> None:
-        file = self._files.locate(model)
-        known = self._known.get(model.name)
-        if known is not None:
-            # A file replaced during the check would be another model by the same name.
-            file = replace(file, sha256=known.sha256)
+        early, self._early = self._early, None
+        if early is None or early[0] is not self._engine:
+            self._early = early
+            self._load_now(model)
+            return
+        if early[1] != model.name:
+            # It loads another model, of which no cell is left.
+            self._close_engine()
+        try:
+            self._load_now(model)
+        except MeasurementUnavailable:
+            # The other process, which has ended by now, may have held the memory.
+            self._close_engine()
+            self._load_now(model)
+
+    def _load_now(self, model: ModelSpec) -> None:
+        file = self._file_of(model)
         with self._loading() as engine:
             self._model = None
-            loaded = engine.load(model, file)
+            loaded = engine.load(
+                model, file, concurrency=self._limit_of(model) if self._is_fresh else None
+            )
         if file.sha256 is not None and file.sha256 != loaded.sha256:
-            if known is not None:
+            if model.name in self._known:
                 raise MeasurementUnavailable(
                     f"the file of {model.name} was replaced during the check",
                     remedy="check again, and do not change the file during the check",
@@ -161,6 +337,19 @@ class EngineWorker:
             raise another_file(model, expected=file.sha256, found=loaded.sha256)
         self._known[model.name] = loaded
         self._model = model.name
+
+    def _file_of(self, model: ModelSpec) -> ModelFile:
+        file = self._files.locate(model)
+        known = self._known.get(model.name)
+        if known is None:
+            return file
+        # A file replaced during the check would be another model by the same name.
+        return replace(file, sha256=known.sha256, state=known.state)
+
+    def _limit_of(self, model: ModelSpec) -> int | None:
+        """Return how many requests at a time a fresh process is to be ready for."""
+        known = self._known.get(model.name)
+        return 1 if known is not None and known.concurrency > 1 else None
 
     @contextmanager
     def _loading(self) -> Generator[Engine]:
@@ -185,3 +374,7 @@ class EngineWorker:
         engine, self._engine, self._model = self._engine, None, None
         if engine is not None:
             engine.close()
+
+
+def _without_answer(error: MeasurementUnavailable) -> Outcome[T]:
+    return Outcome(value=error, had_neighbours=False)

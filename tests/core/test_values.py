@@ -45,6 +45,7 @@ from repro_gate.ports import (
     ScoreRequest,
     TimedGeneration,
 )
+from tests.fakes.engines import STATE
 from tests.fakes.logprob_reports import (
     policy_noise_of,
     rich_logprobs_of,
@@ -99,6 +100,7 @@ SCORED = scored_of("tiny", SCORE_REQUEST)
 LOGPROB_REPORT = rich_logprobs_of().cells[0]
 NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 
+MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, state=STATE)
 SAMPLES: tuple[object, ...] = (
     report_of(),
     shard_report_of(),
@@ -118,7 +120,7 @@ SAMPLES: tuple[object, ...] = (
     MATRIX,
     PromptSpec(text="x", max_tokens=1, sampler=FOX.sampler),
     replace(weight_report_of(), khat=0.5, khat_bar=0.7, control_p=0.5),
-    ModelFile(path=Path("x"), sha256="0" * 64),
+    MODEL_FILE,
     LoadedModel(sha256="0" * 64, facts={}),
     TimedGeneration(generation=RUN_1, engine_s=1.0),
     SCORE_REQUEST,
@@ -246,6 +248,18 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "run 1 is shorter": (lambda: differing(divergence=parted(position=5, expected=None)), "run 1"),
     "run 1 is longer": (lambda: differing(divergence=parted(expected=None)), "run 1 nor at its"),
     "run 1 differs": (lambda: differing(divergence=parted(expected=TOKEN)), "a token of run 1"),
+    "a neighbour in a fresh process": (
+        lambda: replace(DIFFERENCE, in_fresh_process=True, had_neighbours=True),
+        "a run in a fresh process has no neighbours",
+    ),
+    "two first runs": (
+        lambda: Repetition(first=RUN_1, runs=3, difference=DIFFERENCE, first_had_neighbours=True),
+        "two accounts of the neighbours of run 1",
+    ),
+    "the state of a file without a digest": (
+        lambda: replace(MODEL_FILE, sha256=None),
+        "a state without the digest of the file",
+    ),
     "a repetition": (
         lambda: Repetition(first=OTHER_RUN, runs=3, difference=DIFFERENCE),
         "a token of run 1",

@@ -36,6 +36,7 @@ from repro_gate.core.logprobs.policy import LogprobKind
 from repro_gate.core.matrix import Matrix
 from repro_gate.errors import ReproGateError
 from tests.fakes.hosted import provider_of
+from tests.fakes.processes import generated
 from tests.fakes.values import cell_of, engine_spec_of
 
 _MAX_BYTES = 200 << 20
@@ -63,9 +64,9 @@ class _AnsweringProcess(EngineProcess):
         super().__init__(["/nowhere"], env={}, timeout_s=1)
         self._path = path
 
-    def exchange(self, line: bytes, *, doing: str) -> bytes:
+    def receive(self, *, deadline: float, doing: str) -> bytes:
         """Return the content of the file."""
-        del line, doing
+        del deadline, doing
         return self._path.read_bytes()
 
 
@@ -100,7 +101,7 @@ READERS: Mapping[str, Callable[[Path], object]] = {
 
 ANSWERS: Mapping[str, Callable[[Path], object]] = {
     "describe": lambda path: _engine(path).describe(),
-    "generate": lambda path: _engine(path).generate(cell_of(max_tokens=2), trace=True),
+    "generate": lambda path: generated(_engine(path), cell_of(max_tokens=2), trace=True),
     "hosted": _hosted,
     "github": _github,
 }

@@ -1,15 +1,26 @@
 """Engines that answer and fail according to a script."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar
 
 from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
-from repro_gate.ports import LoadedModel, ModelFile, Scored, ScoreRequest, TimedGeneration
+from repro_gate.ports import (
+    CellRun,
+    FileState,
+    LoadedModel,
+    ModelFile,
+    Outcome,
+    Scored,
+    ScoreRequest,
+    TimedGeneration,
+)
 from tests.fakes.values import (
     ENGINE_FACTS,
     PROFILE,
@@ -21,12 +32,17 @@ from tests.fakes.values import (
     trace_of,
 )
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 DEAD = EngineFailed("the engine was ended by SIGKILL", remedy="free memory")
 REFUSED = MeasurementUnavailable("out_of_context: too long", remedy="raise n_ctx")
 
 GENERATE_S = 0.25
 LOAD_S = 3.0
 DESCRIBE_S = 2.0
+STATE = FileState(device=1, inode=2, size=3, modified_ns=4, changed_ns=5)
+"""Of every model file of an engine with a concurrency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +52,7 @@ class Asked:
     process: int
     """Counted from 1, in the order in which they were started."""
     what: str
-    """`start`, `describe`, `load`, `generate`, `score` or `close`."""
+    """`start`, `describe`, `load`, `begin_load`, `generate`, `score` or `close`."""
     about: str = ""
     """The engine started, the model loaded, the id of the cell generated or what was scored."""
     is_traced: bool = False
@@ -80,6 +96,11 @@ class ScriptedStarter:
     faults: Sequence[Fault] = ()
     reports: Mapping[str, EngineReport] = field(default_factory=dict)
     """The description of an engine by its name, when it is not the usual one."""
+    concurrency: int = 1
+    """How many requests the engines work on at a time; they answer the newest first."""
+    crowded: Callable[[Cell], Generation] | None = None
+    """The answer for a run with neighbours, where it is another one."""
+    has_room_for_another: bool = False
     spend: Callable[[float], None] = _nothing
     """Receives the seconds that each answer takes."""
     step: Callable[[], None] = _nothing
@@ -123,6 +144,30 @@ class ScriptedStarter:
         return all(engine.is_closed for engine in self.engines)
 
 
+def side_by_side(
+    requests: Iterable[R], answer: Callable[[R, bool], T], *, concurrency: int = 1
+) -> Iterator[Outcome[T]]:
+    """Answer some requests at a time, the newest first; yield the outcomes in order.
+
+    `answer` gets a request and whether it has neighbours.
+    """
+    source = iter(requests)
+    while some := list(islice(source, concurrency)):
+        is_crowded = len(some) > 1
+        values: list[T | MeasurementUnavailable] = []
+        for request in reversed(some):
+            try:
+                values.insert(0, answer(request, is_crowded))
+            except MeasurementUnavailable as error:
+                if is_crowded and isinstance(error, EngineFailed):
+                    raise
+                values.insert(0, error)
+        for value in values:
+            yield Outcome(value=value, had_neighbours=is_crowded)
+            if isinstance(value, EngineFailed):
+                return
+
+
 class ScriptedEngine:
     """One engine process; asserts that its caller keeps to the contract of the port."""
 
@@ -131,7 +176,13 @@ class ScriptedEngine:
         self.is_closed = False
         self.was_aborted = False
         self._is_dead = False
+        self.limits: list[int | None] = []
+        """The concurrency that each load was limited to."""
+        self.files: list[ModelFile] = []
+        """The file of each load."""
         self._held: str | None = None
+        self._begun: tuple[str, int | None] | None = None
+        self._concurrency = 1
         self._spec = spec
         self._starter = starter
 
@@ -141,34 +192,61 @@ class ScriptedEngine:
         usual = EngineReport(name=self._spec.name, profile=PROFILE, facts=ENGINE_FACTS)
         return self._starter.reports.get(self._spec.name, usual)
 
-    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
+    def load(
+        self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
+    ) -> LoadedModel:
         """Load a model."""
         assert file.path.stem == model.name, "the file is another model's"
+        assert self._begun in {None, (model.name, concurrency)}, "another load has begun"
+        self._begun = None
         self._held = None
         self._answer(Asked(process=self.number, what="load", about=model.name), LOAD_S)
         self._held = model.name
+        self.limits.append(concurrency)
+        self.files.append(file)
+        self._concurrency = concurrency or self._starter.concurrency
         return LoadedModel(
             sha256=self._starter.digest(model.name),
             facts=model_facts_of(model.name),
             notes=self._starter.notes.get(model.name, ()),
+            concurrency=self._starter.concurrency,
+            state=STATE if self._starter.concurrency > 1 else None,
+            has_room_for_another=self._starter.has_room_for_another,
         )
 
-    def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
-        """Return the scripted generation for this run of the cell."""
+    def begin_load(
+        self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
+    ) -> None:
+        """Log the request."""
+        del file
+        self._begun = model.name, concurrency
+        self._starter.note(Asked(process=self.number, what="begin_load", about=model.name))
+
+    def generate(self, runs: Iterable[CellRun]) -> Iterator[Outcome[TimedGeneration]]:
+        """Yield the scripted generations of these runs."""
+        return side_by_side(runs, self._generated, concurrency=self._concurrency)
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Outcome[Scored]]:
+        """Yield the scripted scores of some responses."""
+        return side_by_side(requests, self._scored, concurrency=self._concurrency)
+
+    def _generated(self, run: CellRun, is_crowded: bool) -> TimedGeneration:  # noqa: FBT001 -- positional in `side_by_side`
+        cell = run.cell
         assert self._held == cell.model, f"{cell.id} was asked of an engine with {self._held}"
-        asked = Asked(process=self.number, what="generate", about=cell.id, is_traced=trace)
+        asked = Asked(process=self.number, what="generate", about=cell.id, is_traced=run.trace)
         time = self._answer(asked, GENERATE_S)
         runs = self._starter.script.get(cell)
-        generation = runs[min(time, len(runs)) - 1] if runs else self._starter.voice(cell)
-        evidence = trace_of(generation.tokens) if trace else ()
+        voice = (self._starter.crowded if is_crowded else None) or self._starter.voice
+        generation = runs[min(time, len(runs)) - 1] if runs else voice(cell)
+        evidence = trace_of(generation.tokens) if run.trace else ()
         return TimedGeneration(
             generation=replace(generation, trace=evidence),
             engine_s=GENERATE_S,
             notes=self._starter.notes.get(cell.id, ()),
         )
 
-    def score(self, asked: ScoreRequest) -> Scored:
-        """Return the scripted score of a response."""
+    def _scored(self, asked: ScoreRequest, is_crowded: bool) -> Scored:  # noqa: FBT001 -- positional in `side_by_side`
+        del is_crowded
         assert self._held is not None, "a score was asked of an engine without a model"
         about = f"{self._held}: {asked.response}"
         self._answer(Asked(process=self.number, what="score", about=about), SCORE_S)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from repro_gate.core.engines import EngineKind, EngineSpec
-from repro_gate.ports import Engine
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.ports import CellRun, Engine, Scored, ScoreRequest, TimedGeneration
 
 EngineStarter: TypeAlias = Callable[[EngineSpec], Engine]
 DescribedEngineStarter: TypeAlias = Callable[..., Engine]
@@ -43,6 +44,16 @@ def speaking(changes: Mapping[str, Any]) -> tuple[str, ...]:
 def failing(*arguments: str) -> tuple[str, ...]:
     """Return the command of `failing_engine.py`."""
     return (*_PYTHON, str(_FAKES / "failing_engine.py"), *arguments)
+
+
+def generated(engine: Engine, cell: Cell, *, trace: bool) -> TimedGeneration:
+    """Run a cell once, and return the answer or raise."""
+    return next(engine.generate([CellRun(cell=cell, trace=trace)])).answer()
+
+
+def scored(engine: Engine, asked: ScoreRequest) -> Scored:
+    """Score one response, and return the answer or raise."""
+    return next(engine.score([asked])).answer()
 
 
 def is_running(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from repro_gate.core.guards import require_name
@@ -9,8 +10,8 @@ from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Facts
-from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
-from repro_gate.strict_json import array, integer, list_of, number, string, table
+from repro_gate.ports import FileState, LoadedModel, Scored, ScoreRequest, TimedGeneration
+from repro_gate.strict_json import array, boolean, integer, list_of, number, string, table
 
 INVALID = (KeyError, TypeError, ValueError)
 """What every function of this module raises when an answer breaks the protocol."""
@@ -22,6 +23,8 @@ _MAX_FACTS = 200
 """In one answer; each is copied into every report and golden."""
 _MAX_SECONDS = 1e9
 """Of one request; thirty years, so that a sum over any check stays finite."""
+_MAX_UNSIGNED = 2**64 - 1
+_MAX_CONCURRENCY = 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
@@ -50,6 +53,11 @@ def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
         sha256=digest,
         facts={**facts_of(answer), "model.sha256": digest},
         notes=_notes(answer),
+        concurrency=integer(
+            answer.get("concurrency", 1), "concurrency", low=1, high=_MAX_CONCURRENCY
+        ),
+        state=_file_state(answer["file"]) if "file" in answer else None,
+        has_room_for_another=boolean(answer.get("room_for_another", False), "room_for_another"),
     )
 
 
@@ -104,6 +112,14 @@ def text(value: object, place: str = "") -> str:
     found = string(value, place)
     shown = escape_text(found[:_MAX_TEXT])
     return shown if len(found) <= _MAX_TEXT else f"{shown}..."
+
+
+def _file_state(value: object) -> FileState:
+    state = table(value, "file")
+    names = (field.name for field in fields(FileState))
+    return FileState(
+        **{name: integer(state[name], f"file.{name}", low=0, high=_MAX_UNSIGNED) for name in names}
+    )
 
 
 def _seconds(timing: Mapping[str, Any], name: str) -> float:

@@ -2,11 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, Final, TypeAlias, TypeVar, assert_never
 
 from repro_gate.adapters.engines import answers
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
@@ -16,22 +18,27 @@ from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, leni
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import escape_text
-from repro_gate.core.tokens.cell import Cell
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
+    CellRun,
     Engine,
     LoadedModel,
     ModelFile,
+    Outcome,
     Scored,
     ScoreRequest,
     TimedGeneration,
 )
 from repro_gate.protocol import PROTOCOL, Method, Refusal, request
-from repro_gate.strict_json import table
+from repro_gate.strict_json import integer, table
 
 T = TypeVar("T")
+Reader: TypeAlias = Callable[[Mapping[str, Any]], T]
+"""Returns a result as a value, or raises one of `answers.INVALID`."""
 
 _BUILT_IN = "repro_gate.engines.llama_cpp"
+_WINDOW = 4
+"""Requests without a delivered outcome, per request that the engine works on."""
 _MAX_SHOWN = 120
 
 _ENV_SET = {
@@ -109,6 +116,16 @@ class _Refused(MeasurementUnavailable):
         self.kind = kind
 
 
+@dataclass(slots=True, kw_only=True)
+class _Request:
+    """A request that has no answer yet."""
+
+    method: Method
+    read: Reader[Any]
+    deadline: float
+    had_neighbours: bool
+
+
 class ProtocolEngine:
     """One engine process, asked through protocol v1."""
 
@@ -116,6 +133,9 @@ class ProtocolEngine:
         self._spec = spec
         self._process = process
         self._number = 0
+        self._in_flight: dict[int, _Request] = {}
+        """By id, in the order in which they were sent."""
+        self._concurrency = 1
 
     def describe(self) -> EngineReport:
         """Return what the engine is and the profile that its results belong to."""
@@ -129,51 +149,79 @@ class ProtocolEngine:
 
         return self._ask(Method.DESCRIBE, {"device": self._spec.device}, read)
 
-    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
+    def load(
+        self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
+    ) -> LoadedModel:
         """Load a model; it is unavailable unless every layer is on the requested device."""
-        params = {
-            "model": model.name,
-            "path": str(file.path.absolute()),
-            "sha256": file.sha256,
-            "device": self._spec.device,
-            "settings": dict(self._spec.settings),
-        }
-
-        def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, int, int]:
-            return answers.loaded_model(answer), *answers.layers_of(answer)
-
+        if not self._in_flight:
+            self.begin_load(model, file, concurrency=concurrency)
         try:
-            loaded, layers, on_device = self._ask(Method.LOAD, params, read)
+            answer: tuple[LoadedModel, int, int] = self._receive()[1].answer()
         except _Refused as error:
             if error.kind != Refusal.DIGEST_MISMATCH or file.sha256 is None:
                 raise
             found = sha256_of(file.path)
             remedy = another_file(model, expected=file.sha256, found=found).remedy
             raise MeasurementUnavailable(error.reason, remedy=remedy) from error
+        loaded, layers, on_device = answer
         if on_device != layers:
             raise MeasurementUnavailable(
                 f"{self._spec.device} was asked for, but only {on_device} of {layers} layers of "
                 f"{model.name} are on it",
                 remedy="free memory on the device, or lower n_ctx; repro-gate doctor shows it",
             )
+        self._concurrency = min(loaded.concurrency, concurrency or loaded.concurrency)
         return loaded
 
-    def generate(self, cell: Cell, *, trace: bool) -> TimedGeneration:
-        """Run the cell once, cold, on the loaded model."""
-        params = {
-            "prompt": cell.text,
-            "seed": cell.seed,
-            "max_tokens": cell.max_tokens,
-            **asdict(cell.sampler),
-            "trace": trace,
+    def begin_load(
+        self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
+    ) -> None:
+        """Send a load; the same `load` returns its answer."""
+        params: dict[str, Any] = {
+            "model": model.name,
+            "path": str(file.path.absolute()),
+            "sha256": file.sha256,
+            "device": self._spec.device,
+            "settings": dict(self._spec.settings),
         }
-        read = partial(answers.timed_generation, max_tokens=cell.max_tokens)
-        return self._ask(Method.GENERATE, params, read)
+        if file.state is not None:
+            params["file"] = asdict(file.state)
+        if concurrency is not None:
+            params["concurrency"] = concurrency
 
-    def score(self, asked: ScoreRequest) -> Scored:
-        """Return how likely the loaded model holds a response to be, cold."""
-        params = {name: value for name, value in asdict(asked).items() if value is not None}
-        return self._ask(Method.SCORE, params, partial(answers.scored, asked=asked))
+        def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, int, int]:
+            return answers.loaded_model(answer), *answers.layers_of(answer)
+
+        self._send(Method.LOAD, params, read)
+
+    def generate(self, runs: Iterable[CellRun]) -> Iterator[Outcome[TimedGeneration]]:
+        """Make runs on the loaded model, each cold, and yield their outcomes in order."""
+
+        def params(run: CellRun) -> Mapping[str, Any]:
+            cell = run.cell
+            return {
+                "prompt": cell.text,
+                "seed": cell.seed,
+                "max_tokens": cell.max_tokens,
+                **asdict(cell.sampler),
+                "trace": run.trace,
+            }
+
+        def reader(run: CellRun) -> Reader[TimedGeneration]:
+            return partial(answers.timed_generation, max_tokens=run.cell.max_tokens)
+
+        return self._stream(Method.GENERATE, ((params(run), reader(run)) for run in runs))
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Outcome[Scored]]:
+        """Score responses with the loaded model, each cold, and yield the outcomes in order."""
+
+        def params(asked: ScoreRequest) -> Mapping[str, Any]:
+            return {name: value for name, value in asdict(asked).items() if value is not None}
+
+        def reader(asked: ScoreRequest) -> Reader[Scored]:
+            return partial(answers.scored, asked=asked)
+
+        return self._stream(Method.SCORE, ((params(each), reader(each)) for each in requests))
 
     def abort(self) -> None:
         """End the process while another thread may be waiting for its answer."""
@@ -183,39 +231,98 @@ class ProtocolEngine:
         """End the process."""
         self._process.close()
 
-    def _ask(
-        self, method: Method, params: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]
-    ) -> T:
+    def _stream(
+        self, method: Method, requests: Iterable[tuple[Mapping[str, Any], Reader[T]]]
+    ) -> Iterator[Outcome[T]]:
+        source = iter(requests)
+        undelivered: deque[int] = deque()
+        finished: dict[int, Outcome[T]] = {}
+        try:
+            while True:
+                while undelivered and undelivered[0] in finished:
+                    yield finished.pop(undelivered.popleft())
+                for params, read in islice(source, self._free(undelivered=len(undelivered))):
+                    undelivered.append(self._send(method, params, read))
+                if not undelivered:
+                    return
+                try:
+                    number, outcome = self._receive()
+                except EngineFailed as error:
+                    if len(self._in_flight) > 1:
+                        raise
+                    number, request = self._in_flight.popitem()
+                    outcome = Outcome(value=error, had_neighbours=request.had_neighbours)
+                    source = iter(())
+                finished[number] = outcome
+        finally:
+            if self._in_flight:
+                self._process.kill()
+
+    def _free(self, *, undelivered: int) -> int:
+        """Return how many requests may be sent now."""
+        in_window = _WINDOW * self._concurrency - undelivered
+        return min(self._concurrency - len(self._in_flight), in_window)
+
+    def _ask(self, method: Method, params: Mapping[str, Any], read: Reader[T]) -> T:
         """Return what `read` makes of the result, or raise `_Refused` or `EngineFailed`."""
+        self._send(method, params, read)
+        answer: T = self._receive()[1].answer()
+        return answer
+
+    def _send(self, method: Method, params: Mapping[str, Any], read: Reader[Any]) -> int:
+        """Send a request, and return its id."""
         self._number += 1
         line = json.dumps(request(self._number, method, params)).encode()
-        answer = self._process.exchange(line, doing=method.value)
+        for other in self._in_flight.values():
+            other.had_neighbours = True
+        self._in_flight[self._number] = _Request(
+            method=method,
+            read=read,
+            deadline=self._process.send(line),
+            had_neighbours=bool(self._in_flight),
+        )
+        return self._number
+
+    def _receive(self) -> tuple[int, Outcome[Any]]:
+        """Return the id and the outcome of the next request that is answered, or raise."""
+        oldest = next(iter(self._in_flight.values()))
+        doing = oldest.method.value
+        line = self._process.receive(deadline=oldest.deadline, doing=doing)
         try:
-            message = table(lenient_json_of(answer, ANSWER_LIMITS))
-            if message["protocol"] != PROTOCOL or message["id"] != self._number:
+            message = table(lenient_json_of(line, ANSWER_LIMITS))
+            number = integer(message["id"])
+            asked = self._in_flight.get(number)
+            if message["protocol"] != PROTOCOL or asked is None:
                 raise ValueError("another protocol or another id")
             refusal = message.get("error")
-            if refusal is not None:
-                kind, reason = (answers.text(table(refusal)[key]) for key in ("kind", "message"))
-                raise _Refused(kind, reason)
-            result = table(message["result"])
+            result = table(message["result"]) if refusal is None else _refusal_of(refusal)
         except TooManyValues as error:
-            raise self._failed(f"the engine answered {method.value!r} with {error}") from error
+            raise self._failed(f"the engine answered {doing!r} with {error}") from error
         except answers.INVALID as error:
-            shown = escape_text(answer[:_MAX_SHOWN].decode("utf-8", errors="replace"))
+            shown = escape_text(line[:_MAX_SHOWN].decode("utf-8", errors="replace"))
             raise self._failed(
-                f"the engine answered {method.value!r} with something that is not protocol v1: "
-                f"{shown}"
+                f"the engine answered {doing!r} with something that is not protocol v1: {shown}"
             ) from error
+        value = result if isinstance(result, _Refused) else self._read(asked, result)
+        del self._in_flight[number]
+        return number, Outcome(value=value, had_neighbours=asked.had_neighbours)
+
+    def _read(self, asked: _Request, result: Mapping[str, Any]) -> object:
         try:
-            return read(result)
+            return asked.read(result)
         except answers.INVALID as error:
             fault = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise self._failed(
-                f"the engine's answer to {method.value!r} breaks protocol v1: {answers.text(fault)}"
+                f"the engine's answer to {asked.method.value!r} breaks protocol v1: "
+                f"{answers.text(fault)}"
             ) from error
 
     def _failed(self, reason: str) -> EngineFailed:
         """Kill the engine, and return the error."""
         self._process.kill()
         return EngineFailed(reason, remedy=FAULTY_ENGINE)
+
+
+def _refusal_of(error: object) -> _Refused:
+    kind, reason = (answers.text(table(error)[key]) for key in ("kind", "message"))
+    return _Refused(kind, reason)

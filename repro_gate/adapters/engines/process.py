@@ -1,4 +1,4 @@
-"""An engine's process: one line in, one line out, within a time limit."""
+"""An engine's process: lines in, lines out, each within a time limit."""
 
 import contextlib
 import os
@@ -58,6 +58,7 @@ class EngineProcess:
         self._timeout_s = timeout_s
         self._mark = uuid.uuid4().hex
         """In the environment of all that the engine starts; a daemon has no other trace."""
+        self._outgoing = bytearray()
         self._buffer = bytearray()
         self._searched = 0
         """How many received bytes are known to contain no newline."""
@@ -85,11 +86,21 @@ class EngineProcess:
                 if stream is not None:
                     os.set_blocking(stream.fileno(), False)
 
-    def exchange(self, line: bytes, *, doing: str) -> bytes:
-        """Send one line and return the line that answers it.
+    def send(self, line: bytes) -> float:
+        """Send one line, without its newline; return the deadline of its answer.
+
+        What does not fit into the pipe is sent while `receive` waits.
+        """
+        self._outgoing += line + b"\n"
+        if self._child is not None and self._child.stdin is not None:
+            self._flush(self._child.stdin)
+        return time.monotonic() + self._timeout_s
+
+    def receive(self, *, deadline: float, doing: str) -> bytes:
+        """Return the next line.
 
         Args:
-            line: without the newline.
+            deadline: the earliest of the expected answers.
             doing: the method, for the message of a failure.
 
         Raises:
@@ -102,19 +113,20 @@ class EngineProcess:
                 remedy="install the program that the engine's command names, or correct the "
                 "command in the matrix",
             )
-        deadline = time.monotonic() + self._timeout_s
-        outgoing = memoryview(line + b"\n")
+        line = self._line()
+        if line is not None:
+            return line
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             selector.register(child.stdin, selectors.EVENT_WRITE)
             for stream in self._ready(selector, deadline, doing):
                 if stream is child.stdout:
-                    answer = self._receive(child.stdout, doing)
-                    if answer is not None:
-                        return answer
+                    line = self._receive(child.stdout, doing)
+                    if line is not None:
+                        return line
                 else:
-                    outgoing = outgoing[self._send(child.stdin, outgoing) :]
-                    if not outgoing:
+                    self._flush(child.stdin)
+                    if not self._outgoing:
                         selector.unregister(child.stdin)
         self.kill()
         raise EngineFailed(
@@ -165,35 +177,41 @@ class EngineProcess:
             for key, _ in events:
                 yield key.fileobj
 
-    def _send(self, stdin: IO[bytes], data: memoryview) -> int:
+    def _flush(self, stdin: IO[bytes]) -> None:
         try:
-            return os.write(stdin.fileno(), data[:_CHUNK])
+            while self._outgoing:
+                del self._outgoing[: os.write(stdin.fileno(), self._outgoing[:_CHUNK])]
         except BlockingIOError:
-            return 0
+            return
         except BrokenPipeError:
             # Its death shows at the end of its stdout.
-            return len(data)
+            self._outgoing.clear()
 
     def _receive(self, stdout: IO[bytes], doing: str) -> bytes | None:
         chunk = os.read(stdout.fileno(), _CHUNK)
         if not chunk:
             raise self._death(doing)
         self._buffer += chunk
-        # Search only the new bytes: an engine may write byte by byte.
-        end = self._buffer.find(b"\n", self._searched)
-        self._searched = len(self._buffer)
-        if end >= 0:
-            line = bytes(self._buffer[:end])
-            del self._buffer[: end + 1]
-            self._searched = 0
-            return line
-        if len(self._buffer) > MAX_LINE_BYTES:
+        line = self._line()
+        if line is None and len(self._buffer) > MAX_LINE_BYTES:
             self.kill()
             raise EngineFailed(
                 f"the engine answered {doing!r} with more than {MAX_LINE_BYTES} bytes",
                 remedy=FAULTY_ENGINE,
             )
-        return None
+        return line
+
+    def _line(self) -> bytes | None:
+        """Take the first line out of what was received."""
+        # Search only the new bytes: an engine may write byte by byte.
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._buffer)
+            return None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return line
 
     def _death(self, doing: str) -> EngineFailed:
         """Return the error for an engine whose stdout has ended."""

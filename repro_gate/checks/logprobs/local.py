@@ -1,6 +1,8 @@
 """Log-probabilities from engines on this machine, alone or together with hosted models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TypeVar
 
 from repro_gate.checks.engine_worker import EngineWorker
 from repro_gate.core.engines import ModelSpec
@@ -24,15 +26,20 @@ from repro_gate.ports import (
     DrawRequest,
     EngineStarter,
     ModelFiles,
+    Outcome,
     Scored,
     Scorer,
     ScoreRequest,
     Seen,
 )
 
+T = TypeVar("T")
+
+_WITHOUT_IDS = InvalidDraw(reason="the tokens have no ids, which an engine needs")
+
 
 class LocalScorer:
-    """Measures the policies of local engines, one draw after the other."""
+    """Measures the policies of local engines, model by model."""
 
     def __init__(
         self,
@@ -73,11 +80,15 @@ class LocalScorer:
 
     def encode(self, cells: Sequence[LogprobCell]) -> Sequence[Encoding | InvalidDraw | MissedDraw]:
         """Return each cell's prompt and response as the tokens of its model, in order."""
-        encoded = {
-            index: self._encode(cells[index])
-            for index in sorted(range(len(cells)), key=lambda index: self._order(cells[index]))
-        }
-        return [encoded[index] for index in range(len(cells))]
+        encoded: dict[int, Encoding | InvalidDraw | MissedDraw] = {}
+        for model, numbers in self._by_model(range(len(cells)), lambda number: cells[number]):
+            asked = [
+                ScoreRequest(prompt=cells[number].prefix, response=cells[number].item.response)
+                for number in numbers
+            ]
+            for number, (outcome, _) in zip(numbers, self._score(model, asked), strict=True):
+                encoded[number] = self._encoding(cells[number], outcome)
+        return [encoded[number] for number in range(len(cells))]
 
     def score_twice(self, cell: LogprobCell, encoding: Encoding) -> None:
         """Return None: an engine generates and scores with one computation."""
@@ -85,22 +96,28 @@ class LocalScorer:
 
     def draw(self, requests: Sequence[DrawRequest], *, seen: Seen) -> None:
         """Make the draws model by model, and deliver each at once."""
-        for request in sorted(requests, key=lambda request: self._order(request.cell)):
-            seen(request, self._draw(request))
+        for model, some in self._by_model(requests, lambda request: request.cell):
+            with_ids = [request for request in some if request.encoding.has_ids]
+            for request in some:
+                if not request.encoding.has_ids:
+                    seen(
+                        request, InvalidDraw(reason="the tokens have no ids, which an engine needs")
+                    )
+            scored = self._score(model, map(_score_request, with_ids))
+            for request, (outcome, latency_s) in zip(with_ids, scored, strict=True):
+                seen(request, self._drawn(request, outcome, latency_s))
 
     def close(self) -> None:
         """End every engine."""
         for worker in self._workers.values():
             worker.close()
 
-    def _encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
-        response = cell.item.response
-        try:
-            scored, _ = self._score(
-                cell.policy, ScoreRequest(prompt=cell.prefix, response=response)
-            )
-        except MeasurementUnavailable as error:
-            return MissedDraw(reason=error.reason, remedy=error.remedy)
+    def _encoding(
+        self, cell: LogprobCell, outcome: Outcome[Scored]
+    ) -> Encoding | InvalidDraw | MissedDraw:
+        scored, response = outcome.value, cell.item.response
+        if isinstance(scored, MeasurementUnavailable):
+            return MissedDraw(reason=scored.reason, remedy=scored.remedy)
         for message in scored.notes:
             self._notes[Note(about=cell.id, message=message, origin=NoteOrigin.ENGINE)] = None
         spelled = b"".join(piece.data for piece in scored.encoding.response)
@@ -113,37 +130,35 @@ class LocalScorer:
             )
         return scored.encoding
 
-    def _draw(self, request: DrawRequest) -> DrawOutcome:
-        policy, encoding = request.cell.policy, request.encoding
-        if not encoding.has_ids:
-            return InvalidDraw(reason="the tokens have no ids, which an engine needs")
+    def _drawn(
+        self, request: DrawRequest, outcome: Outcome[Scored], latency_s: float
+    ) -> DrawOutcome:
+        scored, policy = outcome.value, request.cell.policy
+        if isinstance(scored, MeasurementUnavailable):
+            return MissedDraw(reason=scored.reason, remedy=scored.remedy)
         is_sampling = policy.logprobs is LogprobKind.SAMPLING
-        asked = ScoreRequest(
-            prompt=_ids(encoding.prompt),
-            response=_ids(encoding.response),
-            temperature=policy.temperature if is_sampling else None,
-        )
-        try:
-            scored, latency_s = self._score(policy, asked)
-        except MeasurementUnavailable as error:
-            return MissedDraw(reason=error.reason, remedy=error.remedy)
         answered = Answered(
             pieces=scored.encoding.response,
             logprobs=(scored.sampling_logprobs or ()) if is_sampling else scored.logprobs,
             # The name, not the digest: another file is to be measured, and may drift.
             facts=DrawFacts(at=self._now(), model=policy.model, latency_s=latency_s),
         )
-        return judge_answer(answered, encoding, model=request.answers_as)
+        return judge_answer(answered, request.encoding, model=request.answers_as)
 
-    def _score(self, policy: Policy, asked: ScoreRequest) -> tuple[Scored, float]:
-        """Return the answer and its latency in seconds; raises `MeasurementUnavailable`."""
-        model = _model_of(policy)
-        worker = self._worker_of(model)
-        with worker.attempt(model.name):
-            worker.load(model)
-            started = self._clock()
-            scored = worker.score(asked)
-            return scored, self._clock() - started
+    def _score(
+        self, model: ModelSpec, asked: Iterable[ScoreRequest]
+    ) -> Iterator[tuple[Outcome[Scored], float]]:
+        """Yield the outcomes in order, each with its latency in seconds."""
+        for done in self._worker_of(model).score_all(model, asked):
+            yield done.outcome, done.latency_s
+
+    def _by_model(
+        self, items: Iterable[T], cell_of: Callable[[T], LogprobCell]
+    ) -> Iterator[tuple[ModelSpec, list[T]]]:
+        """Group items by model, engine by engine, with the loaded models first."""
+        ordered = sorted(items, key=lambda item: self._order(cell_of(item)))
+        for model, some in groupby(ordered, key=lambda item: _model_of(cell_of(item).policy)):
+            yield model, list(some)
 
     def _order(self, cell: LogprobCell) -> tuple[str, bool, str]:
         """Return the sort key of a cell: by engine, with the loaded model first."""
@@ -213,6 +228,15 @@ def _model_of(policy: Policy) -> ModelSpec:
     if policy.local_model is None:
         raise ValueError(f"the policy {policy.name} has no model on this machine")
     return policy.local_model
+
+
+def _score_request(request: DrawRequest) -> ScoreRequest:
+    policy, encoding = request.cell.policy, request.encoding
+    return ScoreRequest(
+        prompt=_ids(encoding.prompt),
+        response=_ids(encoding.response),
+        temperature=policy.temperature if policy.logprobs is LogprobKind.SAMPLING else None,
+    )
 
 
 def _ids(pieces: Sequence[Piece]) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Run every cell of a plan as often as planned, with the controls of each model."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from repro_gate.checks.engine_worker import MAX_FAILURES_IN_A_ROW, EngineWorker
@@ -25,7 +26,15 @@ from repro_gate.core.tokens.judge import Repetition, new_finding
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
-from repro_gate.ports import EngineStarter, GoldenReader, ModelFiles, Progress
+from repro_gate.ports import (
+    CellRun,
+    EngineStarter,
+    GoldenReader,
+    ModelFiles,
+    Outcome,
+    Progress,
+    TimedGeneration,
+)
 
 _MAX_DEATHS_OF_ONE_TEXT = 2
 """After this many, a control is tried with another text."""
@@ -94,10 +103,11 @@ class MatrixRunner:
             if wants_fresh:
                 worker.start_fresh()
             for model in models:
-                self._measure_model(worker, model)
+                self._measure_model(worker, model, is_last=model is models[-1])
             if wants_fresh:
                 worker.switch_to_fresh()
-                for model in models:
+                # In reverse: it may have begun to load the last one.
+                for model in reversed(models):
                     self._measure_again(worker, model)
             # A loaded model would take the memory that the next engine needs.
             worker.close()
@@ -114,7 +124,7 @@ class MatrixRunner:
     def _cells_of(self, model: ModelSpec) -> list[Cell]:
         return [cell for cell in self._plan.cells if cell.model == model.name]
 
-    def _measure_model(self, worker: EngineWorker, model: ModelSpec) -> None:
+    def _measure_model(self, worker: EngineWorker, model: ModelSpec, *, is_last: bool) -> None:
         cells = self._open(self._cells_of(model))
         if not cells:
             return
@@ -123,62 +133,90 @@ class MatrixRunner:
         except MeasurementUnavailable as error:
             self._give_up(cells, error)
             return
+        if is_last and any(self._plan.suites[cell].fresh_runs for cell in cells):
+            worker.load_fresh(model)
         self._measured.models[model.name] = loaded.facts
-        self._note(model.name, loaded.notes)
+        self._measured.add_notes(worker.notes())
         facts = worker.facts_of(model)
-
-        def first_runs(cell: Cell) -> None:
-            suite = self._plan.suites[cell]
+        for cell in cells:
             # Before the first run, so that every run has a provenance after an interruption too.
             self._measured.facts[cell] = facts
-            for run in range(suite.runs - suite.fresh_runs):
-                self._run(worker, model, cell, trace=run == 0)
-
-        self._attempt_each(worker, cells, first_runs)
+        alone = [c for c in cells if loaded.concurrency > 1 and not self._plan.suites[c].fresh_runs]
+        together = {cell: self._warm_runs_of(cell) - (cell in alone) for cell in cells}
+        runs = _interleaved(together, at_a_time=loaded.concurrency)
+        self._run_all(worker, model, runs)
+        # Every cell's last run is alone, so that it shows whether neighbours change the tokens.
+        last = [CellRun(cell=cell, trace=not together[cell]) for cell in alone]
+        self._run_all(worker, model, last, alone=True)
         self._run_controls(worker, model)
+        self._measured.add_notes(worker.notes())
 
     def _measure_again(self, worker: EngineWorker, model: ModelSpec) -> None:
-        def last_runs(cell: Cell) -> None:
-            for _ in range(self._plan.suites[cell].fresh_runs):
-                self._run(worker, model, cell, in_fresh_process=True)
-
         # In reverse, so that each cell runs after a different one than before.
-        self._attempt_each(worker, self._open(reversed(self._cells_of(model))), last_runs)
+        cells = self._open(reversed(self._cells_of(model)))
+        fresh = {cell: self._plan.suites[cell].fresh_runs for cell in cells}
+        runs = (CellRun(cell=cell, trace=False) for cell in cells for _ in range(fresh[cell]))
+        self._run_all(worker, model, runs, alone=True, in_fresh_process=True)
+        self._measured.add_notes(worker.notes())
+
+    def _warm_runs_of(self, cell: Cell) -> int:
+        return self._plan.runs_of(cell) - self._plan.suites[cell].fresh_runs
+
+    def _is_open(self, cell: Cell) -> bool:
+        """Return whether a cell remains to be measured."""
+        return self._watch.stopped_at is None and cell not in self._measured.problems
 
     def _open(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Return the cells that remain to be measured."""
-        if self._watch.stopped_at is not None:
-            return []
-        return [cell for cell in cells if cell not in self._measured.problems]
+        return [cell for cell in cells if self._is_open(cell)]
 
-    def _attempt_each(
-        self, worker: EngineWorker, cells: Iterable[Cell], attempt: Callable[[Cell], None]
-    ) -> None:
-        for cell in cells:
-            try:
-                with worker.attempt(cell.model):
-                    attempt(cell)
-            except MeasurementUnavailable as error:
-                self._give_up([cell], error)
-
-    def _run(
+    def _run_all(
         self,
         worker: EngineWorker,
         model: ModelSpec,
-        cell: Cell,
+        runs: Iterable[CellRun],
         *,
-        trace: bool = False,
+        alone: bool = False,
         in_fresh_process: bool = False,
     ) -> None:
-        if self._watch.stopped_at is not None:
-            return
-        self._ports.progress.began(cell)
-        generation = self._generate(worker, model, cell, trace=trace)
+        stream = worker.generate_all(
+            model,
+            self._begun(runs),
+            is_wanted=lambda run: self._is_open(run.cell),
+            alone=alone,
+        )
+        # Ends the runs that were begun when a finding stopped the check.
+        with closing(stream):
+            for done in stream:
+                cell, outcome = done.request.cell, done.outcome
+                if not self._is_open(cell):
+                    # It was given up after this run had been sent.
+                    continue
+                if isinstance(outcome.value, MeasurementUnavailable):
+                    self._give_up([cell], outcome.value)
+                else:
+                    self._add(cell, outcome, in_fresh_process=in_fresh_process)
+                if self._watch.stopped_at is not None:
+                    return
+
+    def _begun(self, runs: Iterable[CellRun]) -> Iterator[CellRun]:
+        for run in runs:
+            if self._is_open(run.cell):
+                self._ports.progress.began(run.cell)
+                yield run
+
+    def _add(
+        self, cell: Cell, outcome: Outcome[TimedGeneration], *, in_fresh_process: bool
+    ) -> None:
+        generation = self._received(cell, outcome.answer())
         before = self._measured.repetitions.get(cell)
         now = self._measured.repetitions[cell] = (
-            Repetition(first=generation)
+            Repetition(first=generation, first_had_neighbours=outcome.had_neighbours)
             if before is None
-            else before.with_run(generation, in_fresh_process=in_fresh_process)
+            else before.with_run(
+                generation,
+                in_fresh_process=in_fresh_process,
+                had_neighbours=outcome.had_neighbours,
+            )
         )
         self._ports.progress.ran(cell, tokens=len(generation.tokens))
         self._report_finding(cell, before, now)
@@ -252,17 +290,18 @@ class MatrixRunner:
     def _generate(
         self, worker: EngineWorker, model: ModelSpec, cell: Cell, *, trace: bool
     ) -> Generation:
-        timed = worker.generate(model, cell, trace=trace)
+        return self._received(cell, worker.generate(model, cell, trace=trace))
+
+    def _received(self, cell: Cell, timed: TimedGeneration) -> Generation:
         self._measured.engine_s += timed.engine_s
         self._measured.generated_tokens += len(timed.generation.tokens)
         if cell in self._plan.suites:
-            self._note(f"{cell.model}--{cell.prompt}", timed.notes)
+            about = f"{cell.model}--{cell.prompt}"
+            self._measured.add_notes(
+                Note(about=about, message=message, origin=NoteOrigin.ENGINE)
+                for message in timed.notes
+            )
         return timed.generation
-
-    def _note(self, about: str, messages: Iterable[str]) -> None:
-        self._measured.add_notes(
-            Note(about=about, message=message, origin=NoteOrigin.ENGINE) for message in messages
-        )
 
     def _give_up(self, cells: Iterable[Cell], error: MeasurementUnavailable) -> None:
         for cell in cells:
@@ -270,6 +309,17 @@ class MatrixRunner:
             done = self._measured.repetitions.get(cell)
             runs = self._plan.runs_of(cell) - (done.runs if done else 0)
             self._ports.progress.skipped(cell, runs=runs)
+
+
+def _interleaved(runs: Mapping[Cell, int], *, at_a_time: int) -> Iterator[CellRun]:
+    """Yield the runs of some cells after the other, so that neighbours are of different cells."""
+    cells = list(runs)
+    for start in range(0, len(cells), at_a_time):
+        group = cells[start : start + at_a_time]
+        for number in range(max(runs[cell] for cell in group)):
+            for cell in group:
+                if number < runs[cell]:
+                    yield CellRun(cell=cell, trace=number == 0)
 
 
 def _not_shown(error: MeasurementUnavailable | Inconclusive) -> Inconclusive:

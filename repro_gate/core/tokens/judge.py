@@ -35,20 +35,30 @@ class Repetition:
     runs: int = 1
     difference: Nondeterministic | None = None
     """None while every run equals the first."""
+    first_had_neighbours: bool = False
+    """Whether the engine worked on another run at some time during the first."""
 
     def __post_init__(self) -> None:
         require_at_least(1, runs=self.runs)
         if self.difference is not None:
             require_seen(self.difference, first=self.first, runs=self.runs)
+            if self.difference.first_had_neighbours != self.first_had_neighbours:
+                raise ValueError("two accounts of the neighbours of run 1")
 
-    def with_run(self, generation: Generation, *, in_fresh_process: bool) -> "Repetition":
+    def with_run(
+        self, generation: Generation, *, in_fresh_process: bool, had_neighbours: bool = False
+    ) -> "Repetition":
         """Return the repetition after one more run, in constant memory."""
         run = self.runs + 1
         divergence = first_divergence(self.first, generation)
         if self.difference is not None or divergence is None:
             return replace(self, runs=run)
         difference = Nondeterministic(
-            run=run, in_fresh_process=in_fresh_process, divergence=divergence
+            run=run,
+            in_fresh_process=in_fresh_process,
+            divergence=divergence,
+            had_neighbours=had_neighbours,
+            first_had_neighbours=self.first_had_neighbours,
         )
         return replace(self, runs=run, difference=difference)
 

@@ -26,9 +26,15 @@ class Nondeterministic:
     """The first run, counted from 1, that differs from run 1."""
     in_fresh_process: bool
     divergence: Divergence
+    had_neighbours: bool = False
+    """Whether the engine worked on another run at some time during this one."""
+    first_had_neighbours: bool = False
+    """The same of run 1."""
 
     def __post_init__(self) -> None:
         require_at_least(2, run=self.run)
+        if self.in_fresh_process and self.had_neighbours:
+            raise ValueError("a run in a fresh process has no neighbours")
 
 
 def require_seen(difference: Nondeterministic, *, first: Generation, runs: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from repro_gate.errors import EngineFailed
 from repro_gate.ports import ModelFile
-from tests.fakes.processes import DescribedEngineStarter, is_running
+from tests.fakes.processes import DescribedEngineStarter, generated, is_running
 from tests.fakes.values import cell_of, model_spec_of
 
 CELL = cell_of(max_tokens=2)
@@ -105,7 +105,7 @@ def test_an_engine_that_breaks_the_protocol_is_killed(
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
-        engine.generate(CELL, trace=False)
+        generated(engine, CELL, trace=False)
 
     assert not is_running(pid)
 
@@ -144,7 +144,7 @@ def test_invalid_tokens_are_refused(
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
-        speaking_engine(generate={"tokens": tokens}).generate(CELL, trace=False)
+        generated(speaking_engine(generate={"tokens": tokens}), CELL, trace=False)
 
 
 @pytest.mark.parametrize("prompt", [[], None, [[-1, ""]], [[1, "x"]]])
@@ -155,7 +155,7 @@ def test_invalid_prompt_tokens_are_refused(
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
-        speaking_engine(generate={"prompt": prompt}).generate(CELL, trace=False)
+        generated(speaking_engine(generate={"prompt": prompt}), CELL, trace=False)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_an_invalid_trace_is_refused(
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
-        speaking_engine(generate={"trace": trace}).generate(CELL, trace=True)
+        generated(speaking_engine(generate={"trace": trace}), CELL, trace=True)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_an_invalid_stop_or_timing_is_refused(
     with pytest.raises(
         EngineFailed, match=r"^the engine's answer to 'generate' breaks protocol v1"
     ):
-        speaking_engine(generate=change).generate(CELL, trace=False)
+        generated(speaking_engine(generate=change), CELL, trace=False)
 
 
 @pytest.mark.parametrize("key", ["prompt", "tokens", "stop", "timing"])
@@ -222,11 +222,14 @@ def test_a_generation_with_a_missing_key_is_refused(
 ) -> None:
     """The message names the missing key."""
     with pytest.raises(EngineFailed) as caught:
-        speaking_engine(without=[key]).generate(CELL, trace=False)
+        generated(speaking_engine(without=[key]), CELL, trace=False)
 
     assert str(caught.value) == (
         f"the engine's answer to 'generate' breaks protocol v1: the key '{key}' is missing"
     )
+
+
+FILE_STATE = {"device": 1, "inode": 2, "size": 3, "modified_ns": 4, "changed_ns": 5}
 
 
 @pytest.mark.parametrize(
@@ -244,12 +247,24 @@ def test_a_generation_with_a_missing_key_is_refused(
         {"layers_on_device": math.nan},
         {"layers": True, "layers_on_device": True},
         {"facts": None},
+        {"concurrency": None},
+        {"concurrency": 0},
+        {"concurrency": 65},
+        {"concurrency": True},
+        {"concurrency": 2.0},
+        {"room_for_another": 1},
+        {"room_for_another": None},
+        {"file": None},
+        {"file": FILE_STATE | {"inode": -1}},
+        {"file": FILE_STATE | {"size": 1.0}},
+        {"file": FILE_STATE | {"device": 2**64}},
+        {"file": {"device": 1}},
     ],
 )
 def test_an_invalid_load_answer_is_refused(
     speaking_engine: DescribedEngineStarter, change: dict[str, Any]
 ) -> None:
-    """A loaded model has a digest, which may be pinned, and an integer number of layers."""
+    """A loaded model has a digest, which may be pinned, and numbers in their range."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'load' breaks protocol v1"):
         speaking_engine(load=change).load(model_spec_of(), FILE)
 
@@ -284,7 +299,7 @@ def test_an_oversized_token_is_refused(
 ) -> None:
     """It would be recorded in a golden that no check can read."""
     with pytest.raises(EngineFailed) as caught:
-        speaking_engine(generate={"tokens": [token]}).generate(CELL, trace=False)
+        generated(speaking_engine(generate={"tokens": [token]}), CELL, trace=False)
 
     assert str(caught.value) == (f"the engine's answer to 'generate' breaks protocol v1: {fault}")
 

@@ -11,7 +11,7 @@ from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
-from tests.fakes.processes import DescribedEngineStarter
+from tests.fakes.processes import DescribedEngineStarter, generated
 from tests.fakes.values import cell_of, model_spec_of
 
 CELL = cell_of(max_tokens=4)
@@ -47,7 +47,7 @@ def test_generate_returns_the_tokens_and_the_engine_time(
     speaking_engine: DescribedEngineStarter,
 ) -> None:
     """Bytes are decoded from hex, and the engine's time is the sum of its parts."""
-    timed = speaking_engine().generate(CELL, trace=False)
+    timed = generated(speaking_engine(), CELL, trace=False)
 
     assert timed == TimedGeneration(generation=GENERATION, engine_s=0.75)
 
@@ -59,12 +59,12 @@ def test_notes_of_an_answer_are_safe_to_print(speaking_engine: DescribedEngineSt
     shown = ("no pre-tokenizer\\x1b[2J", "two BOS tokens")
 
     assert engine.load(model_spec_of(), FILE).notes == shown
-    assert engine.generate(CELL, trace=False).notes == shown
+    assert generated(engine, CELL, trace=False).notes == shown
 
 
 def test_a_traced_run_has_a_trace(speaking_engine: DescribedEngineStarter) -> None:
     """Each token comes with its log-probability and the best alternatives."""
-    assert speaking_engine().generate(CELL, trace=True).generation.trace == EVIDENCE
+    assert generated(speaking_engine(), CELL, trace=True).generation.trace == EVIDENCE
 
 
 def test_the_requests_are_those_of_the_protocol(
@@ -74,7 +74,7 @@ def test_the_requests_are_those_of_the_protocol(
     engine = speaking_engine(log=str(tmp_path / "log"))
     engine.describe()
     engine.load(model_spec_of(), FILE)
-    engine.generate(CELL, trace=True)
+    generated(engine, CELL, trace=True)
 
     requests = [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
     protocol = "repro-gate/engine/v1"
@@ -99,7 +99,7 @@ def test_the_requests_match_the_published_schema(
     engine = speaking_engine(log=str(tmp_path / "log"))
     engine.describe()
     engine.load(model_spec_of(), FILE)
-    engine.generate(CELL, trace=True)
+    generated(engine, CELL, trace=True)
 
     schema = json.loads(files("repro_gate.schemas").joinpath("engine-v1.json").read_text("utf-8"))
     validator = Draft202012Validator({**schema, "oneOf": [{"$ref": "#/$defs/request"}]})
@@ -128,7 +128,7 @@ def test_a_long_answer_is_read_whole(speaking_engine: DescribedEngineStarter) ->
     tokens = [[number, ""] for number in range(9_000)]
 
     engine = speaking_engine(generate={"tokens": tokens})
-    timed = engine.generate(cell_of(max_tokens=9_000), trace=False)
+    timed = generated(engine, cell_of(max_tokens=9_000), trace=False)
 
     assert [token.id for token in timed.generation.tokens] == list(range(9_000))
 
@@ -139,7 +139,7 @@ def test_a_typed_error_does_not_end_the_engine(speaking_engine: DescribedEngineS
 
     for _ in range(2):
         with pytest.raises(MeasurementUnavailable, match=r"^out_of_context: too long$") as caught:
-            engine.generate(CELL, trace=False)
+            generated(engine, CELL, trace=False)
         assert not isinstance(caught.value, EngineFailed)
 
 

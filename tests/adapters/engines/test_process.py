@@ -19,6 +19,7 @@ from tests.fakes.processes import (
     children_of,
     command_spec,
     exists,
+    generated,
     is_running,
     speaking,
     wait_until_gone,
@@ -57,14 +58,14 @@ def test_an_unread_request_does_not_block(
 ) -> None:
     """A prompt larger than a pipe waits no longer for the engine than for its answer."""
     with pytest.raises(EngineFailed, match=r"^the engine did not answer 'generate' within 0\.5 s"):
-        failing_engine(fault, timeout_s=0.5).generate(HUGE_PROMPT, trace=False)
+        generated(failing_engine(fault, timeout_s=0.5), HUGE_PROMPT, trace=False)
 
 
 def test_a_request_larger_than_a_pipe_arrives(
     speaking_engine: DescribedEngineStarter, tmp_path: Path
 ) -> None:
     """It is written as fast as the engine reads it."""
-    speaking_engine(log=str(tmp_path / "log")).generate(HUGE_PROMPT, trace=False)
+    generated(speaking_engine(log=str(tmp_path / "log")), HUGE_PROMPT, trace=False)
 
     assert HUGE_PROMPT.text.encode() in (tmp_path / "log").read_bytes()
 
@@ -74,7 +75,7 @@ def test_a_broken_pipe_is_reported_as_the_death_of_the_engine(
 ) -> None:
     """The broken pipe is not an error of its own."""
     with pytest.raises(EngineFailed, match=r"^the engine ended with exit code 3 at 'generate'$"):
-        failing_engine("leave").generate(HUGE_PROMPT, trace=False)
+        generated(failing_engine("leave"), HUGE_PROMPT, trace=False)
 
 
 def test_a_line_without_an_end_is_an_error(failing_engine: DescribedEngineStarter) -> None:
@@ -88,7 +89,7 @@ def test_a_line_without_an_end_is_an_error(failing_engine: DescribedEngineStarte
 def test_an_exit_is_reported_with_its_code(failing_engine: DescribedEngineStarter) -> None:
     """So is the request in which it happened."""
     with pytest.raises(EngineFailed) as caught:
-        failing_engine("exit").generate(cell_of(), trace=False)
+        generated(failing_engine("exit"), cell_of(), trace=False)
 
     assert str(caught.value) == "the engine ended with exit code 3 at 'generate'"
 

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import Scored, ScoreRequest
-from tests.fakes.processes import DescribedEngineStarter
+from tests.fakes.processes import DescribedEngineStarter, scored
 
 BY_TEXT = ScoreRequest(prompt="Say", response=" 7 8")
 BY_IDS = ScoreRequest(prompt=(1, 2), response=(7, 8))
@@ -28,16 +28,16 @@ def test_a_score_has_tokens_values_and_time(
     speaking_engine: DescribedEngineStarter, asked: ScoreRequest
 ) -> None:
     """Tokens with their bytes, one value per token of the response, and the time."""
-    assert speaking_engine().score(asked) == Scored(
+    assert scored(speaking_engine(), asked) == Scored(
         encoding=ENCODING, logprobs=(-0.5, -0.25), sampling_logprobs=None, engine_s=0.25
     )
 
 
 def test_a_temperature_adds_sampling_values(speaking_engine: DescribedEngineStarter) -> None:
     """They come in addition to the raw ones."""
-    scored = speaking_engine().score(SAMPLING)
+    found = scored(speaking_engine(), SAMPLING)
 
-    assert (scored.logprobs, scored.sampling_logprobs) == ((-0.5, -0.25), (-1.0, -0.5))
+    assert (found.logprobs, found.sampling_logprobs) == ((-0.5, -0.25), (-1.0, -0.5))
 
 
 def test_the_requests_are_those_of_the_protocol(
@@ -46,7 +46,7 @@ def test_the_requests_are_those_of_the_protocol(
     """A temperature is sent only when needed, and each request matches the schema."""
     engine = speaking_engine(log=str(tmp_path / "log"))
     for asked in (BY_TEXT, BY_IDS, SAMPLING):
-        engine.score(asked)
+        scored(engine, asked)
 
     requests = [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()]
     assert [(request["method"], request["params"]) for request in requests] == [
@@ -62,7 +62,7 @@ def test_the_requests_are_those_of_the_protocol(
 
 def test_a_value_above_0_is_left_to_the_judge(speaking_engine: DescribedEngineStarter) -> None:
     """It is a number, so the draw is invalid, but the engine follows the protocol."""
-    assert speaking_engine(score={"logprobs": [0.5, -1]}).score(BY_TEXT).logprobs == (0.5, -1.0)
+    assert scored(speaking_engine(score={"logprobs": [0.5, -1]}), BY_TEXT).logprobs == (0.5, -1.0)
 
 
 def test_an_engine_without_scores_has_not_failed(speaking_engine: DescribedEngineStarter) -> None:
@@ -70,7 +70,7 @@ def test_an_engine_without_scores_has_not_failed(speaking_engine: DescribedEngin
     error = {"kind": "bad_request", "message": "there is no method 'score'"}
 
     with pytest.raises(MeasurementUnavailable, match=r"^bad_request: there is no method 'score'$"):
-        speaking_engine(answer={"error": error}).score(BY_TEXT)
+        scored(speaking_engine(answer={"error": error}), BY_TEXT)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_invalid_answer_is_refused(
 ) -> None:
     """Each token of the response has one finite value, and times are not negative."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'score' breaks protocol v1"):
-        speaking_engine(score=change).score(BY_TEXT)
+        scored(speaking_engine(score=change), BY_TEXT)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_other_ids_than_were_sent_are_refused(
 ) -> None:
     """An engine that adds or changes ids has scored something else."""
     with pytest.raises(EngineFailed, match="the tokens are not those that were sent"):
-        speaking_engine(score=change).score(BY_IDS)
+        scored(speaking_engine(score=change), BY_IDS)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_sampling_values_are_checked_like_raw_ones(
 ) -> None:
     """One finite value per token of the response."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'score' breaks protocol v1"):
-        speaking_engine(score=change).score(SAMPLING)
+        scored(speaking_engine(score=change), SAMPLING)
 
 
 @pytest.mark.parametrize("key", ["prompt", "response", "logprobs", "sampling_logprobs", "timing"])
@@ -155,4 +155,4 @@ def test_a_score_with_a_missing_key_is_refused(
 ) -> None:
     """The message names the missing key."""
     with pytest.raises(EngineFailed, match=f"^the engine's answer to 'score' breaks.*'{key}'"):
-        speaking_engine(without=[key]).score(SAMPLING)
+        scored(speaking_engine(without=[key]), SAMPLING)

@@ -75,9 +75,11 @@ class _OnMachine(ScriptedEngine):
         machine = self._machine
         return replace(super().describe(), profile=machine.profile, facts=machine.facts)
 
-    def load(self, model: ModelSpec, file: ModelFile) -> LoadedModel:
+    def load(
+        self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
+    ) -> LoadedModel:
         """Hold the file that this device has."""
-        facts = super().load(model, file).facts
+        facts = super().load(model, file, concurrency=concurrency).facts
         digest = self._machine.digest
         return LoadedModel(sha256=digest, facts={**facts, "model.sha256": digest})
 

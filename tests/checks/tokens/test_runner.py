@@ -67,7 +67,7 @@ def test_one_process_is_enough_without_fresh_runs() -> None:
 
 @pytest.mark.parametrize("models", [1, 2, 3])
 def test_models_on_one_engine_share_two_processes(models: int) -> None:
-    """However many models and cells an engine has, it is started twice."""
+    """It is started twice, and the fresh process starts with the last model."""
     names = ["tiny", "other", "third"][:models]
     cells = [cell_of(prompt, model=name) for name in names for prompt in ("haiku", "fox")]
     scene = scene_of(*cells)
@@ -75,7 +75,8 @@ def test_models_on_one_engine_share_two_processes(models: int) -> None:
 
     assert len(scene.starter.engines) == 2
     loads = [(asked.process, asked.about) for asked in scene.starter.log if asked.what == "load"]
-    assert loads == [(process, name) for process in (1, 2) for name in names]
+    backwards = [(2, name) for name in reversed(names)]
+    assert loads == [*((1, name) for name in names), *backwards]
 
 
 def test_each_engine_has_its_own_two_processes() -> None:

@@ -21,6 +21,7 @@ from repro_gate.core.tokens.generation import Token
 from repro_gate.ports import Engine, ModelFile, Scored, ScoreRequest
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
+from tests.fakes.processes import scored
 
 Ids: TypeAlias = tuple[int, ...]
 Values: TypeAlias = tuple[float, ...]
@@ -132,8 +133,8 @@ class TinyWeights:
 
     def score(self, ids: Ids, *, first: int, temperature: float | None) -> tuple[Values, Values]:
         """Return raw log-probabilities, and those at the temperature."""
-        scored = self.ask(prompt=ids[:first], response=ids[first:], temperature=temperature)
-        return scored.logprobs, scored.sampling_logprobs or ()
+        found = self.ask(prompt=ids[:first], response=ids[first:], temperature=temperature)
+        return found.logprobs, found.sampling_logprobs or ()
 
     def following(self, ids: Ids) -> Values:
         """Return the raw log-probability of every token after these: one request for each."""
@@ -148,10 +149,9 @@ class TinyWeights:
         self, *, prompt: str | Ids, response: str | Ids, temperature: float | None = None
     ) -> Scored:
         """Return the scores of the engine."""
+        asked = ScoreRequest(prompt=prompt, response=response, temperature=temperature)
         with self._turn:
-            return self._engine.score(
-                ScoreRequest(prompt=prompt, response=response, temperature=temperature)
-            )
+            return scored(self._engine, asked)
 
 
 @contextmanager
