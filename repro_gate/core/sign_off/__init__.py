@@ -1,0 +1,1 @@
+"""Release sign-off: what is signed, what its recipient demands, and whether the two agree."""

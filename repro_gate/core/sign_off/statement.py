@@ -1,0 +1,396 @@
+"""What is signed: the in-toto statement of a release and of a waiver, to and from JSON data.
+
+The predicate of a release is in-toto's test-result v0.1 without extensions. What it lacks, such as
+the time of the measurement, is in the annotations of a configuration entry. Reading ignores unknown
+fields, as in-toto demands, except in a waiver, whose type is ours: there a field that we do not
+know could be a limit of the permission.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, TypeAlias, TypeVar
+
+from repro_gate.core.guards import require_name, require_sha256, require_text
+from repro_gate.strict_json import (
+    InvalidJson,
+    array,
+    choice,
+    exact_table,
+    list_of,
+    table,
+    text,
+)
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
+WAIVER: Final = "https://repro-gate.dev/waiver/v1"
+DRIFT: Final = "drift"
+"""The only verdict that can be waived."""
+_HEX: Final[Mapping[str, tuple[int, ...]]] = {
+    "sha256": (64,),
+    "gitCommit": (40, 64),
+    "gitTree": (40, 64),
+    "gitBlob": (40, 64),
+}
+"""The digests that are verified, and how many hexadecimal digits each has."""
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_+=,@()\[\]{}~-](?:[ .]?[A-Za-z0-9_+=,@()\[\]{}~-])*")
+_MAX_FILE_NAME: Final = 255
+_MAX_SHOWN: Final = 80
+_LOWER_HEX: Final = re.compile(r"[0-9a-f]+")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_REPOSITORY: Final = re.compile(r"git\+https://[A-Za-z0-9._~:/@%+-]+")
+
+Annotation: TypeAlias = Any
+"""A string, an integer, or a list or an object of them: a float is not the same everywhere."""
+
+
+class Kind(StrEnum):
+    """What a configuration entry describes: the annotation `kind`, which decides how to verify."""
+
+    MATRIX = "matrix"
+    """The matrix file as committed."""
+    GOLDENS = "goldens"
+    """The folder of goldens as committed; its sha256 is `files_digest`."""
+    BASELINES = "baselines"
+    """The folder of baselines as committed."""
+    PINS = "pins"
+    """The pinned digests of models, `models.json`, as committed."""
+    REPORT = "report"
+    """A report.json in the evidence folder; also has the annotations `time` and `signedAt`."""
+    WAIVER = "waiver"
+    """A signed waiver in `waivers/` of the evidence folder."""
+
+
+class Result(StrEnum):
+    """The results of test-result v0.1."""
+
+    PASSED = "PASSED"
+    WARNED = "WARNED"
+    """Waivers were used."""
+    FAILED = "FAILED"
+    """Never signed by repro-gate."""
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a name can be that of an artifact, on every system and in one spelling.
+
+    Such names are ASCII without a slash, a backslash, a colon or a dot at either end: letters that
+    look alike, and paths, are no file names.
+    """
+    return len(name) <= _MAX_FILE_NAME and _FILE_NAME.fullmatch(name) is not None
+
+
+def format_time(moment: datetime) -> str:
+    """Return a moment as RFC 3339 in UTC, such as `2026-11-30T02:00:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def time_of(value: object, place: str = "") -> datetime:
+    """Return the moment of a text like that of `format_time`; raises `InvalidJson`."""
+    found = text(value, place)
+    expected = "a time such as 2026-11-30T02:00:00Z"
+    if not _TIME.fullmatch(found):
+        raise InvalidJson(place, expected=expected, found="another string")
+    try:
+        return datetime.strptime(found, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InvalidJson(place, expected=expected, found="no day of the calendar") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A configuration entry: a ResourceDescriptor with a kind."""
+
+    kind: Kind
+    name: str
+    """A path with slashes: in the repository, or in the evidence folder for reports and waivers."""
+    digest: Mapping[str, str]
+    """By algorithm, `sha256` always among them."""
+    annotations: Mapping[str, Annotation] = field(default_factory=dict[str, Annotation])
+    """Without the kind."""
+
+    def __post_init__(self) -> None:
+        require_text(name=self.name)
+        _require_digests(self.digest)
+        if "sha256" not in self.digest:
+            raise ValueError("a configuration entry needs a sha256")
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the ResourceDescriptor as JSON data."""
+        return {
+            "name": self.name,
+            "digest": dict(self.digest),
+            "annotations": {**self.annotations, "kind": self.kind.value},
+        }
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the file or of the folder."""
+        return self.digest["sha256"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """The statement of a release: a commit and artifacts, and the tests that they passed."""
+
+    repository: str
+    """`git+https://HOST/PATH`; a fork has the same commit ids."""
+    commit: str
+    artifacts: Mapping[str, str]
+    """The sha256 of each artifact, by file name."""
+    result: Result
+    configuration: tuple[Entry, ...]
+    passed: tuple[str, ...]
+    """Names of tests, `SUITE/CELL-ID/PROFILE`; for log-probabilities `SUITE/CELL-ID/SOURCE`."""
+    warned: tuple[str, ...] = ()
+    """Those with drift that a waiver covers."""
+    failed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _REPOSITORY.fullmatch(self.repository):
+            raise ValueError(f"a repository is git+https://HOST/PATH, got {self.repository!r}")
+        _require_digests({"gitCommit": self.commit})
+        for name, digest in self.artifacts.items():
+            if not is_file_name(name):
+                raise ValueError(f"an artifact needs a plain ASCII file name, got {name!r}")
+            require_sha256(digest)
+        _require_distinct("artifacts", self.artifacts)
+        _require_distinct("configuration", (entry.name for entry in self.configuration))
+        _require_distinct("tests", (*self.passed, *self.warned, *self.failed))
+
+    def of_kind(self, kind: Kind) -> tuple[Entry, ...]:
+        """Return the configuration entries of one kind."""
+        return tuple(entry for entry in self.configuration if entry.kind is kind)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the statement as JSON data."""
+        artifacts = [
+            {"name": name, "digest": {"sha256": digest}} for name, digest in self.artifacts.items()
+        ]
+        return {
+            "_type": STATEMENT_TYPE,
+            "subject": [_commit_subject(self.repository, self.commit), *artifacts],
+            "predicateType": TEST_RESULT,
+            "predicate": {
+                "result": self.result.value,
+                "configuration": [entry.to_data() for entry in self.configuration],
+                "passedTests": list(self.passed),
+                "warnedTests": list(self.warned),
+                "failedTests": list(self.failed),
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """The statement that one known drift of one test at one commit may be released."""
+
+    repository: str
+    commit: str
+    id: str
+    test: str
+    """The whole name of the test."""
+    finding: str
+    """The sha256 of what was found; see `measured.finding_of`."""
+    reason: str
+    not_before: datetime
+    not_after: datetime
+    issue: str | None = None
+    """Where it is discussed."""
+
+    def __post_init__(self) -> None:
+        require_name(self.id)
+        require_text(test=self.test, reason=self.reason)
+        require_sha256(self.finding)
+        if self.not_after <= self.not_before:
+            raise ValueError("a waiver must end after it begins")
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the statement as JSON data."""
+        predicate = {
+            "id": self.id,
+            "test": self.test,
+            "verdict": DRIFT,
+            "finding": {"sha256": self.finding},
+            "reason": self.reason,
+            "notBefore": format_time(self.not_before),
+            "notAfter": format_time(self.not_after),
+        }
+        return {
+            "_type": STATEMENT_TYPE,
+            "subject": [_commit_subject(self.repository, self.commit)],
+            "predicateType": WAIVER,
+            "predicate": predicate if self.issue is None else {**predicate, "issue": self.issue},
+        }
+
+
+def statement_from(data: object) -> Statement:
+    """Return the statement of a release; raises `InvalidJson` that names the place.
+
+    Args:
+        data: parsed from the bytes whose signatures were verified.
+    """
+    subjects, predicate = _parts(data, TEST_RESULT)
+    result = text(_required(predicate, "predicate", "result"), "predicate.result")
+    repository, commit = _release_of(subjects)
+    return _built(
+        Statement,
+        repository=repository,
+        commit=commit,
+        artifacts=_artifacts_of(subjects),
+        result=Result(choice(result, "predicate.result", list(Result))),
+        configuration=_entries(_required(predicate, "predicate", "configuration")),
+        passed=_tests(predicate, "passedTests"),
+        warned=_tests(predicate, "warnedTests"),
+        failed=_tests(predicate, "failedTests"),
+    )
+
+
+def waiver_from(data: object) -> Waiver:
+    """Return the statement of a waiver; raises `InvalidJson` that names the place."""
+    subjects, predicate = _parts(data, WAIVER)
+    keys = ("id", "test", "verdict", "finding", "reason", "notBefore", "notAfter")
+    exact_table(predicate, "predicate", keys=keys, optional=("issue",))
+    choice(predicate["verdict"], "predicate.verdict", (DRIFT,))
+    finding = exact_table(predicate["finding"], "predicate.finding", keys=("sha256",))
+    repository, commit = _release_of(subjects)
+    if len(subjects) > 1:
+        raise InvalidJson("subject", expected="one commit", found=f"{len(subjects)} subjects")
+    issue = predicate.get("issue")
+    return _built(
+        Waiver,
+        repository=repository,
+        commit=commit,
+        id=text(predicate["id"], "predicate.id"),
+        test=text(predicate["test"], "predicate.test"),
+        finding=text(finding["sha256"], "predicate.finding.sha256"),
+        reason=text(predicate["reason"], "predicate.reason"),
+        not_before=time_of(predicate["notBefore"], "predicate.notBefore"),
+        not_after=time_of(predicate["notAfter"], "predicate.notAfter"),
+        issue=None if issue is None else text(issue, "predicate.issue"),
+    )
+
+
+T = TypeVar("T", Statement, Waiver, Entry)
+
+
+def _built(cls: type[T], place: str = "", /, **fields: Any) -> T:
+    try:
+        return cls(**fields)
+    except ValueError as error:
+        raise InvalidJson(place, expected="a consistent statement", found=str(error)) from error
+
+
+def _parts(data: object, predicate_type: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the subjects and the predicate of a statement of this type."""
+    statement = table(data)
+    for key, expected in (("_type", STATEMENT_TYPE), ("predicateType", predicate_type)):
+        found = text(_required(statement, "", key), key)
+        if found != expected:
+            raise InvalidJson(key, expected=expected, found=ascii(found[:_MAX_SHOWN]))
+    subjects = list_of(table, _required(statement, "", "subject"), "subject")
+    return subjects, table(_required(statement, "", "predicate"), "predicate")
+
+
+def _required(document: Mapping[str, Any], place: str, key: str) -> object:
+    if key not in document:
+        raise InvalidJson(place, expected=f"the field {key!r}", found="none")
+    return document[key]
+
+
+def _release_of(subjects: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
+    """Return the repository and the commit of the one subject that is a commit."""
+    commits = [
+        (text(subject.get("uri"), f"subject[{index}].uri"), digest["gitCommit"])
+        for index, subject in enumerate(subjects)
+        if "gitCommit" in (digest := _digest(subject, f"subject[{index}]"))
+    ]
+    if len(commits) != 1:
+        raise InvalidJson("subject", expected="one commit", found=f"{len(commits)} commits")
+    return commits[0]
+
+
+def _artifacts_of(subjects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    found: list[tuple[str, str]] = []
+    for index, subject in enumerate(subjects):
+        place = f"subject[{index}]"
+        digest = _digest(subject, place)
+        if "gitCommit" in digest:
+            continue
+        if digest.keys() != {"sha256"}:
+            raise InvalidJson(f"{place}.digest", expected="a sha256", found=", ".join(digest))
+        found.append((text(subject.get("name"), f"{place}.name"), digest["sha256"]))
+    _checked_distinct("subject", (name for name, _ in found))
+    return dict(found)
+
+
+def _digest(descriptor: Mapping[str, Any], place: str) -> dict[str, str]:
+    """Return the digests that we verify, which are at least one."""
+    digests = table(descriptor.get("digest"), f"{place}.digest")
+    known = {
+        name: text(value, f"{place}.digest.{name}")
+        for name, value in digests.items()
+        if name in _HEX
+    }
+    if not known:
+        expected = f"one of {', '.join(_HEX)}"
+        raise InvalidJson(f"{place}.digest", expected=expected, found="none of them")
+    try:
+        _require_digests(known)
+    except ValueError as error:
+        raise InvalidJson(f"{place}.digest", expected="a digest", found=str(error)) from error
+    return known
+
+
+def _entries(data: object) -> tuple[Entry, ...]:
+    found: list[Entry] = []
+    for index, item in enumerate(array(data, "predicate.configuration")):
+        place = f"predicate.configuration[{index}]"
+        descriptor = table(item, place)
+        annotations = dict(table(descriptor.get("annotations"), f"{place}.annotations"))
+        kind = choice(annotations.pop("kind", None), f"{place}.annotations.kind", list(Kind))
+        name = text(descriptor.get("name"), f"{place}.name")
+        digest = _digest(descriptor, place)
+        entry = _built(
+            Entry, place, kind=Kind(kind), name=name, digest=digest, annotations=annotations
+        )
+        found.append(entry)
+    _checked_distinct("predicate.configuration", (entry.name for entry in found))
+    return tuple(found)
+
+
+def _tests(predicate: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    place = f"predicate.{key}"
+    found = tuple(list_of(text, predicate.get(key, []), place))
+    _checked_distinct(place, found)
+    return found
+
+
+def _commit_subject(repository: str, commit: str) -> dict[str, Any]:
+    return {"uri": repository, "digest": {"gitCommit": commit}}
+
+
+def _require_digests(digests: Mapping[str, str]) -> None:
+    for name, digest in digests.items():
+        lengths = _HEX.get(name, ())
+        if len(digest) not in lengths or not _LOWER_HEX.fullmatch(digest):
+            many = " or ".join(map(str, lengths))
+            raise ValueError(f"{name} must be {many} lower-case hexadecimal digits")
+
+
+def _checked_distinct(place: str, names: Iterable[str]) -> None:
+    try:
+        _require_distinct("names", names)
+    except ValueError as error:
+        raise InvalidJson(place, expected="each name once", found=str(error)) from error
+
+
+def _require_distinct(what: str, names: Iterable[str]) -> None:
+    """Raise ValueError for two names that some file system or reader takes for one."""
+    for folded, count in Counter(name.casefold() for name in names).items():
+        if count > 1:
+            raise ValueError(f"{what} must differ in more than case, got {folded!r} {count} times")
