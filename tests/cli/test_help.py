@@ -1,4 +1,4 @@
-"""The help texts, and how few imports they need."""
+"""The help texts."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import repro_gate
-from tests.cli.workspaces import GATE, Ran, Workspace, ended
+from tests.cli.workspaces import Ran, Workspace, ended
 
 _COMMANDS = [
     [],
@@ -23,21 +23,6 @@ _COMMANDS = [
     ["models", "fetch"],
     ["models", "verify"],
 ]
-
-
-def _imported(workspace: Workspace, *arguments: str) -> tuple[Ran, set[str]]:
-    """Return how a command ended, and the top-level packages that its own process imported."""
-    command = [sys.executable, "-X", "importtime", *GATE[1:], *arguments]
-    gate = subprocess.Popen(
-        command,
-        cwd=workspace.folder,
-        env=workspace.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    ran = ended(gate)
-    lines = [line for line in ran.err.splitlines() if line.startswith("import time:")]
-    return ran, {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
 @pytest.fixture(scope="module", params=_COMMANDS, ids=" ".join)
@@ -105,19 +90,3 @@ def test_a_completion_script_is_printed(workspace: Workspace) -> None:
     )
 
     assert (ran.code, "complete -o default -F _repro_gate_completion" in ran.out) == (0, True)
-
-
-def test_help_imports_nothing_slow(workspace: Workspace) -> None:
-    """Neither an inference library, nor pytest, nor schemas."""
-    ran, packages = _imported(workspace, "check", "--help")
-
-    assert (ran.code, "typer" in packages) == (0, True)
-    assert packages & {"llama_cpp", "numpy", "gguf", "syrupy", "pytest", "jsonschema"} == set()
-
-
-def test_a_check_imports_no_inference_library(recorded: Workspace) -> None:
-    """Only the engine process loads one."""
-    ran, packages = _imported(recorded, "check")
-
-    assert (ran.code, "jsonschema" in packages) == (0, True)
-    assert packages & {"llama_cpp", "numpy", "gguf", "huggingface_hub"} == set()

@@ -1,13 +1,16 @@
-"""What a check does not import."""
+"""What a command does not import."""
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 from tests.cli.hosted.workspaces import HostedWorkspace, hosted_matrix_of
 from tests.cli.publish.jobs import Job
 from tests.cli.workspaces import Workspace, matrix_of, toml
 
-_SLOW = {"httpx", "jsonschema", "numpy", "pytest", "scipy", "syrupy"}
+_LOCKS = Path(__file__).parents[2].glob("requirements*.lock")
+_ENGINE = {"gguf", "huggingface_hub", "llama_cpp"}
+_SLOW = {"httpx", "jsonschema", "numpy", "pytest", "scipy", "syrupy", *_ENGINE}
 """Syrupy imports pytest, and is needed only to write goldens; jsonschema only explains errors."""
 
 
@@ -19,6 +22,13 @@ def _imported(
     assert ran.code == code
     lines = (line for line in ran.err.splitlines() if line.startswith("import time:"))
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def test_help_imports_nothing_slow(workspace: Workspace) -> None:
+    """Neither an inference library, nor pytest, nor schemas."""
+    imported = _imported(workspace, "check", "--help")
+
+    assert ("typer" in imported, imported & _SLOW) == (True, set())
 
 
 def test_tokens_need_no_statistics_no_http_no_validator_and_no_pytest(recorded: Workspace) -> None:
@@ -51,8 +61,7 @@ def test_publishing_a_pass_needs_no_schemas_and_no_statistics(green_job: Job) ->
     """A green result is published twice a job; only HTTP is needed."""
     imported = _imported(green_job.workspace, "publish", env=green_job.variables)
 
-    unneeded = {"gguf", "llama_cpp", *_SLOW} - {"httpx"}
-    assert ("httpx" in imported, imported & unneeded) == (True, set())
+    assert imported & _SLOW == {"httpx"}
 
 
 def test_publishing_without_a_comment_needs_no_http(green_job: Job) -> None:
@@ -60,3 +69,11 @@ def test_publishing_without_a_comment_needs_no_http(green_job: Job) -> None:
     variables = {**green_job.variables, "REPRO_GATE_SHARD": "1/2"}
 
     assert _imported(green_job.workspace, "publish", env=variables) & _SLOW == set()
+
+
+def test_an_installation_has_no_pydantic() -> None:
+    """Typer would import it for every option."""
+    texts = {file.name: file.read_text("utf-8") for file in _LOCKS}
+
+    with_pydantic = {name for name, text in texts.items() if "\npydantic==" in text}
+    assert (len(texts), with_pydantic) == (3, {"requirements-dev.lock"})
