@@ -8,6 +8,8 @@ from repro_gate.engines.serving import Engine, run
 
 def _start() -> Engine:
     # Loading llama.cpp fails on a machine without the CUDA libraries of a CUDA build, for example.
+    # The library comes before numpy: see `native`.
+    from repro_gate.engines.llama_cpp import native  # noqa: F401, PLC0415
     from repro_gate.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415
 
     return LlamaCppEngine()

@@ -6,15 +6,42 @@ library, and another handle could belong to a second, unused instance.
 """
 
 import ctypes
+import importlib
+import importlib.util
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NewType
 
-import llama_cpp
-
 from repro_gate.engines.llama_cpp.native_log import NativeLog
 
-_bindings: Any = llama_cpp.llama_cpp
+_PACKAGE = "llama_cpp"
+_VERSION = re.compile(r"""^__version__ = ["'](.+)["']$""", re.MULTILINE)
+
+
+def _import_bindings() -> tuple[Any, str]:
+    """Return the C declarations of the bindings, and the version of the package.
+
+    The package itself imports numpy, Jinja and more for a tenth of a second; and with numpy before
+    libllama, loading a model is a segmentation fault where numpy has its own libstdc++.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module named {_PACKAGE}", name=_PACKAGE)
+    version = _VERSION.search(Path(spec.origin).read_text(encoding="utf-8"))
+    loaded = sys.modules.get(_PACKAGE)
+    sys.modules[_PACKAGE] = loaded or importlib.util.module_from_spec(spec)
+    try:
+        bindings = importlib.import_module(f"{_PACKAGE}.{_PACKAGE}")
+    finally:
+        if loaded is None:
+            # Whoever imports the package later gets all of it, with the same library.
+            del sys.modules[_PACKAGE]
+    return bindings, version[1] if version else "unknown"
+
+
+_bindings, BINDINGS_VERSION = _import_bindings()
 
 Model = NewType("Model", int)
 Context = NewType("Context", int)
@@ -27,7 +54,6 @@ Struct = Any
 CType = Any
 """A type of ctypes."""
 
-BINDINGS_VERSION: str = llama_cpp.__version__
 LIBRARY_FOLDER = Path(_bindings._lib._name).resolve().parent  # noqa: SLF001 -- not published otherwise
 FLASH_ATTENTION_OFF: int = _bindings.LLAMA_FLASH_ATTN_TYPE_DISABLED
 FLASH_ATTENTION_ON: int = _bindings.LLAMA_FLASH_ATTN_TYPE_ENABLED
