@@ -57,6 +57,7 @@ RESULTS: dict[Method, dict[str, Any]] = {
 }
 OPTIONAL = {"trace", "sampling_logprobs"}
 """What an answer has only when it was asked for."""
+FILE = {"device": 1, "inode": 2, "size": 3, "modified_ns": -4, "changed_ns": 5}
 
 
 @pytest.mark.parametrize("method", Method)
@@ -99,6 +100,41 @@ def test_only_requested_keys_are_optional(method: Method) -> None:
         )
     ]
     assert missing == [name for name in RESULTS[method] if name not in OPTIONAL]
+
+
+@pytest.mark.parametrize(
+    ("added", "is_valid"),
+    [
+        ({"concurrency": 64, "room_for_another": True, "file": FILE}, True),
+        ({"concurrency": 65}, False),
+        ({"concurrency": 0}, False),
+        ({"room_for_another": 1}, False),
+        ({"file": FILE | {"inode": "2"}}, False),
+        ({"file": FILE | {"path": "/"}}, False),
+        ({"file": {"inode": 2}}, False),
+    ],
+)
+def test_a_load_answer_may_allow_more_than_one_request(
+    added: dict[str, Any], *, is_valid: bool
+) -> None:
+    """Engines without these keys are asked one request at a time."""
+    answer = result(1, RESULTS[Method.LOAD] | added)
+    assert validator("load_answer").is_valid(answer) is is_valid
+
+
+@pytest.mark.parametrize(
+    ("added", "is_valid"),
+    [
+        ({"concurrency": 1}, True),
+        ({"sha256": "0" * 64, "file": FILE, "concurrency": 4}, True),
+        ({"file": FILE}, False),
+        ({"room_for_another": True}, False),
+    ],
+)
+def test_a_load_request_may_name_a_known_state(added: dict[str, Any], *, is_valid: bool) -> None:
+    """Of a file whose digest is known too."""
+    message = request(1, Method.LOAD, REQUESTS[Method.LOAD] | added)
+    assert validator("load_request").is_valid(message) is is_valid
 
 
 @pytest.mark.parametrize(
