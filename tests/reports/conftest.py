@@ -141,7 +141,9 @@ def differing_run_of(cell: Cell, first: Generation, other: Generation) -> CellRe
     """Return the report on a cell whose fourth run, in a fresh process, differs."""
     divergence = first_divergence(first, other)
     assert divergence is not None
-    verdict = Nondeterministic(run=4, in_fresh_process=True, divergence=divergence)
+    verdict = Nondeterministic(
+        run=4, in_fresh_process=True, divergence=divergence, first_had_neighbours=True
+    )
     return cell_report_of(verdict, cell, generation=first, runs=4)
 
 

@@ -482,7 +482,12 @@ def _diverging(
     if divergence is None:
         return usual
     if run is not None:
-        unstable = Nondeterministic(run=run, in_fresh_process=True, divergence=divergence)
+        unstable = Nondeterministic(
+            run=run,
+            in_fresh_process=True,
+            divergence=divergence,
+            first_had_neighbours=run % 2 == 0,
+        )
         return replace(usual, verdict=unstable, generation=first, runs=run)
     golden = Golden(cell=usual.cell, profile="cpu", generation=first, provenance=facts)
     drift = Drift(divergence=divergence, golden=golden, provenance=changes)

@@ -33,6 +33,10 @@ _AGREES: Final = "agrees"
 """The only verdict that is a verb."""
 NO_ACTION: Final = "No action needed."
 ACCEPT_OR_START_WITH: Final = "If the change is intended, accept it. Otherwise start with {}."
+_ADVICE_ALONE: Final = "Find what differs between two runs; no golden can match until they agree."
+_ADVICE_SHARED: Final = (
+    "Check with contexts = 1 in the engine's settings: it shows whether runs depend on each other."
+)
 _ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
 _ADVICE_WITHOUT_REMEDY: Final = (
     "No known remedy for this reason; repro-gate doctor shows the installed versions and devices."
@@ -73,8 +77,13 @@ def describe(cell: CellReport) -> Description:
         case Match():
             return Description(claim=_matching(cell.runs), advice=NO_ACTION)
         case Nondeterministic() as verdict:
-            advice = "Find what differs between two runs; no golden can match until they agree."
-            return _with_unfinished(Description(claim=_differing(verdict), advice=advice), cell)
+            shared = _sharing(verdict)
+            differing = Description(
+                claim=_differing(verdict),
+                advice=_ADVICE_ALONE if shared is None else _ADVICE_SHARED,
+                reason=shared,
+            )
+            return _with_unfinished(differing, cell)
         case Drift() as verdict:
             changed = Description(
                 claim=_drifting(verdict, cell.runs),
@@ -222,6 +231,20 @@ def _matching(runs: int) -> str:
 
 def _differing(verdict: Nondeterministic) -> str:
     return f"{describe_run(verdict)} differs from run 1 at {format_place(verdict.divergence)}"
+
+
+def _sharing(verdict: Nondeterministic) -> str | None:
+    """Describe which of the two runs had neighbours; None when neither had."""
+    match verdict.first_had_neighbours, verdict.had_neighbours:
+        case True, True:
+            return f"run {verdict.run} and run 1 both shared the engine with other runs"
+        case True, False:
+            alone, shared = verdict.run, 1
+        case False, True:
+            alone, shared = 1, verdict.run
+        case _:
+            return None
+    return f"run {alone} had the engine to itself, run {shared} shared it with other runs"
 
 
 def _drifting(verdict: Drift, runs: int) -> str:

@@ -194,3 +194,37 @@ def test_every_report_shows_how_a_changed_cell_compares(
     cells = json.loads(render_json(report))["result"]["report"]["cells"]
     parted = [cell["verdict"]["former"]["divergence"] for cell in cells]
     assert [(each or {}).get("position") for each in parted] == [3, None]
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "reason"),
+    [
+        ((False, False), None),
+        ((True, False), "run 4 had the engine to itself, run 1 shared it with other runs"),
+        ((False, True), "run 1 had the engine to itself, run 4 shared it with other runs"),
+        ((True, True), "run 4 and run 1 both shared the engine with other runs"),
+    ],
+)
+def test_a_difference_between_runs_names_their_neighbours(
+    neighbours: tuple[bool, bool],
+    reason: str | None,
+    drift: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """If a run shared the engine, the advice is a check in which none does."""
+    found = drift(generation("a"), generation("b"), cell())
+    assert isinstance(found.verdict, Drift)
+    verdict = Nondeterministic(
+        run=4,
+        in_fresh_process=False,
+        divergence=found.verdict.divergence,
+        first_had_neighbours=neighbours[0],
+        had_neighbours=neighbours[1],
+    )
+    described = describe(replace(found, verdict=verdict, generation=generation("a"), runs=4))
+
+    assert described.reason == reason
+    assert described.advice.startswith(
+        "Find what differs" if reason is None else "Check with contexts = 1 in the engine's"
+    )
