@@ -81,7 +81,7 @@ def describe(cell: CellReport) -> Description:
             differing = Description(
                 claim=_differing(verdict),
                 advice=_ADVICE_ALONE if shared is None else _ADVICE_SHARED,
-                reason=shared,
+                reason=None if shared is None else escape.one_line(shared),
             )
             return _with_unfinished(differing, cell)
         case Drift() as verdict:
