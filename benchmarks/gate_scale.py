@@ -211,7 +211,8 @@ def _answer(method: str, params: dict[str, Any], concurrency: int) -> dict[str, 
     random = Random(f"{params['prompt']}/{params['seed']}")  # noqa: S311 -- a script
     answer: dict[str, Any] = {
         "prompt": [_token(number) for number in range(8)],
-        "tokens": [_token(random.randrange(50_000)) for _ in range(params["max_tokens"])],
+        # Few words are frequent, and most are rare.
+        "tokens": [_token(int(50_000 ** random.random())) for _ in range(params["max_tokens"])],
         "stop": "length",
         "timing": {"decode_s": 0.0, "sample_s": 0.0},
     }

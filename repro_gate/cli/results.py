@@ -13,7 +13,7 @@ from repro_gate.adapters.files.atomic import sweep, write_atomically
 from repro_gate.adapters.files.observed import FOLDER as OBSERVED
 from repro_gate.adapters.files.observed import write_observed
 from repro_gate.adapters.files.results import report_text, write_report
-from repro_gate.checks.tokens.record import observed_goldens
+from repro_gate.checks.tokens.record import changed_goldens, observed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
 from repro_gate.cli.paths import REPORT, make_report_folder, remove_reports, remove_reports_quietly
@@ -151,7 +151,7 @@ def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> 
 
 
 def _write_observed(report: GateReport, output: Path) -> dict[str, str]:
-    goldens = observed_goldens(report)
+    goldens = changed_goldens(report)
     if not goldens and not (output / OBSERVED).exists():
         return {}
     # Also where nothing was observed: what an earlier check left there is removed.

@@ -345,7 +345,7 @@ def _observed_elsewhere(workspace: wiring.Workspace, source: Path) -> Observatio
     suites = selection.suites or tuple(workspace.matrix.suites)
     session = replace(workspace.session, selection=replace(selection, suites=suites))
     wanted = {cell.id for cell in session.plan().tokens.cells}
-    observation = observed_elsewhere(observed.goldens, observed.models, cells=wanted)
+    observation = observed_elsewhere(observed.goldens, observed.report, cells=wanted)
     for name, facts in observation.models.items():
         _require_model(workspace, name, facts.get("model.sha256", ""), source / "report.json")
     return observation

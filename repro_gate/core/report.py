@@ -18,6 +18,7 @@ from repro_gate.core.tokens.verdicts import (
     Match,
     Nondeterministic,
     Orphan,
+    Unrecorded,
     Verdict,
     require_seen,
 )
@@ -203,14 +204,14 @@ CheckResult: TypeAlias = FinishedCheck | UnfinishedCheck
 def result_of(report: GateReport, *, observed: Mapping[str, str] = {}) -> FinishedCheck:
     """Return the result of a check as it is stored.
 
-    Matching cells are stored without traces, which would be nine tenths of a large report, are
-    never shown, and are also in the golden.
+    Cells that match a golden or have none are stored without traces, which would be nine tenths of
+    a large report, are never shown, and are also in the golden or in the file of what was observed.
     """
-    cells = tuple(map(_without_trace_of_match, report.cells))
+    cells = tuple(map(_without_unused_trace, report.cells))
     return FinishedCheck(report=replace(report, cells=cells), observed=observed)
 
 
-def _without_trace_of_match(cell: CellReport) -> CellReport:
-    if cell.generation is None or not isinstance(cell.verdict, Match):
+def _without_unused_trace(cell: CellReport) -> CellReport:
+    if not (cell.generation and isinstance(cell.verdict, Match | Unrecorded)):
         return cell
     return replace(cell, generation=replace(cell.generation, trace=()))

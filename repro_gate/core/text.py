@@ -32,6 +32,8 @@ def unescape_bytes(text: str) -> bytes:
     Raises:
         ValueError: `text` has a backslash that starts no valid escape.
     """
+    if "\\" not in text:
+        return text.encode("utf-8")
     data = bytearray()
     position = 0
     for escape in _ESCAPE.finditer(text):

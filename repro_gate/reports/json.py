@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, assert_never
+from dataclasses import asdict, dataclass, fields, replace
+from operator import attrgetter
+from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from repro_gate.core.outcome import Outcome, decide, exit_code_for
 from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, UnfinishedCheck
@@ -109,7 +110,18 @@ def summary_of(result: CheckResult) -> Summary:
 
 def summary_data(result: CheckResult) -> dict[str, Any]:
     """Return the summary of a result as plain JSON data."""
-    return asdict(summary_of(result))
+    summary = summary_of(result)
+    # `asdict` would copy the few strings of each of many thousand cells.
+    cells = tuple(map(_shallow, summary.cells))
+    return {**asdict(replace(summary, cells=())), "cells": cells}
+
+
+def _shallow(cell: CellSummary) -> dict[str, Any]:
+    return dict(zip(_CELL_KEYS, _cell_values(cell), strict=True))
+
+
+_CELL_KEYS: Final = tuple(field.name for field in fields(CellSummary))
+_cell_values: Final = attrgetter(*_CELL_KEYS)
 
 
 def _counts(reports: Iterable[GateReport]) -> Counts:

@@ -21,6 +21,8 @@ _ANNOTATIONS: Final = frozenset(
     {"$schema", "$id", "$defs", "title", "description", "default", "writeOnly", "then", "else"}
 )
 """Keywords without a check of their own; `then` and `else` belong to `if`."""
+_BY_PATTERN: Final = ("type", "string", True)
+"""A type that is checked with the pattern beside it."""
 
 
 def matches(document: object, schema: str) -> bool:
@@ -67,7 +69,7 @@ class _Compiler:
         checks = [
             _KEYWORDS[word](self, schema, rule)
             for word, rule in schema.items()
-            if word not in _ANNOTATIONS
+            if word not in _ANNOTATIONS and (word, rule, "pattern" in schema) != _BY_PATTERN
         ]
         return _conjunction(checks)
 
@@ -156,8 +158,11 @@ def _one_of(values: list[str]) -> _Check:
     return lambda value: isinstance(value, str) and value in values
 
 
-def _pattern(rule: str) -> _Check:
+def _pattern(schema: Mapping[str, Any], rule: str) -> _Check:
     search = re.compile(rule).search
+    if schema.get("type") == "string":
+        # Together with the check of the type, as most values have both.
+        return lambda value: isinstance(value, str) and search(value) is not None
     return lambda value: not isinstance(value, str) or search(value) is not None
 
 
@@ -203,7 +208,7 @@ _KEYWORDS: Final[Mapping[str, Callable[[_Compiler, Any, Any], _Check]]] = {
     "minLength": _plain(partial(_sized, str, operator.ge)),
     "minProperties": _plain(partial(_sized, dict, operator.ge)),
     "minimum": _plain(partial(_bounded, operator.ge)),
-    "pattern": _plain(_pattern),
+    "pattern": lambda _, schema, rule: _pattern(schema, rule),
     "required": _plain(_required),
     "type": _plain(_type),
     "uniqueItems": _plain(_unique),

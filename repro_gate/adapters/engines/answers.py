@@ -1,14 +1,15 @@
 """Answers of an engine as values of ours; an engine is untrusted, so everything is checked."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from repro_gate.core.guards import require_name
 from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.text import escape_text
-from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Choice, Generation, Stop, Token
+from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Generation, Stop, Token, Trace
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import FileState, LoadedModel, Scored, ScoreRequest, TimedGeneration
 from repro_gate.strict_json import array, boolean, integer, list_of, number, string, table
@@ -74,7 +75,7 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
         prompt=_tokens(answer["prompt"], "prompt"),
         tokens=_tokens(answer["tokens"], "tokens"),
         stop=Stop(text(answer["stop"])),
-        trace=tuple(list_of(_choice, answer.get("trace", []), "trace")),
+        trace=Trace(map(_choice, array(answer.get("trace", []), "trace"))),
     )
     if len(generation.tokens) > max_tokens:
         raise ValueError(f"{len(generation.tokens)} tokens, but max_tokens is {max_tokens}")
@@ -137,10 +138,16 @@ def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _tokens(pairs: object, place: str) -> tuple[Token, ...]:
-    tokens = tuple(Token(integer(token), _bytes(data)) for token, data in array(pairs, place))
+    tokens = tuple(_token(token, data) for token, data in array(pairs, place))
     if not tokens:
         raise ValueError("no tokens")
     return tokens
+
+
+# The same tokens come again in every run of a cell; `typed` tells 1 from true.
+@lru_cache(maxsize=1 << 14, typed=True)
+def _token(token: object, data: object) -> Token:
+    return Token(integer(token), _bytes(data))
 
 
 def _pieces(pairs: object, place: str, *, sent: str | Sequence[int]) -> tuple[Piece, ...]:
@@ -159,11 +166,10 @@ def _bytes(data: object) -> bytes:
     return bytes.fromhex(data)
 
 
-def _choice(choice: Any) -> Choice:
-    return Choice(
-        logprob=number(choice["logprob"]),
-        best=tuple((integer(token), number(logprob)) for token, logprob in choice["best"]),
-    )
+def _choice(choice: Any) -> tuple[float, Iterable[int], Iterable[float]]:
+    best = array(choice["best"], "best")
+    ids, logprobs = zip(*best, strict=True) if best else ((), ())
+    return number(choice["logprob"]), map(integer, ids), map(number, logprobs)
 
 
 def _numbers(answer: Mapping[str, Any], name: str, *, count: int) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ them, as validation would take ten times as long as everything else.
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -195,8 +195,9 @@ def without_none(kind: Any) -> Any:
 
 
 def is_sequence(kind: Any) -> bool:
-    """Return whether it is a tuple of any length."""
-    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+    """Return whether it is a sequence, or a tuple of any length."""
+    is_tuple = get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+    return is_tuple or get_origin(kind) is Sequence
 
 
 @cache
@@ -238,7 +239,7 @@ def _optional_codec(inner: _Codec) -> _Codec:
 
 def _sequence_codec(item: _Codec) -> _Codec:
     return _Codec(
-        lambda values: [item.write(value) for value in values],
+        lambda values: list(map(item.write, values)),
         lambda data: tuple(list_of(item.read, data)),
     )
 
@@ -296,8 +297,10 @@ def _object_codec(kind: type) -> _Codec:
     # A key that came later has a default, so that older files can be read.
     needed = frozenset(field.name for field in dataclasses.fields(kind) if is_needed(field))
 
+    writers = [(name, codec.write) for name, codec in codecs.items()]
+
     def write(value: Any) -> dict[str, Any]:
-        return {name: codec.write(getattr(value, name)) for name, codec in codecs.items()}
+        return {name: write_one(getattr(value, name)) for name, write_one in writers}
 
     def read(data: Any) -> Any:
         found, values = table(data), dict[str, Any]()

@@ -1,7 +1,10 @@
-"""`DIR/observed/`: what a check observed, as goldens that another machine may accept."""
+"""`DIR/observed/`: what a check observed, as goldens that another machine may accept.
+
+Only what matches no golden is written: the report has the tokens of the rest.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +13,10 @@ from repro_gate.adapters.files.results import REPORT, read_result
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
 from repro_gate.adapters.files.untrusted_files import read_regular_file, require_no_link
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.report import FinishedCheck
+from repro_gate.core.report import FinishedCheck, GateReport
 from repro_gate.core.text import escape_text
-from repro_gate.core.tokens.golden import Facts, Golden
+from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.verdicts import Match
 from repro_gate.errors import InputInvalid
 
 FOLDER = "observed"
@@ -23,8 +27,9 @@ class Observed:
     """What a check on another machine observed, as far as the report folder is consistent."""
 
     goldens: tuple[Golden, ...]
-    models: Mapping[str, Facts]
-    """Facts of the models that were loaded there, by name."""
+    """Of the cells that match no golden."""
+    report: GateReport
+    """Its cells that match are in the matrix, as the matrix defines them."""
 
 
 def write_observed(directory: Path, goldens: Sequence[Golden]) -> dict[str, str]:
@@ -69,25 +74,31 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
     goldens: list[Golden] = []
     for index, seen in enumerate(result.report.cells):
         digest = result.observed.get(seen.id)
-        if digest is None or seen.profile is None:
+        if seen.profile is None or (digest is None and not isinstance(seen.verdict, Match)):
             continue
         place = f"result.report.cells[{index}]"
         if seen.id not in planned:
             found = escape_text(seen.id)
             raise InputInvalid.at(file, f"{place}.id", expected="a cell of the matrix", found=found)
-        golden = _read_golden(directory / FOLDER, seen.profile, seen.id, digest=digest)
-        if golden.cell != planned[seen.id]:
+        golden = (
+            None
+            if digest is None
+            else _read_golden(directory / FOLDER, seen.profile, seen.id, digest=digest)
+        )
+        cell = golden.cell if golden else seen.cell
+        if cell != planned[seen.id]:
             raise InputInvalid.at(
                 file,
                 place,
                 expected="the definition that the matrix gives",
                 found="another; this check was made with another matrix file",
             )
-        if golden.cell.model not in result.report.models:
-            expected = f"{golden.cell.model}, which {seen.id} is of"
+        if cell.model not in result.report.models:
+            expected = f"{cell.model}, which {seen.id} is of"
             raise InputInvalid.at(file, "result.report.models", expected=expected, found="none")
-        goldens.append(golden)
-    return Observed(goldens=tuple(goldens), models=result.report.models)
+        if golden:
+            goldens.append(golden)
+    return Observed(goldens=tuple(goldens), report=result.report)
 
 
 def _read_golden(observed: Path, profile: str, cell_id: str, *, digest: str) -> Golden:

@@ -19,7 +19,7 @@ from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.baseline_format import from_data as baseline_from_data
 from repro_gate.core.logprobs.baseline_format import is_intact, to_data
 from repro_gate.core.text import escape_text
-from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.core.tokens.golden_format import from_data as golden_from_data
 from repro_gate.core.tokens.golden_format import to_data as golden_to_data
 from repro_gate.errors import InputInvalid
@@ -33,6 +33,8 @@ class GoldenFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._provenance: Facts | None = None
+        """Of the last golden; usually that of the next one too, which then shares it."""
 
     def profiles(self) -> frozenset[str]:
         """Return the profiles that have goldens."""
@@ -50,7 +52,12 @@ class GoldenFiles:
     def read(self, profile: str, cell_id: str) -> Golden:
         """Return a recorded golden, or raise `InputInvalid`."""
         file = self.file(profile, cell_id)
-        return parse_golden(read_golden_bytes(file), file=file, profile=profile, cell_id=cell_id)
+        data = read_golden_bytes(file)
+        golden = parse_golden(
+            data, file=file, profile=profile, cell_id=cell_id, provenance=self._provenance
+        )
+        self._provenance = golden.provenance
+        return golden
 
     def write(self, golden: Golden) -> None:
         """Write a golden; raises `InputInvalid` if its folder is a link, or it is too large."""
@@ -97,9 +104,21 @@ def read_golden_bytes(file: Path) -> bytes:
     return read_regular_file(file, max_bytes=max_bytes_of(GOLDEN_SCHEMA))
 
 
-def parse_golden(data: bytes, *, file: Path, profile: str, cell_id: str) -> Golden:
-    """Parse a golden file; raises `InputInvalid` if it is invalid or of another cell or profile."""
+def parse_golden(
+    data: bytes, *, file: Path, profile: str, cell_id: str, provenance: Facts | None = None
+) -> Golden:
+    """Parse a golden file; raises `InputInvalid` if it is invalid or of another cell or profile.
+
+    Args:
+        data: the content of the file.
+        file: its path, for messages.
+        profile: the profile that it has to be of.
+        cell_id: the cell that it has to be of.
+        provenance: of another golden; the result shares it if it is the same.
+    """
     document = parse_json(data, file=file, schema=GOLDEN_SCHEMA)
+    if document["provenance"] == provenance:
+        document["provenance"] = provenance
     try:
         golden = golden_from_data(document)
     except (ValueError, OverflowError) as error:

@@ -120,19 +120,38 @@ def observe(plan: Plan, *, ports: CheckPorts, started: float, started_at: str) -
 
 
 def observed_elsewhere(
-    goldens: Iterable[Golden], models: Mapping[str, Facts], *, cells: Collection[str]
+    goldens: Iterable[Golden], report: GateReport, *, cells: Collection[str]
 ) -> Observation:
-    """Return what another check observed of these cells, given by id."""
-    wanted = [golden for golden in goldens if golden.cell.id in cells]
+    """Return what another check observed of these cells, given by id.
+
+    Args:
+        goldens: the ones that it wrote; those that it matched are in its report, without traces.
+        report: its report.
+        cells: the wanted cells.
+    """
+    written = {golden.cell.id: golden for golden in goldens}
+    matching = (cell for cell in report.cells if isinstance(cell.verdict, Match))
+    observed = {golden.cell.id: golden for golden in _goldens_of(report, matching)} | written
+    wanted = [golden for cell_id, golden in observed.items() if cell_id in cells]
     return Observation(
         goldens=wanted,
         profiles=frozenset(golden.profile for golden in wanted),
-        models={golden.cell.model: models[golden.cell.model] for golden in wanted},
+        models={golden.cell.model: report.models[golden.cell.model] for golden in wanted},
     )
 
 
 def observed_goldens(report: GateReport) -> list[Golden]:
     """Return the outputs of a check that may become goldens."""
+    return _goldens_of(report, _judged_as_goldens(report))
+
+
+def changed_goldens(report: GateReport) -> list[Golden]:
+    """Return the outputs of a check that may become goldens and match none."""
+    judged = _judged_as_goldens(report)
+    return _goldens_of(report, (cell for cell in judged if not isinstance(cell.verdict, Match)))
+
+
+def _goldens_of(report: GateReport, cells: Iterable[CellReport]) -> list[Golden]:
     shown = _shown_factors(report)
     return [
         Golden(
@@ -141,7 +160,7 @@ def observed_goldens(report: GateReport) -> list[Golden]:
             generation=cell.generation,
             provenance=report.provenances[cell.provenance],
         )
-        for cell in _judged_as_goldens(report)
+        for cell in cells
         if cell.generation and cell.profile and cell.provenance is not None
         if _may_be_recorded(cell) and shown[cell.cell.model].issuperset(_factors_of(cell.cell))
     ]

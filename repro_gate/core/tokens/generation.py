@@ -1,11 +1,13 @@
 """Generations: tokens with their evidence, and their exact comparison."""
 
 import math
-from collections.abc import Sequence
+from abc import abstractmethod
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
-from typing import Final
+from typing import Final, overload
 
 from repro_gate.core.guards import require_at_least
 from repro_gate.core.text import escape_bytes
@@ -43,9 +45,7 @@ class Choice:
     """The most likely tokens as (id, log-probability), best first."""
 
     def __post_init__(self) -> None:
-        values = [self.logprob, *(logprob for _, logprob in self.best)]
-        if not all(math.isfinite(value) for value in values):
-            raise ValueError(f"log-probabilities must be finite, got {values}")
+        _require_possible([self.logprob, *(logprob for _, logprob in self.best)])
         if any(token < 0 for token, _ in self.best):
             raise ValueError(f"a token id must be at least 0, got {self.best}")
 
@@ -57,6 +57,79 @@ class Choice:
         return self.best[0][1] - self.best[1][1]
 
 
+class Choices(Sequence[Choice]):
+    """A sequence of choices that are made when they are read, and equal to a tuple of them."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def at(self, place: int) -> Choice:
+        """Return the choice at a place from 0 to below the length."""
+
+    @overload
+    def __getitem__(self, index: int) -> Choice: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Choice, ...]: ...
+    def __getitem__(self, index: int | slice) -> Choice | tuple[Choice, ...]:
+        """Return one choice, or those of a slice."""
+        places = range(len(self))[index]
+        return self.at(places) if isinstance(places, int) else tuple(map(self.at, places))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether these are the same choices, be it as a tuple."""
+        return isinstance(other, Choices | tuple) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        """Return the hash of the tuple that it equals."""
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        """Return the choices as a tuple."""
+        return repr(tuple(self))
+
+
+class Trace(Choices):
+    """The choices of one run, in a seventh of the memory of separate values."""
+
+    __slots__ = ("_ends", "_ids", "_logprobs", "_values")
+
+    def __init__(self, choices: Iterable[tuple[float, Iterable[int], Iterable[float]]]) -> None:
+        """Take the log-probability of each choice, and the ids and log-probabilities of its best.
+
+        Raises:
+            ValueError: a choice is not valid.
+            OverflowError: an id has more than 64 bits.
+        """
+        self._logprobs, self._values = array("d"), array("d")
+        self._ids, self._ends = array("q"), array("q")
+        for logprob, ids, values in choices:
+            self._logprobs.append(logprob)
+            self._ids.extend(ids)
+            self._values.extend(values)
+            self._ends.append(len(self._ids))
+            if len(self._ids) != len(self._values):
+                raise ValueError("as many ids as log-probabilities are expected")
+        _require_possible(self._logprobs)
+        _require_possible(self._values)
+        if self._ids and min(self._ids) < 0:
+            raise ValueError(f"a token id must be at least 0, got {min(self._ids)}")
+
+    def __len__(self) -> int:
+        """Return the number of choices."""
+        return len(self._logprobs)
+
+    def at(self, place: int) -> Choice:
+        """Return the choice at a place."""
+        start, end = self._ends[place - 1] if place else 0, self._ends[place]
+        best = zip(self._ids[start:end], self._values[start:end], strict=True)
+        return Choice(logprob=self._logprobs[place], best=tuple(best))
+
+
+def _require_possible(logprobs: Iterable[float]) -> None:
+    if not all(map(math.isfinite, logprobs)):
+        raise ValueError(f"log-probabilities must be finite, got {list(logprobs)}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """The output of one run of one cell."""
@@ -64,7 +137,7 @@ class Generation:
     prompt: tuple[Token, ...]
     tokens: tuple[Token, ...]
     stop: Stop
-    trace: tuple[Choice, ...] = ()
+    trace: Sequence[Choice] = ()
     """One entry per token of a traced run, empty otherwise."""
 
     def __post_init__(self) -> None:
@@ -134,7 +207,11 @@ def _is_cut_short(generation: Generation) -> bool:
     return generation.stop is Stop.LENGTH and bool(generation.tokens)
 
 
-def _first(place: Place, expected: Sequence[Token], observed: Sequence[Token]) -> Divergence | None:
+def _first(
+    place: Place, expected: tuple[Token, ...], observed: tuple[Token, ...]
+) -> Divergence | None:
+    if expected == observed:
+        return None
     for position, (want, got) in enumerate(zip_longest(expected, observed)):
         if want != got:
             return Divergence(place=place, position=position, expected=want, observed=got)

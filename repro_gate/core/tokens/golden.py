@@ -61,6 +61,8 @@ def _suspicion(name: str) -> tuple[int, str]:
 
 def definition_changes(recorded: Cell, planned: Cell) -> tuple[FactChange, ...]:
     """Return how the matrix differs from the recorded definition, which is not drift."""
+    if recorded == planned:
+        return ()
     return provenance_changes(definition(recorded), definition(planned))
 
 

@@ -5,18 +5,21 @@ its bytes. Schema: `repro_gate/schemas/golden-v1.json`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, assert_never
 
 from repro_gate.core.text import escape_bytes, unescape_bytes
 from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.generation import (
     Choice,
+    Choices,
     Divergence,
     Generation,
     Place,
     Stop,
     Token,
+    Trace,
     text_of,
 )
 from repro_gate.core.tokens.golden import Golden
@@ -54,7 +57,7 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         prompt=_tokens("prompt_tokens", data["prompt_tokens"]),
         tokens=_tokens("tokens", data["tokens"]),
         stop=Stop(data["stop"]),
-        trace=tuple(map(_choice, data["trace"])),
+        trace=_trace(data["trace"]),
     )
     # Compare bytes: which characters are escaped depends on the version of Python.
     if unescape_bytes(data["text"]) != b"".join(token.data for token in generation.tokens):
@@ -113,12 +116,24 @@ def _token_line(token: Token) -> str:
 
 def _tokens(place: str, lines: Sequence[str]) -> tuple[Token, ...]:
     tokens: list[Token] = []
-    for number, line in enumerate(lines):
-        parts = _TOKEN.fullmatch(line)
-        if parts is None:
-            raise ValueError(f"'{place}[{number}]' is not an id, a space and a text: {line!r}")
-        tokens.append(Token(int(parts[1]), unescape_bytes(parts[2])))
+    try:
+        tokens.extend(map(_token, lines))
+    except InvalidTokenError as error:
+        raise ValueError(f"'{place}[{len(tokens)}]' {error}") from error
     return tuple(tokens)
+
+
+class InvalidTokenError(ValueError):
+    """A line that is not a token."""
+
+
+# Most lines of many goldens are the same few.
+@lru_cache(maxsize=1 << 14)
+def _token(line: str) -> Token:
+    parts = _TOKEN.fullmatch(line)
+    if parts is None:
+        raise InvalidTokenError(f"is not an id, a space and a text: {line!r}")
+    return Token(int(parts[1]), unescape_bytes(parts[2]))
 
 
 def _choice_line(choice: Choice) -> str:
@@ -131,12 +146,40 @@ def _rounded(logprob: float) -> str:
     return f"{round(logprob, _DECIMALS) + 0.0:.{_DECIMALS}f}"
 
 
-def _choice(line: str) -> Choice:
+def _trace(lines: Sequence[str]) -> Choices:
+    text = "\n".join(lines)
+    is_certain = text.count("\n") == len(lines) - 1 and _CERTAIN_TRACE.fullmatch(text)
+    return _Lines(text) if is_certain else Trace(map(_choice, lines))
+
+
+class _Lines(Choices):
+    """The trace of a golden as it is written: most are never read, and reading none can fail."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return self._text.count("\n") + 1
+
+    def at(self, place: int) -> Choice:
+        """Return the choice on a line."""
+        return Trace([_choice(self._text.split("\n")[place])])[0]
+
+
+_CERTAIN_TRACE: Final = re.compile(
+    r"(?:(?:\A|\n)-?[0-9]{1,9}\.[0-9]{4} \|(?: [0-9]{1,9}:-?[0-9]{1,9}\.[0-9]{4})*+)++"
+)
+"""Lines that are valid choices, by their form alone."""
+
+
+def _choice(line: str) -> tuple[float, Iterable[int], Iterable[float]]:
     logprob, _, best = line.partition(" |")
-    pairs = (entry.split(":") for entry in best.split())
-    return Choice(
-        logprob=float(logprob), best=tuple((int(token), float(value)) for token, value in pairs)
-    )
+    pairs = [entry.split(":") for entry in best.split()]
+    ids, values = zip(*pairs, strict=True) if pairs else ((), ())
+    return float(logprob), map(int, ids), map(float, values)
 
 
 # JSON strings have no line breaks, so only a key of the golden itself can start a line.

@@ -14,13 +14,14 @@ import pytest
 from repro_gate.adapters.files.golden_writer import serialize
 from repro_gate.adapters.files.observed import Observed, read_observed, write_observed
 from repro_gate.adapters.files.results import report_text, write_report
-from repro_gate.checks.tokens.record import observed_goldens
+from repro_gate.checks.tokens.record import changed_goldens
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.report import UnfinishedCheck, result_of
+from repro_gate.core.report import GateReport, UnfinishedCheck, result_of
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid
 from tests.fakes.checking import scene_of
+from tests.fakes.stores import MemoryGoldens
 from tests.fakes.values import (
     PROFILE,
     answer_to,
@@ -89,17 +90,42 @@ def seen(cell: Cell) -> Golden:
 
 @pytest.fixture(name="download")
 def _download(tmp_path: Path) -> Download:
-    """Check two cells among fakes, and write what a check writes."""
-    report = scene_of(HAIKU, FOX).check()
-    digests = write_observed(tmp_path, observed_goldens(report))
-    write_report(tmp_path, report_text(result_of(report, observed=digests), {}))
-    return Download(tmp_path)
+    """Check two cells without goldens among fakes, and write what a check writes."""
+    return _written(tmp_path, scene_of(HAIKU, FOX, goldens=MemoryGoldens()).check())
+
+
+def _written(folder: Path, report: GateReport) -> Download:
+    digests = write_observed(folder, changed_goldens(report))
+    write_report(folder, report_text(result_of(report, observed=digests), {}))
+    return Download(folder)
 
 
 def test_what_was_observed_is_read_as_it_was_written(download: Download) -> None:
     """The goldens and the digests of the models arrive on the other machine."""
-    assert download.read() == Observed(
-        goldens=(seen(HAIKU), seen(FOX)), models={"tiny": dict(model_facts_of("tiny"))}
+    read = download.read()
+
+    assert read == Observed(goldens=(seen(HAIKU), seen(FOX)), report=read.report)
+    assert read.report.models == {"tiny": dict(model_facts_of("tiny"))}
+
+
+def test_what_matches_its_golden_is_in_the_report_alone(tmp_path: Path) -> None:
+    """A file of each would be most of what a check writes, and nothing could be accepted."""
+    report = scene_of(HAIKU, FOX).check()
+
+    read = _written(tmp_path, report).read()
+
+    assert read == Observed(goldens=(), report=result_of(report).report)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_matching_cell_of_another_definition_is_refused(tmp_path: Path) -> None:
+    """Its tokens may become a golden here."""
+    download = _written(tmp_path, scene_of(HAIKU, FOX).check())
+    longer = replace(HAIKU, max_tokens=HAIKU.max_tokens + 1)
+
+    assert download.refusal(matrix_of(suite_of(longer, FOX))) == (
+        "report.json: result.report.cells[0]: expected the definition that the matrix gives, "
+        "found another; this check was made with another matrix file"
     )
 
 

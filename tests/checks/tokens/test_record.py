@@ -11,6 +11,7 @@ from repro_gate.checks.tokens.record import (
     Observation,
     Proposal,
     apply,
+    changed_goldens,
     observe,
     observed_elsewhere,
     observed_goldens,
@@ -366,10 +367,23 @@ def test_a_measurement_is_observed_past_a_broken_golden() -> None:
 def test_another_check_is_limited_to_the_selected_cells() -> None:
     """Profiles and models are those of the selected goldens."""
     other = golden_of(OTHER, profile="elsewhere")
-    models = {"tiny": model_facts_of("tiny"), "other": model_facts_of("other")}
+    report = replace(
+        scene_of(A).check(),
+        models={"tiny": model_facts_of("tiny"), "other": model_facts_of("other")},
+    )
 
-    seen = observed_elsewhere([golden_of(A), other], models, cells={OTHER.id})
+    seen = observed_elsewhere([golden_of(A), other], report, cells={OTHER.id})
 
     assert seen == Observation(
-        goldens=[other], profiles=frozenset({"elsewhere"}), models={"other": models["other"]}
+        goldens=[other], profiles=frozenset({"elsewhere"}), models={"other": report.models["other"]}
     )
+
+
+def test_what_matched_elsewhere_is_in_the_report() -> None:
+    """It has no file of its own, unless an earlier version wrote one."""
+    report = scene_of(A, B).check()
+    written = replace(golden_of(B), provenance={"from": "a file"})
+
+    seen = observed_elsewhere([written], report, cells={A.id, B.id})
+
+    assert (changed_goldens(report), seen.goldens) == ([], [observed_goldens(report)[0], written])

@@ -126,7 +126,7 @@ def test_an_early_interruption_leaves_nothing_of_an_earlier_check(recorded: Work
     }
     assert recorded.document()["result"] == failure
     left = {file.name for file in recorded.output.iterdir()}
-    assert left == {".gitignore", "report.json", "observed"}
+    assert left == {".gitignore", "report.json"}
 
 
 def test_many_signals_at_once_are_one(recorded: Workspace) -> None:
@@ -188,7 +188,7 @@ def test_an_early_end_leaves_nothing_of_an_earlier_check(recorded: Workspace) ->
     ended(gate)
 
     os.close(writing)
-    assert {file.name for file in recorded.output.iterdir()} == {".gitignore", "observed"}
+    assert {file.name for file in recorded.output.iterdir()} == {".gitignore"}
 
 
 def test_fail_on_never_does_not_hide_an_interruption(recorded: Workspace) -> None:

@@ -159,7 +159,7 @@ def test_empty_variables_count_as_unset(recorded: Workspace) -> None:
     ran = recorded.run("check", "-q", **empty)
 
     assert (ran.code, ran.out.startswith("passed: 4 match;")) == (0, True)
-    files = {".gitignore", "observed", "report.json", *REPORTS}
+    files = {".gitignore", "report.json", *REPORTS}
     assert {file.name for file in recorded.output.iterdir()} == files
 
 
@@ -238,8 +238,7 @@ def test_a_killed_shard_leaves_nothing_of_an_earlier_one(recorded: Workspace) ->
     gate.kill()
     ended(gate)
 
-    left = {file.name for file in (recorded.folder / "shards" / "2").iterdir()}
-    assert left == {"observed"}
+    assert list((recorded.folder / "shards" / "2").iterdir()) == []
 
 
 def test_a_full_disk_takes_the_files_and_not_the_verdict(recorded: Workspace) -> None:
@@ -294,7 +293,7 @@ def test_no_report_of_an_earlier_check_stays_beside_a_failure(
 
     assert recorded.run(*arguments, CI="true").code == code
     left = {file.name for file in recorded.output.iterdir()}
-    assert left == {".gitignore", "report.json", "observed"}
+    assert left == {".gitignore", "report.json"}
     assert recorded.document()["result"]["kind"] == "unfinished"
 
 

@@ -140,6 +140,7 @@ def test_a_report_folder_that_is_a_link_is_3(
 def test_temporary_files_of_a_killed_check_are_removed(recorded: Workspace) -> None:
     """The next check removes them from the report folder, and nothing else."""
     recorded.run("check")
+    (recorded.output / "observed" / "test-cpu").mkdir(parents=True)
     left = [recorded.output / ".repro-gate-abcd1234.tmp"]
     left += [folder / left[0].name for folder in (recorded.output / "observed").iterdir()]
     mine = recorded.output / ".mine.tmp"

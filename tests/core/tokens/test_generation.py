@@ -2,9 +2,11 @@
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from repro_gate.core.tokens.generation import (
     Choice,
@@ -13,11 +15,26 @@ from repro_gate.core.tokens.generation import (
     Place,
     Stop,
     Token,
+    Trace,
     first_divergence,
     text_of,
 )
 from tests.fakes.strategies import near_generations
 from tests.fakes.values import generation_of, tokens_of, trace_of
+
+_NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+_CHOICES = st.builds(
+    Choice,
+    logprob=_NUMBERS,
+    best=st.lists(st.tuples(st.integers(0, 2**63 - 1), _NUMBERS), max_size=3).map(tuple),
+)
+
+
+def _packed(choices: Iterable[Choice]) -> Sequence[Choice]:
+    return Trace(
+        (each.logprob, [token for token, _ in each.best], [value for _, value in each.best])
+        for each in choices
+    )
 
 
 def test_tokens_are_equal_only_in_id_and_bytes() -> None:
@@ -162,3 +179,46 @@ def test_other_bytes_of_the_same_id_are_a_divergence() -> None:
 def test_evidence_is_not_compared() -> None:
     """A trace, or its absence, is no difference."""
     assert first_divergence(generation_of(5, is_traced=True), generation_of(5)) is None
+
+
+@given(st.lists(_CHOICES, max_size=4).map(tuple), st.integers(-5, 5), st.integers(-5, 5))
+def test_a_trace_is_the_tuple_of_its_choices(
+    choices: tuple[Choice, ...], start: int, end: int
+) -> None:
+    """To the last bit, in every way in which it is read."""
+    trace = _packed(choices)
+
+    assert (trace, repr(trace), hash(trace), len(trace)) == (
+        choices,
+        repr(choices),
+        hash(choices),
+        len(choices),
+    )
+    assert (trace[start:end], tuple(reversed(trace))) == (choices[start:end], choices[::-1])
+    assert (trace == list(choices), trace == (*choices, None)) == (False, False)
+
+
+@pytest.mark.parametrize("place", [-3, 2])
+def test_a_trace_ends_where_its_choices_end(place: int) -> None:
+    """As a tuple does."""
+    trace = _packed([Choice(logprob=-1.0, best=())] * 2)
+
+    with pytest.raises(IndexError):
+        trace[place]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ((math.nan, [1], [-1.0]), "must be finite, got [-0.5, nan]"),
+        ((-1.0, [1], [-math.inf]), "must be finite, got [-inf]"),
+        ((-1.0, [1, -2], [-1.0, -2.0]), "a token id must be at least 0, got -2"),
+        ((-1.0, [1, 2], [-1.0]), "as many ids as log-probabilities are expected"),
+    ],
+)
+def test_a_trace_refuses_what_a_choice_refuses(
+    choice: tuple[float, list[int], list[float]], message: str
+) -> None:
+    """It is checked when it is made, not when it is read."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Trace([(-0.5, [], []), choice])

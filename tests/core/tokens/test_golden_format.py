@@ -92,6 +92,7 @@ def test_a_golden_file_is_readable() -> None:
         ({"trace": ["nan |"] * 3}, "log-probabilities must be finite"),
         ({"trace": ["often"] * 3}, "could not convert string to float: 'often'"),
         ({"trace": ["-0.1 | 5"] * 3}, "not enough values to unpack"),
+        ({"trace": ["-0.1000 |\n-0.1000 |", "-0.1000 |"]}, "not enough values to unpack"),
     ],
 )
 def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:
@@ -121,6 +122,18 @@ def test_a_whole_number_is_the_same_definition() -> None:
     data["sampler"] |= {"temperature": 1, "top_p": 1}
 
     assert definition_changes(cell_from_data(data), cell) == ()
+
+
+def test_a_trace_is_the_same_whether_its_form_makes_it_certain() -> None:
+    """Long numbers are read at once; the others when they are shown, as most never are."""
+    data = to_data(GOLDEN)
+    longer = [line.replace("-", "-0000000000") for line in data["trace"]]
+
+    assert from_data({**data, "trace": longer}) == from_data(data)
+    assert from_data(data).generation.trace[1:] == (
+        Choice(logprob=0.0, best=((60, 0.0),)),
+        Choice(logprob=-1.0, best=()),
+    )
 
 
 def test_a_golden_without_a_trace_has_no_evidence() -> None:
