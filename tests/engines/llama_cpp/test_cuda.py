@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from repro_gate.protocol import Method
+from tests.fakes.driven_engine import CELL
 
 if TYPE_CHECKING:
     from tests.engines.llama_cpp.conftest import EngineStarter, LoadParams, ModelMaker
@@ -74,3 +75,22 @@ def test_cold_runs_on_the_gpu_agree_to_the_bit(
         engine.ask(Method.LOAD, **params)
         results += [engine.generate(trace=True) for _ in range(5)]
     assert results == results[:1] * 10
+
+
+@pytest.mark.parametrize("name", ["tiny-qwen2", "tiny-phi3"])
+def test_sixteen_contexts_on_the_gpu_agree_with_one(
+    describe: Any,
+    fresh_engine: "DrivenEngine",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+    name: str,
+) -> None:
+    """Side by side by default, with room for another process, and every bit as if alone."""
+    params = engine_load_params(tiny_model(name).path) | {"device": "cuda"}
+    cells = [CELL | {"seed": seed, "trace": True} for seed in range(1, 65)]
+    fresh_engine.ask(Method.LOAD, **params, concurrency=1)
+    alone = fresh_engine.ask_together([(Method.GENERATE, cell) for cell in cells])
+    loaded = fresh_engine.ask(Method.LOAD, **params)
+    together = fresh_engine.ask_together([(Method.GENERATE, cell) for cell in cells])
+    assert (loaded["concurrency"], loaded["room_for_another"]) == (16, True)
+    assert together == alone
