@@ -15,7 +15,7 @@ from repro_gate.cli import results, wiring
 from repro_gate.cli.console import print_result, warn
 from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.results import CheckOptions
-from repro_gate.cli.session import Session
+from repro_gate.cli.session import Session, start_scoring
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Plan
 from repro_gate.core.outcome import ExitCode, Outcome, decide
@@ -92,12 +92,14 @@ def _with_logprobs(
     plans: Sequence[LogprobPlan],
     options: CheckOptions,
 ) -> GateReport:
-    # It imports numpy and scipy.
-    from repro_gate.cli import logprobs  # noqa: PLC0415
-
     has_finding = decide(report) is Outcome.FAILED
     is_stopped = options.fail_fast and has_finding and not report.interrupted
     is_over = report.interrupted or is_stopped
+    if not is_over:
+        start_scoring(workspace.session, plans)
+    # It imports numpy and scipy, while the engines start.
+    from repro_gate.cli import logprobs  # noqa: PLC0415
+
     with logprobs.prepare_suites(workspace, plans, is_over=is_over) as suites:
         checked = logprobs.check_suites(
             workspace, suites, options, started_at=report.started_at, is_stopped=is_stopped

@@ -192,12 +192,22 @@ def start_session(selection: Selection) -> Session:
     for part in parts:
         for spec in engine_specs(part.models.values()):
             session.engines.start_early(spec)
-    scored = (policy.local_model for suite in planned.logprobs for policy in suite.policies)
     known = engine_specs(parts[0].models.values())
-    for spec in engine_specs(model for model in scored if model is not None):
+    for spec in _scoring_engines(planned.logprobs):
         if spec not in known:
             session.engines.start_early(spec)
     return session
+
+
+def start_scoring(session: Session, plans: Sequence[LogprobPlan]) -> None:
+    """Start the engines that score, unless they wait already."""
+    for spec in _scoring_engines(plans):
+        session.engines.start_early(spec)
+
+
+def _scoring_engines(plans: Sequence[LogprobPlan]) -> list[EngineSpec]:
+    models = (policy.local_model for suite in plans for policy in suite.policies)
+    return engine_specs(model for model in models if model is not None)
 
 
 def describe_engine(engines: EngineStarter, spec: EngineSpec) -> EngineReport:

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy.special import chdtri, ndtri, stdtrit
 
 from repro_gate.statistics.permutation import Floats
 
@@ -19,6 +18,8 @@ def tolerance_factor(calibration: int, new: int) -> float:
     tolerance limits for normal populations", with the variance of a mean of `new` draws; for one
     draw and 10 calibration draws it is the tabulated 4.44.
     """
+    from scipy.special import chdtri, ndtri  # noqa: PLC0415 -- slow: not for a dry run
+
     degrees = calibration - 1
     quantile = ndtri((1 + _COVERAGE) / 2)
     spread = degrees * (1 + new / calibration) * quantile**2 / chdtri(degrees, _CONFIDENCE)
@@ -59,7 +60,7 @@ def difference_bound(calibration: Floats, new: Floats) -> float:
         return distance
     weights = [part**2 / (len(s) - 1) for part, s in zip(parts, (calibration, new), strict=True)]
     degrees = sum(parts) ** 2 / sum(weights)
-    return distance + float(stdtrit(degrees, _CONFIDENCE)) * math.sqrt(sum(parts))
+    return distance + _student_quantile(degrees) * math.sqrt(sum(parts))
 
 
 def mean_bound(differences: Floats) -> float:
@@ -67,5 +68,10 @@ def mean_bound(differences: Floats) -> float:
     if len(differences) < 2:  # noqa: PLR2004 -- a variance needs two
         return math.inf
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    quantile = float(stdtrit(len(differences) - 1, _CONFIDENCE))
-    return abs(float(differences.mean())) + quantile * error
+    return abs(float(differences.mean())) + _student_quantile(len(differences) - 1) * error
+
+
+def _student_quantile(degrees: float) -> float:
+    from scipy.special import stdtrit  # noqa: PLC0415 -- slow: not for a dry run
+
+    return float(stdtrit(degrees, _CONFIDENCE))

@@ -50,11 +50,14 @@ def test_findings_need_no_pytest(recorded: Workspace) -> None:
     assert ((recorded.output / "observed").is_dir(), imported & _SLOW) == (True, set())
 
 
-def test_log_probabilities_do_not_import_syrupy(hosted: HostedWorkspace) -> None:
-    """They have no goldens."""
-    imported = _imported(hosted, "check")
+def test_log_probabilities_need_no_pytest_and_no_validator(hosted: HostedWorkspace) -> None:
+    """They have no goldens, and valid files."""
+    assert _imported(hosted, "check") & _SLOW == {"httpx", "numpy", "scipy"}
 
-    assert ("httpx" in imported, imported & {"pytest", "syrupy"}) == (True, set())
+
+def test_a_dry_run_needs_no_scipy(hosted: HostedWorkspace) -> None:
+    """It computes a cost, and no statistics."""
+    assert _imported(hosted, "check", "--dry-run", code=4) & _SLOW == {"httpx", "numpy"}
 
 
 def test_publishing_a_pass_needs_no_schemas_and_no_statistics(green_job: Job) -> None:

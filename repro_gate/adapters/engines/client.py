@@ -83,8 +83,9 @@ class EngineProcesses:
         return self._started(spec)
 
     def start_early(self, spec: EngineSpec) -> None:
-        """Start a process that a later `start` of the same engine returns."""
-        self._early.append((spec, self._started(spec)))
+        """Start a process that a later `start` of the same engine returns, unless one waits."""
+        if all(early != spec for early, _ in self._early):
+            self._early.append((spec, self._started(spec)))
 
     def close(self) -> None:
         """End the processes that were started early and not used."""

@@ -307,6 +307,19 @@ def test_an_engine_that_was_started_early_is_used_once(children: Children) -> No
     second.close()
 
 
+def test_an_engine_that_waits_is_not_started_again(children: Children) -> None:
+    """One process of an engine waits, however often it is started early."""
+    engines = EngineProcesses()
+    spec = command_spec(*speaking({}))
+    engines.start_early(spec)
+    engines.start_early(spec)
+    waiting = children()
+
+    engines.close()
+
+    assert len(waiting) == 1
+
+
 def test_an_unused_engine_is_ended(children: Children) -> None:
     """A check that stops before it measures leaves no process behind."""
     engines = EngineProcesses()
