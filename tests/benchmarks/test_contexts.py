@@ -47,14 +47,14 @@ def scripted(folder: Path, *, concurrency: int) -> str:
     return str(program)
 
 
-def test_the_engine_is_measured_with_one_context(model: Path) -> None:
-    """It has a speed, a ratio to bare decoding, and sequences that are identical."""
-    done = contexts(model, "--sequences", "6", "--tokens", "8", "--contexts", "1")
+def test_the_engine_is_measured_with_one_context_and_with_two(model: Path) -> None:
+    """Each has its speed, its ratio to bare decoding, and how many sequences are identical."""
+    done = contexts(model, "--sequences", "6", "--tokens", "8", "--contexts", "2")
     assert done.returncode == 0, done.stderr
     found = re.findall(
         r"contexts (\d): \d+ tokens/s, time/bare [\d.]+, identical (.*);", done.stdout
     )
-    assert found == [("1", "6 of 6")]
+    assert found == [("1", "6 of 6"), ("2", "6 of 6")]
 
 
 def test_a_token_that_depends_on_the_contexts_fails(model: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Every function makes few passes over a vocabulary, and numpy gives the GIL back in each of them.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -14,14 +15,14 @@ TokenIds: TypeAlias = npt.NDArray[np.intp]
 
 _TRACED = 5
 """How many tokens a trace entry has."""
-MAX_BEST = 2048
-"""The most that `best` returns faster than a sort of all."""
+COLUMNS = 2048
+"""Of the table that the logits are put in to find the highest."""
 
 
 def are_finite(logits: Logits) -> bool:
     """Return whether no logit is NaN or infinite."""
     # A NaN anywhere is both the highest and the lowest.
-    return bool(np.isfinite(logits.max()) and np.isfinite(logits.min()))
+    return math.isfinite(logits.max()) and math.isfinite(logits.min())
 
 
 def are_all_equal(logits: Logits) -> bool:
@@ -29,29 +30,23 @@ def are_all_equal(logits: Logits) -> bool:
     return bool(logits[0] == logits[-1]) and bool((logits == logits[0]).all())
 
 
-def best(logits: Logits, count: int) -> TokenIds:
-    """Return the ids of the highest logits, highest first; among equals the lower id first.
+def highest(logits: Logits, count: int) -> TokenIds:
+    """Return the ids of the `count` highest logits and of a few more, ascending.
 
-    There are at least `count` of them, and none that is left out equals one of them.
+    None that is left out equals one of them.
     """
-    return in_order(logits, np.flatnonzero(logits >= _lower_bound(logits, count)))
+    some = logits
+    rows = logits.size // COLUMNS
+    if rows > 1 and count <= COLUMNS:
+        # If a number reaches the highest of a column, so do at least as many logits as columns.
+        some = logits[: rows * COLUMNS].reshape(rows, COLUMNS).max(axis=0)
+    place = max(0, some.size - count)
+    return np.flatnonzero(logits >= np.partition(some, place)[place])
 
 
 def in_order(logits: Logits, ids: TokenIds) -> TokenIds:
     """Return ascending ids by their logit, highest first; among equals the lower id first."""
     return ids[np.argsort(-logits[ids], kind="stable")]
-
-
-def _lower_bound(logits: Logits, count: int) -> np.float32:
-    """Return a logit that at least `count` are not below."""
-    rows = logits.size // MAX_BEST
-    if rows > 1 and count <= MAX_BEST:
-        # Each column has one logit that reaches its highest, so the columns have `count` that reach
-        # the lowest of their `count` highest.
-        logits = logits[: rows * MAX_BEST].reshape(rows, MAX_BEST).max(axis=0)
-    place = max(0, logits.size - count)
-    bound: np.float32 = np.partition(logits, place)[place]
-    return bound
 
 
 class Softmax:
@@ -66,7 +61,7 @@ class Softmax:
 
     def trace_entry(self, logits: Logits, chosen: int) -> dict[str, Any]:
         """Return the evidence for a token: its log-probability, and the likeliest tokens."""
-        ids = best(logits, _TRACED)[:_TRACED].tolist()
+        ids = in_order(logits, highest(logits, _TRACED))[:_TRACED].tolist()
         logprob, *others = self._logprobs(logits, [chosen, *ids])
         return {"logprob": logprob, "best": [list(pair) for pair in zip(ids, others, strict=True)]}
 

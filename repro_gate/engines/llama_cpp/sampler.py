@@ -20,13 +20,15 @@ from contextlib import contextmanager
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import MAX_BEST, Logits, TokenIds, best, in_order
+from repro_gate.engines.llama_cpp.logits import Logits, TokenIds, highest, in_order
 from repro_gate.engines.requests import GenerateRequest
 
 _MIN_KEEP = 1
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """`llama_token_data`."""
 _FLOAT32_ROUNDING = 2.0**-24
+_MAX_TOP_K = 128
+"""llama.cpp sorts more in the way that overflows."""
 _MAX_SORTED_LOGIT = 1e6
 """llama.cpp sorts by multiples of a logit as C integers, which larger ones overflow."""
 _LOG_SLACK = 1 + 1e-6
@@ -54,43 +56,43 @@ class Sampler:
         ids = self._likely(logits)
         if ids is None:
             self._put_all(logits)
-            place = self._apply(self._cuts, self._draws)
         else:
-            values = logits[ids]
-            self._put(ids, values)
-            # Without top_k, top_p cuts nothing from them.
-            place = self._apply(*([self._cuts] if self._top_k else []), self._draws)
-            if _has_equal_neighbour(values, place):
-                self._put_all(logits)
-                self._apply(self._cuts)
+            self._put(ids, logits[ids])
+        if ids is None or self._top_k:
+            native.apply(self._cuts, self._array)
+        # Otherwise top_p cuts nothing from them.
+        native.apply(self._draws, self._array)
+        place = self._array.selected
         token = int(self._candidates["id"][place])
-        native.accept(self._cuts, token)
+        if ids is not None and np.count_nonzero(logits[ids] == logits[token]) > 1:
+            self._put_all(logits)
+            native.apply(self._cuts, self._array)
+            token = int(self._candidates["id"][place])
         native.accept(self._draws, token)
         return token
 
     def _likely(self, logits: Logits) -> TokenIds | None:
-        """Return which candidates can be drawn, highest first; None when all of them are needed."""
+        """Return which candidates can be drawn; None when all of them are needed."""
         if self._is_greedy:
             return np.array([logits.argmax()])
-        if 0 < self._top_k <= MAX_BEST:
-            ids = best(logits, self._top_k)
-        elif self._top_k == 0 and self._top_p < 1 and self._min_p > 0:
-            ids = self._kept_by_min_p(logits)
-        else:
-            return None
-        return ids if ids.size and logits[ids[0]] < _MAX_SORTED_LOGIT else None
+        if 0 < self._top_k <= _MAX_TOP_K:
+            return highest(logits, self._top_k)
+        if self._top_k == 0 and self._top_p < 1 and self._min_p > 0:
+            return self._kept_by_min_p(logits)
+        return None
 
-    def _kept_by_min_p(self, logits: Logits) -> TokenIds:
-        """Return what `min_p` keeps, or a little more; nothing if `top_p` may cut some of it."""
-        highest = logits.max()
-        bound = np.float32(float(highest) + math.log(self._min_p) * _LOG_SLACK)
+    def _kept_by_min_p(self, logits: Logits) -> TokenIds | None:
+        """Return what `min_p` keeps, or a little more, in order; None if `top_p` may cut it."""
+        peak = logits.max()
+        if peak > _MAX_SORTED_LOGIT:
+            return None
+        bound = np.float32(float(peak) + math.log(self._min_p) * _LOG_SLACK)
         ids = np.flatnonzero(logits >= np.nextafter(bound, np.float32(-np.inf)))
-        with np.errstate(over="ignore"):
-            weights = np.exp(logits - highest)
+        weights = np.exp(logits - peak)
         share = float(weights[ids].sum() / weights.sum())
         # llama.cpp divides one sum of float32 by another, with up to one rounding for each addend.
         rounding = 3 * logits.size * _FLOAT32_ROUNDING + 1e-4
-        return in_order(logits, ids) if share < self._top_p * (1 - rounding) else ids[:0]
+        return in_order(logits, ids) if share < self._top_p * (1 - rounding) else None
 
     def _put_all(self, logits: Logits) -> None:
         self._put(np.arange(logits.size), logits)
@@ -100,13 +102,6 @@ class Sampler:
         self._candidates["logit"][: ids.size] = logits
         self._array.size = ids.size
         self._array.sorted = False
-
-    def _apply(self, *samplers: native.Sampler) -> int:
-        """Apply the samplers, and return the place that was drawn."""
-        for sampler in samplers:
-            native.apply(sampler, self._array)
-        place: int = self._array.selected
-        return place
 
 
 @contextmanager
@@ -139,7 +134,3 @@ def _chain(links: Sequence[native.Sampler]) -> native.Sampler:
     for link in links:
         native.add_to_chain(chain, link)
     return chain
-
-
-def _has_equal_neighbour(values: Logits, place: int) -> bool:
-    return bool((values[max(0, place - 1) : place + 2] == values[place]).sum() > 1)

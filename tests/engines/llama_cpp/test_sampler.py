@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import MAX_BEST, Logits
+from repro_gate.engines.llama_cpp.logits import COLUMNS, Logits
 from repro_gate.engines.llama_cpp.sampler import open_sampler
 from repro_gate.engines.requests import GenerateRequest
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-_LARGE = 3 * MAX_BEST + 7
+_LARGE = 3 * COLUMNS + 7
 _EXTREMES = (0.0, -0.0, 1e-45, -1e-45, 1.0, float(np.nextafter(np.float32(1), np.float32(2))), 8.0)
 
 
@@ -117,9 +117,7 @@ def runs(draw: st.DrawFn) -> tuple[GenerateRequest, list[Logits]]:
     close = likelihood_kept(positions[0], min_p) * draw(st.floats(0.98, 1.02))
     top_p = draw(st.sampled_from([close, close, 0.95, 0.95, 0.5, 1.0, 1e-6]))
     return request(
-        top_k=draw(
-            st.sampled_from([0, 0, 0, 1, 2, 40, 128, 129, MAX_BEST, MAX_BEST + 1, 2**31 - 1])
-        ),
+        top_k=draw(st.sampled_from([0, 0, 0, 1, 2, 40, 128, 129, 3000, 2**31 - 1])),
         top_p=min(max(top_p, 1e-6), 1.0),
         min_p=min_p,
         temperature=draw(st.sampled_from([0.0, 0.001, 0.7, 1.0, 5.0])),
@@ -165,7 +163,7 @@ def test_the_first_of_the_highest_is_drawn_at_temperature_0() -> None:
     assert plain_draws(request(temperature=0), [logits]) == [1]
 
 
-def test_sums_are_as_wrong_as_those_of_llama_cpp() -> None:
+def test_the_sums_of_top_p_are_those_of_llama_cpp() -> None:
     """In float32, many tiny addends after a large one are lost, and `top_p` keeps one token.
 
     Their exact sum would make the two likeliest together less likely than `top_p`.
@@ -175,6 +173,14 @@ def test_sums_are_as_wrong_as_those_of_llama_cpp() -> None:
     assert likelihood_kept(logits, 0.001) < 0.998
     asked = request(top_p=0.998, min_p=0.001, temperature=5.0)
     assert draws(asked, [logits] * 60) == plain_draws(asked, [logits] * 60) == [0] * 60
+
+
+@pytest.mark.parametrize("top_k", [0, 40, 129, 3000])
+def test_logits_that_llama_cpp_sorts_wrongly_are_drawn_from_its_order(top_k: int) -> None:
+    """Above 2**31 / 6.4 it takes a logit for a small one, except in the sort for a small k."""
+    logits = np.linspace(0, 5e8, _LARGE, dtype=np.float32)
+    asked = request(top_k=top_k, temperature=1000.0)
+    assert draws(asked, [logits] * 20) == plain_draws(asked, [logits] * 20)
 
 
 @pytest.mark.parametrize("top_k", [40, 0])
