@@ -115,8 +115,10 @@ class _Scale:
         usage = self.folder / "usage.json"
         started = time.monotonic()
         child = [sys.executable, "-c", _MEASURED, str(usage), json.dumps(_PHASES), *command]
-        environment = {name: os.environ[name] for name in os.environ if name != "CI"} | (env or {})
-        environment["PYTHONPATH"] = str(_ROOT)
+        # Compiled modules are written, as on the machine of any user.
+        unwanted = {"CI", "PYTHONDONTWRITEBYTECODE"}
+        environment = {name: os.environ[name] for name in os.environ.keys() - unwanted}
+        environment |= {"PYTHONPATH": str(_ROOT), **(env or {})}
         done = subprocess.run(
             child, cwd=self.folder, env=environment, check=False, capture_output=True, text=True
         )

@@ -204,7 +204,11 @@ class ProtocolEngine:
                 "prompt": cell.text,
                 "seed": cell.seed,
                 "max_tokens": cell.max_tokens,
-                **asdict(cell.sampler),
+                # Not by `asdict`, which takes as long as the rest of a request.
+                "temperature": cell.sampler.temperature,
+                "top_k": cell.sampler.top_k,
+                "top_p": cell.sampler.top_p,
+                "min_p": cell.sampler.min_p,
                 "trace": run.trace,
             }
 

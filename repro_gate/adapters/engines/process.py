@@ -118,7 +118,8 @@ class EngineProcess:
             return line
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
-            selector.register(child.stdin, selectors.EVENT_WRITE)
+            if self._outgoing:
+                selector.register(child.stdin, selectors.EVENT_WRITE)
             for stream in self._ready(selector, deadline, doing):
                 if stream is child.stdout:
                     line = self._receive(child.stdout, doing)

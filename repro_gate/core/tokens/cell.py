@@ -57,6 +57,10 @@ class Cell:
             raise ValueError(f"a seed must lie between 1 and {MAX_SEED}, got {self.seed}")
         require_at_least(1, max_tokens=self.max_tokens)
 
+    def __hash__(self) -> int:
+        """Return a hash of what is different in most cells: they are keys of many mappings."""
+        return hash((self.model, self.prompt, self.seed))
+
     @property
     def id(self) -> str:
         """The id of the cell and of its golden.

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from repro_gate.adapters.files.snapshots import GoldenFiles, golden_text
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid
+from tests.fakes.counting import calls_in, system_calls_in
 from tests.fakes.strategies import finite, four_decimals, goldens
 from tests.fakes.values import PROFILE, cell_of, golden_of
 
@@ -366,3 +368,20 @@ def test_a_truncated_golden_is_refused(tmp_path: Path, size: int) -> None:
     message = refusal_of(tmp_path, lambda text: text.encode()[:size].decode())
 
     assert message.endswith(("found an empty file", "found the end of the file"))
+
+
+def test_reading_a_golden_takes_few_steps_and_one_open_file(tmp_path: Path) -> None:
+    """A validator with messages would take ten times as many, and so would its trace."""
+    tokens = tuple(Token(number, b" word") for number in range(25))
+    trace = tuple(Choice(logprob=-1.0, best=tuple((n, -1.0) for n in range(5))) for _ in tokens)
+    generation = replace(GOLDEN.generation, tokens=tokens, trace=trace)
+    golden = replace(GOLDEN, generation=generation)
+    store = SyrupyGoldens(tmp_path)
+    store.write(golden)
+    read = partial(store.read, PROFILE, golden.cell.id)
+    # Schemas are compiled at the first one.
+    assert read() == golden
+
+    files = Counter(name for name in system_calls_in(read) if name in {"open", "stat", "scandir"})
+
+    assert (files, calls_in(read) < 20 * len(tokens)) == ({"open": 1, "stat": 1}, True)
