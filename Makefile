@@ -73,6 +73,8 @@ workflows: setup | $(ACTIONLINT)
 
 bench: setup
 	$(BIN)/python benchmarks/token_gate.py
+	$(BIN)/python benchmarks/contexts.py
+	$(BIN)/python benchmarks/gate_scale.py
 	$(BIN)/python -m benchmarks.shards
 	$(BIN)/python -m benchmarks.logprob_client
 	$(BIN)/python -m benchmarks.logprob_memory
