@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -129,8 +129,10 @@ class Engine:
             }
             self._number += 1
             assert self._process.stdin is not None  # noqa: S101 -- it is a pipe
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
+            # What an engine that has ended does not read is missing from its answers.
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(message) + "\n")
+                self._process.stdin.flush()
             return
 
     def _receive(self) -> tuple[int, Json]:
@@ -244,11 +246,11 @@ def _engine(arguments: argparse.Namespace, model: Path, contexts: int) -> Iterat
         except NotMeasuredError as error:
             stderr.seek(0)
             last = stderr.read().strip().splitlines()[-5:]
-            text = "\n  ".join([f"{contexts} contexts: {error}", *last])
+            text = "\n  ".join([f"contexts {contexts}: {error}", *last])
             raise NotMeasuredError(text) from error
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 def _load(engine: Engine, arguments: argparse.Namespace, model: Path, contexts: int) -> None:
@@ -272,7 +274,7 @@ def _load(engine: Engine, arguments: argparse.Namespace, model: Path, contexts: 
         }
     )
     if result.get("concurrency", 1) < contexts:
-        raise NotMeasuredError(f"it takes {result.get('concurrency', 1)} requests at a time")
+        raise NotMeasuredError(f"the engine takes {result.get('concurrency', 1)} at a time")
 
 
 def _bare(arguments: argparse.Namespace, model: Path, sequences: Sequences) -> float:

@@ -70,5 +70,5 @@ def test_contexts_that_the_engine_does_not_have_are_an_error(model: Path, tmp_pa
     engine = scripted(tmp_path, concurrency=1)
     done = contexts(model, "--sequences", "6", "--contexts", "2", "--python", engine)
     assert "contexts 1: " in done.stdout
-    assert done.stderr == "contexts.py: 2 contexts: it takes 1 requests at a time\n"
+    assert done.stderr == "contexts.py: contexts 2: the engine takes 1 at a time\n"
     assert done.returncode == 2
