@@ -16,7 +16,8 @@ from repro_gate.core.logprobs.policy import LogprobCell, Policy
 from repro_gate.core.report import EngineReport, Note
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
-from repro_gate.core.tokens.golden import Facts, Golden
+from repro_gate.core.tokens.golden import Conditions, Facts, Golden
+from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable
 
@@ -385,6 +386,18 @@ class BaselineStore(BaselineReader, Protocol):
 
     def remove(self, source: str, cell_id: str) -> None:
         """Remove a baseline."""
+        ...
+
+
+class RunLog(Protocol):
+    """A durable log of the runs of an update."""
+
+    def known(self, conditions: Conditions) -> Repetition | None:
+        """Return the runs of an interrupted update that hold under these conditions, or None."""
+        ...
+
+    def note(self, conditions: Conditions, repetition: Repetition) -> None:
+        """Record the last run of a repetition durably."""
         ...
 
 

@@ -338,6 +338,9 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
         ),
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Also remove orphaned goldens.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume an interrupted update from its run log.")
+    ] = False,
     repin: Annotated[
         list[str] | None,
         typer.Option(
@@ -365,7 +368,8 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
             prune=prune,
             yes=yes,
             repin=tuple(repin or ()),
-            kept=report_folder(None, config) / "update",
+            resume=resume,
+            output=report_folder(None, config),
         )
         return run_update(session, options, started=_STARTED)
 

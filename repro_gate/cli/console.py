@@ -140,6 +140,10 @@ def is_confirmed(question: str, *, yes: bool, options: str = "--yes") -> bool:
     except EOFError:
         print()
         is_yes = False
+    except KeyboardInterrupt:
+        # The question has no line break.
+        print()
+        raise
     if not is_yes:
         print_line("Nothing was written.")
     return is_yes

@@ -13,7 +13,7 @@ from repro_gate.adapters.files.atomic import sweep, write_atomically
 from repro_gate.adapters.files.observed import FOLDER as OBSERVED
 from repro_gate.adapters.files.observed import write_observed
 from repro_gate.adapters.files.results import report_text, write_report
-from repro_gate.checks.tokens.record import changed_goldens, observed_goldens
+from repro_gate.checks.tokens.record import changed_goldens
 from repro_gate.cli import wiring
 from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
 from repro_gate.cli.paths import REPORT, make_report_folder, remove_reports, remove_reports_quietly
@@ -115,23 +115,6 @@ def finish(
         write_failure(options.output, problem, code)
     print_result(_shown(report, options, report_json))
     return code
-
-
-def save_observed(report: GateReport, output: Path) -> int:
-    """Write what `update-snapshots --from` accepts, and return the number of cells.
-
-    Raises:
-        InputInvalid: a folder is a link.
-        MeasurementUnavailable: the folder cannot be written.
-        OSError: a file cannot be written.
-    """
-    count = len(observed_goldens(report))
-    if count:
-        make_report_folder(output.parent)
-        prepare_folder(output)
-        digests = _write_observed(report, output)
-        write_report(output, _text_of(result_of(report, observed=digests)))
-    return count
 
 
 def _text_of(result: CheckResult) -> str:

@@ -3,7 +3,8 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
@@ -14,6 +15,7 @@ from repro_gate.adapters.files.atomic import sweep
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.files.observed import read_observed
+from repro_gate.adapters.files.run_log import FILE, RunLogFile
 from repro_gate.checks.tokens.record import (
     ChangeKind,
     GoldenChange,
@@ -26,12 +28,12 @@ from repro_gate.checks.tokens.record import (
     unpinned,
 )
 from repro_gate.cli import wiring
-from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, unavailable, warn
+from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
+from repro_gate.cli.paths import make_report_folder
 from repro_gate.cli.progress import shown_progress
-from repro_gate.cli.results import save_observed
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
-from repro_gate.core.report import CellReport, GateReport, Note
+from repro_gate.core.report import CellReport, Note
 from repro_gate.core.tokens.generation import first_divergence, text_of
 from repro_gate.core.tokens.golden import FactChange, Golden, definition_changes, provenance_changes
 from repro_gate.core.tokens.verdicts import Nondeterministic, Vacuous
@@ -188,30 +190,50 @@ class UpdateOptions:
     yes: bool
     repin: tuple[str, ...]
     """Models to pin to a new file."""
-    kept: Path
-    """Where an interrupted update saves its measurements."""
+    resume: bool
+    output: Path
+    """The folder of the run log."""
 
 
 def run_update(session: Session, options: UpdateOptions, *, started: float) -> ExitCode:
     """Show the changes, ask, write them, and return the exit code."""
     refuse_under_ci(os.environ)
+    if options.resume and options.source is not None:
+        raise UsageInvalid("--resume and --from exclude each other: --from measures nothing")
+    chosen = session
     if options.repin:
         session = _session_to_repin(session, options)
     _refuse_logprobs_alone(session, options)
     workspace = wiring.workspace_for(session, repinned=options.repin)
-    with wiring.update_lock(workspace):
+    with wiring.update_lock(workspace), _run_log(workspace, options) as log:
         sweep(workspace.snapshots, trees=wiring.SNAPSHOT_FOLDERS)
-        observation = _observe(workspace, options, started=started)
-        if observation.report is not None and observation.report.interrupted:
-            warn("repro-gate: interrupted; nothing was written")
-            _save(observation.report, session, options)
-            return ExitCode.INTERRUPTED
         try:
-            return _accept(observation, workspace, options)
+            observation = _observe(workspace, options, log, started=started)
+            if observation.report is None or not observation.report.interrupted:
+                return _accept(observation, workspace, options)
         except (KeyboardInterrupt, ReproGateError, OSError):
-            if observation.report is not None:
-                _save(observation.report, session, options)
+            _print_continuation(log, chosen, options)
             raise
+        warn("repro-gate: interrupted; nothing was written")
+        _print_continuation(log, chosen, options)
+        return ExitCode.INTERRUPTED
+
+
+@contextmanager
+def _run_log(workspace: wiring.Workspace, options: UpdateOptions) -> Generator[RunLogFile | None]:
+    """Yield the log of the runs; None if nothing will be measured."""
+    if not _measures(workspace, options):
+        yield None
+        return
+    # Before the log of an earlier update is replaced: there has to be something to measure.
+    workspace.session.plan()
+    make_report_folder(options.output)
+    file = options.output / FILE
+    with closing(RunLogFile(file, started_at=wiring.now(), resume=options.resume)) as log:
+        if log.runs:
+            found = f"{plural(log.runs, 'run')} of {plural(log.cells, 'cell')}"
+            warn(f"repro-gate: resuming: {one_line(str(file))} has {found}")
+        yield log
 
 
 def _accept(
@@ -237,7 +259,9 @@ def _accept(
     ):
         print_line(line)
     if not proposal.is_empty:
-        if not is_confirmed("Write these goldens?", yes=options.yes):
+        # With --resume nothing is measured again.
+        later = "--yes" if observation.report is None else "--yes and --resume"
+        if not is_confirmed("Write these goldens?", yes=options.yes, options=later):
             return ExitCode.INCONCLUSIVE
         goldens = SyrupyGoldens(workspace.snapshots / wiring.GOLDENS)
         apply(proposal, store=goldens, pins=workspace.pins)
@@ -249,21 +273,33 @@ def _accept(
     return exit_code_of(refusals)
 
 
-def _save(report: GateReport, session: Session, options: UpdateOptions) -> None:
-    """Save the finished cells of an interrupted update, and print how to accept them."""
-    try:
-        count = save_observed(report, options.kept)
-    except (ReproGateError, OSError) as error:
-        reason = unavailable(error) if isinstance(error, OSError) else error
-        warn(f"repro-gate: the measurements cannot be saved: {one_line(str(reason))}")
+def _print_continuation(log: RunLogFile | None, session: Session, options: UpdateOptions) -> None:
+    """Print the command that continues this update."""
+    if log is None or not log.runs:
         return
-    if count:
-        repin = [word for name in options.repin for word in ("--repin", name)]
-        prune = ["--prune"] if options.prune else []
-        words = [*session.repeat_options, "--from", str(options.kept), *repin, *prune]
-        accept = command("repro-gate update-snapshots", words)
-        cells = plural(count, "finished cell")
-        warn(f"repro-gate: {cells} saved in {one_line(str(options.kept))}; accept with: {accept}")
+    chosen = session.selection
+    words = [
+        *session.repeat_options,
+        *(word for name in chosen.suites for word in ("--suite", name)),
+        *(("--only", chosen.only) if chosen.only is not None else ()),
+        *(word for name in options.repin for word in ("--repin", name)),
+        *(["--prune"] if options.prune else []),
+        "--resume",
+    ]
+    resumes = command("repro-gate update-snapshots", words)
+    kept = one_line(str(options.output / FILE))
+    warn(f"repro-gate: {plural(log.runs, 'run')} kept in {kept}; continue with: {resumes}")
+
+
+def _print_remeasured(log: RunLogFile) -> None:
+    """Print why runs of an interrupted update were not used."""
+    ids: dict[tuple[FactChange, ...], list[str]] = defaultdict(list)
+    for cell_id, changes in log.remeasured:
+        ids[changes].append(cell_id)
+    for changes, names in ids.items():
+        lines = limited("", [escape.format_change(change) for change in changes])
+        reason = "; ".join(line for _, line in lines)
+        warn(f"repro-gate: measured again: {_shown_ids(names)}: {reason}")
 
 
 def _refuse_logprobs_alone(session: Session, options: UpdateOptions) -> None:
@@ -320,22 +356,33 @@ def _generating(workspace: wiring.Workspace) -> set[str]:
     return {cell.model for cell in workspace.matrix.cells()}
 
 
-def _observe(workspace: wiring.Workspace, options: UpdateOptions, *, started: float) -> Observation:
+def _measures(workspace: wiring.Workspace, options: UpdateOptions) -> bool:
+    if options.source is not None:
+        return False
+    return workspace.session.selects_tokens() or not (options.prune or options.repin)
+
+
+def _observe(
+    workspace: wiring.Workspace, options: UpdateOptions, log: RunLogFile | None, *, started: float
+) -> Observation:
     session = workspace.session
     if options.source is not None:
         return _observed_elsewhere(workspace, options.source)
-    if (options.prune or options.repin) and not session.selects_tokens():
+    if log is None:
         # Pruning needs to know the profiles of this machine, and nothing else.
         specs = engine_specs(workspace.matrix.models.values()) if options.prune else []
         profiles = (describe_engine(session.engines, spec).profile for spec in specs)
         return Observation(profiles=frozenset(profiles))
-    with shown_progress(Console(stderr=True), quiet=False, shows_drift=False) as progress:
-        return observe(
-            session.plan().tokens,
-            ports=wiring.ports_for_check(workspace, progress=progress),
-            started=started,
-            started_at=wiring.now(),
-        )
+    try:
+        with shown_progress(Console(stderr=True), quiet=False, shows_drift=False) as progress:
+            return observe(
+                session.plan().tokens,
+                ports=wiring.ports_for_check(workspace, progress=progress, run_log=log),
+                started=started,
+                started_at=wiring.now(),
+            )
+    finally:
+        _print_remeasured(log)
 
 
 def _observed_elsewhere(workspace: wiring.Workspace, source: Path) -> Observation:

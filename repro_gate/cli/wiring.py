@@ -19,7 +19,7 @@ from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import GateReport
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.ports import Progress, Scorer
+from repro_gate.ports import Progress, RunLog, Scorer
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
@@ -75,7 +75,9 @@ def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Worksp
     )
 
 
-def ports_for_check(workspace: Workspace, *, progress: Progress) -> CheckPorts:
+def ports_for_check(
+    workspace: Workspace, *, progress: Progress, run_log: RunLog | None = None
+) -> CheckPorts:
     """Return the ports of a token check in this workspace."""
     return CheckPorts(
         starter=workspace.session.engines,
@@ -83,6 +85,7 @@ def ports_for_check(workspace: Workspace, *, progress: Progress) -> CheckPorts:
         goldens=workspace.goldens,
         progress=progress,
         clock=time.monotonic,
+        run_log=run_log,
     )
 
 

@@ -1,5 +1,6 @@
 """Workspaces to run the real program in; expensive ones are made once."""
 
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def recorded_once(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Work
     workspace.write_matrix()
     workspace.write_script()
     assert workspace.record().code == 0
+    # No check has been made here, and the log of the update is not of interest.
+    shutil.rmtree(workspace.output)
     return workspace
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.files.draw_log import json_line, to_line
+from repro_gate.adapters.files.append_log import json_line
+from repro_gate.adapters.files.draw_log import to_line
 from repro_gate.core.logprobs.draw import Draw
 from tests.docs.pages import page
 

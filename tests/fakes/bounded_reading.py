@@ -25,6 +25,7 @@ from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.files.observed import read_observed
 from repro_gate.adapters.files.results import read_report, read_shards
+from repro_gate.adapters.files.run_log import RunLogFile
 from repro_gate.adapters.files.snapshots import GoldenFiles, ModelPinsFile, read_baseline
 from repro_gate.adapters.github.failures import document_of
 from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
@@ -55,6 +56,10 @@ def _golden(path: Path) -> object:
 
 def _log(path: Path) -> object:
     return DrawLogFile(path, fingerprint="0" * 64, started_at="", resume=True)
+
+
+def _runs(path: Path) -> object:
+    return RunLogFile(path, started_at="", resume=True)
 
 
 class _AnsweringProcess(EngineProcess):
@@ -93,6 +98,7 @@ READERS: Mapping[str, Callable[[Path], object]] = {
     "baseline": lambda path: read_baseline(path, source="source", cell_id="policy--item"),
     "pins": lambda path: ModelPinsFile(path).pinned(),
     "log": _log,
+    "runs": _runs,
     "model": sha256_of,
     "report": lambda path: read_report(path.parent),
     "observed": lambda path: read_observed(path.parent, matrix=_NO_MATRIX),
@@ -124,7 +130,7 @@ def answer(reader: str, path: Path) -> Any:
 
 def _attempt(reader: str, path: Path) -> Any:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    is_large = reader in {*ANSWERS, "report", "observed", "shard", "log"}
+    is_large = reader in {*ANSWERS, "report", "observed", "shard", "log", "runs"}
     more = _MAX_BYTES_OF_LARGE if is_large else _MAX_BYTES
     most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

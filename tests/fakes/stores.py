@@ -1,10 +1,14 @@
 """Goldens, pins and model files in memory."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from repro_gate.core.engines import ModelSpec
-from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.golden import Conditions, Golden
+from repro_gate.core.tokens.judge import Repetition
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
 
@@ -102,3 +106,33 @@ class MemoryModelFiles:
         return ModelFile(
             path=Path("/models", f"{model.name}.gguf"), sha256=self._digests.get(model.name)
         )
+
+
+Noted: TypeAlias = dict[Cell, tuple[Conditions, Repetition]]
+
+
+class MemoryRunLog:
+    """The runs of an update, as a log gives them back."""
+
+    def __init__(self, *, step: Callable[[], None] = _nothing) -> None:
+        self.noted: Noted = {}
+        self._step = step
+
+    @property
+    def runs(self) -> Counter[str]:
+        """The number of runs by the id of their cell."""
+        return Counter({cell.id: known.runs for cell, (_, known) in self.noted.items()})
+
+    def known(self, conditions: Conditions) -> Repetition | None:
+        """Return the runs under exactly these conditions."""
+        self._step()
+        before, known = self.noted.get(conditions.cell, (None, None))
+        return known if before == conditions else None
+
+    def note(self, conditions: Conditions, repetition: Repetition) -> None:
+        """Keep a repetition, whose last run is new."""
+        self._step()
+        if repetition.runs > 1:
+            before, known = self.noted[conditions.cell]
+            assert (before, known.runs) == (conditions, repetition.runs - 1), "a run was left out"
+        self.noted[conditions.cell] = conditions, repetition

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from repro_gate.adapters.files.untrusted_files import require_regular_file, require_regular_status
+from repro_gate.adapters.files.untrusted_files import require_regular_status
 from repro_gate.errors import InputInvalid
 
 _PREFIX = ".repro-gate-"
@@ -51,26 +51,6 @@ def _new_temporary(folder: Path) -> tuple[int, Path]:
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)
-
-
-def open_log(file: Path, *, fresh: bool) -> BinaryIO:
-    """Open an append-only log for reading and writing.
-
-    Args:
-        file: the log. A symbolic link in its place is replaced when `fresh`.
-        fresh: start with an empty file.
-
-    Raises:
-        InputInvalid: the log to resume is not a regular file.
-        OSError: it cannot be opened.
-    """
-    if fresh:
-        file.unlink(missing_ok=True)
-    elif os.path.lexists(file):
-        require_regular_file(file)
-    # A link may have been put there since the check.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if fresh else 0)
-    return os.fdopen(os.open(file, flags, 0o644), "r+b")
 
 
 def open_to_append(file: Path) -> BinaryIO:

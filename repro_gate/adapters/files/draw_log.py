@@ -4,18 +4,15 @@ Lines are read by hand rather than by the schema, `repro_gate/schemas/draws-v1.j
 may have a hundred thousand of them.
 """
 
-import json
-import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 import repro_gate
-from repro_gate.adapters.files.atomic import open_log
+from repro_gate.adapters.files.append_log import AppendLog, json_line, json_object
 from repro_gate.adapters.files.documents import validate
-from repro_gate.adapters.files.parsing import ANSWER_LIMITS, json_line_of
 from repro_gate.core.logprobs.baseline_format import (
     facts_from_data,
     facts_to_data,
@@ -28,7 +25,6 @@ from repro_gate.core.text import digest_of, escape_text, unescape_text
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.strict_json import (
-    InvalidJson,
     choice,
     exact_table,
     integer,
@@ -43,7 +39,6 @@ FILE = "draws.jsonl"
 DrawKey: TypeAlias = tuple[str, str, int]
 """Cell, purpose and number; see `DrawRequest.key`."""
 
-MAX_LINE_BYTES: Final = ANSWER_LIMITS.max_bytes
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "draw": ("cell", "purpose", "number", "outcome", "total", "logprobs", "facts"),
     "invalid": ("cell", "purpose", "number", "outcome", "reason", "position", "facts"),
@@ -52,7 +47,6 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 """By the outcome of the draw."""
 _PURPOSES: Final = tuple(Purpose)
 _FACTS: Final = ("at", "model", "request_id", "latency_s", "attempts", "headers")
-_TOO_LONG = ValueError(f"a line of more than {MAX_LINE_BYTES} bytes")
 
 
 def fingerprint_of(
@@ -87,19 +81,18 @@ class DrawLogFile:
         self._file = file
         self._offsets: dict[DrawKey, int] = {}
         """Where the line of each known draw starts; lines are read again when needed."""
-        self._stream: BinaryIO = open_log(file, fresh=not resume)
+        self._log = AppendLog(file, resume=resume, content="a draw")
         try:
-            end = self._index(fingerprint)
-            self._stream.truncate(end)
-            if end == 0:
-                self._append(json_line(_header(fingerprint, started_at)))
+            if not self._index(fingerprint):
+                self._log.append(json_line(_header(fingerprint, started_at)))
         except BaseException:
-            self._stream.close()
+            self._log.close()
             raise
 
     def note(self, request: DrawRequest, outcome: DrawOutcome) -> None:
         """Append a draw."""
-        self._append(to_line(request.key, outcome))
+        self._log.append(to_line(request.key, outcome))
+        self._log.sync()
 
     def known(self, request: DrawRequest) -> DrawOutcome | None:
         """Return the draw of an interrupted check, or None.
@@ -110,8 +103,7 @@ class DrawLogFile:
         offset = self._offsets.get(request.key)
         if offset is None:
             return None
-        self._stream.seek(offset)
-        _, outcome = self._parsed(self._stream.readline(), f"byte {offset}")
+        _, outcome = self._parsed(self._log.line_at(offset), f"byte {offset}")
         tokens = len(request.encoding.response)
         if isinstance(outcome, Draw) and len(outcome.logprobs) != tokens:
             expected = f"{tokens} log-probabilities; start the check again without --resume"
@@ -121,45 +113,27 @@ class DrawLogFile:
 
     def close(self) -> None:
         """Close the file; safe to call more than once."""
-        self._stream.close()
+        self._log.close()
 
-    def _append(self, line: bytes) -> None:
-        self._stream.seek(0, os.SEEK_END)
-        self._stream.write(line)
-        self._stream.flush()
-
-    def _index(self, fingerprint: str) -> int:
-        """Index the known draws, and return where the last complete line ends."""
-        lines = self._complete_lines()
-        end, header = next(lines, (0, b""))
-        if end == 0:
-            return 0
-        self._require_header(header, fingerprint)
-        for place, (after, line) in enumerate(lines, start=2):
-            (cell, purpose, count), outcome = self._parsed(line, f"line {place}")
+    def _index(self, fingerprint: str) -> bool:
+        """Index the known draws, and return whether there is a header."""
+        has_header = False
+        for line in self._log.lines():
+            if not has_header:
+                self._require_header(line.data, fingerprint)
+                has_header = True
+                continue
+            (cell, purpose, count), outcome = self._parsed(line.data, line.place)
             key = sys.intern(cell), sys.intern(purpose), count
             if not isinstance(outcome, MissedDraw):
-                self._offsets[key] = end
-            end = after
-        return end
-
-    def _complete_lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield each line with the offset after it, leaving out a torn last line."""
-        end = 0
-        self._stream.seek(0)
-        while line := self._stream.readline(MAX_LINE_BYTES + 1):
-            if len(line) > MAX_LINE_BYTES:
-                raise self._broken(f"byte {end}", _TOO_LONG)
-            if not line.endswith(b"\n"):
-                return
-            end += len(line)
-            yield end, line
+                self._offsets[key] = line.offset
+        return has_header
 
     def _require_header(self, line: bytes, fingerprint: str) -> None:
         try:
             header = json_object(line)
         except ValueError as error:
-            raise self._broken("line 1", error) from error
+            raise self._log.invalid("line 1", error) from error
         validate(header, schema="draws-v1", file=self._file)
         if header.get("fingerprint") != fingerprint:
             expected = (
@@ -172,14 +146,7 @@ class DrawLogFile:
         try:
             return from_line(line)
         except (ValueError, OverflowError) as error:
-            raise self._broken(place, error) from error
-
-    def _broken(self, place: str, error: Exception) -> InputInvalid:
-        expected, found = "a draw as it was recorded", str(error)
-        if isinstance(error, InvalidJson):
-            place = ": ".join(filter(None, (place, error.place)))
-            expected, found = error.expected, error.found
-        return InputInvalid.at(self._file, place, expected=expected, found=found)
+            raise self._log.invalid(place, error) from error
 
 
 def _header(fingerprint: str, started_at: str) -> dict[str, object]:
@@ -196,11 +163,6 @@ def to_line(key: DrawKey, outcome: DrawOutcome) -> bytes:
     cell, purpose, number = key
     named = {"cell": cell, "purpose": purpose, "number": number}
     return json_line({**named, **_outcome_to_data(outcome)})
-
-
-def json_line(data: Mapping[str, Any]) -> bytes:
-    """Return JSON data as a line of ASCII."""
-    return json.dumps(data, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
@@ -234,11 +196,6 @@ def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
                 reason=unescape_text(string(data["reason"], "reason")),
                 remedy=None if remedy is None else unescape_text(string(remedy, "remedy")),
             )
-
-
-def json_object(line: bytes) -> dict[str, Any]:
-    """Return the JSON object on a line; raises ValueError."""
-    return table(json_line_of(line, ANSWER_LIMITS))
 
 
 def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from repro_gate.core.tokens.controls import (
     shown_by,
 )
 from repro_gate.core.tokens.generation import Generation
-from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden import Conditions, Facts, Golden
 from repro_gate.core.tokens.judge import Repetition, new_finding
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import Inconclusive
@@ -33,6 +33,7 @@ from repro_gate.ports import (
     ModelFiles,
     Outcome,
     Progress,
+    RunLog,
     TimedGeneration,
 )
 
@@ -50,6 +51,8 @@ class CheckPorts:
     progress: Progress
     clock: Callable[[], float]
     """Monotonic time in seconds."""
+    run_log: RunLog | None = None
+    """Has the runs of an interrupted update, and takes each new one; None for a check."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,20 +136,25 @@ class MatrixRunner:
         except MeasurementUnavailable as error:
             self._give_up(cells, error)
             return
-        if is_last and any(self._plan.suites[cell].fresh_runs for cell in cells):
-            worker.load_fresh(model)
         self._measured.models[model.name] = loaded.facts
         self._measured.add_notes(worker.notes())
         facts = worker.facts_of(model)
         for cell in cells:
             # Before the first run, so that every run has a provenance after an interruption too.
             self._measured.facts[cell] = facts
-        alone = [c for c in cells if loaded.concurrency > 1 and not self._plan.suites[c].fresh_runs]
-        together = {cell: self._warm_runs_of(cell) - (cell in alone) for cell in cells}
+            self._take_known(cell, facts)
+        left = [cell for cell in cells if self._made(cell) < self._plan.runs_of(cell)]
+        if is_last and any(self._plan.suites[cell].fresh_runs for cell in left):
+            worker.load_fresh(model)
+        alone = [c for c in left if loaded.concurrency > 1 and not self._plan.suites[c].fresh_runs]
+        together = {
+            cell: range(self._made(cell), self._warm_runs_of(cell) - (cell in alone))
+            for cell in left
+        }
         runs = _interleaved(together, at_a_time=loaded.concurrency)
         self._run_all(worker, model, runs)
         # Every cell's last run is alone, so that it shows whether neighbours change the tokens.
-        last = [CellRun(cell=cell, trace=not together[cell]) for cell in alone]
+        last = [CellRun(cell=cell, trace=not together[cell].stop) for cell in alone]
         self._run_all(worker, model, last, alone=True)
         self._run_controls(worker, model)
         self._measured.add_notes(worker.notes())
@@ -154,10 +162,32 @@ class MatrixRunner:
     def _measure_again(self, worker: EngineWorker, model: ModelSpec) -> None:
         # In reverse, so that each cell runs after a different one than before.
         cells = self._open(reversed(self._cells_of(model)))
-        fresh = {cell: self._plan.suites[cell].fresh_runs for cell in cells}
+        fresh = {cell: self._plan.runs_of(cell) - self._made(cell) for cell in cells}
         runs = (CellRun(cell=cell, trace=False) for cell in cells for _ in range(fresh[cell]))
         self._run_all(worker, model, runs, alone=True, in_fresh_process=True)
         self._measured.add_notes(worker.notes())
+
+    def _take_known(self, cell: Cell, facts: Facts) -> None:
+        """Take the runs of an interrupted update that were made under the conditions of now."""
+        if self._ports.run_log is not None:
+            known = self._ports.run_log.known(self._conditions(cell, facts))
+            if known is not None:
+                self._measured.repetitions[cell] = known
+                self._ports.progress.skipped(cell, runs=known.runs)
+
+    def _conditions(self, cell: Cell, facts: Facts) -> Conditions:
+        suite, engine = self._plan.suites[cell], self._plan.model_of(cell).engine.name
+        return Conditions(
+            cell=cell,
+            runs=suite.runs,
+            fresh_runs=suite.fresh_runs,
+            profile=self._measured.profiles[engine],
+            facts=facts,
+        )
+
+    def _made(self, cell: Cell) -> int:
+        done = self._measured.repetitions.get(cell)
+        return done.runs if done else 0
 
     def _warm_runs_of(self, cell: Cell) -> int:
         return self._plan.runs_of(cell) - self._plan.suites[cell].fresh_runs
@@ -218,6 +248,8 @@ class MatrixRunner:
                 had_neighbours=outcome.had_neighbours,
             )
         )
+        if self._ports.run_log is not None:
+            self._ports.run_log.note(self._conditions(cell, self._measured.facts[cell]), now)
         self._ports.progress.ran(cell, tokens=len(generation.tokens))
         self._report_finding(cell, before, now)
 
@@ -306,19 +338,20 @@ class MatrixRunner:
     def _give_up(self, cells: Iterable[Cell], error: MeasurementUnavailable) -> None:
         for cell in cells:
             self._measured.problems[cell] = Inconclusive(reason=error.reason, remedy=error.remedy)
-            done = self._measured.repetitions.get(cell)
-            runs = self._plan.runs_of(cell) - (done.runs if done else 0)
-            self._ports.progress.skipped(cell, runs=runs)
+            self._ports.progress.skipped(cell, runs=self._plan.runs_of(cell) - self._made(cell))
 
 
-def _interleaved(runs: Mapping[Cell, int], *, at_a_time: int) -> Iterator[CellRun]:
-    """Yield the runs of some cells after the other, so that neighbours are of different cells."""
+def _interleaved(runs: Mapping[Cell, range], *, at_a_time: int) -> Iterator[CellRun]:
+    """Yield the runs of some cells after the other, so that neighbours are of different cells.
+
+    The runs of a cell are given by their numbers, counted from 0.
+    """
     cells = list(runs)
     for start in range(0, len(cells), at_a_time):
         group = cells[start : start + at_a_time]
-        for number in range(max(runs[cell] for cell in group)):
+        for number in range(max(runs[cell].stop for cell in group)):
             for cell in group:
-                if number < runs[cell]:
+                if number in runs[cell]:
                     yield CellRun(cell=cell, trace=number == 0)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from repro_gate.core.guards import require_name
+from repro_gate.core.guards import require_at_least, require_name
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 
@@ -79,3 +79,31 @@ def definition(cell: Cell) -> dict[str, str]:
         "top_p": str(cell.sampler.top_p),
         "min_p": str(cell.sampler.min_p),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Everything that the runs of a cell depend on; runs under other conditions do not count."""
+
+    cell: Cell
+    runs: int
+    fresh_runs: int
+    profile: str
+    facts: Facts
+
+    def __post_init__(self) -> None:
+        require_name(self.profile)
+        require_at_least(1, runs=self.runs)
+        require_at_least(0, fresh_runs=self.fresh_runs)
+
+    def changes_since(self, earlier: "Conditions") -> tuple[FactChange, ...]:
+        """Return how these conditions differ from earlier ones, the definition first."""
+        before, after = (
+            {"profile": each.profile, "runs": str(each.runs), "fresh_runs": str(each.fresh_runs)}
+            for each in (earlier, self)
+        )
+        return (
+            *definition_changes(earlier.cell, self.cell),
+            *provenance_changes(before, after),
+            *provenance_changes(earlier.facts, self.facts),
+        )

@@ -22,6 +22,7 @@ _NAMES = {
     "baseline": "policy--item.json",
     "pins": "models.json",
     "log": "draws.jsonl",
+    "runs": "runs.jsonl",
     "model": "tiny.gguf",
     "report": "report.json",
     "observed": "report.json",
@@ -261,7 +262,7 @@ def test_an_expensive_document_is_refused(bounded: Bounded, reader: str, name: s
     assert refusal.startswith((message, "expected at most 1048576 bytes"))
 
 
-@pytest.mark.parametrize("reader", ["report", "observed", "shard", "log"])
+@pytest.mark.parametrize("reader", ["report", "observed", "shard", "log", "runs"])
 @pytest.mark.parametrize("name", _JSON)
 def test_an_expensive_result_is_refused(bounded: Bounded, reader: str, name: str) -> None:
     """It comes from another machine."""

@@ -150,6 +150,20 @@ def test_progress_accounts_for_every_planned_draw() -> None:
     assert scene.progress.runs_accounted_for == 10
 
 
+def test_a_second_look_is_further_work() -> None:
+    """A suite that is suspicious is drawn again, which is announced before it is done."""
+    scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))
+    moved = {("base--item-1", "first_look", number): -3.0 for number in range(1, 6)}
+    scene.scorer.shift = moved_draws(moved)
+    scene.check()
+
+    assert [event for event in scene.progress.log if event[0] == "started"] == [
+        ("started", 2, 10),
+        ("started", 2, 10),
+    ]
+    assert scene.progress.runs_accounted_for == 20
+
+
 def test_one_draw_that_differs_extends_the_look() -> None:
     """A third draw that repeats is enough; none of them is a finding."""
     scene = recorded_scene(NoisyScorer(), suite_of_logprobs(items=2))

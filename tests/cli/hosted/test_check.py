@@ -101,15 +101,6 @@ def test_the_estimate_is_printed_before_the_first_call(hosted: HostedWorkspace, 
     )
 
 
-def test_progress_includes_the_second_look(hosted: HostedWorkspace, api: Api) -> None:
-    """A second look adds work, and at the end nothing is left."""
-    api.follow(Rule(effect=Shift(nats=-3.0)))
-
-    done = [line.partition(" draws, ")[0] for line in hosted.check().err.splitlines()[2:]]
-
-    assert done == [*(f"{n}/10" for n in range(1, 11)), *(f"{n}/20" for n in range(12, 21, 2))]
-
-
 def test_tokens_of_an_earlier_check_are_taken_away(hosted: HostedWorkspace) -> None:
     """The report folder of a check that observed no tokens has none."""
     left = hosted.output / "observed" / "test-cpu" / "tiny--fox--seed1.json"

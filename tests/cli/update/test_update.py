@@ -129,20 +129,21 @@ def test_the_answer_yes_writes_the_goldens(recorded: Workspace) -> None:
 
 
 def test_ctrl_c_at_the_question_is_130(recorded: Workspace) -> None:
-    """Nothing has changed, and the measured cells can be accepted later."""
+    """Nothing has changed, and the measured cells can be accepted later without a run."""
     before = contents_of(recorded.snapshots)
     recorded.write_script(_answers(7, 8))
 
     ran = at_terminal(recorded, "update-snapshots", answer="\x03")
 
     assert (ran.code, contents_of(recorded.snapshots)) == (130, before)
-    assert _accept_saved(recorded, ran.out) == 0
+    assert "[y/N] ^C\nrepro-gate: 8 runs kept" in ran.out
+    assert _resume(recorded, ran.out) == 0
     assert recorded.run("check").code == 0
 
 
-def _accept_saved(workspace: Workspace, shown: str) -> int:
+def _resume(workspace: Workspace, shown: str) -> int:
     """Run the command that an interrupted update shows, without measuring again."""
-    _, _, command = shown.partition("4 finished cells saved in .repro-gate/update; accept with: ")
+    _, _, command = shown.partition("8 runs kept in .repro-gate/runs.jsonl; continue with: ")
     measured = len(workspace.asked())
     code = workspace.run(*command.splitlines()[0].split()[1:], "--yes").code
     assert len(workspace.asked()) == measured
@@ -159,7 +160,7 @@ def test_without_a_terminal_the_list_is_shown_and_nothing_written(recorded: Work
     assert (ran.code, f"test-cpu/{_FOX}" in ran.out) == (2, True)
     assert "nothing was written: stdin is not a terminal" in ran.err
     assert contents_of(recorded.snapshots) == before
-    assert _accept_saved(recorded, ran.err) == 0
+    assert _resume(recorded, ran.err) == 0
     assert contents_of(recorded.snapshots) != before
 
 

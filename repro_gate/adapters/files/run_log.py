@@ -1,0 +1,202 @@
+"""`runs.jsonl`: every run of an update as it is made, to resume the update.
+
+The first run of a cell is written with everything that it depends on; a later run, which gives the
+same tokens unless it says otherwise, only with its number.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from repro_gate import __version__
+from repro_gate.adapters.files.append_log import AppendLog, LogLine, json_line, json_object
+from repro_gate.adapters.files.codec import decode, encode
+from repro_gate.adapters.files.results import Tool
+from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import Conditions, FactChange
+from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.verdicts import Nondeterministic
+from repro_gate.errors import InputInvalid
+from repro_gate.strict_json import InvalidJson
+
+FILE: Final = "runs.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The first line."""
+
+    schema: Literal["repro-gate/runs/v1"]
+    tool: Tool
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstRun:
+    """The first run of a cell; earlier lines about the cell no longer count."""
+
+    conditions: Conditions
+    generation: Generation
+    had_neighbours: bool = False
+    """Whether the engine worked on another run at some time during this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterRun:
+    """A run that gave the tokens of the first one, or the first that gave others."""
+
+    cell: str
+    """The id of the cell."""
+    run: int
+    """Counted from 1."""
+    difference: Nondeterministic | None = None
+    """How it differs; None too for every run after one that differs."""
+
+
+_Line: TypeAlias = FirstRun | LaterRun
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """The runs of a cell; its first line is read again when needed, and the rest is here."""
+
+    offset: int
+    planned: int
+    runs: int = 1
+    difference: Nondeterministic | None = None
+
+
+class RunLogFile:
+    """The runs of one update, in an append-only file."""
+
+    def __init__(self, file: Path, *, started_at: str, resume: bool) -> None:
+        """Start a new log, or resume the existing one.
+
+        Raises:
+            InputInvalid: the log to resume is broken, or is not a regular file.
+            MeasurementUnavailable: another process is writing it.
+            OSError: the file cannot be written.
+        """
+        self.remeasured: list[tuple[str, tuple[FactChange, ...]]] = []
+        """The cells whose runs no longer hold, with what changed."""
+        self._cells: dict[str, _Known] = {}
+        self._log = AppendLog(file, resume=resume, content="a run")
+        try:
+            if not self._index():
+                header = Header(
+                    schema="repro-gate/runs/v1",
+                    tool=Tool(name="repro-gate", version=__version__),
+                    started_at=started_at,
+                )
+                self._log.append(json_line(encode(header, Header)))
+        except BaseException:
+            self._log.close()
+            raise
+
+    @property
+    def cells(self) -> int:
+        """The number of cells with a run."""
+        return len(self._cells)
+
+    @property
+    def runs(self) -> int:
+        """The number of runs."""
+        return sum(known.runs for known in self._cells.values())
+
+    def known(self, conditions: Conditions) -> Repetition | None:
+        """Return the runs of an interrupted update that hold under these conditions, or None."""
+        known = self._cells.get(conditions.cell.id)
+        if known is None:
+            return None
+        place = f"byte {known.offset}"
+        first = self._parsed(self._log.line_at(known.offset), place)
+        if not isinstance(first, FirstRun):
+            raise self._log.invalid(place, ValueError("no first run"))
+        changes = conditions.changes_since(first.conditions)
+        if changes:
+            self.remeasured.append((conditions.cell.id, changes))
+            return None
+        try:
+            return Repetition(
+                first=first.generation,
+                runs=known.runs,
+                difference=known.difference,
+                first_had_neighbours=first.had_neighbours,
+            )
+        except ValueError as error:
+            raise self._log.invalid(place, error) from error
+
+    def note(self, conditions: Conditions, repetition: Repetition) -> None:
+        """Append the last run of a repetition.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        name, run, difference = conditions.cell.id, repetition.runs, repetition.difference
+        if run == 1:
+            first = FirstRun(
+                conditions=conditions,
+                generation=repetition.first,
+                had_neighbours=repetition.first_had_neighbours,
+            )
+            offset = self._append(first)
+            self._cells[name] = _Known(offset=offset, planned=conditions.runs)
+        else:
+            is_new = difference is not None and difference.run == run
+            self._append(LaterRun(cell=name, run=run, difference=difference if is_new else None))
+            self._cells[name].runs = run
+        self._log.sync()
+
+    def close(self) -> None:
+        """Close the file; safe to call more than once."""
+        self._log.close()
+
+    def _append(self, line: _Line) -> int:
+        return self._log.append(json_line(encode(line, _Line)))
+
+    def _index(self) -> bool:
+        """Index the known runs, and return whether there is a header."""
+        has_header = False
+        for line in self._log.lines():
+            if has_header:
+                self._take(line)
+            else:
+                self._require_header(line)
+                has_header = True
+        return has_header
+
+    def _require_header(self, line: LogLine) -> None:
+        try:
+            decode(json_object(line.data), Header)
+        except ValueError as error:
+            raise self._log.invalid(line.place, error) from error
+
+    def _take(self, line: LogLine) -> None:
+        parsed = self._parsed(line.data, line.place)
+        if isinstance(parsed, FirstRun):
+            planned = parsed.conditions.runs
+            self._cells[parsed.conditions.cell.id] = _Known(offset=line.offset, planned=planned)
+            return
+        known = self._cells.get(parsed.cell)
+        if known is None:
+            raise self._invalid(line, "run", "the first run of its cell", parsed.run)
+        if parsed.run != known.runs + 1 or parsed.run > known.planned:
+            expected = f"the next of {known.planned} runs"
+            raise self._invalid(line, "run", expected, parsed.run)
+        known.runs = parsed.run
+        if parsed.difference is not None:
+            if parsed.difference.run != parsed.run or known.difference is not None:
+                expected = "the first run that differs"
+                raise self._invalid(line, "difference.run", expected, parsed.difference.run)
+            known.difference = parsed.difference
+
+    def _invalid(self, line: LogLine, key: str, expected: str, found: int) -> InputInvalid:
+        error = InvalidJson(key, expected=expected, found=str(found))
+        return self._log.invalid(line.place, error)
+
+    def _parsed(self, data: bytes, place: str) -> _Line:
+        try:
+            line: _Line = decode(json_object(data), _Line)
+        except (ValueError, OverflowError) as error:
+            raise self._log.invalid(place, error) from error
+        return line
