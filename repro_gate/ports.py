@@ -1,6 +1,6 @@
 """Protocols for everything outside the process: engines, files, APIs and pull requests."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -185,7 +185,7 @@ class Engine(Protocol):
         """Send a load without waiting; only the same `load` may follow, which is its answer."""
         ...
 
-    def generate(self, runs: Iterable[CellRun]) -> Iterator[Outcome[TimedGeneration]]:
+    def generate(self, runs: Iterable[CellRun]) -> Generator[Outcome[TimedGeneration]]:
         """Make runs on the loaded model, each cold, and yield their outcomes in order.
 
         As many at a time as the loaded model's concurrency, and at most four times as many are
@@ -196,7 +196,7 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Outcome[Scored]]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Generator[Outcome[Scored]]:
         """Score responses with the loaded model, as `generate` makes runs."""
         ...
 

@@ -47,7 +47,7 @@ class _Work(Generic[R, T]):
     """Requests of one kind to one model."""
 
     model: ModelSpec
-    ask: Callable[[Engine, Iterable[R]], Iterator[Outcome[T]]]
+    ask: Callable[[Engine, Iterable[R]], Generator[Outcome[T]]]
     piece_of: Callable[[R], Hashable]
     """What is given up when one of its requests fails."""
     is_wanted: Callable[[R], bool]

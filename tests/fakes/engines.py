@@ -1,7 +1,7 @@
 """Engines that answer and fail according to a script."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
@@ -146,7 +146,7 @@ class ScriptedStarter:
 
 def side_by_side(
     requests: Iterable[R], answer: Callable[[R, bool], T], *, concurrency: int = 1
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T]]:
     """Answer some requests at a time, the newest first; yield the outcomes in order.
 
     `answer` gets a request and whether it has neighbours.
@@ -222,11 +222,11 @@ class ScriptedEngine:
         self._begun = model.name, concurrency
         self._starter.note(Asked(process=self.number, what="begin_load", about=model.name))
 
-    def generate(self, runs: Iterable[CellRun]) -> Iterator[Outcome[TimedGeneration]]:
+    def generate(self, runs: Iterable[CellRun]) -> Generator[Outcome[TimedGeneration]]:
         """Yield the scripted generations of these runs."""
         return side_by_side(runs, self._generated, concurrency=self._concurrency)
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Outcome[Scored]]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Generator[Outcome[Scored]]:
         """Yield the scripted scores of some responses."""
         return side_by_side(requests, self._scored, concurrency=self._concurrency)
 

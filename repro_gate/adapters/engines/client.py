@@ -3,7 +3,7 @@
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -195,7 +195,7 @@ class ProtocolEngine:
 
         self._send(Method.LOAD, params, read)
 
-    def generate(self, runs: Iterable[CellRun]) -> Iterator[Outcome[TimedGeneration]]:
+    def generate(self, runs: Iterable[CellRun]) -> Generator[Outcome[TimedGeneration]]:
         """Make runs on the loaded model, each cold, and yield their outcomes in order."""
 
         def params(run: CellRun) -> Mapping[str, Any]:
@@ -217,7 +217,7 @@ class ProtocolEngine:
 
         return self._stream(Method.GENERATE, ((params(run), reader(run)) for run in runs))
 
-    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[Outcome[Scored]]:
+    def score(self, requests: Iterable[ScoreRequest]) -> Generator[Outcome[Scored]]:
         """Score responses with the loaded model, each cold, and yield the outcomes in order."""
 
         def params(asked: ScoreRequest) -> Mapping[str, Any]:
@@ -238,7 +238,7 @@ class ProtocolEngine:
 
     def _stream(
         self, method: Method, requests: Iterable[tuple[Mapping[str, Any], Reader[T]]]
-    ) -> Iterator[Outcome[T]]:
+    ) -> Generator[Outcome[T]]:
         source = iter(requests)
         undelivered: deque[int] = deque()
         finished: dict[int, Outcome[T]] = {}
