@@ -256,13 +256,7 @@ class EngineWorker:
             failure = error
         else:
             return
-        finally:
-            if sent:
-                self._close_engine()
         lost = [request for request, _ in sent]
-        if len(lost) == 1:
-            yield Completed(request=lost[0], outcome=_without_answer(failure))
-            return
         self._note_shared_failure(work.model, failure, requests=len(lost))
         # Piece by piece: a success between two failures of one piece does not end their row.
         pieces = list(dict.fromkeys(map(work.piece_of, lost)))
@@ -281,12 +275,17 @@ class EngineWorker:
                 yield request
 
         with self._process() as engine:
-            for outcome in work.ask(engine, sending()):
-                request, since = sent.popleft()
-                if isinstance(outcome.value, EngineFailed):
+            try:
+                for outcome in work.ask(engine, sending()):
+                    request, since = sent.popleft()
+                    if isinstance(outcome.value, EngineFailed):
+                        self._close_engine()
+                    latency_s = self._clock() - since
+                    yield Completed(request=request, outcome=outcome, latency_s=latency_s)
+            finally:
+                # Its answers would be taken for those of later requests.
+                if sent:
                     self._close_engine()
-                latency_s = self._clock() - since
-                yield Completed(request=request, outcome=outcome, latency_s=latency_s)
 
     def _note_shared_failure(
         self, model: ModelSpec, failure: EngineFailed, *, requests: int
