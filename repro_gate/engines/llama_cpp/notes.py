@@ -95,27 +95,34 @@ def _of_settings(session: Session) -> Iterator[str]:
         cores = len(os.sched_getaffinity(0))
         elsewhere = (os.cpu_count() or cores) - cores
         load = os.getloadavg()[0]
-        note = thread_note(settings.threads, cores=cores, elsewhere=elsewhere, load=load)
+        # A default number of contexts takes no more cores than there are.
+        contexts = len(session.slots) if settings.contexts else 1
+        threads = settings.threads
+        note = thread_note(threads, contexts, cores=cores, elsewhere=elsewhere, load=load)
         if note is not None:
             yield note
 
 
-def thread_note(threads: int, *, cores: int, elsewhere: int, load: float) -> str | None:
+def thread_note(
+    threads: int, contexts: int = 1, *, cores: int, elsewhere: int, load: float
+) -> str | None:
     """Return a warning if this many threads may be slow on a CPU, or None.
 
     Args:
-        threads: the setting.
+        threads: of each context.
+        contexts: how many compute side by side.
         cores: how many the engine may use.
         elsewhere: how many more cores the machine has.
         load: the load average of the machine before the model runs.
     """
     # A single thread never waits for another one.
-    if threads == 1 or threads < cores:
+    if threads == 1 or threads * contexts < cores:
         return None
+    setting = f"threads = {threads}" + (f" in {contexts} contexts" if contexts > 1 else "")
     cost = "generation can be many times slower; use fewer threads than cores"
-    if threads > cores:
-        return f"threads = {threads}, but only {cores} cores are usable: {cost}"
+    if threads * contexts > cores:
+        return f"{setting}, but only {cores} cores are usable: {cost}"
     if load < elsewhere + 1:
         return None
     busy = f"the machine was busy (load average {load:.1f})"
-    return f"threads = {threads} takes every usable core, and {busy}: {cost}"
+    return f"{setting} takes every usable core, and {busy}: {cost}"

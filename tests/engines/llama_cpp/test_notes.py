@@ -141,3 +141,22 @@ def test_threads_that_share_cores_are_noted(
     note = thread_note(threads, cores=cores, elsewhere=elsewhere, load=load)
 
     assert (note is not None) == is_noted
+
+
+@pytest.mark.parametrize(
+    ("threads", "contexts", "load", "note"),
+    [
+        (1, 64, 9.0, None),
+        (2, 3, 9.0, None),
+        (2, 4, 0.9, None),
+        (2, 4, 1.0, "threads = 2 in 4 contexts takes every usable core"),
+        (2, 5, 0.0, "threads = 2 in 5 contexts, but only 8 cores are usable"),
+    ],
+)
+def test_the_threads_of_all_contexts_count(
+    threads: int, contexts: int, load: float, note: str | None
+) -> None:
+    """Each context has threads of its own, which wait for each other."""
+    found = thread_note(threads, contexts, cores=8, elsewhere=0, load=load)
+    assert (found or "").startswith(note or "")
+    assert (found is None) == (note is None)
