@@ -22,6 +22,7 @@ from repro_gate.cli.commands import (
     publish,
     record_baseline,
     update_snapshots,
+    verify,
 )
 from repro_gate.cli.console import (
     EXIT_CODES,
@@ -162,6 +163,7 @@ app.command(epilog=EXIT_CODES)(merge)
 app.command(epilog=EXIT_CODES)(publish)
 app.command("update-snapshots", epilog=EXIT_CODES)(update_snapshots)
 app.command("record-baseline", epilog=EXIT_CODES)(record_baseline)
+app.command(epilog=EXIT_CODES)(verify)
 app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models_app, name="models")
 

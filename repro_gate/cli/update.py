@@ -16,6 +16,7 @@ from repro_gate.adapters.files.golden_writer import SyrupyGoldens
 from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.files.observed import read_observed
 from repro_gate.adapters.files.run_log import FILE, RunLogFile
+from repro_gate.adapters.files.snapshots import GOLDENS
 from repro_gate.checks.tokens.record import (
     ChangeKind,
     GoldenChange,
@@ -263,7 +264,7 @@ def _accept(
         later = "--yes" if observation.report is None else "--yes and --resume"
         if not is_confirmed("Write these goldens?", yes=options.yes, options=later):
             return ExitCode.INCONCLUSIVE
-        goldens = SyrupyGoldens(workspace.snapshots / wiring.GOLDENS)
+        goldens = SyrupyGoldens(workspace.snapshots / GOLDENS)
         apply(proposal, store=goldens, pins=workspace.pins)
         print_line(written_line(workspace.snapshots, refused=len(refusals)))
         if not _generating(workspace).issuperset(proposal.pins):

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from repro_gate.adapters.files.models import CachedModels
-from repro_gate.adapters.files.snapshots import BaselineFiles, GoldenFiles, ModelPinsFile
+from repro_gate.adapters.files.snapshots import (
+    BASELINES,
+    GOLDENS,
+    PINS,
+    BaselineFiles,
+    GoldenFiles,
+    ModelPinsFile,
+)
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.cli.session import Session
@@ -31,8 +38,6 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
 
 `paths` lists their names again: they are removed before the imports that this table needs.
 """
-GOLDENS: Final = "goldens"
-BASELINES: Final = "baselines"
 SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES)
 """The folders of the snapshots, with one folder for each profile or source."""
 
@@ -63,7 +68,7 @@ def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Worksp
     """
     folder = session.file.parent
     snapshots = folder / session.matrix.snapshots
-    pins = ModelPinsFile(snapshots / "models.json")
+    pins = ModelPinsFile(snapshots / PINS)
     pinned = {name: digest for name, digest in pins.pinned().items() if name not in repinned}
     return Workspace(
         session=session,

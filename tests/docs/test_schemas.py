@@ -19,6 +19,7 @@ _REFERENCES = {
     "baseline-v1": "docs/reference/baseline-v1.md",
     "draws-v1": "docs/reference/draws-v1.md",
     "engine-v1": "docs/reference/engine-protocol.md",
+    "policy-v1": "docs/reference/policy.md",
 }
 
 

@@ -1,4 +1,4 @@
-"""The commit that a check runs on."""
+"""The commit that a check runs on, and git as the gate runs it."""
 
 import os
 import re
@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from repro_gate.adapters.engines.environment import minimal_environment
+from repro_gate.core.text import escape_bytes, escape_text
+from repro_gate.errors import MeasurementUnavailable
 
 _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _TIMEOUT_S = 10
 _GIT_VARIABLES = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "XDG_CONFIG_HOME")
 """Prefixes of the variables that configure git, such as which folders it trusts."""
+_OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+_MAX_REASON = 500
 
 
 def commit_of(
@@ -25,19 +29,45 @@ def commit_of(
     return commit if _SHA.fullmatch(commit) else None
 
 
-def _git(folder: Path, timeout_s: float) -> str:
+def run_git(
+    folder: Path, *arguments: str, stdin: bytes = b"", timeout_s: float = _TIMEOUT_S
+) -> bytes:
+    """Return the output of git in a folder.
+
+    It fetches nothing, asks nothing, and does not follow replacements of objects.
+
+    Raises:
+        MeasurementUnavailable: git is missing, fails or takes too long.
+    """
     # git gets no keys and tokens, and no GIT_DIR, which a hook sets to another repository.
     variables = [name for name in os.environ if name.startswith(_GIT_VARIABLES)]
+    command = ("git", "--no-replace-objects", "-c", "protocol.allow=never", "-C", str(folder))
     try:
         done = subprocess.run(  # noqa: S603 -- a fixed command about a folder
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607 -- the user's own git
+            [*command, *arguments],
             capture_output=True,
-            check=False,
-            encoding="ascii",
-            env=minimal_environment(os.environ, variables),
-            errors="replace",
+            check=True,
+            env=minimal_environment(os.environ, variables) | _OFFLINE,
+            input=stdin,
             timeout=timeout_s,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise MeasurementUnavailable(
+            f"git {arguments[0]} in {folder}: {_reason(error)}",
+            remedy="run it in a full clone of the repository that git trusts",
+        ) from error
+    return done.stdout
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError) and error.stderr:
+        return escape_bytes(error.stderr.strip()[:_MAX_REASON])
+    return escape_text(str(error)[:_MAX_REASON])
+
+
+def _git(folder: Path, timeout_s: float) -> str:
+    try:
+        found = run_git(folder, "rev-parse", "HEAD", timeout_s=timeout_s)
+    except MeasurementUnavailable:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return found.decode("ascii", errors="replace").strip()

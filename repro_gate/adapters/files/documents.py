@@ -22,6 +22,7 @@ _LIMITS: Final[Mapping[str, Limits]] = {
     "golden-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "baseline-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "models-v1": Limits(max_bytes=1 << 20, max_values=10_000),
+    "policy-v1": Limits(max_bytes=1 << 20, max_values=10_000),
 }
 """By schema: far more than needed, and small enough to refuse a file within two seconds."""
 _MAX_PLACE: Final = 300
@@ -46,7 +47,13 @@ def parse_json(data: bytes, *, file: Path, schema: str, limits: Limits | None = 
 def read_toml(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
     """Read and validate a TOML file; raises `InputInvalid`."""
     limits = limits or _LIMITS[schema]
-    document = toml_of(read_regular_file(file, max_bytes=limits.max_bytes), file, limits)
+    data = read_regular_file(file, max_bytes=limits.max_bytes)
+    return parse_toml(data, file=file, schema=schema, limits=limits)
+
+
+def parse_toml(data: bytes, *, file: Path, schema: str, limits: Limits | None = None) -> Any:
+    """Parse and validate the bytes of a TOML file; raises `InputInvalid`."""
+    document = toml_of(data, file, limits or _LIMITS[schema])
     validate(document, schema=schema, file=file)
     return document
 

@@ -2,10 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, assert_never
 
-from repro_gate.adapters.files.documents import read_toml, require_bounded, require_known
+from repro_gate.adapters.files.documents import (
+    parse_toml,
+    read_toml,
+    require_bounded,
+    require_known,
+)
 from repro_gate.adapters.files.matrix_logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.adapters.files.models import required_form
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
@@ -14,6 +19,7 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Sampler
 from repro_gate.errors import InputInvalid
 
+_SNAPSHOTS: Final = "snapshots"
 _CONTEXT_STEP: Final = 256
 """llama.cpp rounds the context up to a multiple of this."""
 
@@ -26,6 +32,25 @@ def read_matrix(file: Path) -> Matrix:
             for something impossible.
     """
     document = read_toml(file, schema="matrix-v1")
+    snapshots = document.get("snapshots", _SNAPSHOTS)
+    if not _is_inside(file.parent, snapshots):
+        raise _outside(file, snapshots)
+    return _matrix_of(document, file)
+
+
+def parse_matrix(data: bytes, file: Path) -> Matrix:
+    """Return the matrix of the bytes of a committed file; raises `InputInvalid`.
+
+    Nothing of the file system counts, so the folder of the snapshots is checked by its name.
+    """
+    document = parse_toml(data, file=file, schema="matrix-v1")
+    snapshots = document.get("snapshots", _SNAPSHOTS)
+    if PurePosixPath(snapshots).is_absolute() or ".." in PurePosixPath(snapshots).parts:
+        raise _outside(file, snapshots)
+    return _matrix_of(document, file)
+
+
+def _matrix_of(document: Mapping[str, Any], file: Path) -> Matrix:
     for name in document["default_suites"]:
         require_known(file, "default_suites", name, document["suites"])
     models = _models(file, document)
@@ -33,24 +58,24 @@ def read_matrix(file: Path) -> Matrix:
         models=models,
         suites=_suites(file, document, models),
         default_suites=tuple(document["default_suites"]),
-        snapshots=_snapshots(file, document.get("snapshots", "snapshots")),
+        snapshots=document.get("snapshots", _SNAPSHOTS),
         logprob_suites=read_logprob_suites(file, document, models),
     )
 
 
-def _snapshots(file: Path, name: str) -> str:
-    """Return the folder of the snapshots, which is written to and so must be below the file's."""
-    folder = file.parent
+def _is_inside(folder: Path, name: str) -> bool:
+    """Return whether the folder of the snapshots, which is written to, is below the file's."""
     try:
         place = (folder / name).resolve()
-        is_inside = not Path(name).is_absolute() and place.is_relative_to(folder.resolve())
+        return not Path(name).is_absolute() and place.is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):
         # A loop of links, or a zero byte.
-        is_inside = False
-    if not is_inside:
-        expected = "a relative path inside the folder of this file, symbolic links resolved"
-        raise InputInvalid.at(file, "snapshots", expected=expected, found=escape_text(repr(name)))
-    return name
+        return False
+
+
+def _outside(file: Path, name: str) -> InputInvalid:
+    expected = "a relative path inside the folder of this file, symbolic links resolved"
+    return InputInvalid.at(file, "snapshots", expected=expected, found=escape_text(repr(name)))
 
 
 def _models(file: Path, document: Mapping[str, Any]) -> Mapping[str, ModelSpec]:

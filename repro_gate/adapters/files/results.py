@@ -91,7 +91,12 @@ def read_report(folder: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult | No
 
 def read_result(file: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult:
     """Return the result in a report.json that must exist; raises `InputInvalid`."""
-    document = _document(file, max_bytes)
+    return parse_result(_bytes(file, max_bytes), file, max_bytes=max_bytes)
+
+
+def parse_result(data: bytes, file: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult:
+    """Return the result in the bytes of a report.json; raises `InputInvalid`."""
+    document = _document(data, file, max_bytes)
     if isinstance(document, dict):
         known = {field.name for field in fields(ReportFile)}
         document = {key: document[key] for key in document if key in known}  # pyright: ignore[reportUnknownVariableType]
@@ -155,7 +160,9 @@ def _shard_files(folder: Path) -> list[Path]:
 
 def _read_shard(file: Path, max_bytes: int) -> ShardReport:
     require_no_link(file.parent)
-    content: ShardFile = _decoded(file, _document(file, max_bytes), ShardFile)
+    content: ShardFile = _decoded(
+        file, _document(_bytes(file, max_bytes), file, max_bytes), ShardFile
+    )
     _require_consistent(file, validate_shard(content.shard), within="shard")
     return content.shard
 
@@ -169,9 +176,13 @@ def _write(file: Path, text: str) -> None:
     write_atomically(file, text)
 
 
-def _document(file: Path, max_bytes: int) -> Any:
+def _bytes(file: Path, max_bytes: int) -> bytes:
+    return read_regular_file(file, max_bytes=max_bytes, may_be_link=False)
+
+
+def _document(data: bytes, file: Path, max_bytes: int) -> Any:
     limits = Limits(max_bytes=max_bytes, max_values=max_bytes // _MIN_VALUE_BYTES)
-    return json_of(read_regular_file(file, max_bytes=max_bytes, may_be_link=False), file, limits)
+    return json_of(data, file, limits)
 
 
 def _decoded(file: Path, document: Any, kind: type) -> Any:

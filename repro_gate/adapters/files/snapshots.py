@@ -9,7 +9,6 @@ from repro_gate.adapters.files.atomic import make_folder, require_no_links, writ
 from repro_gate.adapters.files.documents import (
     max_bytes_of,
     parse_json,
-    read_json,
     require_readable,
     validate,
 )
@@ -24,6 +23,10 @@ from repro_gate.core.tokens.golden_format import from_data as golden_from_data
 from repro_gate.core.tokens.golden_format import to_data as golden_to_data
 from repro_gate.errors import InputInvalid
 
+GOLDENS: Final = "goldens"
+BASELINES: Final = "baselines"
+PINS: Final = "models.json"
+"""What the folder of the snapshots contains; the folders have one for each profile or source."""
 GOLDEN_SCHEMA: Final = "golden-v1"
 _SMALLER_GOLDEN: Final = "lower max_tokens, or shorten the prompt"
 
@@ -186,7 +189,13 @@ def baseline_text(baseline: Baseline) -> str:
 
 def read_baseline(file: Path, *, source: str, cell_id: str) -> Baseline:
     """Read a baseline; raises `InputInvalid` if it was edited or is of another cell or source."""
-    data = read_json(file, schema=BASELINE_SCHEMA)
+    data = read_regular_file(file, max_bytes=max_bytes_of(BASELINE_SCHEMA))
+    return parse_baseline(data, file=file, source=source, cell_id=cell_id)
+
+
+def parse_baseline(content: bytes, *, file: Path, source: str, cell_id: str) -> Baseline:
+    """Parse a baseline file; raises `InputInvalid` as `read_baseline` does."""
+    data = parse_json(content, file=file, schema=BASELINE_SCHEMA)
     try:
         if not is_intact(data):
             raise InputInvalid.at(
@@ -210,7 +219,13 @@ def read_baseline(file: Path, *, source: str, cell_id: str) -> Baseline:
     return baseline
 
 
-_PINS_SCHEMA = "repro-gate/models/v1"
+PINS_SCHEMA: Final = "models-v1"
+
+
+def parse_pins(content: bytes, *, file: Path) -> dict[str, str]:
+    """Parse a file of pins; raises `InputInvalid`."""
+    digests: dict[str, str] = parse_json(content, file=file, schema=PINS_SCHEMA)["sha256"]
+    return digests
 
 
 class ModelPinsFile:
@@ -223,13 +238,12 @@ class ModelPinsFile:
         """Return SHA-256 digests by model; raises `InputInvalid`."""
         if not self._file.exists():
             return {}
-        document = read_json(self._file, schema="models-v1")
-        digests: dict[str, str] = document["sha256"]
-        return digests
+        content = read_regular_file(self._file, max_bytes=max_bytes_of(PINS_SCHEMA))
+        return parse_pins(content, file=self._file)
 
     def pin(self, digests: Mapping[str, str]) -> None:
         """Add or change digests; raises `InputInvalid` for an invalid one."""
-        document = {"schema": _PINS_SCHEMA, "sha256": {**self.pinned(), **digests}}
-        validate(document, schema="models-v1", file=self._file)
+        document = {"schema": "repro-gate/models/v1", "sha256": {**self.pinned(), **digests}}
+        validate(document, schema=PINS_SCHEMA, file=self._file)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file, json.dumps(document, indent=2, sort_keys=True) + "\n")

@@ -42,6 +42,10 @@ _MAX_FILE_NAME: Final = 255
 _MAX_SHOWN: Final = 80
 _LOWER_HEX: Final = re.compile(r"[0-9a-f]+")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_ADDRESS: Final = re.compile(
+    r"(?:git\+)?(?:(?:https|ssh)://(?:[^/@\s]*@)?|[A-Za-z0-9._-]+@(?=[^/]+:))"
+    r"(?P<host>[A-Za-z0-9.-]+(?::[0-9]+(?=/))?)[:/]/?(?P<path>[A-Za-z0-9._~/@%+-]+)"
+)
 _REPOSITORY: Final = re.compile(r"git\+https://[A-Za-z0-9._~:/@%+-]+")
 
 Annotation: TypeAlias = Any
@@ -73,6 +77,22 @@ class Result(StrEnum):
     """Waivers were used."""
     FAILED = "FAILED"
     """Never signed by repro-gate."""
+
+
+def repository_uri(address: str) -> str:
+    """Return the one form of a repository's address, `git+https://HOST/PATH`.
+
+    Args:
+        address: https, ssh or `git@HOST:PATH`, with `.git` or without.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    parts = _ADDRESS.fullmatch(address.strip())
+    if parts is None:
+        raise ValueError("a repository is an address such as https://HOST/PATH")
+    path = parts["path"].removesuffix("/").removesuffix(".git")
+    return f"git+https://{parts['host'].lower()}/{path}"
 
 
 def is_file_name(name: str) -> bool:

@@ -1,0 +1,123 @@
+"""`repro-gate verify`: whether signed evidence satisfies the recipient's policy."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from repro_gate.adapters.sign_off.committed import commit_id_of, read_checkout
+from repro_gate.adapters.sign_off.envelope import Envelope, read_envelope
+from repro_gate.adapters.sign_off.evidence import (
+    EVIDENCE,
+    digests_of,
+    names_of,
+    public_keys_of,
+    read_evidence,
+)
+from repro_gate.adapters.sign_off.policy import read_policy
+from repro_gate.cli.console import print_line
+from repro_gate.core.outcome import ExitCode
+from repro_gate.core.sign_off.measured import Condition, Refusal
+from repro_gate.core.sign_off.policy import Policy, listed
+from repro_gate.core.sign_off.statement import Statement, statement_from
+from repro_gate.core.sign_off.verification import Evidence, refuse_signatures, verify
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.reports.text.escape import message, one_line
+from repro_gate.strict_json import InvalidJson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What to verify, and by which policy."""
+
+    evidence: Path
+    """The evidence folder, or the envelope in it."""
+    policy: Path
+    artifacts: tuple[Path, ...] = ()
+    commit: str = "HEAD"
+    folder: Path = Path()
+    """In a clone of the repository."""
+
+
+def run_verify(options: VerifyOptions) -> ExitCode:
+    """Verify evidence, print the result, and return the exit code."""
+    file = _envelope_file(options.evidence)
+    policy = read_policy(options.policy)
+    now = datetime.now(UTC)
+    envelope = read_envelope(file)
+    signers = names_of(policy.signers, envelope.signers_of(public_keys_of(policy.signers)))
+    hints = [signature.keyid for signature in envelope.signatures if signature.keyid]
+    refused = list(refuse_signatures(policy.signers, signers, now, about=file.name, hints=hints))
+    if refused:
+        return _refuse(refused, "; nothing else was verified")
+    statement = _statement_of(envelope)
+    if isinstance(statement, Refusal):
+        return _refuse([statement], "; nothing else was verified")
+    commit = commit_id_of(options.folder, options.commit)
+    checkout = read_checkout(options.folder, commit, matrix=policy.matrix)
+    evidence = read_evidence(file.parent, statement, waivers=policy.waivers)
+    artifacts = digests_of(options.artifacts)
+    refused += verify(evidence, checkout=checkout, policy=policy, artifacts=artifacts, now=now)
+    if refused:
+        return _refuse(refused, "")
+    lines = _accepted(evidence, policy, signers=sorted(signers), artifacts=artifacts)
+    shown = "".join(
+        f"  {one_line(line)}\n" for line in (*lines, f"evidence: sha256 {envelope.sha256}")
+    )
+    # The only place that accepts, after everything that could still fail.
+    print(f"accepted: {statement.repository} at {commit}\n{shown}", end="", flush=True)
+    return ExitCode.PASSED
+
+
+def _envelope_file(evidence: Path) -> Path:
+    file = evidence / EVIDENCE if evidence.is_dir() else evidence
+    if not file.exists():
+        raise MeasurementUnavailable(
+            f"there is nothing to verify: no file {file}",
+            remedy="download the whole evidence folder, and name it",
+        )
+    return file
+
+
+def _statement_of(envelope: Envelope) -> Statement | Refusal:
+    data = envelope.data()
+    try:
+        return statement_from(data)
+    except InvalidJson as error:
+        place = error.place.removeprefix(".")
+        return Refusal(
+            condition=Condition.STATEMENT,
+            about=place or "statement",
+            expected=error.expected,
+            found=error.found,
+            remedy="have the release signed off with repro-gate sign-off",
+        )
+
+
+def _refuse(refused: Sequence[Refusal], more: str) -> ExitCode:
+    many = "1 condition is" if len(refused) == 1 else f"{len(refused)} conditions are"
+    print_line(f"refused: {many} not satisfied{more}")
+    for found in refused:
+        print_line(f"  {found.condition.value}: {message(found.about)}")
+        print_line(f"    expected {message(found.expected)}")
+        print_line(f"    found {message(found.found)}")
+        print_line(f"    {message(found.remedy)}")
+    return ExitCode.FINDINGS
+
+
+def _accepted(
+    evidence: Evidence, policy: Policy, *, signers: Sequence[str], artifacts: Mapping[str, str]
+) -> Iterator[str]:
+    statement = evidence.statement
+    yield f"signed by: {', '.join(signers)} (threshold {policy.signers.threshold})"
+    yield f"tests: {len(statement.passed)} passed, {len(statement.warned)} with waived drift"
+    yield f"suites: {', '.join(policy.suites)}; profiles: {', '.join(policy.profiles) or 'none'}"
+    for file in evidence.reports:
+        yield f"measured: {file.measured_at.isoformat()} ({file.name})"
+    for waiver in evidence.waivers:
+        yield f"waiver: {waiver.name}, signed by {', '.join(sorted(waiver.signers))}"
+    for name, digest in artifacts.items():
+        yield f"artifact: {name}, sha256 {digest}"
+    unseen = statement.artifacts.keys() - artifacts.keys()
+    if unseen:
+        yield f"not verified: {listed(unseen)}, as the policy does not name them"

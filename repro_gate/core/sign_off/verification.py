@@ -1,0 +1,415 @@
+"""Whether evidence satisfies the recipient's policy.
+
+Everything in a statement that can be computed again is, from the commit, the reports and the files
+that the recipient holds. Evidence is accepted when nothing is left to refuse.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+
+from repro_gate.core.sign_off.measured import (
+    Checkout,
+    Condition,
+    NamedTest,
+    Refusal,
+    ReportFile,
+    named_tests,
+    planned_tests,
+    problems_of,
+)
+from repro_gate.core.sign_off.policy import MAX_WAIVER, Policy, Signers, is_matched, listed
+from repro_gate.core.sign_off.statement import (
+    Entry,
+    Kind,
+    Result,
+    Statement,
+    Waiver,
+    format_time,
+    time_of,
+)
+from repro_gate.strict_json import InvalidJson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiverFile:
+    """A waiver in the evidence folder, and who signed it."""
+
+    name: str
+    """In the evidence folder, such as `waivers/w-1.dsse.json`."""
+    sha256: str
+    """Of its bytes."""
+    signers: frozenset[str]
+    """Names of the keys that the policy lists for waivers."""
+    waiver: Waiver | InvalidJson
+    """Or why the payload is no waiver."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The content of an evidence folder, after its signatures were verified."""
+
+    statement: Statement
+    reports: tuple[ReportFile, ...]
+    """Those that the statement names and whose sha256 is the signed one."""
+    waivers: tuple[WaiverFile, ...] = ()
+    changed: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The sha256 of the files that are not as they were signed, by name; they were not read."""
+
+
+def refuse_signatures(
+    signers: Signers,
+    signed_by: Collection[str],
+    now: datetime,
+    *,
+    about: str,
+    hints: Collection[str] = (),
+) -> Iterator[Refusal]:
+    """Yield why signatures are not enough.
+
+    Args:
+        signers: the keys of the policy.
+        signed_by: the names of those that made a valid signature.
+        now: by the recipient's clock; a date that a signer gives is only a claim.
+        about: what is signed.
+        hints: the key ids in the file, which anybody can write.
+    """
+    found = [key for key in signers.keys if key.name in signed_by]
+    valid = {key.name for key in found if key.is_valid_at(now)}
+    required = {key.name for key in signers.keys if key.required}
+    is_enough = len(valid) >= signers.threshold and required <= valid
+    for key in found:
+        if key.name not in valid and not is_enough:
+            yield Refusal(
+                condition=Condition.SIGNATURES,
+                about=f"{about}: the key {key.name!r}",
+                expected=f"a key that is valid on {now.date()}",
+                found=f"one that is valid from {key.days}",
+                remedy="have it signed with a current key, or extend the key in your policy",
+            )
+    for name in sorted(required - valid):
+        yield Refusal(
+            condition=Condition.SIGNATURES,
+            about=about,
+            expected=f"a signature by {name!r}, which the policy requires",
+            found="none",
+            remedy=f"ask {name} to sign it with repro-gate countersign",
+        )
+    if len(valid) < signers.threshold:
+        claimed = f"; the file claims the key ids {listed(hints)}" if hints else ""
+        yield Refusal(
+            condition=Condition.SIGNATURES,
+            about=about,
+            expected=f"signatures by {signers.threshold} different keys of the policy",
+            found=f"{len(valid)} ({listed(valid)}){claimed}",
+            remedy="have it signed by more of the keys that you trust; never take a key from the "
+            "evidence",
+        )
+
+
+def verify(
+    evidence: Evidence,
+    *,
+    checkout: Checkout,
+    policy: Policy,
+    artifacts: Mapping[str, str],
+    now: datetime,
+) -> tuple[Refusal, ...]:
+    """Return every condition of the policy that evidence does not satisfy; none accepts it.
+
+    The signatures of the statement were verified before, see `refuse_signatures`.
+
+    Args:
+        evidence: the statement and the files that it rests on.
+        checkout: the commit that the recipient wants to release.
+        policy: the recipient's.
+        artifacts: the sha256 of each file that the recipient holds, by name.
+        now: by the recipient's clock.
+    """
+    tests = [
+        test for file in evidence.reports for test in named_tests(file.report, checkout.matrix)
+    ]
+    judged = [
+        (file, tuple(_waiver(file, evidence, tests, policy, now))) for file in evidence.waivers
+    ]
+    waived = frozenset(
+        file.waiver.test
+        for file, problems in judged
+        if not problems and isinstance(file.waiver, Waiver)
+    )
+    return tuple(
+        chain(
+            _source(evidence.statement, checkout, policy),
+            _artifacts(evidence.statement, policy, artifacts),
+            _configuration(evidence, checkout),
+            *(problems_of(file, checkout, waived=waived) for file in evidence.reports),
+            _result(evidence, tests, waived),
+            _required(evidence.statement, checkout, policy),
+            _age(evidence, policy, now),
+            *(problems for _, problems in judged),
+        )
+    )
+
+
+def _source(statement: Statement, checkout: Checkout, policy: Policy) -> Iterator[Refusal]:
+    for condition, expected, found, remedy in (
+        (
+            Condition.REPOSITORY,
+            policy.repository,
+            statement.repository,
+            "fetch the evidence of this repository; a fork has the same commit ids",
+        ),
+        (
+            Condition.COMMIT,
+            checkout.commit,
+            statement.commit,
+            "fetch the evidence of this commit, or give the commit that you release as --commit",
+        ),
+    ):
+        if found != expected:
+            yield Refusal(
+                condition=condition,
+                about="subject",
+                expected=expected,
+                found=found,
+                remedy=remedy,
+            )
+
+
+def _artifacts(
+    statement: Statement, policy: Policy, artifacts: Mapping[str, str]
+) -> Iterator[Refusal]:
+    signed = statement.artifacts
+    for name, digest in artifacts.items():
+        if name not in signed:
+            yield _artifact(name, "an artifact that was signed", f"only {listed(signed)}")
+        elif signed[name] != digest:
+            yield _artifact(name, f"sha256 {signed[name]}", f"sha256 {digest}")
+    for pattern in policy.artifacts:
+        matching = [name for name in signed if is_matched(name, pattern)]
+        if not matching:
+            yield _artifact(pattern, "a signed artifact of this name", f"only {listed(signed)}")
+        for name in matching:
+            if name not in artifacts:
+                yield _artifact(name, "the file, given as --artifact", "none")
+
+
+def _artifact(about: str, expected: str, found: str) -> Refusal:
+    return Refusal(
+        condition=Condition.ARTIFACT,
+        about=about,
+        expected=expected,
+        found=found,
+        remedy="use the files that were signed, under their names, or have these signed",
+    )
+
+
+def _configuration(evidence: Evidence, checkout: Checkout) -> Iterator[Refusal]:
+    """Yield entries that are not as the commit and the reports have them."""
+    statement = evidence.statement
+    entries = {entry.name: entry for entry in statement.configuration}
+    for name, digest in evidence.changed.items():
+        yield _entry(name, f"sha256 {entries[name].sha256}, which was signed", f"sha256 {digest}")
+    if not statement.of_kind(Kind.REPORT):
+        yield _entry("report.json", "a report that was signed", "none")
+    expected = {entry.name: entry for entry in checkout.entries}
+    for file in evidence.reports:
+        signed_at = _signed_at(statement, file) or file.measured_at
+        expected[file.name] = file.entry(signed_at=signed_at)
+    for name, entry in expected.items():
+        if entries.get(name) != entry:
+            yield _entry(name, *_difference(entry, entries.get(name)))
+    files = {entry.name for kind in (Kind.REPORT, Kind.WAIVER) for entry in statement.of_kind(kind)}
+    for name in entries.keys() - expected.keys() - files:
+        yield _entry(name, "nothing, as the commit has no such file", entries[name].kind.value)
+
+
+def _difference(expected: Entry, found: Entry | None) -> tuple[str, str]:
+    """Return the first difference of two entries: what was expected, and what was found."""
+    mine, theirs = _flat(expected), {} if found is None else _flat(found)
+    name = next(name for name in mine | theirs if mine.get(name) != theirs.get(name))
+    return f"{name} {mine.get(name, 'missing')}", theirs.get(name, "none")
+
+
+def _flat(entry: Entry) -> dict[str, str]:
+    return {
+        "kind": entry.kind.value,
+        **{f"digest.{name}": value for name, value in entry.digest.items()},
+        **{f"annotations.{name}": str(value) for name, value in entry.annotations.items()},
+    }
+
+
+def _entry(name: str, expected: str, found: str) -> Refusal:
+    return Refusal(
+        condition=Condition.CONFIGURATION,
+        about=name,
+        expected=expected,
+        found=found,
+        remedy="fetch evidence and commit again; what was signed is not what is here",
+    )
+
+
+def _result(
+    evidence: Evidence, tests: Sequence[NamedTest], waived: Collection[str]
+) -> Iterator[Refusal]:
+    """Yield where the statement is not the summary of its reports."""
+    statement = evidence.statement
+    twice = [name for name, count in Counter(test.name for test in tests).items() if count > 1]
+    if twice:
+        yield _summary("reports", "each test in one of them", f"{listed(twice)} in two")
+    warned = {test.name for test in tests if test.name in waived}
+    passed = {test.name for test in tests if test.has_passed} - warned
+    for key, expected, found in (
+        ("passedTests", passed, set(statement.passed)),
+        ("warnedTests", warned, set(statement.warned)),
+        ("failedTests", set[str](), set(statement.failed)),
+    ):
+        if expected != found:
+            differing = f"not {listed(expected - found)}, and also {listed(found - expected)}"
+            yield _summary(key, f"the {len(expected)} that the reports show", differing)
+    result = Result.WARNED if warned else Result.PASSED
+    if statement.result is not result:
+        yield _summary("result", result.value, statement.result.value)
+
+
+def _summary(about: str, expected: str, found: str) -> Refusal:
+    return Refusal(
+        condition=Condition.RESULT,
+        about=about,
+        expected=expected,
+        found=found,
+        remedy="do not use this evidence: its signed summary is not that of its reports",
+    )
+
+
+def _required(statement: Statement, checkout: Checkout, policy: Policy) -> Iterator[Refusal]:
+    """Yield tests that the policy requires and the statement does not have."""
+    signed = {*statement.passed, *statement.warned}
+    for suite in policy.suites:
+        planned = planned_tests(checkout.matrix, suite, policy.profiles)
+        missing = set(planned) - signed
+        if not planned:
+            yield _missing(f"suite {suite}", "a suite in the matrix, with tests", "none")
+        elif missing:
+            found = f"{len(planned) - len(missing)} of them, without {listed(missing)}"
+            yield _missing(f"suite {suite}", f"all {len(planned)} tests", found)
+    if len(signed) < policy.minimum_tests:
+        yield _missing("tests", f"at least {policy.minimum_tests}", str(len(signed)))
+
+
+def _missing(about: str, expected: str, found: str) -> Refusal:
+    return Refusal(
+        condition=Condition.REQUIRED,
+        about=about,
+        expected=expected,
+        found=found,
+        remedy="have all required suites checked on all required profiles, or mend your policy",
+    )
+
+
+def _age(evidence: Evidence, policy: Policy, now: datetime) -> Iterator[Refusal]:
+    """Yield times that cannot be, and measurements that are too old.
+
+    A fresh signature does not renew an old measurement.
+    """
+    latest = now + policy.clock_skew
+    for file in evidence.reports:
+        measured = file.measured_at
+        signed = _signed_at(evidence.statement, file) or measured
+        if now - measured > policy.max_age:
+            found = f"{format_time(measured)}, {(now - measured).days} days ago"
+            yield _time(file.name, f"a measurement within {policy.max_age.days} days", found)
+        for what, moment in (("measured", measured), ("signed", signed)):
+            if moment > latest:
+                expected = f"{what} before now, {format_time(now)} by this clock"
+                yield _time(file.name, expected, format_time(moment))
+        if signed + policy.clock_skew < measured:
+            expected = f"signed after it was measured, {format_time(measured)}"
+            yield _time(file.name, expected, format_time(signed))
+
+
+def _signed_at(statement: Statement, file: ReportFile) -> datetime | None:
+    """Return when a signer claims to have signed; None for no time, which is no valid entry."""
+    (entry,) = (entry for entry in statement.configuration if entry.name == file.name)
+    try:
+        return time_of(entry.annotations.get("signedAt"))
+    except InvalidJson:
+        return None
+
+
+def _time(about: str, expected: str, found: str) -> Refusal:
+    return Refusal(
+        condition=Condition.AGE,
+        about=about,
+        expected=expected,
+        found=found,
+        remedy="check and sign the release again; if the clock of this machine is wrong, set it",
+    )
+
+
+def _waiver(
+    file: WaiverFile,
+    evidence: Evidence,
+    tests: Sequence[NamedTest],
+    policy: Policy,
+    now: datetime,
+) -> Iterator[Refusal]:
+    """Yield why a waiver does not hold."""
+    if policy.waivers is None:
+        yield _invalid_waiver(file, "no waivers, as the policy lists no keys for them", "one")
+        return
+    yield from refuse_signatures(policy.waivers, file.signers, now, about=file.name)
+    waiver = file.waiver
+    if isinstance(waiver, InvalidJson):
+        place = f"{waiver.place.removeprefix('.')}: " if waiver.place else ""
+        yield _invalid_waiver(file, f"{place}{waiver.expected}", waiver.found)
+        return
+    yield from _scope(file, waiver, evidence)
+    yield from _days(file, waiver, evidence, now)
+    same = [one.finding for one in tests if one.name == waiver.test and not one.has_passed]
+    if not same:
+        yield _invalid_waiver(file, f"a finding in {waiver.test}", "none; the waiver is not used")
+    elif waiver.finding not in same:
+        expected = f"the waiver of the finding {same[0]}"
+        yield _invalid_waiver(file, expected, f"that of the finding {waiver.finding}")
+
+
+def _scope(file: WaiverFile, waiver: Waiver, evidence: Evidence) -> Iterator[Refusal]:
+    statement = evidence.statement
+    for expected, found in (
+        (statement.repository, waiver.repository),
+        (f"the commit {statement.commit}", f"the commit {waiver.commit}"),
+    ):
+        if expected != found:
+            yield _invalid_waiver(file, f"a waiver for {expected}", f"one for {found}")
+    for other in evidence.waivers:
+        if other is not file and isinstance(other.waiver, Waiver):
+            if other.waiver.test == waiver.test:
+                yield _invalid_waiver(file, f"one waiver for {waiver.test}", "two of them")
+            if other.waiver.id == waiver.id:
+                yield _invalid_waiver(file, f"one waiver with the id {waiver.id}", "two of them")
+
+
+def _days(file: WaiverFile, waiver: Waiver, evidence: Evidence, now: datetime) -> Iterator[Refusal]:
+    days = (waiver.not_after - waiver.not_before).days
+    if waiver.not_after - waiver.not_before > MAX_WAIVER:
+        yield _invalid_waiver(file, f"at most {MAX_WAIVER.days} days", f"{days} days")
+    signed = [_signed_at(evidence.statement, report) for report in evidence.reports]
+    for what, moment in (("now", now), *(("when it was used", one) for one in signed if one)):
+        expected = f"a waiver that holds {what}, {format_time(moment)}"
+        if moment > waiver.not_after:
+            yield _invalid_waiver(file, expected, f"one expired on {format_time(waiver.not_after)}")
+        if moment < waiver.not_before:
+            yield _invalid_waiver(file, expected, f"one from {format_time(waiver.not_before)} on")
+
+
+def _invalid_waiver(file: WaiverFile, expected: str, found: str) -> Refusal:
+    return Refusal(
+        condition=Condition.WAIVER,
+        about=file.name,
+        expected=expected,
+        found=found,
+        remedy="have the drift waived again with repro-gate waive, or released without a waiver",
+    )
