@@ -149,24 +149,24 @@ def _rounded(logprob: float) -> str:
 def _trace(lines: Sequence[str]) -> Choices:
     text = "\n".join(lines)
     is_certain = text.count("\n") == len(lines) - 1 and _CERTAIN_TRACE.fullmatch(text)
-    return _Lines(text) if is_certain else Trace(map(_choice, lines))
+    return _Lines(lines) if is_certain else Trace(map(_choice, lines))
 
 
 class _Lines(Choices):
     """The trace of a golden as it is written: most are never read, and reading none can fail."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_lines",)
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._lines = tuple(lines)
 
     def __len__(self) -> int:
         """Return the number of lines."""
-        return self._text.count("\n") + 1
+        return len(self._lines)
 
     def at(self, place: int) -> Choice:
         """Return the choice on a line."""
-        return Trace([_choice(self._text.split("\n")[place])])[0]
+        return Trace([_choice(self._lines[place])])[0]
 
 
 _CERTAIN_TRACE: Final = re.compile(
