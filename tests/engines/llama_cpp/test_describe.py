@@ -5,12 +5,16 @@ import json
 import os
 import platform
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import llama_cpp
 import pytest
 
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.devices import Device
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
@@ -91,3 +95,31 @@ def test_an_invalid_device_name_is_a_bad_request(
     kind, message = idle_engine.refusal(Method.DESCRIBE, device=device)
     assert kind == "bad_request"
     assert "device" in message
+
+
+def test_the_free_memory_of_a_device_is_read() -> None:
+    """llama.cpp has the function for every device; here for the CPU in the place of a GPU."""
+    cpu = native.get_device(0)
+    device = Device(handle=cpu, name="CUDA0", description="", cuda_index=0)
+    assert 2**20 < device.free_memory() < 2**50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SlowDevice(Device):
+    """A GPU that starts only after something else was done."""
+
+    is_done: Event
+
+    def free_memory(self) -> int:
+        assert self.is_done.wait(60)
+        return 0
+
+
+def test_a_gpu_starts_while_something_else_is_done() -> None:
+    """Taking the digest of a model does not wait for the GPU."""
+    done = Event()
+    cpu = native.get_device(0)
+    device = _SlowDevice(handle=cpu, name="CUDA0", description="", cuda_index=0, is_done=done)
+    with device.starting():
+        done.set()
+    assert done.is_set()
