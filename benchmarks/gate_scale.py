@@ -7,6 +7,8 @@ prints, a line for each command: CPU time of the gate's own process, wall time, 
 the CPU time of one cell. Below it, the share of each phase of the check, and with `--top` the
 functions that used the most CPU time, both by sampling the same process.
 
+The gate is the one that is installed for the interpreter, such as that of another checkout.
+
 `--all` also measures two shards with their merge, `publish`, and `update-snapshots --from` with a
 report in which every cell is new.
 """
@@ -25,7 +27,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-_ROOT = Path(__file__).resolve().parents[1]
 _PROTOCOL = "repro-gate/engine/v1"
 _TOKENS = 25
 _SEEDS = 100
@@ -114,11 +115,12 @@ class _Scale:
         """Run one command of the gate, and print what it used."""
         usage = self.folder / "usage.json"
         started = time.monotonic()
-        child = [sys.executable, "-c", _MEASURED, str(usage), json.dumps(_PHASES), *command]
+        # Without -P a checkout in the working directory could be measured.
+        child = [sys.executable, "-P", "-c", _MEASURED, str(usage), json.dumps(_PHASES), *command]
         # Compiled modules are written, as on the machine of any user.
         unwanted = {"CI", "PYTHONDONTWRITEBYTECODE"}
         environment = {name: os.environ[name] for name in os.environ.keys() - unwanted}
-        environment |= {"PYTHONPATH": str(_ROOT), **(env or {})}
+        environment |= env or {}
         done = subprocess.run(
             child, cwd=self.folder, env=environment, check=False, capture_output=True, text=True
         )
