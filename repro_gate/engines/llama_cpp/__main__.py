@@ -2,17 +2,38 @@
 
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from repro_gate.engines.serving import Engine, run
+
+_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def _start() -> Engine:
     # Loading llama.cpp fails on a machine without the CUDA libraries of a CUDA build, for example.
     # The library comes before numpy: see `native`.
     from repro_gate.engines.llama_cpp import native  # noqa: F401, PLC0415
-    from repro_gate.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415
+
+    with _single_threaded_numpy():
+        from repro_gate.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415
 
     return LlamaCppEngine()
+
+
+@contextmanager
+def _single_threaded_numpy() -> Generator[None]:
+    """Let numpy's OpenBLAS start no thread per core: no matrices are multiplied here.
+
+    It reads the variable when it is loaded, and llama.cpp is loaded already: nobody else sees it.
+    """
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    yield
+    if before is None:
+        del os.environ[_THREADS]
+    else:
+        os.environ[_THREADS] = before
 
 
 def main() -> int:

@@ -1,17 +1,19 @@
 """The engine process loads libllama before any library that brings a C++ runtime of its own."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 _WATCH = """
-import runpy, sys
+import os, runpy, sys
 from pathlib import Path
 
 def watch(event, args):
     if event == "import" and args[0] == "numpy" and "numpy" not in sys.modules:
-        print("libllama.so" in Path("/proc/self/maps").read_text(), file=sys.stderr)
+        loaded = "libllama.so" in Path("/proc/self/maps").read_text()
+        print(loaded, os.environ.get("OPENBLAS_NUM_THREADS"), file=sys.stderr)
 
 sys.addaudithook(watch)
 runpy.run_module("repro_gate.engines.llama_cpp", run_name="__main__", alter_sys=True)
@@ -19,7 +21,7 @@ runpy.run_module("repro_gate.engines.llama_cpp", run_name="__main__", alter_sys=
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_libllama_is_loaded_before_numpy() -> None:
+def test_libllama_is_loaded_before_numpy_which_starts_no_threads() -> None:
     """In the other order, loading a model can be a segmentation fault."""
     child = subprocess.run(
         [sys.executable, "-c", _WATCH],
@@ -27,8 +29,9 @@ def test_libllama_is_loaded_before_numpy() -> None:
         capture_output=True,
         check=True,
         text=True,
+        env={name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"},
     )
-    assert set(child.stderr.split()) == {"True"}
+    assert set(child.stderr.split()) == {"True", "1"}
 
 
 @pytest.mark.parametrize("order", ["native, llama_cpp", "llama_cpp, native"])
