@@ -20,7 +20,7 @@ from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.ports import Progress
 from repro_gate.reports.findings.wording import describe_finding
 from repro_gate.reports.terminal import style
-from repro_gate.reports.text.escape import clipped, log_line
+from repro_gate.reports.text.escape import log_line
 
 MAX_FINDINGS: Final = 20
 """How many findings are shown during a check; the report has all of them."""
@@ -58,7 +58,7 @@ def shown_progress(
     if quiet:
         yield _Display(work, shows_drift=False)
     elif console.is_terminal:
-        columns = (BarColumn(min(_MAX_BAR, console.width // 5)), _WorkColumn(work, console))
+        columns = (BarColumn(min(_MAX_BAR, console.width // 8)), _WorkColumn(work, console))
         with RichProgress(*columns, console=console, transient=True) as bar:
             yield _Bar(work, bar, shows_drift=shows_drift)
     else:
@@ -98,8 +98,10 @@ class _Work:
         """What the runs of the cells not seen may give."""
         self.done = 0
         self.left = 0
-        self.running = ""
-        """The id of a running cell, and how many others run."""
+        self._shown = "loading"
+        """The id of a running cell."""
+        self._others = ""
+        """How many other runs are under way."""
 
     @property
     def total(self) -> int:
@@ -172,10 +174,16 @@ class _Work:
         shorter = ([runs, pace, left], [runs, left], [runs])
         lines = (", ".join(filter(None, parts)) for parts in ([runs, cells, pace, left], *shorter))
         line = next((each for each in lines if len(each) <= width), runs)
-        room = width - len(line) - len("; ")
-        if not self.running or room < _MIN_ID:
+        room = width - len(line) - len("; ") - len(self._others)
+        if not self._shown or room < min(_MIN_ID, len(self._shown)):
             return line
-        return f"{line}; {clipped(self.running, room)}"
+        # The end of an id tells more than its start, which is the model.
+        name = (
+            self._shown
+            if len(self._shown) <= room
+            else f"\N{HORIZONTAL ELLIPSIS}{self._shown[1 - room :]}"
+        )
+        return f"{line}; {name}{self._others}"
 
     def _pace(self) -> float:
         return self._tokens / max(self._at, 1e-9)
@@ -199,9 +207,9 @@ class _Work:
         self._set_running()
 
     def _set_running(self) -> None:
-        first = next(iter(self._running), "")
-        others = self._running.total() - self._running[first] if first else 0
-        self.running = f"{first} and {others} more" if others else first
+        self._shown = next(iter(self._running), "")
+        others = self._running.total() - 1
+        self._others = f" +{others}" if others > 0 else ""
 
 
 def _duration(seconds: float) -> str:
@@ -275,7 +283,7 @@ class _WorkColumn(ProgressColumn):
         """Return the line; the time that is left runs on between two updates."""
         del task
         width = self._console.width
-        return Text(self._work.line(width - min(_MAX_BAR, width // 5) - 1))
+        return Text(self._work.line(width - min(_MAX_BAR, width // 8) - 1))
 
 
 class _Bar(_Display):

@@ -144,7 +144,7 @@ def test_a_line_shows_a_running_cell_and_the_number_of_others() -> None:
         progress.ran(cells[0], tokens=4)
 
     (line,) = log.lines
-    assert line.endswith(f"left; {cells[1].id} and 1 more")
+    assert line.endswith(f"left; {cells[1].id} +1")
 
 
 def test_the_time_left_is_that_of_the_tokens_left() -> None:
@@ -226,8 +226,8 @@ def test_the_work_left_is_never_negative(data: st.DataObject) -> None:
     ("width", "shown"),
     [
         (80, "1/8 runs, 1/4 cells, 4 tokens/s, 7 s left; tiny--fox--seed2"),
-        (72, "1/8 runs, 1/4 cells, 4 tokens/s, 7 s left; tiny--fox--se…"),
-        (60, "1/8 runs, 1/4 cells, 4 tokens/s, 7 s left"),
+        (64, "1/8 runs, 1/4 cells, 4 tokens/s, 7 s left; …-fox--seed2"),
+        (56, "1/8 runs, 1/4 cells, 4 tokens/s, 7 s left"),
         (40, "1/8 runs, 4 tokens/s, 7 s left"),
         (20, "1/8 runs"),
     ],
@@ -245,6 +245,16 @@ def test_a_bar_shows_what_fits_into_the_terminal(width: int, shown: str) -> None
     last = [line for line in drawn if "runs" in line][-1]
     assert last.endswith(shown)
     assert max(map(len, drawn)) <= width
+
+
+def test_a_bar_shows_that_the_first_model_is_loading() -> None:
+    """Before any run there is nothing else to see."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, force_terminal=True, no_color=True)
+    with shown_progress(console, quiet=False) as progress:
+        progress.started((cell, 2) for cell in _cells(4))
+
+    assert "0/8 runs, 0/4 cells; loading" in screen.getvalue()
 
 
 _MOVED: dict[str, Any] = {

@@ -45,9 +45,9 @@ def opened(folder: Path, *, resume: bool = True) -> "closing[RunLogFile]":
     return closing(RunLogFile(folder / "runs.jsonl", started_at=NOW, resume=resume))
 
 
-def repeated(*runs: Generation) -> list[Repetition]:
+def repeated(*runs: Generation, had_neighbours: bool = False) -> list[Repetition]:
     """Return the repetition after each run; the third one is in a fresh process."""
-    found = [Repetition(first=runs[0])]
+    found = [Repetition(first=runs[0], first_had_neighbours=had_neighbours)]
     for number, run in enumerate(runs[1:], start=2):
         found.append(found[-1].with_run(run, in_fresh_process=number > 2))
     return found
@@ -106,16 +106,20 @@ def test_a_log_has_a_header_and_a_line_for_each_run(tmp_path: Path) -> None:
     ),
     runs=st.lists(traced_generations(finite), min_size=1, max_size=2),
     order=st.lists(st.integers(0, 1), min_size=1, max_size=4),
+    had_neighbours=st.booleans(),
 )
 def test_every_run_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     conditions: Conditions,
     runs: list[Generation],
     order: list[int],
+    *,
+    had_neighbours: bool,
 ) -> None:
     """Whatever the cell, its tokens and their log-probabilities, and the run that differs."""
     folder = tmp_path_factory.mktemp("runs")
-    repetitions = repeated(*(runs[index % len(runs)] for index in order))
+    made = [runs[index % len(runs)] for index in order]
+    repetitions = repeated(*made, had_neighbours=had_neighbours)
     log_with(folder, *((conditions, each) for each in repetitions))
 
     assert known_in(folder, conditions) == repetitions[-1]
