@@ -26,6 +26,8 @@ class ParallelRunner:
         self._guard = _Guard(ports.starter, ports.progress)
         guarded = replace(ports, starter=self._guard, progress=self._guard)
         self._runners = [MatrixRunner(plan, guarded) for plan in plans]
+        # The same threads to the end: an engine dies with the thread that started it.
+        self._pool = ThreadPoolExecutor(len(plans))
 
     @property
     def measured(self) -> Measurement:
@@ -74,6 +76,7 @@ class ParallelRunner:
         """Stop every engine."""
         for runner in self._runners:
             runner.close()
+        self._pool.shutdown()
 
     def _by_device(self) -> Iterator[tuple[str, MatrixRunner]]:
         for plan, runner in zip(self._plans, self._runners, strict=True):
@@ -82,13 +85,13 @@ class ParallelRunner:
             yield device, runner
 
     def _each(self, step: Callable[[MatrixRunner], None]) -> None:
-        with ThreadPoolExecutor(len(self._runners)) as pool:
-            futures = [pool.submit(step, runner) for runner in self._runners]
-            try:
-                wait(futures)
-            except KeyboardInterrupt:
-                self._guard.stop()
-                raise
+        futures = [self._pool.submit(step, runner) for runner in self._runners]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            self._guard.stop()
+            wait(futures)
+            raise
         _raise_first(futures)
 
 

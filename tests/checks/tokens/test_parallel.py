@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from threading import Event
+from threading import Event, Thread, current_thread
 
 import pytest
 
@@ -264,3 +264,28 @@ def test_progress_covers_the_work_of_all_devices_once() -> None:
     assert announced == [(2, 6), (2, 6)]
     assert progress.runs_accounted_for == 12
     assert len(progress.begun) == 12
+
+
+@dataclass(slots=True, kw_only=True)
+class _ThreadKeeper(ScriptedStarter):
+    """Remembers which thread started each process."""
+
+    threads: list[Thread] = field(default_factory=list)
+
+    def start(self, spec: EngineSpec) -> ScriptedEngine:
+        """Start an engine."""
+        self.threads.append(current_thread())
+        return ScriptedStarter.start(self, spec)
+
+
+def test_the_threads_that_started_engines_live_until_the_end() -> None:
+    """Linux ends an engine with the thread that started it, as if the gate had ended."""
+    starter = _ThreadKeeper()
+    are_alive: list[bool] = []
+    starter.spend = lambda _: are_alive.extend(thread.is_alive() for thread in starter.threads)
+
+    _check(starter)
+
+    assert are_alive
+    assert all(are_alive)
+    assert not any(thread.is_alive() for thread in starter.threads)
