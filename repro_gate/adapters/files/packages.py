@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import Final
 
@@ -130,6 +130,9 @@ def _is_plain(part: PackagePart) -> bool:
 
 def _installed(part: PackagePart) -> Path | None:
     """Return the file of a distribution that is installed here in the version."""
+    # It imports email and zipfile, and every command that reads a matrix would wait for that.
+    from importlib import metadata  # noqa: PLC0415
+
     try:
         found = metadata.distribution(part.name)
     except metadata.PackageNotFoundError:
