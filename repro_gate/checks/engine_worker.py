@@ -292,8 +292,8 @@ class EngineWorker:
     ) -> None:
         self._shared_failures[model.name] += 1
         message = (
-            f"the engine failed while it worked on several of {requests} requests, which were "
-            f"made again one at a time: {failure.reason}"
+            f"the engine failed with several requests in flight; {requests} were made again alone: "
+            f"{failure.reason}"
         )
         self._notes.append(Note(about=model.name, message=message, origin=NoteOrigin.GATE))
 

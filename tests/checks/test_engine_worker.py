@@ -194,6 +194,37 @@ def test_a_file_that_is_replaced_during_the_check_is_not_measured() -> None:
     ]
 
 
+def test_draws_and_encodings_of_a_model_are_made_together() -> None:
+    """An engine with a concurrency gets several at a time, and their order is kept."""
+    starter = ScriptedStarter(concurrency=2)
+    scorer = scorer_of(starter)
+    cells = [logprob_cell_of(f" {number}") for number in range(3)]
+    encodings = scorer.encode(cells)
+    starter.log.clear()
+
+    assert encodings == [encoding_of(cell) for cell in cells]
+    assert [cell for cell, _ in drawn(scorer, *cells)] == cells
+    # The newest of two is answered first.
+    responses = [encoding_of(cells[number]).response for number in (1, 0, 2)]
+    assert asked_for(starter, "score") == [
+        f"tiny: {tuple(piece.id for piece in response)}" for response in responses
+    ]
+
+
+def test_a_death_among_several_draws_costs_the_one_that_fails_again() -> None:
+    """The others are drawn again, one at a time, and the report has a note."""
+    cells = [logprob_cell_of(f" {number}") for number in range(4)]
+    starter = ScriptedStarter(concurrency=4, faults=[death_at(cells[2])])
+    scorer = scorer_of(starter)
+    outcomes = drawn(scorer, *cells)
+
+    assert [cell for cell, outcome in outcomes if outcome == DIED] == [cells[2]]
+    assert [cell for cell, _ in outcomes] == cells
+    assert [note.message for note in scorer.notes()] == [
+        f"the engine failed with several requests in flight; 4 were made again alone: {DEAD.reason}"
+    ]
+
+
 def test_an_interruption_is_let_through() -> None:
     """The draws before it have been delivered."""
     cells = [logprob_cell_of(" a"), logprob_cell_of(" b"), logprob_cell_of(" c")]

@@ -97,8 +97,8 @@ def test_a_death_with_several_in_flight_costs_only_the_cell_that_fails_again() -
     assert report.notes == (
         Note(
             about="tiny",
-            message="the engine failed while it worked on several of 2 requests, which were made "
-            f"again one at a time: {DEAD.reason}",
+            message="the engine failed with several requests in flight; 2 were made again alone: "
+            f"{DEAD.reason}",
             origin=NoteOrigin.GATE,
         ),
     )
