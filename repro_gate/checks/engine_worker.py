@@ -258,9 +258,7 @@ class EngineWorker:
             return
         lost = [request for request, _ in sent]
         self._note_shared_failure(work.model, failure, requests=len(lost))
-        # Piece by piece: a success between two failures of one piece does not end their row.
-        pieces = list(dict.fromkeys(map(work.piece_of, lost)))
-        for request in sorted(lost, key=lambda each: pieces.index(work.piece_of(each))):
+        for request in lost:
             if work.is_wanted(request):
                 yield from self._some(work, iter([request]))
 

@@ -147,6 +147,14 @@ def test_three_deaths_in_a_row_end_the_trying() -> None:
     assert exit_code_for(report) == ExitCode.INCONCLUSIVE
 
 
+def test_a_successful_run_of_a_cell_that_dies_later_does_not_end_the_row() -> None:
+    """An engine that can make one run per process would be started for every cell."""
+    starter = _dies_on(*(cell.id for cell in (A, B, C, D, E)), time=2)
+    report = scene_of(A, B, C, D, E, starter=starter).check()
+
+    assert _verdicts(report) == [DIED, DIED, DIED, NOT_TRIED, NOT_TRIED]
+
+
 def test_deaths_that_are_not_consecutive_end_nothing() -> None:
     """A success resets the count."""
     report = scene_of(A, B, C, D, E, starter=_dies_on(A.id, C.id, D.id)).check()

@@ -103,6 +103,17 @@ def test_a_fault_side_by_side_costs_only_its_cells(
     assert reasons == [None, None, reason, reason, None, None]
 
 
+def test_fail_fast_does_not_wait_for_the_runs_in_flight(crowded: Workspace) -> None:
+    """The process is ended with the run that hangs in it."""
+    crowded.golden("tiny--haiku--seed1", profile="crowded").unlink()
+    _write_matrix(crowded, "hang", timeout_s=10 * PATIENCE_S)
+
+    ran = crowded.run("check", "--fail-fast")
+
+    assert (ran.code, crowded.verdicts()["tiny--haiku--seed1"]) == (10, "unrecorded")
+    assert crowded.runs()["tiny--hang--seed1"] == 0
+
+
 def test_an_interruption_keeps_what_was_delivered(crowded: Workspace) -> None:
     """Also with requests in flight; the engine is ended."""
     _write_matrix(crowded, "hang", concurrency=2, runs=3)
