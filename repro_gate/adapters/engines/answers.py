@@ -169,7 +169,8 @@ def _bytes(data: object) -> bytes:
 def _choice(choice: Any) -> tuple[float, Iterable[int], Iterable[float]]:
     best = array(choice["best"], "best")
     ids, logprobs = zip(*best, strict=True) if best else ((), ())
-    return number(choice["logprob"]), map(integer, ids), map(number, logprobs)
+    # A trace refuses values that are no numbers.
+    return choice["logprob"], ids, logprobs
 
 
 def _numbers(answer: Mapping[str, Any], name: str, *, count: int) -> tuple[float, ...]:

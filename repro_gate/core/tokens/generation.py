@@ -97,22 +97,31 @@ class Trace(Choices):
         """Take the log-probability of each choice, and the ids and log-probabilities of its best.
 
         Raises:
-            ValueError: a choice is not valid.
-            OverflowError: an id has more than 64 bits.
+            ValueError: a choice is not valid, or a number is of another type or too large.
         """
-        self._logprobs, self._values = array("d"), array("d")
-        self._ids, self._ends = array("q"), array("q")
-        for logprob, ids, values in choices:
-            self._logprobs.append(logprob)
-            self._ids.extend(ids)
-            self._values.extend(values)
-            self._ends.append(len(self._ids))
-            if len(self._ids) != len(self._values):
+        logprobs: list[float] = []
+        values: list[float] = []
+        ids: list[int] = []
+        ends: list[int] = []
+        for logprob, some_ids, some_values in choices:
+            logprobs.append(logprob)
+            ids += some_ids
+            values += some_values
+            ends.append(len(ids))
+            if len(ids) != len(values):
                 raise ValueError("as many ids as log-probabilities are expected")
+        # All at once, as there are a thousand times as many as cells.
+        if {*map(type, ids)} - {int} or {*map(type, logprobs), *map(type, values)} - {int, float}:
+            raise ValueError("ids are integers, and log-probabilities are numbers")
+        try:
+            self._logprobs, self._values = array("d", logprobs), array("d", values)
+            self._ids, self._ends = array("q", ids), array("q", ends)
+        except OverflowError as error:
+            raise ValueError("a number of more than 64 bits") from error
         _require_possible(self._logprobs)
         _require_possible(self._values)
-        if self._ids and min(self._ids) < 0:
-            raise ValueError(f"a token id must be at least 0, got {min(self._ids)}")
+        if ids and min(ids) < 0:
+            raise ValueError(f"a token id must be at least 0, got {min(ids)}")
 
     def __len__(self) -> int:
         """Return the number of choices."""

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -214,10 +215,16 @@ def test_a_trace_ends_where_its_choices_end(place: int) -> None:
         ((-1.0, [1], [-math.inf]), "must be finite, got [-inf]"),
         ((-1.0, [1, -2], [-1.0, -2.0]), "a token id must be at least 0, got -2"),
         ((-1.0, [1, 2], [-1.0]), "as many ids as log-probabilities are expected"),
+        ((-1.0, [True], [-1.0]), "ids are integers, and log-probabilities are numbers"),
+        ((-1.0, [1.0], [-1.0]), "ids are integers, and log-probabilities are numbers"),
+        ((-1.0, [1], [False]), "ids are integers, and log-probabilities are numbers"),
+        (("-1.0", [], []), "ids are integers, and log-probabilities are numbers"),
+        ((-1.0, [2**63], [-1.0]), "a number of more than 64 bits"),
+        ((-(10**400), [], []), "a number of more than 64 bits"),
     ],
 )
 def test_a_trace_refuses_what_a_choice_refuses(
-    choice: tuple[float, list[int], list[float]], message: str
+    choice: tuple[Any, list[Any], list[Any]], message: str
 ) -> None:
     """It is checked when it is made, not when it is read."""
     with pytest.raises(ValueError, match=re.escape(message)):
