@@ -211,6 +211,7 @@ _KEYWORDS: Final[Mapping[str, Callable[[_Compiler, Any, Any], _Check]]] = {
     "exclusiveMinimum": _plain(partial(_bounded, operator.gt)),
     "maxLength": _plain(partial(_sized, str, operator.le)),
     "maximum": _plain(partial(_bounded, operator.le)),
+    "maxItems": _plain(partial(_sized, list, operator.le)),
     "minItems": _plain(partial(_sized, list, operator.ge)),
     "minLength": _plain(partial(_sized, str, operator.ge)),
     "minProperties": _plain(partial(_sized, dict, operator.ge)),

@@ -37,6 +37,9 @@ DOCUMENTS = {
     "golden-v1": _first("goldens"),
     "baseline-v1": _first("baselines"),
     "matrix-v1": tomllib.loads((ROOT / "repro-gate.toml").read_text("utf-8")),
+    "policy-v1": tomllib.loads(
+        (ROOT / "docs/reference/policy.md").read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    ),
     "models-v1": {"schema": "repro-gate/models/v1", "sha256": {"tiny": "0a" * 32}},
 }
 
