@@ -27,7 +27,7 @@ from tests.cli.publish.jobs import Job
 from tests.cli.workspaces import Workspace
 from tests.fakes.github.server import Github, serving
 
-_ROOT = Path(__file__).resolve().parents[1]
+_FIND = "import repro_gate; print(repro_gate.__file__)"
 _REPORTS = "REPRO_GATE_OUTPUT"
 # Also where no golden fits the CPU.
 _CHECK = ("check", "--quiet", "--suite", "embedded", "--fail-on", "never")
@@ -88,7 +88,7 @@ class Gate:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         ran = subprocess.run(
             [self.python, *arguments],
-            cwd=_ROOT,
+            cwd=self.job.workspace.folder,
             env=self.environment,
             check=False,
             capture_output=True,
@@ -104,7 +104,10 @@ def _gate(name: str, python: str, folder: Path, github: Github) -> Gate:
     """Return a gate with a report of the embedded suite; making it warms the gate up."""
     own = folder / name
     own.mkdir()
-    job = Job(workspace=Workspace(folder=_ROOT, cache=own), folder=own, api_url=github.api_url)
+    printed = subprocess.check_output([python, "-P", "-c", _FIND], text=True)
+    # The matrix of the checkout that is installed: another version may not read ours.
+    workspace = Workspace(folder=Path(printed.strip()).parents[1], cache=own)
+    job = Job(workspace=workspace, folder=own, api_url=github.api_url)
     # Compiling every module again would take longer than most of these commands.
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment = {**kept, **job.variables, _REPORTS: str(own / "report")}
