@@ -1,6 +1,6 @@
 # The only list of developer commands.
 .DEFAULT_GOAL := gate
-.PHONY: setup gate test golden fix lint types workflows bench check action lock clean
+.PHONY: setup gate test golden fix lint types workflows bench check action interop lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,6 +16,7 @@ ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
 ACT_VERSION := v0.2.87
 ACT := $(TOOLS)/act-$(ACT_VERSION)
 CONTRACT := tests/contract/github
+INTEROP := $(TOOLS)/interop
 PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
 # On every core; an idle process takes over tests of another one.
@@ -94,6 +95,14 @@ $(PRISM): $(CONTRACT)/package-lock.json
 # The action under a runner, with a local GitHub that is validated against GitHub's API description.
 action: setup | $(ACT) $(PRISM)
 	REPRO_GATE_REQUIRE=act,prism $(BIN)/python -m pytest tests/action tests/contract/github
+
+$(INTEROP): $(wildcard tests/contract/sign_off/*.go) tests/contract/sign_off/go.mod tests/contract/sign_off/go.sum
+	@command -v go >/dev/null || { echo "$@ is built with Go 1.25 or later, and there is no go on the PATH"; exit 1; }
+	cd tests/contract/sign_off && go build -trimpath -o $(CURDIR)/$@ .
+
+# Signed evidence, verified by the implementations of the formats' authors.
+interop: setup $(INTEROP)
+	REPRO_GATE_REQUIRE=interop $(BIN)/python -m pytest tests/contract/sign_off
 
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock

@@ -30,7 +30,7 @@ from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 
 _ID: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_ENTRY: Final = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]+) +(\d+|-)\t(.+)", re.DOTALL)
+_ENTRY: Final = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]+) +(\S+)\t(.+)", re.DOTALL)
 _REGULAR: Final = (b"100644", b"100755")
 _TIMEOUT_S: Final = 120
 _MAX_BYTES: Final = 1 << 30
@@ -100,8 +100,8 @@ def read_checkout(folder: Path, commit: str, *, matrix: str) -> Checkout:
         commit=commit,
         matrix=parsed,
         entries=tuple(entries),
-        goldens=dict(_goldens(goldens)),
-        baselines=dict(_baselines(baselines)),
+        goldens=dict(_goldens(snapshots / GOLDENS, goldens)),
+        baselines=dict(_baselines(snapshots / BASELINES, baselines)),
         pins=parse_pins(pinned[str(pins)], file=Path(pins)) if pinned else {},
     )
 
@@ -173,7 +173,10 @@ def _files(listed: bytes) -> Iterator[tuple[str, _File]]:
             expected = "regular files in the commit"
             found = "a link or a submodule"
             raise InputInvalid.at(escape_text(path), "", expected=expected, found=found)
-        yield path, _File(object=parts[3].decode("ascii"), size=int(parts[4]))
+        name = parts[3].decode("ascii")
+        if not parts[4].isdigit():
+            raise _missing(name, path)
+        yield path, _File(object=name, size=int(parts[4]))
 
 
 def _contents(output: bytes, files: Mapping[str, _File]) -> Iterator[tuple[str, bytes]]:
@@ -183,33 +186,45 @@ def _contents(output: bytes, files: Mapping[str, _File]) -> Iterator[tuple[str, 
         header = f"{file.object} blob {file.size}\n".encode("ascii")
         end = start + len(header) + file.size
         if not output.startswith(header, start) or output[end : end + 1] != b"\n":
-            raise MeasurementUnavailable(
-                f"git has no object {file.object}, which is {path} in the commit",
-                remedy="run git fsck, or clone the repository again",
-            )
+            raise _missing(file.object, path)
         yield path, output[start + len(header) : end]
         start = end + 1
 
 
-def _cells(contents: Mapping[str, bytes]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield the profile or source, the cell id and the content of `NAME/CELL-ID.json`."""
-    for name, data in contents.items():
+def _missing(name: str, path: str) -> MeasurementUnavailable:
+    return MeasurementUnavailable(
+        f"git has no object {name}, which is {escape_text(path)} in the commit",
+        remedy="run git fsck, or clone the repository again",
+    )
+
+
+def _cells(contents: Mapping[str, bytes]) -> Iterator[tuple[str, str, str]]:
+    """Yield each path `NAME/CELL-ID.json`, with the name of its profile or source and the id."""
+    for name in contents:
         path = PurePosixPath(name)
         is_cell = path.suffix == ".json" and not path.name.startswith(".")
         if is_cell and len(path.parts) == 2 and is_name(path.parts[0]):  # noqa: PLR2004 -- NAME/FILE
-            yield path.parts[0], path.stem, data
+            yield name, path.parts[0], path.stem
 
 
-def _goldens(contents: Mapping[str, bytes]) -> Iterator[tuple[tuple[str, str], Golden]]:
-    for profile, cell, data in _cells(contents):
-        file = Path(GOLDENS, profile, f"{cell}.json")
-        yield (profile, cell), parse_golden(data, file=file, profile=profile, cell_id=cell)
+def _goldens(
+    folder: PurePosixPath, contents: Mapping[str, bytes]
+) -> Iterator[tuple[tuple[str, str], Golden]]:
+    for name, profile, cell in _cells(contents):
+        golden = parse_golden(
+            contents[name], file=Path(folder, name), profile=profile, cell_id=cell
+        )
+        yield (profile, cell), golden
 
 
-def _baselines(contents: Mapping[str, bytes]) -> Iterator[tuple[tuple[str, str], Baseline]]:
-    for source, cell, data in _cells(contents):
-        file = Path(BASELINES, source, f"{cell}.json")
-        yield (source, cell), parse_baseline(data, file=file, source=source, cell_id=cell)
+def _baselines(
+    folder: PurePosixPath, contents: Mapping[str, bytes]
+) -> Iterator[tuple[tuple[str, str], Baseline]]:
+    for name, source, cell in _cells(contents):
+        baseline = parse_baseline(
+            contents[name], file=Path(folder, name), source=source, cell_id=cell
+        )
+        yield (source, cell), baseline
 
 
 def _sha256(data: bytes) -> str:

@@ -20,23 +20,21 @@ def read_policy(file: Path) -> Policy:
     """
     document = read_toml(file, schema="policy-v1")
     required, freshness = document["required"], document["freshness"]
-    waivers = document.get("waivers")
-    optional = {
-        "clock_skew": timedelta(minutes=freshness.get("clock_skew_minutes", 5)),
-        "matrix": document.get("matrix", "repro-gate.toml"),
-        "minimum_tests": required.get("minimum_tests", 1),
-    }
+    waivers: Mapping[str, Any] | None = document.get("waivers")
+    skew = freshness.get("clock_skew_minutes", 5)
     try:
         return Policy(
             repository=repository_uri(document["repository"]),
+            matrix=document.get("matrix", "repro-gate.toml"),
             signers=_signers(file, "signers", document["signers"]),
             suites=tuple(required["suites"]),
             profiles=tuple(required["profiles"]),
             artifacts=tuple(required.get("artifacts", ())),
+            minimum_tests=required.get("minimum_tests", 1),
             max_age=timedelta(days=freshness["max_age_days"]),
+            clock_skew=timedelta(minutes=skew),
             waivers=None if waivers is None else _signers(file, "waivers", waivers),
-            may_release_and_waive=(waivers or {}).get("may_release_and_waive", False),
-            **optional,
+            may_release_and_waive=bool(waivers and waivers.get("may_release_and_waive")),
         )
     except ValueError as error:
         raise InputInvalid.at(file, "", expected="a consistent policy", found=str(error)) from error

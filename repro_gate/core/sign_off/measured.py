@@ -365,8 +365,9 @@ def _models(report: GateReport, checkout: Checkout) -> Iterator[Refusal]:
     """Yield models that are not those that the commit pins."""
     used: dict[str, set[str | None]] = {}
     for cell in report.cells:
-        facts = {} if cell.provenance is None else report.provenances[cell.provenance]
-        used.setdefault(cell.cell.model, set()).add(facts.get(MODEL_SHA256))
+        index = cell.provenance
+        digest = None if index is None else report.provenances[index].get(MODEL_SHA256)
+        used.setdefault(cell.cell.model, set()).add(digest)
     for part in report.logprobs:
         for drawn in part.cells:
             if drawn.cell.policy.local_model is not None:
