@@ -146,7 +146,9 @@ class MatrixRunner:
         left = [cell for cell in cells if self._made(cell) < self._plan.runs_of(cell)]
         if is_last and any(self._plan.suites[cell].fresh_runs for cell in left):
             worker.load_fresh(model)
-        alone = [c for c in left if loaded.concurrency > 1 and not self._plan.suites[c].fresh_runs]
+        alone = dict.fromkeys(
+            c for c in left if loaded.concurrency > 1 and not self._plan.suites[c].fresh_runs
+        )
         together = {
             cell: range(self._made(cell), self._warm_runs_of(cell) - (cell in alone))
             for cell in left
