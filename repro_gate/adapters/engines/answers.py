@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from itertools import starmap
 from typing import Any
 
 from repro_gate.core.guards import require_name
@@ -138,7 +139,7 @@ def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _tokens(pairs: object, place: str) -> tuple[Token, ...]:
-    tokens = tuple(_token(token, data) for token, data in array(pairs, place))
+    tokens = tuple(starmap(_token, array(pairs, place)))
     if not tokens:
         raise ValueError("no tokens")
     return tokens
