@@ -8,6 +8,7 @@ last token is drawn and not decoded. Neighbours, earlier cells and a trace chang
 from time import perf_counter
 from typing import Any
 
+from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.logits import Softmax
 from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.sampler import Sampler, open_sampler
@@ -68,7 +69,9 @@ class _Run:
         slot = self._slot
         started = perf_counter()
         logits = slot.decoder.logits()
-        token = self._sampler.draw(logits)
+        token = self._sampler.draw(
+            logits, lambda sampler: native.sample(sampler, slot.context, native.LAST_OUTPUT)
+        )
         self.sample_s += perf_counter() - started
         self.tokens.append(token)
         self.has_ended = slot.tokenizer.is_end_of_generation(token)

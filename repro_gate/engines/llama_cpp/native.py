@@ -86,7 +86,6 @@ has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
 
 get_vocabulary: Callable[[Model], Vocabulary] = _bindings.llama_model_get_vocab
 n_tokens: Callable[[Vocabulary], int] = _bindings.llama_vocab_n_tokens
-is_end_of_generation: Callable[[Vocabulary, int], bool] = _bindings.llama_vocab_is_eog
 bos: Callable[[Vocabulary], int] = _bindings.llama_vocab_bos
 eos: Callable[[Vocabulary], int] = _bindings.llama_vocab_eos
 adds_bos: Callable[[Vocabulary], bool] = _bindings.llama_vocab_get_add_bos
@@ -114,16 +113,21 @@ min_p: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_min_p
 temperature: Callable[[float], Sampler] = _bindings.llama_sampler_init_temp
 dist: Callable[[int], Sampler] = _bindings.llama_sampler_init_dist
 apply: Callable[[Sampler, Struct], None] = _bindings.llama_sampler_apply
-accept: Callable[[Sampler, int], None] = _bindings.llama_sampler_accept
+sample: Callable[[Sampler, Context, int], int] = _bindings.llama_sampler_sample
 
 llama_version: Callable[[], bytes] = _bindings.llama_version
 system_info: Callable[[], bytes] = _bindings.llama_print_system_info
 
 
-def find_function(name: str, result: CType, *arguments: CType) -> Callable[..., Any] | None:
+def find_function(
+    name: str,
+    result: CType,
+    *arguments: CType,
+    library: ctypes.CDLL = _bindings._lib,  # noqa: SLF001 -- the instance in use
+) -> Callable[..., Any] | None:
     """Return a C function of libllama or of a library that it needs; None when there is none."""
     try:
-        function: Any = _bindings._lib[name]  # noqa: SLF001 -- the instance in use
+        function: Any = library[name]
     except AttributeError:
         return None
     function.restype = result
@@ -132,8 +136,13 @@ def find_function(name: str, result: CType, *arguments: CType) -> Callable[..., 
     return found
 
 
-def _function(name: str, result: CType, *arguments: CType) -> Callable[..., Any]:
-    function = find_function(name, result, *arguments)
+def _function(
+    name: str,
+    result: CType,
+    *arguments: CType,
+    library: ctypes.CDLL = _bindings._lib,  # noqa: SLF001 -- the instance in use
+) -> Callable[..., Any]:
+    function = find_function(name, result, *arguments, library=library)
     if function is None:
         raise RuntimeError(f"llama.cpp has no function {name}")
     return function
@@ -162,8 +171,18 @@ _device_memory: Callable[..., None] = _function(
     ctypes.POINTER(ctypes.c_size_t),
     ctypes.POINTER(ctypes.c_size_t),
 )
+
+# Called for each token, and done at once: to give the GIL back and to wait for it again would take
+# many times as long while other contexts work.
+_with_gil = ctypes.PyDLL(_bindings._lib._name, handle=_bindings._lib._handle)  # noqa: SLF001 -- the instance in use
 logits_address: Callable[[Context, int], int | None] = _function(
-    "llama_get_logits_ith", _pointer, _pointer, ctypes.c_int32
+    "llama_get_logits_ith", _pointer, _pointer, ctypes.c_int32, library=_with_gil
+)
+is_end_of_generation: Callable[[Vocabulary, int], bool] = _function(
+    "llama_vocab_is_eog", ctypes.c_bool, _pointer, ctypes.c_int32, library=_with_gil
+)
+accept: Callable[[Sampler, int], None] = _function(
+    "llama_sampler_accept", None, _pointer, ctypes.c_int32, library=_with_gil
 )
 
 

@@ -1,34 +1,29 @@
 """Draws tokens with llama.cpp's own samplers, from no more candidates than can be drawn.
 
-llama.cpp's chain takes the whole vocabulary, and sorts all of it where `top_p` needs more than 256
-tokens: ten times the cost of decoding one. Here the samplers get only the likeliest candidates, in
-order, wherever that draws the same token with the same random number:
-
-* At temperature 0, only the first of the highest can be drawn.
-* After `top_k`, the samplers use the logits of the k highest in their order, and nothing else.
-* `top_p` before `min_p` only shortens the same order. It cuts none of what `min_p` keeps if all of
-  that together is less likely than `top_p`, by more than the rounding of llama.cpp's sums.
+Without `top_k`, llama.cpp sorts the whole vocabulary where `top_p` needs more than 256 tokens: ten
+times the cost of decoding one. The samplers get only what `min_p` keeps, in order, wherever that
+draws the same token with the same random number: `top_p` comes before `min_p`, and only shortens
+the same order. It cuts none of what `min_p` keeps if all of that together is less likely than
+`top_p`, by more than the rounding of llama.cpp's sums.
 
 The place that is drawn depends on the logits alone. Which of several equal candidates is at a place
 depends on how llama.cpp sorts: in that case its sort runs on the whole vocabulary.
 """
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import Logits, TokenIds, highest, in_order
+from repro_gate.engines.llama_cpp.logits import Logits, TokenIds, in_order
 from repro_gate.engines.requests import GenerateRequest
 
 _MIN_KEEP = 1
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """`llama_token_data`."""
 _FLOAT32_ROUNDING = 2.0**-24
-_MAX_TOP_K = 128
-"""llama.cpp sorts more in the way that overflows."""
 _MAX_SORTED_LOGIT = 1e6
 """llama.cpp sorts by multiples of a logit as C integers, which larger ones overflow."""
 _LOG_SLACK = 1 + 1e-6
@@ -39,47 +34,40 @@ class Sampler:
     """The samplers of one run, with their random numbers at the start."""
 
     def __init__(
-        self, request: GenerateRequest, vocabulary: int, cuts: native.Sampler, draws: native.Sampler
+        self,
+        request: GenerateRequest,
+        vocabulary: int,
+        chain: tuple[native.Sampler, native.Sampler, native.Sampler],
     ) -> None:
-        self._is_greedy = request.temperature == 0
-        self._top_k = request.top_k
+        self._cuts, self._draws, self._all = chain
         # As llama.cpp has them.
         self._top_p = float(np.float32(request.top_p))
         self._min_p = float(np.float32(request.min_p))
-        self._cuts = cuts
-        self._draws = draws
+        is_cut_by_min_p = request.top_k == 0 and self._top_p < 1 and self._min_p > 0
+        self._is_cut_by_min_p = is_cut_by_min_p and request.temperature > 0
         self._candidates = np.empty(vocabulary, _CANDIDATE)
         self._array = native.candidate_array(self._candidates.ctypes.data)
 
-    def draw(self, logits: Logits) -> int:
-        """Return the next token; the logits are finite."""
-        ids = self._likely(logits)
+    def draw(self, logits: Logits, sample: Callable[[native.Sampler], int]) -> int:
+        """Return the next token.
+
+        Args:
+            logits: of the position; finite.
+            sample: draws from all of them with a sampler, as `llama_sampler_sample` does.
+        """
+        ids = self._kept_by_min_p(logits) if self._is_cut_by_min_p else None
         if ids is None:
-            self._put_all(logits)
-        else:
-            self._put(ids, logits[ids])
-        if ids is None or self._top_k:
-            native.apply(self._cuts, self._array)
-        # Otherwise top_p cuts nothing from them.
+            return sample(self._all)
+        self._put(ids, logits[ids])
         native.apply(self._draws, self._array)
         place = self._array.selected
         token = int(self._candidates["id"][place])
-        if ids is not None and np.count_nonzero(logits[ids] == logits[token]) > 1:
-            self._put_all(logits)
+        if np.count_nonzero(logits[ids] == logits[token]) > 1:
+            self._put(np.arange(logits.size), logits)
             native.apply(self._cuts, self._array)
             token = int(self._candidates["id"][place])
         native.accept(self._draws, token)
         return token
-
-    def _likely(self, logits: Logits) -> TokenIds | None:
-        """Return which candidates can be drawn; None when all of them are needed."""
-        if self._is_greedy:
-            return np.array([logits.argmax()])
-        if 0 < self._top_k <= _MAX_TOP_K:
-            return highest(logits, self._top_k)
-        if self._top_k == 0 and self._top_p < 1 and self._min_p > 0:
-            return self._kept_by_min_p(logits)
-        return None
 
     def _kept_by_min_p(self, logits: Logits) -> TokenIds | None:
         """Return what `min_p` keeps, or a little more, in order; None if `top_p` may cut it."""
@@ -93,9 +81,6 @@ class Sampler:
         # llama.cpp divides one sum of float32 by another, with up to one rounding for each addend.
         rounding = 3 * logits.size * _FLOAT32_ROUNDING + 1e-4
         return in_order(logits, ids) if share < self._top_p * (1 - rounding) else None
-
-    def _put_all(self, logits: Logits) -> None:
-        self._put(np.arange(logits.size), logits)
 
     def _put(self, ids: TokenIds, logits: Logits) -> None:
         self._candidates["id"][: ids.size] = ids
@@ -121,12 +106,12 @@ def open_sampler(request: GenerateRequest, vocabulary: int) -> Generator[Sampler
         )
     )
     cuts, draws = map(_chain, links)
+    both = _chain([cuts, draws])
     try:
-        yield Sampler(request, vocabulary, cuts, draws)
+        yield Sampler(request, vocabulary, (cuts, draws, both))
     finally:
         # Frees the links too.
-        native.free_sampler(cuts)
-        native.free_sampler(draws)
+        native.free_sampler(both)
 
 
 def _chain(links: Sequence[native.Sampler]) -> native.Sampler:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -55,26 +56,29 @@ def whole_chain(asked: GenerateRequest) -> Iterator[native.Sampler]:
     native.free_sampler(chain)
 
 
+def sample(chain: native.Sampler, logits: Logits) -> int:
+    """Draw as `llama_sampler_sample` does, from the whole vocabulary."""
+    candidates = np.zeros(logits.size, _CANDIDATE)
+    candidates["id"] = np.arange(logits.size)
+    candidates["logit"] = logits
+    array = native.candidate_array(candidates.ctypes.data)
+    array.size = logits.size
+    native.apply(chain, array)
+    token = int(candidates["id"][array.selected])
+    native.accept(chain, token)
+    return token
+
+
 def plain_draws(asked: GenerateRequest, positions: Sequence[Logits]) -> list[int]:
-    """Return the draws of `llama_sampler_sample`: of one chain, from the whole vocabulary."""
-    tokens: list[int] = []
+    """Return the draws of one chain."""
     with whole_chain(asked) as chain:
-        for logits in positions:
-            candidates = np.zeros(logits.size, _CANDIDATE)
-            candidates["id"] = np.arange(logits.size)
-            candidates["logit"] = logits
-            array = native.candidate_array(candidates.ctypes.data)
-            array.size = logits.size
-            native.apply(chain, array)
-            tokens.append(int(candidates["id"][array.selected]))
-            native.accept(chain, tokens[-1])
-    return tokens
+        return [sample(chain, logits) for logits in positions]
 
 
 def draws(asked: GenerateRequest, positions: Sequence[Logits]) -> list[int]:
     """Return the draws of the engine."""
     with open_sampler(asked, positions[0].size) as sampler:
-        return [sampler.draw(logits) for logits in positions]
+        return [sampler.draw(logits, partial(sample, logits=logits)) for logits in positions]
 
 
 def likelihood_kept(logits: Logits, min_p: float) -> float:
