@@ -268,7 +268,7 @@ def test_the_keys_of_a_load_answer_are_remembered() -> None:
 @pytest.fixture(name="parallel")
 def _parallel(start: EngineStarter) -> Engine:
     """Return an engine of four threads in a process, with a model."""
-    engine = start(command_spec(*_PARALLEL, settings={"concurrency": 4}, timeout_s=5.0))
+    engine = start(command_spec(*_PARALLEL, settings={"concurrency": 4}))
     engine.load(model_spec_of(), FILE)
     return engine
 
@@ -295,12 +295,12 @@ def test_requests_and_answers_do_not_wait_for_each_other(start: EngineStarter) -
 
 def test_a_run_that_hangs_is_timed_from_when_it_was_sent(start: EngineStarter) -> None:
     """Answers to its neighbours do not extend its time, and are all delivered."""
-    engine = start(command_spec(*_PARALLEL, settings={"concurrency": 2}, timeout_s=1.0))
+    engine = start(command_spec(*_PARALLEL, settings={"concurrency": 2}, timeout_s=4.0))
     engine.load(model_spec_of(), FILE)
     hung, *others = engine.generate(map(_run, ["wait never", *["go"] * 20]))
 
     assert _prompts(others) == ["go"] * 7
-    with pytest.raises(EngineFailed, match=r"^the engine did not answer 'generate' within 1 s and"):
+    with pytest.raises(EngineFailed, match=r"^the engine did not answer 'generate' within 4 s and"):
         hung.answer()
 
 

@@ -80,7 +80,7 @@ def test_tokens_that_depend_on_neighbours_are_found(crowded: Workspace, depends:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("hang", "the engine did not answer 'generate' within 2 s and was killed"),
+        ("hang", "the engine did not answer 'generate' within 4 s and was killed"),
         ("die", "the engine ended with exit code 3 at 'generate'"),
         ("refuse", "bad_request: refused"),
     ],
@@ -89,7 +89,7 @@ def test_a_fault_side_by_side_costs_only_its_cells(
     crowded: Workspace, fault: str, reason: str
 ) -> None:
     """All others are measured, those that were in flight with it again."""
-    _write_matrix(crowded, fault, timeout_s=2)
+    _write_matrix(crowded, fault, timeout_s=4 if fault == "hang" else PATIENCE_S)
 
     ran = crowded.run("check")
 

@@ -196,3 +196,19 @@ def test_other_prompt_tokens_count_for_the_same_text_alone(text: str, place: str
     assert verdict.former is not None
     divergence = verdict.former.divergence
     assert (divergence and divergence.place) == place
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("other", [True, False])
+def test_a_difference_keeps_the_neighbours_of_both_runs(
+    first: bool,  # noqa: FBT001 -- from a table
+    other: bool,  # noqa: FBT001 -- from a table
+) -> None:
+    """They are those of run 1 and of the first run that differs."""
+    done = Repetition(first=generation_of(1), first_had_neighbours=first)
+    done = done.with_run(generation_of(1), in_fresh_process=False, had_neighbours=not other)
+    done = done.with_run(generation_of(2), in_fresh_process=False, had_neighbours=other)
+    done = done.with_run(generation_of(3), in_fresh_process=False, had_neighbours=not other)
+
+    assert done.difference is not None
+    assert (done.difference.first_had_neighbours, done.difference.had_neighbours) == (first, other)
