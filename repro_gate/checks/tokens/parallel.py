@@ -85,8 +85,10 @@ class ParallelRunner:
             yield device, runner
 
     def _each(self, step: Callable[[MatrixRunner], None]) -> None:
-        futures = [self._pool.submit(step, runner) for runner in self._runners]
+        futures: list[Future[None]] = []
         try:
+            # In the reach of an interruption too: the first device may work before the last one.
+            futures.extend(self._pool.submit(step, runner) for runner in self._runners)
             wait(futures)
         except KeyboardInterrupt:
             self._guard.stop()
