@@ -344,6 +344,8 @@ def _logprob_suite(file: ReportFile, part: LogprobReport, checkout: Checkout) ->
             yield _incomplete(file, f"{part.suite}/{planned.id}", "its result", "none")
         elif planned is None or planned.definition != drawn.cell.definition:
             yield _incomplete(file, f"{part.suite}/{drawn.id}", "the plan of the commit", "more")
+        elif not drawn.totals:
+            yield _incomplete(file, f"{part.suite}/{drawn.id}", "draws", "none")
         elif outcome_of_verdict(drawn.verdict) is Outcome.PASSED:
             yield from _baseline(part.suite, drawn, checkout)
 

@@ -73,6 +73,29 @@ def test_the_envelope_may_be_named(release: Release) -> None:
     assert ran.code == 0
 
 
+def test_signatures_come_first(release: Release) -> None:
+    """What nobody signed is anybody's text, and is not read."""
+    release.sign_bytes(b"no JSON", "alice")
+
+    ran = release.verify()
+
+    first, *_ = ran.out.splitlines()
+    assert (ran.code, first) == (
+        10,
+        "refused: 1 condition is not satisfied; nothing else was verified",
+    )
+
+
+def test_verifying_needs_no_engine_and_no_network(release: Release) -> None:
+    """A recipient has neither, and waits for neither."""
+    ran = release.verify(PYTHONPROFILEIMPORTTIME="1")
+
+    lines = (line for line in ran.err.splitlines() if line.startswith("import time:"))
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    slow = {"gguf", "httpx", "jsonschema", "llama_cpp", "numpy", "pytest", "securesystemslib"}
+    assert (ran.code, "cryptography" in imported, imported & slow) == (0, True, set())
+
+
 def test_artifacts_that_the_policy_does_not_name_are_mentioned(release: Release) -> None:
     """They were signed, and not seen."""
     release.policy.write_text(

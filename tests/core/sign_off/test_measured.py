@@ -216,6 +216,11 @@ def test_a_report_that_passed_has_no_problems() -> None:
             id="another-logprob-definition",
         ),
         pytest.param(
+            report_of(logprobs=(drawn(totals=()),)),
+            [f"report: report.json: hosted/{CAPITAL.id}: draws, not none"],
+            id="agreement-without-draws",
+        ),
+        pytest.param(
             report_of(logprobs=(drawn(source="other"),)),
             [
                 (
