@@ -4,6 +4,7 @@ The signer refuses to sign with these functions, and the recipient refuses to ac
 nothing in a statement is believed that can be computed again.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -123,7 +124,9 @@ class ReportFile:
             {"name": escape_text(name), "sha256": facts.get(MODEL_SHA256, "")}
             for name, facts in sorted(report.models.items())
         ]
-        counts = {word: count for word, count in sorted(report.counts.items()) if count}
+        counts = Counter(report.counts)
+        for part in report.logprobs:
+            counts.update(part.counts)
         return Entry(
             kind=Kind.REPORT,
             name=self.name,
@@ -134,7 +137,7 @@ class ReportFile:
                 "toolVersion": escape_text(report.tool_version),
                 "suites": list(map(escape_text, report.suites)),
                 "profiles": sorted(map(escape_text, profiles_of(report))),
-                "counts": counts,
+                "counts": dict(sorted(counts.items())),
                 "engines": engines,
                 "models": models,
             },

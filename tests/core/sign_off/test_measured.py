@@ -429,7 +429,7 @@ def test_the_entry_of_a_report_has_strings_and_integers_only() -> None:
         "toolVersion": "0.1.0",
         "suites": ["quick", "hosted"],
         "profiles": ["cpu-test", "fireworks"],
-        "counts": {"match": 2},
+        "counts": {"agrees": 1, "match": 2},
         "engines": [
             {
                 "name": "scripted",
