@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -147,9 +148,7 @@ class EngineProcess:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        # A process that hangs in a driver does not die, and must not block the gate.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_REAP_S)
+        _wait_for_death(child)
         _kill_marked(f"{_MARK}={self._mark}".encode())
 
     def close(self) -> None:
@@ -245,6 +244,19 @@ class EngineProcess:
         lines = self._stderr.read().decode("utf-8", errors="replace").strip().splitlines()
         quoted = " / ".join(escape_text(line.strip()) for line in lines[-3:])
         return f"; its stderr ends with: {quoted}" if quoted else ""
+
+
+def _wait_for_death(child: subprocess.Popen[bytes]) -> None:
+    # A process that hangs in a driver does not die, and must not block the gate.
+    with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+        if hasattr(os, "pidfd_open") and child.poll() is None:
+            # `Popen.wait` with a time limit looks at growing intervals, of up to 50 ms.
+            process = os.pidfd_open(child.pid)
+            try:
+                select.select([process], [], [], _REAP_S)
+            finally:
+                os.close(process)
+        child.wait(_REAP_S)
 
 
 def _kill_marked(mark: bytes) -> None:

@@ -54,8 +54,9 @@ class LlamaCppEngine(Engine):
 
     def generate(self, request: GenerateRequest) -> Json:
         """Run one cell on the loaded model."""
-        with self._loaded().slot() as slot:
-            return generate(slot, request)
+        session = self._loaded()
+        with session.slot() as slot:
+            return generate(slot, request, contexts=len(session.slots))
 
     def score(self, request: ScoreRequest) -> Json:
         """Score a response with the loaded model."""

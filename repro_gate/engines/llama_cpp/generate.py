@@ -17,16 +17,21 @@ from repro_gate.engines.requests import GenerateRequest
 from repro_gate.protocol import Json
 
 
-def generate(slot: Slot, request: GenerateRequest) -> Json:
+def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json:
     """Return the prompt's tokens, the generated ones, why they end, and how long it took.
 
     The token that ends a generation is one of the tokens.
+
+    Args:
+        slot: where to run it.
+        request: the cell.
+        contexts: how many of the model may work at the same time; only the speed depends on it.
     """
     tokenizer, decoder = slot.tokenizer, slot.decoder
     prompt = tokenizer.encode(request.prompt)
     slot.require_context(len(prompt), request.max_tokens)
 
-    with open_sampler(request, tokenizer.size) as sampler:
+    with open_sampler(request, tokenizer.size, contexts=contexts) as sampler:
         run = _Run(slot, sampler, limit=request.max_tokens, is_traced=request.trace)
         run.generate(prompt)
 

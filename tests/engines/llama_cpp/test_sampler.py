@@ -75,9 +75,9 @@ def plain_draws(asked: GenerateRequest, positions: Sequence[Logits]) -> list[int
         return [sample(chain, logits) for logits in positions]
 
 
-def draws(asked: GenerateRequest, positions: Sequence[Logits]) -> list[int]:
+def draws(asked: GenerateRequest, positions: Sequence[Logits], *, contexts: int = 1) -> list[int]:
     """Return the draws of the engine."""
-    with open_sampler(asked, positions[0].size) as sampler:
+    with open_sampler(asked, positions[0].size, contexts=contexts) as sampler:
         return [sampler.draw(logits, partial(sample, logits=logits)) for logits in positions]
 
 
@@ -136,7 +136,9 @@ def test_every_draw_is_that_of_the_whole_chain(
     """For any logits and samplers, with the random numbers in step over many draws."""
     asked, positions = run
     positions = positions * 5
-    assert draws(asked, positions) == plain_draws(asked, positions)
+    expected = plain_draws(asked, positions)
+    assert draws(asked, positions) == expected
+    assert draws(asked, positions, contexts=16) == expected
 
 
 def few_above(equal: int) -> Logits:
