@@ -204,6 +204,10 @@ class Engine(Protocol):
         """End the process, also while another thread waits for an answer, which then fails."""
         ...
 
+    def begin_close(self) -> None:
+        """End the process without waiting for it; only `close` may follow."""
+        ...
+
     def close(self) -> None:
         """End the process; idempotent."""
         ...

@@ -74,6 +74,8 @@ class EngineWorker:
         self._clock = clock
         self._engine: Engine | None = None
         self._fresh: Engine | None = None
+        self._ending: Engine | None = None
+        """A process that ends while the fresh one works."""
         self._model: str | None = None
         """The model that is loaded now."""
         self._report: EngineReport | None = None
@@ -204,6 +206,10 @@ class EngineWorker:
 
         It makes one run at a time.
         """
+        if self._early is not None and self._engine is not None:
+            # The fresh one has its memory already.
+            self._ending, self._engine, self._model = self._engine, None, None
+            self._ending.begin_close()
         self._close_engine()
         self._engine, self._fresh = self._fresh, None
         self._is_fresh = True
@@ -213,6 +219,7 @@ class EngineWorker:
     def close(self) -> None:
         """End every process; safe to call more than once."""
         self._close_engine()
+        self._close_ending()
         fresh, self._fresh = self._fresh, None
         if fresh is not None:
             fresh.close()
@@ -314,7 +321,8 @@ class EngineWorker:
         try:
             self._load_now(model)
         except MeasurementUnavailable:
-            # The other process, which has ended by now, may have held the memory.
+            # The other process may have held the memory.
+            self._close_ending()
             self._close_engine()
             self._load_now(model)
 
@@ -371,6 +379,11 @@ class EngineWorker:
         engine, self._engine, self._model = self._engine, None, None
         if engine is not None:
             engine.close()
+
+    def _close_ending(self) -> None:
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            ending.close()
 
 
 def _without_answer(error: MeasurementUnavailable) -> Outcome[T]:

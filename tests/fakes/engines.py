@@ -257,6 +257,9 @@ class ScriptedEngine:
         """Record the abort."""
         self.was_aborted = True
 
+    def begin_close(self) -> None:
+        """Do nothing yet: `close` follows."""
+
     def close(self) -> None:
         """End; any later request is an error of the caller."""
         self.is_closed = True

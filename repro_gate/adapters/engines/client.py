@@ -232,6 +232,10 @@ class ProtocolEngine:
         """End the process while another thread may be waiting for its answer."""
         self._process.kill()
 
+    def begin_close(self) -> None:
+        """End the process without waiting until it has ended."""
+        self._process.begin_close()
+
     def close(self) -> None:
         """End the process."""
         self._process.close()

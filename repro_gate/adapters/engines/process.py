@@ -137,6 +137,12 @@ class EngineProcess:
             remedy="raise timeout_s of the engine in the matrix, or use a less busy machine",
         )
 
+    def begin_close(self) -> None:
+        """Kill the engine without waiting for its death; `close` has to follow."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """Kill the engine and every process that it started; may be called from any thread.
 
@@ -146,8 +152,7 @@ class EngineProcess:
         child = self._child
         if child is None:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+        self.begin_close()
         _wait_for_death(child)
         _kill_marked(f"{_MARK}={self._mark}".encode())
 
