@@ -254,7 +254,8 @@ class EngineWorker:
             self._require_few_failures(work.model.name)
             self.load(work.model)
         except MeasurementUnavailable as error:
-            yield Completed(request=next(requests), outcome=_without_answer(error))
+            without_answer: Outcome[T] = Outcome(value=error, had_neighbours=False)
+            yield Completed(request=next(requests), outcome=without_answer)
             return
         sent: deque[tuple[R, float]] = deque()
         try:
@@ -384,7 +385,3 @@ class EngineWorker:
         ending, self._ending = self._ending, None
         if ending is not None:
             ending.close()
-
-
-def _without_answer(error: MeasurementUnavailable) -> Outcome[T]:
-    return Outcome(value=error, had_neighbours=False)

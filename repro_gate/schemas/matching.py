@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sized
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 _Check: TypeAlias = Callable[[Any], object]
 """Returns something true if a value conforms; may raise TypeError if it does not."""
@@ -39,7 +39,19 @@ def matches(document: object, schema: str) -> bool:
 @cache
 def schema_of(name: str) -> Any:
     """Return a published schema."""
-    return json.loads(files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(
+        files("repro_gate.schemas").joinpath(f"{name}.json").read_text(encoding="utf-8")
+    )
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a value is a JSON array."""
+    return isinstance(value, list)
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether a value is a JSON object."""
+    return isinstance(value, dict)
 
 
 def is_integer(value: object) -> bool:
@@ -91,7 +103,7 @@ class _Compiler:
         """Return a check of the values under known keys."""
         checks = [(name, self.check_of(part)) for name, part in rule.items()]
         return lambda value: (
-            not isinstance(value, dict)
+            not is_object(value)
             or all(check(value[name]) for name, check in checks if name in value)
         )
 
@@ -99,21 +111,20 @@ class _Compiler:
         """Return a check of the values under other keys."""
         known, check = frozenset(schema.get("properties", ())), self.check_of(rule)
         if not known:
-            return lambda value: not isinstance(value, dict) or all(map(check, value.values()))
+            return lambda value: not is_object(value) or all(map(check, value.values()))
         return lambda value: (
-            not isinstance(value, dict)
-            or all(check(value[name]) for name in value if name not in known)
+            not is_object(value) or all(check(value[name]) for name in value if name not in known)
         )
 
     def names(self, _: _Schema, rule: _Schema) -> _Check:
         """Return a check of the keys."""
         check = self.check_of(rule)
-        return lambda value: not isinstance(value, dict) or all(map(check, value))
+        return lambda value: not is_object(value) or all(map(check, value))
 
     def items(self, _: _Schema, rule: _Schema) -> _Check:
         """Return a check of the items of a list."""
         check = self.check_of(rule)
-        return lambda value: not isinstance(value, list) or all(map(check, value))
+        return lambda value: not is_array(value) or all(map(check, value))
 
     def every(self, _: _Schema, rule: list[_Schema]) -> _Check:
         """Return the check of several schemas."""
@@ -142,12 +153,12 @@ def _conjunction(checks: list[_Check]) -> _Check:
 
 
 _TYPES: Final[Mapping[str, _Check]] = {
-    "array": lambda value: isinstance(value, list),
+    "array": is_array,
     "boolean": lambda value: isinstance(value, bool),
     "integer": is_integer,
     "null": lambda value: value is None,
     "number": is_finite_number,
-    "object": lambda value: isinstance(value, dict),
+    "object": is_object,
     "string": lambda value: isinstance(value, str),
 }
 
@@ -159,7 +170,7 @@ def _type(rule: str | list[str]) -> _Check:
     return lambda value: any(kind(value) for kind in kinds)
 
 
-def _one_of(values: list[str]) -> _Check:
+def _one_of(values: list[object]) -> _Check:
     if not all(isinstance(value, str) for value in values):
         raise KeyError("enum")
     return lambda value: isinstance(value, str) and value in values
@@ -174,12 +185,12 @@ def _pattern(schema: Mapping[str, Any], rule: str) -> _Check:
 
 
 def _required(rule: list[str]) -> _Check:
-    return lambda value: not isinstance(value, dict) or all(name in value for name in rule)
+    return lambda value: not is_object(value) or all(name in value for name in rule)
 
 
 def _unique(rule: bool) -> _Check:  # noqa: FBT001 -- the value of a keyword
     return lambda value: (
-        not (rule and isinstance(value, list))
+        not (rule and is_array(value))
         or len({json.dumps(each, sort_keys=True, default=str) for each in value}) == len(value)
     )
 

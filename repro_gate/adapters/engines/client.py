@@ -254,6 +254,7 @@ class ProtocolEngine:
                     undelivered.append(self._send(method, params, read))
                 if not undelivered:
                     return
+                outcome: Outcome[T]
                 try:
                     number, outcome = self._receive()
                 except EngineFailed as error:

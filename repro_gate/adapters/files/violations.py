@@ -18,7 +18,7 @@ from jsonschema.validators import extend  # pyright: ignore[reportUnknownVariabl
 
 from repro_gate.adapters.files.parsing import clipped, shown
 from repro_gate.core.text import escape_text
-from repro_gate.schemas.matching import is_finite_number, is_integer, schema_of
+from repro_gate.schemas.matching import is_array, is_finite_number, is_integer, is_object, schema_of
 
 _MAX_COMPARED: Final = 100
 """Characters of a name for which similar names are suggested; longer ones are not typos."""
@@ -40,42 +40,47 @@ def _first_bad(errors_of: Iterable[Iterator[ValidationError]]) -> Iterator[Valid
 
 
 def _items(validator: Any, schema: Any, values: Any, whole: Any) -> Iterator[ValidationError]:
-    if isinstance(values, list):
+    if is_array(values):
         first = len(whole.get("prefixItems", ()))
         yield from _first_bad(
             validator.descend(values[index], schema, path=index)
-            for index in range(first, len(values))  # pyright: ignore[reportUnknownArgumentType]
+            for index in range(first, len(values))
         )
 
 
 def _property_names(validator: Any, schema: Any, table: Any, _: Any) -> Iterator[ValidationError]:
-    if isinstance(table, dict):
-        yield from _first_bad(validator.descend(name, schema) for name in table)  # pyright: ignore[reportUnknownVariableType]
+    if is_object(table):
+        yield from _first_bad(validator.descend(name, schema) for name in table)
 
 
 def _additional_properties(
     validator: Any, schema: Any, table: Any, whole: Any
 ) -> Iterator[ValidationError]:
-    if not isinstance(table, dict):
+    if not is_object(table):
         return
-    extras = [name for name in table if name not in whole.get("properties", {})]  # pyright: ignore[reportUnknownVariableType]
+    extras = [name for name in table if name not in whole.get("properties", {})]
     if schema is False and extras:
         yield ValidationError("an unknown key")
     elif schema is not False:
-        yield from _first_bad(
-            validator.descend(table[name], schema, path=name)
-            for name in extras  # pyright: ignore[reportUnknownVariableType]
-        )
+        yield from _first_bad(validator.descend(table[name], schema, path=name) for name in extras)
 
 
 def _unique_items(_: Any, is_unique: Any, values: Any, __: Any) -> Iterator[ValidationError]:
     seen: set[str] = set()
-    for index, value in enumerate(values if is_unique and isinstance(values, list) else ()):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    for index, value in enumerate(values if is_unique and is_array(values) else ()):
         spelled = json.dumps(value, sort_keys=True, default=str)
         if spelled in seen:
             yield ValidationError("twice", path=[index], instance=value)
             return
         seen.add(spelled)
+
+
+def _is_integer(_: Any, value: object) -> bool:
+    return is_integer(value)
+
+
+def _is_finite_number(_: Any, value: object) -> bool:
+    return is_finite_number(value)
 
 
 # jsonschema's own keywords continue after the first invalid value, put all unknown keys into a
@@ -90,8 +95,8 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
     },
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
-            "integer": lambda _, instance: is_integer(instance),
-            "number": lambda _, instance: is_finite_number(instance),
+            "integer": _is_integer,
+            "number": _is_finite_number,
         }
     ),
 )

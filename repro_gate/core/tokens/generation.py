@@ -77,7 +77,7 @@ class Choices(Sequence[Choice]):
 
     def __eq__(self, other: object) -> bool:
         """Return whether these are the same choices, be it as a tuple."""
-        return isinstance(other, Choices | tuple) and tuple(self) == tuple(other)
+        return tuple(self) == (tuple(other) if isinstance(other, Choices) else other)
 
     def __hash__(self) -> int:
         """Return the hash of the tuple that it equals."""

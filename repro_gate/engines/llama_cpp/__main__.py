@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 
 from repro_gate.engines.serving import Engine, run
 
@@ -13,8 +14,7 @@ _THREADS = "OPENBLAS_NUM_THREADS"
 def _start() -> Engine:
     # Loading llama.cpp fails on a machine without the CUDA libraries of a CUDA build, for example.
     # The library comes before numpy: see `native`.
-    from repro_gate.engines.llama_cpp import native  # noqa: F401, PLC0415
-
+    import_module("repro_gate.engines.llama_cpp.native")
     with _single_threaded_numpy():
         from repro_gate.engines.llama_cpp.engine import LlamaCppEngine  # noqa: PLC0415
 

@@ -205,7 +205,7 @@ def address(array: ctypes.Array[Any]) -> int:
 
 def candidate_array(address: int) -> Struct:
     """Return an empty `llama_token_data_array`; keep the memory at the address as long as it."""
-    data = ctypes.cast(address, ctypes.POINTER(_bindings.llama_token_data))
+    data = ctypes.cast(address, _bindings.llama_token_data_p)
     return _bindings.llama_token_data_array(data, 0, -1, False)  # noqa: FBT003 -- C has no keywords
 
 

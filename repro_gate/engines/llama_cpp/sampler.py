@@ -13,7 +13,7 @@ depends on how llama.cpp sorts: in that case its sort runs on the whole vocabula
 """
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -121,21 +121,17 @@ def open_sampler(request: GenerateRequest, vocabulary: int, *, contexts: int) ->
         vocabulary: the number of tokens.
         contexts: how many may draw at the same time.
     """
-    # Temperature comes after what cuts candidates.
-    links = (
-        ([], [native.greedy()])
-        if request.temperature == 0
-        else (
-            [native.top_k(request.top_k), native.top_p(request.top_p, _MIN_KEEP)],
-            [
-                native.min_p(request.min_p, _MIN_KEEP),
-                native.temperature(request.temperature),
-                native.dist(request.seed),
-            ],
+    if request.temperature == 0:
+        cuts, draws = _chain(), _chain(native.greedy())
+    else:
+        # Temperature comes after what cuts candidates.
+        cuts = _chain(native.top_k(request.top_k), native.top_p(request.top_p, _MIN_KEEP))
+        draws = _chain(
+            native.min_p(request.min_p, _MIN_KEEP),
+            native.temperature(request.temperature),
+            native.dist(request.seed),
         )
-    )
-    cuts, draws = map(_chain, links)
-    both = _chain([cuts, draws])
+    both = _chain(cuts, draws)
     try:
         is_crowded = contexts > _MAX_SELECTING
         yield Sampler(request, vocabulary, (cuts, draws, both), is_crowded=is_crowded)
@@ -144,7 +140,7 @@ def open_sampler(request: GenerateRequest, vocabulary: int, *, contexts: int) ->
         native.free_sampler(both)
 
 
-def _chain(links: Sequence[native.Sampler]) -> native.Sampler:
+def _chain(*links: native.Sampler) -> native.Sampler:
     chain = native.new_chain(native.chain_params())
     for link in links:
         native.add_to_chain(chain, link)
