@@ -2,7 +2,7 @@
 
 The payload is decoded once, and what was verified is what is parsed. Key ids are hints that anybody
 can write, so they are written and never read. JSON that two readers could understand differently
-is refused: names that are equal but for their case, floats, and integers beyond 2^53.
+is refused: names that are equal but for case and underscores, floats, and integers beyond 2^53.
 """
 
 import base64
@@ -207,9 +207,9 @@ def _ambiguities(document: Any) -> Iterator[str]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            folded = {str(name).casefold() for name in value}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            folded = {str(name).replace("_", "").casefold() for name in value}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
             if len(folded) < len(value):  # pyright: ignore[reportUnknownArgumentType]
-                yield "two names in one object that differ in case only"
+                yield "two names in one object that differ in case or underscores only"
             waiting.extend(value.values())  # pyright: ignore[reportUnknownArgumentType]
         elif isinstance(value, list):
             waiting.extend(value)  # pyright: ignore[reportUnknownArgumentType]

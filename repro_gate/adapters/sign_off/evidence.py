@@ -34,7 +34,8 @@ from repro_gate.strict_json import InvalidJson
 
 EVIDENCE: Final = "evidence.dsse.json"
 WAIVERS: Final = "waivers"
-_MAX_WAIVERS: Final = 100
+_MAX_FILES: Final = 100
+"""Of each kind."""
 
 
 def names_of(signers: Signers, signed_by: Iterable[PublicKey]) -> frozenset[str]:
@@ -59,15 +60,11 @@ def read_evidence(folder: Path, statement: Statement, *, waivers: Signers | None
     changed: dict[str, str] = {}
     reports: list[ReportFile] = []
     signed_waivers: list[WaiverFile] = []
-    for entry in statement.of_kind(Kind.REPORT):
+    for entry in _few(folder, statement, Kind.REPORT):
         data = _bytes(folder, entry, within="", max_bytes=MAX_SHARD_BYTES)
         if _is_unchanged(entry, data, changed):
             reports.append(report_file(data, Path(entry.name)))
-    found = statement.of_kind(Kind.WAIVER)
-    if len(found) > _MAX_WAIVERS:
-        expected = f"at most {_MAX_WAIVERS} waivers"
-        raise InputInvalid.at(folder / EVIDENCE, "", expected=expected, found=str(len(found)))
-    for entry in found:
+    for entry in _few(folder, statement, Kind.WAIVER):
         data = _bytes(folder, entry, within=f"{WAIVERS}/", max_bytes=MAX_BYTES)
         if _is_unchanged(entry, data, changed):
             signed_waivers.append(_waiver_file(data, entry, waivers))
@@ -109,6 +106,14 @@ def digests_of(files: Iterable[Path]) -> Mapping[str, str]:
             after = os.fstat(stream.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InputInvalid.at(file, "", expected="a file that rests", found="one that changes")
+    return found
+
+
+def _few(folder: Path, statement: Statement, kind: Kind) -> tuple[Entry, ...]:
+    found = statement.of_kind(kind)
+    if len(found) > _MAX_FILES:
+        expected = f"at most {_MAX_FILES} entries of kind {kind.value}"
+        raise InputInvalid.at(folder / EVIDENCE, "", expected=expected, found=str(len(found)))
     return found
 
 

@@ -22,7 +22,7 @@ from repro_gate.core.matrix import Matrix, Suite
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.sign_off.policy import listed
-from repro_gate.core.sign_off.statement import Entry, Kind, format_time
+from repro_gate.core.sign_off.statement import Entry, Kind, format_time, is_comparable
 from repro_gate.core.text import digest_of, escape_text
 from repro_gate.core.tokens.cell import Cell, Factor
 from repro_gate.core.tokens.controls import applies
@@ -31,7 +31,6 @@ from repro_gate.core.tokens.golden import MODEL_SHA256, Golden
 from repro_gate.core.tokens.verdicts import Drift, Match
 
 AnyCell: TypeAlias = CellReport | LogprobCellReport
-_MIN_YEAR, _MAX_YEAR = 1970, 9999
 
 
 class Condition(StrEnum):
@@ -105,7 +104,7 @@ class ReportFile:
     def measured_at(self) -> datetime:
         """When the check started; raises ValueError for a text that is no time."""
         moment = datetime.fromisoformat(self.report.started_at)
-        if moment.tzinfo is None or not _MIN_YEAR < moment.year < _MAX_YEAR:
+        if moment.tzinfo is None or not is_comparable(moment):
             raise ValueError("started_at must be a time of this age, with its zone")
         return moment.astimezone(UTC)
 

@@ -37,10 +37,20 @@ _HEX: Final[Mapping[str, tuple[int, ...]]] = {
     "gitBlob": (40, 64),
 }
 """The digests that are verified, and how many hexadecimal digits each has."""
+_STATEMENT_FIELDS: Final = ("_type", "subject", "predicateType", "predicate")
+_DESCRIPTOR_FIELDS: Final = ("name", "uri", "digest", "annotations")
+_PREDICATE_FIELDS: Final = (
+    "result",
+    "configuration",
+    "passedTests",
+    "warnedTests",
+    "failedTests",
+)
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_+=,@()\[\]{}~-](?:[ .]?[A-Za-z0-9_+=,@()\[\]{}~-])*")
 _MAX_FILE_NAME: Final = 255
 _MAX_SHOWN: Final = 80
 _LOWER_HEX: Final = re.compile(r"[0-9a-f]+")
+_MIN_YEAR, _MAX_YEAR = 1970, 9999
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _ADDRESS: Final = re.compile(
     r"(?:git\+)?(?:(?:https|ssh)://(?:[^/@\s]*@)?|[A-Za-z0-9._-]+@(?=[^/]+:))"
@@ -116,9 +126,17 @@ def time_of(value: object, place: str = "") -> datetime:
     if not _TIME.fullmatch(found):
         raise InvalidJson(place, expected=expected, found="another string")
     try:
-        return datetime.strptime(found, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        moment = datetime.strptime(found, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError as error:
         raise InvalidJson(place, expected=expected, found="no day of the calendar") from error
+    if not is_comparable(moment):
+        raise InvalidJson(place, expected=expected, found="a time of another age")
+    return moment
+
+
+def is_comparable(moment: datetime) -> bool:
+    """Return whether days can be added to a moment, and subtracted."""
+    return _MIN_YEAR < moment.year < _MAX_YEAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,13 +325,36 @@ def _built(cls: type[T], place: str = "", /, **fields: Any) -> T:
 
 def _parts(data: object, predicate_type: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the subjects and the predicate of a statement of this type."""
-    statement = table(data)
+    statement = _fields(data, "", _STATEMENT_FIELDS)
     for key, expected in (("_type", STATEMENT_TYPE), ("predicateType", predicate_type)):
         found = text(_required(statement, "", key), key)
         if found != expected:
             raise InvalidJson(key, expected=expected, found=ascii(found[:_MAX_SHOWN]))
-    subjects = list_of(table, _required(statement, "", "subject"), "subject")
-    return subjects, table(_required(statement, "", "predicate"), "predicate")
+    subjects = [
+        _fields(subject, f"subject[{index}]", _DESCRIPTOR_FIELDS)
+        for index, subject in enumerate(array(_required(statement, "", "subject"), "subject"))
+    ]
+    predicate = _required(statement, "", "predicate")
+    return subjects, _fields(predicate, "predicate", _PREDICATE_FIELDS)
+
+
+def _fields(data: object, place: str, known: Iterable[str]) -> dict[str, Any]:
+    """Return an object without a field that another reader takes for one that we know.
+
+    Go ignores the case of names, and protobuf also reads `failed_tests`.
+    """
+    found = table(data, place)
+    spellings = {_folded(name): name for name in known}
+    for name in found:
+        expected = spellings.get(_folded(name), name)
+        if name != expected:
+            shown = ascii(name[:_MAX_SHOWN])
+            raise InvalidJson(place, expected=f"the field {expected!r} so spelt", found=shown)
+    return found
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").casefold()
 
 
 def _required(document: Mapping[str, Any], place: str, key: str) -> object:
@@ -370,7 +411,7 @@ def _entries(data: object) -> tuple[Entry, ...]:
     found: list[Entry] = []
     for index, item in enumerate(array(data, "predicate.configuration")):
         place = f"predicate.configuration[{index}]"
-        descriptor = table(item, place)
+        descriptor = _fields(item, place, _DESCRIPTOR_FIELDS)
         annotations = dict(table(descriptor.get("annotations"), f"{place}.annotations"))
         kind = choice(annotations.pop("kind", None), f"{place}.annotations.kind", list(Kind))
         name = text(descriptor.get("name"), f"{place}.name")

@@ -129,7 +129,7 @@ LATER_TWICE = envelope_bytes(PAYLOAD, "alice", "bob").decode()[:-1]
         ),
         pytest.param(
             f'{LATER_TWICE}, "Payload": "e30=", "Signatures": []}}'.encode(),
-            "two names in one object that differ in case only",
+            "two names in one object that differ in case or underscores only",
             id="another-statement-in-capitals",
         ),
         pytest.param(
@@ -212,9 +212,11 @@ def test_an_ambiguous_or_malformed_envelope_is_refused(data: bytes, message: str
         (b'{"a":9007199254740992}', "an integer beyond 9007199254740991"),
         (b'{"a":-9007199254740992}', "an integer beyond 9007199254740991"),
         (b'{"a":1,"a":1}', "the key 'a' twice"),
-        (b'{"x":[{"result":1,"Result":2}]}', "differ in case only"),
+        (b'{"x":[{"result":1,"Result":2}]}', "differ in case or underscores only"),
+        # protobuf takes both for one field, and the last one counts.
+        (b'{"predicateType":1,"predicate_type":2}', "differ in case or underscores only"),
         # The Kelvin sign, which Go takes for a k.
-        ('{"kind":1,"\u212aind":2}'.encode(), "differ in case only"),
+        ('{"kind":1,"\u212aind":2}'.encode(), "differ in case or underscores only"),
         (b'{"a":' * 100_000, "nested too deeply"),
     ],
 )

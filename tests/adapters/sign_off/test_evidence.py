@@ -137,7 +137,7 @@ def test_waivers_are_few(folder: Path) -> None:
     )
     many = evidence_of(configuration=(statement.configuration[2], *waivers)).statement
 
-    with pytest.raises(InputInvalid, match="expected at most 100 waivers, found 101"):
+    with pytest.raises(InputInvalid, match="at most 100 entries of kind waiver, found 101"):
         read_evidence(folder, many, waivers=CAROL)
 
 

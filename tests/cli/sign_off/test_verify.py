@@ -270,7 +270,7 @@ def predicate(**fields: Any) -> Tamper:
         pytest.param(
             resigned(Payload="e30=", Signatures=[]),
             3,
-            "two names in one object that differ in case only",
+            "two names in one object that differ in case or underscores only",
             id="another-statement-in-capitals",
         ),
         pytest.param(
@@ -282,7 +282,7 @@ def predicate(**fields: Any) -> Tamper:
         pytest.param(
             spliced(b'"result":"PASSED"', b'"result":"PASSED","Result":"FAILED"'),
             3,
-            "two names in one object that differ in case only",
+            "two names in one object that differ in case or underscores only",
             id="passed-then-Failed",
         ),
         pytest.param(

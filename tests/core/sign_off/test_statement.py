@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repro_gate.core.sign_off.statement import (
     Entry,
@@ -310,6 +312,77 @@ def test_a_waiver_that_allows_more_than_it_says_is_refused(change: Change, messa
     with pytest.raises(InvalidJson) as refused:
         waiver_from(changed(WAIVER, change))
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "known"),
+    [
+        ("predicate", "FailedTests", "failedTests"),
+        ("predicate", "failed_tests", "failedTests"),
+        ("predicate", "Result", "result"),
+        ("", "predicate_type", "predicateType"),
+        ("", "Subject", "subject"),
+        ("subject[1]", "Digest", "digest"),
+        ("predicate.configuration[0]", "Annotations", "annotations"),
+    ],
+)
+def test_a_field_that_other_readers_take_for_ours_is_refused(
+    place: str, name: str, known: str
+) -> None:
+    """Go reads names without regard to case, and protobuf those with underscores too."""
+    data = STATEMENT.to_data()
+    objects = {
+        "": data,
+        "predicate": data["predicate"],
+        "subject[1]": data["subject"][1],
+        "predicate.configuration[0]": data["predicate"]["configuration"][0],
+    }
+    objects[place][name] = ["x"]
+
+    with pytest.raises(InvalidJson) as refused:
+        statement_from(data)
+    where = f"{place}: " if place else ""
+    assert str(refused.value) == f"{where}expected the field '{known}' so spelt, found '{name}'"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(data=st.data(), of=st.sampled_from([STATEMENT, WAIVER]))
+def test_any_other_value_anywhere_is_read_or_refused(
+    data: st.DataObject, of: Statement | Waiver
+) -> None:
+    """Never a crash; and what is read can be written again."""
+    document: Any = of.to_data()
+    place = document
+    while True:
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key: Any = data.draw(st.sampled_from(keys))
+        if not (isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    place[key] = data.draw(JSON)
+    try:
+        found = statement_from(document) if isinstance(of, Statement) else waiver_from(document)
+    except InvalidJson:
+        return
+    read: Callable[[object], Statement | Waiver] = (
+        statement_from if isinstance(found, Statement) else waiver_from
+    )
+    assert read(found.to_data()) == found
+
+
+@pytest.mark.parametrize("text", ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_a_time_is_one_of_this_age(text: str) -> None:
+    """To which days can be added."""
+    with pytest.raises(InvalidJson, match="found a time of another age"):
+        time_of(text)
 
 
 @pytest.mark.parametrize("text", ["2026-02-30T00:00:00Z", "2026-11-30T24:00:00Z"])
