@@ -8,6 +8,7 @@ from itertools import chain
 
 from rich.console import Console
 
+from repro_gate.adapters.files.checkout import clean_commit_of
 from repro_gate.adapters.files.models import absence_remedy
 from repro_gate.adapters.files.untrusted_files import missing_reason
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
@@ -35,11 +36,13 @@ def run_check(session: Session, options: CheckOptions, *, started: float) -> Exi
             raise UsageInvalid("--dry-run prints no JSON: leave out --json")
         return _print_plan(workspace, planned)
     results.prepare_folder(options.result.output)
+    # While the engines start.
+    commit = clean_commit_of(session.file.parent)
     measured, report = _check_tokens(workspace, planned.tokens, options, started=started)
     if planned.logprobs:
         report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)
     timing = replace(report.timing, wall_s=time.monotonic() - started)
-    report = replace(report, timing=timing, repeat_with=session.repeat_options)
+    report = replace(report, timing=timing, repeat_with=session.repeat_options, commit=commit)
     shard = session.selection.shard
     if shard is None:
         return results.finish(report, options.result)

@@ -47,6 +47,7 @@ def write_shard_report(
         timing=report.timing,
         interrupted=report.interrupted,
         notes=report.notes,
+        commit=report.commit,
     )
     write_shard(output, shard_report)
 

@@ -151,6 +151,8 @@ class GateReport:
     """The distinct provenances of the cells: engine, machine, model and settings."""
     notes: tuple[Note, ...] = ()
     """Distinct notes; they never change the outcome."""
+    commit: str | None = None
+    """The checked-out commit; None if it is unknown or a tracked file differs from it."""
 
     @property
     def measured(self) -> bool:

@@ -178,6 +178,7 @@ def report_of(*cells: CellReport, **changes: Any) -> GateReport:
         interrupted=False,
         logprobs=(drawn(),),
         provenances=(provenance_of("tiny"),),
+        commit=COMMIT,
     )
     return replace(report, **changes)
 

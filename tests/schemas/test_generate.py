@@ -61,6 +61,9 @@ def test_the_string_below_a_field_describes_it() -> None:
             "The distinct provenances of the cells: engine, machine, model and settings."
         ),
         "notes": "Distinct notes; they never change the outcome.",
+        "commit": (
+            "The checked-out commit; None if it is unknown or a tracked file differs from it."
+        ),
     }
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.adapters.engines.environment import minimal_environment
@@ -14,7 +15,15 @@ _SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _TIMEOUT_S = 10
 _GIT_VARIABLES = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "XDG_CONFIG_HOME")
 """Prefixes of the variables that configure git, such as which folders it trusts."""
-_OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+_HEAD_LINE = "# branch.oid "
+_FIELDS = {"1": 8, "u": 10}
+"""Fields before the path of a changed or unmerged file, in the second format of `git status`."""
+_OFFLINE = {
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
 _MAX_REASON = 500
 
 
@@ -27,6 +36,44 @@ def commit_of(
     """
     commit = _git(folder, timeout_s) or environ.get("GITHUB_SHA", "")
     return commit if _SHA.fullmatch(commit) else None
+
+
+def clean_commit_of(folder: Path) -> str | None:
+    """Return the commit whose tracked files a folder has; None if unknown, or if any differs."""
+    try:
+        found = work_tree_of(folder, untracked=False)
+    except MeasurementUnavailable:
+        return None
+    return None if found.changed else found.commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkTree:
+    """The state of the work tree that a folder is in."""
+
+    commit: str
+    """The checked-out commit."""
+    changed: tuple[str, ...]
+    """What differs from it, by its path from the root of the repository."""
+
+
+def work_tree_of(folder: Path, *, untracked: bool) -> WorkTree:
+    """Return the state of a work tree; raises `MeasurementUnavailable` without a commit.
+
+    Args:
+        folder: in the work tree.
+        untracked: whether files that git neither tracks nor ignores count as changes.
+    """
+    files = f"--untracked-files={'all' if untracked else 'no'}"
+    listed = run_git(folder, "status", "--porcelain=v2", "--branch", "-z", "--no-renames", files)
+    lines = [line.decode("utf-8", errors="surrogateescape") for line in listed.split(b"\0") if line]
+    commits = [line.rpartition(" ")[2] for line in lines if line.startswith(_HEAD_LINE)]
+    if not commits or not _SHA.fullmatch(commits[0]):
+        raise MeasurementUnavailable(
+            f"there is no commit in the repository at {folder}", remedy="commit the files first"
+        )
+    changed = (line.split(" ", _FIELDS.get(line[0], 1))[-1] for line in lines if line[0] != "#")
+    return WorkTree(commit=commits[0], changed=tuple(changed))
 
 
 def run_git(

@@ -39,12 +39,14 @@ def merge_shards(
         timing=_timing(reports),
         started_at=min(report.started_at for report in reports),
     )
+    commits = {report.commit for report in reports}
     parts = {part.suite: part for report in reports for part in report.logprobs}
     return replace(
         judged,
         suites=(*judged.suites, *(suite.suite.name for suite in plan.logprobs)),
         logprobs=tuple(parts[suite.suite.name] for suite in plan.logprobs),
         repeat_with=ordered[0].report.identity.options,
+        commit=commits.pop() if len(commits) == 1 else None,
     )
 
 

@@ -117,3 +117,5 @@ class ShardReport:
     timing: Timing
     interrupted: bool
     notes: tuple[Note, ...]
+    commit: str | None = None
+    """The checked-out commit; None if it is unknown or a tracked file differs from it."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import chain, zip_longest
-from typing import Any, TypeAlias
 
 from repro_gate.core.engines import ModelSpec
 from repro_gate.core.guards import require_sha256
@@ -22,15 +21,20 @@ from repro_gate.core.matrix import Matrix, Suite
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.sign_off.policy import listed
-from repro_gate.core.sign_off.statement import Entry, Kind, format_time, is_comparable
-from repro_gate.core.text import digest_of, escape_text
+from repro_gate.core.sign_off.statement import (
+    AnyCell,
+    Entry,
+    Kind,
+    finding_of,
+    format_time,
+    is_comparable,
+)
+from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Cell, Factor
 from repro_gate.core.tokens.controls import applies
-from repro_gate.core.tokens.generation import Generation, Token, first_divergence
+from repro_gate.core.tokens.generation import first_divergence
 from repro_gate.core.tokens.golden import MODEL_SHA256, Golden
 from repro_gate.core.tokens.verdicts import Drift, Match
-
-AnyCell: TypeAlias = CellReport | LogprobCellReport
 
 
 class Condition(StrEnum):
@@ -153,28 +157,13 @@ class NamedTest:
 
     @property
     def has_passed(self) -> bool:
-        """Whether the cell agrees with what is committed."""
+        """Whether it agrees with what is committed."""
         return outcome_of_verdict(self.cell.verdict) is Outcome.PASSED
 
     @property
     def finding(self) -> str | None:
         """The sha256 of the drift, which a waiver is bound to; None where there is none."""
         return finding_of(self.name, self.cell)
-
-
-def finding_of(test: str, cell: AnyCell) -> str | None:
-    """Return the sha256 of what was expected and what was observed, or None without drift.
-
-    Another drift of the same cell has another one. So has, for log-probabilities, every repetition.
-    """
-    match cell:
-        case CellReport(verdict=Drift(golden=golden), generation=Generation() as observed):
-            seen: Any = [_generation(golden.generation), _generation(observed)]
-        case LogprobCellReport(verdict=Shifted()):
-            seen = [list(cell.calibration), list(cell.totals)]
-        case _:
-            return None
-    return digest_of({"test": test, "seen": seen})
 
 
 def planned_tests(matrix: Matrix, suite: str, profiles: Collection[str]) -> tuple[str, ...]:
@@ -230,6 +219,9 @@ def problems_of(
         waived: names of tests whose drift is waived.
     """
     report, matrix = file.report, checkout.matrix
+    if report.commit != checkout.commit:
+        found = escape_text(report.commit or "none, or changed files")
+        yield _incomplete(file, "the commit", checkout.commit, found)
     yield from _unplanned(file, matrix)
     tests = list(named_tests(report, matrix))
     yield from _verdicts(tests, waived)
@@ -406,15 +398,20 @@ def _controls(report: GateReport, matrix: Matrix) -> Iterator[Refusal]:
                 )
 
 
-def _decision(
-    file: ReportFile, tests: Iterable[NamedTest], waived: Collection[str]
-) -> Iterator[Refusal]:
-    """Yield the decision, made again from the verdicts, unless it is a pass."""
+def outcome_of(report: GateReport, tests: Iterable[NamedTest], waived: Collection[str]) -> Outcome:
+    """Return the outcome of a report in which some tests' drift is waived."""
     names: dict[int, list[str]] = {}
     for test in tests:
         names.setdefault(id(test.cell), []).append(test.name)
     forgiven = {cell for cell, mine in names.items() if set(mine) <= set(waived)}
-    outcome = decide(_forgiving(file.report, forgiven))
+    return decide(_forgiving(report, forgiven))
+
+
+def _decision(
+    file: ReportFile, tests: Iterable[NamedTest], waived: Collection[str]
+) -> Iterator[Refusal]:
+    """Yield the decision, made again from the verdicts, unless it is a pass."""
+    outcome = outcome_of(file.report, tests, waived)
     if outcome is not Outcome.PASSED:
         yield Refusal(
             condition=Condition.DECISION,
@@ -484,15 +481,3 @@ def _sources(cell: LogprobCell, profiles: Collection[str]) -> Collection[str]:
 
 def _facts(facts: Mapping[str, str]) -> list[str]:
     return sorted(escape_text(f"{name}={value}") for name, value in facts.items())
-
-
-def _generation(generation: Generation) -> list[Any]:
-    return [
-        [_token(token) for token in generation.prompt],
-        [_token(token) for token in generation.tokens],
-        generation.stop.value,
-    ]
-
-
-def _token(token: Token) -> list[Any]:
-    return [token.id, token.data.hex()]

@@ -7,7 +7,7 @@ cannot satisfy it.
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -15,6 +15,8 @@ from repro_gate.core.guards import require_at_least, require_name, require_text
 
 MAX_WAIVER: Final = timedelta(days=90)
 """From the beginning of a waiver to its end."""
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""How far clocks of signers may be ahead, unless the policy has another figure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ class Policy:
     artifacts: tuple[str, ...] = ()
     """Names of artifacts that have to be signed and given; `*` stands for any characters."""
     minimum_tests: int = 1
-    clock_skew: timedelta = field(default=timedelta(minutes=5))
+    clock_skew: timedelta = CLOCK_SKEW
     waivers: Signers | None = None
     """Who may sign a waiver; None accepts no waivers."""
     may_release_and_waive: bool = False

@@ -15,6 +15,12 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypeVar
 
 from repro_gate.core.guards import require_name, require_sha256, require_text
+from repro_gate.core.logprobs.report import LogprobCellReport
+from repro_gate.core.logprobs.verdicts import Shifted
+from repro_gate.core.report import CellReport
+from repro_gate.core.text import digest_of
+from repro_gate.core.tokens.generation import Generation, Token
+from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.strict_json import (
     InvalidJson,
     array,
@@ -58,6 +64,7 @@ _ADDRESS: Final = re.compile(
 )
 _REPOSITORY: Final = re.compile(r"git\+https://[A-Za-z0-9._~:/@%+-]+")
 
+AnyCell: TypeAlias = CellReport | LogprobCellReport
 Annotation: TypeAlias = Any
 """A string, an integer, or a list or an object of them: a float is not the same everywhere."""
 
@@ -233,7 +240,7 @@ class Waiver:
     test: str
     """The whole name of the test."""
     finding: str
-    """The sha256 of what was found; see `measured.finding_of`."""
+    """The sha256 of what was found; see `finding_of`."""
     reason: str
     not_before: datetime
     not_after: datetime
@@ -264,6 +271,21 @@ class Waiver:
             "predicateType": WAIVER,
             "predicate": predicate if self.issue is None else {**predicate, "issue": self.issue},
         }
+
+
+def finding_of(test: str, cell: AnyCell) -> str | None:
+    """Return the sha256 of what was expected and what was observed, or None without drift.
+
+    Another drift of the same cell has another one. So has, for log-probabilities, every repetition.
+    """
+    match cell:
+        case CellReport(verdict=Drift(golden=golden), generation=Generation() as observed):
+            seen: Any = [_generation(golden.generation), _generation(observed)]
+        case LogprobCellReport(verdict=Shifted()):
+            seen = [list(cell.calibration), list(cell.totals)]
+        case _:
+            return None
+    return digest_of({"test": test, "seen": seen})
 
 
 def statement_from(data: object) -> Statement:
@@ -455,3 +477,15 @@ def _require_distinct(what: str, names: Iterable[str]) -> None:
     for folded, count in Counter(name.casefold() for name in names).items():
         if count > 1:
             raise ValueError(f"{what} must differ in more than case, got {folded!r} {count} times")
+
+
+def _generation(generation: Generation) -> list[Any]:
+    return [
+        [_token(token) for token in generation.prompt],
+        [_token(token) for token in generation.tokens],
+        generation.stop.value,
+    ]
+
+
+def _token(token: Token) -> list[Any]:
+    return [token.id, token.data.hex()]

@@ -5,10 +5,11 @@ that the recipient holds. Evidence is accepted when nothing is left to refuse.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
+from typing import TypeAlias
 
 from repro_gate.core.sign_off.measured import (
     Checkout,
@@ -20,7 +21,14 @@ from repro_gate.core.sign_off.measured import (
     planned_tests,
     problems_of,
 )
-from repro_gate.core.sign_off.policy import MAX_WAIVER, Policy, Signers, is_matched, listed
+from repro_gate.core.sign_off.policy import (
+    CLOCK_SKEW,
+    MAX_WAIVER,
+    Policy,
+    Signers,
+    is_matched,
+    listed,
+)
 from repro_gate.core.sign_off.statement import (
     Entry,
     Kind,
@@ -128,28 +136,64 @@ def verify(
         artifacts: the sha256 of each file that the recipient holds, by name.
         now: by the recipient's clock.
     """
-    tests = [
-        test for file in evidence.reports for test in named_tests(file.report, checkout.matrix)
-    ]
-    judged = [
-        (file, tuple(_waiver(file, evidence, tests, policy, now))) for file in evidence.waivers
-    ]
-    waived = frozenset(
-        file.waiver.test
-        for file, problems in judged
-        if not problems and isinstance(file.waiver, Waiver)
-    )
     return tuple(
         chain(
             _source(evidence.statement, checkout, policy),
             _artifacts(evidence.statement, policy, artifacts),
-            _configuration(evidence, checkout),
-            *(problems_of(file, checkout, waived=waived) for file in evidence.reports),
-            _result(evidence, tests, waived),
+            inconsistencies(evidence, checkout=checkout, now=now, policy=policy),
             _required(evidence.statement, checkout, policy),
             _age(evidence, policy, now),
-            *(problems for _, problems in judged),
         )
+    )
+
+
+def inconsistencies(
+    evidence: Evidence, *, checkout: Checkout, now: datetime, policy: Policy | None = None
+) -> Iterator[Refusal]:
+    """Yield everything in evidence that does not follow from the commit and the reports.
+
+    Args:
+        evidence: the statement and the files that it rests on.
+        checkout: the commit.
+        now: by the clock of this machine.
+        policy: the recipient's; None for a signer, who does not know whose waivers it accepts.
+    """
+    tests = tests_of(evidence.reports, checkout)
+    judged = _judged_waivers(evidence, tests, policy, now)
+    waived = _waived(judged)
+    yield from _configuration(evidence, checkout)
+    for file in evidence.reports:
+        yield from problems_of(file, checkout, waived=waived)
+    yield from _result(evidence, tests, waived)
+    yield from _times(evidence, now, policy.clock_skew if policy else CLOCK_SKEW)
+    yield from chain.from_iterable(problems for _, problems in judged)
+
+
+def tests_of(reports: Iterable[ReportFile], checkout: Checkout) -> list[NamedTest]:
+    """Return the tests of several reports of a commit."""
+    return [test for file in reports for test in named_tests(file.report, checkout.matrix)]
+
+
+def waived_tests(evidence: Evidence, *, checkout: Checkout, now: datetime) -> frozenset[str]:
+    """Return the tests whose drift is waived, whoever signed the waivers."""
+    tests = tests_of(evidence.reports, checkout)
+    return _waived(_judged_waivers(evidence, tests, None, now))
+
+
+_Judged: TypeAlias = tuple[WaiverFile, tuple[Refusal, ...]]
+
+
+def _judged_waivers(
+    evidence: Evidence, tests: Sequence[NamedTest], policy: Policy | None, now: datetime
+) -> list[_Judged]:
+    return [(file, tuple(_waiver(file, evidence, tests, policy, now))) for file in evidence.waivers]
+
+
+def _waived(judged: Iterable[_Judged]) -> frozenset[str]:
+    return frozenset(
+        file.waiver.test
+        for file, problems in judged
+        if not problems and isinstance(file.waiver, Waiver)
     )
 
 
@@ -310,22 +354,25 @@ def _missing(about: str, expected: str, found: str) -> Refusal:
 
 
 def _age(evidence: Evidence, policy: Policy, now: datetime) -> Iterator[Refusal]:
-    """Yield times that cannot be, and measurements that are too old.
-
-    A fresh signature does not renew an old measurement.
-    """
-    latest = now + policy.clock_skew
+    """Yield measurements that are too old; a fresh signature does not renew them."""
     for file in evidence.reports:
         measured = file.measured_at
-        signed = _signed_at(evidence.statement, file) or measured
         if now - measured > policy.max_age:
             found = f"{format_time(measured)}, {(now - measured).days} days ago"
             yield _time(file.name, f"a measurement within {policy.max_age.days} days", found)
+
+
+def _times(evidence: Evidence, now: datetime, clock_skew: timedelta) -> Iterator[Refusal]:
+    """Yield times that cannot be."""
+    latest = now + clock_skew
+    for file in evidence.reports:
+        measured = file.measured_at
+        signed = _signed_at(evidence.statement, file) or measured
         for what, moment in (("measured", measured), ("signed", signed)):
             if moment > latest:
                 expected = f"{what} before now, {format_time(now)} by this clock"
                 yield _time(file.name, expected, format_time(moment))
-        if signed + policy.clock_skew < measured:
+        if signed + clock_skew < measured:
             expected = f"signed after it was measured, {format_time(measured)}"
             yield _time(file.name, expected, format_time(signed))
 
@@ -353,14 +400,15 @@ def _waiver(
     file: WaiverFile,
     evidence: Evidence,
     tests: Sequence[NamedTest],
-    policy: Policy,
+    policy: Policy | None,
     now: datetime,
 ) -> Iterator[Refusal]:
     """Yield why a waiver does not hold."""
-    if policy.waivers is None:
-        yield _invalid_waiver(file, "no waivers, as the policy lists no keys for them", "one")
-        return
-    yield from refuse_signatures(policy.waivers, file.signers, now, about=file.name)
+    if policy is not None:
+        if policy.waivers is None:
+            yield _invalid_waiver(file, "no waivers, as the policy lists no keys for them", "one")
+            return
+        yield from refuse_signatures(policy.waivers, file.signers, now, about=file.name)
     waiver = file.waiver
     if isinstance(waiver, InvalidJson):
         place = f"{waiver.place.removeprefix('.')}: " if waiver.place else ""

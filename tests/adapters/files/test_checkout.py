@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.files.checkout import commit_of
+from repro_gate.adapters.files.checkout import WorkTree, clean_commit_of, commit_of, work_tree_of
+from repro_gate.errors import MeasurementUnavailable
 
 SHA = "c0ffee00" * 5
 _AUTHOR = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")
@@ -121,3 +122,52 @@ def test_git_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "secret" not in seen.values()
     assert seen["GIT_CONFIG_COUNT"] == "0"
     assert {"GIT_DIR", "GIT_WORK_TREE"}.isdisjoint(seen)
+
+
+def test_a_work_tree_lists_what_differs_from_its_commit(tmp_path: Path) -> None:
+    """Changed, staged, removed and conflicting files; untracked ones where they count."""
+    for name in ("a", "b c", "d", "\N{GREEK SMALL LETTER ALPHA}"):
+        (tmp_path / name).write_text("1", "utf-8")
+    _git(tmp_path, "init", "--quiet")
+    _git(tmp_path, "add", "--all")
+    commit = _checkout(tmp_path)
+    assert clean_commit_of(tmp_path) == commit
+    assert work_tree_of(tmp_path, untracked=True) == WorkTree(commit=commit, changed=())
+
+    (tmp_path / "new").write_text("2", "utf-8")
+    assert clean_commit_of(tmp_path) == commit
+    assert work_tree_of(tmp_path, untracked=True).changed == ("new",)
+
+    (tmp_path / "b c").write_text("2", "utf-8")
+    (tmp_path / "\N{GREEK SMALL LETTER ALPHA}").write_text("2", "utf-8")
+    _git(tmp_path, "add", "\N{GREEK SMALL LETTER ALPHA}")
+    (tmp_path / "d").unlink()
+    changed = ("b c", "d", "\N{GREEK SMALL LETTER ALPHA}")
+    assert clean_commit_of(tmp_path) is None
+    assert work_tree_of(tmp_path, untracked=False) == WorkTree(commit=commit, changed=changed)
+
+
+def test_a_conflicting_file_is_a_change(tmp_path: Path) -> None:
+    """It has a line of another form."""
+    _checkout(tmp_path)
+    for content, branch in (("1", "one"), ("2", "two")):
+        _git(tmp_path, "checkout", "--quiet", "-b", branch, "HEAD")
+        (tmp_path / "a b").write_text(content, "utf-8")
+        _git(tmp_path, "add", "--all")
+        _git(tmp_path, "commit", "--quiet", "--no-gpg-sign", "--message", "x")
+        _git(tmp_path, "checkout", "--quiet", "HEAD~1")
+    _git(tmp_path, "checkout", "--quiet", "one")
+    with pytest.raises(subprocess.CalledProcessError):
+        _git(tmp_path, "merge", "--quiet", "two")
+
+    assert work_tree_of(tmp_path, untracked=False).changed == ("a b",)
+
+
+def test_without_a_commit_nothing_is_clean(tmp_path: Path) -> None:
+    """Nor outside of a repository."""
+    assert clean_commit_of(tmp_path) is None
+
+    _git(tmp_path, "init", "--quiet")
+    assert clean_commit_of(tmp_path) is None
+    with pytest.raises(MeasurementUnavailable, match="there is no commit in the repository at"):
+        work_tree_of(tmp_path, untracked=True)

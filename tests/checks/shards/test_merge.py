@@ -15,7 +15,15 @@ from repro_gate.strict_json import MAX_INTEGER, MAX_NUMBER
 from tests.fakes.checking import recorded_for, report_on, verdicts_of
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
 from tests.fakes.scoring import plan_of, suite_of_logprobs
-from tests.fakes.sharding import CELLS, TOKENS, alone_of, measured_shard, merged_of, two_shards
+from tests.fakes.sharding import (
+    CELLS,
+    COMMIT,
+    TOKENS,
+    alone_of,
+    measured_shard,
+    merged_of,
+    two_shards,
+)
 from tests.fakes.stores import MemoryGoldens
 from tests.fakes.values import (
     ENGINE_FACTS,
@@ -38,6 +46,17 @@ def test_shards_give_the_report_of_one_machine() -> None:
     assert (merged.suites, merged.engines) == (alone.suites, alone.engines)
     assert (merged.models, merged.interrupted) == (alone.models, False)
     assert merged.repeat_with == ("--device", "cuda")
+
+
+def test_the_commit_is_that_of_all_shards_or_none() -> None:
+    """One machine with a changed file is enough to leave it unknown."""
+    first, second = two_shards()
+    clean = [
+        replace(shard, report=replace(shard.report, commit=COMMIT)) for shard in (first, second)
+    ]
+
+    assert merged_of(clean).commit == COMMIT
+    assert merged_of([clean[0], second]).commit is None
 
 
 def test_a_note_of_two_shards_is_reported_once() -> None:

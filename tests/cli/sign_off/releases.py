@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -29,10 +30,10 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def commit_all(folder: Path) -> str:
+def commit_all(folder: Path, *options: str) -> str:
     """Commit everything in a folder, and return the commit."""
     git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--no-gpg-sign", "--message", "x")
+    git(folder, "commit", *options, "--quiet", "--no-gpg-sign", "--message", "x")
     return git(folder, "rev-parse", "HEAD")
 
 
@@ -155,6 +156,12 @@ class Release:
         values = [[one.value for one in each.signatures] for each in (mine, theirs)]
         return mine.payload == theirs.payload and values[0] == values[1]
 
+    def stamp(self) -> None:
+        """Let the report be one of a check of the commit of the clone."""
+        text = self.report.read_text("ascii")
+        stamped = re.sub(r'"commit":(null|"[0-9a-f]+")', f'"commit":"{self.commit}"', text)
+        self.report.write_text(stamped, "ascii")
+
     def reset(self, commit: str) -> None:
         """Return the clone to a commit."""
         git(self.clone.folder, "reset", "--quiet", "--hard", commit)
@@ -215,6 +222,7 @@ def released(checked: Workspace, folder: Path) -> Release:
     shutil.copy(checked.output / "report.json", release.evidence)
     shutil.copy(checked.folder / "tiny.gguf", release.artifact)
     release.policy.write_text(policy_text(), "utf-8")
+    release.stamp()
     release.sign(release.statement())
     return release
 

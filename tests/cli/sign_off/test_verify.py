@@ -453,6 +453,15 @@ def predicate(**fields: Any) -> Tamper:
             id="another-model-pinned",
         ),
         pytest.param(
+            lambda release: (
+                commit_all(release.clone.folder, "--allow-empty"),
+                release.sign(release.statement()),
+            ),
+            10,
+            "report: report.json: the commit\n    expected ",
+            id="a-check-of-the-last-commit",
+        ),
+        pytest.param(
             lambda release: release.report.unlink(),
             3,
             "report.json: expected a readable file, found none",
@@ -481,6 +490,7 @@ def test_matrix_goldens_and_pins_are_those_of_the_commit(release: Release) -> No
     golden = release.clone.golden("tiny--fox--seed1")
     replaced(golden, b'"TEST"', b'"BEST"')
     commit_all(release.clone.folder)
+    release.stamp()
     release.sign(release.statement())
     assert release.verify().code == 0
 
@@ -488,6 +498,7 @@ def test_matrix_goldens_and_pins_are_those_of_the_commit(release: Release) -> No
     changed = json.loads(golden.read_bytes()) | {"cell": json.loads(other.read_bytes())["cell"]}
     other.write_text(json.dumps(changed), "utf-8")
     commit_all(release.clone.folder)
+    release.stamp()
     release.sign(release.statement())
     assert_refused(
         release.verify(),

@@ -10,18 +10,19 @@ from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.report import GateReport
 from repro_gate.core.sign_off.measured import (
     Checkout,
-    finding_of,
     named_tests,
     planned_tests,
     problems_of,
     profiles_of,
 )
+from repro_gate.core.sign_off.statement import finding_of
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.verdicts import Inconclusive, Nondeterministic, Orphan, Vacuous
 from tests.fakes.logprob_reports import logprob_cell_of, logprob_cell_report_of, logprob_report_of
 from tests.fakes.releases import (
     CAPITAL,
     CAPITAL_TEST,
+    COMMIT,
     FOX,
     FOX_TEST,
     HAIKU,
@@ -96,6 +97,16 @@ def test_a_report_that_passed_has_no_problems() -> None:
                 )
             ],
             id="a-cell-left-out",
+        ),
+        pytest.param(
+            report_of(commit="ee" * 20),
+            [f"report: report.json: the commit: {COMMIT}, not {'ee' * 20}"],
+            id="a-check-of-another-commit",
+        ),
+        pytest.param(
+            report_of(commit=None),
+            [f"report: report.json: the commit: {COMMIT}, not none, or changed files"],
+            id="a-check-of-changed-files",
         ),
         pytest.param(
             report_of(matched(HAIKU), matched(FOX, runs=2)),
