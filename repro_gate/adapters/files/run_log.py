@@ -1,19 +1,21 @@
 """`runs.jsonl`: every run of an update as it is made, to resume the update.
 
-The first run of a cell is written with everything that it depends on; a later run, which gives the
-same tokens unless it says otherwise, only with its number.
+The first run of a cell is written with everything that it depends on, except that equal facts are
+written once, on a line with a number that first runs refer to. A later run has only its number,
+and how its tokens differ if they do.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, assert_never
 
 from repro_gate import __version__
 from repro_gate.adapters.files.append_log import AppendLog, LogLine, json_line, json_object
 from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.results import Tool
+from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
-from repro_gate.core.tokens.golden import Conditions, FactChange
+from repro_gate.core.tokens.golden import Conditions, FactChange, Facts
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.errors import InputInvalid
@@ -32,13 +34,38 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """The facts that the first runs of many cells share."""
+
+    number: int
+    """Counted from 1."""
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstRun:
     """The first run of a cell; earlier lines about the cell no longer count."""
 
-    conditions: Conditions
+    cell: Cell
+    runs: int
+    """How many are planned."""
+    fresh_runs: int
+    profile: str
+    provenance: int
+    """The number of its facts."""
     generation: Generation
     had_neighbours: bool = False
     """Whether the engine worked on another run at some time during this one."""
+
+    def conditions(self, facts: Facts) -> Conditions:
+        """Return everything that the run depends on; raises ValueError."""
+        return Conditions(
+            cell=self.cell,
+            runs=self.runs,
+            fresh_runs=self.fresh_runs,
+            profile=self.profile,
+            facts=facts,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +80,7 @@ class LaterRun:
     """How it differs; None too for every run after one that differs."""
 
 
-_Line: TypeAlias = FirstRun | LaterRun
+_Line: TypeAlias = Provenance | FirstRun | LaterRun
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +107,8 @@ class RunLogFile:
         self.remeasured: list[tuple[str, tuple[FactChange, ...]]] = []
         """The cells whose runs no longer hold, with what changed."""
         self._cells: dict[str, _Known] = {}
+        self._facts: list[Facts] = []
+        """In the order of their numbers."""
         self._log = AppendLog(file, resume=resume, content="a run")
         try:
             if not self._index():
@@ -112,7 +141,7 @@ class RunLogFile:
         first = self._parsed(self._log.line_at(known.offset), place)
         if not isinstance(first, FirstRun):
             raise self._log.invalid(place, ValueError("no first run"))
-        changes = conditions.changes_since(first.conditions)
+        changes = conditions.changes_since(first.conditions(self._facts[first.provenance - 1]))
         if changes:
             self.remeasured.append((conditions.cell.id, changes))
             return None
@@ -135,7 +164,11 @@ class RunLogFile:
         name, run, difference = conditions.cell.id, repetition.runs, repetition.difference
         if run == 1:
             first = FirstRun(
-                conditions=conditions,
+                cell=conditions.cell,
+                runs=conditions.runs,
+                fresh_runs=conditions.fresh_runs,
+                profile=conditions.profile,
+                provenance=self._number_of(conditions.facts),
                 generation=repetition.first,
                 had_neighbours=repetition.first_had_neighbours,
             )
@@ -150,6 +183,17 @@ class RunLogFile:
     def close(self) -> None:
         """Close the file; safe to call more than once."""
         self._log.close()
+
+    def _number_of(self, facts: Facts) -> int:
+        """Return the number of these facts, which are written if they are new."""
+        # From the end: the cells of a model follow one another.
+        for number in range(len(self._facts), 0, -1):
+            if self._facts[number - 1] == facts:
+                return number
+        number = len(self._facts) + 1
+        self._append(Provenance(number=number, facts=facts))
+        self._facts.append(facts)
+        return number
 
     def _append(self, line: _Line) -> int:
         return self._log.append(json_line(encode(line, _Line)))
@@ -173,22 +217,45 @@ class RunLogFile:
 
     def _take(self, line: LogLine) -> None:
         parsed = self._parsed(line.data, line.place)
-        if isinstance(parsed, FirstRun):
-            planned = parsed.conditions.runs
-            self._cells[parsed.conditions.cell.id] = _Known(offset=line.offset, planned=planned)
-            return
-        known = self._cells.get(parsed.cell)
+        match parsed:
+            case Provenance():
+                self._take_facts(line, parsed)
+            case FirstRun():
+                self._take_first(line, parsed)
+            case LaterRun():
+                self._take_later(line, parsed)
+            case _:
+                assert_never(parsed)
+
+    def _take_facts(self, line: LogLine, found: Provenance) -> None:
+        if found.number != len(self._facts) + 1:
+            expected = str(len(self._facts) + 1)
+            raise self._invalid(line, "number", expected, found.number)
+        self._facts.append(found.facts)
+
+    def _take_first(self, line: LogLine, found: FirstRun) -> None:
+        if not 1 <= found.provenance <= len(self._facts):
+            expected = "the number of an earlier line"
+            raise self._invalid(line, "provenance", expected, found.provenance)
+        try:
+            conditions = found.conditions(self._facts[found.provenance - 1])
+        except ValueError as error:
+            raise self._log.invalid(line.place, error) from error
+        self._cells[found.cell.id] = _Known(offset=line.offset, planned=conditions.runs)
+
+    def _take_later(self, line: LogLine, found: LaterRun) -> None:
+        known = self._cells.get(found.cell)
         if known is None:
-            raise self._invalid(line, "run", "the first run of its cell", parsed.run)
-        if parsed.run != known.runs + 1 or parsed.run > known.planned:
+            raise self._invalid(line, "run", "the first run of its cell", found.run)
+        if found.run != known.runs + 1 or found.run > known.planned:
             expected = f"the next of {known.planned} runs"
-            raise self._invalid(line, "run", expected, parsed.run)
-        known.runs = parsed.run
-        if parsed.difference is not None:
-            if parsed.difference.run != parsed.run or known.difference is not None:
+            raise self._invalid(line, "run", expected, found.run)
+        known.runs = found.run
+        if found.difference is not None:
+            if found.difference.run != found.run or known.difference is not None:
                 expected = "the first run that differs"
-                raise self._invalid(line, "difference.run", expected, parsed.difference.run)
-            known.difference = parsed.difference
+                raise self._invalid(line, "difference.run", expected, found.difference.run)
+            known.difference = found.difference
 
     def _invalid(self, line: LogLine, key: str, expected: str, found: int) -> InputInvalid:
         error = InvalidJson(key, expected=expected, found=str(found))

@@ -78,20 +78,37 @@ def refusal_of(folder: Path) -> str:
     return str(caught.value).removeprefix(f"{folder / 'runs.jsonl'}: ")
 
 
-def test_a_log_has_a_header_and_a_line_for_each_run(tmp_path: Path) -> None:
+def test_a_log_has_a_header_the_facts_and_a_line_for_each_run(tmp_path: Path) -> None:
     """Only the first run of a cell has its tokens and what they depend on."""
     file = log_with(tmp_path, *((conditions_of(), each) for each in SAME))
 
-    header, first, *later = map(json.loads, file.read_text("ascii").splitlines())
+    header, provenance, first, *later = map(json.loads, file.read_text("ascii").splitlines())
     assert header == {
         "schema": "repro-gate/runs/v1",
         "tool": {"name": "repro-gate", "version": repro_gate.__version__},
         "started_at": NOW,
     }
-    assert (first["kind"], first["conditions"]["cell"]["text"]) == ("first_run", FOX.text)
+    assert provenance == {"kind": "provenance", "number": 1, "facts": provenance_of("tiny")}
+    assert (first["kind"], first["cell"]["text"]) == ("first_run", FOX.text)
     assert later == [
         {"kind": "later_run", "cell": FOX.id, "run": run, "difference": None} for run in (2, 3)
     ]
+
+
+def test_equal_facts_are_written_once(tmp_path: Path) -> None:
+    """Each first run has the number of its facts, after an interruption too."""
+    other = conditions_of(HAIKU, facts={"fact": "other"})
+    fox = conditions_of(replace(FOX, seed=7))
+    file = log_with(tmp_path, (conditions_of(), SAME[0]), (other, SAME[0]), (fox, SAME[0]))
+    with opened(tmp_path) as log:
+        log.note(conditions_of(HAIKU), SAME[0])
+
+    lines = map(json.loads, file.read_text("ascii").splitlines())
+    numbers = [(line.get("number"), line.get("provenance")) for line in lines]
+    first, second = (1, None), (2, None)
+    assert numbers == [(None, None), first, (None, 1), second, (None, 2), (None, 1), (None, 1)]
+    for conditions in (conditions_of(), fox, conditions_of(HAIKU)):
+        assert known_in(tmp_path, conditions) == SAME[0]
 
 
 @settings(deadline=None)
@@ -187,7 +204,8 @@ def test_a_log_that_is_torn_anywhere_keeps_the_runs_before(tmp_path: Path) -> No
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
     for size in range(0, len(whole), 7):
         file.write_bytes(whole[:size])
-        count = max(0, sum(end <= size for end in ends) - 1)
+        # Without the header and the facts.
+        count = max(0, sum(end <= size for end in ends) - 2)
 
         assert known_in(tmp_path) == [None, *SAME][count]
         with opened(tmp_path) as log:
@@ -208,13 +226,18 @@ def test_zeros_of_a_crash_are_a_torn_line(tmp_path: Path) -> None:
 
 _CASES: dict[str, tuple[list[int | bytes], str]] = {
     "no JSON": ([0, b"{"], "line 2: expected a run as it was recorded, found the end of the line"),
-    "another kind": ([0, b'{"kind":"x"}'], "line 2: kind: expected one of first_run, later_run"),
-    "no first run": ([0, 2], "line 2: run: expected the first run of its cell, found 2"),
-    "the same run twice": ([0, 1, 2, 2], "line 4: run: expected the next of 3 runs, found 2"),
-    "a run left out": ([0, 1, 3], "line 3: run: expected the next of 3 runs, found 3"),
+    "another kind": (
+        [0, b'{"kind":"x"}'],
+        "line 2: kind: expected one of provenance, first_run, later_run",
+    ),
+    "no facts": ([0, 2], "line 2: provenance: expected the number of an earlier line, found 1"),
+    "facts with the number of others": ([0, 1, 1], "line 3: number: expected 2, found 1"),
+    "no first run": ([0, 1, 3], "line 3: run: expected the first run of its cell, found 2"),
+    "the same run twice": ([0, 1, 2, 3, 3], "line 5: run: expected the next of 3 runs, found 2"),
+    "a run left out": ([0, 1, 2, 4], "line 4: run: expected the next of 3 runs, found 3"),
     "too many runs": (
-        [0, 1, 2, 3, b'{"kind":"later_run","cell":"tiny--fox--seed42","run":4}'],
-        "line 5: run: expected the next of 3 runs, found 4",
+        [0, 1, 2, 3, 4, b'{"kind":"later_run","cell":"tiny--fox--seed42","run":4}'],
+        "line 6: run: expected the next of 3 runs, found 4",
     ),
     "no header": ([1], "line 1: expected the key 'schema', found none"),
     "a log of draws": (
@@ -237,6 +260,26 @@ def test_an_invalid_line_is_named(tmp_path: Path, case: str) -> None:
     assert refusal_of(tmp_path).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"provenance": 0}, "provenance: expected the number of an earlier line, found 0"),
+        ({"provenance": 2}, "provenance: expected the number of an earlier line, found 2"),
+        ({"runs": 0}, "expected a run as it was recorded, found runs must be at least 1, got 0"),
+        ({"profile": ""}, "expected a run as it was recorded, found a name "),
+    ],
+)
+def test_a_first_run_has_to_be_possible(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    """Its facts come before it, and an update could have been planned like this."""
+    file = log_with(tmp_path, (conditions_of(), SAME[0]))
+    *before, first = file.read_text("ascii").splitlines()
+    file.write_text("\n".join((*before, json.dumps(json.loads(first) | change), "")), "ascii")
+
+    assert refusal_of(tmp_path).startswith(f"line 3: {message}")
+
+
 def _differing(run: int, position: int, expected: int) -> dict[str, Any]:
     token = {"id": expected, "data": f" {expected}"}
     divergence = {"place": "output", "position": position, "expected": token, "observed": None}
@@ -246,8 +289,8 @@ def _differing(run: int, position: int, expected: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("difference", "message"),
     [
-        (_differing(3, 0, 5), "line 3: difference.run: expected the first run that differs"),
-        (_differing(1, 0, 5), "line 3: difference: expected a consistent nondeterministic"),
+        (_differing(3, 0, 5), "line 4: difference.run: expected the first run that differs"),
+        (_differing(1, 0, 5), "line 4: difference: expected a consistent nondeterministic"),
         (_differing(2, 0, 6), "expected a run as it was recorded, found the divergence is neither"),
     ],
 )

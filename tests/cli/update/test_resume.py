@@ -169,7 +169,7 @@ def test_a_broken_log_is_3(workspace: Workspace) -> None:
 
     assert (ran.code, log.read_text("utf-8")) == (3, broken)
     assert ran.err == (
-        f"repro-gate: {_LOG}: line 6: run: expected the next of 2 runs, found 7; "
+        f"repro-gate: {_LOG}: line 7: run: expected the next of 2 runs, found 7; "
         "to start again, leave out --resume\n"
     )
 
@@ -242,8 +242,8 @@ def test_resume_and_from_exclude_each_other(recorded: Workspace) -> None:
 
 
 def test_each_run_is_in_the_log_as_soon_as_it_is_made(workspace: Workspace) -> None:
-    """A header, the first runs of two cells, and nothing of the run that was not finished."""
+    """A header, the facts, the first runs of two cells, and nothing of the unfinished run."""
     _stopped(workspace, signal.SIGKILL)
 
     lines = [json.loads(line) for line in (workspace.folder / _LOG).read_text().splitlines()]
-    assert [line.get("kind") for line in lines] == [None, "first_run", "first_run"]
+    assert [line.get("kind") for line in lines] == [None, "provenance", "first_run", "first_run"]
