@@ -264,6 +264,8 @@ def _config(folder: Path, model: Path, contexts: str, arguments: argparse.Namesp
 
 def _sequences(report: Mapping[str, Any]) -> list[list[list[int]]]:
     """Return the ids of the prompt and of the output of each cell."""
+    if missing := [cell for cell in report["cells"] if cell["generation"] is None]:
+        sys.exit(f"{len(missing)} cells were not measured: {missing[0]['verdict']['reason']}")
     return [
         [[token["id"] for token in cell["generation"][part]] for part in ("prompt", "tokens")]
         for cell in report["cells"]
