@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from repro_gate.adapters.files.draw_log import FILE, DrawLogFile
+from repro_gate.adapters.logs.draws import FILE, DrawLogFile
 from repro_gate.checks.logprobs.check import CheckedSuite, check_logprobs, unreached
 from repro_gate.checks.logprobs.importance_weights import expected_doubts
 from repro_gate.checks.logprobs.measure import LogprobPorts

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from repro_gate.adapters.files.atomic import sweep
-from repro_gate.adapters.files.draw_log import DrawLogFile, fingerprint_of
+from repro_gate.adapters.logs.draws import DrawLogFile, fingerprint_of
 from repro_gate.checks.logprobs.collect import DrawCollector
 from repro_gate.checks.logprobs.record import (
     Recording,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.files.append_log import json_line
-from repro_gate.adapters.files.draw_log import to_line
+from repro_gate.adapters.logs.append_only import json_line
+from repro_gate.adapters.logs.draws import to_line
 from repro_gate.core.logprobs.draw import Draw
 from tests.docs.pages import page
 

@@ -1,1 +1,1 @@
-"""Every file that the gate reads or writes."""
+"""Files that the gate reads and writes: matrix, goldens, reports and other documents."""

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import repro_gate
-from repro_gate.adapters.files.draw_log import DrawLogFile, fingerprint_of, from_line, to_line
+from repro_gate.adapters.logs.draws import DrawLogFile, fingerprint_of, from_line, to_line
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
 from repro_gate.errors import InputInvalid
@@ -368,7 +368,7 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 _ENDLESS = """
 import itertools, sys
 from pathlib import Path
-from tests.adapters.files.test_draw_log import DRAW, opened, request_of
+from tests.adapters.logs.test_draws import DRAW, opened, request_of
 with opened(Path(sys.argv[1]), resume=False) as log:
     for number in itertools.count(1):
         log.note(request_of(number), DRAW)

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import repro_gate
-from repro_gate.adapters.files.append_log import AppendLog
-from repro_gate.adapters.files.run_log import RunLogFile
+from repro_gate.adapters.logs.append_only import AppendLog
+from repro_gate.adapters.logs.runs import RunLogFile
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Conditions, FactChange
@@ -369,7 +369,7 @@ import sys
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from tests.adapters.files.test_run_log import SAME, conditions_of, opened
+from tests.adapters.logs.test_runs import SAME, conditions_of, opened
 with opened(Path(sys.argv[1]), resume=False) as log:
     log.note(conditions_of(runs=10**9), SAME[0])
     for run in count(2):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, assert_never
 
 import repro_gate
-from repro_gate.adapters.files.append_log import AppendLog, json_line, json_object
 from repro_gate.adapters.files.documents import validate
+from repro_gate.adapters.logs.append_only import AppendLog, json_line, json_object
 from repro_gate.core.logprobs.baseline_format import (
     facts_from_data,
     facts_to_data,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias, assert_never
 
 from repro_gate import __version__
-from repro_gate.adapters.files.append_log import AppendLog, LogLine, json_line, json_object
 from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.results import Tool
+from repro_gate.adapters.logs.append_only import AppendLog, LogLine, json_line, json_object
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Conditions, FactChange, Facts
