@@ -205,6 +205,31 @@ def test_missing_objects_are_not_fetched_and_not_overlooked(folder: Path) -> Non
         checkout_in(folder)
 
 
+def test_nothing_is_fetched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A partial clone would ask its server for each file."""
+    git(folder, "config", "uploadpack.allowFilter", "true")
+    partial = tmp_path_factory.mktemp("partial")
+    clone = ("clone", "--quiet", "--no-checkout", "--filter=blob:none", f"file://{folder}", "x")
+    git(partial, *clone)
+
+    with pytest.raises(MeasurementUnavailable):
+        checkout_in(partial / "x")
+    git(partial / "x", "checkout", "--quiet", "HEAD")
+    assert checkout_in(partial / "x") == checkout_in(folder)
+
+
+def test_a_repository_may_use_sha256(folder: Path) -> None:
+    """Its ids have 64 digits."""
+    shutil.rmtree(folder / ".git")
+    git(folder, "init", "--quiet", "--object-format=sha256")
+    commit = commit_all(folder)
+
+    found = checkout_in(folder)
+
+    assert (len(commit), found.commit) == (64, commit)
+    assert len(found.entries[1].digest["gitTree"]) == 64
+
+
 @pytest.mark.parametrize("revision", ["ab" * 20, "gone", "--all", "HEAD^{tree}", "x\0y", ""])
 def test_only_commits_that_are_here_are_found(folder: Path, revision: str) -> None:
     """An option of git, a tree and a zero byte are none."""

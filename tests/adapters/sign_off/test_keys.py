@@ -1,5 +1,7 @@
 """Public keys as recipients list them, and private keys as signers keep them."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,21 @@ def test_an_encrypted_key_takes_its_password_from_the_environment(
     file.write_bytes(private_pem())
     with pytest.raises(InputInvalid, match="an unencrypted key, though REPRO_GATE_KEY_PASSWORD"):
         read_signing_key(file)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_keys_made_by_openssl_are_read(tmp_path: Path) -> None:
+    """By the commands that the documentation names."""
+    file = tmp_path / "release.key"
+    for command in (
+        f"umask 077; openssl genpkey -algorithm ed25519 -out {file}",
+        f"openssl pkey -in {file} -pubout -out {tmp_path / 'release.pub'}",
+    ):
+        subprocess.run(["/bin/sh", "-c", command], check=True, capture_output=True)
+
+    key = read_signing_key(file)
+
+    assert public_key_of((tmp_path / "release.pub").read_text("ascii")) == key.public
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
