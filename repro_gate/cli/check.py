@@ -9,8 +9,8 @@ from itertools import chain
 from rich.console import Console
 
 from repro_gate.adapters.files.checkout import clean_commit_of
-from repro_gate.adapters.files.models import absence_remedy
 from repro_gate.adapters.files.untrusted_files import missing_reason
+from repro_gate.adapters.models.files import absence_remedy
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import results, wiring
 from repro_gate.cli.console import print_result, warn

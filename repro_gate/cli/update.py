@@ -13,10 +13,10 @@ from rich.console import Console
 
 from repro_gate.adapters.files.atomic import sweep
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
-from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.files.observed import read_observed
 from repro_gate.adapters.files.snapshots import GOLDENS
 from repro_gate.adapters.logs.runs import FILE, RunLogFile
+from repro_gate.adapters.models.files import sha256_of
 from repro_gate.checks.tokens.record import (
     ChangeKind,
     GoldenChange,

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from repro_gate.adapters.files.models import CachedModels
 from repro_gate.adapters.files.snapshots import (
     BASELINES,
     GOLDENS,
@@ -19,6 +18,7 @@ from repro_gate.adapters.files.snapshots import (
     GoldenFiles,
     ModelPinsFile,
 )
+from repro_gate.adapters.models.files import CachedModels
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.cli.session import Session

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar, assert_never
 from repro_gate.adapters.engines import answers
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.engines.process import FAULTY_ENGINE, EngineProcess
-from repro_gate.adapters.files.models import sha256_of
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
+from repro_gate.adapters.models.files import sha256_of
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import escape_text

@@ -12,7 +12,7 @@ from repro_gate.adapters.files.documents import (
     require_known,
 )
 from repro_gate.adapters.files.matrix_logprobs import is_logprob_suite, read_logprob_suites
-from repro_gate.adapters.files.models import required_form
+from repro_gate.adapters.models.files import required_form
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text

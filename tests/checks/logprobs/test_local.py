@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.adapters.files.models import CachedModels
+from repro_gate.adapters.models.files import CachedModels
 from repro_gate.checks.logprobs.local import LocalScorer
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.logprobs.draw import (

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.files.models import (
+from repro_gate.adapters.models.files import (
     CachedModels,
     HubFile,
     hub_file_of,
     required_form,
     sha256_of,
 )
-from repro_gate.adapters.files.packages import PACKAGE_FORM
+from repro_gate.adapters.models.packages import PACKAGE_FORM
 from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, EngineSpec, ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile

@@ -13,18 +13,18 @@ from typing import Final, assert_never
 
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.files.atomic import sweep
-from repro_gate.adapters.files.packages import (
-    PACKAGE_FORM,
-    PackageFile,
-    fetch_package,
-    package_file_of,
-)
 from repro_gate.adapters.files.untrusted_files import (
     missing_reason,
     open_regular_file,
     recognise_mistake,
 )
 from repro_gate.adapters.http.secret import Secret
+from repro_gate.adapters.models.packages import (
+    PACKAGE_FORM,
+    PackageFile,
+    fetch_package,
+    package_file_of,
+)
 from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, ModelSpec, another_file
 from repro_gate.core.guards import require_name
 from repro_gate.core.text import escape_text

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.files.packages import PackageFile, PackagePart, package_file_of
-from tests.adapters.files.test_hub import MATRIX, Ran
+from repro_gate.adapters.models.packages import PackageFile, PackagePart, package_file_of
+from tests.adapters.models.test_hub import MATRIX, Ran
 
 PARTS = (b"GGUF" + bytes(range(256)) * 400, bytes(reversed(range(256))) * 3, b"end")
 CONTENT = b"".join(PARTS)
