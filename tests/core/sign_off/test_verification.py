@@ -10,7 +10,13 @@ import pytest
 from repro_gate.core.sign_off.measured import Checkout, Refusal
 from repro_gate.core.sign_off.policy import Policy, Signers, TrustedKey
 from repro_gate.core.sign_off.statement import Kind, Result
-from repro_gate.core.sign_off.verification import Evidence, refuse_signatures, verify
+from repro_gate.core.sign_off.verification import (
+    Evidence,
+    inconsistencies,
+    refuse_signatures,
+    verify,
+    waived_tests,
+)
 from repro_gate.strict_json import InvalidJson
 from tests.fakes.releases import (
     ARTIFACTS,
@@ -507,6 +513,18 @@ def test_a_waiver_does_not_cover_another_drift_of_the_same_test() -> None:
     found = refused(waived_by(waiver_file_of(USED, "carol"), report=other), policy=WAIVED)
 
     assert any("expected the waiver of the finding" in line for line in found)
+
+
+def test_a_signer_does_not_know_whose_waivers_a_recipient_accepts() -> None:
+    """So the signer judges everything of a waiver but its signatures."""
+    good = waived_by(waiver_file_of(USED))
+    late = waived_by(waiver_file_of(replace(USED, not_before=SIGNED + timedelta(hours=1))))
+
+    assert waived_tests(good, checkout=checkout_of(), now=NOW) == {FOX_TEST}
+    assert list(inconsistencies(good, checkout=checkout_of(), now=NOW)) == []
+    assert waived_tests(late, checkout=checkout_of(), now=NOW) == frozenset()
+    conditions = {one.condition for one in inconsistencies(late, checkout=checkout_of(), now=NOW)}
+    assert conditions == {"decision", "result", "test", "waiver"}
 
 
 # Signatures.
