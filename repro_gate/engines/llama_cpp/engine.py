@@ -1,9 +1,9 @@
 """What the engine does for each method of the protocol."""
 
 from repro_gate.engines.llama_cpp import devices, native, provenance
-from repro_gate.engines.llama_cpp.generate import generate
+from repro_gate.engines.llama_cpp.inference.generate import generate
+from repro_gate.engines.llama_cpp.inference.score import score
 from repro_gate.engines.llama_cpp.notes import load_notes
-from repro_gate.engines.llama_cpp.score import score
 from repro_gate.engines.llama_cpp.session import Session, Settings
 from repro_gate.engines.requests import (
     DescribeRequest,

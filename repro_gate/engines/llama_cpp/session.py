@@ -10,8 +10,8 @@ from queue import SimpleQueue
 
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.decode import Decoder
 from repro_gate.engines.llama_cpp.devices import Device
+from repro_gate.engines.llama_cpp.inference.decode import Decoder
 from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
 from repro_gate.engines.llama_cpp.placement import (
     Memory,

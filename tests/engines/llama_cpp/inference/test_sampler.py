@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import COLUMNS, Logits
-from repro_gate.engines.llama_cpp.sampler import open_sampler
+from repro_gate.engines.llama_cpp.inference.logits import COLUMNS, Logits
+from repro_gate.engines.llama_cpp.inference.sampler import open_sampler
 from repro_gate.engines.requests import GenerateRequest
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])

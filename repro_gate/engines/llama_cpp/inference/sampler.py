@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import Logits, TokenIds, highest, in_order
+from repro_gate.engines.llama_cpp.inference.logits import Logits, TokenIds, highest, in_order
 from repro_gate.engines.requests import GenerateRequest
 
 _MIN_KEEP = 1

@@ -8,7 +8,7 @@ numeric mode: the log-probabilities agree with a trace closely, but not to the b
 from reprlib import repr as short
 from typing import Any
 
-from repro_gate.engines.llama_cpp.logits import Softmax
+from repro_gate.engines.llama_cpp.inference.logits import Softmax
 from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer

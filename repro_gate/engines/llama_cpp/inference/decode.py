@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import Logits, are_all_equal, are_finite
+from repro_gate.engines.llama_cpp.inference.logits import Logits, are_all_equal, are_finite
 from repro_gate.engines.requests import model_invalid
 from repro_gate.protocol import Refusal, RequestRefused
 

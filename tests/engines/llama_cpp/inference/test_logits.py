@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro_gate.engines.llama_cpp.logits import COLUMNS, Logits, Softmax, are_finite, highest
+from repro_gate.engines.llama_cpp.inference.logits import (
+    COLUMNS,
+    Logits,
+    Softmax,
+    are_finite,
+    highest,
+)
 
 _LARGE = 2 * COLUMNS + 5
 

@@ -9,9 +9,9 @@ from time import perf_counter
 from typing import Any
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.logits import Softmax
+from repro_gate.engines.llama_cpp.inference.logits import Softmax
+from repro_gate.engines.llama_cpp.inference.sampler import Sampler, open_sampler
 from repro_gate.engines.llama_cpp.notes import prompt_notes
-from repro_gate.engines.llama_cpp.sampler import Sampler, open_sampler
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.requests import GenerateRequest
 from repro_gate.protocol import Json

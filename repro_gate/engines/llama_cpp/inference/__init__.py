@@ -1,0 +1,1 @@
+"""Decoding, sampling, generating and scoring with a session."""
