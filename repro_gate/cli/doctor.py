@@ -17,6 +17,7 @@ from repro_gate.cli import wiring
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
 from repro_gate.core.logprobs.policy import LogprobCell, ProviderSpec
+from repro_gate.core.matrix import Suite
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.reports.text.escape import log_line, one_line
@@ -106,6 +107,7 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     for suite in matrix.suites.values():
         default = ", by default" if suite.name in matrix.default_suites else ""
         yield f"  suite {suite.name}: {len(suite.cells)} cells x {suite.runs} runs{default}"
+        yield from _waits(workspace, suite)
     for logprobs in matrix.logprob_suites.values():
         default = ", by default" if logprobs.name in matrix.default_suites else ""
         draws = f"{logprobs.tolerance.draws} draws of log-probabilities"
@@ -116,6 +118,23 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
         presence = "present" if missing_reason(path) is None else "absent"
         yield f"  model {model.name}: {presence}, {path}"
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
+
+
+def _waits(workspace: wiring.Workspace, suite: Suite) -> Iterator[str]:
+    """Yield what a suite still needs before it can be checked, and the command for it."""
+    goldens = workspace.goldens
+    recorded = frozenset[str]().union(*map(goldens.recorded, goldens.profiles()))
+    for name in dict.fromkeys(cell.model for cell in suite.cells):
+        model = workspace.matrix.models[name]
+        absence = missing_reason(workspace.models.path_of(model))
+        is_absent = absence is not None and not model.source.startswith("builtin:")
+        has_goldens = any(cell.id in recorded for cell in suite.cells if cell.model == name)
+        record = f"repro-gate update-snapshots --suite {suite.name} --only '{name}--*'"
+        if is_absent:
+            lacks = "its file" if has_goldens else "its file and goldens"
+            yield f"    {name} waits for {lacks}: {absence_remedy(model)}"
+        elif not has_goldens:
+            yield f"    {name} waits for goldens: {record}"
 
 
 def _providers(workspace: wiring.Workspace) -> Iterator[str]:

@@ -82,6 +82,20 @@ def test_the_changelog_knows_this_version() -> None:
     assert {"Unreleased", repro_gate.__version__} & set(headings)
 
 
+def test_what_users_write_names_this_version() -> None:
+    """Every workflow that uses the action has its tag, and the pages on it the moving one too."""
+    version = repro_gate.__version__
+    lines = [line for text in _texts().values() for line in text.splitlines()]
+    used = [line for line in lines if re.match(r" +- uses: OWNER/repro-gate@", line)]
+    moving = re.compile(rf"\bv{version.partition('.')[0]}\b(?!\.\d)")
+
+    assert len(used) > 3
+    assert {line.partition("@")[2] for line in used} == {f"COMMIT # v{version}"}
+    for name in ("README.md", "action.yml", "docs/reference/action.md"):
+        assert f"v{version}" in _texts()[name], name
+        assert moving.search(_texts()[name]), name
+
+
 def test_scripts_import_names_that_exist() -> None:
     """No tool follows a name into the Python inside of a shell script."""
     scripts = "\n".join(text for name, text in _texts().items() if name.endswith(".sh"))

@@ -32,6 +32,39 @@ def test_the_doctor_shows_what_would_be_checked(recorded: Workspace) -> None:
         assert message in ran.out
 
 
+def test_the_doctor_names_what_a_suite_waits_for(workspace: Workspace) -> None:
+    """Files that were never fetched, goldens that were never recorded: each has its command."""
+    models = {
+        "far": {"engine": "scripted", "source": "hf:some-one/models/far.gguf"},
+        "tiny": {"engine": "scripted", "source": "tiny.gguf"},
+        "tiny-qwen2": {"engine": "scripted", "source": "builtin:tiny-qwen2"},
+    }
+    suite = {"runs": 2, "seeds": [1], "prompts": {name: ["haiku"] for name in models}}
+    workspace.write_matrix(models=models, suites={"quick": suite})
+
+    ran = workspace.run("doctor")
+
+    record = "repro-gate update-snapshots --suite quick --only"
+    assert (
+        "  suite quick: 3 cells x 2 runs, by default\n"
+        "    far waits for its file and goldens: repro-gate models fetch far\n"
+        f"    tiny waits for goldens: {record} 'tiny--*'\n"
+        f"    tiny-qwen2 waits for goldens: {record} 'tiny-qwen2--*'\n"
+        "  model "
+    ) in ran.out
+
+
+def test_a_suite_whose_file_is_gone_waits_for_it_alone(recorded: Workspace) -> None:
+    """Its goldens are there, on one profile or more."""
+    assert "waits for" not in recorded.run("doctor").out
+    (recorded.folder / "tiny.gguf").unlink()
+
+    ran = recorded.run("doctor")
+
+    remedy = "put the file there, or correct the source of models.tiny in the matrix"
+    assert f"    tiny waits for its file: {remedy}\n" in ran.out
+
+
 def test_the_doctor_names_a_failing_engine(recorded: Workspace) -> None:
     """It still prints the rest."""
     recorded.write_script({"method": "describe", "stderr": "no CUDA driver", "exit": 1})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+import repro_gate
 from repro_gate.adapters.files.results import read_report
 from repro_gate.core.comments import CiRun, CommentState, Marker, RunId
 from repro_gate.core.outcome import ExitCode
@@ -34,7 +35,7 @@ _WORKFLOWS = {
 _WORKFLOWS["gate-comment.yml"] = (
     (ROOT / ".github" / "workflows" / "gate-comment.yml")
     .read_text("utf-8")
-    .replace("uses: ./", f"uses: {_OURS}")
+    .replace("uses: ./", f"uses: {_OURS} # v{repro_gate.__version__}")
 )
 """The page links to it instead of showing it."""
 _MARGINS = re.compile(r"\d+\.\d{4} nats")
@@ -63,7 +64,7 @@ def _steps(workflow: str) -> Iterator[dict[str, Any]]:
 
 def _filled_in(workflow: str) -> str:
     """Return a workflow as a reader would commit it."""
-    return workflow.replace(_OURS, f"octo-org/repro-gate@{'8f3c2a91' * 5} # v0.1.0")
+    return workflow.replace(_OURS, f"octo-org/repro-gate@{'8f3c2a91' * 5}")
 
 
 def _found_by(command: str, *options: str, folder: Path) -> str:
