@@ -2,7 +2,10 @@
 
 import contextlib
 import io
+import os
+import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from repro_gate.cli.app import app
 from repro_gate.cli.verify import VerifyOptions, run_verify
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
-from tests.cli.sign_off.releases import Release, commit_all, policy_text
+from tests.cli.sign_off.releases import Release, commit_all, policy_text, sha256
 from tests.cli.workspaces import PROFILE
 
 FOX = f"quick/tiny--fox--seed1/{PROFILE}"
@@ -121,43 +124,99 @@ def waived(drifting_once: Release, tmp_path_factory: pytest.TempPathFactory) -> 
     return release
 
 
+@pytest.fixture(scope="module")
+def committed(released_once: Release, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """Return an accepted release with a baseline; each test restores what it changes."""
+    release = released_once.copied_to(tmp_path_factory.mktemp("committed"))
+    baseline = release.clone.snapshots / BASELINE
+    baseline.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "snapshots" / BASELINE, baseline)
+    commit_all(release.clone.folder)
+    release.stamp()
+    release.sign(release.statement())
+    assert verified(release)[0] is ExitCode.PASSED
+    return release
+
+
+ROOT = Path(__file__).parents[3]
+BASELINE = Path("baselines", "cpu-x86_64-avx2", "qwen2--autumn-leaves.json")
 PLACES: dict[str, Callable[[Release], Path]] = {
     "envelope": lambda release: release.envelope,
     "report": lambda release: release.report,
     "waiver": lambda release: release.evidence / "waivers" / "w-1.dsse.json",
     "artifact": lambda release: release.artifact,
+}
+COMMITTED: dict[str, Callable[[Release], Path]] = {
     "matrix": lambda release: release.clone.folder / "repro-gate.toml",
     "golden": lambda release: release.clone.golden("tiny--fox--seed2"),
     "pins": lambda release: release.clone.snapshots / "models.json",
+    "baseline": lambda release: release.clone.snapshots / BASELINE,
 }
-COMMITTED = ("matrix", "golden", "pins")
+FEW = settings(
+    max_examples=25,
+    # The same examples every time; git and the disk take their time.
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+TIMES = count(1_000_000_000)
+
+
+def flipped(good: bytes, data: st.DataObject) -> bytes:
+    """Return bytes of which one differs; often near the end, where an envelope has signatures."""
+    changed = bytearray(good)
+    end = len(good) - 1
+    at = data.draw(st.integers(0, end) | st.integers(max(0, end - 300), end))
+    byte = st.integers(0, 255) | st.sampled_from(list(b"ABCDabcd0123 "))
+    changed[at] = data.draw(byte.filter(lambda one: one != good[at]))
+    return bytes(changed)
+
+
+def is_accepted(release: Release) -> bool:
+    """Return whether there is any sign of success."""
+    code, shown = verified(release)
+    return code is ExitCode.PASSED or "accepted" in shown
 
 
 @pytest.mark.parametrize("place", PLACES)
 @given(data=st.data())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FEW
 def test_no_changed_byte_is_accepted(waived: Release, place: str, data: st.DataObject) -> None:
-    """Anywhere, unless the signed payload and the signers are the same: white space, a key id.
-
-    A changed file of the commit is signed for under its new commit: only its digest can refuse it.
-    """
+    """Anywhere, unless the signed payload and the signers are the same: white space, a key id."""
     file = PLACES[place](waived)
-    good, envelope, commit = file.read_bytes(), waived.envelope.read_bytes(), waived.commit
-    changed = bytearray(good)
-    at = data.draw(st.integers(0, len(good) - 1))
-    changed[at] = data.draw(st.integers(0, 255).filter(lambda byte: byte != good[at]))
+    good = file.read_bytes()
     try:
-        file.write_bytes(bytes(changed))
-        if place in COMMITTED:
-            statement = waived.payload_data()
-            new = commit_all(waived.clone.folder)
-            statement["subject"][0]["digest"]["gitCommit"] = new
-            waived.sign(statement)
-        code, shown = verified(waived)
-        is_accepted = code is ExitCode.PASSED or "accepted" in shown
-        assert not is_accepted or (place == "envelope" and waived.is_signed_alike(good))
+        file.write_bytes(flipped(good, data))
+        assert not is_accepted(waived) or (place == "envelope" and waived.is_signed_alike(good))
     finally:
-        if place in COMMITTED:
-            waived.reset(commit)
         file.write_bytes(good)
-        waived.envelope.write_bytes(envelope)
+
+
+@pytest.mark.parametrize("place", COMMITTED)
+@given(data=st.data())
+@FEW
+def test_no_changed_byte_of_the_commit_is_accepted(
+    committed: Release, place: str, data: st.DataObject
+) -> None:
+    """Even if everything else is signed for the new commit: the digests are those of before."""
+    file = COMMITTED[place](committed)
+    kept = {each: each.read_bytes() for each in (file, committed.report, committed.envelope)}
+    statement, commit = committed.payload_data(), committed.commit
+    try:
+        file.write_bytes(flipped(kept[file], data))
+        # git takes a file of the same size and time for unchanged.
+        os.utime(file, (next(TIMES),) * 2)
+        statement["subject"][0]["digest"]["gitCommit"] = commit_all(committed.clone.folder)
+        committed.stamp()
+        for entry in statement["predicate"]["configuration"]:
+            if entry["name"] == "report.json":
+                entry["digest"]["sha256"] = sha256(committed.report)
+        committed.sign(statement)
+        assert not is_accepted(committed)
+    finally:
+        committed.reset(commit)
+        for each, content in kept.items():
+            each.write_bytes(content)
