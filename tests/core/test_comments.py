@@ -18,6 +18,7 @@ from repro_gate.core.comments import (
     Update,
     Writer,
     action_for,
+    job_key,
     marker_of,
     name_in_matrix,
     no_comment_reason,
@@ -221,3 +222,12 @@ def test_comments_can_be_turned_off() -> None:
     assert action_for(CommentMode.NEVER, posted=posted, ours=OURS) == Keep(
         "comments are turned off"
     )
+
+
+def test_the_key_of_a_job_depends_on_each_fact_of_it() -> None:
+    """Facts are not joined, so that moving a character from one to another is another job."""
+    keys = {job_key("ab", "c"), job_key("a", "bc"), job_key("abc"), job_key("ab", "c", "")}
+
+    assert len(keys) == 4
+    assert job_key("ab", "\udcff") == job_key("ab", "\udcff")
+    assert all(replace(OURS, writer=Writer(run=OURS.run, job=key)) for key in keys)

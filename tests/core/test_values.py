@@ -21,13 +21,20 @@ from repro_gate.core.engines import EngineKind
 from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import Budget, Tolerance, WeightPlan
-from repro_gate.core.logprobs.verdicts import Outlying
+from repro_gate.core.logprobs.verdicts import Deciding, Outlying
 from repro_gate.core.matrix import PromptSpec, plan
-from repro_gate.core.report import CellReport, EngineReport, Note, NoteOrigin, UnfinishedCheck
+from repro_gate.core.report import (
+    CellReport,
+    EngineReport,
+    FinishedCheck,
+    Note,
+    NoteOrigin,
+    UnfinishedCheck,
+)
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place, Stop, Token
-from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.golden import Conditions, FactChange
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import (
@@ -51,6 +58,7 @@ from tests.fakes.logprob_reports import (
     rich_logprobs_of,
     weight_report_of,
 )
+from tests.fakes.releases import policy_of
 from tests.fakes.reports import (
     DIFFERENCE,
     OTHER_RUN,
@@ -98,6 +106,7 @@ SCORED_TWICE = ScoredTwice(generated=(-1.0,), echoed=(-1.0,))
 SCORE_REQUEST = ScoreRequest(prompt="a", response="bc", temperature=0.5)
 SCORED = scored_of("tiny", SCORE_REQUEST)
 LOGPROB_REPORT = rich_logprobs_of().cells[0]
+DECIDING = Deciding(token=None, shift=0.1, band=0.2, calibration=(0.0,), draws=(0.1,))
 NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 
 MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, state=STATE)
@@ -130,6 +139,8 @@ SAMPLES: tuple[object, ...] = (
     ),
     Budget(max_calls=1, max_tokens=1),
     WeightPlan(base="base"),
+    Conditions(cell=FOX, runs=3, fresh_runs=1, profile="cpu", facts={}),
+    policy_of(),
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {
@@ -294,6 +305,14 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "a cell that was run has a provenance",
     ),
     "an endless bound": (lambda: replace(LOGPROB_REPORT, band=math.inf), "band must be finite"),
+    "a negative band": (
+        lambda: replace(DECIDING, band=-0.5),
+        "a band must be at least 0, got -0.5",
+    ),
+    "a file of a cell that was not run": (
+        lambda: FinishedCheck(report=report_of(not_run(FOX)), observed={FOX.id: "0" * 64}),
+        f"nothing was observed of {FOX.id}",
+    ),
     "a share of 7": (lambda: replace(policy_noise_of(), atom=7.0), "between 0 and 1, got 7.0"),
     "a rate of 7": (lambda: Tolerance(false_alarm_rate=7), "between 0 and 1, got 7"),
     "a rate of 0": (lambda: Tolerance(false_alarm_rate=0), "must be above 0, got 0"),

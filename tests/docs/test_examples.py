@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.docs.conftest import CommandLine
 
 _TOML = [(each.name, block) for each in pages() for block in each.blocks("toml")]
-_WHOLE = {name: block for name, block in _TOML if block.startswith("schema = ")}
+_WHOLE = {name: block for name, block in _TOML if block.startswith('schema = "repro-gate/matrix/')}
 
 
 def _write(folder: Path, name: str) -> None:

@@ -221,7 +221,6 @@ def _first(
 ) -> Divergence | None:
     if expected == observed:
         return None
-    for position, (want, got) in enumerate(zip_longest(expected, observed)):
-        if want != got:
-            return Divergence(place=place, position=position, expected=want, observed=got)
-    return None
+    pairs = enumerate(zip_longest(expected, observed))
+    position, (want, got) = next(found for found in pairs if found[1][0] != found[1][1])
+    return Divergence(place=place, position=position, expected=want, observed=got)

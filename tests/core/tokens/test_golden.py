@@ -7,6 +7,7 @@ from hypothesis import given
 
 from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.golden import (
+    Conditions,
     FactChange,
     Facts,
     definition,
@@ -70,3 +71,26 @@ def test_a_definition_includes_every_field_of_a_cell() -> None:
     known = {field.name for field in (*fields(Cell), *fields(Sampler))}
 
     assert set(definition(cell_of())) == known - {"sampler"}
+
+
+def test_conditions_change_with_the_cell_the_plan_and_the_facts() -> None:
+    """The definition of the cell comes first, and the provenance last."""
+    before = Conditions(
+        cell=cell_of("fox"), runs=3, fresh_runs=1, profile="cpu", facts={"device.name": "a"}
+    )
+    after = Conditions(
+        cell=replace(before.cell, text="Other"),
+        runs=4,
+        fresh_runs=0,
+        profile="gpu",
+        facts={"device.name": "b"},
+    )
+
+    assert before.changes_since(before) == ()
+    assert [(each.name, each.after) for each in after.changes_since(before)] == [
+        ("text", "Other"),
+        ("fresh_runs", "0"),
+        ("profile", "gpu"),
+        ("runs", "4"),
+        ("device.name", "b"),
+    ]
