@@ -22,7 +22,6 @@ from repro_gate.cli.commands import (
     publish,
     record_baseline,
     update_snapshots,
-    verify,
 )
 from repro_gate.cli.console import (
     EXIT_CODES,
@@ -32,6 +31,7 @@ from repro_gate.cli.console import (
     unavailable,
     warn,
 )
+from repro_gate.cli.release_commands import countersign, sign_off, verify, waive
 from repro_gate.core.outcome import ExitCode
 
 models_app = typer.Typer(
@@ -163,6 +163,9 @@ app.command(epilog=EXIT_CODES)(merge)
 app.command(epilog=EXIT_CODES)(publish)
 app.command("update-snapshots", epilog=EXIT_CODES)(update_snapshots)
 app.command("record-baseline", epilog=EXIT_CODES)(record_baseline)
+app.command("sign-off", epilog=EXIT_CODES)(sign_off)
+app.command(epilog=EXIT_CODES)(countersign)
+app.command(epilog=EXIT_CODES)(waive)
 app.command(epilog=EXIT_CODES)(verify)
 app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models_app, name="models")

@@ -225,49 +225,6 @@ def merge(  # noqa: PLR0913 -- one parameter for each option
     exit_with(command, on_failure=_failure_writer(reports, keeps_shard=True))
 
 
-def verify(
-    evidence: Annotated[Path, typer.Argument(metavar="EVIDENCE", hidden=True)],
-    *,
-    policy: Annotated[
-        Path,
-        typer.Option(
-            "--policy",
-            metavar="FILE",
-            help="Your policy: which keys you trust, and what they have to have signed.",
-            envvar="REPRO_GATE_POLICY",
-        ),
-    ],
-    artifact: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--artifact", metavar="FILE", help="A file that you are going to use; repeatable."
-        ),
-    ] = None,
-    commit: Annotated[
-        str,
-        typer.Option("--commit", metavar="COMMIT", help="The commit that you are going to use."),
-    ] = "HEAD",
-) -> None:
-    """Verify that a release was signed off, by your own policy.
-
-    EVIDENCE is the folder that sign-off wrote, or the envelope in it.
-
-    Runs in a clone of the repository, needs no network, and believes nothing that it can compute
-    from the commit, the reports and your files. Ends with 10 and every unsatisfied condition, or
-    with 0.
-    """
-
-    def command() -> ExitCode:
-        from repro_gate.cli.verify import VerifyOptions, run_verify
-
-        options = VerifyOptions(
-            evidence=evidence, policy=policy, artifacts=tuple(artifact or ()), commit=commit
-        )
-        return run_verify(options)
-
-    exit_with(command)
-
-
 def publish(  # noqa: PLR0913 -- one parameter for each option
     *,
     output: Output = None,

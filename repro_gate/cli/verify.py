@@ -22,7 +22,8 @@ from repro_gate.core.sign_off.policy import Policy, listed
 from repro_gate.core.sign_off.statement import Statement, statement_from
 from repro_gate.core.sign_off.verification import Evidence, refuse_signatures, verify
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.reports.text.escape import message, one_line
+from repro_gate.reports.sign_off import refusal_lines
+from repro_gate.reports.text.escape import one_line
 from repro_gate.strict_json import InvalidJson
 
 
@@ -41,7 +42,7 @@ class VerifyOptions:
 
 def run_verify(options: VerifyOptions) -> ExitCode:
     """Verify evidence, print the result, and return the exit code."""
-    file = _envelope_file(options.evidence)
+    file = envelope_file(options.evidence)
     policy = read_policy(options.policy)
     now = datetime.now(UTC)
     envelope = read_envelope(file)
@@ -69,7 +70,8 @@ def run_verify(options: VerifyOptions) -> ExitCode:
     return ExitCode.PASSED
 
 
-def _envelope_file(evidence: Path) -> Path:
+def envelope_file(evidence: Path) -> Path:
+    """Return the envelope in a folder, or that is named; raises `MeasurementUnavailable`."""
     file = evidence / EVIDENCE if evidence.is_dir() else evidence
     if not file.exists():
         raise MeasurementUnavailable(
@@ -97,11 +99,8 @@ def _statement_of(envelope: Envelope) -> Statement | Refusal:
 def _refuse(refused: Sequence[Refusal], more: str) -> ExitCode:
     many = "1 condition is" if len(refused) == 1 else f"{len(refused)} conditions are"
     print_line(f"refused: {many} not satisfied{more}")
-    for found in refused:
-        print_line(f"  {found.condition.value}: {message(found.about)}")
-        print_line(f"    expected {message(found.expected)}")
-        print_line(f"    found {message(found.found)}")
-        print_line(f"    {message(found.remedy)}")
+    for line in refusal_lines(refused):
+        print_line(line)
     return ExitCode.FINDINGS
 
 

@@ -41,7 +41,7 @@ def commit_of(
 def clean_commit_of(folder: Path) -> str | None:
     """Return the commit whose tracked files a folder has; None if unknown, or if any differs."""
     try:
-        found = work_tree_of(folder, untracked=False)
+        found = work_tree_of(folder, with_untracked=False)
     except MeasurementUnavailable:
         return None
     return None if found.changed else found.commit
@@ -54,26 +54,33 @@ class WorkTree:
     commit: str
     """The checked-out commit."""
     changed: tuple[str, ...]
-    """What differs from it, by its path from the root of the repository."""
+    """Tracked files that differ from it, by their paths from the root of the repository."""
+    untracked: tuple[str, ...]
+    """Files that git neither tracks nor ignores."""
 
 
-def work_tree_of(folder: Path, *, untracked: bool) -> WorkTree:
+def work_tree_of(folder: Path, *, with_untracked: bool = True) -> WorkTree:
     """Return the state of a work tree; raises `MeasurementUnavailable` without a commit.
 
     Args:
         folder: in the work tree.
-        untracked: whether files that git neither tracks nor ignores count as changes.
+        with_untracked: whether to search for untracked files.
     """
-    files = f"--untracked-files={'all' if untracked else 'no'}"
-    listed = run_git(folder, "status", "--porcelain=v2", "--branch", "-z", "--no-renames", files)
-    lines = [line.decode("utf-8", errors="surrogateescape") for line in listed.split(b"\0") if line]
-    commits = [line.rpartition(" ")[2] for line in lines if line.startswith(_HEAD_LINE)]
+    files = f"--untracked-files={'all' if with_untracked else 'no'}"
+    output = run_git(folder, "status", "--porcelain=v2", "--branch", "-z", "--no-renames", files)
+    lines = output.decode("utf-8", errors="surrogateescape").split("\0")
+    commits = [line.removeprefix(_HEAD_LINE) for line in lines if line.startswith(_HEAD_LINE)]
     if not commits or not _SHA.fullmatch(commits[0]):
         raise MeasurementUnavailable(
             f"there is no commit in the repository at {folder}", remedy="commit the files first"
         )
-    changed = (line.split(" ", _FIELDS.get(line[0], 1))[-1] for line in lines if line[0] != "#")
-    return WorkTree(commit=commits[0], changed=tuple(changed))
+    return WorkTree(
+        commit=commits[0],
+        changed=tuple(
+            line.split(" ", _FIELDS[line[0]])[-1] for line in lines if line[:1] in _FIELDS
+        ),
+        untracked=tuple(line[2:] for line in lines if line.startswith("? ")),
+    )
 
 
 def run_git(

@@ -67,7 +67,7 @@ def read_evidence(folder: Path, statement: Statement, *, waivers: Signers | None
     for entry in _few(folder, statement, Kind.WAIVER):
         data = _bytes(folder, entry, within=f"{WAIVERS}/", max_bytes=MAX_BYTES)
         if _is_unchanged(entry, data, changed):
-            signed_waivers.append(_waiver_file(data, entry, waivers))
+            signed_waivers.append(waiver_file(data, entry.name, waivers))
     return Evidence(
         statement=statement,
         reports=tuple(reports),
@@ -87,6 +87,24 @@ def report_file(data: bytes, file: Path) -> ReportFile:
     except ValueError as error:
         place, expected = "result.report.started_at", "a time"
         raise InputInvalid.at(file, place, expected=expected, found=str(error)) from error
+
+
+def waiver_file(data: bytes, name: str, signers: Signers | None = None) -> WaiverFile:
+    """Return a waiver with its digest, and who of these signed it; raises `InputInvalid`."""
+    envelope = parse_envelope(data, Path(name))
+    signed_by = envelope.signers_of(public_keys_of(signers)) if signers else ()
+    content = envelope.data()
+    waiver: Waiver | InvalidJson
+    try:
+        waiver = waiver_from(content)
+    except InvalidJson as error:
+        waiver = error
+    return WaiverFile(
+        name=name,
+        sha256=_sha256(data),
+        signers=names_of(signers, signed_by) if signers else frozenset(),
+        waiver=waiver,
+    )
 
 
 def digests_of(files: Iterable[Path]) -> Mapping[str, str]:
@@ -133,23 +151,6 @@ def _is_unchanged(entry: Entry, data: bytes, changed: dict[str, str]) -> bool:
     if digest != entry.sha256:
         changed[entry.name] = digest
     return digest == entry.sha256
-
-
-def _waiver_file(data: bytes, entry: Entry, signers: Signers | None) -> WaiverFile:
-    envelope = parse_envelope(data, Path(entry.name))
-    signed_by = envelope.signers_of(public_keys_of(signers)) if signers else ()
-    content = envelope.data()
-    waiver: Waiver | InvalidJson
-    try:
-        waiver = waiver_from(content)
-    except InvalidJson as error:
-        waiver = error
-    return WaiverFile(
-        name=entry.name,
-        sha256=entry.sha256,
-        signers=names_of(signers, signed_by) if signers else frozenset(),
-        waiver=waiver,
-    )
 
 
 def _sha256(data: bytes) -> str:

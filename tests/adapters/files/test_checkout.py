@@ -132,11 +132,11 @@ def test_a_work_tree_lists_what_differs_from_its_commit(tmp_path: Path) -> None:
     _git(tmp_path, "add", "--all")
     commit = _checkout(tmp_path)
     assert clean_commit_of(tmp_path) == commit
-    assert work_tree_of(tmp_path, untracked=True) == WorkTree(commit=commit, changed=())
+    assert work_tree_of(tmp_path) == WorkTree(commit=commit, changed=(), untracked=())
 
     (tmp_path / "new").write_text("2", "utf-8")
     assert clean_commit_of(tmp_path) == commit
-    assert work_tree_of(tmp_path, untracked=True).changed == ("new",)
+    assert work_tree_of(tmp_path).untracked == ("new",)
 
     (tmp_path / "b c").write_text("2", "utf-8")
     (tmp_path / "\N{GREEK SMALL LETTER ALPHA}").write_text("2", "utf-8")
@@ -144,7 +144,7 @@ def test_a_work_tree_lists_what_differs_from_its_commit(tmp_path: Path) -> None:
     (tmp_path / "d").unlink()
     changed = ("b c", "d", "\N{GREEK SMALL LETTER ALPHA}")
     assert clean_commit_of(tmp_path) is None
-    assert work_tree_of(tmp_path, untracked=False) == WorkTree(commit=commit, changed=changed)
+    assert work_tree_of(tmp_path) == WorkTree(commit=commit, changed=changed, untracked=("new",))
 
 
 def test_a_conflicting_file_is_a_change(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_conflicting_file_is_a_change(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         _git(tmp_path, "merge", "--quiet", "two")
 
-    assert work_tree_of(tmp_path, untracked=False).changed == ("a b",)
+    assert work_tree_of(tmp_path).changed == ("a b",)
 
 
 def test_without_a_commit_nothing_is_clean(tmp_path: Path) -> None:
@@ -170,4 +170,4 @@ def test_without_a_commit_nothing_is_clean(tmp_path: Path) -> None:
     _git(tmp_path, "init", "--quiet")
     assert clean_commit_of(tmp_path) is None
     with pytest.raises(MeasurementUnavailable, match="there is no commit in the repository at"):
-        work_tree_of(tmp_path, untracked=True)
+        work_tree_of(tmp_path)

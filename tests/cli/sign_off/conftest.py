@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.sign_off.releases import Release, released
+from tests.cli.sign_off.signers import Signer, signer_of
 from tests.cli.workspaces import Workspace
 
 
@@ -30,3 +31,9 @@ def drifting_once(drifted: Workspace, tmp_path_factory: pytest.TempPathFactory) 
 def drifting(drifting_once: Release, tmp_path: Path) -> Release:
     """Return a release in which one test drifted."""
     return drifting_once.copied_to(tmp_path)
+
+
+@pytest.fixture
+def signer(recorded: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    """Return the signer of a workspace with four cells and a golden for each."""
+    return signer_of(recorded, tmp_path_factory.mktemp("desk"))

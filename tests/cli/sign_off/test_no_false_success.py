@@ -26,7 +26,7 @@ STEPS = [
     *(
         f"repro_gate.cli.verify.{name}"
         for name in (
-            "_envelope_file",
+            "envelope_file",
             "read_policy",
             "read_envelope",
             "public_keys_of",

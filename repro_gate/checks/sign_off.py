@@ -1,0 +1,280 @@
+"""Sign off a release: make its statement, and list everything that it lacks."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from repro_gate.core.logprobs.policy import LogprobCell
+from repro_gate.core.outcome import Outcome
+from repro_gate.core.sign_off.measured import (
+    Checkout,
+    Condition,
+    NamedTest,
+    Refusal,
+    ReportFile,
+    named_tests,
+    outcome_of,
+    planned_tests,
+)
+from repro_gate.core.sign_off.policy import MAX_WAIVER, listed
+from repro_gate.core.sign_off.statement import Entry, Kind, Result, Statement, Waiver
+from repro_gate.core.sign_off.verification import (
+    Evidence,
+    WaiverFile,
+    inconsistencies,
+    tests_of,
+    waived_tests,
+)
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.errors import UsageInvalid
+
+_SHOWN_CHANGES = 5
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What is to be signed off."""
+
+    repository: str
+    """`git+https://HOST/PATH`."""
+    checkout: Checkout
+    suites: tuple[str, ...]
+    """Every test of them has to be there."""
+    profiles: tuple[str, ...] = ()
+    """On each of these machine profiles; empty for all that have snapshots of the suites."""
+    artifacts: Mapping[str, str]
+    """The sha256 of each, by file name."""
+    waivers: tuple[WaiverFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Evidence that can be signed if nothing is missing."""
+
+    evidence: Evidence
+    missing: tuple[Refusal, ...]
+    outcome: Outcome
+    """Whether what is missing is a finding, or was not measured."""
+
+
+def missing_before(release: Release, changed: Sequence[str]) -> tuple[Refusal, ...]:
+    """Return what a release lacks before anything is measured.
+
+    Args:
+        release: what is to be signed off.
+        changed: files of the work tree that differ from the commit.
+    """
+    return (*_changes(changed, release.checkout), *_unpinned(release))
+
+
+def propose(release: Release, reports: Sequence[ReportFile], *, now: datetime) -> Proposal:
+    """Return the evidence of a release, and everything that it lacks.
+
+    Raises:
+        UsageInvalid: there can be no such statement.
+    """
+    checkout = release.checkout
+    evidence = Evidence(
+        statement=_statement(release, reports, now=now),
+        reports=tuple(reports),
+        waivers=release.waivers,
+    )
+    tests = tests_of(reports, checkout)
+    waived = waived_tests(evidence, checkout=checkout, now=now)
+    warned = tuple(dict.fromkeys(test.name for test in tests if test.name in waived))
+    passed = dict.fromkeys(test.name for test in tests if test.has_passed)
+    statement = replace(
+        evidence.statement,
+        result=Result.WARNED if warned else Result.PASSED,
+        passed=tuple(name for name in passed if name not in warned),
+        warned=warned,
+    )
+    evidence = replace(evidence, statement=statement)
+    missing = (
+        *_missing_tests(release, reports),
+        *inconsistencies(evidence, checkout=checkout, now=now),
+    )
+    outcome = _outcome(missing, reports, tests, waived)
+    return Proposal(evidence=evidence, missing=missing, outcome=outcome)
+
+
+def waiver_of(  # noqa: PLR0913 -- one for each option
+    report: ReportFile,
+    *,
+    checkout: Checkout,
+    repository: str,
+    test: str,
+    reason: str,
+    issue: str | None,
+    now: datetime,
+    until: datetime,
+) -> Waiver:
+    """Return the waiver of the drift of a test in a report; raises `UsageInvalid`.
+
+    Args:
+        report: the report with the drift.
+        checkout: the commit that was checked.
+        repository: where it is.
+        test: the whole name of the test.
+        reason: why the drift may be released.
+        issue: where it is discussed.
+        now: the beginning.
+        until: the last day.
+    """
+    if report.report.commit != checkout.commit:
+        found = report.report.commit or "changed files"
+        raise UsageInvalid(f"the report is of {found}, not of the commit {checkout.commit}")
+    tests = {one.name: one for one in named_tests(report.report, checkout.matrix)}
+    drifted = [name for name, one in tests.items() if one.finding is not None]
+    if test not in drifted:
+        verdict = tests[test].cell.verdict.word if test in tests else "not in this report"
+        raise UsageInvalid(
+            f"--test {test!r} is {verdict}: only drift can be waived; with drift: {listed(drifted)}"
+        )
+    end = until + _DAY - _SECOND
+    if not now < end <= now + MAX_WAIVER:
+        raise UsageInvalid(f"--until is a day within the next {MAX_WAIVER.days} days")
+    finding = str(tests[test].finding)
+    try:
+        return Waiver(
+            repository=repository,
+            commit=checkout.commit,
+            id=f"w-{finding[:12]}",
+            test=test,
+            finding=finding,
+            reason=reason,
+            issue=issue,
+            not_before=now,
+            not_after=end,
+        )
+    except ValueError as error:
+        raise UsageInvalid(f"no such waiver: {error}") from error
+
+
+def _statement(release: Release, reports: Iterable[ReportFile], *, now: datetime) -> Statement:
+    checkout = release.checkout
+    try:
+        return Statement(
+            repository=release.repository,
+            commit=checkout.commit,
+            artifacts=release.artifacts,
+            result=Result.PASSED,
+            configuration=(
+                *checkout.entries,
+                *(report.entry(signed_at=now) for report in reports),
+                *(
+                    Entry(kind=Kind.WAIVER, name=file.name, digest={"sha256": file.sha256})
+                    for file in release.waivers
+                ),
+            ),
+            passed=(),
+        )
+    except ValueError as error:
+        raise UsageInvalid(f"this cannot be signed off: {error}") from error
+
+
+def _changes(changed: Sequence[str], checkout: Checkout) -> Iterator[Refusal]:
+    if changed:
+        yield Refusal(
+            condition=Condition.COMMIT,
+            about="work tree",
+            expected=f"the files of {checkout.commit} and no others",
+            found=listed(changed, limit=_SHOWN_CHANGES),
+            remedy="commit, remove or ignore these files (git status)",
+        )
+
+
+def _unpinned(release: Release) -> Iterator[Refusal]:
+    tokens, drawn = _cells(release.checkout, *release.suites)
+    local = {cell.policy.model for cell in drawn if cell.policy.local_model is not None}
+    for name in sorted({cell.model for cell in tokens} | local):
+        if release.checkout.pin_of(release.checkout.matrix.models[name]) is None:
+            yield Refusal(
+                condition=Condition.MODEL,
+                about=name,
+                expected="a model that the commit pins by sha256",
+                found="none",
+                remedy="set its sha256 in the matrix, or commit models.json of the snapshots",
+            )
+
+
+def _missing_tests(release: Release, reports: Sequence[ReportFile]) -> Iterator[Refusal]:
+    """Yield the tests that no report has, by suite and by profile or source."""
+    checkout = release.checkout
+    found = {test.name for test in tests_of(reports, checkout)}
+    covered: set[str] = set()
+    for suite in release.suites:
+        profiles = _recorded(checkout, suite)
+        if release.profiles:
+            profiles &= set(release.profiles)
+        profiles |= _measured(reports, suite)
+        covered |= profiles
+        places: dict[str, set[str]] = {}
+        for test in planned_tests(checkout.matrix, suite, sorted(profiles)):
+            places.setdefault(test.rpartition("/")[2], set()).add(test)
+        for place, tests in places.items():
+            missing = tests - found
+            if missing:
+                seen = f"{len(tests) - len(missing)} of them, without {listed(missing)}"
+                yield _missing(f"suite {suite} on {place}", f"all {len(tests)} tests", seen)
+        if not places:
+            yield _missing(f"suite {suite}", "its tests on some machine", "none")
+    for profile in sorted(set(release.profiles) - covered):
+        yield _missing(f"profile {profile}", "goldens and a report of it", "neither")
+
+
+def _missing(about: str, expected: str, found: str) -> Refusal:
+    return Refusal(
+        condition=Condition.REQUIRED,
+        about=about,
+        expected=expected,
+        found=found,
+        remedy="check it there and pass its report.json with --from, or name the --suite and "
+        "--profile that you release",
+    )
+
+
+def _recorded(checkout: Checkout, suite: str) -> set[str]:
+    """Return the profiles of machines that the commit has snapshots of a suite for."""
+    tokens, drawn = _cells(checkout, suite)
+    ids = {cell.id for cell in tokens}
+    local = {cell.id for cell in drawn if cell.policy.provider.is_local}
+    return {
+        *(profile for profile, cell in checkout.goldens if cell in ids),
+        *(source for source, cell in checkout.baselines if cell in local),
+    }
+
+
+def _measured(reports: Iterable[ReportFile], suite: str) -> set[str]:
+    """Return the profiles of the machines that measured a suite."""
+    found: set[str] = set()
+    for report in (file.report for file in reports):
+        found |= {cell.profile for cell in report.cells if cell.suite == suite and cell.profile}
+        drawn = (cell for part in report.logprobs if part.suite == suite for cell in part.cells)
+        found |= {one.source for one in drawn if one.source and one.cell.policy.provider.is_local}
+    return found
+
+
+def _cells(checkout: Checkout, *suites: str) -> tuple[list[Cell], list[LogprobCell]]:
+    """Return the planned cells of suites."""
+    matrix = checkout.matrix
+    tokens = (suite for name, suite in matrix.suites.items() if name in suites)
+    drawn = (suite for name, suite in matrix.logprob_suites.items() if name in suites)
+    return [cell for suite in tokens for cell in suite.cells], [
+        cell for suite in drawn for cell in suite.cells
+    ]
+
+
+def _outcome(
+    problems: Collection[Refusal],
+    reports: Iterable[ReportFile],
+    tests: Sequence[NamedTest],
+    waived: Collection[str],
+) -> Outcome:
+    outcomes = {outcome_of(file.report, tests, waived) for file in reports}
+    is_refused = any(problem.condition is Condition.WAIVER for problem in problems)
+    if Outcome.FAILED in outcomes or is_refused:
+        return Outcome.FAILED
+    return Outcome.INCONCLUSIVE if problems else Outcome.PASSED

@@ -1,0 +1,355 @@
+"""`repro-gate sign-off`, `countersign` and `waive`: what a signer does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Final
+
+from repro_gate.adapters.files.atomic import make_folder, write_atomically
+from repro_gate.adapters.files.checkout import run_git, work_tree_of
+from repro_gate.adapters.files.results import MAX_SHARD_BYTES, REPORT
+from repro_gate.adapters.files.untrusted_files import read_regular_file
+from repro_gate.adapters.sign_off.committed import commit_id_of, read_checkout
+from repro_gate.adapters.sign_off.envelope import Envelope, envelope_of, read_envelope, signed
+from repro_gate.adapters.sign_off.evidence import (
+    EVIDENCE,
+    WAIVERS,
+    digests_of,
+    read_evidence,
+    report_file,
+    waiver_file,
+)
+from repro_gate.adapters.sign_off.keys import SigningKey, read_signing_key
+from repro_gate.checks.sign_off import Release, missing_before, propose, waiver_of
+from repro_gate.cli.check import run_check
+from repro_gate.cli.console import is_confirmed, print_line
+from repro_gate.cli.paths import matrix_file
+from repro_gate.cli.results import CheckOptions, ResultOptions
+from repro_gate.cli.session import Session
+from repro_gate.cli.verify import envelope_file
+from repro_gate.core.outcome import ExitCode, Outcome
+from repro_gate.core.sign_off.measured import Checkout, Refusal, ReportFile
+from repro_gate.core.sign_off.statement import (
+    Kind,
+    Statement,
+    repository_uri,
+    statement_from,
+)
+from repro_gate.core.sign_off.verification import Evidence, inconsistencies
+from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
+from repro_gate.reports.sign_off import (
+    SignedRelease,
+    refusal_lines,
+    render_html,
+    render_markdown,
+)
+from repro_gate.reports.text.shell import command, quoted
+from repro_gate.strict_json import InvalidJson
+
+PAGES: Final = ("signoff.md", "signoff.html")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignOffOptions:
+    """What to sign off, and with which keys."""
+
+    keys: tuple[Path, ...]
+    artifacts: tuple[Path, ...] = ()
+    reports: tuple[Path, ...] = ()
+    """Finished reports; empty to check here."""
+    waivers: tuple[Path, ...] = ()
+    profiles: tuple[str, ...] = ()
+    repository: str | None = None
+    """Its address; None for that of the remote `origin`."""
+    output: Path
+    """The evidence folder."""
+    check: ResultOptions
+    """Of the check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clone:
+    """The repository that a matrix is in."""
+
+    folder: Path
+    """That of the matrix."""
+    root: Path
+    matrix: str
+    """Its path in the repository."""
+
+
+def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -> ExitCode:
+    """Check a release, or take its reports; sign it if nothing is missing."""
+    keys = _keys(options.keys)
+    _remove_earlier(session, options.output)
+    clone = _clone_of(session.file)
+    release = _release(session, options, clone)
+    missing = missing_before(release, _changes(clone, release.checkout, options))
+    if missing:
+        return _refuse(missing, Outcome.INCONCLUSIVE, "; nothing was checked")
+    if not options.reports:
+        code = run_check(session, CheckOptions(result=options.check), started=started)
+        if code is ExitCode.INTERRUPTED:
+            return code
+    files = _texts(options.reports or (options.check.output,))
+    proposal = propose(release, [file for file, _ in files], now=_now())
+    # Something may have changed meanwhile.
+    missing = (
+        *missing_before(release, _changes(clone, release.checkout, options)),
+        *proposal.missing,
+    )
+    if missing:
+        return _refuse(missing, proposal.outcome, "")
+    envelope = envelope_of(proposal.evidence.statement.to_data())
+    for key in keys.values():
+        envelope = _signed(envelope, key)
+    names = {key.public.id: name for name, key in keys.items()}
+    page = _page_of(proposal.evidence, release.checkout, envelope, names)
+    texts = {file.name: text for file, text in files}
+    texts |= {f"{WAIVERS}/{file.name}": _text(file) for file in options.waivers}
+    _write(options.output, texts, page, envelope)
+    for line in _signed_lines(page, options):
+        print_line(line)
+    return ExitCode.PASSED
+
+
+def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
+    """Show what is signed, verify that it follows from the commit, and sign it too."""
+    key = read_signing_key(key_file)
+    file = envelope_file(evidence)
+    envelope = read_envelope(file)
+    statement = _statement_in(envelope, file)
+    checkout = _checkout_of(statement, file)
+    found = read_evidence(file.parent, statement, waivers=None)
+    known = {key.public.id: key_file.stem}
+    print(render_markdown(_page_of(found, checkout, envelope, known)), flush=True)
+    problems = tuple(inconsistencies(found, checkout=checkout, now=_now()))
+    if problems:
+        return _refuse(problems, Outcome.FAILED, "")
+    if not is_confirmed(f"Sign this with {key_file}?", yes=yes):
+        return ExitCode.INCONCLUSIVE
+    envelope = _signed(envelope, key)
+    _write(file.parent, {}, _page_of(found, checkout, envelope, known), envelope)
+    print_line(f"signed by {key_file.stem}, key id {key.public.id}")
+    return ExitCode.PASSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiveOptions:
+    """Which drift to waive, why, and how long."""
+
+    report: Path
+    """The report.json with the drift, or its folder."""
+    test: str
+    reason: str
+    until: str
+    """The last day."""
+    key: Path
+    config: Path | None = None
+    issue: str | None = None
+    repository: str | None = None
+    output: Path | None = None
+
+
+def run_waive(options: WaiveOptions) -> ExitCode:
+    """Sign a waiver of a drift that a report has."""
+    key = read_signing_key(options.key)
+    try:
+        until = datetime.combine(date.fromisoformat(options.until), time(), UTC)
+    except ValueError as error:
+        raise UsageInvalid(f"--until is a day such as 2026-12-31, not {options.until!r}") from error
+    clone = _clone_of(matrix_file(options.config))
+    ((report, _),) = _texts((options.report,))
+    commit = commit_id_of(clone.folder, report.report.commit or "HEAD")
+    waiver = waiver_of(
+        report,
+        checkout=read_checkout(clone.folder, commit, matrix=clone.matrix),
+        repository=_repository(options.repository, clone),
+        test=options.test,
+        reason=options.reason,
+        issue=options.issue,
+        now=_now(),
+        until=until,
+    )
+    envelope = _signed(envelope_of(waiver.to_data()), key)
+    file = options.output or Path(f"{waiver.id}.dsse.json")
+    write_atomically(file, envelope.text())
+    print_line(f"waived until {options.until}: {waiver.test}")
+    print_line(f"  finding: sha256 {waiver.finding}")
+    print_line(f"  signed by: {options.key.stem}, key id {key.public.id}")
+    print_line(f"  use it with: repro-gate sign-off --waiver {quoted(str(file))}")
+    return ExitCode.PASSED
+
+
+def _remove_earlier(session: Session, output: Path) -> None:
+    """Remove an earlier sign-off, which must not be taken for that of this release."""
+    if session.file.resolve().is_relative_to(output.resolve()):
+        raise UsageInvalid("--output: name a folder that has nothing but the evidence")
+    for name in (EVIDENCE, *PAGES):
+        (output / name).unlink(missing_ok=True)
+
+
+def _keys(files: Sequence[Path]) -> dict[str, SigningKey]:
+    """Return the keys by the names of their files."""
+    keys: dict[str, SigningKey] = {}
+    for file in files:
+        key = read_signing_key(file)
+        if file.stem in keys or key in keys.values():
+            raise UsageInvalid(f"--key {file}: give each key, and each name of a file, once")
+        keys[file.stem] = key
+    return keys
+
+
+def _clone_of(matrix: Path) -> _Clone:
+    root = Path(_line(run_git(matrix.parent, "rev-parse", "--show-toplevel"))).resolve()
+    file = matrix.resolve()
+    if not file.is_relative_to(root):
+        raise InputInvalid.at(matrix, "", expected=f"a file in {root}", found=f"a link to {file}")
+    return _Clone(folder=matrix.parent, root=root, matrix=file.relative_to(root).as_posix())
+
+
+def _repository(given: str | None, clone: _Clone) -> str:
+    address = given
+    if address is None:
+        try:
+            address = _line(run_git(clone.folder, "remote", "get-url", "origin"))
+        except MeasurementUnavailable as error:
+            raise UsageInvalid("there is no remote origin: give --repository URL") from error
+    try:
+        return repository_uri(address)
+    except ValueError as error:
+        where = "the address of the remote origin" if given is None else "--repository"
+        raise UsageInvalid(f"{where}: {error}; give it as --repository URL") from error
+
+
+def _line(output: bytes) -> str:
+    return output.decode("utf-8", errors="surrogateescape").strip("\n")
+
+
+def _release(session: Session, options: SignOffOptions, clone: _Clone) -> Release:
+    commit = work_tree_of(clone.folder).commit
+    return Release(
+        repository=_repository(options.repository, clone),
+        checkout=read_checkout(clone.folder, commit, matrix=clone.matrix),
+        suites=session.selection.suites or tuple(session.matrix.default_suites),
+        profiles=options.profiles,
+        artifacts=digests_of(options.artifacts),
+        waivers=tuple(
+            waiver_file(_text(file).encode(), f"{WAIVERS}/{file.name}") for file in options.waivers
+        ),
+    )
+
+
+def _changes(clone: _Clone, checkout: Checkout, options: SignOffOptions) -> list[str]:
+    """Return what differs from the commit, besides the files that the command line names."""
+    tree = work_tree_of(clone.folder)
+    named = (*options.keys, *options.artifacts, *options.reports, *options.waivers)
+    given = [path.resolve() for path in (*named, options.output, options.check.output)]
+    # An earlier sign-off may have been committed.
+    removed = [(options.output / name).resolve() for name in (EVIDENCE, *PAGES)]
+    changed = [name for name in tree.changed if (clone.root / name).resolve() not in removed]
+    untracked = [
+        name
+        for name in tree.untracked
+        if not any((clone.root / name).resolve().is_relative_to(path) for path in given)
+    ]
+    moved = [] if tree.commit == checkout.commit else [f"HEAD ({tree.commit})"]
+    return [*moved, *changed, *untracked]
+
+
+def _texts(reports: Sequence[Path]) -> list[tuple[ReportFile, str]]:
+    """Return reports with their content, under the names that they get in the evidence."""
+    found: list[tuple[ReportFile, str]] = []
+    for number, given in enumerate(reports, start=1):
+        path = given / REPORT if given.is_dir() else given
+        text = _text(path)
+        name = REPORT if len(reports) == 1 else f"report-{number}.json"
+        found.append((replace(report_file(text.encode(), path), name=name), text))
+    return found
+
+
+def _text(file: Path) -> str:
+    """Return the content of a file of JSON; raises `InputInvalid`."""
+    data = read_regular_file(file, max_bytes=MAX_SHARD_BYTES)
+    try:
+        return data.decode("utf-8")
+    except ValueError as error:
+        raise InputInvalid.at(file, "", expected="UTF-8", found="other bytes") from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _refuse(missing: Sequence[Refusal], outcome: Outcome, more: str) -> ExitCode:
+    many = "1 condition is" if len(missing) == 1 else f"{len(missing)} conditions are"
+    print_line(f"nothing was signed: {many} not satisfied{more}")
+    for line in refusal_lines(missing):
+        print_line(line)
+    return ExitCode.FINDINGS if outcome is Outcome.FAILED else ExitCode.INCONCLUSIVE
+
+
+def _signed(envelope: Envelope, key: SigningKey) -> Envelope:
+    try:
+        return signed(envelope, key)
+    except ValueError as error:
+        raise UsageInvalid(f"this cannot be signed: {error}") from error
+
+
+def _statement_in(envelope: Envelope, file: Path) -> Statement:
+    try:
+        return statement_from(envelope.data())
+    except InvalidJson as error:
+        place = error.place.removeprefix(".")
+        raise InputInvalid.at(file, place, expected=error.expected, found=error.found) from error
+
+
+def _checkout_of(statement: Statement, file: Path) -> Checkout:
+    commit = commit_id_of(Path(), statement.commit)
+    matrices = statement.of_kind(Kind.MATRIX)
+    if len(matrices) != 1:
+        raise InputInvalid.at(file, "", expected="one matrix", found=str(len(matrices)))
+    return read_checkout(Path(), commit, matrix=matrices[0].name)
+
+
+def _page_of(
+    evidence: Evidence, checkout: Checkout, envelope: Envelope, names: Mapping[str, str]
+) -> SignedRelease:
+    """Return what the page shows; of other signers it has no more than their key ids."""
+    ids = [signature.keyid for signature in envelope.signatures]
+    return SignedRelease(
+        evidence=evidence,
+        checkout=checkout,
+        payload=envelope.sha256,
+        keys={key: names.get(key, "") for key in ids},
+    )
+
+
+def _write(folder: Path, texts: Mapping[str, str], page: SignedRelease, envelope: Envelope) -> None:
+    """Write the files of an evidence folder, the signed one last."""
+    for name, text in (
+        *texts.items(),
+        *zip(PAGES, (render_markdown(page), render_html(page)), strict=True),
+        (EVIDENCE, envelope.text()),
+    ):
+        make_folder((folder / name).parent)
+        write_atomically(folder / name, text)
+
+
+def _signed_lines(page: SignedRelease, options: SignOffOptions) -> Iterator[str]:
+    evidence = page.evidence
+    statement = evidence.statement
+    yield f"signed off: {statement.repository} at {statement.commit}"
+    yield f"  tests: {len(statement.passed)} passed, {len(statement.warned)} with waived drift"
+    for file in evidence.reports:
+        yield f"  measured: {file.measured_at.isoformat()} ({file.name})"
+    for name, digest in statement.artifacts.items():
+        yield f"  artifact: {name}, sha256 {digest}"
+    for key, name in page.keys.items():
+        yield f"  signed by: {name}, key id {key}"
+    yield f"  evidence: {options.output}, sha256 {page.payload}"
+    yield "Send the whole folder. In a clone of the repository, its recipient runs:"
+    words = [str(options.output), *(w for f in options.artifacts for w in ("--artifact", str(f)))]
+    words += ["--commit", statement.commit, "--policy", "policy.toml"]
+    yield f"  {command('repro-gate verify', words)}"
