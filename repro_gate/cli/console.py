@@ -61,11 +61,14 @@ def guard_streams() -> None:
         # It may be captured, or closed.
         if type(stream) is TextIOWrapper:
             encoding, line_buffering = stream.encoding, stream.line_buffering
+            # True with PYTHONUNBUFFERED, which images of containers often set.
+            write_through = stream.write_through
             guarded = GuardedStream(
                 stream.detach(),
                 encoding=encoding,
                 errors="backslashreplace",
                 line_buffering=line_buffering,
+                write_through=write_through,
             )
             setattr(sys, name, guarded)
 

@@ -1,6 +1,8 @@
 """Closed pipes, closed streams, and a full disk behind stdout."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,3 +99,21 @@ def test_unencodable_characters_are_escaped(recorded: Workspace) -> None:
     ran = recorded.run("check", PYTHONIOENCODING="ascii")
 
     assert (ran.code, r'7 "\u2603"' in ran.out) == (10, True)
+
+
+def test_output_is_unbuffered_where_the_environment_asks_for_it() -> None:
+    """A log then has the lines of stdout and stderr in the order in which they were printed."""
+    program = (
+        "import os; from repro_gate.cli import console\n"
+        "console.guard_streams(); print('shown'); os._exit(0)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stdout == b"shown\n"

@@ -57,7 +57,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "repro-gate models verify shows whether the file is the pinned one",
     Refusal.DIGEST_MISMATCH: "restore the pinned file; repro-gate models verify shows the digests",
     Refusal.DEVICE_UNAVAILABLE: "repro-gate doctor shows the devices of this machine; free memory "
-    "on the device, or choose another --device",
+    "on the device, lower contexts, or choose another --device",
     Refusal.OUT_OF_CONTEXT: "raise n_ctx and n_batch of the engine, or lower max_tokens",
     Refusal.NOT_FINITE: "choose another kv_type or flash_attention, or another file of the model: "
     "its numbers overflow",

