@@ -67,7 +67,9 @@ def pages() -> Iterator[Page]:
     for file in sorted(
         [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/*.md")]
     ):
-        yield Page(file)
+        # A report quotes what models generate.
+        if file.name != "report.md":
+            yield Page(file)
 
 
 def first_column(section: str) -> frozenset[str]:

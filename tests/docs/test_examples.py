@@ -85,3 +85,14 @@ def test_the_readme_and_the_howto_show_the_same_drift() -> None:
     """One drift is explained in two places."""
     drift = page("README.md").blocks("text")[0].partition("\n\n")[0]
     assert drift in "\n".join(page("docs/how-to/read-a-failure.md").blocks("text"))
+
+
+def test_the_published_report_is_about_the_published_goldens() -> None:
+    """Every cell of the matrix has a golden, and the report says that 10 runs matched it."""
+    folder = ROOT / "docs" / "examples" / "lt-036"
+    cells = read_matrix(folder / "repro-gate.toml").suites["lt-036"].cells
+    goldens = {file.stem for file in folder.glob("snapshots/goldens/cpu-x86_64-avx2/*.json")}
+    report = (folder / "report.md").read_text("utf-8")
+    assert len(cells) == 15
+    assert goldens == {cell.id for cell in cells}
+    assert report.count("match: 10 identical runs match the golden") == 15
