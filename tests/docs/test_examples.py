@@ -10,7 +10,7 @@ from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.core.outcome import ExitCode
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
-from tests.docs.pages import page, pages
+from tests.docs.pages import ROOT, page, pages
 
 if TYPE_CHECKING:
     from tests.docs.conftest import CommandLine
