@@ -1,5 +1,6 @@
 """Specifications of engines and models."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -55,6 +56,14 @@ class EngineSpec:
         require_above(0, timeout_s=self.timeout_s)
         if bool(self.command) == self.kind.is_built_in:
             raise ValueError(f"an engine of the kind {self.kind} has the command {self.command}")
+
+    @property
+    def definition(self) -> Mapping[str, str]:
+        """The command and the settings, which another program may leave out of its facts."""
+        if self.kind.is_built_in:
+            return {}
+        settings = {f"matrix.settings.{name}": repr(value) for name, value in self.settings.items()}
+        return {"matrix.command": shlex.join(self.command), **settings}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

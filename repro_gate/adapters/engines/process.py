@@ -139,9 +139,11 @@ class EngineProcess:
 
     def begin_close(self) -> None:
         """Kill the engine without waiting for its death; `close` has to follow."""
-        if self._child is not None:
+        # Another thread may close the engine meanwhile.
+        child = self._child
+        if child is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+                os.killpg(child.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """Kill the engine and every process that it started; may be called from any thread.

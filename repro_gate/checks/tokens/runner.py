@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+import repro_gate
 from repro_gate.checks.engine_worker import MAX_FAILURES_IN_A_ROW, EngineWorker
 from repro_gate.core.engines import ModelSpec
 from repro_gate.core.matrix import Plan
@@ -178,13 +179,14 @@ class MatrixRunner:
                 self._ports.progress.skipped(cell, runs=known.runs)
 
     def _conditions(self, cell: Cell, facts: Facts) -> Conditions:
-        suite, engine = self._plan.suites[cell], self._plan.model_of(cell).engine.name
+        suite, engine = self._plan.suites[cell], self._plan.model_of(cell).engine
         return Conditions(
             cell=cell,
             runs=suite.runs,
             fresh_runs=suite.fresh_runs,
-            profile=self._measured.profiles[engine],
-            facts=facts,
+            profile=self._measured.profiles[engine.name],
+            # The built-in engine changes with repro-gate.
+            facts={"repro_gate": repro_gate.__version__, **engine.definition, **facts},
         )
 
     def _made(self, cell: Cell) -> int:

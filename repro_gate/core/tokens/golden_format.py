@@ -170,7 +170,7 @@ class _Lines(Choices):
 
 
 _CERTAIN_TRACE: Final = re.compile(
-    r"(?:(?:\A|\n)-?[0-9]{1,9}\.[0-9]{4} \|(?: [0-9]{1,9}:-?[0-9]{1,9}\.[0-9]{4})*+)++"
+    r"(?:(?:\A|(?!\A)\n)-?[0-9]{1,9}\.[0-9]{4} \|(?: [0-9]{1,9}:-?[0-9]{1,9}\.[0-9]{4})*+)++"
 )
 """Lines that are valid choices, by their form alone."""
 

@@ -1,11 +1,13 @@
 """`update-snapshots --resume`: an interrupted update continues where it was."""
 
 import json
+import shlex
 import signal
 from typing import Any
 
 import pytest
 
+import repro_gate
 from tests.cli.workspaces import Ran, Workspace, contents_of, ended
 
 _LOG = ".repro-gate/runs.jsonl"
@@ -124,6 +126,43 @@ def test_a_changed_engine_is_measured_again(workspace: Workspace) -> None:
         "repro-gate: measured again: tiny--haiku--seed1, tiny--haiku--seed2, tiny--fox--seed1 and "
         "1 more: profile: test-cpu -> other-cpu; driver: (not reported) -> 2.0\n" in ran.err
     )
+    assert len(_generated_after(workspace, before)) == 8
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "reason"),
+    [
+        (["--fast"], {}, "matrix.command: COMMAND -> COMMAND --fast"),
+        ([], {"threads": 2}, "matrix.settings.threads: (not reported) -> 2"),
+    ],
+)
+def test_another_engine_with_the_same_facts_is_measured_again(
+    workspace: Workspace, command: list[str], settings: dict[str, int], reason: str
+) -> None:
+    """A program need not show in its facts how it was started."""
+    engine = workspace.engine()
+    workspace.record()
+    changed = {**engine, "command": engine["command"] + command, "settings": settings}
+    workspace.write_matrix(engines={"scripted": changed})
+    before = len(workspace.asked())
+
+    ran = workspace.record("--resume")
+
+    assert reason.replace("COMMAND", shlex.join(engine["command"])) in ran.err
+    assert len(_generated_after(workspace, before)) == 8
+
+
+def test_runs_of_another_version_are_made_again(workspace: Workspace) -> None:
+    """Its engine may have drawn other tokens."""
+    _stopped(workspace, signal.SIGINT)
+    log = workspace.folder / _LOG
+    known = f'"repro_gate":"{repro_gate.__version__}"'
+    log.write_text(log.read_text("utf-8").replace(known, '"repro_gate":"0.0.1"'), "utf-8")
+    before = len(workspace.asked())
+
+    ran = workspace.record("--resume")
+
+    assert f": repro_gate: 0.0.1 -> {repro_gate.__version__}\n" in ran.err
     assert len(_generated_after(workspace, before)) == 8
 
 

@@ -91,6 +91,7 @@ def test_a_golden_file_is_readable() -> None:
         ({"trace": ["-0.1 |"]}, "1 trace entries for 3 tokens"),
         ({"trace": ["nan |"] * 3}, "log-probabilities must be finite"),
         ({"trace": ["often"] * 3}, "could not convert string to float: 'often'"),
+        ({"trace": ["", "-0.1000 |", "-0.1000 |"]}, "could not convert string to float: ''"),
         ({"trace": ["-0.1 | 5"] * 3}, "not enough values to unpack"),
         ({"trace": ["-0.1000 |\n-0.1000 |", "-0.1000 |"]}, "not enough values to unpack"),
     ],
