@@ -117,6 +117,10 @@ class EngineProcess:
         line = self._line()
         if line is not None:
             return line
+        now = time.monotonic()
+        if deadline < now:
+            # The gate was suspended, or busy, and the engine may have waited until it reads.
+            deadline = now + _GRACE_S
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             if self._outgoing:

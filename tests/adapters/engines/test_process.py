@@ -12,6 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from repro_gate.adapters.engines.client import EngineProcesses
+from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.errors import EngineFailed
 from tests.fakes.processes import (
     DescribedEngineStarter,
@@ -76,6 +77,18 @@ def test_a_broken_pipe_is_reported_as_the_death_of_the_engine(
     """The broken pipe is not an error of its own."""
     with pytest.raises(EngineFailed, match=r"^the engine ended with exit code 3 at 'generate'$"):
         generated(failing_engine("leave"), HUGE_PROMPT, trace=False)
+
+
+def test_answers_that_waited_for_the_gate_are_in_time(tmp_path: Path) -> None:
+    """After Ctrl-Z every time limit is over, and more may be left to say than fits into a pipe."""
+    answers = "import sys; sys.stdin.readline(); [print('x' * 30_000) for _ in range(20)]"
+    command = (sys.executable, "-S", "-c", answers)
+    process = EngineProcess(command, env={}, timeout_s=20, folder=tmp_path)
+    with closing(process):
+        first = process.receive(deadline=process.send(b"{}"), doing="generate")
+        later = [process.receive(deadline=0, doing="generate") for _ in range(19)]
+
+    assert [first, *later] == [b"x" * 30_000] * 20
 
 
 def test_a_line_without_an_end_is_an_error(failing_engine: DescribedEngineStarter) -> None:
@@ -336,6 +349,7 @@ EXTERNAL = f"EngineSpec(kind=EngineKind.COMMAND, command={speaking({})!r}, **RES
 GATE = """
 import sys, time
 from repro_gate.adapters.engines.client import EngineProcesses
+from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.core.engines import EngineKind, EngineSpec
 
 REST = dict(name="e", device="cpu", settings={{}}, timeout_s=60.0, pass_env=())
