@@ -131,7 +131,6 @@ class _Work:
         self._at = self.elapsed
         self._change(work, -min(1, work.left))
         self.done += 1
-        self._tokens += tokens
         self._end_run(cell.id)
         if work.tokens is None:
             self._seen += 1
@@ -143,6 +142,8 @@ class _Work:
             self._left_tokens -= work.left * work.tokens
         work.tokens = tokens
         self._left_tokens += work.left * tokens
+        # Last: the bar of a terminal is drawn by another thread, which divides by the others.
+        self._tokens += tokens
 
     def drop(self, cell: Cell | LogprobCell, runs: int) -> None:
         """Leave out runs of a cell; without any run, the cell itself."""
