@@ -117,10 +117,6 @@ class EngineProcess:
         line = self._line()
         if line is not None:
             return line
-        now = time.monotonic()
-        if deadline < now:
-            # The gate was suspended, or busy, and the engine may have waited until it reads.
-            deadline = now + _GRACE_S
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             if self._outgoing:
@@ -177,6 +173,10 @@ class EngineProcess:
         self, selector: selectors.BaseSelector, deadline: float, doing: str
     ) -> Iterator[object]:
         """Yield each stream that is ready, until the deadline."""
+        now = time.monotonic()
+        if deadline < now:
+            # The gate was suspended, or busy, and the engine may have waited until it reads.
+            deadline = now + _GRACE_S
         left_s = 1.0
         # Poll once more after the deadline: if the gate was suspended, the answer may be there.
         while left_s > 0:
