@@ -329,11 +329,10 @@ class EngineWorker:
 
     def _load_now(self, model: ModelSpec) -> None:
         file = self._file_of(model)
+        limit = self._limit_of(model) if self._is_fresh else None
         with self._loading() as engine:
             self._model = None
-            loaded = engine.load(
-                model, file, concurrency=self._limit_of(model) if self._is_fresh else None
-            )
+            loaded = engine.load(model, file, concurrency=limit)
         if file.sha256 is not None and file.sha256 != loaded.sha256:
             if model.name in self._known:
                 raise MeasurementUnavailable(
@@ -341,6 +340,9 @@ class EngineWorker:
                     remedy="check again, and do not change the file during the check",
                 )
             raise another_file(model, expected=file.sha256, found=loaded.sha256)
+        if limit is not None:
+            # Not the limit, which the next process would not get again then.
+            loaded = replace(loaded, concurrency=self._known[model.name].concurrency)
         self._known[model.name] = loaded
         self._model = model.name
 

@@ -209,7 +209,7 @@ class ScriptedEngine:
             sha256=self._starter.digest(model.name),
             facts=model_facts_of(model.name),
             notes=self._starter.notes.get(model.name, ()),
-            concurrency=self._starter.concurrency,
+            concurrency=self._concurrency,
             state=STATE if self._starter.concurrency > 1 else None,
             has_room_for_another=self._starter.has_room_for_another,
         )

@@ -253,6 +253,14 @@ def test_the_fresh_process_loads_while_the_first_works_on_the_last_model() -> No
     assert set(verdicts_of(report).values()) == {Match()}
 
 
+def test_a_fresh_process_in_place_of_a_dead_one_is_limited_too() -> None:
+    """It makes one run at a time, so further contexts would only take memory."""
+    scene = _scene(*_dies(D.id, time=3))
+    scene.check()
+
+    assert [engine.limits for engine in scene.starter.engines] == [[None], [1], [1]]
+
+
 def test_a_load_that_fails_beside_the_first_process_is_tried_again() -> None:
     """Its memory may have been that of the first one."""
     for error in (DEAD, REFUSED):
