@@ -178,9 +178,10 @@ def load_params(model: Path, **settings: Any) -> dict[str, Any]:
     }
 
 
-def limited_engine(address_space: int) -> DrivenEngine:
-    """Start the built-in engine with a limit of its address space, in bytes."""
-    command = ("sh", "-c", f"ulimit -v {address_space // 1024}; exec {shlex.join(LLAMA_CPP)}")
+def limited_engine(address_space: int, *, stack: int = 2**23) -> DrivenEngine:
+    """Start the built-in engine with limits of its address space and each stack, in bytes."""
+    limits = f"ulimit -s {stack // 1024}; ulimit -v {address_space // 1024}"
+    command = ("sh", "-c", f"{limits}; exec {shlex.join(LLAMA_CPP)}")
     # Both a GPU and idle threads reserve address space.
     env = {"CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
     return DrivenEngine(env, command=command)

@@ -36,7 +36,11 @@ _NO_LAYERS = 0
 _NO_DEVICE = -1
 _FIRST_OF_LIST = 0
 _MAX_ERRORS = 3
-_NO_MEMORY = re.compile(r"(?:failed|unable) to allocate|cudaMalloc failed")
+_NO_MEMORY = re.compile(
+    r"(?:failed|unable) to allocate|cudaMalloc failed|Cannot allocate memory|bad_alloc"
+)
+_NO_THREAD = re.compile("Resource temporarily unavailable")
+"""The tensors of a model are checked in a thread each, so a limit of threads or memory counts."""
 
 
 class KvType(StrEnum):
@@ -248,10 +252,12 @@ def _new_context(
 
 
 def _require_memory(what: str, mark: int) -> None:
-    if any(map(_NO_MEMORY.search, native.LOG.errors_since(mark))):
-        raise RequestRefused(
-            Refusal.DEVICE_UNAVAILABLE, f"no memory for {what}: {_last_errors(mark)}"
-        )
+    kinds = (("memory", _NO_MEMORY), ("memory or threads", _NO_THREAD))
+    for missing, pattern in kinds:
+        if any(map(pattern.search, native.LOG.errors_since(mark))):
+            raise RequestRefused(
+                Refusal.DEVICE_UNAVAILABLE, f"no {missing} for {what}: {_last_errors(mark)}"
+            )
 
 
 def _last_errors(mark: int) -> str:

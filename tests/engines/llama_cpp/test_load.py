@@ -1,6 +1,7 @@
 """`load` takes one model file with explicit settings, or refuses it with a reason."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from repro_gate.engines.host import usable_cores
 from repro_gate.protocol import Method
+from tests.fakes.driven_engine import limited_engine
 
 if TYPE_CHECKING:
     from tests.engines.llama_cpp.conftest import LoadParams, ModelMaker
@@ -196,6 +198,19 @@ def test_a_lack_of_memory_is_not_blamed_on_the_model(
     assert kind == "device_unavailable"
     assert message.startswith("no memory for the context: ")
     assert engine_without_memory.load(path)["layers"] == 3
+
+
+def test_a_lack_of_threads_is_not_blamed_on_the_model(
+    tiny_model: "ModelMaker", engine_load_params: "LoadParams"
+) -> None:
+    """A stack of 4 GiB for a thread does not fit in an address space of 4 GiB."""
+    params = engine_load_params(tiny_model("tiny-phi3").path, contexts=1)
+    with closing(limited_engine(2**32, stack=2**32)) as engine:
+        kind, message = engine.refusal(Method.LOAD, **params)
+    assert (kind, message.partition(": ")[0]) == (
+        "device_unavailable",
+        "no memory or threads for the model",
+    )
 
 
 def test_a_refused_model_leaves_none_loaded(
