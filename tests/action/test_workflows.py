@@ -16,8 +16,14 @@ _USES = re.compile(r"^[\s-]*uses: (?P<name>[\w./$-]+)(?:@(?P<ref>\S+)(?P<rest>.*
 _PINNED = re.compile(r"[0-9a-f]{40}")
 _VERSION = re.compile(r" # v\d+\.\d+\.\d+")
 _BY_NAME = {file.stem: file for file in WORKFLOWS}
-_WRITES = {"gate.gate", "gate-comment.comment", "shards.merge"}
-"""The jobs that comment."""
+_COMMENTS = {"gate.gate", "gate-comment.comment", "shards.merge"}
+_PUBLISHES = {
+    "release.attest": {"attestations", "id-token"},
+    "release.publish": {"contents"},
+    "release.pypi": {"id-token"},
+    "release.major-tag": {"contents"},
+}
+"""The jobs of a release that need more than to read, and what they may write."""
 
 
 def _named(file: Path) -> str:
@@ -50,10 +56,14 @@ def test_a_workflow_gives_no_rights_by_itself(file: Path) -> None:
     assert all("permissions" in job for job in jobs_of(file).values())
 
 
-def test_only_the_jobs_that_comment_can_write() -> None:
+def _written(job: dict[str, Any]) -> set[str]:
+    return {what for what, access in job["permissions"].items() if access == "write"}
+
+
+def test_only_the_jobs_that_comment_or_publish_can_write() -> None:
     """Everything else reads."""
-    writers = {name for name, job in _jobs().items() if "write" in job["permissions"].values()}
-    assert writers == _WRITES
+    writers = {name: _written(job) for name, job in _jobs().items() if _written(job)}
+    assert writers == {name: {"pull-requests"} for name in _COMMENTS} | _PUBLISHES
 
 
 @pytest.mark.parametrize("name", _jobs())
@@ -176,18 +186,26 @@ def test_the_jobs_to_be_required_are_all_that_wait_but_for_a_release() -> None:
     waiting = {name: job["needs"] for name, job in _jobs().items() if "needs" in job}
     assert waiting == {
         "gate.verdict": "gate",
-        "release.build": "gate",
+        "release.sign-off": ["gate", "build"],
+        "release.attest": "sign-off",
+        "release.publish": "attest",
+        "release.pypi": "publish",
+        "release.major-tag": "pypi",
         "selftest.selftest": "case",
         "shards.merge": "shard",
     }
     # Skipped when the gate has not passed, as a job is by default.
-    assert "if" not in _jobs()["release.build"]
+    assert "if" not in _jobs()["release.sign-off"]
 
 
 def test_what_is_of_value_is_in_an_environment() -> None:
     """The key and the release are only for those whom the owner of the repository has named."""
     found = {name: job["environment"] for name, job in _jobs().items() if "environment" in job}
-    assert found == {"nightly.hosted": "hosted", "release.build": "release"}
+    assert found == {
+        "nightly.hosted": "hosted",
+        "release.sign-off": "${{ github.event_name == 'push' && 'release' || 'dry-run' }}",
+        "release.pypi": "pypi",
+    }
 
 
 def test_as_many_shards_as_are_asked_for() -> None:
@@ -204,7 +222,9 @@ def test_the_comment_follows_the_gate() -> None:
     assert waits_for == [document(_BY_NAME["gate"])["name"]]
 
 
-@pytest.mark.parametrize("name", ["requirements-uv.lock", "requirements-build.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements-uv.lock", "requirements-build.lock", "requirements-sbom.lock"]
+)
 def test_the_tools_are_pinned_by_hash(name: str) -> None:
     """What installs and what builds is as pinned as what is installed."""
     text = (ROOT / ".github" / "action" / name).read_text("utf-8")

@@ -39,6 +39,18 @@ def push(sha: str) -> Event:
     return Event(name="push", payload=payload | {"repository": _repository(OWNER)})
 
 
+def tag(name: str, sha: str) -> Event:
+    """Return the event of a new tag."""
+    payload = {"ref": f"refs/tags/{name}", "after": sha, "deleted": False}
+    return Event(name="push", payload=payload | {"repository": _repository(OWNER)})
+
+
+def dispatch() -> Event:
+    """Return the event of a workflow that somebody started by hand, on the main branch."""
+    payload = {"ref": "refs/heads/main", "inputs": {}, "repository": _repository(OWNER)}
+    return Event(name="workflow_dispatch", payload=payload)
+
+
 def merge_group(pull: Pull, sha: str) -> Event:
     """Return the event of an entry of a merge queue: a pull request merged with its branch."""
     queue = f"refs/heads/gh-readonly-queue/main/pr-{pull.number}-{pull.sha}"

@@ -46,6 +46,8 @@ class Runner:
     patience_s: float = 120
     actions: Mapping[str, Path] = field(default_factory=dict)
     """More actions and where they are, by `owner/name@ref`."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Of the repository, besides the token."""
 
     @property
     def artifacts(self) -> Path:
@@ -84,6 +86,7 @@ class Runner:
         token = self._token(event, file)
         command = [str(self.act), event.name, f"--eventpath={event_file}", f"--workflows={file}"]
         command += [f"--secret=GITHUB_TOKEN={token}", *self._options(id)]
+        command += [f"--secret={name}={value}" for name, value in self.secrets.items()]
         command += [f"--var={name}={value}" for name, value in (variables or {}).items()]
         return log_of(self._output_of(command, repository))
 
