@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Final
 
-from repro_gate.adapters.files.atomic import make_folder, write_atomically
+from repro_gate.adapters.files.atomic import make_folder, require_no_links, write_atomically
 from repro_gate.adapters.files.checkout import run_git, work_tree_of
 from repro_gate.adapters.files.results import MAX_SHARD_BYTES, REPORT
 from repro_gate.adapters.files.untrusted_files import read_regular_file
@@ -186,6 +186,7 @@ def _remove_earlier(session: Session, output: Path) -> None:
     """Remove an earlier sign-off, which must not be taken for that of this release."""
     if session.file.resolve().is_relative_to(output.resolve()):
         raise UsageInvalid("--output: name a folder that has nothing but the evidence")
+    require_no_links(output)
     for name in (EVIDENCE, *PAGES):
         (output / name).unlink(missing_ok=True)
 

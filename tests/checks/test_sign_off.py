@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repro_gate.checks.sign_off import (
     Proposal,
@@ -262,6 +264,60 @@ def test_what_is_missing_is_listed(report: Any, outcome: Outcome, message: str) 
 
     assert proposal.outcome is outcome
     assert any(line.startswith(message) for line in lines(proposal.missing)), proposal.missing
+
+
+RESULTS: dict[str, Any] = {
+    "match": lambda cell, runs: matched(cell, runs=runs),
+    "drift": lambda cell, _: drifted(cell),
+    "lost": lambda cell, _: matched(cell, verdict=LOST, runs=0, generation=None, provenance=None),
+    "vacuous": lambda cell, runs: matched(cell, verdict=Vacuous(factor=Factor.SEED), runs=runs),
+    "left out": lambda *_: None,
+}
+
+
+@given(
+    results=st.tuples(*[st.sampled_from([*RESULTS, "match", "match"])] * 2),
+    runs=st.tuples(*[st.integers(1, 5)] * 2),
+    commit=st.sampled_from([COMMIT, COMMIT, None, "ee" * 20]),
+    interrupted=st.booleans(),
+    has_controls=st.booleans(),
+    has_hosted=st.booleans(),
+)
+def test_only_a_whole_check_that_passed_is_signed(
+    results: tuple[str, str],
+    runs: tuple[int, int],
+    commit: str | None,
+    **holds: bool,
+) -> None:
+    """Whatever else it is, something is missing; and a whole one is accepted by its recipient."""
+    cells = [
+        RESULTS[result](cell, count)
+        for cell, result, count in zip((HAIKU, FOX), results, runs, strict=True)
+    ]
+    found = [cell for cell in cells if cell is not None]
+    changes: dict[str, Any] = {"cells": tuple(found), "commit": commit}
+    if not holds["has_controls"]:
+        changes["controls"] = ()
+    if not holds["has_hosted"]:
+        changes |= {"logprobs": (), "suites": ("quick",)}
+    report = replace(report_of(), interrupted=holds["interrupted"], **changes)
+    is_whole = (
+        results == ("match", "match")
+        and min(runs) >= suite_of(HAIKU, FOX).runs
+        and commit == COMMIT
+        and (holds["interrupted"], holds["has_controls"], holds["has_hosted"])
+        == (False, True, True)
+    )
+
+    proposal = proposed(file_of(report))
+
+    assert (proposal.missing == ()) is is_whole
+    assert (proposal.outcome is Outcome.PASSED) is is_whole
+    assert (proposal.outcome is Outcome.FAILED) is (not {"drift", "vacuous"}.isdisjoint(results))
+    refused = verify(
+        proposal.evidence, checkout=checkout_of(), policy=policy_of(), artifacts=ARTIFACTS, now=NOW
+    )
+    assert (refused == ()) is is_whole
 
 
 def test_every_profile_with_goldens_has_to_be_measured() -> None:

@@ -340,6 +340,17 @@ def test_a_report_of_less_is_refused(signer: Signer, options: list[str], message
     assert_not_signed(signer, signer.sign_off("--from", str(report)), message, code=4)
 
 
+def test_a_report_has_the_commit_unless_a_file_was_changed(signer: Signer) -> None:
+    """An untracked file is none; that the tree is whole is a matter of signing."""
+    (signer.clone.folder / "new").touch()
+    signer.clone.run("check")
+    assert signer.clone.report()["commit"] == signer.commit
+
+    (signer.clone.folder / ".gitignore").unlink()
+    signer.clone.run("check")
+    assert signer.clone.report()["commit"] is None
+
+
 @pytest.mark.parametrize("change", ["a commit", "a file"])
 def test_a_report_of_other_files_is_refused(signer: Signer, change: str) -> None:
     """Be they those of the last commit, or of none."""
@@ -355,6 +366,19 @@ def test_a_report_of_other_files_is_refused(signer: Signer, change: str) -> None
     found = last if change == "a commit" else "none, or changed files"
     message = f"report.json: the commit\n    expected {signer.commit}\n    found {found}"
     assert_not_signed(signer, ran, message, code=4)
+
+
+def test_a_link_is_no_folder_for_evidence(signer: Signer) -> None:
+    """Nothing behind it is removed."""
+    there = signer.desk / "there"
+    there.mkdir()
+    (there / "evidence.dsse.json").touch()
+    (signer.clone.folder / "out").symlink_to(there)
+
+    ran = signer.sign_off("--output", "out")
+
+    assert_not_signed(signer, ran, "out: expected a folder to write into", code=3)
+    assert (there / "evidence.dsse.json").exists()
 
 
 def test_files_that_change_during_the_check_are_noticed(signer: Signer) -> None:
