@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.sign_off.releases import commit_all, git
 from tests.cli.sign_off.signers import LATER, Signer, without_times
-from tests.cli.workspaces import PROFILE, Ran
+from tests.cli.workspaces import PROFILE, Ran, ended
 from tests.fakes.signing import key_of
 
 FOX = f"quick/tiny--fox--seed1/{PROFILE}"
@@ -308,6 +308,7 @@ def test_what_is_missing_is_not_signed(
         pytest.param(
             ["--repository", "model"], 2, "--repository: a repository is", id="no-address"
         ),
+        pytest.param(["--output", "."], 2, "--output: name a folder that has", id="its-own-folder"),
         pytest.param(["--from", "missing"], 3, "missing: expected a readable", id="no-report"),
         pytest.param(["--from", "repro-gate.toml"], 3, "repro-gate.toml: ", id="another-file"),
         pytest.param(["--waiver", "repro-gate.toml"], 3, "expected ", id="no-waiver"),
@@ -383,9 +384,13 @@ def test_a_link_is_no_folder_for_evidence(signer: Signer) -> None:
 
 def test_files_that_change_during_the_check_are_noticed(signer: Signer) -> None:
     """The work tree is verified again at its end."""
-    signer.clone.write_script(log=str(signer.clone.folder / "new.jsonl"))
+    signer.clone.write_script({"method": "generate", "prompt": "Say fox", "sleep": 0.5})
 
-    assert_not_signed(signer, signer.sign_off(), "found new.jsonl", code=4)
+    gate = signer.clone.start("sign-off", "--key", str(signer.key("alice")))
+    signer.clone.wait_until_asked("Say haiku")
+    (signer.clone.folder / "new").touch()
+
+    assert_not_signed(signer, ended(gate), "found new\n", code=4)
 
 
 def test_everything_that_is_missing_is_listed_at_once(signer: Signer) -> None:
