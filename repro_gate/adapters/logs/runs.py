@@ -5,7 +5,8 @@ written once, on a line with a number that first runs refer to. A later run has 
 and how its tokens differ if they do.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, assert_never
 
@@ -14,7 +15,7 @@ from repro_gate.adapters.files.codec import decode, encode
 from repro_gate.adapters.files.results import Tool
 from repro_gate.adapters.logs.append_only import AppendLog, LogLine, json_line, json_object
 from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.generation import Choice, Generation, Trace
 from repro_gate.core.tokens.golden import Conditions, FactChange, Facts
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Nondeterministic
@@ -43,6 +44,19 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """A trace by columns, which are written in half the time of its choices."""
+
+    logprobs: Sequence[float]
+    ids: Sequence[Sequence[int]]
+    values: Sequence[Sequence[float]]
+
+    def trace(self) -> Trace:
+        """Return the trace; raises ValueError."""
+        return Trace(zip(self.logprobs, self.ids, self.values, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstRun:
     """The first run of a cell; earlier lines about the cell no longer count."""
 
@@ -54,6 +68,8 @@ class FirstRun:
     provenance: int
     """The number of its facts."""
     generation: Generation
+    """Without its trace."""
+    trace: Columns
     had_neighbours: bool = False
     """Whether the engine worked on another run at some time during this one."""
 
@@ -66,6 +82,10 @@ class FirstRun:
             profile=self.profile,
             facts=facts,
         )
+
+    def traced(self) -> Generation:
+        """Return the generation with its trace; raises ValueError."""
+        return replace(self.generation, trace=self.trace.trace())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +167,7 @@ class RunLogFile:
             return None
         try:
             return Repetition(
-                first=first.generation,
+                first=first.traced(),
                 runs=known.runs,
                 difference=known.difference,
                 first_had_neighbours=first.had_neighbours,
@@ -169,7 +189,8 @@ class RunLogFile:
                 fresh_runs=conditions.fresh_runs,
                 profile=conditions.profile,
                 provenance=self._number_of(conditions.facts),
-                generation=repetition.first,
+                generation=replace(repetition.first, trace=()),
+                trace=_columns_of(repetition.first.trace),
                 had_neighbours=repetition.first_had_neighbours,
             )
             offset = self._append(first)
@@ -239,6 +260,7 @@ class RunLogFile:
             raise self._invalid(line, "provenance", expected, found.provenance)
         try:
             conditions = found.conditions(self._facts[found.provenance - 1])
+            found.traced()
         except ValueError as error:
             raise self._log.invalid(line.place, error) from error
         self._cells[found.cell.id] = _Known(offset=line.offset, planned=conditions.runs)
@@ -267,3 +289,13 @@ class RunLogFile:
         except (ValueError, OverflowError) as error:
             raise self._log.invalid(place, error) from error
         return line
+
+
+def _columns_of(trace: Sequence[Choice]) -> Columns:
+    if not isinstance(trace, Trace):
+        trace = Trace(
+            (each.logprob, [token for token, _ in each.best], [value for _, value in each.best])
+            for each in trace
+        )
+    logprobs, ids, values = trace.columns()
+    return Columns(logprobs=logprobs, ids=ids, values=values)

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Final, overload
 
 from repro_gate.core.guards import require_at_least
@@ -132,6 +132,12 @@ class Trace(Choices):
         start, end = self._ends[place - 1] if place else 0, self._ends[place]
         best = zip(self._ids[start:end], self._values[start:end], strict=True)
         return Choice(logprob=self._logprobs[place], best=tuple(best))
+
+    def columns(self) -> tuple[list[float], list[list[int]], list[list[float]]]:
+        """Return the arguments of this trace, one list of each."""
+        ids, values = self._ids.tolist(), self._values.tolist()
+        spans = [slice(*span) for span in pairwise((0, *self._ends))]
+        return self._logprobs.tolist(), [ids[at] for at in spans], [values[at] for at in spans]
 
 
 def _require_possible(logprobs: Iterable[float]) -> None:

@@ -265,6 +265,8 @@ def test_an_invalid_line_is_named(tmp_path: Path, case: str) -> None:
     [
         ({"provenance": 0}, "provenance: expected the number of an earlier line, found 0"),
         ({"provenance": 2}, "provenance: expected the number of an earlier line, found 2"),
+        ({"trace": {"logprobs": [], "ids": [[1]], "values": []}}, "expected a run as it was"),
+        ({"trace": {"logprobs": [1], "ids": [[-1]], "values": [[0]]}}, "expected a run as it was"),
         ({"runs": 0}, "expected a run as it was recorded, found runs must be at least 1, got 0"),
         ({"profile": ""}, "expected a run as it was recorded, found a name "),
     ],

@@ -229,3 +229,12 @@ def test_a_trace_refuses_what_a_choice_refuses(
     """It is checked when it is made, not when it is read."""
     with pytest.raises(ValueError, match=re.escape(message)):
         Trace([(-0.5, [], []), choice])
+
+
+def test_a_trace_is_made_of_its_columns() -> None:
+    """A choice may have any number of best tokens."""
+    choices = [(-0.5, [1, 2], [-0.5, -1.5]), (-1.0, [], []), (-2.0, [3], [-0.0])]
+
+    logprobs, ids, values = Trace(choices).columns()
+
+    assert [*zip(logprobs, ids, values, strict=True)] == choices
