@@ -264,7 +264,10 @@ def _wait_for_death(child: subprocess.Popen[bytes]) -> None:
             # `Popen.wait` with a time limit looks at growing intervals, of up to 50 ms.
             process = os.pidfd_open(child.pid)
             try:
-                select.select([process], [], [], _REAP_S)
+                # Not `select.select`, which refuses descriptors from 1024.
+                death = select.poll()
+                death.register(process, select.POLLIN)
+                death.poll(_REAP_S * 1000)
             finally:
                 os.close(process)
         child.wait(_REAP_S)

@@ -1,10 +1,11 @@
 """Engines that die, hang or write without end: each is an `EngineFailed` with its cause."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -296,6 +297,21 @@ def test_closing_leaves_no_file_open(speaking_engine: DescribedEngineStarter) ->
     engine.close()
 
     assert {file for file in Path("/proc/self/fd").iterdir() if file.exists()} <= before
+
+
+def test_an_engine_is_closed_whatever_the_numbers_of_its_files(
+    children: Children, speaking_engine: DescribedEngineStarter
+) -> None:
+    """A gate may inherit more than a thousand open files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(2048, before[0]), before[1]))
+    with ExitStack() as files:
+        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        for _ in range(1024):
+            files.enter_context(Path(os.devnull).open("rb"))
+        speaking_engine().close()
+
+    assert children() == []
 
 
 def test_an_engine_runs_in_the_folder_of_the_matrix(tmp_path: Path) -> None:
