@@ -11,11 +11,13 @@ import pytest
 from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.adapters.sign_off.policy import read_policy
 from tests.action.files import ROOT, WORKFLOWS, document, jobs_of
+from tests.docs.pages import page
 
 (_RELEASE,) = (file for file in WORKFLOWS if file.stem == "release")
 _JOBS = jobs_of(_RELEASE)
 _CHAIN = ["attest", "publish", "pypi", "major-tag"]
 """The jobs that publish, in their order."""
+_GUIDE = page("CONTRIBUTING.md").sections()["Release"]
 _PUBLIC_KEY = "MCowBQYDK2VwAyEALbncdP9jLhdWUcJQLHj7Cy+o1uYwaUQbSKBfHjMItdM="
 
 
@@ -62,6 +64,18 @@ def test_only_distributions_go_to_the_index() -> None:
         ("dist", "dist"),
         ("sbom", "sbom.cdx.json"),
     }
+
+
+def test_the_guide_lists_the_jobs_with_their_rights() -> None:
+    """In their order, with everything that they may write."""
+    rows = re.findall(r"^\| `(\S+)` \|.*\| ([^|]*) \|$", _GUIDE, re.MULTILINE)
+    rights = {name: set(re.findall(r"`(\S+)`", cell)) for name, cell in rows}
+    found = {
+        name: {what for what, access in job["permissions"].items() if access == "write"}
+        for name, job in _JOBS.items()
+    }
+
+    assert list(rights.items()) == list(found.items())
 
 
 def test_the_policy_of_a_release_is_one(tmp_path: Path) -> None:
