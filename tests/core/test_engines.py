@@ -1,8 +1,10 @@
 """A model file other than the pinned one, and what to do about it."""
 
+from dataclasses import replace
+
 import pytest
 
-from repro_gate.core.engines import ModelSpec, another_file
+from repro_gate.core.engines import EngineKind, ModelSpec, another_file
 from tests.fakes.values import engine_spec_of
 
 _REPIN = "repro-gate update-snapshots --repin m"
@@ -18,3 +20,12 @@ def test_another_file_is_accepted_where_the_file_is_pinned(sha256: str | None, a
 
     assert error.reason == "the file of m has the sha256 22, but 11 is pinned"
     assert error.remedy == f"restore the pinned file; if the new one is intended: {accept}"
+
+
+def test_a_command_is_defined_by_its_words_and_settings() -> None:
+    """The built-in engine reports its own."""
+    built_in = replace(engine_spec_of(), settings={"n": 1})
+    other = replace(built_in, kind=EngineKind.COMMAND, command=("a b", "c"))
+
+    assert built_in.definition == {}
+    assert other.definition == {"matrix.command": "'a b' c", "matrix.settings.n": "1"}

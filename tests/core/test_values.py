@@ -313,6 +313,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: FinishedCheck(report=report_of(not_run(FOX)), observed={FOX.id: "0" * 64}),
         f"nothing was observed of {FOX.id}",
     ),
+    "a file with another digest": (
+        lambda: FinishedCheck(report=report_of(ran(FOX, Match())), observed={FOX.id: "0" * 40}),
+        "a sha256 must be 64 lower-case hexadecimal digits",
+    ),
     "a share of 7": (lambda: replace(policy_noise_of(), atom=7.0), "between 0 and 1, got 7.0"),
     "a rate of 7": (lambda: Tolerance(false_alarm_rate=7), "between 0 and 1, got 7"),
     "a rate of 0": (lambda: Tolerance(false_alarm_rate=0), "must be above 0, got 0"),

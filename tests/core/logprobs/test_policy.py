@@ -116,3 +116,10 @@ def test_only_the_cells_of_the_pattern_are_planned() -> None:
     assert [cell.id for cell in planned.cells] == ["clone--item-1"]
     assert planned.policies == (CLONE,)
     assert plan_logprobs({"hosted": hosted}, names=["hosted"], only="CLONE*") == ()
+
+
+def test_the_host_of_a_provider_has_its_port() -> None:
+    """Its path is no part of it."""
+    provider = replace(BASE.provider, base_url="https://API.example.org:8443/v1")
+
+    assert provider.host == "api.example.org:8443"
