@@ -1,8 +1,11 @@
 """`repro-gate sign-off`, `countersign` and `waive`, and every reason to refuse."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,43 @@ def test_evidence_is_accepted_in_another_clone(signer: Signer, tmp_path: Path) -
     ran = recipient.verify("--commit", signer.commit, HOME=str(tmp_path))
     assert ran.out.startswith(f"accepted: git+https://github.com/acme/model at {signer.commit}\n")
     assert git(recipient.clone.folder, "status", "--porcelain") == ""
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from typer.testing import CliRunner
+from repro_gate.cli.app import app
+home = Path(sys.argv[1])
+# The first time imports all that only root may read.
+CliRunner().invoke(app, sys.argv[2:])
+for path in (home, *home.rglob("*")):
+    os.chown(path, 65534, 65534)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+ran = CliRunner().invoke(app, sys.argv[2:])
+print(os.getuid(), ran.exit_code, ran.output, ran.exception)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_evidence_is_accepted_by_another_user(signer: Signer) -> None:
+    """Who owns another clone, and cannot read the first one."""
+    assert signer.sign_off().code == 0
+    with tempfile.TemporaryDirectory() as name:
+        release = signer.recipient().copied_to(Path(name))
+        given = ("--policy", str(release.policy), "--artifact", str(release.artifact))
+        ran = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, name, "verify", str(release.evidence), *given],
+            cwd=release.clone.folder,
+            env=signer.clone.environment(HOME=name),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert ran.stdout.startswith("65534 0 accepted: git+https://github.com/acme/model at "), ran
 
 
 def test_a_release_is_signed_off_again(signer: Signer) -> None:
