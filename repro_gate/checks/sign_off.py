@@ -65,19 +65,19 @@ def missing_before(release: Release, changed: Sequence[str]) -> tuple[Refusal, .
     Args:
         release: what is to be signed off.
         changed: files of the work tree that differ from the commit.
+
+    Raises:
+        UsageInvalid: there can be no statement about this release.
     """
+    _ = _statement(release)
     return (*_changes(changed, release.checkout), *_unpinned(release))
 
 
 def propose(release: Release, reports: Sequence[ReportFile], *, now: datetime) -> Proposal:
-    """Return the evidence of a release, and everything that it lacks.
-
-    Raises:
-        UsageInvalid: there can be no such statement.
-    """
+    """Return the evidence of a release, and everything that it lacks."""
     checkout = release.checkout
     evidence = Evidence(
-        statement=_statement(release, reports, now=now),
+        statement=_statement(release, *(report.entry(signed_at=now) for report in reports)),
         reports=tuple(reports),
         waivers=release.waivers,
     )
@@ -153,7 +153,8 @@ def waiver_of(  # noqa: PLR0913 -- one for each option
         raise UsageInvalid(f"no such waiver: {error}") from error
 
 
-def _statement(release: Release, reports: Iterable[ReportFile], *, now: datetime) -> Statement:
+def _statement(release: Release, *reports: Entry) -> Statement:
+    """Return a statement without tests, which are added last."""
     checkout = release.checkout
     try:
         return Statement(
@@ -163,7 +164,7 @@ def _statement(release: Release, reports: Iterable[ReportFile], *, now: datetime
             result=Result.PASSED,
             configuration=(
                 *checkout.entries,
-                *(report.entry(signed_at=now) for report in reports),
+                *reports,
                 *(
                     Entry(kind=Kind.WAIVER, name=file.name, digest={"sha256": file.sha256})
                     for file in release.waivers

@@ -84,13 +84,15 @@ def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -
     keys = _keys(options.keys)
     _remove_earlier(session, options.output)
     clone = _clone_of(session.file)
-    release = _release(session, options, clone)
+    waivers = _waivers(options.waivers)
+    release = _release(session, options, clone, waivers)
     missing = missing_before(release, _changes(clone, release.checkout, options))
     if missing:
         return _refuse(missing, Outcome.INCONCLUSIVE, "; nothing was checked")
     if not options.reports:
         code = run_check(session, CheckOptions(result=options.check), started=started)
         if code is ExitCode.INTERRUPTED:
+            print_line("nothing was signed: the check was interrupted")
             return code
     files = _texts(options.reports or (options.check.output,))
     proposal = propose(release, [file for file, _ in files], now=_now())
@@ -101,14 +103,8 @@ def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -
     )
     if missing:
         return _refuse(missing, proposal.outcome, "")
-    envelope = envelope_of(proposal.evidence.statement.to_data())
-    for key in keys.values():
-        envelope = _signed(envelope, key)
-    names = {key.public.id: name for name, key in keys.items()}
-    page = _page_of(proposal.evidence, release.checkout, envelope, names)
-    texts = {file.name: text for file, text in files}
-    texts |= {f"{WAIVERS}/{file.name}": _text(file) for file in options.waivers}
-    _write(options.output, texts, page, envelope)
+    _write(options.output, {file.name: text for file, text in files} | waivers)
+    page = _sign(proposal.evidence, release.checkout, keys, options.output)
     for line in _signed_lines(page, options):
         print_line(line)
     return ExitCode.PASSED
@@ -130,7 +126,8 @@ def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
     if not is_confirmed(f"Sign this with {key_file}?", yes=yes):
         return ExitCode.INCONCLUSIVE
     envelope = _signed(envelope, key)
-    _write(file.parent, {}, _page_of(found, checkout, envelope, known), envelope)
+    page = _page_of(found, checkout, envelope, known)
+    _write(file.parent, _signed_files(page, envelope))
     print_line(f"signed by {key_file.stem}, key id {key.public.id}")
     return ExitCode.PASSED
 
@@ -182,6 +179,32 @@ def run_waive(options: WaiveOptions) -> ExitCode:
     return ExitCode.PASSED
 
 
+def _sign(
+    evidence: Evidence, checkout: Checkout, keys: Mapping[str, SigningKey], folder: Path
+) -> SignedRelease:
+    """Sign evidence whose other files are in its folder already; return what its page shows."""
+    # As its recipient will read them.
+    read_evidence(folder, evidence.statement, waivers=None)
+    envelope = envelope_of(evidence.statement.to_data())
+    for key in keys.values():
+        envelope = _signed(envelope, key)
+    names = {key.public.id: name for name, key in keys.items()}
+    page = _page_of(evidence, checkout, envelope, names)
+    _write(folder, _signed_files(page, envelope))
+    return page
+
+
+def _waivers(files: Sequence[Path]) -> dict[str, str]:
+    """Return waivers by the names that they get in the evidence."""
+    found: dict[str, str] = {}
+    for file in files:
+        name = f"{WAIVERS}/{file.name}"
+        if name in found:
+            raise UsageInvalid(f"--waiver {file}: give each name of a file once")
+        found[name] = _text(file)
+    return found
+
+
 def _remove_earlier(session: Session, output: Path) -> None:
     """Remove an earlier sign-off, which must not be taken for that of this release."""
     if session.file.resolve().is_relative_to(output.resolve()):
@@ -228,7 +251,9 @@ def _line(output: bytes) -> str:
     return output.decode("utf-8", errors="surrogateescape").strip("\n")
 
 
-def _release(session: Session, options: SignOffOptions, clone: _Clone) -> Release:
+def _release(
+    session: Session, options: SignOffOptions, clone: _Clone, waivers: Mapping[str, str]
+) -> Release:
     commit = work_tree_of(clone.folder).commit
     return Release(
         repository=_repository(options.repository, clone),
@@ -236,9 +261,7 @@ def _release(session: Session, options: SignOffOptions, clone: _Clone) -> Releas
         suites=session.selection.suites or tuple(session.matrix.default_suites),
         profiles=options.profiles,
         artifacts=digests_of(options.artifacts),
-        waivers=tuple(
-            waiver_file(_text(file).encode(), f"{WAIVERS}/{file.name}") for file in options.waivers
-        ),
+        waivers=tuple(waiver_file(text.encode(), name) for name, text in waivers.items()),
     )
 
 
@@ -327,13 +350,14 @@ def _page_of(
     )
 
 
-def _write(folder: Path, texts: Mapping[str, str], page: SignedRelease, envelope: Envelope) -> None:
-    """Write the files of an evidence folder, the signed one last."""
-    for name, text in (
-        *texts.items(),
-        *zip(PAGES, (render_markdown(page), render_html(page)), strict=True),
-        (EVIDENCE, envelope.text()),
-    ):
+def _signed_files(page: SignedRelease, envelope: Envelope) -> dict[str, str]:
+    """Return the envelope and the pages about it, the envelope last."""
+    pages = dict(zip(PAGES, (render_markdown(page), render_html(page)), strict=True))
+    return {**pages, EVIDENCE: envelope.text()}
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
         make_folder((folder / name).parent)
         write_atomically(folder / name, text)
 

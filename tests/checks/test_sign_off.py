@@ -431,9 +431,9 @@ def test_an_unused_waiver_is_refused_although_everything_matches() -> None:
     ],
 )
 def test_what_cannot_be_stated_is_a_usage_error(changes: dict[str, Any]) -> None:
-    """Such as an artifact that some file system takes for another."""
+    """Such as an artifact that some file system takes for another; before anything is measured."""
     with pytest.raises(UsageInvalid, match="this cannot be signed off: "):
-        proposed(release=release_of(**changes))
+        missing_before(release_of(**changes), [])
 
 
 # Waivers.

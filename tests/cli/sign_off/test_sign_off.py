@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from repro_gate.core.outcome import ExitCode
 from tests.cli.sign_off.releases import commit_all, git
 from tests.cli.sign_off.signers import LATER, Signer, without_times
 from tests.cli.workspaces import PROFILE, Ran, ended
@@ -27,7 +28,7 @@ def assert_not_signed(signer: Signer, ran: Ran, message: str, *, code: int) -> N
     shown = ran.out + ran.err
     assert message in shown
     assert ran.code == code, shown
-    assert "signed off:" not in shown
+    assert "signed off: git" not in shown
     assert not signer.envelope.exists()
 
 
@@ -573,6 +574,37 @@ def test_a_waiver_of_another_drift_is_refused(signer: Signer) -> None:
     commit_all(signer.clone.folder)
     ran = signer.sign_off(*waiver)
     assert_not_signed(signer, ran, "expected a waiver for the commit", code=10)
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "message"),
+    [
+        pytest.param(
+            ["w\N{LATIN SMALL LETTER E WITH ACUTE}.json"],
+            3,
+            "expected a plain file name in waivers/",
+            id="that-a-recipient-cannot-read",
+        ),
+        pytest.param(["a/w.json", "b/w.json"], 2, "give each name of a file once", id="twice"),
+        pytest.param(["w.json", "W.json"], 2, "must differ in more than case", id="alike"),
+    ],
+)
+def test_waivers_have_names_of_their_own(
+    signer: Signer, names: list[str], code: int, message: str
+) -> None:
+    """As they lie in one folder on any system."""
+    signer.drift()
+    signer.sign_off()
+    files = [signer.desk / name for name in names]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        assert signer.waive(FOX, "--output", str(file)).code == 0
+
+    asked = len(signer.clone.asked())
+    ran = signer.sign_off(*(word for file in files for word in ("--waiver", str(file))))
+
+    assert_not_signed(signer, ran, message, code=code)
+    assert (len(signer.clone.asked()) == asked) is (code == ExitCode.USAGE_INVALID)
 
 
 @pytest.mark.parametrize(
