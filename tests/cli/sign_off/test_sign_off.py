@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from repro_gate.core.outcome import ExitCode
+from tests.cli.hosted.workspaces import HostedWorkspace
 from tests.cli.sign_off.releases import commit_all, git
-from tests.cli.sign_off.signers import LATER, Signer, without_times
-from tests.cli.workspaces import PROFILE, Ran, ended
+from tests.cli.sign_off.signers import LATER, Signer, signer_of, without_times
+from tests.cli.workspaces import PROFILE, Ran, contents_of, ended
+from tests.fakes.fireworks.conduct import KEY
 from tests.fakes.signing import key_of
 
 FOX = f"quick/tiny--fox--seed1/{PROFILE}"
@@ -203,6 +205,38 @@ def test_each_profile_with_goldens_is_needed(signer: Signer) -> None:
     assert signer.sign_off("--profile", PROFILE).code == 0
     page = (signer.evidence / "signoff.md").read_text()
     assert "| profile | `test-gpu` | has snapshots, but was not measured |" in page
+
+
+# Hosted models.
+
+
+@pytest.fixture
+def hosting(hosted: HostedWorkspace, tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    """Return the signer of a workspace with a hosted suite of two items."""
+    return signer_of(hosted, tmp_path_factory.mktemp("desk"))
+
+
+HOSTED = {"suites": ["hosted"], "profiles": [], "minimum_tests": 2}
+
+
+def test_log_probabilities_of_a_hosted_model_are_signed(hosting: Signer) -> None:
+    """Its tests hold at the provider; the key of the API is nowhere in the evidence."""
+    ran = hosting.sign_off("--suite", "hosted")
+
+    assert ran.code == 0, ran
+    assert hosting.recipient(required=HOSTED).verify().code == 0
+    passed = hosting.recipient().payload_data()["predicate"]["passedTests"]
+    assert passed == ["hosted/base--plane/fake", "hosted/base--train/fake"]
+    page = (hosting.evidence / "signoff.md").read_text()
+    assert "| `hosted` | `base` | `fake` | 2 of 2 items | " in page
+    assert not any(KEY.encode() in data for data in contents_of(hosting.evidence).values())
+
+
+def test_a_provider_that_does_not_answer_is_no_pass(hosting: Signer) -> None:
+    """Nothing was measured."""
+    ran = hosting.sign_off("--suite", "hosted", KEY_OF_THE_TESTS="wrong")
+
+    assert_not_signed(hosting, ran, "test: hosted/base--plane/", code=4)
 
 
 # Reasons to refuse.
