@@ -270,15 +270,17 @@ def _changes(clone: _Clone, checkout: Checkout, options: SignOffOptions) -> list
     tree = work_tree_of(clone.folder)
     named = (*options.keys, *options.artifacts, *options.reports, *options.waivers)
     given = [path.resolve() for path in (*named, options.output, options.check.output)]
-    # An earlier sign-off may have been committed.
-    removed = [(options.output / name).resolve() for name in (EVIDENCE, *PAGES)]
-    changed = [name for name in tree.changed if (clone.root / name).resolve() not in removed]
     untracked = [
         name
         for name in tree.untracked
         if not any((clone.root / name).resolve().is_relative_to(path) for path in given)
     ]
     moved = [] if tree.commit == checkout.commit else [f"HEAD ({tree.commit})"]
+    # Git can be set to overlook changes of a file (assume-unchanged).
+    matrix = clone.root / clone.matrix
+    (committed,) = (entry for entry in checkout.entries if entry.kind is Kind.MATRIX)
+    is_other = digests_of([matrix])[matrix.name] != committed.sha256
+    changed = dict.fromkeys([*tree.changed, *([clone.matrix] if is_other else [])])
     return [*moved, *changed, *untracked]
 
 
