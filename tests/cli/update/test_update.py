@@ -1,6 +1,7 @@
 """`update-snapshots`: it shows the changes, asks, and writes only these."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -136,7 +137,8 @@ def test_ctrl_c_at_the_question_is_130(recorded: Workspace) -> None:
     ran = at_terminal(recorded, "update-snapshots", answer="\x03")
 
     assert (ran.code, contents_of(recorded.snapshots)) == (130, before)
-    assert "[y/N] ^C\nrepro-gate: 8 runs kept" in ran.out
+    # The answer may have to be given twice.
+    assert re.search(r"\[y/N\] (\^C)+\nrepro-gate: 8 runs kept", ran.out)
     assert _resume(recorded, ran.out) == 0
     assert recorded.run("check").code == 0
 
