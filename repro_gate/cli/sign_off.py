@@ -280,8 +280,8 @@ def _changes(clone: _Clone, checkout: Checkout, options: SignOffOptions) -> list
     matrix = clone.root / clone.matrix
     (committed,) = (entry for entry in checkout.entries if entry.kind is Kind.MATRIX)
     is_other = digests_of([matrix])[matrix.name] != committed.sha256
-    changed = dict.fromkeys([*tree.changed, *([clone.matrix] if is_other else [])])
-    return [*moved, *changed, *untracked]
+    overlooked = [clone.matrix] if is_other and clone.matrix not in tree.changed else []
+    return [*moved, *tree.changed, *overlooked, *untracked]
 
 
 def _texts(reports: Sequence[Path]) -> list[tuple[ReportFile, str]]:
