@@ -178,7 +178,7 @@ class _Work:
         room = width - len(line) - len("; ") - len(self._others)
         if not self._shown or room < min(_MIN_ID, len(self._shown)):
             return line
-        # The end of an id tells more than its start, which is the model.
+        # The start of an id is the model, so the end is worth more.
         name = (
             self._shown
             if len(self._shown) <= room

@@ -145,7 +145,7 @@ def _tokens(pairs: object, place: str) -> tuple[Token, ...]:
     return tokens
 
 
-# The same tokens come again in every run of a cell; `typed` tells 1 from true.
+# The same tokens come again in every run of a cell; `typed` keeps 1 apart from true.
 @lru_cache(maxsize=1 << 14, typed=True)
 def _token(token: object, data: object) -> Token:
     return Token(integer(token), _bytes(data))

@@ -100,9 +100,7 @@ class LocalScorer:
             with_ids = [request for request in some if request.encoding.has_ids]
             for request in some:
                 if not request.encoding.has_ids:
-                    seen(
-                        request, InvalidDraw(reason="the tokens have no ids, which an engine needs")
-                    )
+                    seen(request, _WITHOUT_IDS)
             scored = self._score(model, map(_score_request, with_ids))
             for request, (outcome, latency_s) in zip(with_ids, scored, strict=True):
                 seen(request, self._drawn(request, outcome, latency_s))

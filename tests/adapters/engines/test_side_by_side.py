@@ -137,7 +137,7 @@ def test_a_run_that_is_sent_after_the_others_ended_has_no_neighbours() -> None:
 
 
 def test_a_limit_holds_whatever_the_engine_answers() -> None:
-    """An engine that ignores the limit gets no more requests at a time than it was told."""
+    """An engine that ignores the limit gets no more requests at a time than the limit."""
     engine, process = _loaded(concurrency=64, limit=1)
     list(engine.generate(_run(seed=seed) for seed in range(1, 9)))
 

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import tracemalloc
 from collections.abc import Sequence
@@ -26,6 +23,7 @@ from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest, Purpose
 from tests.fakes.baseline_strategies import any_logprobs, draw_facts, untrusted
+from tests.fakes.killed import lines_until_killed
 from tests.fakes.scoring import MODEL, NOW, encoding_of, item_of, policy_of
 
 SCHEMA = json.loads(files("repro_gate.schemas").joinpath("draws-v1.json").read_text("utf-8"))
@@ -378,15 +376,7 @@ with opened(Path(sys.argv[1]), resume=False) as log:
 
 def test_a_killed_process_loses_no_draw(tmp_path: Path) -> None:
     """Every draw that was recorded before a kill -9 is known afterwards."""
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", _ENDLESS, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stdout is not None
-        for _ in range(50):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-        count = 50 + len([line for line in process.stdout if line.endswith(b"\n")])
+    count = lines_until_killed(_ENDLESS, tmp_path)
 
     assert known_in(tmp_path, count) == [DRAW] * count
 

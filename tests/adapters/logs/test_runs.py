@@ -1,11 +1,7 @@
 """The log of an update loses no run, and gives back none that no longer holds."""
 
 import json
-import os
 import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -24,6 +20,7 @@ from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Conditions, FactChange
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from tests.fakes.killed import lines_until_killed
 from tests.fakes.strategies import cells, facts, finite, names, traced_generations
 from tests.fakes.values import PROFILE, answer_to, cell_of, generation_of, provenance_of
 
@@ -310,7 +307,7 @@ def test_a_difference_has_to_be_possible(
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_second_writer_is_refused(tmp_path: Path, resume: bool) -> None:  # noqa: FBT001 -- pytest
-    """It would remove or mix up the runs of the first, which goes on."""
+    """It would remove or mix up the runs of the first, which is still working."""
     with opened(tmp_path, resume=False) as log:
         log.note(conditions_of(), SAME[0])
         with pytest.raises(MeasurementUnavailable, match="another command is writing"):
@@ -382,15 +379,7 @@ with opened(Path(sys.argv[1]), resume=False) as log:
 
 def test_a_killed_process_loses_no_run(tmp_path: Path) -> None:
     """Every run that was noted before a kill -9 is known afterwards."""
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-c", _ENDLESS, str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stdout is not None
-        for _ in range(50):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-        last = 51 + len([line for line in process.stdout if line.endswith(b"\n")])
+    last = 1 + lines_until_killed(_ENDLESS, tmp_path)
 
     known = known_in(tmp_path, conditions_of(runs=10**9))
     assert known is not None
