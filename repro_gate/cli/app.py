@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 import repro_gate
-from repro_gate.cli import signals
 from repro_gate.cli.commands import (
     Config,
     Device,
@@ -23,7 +22,9 @@ from repro_gate.cli.commands import (
     record_baseline,
     update_snapshots,
 )
-from repro_gate.cli.console import (
+from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
+from repro_gate.cli.terminal import signals
+from repro_gate.cli.terminal.console import (
     EXIT_CODES,
     exit_with,
     guard_streams,
@@ -31,7 +32,6 @@ from repro_gate.cli.console import (
     unavailable,
     warn,
 )
-from repro_gate.cli.release_commands import countersign, sign_off, verify, waive
 from repro_gate.core.outcome import ExitCode
 
 models_app = typer.Typer(

@@ -13,10 +13,10 @@ from repro_gate.adapters.files.untrusted_files import missing_reason
 from repro_gate.adapters.models.files import absence_remedy
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import results, wiring
-from repro_gate.cli.console import print_result, warn
-from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.results import CheckOptions
 from repro_gate.cli.session import Session, start_scoring
+from repro_gate.cli.terminal.console import print_result, warn
+from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Plan
 from repro_gate.core.outcome import ExitCode, Outcome, decide

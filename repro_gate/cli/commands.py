@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from repro_gate.cli.console import OnFailure, exit_with, ignore
 from repro_gate.cli.paths import remove_reports_quietly, report_folder
+from repro_gate.cli.terminal.console import OnFailure, exit_with, ignore
 from repro_gate.core.comments import DEFAULT_NAME, CommentMode
 from repro_gate.core.outcome import ExitCode, FailOn
 from repro_gate.errors import ReproGateError

@@ -13,9 +13,9 @@ from repro_gate.checks.logprobs.importance_weights import expected_doubts
 from repro_gate.checks.logprobs.measure import LogprobPorts
 from repro_gate.checks.logprobs.preflight import Preflight, run_preflight
 from repro_gate.cli import wiring
-from repro_gate.cli.console import warn
-from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.results import CheckOptions
+from repro_gate.cli.terminal.console import warn
+from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.core.logprobs.alignment import (
     CALLS_PER_COMPARISON,
     CONTINUATION_TOKENS,

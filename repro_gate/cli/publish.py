@@ -14,8 +14,8 @@ from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.github.run import GithubEnvironment, read_environment, writer_in
 from repro_gate.checks.publish import MessageLevel, try_publish_comment
 from repro_gate.cli import paths
-from repro_gate.cli.console import print_result
 from repro_gate.cli.paths import make_report_folder
+from repro_gate.cli.terminal.console import print_result
 from repro_gate.core.comments import (
     CiRun,
     CommentMode,

@@ -21,11 +21,11 @@ from repro_gate.checks.logprobs.record import (
 )
 from repro_gate.checks.tokens.record import ChangeKind, orphans_of, unpinned
 from repro_gate.cli import wiring
-from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
 from repro_gate.cli.logprobs import calibration_line, key_lines
 from repro_gate.cli.paths import make_report_folder
-from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.session import Session
+from repro_gate.cli.terminal.console import is_confirmed, print_line, refuse_under_ci, warn
+from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.cli.update import (
     Refusal,
     exit_code_of,

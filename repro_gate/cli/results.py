@@ -15,8 +15,8 @@ from repro_gate.adapters.files.observed import write_observed
 from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import changed_goldens
 from repro_gate.cli import wiring
-from repro_gate.cli.console import ci_variable, file_remedy, print_result, reason_of, warn
 from repro_gate.cli.paths import REPORT, make_report_folder, remove_reports, remove_reports_quietly
+from repro_gate.cli.terminal.console import ci_variable, file_remedy, print_result, reason_of, warn
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import CheckResult, GateReport, UnfinishedCheck, result_of
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid

@@ -29,10 +29,10 @@ from repro_gate.checks.tokens.record import (
     unpinned,
 )
 from repro_gate.cli import wiring
-from repro_gate.cli.console import is_confirmed, print_line, refuse_under_ci, warn
 from repro_gate.cli.paths import make_report_folder
-from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.session import Session, describe_engine, engine_specs
+from repro_gate.cli.terminal.console import is_confirmed, print_line, refuse_under_ci, warn
+from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, Note
 from repro_gate.core.tokens.generation import first_divergence, text_of

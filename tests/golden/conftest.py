@@ -13,9 +13,9 @@ from syrupy.assertion import SnapshotAssertion
 from repro_gate.adapters.files.golden_writer import golden_extension
 from repro_gate.checks.tokens.record import observe
 from repro_gate.cli import wiring
-from repro_gate.cli.console import refuse_under_ci
-from repro_gate.cli.progress import shown_progress
 from repro_gate.cli.session import Selection, open_session
+from repro_gate.cli.terminal.console import refuse_under_ci
+from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.core.matrix import plan
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.golden_format import to_data

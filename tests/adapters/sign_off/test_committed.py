@@ -10,7 +10,7 @@ from repro_gate.adapters.sign_off.committed import commit_id_of, files_digest, r
 from repro_gate.core.sign_off.measured import Checkout
 from repro_gate.core.sign_off.statement import Kind
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
-from tests.cli.sign_off.releases import commit_all, git
+from tests.cli.release.releases import commit_all, git
 
 ROOT = Path(__file__).parents[3]
 PROFILE = "cpu-x86_64-avx2"

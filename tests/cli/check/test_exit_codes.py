@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from repro_gate.cli.console import file_remedy
 from repro_gate.cli.paths import REPORT_FILES
+from repro_gate.cli.terminal.console import file_remedy
 from tests.cli.workspaces import Workspace, contents_of, ended
 
 _FOX_1 = {"method": "generate", "prompt": "Say fox", "seed": 1}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.hosted.workspaces import ITEMS, KEY_ENV, PLANE, TRAIN, HostedWorkspace
-from tests.cli.terminals import QUESTION, at_terminal
+from tests.cli.terminal.terminals import QUESTION, at_terminal
 from tests.cli.workspaces import PATIENCE_S, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct
 from tests.fakes.fireworks.effects import Edit, Rule, Shift, on

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.terminals import at_terminal
+from tests.cli.terminal.terminals import at_terminal
 from tests.cli.workspaces import Workspace, contents_of
 
 _FOX = "tiny--fox--seed1"

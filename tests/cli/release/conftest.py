@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.sign_off.releases import Release, released
-from tests.cli.sign_off.signers import Signer, signer_of
+from tests.cli.release.releases import Release, released
+from tests.cli.release.signers import Signer, signer_of
 from tests.cli.workspaces import Workspace
 
 

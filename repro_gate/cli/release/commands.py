@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from repro_gate.cli.commands import AllowedHosts, Config, Device, Devices, Suites
-from repro_gate.cli.console import exit_with
 from repro_gate.cli.paths import report_folder
+from repro_gate.cli.terminal.console import exit_with
 from repro_gate.core.outcome import ExitCode
 
 Evidence = Annotated[Path, typer.Argument(metavar="EVIDENCE", hidden=True)]
@@ -103,8 +103,8 @@ def sign_off(  # noqa: PLR0913 -- one parameter for each option
         )
         session = open_session(selection) if source else start_session(selection)
         with closing(session.engines):
+            from repro_gate.cli.release.sign_off import SignOffOptions, run_sign_off
             from repro_gate.cli.results import ResultOptions
-            from repro_gate.cli.sign_off import SignOffOptions, run_sign_off
 
             options = SignOffOptions(
                 keys=tuple(key),
@@ -138,7 +138,7 @@ def countersign(
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.sign_off import run_countersign
+        from repro_gate.cli.release.sign_off import run_countersign
 
         return run_countersign(evidence, key, yes=yes)
 
@@ -181,7 +181,7 @@ def waive(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.sign_off import WaiveOptions, run_waive
+        from repro_gate.cli.release.sign_off import WaiveOptions, run_waive
 
         options = WaiveOptions(
             report=report,
@@ -232,7 +232,7 @@ def verify(
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.verify import VerifyOptions, run_verify
+        from repro_gate.cli.release.verify import VerifyOptions, run_verify
 
         options = VerifyOptions(
             evidence=evidence, policy=policy, artifacts=tuple(artifact or ()), commit=commit

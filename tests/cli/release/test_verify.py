@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.sign_off.releases import Release, commit_all, policy_text, sha256
+from tests.cli.release.releases import Release, commit_all, policy_text, sha256
 from tests.cli.workspaces import PROFILE, Ran, Workspace
 from tests.fakes.signing import envelope_bytes, key_of, signature_of
 

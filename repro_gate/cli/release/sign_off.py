@@ -23,11 +23,11 @@ from repro_gate.adapters.sign_off.evidence import (
 from repro_gate.adapters.sign_off.keys import SigningKey, read_signing_key
 from repro_gate.checks.sign_off import Release, missing_before, propose, waiver_of
 from repro_gate.cli.check import run_check
-from repro_gate.cli.console import is_confirmed, print_line
 from repro_gate.cli.paths import matrix_file
+from repro_gate.cli.release.verify import envelope_file
 from repro_gate.cli.results import CheckOptions, ResultOptions
 from repro_gate.cli.session import Session
-from repro_gate.cli.verify import envelope_file
+from repro_gate.cli.terminal.console import is_confirmed, print_line
 from repro_gate.core.outcome import ExitCode, Outcome
 from repro_gate.core.sign_off.measured import Checkout, Refusal, ReportFile
 from repro_gate.core.sign_off.statement import (

@@ -15,7 +15,7 @@ from repro_gate.adapters.sign_off.evidence import (
     read_evidence,
 )
 from repro_gate.adapters.sign_off.policy import read_policy
-from repro_gate.cli.console import print_line
+from repro_gate.cli.terminal.console import print_line
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.sign_off.measured import Condition, Refusal
 from repro_gate.core.sign_off.policy import Policy, listed

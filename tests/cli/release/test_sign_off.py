@@ -14,8 +14,8 @@ import pytest
 
 from repro_gate.core.outcome import ExitCode
 from tests.cli.hosted.workspaces import HostedWorkspace
-from tests.cli.sign_off.releases import commit_all, git
-from tests.cli.sign_off.signers import LATER, Signer, signer_of, without_times
+from tests.cli.release.releases import commit_all, git
+from tests.cli.release.signers import LATER, Signer, signer_of, without_times
 from tests.cli.workspaces import PROFILE, Ran, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY
 from tests.fakes.signing import key_of

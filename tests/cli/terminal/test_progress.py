@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from repro_gate.cli.progress import MAX_FINDINGS, shown_progress
+from repro_gate.cli.terminal.progress import MAX_FINDINGS, shown_progress
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Divergence, Place, Token
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.ports import Progress
-from tests.cli.terminals import at_terminal
+from tests.cli.terminal.terminals import at_terminal
 from tests.cli.workspaces import Workspace
 from tests.fakes.values import cell_of
 from tests.fakes.watching import FakeClock

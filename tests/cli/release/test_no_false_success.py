@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro_gate.cli.app import app
-from repro_gate.cli.verify import VerifyOptions, run_verify
+from repro_gate.cli.release.verify import VerifyOptions, run_verify
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
-from tests.cli.sign_off.releases import Release, commit_all, policy_text, sha256
+from tests.cli.release.releases import Release, commit_all, policy_text, sha256
 from tests.cli.workspaces import PROFILE
 
 FOX = f"quick/tiny--fox--seed1/{PROFILE}"
 STEPS = [
     *(
-        f"repro_gate.cli.verify.{name}"
+        f"repro_gate.cli.release.verify.{name}"
         for name in (
             "envelope_file",
             "read_policy",

@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
-from tests.cli.sign_off.releases import Release, commit_all, git, policy_text
+from tests.cli.release.releases import Release, commit_all, git, policy_text
 from tests.cli.workspaces import Ran, Workspace
 from tests.fakes.signing import key_of
 

@@ -104,7 +104,7 @@ def test_unencodable_characters_are_escaped(recorded: Workspace) -> None:
 def test_output_is_unbuffered_where_the_environment_asks_for_it() -> None:
     """A log then has the lines of stdout and stderr in the order in which they were printed."""
     program = (
-        "import os; from repro_gate.cli import console\n"
+        "import os; from repro_gate.cli.terminal import console\n"
         "console.guard_streams(); print('shown'); os._exit(0)"
     )
 

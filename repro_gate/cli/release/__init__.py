@@ -1,0 +1,1 @@
+"""Sign-off: sign a release, add a signature, waive a drift, verify."""

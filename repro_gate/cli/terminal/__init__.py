@@ -1,0 +1,1 @@
+"""The terminal: lines, progress, questions and signals."""
