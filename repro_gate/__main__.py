@@ -1,6 +1,6 @@
 """`python -m repro_gate`, and the `repro-gate` command."""
 
-from repro_gate.cli.terminal import signals
+from repro_gate.cli import signals
 
 
 def main() -> None:

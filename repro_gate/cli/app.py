@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import repro_gate
+from repro_gate.cli import signals
 from repro_gate.cli.commands import (
     Config,
     Device,
@@ -23,7 +24,6 @@ from repro_gate.cli.commands import (
     update_snapshots,
 )
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
-from repro_gate.cli.terminal import signals
 from repro_gate.cli.terminal.console import (
     EXIT_CODES,
     exit_with,

@@ -1,1 +1,1 @@
-"""The terminal: lines, progress, questions and signals."""
+"""The terminal: lines, progress and questions."""

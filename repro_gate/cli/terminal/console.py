@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias
 
 import typer
 
-from repro_gate.cli.terminal import signals
+from repro_gate.cli import signals
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import (
     InputInvalid,

@@ -160,7 +160,7 @@ def test_no_moment_is_too_early_for_a_signal(
         "class Finder:\n"
         "    left = int(os.environ['STEPS'])\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.startswith('repro_gate.') and name != 'repro_gate.cli.terminal.signals':\n"
+        "        if name.startswith('repro_gate.') and name != 'repro_gate.cli.signals':\n"
         "            Finder.left -= 1\n"
         "            if Finder.left == 0:\n"
         "                for _ in range(10): os.kill(os.getpid(), int(os.environ['NUMBER']))\n"
