@@ -30,6 +30,7 @@ from repro_gate.core.tokens.golden import Golden
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 
 _ID: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_SHORT_ID: Final = re.compile(r"[0-9a-f]{4,64}", re.IGNORECASE)
 _ENTRY: Final = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]+) +(\S+)\t(.+)", re.DOTALL)
 _REGULAR: Final = (b"100644", b"100755")
 _TIMEOUT_S: Final = 120
@@ -60,6 +61,12 @@ def commit_id_of(folder: Path, revision: str) -> str:
             f"the commit {escape_text(revision)} is not in a repository at {folder.absolute()}",
             remedy="run it in a clone of the repository, after: git fetch origin COMMIT",
         )
+    # Git prefers a tag or a branch to the commit whose id begins so, and others can make one.
+    if _SHORT_ID.fullmatch(revision) and not commit.startswith(revision.lower()):
+        raise MeasurementUnavailable(
+            f"{revision} looks like the id of a commit, but is a tag or a branch at {commit}",
+            remedy=f"give the whole id of the commit, or refs/tags/{revision}",
+        )
     return commit
 
 
@@ -87,6 +94,8 @@ def read_checkout(folder: Path, commit: str, *, matrix: str) -> Checkout:
     baselines = repository.folder(snapshots / BASELINES, schema=BASELINE_SCHEMA)
     pins = snapshots / PINS
     pinned = repository.read(repository.files(str(pins)), max_bytes=max_bytes_of(PINS_SCHEMA))
+    if pinned and str(pins) not in pinned:
+        raise InputInvalid.at(str(pins), "", expected="a regular file", found="a folder")
     entries = [
         Entry(kind=Kind.MATRIX, name=matrix, digest={"sha256": _sha256(content)}),
         *repository.entries(Kind.GOLDENS, snapshots / GOLDENS, goldens),

@@ -258,15 +258,16 @@ def _configuration(evidence: Evidence, checkout: Checkout) -> Iterator[Refusal]:
         yield _entry(name, f"sha256 {entries[name].sha256}, which was signed", f"sha256 {digest}")
     if not statement.of_kind(Kind.REPORT):
         yield _entry("report.json", "a report that was signed", "none")
-    expected = {entry.name: entry for entry in checkout.entries}
+    # A report may have the name of a committed file, and stands for it no more than any other.
+    expected = [*checkout.entries]
     for file in evidence.reports:
         signed_at = _signed_at(statement, file) or file.measured_at
-        expected[file.name] = file.entry(signed_at=signed_at)
-    for name, entry in expected.items():
-        if entries.get(name) != entry:
-            yield _entry(name, *_difference(entry, entries.get(name)))
+        expected.append(file.entry(signed_at=signed_at))
+    for entry in expected:
+        if entries.get(entry.name) != entry:
+            yield _entry(entry.name, *_difference(entry, entries.get(entry.name)))
     files = {entry.name for kind in (Kind.REPORT, Kind.WAIVER) for entry in statement.of_kind(kind)}
-    for name in entries.keys() - expected.keys() - files:
+    for name in entries.keys() - {entry.name for entry in expected} - files:
         yield _entry(name, "nothing, as the commit has no such file", entries[name].kind.value)
 
 

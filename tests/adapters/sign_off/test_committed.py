@@ -105,6 +105,30 @@ def test_the_matrix_may_be_in_a_folder(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["tag", "branch"])
+def test_a_name_like_the_id_of_a_commit_hides_no_commit(folder: Path, kind: str) -> None:
+    """Git takes the tag, and whoever may push it would choose what is verified."""
+    before = git(folder, "rev-parse", "HEAD")
+    (folder / "more.txt").write_text("x", "utf-8")
+    commit = commit_all(folder)
+    assert commit_id_of(folder, commit[:12].upper()) == commit
+    git(folder, kind, commit[:12], before)
+
+    assert commit_id_of(folder, commit) == commit
+    with pytest.raises(MeasurementUnavailable, match=f"is a tag or a branch at {before}"):
+        commit_id_of(folder, commit[:12])
+
+
+def test_a_folder_is_no_file_of_pins(folder: Path) -> None:
+    """Nor a crash."""
+    (folder / "snapshots" / "models.json").mkdir()
+    (folder / "snapshots" / "models.json" / "x").write_text(PINS, "utf-8")
+    commit_all(folder)
+
+    with pytest.raises(InputInvalid, match="expected a regular file, found a folder"):
+        checkout_in(folder)
+
+
 def test_replacements_of_objects_are_not_followed(folder: Path) -> None:
     """They would put other content behind the same commit."""
     before, commit = checkout_in(folder), git(folder, "rev-parse", "HEAD")

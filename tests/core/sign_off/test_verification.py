@@ -86,6 +86,18 @@ def test_good_evidence_is_accepted() -> None:
     assert refused(evidence_of()) == []
 
 
+def test_a_report_does_not_stand_for_the_matrix() -> None:
+    """Though it has its name."""
+    file = file_of(report_of(), name="repro-gate.toml")
+    others = (entry for entry in checkout_of().entries if entry.kind is not Kind.MATRIX)
+    usual = evidence_of(configuration=(*others, file.entry(signed_at=SIGNED)))
+    evidence = replace(usual, reports=(file,))
+
+    assert refused(evidence) == [
+        "configuration: repro-gate.toml: expected kind matrix, found report"
+    ]
+
+
 @pytest.mark.parametrize(
     ("evidence", "message"),
     [
