@@ -62,16 +62,20 @@ def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
             assert_never(verdict)
 
 
-def decide(report: GateReport) -> Outcome:
+def decide(report: GateReport, *, waived: Collection[int] = ()) -> Outcome:
     """Return the outcome of a check: a finding beats inconclusive, which beats a pass.
 
     Nothing checked is inconclusive, never a pass.
+
+    Args:
+        report: the results.
+        waived: by `id()`, the cells whose verdicts do not count.
     """
-    outcomes = {outcome_of_verdict(cell.verdict) for cell in report.cells}
+    outcomes = {outcome_of_verdict(cell.verdict) for cell in report.cells if id(cell) not in waived}
     outcomes |= {_failed_if(control.failed) for control in report.controls}
     outcomes |= {_unknown_if(control.problem is not None) for control in report.controls}
     outcomes.add(_failed_if(bool(report.orphans)))
-    outcomes.update(*map(_outcomes_of_suite, report.logprobs))
+    outcomes.update(*(_outcomes_of_suite(part, waived) for part in report.logprobs))
     outcomes.add(_unknown_if(report.interrupted or not report.measured))
     return _worst(outcomes)
 
@@ -108,8 +112,8 @@ def shell_code(report: GateReport, fail_on: FailOn) -> ExitCode:
     return ExitCode.PASSED if code in forgiven else code
 
 
-def _outcomes_of_suite(part: LogprobReport) -> Iterator[Outcome]:
-    yield from (outcome_of_verdict(cell.verdict) for cell in part.cells)
+def _outcomes_of_suite(part: LogprobReport, waived: Collection[int] = ()) -> Iterator[Outcome]:
+    yield from (outcome_of_verdict(cell.verdict) for cell in part.cells if id(cell) not in waived)
     yield _failed_if(bool(part.orphans) or part.suite_test.verdict is SuiteVerdict.DRIFT)
     yield from (_failed_if(control.failed) for control in part.controls)
     yield from (_failed_if(found.failed) for found in part.weights)

@@ -6,17 +6,17 @@ nothing in a statement is believed that can be computed again.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import chain, zip_longest
+from functools import partial
+from itertools import zip_longest
 
 from repro_gate.core.engines import ModelSpec
 from repro_gate.core.guards import require_sha256
 from repro_gate.core.logprobs.baseline import Baseline
-from repro_gate.core.logprobs.policy import LogprobCell, LogprobSuite
+from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
-from repro_gate.core.logprobs.verdicts import Agrees, Equivalence, Shifted
 from repro_gate.core.matrix import Matrix, Suite
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
@@ -57,17 +57,43 @@ class Condition(StrEnum):
     WAIVER = "waiver"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A condition that is not satisfied."""
 
-    condition: Condition
     about: str
     """What it is about, such as a file or a test; untrusted text, as is `found`."""
     expected: str
     found: str
+    _: KW_ONLY
+    condition: Condition
     remedy: str
     """What to do, as one sentence."""
+
+
+_incomplete = partial(
+    Refusal,
+    condition=Condition.REPORT,
+    remedy="check the whole suite at this commit, without --only and --runs",
+)
+_unplanned = partial(
+    Refusal,
+    condition=Condition.REPORT,
+    remedy="check the commit with its own matrix; a report of repro-gate has each cell once",
+)
+_test = partial(Refusal, condition=Condition.TEST)
+_other_snapshot = partial(_test, remedy="check again at this commit, with a clean work tree")
+_model = partial(
+    Refusal,
+    condition=Condition.MODEL,
+    remedy="pin its sha256 in the matrix or in models.json of the snapshots, and check again",
+)
+_control = partial(Refusal, condition=Condition.CONTROL, remedy="check the whole suite again")
+_decision = partial(
+    Refusal,
+    condition=Condition.DECISION,
+    remedy="read the report, mend the cause and check again",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,36 +141,27 @@ class ReportFile:
     def entry(self, *, signed_at: datetime) -> Entry:
         """Return the configuration entry of this report."""
         report = self.report
-        engines = [
-            {
-                "name": escape_text(engine.name),
-                "profile": engine.profile,
-                "facts": _facts(engine.facts),
-            }
-            for engine in report.engines
-        ]
-        models = [
-            {"name": escape_text(name), "sha256": facts.get(MODEL_SHA256, "")}
-            for name, facts in sorted(report.models.items())
-        ]
         counts = Counter(report.counts)
         for part in report.logprobs:
             counts.update(part.counts)
-        return Entry(
-            kind=Kind.REPORT,
-            name=self.name,
-            digest={"sha256": self.sha256},
-            annotations={
-                "time": format_time(self.measured_at),
-                "signedAt": format_time(signed_at),
-                "toolVersion": escape_text(report.tool_version),
-                "suites": list(map(escape_text, report.suites)),
-                "profiles": sorted(map(escape_text, profiles_of(report))),
-                "counts": dict(sorted(counts.items())),
-                "engines": engines,
-                "models": models,
-            },
-        )
+        annotations = {
+            "time": format_time(self.measured_at),
+            "signedAt": format_time(signed_at),
+            "toolVersion": escape_text(report.tool_version),
+            "suites": list(map(escape_text, report.suites)),
+            "profiles": sorted(map(escape_text, profiles_of(report))),
+            "counts": dict(sorted(counts.items())),
+            "engines": [
+                {"name": escape_text(one.name), "profile": one.profile, "facts": _facts(one.facts)}
+                for one in report.engines
+            ],
+            "models": [
+                {"name": escape_text(name), "sha256": facts.get(MODEL_SHA256, "")}
+                for name, facts in sorted(report.models.items())
+            ],
+        }
+        digest = {"sha256": self.sha256}
+        return Entry(kind=Kind.REPORT, name=self.name, digest=digest, annotations=annotations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,23 +182,31 @@ class NamedTest:
         """The sha256 of the drift, which a waiver is bound to; None where there is none."""
         return finding_of(self.name, self.cell)
 
+    def is_waived(self, waived: Collection[str]) -> bool:
+        """Return whether it is drift, and among the names of waived tests."""
+        return self.name in waived and self.finding is not None
+
+
+def planned_cells(matrix: Matrix, *suites: str) -> tuple[list[Cell], list[LogprobCell]]:
+    """Return the cells of suites, of tokens and of log-probabilities; none of an unknown suite."""
+    tokens = (suite for name, suite in matrix.suites.items() if name in suites)
+    drawn = (suite for name, suite in matrix.logprob_suites.items() if name in suites)
+    return [cell for suite in tokens for cell in suite.cells], [
+        cell for suite in drawn for cell in suite.cells
+    ]
+
 
 def planned_tests(matrix: Matrix, suite: str, profiles: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the tests of a suite on some profiles; none for an unknown suite."""
-    return tuple(
-        chain(
-            (
-                f"{suite}/{cell.id}/{profile}"
-                for cell in _token_cells(matrix, suite)
-                for profile in profiles
-            ),
-            (
-                f"{suite}/{cell.id}/{source}"
-                for cell in _logprob_cells(matrix, suite)
-                for source in _sources(cell, profiles)
-            ),
-        )
-    )
+    """Return the names of the tests of a suite on some profiles; none for an unknown suite.
+
+    Log-probabilities hold on each machine, or at their provider.
+    """
+    tokens, drawn = planned_cells(matrix, suite)
+    places = [(cell.id, profiles) for cell in tokens]
+    for cell in drawn:
+        provider = cell.policy.provider
+        places.append((cell.id, profiles if provider.is_local else (provider.name,)))
+    return tuple(f"{suite}/{cell}/{place}" for cell, found in places for place in found)
 
 
 def profiles_of(report: GateReport) -> frozenset[str]:
@@ -221,10 +246,15 @@ def problems_of(
     report, matrix = file.report, checkout.matrix
     if report.commit != checkout.commit:
         found = escape_text(report.commit or "none, or changed files")
-        yield _incomplete(file, "the commit", checkout.commit, found)
-    yield from _unplanned(file, matrix)
+        yield _incomplete(f"{file.name}: the commit", checkout.commit, found)
+    yield from _beyond_the_plan(file, matrix)
     tests = list(named_tests(report, matrix))
-    yield from _verdicts(tests, waived)
+    for test in tests:
+        if not test.has_passed and not test.is_waived(waived):
+            is_drift = test.finding is not None
+            how = "drift can be waived with repro-gate waive" if is_drift else "it cannot be waived"
+            expected, found = "agreement with what is committed", test.cell.verdict.word
+            yield _test(test.name, expected, found, remedy=f"see the report; {how}")
     for suite in _suites_in(report, matrix):
         yield from _token_suite(file, suite, checkout)
     for part in report.logprobs:
@@ -232,48 +262,23 @@ def problems_of(
             yield from _logprob_suite(file, part, checkout)
     yield from _models(report, checkout)
     yield from _controls(report, matrix)
-    yield from _decision(file, tests, waived)
+    outcome = outcome_of(report, tests, waived)
+    if outcome is not Outcome.PASSED:
+        found = f"{outcome.value}: {listed(list(_reasons(report)), limit=6)}"
+        yield _decision(file.name, "a check that passes as a whole", found)
 
 
-def _unplanned(file: ReportFile, matrix: Matrix) -> Iterator[Refusal]:
+def _beyond_the_plan(file: ReportFile, matrix: Matrix) -> Iterator[Refusal]:
     report = file.report
-    known = {*matrix.suites, *matrix.logprob_suites}
-    suites = {*report.suites, *(part.suite for part in report.logprobs)} - known
-    ids = {cell.id for suite in _suites_in(report, matrix) for cell in suite.cells}
-    cells = {cell.id for cell in report.cells} - ids
-    if suites or cells:
-        yield Refusal(
-            condition=Condition.REPORT,
-            about=file.name,
-            expected="only suites and cells that the matrix of the commit plans",
-            found=listed(suites | cells),
-            remedy="check the commit with its own matrix",
-        )
-    if len(report.cells) != len({cell.id for cell in report.cells}):
-        yield Refusal(
-            condition=Condition.REPORT,
-            about=file.name,
-            expected="each cell once",
-            found="a cell twice",
-            remedy="measure again; a report of repro-gate never has that",
-        )
-
-
-def _verdicts(tests: Iterable[NamedTest], waived: Collection[str]) -> Iterator[Refusal]:
-    for test in tests:
-        is_waived = test.name in waived and test.finding is not None
-        if not test.has_passed and not is_waived:
-            yield Refusal(
-                condition=Condition.TEST,
-                about=test.name,
-                expected="agreement with what is committed",
-                found=test.cell.verdict.word,
-                remedy=(
-                    "see the report; drift can be waived with repro-gate waive"
-                    if test.finding is not None
-                    else "see the report; this cannot be waived"
-                ),
-            )
+    cells = Counter(cell.id for cell in report.cells)
+    planned = {cell.id for suite in _suites_in(report, matrix) for cell in suite.cells}
+    suites = {*report.suites, *(part.suite for part in report.logprobs)}
+    unknown = (suites - {*matrix.suites, *matrix.logprob_suites}) | (cells.keys() - planned)
+    if unknown:
+        expected = "only suites and cells that the matrix of the commit plans"
+        yield _unplanned(file.name, expected, listed(unknown))
+    if cells.total() > len(cells):
+        yield _unplanned(file.name, "each cell once", "a cell twice")
 
 
 def _token_suite(file: ReportFile, suite: Suite, checkout: Checkout) -> Iterator[Refusal]:
@@ -282,103 +287,79 @@ def _token_suite(file: ReportFile, suite: Suite, checkout: Checkout) -> Iterator
     for cell in suite.cells:
         found = by_id.get(cell.id)
         name = f"{suite.name}/{cell.id}"
+        about = f"{file.name}: {name}"
         if found is None:
-            yield _incomplete(file, name, "it, as the matrix of the commit plans it", "none")
+            yield _incomplete(about, "it, as the matrix of the commit plans it", "none")
             continue
         if found.cell != cell:
-            yield _incomplete(file, name, "the definition of the commit", "another one")
+            yield _incomplete(about, "the definition of the commit", "another one")
         if found.runs < suite.runs or found.unfinished is not None:
-            yield _incomplete(file, name, f"{suite.runs} runs", str(found.runs))
-        yield from _golden(name, found, cell, checkout)
+            yield _incomplete(about, f"{suite.runs} runs", str(found.runs))
+        other = _other_golden(found, cell, checkout)
+        if other is not None:
+            expected = "a golden in the commit from which the verdict follows"
+            yield _other_snapshot(f"{name}/{found.profile}", expected, other)
 
 
-def _incomplete(file: ReportFile, name: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.REPORT,
-        about=f"{file.name}: {name}",
-        expected=expected,
-        found=found,
-        remedy="check the whole suite at this commit, without --only and --runs",
-    )
-
-
-def _golden(name: str, found: CellReport, cell: Cell, checkout: Checkout) -> Iterator[Refusal]:
-    """Yield a verdict that does not follow from the committed golden."""
-    verdict = found.verdict
-    if isinstance(verdict, Match):
-        compared = found.generation
-    elif isinstance(verdict, Drift):
-        compared = verdict.golden.generation
-    else:
-        return
+def _other_golden(found: CellReport, cell: Cell, checkout: Checkout) -> str | None:
+    """Return why a verdict does not follow from the committed golden, or None if it does."""
+    match found.verdict:
+        case Match():
+            compared = found.generation
+        case Drift(golden=earlier):
+            compared = earlier.generation
+        case _:
+            return None
     golden = checkout.goldens.get((str(found.profile), cell.id))
-    wrong = None
     if golden is None:
-        wrong = "none for this profile"
-    elif golden.cell != cell:
-        wrong = "one of another definition of the cell"
-    elif compared is None or first_divergence(golden.generation, compared) is not None:
-        wrong = "another one than the report was judged by"
-    if wrong is not None:
-        yield Refusal(
-            condition=Condition.TEST,
-            about=f"{name}/{found.profile}",
-            expected="a golden in the commit from which the verdict follows",
-            found=wrong,
-            remedy="check again at this commit, with a clean work tree",
-        )
+        return "none for this profile"
+    if golden.cell != cell:
+        return "one of another definition of the cell"
+    if compared is None or first_divergence(golden.generation, compared) is not None:
+        return "another one than the report was judged by"
+    return None
 
 
 def _logprob_suite(file: ReportFile, part: LogprobReport, checkout: Checkout) -> Iterator[Refusal]:
     suite = checkout.matrix.logprob_suites[part.suite]
+    about = f"{file.name}: {part.suite}"
     if part.tolerance != suite.tolerance:
-        yield _incomplete(file, part.suite, "the tolerance of the commit", "another one")
+        yield _incomplete(about, "the tolerance of the commit", "another one")
     for planned, drawn in zip_longest(suite.cells, part.cells):
         if drawn is None:
-            yield _incomplete(file, f"{part.suite}/{planned.id}", "its result", "none")
+            yield _incomplete(f"{about}/{planned.id}", "its result", "none")
         elif planned is None or planned.definition != drawn.cell.definition:
-            yield _incomplete(file, f"{part.suite}/{drawn.id}", "the plan of the commit", "more")
+            yield _incomplete(f"{about}/{drawn.id}", "the plan of the commit", "more")
         elif not drawn.totals:
-            yield _incomplete(file, f"{part.suite}/{drawn.id}", "draws", "none")
+            yield _incomplete(f"{about}/{drawn.id}", "draws", "none")
         elif outcome_of_verdict(drawn.verdict) is Outcome.PASSED:
-            yield from _baseline(part.suite, drawn, checkout)
+            yield from _other_baseline(part.suite, drawn, checkout)
 
 
-def _baseline(suite: str, drawn: LogprobCellReport, checkout: Checkout) -> Iterator[Refusal]:
+def _other_baseline(suite: str, drawn: LogprobCellReport, checkout: Checkout) -> Iterator[Refusal]:
     """Yield a verdict that was reached with other draws than those of the committed baseline."""
     baseline = checkout.baselines.get((str(drawn.source), drawn.id))
     if baseline is None or baseline.totals != drawn.calibration:
-        yield Refusal(
-            condition=Condition.TEST,
-            about=f"{suite}/{drawn.id}/{drawn.source}",
-            expected="a baseline in the commit by which it was judged",
-            found="none for this source" if baseline is None else "another one",
-            remedy="check again at this commit, with a clean work tree",
-        )
+        name = f"{suite}/{drawn.id}/{drawn.source}"
+        found = "none for this source" if baseline is None else "another one"
+        yield _other_snapshot(name, "a baseline in the commit by which it was judged", found)
 
 
 def _models(report: GateReport, checkout: Checkout) -> Iterator[Refusal]:
     """Yield models that are not those that the commit pins."""
-    used: dict[str, set[str | None]] = {}
+    used: dict[str, set[str]] = {}
     for cell in report.cells:
-        index = cell.provenance
-        digest = None if index is None else report.provenances[index].get(MODEL_SHA256)
-        used.setdefault(cell.cell.model, set()).add(digest)
-    for part in report.logprobs:
-        for drawn in part.cells:
-            if drawn.cell.policy.local_model is not None:
-                used.setdefault(drawn.cell.policy.model, set())
+        facts = {} if cell.provenance is None else report.provenances[cell.provenance]
+        used.setdefault(cell.cell.model, set()).add(facts.get(MODEL_SHA256, "unknown"))
+    for policy in (drawn.cell.policy for part in report.logprobs for drawn in part.cells):
+        if policy.local_model is not None:
+            used.setdefault(policy.model, set())
     for name, digests in used.items():
         model = checkout.matrix.models.get(name)
         pin = None if model is None else checkout.pin_of(model)
         if pin is None or digests - {pin}:
-            yield Refusal(
-                condition=Condition.MODEL,
-                about=escape_text(name),
-                expected="a model that the commit pins by sha256" if pin is None else pin,
-                found=listed({str(digest) for digest in digests}),
-                remedy="pin the model in the matrix or in models.json, and check again",
-            )
+            expected = pin or "a model that the commit pins by sha256"
+            yield _model(escape_text(name), expected, listed(digests))
 
 
 def _controls(report: GateReport, matrix: Matrix) -> Iterator[Refusal]:
@@ -389,37 +370,18 @@ def _controls(report: GateReport, matrix: Matrix) -> Iterator[Refusal]:
         mine = [cell for cell in cells if cell.model == model]
         for factor in Factor:
             if applies(factor, mine) and (model, factor) not in shown:
-                yield Refusal(
-                    condition=Condition.CONTROL,
-                    about=model,
-                    expected=f"a control that changes its {factor.value}",
-                    found="none",
-                    remedy="check the whole suite again",
-                )
+                yield _control(model, f"a control that changes its {factor.value}", "none")
 
 
 def outcome_of(report: GateReport, tests: Iterable[NamedTest], waived: Collection[str]) -> Outcome:
-    """Return the outcome of a report in which some tests' drift is waived."""
-    names: dict[int, list[str]] = {}
+    """Return the outcome of a report without the cells that are waived in each of their suites."""
+    cells: dict[int, list[NamedTest]] = {}
     for test in tests:
-        names.setdefault(id(test.cell), []).append(test.name)
-    forgiven = {cell for cell, mine in names.items() if set(mine) <= set(waived)}
-    return decide(_forgiving(report, forgiven))
-
-
-def _decision(
-    file: ReportFile, tests: Iterable[NamedTest], waived: Collection[str]
-) -> Iterator[Refusal]:
-    """Yield the decision, made again from the verdicts, unless it is a pass."""
-    outcome = outcome_of(file.report, tests, waived)
-    if outcome is not Outcome.PASSED:
-        yield Refusal(
-            condition=Condition.DECISION,
-            about=file.name,
-            expected="a check that passes as a whole",
-            found=f"{outcome.value}: {listed(list(_reasons(file.report)), limit=6)}",
-            remedy="read the report, mend the cause and check again",
-        )
+        cells.setdefault(id(test.cell), []).append(test)
+    forgiven = {
+        cell for cell, named in cells.items() if all(test.is_waived(waived) for test in named)
+    }
+    return decide(report, waived=forgiven)
 
 
 def _reasons(report: GateReport) -> Iterator[str]:
@@ -434,27 +396,6 @@ def _reasons(report: GateReport) -> Iterator[str]:
     yield from (f"{count} {word}" for word, count in report.counts.items())
 
 
-def _forgiving(report: GateReport, forgiven: Collection[int]) -> GateReport:
-    """Return the report with agreement in place of waived drift."""
-
-    def tokens(cell: CellReport) -> CellReport:
-        is_waived = id(cell) in forgiven and isinstance(cell.verdict, Drift)
-        return replace(cell, verdict=Match()) if is_waived else cell
-
-    def drawn(cell: LogprobCellReport) -> LogprobCellReport:
-        if id(cell) not in forgiven or not isinstance(cell.verdict, Shifted):
-            return cell
-        return replace(cell, verdict=Agrees(equivalence=Equivalence.NOT_SHOWN))
-
-    return replace(
-        report,
-        cells=tuple(map(tokens, report.cells)),
-        logprobs=tuple(
-            replace(part, cells=tuple(map(drawn, part.cells))) for part in report.logprobs
-        ),
-    )
-
-
 def _suites_in(report: GateReport, matrix: Matrix) -> list[Suite]:
     ids = {cell.id for cell in report.cells}
     return [
@@ -462,21 +403,6 @@ def _suites_in(report: GateReport, matrix: Matrix) -> list[Suite]:
         for name, suite in matrix.suites.items()
         if name in report.suites or ids.issuperset(cell.id for cell in suite.cells)
     ]
-
-
-def _token_cells(matrix: Matrix, suite: str) -> tuple[Cell, ...]:
-    return matrix.suites[suite].cells if suite in matrix.suites else ()
-
-
-def _logprob_cells(matrix: Matrix, suite: str) -> tuple[LogprobCell, ...]:
-    found: LogprobSuite | None = matrix.logprob_suites.get(suite)
-    return () if found is None else found.cells
-
-
-def _sources(cell: LogprobCell, profiles: Collection[str]) -> Collection[str]:
-    """Return where the baseline of a cell holds: on each machine, or at its provider."""
-    provider = cell.policy.provider
-    return profiles if provider.is_local else (provider.name,)
 
 
 def _facts(facts: Mapping[str, str]) -> list[str]:

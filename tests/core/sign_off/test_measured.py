@@ -160,7 +160,7 @@ def test_a_report_that_passed_has_no_problems() -> None:
         ),
         pytest.param(
             report_of(provenances=({},)),
-            [f"model: tiny: {digest_of('tiny')}, not None"],
+            [f"model: tiny: {digest_of('tiny')}, not unknown"],
             id="a-model-without-digest",
         ),
         pytest.param(
