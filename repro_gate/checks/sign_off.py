@@ -3,34 +3,54 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.sign_off.measured import (
     Checkout,
     Condition,
-    NamedTest,
     Refusal,
     ReportFile,
     named_tests,
     outcome_of,
+    planned_cells,
     planned_tests,
 )
 from repro_gate.core.sign_off.policy import MAX_WAIVER, listed
-from repro_gate.core.sign_off.statement import Entry, Kind, Result, Statement, Waiver
+from repro_gate.core.sign_off.statement import (
+    Entry,
+    Kind,
+    Result,
+    Statement,
+    Waiver,
+)
 from repro_gate.core.sign_off.verification import (
     Evidence,
     WaiverFile,
     inconsistencies,
-    tests_of,
-    waived_tests,
+    judge,
 )
-from repro_gate.core.tokens.cell import Cell
 from repro_gate.errors import UsageInvalid
 
 _SHOWN_CHANGES = 5
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_changed = partial(
+    Refusal,
+    condition=Condition.COMMIT,
+    remedy="commit, remove or ignore these files (git status)",
+)
+_unpinned = partial(
+    Refusal,
+    condition=Condition.MODEL,
+    remedy="set its sha256 in the matrix, or commit models.json of the snapshots",
+)
+_missing = partial(
+    Refusal,
+    condition=Condition.REQUIRED,
+    remedy="check it there and pass its report.json with --from, or name the --suite and --profile "
+    "that you release",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +90,7 @@ def missing_before(release: Release, changed: Sequence[str]) -> tuple[Refusal, .
         UsageInvalid: there can be no statement about this release.
     """
     _ = _statement(release)
-    return (*_changes(changed, release.checkout), *_unpinned(release))
+    return tuple(_unready(release, changed))
 
 
 def propose(release: Release, reports: Sequence[ReportFile], *, now: datetime) -> Proposal:
@@ -81,22 +101,19 @@ def propose(release: Release, reports: Sequence[ReportFile], *, now: datetime) -
         reports=tuple(reports),
         waivers=release.waivers,
     )
-    tests = tests_of(reports, checkout)
-    waived = waived_tests(evidence, checkout=checkout, now=now)
-    warned = tuple(dict.fromkeys(test.name for test in tests if test.name in waived))
-    passed = dict.fromkeys(test.name for test in tests if test.has_passed)
+    shown = judge(evidence, checkout=checkout, now=now)
     statement = replace(
-        evidence.statement,
-        result=Result.WARNED if warned else Result.PASSED,
-        passed=tuple(name for name in passed if name not in warned),
-        warned=warned,
+        evidence.statement, result=shown.result, passed=shown.passed, warned=shown.warned
     )
     evidence = replace(evidence, statement=statement)
     missing = (
-        *_missing_tests(release, reports),
+        *_missing_tests(release, reports, {test.name for test in shown.tests}),
         *inconsistencies(evidence, checkout=checkout, now=now),
     )
-    outcome = _outcome(missing, reports, tests, waived)
+    outcomes = {outcome_of(file.report, shown.tests, shown.waived) for file in reports}
+    outcome = Outcome.INCONCLUSIVE if missing else Outcome.PASSED
+    if Outcome.FAILED in outcomes or shown.refused:
+        outcome = Outcome.FAILED
     return Proposal(evidence=evidence, missing=missing, outcome=outcome)
 
 
@@ -176,35 +193,23 @@ def _statement(release: Release, *reports: Entry) -> Statement:
         raise UsageInvalid(f"this cannot be signed off: {error}") from error
 
 
-def _changes(changed: Sequence[str], checkout: Checkout) -> Iterator[Refusal]:
+def _unready(release: Release, changed: Sequence[str]) -> Iterator[Refusal]:
+    checkout = release.checkout
     if changed:
-        yield Refusal(
-            condition=Condition.COMMIT,
-            about="work tree",
-            expected=f"the files of {checkout.commit} and no others",
-            found=listed(changed, limit=_SHOWN_CHANGES),
-            remedy="commit, remove or ignore these files (git status)",
-        )
-
-
-def _unpinned(release: Release) -> Iterator[Refusal]:
-    tokens, drawn = _cells(release.checkout, *release.suites)
+        expected = f"the files of {checkout.commit} and no others"
+        yield _changed("work tree", expected, listed(changed, limit=_SHOWN_CHANGES))
+    tokens, drawn = planned_cells(checkout.matrix, *release.suites)
     local = {cell.policy.model for cell in drawn if cell.policy.local_model is not None}
     for name in sorted({cell.model for cell in tokens} | local):
-        if release.checkout.pin_of(release.checkout.matrix.models[name]) is None:
-            yield Refusal(
-                condition=Condition.MODEL,
-                about=name,
-                expected="a model that the commit pins by sha256",
-                found="none",
-                remedy="set its sha256 in the matrix, or commit models.json of the snapshots",
-            )
+        if checkout.pin_of(checkout.matrix.models[name]) is None:
+            yield _unpinned(name, "a model that the commit pins by sha256", "none")
 
 
-def _missing_tests(release: Release, reports: Sequence[ReportFile]) -> Iterator[Refusal]:
-    """Yield the tests that no report has, by suite and by profile or source."""
+def _missing_tests(
+    release: Release, reports: Sequence[ReportFile], found: Collection[str]
+) -> Iterator[Refusal]:
+    """Yield the tests that were not found in a report, by suite and by profile or source."""
     checkout = release.checkout
-    found = {test.name for test in tests_of(reports, checkout)}
     covered: set[str] = set()
     for suite in release.suites:
         profiles = _recorded(checkout, suite)
@@ -216,7 +221,7 @@ def _missing_tests(release: Release, reports: Sequence[ReportFile]) -> Iterator[
         for test in planned_tests(checkout.matrix, suite, sorted(profiles)):
             places.setdefault(test.rpartition("/")[2], set()).add(test)
         for place, tests in places.items():
-            missing = tests - found
+            missing = tests.difference(found)
             if missing:
                 seen = f"{len(tests) - len(missing)} of them, without {listed(missing)}"
                 yield _missing(f"suite {suite} on {place}", f"all {len(tests)} tests", seen)
@@ -226,20 +231,9 @@ def _missing_tests(release: Release, reports: Sequence[ReportFile]) -> Iterator[
         yield _missing(f"profile {profile}", "goldens and a report of it", "neither")
 
 
-def _missing(about: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.REQUIRED,
-        about=about,
-        expected=expected,
-        found=found,
-        remedy="check it there and pass its report.json with --from, or name the --suite and "
-        "--profile that you release",
-    )
-
-
 def _recorded(checkout: Checkout, suite: str) -> set[str]:
     """Return the profiles of machines that the commit has snapshots of a suite for."""
-    tokens, drawn = _cells(checkout, suite)
+    tokens, drawn = planned_cells(checkout.matrix, suite)
     ids = {cell.id for cell in tokens}
     local = {cell.id for cell in drawn if cell.policy.provider.is_local}
     return {
@@ -256,26 +250,3 @@ def _measured(reports: Iterable[ReportFile], suite: str) -> set[str]:
         drawn = (cell for part in report.logprobs if part.suite == suite for cell in part.cells)
         found |= {one.source for one in drawn if one.source and one.cell.policy.provider.is_local}
     return found
-
-
-def _cells(checkout: Checkout, *suites: str) -> tuple[list[Cell], list[LogprobCell]]:
-    """Return the planned cells of suites."""
-    matrix = checkout.matrix
-    tokens = (suite for name, suite in matrix.suites.items() if name in suites)
-    drawn = (suite for name, suite in matrix.logprob_suites.items() if name in suites)
-    return [cell for suite in tokens for cell in suite.cells], [
-        cell for suite in drawn for cell in suite.cells
-    ]
-
-
-def _outcome(
-    problems: Collection[Refusal],
-    reports: Iterable[ReportFile],
-    tests: Sequence[NamedTest],
-    waived: Collection[str],
-) -> Outcome:
-    outcomes = {outcome_of(file.report, tests, waived) for file in reports}
-    is_refused = any(problem.condition is Condition.WAIVER for problem in problems)
-    if Outcome.FAILED in outcomes or is_refused:
-        return Outcome.FAILED
-    return Outcome.INCONCLUSIVE if problems else Outcome.PASSED

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
-from typing import TypeAlias
 
 from repro_gate.core.sign_off.measured import (
     Checkout,
@@ -39,6 +39,48 @@ from repro_gate.core.sign_off.statement import (
     time_of,
 )
 from repro_gate.strict_json import InvalidJson
+
+_signatures = partial(Refusal, condition=Condition.SIGNATURES)
+_repository = partial(
+    Refusal,
+    condition=Condition.REPOSITORY,
+    remedy="fetch the evidence of this repository; a fork has the same commit ids",
+)
+_commit = partial(
+    Refusal,
+    condition=Condition.COMMIT,
+    remedy="fetch the evidence of this commit, or give the commit that you release as --commit",
+)
+_artifact = partial(
+    Refusal,
+    condition=Condition.ARTIFACT,
+    remedy="use the files that were signed, under their names, or have these signed",
+)
+_entry = partial(
+    Refusal,
+    condition=Condition.CONFIGURATION,
+    remedy="fetch evidence and commit again; what was signed is not what is here",
+)
+_summary = partial(
+    Refusal,
+    condition=Condition.RESULT,
+    remedy="do not use this evidence: its signed summary is not that of its reports",
+)
+_missing = partial(
+    Refusal,
+    condition=Condition.REQUIRED,
+    remedy="have all required suites checked on all required profiles, or mend your policy",
+)
+_time = partial(
+    Refusal,
+    condition=Condition.AGE,
+    remedy="check and sign the release again; if the clock of this machine is wrong, set it",
+)
+_invalid_waiver = partial(
+    Refusal,
+    condition=Condition.WAIVER,
+    remedy="have the drift waived again with repro-gate waive, or released without a waiver",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,28 +132,22 @@ def refuse_signatures(
     is_enough = len(valid) >= signers.threshold and required <= valid
     for key in found:
         if key.name not in valid and not is_enough:
-            yield Refusal(
-                condition=Condition.SIGNATURES,
-                about=f"{about}: the key {key.name!r}",
-                expected=f"a key that is valid on {now.date()}",
-                found=f"one that is valid from {key.days}",
+            yield _signatures(
+                f"{about}: the key {key.name!r}",
+                f"a key that is valid on {now.date()}",
+                f"one that is valid from {key.days}",
                 remedy="have it signed with a current key, or extend the key in your policy",
             )
     for name in sorted(required - valid):
-        yield Refusal(
-            condition=Condition.SIGNATURES,
-            about=about,
-            expected=f"a signature by {name!r}, which the policy requires",
-            found="none",
-            remedy=f"ask {name} to sign it with repro-gate countersign",
-        )
+        expected = f"a signature by {name!r}, which the policy requires"
+        remedy = f"ask {name} to sign it with repro-gate countersign"
+        yield _signatures(about, expected, "none", remedy=remedy)
     if len(valid) < signers.threshold:
         claimed = f"; the file claims the key ids {listed(hints)}" if hints else ""
-        yield Refusal(
-            condition=Condition.SIGNATURES,
-            about=about,
-            expected=f"signatures by {signers.threshold} different keys of the policy",
-            found=f"{len(valid)} ({listed(valid)}){claimed}",
+        yield _signatures(
+            about,
+            f"signatures by {signers.threshold} different keys of the policy",
+            f"{len(valid)} ({listed(valid)}){claimed}",
             remedy="have it signed by more of the keys that you trust; never take a key from the "
             "evidence",
         )
@@ -158,68 +194,67 @@ def inconsistencies(
         now: by the clock of this machine.
         policy: the recipient's; None for a signer, who does not know whose waivers it accepts.
     """
-    tests = tests_of(evidence.reports, checkout)
-    judged = _judged_waivers(evidence, tests, policy, now)
-    waived = _waived(judged)
+    shown = judge(evidence, checkout=checkout, now=now, policy=policy)
     yield from _configuration(evidence, checkout)
     for file in evidence.reports:
-        yield from problems_of(file, checkout, waived=waived)
-    yield from _result(evidence, tests, waived)
+        yield from problems_of(file, checkout, waived=shown.waived)
+    yield from _result(evidence.statement, shown)
     yield from _times(evidence, now, policy.clock_skew if policy else CLOCK_SKEW)
-    yield from chain.from_iterable(problems for _, problems in judged)
+    yield from shown.refused
 
 
-def tests_of(reports: Iterable[ReportFile], checkout: Checkout) -> list[NamedTest]:
+def tests_of(reports: Iterable[ReportFile], checkout: Checkout) -> tuple[NamedTest, ...]:
     """Return the tests of several reports of a commit."""
-    return [test for file in reports for test in named_tests(file.report, checkout.matrix)]
+    return tuple(test for file in reports for test in named_tests(file.report, checkout.matrix))
 
 
-def waived_tests(evidence: Evidence, *, checkout: Checkout, now: datetime) -> frozenset[str]:
-    """Return the tests whose drift is waived, whoever signed the waivers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What reports and waivers show together, whatever the statement has."""
+
+    tests: tuple[NamedTest, ...]
+    waived: frozenset[str]
+    """Names of tests with drift for which a waiver holds."""
+    refused: tuple[Refusal, ...]
+    """Why other waivers do not hold."""
+
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """The names of the tests with waived drift."""
+        return tuple(dict.fromkeys(one.name for one in self.tests if one.name in self.waived))
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """The names of the other tests that passed."""
+        passed = dict.fromkeys(test.name for test in self.tests if test.has_passed)
+        return tuple(name for name in passed if name not in self.waived)
+
+    @property
+    def result(self) -> Result:
+        """The result, if nothing else is missing."""
+        return Result.WARNED if self.warned else Result.PASSED
+
+
+def judge(
+    evidence: Evidence, *, checkout: Checkout, now: datetime, policy: Policy | None = None
+) -> Judgement:
+    """Return what the reports and waivers of evidence show; see `inconsistencies`."""
     tests = tests_of(evidence.reports, checkout)
-    return _waived(_judged_waivers(evidence, tests, None, now))
-
-
-_Judged: TypeAlias = tuple[WaiverFile, tuple[Refusal, ...]]
-
-
-def _judged_waivers(
-    evidence: Evidence, tests: Sequence[NamedTest], policy: Policy | None, now: datetime
-) -> list[_Judged]:
-    return [(file, tuple(_waiver(file, evidence, tests, policy, now))) for file in evidence.waivers]
-
-
-def _waived(judged: Iterable[_Judged]) -> frozenset[str]:
-    return frozenset(
-        file.waiver.test
-        for file, problems in judged
-        if not problems and isinstance(file.waiver, Waiver)
-    )
+    waived: set[str] = set()
+    refused: list[Refusal] = []
+    for file in evidence.waivers:
+        problems = list(_waiver(file, evidence, tests, policy, now))
+        if isinstance(file.waiver, Waiver) and not problems:
+            waived.add(file.waiver.test)
+        refused += problems
+    return Judgement(tests=tests, waived=frozenset(waived), refused=tuple(refused))
 
 
 def _source(statement: Statement, checkout: Checkout, policy: Policy) -> Iterator[Refusal]:
-    for condition, expected, found, remedy in (
-        (
-            Condition.REPOSITORY,
-            policy.repository,
-            statement.repository,
-            "fetch the evidence of this repository; a fork has the same commit ids",
-        ),
-        (
-            Condition.COMMIT,
-            checkout.commit,
-            statement.commit,
-            "fetch the evidence of this commit, or give the commit that you release as --commit",
-        ),
-    ):
-        if found != expected:
-            yield Refusal(
-                condition=condition,
-                about="subject",
-                expected=expected,
-                found=found,
-                remedy=remedy,
-            )
+    if statement.repository != policy.repository:
+        yield _repository("subject", policy.repository, statement.repository)
+    if statement.commit != checkout.commit:
+        yield _commit("subject", checkout.commit, statement.commit)
 
 
 def _artifacts(
@@ -238,16 +273,6 @@ def _artifacts(
         for name in matching:
             if name not in artifacts:
                 yield _artifact(name, "the file, given as --artifact", "none")
-
-
-def _artifact(about: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.ARTIFACT,
-        about=about,
-        expected=expected,
-        found=found,
-        remedy="use the files that were signed, under their names, or have these signed",
-    )
 
 
 def _configuration(evidence: Evidence, checkout: Checkout) -> Iterator[Refusal]:
@@ -286,47 +311,22 @@ def _flat(entry: Entry) -> dict[str, str]:
     }
 
 
-def _entry(name: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.CONFIGURATION,
-        about=name,
-        expected=expected,
-        found=found,
-        remedy="fetch evidence and commit again; what was signed is not what is here",
-    )
-
-
-def _result(
-    evidence: Evidence, tests: Sequence[NamedTest], waived: Collection[str]
-) -> Iterator[Refusal]:
+def _result(statement: Statement, shown: Judgement) -> Iterator[Refusal]:
     """Yield where the statement is not the summary of its reports."""
-    statement = evidence.statement
-    twice = [name for name, count in Counter(test.name for test in tests).items() if count > 1]
+    counts = Counter(test.name for test in shown.tests)
+    twice = [name for name, count in counts.items() if count > 1]
     if twice:
         yield _summary("reports", "each test in one of them", f"{listed(twice)} in two")
-    warned = {test.name for test in tests if test.name in waived}
-    passed = {test.name for test in tests if test.has_passed} - warned
     for key, expected, found in (
-        ("passedTests", passed, set(statement.passed)),
-        ("warnedTests", warned, set(statement.warned)),
+        ("passedTests", set(shown.passed), set(statement.passed)),
+        ("warnedTests", set(shown.warned), set(statement.warned)),
         ("failedTests", set[str](), set(statement.failed)),
     ):
         if expected != found:
             differing = f"not {listed(expected - found)}, and also {listed(found - expected)}"
             yield _summary(key, f"the {len(expected)} that the reports show", differing)
-    result = Result.WARNED if warned else Result.PASSED
-    if statement.result is not result:
-        yield _summary("result", result.value, statement.result.value)
-
-
-def _summary(about: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.RESULT,
-        about=about,
-        expected=expected,
-        found=found,
-        remedy="do not use this evidence: its signed summary is not that of its reports",
-    )
+    if statement.result is not shown.result:
+        yield _summary("result", shown.result.value, statement.result.value)
 
 
 def _required(statement: Statement, checkout: Checkout, policy: Policy) -> Iterator[Refusal]:
@@ -342,16 +342,6 @@ def _required(statement: Statement, checkout: Checkout, policy: Policy) -> Itera
             yield _missing(f"suite {suite}", f"all {len(planned)} tests", found)
     if len(signed) < policy.minimum_tests:
         yield _missing("tests", f"at least {policy.minimum_tests}", str(len(signed)))
-
-
-def _missing(about: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.REQUIRED,
-        about=about,
-        expected=expected,
-        found=found,
-        remedy="have all required suites checked on all required profiles, or mend your policy",
-    )
 
 
 def _age(evidence: Evidence, policy: Policy, now: datetime) -> Iterator[Refusal]:
@@ -387,16 +377,6 @@ def _signed_at(statement: Statement, file: ReportFile) -> datetime | None:
         return None
 
 
-def _time(about: str, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.AGE,
-        about=about,
-        expected=expected,
-        found=found,
-        remedy="check and sign the release again; if the clock of this machine is wrong, set it",
-    )
-
-
 def _waiver(
     file: WaiverFile,
     evidence: Evidence,
@@ -405,60 +385,51 @@ def _waiver(
     now: datetime,
 ) -> Iterator[Refusal]:
     """Yield why a waiver does not hold."""
+    refuse = partial(_invalid_waiver, file.name)
     if policy is not None:
         if policy.waivers is None:
-            yield _invalid_waiver(file, "no waivers, as the policy lists no keys for them", "one")
+            yield refuse("no waivers, as the policy lists no keys for them", "one")
             return
         yield from refuse_signatures(policy.waivers, file.signers, now, about=file.name)
     waiver = file.waiver
     if isinstance(waiver, InvalidJson):
         place = f"{waiver.place.removeprefix('.')}: " if waiver.place else ""
-        yield _invalid_waiver(file, f"{place}{waiver.expected}", waiver.found)
+        yield refuse(f"{place}{waiver.expected}", waiver.found)
         return
-    yield from _scope(file, waiver, evidence)
-    yield from _days(file, waiver, evidence, now)
+    for expected, found in (*_scope(file, waiver, evidence), *_days(waiver, evidence, now)):
+        yield refuse(expected, found)
     same = [one.finding for one in tests if one.name == waiver.test and not one.has_passed]
     if not same:
-        yield _invalid_waiver(file, f"a finding in {waiver.test}", "none; the waiver is not used")
+        yield refuse(f"a finding in {waiver.test}", "none; the waiver is not used")
     elif waiver.finding not in same:
-        expected = f"the waiver of the finding {same[0]}"
-        yield _invalid_waiver(file, expected, f"that of the finding {waiver.finding}")
+        found = f"that of the finding {waiver.finding}"
+        yield refuse(f"the waiver of the finding {same[0]}", found)
 
 
-def _scope(file: WaiverFile, waiver: Waiver, evidence: Evidence) -> Iterator[Refusal]:
+def _scope(file: WaiverFile, waiver: Waiver, evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Yield what else a waiver is for: what was expected, and what was found."""
     statement = evidence.statement
-    for expected, found in (
-        (statement.repository, waiver.repository),
-        (f"the commit {statement.commit}", f"the commit {waiver.commit}"),
-    ):
-        if expected != found:
-            yield _invalid_waiver(file, f"a waiver for {expected}", f"one for {found}")
+    if waiver.repository != statement.repository:
+        yield f"a waiver for {statement.repository}", f"one for {waiver.repository}"
+    if waiver.commit != statement.commit:
+        yield f"a waiver for the commit {statement.commit}", f"one for the commit {waiver.commit}"
     for other in evidence.waivers:
         if other is not file and isinstance(other.waiver, Waiver):
             if other.waiver.test == waiver.test:
-                yield _invalid_waiver(file, f"one waiver for {waiver.test}", "two of them")
+                yield f"one waiver for {waiver.test}", "two of them"
             if other.waiver.id == waiver.id:
-                yield _invalid_waiver(file, f"one waiver with the id {waiver.id}", "two of them")
+                yield f"one waiver with the id {waiver.id}", "two of them"
 
 
-def _days(file: WaiverFile, waiver: Waiver, evidence: Evidence, now: datetime) -> Iterator[Refusal]:
-    days = (waiver.not_after - waiver.not_before).days
-    if waiver.not_after - waiver.not_before > MAX_WAIVER:
-        yield _invalid_waiver(file, f"at most {MAX_WAIVER.days} days", f"{days} days")
+def _days(waiver: Waiver, evidence: Evidence, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the times at which a waiver does not hold, as `_scope` does."""
+    period = waiver.not_after - waiver.not_before
+    if period > MAX_WAIVER:
+        yield f"at most {MAX_WAIVER.days} days", f"{period.days} days"
     signed = [_signed_at(evidence.statement, report) for report in evidence.reports]
     for what, moment in (("now", now), *(("when it was used", one) for one in signed if one)):
         expected = f"a waiver that holds {what}, {format_time(moment)}"
         if moment > waiver.not_after:
-            yield _invalid_waiver(file, expected, f"one expired on {format_time(waiver.not_after)}")
+            yield expected, f"one expired on {format_time(waiver.not_after)}"
         if moment < waiver.not_before:
-            yield _invalid_waiver(file, expected, f"one from {format_time(waiver.not_before)} on")
-
-
-def _invalid_waiver(file: WaiverFile, expected: str, found: str) -> Refusal:
-    return Refusal(
-        condition=Condition.WAIVER,
-        about=file.name,
-        expected=expected,
-        found=found,
-        remedy="have the drift waived again with repro-gate waive, or released without a waiver",
-    )
+            yield expected, f"one from {format_time(waiver.not_before)} on"

@@ -13,9 +13,9 @@ from repro_gate.core.sign_off.statement import Kind, Result
 from repro_gate.core.sign_off.verification import (
     Evidence,
     inconsistencies,
+    judge,
     refuse_signatures,
     verify,
-    waived_tests,
 )
 from repro_gate.strict_json import InvalidJson
 from tests.fakes.releases import (
@@ -532,9 +532,9 @@ def test_a_signer_does_not_know_whose_waivers_a_recipient_accepts() -> None:
     good = waived_by(waiver_file_of(USED))
     late = waived_by(waiver_file_of(replace(USED, not_before=SIGNED + timedelta(hours=1))))
 
-    assert waived_tests(good, checkout=checkout_of(), now=NOW) == {FOX_TEST}
+    assert judge(good, checkout=checkout_of(), now=NOW).waived == {FOX_TEST}
     assert list(inconsistencies(good, checkout=checkout_of(), now=NOW)) == []
-    assert waived_tests(late, checkout=checkout_of(), now=NOW) == frozenset()
+    assert judge(late, checkout=checkout_of(), now=NOW).waived == frozenset()
     conditions = {one.condition for one in inconsistencies(late, checkout=checkout_of(), now=NOW)}
     assert conditions == {"decision", "result", "test", "waiver"}
 
