@@ -349,8 +349,9 @@ def _models(report: GateReport, checkout: Checkout) -> Iterator[Refusal]:
     """Yield models that are not those that the commit pins."""
     used: dict[str, set[str]] = {}
     for cell in report.cells:
-        facts = {} if cell.provenance is None else report.provenances[cell.provenance]
-        used.setdefault(cell.cell.model, set()).add(facts.get(MODEL_SHA256, "unknown"))
+        index = cell.provenance
+        digest = None if index is None else report.provenances[index].get(MODEL_SHA256)
+        used.setdefault(cell.cell.model, set()).add(digest or "unknown")
     for policy in (drawn.cell.policy for part in report.logprobs for drawn in part.cells):
         if policy.local_model is not None:
             used.setdefault(policy.model, set())

@@ -23,7 +23,6 @@ from repro_gate.core.tokens.generation import Generation, Token
 from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.strict_json import (
     InvalidJson,
-    array,
     choice,
     exact_table,
     list_of,
@@ -45,13 +44,7 @@ _HEX: Final[Mapping[str, tuple[int, ...]]] = {
 """The digests that are verified, and how many hexadecimal digits each has."""
 _STATEMENT_FIELDS: Final = ("_type", "subject", "predicateType", "predicate")
 _DESCRIPTOR_FIELDS: Final = ("name", "uri", "digest", "annotations")
-_PREDICATE_FIELDS: Final = (
-    "result",
-    "configuration",
-    "passedTests",
-    "warnedTests",
-    "failedTests",
-)
+_TEST_LISTS: Final = {"passed": "passedTests", "warned": "warnedTests", "failed": "failedTests"}
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9_+=,@()\[\]{}~-](?:[ .]?[A-Za-z0-9_+=,@()\[\]{}~-])*")
 _MAX_FILE_NAME: Final = 255
 _MAX_SHOWN: Final = 80
@@ -213,21 +206,12 @@ class Statement:
 
     def to_data(self) -> dict[str, Any]:
         """Return the statement as JSON data."""
-        artifacts = [
-            {"name": name, "digest": {"sha256": digest}} for name, digest in self.artifacts.items()
-        ]
-        return {
-            "_type": STATEMENT_TYPE,
-            "subject": [_commit_subject(self.repository, self.commit), *artifacts],
-            "predicateType": TEST_RESULT,
-            "predicate": {
-                "result": self.result.value,
-                "configuration": [entry.to_data() for entry in self.configuration],
-                "passedTests": list(self.passed),
-                "warnedTests": list(self.warned),
-                "failedTests": list(self.failed),
-            },
+        predicate = {
+            "result": self.result.value,
+            "configuration": [entry.to_data() for entry in self.configuration],
+            **{key: list(getattr(self, name)) for name, key in _TEST_LISTS.items()},
         }
+        return _statement(self.repository, self.commit, TEST_RESULT, predicate, self.artifacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +240,7 @@ class Waiver:
 
     def to_data(self) -> dict[str, Any]:
         """Return the statement as JSON data."""
-        predicate = {
+        predicate: dict[str, Any] = {
             "id": self.id,
             "test": self.test,
             "verdict": DRIFT,
@@ -265,12 +249,25 @@ class Waiver:
             "notBefore": format_time(self.not_before),
             "notAfter": format_time(self.not_after),
         }
-        return {
-            "_type": STATEMENT_TYPE,
-            "subject": [_commit_subject(self.repository, self.commit)],
-            "predicateType": WAIVER,
-            "predicate": predicate if self.issue is None else {**predicate, "issue": self.issue},
-        }
+        if self.issue is not None:
+            predicate["issue"] = self.issue
+        return _statement(self.repository, self.commit, WAIVER, predicate)
+
+
+def _statement(
+    repository: str,
+    commit: str,
+    predicate_type: str,
+    predicate: Mapping[str, Any],
+    artifacts: Mapping[str, str] = {},
+) -> dict[str, Any]:
+    files = [{"name": name, "digest": {"sha256": digest}} for name, digest in artifacts.items()]
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"uri": repository, "digest": {"gitCommit": commit}}, *files],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    }
 
 
 def finding_of(test: str, cell: AnyCell) -> str | None:
@@ -294,84 +291,89 @@ def statement_from(data: object) -> Statement:
     Args:
         data: parsed from the bytes whose signatures were verified.
     """
-    subjects, predicate = _parts(data, TEST_RESULT)
-    result = text(_required(predicate, "predicate", "result"), "predicate.result")
-    repository, commit = _release_of(subjects)
+    release, data = _parts(data, TEST_RESULT)
+    predicate = _fields(data, "predicate", ("result", "configuration"), _TEST_LISTS.values())
     return _built(
         Statement,
-        repository=repository,
-        commit=commit,
-        artifacts=_artifacts_of(subjects),
-        result=Result(choice(result, "predicate.result", list(Result))),
-        configuration=_entries(_required(predicate, "predicate", "configuration")),
-        passed=_tests(predicate, "passedTests"),
-        warned=_tests(predicate, "warnedTests"),
-        failed=_tests(predicate, "failedTests"),
+        **release,
+        result=Result(choice(predicate["result"], "predicate.result", list(Result))),
+        configuration=tuple(list_of(_entry, predicate["configuration"], "predicate.configuration")),
+        **{
+            name: tuple(list_of(text, predicate.get(key, []), f"predicate.{key}"))
+            for name, key in _TEST_LISTS.items()
+        },
     )
 
 
 def waiver_from(data: object) -> Waiver:
     """Return the statement of a waiver; raises `InvalidJson` that names the place."""
-    subjects, predicate = _parts(data, WAIVER)
+    release, data = _parts(data, WAIVER)
     keys = ("id", "test", "verdict", "finding", "reason", "notBefore", "notAfter")
-    exact_table(predicate, "predicate", keys=keys, optional=("issue",))
+    predicate = exact_table(data, "predicate", keys=keys, optional=("issue",))
     choice(predicate["verdict"], "predicate.verdict", (DRIFT,))
     finding = exact_table(predicate["finding"], "predicate.finding", keys=("sha256",))
-    repository, commit = _release_of(subjects)
-    if len(subjects) > 1:
-        raise InvalidJson("subject", expected="one commit", found=f"{len(subjects)} subjects")
-    issue = predicate.get("issue")
+    artifacts = release.pop("artifacts")
+    if artifacts:
+        found = f"{1 + len(artifacts)} subjects"
+        raise InvalidJson("subject", expected="one commit", found=found)
+    texts = ("id", "test", "reason", "issue")
     return _built(
         Waiver,
-        repository=repository,
-        commit=commit,
-        id=text(predicate["id"], "predicate.id"),
-        test=text(predicate["test"], "predicate.test"),
+        **release,
+        **{key: text(predicate[key], f"predicate.{key}") for key in texts if key in predicate},
         finding=text(finding["sha256"], "predicate.finding.sha256"),
-        reason=text(predicate["reason"], "predicate.reason"),
         not_before=time_of(predicate["notBefore"], "predicate.notBefore"),
         not_after=time_of(predicate["notAfter"], "predicate.notAfter"),
-        issue=None if issue is None else text(issue, "predicate.issue"),
     )
 
 
 T = TypeVar("T", Statement, Waiver, Entry)
 
 
-def _built(cls: type[T], place: str = "", /, **fields: Any) -> T:
+def _built(cls: type[T], /, **fields: Any) -> T:
     try:
         return cls(**fields)
     except ValueError as error:
-        raise InvalidJson(place, expected="a consistent statement", found=str(error)) from error
+        raise InvalidJson("", expected="a consistent statement", found=str(error)) from error
 
 
-def _parts(data: object, predicate_type: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the subjects and the predicate of a statement of this type."""
+def _parts(data: object, predicate_type: str) -> tuple[dict[str, Any], object]:
+    """Return what a statement of this type is about, by field of ours, and its predicate."""
     statement = _fields(data, "", _STATEMENT_FIELDS)
     for key, expected in (("_type", STATEMENT_TYPE), ("predicateType", predicate_type)):
-        found = text(_required(statement, "", key), key)
+        found = text(statement[key], key)
         if found != expected:
             raise InvalidJson(key, expected=expected, found=ascii(found[:_MAX_SHOWN]))
-    subjects = [
-        _fields(subject, f"subject[{index}]", _DESCRIPTOR_FIELDS)
-        for index, subject in enumerate(array(_required(statement, "", "subject"), "subject"))
-    ]
-    predicate = _required(statement, "", "predicate")
-    return subjects, _fields(predicate, "predicate", _PREDICATE_FIELDS)
+    subjects = list_of(_subject, statement["subject"], "subject")
+    commits = [(name, digest) for kind, name, digest in subjects if kind == "gitCommit"]
+    if len(commits) != 1:
+        raise InvalidJson("subject", expected="one commit", found=f"{len(commits)} commits")
+    files = [(name, digest) for kind, name, digest in subjects if kind == "sha256"]
+    artifacts = dict(files)
+    if len(artifacts) < len(files):
+        raise InvalidJson("subject", expected="each name once", found="one twice")
+    ((repository, commit),) = commits
+    release = {"repository": repository, "commit": commit, "artifacts": artifacts}
+    return release, statement["predicate"]
 
 
-def _fields(data: object, place: str, known: Iterable[str]) -> dict[str, Any]:
+def _fields(
+    data: object, place: str, needed: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return an object without a field that another reader takes for one that we know.
 
     Go ignores the case of names, and protobuf also reads `failed_tests`.
     """
     found = table(data, place)
-    spellings = {_folded(name): name for name in known}
+    spellings = {_folded(name): name for name in (*needed, *optional)}
     for name in found:
         expected = spellings.get(_folded(name), name)
         if name != expected:
             shown = ascii(name[:_MAX_SHOWN])
             raise InvalidJson(place, expected=f"the field {expected!r} so spelt", found=shown)
+    for name in needed:
+        if name not in found:
+            raise InvalidJson(place, expected=f"the field {name!r}", found="none")
     return found
 
 
@@ -379,82 +381,41 @@ def _folded(name: str) -> str:
     return name.replace("_", "").casefold()
 
 
-def _required(document: Mapping[str, Any], place: str, key: str) -> object:
-    if key not in document:
-        raise InvalidJson(place, expected=f"the field {key!r}", found="none")
-    return document[key]
+def _subject(data: object) -> tuple[str, str, str]:
+    """Return the kind of digest of a subject, its address or name, and the digest."""
+    found = _descriptor(data)
+    digest = found["digest"]
+    if "gitCommit" in digest:
+        return "gitCommit", text(found.get("uri"), ".uri"), digest["gitCommit"]
+    if digest.keys() != {"sha256"}:
+        raise InvalidJson(".digest", expected="a sha256", found=", ".join(digest))
+    return "sha256", text(found.get("name"), ".name"), digest["sha256"]
 
 
-def _release_of(subjects: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
-    """Return the repository and the commit of the one subject that is a commit."""
-    commits = [
-        (text(subject.get("uri"), f"subject[{index}].uri"), digest["gitCommit"])
-        for index, subject in enumerate(subjects)
-        if "gitCommit" in (digest := _digest(subject, f"subject[{index}]"))
-    ]
-    if len(commits) != 1:
-        raise InvalidJson("subject", expected="one commit", found=f"{len(commits)} commits")
-    return commits[0]
+def _entry(data: object) -> Entry:
+    found = _descriptor(data)
+    annotations = dict(table(found.get("annotations"), ".annotations"))
+    kind = Kind(choice(annotations.pop("kind", None), ".annotations.kind", list(Kind)))
+    name = text(found.get("name"), ".name")
+    return _built(Entry, kind=kind, name=name, digest=found["digest"], annotations=annotations)
 
 
-def _artifacts_of(subjects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    found: list[tuple[str, str]] = []
-    for index, subject in enumerate(subjects):
-        place = f"subject[{index}]"
-        digest = _digest(subject, place)
-        if "gitCommit" in digest:
-            continue
-        if digest.keys() != {"sha256"}:
-            raise InvalidJson(f"{place}.digest", expected="a sha256", found=", ".join(digest))
-        found.append((text(subject.get("name"), f"{place}.name"), digest["sha256"]))
-    _checked_distinct("subject", (name for name, _ in found))
-    return dict(found)
-
-
-def _digest(descriptor: Mapping[str, Any], place: str) -> dict[str, str]:
-    """Return the digests that we verify, which are at least one."""
-    digests = table(descriptor.get("digest"), f"{place}.digest")
-    known = {
-        name: text(value, f"{place}.digest.{name}")
-        for name, value in digests.items()
+def _descriptor(data: object) -> dict[str, Any]:
+    """Return a ResourceDescriptor with the digests that we verify, which are at least one."""
+    found = _fields(data, "", (), _DESCRIPTOR_FIELDS)
+    digests = {
+        name: text(value, f".digest.{name}")
+        for name, value in table(found.get("digest"), ".digest").items()
         if name in _HEX
     }
-    if not known:
+    if not digests:
         expected = f"one of {', '.join(_HEX)}"
-        raise InvalidJson(f"{place}.digest", expected=expected, found="none of them")
+        raise InvalidJson(".digest", expected=expected, found="none of them")
     try:
-        _require_digests(known)
+        _require_digests(digests)
     except ValueError as error:
-        raise InvalidJson(f"{place}.digest", expected="a digest", found=str(error)) from error
-    return known
-
-
-def _entries(data: object) -> tuple[Entry, ...]:
-    found: list[Entry] = []
-    for index, item in enumerate(array(data, "predicate.configuration")):
-        place = f"predicate.configuration[{index}]"
-        descriptor = _fields(item, place, _DESCRIPTOR_FIELDS)
-        annotations = dict(table(descriptor.get("annotations"), f"{place}.annotations"))
-        kind = choice(annotations.pop("kind", None), f"{place}.annotations.kind", list(Kind))
-        name = text(descriptor.get("name"), f"{place}.name")
-        digest = _digest(descriptor, place)
-        entry = _built(
-            Entry, place, kind=Kind(kind), name=name, digest=digest, annotations=annotations
-        )
-        found.append(entry)
-    _checked_distinct("predicate.configuration", (entry.name for entry in found))
-    return tuple(found)
-
-
-def _tests(predicate: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    place = f"predicate.{key}"
-    found = tuple(list_of(text, predicate.get(key, []), place))
-    _checked_distinct(place, found)
-    return found
-
-
-def _commit_subject(repository: str, commit: str) -> dict[str, Any]:
-    return {"uri": repository, "digest": {"gitCommit": commit}}
+        raise InvalidJson(".digest", expected="a digest", found=str(error)) from error
+    return {**found, "digest": digests}
 
 
 def _require_digests(digests: Mapping[str, str]) -> None:
@@ -463,13 +424,6 @@ def _require_digests(digests: Mapping[str, str]) -> None:
         if len(digest) not in lengths or not _LOWER_HEX.fullmatch(digest):
             many = " or ".join(map(str, lengths))
             raise ValueError(f"{name} must be {many} lower-case hexadecimal digits")
-
-
-def _checked_distinct(place: str, names: Iterable[str]) -> None:
-    try:
-        _require_distinct("names", names)
-    except ValueError as error:
-        raise InvalidJson(place, expected="each name once", found=str(error)) from error
 
 
 def _require_distinct(what: str, names: Iterable[str]) -> None:
