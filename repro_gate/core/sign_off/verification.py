@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 
+from repro_gate.core.sign_off.circumstances import circumstances_of
 from repro_gate.core.sign_off.measured import (
     Checkout,
     Condition,
@@ -198,6 +199,7 @@ def inconsistencies(
     yield from _configuration(evidence, checkout)
     for file in evidence.reports:
         yield from problems_of(file, checkout, waived=shown.waived)
+        yield from circumstances_of(file, checkout)
     yield from _result(evidence.statement, shown)
     yield from _times(evidence, now, policy.clock_skew if policy else CLOCK_SKEW)
     yield from shown.refused

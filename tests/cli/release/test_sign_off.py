@@ -802,3 +802,17 @@ def test_a_byte_more_anywhere_is_refused(signer: Signer, place: str, message: st
     ran = recipient.verify()
 
     assert (ran.code, message in ran.out) == (10, True), ran
+
+
+def test_a_report_of_another_matrix_file_is_not_signed(signer: Signer) -> None:
+    """Of the same commit and with the same cells, but perhaps on another engine."""
+    folder = signer.clone.folder
+    shutil.copy(folder / "repro-gate.toml", folder / "other.toml")
+    commit_all(folder)
+    assert signer.clone.run("check", "--config", "other.toml", "--output", ".repro-gate").code == 0
+
+    ran = signer.sign_off("--from", ".repro-gate")
+
+    assert (ran.code, signer.envelope.exists()) == (4, False)
+    assert "report: report.json: matrix file\n    expected repro-gate.toml\n" in ran.out
+    assert "    found other.toml\n" in ran.out
