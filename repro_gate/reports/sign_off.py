@@ -1,10 +1,13 @@
 """One page about a signed release, for its manager: as Markdown and as HTML."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeVar
 
-from repro_gate.core.report import EngineReport
+from repro_gate.core.logprobs.report import LogprobCellReport
+from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.report import CellReport, EngineReport
 from repro_gate.core.sign_off.measured import Checkout, NamedTest, Refusal
 from repro_gate.core.sign_off.statement import Result, Waiver, format_time
 from repro_gate.core.sign_off.verification import Evidence, tests_of
@@ -28,13 +31,13 @@ class _Data(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Section:
     """A table with its heading."""
 
     title: str
     header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: Sequence[tuple[str, ...]]
     otherwise: str = "None."
     """The text in place of an empty table."""
 
@@ -102,10 +105,15 @@ def _sections(release: SignedRelease) -> Iterator[_Section]:
     evidence = release.evidence
     statement = evidence.statement
     tests = tests_of(evidence.reports, release.checkout)
+    digests = {
+        name: facts.get(MODEL_SHA256, "unknown")
+        for file in evidence.reports
+        for name, facts in file.report.models.items()
+    }
     yield _Section(
-        title="Released",
-        header=("what", "identity"),
-        rows=(
+        "Released",
+        ("what", "identity"),
+        (
             ("repository", _Data(statement.repository)),
             ("commit", _Data(statement.commit)),
             *((_Data(name), f"sha256 {digest}") for name, digest in statement.artifacts.items()),
@@ -113,40 +121,62 @@ def _sections(release: SignedRelease) -> Iterator[_Section]:
         ),
     )
     yield _Section(
-        title="Measured on",
-        header=("profile", "device", "engine", "measured", "repro-gate", "report"),
-        rows=tuple(dict.fromkeys(_machines(evidence))),
-        otherwise="No machine of ours: hosted models only.",
+        "Measured on",
+        ("profile", "device", "engine", "measured", "repro-gate", "report"),
+        tuple(dict.fromkeys(_machines(evidence))),
+        "No machine of ours: hosted models only.",
+    )
+    signers = [(_Data(name or "unknown here"), _Data(key)) for key, name in release.keys.items()]
+    yield _Section("Signed by", ("key", "key id"), signers)
+    yield _Section(
+        "Models",
+        ("model", "suite", "profile", "match", "runs", "sha256"),
+        [
+            (
+                *map(_Data, (model, suite, profile)),
+                f"{_agreeing(cells)} of {plural(len(cells), 'cell')}",
+                str(sum(cell.runs for cell in cells)),
+                _Data(digests.get(model, "unknown")),
+            )
+            for (model, suite, profile), cells in _groups(
+                tests, CellReport, lambda found: found.cell.model
+            )
+        ],
+        "No tokens were checked.",
     )
     yield _Section(
-        title="Signed by",
-        header=("key", "key id"),
-        rows=tuple(
-            (_Data(name or "unknown here"), _Data(key)) for key, name in release.keys.items()
-        ),
+        "Log-probabilities",
+        ("suite", "policy", "source", "agree", "draws"),
+        [
+            (
+                *map(_Data, (suite, policy, source)),
+                f"{_agreeing(cells)} of {plural(len(cells), 'item')}",
+                str(sum(len(cell.totals) for cell in cells)),
+            )
+            for (policy, suite, source), cells in _groups(
+                tests, LogprobCellReport, lambda found: found.cell.policy.name
+            )
+        ],
+        "None were checked.",
     )
     yield _Section(
-        title="Models",
-        header=("model", "suite", "profile", "match", "runs", "sha256"),
-        rows=tuple(_models(evidence, tests)),
-        otherwise="No tokens were checked.",
+        "Not covered",
+        ("what", "name", "why"),
+        tuple(_uncovered(release.checkout, tests)),
+        "Nothing: every suite of the matrix, on every profile with snapshots.",
     )
+    waivers = [file.waiver for file in evidence.waivers if isinstance(file.waiver, Waiver)]
     yield _Section(
-        title="Log-probabilities",
-        header=("suite", "policy", "source", "agree", "draws"),
-        rows=tuple(_logprobs(evidence)),
-        otherwise="None were checked.",
-    )
-    yield _Section(
-        title="Not covered",
-        header=("what", "name", "why"),
-        rows=tuple(_uncovered(release.checkout, tests)),
-        otherwise="Nothing: every suite of the matrix, on every profile with snapshots.",
-    )
-    yield _Section(
-        title="Waivers",
-        header=("waiver", "test", "reason", "until", "issue"),
-        rows=tuple(_waivers(evidence)),
+        "Waivers",
+        ("waiver", "test", "reason", "until", "issue"),
+        [
+            (
+                *map(_Data, (waiver.id, waiver.test, waiver.reason)),
+                format_time(waiver.not_after),
+                _Data(waiver.issue or "none"),
+            )
+            for waiver in waivers
+        ],
     )
 
 
@@ -154,12 +184,9 @@ def _machines(evidence: Evidence) -> Iterator[tuple[str, ...]]:
     for file in evidence.reports:
         for engine in file.report.engines:
             yield (
-                _Data(engine.profile),
-                _Data(_device(engine)),
-                _Data(engine.name),
+                *map(_Data, (engine.profile, _device(engine), engine.name)),
                 format_time(file.measured_at),
-                _Data(file.report.tool_version),
-                _Data(file.name),
+                *map(_Data, (file.report.tool_version, file.name)),
             )
 
 
@@ -168,48 +195,23 @@ def _device(engine: EngineReport) -> str:
     return next(found, "not reported")
 
 
-def _models(evidence: Evidence, tests: Sequence[NamedTest]) -> Iterator[tuple[str, ...]]:
-    digests = {
-        name: facts.get(MODEL_SHA256, "unknown")
-        for file in evidence.reports
-        for name, facts in file.report.models.items()
-    }
-    cells = {id(cell): cell for file in evidence.reports for cell in file.report.cells}
-    groups: dict[tuple[str, str, str], list[NamedTest]] = {}
+_Cell = TypeVar("_Cell", bound=CellReport | LogprobCellReport)
+
+
+def _groups(
+    tests: Iterable[NamedTest], kind: type[_Cell], subject: Callable[[_Cell], str]
+) -> Iterable[tuple[tuple[str, str, str], list[_Cell]]]:
+    """Return the cells of one kind by their subject, their suite, and their profile or source."""
+    groups: dict[tuple[str, str, str], list[_Cell]] = {}
     for test in tests:
-        if id(test.cell) in cells:
-            suite, profile = _parts(test.name)
-            model = cells[id(test.cell)].cell.model
-            groups.setdefault((model, suite, profile), []).append(test)
-    for (model, suite, profile), mine in groups.items():
-        matching = sum(test.has_passed for test in mine)
-        yield (
-            _Data(model),
-            _Data(suite),
-            _Data(profile),
-            f"{matching} of {plural(len(mine), 'cell')}",
-            str(sum(cells[id(test.cell)].runs for test in mine)),
-            _Data(digests.get(model, "unknown")),
-        )
+        if isinstance(test.cell, kind):
+            key = (subject(test.cell), *_parts(test.name))
+            groups.setdefault(key, []).append(test.cell)
+    return groups.items()
 
 
-def _logprobs(evidence: Evidence) -> Iterator[tuple[str, ...]]:
-    for part in (part for file in evidence.reports for part in file.report.logprobs):
-        groups: dict[tuple[str, str], list[NamedTest]] = {}
-        draws: dict[tuple[str, str], int] = {}
-        for cell in part.cells:
-            key = (cell.cell.policy.name, cell.source or "unknown")
-            groups.setdefault(key, []).append(NamedTest(name=cell.id, cell=cell))
-            draws[key] = draws.get(key, 0) + len(cell.totals)
-        for (policy, source), mine in groups.items():
-            agreeing = sum(test.has_passed for test in mine)
-            yield (
-                _Data(part.suite),
-                _Data(policy),
-                _Data(source),
-                f"{agreeing} of {plural(len(mine), 'item')}",
-                str(draws[policy, source]),
-            )
+def _agreeing(cells: Iterable[CellReport | LogprobCellReport]) -> int:
+    return sum(outcome_of_verdict(cell.verdict) is Outcome.PASSED for cell in cells)
 
 
 def _uncovered(checkout: Checkout, tests: Iterable[NamedTest]) -> Iterator[tuple[str, ...]]:
@@ -223,19 +225,6 @@ def _uncovered(checkout: Checkout, tests: Iterable[NamedTest]) -> Iterator[tuple
     recorded = {place for place, _ in (*checkout.goldens, *checkout.baselines)}
     for place in sorted(recorded - places):
         yield "profile", _Data(place), "has snapshots, but was not measured"
-
-
-def _waivers(evidence: Evidence) -> Iterator[tuple[str, ...]]:
-    for file in evidence.waivers:
-        if isinstance(file.waiver, Waiver):
-            waiver = file.waiver
-            yield (
-                _Data(waiver.id),
-                _Data(waiver.test),
-                _Data(waiver.reason),
-                format_time(waiver.not_after),
-                _Data(waiver.issue or "none"),
-            )
 
 
 def _parts(test: str) -> tuple[str, str]:
