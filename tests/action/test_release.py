@@ -44,7 +44,12 @@ def test_only_a_tag_publishes() -> None:
     """Started by hand it is a dry run: every job that publishes needs the one that asks."""
     condition = "${{ github.event_name == 'push' && github.ref_type == 'tag' }}"
     assert [_JOBS[name].get("if") for name in _CHAIN] == [condition, None, None, None]
-    assert [_JOBS[name]["needs"] for name in _CHAIN] == ["sign-off", *_CHAIN[:-1]]
+    assert [_JOBS[name]["needs"] for name in _CHAIN] == [
+        "sign-off",
+        ["sign-off", "attest"],
+        ["sign-off", "publish"],
+        "pypi",
+    ]
     assert set(_JOBS) - set(_CHAIN) == {"gate", "build", "sign-off"}
 
 

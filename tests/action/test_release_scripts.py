@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.action.files import ROOT, steps_of
+from tests.action.files import ROOT, jobs_of, steps_of
 
 _BUILT = ("repro_gate-1.2.3.tar.gz", "repro_gate-1.2.3-py3-none-any.whl")
 _UV = f"""\
@@ -29,6 +29,7 @@ if [[ $1 == sign-off ]]; then
   { stat --format %a "$RUNNER_TEMP/release.pem"; env | grep -c PRIVATE || true; } >mode
 fi
 """
+_RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 _KEY = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n-----END PRIVATE KEY-----"
 
 
@@ -69,17 +70,22 @@ class Job:
 
     def run(self, name: str, **variables: str) -> Result:
         """Run the step of a name as the runner would."""
-        release = ROOT / ".github" / "workflows" / "release.yml"
-        (step,) = (step for step in steps_of(release) if step.name == name)
+        scripts = {step.run for step in steps_of(_RELEASE) if step.name == name}
+        (script,) = scripts - {""}
+        return self.run_script(script, **variables)
+
+    def run_script(self, script: str, **variables: str) -> Result:
+        """Run a script as the runner would."""
         bash = shutil.which("bash")
         assert bash is not None
         environment = {
             "PATH": f"{self.folder / 'programs'}{os.pathsep}{os.environ['PATH']}",
             "RUNNER_TEMP": str(self.folder),
             "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
+            "GITHUB_OUTPUT": str(self.folder / "outputs"),
         }
         done = subprocess.run(
-            [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step.run],
+            [bash, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
             cwd=self.folder,
             env=environment | variables,
             capture_output=True,
@@ -169,6 +175,72 @@ def test_a_dry_run_never_uses_the_key(gated: Job) -> None:
     assert gated.run("Sign off", **dry, KEY=_KEY, PUBLIC_KEY="MCowBQ").code == 0
 
     assert 'key = "MCowBQYDK2VwAyEA' in gated.read("policy.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The step of a job that publishes by which it takes only what was signed off."""
+
+    script: str
+    folders: tuple[str, ...]
+
+    def admits(self, job: Job, files: str) -> bool:
+        """Return whether the files of a workspace are those of a list."""
+        ended = job.run_script(self.script, FOLDERS=" ".join(self.folders), FILES=files)
+        assert (ended.code == 0) != ("::error title=release::these are not" in ended.printed)
+        return ended.code == 0
+
+
+def _guard_of(name: str) -> Guard:
+    steps = jobs_of(_RELEASE)[name]["steps"]
+    known = "Require the files that were signed off"
+    (at,) = (at for at, step in enumerate(steps) if step.get("name") == known)
+    # Nothing is published before, and everything is downloaded.
+    assert all(
+        step.get("uses", "").startswith("actions/download-artifact@") or "run" in step
+        for step in steps[:at]
+    )
+    assert "download-artifact" not in str(steps[at:])
+    assert steps[at]["env"]["FILES"] == "${{ needs.sign-off.outputs.files }}"
+    return Guard(steps[at]["run"], tuple(steps[at]["env"]["FOLDERS"].split()))
+
+
+@pytest.fixture
+def verified(gated: Job) -> str:
+    """Return the files that the evidence was verified with, as an output of the job."""
+    gated.write("files/sbom.cdx.json", "{}")
+    for name in ("evidence.dsse.json", "signoff.md", "waivers/w-1.dsse.json"):
+        gated.write(f"sign-off/{name}", name)
+    assert gated.run("Verify it by the policy").code == 0
+    first, *listed, last, _ = gated.read("outputs").split("\n")
+    assert (first, last) == ("files<<END", "END")
+    assert len(listed) == len(_BUILT) + 4
+    return "\n".join(listed)
+
+
+@pytest.mark.parametrize("name", ["attest", "publish", "pypi"])
+def test_only_what_was_signed_off_is_published(gated: Job, verified: str, name: str) -> None:
+    """Any other job of the run, such as one on a machine of ours, can replace its artifacts."""
+    guard = _guard_of(name)
+    artifacts = {"dist": _BUILT, "sbom": ("sbom.cdx.json",)}
+    for folder in guard.folders:
+        for file in artifacts.get(folder.rpartition("/")[2], ()):
+            gated.write(f"{folder}/{file}", gated.read(f"files/{file}"))
+        if folder.endswith("/sign-off"):
+            shutil.copytree(gated.folder / "sign-off", gated.folder / folder)
+    assert guard.admits(gated, verified)
+
+    wheel = f"{guard.folders[0]}/{_BUILT[1]}"
+    for changed, text in ((wheel, "other"), (f"{guard.folders[0]}/more.whl", "more")):
+        before = gated.read(changed) if (gated.folder / changed).exists() else None
+        gated.write(changed, text)
+        assert not guard.admits(gated, verified)
+        (gated.folder / changed).unlink()
+        if before is not None:
+            assert not guard.admits(gated, verified)
+            gated.write(changed, before)
+    assert guard.admits(gated, verified)
+    assert not guard.admits(gated, "")
 
 
 _PUBLISH = "Draft the release, and publish it when it is whole"
