@@ -67,7 +67,9 @@ def work_tree_of(folder: Path, *, with_untracked: bool = True) -> WorkTree:
         with_untracked: whether to search for untracked files.
     """
     files = f"--untracked-files={'all' if with_untracked else 'no'}"
-    output = run_git(folder, "status", "--porcelain=v2", "--branch", "-z", "--no-renames", files)
+    # A repository can be set to overlook what changes in its submodules.
+    options = ("--branch", "-z", "--no-renames", "--ignore-submodules=none", files)
+    output = run_git(folder, "status", "--porcelain=v2", *options)
     lines = output.decode("utf-8", errors="surrogateescape").split("\0")
     commits = [line.removeprefix(_HEAD_LINE) for line in lines if line.startswith(_HEAD_LINE)]
     if not commits or not _SHA.fullmatch(commits[0]):
@@ -88,14 +90,16 @@ def run_git(
 ) -> bytes:
     """Return the output of git in a folder.
 
-    It fetches nothing, asks nothing, and does not follow replacements of objects.
+    It fetches nothing, asks nothing, runs no program that the repository names to watch its files,
+    and does not follow replacements of objects.
 
     Raises:
         MeasurementUnavailable: git is missing, fails or takes too long.
     """
     # git gets no keys and tokens, and no GIT_DIR, which a hook sets to another repository.
     variables = [name for name in os.environ if name.startswith(_GIT_VARIABLES)]
-    command = ("git", "--no-replace-objects", "-c", "protocol.allow=never", "-C", str(folder))
+    overruled = ("-c", "protocol.allow=never", "-c", "core.fsmonitor=false")
+    command = ("git", "--no-replace-objects", *overruled, "-C", str(folder))
     try:
         done = subprocess.run(  # noqa: S603 -- a fixed command about a folder
             [*command, *arguments],

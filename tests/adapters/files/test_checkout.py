@@ -171,3 +171,41 @@ def test_without_a_commit_nothing_is_clean(tmp_path: Path) -> None:
     assert clean_commit_of(tmp_path) is None
     with pytest.raises(MeasurementUnavailable, match="there is no commit in the repository at"):
         work_tree_of(tmp_path)
+
+
+def test_a_repository_cannot_run_a_program_that_hides_changes(tmp_path: Path) -> None:
+    """Git would start its monitor of files, and believe it."""
+    _checkout(tmp_path)
+    (tmp_path / "golden").write_text("1", "utf-8")
+    _git(tmp_path, "add", "golden")
+    _git(tmp_path, "commit", "--quiet", "--no-gpg-sign", "--message", "second")
+    monitor = tmp_path / ".git" / "monitor"
+    monitor.write_text("#!/bin/sh\ntouch .git/started\nprintf 'now\\0'\n", "utf-8")
+    monitor.chmod(0o755)
+    _git(tmp_path, "config", "core.fsmonitor", str(monitor))
+    _git(tmp_path, "update-index", "--fsmonitor")
+    _git(tmp_path, "status")
+    (tmp_path / ".git" / "started").unlink()
+    (tmp_path / "golden").write_text("22", "utf-8")
+    assert _git(tmp_path, "status", "--porcelain") == ""
+    (tmp_path / ".git" / "started").unlink()
+
+    assert work_tree_of(tmp_path).changed == ("golden",)
+    assert not (tmp_path / ".git" / "started").exists()
+
+
+def test_a_repository_cannot_hide_changes_of_its_submodules(tmp_path: Path) -> None:
+    """An engine may be in one."""
+    engine, folder = tmp_path / "engine", tmp_path / "here"
+    for each in (engine, folder):
+        each.mkdir()
+        _checkout(each)
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(engine), "engine")
+    _git(folder, *add)
+    _git(folder, "config", "--file", ".gitmodules", "submodule.engine.ignore", "all")
+    _git(folder, "commit", "--quiet", "--all", "--no-gpg-sign", "--message", "second")
+    assert clean_commit_of(folder) is not None
+    _git(folder / "engine", "commit", "--quiet", "--allow-empty", "--no-gpg-sign", "--message", "x")
+    assert _git(folder, "status", "--porcelain") == ""
+
+    assert clean_commit_of(folder) is None
