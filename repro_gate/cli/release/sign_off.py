@@ -127,7 +127,7 @@ def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
         return ExitCode.INCONCLUSIVE
     envelope = _signed(envelope, key)
     page = _page_of(found, checkout, envelope, known)
-    _write(file.parent, _signed_files(page, envelope))
+    _write(file.parent, _signed_files(page, envelope, name=file.name))
     print_line(f"signed by {key_file.stem}, key id {key.public.id}")
     return ExitCode.PASSED
 
@@ -184,7 +184,11 @@ def _sign(
 ) -> SignedRelease:
     """Sign evidence whose other files are in its folder already; return what its page shows."""
     # As its recipient will read them.
-    read_evidence(folder, evidence.statement, waivers=None)
+    if read_evidence(folder, evidence.statement, waivers=None).changed:
+        raise MeasurementUnavailable(
+            f"another command has changed the files in {folder}",
+            remedy="sign off into a folder of its own with --output",
+        )
     envelope = envelope_of(evidence.statement.to_data())
     for key in keys.values():
         envelope = _signed(envelope, key)
@@ -352,10 +356,12 @@ def _page_of(
     )
 
 
-def _signed_files(page: SignedRelease, envelope: Envelope) -> dict[str, str]:
+def _signed_files(
+    page: SignedRelease, envelope: Envelope, *, name: str = EVIDENCE
+) -> dict[str, str]:
     """Return the envelope and the pages about it, the envelope last."""
     pages = dict(zip(PAGES, (render_markdown(page), render_html(page)), strict=True))
-    return {**pages, EVIDENCE: envelope.text()}
+    return {**pages, name: envelope.text()}
 
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:

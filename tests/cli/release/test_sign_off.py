@@ -816,3 +816,47 @@ def test_a_report_of_another_matrix_file_is_not_signed(signer: Signer) -> None:
     assert (ran.code, signer.envelope.exists()) == (4, False)
     assert "report: report.json: matrix file\n    expected repro-gate.toml\n" in ran.out
     assert "    found other.toml\n" in ran.out
+
+
+def test_the_envelope_that_is_named_is_countersigned(signer: Signer) -> None:
+    """Another one in its folder stays as it is."""
+    signer.sign_off()
+    copy, before = signer.evidence / "copy.dsse.json", signer.envelope.read_bytes()
+    copy.write_bytes(before)
+
+    ran = signer.clone.run("countersign", str(copy), "--key", str(signer.key("bob")), "--yes")
+
+    assert ran.code == 0
+    assert signer.envelope.read_bytes() == before
+    assert len(json.loads(copy.read_text("ascii"))["signatures"]) == 2
+
+
+def test_files_that_another_command_has_changed_are_not_signed(signer: Signer) -> None:
+    """Two sign-offs into one folder would take each other's report."""
+    assert signer.clone.run("check", "--output", ".repro-gate").code == 0
+    script = """
+import os, sys
+from pathlib import Path
+from typer.testing import CliRunner
+from repro_gate.cli.app import app
+from repro_gate.cli.release import sign_off
+write = sign_off._write
+def write_and_lose(folder, texts):
+    write(folder, texts)
+    Path(folder, "report.json").write_text("{}")
+sign_off._write = write_and_lose
+ran = CliRunner().invoke(app, sys.argv[1:])
+print(ran.output)
+sys.exit(ran.exit_code)
+"""
+    given = ("sign-off", "--key", str(signer.key("alice")), "--from", ".repro-gate")
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *given],
+        cwd=signer.clone.folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (ran.returncode, signer.envelope.exists()) == (4, False)
+    assert "another command has changed the files in report/sign-off" in ran.stdout
