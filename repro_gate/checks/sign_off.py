@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 
 from repro_gate.core.outcome import Outcome
@@ -117,29 +117,33 @@ def propose(release: Release, reports: Sequence[ReportFile], *, now: datetime) -
     return Proposal(evidence=evidence, missing=missing, outcome=outcome)
 
 
-def waiver_of(  # noqa: PLR0913 -- one for each option
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaiverRequest:
+    """Which drift to waive, why, and how long."""
+
+    test: str
+    """The whole name of the test."""
+    reason: str
+    until: str
+    """The last day, such as `2026-12-31`."""
+    issue: str | None = None
+    """Where it is discussed."""
+
+
+def waiver_of(
+    request: WaiverRequest,
     report: ReportFile,
     *,
     checkout: Checkout,
     repository: str,
-    test: str,
-    reason: str,
-    issue: str | None,
     now: datetime,
-    until: datetime,
 ) -> Waiver:
-    """Return the waiver of the drift of a test in a report; raises `UsageInvalid`.
-
-    Args:
-        report: the report with the drift.
-        checkout: the commit that was checked.
-        repository: where it is.
-        test: the whole name of the test.
-        reason: why the drift may be released.
-        issue: where it is discussed.
-        now: the beginning.
-        until: the last day.
-    """
+    """Return the waiver of a drift in a report, from now on; raises `UsageInvalid`."""
+    test = request.test
+    try:
+        until = datetime.combine(date.fromisoformat(request.until), time(), UTC)
+    except ValueError as error:
+        raise UsageInvalid(f"--until is a day such as 2026-12-31, not {request.until!r}") from error
     if report.report.commit != checkout.commit:
         found = report.report.commit or "changed files"
         raise UsageInvalid(f"the report is of {found}, not of the commit {checkout.commit}")
@@ -161,8 +165,8 @@ def waiver_of(  # noqa: PLR0913 -- one for each option
             id=f"w-{finding[:12]}",
             test=test,
             finding=finding,
-            reason=reason,
-            issue=issue,
+            reason=request.reason,
+            issue=request.issue,
             not_before=now,
             not_after=end,
         )

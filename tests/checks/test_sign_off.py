@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from repro_gate.checks.sign_off import (
     Proposal,
     Release,
+    WaiverRequest,
     missing_before,
     propose,
     waiver_of,
@@ -443,17 +444,16 @@ DRIFTING = report_of(matched(HAIKU), drifted(FOX))
 
 def waive(**changes: Any) -> Any:
     """Return a waiver of the drift of the fox."""
-    values: dict[str, Any] = {
-        "report": file_of(DRIFTING),
-        "checkout": checkout_of(),
-        "repository": REPOSITORY,
-        "test": FOX_TEST,
-        "reason": "a tokenizer fix",
-        "issue": None,
-        "now": NOW,
-        "until": NOW.replace(hour=0) + timedelta(days=14),
-    }
-    return waiver_of(**{**values, **changes})
+    report = changes.pop("report", file_of(DRIFTING))
+    until = (NOW + timedelta(days=14)).date().isoformat()
+    request = WaiverRequest(test=FOX_TEST, reason="a tokenizer fix", until=until)
+    return waiver_of(
+        replace(request, **changes),
+        report,
+        checkout=checkout_of(),
+        repository=REPOSITORY,
+        now=NOW,
+    )
 
 
 def test_a_waiver_is_of_one_finding_until_the_end_of_its_last_day() -> None:
@@ -495,12 +495,9 @@ def test_a_waiver_is_of_one_finding_until_the_end_of_its_last_day() -> None:
             "the report is of changed files",
             id="of-changed-files",
         ),
-        pytest.param(
-            {"until": NOW - timedelta(days=2)}, "--until is a day within the next 90", id="past"
-        ),
-        pytest.param(
-            {"until": NOW + timedelta(days=90)}, "--until is a day within the next 90", id="late"
-        ),
+        pytest.param({"until": "2026-11-28"}, "--until is a day within the next 90", id="past"),
+        pytest.param({"until": "2027-02-28"}, "--until is a day within the next 90", id="late"),
+        pytest.param({"until": "tomorrow"}, "--until is a day such as 2026-12-31", id="no-day"),
         pytest.param({"reason": ""}, "no such waiver: reason", id="no-reason"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from repro_gate.cli.commands import AllowedHosts, Config, Device, Devices, Suites
-from repro_gate.cli.paths import report_folder
+from repro_gate.cli.paths import matrix_file, report_folder
 from repro_gate.cli.terminal.console import exit_with
 from repro_gate.core.outcome import ExitCode
 
@@ -20,6 +20,9 @@ Repository = Annotated[
         metavar="URL",
         help="Address of the repository; default: that of the remote origin.",
     ),
+]
+Key = Annotated[
+    Path, typer.Option("--key", metavar="FILE", help="Your private key, as for sign-off.")
 ]
 _EVIDENCE: Final = Path("report", "sign-off")
 _STARTED = time.monotonic()
@@ -124,9 +127,7 @@ def sign_off(  # noqa: PLR0913 -- one parameter for each option
 def countersign(
     evidence: Evidence,
     *,
-    key: Annotated[
-        Path, typer.Option("--key", metavar="FILE", help="Your private key, as for sign-off.")
-    ],
+    key: Key,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Add your signature to a sign-off.
@@ -157,9 +158,7 @@ def waive(  # noqa: PLR0913 -- one parameter for each option
     until: Annotated[
         str, typer.Option("--until", metavar="DATE", help="The last day; at most 90 days away.")
     ],
-    key: Annotated[
-        Path, typer.Option("--key", metavar="FILE", help="Your private key, as for sign-off.")
-    ],
+    key: Key,
     issue: Annotated[
         str | None, typer.Option("--issue", metavar="URL", help="Where it is discussed.")
     ] = None,
@@ -181,20 +180,18 @@ def waive(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.release.sign_off import WaiveOptions, run_waive
+        from repro_gate.checks.sign_off import WaiverRequest
+        from repro_gate.cli.release.sign_off import run_waive
 
-        options = WaiveOptions(
-            report=report,
-            test=test,
-            reason=reason,
-            until=until,
+        request = WaiverRequest(test=test, reason=reason, until=until, issue=issue)
+        return run_waive(
+            request,
+            report,
             key=key,
-            issue=issue,
-            config=config,
+            matrix=matrix_file(config),
             repository=repository,
             output=output,
         )
-        return run_waive(options)
 
     exit_with(command)
 
@@ -232,11 +229,8 @@ def verify(
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.release.verify import VerifyOptions, run_verify
+        from repro_gate.cli.release.verify import run_verify
 
-        options = VerifyOptions(
-            evidence=evidence, policy=policy, artifacts=tuple(artifact or ()), commit=commit
-        )
-        return run_verify(options)
+        return run_verify(evidence, policy, artifacts=artifact or (), commit=commit)
 
     exit_with(command)

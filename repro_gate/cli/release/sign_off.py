@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +21,15 @@ from repro_gate.adapters.sign_off.evidence import (
     waiver_file,
 )
 from repro_gate.adapters.sign_off.keys import SigningKey, read_signing_key
-from repro_gate.checks.sign_off import Release, missing_before, propose, waiver_of
+from repro_gate.checks.sign_off import (
+    Release,
+    WaiverRequest,
+    missing_before,
+    propose,
+    waiver_of,
+)
 from repro_gate.cli.check import run_check
-from repro_gate.cli.paths import matrix_file
-from repro_gate.cli.release.verify import envelope_file
+from repro_gate.cli.release.verify import envelope_file, print_refusals, summary_of
 from repro_gate.cli.results import CheckOptions, ResultOptions
 from repro_gate.cli.session import Session
 from repro_gate.cli.terminal.console import is_confirmed, print_line
@@ -40,7 +45,6 @@ from repro_gate.core.sign_off.verification import Evidence, inconsistencies
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 from repro_gate.reports.sign_off import (
     SignedRelease,
-    refusal_lines,
     render_html,
     render_markdown,
 )
@@ -102,7 +106,7 @@ def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -
         *proposal.missing,
     )
     if missing:
-        return _refuse(missing, proposal.outcome, "")
+        return _refuse(missing, proposal.outcome)
     _write(options.output, {file.name: text for file, text in files} | waivers)
     page = _sign(proposal.evidence, release.checkout, keys, options.output)
     for line in _signed_lines(page, options):
@@ -122,7 +126,7 @@ def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
     print(render_markdown(_page_of(found, checkout, envelope, known)), flush=True)
     problems = tuple(inconsistencies(found, checkout=checkout, now=_now()))
     if problems:
-        return _refuse(problems, Outcome.FAILED, "")
+        return _refuse(problems, Outcome.FAILED)
     if not is_confirmed(f"Sign this with {key_file}?", yes=yes):
         return ExitCode.INCONCLUSIVE
     envelope = _signed(envelope, key)
@@ -132,49 +136,33 @@ def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
     return ExitCode.PASSED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaiveOptions:
-    """Which drift to waive, why, and how long."""
-
-    report: Path
-    """The report.json with the drift, or its folder."""
-    test: str
-    reason: str
-    until: str
-    """The last day."""
-    key: Path
-    config: Path | None = None
-    issue: str | None = None
-    repository: str | None = None
-    output: Path | None = None
-
-
-def run_waive(options: WaiveOptions) -> ExitCode:
+def run_waive(  # noqa: PLR0913 -- one parameter for each option
+    request: WaiverRequest,
+    report: Path,
+    *,
+    key: Path,
+    matrix: Path,
+    repository: str | None,
+    output: Path | None,
+) -> ExitCode:
     """Sign a waiver of a drift that a report has."""
-    key = read_signing_key(options.key)
-    try:
-        until = datetime.combine(date.fromisoformat(options.until), time(), UTC)
-    except ValueError as error:
-        raise UsageInvalid(f"--until is a day such as 2026-12-31, not {options.until!r}") from error
-    clone = _clone_of(matrix_file(options.config))
-    ((report, _),) = _texts((options.report,))
-    commit = commit_id_of(clone.folder, report.report.commit or "HEAD")
+    signing_key = read_signing_key(key)
+    clone = _clone_of(matrix)
+    ((found, _),) = _texts((report,))
+    commit = commit_id_of(clone.folder, found.report.commit or "HEAD")
     waiver = waiver_of(
-        report,
+        request,
+        found,
         checkout=read_checkout(clone.folder, commit, matrix=clone.matrix),
-        repository=_repository(options.repository, clone),
-        test=options.test,
-        reason=options.reason,
-        issue=options.issue,
+        repository=_repository(repository, clone),
         now=_now(),
-        until=until,
     )
-    envelope = _signed(envelope_of(waiver.to_data()), key)
-    file = options.output or Path(f"{waiver.id}.dsse.json")
+    envelope = _signed(envelope_of(waiver.to_data()), signing_key)
+    file = output or Path(f"{waiver.id}.dsse.json")
     write_atomically(file, envelope.text())
-    print_line(f"waived until {options.until}: {waiver.test}")
+    print_line(f"waived until {request.until}: {waiver.test}")
     print_line(f"  finding: sha256 {waiver.finding}")
-    print_line(f"  signed by: {options.key.stem}, key id {key.public.id}")
+    print_line(f"  signed by: {key.stem}, key id {signing_key.public.id}")
     print_line(f"  use it with: repro-gate sign-off --waiver {quoted(str(file))}")
     return ExitCode.PASSED
 
@@ -312,11 +300,8 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _refuse(missing: Sequence[Refusal], outcome: Outcome, more: str) -> ExitCode:
-    many = "1 condition is" if len(missing) == 1 else f"{len(missing)} conditions are"
-    print_line(f"nothing was signed: {many} not satisfied{more}")
-    for line in refusal_lines(missing):
-        print_line(line)
+def _refuse(missing: Sequence[Refusal], outcome: Outcome, more: str = "") -> ExitCode:
+    print_refusals("nothing was signed", missing, more)
     return ExitCode.FINDINGS if outcome is Outcome.FAILED else ExitCode.INCONCLUSIVE
 
 
@@ -371,12 +356,9 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def _signed_lines(page: SignedRelease, options: SignOffOptions) -> Iterator[str]:
-    evidence = page.evidence
-    statement = evidence.statement
+    statement = page.evidence.statement
     yield f"signed off: {statement.repository} at {statement.commit}"
-    yield f"  tests: {len(statement.passed)} passed, {len(statement.warned)} with waived drift"
-    for file in evidence.reports:
-        yield f"  measured: {file.measured_at.isoformat()} ({file.name})"
+    yield from (f"  {line}" for line in summary_of(page.evidence))
     for name, digest in statement.artifacts.items():
         yield f"  artifact: {name}, sha256 {digest}"
     for key, name in page.keys.items():

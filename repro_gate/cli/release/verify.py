@@ -1,7 +1,6 @@
 """`repro-gate verify`: whether signed evidence satisfies the recipient's policy."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,23 +26,17 @@ from repro_gate.reports.text.escape import one_line
 from repro_gate.strict_json import InvalidJson
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions:
-    """What to verify, and by which policy."""
-
-    evidence: Path
-    """The evidence folder, or the envelope in it."""
-    policy: Path
-    artifacts: tuple[Path, ...] = ()
-    commit: str = "HEAD"
-    folder: Path = Path()
-    """In a clone of the repository."""
-
-
-def run_verify(options: VerifyOptions) -> ExitCode:
-    """Verify evidence, print the result, and return the exit code."""
-    file = envelope_file(options.evidence)
-    policy = read_policy(options.policy)
+def run_verify(
+    evidence: Path,
+    policy_file: Path,
+    *,
+    artifacts: Sequence[Path] = (),
+    commit: str = "HEAD",
+    folder: Path = Path(),
+) -> ExitCode:
+    """Verify evidence in a clone of its repository, print the result, and return the exit code."""
+    file = envelope_file(evidence)
+    policy = read_policy(policy_file)
     now = datetime.now(UTC)
     envelope = read_envelope(file)
     signers = names_of(policy.signers, envelope.signers_of(public_keys_of(policy.signers)))
@@ -54,14 +47,14 @@ def run_verify(options: VerifyOptions) -> ExitCode:
     statement = _statement_of(envelope)
     if isinstance(statement, Refusal):
         return _refuse([statement], "; nothing else was verified")
-    commit = commit_id_of(options.folder, options.commit)
-    checkout = read_checkout(options.folder, commit, matrix=policy.matrix)
-    evidence = read_evidence(file.parent, statement, waivers=policy.waivers)
-    artifacts = digests_of(options.artifacts)
-    refused += verify(evidence, checkout=checkout, policy=policy, artifacts=artifacts, now=now)
+    commit = commit_id_of(folder, commit)
+    checkout = read_checkout(folder, commit, matrix=policy.matrix)
+    found = read_evidence(file.parent, statement, waivers=policy.waivers)
+    digests = digests_of(artifacts)
+    refused += verify(found, checkout=checkout, policy=policy, artifacts=digests, now=now)
     if refused:
-        return _refuse(refused, "")
-    lines = _accepted(evidence, policy, signers=sorted(signers), artifacts=artifacts)
+        return _refuse(refused)
+    lines = _accepted(found, policy, signers=sorted(signers), artifacts=digests)
     shown = "".join(
         f"  {one_line(line)}\n" for line in (*lines, f"evidence: sha256 {envelope.sha256}")
     )
@@ -96,12 +89,16 @@ def _statement_of(envelope: Envelope) -> Statement | Refusal:
         )
 
 
-def _refuse(refused: Sequence[Refusal], more: str) -> ExitCode:
-    many = "1 condition is" if len(refused) == 1 else f"{len(refused)} conditions are"
-    print_line(f"refused: {many} not satisfied{more}")
-    for line in refusal_lines(refused):
-        print_line(line)
+def _refuse(refused: Sequence[Refusal], more: str = "") -> ExitCode:
+    print_refusals("refused", refused, more)
     return ExitCode.FINDINGS
+
+
+def print_refusals(verdict: str, refused: Sequence[Refusal], more: str = "") -> None:
+    """Print why nothing was accepted, or signed."""
+    many = "1 condition is" if len(refused) == 1 else f"{len(refused)} conditions are"
+    for line in (f"{verdict}: {many} not satisfied{more}", *refusal_lines(refused)):
+        print_line(line)
 
 
 def _accepted(
@@ -109,10 +106,10 @@ def _accepted(
 ) -> Iterator[str]:
     statement = evidence.statement
     yield f"signed by: {', '.join(signers)} (threshold {policy.signers.threshold})"
-    yield f"tests: {len(statement.passed)} passed, {len(statement.warned)} with waived drift"
+    tests, *measured = summary_of(evidence)
+    yield tests
     yield f"suites: {', '.join(policy.suites)}; profiles: {', '.join(policy.profiles) or 'none'}"
-    for file in evidence.reports:
-        yield f"measured: {file.measured_at.isoformat()} ({file.name})"
+    yield from measured
     for waiver in evidence.waivers:
         yield f"waiver: {waiver.name}, signed by {', '.join(sorted(waiver.signers))}"
     for name, digest in artifacts.items():
@@ -120,3 +117,11 @@ def _accepted(
     unseen = statement.artifacts.keys() - artifacts.keys()
     if unseen:
         yield f"not verified: {listed(unseen)}, as the policy does not name them"
+
+
+def summary_of(evidence: Evidence) -> Iterator[str]:
+    """Yield how many tests passed, and when they were measured."""
+    statement = evidence.statement
+    yield f"tests: {len(statement.passed)} passed, {len(statement.warned)} with waived drift"
+    for file in evidence.reports:
+        yield f"measured: {file.measured_at.isoformat()} ({file.name})"

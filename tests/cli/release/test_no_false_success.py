@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from repro_gate.cli.app import app
-from repro_gate.cli.release.verify import VerifyOptions, run_verify
+from repro_gate.cli.release.verify import run_verify
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from tests.cli.release.releases import Release, commit_all, policy_text, sha256
@@ -99,15 +99,14 @@ def test_a_crash_in_any_step_accepts_nothing(
 
 def verified(release: Release) -> tuple[ExitCode | None, str]:
     """Return the exit code, or None for an error with a message, and the output."""
-    options = VerifyOptions(
-        evidence=release.evidence,
-        policy=release.policy,
-        artifacts=(release.artifact,),
-        folder=release.clone.folder,
-    )
     with contextlib.redirect_stdout(io.StringIO()) as shown:
         try:
-            code = run_verify(options)
+            code = run_verify(
+                release.evidence,
+                release.policy,
+                artifacts=(release.artifact,),
+                folder=release.clone.folder,
+            )
         except (InputInvalid, MeasurementUnavailable):
             code = None
     return code, shown.getvalue()
