@@ -30,13 +30,6 @@ MAX_CELLS: Final = 100_000
 """Of one suite."""
 
 
-def read_json(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
-    """Read and validate a JSON file; raises `InputInvalid`."""
-    limits = limits or _LIMITS[schema]
-    data = read_regular_file(file, max_bytes=limits.max_bytes)
-    return parse_json(data, file=file, schema=schema, limits=limits)
-
-
 def parse_json(data: bytes, *, file: Path, schema: str, limits: Limits | None = None) -> Any:
     """Parse and validate the bytes of a JSON file; raises `InputInvalid`."""
     document = json_of(data, file, limits or _LIMITS[schema])

@@ -108,7 +108,7 @@ def read_golden_bytes(file: Path) -> bytes:
 
 
 def parse_golden(
-    data: bytes, *, file: Path, profile: str, cell_id: str, provenance: Facts | None = None
+    data: bytes, file: Path, profile: str, cell_id: str, *, provenance: Facts | None = None
 ) -> Golden:
     """Parse a golden file; raises `InputInvalid` if it is invalid or of another cell or profile.
 
@@ -193,7 +193,7 @@ def read_baseline(file: Path, *, source: str, cell_id: str) -> Baseline:
     return parse_baseline(data, file=file, source=source, cell_id=cell_id)
 
 
-def parse_baseline(content: bytes, *, file: Path, source: str, cell_id: str) -> Baseline:
+def parse_baseline(content: bytes, file: Path, source: str, cell_id: str) -> Baseline:
     """Parse a baseline file; raises `InputInvalid` as `read_baseline` does."""
     data = parse_json(content, file=file, schema=BASELINE_SCHEMA)
     try:

@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TypeVar
 
 from repro_gate.adapters.files.checkout import run_git
 from repro_gate.adapters.files.documents import max_bytes_of
@@ -36,6 +36,9 @@ _REGULAR: Final = (b"100644", b"100755")
 _TIMEOUT_S: Final = 120
 _MAX_BYTES: Final = 1 << 30
 """Of all goldens or all baselines of a commit."""
+
+
+Snapshot = TypeVar("Snapshot", Golden, Baseline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +112,8 @@ def read_checkout(folder: Path, commit: str, *, matrix: str) -> Checkout:
         commit=commit,
         matrix=parsed,
         entries=tuple(entries),
-        goldens=dict(_goldens(snapshots / GOLDENS, goldens)),
-        baselines=dict(_baselines(snapshots / BASELINES, baselines)),
+        goldens=_snapshots(snapshots / GOLDENS, goldens, parse_golden),
+        baselines=_snapshots(snapshots / BASELINES, baselines, parse_baseline),
         pins=parse_pins(pinned[str(pins)], file=Path(pins)) if pinned else {},
     )
 
@@ -207,33 +210,20 @@ def _missing(name: str, path: str) -> MeasurementUnavailable:
     )
 
 
-def _cells(contents: Mapping[str, bytes]) -> Iterator[tuple[str, str, str]]:
-    """Yield each path `NAME/CELL-ID.json`, with the name of its profile or source and the id."""
-    for name in contents:
-        path = PurePosixPath(name)
-        is_cell = path.suffix == ".json" and not path.name.startswith(".")
-        if is_cell and len(path.parts) == 2 and is_name(path.parts[0]):  # noqa: PLR2004 -- NAME/FILE
-            yield name, path.parts[0], path.stem
-
-
-def _goldens(
-    folder: PurePosixPath, contents: Mapping[str, bytes]
-) -> Iterator[tuple[tuple[str, str], Golden]]:
-    for name, profile, cell in _cells(contents):
-        golden = parse_golden(
-            contents[name], file=Path(folder, name), profile=profile, cell_id=cell
-        )
-        yield (profile, cell), golden
-
-
-def _baselines(
-    folder: PurePosixPath, contents: Mapping[str, bytes]
-) -> Iterator[tuple[tuple[str, str], Baseline]]:
-    for name, source, cell in _cells(contents):
-        baseline = parse_baseline(
-            contents[name], file=Path(folder, name), source=source, cell_id=cell
-        )
-        yield (source, cell), baseline
+def _snapshots(
+    folder: PurePosixPath,
+    contents: Mapping[str, bytes],
+    parse: Callable[[bytes, Path, str, str], Snapshot],
+) -> dict[tuple[str, str], Snapshot]:
+    """Parse each file `NAME/CELL-ID.json`, by the name of its profile or source and by the id."""
+    found: dict[tuple[str, str], Snapshot] = {}
+    for name, data in contents.items():
+        place, _, file = name.partition("/")
+        path = PurePosixPath(file)
+        is_cell = path.suffix == ".json" and not file.startswith(".") and "/" not in file
+        if is_cell and is_name(place):
+            found[place, path.stem] = parse(data, Path(folder, name), place, path.stem)
+    return found
 
 
 def _sha256(data: bytes) -> str:

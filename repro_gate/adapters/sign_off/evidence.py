@@ -5,7 +5,7 @@ Each file is read once: what is parsed are the bytes whose digest was compared.
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +15,12 @@ from repro_gate.adapters.files.untrusted_files import (
     read_regular_file,
     require_no_link,
 )
-from repro_gate.adapters.sign_off.envelope import MAX_BYTES, parse_envelope
+from repro_gate.adapters.sign_off.envelope import MAX_BYTES, Envelope, parse_envelope
 from repro_gate.adapters.sign_off.keys import PublicKey
 from repro_gate.core.report import FinishedCheck
 from repro_gate.core.sign_off.measured import ReportFile
 from repro_gate.core.sign_off.policy import Signers
 from repro_gate.core.sign_off.statement import (
-    Entry,
     Kind,
     Statement,
     Waiver,
@@ -34,19 +33,16 @@ from repro_gate.strict_json import InvalidJson
 
 EVIDENCE: Final = "evidence.dsse.json"
 WAIVERS: Final = "waivers"
+_PLACES: Final = {Kind.REPORT: ("", MAX_SHARD_BYTES), Kind.WAIVER: (f"{WAIVERS}/", MAX_BYTES)}
+"""Where the files of a kind are in the folder, and how large each may be."""
 _MAX_FILES: Final = 100
 """Of each kind."""
 
 
-def names_of(signers: Signers, signed_by: Iterable[PublicKey]) -> frozenset[str]:
-    """Return the names of the keys of a policy that signed."""
-    raw = {key.raw for key in signed_by}
-    return frozenset(key.name for key in signers.keys if key.key in raw)
-
-
-def public_keys_of(signers: Signers) -> list[PublicKey]:
-    """Return the keys of a policy."""
-    return [PublicKey(key.key) for key in signers.keys]
+def signers_in(envelope: Envelope, signers: Signers | None) -> frozenset[str]:
+    """Return the names of the keys of a policy that signed an envelope."""
+    names = {PublicKey(key.key): key.name for key in signers.keys} if signers else {}
+    return frozenset(names[key] for key in envelope.signers_of(names))
 
 
 def read_evidence(folder: Path, statement: Statement, *, waivers: Signers | None) -> Evidence:
@@ -58,20 +54,12 @@ def read_evidence(folder: Path, statement: Statement, *, waivers: Signers | None
         waivers: who may sign waivers.
     """
     changed: dict[str, str] = {}
-    reports: list[ReportFile] = []
-    signed_waivers: list[WaiverFile] = []
-    for entry in _few(folder, statement, Kind.REPORT):
-        data = _bytes(folder, entry, within="", max_bytes=MAX_SHARD_BYTES)
-        if _is_unchanged(entry, data, changed):
-            reports.append(report_file(data, Path(entry.name)))
-    for entry in _few(folder, statement, Kind.WAIVER):
-        data = _bytes(folder, entry, within=f"{WAIVERS}/", max_bytes=MAX_BYTES)
-        if _is_unchanged(entry, data, changed):
-            signed_waivers.append(waiver_file(data, entry.name, waivers))
+    reports = _files(folder, statement, Kind.REPORT, changed)
+    signed_waivers = _files(folder, statement, Kind.WAIVER, changed)
     return Evidence(
         statement=statement,
-        reports=tuple(reports),
-        waivers=tuple(signed_waivers),
+        reports=tuple(report_file(data, Path(name)) for name, data in reports),
+        waivers=tuple(waiver_file(data, name, waivers) for name, data in signed_waivers),
         changed=changed,
     )
 
@@ -92,7 +80,6 @@ def report_file(data: bytes, file: Path) -> ReportFile:
 def waiver_file(data: bytes, name: str, signers: Signers | None = None) -> WaiverFile:
     """Return a waiver with its digest, and who of these signed it; raises `InputInvalid`."""
     envelope = parse_envelope(data, Path(name))
-    signed_by = envelope.signers_of(public_keys_of(signers)) if signers else ()
     content = envelope.data()
     waiver: Waiver | InvalidJson
     try:
@@ -102,7 +89,7 @@ def waiver_file(data: bytes, name: str, signers: Signers | None = None) -> Waive
     return WaiverFile(
         name=name,
         sha256=_sha256(data),
-        signers=names_of(signers, signed_by) if signers else frozenset(),
+        signers=signers_in(envelope, signers),
         waiver=waiver,
     )
 
@@ -127,30 +114,31 @@ def digests_of(files: Iterable[Path]) -> Mapping[str, str]:
     return found
 
 
-def _few(folder: Path, statement: Statement, kind: Kind) -> tuple[Entry, ...]:
-    found = statement.of_kind(kind)
-    if len(found) > _MAX_FILES:
+def _files(
+    folder: Path, statement: Statement, kind: Kind, changed: dict[str, str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of one kind, never one outside the folder, with their names.
+
+    Those that are not as they were signed are added to `changed`.
+    """
+    within, max_bytes = _PLACES[kind]
+    entries = statement.of_kind(kind)
+    if len(entries) > _MAX_FILES:
         expected = f"at most {_MAX_FILES} entries of kind {kind.value}"
-        raise InputInvalid.at(folder / EVIDENCE, "", expected=expected, found=str(len(found)))
-    return found
-
-
-def _bytes(folder: Path, entry: Entry, *, within: str, max_bytes: int) -> bytes:
-    """Return the content of a file of the evidence folder, never of one outside."""
-    name = entry.name.removeprefix(within)
-    if not entry.name.startswith(within) or not is_file_name(name):
-        expected = f"a plain file name in {within or 'the evidence folder'}"
-        raise InputInvalid.at(folder / EVIDENCE, "", expected=expected, found=entry.name)
-    place = folder / within
-    require_no_link(place)
-    return read_regular_file(place / name, max_bytes=max_bytes, may_be_link=False)
-
-
-def _is_unchanged(entry: Entry, data: bytes, changed: dict[str, str]) -> bool:
-    digest = _sha256(data)
-    if digest != entry.sha256:
-        changed[entry.name] = digest
-    return digest == entry.sha256
+        raise InputInvalid.at(folder / EVIDENCE, "", expected=expected, found=str(len(entries)))
+    for entry in entries:
+        name = entry.name.removeprefix(within)
+        if not entry.name.startswith(within) or not is_file_name(name):
+            expected = f"a plain file name in {within or 'the evidence folder'}"
+            raise InputInvalid.at(folder / EVIDENCE, "", expected=expected, found=entry.name)
+        require_no_link(folder / within)
+        file = folder / within / name
+        data = read_regular_file(file, max_bytes=max_bytes, may_be_link=False)
+        digest = _sha256(data)
+        if digest == entry.sha256:
+            yield entry.name, data
+        else:
+            changed[entry.name] = digest
 
 
 def _sha256(data: bytes) -> str:

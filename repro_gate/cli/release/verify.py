@@ -9,9 +9,8 @@ from repro_gate.adapters.sign_off.envelope import Envelope, read_envelope
 from repro_gate.adapters.sign_off.evidence import (
     EVIDENCE,
     digests_of,
-    names_of,
-    public_keys_of,
     read_evidence,
+    signers_in,
 )
 from repro_gate.adapters.sign_off.policy import read_policy
 from repro_gate.cli.terminal.console import print_line
@@ -39,7 +38,7 @@ def run_verify(
     policy = read_policy(policy_file)
     now = datetime.now(UTC)
     envelope = read_envelope(file)
-    signers = names_of(policy.signers, envelope.signers_of(public_keys_of(policy.signers)))
+    signers = signers_in(envelope, policy.signers)
     hints = [signature.keyid for signature in envelope.signatures if signature.keyid]
     refused = list(refuse_signatures(policy.signers, signers, now, about=file.name, hints=hints))
     if refused:

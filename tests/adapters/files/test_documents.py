@@ -6,11 +6,19 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.files.documents import read_json, read_toml
+from repro_gate.adapters.files.documents import max_bytes_of, parse_json, read_toml
 from repro_gate.adapters.files.parsing import Limits
+from repro_gate.adapters.files.untrusted_files import read_regular_file
 from repro_gate.errors import InputInvalid
 
 GOOD = {"schema": "repro-gate/models/v1", "sha256": {"tiny": "0a" * 32}}
+
+
+def read_json(file: Path, *, schema: str, limits: Limits | None = None) -> Any:
+    """Read a JSON file as the readers of snapshots do."""
+    max_bytes = limits.max_bytes if limits else max_bytes_of(schema)
+    data = read_regular_file(file, max_bytes=max_bytes)
+    return parse_json(data, file=file, schema=schema, limits=limits)
 
 
 def refusal_of(file: Path, *, schema: str = "models-v1", **options: Limits) -> str:
