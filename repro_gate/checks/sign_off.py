@@ -79,18 +79,22 @@ class Proposal:
     """Whether what is missing is a finding, or was not measured."""
 
 
-def missing_before(release: Release, changed: Sequence[str]) -> tuple[Refusal, ...]:
+def missing_before(
+    release: Release, changed: Sequence[str], *, is_checked_here: bool = False
+) -> tuple[Refusal, ...]:
     """Return what a release lacks before anything is measured.
 
     Args:
         release: what is to be signed off.
         changed: files of the work tree that differ from the commit.
+        is_checked_here: whether one check is going to measure it, and no other report is given.
 
     Raises:
         UsageInvalid: there can be no statement about this release.
     """
     _ = _statement(release)
-    return tuple(_unready(release, changed))
+    beyond = _beyond_one_check(release) if is_checked_here else ()
+    return (*_unready(release, changed), *beyond)
 
 
 def propose(release: Release, reports: Sequence[ReportFile], *, now: datetime) -> Proposal:
@@ -207,6 +211,19 @@ def _unready(release: Release, changed: Sequence[str]) -> Iterator[Refusal]:
     for name in sorted({cell.model for cell in tokens} | local):
         if checkout.pin_of(checkout.matrix.models[name]) is None:
             yield _unpinned(name, "a model that the commit pins by sha256", "none")
+
+
+def _beyond_one_check(release: Release) -> Iterator[Refusal]:
+    """Yield what one check cannot show: it measures each cell on one machine."""
+    recorded: set[str] = set()
+    for suite in release.suites:
+        profiles = _recorded(release.checkout, suite)
+        recorded |= profiles
+        needed = profiles & set(release.profiles) if release.profiles else profiles
+        if len(needed) > 1:
+            yield _missing(f"suite {suite}", "one profile for one check", listed(needed))
+    for profile in sorted(set(release.profiles) - recorded):
+        yield _missing(f"profile {profile}", "goldens in the commit", "none")
 
 
 def _missing_tests(

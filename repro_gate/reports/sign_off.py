@@ -1,6 +1,6 @@
 """One page about a signed release, for its manager: as Markdown and as HTML."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TypeVar
@@ -9,7 +9,7 @@ from repro_gate.core.logprobs.report import LogprobCellReport
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, EngineReport
 from repro_gate.core.sign_off.measured import Checkout, NamedTest, Refusal
-from repro_gate.core.sign_off.statement import Result, Waiver, format_time
+from repro_gate.core.sign_off.statement import Result, Statement, Waiver, format_time
 from repro_gate.core.sign_off.verification import Evidence, tests_of
 from repro_gate.core.tokens.golden import MODEL_SHA256
 from repro_gate.reports.text.escape import Escaped, message, one_line
@@ -19,9 +19,9 @@ from repro_gate.reports.text.markdown import code, document, table
 _DEVICE_FACTS = ("device.description", "host.cpu")
 """Of an engine; the first one that it reports describes its device."""
 _STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
+    "body{font:15px/1.5 sans-serif;max-width:85em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse}th,td{border:1px solid #bbb;padding:.2em .6em;text-align:left}"
-    "code{overflow-wrap:anywhere}"
+    "code{overflow-wrap:break-word}"
 )
 
 
@@ -126,7 +126,7 @@ def _sections(release: SignedRelease) -> Iterator[_Section]:
         tuple(dict.fromkeys(_machines(evidence))),
         "No machine of ours: hosted models only.",
     )
-    signers = [(_Data(name or "unknown here"), _Data(key)) for key, name in release.keys.items()]
+    signers = [(_Data(name or "see your policy"), _Data(key)) for key, name in release.keys.items()]
     yield _Section("Signed by", ("key", "key id"), signers)
     yield _Section(
         "Models",
@@ -162,8 +162,7 @@ def _sections(release: SignedRelease) -> Iterator[_Section]:
     yield _Section(
         "Not covered",
         ("what", "name", "why"),
-        tuple(_uncovered(release.checkout, tests)),
-        "Nothing: every suite of the matrix, on every profile with snapshots.",
+        (*_uncovered(release.checkout, tests), *_not_judged(statement, digests.values())),
     )
     waivers = [file.waiver for file in evidence.waivers if isinstance(file.waiver, Waiver)]
     yield _Section(
@@ -225,6 +224,15 @@ def _uncovered(checkout: Checkout, tests: Iterable[NamedTest]) -> Iterator[tuple
     recorded = {place for place, _ in (*checkout.goldens, *checkout.baselines)}
     for place in sorted(recorded - places):
         yield "profile", _Data(place), "has snapshots, but was not measured"
+
+
+def _not_judged(statement: Statement, models: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the files that are no checked model, and what no release covers."""
+    for name, digest in statement.artifacts.items():
+        if digest not in models:
+            yield "file", _Data(name), "signed, but not one of the checked models"
+    yield "input", "other prompts, seeds, settings and machines", "only those of the suites ran"
+    yield "quality", "of the output", "compared with what was recorded, not judged"
 
 
 def _parts(test: str) -> tuple[str, str]:

@@ -339,6 +339,19 @@ def test_every_profile_with_goldens_has_to_be_measured() -> None:
     ]
 
 
+def test_one_check_is_not_started_for_several_machines() -> None:
+    """It could not cover them, and would take its time to show that."""
+    goldens = {**checkout_of().goldens, ("gpu", FOX.id): golden_of(FOX)}
+    release = release_of(checkout_of(goldens=goldens))
+
+    def missing(*profiles: str) -> list[str]:
+        return lines(missing_before(replace(release, profiles=profiles), [], is_checked_here=True))
+
+    assert missing() == [f"required: suite quick: one profile for one check, not {PROFILE}, gpu"]
+    assert missing(PROFILE) == []
+    assert missing(PROFILE, "tpu") == ["required: profile tpu: goldens in the commit, not none"]
+
+
 def test_a_suite_that_nobody_measured_or_recorded_is_missing() -> None:
     """There is no profile that could be named."""
     usual = checkout_of()

@@ -89,7 +89,7 @@ def test_a_page_has_everything_that_was_signed() -> None:
         "| key | key id |",
         "| --- | --- |",
         f"| `alice` | `{'a1' * 32}` |",
-        f"| `unknown here` | `{'b1' * 32}` |",
+        f"| `see your policy` | `{'b1' * 32}` |",
         "",
         "## Models",
         "",
@@ -105,7 +105,11 @@ def test_a_page_has_everything_that_was_signed() -> None:
         "",
         "## Not covered",
         "",
-        "Nothing: every suite of the matrix, on every profile with snapshots.",
+        "| what | name | why |",
+        "| --- | --- | --- |",
+        "| file | `model.gguf` | signed, but not one of the checked models |",
+        "| input | other prompts, seeds, settings and machines | only those of the suites ran |",
+        "| quality | of the output | compared with what was recorded, not judged |",
         "",
         "## Waivers",
         "",
@@ -131,6 +135,16 @@ def test_what_is_not_covered_is_listed() -> None:
 
     assert "| suite | `big` | not signed off |" in text
     assert "| profile | `gpu` | has snapshots, but was not measured |" in text
+
+
+def test_a_file_that_was_checked_is_covered() -> None:
+    """It has the digest of a model; a signature alone says nothing about its output."""
+    evidence = evidence_of(artifacts={"tiny.gguf": digest_of("tiny"), "tool.whl": SHA})
+
+    text = render_markdown(release_of(evidence))
+
+    assert "| file | `tiny.gguf` |" not in text
+    assert "| file | `tool.whl` | signed, but not one of the checked models |" in text
 
 
 def test_a_waiver_is_in_the_headline_and_in_a_table() -> None:

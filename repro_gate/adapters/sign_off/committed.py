@@ -60,9 +60,10 @@ def commit_id_of(folder: Path, revision: str) -> str:
     except MeasurementUnavailable:
         commit = ""
     if not _ID.fullmatch(commit):
+        _require_repository(folder)
         raise MeasurementUnavailable(
-            f"the commit {escape_text(revision)} is not in a repository at {folder.absolute()}",
-            remedy="run it in a clone of the repository, after: git fetch origin COMMIT",
+            f"the commit {escape_text(revision)} is not in the repository at {folder.absolute()}",
+            remedy="git fetch --tags, or git fetch origin COMMIT; in a clone of the repository",
         )
     # Git prefers a tag or a branch to the commit whose id begins so, and others can make one.
     if _SHORT_ID.fullmatch(revision) and not commit.startswith(revision.lower()):
@@ -71,6 +72,16 @@ def commit_id_of(folder: Path, revision: str) -> str:
             remedy=f"give the whole id of the commit, or refs/tags/{revision}",
         )
     return commit
+
+
+def _require_repository(folder: Path) -> None:
+    try:
+        run_git(folder, "rev-parse", "--git-dir")
+    except MeasurementUnavailable as error:
+        raise MeasurementUnavailable(
+            f"there is no repository that git reads at {folder.absolute()}: {error.reason}",
+            remedy="run it in a clone of the repository that belongs to you",
+        ) from error
 
 
 def read_checkout(folder: Path, commit: str, *, matrix: str) -> Checkout:

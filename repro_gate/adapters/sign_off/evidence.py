@@ -133,6 +133,9 @@ def _files(
             raise InputInvalid.at(folder / EVIDENCE, "", expected=expected, found=entry.name)
         require_no_link(folder / within)
         file = folder / within / name
+        if not os.path.lexists(file):
+            expected = f"a file beside {EVIDENCE} (copy its whole folder)"
+            raise InputInvalid.at(file, "", expected=expected, found="none")
         data = read_regular_file(file, max_bytes=max_bytes, may_be_link=False)
         digest = _sha256(data)
         if digest == entry.sha256:

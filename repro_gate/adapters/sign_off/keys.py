@@ -28,6 +28,11 @@ _DER_PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
 _RAW_BYTES: Final = 32
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----")
 _PUBLIC: Final = "PUBLIC KEY"
+_OTHERS: Final = {
+    b"-----BEGIN PUBLIC KEY-----": "a public key",
+    b"-----BEGIN OPENSSH ": "a key in the format of ssh-keygen",
+}
+"""How files begin that are easily taken for a private key in PKCS#8."""
 PASSWORD_VARIABLE: Final = "REPRO_GATE_KEY_PASSWORD"  # noqa: S105 -- the name of a variable
 """The environment variable with the password of an encrypted private key."""
 
@@ -119,13 +124,16 @@ def read_signing_key(file: Path) -> SigningKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
     with open_regular_file(file) as stream:
+        data = stream.read(_MAX_KEY_BYTES)
+        expected = "a private Ed25519 key in PKCS#8 PEM (openssl genpkey -algorithm ed25519)"
+        for start, other in _OTHERS.items():
+            if data.startswith(start):
+                raise InputInvalid.at(file, "", expected=expected, found=other)
         mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            expected = f"a file that only its owner can read (chmod 600 {file})"
-            raise InputInvalid.at(file, "", expected=expected, found=f"the mode {mode:04o}")
-        data = stream.read(_MAX_KEY_BYTES)
+            private = f"a file that only its owner can read (chmod 600 {file})"
+            raise InputInvalid.at(file, "", expected=private, found=f"the mode {mode:04o}")
     password = os.environb.get(PASSWORD_VARIABLE.encode()) or None
-    expected = "a private Ed25519 key in PKCS#8 PEM (openssl genpkey -algorithm ed25519)"
     try:
         key = load_pem_private_key(data, password)
     except TypeError as error:

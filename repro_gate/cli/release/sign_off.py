@@ -90,7 +90,8 @@ def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -
     clone = _clone_of(session.file)
     waivers = _waivers(options.waivers)
     release = _release(session, options, clone, waivers)
-    missing = missing_before(release, _changes(clone, release.checkout, options))
+    changes = _changes(clone, release.checkout, options)
+    missing = missing_before(release, changes, is_checked_here=not options.reports)
     if missing:
         return _refuse(missing, Outcome.INCONCLUSIVE, "; nothing was checked")
     if not options.reports:
@@ -127,6 +128,9 @@ def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
     problems = tuple(inconsistencies(found, checkout=checkout, now=_now()))
     if problems:
         return _refuse(problems, Outcome.FAILED)
+    if key.public in envelope.signers_of([key.public]):
+        print_line(f"{key_file.stem} has signed it before, key id {key.public.id}")
+        return ExitCode.PASSED
     if not is_confirmed(f"Sign this with {key_file}?", yes=yes):
         return ExitCode.INCONCLUSIVE
     envelope = _signed(envelope, key)
@@ -361,10 +365,12 @@ def _signed_lines(page: SignedRelease, options: SignOffOptions) -> Iterator[str]
     yield from (f"  {line}" for line in summary_of(page.evidence))
     for name, digest in statement.artifacts.items():
         yield f"  artifact: {name}, sha256 {digest}"
+    if not statement.artifacts:
+        yield "  artifact: none, so only the commit is signed (--artifact)"
     for key, name in page.keys.items():
         yield f"  signed by: {name}, key id {key}"
     yield f"  evidence: {options.output}, sha256 {page.payload}"
     yield "Send the whole folder. In a clone of the repository, its recipient runs:"
-    words = [str(options.output), *(w for f in options.artifacts for w in ("--artifact", str(f)))]
+    words = [str(options.output), *(w for f in options.artifacts for w in ("--artifact", f.name))]
     words += ["--commit", statement.commit, "--policy", "policy.toml"]
     yield f"  {command('repro-gate verify', words)}"

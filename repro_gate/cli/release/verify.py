@@ -18,7 +18,12 @@ from repro_gate.core.outcome import ExitCode
 from repro_gate.core.sign_off.measured import Condition, Refusal
 from repro_gate.core.sign_off.policy import Policy, listed
 from repro_gate.core.sign_off.statement import Statement, statement_from
-from repro_gate.core.sign_off.verification import Evidence, refuse_signatures, verify
+from repro_gate.core.sign_off.verification import (
+    Evidence,
+    refuse_signatures,
+    refuse_subjects,
+    verify,
+)
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.reports.sign_off import refusal_lines
 from repro_gate.reports.text.escape import one_line
@@ -47,9 +52,12 @@ def run_verify(
     if isinstance(statement, Refusal):
         return _refuse([statement], "; nothing else was verified")
     commit = commit_id_of(folder, commit)
+    digests = digests_of(artifacts)
+    if statement.commit != commit:
+        refused += refuse_subjects(statement, commit, policy, digests)
+        return _refuse(refused, "; nothing else was verified")
     checkout = read_checkout(folder, commit, matrix=policy.matrix)
     found = read_evidence(file.parent, statement, waivers=policy.waivers)
-    digests = digests_of(artifacts)
     refused += verify(found, checkout=checkout, policy=policy, artifacts=digests, now=now)
     if refused:
         return _refuse(refused)

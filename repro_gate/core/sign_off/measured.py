@@ -46,6 +46,7 @@ class Condition(StrEnum):
     COMMIT = "commit"
     ARTIFACT = "artifact"
     CONFIGURATION = "configuration"
+    WAIVER = "waiver"
     REPORT = "report"
     MODEL = "model"
     CONTROL = "control"
@@ -54,7 +55,6 @@ class Condition(StrEnum):
     RESULT = "result"
     REQUIRED = "required"
     AGE = "age"
-    WAIVER = "waiver"
 
 
 @dataclass(frozen=True, slots=True)

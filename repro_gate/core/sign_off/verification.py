@@ -82,6 +82,7 @@ _invalid_waiver = partial(
     condition=Condition.WAIVER,
     remedy="have the drift waived again with repro-gate waive, or released without a waiver",
 )
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,9 @@ def refuse_signatures(
         claimed = f"; the file claims the key ids {listed(hints)}" if hints else ""
         yield _signatures(
             about,
-            f"signatures by {signers.threshold} different keys of the policy",
+            "a signature by a key of the policy"
+            if signers.threshold == 1
+            else f"signatures by {signers.threshold} different keys of the policy",
             f"{len(valid)} ({listed(valid)}){claimed}",
             remedy="have it signed by more of the keys that you trust; never take a key from the "
             "evidence",
@@ -175,13 +178,26 @@ def verify(
     """
     return tuple(
         chain(
-            _source(evidence.statement, checkout, policy),
-            _artifacts(evidence.statement, policy, artifacts),
+            refuse_subjects(evidence.statement, checkout.commit, policy, artifacts),
             inconsistencies(evidence, checkout=checkout, now=now, policy=policy),
             _required(evidence.statement, checkout, policy),
             _age(evidence, policy, now),
         )
     )
+
+
+def refuse_subjects(
+    statement: Statement, commit: str, policy: Policy, artifacts: Mapping[str, str]
+) -> Iterator[Refusal]:
+    """Yield why a statement is not about the repository, the commit and the files of a recipient.
+
+    If it is about another commit, whatever else is refused follows from that.
+    """
+    if statement.repository != policy.repository:
+        yield _repository("subject", policy.repository, statement.repository)
+    if statement.commit != commit:
+        yield _commit("subject", commit, statement.commit)
+    yield from _artifacts(statement, policy, artifacts)
 
 
 def inconsistencies(
@@ -197,12 +213,12 @@ def inconsistencies(
     """
     shown = judge(evidence, checkout=checkout, now=now, policy=policy)
     yield from _configuration(evidence, checkout)
+    yield from shown.refused
     for file in evidence.reports:
         yield from problems_of(file, checkout, waived=shown.waived)
         yield from circumstances_of(file, checkout)
     yield from _result(evidence.statement, shown)
     yield from _times(evidence, now, policy.clock_skew if policy else CLOCK_SKEW)
-    yield from shown.refused
 
 
 def tests_of(reports: Iterable[ReportFile], checkout: Checkout) -> tuple[NamedTest, ...]:
@@ -217,19 +233,21 @@ class Judgement:
     tests: tuple[NamedTest, ...]
     waived: frozenset[str]
     """Names of tests with drift for which a waiver holds."""
+    claimed: frozenset[str]
+    """Names of tests with a drift that a waiver is about, whether or not it holds."""
     refused: tuple[Refusal, ...]
     """Why other waivers do not hold."""
 
     @property
     def warned(self) -> tuple[str, ...]:
         """The names of the tests with waived drift."""
-        return tuple(dict.fromkeys(one.name for one in self.tests if one.name in self.waived))
+        return tuple(dict.fromkeys(one.name for one in self.tests if one.name in self.claimed))
 
     @property
     def passed(self) -> tuple[str, ...]:
         """The names of the other tests that passed."""
         passed = dict.fromkeys(test.name for test in self.tests if test.has_passed)
-        return tuple(name for name in passed if name not in self.waived)
+        return tuple(name for name in passed if name not in self.claimed)
 
     @property
     def result(self) -> Result:
@@ -243,20 +261,22 @@ def judge(
     """Return what the reports and waivers of evidence show; see `inconsistencies`."""
     tests = tests_of(evidence.reports, checkout)
     waived: set[str] = set()
+    claimed: set[str] = set()
     refused: list[Refusal] = []
     for file in evidence.waivers:
         problems = list(_waiver(file, evidence, tests, policy, now))
-        if isinstance(file.waiver, Waiver) and not problems:
-            waived.add(file.waiver.test)
         refused += problems
-    return Judgement(tests=tests, waived=frozenset(waived), refused=tuple(refused))
-
-
-def _source(statement: Statement, checkout: Checkout, policy: Policy) -> Iterator[Refusal]:
-    if statement.repository != policy.repository:
-        yield _repository("subject", policy.repository, statement.repository)
-    if statement.commit != checkout.commit:
-        yield _commit("subject", checkout.commit, statement.commit)
+        if isinstance(file.waiver, Waiver):
+            about = (file.waiver.test, file.waiver.finding)
+            claimed |= {one.name for one in tests if (one.name, one.finding) == about}
+            if not problems:
+                waived.add(file.waiver.test)
+    return Judgement(
+        tests=tests,
+        waived=frozenset(waived),
+        claimed=frozenset(claimed),
+        refused=tuple(refused),
+    )
 
 
 def _artifacts(
@@ -265,7 +285,9 @@ def _artifacts(
     signed = statement.artifacts
     for name, digest in artifacts.items():
         if name not in signed:
-            yield _artifact(name, "an artifact that was signed", f"only {listed(signed)}")
+            same = [one for one, other in signed.items() if other == digest]
+            found = f"that which was signed as {listed(same)}" if same else f"only {listed(signed)}"
+            yield _artifact(name, "an artifact that was signed", found)
         elif signed[name] != digest:
             yield _artifact(name, f"sha256 {signed[name]}", f"sha256 {digest}")
     for pattern in policy.artifacts:
@@ -274,7 +296,8 @@ def _artifacts(
             yield _artifact(pattern, "a signed artifact of this name", f"only {listed(signed)}")
         for name in matching:
             if name not in artifacts:
-                yield _artifact(name, "the file, given as --artifact", "none")
+                remedy = "add --artifact with this file: your policy requires it"
+                yield _artifact(name, "the file, given as --artifact", "none", remedy=remedy)
 
 
 def _configuration(evidence: Evidence, checkout: Checkout) -> Iterator[Refusal]:
@@ -314,11 +337,13 @@ def _flat(entry: Entry) -> dict[str, str]:
 
 
 def _result(statement: Statement, shown: Judgement) -> Iterator[Refusal]:
-    """Yield where the statement is not the summary of its reports."""
+    """Yield where the statement is not the summary of its reports and waivers."""
     counts = Counter(test.name for test in shown.tests)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        yield _summary("reports", "each test in one of them", f"{listed(twice)} in two")
+        remedy = "sign off again, with one report for each test"
+        found_twice = f"{listed(twice)} in two"
+        yield _summary("reports", "each test in one of them", found_twice, remedy=remedy)
     for key, expected, found in (
         ("passedTests", set(shown.passed), set(statement.passed)),
         ("warnedTests", set(shown.warned), set(statement.warned)),
@@ -351,7 +376,7 @@ def _age(evidence: Evidence, policy: Policy, now: datetime) -> Iterator[Refusal]
     for file in evidence.reports:
         measured = file.measured_at
         if now - measured > policy.max_age:
-            found = f"{format_time(measured)}, {(now - measured).days} days ago"
+            found = f"{format_time(measured)}, {(now - measured) / _DAY:.1f} days ago"
             yield _time(file.name, f"a measurement within {policy.max_age.days} days", found)
 
 

@@ -257,7 +257,7 @@ def test_a_repository_may_use_sha256(folder: Path) -> None:
 @pytest.mark.parametrize("revision", ["ab" * 20, "gone", "--all", "HEAD^{tree}", "x\0y", ""])
 def test_only_commits_that_are_here_are_found(folder: Path, revision: str) -> None:
     """An option of git, a tree and a zero byte are none."""
-    with pytest.raises(MeasurementUnavailable, match="is not in a repository at"):
+    with pytest.raises(MeasurementUnavailable, match="is not in the repository at"):
         commit_id_of(folder, revision)
 
 

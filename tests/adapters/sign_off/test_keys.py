@@ -175,6 +175,8 @@ def test_another_kind_of_private_key_is_refused(tmp_path: Path) -> None:
             other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             "a key of another kind",
         ),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nsecret", "format of ssh-keygen"),
+        (b"-----BEGIN PUBLIC KEY-----\nsecret", "found a public key"),
         (b"-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n", "something else"),
     ):
         file.write_bytes(data)
@@ -182,3 +184,13 @@ def test_another_kind_of_private_key_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputInvalid, match=message) as refused:
             read_signing_key(file)
         assert "secret" not in str(refused.value)
+
+
+def test_nobody_is_asked_to_hide_a_public_key(tmp_path: Path) -> None:
+    """It is the wrong file, whoever can read it."""
+    file = tmp_path / "release.pub"
+    file.write_bytes(b"-----BEGIN PUBLIC KEY-----\n")
+    file.chmod(0o644)
+
+    with pytest.raises(InputInvalid, match=r"PKCS#8 PEM .*, found a public key$"):
+        read_signing_key(file)

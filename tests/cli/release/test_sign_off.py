@@ -49,8 +49,8 @@ def test_a_release_is_checked_and_signed(signer: Signer) -> None:
         "  evidence: report/sign-off, sha256 DIGEST",
         "Send the whole folder. In a clone of the repository, its recipient runs:",
         (
-            f"  repro-gate verify report/sign-off --artifact {signer.artifact} --commit DIGEST "
-            "--policy policy.toml"
+            f"  repro-gate verify report/sign-off --artifact {signer.artifact.name} "
+            "--commit DIGEST --policy policy.toml"
         ),
     ]
     assert sorted(file.name for file in signer.evidence.iterdir()) == [
@@ -62,6 +62,14 @@ def test_a_release_is_checked_and_signed(signer: Signer) -> None:
     report = signer.clone.output / "report.json"
     assert (signer.evidence / "report.json").read_bytes() == report.read_bytes()
     assert "**PASSED: 4 tests of this commit passed" in (signer.evidence / "signoff.md").read_text()
+
+
+def test_a_release_without_files_is_noticed(signer: Signer) -> None:
+    """It is a release all the same, of the commit alone."""
+    ran = signer.clone.run("sign-off", "--key", str(signer.key("alice")))
+
+    assert ran.code == 0, ran
+    assert "  artifact: none, so only the commit is signed (--artifact)\n" in ran.out
 
 
 def test_evidence_is_accepted_in_another_clone(signer: Signer, tmp_path: Path) -> None:
@@ -694,6 +702,19 @@ def test_a_second_signature_meets_a_threshold_of_two(signer: Signer) -> None:
     )
 
 
+def test_a_key_signs_once(signer: Signer) -> None:
+    """Another time changes nothing and is no mistake."""
+    signer.sign_off()
+    before = (signer.evidence / "evidence.dsse.json").read_bytes()
+
+    key = signer.key("alice")
+    ran = signer.clone.run("countersign", "report/sign-off", "--key", str(key), "--yes")
+
+    last = f"alice has signed it before, key id {key_of('alice').public.id}"
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, last)
+    assert (signer.evidence / "evidence.dsse.json").read_bytes() == before
+
+
 def edited(signer: Signer, change: Callable[[Any], object]) -> None:
     """Let alice sign other data."""
     recipient = signer.recipient()
@@ -723,7 +744,7 @@ def edited(signer: Signer, change: Callable[[Any], object]) -> None:
                 signer, lambda data: data["subject"][0]["digest"].update(gitCommit="ab" * 20)
             ),
             4,
-            "is not in a repository at",
+            "is not in the repository at",
             id="an-unknown-commit",
         ),
         pytest.param(

@@ -62,6 +62,21 @@ def test_the_commit_may_be_named(release: Release) -> None:
     assert_refused(release.verify(), f"expected {other}\n    found {commit}")
 
 
+def test_evidence_of_another_commit_is_refused_for_nothing_else(release: Release) -> None:
+    """Such as in the clone of another repository, which may not even have a matrix."""
+    commit = release.commit
+    (release.clone.folder / "repro-gate.toml").rename(release.clone.folder / "gone.toml")
+    other = commit_all(release.clone.folder)
+
+    assert release.verify().out.splitlines() == [
+        "refused: 1 condition is not satisfied; nothing else was verified",
+        "  commit: subject",
+        f"    expected {other}",
+        f"    found {commit}",
+        "    fetch the evidence of this commit, or give the commit that you release as --commit",
+    ]
+
+
 def test_the_envelope_may_be_named(release: Release) -> None:
     """The other files are those beside it."""
     ran = release.clone.run(
@@ -71,6 +86,16 @@ def test_the_envelope_may_be_named(release: Release) -> None:
     )
 
     assert ran.code == 0
+
+
+def test_the_envelope_alone_is_not_enough(release: Release) -> None:
+    """Its report is in the same folder."""
+    release.report.unlink()
+
+    message = (
+        "report.json: expected a file beside evidence.dsse.json (copy its whole folder), found"
+    )
+    assert_refused(release.verify(), message, code=3)
 
 
 def test_signatures_come_first(release: Release) -> None:
@@ -319,7 +344,7 @@ def predicate(**fields: Any) -> Tamper:
             edited(lambda data: data["subject"][1].update(name="Tiny.GGUF")),
             10,
             "artifact: tiny.gguf\n    expected an artifact that was signed\n"
-            "    found only Tiny.GGUF",
+            "    found that which was signed as Tiny.GGUF",
             id="a-name-in-capitals",
         ),
         pytest.param(
@@ -464,7 +489,7 @@ def predicate(**fields: Any) -> Tamper:
         pytest.param(
             lambda release: release.report.unlink(),
             3,
-            "report.json: expected a readable file, found none",
+            "report.json: expected a file beside evidence.dsse.json",
             id="no-report",
         ),
         pytest.param(
@@ -517,7 +542,7 @@ def test_a_refusal_says_what_to_do(release: Release) -> None:
 
     assert (ran.code, ran.err) == (10, "")
     assert ran.out.splitlines() == [
-        "refused: 2 conditions are not satisfied",
+        "refused: 2 conditions are not satisfied; nothing else was verified",
         "  commit: subject",
         f"    expected {release.commit}",
         f"    found {'ab' * 20}",
@@ -568,7 +593,7 @@ def test_drift_is_refused_whatever_is_signed(drifting: Release) -> None:
         pytest.param(
             lambda release, _: resealed(release, "alice"),
             10,
-            "signatures: waivers/w-1.dsse.json\n    expected signatures by 1 different keys",
+            "signatures: waivers/w-1.dsse.json\n    expected a signature by a key of the policy",
             id="waived-by-a-releaser",
         ),
         pytest.param(
@@ -597,7 +622,7 @@ def test_drift_is_refused_whatever_is_signed(drifting: Release) -> None:
         pytest.param(
             lambda _, waiver: waiver.unlink(),
             3,
-            "w-1.dsse.json: expected a readable file, found none",
+            "w-1.dsse.json: expected a file beside evidence.dsse.json",
             id="missing",
         ),
         pytest.param(
@@ -669,7 +694,8 @@ def test_outside_of_a_clone_nothing_can_be_verified(release: Release, tmp_path: 
     )
     ran = outside.verify(GIT_CEILING_DIRECTORIES=str(tmp_path))
 
-    assert_refused(ran, "the commit HEAD is not in a repository at", code=4)
+    assert_refused(ran, "there is no repository that git reads at", code=4)
+    assert "not a git repository" in ran.err
 
 
 @pytest.mark.parametrize("commit", ["ab" * 20, "gone", "--help", "-h", "HEAD:repro-gate.toml", ""])
@@ -677,7 +703,7 @@ def test_an_unknown_commit_cannot_be_verified(release: Release, commit: str) -> 
     """An option of git is no commit."""
     ran = release.verify(f"--commit={commit}")
 
-    assert_refused(ran, "is not in a repository at", code=4)
+    assert_refused(ran, "is not in the repository at", code=4)
 
 
 def test_the_policy_is_never_that_of_the_evidence(release: Release) -> None:
