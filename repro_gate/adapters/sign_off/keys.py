@@ -28,6 +28,7 @@ _DER_PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
 _RAW_BYTES: Final = 32
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----")
 _PUBLIC: Final = "PUBLIC KEY"
+_EXPECTED: Final = "a private Ed25519 key in PKCS#8 PEM (openssl genpkey -algorithm ed25519)"
 _OTHERS: Final = {
     b"-----BEGIN PUBLIC KEY-----": "a public key",
     b"-----BEGIN OPENSSH ": "a key in the format of ssh-keygen",
@@ -123,16 +124,7 @@ def read_signing_key(file: Path) -> SigningKey:
     from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 -- see above
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
-    with open_regular_file(file) as stream:
-        data = stream.read(_MAX_KEY_BYTES)
-        expected = "a private Ed25519 key in PKCS#8 PEM (openssl genpkey -algorithm ed25519)"
-        for start, other in _OTHERS.items():
-            if data.startswith(start):
-                raise InputInvalid.at(file, "", expected=expected, found=other)
-        mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            private = f"a file that only its owner can read (chmod 600 {file})"
-            raise InputInvalid.at(file, "", expected=private, found=f"the mode {mode:04o}")
+    data = _protected(file)
     password = os.environb.get(PASSWORD_VARIABLE.encode()) or None
     try:
         key = load_pem_private_key(data, password)
@@ -141,11 +133,25 @@ def read_signing_key(file: Path) -> SigningKey:
         found = f"an unencrypted key, though {PASSWORD_VARIABLE} is set"
         if password is None:
             found = f"an encrypted key; set {PASSWORD_VARIABLE} to its password"
-        raise InputInvalid.at(file, "", expected=expected, found=found) from error
+        raise InputInvalid.at(file, "", expected=_EXPECTED, found=found) from error
     except Exception as error:  # its backend has exceptions of its own, and may quote the key
         wrong_password = f", or {PASSWORD_VARIABLE} is wrong" if password else ""
         found = f"something else{wrong_password}"
-        raise InputInvalid.at(file, "", expected=expected, found=found) from error
+        raise InputInvalid.at(file, "", expected=_EXPECTED, found=found) from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise InputInvalid.at(file, "", expected=expected, found="a key of another kind")
+        raise InputInvalid.at(file, "", expected=_EXPECTED, found="a key of another kind")
     return SigningKey(PublicKey(key.public_key().public_bytes_raw()), key)
+
+
+def _protected(file: Path) -> bytes:
+    """Return the content of a file that only its owner can read."""
+    with open_regular_file(file) as stream:
+        mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+        data = stream.read(_MAX_KEY_BYTES)
+    for start, other in _OTHERS.items():
+        if data.startswith(start):
+            raise InputInvalid.at(file, "", expected=_EXPECTED, found=other)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        expected = f"a file that only its owner can read (chmod 600 {file})"
+        raise InputInvalid.at(file, "", expected=expected, found=f"the mode {mode:04o}")
+    return data

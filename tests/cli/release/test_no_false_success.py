@@ -50,7 +50,7 @@ STEPS = [
     *(
         f"repro_gate.core.sign_off.verification.{name}"
         for name in (
-            "_source",
+            "refuse_subjects",
             "_artifacts",
             "_configuration",
             "problems_of",
