@@ -223,7 +223,9 @@ def _beyond_one_check(release: Release) -> Iterator[Refusal]:
         if len(needed) > 1:
             yield _missing(f"suite {suite}", "one profile for one check", listed(needed))
     for profile in sorted(set(release.profiles) - recorded):
-        yield _missing(f"profile {profile}", "goldens in the commit", "none")
+        yield _missing(
+            f"profile {profile}", "goldens in the commit", f"those of {listed(recorded)}"
+        )
 
 
 def _missing_tests(

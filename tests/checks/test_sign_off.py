@@ -349,7 +349,9 @@ def test_one_check_is_not_started_for_several_machines() -> None:
 
     assert missing() == [f"required: suite quick: one profile for one check, not {PROFILE}, gpu"]
     assert missing(PROFILE) == []
-    assert missing(PROFILE, "tpu") == ["required: profile tpu: goldens in the commit, not none"]
+    assert missing(PROFILE, "tpu") == [
+        f"required: profile tpu: goldens in the commit, not those of {PROFILE}, gpu"
+    ]
 
 
 def test_a_suite_that_nobody_measured_or_recorded_is_missing() -> None:

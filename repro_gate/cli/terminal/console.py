@@ -156,9 +156,9 @@ EXIT_CODES = """\b
 Exit codes:
     0  everything requested was checked and agrees
     2  wrong command line
-    3  an invalid file: the matrix, a golden or a report
+    3  an invalid file, such as the matrix, a report or a policy
     4  inconclusive: something could not be measured or written
-   10  findings: drift, runs that differ, missing or orphaned goldens
+   10  findings: drift, runs that differ, missing goldens, refused evidence
   130  interrupted; the results so far are reported
 """
 

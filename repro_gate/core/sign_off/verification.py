@@ -415,7 +415,9 @@ def _waiver(
     refuse = partial(_invalid_waiver, file.name)
     if policy is not None:
         if policy.waivers is None:
-            yield refuse("no waivers, as the policy lists no keys for them", "one")
+            remedy = "have it released without a waiver, or list keys for waivers in your policy"
+            expected = "no waivers, as the policy lists no keys for them"
+            yield refuse(expected, "one", remedy=remedy)
             return
         yield from refuse_signatures(policy.waivers, file.signers, now, about=file.name)
     waiver = file.waiver
