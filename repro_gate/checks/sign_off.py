@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
 
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.sign_off.measured import (
@@ -15,6 +14,7 @@ from repro_gate.core.sign_off.measured import (
     outcome_of,
     planned_cells,
     planned_tests,
+    refusing,
 )
 from repro_gate.core.sign_off.policy import MAX_WAIVER, listed
 from repro_gate.core.sign_off.statement import (
@@ -35,20 +35,13 @@ from repro_gate.errors import UsageInvalid
 _SHOWN_CHANGES = 5
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
-_changed = partial(
-    Refusal,
-    condition=Condition.COMMIT,
-    remedy="commit, remove or ignore these files (git status)",
+_changed = refusing(Condition.COMMIT, "commit, remove or ignore these files (git status)")
+_unpinned = refusing(
+    Condition.MODEL, "set its sha256 in the matrix, or commit models.json of the snapshots"
 )
-_unpinned = partial(
-    Refusal,
-    condition=Condition.MODEL,
-    remedy="set its sha256 in the matrix, or commit models.json of the snapshots",
-)
-_missing = partial(
-    Refusal,
-    condition=Condition.REQUIRED,
-    remedy="check it there and pass its report.json with --from, or name the --suite and --profile "
+_missing = refusing(
+    Condition.REQUIRED,
+    "check it there and pass its report.json with --from, or name the --suite and --profile "
     "that you release",
 )
 

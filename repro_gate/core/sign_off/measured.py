@@ -5,7 +5,7 @@ nothing in a statement is believed that can be computed again.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -71,29 +71,26 @@ class Refusal:
     """What to do, as one sentence."""
 
 
-_incomplete = partial(
-    Refusal,
-    condition=Condition.REPORT,
-    remedy="check the whole suite at this commit, without --only and --runs",
+def refusing(condition: Condition, remedy: str) -> Callable[[str, str, str], Refusal]:
+    """Return what makes refusals of one kind, of `about`, `expected` and `found`."""
+    return partial(Refusal, condition=condition, remedy=remedy)
+
+
+_incomplete = refusing(
+    Condition.REPORT, "check the whole suite at this commit, without --only and --runs"
 )
-_unplanned = partial(
-    Refusal,
-    condition=Condition.REPORT,
-    remedy="check the commit with its own matrix; a report of repro-gate has each cell once",
+_unplanned = refusing(
+    Condition.REPORT,
+    "check the commit with its own matrix; a report of repro-gate has each cell once",
 )
 _test = partial(Refusal, condition=Condition.TEST)
 _other_snapshot = partial(_test, remedy="check again at this commit, with a clean work tree")
-_model = partial(
-    Refusal,
-    condition=Condition.MODEL,
-    remedy="pin its sha256 in the matrix or in models.json of the snapshots, and check again",
+_model = refusing(
+    Condition.MODEL,
+    "pin its sha256 in the matrix or in models.json of the snapshots, and check again",
 )
-_control = partial(Refusal, condition=Condition.CONTROL, remedy="check the whole suite again")
-_decision = partial(
-    Refusal,
-    condition=Condition.DECISION,
-    remedy="read the report, mend the cause and check again",
-)
+_control = refusing(Condition.CONTROL, "check the whole suite again")
+_decision = refusing(Condition.DECISION, "read the report, mend the cause and check again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

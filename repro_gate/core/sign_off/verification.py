@@ -21,6 +21,7 @@ from repro_gate.core.sign_off.measured import (
     named_tests,
     planned_tests,
     problems_of,
+    refusing,
 )
 from repro_gate.core.sign_off.policy import (
     CLOCK_SKEW,
@@ -42,45 +43,32 @@ from repro_gate.core.sign_off.statement import (
 from repro_gate.strict_json import InvalidJson
 
 _signatures = partial(Refusal, condition=Condition.SIGNATURES)
-_repository = partial(
-    Refusal,
-    condition=Condition.REPOSITORY,
-    remedy="fetch the evidence of this repository; a fork has the same commit ids",
+_repository = refusing(
+    Condition.REPOSITORY, "fetch the evidence of this repository; a fork has the same commit ids"
 )
-_commit = partial(
-    Refusal,
-    condition=Condition.COMMIT,
-    remedy="fetch the evidence of this commit, or give the commit that you release as --commit",
+_commit = refusing(
+    Condition.COMMIT,
+    "fetch the evidence of this commit, or give the commit that you release as --commit",
 )
-_artifact = partial(
-    Refusal,
-    condition=Condition.ARTIFACT,
-    remedy="use the files that were signed, under their names, or have these signed",
+_artifact = refusing(
+    Condition.ARTIFACT, "use the files that were signed, under their names, or have these signed"
 )
-_entry = partial(
-    Refusal,
-    condition=Condition.CONFIGURATION,
-    remedy="fetch evidence and commit again; what was signed is not what is here",
+_entry = refusing(
+    Condition.CONFIGURATION, "fetch evidence and commit again; what was signed is not what is here"
 )
-_summary = partial(
-    Refusal,
-    condition=Condition.RESULT,
-    remedy="do not use this evidence: its signed summary is not that of its reports",
+_summary = refusing(
+    Condition.RESULT, "do not use this evidence: its signed summary is not that of its reports"
 )
-_missing = partial(
-    Refusal,
-    condition=Condition.REQUIRED,
-    remedy="have all required suites checked on all required profiles, or mend your policy",
+_missing = refusing(
+    Condition.REQUIRED,
+    "have all required suites checked on all required profiles, or mend your policy",
 )
-_time = partial(
-    Refusal,
-    condition=Condition.AGE,
-    remedy="check and sign the release again; if the clock of this machine is wrong, set it",
+_time = refusing(
+    Condition.AGE, "check and sign the release again; if the clock of this machine is wrong, set it"
 )
-_invalid_waiver = partial(
-    Refusal,
-    condition=Condition.WAIVER,
-    remedy="have the drift waived again with repro-gate waive, or released without a waiver",
+_invalid_waiver = refusing(
+    Condition.WAIVER,
+    "have the drift waived again with repro-gate waive, or released without a waiver",
 )
 _DAY = timedelta(days=1)
 
