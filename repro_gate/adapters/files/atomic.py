@@ -18,7 +18,7 @@ _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[a-z0-9_]{{8}}{re.escape(_SUFFIX)
 """Exactly the names that `mkstemp` makes of the two."""
 
 
-def write_atomically(file: Path, text: str) -> None:
+def write_atomically(file: Path, content: str | bytes) -> None:
     """Replace a file in one step: readers see the old content or the new, even after a crash.
 
     Raises:
@@ -26,8 +26,8 @@ def write_atomically(file: Path, text: str) -> None:
     """
     descriptor, temporary = _new_temporary(file.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
             # mkstemp gives the owner alone access; snapshots and reports are for everyone.

@@ -17,7 +17,7 @@ from typing import Any, Final
 from repro_gate.adapters.files.parsing import Limits, json_of
 from repro_gate.adapters.files.untrusted_files import read_regular_file
 from repro_gate.adapters.sign_off.keys import PublicKey, SigningKey
-from repro_gate.errors import InputInvalid
+from repro_gate.errors import InputInvalid, UsageInvalid
 from repro_gate.strict_json import InvalidJson, array, choice, string, table
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -94,7 +94,7 @@ def signed(envelope: Envelope, key: SigningKey) -> Envelope:
     """Return an envelope with one more signature; one of the same key is replaced.
 
     Raises:
-        ValueError: it would be too large, or have too many signatures, to be verified.
+        UsageInvalid: it would be too large, or have too many signatures, to be verified.
     """
     # They take a tenth of a second to import, and are needed for signing only.
     from securesystemslib import dsse  # noqa: PLC0415
@@ -112,9 +112,9 @@ def signed(envelope: Envelope, key: SigningKey) -> Envelope:
     others = [one for one in envelope.signatures if not key.public.verifies(one.value, message)]
     new = replace(envelope, signatures=(*others, Signature(value=made, keyid=key.public.id)))
     if len(new.signatures) > MAX_SIGNATURES or len(new.text()) > MAX_BYTES:
-        raise ValueError(
-            f"an envelope has at most {MAX_SIGNATURES} signatures and {MAX_BYTES} bytes, got "
-            f"{len(new.signatures)} and {len(new.text())}"
+        raise UsageInvalid(
+            f"this cannot be signed: an envelope has at most {MAX_SIGNATURES} signatures and "
+            f"{MAX_BYTES} bytes, got {len(new.signatures)} and {len(new.text())}"
         )
     return new
 

@@ -99,7 +99,7 @@ def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -
         if code is ExitCode.INTERRUPTED:
             print_line("nothing was signed: the check was interrupted")
             return code
-    files = _texts(options.reports or (options.check.output,))
+    files = _reports(options.reports or (options.check.output,))
     proposal = propose(release, [file for file, _ in files], now=_now())
     # Something may have changed meanwhile.
     missing = (
@@ -108,7 +108,7 @@ def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -
     )
     if missing:
         return _refuse(missing, proposal.outcome)
-    _write(options.output, {file.name: text for file, text in files} | waivers)
+    _write(options.output, {file.name: data for file, data in files} | waivers)
     page = _sign(proposal.evidence, release.checkout, keys, options.output)
     for line in _signed_lines(page, options):
         print_line(line)
@@ -133,7 +133,7 @@ def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
         return ExitCode.PASSED
     if not is_confirmed(f"Sign this with {key_file}?", yes=yes):
         return ExitCode.INCONCLUSIVE
-    envelope = _signed(envelope, key)
+    envelope = signed(envelope, key)
     page = _page_of(found, checkout, envelope, known)
     _write(file.parent, _signed_files(page, envelope, name=file.name))
     print_line(f"signed by {key_file.stem}, key id {key.public.id}")
@@ -152,7 +152,7 @@ def run_waive(  # noqa: PLR0913 -- one parameter for each option
     """Sign a waiver of a drift that a report has."""
     signing_key = read_signing_key(key)
     clone = _clone_of(matrix)
-    ((found, _),) = _texts((report,))
+    ((found, _),) = _reports((report,))
     commit = commit_id_of(clone.folder, found.report.commit or "HEAD")
     waiver = waiver_of(
         request,
@@ -161,7 +161,7 @@ def run_waive(  # noqa: PLR0913 -- one parameter for each option
         repository=_repository(repository, clone),
         now=_now(),
     )
-    envelope = _signed(envelope_of(waiver.to_data()), signing_key)
+    envelope = signed(envelope_of(waiver.to_data()), signing_key)
     file = output or Path(f"{waiver.id}.dsse.json")
     write_atomically(file, envelope.text())
     print_line(f"waived until {request.until}: {waiver.test}")
@@ -183,21 +183,21 @@ def _sign(
         )
     envelope = envelope_of(evidence.statement.to_data())
     for key in keys.values():
-        envelope = _signed(envelope, key)
+        envelope = signed(envelope, key)
     names = {key.public.id: name for name, key in keys.items()}
     page = _page_of(evidence, checkout, envelope, names)
     _write(folder, _signed_files(page, envelope))
     return page
 
 
-def _waivers(files: Sequence[Path]) -> dict[str, str]:
+def _waivers(files: Sequence[Path]) -> dict[str, bytes]:
     """Return waivers by the names that they get in the evidence."""
-    found: dict[str, str] = {}
+    found: dict[str, bytes] = {}
     for file in files:
         name = f"{WAIVERS}/{file.name}"
         if name in found:
             raise UsageInvalid(f"--waiver {file}: give each name of a file once")
-        found[name] = _text(file)
+        found[name] = read_regular_file(file, max_bytes=MAX_SHARD_BYTES)
     return found
 
 
@@ -248,7 +248,7 @@ def _line(output: bytes) -> str:
 
 
 def _release(
-    session: Session, options: SignOffOptions, clone: _Clone, waivers: Mapping[str, str]
+    session: Session, options: SignOffOptions, clone: _Clone, waivers: Mapping[str, bytes]
 ) -> Release:
     commit = work_tree_of(clone.folder).commit
     return Release(
@@ -257,7 +257,7 @@ def _release(
         suites=session.selection.suites or tuple(session.matrix.default_suites),
         profiles=options.profiles,
         artifacts=digests_of(options.artifacts),
-        waivers=tuple(waiver_file(text.encode(), name) for name, text in waivers.items()),
+        waivers=tuple(waiver_file(data, name) for name, data in waivers.items()),
     )
 
 
@@ -280,24 +280,15 @@ def _changes(clone: _Clone, checkout: Checkout, options: SignOffOptions) -> list
     return [*moved, *tree.changed, *overlooked, *untracked]
 
 
-def _texts(reports: Sequence[Path]) -> list[tuple[ReportFile, str]]:
+def _reports(reports: Sequence[Path]) -> list[tuple[ReportFile, bytes]]:
     """Return reports with their content, under the names that they get in the evidence."""
-    found: list[tuple[ReportFile, str]] = []
+    found: list[tuple[ReportFile, bytes]] = []
     for number, given in enumerate(reports, start=1):
         path = given / REPORT if given.is_dir() else given
-        text = _text(path)
+        data = read_regular_file(path, max_bytes=MAX_SHARD_BYTES)
         name = REPORT if len(reports) == 1 else f"report-{number}.json"
-        found.append((replace(report_file(text.encode(), path), name=name), text))
+        found.append((replace(report_file(data, path), name=name), data))
     return found
-
-
-def _text(file: Path) -> str:
-    """Return the content of a file of JSON; raises `InputInvalid`."""
-    data = read_regular_file(file, max_bytes=MAX_SHARD_BYTES)
-    try:
-        return data.decode("utf-8")
-    except ValueError as error:
-        raise InputInvalid.at(file, "", expected="UTF-8", found="other bytes") from error
 
 
 def _now() -> datetime:
@@ -307,13 +298,6 @@ def _now() -> datetime:
 def _refuse(missing: Sequence[Refusal], outcome: Outcome, more: str = "") -> ExitCode:
     print_refusals("nothing was signed", missing, more)
     return ExitCode.FINDINGS if outcome is Outcome.FAILED else ExitCode.INCONCLUSIVE
-
-
-def _signed(envelope: Envelope, key: SigningKey) -> Envelope:
-    try:
-        return signed(envelope, key)
-    except ValueError as error:
-        raise UsageInvalid(f"this cannot be signed: {error}") from error
 
 
 def _statement_in(envelope: Envelope, file: Path) -> Statement:
@@ -353,10 +337,10 @@ def _signed_files(
     return {**pages, name: envelope.text()}
 
 
-def _write(folder: Path, texts: Mapping[str, str]) -> None:
-    for name, text in texts.items():
+def _write(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    for name, content in contents.items():
         make_folder((folder / name).parent)
-        write_atomically(folder / name, text)
+        write_atomically(folder / name, content)
 
 
 def _signed_lines(page: SignedRelease, options: SignOffOptions) -> Iterator[str]:

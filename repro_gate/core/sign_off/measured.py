@@ -5,7 +5,7 @@ nothing in a statement is believed that can be computed again.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -71,8 +71,8 @@ class Refusal:
     """What to do, as one sentence."""
 
 
-def refusing(condition: Condition, remedy: str) -> Callable[[str, str, str], Refusal]:
-    """Return what makes refusals of one kind, of `about`, `expected` and `found`."""
+def refusing(condition: Condition, remedy: str) -> partial[Refusal]:
+    """Return what makes refusals of one kind, of `about`, `expected`, `found` or another remedy."""
     return partial(Refusal, condition=condition, remedy=remedy)
 
 

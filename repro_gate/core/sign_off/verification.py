@@ -53,12 +53,14 @@ _commit = refusing(
 _artifact = refusing(
     Condition.ARTIFACT, "use the files that were signed, under their names, or have these signed"
 )
+_not_given = refusing(Condition.ARTIFACT, "add --artifact with this file: your policy requires it")
 _entry = refusing(
     Condition.CONFIGURATION, "fetch evidence and commit again; what was signed is not what is here"
 )
 _summary = refusing(
     Condition.RESULT, "do not use this evidence: its signed summary is not that of its reports"
 )
+_repeated = refusing(Condition.RESULT, "sign off again, with one report for each test")
 _missing = refusing(
     Condition.REQUIRED,
     "have all required suites checked on all required profiles, or mend your policy",
@@ -284,8 +286,7 @@ def _artifacts(
             yield _artifact(pattern, "a signed artifact of this name", f"only {listed(signed)}")
         for name in matching:
             if name not in artifacts:
-                remedy = "add --artifact with this file: your policy requires it"
-                yield _artifact(name, "the file, given as --artifact", "none", remedy=remedy)
+                yield _not_given(name, "the file, given as --artifact", "none")
 
 
 def _configuration(evidence: Evidence, checkout: Checkout) -> Iterator[Refusal]:
@@ -329,9 +330,7 @@ def _result(statement: Statement, shown: Judgement) -> Iterator[Refusal]:
     counts = Counter(test.name for test in shown.tests)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        remedy = "sign off again, with one report for each test"
-        found_twice = f"{listed(twice)} in two"
-        yield _summary("reports", "each test in one of them", found_twice, remedy=remedy)
+        yield _repeated("reports", "each test in one of them", f"{listed(twice)} in two")
     for key, expected, found in (
         ("passedTests", set(shown.passed), set(statement.passed)),
         ("warnedTests", set(shown.warned), set(statement.warned)),

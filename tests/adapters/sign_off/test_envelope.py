@@ -18,7 +18,7 @@ from repro_gate.adapters.sign_off.envelope import (
     read_envelope,
     signed,
 )
-from repro_gate.errors import InputInvalid
+from repro_gate.errors import InputInvalid, UsageInvalid
 from tests.fakes.signing import envelope_bytes, key_of, signature_of, text64
 
 FILE = Path("evidence.dsse.json")
@@ -292,9 +292,9 @@ def test_nothing_is_signed_that_could_not_be_verified() -> None:
     for index in range(MAX_SIGNATURES):
         full = signed(full, key_of(str(index)))
 
-    with pytest.raises(ValueError, match="at most 16 signatures"):
+    with pytest.raises(UsageInvalid, match="at most 16 signatures"):
         signed(full, ALICE)
-    with pytest.raises(ValueError, match="1048576 bytes"):
+    with pytest.raises(UsageInvalid, match="1048576 bytes"):
         signed(envelope_of("x" * MAX_BYTES), ALICE)
 
 
