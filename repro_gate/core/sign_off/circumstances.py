@@ -17,9 +17,7 @@ from repro_gate.core.sign_off.measured import (
     Condition,
     Refusal,
     ReportFile,
-    planned_cells,
     profiles_of,
-    refusing,
 )
 from repro_gate.core.sign_off.policy import listed
 from repro_gate.core.sign_off.statement import Kind
@@ -49,13 +47,14 @@ def circumstances_of(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
                     yield from _draws(file, part, drawn, baseline)
 
 
-_other_circumstance = refusing(
-    Condition.REPORT, "check the commit again, with its own matrix file and all of its snapshots"
-)
-
-
 def _other(file: ReportFile, about: str, expected: str, found: str) -> Refusal:
-    return _other_circumstance(f"{file.name}: {about}", expected, found)
+    return Refusal(
+        condition=Condition.REPORT,
+        about=f"{file.name}: {about}",
+        expected=expected,
+        found=found,
+        remedy="check the commit again, with its own matrix file and all of its snapshots",
+    )
 
 
 def _matrix_file(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
@@ -106,18 +105,15 @@ def _loaded_models(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
 def _orphans(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
     """Yield committed snapshots that no cell of the matrix uses, if the report does not."""
     matrix, report = checkout.matrix, file.report
-    tokens, drawn = planned_cells(matrix, *matrix.suites, *matrix.logprob_suites)
+    tokens = {cell.id for suite in matrix.suites.values() for cell in suite.cells}
+    drawn = {cell.id for suite in matrix.logprob_suites.values() for cell in suite.cells}
     places = profiles_of(report)
     known = {(one.origin, one.id) for one in report.orphans}
     known |= {(one.origin, one.id) for part in report.logprobs for one in part.orphans}
     if report.cells:
-        yield from _unused(
-            file, set(checkout.goldens) - known, places, {cell.id for cell in tokens}
-        )
+        yield from _unused(file, set(checkout.goldens) - known, places, tokens)
     if report.logprobs:
-        yield from _unused(
-            file, set(checkout.baselines) - known, places, {cell.id for cell in drawn}
-        )
+        yield from _unused(file, set(checkout.baselines) - known, places, drawn)
 
 
 def _unused(
