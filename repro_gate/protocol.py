@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 PROTOCOL = "repro-gate/engine/v1"
 MAX_LINE_BYTES = 16 * 2**20
@@ -17,7 +17,16 @@ MAX_LINE_BYTES = 16 * 2**20
 MAX_CONCURRENCY = 64
 """Requests in flight at a time."""
 
-_DEVICE = re.compile(r"cpu|cuda(?::(?P<index>0|[1-9][0-9]?))?")
+CPU: Final = "cpu"
+GPU_BACKENDS: Final = (
+    *("cann", "cuda", "hexagon", "metal", "musa", "opencl", "openvino", "rocm", "sycl", "vulkan"),
+    "webgpu",
+)
+"""The backends of ggml that compute whole layers on a device, by their names in its registry."""
+DEVICE_FORM: Final = (
+    "cpu, BACKEND or BACKEND:N with N up to 99, where BACKEND is one of " + ", ".join(GPU_BACKENDS)
+)
+_DEVICE = re.compile(rf"{CPU}|(?P<backend>{'|'.join(GPU_BACKENDS)})(?::(?P<index>0|[1-9][0-9]?))?")
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -28,16 +37,23 @@ class DeviceRequest:
 
     name: str
     """As written in the request."""
-    cuda_index: int | None
-    """None for the CPU."""
+    backend: str
+    """`cpu`, or one of `GPU_BACKENDS`."""
+    index: int
+    """Among the devices of the backend."""
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it is the CPU."""
+        return self.backend == CPU
 
 
 def requested_device(name: str) -> DeviceRequest | None:
-    """Parse `cpu`, `cuda` or `cuda:N` with N up to 99; returns None for anything else."""
+    """Parse a name of the form `DEVICE_FORM`; returns None for anything else."""
     match = _DEVICE.fullmatch(name)
     if match is None:
         return None
-    return DeviceRequest(name, None if name == "cpu" else int(match["index"] or 0))
+    return DeviceRequest(name, match["backend"] or CPU, int(match["index"] or 0))
 
 
 class Method(StrEnum):

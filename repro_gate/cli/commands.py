@@ -47,7 +47,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="cpu, cuda or cuda:N; overrides the matrix.",
+        help="cpu, cuda, cuda:N, rocm, vulkan, metal or another backend; overrides the matrix.",
         envvar="REPRO_GATE_DEVICE",
     ),
 ]

@@ -19,7 +19,10 @@ from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
 from repro_gate.core.logprobs.policy import LogprobCell, ProviderSpec
 from repro_gate.core.matrix import Suite
 from repro_gate.core.outcome import ExitCode
+from repro_gate.core.report import EngineReport
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.protocol import CPU
 from repro_gate.reports.text.escape import log_line, one_line
 
 _PACKAGES = (
@@ -32,6 +35,18 @@ _PACKAGES = (
     "jsonschema",
     "typer",
 )
+_TESTED_SYSTEM = "Linux"
+_FALLBACKS = (
+    "here it cannot see other limits of memory and cores than those of the whole machine, find "
+    "processes that left the group of their engine, or list the loaded libraries"
+)
+_NEVER_RUN = "untested: the engine was never run on this backend"
+_UNTESTED = {
+    CPU: None,
+    "cuda": None,
+    "vulkan": "tested with Mesa's software driver only (llvmpipe), never on a GPU",
+}
+"""What is not known of a backend, by its name; the profile of any other is made in the same way."""
 
 
 def run_doctor(session: Session, *, expect_gpu: bool) -> ExitCode:
@@ -44,12 +59,13 @@ def run_doctor(session: Session, *, expect_gpu: bool) -> ExitCode:
     workspace = wiring.workspace_for(session)
     print("\n".join([*_matrix(workspace), *_providers(workspace)]))
     specs = _used(session)
-    is_ready = [_print_engine(workspace, spec) for spec in specs]
+    described = [(spec, _print_engine(workspace, spec)) for spec in specs]
+    is_ready = all(facts is not None for _, facts in described)
     _print_unused(workspace, {spec.name for spec in specs})
-    if expect_gpu and _is_on_the_cpu(specs):
-        is_ready.append(False)
+    if expect_gpu and _is_on_the_cpu(described):
+        is_ready = False
         print("\nllama.cpp would run on the CPU only: give --device cuda, or change the matrix")
-    return ExitCode.PASSED if all(is_ready) else ExitCode.INCONCLUSIVE
+    return ExitCode.PASSED if is_ready else ExitCode.INCONCLUSIVE
 
 
 def _used(session: Session) -> list[EngineSpec]:
@@ -64,21 +80,25 @@ def _used(session: Session) -> list[EngineSpec]:
     return [replace(spec, device=device) for spec in specs for device in devices]
 
 
-def _is_on_the_cpu(specs: Sequence[EngineSpec]) -> bool:
-    """Whether llama.cpp is used, and only on the CPU."""
-    devices = {spec.device for spec in specs if spec.kind.is_built_in}
-    return devices == {"cpu"}
+def _is_on_the_cpu(described: Sequence[tuple[EngineSpec, Facts | None]]) -> bool:
+    """Whether llama.cpp is used, and only on the CPU, be it by a driver that acts as a GPU."""
+    ours = [(spec, facts) for spec, facts in described if spec.kind.is_built_in]
+    on_cpu = (
+        spec.device == CPU or (facts or {}).get("device.kind") == "software" for spec, facts in ours
+    )
+    return bool(ours) and all(on_cpu)
 
 
-def _print_engine(workspace: wiring.Workspace, spec: EngineSpec) -> bool:
-    """Print the facts of an engine; false if it cannot be described."""
+def _print_engine(workspace: wiring.Workspace, spec: EngineSpec) -> Facts | None:
+    """Print the facts of an engine and return them; None if it cannot be described."""
     try:
-        print("\n".join(_engine(workspace, spec)))
+        described = describe_engine(workspace.session.engines, spec)
     except MeasurementUnavailable as error:
         problem = log_line(f"engine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
         print(f"\n{problem}")
-        return False
-    return True
+        return None
+    print("\n".join(_engine(workspace, spec, described)))
+    return described.facts
 
 
 def _print_unused(workspace: wiring.Workspace, used: AbstractSet[str]) -> None:
@@ -91,6 +111,8 @@ def _print_unused(workspace: wiring.Workspace, used: AbstractSet[str]) -> None:
 def _installed() -> Iterator[str]:
     yield f"repro-gate {repro_gate.__version__}"
     yield f"python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    if platform.system() != _TESTED_SYSTEM:
+        yield f"repro-gate is tested on {_TESTED_SYSTEM} only: {_FALLBACKS}"
     for package in _PACKAGES:
         try:
             yield f"{package} {version(package)}"
@@ -168,8 +190,9 @@ def _logprob_cells(workspace: wiring.Workspace) -> list[LogprobCell]:
     return [cell for suite in workspace.matrix.logprob_suites.values() for cell in suite.cells]
 
 
-def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
-    described = describe_engine(workspace.session.engines, spec)
+def _engine(
+    workspace: wiring.Workspace, spec: EngineSpec, described: EngineReport
+) -> Iterator[str]:
     matrix = workspace.matrix
     recorded = workspace.goldens.recorded(described.profile)
     claimed = {cell.id for cell in matrix.cells()}
@@ -183,6 +206,9 @@ def _engine(workspace: wiring.Workspace, spec: EngineSpec) -> Iterator[str]:
     scored = {cell_id for cell_id, model in models if model and model.engine.name == spec.name}
     if scored:
         yield f"    {_baselines(workspace, described.profile, scored)}"
+    untested = _UNTESTED.get(spec.device.partition(":")[0], _NEVER_RUN)
+    if spec.kind.is_built_in and untested:
+        yield f"  {untested}"
     for name, value in sorted(described.facts.items()):
         yield f"  {name} = {value}"
 

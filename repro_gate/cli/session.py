@@ -21,7 +21,7 @@ from repro_gate.core.shards.split import WholePlan, lanes_of
 from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid, NothingSelected, UsageInvalid
 from repro_gate.ports import EngineStarter
-from repro_gate.protocol import requested_device
+from repro_gate.protocol import DEVICE_FORM, requested_device
 
 _PORT = re.compile(r":[0-9]*$")
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -160,7 +160,7 @@ def open_session(selection: Selection) -> Session:
     devices = selection.devices or ((selection.device,) if selection.device else ())
     for device in devices:
         if requested_device(device) is None:
-            raise UsageInvalid(f"a device is cpu, cuda or cuda:N with N up to 99, not {device!r}")
+            raise UsageInvalid(f"a device is {DEVICE_FORM}, not {device!r}")
     if devices:
         matrix = _on_device(matrix, devices[0])
     engines = EngineProcesses(file.parent)

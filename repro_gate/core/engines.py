@@ -44,7 +44,7 @@ class EngineSpec:
     command: tuple[str, ...]
     """Empty for the built-in kind."""
     device: str
-    """`cpu`, `cuda` or `cuda:N`; not using the requested device is an error."""
+    """`cpu`, or a backend of ggml such as `cuda` or `cuda:1`; using another is an error."""
     settings: Mapping[str, Setting]
     timeout_s: float
     """Time limit of one request, after which the engine is killed."""

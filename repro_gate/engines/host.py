@@ -1,5 +1,6 @@
 """How much of its machine this process may use; a container often has less than the machine."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,26 @@ def usable_cores(*, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
         for group in _groups("cpu", proc=proc, cgroups=cgroups)
         for quota, period in _quotas(group)
     ]
-    return max(1, min([len(os.sched_getaffinity(0)), *quotas]))
+    return max(1, min([cores(), *quotas]))
+
+
+def cores() -> int:
+    """Return the number of cores that the affinity allows; only Linux and some BSDs have one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_average() -> float:
+    """Return the load of the last minute; 0 if nobody knows."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return 0.0
 
 
 def free_memory(*, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
-    """Return the bytes that can be allocated without swapping; 0 if nobody knows."""
+    """Return about how many bytes can be allocated without swapping; 0 if nobody knows."""
     groups = _groups("memory", proc=proc, cgroups=cgroups)
     free = [*_available(proc), *(left for group in groups for left in _left_in(group))]
     return max(0, min(free, default=0))
@@ -29,6 +45,10 @@ def _available(proc: Path) -> Iterator[int]:
     kilobytes = _table(proc / "meminfo").get("MemAvailable:")
     if kilobytes is not None:
         yield kilobytes * 1024
+    elif not (proc / "meminfo").exists():
+        # Other systems tell only how much there is; half of it is a cautious guess.
+        with contextlib.suppress(OSError, ValueError):
+            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _groups(controller: str, *, proc: Path, cgroups: Path) -> Iterator[Path]:

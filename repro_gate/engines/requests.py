@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from repro_gate.protocol import (
+    DEVICE_FORM,
     MAX_CONCURRENCY,
     DeviceRequest,
     Json,
@@ -43,6 +44,8 @@ _MAX_TEMPERATURE = 1000.0
 _TEXT_OR_TOKENS = "a string or a list of at least one token"
 _CLOCK_TICK_NS = 20_000_000
 """More than the kernel waits before it moves the clock of its file systems."""
+_SECOND_NS = 1_000_000_000
+"""Some file systems, such as HFS+, count whole seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,8 @@ class FileState:
 
     def is_settled(self, now_ns: int) -> bool:
         """Return whether a write from now on changes the state; the clock of files is coarse."""
-        return self.changed_ns + _CLOCK_TICK_NS < now_ns
+        tick_ns = _CLOCK_TICK_NS if self.changed_ns % _SECOND_NS else 2 * _SECOND_NS
+        return self.changed_ns + tick_ns < now_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +265,7 @@ def _device(value: object, place: str) -> DeviceRequest:
     name = text(value, place)
     device = requested_device(name)
     if device is None:
-        raise bad_request(f"{place}: expected cpu, cuda or cuda:N, found {name!r}")
+        raise bad_request(f"{place}: expected {DEVICE_FORM}, found {name!r}")
     return device
 
 

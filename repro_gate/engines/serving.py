@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from repro_gate.protocol import (
 from repro_gate.strict_json import InvalidJson, choice, exact_table, integer, table
 
 _PR_SET_PDEATHSIG = 1
+_ORPHAN_POLL_S = 1.0
 _SIDE_BY_SIDE: Final = frozenset({Method.GENERATE, Method.SCORE})
 """Requests that may be in flight together; the others wait until nothing is."""
 
@@ -107,8 +109,19 @@ def claim_stdout() -> BinaryIO:
 def _die_with_the_gate() -> None:
     # A decode that runs for minutes would not notice the end of stdin. The kernel counts the end
     # of the thread that started this process as the end of the parent.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except AttributeError:
+        # Only Linux has it.
+        Thread(target=_end_when_orphaned, args=(os.getppid(),), daemon=True).start()
+    else:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_when_orphaned(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_ORPHAN_POLL_S)
+    os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)

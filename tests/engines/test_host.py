@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.engines.host import free_memory, usable_cores
+from repro_gate.engines.host import free_memory, load_average, usable_cores
 
 _ALL_CORES = len(os.sched_getaffinity(0))
 
@@ -43,13 +43,15 @@ def test_a_quota_limits_the_cores(tmp_path: Path, files: dict[str, str], cores: 
 
 
 _MEMINFO = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:    1000 kB\nHugePages_Free: 7\n"}
+_HALF = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 _PAGES = "anon 5\nactive_file 10\ninactive_file 20\ntotal_active_file 1\ntotal_inactive_file 2\n"
 
 
 @pytest.mark.parametrize(
     ("files", "free"),
     [
-        ({}, 0),
+        ({}, _HALF),
+        ({"proc/meminfo": "MemTotal: 9 kB\n"}, 0),
         (_MEMINFO, 1_024_000),
         (_MEMINFO | _V2 | {"cg/a/b/memory.max": "max\n", "cg/a/b/memory.current": "9\n"},
          1_024_000),
@@ -70,3 +72,17 @@ def test_this_machine_has_cores_and_memory() -> None:
     """The real files are readable here."""
     assert 1 <= usable_cores() <= _ALL_CORES
     assert free_memory() > 2**20
+
+
+def test_other_systems_have_neither_affinity_nor_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every core counts there, and an unknown load is none."""
+
+    def unknown() -> tuple[float, float, float]:
+        raise OSError
+
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "getloadavg", unknown)
+    assert (usable_cores(proc=Path("/none"), cgroups=Path("/none")), load_average()) == (
+        os.cpu_count(),
+        0.0,
+    )

@@ -18,9 +18,17 @@ def _changed_at(now_ns: int) -> FileState:
 
 def test_a_file_that_was_just_written_is_not_settled() -> None:
     """A second write within the same tick of the clock would leave the state as it is."""
-    assert not _changed_at(_SECOND_NS).is_settled(_SECOND_NS)
-    assert not _changed_at(_SECOND_NS).is_settled(_SECOND_NS + 10_000_000)
-    assert _changed_at(_SECOND_NS).is_settled(2 * _SECOND_NS)
+    changed = _changed_at(_SECOND_NS + 1)
+    assert not changed.is_settled(_SECOND_NS)
+    assert not changed.is_settled(_SECOND_NS + 10_000_000)
+    assert changed.is_settled(2 * _SECOND_NS)
+
+
+def test_a_clock_of_whole_seconds_settles_later() -> None:
+    """Some file systems count no parts of a second."""
+    changed = _changed_at(5 * _SECOND_NS)
+    assert not changed.is_settled(7 * _SECOND_NS)
+    assert changed.is_settled(7 * _SECOND_NS + 1)
 
 
 def test_numbers_of_64_bits_fit_in_the_protocol() -> None:

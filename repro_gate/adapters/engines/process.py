@@ -283,6 +283,9 @@ def _kill_marked(mark: bytes) -> None:
 
 
 def _processes() -> list[Path]:
+    # Without this function a process could not be held while its environment is read.
+    if not hasattr(os, "pidfd_open"):
+        return []
     with contextlib.suppress(OSError):
         return [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
     return []

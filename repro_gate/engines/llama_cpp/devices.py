@@ -1,38 +1,20 @@
-"""The devices that llama.cpp can compute on, and their profiles."""
+"""The devices in the registry of ggml that a model can be put on."""
 
-import platform
-import re
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Thread
 
-from repro_gate.engines.llama_cpp import cuda, native
-from repro_gate.protocol import DeviceRequest, Refusal, RequestRefused
+from repro_gate.engines.llama_cpp import native, profiles
+from repro_gate.protocol import CPU, GPU_BACKENDS, DeviceRequest, Refusal, RequestRefused
 
-_CPU_PART = re.compile(r"CPU : (.*)")
-
-# Best first: the best level of a build decides which of its kernels are used.
-_INSTRUCTION_SETS = {
-    "AMX_INT8": "amx",
-    "AVX512": "avx512",
-    "AVX2": "avx2",
-    "AVX": "avx",
-    "SSSE3": "ssse3",
-    "SSE3": "sse3",
-    "SME": "sme",
-    "SVE": "sve",
-    "MATMUL_INT8": "i8mm",
-    "DOTPROD": "dotprod",
-    "NEON": "neon",
-    "RISCV_V": "rvv",
-    "VSX": "vsx",
-    "VXE": "vxe",
-    "WASM_SIMD": "wasm",
-}
+_OTHER_NAMES = {"mtl": "metal", "htp": "hexagon"}
+"""Of backends that the registry calls by another name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """An available device."""
 
@@ -41,13 +23,31 @@ class Device:
     """What llama.cpp calls it in its log: `CPU`, `CUDA0`."""
     description: str
     """The name that its maker gave it."""
-    cuda_index: int | None
-    """None for a device that is not a CUDA device."""
+    backend: str
+    """`cpu`, or one of `GPU_BACKENDS`."""
+    index: int
+    """Among the devices of its backend."""
 
     @property
     def is_gpu(self) -> bool:
-        """Whether the layers of a model are moved to it."""
-        return self.cuda_index is not None
+        """Whether the layers of a model are moved to it; a software driver takes them too."""
+        return self.backend != CPU
+
+    @property
+    def kind(self) -> str:
+        """What computes: `cpu`, `gpu`, `integrated gpu`, or `software` that acts as a GPU."""
+        if not self.is_gpu:
+            return "cpu"
+        if self._gpu.is_software:
+            return "software"
+        is_integrated = native.device_type(self.handle) == native.DEVICE_TYPE_INTEGRATED_GPU
+        return "integrated gpu" if is_integrated else "gpu"
+
+    @cached_property
+    def _gpu(self) -> profiles.Profile:
+        return profiles.gpu_profile(
+            self.backend, self.index, description=self.description, lines=native.LOG.since(0)
+        )
 
     def free_memory(self) -> int:
         """Return the bytes that are free on a GPU."""
@@ -59,7 +59,7 @@ class Device:
         if not self.is_gpu:
             yield
             return
-        # The first call that needs CUDA starts it for the whole process.
+        # The first call that needs the device starts it for the whole process.
         thread = Thread(target=self.free_memory)
         thread.start()
         try:
@@ -69,31 +69,24 @@ class Device:
 
     def profile(self) -> str:
         """Return the profile for which goldens recorded on this device are valid."""
-        if self.cuda_index is None:
-            return f"cpu-{platform.machine().lower()}-{instruction_set()}"
-        chip = _chip(self.cuda_index)
-        return f"cuda-sm{chip.major}{chip.minor}-{chip.multiprocessors}sm"
+        return self._gpu.name if self.is_gpu else profiles.cpu_profile()
 
     def facts(self) -> dict[str, str]:
         """Return the known facts about the device."""
-        known: dict[str, str | None] = {"name": self.name, "description": self.description}
-        if self.cuda_index is not None:
-            chip = _chip(self.cuda_index)
-            known["compute_capability"] = f"{chip.major}.{chip.minor}"
-            known["multiprocessors"] = str(chip.multiprocessors)
-            known |= cuda.versions()
-        return {f"device.{name}": value for name, value in known.items() if value is not None}
+        known = {"name": self.name, "description": self.description, "kind": self.kind}
+        if self.is_gpu:
+            known |= self._gpu.facts
+        return {f"device.{name}": value for name, value in known.items()}
 
 
 def find(request: DeviceRequest) -> Device:
     """Return the requested device; refuse if it is missing, and never fall back to another."""
     devices = list(_devices())
-    wanted = "CPU" if request.cuda_index is None else f"CUDA{request.cuda_index}"
     for device in devices:
-        if device.name == wanted:
+        if (device.backend, device.index) == (request.backend, request.index):
             return device
     found = ", ".join(device.name for device in devices) or "none"
-    errors = " / ".join(line for line in native.LOG.errors_since(0) if "CUDA" in line)
+    errors = " / ".join(_errors(request.backend))
     raise RequestRefused(
         Refusal.DEVICE_UNAVAILABLE,
         f"{request.name} is not among the devices of this llama.cpp ({found})"
@@ -101,39 +94,25 @@ def find(request: DeviceRequest) -> Device:
     )
 
 
-def instruction_set() -> str:
-    """Return the best instruction set that the library was built for, whatever the machine has."""
-    part = _CPU_PART.search(native.system_info().decode())
-    features = dict(_features(part.group(1))) if part else {}
-    return next((name for flag, name in _INSTRUCTION_SETS.items() if flag in features), "generic")
-
-
-def _features(text: str) -> Iterator[tuple[str, str]]:
-    for feature in text.split("|"):
-        name, equals, value = feature.partition("=")
-        if equals:
-            yield name.strip(), value.strip()
-
-
 def _devices() -> Iterator[Device]:
+    """Yield the CPU and the GPUs of this machine, not those of another one (RPC)."""
+    counts = Counter[str]()
     for number in range(native.device_count()):
         handle = native.get_device(number)
-        name = native.device_name(handle).decode()
-        index = re.fullmatch(r"CUDA(\d+)", name)
-        yield Device(
-            handle=handle,
-            name=name,
-            description=native.device_description(handle).decode("utf-8", errors="replace"),
-            cuda_index=int(index.group(1)) if index else None,
-        )
+        registered = native.backend_name(handle).decode().lower()
+        backend = _OTHER_NAMES.get(registered, registered)
+        if backend in {CPU, *GPU_BACKENDS}:
+            yield Device(
+                handle=handle,
+                name=native.device_name(handle).decode(),
+                description=native.device_description(handle).decode("utf-8", errors="replace"),
+                backend=backend,
+                index=counts[backend],
+            )
+            counts[backend] += 1
 
 
-def _chip(index: int) -> cuda.Chip:
-    chip = cuda.chip(index)
-    if chip is None:
-        raise RequestRefused(
-            Refusal.DEVICE_UNAVAILABLE,
-            f"the compute capability and the number of multiprocessors of cuda:{index} "
-            "cannot be read, so its profile is unknown",
-        )
-    return chip
+def _errors(backend: str) -> Iterator[str]:
+    for error in native.LOG.errors_since(0):
+        if backend in error.lower():
+            yield error

@@ -60,8 +60,8 @@ FLASH_ATTENTION_ON: int = _bindings.LLAMA_FLASH_ATTN_TYPE_ENABLED
 ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
 TYPE_F32: int = _bindings.GGML_TYPE_F32
 TYPE_F16: int = _bindings.GGML_TYPE_F16
-DEVICE_TYPE_CPU = 0
-"""`GGML_BACKEND_DEVICE_TYPE_CPU`."""
+DEVICE_TYPE_CPU, DEVICE_TYPE_INTEGRATED_GPU = 0, 2
+"""Of `enum ggml_backend_dev_type`."""
 LAST_OUTPUT = -1
 """The index of the last logits of a decode."""
 
@@ -164,6 +164,12 @@ device_name: Callable[[DeviceHandle], bytes] = _function(
 device_description: Callable[[DeviceHandle], bytes] = _function(
     "ggml_backend_dev_description", ctypes.c_char_p, _pointer
 )
+_device_registry: Callable[[DeviceHandle], int] = _function(
+    "ggml_backend_dev_backend_reg", _pointer, _pointer
+)
+_registry_name: Callable[[int], bytes] = _function(
+    "ggml_backend_reg_name", ctypes.c_char_p, _pointer
+)
 _device_memory: Callable[..., None] = _function(
     "ggml_backend_dev_memory",
     None,
@@ -184,6 +190,11 @@ is_end_of_generation: Callable[[Vocabulary, int], bool] = _function(
 accept: Callable[[Sampler, int], None] = _function(
     "llama_sampler_accept", None, _pointer, ctypes.c_int32, library=_with_gil
 )
+
+
+def backend_name(device: DeviceHandle) -> bytes:
+    """Return what the registry of ggml calls the backend of a device."""
+    return _registry_name(_device_registry(device))
 
 
 def free_memory(device: DeviceHandle) -> int:

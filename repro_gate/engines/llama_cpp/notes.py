@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
 from repro_gate.engines.llama_cpp.session import KvType, Session
@@ -92,9 +93,9 @@ def _of_settings(session: Session) -> Iterator[str]:
             "f16; set kv_type = f16, or flash_attention = false"
         )
     if not session.device.is_gpu:
-        cores = len(os.sched_getaffinity(0))
+        cores = host.cores()
         elsewhere = (os.cpu_count() or cores) - cores
-        load = os.getloadavg()[0]
+        load = host.load_average()
         # A default number of contexts takes no more cores than there are.
         contexts = len(session.slots) if settings.contexts else 1
         threads = settings.threads

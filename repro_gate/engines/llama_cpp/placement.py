@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from repro_gate.engines.llama_cpp.native_log import LogLine
-from repro_gate.protocol import Refusal, RequestRefused
+from repro_gate.protocol import CPU, Refusal, RequestRefused
 
 _MAX_DEFAULT = 16
 """On an H200, 32 contexts are slower than 16."""
+_SIDE_BY_SIDE = frozenset({"cpu", "cuda"})
+"""Backends on which contexts were seen to compute side by side without changing each other."""
 _MIB = 2**20
 _LAYER = re.compile(r"load_tensors: layer\s+\d+ assigned to device (\S+),")
 _BUFFER = re.compile(r"(\S+)\s+(model|KV|compute) buffer size =\s+([\d.]+) MiB")
@@ -69,9 +71,11 @@ def memory_of_buffers(lines: Sequence[LogLine], *, gpu: str | None) -> Memory:
     return total
 
 
-def default_contexts(*, is_gpu: bool, cores: int, threads: int) -> int:
-    """Return how many contexts a device can keep busy."""
-    return _MAX_DEFAULT if is_gpu else max(1, min(_MAX_DEFAULT, cores // threads))
+def default_contexts(backend: str, *, cores: int, threads: int) -> int:
+    """Return how many contexts a device of a backend can keep busy, as far as that is known."""
+    if backend not in _SIDE_BY_SIDE:
+        return 1
+    return _MAX_DEFAULT if backend != CPU else max(1, min(_MAX_DEFAULT, cores // threads))
 
 
 def fitting_contexts(wanted: int, *, one: Memory, free: Memory) -> int:

@@ -12,13 +12,17 @@ from repro_gate.engines.llama_cpp.session import Session
 
 _MAPS = Path("/proc/self/maps")
 _RESULT_CHANGING = re.compile(
-    r"GGML_(?:CUDA_.+|OP_OFFLOAD_MIN_BATCH|CPU_DISABLE_FUSION|BACKEND_PATH)"
+    r"GGML_(?!NO_BACKTRACE).+"
     r"|LLAMA_(?:ATTN_ROT_DISABLE|GRAPH_REUSE_DISABLE|CPP_LIB_PATH)"
     r"|CUDA_(?:VISIBLE_DEVICES|DEVICE_ORDER|LAUNCH_BLOCKING|FORCE_PTX_JIT|DISABLE_PTX_JIT)"
     r"|NVIDIA_TF32_OVERRIDE|CUBLAS_.+|CUBLASLT_.+"
+    r"|(?:HIP|ROCR|HSA|ROCBLAS|HIPBLASLT|MUSA)_.+|GPU_DEVICE_ORDINAL"
+    r"|(?:VK|MVK|MESA|RADV|LP|ACO|AMD|ANV|NVK)_.+|(?:MTL|METAL)_.+"
+    r"|(?:SYCL|ONEAPI|ZE|UR|IGC|ONEDNN|DNNL|ASCEND)_.+"
     r"|(?:OMP|GOMP|KMP|OPENBLAS|MKL|BLIS)_.+"
-    r"|GLIBC_TUNABLES|LD_PRELOAD|LD_LIBRARY_PATH"
+    r"|GLIBC_TUNABLES|LD_PRELOAD|LD_LIBRARY_PATH|DYLD_.+"
 )
+"""Variables by the prefixes of ggml, its backends and their drivers."""
 
 
 def engine_facts() -> dict[str, str]:
@@ -40,17 +44,20 @@ def _engine() -> dict[str, str]:
 def _library_digests() -> dict[str, str]:
     # Every build from the source archive has a "dirty" commit, so only the bytes identify it.
     digests: dict[str, str] = {}
-    for path in sorted(_loaded_libraries()):
+    for path in sorted(loaded_libraries()):
         with path.open("rb") as file:
             digests[f"library.{path.name}.sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
 
 
-def _loaded_libraries() -> set[Path]:
+def loaded_libraries(maps: Path = _MAPS) -> set[Path]:
+    """Return the files of the loaded libraries of llama.cpp, or all that could be loaded."""
     try:
-        lines = _MAPS.read_text(errors="replace").splitlines()
+        lines = maps.read_text(errors="replace").splitlines()
     except OSError:
-        return set()
+        # Only Linux lists what is loaded. The wheel has several names for each library.
+        folder = native.LIBRARY_FOLDER
+        return {file for file in folder.glob("lib*") if file.is_file() and not file.is_symlink()}
     paths = {Path(fields[5]) for line in lines if len(fields := line.split(maxsplit=5)) > 5}  # noqa: PLR2004
     return {
         path

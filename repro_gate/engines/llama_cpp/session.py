@@ -178,7 +178,7 @@ class Session:
         # All before the first decode, because making a context may write into the model.
         settings, device = self.settings, self.device
         wanted = settings.contexts or default_contexts(
-            is_gpu=device.is_gpu, cores=host.usable_cores(), threads=settings.threads
+            device.backend, cores=host.usable_cores(), threads=settings.threads
         )
         wanted = min(wanted, concurrency)
         fitting = fitting_contexts(wanted, one=self._one, free=self._free_memory())

@@ -70,7 +70,9 @@ def test_the_committed_goldens_are_valid() -> None:
     assert len(read) >= 30
 
 
-_NEAR = st.from_regex(r"(cpu|cuda)?(:?[0-9 ]{0,4})?\n?", fullmatch=True)
+_NEAR = st.from_regex(
+    r"(cpu|cuda|rocm|metal|vulkan|webgpu|rpc|blas)?(:?[0-9 ]{0,4})?\n?", fullmatch=True
+)
 
 
 def _pattern(schema: str, *steps: str) -> re.Pattern[str]:
@@ -95,15 +97,36 @@ def test_schemas_command_line_and_engine_accept_the_same_devices(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "index"), [("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:7", 7), ("cuda:99", 99)]
+    ("name", "backend", "index"),
+    [
+        ("cpu", "cpu", 0),
+        ("cuda", "cuda", 0),
+        ("cuda:0", "cuda", 0),
+        ("rocm:7", "rocm", 7),
+        ("vulkan:99", "vulkan", 99),
+    ],
 )
-def test_the_default_gpu_is_the_first(name: str, index: int | None) -> None:
+def test_the_default_gpu_is_the_first(name: str, backend: str, index: int) -> None:
     """`cuda` is `cuda:0`."""
-    assert requested_device(name) == DeviceRequest(name, index)
+    assert requested_device(name) == DeviceRequest(name, backend, index)
 
 
 @pytest.mark.parametrize(
-    "name", ["cuda:100", "cuda:00", "cuda:01", "cuda:", "cuda:-1", "CUDA", "cpu:0", "cpu\n", ""]
+    "name",
+    [
+        "cuda:100",
+        "rpc",
+        "blas",
+        "mtl",
+        "cuda:00",
+        "cuda:01",
+        "cuda:",
+        "cuda:-1",
+        "CUDA",
+        "cpu:0",
+        "cpu\n",
+        "",
+    ],
 )
 def test_other_device_names_are_refused(name: str) -> None:
     """Two names for one GPU would put two engines on it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from repro_gate.protocol import DEVICE_FORM
 from tests.cli.workspaces import PATIENCE_S, Ran, Workspace, ended
 
 _GENEROUS_S = 10.0
@@ -46,8 +47,8 @@ def test_devices_can_be_named_by_a_variable(recorded: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--devices", "cpu,tpu"), "a device is cpu, cuda or cuda:N with N up to 99, not 'tpu'"),
-        (("--devices", "cpu,"), "a device is cpu, cuda or cuda:N with N up to 99, not ''"),
+        (("--devices", "cpu,tpu"), f"a device is {DEVICE_FORM}, not 'tpu'"),
+        (("--devices", "cpu,"), f"a device is {DEVICE_FORM}, not ''"),
         (
             ("--devices", "cpu,cpu", "--device", "cpu"),
             "--device and --devices exclude each other",

@@ -32,7 +32,10 @@ def test_agreement_is_0(recorded: Workspace) -> None:
         (["check", "--nope"], "No such option: --nope"),
         (["check", "--runs", "0"], "Invalid value for '--runs'"),
         (["check", "--suite", "slow"], "there is no suite 'slow' in the matrix; it has: quick"),
-        (["check", "--device", "cuda:100"], "a device is cpu, cuda or cuda:N with N up to 99, not"),
+        (
+            ["check", "--device", "cuda:100"],
+            "a device is cpu, BACKEND or BACKEND:N with N up to 99, where BACKEND is one of",
+        ),
         (["models", "fetch", "huge"], "there is no model 'huge' in the matrix; it has: tiny"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -15,6 +15,7 @@ import pytest
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.devices import Device
+from repro_gate.engines.llama_cpp.provenance import loaded_libraries
 from repro_gate.protocol import Method
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ def test_every_loaded_library_is_named_by_its_digest(idle_engine: "DrivenEngine"
     assert {name.split(".")[1] for name in digests} >= {"libllama", "libggml-base", "libggml-cpu"}
 
 
+def test_without_a_list_of_what_is_loaded_every_library_counts() -> None:
+    """Only Linux has the list; each file is named once, whatever links there are to it."""
+    found = loaded_libraries(Path("/none"))
+    assert {file.name.split(".")[0] for file in found} >= {"libllama", "libggml-base"}
+    assert [file for file in found if file.is_symlink()] == []
+
+
 def test_facts_name_neither_host_nor_user(start_engine: "EngineStarter") -> None:
     """A home folder in a search path is written as a tilde."""
     home = str(Path("~").expanduser())
@@ -68,17 +76,25 @@ def test_variables_that_change_results_are_facts(
 ) -> None:
     """Only those that are set, and that llama.cpp or its libraries read."""
     for name in list(os.environ):
-        if re.match(r"OMP_|OPENBLAS_|MKL_|CUDA_|LD_|GGML_", name):
+        if re.match(r"OMP_|OPENBLAS_|MKL_|CUDA_|LD_|GGML_|VK_|HSA_|ONEAPI_", name):
             monkeypatch.delenv(name)
-    variables = {"GGML_CUDA_DISABLE_GRAPHS": "", "OMP_NUM_THREADS": "3", "UNRELATED": "1"}
-    facts = start_engine(**variables).ask(Method.DESCRIBE, device="cpu")["facts"]
+    variables = {
+        "GGML_CUDA_DISABLE_GRAPHS": "",
+        "GGML_VK_DISABLE_F16": "1",
+        "GGML_METAL_FUSION_DISABLE": "1",
+        "HSA_OVERRIDE_GFX_VERSION": "11.0.0",
+        "VK_DRIVER_FILES": "/icd.json",
+        "ONEAPI_DEVICE_SELECTOR": "level_zero:0",
+        "OMP_NUM_THREADS": "3",
+    }
+    others = {"UNRELATED": "1", "GGML_NO_BACKTRACE": "1", "VKD": "1"}
+    facts = start_engine(**variables, **others).ask(Method.DESCRIBE, device="cpu")["facts"]
     assert {name: value for name, value in facts.items() if name.startswith("env.")} == {
-        "env.GGML_CUDA_DISABLE_GRAPHS": "",
-        "env.OMP_NUM_THREADS": "3",
+        f"env.{name}": value for name, value in variables.items()
     }
 
 
-@pytest.mark.parametrize("device", ["cuda:9", "cuda:99"])
+@pytest.mark.parametrize("device", ["cuda:9", "cuda:99", "metal", "rocm:1"])
 def test_a_missing_device_is_unavailable(idle_engine: "DrivenEngine", device: str) -> None:
     """The message names the requested device and the available ones."""
     kind, message = idle_engine.refusal(Method.DESCRIBE, device=device)
@@ -100,7 +116,7 @@ def test_an_invalid_device_name_is_a_bad_request(
 def test_the_free_memory_of_a_device_is_read() -> None:
     """llama.cpp has the function for every device; here for the CPU in the place of a GPU."""
     cpu = native.get_device(0)
-    device = Device(handle=cpu, name="CUDA0", description="", cuda_index=0)
+    device = Device(handle=cpu, name="CUDA0", description="", backend="cuda", index=0)
     assert 2**20 < device.free_memory() < 2**50
 
 
@@ -119,7 +135,9 @@ def test_a_gpu_starts_while_something_else_is_done() -> None:
     """Taking the digest of a model does not wait for the GPU."""
     done = Event()
     cpu = native.get_device(0)
-    device = _SlowDevice(handle=cpu, name="CUDA0", description="", cuda_index=0, is_done=done)
+    device = _SlowDevice(
+        handle=cpu, name="CUDA0", description="", backend="cuda", index=0, is_done=done
+    )
     with device.starting():
         done.set()
     assert done.is_set()

@@ -87,21 +87,22 @@ def test_the_memory_of_a_context_is_that_of_its_buffers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_gpu", "cores", "threads", "contexts"),
+    ("backend", "cores", "threads", "contexts"),
     [
-        (True, 1, 8, 16),
-        (False, 8, 1, 8),
-        (False, 8, 3, 2),
-        (False, 8, 9, 1),
-        (False, 64, 1, 16),
-        (False, 1, 1, 1),
+        ("cuda", 1, 8, 16),
+        ("vulkan", 8, 1, 1),
+        ("cpu", 8, 1, 8),
+        ("cpu", 8, 3, 2),
+        ("cpu", 8, 9, 1),
+        ("cpu", 64, 1, 16),
+        ("cpu", 1, 1, 1),
     ],
 )
 def test_a_device_has_a_default_number_of_contexts(
-    *, is_gpu: bool, cores: int, threads: int, contexts: int
+    backend: str, cores: int, threads: int, contexts: int
 ) -> None:
-    """16 on a GPU; on a CPU no core has two threads."""
-    assert default_contexts(is_gpu=is_gpu, cores=cores, threads=threads) == contexts
+    """16 on an NVIDIA GPU; on a CPU no core has two threads; 1 where nothing is known."""
+    assert default_contexts(backend, cores=cores, threads=threads) == contexts
 
 
 @pytest.mark.parametrize(
