@@ -1,7 +1,7 @@
 """Specifications of engines and models."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias, assert_never
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias, assert_never
 from repro_gate.core.guards import require_above, require_name, require_sha256, require_text
 from repro_gate.errors import MeasurementUnavailable
 
-Setting: TypeAlias = bool | int | float | str
+Setting: TypeAlias = bool | int | float | str | Sequence[bool | int | float | str]
 
 
 BUILT_IN_MODELS: Final = ("tiny-qwen2", "tiny-phi3", "qwen2.5-0.5b-shape")
@@ -56,6 +56,12 @@ class EngineSpec:
         require_above(0, timeout_s=self.timeout_s)
         if bool(self.command) == self.kind.is_built_in:
             raise ValueError(f"an engine of the kind {self.kind} has the command {self.command}")
+
+    @property
+    def gpu_layers(self) -> int | None:
+        """How many layers of a model must be on the device; None for all of them."""
+        layers = self.settings.get("gpu_layers") if self.kind.is_built_in else None
+        return layers if isinstance(layers, int) else None
 
     @property
     def definition(self) -> Mapping[str, str]:

@@ -53,12 +53,17 @@ class DescribeRequest:
     """The device whose profile is wanted."""
 
     device: DeviceRequest
+    settings: Json
+    """Unchecked, as those of a load; empty if the gate does not send them."""
 
     @classmethod
     def parse(cls, params: Json) -> "DescribeRequest":
         """Return the request, or refuse what does not fit."""
-        describe = exact_table(params, "describe", keys=("device",))
-        return cls(device=_device(describe["device"], "describe.device"))
+        describe = exact_table(params, "describe", keys=("device",), optional=("settings",))
+        return cls(
+            device=_device(describe["device"], "describe.device"),
+            settings=table(describe.get("settings", {}), "settings"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

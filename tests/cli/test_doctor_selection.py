@@ -89,6 +89,26 @@ def test_llama_cpp_on_the_cpu_is_not_a_gpu(mixed: Workspace) -> None:
     )
 
 
+@pytest.mark.parametrize("command", [("doctor",), ("check", "--quiet"), ("models", "list")])
+def test_settings_that_the_selected_device_ignores_are_3(
+    mixed: Workspace, command: tuple[str, ...]
+) -> None:
+    """In the matrix, or where a device of the command line takes the place of its own."""
+    settings = {**_LLAMA["settings"], "gpu_layers": 2}
+    engine = {**_LLAMA, "device": "cuda", "settings": settings}
+    models = {"real": {"engine": "exact", "source": "tiny.gguf"}}
+    suites = {"both": {"runs": 1, "seeds": [1], "prompts": {"real": ["haiku"]}}}
+    mixed.write_matrix(
+        engines={"exact": engine}, models=models, suites=suites, default_suites=["both"]
+    )
+
+    ran = mixed.run(*command, REPRO_GATE_DEVICE="cpu")
+
+    is_checked = command[0] != "models"
+    assert ran.code == (3 if is_checked else 0)
+    assert ("engines.exact.settings.gpu_layers: expected no such setting" in ran.err) is is_checked
+
+
 @pytest.mark.parametrize(
     ("option", "code"), [(("--suite", "quick"), 0), (("--suite", "both", "--device", "cuda"), 4)]
 )

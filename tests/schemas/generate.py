@@ -127,7 +127,8 @@ class _Schemas:
         if codec.is_optional(kind):
             return {"anyOf": [self.of(codec.without_none(kind)), {"type": "null"}]}
         if codec.is_setting(kind):
-            return {"type": ["boolean", "number", "string"]}
+            plain = ["boolean", "number", "string"]
+            return {"type": [*plain, "array"], "items": {"type": plain}}
         if codec.members(kind):
             return {"oneOf": [self._tagged(member) for member in codec.members(kind)]}
         return self._class(kind) if isinstance(kind, type) else self._collection(kind)

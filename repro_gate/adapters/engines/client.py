@@ -148,12 +148,16 @@ class ProtocolEngine:
                 facts={"engine": answers.text(answer["engine"]), **answers.facts_of(answer)},
             )
 
-        return self._ask(Method.DESCRIBE, {"device": self._spec.device}, read)
+        params: dict[str, Any] = {"device": self._spec.device}
+        if self._spec.kind.is_built_in:
+            # Other engines may refuse what the first ones did not know.
+            params["settings"] = dict(self._spec.settings)
+        return self._ask(Method.DESCRIBE, params, read)
 
     def load(
         self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
     ) -> LoadedModel:
-        """Load a model; it is unavailable unless every layer is on the requested device."""
+        """Load a model; it is unavailable unless the requested layers are on the device."""
         if not self._in_flight:
             self.begin_load(model, file, concurrency=concurrency)
         try:
@@ -165,10 +169,11 @@ class ProtocolEngine:
             remedy = another_file(model, expected=file.sha256, found=found).remedy
             raise MeasurementUnavailable(error.reason, remedy=remedy) from error
         loaded, layers, on_device = answer
-        if on_device != layers:
+        wanted = self._spec.gpu_layers or layers
+        if on_device != wanted:
             raise MeasurementUnavailable(
-                f"{self._spec.device} was asked for, but only {on_device} of {layers} layers of "
-                f"{model.name} are on it",
+                f"{self._spec.device} was asked for, but {on_device} layers of {model.name} are "
+                f"on it, not {wanted}",
                 remedy="free memory on the device, or lower n_ctx; repro-gate doctor shows it",
             )
         self._concurrency = min(loaded.concurrency, concurrency or loaded.concurrency)

@@ -78,7 +78,9 @@ def _write_float(value: float) -> float | str:
     return float(value) if math.isfinite(value) else repr(float(value))
 
 
-def _write_setting(value: bool | float | str) -> bool | float | str:  # noqa: FBT001 -- data
+def _write_setting(value: Any) -> Any:
+    if isinstance(value, list):
+        return list(map(_write_setting, value))
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"a setting must be finite, got {value}")
     return escape_text(value) if isinstance(value, str) else value
@@ -108,6 +110,12 @@ def _read_bytes(data: Any) -> bytes:
 
 
 def _read_setting(data: Any) -> Any:
+    if isinstance(data, list):
+        return list_of(_read_plain, data)
+    return _read_plain(data)
+
+
+def _read_plain(data: Any) -> Any:
     if isinstance(data, str):
         return _read_text(data)
     is_finite = not isinstance(data, float) or math.isfinite(data)
@@ -118,7 +126,7 @@ def _read_setting(data: Any) -> Any:
 
 _TEXT: Final = _Codec(escape_text, _read_text)
 _SETTING: Final = _Codec(_write_setting, _read_setting)
-"""Of a value whose own type says what it is: true, 1, 1.0 and "1" are four settings."""
+"""Of a value whose own type says what it is: true, 1, 1.0, "1" and [1] are five settings."""
 _SCALARS: Final[dict[type, _Codec]] = {
     bool: _Codec(_same, boolean),
     int: _Codec(_same, integer),
@@ -185,8 +193,9 @@ def is_optional(kind: Any) -> bool:
 
 
 def is_setting(kind: Any) -> bool:
-    """Return whether it is a union of plain values, such as a setting of an engine."""
-    return bool(members(kind)) and {*members(kind)} <= {bool, int, float, str}
+    """Return whether it is a union of plain values and lists of them, a setting of an engine."""
+    plain = {member for member in members(kind) if not is_sequence(member)}
+    return bool(plain) and plain <= {bool, int, float, str}
 
 
 def without_none(kind: Any) -> Any:

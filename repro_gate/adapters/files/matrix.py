@@ -18,6 +18,9 @@ from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Sampler
 from repro_gate.errors import InputInvalid
+from repro_gate.offload import Offload
+from repro_gate.protocol import CPU
+from repro_gate.strict_json import InvalidJson, integer
 
 _SNAPSHOTS: Final = "snapshots"
 _CONTEXT_STEP: Final = 256
@@ -120,6 +123,7 @@ def _suites(
 
 def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
     settings: dict[str, Any] = dict(table["settings"])
+    device = table.get("device", CPU)
     kind = EngineKind(table["kind"])
     match kind:
         case EngineKind.LLAMA_CPP if settings["n_batch"] > settings["n_ctx"]:
@@ -129,7 +133,9 @@ def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
                 expected=f"at most n_ctx, which is {settings['n_ctx']}",
                 found=str(settings["n_batch"]),
             )
-        case EngineKind.LLAMA_CPP | EngineKind.COMMAND:
+        case EngineKind.LLAMA_CPP:
+            require_gpu_for_offload(file, name, device, settings)
+        case EngineKind.COMMAND:
             pass
         case _:
             assert_never(kind)
@@ -137,11 +143,22 @@ def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
         name=name,
         kind=kind,
         command=tuple(table.get("command", ())),
-        device=table.get("device", "cpu"),
+        device=device,
         settings=settings,
         timeout_s=float(table.get("timeout_s", 120)),
         pass_env=tuple(table.get("pass_env", ())),
     )
+
+
+def require_gpu_for_offload(
+    file: Path, name: str, device: str, settings: Mapping[str, Any]
+) -> None:
+    """Raise `InputInvalid` if settings of the built-in engine do not fit to its device."""
+    try:
+        Offload.parse(settings, is_cpu=device == CPU)
+    except InvalidJson as error:
+        place = f"engines.{name}.{error.place}"
+        raise InputInvalid.at(file, place, expected=error.expected, found=error.found) from error
 
 
 def _prompt(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> PromptSpec:
@@ -191,7 +208,7 @@ def _require_context(file: Path, name: str, prompt: PromptSpec, model: ModelSpec
     engine = model.engine
     match engine.kind:
         case EngineKind.LLAMA_CPP:
-            n_ctx = int(engine.settings["n_ctx"])
+            n_ctx = integer(engine.settings["n_ctx"])
             limit = math.ceil(n_ctx / _CONTEXT_STEP) * _CONTEXT_STEP - 1
         case EngineKind.COMMAND:
             return

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Thread
 
 from repro_gate.engines.llama_cpp import native, profiles
+from repro_gate.offload import Offload
 from repro_gate.protocol import CPU, GPU_BACKENDS, DeviceRequest, Refusal, RequestRefused
 
 _OTHER_NAMES = {"mtl": "metal", "htp": "hexagon"}
 """Of backends that the registry calls by another name."""
+_WHOLE = Offload()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,17 +81,79 @@ class Device:
         return {f"device.{name}": value for name, value in known.items()}
 
 
-def find(request: DeviceRequest) -> Device:
-    """Return the requested device; refuse if it is missing, and never fall back to another."""
-    devices = list(_devices())
-    for device in devices:
-        if (device.backend, device.index) == (request.backend, request.index):
-            return device
-    found = ", ".join(device.name for device in devices) or "none"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The devices of a model, in order, and how much of it is on them."""
+
+    devices: tuple[Device, ...]
+    """One, or several GPUs of a backend."""
+    offload: Offload
+
+    @property
+    def backend(self) -> str:
+        """The backend of all devices."""
+        return self.devices[0].backend
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether layers of a model are moved to it."""
+        return self.devices[0].is_gpu
+
+    @property
+    def name(self) -> str:
+        """What llama.cpp calls the devices."""
+        return ", ".join(device.name for device in self.devices)
+
+    @property
+    def log_names(self) -> frozenset[str]:
+        """The names of the devices in the log, which has one name for all that share tensors."""
+        names = [device.name for device in self.devices]
+        return frozenset([*names, "Meta()", f"Meta({','.join(names)})"])
+
+    def free_memory(self) -> int:
+        """Return the bytes that are free on the GPUs, if each holds the same."""
+        return min(device.free_memory() for device in self.devices) * len(self.devices)
+
+    @contextmanager
+    def starting(self) -> Generator[None]:
+        """Start the GPUs while something else is done."""
+        with ExitStack() as started:
+            for device in self.devices:
+                started.enter_context(device.starting())
+            yield
+
+    def profile(self) -> str:
+        """Return the profile for which goldens recorded on these devices are valid."""
+        names = [device.profile() for device in self.devices]
+        name = names[0] if len(names) == 1 else profiles.of_several(names)
+        layers = self.offload.gpu_layers
+        if layers is None:
+            return name
+        # Of how many is known when a model is loaded; each golden is for one model.
+        return profiles.limited(name, f"-{layers}-layers-{profiles.cpu_profile()}")
+
+    def facts(self) -> dict[str, str]:
+        """Return the known facts about the devices, each different value once."""
+        values: dict[str, dict[str, None]] = {}
+        for device in self.devices:
+            for name, value in device.facts().items():
+                values.setdefault(name, {})[value] = None
+        return {name: ", ".join(found) for name, found in values.items()}
+
+
+def find(request: DeviceRequest, offload: Offload = _WHOLE) -> Target:
+    """Return the requested devices; refuse if one is missing, and never fall back to another."""
+    available = list(_devices())
+    wanted = range(request.index, request.index + offload.gpus)
+    ours = [d for d in available if d.backend == request.backend and d.index in wanted]
+    if len(ours) == len(wanted):
+        return Target(devices=tuple(ours), offload=offload)
+    found = ", ".join(device.name for device in available) or "none"
     errors = " / ".join(_errors(request.backend))
+    what = f"{request.name} is" if len(wanted) == 1 else f"{len(wanted)} from {request.name} on are"
     raise RequestRefused(
         Refusal.DEVICE_UNAVAILABLE,
-        f"{request.name} is not among the devices of this llama.cpp ({found})"
+        f"{what} not among the devices of this llama.cpp ({found})"
         + (f"; its log: {errors}" if errors else ""),
     )
 

@@ -13,6 +13,7 @@ from repro_gate.engines.requests import (
     read_model_file,
 )
 from repro_gate.engines.serving import Engine
+from repro_gate.offload import Offload
 from repro_gate.protocol import Json, bad_request
 
 
@@ -25,7 +26,7 @@ class LlamaCppEngine(Engine):
 
     def describe(self, request: DescribeRequest) -> Json:
         """Return what the engine is on a device."""
-        device = devices.find(request.device)
+        device = devices.find(request.device, _offload(request))
         return {
             "engine": "llama_cpp",
             "profile": device.profile(),
@@ -36,7 +37,7 @@ class LlamaCppEngine(Engine):
         """Load a model, after freeing the one before it: two may not fit at once."""
         self.close()
         settings = Settings.parse(request.settings)
-        device = devices.find(request.device)
+        device = devices.find(request.device, _offload(request))
         with device.starting():
             file = read_model_file(request.path, expected=request.sha256, known=request.file)
         session = self._session = Session(file, device, settings, request.concurrency)
@@ -73,3 +74,7 @@ class LlamaCppEngine(Engine):
         if self._session is None:
             raise bad_request("no model is loaded")
         return self._session
+
+
+def _offload(request: DescribeRequest | LoadRequest) -> Offload:
+    return Offload.parse(request.settings, is_cpu=request.device.is_cpu)

@@ -58,6 +58,9 @@ LIBRARY_FOLDER = Path(_bindings._lib._name).resolve().parent  # noqa: SLF001 -- 
 FLASH_ATTENTION_OFF: int = _bindings.LLAMA_FLASH_ATTN_TYPE_DISABLED
 FLASH_ATTENTION_ON: int = _bindings.LLAMA_FLASH_ATTN_TYPE_ENABLED
 ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
+SPLIT_LAYERS: int = _bindings.LLAMA_SPLIT_MODE_LAYER
+SPLIT_ROWS: int = _bindings.LLAMA_SPLIT_MODE_ROW
+SPLIT_TENSORS: int = _bindings.LLAMA_SPLIT_MODE_TENSOR
 TYPE_F32: int = _bindings.GGML_TYPE_F32
 TYPE_F16: int = _bindings.GGML_TYPE_F16
 DEVICE_TYPE_CPU, DEVICE_TYPE_INTEGRATED_GPU = 0, 2
@@ -207,6 +210,12 @@ def free_memory(device: DeviceHandle) -> int:
 def device_list(*devices: DeviceHandle) -> ctypes.Array[ctypes.c_void_p]:
     """Return the list of devices that model parameters point at; keep it as long as the model."""
     return (_pointer * (len(devices) + 1))(*devices, None)
+
+
+def shares(*each: float) -> ctypes.Array[ctypes.c_float]:
+    """Return the shares of devices that model parameters point at, as many as C reads."""
+    length: int = _bindings.llama_max_devices()
+    return (ctypes.c_float * length)(*each)
 
 
 def address(array: ctypes.Array[Any]) -> int:

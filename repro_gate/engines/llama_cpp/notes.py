@@ -92,6 +92,12 @@ def _of_settings(session: Session) -> Iterator[str]:
             "kv_type = f32 only costs memory here: with flash attention llama.cpp computes with "
             "f16; set kv_type = f16, or flash_attention = false"
         )
+    if session.device.offload.gpu_layers is not None:
+        on_gpu, layers = session.placement.layers_on_device, session.placement.layers
+        yield (
+            f"{on_gpu} of {layers} layers are on {session.device.name} and the others on the CPU, "
+            "so results depend on both"
+        )
     if not session.device.is_gpu:
         cores = host.cores()
         elsewhere = (os.cpu_count() or cores) - cores

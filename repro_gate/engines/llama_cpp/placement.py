@@ -5,10 +5,12 @@ and runs them on the CPU, so the placement is read from the log of llama.cpp.
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from repro_gate.engines.llama_cpp.native_log import LogLine
+from repro_gate.offload import SplitMode
 from repro_gate.protocol import CPU, Refusal, RequestRefused
 
 _MAX_DEFAULT = 16
@@ -54,26 +56,28 @@ _PROCESS = Memory(gpu=768 * _MIB, host=512 * _MIB)
 """An engine without a model: CUDA and its kernels, Python and its libraries."""
 
 
-def memory_of_buffers(lines: Sequence[LogLine], *, gpu: str | None) -> Memory:
+def memory_of_buffers(lines: Sequence[LogLine], *, gpus: Collection[str]) -> Memory:
     """Return what the buffers in a log take; pages of a mapped file are shared.
 
     Args:
         lines: what was logged while something was loaded or made.
-        gpu: the name of the GPU in the log, or None.
+        gpus: the names of the GPUs in the log.
     """
     total = Memory()
     for owner, size in _found(_ANY_BUFFER, lines):
         size_bytes = int(float(size) * _MIB)
-        if owner == gpu:
+        if owner in gpus:
             total += Memory(gpu=size_bytes)
         elif not owner.endswith("_Mapped"):
             total += Memory(host=size_bytes)
     return total
 
 
-def default_contexts(backend: str, *, cores: int, threads: int) -> int:
-    """Return how many contexts a device of a backend can keep busy, as far as that is known."""
-    if backend not in _SIDE_BY_SIDE:
+def default_contexts(
+    backend: str, split: SplitMode = SplitMode.LAYER, *, cores: int, threads: int
+) -> int:
+    """Return how many contexts devices of a backend can keep busy, as far as that is known."""
+    if backend not in _SIDE_BY_SIDE or split is SplitMode.TENSOR:
         return 1
     return _MAX_DEFAULT if backend != CPU else max(1, min(_MAX_DEFAULT, cores // threads))
 
@@ -132,13 +136,16 @@ class Placement:
         return replace(self, facts=facts)
 
 
-def placement_of_weights(lines: Sequence[LogLine], device: str) -> Placement:
+def placement_of_weights(lines: Sequence[LogLine], devices: Collection[str]) -> Placement:
     """Return where the weights are, from the log of their load."""
-    layers = [name for (name,) in _found(_LAYER, lines)]
+    layers = Counter(name for (name,) in _found(_LAYER, lines))
     facts = _buffers(lines)
+    if len(layers) > 1:
+        facts["layers"] = ", ".join(f"{count} on {name}" for name, count in layers.items())
     for (mode,) in _found(_LOAD_MODE, lines):
         facts["setting.load_mode"] = mode
-    return Placement(layers=len(layers), layers_on_device=layers.count(device), facts=facts)
+    on_device = sum(layers[name] for name in devices)
+    return Placement(layers=layers.total(), layers_on_device=on_device, facts=facts)
 
 
 def _buffers(lines: Sequence[LogLine]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from repro_gate.engines.llama_cpp import cuda, native, vulkan
 from repro_gate.engines.llama_cpp.native_log import LogLine
@@ -98,13 +99,24 @@ def instruction_set() -> str:
 
 
 def slug(*texts: str) -> str:
-    """Return the words of texts, each once, as a name; a long one ends with a digest."""
+    """Return the words of texts, each once, as a profile."""
     words = [word for text in texts for word in _WORD.findall(_TRADEMARK.sub("", text).lower())]
-    name = "-".join(dict.fromkeys(words))
-    if len(name) <= MAX_LENGTH:
-        return name
+    return limited("-".join(dict.fromkeys(words)))
+
+
+def of_several(names: Sequence[str]) -> str:
+    """Return the profile of several devices in their order: how many of what."""
+    runs = [(name, len(list(same))) for name, same in groupby(names)]
+    return limited("-".join(f"{name}-x{count}" for name, count in runs))
+
+
+def limited(name: str, suffix: str = "") -> str:
+    """Return a profile that is short enough: of a long name, the end becomes a digest."""
+    length = MAX_LENGTH - len(suffix)
+    if len(name) <= length:
+        return name + suffix
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LENGTH]
-    return f"{name[: MAX_LENGTH - _DIGEST_LENGTH - 1].rstrip('.-')}-{digest}"
+    return f"{name[: length - _DIGEST_LENGTH - 1].rstrip('._-')}-{digest}{suffix}"
 
 
 def _cuda(index: int) -> Profile:

@@ -116,6 +116,7 @@ def _model(session: Session) -> dict[str, str]:
 
 def _settings(session: Session) -> dict[str, str]:
     context, settings = session.slots[0].context, session.settings
+    devices, offload = session.device.devices, session.device.offload
     effective: dict[str, bool | int | str] = {
         "device": session.device.name,
         "n_ctx": native.n_ctx(context),
@@ -132,9 +133,14 @@ def _settings(session: Session) -> dict[str, str]:
         "op_offload": session.device.is_gpu,
         "repack": settings.repack,
         "rope": "model",
-        "split_mode": "none",
+        "split_mode": "none" if len(devices) == 1 else offload.split_mode.value,
         "swa_full": True,
     }
+    if len(devices) > 1:
+        effective["gpus"] = len(devices)
+        effective["tensor_split"] = ", ".join(f"{share:g}" for share in offload.tensor_split)
+    if offload.gpu_layers is not None:
+        effective["gpu_layers"] = offload.gpu_layers
     return {
         f"setting.{name}": str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in effective.items()

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.devices import Device
+from repro_gate.engines.llama_cpp.devices import Target
 from repro_gate.engines.llama_cpp.inference.decode import Decoder
 from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
 from repro_gate.engines.llama_cpp.placement import (
@@ -24,11 +24,14 @@ from repro_gate.engines.llama_cpp.placement import (
 )
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import ModelFile, model_invalid
+from repro_gate.offload import OFFLOAD_SETTINGS, SplitMode
 from repro_gate.protocol import MAX_CONCURRENCY, Refusal, RequestRefused, bad_request
 from repro_gate.strict_json import boolean, choice, exact_table, integer
 
 _MAX_CONTEXT = 2**24
 _REQUIRED = ("n_ctx", "n_batch", "threads", "flash_attention", "kv_type")
+_OPTIONAL = ("repack", "contexts", *OFFLOAD_SETTINGS)
+"""Those of the offload are read by `Offload`."""
 _MAX_THREADS = 512
 """`GGML_MAX_N_THREADS`."""
 _ALL_LAYERS = -1
@@ -39,6 +42,12 @@ _MAX_ERRORS = 3
 _NO_MEMORY = re.compile(
     r"(?:failed|unable) to allocate|cudaMalloc failed|Cannot allocate memory|bad_alloc"
 )
+_NO_SPLIT = re.compile(r"does not support split buffers|LLAMA_SPLIT_MODE_TENSOR not implemented")
+_SPLIT_MODES = {
+    SplitMode.LAYER: native.SPLIT_LAYERS,
+    SplitMode.ROW: native.SPLIT_ROWS,
+    SplitMode.TENSOR: native.SPLIT_TENSORS,
+}
 _NO_THREAD = re.compile("Resource temporarily unavailable")
 """The tensors of a model are checked in a thread each, so a limit of threads or memory counts."""
 
@@ -73,7 +82,7 @@ class Settings:
     @classmethod
     def parse(cls, data: object) -> "Settings":
         """Return the settings, or refuse what is unknown, missing, or out of range."""
-        found = exact_table(data, "settings", keys=_REQUIRED, optional=("repack", "contexts"))
+        found = exact_table(data, "settings", keys=_REQUIRED, optional=_OPTIONAL)
         settings = cls(
             n_ctx=integer(found["n_ctx"], "settings.n_ctx", low=1, high=_MAX_CONTEXT),
             n_batch=integer(found["n_batch"], "settings.n_batch", low=1, high=_MAX_CONTEXT),
@@ -127,19 +136,20 @@ class Session:
     """
 
     def __init__(
-        self, file: ModelFile, device: Device, settings: Settings, concurrency: int | None = None
+        self, file: ModelFile, device: Target, settings: Settings, concurrency: int | None = None
     ) -> None:
         self.file = file
         self.device = device
         self.settings = settings
-        self._gpu = device.name if device.is_gpu else None
+        self._gpus = device.log_names if device.is_gpu else frozenset[str]()
         with ExitStack() as undo:
             require_gguf(file.path)
             mark = native.LOG.mark()
             self.model = _load_model(file, device, settings, mark)
             undo.callback(native.free_model, self.model)
             self.load_log = native.LOG.since(mark)
-            weights = placement_of_weights(self.load_log, device.name)
+            weights = placement_of_weights(self.load_log, device.log_names)
+            _require_part(device.offload.gpu_layers, layers=weights.layers)
             require_generating(self.model, self.load_log)
             file.require_unchanged()
 
@@ -148,7 +158,7 @@ class Session:
             self.slots = [self._new_slot(undo)]
             log = native.LOG.since(mark)
             self.placement = weights.with_context(log)
-            self._one = memory_of_buffers(log, gpu=self._gpu)
+            self._one = memory_of_buffers(log, gpus=self._gpus)
             self._add_slots(undo, concurrency or MAX_CONCURRENCY)
             self._free: SimpleQueue[Slot] = SimpleQueue()
             for slot in self.slots:
@@ -170,7 +180,7 @@ class Session:
 
     def has_room_for_another(self) -> bool:
         """Return whether another process could load the model too; ask before the first decode."""
-        model = memory_of_buffers(self.load_log, gpu=self._gpu)
+        model = memory_of_buffers(self.load_log, gpus=self._gpus)
         free = self._free_memory()
         return has_room_for_another(model=model, one=self._one, made=len(self.slots), free=free)
 
@@ -178,7 +188,10 @@ class Session:
         # All before the first decode, because making a context may write into the model.
         settings, device = self.settings, self.device
         wanted = settings.contexts or default_contexts(
-            device.backend, cores=host.usable_cores(), threads=settings.threads
+            device.backend,
+            device.offload.split_mode,
+            cores=host.usable_cores(),
+            threads=settings.threads,
         )
         wanted = min(wanted, concurrency)
         fitting = fitting_contexts(wanted, one=self._one, free=self._free_memory())
@@ -204,15 +217,19 @@ class Session:
         return Memory(gpu=sys.maxsize, host=host.free_memory() - self.file.size)
 
 
-def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) -> native.Model:
+def _load_model(file: ModelFile, device: Target, settings: Settings, mark: int) -> native.Model:
     params = native.model_params()
     # A list, because an index is ambiguous: llama.cpp reorders and drops devices. The list is read
     # during the call only. Without a GPU in it, the weights stay on the CPU.
-    devices = native.device_list(*([device.handle] if device.is_gpu else []))
+    gpus = device.devices if device.is_gpu else ()
+    devices = native.device_list(*(gpu.handle for gpu in gpus))
     params.devices = native.address(devices)
-    params.split_mode = native.ONE_DEVICE
-    params.main_gpu = _FIRST_OF_LIST if device.is_gpu else _NO_DEVICE
-    params.n_gpu_layers = _ALL_LAYERS if device.is_gpu else _NO_LAYERS
+    params.split_mode = _SPLIT_MODES[device.offload.split_mode] if gpus[1:] else native.ONE_DEVICE
+    params.main_gpu = _FIRST_OF_LIST if gpus else _NO_DEVICE
+    # Copied during the call.
+    shares = native.shares(*device.offload.tensor_split)
+    params.tensor_split = shares if gpus[1:] else None
+    params.n_gpu_layers = (device.offload.gpu_layers or _ALL_LAYERS) if gpus else _NO_LAYERS
     params.use_extra_bufts = settings.repack
     params.no_host = False
     # Without this, a model of NaNs loads and generates without an error.
@@ -220,12 +237,13 @@ def _load_model(file: ModelFile, device: Device, settings: Settings, mark: int) 
     model = native.load_model(str(file.path).encode(), params)
     if model is None:
         _require_memory("the model", mark)
+        _require_split(device, mark)
         raise load_error(file.path, native.LOG.errors_since(mark))
     return model
 
 
 def _new_context(
-    model: native.Model, device: Device, settings: Settings, mark: int
+    model: native.Model, device: Target, settings: Settings, mark: int
 ) -> native.Context:
     # RoPE and YaRN parameters keep their default: those of the model file.
     params = native.context_params()
@@ -258,6 +276,23 @@ def _require_memory(what: str, mark: int) -> None:
             raise RequestRefused(
                 Refusal.DEVICE_UNAVAILABLE, f"no {missing} for {what}: {_last_errors(mark)}"
             )
+
+
+def _require_split(device: Target, mark: int) -> None:
+    if any(map(_NO_SPLIT.search, native.LOG.errors_since(mark))):
+        raise RequestRefused(
+            Refusal.DEVICE_UNAVAILABLE,
+            f"this llama.cpp cannot split this model with split_mode = "
+            f"{device.offload.split_mode.value} on {device.backend}; use layer",
+        )
+
+
+def _require_part(gpu_layers: int | None, *, layers: int) -> None:
+    if gpu_layers is not None and gpu_layers >= layers:
+        raise bad_request(
+            f"settings.gpu_layers: expected fewer than the {layers} layers of the model (without "
+            f"the setting all are on the GPU), found {gpu_layers}"
+        )
 
 
 def _last_errors(mark: int) -> str:

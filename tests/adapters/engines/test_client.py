@@ -1,17 +1,25 @@
 """An engine that implements protocol v1, asked through the adapter."""
 
 import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from repro_gate.adapters.engines.client import ProtocolEngine
+from repro_gate.adapters.engines.process import EngineProcess
+from repro_gate.core.engines import EngineKind
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
-from tests.fakes.processes import DescribedEngineStarter, generated
+from tests.fakes.driven_engine import validator
+from tests.fakes.processes import DescribedEngineStarter, command_spec, generated, speaking
 from tests.fakes.values import cell_of, model_spec_of
 
 CELL = cell_of(max_tokens=4)
@@ -177,9 +185,53 @@ def test_layers_on_another_device_make_a_model_unavailable(
 
     assert not isinstance(caught.value, EngineFailed)
     assert (caught.value.reason, caught.value.remedy) == (
-        f"cpu was asked for, but only {on_device} of 4 layers of tiny are on it",
+        f"cpu was asked for, but {on_device} layers of tiny are on it, not 4",
         "free memory on the device, or lower n_ctx; repro-gate doctor shows it",
     )
+
+
+@pytest.fixture
+def part_on_the_gpu(tmp_path: Path) -> Callable[[int], ProtocolEngine]:
+    """Return a built-in engine that is to put 2 layers on a GPU, by how many it puts there."""
+    spec = replace(
+        command_spec("x"),
+        kind=EngineKind.LLAMA_CPP,
+        command=(),
+        device="cuda",
+        settings={"gpu_layers": 2},
+    )
+
+    def start(on_device: int) -> ProtocolEngine:
+        changes = {"load": {"layers_on_device": on_device}, "log": str(tmp_path / "log")}
+        return ProtocolEngine(spec, EngineProcess(speaking(changes), env=os.environ, timeout_s=30))
+
+    return start
+
+
+@pytest.mark.parametrize("on_device", [1, 3, 4])
+def test_another_part_of_a_model_than_requested_makes_it_unavailable(
+    part_on_the_gpu: Callable[[int], ProtocolEngine], on_device: int
+) -> None:
+    """Neither fewer layers nor more are a measurement of this part."""
+    with closing(part_on_the_gpu(on_device)) as engine, pytest.raises(MeasurementUnavailable) as no:
+        engine.load(model_spec_of(), FILE)
+
+    assert no.value.reason == (
+        f"cuda was asked for, but {on_device} layers of tiny are on it, not 2"
+    )
+
+
+def test_the_requested_part_of_a_model_is_accepted(
+    part_on_the_gpu: Callable[[int], ProtocolEngine], tmp_path: Path
+) -> None:
+    """The description gets the settings, on which the profile depends."""
+    with closing(part_on_the_gpu(2)) as engine:
+        engine.describe()
+        assert engine.load(model_spec_of(), FILE).sha256 == "5a" * 32
+
+    asked = json.loads((tmp_path / "log").read_bytes().splitlines()[0])
+    assert asked["params"] == {"device": "cuda", "settings": {"gpu_layers": 2}}
+    validator("describe_request").validate(asked)
 
 
 @pytest.mark.parametrize(

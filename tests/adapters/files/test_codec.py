@@ -99,7 +99,7 @@ VALUE = Everything(
     pair=(1, 0.5),
     shapes=(Circle(1.0), BigSquare(1)),
     facts={"a\x1b": ("b",), "": ()},
-    settings={"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40},
+    settings={"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40, "f": [1, 0.5, "x"]},
     maybe=None,
 )
 DATA: dict[str, Any] = {
@@ -115,7 +115,7 @@ DATA: dict[str, Any] = {
     "pair": [1, 0.5],
     "shapes": [{"kind": "round", "radius": 1.0}, {"kind": "big_square", "side": 1}],
     "facts": {"a\\x1b": ["b"], "": []},
-    "settings": {"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40},
+    "settings": {"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40, "f": [1, 0.5, "x"]},
     "maybe": None,
     "later": "",
 }
@@ -145,7 +145,7 @@ def test_a_value_is_read_back() -> None:
     found = through_json(VALUE, Everything)
 
     assert found == VALUE
-    assert list(map(type, found.settings.values())) == [bool, int, float, str, int]
+    assert list(map(type, found.settings.values())) == [bool, int, float, str, int, list]
     assert [type(found.colour), type(found.size)] == [Colour, Size]
 
 
@@ -332,6 +332,8 @@ def test_members_of_a_union_are_told_apart_by_kind() -> None:
         ({"facts": []}, "facts: expected an object, found an empty list"),
         ({"facts": {"a.b": ["x", 1]}}, "facts.a.b[1]: expected a string, found 1"),
         ({"settings": {"a": None}}, "settings.a: expected a setting, found nothing"),
+        ({"settings": {"a": [1, None]}}, "settings.a[1]: expected a setting, found nothing"),
+        ({"settings": {"a": [[1]]}}, "settings.a[0]: expected a setting, found a list"),
         ({"settings": {"a": math.inf}}, "settings.a: expected a setting, found inf"),
         ({"maybe": 1}, "maybe: expected an object, found 1"),
         ({"more": 1}, "expected only the keys {keys}, found the unknown key 'more'"),

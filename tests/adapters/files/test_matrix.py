@@ -237,8 +237,8 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
             ("n_batch = 128", "batch = 128"),
             (
                 "engines.exact.settings: expected only the keys contexts, flash_attention, "
-                "kv_type, n_batch, n_ctx, repack, threads, found the unknown key 'batch'; "
-                "did you mean 'n_batch'?"
+                "gpu_layers, gpus, kv_type, n_batch, n_ctx, repack, split_mode, tensor_split, "
+                "threads, found the unknown key 'batch'; did you mean 'n_batch'?"
             ),
         ),
     ],
@@ -368,22 +368,22 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         (
             ("rate = 0.5", "rate = nan"),
             (
-                "engines.own.settings.rate: expected true or false, a finite number or a string, "
-                "found nan"
+                "engines.own.settings.rate: expected true or false, a finite number, a string, or "
+                "a list of these, found nan"
             ),
         ),
         (
             ("rate = 0.5", "rate = inf"),
             (
-                "engines.own.settings.rate: expected true or false, a finite number or a string, "
-                "found inf"
+                "engines.own.settings.rate: expected true or false, a finite number, a string, or "
+                "a list of these, found inf"
             ),
         ),
         (
             ("rate = 0.5", "rate = 2026-01-02"),
             (
-                "engines.own.settings.rate: expected true or false, a finite number or a string, "
-                "found datetime.date(2026, 1, 2)"
+                "engines.own.settings.rate: expected true or false, a finite number, a string, or "
+                "a list of these, found datetime.date(2026, 1, 2)"
             ),
         ),
         (("top_p = 0.95", "top_p = 0"), "sampler.top_p: expected more than 0, found 0"),
@@ -399,6 +399,10 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         (
             ("n_batch = 128", "n_batch = 257"),
             "engines.exact.settings.n_batch: expected at most n_ctx, which is 256, found 257",
+        ),
+        (
+            ('kv_type = "f32"', 'kv_type = "f32"\ngpu_layers = 0'),
+            "engines.exact.settings.gpu_layers: expected at least 1, found 0",
         ),
         (
             ('"Say haiku"', '""'),
@@ -464,6 +468,56 @@ def test_an_empty_command_is_refused(tmp_path: Path) -> None:
     message = refusal_of(tmp_path, ('["./engine", "--quiet"]', "[]"))
 
     assert message == "engines.own.command: expected at least 1 entry, found 0"
+
+
+_KV = 'kv_type = "f32"'
+_GPU = ('kind = "llama_cpp"', 'kind = "llama_cpp"\ndevice = "vulkan"')
+
+
+def test_a_part_of_a_model_can_be_on_several_gpus(tmp_path: Path) -> None:
+    """The settings reach the engine as they are."""
+    offload = 'gpu_layers = 3\ngpus = 2\nsplit_mode = "row"\ntensor_split = [1, 0.5]'
+    matrix = matrix_from(tmp_path, _GPU, (_KV, f"{_KV}\n{offload}"))
+
+    spec = matrix.models["tiny"].engine
+    added = {"gpu_layers": 3, "gpus": 2, "split_mode": "row", "tensor_split": [1, 0.5]}
+    assert (spec.device, spec.settings) == ("vulkan", {**EXACT.settings, **added})
+    assert (spec.gpu_layers, OWN.gpu_layers, EXACT.gpu_layers) == (3, None, None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "changes", "message"),
+    [
+        (
+            "gpu_layers = 3",
+            (),
+            (
+                "gpu_layers: expected no such setting for the device cpu, where it would have no "
+                "effect, found 3"
+            ),
+        ),
+        (
+            "tensor_split = [1, 1]",
+            (_GPU,),
+            (
+                "tensor_split: expected no such setting without gpus of at least 2, where it would "
+                "have no effect, found a list"
+            ),
+        ),
+        (
+            'gpus = 2\nsplit_mode = "tensor"',
+            (_GPU,),
+            "split_mode: expected layer, or flash_attention = true with tensor, found a string",
+        ),
+    ],
+)
+def test_settings_without_effect_are_refused(
+    tmp_path: Path, setting: str, changes: tuple[tuple[str, str], ...], message: str
+) -> None:
+    """llama.cpp would ignore them."""
+    found = refusal_of(tmp_path, *changes, (_KV, f"{_KV}\n{setting}"))
+
+    assert found == f"engines.exact.settings.{message}"
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:100", r"cpu\n", "CPU", ""])

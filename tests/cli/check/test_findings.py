@@ -110,7 +110,7 @@ def test_a_layer_that_is_elsewhere_is_not_measured(recorded: Workspace) -> None:
     ran = recorded.run("check", "--device", "cuda")
 
     assert ran.code == 4
-    assert "cuda was asked for, but only 1 of 2 layers of tiny are on it" in ran.out
+    assert "cuda was asked for, but 1 layers of tiny are on it, not 2" in ran.out
 
 
 def test_the_command_repeats_matrix_and_device(recorded: Workspace) -> None:

@@ -103,6 +103,19 @@ def test_a_missing_device_is_unavailable(idle_engine: "DrivenEngine", device: st
     assert "CPU" in message
 
 
+def test_all_of_several_devices_must_exist(idle_engine: "DrivenEngine") -> None:
+    """The settings of a load decide which devices a profile is for."""
+    kind, message = idle_engine.refusal(Method.DESCRIBE, device="cuda:1", settings={"gpus": 3})
+    assert kind == "device_unavailable"
+    assert message.startswith("3 from cuda:1 on are not among the devices of this llama.cpp (")
+
+
+def test_settings_that_the_cpu_ignores_are_refused(idle_engine: "DrivenEngine") -> None:
+    """In a description as in a load."""
+    kind, message = idle_engine.refusal(Method.DESCRIBE, device="cpu", settings={"gpus": 1})
+    assert (kind, "no such setting for the device cpu" in message) == ("bad_request", True)
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:0:1", "CPU", "", 0])
 def test_an_invalid_device_name_is_a_bad_request(
     idle_engine: "DrivenEngine", device: object

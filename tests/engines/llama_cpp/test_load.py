@@ -252,6 +252,9 @@ def test_a_model_is_loaded_on_no_other_device_than_requested(
         ({"contexts": 0}, "settings.contexts: expected "),
         ({"contexts": 65}, "settings.contexts: expected "),
         ({"contexts": None}, "settings.contexts: expected "),
+        ({"gpu_layers": 1}, "settings.gpu_layers: expected no such setting for the device cpu"),
+        ({"gpus": 2}, "settings.gpus: expected no such setting for the device cpu"),
+        ({"main_gpu": 1}, "the unknown key 'main_gpu'"),
     ],
 )
 def test_an_invalid_setting_is_named(

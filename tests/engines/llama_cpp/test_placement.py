@@ -17,6 +17,7 @@ from repro_gate.engines.llama_cpp.placement import (
     memory_of_buffers,
     placement_of_weights,
 )
+from repro_gate.offload import SplitMode
 
 # As llama.cpp 0c1e57098 writes them (src/llama-model.cpp, src/llama-context.cpp).
 WEIGHTS = """\
@@ -44,13 +45,14 @@ def _lines(text: str) -> list[LogLine]:
 
 def test_layers_are_counted_by_device() -> None:
     """Two of three are on the GPU here, although all were requested."""
-    weights = placement_of_weights(_lines(WEIGHTS), "CUDA0")
+    weights = placement_of_weights(_lines(WEIGHTS), {"CUDA0"})
     assert weights == Placement(
         layers=3,
         layers_on_device=2,
         facts={
             "setting.load_mode": "mmap",
             "memory.model": "CPU_Mapped 137.94 MiB, CUDA0 500.84 MiB",
+            "layers": "1 on CPU, 2 on CUDA0",
         },
     )
 
@@ -58,12 +60,23 @@ def test_layers_are_counted_by_device() -> None:
 def test_a_device_is_matched_by_its_whole_name() -> None:
     """CUDA1 is not CUDA10."""
     lines = _lines("load_tensors: layer   0 assigned to device CUDA10, is_swa = 0")
-    assert placement_of_weights(lines, "CUDA1").layers_on_device == 0
+    assert placement_of_weights(lines, {"CUDA1"}).layers_on_device == 0
+
+
+def test_layers_on_any_of_several_devices_count() -> None:
+    """Of two GPUs each has its part; those that share tensors have one name."""
+    log = "".join(
+        f"load_tensors: layer   {layer} assigned to device {name}, is_swa = 0\n"
+        for layer, name in enumerate(["CPU", "CUDA0", "CUDA0", "CUDA1", "Meta(CUDA0,CUDA1)"])
+    )
+    weights = placement_of_weights(_lines(log), {"CUDA0", "CUDA1", "Meta(CUDA0,CUDA1)"})
+    assert (weights.layers, weights.layers_on_device) == (5, 4)
+    assert weights.facts["layers"] == ("1 on CPU, 2 on CUDA0, 1 on CUDA1, 1 on Meta(CUDA0,CUDA1)")
 
 
 def test_the_context_adds_its_memory_and_its_graph() -> None:
     """The number of splits is how often the computation changes device."""
-    weights = placement_of_weights([], "CUDA0")
+    weights = placement_of_weights([], {"CUDA0"})
     assert weights.with_context(_lines(CONTEXT)).facts == {
         "memory.kv": "CUDA0 6.00 MiB",
         "memory.compute": "CUDA0 298.50 MiB, CUDA_Host 2.76 MiB",
@@ -79,11 +92,11 @@ _MIB = 2**20
 def test_the_memory_of_a_context_is_that_of_its_buffers() -> None:
     """On a GPU and beside it; without a GPU all is on the host. Mapped pages are shared."""
     lines = _lines(CONTEXT + "llama_context:  CUDA_Host  output buffer size =     0.50 MiB\n")
-    assert memory_of_buffers(lines, gpu="CUDA0") == Memory(
+    assert memory_of_buffers(lines, gpus={"CUDA0"}) == Memory(
         gpu=int(304.5 * _MIB), host=int(2.76 * _MIB) + _MIB // 2
     )
-    assert memory_of_buffers(_lines(WEIGHTS), gpu="CUDA0") == Memory(gpu=int(500.84 * _MIB))
-    assert memory_of_buffers(_lines(WEIGHTS), gpu=None) == Memory(host=int(500.84 * _MIB))
+    assert memory_of_buffers(_lines(WEIGHTS), gpus={"CUDA0"}) == Memory(gpu=int(500.84 * _MIB))
+    assert memory_of_buffers(_lines(WEIGHTS), gpus=()) == Memory(host=int(500.84 * _MIB))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +116,7 @@ def test_a_device_has_a_default_number_of_contexts(
 ) -> None:
     """16 on an NVIDIA GPU; on a CPU no core has two threads; 1 where nothing is known."""
     assert default_contexts(backend, cores=cores, threads=threads) == contexts
+    assert default_contexts(backend, SplitMode.TENSOR, cores=cores, threads=threads) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 
 from repro_gate.core.guards import require_name
 from repro_gate.engines.llama_cpp import cuda, native, vulkan
-from repro_gate.engines.llama_cpp.devices import Device, find
+from repro_gate.engines.llama_cpp.devices import Device, Target, find
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.profiles import MAX_LENGTH, Profile, gpu_profile, slug
+from repro_gate.engines.llama_cpp.profiles import (
+    MAX_LENGTH,
+    Profile,
+    cpu_profile,
+    gpu_profile,
+    slug,
+)
+from repro_gate.offload import Offload
 from repro_gate.protocol import Refusal, RequestRefused, requested_device
 
 # As llama.cpp 0c1e57098 writes them (ggml-cuda.cu built for HIP, ggml-sycl.cpp).
@@ -177,6 +184,55 @@ def test_devices_are_found_by_the_registry(
     request = requested_device(wanted)
     assert request is not None
     assert find(request).name == name
+
+
+@pytest.fixture
+def two_and_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put two GPUs of a class, and one of another, in the place of the registry."""
+    chips = [cuda.Chip(9, 0, 132), cuda.Chip(9, 0, 132), cuda.Chip(8, 0, 108)]
+    _registry(monkeypatch, *(("CUDA", f"CUDA{n}") for n in range(3)), ("CPU", "CPU"))
+    monkeypatch.setattr(native, "device_type", lambda _: 1)
+    monkeypatch.setattr(native, "free_memory", lambda number: 100 - number)
+    monkeypatch.setattr(cuda, "chip", chips.__getitem__)
+    monkeypatch.setattr(cuda, "versions", dict)
+
+
+def _target(device: str, **offload: int) -> Target:
+    request = requested_device(device)
+    assert request is not None
+    return find(request, Offload.parse(offload, is_cpu=False))
+
+
+@pytest.mark.usefixtures("two_and_one")
+@pytest.mark.parametrize(
+    ("offload", "profile"),
+    [
+        ({}, "cuda-sm90-132sm"),
+        ({"gpus": 1}, "cuda-sm90-132sm"),
+        ({"gpus": 2}, "cuda-sm90-132sm-x2"),
+        ({"gpus": 3}, "cuda-sm90-132sm-x2-cuda-sm80-108sm-x1"),
+        ({"gpu_layers": 10}, f"cuda-sm90-132sm-10-layers-{cpu_profile()}"),
+        ({"gpus": 2, "gpu_layers": 3}, f"cuda-sm90-132sm-x2-3-layers-{cpu_profile()}"),
+    ],
+)
+def test_a_profile_is_how_many_of_what(offload: dict[str, int], profile: str) -> None:
+    """With the CPU's where a part of the layers is there."""
+    assert _target("cuda", **offload).profile() == profile
+
+
+@pytest.mark.usefixtures("two_and_one")
+def test_several_devices_are_described_together() -> None:
+    """From the requested one on, each different value once."""
+    target = _target("cuda:1", gpus=2)
+    assert (target.name, target.free_memory()) == ("CUDA1, CUDA2", 196)
+    assert target.log_names == {"CUDA1", "CUDA2", "Meta()", "Meta(CUDA1,CUDA2)"}
+    assert target.facts() == {
+        "device.name": "CUDA1, CUDA2",
+        "device.description": "chip",
+        "device.kind": "gpu",
+        "device.compute_capability": "9.0, 8.0",
+        "device.multiprocessors": "132, 108",
+    }
 
 
 def test_a_device_of_another_machine_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
