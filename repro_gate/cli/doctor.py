@@ -62,7 +62,7 @@ def run_doctor(session: Session, *, expect_gpu: bool) -> ExitCode:
     described = [(spec, _print_engine(workspace, spec)) for spec in specs]
     is_ready = all(facts is not None for _, facts in described)
     _print_unused(workspace, {spec.name for spec in specs})
-    if expect_gpu and _is_on_the_cpu(described):
+    if expect_gpu and is_on_the_cpu(described):
         is_ready = False
         print("\nllama.cpp would run on the CPU only: give --device cuda, or change the matrix")
     return ExitCode.PASSED if is_ready else ExitCode.INCONCLUSIVE
@@ -80,8 +80,8 @@ def _used(session: Session) -> list[EngineSpec]:
     return [replace(spec, device=device) for spec in specs for device in devices]
 
 
-def _is_on_the_cpu(described: Sequence[tuple[EngineSpec, Facts | None]]) -> bool:
-    """Whether llama.cpp is used, and only on the CPU, be it by a driver that acts as a GPU."""
+def is_on_the_cpu(described: Sequence[tuple[EngineSpec, Facts | None]]) -> bool:
+    """Return whether llama.cpp is used only on the CPU, be it by a driver that acts as a GPU."""
     ours = [(spec, facts) for spec, facts in described if spec.kind.is_built_in]
     on_cpu = (
         spec.device == CPU or (facts or {}).get("device.kind") == "software" for spec, facts in ours

@@ -1,11 +1,15 @@
 """`doctor` describes the engines that a check of the same selection would use, and no others."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from repro_gate.cli.doctor import is_on_the_cpu
+from repro_gate.core.engines import EngineKind
 from tests.cli.workspaces import Workspace
+from tests.fakes.values import engine_spec_of
 
 _OURS = tomllib.loads((Path(__file__).parents[2] / "repro-gate.toml").read_text("utf-8"))
 _LLAMA = _OURS["engines"]["exact"]
@@ -107,6 +111,28 @@ def test_settings_that_the_selected_device_ignores_are_3(
     is_checked = command[0] != "models"
     assert ran.code == (3 if is_checked else 0)
     assert ("engines.exact.settings.gpu_layers: expected no such setting" in ran.err) is is_checked
+
+
+@pytest.mark.parametrize(
+    ("engines", "is_on_it"),
+    [
+        ([("cuda", {"device.kind": "gpu"})], False),
+        ([("vulkan", {"device.kind": "software"})], True),
+        ([("cpu", {}), ("vulkan", {"device.kind": "software"})], True),
+        ([("cpu", {}), ("metal", {"device.kind": "gpu"})], False),
+        ([("cuda", None)], False),
+        ([], False),
+    ],
+)
+def test_a_driver_on_the_cpu_is_no_gpu(
+    *, engines: list[tuple[str, dict[str, str] | None]], is_on_it: bool
+) -> None:
+    """Whatever llama.cpp calls it; one GPU among several engines is one."""
+    built_in = engine_spec_of("exact")
+    other = replace(built_in, kind=EngineKind.COMMAND, command=("x",), device="cuda")
+    described = [(replace(built_in, device=device), facts) for device, facts in engines]
+
+    assert is_on_the_cpu([(other, {}), *described]) is is_on_it
 
 
 @pytest.mark.parametrize(

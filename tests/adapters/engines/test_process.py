@@ -395,3 +395,16 @@ def test_no_engine_outlives_a_killed_gate(gate: subprocess.Popen[str]) -> None:
     gate.kill()
 
     wait_until_gone(engine)
+
+
+def test_an_engine_ends_where_a_process_cannot_be_held(
+    monkeypatch: pytest.MonkeyPatch, children: Children
+) -> None:
+    """Systems other than Linux have no descriptors of processes, though some have /proc."""
+    monkeypatch.delattr(os, "pidfd_open")
+    engine = EngineProcess(speaking({}), env=os.environ, timeout_s=30)
+    (child,) = children()
+
+    engine.close()
+
+    assert not exists(child)

@@ -77,6 +77,68 @@ def test_cold_runs_on_the_gpu_agree_to_the_bit(
     assert results == results[:1] * 10
 
 
+def test_a_part_of_a_model_is_on_the_gpu(
+    describe: Any,
+    fresh_engine: "DrivenEngine",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+) -> None:
+    """The last layers are; the profile and a note name both places."""
+    params = engine_load_params(tiny_model("tiny-qwen2").path, gpu_layers=2) | {"device": "cuda"}
+    answer = fresh_engine.ask(Method.LOAD, **params)
+    assert (answer["layers"], answer["layers_on_device"]) == (3, 2)
+    assert answer["facts"]["layers"] == "1 on CPU, 2 on CUDA0"
+    assert answer["notes"][0].startswith("2 of 3 layers are on CUDA0 and the others on the CPU")
+    both = fresh_engine.ask(Method.DESCRIBE, device="cuda", settings={"gpu_layers": 2})
+    assert both["profile"].startswith(f"{describe['profile']}-2-layers-cpu-")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"tensor_split": [3, 1]},
+        {"split_mode": "tensor", "flash_attention": True, "kv_type": "f16"},
+    ],
+    ids=["equal", "uneven", "tensor"],
+)
+def test_a_model_on_two_gpus_agrees_with_itself(
+    describe: Any,
+    start_engine: "EngineStarter",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+    settings: dict[str, Any],
+) -> None:
+    """Every layer is on one of them; on a machine with one GPU llama.cpp presents it as two."""
+    results = []
+    for _ in range(2):
+        engine = start_engine(GGML_CUDA_DEVICES="2")
+        path = tiny_model("tiny-qwen2").path
+        params = engine_load_params(path, gpus=2, **settings) | {"device": "cuda"}
+        answer = engine.ask(Method.LOAD, **params)
+        assert (answer["layers"], answer["layers_on_device"]) == (3, 3)
+        two = engine.ask(Method.DESCRIBE, device="cuda", settings={"gpus": 2})
+        assert two["profile"] == f"{describe['profile']}-x2"
+        results += [engine.generate(trace=True) for _ in range(3)]
+    assert results == results[:1] * 6
+
+
+def test_rows_are_not_split_on_cuda(
+    describe: Any,
+    start_engine: "EngineStarter",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+) -> None:
+    """This llama.cpp has no buffers for it, and the gate never runs something else instead."""
+    engine = start_engine(GGML_CUDA_DEVICES="2")
+    path = tiny_model("tiny-qwen2").path
+    params = engine_load_params(path, gpus=2, split_mode="row") | {"device": "cuda"}
+    assert engine.refusal(Method.LOAD, **params) == (
+        "device_unavailable",
+        "this llama.cpp cannot split this model with split_mode = row on cuda; use layer",
+    )
+
+
 @pytest.mark.parametrize("name", ["tiny-qwen2", "tiny-phi3"])
 def test_sixteen_contexts_on_the_gpu_agree_with_one(
     describe: Any,
