@@ -80,7 +80,8 @@ def _write_float(value: float) -> float | str:
 
 def _write_setting(value: Any) -> Any:
     if isinstance(value, list):
-        return list(map(_write_setting, value))
+        items: list[Any] = value
+        return list(map(_write_setting, items))
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"a setting must be finite, got {value}")
     return escape_text(value) if isinstance(value, str) else value
@@ -111,7 +112,8 @@ def _read_bytes(data: Any) -> bytes:
 
 def _read_setting(data: Any) -> Any:
     if isinstance(data, list):
-        return list_of(_read_plain, data)
+        items: list[Any] = data
+        return list_of(_read_plain, items)
     return _read_plain(data)
 
 

@@ -1,6 +1,8 @@
 """What llama.cpp is asked for when a part of a model, or several GPUs, are requested."""
 
 import ctypes
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,7 +41,13 @@ def refusing_loader(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return seen
 
 
-def _load(path: Any, settings: dict[str, Any], backend: str = "cuda") -> RequestRefused:
+def _load(
+    path: Path,
+    settings: dict[str, Any],
+    backend: str = "cuda",
+    *,
+    handles: Sequence[int] = _HANDLES,
+) -> RequestRefused:
     offload = Offload.parse(settings, is_cpu=backend == "cpu")
     devices = tuple(
         Device(
@@ -49,7 +57,7 @@ def _load(path: Any, settings: dict[str, Any], backend: str = "cuda") -> Request
             backend=backend,
             index=index,
         )
-        for index, handle in enumerate(_HANDLES[: offload.gpus])
+        for index, handle in enumerate(handles[: offload.gpus])
     )
     target = Target(devices=devices, offload=offload)
     with pytest.raises(RequestRefused) as refused:
@@ -89,6 +97,24 @@ def test_llama_cpp_gets_every_value_of_the_placement(
 
     names = ("devices", "shares", "split_mode", "layers", "main_gpu")
     assert refusing_loader == dict(zip(names, expected, strict=True))
+
+
+def test_more_layers_than_a_model_has_are_refused(tiny_model: "ModelMaker") -> None:
+    """All of them are no part of it, and their profile would name the CPU too."""
+    path = tiny_model("tiny-qwen2").path
+    native.start()
+    # The CPU in the place of a GPU.
+    error = _load(
+        path, load_params(path, gpu_layers=3)["settings"], handles=(native.get_device(0),)
+    )
+
+    assert (error.kind, error.message) == (
+        Refusal.BAD_REQUEST,
+        (
+            "settings.gpu_layers: expected fewer than the 3 layers of the model (without the "
+            "setting all are on the GPU), found 3"
+        ),
+    )
 
 
 @pytest.mark.usefixtures("refusing_loader")

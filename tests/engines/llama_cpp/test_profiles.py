@@ -84,6 +84,7 @@ _DRIVERS = {
     "llvmpipe (LLVM 15.0.6, 256 bits)": vulkan.Driver(
         name="llvmpipe", version="Mesa 22.3.6 (LLVM 15.0.6)", is_software=True
     ),
+    "Some Device": vulkan.Driver(name="new", version="1", is_software=True),
     "SwiftShader Device": vulkan.Driver(name="SwiftShader", version="5.0", is_software=False),
 }
 
@@ -105,6 +106,11 @@ def test_vulkan_is_named_by_device_and_driver() -> None:
         Profile(
             name="vulkan-llvmpipe-llvm-15.0.6-256-bits-mesa-22.3.6",
             facts={"driver": "llvmpipe", "driver_version": "Mesa 22.3.6 (LLVM 15.0.6)"},
+            is_software=True,
+        ),
+        Profile(
+            name="vulkan-some-device-new-1",
+            facts={"driver": "new", "driver_version": "1"},
             is_software=True,
         ),
         Profile(
@@ -218,6 +224,13 @@ def _target(device: str, **offload: int) -> Target:
 def test_a_profile_is_how_many_of_what(offload: dict[str, int], profile: str) -> None:
     """With the CPU's where a part of the layers is there."""
     assert _target("cuda", **offload).profile() == profile
+
+
+@pytest.mark.usefixtures("two_and_one")
+def test_all_of_several_devices_must_exist() -> None:
+    """Some of them are another class of machine."""
+    with pytest.raises(RequestRefused, match="2 from cuda:2 on are not among the devices"):
+        _target("cuda:2", gpus=2)
 
 
 @pytest.mark.usefixtures("two_and_one")
