@@ -98,7 +98,7 @@ def choice(value: object, place: str, choices: Collection[str]) -> str:
 
 def array(value: object, place: str = "") -> list[Any]:
     """Return a list."""
-    if _is_list(value):
+    if is_list(value):
         return value
     raise _unexpected(place, "a list", value)
 
@@ -151,7 +151,7 @@ def value_at(document: object, *keys: str) -> Any:
 def items_at(document: object, *keys: str) -> list[Any]:
     """Return the items of the list under nested keys; none where there is no list."""
     found = value_at(document, *keys)
-    return found if _is_list(found) else []
+    return found if is_list(found) else []
 
 
 def kind_of(value: object) -> str:
@@ -184,7 +184,8 @@ def _range(low: float, high: float, limit: float) -> str:
     return f" of at least {low}" if low > -limit else ""
 
 
-def _is_list(value: object) -> TypeGuard[list[Any]]:
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a value is a list."""
     return isinstance(value, list)
 
 

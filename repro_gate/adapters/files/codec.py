@@ -23,6 +23,7 @@ from repro_gate.strict_json import (
     boolean,
     exact_table,
     integer,
+    is_list,
     kind_of,
     list_of,
     number,
@@ -79,9 +80,8 @@ def _write_float(value: float) -> float | str:
 
 
 def _write_setting(value: Any) -> Any:
-    if isinstance(value, list):
-        items: list[Any] = value
-        return list(map(_write_setting, items))
+    if is_list(value):
+        return list(map(_write_setting, value))
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"a setting must be finite, got {value}")
     return escape_text(value) if isinstance(value, str) else value
@@ -111,9 +111,8 @@ def _read_bytes(data: Any) -> bytes:
 
 
 def _read_setting(data: Any) -> Any:
-    if isinstance(data, list):
-        items: list[Any] = data
-        return list_of(_read_plain, items)
+    if is_list(data):
+        return list_of(_read_plain, data)
     return _read_plain(data)
 
 
