@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from repro_gate.core.tokens.cell import MAX_SEED, Cell, Sampler
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Golden
+from repro_gate.samplers import DRAWING, EXTRAS, PARAMETERS, SAMPLERS, Parameter, Sampling
 
 _words = st.sampled_from(["a", "b", "seed1", "0"])
 _more_words = st.lists(st.tuples(st.sampled_from("._-"), _words).map("".join), max_size=3)
@@ -18,6 +19,44 @@ four_decimals = st.integers(-(10**9), 10**9).map(lambda number: number / 10**4)
 
 few_tokens = st.builds(Token, st.integers(0, 1), st.sampled_from([b"a", b"b"]))
 any_tokens = st.builds(Token, st.integers(0, 2**31), st.binary(max_size=6))
+
+
+def _values_of(parameter: Parameter) -> st.SearchStrategy[object]:
+    if parameter.is_texts:
+        return st.lists(st.sampled_from(["\n", ":", "\u00e9", "ab"]), min_size=1, max_size=3)
+    if parameter.is_integer:
+        return st.integers(int(parameter.low), int(parameter.high))
+    return st.floats(parameter.low, parameter.high)
+
+
+@st.composite
+def _samplings(draw: st.DrawFn) -> Sampling | None:
+    names = draw(st.lists(st.sampled_from([*SAMPLERS]), unique=True, max_size=5))
+    names = [name for name in names if name not in DRAWING] + [
+        name for name in names if name in DRAWING
+    ][:1]
+    data: dict[str, object] = {"samplers": names} if names else {}
+    for parameter in dict.fromkeys(each for name in names for each in SAMPLERS[name]):
+        if parameter in EXTRAS:
+            data[parameter] = draw(_values_of(PARAMETERS[parameter]))
+    biases = st.tuples(st.integers(0, 2**31 - 1), st.just(value=False) | st.floats(-1e6, 1e6))
+    data["logit_bias"] = draw(
+        st.lists(biases.map(list), max_size=2, unique_by=lambda bias: str(bias[0]))
+    )
+    data["ignore_eos"] = draw(st.booleans())
+    key = draw(st.sampled_from(["grammar", "json_schema"]))
+    texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+    data[key] = draw(
+        texts
+        if key == "grammar"
+        else st.dictionaries(texts, texts | st.integers(-9, 9), max_size=3)
+    )
+    return Sampling.parse(data)
+
+
+samplings = _samplings()
+"""What samplers, biases and grammars there are beside the four parameters of each cell."""
+
 
 samplers = st.builds(
     Sampler,
