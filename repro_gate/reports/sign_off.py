@@ -51,7 +51,7 @@ class SignedRelease:
     payload: str
     """The sha256 of what is signed."""
     keys: Mapping[str, str]
-    """The name of each signer's key by its id, or nothing where it is not known here."""
+    """The name of each key by its id, or nothing where its signature was not verified here."""
 
 
 def render_markdown(release: SignedRelease) -> str:
@@ -126,7 +126,10 @@ def _sections(release: SignedRelease) -> Iterator[_Section]:
         tuple(dict.fromkeys(_machines(evidence))),
         "No machine of ours: hosted models only.",
     )
-    signers = [(_Data(name or "see your policy"), _Data(key)) for key, name in release.keys.items()]
+    signers = [
+        (_Data(name or "claimed, not verified here"), _Data(key))
+        for key, name in release.keys.items()
+    ]
     yield _Section("Signed by", ("key", "key id"), signers)
     yield _Section(
         "Models",

@@ -89,7 +89,7 @@ def test_a_page_has_everything_that_was_signed() -> None:
         "| key | key id |",
         "| --- | --- |",
         f"| `alice` | `{'a1' * 32}` |",
-        f"| `see your policy` | `{'b1' * 32}` |",
+        f"| `claimed, not verified here` | `{'b1' * 32}` |",
         "",
         "## Models",
         "",

@@ -123,7 +123,7 @@ def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:
     statement = _statement_in(envelope, file)
     checkout = _checkout_of(statement, file)
     found = read_evidence(file.parent, statement, waivers=None)
-    known = {key.public.id: key_file.stem}
+    known = {key_file.stem: key}
     print(render_markdown(_page_of(found, checkout, envelope, known)), flush=True)
     problems = tuple(inconsistencies(found, checkout=checkout, now=_now()))
     if problems:
@@ -184,8 +184,7 @@ def _sign(
     envelope = envelope_of(evidence.statement.to_data())
     for key in keys.values():
         envelope = signed(envelope, key)
-    names = {key.public.id: name for name, key in keys.items()}
-    page = _page_of(evidence, checkout, envelope, names)
+    page = _page_of(evidence, checkout, envelope, keys)
     _write(folder, _signed_files(page, envelope))
     return page
 
@@ -265,7 +264,12 @@ def _changes(clone: _Clone, checkout: Checkout, options: SignOffOptions) -> list
     """Return what differs from the commit, besides the files that the command line names."""
     tree = work_tree_of(clone.folder)
     named = (*options.keys, *options.artifacts, *options.reports, *options.waivers)
-    given = [path.resolve() for path in (*named, options.output, options.check.output)]
+    # A folder with the matrix in it is the work tree itself.
+    given = [
+        path
+        for path in map(Path.resolve, (*named, options.output, options.check.output))
+        if not (clone.root / clone.matrix).is_relative_to(path)
+    ]
     untracked = [
         name
         for name in tree.untracked
@@ -317,15 +321,18 @@ def _checkout_of(statement: Statement, file: Path) -> Checkout:
 
 
 def _page_of(
-    evidence: Evidence, checkout: Checkout, envelope: Envelope, names: Mapping[str, str]
+    evidence: Evidence, checkout: Checkout, envelope: Envelope, keys: Mapping[str, SigningKey]
 ) -> SignedRelease:
-    """Return what the page shows; of other signers it has no more than their key ids."""
-    ids = [signature.keyid for signature in envelope.signatures]
+    """Return what the page shows; of other signers it has no more than what they claim to be."""
+    claimed = dict.fromkeys((each.keyid for each in envelope.signatures if each.keyid), "")
+    signers = envelope.signers_of([key.public for key in keys.values()])
+    ours = {key.public.id: name for name, key in keys.items()}
+    verified = {key: name for key, name in ours.items() if key in {each.id for each in signers}}
     return SignedRelease(
         evidence=evidence,
         checkout=checkout,
         payload=envelope.sha256,
-        keys={key: names.get(key, "") for key in ids},
+        keys={**claimed, **verified},
     )
 
 

@@ -1,5 +1,6 @@
 """`repro-gate sign-off`, `countersign` and `waive`, and every reason to refuse."""
 
+import base64
 import json
 import os
 import shutil
@@ -881,3 +882,31 @@ sys.exit(ran.exit_code)
 
     assert (ran.returncode, signer.envelope.exists()) == (4, False)
     assert "another command has changed the files in report/sign-off" in ran.stdout
+
+
+def test_a_signature_that_was_not_verified_has_no_name(signer: Signer) -> None:
+    """Anybody can write the key id of somebody else beside any bytes."""
+    signer.sign_off()
+    data = json.loads(signer.envelope.read_text("ascii"))
+    claimed = key_of("bob").public.id
+    data["signatures"].append({"keyid": claimed, "sig": base64.b64encode(bytes(64)).decode()})
+    signer.envelope.write_text(json.dumps(data), "ascii")
+
+    sign = ("countersign", "report/sign-off", "--key", str(signer.key("bob")))
+    shown = signer.clone.run(*sign)
+    signed = signer.clone.run(*sign, "--yes")
+
+    assert f"| `claimed, not verified here` | `{claimed}` |" in shown.out
+    assert "`bob`" not in shown.out
+    assert signed.code == 0
+    assert f"| `bob` | `{claimed}` |" in (signer.evidence / "signoff.md").read_text("utf-8")
+
+
+def test_the_work_tree_is_no_folder_of_a_report(signer: Signer) -> None:
+    """Every file in it would be one that the command line names."""
+    assert signer.clone.run("check", "--output", ".").code == 0
+
+    ran = signer.sign_off("--from", ".", "--output", str(signer.desk / "evidence"))
+
+    assert ran.code == 4
+    assert "report.json" in ran.out
