@@ -21,6 +21,7 @@ from repro_gate.protocol import (
     bad_request,
     requested_device,
 )
+from repro_gate.samplers import PLAIN, Sampling
 from repro_gate.strict_json import (
     MAX_INTEGER,
     InvalidJson,
@@ -150,11 +151,18 @@ class GenerateRequest:
     min_p: float
     trace: bool
     """Whether the answer needs the evidence for each token."""
+    sampling: Sampling | None = None
+    """None for the plain samplers."""
 
     @classmethod
     def parse(cls, params: Json) -> "GenerateRequest":
         """Return the request, or refuse what does not fit."""
-        cell = exact_table(params, "generate", keys=tuple(cls.__dataclass_fields__))
+        fields, optional = dict(cls.__dataclass_fields__), ("sampling",)
+        required = tuple(name for name in fields if name not in optional)
+        cell = exact_table(params, "generate", keys=required, optional=optional)
+        sampling = Sampling.parse(cell.get("sampling", {}), "generate.sampling")
+        if sampling is not None:
+            sampling.require_effect({name: cell[name] for name in PLAIN}, "generate")
         return cls(
             prompt=text(cell["prompt"], "generate.prompt"),
             seed=integer(cell["seed"], "generate.seed", low=1, high=_MAX_SEED),
@@ -164,6 +172,7 @@ class GenerateRequest:
             top_p=_top_p(cell["top_p"]),
             min_p=number(cell["min_p"], "generate.min_p", low=0, high=1),
             trace=boolean(cell["trace"], "generate.trace"),
+            sampling=sampling,
         )
 
 

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NewType
 
@@ -115,6 +115,18 @@ top_p: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_top_p
 min_p: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_min_p
 temperature: Callable[[float], Sampler] = _bindings.llama_sampler_init_temp
 dist: Callable[[int], Sampler] = _bindings.llama_sampler_init_dist
+typical: Callable[[float, int], Sampler] = _bindings.llama_sampler_init_typical
+top_n_sigma: Callable[[float], Sampler] = _bindings.llama_sampler_init_top_n_sigma
+dynamic_temperature: Callable[[float, float, float], Sampler] = (
+    _bindings.llama_sampler_init_temp_ext
+)
+xtc: Callable[[float, float, int, int], Sampler] = _bindings.llama_sampler_init_xtc
+penalties: Callable[[int, int, float, float, float], Sampler] = (
+    _bindings.llama_sampler_init_penalties
+)
+mirostat: Callable[[int, int, float, float, int], Sampler] = _bindings.llama_sampler_init_mirostat
+mirostat_v2: Callable[[int, float, float], Sampler] = _bindings.llama_sampler_init_mirostat_v2
+adaptive_p: Callable[[float, float, int], Sampler] = _bindings.llama_sampler_init_adaptive_p
 apply: Callable[[Sampler, Struct], None] = _bindings.llama_sampler_apply
 sample: Callable[[Sampler, Context, int], int] = _bindings.llama_sampler_sample
 
@@ -227,6 +239,33 @@ def candidate_array(address: int) -> Struct:
     """Return an empty `llama_token_data_array`; keep the memory at the address as long as it."""
     data = ctypes.cast(address, _bindings.llama_token_data_p)
     return _bindings.llama_token_data_array(data, 0, -1, False)  # noqa: FBT003 -- C has no keywords
+
+
+def dry(vocabulary: Vocabulary, *numbers: float, breakers: Sequence[str]) -> Sampler:
+    """Return the sampler against repeated sequences: multiplier, base, allowed length, window."""
+    texts = (ctypes.c_char_p * len(breakers))(*(text.encode() for text in breakers))
+    made: Sampler = _bindings.llama_sampler_init_dry(vocabulary, *numbers, texts, len(texts))
+    return made
+
+
+def logit_bias(vocabulary: int, biases: Mapping[int, float]) -> Sampler:
+    """Return the sampler that adds to the logits of some tokens."""
+    pairs = (_bindings.llama_logit_bias * len(biases))(*biases.items())
+    made: Sampler = _bindings.llama_sampler_init_logit_bias(vocabulary, len(biases), pairs)
+    return made
+
+
+def grammar(vocabulary: Vocabulary, text: str) -> Sampler | None:
+    """Return what a grammar allows as a sampler; None if llama.cpp cannot read it."""
+    made: Sampler | None = _bindings.llama_sampler_init_grammar(vocabulary, text.encode(), b"root")
+    return made or None
+
+
+def suppressed_tokens(vocabulary: Vocabulary) -> tuple[int, ...]:
+    """Return the tokens that the model file forbids."""
+    count = ctypes.c_int32()
+    tokens = _bindings.llama_vocab_get_suppress_tokens(vocabulary, ctypes.byref(count))
+    return tuple(tokens[: count.value]) if count.value else ()
 
 
 def metadata(model: Model, key: str) -> str | None:

@@ -1,6 +1,7 @@
 """Text to tokens and tokens to bytes, with the vocabulary of the loaded model."""
 
 import ctypes
+from functools import cached_property
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.protocol import WireToken, bad_request
@@ -15,13 +16,18 @@ class Tokenizer:
     """The vocabulary of a model."""
 
     def __init__(self, vocabulary: native.Vocabulary) -> None:
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self.size = native.n_tokens(vocabulary)
         self.bos = native.bos(vocabulary)
         """Negative when there is none."""
         self.adds_bos = native.adds_bos(vocabulary)
         self.adds_eos = native.adds_eos(vocabulary)
         self._pieces: dict[int, bytes] = {}
+
+    @cached_property
+    def end_of_generation(self) -> tuple[int, ...]:
+        """All tokens at which a generation ends; llama.cpp guesses most of them from their text."""
+        return tuple(token for token in range(self.size) if self.is_end_of_generation(token))
 
     def encode(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt: special tokens are parsed, and BOS is added if due.
@@ -33,12 +39,12 @@ class Tokenizer:
         while True:
             tokens = (ctypes.c_int32 * size_limit)()
             count = native.tokenize(
-                self._vocabulary, text, len(text), tokens, size_limit, _ADD_SPECIAL, _PARSE_SPECIAL
+                self.vocabulary, text, len(text), tokens, size_limit, _ADD_SPECIAL, _PARSE_SPECIAL
             )
             if count >= 0:
                 break
             size_limit = -count
-        if self.adds_eos and count and tokens[count - 1] == native.eos(self._vocabulary):
+        if self.adds_eos and count and tokens[count - 1] == native.eos(self.vocabulary):
             count -= 1
         if count == 0:
             raise bad_request("the prompt has no tokens, so nothing predicts the first one")
@@ -66,14 +72,14 @@ class Tokenizer:
 
     def is_end_of_generation(self, token: int) -> bool:
         """Return whether a generation ends at this token."""
-        return native.is_end_of_generation(self._vocabulary, token)
+        return native.is_end_of_generation(self.vocabulary, token)
 
     def _piece(self, token: int) -> bytes:
         size_limit = 64
         while True:
             buffer = ctypes.create_string_buffer(size_limit)
             size = native.token_to_piece(
-                self._vocabulary, token, buffer, size_limit, _STRIP_NOTHING, _SHOW_SPECIAL
+                self.vocabulary, token, buffer, size_limit, _STRIP_NOTHING, _SHOW_SPECIAL
             )
             if size >= 0:
                 return buffer.raw[:size]

@@ -5,14 +5,18 @@ only, then one token at a time, drawn on the host by a fresh chain of llama.cpp'
 last token is drawn and not decoded. Neighbours, earlier cells and a trace change nothing.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.inference.chain import Chain, open_chain
 from repro_gate.engines.llama_cpp.inference.logits import Softmax
 from repro_gate.engines.llama_cpp.inference.sampler import Sampler, open_sampler
 from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Slot
+from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import GenerateRequest
 from repro_gate.protocol import Json
 
@@ -31,7 +35,7 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
     prompt = tokenizer.encode(request.prompt)
     slot.require_context(len(prompt), request.max_tokens)
 
-    with open_sampler(request, tokenizer.size, contexts=contexts) as sampler:
+    with _samplers(request, tokenizer, prompt, contexts=contexts) as sampler:
         run = _Run(slot, sampler, limit=request.max_tokens, is_traced=request.trace)
         run.generate(prompt)
 
@@ -47,10 +51,25 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
     return answer
 
 
+@contextmanager
+def _samplers(
+    request: GenerateRequest, tokenizer: Tokenizer, prompt: list[int], *, contexts: int
+) -> Generator[Sampler | Chain]:
+    if request.sampling is None:
+        with open_sampler(request, tokenizer.size, contexts=contexts) as sampler:
+            yield sampler
+    else:
+        with open_chain(request, request.sampling, tokenizer) as chain:
+            chain.start(prompt)
+            yield chain
+
+
 class _Run:
     """One run, as far as it has come."""
 
-    def __init__(self, slot: Slot, sampler: Sampler, *, limit: int, is_traced: bool) -> None:
+    def __init__(
+        self, slot: Slot, sampler: Sampler | Chain, *, limit: int, is_traced: bool
+    ) -> None:
         self._slot = slot
         self._sampler = sampler
         self._limit = limit
