@@ -93,15 +93,8 @@ def test_a_part_of_a_model_is_on_the_gpu(
     assert both["profile"].startswith(f"{describe['profile']}-2-layers-cpu-")
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"tensor_split": [3, 1]},
-        {"split_mode": "tensor", "flash_attention": True, "kv_type": "f16"},
-    ],
-    ids=["equal", "uneven", "tensor"],
-)
+# Not `tensor`: a tiny model has too few heads for it, and llama.cpp ends its process.
+@pytest.mark.parametrize("settings", [{}, {"tensor_split": [3, 1]}], ids=["equal", "uneven"])
 def test_a_model_on_two_gpus_agrees_with_itself(
     describe: Any,
     start_engine: "EngineStarter",
