@@ -156,6 +156,11 @@ class Sampling:
         order = {"samplers": list(self.samplers)} if self.samplers else {}
         return {**order, **{name: json.loads(value) for name, value in self.values}}
 
+    def facts(self) -> dict[str, str]:
+        """Return it as flat facts."""
+        order = {"samplers": ", ".join(self.samplers)} if self.samplers else {}
+        return {**order, **dict(self.values)}
+
     @property
     def order(self) -> tuple[str, ...]:
         """The samplers that apply, in order."""

@@ -90,6 +90,9 @@ def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
     drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
     limit = plural(cell.max_tokens, "token")
     yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]
+    if sampler.sampling is not None:
+        facts = sampler.sampling.facts().items()
+        yield [f"- {code(name)}: {code(value)}" for name, value in facts]
     for found in cells:
         yield [f"#### Seed {found.cell.seed}"]
         yield _seed(found)

@@ -54,6 +54,7 @@ def _samplings(draw: st.DrawFn) -> Sampling | None:
     return Sampling.parse(data)
 
 
+_NEUTRAL = Sampler(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
 samplings = _samplings()
 """What samplers, biases and grammars there are beside the four parameters of each cell."""
 
@@ -65,6 +66,11 @@ samplers = st.builds(
     top_p=st.floats(0, 1, exclude_min=True),
     min_p=st.floats(0, 1),
 )
+further_samplers = st.builds(
+    lambda sampling: dataclasses.replace(_NEUTRAL, sampling=sampling), samplings
+)
+"""With every sampler there is; where one is missing, its parameter has no effect."""
+
 cells = st.builds(
     Cell,
     model=names,
@@ -72,7 +78,7 @@ cells = st.builds(
     text=st.text(),
     seed=st.integers(1, MAX_SEED),
     max_tokens=st.integers(1, 4096),
-    sampler=samplers,
+    sampler=samplers | further_samplers,
 )
 
 

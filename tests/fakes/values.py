@@ -14,12 +14,29 @@ from repro_gate.core.tokens.generation import Choice, Divergence, Generation, St
 from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import Scored, ScoreRequest
+from repro_gate.samplers import Sampling
 
 PROFILE = "cpu-test"
 SCORE_S = 0.125
 ENGINE_FACTS: Facts = {"engine": "scripted", "device.name": "TEST"}
 
 SAMPLED = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
+PENALISED = Sampler(
+    temperature=1.0,
+    top_k=0,
+    top_p=1.0,
+    min_p=0.0,
+    sampling=Sampling.parse(
+        {
+            "samplers": ["penalties"],
+            "repeat_last_n": 64,
+            "repeat_penalty": 1.5,
+            "frequency_penalty": 0,
+            "presence_penalty": 0.5,
+        }
+    ),
+)
+"""With further samplers, and without those of the four parameters."""
 GREEDY = Sampler(temperature=0.0, top_k=40, top_p=0.95, min_p=0.05)
 
 

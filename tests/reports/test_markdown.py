@@ -9,6 +9,7 @@ from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.markdown import render_markdown
+from tests.fakes.values import PENALISED, cell_of
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -42,6 +43,19 @@ def test_findings_come_first(rich_report: GateReport) -> None:
         "## Overall summary",
         "## Timing",
         "## Provenance",
+    ]
+
+
+def test_further_samplers_are_shown(gate_report: Build, cell_report: Found) -> None:
+    """Below the four parameters that every cell has."""
+    report = gate_report(cell_report(Match(), cell_of(sampler=PENALISED)))
+
+    assert section_of(render_markdown(report), "Model `tiny`").split("\n\n")[3:5] == [
+        "Temperature 1.0, top-k 0, top-p 1.0, min-p 0.0, at most 4 tokens.",
+        (
+            "- `samplers`: `penalties`\n- `repeat_last_n`: `64`\n- `repeat_penalty`: `1.5`\n"
+            "- `frequency_penalty`: `0.0`\n- `presence_penalty`: `0.5`"
+        ),
     ]
 
 

@@ -49,6 +49,8 @@ class ByteEngine(Engine):
         """Draw bytes with the sampler of the request."""
         if not self.counts:
             raise bad_request("no model is loaded")
+        if request.sampling is not None:
+            raise bad_request("sampling: expected none")
         started = perf_counter()
         ranked = self.counts.most_common(request.top_k or None)
         best, total = ranked[0][1], self.counts.total()

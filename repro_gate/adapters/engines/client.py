@@ -204,7 +204,7 @@ class ProtocolEngine:
         """Make runs on the loaded model, each cold, and yield their outcomes in order."""
 
         def params(run: CellRun) -> Mapping[str, Any]:
-            cell = run.cell
+            cell, sampling = run.cell, run.cell.sampler.sampling
             return {
                 "prompt": cell.text,
                 "seed": cell.seed,
@@ -215,6 +215,7 @@ class ProtocolEngine:
                 "top_p": cell.sampler.top_p,
                 "min_p": cell.sampler.min_p,
                 "trace": run.trace,
+                **({} if sampling is None else {"sampling": sampling.to_data()}),
             }
 
         def reader(run: CellRun) -> Reader[TimedGeneration]:

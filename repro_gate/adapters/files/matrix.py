@@ -12,11 +12,11 @@ from repro_gate.adapters.files.documents import (
     require_known,
 )
 from repro_gate.adapters.files.matrix_logprobs import is_logprob_suite, read_logprob_suites
+from repro_gate.adapters.files.matrix_sampler import read_sampler
 from repro_gate.adapters.models.files import required_form
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
-from repro_gate.core.tokens.cell import Sampler
 from repro_gate.errors import InputInvalid
 from repro_gate.offload import Offload
 from repro_gate.protocol import CPU
@@ -111,7 +111,7 @@ def _suites(
     }
     # [sampler] may be missing when no suite generates tokens.
     prompts = {
-        name: _prompt(table, document["sampler"])
+        name: _prompt(file, name, table, document["sampler"])
         for name, table in document.get("prompts", {}).items()
         if tables
     }
@@ -161,17 +161,13 @@ def require_gpu_for_offload(
         raise InputInvalid.at(file, place, expected=error.expected, found=error.found) from error
 
 
-def _prompt(table: Mapping[str, Any], defaults: Mapping[str, Any]) -> PromptSpec:
-    values = {**defaults, **table}
+def _prompt(
+    file: Path, name: str, table: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> PromptSpec:
     return PromptSpec(
-        text=values["text"],
-        max_tokens=values["max_tokens"],
-        sampler=Sampler(
-            temperature=float(values["temperature"]),
-            top_k=values["top_k"],
-            top_p=float(values["top_p"]),
-            min_p=float(values["min_p"]),
-        ),
+        text=table["text"],
+        max_tokens=table["max_tokens"],
+        sampler=read_sampler(file, name, table, defaults),
     )
 
 

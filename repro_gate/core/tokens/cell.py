@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from repro_gate.core.guards import require_at_least, require_name, require_share
+from repro_gate.samplers import PLAIN, Sampling
 
 MAX_SEED = 2**32 - 2
 """llama.cpp takes 2^32-1 as "random seed", and its bindings take 0 the same way."""
@@ -24,17 +25,22 @@ class Sampler:
     top_k: int
     top_p: float
     min_p: float
+    sampling: Sampling | None = None
+    """Further samplers, biases and a grammar; a parameter without its sampler has no effect."""
 
     def __post_init__(self) -> None:
         require_at_least(0, temperature=self.temperature, top_k=self.top_k)
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         require_share(min_p=self.min_p)
+        if self.sampling is not None:
+            self.sampling.require_effect({name: getattr(self, name) for name in PLAIN})
 
     @property
     def is_greedy(self) -> bool:
         """Whether the seed has no effect."""
-        return self.temperature == 0
+        is_random = self.sampling is not None and self.sampling.draws_when_cold
+        return self.temperature == 0 and not is_random
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

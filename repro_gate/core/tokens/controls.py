@@ -14,11 +14,17 @@ from typing import assert_never
 from repro_gate.core.tokens.cell import MAX_SEED, Cell, Factor, Sampler
 from repro_gate.core.tokens.generation import Divergence, Generation, output_divergence
 from repro_gate.core.tokens.verdicts import Inconclusive
+from repro_gate.samplers import Sampling
 
 HOT = Sampler(temperature=10.0, top_k=0, top_p=1.0, min_p=0.0)
 """Nearly uniform, so that any engine that uses its seed shows it."""
 HEATS = (HOT, replace(HOT, temperature=2.0), replace(HOT, temperature=1.0))
 """In order of trial; later ones are for engines that reject the earlier ones."""
+_ONLY_TEMPERATURE = Sampling.parse(
+    {"samplers": ["temperature"], "dynatemp_range": 0, "dynatemp_exponent": 1}
+)
+_FURTHER_HEATS = tuple(replace(heat, sampling=_ONLY_TEMPERATURE) for heat in HEATS)
+"""The same for cells with further samplers, for which an engine may use other code."""
 MAX_AGREEING = 4
 """Contrasts without a difference after which a factor has no effect."""
 _LONG = 16
@@ -191,10 +197,18 @@ def further(factor: Factor, cells: Sequence[Cell]) -> Iterator[Contrast]:
             assert_never(factor)
 
 
+def heats_of(sampler: Sampler) -> Sequence[Sampler]:
+    """Return the hot samplers, in order of trial, that show the seeds of cells with a sampler."""
+    return HEATS if sampler.sampling is None else _FURTHER_HEATS
+
+
 def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
     """Return whether a contrast is implied to agree by a stronger one that agreed."""
     cell, strong = contrast.cell, agreed.cell
-    is_hotter = strong.sampler in HEATS and strong.sampler.temperature >= cell.sampler.temperature
+    is_hotter = (
+        strong.sampler in heats_of(cell.sampler)
+        and strong.sampler.temperature >= cell.sampler.temperature
+    )
     return (
         (cell.text, cell.seed) == (strong.text, strong.seed)
         and (contrast.varied.text, contrast.varied.seed) == (agreed.varied.text, agreed.varied.seed)
@@ -208,7 +222,10 @@ def is_settled(agreeing: Sequence[Contrast]) -> bool:
 
     Low temperatures alone do not: a sound model may agree on facts for every seed.
     """
-    is_hot = any(each.factor is not Factor.SEED or each.cell.sampler in HEATS for each in agreeing)
+    is_hot = any(
+        each.factor is not Factor.SEED or each.cell.sampler in heats_of(each.cell.sampler)
+        for each in agreeing
+    )
     return len(agreeing) >= MAX_AGREEING and is_hot
 
 
@@ -217,8 +234,9 @@ def _further_seeds(cells: Sequence[Cell]) -> Iterator[Contrast]:
     sampled = [cell for cell in cells if not cell.sampler.is_greedy]
     hottest = sorted(sampled, key=lambda cell: (-cell.sampler.temperature, -cell.max_tokens))
     for cell in _first_of_each_text(hottest):
-        long = replace(cell, sampler=HOT, max_tokens=max(cell.max_tokens, _LONG))
-        cooler = (replace(cell, sampler=heat) for heat in HEATS if heat != HOT)
+        hot, *milder = heats_of(cell.sampler)
+        long = replace(cell, sampler=hot, max_tokens=max(cell.max_tokens, _LONG))
+        cooler = (replace(cell, sampler=heat) for heat in milder)
         for each in dict.fromkeys((cell, long, *cooler)):
             yield Contrast(factor=Factor.SEED, cell=each, varied=_with_new_seed(each, cells))
 

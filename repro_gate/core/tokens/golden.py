@@ -68,6 +68,7 @@ def definition_changes(recorded: Cell, planned: Cell) -> tuple[FactChange, ...]:
 
 def definition(cell: Cell) -> dict[str, str]:
     """Return the definition of a cell as flat facts."""
+    sampling = cell.sampler.sampling
     return {
         "model": cell.model,
         "prompt": cell.prompt,
@@ -78,6 +79,7 @@ def definition(cell: Cell) -> dict[str, str]:
         "top_k": str(cell.sampler.top_k),
         "top_p": str(cell.sampler.top_p),
         "min_p": str(cell.sampler.min_p),
+        **({} if sampling is None else sampling.facts()),
     }
 
 

@@ -23,6 +23,7 @@ from repro_gate.core.tokens.generation import (
     text_of,
 )
 from repro_gate.core.tokens.golden import Golden
+from repro_gate.samplers import PLAIN, Sampling
 
 SCHEMA = "repro-gate/golden/v1"
 
@@ -72,6 +73,7 @@ def from_data(data: Mapping[str, Any]) -> Golden:
 
 def cell_to_data(cell: Cell) -> dict[str, Any]:
     """Return the definition of a cell as plain JSON data."""
+    sampling = cell.sampler.sampling
     return {
         "model": cell.model,
         "prompt": cell.prompt,
@@ -83,6 +85,7 @@ def cell_to_data(cell: Cell) -> dict[str, Any]:
             "top_k": cell.sampler.top_k,
             "top_p": cell.sampler.top_p,
             "min_p": cell.sampler.min_p,
+            **({} if sampling is None else sampling.to_data()),
         },
     }
 
@@ -94,6 +97,7 @@ def cell_from_data(data: Mapping[str, Any]) -> Cell:
         ValueError: a value is out of its range.
     """
     sampler = data["sampler"]
+    further = {name: value for name, value in sampler.items() if name not in PLAIN}
     return Cell(
         model=data["model"],
         prompt=data["prompt"],
@@ -106,6 +110,7 @@ def cell_from_data(data: Mapping[str, Any]) -> Cell:
             top_k=sampler["top_k"],
             top_p=float(sampler["top_p"]),
             min_p=float(sampler["min_p"]),
+            sampling=Sampling.parse(further, "cell.sampler"),
         ),
     )
 

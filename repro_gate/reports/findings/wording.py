@@ -6,7 +6,7 @@ from typing import Final, assert_never, get_args
 
 from repro_gate.core.report import CellReport
 from repro_gate.core.tokens.cell import Factor
-from repro_gate.core.tokens.controls import HEATS, ControlReport
+from repro_gate.core.tokens.controls import ControlReport, heats_of
 from repro_gate.core.tokens.generation import Place
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import (
@@ -172,7 +172,7 @@ def _control_claim(control: ControlReport) -> str:
     seed = contrast.factor is Factor.SEED
     changed = f"seed {contrast.varied.seed}" if seed else "another prompt"
     sampler = contrast.cell.sampler
-    heat = f" at temperature {sampler.temperature:g}" if sampler in HEATS else ""
+    heat = f" at temperature {sampler.temperature:g}" if sampler in heats_of(sampler) else ""
     return f"{changed}{heat} changes the output at {format_place(control.divergence)}"
 
 

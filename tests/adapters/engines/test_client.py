@@ -15,12 +15,13 @@ from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.core.engines import EngineKind
 from repro_gate.core.report import EngineReport
+from repro_gate.core.tokens.cell import Sampler
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
 from tests.fakes.driven_engine import validator
 from tests.fakes.processes import DescribedEngineStarter, command_spec, generated, speaking
-from tests.fakes.values import cell_of, model_spec_of
+from tests.fakes.values import PENALISED, SAMPLED, cell_of, model_spec_of
 
 CELL = cell_of(max_tokens=4)
 FILE = ModelFile(path=Path("/models/tiny.gguf"), sha256=None)
@@ -100,14 +101,38 @@ def test_the_requests_are_those_of_the_protocol(
     ]
 
 
-def test_the_requests_match_the_published_schema(
+def test_further_samplers_are_sent_beside_the_others(
     speaking_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """Only for a cell that has some."""
+    engine = speaking_engine(log=str(tmp_path / "log"))
+    engine.describe()
+    engine.load(model_spec_of(), FILE)
+    for sampler in (PENALISED, replace(PENALISED, sampling=None)):
+        generated(engine, replace(CELL, sampler=sampler), trace=False)
+
+    first, second = (
+        json.loads(line)["params"] for line in (tmp_path / "log").read_bytes().splitlines()[2:]
+    )
+    sampling = {
+        "samplers": ["penalties"],
+        "repeat_last_n": 64,
+        "repeat_penalty": 1.5,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.5,
+    }
+    assert first == second | {"sampling": sampling}
+
+
+@pytest.mark.parametrize("sampler", [SAMPLED, PENALISED])
+def test_the_requests_match_the_published_schema(
+    speaking_engine: DescribedEngineStarter, tmp_path: Path, sampler: Sampler
 ) -> None:
     """An engine that was written from the schema understands the gate."""
     engine = speaking_engine(log=str(tmp_path / "log"))
     engine.describe()
     engine.load(model_spec_of(), FILE)
-    generated(engine, CELL, trace=True)
+    generated(engine, replace(CELL, sampler=sampler), trace=True)
 
     schema = json.loads(files("repro_gate.schemas").joinpath("engine-v1.json").read_text("utf-8"))
     validator = Draft202012Validator({**schema, "oneOf": [{"$ref": "#/$defs/request"}]})

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from repro_gate.core.guards import MAX_NAME_LENGTH, require_name
 from repro_gate.core.tokens.cell import MAX_SEED, Sampler
+from repro_gate.samplers import Sampling
 from tests.fakes import strategies
-from tests.fakes.values import GREEDY, SAMPLED, cell_of
+from tests.fakes.values import GREEDY, PENALISED, SAMPLED, cell_of
 
 _parts = st.tuples(strategies.names, strategies.names, st.integers(1, MAX_SEED))
 
@@ -109,3 +110,26 @@ def test_the_ends_of_the_sampler_ranges_are_accepted() -> None:
 def test_only_temperature_zero_is_greedy() -> None:
     """A sampler is greedy when the seed can change nothing."""
     assert (GREEDY.is_greedy, SAMPLED.is_greedy) == (True, False)
+
+
+@pytest.mark.parametrize(("dynatemp_range", "is_greedy"), [(0, True), (0.5, False)])
+def test_further_samplers_may_draw_at_temperature_zero(
+    dynatemp_range: float, *, is_greedy: bool
+) -> None:
+    """A dynamic temperature of 0 is above 0 for some tokens."""
+    sampling = Sampling.parse(
+        {
+            "samplers": ["temperature"],
+            "dynatemp_range": dynatemp_range,
+            "dynatemp_exponent": 1,
+        }
+    )
+    sampler = Sampler(temperature=0, top_k=0, top_p=1, min_p=0, sampling=sampling)
+
+    assert sampler.is_greedy is is_greedy
+
+
+def test_a_parameter_without_its_sampler_is_refused() -> None:
+    """It would have no effect."""
+    with pytest.raises(ValueError, match="top_k: expected 0, because top_k is not one of the"):
+        replace(PENALISED, top_k=1)

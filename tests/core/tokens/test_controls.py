@@ -24,6 +24,7 @@ from repro_gate.core.tokens.generation import Generation, Stop, output_divergenc
 from repro_gate.core.tokens.verdicts import Inconclusive
 from tests.fakes.values import (
     GREEDY,
+    PENALISED,
     SAMPLED,
     answer_to,
     cell_of,
@@ -164,6 +165,19 @@ def test_further_seeds_begin_with_the_hottest_and_longest_cells() -> None:
     assert list(further(Factor.SEED, cells)) == [
         _seeds(cell, replace(cell, seed=44)) for cell in tried
     ]
+
+
+def test_a_cell_with_further_samplers_is_run_hot_with_them() -> None:
+    """The engine may use its seed elsewhere than for plain cells, so those show nothing of it."""
+    cell = replace(HAIKU, sampler=PENALISED)
+
+    _, *hot = (each.cell.sampler for each in further(Factor.SEED, [cell]))
+    assert [each.temperature for each in hot] == [10.0, 2.0, 1.0]
+    assert {each.sampling and each.sampling.samplers for each in hot} == {("temperature",)}
+    agreed = _seeds(replace(cell, sampler=hot[0]), replace(HAIKU_7, sampler=hot[0]))
+    assert is_milder(_seeds(cell, replace(HAIKU_7, sampler=PENALISED)), agreed)
+    assert not is_milder(_seeds(HAIKU, HAIKU_7), agreed)
+    assert is_settled([agreed] * 4)
 
 
 def test_a_long_cell_is_run_hot_at_its_own_length() -> None:

@@ -15,7 +15,7 @@ from repro_gate.core.tokens.golden import (
     provenance_changes,
 )
 from tests.fakes import strategies
-from tests.fakes.values import GREEDY, SAMPLED, cell_of
+from tests.fakes.values import GREEDY, PENALISED, SAMPLED, cell_of
 
 
 def test_facts_that_differ_come_back_by_name() -> None:
@@ -70,7 +70,20 @@ def test_a_definition_includes_every_field_of_a_cell() -> None:
     """No field of a cell or of its sampler is left out of the comparison."""
     known = {field.name for field in (*fields(Cell), *fields(Sampler))}
 
-    assert set(definition(cell_of())) == known - {"sampler"}
+    assert set(definition(cell_of())) == known - {"sampler", "sampling"}
+
+
+def test_further_samplers_are_part_of_a_definition() -> None:
+    """Each of their values is one fact."""
+    planned = cell_of(sampler=PENALISED)
+
+    assert definition_changes(cell_of(sampler=replace(PENALISED, sampling=None)), planned) == (
+        FactChange(name="frequency_penalty", before=None, after="0.0"),
+        FactChange(name="presence_penalty", before=None, after="0.5"),
+        FactChange(name="repeat_last_n", before=None, after="64"),
+        FactChange(name="repeat_penalty", before=None, after="1.5"),
+        FactChange(name="samplers", before=None, after="penalties"),
+    )
 
 
 def test_conditions_change_with_the_cell_the_plan_and_the_facts() -> None:

@@ -229,6 +229,19 @@ def test_a_prompt_is_decoded_in_one_batch_or_refused(
         ({"prompt": 1}, "generate.prompt: expected "),
         ({"prompt": "\ud800"}, "generate.prompt: expected "),
         ({"typical_p": 1}, "the unknown key 'typical_p'"),
+        ({"sampling": {"typical_p": 1}}, "generate.sampling.typical_p: expected no such key "),
+        ({"sampling": {"samplers": ["dist"]}}, "generate.sampling.samplers[0]: expected one of "),
+        (
+            {
+                "sampling": {
+                    "samplers": ["temperature"],
+                    "dynatemp_range": 0,
+                    "dynatemp_exponent": 1,
+                }
+            },
+            "generate.top_k: expected 0, because top_k is not one of the samplers",
+        ),
+        ({"sampling": {"ignore_eos": True}}, "generate.sampling: this engine has no further "),
     ],
 )
 def test_an_invalid_value_is_named(
