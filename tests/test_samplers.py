@@ -22,7 +22,7 @@ from repro_gate.samplers import (
 from repro_gate.strict_json import InvalidJson
 from tests.fakes.strategies import samplings
 
-SERVER = {
+SERVER: dict[str, Any] = {
     "samplers": list(SERVER_ORDER),
     **{
         name: PARAMETERS[name].default
@@ -59,7 +59,7 @@ def test_the_defaults_of_llama_server_are_valid() -> None:
 
 def test_what_has_no_effect_is_no_sampling() -> None:
     """So that it makes no other definition of a cell."""
-    nothing = {"logit_bias": [], "ignore_eos": False, "grammar": ""}
+    nothing: dict[str, Any] = {"logit_bias": [], "ignore_eos": False, "grammar": ""}
 
     assert Sampling.parse(nothing) is None
 

@@ -66,9 +66,7 @@ samplers = st.builds(
     top_p=st.floats(0, 1, exclude_min=True),
     min_p=st.floats(0, 1),
 )
-further_samplers = st.builds(
-    lambda sampling: dataclasses.replace(_NEUTRAL, sampling=sampling), samplings
-)
+further_samplers = samplings.map(lambda sampling: dataclasses.replace(_NEUTRAL, sampling=sampling))
 """With every sampler there is; where one is missing, its parameter has no effect."""
 
 cells = st.builds(

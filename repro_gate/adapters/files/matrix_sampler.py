@@ -86,8 +86,10 @@ def _values(
             owners = " or ".join(owner for owner, names in SAMPLERS.items() if name in names)
             expected = f"no such key without {owners} in samplers, as it would have no effect"
             raise InvalidJson(name, expected=expected, found=kind_of(judged[name]))
-    defaults = {name: PARAMETERS[name].default for name in needed} if is_like_server else {}
-    values = {**defaults, **shared, **own}
+    values: dict[str, Any] = {}
+    if is_like_server:
+        values |= {name: PARAMETERS[name].default for name in needed}
+    values |= {**shared, **own}
     for name in needed:
         if name not in values:
             expected = (

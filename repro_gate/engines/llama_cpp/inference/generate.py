@@ -18,7 +18,7 @@ from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import GenerateRequest
-from repro_gate.protocol import Json, bad_request
+from repro_gate.protocol import Json
 
 
 def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json:
@@ -32,8 +32,6 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
         contexts: how many of the model may work at the same time; only the speed depends on it.
     """
     tokenizer, decoder = slot.tokenizer, slot.decoder
-    if request.sampling is not None:
-        raise bad_request("generate.sampling: this engine has no further samplers yet")
     prompt = tokenizer.encode(request.prompt)
     slot.require_context(len(prompt), request.max_tokens)
 

@@ -241,7 +241,6 @@ def test_a_prompt_is_decoded_in_one_batch_or_refused(
             },
             "generate.top_k: expected 0, because top_k is not one of the samplers",
         ),
-        ({"sampling": {"ignore_eos": True}}, "generate.sampling: this engine has no further "),
     ],
 )
 def test_an_invalid_value_is_named(
