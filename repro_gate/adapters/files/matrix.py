@@ -24,6 +24,7 @@ from repro_gate.strict_json import InvalidJson, integer
 
 _SNAPSHOTS: Final = "snapshots"
 _CONTEXT_STEP: Final = 256
+_FLOAT_KV_TYPES: Final = ("f32", "f16", "bf16")
 """llama.cpp rounds the context up to a multiple of this."""
 
 
@@ -126,14 +127,8 @@ def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
     device = table.get("device", CPU)
     kind = EngineKind(table["kind"])
     match kind:
-        case EngineKind.LLAMA_CPP if settings["n_batch"] > settings["n_ctx"]:
-            raise InputInvalid.at(
-                file,
-                f"engines.{name}.settings.n_batch",
-                expected=f"at most n_ctx, which is {settings['n_ctx']}",
-                found=str(settings["n_batch"]),
-            )
         case EngineKind.LLAMA_CPP:
+            _require_consistent(file, name, settings)
             require_gpu_for_offload(file, name, device, settings)
         case EngineKind.COMMAND:
             pass
@@ -148,6 +143,19 @@ def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
         timeout_s=float(table.get("timeout_s", 120)),
         pass_env=tuple(table.get("pass_env", ())),
     )
+
+
+def _require_consistent(file: Path, name: str, settings: Mapping[str, Any]) -> None:
+    place = f"engines.{name}.settings"
+    for smaller, larger in (("n_batch", "n_ctx"), ("n_ubatch", "n_batch")):
+        size = settings.get(smaller, 0)
+        if size > settings[larger]:
+            expected = f"at most {larger}, which is {settings[larger]}"
+            raise InputInvalid.at(file, f"{place}.{smaller}", expected=expected, found=str(size))
+    kv_type = settings["kv_type"]
+    if kv_type not in _FLOAT_KV_TYPES and not settings["flash_attention"]:
+        expected = f"one of {', '.join(_FLOAT_KV_TYPES)}, or flash_attention = true"
+        raise InputInvalid.at(file, f"{place}.kv_type", expected=expected, found=kv_type)
 
 
 def require_gpu_for_offload(

@@ -26,7 +26,7 @@ from repro_gate.core.tokens.golden import MODEL_SHA256
 
 _CONFIG: Final = "--config"
 _DEFAULT_MATRIX: Final = "repro-gate.toml"
-_SETTINGS: Final = ("flash_attention", "kv_type", "n_batch", "repack", "threads")
+_SETTINGS: Final = ("flash_attention", "kv_type", "n_batch", "n_ubatch", "repack", "threads")
 """Settings of built-in engines that are reported as they were asked for; `n_ctx` is rounded up."""
 
 

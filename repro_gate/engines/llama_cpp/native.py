@@ -61,8 +61,18 @@ ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
 SPLIT_LAYERS: int = _bindings.LLAMA_SPLIT_MODE_LAYER
 SPLIT_ROWS: int = _bindings.LLAMA_SPLIT_MODE_ROW
 SPLIT_TENSORS: int = _bindings.LLAMA_SPLIT_MODE_TENSOR
-TYPE_F32: int = _bindings.GGML_TYPE_F32
-TYPE_F16: int = _bindings.GGML_TYPE_F16
+TENSOR_TYPES: Mapping[str, int] = {
+    "f32": 0,
+    "f16": 1,
+    "bf16": 30,
+    "q8_0": 8,
+    "q5_1": 7,
+    "q5_0": 6,
+    "q4_1": 3,
+    "q4_0": 2,
+    "iq4_nl": 20,
+}
+"""Numbers of `ggml_type`, which files contain too; the bindings do not name all of them."""
 DEVICE_TYPE_CPU, DEVICE_TYPE_INTEGRATED_GPU = 0, 2
 """Of `enum ggml_backend_dev_type`."""
 LAST_OUTPUT = -1

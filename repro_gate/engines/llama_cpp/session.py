@@ -30,7 +30,7 @@ from repro_gate.strict_json import boolean, choice, exact_table, integer
 
 _MAX_CONTEXT = 2**24
 _REQUIRED = ("n_ctx", "n_batch", "threads", "flash_attention", "kv_type")
-_OPTIONAL = ("repack", "contexts", *OFFLOAD_SETTINGS)
+_OPTIONAL = ("n_ubatch", "repack", "contexts", *OFFLOAD_SETTINGS)
 """Those of the offload are read by `Offload`."""
 _MAX_THREADS = 512
 """`GGML_MAX_N_THREADS`."""
@@ -57,9 +57,21 @@ class KvType(StrEnum):
 
     F32 = "f32"
     F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
+    Q5_1 = "q5_1"
+    Q5_0 = "q5_0"
+    Q4_1 = "q4_1"
+    Q4_0 = "q4_0"
+    IQ4_NL = "iq4_nl"
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether numbers share a scale in blocks, which only flash attention can read."""
+        return self not in {KvType.F32, KvType.F16, KvType.BF16}
 
 
-_KV_TYPES = {KvType.F32: native.TYPE_F32, KvType.F16: native.TYPE_F16}
+_KV_TYPES = {kind: native.TENSOR_TYPES[kind.value] for kind in KvType}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +81,9 @@ class Settings:
     n_ctx: int
     """Tokens in the context; llama.cpp rounds it up to a multiple of 256."""
     n_batch: int
-    """The most tokens in one decode, logical and physical: no batch is ever split."""
+    """The most tokens of a prompt."""
+    n_ubatch: int
+    """The most tokens computed at once: llama.cpp splits a longer prompt."""
     threads: int
     """For decoding one token and many alike."""
     flash_attention: bool
@@ -86,6 +100,12 @@ class Settings:
         settings = cls(
             n_ctx=integer(found["n_ctx"], "settings.n_ctx", low=1, high=_MAX_CONTEXT),
             n_batch=integer(found["n_batch"], "settings.n_batch", low=1, high=_MAX_CONTEXT),
+            n_ubatch=integer(
+                found.get("n_ubatch", found["n_batch"]),
+                "settings.n_ubatch",
+                low=1,
+                high=_MAX_CONTEXT,
+            ),
             threads=integer(found["threads"], "settings.threads", low=1, high=_MAX_THREADS),
             flash_attention=boolean(found["flash_attention"], "settings.flash_attention"),
             kv_type=KvType(choice(found["kv_type"], "settings.kv_type", tuple(KvType))),
@@ -98,6 +118,16 @@ class Settings:
             raise bad_request(
                 f"settings.n_batch: expected at most n_ctx = {settings.n_ctx}, "
                 f"found {settings.n_batch}"
+            )
+        if settings.n_ubatch > settings.n_batch:
+            raise bad_request(
+                f"settings.n_ubatch: expected at most n_batch = {settings.n_batch}, "
+                f"found {settings.n_ubatch}"
+            )
+        if settings.kv_type.is_quantized and not settings.flash_attention:
+            raise bad_request(
+                "settings.kv_type: expected f32, f16 or bf16 without flash_attention, "
+                f"found {settings.kv_type.value}"
             )
         return settings
 
@@ -248,7 +278,8 @@ def _new_context(
     # RoPE and YaRN parameters keep their default: those of the model file.
     params = native.context_params()
     params.n_ctx = settings.n_ctx
-    params.n_batch = params.n_ubatch = settings.n_batch
+    params.n_batch = settings.n_batch
+    params.n_ubatch = settings.n_ubatch
     params.n_seq_max = 1
     params.n_threads = params.n_threads_batch = settings.threads
     params.flash_attn_type = (

@@ -237,8 +237,8 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
             ("n_batch = 128", "batch = 128"),
             (
                 "engines.exact.settings: expected only the keys contexts, flash_attention, "
-                "gpu_layers, gpus, kv_type, n_batch, n_ctx, repack, split_mode, tensor_split, "
-                "threads, found the unknown key 'batch'; did you mean 'n_batch'?"
+                "gpu_layers, gpus, kv_type, n_batch, n_ctx, n_ubatch, repack, split_mode, "
+                "tensor_split, threads, found the unknown key 'batch'; did you mean 'n_batch'?"
             ),
         ),
     ],
@@ -399,6 +399,17 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         (
             ("n_batch = 128", "n_batch = 257"),
             "engines.exact.settings.n_batch: expected at most n_ctx, which is 256, found 257",
+        ),
+        (
+            ("n_batch = 128", "n_batch = 128\nn_ubatch = 129"),
+            "engines.exact.settings.n_ubatch: expected at most n_batch, which is 128, found 129",
+        ),
+        (
+            ('kv_type = "f32"', 'kv_type = "q8_0"'),
+            (
+                "engines.exact.settings.kv_type: expected one of f32, f16, bf16, or "
+                "flash_attention = true, found q8_0"
+            ),
         ),
         (
             ('kv_type = "f32"', 'kv_type = "f32"\ngpu_layers = 0'),

@@ -235,6 +235,27 @@ def test_a_model_is_loaded_on_no_other_device_than_requested(
     assert idle_engine.refusal(Method.LOAD, **params)[0] == "device_unavailable"
 
 
+def test_a_prompt_is_computed_in_parts_of_n_ubatch(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """The size in force is a fact, and a prompt longer than it is accepted."""
+    loaded = fresh_engine.load(tiny_model("tiny-qwen2").path, n_ubatch=2)
+    assert loaded["facts"]["setting.n_ubatch"] == "2"
+    prompt = [1, 2, 3, 4, 5]
+    assert len(fresh_engine.ask(Method.SCORE, prompt=prompt, response=[6])["logprobs"]) == 1
+
+
+def test_a_quantised_cache_needs_heads_of_whole_blocks(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", engine_load_params: "LoadParams"
+) -> None:
+    """The reason is the one of llama.cpp."""
+    path = tiny_model("tiny-qwen2").path
+    params = engine_load_params(path, kv_type="q8_0", flash_attention=True)
+    kind, message = fresh_engine.refusal(Method.LOAD, **params)
+    assert kind == "model_invalid"
+    assert "K cache type q8_0 with block size 32 does not divide" in message
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -244,9 +265,12 @@ def test_a_model_is_loaded_on_no_other_device_than_requested(
         ({"n_ctx": "256"}, "settings.n_ctx: expected "),
         ({"n_ctx": True}, "settings.n_ctx: expected "),
         ({"n_batch": 257}, "settings.n_batch: expected "),
+        ({"n_ubatch": 257}, "settings.n_ubatch: expected at most n_batch = 256, "),
+        ({"n_ubatch": 0}, "settings.n_ubatch: expected "),
         ({"threads": 513}, "settings.threads: expected "),
         ({"flash_attention": 1}, "settings.flash_attention: expected "),
-        ({"kv_type": "q8_0"}, "settings.kv_type: expected "),
+        ({"kv_type": "q8_0"}, "settings.kv_type: expected f32, f16 or bf16 without "),
+        ({"kv_type": "i8"}, "settings.kv_type: expected "),
         ({"kv_type": ["f32"]}, "settings.kv_type: expected "),
         ({"repack": None}, "settings.repack: expected "),
         ({"contexts": 0}, "settings.contexts: expected "),
