@@ -109,6 +109,10 @@ SAMPLERS: Final[Mapping[str, tuple[str, ...]]] = {
 """By name, in the order of llama-server; each with its parameters."""
 DRAWING: Final = ("mirostat", "mirostat_v2", "adaptive_p")
 """They draw the token; without one of them `dist` does, from the probabilities."""
+_MIROSTATS: Final = ("mirostat", "mirostat_v2")
+"""llama-server applies nothing but the plain temperature before them."""
+_MAX_XTC_THRESHOLD: Final = 0.5
+"""Above it, llama.cpp switches xtc off."""
 SERVER_ORDER: Final = tuple(name for name in SAMPLERS if name not in DRAWING)
 PLAIN: Final[Mapping[str, int | float]] = {
     "temperature": 1.0,
@@ -186,7 +190,12 @@ class Sampling:
     @property
     def draws_when_cold(self) -> bool:
         """Whether the seed has an effect even at temperature 0."""
-        cuts_at_random: bool = "xtc" in self.order and self.value("xtc_probability") > 0
+        # At a probability of 1 it cuts always.
+        cuts_at_random: bool = (
+            "xtc" in self.order
+            and 0 < self.value("xtc_probability") < 1
+            and self.value("xtc_threshold") <= _MAX_XTC_THRESHOLD
+        )
         is_dynamic: bool = self.value("dynatemp_range") > 0
         return cuts_at_random or is_dynamic
 
@@ -210,6 +219,7 @@ def _read(data: object, place: str) -> tuple[tuple[str, ...], tuple[tuple[str, s
                 expected = f"the key {name!r} (llama-server's default: {shown_default(name)})"
                 raise InvalidJson(place, expected=expected, found="none")
             values[name] = PARAMETERS[name].read(found[name], _at(place, name))
+    _require_plain_temperature(samplers, values, place)
     for name, read in _BESIDE.items():
         value = read(found[name], _at(place, name)) if name in found else None
         # Neither an empty list, nor false, nor an empty grammar has an effect.
@@ -219,6 +229,15 @@ def _read(data: object, place: str) -> tuple[tuple[str, ...], tuple[tuple[str, s
         expected = "no grammar beside json_schema, which becomes one"
         raise InvalidJson(_at(place, "grammar"), expected=expected, found="a string")
     return samplers, tuple((name, _json(value)) for name, value in values.items())
+
+
+def _require_plain_temperature(
+    samplers: tuple[str, ...], values: Mapping[str, Any], place: str
+) -> None:
+    if samplers and samplers[-1] in _MIROSTATS and values.get("dynatemp_range"):
+        expected = f"0 with {samplers[-1]}, where llama-server ignores it"
+        found = kind_of(values["dynatemp_range"])
+        raise InvalidJson(_at(place, "dynatemp_range"), expected=expected, found=found)
 
 
 def shown_default(name: str) -> str:
@@ -243,6 +262,9 @@ def _samplers(value: object, place: str) -> tuple[str, ...]:
         if name in DRAWING and index != len(names) - 1:
             expected = f"{name} in the last place, because it draws the token"
             raise InvalidJson(f"{place}[{index}]", expected=expected, found="it before others")
+        if names[-1] in _MIROSTATS and name not in {"temperature", names[-1]}:
+            expected = f"only temperature before {names[-1]}: llama-server ignores the others"
+            raise InvalidJson(f"{place}[{index}]", expected=expected, found=name)
     return names
 
 

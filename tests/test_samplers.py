@@ -226,3 +226,36 @@ def test_every_default_is_in_its_range(parameter: Parameter) -> None:
     default = json.loads(json.dumps(parameter.default))
 
     assert json.loads(json.dumps(parameter.read(default, ""))) == default
+
+
+@pytest.mark.parametrize("name", ["mirostat", "mirostat_v2"])
+@pytest.mark.parametrize(
+    ("before", "dynatemp", "message"),
+    [
+        (["top_k", "temperature"], 0, r"samplers\[0\]: expected only temperature before"),
+        (["temperature"], 0.5, "dynatemp_range: expected 0 with .*, where llama-server ignores it"),
+    ],
+)
+def test_nothing_that_llama_server_ignores_precedes_mirostat(
+    name: str, before: list[str], dynatemp: float, message: str
+) -> None:
+    """With mirostat it applies the plain temperature alone; llama.cpp's chain applies all."""
+    data = {"samplers": [*before, name], "dynatemp_range": dynatemp, "dynatemp_exponent": 1}
+    with pytest.raises(InvalidJson, match=message):
+        Sampling.parse({**data, "mirostat_tau": 5, "mirostat_eta": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "draws"),
+    [(0.5, 0.1, True), (0.5, 0.5, True), (1, 0.1, False), (0.5, 0.51, False), (0, 0.1, False)],
+)
+def test_a_cut_that_is_certain_or_off_needs_no_seed(
+    probability: float, threshold: float, *, draws: bool
+) -> None:
+    """At temperature 0 the seed counts only where xtc may or may not cut."""
+    xtc = {"xtc_probability": probability, "xtc_threshold": threshold, "min_keep": 0}
+    heat = {"dynatemp_range": 0, "dynatemp_exponent": 1}
+    sampling = Sampling.parse({"samplers": ["xtc", "temperature"], **xtc, **heat})
+
+    assert sampling is not None
+    assert sampling.draws_when_cold is draws

@@ -35,10 +35,14 @@ def _samplings(draw: st.DrawFn) -> Sampling | None:
     names = [name for name in names if name not in DRAWING] + [
         name for name in names if name in DRAWING
     ][:1]
+    if names and names[-1] in {"mirostat", "mirostat_v2"}:
+        names = [name for name in names if name in {"temperature", names[-1]}]
     data: dict[str, object] = {"samplers": names} if names else {}
     for parameter in dict.fromkeys(each for name in names for each in SAMPLERS[name]):
         if parameter in EXTRAS:
             data[parameter] = draw(_values_of(PARAMETERS[parameter]))
+    if names and names[-1] in {"mirostat", "mirostat_v2"} and "dynatemp_range" in data:
+        data["dynatemp_range"] = 0
     biases = st.tuples(st.integers(0, 2**31 - 1), st.just(value=False) | st.floats(-1e6, 1e6))
     data["logit_bias"] = draw(
         st.lists(biases.map(list), max_size=2, unique_by=lambda bias: str(bias[0]))
