@@ -193,6 +193,7 @@ def _suite(
         for prompt in names:
             require_known(file, f"{place}.prompts.{model}", prompt, prompts)
             _require_context(file, prompt, prompts[prompt], models[model])
+            _require_convertible(file, prompt, prompts[prompt], models[model])
     cells = sum(map(len, table["prompts"].values())) * len(table["seeds"])
     require_bounded(file, place, cells)
     fresh_runs = table.get("fresh_runs", min(1, table["runs"] - 1))
@@ -225,4 +226,16 @@ def _require_context(file: Path, name: str, prompt: PromptSpec, model: ModelSpec
             expected=f"at most {limit}, because prompt and output of {model.name} share "
             f"n_ctx = {n_ctx} of the engine {engine.name}",
             found=str(prompt.max_tokens),
+        )
+
+
+def _require_convertible(file: Path, name: str, prompt: PromptSpec, model: ModelSpec) -> None:
+    """Raise `InputInvalid` for a JSON Schema, if nothing makes it a grammar."""
+    sampling, engine = prompt.sampler.sampling, model.engine
+    if engine.kind.is_built_in and sampling is not None and sampling.value("json_schema"):
+        raise InputInvalid.at(
+            file,
+            f"prompts.{name}.json_schema",
+            expected=f"a grammar, as the engine {engine.name} does not convert JSON Schemas",
+            found="a JSON Schema",
         )

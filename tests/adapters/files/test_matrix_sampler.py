@@ -283,3 +283,16 @@ def test_the_schemas_have_the_ranges_of_the_samplers(schema: str, steps: str) ->
         if not parameter.is_texts:
             kind = "integer" if parameter.is_integer else "number"
             assert rule == {"type": kind, "minimum": parameter.low, "maximum": parameter.high}
+
+
+def test_a_schema_is_refused_for_an_engine_without_a_converter(tmp_path: Path) -> None:
+    """Its cells could never be measured."""
+    file = tmp_path / "repro-gate.toml"
+    settings = '{ n_ctx = 64, n_batch = 64, threads = 1, flash_attention = false, kv_type = "f32" }'
+    own, built_in = 'kind = "command"\ncommand = ["./engine"]\nsettings = {}', 'kind = "llama_cpp"'
+    matrix = MATRIX.replace(own, f"{built_in}\nsettings = {settings}")
+    prompt = "temperature = 1\njson_schema = {}"
+    file.write_text(matrix.replace("SAMPLER", PLAIN).replace("PROMPT", prompt), "utf-8")
+
+    with pytest.raises(InputInvalid, match=r"json_schema: expected a grammar"):
+        read_matrix(file)

@@ -93,7 +93,7 @@ class Chain:
         for token in prompt:
             native.accept(self._links, token)
 
-    def draw(self, logits: Logits, _sample: object = None) -> int:
+    def draw(self, logits: Logits, _sample: Callable[[native.Sampler], int] | None = None) -> int:
         """Return the next token."""
         token = self._drawn(logits, None)
         if self._grammar is not None:
