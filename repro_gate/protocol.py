@@ -14,6 +14,8 @@ from typing import Any, Final, TypeAlias
 PROTOCOL = "repro-gate/engine/v1"
 MAX_LINE_BYTES = 16 * 2**20
 """Of one request or answer."""
+MAX_RENDERED: Final = 1 << 20
+"""Characters of the text of one chat."""
 MAX_CONCURRENCY = 64
 """Requests in flight at a time."""
 

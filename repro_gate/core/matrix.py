@@ -9,6 +9,7 @@ from repro_gate.core.engines import ModelSpec
 from repro_gate.core.guards import require_at_least, require_text
 from repro_gate.core.logprobs.policy import LogprobSuite
 from repro_gate.core.tokens.cell import Cell, Sampler
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import UsageInvalid
 
 DEFAULT_MATRIX_FILE = Path("repro-gate.toml")
@@ -19,11 +20,14 @@ class PromptSpec:
     """A prompt, with the length and the sampler of its generations."""
 
     text: str
+    """Empty for a chat."""
     max_tokens: int
     sampler: Sampler
+    chat: Chat | None = None
 
     def __post_init__(self) -> None:
-        require_text(text=self.text)
+        if self.chat is None:
+            require_text(text=self.text)
         require_at_least(1, max_tokens=self.max_tokens)
 
 
@@ -129,6 +133,7 @@ def build_cells(
             model=model,
             prompt=name,
             text=prompts[name].text,
+            chat=prompts[name].chat,
             seed=seed,
             max_tokens=prompts[name].max_tokens,
             sampler=prompts[name].sampler,

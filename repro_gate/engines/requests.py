@@ -141,6 +141,7 @@ class GenerateRequest:
     """A cell: a prompt, and every value that a draw depends on besides the logits."""
 
     prompt: str
+    """Empty for a chat."""
     seed: int
     max_tokens: int
     temperature: float
@@ -153,18 +154,23 @@ class GenerateRequest:
     """Whether the answer needs the evidence for each token."""
     sampling: Sampling | None = None
     """None for the plain samplers."""
+    chat: Json | None = None
+    """The messages that make the prompt, in place of a text."""
 
     @classmethod
     def parse(cls, params: Json) -> "GenerateRequest":
         """Return the request, or refuse what does not fit."""
-        fields, optional = dict(cls.__dataclass_fields__), ("sampling",)
-        required = tuple(name for name in fields if name not in optional)
+        other = "prompt" if "chat" in params else "chat"
+        optional = ("sampling",)
+        absent = {other, *optional}
+        required = tuple(name for name in cls.__dataclass_fields__ if name not in absent)
         cell = exact_table(params, "generate", keys=required, optional=optional)
         sampling = Sampling.parse(cell.get("sampling", {}), "generate.sampling")
         if sampling is not None:
             sampling.require_effect({name: cell[name] for name in PLAIN}, "generate")
         return cls(
-            prompt=text(cell["prompt"], "generate.prompt"),
+            prompt=text(cell["prompt"], "generate.prompt") if "prompt" in cell else "",
+            chat=_chat(cell["chat"]) if "chat" in cell else None,
             seed=integer(cell["seed"], "generate.seed", low=1, high=_MAX_SEED),
             max_tokens=integer(cell["max_tokens"], "generate.max_tokens", low=1, high=_MAX_INT32),
             temperature=_temperature(cell["temperature"]),
@@ -273,6 +279,20 @@ def read_model_file(
         )
     is_settled = state.is_settled(started_ns)
     return ModelFile(path=path, sha256=digest, state=state, is_settled=is_settled)
+
+
+def _chat(value: object) -> Json:
+    keys = ("tools", "template_kwargs", "add_generation_prompt", "template")
+    chat = exact_table(value, "generate.chat", keys=("messages",), optional=keys)
+    for name in ("messages", "tools"):
+        list_of(table, chat.get(name, []), f"generate.chat.{name}")
+    if not chat["messages"]:
+        raise bad_request("generate.chat.messages: expected at least one message, found none")
+    table(chat.get("template_kwargs", {}), "generate.chat.template_kwargs")
+    boolean(chat.get("add_generation_prompt", True), "generate.chat.add_generation_prompt")
+    if "template" in chat:
+        text(chat["template"], "generate.chat.template")
+    return chat
 
 
 def _device(value: object, place: str) -> DeviceRequest:

@@ -76,7 +76,7 @@ def _models(report: GateReport) -> Iterator[Block]:
         prompts: dict[object, list[CellReport]] = {}
         for found in cells:
             cell = found.cell
-            prompts.setdefault((cell.prompt, cell.text, cell.sampler), []).append(found)
+            prompts.setdefault((cell.prompt, cell.input, cell.sampler), []).append(found)
         for same_prompt in prompts.values():
             yield from _prompt(same_prompt)
         words = f"{summary.format_runs(cells)}, {summary.format_agreement(cells)}"
@@ -86,7 +86,14 @@ def _models(report: GateReport) -> Iterator[Block]:
 def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
     cell, sampler = cells[0].cell, cells[0].cell.sampler
     yield [f"### Prompt {code(cell.prompt)}"]
-    yield fence([escape_text(cell.text)], "text")
+    if cell.chat is None:
+        yield fence([escape_text(cell.text)], "text")
+    else:
+        yield fence(map(escape_text, cell.chat.messages), "json")
+        rendered = cells[0].generation and cells[0].generation.rendered
+        if rendered:
+            yield ["Rendered by the chat template:"]
+            yield fence(map(escape_text, rendered.splitlines(keepends=True)), "text")
     drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
     limit = plural(cell.max_tokens, "token")
     yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]

@@ -1,10 +1,12 @@
 """What hypothesis draws values of the core from."""
 
 import dataclasses
+from typing import Any
 
 from hypothesis import strategies as st
 
 from repro_gate.core.tokens.cell import MAX_SEED, Cell, Sampler
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.samplers import DRAWING, EXTRAS, PARAMETERS, SAMPLERS, Parameter, Sampling
@@ -73,11 +75,24 @@ samplers = st.builds(
 further_samplers = samplings.map(lambda sampling: dataclasses.replace(_NEUTRAL, sampling=sampling))
 """With every sampler there is; where one is missing, its parameter has no effect."""
 
+_objects = st.dictionaries(st.text(max_size=4), st.text(max_size=4) | st.integers(), max_size=2)
+chats = st.fixed_dictionaries(
+    {"messages": st.lists(_objects, min_size=1, max_size=3)},
+    optional={
+        "tools": st.lists(_objects, max_size=2),
+        "template_kwargs": _objects,
+        "add_generation_prompt": st.booleans(),
+        "template": st.text(min_size=1),
+    },
+).map(Chat.of)
+texts_or_chats = st.fixed_dictionaries({"text": st.text()}) | st.fixed_dictionaries(
+    {"text": st.just(""), "chat": chats}
+)
 cells = st.builds(
-    Cell,
+    lambda asked, **values: Cell(**asked, **values),
+    asked=texts_or_chats,
     model=names,
     prompt=names,
-    text=st.text(),
     seed=st.integers(1, MAX_SEED),
     max_tokens=st.integers(1, 4096),
     sampler=samplers | further_samplers,
@@ -119,9 +134,15 @@ def traced_generations(draw: st.DrawFn, logprobs: st.SearchStrategy[float]) -> G
 def goldens(logprobs: st.SearchStrategy[float]) -> st.SearchStrategy[Golden]:
     """Draw goldens whose log-probabilities come from `logprobs`."""
     return st.builds(
-        Golden,
+        _golden,
+        rendered=st.text(st.characters(codec="utf-8"), min_size=1) | st.just("a\nb\n"),
         cell=cells,
         profile=names,
         generation=traced_generations(logprobs),
         provenance=facts,
     )
+
+
+def _golden(*, rendered: str, cell: Cell, generation: Generation, **values: Any) -> Golden:
+    made = None if cell.chat is None else rendered
+    return Golden(cell=cell, generation=dataclasses.replace(generation, rendered=made), **values)

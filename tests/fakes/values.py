@@ -9,6 +9,7 @@ from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.matrix import Matrix, Suite
 from repro_gate.core.tokens.cell import MAX_SEED, Cell, Factor, Sampler
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.controls import Contrast, ControlReport
 from repro_gate.core.tokens.generation import Choice, Divergence, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Facts, Golden
@@ -57,6 +58,10 @@ def cell_of(
         max_tokens=max_tokens,
         sampler=sampler,
     )
+
+
+CHAT = Chat.of({"messages": [{"role": "user", "content": "Say it"}]})
+"""Of one message."""
 
 
 def tokens_of(*ids: int) -> tuple[Token, ...]:
@@ -199,7 +204,7 @@ def contrast_of(cell: Cell | None = None, factor: Factor = Factor.SEED) -> Contr
         case Factor.SEED:
             varied = replace(cell, seed=cell.seed % MAX_SEED + 1)
         case Factor.PROMPT:
-            varied = replace(cell, prompt="other", text=f"{cell.text}, and then?")
+            varied = cell.with_input(f"{cell.text}, and then?", prompt="other")
         case _:
             assert_never(factor)
     return Contrast(factor=factor, cell=cell, varied=varied)

@@ -13,7 +13,9 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Generation, Stop, Token, Trace
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import FileState, LoadedModel, Scored, ScoreRequest, TimedGeneration
+from repro_gate.protocol import MAX_RENDERED
 from repro_gate.strict_json import array, boolean, integer, list_of, number, string, table
+from repro_gate.strict_json import text as valid_text
 
 INVALID = (KeyError, TypeError, ValueError)
 """What every function of this module raises when an answer breaks the protocol."""
@@ -69,7 +71,9 @@ def layers_of(answer: Mapping[str, Any]) -> tuple[int, int]:
     return layers, on_device
 
 
-def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGeneration:
+def timed_generation(
+    answer: Mapping[str, Any], *, max_tokens: int, is_chat: bool = False
+) -> TimedGeneration:
     """Return the generation of a `generate` answer."""
     timing = table(answer["timing"], "timing")
     generation = Generation(
@@ -77,6 +81,7 @@ def timed_generation(answer: Mapping[str, Any], *, max_tokens: int) -> TimedGene
         tokens=_tokens(answer["tokens"], "tokens"),
         stop=Stop(text(answer["stop"])),
         trace=Trace(map(_choice, array(answer.get("trace", []), "trace"))),
+        rendered=_rendered(answer["rendered"]) if is_chat else None,
     )
     if len(generation.tokens) > max_tokens:
         raise ValueError(f"{len(generation.tokens)} tokens, but max_tokens is {max_tokens}")
@@ -122,6 +127,13 @@ def _file_state(value: object) -> FileState:
     return FileState(
         **{name: integer(state[name], f"file.{name}", low=0, high=_MAX_UNSIGNED) for name in names}
     )
+
+
+def _rendered(value: object) -> str:
+    rendered = valid_text(value, "rendered")
+    if not rendered or len(rendered) > MAX_RENDERED:
+        raise ValueError(f"rendered: expected 1 to {MAX_RENDERED} characters")
+    return rendered
 
 
 def _seconds(timing: Mapping[str, Any], name: str) -> float:

@@ -204,9 +204,9 @@ class ProtocolEngine:
         """Make runs on the loaded model, each cold, and yield their outcomes in order."""
 
         def params(run: CellRun) -> Mapping[str, Any]:
-            cell, sampling = run.cell, run.cell.sampler.sampling
+            cell, chat, sampling = run.cell, run.cell.chat, run.cell.sampler.sampling
             return {
-                "prompt": cell.text,
+                **({"prompt": cell.text} if chat is None else {"chat": chat.to_data()}),
                 "seed": cell.seed,
                 "max_tokens": cell.max_tokens,
                 # Not by `asdict`, which takes as long as the rest of a request.
@@ -219,7 +219,9 @@ class ProtocolEngine:
             }
 
         def reader(run: CellRun) -> Reader[TimedGeneration]:
-            return partial(answers.timed_generation, max_tokens=run.cell.max_tokens)
+            cell = run.cell
+            is_chat = cell.chat is not None
+            return partial(answers.timed_generation, max_tokens=cell.max_tokens, is_chat=is_chat)
 
         return self._stream(Method.GENERATE, ((params(run), reader(run)) for run in runs))
 

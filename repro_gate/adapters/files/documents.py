@@ -51,6 +51,11 @@ def parse_toml(data: bytes, *, file: Path, schema: str, limits: Limits | None = 
     return document
 
 
+def limits_of(schema: str) -> Limits:
+    """Return the limits of files of a schema."""
+    return _LIMITS[schema]
+
+
 def max_bytes_of(schema: str) -> int:
     """Return the size limit of files of a schema."""
     return _LIMITS[schema].max_bytes

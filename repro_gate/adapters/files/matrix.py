@@ -12,11 +12,13 @@ from repro_gate.adapters.files.documents import (
     require_known,
 )
 from repro_gate.adapters.files.matrix_logprobs import is_logprob_suite, read_logprob_suites
+from repro_gate.adapters.files.matrix_prompts import ReadFile, read_beside, read_input
 from repro_gate.adapters.files.matrix_sampler import read_sampler
 from repro_gate.adapters.models.files import required_form
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import InputInvalid
 from repro_gate.offload import Offload
 from repro_gate.protocol import CPU
@@ -39,28 +41,29 @@ def read_matrix(file: Path) -> Matrix:
     snapshots = document.get("snapshots", _SNAPSHOTS)
     if not _is_inside(file.parent, snapshots):
         raise _outside(file, snapshots)
-    return _matrix_of(document, file)
+    return _matrix_of(document, file, read_beside(file))
 
 
-def parse_matrix(data: bytes, file: Path) -> Matrix:
+def parse_matrix(data: bytes, file: Path, read: ReadFile) -> Matrix:
     """Return the matrix of the bytes of a committed file; raises `InputInvalid`.
 
-    Nothing of the file system counts, so the folder of the snapshots is checked by its name.
+    Nothing of the file system counts, so the folder of the snapshots is checked by its name, and
+    the files of prompts are read by `read`.
     """
     document = parse_toml(data, file=file, schema="matrix-v1")
     snapshots = document.get("snapshots", _SNAPSHOTS)
     if PurePosixPath(snapshots).is_absolute() or ".." in PurePosixPath(snapshots).parts:
         raise _outside(file, snapshots)
-    return _matrix_of(document, file)
+    return _matrix_of(document, file, read)
 
 
-def _matrix_of(document: Mapping[str, Any], file: Path) -> Matrix:
+def _matrix_of(document: Mapping[str, Any], file: Path, read: ReadFile) -> Matrix:
     for name in document["default_suites"]:
         require_known(file, "default_suites", name, document["suites"])
     models = _models(file, document)
     return Matrix(
         models=models,
-        suites=_suites(file, document, models),
+        suites=_suites(file, document, models, read),
         default_suites=tuple(document["default_suites"]),
         snapshots=document.get("snapshots", _SNAPSHOTS),
         logprob_suites=read_logprob_suites(file, document, models),
@@ -105,14 +108,16 @@ def _model(
 
 
 def _suites(
-    file: Path, document: Mapping[str, Any], models: Mapping[str, ModelSpec]
+    file: Path, document: Mapping[str, Any], models: Mapping[str, ModelSpec], read: ReadFile
 ) -> Mapping[str, Suite]:
     tables = {
         name: table for name, table in document["suites"].items() if not is_logprob_suite(table)
     }
     # [sampler] may be missing when no suite generates tokens.
     prompts = {
-        name: _prompt(file, name, table, document["sampler"])
+        name: _prompt(
+            name, table, document["sampler"], read_input(file, name, table, read), file=file
+        )
         for name, table in document.get("prompts", {}).items()
         if tables
     }
@@ -170,10 +175,17 @@ def require_gpu_for_offload(
 
 
 def _prompt(
-    file: Path, name: str, table: Mapping[str, Any], defaults: Mapping[str, Any]
+    name: str,
+    table: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    asked: tuple[str, Chat | None],
+    *,
+    file: Path,
 ) -> PromptSpec:
+    text, chat = asked
     return PromptSpec(
-        text=table["text"],
+        text=text,
+        chat=chat,
         max_tokens=table["max_tokens"],
         sampler=read_sampler(file, name, table, defaults),
     )

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from repro_gate.adapters.files.checkout import run_git
 from repro_gate.adapters.files.documents import max_bytes_of
 from repro_gate.adapters.files.matrix import parse_matrix
+from repro_gate.adapters.files.matrix_prompts import MAX_FILE_BYTES, ReadFile
 from repro_gate.adapters.files.snapshots import (
     BASELINE_SCHEMA,
     BASELINES,
@@ -102,7 +103,7 @@ def read_checkout(folder: Path, commit: str, *, matrix: str) -> Checkout:
         expected = f"a regular file in the commit {commit}"
         raise InputInvalid.at(matrix, "", expected=expected, found="none")
     content = repository.read(files, max_bytes=max_bytes_of("matrix-v1"))[matrix]
-    parsed = parse_matrix(content, Path(matrix))
+    parsed = parse_matrix(content, Path(matrix), repository.beside(matrix))
     snapshots = PurePosixPath(matrix).parent / parsed.snapshots
     goldens = repository.folder(snapshots / GOLDENS, schema=GOLDEN_SCHEMA)
     baselines = repository.folder(snapshots / BASELINES, schema=BASELINE_SCHEMA)
@@ -168,6 +169,19 @@ class _Commit:
             self._folder, "cat-file", "--batch", stdin=wanted.encode(), timeout_s=_TIMEOUT_S
         )
         return dict(_contents(output, files))
+
+    def beside(self, matrix: str) -> ReadFile:
+        """Return what reads the files of the folder of a matrix file."""
+
+        def read(name: str) -> bytes:
+            path = str(PurePosixPath(matrix).parent / name)
+            found = self.read(self.files(path), max_bytes=MAX_FILE_BYTES)
+            if path not in found:
+                expected = f"a regular file in the commit {self._commit}"
+                raise InputInvalid.at(escape_text(path), "", expected=expected, found="none")
+            return found[path]
+
+        return read
 
     def folder(self, path: PurePosixPath, *, schema: str) -> dict[str, bytes]:
         """Return the content of the files below a folder, by their path in it."""

@@ -11,6 +11,7 @@ from repro_gate.core.engines import ModelSpec
 from repro_gate.core.matrix import Plan
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.controls import (
     MAX_AGREEING,
     Contrast,
@@ -38,8 +39,8 @@ from repro_gate.ports import (
     TimedGeneration,
 )
 
-_MAX_DEATHS_OF_ONE_TEXT = 2
-"""After this many, a control is tried with another text."""
+_MAX_DEATHS_OF_ONE_INPUT = 2
+"""After this many, a control is tried with another prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,11 +287,11 @@ class MatrixRunner:
         """Return the first control that differs, else one that failed to run, else the last."""
         agreeing: list[Control] = []
         problems: list[Control] = []
-        deaths: Counter[str] = Counter()
+        deaths = Counter[str | Chat]()
         for contrast in contrasts:
-            text = contrast.cell.text
+            asked = contrast.cell.input
             is_implied = any(is_milder(contrast, each.contrast) for each in agreeing)
-            if is_implied or deaths[text] == _MAX_DEATHS_OF_ONE_TEXT:
+            if is_implied or deaths[asked] == _MAX_DEATHS_OF_ONE_INPUT:
                 continue
             known = [self._measured.problems.get(cell) for cell in (contrast.cell, contrast.varied)]
             if problem := next(filter(None, known), None):
@@ -300,7 +301,7 @@ class MatrixRunner:
                 control = self._control(worker, model, contrast, agreeing)
             except MeasurementUnavailable as error:
                 problems.append(Control(contrast=contrast, problem=_not_run(error, contrast)))
-                deaths[text] += isinstance(error, EngineFailed)
+                deaths[asked] += isinstance(error, EngineFailed)
             else:
                 if control.divergence(self._measured.observed) is not None:
                     return control

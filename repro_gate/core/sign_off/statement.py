@@ -438,6 +438,7 @@ def _generation(generation: Generation) -> list[Any]:
         [_token(token) for token in generation.prompt],
         [_token(token) for token in generation.tokens],
         generation.stop.value,
+        *([] if generation.rendered is None else [generation.rendered]),
     ]
 
 

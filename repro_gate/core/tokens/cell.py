@@ -1,9 +1,10 @@
 """A cell: one point of the matrix, with all inputs of one generation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from repro_gate.core.guards import require_at_least, require_name, require_share
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.samplers import PLAIN, Sampling
 
 MAX_SEED = 2**32 - 2
@@ -51,14 +52,18 @@ class Cell:
     prompt: str
     """The name of the prompt in the matrix."""
     text: str
-    """The prompt text."""
+    """The prompt text; empty for a chat."""
     seed: int
     max_tokens: int
     sampler: Sampler
+    chat: Chat | None = None
+    """The messages whose rendering is the prompt; None for a text."""
 
     def __post_init__(self) -> None:
         require_name(self.model)
         require_name(self.prompt)
+        if self.chat is not None and self.text:
+            raise ValueError("a prompt is a text or a chat, not both")
         if not 1 <= self.seed <= MAX_SEED:
             raise ValueError(f"a seed must lie between 1 and {MAX_SEED}, got {self.seed}")
         require_at_least(1, max_tokens=self.max_tokens)
@@ -66,6 +71,17 @@ class Cell:
     def __hash__(self) -> int:
         """Return a hash of what is different in most cells: they are keys of many mappings."""
         return hash((self.model, self.prompt, self.seed))
+
+    @property
+    def input(self) -> str | Chat:
+        """What the model is asked: a text, or messages."""
+        return self.text if self.chat is None else self.chat
+
+    def with_input(self, asked: str | Chat, *, prompt: str) -> "Cell":
+        """Return the cell with another prompt, under its name."""
+        if isinstance(asked, Chat):
+            return replace(self, prompt=prompt, text="", chat=asked)
+        return replace(self, prompt=prompt, text=asked, chat=None)
 
     @property
     def id(self) -> str:

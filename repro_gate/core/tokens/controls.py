@@ -12,6 +12,7 @@ from itertools import islice
 from typing import assert_never
 
 from repro_gate.core.tokens.cell import MAX_SEED, Cell, Factor, Sampler
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.generation import Divergence, Generation, output_divergence
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.samplers import Sampling
@@ -204,14 +205,14 @@ def heats_of(sampler: Sampler) -> Sequence[Sampler]:
 
 def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
     """Return whether a contrast is implied to agree by a stronger one that agreed."""
-    cell, strong = contrast.cell, agreed.cell
+    cell, varied, strong = contrast.cell, contrast.varied, agreed.cell
     is_hotter = (
         strong.sampler in heats_of(cell.sampler)
         and strong.sampler.temperature >= cell.sampler.temperature
     )
     return (
-        (cell.text, cell.seed) == (strong.text, strong.seed)
-        and (contrast.varied.text, contrast.varied.seed) == (agreed.varied.text, agreed.varied.seed)
+        (cell.input, cell.seed) == (strong.input, strong.seed)
+        and (varied.input, varied.seed) == (agreed.varied.input, agreed.varied.seed)
         and cell.max_tokens <= strong.max_tokens
         and (cell.sampler == strong.sampler or is_hotter)
     )
@@ -233,7 +234,7 @@ def _further_seeds(cells: Sequence[Cell]) -> Iterator[Contrast]:
     """Yield contrasts with another seed for each prompt, hottest and longest cells first."""
     sampled = [cell for cell in cells if not cell.sampler.is_greedy]
     hottest = sorted(sampled, key=lambda cell: (-cell.sampler.temperature, -cell.max_tokens))
-    for cell in _first_of_each_text(hottest):
+    for cell in _first_of_each_input(hottest):
         hot, *milder = heats_of(cell.sampler)
         long = replace(cell, sampler=hot, max_tokens=max(cell.max_tokens, _LONG))
         cooler = (replace(cell, sampler=heat) for heat in milder)
@@ -241,10 +242,10 @@ def _further_seeds(cells: Sequence[Cell]) -> Iterator[Contrast]:
             yield Contrast(factor=Factor.SEED, cell=each, varied=_with_new_seed(each, cells))
 
 
-def _first_of_each_text(cells: Iterable[Cell]) -> Iterable[Cell]:
-    first: dict[str, Cell] = {}
+def _first_of_each_input(cells: Iterable[Cell]) -> Iterable[Cell]:
+    first: dict[str | Chat, Cell] = {}
     for cell in cells:
-        first.setdefault(cell.text, cell)
+        first.setdefault(cell.input, cell)
     return first.values()
 
 
@@ -260,16 +261,16 @@ def _with_new_seed(cell: Cell, cells: Iterable[Cell]) -> Cell:
 def _further_prompts(cells: Sequence[Cell]) -> Iterator[Contrast]:
     """Yield contrasts with another prompt, longest cells first."""
     own = {text: f"control-{number}" for number, text in enumerate(_OWN_PROMPTS, start=1)}
-    names = own | {cell.text: cell.prompt for cell in cells}
-    planned = dict.fromkeys(cell.text for cell in cells)
-    for cell in _first_of_each_text(sorted(cells, key=lambda cell: -cell.max_tokens)):
+    planned = {cell.input: cell.prompt for cell in cells}
+    names = dict[str | Chat, str](own) | planned
+    for cell in _first_of_each_input(sorted(cells, key=lambda cell: -cell.max_tokens)):
         long = replace(cell, max_tokens=max(cell.max_tokens, _LONG))
-        others = islice((text for text in planned if text != cell.text), _MAX_OTHER_PROMPTS)
-        ours = [text for text in own if text != cell.text]
-        tried = [(cell, text) for text in (*others, ours[0])]
-        tried += [(each, text) for each in (long, cell) for text in ours]
-        for each, text in dict.fromkeys(tried):
-            varied = replace(each, prompt=names[text], text=text)
+        others = islice((asked for asked in planned if asked != cell.input), _MAX_OTHER_PROMPTS)
+        ours = [text for text in own if text != cell.input]
+        tried = [(cell, asked) for asked in (*others, ours[0])]
+        tried += [(each, asked) for each in (long, cell) for asked in ours]
+        for each, asked in dict.fromkeys(tried):
+            varied = each.with_input(asked, prompt=names[asked])
             yield Contrast(factor=Factor.PROMPT, cell=each, varied=varied)
 
 
@@ -286,7 +287,7 @@ def _key(factor: Factor, cell: Cell) -> Hashable:
     """Return the key that two cells share if they can differ by the factor alone."""
     match factor:
         case Factor.SEED:
-            return cell.model, cell.text, cell.sampler, cell.max_tokens
+            return cell.model, cell.input, cell.sampler, cell.max_tokens
         case Factor.PROMPT:
             return cell.model, cell.sampler, None if cell.sampler.is_greedy else cell.seed
         case _:
@@ -300,6 +301,6 @@ def _is_varied(factor: Factor, cell: Cell, varied: Cell) -> bool:
         case Factor.SEED:
             return cell.seed != varied.seed
         case Factor.PROMPT:
-            return cell.text != varied.text
+            return cell.input != varied.input
         case _:
             assert_never(factor)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise, zip_longest
-from typing import Final, overload
+from typing import Final, assert_never, overload
 
 from repro_gate.core.guards import require_at_least
 from repro_gate.core.text import escape_bytes
@@ -154,10 +154,24 @@ class Generation:
     stop: Stop
     trace: Sequence[Choice] = ()
     """One entry per token of a traced run, empty otherwise."""
+    rendered: str | None = None
+    """The text that a chat template made; None for a prompt that is a text."""
 
     def __post_init__(self) -> None:
         if self.trace and len(self.trace) != len(self.tokens):
             raise ValueError(f"{len(self.trace)} trace entries for {len(self.tokens)} tokens")
+
+    def at(self, place: "Place") -> tuple[Token, ...]:
+        """Return the sequence in which a divergence has its position."""
+        match place:
+            case Place.TEMPLATE:
+                return _lines_of(self.rendered)
+            case Place.PROMPT:
+                return self.prompt
+            case Place.OUTPUT:
+                return self.tokens
+            case _:
+                assert_never(place)
 
 
 def text_of(tokens: Sequence[Token]) -> str:
@@ -166,8 +180,10 @@ def text_of(tokens: Sequence[Token]) -> str:
 
 
 class Place(StrEnum):
-    """The part of a generation in which two of them differ."""
+    """The part of a generation in which two of them differ, in the order of comparison."""
 
+    TEMPLATE = "template"
+    """The text of a chat changed, not the tokenizer; each line is a token with its number as id."""
     PROMPT = "prompt"
     """The tokenizer changed, not the model."""
     OUTPUT = "output"
@@ -192,24 +208,23 @@ class Divergence:
 
     def starts_from(self, expected: Generation) -> bool:
         """Return whether a generation has the expected token, or its end, at this position."""
-        tokens = expected.prompt if self.place is Place.PROMPT else expected.tokens
+        tokens = expected.at(self.place)
         return self.position <= len(tokens) and (*tokens, None)[self.position] == self.expected
 
 
 def first_divergence(expected: Generation, observed: Generation) -> Divergence | None:
     """Return where `observed` first differs from `expected`, or None when they are equal.
 
-    The prompt is compared first: outputs of different prompts are not comparable. A sequence that
-    ends early differs at its own end.
+    The text of a chat is compared first, then the tokens of the prompt: outputs of different
+    prompts are not comparable. A sequence that ends early differs at its own end.
     """
-    return _first(Place.PROMPT, expected.prompt, observed.prompt) or _first(
-        Place.OUTPUT, expected.tokens, observed.tokens
-    )
+    found = (_first(place, expected, observed) for place in Place)
+    return next(filter(None, found), None)
 
 
 def output_divergence(expected: Generation, observed: Generation) -> Divergence | None:
     """Return where two outputs first differ, ignoring the prompts and truncation at a limit."""
-    found = _first(Place.OUTPUT, expected.tokens, observed.tokens)
+    found = _first(Place.OUTPUT, expected, observed)
     if found is None:
         return None
     is_cut = found.expected is None and _is_cut_short(expected)
@@ -222,9 +237,13 @@ def _is_cut_short(generation: Generation) -> bool:
     return generation.stop is Stop.LENGTH and bool(generation.tokens)
 
 
-def _first(
-    place: Place, expected: tuple[Token, ...], observed: tuple[Token, ...]
-) -> Divergence | None:
+def _lines_of(text: str | None) -> tuple[Token, ...]:
+    lines = (text or "").encode("utf-8", errors="surrogatepass").splitlines(keepends=True)
+    return tuple(Token(number, line) for number, line in enumerate(lines))
+
+
+def _first(place: Place, one: Generation, other: Generation) -> Divergence | None:
+    expected, observed = one.at(place), other.at(place)
     if expected == observed:
         return None
     pairs = enumerate(zip_longest(expected, observed))

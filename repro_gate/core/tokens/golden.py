@@ -1,5 +1,6 @@
 """A golden: the committed tokens of one cell on one class of machine."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,8 @@ class Golden:
 
     def __post_init__(self) -> None:
         require_name(self.profile)
+        if (self.cell.chat is None) != (self.generation.rendered is None):
+            raise ValueError("the rendered prompt of a chat, and only of one, is kept")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ def definition(cell: Cell) -> dict[str, str]:
         "model": cell.model,
         "prompt": cell.prompt,
         "text": cell.text,
+        **({} if cell.chat is None else {"chat": json.dumps(cell.chat.to_data())}),
         "seed": str(cell.seed),
         "max_tokens": str(cell.max_tokens),
         "temperature": str(cell.sampler.temperature),

@@ -11,6 +11,7 @@ from typing import Any, Final, assert_never
 
 from repro_gate.core.text import escape_bytes, unescape_bytes
 from repro_gate.core.tokens.cell import Cell, Sampler
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.generation import (
     Choice,
     Choices,
@@ -35,10 +36,12 @@ _TOKEN = re.compile(r"(\d+) (.*)")
 def to_data(golden: Golden) -> dict[str, Any]:
     """Return the golden as plain JSON data."""
     generation = golden.generation
+    rendered = {"rendered": [escape_bytes(line.data) for line in generation.at(Place.TEMPLATE)]}
     return {
         "schema": SCHEMA,
         "profile": golden.profile,
         "cell": cell_to_data(golden.cell),
+        **({} if generation.rendered is None else rendered),
         "prompt_tokens": [_token_line(token) for token in generation.prompt],
         "tokens": [_token_line(token) for token in generation.tokens],
         "stop": generation.stop.value,
@@ -59,6 +62,7 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         tokens=_tokens("tokens", data["tokens"]),
         stop=Stop(data["stop"]),
         trace=_trace(data["trace"]),
+        rendered=_rendered(data["rendered"]) if "rendered" in data else None,
     )
     # Compare bytes: which characters are escaped depends on the version of Python.
     if unescape_bytes(data["text"]) != b"".join(token.data for token in generation.tokens):
@@ -87,6 +91,7 @@ def cell_to_data(cell: Cell) -> dict[str, Any]:
             "min_p": cell.sampler.min_p,
             **({} if sampling is None else sampling.to_data()),
         },
+        **({} if cell.chat is None else {"chat": cell.chat.to_texts()}),
     }
 
 
@@ -112,7 +117,12 @@ def cell_from_data(data: Mapping[str, Any]) -> Cell:
             min_p=float(sampler["min_p"]),
             sampling=Sampling.parse(further, "cell.sampler"),
         ),
+        chat=Chat.of_texts(data["chat"]) if "chat" in data else None,
     )
+
+
+def _rendered(lines: Iterable[str]) -> str:
+    return b"".join(map(unescape_bytes, lines)).decode()
 
 
 def _token_line(token: Token) -> str:
@@ -189,6 +199,7 @@ def _choice(line: str) -> tuple[float, Iterable[int], Iterable[float]]:
 
 # JSON strings have no line breaks, so only a key of the golden itself can start a line.
 _LISTS: Final = {
+    "rendered": re.compile(r'  "rendered": \[(?P<closed>\],?)?'),
     "prompt_tokens": re.compile(r'  "prompt_tokens": \[(?P<closed>\],?)?'),
     "tokens": re.compile(r'  "tokens": \[(?P<closed>\],?)?'),
 }
@@ -221,6 +232,8 @@ def _line_of_token(lines: list[str], opened: int, divergence: Divergence) -> int
 
 def _list_of(place: Place) -> str:
     match place:
+        case Place.TEMPLATE:
+            return "rendered"
         case Place.PROMPT:
             return "prompt_tokens"
         case Place.OUTPUT:

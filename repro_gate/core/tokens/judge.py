@@ -147,9 +147,10 @@ def _compare(
 def _since(golden: Golden, observed: Generation, *, cell: Cell) -> Divergence | None:
     """Return where the tokens differ from those of another definition of their cell.
 
-    Prompt tokens are compared only for the same text, and truncation is ignored.
+    What precedes the output is compared only for the same input, and truncation is ignored.
     """
     found = first_divergence(golden.generation, observed)
-    if found is not None and found.place is Place.PROMPT and golden.cell.text == cell.text:
+    is_before = found is not None and found.place is not Place.OUTPUT
+    if is_before and golden.cell.input == cell.input:
         return found
     return output_divergence(golden.generation, observed)

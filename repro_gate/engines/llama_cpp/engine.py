@@ -1,5 +1,7 @@
 """What the engine does for each method of the protocol."""
 
+from dataclasses import replace
+
 from repro_gate.engines.llama_cpp import devices, native, provenance
 from repro_gate.engines.llama_cpp.inference.generate import generate
 from repro_gate.engines.llama_cpp.inference.score import score
@@ -56,8 +58,12 @@ class LlamaCppEngine(Engine):
     def generate(self, request: GenerateRequest) -> Json:
         """Run one cell on the loaded model."""
         session = self._loaded()
+        rendered: dict[str, str] = {}
+        if request.chat is not None:
+            rendered["rendered"] = session.chat_template.render(request.chat)
+            request = replace(request, prompt=rendered["rendered"])
         with session.slot() as slot:
-            return generate(slot, request, contexts=len(session.slots))
+            return {**generate(slot, request, contexts=len(session.slots)), **rendered}
 
     def score(self, request: ScoreRequest) -> Json:
         """Score a response with the loaded model."""

@@ -94,7 +94,8 @@ def _environment() -> dict[str, str]:
 
 def model_facts(session: Session) -> dict[str, str]:
     """Return the facts about the loaded model and its effective settings."""
-    return _model(session) | _settings(session) | session.placement.facts
+    facts = _model(session) | session.chat_template.facts()
+    return facts | _settings(session) | session.placement.facts
 
 
 def _model(session: Session) -> dict[str, str]:

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.chat_template import ChatTemplate
 from repro_gate.engines.llama_cpp.devices import Target
 from repro_gate.engines.llama_cpp.inference.decode import Decoder
 from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
@@ -184,6 +185,7 @@ class Session:
             file.require_unchanged()
 
             self.tokenizer = Tokenizer(native.get_vocabulary(self.model))
+            self.chat_template = ChatTemplate(self.model, self.tokenizer)
             mark = native.LOG.mark()
             self.slots = [self._new_slot(undo)]
             log = native.LOG.since(mark)

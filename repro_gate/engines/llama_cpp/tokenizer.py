@@ -20,6 +20,8 @@ class Tokenizer:
         self.size = native.n_tokens(vocabulary)
         self.bos = native.bos(vocabulary)
         """Negative when there is none."""
+        self.eos = native.eos(vocabulary)
+        """Negative when there is none."""
         self.adds_bos = native.adds_bos(vocabulary)
         self.adds_eos = native.adds_eos(vocabulary)
         self._pieces: dict[int, bytes] = {}
@@ -44,7 +46,7 @@ class Tokenizer:
             if count >= 0:
                 break
             size_limit = -count
-        if self.adds_eos and count and tokens[count - 1] == native.eos(self.vocabulary):
+        if self.adds_eos and count and tokens[count - 1] == self.eos:
             count -= 1
         if count == 0:
             raise bad_request("the prompt has no tokens, so nothing predicts the first one")
@@ -59,6 +61,10 @@ class Tokenizer:
         if known is None:
             known = self._pieces[token] = self._piece(token)
         return known
+
+    def special_text(self, token: int) -> str:
+        """Return the name of a special token; empty when there is none."""
+        return self.piece(token).decode("utf-8", errors="replace") if token >= 0 else ""
 
     def to_wire(self, tokens: list[int]) -> list[list[int | str]]:
         """Return the tokens with their bytes in the form of the protocol."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import assert_never
 
 from repro_gate.core.report import CellReport
@@ -73,14 +74,14 @@ def explain(cell: CellReport) -> Explanation | None:
 
 def explain_change(golden: Generation, observed: Generation, divergence: Divergence) -> Explanation:
     """Return the divergence of a generation from its golden."""
-    expected, position = _tokens(golden, divergence.place), divergence.position
+    expected, position = golden.at(divergence.place), divergence.position
     return Explanation(
         divergence=divergence,
         expected_by="golden",
         observed_by="observed",
         before=expected[:position],
         expected=expected[position:],
-        observed=_tokens(observed, divergence.place)[position:],
+        observed=observed.at(divergence.place)[position:],
         margin=_margin(observed, divergence),
         golden_margin=_margin(golden, divergence),
     )
@@ -91,19 +92,23 @@ def format_place(divergence: Divergence) -> str:
     return f"{divergence.place.value}[{divergence.position}]"
 
 
-def format_token(token: Token | None) -> str:
-    """Return a token as its id and its text; None is the end of a sequence."""
-    return "(end of sequence)" if token is None else f'{token.id} "{escape_bytes(token.data)}"'
+def format_token(token: Token | None, place: Place = Place.OUTPUT) -> str:
+    """Return a token as its id and its text, a line as its text; None is the end of a sequence."""
+    if token is None:
+        return "(end of sequence)"
+    number = "" if place is Place.TEMPLATE else f"{token.id} "
+    return f'{number}"{escape_bytes(token.data)}"'
 
 
 def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
     """Return a divergence as labelled lines."""
     expected, observed = explanation.expected_by, explanation.observed_by
     divergence = explanation.divergence
+    unit = "line" if divergence.place is Place.TEMPLATE else "token"
     lines = [
-        ("context", f'"{explanation.context}"' if divergence.position else "none (first token)"),
-        (expected, format_token(divergence.expected)),
-        (observed, format_token(divergence.observed)),
+        ("context", f'"{explanation.context}"' if divergence.position else f"none (first {unit})"),
+        (expected, format_token(divergence.expected, divergence.place)),
+        (observed, format_token(divergence.observed, divergence.place)),
     ]
     if explanation.expected:
         lines.append((f"{expected} continues", f'"{explanation.expected_continuation}"'))
@@ -122,7 +127,7 @@ def format_margin(explanation: Explanation) -> str | None:
 
 def _of_runs(verdict: Nondeterministic, first: Generation) -> Explanation:
     divergence = verdict.divergence
-    expected = _tokens(first, divergence.place)
+    expected = first.at(divergence.place)
     return Explanation(
         divergence=divergence,
         expected_by="run 1",
@@ -135,23 +140,15 @@ def _of_runs(verdict: Nondeterministic, first: Generation) -> Explanation:
     )
 
 
-def _tokens(generation: Generation, place: Place) -> tuple[Token, ...]:
-    match place:
-        case Place.PROMPT:
-            return generation.prompt
-        case Place.OUTPUT:
-            return generation.tokens
-        case _:
-            assert_never(place)
-
-
 def _margin(generation: Generation, divergence: Divergence) -> float | None:
-    if divergence.place is Place.PROMPT:
+    if divergence.place is not Place.OUTPUT:
         return None
     choices = generation.trace[divergence.position : divergence.position + 1]
     return choices[0].margin if choices else None
 
 
+_LINES = 40
+"""Lines of a rendered prompt that are compared from the divergence on."""
 _BEFORE = 3
 _AFTER = 4
 """Tokens shown on each side from the divergence on, where they are no longer aligned."""
@@ -159,17 +156,37 @@ _AFTER = 4
 
 def token_diff(explanation: Explanation) -> Iterator[str]:
     """Yield the tokens around the divergence as the lines of a diff."""
-    position = explanation.divergence.position
+    position, place = explanation.divergence.position, explanation.divergence.place
     before = explanation.before[-_BEFORE:]
-    yield from _token_lines(" ", position - len(before), before)
+    yield from _token_lines(" ", position - len(before), before, place)
+    if place is Place.TEMPLATE and explanation.observed is not None:
+        yield from _line_diff(explanation.expected, explanation.observed)
+        return
     # One token is kept of other runs; more tokens on the other side would look like an early end.
     after = 1 if explanation.observed is None else _AFTER
     expected = explanation.expected[:after] or [explanation.divergence.expected]
     observed = (explanation.observed or ())[:after] or [explanation.divergence.observed]
-    yield from _token_lines("-", position, expected)
-    yield from _token_lines("+", position, observed)
+    yield from _token_lines("-", position, expected, place)
+    yield from _token_lines("+", position, observed, place)
 
 
-def _token_lines(sign: str, start: int, tokens: Sequence[Token | None]) -> Iterator[str]:
+def _line_diff(expected: Sequence[Token], observed: Sequence[Token]) -> Iterator[str]:
+    """Yield the lines of a rendered prompt from the divergence on, aligned again where possible."""
+    ours, theirs = expected[:_LINES], observed[:_LINES]
+    aligned = SequenceMatcher(
+        None, [each.data for each in ours], [each.data for each in theirs], autojunk=False
+    )
+    for kind, start, end, other_start, other_end in aligned.get_opcodes():
+        if kind == "equal":
+            yield from _token_lines(" ", 0, ours[start:end][:_BEFORE], Place.TEMPLATE)
+        else:
+            yield from _token_lines("-", 0, ours[start:end], Place.TEMPLATE)
+            yield from _token_lines("+", 0, theirs[other_start:other_end], Place.TEMPLATE)
+
+
+def _token_lines(
+    sign: str, start: int, tokens: Sequence[Token | None], place: Place
+) -> Iterator[str]:
     for position, token in enumerate(tokens, start):
-        yield f"{sign} [{position}] {format_token(token)}"
+        number = position if token is None or place is not Place.TEMPLATE else token.id
+        yield f"{sign} [{number}] {format_token(token, place)}"

@@ -188,7 +188,8 @@ def describe_former(cells: Sequence[CellReport]) -> str | None:
         return None
     if not parted:
         return "identical to the golden up to the shorter length, despite the new definition"
-    place = format_place(min(parted, key=lambda each: (each.place is Place.OUTPUT, each.position)))
+    order = tuple(Place)
+    place = format_place(min(parted, key=lambda each: (order.index(each.place), each.position)))
     if len(former) == 1:
         return f"diverge from the golden at {place}"
     return f"{len(parted)} of {len(former)} cells diverge from their golden, first at {place}"
@@ -249,6 +250,8 @@ def _sharing(verdict: Nondeterministic) -> str | None:
 
 def _drifting(verdict: Drift, runs: int) -> str:
     place = f"from the golden at {format_place(verdict.divergence)}"
+    if verdict.divergence.place is Place.TEMPLATE:
+        return f"the chat is rendered as another prompt, which diverges {place}"
     if runs == 1:
         return f"1 run diverges {place}"
     return f"{runs} identical runs, but they diverge {place}"

@@ -278,8 +278,9 @@ def refusal_of(
             '"stop"',
             '"stopp"',
             (
-                "expected only the keys cell, profile, prompt_tokens, provenance, schema, "
-                "stop, text, tokens, trace, found the unknown key 'stopp'; did you mean 'stop'?"
+                "expected only the keys cell, profile, prompt_tokens, provenance, rendered, "
+                "schema, stop, text, tokens, trace, "
+                "found the unknown key 'stopp'; did you mean 'stop'?"
             ),
         ),
         (

@@ -213,12 +213,20 @@ def test_text_that_is_no_golden_has_no_line(text: str) -> None:
 def test_every_golden_has_its_lines(golden: Golden, place: Place, position: int) -> None:
     """The line holds the token, or else the last one of its list, for any golden."""
     text = serialize(golden)
-    name = {Place.PROMPT: "prompt_tokens", Place.OUTPUT: "tokens"}[place]
-    tokens = json.loads(text)[name]
-    line = line_at(text, line_in_golden(text, at(place, position)))
+    names = {
+        Place.TEMPLATE: "rendered",
+        Place.PROMPT: "prompt_tokens",
+        Place.OUTPUT: "tokens",
+    }
+    name = names[place]
+    tokens = json.loads(text).get(name)
+    number = line_in_golden(text, at(place, position))
+    line = None if number is None else line_at(text, number)
 
     assert line == (
-        json.dumps(tokens[min(position, len(tokens) - 1)], ensure_ascii=False)
+        None
+        if tokens is None
+        else json.dumps(tokens[min(position, len(tokens) - 1)], ensure_ascii=False)
         if tokens
         else f'"{name}": []'
     )

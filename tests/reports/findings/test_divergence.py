@@ -1,11 +1,19 @@
 """Where two generations diverge, in the words of every report."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from repro_gate.core.report import CellReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
-from repro_gate.reports.findings.divergence import Explanation, evidence, explain
+from repro_gate.reports.findings.divergence import (
+    Explanation,
+    evidence,
+    explain,
+    format_place,
+    token_diff,
+)
+from tests.fakes.values import CHAT
 
 Text = Callable[..., Generation]
 MANY = " ".join(f"w{number}" for number in range(40))
@@ -115,3 +123,27 @@ def test_context_and_continuations_are_limited(
     assert explanation.context.split() == MANY.split()[-16:]
     assert explanation.expected_continuation.split() == ["b", *MANY.split()[:15]]
     assert (explanation.observed_continuation or "").split() == ["x", *MANY.split()[:15]]
+
+
+def test_a_changed_text_of_a_chat_is_a_diff_of_its_lines(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """Lines that both sides have again are aligned, and no line has the id of a token."""
+    asked = cell().with_input(CHAT, prompt="chat")
+    golden = replace(generation("a"), rendered="<s>\nBe brief.\n<user>\nHi\n")
+    observed = replace(generation("a"), rendered="<s>\n<user>\nHi\n<assistant>\n")
+    found = explained(drift(golden, observed, asked))
+
+    assert format_place(found.divergence) == "template[1]"
+    assert evidence(found)[:3] == (
+        ("context", '"<s>\\n"'),
+        ("golden", '"Be brief.\\n"'),
+        ("observed", '"<user>\\n"'),
+    )
+    assert list(token_diff(found)) == [
+        '  [0] "<s>\\n"',
+        '- [1] "Be brief.\\n"',
+        '  [2] "<user>\\n"',
+        '  [3] "Hi\\n"',
+        '+ [3] "<assistant>\\n"',
+    ]

@@ -1,0 +1,345 @@
+"""Renders a chat in a process of its own, because the template of a model file is untrusted.
+
+A re-implementation, in Jinja2's sandbox, of how llama-server renders `messages`: what its own
+Jinja prints otherwise, and the six rules that it applies besides. Run as a program, it reads one
+request from stdin and writes one answer to stdout, within limits of time and memory.
+"""
+
+import json
+import re
+import resource
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from repro_gate.protocol import MAX_RENDERED, Json
+
+_MAX_CPU_S: Final = 5
+_MAX_MEMORY: Final = 1 << 30
+_MAX_MESSAGE: Final = 300
+_TODAY: Final = frozenset({"date_string", "datetime"})
+"""llama-server passes the day of the request under these names."""
+_THINKS: Final = re.compile(r"think|reasoning|<\|channel", re.IGNORECASE)
+_MARK: Final = "REPRO-GATE-MARK"
+
+
+class ChatInvalid(Exception):
+    """A chat that cannot be rendered, or whose rendering would prove nothing."""
+
+
+class _Raised(Exception):
+    """`raise_exception` was called by a template."""
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}`, with which templates mark what a model is trained on."""
+
+    tags = {"generation"}  # noqa: RUF012 -- declared so by jinja2
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Return the content of the block."""
+        parser.stream.skip(1)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Template:
+    """A compiled template with the variables of every rendering."""
+
+    def __init__(self, source: str, variables: Json, *, strip: tuple[str, str]) -> None:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[loopcontrols, _GenerationTag],
+            undefined=jinja2.ChainableUndefined,
+            finalize=_printed,
+        )
+        del environment.filters["random"], environment.globals["lipsum"]
+        environment.filters["tojson"] = _tojson
+        environment.globals |= {"raise_exception": _raise, "strftime_now": _refuse_today}
+        tree = environment.parse(source)
+        names = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
+        for name in sorted((_TODAY & names) - variables.keys()):
+            raise ChatInvalid(
+                f"the template prints {name}, for which llama-server takes the day of the request; "
+                f"set it in template_kwargs"
+            )
+        self._template = environment.from_string(tree)
+        self._variables = variables
+        self._bos, self._eos = strip
+
+    def render(self, messages: Sequence[Json], *, prompts_answer: bool) -> str:
+        """Return the text of some messages."""
+        end = {"add_generation_prompt": True} if prompts_answer else {}
+        parts: list[str] = []
+        size = 0
+        for part in self._template.generate(messages=messages, **{**end, **self._variables}):
+            parts.append(part)
+            size += len(part)
+            if size > MAX_RENDERED:
+                raise ChatInvalid(f"the template renders more than {MAX_RENDERED} characters")
+        return "".join(parts).removeprefix(self._bos).removesuffix(self._eos)
+
+    def shows(self, messages: Sequence[Json], *wanted: str) -> bool:
+        """Return whether it can render some messages, with these texts in the result."""
+        try:
+            rendered = self.render(messages, prompts_answer=True)
+        except Exception:  # noqa: BLE001 -- a template may fail in any way
+            return False
+        return all(text in rendered for text in wanted)
+
+
+def render(request: Json) -> str:
+    """Return the text of a chat.
+
+    Args:
+        request: `chat`, and of the model `template`, `tool_use_template`, `bos`, `eos`, `adds_bos`
+            and `adds_eos`.
+
+    Raises:
+        ChatInvalid: there is no template, or the chat cannot be rendered.
+    """
+    chat, tools = request["chat"], [*map(_tool, request["chat"].get("tools", []))]
+    source = chat.get("template") or (tools and request["tool_use_template"]) or request["template"]
+    if source is None:
+        raise ChatInvalid(
+            "the model file has no chat template, and llama-server would use ChatML instead; "
+            "give the template as template_file, or a text in place of messages"
+        )
+    messages = [*map(_message, chat["messages"])]
+    kwargs = chat.get("template_kwargs", {})
+    variables = {
+        "bos_token": request["bos"],
+        "eos_token": request["eos"],
+        "enable_thinking": True,
+        **({"tools": tools} if tools else {}),
+        **kwargs,
+    }
+    strip = (request["bos"] * request["adds_bos"], request["eos"] * request["adds_eos"])
+    try:
+        template = _Template(source, variables, strip=strip)
+        return _rendered(template, source, messages, asks=chat.get("add_generation_prompt", True))
+    except (ChatInvalid, MemoryError):
+        raise
+    except _Raised as error:
+        raise ChatInvalid(f"the chat template refuses the messages: {error}") from error
+    except Exception as error:
+        raise ChatInvalid(f"the chat template fails: {type(error).__name__}: {error}") from error
+
+
+def _rendered(template: _Template, source: str, messages: list[Json], *, asks: bool) -> str:
+    last = messages[-1]
+    is_continued = last["role"] == "assistant"
+    if is_continued:
+        _require_continuable(source, messages)
+        messages = messages[:-1]
+    messages = _adapted(template, source, messages)
+    if not is_continued:
+        return template.render(messages, prompts_answer=asks)
+    without = template.render(messages, prompts_answer=False)
+    with_prompt = template.render(messages, prompts_answer=True)
+    shared = 0
+    for one, other in zip(without, with_prompt, strict=False):
+        if one != other:
+            break
+        shared += 1
+    return without + with_prompt[shared:] + _flat(last["content"])
+
+
+def _require_continuable(source: str, messages: Sequence[Json]) -> None:
+    if len(messages) > 1 and messages[-2]["role"] == "assistant":
+        raise ChatInvalid("the last two messages are both the assistant's, which is refused")
+    if "tool_calls" in messages[-1]:
+        raise ChatInvalid("the last message calls tools, so it cannot be continued")
+    if _THINKS.search(source):
+        raise ChatInvalid(
+            "the last message is the assistant's, and the template is of a model that thinks: how "
+            "llama-server continues its answer is not reproduced; give a text in place of messages"
+        )
+
+
+def _adapted(template: _Template, source: str, messages: list[Json]) -> list[Json]:
+    """Return the messages in the form that the template can render, as llama-server does."""
+    if "<|channel|>" not in source:
+        messages = [
+            {**each, "role": "system"} if each["role"] == "developer" else each for each in messages
+        ]
+    user, parts = {"role": "user"}, [{"type": "text", "text": _MARK}]
+    takes_text = template.shows([{**user, "content": _MARK}], _MARK)
+    takes_parts = template.shows([{**user, "content": parts}], _MARK)
+    takes_parts &= not template.shows([{**user, "content": parts}], f"'{_MARK}'")
+    if not takes_parts:
+        messages = [{**each, "content": _flat(each["content"])} for each in messages]
+    elif not takes_text:
+        messages = [{**each, "content": _in_parts(each["content"])} for each in messages]
+    pair = [{"role": "system", "content": _MARK}, {**user, "content": "a question"}]
+    if messages and messages[0]["role"] == "system" and not template.shows(pair, _MARK):
+        messages = _without_system(messages)
+    return _with_arguments(template, messages)
+
+
+def _without_system(messages: list[Json]) -> list[Json]:
+    system, *others = messages
+    if not others:
+        return others
+    first, *rest = others
+    content = f"{_flat(system['content'])}\n{_flat(first['content'])}"
+    return [{**first, "content": content}, *rest]
+
+
+def _with_arguments(template: _Template, messages: list[Json]) -> list[Json]:
+    """Parse the arguments of tool calls, where the template prints them as an object."""
+    if not any("tool_calls" in each for each in messages):
+        return messages
+    call = {"type": "function", "function": {"name": "f", "arguments": {"a": _MARK}}}
+    turns: list[Json] = [
+        {"role": "user", "content": "a question"},
+        {"role": "assistant", "content": "", "tool_calls": [{**call, "id": "call00001"}]},
+        {"role": "tool", "content": "an answer", "tool_call_id": "call00001"},
+        {"role": "assistant", "content": "an answer"},
+        {"role": "user", "content": "a question"},
+    ]
+    if not template.shows(turns, _MARK):
+        return messages
+    return [
+        {**each, "tool_calls": [*map(_parsed_call, each["tool_calls"])]}
+        if "tool_calls" in each
+        else each
+        for each in messages
+    ]
+
+
+def _parsed_call(call: Json) -> Json:
+    function = call["function"]
+    try:
+        arguments = json.loads(function["arguments"])
+    except ValueError as error:
+        raise ChatInvalid("the arguments of a tool call are not JSON") from error
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _message(message: Json) -> Json:
+    """Return a message with the keys that llama-server keeps, in its order."""
+    role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls")
+    if not isinstance(role, str):
+        raise ChatInvalid("a message needs a role")
+    if "content" not in message and not (role == "assistant" and calls):
+        raise ChatInvalid(f"a message of the {role} needs content")
+    if isinstance(content, list):
+        content = [*map(_part, content)]
+    elif content is not None and not isinstance(content, str):
+        raise ChatInvalid("the content of a message is a string or a list of parts")
+    names = ("reasoning_content", "name", "tool_call_id")
+    kept = {name: message[name] for name in names if message.get(name)}
+    called = {"tool_calls": [*map(_tool_call, calls)]} if calls else {}
+    return {"role": role, "content": content or "", **kept, **called}
+
+
+def _part(part: Any) -> Json:
+    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
+        return {"type": "text", "text": part["text"]}
+    raise ChatInvalid('a part of a message has the form {"type": "text", "text": "..."}')
+
+
+def _tool_call(call: Any) -> Json:
+    try:
+        function = call["function"]
+        arguments = function["arguments"]
+        if not isinstance(arguments, str):
+            arguments = _compact(arguments)
+        called = {"name": function["name"], "arguments": arguments}
+        known = {"id": call["id"]} if call.get("id") else {}
+    except (AttributeError, KeyError, TypeError) as error:
+        form = '{"type": "function", "function": {"name": ..., "arguments": ...}}'
+        raise ChatInvalid(f"a tool call has the form {form}") from error
+    return {"type": "function", "function": called, **known}
+
+
+def _tool(tool: Any) -> Json:
+    try:
+        function = tool["function"]
+        known = {"name": function["name"], "description": function.get("description", "")}
+        parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    except (AttributeError, KeyError, TypeError) as error:
+        form = '{"type": "function", "function": {"name": ..., "parameters": ...}}'
+        raise ChatInvalid(f"a tool has the form {form}") from error
+    return {"type": "function", "function": {**known, "parameters": parameters}}
+
+
+def _flat(content: str | list[Json]) -> str:
+    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+
+
+def _in_parts(content: str | list[Json]) -> list[Json]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _printed(value: Any) -> Any:
+    """Return what llama-server prints for a value."""
+    if value is None or isinstance(value, dict):
+        return ""
+    if isinstance(value, (list, tuple)):
+        return "".join(str(_printed(each)) for each in value)
+    if isinstance(value, float):
+        short = f"{value:.6f}".rstrip("0")
+        return f"{short}0" if short.endswith(".") else short
+    return value
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
+) -> str:
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _raise(message: object) -> NoReturn:
+    raise _Raised(message)
+
+
+def _refuse_today(format_: object) -> NoReturn:
+    raise ChatInvalid(
+        f"the template prints the time of rendering, strftime_now({format_!r}), so no golden can "
+        "hold; set its variable in template_kwargs, or give another template_file"
+    )
+
+
+def _limit() -> None:
+    for kind, limit in ((resource.RLIMIT_CPU, _MAX_CPU_S), (resource.RLIMIT_AS, _MAX_MEMORY)):
+        # macOS does not know the second one.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(kind, (limit, limit))
+
+
+def answer(line: str, *, draw: Callable[[Mapping[str, Any]], str] = render) -> dict[str, str]:
+    """Return the answer to a request."""
+    try:
+        return {"rendered": draw(json.loads(line))}
+    except ChatInvalid as error:
+        return {"refused": str(error)[:_MAX_MESSAGE]}
+    except (MemoryError, RecursionError):
+        return {"refused": f"the chat template needs more than {_MAX_MEMORY >> 20} MiB"}
+
+
+if __name__ == "__main__":
+    _limit()
+    json.dump(answer(sys.stdin.read()), sys.stdout)

@@ -1,0 +1,65 @@
+"""Chats in the engine: the text that it answers is the one that it ran."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from repro_gate.protocol import Method
+from tests.fakes.driven_engine import CELL
+
+if TYPE_CHECKING:
+    from tests.engines.llama_cpp.conftest import ModelMaker
+    from tests.fakes.driven_engine import DrivenEngine
+
+TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+def cell_of(**chat: Any) -> dict[str, Any]:
+    """Return the usual cell with a chat in place of its text."""
+    cell = {name: value for name, value in CELL.items() if name != "prompt"}
+    messages = [{"role": "user", "content": CELL["prompt"]}]
+    return {**cell, "chat": {"messages": messages, **chat}}
+
+
+def test_a_chat_is_the_text_of_its_template(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """The tokens are those of the text, which is in the answer."""
+    loaded = fresh_engine.load(tiny_model("tiny-qwen2").path)
+    text = fresh_engine.generate()
+    answer = fresh_engine.ask(Method.GENERATE, **cell_of(template=TEMPLATE))
+    del answer["timing"]
+
+    assert answer == {**text, "rendered": CELL["prompt"]}
+    assert loaded["facts"]["model.adds_bos"] in {"true", "false"}
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        ({"template": "{{ '' }}"}, "chat: the chat template renders an empty text"),
+        (
+            {"template": "{% for i in messages %}"},
+            "chat: the chat template fails: TemplateSyntaxError",
+        ),
+        (
+            {"template": ENDLESS},
+            "chat: the chat template could not be rendered within 5 seconds and 1 GiB: its process",
+        ),
+        ({"template": "{{ 'a' * 10 ** 11 }}"}, "chat: the chat template needs more than 1024 MiB"),
+        ({"template": 1}, "generate.chat.template: expected a string, found 1"),
+        ({"messages": []}, "generate.chat.messages: expected at least one message, found none"),
+        ({"stream": True}, "the unknown key 'stream'"),
+    ],
+)
+def test_a_chat_that_cannot_be_rendered_is_refused(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", chat: dict[str, Any], message: str
+) -> None:
+    """The template of a file can neither hang the engine nor take its memory."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+
+    kind, reason = fresh_engine.refusal(Method.GENERATE, **cell_of(**chat))
+
+    assert (kind, message in reason) == ("bad_request", True), reason
+    assert fresh_engine.generate()
