@@ -7,9 +7,9 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import FactChange
-from repro_gate.core.tokens.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive, Match
 from repro_gate.reports.markdown import render_markdown
-from tests.fakes.values import PENALISED, cell_of
+from tests.fakes.values import CHAT, PENALISED, cell_of
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -217,3 +217,20 @@ def test_an_empty_report_is_no_pass(gate_report: Build) -> None:
     assert "❔ **Inconclusive**: nothing was measured." in text
     assert "Suites: none." in text
     assert "- **Verdicts**: none" in text
+
+
+def test_a_chat_is_shown_with_the_text_of_its_template(
+    gate_report: Build, cell_report: Found, generation: Text
+) -> None:
+    """Its messages are JSON, and the text is that of the first run, if there was one."""
+    cell = cell_of().with_input(CHAT, prompt="chat")
+    rendered = replace(generation("a"), rendered="<user>\nSay it\n")
+    message = '```json\n{"role":"user","content":"Say it"}\n```'
+    text = "```text\n<user>\\n\nSay it\\n\n```"
+
+    ran = render_markdown(gate_report(cell_report(Match(), cell, generation=rendered)))
+    planned = render_markdown(gate_report(cell_report(STOPPED, cell, generation=None, runs=0)))
+
+    assert f"{message}\n\nRendered by the chat template:\n\n{text}" in ran
+    assert message in planned
+    assert "Rendered by" not in planned

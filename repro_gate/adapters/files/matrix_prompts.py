@@ -10,6 +10,8 @@ from repro_gate.adapters.files.untrusted_files import read_regular_file
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import InputInvalid
+from repro_gate.strict_json import InvalidJson, list_of
+from repro_gate.strict_json import table as as_table
 
 ReadFile = Callable[[str], bytes]
 """Returns the content of a file by its path, relative to the matrix file; or raises."""
@@ -89,9 +91,11 @@ def _objects(file: Path, place: str, value: Any) -> list[Any]:
         except InputInvalid as error:
             found = f"a string that is not JSON ({error})"
             raise InputInvalid.at(file, place, expected=_FORM, found=found) from error
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise InputInvalid.at(file, place, expected="a list of tables", found=shown(value))
-    return value
+    try:
+        return list_of(as_table, value)
+    except InvalidJson as error:
+        found = shown(value)
+        raise InputInvalid.at(file, place, expected="a list of tables", found=found) from error
 
 
 def _text(file: Path, place: str, table: Mapping[str, Any], key: str, read: ReadFile) -> str:

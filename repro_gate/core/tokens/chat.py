@@ -66,7 +66,12 @@ class Chat:
     @classmethod
     def of_texts(cls, data: Mapping[str, Any]) -> "Chat":
         """Reverse `to_texts`; raises ValueError."""
-        return cls(**{**data, "messages": tuple(data["messages"]), "tools": _tools_of(data)})
+        given: dict[str, Any] = {
+            **data,
+            "messages": tuple(data["messages"]),
+            "tools": tuple(data.get("tools", ())),
+        }
+        return cls(**given)
 
     def _changed(
         self, *, messages: object, tools: object, template_kwargs: object
@@ -81,10 +86,6 @@ class Chat:
         if self.template is not None:
             data["template"] = self.template
         return data
-
-
-def _tools_of(data: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(data.get("tools", ()))
 
 
 def _parsed(text: str) -> Any:

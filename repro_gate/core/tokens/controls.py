@@ -262,7 +262,7 @@ def _further_prompts(cells: Sequence[Cell]) -> Iterator[Contrast]:
     """Yield contrasts with another prompt, longest cells first."""
     own = {text: f"control-{number}" for number, text in enumerate(_OWN_PROMPTS, start=1)}
     planned = {cell.input: cell.prompt for cell in cells}
-    names = dict[str | Chat, str](own) | planned
+    names = dict[str | Chat, str](own.items()) | planned
     for cell in _first_of_each_input(sorted(cells, key=lambda cell: -cell.max_tokens)):
         long = replace(cell, max_tokens=max(cell.max_tokens, _LONG))
         others = islice((asked for asked in planned if asked != cell.input), _MAX_OTHER_PROMPTS)

@@ -20,6 +20,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from repro_gate.protocol import MAX_RENDERED, Json
+from repro_gate.strict_json import InvalidJson, array, value_at
 
 _MAX_CPU_S: Final = 5
 _MAX_MEMORY: Final = 1 << 30
@@ -62,7 +63,8 @@ class _Template:
         )
         del environment.filters["random"], environment.globals["lipsum"]
         environment.filters["tojson"] = _tojson
-        environment.globals |= {"raise_exception": _raise, "strftime_now": _refuse_today}
+        functions: dict[str, Any] = environment.globals
+        functions |= {"raise_exception": _raise, "strftime_now": _refuse_today}
         tree = environment.parse(source)
         names = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
         for name in sorted((_TODAY & names) - variables.keys()):
@@ -105,8 +107,10 @@ def render(request: Json) -> str:
     Raises:
         ChatInvalid: there is no template, or the chat cannot be rendered.
     """
-    chat, tools = request["chat"], [*map(_tool, request["chat"].get("tools", []))]
-    source = chat.get("template") or (tools and request["tool_use_template"]) or request["template"]
+    chat: dict[str, Any] = request["chat"]
+    tools = [*map(_tool, chat.get("tools", []))]
+    own: str | None = request["tool_use_template"] if tools else None
+    source: str | None = chat.get("template") or own or request["template"]
     if source is None:
         raise ChatInvalid(
             "the model file has no chat template, and llama-server would use ChatML instead; "
@@ -149,7 +153,7 @@ def _rendered(template: _Template, source: str, messages: list[Json], *, asks: b
         if one != other:
             break
         shared += 1
-    return without + with_prompt[shared:] + _flat(last["content"])
+    return without + with_prompt[shared:] + _flat(last["content"], "\n\n")
 
 
 def _require_continuable(source: str, messages: Sequence[Json]) -> None:
@@ -189,8 +193,12 @@ def _without_system(messages: list[Json]) -> list[Json]:
     if not others:
         return others
     first, *rest = others
-    content = f"{_flat(system['content'])}\n{_flat(first['content'])}"
-    return [{**first, "content": content}, *rest]
+    if not isinstance(system["content"], str) or not isinstance(first["content"], str):
+        raise ChatInvalid(
+            "the template takes no system message, and llama-server puts no list of parts before "
+            "the next message; give its content as a string"
+        )
+    return [{**first, "content": f"{system['content']}\n{first['content']}"}, *rest]
 
 
 def _with_arguments(template: _Template, messages: list[Json]) -> list[Json]:
@@ -231,20 +239,23 @@ def _message(message: Json) -> Json:
         raise ChatInvalid("a message needs a role")
     if "content" not in message and not (role == "assistant" and calls):
         raise ChatInvalid(f"a message of the {role} needs content")
-    if isinstance(content, list):
-        content = [*map(_part, content)]
-    elif content is not None and not isinstance(content, str):
-        raise ChatInvalid("the content of a message is a string or a list of parts")
+    if content is not None and not isinstance(content, str):
+        content = _parts(content)
     names = ("reasoning_content", "name", "tool_call_id")
     kept = {name: message[name] for name in names if message.get(name)}
     called = {"tool_calls": [*map(_tool_call, calls)]} if calls else {}
     return {"role": role, "content": content or "", **kept, **called}
 
 
-def _part(part: Any) -> Json:
-    if isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str):
-        return {"type": "text", "text": part["text"]}
-    raise ChatInvalid('a part of a message has the form {"type": "text", "text": "..."}')
+def _parts(content: Any) -> list[Json]:
+    try:
+        parts = array(content)
+    except InvalidJson as error:
+        raise ChatInvalid("the content of a message is a string or a list of parts") from error
+    texts = [value_at(part, "text") for part in parts if value_at(part, "type") == "text"]
+    if len(texts) < len(parts) or not all(isinstance(text, str) for text in texts):
+        raise ChatInvalid('a part of a message has the form {"type": "text", "text": "..."}')
+    return [{"type": "text", "text": text} for text in texts]
 
 
 def _tool_call(call: Any) -> Json:
@@ -265,15 +276,16 @@ def _tool(tool: Any) -> Json:
     try:
         function = tool["function"]
         known = {"name": function["name"], "description": function.get("description", "")}
-        parameters = function.get("parameters") or {"type": "object", "properties": {}}
+        empty: Json = {"type": "object", "properties": {}}
+        parameters: Json = function.get("parameters") or empty
     except (AttributeError, KeyError, TypeError) as error:
         form = '{"type": "function", "function": {"name": ..., "parameters": ...}}'
         raise ChatInvalid(f"a tool has the form {form}") from error
     return {"type": "function", "function": {**known, "parameters": parameters}}
 
 
-def _flat(content: str | list[Json]) -> str:
-    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+def _flat(content: str | list[Json], between: str = "\n") -> str:
+    return content if isinstance(content, str) else between.join(part["text"] for part in content)
 
 
 def _in_parts(content: str | list[Json]) -> list[Json]:
@@ -284,7 +296,7 @@ def _printed(value: Any) -> Any:
     """Return what llama-server prints for a value."""
     if value is None or isinstance(value, dict):
         return ""
-    if isinstance(value, (list, tuple)):
+    if type(value) in {list, tuple}:
         return "".join(str(_printed(each)) for each in value)
     if isinstance(value, float):
         short = f"{value:.6f}".rstrip("0")

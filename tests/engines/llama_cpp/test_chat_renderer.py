@@ -42,6 +42,11 @@ def rendered(*messages: Any, template: str | None = CHATML, model: Any = None, *
             {},
             "<|user|>a\nb\n<|assistant|>",
         ),
+        (
+            [USER, {"role": "assistant", "content": [{"type": "text", "text": t} for t in "ab"]}],
+            {},
+            "<|user|>Hi\n<|assistant|>a\n\nb",
+        ),
         ([{"role": "user", "content": None}], {}, "<|user|>\n<|assistant|>"),
         ([USER], {"template": "{{ messages[0].content }}!"}, "Hi!"),
         ([USER], {"template": "{{ enable_thinking }}"}, "True"),
@@ -68,6 +73,19 @@ def test_a_template_without_a_system_role_gets_the_text_in_the_next_message() ->
 
     assert rendered(SYSTEM, USER, template=strict) == "<|user|>Be brief.\nHi\n<|assistant|>"
     assert rendered(SYSTEM, template=strict) == "<|assistant|>"
+
+
+def test_parts_are_not_merged_into_the_next_message() -> None:
+    """As llama-server refuses them."""
+    text = "{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}{% endif %}"
+    strict = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+        "{% for m in messages %}" + text + "{% endfor %}"
+    )
+    parts = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+
+    with pytest.raises(ChatInvalid, match="takes no system message"):
+        rendered(parts, USER, template=strict)
 
 
 def test_a_template_that_takes_parts_alone_gets_parts() -> None:

@@ -34,6 +34,7 @@ from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
 from repro_gate.reports.text.escape import format_change, message, one_line
 from tests.fakes.reports import render_json
+from tests.fakes.values import CHAT
 from tests.reports.github.samples import ARTIFACT, MARKER, RUN
 
 
@@ -227,4 +228,18 @@ def test_a_difference_between_runs_names_their_neighbours(
     assert described.reason == reason
     assert described.advice.startswith(
         "Find what differs" if reason is None else "Check with contexts = 1 in the engine's"
+    )
+
+
+def test_a_changed_rendering_is_named(
+    drift: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """It is not the model that differs."""
+    asked = cell().with_input(CHAT, prompt="chat")
+    golden, observed = (replace(generation("a"), rendered=text) for text in ("a", "b"))
+
+    assert describe(drift(golden, observed, asked)).claim == (
+        "the chat is rendered as another prompt, which diverges from the golden at template[0]"
     )
