@@ -97,3 +97,19 @@ def test_make_gate_ends_as_shown(repro_gate: "CommandLine") -> None:
 
 def _labels(output: str) -> set[str]:
     return set(re.findall(r"^  (\S[\w ]*?) {2,}\S", output, re.MULTILINE))
+
+
+def test_a_chat_is_rendered_as_its_page_shows(repro_gate: "CommandLine", tmp_path: Path) -> None:
+    """The golden of the matrix of the page has the text of the page."""
+    guide = page("docs/how-to/gate-what-you-serve.md")
+    matrix, more = guide.blocks("toml")
+    # A tiny model with the same template.
+    matrix = matrix.replace("models/SmolLM2-135M-Instruct.Q4_1.gguf", "builtin:tiny-qwen2")
+    (tmp_path / "repro-gate.toml").write_text(f"{matrix}\n{more}", "utf-8")
+    (tmp_path / "gemma.jinja").write_text("{{ messages[0].content }}", "utf-8")
+
+    recorded = repro_gate("update-snapshots", "--yes")
+
+    assert recorded.exit_code == ExitCode.PASSED, recorded.output
+    (golden,) = tmp_path.glob("snapshots/goldens/*/*.json")
+    assert json.loads(golden.read_text("utf-8"))["rendered"] == json.loads(guide.blocks("json")[0])
