@@ -24,6 +24,7 @@ class PromptSpec:
     max_tokens: int
     sampler: Sampler
     chat: Chat | None = None
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.chat is None:
@@ -137,6 +138,7 @@ def build_cells(
             seed=seed,
             max_tokens=prompts[name].max_tokens,
             sampler=prompts[name].sampler,
+            stop=prompts[name].stop,
         )
         for model, names in prompts_of.items()
         for name in names

@@ -42,6 +42,7 @@ _MAX_INT32 = 2**31 - 1
 _MIN_TEMPERATURE = 0.001
 """Below this, logits divided by the temperature leave the range of a float32."""
 _MAX_TEMPERATURE = 1000.0
+_MAX_STOP_STRINGS = 16
 _TEXT_OR_TOKENS = "a string or a list of at least one token"
 _CLOCK_TICK_NS = 20_000_000
 """More than the kernel waits before it moves the clock of its file systems."""
@@ -156,12 +157,14 @@ class GenerateRequest:
     """None for the plain samplers."""
     chat: Json | None = None
     """The messages that make the prompt, in place of a text."""
+    stop: tuple[str, ...] = ()
+    """The run ends when its text holds one of them."""
 
     @classmethod
     def parse(cls, params: Json) -> "GenerateRequest":
         """Return the request, or refuse what does not fit."""
         other = "prompt" if "chat" in params else "chat"
-        optional = ("sampling",)
+        optional = ("sampling", "stop")
         absent = {other, *optional}
         required = tuple(name for name in cls.__dataclass_fields__ if name not in absent)
         cell = exact_table(params, "generate", keys=required, optional=optional)
@@ -179,6 +182,7 @@ class GenerateRequest:
             min_p=number(cell["min_p"], "generate.min_p", low=0, high=1),
             trace=boolean(cell["trace"], "generate.trace"),
             sampling=sampling,
+            stop=_stop(cell["stop"]) if "stop" in cell else (),
         )
 
 
@@ -334,6 +338,15 @@ def _top_p(value: object) -> float:
     if top_p == 0:
         raise bad_request("generate.top_p: expected more than 0, found 0")
     return top_p
+
+
+def _stop(value: object) -> tuple[str, ...]:
+    found = tuple(list_of(text, value, "generate.stop"))
+    if not all(found) or not 1 <= len(found) <= _MAX_STOP_STRINGS:
+        raise bad_request(
+            f"generate.stop: expected 1 to {_MAX_STOP_STRINGS} strings that are not empty"
+        )
+    return found
 
 
 def _text_or_tokens(value: object, place: str) -> str | list[int]:

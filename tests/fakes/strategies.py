@@ -96,6 +96,7 @@ cells = st.builds(
     seed=st.integers(1, MAX_SEED),
     max_tokens=st.integers(1, 4096),
     sampler=samplers | further_samplers,
+    stop=st.lists(st.text(min_size=1), max_size=2).map(tuple),
 )
 
 
@@ -108,7 +109,7 @@ near_generations = st.builds(
     Generation,
     prompt=token_runs(few_tokens),
     tokens=token_runs(few_tokens),
-    stop=st.sampled_from(Stop),
+    stop=st.sampled_from([Stop.LENGTH, Stop.END_OF_GENERATION]),
 )
 """Generations that are often equal, or nearly so."""
 
@@ -121,9 +122,16 @@ def traced_generations(draw: st.DrawFn, logprobs: st.SearchStrategy[float]) -> G
             Generation,
             prompt=token_runs(any_tokens),
             tokens=token_runs(any_tokens),
-            stop=st.sampled_from(Stop),
+            stop=st.sampled_from([Stop.LENGTH, Stop.END_OF_GENERATION]),
         )
     )
+    if draw(st.booleans()):
+        generation = dataclasses.replace(
+            generation,
+            stop=Stop.STOP_STRING,
+            stop_string=draw(st.text(min_size=1)),
+            content=draw(st.binary()),
+        )
     best = st.lists(st.tuples(st.integers(0, 2**31), logprobs), max_size=3).map(tuple)
     choices = st.builds(Choice, logprob=logprobs, best=best)
     size = draw(st.sampled_from([0, len(generation.tokens)]))

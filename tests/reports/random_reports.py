@@ -513,7 +513,12 @@ def _generations(
     size = draw(st.sampled_from([0, len(output)]))
     trace = draw(st.lists(choices, min_size=size, max_size=size).map(tuple))
     prompt = draw(few(tokens, most=2))
-    return Generation(prompt=prompt, tokens=output, stop=draw(st.sampled_from(Stop)), trace=trace)
+    return Generation(
+        prompt=prompt,
+        tokens=output,
+        stop=draw(st.sampled_from([Stop.LENGTH, Stop.END_OF_GENERATION])),
+        trace=trace,
+    )
 
 
 HOSTILE = RandomReports(hostile_texts)

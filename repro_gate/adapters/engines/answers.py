@@ -82,6 +82,8 @@ def timed_generation(
         stop=Stop(text(answer["stop"])),
         trace=Trace(map(_choice, array(answer.get("trace", []), "trace"))),
         rendered=_rendered(answer["rendered"]) if is_chat else None,
+        stop_string=text(answer["stop_string"]) if "stop_string" in answer else None,
+        content=bytes.fromhex(text(answer["content"])) if "content" in answer else None,
     )
     if len(generation.tokens) > max_tokens:
         raise ValueError(f"{len(generation.tokens)} tokens, but max_tokens is {max_tokens}")

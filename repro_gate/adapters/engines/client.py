@@ -216,6 +216,7 @@ class ProtocolEngine:
                 "min_p": cell.sampler.min_p,
                 "trace": run.trace,
                 **({} if sampling is None else {"sampling": sampling.to_data()}),
+                **({"stop": list(cell.stop)} if cell.stop else {}),
             }
 
         def reader(run: CellRun) -> Reader[TimedGeneration]:

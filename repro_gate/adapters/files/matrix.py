@@ -188,6 +188,7 @@ def _prompt(
         chat=chat,
         max_tokens=table["max_tokens"],
         sampler=read_sampler(file, name, table, defaults),
+        stop=tuple(table.get("stop", ())),
     )
 
 

@@ -10,6 +10,14 @@ from repro_gate.samplers import PLAIN, Sampling
 MAX_SEED = 2**32 - 2
 """llama.cpp takes 2^32-1 as "random seed", and its bindings take 0 the same way."""
 
+MAX_STOP_STRINGS = 16
+
+
+def require_stop(stop: tuple[str, ...]) -> None:
+    """Raise ValueError for stop strings that cannot be."""
+    if len(stop) > MAX_STOP_STRINGS or not all(stop):
+        raise ValueError(f"expected up to {MAX_STOP_STRINGS} stop strings, none empty, got {stop}")
+
 
 class Factor(StrEnum):
     """An input that a model's output has to depend on."""
@@ -58,6 +66,8 @@ class Cell:
     sampler: Sampler
     chat: Chat | None = None
     """The messages whose rendering is the prompt; None for a text."""
+    stop: tuple[str, ...] = ()
+    """The generation ends after the first of these strings in its text."""
 
     def __post_init__(self) -> None:
         require_name(self.model)
@@ -67,6 +77,7 @@ class Cell:
         if not 1 <= self.seed <= MAX_SEED:
             raise ValueError(f"a seed must lie between 1 and {MAX_SEED}, got {self.seed}")
         require_at_least(1, max_tokens=self.max_tokens)
+        require_stop(self.stop)
 
     def __hash__(self) -> int:
         """Return a hash of what is different in most cells: they are keys of many mappings."""

@@ -21,6 +21,8 @@ class Stop(StrEnum):
 
     LENGTH = "length"
     END_OF_GENERATION = "end_of_generation"
+    STOP_STRING = "stop_string"
+    """The last token completed a stop string of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +158,17 @@ class Generation:
     """One entry per token of a traced run, empty otherwise."""
     rendered: str | None = None
     """The text that a chat template made; None for a prompt that is a text."""
+    stop_string: str | None = None
+    """The one that ended it."""
+    content: bytes | None = None
+    """What llama-server answers: the text before the stop string. Its tokens stay in `tokens`."""
 
     def __post_init__(self) -> None:
         if self.trace and len(self.trace) != len(self.tokens):
             raise ValueError(f"{len(self.trace)} trace entries for {len(self.tokens)} tokens")
+        is_cut = self.stop is Stop.STOP_STRING
+        if (self.stop_string is not None, self.content is not None) != (is_cut, is_cut):
+            raise ValueError("a generation has a stop string and a content if one ended it")
 
     def at(self, place: "Place") -> tuple[Token, ...]:
         """Return the sequence in which a divergence has its position."""

@@ -84,6 +84,7 @@ def definition(cell: Cell) -> dict[str, str]:
         "top_p": str(cell.sampler.top_p),
         "min_p": str(cell.sampler.min_p),
         **({} if sampling is None else sampling.facts()),
+        **({"stop": json.dumps(cell.stop, ensure_ascii=False)} if cell.stop else {}),
     }
 
 

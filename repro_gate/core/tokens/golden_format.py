@@ -45,6 +45,7 @@ def to_data(golden: Golden) -> dict[str, Any]:
         "prompt_tokens": [_token_line(token) for token in generation.prompt],
         "tokens": [_token_line(token) for token in generation.tokens],
         "stop": generation.stop.value,
+        **_cut_to_data(generation),
         "text": text_of(generation.tokens),
         "trace": [_choice_line(choice) for choice in generation.trace],
         "provenance": dict(golden.provenance),
@@ -63,6 +64,8 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         stop=Stop(data["stop"]),
         trace=_trace(data["trace"]),
         rendered=_rendered(data["rendered"]) if "rendered" in data else None,
+        stop_string=data.get("stop_string"),
+        content=unescape_bytes(data["content"]) if "content" in data else None,
     )
     # Compare bytes: which characters are escaped depends on the version of Python.
     if unescape_bytes(data["text"]) != b"".join(token.data for token in generation.tokens):
@@ -75,6 +78,15 @@ def from_data(data: Mapping[str, Any]) -> Golden:
     )
 
 
+def _cut_to_data(generation: Generation) -> dict[str, str]:
+    if generation.content is None or generation.stop_string is None:
+        return {}
+    return {
+        "stop_string": generation.stop_string,
+        "content": escape_bytes(generation.content),
+    }
+
+
 def cell_to_data(cell: Cell) -> dict[str, Any]:
     """Return the definition of a cell as plain JSON data."""
     sampling = cell.sampler.sampling
@@ -84,6 +96,7 @@ def cell_to_data(cell: Cell) -> dict[str, Any]:
         "text": cell.text,
         "seed": cell.seed,
         "max_tokens": cell.max_tokens,
+        **({"stop": list(cell.stop)} if cell.stop else {}),
         "sampler": {
             "temperature": cell.sampler.temperature,
             "top_k": cell.sampler.top_k,
@@ -109,6 +122,7 @@ def cell_from_data(data: Mapping[str, Any]) -> Cell:
         text=data["text"],
         seed=data["seed"],
         max_tokens=data["max_tokens"],
+        stop=tuple(data.get("stop", ())),
         # JSON tools write 1.0 as 1, which would be another definition.
         sampler=Sampler(
             temperature=float(sampler["temperature"]),

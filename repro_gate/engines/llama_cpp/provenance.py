@@ -111,6 +111,7 @@ def _model(session: Session) -> dict[str, str]:
         "file_type": native.file_type(model),
         "tokenizer": " ".join(filter(None, tokenizer)),
         "vocabulary": str(session.tokenizer.size),
+        "end_of_generation": " ".join(map(str, session.tokenizer.end_of_generation)),
     }
     return {f"model.{name}": value for name, value in known.items() if value is not None}
 

@@ -8,7 +8,6 @@ from repro_gate.protocol import WireToken, bad_request
 
 _ADD_SPECIAL = True
 _PARSE_SPECIAL = True
-_SHOW_SPECIAL = True
 _STRIP_NOTHING = 0
 
 
@@ -66,6 +65,10 @@ class Tokenizer:
         """Return the name of a special token; empty when there is none."""
         return self.piece(token).decode("utf-8", errors="replace") if token >= 0 else ""
 
+    def text(self, token: int) -> bytes:
+        """Return what a token adds to the text: nothing, if it is a special one."""
+        return self._piece(token, shows_special=False)
+
     def to_wire(self, tokens: list[int]) -> list[list[int | str]]:
         """Return the tokens with their bytes in the form of the protocol."""
         return [WireToken(token, self.piece(token)).to_wire() for token in tokens]
@@ -80,12 +83,12 @@ class Tokenizer:
         """Return whether a generation ends at this token."""
         return native.is_end_of_generation(self.vocabulary, token)
 
-    def _piece(self, token: int) -> bytes:
+    def _piece(self, token: int, *, shows_special: bool = True) -> bytes:
         size_limit = 64
         while True:
             buffer = ctypes.create_string_buffer(size_limit)
             size = native.token_to_piece(
-                self.vocabulary, token, buffer, size_limit, _STRIP_NOTHING, _SHOW_SPECIAL
+                self.vocabulary, token, buffer, size_limit, _STRIP_NOTHING, shows_special
             )
             if size >= 0:
                 return buffer.raw[:size]

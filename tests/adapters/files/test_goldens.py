@@ -272,14 +272,14 @@ def refusal_of(
         (
             "end_of_generation",
             "eos",
-            "stop: expected one of length, end_of_generation, found 'eos'",
+            "stop: expected one of length, end_of_generation, stop_string, found 'eos'",
         ),
         (
             '"stop"',
             '"stopp"',
             (
-                "expected only the keys cell, profile, prompt_tokens, provenance, rendered, "
-                "schema, stop, text, tokens, trace, "
+                "expected only the keys cell, content, profile, prompt_tokens, provenance, "
+                "rendered, schema, stop, stop_string, text, tokens, trace, "
                 "found the unknown key 'stopp'; did you mean 'stop'?"
             ),
         ),

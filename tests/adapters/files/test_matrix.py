@@ -596,3 +596,12 @@ def test_the_file_may_have_any_name(tmp_path: Path) -> None:
 
     with pytest.raises(InputInvalid, match=r"^.*other\.toml: expected"):
         read_matrix(file)
+
+
+def test_stop_strings_are_part_of_a_cell(tmp_path: Path) -> None:
+    """They are read in their order."""
+    text = REPOSITORY.read_text("utf-8")
+    file = tmp_path / "repro-gate.toml"
+    file.write_text(text.replace("max_tokens = ", 'stop = ["\\n", "."], max_tokens = ', 1), "utf-8")
+    stops = {cell.stop for suite in read_matrix(file).suites.values() for cell in suite.cells}
+    assert ("\n", ".") in stops

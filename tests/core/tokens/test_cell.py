@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.guards import MAX_NAME_LENGTH, require_name
-from repro_gate.core.tokens.cell import MAX_SEED, Sampler
+from repro_gate.core.tokens.cell import MAX_SEED, Sampler, require_stop
 from repro_gate.samplers import Sampling
 from tests.fakes import strategies
 from tests.fakes.values import GREEDY, PENALISED, SAMPLED, cell_of
@@ -133,3 +133,10 @@ def test_a_parameter_without_its_sampler_is_refused() -> None:
     """It would have no effect."""
     with pytest.raises(ValueError, match="top_k: expected 0, because top_k is not one of the"):
         replace(PENALISED, top_k=1)
+
+
+@pytest.mark.parametrize("stop", [("",), tuple(map(str, range(17)))])
+def test_impossible_stop_strings_are_refused(stop: tuple[str, ...]) -> None:
+    """An empty string would end everything at once."""
+    with pytest.raises(ValueError, match="stop strings"):
+        require_stop(stop)

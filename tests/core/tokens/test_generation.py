@@ -238,3 +238,19 @@ def test_a_trace_is_made_of_its_columns() -> None:
     logprobs, ids, values = Trace(choices).columns()
 
     assert [*zip(logprobs, ids, values, strict=True)] == choices
+
+
+@pytest.mark.parametrize(
+    ("stop", "text", "content"),
+    [
+        (Stop.STOP_STRING, None, b""),
+        (Stop.STOP_STRING, "x", None),
+        (Stop.LENGTH, "x", b""),
+    ],
+)
+def test_only_a_stop_string_cuts_a_text(
+    stop: Stop, text: str | None, content: bytes | None
+) -> None:
+    """The string and the content before it come together."""
+    with pytest.raises(ValueError, match="stop string"):
+        Generation(prompt=(), tokens=(), stop=stop, stop_string=text, content=content)

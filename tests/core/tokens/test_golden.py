@@ -71,7 +71,7 @@ def test_a_definition_includes_every_field_of_a_cell() -> None:
     known = {field.name for field in (*fields(Cell), *fields(Sampler))}
     cell = replace(cell_of(), text="", chat=CHAT)
 
-    assert set(definition(cell)) == known - {"sampler", "sampling"}
+    assert set(definition(cell)) == known - {"sampler", "sampling", "stop"}
 
 
 def test_further_samplers_are_part_of_a_definition() -> None:
@@ -108,3 +108,11 @@ def test_conditions_change_with_the_cell_the_plan_and_the_facts() -> None:
         ("runs", "4"),
         ("device.name", "b"),
     ]
+
+
+def test_stop_strings_are_part_of_a_definition() -> None:
+    """A cell with other stop strings is another cell."""
+    assert definition(replace(cell_of(), stop=("\n", "."))) == {
+        **definition(cell_of()),
+        "stop": '["\\n", "."]',
+    }

@@ -56,6 +56,7 @@ def test_the_answer_has_the_model_and_its_placement(
         "model.chat_template.sha256": (
             "17762d2e5131cb2a950db7dd5700c50095547773d3302b52baebe9ae32257a55"
         ),
+        "model.end_of_generation": "637 639",
     }
 
 

@@ -14,6 +14,7 @@ from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.inference.chain import Chain, open_chain
 from repro_gate.engines.llama_cpp.inference.logits import Softmax
 from repro_gate.engines.llama_cpp.inference.sampler import Sampler, open_sampler
+from repro_gate.engines.llama_cpp.inference.stopping import Stopping
 from repro_gate.engines.llama_cpp.notes import prompt_notes
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
@@ -36,13 +37,13 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
     slot.require_context(len(prompt), request.max_tokens)
 
     with _samplers(request, tokenizer, prompt, contexts=contexts) as sampler:
-        run = _Run(slot, sampler, limit=request.max_tokens, is_traced=request.trace)
+        run = _Run(slot, sampler, request)
         run.generate(prompt)
 
     answer: dict[str, Any] = {
         "prompt": tokenizer.to_wire(prompt),
         "tokens": tokenizer.to_wire(run.tokens),
-        "stop": "end_of_generation" if run.has_ended else "length",
+        **run.end(),
         "timing": {"decode_s": decoder.seconds, "sample_s": run.sample_s},
         "notes": prompt_notes(tokenizer, prompt),
     }
@@ -67,13 +68,12 @@ def _samplers(
 class _Run:
     """One run, as far as it has come."""
 
-    def __init__(
-        self, slot: Slot, sampler: Sampler | Chain, *, limit: int, is_traced: bool
-    ) -> None:
+    def __init__(self, slot: Slot, sampler: Sampler | Chain, request: GenerateRequest) -> None:
         self._slot = slot
         self._sampler = sampler
-        self._limit = limit
-        self._softmax = Softmax(slot.tokenizer.size) if is_traced else None
+        self._limit = request.max_tokens
+        self._softmax = Softmax(slot.tokenizer.size) if request.trace else None
+        self._stopping = Stopping(request.stop) if request.stop else None
         self.tokens: list[int] = []
         self.trace: list[dict[str, Any]] = []
         self.has_ended = False
@@ -87,7 +87,20 @@ class _Run:
             token = self._draw()
             if self.has_ended or len(self.tokens) == self._limit:
                 return
+            if self._stopping is not None and self._stopping.found is not None:
+                return
             decoder.step(token)
+
+    def end(self) -> dict[str, str]:
+        """Return why it ended, as the answer has it."""
+        stopping = self._stopping
+        # Like in llama-server, the end of a model comes before its text.
+        if self.has_ended:
+            return {"stop": "end_of_generation"}
+        if stopping is None or stopping.found is None:
+            return {"stop": "length"}
+        content = stopping.content.hex()
+        return {"stop": "stop_string", "stop_string": stopping.found, "content": content}
 
     def _draw(self) -> int:
         slot = self._slot
@@ -99,6 +112,8 @@ class _Run:
         self.sample_s += perf_counter() - started
         self.tokens.append(token)
         self.has_ended = slot.tokenizer.is_end_of_generation(token)
+        if self._stopping is not None:
+            self._stopping.add(slot.tokenizer.text(token), is_last=self.has_ended)
         if self._softmax is not None:
             self.trace.append(self._softmax.trace_entry(logits, token))
         return token
