@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
+from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -66,8 +67,7 @@ class _Template:
         functions: dict[str, Any] = environment.globals
         functions |= {"raise_exception": _raise, "strftime_now": _refuse_today}
         tree = environment.parse(source)
-        names = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "load"}
-        for name in sorted((_TODAY & names) - variables.keys()):
+        for name in sorted((_TODAY & find_undeclared_variables(tree)) - variables.keys()):
             raise ChatInvalid(
                 f"the template prints {name}, for which llama-server takes the day of the request; "
                 f"set it in template_kwargs"

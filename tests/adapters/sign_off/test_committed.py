@@ -276,3 +276,22 @@ def test_the_digest_of_a_folder_depends_on_names_and_content() -> None:
     assert files_digest(one) == files_digest(dict(reversed(one.items())))
     others = ({"a": b"2", "b": b"1"}, {"a": b"1"}, {"a": b"1", "c": b"2"})
     assert len({files_digest(each) for each in (one, *others)}) == 4
+
+
+def test_the_file_of_a_prompt_is_that_of_the_commit(folder: Path) -> None:
+    """What the work tree has does not count, and a file that is not committed is missing."""
+    matrix = folder / "repro-gate.toml"
+    text = matrix.read_text("utf-8")
+    own = 'text = "Write a haiku about autumn leaves"'
+    assert own in text
+    matrix.write_text(text.replace(own, 'file = "leaves.txt"'), "utf-8")
+    commit_all(folder)
+    with pytest.raises(InputInvalid, match=r"leaves\.txt: expected a regular file in the commit"):
+        checkout_in(folder)
+    (folder / "leaves.txt").write_text("Leaves fall", "utf-8")
+    commit_all(folder)
+    (folder / "leaves.txt").write_text("Changed", "utf-8")
+
+    texts = {cell.text for cell in checkout_in(folder).matrix.cells() if cell.prompt in CELL}
+
+    assert "Leaves fall" in texts

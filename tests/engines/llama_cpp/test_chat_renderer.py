@@ -176,9 +176,14 @@ def test_a_template_that_proves_nothing_is_refused(template: str | None, message
 
 
 def test_a_pinned_day_is_rendered() -> None:
-    """What would change from day to day may be given."""
+    """What would change from day to day may be given, also by the template."""
     kwargs = {"date_string": "26 Jul 2024"}
+    pinned = "{% set date_string = '26 Jul 2024' %}{{ date_string }}"
+    kept = "{% if not date_string is defined %}{% set date_string = '' %}{% endif %}"
 
+    assert rendered(USER, template=pinned) == "26 Jul 2024"
+    with pytest.raises(ChatInvalid, match="the day of the request"):
+        rendered(USER, template=kept + "{{ date_string }}")
     assert rendered(USER, template="{{ date_string }}", template_kwargs=kwargs) == "26 Jul 2024"
 
 
