@@ -20,7 +20,7 @@ from repro_gate.core.logprobs.draw import (
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, Policy
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.text import escape_bytes
-from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.golden import Facts, facts_of_texts
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import (
     DrawRequest,
@@ -71,7 +71,7 @@ class LocalScorer:
     def facts(self, policy: Policy) -> Facts:
         """Return the known facts about the policy's engine and model."""
         model = _model_of(policy)
-        return self._worker_of(model).facts_of(model)
+        return facts_of_texts(self._worker_of(model).facts_of(model))
 
     def notes(self) -> tuple[Note, ...]:
         """Return the notes of the engines on models and prompts."""

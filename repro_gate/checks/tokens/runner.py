@@ -23,7 +23,7 @@ from repro_gate.core.tokens.controls import (
     shown_by,
 )
 from repro_gate.core.tokens.generation import Generation
-from repro_gate.core.tokens.golden import Conditions, Facts, Golden
+from repro_gate.core.tokens.golden import Conditions, Facts, Golden, facts_of_texts
 from repro_gate.core.tokens.judge import Repetition, new_finding
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import Inconclusive
@@ -140,8 +140,10 @@ class MatrixRunner:
             return
         self._measured.models[model.name] = loaded.facts
         self._measured.add_notes(worker.notes())
-        facts = worker.facts_of(model)
+        of_chats = worker.facts_of(model)
+        of_texts = facts_of_texts(of_chats)
         for cell in cells:
+            facts = of_texts if cell.chat is None else of_chats
             # Before the first run, so that every run has a provenance after an interruption too.
             self._measured.facts[cell] = facts
             self._take_known(cell, facts)

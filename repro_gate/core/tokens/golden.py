@@ -15,7 +15,8 @@ Facts = Mapping[str, str]
 MODEL_SHA256: Final = "model.sha256"
 """The fact with the digest of the loaded file."""
 
-_SUSPECTS = ("setting", "model", "engine", "device", "build", "env")
+_OF_CHATS = "chat."
+_SUSPECTS = ("setting", "model", "chat", "engine", "device", "build", "env")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,11 @@ def _suspicion(name: str) -> tuple[int, str]:
     kind = name.partition(".")[0]
     # Library digests come last: they differ after every build.
     return _SUSPECTS.index(kind) if kind in _SUSPECTS else len(_SUSPECTS), name
+
+
+def facts_of_texts(facts: Facts) -> Facts:
+    """Return the provenance of prompts that are texts: nothing renders them."""
+    return {name: value for name, value in facts.items() if not name.startswith(_OF_CHATS)}
 
 
 def definition_changes(recorded: Cell, planned: Cell) -> tuple[FactChange, ...]:

@@ -36,14 +36,14 @@ class ChatTemplate:
 
     def facts(self) -> dict[str, str]:
         """Return what the text of a chat depends on besides its messages."""
-        adds_bos = {"model.adds_bos": str(self._model["adds_bos"]).lower()}
+        adds_bos = {"chat.adds_bos": str(self._model["adds_bos"]).lower()}
         named = {"": self._model["template"], ".tool_use": self._model["tool_use_template"]}
         digests = {
-            f"model.chat_template{name}.sha256": hashlib.sha256(text.encode()).hexdigest()
+            f"chat.template{name}.sha256": hashlib.sha256(text.encode()).hexdigest()
             for name, text in named.items()
             if text is not None
         }
-        return {**adds_bos, **digests, "engine.chat_renderer": renderer()}
+        return {**adds_bos, **digests, "chat.renderer": renderer()}
 
     def render(self, chat: Json) -> str:
         """Return the text of a chat, or refuse it."""

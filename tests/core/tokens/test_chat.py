@@ -10,7 +10,7 @@ from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.controls import applies, further
 from repro_gate.core.tokens.generation import Divergence, Place, Token, first_divergence
-from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden import Golden, facts_of_texts
 from tests.fakes import strategies
 from tests.fakes.values import CHAT, cell_of, generation_of
 
@@ -96,3 +96,8 @@ def test_a_chat_is_contrasted_with_other_prompts() -> None:
         "1 2 3 4 5 6 7 8",
         "Dear Sir or Madam,",
     ]
+
+
+def test_what_renders_chats_is_no_provenance_of_a_text() -> None:
+    """A text does not depend on it."""
+    assert facts_of_texts({"chat.renderer": "x", "model.name": "chat."}) == {"model.name": "chat."}

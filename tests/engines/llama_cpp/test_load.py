@@ -52,10 +52,6 @@ def test_the_answer_has_the_model_and_its_placement(
         "model.file_type": "all F32",
         "model.tokenizer": "gpt2 qwen2",
         "model.vocabulary": "640",
-        "model.adds_bos": "false",
-        "model.chat_template.sha256": (
-            "17762d2e5131cb2a950db7dd5700c50095547773d3302b52baebe9ae32257a55"
-        ),
         "model.end_of_generation": "637 639",
     }
 
