@@ -52,15 +52,18 @@ def provenance_changes(before: Facts, after: Facts) -> tuple[FactChange, ...]:
     """Return the facts that differ, the most likely causes of drift first."""
     return tuple(
         FactChange(name=name, before=before.get(name), after=after.get(name))
-        for name in sorted(before.keys() | after.keys(), key=_suspicion)
+        for name in sorted(before.keys() | after.keys(), key=lambda name: _suspicion(name, before))
         if before.get(name) != after.get(name)
     )
 
 
-def _suspicion(name: str) -> tuple[int, str]:
+def _suspicion(name: str, before: Facts) -> tuple[bool, int, str]:
     kind = name.partition(".")[0]
+    # A fact that an earlier version did not record is no change; a variable that was not set is.
+    is_new = name not in before and kind != "env"
     # Library digests come last: they differ after every build.
-    return _SUSPECTS.index(kind) if kind in _SUSPECTS else len(_SUSPECTS), name
+    place = _SUSPECTS.index(kind) if kind in _SUSPECTS else len(_SUSPECTS)
+    return is_new, place, name
 
 
 def facts_of_texts(facts: Facts) -> Facts:

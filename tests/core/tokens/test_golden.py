@@ -19,14 +19,15 @@ from tests.fakes.values import CHAT, GREEDY, PENALISED, SAMPLED, cell_of
 
 
 def test_facts_that_differ_come_back_by_name() -> None:
-    """Changed, removed and new facts are listed by name."""
+    """Then those that an earlier version may not have recorded; a variable has been set."""
     before = {"same": "1", "driver": "550", "gone": "x"}
-    after = {"same": "1", "driver": "560", "added": "y"}
+    after = {"same": "1", "driver": "560", "added": "y", "env.OMP_NUM_THREADS": "2"}
 
     assert provenance_changes(before, after) == (
-        FactChange(name="added", before=None, after="y"),
+        FactChange(name="env.OMP_NUM_THREADS", before=None, after="2"),
         FactChange(name="driver", before="550", after="560"),
         FactChange(name="gone", before="x", after=None),
+        FactChange(name="added", before=None, after="y"),
     )
 
 
