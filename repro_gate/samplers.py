@@ -211,9 +211,7 @@ def _read(data: object, place: str) -> tuple[tuple[str, ...], tuple[tuple[str, s
     values: dict[str, Any] = {}
     for name in EXTRAS:
         if name in found and name not in needed:
-            owners = " or ".join(owner for owner, names in SAMPLERS.items() if name in names)
-            expected = f"no such key without {owners} in samplers, as it would have no effect"
-            raise InvalidJson(_at(place, name), expected=expected, found=kind_of(found[name]))
+            raise without_effect(_at(place, name), name, found[name])
         if name in needed:
             if name not in found:
                 expected = f"the key {name!r} (llama-server's default: {shown_default(name)})"
@@ -238,6 +236,13 @@ def _require_plain_temperature(
         expected = f"0 with {samplers[-1]}, where llama-server ignores it"
         found = kind_of(values["dynatemp_range"])
         raise InvalidJson(_at(place, "dynatemp_range"), expected=expected, found=found)
+
+
+def without_effect(place: str, name: str, value: object) -> InvalidJson:
+    """Return the error for a parameter whose sampler does not apply."""
+    owners = " or ".join(owner for owner, names in SAMPLERS.items() if name in names)
+    expected = f"no such key without {owners} in samplers, as it would have no effect"
+    return InvalidJson(place, expected=expected, found=kind_of(value))
 
 
 def shown_default(name: str) -> str:

@@ -27,7 +27,7 @@ def cores() -> int:
 
 
 def load_average() -> float:
-    """Return the load of the last minute; 0 if nobody knows."""
+    """Return the load of the last minute; 0 if it is unknown."""
     try:
         return os.getloadavg()[0]
     except OSError:
@@ -35,7 +35,7 @@ def load_average() -> float:
 
 
 def free_memory(*, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
-    """Return about how many bytes can be allocated without swapping; 0 if nobody knows."""
+    """Return about how many bytes can be allocated without swapping; 0 if it is unknown."""
     groups = _groups("memory", proc=proc, cgroups=cgroups)
     free = [*_available(proc), *(left for group in groups for left in _left_in(group))]
     return max(0, min(free, default=0))
@@ -46,7 +46,7 @@ def _available(proc: Path) -> Iterator[int]:
     if kilobytes is not None:
         yield kilobytes * 1024
     elif not (proc / "meminfo").exists():
-        # Other systems tell only how much there is; half of it is a cautious guess.
+        # Other systems only report how much there is; half of it is a cautious guess.
         with contextlib.suppress(OSError, ValueError):
             yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 

@@ -15,8 +15,9 @@ from repro_gate.samplers import (
     SERVER_ORDER,
     Sampling,
     shown_default,
+    without_effect,
 )
-from repro_gate.strict_json import InvalidJson, kind_of
+from repro_gate.strict_json import InvalidJson
 
 _GRAMMARS: Final = ("grammar", "json_schema")
 
@@ -83,9 +84,7 @@ def _values(
     judged = own if "samplers" in own else {**shared, **own}
     for name in PARAMETERS:
         if name in judged and name not in needed:
-            owners = " or ".join(owner for owner, names in SAMPLERS.items() if name in names)
-            expected = f"no such key without {owners} in samplers, as it would have no effect"
-            raise InvalidJson(name, expected=expected, found=kind_of(judged[name]))
+            raise without_effect(name, name, judged[name])
     values: dict[str, Any] = {}
     if is_like_server:
         values |= {name: PARAMETERS[name].default for name in needed}

@@ -11,6 +11,7 @@ from typing import Final
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.policy import LogprobSuite
 from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
+from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import Outcome, outcome_of_verdict
 from repro_gate.core.sign_off.measured import (
     Checkout,
@@ -25,7 +26,6 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import MODEL_SHA256
 
 _CONFIG: Final = "--config"
-_DEFAULT_MATRIX: Final = "repro-gate.toml"
 _SETTINGS: Final = ("flash_attention", "kv_type", "n_batch", "n_ubatch", "repack", "threads")
 """Settings of built-in engines that are reported as they were asked for; `n_ctx` is rounded up."""
 
@@ -59,7 +59,7 @@ def _other(file: ReportFile, about: str, expected: str, found: str) -> Refusal:
 
 def _matrix_file(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
     """Yield another matrix file of the repository, which may plan the same cells."""
-    options = (*file.report.repeat_with, _CONFIG, _DEFAULT_MATRIX)
+    options = (*file.report.repeat_with, _CONFIG, str(DEFAULT_MATRIX_FILE))
     given = options[options.index(_CONFIG) + 1]
     (committed,) = (entry.name for entry in checkout.entries if entry.kind is Kind.MATRIX)
     mine, theirs = _steps(committed), _steps(given)

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.inference.logits import Logits
+from repro_gate.engines.llama_cpp.inference.logits import CANDIDATE, Logits
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import GenerateRequest
 from repro_gate.protocol import bad_request
@@ -31,8 +31,6 @@ _MAX_REPETITION = 2000
 """llama.cpp takes a higher bound of `{1,3000}` as none."""
 _LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*', re.DOTALL)
 _UPPER_BOUND = re.compile(r"\{\s*\d*\s*,\s*(\d+)\s*\}")
-_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""`llama_token_data`."""
 _IMPOSSIBLE = -math.inf
 _PLACE = "generate.sampling"
 
@@ -85,8 +83,8 @@ class Chain:
     ) -> None:
         self._links = links
         self._grammar = grammar
-        self._candidates = np.empty(vocabulary, _CANDIDATE)
-        self._one = np.zeros(1, _CANDIDATE)
+        self._candidates = np.empty(vocabulary, CANDIDATE)
+        self._one = np.zeros(1, CANDIDATE)
 
     def start(self, prompt: Sequence[int]) -> None:
         """Let the samplers that count tokens count those of the prompt; a grammar has no say."""

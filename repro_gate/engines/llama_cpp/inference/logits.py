@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 TokenIds: TypeAlias = npt.NDArray[np.intp]
+CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""`llama_token_data`."""
 
 _TRACED = 5
 """How many tokens a trace entry has."""

@@ -19,15 +19,19 @@ from contextlib import contextmanager
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.inference.logits import Logits, TokenIds, highest, in_order
+from repro_gate.engines.llama_cpp.inference.logits import (
+    CANDIDATE,
+    Logits,
+    TokenIds,
+    highest,
+    in_order,
+)
 from repro_gate.engines.requests import GenerateRequest
 
 _MIN_KEEP = 1
 _MAX_SELECTING = 8
 """More contexts than these wait for the GIL longer than it saves to select by `top_k` first: on an
 H200 it takes 0.4 ms from a token with one context, and brings 5 % with 8, but costs 9 % with 16."""
-_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""`llama_token_data`."""
 _FLOAT32_ROUNDING = 2.0**-24
 _MAX_TOP_K = 128
 """llama.cpp sorts more in the way that overflows."""
@@ -55,7 +59,7 @@ class Sampler:
         # As llama.cpp has them.
         self._top_p = float(np.float32(request.top_p))
         self._min_p = float(np.float32(request.min_p))
-        self._candidates = np.empty(vocabulary, _CANDIDATE)
+        self._candidates = np.empty(vocabulary, CANDIDATE)
         self._array = native.candidate_array(self._candidates.ctypes.data)
 
     def draw(self, logits: Logits, sample: Callable[[native.Sampler], int]) -> int:

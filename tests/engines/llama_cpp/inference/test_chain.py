@@ -184,7 +184,7 @@ def test_a_grammar_that_allows_what_is_drawn_changes_nothing(engine: "DrivenEngi
 def test_what_cannot_apply_is_refused(
     engine: "DrivenEngine", sampling: dict[str, Any], why: str
 ) -> None:
-    """Neither a grammar nor a bias is ignored; the engine goes on."""
+    """Neither a grammar nor a bias is ignored; the engine keeps running."""
     before = engine.generate()
     kind, message = engine.refusal(Method.GENERATE, **(CELL | {"sampling": sampling}))
     assert kind == "bad_request"
