@@ -9,7 +9,7 @@ from repro_gate.core.matrix import Plan, PromptSpec, build_cells, plan
 from repro_gate.errors import UsageInvalid
 from tests.fakes.counting import calls_in
 from tests.fakes.scoring import suite_of_logprobs
-from tests.fakes.values import GREEDY, SAMPLED, cell_of, matrix_of, suite_of
+from tests.fakes.values import CHAT, GREEDY, SAMPLED, cell_of, matrix_of, suite_of
 
 HAIKU, FOX = cell_of("haiku"), cell_of("fox")
 OTHER = cell_of("haiku", model="other")
@@ -176,3 +176,10 @@ def test_planning_takes_as_many_steps_as_there_are_cells() -> None:
         return calls_in(lambda: plan(matrix_of(suite), only="*seed1*"))
 
     assert calls_for(10_000) <= 10.5 * calls_for(1_000)
+
+
+def test_a_prompt_is_a_text_or_a_chat() -> None:
+    """One without both asks nothing."""
+    assert PromptSpec(text="", chat=CHAT, max_tokens=1, sampler=GREEDY).chat == CHAT
+    with pytest.raises(ValueError, match="text"):
+        PromptSpec(text="", max_tokens=1, sampler=GREEDY)
