@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.adapters.files.matrix import read_matrix, require_gpu_for_offload
+from repro_gate.adapters.matrix.reader import read_matrix, require_gpu_for_offload
 from repro_gate.cli.paths import matrix_file
 from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.logprobs.policy import LogprobPlan, LogprobSuite, Policy, plan_logprobs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.adapters.sign_off.policy import read_policy
 from tests.action.files import ROOT, WORKFLOWS, document, jobs_of
 from tests.docs.pages import page

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from repro_gate.engines.llama_cpp.chat_renderer import answer
+from repro_gate.engines.llama_cpp.chat.renderer import answer
 
 URL = os.environ.get("REPRO_GATE_LLAMA_SERVER", "")
 pytestmark = pytest.mark.skipif(not URL, reason="REPRO_GATE_LLAMA_SERVER is not set")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.core.outcome import ExitCode
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.core.logprobs import error_rates
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.outcome import ExitCode

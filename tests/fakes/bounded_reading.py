@@ -20,7 +20,6 @@ from typing import Any
 
 from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
-from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.adapters.files.observed import read_observed
 from repro_gate.adapters.files.results import read_report, read_shards
 from repro_gate.adapters.files.snapshots import GoldenFiles, ModelPinsFile, read_baseline
@@ -31,6 +30,7 @@ from repro_gate.adapters.http.client import Reply
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.adapters.logs.draws import DrawLogFile
 from repro_gate.adapters.logs.runs import RunLogFile
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.adapters.models.files import sha256_of
 from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
 from repro_gate.core.logprobs.policy import LogprobKind

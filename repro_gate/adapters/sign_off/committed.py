@@ -9,8 +9,6 @@ from typing import Final, TypeVar
 
 from repro_gate.adapters.files.checkout import run_git
 from repro_gate.adapters.files.documents import max_bytes_of
-from repro_gate.adapters.files.matrix import parse_matrix
-from repro_gate.adapters.files.matrix_prompts import MAX_FILE_BYTES, ReadFile
 from repro_gate.adapters.files.snapshots import (
     BASELINE_SCHEMA,
     BASELINES,
@@ -22,6 +20,8 @@ from repro_gate.adapters.files.snapshots import (
     parse_golden,
     parse_pins,
 )
+from repro_gate.adapters.matrix.prompts import MAX_FILE_BYTES, ReadFile
+from repro_gate.adapters.matrix.reader import parse_matrix
 from repro_gate.core.guards import is_name
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.sign_off.measured import Checkout

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from repro_gate.engines.llama_cpp import devices, native, provenance
+from repro_gate.engines.llama_cpp import native, provenance
+from repro_gate.engines.llama_cpp.devices import targets
 from repro_gate.engines.llama_cpp.inference.generate import generate
 from repro_gate.engines.llama_cpp.inference.score import score
 from repro_gate.engines.llama_cpp.notes import load_notes
@@ -28,7 +29,7 @@ class LlamaCppEngine(Engine):
 
     def describe(self, request: DescribeRequest) -> Json:
         """Return what the engine is on a device."""
-        device = devices.find(request.device, _offload(request))
+        device = targets.find(request.device, _offload(request))
         return {
             "engine": "llama_cpp",
             "profile": device.profile(),
@@ -39,7 +40,7 @@ class LlamaCppEngine(Engine):
         """Load a model, after freeing the one before it: two may not fit at once."""
         self.close()
         settings = Settings.parse(request.settings)
-        device = devices.find(request.device, _offload(request))
+        device = targets.find(request.device, _offload(request))
         with device.starting():
             file = read_model_file(request.path, expected=request.sha256, known=request.file)
         session = self._session = Session(file, device, settings, request.concurrency)

@@ -10,11 +10,8 @@ from queue import SimpleQueue
 
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.chat_template import ChatTemplate
-from repro_gate.engines.llama_cpp.devices import Target
-from repro_gate.engines.llama_cpp.inference.decode import Decoder
-from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
-from repro_gate.engines.llama_cpp.placement import (
+from repro_gate.engines.llama_cpp.chat.template import ChatTemplate
+from repro_gate.engines.llama_cpp.devices.placement import (
     Memory,
     default_contexts,
     fitting_contexts,
@@ -23,6 +20,9 @@ from repro_gate.engines.llama_cpp.placement import (
     placement_of_weights,
     too_many_contexts,
 )
+from repro_gate.engines.llama_cpp.devices.targets import Target
+from repro_gate.engines.llama_cpp.inference.decode import Decoder
+from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import ModelFile, model_invalid
 from repro_gate.offload import OFFLOAD_SETTINGS, SplitMode

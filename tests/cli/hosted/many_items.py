@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from repro_gate.adapters.files.matrix import read_matrix
 from repro_gate.adapters.files.snapshots import BaselineFiles
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.core.logprobs.baseline import DECIMALS, Baseline, fit_noise
 from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
 from repro_gate.core.logprobs.policy import LogprobCell

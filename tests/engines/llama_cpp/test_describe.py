@@ -14,7 +14,7 @@ import llama_cpp
 import pytest
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.devices import Device
+from repro_gate.engines.llama_cpp.devices.targets import Device
 from repro_gate.engines.llama_cpp.provenance import loaded_libraries
 from repro_gate.protocol import Method
 

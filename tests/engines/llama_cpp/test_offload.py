@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.devices import Device, Target
+from repro_gate.engines.llama_cpp.devices.targets import Device, Target
 from repro_gate.engines.llama_cpp.native_log import Level
 from repro_gate.engines.llama_cpp.session import Session, Settings
 from repro_gate.engines.requests import read_model_file

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.engines.llama_cpp import cuda
+from repro_gate.engines.llama_cpp.devices import cuda
 
 CLOSED = (
     "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\n"

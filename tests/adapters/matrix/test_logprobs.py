@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.logprobs.error_rates import (
     OUTLIERS_SHARE,

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from repro_gate.engines.llama_cpp import cuda, native, vulkan
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.devices import cuda, vulkan
 from repro_gate.engines.llama_cpp.native_log import LogLine
 from repro_gate.protocol import Refusal, RequestRefused
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from repro_gate.engines.llama_cpp import vulkan
-from repro_gate.engines.llama_cpp.vulkan import Driver, driver_of
+from repro_gate.engines.llama_cpp.devices import vulkan
+from repro_gate.engines.llama_cpp.devices.vulkan import Driver, driver_of
 
 
 class _Loader:

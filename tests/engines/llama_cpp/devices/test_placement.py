@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.placement import (
+from repro_gate.engines.llama_cpp.devices.placement import (
     Memory,
     Placement,
     default_contexts,
@@ -17,6 +16,7 @@ from repro_gate.engines.llama_cpp.placement import (
     memory_of_buffers,
     placement_of_weights,
 )
+from repro_gate.engines.llama_cpp.native_log import Level, LogLine
 from repro_gate.offload import SplitMode
 
 # As llama.cpp 0c1e57098 writes them (src/llama-model.cpp, src/llama-context.cpp).

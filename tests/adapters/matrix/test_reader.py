@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, Suite, plan
 from repro_gate.core.tokens.cell import Cell, Sampler

@@ -12,7 +12,7 @@ from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.protocol import MAX_RENDERED, Json, bad_request
 
-_RENDERER: Final = "repro_gate.engines.llama_cpp.chat_renderer"
+_RENDERER: Final = "repro_gate.engines.llama_cpp.chat.renderer"
 _RULES: Final = "1"
 """Changed with any change of the renderer that renders some chat otherwise."""
 _TIMEOUT_S: Final = 30

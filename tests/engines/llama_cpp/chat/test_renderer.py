@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.engines.llama_cpp.chat_renderer import ChatInvalid, answer, render
+from repro_gate.engines.llama_cpp.chat.renderer import ChatInvalid, answer, render
 
 CHATML = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}\n{% endfor %}"

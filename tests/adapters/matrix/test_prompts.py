@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.files.matrix_prompts import read_beside, read_input
+from repro_gate.adapters.matrix.prompts import read_beside, read_input
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import InputInvalid
 

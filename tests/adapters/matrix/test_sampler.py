@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.files.matrix import read_matrix
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.core.tokens.cell import Sampler
 from repro_gate.errors import InputInvalid
 from repro_gate.samplers import EXTRAS, PARAMETERS, SAMPLERS, SERVER_ORDER, Sampling

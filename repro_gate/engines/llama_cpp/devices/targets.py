@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from threading import Thread
 
-from repro_gate.engines.llama_cpp import native, profiles
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.devices import profiles
 from repro_gate.offload import Offload
 from repro_gate.protocol import CPU, GPU_BACKENDS, DeviceRequest, Refusal, RequestRefused
 

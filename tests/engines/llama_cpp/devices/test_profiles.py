@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.guards import require_name
-from repro_gate.engines.llama_cpp import cuda, native, vulkan
-from repro_gate.engines.llama_cpp.devices import Device, Target, find
-from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.profiles import (
+from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.devices import cuda, vulkan
+from repro_gate.engines.llama_cpp.devices.profiles import (
     MAX_LENGTH,
     Profile,
     cpu_profile,
     gpu_profile,
     slug,
 )
+from repro_gate.engines.llama_cpp.devices.targets import Device, Target, find
+from repro_gate.engines.llama_cpp.native_log import Level, LogLine
 from repro_gate.offload import Offload
 from repro_gate.protocol import Refusal, RequestRefused, requested_device
 

@@ -1,0 +1,1 @@
+"""How a model's chat template turns messages into a prompt."""
