@@ -16,11 +16,13 @@ from repro_gate.cli.commands import (
     Devices,
     ModelNames,
     Only,
+    PrintJson,
     Suites,
     check,
     merge,
     publish,
     record_baseline,
+    settings,
     update_snapshots,
 )
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
@@ -43,7 +45,7 @@ models_app = typer.Typer(
 def models_list(
     *,
     config: Config = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: PrintJson = False,
 ) -> None:
     """List each model, and whether it is present.
 
@@ -167,6 +169,7 @@ app.command("sign-off", epilog=EXIT_CODES)(sign_off)
 app.command(epilog=EXIT_CODES)(countersign)
 app.command(epilog=EXIT_CODES)(waive)
 app.command(epilog=EXIT_CODES)(verify)
+app.command(epilog=EXIT_CODES)(settings)
 app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models_app, name="models")
 

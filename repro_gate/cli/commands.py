@@ -93,6 +93,7 @@ Output = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print only the JSON report.")]
+PrintJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only one line.")]
 FailOnOption = Annotated[
     FailOn,
@@ -421,5 +422,27 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
             dry_run=dry_run,
         )
         return run_record(session, options)
+
+    exit_with(command)
+
+
+def settings(*, config: Config = None, json: PrintJson = False) -> None:
+    """Show each setting in force, and where its value comes from.
+
+    For engines, samplers and prompts of the matrix: the matrix itself, the defaults of
+    llama-server or of repro-gate, or the model file. Starts no engine.
+    """
+
+    def command() -> ExitCode:
+        import json as json_format
+
+        from repro_gate.adapters.matrix.in_force import read_settings
+        from repro_gate.cli.paths import matrix_file
+        from repro_gate.reports.settings import render_settings, settings_data
+
+        found = read_settings(matrix_file(config))
+        text = json_format.dumps(settings_data(found), indent=2) + "\n" if json else None
+        print(text or render_settings(found), end="")
+        return ExitCode.PASSED
 
     exit_with(command)

@@ -21,6 +21,7 @@ _COMMANDS = [
     ["countersign"],
     ["waive"],
     ["verify"],
+    ["settings"],
     ["doctor"],
     ["models"],
     ["models", "list"],

@@ -60,6 +60,13 @@ def test_log_probabilities_need_no_pytest_and_no_validator(hosted: HostedWorkspa
     assert _imported(hosted, "check") & _SLOW == needed
 
 
+def test_settings_need_nothing_slow(workspace: Workspace) -> None:
+    """A matrix is read, and nothing is measured."""
+    imported = _imported(workspace, "settings")
+
+    assert ("typer" in imported, imported & _SLOW) == (True, set())
+
+
 def test_a_dry_run_needs_no_scipy(hosted: HostedWorkspace) -> None:
     """It computes a cost, and no statistics."""
     assert _imported(hosted, "check", "--dry-run", code=4) & _SLOW == {"httpx", "numpy"}

@@ -37,7 +37,11 @@ def read_matrix(file: Path) -> Matrix:
         InputInvalid: the file is unreadable, breaks its schema, uses an undefined name, or asks
             for something impossible.
     """
-    document = read_toml(file, schema="matrix-v1")
+    return matrix_of(read_toml(file, schema="matrix-v1"), file)
+
+
+def matrix_of(document: Mapping[str, Any], file: Path) -> Matrix:
+    """Return the matrix of what a file has; raises `InputInvalid`."""
     snapshots = document.get("snapshots", _SNAPSHOTS)
     if not _is_inside(file.parent, snapshots):
         raise _outside(file, snapshots)
@@ -87,7 +91,7 @@ def _outside(file: Path, name: str) -> InputInvalid:
 
 def _models(file: Path, document: Mapping[str, Any]) -> Mapping[str, ModelSpec]:
     engines = {
-        name: _engine(file, name, table) for name, table in document.get("engines", {}).items()
+        name: read_engine(file, name, table) for name, table in document.get("engines", {}).items()
     }
     return {
         name: _model(file, name, table, engines=engines)
@@ -127,7 +131,8 @@ def _suites(
     }
 
 
-def _engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
+def read_engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
+    """Return an engine of the file; raises `InputInvalid`."""
     settings: dict[str, Any] = dict(table["settings"])
     device = table.get("device", CPU)
     kind = EngineKind(table["kind"])

@@ -44,7 +44,7 @@ def read_sampler(
         # The names, before their parameters are looked up.
         parameters = _parameters_of(order)
         values = _values(own, shared, parameters, is_like_server=is_like_server)
-        further = _beside(own, shared) | {
+        further = beside(own, shared) | {
             name: value for name, value in values.items() if name not in PLAIN
         }
         if order is not None:
@@ -102,7 +102,8 @@ def _values(
     }
 
 
-def _beside(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def beside(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what applies beside the samplers of a prompt, of its own or shared."""
     # A grammar of the prompt replaces a schema that prompts share, and the other way round.
     has_own = any(name in own for name in _GRAMMARS)
     kept = {name: shared[name] for name in shared if not (has_own and name in _GRAMMARS)}
