@@ -20,29 +20,9 @@ from repro_gate.core.tokens.golden import Conditions, Facts, Golden
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.model_files import FileState
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """The state of a file on this machine; any write to the file changes it."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    def __post_init__(self) -> None:
-        require_at_least(
-            0,
-            device=self.device,
-            inode=self.inode,
-            size=self.size,
-            modified_ns=self.modified_ns,
-            changed_ns=self.changed_ns,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

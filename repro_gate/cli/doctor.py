@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 import repro_gate
 from repro_gate.adapters.files.untrusted_files import missing_reason
 from repro_gate.adapters.hosted.client import read_key
-from repro_gate.adapters.models.files import absence_remedy, is_hub_installed, sha256_of
+from repro_gate.adapters.models.files import absence_remedy, sha256_of
+from repro_gate.adapters.models.hub import is_hub_installed
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.engines import EngineSpec, ModelSpec, another_file

@@ -1,29 +1,23 @@
-"""The parameters of each request, read strictly, and the model file that one of them names.
+"""The parameters of each request, read strictly.
 
 The bounds are those of an engine that computes with float32 and counts with 32 bits.
 """
 
-import hashlib
-import os
 import re
-import stat
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from repro_gate.model_files import FileState
 from repro_gate.protocol import (
     DEVICE_FORM,
     MAX_CONCURRENCY,
     DeviceRequest,
     Json,
-    Refusal,
-    RequestRefused,
     bad_request,
     requested_device,
 )
 from repro_gate.samplers import PLAIN, Sampling
 from repro_gate.strict_json import (
-    MAX_INTEGER,
     InvalidJson,
     boolean,
     exact_table,
@@ -44,10 +38,6 @@ _MIN_TEMPERATURE = 0.001
 _MAX_TEMPERATURE = 1000.0
 _MAX_STOP_STRINGS = 16
 _TEXT_OR_TOKENS = "a string or a list of at least one token"
-_CLOCK_TICK_NS = 20_000_000
-"""More than the kernel waits before it moves the clock of its file systems."""
-_SECOND_NS = 1_000_000_000
-"""Some file systems, such as HFS+, count whole seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,40 +56,6 @@ class DescribeRequest:
             device=_device(describe["device"], "describe.device"),
             settings=table(describe.get("settings", {}), "settings"),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """What any write to a file changes, and so does a file in its place."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def parse(cls, data: object, place: str) -> "FileState":
-        """Return the state, or refuse what is none."""
-        found = exact_table(data, place, keys=tuple(cls.__dataclass_fields__))
-        return cls(**{name: integer(value, f"{place}.{name}") for name, value in found.items()})
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "FileState":
-        """Return the state that a status shows."""
-        return cls(
-            # Unsigned numbers of 64 bits, of which the protocol has 63.
-            device=status.st_dev & MAX_INTEGER,
-            inode=status.st_ino & MAX_INTEGER,
-            size=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            changed_ns=status.st_ctime_ns,
-        )
-
-    def is_settled(self, now_ns: int) -> bool:
-        """Return whether a write from now on changes the state; the clock of files is coarse."""
-        tick_ns = _CLOCK_TICK_NS if self.changed_ns % _SECOND_NS else 2 * _SECOND_NS
-        return self.changed_ns + tick_ns < now_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,73 +172,6 @@ class ScoreRequest:
                 high=_MAX_TEMPERATURE,
             )
         return cls(prompt=prompt, response=response, temperature=temperature)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """A model file whose digest is known."""
-
-    path: Path
-    sha256: str
-    state: FileState
-    is_settled: bool
-    """Whether every later write changes the state."""
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        return self.state.size
-
-    def state_to_wire(self) -> Json:
-        """Return the key `file` of the answer, if the state can stand for the digest."""
-        return {"file": asdict(self.state)} if self.is_settled else {}
-
-    def require_unchanged(self) -> None:
-        """Refuse the file when it is no longer the one that was read."""
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise model_invalid(f"{self.path}: {error.strerror}") from error
-        # A change of its permissions or links is none of its content.
-        now = replace(FileState.of(status), changed_ns=self.state.changed_ns)
-        if now != self.state:
-            raise model_invalid(f"{self.path}: changed while it was being loaded")
-
-
-def model_invalid(message: str) -> RequestRefused:
-    """Return the error for an unusable model."""
-    return RequestRefused(Refusal.MODEL_INVALID, message)
-
-
-def read_model_file(
-    path: Path, *, expected: str | None, known: FileState | None = None
-) -> ModelFile:
-    """Read a model file to its end; refuse one whose digest is not the expected one.
-
-    Args:
-        path: of the file.
-        expected: its digest, or None if any file will do.
-        known: a state in which the file had this digest; it is not read again if it is in it.
-    """
-    started_ns = time.time_ns()
-    try:
-        # Without O_NONBLOCK, opening a pipe without a writer would block.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise model_invalid(f"{path}: not a regular file")
-            state = FileState.of(status)
-            digest = expected if state == known else None
-            if digest is None:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise model_invalid(f"{path}: {error.strerror}") from error
-    if expected not in {None, digest}:
-        raise RequestRefused(
-            Refusal.DIGEST_MISMATCH, f"{path}: expected sha256 {expected}, found {digest}"
-        )
-    is_settled = state.is_settled(started_ns)
-    return ModelFile(path=path, sha256=digest, state=state, is_settled=is_settled)
 
 
 def _chat(value: object) -> Json:

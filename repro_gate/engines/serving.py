@@ -19,12 +19,7 @@ from queue import Queue
 from threading import Lock, Thread
 from typing import BinaryIO, Final, NoReturn, assert_never
 
-from repro_gate.engines.requests import (
-    DescribeRequest,
-    GenerateRequest,
-    LoadRequest,
-    ScoreRequest,
-)
+from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest, ScoreRequest
 from repro_gate.protocol import (
     MAX_LINE_BYTES,
     PROTOCOL,

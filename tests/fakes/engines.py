@@ -11,9 +11,9 @@ from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.model_files import FileState
 from repro_gate.ports import (
     CellRun,
-    FileState,
     LoadedModel,
     ModelFile,
     Outcome,

@@ -7,12 +7,8 @@ from collections import Counter
 from itertools import accumulate
 from time import perf_counter
 
-from repro_gate.engines.requests import (
-    DescribeRequest,
-    GenerateRequest,
-    LoadRequest,
-    read_model_file,
-)
+from repro_gate.engines.model_file import read_model_file
+from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest
 from repro_gate.engines.serving import Engine, run
 from repro_gate.protocol import Json, Refusal, RequestRefused, WireToken, bad_request
 

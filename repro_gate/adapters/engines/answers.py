@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from functools import lru_cache
 from itertools import starmap
 from typing import Any
@@ -12,7 +11,8 @@ from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Generation, Stop, Token, Trace
 from repro_gate.core.tokens.golden import Facts
-from repro_gate.ports import FileState, LoadedModel, Scored, ScoreRequest, TimedGeneration
+from repro_gate.model_files import FileState
+from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
 from repro_gate.protocol import MAX_RENDERED
 from repro_gate.strict_json import array, boolean, integer, list_of, number, string, table
 from repro_gate.strict_json import text as valid_text
@@ -27,7 +27,6 @@ _MAX_FACTS = 200
 """In one answer; each is copied into every report and golden."""
 _MAX_SECONDS = 1e9
 """Of one request; thirty years, so that a sum over any check stays finite."""
-_MAX_UNSIGNED = 2**64 - 1
 _MAX_CONCURRENCY = 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
@@ -60,7 +59,7 @@ def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
         concurrency=integer(
             answer.get("concurrency", 1), "concurrency", low=1, high=_MAX_CONCURRENCY
         ),
-        state=_file_state(answer["file"]) if "file" in answer else None,
+        state=FileState.parse(answer["file"], "file") if "file" in answer else None,
         has_room_for_another=boolean(answer.get("room_for_another", False), "room_for_another"),
     )
 
@@ -121,14 +120,6 @@ def text(value: object, place: str = "") -> str:
     found = string(value, place)
     shown = escape_text(found[:_MAX_TEXT])
     return shown if len(found) <= _MAX_TEXT else f"{shown}..."
-
-
-def _file_state(value: object) -> FileState:
-    state = table(value, "file")
-    names = (field.name for field in fields(FileState))
-    return FileState(
-        **{name: integer(state[name], f"file.{name}", low=0, high=_MAX_UNSIGNED) for name in names}
-    )
 
 
 def _rendered(value: object) -> str:

@@ -14,7 +14,7 @@ from repro_gate.adapters.files.documents import (
 from repro_gate.adapters.matrix.logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.adapters.matrix.prompts import ReadFile, read_beside, read_input
 from repro_gate.adapters.matrix.sampler import read_sampler
-from repro_gate.adapters.models.files import required_form
+from repro_gate.adapters.models.sources import required_form
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text

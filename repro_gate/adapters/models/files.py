@@ -1,15 +1,12 @@
 """Model files: built in, from a hub or a package index, or at a path of the matrix file."""
 
 import hashlib
-import importlib.util
 import json
 import os
-import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, assert_never
 
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.files.atomic import sweep
@@ -18,144 +15,18 @@ from repro_gate.adapters.files.untrusted_files import (
     open_regular_file,
     recognise_mistake,
 )
-from repro_gate.adapters.http.secret import Secret
+from repro_gate.adapters.models.hub import HUB_FORM, HubFile, download, hub_file_of
 from repro_gate.adapters.models.packages import (
     PACKAGE_FORM,
     PackageFile,
     fetch_package,
     package_file_of,
 )
-from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, ModelSpec, another_file
+from repro_gate.core.engines import ModelSpec, another_file
 from repro_gate.core.guards import require_name
 from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubFile:
-    """A file of a repository of the hub."""
-
-    repository: str
-    """`OWNER/REPO`."""
-    file: str
-    revision: str | None = None
-    """A branch, a tag or a commit; the hub's main branch when None."""
-
-    @property
-    def folder(self) -> str:
-        """The folder of the repository, one for each revision."""
-        return self.repository if self.revision is None else f"{self.repository}@{self.revision}"
-
-
-def download(hub_file: HubFile, *, into: Path) -> Path:
-    """Download a file into a folder and return its path.
-
-    `HF_ENDPOINT` and `HF_TOKEN` apply.
-
-    Raises:
-        MeasurementUnavailable: huggingface_hub is not installed, or the download failed.
-    """
-    try:
-        import huggingface_hub  # noqa: PLC0415 -- an extra that most users do not install
-    except ImportError as error:
-        raise MeasurementUnavailable(
-            "downloading from a hub needs the package huggingface_hub",
-            remedy="pip install huggingface_hub",
-        ) from error
-    name = f"{hub_file.repository}/{hub_file.file}"
-    try:
-        # Its signature contains tqdm, which has no types.
-        path = huggingface_hub.hf_hub_download(  # pyright: ignore[reportUnknownMemberType]
-            hub_file.repository, hub_file.file, revision=hub_file.revision, local_dir=into
-        )
-    except Exception as error:
-        # The library raises exceptions of several other libraries.
-        raise MeasurementUnavailable(
-            f"{name} could not be downloaded: {type(error).__name__}: {_first_line(error)}",
-            remedy="check the name and revision in the model's source, the network, HF_ENDPOINT, "
-            "and HF_TOKEN for a private repository",
-        ) from error
-    return Path(path)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return Secret(os.environ.get("HF_TOKEN")).quote(lines[0]) if lines else "no reason given"
-
-
-def is_hub_installed() -> bool:
-    """Return whether a hub can be used."""
-    return importlib.util.find_spec("huggingface_hub") is not None
-
-
-_PREFIX: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<rest>.*)", re.DOTALL)
-"""At least two characters: one alone is a Windows drive."""
-_HUB_URL: Final = re.compile(
-    r"https://(?:huggingface\.co|hf\.co)/([^/?#]+)/([^/?#]+)/(?:resolve|blob)/([^/?#]+)/([^?#]+).*"
-)
-_PART: Final = re.compile(r".*-\d{5}-of-(\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
-_HUB_FORM: Final = "hf:OWNER/REPO[@REVISION]/FILE"
-_PATH_FORM: Final = "a path relative to this file, or an absolute one"
-
-
-def hub_file_of(source: str) -> HubFile | None:
-    """Return the file that an `hf:` source names; None when it has another form."""
-    owner, _, rest = source.removeprefix("hf:").partition("/")
-    repository, _, file = rest.partition("/")
-    repository, at, revision = repository.partition("@")
-    parts = [owner, repository, *file.split("/"), *([revision] if at else [])]
-    if not all(parts) or any(part in {".", ".."} or "\\" in part for part in parts):
-        return None
-    return HubFile(repository=f"{owner}/{repository}", file=file, revision=revision or None)
-
-
-def required_form(source: str, engine: EngineKind) -> str | None:
-    """Return what to write instead of an invalid source, or None if it is valid."""
-    if not source.isprintable():
-        return "a string without control characters"
-    prefix = _PREFIX.match(source)
-    scheme, rest = (prefix["scheme"], prefix["rest"]) if prefix else (None, source)
-    match scheme:
-        case None:
-            return _required_path(source, engine)
-        case "hf":
-            return _required_path(source, engine) if hub_file_of(source) else _HUB_FORM
-        case "package":
-            return _required_path(source, engine) if package_file_of(source) else PACKAGE_FORM
-        case "builtin":
-            known = ", ".join(f"builtin:{name}" for name in BUILT_IN_MODELS)
-            return None if rest in BUILT_IN_MODELS else f"one of {known}"
-        case _:
-            return _instead_of_scheme(source, scheme, rest)
-
-
-def _required_path(source: str, engine: EngineKind) -> str | None:
-    if source.startswith(("~", "$")):
-        return f"{_PATH_FORM}: ~ and variables are not expanded, as they differ between machines"
-    part = _PART.fullmatch(source)
-    match engine:
-        case EngineKind.LLAMA_CPP if part is not None and int(part[1]) > 1:
-            return "one file; merge the parts of a split model with llama-gguf-split --merge"
-        case EngineKind.LLAMA_CPP | EngineKind.COMMAND:
-            return None
-        case _:
-            assert_never(engine)
-
-
-def _instead_of_scheme(source: str, scheme: str, rest: str) -> str:
-    if scheme.lower() in {"hf", "builtin", "package"}:
-        return f"{scheme.lower()}: in lower case"
-    page = _HUB_URL.fullmatch(source)
-    if page is not None:
-        return f"hf:{page[1]}/{page[2]}@{page[3]}/{page[4]}"
-    if rest.startswith("//"):
-        return f"a file that is downloaded before the check: {_HUB_FORM}, or {_PATH_FORM}"
-    return (
-        f"builtin:NAME, {_HUB_FORM}, package:NAME==VERSION/PATH, or {_PATH_FORM}; a file whose "
-        f"name has a colon is ./{source}"
-    )
-
 
 _HEAD_BYTES = 1024
 _MAKING_TIMEOUT_S = 120
@@ -373,8 +244,7 @@ def _hub_file(model: ModelSpec) -> HubFile:
     hub_file = hub_file_of(model.source)
     if hub_file is None:
         raise MeasurementUnavailable(
-            f"the source of {model.name} must be hf:OWNER/REPO[@REVISION]/FILE, "
-            f"and is {model.source!r}",
+            f"the source of {model.name} must be {HUB_FORM}, and is {model.source!r}",
             remedy=_source_remedy(model),
         )
     return hub_file

@@ -8,13 +8,8 @@ from repro_gate.engines.llama_cpp.inference.generate import generate
 from repro_gate.engines.llama_cpp.inference.score import score
 from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.session import Session, Settings
-from repro_gate.engines.requests import (
-    DescribeRequest,
-    GenerateRequest,
-    LoadRequest,
-    ScoreRequest,
-    read_model_file,
-)
+from repro_gate.engines.model_file import read_model_file
+from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest, ScoreRequest
 from repro_gate.engines.serving import Engine
 from repro_gate.offload import Offload
 from repro_gate.protocol import Json, bad_request

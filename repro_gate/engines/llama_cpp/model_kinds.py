@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import LogLine
-from repro_gate.engines.requests import model_invalid
+from repro_gate.engines.model_file import model_invalid
 from repro_gate.protocol import RequestRefused
 
 _MAGIC = b"GGUF"

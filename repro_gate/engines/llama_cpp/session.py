@@ -24,7 +24,7 @@ from repro_gate.engines.llama_cpp.devices.targets import Target
 from repro_gate.engines.llama_cpp.inference.decode import Decoder
 from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
-from repro_gate.engines.requests import ModelFile, model_invalid
+from repro_gate.engines.model_file import ModelFile, model_invalid
 from repro_gate.offload import OFFLOAD_SETTINGS, SplitMode
 from repro_gate.protocol import MAX_CONCURRENCY, Refusal, RequestRefused, bad_request
 from repro_gate.strict_json import boolean, choice, exact_table, integer

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
-from repro_gate.ports import CellRun, Engine, FileState, ModelFile, Outcome, TimedGeneration
+from repro_gate.model_files import FileState
+from repro_gate.ports import CellRun, Engine, ModelFile, Outcome, TimedGeneration
 from repro_gate.protocol import Method, Refusal, refusal, result
 from tests.fakes.processes import EngineStarter, command_spec
 from tests.fakes.values import cell_of, engine_spec_of, model_spec_of

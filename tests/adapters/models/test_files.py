@@ -10,17 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from repro_gate.adapters.models.files import (
-    CachedModels,
-    HubFile,
-    hub_file_of,
-    required_form,
-    sha256_of,
-)
-from repro_gate.adapters.models.packages import PACKAGE_FORM
+from repro_gate.adapters.models.files import CachedModels, sha256_of
 from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, EngineSpec, ModelSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
@@ -397,90 +388,9 @@ def test_files_being_written_are_not_swept(tmp_path: Path, digest: str) -> None:
         maker.kill()
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "builtin:tiny-qwen2",
-        "hf:owner/repo/model.gguf",
-        "hf:owner/repo@main/folder/model.gguf",
-        "models/model.gguf",
-        "../model.gguf",
-        "/srv/models/model.gguf",
-        "./odd:name.gguf",
-        "./~/model.gguf",
-        "C:/model.gguf",
-        "whole-00001-of-00001.gguf",
-    ],
-)
-def test_valid_sources_are_accepted(source: str) -> None:
-    """Paths, files of a hub and built-in models, for every engine."""
-    assert [required_form(source, kind) for kind in EngineKind] == [None, None]
-
-
-_PATH = "a path relative to this file, or an absolute one"
-_HUB = "hf:OWNER/REPO[@REVISION]/FILE"
-_PACKAGE = "package:NAME==VERSION/PATH"
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("builtin:nope", f"one of {', '.join(f'builtin:{name}' for name in BUILT_IN_MODELS)}"),
-        ("hf:foo", _HUB),
-        ("HF:owner/repo/model.gguf", "hf: in lower case"),
-        (
-            "https://huggingface.co/owner/repo/resolve/main/a/model.gguf?download=true",
-            "hf:owner/repo@main/a/model.gguf",
-        ),
-        (
-            "https://example.org/model.gguf",
-            f"a file that is downloaded before the check: {_HUB}, or {_PATH}",
-        ),
-        (
-            "ollama:llama3",
-            (
-                f"builtin:NAME, {_HUB}, {_PACKAGE}, or {_PATH}; a file whose name has a colon is "
-                "./ollama:llama3"
-            ),
-        ),
-        ("package:name/file.gguf", PACKAGE_FORM),
-        ("package:name==1/../file.gguf", PACKAGE_FORM),
-        ("Package:name==1/file.gguf", "package: in lower case"),
-        ("a\x1b[2J", "a string without control characters"),
-    ],
-)
-def test_an_invalid_source_comes_with_a_valid_one(source: str, expected: str) -> None:
-    """A URL of the hub becomes the source of the same file."""
-    assert required_form(source, EngineKind.LLAMA_CPP) == expected
-
-
-@pytest.mark.parametrize("source", ["$HOME/model.gguf", "${MODELS}/model.gguf", "~someone/m.gguf"])
-def test_tilde_and_variables_are_refused(source: str) -> None:
-    """The matrix must mean the same for every user."""
-    assert "are not expanded" in (required_form(source, EngineKind.COMMAND) or "")
-
-
-@pytest.mark.parametrize("source", ["m-00001-of-00003.gguf", "hf:o/r/m-00002-of-00003.gguf"])
-def test_a_part_of_a_split_model_is_refused(source: str) -> None:
-    """For the built-in engine; other engines may read parts."""
-    expected = "one file; merge the parts of a split model with llama-gguf-split --merge"
-
-    assert required_form(source, EngineKind.LLAMA_CPP) == expected
-    assert required_form(source, EngineKind.COMMAND) is None
-
-
 def test_every_built_in_model_has_a_recipe() -> None:
     """The gate has only a list of their names."""
     assert tuple(RECIPES) == BUILT_IN_MODELS
-
-
-@given(source=st.text(st.sampled_from("hf:/@.~$\\aA0- "), max_size=12) | st.text(max_size=12))
-def test_a_source_is_accepted_or_refused_with_a_reason(source: str) -> None:
-    """A valid `hf:` source names a file, whatever the text."""
-    form = required_form(source, EngineKind.LLAMA_CPP)
-    if form is None and source.startswith("hf:"):
-        assert isinstance(hub_file_of(source), HubFile)
-    assert form != ""
 
 
 def test_a_removed_working_directory_is_no_crash(

@@ -11,7 +11,7 @@ from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.devices.targets import Device, Target
 from repro_gate.engines.llama_cpp.native_log import Level
 from repro_gate.engines.llama_cpp.session import Session, Settings
-from repro_gate.engines.requests import read_model_file
+from repro_gate.engines.model_file import read_model_file
 from repro_gate.offload import Offload
 from repro_gate.protocol import Refusal, RequestRefused
 from tests.fakes.driven_engine import load_params

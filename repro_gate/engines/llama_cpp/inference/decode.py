@@ -8,7 +8,7 @@ import numpy as np
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.inference.logits import Logits, are_all_equal, are_finite
-from repro_gate.engines.requests import model_invalid
+from repro_gate.engines.model_file import model_invalid
 from repro_gate.protocol import Refusal, RequestRefused
 
 _DATA_TOO = True

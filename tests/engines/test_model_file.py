@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.engines.requests import FileState, read_model_file
+from repro_gate.engines.model_file import read_model_file
+from repro_gate.model_files import FileState
 from repro_gate.protocol import RequestRefused
 from repro_gate.strict_json import MAX_INTEGER
 
