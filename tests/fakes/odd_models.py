@@ -1,12 +1,13 @@
 """Small model files of odd kinds: what users have on their disks besides causal models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from gguf import GGUFWriter, TokenType
 
+from repro_gate.tiny_models.architectures import Tensor
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES, Recipe
 from repro_gate.tiny_models.tokenizers import Metadata, MetadataValue
@@ -32,6 +33,18 @@ def tiny_with(path: Path, changes: Mapping[str, MetadataValue | None]) -> Path:
     recipe = RECIPES["tiny-qwen2"]
     same = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
     make(_ChangedRecipe(**same, changes=changes), path)
+    return path
+
+
+def renamed(path: Path, architecture: str, *more: Tensor) -> Path:
+    """Write the model tiny-qwen2 as another architecture, with more tensors in each layer."""
+    recipe = RECIPES["tiny-qwen2"]
+    changed = replace(
+        recipe.architecture,
+        name=architecture,
+        layer=lambda shape: (*recipe.architecture.layer(shape), *more),
+    )
+    make(replace(recipe, architecture=changed), path)
     return path
 
 
@@ -67,43 +80,6 @@ def bert(path: Path, *, pooling: int | None = None, is_causal: bool | None = Fal
         **_dense("blk.0.ffn_down", _WIDTH, _FEED_FORWARD),
         **_norm("blk.0.layer_output_norm"),
     }  # fmt: skip
-    return _written(writer, path, shapes)
-
-
-def t5(path: Path) -> Path:
-    """Write a model with an encoder and a decoder."""
-    writer = GGUFWriter(path, "t5")
-    tokens = ["<pad>", "</s>", "<unk>", *(f"\u2581{c}" for c in _LETTERS)]
-    _dimensions(writer)
-    writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_relative_attn_buckets_count(8)
-    writer.add_decoder_start_token_id(0)
-    writer.add_tokenizer_model("t5")
-    writer.add_token_list(tokens)
-    writer.add_token_scores([0.0] * len(tokens))
-    writer.add_token_types([TokenType.CONTROL] * 3 + [TokenType.NORMAL] * len(_LETTERS))
-    square = (_WIDTH, _WIDTH)
-    attention = {f"attn_{name}.weight": square for name in ("q", "k", "v", "o")}
-    crossing = {f"cross_{name}": shape for name, shape in attention.items()}
-    layer = {
-        "attn_norm.weight": (_WIDTH,),
-        **attention,
-        "ffn_norm.weight": (_WIDTH,),
-        "ffn_up.weight": (_FEED_FORWARD, _WIDTH),
-        "ffn_down.weight": (_WIDTH, _FEED_FORWARD),
-    }
-    shapes = {
-        "token_embd.weight": (len(tokens), _WIDTH),
-        "enc.output_norm.weight": (_WIDTH,),
-        "dec.output_norm.weight": (_WIDTH,),
-        "enc.blk.0.attn_rel_b.weight": (8, _HEADS),
-        "dec.blk.0.attn_rel_b.weight": (8, _HEADS),
-        **{f"enc.blk.0.{name}": shape for name, shape in layer.items()},
-        **{
-            f"dec.blk.0.{name}": shape
-            for name, shape in (layer | crossing | {"cross_attn_norm.weight": (_WIDTH,)}).items()
-        },
-    }
     return _written(writer, path, shapes)
 
 

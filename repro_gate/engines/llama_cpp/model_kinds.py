@@ -25,7 +25,21 @@ _USES = {
     "imatrix": "an importance matrix for quantising; use the file of the language model",
     "vocab": "a vocabulary without weights; use the file of the language model",
 }
-_EMBEDDING = re.compile(r"bert|embed|^t5encoder$|^clip$")
+"""By the type that a file declares, what it is and what to do."""
+_DRAFT = "a draft model of speculative decoding; use the file of the model that it drafts for"
+_SOUND = "a part of a model that makes sound, not text; use a causal language model"
+_ARCHITECTURES = {
+    "clip": _USES["mmproj"],
+    "eagle3": _DRAFT,
+    "dflash": _DRAFT,
+    "gemma4-assistant": _DRAFT,
+    "wavtokenizer-dec": _SOUND,
+    "pockettts": _SOUND,
+    "qwen3tts": _SOUND,
+}
+"""By its architecture, where that decides it."""
+_NO_TOKENIZER = frozenset({"no_vocab", "none"})
+_EMBEDDING = re.compile(r"bert|embed(ding)?$|^t5encoder$")
 """In the names of architectures for embeddings; some files do not declare it."""
 _NO_TEXT = "which makes embeddings, not text; use a causal language model"
 _LOADING = re.compile(r".*error loading [a-z ]+: ")
@@ -42,6 +56,10 @@ _ERRORS = (
         re.compile(r"tensor '(.*?)' data is not within the file bounds"),
         f"the file ends before its tensor {{0!r}}, so it is truncated; {_FETCH}",
     ),
+    (
+        re.compile(r"tensor '([^']*)'(?: not found)?$"),
+        f"the file lacks the tensor {{0!r}}, so it is a part of a model; {_FETCH} or {_CONVERT}",
+    ),
 )
 
 
@@ -50,16 +68,19 @@ def require_gguf(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     _require_version(path, head)
-    found = native.read_gguf(path, ("general.architecture", "general.type", "split.count"))
+    found = native.read_gguf(
+        path, ("general.architecture", "general.type", "split.count", "tokenizer.ggml.model")
+    )
     if found is None:
         raise model_invalid(f"{path}: the file ends or is damaged within its header; {_FETCH}")
     _require_whole(path, found.get("split.count", "1"))
-    architecture = found.get("general.architecture", "")
-    use = _USES.get(found.get("general.type", "")) or (
-        _USES["mmproj"] if architecture == "clip" else None
+    use = _USES.get(found.get("general.type", "")) or _ARCHITECTURES.get(
+        found.get("general.architecture", "")
     )
     if use is not None:
         raise model_invalid(f"{path}: this is {use}")
+    if found.get("tokenizer.ggml.model") in _NO_TOKENIZER:
+        raise model_invalid(f"{path}: the file has no tokenizer, so no prompt; {_CONVERT}")
 
 
 def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
@@ -74,6 +95,11 @@ def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
         raise model_invalid(
             f"the model has an encoder and a decoder ({architecture}), which this engine does not "
             "support; use a causal language model"
+        )
+    if native.is_diffusion(model):
+        raise model_invalid(
+            f"a diffusion model ({architecture}), which does not generate one token after another; "
+            "use a causal language model"
         )
     causal = [match[1] for line in lines if (match := _CAUSAL.search(line.text))]
     if causal == ["0"] or native.metadata(model, f"{architecture}.attention.causal") == "false":

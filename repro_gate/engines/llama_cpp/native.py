@@ -96,6 +96,8 @@ n_ctx_train: Callable[[Model], int] = _bindings.llama_model_n_ctx_train
 n_params: Callable[[Model], int] = _bindings.llama_model_n_params
 has_encoder: Callable[[Model], bool] = _bindings.llama_model_has_encoder
 has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
+is_recurrent: Callable[[Model], bool] = _bindings.llama_model_is_recurrent
+is_diffusion: Callable[[Model], bool] = _bindings.llama_model_is_diffusion
 
 get_vocabulary: Callable[[Model], Vocabulary] = _bindings.llama_model_get_vocab
 n_tokens: Callable[[Vocabulary], int] = _bindings.llama_vocab_n_tokens

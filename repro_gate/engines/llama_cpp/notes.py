@@ -87,7 +87,12 @@ def _of_context(session: Session) -> Iterator[str]:
 
 def _of_settings(session: Session) -> Iterator[str]:
     settings = session.settings
-    if settings.flash_attention and settings.kv_type is KvType.F32:
+    if native.is_recurrent(session.model):
+        yield (
+            "flash_attention and the type of the key-value cache have no effect: the model is "
+            "recurrent, so it has no attention"
+        )
+    elif settings.flash_attention and settings.kv_type is KvType.F32:
         yield (
             "kv_type = f32 only costs memory here: with flash attention llama.cpp computes with "
             "f16; set kv_type = f16, or flash_attention = false"

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro_gate.protocol import Method
-from tests.fakes.odd_models import bert, t5, tiny_with
+from repro_gate.tiny_models.architectures import Tensor
+from tests.fakes.odd_models import bert, renamed, tiny_with
 
 if TYPE_CHECKING:
     from tests.engines.llama_cpp.conftest import LoadParams, ModelMaker
@@ -43,14 +44,45 @@ def test_an_encoder_is_refused_despite_incomplete_metadata(
     )
 
 
-def test_a_model_with_an_encoder_and_a_decoder_is_refused(
-    idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("clip", "this is the image or audio part of a model (mmproj); use the file of the lang"),
+        ("eagle3", "this is a draft model of speculative decoding; use the file of the model that"),
+        ("dflash", "this is a draft model of speculative decoding"),
+        ("wavtokenizer-dec", "this is a part of a model that makes sound, not text; use a causal"),
+        (
+            "dream",
+            "a diffusion model (dream), which does not generate one token after another; use",
+        ),
+        ("llada", "a diffusion model (llada)"),
+        ("gemma-embedding", "cannot load it: "),
+    ],
+)
+def test_an_architecture_that_generates_no_text_is_refused(
+    *,
+    idle_engine: "DrivenEngine",
+    engine_load_params: "LoadParams",
+    tmp_path: Path,
+    architecture: str,
+    message: str,
 ) -> None:
-    """Its decoder needs the output of its encoder, which this engine does not run."""
-    kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(t5(tmp_path / "t5.gguf")))
+    """The message names what the file is, and what to use."""
+    path = renamed(tmp_path / "model.gguf", architecture)
+    kind, found = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
 
     assert kind == "model_invalid"
-    assert message.startswith("the model has an encoder and a decoder (t5)")
+    assert message in found
+
+
+def test_an_embedded_model_is_no_embedding_model(
+    idle_engine: "DrivenEngine", tmp_path: Path
+) -> None:
+    """PanGu-Embedded is a causal language model for embedded devices."""
+    bias = Tensor(name="attn_output.bias", shape=(64,), exponent=-2)
+    idle_engine.load(renamed(tmp_path / "model.gguf", "pangu-embedded", bias))
+
+    assert idle_engine.generate()["tokens"]
 
 
 def test_a_model_whose_attention_is_not_causal_is_refused(
@@ -143,9 +175,11 @@ def test_a_damaged_file_is_refused_with_its_fault(
         ({"general.type": "imatrix"}, "this is an importance matrix"),
         ({"tokenizer.ggml.pre": "mine"}, "does not know its pre-tokenizer 'mine'; update"),
         ({"split.count": 3}, "one of the 3 parts of a split model"),
+        ({"tokenizer.ggml.model": "none"}, "the file has no tokenizer, so no prompt; convert"),
+        ({"qwen2.block_count": 3}, "the file lacks the tensor 'blk.2.attn_norm.weight'"),
         ({"qwen2.block_count": None}, "llama.cpp cannot load it: "),
     ],
-    ids=["lora", "mmproj", "imatrix", "pre-tokenizer", "split", "other"],
+    ids=["lora", "mmproj", "imatrix", "pre-tokenizer", "split", "tokens", "tensor", "other"],
 )
 def test_a_file_of_another_kind_is_refused_by_its_kind(
     idle_engine: "DrivenEngine",

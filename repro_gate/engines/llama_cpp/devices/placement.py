@@ -19,7 +19,7 @@ _SIDE_BY_SIDE = frozenset({"cpu", "cuda"})
 """Backends on which contexts were seen to compute side by side without changing each other."""
 _MIB = 2**20
 _LAYER = re.compile(r"load_tensors: layer\s+\d+ assigned to device (\S+),")
-_BUFFER = re.compile(r"(\S+)\s+(model|KV|compute) buffer size =\s+([\d.]+) MiB")
+_BUFFER = re.compile(r"(\S+)\s+(model|KV|RS|compute) buffer size =\s+([\d.]+) MiB")
 _LOAD_MODE = re.compile(r"\(load_mode = (\S+)\)")
 _SPLITS = re.compile(r"sched_reserve: graph.*splits = (\d+(?: / \d+)?)")
 _ROPE = re.compile(r"llama_context: (freq_base|freq_scale)\s+= (\S+)")
