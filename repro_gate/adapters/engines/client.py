@@ -58,7 +58,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     Refusal.DIGEST_MISMATCH: "restore the pinned file; repro-gate models verify shows the digests",
     Refusal.DEVICE_UNAVAILABLE: "repro-gate doctor shows the devices of this machine; free memory "
     "on the device, lower contexts, or choose another --device",
-    Refusal.OUT_OF_CONTEXT: "raise n_ctx and n_batch of the engine, or lower max_tokens",
+    Refusal.OUT_OF_CONTEXT: "raise n_ctx of the engine, or lower max_tokens",
     Refusal.NOT_FINITE: "choose another kv_type or flash_attention, or another file of the model: "
     "its numbers overflow",
     Refusal.INTERNAL: "repro-gate doctor shows whether the engine works; if it does, report the "

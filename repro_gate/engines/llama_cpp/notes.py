@@ -3,15 +3,20 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.session import KvType, Session
+from repro_gate.engines.llama_cpp.session import KvType, Session, Settings
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 
 MAX_NOTES = 20
 """In one answer, according to the protocol."""
+_LEAST = 9
+"""Tokens at once from which matrices are multiplied as for many, with CUDA and mostly on a CPU."""
+_FLASH_TILE = 64
+"""The same for flash attention on a CPU: `GGML_FA_TILE_Q`."""
 _VOCABULARY = re.compile(r"load: (.*\w.*)")
 """Warnings about the vocabulary, but not the ornaments of a banner."""
 _BANNER = re.compile(r"GENERATION QUALITY|CONSIDER REGENERATING")
@@ -55,6 +60,25 @@ def prompt_notes(tokenizer: Tokenizer, prompt: Sequence[int]) -> list[str]:
         )
         return [message]
     return []
+
+
+def split_notes(tokens: int, settings: Settings) -> list[str]:
+    """Return the notes on the parts in which so many tokens are computed."""
+    batches = [*range(0, tokens, settings.n_batch), tokens]
+    parts = [
+        min(settings.n_ubatch, end - start)
+        for first, end in pairwise(batches)
+        for start in range(first, end, settings.n_ubatch)
+    ]
+    least = _FLASH_TILE if settings.flash_attention else _LEAST
+    if len(parts) == 1 or min(parts) >= least:
+        return []
+    message = (
+        f"n_batch = {settings.n_batch} and n_ubatch = {settings.n_ubatch} split {tokens} tokens "
+        f"into {len(parts)} parts, one of only {min(parts)}: llama.cpp may compute fewer than "
+        f"{least} in another way, so another split may give other tokens"
+    )
+    return [message]
 
 
 def _of_vocabulary(lines: Sequence[LogLine]) -> Iterator[str]:

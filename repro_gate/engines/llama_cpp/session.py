@@ -82,7 +82,7 @@ class Settings:
     n_ctx: int
     """Tokens in the context; llama.cpp rounds it up to a multiple of 256."""
     n_batch: int
-    """The most tokens of a prompt."""
+    """The most tokens of a prompt in one call of `llama_decode`."""
     n_ubatch: int
     """The most tokens computed at once: llama.cpp splits a longer prompt."""
     threads: int
@@ -136,8 +136,9 @@ class Settings:
 class Slot:
     """A context of the loaded model: one sequence at a time, in one thread at a time."""
 
-    def __init__(self, context: native.Context, tokenizer: Tokenizer) -> None:
+    def __init__(self, context: native.Context, tokenizer: Tokenizer, settings: Settings) -> None:
         self.context = context
+        self.settings = settings
         self.tokenizer = tokenizer
         self.decoder = Decoder(context, vocabulary=tokenizer.size)
 
@@ -238,7 +239,7 @@ class Session:
 
     def _new_slot(self, undo: ExitStack) -> Slot:
         context = _new_context(self.model, self.device, self.settings, native.LOG.mark())
-        slot = Slot(context, self.tokenizer)
+        slot = Slot(context, self.tokenizer, self.settings)
         undo.callback(slot.close)
         return slot
 

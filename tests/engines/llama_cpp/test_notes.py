@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from repro_gate.engines.llama_cpp.notes import thread_note
+from repro_gate.engines.llama_cpp.notes import split_notes, thread_note
+from repro_gate.engines.llama_cpp.session import Settings
 from repro_gate.protocol import Method
+from tests.fakes.driven_engine import load_params
 from tests.fakes.odd_models import tiny_with
 
 if TYPE_CHECKING:
@@ -119,6 +121,59 @@ def test_no_eos_token_is_added_to_a_prompt(
 def _score_of(engine: "DrivenEngine") -> tuple[Any, Any]:
     scored = engine.ask(Method.SCORE, prompt="The quick", response=" brown fox")
     return scored["prompt"], scored["logprobs"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "n_batch", "n_ubatch", "smallest"),
+    [
+        (512, 512, 512, None),
+        (5, 512, 512, None),
+        (1500, 2048, 512, None),
+        (1032, 2048, 512, 8),
+        (1033, 2048, 512, None),
+        (513, 512, 512, 1),
+        (1024, 512, 100, None),
+        (512, 512, 101, 7),
+        (1024, 512, 510, 2),
+        (1030, 512, 256, 6),
+        (4, 4, 2, 2),
+    ],
+)
+def test_a_small_part_of_a_split_prompt_is_noted(
+    tokens: int, n_batch: int, n_ubatch: int, smallest: int | None
+) -> None:
+    """Wherever it is; a small prompt in one part is as usual."""
+    notes = split_notes(tokens, _settings(n_batch=n_batch, n_ubatch=n_ubatch))
+    ends = [note.partition(" parts, one of only ")[2].partition(":")[0] for note in notes]
+
+    assert ends == ([] if smallest is None else [str(smallest)])
+
+
+def test_flash_attention_has_other_small_parts() -> None:
+    """It computes 64 tokens at once."""
+    sizes = {"n_batch": 512, "n_ubatch": 128, "flash_attention": True}
+    assert split_notes(192, _settings(**sizes)) == []
+    (note,) = split_notes(191, _settings(**sizes))
+    assert note == (
+        "n_batch = 512 and n_ubatch = 128 split 191 tokens into 2 parts, one of only 63: llama.cpp "
+        "may compute fewer than 64 in another way, so another split may give other tokens"
+    )
+
+
+def _settings(**changes: Any) -> Settings:
+    return Settings.parse(load_params(Path("m.gguf"), n_ctx=2048, **changes)["settings"])
+
+
+def test_a_small_part_is_noted_with_every_answer(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """A generation counts its prompt, a score the response too."""
+    idle_engine.load(tiny_model("tiny-qwen2").path, n_batch=4)
+    (note,) = idle_engine.generate(prompt="!?!?!?")["notes"]
+    (other,) = idle_engine.ask(Method.SCORE, prompt=[1, 2, 3], response=[4, 5, 6])["notes"]
+
+    assert note.startswith("n_batch = 4 and n_ubatch = 4 split 6 tokens into 2 parts, one of")
+    assert other.startswith("n_batch = 4 and n_ubatch = 4 split 5 tokens into 2 parts, one of")
 
 
 @pytest.mark.parametrize(

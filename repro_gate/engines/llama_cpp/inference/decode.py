@@ -1,7 +1,7 @@
 """Tokens into a context, logits out of it: one sequence, always from a cold start."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -43,28 +43,36 @@ class Decoder:
         """Free the batch."""
         native.free_batch(self._batch)
 
-    def start(self, tokens: Sequence[int], *, outputs: int = 1) -> None:
-        """Clear the memory, then decode all tokens in one batch.
+    def start(self, tokens: Sequence[int]) -> None:
+        """Clear the memory, then decode all tokens, with logits after the last one only."""
+        for _ in self._start(tokens, outputs=1):
+            pass
+
+    def score(self, tokens: Sequence[int], *, outputs: int) -> Iterator[Logits]:
+        """Start with all tokens, and yield the logits after each of the last ones.
 
         Args:
             tokens: the first tokens of the sequence.
             outputs: how many of the last tokens predict their next one. More than one is another
                 numeric mode: the last layers then compute for several tokens at a time.
         """
-        if len(tokens) > self._capacity:
-            raise RequestRefused(
-                Refusal.OUT_OF_CONTEXT,
-                f"{len(tokens)} tokens do not fit in one batch of n_batch = {self._capacity}",
-            )
+        for predicting in self._start(tokens, outputs=outputs):
+            yield from map(self.logits, predicting)
+
+    def _start(self, tokens: Sequence[int], *, outputs: int) -> Iterator[range]:
+        """Clear the memory, decode batches of n_batch, and yield each one's places with logits."""
         memory = native.get_memory(self._context)
         if memory is not None:
             native.clear_memory(memory, _DATA_TOO)
         self.seconds = 0.0
         self._position = 0
-        first_output = len(tokens) - outputs
-        for index, token in enumerate(tokens):
-            self._put(index, token, is_output=index >= first_output)
-        self._decode(len(tokens))
+        for start in range(0, len(tokens), self._capacity):
+            batch = tokens[start : start + self._capacity]
+            first_output = max(0, len(tokens) - outputs - start)
+            for index, token in enumerate(batch):
+                self._put(index, token, is_output=index >= first_output)
+            self._decode(len(batch))
+            yield range(first_output, len(batch))
 
     def step(self, token: int) -> None:
         """Decode one more token."""
@@ -84,7 +92,8 @@ class Decoder:
         if view is None:
             row = (ctypes.c_float * self._vocabulary).from_address(address)
             view = self._views[address] = np.ctypeslib.as_array(row)
-        last = self._position - 1 if index == native.LAST_OUTPUT else index
+        count = self._batch.n_tokens
+        last = self._position - count + (count - 1 if index == native.LAST_OUTPUT else index)
         if not are_finite(view):
             raise RequestRefused(
                 Refusal.NOT_FINITE, f"the logits after position {last} hold a NaN or an infinity"

@@ -1,8 +1,9 @@
 """`generate`: one cold run of one cell.
 
-The recipe is fixed: memory cleared, the whole prompt in one batch with logits for its last token
-only, then one token at a time, drawn on the host by a fresh chain of llama.cpp's own samplers. The
-last token is drawn and not decoded. Neighbours, earlier cells and a trace change nothing.
+The recipe is fixed: memory cleared, the whole prompt in batches of n_batch with logits for its last
+token only, then one token at a time, drawn on the host by a fresh chain of llama.cpp's own
+samplers. The last token is drawn and not decoded. Neighbours, earlier cells and a trace change
+nothing.
 """
 
 from collections.abc import Generator
@@ -15,7 +16,7 @@ from repro_gate.engines.llama_cpp.inference.chain import Chain, open_chain
 from repro_gate.engines.llama_cpp.inference.logits import Softmax
 from repro_gate.engines.llama_cpp.inference.sampler import Sampler, open_sampler
 from repro_gate.engines.llama_cpp.inference.stopping import Stopping
-from repro_gate.engines.llama_cpp.notes import prompt_notes
+from repro_gate.engines.llama_cpp.notes import prompt_notes, split_notes
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import GenerateRequest
@@ -45,7 +46,7 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
         "tokens": tokenizer.to_wire(run.tokens),
         **run.end(),
         "timing": {"decode_s": decoder.seconds, "sample_s": run.sample_s},
-        "notes": prompt_notes(tokenizer, prompt),
+        "notes": prompt_notes(tokenizer, prompt) + split_notes(len(prompt), slot.settings),
     }
     if request.trace:
         answer["trace"] = run.trace

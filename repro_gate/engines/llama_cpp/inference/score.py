@@ -1,15 +1,14 @@
 """`score`: how likely a model holds a given response to be, by teacher forcing.
 
-One decode takes the prompt and the response together, with logits for every position that
-predicts a token of the response. Generation has logits for one token per decode, which is another
+The prompt and the response are decoded together, with logits for every position that predicts a
+token of the response. Generation has logits for one token per decode, which is another
 numeric mode: the log-probabilities agree with a trace closely, but not to the bit.
 """
 
 from reprlib import repr as short
-from typing import Any
 
 from repro_gate.engines.llama_cpp.inference.logits import Softmax
-from repro_gate.engines.llama_cpp.notes import prompt_notes
+from repro_gate.engines.llama_cpp.notes import prompt_notes, split_notes
 from repro_gate.engines.llama_cpp.session import Slot
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.requests import ScoreRequest
@@ -26,29 +25,34 @@ def score(slot: Slot, request: ScoreRequest) -> Json:
     slot.require_context(len(prompt), len(response))
 
     # What the last token predicts is not part of the response.
-    decoder.start([*prompt, *response[:-1]], outputs=len(response))
-    answer: dict[str, Any] = {
+    sequence = [*prompt, *response[:-1]]
+    found = _logprobs(slot, sequence, response, request.temperature)
+    notes = split_notes(len(sequence), slot.settings)
+    if isinstance(request.prompt, str):
+        notes += prompt_notes(tokenizer, prompt)
+    return {
         "prompt": tokenizer.to_wire(prompt),
         "response": tokenizer.to_wire(response),
-        "logprobs": _logprobs(slot, len(prompt), response),
+        **found,
         "timing": {"decode_s": decoder.seconds},
-        "notes": prompt_notes(tokenizer, prompt) if isinstance(request.prompt, str) else [],
+        "notes": notes,
     }
-    if request.temperature is not None:
-        answer["sampling_logprobs"] = _logprobs(
-            slot, len(prompt), response, temperature=request.temperature
-        )
-    return answer
 
 
 def _logprobs(
-    slot: Slot, start: int, response: list[int], *, temperature: float = 1.0
-) -> list[float]:
+    slot: Slot, sequence: list[int], response: list[int], temperature: float | None
+) -> dict[str, list[float]]:
     softmax = Softmax(slot.tokenizer.size)
-    return [
-        softmax.logprob(slot.decoder.logits(index), token, temperature=temperature)
-        for index, token in enumerate(response, start=start - 1)
-    ]
+    found: dict[str, list[float]] = {"logprobs": []}
+    if temperature is not None:
+        found["sampling_logprobs"] = []
+    rows = slot.decoder.score(sequence, outputs=len(response))
+    for logits, token in zip(rows, response, strict=True):
+        found["logprobs"].append(softmax.logprob(logits, token))
+        if temperature is not None:
+            logprob = softmax.logprob(logits, token, temperature=temperature)
+            found["sampling_logprobs"].append(logprob)
+    return found
 
 
 def _tokens(tokenizer: Tokenizer, request: ScoreRequest) -> tuple[list[int], list[int]]:

@@ -200,16 +200,22 @@ def test_a_cell_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") -> N
     )
 
 
-def test_a_prompt_is_decoded_in_one_batch_or_refused(
-    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+@pytest.mark.parametrize("sizes", [(4, 4), (4, 3), (3, 1)])
+def test_a_prompt_may_be_longer_than_a_batch(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", sizes: tuple[int, int]
 ) -> None:
-    """A split prompt would be another numeric mode."""
-    fresh_engine.load(tiny_model("tiny-qwen2").path, n_batch=4)
-    tokens = len("!?!?!?")
-    assert fresh_engine.refusal(Method.GENERATE, **(CELL | {"prompt": "!?!?!?"})) == (
-        "out_of_context",
-        f"{tokens} tokens do not fit in one batch of n_batch = 4",
-    )
+    """Its batches follow each other in one sequence: the tokens are those of a single batch."""
+    prompt = "The quick brown fox jumps"
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    at_once = fresh_engine.generate(prompt=prompt, trace=True)
+    fresh_engine.load(tiny_model("tiny-qwen2").path, n_batch=sizes[0], n_ubatch=sizes[1])
+    split = fresh_engine.generate(prompt=prompt, trace=True)
+
+    assert len(at_once["prompt"]) > sizes[0]
+    assert (split["prompt"], split["tokens"]) == (at_once["prompt"], at_once["tokens"])
+    logprobs = [[entry["logprob"] for entry in run["trace"]] for run in (split, at_once)]
+    assert logprobs[0] == pytest.approx(logprobs[1], abs=1e-4)
+    assert fresh_engine.generate(prompt=prompt, trace=True) == split
 
 
 @pytest.mark.parametrize(

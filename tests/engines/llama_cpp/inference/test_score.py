@@ -189,6 +189,29 @@ def test_a_temperature_is_within_its_limits(engine: "DrivenEngine", temperature:
     assert "score.temperature: expected a finite number from 0.001 to 1000.0" in message
 
 
+@pytest.mark.parametrize("n_batch", [1, 4, 7])
+def test_a_response_may_be_longer_than_a_batch(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", n_batch: int
+) -> None:
+    """Each token has the value that it has in a single batch, with a temperature too."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    at_once = _score_of_ids(fresh_engine)
+    fresh_engine.load(tiny_model("tiny-qwen2").path, n_batch=n_batch)
+    split = _score_of_ids(fresh_engine)
+
+    assert len(set(at_once["logprobs"])) == len(at_once["response"])
+    for name in ("logprobs", "sampling_logprobs"):
+        assert split[name] == pytest.approx(at_once[name], abs=1e-4)
+
+
+def _score_of_ids(engine: "DrivenEngine") -> dict[str, Any]:
+    ids = range(5, 24)
+    scored: dict[str, Any] = engine.ask(
+        Method.SCORE, prompt=[*ids[:6]], response=[*ids[6:]], temperature=0.7
+    )
+    return scored
+
+
 def test_a_response_that_does_not_fit_is_out_of_context(engine: "DrivenEngine") -> None:
     """Prompt and response share the context."""
     kind, message = engine.refusal(Method.SCORE, prompt=PROMPT, response=[1] * 256)
