@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.adapters.matrix.reader import read_matrix, require_gpu_for_offload
+from repro_gate.adapters.matrix.reader import read_matrix, require_settings
 from repro_gate.cli.paths import matrix_file
 from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.logprobs.policy import LogprobPlan, LogprobSuite, Policy, plan_logprobs
@@ -163,7 +163,8 @@ def open_session(selection: Selection) -> Session:
             raise UsageInvalid(f"a device is {DEVICE_FORM}, not {device!r}")
     for device in reversed(devices):
         matrix = _on_device(matrix, device)
-        _require_fitting_settings(file, matrix)
+        for spec in engine_specs(matrix.models.values()):
+            require_settings(file, spec)
     engines = EngineProcesses(file.parent)
     session = Session(selection=selection, file=file, matrix=matrix, engines=engines)
     _require_allowed_hosts(session)
@@ -240,13 +241,6 @@ def _on_device(matrix: Matrix, device: str) -> Matrix:
     }
     suites = {name: _suite_on(suite, models) for name, suite in matrix.logprob_suites.items()}
     return replace(matrix, models=models, logprob_suites=suites)
-
-
-def _require_fitting_settings(file: Path, matrix: Matrix) -> None:
-    """Raise `InputInvalid` if an engine has settings that its device ignores."""
-    for spec in engine_specs(matrix.models.values()):
-        if spec.kind.is_built_in:
-            require_gpu_for_offload(file, spec.name, spec.device, spec.settings)
 
 
 def _suite_on(suite: LogprobSuite, models: Mapping[str, ModelSpec]) -> LogprobSuite:

@@ -20,13 +20,12 @@ from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import InputInvalid
-from repro_gate.offload import Offload
 from repro_gate.protocol import CPU
+from repro_gate.settings import Settings
 from repro_gate.strict_json import InvalidJson, integer
 
 _SNAPSHOTS: Final = "snapshots"
 _CONTEXT_STEP: Final = 256
-_FLOAT_KV_TYPES: Final = ("f32", "f16", "bf16")
 """llama.cpp rounds the context up to a multiple of this."""
 
 
@@ -133,49 +132,27 @@ def _suites(
 
 def read_engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
     """Return an engine of the file; raises `InputInvalid`."""
-    settings: dict[str, Any] = dict(table["settings"])
-    device = table.get("device", CPU)
-    kind = EngineKind(table["kind"])
-    match kind:
-        case EngineKind.LLAMA_CPP:
-            _require_consistent(file, name, settings)
-            require_gpu_for_offload(file, name, device, settings)
-        case EngineKind.COMMAND:
-            pass
-        case _:
-            assert_never(kind)
-    return EngineSpec(
+    spec = EngineSpec(
         name=name,
-        kind=kind,
+        kind=EngineKind(table["kind"]),
         command=tuple(table.get("command", ())),
-        device=device,
-        settings=settings,
+        device=table.get("device", CPU),
+        settings=dict(table["settings"]),
         timeout_s=float(table.get("timeout_s", 120)),
         pass_env=tuple(table.get("pass_env", ())),
     )
+    require_settings(file, spec)
+    return spec
 
 
-def _require_consistent(file: Path, name: str, settings: Mapping[str, Any]) -> None:
-    place = f"engines.{name}.settings"
-    for smaller, larger in (("n_batch", "n_ctx"), ("n_ubatch", "n_batch")):
-        size = settings.get(smaller, 0)
-        if size > settings[larger]:
-            expected = f"at most {larger}, which is {settings[larger]}"
-            raise InputInvalid.at(file, f"{place}.{smaller}", expected=expected, found=str(size))
-    kv_type = settings["kv_type"]
-    if kv_type not in _FLOAT_KV_TYPES and not settings["flash_attention"]:
-        expected = f"one of {', '.join(_FLOAT_KV_TYPES)}, or flash_attention = true"
-        raise InputInvalid.at(file, f"{place}.kv_type", expected=expected, found=kv_type)
-
-
-def require_gpu_for_offload(
-    file: Path, name: str, device: str, settings: Mapping[str, Any]
-) -> None:
-    """Raise `InputInvalid` if settings of the built-in engine do not fit to its device."""
+def require_settings(file: Path, spec: EngineSpec) -> None:
+    """Raise `InputInvalid` if the built-in engine would refuse settings on their device."""
+    if not spec.kind.is_built_in:
+        return
     try:
-        Offload.parse(settings, is_cpu=device == CPU)
+        Settings.parse(spec.settings, is_cpu=spec.device == CPU)
     except InvalidJson as error:
-        place = f"engines.{name}.{error.place}"
+        place = f"engines.{spec.name}.{error.place}"
         raise InputInvalid.at(file, place, expected=error.expected, found=error.found) from error
 
 

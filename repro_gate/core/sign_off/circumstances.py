@@ -4,7 +4,7 @@ A check knows all this, and a report that was made by hand, or with another matr
 commit, may have it otherwise.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -24,10 +24,9 @@ from repro_gate.core.sign_off.policy import listed
 from repro_gate.core.sign_off.statement import Kind
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import MODEL_SHA256
+from repro_gate.settings import FACTS, SETTINGS, facts_of
 
 _CONFIG: Final = "--config"
-_SETTINGS: Final = ("flash_attention", "kv_type", "n_batch", "n_ubatch", "repack", "threads")
-"""Settings of built-in engines that are reported as they were asked for; `n_ctx` is rounded up."""
 
 
 def circumstances_of(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
@@ -82,12 +81,23 @@ def _settings(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
         if model is None or not model.engine.kind.is_built_in:
             continue
         facts = report.provenances[index]
-        for setting in _SETTINGS:
-            wanted, found = model.engine.settings.get(setting), facts.get(f"setting.{setting}")
-            expected = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
-            if wanted is not None and found is not None and found != expected:
-                shown = escape_text(found)
-                yield _other(file, f"{name}: {setting}", f"{expected}, as in the matrix", shown)
+        for setting, expected, found in _other_settings(model.engine.settings, facts):
+            about, shown = f"{name}: {setting}", escape_text(found)
+            yield _other(file, about, f"{expected}, as in the matrix", shown)
+
+
+def _other_settings(
+    settings: Mapping[str, object], facts: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield each setting whose fact differs, with what was wanted and what was found."""
+    wanted = facts_of(settings)
+    # Those for GPUs depend on the device too.
+    ours = [name for name in FACTS if name in wanted or not SETTINGS[name].is_for_gpus]
+    for name in ours:
+        expected = wanted.get(name, "none")
+        # Reports of earlier versions lack some facts.
+        if facts.get(f"setting.{name}", expected) != expected:
+            yield name, expected, facts[f"setting.{name}"]
 
 
 def _loaded_models(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:

@@ -7,12 +7,12 @@ from repro_gate.engines.llama_cpp.devices import targets
 from repro_gate.engines.llama_cpp.inference.generate import generate
 from repro_gate.engines.llama_cpp.inference.score import score
 from repro_gate.engines.llama_cpp.notes import load_notes
-from repro_gate.engines.llama_cpp.session import Session, Settings
+from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.model_file import read_model_file
 from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest, ScoreRequest
 from repro_gate.engines.serving import Engine
-from repro_gate.offload import Offload
 from repro_gate.protocol import Json, bad_request
+from repro_gate.settings import Offload, Settings
 
 
 class LlamaCppEngine(Engine):
@@ -24,7 +24,8 @@ class LlamaCppEngine(Engine):
 
     def describe(self, request: DescribeRequest) -> Json:
         """Return what the engine is on a device."""
-        device = targets.find(request.device, _offload(request))
+        offload = Offload.parse(request.settings, is_cpu=request.device.is_cpu)
+        device = targets.find(request.device, offload)
         return {
             "engine": "llama_cpp",
             "profile": device.profile(),
@@ -34,8 +35,8 @@ class LlamaCppEngine(Engine):
     def load(self, request: LoadRequest) -> Json:
         """Load a model, after freeing the one before it: two may not fit at once."""
         self.close()
-        settings = Settings.parse(request.settings)
-        device = targets.find(request.device, _offload(request))
+        settings = Settings.parse(request.settings, is_cpu=request.device.is_cpu)
+        device = targets.find(request.device, settings.offload)
         with device.starting():
             file = read_model_file(request.path, expected=request.sha256, known=request.file)
         session = self._session = Session(file, device, settings, request.concurrency)
@@ -76,7 +77,3 @@ class LlamaCppEngine(Engine):
         if self._session is None:
             raise bad_request("no model is loaded")
         return self._session
-
-
-def _offload(request: DescribeRequest | LoadRequest) -> Offload:
-    return Offload.parse(request.settings, is_cpu=request.device.is_cpu)

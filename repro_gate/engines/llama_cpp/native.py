@@ -61,6 +61,16 @@ ONE_DEVICE: int = _bindings.LLAMA_SPLIT_MODE_NONE
 SPLIT_LAYERS: int = _bindings.LLAMA_SPLIT_MODE_LAYER
 SPLIT_ROWS: int = _bindings.LLAMA_SPLIT_MODE_ROW
 SPLIT_TENSORS: int = _bindings.LLAMA_SPLIT_MODE_TENSOR
+ROPE_SCALING_NONE: int = _bindings.LLAMA_ROPE_SCALING_TYPE_NONE
+ROPE_SCALING_LINEAR: int = _bindings.LLAMA_ROPE_SCALING_TYPE_LINEAR
+ROPE_SCALING_YARN: int = _bindings.LLAMA_ROPE_SCALING_TYPE_YARN
+NO_ROPE = -1
+"""Of `enum llama_rope_type`."""
+LOAD_AUTO: int = _bindings.LLAMA_LOAD_MODE_AUTO
+LOAD_NONE: int = _bindings.LLAMA_LOAD_MODE_NONE
+LOAD_MMAP: int = _bindings.LLAMA_LOAD_MODE_MMAP
+LOAD_MLOCK: int = _bindings.LLAMA_LOAD_MODE_MLOCK
+LOAD_MMAP_MLOCK: int = _bindings.LLAMA_LOAD_MODE_MMAP_MLOCK
 TENSOR_TYPES: Mapping[str, int] = {
     "f32": 0,
     "f16": 1,
@@ -94,6 +104,7 @@ n_threads_batch: Callable[[Context], int] = _bindings.llama_n_threads_batch
 
 n_ctx_train: Callable[[Model], int] = _bindings.llama_model_n_ctx_train
 n_params: Callable[[Model], int] = _bindings.llama_model_n_params
+rope_type: Callable[[Model], int] = _bindings.llama_model_rope_type
 has_encoder: Callable[[Model], bool] = _bindings.llama_model_has_encoder
 has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
 is_recurrent: Callable[[Model], bool] = _bindings.llama_model_is_recurrent

@@ -8,8 +8,9 @@ from itertools import pairwise
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.engines.llama_cpp.session import KvType, Session, Settings
+from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
+from repro_gate.settings import KvType, Settings
 
 MAX_NOTES = 20
 """In one answer, according to the protocol."""
@@ -116,11 +117,8 @@ def _of_settings(session: Session) -> Iterator[str]:
             "flash_attention and the type of the key-value cache have no effect: the model is "
             "recurrent, so it has no attention"
         )
-    elif settings.flash_attention and settings.kv_type is KvType.F32:
-        yield (
-            "kv_type = f32 only costs memory here: with flash attention llama.cpp computes with "
-            "f16; set kv_type = f16, or flash_attention = false"
-        )
+    else:
+        yield from _of_kv_types(settings)
     if session.device.offload.gpu_layers is not None:
         on_gpu, layers = session.placement.layers_on_device, session.placement.layers
         yield (
@@ -137,6 +135,17 @@ def _of_settings(session: Session) -> Iterator[str]:
         note = thread_note(threads, contexts, cores=cores, elsewhere=elsewhere, load=load)
         if note is not None:
             yield note
+
+
+def _of_kv_types(settings: Settings) -> Iterator[str]:
+    kinds = {"kv_type_k": settings.kv_type_k, "kv_type_v": settings.kv_type_v}
+    wide = [name for name, kind in kinds.items() if kind is KvType.F32]
+    if settings.flash_attention and wide:
+        name = "kv_type" if len(wide) > 1 else wide[0]
+        yield (
+            f"{name} = f32 only costs memory here: with flash attention llama.cpp computes with "
+            f"f16; set {name} = f16, or flash_attention = false"
+        )
 
 
 def thread_note(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.session import Session
+from repro_gate.settings import Value, shown
 
 _MAPS = Path("/proc/self/maps")
 _RESULT_CHANGING = re.compile(
@@ -117,9 +118,9 @@ def _model(session: Session) -> dict[str, str]:
 
 
 def _settings(session: Session) -> dict[str, str]:
-    context, settings = session.slots[0].context, session.settings
+    context = session.slots[0].context
     devices, offload = session.device.devices, session.device.offload
-    effective: dict[str, bool | int | str] = {
+    effective: dict[str, Value] = {
         "device": session.device.name,
         "n_ctx": native.n_ctx(context),
         "n_batch": native.n_batch(context),
@@ -127,23 +128,14 @@ def _settings(session: Session) -> dict[str, str]:
         "n_seq_max": native.n_seq_max(context),
         "threads": native.n_threads(context),
         "threads_batch": native.n_threads_batch(context),
-        "flash_attention": settings.flash_attention,
-        "kv_type": settings.kv_type.value,
         "kv_unified": False,
         "no_host": False,
-        "offload_kqv": session.device.is_gpu,
-        "op_offload": session.device.is_gpu,
-        "repack": settings.repack,
-        "rope": "model",
         "split_mode": "none" if len(devices) == 1 else offload.split_mode.value,
-        "swa_full": True,
     }
     if len(devices) > 1:
         effective["gpus"] = len(devices)
-        effective["tensor_split"] = ", ".join(f"{share:g}" for share in offload.tensor_split)
+        effective["tensor_split"] = list(offload.tensor_split)
     if offload.gpu_layers is not None:
         effective["gpu_layers"] = offload.gpu_layers
-    return {
-        f"setting.{name}": str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in effective.items()
-    }
+    facts = session.settings.facts() | {name: shown(value) for name, value in effective.items()}
+    return {f"setting.{name}": fact for name, fact in facts.items()}

@@ -2,10 +2,8 @@
 
 import re
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from queue import SimpleQueue
 
 from repro_gate.engines import host
@@ -23,18 +21,12 @@ from repro_gate.engines.llama_cpp.devices.placement import (
 from repro_gate.engines.llama_cpp.devices.targets import Target
 from repro_gate.engines.llama_cpp.inference.decode import Decoder
 from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
+from repro_gate.engines.llama_cpp.native_log import LogLine
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.model_file import ModelFile, model_invalid
-from repro_gate.offload import OFFLOAD_SETTINGS, SplitMode
 from repro_gate.protocol import MAX_CONCURRENCY, Refusal, RequestRefused, bad_request
-from repro_gate.strict_json import boolean, choice, exact_table, integer
+from repro_gate.settings import KV_BLOCK, LoadMode, RopeScaling, Settings, SplitMode
 
-_MAX_CONTEXT = 2**24
-_REQUIRED = ("n_ctx", "n_batch", "threads", "flash_attention", "kv_type")
-_OPTIONAL = ("n_ubatch", "repack", "contexts", *OFFLOAD_SETTINGS)
-"""Those of the offload are read by `Offload`."""
-_MAX_THREADS = 512
-"""`GGML_MAX_N_THREADS`."""
 _ALL_LAYERS = -1
 _NO_LAYERS = 0
 _NO_DEVICE = -1
@@ -43,94 +35,28 @@ _MAX_ERRORS = 3
 _NO_MEMORY = re.compile(
     r"(?:failed|unable) to allocate|cudaMalloc failed|Cannot allocate memory|bad_alloc"
 )
+_NOT_LOCKED = re.compile(r"failed to (?:mlock|VirtualLock)|mlock not supported")
+_HEAD = re.compile(r"print_info: n_embd_head_([kv])(?:_swa)?\s+= (\d+)")
 _NO_SPLIT = re.compile(r"does not support split buffers|LLAMA_SPLIT_MODE_TENSOR not implemented")
 _SPLIT_MODES = {
     SplitMode.LAYER: native.SPLIT_LAYERS,
     SplitMode.ROW: native.SPLIT_ROWS,
     SplitMode.TENSOR: native.SPLIT_TENSORS,
 }
+_ROPE_SCALINGS = {
+    RopeScaling.NONE: native.ROPE_SCALING_NONE,
+    RopeScaling.LINEAR: native.ROPE_SCALING_LINEAR,
+    RopeScaling.YARN: native.ROPE_SCALING_YARN,
+}
+_LOAD_MODES = {
+    None: native.LOAD_AUTO,
+    LoadMode.NONE: native.LOAD_NONE,
+    LoadMode.MMAP: native.LOAD_MMAP,
+    LoadMode.MLOCK: native.LOAD_MLOCK,
+    LoadMode.MMAP_MLOCK: native.LOAD_MMAP_MLOCK,
+}
 _NO_THREAD = re.compile("Resource temporarily unavailable")
 """The tensors of a model are checked in a thread each, so a limit of threads or memory counts."""
-
-
-class KvType(StrEnum):
-    """How the key-value cache stores its numbers."""
-
-    F32 = "f32"
-    F16 = "f16"
-    BF16 = "bf16"
-    Q8_0 = "q8_0"
-    Q5_1 = "q5_1"
-    Q5_0 = "q5_0"
-    Q4_1 = "q4_1"
-    Q4_0 = "q4_0"
-    IQ4_NL = "iq4_nl"
-
-    @property
-    def is_quantized(self) -> bool:
-        """Whether numbers share a scale in blocks, which only flash attention can read."""
-        return self not in {KvType.F32, KvType.F16, KvType.BF16}
-
-
-_KV_TYPES = {kind: native.TENSOR_TYPES[kind.value] for kind in KvType}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The settings of a load request."""
-
-    n_ctx: int
-    """Tokens in the context; llama.cpp rounds it up to a multiple of 256."""
-    n_batch: int
-    """The most tokens of a prompt in one call of `llama_decode`."""
-    n_ubatch: int
-    """The most tokens computed at once: llama.cpp splits a longer prompt."""
-    threads: int
-    """For decoding one token and many alike."""
-    flash_attention: bool
-    kv_type: KvType
-    repack: bool = True
-    """Whether weights may be rearranged for the CPU, which changes the results of some types."""
-    contexts: int | None = None
-    """How many sequences run side by side, each in a context of its own; None for a default."""
-
-    @classmethod
-    def parse(cls, data: object) -> "Settings":
-        """Return the settings, or refuse what is unknown, missing, or out of range."""
-        found = exact_table(data, "settings", keys=_REQUIRED, optional=_OPTIONAL)
-        settings = cls(
-            n_ctx=integer(found["n_ctx"], "settings.n_ctx", low=1, high=_MAX_CONTEXT),
-            n_batch=integer(found["n_batch"], "settings.n_batch", low=1, high=_MAX_CONTEXT),
-            n_ubatch=integer(
-                found.get("n_ubatch", found["n_batch"]),
-                "settings.n_ubatch",
-                low=1,
-                high=_MAX_CONTEXT,
-            ),
-            threads=integer(found["threads"], "settings.threads", low=1, high=_MAX_THREADS),
-            flash_attention=boolean(found["flash_attention"], "settings.flash_attention"),
-            kv_type=KvType(choice(found["kv_type"], "settings.kv_type", tuple(KvType))),
-            repack=boolean(found.get("repack", True), "settings.repack"),
-            contexts=integer(found["contexts"], "settings.contexts", low=1, high=MAX_CONCURRENCY)
-            if "contexts" in found
-            else None,
-        )
-        if settings.n_batch > settings.n_ctx:
-            raise bad_request(
-                f"settings.n_batch: expected at most n_ctx = {settings.n_ctx}, "
-                f"found {settings.n_batch}"
-            )
-        if settings.n_ubatch > settings.n_batch:
-            raise bad_request(
-                f"settings.n_ubatch: expected at most n_batch = {settings.n_batch}, "
-                f"found {settings.n_ubatch}"
-            )
-        if settings.kv_type.is_quantized and not settings.flash_attention:
-            raise bad_request(
-                "settings.kv_type: expected f32, f16 or bf16 without flash_attention, "
-                f"found {settings.kv_type.value}"
-            )
-        return settings
 
 
 class Slot:
@@ -181,8 +107,8 @@ class Session:
             undo.callback(native.free_model, self.model)
             self.load_log = native.LOG.since(mark)
             weights = placement_of_weights(self.load_log, device.log_names)
-            _require_part(device.offload.gpu_layers, layers=weights.layers)
             require_generating(self.model, self.load_log)
+            _require_fitting(settings, self.model, self.load_log, layers=weights.layers)
             file.require_unchanged()
 
             self.tokenizer = Tokenizer(native.get_vocabulary(self.model))
@@ -238,7 +164,7 @@ class Session:
             raise too_many_contexts(wanted, fitting=fitting, device=device.name)
 
     def _new_slot(self, undo: ExitStack) -> Slot:
-        context = _new_context(self.model, self.device, self.settings, native.LOG.mark())
+        context = _new_context(self.model, self.settings, native.LOG.mark())
         slot = Slot(context, self.tokenizer, self.settings)
         undo.callback(slot.close)
         return slot
@@ -264,6 +190,7 @@ def _load_model(file: ModelFile, device: Target, settings: Settings, mark: int) 
     params.tensor_split = shares if gpus[1:] else None
     params.n_gpu_layers = (device.offload.gpu_layers or _ALL_LAYERS) if gpus else _NO_LAYERS
     params.use_extra_bufts = settings.repack
+    params.load_mode = _LOAD_MODES[settings.load_mode]
     params.no_host = False
     # Without this, a model of NaNs loads and generates without an error.
     params.check_tensors = True
@@ -275,24 +202,27 @@ def _load_model(file: ModelFile, device: Target, settings: Settings, mark: int) 
     return model
 
 
-def _new_context(
-    model: native.Model, device: Target, settings: Settings, mark: int
-) -> native.Context:
-    # RoPE and YaRN parameters keep their default: those of the model file.
+def _new_context(model: native.Model, settings: Settings, mark: int) -> native.Context:
     params = native.context_params()
+    for name, value in settings.rope.items():
+        if isinstance(value, RopeScaling):
+            params.rope_scaling_type = _ROPE_SCALINGS[value]
+        else:
+            setattr(params, name, value)
     params.n_ctx = settings.n_ctx
     params.n_batch = settings.n_batch
     params.n_ubatch = settings.n_ubatch
     params.n_seq_max = 1
-    params.n_threads = params.n_threads_batch = settings.threads
+    params.n_threads, params.n_threads_batch = settings.threads, settings.threads_batch
     params.flash_attn_type = (
         native.FLASH_ATTENTION_ON if settings.flash_attention else native.FLASH_ATTENTION_OFF
     )
-    params.type_k = params.type_v = _KV_TYPES[settings.kv_type]
-    params.offload_kqv = device.is_gpu
-    # On by default, it sends large products of a CPU run to the GPU.
-    params.op_offload = device.is_gpu
-    params.swa_full = True
+    params.type_k = native.TENSOR_TYPES[settings.kv_type_k]
+    params.type_v = native.TENSOR_TYPES[settings.kv_type_v]
+    params.offload_kqv = settings.offload_kqv
+    # True by default in C, where it sends large products of a CPU run to the GPU.
+    params.op_offload = settings.op_offload
+    params.swa_full = settings.swa_full
     params.kv_unified = False
     params.embeddings = False
     params.no_perf = True
@@ -327,6 +257,42 @@ def _require_part(gpu_layers: int | None, *, layers: int) -> None:
             f"settings.gpu_layers: expected fewer than the {layers} layers of the model (without "
             f"the setting all are on the GPU), found {gpu_layers}"
         )
+
+
+def _require_fitting(
+    settings: Settings, model: native.Model, log: Sequence[LogLine], *, layers: int
+) -> None:
+    """Refuse settings that llama.cpp ignores for this model, or computes nonsense with."""
+    _require_part(settings.offload.gpu_layers, layers=layers)
+    _require_locked(settings, log)
+    _require_blocks(settings, log)
+    if settings.rope and native.rope_type(model) == native.NO_ROPE:
+        raise bad_request(
+            f"settings.{next(iter(settings.rope))}: expected no such setting for a model without "
+            "rotary positions, where it would have no effect"
+        )
+
+
+def _require_locked(settings: Settings, log: Sequence[LogLine]) -> None:
+    failed = next((line.text for line in log if _NOT_LOCKED.search(line.text)), None)
+    if failed is not None:
+        raise RequestRefused(
+            Refusal.DEVICE_UNAVAILABLE,
+            f"the model cannot be locked in memory, which load_mode = {settings.load_mode} needs; "
+            f"raise the limit (ulimit -l): {failed}",
+        )
+
+
+def _require_blocks(settings: Settings, log: Sequence[LogLine]) -> None:
+    # Without flash attention llama.cpp does not check it, and computes nonsense.
+    kinds = {"k": settings.kv_type_k, "v": settings.kv_type_v}
+    for part, size in (found.groups() for line in log if (found := _HEAD.search(line.text))):
+        if kinds[part].is_quantized and int(size) % KV_BLOCK:
+            name = "kv_type" if kinds["k"] is kinds["v"] else f"kv_type_{part}"
+            raise bad_request(
+                f"settings.{name}: {part.upper()} cache type {kinds[part]} with block size "
+                f"{KV_BLOCK} does not divide n_embd_head_{part}={size} of this model"
+            )
 
 
 def _last_errors(mark: int) -> str:

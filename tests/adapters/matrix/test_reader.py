@@ -237,8 +237,11 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
             ("n_batch = 128", "batch = 128"),
             (
                 "engines.exact.settings: expected only the keys contexts, flash_attention, "
-                "gpu_layers, gpus, kv_type, n_batch, n_ctx, n_ubatch, repack, split_mode, "
-                "tensor_split, threads, found the unknown key 'batch'; did you mean 'n_batch'?"
+                "gpu_layers, gpus, kv_type, kv_type_k, kv_type_v, load_mode, n_batch, n_ctx, "
+                "n_ubatch, offload_kqv, op_offload, repack, rope_freq_base, rope_freq_scale, "
+                "rope_scaling, split_mode, swa_full, tensor_split, threads, threads_batch, "
+                "yarn_attn_factor, yarn_beta_fast, yarn_beta_slow, yarn_ext_factor, "
+                "yarn_orig_ctx, found the unknown key 'batch'; did you mean 'n_batch'?"
             ),
         ),
     ],
@@ -407,13 +410,21 @@ def test_a_suite_that_measures_nothing_or_the_same_twice_is_refused(
         (
             ('kv_type = "f32"', 'kv_type = "q8_0"'),
             (
-                "engines.exact.settings.kv_type: expected one of f32, f16, bf16, or "
-                "flash_attention = true, found q8_0"
+                "engines.exact.settings.kv_type: expected f32, f16 or bf16, or flash_attention = "
+                "true, which llama.cpp then needs, found q8_0"
             ),
         ),
         (
             ('kv_type = "f32"', 'kv_type = "f32"\ngpu_layers = 0'),
             "engines.exact.settings.gpu_layers: expected at least 1, found 0",
+        ),
+        (
+            ('kv_type = "f32"', 'kv_type_k = "f32"'),
+            "engines.exact.settings: expected the key 'kv_type_v', found none",
+        ),
+        (
+            ('kv_type = "f32"', ""),
+            "engines.exact.settings: expected the key 'kv_type', found none",
         ),
         (
             ('"Say haiku"', '""'),
@@ -518,7 +529,23 @@ def test_a_part_of_a_model_can_be_on_several_gpus(tmp_path: Path) -> None:
         (
             'gpus = 2\nsplit_mode = "tensor"',
             (_GPU,),
-            "split_mode: expected layer, or flash_attention = true with tensor, found a string",
+            "split_mode: expected layer, or flash_attention = true with tensor, found tensor",
+        ),
+        (
+            "rope_freq_scale = 0.5",
+            (),
+            (
+                "rope_freq_scale: expected no such setting without rope_scaling linear or yarn, "
+                "where it would have no effect, found 0.5"
+            ),
+        ),
+        (
+            'kv_type_k = "f16"\nkv_type_v = "f16"',
+            (),
+            (
+                "kv_type_k: expected no such key beside kv_type, which stands for kv_type_k and "
+                "kv_type_v, found a string"
+            ),
         ),
     ],
 )

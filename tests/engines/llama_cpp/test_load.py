@@ -246,15 +246,31 @@ def test_a_prompt_is_computed_in_parts_of_n_ubatch(
     assert len(fresh_engine.ask(Method.SCORE, prompt=prompt, response=[6])["logprobs"]) == 1
 
 
-def test_a_quantised_cache_needs_heads_of_whole_blocks(
-    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker", engine_load_params: "LoadParams"
+@pytest.mark.parametrize(
+    ("kinds", "flash_attention", "place", "named"),
+    [
+        (("q8_0", "q8_0"), True, "kv_type", "K cache type q8_0"),
+        (("q4_1", "f16"), False, "kv_type_k", "K cache type q4_1"),
+        (("f16", "q5_0"), True, "kv_type_v", "V cache type q5_0"),
+    ],
+)
+def test_a_quantized_cache_needs_heads_of_whole_blocks(
+    *,
+    idle_engine: "DrivenEngine",
+    tiny_model: "ModelMaker",
+    engine_load_params: "LoadParams",
+    kinds: tuple[str, str],
+    flash_attention: bool,
+    place: str,
+    named: str,
 ) -> None:
-    """The reason is the one of llama.cpp."""
-    path = tiny_model("tiny-qwen2").path
-    params = engine_load_params(path, kv_type="q8_0", flash_attention=True)
-    kind, message = fresh_engine.refusal(Method.LOAD, **params)
-    assert kind == "model_invalid"
-    assert "K cache type q8_0 with block size 32 does not divide" in message
+    """Without flash attention llama.cpp would generate nonsense."""
+    params = engine_load_params(tiny_model("tiny-qwen2").path, flash_attention=flash_attention)
+    del params["settings"]["kv_type"]
+    params["settings"] |= {"kv_type_k": kinds[0], "kv_type_v": kinds[1]}
+    kind, message = idle_engine.refusal(Method.LOAD, **params)
+    assert kind == "bad_request"
+    assert message.startswith(f"settings.{place}: {named} with block size 32 does not divide n_em")
 
 
 @pytest.mark.parametrize(
@@ -266,11 +282,11 @@ def test_a_quantised_cache_needs_heads_of_whole_blocks(
         ({"n_ctx": "256"}, "settings.n_ctx: expected "),
         ({"n_ctx": True}, "settings.n_ctx: expected "),
         ({"n_batch": 257}, "settings.n_batch: expected "),
-        ({"n_ubatch": 257}, "settings.n_ubatch: expected at most n_batch = 256, "),
+        ({"n_ubatch": 257}, "settings.n_ubatch: expected at most n_batch, which is 256, "),
         ({"n_ubatch": 0}, "settings.n_ubatch: expected "),
         ({"threads": 513}, "settings.threads: expected "),
         ({"flash_attention": 1}, "settings.flash_attention: expected "),
-        ({"kv_type": "q8_0"}, "settings.kv_type: expected f32, f16 or bf16 without "),
+        ({"kv_type": "q8_0"}, "settings.kv_type: expected f32, f16 or bf16, or fl"),
         ({"kv_type": "i8"}, "settings.kv_type: expected "),
         ({"kv_type": ["f32"]}, "settings.kv_type: expected "),
         ({"repack": None}, "settings.repack: expected "),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from repro_gate.engines.llama_cpp.notes import split_notes, thread_note
-from repro_gate.engines.llama_cpp.session import Settings
 from repro_gate.protocol import Method
+from repro_gate.settings import Settings
 from tests.fakes.driven_engine import load_params
 from tests.fakes.odd_models import tiny_with
 
@@ -161,7 +161,9 @@ def test_flash_attention_has_other_small_parts() -> None:
 
 
 def _settings(**changes: Any) -> Settings:
-    return Settings.parse(load_params(Path("m.gguf"), n_ctx=2048, **changes)["settings"])
+    return Settings.parse(
+        load_params(Path("m.gguf"), n_ctx=2048, **changes)["settings"], is_cpu=True
+    )
 
 
 def test_a_small_part_is_noted_with_every_answer(

@@ -10,10 +10,10 @@ import pytest
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.devices.targets import Device, Target
 from repro_gate.engines.llama_cpp.native_log import Level
-from repro_gate.engines.llama_cpp.session import Session, Settings
+from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.model_file import read_model_file
-from repro_gate.offload import Offload
 from repro_gate.protocol import Refusal, RequestRefused
+from repro_gate.settings import Settings
 from tests.fakes.driven_engine import load_params
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _load(
     *,
     handles: Sequence[int] = _HANDLES,
 ) -> RequestRefused:
-    offload = Offload.parse(settings, is_cpu=backend == "cpu")
+    parsed = Settings.parse(settings, is_cpu=backend == "cpu")
     devices = tuple(
         Device(
             handle=native.DeviceHandle(handle),
@@ -57,11 +57,11 @@ def _load(
             backend=backend,
             index=index,
         )
-        for index, handle in enumerate(handles[: offload.gpus])
+        for index, handle in enumerate(handles[: parsed.offload.gpus])
     )
-    target = Target(devices=devices, offload=offload)
+    target = Target(devices=devices, offload=parsed.offload)
     with pytest.raises(RequestRefused) as refused:
-        Session(read_model_file(path, expected=None), target, Settings.parse(settings))
+        Session(read_model_file(path, expected=None), target, parsed)
     return refused.value
 
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from repro_gate.engines.llama_cpp.native_log import LogLine
-from repro_gate.offload import SplitMode
 from repro_gate.protocol import CPU, Refusal, RequestRefused
+from repro_gate.settings import SplitMode
 
 _MAX_DEFAULT = 16
 """On an H200, 32 contexts are slower than 16."""

@@ -9,8 +9,8 @@ from threading import Thread
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.devices import profiles
-from repro_gate.offload import Offload
 from repro_gate.protocol import CPU, GPU_BACKENDS, DeviceRequest, Refusal, RequestRefused
+from repro_gate.settings import Offload
 
 _OTHER_NAMES = {"mtl": "metal", "htp": "hexagon"}
 """Of backends that the registry calls by another name."""

@@ -17,7 +17,7 @@ from repro_gate.engines.llama_cpp.devices.placement import (
     placement_of_weights,
 )
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.offload import SplitMode
+from repro_gate.settings import SplitMode
 
 # As llama.cpp 0c1e57098 writes them (src/llama-model.cpp, src/llama-context.cpp).
 WEIGHTS = """\

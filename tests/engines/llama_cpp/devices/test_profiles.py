@@ -18,8 +18,8 @@ from repro_gate.engines.llama_cpp.devices.profiles import (
 )
 from repro_gate.engines.llama_cpp.devices.targets import Device, Target, find
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
-from repro_gate.offload import Offload
 from repro_gate.protocol import Refusal, RequestRefused, requested_device
+from repro_gate.settings import Offload
 
 # As llama.cpp 0c1e57098 writes them (ggml-cuda.cu built for HIP, ggml-sycl.cpp).
 _LOG = """\
