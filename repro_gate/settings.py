@@ -153,7 +153,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "n_ubatch": _integer(_MAX_CONTEXT, same_as="n_batch", server=512),
     "threads": _integer(_MAX_THREADS, is_required=True),
     "threads_batch": _integer(_MAX_THREADS, same_as="threads"),
-    "flash_attention": _flag(is_required=True),
+    "flash_attention": _flag(is_required=True, server=True),
     "kv_type": _choice(KvType),
     "kv_type_k": _choice(KvType, same_as="kv_type", server=KvType.F16),
     "kv_type_v": _choice(KvType, same_as="kv_type", server=KvType.F16),
@@ -189,7 +189,9 @@ FACTS: Final = ("rope", *(name for name, setting in SETTINGS.items() if setting.
 _OPTIONAL: Final = tuple(name for name, setting in SETTINGS.items() if not setting.is_required)
 _YARN: Final = tuple(name for name in ROPE if name.startswith("yarn_"))
 _EXTRAPOLATING: Final = ("yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx")
-_MULTI_GPU: Final = ("split_mode", "tensor_split")
+_ORDER: Final = (("n_batch", "n_ctx"), ("n_ubatch", "n_batch"))
+"""The first of each two is at most the second."""
+MULTI_GPU: Final = ("split_mode", "tensor_split")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +290,24 @@ class Settings:
 _OFFLOAD: Final = tuple(field.name for field in fields(Offload))
 
 
+def like_server(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with those of llama-server where they are not given.
+
+    Its context and threads depend on the model and the machine, so they stay required. It has
+    flash attention wherever the device can compute it.
+    """
+    values = dict(given)
+    for name, setting in SETTINGS.items():
+        is_given = name in given or ("kv_type" in given and name in KV_TYPES)
+        if not is_given and setting.server not in (None, setting.default):
+            values[name] = setting.server
+    for smaller, larger in _ORDER:
+        # As llama.cpp bounds them.
+        if smaller not in given and larger in values:
+            values[smaller] = min(values[smaller], values[larger])
+    return values
+
+
 def in_force(given: Mapping[str, Any], *, is_cpu: bool) -> dict[str, Any]:
     """Return the settings that were given with the defaults of the others.
 
@@ -341,7 +361,7 @@ def _require_gpus(settings: Mapping[str, Any], *, is_cpu: bool) -> None:
         names = tuple(name for name, setting in SETTINGS.items() if setting.is_for_gpus)
         _refuse(settings, names, "for the device cpu")
     if SETTINGS["gpus"].read(settings.get("gpus", 1), "settings.gpus") == 1:
-        _refuse(settings, _MULTI_GPU, "without gpus of at least 2")
+        _refuse(settings, MULTI_GPU, "without gpus of at least 2")
 
 
 def _split_mode(given: Mapping[str, Any], settings: Mapping[str, Any]) -> SplitMode:
@@ -368,7 +388,7 @@ def _require_kv_types(found: Mapping[str, Any]) -> None:
 
 
 def _require_order(values: Mapping[str, Any]) -> None:
-    for smaller, larger in (("n_batch", "n_ctx"), ("n_ubatch", "n_batch")):
+    for smaller, larger in _ORDER:
         if values[smaller] > values[larger]:
             expected = f"at most {larger}, which is {values[larger]}"
             raise _invalid(smaller, expected, str(values[smaller]))

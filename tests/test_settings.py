@@ -19,6 +19,7 @@ from repro_gate.settings import (
     Settings,
     SplitMode,
     facts_of,
+    like_server,
 )
 from repro_gate.strict_json import InvalidJson
 
@@ -235,11 +236,37 @@ def test_facts_show_what_was_asked_for() -> None:
     assert facts_of(_F16).keys() <= set(FACTS)
 
 
+def test_what_is_not_given_may_be_as_in_llama_server() -> None:
+    """As far as the context allows; the context and the threads stay to be given."""
+    own = {"n_ctx": 4096, "threads": 2}
+    like = {
+        "n_batch": 2048, "n_ubatch": 512, "flash_attention": True, "kv_type_k": "f16",
+        "kv_type_v": "f16", "swa_full": False,
+    }  # fmt: skip
+
+    assert like_server(own) == own | like
+    assert like_server(own | {"n_ctx": 1000}) == own | like | {"n_ctx": 1000, "n_batch": 1000}
+    assert like_server(own | {"n_batch": 100}) == own | like | {"n_batch": 100, "n_ubatch": 100}
+    assert "kv_type_k" not in like_server(own | {"kv_type": "q8_0"})
+    assert like_server({"n_ubatch": 9}) == like | {"n_ubatch": 9}
+    assert Settings.parse(like_server(own), is_cpu=False).n_ubatch == 512
+
+
+def test_what_only_gpus_have_is_by_default_as_in_llama_server() -> None:
+    """So that it is not sent to an engine that `--device` puts on a CPU."""
+    of_gpus = [setting for setting in SETTINGS.values() if setting.is_for_gpus and setting.server]
+
+    assert of_gpus
+    assert all(setting.server == setting.default for setting in of_gpus)
+
+
 def test_the_schema_has_the_settings() -> None:
     """With their kinds, ranges, choices and fixed defaults."""
     schema = schema_of("matrix-v1")["$defs"]["llama_cpp_settings"]
-    assert list(schema["properties"]) == list(SETTINGS)
-    assert schema["required"] == [name for name in SETTINGS if SETTINGS[name].is_required]
+    required = {name for name in SETTINGS if SETTINGS[name].is_required}
+    assert list(schema["properties"]) == ["like", *SETTINGS]
+    assert {*schema["required"], *schema["then"]["required"]} == required
+    assert set(schema["required"]) == required - like_server({}).keys()
     for name, setting in SETTINGS.items():
         rule = dict(schema["properties"][name])
         assert rule.pop("default", None) == setting.default

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from repro_gate.core.outcome import ExitCode
+from repro_gate.samplers import BESIDE
 from tests.docs.pages import ROOT, page
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def test_a_chat_is_rendered_as_its_page_shows(repro_gate: "CommandLine", tmp_pat
     matrix, more = guide.blocks("toml")
     # A tiny model with the same template.
     matrix = matrix.replace("models/SmolLM2-135M-Instruct.Q4_1.gguf", "builtin:tiny-qwen2")
+    matrix = matrix.replace("threads = 4", "threads = 1")
     (tmp_path / "repro-gate.toml").write_text(f"{matrix}\n{more}", "utf-8")
     (tmp_path / "gemma.jinja").write_text("{{ messages[0].content }}", "utf-8")
 
@@ -113,3 +115,20 @@ def test_a_chat_is_rendered_as_its_page_shows(repro_gate: "CommandLine", tmp_pat
     assert recorded.exit_code == ExitCode.PASSED, recorded.output
     (golden,) = tmp_path.glob("snapshots/goldens/*/*.json")
     assert json.loads(golden.read_text("utf-8"))["rendered"] == json.loads(guide.blocks("json")[0])
+
+
+def test_a_first_matrix_is_short_and_pins_all_that_its_page_shows(
+    repro_gate: "CommandLine", tmp_path: Path
+) -> None:
+    """What is in force is printed as the page has it, and only the model file decides the rest."""
+    guide = page("docs/how-to/gate-what-you-serve.md")
+    matrix = guide.blocks("toml")[0]
+    (tmp_path / "repro-gate.toml").write_text(matrix, "utf-8")
+
+    printed = repro_gate("settings").stdout.splitlines()
+
+    assert sum(map(bool, matrix.splitlines())) == 9
+    assert [line for line in guide.blocks("text")[0].splitlines() if line not in printed] == []
+    unset = [line.split() for line in printed if "  -  " in line]
+    chosen = {name for name, _, *origin in unset if origin == ["default"]}
+    assert chosen == {"load_mode", "contexts", *BESIDE}

@@ -11,7 +11,9 @@ from repro_gate.adapters.matrix.sampler import beside, read_sampler
 from repro_gate.core.engines import EngineSpec
 from repro_gate.core.origins import EngineSettings, Origin, SettingInForce, SettingsInForce, shared
 from repro_gate.core.tokens.cell import Sampler
+from repro_gate.protocol import CPU
 from repro_gate.samplers import BESIDE, PLAIN, SAMPLERS, Sampling
+from repro_gate.settings import KV_TYPES, MULTI_GPU, ROPE, SETTINGS, in_force
 
 _Table = Mapping[str, Any]
 
@@ -52,8 +54,31 @@ def _engine(spec: EngineSpec, table: _Table, document: _Table) -> EngineSettings
 def _engine_settings(spec: EngineSpec, table: _Table) -> Iterator[SettingInForce]:
     yield _given("device", table, default=spec.device)
     yield _given("timeout_s", table, default=spec.timeout_s)
-    for name, value in spec.settings.items():
-        yield _setting(name, value, Origin.MATRIX)
+    if spec.kind.is_built_in:
+        yield from _llama_cpp(spec, table["settings"])
+    else:
+        for name in spec.settings:
+            yield _given(name, spec.settings, default=None)
+
+
+def _llama_cpp(spec: EngineSpec, given: _Table) -> Iterator[SettingInForce]:
+    """Yield what applies on the device of the engine."""
+    is_cpu = spec.device == CPU
+    values = in_force(spec.settings, is_cpu=is_cpu)
+    gpus = values.get("gpus", 1)
+    values.setdefault("tensor_split", [1.0] * gpus)
+    for name, setting in SETTINGS.items():
+        has_effect = not (is_cpu and setting.is_for_gpus) and (gpus > 1 or name not in MULTI_GPU)
+        if has_effect and name != "kv_type":
+            yield _setting(name, values.get(name), _origin_of_setting(name, given))
+
+
+def _origin_of_setting(name: str, given: _Table) -> Origin:
+    if name in given or ("kv_type" in given and name in KV_TYPES):
+        return Origin.MATRIX
+    if "like" in given and SETTINGS[name].server is not None:
+        return Origin.LIKE_SERVER
+    return Origin.MODEL_FILE if name in ROPE else Origin.DEFAULT
 
 
 def _sampler(sampler: Sampler, own: _Table, common: _Table) -> Iterator[SettingInForce]:

@@ -21,7 +21,7 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import InputInvalid
 from repro_gate.protocol import CPU
-from repro_gate.settings import Settings
+from repro_gate.settings import Settings, like_server
 from repro_gate.strict_json import InvalidJson, integer
 
 _SNAPSHOTS: Final = "snapshots"
@@ -132,12 +132,15 @@ def _suites(
 
 def read_engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
     """Return an engine of the file; raises `InputInvalid`."""
+    kind, settings = EngineKind(table["kind"]), dict(table["settings"])
+    if kind.is_built_in and settings.pop("like", None):
+        settings = like_server(settings)
     spec = EngineSpec(
         name=name,
-        kind=EngineKind(table["kind"]),
+        kind=kind,
         command=tuple(table.get("command", ())),
         device=table.get("device", CPU),
-        settings=dict(table["settings"]),
+        settings=settings,
         timeout_s=float(table.get("timeout_s", 120)),
         pass_env=tuple(table.get("pass_env", ())),
     )

@@ -9,6 +9,7 @@ from repro_gate.adapters.matrix.in_force import read_settings
 from repro_gate.core.origins import Origin, SettingInForce, SettingsInForce
 from repro_gate.errors import InputInvalid
 from repro_gate.samplers import BESIDE, SAMPLERS, SERVER_ORDER
+from repro_gate.settings import ROPE
 
 MATRIX = """
 schema = "repro-gate/matrix/v1"
@@ -74,6 +75,81 @@ def test_a_command_has_the_settings_of_the_matrix(tmp_path: Path) -> None:
         "device": ("cpu", Origin.DEFAULT),
         "timeout_s": (120.0, Origin.DEFAULT),
         "threads": (2, Origin.MATRIX),
+    }
+
+
+BUILT_IN = """kind = "llama_cpp"
+DEVICE
+settings = { n_ctx = 300, threads = 2, MORE }"""
+LIKE = 'like = "llama-server"'
+OWN = 'n_batch = 128, flash_attention = true, kv_type = "q8_0"'
+
+
+def built_in(folder: Path, settings: str, device: str = "cpu") -> dict[str, tuple[object, Origin]]:
+    """Return what is in force for a built-in engine."""
+    table = BUILT_IN.replace("DEVICE", f'device = "{device}"').replace("MORE", settings)
+    command = 'kind = "command"\ncommand = ["./engine"]\nsettings = { threads = 2 }'
+    file = folder / "repro-gate.toml"
+    text = MATRIX.replace("SAMPLER", SERVER).replace("PROMPT", "").replace(command, table)
+    file.write_text(text, "utf-8")
+    (engine,) = read_settings(file).engines
+    return values(engine.settings)
+
+
+def test_the_built_in_engine_has_every_setting(tmp_path: Path) -> None:
+    """Of the matrix, by default, or as in the model file."""
+    assert built_in(tmp_path, OWN) == {
+        "device": ("cpu", Origin.MATRIX),
+        "timeout_s": (120.0, Origin.DEFAULT),
+        "n_ctx": (300, Origin.MATRIX),
+        "n_batch": (128, Origin.MATRIX),
+        "n_ubatch": (128, Origin.DEFAULT),
+        "threads": (2, Origin.MATRIX),
+        "threads_batch": (2, Origin.DEFAULT),
+        "flash_attention": (True, Origin.MATRIX),
+        "kv_type_k": ("q8_0", Origin.MATRIX),
+        "kv_type_v": ("q8_0", Origin.MATRIX),
+        "swa_full": (True, Origin.DEFAULT),
+        **dict.fromkeys(ROPE, (None, Origin.MODEL_FILE)),
+        "repack": (True, Origin.DEFAULT),
+        "load_mode": (None, Origin.DEFAULT),
+        "contexts": (None, Origin.DEFAULT),
+    }
+
+
+def test_settings_like_those_of_llama_server_say_so(tmp_path: Path) -> None:
+    """Also where repro-gate has the same default; own values win."""
+    found = built_in(tmp_path, f"{LIKE}, kv_type_k = 'bf16', rope_freq_base = 5000")
+
+    assert {name: value for name, (value, origin) in found.items() if origin == "matrix"} == {
+        "device": "cpu",
+        "n_ctx": 300,
+        "threads": 2,
+        "kv_type_k": "bf16",
+        "rope_freq_base": 5000,
+    }
+    like = {name: value for name, (value, origin) in found.items() if origin != "matrix"}
+    assert {name: like[name] for name in like if found[name][1] is Origin.LIKE_SERVER} == {
+        "n_batch": 300,
+        "n_ubatch": 300,
+        "flash_attention": True,
+        "kv_type_v": "f16",
+        "swa_full": False,
+        "repack": True,
+    }
+
+
+def test_settings_of_gpus_are_in_force_on_gpus(tmp_path: Path) -> None:
+    """Those for several with several; shares are equal by default."""
+    of_one = built_in(tmp_path, LIKE, "cuda")
+    of_two = built_in(tmp_path, f"{LIKE}, gpus = 2", "cuda")
+
+    assert of_one["offload_kqv"] == (True, Origin.LIKE_SERVER)
+    assert of_one["gpu_layers"] == (None, Origin.DEFAULT)
+    assert of_two["gpus"] == (2, Origin.MATRIX)
+    assert {name: of_two[name] for name in of_two.keys() - of_one.keys()} == {
+        "split_mode": ("layer", Origin.LIKE_SERVER),
+        "tensor_split": ([1.0, 1.0], Origin.DEFAULT),
     }
 
 

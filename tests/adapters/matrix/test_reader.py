@@ -237,7 +237,7 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
             ("n_batch = 128", "batch = 128"),
             (
                 "engines.exact.settings: expected only the keys contexts, flash_attention, "
-                "gpu_layers, gpus, kv_type, kv_type_k, kv_type_v, load_mode, n_batch, n_ctx, "
+                "gpu_layers, gpus, kv_type, kv_type_k, kv_type_v, like, load_mode, n_batch, n_ctx, "
                 "n_ubatch, offload_kqv, op_offload, repack, rope_freq_base, rope_freq_scale, "
                 "rope_scaling, split_mode, swa_full, tensor_split, threads, threads_batch, "
                 "yarn_attn_factor, yarn_beta_fast, yarn_beta_slow, yarn_ext_factor, "
@@ -556,6 +556,50 @@ def test_settings_without_effect_are_refused(
     found = refusal_of(tmp_path, *changes, (_KV, f"{_KV}\n{setting}"))
 
     assert found == f"engines.exact.settings.{message}"
+
+
+LIKE = ("n_ctx = 256\nn_batch = 128", 'like = "llama-server"\nn_ctx = 256')
+
+
+def test_settings_may_be_those_of_llama_server(tmp_path: Path) -> None:
+    """The engine gets each of them, and never the name."""
+    matrix = matrix_from(tmp_path, LIKE, ("flash_attention = false", ""), ('kv_type = "f32"', ""))
+
+    assert matrix.models["tiny"].engine.settings == {
+        "n_ctx": 256,
+        "threads": 1,
+        "n_batch": 256,
+        "n_ubatch": 256,
+        "flash_attention": True,
+        "kv_type_k": "f16",
+        "kv_type_v": "f16",
+        "swa_full": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([("llama-server", "vllm")], ".like: expected one of llama-server, found 'vllm'"),
+        ([("n_ctx = 256\n", "")], ": expected the key 'n_ctx', found none"),
+        ([("threads = 1", "")], ": expected the key 'threads', found none"),
+        ([("threads = 1", "threads = 1\nn_ubatch = 300")], ".n_ubatch: expected at most n_batch, "),
+        ([('"f32"', '"f32"\nkv_type_k = "f16"')], ".kv_type_k: expected no such key beside kv_ty"),
+        ([('"f32"', '"q8_0"')], ".kv_type: expected f32, f16 or bf16, or flash_attention = true"),
+    ],
+)
+def test_settings_like_those_of_llama_server_are_refused_as_others(
+    tmp_path: Path, changes: list[tuple[str, str]], message: str
+) -> None:
+    """What it takes from the model and the machine is required, and own values must fit."""
+    assert refusal_of(tmp_path, LIKE, *changes).startswith(f"engines.exact.settings{message}")
+
+
+def test_a_command_has_its_own_setting_of_the_name(tmp_path: Path) -> None:
+    """Only the settings of the built-in engine are known."""
+    engine = matrix_from(tmp_path, ("depth = 3", 'like = "llama-server"')).models["mine"].engine
+
+    assert engine.settings["like"] == "llama-server"
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:100", r"cpu\n", "CPU", ""])
