@@ -6,6 +6,7 @@ from pathlib import Path
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import LogLine
+from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.model_file import model_invalid
 from repro_gate.protocol import RequestRefused
 
@@ -91,11 +92,6 @@ def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
     architecture = native.metadata(model, "general.architecture") or "unknown"
     if not native.has_decoder(model) or _EMBEDDING.search(architecture):
         raise model_invalid(f"the model is an encoder ({architecture}), {_NO_TEXT}")
-    if native.has_encoder(model):
-        raise model_invalid(
-            f"the model has an encoder and a decoder ({architecture}), which this engine does not "
-            "support; use a causal language model"
-        )
     if native.is_diffusion(model):
         raise model_invalid(
             f"a diffusion model ({architecture}), which does not generate one token after another; "
@@ -107,6 +103,17 @@ def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
             f"the attention of the model is not causal ({architecture}), so it generates no text; "
             "use a causal language model"
         )
+
+
+def decoder_start(model: native.Model, tokenizer: Tokenizer) -> int | None:
+    """Return the token that a decoder starts with where an encoder reads the prompt, else None."""
+    if not native.has_encoder(model):
+        return None
+    named = native.decoder_start_token(model)
+    token = tokenizer.bos if named < 0 else named
+    if not 0 <= token < tokenizer.size:
+        raise model_invalid(f"the file names no token for its decoder to start with; {_CONVERT}")
+    return token
 
 
 def load_error(path: Path, errors: Sequence[str]) -> RequestRefused:

@@ -107,6 +107,7 @@ n_params: Callable[[Model], int] = _bindings.llama_model_n_params
 rope_type: Callable[[Model], int] = _bindings.llama_model_rope_type
 has_encoder: Callable[[Model], bool] = _bindings.llama_model_has_encoder
 has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
+decoder_start_token: Callable[[Model], int] = _bindings.llama_model_decoder_start_token
 is_recurrent: Callable[[Model], bool] = _bindings.llama_model_is_recurrent
 is_diffusion: Callable[[Model], bool] = _bindings.llama_model_is_diffusion
 
@@ -125,6 +126,7 @@ get_memory: Callable[[Context], Memory | None] = _bindings.llama_get_memory
 clear_memory: Callable[[Memory, bool], None] = _bindings.llama_memory_clear
 new_batch: Callable[[int, int, int], Struct] = _bindings.llama_batch_init
 free_batch: Callable[[Struct], None] = _bindings.llama_batch_free
+encode: Callable[[Context, Struct], int] = _bindings.llama_encode
 decode: Callable[[Context, Struct], int] = _bindings.llama_decode
 synchronize: Callable[[Context], None] = _bindings.llama_synchronize
 

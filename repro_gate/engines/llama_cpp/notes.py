@@ -97,7 +97,7 @@ def _explain(warning: str) -> str:
 
 
 def _of_context(session: Session) -> Iterator[str]:
-    if session.tokenizer.adds_eos:
+    if session.tokenizer.adds_eos and not native.has_encoder(session.model):
         yield (
             "the model asks for an EOS token after a text; it is omitted after a prompt, where it "
             "would end the generation before the answer"
@@ -117,7 +117,8 @@ def _of_settings(session: Session) -> Iterator[str]:
             "flash_attention and the type of the key-value cache have no effect: the model is "
             "recurrent, so it has no attention"
         )
-    else:
+    elif not native.has_encoder(session.model):
+        # With an encoder, attention to the cache is not computed as flash attention.
         yield from _of_kv_types(settings)
     if session.device.offload.gpu_layers is not None:
         on_gpu, layers = session.placement.layers_on_device, session.placement.layers

@@ -20,7 +20,12 @@ from repro_gate.engines.llama_cpp.devices.placement import (
 )
 from repro_gate.engines.llama_cpp.devices.targets import Target
 from repro_gate.engines.llama_cpp.inference.decode import Decoder
-from repro_gate.engines.llama_cpp.model_kinds import load_error, require_generating, require_gguf
+from repro_gate.engines.llama_cpp.model_kinds import (
+    decoder_start,
+    load_error,
+    require_generating,
+    require_gguf,
+)
 from repro_gate.engines.llama_cpp.native_log import LogLine
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.model_file import ModelFile, model_invalid
@@ -62,16 +67,20 @@ _NO_THREAD = re.compile("Resource temporarily unavailable")
 class Slot:
     """A context of the loaded model: one sequence at a time, in one thread at a time."""
 
-    def __init__(self, context: native.Context, tokenizer: Tokenizer, settings: Settings) -> None:
-        self.context = context
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, settings: Settings) -> None:
+        self.context = decoder.context
         self.settings = settings
         self.tokenizer = tokenizer
-        self.decoder = Decoder(context, vocabulary=tokenizer.size)
+        self.decoder = decoder
 
     def close(self) -> None:
         """Free the batch and the context."""
         self.decoder.close()
         native.free_context(self.context)
+
+    def tokenize(self, prompt: str) -> list[int]:
+        """Return the tokens of a prompt, as the part of the model that reads it needs them."""
+        return self.tokenizer.encode(prompt, keeps_eos=self.decoder.has_encoder)
 
     def require_context(self, prompt: int, more: int) -> None:
         """Refuse a sequence that does not fit in the context."""
@@ -164,8 +173,10 @@ class Session:
             raise too_many_contexts(wanted, fitting=fitting, device=device.name)
 
     def _new_slot(self, undo: ExitStack) -> Slot:
+        start_token = decoder_start(self.model, self.tokenizer)
         context = _new_context(self.model, self.settings, native.LOG.mark())
-        slot = Slot(context, self.tokenizer, self.settings)
+        decoder = Decoder(context, vocabulary=self.tokenizer.size, start_token=start_token)
+        slot = Slot(decoder, self.tokenizer, self.settings)
         undo.callback(slot.close)
         return slot
 
@@ -265,6 +276,7 @@ def _require_fitting(
     """Refuse settings that llama.cpp ignores for this model, or computes nonsense with."""
     _require_part(settings.offload.gpu_layers, layers=layers)
     _require_locked(settings, log)
+    _require_readable(settings, model)
     _require_blocks(settings, log)
     if settings.rope and native.rope_type(model) == native.NO_ROPE:
         raise bad_request(
@@ -293,6 +305,16 @@ def _require_blocks(settings: Settings, log: Sequence[LogLine]) -> None:
                 f"settings.{name}: {part.upper()} cache type {kinds[part]} with block size "
                 f"{KV_BLOCK} does not divide n_embd_head_{part}={size} of this model"
             )
+
+
+def _require_readable(settings: Settings, model: native.Model) -> None:
+    # With the bias of its positions, llama.cpp transposes V, and takes blocks for numbers.
+    if native.has_encoder(model) and settings.kv_type_v.is_quantized:
+        name = "kv_type" if settings.kv_type_k is settings.kv_type_v else "kv_type_v"
+        raise bad_request(
+            f"settings.{name}: expected a V cache of f32, f16 or bf16 for a model with an encoder, "
+            f"where llama.cpp computes nonsense with others, found {settings.kv_type_v}"
+        )
 
 
 def _last_errors(mark: int) -> str:

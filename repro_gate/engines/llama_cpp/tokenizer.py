@@ -30,10 +30,11 @@ class Tokenizer:
         """All tokens at which a generation ends; llama.cpp guesses most of them from their text."""
         return tuple(token for token in range(self.size) if self.is_end_of_generation(token))
 
-    def encode(self, prompt: str) -> list[int]:
+    def encode(self, prompt: str, *, keeps_eos: bool = False) -> list[int]:
         """Return the tokens of a prompt: special tokens are parsed, and BOS is added if due.
 
-        An EOS token after the text is omitted: the answer would come after the end.
+        An EOS token after the text is omitted, except where an encoder reads all of it: the answer
+        would come after the end.
         """
         text = prompt.encode()
         size_limit = len(text) + 8
@@ -45,7 +46,7 @@ class Tokenizer:
             if count >= 0:
                 break
             size_limit = -count
-        if self.adds_eos and count and tokens[count - 1] == self.eos:
+        if self.adds_eos and not keeps_eos and count and tokens[count - 1] == self.eos:
             count -= 1
         if count == 0:
             raise bad_request("the prompt has no tokens, so nothing predicts the first one")

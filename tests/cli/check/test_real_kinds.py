@@ -1,12 +1,11 @@
-"""The real engine with models of other kinds than the usual one, from the recording to the check."""
+"""The real engine with models of other kinds, from the recording to the check."""
 
 from pathlib import Path
-
 
 from tests.cli.workspaces import Workspace, matrix_of, toml
 from tests.fakes.model_kinds import make_kind
 
-_KINDS = ("rwkv7", "lfm2")
+_KINDS = ("rwkv7", "lfm2", "t5")
 _ENGINE = {
     "kind": "llama_cpp",
     "device": "cpu",

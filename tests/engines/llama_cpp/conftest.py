@@ -61,9 +61,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> ModelMaker:
 
 @pytest.fixture(scope="module", params=["tiny-qwen2", "tiny-phi3"])
 def engine(request: pytest.FixtureRequest, tiny_model: ModelMaker) -> Iterator[DrivenEngine]:
-    """Yield an engine with a tiny model loaded, for each of the models."""
+    """Yield an engine with a tiny model in one context, for each of the models."""
     with closing(DrivenEngine({})) as driven:
-        driven.load(tiny_model(request.param).path)
+        # With more, a run would not take the context of the one before it.
+        driven.load(tiny_model(request.param).path, contexts=1)
         yield driven
 
 

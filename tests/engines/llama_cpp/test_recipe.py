@@ -36,6 +36,12 @@ class BareModel:
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
+    def encode(self, prompt: list[int]) -> None:
+        """Let the encoder of the model read a prompt."""
+        array = (ctypes.c_int32 * len(prompt))(*prompt)
+        batch = llama_cpp.llama_batch_get_one(array, len(prompt))
+        assert llama_cpp.llama_encode(self._context, batch) == 0
+
     def greedy(self, prompt: list[int], count: int) -> Iterator[tuple[int, float]]:
         """Yield the likeliest tokens and their log-probabilities."""
         pending = prompt

@@ -1,7 +1,12 @@
-"""Tokens into a context, logits out of it: one sequence, always from a cold start."""
+"""Tokens into a context, logits out of it: one sequence, always from a cold start.
+
+Where a model has an encoder, it reads the prompt, and the decoder starts with a token of its own.
+llama.cpp keeps what was encoded last, also when its memory is cleared, and ends the process when
+nothing was: so every start encodes.
+"""
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -26,8 +31,11 @@ _FAULTS = {
 class Decoder:
     """Decodes tokens in one context; owns a batch that is allocated once."""
 
-    def __init__(self, context: native.Context, *, vocabulary: int) -> None:
-        self._context = context
+    def __init__(
+        self, context: native.Context, *, vocabulary: int, start_token: int | None = None
+    ) -> None:
+        self.context = context
+        self._start_token = start_token
         self._vocabulary = vocabulary
         self._capacity = native.n_batch(context)
         self._batch = native.new_batch(self._capacity, _NO_EMBEDDINGS, _ONE_SEQUENCE)
@@ -37,35 +45,47 @@ class Decoder:
         self._views: dict[int, Logits] = {}
         self._position = 0
         self.seconds = 0.0
-        """Spent decoding since the last start."""
+        """Spent encoding and decoding since the last start."""
 
     def close(self) -> None:
         """Free the batch."""
         native.free_batch(self._batch)
 
-    def start(self, tokens: Sequence[int]) -> None:
-        """Clear the memory, then decode all tokens, with logits after the last one only."""
-        for _ in self._start(tokens, outputs=1):
+    @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder reads the prompt."""
+        return self._start_token is not None
+
+    def first_tokens(self, prompt: list[int]) -> list[int]:
+        """Return what is decoded first: the prompt, if no encoder reads it."""
+        return prompt if self._start_token is None else [self._start_token]
+
+    def start(self, prompt: list[int]) -> None:
+        """Clear the memory, then take the prompt, with logits after the last token only."""
+        for _ in self._start(prompt, ()):
             pass
 
-    def score(self, tokens: Sequence[int], *, outputs: int) -> Iterator[Logits]:
-        """Start with all tokens, and yield the logits after each of the last ones.
+    def score(self, prompt: list[int], response: Sequence[int]) -> Iterator[Logits]:
+        """Start with a prompt and a response, and yield the logits of each token of the response.
 
-        Args:
-            tokens: the first tokens of the sequence.
-            outputs: how many of the last tokens predict their next one. More than one is another
-                numeric mode: the last layers then compute for several tokens at a time.
+        More than one is another numeric mode: the last layers then compute for several tokens at a
+        time.
         """
-        for predicting in self._start(tokens, outputs=outputs):
+        # What the last token predicts is not part of the response.
+        for predicting in self._start(prompt, response[:-1]):
             yield from map(self.logits, predicting)
 
-    def _start(self, tokens: Sequence[int], *, outputs: int) -> Iterator[range]:
+    def _start(self, prompt: list[int], response: Sequence[int]) -> Iterator[range]:
         """Clear the memory, decode batches of n_batch, and yield each one's places with logits."""
-        memory = native.get_memory(self._context)
+        memory = native.get_memory(self.context)
         if memory is not None:
             native.clear_memory(memory, _DATA_TOO)
         self.seconds = 0.0
         self._position = 0
+        if self.has_encoder:
+            self._encode(prompt)
+        tokens = [*self.first_tokens(prompt), *response]
+        outputs = 1 + len(response)
         for start in range(0, len(tokens), self._capacity):
             batch = tokens[start : start + self._capacity]
             first_output = max(0, len(tokens) - outputs - start)
@@ -85,7 +105,7 @@ class Decoder:
         They are overwritten by the next decode. Logits that are not finite, or all equal, are
         refused.
         """
-        address = native.logits_address(self._context, index)
+        address = native.logits_address(self.context, index)
         if address is None:
             raise RequestRefused(Refusal.INTERNAL, "llama.cpp returned no logits")
         view = self._views.get(address)
@@ -111,14 +131,31 @@ class Decoder:
         batch.pos[index] = self._position + index
         batch.logits[index] = is_output
 
+    def _encode(self, prompt: list[int]) -> None:
+        size_limit = native.n_ubatch(self.context)
+        if len(prompt) > size_limit:
+            raise RequestRefused(
+                Refusal.OUT_OF_CONTEXT,
+                f"{len(prompt)} tokens of prompt do not fit in n_ubatch = {size_limit}: an encoder "
+                "computes all of them at once",
+            )
+        for index, token in enumerate(prompt):
+            self._put(index, token, is_output=True)
+        self._compute("llama_encode", native.encode, len(prompt))
+
     def _decode(self, count: int) -> None:
+        self._compute("llama_decode", native.decode, count)
+        self._position += count
+
+    def _compute(
+        self, name: str, compute: Callable[[native.Context, native.Struct], int], count: int
+    ) -> None:
         self._batch.n_tokens = count
         started = perf_counter()
-        fault = native.decode(self._context, self._batch)
-        # llama_decode returns before a GPU has finished.
-        native.synchronize(self._context)
+        fault = compute(self.context, self._batch)
+        # It returns before a GPU has finished.
+        native.synchronize(self.context)
         self.seconds += perf_counter() - started
         if fault:
             why = _FAULTS.get(fault, "unknown")
-            raise RequestRefused(Refusal.INTERNAL, f"llama_decode returned {fault}: {why}")
-        self._position += count
+            raise RequestRefused(Refusal.INTERNAL, f"{name} returned {fault}: {why}")

@@ -3,7 +3,8 @@
 The recipe is fixed: memory cleared, the whole prompt in batches of n_batch with logits for its last
 token only, then one token at a time, drawn on the host by a fresh chain of llama.cpp's own
 samplers. The last token is drawn and not decoded. Neighbours, earlier cells and a trace change
-nothing.
+nothing. Where a model has an encoder, that reads the prompt, and the samplers count only tokens of
+the decoder, as in llama-completion.
 """
 
 from collections.abc import Generator
@@ -34,10 +35,11 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
         contexts: how many of the model may work at the same time; only the speed depends on it.
     """
     tokenizer, decoder = slot.tokenizer, slot.decoder
-    prompt = tokenizer.encode(request.prompt)
-    slot.require_context(len(prompt), request.max_tokens)
+    prompt = slot.tokenize(request.prompt)
+    first = decoder.first_tokens(prompt)
+    slot.require_context(len(first), request.max_tokens)
 
-    with _samplers(request, tokenizer, prompt, contexts=contexts) as sampler:
+    with _samplers(request, tokenizer, first, contexts=contexts) as sampler:
         run = _Run(slot, sampler, request)
         run.generate(prompt)
 
@@ -46,7 +48,7 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
         "tokens": tokenizer.to_wire(run.tokens),
         **run.end(),
         "timing": {"decode_s": decoder.seconds, "sample_s": run.sample_s},
-        "notes": prompt_notes(tokenizer, prompt) + split_notes(len(prompt), slot.settings),
+        "notes": prompt_notes(tokenizer, prompt) + split_notes(len(first), slot.settings),
     }
     if request.trace:
         answer["trace"] = run.trace
@@ -55,14 +57,14 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
 
 @contextmanager
 def _samplers(
-    request: GenerateRequest, tokenizer: Tokenizer, prompt: list[int], *, contexts: int
+    request: GenerateRequest, tokenizer: Tokenizer, first: list[int], *, contexts: int
 ) -> Generator[Sampler | Chain]:
     if request.sampling is None:
         with open_sampler(request, tokenizer.size, contexts=contexts) as sampler:
             yield sampler
     else:
         with open_chain(request, request.sampling, tokenizer) as chain:
-            chain.start(prompt)
+            chain.start(first)
             yield chain
 
 

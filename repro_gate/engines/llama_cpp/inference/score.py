@@ -3,6 +3,8 @@
 The prompt and the response are decoded together, with logits for every position that predicts a
 token of the response. Generation has logits for one token per decode, which is another
 numeric mode: the log-probabilities agree with a trace closely, but not to the bit.
+
+Where a model has an encoder, that reads the prompt; a response is then a text of its own.
 """
 
 from reprlib import repr as short
@@ -21,13 +23,12 @@ def score(slot: Slot, request: ScoreRequest) -> Json:
     With a temperature in the request, the log-probabilities at that temperature are added.
     """
     tokenizer, decoder = slot.tokenizer, slot.decoder
-    prompt, response = _tokens(tokenizer, request)
-    slot.require_context(len(prompt), len(response))
+    prompt, response = _tokens(slot, request)
+    first = len(decoder.first_tokens(prompt))
+    slot.require_context(first, len(response))
 
-    # What the last token predicts is not part of the response.
-    sequence = [*prompt, *response[:-1]]
-    found = _logprobs(slot, sequence, response, request.temperature)
-    notes = split_notes(len(sequence), slot.settings)
+    found = _logprobs(slot, prompt, response, request.temperature)
+    notes = split_notes(first + len(response) - 1, slot.settings)
     if isinstance(request.prompt, str):
         notes += prompt_notes(tokenizer, prompt)
     return {
@@ -40,13 +41,13 @@ def score(slot: Slot, request: ScoreRequest) -> Json:
 
 
 def _logprobs(
-    slot: Slot, sequence: list[int], response: list[int], temperature: float | None
+    slot: Slot, prompt: list[int], response: list[int], temperature: float | None
 ) -> dict[str, list[float]]:
     softmax = Softmax(slot.tokenizer.size)
     found: dict[str, list[float]] = {"logprobs": []}
     if temperature is not None:
         found["sampling_logprobs"] = []
-    rows = slot.decoder.score(sequence, outputs=len(response))
+    rows = slot.decoder.score(prompt, response)
     for logits, token in zip(rows, response, strict=True):
         found["logprobs"].append(softmax.logprob(logits, token))
         if temperature is not None:
@@ -55,12 +56,28 @@ def _logprobs(
     return found
 
 
-def _tokens(tokenizer: Tokenizer, request: ScoreRequest) -> tuple[list[int], list[int]]:
-    prompt = _encoded(tokenizer, request.prompt)
+def _tokens(slot: Slot, request: ScoreRequest) -> tuple[list[int], list[int]]:
+    tokenizer, prompt = slot.tokenizer, _tokenized(slot, request.prompt)
     if not isinstance(request.prompt, str) or not isinstance(request.response, str):
-        return prompt, _encoded(tokenizer, request.response)
+        return prompt, _tokenized(slot, request.response)
+    if slot.decoder.has_encoder:
+        response = tokenizer.encode(request.response)
+    else:
+        response = _continuation(tokenizer, prompt, request.prompt + request.response)
+    _require_spelled(tokenizer, response, request.response)
+    return prompt, response
+
+
+def _tokenized(slot: Slot, given: str | list[int]) -> list[int]:
+    if isinstance(given, str):
+        return slot.tokenize(given)
+    slot.tokenizer.require_known(given)
+    return given
+
+
+def _continuation(tokenizer: Tokenizer, prompt: list[int], text: str) -> list[int]:
     # Tokenized alone, a response would start with what the tokenizer puts before a text.
-    both = tokenizer.encode(request.prompt + request.response)
+    both = tokenizer.encode(text)
     for alone, together in zip(prompt, both, strict=False):
         if alone != together:
             raise bad_request(
@@ -68,16 +85,7 @@ def _tokens(tokenizer: Tokenizer, request: ScoreRequest) -> tuple[list[int], lis
                 f"they have {_shown(tokenizer, together)} where the prompt alone has "
                 f"{_shown(tokenizer, alone)}"
             )
-    response = both[len(prompt) :]
-    _require_spelled(tokenizer, response, request.response)
-    return prompt, response
-
-
-def _encoded(tokenizer: Tokenizer, given: str | list[int]) -> list[int]:
-    if isinstance(given, str):
-        return tokenizer.encode(given)
-    tokenizer.require_known(given)
-    return given
+    return both[len(prompt) :]
 
 
 def _require_spelled(tokenizer: Tokenizer, response: list[int], text: str) -> None:

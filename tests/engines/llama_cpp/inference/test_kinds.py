@@ -18,7 +18,7 @@ _LONG = "The quick brown fox jumps over the lazy dog, and once more. " * 2
 _RECURRENT = ("mamba", "mamba2", "rwkv7")
 
 
-@pytest.fixture(scope="module", params=[name for name in KINDS if name != "t5"])
+@pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of a small model of each kind."""
     name: str = request.param
@@ -27,9 +27,9 @@ def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def engine(kind: Path) -> Iterator[DrivenEngine]:
-    """Yield an engine with the model loaded."""
+    """Yield an engine with the model in one context, which every run after another takes."""
     with closing(DrivenEngine({})) as driven:
-        driven.load(kind)
+        driven.load(kind, contexts=1)
         yield driven
 
 
