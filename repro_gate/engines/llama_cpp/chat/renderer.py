@@ -26,8 +26,13 @@ from repro_gate.strict_json import InvalidJson, array, value_at
 _MAX_CPU_S: Final = 5
 _MAX_MEMORY: Final = 1 << 30
 _MAX_MESSAGE: Final = 300
-_TODAY: Final = frozenset({"date_string", "datetime"})
-"""llama-server passes the day of the request under these names."""
+_TODAY: Final = "for which llama-server takes the day of the request"
+_UNKNOWN: Final[Mapping[str, str]] = {
+    "date_string": _TODAY,
+    "datetime": _TODAY,
+    "enable_thinking": "which llama-server sets by an analysis of the template",
+}
+"""What llama-server passes to a template and this program cannot know, with the reason."""
 _THINKS: Final = re.compile(r"think|reasoning|<\|channel", re.IGNORECASE)
 _MARK: Final = "REPRO-GATE-MARK"
 
@@ -67,10 +72,9 @@ class _Template:
         functions: dict[str, Any] = environment.globals
         functions |= {"raise_exception": _raise, "strftime_now": _refuse_today}
         tree = environment.parse(source)
-        for name in sorted((_TODAY & find_undeclared_variables(tree)) - variables.keys()):
+        for name in sorted((_UNKNOWN.keys() & find_undeclared_variables(tree)) - variables.keys()):
             raise ChatInvalid(
-                f"the template prints {name}, for which llama-server takes the day of the request; "
-                f"set it in template_kwargs"
+                f"the template reads {name}, {_UNKNOWN[name]}; set it in template_kwargs"
             )
         self._template = environment.from_string(tree)
         self._variables = variables
@@ -121,7 +125,6 @@ def render(request: Json) -> str:
     variables = {
         "bos_token": request["bos"],
         "eos_token": request["eos"],
-        "enable_thinking": True,
         **({"tools": tools} if tools else {}),
         **kwargs,
     }
@@ -174,15 +177,19 @@ def _adapted(template: _Template, source: str, messages: list[Json]) -> list[Jso
         messages = [
             {**each, "role": "system"} if each["role"] == "developer" else each for each in messages
         ]
-    user, parts = {"role": "user"}, [{"type": "text", "text": _MARK}]
+    user: Json = {"role": "user"}
+    parts = [{"type": "text", "text": _MARK}]
     takes_text = template.shows([{**user, "content": _MARK}], _MARK)
     takes_parts = template.shows([{**user, "content": parts}], _MARK)
     takes_parts &= not template.shows([{**user, "content": parts}], f"'{_MARK}'")
+    pair: list[Json] = [
+        {"role": "system", "content": _MARK},
+        {**user, "content": "a question"},
+    ]
     if not takes_parts:
         messages = [{**each, "content": _flat(each["content"])} for each in messages]
     elif not takes_text:
-        messages = [{**each, "content": _in_parts(each["content"])} for each in messages]
-    pair = [{"role": "system", "content": _MARK}, {**user, "content": "a question"}]
+        messages, pair = _in_parts(messages), _in_parts(pair)
     if messages and messages[0]["role"] == "system" and not template.shows(pair, _MARK):
         messages = _without_system(messages)
     return _with_arguments(template, messages)
@@ -288,8 +295,13 @@ def _flat(content: str | list[Json], between: str = "\n") -> str:
     return content if isinstance(content, str) else between.join(part["text"] for part in content)
 
 
-def _in_parts(content: str | list[Json]) -> list[Json]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+def _in_parts(messages: list[Json]) -> list[Json]:
+    return [
+        {**each, "content": [{"type": "text", "text": each["content"]}]}
+        if isinstance(each["content"], str)
+        else each
+        for each in messages
+    ]
 
 
 def _printed(value: Any) -> Any:

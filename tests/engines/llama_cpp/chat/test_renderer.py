@@ -49,7 +49,6 @@ def rendered(*messages: Any, template: str | None = CHATML, model: Any = None, *
         ),
         ([{"role": "user", "content": None}], {}, "<|user|>\n<|assistant|>"),
         ([USER], {"template": "{{ messages[0].content }}!"}, "Hi!"),
-        ([USER], {"template": "{{ enable_thinking }}"}, "True"),
         (
             [USER],
             {"template": "{{ enable_thinking }}", "template_kwargs": {"enable_thinking": False}},
@@ -93,6 +92,14 @@ def test_a_template_that_takes_parts_alone_gets_parts() -> None:
     parts = "{% for part in messages[0].content %}[{{ part.text }}]{% endfor %}"
 
     assert rendered(USER, template=parts) == "[Hi]"
+
+
+def test_a_system_role_is_found_where_a_template_takes_parts_alone() -> None:
+    """Its message stays one of its own."""
+    turns = "{% for m in messages %}<{{ m.role }}>{% for part in m.content %}{{ part.text }}"
+    template = turns + "{% endfor %}{% endfor %}"
+
+    assert rendered(SYSTEM, USER, template=template) == "<system>Be brief.<user>Hi"
 
 
 @pytest.mark.parametrize(
@@ -161,6 +168,7 @@ def test_a_tag_for_training_changes_nothing() -> None:
     [
         (None, "no chat template"),
         ("{{ strftime_now('%d') }}", "the time of rendering"),
+        ("{{ 'a' if enable_thinking else 'b' }}", "reads enable_thinking, which llama-server sets"),
         ("{% if date_string is defined %}{{ date_string }}{% endif %}", "the day of the request"),
         ("{{ raise_exception('roles must alternate') }}", "refuses the messages: roles must"),
         ("{% if %}", "fails: TemplateSyntaxError"),
