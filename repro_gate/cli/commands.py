@@ -429,8 +429,8 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
 def settings(*, config: Config = None, json: PrintJson = False) -> None:
     """Show each setting in force, and where its value comes from.
 
-    For engines, samplers and prompts of the matrix: the matrix itself, the defaults of
-    llama-server or of repro-gate, or the model file. Starts no engine.
+    For engines, models, samplers and prompts: the matrix, the defaults of llama-server or of
+    repro-gate, or the model file. Starts no engine.
     """
 
     def command() -> ExitCode:
@@ -441,8 +441,10 @@ def settings(*, config: Config = None, json: PrintJson = False) -> None:
         from repro_gate.reports.settings import render_settings, settings_data
 
         found = read_settings(matrix_file(config))
-        text = json_format.dumps(settings_data(found), indent=2) + "\n" if json else None
-        print(text or render_settings(found), end="")
+        if json:
+            print(json_format.dumps(settings_data(found), indent=2))
+        else:
+            print(render_settings(found), end="")
         return ExitCode.PASSED
 
     exit_with(command)

@@ -55,6 +55,7 @@ class SettingsInForce:
 
     file: str
     engines: tuple[EngineSettings, ...]
+    models: tuple[Shared, ...]
     samplers: tuple[Shared, ...]
     """How the tokens of prompts are drawn, in the order in which samplers apply."""
     prompts: tuple[Shared, ...]

@@ -20,6 +20,7 @@ def render_settings(found: SettingsInForce) -> str:
     blocks: list[list[str]] = [
         [log_line(f"matrix {found.file}")],
         *map(_engine, found.engines),
+        *(_shared("models:", each) for each in found.models),
         *(_shared("samplers of prompts:", each) for each in found.samplers),
         *(_shared("prompts:", each) for each in found.prompts),
     ]
@@ -39,13 +40,14 @@ def settings_data(found: SettingsInForce) -> dict[str, Any]:
             }
             for each in found.engines
         ],
-        "samplers": list(map(_shared_data, found.samplers)),
-        "prompts": list(map(_shared_data, found.prompts)),
+        "models": [_shared_data("models", each) for each in found.models],
+        "samplers": [_shared_data("prompts", each) for each in found.samplers],
+        "prompts": [_shared_data("prompts", each) for each in found.prompts],
     }
 
 
-def _shared_data(each: Shared) -> dict[str, Any]:
-    return {"prompts": each.names, "settings": list(map(_data, each.settings))}
+def _shared_data(kind: str, each: Shared) -> dict[str, Any]:
+    return {kind: each.names, "settings": list(map(_data, each.settings))}
 
 
 def _data(setting: SettingInForce) -> dict[str, Any]:

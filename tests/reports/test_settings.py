@@ -16,7 +16,7 @@ def setting(
 def in_force(*settings: SettingInForce, names: tuple[str, ...] = ("a",)) -> SettingsInForce:
     """Return what is in force where prompts have these settings and samplers alone."""
     found = (Shared(names=names, settings=settings),)
-    return SettingsInForce(file="m.toml", engines=(), samplers=found, prompts=())
+    return SettingsInForce(file="m.toml", engines=(), models=(), samplers=found, prompts=())
 
 
 def lines(found: SettingsInForce) -> list[str]:
@@ -28,7 +28,10 @@ def test_every_setting_has_its_value_and_its_origin() -> None:
     """One line each, below the name of what it is a setting of."""
     settings = (setting("n_ctx", 512), setting("rope_scaling", None, Origin.MODEL_FILE))
     engine = EngineSettings(name="e", kind="llama_cpp", models=("m", "n"), settings=settings)
-    found = SettingsInForce(file="m.toml", engines=(engine,), samplers=(), prompts=())
+    lora = Shared(names=("n",), settings=(setting("lora", [], Origin.DEFAULT),))
+    found = SettingsInForce(
+        file="m.toml", engines=(engine,), models=(lora,), samplers=(), prompts=()
+    )
 
     assert render_settings(found).splitlines() == [
         "matrix m.toml",
@@ -36,6 +39,9 @@ def test_every_setting_has_its_value_and_its_origin() -> None:
         "engine e (llama_cpp), models: m, n",
         "  n_ctx         512  matrix",
         "  rope_scaling  -    model file",
+        "",
+        "models: n",
+        "  lora  []  default",
     ]
 
 
@@ -83,6 +89,7 @@ def test_json_has_whole_values() -> None:
     assert settings_data(found) == {
         "matrix": "m.toml",
         "engines": [],
+        "models": [],
         "samplers": [
             {
                 "prompts": ("a",),

@@ -32,6 +32,9 @@ def read_settings(file: Path) -> SettingsInForce:
             _engine(read_engine(file, name, table), table, document)
             for name, table in document.get("engines", {}).items()
         ),
+        models=shared(
+            {name: tuple(_model(table)) for name, table in document.get("models", {}).items()}
+        ),
         samplers=shared(
             {name: tuple(_sampler(drawn[name], prompts[name], common)) for name in prompts}
         ),
@@ -79,6 +82,11 @@ def _origin_of_setting(name: str, given: _Table) -> Origin:
     if "like" in given and SETTINGS[name].server is not None:
         return Origin.LIKE_SERVER
     return Origin.MODEL_FILE if name in ROPE else Origin.DEFAULT
+
+
+def _model(table: _Table) -> Iterator[SettingInForce]:
+    yield _given("source", table, default=None)
+    yield _given("lora", table, default=[])
 
 
 def _sampler(sampler: Sampler, own: _Table, common: _Table) -> Iterator[SettingInForce]:

@@ -153,6 +153,16 @@ def test_settings_of_gpus_are_in_force_on_gpus(tmp_path: Path) -> None:
     }
 
 
+def test_a_model_has_its_file_and_its_adapters(tmp_path: Path) -> None:
+    """No adapter by default."""
+    (model,) = in_force(tmp_path).models
+
+    assert (model.names, values(model.settings)) == (
+        ("mine",),
+        {"source": ("mine.gguf", Origin.MATRIX), "lora": ([], Origin.DEFAULT)},
+    )
+
+
 def test_the_plain_samplers_are_in_force_by_default(tmp_path: Path) -> None:
     """Their order is repro-gate's, their values are the file's."""
     (found,) = in_force(tmp_path, sampler=PLAIN, prompt="temperature = 0.8").samplers
