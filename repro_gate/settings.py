@@ -189,6 +189,7 @@ FACTS: Final = ("rope", *(name for name, setting in SETTINGS.items() if setting.
 _OPTIONAL: Final = tuple(name for name, setting in SETTINGS.items() if not setting.is_required)
 _YARN: Final = tuple(name for name in ROPE if name.startswith("yarn_"))
 _EXTRAPOLATING: Final = ("yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx")
+_NO_EFFECT: Final = ", where it would have no effect"
 _ORDER: Final = (("n_batch", "n_ctx"), ("n_ubatch", "n_batch"))
 """The first of each two is at most the second."""
 MULTI_GPU: Final = ("split_mode", "tensor_split")
@@ -359,9 +360,9 @@ def _read(settings: Mapping[str, Any], *, names: tuple[str, ...]) -> dict[str, A
 def _require_gpus(settings: Mapping[str, Any], *, is_cpu: bool) -> None:
     if is_cpu:
         names = tuple(name for name, setting in SETTINGS.items() if setting.is_for_gpus)
-        _refuse(settings, names, "for the device cpu")
+        _refuse(settings, names, f"for the device cpu{_NO_EFFECT}")
     if SETTINGS["gpus"].read(settings.get("gpus", 1), "settings.gpus") == 1:
-        _refuse(settings, MULTI_GPU, "without gpus of at least 2")
+        _refuse(settings, MULTI_GPU, f"without gpus of at least 2{_NO_EFFECT}")
 
 
 def _split_mode(given: Mapping[str, Any], settings: Mapping[str, Any]) -> SplitMode:
@@ -402,31 +403,25 @@ def _require_flash_attention(given: Mapping[str, Any], values: Mapping[str, Any]
 
 
 def _require_rope(given: Mapping[str, Any]) -> None:
-    """Raise `InvalidJson` for a value that llama.cpp would ignore, or may, by the model file."""
+    """Raise `InvalidJson` for a value that llama.cpp would ignore, or might with some files."""
     scaling, scale = given.get("rope_scaling"), given.get("rope_freq_scale")
     is_scaled = scaling in {RopeScaling.LINEAR, RopeScaling.YARN}
     if scale is not None and not is_scaled:
-        raise _without_effect(given, "rope_freq_scale", "without rope_scaling linear or yarn")
+        _refuse(given, ("rope_freq_scale",), "without rope_scaling linear or yarn")
     if scale is None and is_scaled:
-        raise _without_effect(given, "rope_scaling", "without rope_freq_scale")
+        _refuse(given, ("rope_scaling",), "other than none without rope_freq_scale")
+    if given.get("yarn_ext_factor") == 0:
+        _refuse(given, _EXTRAPOLATING, f"with yarn_ext_factor = 0{_NO_EFFECT}")
+        return
+    _refuse(given, ("yarn_attn_factor",), "without yarn_ext_factor = 0, as YaRN replaces it")
     if scaling is not RopeScaling.YARN or scale == 1:
         _refuse(given, _YARN, "without rope_scaling yarn and a rope_freq_scale other than 1")
-    if given.get("yarn_ext_factor") == 0:
-        _refuse(given, _EXTRAPOLATING, "with yarn_ext_factor = 0")
-    else:
-        # llama.cpp computes it, unless it only interpolates.
-        _refuse(given, ("yarn_attn_factor",), "without yarn_ext_factor = 0")
 
 
-def _refuse(given: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+def _refuse(settings: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
     for name in names:
-        if name in given:
-            raise _without_effect(given, name, where)
-
-
-def _without_effect(settings: Mapping[str, Any], name: str, where: str) -> InvalidJson:
-    expected = f"no such setting {where}, where it would have no effect"
-    return _invalid(name, expected, kind_of(settings[name]))
+        if name in settings:
+            raise _invalid(name, f"no such setting {where}", kind_of(settings[name]))
 
 
 def _invalid(name: str, expected: str, found: str) -> InvalidJson:

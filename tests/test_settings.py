@@ -156,6 +156,8 @@ def test_every_setting_can_be_given() -> None:
     assert found.offload.gpus == 2
     only_interpolating = rope | {"yarn_ext_factor": 0, "yarn_attn_factor": 2}
     assert Settings.parse(_F16 | only_interpolating, is_cpu=True).rope == only_interpolating
+    only_a_factor = {"yarn_ext_factor": 0, "yarn_attn_factor": 2}
+    assert Settings.parse(_F16 | only_a_factor, is_cpu=True).rope == only_a_factor
     assert set(given) | {"kv_type", "yarn_attn_factor"} == set(SETTINGS)
 
 
@@ -181,7 +183,7 @@ _WITHOUT_YARN = "expected no such setting without rope_scaling yarn and a rope_f
         (_F16 | {"rope_freq_base": 0}, "settings.rope_freq_base: expected a finite number from 1 "),
         (_F16 | {"rope_freq_base": float("nan")}, "settings.rope_freq_base: expected a finite "),
         (_F16 | {"rope_scaling": "longrope"}, "settings.rope_scaling: expected one of none, lin"),
-        (_F16 | {"rope_scaling": "linear"}, "settings.rope_scaling: expected no such setting with"),
+        (_F16 | {"rope_scaling": "linear"}, "settings.rope_scaling: expected no such setting oth"),
         (_F16 | {"rope_freq_scale": 0.5}, "settings.rope_freq_scale: expected no such setting w"),
         (
             _F16 | {"rope_scaling": "none", "rope_freq_scale": 0.5},
@@ -202,7 +204,7 @@ _WITHOUT_YARN = "expected no such setting without rope_scaling yarn and a rope_f
         ),
         (
             _F16 | _YARN | {"yarn_attn_factor": 2},
-            "settings.yarn_attn_factor: expected no such setting without yarn_ext_factor = 0, ",
+            "settings.yarn_attn_factor: expected no such setting without yarn_ext_factor = 0, as ",
         ),
         (_F16 | {"offload_kqv": False}, "settings.offload_kqv: expected no such setting for the "),
         (_F16 | {"op_offload": True}, "settings.op_offload: expected no such setting for the dev"),
