@@ -184,6 +184,7 @@ REQUIRED: Final = tuple(name for name, setting in SETTINGS.items() if setting.is
 KV_TYPES: Final = ("kv_type_k", "kv_type_v")
 ROPE: Final = tuple(name for name in SETTINGS if name.startswith(("rope_", "yarn_")))
 """Those that replace what the model file has."""
+FOR_GPUS: Final = tuple(name for name, setting in SETTINGS.items() if setting.is_for_gpus)
 FACTS: Final = ("rope", *(name for name, setting in SETTINGS.items() if setting.has_fact))
 """The names of `facts_of`; `rope` is `model` if nothing replaces what the model file has."""
 _OPTIONAL: Final = tuple(name for name, setting in SETTINGS.items() if not setting.is_required)
@@ -359,8 +360,7 @@ def _read(settings: Mapping[str, Any], *, names: tuple[str, ...]) -> dict[str, A
 
 def _require_gpus(settings: Mapping[str, Any], *, is_cpu: bool) -> None:
     if is_cpu:
-        names = tuple(name for name, setting in SETTINGS.items() if setting.is_for_gpus)
-        _refuse(settings, names, f"for the device cpu{_NO_EFFECT}")
+        _refuse(settings, FOR_GPUS, f"for the device cpu{_NO_EFFECT}")
     if SETTINGS["gpus"].read(settings.get("gpus", 1), "settings.gpus") == 1:
         _refuse(settings, MULTI_GPU, f"without gpus of at least 2{_NO_EFFECT}")
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from repro_gate.schemas.matching import schema_of
 from repro_gate.settings import (
     FACTS,
+    FOR_GPUS,
     MAX_GPUS,
     SETTINGS,
     Kind,
@@ -96,11 +97,10 @@ def test_what_is_invalid_or_without_effect_is_refused(
     assert str(refused.value) == message
 
 
-_FOR_GPUS = [name for name, setting in SETTINGS.items() if setting.is_for_gpus]
 _VALUES = st.one_of(st.integers(-1, 20), st.floats(), st.text(), st.lists(st.integers(0, 3)))
 
 
-@given(st.dictionaries(st.sampled_from(_FOR_GPUS), _VALUES))
+@given(st.dictionaries(st.sampled_from(FOR_GPUS), _VALUES))
 def test_every_setting_for_gpus_is_read_or_refused(settings: dict[str, Any]) -> None:
     """On the CPU each is refused; on a GPU shares and GPUs are as many."""
     try:

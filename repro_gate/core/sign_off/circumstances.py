@@ -24,7 +24,7 @@ from repro_gate.core.sign_off.policy import listed
 from repro_gate.core.sign_off.statement import Kind
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import MODEL_SHA256
-from repro_gate.settings import FACTS, SETTINGS, facts_of
+from repro_gate.settings import FACTS, FOR_GPUS, facts_of
 
 _CONFIG: Final = "--config"
 
@@ -92,7 +92,7 @@ def _other_settings(
     """Yield each setting whose fact differs, with what was wanted and what was found."""
     wanted = facts_of(settings)
     # Those for GPUs depend on the device too.
-    ours = [name for name in FACTS if name in wanted or not SETTINGS[name].is_for_gpus]
+    ours = [name for name in FACTS if name in wanted or name not in FOR_GPUS]
     for name in ours:
         expected = wanted.get(name, "none")
         # Reports of earlier versions lack some facts.

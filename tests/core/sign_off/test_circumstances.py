@@ -101,6 +101,35 @@ def test_settings_are_those_of_the_matrix() -> None:
     assert found_in(bad, with_matrix(models={"tiny": replace(TINY, engine=program)})) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "facts", "refused"),
+    [
+        ({"kv_type": "f16"}, {"kv_type": "f16", "rope": "model", "repack": "true"}, []),
+        ({"kv_type": "f16"}, {"kv_type_k": "q8_0", "kv_type_v": "f16"}, ["kv_type_k", "kv_type_v"]),
+        ({"kv_type_k": "q8_0", "kv_type_v": "f16"}, {"kv_type": "f16"}, ["kv_type"]),
+        ({"kv_type_k": "f16", "kv_type_v": "f16"}, {"kv_type": "f16"}, []),
+        ({}, {"rope_freq_base": "500"}, ["rope_freq_base"]),
+        ({"rope_freq_base": 500}, {"rope": "model"}, ["rope"]),
+        ({"rope_freq_base": 500}, {"rope_freq_base": "500"}, []),
+        ({"threads": 2}, {"threads": "2", "threads_batch": "4"}, ["threads_batch"]),
+        ({}, {"swa_full": "false"}, ["swa_full"]),
+        ({}, {"offload_kqv": "false", "split_mode": "none"}, []),
+        ({"offload_kqv": True}, {"offload_kqv": "false"}, ["offload_kqv"]),
+        ({"load_mode": "mlock", "contexts": 2}, {"load_mode": "mmap"}, []),
+    ],
+)
+def test_every_setting_that_changes_results_is_compared(
+    settings: dict[str, Any], facts: dict[str, str], refused: list[str]
+) -> None:
+    """Also where the matrix leaves it to its default, unless the device decides."""
+    engine = replace(TINY.engine, settings=settings)
+    shown = {f"setting.{name}": value for name, value in facts.items()}
+    report = report_of(provenances=({**provenance_of("tiny"), **shown},))
+    found = found_in(report, with_matrix(models={"tiny": replace(TINY, engine=engine)}))
+
+    assert [line.split(": ")[1] for line in found] == refused
+
+
 def test_the_list_of_models_has_the_pinned_digests() -> None:
     """It is what the statement and the page show; a model without a pin is refused elsewhere."""
     pinned = str(TINY.sha256)
