@@ -65,6 +65,7 @@ class Method(StrEnum):
     LOAD = "load"
     GENERATE = "generate"
     SCORE = "score"
+    VERIFY = "verify"
 
 
 class Refusal(StrEnum):

@@ -6,6 +6,7 @@ The bounds are those of an engine that computes with float32 and counts with 32 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from repro_gate.model_files import FileState
 from repro_gate.protocol import (
@@ -37,6 +38,7 @@ _MIN_TEMPERATURE = 0.001
 """Below this, logits divided by the temperature leave the range of a float32."""
 _MAX_TEMPERATURE = 1000.0
 _MAX_STOP_STRINGS = 16
+_MAX_BEST = 64
 _TEXT_OR_TOKENS = "a string or a list of at least one token"
 
 
@@ -94,23 +96,35 @@ class LoadRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateRequest:
-    """A cell: a prompt, and every value that a draw depends on besides the logits."""
+class SamplerRequest:
+    """Every value that a draw depends on besides the logits."""
 
-    prompt: str
-    """Empty for a chat."""
     seed: int
-    max_tokens: int
     temperature: float
     """0 is greedy."""
     top_k: int
     """0 keeps every token."""
     top_p: float
     min_p: float
-    trace: bool
-    """Whether the answer needs the evidence for each token."""
     sampling: Sampling | None = None
     """None for the plain samplers."""
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the seed has no effect."""
+        draws = self.sampling is not None and self.sampling.draws_when_cold
+        return self.temperature == 0 and not draws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest(SamplerRequest):
+    """A cell: a prompt, and how to continue it."""
+
+    prompt: str
+    """Empty for a chat."""
+    max_tokens: int
+    trace: bool
+    """Whether the answer needs the evidence for each token."""
     chat: Json | None = None
     """The messages that make the prompt, in place of a text."""
     stop: tuple[str, ...] = ()
@@ -124,20 +138,12 @@ class GenerateRequest:
         absent = {other, *optional}
         required = tuple(name for name in cls.__dataclass_fields__ if name not in absent)
         cell = exact_table(params, "generate", keys=required, optional=optional)
-        sampling = Sampling.parse(cell.get("sampling", {}), "generate.sampling")
-        if sampling is not None:
-            sampling.require_effect({name: cell[name] for name in PLAIN}, "generate")
         return cls(
+            **_sampler(cell, "generate"),
             prompt=text(cell["prompt"], "generate.prompt") if "prompt" in cell else "",
             chat=_chat(cell["chat"]) if "chat" in cell else None,
-            seed=integer(cell["seed"], "generate.seed", low=1, high=_MAX_SEED),
             max_tokens=integer(cell["max_tokens"], "generate.max_tokens", low=1, high=_MAX_INT32),
-            temperature=_temperature(cell["temperature"]),
-            top_k=integer(cell["top_k"], "generate.top_k", low=0, high=_MAX_INT32),
-            top_p=_top_p(cell["top_p"]),
-            min_p=number(cell["min_p"], "generate.min_p", low=0, high=1),
             trace=boolean(cell["trace"], "generate.trace"),
-            sampling=sampling,
             stop=_stop(cell["stop"]) if "stop" in cell else (),
         )
 
@@ -172,6 +178,28 @@ class ScoreRequest:
                 high=_MAX_TEMPERATURE,
             )
         return cls(prompt=prompt, response=response, temperature=temperature)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest(SamplerRequest):
+    """Tokens that are claimed to be the output after a prompt."""
+
+    prompt: list[int]
+    tokens: list[int]
+    best: int
+    """How many of the likeliest tokens the answer needs at each place."""
+
+    @classmethod
+    def parse(cls, params: Json) -> "VerifyRequest":
+        """Return the request, or refuse what does not fit."""
+        required = tuple(name for name in cls.__dataclass_fields__ if name != "sampling")
+        claim = exact_table(params, "verify", keys=required, optional=("sampling",))
+        return cls(
+            **_sampler(claim, "verify"),
+            prompt=_some_tokens(claim["prompt"], "verify.prompt"),
+            tokens=_some_tokens(claim["tokens"], "verify.tokens"),
+            best=integer(claim["best"], "verify.best", low=1, high=_MAX_BEST),
+        )
 
 
 def _chat(value: object) -> Json:
@@ -213,20 +241,42 @@ def _known_state(load: Json) -> FileState:
     return FileState.parse(load["file"], "load.file")
 
 
-def _temperature(value: object) -> float:
-    temperature = number(value, "generate.temperature", low=0, high=_MAX_TEMPERATURE)
+def _sampler(params: Json, place: str) -> dict[str, Any]:
+    """Return the arguments of a `SamplerRequest`."""
+    sampling = Sampling.parse(params.get("sampling", {}), f"{place}.sampling")
+    if sampling is not None:
+        sampling.require_effect({name: params[name] for name in PLAIN}, place)
+    return {
+        "seed": integer(params["seed"], f"{place}.seed", low=1, high=_MAX_SEED),
+        "temperature": _temperature(params["temperature"], f"{place}.temperature"),
+        "top_k": integer(params["top_k"], f"{place}.top_k", low=0, high=_MAX_INT32),
+        "top_p": _top_p(params["top_p"], f"{place}.top_p"),
+        "min_p": number(params["min_p"], f"{place}.min_p", low=0, high=1),
+        "sampling": sampling,
+    }
+
+
+def _temperature(value: object, place: str) -> float:
+    temperature = number(value, place, low=0, high=_MAX_TEMPERATURE)
     if 0 < temperature < _MIN_TEMPERATURE:
         raise bad_request(
-            f"generate.temperature: expected 0 or at least {_MIN_TEMPERATURE}, found {temperature}"
+            f"{place}: expected 0 or at least {_MIN_TEMPERATURE}, found {temperature}"
         )
     return temperature
 
 
-def _top_p(value: object) -> float:
-    top_p = number(value, "generate.top_p", low=0, high=1)
+def _top_p(value: object, place: str) -> float:
+    top_p = number(value, place, low=0, high=1)
     if top_p == 0:
-        raise bad_request("generate.top_p: expected more than 0, found 0")
+        raise bad_request(f"{place}: expected more than 0, found 0")
     return top_p
+
+
+def _some_tokens(value: object, place: str) -> list[int]:
+    tokens = list_of(integer, value, place)
+    if not tokens:
+        raise InvalidJson(place, expected="at least one token", found="an empty list")
+    return tokens
 
 
 def _stop(value: object) -> tuple[str, ...]:

@@ -19,7 +19,13 @@ from queue import Queue
 from threading import Lock, Thread
 from typing import BinaryIO, Final, NoReturn, assert_never
 
-from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest, ScoreRequest
+from repro_gate.engines.requests import (
+    DescribeRequest,
+    GenerateRequest,
+    LoadRequest,
+    ScoreRequest,
+    VerifyRequest,
+)
 from repro_gate.protocol import (
     MAX_LINE_BYTES,
     PROTOCOL,
@@ -35,7 +41,7 @@ from repro_gate.strict_json import InvalidJson, choice, exact_table, integer, ta
 
 _PR_SET_PDEATHSIG = 1
 _ORPHAN_POLL_S = 1.0
-_SIDE_BY_SIDE: Final = frozenset({Method.GENERATE, Method.SCORE})
+_SIDE_BY_SIDE: Final = frozenset({Method.GENERATE, Method.SCORE, Method.VERIFY})
 """Requests that may be in flight together; the others wait until nothing is."""
 
 
@@ -65,6 +71,11 @@ class Engine(ABC):
         """Return the log-probabilities of a response; only suites of log-probabilities ask."""
         del request
         raise bad_request("this engine does not score responses")
+
+    def verify(self, request: VerifyRequest) -> Json:
+        """Return what the model holds of tokens that it may have generated, after a drift."""
+        del request
+        raise bad_request("this engine does not verify tokens")
 
     def close(self) -> None:  # noqa: B027 -- most engines have nothing to free
         """Free what is loaded; called after the last request."""
@@ -273,6 +284,8 @@ def _result(engine: Engine, request: _Request) -> Json:
             return engine.generate(GenerateRequest.parse(params))
         case Method.SCORE:
             return engine.score(ScoreRequest.parse(params))
+        case Method.VERIFY:
+            return engine.verify(VerifyRequest.parse(params))
         case _:
             assert_never(request.method)
 

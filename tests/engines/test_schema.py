@@ -30,6 +30,16 @@ REQUESTS: dict[Method, dict[str, Any]] = {
         "trace": True,
     },
     Method.SCORE: {"prompt": "a", "response": [0], "temperature": 0.7},
+    Method.VERIFY: {
+        "prompt": [1],
+        "tokens": [2],
+        "seed": 1,
+        "temperature": 0.7,
+        "top_k": 0,
+        "top_p": 1,
+        "min_p": 0,
+        "best": 5,
+    },
 }
 RESULTS: dict[Method, dict[str, Any]] = {
     Method.DESCRIBE: {"engine": "e", "profile": "cuda-sm90-132sm", "facts": {"a.b": "c"}},
@@ -52,6 +62,19 @@ RESULTS: dict[Method, dict[str, Any]] = {
         "response": [[2, "20"]],
         "logprobs": [0],
         "sampling_logprobs": [-0.5],
+        "timing": {"decode_s": 0.1},
+    },
+    Method.VERIFY: {
+        "tokens": [
+            {
+                "logprob": -0.5,
+                "best": [[2, -0.5]],
+                "drawn": 2,
+                "uniform": 0.25,
+                "share": [0, 0.5],
+                "drawn_share": [0, 0.5],
+            }
+        ],
         "timing": {"decode_s": 0.1},
     },
 }

@@ -6,10 +6,17 @@ from repro_gate.engines.llama_cpp import native, provenance
 from repro_gate.engines.llama_cpp.devices import targets
 from repro_gate.engines.llama_cpp.inference.generate import generate
 from repro_gate.engines.llama_cpp.inference.score import score
+from repro_gate.engines.llama_cpp.inference.verify import verify
 from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.model_file import read_model_file
-from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest, ScoreRequest
+from repro_gate.engines.requests import (
+    DescribeRequest,
+    GenerateRequest,
+    LoadRequest,
+    ScoreRequest,
+    VerifyRequest,
+)
 from repro_gate.engines.serving import Engine
 from repro_gate.protocol import Json, bad_request
 from repro_gate.settings import Offload, Settings
@@ -66,6 +73,11 @@ class LlamaCppEngine(Engine):
         """Score a response with the loaded model."""
         with self._loaded().slot() as slot:
             return score(slot, request)
+
+    def verify(self, request: VerifyRequest) -> Json:
+        """Verify tokens with the loaded model."""
+        with self._loaded().slot() as slot:
+            return verify(slot, request)
 
     def close(self) -> None:
         """Free the model, if one is loaded."""

@@ -260,6 +260,11 @@ def address(array: ctypes.Array[Any]) -> int:
     return ctypes.addressof(array)
 
 
+def address_of_data(array: Struct) -> int:
+    """Return where the candidates of a `llama_token_data_array` begin."""
+    return ctypes.cast(array.data, _pointer).value or 0
+
+
 def candidate_array(address: int) -> Struct:
     """Return an empty `llama_token_data_array`; keep the memory at the address as long as it."""
     data = ctypes.cast(address, _bindings.llama_token_data_p)

@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from repro_gate.engines.llama_cpp import native
-from repro_gate.engines.llama_cpp.inference.logits import CANDIDATE, Logits
+from repro_gate.engines.llama_cpp.inference.logits import CANDIDATE, Candidates, Logits
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
-from repro_gate.engines.requests import GenerateRequest
+from repro_gate.engines.requests import SamplerRequest
 from repro_gate.protocol import bad_request
 from repro_gate.samplers import DRAWING, Sampling
 
@@ -33,6 +33,7 @@ _LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*', re.DOT
 _UPPER_BOUND = re.compile(r"\{\s*\d*\s*,\s*(\d+)\s*\}")
 _IMPOSSIBLE = -math.inf
 _PLACE = "generate.sampling"
+_PLAIN = Sampling()
 
 _Values: TypeAlias = Callable[[str], Any]
 _LINKS: Mapping[str, Callable[[Tokenizer, _Values], native.Sampler]] = {
@@ -79,12 +80,21 @@ class Chain:
     """The samplers of one run, with their random numbers at the start."""
 
     def __init__(
-        self, vocabulary: int, links: native.Sampler, grammar: native.Sampler | None
+        self,
+        vocabulary: int,
+        links: native.Sampler,
+        grammar: native.Sampler | None,
+        *,
+        draws_with_dist: bool,
     ) -> None:
         self._links = links
+        self._draws_with_dist = draws_with_dist
         self._grammar = grammar
         self._candidates = np.empty(vocabulary, CANDIDATE)
         self._one = np.zeros(1, CANDIDATE)
+        self._array: native.Struct
+        self.draws = 0
+        """How many random numbers were used to draw tokens, also those that a grammar rejected."""
 
     def start(self, prompt: Sequence[int]) -> None:
         """Let the samplers that count tokens count those of the prompt; a grammar has no say."""
@@ -93,15 +103,33 @@ class Chain:
 
     def draw(self, logits: Logits, _sample: Callable[[native.Sampler], int] | None = None) -> int:
         """Return the next token."""
+        token = self.choose(logits)
+        self.accept(token)
+        return token
+
+    def choose(self, logits: Logits) -> int:
+        """Return the token that is drawn next, without accepting it."""
         token = self._drawn(logits, None)
-        if self._grammar is not None:
+        if self._grammar is not None and not self._is_allowed(token, self._grammar):
+            token = self._drawn(logits, self._grammar)
             if not self._is_allowed(token, self._grammar):
-                token = self._drawn(logits, self._grammar)
-                if not self._is_allowed(token, self._grammar):
-                    raise bad_request(f"{_PLACE}.grammar: it allows no token that could be drawn")
+                raise bad_request(f"{_PLACE}.grammar: it allows no token that could be drawn")
+        return token
+
+    @property
+    def candidates(self) -> Candidates:
+        """What the last token was drawn from, with probabilities, in the order of the draw."""
+        first = native.address_of_data(self._array) - self._candidates.ctypes.data
+        return self._candidates[first // CANDIDATE.itemsize :][: self._array.size]
+
+    def accept(self, token: int) -> None:
+        """Continue after a token, drawn or not."""
+        if self._grammar is not None:
+            # llama.cpp would end the process.
+            if not self._is_allowed(token, self._grammar):
+                raise bad_request(f"{_PLACE}.grammar: it does not allow the token {token}")
             native.accept(self._grammar, token)
         native.accept(self._links, token)
-        return token
 
     def _drawn(self, logits: Logits, grammar: native.Sampler | None) -> int:
         self._candidates["id"] = np.arange(logits.size)
@@ -112,6 +140,9 @@ class Chain:
         if grammar is not None:
             native.apply(grammar, array)
         native.apply(self._links, array)
+        self._array = array
+        # Only `dist` draws from a single candidate too.
+        self.draws += self._draws_with_dist or array.size > 1
         chosen = array.data[array.selected]
         # Where nothing is possible, llama.cpp draws the last token without a word.
         if chosen.logit == _IMPOSSIBLE:
@@ -127,23 +158,17 @@ class Chain:
 
 
 @contextmanager
-def open_chain(
-    request: GenerateRequest, sampling: Sampling, tokenizer: Tokenizer
-) -> Generator[Chain]:
-    """Yield the samplers for a request, and free them afterwards.
-
-    Args:
-        request: with the plain parameters, and the seed.
-        sampling: of the request.
-        tokenizer: of the model.
-    """
+def open_chain(request: SamplerRequest, tokenizer: Tokenizer) -> Generator[Chain]:
+    """Yield the samplers for a request, and free them afterwards."""
+    sampling = request.sampling or _PLAIN
     biases = _biases(sampling, tokenizer)
     grammar = _grammar(sampling, tokenizer)
     links = native.new_chain(native.chain_params())
     try:
         for link in _links(request, sampling, tokenizer, biases):
             native.add_to_chain(links, link)
-        yield Chain(tokenizer.size, links, grammar)
+        draws_with_dist = sampling.order[-1] not in DRAWING
+        yield Chain(tokenizer.size, links, grammar, draws_with_dist=draws_with_dist)
     finally:
         # Frees its links too.
         native.free_sampler(links)
@@ -152,7 +177,7 @@ def open_chain(
 
 
 def _links(
-    request: GenerateRequest, sampling: Sampling, tokenizer: Tokenizer, biases: dict[int, float]
+    request: SamplerRequest, sampling: Sampling, tokenizer: Tokenizer, biases: dict[int, float]
 ) -> Generator[native.Sampler]:
     plain = {
         "seed": request.seed,

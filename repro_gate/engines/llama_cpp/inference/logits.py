@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 TokenIds: TypeAlias = npt.NDArray[np.intp]
+Candidates: TypeAlias = npt.NDArray[np.void]
+"""Of the type `CANDIDATE`."""
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """`llama_token_data`."""
 
@@ -63,9 +65,9 @@ class Softmax:
         """Return the log-probability of one token."""
         return self._logprobs(logits, [token], temperature)[0]
 
-    def trace_entry(self, logits: Logits, chosen: int) -> dict[str, Any]:
+    def trace_entry(self, logits: Logits, chosen: int, *, best: int = _TRACED) -> dict[str, Any]:
         """Return the evidence for a token: its log-probability, and the likeliest tokens."""
-        ids = in_order(logits, highest(logits, _TRACED))[:_TRACED].tolist()
+        ids = in_order(logits, highest(logits, best))[:best].tolist()
         logprob, *others = self._logprobs(logits, [chosen, *ids])
         return {"logprob": logprob, "best": [list(pair) for pair in zip(ids, others, strict=True)]}
 

@@ -26,7 +26,7 @@ from repro_gate.engines.llama_cpp.inference.logits import (
     highest,
     in_order,
 )
-from repro_gate.engines.requests import GenerateRequest
+from repro_gate.engines.requests import SamplerRequest
 
 _MIN_KEEP = 1
 _MAX_SELECTING = 8
@@ -46,7 +46,7 @@ class Sampler:
 
     def __init__(
         self,
-        request: GenerateRequest,
+        request: SamplerRequest,
         vocabulary: int,
         chain: tuple[native.Sampler, native.Sampler, native.Sampler],
         *,
@@ -117,7 +117,7 @@ class Sampler:
 
 
 @contextmanager
-def open_sampler(request: GenerateRequest, vocabulary: int, *, contexts: int) -> Generator[Sampler]:
+def open_sampler(request: SamplerRequest, vocabulary: int, *, contexts: int) -> Generator[Sampler]:
     """Yield the samplers for a request, and free them afterwards.
 
     Args:
