@@ -39,6 +39,9 @@ _ARCHITECTURES = {
     "qwen3tts": _SOUND,
 }
 """By its architecture, where that decides it."""
+_NO_POOLING = "0"
+_RWKV_HEAD = 64
+"""The widest step of its vectors."""
 _NO_TOKENIZER = frozenset({"no_vocab", "none"})
 _EMBEDDING = re.compile(r"bert|embed(ding)?$|^t5encoder$")
 """In the names of architectures for embeddings; some files do not declare it."""
@@ -75,23 +78,25 @@ def require_gguf(path: Path) -> None:
     if found is None:
         raise model_invalid(f"{path}: the file ends or is damaged within its header; {_FETCH}")
     _require_whole(path, found.get("split.count", "1"))
-    use = _USES.get(found.get("general.type", "")) or _ARCHITECTURES.get(
-        found.get("general.architecture", "")
-    )
+    architecture = found.get("general.architecture", "")
+    use = _USES.get(found.get("general.type", "")) or _ARCHITECTURES.get(architecture)
     if use is not None:
         raise model_invalid(f"{path}: this is {use}")
+    if _EMBEDDING.search(architecture):
+        raise model_invalid(f"{path}: this is an encoder ({architecture}), {_NO_TEXT}")
     if found.get("tokenizer.ggml.model") in _NO_TOKENIZER:
         raise model_invalid(f"{path}: the file has no tokenizer, so no prompt; {_CONVERT}")
 
 
 def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
-    """Refuse a loaded model that cannot generate text; `lines` are the log of its load.
-
-    A pooling type alone is accepted: rerankers and embedding models may be causal.
-    """
+    """Refuse a loaded model that cannot generate text; `lines` are the log of its load."""
     architecture = native.metadata(model, "general.architecture") or "unknown"
-    if not native.has_decoder(model) or _EMBEDDING.search(architecture):
-        raise model_invalid(f"the model is an encoder ({architecture}), {_NO_TEXT}")
+    pooling = native.metadata(model, f"{architecture}.pooling_type")
+    if pooling not in {None, _NO_POOLING}:
+        raise model_invalid(
+            f"the model is for embeddings or ranking ({architecture}.pooling_type = {pooling}), "
+            "whose text means nothing; use a causal language model"
+        )
     if native.is_diffusion(model):
         raise model_invalid(
             f"a diffusion model ({architecture}), which does not generate one token after another; "
@@ -103,6 +108,7 @@ def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
             f"the attention of the model is not causal ({architecture}), so it generates no text; "
             "use a causal language model"
         )
+    _require_whole_heads(f"{architecture}.wkv.head_size", model)
 
 
 def decoder_start(model: native.Model, tokenizer: Tokenizer) -> int | None:
@@ -145,6 +151,15 @@ def _require_version(path: Path, head: bytes) -> None:
         raise model_invalid(
             f"{path}: GGUF version {version}, but this llama.cpp reads up to {_NEWEST_VERSION}; "
             "update llama-cpp-python"
+        )
+
+
+def _require_whole_heads(key: str, model: native.Model) -> None:
+    head = native.metadata(model, key)
+    if head is not None and int(head) % _RWKV_HEAD:
+        raise model_invalid(
+            f"{key}: expected a multiple of {_RWKV_HEAD}, as llama.cpp computes with numbers "
+            f"beyond the end of others, found {head}"
         )
 
 

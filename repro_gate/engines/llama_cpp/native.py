@@ -106,7 +106,6 @@ n_ctx_train: Callable[[Model], int] = _bindings.llama_model_n_ctx_train
 n_params: Callable[[Model], int] = _bindings.llama_model_n_params
 rope_type: Callable[[Model], int] = _bindings.llama_model_rope_type
 has_encoder: Callable[[Model], bool] = _bindings.llama_model_has_encoder
-has_decoder: Callable[[Model], bool] = _bindings.llama_model_has_decoder
 decoder_start_token: Callable[[Model], int] = _bindings.llama_model_decoder_start_token
 is_recurrent: Callable[[Model], bool] = _bindings.llama_model_is_recurrent
 is_diffusion: Callable[[Model], bool] = _bindings.llama_model_is_diffusion

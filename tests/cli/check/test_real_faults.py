@@ -34,7 +34,7 @@ _SAID = {
     "empty": "empty.gguf is an empty file",
     "pointer": "pointer.gguf is a Git LFS pointer",
     "page": "page.gguf is a web page",
-    "encoder": "the model is an encoder (bert), which makes embeddings, not text",
+    "encoder": "this is an encoder (bert), which makes embeddings, not text",
     "truncated": "the file ends before its tensor",
     "junk": "not a GGUF file",
     "nan": "has invalid data",

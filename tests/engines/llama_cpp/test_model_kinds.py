@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from repro_gate.protocol import Method
 from repro_gate.tiny_models.architectures import Tensor
+from tests.fakes.model_kinds import make_kind
 from tests.fakes.odd_models import bert, renamed, tiny_with
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from tests.fakes.driven_engine import DrivenEngine
 
 Damage: TypeAlias = Callable[[bytes], bytes]
-ENCODER = (
-    "the model is an encoder (bert), which makes embeddings, not text; use a causal language model"
-)
+ENCODER = "this is an encoder (bert), which makes embeddings, not text; use a causal language model"
 _RAW = re.compile(r"gguf_init|llama_model_load|error loading|Traceback|refuses the model")
 """What llama.cpp and Python write for their own developers."""
 
@@ -40,7 +39,7 @@ def test_an_encoder_is_refused_despite_incomplete_metadata(
 
     assert idle_engine.refusal(Method.LOAD, **engine_load_params(path)) == (
         "model_invalid",
-        ENCODER,
+        f"{path}: {ENCODER}",
     )
 
 
@@ -56,7 +55,8 @@ def test_an_encoder_is_refused_despite_incomplete_metadata(
             "a diffusion model (dream), which does not generate one token after another; use",
         ),
         ("llada", "a diffusion model (llada)"),
-        ("gemma-embedding", "cannot load it: "),
+        ("gemma-embedding", "this is an encoder (gemma-embedding), which makes embeddings"),
+        ("t5encoder", "this is an encoder (t5encoder), which makes embeddings"),
     ],
 )
 def test_an_architecture_that_generates_no_text_is_refused(
@@ -96,16 +96,40 @@ def test_a_model_whose_attention_is_not_causal_is_refused(
     assert message.startswith("the attention of the model is not causal (qwen2)")
 
 
-@pytest.mark.parametrize("pooling", [0, 1, 2, 3, 4])
-def test_a_causal_model_that_names_a_pooling_type_generates_as_without_it(
-    idle_engine: "DrivenEngine", tiny_model: "ModelMaker", tmp_path: Path, pooling: int
+@pytest.mark.parametrize("pooling", [1, 2, 3, 4])
+def test_a_causal_model_for_embeddings_is_refused(
+    idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path, pooling: int
 ) -> None:
-    """Embedding models and rerankers of causal language models are causal language models."""
+    """It generates, but its text is not what it is for."""
+    path = tiny_with(tmp_path / "model.gguf", {"qwen2.pooling_type": pooling})
+
+    kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
+
+    assert kind == "model_invalid"
+    assert f"is for embeddings or ranking (qwen2.pooling_type = {pooling})" in message
+
+
+def test_a_model_that_names_no_pooling_generates_as_without_it(
+    idle_engine: "DrivenEngine", tiny_model: "ModelMaker", tmp_path: Path
+) -> None:
+    """The type 0 is none."""
     idle_engine.load(tiny_model("tiny-qwen2").path)
     expected = idle_engine.generate()
-    idle_engine.load(tiny_with(tmp_path / "model.gguf", {"qwen2.pooling_type": pooling}))
+    idle_engine.load(tiny_with(tmp_path / "model.gguf", {"qwen2.pooling_type": 0}))
 
     assert idle_engine.generate() == expected
+
+
+def test_heads_that_llama_cpp_reads_beyond_are_refused(
+    idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
+) -> None:
+    """Smaller ones gave other tokens in each process, infinities, or a segmentation fault."""
+    changes: dict[str, Any] = {"wkv.head_size": 16}
+    path = make_kind("rwkv7", tmp_path / "model.gguf", **changes).path
+    kind, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
+
+    assert kind == "model_invalid"
+    assert message.startswith("rwkv7.wkv.head_size: expected a multiple of 64")
 
 
 def test_a_model_with_equal_logits_is_refused(
