@@ -27,17 +27,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file that exists and may be loaded."""
+    """A model file that exists and may be loaded, or the file of an adapter."""
 
     path: Path
     sha256: str | None
     """The expected digest; None when the model is not pinned."""
     state: FileState | None = None
     """The state in which the file had this digest; None when it is unknown."""
+    lora: tuple["ModelFile", ...] = ()
+    """Its adapters."""
 
     def __post_init__(self) -> None:
         if self.state is not None and self.sha256 is None:
             raise ValueError("a state without the digest of the file")
+
+    @property
+    def files(self) -> tuple["ModelFile", ...]:
+        """The model, then its adapters."""
+        return (self, *self.lora)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +212,7 @@ class ModelFiles(Protocol):
     """Locates model files."""
 
     def locate(self, model: ModelSpec) -> ModelFile:
-        """Return the file, or raise `MeasurementUnavailable` with the command that fetches it."""
+        """Return the files, or raise `MeasurementUnavailable` with a remedy."""
         ...
 
 
@@ -241,7 +248,7 @@ class ModelPins(Protocol):
     """The model digests pinned by the first recording."""
 
     def pinned(self) -> Mapping[str, str]:
-        """Return the sha256 of each pinned model by name, or raise `InputInvalid`."""
+        """Return the sha256 of each pinned file by its key, or raise `InputInvalid`."""
         ...
 
     def pin(self, digests: Mapping[str, str]) -> None:

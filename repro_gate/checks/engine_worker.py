@@ -340,6 +340,7 @@ class EngineWorker:
                     remedy="check again, and do not change the file during the check",
                 )
             raise another_file(model, expected=file.sha256, found=loaded.sha256)
+        _require_adapters(model, file, loaded)
         if limit is not None:
             # Not the limit, which the next process would not get again then.
             loaded = replace(loaded, concurrency=self._known[model.name].concurrency)
@@ -352,7 +353,11 @@ class EngineWorker:
         if known is None:
             return file
         # A file replaced during the check would be another model by the same name.
-        return replace(file, sha256=known.sha256, state=known.state)
+        lora = (
+            replace(one, sha256=known.facts[spec.sha256_fact])
+            for spec, one in zip(model.lora, file.lora, strict=True)
+        )
+        return replace(file, sha256=known.sha256, state=known.state, lora=tuple(lora))
 
     def _limit_of(self, model: ModelSpec) -> int | None:
         """Return how many requests at a time a fresh process is to be ready for."""
@@ -387,3 +392,16 @@ class EngineWorker:
         ending, self._ending = self._ending, None
         if ending is not None:
             ending.close()
+
+
+def _require_adapters(model: ModelSpec, file: ModelFile, loaded: LoadedModel) -> None:
+    """Raise `MeasurementUnavailable` unless the engine reports each adapter as it was sent."""
+    for spec, one in zip(model.lora, file.lora, strict=True):
+        digest, scale = (loaded.facts.get(fact) for fact in (spec.sha256_fact, spec.scale_fact))
+        if digest is None or one.sha256 not in {None, digest} or scale != str(spec.scale):
+            raise MeasurementUnavailable(
+                f"the engine reports the adapter {spec.key} as {digest or 'none'} with the scale "
+                f"{scale or 'none'}, so it may not have applied {one.sha256 or 'it'} with "
+                f"{spec.scale}",
+                remedy="use an engine that applies LoRA adapters, or remove lora from the model",
+            )

@@ -202,8 +202,9 @@ def _unready(release: Release, changed: Sequence[str]) -> Iterator[Refusal]:
     tokens, drawn = planned_cells(checkout.matrix, *release.suites)
     local = {cell.policy.model for cell in drawn if cell.policy.local_model is not None}
     for name in sorted({cell.model for cell in tokens} | local):
-        if checkout.pin_of(checkout.matrix.models[name]) is None:
-            yield _unpinned(name, "a model that the commit pins by sha256", "none")
+        for file in checkout.matrix.models[name].files:
+            if checkout.pin_of(file) is None:
+                yield _unpinned(file.key, "a model that the commit pins by sha256", "none")
 
 
 def _beyond_one_check(release: Release) -> Iterator[Refusal]:

@@ -137,6 +137,6 @@ def _token_lines(workspace: wiring.Workspace, plan: Plan) -> Iterator[str]:
             f"tokens: {len(plan.cells)} cells, {runs} runs of at most {max_tokens} tokens in all, "
             "plus controls"
         )
-    for model in plan.models.values():
-        if missing_reason(workspace.models.path_of(model)) is not None:
-            yield f"model {model.name} is missing: {absence_remedy(model)}"
+    for file in (file for model in plan.models.values() for file in model.files):
+        if missing_reason(workspace.models.path_of(file)) is not None:
+            yield f"model {file.key} is missing: {absence_remedy(file)}"

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,7 @@ from repro_gate.adapters.models.files import absence_remedy, sha256_of
 from repro_gate.adapters.models.hub import is_hub_installed
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Session, describe_engine, engine_specs
-from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
+from repro_gate.core.engines import EngineSpec, FileSpec, ModelSpec, another_file
 from repro_gate.core.logprobs.policy import LogprobCell, ProviderSpec
 from repro_gate.core.matrix import Suite
 from repro_gate.core.outcome import ExitCode
@@ -135,12 +135,16 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
         default = ", by default" if logprobs.name in matrix.default_suites else ""
         draws = f"{logprobs.tolerance.draws} draws of log-probabilities"
         yield f"  suite {logprobs.name}: {len(logprobs.cells)} cells x {draws}{default}"
-    for model in matrix.models.values():
-        path = workspace.models.path_of(model)
-        pinned = workspace.models.expected_sha256(model)
+    for file in _files_of(matrix.models.values()):
+        path = workspace.models.path_of(file)
+        pinned = workspace.models.expected_sha256(file)
         presence = "present" if missing_reason(path) is None else "absent"
-        yield f"  model {model.name}: {presence}, {path}"
+        yield f"  model {file.key}: {presence}, {path}"
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
+
+
+def _files_of(models: Iterable[ModelSpec]) -> Iterator[FileSpec]:
+    return (file for model in models for file in model.files)
 
 
 def _waits(workspace: wiring.Workspace, suite: Suite) -> Iterator[str]:
@@ -148,14 +152,17 @@ def _waits(workspace: wiring.Workspace, suite: Suite) -> Iterator[str]:
     goldens = workspace.goldens
     recorded = frozenset[str]().union(*map(goldens.recorded, goldens.profiles()))
     for name in dict.fromkeys(cell.model for cell in suite.cells):
-        model = workspace.matrix.models[name]
-        absence = missing_reason(workspace.models.path_of(model))
-        is_absent = absence is not None and not model.source.startswith("builtin:")
+        absent = [
+            file
+            for file in workspace.matrix.models[name].files
+            if missing_reason(workspace.models.path_of(file)) is not None
+            and not file.source.startswith("builtin:")
+        ]
         has_goldens = any(cell.id in recorded for cell in suite.cells if cell.model == name)
         record = f"repro-gate update-snapshots --suite {suite.name} --only '{name}--*'"
-        if is_absent:
+        if absent:
             lacks = "its file" if has_goldens else "its file and goldens"
-            yield f"    {name} waits for {lacks}: {absence_remedy(model)}"
+            yield f"    {absent[0].key} waits for {lacks}: {absence_remedy(absent[0])}"
         elif not has_goldens:
             yield f"    {name} waits for goldens: {record}"
 
@@ -219,13 +226,13 @@ def run_list(session: Session, *, as_json: bool) -> ExitCode:
     workspace = wiring.workspace_for(session)
     rows = [
         {
-            "name": model.name,
-            "source": model.source,
-            "path": str(workspace.models.path_of(model)),
-            "sha256": workspace.models.expected_sha256(model),
-            "present": missing_reason(workspace.models.path_of(model)) is None,
+            "name": file.key,
+            "source": file.source,
+            "path": str(workspace.models.path_of(file)),
+            "sha256": workspace.models.expected_sha256(file),
+            "present": missing_reason(workspace.models.path_of(file)) is None,
         }
-        for model in workspace.matrix.models.values()
+        for file in _files_of(workspace.matrix.models.values())
     ]
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -241,7 +248,9 @@ def run_fetch(session: Session, names: Sequence[str]) -> ExitCode:
     """Build or download models, all of them by default."""
     workspace = wiring.workspace_for(session)
     for model in session.models(names):
-        print(f"{model.name}: {workspace.models.fetch(model).path}")
+        located = workspace.models.fetch(model)
+        for file, found in zip(model.files, located.files, strict=True):
+            print(f"{file.key}: {found.path}")
     return ExitCode.PASSED
 
 
@@ -249,14 +258,14 @@ def run_verify(session: Session, names: Sequence[str]) -> ExitCode:
     """Compare the digest of each model file with the pinned one."""
     workspace = wiring.workspace_for(session)
     good = True
-    for model in session.models(names):
-        verdict = _verify(workspace, model)
+    for file in _files_of(session.models(names)):
+        verdict = _verify(workspace, file)
         good = good and verdict is None
-        print(f"{model.name}: {verdict or 'is the pinned file'}")
+        print(f"{file.key}: {verdict or 'is the pinned file'}")
     return ExitCode.PASSED if good else ExitCode.INCONCLUSIVE
 
 
-def _verify(workspace: wiring.Workspace, model: ModelSpec) -> str | None:
+def _verify(workspace: wiring.Workspace, model: FileSpec) -> str | None:
     path = workspace.models.path_of(model)
     expected = workspace.models.expected_sha256(model)
     absence = missing_reason(path)

@@ -33,10 +33,17 @@ from repro_gate.cli.paths import make_report_folder
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.cli.terminal.console import is_confirmed, print_line, refuse_under_ci, warn
 from repro_gate.cli.terminal.progress import shown_progress
+from repro_gate.core.engines import ModelSpec
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, Note
 from repro_gate.core.tokens.generation import first_divergence, text_of
-from repro_gate.core.tokens.golden import FactChange, Golden, definition_changes, provenance_changes
+from repro_gate.core.tokens.golden import (
+    FactChange,
+    Facts,
+    Golden,
+    definition_changes,
+    provenance_changes,
+)
 from repro_gate.core.tokens.verdicts import Nondeterministic, Vacuous
 from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
 from repro_gate.reports.findings.divergence import explain_change, format_place, format_token
@@ -323,7 +330,7 @@ def _session_to_repin(session: Session, options: UpdateOptions) -> Session:
     """Return a session that selects all cells of the models, unless the user selects some."""
     chosen = session.selection
     for model in session.models(options.repin):
-        if model.sha256 is not None:
+        if all(file.sha256 is not None for file in model.files):
             raise UsageInvalid(
                 f"{model.name} is pinned in {session.file}: change the sha256 of "
                 f"models.{model.name} there, then run repro-gate update-snapshots"
@@ -348,7 +355,13 @@ def _new_pins(
     )
     for name in options.repin:
         if name not in _generating(workspace):
-            pins[name] = sha256_of(workspace.models.locate(workspace.matrix.models[name]).path)
+            model = workspace.matrix.models[name]
+            located = workspace.models.locate(model)
+            pins |= {
+                spec.key: sha256_of(file.path)
+                for spec, file in zip(model.files, located.files, strict=True)
+                if spec.sha256 is None
+            }
     before = workspace.pins.pinned()
     return {name: digest for name, digest in pins.items() if before.get(name) != digest}
 
@@ -395,20 +408,24 @@ def _observed_elsewhere(workspace: wiring.Workspace, source: Path) -> Observatio
     wanted = {cell.id for cell in session.plan().tokens.cells}
     observation = observed_elsewhere(observed.goldens, observed.report, cells=wanted)
     for name, facts in observation.models.items():
-        _require_model(workspace, name, facts.get("model.sha256", ""), source / "report.json")
+        _require_files(workspace, workspace.matrix.models[name], facts, source / "report.json")
     return observation
 
 
-def _require_model(workspace: wiring.Workspace, name: str, sha256: str, report: Path) -> None:
-    """Raise `InputInvalid` unless another check used the pinned file of the model."""
-    pinned = workspace.models.expected_sha256(workspace.matrix.models[name])
-    if not re.fullmatch(pinned or "[0-9a-f]{64}", sha256):
-        raise InputInvalid.at(
-            report,
-            f"result.report.models.{name}",
-            expected=f"the sha256 {pinned}" if pinned else "a SHA-256",
-            found=f"{one_line(sha256) or 'none'}; --repin {name} accepts another file",
-        )
+def _require_files(
+    workspace: wiring.Workspace, model: ModelSpec, facts: Facts, report: Path
+) -> None:
+    """Raise `InputInvalid` unless another check used the pinned files of the model."""
+    for file in model.files:
+        pinned = workspace.models.expected_sha256(file)
+        sha256 = facts.get(file.sha256_fact, "")
+        if not re.fullmatch(pinned or "[0-9a-f]{64}", sha256):
+            raise InputInvalid.at(
+                report,
+                f"result.report.models.{file.name}",
+                expected=f"the sha256 {pinned}" if pinned else "a SHA-256",
+                found=f"{one_line(sha256) or 'none'}; --repin {file.name} accepts another file",
+            )
 
 
 def _orphans(workspace: wiring.Workspace, observation: Observation) -> list[tuple[str, str]]:

@@ -69,7 +69,8 @@ def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Worksp
     folder = session.file.parent
     snapshots = folder / session.matrix.snapshots
     pins = ModelPinsFile(snapshots / PINS)
-    pinned = {name: digest for name, digest in pins.pinned().items() if name not in repinned}
+    dropped = {file.key for name in repinned for file in session.matrix.models[name].files}
+    pinned = {key: digest for key, digest in pins.pinned().items() if key not in dropped}
     return Workspace(
         session=session,
         snapshots=snapshots,

@@ -6,12 +6,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias, assert_never
 
-from repro_gate.core.guards import require_above, require_name, require_sha256, require_text
+from repro_gate.core.guards import (
+    require_above,
+    require_at_least,
+    require_finite,
+    require_name,
+    require_sha256,
+    require_text,
+)
+from repro_gate.core.tokens.golden import MODEL_SHA256
 from repro_gate.errors import MeasurementUnavailable
 
 Setting: TypeAlias = bool | int | float | str | Sequence[bool | int | float | str]
 
 
+LORA_FACTS: Final = "model.lora."
+"""The beginning of the facts about adapters."""
 BUILT_IN_MODELS: Final = ("tiny-qwen2", "tiny-phi3", "qwen2.5-0.5b-shape")
 """The names after `builtin:`; their recipes are not imported by the gate's own process."""
 
@@ -73,11 +83,11 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """A model file: its source and its expected digest."""
+class FileSpec:
+    """A file of a model: its source and its expected digest."""
 
     name: str
-    engine: EngineSpec
+    """Of the model."""
     source: str
     """`builtin:NAME`, `hf:OWNER/REPO/FILE`, or a path relative to the matrix file."""
     sha256: str | None
@@ -88,17 +98,81 @@ class ModelSpec:
         require_text(source=self.source)
         require_sha256(self.sha256)
 
+    @property
+    def key(self) -> str:
+        """What messages and pins call the file."""
+        return self.name
 
-def another_file(model: ModelSpec, *, expected: str, found: str) -> MeasurementUnavailable:
-    """Return the error for a model file other than the pinned one, with its remedy."""
-    if model.sha256 is None:
-        accept = f"repro-gate update-snapshots --repin {model.name}"
+    @property
+    def place(self) -> str:
+        """Where the matrix file describes it."""
+        return f"models.{self.name}"
+
+    @property
+    def sha256_fact(self) -> str:
+        """The fact with the digest of the loaded file."""
+        return MODEL_SHA256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSpec(FileSpec):
+    """A LoRA adapter of a model."""
+
+    number: int
+    """From 1, in the order in which the adapters apply."""
+    scale: float
+
+    def __post_init__(self) -> None:
+        FileSpec.__post_init__(self)
+        require_at_least(1, number=self.number)
+        require_finite(scale=self.scale)
+        if self.scale == 0:
+            raise ValueError("the scale of an adapter must not be 0")
+
+    @property
+    def key(self) -> str:
+        """What messages and pins call the file; no model has such a name."""
+        return f"{self.name}/lora/{self.number}"
+
+    @property
+    def place(self) -> str:
+        """Where the matrix file describes it."""
+        return f"models.{self.name}.lora[{self.number - 1}]"
+
+    @property
+    def sha256_fact(self) -> str:
+        """The fact with the digest of the loaded file."""
+        return f"{LORA_FACTS}{self.number}.sha256"
+
+    @property
+    def scale_fact(self) -> str:
+        """The fact with its scale."""
+        return f"{LORA_FACTS}{self.number}.scale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec(FileSpec):
+    """A model and what applies to it."""
+
+    engine: EngineSpec
+    lora: tuple[LoraSpec, ...] = ()
+
+    @property
+    def files(self) -> tuple[FileSpec, ...]:
+        """Everything that is pinned: the model, then its adapters."""
+        return (self, *self.lora)
+
+
+def another_file(file: FileSpec, *, expected: str, found: str) -> MeasurementUnavailable:
+    """Return the error for a file other than the pinned one, with its remedy."""
+    if file.sha256 is None:
+        accept = f"repro-gate update-snapshots --repin {file.name}"
     else:
         accept = (
-            f"set the sha256 of models.{model.name} in the matrix to {found}, then "
+            f"set the sha256 of {file.place} in the matrix to {found}, then "
             "repro-gate update-snapshots"
         )
     return MeasurementUnavailable(
-        f"the file of {model.name} has the sha256 {found}, but {expected} is pinned",
+        f"the file of {file.key} has the sha256 {found}, but {expected} is pinned",
         remedy=f"restore the pinned file; if the new one is intended: {accept}",
     )

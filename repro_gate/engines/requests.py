@@ -20,6 +20,7 @@ from repro_gate.protocol import (
 from repro_gate.samplers import PLAIN, Sampling
 from repro_gate.strict_json import (
     InvalidJson,
+    array,
     boolean,
     exact_table,
     integer,
@@ -37,6 +38,8 @@ _MAX_INT32 = 2**31 - 1
 _MIN_TEMPERATURE = 0.001
 """Below this, logits divided by the temperature leave the range of a float32."""
 _MAX_TEMPERATURE = 1000.0
+_MIN_SCALE, _MAX_SCALE = 0.000001, 1000.0
+"""Of an adapter; a smaller one has no effect."""
 _MAX_STOP_STRINGS = 16
 _MAX_BEST = 64
 _TEXT_OR_TOKENS = "a string or a list of at least one token"
@@ -61,6 +64,29 @@ class DescribeRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoraRequest:
+    """A LoRA adapter of the model."""
+
+    path: Path
+    sha256: str | None
+    """None when the gate does not know it yet."""
+    scale: float
+
+    @classmethod
+    def parse(cls, data: object, place: str) -> "LoraRequest":
+        """Return the adapter, or refuse what does not fit."""
+        found = exact_table(data, place, keys=("path", "sha256", "scale"))
+        scale = number(found["scale"], f"{place}.scale", low=-_MAX_SCALE, high=_MAX_SCALE)
+        if abs(scale) < _MIN_SCALE:
+            raise bad_request(f"{place}.scale: expected another number than 0, found {scale:g}")
+        return cls(
+            path=_path(found["path"], f"{place}.path"),
+            sha256=_sha256_or_none(found["sha256"], f"{place}.sha256"),
+            scale=scale,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
     """A model file, and how to run it."""
 
@@ -75,23 +101,26 @@ class LoadRequest:
     """The most requests in flight at a time; None if the gate does not limit them."""
     file: FileState | None
     """A state in which the file had the digest; None if it must be taken."""
+    lora: tuple[LoraRequest, ...] = ()
+    """In the order in which they apply."""
 
     @classmethod
     def parse(cls, params: Json) -> "LoadRequest":
         """Return the request, or refuse what does not fit."""
         keys = ("model", "path", "sha256", "device", "settings")
-        load = exact_table(params, "load", keys=keys, optional=("concurrency", "file"))
-        path = text(load["path"], "load.path")
-        if not path.startswith("/") or "\0" in path:
-            raise bad_request(f"load.path: expected an absolute path, found {path!r}")
+        load = exact_table(params, "load", keys=keys, optional=("concurrency", "file", "lora"))
         return cls(
             name=text(load["model"], "load.model"),
-            path=Path(path),
-            sha256=None if load["sha256"] is None else _sha256(load["sha256"]),
+            path=_path(load["path"], "load.path"),
+            sha256=_sha256_or_none(load["sha256"], "load.sha256"),
             device=_device(load["device"], "load.device"),
             settings=table(load["settings"], "settings"),
             concurrency=_concurrency(load["concurrency"]) if "concurrency" in load else None,
             file=_known_state(load) if "file" in load else None,
+            lora=tuple(
+                LoraRequest.parse(one, f"load.lora[{index}]")
+                for index, one in enumerate(array(load.get("lora", []), "load.lora"))
+            ),
         )
 
 
@@ -224,10 +253,19 @@ def _device(value: object, place: str) -> DeviceRequest:
     return device
 
 
-def _sha256(value: object) -> str:
-    digest = text(value, "load.sha256")
+def _path(value: object, place: str) -> Path:
+    path = text(value, place)
+    if not path.startswith("/") or "\0" in path:
+        raise bad_request(f"{place}: expected an absolute path, found {path!r}")
+    return Path(path)
+
+
+def _sha256_or_none(value: object, place: str) -> str | None:
+    if value is None:
+        return None
+    digest = text(value, place)
     if not _SHA256.fullmatch(digest):
-        raise bad_request(f"load.sha256: expected 64 lower-case hex digits, found {digest!r}")
+        raise bad_request(f"{place}: expected 64 lower-case hex digits, found {digest!r}")
     return digest
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.engines import EngineKind, ModelSpec, another_file
-from tests.fakes.values import engine_spec_of
+from tests.fakes.values import engine_spec_of, lora_of, model_spec_of
 
 _REPIN = "repro-gate update-snapshots --repin m"
 _EDIT = "set the sha256 of models.m in the matrix to 22, then repro-gate update-snapshots"
@@ -20,6 +20,33 @@ def test_another_file_is_accepted_where_the_file_is_pinned(sha256: str | None, a
 
     assert error.reason == "the file of m has the sha256 22, but 11 is pinned"
     assert error.remedy == f"restore the pinned file; if the new one is intended: {accept}"
+
+
+def test_another_adapter_is_accepted_where_it_is_pinned() -> None:
+    """With its place in the matrix, or together with its model."""
+    free, pinned = lora_of("m", number=2), lora_of("m", number=2, sha256="1" * 64)
+    by_repin, by_edit = (another_file(each, expected="11", found="22") for each in (free, pinned))
+
+    assert by_repin.reason == "the file of m/lora/2 has the sha256 22, but 11 is pinned"
+    assert str(by_repin.remedy).endswith("--repin m")
+    assert "set the sha256 of models.m.lora[1] in the matrix to 22" in str(by_edit.remedy)
+
+
+def test_the_files_of_a_model_differ_in_every_name() -> None:
+    """Of their pins, facts and places."""
+    lora = tuple(lora_of(number=number) for number in (1, 2))
+    files = replace(model_spec_of(), lora=lora).files
+
+    assert [file.key for file in files] == ["tiny", "tiny/lora/1", "tiny/lora/2"]
+    assert [file.sha256_fact for file in files] == [
+        *("model.sha256", "model.lora.1.sha256", "model.lora.2.sha256"),
+    ]
+
+
+def test_an_adapter_without_effect_is_refused() -> None:
+    """llama.cpp leaves out one with the scale 0."""
+    with pytest.raises(ValueError, match="must not be 0"):
+        replace(lora_of(), scale=0.0)
 
 
 def test_a_command_is_defined_by_its_words_and_settings() -> None:

@@ -77,6 +77,7 @@ from tests.fakes.values import (
     engine_spec_of,
     generation_of,
     golden_of,
+    lora_of,
     matrix_of,
     scored_of,
     suite_of,
@@ -112,6 +113,7 @@ NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, state=STATE)
 SAMPLES: tuple[object, ...] = (
     report_of(),
+    lora_of(),
     shard_report_of(),
     UnfinishedCheck(exit_code=3, message="x"),
     SCORED_TWICE,

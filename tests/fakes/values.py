@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.engines import EngineKind, EngineSpec, LoraSpec, ModelSpec
 from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.matrix import Matrix, Suite
 from repro_gate.core.tokens.cell import MAX_SEED, Cell, Factor, Sampler
@@ -171,6 +171,12 @@ def model_spec_of(
     return ModelSpec(
         name=name, engine=engine_spec_of(engine), source=f"builtin:{name}", sha256=sha256
     )
+
+
+def lora_of(name: str = "tiny", *, number: int = 1, sha256: str | None = None) -> LoraSpec:
+    """Return an adapter of a model."""
+    source = f"adapter-{number}.gguf"
+    return LoraSpec(name=name, source=source, sha256=sha256, number=number, scale=0.5)
 
 
 def suite_of(*cells: Cell, name: str = "quick", runs: int = 3, fresh_runs: int = 1) -> Suite:

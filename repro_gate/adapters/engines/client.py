@@ -163,11 +163,10 @@ class ProtocolEngine:
         try:
             answer: tuple[LoadedModel, int, int] = self._receive()[1].answer()
         except _Refused as error:
-            if error.kind != Refusal.DIGEST_MISMATCH or file.sha256 is None:
+            other = _another_file(model, file) if error.kind == Refusal.DIGEST_MISMATCH else None
+            if other is None:
                 raise
-            found = sha256_of(file.path)
-            remedy = another_file(model, expected=file.sha256, found=found).remedy
-            raise MeasurementUnavailable(error.reason, remedy=remedy) from error
+            raise MeasurementUnavailable(error.reason, remedy=other.remedy) from error
         loaded, layers, on_device = answer
         wanted = self._spec.gpu_layers or layers
         if on_device != wanted:
@@ -192,6 +191,11 @@ class ProtocolEngine:
         }
         if file.state is not None:
             params["file"] = asdict(file.state)
+        if model.lora:
+            params["lora"] = [
+                {"path": str(one.path.absolute()), "sha256": one.sha256, "scale": spec.scale}
+                for spec, one in zip(model.lora, file.lora, strict=True)
+            ]
         if concurrency is not None:
             params["concurrency"] = concurrency
 
@@ -340,6 +344,14 @@ class ProtocolEngine:
         """Kill the engine, and return the error."""
         self._process.kill()
         return EngineFailed(reason, remedy=FAULTY_ENGINE)
+
+
+def _another_file(model: ModelSpec, file: ModelFile) -> MeasurementUnavailable | None:
+    """Return the error for the first file that is not the expected one."""
+    for spec, one in zip(model.files, file.files, strict=True):
+        if one.sha256 is not None and (found := sha256_of(one.path)) != one.sha256:
+            return another_file(spec, expected=one.sha256, found=found)
+    return None
 
 
 def _refusal_of(error: object) -> _Refused:

@@ -15,7 +15,7 @@ from repro_gate.adapters.matrix.logprobs import is_logprob_suite, read_logprob_s
 from repro_gate.adapters.matrix.prompts import ReadFile, read_beside, read_input
 from repro_gate.adapters.matrix.sampler import read_sampler
 from repro_gate.adapters.models.sources import required_form
-from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
+from repro_gate.core.engines import EngineKind, EngineSpec, LoraSpec, ModelSpec
 from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
@@ -27,6 +27,7 @@ from repro_gate.strict_json import InvalidJson, integer
 _SNAPSHOTS: Final = "snapshots"
 _CONTEXT_STEP: Final = 256
 """llama.cpp rounds the context up to a multiple of this."""
+_MIN_SCALE: Final = 0.000001
 
 
 def read_matrix(file: Path) -> Matrix:
@@ -101,13 +102,36 @@ def _models(file: Path, document: Mapping[str, Any]) -> Mapping[str, ModelSpec]:
 def _model(
     file: Path, name: str, table: Mapping[str, Any], *, engines: Mapping[str, EngineSpec]
 ) -> ModelSpec:
-    place, source = f"models.{name}", table["source"]
-    engine = engines[require_known(file, f"{place}.engine", table["engine"], engines)]
-    form = required_form(source, engine.kind)
-    if form is not None:
-        shown = escape_text(repr(source))
-        raise InputInvalid.at(file, f"{place}.source", expected=form, found=shown)
-    return ModelSpec(name=name, engine=engine, source=source, sha256=table.get("sha256"))
+    engine = engines[require_known(file, f"models.{name}.engine", table["engine"], engines)]
+    lora = tuple(
+        LoraSpec(
+            name=name,
+            source=adapter["source"],
+            sha256=adapter.get("sha256"),
+            number=number,
+            scale=_scale(file, f"models.{name}.lora[{number - 1}]", adapter["scale"]),
+        )
+        for number, adapter in enumerate(table.get("lora", ()), start=1)
+    )
+    model = ModelSpec(
+        name=name, engine=engine, source=table["source"], sha256=table.get("sha256"), lora=lora
+    )
+    for one in model.files:
+        form = required_form(one.source, engine.kind)
+        if form is None and isinstance(one, LoraSpec) and one.source.startswith("builtin:"):
+            form = "hf:, package: or a path: no adapter is built in"
+        if form is not None:
+            shown = escape_text(repr(one.source))
+            raise InputInvalid.at(file, f"{one.place}.source", expected=form, found=shown)
+    return model
+
+
+def _scale(file: Path, place: str, scale: float) -> float:
+    """Return the scale of an adapter; raises `InputInvalid` if it would have no effect."""
+    if abs(scale) < _MIN_SCALE:
+        expected = f"at least {_MIN_SCALE:g} or at most -{_MIN_SCALE:g}: others have no effect"
+        raise InputInvalid.at(file, f"{place}.scale", expected=expected, found=f"{scale:g}")
+    return float(scale)
 
 
 def _suites(

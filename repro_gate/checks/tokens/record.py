@@ -14,7 +14,7 @@ from repro_gate.core.report import CellReport, GateReport, Note
 from repro_gate.core.tokens.cell import Cell, Factor
 from repro_gate.core.tokens.controls import is_affected
 from repro_gate.core.tokens.generation import first_divergence
-from repro_gate.core.tokens.golden import MODEL_SHA256, Facts, Golden, definition_changes
+from repro_gate.core.tokens.golden import Facts, Golden, definition_changes
 from repro_gate.core.tokens.judge import doubt
 from repro_gate.core.tokens.verdicts import (
     Drift,
@@ -236,7 +236,7 @@ def unpinned(
     matrix: Matrix,
     pinned: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the digests of the models to pin: those that neither the matrix nor a pin has.
+    """Return the digests of the files to pin: those that neither the matrix nor a pin has.
 
     Args:
         models: the facts of each loaded model.
@@ -246,13 +246,11 @@ def unpinned(
     """
     wanted = set(recorded)
     return {
-        name: facts[MODEL_SHA256]
+        file.key: facts[file.sha256_fact]
         for name, facts in models.items()
-        if name in matrix.models
-        and name in wanted
-        and matrix.models[name].sha256 is None
-        and name not in pinned
-        and MODEL_SHA256 in facts
+        if name in matrix.models and name in wanted
+        for file in matrix.models[name].files
+        if file.sha256 is None and file.key not in pinned and file.sha256_fact in facts
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
+from repro_gate.core.engines import LoraSpec
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Plan
 from repro_gate.core.shards.report import Shard
@@ -138,11 +139,16 @@ def _model_facts(plan: Plan, name: str) -> Mapping[str, object]:
     return {
         "source": model.source,
         "sha256": model.sha256,
+        **({"lora": [_adapter(spec) for spec in model.lora]} if model.lora else {}),
         "engine": engine.name,
         "kind": engine.kind.value,
         "command": list(engine.command),
         "settings": dict(engine.settings),
     }
+
+
+def _adapter(spec: LoraSpec) -> Mapping[str, object]:
+    return {"source": spec.source, "sha256": spec.sha256, "scale": spec.scale}
 
 
 def _planned_suite(plan: LogprobPlan) -> Mapping[str, object]:

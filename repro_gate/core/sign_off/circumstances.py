@@ -104,12 +104,15 @@ def _loaded_models(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
     """Yield digests of the list of models, which the statement repeats, that are not pinned."""
     for name, facts in file.report.models.items():
         model = checkout.matrix.models.get(name)
-        pin = None if model is None else checkout.pin_of(model)
-        found = facts.get(MODEL_SHA256)
-        # One that is not pinned is refused wherever it was used.
-        if found != pin and (pin is not None or model is None):
-            expected, shown = pin or "no such model", escape_text(found or "none")
-            yield _other(file, f"the model {escape_text(name)}", expected, shown)
+        if model is None:
+            shown = escape_text(facts.get(MODEL_SHA256, "none"))
+            yield _other(file, f"the model {escape_text(name)}", "no such model", shown)
+            continue
+        for spec in model.files:
+            pin, found = checkout.pin_of(spec), facts.get(spec.sha256_fact)
+            # One that is not pinned is refused wherever it was used.
+            if pin is not None and found != pin:
+                yield _other(file, f"the model {spec.key}", pin, escape_text(found or "none"))
 
 
 def _orphans(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import zip_longest
 
-from repro_gate.core.engines import ModelSpec
+from repro_gate.core.engines import LORA_FACTS, FileSpec, ModelSpec
 from repro_gate.core.guards import require_sha256
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.policy import LogprobCell
@@ -33,7 +33,7 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Cell, Factor
 from repro_gate.core.tokens.controls import applies
 from repro_gate.core.tokens.generation import first_divergence
-from repro_gate.core.tokens.golden import MODEL_SHA256, Golden
+from repro_gate.core.tokens.golden import MODEL_SHA256, Facts, Golden
 from repro_gate.core.tokens.verdicts import Drift, Match
 
 
@@ -108,9 +108,9 @@ class Checkout:
     pins: Mapping[str, str]
     """The sha256 of models that the matrix does not pin."""
 
-    def pin_of(self, model: ModelSpec) -> str | None:
-        """Return the sha256 that a model has to have; None when nothing pins it."""
-        return model.sha256 or self.pins.get(model.name)
+    def pin_of(self, file: FileSpec) -> str | None:
+        """Return the sha256 that a file has to have; None when nothing pins it."""
+        return file.sha256 or self.pins.get(file.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,6 +358,22 @@ def _models(report: GateReport, checkout: Checkout) -> Iterator[Refusal]:
         if pin is None or digests - {pin}:
             expected = pin or "a model that the commit pins by sha256"
             yield _model(escape_text(name), expected, listed(digests))
+    for name, index in sorted({(c.cell.model, c.provenance or 0) for c in report.cells if c.runs}):
+        model = checkout.matrix.models.get(name)
+        if model is not None:
+            yield from _adapters(model, report.provenances[index], checkout)
+
+
+def _adapters(model: ModelSpec, facts: Facts, checkout: Checkout) -> Iterator[Refusal]:
+    """Yield adapters that are not those of the matrix, as the commit pins them."""
+    wanted = {spec.scale_fact: str(spec.scale) for spec in model.lora}
+    for spec in model.lora:
+        wanted[spec.sha256_fact] = checkout.pin_of(spec) or "one that the commit pins by sha256"
+    found = {name: value for name, value in facts.items() if name.startswith(LORA_FACTS)}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            expected, shown = wanted.get(name, "none"), escape_text(found.get(name, "none"))
+            yield _model(f"{model.name}: {escape_text(name)}", expected, shown)
 
 
 def _controls(report: GateReport, matrix: Matrix) -> Iterator[Refusal]:

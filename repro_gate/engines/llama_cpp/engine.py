@@ -7,6 +7,7 @@ from repro_gate.engines.llama_cpp.devices import targets
 from repro_gate.engines.llama_cpp.inference.generate import generate
 from repro_gate.engines.llama_cpp.inference.score import score
 from repro_gate.engines.llama_cpp.inference.verify import verify
+from repro_gate.engines.llama_cpp.lora import Lora
 from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.model_file import read_model_file
@@ -46,7 +47,11 @@ class LlamaCppEngine(Engine):
         device = targets.find(request.device, settings.offload)
         with device.starting():
             file = read_model_file(request.path, expected=request.sha256, known=request.file)
-        session = self._session = Session(file, device, settings, request.concurrency)
+        lora = [
+            Lora(file=read_model_file(one.path, expected=one.sha256), scale=one.scale)
+            for one in request.lora
+        ]
+        session = self._session = Session(file, device, settings, request.concurrency, lora=lora)
         return {
             "sha256": file.sha256,
             "size": file.size,

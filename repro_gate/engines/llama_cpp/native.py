@@ -10,7 +10,8 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NewType
 
@@ -49,6 +50,7 @@ Vocabulary = NewType("Vocabulary", int)
 Memory = NewType("Memory", int)
 DeviceHandle = NewType("DeviceHandle", int)
 Sampler = NewType("Sampler", object)
+Adapter = NewType("Adapter", int)
 Struct = Any
 """A C structure of the bindings: batch, model parameters, context parameters."""
 CType = Any
@@ -231,6 +233,26 @@ accept: Callable[[Sampler, int], None] = _function(
 )
 
 
+load_adapter: Callable[[Model, bytes], Adapter | None] = _function(
+    "llama_adapter_lora_init", _pointer, _pointer, ctypes.c_char_p
+)
+"""It is freed with the model."""
+invocation_tokens: Callable[[Adapter], int] = _function(
+    "llama_adapter_get_alora_n_invocation_tokens", ctypes.c_uint64, _pointer
+)
+_set_adapters: Callable[..., int] = _function(
+    "llama_set_adapters_lora", ctypes.c_int32, _pointer, _pointer, ctypes.c_size_t, _pointer
+)
+
+
+def set_adapters(context: Context, scales: Sequence[tuple[Adapter, float]]) -> None:
+    """Set the adapters of a context, which has them in place of those before."""
+    adapters = (_pointer * len(scales))(*(adapter for adapter, _ in scales))
+    _set_adapters(
+        context, adapters, len(scales), (ctypes.c_float * len(scales))(*(s for _, s in scales))
+    )
+
+
 def backend_name(device: DeviceHandle) -> bytes:
     """Return what the registry of ggml calls the backend of a device."""
     return _registry_name(_device_registry(device))
@@ -316,31 +338,50 @@ _gguf_init = _function("gguf_init_from_file", _pointer, ctypes.c_char_p, _GgufPa
 _gguf_free = _function("gguf_free", None, _pointer)
 _gguf_find = _function("gguf_find_key", ctypes.c_int64, _pointer, ctypes.c_char_p)
 _gguf_type = _function("gguf_get_kv_type", ctypes.c_int, _pointer, ctypes.c_int64)
+_gguf_tensors = _function("gguf_get_n_tensors", ctypes.c_int64, _pointer)
+_gguf_tensor = _function("gguf_get_tensor_name", ctypes.c_char_p, _pointer, ctypes.c_int64)
 _GGUF_GETTERS: dict[int, Callable[..., Any]] = {
     2: _function("gguf_get_val_u16", ctypes.c_uint16, _pointer, ctypes.c_int64),
     4: _function("gguf_get_val_u32", ctypes.c_uint32, _pointer, ctypes.c_int64),
+    6: _function("gguf_get_val_f32", ctypes.c_float, _pointer, ctypes.c_int64),
     8: _function("gguf_get_val_str", ctypes.c_char_p, _pointer, ctypes.c_int64),
 }
 """By `enum gguf_type`; a getter for another type would end the process."""
 
 
+OTHER_TYPE = "a value of another type"
+"""What `read_gguf` returns for a value that it has no getter for."""
+
+
 def read_gguf(path: Path, keys: Iterable[str]) -> dict[str, str] | None:
     """Return those of some metadata that a file has, before it is loaded; None if it is damaged."""
+    with _opened_gguf(path) as content:
+        return None if content is None else dict(_gguf_values(content, keys))
+
+
+def gguf_tensors(path: Path) -> Sequence[str]:
+    """Return the names of the tensors of a file; none if it is damaged."""
+    with _opened_gguf(path) as content:
+        count = 0 if content is None else _gguf_tensors(content)
+        return [_gguf_tensor(content, index).decode("utf-8", "replace") for index in range(count)]
+
+
+@contextmanager
+def _opened_gguf(path: Path) -> Generator[int | None]:
     content = _gguf_init(str(path).encode(), _GgufParams(no_alloc=True, context=None))
-    if content is None:
-        return None
     try:
-        return dict(_gguf_values(content, keys))
+        yield content
     finally:
-        _gguf_free(content)
+        if content is not None:
+            _gguf_free(content)
 
 
 def _gguf_values(content: int, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     for key in keys:
         place = _gguf_find(content, key.encode())
-        get = _GGUF_GETTERS.get(_gguf_type(content, place)) if place >= 0 else None
-        if get is not None:
-            value: bytes | int = get(content, place)
+        if place >= 0:
+            get = _GGUF_GETTERS.get(_gguf_type(content, place))
+            value: bytes | int = get(content, place) if get else OTHER_TYPE.encode()
             yield key, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.lora import lora_notes
 from repro_gate.engines.llama_cpp.native_log import Level, LogLine
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
@@ -47,7 +48,12 @@ _EXPLANATIONS = (
 
 def load_notes(session: Session) -> list[str]:
     """Return the notes on a model that was just loaded."""
-    notes = [*_of_vocabulary(session.load_log), *_of_context(session), *_of_settings(session)]
+    notes = [
+        *_of_vocabulary(session.load_log),
+        *_of_context(session),
+        *_of_settings(session),
+        *lora_notes(session.lora),
+    ]
     return list(dict.fromkeys(notes))[:MAX_NOTES]
 
 

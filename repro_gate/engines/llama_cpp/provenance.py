@@ -114,6 +114,9 @@ def _model(session: Session) -> dict[str, str]:
         "vocabulary": str(session.tokenizer.size),
         "end_of_generation": " ".join(map(str, session.tokenizer.end_of_generation)),
     }
+    for number, one in enumerate(session.lora, start=1):
+        known[f"lora.{number}.sha256"] = one.file.sha256
+        known[f"lora.{number}.scale"] = str(one.scale)
     return {f"model.{name}": value for name, value in known.items() if value is not None}
 
 

@@ -20,6 +20,7 @@ from repro_gate.engines.llama_cpp.devices.placement import (
 )
 from repro_gate.engines.llama_cpp.devices.targets import Target
 from repro_gate.engines.llama_cpp.inference.decode import Decoder
+from repro_gate.engines.llama_cpp.lora import Lora, load_adapters
 from repro_gate.engines.llama_cpp.model_kinds import (
     decoder_start,
     load_error,
@@ -100,14 +101,20 @@ class Session:
         device: where it computes.
         settings: how it computes.
         concurrency: how many contexts are of use, or None if there is no limit.
+        lora: its adapters.
     """
 
     def __init__(
-        self, file: ModelFile, device: Target, settings: Settings, concurrency: int | None = None
+        self,
+        file: ModelFile,
+        device: Target,
+        settings: Settings,
+        concurrency: int | None = None,
+        *,
+        lora: Sequence[Lora] = (),
     ) -> None:
-        self.file = file
-        self.device = device
-        self.settings = settings
+        self.file, self.lora = file, lora
+        self.device, self.settings = device, settings
         self._gpus = device.log_names if device.is_gpu else frozenset[str]()
         with ExitStack() as undo:
             require_gguf(file.path)
@@ -119,6 +126,7 @@ class Session:
             require_generating(self.model, self.load_log)
             _require_fitting(settings, self.model, self.load_log, layers=weights.layers)
             file.require_unchanged()
+            self._adapters = load_adapters(self.model, lora)
 
             self.tokenizer = Tokenizer(native.get_vocabulary(self.model))
             self.chat_template = ChatTemplate(self.model, self.tokenizer)
@@ -175,6 +183,7 @@ class Session:
     def _new_slot(self, undo: ExitStack) -> Slot:
         start_token = decoder_start(self.model, self.tokenizer)
         context = _new_context(self.model, self.settings, native.LOG.mark())
+        native.set_adapters(context, self._adapters)
         decoder = Decoder(context, vocabulary=self.tokenizer.size, start_token=start_token)
         slot = Slot(decoder, self.tokenizer, self.settings)
         undo.callback(slot.close)

@@ -16,7 +16,7 @@ from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind, EngineSpec, Mod
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import ModelFile
 from repro_gate.tiny_models.recipes import RECIPES
-from tests.fakes.values import model_spec_of
+from tests.fakes.values import lora_of, model_spec_of
 
 RECIPE = "tiny-phi3"
 BIG = "qwen2.5-0.5b-shape"
@@ -405,3 +405,48 @@ def test_a_removed_working_directory_is_no_crash(
 
     with pytest.raises(MeasurementUnavailable, match="the working directory was removed"):
         models.locate(model_from("my.gguf"))
+
+
+def test_the_adapters_of_a_model_are_located_with_it(tmp_path: Path) -> None:
+    """Each with its own pin."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in ("m.gguf", "adapter-1.gguf", "adapter-2.gguf"):
+        (folder / name).write_bytes(b"GGUF")
+    lora = (lora_of(number=1), lora_of(number=2, sha256="2" * 64))
+    model = replace(model_from("m.gguf"), lora=lora)
+    files = models_in(tmp_path, {"tiny": "0" * 64, "tiny/lora/1": "1" * 64}).locate(model).files
+
+    assert [(file.path.name, file.sha256) for file in files] == [
+        ("m.gguf", "0" * 64),
+        ("adapter-1.gguf", "1" * 64),
+        ("adapter-2.gguf", "2" * 64),
+    ]
+
+
+@pytest.mark.parametrize("content", [None, b"version https://git-lfs.github.com/spec/v1\n"])
+def test_an_adapter_that_is_not_there_is_named(tmp_path: Path, content: bytes | None) -> None:
+    """With its place in the matrix file."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "m.gguf").write_bytes(b"GGUF")
+    if content is not None:
+        (folder / "adapter-1.gguf").write_bytes(content)
+    model = replace(model_from("m.gguf"), lora=(lora_of(),))
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model)
+    assert caught.value.reason.startswith("model tiny/lora/1 is missing: ")
+    assert content or "correct the source of models.tiny.lora[0]" in str(caught.value.remedy)
+
+
+def test_fetching_another_adapter_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    """As another model is."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for name in ("m.gguf", "adapter-1.gguf"):
+        (folder / name).write_bytes(b"GGUF")
+    model = replace(model_from("m.gguf"), lora=(lora_of(sha256="0" * 64),))
+
+    with pytest.raises(MeasurementUnavailable, match="the file of tiny/lora/1 has the sha256"):
+        models_in(tmp_path).fetch(model)

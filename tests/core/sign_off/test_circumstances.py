@@ -25,7 +25,7 @@ from tests.fakes.releases import (
     report_of,
     shifted,
 )
-from tests.fakes.values import PROFILE, golden_of, model_spec_of, provenance_of
+from tests.fakes.values import PROFILE, golden_of, lora_of, model_spec_of, provenance_of
 
 USUAL = checkout_of()
 TINY = USUAL.matrix.models["tiny"]
@@ -138,6 +138,16 @@ def test_the_list_of_models_has_the_pinned_digests() -> None:
     assert found_in(report_of(models=other)) == [f"the model tiny: {pinned}, not {'00' * 32}"]
     assert found_in(report_of(models={"tiny": {}})) == [f"the model tiny: {pinned}, not none"]
     assert found_in(report_of(models=other), with_matrix(models={"tiny": model_spec_of()})) == []
+
+
+def test_the_list_of_models_has_the_pinned_digests_of_adapters() -> None:
+    """Wherever log-probabilities were scored too, of which no cell has a provenance."""
+    model = replace(TINY, lora=(lora_of(sha256="1" * 64), lora_of(number=2)))
+    facts = {"model.sha256": str(TINY.sha256), "model.lora.1.sha256": "2" * 64}
+
+    assert found_in(
+        report_of(models={"tiny": facts}, cells=()), with_matrix(models={"tiny": model})
+    ) == [f"the model tiny/lora/1: {'1' * 64}, not {'2' * 64}"]
 
 
 def test_a_model_that_the_matrix_does_not_have_was_not_measured() -> None:

@@ -46,6 +46,7 @@ from tests.fakes.values import (
     digest_of,
     generation_of,
     golden_of,
+    lora_of,
     model_spec_of,
     provenance_of,
     suite_of,
@@ -344,6 +345,31 @@ def test_models_are_pinned_by_the_matrix_or_by_the_file_of_pins() -> None:
     assert problems(report_of(), replace(unpinned, pins={"tiny": digest})) == []
     assert problems(report_of(), unpinned) == [
         f"model: tiny: a model that the commit pins by sha256, not {digest}"
+    ]
+
+
+def test_adapters_are_those_of_the_matrix_as_the_commit_pins_them() -> None:
+    """Another file, another scale, one that is missing and one too many are refused."""
+    digest = provenance_of("tiny")["model.sha256"]
+    model = replace(model_spec_of("tiny", sha256=digest), lora=(lora_of(),))
+    pinned = replace(with_matrix(models={"tiny": model}), pins={"tiny/lora/1": "1" * 64})
+    name, scale = "model.lora.1.sha256", "model.lora.1.scale"
+    measured = {**provenance_of("tiny"), name: "1" * 64, scale: "0.5"}
+    other = {**measured, name: "2" * 64, scale: "1.0", "model.lora.2.scale": "1.0"}
+    reports = [report_of(provenances=(each,)) for each in (measured, other, provenance_of("tiny"))]
+
+    assert problems(reports[0], pinned) == []
+    assert problems(reports[1], pinned) == [
+        f"model: tiny: {scale}: 0.5, not 1.0",
+        f"model: tiny: {name}: {'1' * 64}, not {'2' * 64}",
+        "model: tiny: model.lora.2.scale: none, not 1.0",
+    ]
+    assert problems(reports[2], pinned) == [
+        f"model: tiny: {scale}: 0.5, not none",
+        f"model: tiny: {name}: {'1' * 64}, not none",
+    ]
+    assert problems(reports[0], replace(pinned, pins={})) == [
+        f"model: tiny: {name}: one that the commit pins by sha256, not {'1' * 64}"
     ]
 
 
