@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.fakes.driven_engine import DrivenEngine
 
 _STATE = {"device": 1, "inode": 1, "size": 1, "modified_ns": 1, "changed_ns": 1}
+_LORA = {"path": "/a", "sha256": None, "scale": 1}
 
 
 def test_the_answer_has_the_model_and_its_placement(
@@ -339,7 +340,13 @@ def test_every_setting_is_required(
         ({"sha256": "0" * 64, "file": {"inode": 1}}, "load.file: expected "),
         ({"sha256": "0" * 64, "file": _STATE | {"size": "1"}}, "load.file.size: expected "),
         ({"file": _STATE}, "load.file: expected only together with a sha256"),
-        ({"lora": "x"}, "the unknown key 'lora'"),
+        ({"adapter": "x"}, "the unknown key 'adapter'"),
+        ({"lora": "x"}, "load.lora: expected a list"),
+        ({"lora": [_LORA | {"path": "a"}]}, "load.lora[0].path: expected an absolute path"),
+        ({"lora": [_LORA, _LORA | {"scale": 0}]}, "load.lora[1].scale: expected another number"),
+        ({"lora": [_LORA | {"scale": 1e9}]}, "load.lora[0].scale: expected "),
+        ({"lora": [_LORA | {"sha256": "ABC"}]}, "load.lora[0].sha256: expected "),
+        ({"lora": [{"path": "/a"}]}, "load.lora[0]: expected "),
     ],
 )
 def test_an_invalid_parameter_is_named(
