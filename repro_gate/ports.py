@@ -27,19 +27,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file that exists and may be loaded, or the file of an adapter."""
+    """The file or folder of a model, which exists and may be loaded, or the file of an adapter."""
 
     path: Path
+    """Of the first part of a split model, whose name has the other ones."""
     sha256: str | None
     """The expected digest; None when the model is not pinned."""
-    state: FileState | None = None
-    """The state in which the file had this digest; None when it is unknown."""
+    states: tuple[FileState, ...] = ()
+    """The states in which its files had this digest; empty when they are unknown."""
     lora: tuple["ModelFile", ...] = ()
     """Its adapters."""
 
     def __post_init__(self) -> None:
-        if self.state is not None and self.sha256 is None:
-            raise ValueError("a state without the digest of the file")
+        if self.states and self.sha256 is None:
+            raise ValueError("states without the digest of the files")
 
     @property
     def files(self) -> tuple["ModelFile", ...]:
@@ -58,8 +59,8 @@ class LoadedModel:
     """Notes of the engine, one sentence each."""
     concurrency: int = 1
     """How many requests the engine works on at a time."""
-    state: FileState | None = None
-    """The state of the file when the engine took its digest; None when it is unknown."""
+    states: tuple[FileState, ...] = ()
+    """The states of the files when the engine took the digest; empty when they are unknown."""
     has_room_for_another: bool = False
     """Whether another process can load the same model on this device now."""
 

@@ -357,7 +357,7 @@ class EngineWorker:
             replace(one, sha256=known.facts[spec.sha256_fact])
             for spec, one in zip(model.lora, file.lora, strict=True)
         )
-        return replace(file, sha256=known.sha256, state=known.state, lora=tuple(lora))
+        return replace(file, sha256=known.sha256, states=known.states, lora=tuple(lora))
 
     def _limit_of(self, model: ModelSpec) -> int | None:
         """Return how many requests at a time a fresh process is to be ready for."""

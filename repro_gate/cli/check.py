@@ -9,7 +9,6 @@ from itertools import chain
 from rich.console import Console
 
 from repro_gate.adapters.files.checkout import clean_commit_of
-from repro_gate.adapters.files.untrusted_files import missing_reason
 from repro_gate.adapters.models.files import absence_remedy
 from repro_gate.checks.tokens.check import judge_tokens, measure_tokens
 from repro_gate.cli import results, wiring
@@ -138,5 +137,5 @@ def _token_lines(workspace: wiring.Workspace, plan: Plan) -> Iterator[str]:
             "plus controls"
         )
     for file in (file for model in plan.models.values() for file in model.files):
-        if missing_reason(workspace.models.path_of(file)) is not None:
+        if workspace.models.absence_of(file) is not None:
             yield f"model {file.key} is missing: {absence_remedy(file)}"

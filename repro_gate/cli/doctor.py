@@ -10,7 +10,6 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import repro_gate
-from repro_gate.adapters.files.untrusted_files import missing_reason
 from repro_gate.adapters.hosted.client import read_key
 from repro_gate.adapters.models.files import absence_remedy, sha256_of
 from repro_gate.adapters.models.hub import is_hub_installed
@@ -138,7 +137,7 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     for file in _files_of(matrix.models.values()):
         path = workspace.models.path_of(file)
         pinned = workspace.models.expected_sha256(file)
-        presence = "present" if missing_reason(path) is None else "absent"
+        presence = "present" if workspace.models.absence_of(file) is None else "absent"
         yield f"  model {file.key}: {presence}, {path}"
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
 
@@ -155,7 +154,7 @@ def _waits(workspace: wiring.Workspace, suite: Suite) -> Iterator[str]:
         absent = [
             file
             for file in workspace.matrix.models[name].files
-            if missing_reason(workspace.models.path_of(file)) is not None
+            if workspace.models.absence_of(file) is not None
             and not file.source.startswith("builtin:")
         ]
         has_goldens = any(cell.id in recorded for cell in suite.cells if cell.model == name)
@@ -230,7 +229,7 @@ def run_list(session: Session, *, as_json: bool) -> ExitCode:
             "source": file.source,
             "path": str(workspace.models.path_of(file)),
             "sha256": workspace.models.expected_sha256(file),
-            "present": missing_reason(workspace.models.path_of(file)) is None,
+            "present": workspace.models.absence_of(file) is None,
         }
         for file in _files_of(workspace.matrix.models.values())
     ]
@@ -268,7 +267,7 @@ def run_verify(session: Session, names: Sequence[str]) -> ExitCode:
 def _verify(workspace: wiring.Workspace, model: FileSpec) -> str | None:
     path = workspace.models.path_of(model)
     expected = workspace.models.expected_sha256(model)
-    absence = missing_reason(path)
+    absence = workspace.models.absence_of(model)
     if absence is not None:
         return f"absent: {absence}; {absence_remedy(model)}"
     try:

@@ -1,45 +1,66 @@
-"""The model file that a load request names, read to its end and checked."""
+"""The files of the model that a load request names, read to their end and checked."""
 
-import hashlib
 import os
 import stat
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
 
-from repro_gate.model_files import FileState
+from repro_gate.engines.requests import LoadRequest
+from repro_gate.model_files import (
+    MAX_PARTS,
+    FileState,
+    ModelContent,
+    UnusableFolder,
+    is_folder,
+    states_to_wire,
+)
 from repro_gate.protocol import Json, Refusal, RequestRefused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file whose digest is known."""
+    """A model whose digest is known: a file, the parts of one, or a folder."""
 
     path: Path
+    """As in the request: the first part of several."""
+    content: ModelContent
     sha256: str
-    state: FileState
+    states: tuple[FileState, ...]
+    """Of each of its files."""
     is_settled: bool
-    """Whether every later write changes the state."""
+    """Whether every later write changes a state."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of its files, in the order of the digest."""
+        return self.content.paths
 
     @property
     def size(self) -> int:
-        """Its bytes."""
-        return self.state.size
+        """The bytes of all files."""
+        return sum(state.size for state in self.states)
 
     def state_to_wire(self) -> Json:
-        """Return the key `file` of the answer, if the state can stand for the digest."""
-        return {"file": asdict(self.state)} if self.is_settled else {}
+        """Return the key `file` of the answer, if the states can stand for the digest."""
+        can = self.is_settled and len(self.states) <= MAX_PARTS
+        return {"file": states_to_wire(self.states)} if can else {}
 
     def require_unchanged(self) -> None:
-        """Refuse the file when it is no longer the one that was read."""
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise model_invalid(f"{self.path}: {error.strerror}") from error
-        # A change of its permissions or links is none of its content.
-        now = replace(FileState.of(status), changed_ns=self.state.changed_ns)
-        if now != self.state:
-            raise model_invalid(f"{self.path}: changed while it was being loaded")
+        """Refuse the model when its files are no longer those that were read."""
+        if self.content.folder and self.content != _content_of(self.content.folder):
+            raise model_invalid(f"{self.path}: files came or went while it was being loaded")
+        for path, state in zip(self.files, self.states, strict=True):
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise model_invalid(f"{path}: {error.strerror}") from error
+            # A change of its permissions or links is none of its content.
+            now = replace(FileState.of(status), changed_ns=state.changed_ns)
+            if now != state:
+                raise model_invalid(f"{path}: changed while it was being loaded")
 
 
 def model_invalid(message: str) -> RequestRefused:
@@ -47,32 +68,87 @@ def model_invalid(message: str) -> RequestRefused:
     return RequestRefused(Refusal.MODEL_INVALID, message)
 
 
-def read_model_file(
-    path: Path, *, expected: str | None, known: FileState | None = None
-) -> ModelFile:
-    """Read a model file to its end; refuse one whose digest is not the expected one.
+def read_model(request: LoadRequest, *, may_be_folder: bool = False) -> ModelFile:
+    """Read all files of a model to their end; refuse it if its digest is not the expected one.
+
+    In the state that the request knows, they are not read again.
+
+    Args:
+        request: names the model.
+        may_be_folder: whether the engine loads a folder too.
+    """
+    if is_folder(request.path) and not may_be_folder:
+        raise model_invalid(f"{request.path}: a folder; name a model file in it")
+    content = _content_of(request.path, request.parts)
+    return _read(request.path, content, expected=request.sha256, known=request.states)
+
+
+def read_model_file(path: Path, *, expected: str | None) -> ModelFile:
+    """Read one file to its end; refuse one whose digest is not the expected one.
 
     Args:
         path: of the file.
         expected: its digest, or None if any file will do.
-        known: a state in which the file had this digest; it is not read again if it is in it.
     """
-    started_ns = time.time_ns()
+    return _read(path, ModelContent(paths=(path,)), expected=expected)
+
+
+def _content_of(path: Path, parts: Sequence[Path] = ()) -> ModelContent:
     try:
-        # Without O_NONBLOCK, opening a pipe without a writer would block.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise model_invalid(f"{path}: not a regular file")
-            state = FileState.of(status)
-            digest = expected if state == known else None
-            if digest is None:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return ModelContent.of(path, parts)
+    except UnusableFolder as error:
+        raise model_invalid(str(error)) from error
     except OSError as error:
-        raise model_invalid(f"{path}: {error.strerror}") from error
+        raise model_invalid(f"{error.filename or path}: {error.strerror}") from error
+
+
+def _read(
+    path: Path, content: ModelContent, *, expected: str | None, known: Sequence[FileState] = ()
+) -> ModelFile:
+    started_ns = time.time_ns()
+    reading = _Reading(are_parts=content.folder is None and content.is_several)
+    try:
+        digest = expected if known and reading.states_of(content) == tuple(known) else None
+        if digest is None:
+            reading.states.clear()
+            digest = content.digest(reading.open)
+    except OSError as error:
+        raise model_invalid(f"{error.filename or path}: {error.strerror}") from error
     if expected not in {None, digest}:
         raise RequestRefused(
             Refusal.DIGEST_MISMATCH, f"{path}: expected sha256 {expected}, found {digest}"
         )
-    is_settled = state.is_settled(started_ns)
-    return ModelFile(path=path, sha256=digest, state=state, is_settled=is_settled)
+    return ModelFile(
+        path=path,
+        content=content,
+        sha256=digest,
+        states=tuple(reading.states),
+        is_settled=all(state.is_settled(started_ns) for state in reading.states),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """Opens the files of a model, and remembers their states."""
+
+    are_parts: bool
+    states: list[FileState] = field(default_factory=list[FileState])
+
+    def states_of(self, content: ModelContent) -> tuple[FileState, ...]:
+        """Return the states of all files without reading them."""
+        for path in content.paths:
+            self.open(path).close()
+        return tuple(self.states)
+
+    def open(self, path: Path) -> BufferedReader:
+        """Open a regular file; raises `OSError`."""
+        if self.are_parts and path.is_symlink():
+            raise model_invalid(f"{path}: a symbolic link; the parts of a model must be files")
+        # Without O_NONBLOCK, opening a pipe without a writer would block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise model_invalid(f"{path}: not a regular file")
+        self.states.append(FileState.of(status))
+        return os.fdopen(descriptor, "rb")

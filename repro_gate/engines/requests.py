@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from repro_gate.model_files import FileState
+from repro_gate.model_files import MAX_PARTS, FileState, parse_states
 from repro_gate.protocol import (
     DEVICE_FORM,
     MAX_CONCURRENCY,
@@ -99,8 +99,10 @@ class LoadRequest:
     """Unchecked: the engine reads them, and refuses unknown ones."""
     concurrency: int | None
     """The most requests in flight at a time; None if the gate does not limit them."""
-    file: FileState | None
-    """A state in which the file had the digest; None if it must be taken."""
+    states: tuple[FileState, ...] = ()
+    """Of its files when they had the digest; empty if it must be taken."""
+    parts: tuple[Path, ...] = ()
+    """Every part of a split model, `path` first; empty for a file or a folder."""
     lora: tuple[LoraRequest, ...] = ()
     """In the order in which they apply."""
 
@@ -108,15 +110,18 @@ class LoadRequest:
     def parse(cls, params: Json) -> "LoadRequest":
         """Return the request, or refuse what does not fit."""
         keys = ("model", "path", "sha256", "device", "settings")
-        load = exact_table(params, "load", keys=keys, optional=("concurrency", "file", "lora"))
+        optional = ("concurrency", "file", "parts", "lora")
+        load = exact_table(params, "load", keys=keys, optional=optional)
+        path = _path(load["path"], "load.path")
         return cls(
             name=text(load["model"], "load.model"),
-            path=_path(load["path"], "load.path"),
+            path=path,
             sha256=_sha256_or_none(load["sha256"], "load.sha256"),
             device=_device(load["device"], "load.device"),
             settings=table(load["settings"], "settings"),
             concurrency=_concurrency(load["concurrency"]) if "concurrency" in load else None,
-            file=_known_state(load) if "file" in load else None,
+            states=_known_states(load) if "file" in load else (),
+            parts=_parts(load["parts"], path) if "parts" in load else (),
             lora=tuple(
                 LoraRequest.parse(one, f"load.lora[{index}]")
                 for index, one in enumerate(array(load.get("lora", []), "load.lora"))
@@ -273,10 +278,21 @@ def _concurrency(value: object) -> int:
     return integer(value, "load.concurrency", low=1, high=MAX_CONCURRENCY)
 
 
-def _known_state(load: Json) -> FileState:
+def _parts(value: object, path: Path) -> tuple[Path, ...]:
+    parts = tuple(
+        _path(one, f"load.parts[{index}]") for index, one in enumerate(array(value, "load.parts"))
+    )
+    if not 1 < len(set(parts)) == len(parts) <= MAX_PARTS or parts[0] != path:
+        raise bad_request(
+            f"load.parts: expected load.path and 1 to {MAX_PARTS - 1} other paths, each once"
+        )
+    return parts
+
+
+def _known_states(load: Json) -> tuple[FileState, ...]:
     if load["sha256"] is None:
         raise bad_request("load.file: expected only together with a sha256, found null there")
-    return FileState.parse(load["file"], "load.file")
+    return parse_states(load["file"], "load.file")
 
 
 def _sampler(params: Json, place: str) -> dict[str, Any]:

@@ -110,7 +110,7 @@ LOGPROB_REPORT = rich_logprobs_of().cells[0]
 DECIDING = Deciding(token=None, shift=0.1, band=0.2, calibration=(0.0,), draws=(0.1,))
 NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 
-MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, state=STATE)
+MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, states=(STATE,))
 SAMPLES: tuple[object, ...] = (
     report_of(),
     lora_of(),
@@ -271,7 +271,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "the state of a file without a digest": (
         lambda: replace(MODEL_FILE, sha256=None),
-        "a state without the digest of the file",
+        "states without the digest of the files",
     ),
     "a repetition": (
         lambda: Repetition(first=OTHER_RUN, runs=3, difference=DIFFERENCE),

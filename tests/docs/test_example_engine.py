@@ -191,6 +191,57 @@ def test_a_check_of_the_engine_in_python_passes_and_can_fail(
     assert "4 drift" in result.output
 
 
+def _with_source(example: Path, source: str) -> None:
+    """Use the engine in Python, with a source without a pin."""
+    matrix = example / "repro-gate.toml"
+    text = matrix.read_text().replace('"python3"', json.dumps(sys.executable))
+    text = text.replace("settings = { order = 2, warm = false }", "settings = {}")
+    text = re.sub(r"sha256 = .*\n", "", text)
+    matrix.write_text(text.replace('"corpus.txt"', json.dumps(source)))
+
+
+def test_a_folder_is_pinned_as_a_whole(
+    example: Path, in_python: Path, repro_gate: "CommandLine"
+) -> None:
+    """Any file of it counts, also one that changes no token, but no hidden one."""
+    folder = example / "checkpoint"
+    folder.mkdir()
+    (example / "corpus.txt").rename(folder / "corpus.txt")
+    (folder / "config.json").write_text("{}")
+    _with_source(in_python.parent, "checkpoint")
+    assert repro_gate("update-snapshots", "--yes").exit_code == ExitCode.PASSED
+    (folder / ".lock").touch()
+    assert repro_gate("check", "-q").exit_code == ExitCode.PASSED
+    assert "is the pinned file" in repro_gate("models", "verify").output
+
+    (folder / "config.json").write_text("{ }")
+
+    result = repro_gate("check")
+    assert result.exit_code == ExitCode.INCONCLUSIVE
+    assert "digest_mismatch" in result.output
+    assert "--repin corpus" in result.output
+    assert "has the sha256" in repro_gate("models", "verify").output
+
+
+@pytest.mark.parametrize("in_python_too", [False, True])
+def test_an_engine_reads_all_parts(
+    example: Path, in_python: Path, repro_gate: "CommandLine", *, in_python_too: bool
+) -> None:
+    """One that ignores the others is found by the size that it reports."""
+    text = (example / "corpus.txt").read_bytes()
+    for number, part in enumerate((text[:500], text[500:]), start=1):
+        (example / f"corpus-0000{number}-of-00002.gguf").write_bytes(part)
+    if not in_python_too:
+        shutil.copy(_EXAMPLE / "engine.py", in_python)
+    _with_source(example, "corpus-00001-of-00002.gguf")
+
+    result = repro_gate("update-snapshots", "--yes")
+
+    expected = ExitCode.PASSED if in_python_too else ExitCode.INCONCLUSIVE
+    assert result.exit_code == expected, result.output
+    assert ("it has read 500 bytes of a model of 1568" in result.output) is not in_python_too
+
+
 @pytest.mark.parametrize(
     ("method", "params", "kind"),
     [

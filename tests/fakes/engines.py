@@ -210,7 +210,7 @@ class ScriptedEngine:
             facts=model_facts_of(model.name),
             notes=self._starter.notes.get(model.name, ()),
             concurrency=self._concurrency,
-            state=STATE if self._starter.concurrency > 1 else None,
+            states=(STATE,) if self._starter.concurrency > 1 else (),
             has_room_for_another=self._starter.has_room_for_another,
         )
 

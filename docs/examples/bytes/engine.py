@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""An engine in Python: a token is one byte of the model file, drawn by how often it occurs."""
+"""An engine in Python: a token is one byte of the model, drawn by how often it occurs."""
 
 import random
 import sys
 from collections import Counter
 from itertools import accumulate
+from pathlib import Path
 from time import perf_counter
 
-from repro_gate.engines.model_file import read_model_file
+from repro_gate.engines.model_file import read_model
 from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest
 from repro_gate.engines.serving import Engine, run
 from repro_gate.protocol import Json, Refusal, RequestRefused, WireToken, bad_request
 
 
 class ByteEngine(Engine):
-    """Draws bytes by their frequency in the model file."""
+    """Draws bytes by their frequency in a file, the parts of one, or a folder."""
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
@@ -26,16 +27,16 @@ class ByteEngine(Engine):
         return {"engine": "bytes", "profile": "bytes-1", "facts": {"engine.version": "1"}}
 
     def load(self, request: LoadRequest) -> Json:
-        """Count the bytes of a file."""
+        """Count the bytes of all files of the model."""
         self.counts = Counter()
         if request.settings:
             raise bad_request("settings: expected none")
-        file = read_model_file(request.path, expected=request.sha256)
-        self.counts = Counter(file.path.read_bytes())
-        file.require_unchanged()
+        model = read_model(request, may_be_folder=True)
+        self.counts = Counter(b"".join(map(Path.read_bytes, model.files)))
+        model.require_unchanged()
         return {
-            "sha256": file.sha256,
-            "size": file.size,
+            "sha256": model.sha256,
+            "size": model.size,
             "layers": 1,
             "layers_on_device": 1,
             "facts": {},

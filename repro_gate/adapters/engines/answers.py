@@ -11,7 +11,7 @@ from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Generation, Stop, Token, Trace
 from repro_gate.core.tokens.golden import Facts
-from repro_gate.model_files import FileState
+from repro_gate.model_files import parse_states
 from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
 from repro_gate.protocol import MAX_RENDERED
 from repro_gate.strict_json import array, boolean, integer, list_of, number, string, table
@@ -59,7 +59,7 @@ def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
         concurrency=integer(
             answer.get("concurrency", 1), "concurrency", low=1, high=_MAX_CONCURRENCY
         ),
-        state=FileState.parse(answer["file"], "file") if "file" in answer else None,
+        states=parse_states(answer["file"], "file") if "file" in answer else (),
         has_room_for_another=boolean(answer.get("room_for_another", False), "room_for_another"),
     )
 
@@ -68,6 +68,11 @@ def layers_of(answer: Mapping[str, Any]) -> tuple[int, int]:
     """Return the number of layers of a `load` answer, and how many are on the device."""
     layers, on_device = (integer(answer[key], key) for key in ("layers", "layers_on_device"))
     return layers, on_device
+
+
+def size_of(answer: Mapping[str, Any]) -> int:
+    """Return the bytes that the engine of a `load` answer has read."""
+    return integer(answer["size"], "size", low=0)
 
 
 def timed_generation(

@@ -14,11 +14,12 @@ from repro_gate.adapters.engines import answers
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
 from repro_gate.adapters.engines.process import FAULTY_ENGINE, EngineProcess
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
-from repro_gate.adapters.models.files import sha256_of
+from repro_gate.adapters.models.files import sha256_of, size_of_several
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import escape_text
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
+from repro_gate.model_files import parts_of, states_to_wire
 from repro_gate.ports import (
     CellRun,
     Engine,
@@ -189,8 +190,11 @@ class ProtocolEngine:
             "device": self._spec.device,
             "settings": dict(self._spec.settings),
         }
-        if file.state is not None:
-            params["file"] = asdict(file.state)
+        parts = parts_of(file.path)
+        if parts[1:]:
+            params["parts"] = [str(part.absolute()) for part in parts]
+        if file.states:
+            params["file"] = states_to_wire(file.states)
         if model.lora:
             params["lora"] = [
                 {"path": str(one.path.absolute()), "sha256": one.sha256, "scale": spec.scale}
@@ -200,6 +204,9 @@ class ProtocolEngine:
             params["concurrency"] = concurrency
 
         def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, int, int]:
+            expected = size_of_several(file.path)
+            if expected is not None and (size := answers.size_of(answer)) != expected:
+                raise ValueError(f"it has read {size} bytes of a model of {expected}")
             return answers.loaded_model(answer), *answers.layers_of(answer)
 
         self._send(Method.LOAD, params, read)

@@ -26,11 +26,12 @@ _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (stat.S_ISCHR, "a character device"),
     (stat.S_ISBLK, "a block device"),
 )
+_POINTER: Final = (
+    re.compile(rb"version https://git-lfs\.github\.com/spec/"),
+    "a Git LFS pointer instead of the file; run: git lfs pull",
+)
 _MISTAKES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
-    (
-        re.compile(rb"version https://git-lfs\.github\.com/spec/"),
-        "a Git LFS pointer instead of the file; run: git lfs pull",
-    ),
+    _POINTER,
     (
         re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)\b", re.IGNORECASE),
         "a web page, such as the login or error page of a download; fetch the file again",
@@ -114,6 +115,12 @@ def recognise_mistake(head: bytes) -> str | None:
         return "an empty file"
     head = head[:_HEAD]
     return next((what for pattern, what in _MISTAKES if pattern.match(head)), None)
+
+
+def recognise_pointer(head: bytes) -> str | None:
+    """Return what a file is by its first bytes, with a remedy, if it is a pointer of Git LFS."""
+    pattern, what = _POINTER
+    return what if pattern.match(head) else None
 
 
 def missing_reason(file: Path) -> str | None:

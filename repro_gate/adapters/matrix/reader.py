@@ -20,6 +20,7 @@ from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import InputInvalid
+from repro_gate.model_files import part_names
 from repro_gate.protocol import CPU
 from repro_gate.settings import Settings, like_server
 from repro_gate.strict_json import InvalidJson, integer
@@ -117,13 +118,20 @@ def _model(
         name=name, engine=engine, source=table["source"], sha256=table.get("sha256"), lora=lora
     )
     for one in model.files:
-        form = required_form(one.source, engine.kind)
-        if form is None and isinstance(one, LoraSpec) and one.source.startswith("builtin:"):
-            form = "hf:, package: or a path: no adapter is built in"
+        form = required_form(one.source)
+        if form is None and isinstance(one, LoraSpec):
+            form = _adapter_form(one.source)
         if form is not None:
             shown = escape_text(repr(one.source))
             raise InputInvalid.at(file, f"{one.place}.source", expected=form, found=shown)
     return model
+
+
+def _adapter_form(source: str) -> str | None:
+    """Return what to write instead of a source that only a model can have."""
+    if source.startswith("builtin:"):
+        return "hf:, package: or a path: no adapter is built in"
+    return "one file: no engine reads an adapter in parts" if part_names(source)[1:] else None
 
 
 def _scale(file: Path, place: str, scale: float) -> float:

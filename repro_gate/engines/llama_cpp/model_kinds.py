@@ -1,7 +1,7 @@
 """Which model files can generate text; other kinds are refused by name, with a remedy."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from repro_gate.engines.llama_cpp import native
@@ -18,7 +18,10 @@ _HEADER_BYTES = 24
 _CONVERT = "convert the original model again with convert_hf_to_gguf.py"
 _FETCH = "fetch the file again"
 _CAUSAL = re.compile(r"print_info: causal attn\s*= (\d)")
-_PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.gguf")
+_KEYS = (
+    *("general.architecture", "general.type", "tokenizer.ggml.model"),
+    *("split.no", "split.count"),
+)
 _USES = {
     "adapter": "an adapter (LoRA), not a whole model; merge it into its model with "
     "llama-export-lora",
@@ -67,25 +70,21 @@ _ERRORS = (
 )
 
 
-def require_gguf(path: Path) -> None:
-    """Refuse a file that is not a GGUF file of a version and kind that can generate text."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER_BYTES)
-    _require_version(path, head)
-    found = native.read_gguf(
-        path, ("general.architecture", "general.type", "split.count", "tokenizer.ggml.model")
-    )
-    if found is None:
-        raise model_invalid(f"{path}: the file ends or is damaged within its header; {_FETCH}")
-    _require_whole(path, found.get("split.count", "1"))
-    architecture = found.get("general.architecture", "")
-    use = _USES.get(found.get("general.type", "")) or _ARCHITECTURES.get(architecture)
+def require_gguf(files: Sequence[Path]) -> None:
+    """Refuse a model that is not GGUF of a version and kind that can generate text.
+
+    Args:
+        files: its file, or its parts in order.
+    """
+    first, *_ = (_part(path, number, len(files)) for number, path in enumerate(files))
+    architecture = first.get("general.architecture", "")
+    use = _USES.get(first.get("general.type", "")) or _ARCHITECTURES.get(architecture)
     if use is not None:
-        raise model_invalid(f"{path}: this is {use}")
+        raise model_invalid(f"{files[0]}: this is {use}")
     if _EMBEDDING.search(architecture):
-        raise model_invalid(f"{path}: this is an encoder ({architecture}), {_NO_TEXT}")
-    if found.get("tokenizer.ggml.model") in _NO_TOKENIZER:
-        raise model_invalid(f"{path}: the file has no tokenizer, so no prompt; {_CONVERT}")
+        raise model_invalid(f"{files[0]}: this is an encoder ({architecture}), {_NO_TEXT}")
+    if first.get("tokenizer.ggml.model") in _NO_TOKENIZER:
+        raise model_invalid(f"{files[0]}: the file has no tokenizer, so no prompt; {_CONVERT}")
 
 
 def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
@@ -163,13 +162,23 @@ def _require_whole_heads(key: str, model: native.Model) -> None:
         )
 
 
-def _require_whole(path: Path, parts: str) -> None:
-    if parts in {"0", "1"}:
-        return
-    named = _PART.fullmatch(path.name)
-    first = f"{named['stem']}-00001-of-{named['total']}.gguf" if named else "FIRST_PART"
-    merged = f"{named['stem']}.gguf" if named else "MERGED.gguf"
-    raise model_invalid(
-        f"{path}: one of the {parts} parts of a split model; merge them, and use the result: "
-        f"llama-gguf-split --merge {first} {merged}"
-    )
+def _part(path: Path, number: int, count: int) -> Mapping[str, str]:
+    """Return the metadata of a file, after checking that it is this part of so many."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    _require_version(path, head)
+    found = native.read_gguf(path, _KEYS)
+    if found is None:
+        raise model_invalid(f"{path}: the file ends or is damaged within its header; {_FETCH}")
+    place, parts = found.get("split.no", "0"), found.get("split.count", "1")
+    if count == 1 and parts not in {"0", "1"}:
+        raise model_invalid(
+            f"{path}: a part of a split model (split.count = {parts}); put all parts into one "
+            "folder, named as by llama-gguf-split, and name the first: NAME-00001-of-0000N.gguf"
+        )
+    if count > 1 and (place, parts) != (str(number), str(count)):
+        raise model_invalid(
+            f"{path}: expected part {number + 1} of {count} of a split model, found split.no = "
+            f"{found.get('split.no', 'none')} and split.count = {found.get('split.count', 'none')}"
+        )
+    return found

@@ -90,7 +90,6 @@ DEVICE_TYPE_CPU, DEVICE_TYPE_INTEGRATED_GPU = 0, 2
 LAST_OUTPUT = -1
 """The index of the last logits of a decode."""
 
-load_model: Callable[[bytes, Struct], Model | None] = _bindings.llama_model_load_from_file
 free_model: Callable[[Model], None] = _bindings.llama_model_free
 model_params: Callable[[], Struct] = _bindings.llama_model_default_params
 new_context: Callable[[Model, Struct], Context | None] = _bindings.llama_init_from_model
@@ -286,6 +285,13 @@ def address_of_data(array: Struct) -> int:
     return ctypes.cast(array.data, _pointer).value or 0
 
 
+def load_model(files: Sequence[Path], params: Struct) -> Model | None:
+    """Load a model from exactly these files, the parts of a split one in order."""
+    paths = (ctypes.c_char_p * len(files))(*(str(path).encode() for path in files))
+    model: Model | None = _bindings.llama_model_load_from_splits(paths, len(paths), params)
+    return model
+
+
 def candidate_array(address: int) -> Struct:
     """Return an empty `llama_token_data_array`; keep the memory at the address as long as it."""
     data = ctypes.cast(address, _bindings.llama_token_data_p)
@@ -340,8 +346,9 @@ _gguf_find = _function("gguf_find_key", ctypes.c_int64, _pointer, ctypes.c_char_
 _gguf_type = _function("gguf_get_kv_type", ctypes.c_int, _pointer, ctypes.c_int64)
 _gguf_tensors = _function("gguf_get_n_tensors", ctypes.c_int64, _pointer)
 _gguf_tensor = _function("gguf_get_tensor_name", ctypes.c_char_p, _pointer, ctypes.c_int64)
+_GGUF_U16 = 2
 _GGUF_GETTERS: dict[int, Callable[..., Any]] = {
-    2: _function("gguf_get_val_u16", ctypes.c_uint16, _pointer, ctypes.c_int64),
+    _GGUF_U16: _function("gguf_get_val_u16", ctypes.c_uint16, _pointer, ctypes.c_int64),
     4: _function("gguf_get_val_u32", ctypes.c_uint32, _pointer, ctypes.c_int64),
     6: _function("gguf_get_val_f32", ctypes.c_float, _pointer, ctypes.c_int64),
     8: _function("gguf_get_val_str", ctypes.c_char_p, _pointer, ctypes.c_int64),
@@ -380,7 +387,10 @@ def _gguf_values(content: int, keys: Iterable[str]) -> Iterator[tuple[str, str]]
     for key in keys:
         place = _gguf_find(content, key.encode())
         if place >= 0:
-            get = _GGUF_GETTERS.get(_gguf_type(content, place))
+            kind = _gguf_type(content, place)
+            # llama.cpp reads the numbers of a split without a check, which ends the process.
+            is_other = key.startswith("split.") and kind != _GGUF_U16
+            get = None if is_other else _GGUF_GETTERS.get(kind)
             value: bytes | int = get(content, place) if get else OTHER_TYPE.encode()
             yield key, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 

@@ -100,11 +100,12 @@ def model_facts(session: Session) -> dict[str, str]:
 
 
 def _model(session: Session) -> dict[str, str]:
-    model = session.model
+    model, files = session.model, session.file.files
     tokenizer = [native.metadata(model, f"tokenizer.ggml.{key}") for key in ("model", "pre")]
     known = {
         "sha256": session.file.sha256,
         "size_bytes": str(session.file.size),
+        "parts": str(len(files)) if files[1:] else None,
         "description": native.description(model),
         "parameters": str(native.n_params(model)),
         "architecture": native.metadata(model, "general.architecture"),

@@ -117,7 +117,7 @@ class Session:
         self.device, self.settings = device, settings
         self._gpus = device.log_names if device.is_gpu else frozenset[str]()
         with ExitStack() as undo:
-            require_gguf(file.path)
+            require_gguf(file.files)
             mark = native.LOG.mark()
             self.model = _load_model(file, device, settings, mark)
             undo.callback(native.free_model, self.model)
@@ -214,7 +214,7 @@ def _load_model(file: ModelFile, device: Target, settings: Settings, mark: int) 
     params.no_host = False
     # Without this, a model of NaNs loads and generates without an error.
     params.check_tensors = True
-    model = native.load_model(str(file.path).encode(), params)
+    model = native.load_model(file.files, params)
     if model is None:
         _require_memory("the model", mark)
         _require_split(device, mark)

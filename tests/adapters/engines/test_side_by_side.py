@@ -240,7 +240,7 @@ def test_a_load_that_has_begun_is_not_sent_again() -> None:
     """The engine loads while the gate does something else."""
     process = _Process(_newest, concurrency=2)
     engine = ProtocolEngine(engine_spec_of(), process)
-    file = replace(FILE, sha256="5a" * 32, state=STATE)
+    file = replace(FILE, sha256="5a" * 32, states=(STATE,))
     engine.begin_load(model_spec_of(), file, concurrency=1)
     (sent,) = process.in_flight
     loaded = engine.load(model_spec_of(), file, concurrency=1)
@@ -262,7 +262,7 @@ def test_the_keys_of_a_load_answer_are_remembered() -> None:
     process.load |= {"file": state, "room_for_another": True}
     loaded = ProtocolEngine(engine_spec_of(), process).load(model_spec_of(), FILE)
 
-    assert loaded.state == replace(STATE, device=2**64 - 1)
+    assert loaded.states == (replace(STATE, device=2**64 - 1),)
     assert loaded.has_room_for_another
 
 

@@ -265,10 +265,10 @@ def test_an_unknown_name_suggests_a_similar_one(
             ),
         ),
         (
-            ("builtin:tiny-qwen2", "big-00001-of-00002.gguf"),
+            ("builtin:tiny-qwen2", "big-00002-of-00002.gguf"),
             (
-                "models.tiny.source: expected one file; merge the parts of a split model with "
-                "llama-gguf-split --merge, found 'big-00001-of-00002.gguf'"
+                "models.tiny.source: expected big-00001-of-00002.gguf: the first part stands for "
+                "all of them, found 'big-00002-of-00002.gguf'"
             ),
         ),
         (

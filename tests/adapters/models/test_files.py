@@ -263,11 +263,12 @@ def test_a_digest_covers_all_of_a_large_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
-    """A folder in place of a model is unavailable, not a crash."""
+    """A pipe in place of a model is unavailable, not a crash."""
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(MeasurementUnavailable) as caught:
-        sha256_of(tmp_path)
+        sha256_of(tmp_path / "pipe")
 
-    assert str(caught.value) == f"{tmp_path}: expected a regular file, found a folder"
+    assert str(caught.value) == f"{tmp_path}/pipe: expected a regular file, found a named pipe"
 
 
 @pytest.mark.parametrize(
@@ -304,7 +305,6 @@ def test_other_kinds_of_file_are_recognised(
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("folder", "{path} is a folder"),
         ("pipe", "{path} is a named pipe"),
         ("zero", "/dev/zero is a character device"),
         ("itself", "{path}: expected a readable file, found Too many levels of symbolic links"),
@@ -316,7 +316,7 @@ def test_pipes_and_devices_are_reported_and_never_opened(
 ) -> None:
     """For every engine: a pipe blocks, and a device has no end."""
     here = tmp_path / "here"
-    (here / "folder").mkdir(parents=True)
+    here.mkdir()
     os.mkfifo(here / "pipe")
     (here / "zero").symlink_to("/dev/zero")
     (here / "itself").symlink_to("itself")
@@ -391,6 +391,132 @@ def test_files_being_written_are_not_swept(tmp_path: Path, digest: str) -> None:
 def test_every_built_in_model_has_a_recipe() -> None:
     """The gate has only a list of their names."""
     assert tuple(RECIPES) == BUILT_IN_MODELS
+
+
+@pytest.fixture(name="parts")
+def _parts(tmp_path: Path) -> list[Path]:
+    """Return the paths of three parts of a model beside the matrix."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    parts = [folder / f"m-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    for part in parts:
+        part.write_bytes(b"GGUF" + part.name.encode())
+    return parts
+
+
+def test_the_parts_of_a_model_are_pinned_together(tmp_path: Path, parts: list[Path]) -> None:
+    """The first one is named, and the digest is that of the joined parts."""
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
+    models = models_in(tmp_path)
+
+    assert sha256_of(parts[0]) == digest
+    assert models.fetch(model_from(parts[0].name, sha256=digest)).path == parts[0]
+    with pytest.raises(MeasurementUnavailable, match=f"has the sha256 {digest}, but 0a0a"):
+        models.fetch(model_from(parts[0].name, sha256="0a" * 32))
+
+
+def test_parts_are_beside_the_first_one_in_a_linked_folder(
+    tmp_path: Path, parts: list[Path]
+) -> None:
+    """The name of a part is kept, and its folder is resolved."""
+    (tmp_path / "here" / "models").symlink_to(".")
+
+    assert models_in(tmp_path).locate(model_from(f"models/{parts[0].name}")).path == parts[0]
+
+
+@pytest.mark.parametrize("kind", EngineKind)
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("missing", "there is no file {path}"),
+        ("link", "{path} is a symbolic link"),
+        ("pipe", "{path} is a named pipe"),
+        ("pointer", "{path} is a Git LFS pointer instead of the file"),
+    ],
+)
+def test_every_part_is_there(
+    *, tmp_path: Path, parts: list[Path], kind: EngineKind, fault: str, found: str
+) -> None:
+    """The message names the part, for every engine."""
+    moved = parts[2].rename(tmp_path / "moved")
+    match fault:
+        case "link":
+            parts[2].symlink_to(moved)
+        case "pipe":
+            os.mkfifo(parts[2])
+        case "pointer":
+            parts[2].write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+        case _:
+            pass
+    model = model_from(parts[0].name)
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(replace(model, engine=engine_of(model, kind)))
+
+    assert caught.value.reason == f"model tiny is missing: {found.format(path=parts[2])}"
+
+
+def test_a_folder_is_a_model_of_another_engine(tmp_path: Path) -> None:
+    """Its digest is that of a manifest; a pointer in place of a file is found."""
+    folder = tmp_path / "here" / "checkpoint"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_bytes(b"{}")
+    manifest = f"{hashlib.sha256(b'{}').hexdigest()}  config.json\n"
+    model = model_from("checkpoint", sha256=hashlib.sha256(manifest.encode()).hexdigest())
+    model = replace(model, engine=engine_of(model, EngineKind.COMMAND))
+
+    assert models_in(tmp_path).fetch(model).path == folder
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model)
+    assert caught.value.reason == (
+        f"model tiny is missing: {folder}/model.safetensors is a Git LFS pointer instead of the "
+        "file"
+    )
+    assert caught.value.remedy == "run: git lfs pull"
+
+
+def test_a_folder_is_no_model_of_the_built_in_engine(tmp_path: Path) -> None:
+    """The remedy is what to name instead."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(model_from("."))
+
+    assert (caught.value.reason, caught.value.remedy) == (
+        f"model tiny is a folder, and the engine loads GGUF files: {folder}",
+        (
+            "name a GGUF file as the source of models.tiny, or the first part of one; "
+            "convert_hf_to_gguf.py makes one of a Hugging Face checkpoint"
+        ),
+    )
+
+
+def test_an_unusable_folder_is_unavailable(tmp_path: Path) -> None:
+    """Such as one with a link out of it."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "config.json").symlink_to("../elsewhere")
+    model = model_from(".")
+
+    with pytest.raises(MeasurementUnavailable) as caught:
+        models_in(tmp_path).locate(replace(model, engine=engine_of(model, EngineKind.COMMAND)))
+
+    assert caught.value.reason == (
+        f"{folder}/config.json is a symbolic link that leads out of the model's folder"
+    )
+    assert caught.value.remedy == "copy what the model needs into a folder of its own"
+
+
+@pytest.mark.parametrize("kind", EngineKind)
+def test_a_folder_in_the_cache_is_no_model(tmp_path: Path, kind: EngineKind) -> None:
+    """A hub has files."""
+    model = model_from("hf:owner/repo/my.gguf")
+    models_in(tmp_path).path_of(model).mkdir(parents=True)
+
+    with pytest.raises(MeasurementUnavailable, match="is a folder"):
+        models_in(tmp_path).locate(replace(model, engine=engine_of(model, kind)))
 
 
 def test_a_removed_working_directory_is_no_crash(

@@ -146,6 +146,48 @@ def test_a_download_after_a_wrong_file_succeeds(machine: Machine) -> None:
     assert machine.kept() == [CONTENT]
 
 
+SPLIT = "owner/repo/sub/tiny-0000{}-of-00003.gguf"
+PARTS = {SPLIT.format(number): CONTENT[:: number + 1] for number in range(1, 4)}
+SPLIT_DIGEST = hashlib.sha256(b"".join(PARTS.values())).hexdigest()
+
+
+def test_all_parts_of_a_split_model_are_downloaded(machine: Machine) -> None:
+    """The first one is named; those that are there already are not downloaded again."""
+    machine.hub.files |= PARTS
+    first, *_ = PARTS
+
+    ran = machine.fetch(source=first, pin=SPLIT_DIGEST)
+    folder = machine.folder / "cache" / "models" / "hf"
+    assert (ran.code, ran.out) == (0, f"tiny: {folder / first}\n")
+    assert {name: (folder / name).read_bytes() for name in PARTS} == PARTS
+    (folder / SPLIT.format(2)).unlink()
+    machine.hub.asked.clear()
+    assert machine.fetch(source=first, pin=SPLIT_DIGEST).code == 0
+    assert {asked.partition(" ")[2] for asked in machine.hub.asked} == {SPLIT.format(2)}
+
+
+def test_parts_with_another_digest_are_deleted(machine: Machine) -> None:
+    """All of them, as any may be the wrong one; the next fetch downloads all of them."""
+    first, second, _ = PARTS
+    machine.hub.files |= PARTS | {second: OTHER}
+
+    assert machine.fetch(source=first, pin=SPLIT_DIGEST).code == 4
+    assert machine.kept() == []
+    machine.hub.files |= PARTS
+    assert machine.fetch(source=first, pin=SPLIT_DIGEST).code == 0
+
+
+def test_a_missing_part_is_named(machine: Machine) -> None:
+    """The hub has no such file."""
+    first, second, third = PARTS
+    machine.hub.files |= {first: PARTS[first], third: PARTS[third]}
+
+    ran = machine.fetch(source=first, pin=None)
+
+    assert ran.code == 4
+    assert f"{second} could not be downloaded" in ran.err
+
+
 def test_a_corrupt_file_is_downloaded_again(machine: Machine) -> None:
     """`fetch` checks a cached file too."""
     machine.file.parent.mkdir(parents=True)

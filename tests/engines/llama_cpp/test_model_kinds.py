@@ -198,12 +198,11 @@ def test_a_damaged_file_is_refused_with_its_fault(
         ({"general.type": "mmproj"}, "this is the image or audio part of a model (mmproj)"),
         ({"general.type": "imatrix"}, "this is an importance matrix"),
         ({"tokenizer.ggml.pre": "mine"}, "does not know its pre-tokenizer 'mine'; update"),
-        ({"split.count": 3}, "one of the 3 parts of a split model"),
         ({"tokenizer.ggml.model": "none"}, "the file has no tokenizer, so no prompt; convert"),
         ({"qwen2.block_count": 3}, "the file lacks the tensor 'blk.2.attn_norm.weight'"),
         ({"qwen2.block_count": None}, "llama.cpp cannot load it: "),
     ],
-    ids=["lora", "mmproj", "imatrix", "pre-tokenizer", "split", "tokens", "tensor", "other"],
+    ids=["lora", "mmproj", "imatrix", "pre-tokenizer", "tokens", "tensor", "other"],
 )
 def test_a_file_of_another_kind_is_refused_by_its_kind(
     idle_engine: "DrivenEngine",
@@ -219,16 +218,6 @@ def test_a_file_of_another_kind_is_refused_by_its_kind(
     assert kind == "model_invalid"
     assert message in found
     assert not _RAW.search(found)
-
-
-def test_a_part_of_a_split_model_is_refused_with_the_merge_command(
-    idle_engine: "DrivenEngine", engine_load_params: "LoadParams", tmp_path: Path
-) -> None:
-    """For every part, the command names the first one."""
-    path = tiny_with(tmp_path / "big-00002-of-00003.gguf", {"split.count": 3, "split.no": 1})
-    _, message = idle_engine.refusal(Method.LOAD, **engine_load_params(path))
-
-    assert message.endswith("llama-gguf-split --merge big-00001-of-00003.gguf big.gguf")
 
 
 @given(data=st.data())
