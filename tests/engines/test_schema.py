@@ -135,6 +135,8 @@ def test_only_requested_keys_are_optional(method: Method) -> None:
         ({"file": FILE | {"inode": "2"}}, False),
         ({"file": FILE | {"path": "/"}}, False),
         ({"file": {"inode": 2}}, False),
+        ({"file": [FILE, FILE]}, True),
+        ({"file": [FILE]}, False),
     ],
 )
 def test_a_load_answer_may_allow_more_than_one_request(
@@ -152,6 +154,10 @@ def test_a_load_answer_may_allow_more_than_one_request(
         ({"sha256": "0" * 64, "file": FILE, "concurrency": 4}, True),
         ({"file": FILE}, False),
         ({"room_for_another": True}, False),
+        ({"parts": ["/a", "/b"], "sha256": "0" * 64, "file": [FILE, FILE]}, True),
+        ({"parts": ["/a"]}, False),
+        ({"parts": ["/a", "/a"]}, False),
+        ({"parts": []}, False),
     ],
 )
 def test_a_load_request_may_name_a_known_state(added: dict[str, Any], *, is_valid: bool) -> None:

@@ -121,15 +121,27 @@ def decoder_start(model: native.Model, tokenizer: Tokenizer) -> int | None:
     return token
 
 
-def load_error(path: Path, errors: Sequence[str]) -> RequestRefused:
-    """Return the error for a file that llama.cpp could not load."""
+def load_error(files: Sequence[Path], errors: Sequence[str]) -> RequestRefused:
+    """Return the error for a model that llama.cpp could not load.
+
+    Args:
+        files: its file, or its parts.
+        errors: what llama.cpp logged.
+    """
     for error in errors:
         for pattern, words in _ERRORS:
             if match := pattern.search(error):
+                path = _file_with(match[1], files)
                 return model_invalid(f"{path}: {words.format(match[1])}")
     # The first error is the cause; the later ones only repeat that loading failed.
     cause = _LOADING.sub("", errors[0]) if errors else "no reason given"
-    return model_invalid(f"{path}: llama.cpp cannot load it: {cause}")
+    return model_invalid(f"{files[0]}: llama.cpp cannot load it: {cause}")
+
+
+def _file_with(tensor: str, files: Sequence[Path]) -> Path:
+    """Return the part that has a tensor, or the first one."""
+    parts = files[1:] and files
+    return next((path for path in parts if tensor in native.gguf_tensors(path)), files[0])
 
 
 def _require_version(path: Path, head: bytes) -> None:

@@ -218,7 +218,7 @@ def _load_model(file: ModelFile, device: Target, settings: Settings, mark: int) 
     if model is None:
         _require_memory("the model", mark)
         _require_split(device, mark)
-        raise load_error(file.path, native.LOG.errors_since(mark))
+        raise load_error(file.files, native.LOG.errors_since(mark))
     return model
 
 

@@ -164,13 +164,14 @@ def test_a_damaged_part_is_refused_with_its_fault(
     damage: Damage,
     message: str,
 ) -> None:
-    """llama.cpp names the part without the reason."""
+    """llama.cpp names the part without the reason, or a tensor without its part."""
     parts = split(tiny_model("tiny-qwen2").path, tmp_path)
-    parts[2].write_bytes(damage(parts[2].read_bytes()))
+    parts[1].write_bytes(damage(parts[1].read_bytes()))
 
     kind, found = idle_engine.refusal(Method.LOAD, **params(*parts))
 
     assert kind == "model_invalid"
+    assert found.startswith(f"{parts[1]}: ")
     assert message in found
 
 
