@@ -513,9 +513,11 @@ def test_an_unusable_folder_is_unavailable(tmp_path: Path) -> None:
 def test_a_folder_in_the_cache_is_no_model(tmp_path: Path, kind: EngineKind) -> None:
     """A hub has files."""
     model = model_from("hf:owner/repo/my.gguf")
-    models_in(tmp_path).path_of(model).mkdir(parents=True)
+    path = models_in(tmp_path).path_of(model)
+    path.mkdir(parents=True)
+    (path / "config.json").touch()
 
-    with pytest.raises(MeasurementUnavailable, match="is a folder"):
+    with pytest.raises(MeasurementUnavailable, match=f"(?:{path} is a folder|files: {path})$"):
         models_in(tmp_path).locate(replace(model, engine=engine_of(model, kind)))
 
 
