@@ -121,7 +121,7 @@ def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
             lambda file: file.unlink(),
             "tiny.gguf; put the file there, or correct the source of models.tiny",
         ),
-        (lambda file: (file.unlink(), file.mkdir()), "tiny.gguf is a folder; put the file there"),
+        (lambda file: (file.unlink(), file.mkdir()), "tiny.gguf is a folder without files"),
     ],
     ids=["other", "absent", "folder"],
 )
