@@ -138,15 +138,26 @@ def _gemma3(_layer: int) -> Tensors:
     )
 
 
-def _qwen2moe(_layer: int) -> Tensors:
+def _experts() -> Tensors:
     return (
-        _norm("attn_norm"),
-        *_attention(),
         _norm("ffn_norm"),
         _matrix("ffn_gate_inp", _EXPERTS, _WIDTH),
         _matrix("ffn_gate_exps", _EXPERTS, _INNER, _WIDTH),
         _matrix("ffn_up_exps", _EXPERTS, _INNER, _WIDTH),
         _matrix("ffn_down_exps", _EXPERTS, _WIDTH, _INNER),
+    )
+
+
+def _grok(_layer: int) -> Tensors:
+    norms = (_norm("attn_norm"), _norm("attn_output_norm"), _norm("post_ffw_norm"))
+    return (*norms, *_attention(), *_experts())
+
+
+def _qwen2moe(_layer: int) -> Tensors:
+    return (
+        _norm("attn_norm"),
+        *_attention(),
+        *_experts(),
         _small("ffn_gate_inp_shexp.weight", _WIDTH),
         _matrix("ffn_gate_shexp", _INNER, _WIDTH),
         _matrix("ffn_up_shexp", _INNER, _WIDTH),
@@ -261,6 +272,10 @@ _KINDS: Mapping[str, _Kind] = {
             "attention.sliding_window_pattern": _LAYERS,
         },
         tensors=_blocks(_gemma3, _NORM),
+    ),
+    "grok": _Kind(
+        settings=_ATTENTION | {"expert_count": _EXPERTS, "expert_used_count": _EXPERTS // 2},
+        tensors=_blocks(_grok, _NORM),
     ),
     "qwen2moe": _Kind(
         settings=_ATTENTION

@@ -28,9 +28,11 @@ class _ChangedRecipe(Recipe):
         return {key: value for key, value in known.items() if self.changes.get(key, "") is not None}
 
 
-def tiny_with(path: Path, changes: Mapping[str, MetadataValue | None]) -> Path:
-    """Write the model tiny-qwen2 with other metadata."""
-    recipe = RECIPES["tiny-qwen2"]
+def tiny_with(
+    path: Path, changes: Mapping[str, MetadataValue | None], *, name: str = "tiny-qwen2"
+) -> Path:
+    """Write a built-in model with other metadata."""
+    recipe = RECIPES[name]
     same = {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
     make(_ChangedRecipe(**same, changes=changes), path)
     return path

@@ -8,7 +8,7 @@ from repro_gate.engines.llama_cpp.inference.generate import generate
 from repro_gate.engines.llama_cpp.inference.score import score
 from repro_gate.engines.llama_cpp.inference.verify import verify
 from repro_gate.engines.llama_cpp.lora import Lora
-from repro_gate.engines.llama_cpp.notes import load_notes
+from repro_gate.engines.llama_cpp.notes import defaults_notes, load_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.model_file import read_model, read_model_file
 from repro_gate.engines.requests import (
@@ -72,7 +72,10 @@ class LlamaCppEngine(Engine):
             rendered["rendered"] = session.chat_template.render(request.chat)
             request = replace(request, prompt=rendered["rendered"])
         with session.slot() as slot:
-            return {**generate(slot, request, contexts=len(session.slots)), **rendered}
+            answer = generate(slot, request, contexts=len(session.slots))
+        # Once for each cell.
+        notes = defaults_notes(session.model, request) if request.trace else []
+        return {**answer, "notes": [*answer["notes"], *notes], **rendered}
 
     def score(self, request: ScoreRequest) -> Json:
         """Score a response with the loaded model."""

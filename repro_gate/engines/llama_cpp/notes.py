@@ -1,16 +1,19 @@
 """Notes for the reader of a report about a model and its prompts, one sentence each."""
 
+import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from repro_gate.engines import host
 from repro_gate.engines.llama_cpp import native
+from repro_gate.engines.llama_cpp.load_warnings import IGNORED_WINDOW, warning_notes
 from repro_gate.engines.llama_cpp.lora import lora_notes
-from repro_gate.engines.llama_cpp.native_log import Level, LogLine
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
+from repro_gate.engines.requests import GenerateRequest
+from repro_gate.samplers import PLAIN, PLAIN_ORDER
 from repro_gate.settings import KvType, Settings
 
 MAX_NOTES = 20
@@ -19,40 +22,32 @@ _LEAST = 9
 """Tokens at once from which matrices are multiplied as for many, with CUDA and mostly on a CPU."""
 _FLASH_TILE = 64
 """The same for flash attention on a CPU: `GGML_FA_TILE_Q`."""
-_VOCABULARY = re.compile(r"load: (.*\w.*)")
-"""Warnings about the vocabulary, but not the ornaments of a banner."""
-_BANNER = re.compile(r"GENERATION QUALITY|CONSIDER REGENERATING")
-_HARMLESS = re.compile(r"control-looking token")
-"""llama.cpp corrects these itself, and logs them for nearly every model."""
-_EXPLANATIONS = (
-    (
-        re.compile(r"missing pre-tokenizer type"),
-        (
-            "the file names no pre-tokenizer, so llama.cpp splits text by a default that is "
-            "probably wrong; convert the model again with a current convert_hf_to_gguf.py"
-        ),
-    ),
-    (
-        re.compile(r"special token:? '(.*?)' = (\d+)"),
-        "{0} is {1}, which is not in the vocabulary, so it is ignored",
-    ),
-    (
-        re.compile(r"special_eos_id is not in special_eog_ids"),
-        (
-            "the end-of-sequence token is not among those that end a generation, so the tokenizer "
-            "settings of the file may be wrong"
-        ),
-    ),
-)
+_DEFAULTS = "general.sampling."
+_PARAMETERS = {
+    "temp": "temperature",
+    "penalty_last_n": "repeat_last_n",
+    "penalty_repeat": "repeat_penalty",
+    "sequence": "samplers",
+    **{
+        name: name
+        for name in (
+            *("top_k", "top_p", "min_p", "xtc_probability", "xtc_threshold"),
+            *("mirostat", "mirostat_tau", "mirostat_eta"),
+        )
+    },
+}
+"""The parameters that llama-server takes from a model file, by the end of their keys there."""
 
 
 def load_notes(session: Session) -> list[str]:
     """Return the notes on a model that was just loaded."""
     notes = [
-        *_of_vocabulary(session.load_log),
+        *warning_notes([*session.load_log, *session.context_log]),
+        *_of_tokenizer(session),
         *_of_context(session),
         *_of_settings(session),
         *lora_notes(session.lora),
+        *_of_defaults(session),
     ]
     return list(dict.fromkeys(notes))[:MAX_NOTES]
 
@@ -88,18 +83,58 @@ def split_notes(tokens: int, settings: Settings) -> list[str]:
     return [message]
 
 
-def _of_vocabulary(lines: Sequence[LogLine]) -> Iterator[str]:
-    for line in lines:
-        found = _VOCABULARY.fullmatch(line.text) if line.level is Level.WARN else None
-        if found and not _BANNER.search(found[1]) and not _HARMLESS.search(found[1]):
-            yield _explain(found[1].strip())
+def _of_tokenizer(session: Session) -> Iterator[str]:
+    tokenizer = session.tokenizer
+    used = {"eos": tokenizer.eos, **({"bos": tokenizer.bos} if tokenizer.adds_bos else {})}
+    for name, token in used.items():
+        if token >= 0 and native.metadata(session.model, f"tokenizer.ggml.{name}_token_id") is None:
+            shown = tokenizer.special_text(token)
+            yield f"the file names no {name.upper()} token, so llama.cpp takes {token}, {shown!r}"
+    if not tokenizer.end_of_generation:
+        yield "no token ends a generation, so each has max_tokens"
 
 
-def _explain(warning: str) -> str:
-    for pattern, explanation in _EXPLANATIONS:
-        if match := pattern.search(warning):
-            return explanation.format(*match.groups())
-    return f"llama.cpp warns about the vocabulary: {warning}"
+def _of_defaults(session: Session) -> Iterator[str]:
+    found = sampling_defaults(session.model)
+    if found:
+        listed = ", ".join(f"{name} = {value}" for name, value in found.items())
+        yield (
+            f"llama-server takes defaults from the model file: {listed}; here the values of the "
+            "matrix count"
+        )
+
+
+def sampling_defaults(model: native.Model) -> dict[str, str]:
+    """Return the parameters that llama-server takes from the model file."""
+    values = {
+        name: native.metadata(model, f"{_DEFAULTS}{key}") for key, name in _PARAMETERS.items()
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def defaults_notes(model: native.Model, request: GenerateRequest) -> list[str]:
+    """Return a note if llama-server would sample a request without values otherwise."""
+    order = PLAIN_ORDER if request.sampling is None else request.sampling.order
+    own: dict[str, Any] = {name: getattr(request, name) for name in PLAIN if name in order}
+    if request.sampling is not None:
+        own |= dict(request.sampling.values)
+    own["samplers"] = ";".join(order)
+    own["mirostat"] = {"mirostat": 1, "mirostat_v2": 2}.get(order[-1], 0)
+    differing = [
+        f"{name} = {value} (here {own.get(name, 'not used')})"
+        for name, value in sampling_defaults(model).items()
+        if not _are_equal(value, str(own.get(name)))
+    ]
+    if not differing:
+        return []
+    return [f"llama-server with the defaults of the model file has {', '.join(differing)}"]
+
+
+def _are_equal(one: str, other: str) -> bool:
+    try:
+        return math.isclose(float(one), float(other), rel_tol=1e-6)
+    except ValueError:
+        return one == other
 
 
 def _of_context(session: Session) -> Iterator[str]:
@@ -113,6 +148,18 @@ def _of_context(session: Session) -> Iterator[str]:
         yield (
             f"n_ctx = {session.settings.n_ctx} is more than the {trained} tokens that the model "
             "was trained on; output beyond them is unreliable"
+        )
+    yield from _of_ignored_window(session)
+
+
+def _of_ignored_window(session: Session) -> Iterator[str]:
+    architecture = native.metadata(session.model, "general.architecture")
+    window = native.metadata(session.model, f"{architecture}.attention.sliding_window")
+    is_ignored = any(IGNORED_WINDOW in line.text for line in session.load_log)
+    if is_ignored and session.settings.n_ctx > int(window or 0):
+        yield (
+            f"llama.cpp ignores the sliding window of {window} tokens that the model was trained "
+            "with, so it reads longer texts otherwise"
         )
 
 

@@ -41,6 +41,8 @@ _MAX_ERRORS = 3
 _NO_MEMORY = re.compile(
     r"(?:failed|unable) to allocate|cudaMalloc failed|Cannot allocate memory|bad_alloc"
 )
+_WITHOUT_FLASH = "grok"
+"""The only architecture for which llama.cpp changes the setting."""
 _NOT_LOCKED = re.compile(r"failed to (?:mlock|VirtualLock)|mlock not supported")
 _HEAD = re.compile(r"print_info: n_embd_head_([kv])(?:_swa)?\s+= (\d+)")
 _NO_SPLIT = re.compile(r"does not support split buffers|LLAMA_SPLIT_MODE_TENSOR not implemented")
@@ -132,7 +134,7 @@ class Session:
             self.chat_template = ChatTemplate(self.model, self.tokenizer)
             mark = native.LOG.mark()
             self.slots = [self._new_slot(undo)]
-            log = native.LOG.since(mark)
+            log = self.context_log = native.LOG.since(mark)
             self.placement = weights.with_context(log)
             self._one = memory_of_buffers(log, gpus=self._gpus)
             self._add_slots(undo, concurrency or MAX_CONCURRENCY)
@@ -287,6 +289,12 @@ def _require_fitting(
     _require_locked(settings, log)
     _require_readable(settings, model)
     _require_blocks(settings, log)
+    architecture = native.metadata(model, "general.architecture")
+    if settings.flash_attention and architecture == _WITHOUT_FLASH:
+        raise bad_request(
+            f"settings.flash_attention: expected false for {architecture}, where llama.cpp "
+            "switches it off"
+        )
     if settings.rope and native.rope_type(model) == native.NO_ROPE:
         raise bad_request(
             f"settings.{next(iter(settings.rope))}: expected no such setting for a model without "

@@ -9,7 +9,8 @@ import pytest
 
 from repro_gate.engines.host import usable_cores
 from repro_gate.protocol import Method
-from tests.fakes.driven_engine import limited_engine
+from tests.fakes.driven_engine import limited_engine, load_params
+from tests.fakes.model_kinds import make_kind
 
 if TYPE_CHECKING:
     from tests.engines.llama_cpp.conftest import LoadParams, ModelMaker
@@ -361,3 +362,15 @@ def test_an_invalid_parameter_is_named(
     kind, message = idle_engine.refusal(Method.LOAD, **params)
     assert kind == "bad_request"
     assert named in message
+
+
+def test_flash_attention_is_refused_where_llama_cpp_switches_it_off(
+    idle_engine: "DrivenEngine", tmp_path: Path
+) -> None:
+    """The golden would have a setting that was not in effect."""
+    path = make_kind("grok", tmp_path / "grok.gguf").path
+    params = load_params(path, flash_attention=True, kv_type="f16")
+
+    kind, message = idle_engine.refusal(Method.LOAD, **params)
+    assert (kind, "flash_attention: expected false for grok" in message) == ("bad_request", True)
+    assert idle_engine.load(path)["notes"] == []

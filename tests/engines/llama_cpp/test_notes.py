@@ -49,12 +49,22 @@ def test_a_sound_model_has_no_notes(idle_engine: "DrivenEngine", tiny_model: "Mo
             {},
             "tokenizer.ggml.unknown_token_id is 9999, which is not in the vocabulary",
         ),
+        (
+            {"tokenizer.ggml.eot_token_id": 7},
+            {},
+            "the eot token of the file is not a usual one, so its tokenizer settings may be wrong",
+        ),
+        (
+            {"tokenizer.ggml.bos_token_id": None, "tokenizer.ggml.add_bos_token": True},
+            {},
+            "the file names no BOS token, so llama.cpp takes 11, ','",
+        ),
         ({"tokenizer.ggml.add_eos_token": True}, {}, "the model asks for an EOS token after a te"),
         ({"qwen2.context_length": 128}, {}, "n_ctx = 256 is more than the 128 tokens"),
         ({}, {"flash_attention": True}, "kv_type = f32 only costs memory here"),
         ({}, {"threads": CORES + 1}, f"threads = {CORES + 1}, but only {CORES} cores are usable"),
     ],
-    ids=["pre-tokenizer", "token-id", "eos", "context", "kv-type", "threads"],
+    ids=["pre-tokenizer", "token-id", "unusual", "bos", "eos", "context", "kv-type", "threads"],
 )
 def test_a_problem_of_a_model_is_one_note(
     noted: Any, changes: Mapping[str, Any], settings: Mapping[str, Any], beginning: str
@@ -63,6 +73,59 @@ def test_a_problem_of_a_model_is_one_note(
     (note,) = noted(changes, **settings)
 
     assert note.startswith(beginning)
+
+
+def test_a_model_without_an_eos_token_ends_at_another_one(noted: Any) -> None:
+    """llama.cpp takes one by its number, and warns about its text."""
+    unusual, missing = noted({"tokenizer.ggml.eos_token_id": None})
+
+    assert unusual.startswith("the eos token of the file is not a usual one")
+    assert missing == "the file names no EOS token, so llama.cpp takes 11, ','"
+
+
+def test_a_window_that_llama_cpp_ignores_is_noted_where_a_text_can_exceed_it(
+    idle_engine: "DrivenEngine", tmp_path: Path
+) -> None:
+    """The models of Phi-3 have one."""
+    found: list[str] = []
+    for window in (255, 256):
+        change = {"phi3.attention.sliding_window": window}
+        path = tiny_with(tmp_path / "model.gguf", change, name="tiny-phi3")
+        found += idle_engine.load(path)["notes"]
+
+    (note,) = found
+    assert note.startswith("llama.cpp ignores the sliding window of 255 tokens")
+
+
+def test_the_defaults_of_a_model_file_are_noted(idle_engine: "DrivenEngine", noted: Any) -> None:
+    """All of them once, and on the first run of a cell those that it does not have."""
+    keys = {"temp": 0.8, "top_k": 20, "xtc_probability": 0.5, "mirostat": 0}
+    order = {"general.sampling.sequence": "top_k;top_p;min_p;temperature"}
+    (note,) = noted({f"general.sampling.{key}": value for key, value in keys.items()} | order)
+    traced, plain = (idle_engine.generate(trace=trace)["notes"] for trace in (True, False))
+
+    assert note == (
+        "llama-server takes defaults from the model file: temperature = 0.800000, samplers = "
+        "top_k;top_p;min_p;temperature, top_k = 20, xtc_probability = 0.500000, mirostat = 0; "
+        "here the values of the matrix count"
+    )
+    assert plain == []
+    differing = "top_k = 20 (here 40), xtc_probability = 0.500000 (here not used)"
+    assert traced == [f"llama-server with the defaults of the model file has {differing}"]
+
+
+def test_the_defaults_of_a_model_file_are_compared_with_all_samplers(
+    idle_engine: "DrivenEngine", noted: Any
+) -> None:
+    """Those that a request has besides the usual ones too."""
+    keys = {"mirostat": 2, "mirostat_tau": 5.0, "mirostat_eta": 0.1, "temp": 0.8, "top_k": 40}
+    noted({f"general.sampling.{key}": value for key, value in keys.items()})
+    samplers = ["temperature", "mirostat_v2"]
+    sampling = {"dynatemp_range": 0, "dynatemp_exponent": 1, "mirostat_tau": 5, "mirostat_eta": 0.2}
+    neutral = {"top_k": 0, "top_p": 1, "min_p": 0, "trace": True}
+
+    (note,) = idle_engine.generate(sampling={"samplers": samplers, **sampling}, **neutral)["notes"]
+    assert note.endswith("has top_k = 40 (here not used), mirostat_eta = 0.100000 (here 0.2)")
 
 
 def test_f32_without_flash_attention_and_f16_with_it_have_no_note(noted: Any) -> None:
