@@ -38,6 +38,13 @@ def tiny_with(
     return path
 
 
+def with_wide_heads(path: Path) -> Path:
+    """Write a model like tiny-qwen2 whose heads are whole blocks of a quantized cache."""
+    recipe = RECIPES["tiny-qwen2"]
+    make(replace(recipe, shape=replace(recipe.shape, heads=2, kv_heads=1)), path)
+    return path
+
+
 def renamed(path: Path, architecture: str, *more: Tensor) -> Path:
     """Write the model tiny-qwen2 as another architecture, with more tensors in each layer."""
     recipe = RECIPES["tiny-qwen2"]
