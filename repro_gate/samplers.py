@@ -126,6 +126,7 @@ PLAIN_ORDER: Final = ("top_k", "top_p", "min_p", "temperature")
 EXTRAS: Final = tuple(name for name in PARAMETERS if name not in PLAIN)
 BESIDE: Final = ("logit_bias", "ignore_eos", "grammar", "json_schema")
 """What applies beside the samplers, whichever they are."""
+_BINDING: Final = frozenset({"logit_bias", "grammar", "json_schema"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +187,11 @@ class Sampling:
         if values["temperature"] == 0 and self.order[-1] in DRAWING:
             expected = f"more than 0, because {self.order[-1]} draws"
             raise InvalidJson(_at(place, "temperature"), expected=expected, found="0")
+
+    @property
+    def is_binding(self) -> bool:
+        """Whether it allows only some texts, or prefers some tokens, whatever the model does."""
+        return not _BINDING.isdisjoint(name for name, _ in self.values)
 
     @property
     def draws_when_cold(self) -> bool:

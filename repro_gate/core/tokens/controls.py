@@ -21,11 +21,23 @@ HOT = Sampler(temperature=10.0, top_k=0, top_p=1.0, min_p=0.0)
 """Nearly uniform, so that any engine that uses its seed shows it."""
 HEATS = (HOT, replace(HOT, temperature=2.0), replace(HOT, temperature=1.0))
 """In order of trial; later ones are for engines that reject the earlier ones."""
-_ONLY_TEMPERATURE = Sampling.parse(
-    {"samplers": ["temperature"], "dynatemp_range": 0, "dynatemp_exponent": 1}
-)
-_FURTHER_HEATS = tuple(replace(heat, sampling=_ONLY_TEMPERATURE) for heat in HEATS)
-"""The same for cells with further samplers, for which an engine may use other code."""
+
+
+def _heats(*samplers: str, heats: Sequence[Sampler] = HEATS, **values: float) -> Sequence[Sampler]:
+    neutral = {"dynatemp_range": 0, "dynatemp_exponent": 1}
+    sampling = Sampling.parse({"samplers": ["temperature", *samplers], **neutral, **values})
+    return tuple(replace(heat, sampling=sampling) for heat in heats)
+
+
+_FURTHER_HEATS = {
+    # It takes the likeliest token alone where the others are nearly as likely, as if greedy.
+    "mirostat": _heats("mirostat", mirostat_tau=8.0, mirostat_eta=0.1, heats=HEATS[-1:]),
+    "mirostat_v2": _heats("mirostat_v2", mirostat_tau=1000.0, mirostat_eta=0.1),
+    "adaptive_p": _heats("adaptive_p", adaptive_target=-1.0, adaptive_decay=0.9),
+}
+"""The same for cells whose last sampler draws with random numbers of its own."""
+_OTHER_HEATS = _heats()
+"""For the other cells with further samplers, for which an engine may use other code."""
 MAX_AGREEING = 4
 """Contrasts without a difference after which a factor has no effect."""
 _LONG = 16
@@ -200,7 +212,9 @@ def further(factor: Factor, cells: Sequence[Cell]) -> Iterator[Contrast]:
 
 def heats_of(sampler: Sampler) -> Sequence[Sampler]:
     """Return the hot samplers, in order of trial, that show the seeds of cells with a sampler."""
-    return HEATS if sampler.sampling is None else _FURTHER_HEATS
+    if sampler.sampling is None:
+        return HEATS
+    return _FURTHER_HEATS.get(sampler.sampling.order[-1], _OTHER_HEATS)
 
 
 def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
@@ -214,6 +228,7 @@ def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
         (cell.input, cell.seed) == (strong.input, strong.seed)
         and (varied.input, varied.seed) == (agreed.varied.input, agreed.varied.seed)
         and cell.max_tokens <= strong.max_tokens
+        and strong.stop in {(), cell.stop}
         and (cell.sampler == strong.sampler or is_hotter)
     )
 
@@ -221,13 +236,21 @@ def is_milder(contrast: Contrast, agreed: Contrast) -> bool:
 def is_settled(agreeing: Sequence[Contrast]) -> bool:
     """Return whether these contrasts without a difference prove that their factor has no effect.
 
-    Low temperatures alone do not: a sound model may agree on facts for every seed.
+    Low temperatures alone do not: a sound model may agree on facts for every seed. Nor do bound
+    cells: their answer may be the same to every prompt.
     """
-    is_hot = any(
-        each.factor is not Factor.SEED or each.cell.sampler in heats_of(each.cell.sampler)
+    is_free = any(
+        each.cell.sampler in heats_of(each.cell.sampler)
+        or (each.factor is Factor.PROMPT and not _is_bound(each.cell))
         for each in agreeing
     )
-    return len(agreeing) >= MAX_AGREEING and is_hot
+    return len(agreeing) >= MAX_AGREEING and is_free
+
+
+def _is_bound(cell: Cell) -> bool:
+    """Return whether something besides the model may decide what it answers."""
+    sampling = cell.sampler.sampling
+    return bool(cell.stop) or (sampling is not None and sampling.is_binding)
 
 
 def _further_seeds(cells: Sequence[Cell]) -> Iterator[Contrast]:
@@ -269,6 +292,10 @@ def _further_prompts(cells: Sequence[Cell]) -> Iterator[Contrast]:
         ours = [text for text in own if text != cell.input]
         tried = [(cell, asked) for asked in (*others, ours[0])]
         tried += [(each, asked) for each in (long, cell) for asked in ours]
+        if _is_bound(cell):
+            # Before there are as many agreeing ones as end the trials.
+            free = replace(long, sampler=heats_of(cell.sampler)[-1], stop=())
+            tried[1:1] = [(free, asked) for asked in ours]
         for each, asked in dict.fromkeys(tried):
             varied = each.with_input(asked, prompt=names[asked])
             yield Contrast(factor=Factor.PROMPT, cell=each, varied=varied)

@@ -13,6 +13,7 @@ from repro_gate.core.tokens.controls import HOT, ControlReport
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match, Unrecorded, Vacuous
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.samplers import Sampling
 from tests.fakes.checking import Scene, scene_of, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens
@@ -21,6 +22,13 @@ from tests.fakes.values import GREEDY, SAMPLED, answer_to, cell_of, generation_o
 FACT = cell_of("capital", sampler=replace(SAMPLED, temperature=0.7), max_tokens=2)
 STORY = cell_of("story", sampler=replace(SAMPLED, temperature=0.8), max_tokens=8)
 MOON = cell_of("moon", sampler=GREEDY)
+YES_OR_NO = cell_of(
+    "sure",
+    sampler=replace(
+        SAMPLED, temperature=0, sampling=Sampling.parse({"grammar": 'root ::= "yes" | "no"'})
+    ),
+    max_tokens=1,
+)
 SEED, PROMPT = Factor.SEED, Factor.PROMPT
 ADD_CELLS = "add cells that differ only in the seed and have different outputs"
 NOT_RUN = "its control could not be run, so agreement proves nothing yet"
@@ -43,6 +51,11 @@ def _seedless(cell: Cell) -> Generation:
 def _promptless(cell: Cell) -> Generation:
     seed = 0 if cell.sampler.is_greedy else cell.seed
     return generation_of(seed % 250, round(10 * cell.sampler.temperature), 7)
+
+
+def _agreeing(cell: Cell) -> Generation:
+    """Answer yes to every prompt where there is a choice of answers."""
+    return generation_of(1) if cell.sampler == YES_OR_NO.sampler else answer_to(cell)
 
 
 def _one_token(cell: Cell) -> Generation:
@@ -90,6 +103,17 @@ def test_facts_alone_pass_because_a_hot_run_differs(count: int) -> None:
     assert seeds.contrast.cell.sampler == HOT
     assert exit_code_for(report) == ExitCode.PASSED
     assert len(scene.starter.generated()) - 2 * count <= 4
+
+
+def test_a_choice_of_answers_may_be_the_same_for_every_prompt() -> None:
+    """The model is asked without the grammar, too, and its answers differ there."""
+    scene = _scene(YES_OR_NO, voice=_agreeing)
+    report = scene.check()
+
+    assert set(verdicts_of(report).values()) == {Match()}
+    assert len(scene.starter.generated()) == 2 + 3
+    promptless = _scene(YES_OR_NO, voice=_promptless).check()
+    assert set(verdicts_of(promptless).values()) == {Vacuous(factor=PROMPT)}
 
 
 @pytest.mark.parametrize("cells", [(FACT,), _with_seeds(FACT, STORY), (*_with_seeds(STORY), MOON)])

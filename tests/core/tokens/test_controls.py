@@ -22,6 +22,7 @@ from repro_gate.core.tokens.controls import (
 )
 from repro_gate.core.tokens.generation import Generation, Stop, output_divergence
 from repro_gate.core.tokens.verdicts import Inconclusive
+from repro_gate.samplers import Sampling
 from tests.fakes.values import (
     GREEDY,
     PENALISED,
@@ -178,6 +179,61 @@ def test_a_cell_with_further_samplers_is_run_hot_with_them() -> None:
     assert is_milder(_seeds(cell, replace(HAIKU_7, sampler=PENALISED)), agreed)
     assert not is_milder(_seeds(HAIKU, HAIKU_7), agreed)
     assert is_settled([agreed] * 4)
+
+
+@pytest.mark.parametrize(
+    ("draws", "heats"),
+    [
+        ({"mirostat": {"mirostat_tau": 5, "mirostat_eta": 0.1}}, [1.0]),
+        ({"mirostat_v2": {"mirostat_tau": 5, "mirostat_eta": 0.1}}, [10.0, 2.0, 1.0]),
+        ({"adaptive_p": {"adaptive_target": 0.5, "adaptive_decay": 0.9}}, [10.0, 2.0, 1.0]),
+    ],
+)
+def test_what_draws_with_its_own_random_numbers_is_run_hot_with_them(
+    draws: dict[str, dict[str, float]], heats: list[float]
+) -> None:
+    """A seed of the temperature alone shows nothing of them."""
+    ((name, values),) = draws.items()
+    sampling = Sampling.parse({"samplers": [name], **values})
+    cell = replace(HAIKU, sampler=replace(HEATS[2], sampling=sampling))
+
+    _, *hot = (each.cell.sampler for each in further(Factor.SEED, [cell]))
+    assert [each.temperature for each in hot] == heats
+    orders = {each.sampling and each.sampling.order for each in hot}
+    assert orders == {("temperature", name)}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "stop"),
+    [
+        ({"grammar": 'root ::= "yes" | "no"'}, ()),
+        ({"json_schema": {"type": "boolean"}}, ()),
+        ({"logit_bias": [[7, 100.0]]}, ()),
+        ({}, (".",)),
+    ],
+)
+def test_a_bound_cell_is_asked_freely_too(sampling: dict[str, object], stop: tuple[str]) -> None:
+    """What binds its answer may leave the same to every prompt; the model alone does not."""
+    sampler = replace(SAMPLED, sampling=Sampling.parse(sampling))
+    cell = replace(HAIKU, sampler=sampler, stop=stop)
+
+    bound, *free, _, _ = further(Factor.PROMPT, [cell])
+    assert bound.cell == cell
+    assert [each.varied.prompt for each in free] == ["control-1", "control-2", "control-1"]
+    for each in free[:2]:
+        sampling_left = each.cell.sampler.sampling
+        assert sampling_left is None or sampling_left.samplers == ("temperature",)
+        assert (each.cell.sampler.temperature, each.cell.max_tokens, each.cell.stop) == (1, 16, ())
+    assert not is_settled([bound] * 4)
+    assert is_settled([bound, bound, bound, free[0]])
+
+
+def test_a_stopped_answer_implies_nothing_of_a_longer_one() -> None:
+    """It may have ended before the first difference."""
+    stopped = _prompts(*(replace(cell, stop=(".",)) for cell in (HAIKU, FOX)))
+
+    assert not is_milder(_prompts(HAIKU, FOX), stopped)
+    assert is_milder(stopped, _prompts(HAIKU, FOX))
 
 
 def test_a_long_cell_is_run_hot_at_its_own_length() -> None:
