@@ -23,8 +23,7 @@ _KEYS = (
     *("split.no", "split.count"),
 )
 _USES = {
-    "adapter": "an adapter (LoRA), not a whole model; merge it into its model with "
-    "llama-export-lora",
+    "adapter": "an adapter (LoRA), not a whole model; name it under lora of its model",
     "mmproj": "the image or audio part of a model (mmproj); use the file of the language model",
     "imatrix": "an importance matrix for quantising; use the file of the language model",
     "vocab": "a vocabulary without weights; use the file of the language model",
