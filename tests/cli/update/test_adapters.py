@@ -100,6 +100,7 @@ def test_another_adapter_is_refused_until_it_is_pinned(adapted: Workspace) -> No
     assert f"pin        tiny/lora/1 sha256 {before['tiny/lora/1']} -> " in repinned.out
     assert pins(adapted) == {**before, "tiny/lora/1": digest(adapted.folder / "a.gguf")}
     assert "4 updated" in repinned.out
+    assert "Baselines" not in repinned.out
 
 
 def test_the_files_of_adapters_are_listed(adapted: Workspace) -> None:
