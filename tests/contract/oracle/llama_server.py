@@ -12,7 +12,7 @@ import httpx
 
 from repro_gate.samplers import PLAIN, PLAIN_ORDER
 
-_PATIENCE_S = 60
+_PATIENCE_S = 100
 _PROGRAM = Path(__file__).with_name("serve.py")
 _STOPS = {"limit": "length", "eos": "end_of_generation", "word": "stop_string"}
 _MIROSTATS = {"mirostat": 1, "mirostat_v2": 2}
@@ -74,6 +74,12 @@ class LlamaServer:
             "stop_string": answer["stopping_word"],
             "content": answer["content"],
         }
+
+    def first_logprob(self, cell: Mapping[str, Any]) -> float:
+        """Return the log-probability of the first token."""
+        answer = self.post("/completion", {**_body(cell), "n_probs": 1})
+        logprob: float = answer["completion_probabilities"][0]["logprob"]
+        return logprob
 
     def _facts(self) -> Any:
         stdout = self._child.stdout

@@ -7,11 +7,18 @@ from typing import Any
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.protocol import Method
+from repro_gate.settings import RopeScaling, Settings
 from tests.contract.oracle.llama_server import LlamaServer
-from tests.fakes.driven_engine import CELL, DrivenEngine
+from tests.fakes.driven_engine import CELL, DrivenEngine, load_params
 
 SETTINGS = {"n_ctx": 512, "n_batch": 512, "threads": 1, "flash_attention": False, "kv_type": "f16"}
 """The usual ones."""
+
+_SCALINGS = {
+    RopeScaling.NONE: native.ROPE_SCALING_NONE,
+    RopeScaling.LINEAR: native.ROPE_SCALING_LINEAR,
+    RopeScaling.YARN: native.ROPE_SCALING_YARN,
+}
 
 
 class Twins:
@@ -28,12 +35,18 @@ class Twins:
             params = {"model.path": str(model), **_params(settings)}
             self.server = opened.enter_context(closing(LlamaServer(python, params)))
             self.engine = opened.enter_context(closing(DrivenEngine({})))
-            self.engine.load(model, **settings)
+            self.engine.ask(Method.LOAD, **{**load_params(model), "settings": dict(settings)})
             self._opened = opened.pop_all()
 
     def close(self) -> None:
         """End both processes."""
         self._opened.close()
+
+    def first_logprobs(self, prompt: str) -> tuple[float, float]:
+        """Return the log-probability of the likeliest first token, of the engine and the server."""
+        cell = CELL | {"prompt": prompt, "temperature": 0, "max_tokens": 1, "trace": True}
+        ours = self.engine.ask(Method.GENERATE, **cell)["trace"][0]["logprob"]
+        return ours, self.server.first_logprob(cell)
 
     def generate(self, **changes: Any) -> dict[str, Any]:
         """Return what both generate for the usual cell with changes; fail where they differ."""
@@ -53,22 +66,27 @@ class Twins:
 
 
 def _params(settings: Mapping[str, Any]) -> dict[str, Any]:
-    kv_type = native.TENSOR_TYPES[settings["kv_type"]]
+    """Return the parameters of the server that mean these settings."""
+    given = Settings.parse(settings, is_cpu=True)
+    rope = dict(given.rope)
+    if "rope_scaling" in rope:
+        rope["rope_scaling_type"] = _SCALINGS[RopeScaling(str(rope.pop("rope_scaling")))]
     return {
         # One sequence, with nothing of an earlier one, and no settings that follow free memory.
         "n_parallel": 1,
         "kv_unified": False,
         "fit_params": False,
-        "n_ctx": settings["n_ctx"],
-        "n_batch": settings["n_batch"],
-        "n_ubatch": settings.get("n_ubatch", settings["n_batch"]),
-        "cpuparams.n_threads": settings["threads"],
-        "cpuparams_batch.n_threads": settings["threads"],
-        "flash_attn_type": int(settings["flash_attention"]),
-        "cache_type_k": kv_type,
-        "cache_type_v": kv_type,
-        "no_extra_bufts": not settings.get("repack", True),
-        "swa_full": True,
+        "n_ctx": given.n_ctx,
+        "n_batch": given.n_batch,
+        "n_ubatch": given.n_ubatch,
+        "cpuparams.n_threads": given.threads,
+        "cpuparams_batch.n_threads": given.threads_batch,
+        "flash_attn_type": int(given.flash_attention),
+        "cache_type_k": native.TENSOR_TYPES[given.kv_type_k],
+        "cache_type_v": native.TENSOR_TYPES[given.kv_type_v],
+        "no_extra_bufts": not given.repack,
+        "swa_full": given.swa_full,
+        **rope,
     }
 
 
