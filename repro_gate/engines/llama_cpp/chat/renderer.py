@@ -2,14 +2,15 @@
 
 A re-implementation, in Jinja2's sandbox, of how llama-server renders `messages`: what its own
 Jinja prints otherwise, and the six rules that it applies besides. Run as a program, it reads one
-request from stdin and writes one answer to stdout, within limits of time and memory.
+request from stdin and writes one answer to stdout, within the limits of its arguments: seconds of
+CPU time, and MiB of memory.
 """
 
 import json
 import re
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -23,8 +24,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from repro_gate.protocol import MAX_RENDERED, Json
 from repro_gate.strict_json import InvalidJson, array, value_at
 
-_MAX_CPU_S: Final = 5
-_MAX_MEMORY: Final = 1 << 30
 _MAX_MESSAGE: Final = 300
 _TODAY: Final = "for which llama-server takes the day of the request"
 _UNKNOWN: Final[Mapping[str, str]] = {
@@ -347,23 +346,22 @@ def _refuse_today(format_: object) -> NoReturn:
     )
 
 
-def _limit() -> None:
-    for kind, limit in ((resource.RLIMIT_CPU, _MAX_CPU_S), (resource.RLIMIT_AS, _MAX_MEMORY)):
+def _limit(cpu_s: str, memory_mib: str) -> None:
+    limits = ((resource.RLIMIT_CPU, int(cpu_s)), (resource.RLIMIT_AS, int(memory_mib) << 20))
+    for kind, limit in limits:
         # macOS does not know the second one.
         with suppress(OSError, ValueError):
             resource.setrlimit(kind, (limit, limit))
 
 
-def answer(line: str, *, draw: Callable[[Mapping[str, Any]], str] = render) -> dict[str, str]:
-    """Return the answer to a request."""
+def answer(line: str) -> dict[str, str]:
+    """Return the answer to a request; raises MemoryError and RecursionError."""
     try:
-        return {"rendered": draw(json.loads(line))}
+        return {"rendered": render(json.loads(line))}
     except ChatInvalid as error:
         return {"refused": str(error)[:_MAX_MESSAGE]}
-    except (MemoryError, RecursionError):
-        return {"refused": f"the chat template needs more than {_MAX_MEMORY >> 20} MiB"}
 
 
 if __name__ == "__main__":
-    _limit()
+    _limit(*sys.argv[1:])
     json.dump(answer(sys.stdin.read()), sys.stdout)

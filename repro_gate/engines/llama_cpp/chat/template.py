@@ -15,6 +15,8 @@ from repro_gate.protocol import MAX_RENDERED, Json, bad_request
 _RENDERER: Final = "repro_gate.engines.llama_cpp.chat.renderer"
 _RULES: Final = "1"
 """Changed with any change of the renderer that renders some chat otherwise."""
+_MAX_CPU_S: Final = 5
+_MAX_MEMORY_MIB: Final = 1024
 _TIMEOUT_S: Final = 30
 _MAX_KEPT: Final = 256
 """Rendered chats, as a cell is run several times."""
@@ -59,7 +61,7 @@ def _rendered(request: str) -> str:
     isolation = "-I" if sys.flags.isolated else "-P"
     try:
         done = subprocess.run(  # noqa: S603 -- our own module
-            [sys.executable, isolation, "-m", _RENDERER],
+            [sys.executable, isolation, "-m", _RENDERER, f"{_MAX_CPU_S}", f"{_MAX_MEMORY_MIB}"],
             input=request.encode(),
             capture_output=True,
             timeout=_TIMEOUT_S,
@@ -68,8 +70,8 @@ def _rendered(request: str) -> str:
         answer = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise bad_request(
-            "chat: the chat template could not be rendered within 5 seconds and 1 GiB: "
-            f"{_reason(error)}"
+            f"chat: the chat template could not be rendered within {_MAX_CPU_S} seconds and "
+            f"{_MAX_MEMORY_MIB} MiB: {_reason(error)}"
         ) from error
     if "refused" in answer:
         raise bad_request(f"chat: {answer['refused']}")
