@@ -29,7 +29,7 @@ _MIROSTAT_M = 100
 """Of llama-server: how many candidates mirostat estimates from."""
 _MAX_REPETITION = 2000
 """llama.cpp takes a higher bound of `{1,3000}` as none."""
-_LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*', re.DOTALL)
+_LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|<[^>]*>|#[^\r\n]*', re.DOTALL)
 _UPPER_BOUND = re.compile(r"\{\s*\d*\s*,\s*(\d+)\s*\}")
 _IMPOSSIBLE = -math.inf
 _PLACE = "generate.sampling"

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from repro_gate.engines.llama_cpp.inference.chain import _LINKS
@@ -64,6 +65,32 @@ def test_a_run_leaves_nothing_in_a_sampler(engine: "DrivenEngine", sampler: str)
     assert engine.generate(**_cell(sampler)) == first
     # DRY needs a repetition.
     assert sampler == "dry" or _ids(first) != _ids(engine.generate(**_FREE))
+
+
+def test_xtc_starts_its_random_numbers_at_the_seed(engine: "DrivenEngine") -> None:
+    """As in llama-server: it strikes where the first one is up to its probability."""
+    likeliest = _ids(engine.generate(temperature=0, max_tokens=1))
+    sampling = _sampling("xtc", "temperature", xtc_probability=0.5, xtc_threshold=0.001)
+    cell = {**_FREE, "temperature": 0.0, "max_tokens": 1, "sampling": sampling}
+    seeds = range(1, 21)
+    strikes = [_ids(engine.generate(**cell, seed=seed)) != likeliest for seed in seeds]
+    assert strikes == [_random_words(seed)[0] / 2**32 <= 0.5 for seed in seeds]
+
+
+def test_the_draw_starts_its_random_numbers_at_the_same_seed(engine: "DrivenEngine") -> None:
+    """Of two likely tokens the first one is drawn up to its probability."""
+    sampling = _sampling("temperature", logit_bias=[[7, 1000.0], [8, 1000.0]])
+    cell = {**_FREE, "temperature": 10.0, "max_tokens": 1, "sampling": sampling}
+    shares = {seed: np.dot(_random_words(seed), [2.0**-64, 2.0**-32]) for seed in range(1, 41)}
+    sure = {seed: share for seed, share in shares.items() if abs(share - 0.5) > 0.2}
+    drawn = {seed: _ids(engine.generate(**cell, seed=seed)) for seed in sure}
+    assert len(sure) > 10
+    assert drawn == {seed: [7] if share < 0.5 else [8] for seed, share in sure.items()}
+
+
+def _random_words(seed: int) -> Any:
+    """Return the first two words of the generator that llama.cpp starts with a seed."""
+    return np.frombuffer(np.random.RandomState(seed).bytes(8), np.uint32)
 
 
 def test_repeated_sequences_become_unlikely(engine: "DrivenEngine") -> None:
@@ -175,6 +202,8 @@ def test_a_grammar_that_allows_what_is_drawn_changes_nothing(engine: "DrivenEngi
         ({"grammar": 'other ::= "a"'}, "cannot read"),
         ({"grammar": "root ::= root"}, "cannot read"),
         ({"grammar": "%llguidance {}\nstart: /a/"}, "cannot read"),
+        ({"grammar": 'root ::= "a"{2001}'}, "cannot read"),
+        ({"grammar": 'root ::= ("a"{1,100}){1,100}'}, "cannot read"),
         ({"grammar": 'root ::= "a"{1,2001}'}, "repetitions up to 2000"),
         ({"logit_bias": [[2**31 - 1, 1.0]]}, "vocabulary"),
         ({"logit_bias": [[1, 1.0], [1, 2.0]]}, "one entry for each token"),
@@ -190,6 +219,25 @@ def test_what_cannot_apply_is_refused(
     assert kind == "bad_request"
     assert why in message
     assert engine.generate() == before
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        'root ::= ("a"{0,2001})?',
+        'root ::= (("a" | "b"{1,3}){0,2001} "c")+',
+        'root ::= ("a" # up to\n {1, # very\n 5000})*',
+        'root ::= [^"]{1,5000} "\\""',
+        'root ::= other\n# a comment\rother ::= other2{0,99999}\nother2 ::= "a"',
+        "root ::= <#meta#>{0,2001}",
+    ],
+)
+def test_no_repetition_is_taken_as_endless(engine: "DrivenEngine", grammar: str) -> None:
+    """Wherever it is, and whatever stands before it."""
+    sampling = {"grammar": grammar}
+    kind, message = engine.refusal(Method.GENERATE, **(CELL | {"sampling": sampling}))
+    assert kind == "bad_request"
+    assert "repetitions up to 2000" in message
 
 
 def test_a_long_repetition_in_a_text_is_none(engine: "DrivenEngine") -> None:
