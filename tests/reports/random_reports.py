@@ -51,6 +51,7 @@ from repro_gate.core.report import (
     UnfinishedCheck,
 )
 from repro_gate.core.tokens.cell import Cell, Factor
+from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.generation import (
     Choice,
     Divergence,
@@ -193,7 +194,7 @@ class RandomReports:
             generation=self._generations,
             profile=st.none() | names,
             provenance=st.none() | counts,
-        )
+        ).map(_asked_report)
 
     @cached_property
     def _unmeasured_cells(self) -> st.SearchStrategy[CellReport]:
@@ -415,19 +416,37 @@ class RandomReports:
 
     @cached_property
     def _token_cells(self) -> st.SearchStrategy[Cell]:
+        asked = st.fixed_dictionaries({"text": self.texts}) | st.fixed_dictionaries(
+            {"text": st.just(""), "chat": self._chats}
+        )
         return st.builds(
-            Cell,
+            lambda asked, **values: Cell(**asked, **values),
+            asked=asked,
             model=names,
             prompt=names,
-            text=self.texts,
+            stop=few(self.reasons),
             seed=st.integers(1, 999),
             max_tokens=st.integers(1, 4096),
             sampler=samplers,
         )
 
     @cached_property
+    def _chats(self) -> st.SearchStrategy[Chat]:
+        """Draw a chat, with every text that it may have."""
+        objects = st.dictionaries(self.texts, self.texts, max_size=2)
+        return st.fixed_dictionaries(
+            {"messages": few(objects, least=1)},
+            optional={
+                "tools": few(objects),
+                "template_kwargs": objects,
+                "add_generation_prompt": st.booleans(),
+                "template": self.reasons,
+            },
+        ).map(Chat.of)
+
+    @cached_property
     def _generations(self) -> st.SearchStrategy[Generation]:
-        return _generations(self._tokens, self.numbers)
+        return _generations(self._tokens, self.numbers, self.reasons)
 
     @cached_property
     def _divergences(self) -> st.SearchStrategy[Divergence]:
@@ -477,7 +496,7 @@ def _diverging(
     run: int | None,
 ) -> CellReport:
     """Return a cell whose run `run` differs, or without it one that drifted, if the pair does."""
-    first, observed = pair
+    first, observed = (_asked(usual.cell, each) for each in pair)
     divergence = first_divergence(first, observed)
     if divergence is None:
         return usual
@@ -494,6 +513,16 @@ def _diverging(
     return replace(usual, verdict=drift, generation=observed)
 
 
+def _asked(cell: Cell, generation: Generation) -> Generation:
+    """Return the generation without the rendered prompt that only a chat has."""
+    return generation if cell.chat is not None else replace(generation, rendered=None)
+
+
+def _asked_report(report: CellReport) -> CellReport:
+    assert report.generation is not None
+    return replace(report, generation=_asked(report.cell, report.generation))
+
+
 def few(
     values: st.SearchStrategy[Any], *, least: int = 0, most: int = 3
 ) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -503,7 +532,10 @@ def few(
 
 @st.composite
 def _generations(
-    draw: st.DrawFn, tokens: st.SearchStrategy[Token], numbers: st.SearchStrategy[float]
+    draw: st.DrawFn,
+    tokens: st.SearchStrategy[Token],
+    numbers: st.SearchStrategy[float],
+    texts: st.SearchStrategy[str],
 ) -> Generation:
     """Draw a generation with evidence for each of its tokens, or for none."""
     output = draw(few(tokens, most=4))
@@ -513,11 +545,16 @@ def _generations(
     size = draw(st.sampled_from([0, len(output)]))
     trace = draw(st.lists(choices, min_size=size, max_size=size).map(tuple))
     prompt = draw(few(tokens, most=2))
+    stop = draw(st.sampled_from(Stop))
+    is_cut = stop is Stop.STOP_STRING
     return Generation(
         prompt=prompt,
         tokens=output,
-        stop=draw(st.sampled_from([Stop.LENGTH, Stop.END_OF_GENERATION])),
+        stop=stop,
         trace=trace,
+        rendered=draw(texts),
+        stop_string=draw(texts) if is_cut else None,
+        content=draw(st.binary(max_size=8)) if is_cut else None,
     )
 
 

@@ -116,7 +116,7 @@ def links_of(run: CiRun, artifact: str | None) -> set[str | None]:
 def is_inert(page: Page, run: CiRun, artifact: str | None) -> bool:
     """Tell whether a page has only our elements, attributes and words; show any other."""
     links = {("a", "href", url) for url in links_of(run, artifact)}
-    languages = {("pre", "lang", name) for name in ("diff", "sh", "text")}
+    languages = {("pre", "lang", name) for name in ("diff", "json", "sh", "text")}
     assert page.tags <= OURS
     assert page.attributes <= links | languages
     assert not any(character in page.alive for character in "@#<>`~{}")
