@@ -208,6 +208,8 @@ class Offload:
     """Counts for several GPUs only, as does the next."""
     tensor_split: tuple[float, ...] = (1.0,)
     """The share of each GPU; equal by default, where llama.cpp would take their free memory."""
+    offload_kqv: bool = True
+    """Whether the KV cache and attention are on the GPU."""
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], *, is_cpu: bool) -> "Offload":
@@ -227,6 +229,7 @@ class Offload:
             gpus=gpus,
             split_mode=_split_mode(given, settings),
             tensor_split=tuple(shares),
+            offload_kqv=given.get("offload_kqv", not is_cpu),
         )
 
 
@@ -251,8 +254,6 @@ class Settings:
     """Whether the cache of a sliding window keeps all positions."""
     repack: bool
     """Whether weights may be rearranged for the CPU, which changes the results of some types."""
-    offload_kqv: bool = False
-    """Whether the KV cache and attention are on the GPU."""
     op_offload: bool = False
     """Whether large products of layers on the CPU are computed on the GPU."""
     load_mode: LoadMode | None = None
@@ -284,8 +285,9 @@ class Settings:
         return cls(**own, rope=rope, offload=offload)
 
     def facts(self) -> dict[str, str]:
-        """Return them as facts, but for those of the offload."""
+        """Return them as facts, but for those of several or parts of GPUs."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
+        named["offload_kqv"] = self.offload.offload_kqv
         return facts_of({name: named[name] for name in named if name in SETTINGS} | {**self.rope})
 
 

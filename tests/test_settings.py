@@ -26,10 +26,11 @@ from repro_gate.strict_json import InvalidJson
 
 
 def test_without_settings_a_model_is_on_one_device() -> None:
-    """Whole, on the CPU as on a GPU."""
+    """Whole, on the CPU as on a GPU, with its cache."""
     assert [Offload.parse({"n_ctx": 1}, is_cpu=is_cpu) for is_cpu in (True, False)] == [
-        Offload()
-    ] * 2
+        Offload(offload_kqv=False),
+        Offload(),
+    ]
 
 
 def test_a_part_of_a_model_is_on_several_gpus() -> None:
@@ -132,10 +133,10 @@ def test_what_is_not_given_has_a_default() -> None:
         swa_full=True,
         repack=True,
         rope={},
-        offload=Offload(),
+        offload=Offload(offload_kqv=False),
     )
     on_gpu = Settings.parse(_F16, is_cpu=False)
-    assert (on_gpu.offload_kqv, on_gpu.op_offload) == (True, True)
+    assert (on_gpu.offload.offload_kqv, on_gpu.op_offload) == (True, True)
 
 
 def test_every_setting_can_be_given() -> None:
@@ -151,9 +152,9 @@ def test_every_setting_can_be_given() -> None:
     found = Settings.parse(given, is_cpu=False)
     assert (found.kv_type_k, found.kv_type_v, found.n_ubatch) == (KvType.Q8_0, KvType.BF16, 128)
     assert (found.threads_batch, found.contexts, found.load_mode) == (3, 4, LoadMode.MMAP_MLOCK)
-    assert not any((found.swa_full, found.repack, found.offload_kqv, found.op_offload))
+    assert not any((found.swa_full, found.repack, found.op_offload))
     assert found.rope == rope | yarn
-    assert found.offload.gpus == 2
+    assert (found.offload.gpus, found.offload.offload_kqv) == (2, False)
     only_interpolating = rope | {"yarn_ext_factor": 0, "yarn_attn_factor": 2}
     assert Settings.parse(_F16 | only_interpolating, is_cpu=True).rope == only_interpolating
     only_a_factor = {"yarn_ext_factor": 0, "yarn_attn_factor": 2}

@@ -173,6 +173,11 @@ def _of_settings(session: Session) -> Iterator[str]:
     elif not native.has_encoder(session.model):
         # With an encoder, attention to the cache is not computed as flash attention.
         yield from _of_kv_types(settings)
+    if session.device.is_gpu and not session.device.offload.offload_kqv:
+        yield (
+            f"the KV cache and attention are on the CPU, not on {session.device.name}, so results "
+            "depend on both"
+        )
     if session.device.offload.gpu_layers is not None:
         on_gpu, layers = session.placement.layers_on_device, session.placement.layers
         yield (

@@ -241,7 +241,7 @@ def _new_context(model: native.Model, settings: Settings, mark: int) -> native.C
     )
     params.type_k = native.TENSOR_TYPES[settings.kv_type_k]
     params.type_v = native.TENSOR_TYPES[settings.kv_type_v]
-    params.offload_kqv = settings.offload_kqv
+    params.offload_kqv = settings.offload.offload_kqv
     # True by default in C, where it sends large products of a CPU run to the GPU.
     params.op_offload = settings.op_offload
     params.swa_full = settings.swa_full

@@ -1,5 +1,6 @@
 """Every setting reaches llama.cpp, or is refused for the model."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import pytest
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.devices.targets import Device, Target
 from repro_gate.engines.llama_cpp.native_log import Level
+from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.model_file import read_model_file
 from repro_gate.protocol import Method, Refusal, RequestRefused
@@ -161,6 +163,17 @@ def test_how_a_file_is_read_changes_no_token(
 
     assert list(found) == ["none", "mmap"]
     assert found["none"] == found["mmap"]
+
+
+@pytest.mark.parametrize("offload_kqv", [True, False])
+def test_a_cache_beside_a_gpu_is_noted(tiny_model: "ModelMaker", *, offload_kqv: bool) -> None:
+    """As attention is computed there too."""
+    path = tiny_model("tiny-qwen2").path
+    with closing(_load(path, is_cpu=False, offload_kqv=offload_kqv)) as session:
+        notes = [note for note in load_notes(session) if "KV cache" in note]
+
+    note = "the KV cache and attention are on the CPU, not on CPU, so results depend on both"
+    assert notes == [note][offload_kqv:]
 
 
 def test_a_model_that_cannot_be_locked_is_refused(

@@ -127,11 +127,12 @@ class Target:
         """Return the profile for which goldens recorded on these devices are valid."""
         names = [device.profile() for device in self.devices]
         name = names[0] if len(names) == 1 else profiles.of_several(names)
+        # Of how many layers is known when a model is loaded; each golden is for one model.
         layers = self.offload.gpu_layers
-        if layers is None:
-            return name
-        # Of how many is known when a model is loaded; each golden is for one model.
-        return profiles.limited(name, f"-{layers}-layers-{profiles.cpu_profile()}")
+        part = "" if layers is None else f"-{layers}-layers"
+        if self.is_gpu and not self.offload.offload_kqv:
+            part += "-without-kv"
+        return profiles.limited(name, f"{part}-{profiles.cpu_profile()}") if part else name
 
     def facts(self) -> dict[str, str]:
         """Return the known facts about the devices, each different value once."""

@@ -220,10 +220,16 @@ def _target(device: str, **offload: int) -> Target:
         ({"gpus": 3}, "cuda-sm90-132sm-x2-cuda-sm80-108sm-x1"),
         ({"gpu_layers": 10}, f"cuda-sm90-132sm-10-layers-{cpu_profile()}"),
         ({"gpus": 2, "gpu_layers": 3}, f"cuda-sm90-132sm-x2-3-layers-{cpu_profile()}"),
+        ({"offload_kqv": True}, "cuda-sm90-132sm"),
+        ({"offload_kqv": False}, f"cuda-sm90-132sm-without-kv-{cpu_profile()}"),
+        (
+            {"offload_kqv": False, "gpu_layers": 3},
+            f"cuda-sm90-132sm-3-layers-without-kv-{cpu_profile()}",
+        ),
     ],
 )
 def test_a_profile_is_how_many_of_what(offload: dict[str, int], profile: str) -> None:
-    """With the CPU's where a part of the layers is there."""
+    """With the CPU's where a part of the layers or the cache is there."""
     assert _target("cuda", **offload).profile() == profile
 
 
