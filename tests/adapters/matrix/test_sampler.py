@@ -265,10 +265,7 @@ def test_impossible_samplers_are_refused(
     [
         ("matrix-v1", "$defs sampling properties"),
         ("golden-v1", "properties cell properties sampler properties"),
-        (
-            "engine-v1",
-            "$defs generate_request properties params properties sampling properties",
-        ),
+        ("engine-v1", "$defs sampling properties"),
     ],
 )
 def test_the_schemas_have_the_ranges_of_the_samplers(schema: str, steps: str) -> None:
