@@ -540,7 +540,7 @@ def test_a_part_of_a_model_can_be_on_several_gpus(tmp_path: Path) -> None:
             ),
         ),
         (
-            'kv_type_k = "f16"\nkv_type_v = "f16"',
+            'kv_type_k = "f16"',
             (),
             (
                 "kv_type_k: expected no such key beside kv_type, which stands for kv_type_k and "
