@@ -78,6 +78,7 @@ bench: setup
 	$(BIN)/python benchmarks/token_gate.py
 	$(BIN)/python benchmarks/contexts.py
 	$(BIN)/python benchmarks/gate_scale.py
+	$(BIN)/python -m benchmarks.effects
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.shards
 	$(BIN)/python -m benchmarks.logprob_client
