@@ -91,6 +91,20 @@ def test_the_window_of_a_layer_hides_what_is_before_it(
     assert found[0][1]["tokens"] != found[1][1]["tokens"]
 
 
+def test_a_smaller_cache_of_a_window_changes_no_bit(
+    fresh_engine: DrivenEngine, tmp_path: Path
+) -> None:
+    """It forgets only positions that the window hides, also while the prompt is computed."""
+    path, runs = make_kind("gemma3", tmp_path / "model.gguf").path, []
+    for is_full in (True, False):
+        loaded = fresh_engine.load(path, n_ctx=1024, n_batch=1024, n_ubatch=64, swa_full=is_full)
+        run = fresh_engine.generate(prompt=_LONG * 12, trace=True)
+        runs.append((run["tokens"], run["trace"]))
+        assert (loaded["facts"]["memory.kv"] == "CPU 0.25 MiB, CPU 0.25 MiB") is is_full
+        assert len(run["prompt"]) > 2 * 256
+    assert runs[0] == runs[1]
+
+
 def test_as_many_experts_as_the_file_names_compute_a_token(
     fresh_engine: DrivenEngine, tmp_path: Path
 ) -> None:
