@@ -169,7 +169,7 @@ def _files_in(folder: Path) -> list[str]:
         if len(names) > MAX_FILES:
             raise UnusableFolder(f"{folder} has more than {MAX_FILES} files")
     if not names:
-        raise UnusableFolder(f"{folder} is a folder without files")
+        raise UnusableFolder(f"{folder}: expected a folder with files, found an empty one")
     return sorted(names, key=os.fsencode)
 
 

@@ -105,7 +105,7 @@ def test_the_digest_of_a_folder_can_be_computed_in_a_shell(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("none", "{folder} is a folder without files"),
+        ("none", "{folder}: expected a folder with files, found an empty one"),
         ("out", "{folder}/out is a symbolic link that leads out of the model's folder"),
         ("around", "{folder}/around is neither a regular file nor a folder"),
         ("pipe", "{folder}/pipe is neither a regular file nor a folder"),

@@ -121,7 +121,10 @@ def test_a_pinned_file_is_verified(recorded: Workspace) -> None:
             lambda file: file.unlink(),
             "tiny.gguf; put the file there, or correct the source of models.tiny",
         ),
-        (lambda file: (file.unlink(), file.mkdir()), "tiny.gguf is a folder without files"),
+        (
+            lambda file: (file.unlink(), file.mkdir()),
+            "tiny.gguf: expected a folder with files, found an empty one",
+        ),
     ],
     ids=["other", "absent", "folder"],
 )

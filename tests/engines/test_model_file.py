@@ -167,5 +167,5 @@ def test_a_file_that_comes_while_a_folder_is_loaded_is_found(tmp_path: Path) -> 
 
 def test_an_unusable_folder_is_an_invalid_model(tmp_path: Path) -> None:
     """The engine stays in service."""
-    with pytest.raises(RequestRefused, match="is a folder without files"):
+    with pytest.raises(RequestRefused, match="expected a folder with files, found an empty one"):
         read_model(_load_of(tmp_path), may_be_folder=True)
