@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from repro_gate.checks.engine_worker import EngineWorker
 from repro_gate.core.logprobs.draw import MissedDraw
 from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
@@ -22,14 +23,21 @@ from tests.fakes.local_scoring import (
     scorer_of,
 )
 from tests.fakes.stores import MemoryModelFiles
-from tests.fakes.values import digest_of
+from tests.fakes.values import digest_of, lora_of, model_spec_of
 
 if TYPE_CHECKING:
     from repro_gate.core.logprobs.policy import LogprobCell
 
+ADAPTED = replace(model_spec_of(), lora=(lora_of(),))
 _REPIN = (
     "restore the pinned file; if the new one is intended: repro-gate update-snapshots --repin tiny"
 )
+
+
+def worker_of(starter: ScriptedStarter, files: MemoryModelFiles | None = None) -> EngineWorker:
+    """Return a worker with scripted engines."""
+    located = files or MemoryModelFiles()
+    return EngineWorker(ADAPTED.engine, starter=starter, files=located, clock=lambda: 0.0)
 
 
 def test_an_unknown_source_is_unavailable() -> None:
@@ -44,6 +52,37 @@ def test_an_unknown_source_is_unavailable() -> None:
 
     assert reasons == [DEAD.reason] * 3 + [NOT_TRIED.reason] * 2
     assert len(starter.engines) == 3
+
+
+def test_adapters_are_those_that_the_engine_reports() -> None:
+    """One that it reports otherwise, or not at all, may not have been applied."""
+    digest, scale = "model.lora.1.sha256", "model.lora.1.scale"
+    good = {digest: "1" * 64, scale: "0.5"}
+    files = MemoryModelFiles(digests={"tiny/lora/1": "1" * 64})
+    reasons: list[str] = []
+    for applied in ({}, {digest: "1" * 64}, {**good, scale: "1.0"}, {**good, digest: "2" * 64}):
+        with pytest.raises(
+            MeasurementUnavailable, match="the engine reports the adapter"
+        ) as caught:
+            worker_of(ScriptedStarter(applied=applied), files).load(ADAPTED)
+        reasons.append(caught.value.reason)
+
+    assert len(set(reasons)) == len(reasons)
+    assert worker_of(ScriptedStarter(applied=good), files).load(ADAPTED).facts[scale] == "0.5"
+
+
+def test_an_adapter_stays_the_one_that_was_loaded_first() -> None:
+    """A fresh process is given the digest that the first one reported."""
+    applied = {"model.lora.1.sha256": "1" * 64, "model.lora.1.scale": "0.5"}
+    starter = ScriptedStarter(applied=applied)
+    worker = worker_of(starter)
+    worker.load(ADAPTED)
+    worker.start_fresh()
+    worker.switch_to_fresh()
+    worker.load(ADAPTED)
+
+    found = [file.lora[0].sha256 for engine in starter.engines for file in engine.files]
+    assert found == [None, "1" * 64]
 
 
 def test_each_model_is_loaded_once() -> None:

@@ -10,6 +10,7 @@ from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.model_files import FileState
 from repro_gate.ports import (
@@ -101,6 +102,8 @@ class ScriptedStarter:
     crowded: Callable[[Cell], Generation] | None = None
     """The answer for a run with neighbours, where it is another one."""
     has_room_for_another: bool = False
+    applied: Facts = field(default_factory=dict)
+    """The facts on the adapters of a model."""
     spend: Callable[[float], None] = _nothing
     """Receives the seconds that each answer takes."""
     step: Callable[[], None] = _nothing
@@ -207,7 +210,7 @@ class ScriptedEngine:
         self._concurrency = concurrency or self._starter.concurrency
         return LoadedModel(
             sha256=self._starter.digest(model.name),
-            facts=model_facts_of(model.name),
+            facts={**model_facts_of(model.name), **self._starter.applied},
             notes=self._starter.notes.get(model.name, ()),
             concurrency=self._concurrency,
             states=(STATE,) if self._starter.concurrency > 1 else (),

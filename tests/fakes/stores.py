@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -103,9 +104,11 @@ class MemoryModelFiles:
                 f"model {model.name} is missing",
                 remedy=f"repro-gate models fetch {model.name}",
             )
-        return ModelFile(
-            path=Path("/models", f"{model.name}.gguf"), sha256=self._digests.get(model.name)
+        model_file, *lora = (
+            ModelFile(path=Path("/models", f"{file.key}.gguf"), sha256=self._digests.get(file.key))
+            for file in model.files
         )
+        return replace(model_file, lora=tuple(lora))
 
 
 Noted: TypeAlias = dict[Cell, tuple[Conditions, Repetition]]

@@ -142,6 +142,19 @@ def test_two_classes_of_machine_are_refused() -> None:
         merged_of([first, moved])
 
 
+def test_two_files_of_one_adapter_are_refused() -> None:
+    """As two of a model are."""
+    fact = "model.lora.1.sha256"
+    first, second = (
+        replace(shard, report=replace(shard.report, models={"tiny": {**facts, fact: digest * 64}}))
+        for shard, digest in zip(two_shards(), "12", strict=True)
+        for facts in [shard.report.models["tiny"]]
+    )
+
+    with pytest.raises(InputInvalid, match=rf"the {fact} of model tiny in shard 2/2: "):
+        merged_of([first, second])
+
+
 def test_two_files_of_one_model_are_refused() -> None:
     """Without a pin, its goldens would mix two files of weights."""
     first, second = two_shards()

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.core.matrix import plan
+from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.shards.report import PlanIdentity, Shard, shard_of
 from repro_gate.core.shards.split import WholePlan, divided, lanes_of
 from repro_gate.errors import UsageInvalid
 from tests.fakes.scoring import plan_of, suite_of_logprobs
-from tests.fakes.values import GREEDY, cell_of, matrix_of, suite_of
+from tests.fakes.values import GREEDY, cell_of, lora_of, matrix_of, suite_of
 
 CELLS = tuple(
     cell_of(prompt, model=model) for model in ("tiny", "large") for prompt in ("haiku", "fox", "a")
@@ -118,8 +118,19 @@ def test_more_shards_than_units_are_refused() -> None:
         WHOLE.part(Shard(1, 8))
 
 
+def adapted(scale: float) -> Plan:
+    """Return the plan of tokens with an adapter of each model."""
+    return replace(
+        TOKENS,
+        models={
+            name: replace(model, lora=(replace(lora_of(name), scale=scale),))
+            for name, model in TOKENS.models.items()
+        },
+    )
+
+
 def test_the_digest_tells_plans_apart() -> None:
-    """Another cell, another number of runs, another setting or tolerance is another plan."""
+    """Another cell, number of runs, setting, tolerance or adapter is another plan."""
     suite = suite_of_logprobs()
     stricter = replace(suite, tolerance=replace(suite.tolerance, floor_nats=0.05))
     plans = [
@@ -129,6 +140,7 @@ def test_the_digest_tells_plans_apart() -> None:
         WholePlan(tokens=plan(matrix_of(suite_of(*CELLS, runs=4)))),
         WholePlan(tokens=plan(matrix_of(suite_of(*CELLS), engines={"large": "second"}))),
         WholePlan(tokens=TOKENS, logprobs=(plan_of(stricter),)),
+        *(WholePlan(tokens=adapted(scale)) for scale in (0.5, 1.0)),
     ]
 
     assert len({each.digest for each in plans}) == len(plans)
