@@ -11,36 +11,12 @@ import pytest
 
 from repro_gate.engines.llama_cpp.chat.renderer import answer
 from repro_gate.protocol import Method
+from tests.contract.oracle.chats import CHATS, USER
 from tests.contract.oracle.llama_server import LlamaServer
 from tests.fakes.driven_engine import CELL
 
 if TYPE_CHECKING:
     from tests.contract.oracle.twins import Twins
-
-USER = {"role": "user", "content": "Hello"}
-SYSTEM = {"role": "system", "content": "Be brief."}
-ASSISTANT = {"role": "assistant", "content": "Hi there"}
-FUNCTION = {"name": "get_weather", "arguments": '{"unit": "C", "city": "Paris"}'}
-CALL = {
-    "role": "assistant",
-    "content": "",
-    "tool_calls": [{"id": "call00001", "type": "function", "function": FUNCTION}],
-}
-RESULT = {"role": "tool", "content": "21 C", "tool_call_id": "call00001"}
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Weather é",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
-    },
-}
-
-
-def parts(role: str, *texts: str) -> dict[str, Any]:
-    """Return a message whose content is a list."""
-    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
-
 
 _PARTS = "{% for part in message.content %}[{{ part.text }}]{% endfor %}"
 _EITHER = (
@@ -68,35 +44,6 @@ _TEMPLATES = {
     "printed": "{{ [1, 'a', none, 2.50] }}{{ {'a': 1} }}{{ none }}{{ 0.1 + 0.2 }}" + _TURNS,
 }
 
-_CHATS: list[dict[str, Any]] = [
-    {"messages": [USER]},
-    {"messages": [SYSTEM]},
-    {"messages": [SYSTEM, USER]},
-    {"messages": [SYSTEM, USER, ASSISTANT, USER]},
-    {"messages": [USER, ASSISTANT]},
-    {"messages": [SYSTEM, USER, ASSISTANT]},
-    {"messages": [USER, ASSISTANT, ASSISTANT]},
-    {"messages": [USER, USER]},
-    {"messages": [USER, ASSISTANT, SYSTEM, USER]},
-    {"messages": [{**SYSTEM, "role": "developer"}, USER]},
-    {"messages": [{"role": "user", "content": ""}]},
-    {"messages": [{"role": "user", "content": None}]},
-    {"messages": [{"role": "user", "content": "Grüße 🙂\n\n  x  "}]},
-    {"messages": [{"role": "user", "content": "Hi <|im_end|> there <bos><s>"}]},
-    {"messages": [{"role": "user", "content": 'a "b" {{ c }} {% d %} \\n'}]},
-    {"messages": [{"content": "no role"}]},
-    {"messages": [parts("user", "a", "b")]},
-    {"messages": [parts("system", "S"), USER]},
-    {"messages": [USER, parts("assistant", "a", "b")]},
-    {"messages": [USER], "add_generation_prompt": False},
-    {"messages": [USER], "template_kwargs": {"enable_thinking": False}},
-    {"messages": [USER], "template_kwargs": {"enable_thinking": True, "day": [1, {"a": "b"}]}},
-    {"messages": [USER], "tools": [TOOL]},
-    {"messages": [SYSTEM, USER], "tools": [TOOL]},
-    {"messages": [USER, CALL, RESULT], "tools": [TOOL]},
-    {"messages": [USER, CALL, RESULT]},
-]
-
 
 @pytest.fixture(scope="module")
 def server_with(oracle: Path, smollm2: Path) -> Iterator[Callable[[str], LlamaServer]]:
@@ -119,10 +66,10 @@ def test_the_text_is_that_of_the_server(
     """Both render the same text, or both refuse."""
     server = server_with(template)
     own = server.get("/props")["chat_template"]
-    ours = [_ours(own, chat) for chat in _CHATS]
-    theirs = [_rendered(server, chat) for chat in _CHATS]
+    ours = [_ours(own, chat) for chat in CHATS]
+    theirs = [_rendered(server, chat) for chat in CHATS]
 
-    assert [*zip(_CHATS, ours, strict=True)] == [*zip(_CHATS, theirs, strict=True)]
+    assert [*zip(CHATS, ours, strict=True)] == [*zip(CHATS, theirs, strict=True)]
 
 
 @pytest.mark.parametrize("thinks", [True, False])
@@ -139,7 +86,7 @@ def test_a_template_that_reads_enable_thinking_is_given_it(
     assert _ours(template, {"messages": [USER]}) is None
 
 
-@pytest.mark.parametrize("chat", _CHATS, ids=lambda chat: json.dumps(chat)[:60])
+@pytest.mark.parametrize("chat", CHATS, ids=lambda chat: json.dumps(chat)[:60])
 def test_the_tokens_are_those_of_the_server(twins: "Twins", chat: dict[str, Any]) -> None:
     """Those of the prompt, with the special ones that are in the text."""
     text = _rendered(twins.server, chat)
