@@ -22,6 +22,7 @@ _ACCENTS = "Ünïcödé: é è ê ë é è ê ë é è"
         (["nine", "eight"], "eight", " seven, "),
         (["eight, n", "eight"], "eight", " seven, "),
         (["eight", "eig"], "eight", " seven, "),
+        (["ght", "eight"], "eight", " seven, "),
         (["eig", "eight"], "eig", " seven, "),
         ([" seven"], " seven", ""),
         ([" "], " ", ""),
