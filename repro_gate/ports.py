@@ -19,6 +19,7 @@ from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Conditions, Facts, Golden
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.verification import Verification
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.model_files import FileState
 
@@ -129,6 +130,31 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest:
+    """Token ids that are claimed to be the output of a cell."""
+
+    cell: Cell
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.prompt or not self.tokens:
+            raise ValueError("neither the prompt nor the claimed tokens may be empty")
+        require_at_least(0, prompt=min(self.prompt), tokens=min(self.tokens))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What an engine draws in the place of claimed tokens."""
+
+    verification: Verification
+    engine_s: float
+
+    def __post_init__(self) -> None:
+        require_at_least(0, engine_s=self.engine_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Generic[T]):
     """The outcome of one of several requests to an engine."""
 
@@ -186,6 +212,10 @@ class Engine(Protocol):
 
     def score(self, requests: Iterable[ScoreRequest]) -> Generator[Outcome[Scored]]:
         """Score responses with the loaded model, as `generate` makes runs."""
+        ...
+
+    def verify(self, requests: Iterable[VerifyRequest]) -> Generator[Outcome[Verified]]:
+        """Verify tokens with the loaded model, as `generate` makes runs."""
         ...
 
     def abort(self) -> None:

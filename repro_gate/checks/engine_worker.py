@@ -23,6 +23,8 @@ from repro_gate.ports import (
     Scored,
     ScoreRequest,
     TimedGeneration,
+    Verified,
+    VerifyRequest,
 )
 
 MAX_FAILURES_IN_A_ROW: Final = 3
@@ -173,6 +175,18 @@ class EngineWorker:
             is_wanted=lambda _: True,
         )
         return self._all(work, enumerate(requests), alone=False)
+
+    def verify_all(
+        self, model: ModelSpec, requests: Iterable[VerifyRequest]
+    ) -> Generator[Completed[VerifyRequest, Verified]]:
+        """Verify tokens with a model, and yield each request with its outcome."""
+        work: _Work[VerifyRequest, Verified] = _Work(
+            model=model,
+            ask=lambda engine, some: engine.verify(some),
+            piece_of=lambda request: request.cell,
+            is_wanted=lambda _: True,
+        )
+        return self._all(work, requests, alone=False)
 
     def facts_of(self, model: ModelSpec) -> Facts:
         """Return the known provenance of everything that is measured with a model."""

@@ -165,7 +165,7 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
     for fact in definition_changes(before.cell, after.cell):
         yield _detail(escape.format_change(fact))
     if divergence is not None:
-        explanation = explain_change(before.generation, after.generation, divergence)
+        explanation = explain_change(after.cell, before.generation, after.generation, divergence)
         context = explanation.context
         context = context if context == text_of(explanation.before) else f"...{context}"
         yield _detail(f"- {context}{explanation.expected_continuation}")

@@ -22,6 +22,7 @@ from repro_gate.core.tokens.verdicts import (
     Verdict,
     require_seen,
 )
+from repro_gate.core.tokens.verification import Verification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class CellReport:
     """Index into the report's provenances for the first run; None without a run."""
     unfinished: Inconclusive | None = None
     """Why a cell with a finding has fewer runs than planned; None when it has all."""
+    verification: Verification = ()
+    """Of the tokens that differ from the first run; empty if none do or the engine cannot tell."""
 
     def __post_init__(self) -> None:
         if self.profile is not None:

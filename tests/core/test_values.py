@@ -51,6 +51,8 @@ from repro_gate.ports import (
     Purpose,
     ScoreRequest,
     TimedGeneration,
+    Verified,
+    VerifyRequest,
 )
 from tests.fakes.engines import STATE
 from tests.fakes.logprob_reports import (
@@ -82,6 +84,7 @@ from tests.fakes.values import (
     scored_of,
     suite_of,
     tokens_of,
+    verification_of,
 )
 
 FOX = cell_of("fox")
@@ -143,6 +146,8 @@ SAMPLES: tuple[object, ...] = (
     WeightPlan(base="base"),
     Conditions(cell=FOX, runs=3, fresh_runs=1, profile="cpu", facts={}),
     policy_of(),
+    VerifyRequest(cell=FOX, prompt=(1,), tokens=(2,)),
+    Verified(verification=verification_of(RUN_1), engine_s=1.0),
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {

@@ -11,6 +11,7 @@ from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.verification import Verification
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.model_files import FileState
 from repro_gate.ports import (
@@ -21,6 +22,8 @@ from repro_gate.ports import (
     Scored,
     ScoreRequest,
     TimedGeneration,
+    Verified,
+    VerifyRequest,
 )
 from tests.fakes.values import (
     ENGINE_FACTS,
@@ -90,6 +93,8 @@ class ScriptedStarter:
     """The answers to the runs of a cell, in order; the last one repeats."""
     judge: Callable[[str, ScoreRequest], Scored] = scored_of
     """The score of a response, by the name of the loaded model."""
+    verifier: Callable[[VerifyRequest], Verification] | None = None
+    """What is drawn in the place of claimed tokens; None for engines that do not verify."""
     digest: Callable[[str], str] = digest_of
     """The digest of a model file, by the name of the model."""
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -232,6 +237,18 @@ class ScriptedEngine:
     def score(self, requests: Iterable[ScoreRequest]) -> Generator[Outcome[Scored]]:
         """Yield the scripted scores of some responses."""
         return side_by_side(requests, self._scored, concurrency=self._concurrency)
+
+    def verify(self, requests: Iterable[VerifyRequest]) -> Generator[Outcome[Verified]]:
+        """Yield the scripted verifications of some claims."""
+        return side_by_side(requests, self._verified, concurrency=self._concurrency)
+
+    def _verified(self, asked: VerifyRequest, is_crowded: bool) -> Verified:  # noqa: FBT001 -- positional in `side_by_side`
+        del is_crowded
+        assert self._held == asked.cell.model, f"{asked.cell.id} was asked of another model"
+        if self._starter.verifier is None:
+            raise MeasurementUnavailable("bad_request: no such method", remedy="none")
+        self._answer(Asked(process=self.number, what="verify", about=asked.cell.id), SCORE_S)
+        return Verified(verification=self._starter.verifier(asked), engine_s=SCORE_S)
 
     def _generated(self, run: CellRun, is_crowded: bool) -> TimedGeneration:  # noqa: FBT001 -- positional in `side_by_side`
         cell = run.cell

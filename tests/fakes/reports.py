@@ -1,6 +1,7 @@
 """Consistent reports of a check and of a shard, with one of everything."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from repro_gate.adapters.files.results import report_text
 from repro_gate.core.report import (
@@ -39,6 +40,7 @@ from tests.fakes.values import (
     generation_of,
     golden_of,
     provenance_of,
+    verification_of,
 )
 
 RUN_1 = generation_of(7, 8, 9, 10, is_traced=True)
@@ -92,7 +94,8 @@ def drifted(cell: Cell, golden: Generation | None = None) -> CellReport:
     divergence = first_divergence(recorded.generation, RUN_1)
     assert divergence is not None
     change = FactChange(name="device.driver", before=None, after="560.10")
-    return ran(cell, Drift(divergence=divergence, golden=recorded, provenance=(change,)))
+    drift = Drift(divergence=divergence, golden=recorded, provenance=(change,))
+    return replace(ran(cell, drift), verification=verification_of(recorded.generation))
 
 
 def every_verdict() -> Sequence[CellReport]:

@@ -2,7 +2,8 @@
 
 CHANGES is JSON, how it differs from a correct engine:
 
-* `describe`, `load`, `generate` and `score`: values of the result to put in place of the good ones;
+* `describe`, `load`, `generate`, `score` and `verify`: values of the result to put in place of
+  the good ones;
 * `without`: keys of the result to leave out;
 * `answer`: values of the whole answer, such as its `id`;
 * `raw`: a text to write instead of the answer;
@@ -91,7 +92,26 @@ def _score(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     } | warmed
 
 
-_RESULTS = {"describe": _describe, "load": _load, "generate": _generate, "score": _score}
+def _verify(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    del changes
+    entry = {
+        "logprob": -1.5,
+        "best": [[3, -0.5], [7, -1.5]],
+        "drawn": 3,
+        "uniform": 0.25,
+        "share": [0.5, 0.75],
+        "drawn_share": [0.0, 0.5],
+    }
+    return {"tokens": [entry for _ in params["tokens"]], "timing": {"decode_s": 0.25}}
+
+
+_RESULTS = {
+    "describe": _describe,
+    "load": _load,
+    "generate": _generate,
+    "score": _score,
+    "verify": _verify,
+}
 
 
 if __name__ == "__main__":

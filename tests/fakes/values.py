@@ -14,6 +14,7 @@ from repro_gate.core.tokens.controls import Contrast, ControlReport
 from repro_gate.core.tokens.generation import Choice, Divergence, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.core.tokens.verdicts import Inconclusive
+from repro_gate.core.tokens.verification import Share, Verification, VerifiedToken
 from repro_gate.ports import Scored, ScoreRequest
 from repro_gate.samplers import Sampling
 
@@ -89,6 +90,22 @@ def trace_of(tokens: Iterable[Token]) -> tuple[Choice, ...]:
     """Return the evidence for tokens that were each one nat ahead of the next best."""
     return tuple(
         Choice(logprob=-0.5, best=((token.id, -0.5), (token.id + 1, -1.5))) for token in tokens
+    )
+
+
+def verification_of(claimed: Generation) -> Verification:
+    """Return a verification in which each token was missed by a fiftieth of the interval."""
+    return tuple(
+        VerifiedToken(
+            id=token.id,
+            logprob=-1.5,
+            best=((token.id + 1, -0.5), (token.id, -1.5)),
+            drawn=token.id + 1,
+            uniform=0.38,
+            share=Share(low=0.4, high=0.6),
+            drawn_share=Share(low=0.1, high=0.4),
+        )
+        for token in claimed.tokens
     )
 
 

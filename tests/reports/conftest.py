@@ -45,7 +45,7 @@ from tests.fakes.logprob_reports import (
     logprob_report_of,
     rich_logprobs_of,
 )
-from tests.fakes.values import control_of
+from tests.fakes.values import control_of, verification_of
 
 PROFILE = "cpu-x86-64"
 NOTES = (
@@ -201,12 +201,15 @@ def rich_report_of() -> GateReport:
     lost = Inconclusive(reason="the engine died: signal 9 \x1b[31m", remedy="free some memory")
     cells = (
         cell_report_of(Match()),
-        drift_of(
-            golden,
-            observed,
-            cell_of(seed=123),
-            FactChange(name="device.driver", before="550.54", after="560.10"),
-            FactChange(name="library.cublas", before=None, after="12.6 | @team"),
+        replace(
+            drift_of(
+                golden,
+                observed,
+                cell_of(seed=123),
+                FactChange(name="device.driver", before="550.54", after="560.10"),
+                FactChange(name="library.cublas", before=None, after="12.6 | @team"),
+            ),
+            verification=verification_of(golden),
         ),
         differing_run_of(cell_of(seed=999), golden, observed),
         cell_report_of(Unrecorded(reason="there is no golden for this profile"), moon),

@@ -11,8 +11,16 @@ from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Generation, Stop, Token, Trace
 from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.verification import Share, VerifiedToken
 from repro_gate.model_files import parse_states
-from repro_gate.ports import LoadedModel, Scored, ScoreRequest, TimedGeneration
+from repro_gate.ports import (
+    LoadedModel,
+    Scored,
+    ScoreRequest,
+    TimedGeneration,
+    Verified,
+    VerifyRequest,
+)
 from repro_gate.protocol import MAX_RENDERED
 from repro_gate.strict_json import array, boolean, integer, list_of, number, string, table
 from repro_gate.strict_json import text as valid_text
@@ -118,6 +126,41 @@ def scored(answer: Mapping[str, Any], *, asked: ScoreRequest) -> Scored:
         engine_s=_seconds(table(answer["timing"], "timing"), "decode_s"),
         notes=_notes(answer),
     )
+
+
+def verified(answer: Mapping[str, Any], *, asked: VerifyRequest) -> Verified:
+    """Return the verification of a `verify` answer."""
+    entries = array(answer["tokens"], "tokens")
+    if len(entries) != len(asked.tokens):
+        raise ValueError(f"{len(entries)} entries for {len(asked.tokens)} claimed tokens")
+    pairs = zip(asked.tokens, entries, strict=True)
+    return Verified(
+        verification=tuple(_verified_token(token, table(entry)) for token, entry in pairs),
+        engine_s=_seconds(table(answer["timing"], "timing"), "decode_s"),
+    )
+
+
+def _verified_token(token: int, entry: Mapping[str, Any]) -> VerifiedToken:
+    uniform = entry["uniform"]
+    return VerifiedToken(
+        id=token,
+        logprob=number(entry["logprob"], "logprob"),
+        best=tuple(
+            (integer(best, "best", low=0), number(logprob, "best"))
+            for best, logprob in (array(pair, "best") for pair in array(entry["best"], "best"))
+        ),
+        drawn=integer(entry["drawn"], "drawn", low=0),
+        uniform=None if uniform is None else number(uniform, "uniform"),
+        share=_share(entry["share"], "share"),
+        drawn_share=_share(entry["drawn_share"], "drawn_share"),
+    )
+
+
+def _share(value: object, place: str) -> Share | None:
+    if value is None:
+        return None
+    low, high = list_of(number, value, place)
+    return Share(low=low, high=high)
 
 
 def text(value: object, place: str = "") -> str:

@@ -18,6 +18,7 @@ from repro_gate.adapters.models.files import sha256_of, size_of_several
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import escape_text
+from repro_gate.core.tokens.cell import Cell
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.model_files import parts_of, states_to_wire
 from repro_gate.ports import (
@@ -29,6 +30,8 @@ from repro_gate.ports import (
     Scored,
     ScoreRequest,
     TimedGeneration,
+    Verified,
+    VerifyRequest,
 )
 from repro_gate.protocol import PROTOCOL, Method, Refusal, request
 from repro_gate.strict_json import integer, table
@@ -41,6 +44,8 @@ _BUILT_IN = "repro_gate.engines.llama_cpp"
 _WINDOW = 4
 """Requests without a delivered outcome, per request that the engine works on."""
 _MAX_SHOWN = 120
+_BEST = 5
+"""Likeliest tokens at each place of a verification, as in a trace."""
 
 _ENV_SET = {
     # With a debugger installed, an abort would print a backtrace for seconds.
@@ -215,18 +220,12 @@ class ProtocolEngine:
         """Make runs on the loaded model, each cold, and yield their outcomes in order."""
 
         def params(run: CellRun) -> Mapping[str, Any]:
-            cell, chat, sampling = run.cell, run.cell.chat, run.cell.sampler.sampling
+            cell, chat = run.cell, run.cell.chat
             return {
                 **({"prompt": cell.text} if chat is None else {"chat": chat.to_data()}),
-                "seed": cell.seed,
                 "max_tokens": cell.max_tokens,
-                # Not by `asdict`, which takes as long as the rest of a request.
-                "temperature": cell.sampler.temperature,
-                "top_k": cell.sampler.top_k,
-                "top_p": cell.sampler.top_p,
-                "min_p": cell.sampler.min_p,
                 "trace": run.trace,
-                **({} if sampling is None else {"sampling": sampling.to_data()}),
+                **_sampler_params(cell),
                 **({"stop": list(cell.stop)} if cell.stop else {}),
             }
 
@@ -247,6 +246,22 @@ class ProtocolEngine:
             return partial(answers.scored, asked=asked)
 
         return self._stream(Method.SCORE, ((params(each), reader(each)) for each in requests))
+
+    def verify(self, requests: Iterable[VerifyRequest]) -> Generator[Outcome[Verified]]:
+        """Verify tokens with the loaded model, each cold, and yield the outcomes in order."""
+
+        def params(asked: VerifyRequest) -> Mapping[str, Any]:
+            return {
+                "prompt": asked.prompt,
+                "tokens": asked.tokens,
+                "best": _BEST,
+                **_sampler_params(asked.cell),
+            }
+
+        def reader(asked: VerifyRequest) -> Reader[Verified]:
+            return partial(answers.verified, asked=asked)
+
+        return self._stream(Method.VERIFY, ((params(each), reader(each)) for each in requests))
 
     def abort(self) -> None:
         """End the process while another thread may be waiting for its answer."""
@@ -359,6 +374,20 @@ def _another_file(model: ModelSpec, file: ModelFile) -> MeasurementUnavailable |
         if one.sha256 is not None and (found := sha256_of(one.path)) != one.sha256:
             return another_file(spec, expected=one.sha256, found=found)
     return None
+
+
+def _sampler_params(cell: Cell) -> Mapping[str, Any]:
+    """Return every value that a draw depends on besides the logits."""
+    sampler = cell.sampler
+    return {
+        "seed": cell.seed,
+        # Not by `asdict`, which takes as long as the rest of a request.
+        "temperature": sampler.temperature,
+        "top_k": sampler.top_k,
+        "top_p": sampler.top_p,
+        "min_p": sampler.min_p,
+        **({} if sampler.sampling is None else {"sampling": sampler.sampling.to_data()}),
+    }
 
 
 def _refusal_of(error: object) -> _Refused:

@@ -203,6 +203,7 @@ def _cell_reports(
                 profile=profiles.get(plan.model_of(cell).engine.name),
                 provenance=provenances.index(measured.facts[cell]) if done else None,
                 unfinished=unfinished,
+                verification=measured.verifications.get(cell, ()),
             )
         )
     return reports

@@ -27,6 +27,7 @@ from repro_gate.core.tokens.golden import Conditions, Facts, Golden, facts_of_te
 from repro_gate.core.tokens.judge import Repetition, new_finding
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import Inconclusive
+from repro_gate.core.tokens.verification import claim_of
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
     CellRun,
@@ -37,6 +38,7 @@ from repro_gate.ports import (
     Progress,
     RunLog,
     TimedGeneration,
+    VerifyRequest,
 )
 
 _MAX_DEATHS_OF_ONE_INPUT = 2
@@ -163,6 +165,7 @@ class MatrixRunner:
         last = [CellRun(cell=cell, trace=not together[cell].stop) for cell in alone]
         self._run_all(worker, model, last, alone=True)
         self._run_controls(worker, model)
+        self._verify(worker, model)
         self._measured.add_notes(worker.notes())
 
     def _measure_again(self, worker: EngineWorker, model: ModelSpec) -> None:
@@ -171,6 +174,7 @@ class MatrixRunner:
         fresh = {cell: self._plan.runs_of(cell) - self._made(cell) for cell in cells}
         runs = (CellRun(cell=cell, trace=False) for cell in cells for _ in range(fresh[cell]))
         self._run_all(worker, model, runs, alone=True, in_fresh_process=True)
+        self._verify(worker, model)
         self._measured.add_notes(worker.notes())
 
     def _take_known(self, cell: Cell, facts: Facts) -> None:
@@ -267,6 +271,34 @@ class MatrixRunner:
             if self._watch.fail_fast and self._watch.stopped_at is None:
                 self._watch.stopped_at = cell
             self._ports.progress.found(cell, finding)
+
+    def _verify(self, worker: EngineWorker, model: ModelSpec) -> None:
+        """Ask how nearly the model generates the tokens that differ from its own."""
+        # Not worth another load.
+        if self._watch.stopped_at is not None or not worker.has_loaded(model):
+            return
+        for done in worker.verify_all(model, self._claims(model)):
+            # It is evidence only, and not every engine can give it.
+            if not isinstance(done.outcome.value, MeasurementUnavailable):
+                self._measured.engine_s += done.outcome.value.engine_s
+                verification = done.outcome.value.verification
+                self._measured.verifications[done.request.cell] = verification
+
+    def _claims(self, model: ModelSpec) -> Iterator[VerifyRequest]:
+        for cell in self._cells_of(model):
+            done = self._measured.repetitions.get(cell)
+            if done is not None and cell not in self._measured.verifications:
+                golden, facts = self._watch.goldens.get(cell), self._measured.facts[cell]
+                finding = done.difference or new_finding(
+                    None, done, cell=cell, golden=golden, facts=facts
+                )
+                claimed = claim_of(done.first, finding)
+                if claimed:
+                    yield VerifyRequest(
+                        cell=cell,
+                        prompt=tuple(token.id for token in done.first.prompt),
+                        tokens=tuple(token.id for token in claimed),
+                    )
 
     def _run_controls(self, worker: EngineWorker, model: ModelSpec) -> None:
         """Find, for each factor, two outputs of a model that differ by it alone."""

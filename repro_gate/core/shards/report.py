@@ -13,6 +13,7 @@ from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import Inconclusive
+from repro_gate.core.tokens.verification import Verification
 
 MAX_SHARDS = 9999
 _SHARD = re.compile(r"([0-9]{1,4})/([0-9]{1,4})")
@@ -57,6 +58,7 @@ class MeasuredCell:
     """Index into the shard's provenances; None without a run."""
     problem: Inconclusive | None
     """Why the cell was not measured completely; None when it was."""
+    verification: Verification = ()
 
     def __post_init__(self) -> None:
         require_at_least(0, provenance=self.provenance)
@@ -73,6 +75,7 @@ def measured_cells(cells: Sequence[Cell], seen: Measurement) -> tuple[MeasuredCe
             repetition=seen.repetitions.get(cell),
             provenance=provenances.index(seen.facts[cell]) if cell in seen.repetitions else None,
             problem=seen.problems.get(cell),
+            verification=seen.verifications.get(cell, ()),
         )
         for cell in cells
     )

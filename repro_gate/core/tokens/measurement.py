@@ -10,6 +10,7 @@ from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.verdicts import Inconclusive
+from repro_gate.core.tokens.verification import Verification
 
 MAX_NOTES = 100
 """Further notes are dropped, so that an engine cannot flood a report."""
@@ -26,6 +27,8 @@ class Measurement:
     models: dict[str, Facts] = field(default_factory=dict[str, Facts])
     repetitions: dict[Cell, Repetition] = field(default_factory=dict[Cell, Repetition])
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
+    verifications: dict[Cell, Verification] = field(default_factory=dict[Cell, Verification])
+    """Of the tokens that differ, for each cell where they do and the engine could verify them."""
     controls: list[Control] = field(default_factory=list[Control])
     """One for each model and factor, from each machine or device that held the model."""
     notes: list[Note] = field(default_factory=list[Note])
@@ -81,6 +84,7 @@ def joined(parts: Iterable[Measurement]) -> Measurement:
         whole.facts |= part.facts
         whole.repetitions |= part.repetitions
         whole.problems |= part.problems
+        whole.verifications |= part.verifications
         whole.controls += part.controls
         whole.add_notes(part.notes)
         whole.engine_s += part.engine_s

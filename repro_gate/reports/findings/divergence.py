@@ -1,12 +1,13 @@
 """Where two generations diverge, and what a reader needs to judge it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import assert_never
 
 from repro_gate.core.report import CellReport
 from repro_gate.core.text import escape_bytes
+from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token, text_of
 from repro_gate.core.tokens.verdicts import (
     Drift,
@@ -16,6 +17,7 @@ from repro_gate.core.tokens.verdicts import (
     Unrecorded,
     Vacuous,
 )
+from repro_gate.core.tokens.verification import VerifiedToken
 
 _NEAR = 16
 """Tokens shown as text on each side of a divergence."""
@@ -35,9 +37,13 @@ class Explanation:
     """From the divergence on."""
     observed: tuple[Token, ...] | None
     """From the divergence on; None when only the differing token was kept."""
-    margin: float | None
-    """Of run 1 of this check, in nats; None when it was not traced."""
-    golden_margin: float | None
+    claimed_by: str = "golden"
+    """Whose token was verified."""
+    verified: VerifiedToken | None = None
+    """The token of `claimed_by` at the divergence; None where the engine could not verify it."""
+    margin: float | None = None
+    """Of a greedy run 1 of this check, in nats; None when it was not traced."""
+    golden_margin: float | None = None
     """Of the golden, in nats; None when there is none or it was recorded without a trace."""
 
     @property
@@ -63,17 +69,24 @@ def explain(cell: CellReport) -> Explanation | None:
         return None
     match cell.verdict:
         case Drift(golden=golden, divergence=divergence):
-            return explain_change(golden.generation, first, divergence)
+            explanation = explain_change(cell.cell, golden.generation, first, divergence)
         case Nondeterministic() as verdict:
-            return _of_runs(verdict, first)
+            explanation = _of_runs(cell.cell, verdict, first)
         case Match() | Unrecorded() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cell.verdict)
+    if explanation.divergence.place is not Place.OUTPUT:
+        return explanation
+    position = explanation.divergence.position
+    verified = next(iter(cell.verification[position : position + 1]), None)
+    return replace(explanation, verified=verified)
 
 
-def explain_change(golden: Generation, observed: Generation, divergence: Divergence) -> Explanation:
-    """Return the divergence of a generation from its golden."""
+def explain_change(
+    cell: Cell, golden: Generation, observed: Generation, divergence: Divergence
+) -> Explanation:
+    """Return the divergence of a generation of a cell from its golden."""
     expected, position = golden.at(divergence.place), divergence.position
     return Explanation(
         divergence=divergence,
@@ -82,8 +95,8 @@ def explain_change(golden: Generation, observed: Generation, divergence: Diverge
         before=expected[:position],
         expected=expected[position:],
         observed=observed.at(divergence.place)[position:],
-        margin=_margin(observed, divergence),
-        golden_margin=_margin(golden, divergence),
+        margin=_margin(cell, observed, divergence),
+        golden_margin=_margin(cell, golden, divergence),
     )
 
 
@@ -114,18 +127,31 @@ def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
         lines.append((f"{expected} continues", f'"{explanation.expected_continuation}"'))
     if explanation.observed:
         lines.append((f"{observed} continues", f'"{explanation.observed_continuation}"'))
-    margin = format_margin(explanation)
-    return tuple(lines) if margin is None else (*lines, ("margin", margin))
+    closeness = format_closeness(explanation)
+    return tuple(lines) if closeness is None else (*lines, closeness)
 
 
-def format_margin(explanation: Explanation) -> str | None:
-    """Return the margins between the best token and the second, where they were traced."""
+def format_closeness(explanation: Explanation) -> tuple[str, str] | None:
+    """Return how nearly the sides agree at the divergence, with its label, where that is known."""
+    verified = explanation.verified
+    if verified is not None and verified.uniform is not None and verified.distance is not None:
+        return "distance", _format_distance(verified, verified.distance, explanation)
     margins = (("here", explanation.margin), ("in the golden", explanation.golden_margin))
     known = [f"{margin:.4f} nats {source}" for source, margin in margins if margin is not None]
-    return f"{', '.join(known)} (0 is a tie)" if known else None
+    return ("margin", f"{', '.join(known)} (0 is a tie)") if known else None
 
 
-def _of_runs(verdict: Nondeterministic, first: Generation) -> Explanation:
+def _format_distance(token: VerifiedToken, distance: float, explanation: Explanation) -> str:
+    """Return how far the random number was from drawing the claimed token."""
+    claimed, drawn = (
+        f"{0 if share is None else share.size:.1%}" for share in (token.share, token.drawn_share)
+    )
+    other = "observed" if explanation.claimed_by == "golden" else "run 1"
+    chances = f"{claimed} {explanation.claimed_by}, {drawn} {other}"
+    return f"{distance:.4f} (0 is a tie); probability {chances}"
+
+
+def _of_runs(cell: Cell, verdict: Nondeterministic, first: Generation) -> Explanation:
     divergence = verdict.divergence
     expected = first.at(divergence.place)
     return Explanation(
@@ -135,13 +161,14 @@ def _of_runs(verdict: Nondeterministic, first: Generation) -> Explanation:
         before=expected[: divergence.position],
         expected=expected[divergence.position :],
         observed=None,
-        margin=_margin(first, divergence),
-        golden_margin=None,
+        claimed_by=f"run {verdict.run}",
+        margin=_margin(cell, first, divergence),
     )
 
 
-def _margin(generation: Generation, divergence: Divergence) -> float | None:
-    if divergence.place is not Place.OUTPUT:
+def _margin(cell: Cell, generation: Generation, divergence: Divergence) -> float | None:
+    """Return the lead of the likeliest token; of a sampled one it does not decide anything."""
+    if divergence.place is not Place.OUTPUT or cell.sampler.temperature > 0:
         return None
     choices = generation.trace[divergence.position : divergence.position + 1]
     return choices[0].margin if choices else None

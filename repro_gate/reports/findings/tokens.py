@@ -167,8 +167,8 @@ def _key(cell: CellReport) -> Hashable:
     explanation = explain(cell)
     if explanation is None:
         return cell.verdict.word, describe(cell), None
-    # Neither the tokens before the divergence nor the margins make a finding of its own.
-    shared = replace(explanation, before=(), margin=None, golden_margin=None)
+    # Neither the tokens before the divergence nor how close it was make a finding of its own.
+    shared = replace(explanation, before=(), verified=None, margin=None, golden_margin=None)
     return cell.verdict.word, describe(cell), shared
 
 

@@ -13,7 +13,7 @@ from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.reports.findings.divergence import (
     Explanation,
-    format_margin,
+    format_closeness,
     format_place,
     token_diff,
 )
@@ -171,8 +171,8 @@ def _diff(explanation: Explanation) -> Iterator[str]:
     observed = explanation.observed_continuation if explanation.observed else None
     yield f"--- {explanation.expected_by:<{width}}  {_side(expected, divergence.expected)}"
     yield f"+++ {explanation.observed_by:<{width}}  {_side(observed, divergence.observed)}"
-    margin = format_margin(explanation)
-    noted = "" if margin is None else f", margin {margin}"
+    closeness = format_closeness(explanation)
+    noted = "" if closeness is None else f", {' '.join(closeness)}"
     yield f"@@ {format_place(divergence)}{noted} @@"
     yield from token_diff(explanation)
 

@@ -34,7 +34,6 @@ drift  tiny--fox--seed1
   observed            7 " 7"
   golden continues    " 70 8"
   observed continues  " 7 8"
-  margin              1.0000 nats here, 1.0000 nats in the golden (0 is a tie)
   changed             driver: (not reported) -> 2.0
 """
     )

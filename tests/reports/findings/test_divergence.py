@@ -13,7 +13,7 @@ from repro_gate.reports.findings.divergence import (
     format_place,
     token_diff,
 )
-from tests.fakes.values import CHAT
+from tests.fakes.values import CHAT, GREEDY, verification_of
 
 Text = Callable[..., Generation]
 MANY = " ".join(f"w{number}" for number in range(40))
@@ -29,8 +29,9 @@ def explained(cell: CellReport) -> Explanation:
 def test_drift_is_explained_against_the_golden(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
-    """Golden and observed text follow the shared context, with the margin."""
-    found = drift(generation("a b c", traced=False), generation("a x y"), cell())
+    """Golden and observed text follow the shared context, with the margin of greedy tokens."""
+    greedy = replace(cell(), sampler=GREEDY)
+    found = drift(generation("a b c", traced=False), generation("a x y"), greedy)
 
     assert evidence(explained(found)) == (
         ("context", '" a"'),
@@ -46,8 +47,9 @@ def test_both_margins_are_shown(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:
     """A near tie when the golden was recorded explains drift as well as one now."""
-    found = drift(generation("a b c d"), generation("a b c"), cell())
-    moved = drift(generation("a b c"), generation("a b x"), cell())
+    greedy = replace(cell(), sampler=GREEDY)
+    found = drift(generation("a b c d"), generation("a b c"), greedy)
+    moved = drift(generation("a b c"), generation("a b x"), greedy)
 
     assert [evidence(explained(each))[-1] for each in (found, moved)] == [
         ("margin", "0.0300 nats in the golden (0 is a tie)"),
@@ -103,14 +105,45 @@ def test_a_differing_run_is_explained_against_run_one(
 ) -> None:
     """Only the first differing token of the other run is kept."""
     found = differing_run(cell(), generation("a b c"), generation("a x y"))
+    verified = replace(found, verification=verification_of(generation("a x")))
 
-    assert evidence(explained(found)) == (
+    assert evidence(explained(verified)) == (
         ("context", '" a"'),
         ("run 1", '130 " b"'),
         ("run 4", '152 " x"'),
         ("run 1 continues", '" b c"'),
-        ("margin", "0.0100 nats here (0 is a tie)"),
+        ("distance", "0.0200 (0 is a tie); probability 20.0% run 4, 30.0% run 1"),
     )
+
+
+def test_sampled_tokens_are_shown_with_their_distance(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """The margin decides nothing there: the random number does."""
+    golden = generation("a b c")
+    found = drift(golden, generation("a x y"), cell())
+    verified = replace(found, verification=verification_of(golden))
+    impossible = tuple(replace(each, share=None) for each in verified.verification)
+
+    shown = [
+        evidence(explained(each))[-1]
+        for each in (found, verified, replace(verified, verification=impossible))
+    ]
+    assert shown == [
+        ("observed continues", '" x y"'),
+        ("distance", "0.0200 (0 is a tie); probability 20.0% golden, 30.0% observed"),
+        ("distance", "0.5000 (0 is a tie); probability 0.0% golden, 30.0% observed"),
+    ]
+
+
+def test_a_verification_without_a_random_number_is_not_shown(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """There is no distance without one."""
+    golden = generation("a b c")
+    unknown = tuple(replace(each, uniform=None) for each in verification_of(golden))
+    found = replace(drift(golden, generation("a x y"), cell()), verification=unknown)
+    assert evidence(explained(found))[-1] == ("observed continues", '" x y"')
 
 
 def test_context_and_continuations_are_limited(
